@@ -1,0 +1,134 @@
+"""The hot path of writing: all requests of a worker append over one pipelined connection."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import hiredis
+
+from broker import keys
+from broker.bulk import BulkConnection
+from broker.connections import COMMAND_TIMEOUT_S, Connections
+from broker.errors import Unavailable
+from broker.scripts import source
+from broker.settings import Settings
+
+_RECONNECT_FIRST_S = 0.05
+_RECONNECT_LAST_S = 1.0
+# Bounds of one attempt's log, next to the bytes: an entry costs the API memory whatever its size.
+MAX_ENTRIES = 200_000
+
+
+class Appended(NamedTuple):
+    """What APPEND answered: OK, DUP, GAP, FENCED or TOO_LONG, and the seq the attempt's log ends at.
+
+    LOST stands for a call whose outcome is not known: send the same ids again.
+    """
+
+    word: str
+    seq: int
+
+
+LOST = Appended("LOST", -1)
+
+
+class Target(NamedTuple):
+    """Where an attempt's entries go: made once, since the names are sent with each call."""
+
+    request_key: bytes
+    log_key: bytes
+    channel: bytes
+    attempt: int
+
+
+def target(request_id: str, attempt: int) -> Target:
+    """The target of an attempt."""
+    return Target(
+        keys.request(request_id).encode(), keys.log(request_id).encode(), keys.log_channel(request_id).encode(), attempt
+    )
+
+
+class Appender:
+    """Sends APPEND calls without waiting, and hands each answer to its caller.
+
+    `run` has to be running. Answers come in the order of the calls; when the connection breaks every
+    call without an answer gets LOST, exactly once.
+    """
+
+    def __init__(self, connections: Connections, settings: Settings) -> None:
+        self._connections = connections
+        self._max_bytes = settings.max_output_bytes
+        self._waiting: deque[Callable[[Appended], None]] = deque()
+        self._bulk: BulkConnection | None = None
+        self._sha: bytes | None = None
+        self._ready = asyncio.Event()
+
+    @property
+    def unanswered(self) -> int:
+        """Calls on their way: the measure of how far Redis is behind."""
+        return len(self._waiting)
+
+    async def ready(self) -> None:
+        """Return when there is a connection to send on."""
+        await self._ready.wait()
+
+    def append(self, to: Target, first_seq: int, values: Sequence[bytes], on_answer: Callable[[Appended], None]) -> None:
+        """Append values with the ids (attempt, first_seq) and on; `on_answer` is always called later, once."""
+        bulk, sha = self._bulk, self._sha
+        if bulk is None or sha is None or not bulk.is_open:
+            asyncio.get_running_loop().call_soon(on_answer, LOST)
+            return
+        self._waiting.append(on_answer)
+        bulk.send(
+            b"EVALSHA", sha, b"2", to.request_key, to.log_key,
+            to.attempt, first_seq, MAX_ENTRIES, self._max_bytes, to.channel, *values,
+        )  # fmt: skip
+
+    async def run(self) -> None:
+        """Keep a connection up until cancelled."""
+        pause_s = _RECONNECT_FIRST_S
+        while True:
+            bulk = BulkConnection(self._connections.unpooled(), self._on_reply)
+            try:
+                await bulk.open()
+                pause_s = _RECONNECT_FIRST_S
+                self._bulk = bulk
+                bulk.send("SCRIPT", "LOAD", source("append"))
+                await bulk.run(silence_s=COMMAND_TIMEOUT_S, on_silence=self._may_be_silent)
+            except Unavailable:
+                pass
+            finally:
+                await self._lose(bulk)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _RECONNECT_LAST_S)
+
+    def _on_reply(self, reply: Any) -> None:
+        if self._sha is None:
+            if isinstance(reply, hiredis.ReplyError):
+                raise Unavailable(str(reply))
+            self._sha = reply
+            self._ready.set()
+            return
+        on_answer = self._waiting.popleft()
+        if isinstance(reply, hiredis.ReplyError):
+            on_answer(LOST)
+            # NOSCRIPT after a SCRIPT FLUSH or a restart, or a server that takes no writes: begin anew.
+            raise Unavailable(str(reply))
+        on_answer(Appended(reply[0].decode(), _seq(reply[1])))
+
+    def _may_be_silent(self) -> bool:
+        # A connection that owes answers and sent no byte for the whole time-out is dead.
+        return not self._waiting and self._sha is not None
+
+    async def _lose(self, bulk: BulkConnection) -> None:
+        self._bulk = self._sha = None
+        self._ready.clear()
+        lost, self._waiting = self._waiting, deque()
+        for on_answer in lost:
+            on_answer(LOST)
+        await bulk.close()
+
+
+def _seq(detail: bytes | int) -> int:
+    return detail if isinstance(detail, int) else -1

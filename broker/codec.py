@@ -1,0 +1,159 @@
+"""Pure: log entries to bytes and back, cursors, and the push message that carries entries.
+
+An entry is stored as one field, `e`, whose value is one letter for the kind and then the payload:
+bare UTF-8 text for output, JSON for the rest. A constant field name and a one-letter kind keep a
+small delta at some 25 bytes of memory. `queued` and every opener carry `v`, the codec's version.
+"""
+
+import re
+from typing import Any, NamedTuple, Self
+
+import msgspec
+
+from broker.errors import CursorMalformed, EntryMalformed
+
+VERSION = 1
+FIELD = b"e"
+
+_CURSOR = re.compile(r"(\d{1,16})-(\d{1,10})", re.ASCII)
+_EPHEMERAL = b"~"
+
+OPENERS = frozenset({"started", "reset", "resumed"})
+TERMINALS = frozenset({"completed", "failed", "cancelled"})
+OUTPUT = frozenset({"delta", "reasoning", "refusal", "tool_call"})
+
+# The letters of openers and of the terminals that scripts write also stand in scripts/*.lua.
+_JSON_KINDS = {
+    "Q": "queued",
+    "S": "started",
+    "Z": "reset",
+    "K": "resumed",
+    "t": "tool_call",
+    "C": "completed",
+    "F": "failed",
+    "X": "cancelled",
+}
+_TEXT_KINDS = {"d": "delta", "r": "reasoning", "u": "refusal"}
+# The same kinds when provider fields came along: the payload is then {"text", "x"}.
+_EXTENDED_KINDS = {letter.upper(): kind for letter, kind in _TEXT_KINDS.items()}
+_LETTERS = {kind: letter.encode() for letter, kind in (_JSON_KINDS | _TEXT_KINDS).items()}
+_EXTENDED_LETTERS = {kind: letter.encode() for letter, kind in _EXTENDED_KINDS.items()}
+_KINDS = {ord(letter): kind for letter, kind in (_JSON_KINDS | _TEXT_KINDS | _EXTENDED_KINDS).items()}
+_PLAIN = frozenset(ord(letter) for letter in _TEXT_KINDS)
+_EXTENDED = frozenset(ord(letter) for letter in _EXTENDED_KINDS)
+
+
+class Cursor(NamedTuple):
+    """Where a reader is: the id of the last entry it has.
+
+    Two numbers, compared as numbers. `attempt` is a time in ms that grows with every attempt and is
+    never used twice, so a position in a log that was lost and written again cannot be taken for a
+    position in the new one; `seq` counts from 0 without holes within the attempt, so a missing
+    entry shows. A cursor is valid only while that very entry exists.
+    """
+
+    attempt: int
+    seq: int
+
+    def __str__(self) -> str:
+        return f"{self.attempt}-{self.seq}"
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> Self:
+        """Read `<attempt>-<seq>`; raises CursorMalformed for anything else."""
+        match = _CURSOR.fullmatch(text if isinstance(text, str) else text.decode("ascii", "replace"))
+        if match is None:
+            raise CursorMalformed
+        return cls(int(match[1]), int(match[2]))
+
+
+START = Cursor(0, 0)
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One record of a log.
+
+    `text` is set for delta, reasoning and refusal; `data` for every other kind; `x` holds provider
+    fields of an output entry (logprobs, for example) as the upstream sent them.
+    """
+
+    cursor: Cursor
+    kind: str
+    text: str = ""
+    data: dict[str, Any] = {}
+    x: dict[str, Any] | None = None
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the log ends here."""
+        return self.kind in TERMINALS
+
+
+class Ephemeral(NamedTuple):
+    """News about a log that is not part of it: it is never replayed and has no cursor."""
+
+    kind: str
+    data: dict[str, Any]
+
+
+class Pushed(NamedTuple):
+    """Entries as one script call wrote them; `values[i]` has the id (first.attempt, first.seq + i)."""
+
+    first: Cursor
+    values: list[bytes]
+
+
+def encode_text(kind: str, text: str, x: dict[str, Any] | None = None) -> bytes:
+    """The stored value of a delta, reasoning or refusal; the text must be encodable as UTF-8."""
+    if x:
+        return _EXTENDED_LETTERS[kind] + msgspec.json.encode({"text": text, "x": x})
+    return _LETTERS[kind] + text.encode()
+
+
+def encode_data(kind: str, data: dict[str, Any]) -> bytes:
+    """The stored value of an entry of any other kind."""
+    return _LETTERS[kind] + msgspec.json.encode(data)
+
+
+def decode(cursor: Cursor, value: bytes) -> Entry:
+    """The entry behind a stored value; raises EntryMalformed for what this version does not know."""
+    letter = value[0] if value else 0
+    kind = _KINDS.get(letter)
+    try:
+        if kind is None:
+            raise EntryMalformed
+        if letter in _PLAIN:
+            return Entry(cursor, kind, value[1:].decode())
+        data = msgspec.json.decode(value[1:], type=dict[str, Any])
+        if letter in _EXTENDED:
+            return Entry(cursor, kind, data["text"], x=data["x"])
+        return Entry(cursor, kind, data=data)
+    except (ValueError, KeyError) as error:
+        raise EntryMalformed from error
+
+
+def unpack(message: bytes) -> Pushed | Ephemeral:
+    """Read a push message: `<first id>\\n` and netstrings `<length>:<value>`, or `~<kind>\\n<json>`.
+
+    Raises EntryMalformed for anything else.
+    """
+    head, _, body = message.partition(b"\n")
+    try:
+        if head.startswith(_EPHEMERAL):
+            return Ephemeral(head[1:].decode(), msgspec.json.decode(body, type=dict[str, Any]))
+        return Pushed(Cursor.parse(head), list(_netstrings(body)))
+    except (ValueError, CursorMalformed) as error:
+        raise EntryMalformed from error
+
+
+def _netstrings(body: bytes) -> list[bytes]:
+    values = []
+    at = 0
+    while at < len(body):
+        colon = body.index(b":", at)
+        end = colon + 1 + int(body[at:colon])
+        if end > len(body):
+            raise EntryMalformed
+        values.append(body[colon + 1 : end])
+        at = end
+    return values

@@ -1,0 +1,97 @@
+"""Conversations: what was asked and answered, and which request is active."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from broker import keys
+from broker.connections import FAILURES, Connections, unavailable
+from broker.errors import RequestMissing
+from broker.requests import conversation_key
+from broker.scripts import Scripts
+from broker.settings import Settings
+
+_MAX_TURNS = 400
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One request of a conversation: the caller's messages, and the answer once it is completed."""
+
+    request_id: str
+    asked: list[dict[str, Any]]
+    answered: str | None
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """The turns still remembered, oldest first, and the active request if there is one."""
+
+    turns: list[Turn]
+    active_request_id: str | None
+
+
+class Conversations:
+    """Reads and forgets conversations; raises Unavailable when Redis does not answer."""
+
+    def __init__(self, connections: Connections, settings: Settings, scripts: Scripts | None = None) -> None:
+        self._redis = connections.commands
+        self._settings = settings
+        self._scripts = scripts or Scripts(connections.commands)
+
+    def place(self, tenant: str, conversation_id: str) -> tuple[int, str]:
+        """The partition and the short key of a conversation."""
+        key = conversation_key(tenant, conversation_id)
+        return keys.choose_partition(self._settings.partitions, key), key
+
+    async def get(self, tenant: str, conversation_id: str) -> Conversation:
+        """The conversation; raises RequestMissing when there is none."""
+        partition, key = self.place(tenant, conversation_id)
+        try:
+            stored = await self._redis.hgetall(keys.conversation(partition, key))
+        except FAILURES as error:
+            raise unavailable(error) from error
+        if not stored:
+            raise RequestMissing("There is no such conversation.")
+        active = stored.get(b"active")
+        return Conversation(await self.turns(partition, key), active.decode() if active else None)
+
+    async def turns(self, partition: int, key: str) -> list[Turn]:
+        """The turns of a conversation, in the order in which they were asked."""
+        try:
+            rows = await self._redis.xrange(keys.turns(partition, key))
+        except FAILURES as error:
+            raise unavailable(error) from error
+        asked: dict[str, list[dict[str, Any]]] = {}
+        answered: dict[str, str] = {}
+        for _, fields in rows:
+            request_id = fields[b"id"].decode()
+            if b"asked" in fields:
+                asked[request_id] = msgspec.json.decode(fields[b"asked"])
+            else:
+                answered[request_id] = msgspec.json.decode(fields[b"answered"])
+        turns = [Turn(request_id, messages, answered.get(request_id)) for request_id, messages in asked.items()]
+        return turns[-_MAX_TURNS:]
+
+    async def forget(self, tenant: str, conversation_id: str) -> int:
+        """End and erase all of a conversation; returns how many requests were erased, raises RequestMissing."""
+        partition, key = self.place(tenant, conversation_id)
+        word, details = await self._scripts.verdict(
+            "forget", [keys.ring(partition)], key, tenant,
+            self._settings.retention_s, self._settings.conversation_ttl_s,
+        )  # fmt: skip
+        if word == "MISSING":
+            raise RequestMissing("There is no such conversation.")
+        return int(details[0])
+
+
+def memory(turns: list[Turn], before: str) -> list[dict[str, Any]]:
+    """Pure: the messages of the finished turns that were asked before a request, oldest first."""
+    messages: list[dict[str, Any]] = []
+    for turn in turns:
+        if turn.request_id == before:
+            break
+        if turn.answered is not None:
+            messages += [*turn.asked, {"role": "assistant", "content": turn.answered}]
+    return messages

@@ -1,0 +1,78 @@
+"""Pure: what a log means. Every view of a request is this fold of its entries, rendered."""
+
+from typing import Any
+
+from broker.codec import Entry
+
+_STATUS = {"queued": "queued", "started": "running", "reset": "running", "resumed": "running"}
+
+
+class Answer:
+    """The state of a request after some entries of its log, in order.
+
+    `started` and `reset` clear the output, `resumed` keeps it, output adds to it, a terminal ends
+    it. Feeding the entries of a log one by one or all at once gives the same answer.
+    """
+
+    def __init__(self) -> None:
+        self.status = "queued"
+        self.n = 0
+        self.model: str | None = None
+        self.text: list[str] = []
+        self.reasoning: list[str] = []
+        self.refusal: list[str] = []
+        self.tool_calls: dict[int, dict[str, Any]] = {}
+        self.end: dict[str, Any] = {}
+        self.last: Entry | None = None
+
+    def feed(self, entry: Entry) -> None:
+        """Take the next entry of the log."""
+        self.last = entry
+        match entry.kind:
+            case "delta":
+                self.text.append(entry.text)
+            case "reasoning":
+                self.reasoning.append(entry.text)
+            case "refusal":
+                self.refusal.append(entry.text)
+            case "tool_call":
+                self._add_tool_call(entry.data)
+            case "started" | "reset" | "resumed":
+                self._open(entry)
+            case "completed" | "failed" | "cancelled":
+                self.status = entry.kind
+                self.end = entry.data
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything a late reader needs to go on with deltas, as JSON."""
+        return {
+            "text": "".join(self.text),
+            "reasoning": "".join(self.reasoning),
+            "refusal": "".join(self.refusal),
+            "tool_calls": [self.tool_calls[index] for index in sorted(self.tool_calls)],
+            "status": self.status,
+            "n": self.n,
+        }
+
+    def _open(self, entry: Entry) -> None:
+        if entry.kind != "resumed":
+            self.text, self.reasoning, self.refusal, self.tool_calls = [], [], [], {}
+        self.status = _STATUS[entry.kind]
+        self.n = entry.data.get("n", self.n)
+        self.model = entry.data.get("model", self.model)
+
+    def _add_tool_call(self, piece: dict[str, Any]) -> None:
+        call = self.tool_calls.setdefault(
+            piece.get("index", 0), {"index": piece.get("index", 0), "id": None, "name": "", "arguments": ""}
+        )
+        call["id"] = piece.get("id") or call["id"]
+        call["name"] += piece.get("name") or ""
+        call["arguments"] += piece.get("arguments") or ""
+
+
+def fold(entries: list[Entry]) -> Answer:
+    """The answer after all these entries."""
+    answer = Answer()
+    for entry in entries:
+        answer.feed(entry)
+    return answer

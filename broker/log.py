@@ -1,0 +1,54 @@
+"""Reading logs: pages of entries, whether a cursor is valid, and where the tails are."""
+
+from collections.abc import Sequence
+
+from redis.asyncio import Redis
+
+from broker import keys
+from broker.codec import FIELD, START, Cursor, Entry, decode
+from broker.connections import FAILURES, Connections, unavailable
+
+PAGE_ENTRIES = 1000
+_TAILS_PER_CALL = 200
+
+Stored = tuple[Cursor, bytes]
+
+
+class Logs:
+    """Reads logs; never blocks and never writes. Raises Unavailable when Redis does not answer."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._redis: Redis = connections.commands
+
+    async def read(self, request_id: str, after: Cursor = START, count: int = PAGE_ENTRIES) -> list[Stored]:
+        """The next entries after a cursor, as stored; empty at the end, and for a log that is not there."""
+        try:
+            rows = await self._redis.xrange(keys.log(request_id), min=f"({after}", count=count)
+        except FAILURES as error:
+            raise unavailable(error) from error
+        return [(Cursor.parse(entry_id), fields[FIELD]) for entry_id, fields in rows]
+
+    async def entries(self, request_id: str) -> list[Entry]:
+        """The whole log as it is now, decoded."""
+        entries: list[Entry] = []
+        after = START
+        while True:
+            page = await self.read(request_id, after)
+            entries += [decode(cursor, value) for cursor, value in page]
+            if len(page) < PAGE_ENTRIES:
+                return entries
+            after = page[-1][0]
+
+    async def tails(self, request_ids: Sequence[str]) -> list[Cursor | None]:
+        """The id of the last entry of each log, None for a log that is not there."""
+        tails: list[Cursor | None] = []
+        for at in range(0, len(request_ids), _TAILS_PER_CALL):
+            pipeline = self._redis.pipeline(transaction=False)
+            for request_id in request_ids[at : at + _TAILS_PER_CALL]:
+                pipeline.xrevrange(keys.log(request_id), count=1)
+            try:
+                replies = await pipeline.execute()
+            except FAILURES as error:
+                raise unavailable(error) from error
+            tails += [Cursor.parse(rows[0][0]) if rows else None for rows in replies]
+        return tails

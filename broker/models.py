@@ -1,0 +1,27 @@
+"""The upstream's model list: workers write it, the API reads it, and it ages."""
+
+from typing import Any
+
+import msgspec
+
+from broker import keys
+from broker.connections import FAILURES, Connections, unavailable
+
+MODELS_TTL_S = 300
+
+
+async def write_models(connections: Connections, models: list[dict[str, Any]]) -> None:
+    """Publish the upstream's models for MODELS_TTL_S; raises Unavailable."""
+    try:
+        await connections.commands.set(keys.models(), msgspec.json.encode(models), ex=MODELS_TTL_S)
+    except FAILURES as error:
+        raise unavailable(error) from error
+
+
+async def read_models(connections: Connections) -> list[dict[str, Any]] | None:
+    """The upstream's models, or None when no worker has written them lately; raises Unavailable."""
+    try:
+        stored = await connections.commands.get(keys.models())
+    except FAILURES as error:
+        raise unavailable(error) from error
+    return None if stored is None else msgspec.json.decode(stored, type=list[dict[str, Any]])

@@ -1,0 +1,194 @@
+"""What a worker asks of the queue: claim, renew, reopen, retry, release, finish, account.
+
+Whoever holds a Lease may write, and only until Redis says otherwise: each verb is checked against
+the attempt inside its script, whatever this process believes.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from broker import keys
+from broker.codec import Cursor
+from broker.connections import FAILURES, MAX_BLOCK_S, Connections, unavailable
+from broker.errors import Fenced
+from broker.scripts import Scripts
+from broker.settings import Settings
+
+CLAIM_BUDGET = 50
+DEAD_KEEP_S = 604_800
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to write one attempt of one request.
+
+    `n` counts attempts from 1; `opener` tells how this one began: started, reset or resumed;
+    `prev` is the last entry before it. `retries` counts the times the upstream said "later".
+    """
+
+    request_id: str
+    attempt: int
+    n: int
+    opener: str
+    prev: Cursor
+    payload: dict[str, Any]
+    crashes: int = 0
+    retries: int = 0
+    conversation: str = ""
+    tenant: str = ""
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """No request to take. `due_ms`: time until one may be due, None when nothing is planned."""
+
+    due_ms: int | None
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The log of this attempt ends at `seq`, which is not where the writer believed it to end."""
+
+    seq: int
+
+
+class Queue:
+    """The queue as one worker sees it."""
+
+    def __init__(
+        self, connections: Connections, settings: Settings, *, worker: str, scripts: Scripts | None = None
+    ) -> None:
+        self._blocking = connections.blocking
+        self._settings = settings
+        self._worker = worker
+        self._scripts = scripts or Scripts(connections.commands)
+        self.default_model = settings.openai_model or ""
+        self.can_continue = False
+
+    async def claim(self, partition: int, nonce: str, *, take: bool = True, suspect_ok: bool = True) -> Lease | Nothing:
+        """Take the next request, if there is one; without `take` only put due ones back in line.
+
+        The same nonce gets the same request while it runs, so a claim whose reply was lost is
+        repeated with its nonce. Raises Unavailable.
+        """
+        word, details = await self._scripts.verdict(
+            "claim", [keys.ring(partition)], self._worker, nonce, self._settings.lease_ms,
+            int(self.can_continue), self._settings.max_attempts, *self._keep(), CLAIM_BUDGET,
+            int(take), int(suspect_ok), msgspec.json.encode(self.default_model), DEAD_KEEP_S,
+        )  # fmt: skip
+        if word == "EMPTY":
+            due_ms = int(details[0])
+            return Nothing(None if due_ms < 0 else due_ms)
+        return _lease(details)
+
+    async def wait(self, partition: int, limit_s: float) -> None:
+        """Return when work may have arrived, or after `limit_s` (at most MAX_BLOCK_S); raises Unavailable."""
+        try:
+            await self._blocking.blpop([keys.wake(partition)], timeout=min(limit_s, MAX_BLOCK_S))
+        except FAILURES as error:
+            raise unavailable(error) from error
+
+    async def renew(self, lease: Lease) -> None:
+        """Keep the lease for its full length from now; raises Fenced, Unavailable."""
+        request_id = lease.request_id
+        word, _ = await self._scripts.verdict(
+            "renew", [keys.request(request_id), keys.running(_partition(request_id))],
+            lease.attempt, self._settings.lease_ms, request_id,
+        )  # fmt: skip
+        _unless_fenced(word)
+
+    async def reopen(self, lease: Lease, nonce: str, reason: str) -> Lease | None:
+        """End this attempt and begin the next one; None when the policy forbids it (it has failed then).
+
+        Raises Fenced, Unavailable (repeat with the same nonce).
+        """
+        word, details = await self._scripts.verdict(
+            "reopen", [_ring(lease)], lease.request_id, lease.attempt, self._worker, nonce,
+            self._settings.lease_ms, int(self.can_continue), *self._keep(),
+            msgspec.json.encode(self.default_model), reason,
+        )  # fmt: skip
+        _unless_fenced(word)
+        if word == "INTERRUPTED":
+            return None
+        attempt, n, opener, prev = details
+        return replace(
+            lease, attempt=int(attempt), n=int(n), opener=opener.decode(), prev=Cursor.parse(prev)
+        )
+
+    async def retry(self, lease: Lease, delay_ms: int, reason: str, usage: dict[str, Any] | None = None) -> None:
+        """Put the request aside for `delay_ms`; raises Fenced, Unavailable."""
+        word, _ = await self._scripts.verdict(
+            "retry", [_ring(lease)], lease.request_id, lease.attempt, delay_ms, reason, _json(usage)
+        )
+        _unless_fenced(word)
+
+    async def release(self, lease: Lease) -> None:
+        """Give the request back to the head of the line; raises Fenced, Unavailable."""
+        word, _ = await self._scripts.verdict("release", [_ring(lease)], lease.request_id, lease.attempt)
+        _unless_fenced(word)
+
+    async def finish(
+        self,
+        lease: Lease,
+        state: str,
+        first_seq: int,
+        values: list[bytes],
+        *,
+        usage: dict[str, Any] | None = None,
+        answered: str | None = None,
+    ) -> Gap | None:
+        """End the request: `values` are the last entries from `first_seq` on, the terminal being the last.
+
+        `answered` is the text the conversation remembers. None when it is done (now or by an
+        earlier call whose reply was lost), a Gap when the log ends elsewhere; raises Fenced, Unavailable.
+        """
+        word, details = await self._scripts.verdict(
+            "finish", [_ring(lease)], lease.request_id, lease.attempt, first_seq, *self._keep(),
+            _json(usage), _json(answered), state, *values,
+        )  # fmt: skip
+        _unless_fenced(word)
+        return Gap(int(details[0])) if word == "GAP" else None
+
+    async def account(self, lease: Lease, usage: dict[str, Any]) -> None:
+        """Note the usage of an attempt that did not finish, once; raises Unavailable."""
+        await self._scripts.verdict(
+            "account", [keys.request(lease.request_id)], lease.attempt, msgspec.json.encode(usage)
+        )
+
+    def _keep(self) -> tuple[int, int]:
+        return self._settings.retention_s, self._settings.conversation_ttl_s
+
+
+def _lease(details: list[bytes]) -> Lease:
+    request_id, attempt, n, opener, prev, payload, crashes, retries, conversation, tenant = details
+    return Lease(
+        request_id=request_id.decode(),
+        attempt=int(attempt),
+        n=int(n),
+        opener=opener.decode(),
+        prev=Cursor.parse(prev),
+        payload=msgspec.json.decode(payload),
+        crashes=int(crashes),
+        retries=int(retries),
+        conversation=conversation.decode(),
+        tenant=tenant.decode(),
+    )
+
+
+def _unless_fenced(word: str) -> None:
+    if word == "FENCED":
+        raise Fenced
+
+
+def _json(value: dict[str, Any] | str | None) -> bytes:
+    return b"" if value is None else msgspec.json.encode(value)
+
+
+def _partition(request_id: str) -> int:
+    return keys.partition_of(request_id) or 0
+
+
+def _ring(lease: Lease) -> str:
+    return keys.ring(_partition(lease.request_id))

@@ -1,0 +1,222 @@
+"""What the API asks of the broker: submit, read, list, cancel, erase."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from broker import codec, keys
+from broker.connections import FAILURES, Connections, unavailable
+from broker.errors import (
+    ConversationBusy,
+    IdempotencyConflict,
+    NotFinished,
+    QueueFull,
+    RequestMissing,
+    TenantLimitReached,
+)
+from broker.scripts import Scripts
+from broker.settings import Settings
+
+_LIST_PAGE = 100
+_POSITION_TENANTS = 1000
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A request as the API accepted it.
+
+    `payload` is what the worker needs (JSON); `head` is what a reader of the request may see next to
+    its log; `question` is the caller's own new messages, remembered by the conversation.
+    """
+
+    tenant: str
+    payload: dict[str, Any]
+    head: dict[str, Any] = field(default_factory=dict)
+    question: list[dict[str, Any]] = field(default_factory=list)
+    model: str | None = None
+    on_interruption: str = "restart"
+    conversation_id: str | None = None
+    on_busy: str = "queue"
+    idempotency_key: str | None = None
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """`is_new` is false when the idempotency key had already been used with the same body."""
+
+    request_id: str
+    is_new: bool
+
+
+@dataclass(frozen=True)
+class Record:
+    """The hash of a request, next to its log. `state` may also be held or delayed: both wait."""
+
+    request_id: str
+    tenant: str
+    state: str
+    attempt: int
+    seq: int
+    n: int
+    created_ms: int
+    ended_ms: int | None
+    head: dict[str, Any]
+    waiting: dict[str, Any] | None
+    usage: dict[str, dict[str, Any]]
+
+    @property
+    def status(self) -> str:
+        """The state as clients see it."""
+        return "queued" if self.state in {"held", "delayed"} else self.state
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the terminal is written."""
+        return self.state in codec.TERMINALS
+
+
+class Requests:
+    """Accepts requests and answers questions about them; the tenant is checked in every reply."""
+
+    def __init__(self, connections: Connections, settings: Settings, scripts: Scripts | None = None) -> None:
+        self._redis = connections.commands
+        self._settings = settings
+        self._scripts = scripts or Scripts(connections.commands)
+
+    async def submit(self, submission: Submission, request_id: str | None = None) -> Submitted:
+        """Accept a request: once this returns, it is in Redis and will end in a terminal.
+
+        Raises IdempotencyConflict, QueueFull, TenantLimitReached, ConversationBusy (nothing was
+        written), or Unavailable (unknown: submit again with the same idempotency key or id).
+        """
+        s = submission
+        conversation = conversation_key(s.tenant, s.conversation_id)
+        idem = keys.digest(s.tenant, s.conversation_id or "", s.idempotency_key) if s.idempotency_key else ""
+        partition = keys.choose_partition(self._settings.partitions, conversation or idem or None)
+        request_id = request_id or keys.new_request_id(partition)
+        queued = {"v": codec.VERSION, **s.head}
+        if s.conversation_id is not None:
+            queued["messages"] = s.question
+        word, details = await self._scripts.verdict(
+            "submit", [keys.ring(keys.partition_of(request_id) or 0)],
+            request_id, s.fingerprint, s.tenant, msgspec.json.encode(s.payload), s.on_interruption,
+            idem, conversation, s.on_busy,
+            self._settings.share(self._settings.queue_limit),
+            self._settings.share(self._settings.tenant_limit),
+            self._settings.share(self._settings.queue_bytes),
+            self._settings.retention_s, self._settings.conversation_ttl_s,
+            msgspec.json.encode(s.model) if s.model else "",
+            codec.encode_data("queued", queued), msgspec.json.encode(s.head),
+            msgspec.json.encode(s.question) if conversation else "",
+        )  # fmt: skip
+        return _submitted(word, details[0].decode())
+
+    async def get(self, request_id: str, tenant: str) -> Record:
+        """The record of a request; raises RequestMissing, for another tenant's as well."""
+        partition = keys.partition_of(request_id)
+        if partition is None or partition >= self._settings.partitions:
+            raise RequestMissing
+        try:
+            stored = await self._redis.hgetall(keys.request(request_id))
+        except FAILURES as error:
+            raise unavailable(error) from error
+        if not stored or stored[b"tenant"].decode() != tenant:
+            raise RequestMissing
+        return _record(request_id, stored)
+
+    async def cancel(self, request_id: str, tenant: str) -> str:
+        """End a request now, whoever runs it; returns its status, `cancelled` or an earlier end.
+
+        When this returns, nothing more will be written. Raises RequestMissing, Unavailable.
+        """
+        word, details = await self._scripts.verdict(
+            "cancel", [self._ring(request_id)], request_id, tenant,
+            self._settings.retention_s, self._settings.conversation_ttl_s,
+        )  # fmt: skip
+        if word == "MISSING":
+            raise RequestMissing
+        return details[0].decode()
+
+    async def erase(self, request_id: str, tenant: str) -> None:
+        """Erase all of a request that is over; raises RequestMissing, NotFinished, Unavailable."""
+        word, _ = await self._scripts.verdict("erase", [self._ring(request_id)], request_id, tenant)
+        if word == "MISSING":
+            raise RequestMissing
+        if word == "ACTIVE":
+            raise NotFinished
+
+    async def position(self, request_id: str, tenant: str) -> int | None:
+        """How many requests will be claimed first, or None when it does not wait in line."""
+        ahead = int(
+            await self._scripts.call("position", [self._ring(request_id)], request_id, tenant, _POSITION_TENANTS)
+        )
+        return None if ahead < 0 else ahead
+
+    async def newest(self, tenant: str, before_ms: int | None = None) -> AsyncIterator[Record]:
+        """The tenant's requests that can still be read, newest first, created before a time."""
+        found: list[tuple[int, str]] = []
+        for partition in range(self._settings.partitions):
+            found += await self._page_ids(partition, tenant, before_ms)
+        for _, request_id in sorted(found, reverse=True):
+            try:
+                yield await self.get(request_id, tenant)
+            except RequestMissing:
+                continue
+
+    async def _page_ids(self, partition: int, tenant: str, before_ms: int | None) -> list[tuple[int, str]]:
+        newest = "+inf" if before_ms is None else f"({before_ms}"
+        try:
+            rows = await self._redis.zrevrangebyscore(keys.index(partition, tenant), newest, "-inf", withscores=True)
+        except FAILURES as error:
+            raise unavailable(error) from error
+        return [(int(score), member.decode()) for member, score in rows]
+
+    def _ring(self, request_id: str) -> str:
+        partition = keys.partition_of(request_id)
+        if partition is None or partition >= self._settings.partitions:
+            raise RequestMissing
+        return keys.ring(partition)
+
+
+def conversation_key(tenant: str, conversation_id: str | None) -> str:
+    """The short name of a tenant's conversation in keys; empty without one."""
+    return keys.digest(tenant, conversation_id) if conversation_id is not None else ""
+
+
+def _submitted(word: str, detail: str) -> Submitted:
+    match word:
+        case "OK" | "EXISTS":
+            return Submitted(detail, is_new=word == "OK")
+        case "CONFLICT":
+            raise IdempotencyConflict
+        case "FULL":
+            raise QueueFull
+        case "TENANT_LIMIT":
+            raise TenantLimitReached
+        case _:
+            raise ConversationBusy(detail)
+
+
+def _record(request_id: str, stored: dict[bytes, bytes]) -> Record:
+    waiting, ended = stored.get(b"waiting"), stored.get(b"ended")
+    usage = {
+        name.decode().removeprefix("usage:"): msgspec.json.decode(value)
+        for name, value in stored.items()
+        if name.startswith(b"usage:")
+    }
+    return Record(
+        request_id=request_id,
+        tenant=stored[b"tenant"].decode(),
+        state=stored[b"state"].decode(),
+        attempt=int(stored[b"attempt"]),
+        seq=int(stored[b"seq"]),
+        n=int(stored[b"n"]),
+        created_ms=int(stored[b"created"]),
+        ended_ms=int(ended) if ended else None,
+        head=msgspec.json.decode(stored[b"head"]),
+        waiting=msgspec.json.decode(waiting) if waiting else None,
+        usage=usage,
+    )

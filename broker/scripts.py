@@ -1,0 +1,55 @@
+"""Loads scripts/*.lua and calls them."""
+
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.commands.core import AsyncScript
+
+from broker.connections import FAILURES, unavailable
+
+_BARE = frozenset({"append", "renew", "account"})
+# Without this flag a full Redis would refuse the very scripts that end requests and free memory,
+# and leases would run out. It needs a shebang, which fakeredis does not know.
+_ALLOW_OOM = frozenset({"finish", "cancel", "renew", "retry", "release", "account", "erase", "forget"})
+_SHEBANG = "#!lua flags=allow-oom\n"
+NAMES = (
+    "submit", "claim", "append", "renew", "reopen", "retry", "release",
+    "finish", "cancel", "account", "erase", "forget", "position",
+)  # fmt: skip
+
+
+@cache
+def source(name: str, *, shebang: bool = True) -> str:
+    """The text of a script as Redis gets it."""
+    folder = files("broker") / "scripts"
+    body = (folder / f"{name}.lua").read_text("utf-8")
+    if name not in _BARE:
+        body = (folder / "prefix.lua").read_text("utf-8") + body
+    return _SHEBANG + body if shebang and name in _ALLOW_OOM else body
+
+
+class Scripts:
+    """The scripts of one client."""
+
+    def __init__(self, client: "Redis", *, shebang: bool = True) -> None:
+        self._scripts: dict[str, AsyncScript] = {
+            name: client.register_script(source(name, shebang=shebang)) for name in NAMES
+        }
+
+    async def call(self, name: str, keys: list[str], *arguments: str | bytes | float) -> Any:
+        """Run a script; raises Unavailable when its outcome is not known.
+
+        redis-py repeats the call by itself when the connection breaks, and loads the script when
+        the server has forgotten it. Cancelling leaves the outcome unknown, too.
+        """
+        try:
+            return await self._scripts[name](keys=keys, args=arguments)
+        except FAILURES as error:
+            raise unavailable(error) from error
+
+    async def verdict(self, name: str, keys: list[str], *arguments: str | bytes | float) -> tuple[str, list[bytes]]:
+        """Run a script that answers a word and details."""
+        word, *details = await self.call(name, keys, *arguments)
+        return bytes(word).decode(), details

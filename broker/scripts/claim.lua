@@ -1,0 +1,123 @@
+-- Reap and promote what is due, then lease the next request and open its attempt.
+-- KEYS  ring
+-- ARGV  1 worker  2 nonce  3 lease_ms  4 can_continue (0|1)  5 max_crashes  6 keep_s  7 conv_ttl_s
+--       8 budget  9 take (0|1)  10 suspect_ok (0|1)  11 default model (JSON)  12 dead_keep_s
+-- ->    GO id attempt n opener prev payload crashes retries conv tenant
+--     | EMPTY ms until something is due (-1 nothing is, 0 call again)
+-- Safe to repeat: the same nonce gets the same request again while it still runs. What its policy
+-- forbids to redo is ended `failed` and the next is taken. The ring is never left non-empty without
+-- a wake token, and no token outlives the work.
+local worker, nonce, lease_ms, can_continue = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local max_crashes, keep_s, conv_ttl_s, budget = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local owner = worker .. ':' .. nonce
+local POISON = 'F{"code":"poison","message":"The request was given up: every worker that ran it died.","retryable":false}'
+local INTERRUPTED = 'F{"code":"interrupted","message":"The answer was cut off and may not be started again.","retryable":true}'
+
+local function go(id)
+  local h = call('HMGET', P .. 'req:' .. id, 'attempt', 'n', 'opener', 'prev', 'payload', 'crashes', 'retries', 'conv', 'tenant')
+  return { 'GO', id, h[1], h[2], h[3], h[4], h[5], h[6], h[7], h[8], h[9] }
+end
+
+local claimed = call('GET', P .. 'claim:' .. nonce)
+if claimed then
+  local h = call('HMGET', P .. 'req:' .. claimed, 'state', 'owner')
+  if h[1] == 'running' and h[2] == owner then
+    call('ZADD', P .. 'running', int(now + lease_ms), claimed)
+    return go(claimed)
+  end
+end
+
+-- Idle workers claim every second. No claim for longer than that means Redis itself was away, and
+-- the leases that ran out meanwhile say nothing about their workers: give them one lease to renew.
+local seen = call('HMGET', P .. 'load', 'seen', 'grace')
+local grace = tonumber(seen[2] or 0)
+if seen[1] and now - tonumber(seen[1]) > math.max(lease_ms / 2, 1500) then
+  grace = now + lease_ms
+  call('HSET', P .. 'load', 'grace', int(grace))
+end
+call('HSET', P .. 'load', 'seen', int(now))
+
+local function reap(id)
+  local r = read(id)
+  if r.state ~= 'running' then
+    call('ZREM', P .. 'running', id)
+    return
+  end
+  r.crashes = r.crashes + 1
+  call('HSET', P .. 'req:' .. id, 'crashes', r.crashes, 'reason', 'worker_lost')
+  if r.crashes >= max_crashes then
+    local payload = call('HGET', P .. 'req:' .. id, 'payload')
+    over(r, 'failed', POISON, keep_s, conv_ttl_s)
+    call('HSET', P .. 'req:' .. id, 'payload', payload)
+    call('EXPIRE', P .. 'req:' .. id, ARGV[12])
+    call('XADD', P .. 'dead', 'MAXLEN', '~', 1000, '*', 'id', id, 'tenant', r.tenant)
+    return
+  end
+  call('ZREM', P .. 'running', id)
+  call('HSET', P .. 'req:' .. id, 'state', 'queued')
+  if r.crashes == max_crashes - 1 then
+    call('RPUSH', P .. 'suspect', id)
+    wake()
+  else
+    enqueue(id, r.tenant, true, true)
+  end
+end
+
+if now >= grace then
+  for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'running', '-inf', int(now), 'LIMIT', 0, budget)) do reap(id) end
+end
+for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'delayed', '-inf', int(now), 'LIMIT', 0, budget)) do
+  call('ZREM', P .. 'delayed', id)
+  local h = call('HMGET', P .. 'req:' .. id, 'state', 'tenant')
+  if h[1] == 'delayed' then
+    call('HSET', P .. 'req:' .. id, 'state', 'queued')
+    enqueue(id, h[2], true)
+  end
+end
+
+local function next_id()
+  local id = ARGV[10] == '1' and call('LPOP', P .. 'suspect')
+  if id then return id end
+  local tenant = call('LPOP', P .. 'ring')
+  if not tenant then return nil end
+  local waiting = P .. 'wait:' .. tenant
+  id = call('LPOP', waiting)
+  if call('EXISTS', waiting) == 1 then call('RPUSH', P .. 'ring', tenant) end
+  return id
+end
+
+-- A token taken by the worker that got this request must not be the last one while others wait.
+local function pass_the_token_on()
+  if call('EXISTS', P .. 'ring') == 1 and call('EXISTS', P .. 'wake') == 0 then call('LPUSH', P .. 'wake', '1') end
+end
+
+local tries = 0
+while ARGV[9] == '1' and tries < budget do
+  tries = tries + 1
+  local id = next_id()
+  if not id then break end
+  local r = read(id)
+  if r.state == 'queued' then
+    if open(r, can_continue, owner, lease_ms, ARGV[11]) then
+      call('SET', P .. 'claim:' .. nonce, id, 'PX', int(lease_ms * 2))
+      pass_the_token_on()
+      return go(id)
+    end
+    over(r, 'failed', INTERRUPTED, keep_s, conv_ttl_s)
+  end
+end
+
+if call('EXISTS', P .. 'ring') == 1 then
+  pass_the_token_on()
+  return { 'EMPTY', 0 }
+end
+if call('EXISTS', P .. 'suspect') == 0 then call('DEL', P .. 'wake') end
+local soonest_ms = -1
+for _, set in ipairs({ 'running', 'delayed' }) do
+  local first = call('ZRANGE', P .. set, 0, 0, 'WITHSCORES')
+  if first[2] then
+    local due_ms = math.max(0, tonumber(first[2]) - now) + 1
+    if soonest_ms < 0 or due_ms < soonest_ms then soonest_ms = due_ms end
+  end
+end
+return { 'EMPTY', soonest_ms }

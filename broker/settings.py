@@ -1,0 +1,117 @@
+"""Every setting, read once at start from the environment and a `.env` file.
+
+Numbers carry their unit in their name. A wrong value stops the start with the variable's name, what
+was given and what is allowed; a secret is never shown.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from broker.errors import SettingsInvalid
+
+_MIB = 1024 * 1024
+_LATER_SCHEMES = {
+    "redis+cluster": "Redis Cluster is not supported yet: give one server as redis://host:port",
+    "redis+sentinel": "Sentinel is not supported yet: give one server as redis://host:port",
+}
+_SCHEMES = {"redis", "rediss", "unix"}
+_SECRET = {"OPENAI_API_KEY", "TICKERTAPE_API_KEYS", "REDIS_URL"}
+
+
+def _ours(name: str) -> AliasChoices:
+    return AliasChoices(f"TICKERTAPE_{name}")
+
+
+class Settings(BaseSettings):
+    """All settings of all processes; the field's alias is the variable's name."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", populate_by_name=True
+    )
+
+    redis_url: str | None = Field(None, validation_alias="REDIS_URL")
+    openai_base_url: str | None = Field(None, validation_alias="OPENAI_BASE_URL")
+    openai_api_key: SecretStr | None = Field(None, validation_alias="OPENAI_API_KEY")
+    openai_model: str | None = Field(None, validation_alias="OPENAI_MODEL")
+
+    url: str = Field("http://127.0.0.1:8000", validation_alias=_ours("URL"))
+    partitions: int = Field(1, ge=1, le=1024, validation_alias=_ours("PARTITIONS"))
+    lease_s: float = Field(5, ge=0.5, le=300, validation_alias=_ours("LEASE_S"))
+    max_attempts: int = Field(3, ge=1, le=100, validation_alias=_ours("MAX_ATTEMPTS"))
+    first_byte_s: float = Field(300, gt=0, le=86400, validation_alias=_ours("FIRST_BYTE_S"))
+    stall_s: float = Field(60, gt=0, le=86400, validation_alias=_ours("STALL_S"))
+    deadline_s: float = Field(1800, gt=0, le=86400, validation_alias=_ours("DEADLINE_S"))
+    retention_s: int = Field(3600, ge=1, le=31_536_000, validation_alias=_ours("RETENTION_S"))
+    queue_limit: int = Field(10_000, ge=1, validation_alias=_ours("QUEUE_LIMIT"))
+    tenant_limit: int = Field(100, ge=1, validation_alias=_ours("TENANT_LIMIT"))
+    queue_bytes: int = Field(256 * _MIB, ge=1024, validation_alias=_ours("QUEUE_BYTES"))
+    max_body_bytes: int = Field(_MIB, ge=1024, validation_alias=_ours("MAX_BODY_BYTES"))
+    max_output_bytes: int = Field(4 * _MIB, ge=1024, validation_alias=_ours("MAX_OUTPUT_BYTES"))
+    conversation_ttl_s: int = Field(604_800, ge=1, le=31_536_000, validation_alias=_ours("CONVERSATION_TTL_S"))
+    api_keys: SecretStr | None = Field(None, validation_alias=_ours("API_KEYS"))
+    cors_origins: Annotated[str | None, Field(validation_alias=_ours("CORS_ORIGINS"))] = None
+    heartbeat_s: float = Field(15, ge=0.1, le=300, validation_alias=_ours("HEARTBEAT_S"))
+    roles_dir: Path | None = Field(None, validation_alias=_ours("ROLES_DIR"))
+
+    @field_validator("redis_url")
+    @classmethod
+    def _one_server(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        scheme = url.partition("://")[0]
+        if scheme in _LATER_SCHEMES:
+            raise ValueError(_LATER_SCHEMES[scheme])
+        if scheme not in _SCHEMES:
+            message = "use redis://host:port, rediss://host:port or unix:///path"
+            raise ValueError(message)
+        return url
+
+    @field_validator("openai_base_url", "url")
+    @classmethod
+    def _http(cls, url: str | None) -> str | None:
+        if url is not None and urlsplit(url).scheme not in {"http", "https"}:
+            message = "use http://... or https://..."
+            raise ValueError(message)
+        return url.rstrip("/") if url else url
+
+    @property
+    def lease_ms(self) -> int:
+        """The lease as the scripts take it."""
+        return int(self.lease_s * 1000)
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The allowed CORS origins."""
+        return tuple(origin.strip() for origin in (self.cors_origins or "").split(",") if origin.strip())
+
+    def share(self, limit: int) -> int:
+        """One partition's part of a limit: exact with one partition, rounded up with more."""
+        return -(-limit // self.partitions)
+
+
+def load_settings() -> Settings:
+    """The settings of this process; raises SettingsInvalid with one line per wrong variable."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsInvalid("\n".join(_line(dict(problem)) for problem in error.errors())) from None
+
+
+def variable_names() -> list[str]:
+    """The names of all variables, in the order of declaration."""
+    names = []
+    for field in Settings.model_fields.values():
+        alias = field.validation_alias
+        names.append(str(alias.choices[0]) if isinstance(alias, AliasChoices) else str(alias))
+    return names
+
+
+def _line(problem: dict[str, Any]) -> str:
+    name = str(problem["loc"][0]) if problem["loc"] else "?"
+    given = "(hidden)" if name in _SECRET else repr(problem["input"])
+    allowed = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{name} is {given}: {allowed}"
