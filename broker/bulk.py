@@ -46,7 +46,7 @@ class BulkConnection:
     async def open(self) -> None:
         """Connect; raises Unavailable."""
         try:
-            await self._connection.connect()
+            await self._connection.connect()  # type: ignore[no-untyped-call]  # redis-py leaves it bare
         except FAILURES as error:
             raise unavailable(error) from error
         self._reader = self._connection._reader  # noqa: SLF001  the reason of this module
@@ -55,7 +55,7 @@ class BulkConnection:
     def send(self, *arguments: str | bytes | int) -> None:
         """Write one command; it is lost silently if the connection breaks, and `run` then raises."""
         if self._writer is not None:
-            self._writer.write(hiredis.pack_command(arguments))
+            self._writer.write(hiredis.pack_command(arguments)  # type: ignore[arg-type]  # its stub asks for an exact tuple)
 
     async def run(self, *, silence_s: float, on_silence: Callable[[], bool]) -> None:
         """Read until the connection breaks, then raise Unavailable.

@@ -6,6 +6,7 @@ read longer than the time-out would be cut and repeated for a minute without a w
 reads have a client of their own.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Connection, Redis
@@ -37,13 +38,13 @@ _REFUSALS = ("OOM", "MISCONF", "NOREPLICAS", "READONLY", "LOADING", "MASTERDOWN"
 class Connections:
     """The clients of one process for one Redis; `aclose` them at the end.
 
-    `commands` is for quick commands and scripts, `blocking` for blocking reads only. Replies are
-    bytes in their RESP2 shapes.
+    Replies are bytes in their RESP2 shapes. Everything here raises Unavailable when Redis does not
+    answer or takes no writes at the moment; the outcome of that command is then not known.
     """
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self.commands = Redis(
+        self.commands: Redis = Redis(
             connection_pool=BlockingConnectionPool.from_url(
                 url,
                 max_connections=MAX_COMMAND_CONNECTIONS,
@@ -54,7 +55,7 @@ class Connections:
                 retry=Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.5), _RETRIES),
             )
         )
-        self.blocking = Redis(
+        self._blocking: Redis = Redis(
             connection_pool=BlockingConnectionPool.from_url(
                 url,
                 max_connections=MAX_BLOCKING_CONNECTIONS,
@@ -65,6 +66,30 @@ class Connections:
                 retry=Retry(NoBackoff(), 0),
             )
         )
+
+    async def ask(self, *command: str | bytes | float) -> Any:
+        """The reply to one quick command; it may be sent twice, so it must bear that."""
+        try:
+            return await self.commands.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py leaves it bare
+        except FAILURES as error:
+            raise unavailable(error) from error
+
+    async def ask_all(self, commands: Sequence[tuple[str | bytes | float, ...]]) -> list[Any]:
+        """The replies to many quick commands in one round trip."""
+        pipeline = self.commands.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        try:
+            return list(await pipeline.execute())
+        except FAILURES as error:
+            raise unavailable(error) from error
+
+    async def block(self, *command: str | bytes | float) -> Any:
+        """The reply to a command that blocks for at most MAX_BLOCK_S; never sent twice."""
+        try:
+            return await self._blocking.execute_command(*command)  # type: ignore[no-untyped-call]  # see above
+        except FAILURES as error:
+            raise unavailable(error) from error
 
     def unpooled(self) -> Connection:
         """A connection of its own, not yet connected: never retried, owned by one task."""
@@ -85,11 +110,8 @@ class Connections:
         An idempotency key or a conversation would be looked for in the wrong place otherwise.
         Raises SettingsInvalid naming both numbers, Unavailable when Redis does not answer.
         """
-        try:
-            await self.commands.set(keys.partition_count(), partitions, nx=True)
-            known = int(await self.commands.get(keys.partition_count()) or partitions)
-        except FAILURES as error:
-            raise unavailable(error) from error
+        await self.ask("SET", keys.partition_count(), partitions, "NX")
+        known = int(await self.ask("GET", keys.partition_count()) or partitions)
         if known != partitions:
             raise SettingsInvalid(
                 f"TICKERTAPE_PARTITIONS is {partitions}, but this Redis was used with {known}: "
@@ -99,7 +121,7 @@ class Connections:
     async def aclose(self) -> None:
         """Close all pooled connections; safe to call twice."""
         await self.commands.aclose()
-        await self.blocking.aclose()
+        await self._blocking.aclose()
 
 
 FAILURES = (RedisError, OSError, TimeoutError)

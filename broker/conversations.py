@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from broker import keys
-from broker.connections import FAILURES, Connections, unavailable
+from broker.connections import Connections
 from broker.errors import RequestMissing
 from broker.requests import conversation_key
 from broker.scripts import Scripts
@@ -36,7 +36,7 @@ class Conversations:
     """Reads and forgets conversations; raises Unavailable when Redis does not answer."""
 
     def __init__(self, connections: Connections, settings: Settings, scripts: Scripts | None = None) -> None:
-        self._redis = connections.commands
+        self._connections = connections
         self._settings = settings
         self._scripts = scripts or Scripts(connections.commands)
 
@@ -48,10 +48,7 @@ class Conversations:
     async def get(self, tenant: str, conversation_id: str) -> Conversation:
         """The conversation; raises RequestMissing when there is none."""
         partition, key = self.place(tenant, conversation_id)
-        try:
-            stored = await self._redis.hgetall(keys.conversation(partition, key))
-        except FAILURES as error:
-            raise unavailable(error) from error
+        stored = await self._connections.ask("HGETALL", keys.conversation(partition, key))
         if not stored:
             raise RequestMissing("There is no such conversation.")
         active = stored.get(b"active")
@@ -59,10 +56,7 @@ class Conversations:
 
     async def turns(self, partition: int, key: str) -> list[Turn]:
         """The turns of a conversation, in the order in which they were asked."""
-        try:
-            rows = await self._redis.xrange(keys.turns(partition, key))
-        except FAILURES as error:
-            raise unavailable(error) from error
+        rows = await self._connections.ask("XRANGE", keys.turns(partition, key), "-", "+")
         asked: dict[str, list[dict[str, Any]]] = {}
         answered: dict[str, str] = {}
         for _, fields in rows:

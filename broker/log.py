@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 
-from redis.asyncio import Redis
-
 from broker import keys
 from broker.codec import FIELD, START, Cursor, Entry, decode
-from broker.connections import FAILURES, Connections, unavailable
+from broker.connections import Connections
 
 PAGE_ENTRIES = 1000
 _TAILS_PER_CALL = 200
@@ -18,14 +16,11 @@ class Logs:
     """Reads logs; never blocks and never writes. Raises Unavailable when Redis does not answer."""
 
     def __init__(self, connections: Connections) -> None:
-        self._redis: Redis = connections.commands
+        self._connections = connections
 
     async def read(self, request_id: str, after: Cursor = START, count: int = PAGE_ENTRIES) -> list[Stored]:
         """The next entries after a cursor, as stored; empty at the end, and for a log that is not there."""
-        try:
-            rows = await self._redis.xrange(keys.log(request_id), min=f"({after}", count=count)
-        except FAILURES as error:
-            raise unavailable(error) from error
+        rows = await self._connections.ask("XRANGE", keys.log(request_id), f"({after}", "+", "COUNT", count)
         return [(Cursor.parse(entry_id), fields[FIELD]) for entry_id, fields in rows]
 
     async def entries(self, request_id: str) -> list[Entry]:
@@ -43,12 +38,11 @@ class Logs:
         """The id of the last entry of each log, None for a log that is not there."""
         tails: list[Cursor | None] = []
         for at in range(0, len(request_ids), _TAILS_PER_CALL):
-            pipeline = self._redis.pipeline(transaction=False)
-            for request_id in request_ids[at : at + _TAILS_PER_CALL]:
-                pipeline.xrevrange(keys.log(request_id), count=1)
-            try:
-                replies = await pipeline.execute()
-            except FAILURES as error:
-                raise unavailable(error) from error
+            replies = await self._connections.ask_all(
+                [
+                    ("XREVRANGE", keys.log(request_id), "+", "-", "COUNT", 1)
+                    for request_id in request_ids[at : at + _TAILS_PER_CALL]
+                ]
+            )
             tails += [Cursor.parse(rows[0][0]) if rows else None for rows in replies]
         return tails

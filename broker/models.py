@@ -5,23 +5,17 @@ from typing import Any
 import msgspec
 
 from broker import keys
-from broker.connections import FAILURES, Connections, unavailable
+from broker.connections import Connections
 
 MODELS_TTL_S = 300
 
 
 async def write_models(connections: Connections, models: list[dict[str, Any]]) -> None:
     """Publish the upstream's models for MODELS_TTL_S; raises Unavailable."""
-    try:
-        await connections.commands.set(keys.models(), msgspec.json.encode(models), ex=MODELS_TTL_S)
-    except FAILURES as error:
-        raise unavailable(error) from error
+    await connections.ask("SET", keys.models(), msgspec.json.encode(models), "EX", MODELS_TTL_S)
 
 
 async def read_models(connections: Connections) -> list[dict[str, Any]] | None:
     """The upstream's models, or None when no worker has written them lately; raises Unavailable."""
-    try:
-        stored = await connections.commands.get(keys.models())
-    except FAILURES as error:
-        raise unavailable(error) from error
+    stored = await connections.ask("GET", keys.models())
     return None if stored is None else msgspec.json.decode(stored, type=list[dict[str, Any]])

@@ -11,7 +11,7 @@ import msgspec
 
 from broker import keys
 from broker.codec import Cursor
-from broker.connections import FAILURES, MAX_BLOCK_S, Connections, unavailable
+from broker.connections import MAX_BLOCK_S, Connections
 from broker.errors import Fenced
 from broker.scripts import Scripts
 from broker.settings import Settings
@@ -60,7 +60,7 @@ class Queue:
     def __init__(
         self, connections: Connections, settings: Settings, *, worker: str, scripts: Scripts | None = None
     ) -> None:
-        self._blocking = connections.blocking
+        self._connections = connections
         self._settings = settings
         self._worker = worker
         self._scripts = scripts or Scripts(connections.commands)
@@ -85,10 +85,7 @@ class Queue:
 
     async def wait(self, partition: int, limit_s: float) -> None:
         """Return when work may have arrived, or after `limit_s` (at most MAX_BLOCK_S); raises Unavailable."""
-        try:
-            await self._blocking.blpop([keys.wake(partition)], timeout=min(limit_s, MAX_BLOCK_S))
-        except FAILURES as error:
-            raise unavailable(error) from error
+        await self._connections.block("BLPOP", keys.wake(partition), min(limit_s, MAX_BLOCK_S))
 
     async def renew(self, lease: Lease) -> None:
         """Keep the lease for its full length from now; raises Fenced, Unavailable."""

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from broker import codec, keys
-from broker.connections import FAILURES, Connections, unavailable
+from broker.connections import Connections
 from broker.errors import (
     ConversationBusy,
     IdempotencyConflict,
@@ -19,7 +19,6 @@ from broker.errors import (
 from broker.scripts import Scripts
 from broker.settings import Settings
 
-_LIST_PAGE = 100
 _POSITION_TENANTS = 1000
 
 
@@ -82,7 +81,7 @@ class Requests:
     """Accepts requests and answers questions about them; the tenant is checked in every reply."""
 
     def __init__(self, connections: Connections, settings: Settings, scripts: Scripts | None = None) -> None:
-        self._redis = connections.commands
+        self._connections = connections
         self._settings = settings
         self._scripts = scripts or Scripts(connections.commands)
 
@@ -119,10 +118,7 @@ class Requests:
         partition = keys.partition_of(request_id)
         if partition is None or partition >= self._settings.partitions:
             raise RequestMissing
-        try:
-            stored = await self._redis.hgetall(keys.request(request_id))
-        except FAILURES as error:
-            raise unavailable(error) from error
+        stored = await self._connections.ask("HGETALL", keys.request(request_id))
         if not stored or stored[b"tenant"].decode() != tenant:
             raise RequestMissing
         return _record(request_id, stored)
@@ -168,11 +164,10 @@ class Requests:
 
     async def _page_ids(self, partition: int, tenant: str, before_ms: int | None) -> list[tuple[int, str]]:
         newest = "+inf" if before_ms is None else f"({before_ms}"
-        try:
-            rows = await self._redis.zrevrangebyscore(keys.index(partition, tenant), newest, "-inf", withscores=True)
-        except FAILURES as error:
-            raise unavailable(error) from error
-        return [(int(score), member.decode()) for member, score in rows]
+        row = await self._connections.ask(
+            "ZREVRANGEBYSCORE", keys.index(partition, tenant), newest, "-inf", "WITHSCORES"
+        )
+        return [(int(score), member.decode()) for member, score in zip(row[::2], row[1::2], strict=True)]
 
     def _ring(self, request_id: str) -> str:
         partition = keys.partition_of(request_id)

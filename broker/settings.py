@@ -5,7 +5,7 @@ was given and what is allowed; a secret is never shown.
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
@@ -33,29 +33,29 @@ class Settings(BaseSettings):
         env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", populate_by_name=True
     )
 
-    redis_url: str | None = Field(None, validation_alias="REDIS_URL")
-    openai_base_url: str | None = Field(None, validation_alias="OPENAI_BASE_URL")
-    openai_api_key: SecretStr | None = Field(None, validation_alias="OPENAI_API_KEY")
-    openai_model: str | None = Field(None, validation_alias="OPENAI_MODEL")
+    redis_url: str | None = Field(default=None, validation_alias="REDIS_URL")
+    openai_base_url: str | None = Field(default=None, validation_alias="OPENAI_BASE_URL")
+    openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
+    openai_model: str | None = Field(default=None, validation_alias="OPENAI_MODEL")
 
-    url: str = Field("http://127.0.0.1:8000", validation_alias=_ours("URL"))
-    partitions: int = Field(1, ge=1, le=1024, validation_alias=_ours("PARTITIONS"))
-    lease_s: float = Field(5, ge=0.5, le=300, validation_alias=_ours("LEASE_S"))
-    max_attempts: int = Field(3, ge=1, le=100, validation_alias=_ours("MAX_ATTEMPTS"))
-    first_byte_s: float = Field(300, gt=0, le=86400, validation_alias=_ours("FIRST_BYTE_S"))
-    stall_s: float = Field(60, gt=0, le=86400, validation_alias=_ours("STALL_S"))
-    deadline_s: float = Field(1800, gt=0, le=86400, validation_alias=_ours("DEADLINE_S"))
-    retention_s: int = Field(3600, ge=1, le=31_536_000, validation_alias=_ours("RETENTION_S"))
-    queue_limit: int = Field(10_000, ge=1, validation_alias=_ours("QUEUE_LIMIT"))
-    tenant_limit: int = Field(100, ge=1, validation_alias=_ours("TENANT_LIMIT"))
-    queue_bytes: int = Field(256 * _MIB, ge=1024, validation_alias=_ours("QUEUE_BYTES"))
-    max_body_bytes: int = Field(_MIB, ge=1024, validation_alias=_ours("MAX_BODY_BYTES"))
-    max_output_bytes: int = Field(4 * _MIB, ge=1024, validation_alias=_ours("MAX_OUTPUT_BYTES"))
-    conversation_ttl_s: int = Field(604_800, ge=1, le=31_536_000, validation_alias=_ours("CONVERSATION_TTL_S"))
-    api_keys: SecretStr | None = Field(None, validation_alias=_ours("API_KEYS"))
-    cors_origins: Annotated[str | None, Field(validation_alias=_ours("CORS_ORIGINS"))] = None
-    heartbeat_s: float = Field(15, ge=0.1, le=300, validation_alias=_ours("HEARTBEAT_S"))
-    roles_dir: Path | None = Field(None, validation_alias=_ours("ROLES_DIR"))
+    url: str = Field(default="http://127.0.0.1:8000", validation_alias=_ours("URL"))
+    partitions: int = Field(default=1, ge=1, le=1024, validation_alias=_ours("PARTITIONS"))
+    lease_s: float = Field(default=5, ge=0.5, le=300, validation_alias=_ours("LEASE_S"))
+    max_attempts: int = Field(default=3, ge=1, le=100, validation_alias=_ours("MAX_ATTEMPTS"))
+    first_byte_s: float = Field(default=300, gt=0, le=86400, validation_alias=_ours("FIRST_BYTE_S"))
+    stall_s: float = Field(default=60, gt=0, le=86400, validation_alias=_ours("STALL_S"))
+    deadline_s: float = Field(default=1800, gt=0, le=86400, validation_alias=_ours("DEADLINE_S"))
+    retention_s: int = Field(default=3600, ge=1, le=31_536_000, validation_alias=_ours("RETENTION_S"))
+    queue_limit: int = Field(default=10_000, ge=1, validation_alias=_ours("QUEUE_LIMIT"))
+    tenant_limit: int = Field(default=100, ge=1, validation_alias=_ours("TENANT_LIMIT"))
+    queue_bytes: int = Field(default=256 * _MIB, ge=1024, validation_alias=_ours("QUEUE_BYTES"))
+    max_body_bytes: int = Field(default=_MIB, ge=1024, validation_alias=_ours("MAX_BODY_BYTES"))
+    max_output_bytes: int = Field(default=4 * _MIB, ge=1024, validation_alias=_ours("MAX_OUTPUT_BYTES"))
+    conversation_ttl_s: int = Field(default=604_800, ge=1, le=31_536_000, validation_alias=_ours("CONVERSATION_TTL_S"))
+    api_keys: SecretStr | None = Field(default=None, validation_alias=_ours("API_KEYS"))
+    cors_origins: str | None = Field(default=None, validation_alias=_ours("CORS_ORIGINS"))
+    heartbeat_s: float = Field(default=15, ge=0.1, le=300, validation_alias=_ours("HEARTBEAT_S"))
+    roles_dir: Path | None = Field(default=None, validation_alias=_ours("ROLES_DIR"))
 
     @field_validator("redis_url")
     @classmethod
