@@ -55,7 +55,7 @@ class BulkConnection:
     def send(self, *arguments: str | bytes | int) -> None:
         """Write one command; it is lost silently if the connection breaks, and `run` then raises."""
         if self._writer is not None:
-            self._writer.write(hiredis.pack_command(arguments)  # type: ignore[arg-type]  # its stub asks for an exact tuple)
+            self._writer.write(hiredis.pack_command(arguments))  # type: ignore[arg-type]  # its stub is narrower
 
     async def run(self, *, silence_s: float, on_silence: Callable[[], bool]) -> None:
         """Read until the connection breaks, then raise Unavailable.
