@@ -1,0 +1,144 @@
+"""The scripted upstream as a process of its own: each prompt says what its answer shall be.
+
+For end-to-end tests and benchmarks with real workers. Prints its base URL as its first line; its
+journal is at /journal on the same server (GET, DELETE).
+"""
+
+import argparse
+import asyncio
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import msgspec
+
+from tests.support.script import (
+    Cut,
+    Done,
+    Finish,
+    JsonObject,
+    Pause,
+    Reset,
+    Role,
+    Script,
+    Step,
+    Text,
+    Usage,
+    rate_limited,
+)
+from tests.support.upstream import Call, ScriptedUpstream
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a prompt asks for: a JSON object with some of these names as the last user message.
+
+    The answer to a plan is always `text()`, so whole, retried and continued answers can be compared
+    with it. With `stamp` each delta is instead the machine's monotonic time, in seconds, at which
+    it was sent. `cut_after` and `reset_after` break off after that many deltas and `status` 429
+    refuses, for the first `fail_times` calls with this prompt. Rate 0 is as fast as can be.
+    """
+
+    deltas: int = 20
+    rate_per_s: float = 0
+    tag: str = "delta"
+    first_delay_s: float = 0
+    stamp: bool = False
+    cut_after: int | None = None
+    reset_after: int | None = None
+    status: int | None = None
+    fail_times: int = 1
+
+    def pieces(self) -> list[str]:
+        """The deltas, in order."""
+        return [f"{self.tag}-{n} " for n in range(self.deltas)]
+
+    def text(self) -> str:
+        """The whole answer."""
+        return "".join(self.pieces())
+
+    def prompt(self) -> str:
+        """The message that asks for this plan."""
+        return msgspec.json.encode(self).decode()
+
+
+class PlanFollower:
+    """Gives each call the script of the plan in its prompt; `default` holds what a prompt omits."""
+
+    def __init__(self, default: Plan) -> None:
+        self._default = msgspec.to_builtins(default)
+        self._calls_by_prompt: Counter[str] = Counter()
+
+    def script_for(self, call: Call) -> Script:
+        prompt = _last(call.body, "user")
+        self._calls_by_prompt[prompt] += 1
+        try:
+            asked = msgspec.json.decode(prompt, type=JsonObject)
+        except msgspec.DecodeError:
+            asked = {}  # a prompt that is no plan gets the default answer
+        plan = msgspec.convert({**self._default, **asked}, Plan)
+        fails = self._calls_by_prompt[prompt] <= plan.fail_times
+        if fails and plan.status is not None:
+            return rate_limited()
+        return _steps(plan, _pieces_left(plan, call.body), fails=fails)
+
+
+def _steps(plan: Plan, pieces: list[str], *, fails: bool) -> Iterator[Step]:
+    yield Role()
+    yield Pause(plan.first_delay_s)
+    started_s = time.monotonic()
+    for n, piece in enumerate(pieces):
+        if fails and n == plan.cut_after:
+            yield Cut()
+        if fails and n == plan.reset_after:
+            yield Reset()
+        if plan.rate_per_s:
+            # Against the start, so that a late wake-up does not slow all that follows.
+            yield Pause(max(0, started_s + n / plan.rate_per_s - time.monotonic()))
+        else:
+            yield Pause(0)
+        yield Text(f"{time.monotonic():.6f} " if plan.stamp else piece)
+    yield Finish()
+    yield Usage(prompt_tokens=1, completion_tokens=len(pieces))
+    yield Done()
+
+
+def _pieces_left(plan: Plan, body: JsonObject) -> list[str]:
+    """What is still to be said after a prefilled beginning of the answer, if there is one."""
+    messages = body["messages"]
+    prefill = messages[-1]["content"] if messages[-1].get("role") == "assistant" else ""
+    if not plan.text().startswith(prefill):
+        return plan.pieces()
+    skipped = 0
+    pieces = plan.pieces()
+    while pieces and skipped + len(pieces[0]) <= len(prefill):
+        skipped += len(pieces.pop(0))
+    return [pieces[0][len(prefill) - skipped :], *pieces[1:]] if pieces else []
+
+
+def _last(body: JsonObject, role: str) -> str:
+    contents = [m.get("content") for m in body["messages"] if m.get("role") == role]
+    return contents[-1] if contents and isinstance(contents[-1], str) else ""
+
+
+async def _run(port: int, api_key: str | None, default: Plan) -> None:
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    async with ScriptedUpstream(port=port, api_key=api_key) as upstream:
+        upstream.script = PlanFollower(default).script_for
+        print(upstream.base_url, flush=True)
+        await stopped.wait()
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT."""
+    default = Plan()
+    parser = argparse.ArgumentParser(description=Plan.__doc__)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--api-key")
+    parser.add_argument("--rate", type=float, default=default.rate_per_s, help="deltas per second")
+    parser.add_argument("--deltas", type=int, default=default.deltas)
+    given = parser.parse_args()
+    plan = Plan(rate_per_s=given.rate, deltas=given.deltas)
+    asyncio.run(_run(given.port, given.api_key, plan))

@@ -1,0 +1,124 @@
+"""A TCP proxy that does to connections what networks do: delay them, lose them, break them."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Self
+
+_READ_BYTES = 65_536
+
+
+@dataclass(eq=False)
+class _Link:
+    client: asyncio.StreamWriter
+    target: asyncio.StreamWriter
+    is_lost: bool = False
+    breaks_on_reply: asyncio.Event | None = None
+
+    def reset(self) -> None:
+        self.client.transport.abort()
+        # Not aborted: the target shall still get all that was forwarded to it.
+        self.target.close()
+
+
+class FaultProxy:
+    """Forwards `127.0.0.1:port` of its own to `host`:`target_port`, until told otherwise.
+
+    `delay_s` holds back each piece in both directions. While `is_blackhole` is set nothing gets
+    through in either direction and nobody is told, as when a cable is cut; a connection that lost
+    bytes this way stays dead afterwards, and new ones work.
+    """
+
+    def __init__(self, target_port: int, *, host: str = "127.0.0.1") -> None:
+        self.port = 0
+        self.delay_s = 0.0
+        self.is_blackhole = False
+        self.connection_count = 0
+        self._target = host, target_port
+        self._losing: tuple[bytes, asyncio.Event] | None = None
+        self._links: set[_Link] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if self._server is not None:
+            self._server.close()
+        tasks = [*self._tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def lose_reply_to(self, marker: bytes) -> asyncio.Event:
+        """Let the next request with `marker` (in any case) through, and break before its reply.
+
+        The connection is reset when the target answers, so the target has done what was asked and
+        the client cannot know. The event returned is set when that has happened.
+        """
+        lost = asyncio.Event()
+        self._losing = marker.upper(), lost
+        return lost
+
+    def reset_all(self) -> None:
+        """Break every open connection."""
+        for link in self._links:
+            link.reset()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connection_count += 1
+        task = asyncio.create_task(self._forward(reader, writer), name="proxied connection")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            target_reader, target_writer = await asyncio.open_connection(*self._target)
+        except OSError:
+            writer.transport.abort()
+            return
+        link = _Link(writer, target_writer)
+        self._links.add(link)
+        try:
+            # Whichever side ends first ends both: nothing that is proxied here half-closes.
+            async with asyncio.TaskGroup() as ways:
+                requests = ways.create_task(self._carry_requests(reader, link))
+                replies = ways.create_task(self._carry_replies(target_reader, link))
+                requests.add_done_callback(lambda _: replies.cancel())
+                replies.add_done_callback(lambda _: requests.cancel())
+        finally:
+            self._links.discard(link)
+            writer.close()
+            target_writer.close()
+
+    async def _carry_requests(self, reader: asyncio.StreamReader, link: _Link) -> None:
+        while data := await self._read(reader, link):
+            if self._losing is not None and self._losing[0] in data.upper():
+                link.breaks_on_reply = self._losing[1]
+                self._losing = None
+            link.target.write(data)
+            await link.target.drain()
+
+    async def _carry_replies(self, reader: asyncio.StreamReader, link: _Link) -> None:
+        while data := await self._read(reader, link):
+            if link.breaks_on_reply is not None:
+                link.reset()
+                link.breaks_on_reply.set()
+                return
+            link.client.write(data)
+            await link.client.drain()
+
+    async def _read(self, reader: asyncio.StreamReader, link: _Link) -> bytes:
+        """The next bytes that get through, empty when the connection has ended."""
+        try:
+            while data := await reader.read(_READ_BYTES):
+                if self.delay_s:
+                    await asyncio.sleep(self.delay_s)
+                link.is_lost |= self.is_blackhole
+                if not link.is_lost:
+                    return data
+        except ConnectionError:
+            pass
+        return b""

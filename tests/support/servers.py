@@ -1,0 +1,87 @@
+"""Real Valkey servers for tests: started by the launcher that `tickertape up` uses, and crashed."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from cli.embedded import EmbeddedServer, embedded_server
+
+_WITHOUT_AOF = {"appendonly": "no"}
+
+
+class ValkeyServer:
+    """One server with a data directory of its own, whose URL stays the same over restarts."""
+
+    def __init__(self, data_dir: Path, settings: Mapping[str, str]) -> None:
+        self._data_dir = data_dir
+        self._settings = settings
+        self._running = contextlib.ExitStack()
+        self._server: EmbeddedServer | None = None
+
+    @property
+    def url(self) -> str:
+        return self._current.url
+
+    @property
+    def port(self) -> int:
+        return self._current.port
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        process = self._current.process
+        assert process is not None, "another process owns this test's data directory"
+        return process
+
+    def start(self) -> None:
+        """Start again on the same data, port and password."""
+        self._server = self._running.enter_context(
+            embedded_server(self._data_dir, settings=self._settings)
+        )
+
+    def stop(self) -> None:
+        """End in an orderly way. Harmless if it has ended."""
+        self._running.close()
+
+    def kill(self) -> None:
+        """SIGKILL: what was not yet synced may be lost."""
+        self.process.kill()
+        self.process.wait()
+        self.stop()
+
+    def pause(self) -> None:
+        """SIGSTOP: connections stay open and nothing answers."""
+        os.kill(self.process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        os.kill(self.process.pid, signal.SIGCONT)
+
+    @property
+    def _current(self) -> EmbeddedServer:
+        assert self._server is not None, "the server was never started"
+        return self._server
+
+
+@contextlib.contextmanager
+def valkey_server(
+    *, append_only: bool = False, settings: Mapping[str, str] | None = None
+) -> Iterator[ValkeyServer]:
+    """Run a server for the length of the block, in a directory that is removed after it.
+
+    With `append_only` it keeps its data over `kill` and `start`, as the embedded one does; without,
+    it is quicker and forgets. `settings` are laid over both.
+    """
+    base = {} if append_only else _WITHOUT_AOF
+    with tempfile.TemporaryDirectory(prefix="tickertape-test-") as directory:
+        server = ValkeyServer(Path(directory), {**base, **(settings or {})})
+        server.start()
+        try:
+            yield server
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                server.resume()  # a stopped process does not heed SIGTERM
+            server.stop()

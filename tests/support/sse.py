@@ -1,0 +1,131 @@
+"""Reads our event streams as a strict client: what a browser would shrug off fails the test."""
+
+import contextlib
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+TERMINAL_EVENTS = frozenset({"completed", "failed", "cancelled"})
+_CLEARING_EVENTS = frozenset({"started", "reset", "rewind"})
+
+
+@dataclass(frozen=True)
+class Event:
+    """One frame. `cursor` is its `id:` line, None if it had none; `data` is its JSON."""
+
+    cursor: str | None
+    kind: str
+    data: Any
+
+
+class SseParser:
+    """Bytes in, events out, in pieces of any size.
+
+    Raises AssertionError for what the native stream never sends: another field, a frame without
+    data, data that is not one line of JSON, a carriage return, an end inside a frame.
+    """
+
+    def __init__(self) -> None:
+        self.comment_count = 0
+        self.retry_ms: int | None = None
+        self._unread = b""
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that `data` completes."""
+        *frames, self._unread = (self._unread + data).split(b"\n\n")
+        parsed = [self._parse(frame) for frame in frames]
+        return [event for event in parsed if event is not None]
+
+    def close(self) -> None:
+        """Call at the end of the body."""
+        assert not self._unread, f"the stream ended inside a frame: {self._unread!r}"
+
+    def _parse(self, frame: bytes) -> Event | None:
+        fields: dict[str, str] = {}
+        for line in frame.split(b"\n"):
+            if line.startswith(b":"):
+                self.comment_count += 1
+                continue
+            name, colon, value = line.decode().partition(": ")
+            assert colon, f"not a field: {line!r}"
+            assert name in {"id", "event", "data", "retry"}, f"unknown field: {line!r}"
+            assert name not in fields, f"repeated field: {line!r}"
+            assert "\r" not in value, f"carriage return: {line!r}"
+            fields[name] = value
+        if "retry" in fields:
+            self.retry_ms = int(fields.pop("retry"))
+        if not fields:
+            return None
+        assert "data" in fields, f"a frame without data: {frame!r}"
+        return Event(fields.get("id"), fields.get("event", "message"), json.loads(fields["data"]))
+
+
+class EventStream:
+    """An open response: `status`, `headers`, and its events as they arrive."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self.status = response.status
+        self.headers = response.headers
+        self.parser = SseParser()
+        self._response = response
+
+    async def __aiter__(self) -> AsyncGenerator[Event]:
+        async for data in self._response.content.iter_any():
+            for event in self.parser.feed(data):
+                yield event
+        self.parser.close()
+
+
+@contextlib.asynccontextmanager
+async def open_stream(
+    url: str, headers: Mapping[str, str] | None = None
+) -> AsyncIterator[EventStream]:
+    """Open `url` and follow it for the length of the block; leaving it closes the connection."""
+    unlimited = aiohttp.ClientTimeout(total=None)
+    async with (
+        aiohttp.ClientSession(timeout=unlimited) as session,
+        session.get(url, headers=headers) as response,
+    ):
+        yield EventStream(response)
+
+
+async def follow(
+    url: str, headers: Mapping[str, str] | None = None, *, until_terminal: bool = True
+) -> AsyncGenerator[Event]:
+    """The events of `url` as they arrive, to the terminal one or to the end of the body.
+
+    Raises AssertionError if the answer is not a 200 event stream. A loop that leaves before the end
+    must close it: `async with aclosing(follow(url)) as events`.
+    """
+    async with open_stream(url, headers) as stream:
+        kind = stream.headers.get("content-type", "")
+        assert stream.status == 200, f"{url} answered {stream.status}"
+        assert kind.startswith("text/event-stream"), f"{url} answered {kind}"
+        async with contextlib.aclosing(aiter(stream)) as events:
+            async for event in events:
+                yield event
+                if until_terminal and event.kind in TERMINAL_EVENTS:
+                    return
+
+
+async def collect(url: str, headers: Mapping[str, str] | None = None) -> list[Event]:
+    """All events of `url` to the terminal one."""
+    return [event async for event in follow(url, headers)]
+
+
+def text_of(events: Iterable[Event]) -> str:
+    """What a client shows after these events, by the whole rule that clients are given."""
+    text = ""
+    for event in events:
+        if event.kind in _CLEARING_EVENTS:
+            text = ""
+        elif event.kind == "snapshot":
+            text = event.data["text"]
+        elif event.kind == "delta":
+            text += event.data["text"]
+        elif event.kind in TERMINAL_EVENTS:
+            break
+    return text

@@ -1,0 +1,47 @@
+"""Waiting ends with the condition, or with its description."""
+
+import asyncio
+
+import pytest
+
+from tests.support.wait import wait_until, wait_until_sync
+
+
+async def test_waiting_returns_what_the_predicate_answered() -> None:
+    answers = iter([None, 0, "", "found"])
+    assert await wait_until(lambda: next(answers), description="an answer") == "found"
+
+
+async def test_an_async_predicate_is_awaited() -> None:
+    event = asyncio.Event()
+    asyncio.get_running_loop().call_soon(event.set)
+
+    async def is_set() -> bool:
+        return event.is_set()
+
+    assert await wait_until(is_set, description="the event")
+
+
+async def test_waiting_in_vain_names_what_was_waited_for() -> None:
+    with pytest.raises(AssertionError, match="in vain for: the moon"):
+        await wait_until(lambda: False, timeout_s=0.01, description="the moon")
+
+
+async def test_a_predicate_that_never_answers_does_not_hang_the_test() -> None:
+    with pytest.raises(AssertionError, match="a reply"):
+        await wait_until(asyncio.Event().wait, timeout_s=0.01, description="a reply")
+
+
+async def test_the_predicates_own_timeout_is_not_mistaken_for_ours() -> None:
+    async def fails() -> bool:
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        await wait_until(fails, description="nothing")
+
+
+def test_the_sync_twin_waits_and_names_too() -> None:
+    answers = iter([False, True])
+    assert wait_until_sync(lambda: next(answers), description="an answer")
+    with pytest.raises(AssertionError, match="the moon"):
+        wait_until_sync(lambda: False, timeout_s=0.01, description="the moon")
