@@ -1,0 +1,90 @@
+/** The API's calls that answer once: ask, stop, list the roles; and what a refused or lost call looks like. */
+
+const FIRST_DELAY_MS = 1_000
+const LONGEST_DELAY_MS = 30_000
+
+/** A refusal by the server or by a proxy, with the fields of the wire's error; `status` 0: there was no answer. */
+export class TickertapeError extends Error {
+  constructor({ message, type = null, param = null, code = null }, status = 0, retryAfterMs = 0) {
+    super(message)
+    Object.assign(this, { name: 'TickertapeError', status, type, param, code, retryAfterMs })
+  }
+
+  /** Whether nobody answered, or a proxy did that has lost its server: what became of the call is then unknown. */
+  get isUnanswered() {
+    return this.status === 0 || ([502, 503, 504].includes(this.status) && this.type === null)
+  }
+}
+
+export const unreachable = () => new TickertapeError({ message: 'The server could not be reached.' })
+
+/** The TickertapeError behind a response that is not what was asked for. */
+export async function errorOf(response) {
+  const body = await response.json().catch(() => null)
+  const retryAfterMs = 1_000 * (Number.parseInt(response.headers.get('Retry-After'), 10) || 0)
+  const error = body?.error?.message ? body.error : { message: `The server answered ${response.status}.` }
+  return new TickertapeError(error, response.status, retryAfterMs)
+}
+
+export const authorization = (apiKey) => (apiKey ? { Authorization: `Bearer ${apiKey}` } : {})
+
+/** 128 random bits in hex. `crypto.randomUUID` is missing on plain http, as on a phone in the same network. */
+export function newId() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('')
+}
+
+/** How long to wait after so many failures, in ms: at random, so that the readers of a lost server come back spread. */
+export function backoffMs(failures, random = Math.random) {
+  return random() * Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** failures)
+}
+
+/**
+ * Ask. `body` is that of `POST /chat` (`message`, `role`, `conversation_id`, ...); resolves to `{request_id, ...}`. All
+ * tries carry one idempotency key, so a lost answer is never a second question; give the key to repeat a call later.
+ *
+ * Options of every call here: `baseUrl` (this page's server if not given), `apiKey`, `signal`, `fetch`, and `tries` and
+ * `onRetry(error)` for calls that stay unanswered. They reject with a TickertapeError, or with what aborted `signal`.
+ */
+export function submit(body, { idempotencyKey = newId(), ...options } = {}) {
+  const headers = { 'Idempotency-Key': idempotencyKey }
+  return call('/chat', { method: 'POST', headers, body: JSON.stringify(body) }, options)
+}
+
+/** Stop a request, whoever asked and wherever it runs; its text so far is kept. Resolves to `{request_id, status}`. */
+export function cancel(requestId, options) {
+  return call(`/chat/${encodeURIComponent(requestId)}/cancel`, { method: 'POST' }, options)
+}
+
+/** The role templates to choose from: `[{name, description, ...}]`. */
+export async function listRoles(options) {
+  const { roles } = await call('/roles', {}, options)
+  return roles
+}
+
+/** What the server remembers of a conversation: `{conversation_id, turns, active_request_id}`. */
+export function readConversation(conversationId, options) {
+  return call(`/conversations/${encodeURIComponent(conversationId)}`, {}, options)
+}
+
+/** The JSON of a call that is safe to repeat. */
+async function call(path, init, options = {}) {
+  const { baseUrl = '', apiKey, fetch = globalThis.fetch, signal, tries = 6, onRetry = () => {} } = options
+  const headers = { 'Content-Type': 'application/json', ...init.headers, ...authorization(apiKey) }
+  for (let failures = 1; ; failures += 1) {
+    const { answer, error } = await callOnce(fetch, baseUrl + path, { ...init, headers, signal })
+    if (!error) return answer
+    signal?.throwIfAborted()
+    if (!error.isUnanswered || failures >= tries) throw error
+    onRetry(error)
+    await new Promise((resolve) => { setTimeout(resolve, backoffMs(failures)) })
+  }
+}
+
+async function callOnce(fetch, url, init) {
+  try {
+    const response = await fetch(url, init)
+    return response.ok ? { answer: await response.json() } : { error: await errorOf(response) }
+  } catch {
+    return { error: unreachable() }
+  }
+}

@@ -1,0 +1,178 @@
+/**
+ * Tickertape in JavaScript: ask (`submit`), watch (`follow`), stop (`cancel`). No dependencies, no build step; this file
+ * and the three it imports run in browsers and in Node >= 20.
+ *
+ *     const { request_id } = await submit({ message: 'Hello' })
+ *     const follower = follow({ requestId: request_id, onState: (state) => { answer.textContent = state.text } })
+ *
+ * A follower is only a reader: closing it stops nothing, `cancel` does. An answer is a model's words: put it into a page
+ * with `textContent`, never with `innerHTML`.
+ */
+
+import { backoffMs } from './calls.js'
+import { expectRequest, fold, isOver, newConversation, newRequest } from './fold.js'
+import { readWithEventSource, readWithFetch } from './streams.js'
+
+export { cancel, listRoles, newId, readConversation, submit, TickertapeError } from './calls.js'
+export { fold, isOver, newConversation, newRequest } from './fold.js'
+
+/** A connection that lived this long was a good one: what ended it starts the back-off from its beginning. */
+const STEADY_MS = 5_000
+/** A browser opens six connections to a server over all its tabs (HTTP/1.1), so a tab hidden this long gives up its own. */
+const HIDDEN_MS = 15_000
+
+/**
+ * Follow a request (`requestId`) to its end, or all requests of a conversation (`conversationId`) until closed.
+ *
+ * `onState(state, connection)` is called after each event and each change of the connection; a replay brings thousands
+ * of events, so draw in an animation frame. `connection` is `{status, error}`: `connecting`, `open`, `reconnecting`,
+ * `paused` (a hidden tab) or `closed`, with the TickertapeError that closed it or null. A connection that breaks, or that
+ * a proxy refuses, is made again behind the last event, with back-off; at once when the network or the tab comes back.
+ *
+ * More options: `baseUrl`; `url`, the stream's address if it is not the usual one; `state`, an earlier fold to go on from
+ * at its cursor; `after`, a cursor to start behind; `apiKey`, which EventSource cannot send: the stream is then read with
+ * fetch, as it is where there is no EventSource. Returns a Follower.
+ */
+export const follow = (options) => new Follower(options)
+
+/** `state` is the fold so far, `connection` as told to `onState`. */
+class Follower {
+  #options
+  #url
+  #failures = 0
+  #attempt = new AbortController()
+  #life = new AbortController()
+  #wake = () => {}
+  #isPaused = false
+
+  constructor({ requestId, conversationId, baseUrl = '', url, state, after, ...options }) {
+    const thing = conversationId ? `conversations/${encodeURIComponent(conversationId)}` : `chat/${encodeURIComponent(requestId)}`
+    this.#url = url ?? `${baseUrl}/${thing}/stream`
+    this.#options = { fetch: globalThis.fetch, EventSource: globalThis.EventSource, onState: () => {}, ...options }
+    this.state = state ?? (conversationId ? newConversation(conversationId) : newRequest(requestId))
+    if (after) this.state = { ...this.state, cursor: after }
+    this.connection = { status: 'connecting', error: null }
+    this.#watchPage()
+    this.#run()
+  }
+
+  /** Show a question that the server has just accepted into this conversation, ahead of its stream. */
+  expect(requestId, known) {
+    this.state = expectRequest(this.state, requestId, known)
+    this.#tell()
+  }
+
+  /** Drop the connection and make it again at once, behind the last event. */
+  reconnect() {
+    this.#failures = 0
+    this.#isPaused = false
+    this.#attempt.abort()
+    this.#wake()
+  }
+
+  /** Read no more. What is being written goes on. */
+  close(error = null) {
+    if (this.#life.signal.aborted) return
+    this.#life.abort()
+    this.reconnect()
+    this.#connectionIs('closed', error)
+  }
+
+  async #run() {
+    await null // so that `onState` is never called before the caller holds the follower
+    const { signal: closed } = this.#life
+    if (isOver(this.state)) this.close()
+    while (!closed.aborted) {
+      this.#connectionIs(this.#failures > 0 ? 'reconnecting' : 'connecting')
+      this.#attempt = new AbortController()
+      const { signal } = this.#attempt
+      const since = Date.now()
+      const reason = await this.#read(signal)
+      if (Date.now() - since > STEADY_MS) this.#failures = 0
+      if (!signal.aborted) await this.#sleep(this.#judge(reason))
+      while (this.#isPaused) await this.#sleep()
+    }
+  }
+
+  #read(signal) {
+    const { cursor } = this.state
+    const mark = this.#url.includes('?') ? '&' : '?'
+    const url = cursor ? `${this.#url}${mark}after=${encodeURIComponent(cursor)}` : this.#url
+    const read = this.#options.EventSource && !this.#options.apiKey ? readWithEventSource : readWithFetch
+    const onOpen = () => this.#connectionIs('open')
+    return read(url, { ...this.#options, signal, onOpen, onEvent: (event) => this.#take(event) })
+  }
+
+  #take(event) {
+    this.#failures = 0
+    this.state = fold(this.state, event)
+    if (isOver(this.state)) this.close()
+    else this.#tell()
+  }
+
+  /** What the end of a connection means. Closes the follower, or gives the delay before the next connection, in ms. */
+  #judge(reason) {
+    const { status, retryAfterMs } = reason
+    const isRequest = !('requests' in this.state)
+    const isRefused = status >= 400 && status < 500 && ![408, 425, 429].includes(status)
+    if (this.state.cursor && (status === 400 || (isRequest && status === 204))) {
+      // The server knows nothing behind our cursor, and we have no end: only a replay from the start can tell more.
+      this.state = fold(this.state, { kind: 'rewind', data: {} })
+      return 0
+    }
+    if (isRequest && (status === 404 || status === 204)) this.#take({ kind: 'gone', data: {} })
+    else if (isRefused) this.close(reason)
+    else this.#connectionIs('reconnecting')
+    this.#failures += 1
+    return Math.max(retryAfterMs, backoffMs(this.#failures - 1))
+  }
+
+  /** Until the time is over or `reconnect` is called; without a time, until then. */
+  #sleep(delayMs) {
+    if (this.#life.signal.aborted) return null
+    return new Promise((resolve) => {
+      const timer = delayMs === undefined ? undefined : setTimeout(resolve, delayMs)
+      this.#wake = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+  }
+
+  #watchPage() {
+    const { document } = globalThis
+    let hiding
+    const look = () => {
+      clearTimeout(hiding)
+      if (document?.hidden) hiding = setTimeout(() => this.#pause(), HIDDEN_MS)
+      else this.reconnect()
+    }
+    const { signal } = this.#life
+    globalThis.addEventListener?.('online', look, { signal })
+    document?.addEventListener('visibilitychange', look, { signal })
+    if (document?.hidden) look()
+  }
+
+  #pause() {
+    if (this.#life.signal.aborted) return
+    this.#attempt.abort()
+    this.#wake()
+    this.#isPaused = true
+    this.#connectionIs('paused')
+  }
+
+  #connectionIs(status, error = null) {
+    if (status === this.connection.status) return
+    this.connection = { status, error }
+    this.#tell()
+  }
+
+  /** A mistake in the caller's `onState` must not pass for a broken stream. */
+  #tell() {
+    try {
+      this.#options.onState(this.state, this.connection)
+    } catch (error) {
+      console.error(error)
+    }
+  }
+}

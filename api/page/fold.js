@@ -1,0 +1,101 @@
+/**
+ * Pure: what the events of a request, or of a conversation, mean. Every reader folds the same log, so all of them end
+ * with the same text. Knows nothing of networks and pages.
+ */
+
+const ENDS = ['completed', 'failed', 'cancelled', 'gone']
+/** Every kind of event a native stream sends. */
+export const KINDS = [
+  'queued', 'started', 'delta', 'reasoning', 'refusal', 'tool_call', 'reset', 'resumed', 'snapshot', 'rewind',
+  'position', 'waiting', ...ENDS,
+]
+const NO_OUTPUT = { text: '', reasoning: '', refusal: '', toolCalls: [] }
+const NOT_WAITING = { position: null, waiting: null }
+
+/** Whether a request has ended: nothing follows `completed`, `failed`, `cancelled` or `gone` (its log has expired). */
+export const isOver = (request) => ENDS.includes(request.status)
+
+/** A request of which nothing is known yet. `expected`: the server accepted it, its stream has not told of it. */
+export function newRequest(requestId, known = {}) {
+  return {
+    requestId, status: 'queued', ...NO_OUTPUT, messages: [], role: null, model: null, n: 0, interruption: null,
+    ...NOT_WAITING, cursor: null, error: null, usage: null, finishReason: null, sha256: null, expected: false, ...known,
+  }
+}
+
+/** A conversation of which nothing is known yet; `requests` is in the order of the server's log. */
+export const newConversation = (conversationId) => ({ conversationId, requests: [], cursor: null })
+
+/** The conversation with a request that the server has just accepted, so that its question shows at once. */
+export function expectRequest(conversation, requestId, known) {
+  if (conversation.requests.some((request) => request.requestId === requestId)) return conversation
+  const request = newRequest(requestId, { ...known, expected: true })
+  return { ...conversation, requests: [...conversation.requests, request] }
+}
+
+/**
+ * The state after one more event, of a request or of a conversation. Pure: the state given stays as it was, and a
+ * request that an event does not concern stays the same object. `event` is `{kind, id, data}`.
+ */
+export function fold(state, event) {
+  return 'requests' in state ? foldConversation(state, event) : foldRequest(state, event)
+}
+
+function foldConversation(state, event) {
+  const { requests } = state
+  if (event.kind === 'rewind') return { ...state, cursor: null, requests: requests.filter((one) => one.expected) }
+  const cursor = event.id || state.cursor
+  const requestId = event.data.request_id
+  if (!requestId) return { ...state, cursor }
+  const at = requests.findIndex((request) => request.requestId === requestId)
+  const before = requests[at] ?? newRequest(requestId)
+  const after = { ...foldRequest(before, event), expected: false }
+  if (at >= 0 && !before.expected) return { ...state, cursor, requests: requests.with(at, after) }
+  // Two browsers that ask at the same time must show one order, the log's: what is only expected stays below it.
+  const others = requests.filter((request) => request !== before)
+  const told = others.filter((request) => !request.expected)
+  return { ...state, cursor, requests: [...told, after, ...others.filter((request) => request.expected)] }
+}
+
+function foldRequest(state, { kind, id, data }) {
+  if (isOver(state) && kind !== 'rewind') return state
+  const cursor = id || state.cursor
+  return Object.hasOwn(CHANGES, kind) ? { ...state, cursor, ...CHANGES[kind](state, data) } : state
+}
+
+const opened = (data, interruption) => ({ ...NOT_WAITING, status: 'running', n: data.n, interruption })
+
+const CHANGES = {
+  queued: (state, data) => ({
+    ...NO_OUTPUT, status: 'queued', messages: data.messages ?? state.messages, role: data.role ?? state.role,
+  }),
+  started: (state, data) => ({ ...NO_OUTPUT, ...opened(data, null), model: data.model ?? state.model }),
+  reset: (state, data) => ({ ...NO_OUTPUT, ...opened(data, 'reset') }),
+  resumed: (state, data) => opened(data, 'resumed'),
+  rewind: ({ requestId, messages, role }) => newRequest(requestId, { messages, role }),
+  snapshot: (state, { text, reasoning, refusal, tool_calls, status, n }) => ({
+    text, reasoning: reasoning ?? '', refusal: refusal ?? '', toolCalls: tool_calls ?? [], status, n,
+  }),
+  delta: (state, data) => ({ text: state.text + data.text }),
+  reasoning: (state, data) => ({ reasoning: state.reasoning + data.text }),
+  refusal: (state, data) => ({ refusal: state.refusal + data.text }),
+  tool_call: (state, data) => ({ toolCalls: addToolCall(state.toolCalls, data) }),
+  position: (state, data) => ({ position: data.position }),
+  waiting: (state, data) => ({ status: 'queued', waiting: { until: data.until, reason: data.reason }, position: null }),
+  completed: (state, data) => ({
+    ...NOT_WAITING, status: 'completed', finishReason: data.finish_reason ?? null, usage: data.usage ?? null,
+    sha256: data.sha256 ?? null,
+  }),
+  failed: (state, { code, message, retryable }) => ({
+    ...NOT_WAITING, status: 'failed', error: { code, message, retryable },
+  }),
+  cancelled: () => ({ ...NOT_WAITING, status: 'cancelled' }),
+  gone: () => ({ ...NOT_WAITING, status: 'gone' }),
+}
+
+/** A call comes in pieces: its id and name first, then its arguments, all under one index. */
+function addToolCall(calls, { index = 0, id, name = '', arguments: piece = '' }) {
+  const call = calls.find((other) => other.index === index) ?? { index, id: null, name: '', arguments: '' }
+  const grown = { index, id: id ?? call.id, name: call.name + (name ?? ''), arguments: call.arguments + (piece ?? '') }
+  return [...calls.filter((other) => other !== call), grown].sort((a, b) => a.index - b.index)
+}

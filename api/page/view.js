@@ -1,0 +1,66 @@
+/** One request of the conversation as DOM. Words of people and models enter it as text nodes only. */
+
+import { isOver } from './client.js'
+import { questionOf, wordsForRequest } from './words.js'
+
+/** A list item that shows a request: `{element, show(request)}`. `actions` has `stop(request)` and `askAgain(request)`. */
+export function newRequestView(actions) {
+  const element = document.getElementById('request').content.firstElementChild.cloneNode(true)
+  const part = (selector) => element.querySelector(selector)
+  const parts = {
+    question: part('.question'), asked: typed(part('.question .text')), role: part('.question .role'),
+    answer: part('.answer'), text: typed(part('.answer > .text')), refusal: part('.refusal'), calls: part('.calls'),
+    reasoning: part('.reasoning'), reasoned: typed(part('.reasoning .text')), note: part('.note'),
+    cancel: part('.cancel'), again: part('.again'),
+  }
+  let shown
+  parts.cancel.addEventListener('click', () => actions.stop(shown))
+  parts.again.addEventListener('click', () => actions.askAgain(shown))
+  return {
+    element,
+    show(request) {
+      shown = request
+      showQuestion(parts, request)
+      showAnswer(parts, request)
+    },
+  }
+}
+
+/** Show `text` in an element. What only grew is appended, so that a long answer is not laid out anew with each delta. */
+function typed(element) {
+  const node = element.appendChild(document.createTextNode(''))
+  return (text) => {
+    if (text.startsWith(node.data)) node.appendData(text.slice(node.data.length))
+    else node.data = text
+  }
+}
+
+function showQuestion(parts, request) {
+  const question = questionOf(request)
+  parts.asked(question)
+  parts.role.textContent = request.role ?? ''
+  parts.question.hidden = question === ''
+}
+
+function showAnswer(parts, request) {
+  const { answer, refusal, calls, reasoning, note, cancel, again } = parts
+  const over = isOver(request)
+  answer.dataset.status = request.status
+  answer.setAttribute('aria-busy', String(!over))
+  parts.text(request.text)
+  parts.reasoned(request.reasoning)
+  reasoning.hidden = request.reasoning === ''
+  refusal.textContent = request.refusal
+  refusal.hidden = request.refusal === ''
+  calls.replaceChildren(...request.toolCalls.map(callItem))
+  calls.hidden = request.toolCalls.length === 0
+  note.textContent = wordsForRequest(request, Date.now())
+  cancel.hidden = over
+  again.hidden = !(request.status === 'failed' && request.error.retryable)
+}
+
+function callItem({ name, arguments: given }) {
+  const item = document.createElement('li')
+  item.textContent = `${name}(${given})`
+  return item
+}

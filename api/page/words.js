@@ -1,0 +1,65 @@
+/** Pure: what the page says about a request, a connection or an error. No DOM here. */
+
+const FINISHED = {
+  length: 'Cut off at the length limit.',
+  content_filter: 'Cut off by the content filter.',
+}
+const INTERRUPTED = { reset: 'Interrupted, so it started over.', resumed: 'Interrupted, then continued.' }
+const CONNECTIONS = {
+  connecting: 'Connecting…',
+  reconnecting: 'Connection lost. Reconnecting… The answer goes on meanwhile.',
+}
+
+/** One line about where a request stands; empty when its text says it all. `nowMs` is `Date.now()`. */
+export function wordsForRequest(request, nowMs) {
+  switch (request.status) {
+    case 'queued': return wordsForWaiting(request, nowMs)
+    case 'running': return INTERRUPTED[request.interruption] ?? (request.text ? '' : 'Thinking…')
+    case 'completed': return wordsForEnd(request)
+    case 'failed': return `Failed: ${request.error.message}`
+    case 'cancelled': return 'Stopped.'
+    default: return 'This answer has expired on the server.'
+  }
+}
+
+function wordsForWaiting({ waiting, position }, nowMs) {
+  if (waiting) {
+    const seconds = Math.ceil((new Date(waiting.until) - nowMs) / 1_000)
+    return seconds > 0 ? `The model is busy. Trying again in ${seconds} s.` : 'The model is busy. Trying again…'
+  }
+  if (position === null) return 'Waiting its turn.'
+  return position === 0 ? 'Next in line.' : `In line, ${position} ahead.`
+}
+
+function wordsForEnd({ finishReason, interruption, usage, model }) {
+  const tokens = usage?.completion_tokens ? `${usage.completion_tokens} tokens` : null
+  const how = FINISHED[finishReason] ?? INTERRUPTED[interruption]
+  return [how, [model, tokens].filter(Boolean).join(' · ')].filter(Boolean).join(' ')
+}
+
+/** One line for the whole page: trouble with the connection first, else what the active request is doing. */
+export function wordsForPage({ requests }, connection, nowMs) {
+  if (connection.status === 'closed') return connection.error ? wordsForError(connection.error) : ''
+  if (CONNECTIONS[connection.status]) return CONNECTIONS[connection.status]
+  const active = activeRequest(requests)
+  return active ? wordsForRequest(active, nowMs) : ''
+}
+
+/** An error with the field it is about, if it is about one. */
+export const wordsForError = ({ param, message }) => (param ? `${param}: ${message}` : message)
+
+/** The request that Stop stops: the running one, else the first in line. */
+export function activeRequest(requests) {
+  return requests.find(({ status }) => status === 'running') ?? requests.find(({ status }) => status === 'queued')
+}
+
+/** What was asked: the caller's own messages, whose content is a string or a list of parts. */
+export function questionOf({ messages }) {
+  const asked = messages.filter(({ role }) => role === 'user').map(({ content }) => textOf(content))
+  return asked.join('\n\n')
+}
+
+function textOf(content) {
+  if (!Array.isArray(content)) return content ?? ''
+  return content.map((part) => part.text ?? `[${part.type}]`).join('\n')
+}
