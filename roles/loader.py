@@ -1,0 +1,66 @@
+"""Reads a directory of role files once, at start. The only code here that touches files."""
+
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path, PurePath
+
+from roles.errors import Problem, RolesInvalid
+from roles.models import Role
+from roles.parse import MAX_FILE_BYTES, parse_role
+from roles.registry import Roles
+
+MAX_FILES = 1000
+
+
+def load_roles(directory: Path | None = None) -> Roles:
+    """Read every `*.md` file of the directory (None: the shipped roles), none of subdirectories.
+
+    Hidden files are left alone: editors and mounted configuration keep their own there. Raises
+    RolesInvalid with all problems of all files, and for a directory that cannot be read, or that
+    holds no role file or more than MAX_FILES.
+    """
+    root: Traversable = files("roles") / "templates" if directory is None else directory
+    roles: list[Role] = []
+    problems: list[Problem] = []
+    taken: dict[str, str] = {}
+    for entry in _role_files(root):
+        try:
+            role = parse_role(str(entry), _read(entry), taken)
+        except RolesInvalid as invalid:
+            problems.extend(invalid.problems)
+        else:
+            taken[role.name] = str(entry)
+            roles.append(role)
+    if problems:
+        raise RolesInvalid(problems)
+    return Roles(roles)
+
+
+def _role_files(root: Traversable) -> list[Traversable]:
+    try:
+        # is_file keeps out a pipe named `x.md`, which would hold up the start for ever.
+        found = [entry for entry in root.iterdir() if _is_role_name(entry.name) and entry.is_file()]
+    except OSError as error:
+        raise _unreadable(root, error) from error
+    if not found:
+        raise RolesInvalid([Problem(str(root), None, "no role file (*.md) in this directory")])
+    if len(found) > MAX_FILES:
+        raise RolesInvalid([Problem(str(root), None, f"more than {MAX_FILES} role files")])
+    return sorted(found, key=lambda entry: entry.name)
+
+
+def _is_role_name(file_name: str) -> bool:
+    return not file_name.startswith(".") and PurePath(file_name).suffix.lower() == ".md"
+
+
+def _read(entry: Traversable) -> bytes:
+    try:
+        with entry.open("rb") as opened:
+            # One byte over the limit is enough to see that a file is too large.
+            return opened.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise _unreadable(entry, error) from error
+
+
+def _unreadable(place: Traversable, error: OSError) -> RolesInvalid:
+    return RolesInvalid([Problem(str(place), None, f"cannot be read: {error.strerror}")])

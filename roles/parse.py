@@ -1,0 +1,88 @@
+"""The bytes of one role file -> a Role, or everything that is wrong with it. Reads no files."""
+
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import cast
+
+from roles.errors import Problem, Report, RolesInvalid
+from roles.front_matter import FrontMatter, check_value, read_front_matter
+from roles.models import ModelDefaults, Role, RoleMessage
+from roles.render import OS_VARIABLE, PLACEHOLDER
+from roles.sections import HEADINGS_LISTED, Section, split_sections
+
+# A template goes out with every request that names it: a file beyond this is a mistake.
+MAX_FILE_BYTES = 64 * 1024
+
+
+def parse_role(file: str, data: bytes, taken: Mapping[str, str]) -> Role:
+    """Return the role in a file, named as the file is unless its front matter gives a name.
+
+    `file` is what errors call it; `taken` maps the names that are gone to the files that have
+    them. Raises RolesInvalid with every problem of the file, whatever the bytes.
+    """
+    problems: list[Problem] = []
+
+    def report(number: int, text: str) -> None:
+        problems.append(Problem(file, number, text))
+
+    lines = _decoded_lines(file, data)
+    front, front_length = read_front_matter(lines, report)
+    name = _name(front, PurePath(file).stem, taken, report)
+    sections = split_sections(lines, front_length, report)
+    if not sections:
+        report(len(lines), f"no message: no line is a heading ({HEADINGS_LISTED})")
+    for section in sections:
+        _check_section(section, front.variables, report)
+    if problems:
+        raise RolesInvalid(sorted(problems, key=lambda problem: problem.line or 0))
+    return _role(name, front, sections)
+
+
+def _decoded_lines(file: str, data: bytes) -> list[str]:
+    if len(data) > MAX_FILE_BYTES:
+        raise RolesInvalid([Problem(file, None, f"larger than {MAX_FILE_BYTES} bytes")])
+    # Only CR, LF and CRLF end a line; str.splitlines would also cut at U+2028 and its like.
+    data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    try:
+        return data.decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        number = error.object.count(b"\n", 0, error.start) + 1
+        raise RolesInvalid([Problem(file, number, "not UTF-8")]) from None
+
+
+def _name(front: FrontMatter, stem: str, taken: Mapping[str, str], report: Report) -> str:
+    number = front.key_lines.get("name", 1)
+    if "name" in front.key_lines:
+        name = front.values.get("name", "")
+    else:
+        name = check_value("name", stem, number, report) or ""
+    if name in taken:
+        report(number, f"the name {name!r} is taken by {taken[name]}")
+    return str(name)
+
+
+def _check_section(section: Section, variables: Mapping[str, str], report: Report) -> None:
+    if not section.content:
+        report(section.heading_line, "empty message: nothing stands under this heading")
+    for number, line in section.numbered_lines:
+        for found in PLACEHOLDER.finditer(line):
+            if found[1] and found[1] not in variables and found[1] != OS_VARIABLE:
+                report(
+                    number,
+                    f"unknown variable {found[1]!r:.80}: declare it under `variables:`, "
+                    "or write $${ for a literal ${",
+                )
+            elif found[0] == "${":
+                report(number, "not a variable after ${; write $${ for a literal ${")
+
+
+def _role(name: str, front: FrontMatter, sections: list[Section]) -> Role:
+    keys = ModelDefaults.__annotations__
+    model_defaults = {key: front.values[key] for key in keys if key in front.values}
+    return Role(
+        name=name,
+        description=front.values.get("description", ""),
+        messages=tuple(RoleMessage(section.speaker, section.content) for section in sections),
+        model_defaults=cast("ModelDefaults", model_defaults),
+        variables=front.variables,
+    )
