@@ -21,7 +21,7 @@ MAX_ENTRIES = 200_000
 
 
 class Appended(NamedTuple):
-    """What APPEND answered: OK, DUP, GAP, FENCED or TOO_LONG, and the seq the attempt's log ends at.
+    """What APPEND answered (OK, DUP, GAP, FENCED, TOO_LONG), and the seq the log ends at.
 
     LOST stands for a call whose outcome is not known: send the same ids again.
     """
@@ -45,15 +45,18 @@ class Target(NamedTuple):
 def target(request_id: str, attempt: int) -> Target:
     """The target of an attempt."""
     return Target(
-        keys.request(request_id).encode(), keys.log(request_id).encode(), keys.log_channel(request_id).encode(), attempt
+        keys.request(request_id).encode(),
+        keys.log(request_id).encode(),
+        keys.log_channel(request_id).encode(),
+        attempt,
     )
 
 
 class Appender:
     """Sends APPEND calls without waiting, and hands each answer to its caller.
 
-    `run` has to be running. Answers come in the order of the calls; when the connection breaks every
-    call without an answer gets LOST, exactly once.
+    `run` has to be running. Answers come in the order of the calls; when the connection breaks
+    every call without an answer gets LOST, exactly once.
     """
 
     def __init__(self, connections: Connections, settings: Settings) -> None:
@@ -73,8 +76,14 @@ class Appender:
         """Return when there is a connection to send on."""
         await self._ready.wait()
 
-    def append(self, to: Target, first_seq: int, values: Sequence[bytes], on_answer: Callable[[Appended], None]) -> None:
-        """Append values with the ids (attempt, first_seq) and on; `on_answer` is always called later, once."""
+    def append(
+        self,
+        to: Target,
+        first_seq: int,
+        values: Sequence[bytes],
+        on_answer: Callable[[Appended], None],
+    ) -> None:
+        """Append values with the ids (attempt, first_seq) and on; one call of `on_answer` follows."""
         bulk, sha = self._bulk, self._sha
         if bulk is None or sha is None or not bulk.is_open:
             asyncio.get_running_loop().call_soon(on_answer, LOST)
@@ -113,7 +122,7 @@ class Appender:
         on_answer = self._waiting.popleft()
         if isinstance(reply, hiredis.ReplyError):
             on_answer(LOST)
-            # NOSCRIPT after a SCRIPT FLUSH or a restart, or a server that takes no writes: begin anew.
+            # NOSCRIPT after a flush or a restart, or a server that takes no writes: begin anew.
             raise Unavailable(str(reply))
         on_answer(Appended(reply[0].decode(), _seq(reply[1])))
 

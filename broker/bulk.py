@@ -53,9 +53,10 @@ class BulkConnection:
         self._writer = self._connection._writer  # noqa: SLF001  the reason of this module
 
     def send(self, *arguments: str | bytes | int) -> None:
-        """Write one command; it is lost silently if the connection breaks, and `run` then raises."""
+        """Write one command; when the connection breaks it is lost, and `run` raises."""
         if self._writer is not None:
-            self._writer.write(hiredis.pack_command(arguments))  # type: ignore[arg-type]  # its stub is narrower
+            packed = hiredis.pack_command(arguments)  # type: ignore[arg-type]  # a narrow stub
+            self._writer.write(packed)
 
     async def run(self, *, silence_s: float, on_silence: Callable[[], bool]) -> None:
         """Read until the connection breaks, then raise Unavailable.

@@ -38,7 +38,9 @@ _TEXT_KINDS = {"d": "delta", "r": "reasoning", "u": "refusal"}
 _EXTENDED_KINDS = {letter.upper(): kind for letter, kind in _TEXT_KINDS.items()}
 _LETTERS = {kind: letter.encode() for letter, kind in (_JSON_KINDS | _TEXT_KINDS).items()}
 _EXTENDED_LETTERS = {kind: letter.encode() for letter, kind in _EXTENDED_KINDS.items()}
-_KINDS = {ord(letter): kind for letter, kind in (_JSON_KINDS | _TEXT_KINDS | _EXTENDED_KINDS).items()}
+_KINDS = {
+    ord(letter): kind for letter, kind in (_JSON_KINDS | _TEXT_KINDS | _EXTENDED_KINDS).items()
+}
 _PLAIN = frozenset(ord(letter) for letter in _TEXT_KINDS)
 _EXTENDED = frozenset(ord(letter) for letter in _EXTENDED_KINDS)
 
@@ -58,10 +60,16 @@ class Cursor(NamedTuple):
     def __str__(self) -> str:
         return f"{self.attempt}-{self.seq}"
 
+    def next(self) -> "Cursor":
+        """The id after this one in the same attempt."""
+        return Cursor(self.attempt, self.seq + 1)
+
     @classmethod
     def parse(cls, text: str | bytes) -> Self:
         """Read `<attempt>-<seq>`; raises CursorMalformed for anything else."""
-        match = _CURSOR.fullmatch(text if isinstance(text, str) else text.decode("ascii", "replace"))
+        match = _CURSOR.fullmatch(
+            text if isinstance(text, str) else text.decode("ascii", "replace")
+        )
         if match is None:
             raise CursorMalformed
         return cls(int(match[1]), int(match[2]))
@@ -97,7 +105,7 @@ class Ephemeral(NamedTuple):
 
 
 class Pushed(NamedTuple):
-    """Entries as one script call wrote them; `values[i]` has the id (first.attempt, first.seq + i)."""
+    """Entries as one script call wrote them; value i has the id (first.attempt, first.seq + i)."""
 
     first: Cursor
     values: list[bytes]
@@ -116,7 +124,7 @@ def encode_data(kind: str, data: dict[str, Any]) -> bytes:
 
 
 def decode(cursor: Cursor, value: bytes) -> Entry:
-    """The entry behind a stored value; raises EntryMalformed for what this version does not know."""
+    """The entry behind a stored value; raises EntryMalformed when this version cannot tell."""
     letter = value[0] if value else 0
     kind = _KINDS.get(letter)
     try:
@@ -133,9 +141,10 @@ def decode(cursor: Cursor, value: bytes) -> Entry:
 
 
 def unpack(message: bytes) -> Pushed | Ephemeral:
-    """Read a push message: `<first id>\\n` and netstrings `<length>:<value>`, or `~<kind>\\n<json>`.
+    """Read a push message; raises EntryMalformed for what is none.
 
-    Raises EntryMalformed for anything else.
+    The first line is the id of the first entry, the rest netstrings `<length>:<value>`, one for
+    each entry; or the first line is `~<kind>` and the rest JSON.
     """
     head, _, body = message.partition(b"\n")
     try:

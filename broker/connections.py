@@ -32,7 +32,16 @@ _POOL_WAIT_S = 5.0
 _RETRIES = 3
 
 # Errors of the server that say "not now": memory, disk, a replica, a start or a fail-over.
-_REFUSALS = ("OOM", "MISCONF", "NOREPLICAS", "READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
+_REFUSALS = (
+    "OOM",
+    "MISCONF",
+    "NOREPLICAS",
+    "READONLY",
+    "LOADING",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+)
 
 
 class Connections:
@@ -128,7 +137,7 @@ FAILURES = (RedisError, OSError, TimeoutError)
 
 
 def unavailable(error: BaseException) -> Unavailable:
-    """The Unavailable that stands for this failure; an error that is our own fault is raised as it is."""
+    """The Unavailable that stands for a failure; an error that is our own fault is raised."""
     if isinstance(error, ResponseError) and not str(error).startswith(_REFUSALS):
         raise error
     if isinstance(error, (RedisConnectionError, RedisTimeoutError, OSError, TimeoutError)):

@@ -35,7 +35,9 @@ class Conversation:
 class Conversations:
     """Reads and forgets conversations; raises Unavailable when Redis does not answer."""
 
-    def __init__(self, connections: Connections, settings: Settings, scripts: Scripts | None = None) -> None:
+    def __init__(
+        self, connections: Connections, settings: Settings, scripts: Scripts | None = None
+    ) -> None:
         self._connections = connections
         self._settings = settings
         self._scripts = scripts or Scripts(connections.commands)
@@ -65,11 +67,17 @@ class Conversations:
                 asked[request_id] = msgspec.json.decode(fields[b"asked"])
             else:
                 answered[request_id] = msgspec.json.decode(fields[b"answered"])
-        turns = [Turn(request_id, messages, answered.get(request_id)) for request_id, messages in asked.items()]
+        turns = [
+            Turn(request_id, messages, answered.get(request_id))
+            for request_id, messages in asked.items()
+        ]
         return turns[-_MAX_TURNS:]
 
     async def forget(self, tenant: str, conversation_id: str) -> int:
-        """End and erase all of a conversation; returns how many requests were erased, raises RequestMissing."""
+        """End and erase all of a conversation.
+
+        Returns how many requests were erased; raises RequestMissing.
+        """
         partition, key = self.place(tenant, conversation_id)
         word, details = await self._scripts.verdict(
             "forget", [keys.ring(partition)], key, tenant,

@@ -35,7 +35,7 @@ class Refused(BrokerError):
 
 
 class IdempotencyConflict(Refused):
-    """This idempotency key was already used with another body."""
+    """The idempotency key was already used with another body."""
 
 
 class QueueFull(Refused):

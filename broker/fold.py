@@ -63,7 +63,8 @@ class Answer:
 
     def _add_tool_call(self, piece: dict[str, Any]) -> None:
         call = self.tool_calls.setdefault(
-            piece.get("index", 0), {"index": piece.get("index", 0), "id": None, "name": "", "arguments": ""}
+            piece.get("index", 0),
+            {"index": piece.get("index", 0), "id": None, "name": "", "arguments": ""},
         )
         call["id"] = piece.get("id") or call["id"]
         call["name"] += piece.get("name") or ""

@@ -18,21 +18,29 @@ class Logs:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
-    async def read(self, request_id: str, after: Cursor = START, count: int = PAGE_ENTRIES) -> list[Stored]:
-        """The next entries after a cursor, as stored; empty at the end, and for a log that is not there."""
-        rows = await self._connections.ask("XRANGE", keys.log(request_id), f"({after}", "+", "COUNT", count)
+    async def read(
+        self, request_id: str, first: Cursor = START, count: int = PAGE_ENTRIES
+    ) -> list[Stored]:
+        """Entries as stored, from this id on and including it; empty for a log that is not there.
+
+        A reader that asks from the last entry it has sees by the first answer whether that very
+        entry still exists.
+        """
+        rows = await self._connections.ask(
+            "XRANGE", keys.log(request_id), str(first), "+", "COUNT", count
+        )
         return [(Cursor.parse(entry_id), fields[FIELD]) for entry_id, fields in rows]
 
     async def entries(self, request_id: str) -> list[Entry]:
         """The whole log as it is now, decoded."""
         entries: list[Entry] = []
-        after = START
+        first = START
         while True:
-            page = await self.read(request_id, after)
+            page = await self.read(request_id, first)
             entries += [decode(cursor, value) for cursor, value in page]
             if len(page) < PAGE_ENTRIES:
                 return entries
-            after = page[-1][0]
+            first = page[-1][0].next()
 
     async def tails(self, request_ids: Sequence[str]) -> list[Cursor | None]:
         """The id of the last entry of each log, None for a log that is not there."""

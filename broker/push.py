@@ -5,7 +5,6 @@ without a word. The log stays the truth, and whoever listens reads it whenever s
 """
 
 import asyncio
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import hiredis

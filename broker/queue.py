@@ -58,7 +58,12 @@ class Queue:
     """The queue as one worker sees it."""
 
     def __init__(
-        self, connections: Connections, settings: Settings, *, worker: str, scripts: Scripts | None = None
+        self,
+        connections: Connections,
+        settings: Settings,
+        *,
+        worker: str,
+        scripts: Scripts | None = None,
     ) -> None:
         self._connections = connections
         self._settings = settings
@@ -67,7 +72,9 @@ class Queue:
         self.default_model = settings.openai_model or ""
         self.can_continue = False
 
-    async def claim(self, partition: int, nonce: str, *, take: bool = True, suspect_ok: bool = True) -> Lease | Nothing:
+    async def claim(
+        self, partition: int, nonce: str, *, take: bool = True, suspect_ok: bool = True
+    ) -> Lease | Nothing:
         """Take the next request, if there is one; without `take` only put due ones back in line.
 
         The same nonce gets the same request while it runs, so a claim whose reply was lost is
@@ -84,7 +91,7 @@ class Queue:
         return _lease(details)
 
     async def wait(self, partition: int, limit_s: float) -> None:
-        """Return when work may have arrived, or after `limit_s` (at most MAX_BLOCK_S); raises Unavailable."""
+        """Return when work may have arrived, or after `limit_s` (MAX_BLOCK_S at most)."""
         await self._connections.block("BLPOP", keys.wake(partition), min(limit_s, MAX_BLOCK_S))
 
     async def renew(self, lease: Lease) -> None:
@@ -97,7 +104,7 @@ class Queue:
         _unless_fenced(word)
 
     async def reopen(self, lease: Lease, nonce: str, reason: str) -> Lease | None:
-        """End this attempt and begin the next one; None when the policy forbids it (it has failed then).
+        """End this attempt and begin the next; None when the policy forbids it: it has failed then.
 
         Raises Fenced, Unavailable (repeat with the same nonce).
         """
@@ -114,7 +121,9 @@ class Queue:
             lease, attempt=int(attempt), n=int(n), opener=opener.decode(), prev=Cursor.parse(prev)
         )
 
-    async def retry(self, lease: Lease, delay_ms: int, reason: str, usage: dict[str, Any] | None = None) -> None:
+    async def retry(
+        self, lease: Lease, delay_ms: int, reason: str, usage: dict[str, Any] | None = None
+    ) -> None:
         """Put the request aside for `delay_ms`; raises Fenced, Unavailable."""
         word, _ = await self._scripts.verdict(
             "retry", [_ring(lease)], lease.request_id, lease.attempt, delay_ms, reason, _json(usage)
@@ -123,7 +132,9 @@ class Queue:
 
     async def release(self, lease: Lease) -> None:
         """Give the request back to the head of the line; raises Fenced, Unavailable."""
-        word, _ = await self._scripts.verdict("release", [_ring(lease)], lease.request_id, lease.attempt)
+        word, _ = await self._scripts.verdict(
+            "release", [_ring(lease)], lease.request_id, lease.attempt
+        )
         _unless_fenced(word)
 
     async def finish(
@@ -136,10 +147,11 @@ class Queue:
         usage: dict[str, Any] | None = None,
         answered: str | None = None,
     ) -> Gap | None:
-        """End the request: `values` are the last entries from `first_seq` on, the terminal being the last.
+        """End the request with its last entries, from `first_seq` on; the last one is the terminal.
 
         `answered` is the text the conversation remembers. None when it is done (now or by an
-        earlier call whose reply was lost), a Gap when the log ends elsewhere; raises Fenced, Unavailable.
+        earlier call whose reply was lost), a Gap when the log ends elsewhere. Raises Fenced,
+        Unavailable.
         """
         word, details = await self._scripts.verdict(
             "finish", [_ring(lease)], lease.request_id, lease.attempt, first_seq, *self._keep(),

@@ -26,8 +26,8 @@ _POSITION_TENANTS = 1000
 class Submission:
     """A request as the API accepted it.
 
-    `payload` is what the worker needs (JSON); `head` is what a reader of the request may see next to
-    its log; `question` is the caller's own new messages, remembered by the conversation.
+    `payload` is what the worker needs (JSON); `head` is what a reader of the request may see next
+    to its log; `question` is the caller's own new messages, remembered by the conversation.
     """
 
     tenant: str
@@ -80,7 +80,9 @@ class Record:
 class Requests:
     """Accepts requests and answers questions about them; the tenant is checked in every reply."""
 
-    def __init__(self, connections: Connections, settings: Settings, scripts: Scripts | None = None) -> None:
+    def __init__(
+        self, connections: Connections, settings: Settings, scripts: Scripts | None = None
+    ) -> None:
         self._connections = connections
         self._settings = settings
         self._scripts = scripts or Scripts(connections.commands)
@@ -93,7 +95,11 @@ class Requests:
         """
         s = submission
         conversation = conversation_key(s.tenant, s.conversation_id)
-        idem = keys.digest(s.tenant, s.conversation_id or "", s.idempotency_key) if s.idempotency_key else ""
+        idem = (
+            keys.digest(s.tenant, s.conversation_id or "", s.idempotency_key)
+            if s.idempotency_key
+            else ""
+        )
         partition = keys.choose_partition(self._settings.partitions, conversation or idem or None)
         request_id = request_id or keys.new_request_id(partition)
         queued = {"v": codec.VERSION, **s.head}
@@ -147,7 +153,9 @@ class Requests:
     async def position(self, request_id: str, tenant: str) -> int | None:
         """How many requests will be claimed first, or None when it does not wait in line."""
         ahead = int(
-            await self._scripts.call("position", [self._ring(request_id)], request_id, tenant, _POSITION_TENANTS)
+            await self._scripts.call(
+                "position", [self._ring(request_id)], request_id, tenant, _POSITION_TENANTS
+            )
         )
         return None if ahead < 0 else ahead
 
@@ -162,12 +170,16 @@ class Requests:
             except RequestMissing:
                 continue
 
-    async def _page_ids(self, partition: int, tenant: str, before_ms: int | None) -> list[tuple[int, str]]:
+    async def _page_ids(
+        self, partition: int, tenant: str, before_ms: int | None
+    ) -> list[tuple[int, str]]:
         newest = "+inf" if before_ms is None else f"({before_ms}"
         row = await self._connections.ask(
             "ZREVRANGEBYSCORE", keys.index(partition, tenant), newest, "-inf", "WITHSCORES"
         )
-        return [(int(score), member.decode()) for member, score in zip(row[::2], row[1::2], strict=True)]
+        return [
+            (int(score), member.decode()) for member, score in zip(row[::2], row[1::2], strict=True)
+        ]
 
     def _ring(self, request_id: str) -> str:
         partition = keys.partition_of(request_id)

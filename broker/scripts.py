@@ -12,7 +12,9 @@ from broker.connections import FAILURES, unavailable
 _BARE = frozenset({"append", "renew", "account"})
 # Without this flag a full Redis would refuse the very scripts that end requests and free memory,
 # and leases would run out. It needs a shebang, which fakeredis does not know.
-_ALLOW_OOM = frozenset({"finish", "cancel", "renew", "retry", "release", "account", "erase", "forget"})
+_ALLOW_OOM = frozenset(
+    {"finish", "cancel", "renew", "retry", "release", "account", "erase", "forget"}
+)
 _SHEBANG = "#!lua flags=allow-oom\n"
 NAMES = (
     "submit", "claim", "append", "renew", "reopen", "retry", "release",
@@ -49,7 +51,9 @@ class Scripts:
         except FAILURES as error:
             raise unavailable(error) from error
 
-    async def verdict(self, name: str, keys: list[str], *arguments: str | bytes | float) -> tuple[str, list[bytes]]:
+    async def verdict(
+        self, name: str, keys: list[str], *arguments: str | bytes | float
+    ) -> tuple[str, list[bytes]]:
         """Run a script that answers a word and details."""
         word, *details = await self.call(name, keys, *arguments)
         return bytes(word).decode(), details

@@ -30,7 +30,11 @@ class Settings(BaseSettings):
     """All settings of all processes; the field's alias is the variable's name."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", populate_by_name=True
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        populate_by_name=True,
     )
 
     redis_url: str | None = Field(default=None, validation_alias="REDIS_URL")
@@ -45,13 +49,19 @@ class Settings(BaseSettings):
     first_byte_s: float = Field(default=300, gt=0, le=86400, validation_alias=_ours("FIRST_BYTE_S"))
     stall_s: float = Field(default=60, gt=0, le=86400, validation_alias=_ours("STALL_S"))
     deadline_s: float = Field(default=1800, gt=0, le=86400, validation_alias=_ours("DEADLINE_S"))
-    retention_s: int = Field(default=3600, ge=1, le=31_536_000, validation_alias=_ours("RETENTION_S"))
+    retention_s: int = Field(
+        default=3600, ge=1, le=31_536_000, validation_alias=_ours("RETENTION_S")
+    )
     queue_limit: int = Field(default=10_000, ge=1, validation_alias=_ours("QUEUE_LIMIT"))
     tenant_limit: int = Field(default=100, ge=1, validation_alias=_ours("TENANT_LIMIT"))
     queue_bytes: int = Field(default=256 * _MIB, ge=1024, validation_alias=_ours("QUEUE_BYTES"))
     max_body_bytes: int = Field(default=_MIB, ge=1024, validation_alias=_ours("MAX_BODY_BYTES"))
-    max_output_bytes: int = Field(default=4 * _MIB, ge=1024, validation_alias=_ours("MAX_OUTPUT_BYTES"))
-    conversation_ttl_s: int = Field(default=604_800, ge=1, le=31_536_000, validation_alias=_ours("CONVERSATION_TTL_S"))
+    max_output_bytes: int = Field(
+        default=4 * _MIB, ge=1024, validation_alias=_ours("MAX_OUTPUT_BYTES")
+    )
+    conversation_ttl_s: int = Field(
+        default=604_800, ge=1, le=31_536_000, validation_alias=_ours("CONVERSATION_TTL_S")
+    )
     api_keys: SecretStr | None = Field(default=None, validation_alias=_ours("API_KEYS"))
     cors_origins: str | None = Field(default=None, validation_alias=_ours("CORS_ORIGINS"))
     heartbeat_s: float = Field(default=15, ge=0.1, le=300, validation_alias=_ours("HEARTBEAT_S"))
@@ -86,7 +96,9 @@ class Settings(BaseSettings):
     @property
     def origins(self) -> tuple[str, ...]:
         """The allowed CORS origins."""
-        return tuple(origin.strip() for origin in (self.cors_origins or "").split(",") if origin.strip())
+        return tuple(
+            origin.strip() for origin in (self.cors_origins or "").split(",") if origin.strip()
+        )
 
     def share(self, limit: int) -> int:
         """One partition's part of a limit: exact with one partition, rounded up with more."""
@@ -98,7 +110,9 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        raise SettingsInvalid("\n".join(_line(dict(problem)) for problem in error.errors())) from None
+        raise SettingsInvalid(
+            "\n".join(_line(dict(problem)) for problem in error.errors())
+        ) from None
 
 
 def variable_names() -> list[str]:

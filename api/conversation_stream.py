@@ -1,0 +1,160 @@
+"""One subscriber of a conversation: its requests, one after the other, and those still to come."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+from api.hub import Hub, Watched
+from api.reader import Reader
+from api.wires import Frame
+from api.wires.native import COMMENT, NativeWire
+from broker import keys
+from broker.codec import Cursor
+from broker.conversations import Conversations, Turn
+from broker.errors import CursorMalformed, Unavailable
+
+_UNAVAILABLE_PAUSE_S = 0.5
+
+
+class Place(NamedTuple):
+    """Where a reader of a conversation is: a request, and its cursor in that request's log."""
+
+    request_id: str
+    cursor: Cursor
+
+    @classmethod
+    def parse(cls, text: str) -> "Place":
+        """Read `<request_id>:<cursor>`; raises CursorMalformed."""
+        request_id, _, cursor = text.partition(":")
+        if keys.partition_of(request_id) is None:
+            raise CursorMalformed(
+                "The id of a conversation's event looks like r0_...:1732300000000-12."
+            )
+        return cls(request_id, Cursor.parse(cursor))
+
+
+class ConversationReader:
+    """Reads a conversation from a place on, for as long as someone listens."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        conversations: Conversations,
+        tenant: str,
+        conversation_id: str,
+        *,
+        place: Place | None,
+        heartbeat_s: float,
+    ) -> None:
+        self._hub = hub
+        self._conversations = conversations
+        self._partition, self._key = conversations.place(tenant, conversation_id)
+        self._place = place
+        self._heartbeat_s = heartbeat_s
+        self._seen: set[str] = set()
+        self._changed = asyncio.Event()
+        self._is_stopped = False
+        self._reader: Reader | None = None
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._is_stopped
+
+    def stop(self) -> None:
+        """End the reading at once: this process shuts down."""
+        self._is_stopped = True
+        self._changed.set()
+        if self._reader is not None:
+            self._reader.stop()
+
+    async def frames(self) -> AsyncIterator[Frame]:
+        """What to write, piece by piece."""
+        channel = keys.conversation_channel(self._partition, self._key)
+        with self._hub.listen(self._partition, channel, self._changed.set):
+            if not self._find_place(await self._turns()):
+                yield NativeWire().aside("rewind", {"reason": "cursor_not_found"})
+            while not self._is_stopped:
+                self._changed.clear()
+                turns = await self._turns()
+                if self._seen and not turns:
+                    self._seen.clear()
+                    yield NativeWire().aside("rewind", {"reason": "forgotten"})
+                async for frame in self._unseen(turns):
+                    yield frame
+                if not await self._wait():
+                    yield COMMENT
+
+    def _find_place(self, turns: list[Turn]) -> bool:
+        if self._place is None:
+            return True
+        ids = [turn.request_id for turn in turns]
+        if self._place.request_id not in ids:
+            self._place = None
+            return False
+        self._seen.update(ids[: ids.index(self._place.request_id)])
+        return True
+
+    async def _unseen(self, turns: list[Turn]) -> AsyncIterator[Frame]:
+        for turn in turns:
+            if turn.request_id in self._seen:
+                continue
+            try:
+                async for frame in self._request(turn):
+                    yield frame
+            except Unavailable:
+                # It is not marked as seen, and the place is where it was: the next look is soon.
+                await asyncio.sleep(_UNAVAILABLE_PAUSE_S)
+                self._changed.set()
+                return
+            if self.was_stopped:
+                return
+            self._seen.add(turn.request_id)
+
+    async def _request(self, turn: Turn) -> AsyncIterator[Frame]:
+        async with self._hub.watch(turn.request_id) as watched:
+            for frame in self._beginning(turn, watched):
+                yield frame
+            if self._reader is not None:
+                async for frame in self._reader.frames():
+                    yield frame
+
+    def _beginning(self, turn: Turn, watched: Watched) -> list[Frame]:
+        place, self._place = self._place, None
+        wire = NativeWire(turn.request_id)
+        if watched.is_gone:
+            self._reader = None
+            return _remembered(turn, wire)
+        position: int | None = 0
+        if place is not None and place.request_id == turn.request_id:
+            position = watched.tape.position_after(place.cursor)
+        rendering = watched.tape.rendering(
+            ("conversation", turn.request_id), lambda: NativeWire(turn.request_id)
+        )
+        self._reader = Reader(watched, rendering, position or 0, heartbeat_s=self._heartbeat_s)
+        return [wire.aside("rewind", {"reason": "cursor_not_found"})] if position is None else []
+
+    async def _turns(self) -> list[Turn]:
+        while not self._is_stopped:
+            try:
+                return await self._conversations.turns(self._partition, self._key)
+            except Unavailable:
+                await asyncio.sleep(_UNAVAILABLE_PAUSE_S)
+        return []
+
+    async def _wait(self) -> bool:
+        try:
+            async with asyncio.timeout(self._heartbeat_s):
+                return await self._changed.wait()
+        except TimeoutError:
+            return False
+
+
+def _remembered(turn: Turn, wire: NativeWire) -> list[Frame]:
+    # The log has expired before the conversation did: what is left is the question and the answer.
+    frames: list[Frame] = [wire.aside("queued", {"messages": turn.asked})]
+    if turn.answered is not None:
+        frames.append(
+            wire.aside("snapshot", {"text": turn.answered, "status": "completed", "n": 1})
+        )
+    return frames

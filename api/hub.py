@@ -1,0 +1,328 @@
+"""One hub per process: keeps a tape up to date for every log that somebody here reads.
+
+All logs share one push connection per partition. A push is a hint; the log is the truth:
+
+    watch:  subscribe, wait for the acknowledgement, read the log, then merge pushes by id.
+    gap:    a push that is not the next entry makes the hub read from the last entry it has.
+    break:  when the push connection comes back every log is acknowledged again, and read again.
+    tail:   each heartbeat every watched log's last id is asked for: a push lost at the very end, a
+            log that expired and a log that went back in time (a fail-over) all show there.
+"""
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import structlog
+
+from api.tape import Tape, Verdict
+from broker import keys
+from broker.codec import START, Cursor, Ephemeral, Pushed, unpack
+from broker.connections import Connections
+from broker.errors import EntryMalformed, Unavailable
+from broker.log import PAGE_ENTRIES, Logs
+from broker.push import Push
+from broker.settings import Settings
+
+log = structlog.get_logger()
+
+SYNC_TIMEOUT_S = 5.0
+# A log without subscribers is kept this long, so that a reader who reconnects finds its tape.
+LINGER_S = 5.0
+# Tapes of finished logs, kept for replays, least recently used first to go.
+FINISHED_CACHE_BYTES = 64 * 1024 * 1024
+_HEAL_PAUSE_S = 0.2
+# A log that is another one at every look is broken; its readers are told that it is gone.
+_MAX_REWINDS = 20
+_TICK_S = 1.0
+
+Aside = Callable[[str, dict[str, Any]], None]
+
+
+class Watched:
+    """A tape that is kept up to date, and who listens to it.
+
+    `wake` is called after every change of the tape, `aside` for news that are no entries. `is_gone`
+    says that the log expired or was erased: there will be no more.
+    """
+
+    def __init__(self, request_id: str) -> None:
+        self.tape = Tape(request_id)
+        self.channel = keys.log_channel(request_id).encode()
+        self.synced = asyncio.Event()
+        self.is_gone = False
+        self.rewinds = 0
+        self.users = 0
+        # Told to who joins while the request waits; kept up by whoever knows the queue.
+        self.position: int | None = None
+        self.wakes: set[Callable[[], None]] = set()
+        self.asides: set[Aside] = set()
+        self.early: list[Pushed] = []
+        self.heal: asyncio.Task[None] | None = None
+
+    def wake_all(self) -> None:
+        """Tell all listeners that the tape has changed."""
+        for wake in list(self.wakes):
+            wake()
+
+    def tell_all(self, kind: str, data: dict[str, Any]) -> None:
+        """Tell all listeners something that is no entry."""
+        for aside in list(self.asides):
+            aside(kind, data)
+
+
+class Hub:
+    """Watches logs; `run` has to be running."""
+
+    def __init__(self, connections: Connections, settings: Settings) -> None:
+        self._logs = Logs(connections)
+        self._heartbeat_s = settings.heartbeat_s
+        self._pushes = [Push(connections, self) for _ in range(settings.partitions)]
+        self._watched: dict[str, Watched] = {}
+        self._by_channel: dict[bytes, Watched] = {}
+        self._finished: OrderedDict[str, Watched] = OrderedDict()
+        self._finished_bytes = 0
+        self._topics: dict[bytes, set[Callable[[], None]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def queued(self) -> list[Watched]:
+        """The watched logs whose request still waits for its first attempt."""
+        return [each for each in self._watched.values() if each.tape.is_queued and each.asides]
+
+    @property
+    def is_up(self) -> bool:
+        """Whether pushes arrive."""
+        return all(push.is_up for push in self._pushes)
+
+    async def run(self) -> None:
+        """Keep the push connections up and check the tails until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number, push in enumerate(self._pushes):
+                    group.create_task(push.run(), name=f"push {number}")
+                group.create_task(self._check_tails(), name="tail check")
+        finally:
+            for task in self._tasks:
+                task.cancel()
+
+    @contextlib.asynccontextmanager
+    async def watch(self, request_id: str) -> AsyncIterator[Watched]:
+        """A tape that has all entries written until now and gets those that follow.
+
+        Raises Unavailable when the log cannot be read within SYNC_TIMEOUT_S.
+        """
+        watched = (
+            self._finished.get(request_id)
+            or self._watched.get(request_id)
+            or self._begin(request_id)
+        )
+        if request_id in self._finished:
+            self._finished.move_to_end(request_id)
+        watched.users += 1
+        try:
+            try:
+                async with asyncio.timeout(SYNC_TIMEOUT_S):
+                    await watched.synced.wait()
+            except TimeoutError:
+                raise Unavailable from None
+            yield watched
+        finally:
+            watched.users -= 1
+            if watched.users == 0:
+                asyncio.get_running_loop().call_later(LINGER_S, self._end_if_unused, watched)
+
+    @contextlib.contextmanager
+    def listen(self, partition: int, channel: str, wake: Callable[[], None]) -> Any:
+        """Call `wake` after every push on another channel, and when some may have been missed."""
+        name = channel.encode()
+        wakes = self._topics.setdefault(name, set())
+        wakes.add(wake)
+        self._pushes[partition].subscribe(name)
+        try:
+            yield
+        finally:
+            wakes.discard(wake)
+            if not wakes and self._topics.pop(name, None) is not None:
+                self._pushes[partition].unsubscribe(name)
+
+    def on_subscribed(self, channel: bytes) -> None:
+        """Read what may have been missed before this subscription."""
+        if (watched := self._by_channel.get(channel)) is not None:
+            self._start_heal(watched)
+        for wake in list(self._topics.get(channel, ())):
+            wake()
+
+    def on_pushed(self, channel: bytes, message: bytes) -> None:
+        """Merge what was pushed, or read the log when it does not fit."""
+        watched = self._by_channel.get(channel)
+        if watched is None:
+            for wake in list(self._topics.get(channel, ())):
+                wake()
+            return
+        try:
+            pushed = unpack(message)
+            if isinstance(pushed, Ephemeral):
+                self._on_aside(watched, pushed)
+            elif watched.heal is not None or not watched.synced.is_set():
+                watched.early.append(pushed)
+            elif self._merge(watched, pushed):
+                self._changed(watched)
+            else:
+                self._changed(watched)
+                self._start_heal(watched)
+        except EntryMalformed:
+            log.warning("push not understood", channel=channel.decode(errors="replace"))
+            self._start_heal(watched)
+
+    def _on_aside(self, watched: Watched, news: Ephemeral) -> None:
+        if news.kind == "gone":
+            self._gone(watched)
+        else:
+            watched.tell_all(news.kind, news.data)
+
+    def _merge(self, watched: Watched, pushed: Pushed) -> bool:
+        attempt, seq = pushed.first
+        offer = watched.tape.offer
+        for offset, value in enumerate(pushed.values):
+            if offer(Cursor(attempt, seq + offset), value) is Verdict.GAP:
+                return False
+        return True
+
+    def _changed(self, watched: Watched) -> None:
+        watched.wake_all()
+        if watched.tape.is_over:
+            self._finish(watched)
+
+    def _begin(self, request_id: str) -> Watched:
+        watched = Watched(request_id)
+        self._watched[request_id] = watched
+        self._by_channel[watched.channel] = watched
+        push = self._push_of(request_id)
+        push.subscribe(watched.channel)
+        if not push.is_up:
+            self._start_heal(watched)
+        return watched
+
+    def _finish(self, watched: Watched) -> None:
+        # The terminal is the last entry there will ever be: nothing is left to listen for.
+        request_id = watched.tape.request_id
+        if self._watched.pop(request_id, None) is None:
+            return
+        del self._by_channel[watched.channel]
+        self._push_of(request_id).unsubscribe(watched.channel)
+        self._finished[request_id] = watched
+        self._finished_bytes += watched.tape.size_bytes
+        while self._finished_bytes > FINISHED_CACHE_BYTES:
+            _, oldest = self._finished.popitem(last=False)
+            self._finished_bytes -= oldest.tape.size_bytes
+
+    def _end_if_unused(self, watched: Watched) -> None:
+        request_id = watched.tape.request_id
+        if watched.users > 0 or self._watched.get(request_id) is not watched:
+            return
+        del self._watched[request_id]
+        del self._by_channel[watched.channel]
+        self._push_of(request_id).unsubscribe(watched.channel)
+        if watched.heal is not None:
+            watched.heal.cancel()
+
+    def _gone(self, watched: Watched) -> None:
+        watched.is_gone = True
+        watched.synced.set()
+        watched.wake_all()
+        request_id = watched.tape.request_id
+        if self._finished.pop(request_id, None) is not None:
+            self._finished_bytes -= watched.tape.size_bytes
+        if self._watched.pop(request_id, None) is not None:
+            del self._by_channel[watched.channel]
+            self._push_of(request_id).unsubscribe(watched.channel)
+
+    def _push_of(self, request_id: str) -> Push:
+        return self._pushes[keys.partition_of(request_id) or 0]
+
+    def _start_heal(self, watched: Watched) -> None:
+        if watched.heal is not None or watched.is_gone:
+            return
+        task = asyncio.create_task(self._heal(watched), name=f"heal {watched.tape.request_id}")
+        watched.heal = task
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _heal(self, watched: Watched) -> None:
+        try:
+            while not watched.is_gone:
+                try:
+                    is_complete = await self._read_page(watched)
+                except Unavailable:
+                    await asyncio.sleep(_HEAL_PAUSE_S)
+                    continue
+                if is_complete and self._merge_early(watched):
+                    break
+        except EntryMalformed:
+            log.exception("log not understood", request_id=watched.tape.request_id)
+            self._gone(watched)
+        finally:
+            watched.heal = None
+        watched.synced.set()
+        self._changed(watched)
+
+    def _merge_early(self, watched: Watched) -> bool:
+        early, watched.early = watched.early, []
+        return all(self._merge(watched, pushed) for pushed in early)
+
+    async def _read_page(self, watched: Watched) -> bool:
+        """Read on from the last entry; True when the end of the log was reached."""
+        tape = watched.tape
+        known = tape.last
+        page = await self._logs.read(tape.request_id, known)
+        if not page:
+            self._gone_or_rewind(watched, await self._logs.tails([tape.request_id]))
+            return False
+        if known != START and page[0][0] != known:
+            self._rewind(watched)
+            return False
+        for cursor, value in page:
+            if tape.offer(cursor, value, is_first=known == START) is Verdict.GAP:
+                self._rewind(watched)
+                return False
+        if len(page) < PAGE_ENTRIES:
+            return True
+        watched.wake_all()
+        return False
+
+    def _gone_or_rewind(self, watched: Watched, tails: list[Cursor | None]) -> None:
+        if tails[0] is None:
+            self._gone(watched)
+        else:
+            self._rewind(watched)
+
+    def _rewind(self, watched: Watched) -> None:
+        log.warning("log went back in time", request_id=watched.tape.request_id)
+        watched.tape.clear()
+        watched.rewinds += 1
+        if watched.rewinds > _MAX_REWINDS:
+            self._gone(watched)
+        watched.wake_all()
+
+    async def _check_tails(self) -> None:
+        due = 0.0
+        while True:
+            await asyncio.sleep(min(_TICK_S, self._heartbeat_s))
+            due -= _TICK_S
+            if self.is_up and due > 0:
+                continue
+            due = self._heartbeat_s
+            watched = [each for each in self._watched.values() if each.heal is None]
+            try:
+                tails = await self._logs.tails([each.tape.request_id for each in watched])
+            except Unavailable:
+                continue
+            for each, tail in zip(watched, tails, strict=True):
+                if (
+                    tail is None
+                    or tail > each.tape.last
+                    or (tail < each.tape.last and each.heal is None)
+                ):
+                    self._start_heal(each)

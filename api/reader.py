@@ -1,0 +1,100 @@
+"""One subscriber of one log: a position, and what to write next."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from api.hub import Watched
+from api.tape import Rendering
+from api.wires import CUT, Frame
+from api.wires.native import COMMENT
+
+# A replay goes out in pieces, so that one long log does not fill the socket's buffer at once.
+_FRAMES_PER_WRITE = 2000
+
+
+class Reader:
+    """Reads the frames of one rendering from a position on, to the end of the log.
+
+    Whatever gathers while a write is under way goes out in the next one: a slow connection gets
+    fewer and larger writes, and costs no memory of its own. Made only inside `Hub.watch`.
+    """
+
+    def __init__(
+        self, watched: Watched, rendering: Rendering, position: int, *, heartbeat_s: float | None
+    ) -> None:
+        self._watched = watched
+        self._rendering = rendering
+        self._position = position
+        self._heartbeat_s = heartbeat_s
+        self._rewinds = watched.rewinds
+        self._asides: dict[str, bytes] = {}
+        self._changed = asyncio.Event()
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """End the reading at once: this process shuts down."""
+        self._is_stopped = True
+        self._changed.set()
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether `stop` ended the reading before the log ended."""
+        return self._is_stopped
+
+    async def frames(self) -> AsyncIterator[Frame]:
+        """What to write, piece by piece; CUT, as the last piece, breaks the stream off."""
+        watched = self._watched
+        watched.wakes.add(self._changed.set)
+        watched.asides.add(self._take_aside)
+        try:
+            while not self._is_stopped:
+                self._changed.clear()
+                for piece in self._ready():
+                    yield piece
+                    if piece is CUT:
+                        return
+                if self._is_at_the_end():
+                    return
+                if not await self._wait() and self._heartbeat_s is not None:
+                    yield COMMENT
+        finally:
+            watched.wakes.discard(self._changed.set)
+            watched.asides.discard(self._take_aside)
+
+    def _ready(self) -> list[Frame]:
+        rendering, wire = self._rendering, self._rendering.wire
+        pieces: list[Frame] = []
+        if self._rewinds != self._watched.rewinds:
+            self._rewinds, self._position = self._watched.rewinds, 0
+            pieces.append(wire.aside("rewind", {"reason": "log_changed"}) or CUT)
+        frames = rendering.frames
+        while self._position < len(frames):
+            end = min(self._position + _FRAMES_PER_WRITE, len(frames))
+            pieces.append(b"".join(frames[self._position : end]))
+            self._position = end
+        if rendering.is_cut:
+            pieces.append(CUT)
+        elif self._watched.is_gone:
+            pieces.append(wire.aside("gone", {}) or CUT)
+        pieces += self._asides.values()
+        self._asides.clear()
+        return [piece for piece in pieces if piece != b""]
+
+    def _is_at_the_end(self) -> bool:
+        watched = self._watched
+        return watched.is_gone or (
+            watched.tape.is_over and self._position >= len(self._rendering.frames)
+        )
+
+    async def _wait(self) -> bool:
+        try:
+            async with asyncio.timeout(self._heartbeat_s):
+                return await self._changed.wait()
+        except TimeoutError:
+            return False
+
+    def _take_aside(self, kind: str, data: dict[str, Any]) -> None:
+        # Only the newest of a kind matters: a reader that does not read holds one of each.
+        self._asides[kind] = self._rendering.wire.aside(kind, data)
+        self._changed.set()

@@ -1,0 +1,66 @@
+"""Writes a stream of frames to one connection, on any ASGI server."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from api.wires import Cut, Frame
+
+EVENT_STREAM = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-cache, no-transform",
+    "X-Accel-Buffering": "no",
+}
+# A connection that takes nothing for this long is dropped; its client resumes by cursor.
+STALL_LIMIT_S = 30.0
+
+
+class StreamResponse(Response):
+    """Sends frames as they come, until they end, CUT comes, or the client is gone or stalls.
+
+    `resources` are let go at the end, whatever ends it. Closing the connection never does more than
+    that: a generation goes on without readers.
+    """
+
+    def __init__(
+        self,
+        frames: AsyncIterator[Frame],
+        resources: AsyncExitStack,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        self.status_code = 200
+        self.background = None
+        self._frames = frames
+        self._resources = resources
+        self.init_headers({**EVENT_STREAM, **(headers or {})})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Write the stream; returns without the last chunk when it was cut."""
+        del scope
+        async with self._resources:
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            writing = asyncio.create_task(self._write(send), name="stream: write")
+            leaving = asyncio.create_task(_until_gone(receive), name="stream: client")
+            try:
+                await asyncio.wait({writing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in (writing, leaving):
+                    task.cancel()
+                await asyncio.gather(writing, leaving, return_exceptions=True)
+
+    async def _write(self, send: Send) -> None:
+        async with aclosing(self._frames) as frames:  # type: ignore[type-var]  # an async generator
+            async for frame in frames:
+                if isinstance(frame, Cut):
+                    return
+                async with asyncio.timeout(STALL_LIMIT_S):
+                    await send({"type": "http.response.body", "body": frame, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,161 @@
+"""Streams of requests and conversations: who reads what, from where, on which wire."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+
+from starlette.responses import Response
+
+from api.conversation_stream import ConversationReader, Place
+from api.hub import Hub, Watched
+from api.reader import Reader
+from api.stream_response import StreamResponse
+from api.wires import CUT, Frame, Wire
+from api.wires.native import COMMENT, NativeWire, retry_line
+from api.wires.text import TextWire
+from broker.codec import Cursor
+from broker.connections import Connections
+from broker.conversations import Conversations
+from broker.errors import BrokerError
+from broker.fold import fold
+from broker.requests import Record, Requests
+from broker.settings import Settings
+
+_WIRES: dict[str, Callable[[], Wire]] = {"native": NativeWire, "text": TextWire}
+_POSITIONS_EVERY_S = 1.0
+_POSITIONS_AT_ONCE = 200
+# Readers come back spread over this time after a shutdown, and not all in the same instant.
+_RETURN_WITHIN_MS = 2000
+
+
+class Streams:
+    """Opens streams and ends them when the process drains; `run` has to be running."""
+
+    def __init__(self, connections: Connections, settings: Settings) -> None:
+        self.hub = Hub(connections, settings)
+        self._requests = Requests(connections, settings)
+        self._conversations = Conversations(connections, settings)
+        self._heartbeat_s = settings.heartbeat_s
+        self._readers: set[Reader | ConversationReader] = set()
+        self._tenants: dict[str, str] = {}
+        self._draining = asyncio.Event()
+
+    @property
+    def is_up(self) -> bool:
+        """Whether streams follow without delay."""
+        return self.hub.is_up
+
+    @property
+    def subscribers(self) -> int:
+        """Open streams."""
+        return len(self._readers)
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether `drain` was called."""
+        return self._draining.is_set()
+
+    async def run(self) -> None:
+        """Follow the watched logs until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.hub.run(), name="hub")
+            group.create_task(self._tell_positions(), name="positions")
+
+    def drain(self) -> None:
+        """End every open stream now; readers are told to come back."""
+        self._draining.set()
+        for reader in list(self._readers):
+            reader.stop()
+
+    async def follow(
+        self, record: Record, *, wire: str, after: Cursor | None, snapshot: bool = False
+    ) -> Response:
+        """A response that replays a log after a cursor and then follows it to its end.
+
+        204 when the request is over and the cursor is at its end. A cursor that cannot be continued
+        gets `rewind` and a full replay. Raises Unavailable.
+        """
+        resources = AsyncExitStack()
+        watched = await resources.enter_async_context(self.hub.watch(record.request_id))
+        tape = watched.tape
+        rendering = tape.rendering(wire, _WIRES[wire])
+        position = 0 if after is None else tape.position_after(after)
+        if tape.is_over and after is not None and position == len(tape.values):
+            await resources.aclose()
+            return Response(status_code=204)
+        first = b""
+        if position is None:
+            first, position = rendering.wire.aside("rewind", {"reason": "cursor_not_found"}), 0
+        if snapshot and position == 0 and tape.values and isinstance(rendering.wire, NativeWire):
+            first += rendering.wire.snapshot(tape.last, fold(tape.entries()).snapshot())
+            position = len(tape.values)
+        self._tenants[record.request_id] = record.tenant
+        resources.callback(self._tenants.pop, record.request_id, None)
+        first_news = first + self._news(watched, record, rendering.wire)
+        reader = Reader(
+            watched,
+            rendering,
+            position,
+            heartbeat_s=self._heartbeat_s if wire == "native" else None,
+        )
+        return StreamResponse(
+            self._frames(reader, first_news, wire), resources, {"X-Request-Id": record.request_id}
+        )
+
+    async def follow_conversation(
+        self, tenant: str, conversation_id: str, *, after: str | None
+    ) -> Response:
+        """All requests of a conversation, one after the other; the stream stays open between them.
+
+        `after` is the id of an event of such a stream. Raises Unavailable, CursorMalformed.
+        """
+        reader = ConversationReader(
+            self.hub,
+            self._conversations,
+            tenant,
+            conversation_id,
+            place=Place.parse(after) if after else None,
+            heartbeat_s=self._heartbeat_s,
+        )
+        return StreamResponse(self._frames(reader, COMMENT, "native"), AsyncExitStack())
+
+    async def _frames(
+        self, reader: Reader | ConversationReader, first: bytes, wire: str
+    ) -> AsyncIterator[Frame]:
+        self._readers.add(reader)
+        try:
+            if first:
+                yield first
+            async for frame in reader.frames():
+                yield frame
+            if reader.was_stopped:
+                yield _farewell() if wire == "native" else CUT
+        finally:
+            self._readers.discard(reader)
+
+    def _news(self, watched: Watched, record: Record, wire: Wire) -> bytes:
+        if record.waiting is not None:
+            return wire.aside("waiting", record.waiting)
+        if watched.tape.is_queued and watched.position is not None:
+            return wire.aside("position", {"position": watched.position})
+        return b""
+
+    async def _tell_positions(self) -> None:
+        while True:
+            for watched in self.hub.queued()[:_POSITIONS_AT_ONCE]:
+                request_id = watched.tape.request_id
+                try:
+                    position = await self._requests.position(
+                        request_id, self._tenants.get(request_id, "")
+                    )
+                except BrokerError:
+                    break
+                if position is not None and position != watched.position:
+                    watched.position = position
+                    watched.tell_all("position", {"position": position})
+            await asyncio.sleep(_POSITIONS_EVERY_S)
+
+
+def _farewell() -> bytes:
+    return retry_line(random.randrange(100, _RETURN_WITHIN_MS))

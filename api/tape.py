@@ -1,0 +1,133 @@
+"""Pure: one log as this process knows it, and its frames.
+
+A tape holds the log from its first entry without a hole. A subscriber is one position in the
+frames of a wire; nothing is kept per subscriber but that number.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+
+from api.wires import CUT, Wire
+from broker.codec import OPENERS, START, TERMINALS, Cursor, Entry, decode
+
+
+class Verdict(Enum):
+    """What became of an entry that was offered to a tape."""
+
+    TAKEN = "taken"
+    OLD = "old"
+    GAP = "gap"
+
+
+class Rendering:
+    """The frames of a tape on one wire: `frames[i]` shows entry i, up to where the wire is cut."""
+
+    def __init__(self, make: Callable[[], Wire]) -> None:
+        self._make = make
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin again, after the log turned out to be another one."""
+        self.wire = self._make()
+        self.frames: list[bytes] = []
+        self.is_cut = False
+
+    def add(self, entry: Entry) -> None:
+        """Render the next entry."""
+        if self.is_cut:
+            return
+        frame = self.wire.frame(entry)
+        if isinstance(frame, bytes):
+            self.frames.append(frame)
+        else:
+            self.is_cut = frame is CUT
+
+
+class Tape:
+    """A contiguous prefix of a log.
+
+    Ids are contiguous within an attempt and every opener names the entry before it, so a tape knows
+    by the id alone whether an entry is the next one: a push that was lost, doubled or late shows.
+    """
+
+    def __init__(self, request_id: str) -> None:
+        self.request_id = request_id
+        self._renderings: dict[object, Rendering] = {}
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all entries."""
+        self.last = START
+        self.values: list[bytes] = []
+        self.size_bytes = 0
+        self.is_over = False
+        self.is_queued = True
+        # Where each attempt begins: (attempt, position of its first entry, seq of that entry).
+        self._attempts: list[tuple[int, int, int]] = []
+        for rendering in self._renderings.values():
+            rendering.clear()
+
+    def offer(self, cursor: Cursor, value: bytes, *, is_first: bool = False) -> Verdict:
+        """Take an entry if it is the next one; raises EntryMalformed.
+
+        `is_first` says that the log itself begins with this entry: its head was trimmed.
+        """
+        last = self.last
+        if cursor <= last:
+            return Verdict.OLD
+        is_next = cursor.attempt == last.attempt and cursor.seq == last.seq + 1
+        entry = None
+        if not is_next:
+            entry = decode(cursor, value)
+            if not is_first and not self._follows(entry):
+                return Verdict.GAP
+        self._take(cursor, value, entry)
+        return Verdict.TAKEN
+
+    def rendering(self, name: object, make: Callable[[], Wire]) -> Rendering:
+        """The frames on a wire, made on first use and kept up from then on."""
+        rendering = self._renderings.get(name)
+        if rendering is None:
+            rendering = self._renderings[name] = Rendering(make)
+            for entry in self.entries():
+                rendering.add(entry)
+        return rendering
+
+    def entries(self) -> list[Entry]:
+        """All entries, decoded."""
+        decoded: list[Entry] = []
+        ends = [first for _, first, _ in self._attempts[1:]] + [len(self.values)]
+        for (attempt, first, seq), end in zip(self._attempts, ends, strict=True):
+            decoded += [
+                decode(Cursor(attempt, seq + position - first), self.values[position])
+                for position in range(first, end)
+            ]
+        return decoded
+
+    def position_after(self, cursor: Cursor) -> int | None:
+        """The position of the entry after a cursor; None unless that very entry is on the tape."""
+        ends = [first for _, first, _ in self._attempts[1:]] + [len(self.values)]
+        for (attempt, first, seq), end in zip(self._attempts, ends, strict=True):
+            position = first + cursor.seq - seq
+            if attempt == cursor.attempt and first <= position < end:
+                return position + 1
+        return None
+
+    def _follows(self, entry: Entry) -> bool:
+        if entry.cursor.seq != 0:
+            return False
+        if self.last == START:
+            return entry.kind == "queued"
+        return entry.kind in OPENERS and entry.data.get("prev") == str(self.last)
+
+    def _take(self, cursor: Cursor, value: bytes, entry: Entry | None) -> None:
+        if cursor.attempt != self.last.attempt:
+            self._attempts.append((cursor.attempt, len(self.values), cursor.seq))
+        self.last = cursor
+        self.values.append(value)
+        self.size_bytes += len(value)
+        entry = entry or decode(cursor, value)
+        self.is_queued = entry.kind == "queued"
+        self.is_over = entry.kind in TERMINALS
+        for rendering in self._renderings.values():
+            rendering.add(entry)

@@ -1,0 +1,56 @@
+"""The native wire: server-sent events with the cursor as their id."""
+
+from typing import Any
+
+import msgspec
+
+from api.wires import Frame
+from broker.codec import Cursor, Entry
+
+COMMENT = b": hb\n\n"
+# For readers, `v` and `prev` are the log's own business.
+_INTERNAL = frozenset({"v", "prev"})
+
+
+class NativeWire:
+    """Entries of one log as events; in a conversation's stream they carry their request's id."""
+
+    def __init__(self, request_id: str | None = None) -> None:
+        self._id_prefix = f"{request_id}:".encode() if request_id else b""
+        self._about = {"request_id": request_id} if request_id else {}
+        about = msgspec.json.encode(self._about)[1:-1]
+        self._text_prefix = about + b"," if about else b""
+
+    def frame(self, entry: Entry) -> Frame:
+        """The event of an entry."""
+        cursor = entry.cursor
+        if entry.text and entry.x is None:
+            data = b'{%b"text":%b}' % (self._text_prefix, msgspec.json.encode(entry.text))
+        else:
+            data = msgspec.json.encode(self._about | _public(entry))
+        return b"id: %b%d-%d\nevent: %b\ndata: %b\n\n" % (
+            self._id_prefix, cursor.attempt, cursor.seq, entry.kind.encode(), data,
+        )  # fmt: skip
+
+    def aside(self, kind: str, data: dict[str, Any]) -> bytes:
+        """An event without an id: a reader that reconnects does not resume from it."""
+        return b"event: %b\ndata: %b\n\n" % (kind.encode(), msgspec.json.encode(self._about | data))
+
+    def snapshot(self, cursor: Cursor, data: dict[str, Any]) -> bytes:
+        """Everything up to and including a cursor in one event; reading goes on after it."""
+        return b"id: %b%b\n%b" % (
+            self._id_prefix,
+            str(cursor).encode(),
+            self.aside("snapshot", data),
+        )
+
+
+def retry_line(delay_ms: int) -> bytes:
+    """Tells an EventSource how long to wait before it reconnects."""
+    return b"retry: %d\n\n" % delay_ms
+
+
+def _public(entry: Entry) -> dict[str, Any]:
+    if entry.kind in {"delta", "reasoning", "refusal"}:
+        return {"text": entry.text, "x": entry.x} if entry.x else {"text": entry.text}
+    return {key: value for key, value in entry.data.items() if key not in _INTERNAL}
