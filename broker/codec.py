@@ -6,6 +6,7 @@ small delta at some 25 bytes of memory. `queued` and every opener carry `v`, the
 """
 
 import re
+import sys
 from typing import Any, NamedTuple, Self
 
 import msgspec
@@ -17,6 +18,9 @@ FIELD = b"e"
 
 _CURSOR = re.compile(r"(\d{1,16})-(\d{1,10})", re.ASCII)
 _EPHEMERAL = b"~"
+# What msgspec and the built-in decoders raise for bytes that are not what they should be; for JSON
+# nested too deeply it is a RecursionError.
+_MALFORMED = (ValueError, RecursionError)
 
 OPENERS = frozenset({"started", "reset", "resumed"})
 TERMINALS = frozenset({"completed", "failed", "cancelled"})
@@ -97,6 +101,11 @@ class Entry(msgspec.Struct, frozen=True):
         return self.kind in TERMINALS
 
 
+class _Extended(msgspec.Struct):
+    text: str
+    x: dict[str, Any]
+
+
 class Ephemeral(NamedTuple):
     """News about a log that is not part of it: it is never replayed and has no cursor."""
 
@@ -132,11 +141,11 @@ def decode(cursor: Cursor, value: bytes) -> Entry:
             raise EntryMalformed
         if letter in _PLAIN:
             return Entry(cursor, kind, value[1:].decode())
-        data = msgspec.json.decode(value[1:], type=dict[str, Any])
         if letter in _EXTENDED:
-            return Entry(cursor, kind, data["text"], x=data["x"])
-        return Entry(cursor, kind, data=data)
-    except (ValueError, KeyError) as error:
+            extended = msgspec.json.decode(value[1:], type=_Extended)
+            return Entry(cursor, kind, extended.text, x=extended.x)
+        return Entry(cursor, kind, data=msgspec.json.decode(value[1:], type=dict[str, Any]))
+    except _MALFORMED as error:
         raise EntryMalformed from error
 
 
@@ -151,7 +160,7 @@ def unpack(message: bytes) -> Pushed | Ephemeral:
         if head.startswith(_EPHEMERAL):
             return Ephemeral(head[1:].decode(), msgspec.json.decode(body, type=dict[str, Any]))
         return Pushed(Cursor.parse(head), list(_netstrings(body)))
-    except (ValueError, CursorMalformed) as error:
+    except (*_MALFORMED, CursorMalformed) as error:
         raise EntryMalformed from error
 
 
@@ -160,7 +169,9 @@ def _netstrings(body: bytes) -> list[bytes]:
     at = 0
     while at < len(body):
         colon = body.index(b":", at)
-        end = colon + 1 + int(body[at:colon])
+        length = body[at:colon]
+        # int() also reads "-3", and going backwards would never end.
+        end = colon + 1 + int(length) if length.isdigit() else sys.maxsize
         if end > len(body):
             raise EntryMalformed
         values.append(body[colon + 1 : end])

@@ -37,8 +37,10 @@ class Settings(BaseSettings):
         populate_by_name=True,
     )
 
-    redis_url: str | None = Field(default=None, validation_alias="REDIS_URL")
-    openai_base_url: str | None = Field(default=None, validation_alias="OPENAI_BASE_URL")
+    redis_url: str | None = Field(default=None, validation_alias="REDIS_URL", repr=False)
+    openai_base_url: str | None = Field(
+        default=None, validation_alias="OPENAI_BASE_URL", repr=False
+    )
     openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
     openai_model: str | None = Field(default=None, validation_alias="OPENAI_MODEL")
 
@@ -78,6 +80,12 @@ class Settings(BaseSettings):
         if scheme not in _SCHEMES:
             message = "use redis://host:port, rediss://host:port or unix:///path"
             raise ValueError(message)
+        try:
+            _ = urlsplit(url).port
+        except ValueError:
+            # Usually a password with "/", "#" or "?" in it, of which the original message shows a part.
+            message = "the port is not valid: percent-encode special characters in the password"
+            raise ValueError(message) from None
         return url
 
     @field_validator("openai_base_url", "url")
@@ -126,6 +134,8 @@ def variable_names() -> list[str]:
 
 def _line(problem: dict[str, Any]) -> str:
     name = str(problem["loc"][0]) if problem["loc"] else "?"
-    given = "(hidden)" if name in _SECRET else repr(problem["input"])
+    # An address may carry a name and a password in front of an "@".
+    is_secret = name in _SECRET or "@" in str(problem["input"])
+    given = "(hidden)" if is_secret else repr(problem["input"])
     allowed = str(problem["msg"]).removeprefix("Value error, ")
     return f"{name} is {given}: {allowed}"
