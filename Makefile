@@ -4,7 +4,7 @@ SHELL := /bin/sh
 
 BIN := .venv/bin
 # --no-compile: byte code is written at first import, which halves the wait. --no-deps: the locks are complete.
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --no-deps
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-compile --no-deps
 NEED := Tickertape needs Python 3.11 or newer with venv: install it (Debian, Ubuntu: apt-get install python3-venv) or name one with make PYTHON=/path/to/python3
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$p" && break; done)
