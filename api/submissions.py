@@ -1,0 +1,75 @@
+"""Pure: from what a caller asks, over whatever wire, to what the broker accepts.
+
+The role is rendered here, when the request is accepted: an unknown one is refused at once, and a
+worker needs nothing but the request.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from broker.requests import Submission
+from roles import Roles, render
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """What a caller asks for. `messages` are the caller's own; `params` hold only what was given.
+
+    `params` are the upstream's names: model, temperature, top_p, max_tokens, and what else a wire
+    passes through.
+    """
+
+    wire: str
+    messages: list[dict[str, Any]]
+    params: dict[str, Any] = field(default_factory=dict)
+    role: str | None = None
+    conversation_id: str | None = None
+    on_busy: str = "queue"
+    on_interruption: str = "restart"
+    metadata: dict[str, str] | None = None
+
+
+def submission_of(
+    ask: Ask, roles: Roles, *, tenant: str, idempotency_key: str | None = None
+) -> Submission:
+    """The submission for an ask; raises RoleNotFound.
+
+    The worker's payload keeps the role's messages apart from the caller's, since the finished turns
+    of the conversation go between them.
+    """
+    role = roles.choose(ask.role)
+    params = {**role.model_defaults, **ask.params} if role else ask.params
+    head = {
+        "wire": ask.wire,
+        "role": role.name if role else None,
+        "model": params.get("model"),
+        "conversation_id": ask.conversation_id,
+        "metadata": ask.metadata,
+    }
+    return Submission(
+        tenant=tenant,
+        payload={
+            "role_messages": render(role, []),
+            "messages": ask.messages,
+            "params": params,
+        },
+        head={name: value for name, value in head.items() if value is not None},
+        question=ask.messages,
+        model=params.get("model"),
+        on_interruption=ask.on_interruption,
+        conversation_id=ask.conversation_id,
+        on_busy=ask.on_busy,
+        idempotency_key=idempotency_key,
+        fingerprint=fingerprint(ask),
+    )
+
+
+def fingerprint(ask: Ask) -> str:
+    """A hash that is the same for two bodies that ask for the same, however they were written.
+
+    It leaves out what the server adds: an edited role file does not turn a repeat into a conflict.
+    """
+    canonical = json.dumps(asdict(ask), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
