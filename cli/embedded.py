@@ -1,15 +1,13 @@
 """The Redis-compatible server that `up` and the tests start when none is configured.
 
-Owns one data directory, its lock and one server process. Speaks no more Redis than AUTH and PING.
+Owns one server process. Speaks no more Redis than AUTH, PING and SHUTDOWN.
 Needs POSIX: import it only where a server is to be started.
 """
 
 import contextlib
-import fcntl
 import importlib.util
 import os
 import platform
-import secrets
 import shutil
 import socket
 import subprocess
@@ -20,13 +18,15 @@ from pathlib import Path
 from typing import IO
 
 from cli.child import describe_exit, spawn, stop
+from cli.data_dir import OWNER_LOCK, SERVER_LOCK, DataDir, EmbeddedServerError
+
+__all__ = ["EmbeddedServer", "EmbeddedServerError", "embedded_server", "find_server"]
 
 _HOST = "127.0.0.1"
 _PONG = b"+PONG"
 _POLL_S = 0.005
 _PROGRAM_NAMES = ("valkey-server", "redis-server")
 _PORT_ATTEMPTS = 5
-_LOG_TAIL_BYTES = 2000
 _CONFIG: Mapping[str, str] = {
     "bind": _HOST,
     "daemonize": "no",
@@ -42,10 +42,6 @@ _CONFIG: Mapping[str, str] = {
     # that a burst is not cut; a reader further behind is cut, and then reads the logs it missed.
     "client-output-buffer-limit": "pubsub 64mb 16mb 60",
 }
-
-
-class EmbeddedServerError(RuntimeError):
-    """The embedded server cannot run here. The message says why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -83,26 +79,20 @@ def embedded_server(
     `settings` are lines of server configuration laid over ours. For the main thread only.
     Raises EmbeddedServerError.
     """
-    home = _Home(data_dir)
-    with home.opened() as lock_fd:
-        deadline_s = time.monotonic() + start_timeout_s
-        while not home.try_lock(lock_fd):
-            # The holder may be starting, serving or stopping. Only one that serves can be joined.
-            if (joined := home.running_server()) is not None:
-                yield joined
-                return
-            if time.monotonic() > deadline_s:
-                raise EmbeddedServerError(
-                    f"{home.path} is in use by another process, but no server answers there."
-                    f" End that process, or choose another data directory. Log: {home.log_path}"
-                )
-            time.sleep(_POLL_S)
-        server, process = _start(
-            home, lock_fd, binary or find_server(), settings or {}, start_timeout_s
-        )
+    home = DataDir(data_dir)
+    with home.open_lock(OWNER_LOCK) as owner_lock:
+        joined = _join_unless_ours(home, owner_lock, start_timeout_s)
+        if joined is not None:
+            yield joined
+            return
+        program = binary or find_server()
+        with home.open_lock(SERVER_LOCK) as server_lock:
+            _outlive_orphan(home, server_lock, start_timeout_s)
+            server, process = _start(home, server_lock, program, settings or {}, start_timeout_s)
         try:
             yield server
         finally:
+            home.close_to_others()
             stop(process)
 
 
@@ -129,104 +119,60 @@ def find_server() -> Path:
     )
 
 
-class _Home:
-    """The directory of one server: lock, port, password, log and append-only files."""
-
-    def __init__(self, data_dir: Path) -> None:
-        # A folder of our own inside the user's, so that its mode is ours to set.
-        self.path = data_dir.resolve() / "redis"
-        self.log_path = self.path / "server.log"
-        self._port_path = self.path / "port"
-        self._password_path = self.path / "password"
-
-    @contextlib.contextmanager
-    def opened(self) -> Iterator[int]:
-        """Make the directory, private to its owner, and give the descriptor of its lock file."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self.path.chmod(0o700)
-            lock_fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
+def _join_unless_ours(home: DataDir, owner_lock: int, timeout_s: float) -> EmbeddedServer | None:
+    """Become the owner of `home` and return None, or return the server of its owner."""
+    deadline_s = time.monotonic() + timeout_s
+    while not home.try_lock(owner_lock):
+        # The owner may also be starting or stopping its server: then there is no port to join yet.
+        if (port := home.port()) and _ask(port, home.password(), "PING") == _PONG:
+            return _describe(home, port, None)
+        if time.monotonic() > deadline_s:
             raise EmbeddedServerError(
-                f"cannot keep data in {self.path}: {error.strerror}."
-                " Give a directory that you own and can write, or set REDIS_URL."
-            ) from error
-        try:
-            yield lock_fd
-        finally:
-            os.close(lock_fd)
+                f"{home.path} is in use by another process, but no server answers there."
+                f" End that process, or choose another data directory. Log: {home.log_path}"
+            )
+        time.sleep(_POLL_S)
+    # The port may be that of an owner that was killed: its server is about to end.
+    home.close_to_others()
+    return None
 
-    def try_lock(self, lock_fd: int) -> bool:
-        try:
-            fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            raise EmbeddedServerError(f"cannot lock {self.path}: {error.strerror}.") from error
-        return True
 
-    def last_port(self) -> int:
-        """Port of the latest server here, 0 if there was none."""
-        try:
-            return int(self._port_path.read_text())
-        except (OSError, ValueError):
-            return 0
+def _outlive_orphan(home: DataDir, server_lock: int, timeout_s: float) -> None:
+    """Take the server's lock. A server whose owner was killed may hold it, and is asked to end."""
+    deadline_s = time.monotonic() + timeout_s
+    while not home.try_lock(server_lock):
+        if time.monotonic() > deadline_s:
+            raise EmbeddedServerError(
+                f"a server that nobody owns is still writing in {home.path}. End it first."
+                f" Log: {home.log_path}"
+            )
+        _ask(home.last_port(), home.password(), "SHUTDOWN")
+        time.sleep(_POLL_S)
 
-    def last_password(self) -> str:
-        """Password of the latest server here, empty if there was none."""
-        try:
-            return self._password_path.read_text()
-        except OSError:
-            return ""
 
-    def password(self) -> str:
-        """Password kept here, made at the first call. Only for the holder of the lock."""
-        if kept := self.last_password():
-            return kept
-        made = secrets.token_urlsafe(24)
-        self._password_path.touch(mode=0o600)
-        self._password_path.write_text(made)
-        return made
-
-    def describe(self, port: int, process: subprocess.Popen[bytes] | None) -> EmbeddedServer:
-        url = f"redis://:{self.last_password()}@{_HOST}:{port}/0"
-        return EmbeddedServer(url, port, self.log_path, process)
-
-    def running_server(self) -> EmbeddedServer | None:
-        """The server that another process runs here, if it answers."""
-        port, password = self.last_port(), self.last_password()
-        if port and password and _ping(port, password) == _PONG:
-            return self.describe(port, None)
-        return None
-
-    def note_port(self, port: int) -> None:
-        """Let others join. Call when the server answers, not before."""
-        self._port_path.write_text(str(port))
-
-    def log_since(self, offset: int) -> str:
-        """The last lines logged after byte `offset`."""
-        return (
-            self.log_path.read_bytes()[offset:][-_LOG_TAIL_BYTES:].decode(errors="replace").strip()
-        )
+def _describe(home: DataDir, port: int, process: subprocess.Popen[bytes] | None) -> EmbeddedServer:
+    url = f"redis://:{home.password()}@{_HOST}:{port}/0"
+    return EmbeddedServer(url, port, home.log_path, process)
 
 
 def _start(
-    home: _Home,
-    lock_fd: int,
+    home: DataDir,
+    server_lock: int,
     program: Path,
     settings: Mapping[str, str],
     timeout_s: float,
 ) -> tuple[EmbeddedServer, subprocess.Popen[bytes]]:
+    home.make_password()
     port = _free_port(home.last_port())
     for _ in range(_PORT_ATTEMPTS):
         config = {**_CONFIG, "port": str(port), "requirepass": home.password(), **settings}
         with home.log_path.open("ab") as log:
             log_start = log.tell()
-            process = _launch(program, config, home.path, log, lock_fd)
+            process = _launch(program, config, home.path, log, server_lock)
         try:
             if _wait_until_ready(process, port, home.password(), timeout_s):
-                home.note_port(port)
-                return home.describe(port, process), process
+                home.open_to_others(port)
+                return _describe(home, port, process), process
         except BaseException:
             stop(process)
             raise
@@ -241,7 +187,7 @@ def _start(
 
 
 def _launch(
-    program: Path, config: Mapping[str, str], cwd: Path, log: IO[bytes], lock_fd: int
+    program: Path, config: Mapping[str, str], cwd: Path, log: IO[bytes], server_lock: int
 ) -> subprocess.Popen[bytes]:
     lines = "".join(f"{name} {value}\n" for name, value in config.items())
     # Read from stdin, not from the command line, which every user of the machine can see.
@@ -250,15 +196,14 @@ def _launch(
         with os.fdopen(write_fd, "wb") as ours:
             ours.write(lines.encode())
         try:
-            # The server inherits the lock: if we are killed, nobody opens its files before it has
-            # written its last and ended.
+            # Inherited: if we are killed, nobody opens the server's files before it has ended.
             return spawn(
                 [program, "-"],
                 cwd=cwd,
                 stdin=server_stdin,
                 stdout=log,
                 stderr=log,
-                pass_fds=[lock_fd],
+                pass_fds=[server_lock],
             )
         except OSError as error:
             raise EmbeddedServerError(
@@ -274,7 +219,7 @@ def _wait_until_ready(
     """True once the server answers, False if it ended before."""
     deadline_s = time.monotonic() + timeout_s
     while process.poll() is None:
-        reply = _ping(port, password)
+        reply = _ask(port, password, "PING")
         if reply == _PONG:
             return True
         if reply.startswith(b"-LOADING"):
@@ -285,14 +230,14 @@ def _wait_until_ready(
     return False
 
 
-def _ping(port: int, password: str) -> bytes:
-    """The reply line to a PING, empty if there is none."""
+def _ask(port: int, password: str, command: str) -> bytes:
+    """The line that the server on `port` replies to `command`, empty if there is none."""
     try:
         with (
             socket.create_connection((_HOST, port), timeout=1) as connection,
             connection.makefile("rb") as replies,
         ):
-            connection.sendall(f"AUTH {password}\r\nPING\r\n".encode())
+            connection.sendall(f"AUTH {password}\r\n{command}\r\n".encode())
             replies.readline(100)
             return replies.readline(100).rstrip()
     except OSError:
