@@ -1,0 +1,119 @@
+"""One attempt at a request: ask the upstream, and write what it says as it says it."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from broker.appender import Appender
+from broker.codec import encode_data, encode_text
+from broker.conversations import Conversations, memory
+from broker.errors import Unavailable
+from broker.fold import fold
+from broker.keys import partition_of
+from broker.log import Logs
+from broker.queue import Lease, Queue
+from worker import prompt
+from worker.answer_stream import Limits
+from worker.chunks import Piece, Tally
+from worker.log_writer import LogWriter
+from worker.upstream import Upstream
+
+T = TypeVar("T")
+
+_UNAVAILABLE_PAUSE_S = 0.2
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What every job of a worker shares."""
+
+    queue: Queue
+    appender: Appender
+    upstream: Upstream
+    logs: Logs
+    conversations: Conversations
+    limits: Limits
+    rng: random.Random
+
+
+class CannotContinueError(Exception):
+    """The attempt was opened to continue an answer that this upstream cannot continue."""
+
+
+class Attempt:
+    """What has been asked, said and written under one lease.
+
+    `on_failure` is called when the log can take no more: Fenced, TooLong or LostWritesError.
+    """
+
+    def __init__(self, lease: Lease, tools: Tools, on_failure: Callable[[Exception], None]) -> None:
+        self.lease = lease
+        self.tally = Tally()
+        self.writer = LogWriter(tools.appender, lease, on_failure)
+        self._tools = tools
+        self._body: dict[str, Any] = {}
+
+    @property
+    def can_be_continued(self) -> bool:
+        """Whether the upstream could go on from what there is so far."""
+        return self._tools.upstream.can_continue(self._body, self.tally)
+
+    async def run(self) -> None:
+        """Return once the upstream's answer is complete; raises UpstreamError, CannotContinueError.
+
+        What came before an error has been written. Cancelling closes the upstream's connection.
+        """
+        self._body = await self._whole_prompt()
+        if self.lease.opener == "resumed":
+            self.tally = await self._kept()
+            if not self.can_be_continued:
+                raise CannotContinueError
+        async with self._tools.upstream.stream(
+            self._body, self.tally, self._tools.limits
+        ) as stream:
+            async for pieces in stream:
+                self.writer.write([_encoded(piece) for piece in pieces])
+                await self.writer.room()
+
+    def usage(self) -> dict[str, Any] | None:
+        """What the upstream counted; else what we saw, marked as an estimate; None if nothing."""
+        if self.tally.usage is not None:
+            return self.tally.usage
+        if not self.tally.deltas:
+            return None
+        return {"completion_tokens": self.tally.deltas, "estimated": True}
+
+    async def _whole_prompt(self) -> dict[str, Any]:
+        """The upstream call: what was said before in the conversation is known only now."""
+        lease = self.lease
+        if not lease.conversation:
+            return prompt.build(lease.payload, [], None)
+        partition = partition_of(lease.request_id) or 0
+        turns = await insist(lambda: self._tools.conversations.turns(partition, lease.conversation))
+        model = lease.payload.get("params", {}).get("model")
+        context_tokens = self._tools.upstream.context_tokens(model)
+        return prompt.build(lease.payload, memory(turns, lease.request_id), context_tokens)
+
+    async def _kept(self) -> Tally:
+        """What earlier attempts wrote and this one continues."""
+        answer = fold(await insist(lambda: self._tools.logs.entries(self.lease.request_id)))
+        tally = Tally("".join(answer.text), len(answer.text))
+        tally.has_only_text = not (answer.refusal or answer.tool_calls or answer.reasoning)
+        return tally
+
+
+async def insist(call: Callable[[], Awaitable[T]]) -> T:
+    """Repeat while Redis is away; whatever the broker is asked may be asked again."""
+    while True:
+        try:
+            return await call()
+        except Unavailable:
+            await asyncio.sleep(_UNAVAILABLE_PAUSE_S)
+
+
+def _encoded(piece: Piece) -> bytes:
+    if piece.kind == "tool_call":
+        return encode_data("tool_call", piece.data or {})
+    return encode_text(piece.kind, piece.text, piece.x)

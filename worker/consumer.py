@@ -1,0 +1,178 @@
+"""The claim loop: takes requests while there are free slots, and gives them back on a drain."""
+
+import asyncio
+import secrets
+
+import structlog
+
+from broker.errors import Unavailable
+from broker.queue import Lease, Nothing, Queue
+from worker.attempt import Tools
+from worker.job import DrainedError, Job
+from worker.lease_keeper import LeaseKeeper
+
+log = structlog.get_logger()
+
+# Behind every wake-up there is a look of its own: a token may be lost, and a lease may run out.
+POLL_S = 1.0
+_UNAVAILABLE_PAUSE_S = 0.5
+# With Redis away a request cannot be given back; its lease will do it.
+_RELEASE_LIMIT_S = 3.0
+
+
+class Consumer:
+    """Runs up to `slots` jobs at a time, from all partitions in turn.
+
+    `stop` ends the claiming; `run` returns when no job is left. Jobs are never waited for beyond
+    the grace: they are given back, the last claimed first, so that the line keeps its order.
+    """
+
+    def __init__(
+        self, tools: Tools, *, slots: int, partitions: int, lease_s: float, suspect_crashes: int
+    ) -> None:
+        self._tools = tools
+        self._queue: Queue = tools.queue
+        self._slots = asyncio.Semaphore(slots)
+        self._partitions = partitions
+        self._suspect_crashes = suspect_crashes
+        self._keeper = LeaseKeeper(tools.queue, lease_s)
+        self._running: dict[str, tuple[Job, asyncio.Task[None]]] = {}
+        self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
+
+    @property
+    def running(self) -> int:
+        """Jobs under way."""
+        return len(self._running)
+
+    def stop(self) -> None:
+        """Take no more; a second call ends the grace."""
+        if self._stopping.is_set():
+            self._hurry.set()
+        self._stopping.set()
+
+    def cancelled(self, request_id: str) -> None:
+        """Someone ended this request: do not let its upstream go on until the next write."""
+        if request_id in self._running:
+            job, _ = self._running[request_id]
+            job.fenced(job.lease)
+
+    async def run(self, grace_s: float) -> None:
+        """Claim and run jobs until stopped; then wait `grace_s` for them, and release the rest."""
+        async with asyncio.TaskGroup() as group:
+            keeping = group.create_task(self._keeper.run(), name="lease keeper")
+            claiming = [
+                group.create_task(self._claim_from(partition), name=f"claim {partition}")
+                for partition in range(self._partitions)
+            ]
+            try:
+                await asyncio.wait(claiming)
+                await self._drain(grace_s)
+            finally:
+                keeping.cancel()
+                for _, task in self._running.values():
+                    task.cancel()
+
+    async def _claim_from(self, partition: int) -> None:
+        while not self._stopping.is_set():
+            if not await self._take_slot():
+                await self._reap(partition)
+                continue
+            lease = await self._next(partition)
+            if lease is None:
+                self._slots.release()
+            else:
+                self._start(lease)
+
+    async def _take_slot(self) -> bool:
+        try:
+            async with asyncio.timeout(POLL_S):
+                return await self._slots.acquire()
+        except TimeoutError:
+            return False
+
+    async def _reap(self, partition: int) -> None:
+        """Without a free slot: put what is due back in line, so that others can take it."""
+        try:
+            await self._queue.claim(partition, secrets.token_hex(8), take=False)
+        except Unavailable:
+            log.warning("queue not reached")
+
+    async def _next(self, partition: int) -> Lease | None:
+        """The next request, or None after a wait that was in vain.
+
+        A claim is never cancelled: one whose reply is thrown away would hold its request until the
+        lease runs out, and count as a crash.
+        """
+        nonce = secrets.token_hex(8)
+        while not self._stopping.is_set():
+            try:
+                suspect_ok = not self._holds_suspect()
+                claimed = await self._queue.claim(partition, nonce, suspect_ok=suspect_ok)
+            except Unavailable:
+                # The same nonce: if the claim did happen, the same request is answered again.
+                log.warning("queue not reached")
+                await self._pause(_UNAVAILABLE_PAUSE_S)
+                continue
+            if isinstance(claimed, Lease):
+                return claimed
+            await self._wait_for_work(partition, _limit_s(claimed))
+            return None
+        return None
+
+    async def _wait_for_work(self, partition: int, limit_s: float) -> None:
+        waiting = asyncio.create_task(self._queue.wait(partition, limit_s), name="wait for work")
+        stopping = asyncio.create_task(self._stopping.wait(), name="wait for the stop")
+        await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (waiting, stopping):
+            task.cancel()
+        outcomes = await asyncio.gather(waiting, stopping, return_exceptions=True)
+        if isinstance(outcomes[0], Unavailable):
+            await self._pause(_UNAVAILABLE_PAUSE_S)
+
+    async def _pause(self, limit_s: float) -> None:
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._stopping.wait()
+        except TimeoutError:
+            pass
+
+    def _start(self, lease: Lease) -> None:
+        job = Job(lease, self._tools)
+        task = asyncio.create_task(job.run(), name=f"job {lease.request_id}")
+        self._running[lease.request_id] = (job, task)
+        self._keeper.jobs.add(job)
+        task.add_done_callback(lambda done: self._ended(job, done))
+
+    def _ended(self, job: Job, task: asyncio.Task[None]) -> None:
+        self._slots.release()
+        self._keeper.jobs.discard(job)
+        self._running.pop(job.lease.request_id, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("job broke", request_id=job.lease.request_id, error=type(error).__name__)
+
+    def _holds_suspect(self) -> bool:
+        return any(job.lease.crashes >= self._suspect_crashes for job, _ in self._running.values())
+
+    async def _drain(self, grace_s: float) -> None:
+        log.info("draining", running=self.running, grace_s=grace_s)
+        if self._running:
+            finished = asyncio.create_task(self._all_finished(), name="all finished")
+            hurry = asyncio.create_task(self._hurried(), name="hurry")
+            await asyncio.wait({finished, hurry}, timeout=grace_s, return_when="FIRST_COMPLETED")
+            for waiting in (finished, hurry):
+                waiting.cancel()
+        for job, task in reversed(list(self._running.values())):
+            job.stop(DrainedError())
+            await asyncio.wait({task}, timeout=_RELEASE_LIMIT_S)
+
+    async def _all_finished(self) -> None:
+        await asyncio.wait({task for _, task in self._running.values()})
+
+    async def _hurried(self) -> None:
+        await self._hurry.wait()
+
+
+def _limit_s(nothing: Nothing) -> float:
+    # BLPOP takes 0 for "for ever".
+    return POLL_S if nothing.due_ms is None else min(POLL_S, max(nothing.due_ms, 1) / 1000)

@@ -1,0 +1,116 @@
+"""The flush rule: how the pieces of one attempt become appends.
+
+The first piece goes out at once. From then on one append is under way, and what arrives meanwhile
+goes out together in the next: a fast Redis gets every piece for itself, a slow one gets fewer and
+larger appends, and there is neither a timer nor a wait for a round trip.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from broker.appender import Appended, Appender, target
+from broker.errors import Fenced, TooLong
+from broker.queue import Lease
+
+# More than this unanswered, and the upstream has to wait for Redis.
+MAX_UNACKED_ENTRIES = 2000
+_MAX_ENTRIES_PER_CALL = 500
+
+
+class LostWritesError(Exception):
+    """Redis has lost entries that it had acknowledged; their ids must not be used again."""
+
+
+class LogWriter:
+    """Writes the entries of one attempt, in order, from seq 1 on.
+
+    `on_failure` is called once when no more can be written: Fenced, TooLong, LostWritesError.
+    """
+
+    def __init__(
+        self, appender: Appender, lease: Lease, on_failure: Callable[[Exception], None]
+    ) -> None:
+        self._appender = appender
+        self._target = target(lease.request_id, lease.attempt)
+        self._on_failure = on_failure
+        self._acked_seq = 0
+        self._unacked: list[bytes] = []
+        self._is_under_way = False
+        self._is_closed = False
+        self._changed = asyncio.Event()
+        self._resending: asyncio.Task[None] | None = None
+
+    @property
+    def first_unacked_seq(self) -> int:
+        """The seq of `unacked[0]`, or of the next entry when there is none."""
+        return self._acked_seq + 1
+
+    @property
+    def unacked(self) -> list[bytes]:
+        """What Redis has not acknowledged; all or part of it may be in the log already."""
+        return list(self._unacked)
+
+    def write(self, values: list[bytes]) -> None:
+        """Write entries as soon as the rule allows; never waits."""
+        self._unacked += values
+        self._pump()
+
+    async def room(self) -> None:
+        """Return when little enough is unanswered."""
+        while len(self._unacked) > MAX_UNACKED_ENTRIES and not self._is_closed:
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def flushed(self) -> None:
+        """Return when everything written is in the log, or can no longer get there."""
+        while self._unacked and not self._is_closed:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def accept(self, server_seq: int) -> bool:
+        """Take the server's word for where the log ends; False when it has lost entries."""
+        if server_seq < self._acked_seq:
+            return False
+        del self._unacked[: server_seq - self._acked_seq]
+        self._acked_seq = server_seq
+        return True
+
+    def close(self) -> None:
+        """Write nothing more; answers still to come are ignored."""
+        self._is_closed = True
+        self._changed.set()
+        if self._resending is not None:
+            self._resending.cancel()
+
+    def _pump(self) -> None:
+        if self._unacked and not self._is_under_way and not self._is_closed:
+            self._is_under_way = True
+            values = self._unacked[:_MAX_ENTRIES_PER_CALL]
+            self._appender.append(self._target, self.first_unacked_seq, values, self._on_answer)
+
+    def _on_answer(self, answer: Appended) -> None:
+        if self._is_closed:
+            return
+        if answer.word == "LOST":
+            self._resending = asyncio.create_task(self._resend(), name="log writer: resend")
+            return
+        self._is_under_way = False
+        if answer.word == "FENCED":
+            self._fail(Fenced())
+        elif answer.word == "TOO_LONG":
+            self._fail(TooLong())
+        elif not self.accept(answer.seq):
+            self._fail(LostWritesError())
+        else:
+            self._changed.set()
+            self._pump()
+
+    async def _resend(self) -> None:
+        # The same ids again: what did arrive is skipped by the script.
+        await self._appender.ready()
+        self._is_under_way = False
+        self._pump()
+
+    def _fail(self, reason: Exception) -> None:
+        self.close()
+        self._on_failure(reason)

@@ -1,0 +1,164 @@
+"""The worker process: puts its parts together, listens to signals, and leaves in order."""
+
+import asyncio
+import contextlib
+import os
+import random
+import secrets
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+
+import structlog
+
+from broker import keys
+from broker.appender import Appender
+from broker.connections import Connections
+from broker.conversations import Conversations
+from broker.errors import Unavailable
+from broker.log import Logs
+from broker.models import MODELS_TTL_S, write_models
+from broker.push import Push
+from broker.queue import Queue
+from broker.settings import Settings
+from worker.answer_stream import Limits
+from worker.attempt import Tools
+from worker.consumer import Consumer
+from worker.failures import UpstreamError
+from worker.upstream import Upstream
+
+log = structlog.get_logger()
+
+DEFAULT_SLOTS = 64
+DRAIN_GRACE_S = 10.0
+_REDIS_PAUSE_S = 1.0
+_MODELS_RETRY_S = 2.0
+
+
+class CancelListener:
+    """Hands cancel nudges to the consumer. A lost one costs time only: the next write is fenced."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self._consumer = consumer
+
+    def on_subscribed(self, channel: bytes) -> None:
+        """Nothing to catch up with: a cancel that was missed shows at the next write or renewal."""
+
+    def on_pushed(self, channel: bytes, message: bytes) -> None:
+        """A request of ours was ended by someone else."""
+        del channel
+        self._consumer.cancelled(message.decode(errors="replace"))
+
+
+async def run(settings: Settings, redis_url: str, *, slots: int = DEFAULT_SLOTS) -> None:
+    """Work until SIGTERM or SIGINT, then drain; a second signal ends the grace.
+
+    Waits for Redis when it is not there yet. Raises SettingsInvalid.
+    """
+    name = worker_name()
+    structlog.contextvars.bind_contextvars(worker=name)
+    connections = Connections(redis_url)
+    upstream = Upstream(
+        settings.openai_base_url,
+        settings.openai_api_key.get_secret_value() if settings.openai_api_key else None,
+        model=settings.openai_model,
+    )
+    try:
+        await _wait_for_redis(connections, settings.partitions)
+        async with upstream:
+            await _work(connections, settings, upstream, name, slots)
+    finally:
+        await connections.aclose()
+
+
+def worker_name() -> str:
+    """A name no other worker has, for people to read: host, process, random."""
+    host = socket.gethostname().partition(".")[0].replace(":", "-")
+    return f"{host}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+async def _work(
+    connections: Connections, settings: Settings, upstream: Upstream, name: str, slots: int
+) -> None:
+    appender = Appender(connections, settings)
+    queue = Queue(connections, settings, worker=name)
+    tools = Tools(
+        queue=queue,
+        appender=appender,
+        upstream=upstream,
+        logs=Logs(connections),
+        conversations=Conversations(connections, settings),
+        limits=Limits(settings.first_byte_s, settings.stall_s, settings.deadline_s),
+        rng=random.Random(),
+    )
+    consumer = Consumer(
+        tools,
+        slots=slots,
+        partitions=settings.partitions,
+        lease_s=settings.lease_s,
+        suspect_crashes=settings.max_attempts - 1,
+    )
+    async with _background(connections, settings, consumer, name, tools):
+        await appender.ready()
+        log.info("working", slots=slots)
+        with _signals(consumer):
+            await consumer.run(DRAIN_GRACE_S)
+    log.info("drained")
+
+
+@contextlib.asynccontextmanager
+async def _background(
+    connections: Connections, settings: Settings, consumer: Consumer, name: str, tools: Tools
+) -> AsyncIterator[None]:
+    """What runs next to the consumer, for as long as there is a job that may need it."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(tools.appender.run(), name="appender"),
+            group.create_task(_publish_models(connections, tools), name="models"),
+        ]
+        for partition in range(settings.partitions):
+            push = Push(connections, CancelListener(consumer))
+            push.subscribe(keys.worker_channel(partition, name).encode())
+            tasks.append(group.create_task(push.run(), name=f"push {partition}"))
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+async def _publish_models(connections: Connections, tools: Tools) -> None:
+    """Keep the upstream's model list in Redis, and learn from it what the upstream can do."""
+    while True:
+        pause_s = MODELS_TTL_S / 3
+        try:
+            models = await tools.upstream.list_models()
+            tools.queue.can_continue = tools.upstream.profile.can_continue
+            await write_models(connections, models)
+        except UpstreamError as error:
+            log.warning("models not listed", reason=error.message)
+            pause_s = _MODELS_RETRY_S
+        except Unavailable:
+            pause_s = _MODELS_RETRY_S
+        await asyncio.sleep(pause_s)
+
+
+async def _wait_for_redis(connections: Connections, partitions: int) -> None:
+    while True:
+        try:
+            return await connections.agree_on_partitions(partitions)
+        except Unavailable:
+            log.warning("waiting for Redis")
+            await asyncio.sleep(_REDIS_PAUSE_S)
+
+
+@contextlib.contextmanager
+def _signals(consumer: Consumer) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, consumer.stop)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
