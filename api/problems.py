@@ -28,8 +28,11 @@ _MAX_PARAM_CHARS = 200
 _TRACEBACK_FRAMES = 8
 
 
-class Problem(Exception):
-    """An answer that is an error; raise it anywhere below a route."""
+class Problem(HTTPException):
+    """An answer that is an error; raise it anywhere below a route, or while a body is read.
+
+    An HTTPException, since FastAPI takes any other error in the middle of a body for bad JSON.
+    """
 
     def __init__(
         self,
@@ -40,19 +43,17 @@ class Problem(Exception):
         param: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(message)
-        self.status = status
+        super().__init__(status, message, dict(headers or {}))
         self.code = code
         self.message = message
         self.param = param
-        self.headers = dict(headers or {})
 
     @property
     def type(self) -> str:
         """The class of error, in OpenAI's words."""
-        if self.status >= 500:
+        if self.status_code >= 500:
             return "server_error"
-        return "rate_limit_error" if self.status == 429 else "invalid_request_error"
+        return "rate_limit_error" if self.status_code == 429 else "invalid_request_error"
 
     def body(self) -> dict[str, Any]:
         """The JSON of native and `/v1` paths."""
@@ -109,6 +110,16 @@ _HTTP_CODES = {
     404: ("not_found", "There is nothing at this path."),
     405: ("method_not_allowed", "This path does not take this method."),
 }
+_DESCRIPTIONS = {
+    400: "A field is wrong; `param` names it",
+    401: "The API key is missing or unknown",
+    404: "There is nothing of this name that you may see",
+    409: "It conflicts with an earlier request; `code` says how",
+    413: "The body is too large",
+    415: "The body is not JSON",
+    429: "You have too many requests waiting or running; see `Retry-After`",
+    503: "Not at the moment; see `Retry-After`",
+}
 _INTERNAL = Problem(500, "internal", "The server failed at this; the failure was noted.")
 
 
@@ -134,8 +145,8 @@ def problem_of(error: Exception, path: str) -> Problem:
 def respond(problem: Problem, path: str) -> Response:
     """The response in the shape that this path's clients read."""
     if path.startswith(_TEXT_PREFIX):
-        return PlainTextResponse(problem.message, problem.status, problem.headers)
-    return JSONResponse(problem.body(), problem.status, problem.headers)
+        return PlainTextResponse(problem.message, problem.status_code, problem.headers)
+    return JSONResponse(problem.body(), problem.status_code, problem.headers)
 
 
 def note_failure(error: Exception, path: str) -> None:
@@ -147,8 +158,22 @@ def note_failure(error: Exception, path: str) -> None:
 
 def handle_problems(app: FastAPI) -> None:
     """Give every error that a route can raise its answer."""
-    for kind in (Problem, errors.BrokerError, RoleNotFound, HTTPException, RequestValidationError):
+    for kind in (errors.BrokerError, RoleNotFound, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _answer)
+
+
+def error_responses(*statuses: int, as_text: bool = False) -> dict[int | str, dict[str, Any]]:
+    """What the documentation says of a route's errors. All others have the same shape."""
+    shape: dict[str, Any] = (
+        {"content": {"text/plain": {"schema": {"type": "string"}}}}
+        if as_text
+        else {"model": ErrorBody}
+    )
+    said: dict[int | str, dict[str, Any]] = {
+        status: {**shape, "description": _DESCRIPTIONS[status]} for status in statuses
+    }
+    # Without this one FastAPI would document errors of its own shape.
+    return {**said, "default": {**shape, "description": "Any other error"}}
 
 
 async def _answer(request: Request, error: Exception) -> Response:

@@ -1,1 +1,1 @@
-"""The routes, one file per noun. They parse, ask the broker, and render; decisions live elsewhere."""
+"""The routes, one file per noun. They parse, ask the broker, and render."""

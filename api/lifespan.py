@@ -1,0 +1,104 @@
+"""What lives as long as the app: its connections, its streams, and the first wait for Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import structlog
+
+from api.metrics import Metrics
+from api.problems import note_failure
+from api.services import Services
+from api.streams import Streams
+from broker.connections import Connections
+from broker.conversations import Conversations
+from broker.errors import SettingsInvalid, Unavailable
+from broker.log import Logs
+from broker.requests import Requests
+from broker.settings import Settings
+from roles import Roles
+
+log = structlog.get_logger("api")
+
+_FIRST_PAUSE_S = 0.1
+_LAST_PAUSE_S = 2.0
+
+OnFatal = Callable[[str], None]
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings, redis_url: str, roles: Roles, on_fatal: OnFatal
+) -> AsyncIterator[Services]:
+    """The services of a running app. Redis may be away: then they come up when it does.
+
+    `on_fatal` is told why when the app has to stop: another process counts other partitions, or a
+    task of ours failed that must never end.
+    """
+    connections = Connections(redis_url)
+    services = _services(settings, connections, roles)
+    tasks = [
+        asyncio.create_task(services.streams.run(), name="streams"),
+        asyncio.create_task(_agree(services, redis_url), name="agree on partitions"),
+    ]
+    for task in tasks:
+        task.add_done_callback(lambda ended: _report(ended, on_fatal))
+    try:
+        yield services
+    finally:
+        services.drain()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await connections.aclose()
+
+
+def _services(settings: Settings, connections: Connections, roles: Roles) -> Services:
+    services = Services(
+        settings=settings,
+        roles=roles,
+        connections=connections,
+        requests=Requests(connections, settings),
+        conversations=Conversations(connections, settings),
+        logs=Logs(connections),
+        streams=Streams(connections, settings),
+        metrics=Metrics(),
+    )
+    streams = services.streams
+    services.metrics.watch(subscribers=lambda: streams.subscribers, is_up=lambda: streams.is_up)
+    return services
+
+
+async def _agree(services: Services, redis_url: str) -> None:
+    """Redis is asked until it answers: whichever of us starts first waits for the other."""
+    pause_s = _FIRST_PAUSE_S
+    while True:
+        try:
+            await services.connections.agree_on_partitions(services.settings.partitions)
+        except Unavailable:
+            if pause_s == _FIRST_PAUSE_S:
+                log.warning("waiting for Redis", address=_without_password(redis_url))
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LAST_PAUSE_S)
+        else:
+            services.readiness.agreed = True
+            log.info("ready for requests", redis=_without_password(redis_url))
+            return
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    place = f"{parts.hostname or ''}:{parts.port or 6379}" if parts.hostname else parts.path
+    return f"{parts.scheme}://{place}"
+
+
+def _report(task: asyncio.Task[None], on_fatal: OnFatal) -> None:
+    if task.cancelled() or (error := task.exception()) is None:
+        return
+    if isinstance(error, SettingsInvalid):
+        on_fatal(str(error))
+        return
+    if isinstance(error, Exception):
+        note_failure(error, task.get_name())
+    on_fatal(f"The task {task.get_name()!r} failed: {type(error).__name__}")

@@ -1,0 +1,126 @@
+"""The app: routes and guards put together, and what runs while it does."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from api.auth import Authentication, CurrentKeys, keys_from
+from api.guards import BodyLimit, JsonOnly, LastResort, LoopbackOnly
+from api.lifespan import OnFatal, running
+from api.problems import handle_problems
+from api.routes import (
+    chat,
+    conversations,
+    gpt_terminal,
+    operations,
+    page,
+    role_templates,
+    streams,
+)
+from broker.errors import SettingsInvalid
+from broker.settings import Settings
+from roles import Roles, load_roles
+
+# The version of the wire contract, not of the program.
+API_VERSION = "1"
+_TERMINAL_PATH = "/api/gpt/get"
+# Its page sends the last turns of a talk along, and allows itself this much.
+_TERMINAL_BODY_BYTES = 5 * 1024 * 1024
+_ROUTERS = (chat, streams, conversations, role_templates, gpt_terminal, operations)
+# What needs no key: liveness for orchestrators, the documentation; and the page asks for one.
+_PUBLIC = frozenset({"/healthz", "/readyz", "/openapi.json", "/docs"})
+_EXPOSED = ("X-Request-Id", "Location", "Retry-After")
+
+
+def create_app(
+    settings: Settings,
+    *,
+    roles: Roles | None = None,
+    open_to_all: bool = False,
+    on_fatal: OnFatal | None = None,
+) -> FastAPI:
+    """The API for these settings; it connects when it starts, and waits for Redis if it has to.
+
+    `open_to_all` drops the check of the Host header that protects an API without keys. `on_fatal`
+    is told why when the app finds out that it must not go on. Raises SettingsInvalid, RolesInvalid.
+    """
+    redis_url = settings.redis_url
+    if redis_url is None:
+        raise SettingsInvalid(
+            "REDIS_URL is not set: give the server of the queue, redis://host:port"
+        )
+    keys = keys_from(settings)
+    loaded_roles = load_roles(settings.roles_dir) if roles is None else roles
+    files = page.load_page()
+    guards = _guards(settings, keys, public=_PUBLIC | frozenset(files), open_to_all=open_to_all)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with running(settings, redis_url, loaded_roles, on_fatal or _ignore) as services:
+            app.state.services = services
+            yield
+
+    app = FastAPI(
+        title="Tickertape",
+        version=API_VERSION,
+        description="LLM requests that are typed once, into a log, and can be watched by many.",
+        lifespan=lifespan,
+        middleware=guards,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+        # Its spans and logs would carry bodies, which are prompts, out of the process.
+        telemetry={
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+            "operation_spans": False,
+            "auto_configure": False,
+        },
+    )
+    handle_problems(app)
+    for module in _ROUTERS:
+        app.include_router(module.router)
+    app.include_router(page.page_router(files))
+    return app
+
+
+def _guards(
+    settings: Settings, keys: CurrentKeys | None, *, public: frozenset[str], open_to_all: bool
+) -> list[Middleware]:
+    """The guards, outermost first: what an inner one refuses passes through the outer ones."""
+    guards = [Middleware(LastResort)]
+    if settings.origins:
+        guards.insert(0, _cors(settings.origins))
+    if keys is None and not open_to_all:
+        guards.append(Middleware(LoopbackOnly))
+
+    def limit_bytes(path: str) -> int:
+        if path == _TERMINAL_PATH:
+            return max(_TERMINAL_BODY_BYTES, settings.max_body_bytes)
+        return settings.max_body_bytes
+
+    return [
+        *guards,
+        Middleware(Authentication, keys=keys, public=public),
+        Middleware(JsonOnly),
+        Middleware(BodyLimit, limit_bytes=limit_bytes),
+    ]
+
+
+def _cors(origins: tuple[str, ...]) -> Middleware:
+    return Middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        # With any origin allowed, none of them may act with what a browser keeps for another.
+        allow_credentials="*" not in origins,
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["*"],
+        expose_headers=_EXPOSED,
+    )
+
+
+def _ignore(reason: str) -> None:
+    """The app goes on, not ready, when nobody minds it."""

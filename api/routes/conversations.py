@@ -1,0 +1,34 @@
+"""Conversations: what is remembered, and forgetting it."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+
+from api.problems import error_responses
+from api.services import Tenant, UsableServices
+from api.views import ConversationView, conversation_view
+
+router = APIRouter(tags=["conversations"])
+
+ConversationId = Annotated[
+    str, Path(description="Chosen by the caller, with the first request of the conversation")
+]
+
+
+@router.get("/conversations/{conversation_id}", responses=error_responses(401, 404, 503))
+async def read(
+    conversation_id: ConversationId, services: UsableServices, tenant: Tenant
+) -> ConversationView:
+    """The turns of a conversation, oldest first, and its active request."""
+    conversation = await services.conversations.get(tenant, conversation_id)
+    return conversation_view(conversation_id, conversation)
+
+
+@router.delete(
+    "/conversations/{conversation_id}",
+    status_code=204,
+    responses=error_responses(401, 404, 503),
+)
+async def forget(conversation_id: ConversationId, services: UsableServices, tenant: Tenant) -> None:
+    """End what is active or waits, and erase every request and turn of the conversation."""
+    await services.conversations.forget(tenant, conversation_id)

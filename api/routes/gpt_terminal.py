@@ -1,0 +1,39 @@
+"""GPT Terminal's one call: a question in JSON, the answer as bare text while it is written."""
+
+from fastapi import APIRouter, Response
+
+from api.bodies import TerminalBody
+from api.problems import error_responses
+from api.services import Tenant, UsableServices
+from api.submissions import Ask
+
+router = APIRouter(tags=["gpt terminal"])
+
+
+@router.post(
+    "/api/gpt/get",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The answer's text alone, in UTF-8, without framing; an answer cut "
+            "short breaks off without an orderly end",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "headers": {"X-Request-Id": {"schema": {"type": "string"}}},
+        },
+        **error_responses(400, 401, 404, 413, 415, 429, 503, as_text=True),
+    },
+)
+async def get(body: TerminalBody, services: UsableServices, tenant: Tenant) -> Response:
+    """Ask, and read the answer. `X-Request-Id` names it for `/chat/{id}/stream`, if this breaks."""
+    given = {"model": body.model or None, "temperature": body.temperature}
+    ask = Ask(
+        wire="text",
+        messages=body.asked(),
+        params={name: value for name, value in given.items() if value is not None},
+        role=body.role,
+        # What is on the page already cannot be taken back: go on from there, or break off.
+        on_interruption="continue",
+    )
+    submitted = await services.submit(ask, tenant=tenant)
+    record = await services.requests.get(submitted.request_id, tenant)
+    return await services.streams.follow(record, wire="text", after=None)

@@ -1,0 +1,126 @@
+"""What routes work with: the broker, the roles, the streams, and what is counted on the way.
+
+One object per app, made when it starts, and handed to routes as dependencies; nothing is global.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPBearer
+
+from api.metrics import Metrics
+from api.streams import Streams
+from api.submissions import Ask, submission_of
+from broker.connections import Connections
+from broker.conversations import Conversations
+from broker.errors import (
+    BrokerError,
+    ConversationBusy,
+    IdempotencyConflict,
+    QueueFull,
+    RequestMissing,
+    TenantLimitReached,
+    Unavailable,
+)
+from broker.log import Logs
+from broker.requests import Record, Requests, Submitted
+from broker.settings import Settings
+from roles import Roles
+
+_OUTCOMES: dict[type[BrokerError], str] = {
+    IdempotencyConflict: "conflict",
+    QueueFull: "queue_full",
+    TenantLimitReached: "tenant_limit",
+    ConversationBusy: "busy",
+    Unavailable: "unavailable",
+}
+
+
+@dataclass
+class Readiness:
+    """Whether calls should come here. `agreed`: Redis and we count the same partitions."""
+
+    agreed: bool = False
+    is_draining: bool = False
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything below the routes. Its parts raise what the broker raises."""
+
+    settings: Settings
+    roles: Roles
+    connections: Connections
+    requests: Requests
+    conversations: Conversations
+    logs: Logs
+    streams: Streams
+    metrics: Metrics
+    readiness: Readiness = field(default_factory=Readiness)
+
+    async def submit(
+        self, ask: Ask, *, tenant: str, idempotency_key: str | None = None
+    ) -> Submitted:
+        """Render the role and accept the request; raises as Requests.submit, and RoleNotFound."""
+        submission = submission_of(ask, self.roles, tenant=tenant, idempotency_key=idempotency_key)
+        try:
+            submitted = await self.requests.submit(submission)
+        except BrokerError as error:
+            self.metrics.count_submit(_OUTCOMES.get(type(error), "unavailable"))
+            raise
+        self.metrics.count_submit("accepted" if submitted.is_new else "repeated")
+        return submitted
+
+    async def cancel(self, request_id: str, tenant: str) -> str:
+        """End a request; returns its status. Raises RequestMissing, Unavailable."""
+        self.metrics.count_cancel()
+        return await self.requests.cancel(request_id, tenant)
+
+    async def position(self, record: Record) -> int | None:
+        """How many requests are started before this one, None when it does not wait in line."""
+        if record.state != "queued":
+            return None
+        return await self.requests.position(record.request_id, record.tenant)
+
+    def drain(self) -> None:
+        """Take no more streams and end the open ones: the process is about to stop."""
+        self.readiness.is_draining = True
+        self.streams.drain()
+
+
+async def services_of(request: Request) -> Services:
+    """The services, whatever state Redis is in."""
+    services: Services = request.app.state.services
+    return services
+
+
+async def _usable(services: Annotated[Services, Depends(services_of)]) -> Services:
+    # Before the partitions are agreed on, a request could be looked for in the wrong one.
+    if not services.readiness.agreed:
+        raise Unavailable
+    return services
+
+
+_bearer = HTTPBearer(auto_error=False, description="Asked for when the server has API keys")
+
+
+async def _tenant(request: Request, _: Annotated[object, Security(_bearer)]) -> str:
+    # Set by api/auth.py, which has checked the key; the scheme here is for the documentation.
+    tenant: str = request.state.tenant
+    return tenant
+
+
+AnyServices = Annotated[Services, Depends(services_of)]
+UsableServices = Annotated[Services, Depends(_usable)]
+Tenant = Annotated[str, Depends(_tenant)]
+
+__all__ = [
+    "AnyServices",
+    "Readiness",
+    "RequestMissing",
+    "Services",
+    "Tenant",
+    "UsableServices",
+    "services_of",
+]
