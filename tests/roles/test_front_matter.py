@@ -130,7 +130,7 @@ def test_a_value_at_its_bound_is_taken(key: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("block", "line", "words"),
     [
-        ("temprature: 1", 2, "unknown key 'temprature'; known: name, description, model,"),
+        ("temp: 1", 2, "unknown key 'temp'; known: name, description, model,"),
         ("name: a\nmodel: b\nname: c", 4, "'name' is given twice, first on line 2"),
         ("just words", 2, "must read `key: value`"),
         ("name: a\n  A: 1", 3, "belongs under `variables:`"),

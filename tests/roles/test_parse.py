@@ -1,7 +1,7 @@
 from types import MappingProxyType
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roles import Problem, Role, RoleMessage, RolesInvalid
@@ -85,7 +85,7 @@ def test_what_is_no_heading_of_level_one_is_content(line: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["# SYTEM", "# user", "#USER", "#Assistant", " # USER", "#  USER", "#\tUSER", "#", "# Title"],
+    ["# SYSTEMS", "# user", "#USER", "#Assistant", " # USER", "#  USER", "#\tUSER", "#", "# Title"],
 )
 def test_a_heading_that_is_none_of_ours_is_reported(line: str) -> None:
     [problem] = problems(f"# SYSTEM\nfirst\n{line}\nsecond")
@@ -186,7 +186,7 @@ def test_a_name_that_is_taken_is_reported_with_the_file_that_has_it() -> None:
 
 
 def test_all_problems_of_a_file_come_together_in_order_of_their_lines() -> None:
-    text = "---\ntemperature: 3\nmodle: x\n---\nstray\n# USER\n${X} and ${Y}\n# Oops\nz\n# SYSTEM"
+    text = "---\ntemperature: 3\ncolour: x\n---\nstray\n# USER\n${X} and ${Y}\n# Oops\nz\n# SYSTEM"
     lines = [problem.split(":")[1] for problem in problems(text)]
     assert lines == ["2", "3", "5", "7", "7", "8", "10"]
 
@@ -198,12 +198,16 @@ def test_problems_never_show_the_text_of_a_message() -> None:
     assert secret not in "".join(problems(text))
 
 
+# Named characters and no deadline: to draw from all of Unicode a fresh checkout first builds tables,
+# which takes seconds on a busy machine.
+UNTIMED = settings(deadline=None)
 FRAGMENTS = st.sampled_from(
     ["---", "\n", "# SYSTEM", "# USER", "#", "```", "~~~", "${", "}", "$", "OS", "name", ": ", "  ",
      "variables:", "A", "temperature: 1", "\ufeff", "\u2028", "\r", "'", '"', "text"]
 )  # fmt: skip
 
 
+@UNTIMED
 @given(st.lists(FRAGMENTS, max_size=40).map("".join).map(str.encode) | st.binary())
 def test_whatever_the_bytes_a_file_is_a_sound_role_or_invalid(data: bytes) -> None:
     messages: tuple[RoleMessage, ...] = ()
@@ -218,7 +222,7 @@ def test_whatever_the_bytes_a_file_is_a_sound_role_or_invalid(data: bytes) -> No
     assert all(said.content and said.content == said.content.strip() for said in messages)
 
 
-CONTENT = st.text(st.characters(exclude_characters="#`~$\r", exclude_categories=["Cs"]), min_size=1)
+CONTENT = st.text("aA0 \n\t{}\\<>'\"-_:\x00\x0b\x1c\x85\u2028\u3000\ufeffé你😀", min_size=1)
 MESSAGES = st.builds(
     RoleMessage,
     st.sampled_from(["system", "user", "assistant"]),
@@ -226,6 +230,7 @@ MESSAGES = st.builds(
 )
 
 
+@UNTIMED
 @given(st.lists(MESSAGES, min_size=1))
 def test_messages_written_as_headings_and_text_are_read_back_as_they_were(
     messages: list[RoleMessage],
