@@ -13,7 +13,7 @@ import { backoffMs } from './calls.js'
 import { expectRequest, fold, isOver, newConversation, newRequest } from './fold.js'
 import { readWithEventSource, readWithFetch } from './streams.js'
 
-export { cancel, listRoles, newId, readConversation, submit, TickertapeError } from './calls.js'
+export { cancel, listRoles, newId, submit, TickertapeError } from './calls.js'
 export { fold, isOver, newConversation, newRequest } from './fold.js'
 
 /** A connection that lived this long was a good one: what ended it starts the back-off from its beginning. */

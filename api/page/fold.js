@@ -43,16 +43,20 @@ export function fold(state, event) {
 
 function foldConversation(state, event) {
   const { requests } = state
-  if (event.kind === 'rewind') return { ...state, cursor: null, requests: requests.filter((one) => one.expected) }
-  const cursor = event.id || state.cursor
   const requestId = event.data.request_id
-  if (!requestId) return { ...state, cursor }
-  const at = requests.findIndex((request) => request.requestId === requestId)
-  const before = requests[at] ?? newRequest(requestId)
+  if (!requestId) {
+    // Only a rewind concerns all of a conversation; a replay follows, and what is only expected is not yet in it.
+    return event.kind === 'rewind' ? { ...state, cursor: null, requests: requests.filter((one) => one.expected) } : state
+  }
+  const cursor = event.id || state.cursor
+  const known = requests.find((request) => request.requestId === requestId)
+  const before = known ?? newRequest(requestId)
   const after = { ...foldRequest(before, event), expected: false }
-  if (at >= 0 && !before.expected) return { ...state, cursor, requests: requests.with(at, after) }
+  if (known && !known.expected) {
+    return { ...state, cursor, requests: requests.map((request) => (request === known ? after : request)) }
+  }
   // Two browsers that ask at the same time must show one order, the log's: what is only expected stays below it.
-  const others = requests.filter((request) => request !== before)
+  const others = requests.filter((request) => request !== known)
   const told = others.filter((request) => !request.expected)
   return { ...state, cursor, requests: [...told, after, ...others.filter((request) => request.expected)] }
 }

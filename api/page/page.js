@@ -155,6 +155,7 @@ function askKey() {
 function fitBox() {
   box.style.height = 'auto'
   box.style.height = `${box.scrollHeight}px`
+  if (isAtEnd) toEnd()
 }
 
 async function copyLink() {

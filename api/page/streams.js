@@ -37,14 +37,14 @@ export function eventStreamDecoder(onEvent) {
 
 /** Can send a key, sees the status of a refusal, and notices a connection that fell silent. */
 export async function readWithFetch(url, { apiKey, fetch, signal, onOpen, onEvent }) {
-  let silence
+  let [silence, reader] = []
   try {
     const headers = { Accept: 'text/event-stream', ...authorization(apiKey) }
     const response = await fetch(url, { headers, signal, cache: 'no-store' })
     if (response.status !== 200) return await errorOf(response)
     onOpen()
     const feed = eventStreamDecoder((event) => signal.aborted || onEvent({ ...event, data: JSON.parse(event.data) }))
-    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader()
+    reader = response.body.pipeThrough(new TextDecoderStream()).getReader()
     for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
       clearTimeout(silence)
       silence = setTimeout(() => reader.cancel(), SILENCE_MS)
@@ -55,6 +55,7 @@ export async function readWithFetch(url, { apiKey, fetch, signal, onOpen, onEven
     return unreachable()
   } finally {
     clearTimeout(silence)
+    reader?.cancel().catch(() => {}) // an event we cannot read must not leave the connection open
   }
 }
 

@@ -55,8 +55,8 @@ function showAnswer(parts, request) {
   calls.replaceChildren(...request.toolCalls.map(callItem))
   calls.hidden = request.toolCalls.length === 0
   note.textContent = wordsForRequest(request, Date.now())
-  cancel.hidden = over
-  again.hidden = !(request.status === 'failed' && request.error.retryable)
+  cancel.hidden = request.status !== 'queued'
+  again.hidden = !request.error?.retryable
 }
 
 function callItem({ name, arguments: given }) {

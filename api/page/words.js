@@ -16,7 +16,7 @@ export function wordsForRequest(request, nowMs) {
     case 'queued': return wordsForWaiting(request, nowMs)
     case 'running': return INTERRUPTED[request.interruption] ?? (request.text ? '' : 'Thinking…')
     case 'completed': return wordsForEnd(request)
-    case 'failed': return `Failed: ${request.error.message}`
+    case 'failed': return `Failed: ${request.error?.message ?? 'the server kept no reason.'}`
     case 'cancelled': return 'Stopped.'
     default: return 'This answer has expired on the server.'
   }
@@ -45,8 +45,10 @@ export function wordsForPage({ requests }, connection, nowMs) {
   return active ? wordsForRequest(active, nowMs) : ''
 }
 
-/** An error with the field it is about, if it is about one. */
-export const wordsForError = ({ param, message }) => (param ? `${param}: ${message}` : message)
+/** An error, with the field it is about if it is about one and does not say so itself. */
+export function wordsForError({ param, message }) {
+  return param && !message.startsWith(param) ? `${param}: ${message}` : message
+}
 
 /** The request that Stop stops: the running one, else the first in line. */
 export function activeRequest(requests) {

@@ -1,0 +1,35 @@
+"""The page's modules under Node's test runner, one Python test for each file of JavaScript tests."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+_FOLDER = Path(__file__).parent
+_FILES = sorted(path.name for path in _FOLDER.glob("*.test.mjs"))
+_NODE = shutil.which("node")
+
+
+@pytest.mark.skipif(_NODE is None, reason="Node is not installed")
+@pytest.mark.parametrize("name", _FILES)
+def test_every_javascript_test_passes(name: str) -> None:
+    assert _NODE is not None
+    done = subprocess.run(
+        [_NODE, "--test", "--test-reporter=tap", name],
+        cwd=_FOLDER,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    passed = re.search(r"^# pass (\d+)$", done.stdout, re.MULTILINE)
+    # A file whose tests were not found passes too, as one test: itself.
+    assert passed is not None
+    assert int(passed[1]) > 1, done.stdout
+
+
+def test_the_files_of_javascript_tests_are_found() -> None:
+    assert _FILES

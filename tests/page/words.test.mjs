@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+
+import { newRequest } from '../../api/page/fold.js'
+import { activeRequest, questionOf, wordsForError, wordsForPage, wordsForRequest } from '../../api/page/words.js'
+
+const request = (known) => newRequest('r1', known)
+const words = (known) => wordsForRequest(request(known), 10_000)
+
+test('who waits is told where, and for how long', () => {
+  assert.equal(words({}), 'Waiting its turn.')
+  assert.equal(words({ position: 0 }), 'Next in line.')
+  assert.equal(words({ position: 2 }), 'In line, 2 ahead.')
+  assert.equal(words({ waiting: { until: 21_500 } }), 'The model is busy. Trying again in 12 s.')
+  assert.equal(words({ waiting: { until: 9_000 } }), 'The model is busy. Trying again…')
+})
+
+test('an interruption shows while the answer is written and after it', () => {
+  assert.equal(words({ status: 'running' }), 'Thinking…')
+  assert.equal(words({ status: 'running', text: 'x' }), '')
+  assert.equal(words({ status: 'running', interruption: 'reset' }), 'Interrupted, so it started over.')
+  assert.match(words({ status: 'completed', interruption: 'resumed', model: 'm' }), /^Interrupted, then continued\. m$/)
+})
+
+test('an end says what came of the request', () => {
+  const usage = { completion_tokens: 9 }
+  assert.equal(words({ status: 'completed', finishReason: 'stop', model: 'm', usage }), 'm · 9 tokens')
+  assert.equal(words({ status: 'completed', finishReason: 'length' }), 'Cut off at the length limit.')
+  assert.equal(words({ status: 'failed', error: { message: 'no' } }), 'Failed: no')
+  assert.equal(words({ status: 'failed' }), 'Failed: the server kept no reason.')
+  assert.equal(words({ status: 'cancelled' }), 'Stopped.')
+  assert.match(words({ status: 'gone' }), /expired/)
+})
+
+test('the page tells of its connection first, then of the active request', () => {
+  const requests = [request({ status: 'completed' }), request({ position: 1 }), request({ status: 'running' })]
+  assert.equal(activeRequest(requests), requests[2])
+  assert.equal(activeRequest(requests.slice(0, 2)), requests[1])
+  assert.equal(activeRequest([]), undefined)
+  assert.match(wordsForPage({ requests }, { status: 'reconnecting' }, 0), /^Connection lost/)
+  assert.equal(wordsForPage({ requests }, { status: 'open' }, 0), 'Thinking…')
+  assert.equal(wordsForPage({ requests: [] }, { status: 'open' }, 0), '')
+  assert.equal(wordsForPage({ requests: [] }, { status: 'closed', error: { message: 'no' } }, 0), 'no')
+})
+
+test('an error names its field once', () => {
+  assert.equal(wordsForError({ param: 'role', message: 'unknown' }), 'role: unknown')
+  assert.equal(wordsForError({ param: 'role', message: 'role: unknown' }), 'role: unknown')
+  assert.equal(wordsForError({ param: null, message: 'no' }), 'no')
+})
+
+test('a question is what the caller asked, without what was put before it', () => {
+  const messages = [
+    { role: 'system', content: 'Be kind.' }, { role: 'user', content: 'One?' },
+    { role: 'user', content: [{ type: 'text', text: 'Two?' }, { type: 'image_url', image_url: {} }] },
+  ]
+  assert.equal(questionOf({ messages }), 'One?\n\nTwo?\n[image_url]')
+})

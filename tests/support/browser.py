@@ -1,0 +1,215 @@
+"""A headless Chromium, driven over its DevTools protocol: open a page, type, ask it, look at it.
+
+No driver package: a test page needs seven of the protocol's commands, and aiohttp speaks WebSocket.
+"""
+
+import asyncio
+import base64
+import contextlib
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from tests.support.wait import wait_until, wait_until_sync
+
+_FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-component-update"
+    " --disable-background-networking --disable-sync --disable-dev-shm-usage"
+    " --remote-debugging-port=0"
+).split()
+_COMMAND_TIMEOUT_S = 20
+_START_TIMEOUT_S = 30
+# Longer than the largest screenshot in base64.
+_MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+
+
+def find_chromium() -> str | None:
+    """Where Chromium is, if anywhere."""
+    return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@contextlib.contextmanager
+def running_chromium(executable: str) -> Iterator[str]:
+    """Start Chromium with an empty profile; gives the address to `connect` to."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        process = subprocess.Popen(
+            [executable, *_FLAGS, f"--user-data-dir={profile}", "about:blank"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            yield _address(Path(profile) / "DevToolsActivePort")
+        finally:
+            # Its helpers are in its own session, and none of them outlives it.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _address(port_file: Path) -> str:
+    def lines() -> list[str]:
+        return port_file.read_text().split() if port_file.exists() else []
+
+    wait_until_sync(
+        lambda: len(lines()) == 2,
+        timeout_s=_START_TIMEOUT_S,
+        description="Chromium to write its DevTools port",
+    )
+    port, path = lines()
+    return f"ws://127.0.0.1:{port}{path}"
+
+
+class Page:
+    """A page in a profile of its own: another `Page` is another browser to the server."""
+
+    def __init__(self, browser: "Browser", session_id: str) -> None:
+        self._browser = browser
+        self._session_id = session_id
+        self.problems: list[str] = []
+
+    async def command(self, method: str, **params: Any) -> dict[str, Any]:
+        """A command of the protocol, to this page."""
+        return await self._browser.command(method, self._session_id, **params)
+
+    async def evaluate(self, expression: str) -> Any:
+        """The JSON value of a JavaScript expression (a promise is awaited); raises what it throws."""
+        answer = await self.command(
+            "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
+        )
+        if "exceptionDetails" in answer:
+            details = answer["exceptionDetails"]
+            raise AssertionError(details.get("exception", details).get("description", details))
+        return answer["result"].get("value")
+
+    async def wait_for(
+        self, expression: str, *, description: str = "", timeout_s: float = 10
+    ) -> Any:
+        """`evaluate` until the value is true."""
+        return await wait_until(
+            lambda: self.evaluate(expression),
+            timeout_s=timeout_s,
+            description=description or expression,
+        )
+
+    async def go(self, url: str) -> None:
+        """Load a page and wait until it and its modules are there."""
+        await self.command("Page.navigate", url=url)
+        await self.wait_for(f"location.href !== 'about:blank' && {_LOADED}", description=url)
+
+    async def reload(self) -> None:
+        """What F5 does."""
+        await self.evaluate("window.isOld = true")
+        await self.command("Page.reload")
+        await self.wait_for(f"!window.isOld && {_LOADED}", description="the page to reload")
+
+    async def type(self, text: str) -> None:
+        """Type into what has the focus."""
+        await self.command("Input.insertText", text=text)
+
+    async def press(self, key: str, code: int, *, shift: bool = False) -> None:
+        """Press and release a key, as `press("Enter", 13)`."""
+        text = "\r" if key == "Enter" else ""
+        common = {"key": key, "code": key, "windowsVirtualKeyCode": code, "modifiers": 8 * shift}
+        await self.command("Input.dispatchKeyEvent", type="keyDown", text=text, **common)
+        await self.command("Input.dispatchKeyEvent", type="keyUp", **common)
+
+    async def screenshot(self, path: Path) -> None:
+        """Write what the page shows as a PNG."""
+        answer = await self.command("Page.captureScreenshot", format="png")
+        path.write_bytes(base64.b64decode(answer["data"]))
+
+    def take(self, method: str, params: dict[str, Any]) -> None:
+        """An event of the protocol: exceptions and refused content become `problems`."""
+        if method == "Runtime.exceptionThrown":
+            self.problems.append(str(params["exceptionDetails"]))
+        # What the network says here is what a test made it say.
+        if method == "Log.entryAdded" and params["entry"]["source"] != "network":
+            self.problems.append(f"{params['entry']['level']}: {params['entry']['text']}")
+
+
+_LOADED = "document.readyState === 'complete'"
+
+
+class Browser:
+    """A connection to a running Chromium."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._pages: dict[str, Page] = {}
+
+    async def open(
+        self, url: str, *, width: int = 1100, height: int = 800, dark: bool = False
+    ) -> Page:
+        """A new page, in a window and with storage of its own; narrow ones are phones."""
+        context = await self.command("Target.createBrowserContext", disposeOnDetach=True)
+        target = await self.command(
+            "Target.createTarget",
+            url="about:blank",
+            newWindow=True,
+            browserContextId=context["browserContextId"],
+        )
+        session = await self.command(
+            "Target.attachToTarget", targetId=target["targetId"], flatten=True
+        )
+        page = self._pages[session["sessionId"]] = Page(self, session["sessionId"])
+        for domain in ("Page", "Runtime", "Log"):
+            await page.command(f"{domain}.enable")
+        phone = width < 500
+        await page.command(
+            "Emulation.setDeviceMetricsOverride",
+            **{"width": width, "height": height, "deviceScaleFactor": 1 + phone, "mobile": phone},
+        )
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        await page.command("Emulation.setEmulatedMedia", features=[scheme])
+        await page.go(url)
+        return page
+
+    async def command(self, method: str, session_id: str = "", **params: Any) -> dict[str, Any]:
+        """A command of the protocol; raises AssertionError when Chromium refuses it."""
+        number = next(self._numbers)
+        reply = self._waiting[number] = asyncio.get_running_loop().create_future()
+        session = {"sessionId": session_id} if session_id else {}
+        await self._socket.send_json({"id": number, "method": method, "params": params, **session})
+        async with asyncio.timeout(_COMMAND_TIMEOUT_S):
+            message = await reply
+        assert "error" not in message, f"{method}: {message['error']}"
+        result: dict[str, Any] = message["result"]
+        return result
+
+    async def read(self) -> None:
+        """Take what Chromium says, until it hangs up."""
+        async for message in self._socket:
+            said = message.json()
+            if "id" in said:
+                waiting = self._waiting.pop(said["id"])
+                if not waiting.done():
+                    waiting.set_result(said)
+            elif page := self._pages.get(said.get("sessionId", "")):
+                page.take(said["method"], said["params"])
+
+
+@contextlib.asynccontextmanager
+async def connect(address: str) -> AsyncIterator[Browser]:
+    """A browser at the address of `running_chromium`; its pages close with it."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(address, max_msg_size=_MAX_MESSAGE_BYTES) as socket,
+    ):
+        browser = Browser(socket)
+        reading = asyncio.create_task(browser.read(), name="chromium")
+        try:
+            yield browser
+        finally:
+            await socket.close()
+            await reading
