@@ -4,7 +4,7 @@ A tape holds the log from its first entry without a hole. A subscriber is one po
 frames of a wire; nothing is kept per subscriber but that number.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import Enum
 
 from api.wires import CUT, Wire
@@ -62,7 +62,7 @@ class Tape:
         self.size_bytes = 0
         self.is_over = False
         self.is_queued = True
-        # Where each attempt begins: (attempt, position of its first entry, seq of that entry).
+        # Each attempt with the seq of its first entry and where on the tape that is.
         self._attempts: list[tuple[int, int, int]] = []
         for rendering in self._renderings.values():
             rendering.clear()
@@ -95,23 +95,25 @@ class Tape:
 
     def entries(self) -> list[Entry]:
         """All entries, decoded."""
-        decoded: list[Entry] = []
-        ends = [first for _, first, _ in self._attempts[1:]] + [len(self.values)]
-        for (attempt, first, seq), end in zip(self._attempts, ends, strict=True):
-            decoded += [
-                decode(Cursor(attempt, seq + position - first), self.values[position])
-                for position in range(first, end)
-            ]
-        return decoded
+        return [
+            decode(Cursor(attempt, seq + position - first), self.values[position])
+            for attempt, seq, first, end in self._spans()
+            for position in range(first, end)
+        ]
 
     def position_after(self, cursor: Cursor) -> int | None:
         """The position of the entry after a cursor; None unless that very entry is on the tape."""
-        ends = [first for _, first, _ in self._attempts[1:]] + [len(self.values)]
-        for (attempt, first, seq), end in zip(self._attempts, ends, strict=True):
+        for attempt, seq, first, end in self._spans():
             position = first + cursor.seq - seq
             if attempt == cursor.attempt and first <= position < end:
                 return position + 1
         return None
+
+    def _spans(self) -> Iterator[tuple[int, int, int, int]]:
+        """Each attempt: its number, the seq of its first entry, and its begin and end here."""
+        for number, (attempt, seq, first) in enumerate(self._attempts, start=1):
+            is_last = number == len(self._attempts)
+            yield attempt, seq, first, len(self.values) if is_last else self._attempts[number][2]
 
     def _follows(self, entry: Entry) -> bool:
         if entry.cursor.seq != 0:
@@ -122,7 +124,7 @@ class Tape:
 
     def _take(self, cursor: Cursor, value: bytes, entry: Entry | None) -> None:
         if cursor.attempt != self.last.attempt:
-            self._attempts.append((cursor.attempt, len(self.values), cursor.seq))
+            self._attempts.append((cursor.attempt, cursor.seq, len(self.values)))
         self.last = cursor
         self.values.append(value)
         self.size_bytes += len(value)

@@ -1,0 +1,222 @@
+"""The hub's promise: whoever watches has the whole log, whatever became of the pushes."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from api.hub import Hub, Watched
+from api.wires.text import TextWire
+from broker import keys
+from broker.settings import Settings
+from tests.support.servers import ValkeyServer
+from tests.support.typist import Typist, typing
+from tests.support.wait import wait_until
+
+SETTINGS = Settings(retention_s=600, heartbeat_s=0.2)
+
+
+@contextlib.asynccontextmanager
+async def running_hub(typist: Typist) -> AsyncIterator[Hub]:
+    hub = Hub(typist.connections, SETTINGS)
+    task = asyncio.create_task(hub.run(), name="hub")
+    try:
+        await wait_until(lambda: hub.is_up, description="the push connection is up")
+        yield hub
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+async def typist(redis_url: str) -> AsyncIterator[Typist]:
+    async with typing(redis_url, SETTINGS) as running:
+        yield running
+
+
+@pytest.fixture
+async def hub(typist: Typist) -> AsyncIterator[Hub]:
+    async with running_hub(typist) as running:
+        yield running
+
+
+def text(watched: Watched) -> str:
+    return b"".join(watched.tape.rendering("text", TextWire).frames).decode()
+
+
+async def has(watched: Watched, expected: str) -> None:
+    await wait_until(lambda: text(watched) == expected, description=f"the tape says {expected!r}")
+
+
+async def test_a_tape_has_what_was_written_before_and_after_it_was_watched(
+    typist: Typist, hub: Hub
+) -> None:
+    request_id = await typist.begin()
+    await typist.type("a", "b")
+    async with hub.watch(request_id) as watched:
+        assert text(watched) == "ab"
+        await typist.type("c")
+        await typist.finish()
+        await wait_until(lambda: watched.tape.is_over, description="the terminal arrives")
+        assert text(watched) == "abc"
+
+
+async def test_a_finished_log_is_read_once_for_all_who_come_later(typist: Typist, hub: Hub) -> None:
+    request_id = await typist.begin()
+    await typist.type("a")
+    await typist.finish()
+    async with hub.watch(request_id) as first:
+        assert first.tape.is_over
+    async with hub.watch(request_id) as second:
+        assert second is first
+
+
+async def test_a_lost_push_is_healed_by_the_next_one(typist: Typist, hub: Hub) -> None:
+    request_id = await typist.begin()
+    async with hub.watch(request_id) as watched:
+        with lost_pushes(hub):
+            await typist.type("a")
+            await typist.type("b")
+        await typist.type("c")
+        await has(watched, "abc")
+
+
+async def test_a_push_lost_at_the_end_is_healed_by_the_tail_check(typist: Typist, hub: Hub) -> None:
+    request_id = await typist.begin()
+    async with hub.watch(request_id) as watched:
+        with lost_pushes(hub):
+            await typist.type("a")
+            await typist.finish()
+            await wait_until(lambda: watched.tape.is_over, description="the tail check sees it")
+        assert text(watched) == "a"
+
+
+async def test_pushes_that_come_twice_or_late_change_nothing(typist: Typist, hub: Hub) -> None:
+    request_id = await typist.begin()
+    channel = keys.log_channel(request_id).encode()
+    async with hub.watch(request_id) as watched:
+        seen: list[bytes] = []
+        original = hub.on_pushed
+        hub._pushes[0]._listener = Recorder(hub, seen)
+        await typist.type("a")
+        await typist.type("b")
+        await wait_until(lambda: len(seen) == 2, description="both pushes came")
+        original(channel, seen[1])
+        original(channel, seen[0])
+        original(channel, seen[0])
+        await has(watched, "ab")
+
+
+async def test_a_broken_push_connection_heals_when_it_comes_back(typist: Typist, hub: Hub) -> None:
+    request_id = await typist.begin()
+    async with hub.watch(request_id) as watched:
+        await typist.connections.ask("CLIENT", "KILL", "TYPE", "pubsub")
+        await typist.type("a")
+        await has(watched, "a")
+        await wait_until(lambda: hub.is_up, description="the push connection is back")
+        await typist.type("b")
+        await has(watched, "ab")
+
+
+async def test_a_log_that_is_erased_under_its_readers_is_gone(typist: Typist, hub: Hub) -> None:
+    request_id = await typist.begin()
+    async with hub.watch(request_id) as watched:
+        await typist.connections.ask("DEL", keys.log(request_id))
+        await wait_until(lambda: watched.is_gone, description="the tail check misses the log")
+
+
+async def test_a_log_that_went_back_in_time_is_read_anew(typist: Typist, hub: Hub) -> None:
+    request_id = await typist.begin()
+    await typist.type("a")
+    async with hub.watch(request_id) as watched:
+        saved = await typist.connections.ask("DUMP", keys.log(request_id))
+        await typist.type("b")
+        await has(watched, "ab")
+        await typist.connections.ask("RESTORE", keys.log(request_id), 0, saved, "REPLACE")
+        await has(watched, "a")
+        assert watched.rewinds == 1
+
+
+async def test_a_trimmed_log_is_read_from_what_is_left(typist: Typist, hub: Hub) -> None:
+    request_id = await typist.begin()
+    await typist.type("a", "b", "c")
+    await typist.connections.ask("XTRIM", keys.log(request_id), "MAXLEN", 2)
+    async with hub.watch(request_id) as watched:
+        assert text(watched) == "bc"
+        await typist.type("d")
+        await has(watched, "bcd")
+
+
+async def test_a_long_log_is_read_page_by_page(typist: Typist, hub: Hub) -> None:
+    request_id = await typist.begin()
+    for _ in range(25):
+        await typist.type(*["x"] * 100)
+    async with hub.watch(request_id) as watched:
+        assert text(watched) == "x" * 2500
+
+
+async def test_a_reset_follows_the_output_it_throws_away(typist: Typist, hub: Hub) -> None:
+    request_id = await typist.begin()
+    async with hub.watch(request_id) as watched:
+        await typist.type("a")
+        await typist.reopen()
+        await typist.type("b")
+        await typist.finish()
+        await wait_until(lambda: watched.tape.is_over, description="the terminal arrives")
+        kinds = [entry.kind for entry in watched.tape.entries()]
+    assert kinds == ["queued", "started", "delta", "reset", "delta", "completed"]
+
+
+async def test_a_restart_of_redis_loses_nothing(own_redis: ValkeyServer) -> None:
+    async with typing(own_redis.url, SETTINGS) as typist, running_hub(typist) as hub:
+        request_id = await typist.begin()
+        await typist.type("a")
+        async with hub.watch(request_id) as watched:
+            own_redis.kill()
+            own_redis.start()
+            await typist.type("b")
+            await has(watched, "ab")
+
+
+async def test_a_log_nobody_watches_is_let_go(
+    typist: Typist, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.hub.LINGER_S", 0.01)
+    request_id = await typist.begin()
+    async with hub.watch(request_id):
+        assert request_id in hub._watched
+    await wait_until(lambda: request_id not in hub._watched, description="the tape is let go")
+
+
+class Deaf:
+    """Hears acknowledgements and no pushes."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def on_subscribed(self, channel: bytes) -> None:
+        self._hub.on_subscribed(channel)
+
+    def on_pushed(self, channel: bytes, message: bytes) -> None:
+        """Lost."""
+
+
+class Recorder(Deaf):
+    """Keeps pushes for the test to deliver."""
+
+    def __init__(self, hub: Hub, seen: list[bytes]) -> None:
+        super().__init__(hub)
+        self._seen = seen
+
+    def on_pushed(self, channel: bytes, message: bytes) -> None:
+        self._seen.append(message)
+
+
+@contextlib.contextmanager
+def lost_pushes(hub: Hub) -> Iterator[None]:
+    hub._pushes[0]._listener = Deaf(hub)
+    try:
+        yield
+    finally:
+        hub._pushes[0]._listener = hub

@@ -1,0 +1,145 @@
+"""A tape is a contiguous prefix of a log, whatever order its entries come in."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.tape import Tape, Verdict
+from api.wires.native import NativeWire
+from api.wires.text import TextWire
+from broker.codec import START, Cursor, encode_data, encode_text
+
+QUEUED = (Cursor(100, 0), encode_data("queued", {"v": 1}))
+
+
+def opener(kind: str, attempt: int, prev: Cursor) -> tuple[Cursor, bytes]:
+    return Cursor(attempt, 0), encode_data(kind, {"v": 1, "prev": str(prev), "n": 1})
+
+
+def delta(attempt: int, seq: int, text: str = "x") -> tuple[Cursor, bytes]:
+    return Cursor(attempt, seq), encode_text("delta", text)
+
+
+def log_with_a_reset() -> list[tuple[Cursor, bytes]]:
+    return [
+        QUEUED,
+        opener("started", 200, Cursor(100, 0)),
+        delta(200, 1, "a"),
+        delta(200, 2, "b"),
+        opener("reset", 300, Cursor(200, 2)),
+        delta(300, 1, "c"),
+        (Cursor(300, 2), encode_data("completed", {"finish_reason": "stop"})),
+    ]
+
+
+def filled(log: list[tuple[Cursor, bytes]]) -> Tape:
+    tape = Tape("r0_x")
+    for cursor, value in log:
+        assert tape.offer(cursor, value) is Verdict.TAKEN
+    return tape
+
+
+def test_it_takes_a_log_in_order() -> None:
+    tape = filled(log_with_a_reset())
+    assert tape.last == Cursor(300, 2)
+    assert tape.is_over
+    assert [entry.cursor for entry in tape.entries()] == [c for c, _ in log_with_a_reset()]
+
+
+def test_an_entry_pushed_twice_is_taken_once() -> None:
+    tape = filled(log_with_a_reset()[:4])
+    assert tape.offer(*delta(200, 2)) is Verdict.OLD
+    assert len(tape.values) == 4
+
+
+def test_a_lost_push_shows_as_a_gap() -> None:
+    tape = filled(log_with_a_reset()[:2])
+    assert tape.offer(*delta(200, 2)) is Verdict.GAP
+    assert tape.last == Cursor(200, 0)
+
+
+def test_an_opener_whose_predecessor_was_not_seen_shows_as_a_gap() -> None:
+    tape = filled(log_with_a_reset()[:3])
+    assert tape.offer(*opener("reset", 300, Cursor(200, 2))) is Verdict.GAP
+
+
+def test_a_newer_attempt_without_its_opener_shows_as_a_gap() -> None:
+    tape = filled(log_with_a_reset()[:4])
+    assert tape.offer(*delta(300, 1)) is Verdict.GAP
+
+
+def test_only_queued_begins_a_log_unless_its_head_was_trimmed() -> None:
+    tape = Tape("r0_x")
+    assert tape.offer(*delta(200, 7)) is Verdict.GAP
+    assert tape.offer(*delta(200, 7), is_first=True) is Verdict.TAKEN
+    assert tape.offer(*delta(200, 8)) is Verdict.TAKEN
+    assert tape.position_after(Cursor(200, 7)) == 1
+
+
+def test_a_cursor_is_valid_only_if_that_very_entry_exists() -> None:
+    tape = filled(log_with_a_reset())
+    assert tape.position_after(Cursor(200, 2)) == 4
+    assert tape.position_after(Cursor(300, 0)) == 5
+    assert tape.position_after(Cursor(200, 3)) is None
+    assert tape.position_after(Cursor(250, 0)) is None
+    assert tape.position_after(Cursor(300, 9)) is None
+    assert tape.position_after(START) is None
+
+
+def test_a_wire_asked_for_late_has_the_same_frames_as_one_that_followed() -> None:
+    log = log_with_a_reset()
+    early = Tape("r0_x")
+    rendering = early.rendering("native", NativeWire)
+    for cursor, value in log:
+        early.offer(cursor, value)
+    assert filled(log).rendering("native", NativeWire).frames == rendering.frames
+
+
+def test_raw_text_is_cut_where_bytes_that_were_sent_would_have_to_be_taken_back() -> None:
+    rendering = filled(log_with_a_reset()).rendering("text", TextWire)
+    assert b"".join(rendering.frames) == b"ab"
+    assert rendering.is_cut
+
+
+def test_raw_text_goes_on_over_a_new_attempt_before_any_byte() -> None:
+    log = [
+        QUEUED,
+        opener("started", 200, Cursor(100, 0)),
+        opener("started", 300, Cursor(200, 0)),
+        delta(300, 1, "hé"),
+        (Cursor(300, 2), encode_data("completed", {})),
+    ]
+    rendering = filled(log).rendering("text", TextWire)
+    assert b"".join(rendering.frames) == "hé".encode()
+    assert not rendering.is_cut
+
+
+@given(st.lists(st.integers(min_value=0, max_value=6), max_size=60))
+def test_no_order_of_pushes_makes_a_hole_or_a_repeat(order: list[int]) -> None:
+    log = log_with_a_reset()
+    tape = Tape("r0_x")
+    for index in order:
+        tape.offer(*log[index])
+    taken = [entry.cursor for entry in tape.entries()]
+    assert taken == [cursor for cursor, _ in log[: len(taken)]]
+
+
+def test_clearing_begins_all_renderings_anew() -> None:
+    tape = filled(log_with_a_reset())
+    rendering = tape.rendering("native", NativeWire)
+    tape.clear()
+    assert rendering.frames == []
+    assert tape.offer(*QUEUED) is Verdict.TAKEN
+    assert len(rendering.frames) == 1
+
+
+@pytest.mark.parametrize("text", ["", "a\nb\r\n\u2028", "data: x\n\n", "\x00", "你好 🎉"])
+def test_native_frames_are_one_event_each_whatever_the_text(text: str) -> None:
+    tape = filled(log_with_a_reset()[:2])
+    rendering = tape.rendering("native", NativeWire)
+    tape.offer(*delta(200, 1, text))
+    frame = rendering.frames[-1]
+    assert isinstance(frame, bytes)
+    assert frame.startswith(b"id: 200-1\nevent: delta\ndata: {")
+    assert frame.endswith(b"}\n\n")
+    assert frame.count(b"\n") == 4
