@@ -198,8 +198,8 @@ def test_problems_never_show_the_text_of_a_message() -> None:
     assert secret not in "".join(problems(text))
 
 
-# Named characters and no deadline: to draw from all of Unicode, Hypothesis builds tables first when a
-# checkout is fresh, which takes seconds on a busy machine.
+# Named characters and no deadline: to draw from all of Unicode, Hypothesis first builds tables in a
+# fresh checkout, which takes seconds on a busy machine.
 UNTIMED = settings(deadline=None)
 FRAGMENTS = st.sampled_from(
     ["---", "\n", "# SYSTEM", "# USER", "#", "```", "~~~", "${", "}", "$", "OS", "name", ": ", "  ",
