@@ -1,0 +1,125 @@
+"""Pure: what upstreams do differently, above all how they go on from a partial answer.
+
+There is no standard for that. An upstream that is asked in a dialect it does not know starts a new
+answer after the kept text, so only what is known to continue is ever asked to.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How one kind of upstream continues a partial answer.
+
+    `message` and `request` are what the assistant message and the request need besides the text.
+    With `may_echo`, its stream may begin with the kept text once more.
+    """
+
+    name: str
+    can_continue: bool = False
+    message: dict[str, Any] = field(default_factory=dict)
+    request: dict[str, Any] = field(default_factory=dict)
+    may_echo: bool = False
+
+
+# `echo` is off by default in both, but a request may have asked for it.
+# https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html
+# https://github.com/ggml-org/llama.cpp/pull/23012, https://github.com/ggml-org/llama.cpp/pull/23089
+_OPEN_ENDED = {"continue_final_message": True, "add_generation_prompt": False, "echo": False}
+_PREFIX = {"prefix": True}
+
+_PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile("vllm", can_continue=True, request=_OPEN_ENDED),
+        Profile("llama.cpp", can_continue=True, request=_OPEN_ENDED),
+        # https://api-docs.deepseek.com/guides/chat_prefix_completion
+        Profile("deepseek", can_continue=True, message=_PREFIX),
+        # The echo: https://github.com/vercel/ai/pull/3256
+        Profile("mistral", can_continue=True, message=_PREFIX, may_echo=True),
+        Profile("openai"),
+        Profile("anthropic"),
+        Profile("other"),
+    )
+}
+PROFILE_NAMES = tuple(_PROFILES)
+
+_BY_HOST = {
+    "api.mistral.ai": "mistral",
+    "api.openai.com": "openai",
+    "api.anthropic.com": "anthropic",
+}
+_BY_OWNER = {"vllm": "vllm", "llamacpp": "llama.cpp"}
+
+
+def profile_for(name: str | None, base_url: str, owners: Iterable[str] = ()) -> Profile:
+    """The profile named by a setting; else told from the address or from who owns its models.
+
+    `owners` are the `owned_by` of the upstream's model list: servers that people run themselves put
+    their own name there. DeepSeek continues only under its beta address. Raises ValueError for a
+    name that is none of PROFILE_NAMES.
+    """
+    if name:
+        if name not in _PROFILES:
+            raise ValueError(
+                f"unknown upstream profile {name!r}: use one of {', '.join(_PROFILES)}"
+            )
+        return _PROFILES[name]
+    address = urlsplit(base_url)
+    if address.hostname == "api.deepseek.com":
+        return _PROFILES["deepseek" if address.path.startswith("/beta") else "other"]
+    if address.hostname in _BY_HOST:
+        return _PROFILES[_BY_HOST[address.hostname]]
+    known = {_BY_OWNER.get(owner, "other") for owner in owners}
+    return _PROFILES[known.pop() if len(known) == 1 else "other"]
+
+
+def can_be_continued(payload: dict[str, Any]) -> bool:
+    """Whether a partial answer to this request may be continued where the upstream can.
+
+    Not with tools or a response format, whose output is no plain text; not with several answers;
+    and not if the request itself ends with the beginning of an answer.
+    """
+    messages = payload.get("messages") or [{}]
+    form = payload.get("response_format") or {}
+    return (
+        not (payload.get("tools") or payload.get("functions") or payload.get("audio"))
+        and form.get("type", "text") == "text"
+        and (payload.get("n") or 1) == 1
+        and messages[-1].get("role") != "assistant"
+    )
+
+
+def continuation(
+    profile: Profile, payload: dict[str, Any], kept_text: str, kept_deltas: int
+) -> dict[str, Any]:
+    """`payload`, changed so that the upstream goes on after `kept_text`.
+
+    The token limit shrinks by `kept_deltas`, as an upstream's delta is about a token; one token
+    remains, since nobody accepts none.
+    """
+    kept = {"role": "assistant", "content": kept_text, **profile.message}
+    changed = {**payload, **profile.request, "messages": [*payload["messages"], kept]}
+    for limit in ("max_tokens", "max_completion_tokens"):
+        if changed.get(limit) is not None:
+            changed[limit] = max(1, changed[limit] - kept_deltas)
+    return changed
+
+
+def context_tokens_of(model: dict[str, Any]) -> int | None:
+    """The size of a model's context, as its server puts it into its model list, if it does.
+
+    vLLM says max_model_len, llama.cpp meta.n_ctx (of one slot), Mistral max_context_length,
+    OpenRouter context_length.
+    """
+    meta = model.get("meta")
+    said = (
+        model.get("max_model_len"),
+        meta.get("n_ctx") if isinstance(meta, dict) else None,
+        model.get("max_context_length"),
+        model.get("context_length"),
+    )
+    return next((size for size in said if isinstance(size, int) and size > 0), None)

@@ -1,0 +1,73 @@
+"""Pure: what an upstream says about a request, without the keys and the prompt it may quote."""
+
+import re
+from collections.abc import Iterator
+from itertools import takewhile
+from typing import Any
+
+MAX_CHARS = 500
+
+_MASK = "[…]"
+# Shorter runs are words that a prompt and an error message share by chance.
+_ECHO_CHARS = 12
+_SECRETS = re.compile(
+    r"""
+      \b(?: sk | pk | gsk | xai | hf ) [-_] [\w*-]{8,}  # as providers shape keys, starred or not
+    | \b AIza [\w-]{30,}
+    | (?<= bearer\s ) \S+
+    | (?<= :// ) [^\s/@]+ (?= @ )                            # the user and password of a URL
+    | (?P<label> (?: api[-_\s]?key | token | secret | password ) ["']? \s* [:=] \s* ["']? ) \S+
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+_WORD = re.compile(r"\S+\s*")
+
+
+def redacted(message: str, *, api_key: str, payload: dict[str, Any]) -> str:
+    """`message` without `api_key`, anything shaped like a key, and runs of the payload's messages.
+
+    At most MAX_CHARS characters. A run is found if it begins at the start of a word and is told as
+    it was written; a prompt quoted in other escapes than the message's own is beyond this.
+    """
+    if len(api_key) >= 6:  # a dummy like "none" would mask half of the language
+        message = message.replace(api_key, _MASK)
+    message = _SECRETS.sub(_masked, message[: 4 * MAX_CHARS])
+    message = _without_echo(message[:MAX_CHARS], "\n".join(_strings(payload.get("messages"))))
+    return message if len(message) < MAX_CHARS else message[: MAX_CHARS - 1] + "…"
+
+
+def _masked(secret: re.Match[str]) -> str:
+    return (secret["label"] or "") + _MASK
+
+
+def _without_echo(message: str, prompt: str) -> str:
+    kept = []
+    at = 0
+    while word := _WORD.match(message, at):
+        length = _echo_length(message, at, prompt)
+        kept.append(_MASK if length else word[0])
+        at += length or len(word[0])
+    return "".join(kept) + message[at:]
+
+
+def _echo_length(message: str, at: int, prompt: str) -> int:
+    """How many characters from `at` on are a copy of some part of the prompt."""
+    found = prompt.find(message[at : at + _ECHO_CHARS]) if at + _ECHO_CHARS <= len(message) else -1
+    if found < 0:
+        return 0
+    pairs = zip(message[at:], prompt[found : found + MAX_CHARS], strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Every string of the messages but their roles and types."""
+    match value:
+        case str():
+            yield value
+        case list():
+            for item in value:
+                yield from _strings(item)
+        case dict():
+            for key, item in value.items():
+                if key not in {"role", "type"}:
+                    yield from _strings(item)

@@ -1,0 +1,87 @@
+"""Pure: bytes of an event stream, cut anywhere, to the `data` of its events.
+
+Works on bytes and knows only CR, LF and CRLF as line ends: U+2028 and its like may stand inside
+JSON, where `str.splitlines` would cut. What the data means is for others.
+https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
+"""
+
+from worker.failures import UpstreamGarbage
+
+MAX_EVENT_BYTES = 8 * 1024 * 1024
+
+_BOM = b"\xef\xbb\xbf"
+
+
+class SSEDecoder:
+    """Collects segments and hands out the data of each event once its blank line has come.
+
+    Names, ids and `retry` of events are ignored: no chat completion needs them, and an error event
+    says so in its data too. An event that the end of the stream cuts off is dropped, as the
+    standard demands. An event of more than `max_event_bytes` raises UpstreamGarbage, so that
+    an upstream cannot fill the memory with a line that never ends.
+    """
+
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._max_event_bytes = max_event_bytes
+        self._partial = bytearray()
+        self._drop_lf = False
+        self._at_start = True
+
+    def feed(self, segment: bytes) -> list[bytes]:
+        """The data of every event that this segment completes, in order."""
+        segment = self._with_lf(segment)
+        if self._partial:
+            # A blank line may have its first half in what is held back already.
+            unsearched = len(self._partial) - 1
+            self._partial += segment
+            end = self._partial.rfind(b"\n\n", unsearched)
+            if end < 0:
+                return self._hold()
+            events = bytes(self._partial[:end])
+            del self._partial[: end + 2]
+        else:
+            end = segment.rfind(b"\n\n")
+            if end < 0:
+                self._partial += segment
+                return self._hold()
+            events = segment[:end]
+            if end + 2 < len(segment):
+                self._partial += segment[end + 2 :]
+        if self._at_start:
+            self._at_start = False
+            events = events.removeprefix(_BOM)
+        return self._data_of(events)
+
+    def _with_lf(self, segment: bytes) -> bytes:
+        # A CR ends its line at once; should the LF of a CRLF come with the next segment, it goes.
+        if self._drop_lf and segment:
+            self._drop_lf = False
+            segment = segment.removeprefix(b"\n")
+        if b"\r" in segment:
+            self._drop_lf = segment.endswith(b"\r")
+            segment = segment.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        return segment
+
+    def _hold(self) -> list[bytes]:
+        if len(self._partial) > self._max_event_bytes:
+            raise UpstreamGarbage("The upstream sent an event that is too large.")
+        return []
+
+    @staticmethod
+    def _data_of(events: bytes) -> list[bytes]:
+        found = []
+        for event in events.split(b"\n\n"):
+            if event.startswith(b"data: ") and b"\n" not in event:
+                found.append(event[6:])
+            elif (data := _joined_data(event)) is not None:
+                found.append(data)
+        return found
+
+
+def _joined_data(event: bytes) -> bytes | None:
+    values = []
+    for line in event.split(b"\n"):
+        field, _, value = line.partition(b":")
+        if field == b"data":
+            values.append(value.removeprefix(b" "))
+    return b"\n".join(values) if values else None

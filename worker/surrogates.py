@@ -1,0 +1,64 @@
+"""Pure: makes every text encodable as UTF-8.
+
+Servers that count in UTF-16 cut a character outside the basic plane in two and send each half,
+escaped, in a delta of its own. Python keeps such halves as lone surrogates, which no encoder takes.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+
+class SurrogateMender:
+    """Joins halves over the deltas of a channel (a kind of output, or one tool call)."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, str] = {}
+
+    def mend(self, channel: str, text: str) -> str:
+        """`text` with halves joined and orphans replaced by U+FFFD.
+
+        A high half at its end is held back for the next text of the channel, so the result may be
+        empty.
+        """
+        if self._held:
+            text = self._held.pop(channel, "") + text
+        if text.isascii() or _is_encodable(text):
+            return text
+        if "\ud800" <= text[-1] <= "\udbff":
+            self._held[channel] = text[-1]
+            text = text[:-1]
+        return without_orphans(text)
+
+    def close(self) -> Iterator[tuple[str, str]]:
+        """U+FFFD for each channel whose last half stayed alone."""
+        for channel in self._held:
+            yield channel, "\ufffd"
+        self._held = {}
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def without_orphans(text: str) -> str:
+    """`text` with its surrogate pairs joined and lone surrogates replaced by U+FFFD."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def scrubbed(value: Any) -> Any:
+    """Decoded JSON, so that it can be encoded again: no lone surrogate, no NaN, no infinity."""
+    match value:
+        case str():
+            return without_orphans(value)
+        case float() if not math.isfinite(value):
+            return None
+        case list():
+            return [scrubbed(item) for item in value]
+        case dict():
+            return {without_orphans(key): scrubbed(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,205 @@
+"""The upstream client. The only module that imports `openai`.
+
+The SDK does addresses, authorization and HTTP errors. Its retries are off, since worker/retry.py
+decides, and its typed chunks, which cost ten times all the rest, are not used. Nothing here logs,
+and no message of an error holds a key or a prompt.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Self
+
+import aiohttp
+import openai
+from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient
+
+from worker.answer_stream import AnswerStream, Body, Limits
+from worker.chunks import ChunkReader, Tally
+from worker.failures import (
+    Rejected,
+    Stalled,
+    Unreachable,
+    UpstreamError,
+    UpstreamGarbage,
+    from_response,
+    message_of,
+    retry_after_s,
+)
+from worker.model_list import known_contexts
+from worker.profiles import (
+    Profile,
+    can_be_continued,
+    context_tokens_of,
+    continuation,
+    profile_for,
+)
+from worker.redaction import redacted
+
+CONNECT_S = 10.0
+MODELS_S = 15.0
+
+_NO_KEY = "none"  # the SDK refuses an empty key, keyless servers ignore any
+
+
+class Upstream:
+    """One OpenAI-compatible server: an async context manager; any number of streams at a time.
+
+    Without `base_url` it is the SDK's default. `model` is for requests that name none; `profile`
+    says what is otherwise guessed from the address and the model list.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        *,
+        model: str | None = None,
+        profile: str | None = None,
+    ) -> None:
+        self.model = model
+        self.profile: Profile = profile_for(profile, base_url or "")
+        self._base_url = base_url
+        self._api_key = api_key or _NO_KEY
+        self._profile_name = profile
+        self._takes_stream_options = True
+        self._models: dict[str, dict[str, Any]] = {}
+        self._context_tokens: dict[str, int] = {}
+        self._client: AsyncOpenAI
+
+    async def __aenter__(self) -> Self:
+        _quieten_libraries()
+        self._client = AsyncOpenAI(
+            base_url=self._base_url,
+            api_key=self._api_key,
+            max_retries=0,
+            # Only connecting is timed here: AnswerStream knows what else is being waited for.
+            timeout=openai.Timeout(None, connect=CONNECT_S),
+            http_client=DefaultAioHttpClient(),
+        )
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._client.close()
+
+    def can_continue(self, payload: dict[str, Any], tally: Tally) -> bool:
+        """Whether `stream` can go on from what `tally` has."""
+        has_text = tally.has_output and tally.has_only_text
+        return has_text and self.profile.can_continue and can_be_continued(payload)
+
+    def stream(
+        self, payload: dict[str, Any], tally: Tally, limits: Limits | None = None
+    ) -> AnswerStream:
+        """The answer to `payload`, the body of a chat completion request; see AnswerStream.
+
+        The body is sent as it is, unknown fields included, with `stream`, the request for usage and
+        the default model added. A tally that has text makes the upstream go on from it: ask
+        `can_continue` first.
+        """
+        echo = ""
+        if tally.has_output:
+            payload = continuation(self.profile, payload, tally.text, tally.deltas)
+            echo = tally.text if self.profile.may_echo else ""
+        reader = ChunkReader(tally, echo)
+        return AnswerStream(lambda: self._open(payload), reader, limits or Limits())
+
+    def context_tokens(self, model: str | None) -> int | None:
+        """The context of a model (the default one for None) in tokens, where the upstream tells."""
+        return self._context_tokens.get(model or self.model or "")
+
+    async def list_models(self) -> list[dict[str, Any]]:
+        """The upstream's models as it describes them, each with an `id`; may refine `profile`.
+
+        Raises UpstreamError. Called at start, it also takes the cost of the SDK's first call off
+        the first request.
+        """
+        try:
+            async with asyncio.timeout(MODELS_S):
+                with self._errors_mapped({}):
+                    answer = await self._client.get("/models", cast_to=object)
+        except TimeoutError:
+            raise Stalled("The upstream did not list its models in time.") from None
+        listed = answer.get("data") if isinstance(answer, dict) else None
+        if not isinstance(listed, list):
+            raise UpstreamGarbage("The upstream's list of models is not one.")
+        models = [model for model in listed if isinstance(model, dict) and model.get("id")]
+        self._context_tokens = known_contexts(models)
+        owners = {str(model.get("owned_by")) for model in models}
+        self.profile = profile_for(self._profile_name, str(self._client.base_url), owners)
+        return models
+
+    async def _open(self, payload: dict[str, Any]) -> Body:
+        asks_for_usage = self._takes_stream_options
+        try:
+            return await self._post(self._body(payload, asks_for_usage=asks_for_usage))
+        except _StreamOptionsRefused:
+            self._takes_stream_options = False
+        return await self._post(self._body(payload, asks_for_usage=False))
+
+    def _body(self, payload: dict[str, Any], *, asks_for_usage: bool) -> dict[str, Any]:
+        body = {**payload, "stream": True}
+        if self.model and not body.get("model"):
+            body["model"] = self.model
+        options = body.pop("stream_options", None) or {}
+        if asks_for_usage:
+            body["stream_options"] = {**options, "include_usage": True}
+        return body
+
+    async def _post(self, body: dict[str, Any]) -> Body:
+        with self._errors_mapped(body):
+            stream = await self._client.post(
+                "/chat/completions",
+                cast_to=object,
+                body=body,
+                stream=True,
+                stream_cls=AsyncStream[object],
+            )
+        response = stream.response
+        media_type = response.headers.get("content-type", "text/event-stream").partition(";")[0]
+        if media_type.strip().lower() != "text/event-stream":
+            await response.aclose()
+            raise UpstreamGarbage("The upstream answered 200, but not with an event stream.")
+        return response
+
+    @contextlib.contextmanager
+    def _errors_mapped(self, body: dict[str, Any]) -> Iterator[None]:
+        """Raise an UpstreamError for what the SDK raises: its own hold the request with the key."""
+        try:
+            yield
+        except openai.APIStatusError as error:
+            raise self._from_status(error, body) from None
+        except openai.APIConnectionError:
+            raise Unreachable from None
+        except UnicodeEncodeError:
+            raise Rejected("The request holds text that cannot be encoded as UTF-8.") from None
+        except (openai.OpenAIError, aiohttp.ClientError, ValueError):
+            raise UpstreamGarbage("The upstream's answer is not HTTP, or not JSON.") from None
+
+    def _from_status(self, error: openai.APIStatusError, body: dict[str, Any]) -> UpstreamError:
+        said = message_of(error.body)
+        names_options = "stream_options" in said or "include_usage" in said
+        if names_options and error.status_code in {400, 422} and "stream_options" in body:
+            return _StreamOptionsRefused()
+        return from_response(
+            error.status_code,
+            error.body,
+            redacted(said, api_key=self._api_key, payload=body),
+            retry_after_s=retry_after_s(error.response.headers, datetime.now(UTC)),
+        )
+
+
+class _StreamOptionsRefused(Rejected):
+    """The upstream does not know stream_options."""
+
+
+def _quieten_libraries() -> None:
+    """Keep keys and prompts out of the log, whatever level it has.
+
+    At DEBUG, which OPENAI_LOG=debug sets too, the SDK logs each request with its messages, and at
+    INFO its HTTP layer logs the address, which may hold a password.
+    """
+    for name, least in (("openai", logging.INFO), ("httpx2", logging.WARNING)):
+        logger = logging.getLogger(name)
+        logger.setLevel(max(least, logger.getEffectiveLevel()))
