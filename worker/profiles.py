@@ -1,6 +1,6 @@
-"""Pure: what upstreams do differently, above all how they go on from a partial answer.
+"""Pure: which upstreams can go on from a partial answer, and how each wants to be asked.
 
-There is no standard for that. An upstream that is asked in a dialect it does not know starts a new
+There is no standard for it. An upstream that is asked in a dialect it does not know starts a new
 answer after the kept text, so only what is known to continue is ever asked to.
 """
 
@@ -107,19 +107,3 @@ def continuation(
         if changed.get(limit) is not None:
             changed[limit] = max(1, changed[limit] - kept_deltas)
     return changed
-
-
-def context_tokens_of(model: dict[str, Any]) -> int | None:
-    """The size of a model's context, as its server puts it into its model list, if it does.
-
-    vLLM says max_model_len, llama.cpp meta.n_ctx (of one slot), Mistral max_context_length,
-    OpenRouter context_length.
-    """
-    meta = model.get("meta")
-    said = (
-        model.get("max_model_len"),
-        meta.get("n_ctx") if isinstance(meta, dict) else None,
-        model.get("max_context_length"),
-        model.get("context_length"),
-    )
-    return next((size for size in said if isinstance(size, int) and size > 0), None)

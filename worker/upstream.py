@@ -32,7 +32,6 @@ from worker.model_list import known_contexts
 from worker.profiles import (
     Profile,
     can_be_continued,
-    context_tokens_of,
     continuation,
     profile_for,
 )
@@ -65,7 +64,6 @@ class Upstream:
         self._api_key = api_key or _NO_KEY
         self._profile_name = profile
         self._takes_stream_options = True
-        self._models: dict[str, dict[str, Any]] = {}
         self._context_tokens: dict[str, int] = {}
         self._client: AsyncOpenAI
 
