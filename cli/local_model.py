@@ -44,7 +44,9 @@ class LocalModelError(RuntimeError):
 class LocalModel:
     """An OpenAI-compatible server that answers, and runs `slots` requests at the same time.
 
-    `base_url` and `api_key` are what OPENAI_BASE_URL and OPENAI_API_KEY would be.
+    `base_url` and `api_key` are what OPENAI_BASE_URL and OPENAI_API_KEY would be. A client must not
+    use a connection twice ("Connection: close"): the server promises keep-alive and then closes
+    after each stream, so that about every second request on a pooled connection is lost.
     """
 
     base_url: str

@@ -58,7 +58,8 @@ def model(tmp_path_factory: pytest.TempPathFactory, progress: list[str]) -> Iter
 
 @pytest.fixture
 async def client(model: LocalModel) -> AsyncIterator[httpx2.AsyncClient]:
-    headers = {"authorization": f"Bearer {model.api_key}"}
+    # llama.cpp closes a connection after a stream, whatever its keep-alive header promises.
+    headers = {"authorization": f"Bearer {model.api_key}", "connection": "close"}
     async with httpx2.AsyncClient(base_url=model.base_url, headers=headers, timeout=30) as client:
         yield client
 
