@@ -70,6 +70,8 @@ def create_app(
         lifespan=lifespan,
         middleware=guards,
         redoc_url=None,
+        # A redirect would name the host and scheme as this process sees them, behind any proxy.
+        redirect_slashes=False,
         swagger_ui_oauth2_redirect_url=None,
         # Its spans and logs would carry bodies, which are prompts, out of the process.
         telemetry={

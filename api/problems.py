@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from broker import errors
 from roles import RoleNotFound
@@ -178,7 +179,22 @@ def error_responses(*statuses: int, as_text: bool = False) -> dict[int | str, di
 
 async def _answer(request: Request, error: Exception) -> Response:
     path = request.scope["path"]
-    return respond(problem_of(error, path), path)
+    problem = problem_of(error, path)
+    if problem.status_code == 405:
+        problem.headers = {"Allow": ", ".join(_methods_at(request))}
+    return respond(problem, path)
+
+
+def _methods_at(request: Request) -> list[str]:
+    """The router itself names the methods of the first route it meets; a path may have several."""
+    routes = request.app.router.routes
+    return [
+        method
+        for method in ("DELETE", "GET", "HEAD", "POST")
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes
+        )
+    ]
 
 
 def _problem_of_http(error: HTTPException) -> Problem:

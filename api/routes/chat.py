@@ -115,7 +115,12 @@ async def cancel(request_id: RequestId, services: UsableServices, tenant: Tenant
     return CancelView(request_id=request_id, status=await services.cancel(request_id, tenant))
 
 
-@router.delete("/chat/{request_id}", status_code=204, responses=error_responses(401, 404, 503))
+@router.delete(
+    "/chat/{request_id}",
+    status_code=204,
+    response_class=Response,
+    responses=error_responses(401, 404, 503),
+)
 async def erase(request_id: RequestId, services: UsableServices, tenant: Tenant) -> None:
     """Erase the prompt, the log and all that is left of a request; a running one ends first."""
     await services.cancel(request_id, tenant)

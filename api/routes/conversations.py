@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Response
 
 from api.problems import error_responses
 from api.services import Tenant, UsableServices
@@ -27,6 +27,7 @@ async def read(
 @router.delete(
     "/conversations/{conversation_id}",
     status_code=204,
+    response_class=Response,
     responses=error_responses(401, 404, 503),
 )
 async def forget(conversation_id: ConversationId, services: UsableServices, tenant: Tenant) -> None:
