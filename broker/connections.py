@@ -13,9 +13,15 @@ from redis.asyncio import BlockingConnectionPool, Connection, Redis
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import (
+    ClusterDownError,
+    DataError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 
 from broker import keys
 from broker.errors import SettingsInvalid, Unavailable
@@ -31,17 +37,10 @@ MAX_BLOCKING_CONNECTIONS = 64
 _POOL_WAIT_S = 5.0
 _RETRIES = 3
 
-# Errors of the server that say "not now": memory, disk, a replica, a start or a fail-over.
-_REFUSALS = (
-    "OOM",
-    "MISCONF",
-    "NOREPLICAS",
-    "READONLY",
-    "LOADING",
-    "MASTERDOWN",
-    "CLUSTERDOWN",
-    "TRYAGAIN",
-)
+# What a server says when it takes no writes now: memory, a replica, a fail-over. redis-py cuts the
+# word off the message of those it has a class for.
+_REFUSALS = (OutOfMemoryError, ReadOnlyError, ClusterDownError, TryAgainError)
+_REFUSAL_WORDS = ("MISCONF", "NOREPLICAS")
 
 
 class Connections:
@@ -53,27 +52,17 @@ class Connections:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self.commands: Redis = Redis(
-            connection_pool=BlockingConnectionPool.from_url(
-                url,
-                max_connections=MAX_COMMAND_CONNECTIONS,
-                timeout=_POOL_WAIT_S,
-                protocol=2,
-                socket_timeout=COMMAND_TIMEOUT_S,
-                socket_connect_timeout=CONNECT_TIMEOUT_S,
-                retry=Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.5), _RETRIES),
-            )
+        self.commands = _client(
+            url,
+            max_connections=MAX_COMMAND_CONNECTIONS,
+            socket_timeout=COMMAND_TIMEOUT_S,
+            retry=Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.5), _RETRIES),
         )
-        self._blocking: Redis = Redis(
-            connection_pool=BlockingConnectionPool.from_url(
-                url,
-                max_connections=MAX_BLOCKING_CONNECTIONS,
-                timeout=_POOL_WAIT_S,
-                protocol=2,
-                socket_timeout=MAX_BLOCK_S + BLOCK_MARGIN_S,
-                socket_connect_timeout=CONNECT_TIMEOUT_S,
-                retry=Retry(NoBackoff(), 0),
-            )
+        self._blocking = _client(
+            url,
+            max_connections=MAX_BLOCKING_CONNECTIONS,
+            socket_timeout=MAX_BLOCK_S + BLOCK_MARGIN_S,
+            retry=Retry(NoBackoff(), 0),
         )
 
     async def ask(self, *command: str | bytes | float) -> Any:
@@ -102,15 +91,11 @@ class Connections:
 
     def unpooled(self) -> Connection:
         """A connection of its own, not yet connected: never retried, owned by one task."""
-        options: dict[str, Any] = dict(parse_url(self._url))
+        options = _options(self._url, socket_timeout=COMMAND_TIMEOUT_S, retry=Retry(NoBackoff(), 0))
         connection_class = options.pop("connection_class", Connection)
-        connection: Connection = connection_class(
-            **options,
-            protocol=2,
-            socket_timeout=COMMAND_TIMEOUT_S,
-            socket_connect_timeout=CONNECT_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
-        )
+        for option_of_pools in ("max_connections", "timeout"):
+            options.pop(option_of_pools, None)
+        connection: Connection = connection_class(**options)
         return connection
 
     async def agree_on_partitions(self, partitions: int) -> None:
@@ -133,13 +118,31 @@ class Connections:
         await self._blocking.aclose()
 
 
+def _client(url: str, **ours: Any) -> Redis:
+    # from_pool and not the constructor: only then does closing the client close its connections.
+    return Redis.from_pool(BlockingConnectionPool(**_options(url, timeout=_POOL_WAIT_S, **ours)))
+
+
+def _options(url: str, **ours: Any) -> dict[str, Any]:
+    """The address, the account and the TLS of the URL; what this program relies on is its own."""
+    return {
+        **parse_url(url),
+        "protocol": 2,
+        "decode_responses": False,
+        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        **ours,
+    }
+
+
 FAILURES = (RedisError, OSError, TimeoutError)
 
 
 def unavailable(error: BaseException) -> Unavailable:
-    """The Unavailable that stands for a failure; an error that is our own fault is raised."""
-    if isinstance(error, ResponseError) and not str(error).startswith(_REFUSALS):
+    """The Unavailable that stands for this failure; what is our own fault is raised as it is."""
+    if isinstance(error, _REFUSALS) or (
+        isinstance(error, ResponseError) and str(error).startswith(_REFUSAL_WORDS)
+    ):
+        return Unavailable("Redis cannot take writes at the moment.")
+    if isinstance(error, (ResponseError, DataError)):
         raise error
-    if isinstance(error, (RedisConnectionError, RedisTimeoutError, OSError, TimeoutError)):
-        return Unavailable()
-    return Unavailable("Redis cannot take writes at the moment.")
+    return Unavailable()

@@ -1,4 +1,4 @@
-"""A wrong setting stops the start and says what to write; a right one is read from where it stands."""
+"""A wrong setting stops the start and says what to write; a right one is read from its place."""
 
 from pathlib import Path
 

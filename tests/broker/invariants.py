@@ -1,0 +1,157 @@
+"""Pure: what is true of a partition after every single script, whatever happened before."""
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+
+from broker import keys
+from broker.codec import OPENERS, TERMINALS, Cursor, Entry, decode
+from tests.broker.snapshot import Snapshot
+
+_WAKE_LIMIT = 64
+
+
+def violations(now: Snapshot) -> list[str]:
+    """Every invariant that does not hold, in words."""
+    return [
+        *_ring(now),
+        *_places(now),
+        *_tenants_and_load(now),
+        *_conversations(now),
+        *_ages(now),
+        *(problem for id_, state in states(now).items() for problem in _log(now, id_, state)),
+    ]
+
+
+def keys_without_ttl(now: Snapshot) -> set[str]:
+    """Keys that would stay for ever though every request is over."""
+    bounded = keys.STATIC_KEYS | {"wake"}
+    return {name for name, stored in now.keys.items() if not stored.expires} - bounded
+
+
+def states(now: Snapshot) -> dict[str, str]:
+    """The state of each request."""
+    return {id_: str(stored["state"]) for id_, stored in now.named("req:")}
+
+
+def log_of(now: Snapshot, id_: str) -> list[Entry]:
+    """The decoded log of a request."""
+    return [
+        decode(Cursor.parse(entry_id), fields["e"].encode())
+        for entry_id, fields in now.list(f"log:{id_}")
+    ]
+
+
+def _ring(now: Snapshot) -> Iterator[str]:
+    ring = Counter(now.list("ring"))
+    waiting = {tenant for tenant, _ in now.named("wait:")}
+    if ring != Counter(waiting):
+        yield f"the ring is {dict(ring)}, and {waiting} have waiting requests"
+    if len(now.list("wake")) > _WAKE_LIMIT:
+        yield "there are more wake tokens than the limit"
+
+
+def _places(now: Snapshot) -> Iterator[str]:
+    """Each request that is not over is in exactly one place, the one of its state."""
+    found: dict[str, list[str]] = {}
+    for id_, place in _found(now):
+        found.setdefault(id_, []).append(place)
+    for id_, state in states(now).items():
+        tenant = now.hash(f"req:{id_}")["tenant"]
+        places = {"queued": [[f"wait:{tenant}"], ["suspect"]], "held": [["held"]]}
+        expected = places.get(state, [[]] if state in TERMINALS else [[state]])
+        if (places_found := found.pop(id_, [])) not in expected:
+            yield f"{id_} is {state}, and was found in {places_found}"
+    if found:
+        yield f"{found} have no hash"
+
+
+def _found(now: Snapshot) -> Iterator[tuple[str, str]]:
+    for tenant, ids in now.named("wait:"):
+        yield from ((id_, f"wait:{tenant}") for id_ in ids)
+    for id_ in now.list("suspect"):
+        yield id_, "suspect"
+    for place in ("running", "delayed"):
+        yield from ((id_, place) for id_, _ in now.list(place))
+    for name, ids in now.named("conv:"):
+        yield from ((id_, "held") for id_ in (ids if name.endswith(":wait") else ()))
+
+
+def _tenants_and_load(now: Snapshot) -> Iterator[str]:
+    in_flight: dict[str, set[str]] = {}
+    size = 0
+    for id_, state in states(now).items():
+        if state not in TERMINALS:
+            stored = now.hash(f"req:{id_}")
+            in_flight.setdefault(stored["tenant"], set()).add(id_)
+            size += int(stored["bytes"])
+    if dict(now.named("tenant:")) != in_flight:
+        yield f"in flight are {in_flight}, not {dict(now.named('tenant:'))}"
+    load = now.hash("load")
+    counted = int(load.get("count", 0)), int(load.get("bytes", 0))
+    if counted != (sum(map(len, in_flight.values())), size):
+        yield f"the load is counted as {counted}"
+
+
+def _conversations(now: Snapshot) -> Iterator[str]:
+    active: dict[str, list[str]] = {}
+    for id_, state in states(now).items():
+        conversation = now.hash(f"req:{id_}")["conv"]
+        if conversation and state not in TERMINALS and state != "held":
+            active.setdefault(conversation, []).append(id_)
+    recorded = {
+        name: [stored["active"]]
+        for name, stored in now.named("conv:")
+        if isinstance(stored, dict) and "active" in stored
+    }
+    if active != recorded:
+        yield f"active in conversations are {active}, recorded are {recorded}"
+
+
+def _ages(now: Snapshot) -> Iterator[str]:
+    """What is over ages, what is not does not."""
+    for id_, state in states(now).items():
+        stored = now.hash(f"req:{id_}")
+        names = [f"req:{id_}", f"log:{id_}"]
+        if (idem := stored["idem"]) and (now.get(f"idem:{idem}") or "").endswith("|" + id_):
+            names.append(f"idem:{idem}")
+        for name in names:
+            if name in now.keys and now.keys[name].expires != (state in TERMINALS):
+                yield f"{name} of a {state} request: expires is {now.keys[name].expires}"
+        if ("payload" in stored) == (state in TERMINALS) and not _is_poison(now, id_):
+            yield f"{id_} is {state}: is its payload kept? {'payload' in stored}"
+
+
+def _is_poison(now: Snapshot, id_: str) -> bool:
+    return any(fields["id"] == id_ for _, fields in now.list("dead"))
+
+
+def _log(now: Snapshot, id_: str, state: str) -> Iterator[str]:
+    log = log_of(now, id_)
+    stored = now.hash(f"req:{id_}")
+    if not log or log[0].kind != "queued" or log[0].cursor.seq != 0:
+        yield f"the log of {id_} does not begin with queued"
+        return
+    if log[-1].cursor != (int(stored["attempt"]), int(stored["seq"])):
+        yield f"the log of {id_} ends at {log[-1].cursor}, its hash says otherwise"
+    n = 0
+    for before, entry in pairwise(log):
+        if entry.kind in OPENERS:
+            n += 1
+            yield from _opener(id_, before, entry, n)
+        elif entry.cursor != before.cursor.next():
+            yield f"{id_}: {entry.cursor} follows {before.cursor}"
+    if n != int(stored["n"]):
+        yield f"{id_} has {n} attempts, its hash says {stored['n']}"
+    ends = [entry.kind for entry in log if entry.is_terminal]
+    if ends != ([state] if state in TERMINALS else []) or (ends and not log[-1].is_terminal):
+        yield f"{id_} is {state}, and its log ends with {ends}"
+
+
+def _opener(id_: str, before: Entry, opener: Entry, n: int) -> Iterator[str]:
+    if opener.cursor.seq != 0 or opener.cursor.attempt <= before.cursor.attempt:
+        yield f"{id_}: the attempt {opener.cursor} does not follow {before.cursor}"
+    if opener.data["prev"] != str(before.cursor):
+        yield f"{id_}: {opener.cursor} names {opener.data['prev']} and follows {before.cursor}"
+    if (opener.data["n"], opener.data["v"]) != (n, 1):
+        yield f"{id_}: attempt {n} is numbered {opener.data['n']}"

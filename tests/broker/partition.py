@@ -1,0 +1,253 @@
+"""One partition, driven script by script: readable calls, and every invariant after each."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+from redis.asyncio import Redis
+
+from broker.codec import encode_data, encode_text
+from broker.scripts import Scripts
+from tests.broker.invariants import log_of, violations
+from tests.broker.snapshot import Snapshot, take_snapshot
+
+TAG = "{p0}:"
+RING = TAG + "ring"
+KEEP_S = 3600
+CONV_TTL_S = 7200
+# So long that no test sees a lease end by itself: they end when a test says so.
+LEASE_MS = 600_000
+OPTIONS = {
+    "max_count": 1000,
+    "max_tenant": 1000,
+    "max_bytes": 1_000_000,
+}
+
+Reply = tuple[str | int, ...]
+
+
+class Go(NamedTuple):
+    """What a claim that got something answers."""
+
+    id: str
+    attempt: int
+    n: int
+    opener: str
+    prev: str
+    payload: str
+    crashes: int
+    retries: int
+    conv: str
+    tenant: str
+
+
+class Empty(NamedTuple):
+    """What a claim that got nothing answers."""
+
+    due_ms: int
+
+
+def deltas(*texts: str) -> list[bytes]:
+    """Values of deltas."""
+    return [encode_text("delta", text) for text in texts]
+
+
+def terminal(state: str) -> bytes:
+    """The value of a terminal."""
+    return encode_data(state, {})
+
+
+class Partition:
+    """Calls scripts with short ids, which are enough for them, and plain defaults."""
+
+    def __init__(self, client: Redis, *, shebang: bool) -> None:
+        self.client = client
+        self.max_crashes = 3
+        self._scripts = Scripts(client, shebang=shebang)
+        self._nonces = 0
+
+    async def call(self, name: str, *arguments: str | bytes | float, keys: list[str]) -> Reply:
+        """The reply of a script; fails when it leaves anything wrong behind."""
+        reply = await self._scripts.call(name, keys, *arguments)
+        await self.check()
+        return tuple(part.decode() if isinstance(part, bytes) else part for part in reply)
+
+    async def check(self) -> None:
+        problems = violations(await self.snapshot())
+        assert not problems, "\n".join(problems)
+
+    async def snapshot(self) -> Snapshot:
+        return await take_snapshot(self.client)
+
+    @asynccontextmanager
+    async def unchanged(self) -> AsyncIterator[None]:
+        """Fails when the block leaves any trace."""
+        before = await self.snapshot()
+        yield
+        assert await self.snapshot() == before
+
+    async def state(self, id_: str) -> str:
+        return (await self.snapshot()).hash(f"req:{id_}").get("state", "missing")
+
+    async def field(self, id_: str, name: str) -> str | None:
+        return (await self.snapshot()).hash(f"req:{id_}").get(name)
+
+    async def log(self, id_: str) -> list[str]:
+        """The kinds of a log's entries; a delta as its text in quotes."""
+        entries = log_of(await self.snapshot(), id_)
+        return [f"'{e.text}'" if e.kind == "delta" else e.kind for e in entries]
+
+    async def submit(
+        self,
+        id_: str,
+        tenant: str = "t",
+        *,
+        payload: str = "{}",
+        policy: str = "restart",
+        idem: str = "",
+        fingerprint: str = "f",
+        conv: str = "",
+        on_busy: str = "queue",
+        model: str = '"m"',
+        **limits: int,
+    ) -> Reply:
+        limit = OPTIONS | limits
+        return await self.call(
+            "submit", id_, fingerprint, tenant, payload, policy, idem, conv, on_busy,
+            limit["max_count"], limit["max_tenant"], limit["max_bytes"], KEEP_S, CONV_TTL_S, model,
+            encode_data("queued", {"v": 1}), "{}", '["asked"]' if conv else "", keys=[RING],
+        )  # fmt: skip
+
+    async def claim(
+        self,
+        worker: str = "w",
+        nonce: str | None = None,
+        *,
+        lease_ms: int = LEASE_MS,
+        can_continue: bool = False,
+        take: bool = True,
+        suspect_ok: bool = True,
+        budget: int = 50,
+    ) -> Go | Empty:
+        self._nonces += 1
+        reply = await self.call(
+            "claim", worker, nonce or f"n{self._nonces}", lease_ms, int(can_continue),
+            self.max_crashes, KEEP_S, CONV_TTL_S, budget, int(take), int(suspect_ok), '"default"',
+            10 * KEEP_S, keys=[RING],
+        )  # fmt: skip
+        await self._check_tokens(reply)
+        if reply[0] == "EMPTY":
+            return Empty(int(reply[1]))
+        _, id_, attempt, n, opener, prev, payload, crashes, retries, conv, tenant = map(str, reply)
+        return Go(
+            id_,
+            int(attempt),
+            int(n),
+            opener,
+            prev,
+            payload,
+            int(crashes),
+            int(retries),
+            conv,
+            tenant,
+        )
+
+    async def take(self, worker: str = "w", *, can_continue: bool = False) -> Go:
+        """Claim where something waits."""
+        got = await self.claim(worker, can_continue=can_continue)
+        assert isinstance(got, Go), "nothing waits"
+        return got
+
+    async def append(
+        self,
+        go: Go,
+        first_seq: int,
+        *texts: str,
+        max_seq: int = 1000,
+        max_bytes: int = 100_000,
+    ) -> Reply:
+        return await self.call(
+            "append", go.attempt, first_seq, max_seq, max_bytes, f"{TAG}push:{go.id}",
+            *deltas(*texts), keys=[f"{TAG}req:{go.id}", f"{TAG}log:{go.id}"],
+        )  # fmt: skip
+
+    async def renew(self, go: Go, lease_ms: int = LEASE_MS) -> Reply:
+        keys = [f"{TAG}req:{go.id}", f"{TAG}running"]
+        return await self.call("renew", go.attempt, lease_ms, go.id, keys=keys)
+
+    async def reopen(
+        self,
+        go: Go,
+        nonce: str = "again",
+        *,
+        worker: str = "w",
+        can_continue: bool = False,
+        reason: str = "upstream_truncated",
+    ) -> Reply:
+        return await self.call(
+            "reopen", go.id, go.attempt, worker, nonce, LEASE_MS, int(can_continue), KEEP_S,
+            CONV_TTL_S, '"default"', reason, keys=[RING],
+        )  # fmt: skip
+
+    async def retry(
+        self, go: Go, delay_ms: int = 60_000, *, reason: str = "later", usage: str = ""
+    ) -> Reply:
+        return await self.call("retry", go.id, go.attempt, delay_ms, reason, usage, keys=[RING])
+
+    async def release(self, go: Go) -> Reply:
+        return await self.call("release", go.id, go.attempt, keys=[RING])
+
+    async def finish(
+        self,
+        go: Go,
+        first_seq: int,
+        *texts: str,
+        state: str = "completed",
+        usage: str = "",
+        answered: str = "",
+    ) -> Reply:
+        return await self.call(
+            "finish", go.id, go.attempt, first_seq, KEEP_S, CONV_TTL_S, usage, answered, state,
+            *deltas(*texts), terminal(state), keys=[RING],
+        )  # fmt: skip
+
+    async def cancel(self, id_: str, tenant: str = "t") -> Reply:
+        return await self.call("cancel", id_, tenant, KEEP_S, CONV_TTL_S, keys=[RING])
+
+    async def account(self, go: Go, usage: str) -> Reply:
+        return await self.call("account", go.attempt, usage, keys=[f"{TAG}req:{go.id}"])
+
+    async def erase(self, id_: str, tenant: str = "t") -> Reply:
+        return await self.call("erase", id_, tenant, keys=[RING])
+
+    async def forget(self, conv: str, tenant: str = "t") -> Reply:
+        return await self.call("forget", conv, tenant, KEEP_S, CONV_TTL_S, keys=[RING])
+
+    async def position(self, id_: str, tenant: str = "t", *, looked_at: int = 1000) -> int:
+        return int(await self._scripts.call("position", [RING], id_, tenant, looked_at))
+
+    async def end_lease(self, *gone: Go) -> None:
+        """Let leases have run out, the first one given longest ago."""
+        for order, go in enumerate(gone):
+            changed = await self.client.zadd(f"{TAG}running", {go.id: 1 + order}, xx=True, ch=True)
+            assert changed == 1, f"{go.id} has no lease"
+
+    async def make_due(self, *ids: str) -> None:
+        """Let delays be over, the first one given longest ago."""
+        for order, id_ in enumerate(ids):
+            changed = await self.client.zadd(f"{TAG}delayed", {id_: 1 + order}, xx=True, ch=True)
+            assert changed == 1, f"{id_} is not delayed"
+
+    async def tokens(self) -> int:
+        return len((await self.snapshot()).list("wake"))
+
+    async def drain_tokens(self) -> None:
+        """Take every token, as workers do when they wake."""
+        await self.client.delete(f"{TAG}wake")
+
+    async def _check_tokens(self, reply: Reply) -> None:
+        now = await self.snapshot()
+        if now.list("ring"):
+            assert now.list("wake"), "work waits and nobody will be woken"
+        elif reply[0] == "EMPTY" and not now.list("suspect"):
+            assert not now.list("wake"), "workers will be woken for nothing"

@@ -1,0 +1,226 @@
+"""Connections: a failure of Redis is Unavailable, in time, and nothing else is."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import DataError, ResponseError
+
+from broker import connections as module
+from broker import keys
+from broker.connections import Connections, unavailable
+from broker.errors import SettingsInvalid, Unavailable
+from tests.broker.address import port_of, through
+from tests.support.proxy import FaultProxy
+from tests.support.servers import ValkeyServer
+from tests.support.wait import wait_until
+
+
+@pytest.fixture
+async def connections(redis_url: str) -> AsyncIterator[Connections]:
+    open_connections = Connections(redis_url)
+    yield open_connections
+    await open_connections.aclose()
+
+
+@pytest.fixture
+async def proxy(redis_url: str) -> AsyncIterator[FaultProxy]:
+    async with FaultProxy(port_of(redis_url)) as running:
+        yield running
+
+
+async def test_closing_leaves_no_connection_behind(redis_url: str) -> None:
+    async with Redis.from_url(redis_url) as other:
+        before = len(await other.client_list())
+        connections = Connections(redis_url)
+        await connections.ask("PING")
+        await connections.block("BLPOP", "nothing", 0.01)
+        assert len(await other.client_list()) == before + 2
+        await connections.aclose()
+        await connections.aclose()
+
+        async def are_gone() -> bool:
+            return len(await other.client_list()) == before
+
+        await wait_until(are_gone, description="the server saw the connections close")
+
+
+async def test_commands_are_answered_in_bytes_and_in_their_order(connections: Connections) -> None:
+    await connections.ask("SET", "a", "é")
+    assert await connections.ask_all([("GET", "a"), ("HGETALL", "b"), ("STRLEN", "a")]) == [
+        "é".encode(),
+        {},
+        2,
+    ]
+    assert await connections.ask_all([]) == []
+
+
+async def test_options_in_the_url_cannot_change_what_is_relied_on(redis_url: str) -> None:
+    """A short socket time-out would cut blocking reads, another protocol change every reply."""
+    connections = Connections(
+        redis_url + "?socket_timeout=0.05&protocol=3&decode_responses=true"
+        "&max_connections=1&timeout=0.01&client_name=me"
+    )
+    assert await connections.block("BLPOP", "nothing", 0.2) is None
+    assert await connections.ask("CLIENT", "GETNAME") == b"me"
+    assert await connections.ask("ZADD", "z", 1, "a") == 1
+    assert await connections.ask("ZRANGE", "z", 0, -1) == [b"a"]
+    await connections.aclose()
+    connection = connections.unpooled()
+    await connection.connect()  # type: ignore[no-untyped-call]  # redis-py leaves it bare
+    assert connection.socket_timeout == module.COMMAND_TIMEOUT_S
+    await connection.disconnect()
+
+
+async def test_all_processes_count_the_same_partitions(connections: Connections) -> None:
+    await connections.agree_on_partitions(4)
+    await connections.agree_on_partitions(4)
+    with pytest.raises(SettingsInvalid, match=r"TICKERTAPE_PARTITIONS is 2, .* used with 4"):
+        await connections.agree_on_partitions(2)
+    assert await connections.ask("GET", keys.partition_count()) == b"4"
+
+
+async def test_processes_that_start_together_agree(connections: Connections) -> None:
+    answers = await asyncio.gather(
+        *(connections.agree_on_partitions(count) for count in (1, 2, 1, 2)), return_exceptions=True
+    )
+    assert [type(answer) for answer in answers].count(SettingsInvalid) == 2
+
+
+async def test_a_server_that_is_not_there_is_unavailable() -> None:
+    connections = Connections("redis://127.0.0.1:1")
+    with pytest.raises(Unavailable):
+        await connections.ask("PING")
+    with pytest.raises(Unavailable):
+        await connections.ask_all([("PING",)])
+    with pytest.raises(Unavailable):
+        await connections.block("BLPOP", "a", 0.1)
+    with pytest.raises(Unavailable):
+        await connections.agree_on_partitions(1)
+    await connections.aclose()
+
+
+async def test_a_server_that_came_back_is_used_again(own_redis: ValkeyServer) -> None:
+    connections = Connections(own_redis.url)
+    await connections.ask("SET", "a", "1")
+    own_redis.kill()
+    with pytest.raises(Unavailable):
+        await connections.ask("GET", "a")
+    own_redis.start()
+    assert await connections.ask("GET", "a") == b"1"
+    assert await connections.block("BLPOP", "b", 0.01) is None
+    await connections.aclose()
+
+
+async def test_a_wrong_password_is_unavailable_and_not_shown(redis_url: str) -> None:
+    connections = Connections(redis_url.replace("redis://:", "redis://:sesame"))
+    with pytest.raises(Unavailable) as caught:
+        await connections.ask("PING")
+    assert "sesame" not in str(caught.value)
+    await connections.aclose()
+
+
+async def test_a_server_that_never_answers_is_unavailable(
+    redis_url: str, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "COMMAND_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(module, "BLOCK_MARGIN_S", 0.05)
+    monkeypatch.setattr(module, "MAX_BLOCK_S", 0.05)
+    monkeypatch.setattr(module, "CONNECT_TIMEOUT_S", 0.2)
+    connections = Connections(through(proxy, redis_url))
+    await connections.ask("PING")
+    await connections.block("BLPOP", "a", 0.01)
+    proxy.is_blackhole = True
+    with pytest.raises(Unavailable):
+        await connections.ask("PING")
+    with pytest.raises(Unavailable):
+        await connections.block("BLPOP", "a", 0.01)
+    proxy.is_blackhole = False
+    assert await connections.ask("PING") in (True, b"PONG")
+    await connections.aclose()
+
+
+async def test_a_blocking_read_may_take_longer_than_the_time_out_of_commands(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "COMMAND_TIMEOUT_S", 0.1)
+    connections = Connections(redis_url)
+    started_s = time.monotonic()
+    assert await connections.block("BLPOP", "a", 0.4) is None
+    assert time.monotonic() - started_s > 0.35
+    await connections.aclose()
+
+
+async def test_a_blocking_read_hears_what_comes_meanwhile(connections: Connections) -> None:
+    reading = asyncio.create_task(connections.block("BLPOP", "a", 5))
+
+    async def is_blocked() -> bool:
+        return bool((await connections.ask("INFO", "clients"))["blocked_clients"])
+
+    await wait_until(is_blocked, description="the read blocks")
+    await connections.ask("RPUSH", "a", "1")
+    assert list(await reading) == [b"a", b"1"]
+
+
+async def test_reads_that_are_cancelled_spoil_no_later_answer(
+    redis_url: str, proxy: FaultProxy
+) -> None:
+    """A reply nobody read would be taken for the reply to the next command on that connection."""
+    connections = Connections(through(proxy, redis_url))
+    for number in range(10):
+        await connections.ask("SET", f"key{number}", str(number))
+    proxy.delay_s = 0.005
+    for number in range(10):
+        asked = asyncio.create_task(connections.ask("GET", "key0"))
+        await asyncio.wait([asked], timeout=0.002 * (number + 1))
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+        assert await connections.ask("GET", f"key{number}") == str(number).encode()
+    await connections.aclose()
+
+
+@pytest.mark.parametrize(
+    ("config", "back"),
+    [
+        (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0")),
+        (
+            ("CONFIG", "SET", "min-replicas-to-write", "1"),
+            ("CONFIG", "SET", "min-replicas-to-write", "0"),
+        ),
+        (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
+    ],
+    ids=["out of memory", "too few replicas", "read only"],
+)
+async def test_a_server_that_takes_no_writes_is_unavailable(
+    connections: Connections, config: tuple[str, ...], back: tuple[str, ...]
+) -> None:
+    write = connections.commands.register_script("return redis.call('SET', KEYS[1], 'x')")
+    await connections.ask(*config)
+    try:
+        with pytest.raises(Unavailable, match="cannot take writes"):
+            await connections.ask("SET", "a", "x")
+        with pytest.raises(ResponseError) as inside_a_script:
+            await write(keys=["a"])
+        assert "cannot take writes" in str(unavailable(inside_a_script.value))
+    finally:
+        await connections.ask(*back)
+    await connections.ask("SET", "a", "x")
+
+
+def test_a_server_that_cannot_save_is_unavailable() -> None:
+    error = ResponseError("MISCONF Errors writing to the AOF file: No space left on device")
+    assert "cannot take writes" in str(unavailable(error))
+
+
+async def test_a_mistake_of_ours_is_not_taken_for_an_outage(connections: Connections) -> None:
+    await connections.ask("SET", "a", "x")
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await connections.ask("LPOP", "a")
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await connections.ask_all([("LPOP", "a")])
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await connections.block("LPOP", "a")
+    with pytest.raises(DataError):
+        await connections.ask("SET", "a", None)  # type: ignore[arg-type]  # the mistake
