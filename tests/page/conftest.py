@@ -1,11 +1,12 @@
-"""A browser, and something for it to talk to."""
+"""A browser, and all of Tickertape for it to talk to."""
 
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.page.scripted_api import ScriptedApi
+from tests.page.site import Site, running_site
 from tests.support.browser import Browser, connect, find_chromium, running_chromium
+from tests.support.upstream import ScriptedUpstream
 
 
 @pytest.fixture(scope="session")
@@ -25,11 +26,6 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
 
 
 @pytest.fixture
-def server() -> ScriptedApi:
-    return ScriptedApi()
-
-
-@pytest.fixture
-async def base_url(server: ScriptedApi) -> AsyncIterator[str]:
-    async with server.running() as url:
-        yield url
+async def site(redis_url: str, upstream: ScriptedUpstream) -> AsyncIterator[Site]:
+    async with running_site(redis_url, upstream) as running:
+        yield running
