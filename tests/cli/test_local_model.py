@@ -138,6 +138,7 @@ def test_a_person_is_told_of_progress(model: LocalModel, progress: list[str]) ->
 
 
 @needs_the_wheel
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["", "without the kernel's signal"])
 def test_the_model_ends_when_its_owner_is_killed(tmp_path: Path, how: str) -> None:
     with subprocess.Popen(

@@ -9,7 +9,7 @@ import socket
 import struct
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,8 @@ class Connection(asyncio.Protocol):
         await asyncio.wait([self._task])
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # A promise of the protocol, not a type: the transports of uvloop are no asyncio.Transport.
+        self._transport = cast("asyncio.Transport", transport)
         self._task = asyncio.create_task(self._run(), name="scripted connection")
         self._live.add(self)
 

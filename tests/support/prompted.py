@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import msgspec
+import uvloop
 
 from tests.support.script import (
     Cut,
@@ -141,4 +142,4 @@ def main() -> None:
     parser.add_argument("--deltas", type=int, default=default.deltas)
     given = parser.parse_args()
     plan = Plan(rate_per_s=given.rate, deltas=given.deltas)
-    asyncio.run(_run(given.port, given.api_key, plan))
+    uvloop.run(_run(given.port, given.api_key, plan))

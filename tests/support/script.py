@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 JsonObject = dict[str, Any]
 
 COMPLETION_ID = "chatcmpl-scripted"
@@ -237,7 +239,7 @@ def is_output(step: Step) -> bool:
 
 def _json_bytes(payload: JsonObject) -> bytes:
     try:
-        return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
+        return msgspec.json.encode(payload)
     except UnicodeEncodeError:  # a lone surrogate can only travel escaped
         return json.dumps(payload, separators=(",", ":")).encode()
 

@@ -1,13 +1,15 @@
-"""Real Valkey servers for tests: started by the launcher that `tickertape up` uses, and crashed."""
+"""Servers as processes of their own: real Valkey, which tests may crash, and the prompted upstream."""
 
 import contextlib
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from cli.child import spawn, stop
 from cli.embedded import EmbeddedServer, embedded_server
 
 _WITHOUT_AOF = {"appendonly": "no"}
@@ -85,3 +87,20 @@ def valkey_server(
             with contextlib.suppress(ProcessLookupError):
                 server.resume()  # a stopped process does not heed SIGTERM
             server.stop()
+
+
+@contextlib.contextmanager
+def prompted_upstream(*options: str) -> Iterator[str]:
+    """Run `python -m tests.support.upstream` with `options` for the length of the block: its URL.
+
+    It ends with us even if we are killed.
+    """
+    process = spawn(
+        [sys.executable, "-m", "tests.support.upstream", *options], stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    with process.stdout as said:
+        try:
+            yield said.readline().decode().strip()
+        finally:
+            stop(process)

@@ -1,7 +1,6 @@
 """The scripted upstream behaves on the wire as its scripts say: seen with the official SDK."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
@@ -33,6 +32,7 @@ from tests.support.script import (
     bytes_of,
     rate_limited,
 )
+from tests.support.servers import prompted_upstream
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
 
@@ -193,24 +193,16 @@ async def test_a_mistake_in_a_script_fails_the_test_that_made_it(
 
 
 async def test_as_a_process_it_answers_what_the_prompt_plans(client: openai.AsyncOpenAI) -> None:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.support.upstream", stdout=asyncio.subprocess.PIPE
-    )
-    try:
-        assert process.stdout is not None
-        url = (await process.stdout.readline()).decode().strip()
+    with prompted_upstream("--deltas", "3") as url:
         prompted = client.with_options(base_url=url)
         plan = Plan(deltas=5, tag="x", cut_after=2)
         with pytest.raises(openai.APIConnectionError):
             await chunks_of(prompted, plan.prompt())
         assert text_of(await chunks_of(prompted, plan.prompt())) == plan.text()
-        assert text_of(await chunks_of(prompted, "no plan")) == Plan().text()
+        assert text_of(await chunks_of(prompted, "no plan")) == Plan(deltas=3).text()
         async with httpx2.AsyncClient() as http:
             journal = (await http.get(url.replace("/v1", "/journal"))).json()
         assert [call["outcome"] for call in journal] == ["cut", "answered", "answered"]
-    finally:
-        process.terminate()
-        assert await process.wait() == 0
 
 
 async def test_a_planned_answer_goes_on_where_its_prefill_ends(client: openai.AsyncOpenAI) -> None:
@@ -228,3 +220,7 @@ async def test_a_planned_answer_goes_on_where_its_prefill_ends(client: openai.As
         )
         async with stream:
             assert begun + text_of([chunk async for chunk in stream]) == plan.text()
+
+
+def test_a_lone_surrogate_travels_escaped() -> None:
+    assert rb'"content":"\ud83d"' in bytes_of(Text("\ud83d"))
