@@ -1,4 +1,4 @@
-"""Servers as processes of their own: real Valkey, which tests may crash, and the prompted upstream."""
+"""Servers as processes of their own: Valkey, for tests to crash, and the prompted upstream."""
 
 import contextlib
 import os
