@@ -21,8 +21,10 @@ def chromium() -> Iterator[str]:
 
 @pytest.fixture
 async def browser(chromium: str) -> AsyncIterator[Browser]:
+    """Fails what ran in it when a page threw an exception or wanted what its policy forbids."""
     async with connect(chromium) as running:
         yield running
+        assert [problem for page in running.pages for problem in page.problems] == []
 
 
 @pytest.fixture

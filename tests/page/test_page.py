@@ -1,34 +1,18 @@
 """The page in a real browser, with a real API, worker and Redis behind it."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.page.site import Site
-from tests.support.browser import Browser, Page
-from tests.support.script import Finish, Text, Wait, answer
+from tests.page.looking import ANSWERS, BOX, NOTES, QUESTIONS, STATUS, ask, click, shows
+from tests.page.site import Site, running_site
+from tests.support.browser import Browser
+from tests.support.script import Cut, Finish, Text, Wait, answer
+from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.slow
-
-ANSWERS = "[...document.querySelectorAll('.answer > .text')].map((text) => text.textContent)"
-QUESTIONS = "[...document.querySelectorAll('.question .text')].map((text) => text.textContent)"
-BOX = "document.getElementById('message')"
-STATUS = "document.getElementById('status').textContent"
-
-
-async def ask(page: Page, question: str) -> None:
-    await page.evaluate(f"{BOX}.focus()")
-    await page.type(question)
-    await page.press("Enter", 13)
-    await page.wait_for(f"{BOX}.value === ''", description="the question to be accepted")
-
-
-async def shows(page: Page, expression: str, value: object) -> None:
-    async def does() -> bool:
-        return bool(await page.evaluate(expression) == value)
-
-    await wait_until(does, timeout_s=20, description=f"{expression} to be {value!r}")
 
 
 async def test_a_question_is_answered_as_it_is_typed(browser: Browser, site: Site) -> None:
@@ -42,4 +26,256 @@ async def test_a_question_is_answered_as_it_is_typed(browser: Browser, site: Sit
     await shows(page, ANSWERS, ["Hello, world."])
     await page.wait_for("document.querySelector('.answer').ariaBusy === 'false'")
     assert await page.evaluate(QUESTIONS) == ["Hi?"]
-    assert page.problems == []
+
+
+async def test_two_browsers_on_one_link_see_both_questions_and_both_answers(
+    browser: Browser, site: Site
+) -> None:
+    first = await browser.open(site.url)
+    second = await browser.open(await first.evaluate("location.href"))
+    await ask(first, "One?")
+    await shows(second, ANSWERS, ["You said: One?"])
+    await ask(second, "Two?")
+    for page in (first, second):
+        await shows(page, ANSWERS, ["You said: One?", "You said: Two?"])
+        await shows(page, QUESTIONS, ["One?", "Two?"])
+
+
+async def test_a_reload_in_the_middle_of_an_answer_misses_nothing(
+    browser: Browser, site: Site
+) -> None:
+    rest = asyncio.Event()
+    site.answers["Hi?"] = [Text("before "), Wait(rest), Text("after"), Finish()]
+    page = await browser.open(site.url)
+    await ask(page, "Hi?")
+    await shows(page, ANSWERS, ["before "])
+    await page.reload()
+    await shows(page, ANSWERS, ["before "])
+    rest.set()
+    await shows(page, ANSWERS, ["before after"])
+    assert await page.evaluate(QUESTIONS) == ["Hi?"]
+    assert site.asked == ["Hi?"]
+
+
+async def test_stop_in_another_browser_ends_the_upstream_call_and_keeps_the_text(
+    browser: Browser, site: Site
+) -> None:
+    site.answers["Hi?"] = [Text("so far"), Wait(asyncio.Event()), Finish()]
+    first = await browser.open(site.url)
+    await ask(first, "Hi?")
+    await shows(first, ANSWERS, ["so far"])
+    second = await browser.open(await first.evaluate("location.href"))
+    await click(second, "#stop")
+    for page in (first, second):
+        await shows(page, NOTES, ["Stopped."])
+        await shows(page, ANSWERS, ["so far"])
+        await page.wait_for("document.getElementById('stop').hidden")
+    await wait_until(
+        lambda: site.upstream.calls[0].outcome == "closed", description="the upstream call to end"
+    )
+
+
+async def test_a_question_asked_during_an_answer_waits_its_turn_and_can_be_taken_back(
+    browser: Browser, site: Site
+) -> None:
+    rest = asyncio.Event()
+    site.answers["One?"] = [Text("one"), Wait(rest), Finish()]
+    page = await browser.open(site.url)
+    for question in ("One?", "Two?", "Three?"):
+        await ask(page, question)
+    await shows(page, NOTES, ["", "Waiting its turn.", "Waiting its turn."])
+    await click(page, "li:nth-child(2) .cancel")
+    rest.set()
+    await shows(page, ANSWERS, ["one", "", "You said: Three?"])
+    assert site.asked == ["One?", "Three?"]
+
+
+async def test_markup_in_questions_and_answers_is_text(browser: Browser, site: Site) -> None:
+    markup = "<img src=x onerror=\"document.title='owned'\"><b>bold</b><script>1</script>"
+    site.answers[markup] = answer(markup)
+    page = await browser.open(site.url)
+    await ask(page, markup)
+    await shows(page, ANSWERS, [markup])
+    await shows(page, QUESTIONS, [markup])
+    assert await page.evaluate("document.querySelectorAll('#requests :is(img, b, script)').length") == 0
+    assert await page.evaluate("document.title") == "Tickertape"
+
+
+async def test_a_stream_that_a_proxy_refuses_heals_and_misses_nothing(
+    browser: Browser, site: Site
+) -> None:
+    rest = asyncio.Event()
+    site.answers["Hi?"] = [Text("before "), Wait(rest), Text("after"), Finish()]
+    page = await browser.open(site.url)
+    await ask(page, "Hi?")
+    await shows(page, ANSWERS, ["before "])
+    # Two connections for each try: EventSource's, and the question why it was refused.
+    site.refused_streams = 4
+    site.proxy.reset_all()
+    await page.wait_for(f"{STATUS}.startsWith('Connection lost')")
+    rest.set()
+    await shows(page, ANSWERS, ["before after"])
+    assert site.refused_streams == 0
+    await shows(page, STATUS, "")
+
+
+async def test_a_question_whose_reply_is_lost_is_asked_once(browser: Browser, site: Site) -> None:
+    page = await browser.open(site.url)
+    lost = site.proxy.lose_reply_to(b"POST /chat ")
+    await ask(page, "Hi?")
+    assert lost.is_set()
+    await shows(page, ANSWERS, ["You said: Hi?"])
+    assert site.asked == ["Hi?"]
+    assert await page.evaluate("document.getElementById('problem').hidden")
+
+
+async def test_an_answer_that_broke_off_starts_over_and_says_so(
+    browser: Browser, site: Site
+) -> None:
+    rest = asyncio.Event()
+    attempts = iter([[Text("bro"), Cut()], [Text("wh"), Wait(rest), Text("ole"), Finish()]])
+    site.answers["Hi?"] = lambda: next(attempts)
+    page = await browser.open(site.url)
+    await ask(page, "Hi?")
+    await shows(page, ANSWERS, ["wh"])
+    await shows(page, STATUS, "Interrupted, so it started over.")
+    rest.set()
+    await shows(page, ANSWERS, ["whole"])
+
+
+async def test_the_chosen_role_answers_and_shows(browser: Browser, site: Site) -> None:
+    page = await browser.open(site.url)
+    await page.wait_for("document.getElementById('role').options.length > 1")
+    await page.evaluate("document.getElementById('role').value = 'sql'")
+    await ask(page, "All users")
+    await shows(page, ANSWERS, ["You said: All users"])
+    assert await page.evaluate("document.querySelector('.question .role').textContent") == "sql"
+    assert site.upstream.calls[0].body["messages"][0]["role"] == "system"
+
+
+async def test_a_refused_question_stays_in_the_box_and_the_field_is_named(
+    browser: Browser, site: Site
+) -> None:
+    page = await browser.open(site.url)
+    await page.wait_for("document.getElementById('role').options.length > 1")
+    await page.evaluate("document.getElementById('role').add(new Option('x', 'nobody', true, true))")
+    await page.evaluate(f"{BOX}.focus()")
+    await page.type("Hi?")
+    await page.press("Enter", 13)
+    await page.wait_for("!document.getElementById('problem').hidden")
+    assert "role" in await page.evaluate("document.getElementById('problem').textContent")
+    assert await page.evaluate("document.getElementById('role').ariaInvalid") == "true"
+    assert await page.evaluate(f"{BOX}.value") == "Hi?"
+    assert await page.evaluate(f"!{BOX}.readOnly")
+    assert site.asked == []
+
+
+@pytest.fixture
+async def locked_site(redis_url: str, upstream: ScriptedUpstream) -> AsyncIterator[Site]:
+    async with running_site(redis_url, upstream, api_keys="someone:the-key") as running:
+        yield running
+
+
+async def test_a_server_with_keys_is_given_one_that_stays_in_the_tab(
+    browser: Browser, locked_site: Site
+) -> None:
+    page = await browser.open(locked_site.url)
+    for key in ("wrong", "the-key"):
+        await page.wait_for("document.getElementById('door').open")
+        await page.evaluate("document.getElementById('key').focus()")
+        await page.type(key)
+        await page.press("Enter", 13)
+    await page.wait_for("document.getElementById('role').options.length > 1")
+    await ask(page, "Hi?")
+    await shows(page, ANSWERS, ["You said: Hi?"])
+    await page.reload()
+    await shows(page, ANSWERS, ["You said: Hi?"])
+    assert "key" not in await page.evaluate("location.href + document.cookie")
+    assert await page.evaluate("localStorage.length") == 0
+    stranger = await browser.open(await page.evaluate("location.href"))
+    await stranger.wait_for("document.getElementById('door').open")
+    assert await stranger.evaluate(ANSWERS) == []
+
+
+async def test_enter_sends_and_shift_enter_starts_a_line(browser: Browser, site: Site) -> None:
+    page = await browser.open(site.url)
+    await page.press("Enter", 13)
+    await page.type("one")
+    await page.press("Enter", 13, shift=True)
+    await page.type("two")
+    await page.press("Enter", 13)
+    await shows(page, QUESTIONS, ["one\ntwo"])
+    await shows(page, ANSWERS, ["You said: one\ntwo"])
+
+
+async def test_a_new_conversation_is_empty_and_has_a_link_of_its_own(
+    browser: Browser, site: Site
+) -> None:
+    page = await browser.open(site.url)
+    first = await page.evaluate("location.href")
+    await ask(page, "Hi?")
+    await shows(page, ANSWERS, ["You said: Hi?"])
+    await click(page, "a.button")
+    await page.wait_for(f"location.href !== '{first}' && location.search.startsWith('?c=')")
+    await page.wait_for("document.getElementById('welcome')?.checkVisibility()")
+    assert await page.evaluate(QUESTIONS) == []
+
+
+async def test_who_reads_the_end_stays_there_and_who_reads_above_is_left_in_peace(
+    browser: Browser, site: Site
+) -> None:
+    more, rest = asyncio.Event(), asyncio.Event()
+    lines = "".join(f"line {n}\n" for n in range(200))
+    site.answers["Hi?"] = [Text(lines), Wait(more), Text(lines), Wait(rest), Text(lines), Finish()]
+    page = await browser.open(site.url)
+    feed = "document.getElementById('feed')"
+    left = f"Math.round({feed}.scrollHeight - {feed}.clientHeight - {feed}.scrollTop)"
+    await ask(page, "Hi?")
+    await shows(page, ANSWERS, [lines])
+    await shows(page, left, 0)
+    more.set()
+    await shows(page, ANSWERS, [lines * 2])
+    await shows(page, left, 0)
+    await page.evaluate(f"{feed}.scrollTop = 100")
+    await page.wait_for("!document.getElementById('latest').hidden")
+    rest.set()
+    await shows(page, ANSWERS, [lines * 3])
+    assert await page.evaluate(f"{feed}.scrollTop") == 100
+    await click(page, "#latest")
+    await shows(page, left, 0)
+
+
+async def test_nothing_is_wider_than_a_phone(browser: Browser, site: Site) -> None:
+    site.answers["w" * 300] = answer("x" * 300)
+    page = await browser.open(site.url, width=320, height=600)
+    await page.wait_for("document.getElementById('role').options.length > 1")
+    await ask(page, "w" * 300)
+    await shows(page, ANSWERS, ["x" * 300])
+    for element in ("document.documentElement", "document.getElementById('feed')"):
+        assert await page.evaluate(f"{element}.scrollWidth - {element}.clientWidth") == 0
+
+
+async def test_every_control_has_a_name_that_can_be_spoken(browser: Browser, site: Site) -> None:
+    site.answers["Hi?"] = [Text("so far"), Wait(asyncio.Event()), Finish()]
+    page = await browser.open(site.url)
+    for question in ("Hi?", "Queued?"):
+        await ask(page, question)
+    await page.wait_for("document.querySelectorAll('.cancel:not([hidden])').length === 1")
+    nodes = (await page.command("Accessibility.getFullAXTree"))["nodes"]
+    kinds = {"button", "link", "textbox", "combobox", "list", "article", "navigation"}
+    names = {
+        (node["role"]["value"], node.get("name", {}).get("value"))
+        for node in nodes
+        if not node["ignored"] and node["role"]["value"] in kinds - {"article"}
+    }
+    assert names == {
+        ("navigation", "Conversation"),
+        ("button", "Copy link"),
+        ("link", "New conversation"),
+        ("list", "Questions and answers"),
+        ("button", "Cancel"),
+        ("textbox", "Message"),
+        ("combobox", "Role"),
+        ("button", "Stop"),
+        ("button", "Send"),
+    }

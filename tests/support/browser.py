@@ -148,6 +148,11 @@ class Browser:
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._pages: dict[str, Page] = {}
 
+    @property
+    def pages(self) -> list[Page]:
+        """All that were opened."""
+        return list(self._pages.values())
+
     async def open(
         self, url: str, *, width: int = 1100, height: int = 800, dark: bool = False
     ) -> Page:
