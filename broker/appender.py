@@ -83,7 +83,7 @@ class Appender:
         values: Sequence[bytes],
         on_answer: Callable[[Appended], None],
     ) -> None:
-        """Append values with the ids (attempt, first_seq) and on; one call of `on_answer` follows."""
+        """Append values from the id (attempt, first_seq) on; one call of `on_answer` follows."""
         bulk, sha = self._bulk, self._sha
         if bulk is None or sha is None or not bulk.is_open:
             asyncio.get_running_loop().call_soon(on_answer, LOST)

@@ -13,7 +13,7 @@ from typing import Any
 import hiredis
 from redis.asyncio import Connection
 
-from broker.connections import FAILURES, unavailable
+from broker.connections import failures_mapped
 from broker.errors import Unavailable
 
 _READ_BYTES = 256 * 1024
@@ -45,10 +45,8 @@ class BulkConnection:
 
     async def open(self) -> None:
         """Connect; raises Unavailable."""
-        try:
-            await self._connection.connect()  # type: ignore[no-untyped-call]  # redis-py leaves it bare
-        except FAILURES as error:
-            raise unavailable(error) from error
+        with failures_mapped():
+            await self._connection.connect()  # type: ignore[no-untyped-call]  # bare in redis-py
         self._reader = self._connection._reader  # noqa: SLF001  the reason of this module
         self._writer = self._connection._writer  # noqa: SLF001  the reason of this module
 

@@ -6,7 +6,9 @@ read longer than the time-out would be cut and repeated for a minute without a w
 reads have a client of their own.
 """
 
-from collections.abc import Sequence
+import asyncio
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Connection, Redis
@@ -67,27 +69,21 @@ class Connections:
 
     async def ask(self, *command: str | bytes | float) -> Any:
         """The reply to one quick command; it may be sent twice, so it must bear that."""
-        try:
-            return await self.commands.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py leaves it bare
-        except FAILURES as error:
-            raise unavailable(error) from error
+        with failures_mapped():
+            return await self.commands.execute_command(*command)  # type: ignore[no-untyped-call]  # bare in redis-py
 
     async def ask_all(self, commands: Sequence[tuple[str | bytes | float, ...]]) -> list[Any]:
         """The replies to many quick commands in one round trip."""
         pipeline = self.commands.pipeline(transaction=False)
         for command in commands:
             pipeline.execute_command(*command)
-        try:
+        with failures_mapped():
             return list(await pipeline.execute())
-        except FAILURES as error:
-            raise unavailable(error) from error
 
     async def block(self, *command: str | bytes | float) -> Any:
         """The reply to a command that blocks for at most MAX_BLOCK_S; never sent twice."""
-        try:
-            return await self._blocking.execute_command(*command)  # type: ignore[no-untyped-call]  # see above
-        except FAILURES as error:
-            raise unavailable(error) from error
+        with failures_mapped():
+            return await self._blocking.execute_command(*command)  # type: ignore[no-untyped-call]  # as above
 
     def unpooled(self) -> Connection:
         """A connection of its own, not yet connected: never retried, owned by one task."""
@@ -134,7 +130,25 @@ def _options(url: str, **ours: Any) -> dict[str, Any]:
     }
 
 
-FAILURES = (RedisError, OSError, TimeoutError)
+_FAILURES = (RedisError, OSError, TimeoutError)
+
+
+@contextlib.contextmanager
+def failures_mapped() -> Iterator[None]:
+    """Raise Unavailable for what redis-py raises when Redis cannot be reached or refuses.
+
+    It also keeps cancellations: one that arrives while redis-py connects can vanish in there, and
+    the task would go on as if nobody had cancelled it.
+    """
+    task = asyncio.current_task()
+    cancels_before = task.cancelling() if task else 0
+    try:
+        yield
+    except _FAILURES as error:
+        raise unavailable(error) from error
+    finally:
+        if task is not None and task.cancelling() > cancels_before:
+            raise asyncio.CancelledError
 
 
 def unavailable(error: BaseException) -> Unavailable:

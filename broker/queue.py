@@ -111,7 +111,7 @@ class Queue:
         word, details = await self._scripts.verdict(
             "reopen", [_ring(lease)], lease.request_id, lease.attempt, self._worker, nonce,
             self._settings.lease_ms, int(self.can_continue), *self._keep(),
-            msgspec.json.encode(self.default_model), reason,
+            msgspec.json.encode(self.default_model), _json(reason),
         )  # fmt: skip
         _unless_fenced(word)
         if word == "INTERRUPTED":
@@ -126,7 +126,8 @@ class Queue:
     ) -> None:
         """Put the request aside for `delay_ms`; raises Fenced, Unavailable."""
         word, _ = await self._scripts.verdict(
-            "retry", [_ring(lease)], lease.request_id, lease.attempt, delay_ms, reason, _json(usage)
+            "retry", [_ring(lease)], lease.request_id, lease.attempt, delay_ms,
+            _json(reason), _json(usage),
         )
         _unless_fenced(word)
 

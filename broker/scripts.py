@@ -7,7 +7,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 
-from broker.connections import FAILURES, unavailable
+from broker.connections import failures_mapped
 
 _BARE = frozenset({"append", "renew", "account"})
 # Without this flag a full Redis would refuse the very scripts that end requests and free memory,
@@ -46,10 +46,8 @@ class Scripts:
         redis-py repeats the call by itself when the connection breaks, and loads the script when
         the server has forgotten it. Cancelling leaves the outcome unknown, too.
         """
-        try:
+        with failures_mapped():
             return await self._scripts[name](keys=keys, args=arguments)
-        except FAILURES as error:
-            raise unavailable(error) from error
 
     async def verdict(
         self, name: str, keys: list[str], *arguments: str | bytes | float

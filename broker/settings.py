@@ -83,7 +83,7 @@ class Settings(BaseSettings):
         try:
             _ = urlsplit(url).port
         except ValueError:
-            # Usually a password with "/", "#" or "?" in it, of which the original message shows a part.
+            # Usually a password with "/", "#" or "?" in it, and the original message shows a part.
             message = "the port is not valid: percent-encode special characters in the password"
             raise ValueError(message) from None
         return url

@@ -44,7 +44,7 @@ local function reap(id)
     return
   end
   r.crashes = r.crashes + 1
-  call('HSET', P .. 'req:' .. id, 'crashes', r.crashes, 'reason', 'worker_lost')
+  call('HSET', P .. 'req:' .. id, 'crashes', r.crashes, 'reason', '"worker_lost"')
   if r.crashes >= max_crashes then
     local payload = call('HGET', P .. 'req:' .. id, 'payload')
     over(r, 'failed', POISON, keep_s, conv_ttl_s)
@@ -55,18 +55,17 @@ local function reap(id)
   end
   call('ZREM', P .. 'running', id)
   call('HSET', P .. 'req:' .. id, 'state', 'queued')
-  if r.crashes == max_crashes - 1 then
-    call('RPUSH', P .. 'suspect', id)
-    wake()
-  else
-    enqueue(id, r.tenant, true, true)
-  end
+  if r.crashes == max_crashes - 1 then call('HSET', P .. 'req:' .. id, 'suspect', 1) end
+  enqueue(id, r.tenant, true, true)
 end
 
-if now >= grace then
-  for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'running', '-inf', int(now), 'LIMIT', 0, budget)) do reap(id) end
+-- Backwards, since each goes to the head of its line: what was due first shall stand first.
+local function each_due(set, action)
+  local ids = call('ZRANGEBYSCORE', P .. set, '-inf', int(now), 'LIMIT', 0, budget)
+  for i = #ids, 1, -1 do action(ids[i]) end
 end
-for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'delayed', '-inf', int(now), 'LIMIT', 0, budget)) do
+
+local function promote(id)
   call('ZREM', P .. 'delayed', id)
   local h = call('HMGET', P .. 'req:' .. id, 'state', 'tenant')
   if h[1] == 'delayed' then
@@ -74,6 +73,9 @@ for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'delayed', '-inf', int(now), 'LIM
     enqueue(id, h[2], true)
   end
 end
+
+if now >= grace then each_due('running', reap) end
+each_due('delayed', promote)
 
 local function next_id()
   local id = ARGV[10] == '1' and call('LPOP', P .. 'suspect')
@@ -116,7 +118,10 @@ local soonest_ms = -1
 for _, set in ipairs({ 'running', 'delayed' }) do
   local first = call('ZRANGE', P .. set, 0, 0, 'WITHSCORES')
   if first[2] then
-    local due_ms = math.max(0, tonumber(first[2]) - now) + 1
+    -- A lease that ran out during the grace is reaped at its end: without this, all idle workers
+    -- would ask again each millisecond until then.
+    local not_before = set == 'running' and grace or 0
+    local due_ms = math.max(0, tonumber(first[2]) - now, not_before - now) + 1
     if soonest_ms < 0 or due_ms < soonest_ms then soonest_ms = due_ms end
   end
 end

@@ -3,6 +3,7 @@
 -- Invariants kept by these functions:
 --   a tenant stands in the ring exactly once if and only if its waiting list is not empty;
 --   a request is in exactly one of waiting list, suspect list, held list, delayed, running, or is over;
+--   a request that was suspect once waits nowhere but in the suspect list;
 --   an entry is never written without being pushed; the terminal is the last entry there will be.
 local call = redis.call
 local P = string.match(KEYS[1], '^{[^}]*}:')
@@ -25,8 +26,10 @@ local function wake()
 end
 
 local function enqueue(id, tenant, to_head, turn_now)
-  local waiting = P .. 'wait:' .. tenant
-  if call(to_head and 'LPUSH' or 'RPUSH', waiting, id) == 1 then
+  local push = to_head and 'LPUSH' or 'RPUSH'
+  if call('HEXISTS', P .. 'req:' .. id, 'suspect') == 1 then
+    call(push, P .. 'suspect', id)
+  elseif call(push, P .. 'wait:' .. tenant, id) == 1 then
     call(turn_now and 'LPUSH' or 'RPUSH', P .. 'ring', tenant)
   end
   wake()
@@ -47,7 +50,7 @@ local function read(id)
   return { id = id, state = h[1], attempt = h[2], seq = tonumber(h[3] or 0), tenant = h[4],
     conv = h[5] or '', idem = h[6] or '', bytes = tonumber(h[7] or 0), owner = h[8] or '',
     crashes = tonumber(h[9] or 0), n = tonumber(h[10] or 0), kept = h[11], policy = h[12],
-    model = h[13] or '', reason = h[14] or '', retries = h[15] or '0' }
+    model = h[13] or '', reason = h[14] or 'null', retries = h[15] or '0' }
 end
 
 local function is_over(state) return state == 'completed' or state == 'failed' or state == 'cancelled' end
@@ -131,7 +134,7 @@ local function open(r, can_continue, owner, lease_ms, default_model)
   call('ZADD', P .. 'running', int(now + lease_ms), r.id)
   local model = r.model ~= '' and r.model or default_model
   local json = '{"v":1,"prev":"' .. prev .. '","n":' .. n .. ',"model":' .. model
-  if has_output then json = json .. ',"reason":"' .. r.reason .. '"' end
+  if has_output then json = json .. ',"reason":' .. r.reason end
   put(r.id, attempt .. '-0', letter .. json .. '}')
   return attempt, n, kind, prev
 end

@@ -6,7 +6,7 @@
 local r = read(ARGV[1])
 if r.state == 'queued' and r.attempt == ARGV[2] then return { 'OK', '' } end
 if r.state ~= 'running' or r.attempt ~= ARGV[2] then return { 'FENCED', r.state or 'missing' } end
-call('HSET', P .. 'req:' .. r.id, 'state', 'queued', 'reason', 'worker_drained')
+call('HSET', P .. 'req:' .. r.id, 'state', 'queued', 'reason', '"worker_drained"')
 call('ZREM', P .. 'running', r.id)
 enqueue(r.id, r.tenant, true, true)
 return { 'OK', '' }

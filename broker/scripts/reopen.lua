@@ -1,7 +1,7 @@
 -- A new attempt by the same worker: its upstream was cut after output, or Redis lost writes.
 -- KEYS  ring
 -- ARGV  1 id  2 attempt that ends  3 worker  4 nonce  5 lease_ms  6 can_continue  7 keep_s  8 conv_ttl_s
---       9 default model (JSON)  10 reason
+--       9 default model (JSON)  10 reason (JSON)
 -- ->    GO attempt n opener prev | FENCED state | INTERRUPTED ''
 -- Fenced by the old attempt, and safe to repeat: the nonce is new for every call that means a new one.
 local r = read(ARGV[1])
