@@ -1,6 +1,7 @@
 """The claim loop: takes requests while there are free slots, and gives them back on a drain."""
 
 import asyncio
+import contextlib
 import secrets
 
 import structlog
@@ -8,6 +9,7 @@ import structlog
 from broker.errors import Unavailable
 from broker.queue import Lease, Nothing, Queue
 from worker.attempt import Tools
+from worker.interruption import Interruption
 from worker.job import DrainedError, Job
 from worker.lease_keeper import LeaseKeeper
 
@@ -18,6 +20,10 @@ POLL_S = 1.0
 _UNAVAILABLE_PAUSE_S = 0.5
 # With Redis away a request cannot be given back; its lease will do it.
 _RELEASE_LIMIT_S = 3.0
+
+
+class StoppedError(Exception):
+    """The consumer was told to stop while it waited."""
 
 
 class Consumer:
@@ -38,7 +44,8 @@ class Consumer:
         self._keeper = LeaseKeeper(tools.queue, lease_s)
         self._running: dict[str, tuple[Job, asyncio.Task[None]]] = {}
         self._stopping = asyncio.Event()
-        self._hurry = asyncio.Event()
+        self._waits = [Interruption() for _ in range(partitions)]
+        self._grace = Interruption()
 
     @property
     def running(self) -> int:
@@ -48,8 +55,10 @@ class Consumer:
     def stop(self) -> None:
         """Take no more; a second call ends the grace."""
         if self._stopping.is_set():
-            self._hurry.set()
+            self._grace.interrupt(StoppedError())
         self._stopping.set()
+        for wait in self._waits:
+            wait.interrupt(StoppedError())
 
     def cancelled(self, request_id: str) -> None:
         """Someone ended this request: do not let its upstream go on until the next write."""
@@ -121,13 +130,12 @@ class Consumer:
         return None
 
     async def _wait_for_work(self, partition: int, limit_s: float) -> None:
-        waiting = asyncio.create_task(self._queue.wait(partition, limit_s), name="wait for work")
-        stopping = asyncio.create_task(self._stopping.wait(), name="wait for the stop")
-        await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (waiting, stopping):
-            task.cancel()
-        outcomes = await asyncio.gather(waiting, stopping, return_exceptions=True)
-        if isinstance(outcomes[0], Unavailable):
+        try:
+            async with self._waits[partition]:
+                await self._queue.wait(partition, limit_s)
+        except StoppedError:
+            return
+        except Unavailable:
             await self._pause(_UNAVAILABLE_PAUSE_S)
 
     async def _pause(self, limit_s: float) -> None:
@@ -157,20 +165,12 @@ class Consumer:
     async def _drain(self, grace_s: float) -> None:
         log.info("draining", running=self.running, grace_s=grace_s)
         if self._running:
-            finished = asyncio.create_task(self._all_finished(), name="all finished")
-            hurry = asyncio.create_task(self._hurried(), name="hurry")
-            await asyncio.wait({finished, hurry}, timeout=grace_s, return_when="FIRST_COMPLETED")
-            for waiting in (finished, hurry):
-                waiting.cancel()
+            with contextlib.suppress(TimeoutError, StoppedError):
+                async with self._grace, asyncio.timeout(grace_s):
+                    await asyncio.wait({task for _, task in self._running.values()})
         for job, task in reversed(list(self._running.values())):
             job.stop(DrainedError())
             await asyncio.wait({task}, timeout=_RELEASE_LIMIT_S)
-
-    async def _all_finished(self) -> None:
-        await asyncio.wait({task for _, task in self._running.values()})
-
-    async def _hurried(self) -> None:
-        await self._hurry.wait()
 
 
 def _limit_s(nothing: Nothing) -> float:
