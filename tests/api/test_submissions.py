@@ -1,0 +1,86 @@
+"""From an ask to a submission: roles, parameters, and what counts as the same body."""
+
+from dataclasses import replace
+
+import pytest
+
+from api.submissions import Ask, fingerprint, submission_of
+from roles import Role, RoleMessage, RoleNotFound, Roles
+
+ASK = Ask(wire="native", messages=[{"role": "user", "content": "hi"}])
+ROLES = Roles(
+    [
+        Role(
+            name="pirate",
+            description="Talks like one",
+            messages=(RoleMessage("system", "Arr."), RoleMessage("assistant", "Ahoy!")),
+            model_defaults={"model": "ship-1", "temperature": 0.5},
+            variables={},
+        )
+    ]
+)
+
+
+def test_the_payload_keeps_the_roles_messages_apart_from_the_callers() -> None:
+    submission = submission_of(replace(ASK, role="pirate"), ROLES, tenant="t")
+    assert submission.payload == {
+        "role_messages": [
+            {"role": "system", "content": "Arr."},
+            {"role": "assistant", "content": "Ahoy!"},
+        ],
+        "messages": [{"role": "user", "content": "hi"}],
+        "params": {"model": "ship-1", "temperature": 0.5},
+    }
+    assert submission.question == [{"role": "user", "content": "hi"}]
+
+
+def test_what_the_caller_gives_goes_before_what_the_role_gives() -> None:
+    ask = replace(ASK, role="pirate", params={"model": "boat-2", "top_p": 0.1})
+    submission = submission_of(ask, ROLES, tenant="t")
+    assert submission.payload["params"] == {"model": "boat-2", "temperature": 0.5, "top_p": 0.1}
+    assert submission.model == "boat-2"
+
+
+def test_a_reader_sees_how_it_was_asked_but_not_the_prompt() -> None:
+    ask = replace(ASK, role="pirate", conversation_id="c", metadata={"k": "v"})
+    assert submission_of(ask, ROLES, tenant="t").head == {
+        "wire": "native",
+        "role": "pirate",
+        "model": "ship-1",
+        "conversation_id": "c",
+        "metadata": {"k": "v"},
+    }
+
+
+@pytest.mark.parametrize("name", [None, "", "default"])
+def test_no_role_is_a_role_too(name: str | None) -> None:
+    submission = submission_of(replace(ASK, role=name), ROLES, tenant="t")
+    assert submission.payload["role_messages"] == []
+    assert submission.head == {"wire": "native"}
+
+
+def test_an_unknown_role_is_refused_with_the_names_there_are() -> None:
+    with pytest.raises(RoleNotFound, match="pirate"):
+        submission_of(replace(ASK, role="ninja"), ROLES, tenant="t")
+
+
+def test_the_order_of_fields_does_not_make_another_body() -> None:
+    one = replace(ASK, params={"model": "m", "top_p": 1.0}, metadata={"a": "1", "b": "2"})
+    same = replace(ASK, params={"top_p": 1.0, "model": "m"}, metadata={"b": "2", "a": "1"})
+    assert fingerprint(one) == fingerprint(same)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"messages": [{"role": "user", "content": "ho"}]},
+        {"role": "pirate"},
+        {"params": {"temperature": 0.0}},
+        {"on_busy": "reject"},
+        {"on_interruption": "fail"},
+        {"metadata": {"a": "1"}},
+        {"wire": "text"},
+    ],
+)
+def test_every_part_of_an_ask_makes_another_body(change: dict[str, object]) -> None:
+    assert fingerprint(replace(ASK, **change)) != fingerprint(ASK)  # type: ignore[arg-type]  # a table of parts
