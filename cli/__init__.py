@@ -1,0 +1,1 @@
+"""`tickertape`: the commands that start, use and examine the other packages."""

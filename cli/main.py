@@ -1,0 +1,97 @@
+"""The `tickertape` command: reads the command line, runs the command, and tells what went wrong."""
+
+import argparse
+import os
+import sys
+
+from broker.errors import SettingsInvalid
+from cli.arguments import parse
+from cli.exits import CommandFailed, Exit
+
+_PIPE_CLOSED = 141  # what a shell reports for a program that SIGPIPE ended
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit code. What is wrong is told in lines, no traceback."""
+    arguments = parse(argv)
+    try:
+        return _run(arguments)
+    except CommandFailed as error:
+        _tell(str(error))
+        return error.code
+    except SettingsInvalid as error:
+        _tell(str(error))
+        return Exit.USAGE
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # Python would flush stdout once more at exit, and complain about it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PIPE_CLOSED
+
+
+def _run(given: argparse.Namespace) -> int:
+    match given.command:
+        case "up":
+            return _up(given)
+        case "chat":
+            return _chat(given)
+        case "watch":
+            from cli import watch
+
+            return watch.run(given.request_id, cursor=given.after, holds_answer=given.buffer)
+        case "roles":
+            from cli import roles
+
+            return roles.run(given.name)
+        case "doctor":
+            from cli import doctor
+
+            return doctor.run(given.host, given.port, given.data_dir)
+        case _:
+            return _serve(given)
+
+
+def _up(given: argparse.Namespace) -> int:
+    if os.name != "posix":
+        raise CommandFailed("`up` needs Linux, macOS or WSL", Exit.USAGE)
+    from cli import up
+
+    options = up.Options(given.host, given.port, given.workers, given.data_dir, given.open)
+    return up.run(options)
+
+
+def _serve(given: argparse.Namespace) -> int:
+    from cli import process
+
+    match given.command:
+        case "api":
+            return process.run_api(
+                given.host, given.port, processes=given.processes, is_open=given.open
+            )
+        case "worker":
+            return process.run_worker(given.slots)
+        case _:
+            return process.run_model(given.host, given.port, given.slots)
+
+
+def _chat(given: argparse.Namespace) -> int:
+    from cli import chat
+
+    body = {
+        "message": chat.read_message(" ".join(given.message)),
+        "role": given.role,
+        "model": given.model,
+        "temperature": given.temperature,
+        "conversation_id": given.conversation,
+    }
+    asked = {name: value for name, value in body.items() if value is not None}
+    return chat.run(asked, holds_answer=given.buffer)
+
+
+def _tell(message: str) -> None:
+    print("\n".join(f"tickertape: {line}" for line in message.splitlines()), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

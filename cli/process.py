@@ -1,0 +1,85 @@
+"""`tickertape api`, `worker` and `model`: one process each, for `up`, containers and units."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from broker.errors import SettingsInvalid
+from broker.settings import load_settings
+from cli import logs
+from cli.exits import CommandFailed, Exit
+from roles import RolesInvalid
+
+
+def run_api(host: str, port: int, *, processes: int, is_open: bool) -> int:
+    """Serve until SIGTERM or Ctrl+C. Raises SettingsInvalid, CommandFailed."""
+    from api.server import serve
+
+    settings = load_settings()
+    logs.configure()
+    try:
+        return serve(
+            settings,
+            host,
+            port,
+            processes=processes,
+            open_to_all=is_open,
+            configure_logs=logs.configure,
+        )
+    except RolesInvalid as invalid:
+        raise CommandFailed(str(invalid), Exit.USAGE) from None
+
+
+def run_worker(slots: int) -> int:
+    """Work until SIGTERM or Ctrl+C, then drain. Raises SettingsInvalid."""
+    from worker.main import run
+
+    settings = load_settings()
+    if settings.redis_url is None:
+        raise SettingsInvalid(_NO_REDIS)
+    logs.configure()
+    with asyncio.Runner(loop_factory=_loop_factory) as runner:
+        runner.run(run(settings, settings.redis_url, slots=slots))
+    return 0
+
+
+_NO_REDIS = (
+    "REDIS_URL is not set: give the server of the queue, redis://host:port, or let `tickertape up`"
+    " start everything"
+)
+
+
+def run_model(host: str, port: int, slots: int | None) -> int:
+    """Become the local model's process."""
+    arguments = [f"--host={host}", f"--port={port}"]
+    if slots is not None:
+        arguments.append(f"--slots={slots}")
+    # A program of its own, so that its C++ side meets nothing that was imported here.
+    argv = module_argv("cli.local_model", *arguments)
+    sys.stdout.flush()
+    os.execve(argv[0], argv, {**os.environ, **module_environment()})  # noqa: S606  # no shell is meant
+
+
+def _loop_factory() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:  # there is none for Windows
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def module_argv(module: str, *arguments: str) -> list[str]:
+    """The command that runs a module of ours; it needs `module_environment`."""
+    return [sys.executable, "-m", module, *arguments]
+
+
+def module_environment() -> dict[str, str]:
+    """What makes `python -m` find our packages, and nothing of the same name where the user is.
+
+    Without it the working directory comes first, and `api` or `worker` there would be run.
+    """
+    home = str(Path(__file__).resolve().parent.parent)
+    others = os.environ.get("PYTHONPATH")
+    path = os.pathsep.join([home, others] if others else [home])
+    return {"PYTHONSAFEPATH": "1", "PYTHONPATH": path}

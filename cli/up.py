@@ -1,0 +1,200 @@
+"""`tickertape up`: everything on this machine, as processes that end with this one."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from broker.settings import Settings, load_settings
+from cli.arguments import installed_version
+from cli.child_process import ChildProcess
+from cli.client import Client
+from cli.data_dir import EmbeddedServerError
+from cli.embedded import EmbeddedServer, embedded_server
+from cli.environment import (
+    ModelAddress,
+    how_to_use,
+    model_environment,
+    needs_model,
+    needs_redis,
+    slots_per_worker,
+    url_of,
+    without_password,
+)
+from cli.exits import CommandFailed, Exit
+from cli.listening import find_port
+from cli.local_model import LocalModel, LocalModelError, local_model
+from cli.process import module_argv, module_environment
+from cli.service import Service
+from cli.supervisor import STOP_SIGNALS, Supervisor
+from cli.terminal import harmless
+
+_READY_POLL_S = 0.05
+_UNREADY_AFTER_S = 20.0
+# Only workers talk to the upstream.
+_FOR_WORKERS = frozenset({"OPENAI_API_KEY", "OPENAI_BASE_URL"})
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says."""
+
+    host: str
+    port: int
+    workers: int
+    data_dir: Path
+    is_open: bool
+
+
+def run(options: Options) -> int:
+    """Run until a signal; returns the exit code. Raises CommandFailed, SettingsInvalid."""
+    started_s = time.monotonic()
+    settings = load_settings()
+    port = find_port(options.host, options.port)
+    logs = _make_log_directory(options.data_dir)
+    _say(f"Tickertape {installed_version()}")
+    try:
+        with _stop_signals_interrupt(), contextlib.ExitStack() as resources:
+            redis, model = _services(settings, options.data_dir, logs)
+            for service in (redis, model):
+                if service is not None:
+                    resources.callback(service.stop)
+                    service.start()
+            _say(_redis_line(settings, redis))
+            _say(_model_line(settings, model))
+            _say(f"Logs     {logs}")
+            groups = _children(options, port, logs, model)
+            services: list[Service[Any]] = [s for s in (redis, model) if s is not None]
+            supervisor = Supervisor(services, groups, _environment_of, _say)
+            url = url_of(options.host, port)
+            return asyncio.run(_supervise(supervisor, url, settings, started_s))
+    except (EmbeddedServerError, LocalModelError) as error:
+        raise CommandFailed(str(error), Exit.USAGE) from None
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+
+
+async def _supervise(supervisor: Supervisor, url: str, settings: Settings, started_s: float) -> int:
+    announcing = asyncio.create_task(_announce(url, settings, started_s), name="announcing")
+    try:
+        return await supervisor.run()
+    finally:
+        announcing.cancel()
+        await asyncio.gather(announcing, return_exceptions=True)
+
+
+async def _announce(url: str, settings: Settings, started_s: float) -> None:
+    """Say that it is ready, once the API says so, and how to use it."""
+    has_told = False
+    async with Client(url) as client:
+        while not await client.is_ready():
+            if time.monotonic() - started_s > _UNREADY_AFTER_S and not has_told:
+                has_told = True
+                _say(f"Still waiting for {url}/readyz")
+            await asyncio.sleep(_READY_POLL_S)
+    _say(how_to_use(url, has_keys=settings.api_keys is not None))
+    _say(f"Ready after {time.monotonic() - started_s:.1f} s. Ctrl+C stops everything.")
+
+
+def _services(
+    settings: Settings, data_dir: Path, logs: Path
+) -> tuple[Service[EmbeddedServer] | None, Service[LocalModel] | None]:
+    redis = model = None
+    if needs_redis(settings):
+        redis = Service(
+            "redis", partial(embedded_server, data_dir), lambda server: {"REDIS_URL": server.url}
+        )
+    if needs_model(settings):
+
+        def environment_of(running: LocalModel) -> Mapping[str, str]:
+            address = ModelAddress(running.base_url, running.api_key, running.model)
+            return model_environment(address, settings)
+
+        model = Service("model", partial(local_model, logs / "model.log"), environment_of)
+    return redis, model
+
+
+def _children(
+    options: Options, port: int, logs: Path, model: Service[LocalModel] | None
+) -> tuple[list[ChildProcess], list[ChildProcess]]:
+    """The API and the workers, in the order in which they end."""
+    api = ["api", f"--host={options.host}", f"--port={port}"]
+    if options.is_open:
+        api.append("--open")
+    worker = ["worker"]
+    if model is not None:
+        worker.append(f"--slots={slots_per_worker(model.server.slots, options.workers)}")
+    workers = [
+        ChildProcess(name, module_argv("cli.main", *worker), logs / f"{name}.log")
+        for name in (f"worker-{number}" for number in range(1, options.workers + 1))
+    ]
+    return [ChildProcess("api", module_argv("cli.main", *api), logs / "api.log")], workers
+
+
+def _environment_of(child: ChildProcess, known: Mapping[str, str]) -> Mapping[str, str]:
+    if child.name == "api":
+        known = {name: value for name, value in known.items() if name not in _FOR_WORKERS}
+    return {**os.environ, **module_environment(), **known}
+
+
+def _redis_line(settings: Settings, redis: Service[EmbeddedServer] | None) -> str:
+    if redis is None:
+        return f"Redis    {without_password(settings.redis_url or '')}"
+    server = redis.server
+    whose = "of another `tickertape up`" if server.process is None else "started here"
+    return f"Redis    {without_password(server.url)}, {whose}, data in {server.log_path.parent}"
+
+
+def _model_line(settings: Settings, model: Service[LocalModel] | None) -> str:
+    if model is None:
+        upstream = settings.openai_base_url or "https://api.openai.com/v1"
+        return f"Model    {settings.openai_model or '(as requests name it)'} at {upstream}"
+    server = model.server
+    return (
+        f"Model    {server.model} on this machine, {server.slots} answers at one time. Small, and"
+        " English only:\n         set OPENAI_API_KEY, or OPENAI_BASE_URL, for a better one"
+    )
+
+
+def _make_log_directory(data_dir: Path) -> Path:
+    logs = data_dir / "logs"
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+        if not os.access(logs, os.R_OK | os.W_OK | os.X_OK):
+            raise PermissionError(13, "Permission denied")
+    except OSError as error:
+        raise CommandFailed(
+            f"cannot keep logs in {logs}: {error.strerror}. Choose another place with --data-dir.",
+            Exit.USAGE,
+        ) from None
+    return logs
+
+
+def _say(text: str) -> None:
+    # A terminal that is gone must not keep us from ending the processes in order.
+    with contextlib.suppress(OSError):
+        sys.stdout.write(harmless(text) + "\n")
+        sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _stop_signals_interrupt() -> Iterator[None]:
+    """Until the end of the block every stop signal does what Ctrl+C does."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
