@@ -15,11 +15,12 @@ COPY . .
 RUN pip install --no-deps --no-build-isolation .
 
 FROM python:${PYTHON}-slim
-# The OpenAI client trusts the system's certificates, not a bundle of its own. Debian keeps only its newest
+# The OpenAI client trusts the system's certificates, not a bundle of its own; the local model computes with
+# OpenMP. Debian keeps only its newest
 # version, so a pin here would break the build on the day of its next update.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates \
+    && apt-get install -y --no-install-recommends ca-certificates libgomp1 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --create-home --home-dir /var/lib/tickertape tickertape
 COPY --from=build /opt/tickertape /opt/tickertape
