@@ -123,7 +123,7 @@ async def test_a_body_that_is_no_json_object_is_refused(api: RunningApi, body: b
 @pytest.mark.parametrize("key", ["", "a b", "é", "k" * 256])
 async def test_a_wrong_idempotency_key_is_refused(api: RunningApi, key: str) -> None:
     answer = await api.client.post(
-        "/chat", json={"message": "hi"}, headers={"Idempotency-Key": key.encode()}
+        "/chat", json={"message": "hi"}, headers={b"Idempotency-Key": key.encode()}
     )
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == "idempotency-key"

@@ -1,0 +1,167 @@
+"""Following over HTTP: where a stream begins, on which wire, and when nothing follows."""
+
+from contextlib import aclosing
+
+import pytest
+
+from tests.api.running import RunningApi
+from tests.support.sse import Event, collect, follow, open_stream, text_of
+from tests.support.typist import Typist
+from tests.support.wait import wait_until
+
+
+async def finished(api: RunningApi, worker: Typist, *texts: str) -> str:
+    request_id = await api.submit()
+    await worker.claim()
+    await worker.type(*texts)
+    await worker.finish()
+    return request_id
+
+
+async def test_a_request_is_followed_while_it_is_written(api: RunningApi, worker: Typist) -> None:
+    request_id = await api.submit(role="cli")
+    events: list[Event] = []
+    async with aclosing(follow(f"{api.url}/chat/{request_id}/stream")) as stream:
+        async for event in stream:
+            events.append(event)
+            match event.kind:
+                case "queued":
+                    assert event.data["role"] == "cli"
+                    await worker.claim()
+                case "started":
+                    await worker.type("Hel")
+                case "delta" if event.data["text"] == "Hel":
+                    await worker.type("lo")
+                case "delta":
+                    await worker.finish()
+    assert text_of(events) == "Hello"
+    assert events[-1].kind == "completed"
+
+
+async def test_a_stream_is_sent_as_one_and_names_its_request(
+    api: RunningApi, worker: Typist
+) -> None:
+    request_id = await finished(api, worker, "x")
+    async with open_stream(f"{api.url}/chat/{request_id}/stream") as stream:
+        assert stream.headers["Content-Type"].startswith("text/event-stream")
+        assert stream.headers["Cache-Control"] == "no-cache, no-transform"
+        assert stream.headers["X-Accel-Buffering"] == "no"
+        assert stream.headers["X-Request-Id"] == request_id
+
+
+async def test_the_header_goes_before_the_query_as_it_is_the_newer_one(
+    api: RunningApi, worker: Typist
+) -> None:
+    request_id = await finished(api, worker, "a", "b", "c")
+    url = f"{api.url}/chat/{request_id}/stream"
+    deltas = [event for event in await collect(url) if event.kind == "delta"]
+    first, second = deltas[0].cursor, deltas[1].cursor
+    assert first is not None
+    assert second is not None
+    by_query = await collect(f"{url}?after={first}")
+    assert text_of(by_query) == "bc"
+    by_both = await collect(f"{url}?after={first}", headers={"Last-Event-ID": second})
+    assert text_of(by_both) == "c"
+
+
+async def test_a_reader_who_has_it_all_is_told_to_stop(api: RunningApi, worker: Typist) -> None:
+    request_id = await finished(api, worker, "x")
+    url = f"/chat/{request_id}/stream"
+    cursor = (await api.read(request_id))["cursor"]
+    assert (await api.client.get(url, params={"after": cursor})).status_code == 204
+    assert (await api.client.get(url, headers={"Last-Event-ID": cursor})).status_code == 204
+
+
+async def test_a_cursor_of_the_status_is_where_its_stream_goes_on(
+    api: RunningApi, worker: Typist
+) -> None:
+    request_id = await api.submit()
+    await worker.claim()
+    await worker.type("Hel")
+    view = await api.read(request_id)
+    await worker.type("lo")
+    await worker.finish()
+    rest = await collect(f"{api.url}/chat/{request_id}/stream?after={view['cursor']}")
+    assert view["text"] + text_of(rest) == "Hello"
+
+
+@pytest.mark.parametrize("cursor", ["x", "1", "1-", "-1", "1-2-3", "1 -2", "9" * 30 + "-1"])
+async def test_a_malformed_cursor_is_refused(api: RunningApi, cursor: str) -> None:
+    request_id = await api.submit()
+    url = f"/chat/{request_id}/stream"
+    for answer in (
+        await api.client.get(url, params={"after": cursor}),
+        await api.client.get(url, headers={"Last-Event-ID": cursor}),
+    ):
+        assert answer.status_code == 400
+        assert answer.json()["error"]["code"] == "invalid_cursor"
+
+
+async def test_a_late_reader_may_begin_with_a_snapshot(api: RunningApi, worker: Typist) -> None:
+    request_id = await finished(api, worker, "a", "b", "c")
+    events = await collect(f"{api.url}/chat/{request_id}/stream?snapshot=1")
+    assert events[0].kind == "snapshot"
+    assert events[0].data["text"] == "abc"
+    assert text_of(events) == "abc"
+
+
+async def test_the_bare_text_can_be_followed_too(api: RunningApi, worker: Typist) -> None:
+    request_id = await finished(api, worker, "Grüße, ", "世界")
+    answer = await api.client.get(
+        f"/chat/{request_id}/stream?format=text", headers={"Last-Event-ID": "no cursor here"}
+    )
+    assert answer.content == "Grüße, 世界".encode()
+    assert answer.headers["X-Request-Id"] == request_id
+
+
+async def test_leaving_a_stream_stops_nothing(api: RunningApi, worker: Typist) -> None:
+    request_id = await api.submit()
+    await worker.claim()
+    async with open_stream(f"{api.url}/chat/{request_id}/stream") as stream:
+        await anext(aiter(stream))
+    await worker.type("still here")
+    await worker.finish()
+    assert (await api.read(request_id))["text"] == "still here"
+
+
+async def test_open_streams_are_counted_and_forgotten(api: RunningApi) -> None:
+    request_id = await api.submit()
+
+    async def shown() -> str:
+        lines = (await api.client.get("/metrics")).text.splitlines()
+        return next(line for line in lines if line.startswith("tickertape_subscribers "))
+
+    async with open_stream(f"{api.url}/chat/{request_id}/stream") as stream:
+        await anext(aiter(stream))
+        assert await shown() == "tickertape_subscribers 1.0"
+    await wait_until(
+        lambda: api.services.streams.subscribers == 0, description="the stream is forgotten"
+    )
+    assert await shown() == "tickertape_subscribers 0.0"
+
+
+async def test_a_conversation_is_followed_from_one_request_to_the_next(
+    api: RunningApi, worker: Typist
+) -> None:
+    ids: list[str] = [await api.submit("one", conversation_id="c1")]
+    seen: list[tuple[str, str]] = []
+    url = f"{api.url}/conversations/c1/stream"
+    async with aclosing(follow(url, until_terminal=False)) as stream:
+        async for event in stream:
+            seen.append((event.data["request_id"], event.kind))
+            if event.kind == "queued":
+                await worker.claim()
+                await worker.finish(answered="x")
+            elif event.kind == "completed" and len(ids) == 1:
+                ids.append(await api.submit("two", conversation_id="c1"))
+            elif event.kind == "completed":
+                break
+    kinds = ["queued", "started", "completed"]
+    assert seen == [(request_id, kind) for request_id in ids for kind in kinds]
+
+
+async def test_a_malformed_place_in_a_conversation_is_refused(api: RunningApi) -> None:
+    await api.submit(conversation_id="c1")
+    answer = await api.client.get("/conversations/c1/stream?after=nowhere")
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "invalid_cursor"
