@@ -6,7 +6,7 @@ local key = P .. 'req:' .. ARGV[1]
 local h = call('HMGET', key, 'state', 'tenant', 'idem', 'conv', 'asked', 'answered')
 if not h[1] or h[2] ~= ARGV[2] then return { 'MISSING', '' } end
 if not is_over(h[1]) then return { 'ACTIVE', h[1] } end
-if h[3] ~= '' then call('DEL', P .. 'idem:' .. h[3]) end
+delete_idempotency_key(h[3], ARGV[1])
 for _, turn in ipairs({ h[5] or '', h[6] or '' }) do
   if turn ~= '' then call('XDEL', P .. 'conv:' .. h[4] .. ':turns', turn) end
 end

@@ -17,8 +17,7 @@ end
 local erased = 0
 for _, turn in ipairs(call('XRANGE', talk .. ':turns', '-', '+')) do
   local id = turn[2][2]
-  local idem = call('HGET', P .. 'req:' .. id, 'idem')
-  if idem and idem ~= '' then call('DEL', P .. 'idem:' .. idem) end
+  delete_idempotency_key(call('HGET', P .. 'req:' .. id, 'idem') or '', id)
   erased = erased + call('DEL', P .. 'req:' .. id)
   call('DEL', P .. 'log:' .. id)
   call('ZREM', P .. 'index:' .. ARGV[2], id)

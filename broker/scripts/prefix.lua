@@ -114,6 +114,12 @@ local function over(r, state, value, keep_s, conv_ttl_s, in_conversation_change)
   r.state = state
 end
 
+-- A poison request is kept for longer than its key, which may be another request's by then.
+local function delete_idempotency_key(idem, id)
+  local known = idem ~= '' and call('GET', P .. 'idem:' .. idem)
+  if known and string.match(known, '|([^|]*)$') == id then call('DEL', P .. 'idem:' .. idem) end
+end
+
 -- Begin a new attempt of a request that nobody runs; nil when its policy forbids that.
 local function open(r, can_continue, owner, lease_ms, default_model)
   local has_output = r.kept == '1' or (r.n > 0 and r.seq > 0)

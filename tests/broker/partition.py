@@ -1,5 +1,6 @@
 """One partition, driven script by script: readable calls, and every invariant after each."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
@@ -186,13 +187,15 @@ class Partition:
     ) -> Reply:
         return await self.call(
             "reopen", go.id, go.attempt, worker, nonce, LEASE_MS, int(can_continue), KEEP_S,
-            CONV_TTL_S, '"default"', reason, keys=[RING],
+            CONV_TTL_S, '"default"', json.dumps(reason), keys=[RING],
         )  # fmt: skip
 
     async def retry(
         self, go: Go, delay_ms: int = 60_000, *, reason: str = "later", usage: str = ""
     ) -> Reply:
-        return await self.call("retry", go.id, go.attempt, delay_ms, reason, usage, keys=[RING])
+        return await self.call(
+            "retry", go.id, go.attempt, delay_ms, json.dumps(reason), usage, keys=[RING]
+        )
 
     async def release(self, go: Go) -> Reply:
         return await self.call("release", go.id, go.attempt, keys=[RING])
@@ -205,10 +208,11 @@ class Partition:
         state: str = "completed",
         usage: str = "",
         answered: str = "",
+        max_bytes: int = 100_000,
     ) -> Reply:
         return await self.call(
             "finish", go.id, go.attempt, first_seq, KEEP_S, CONV_TTL_S, usage, answered, state,
-            *deltas(*texts), terminal(state), keys=[RING],
+            max_bytes, *deltas(*texts), terminal(state), keys=[RING],
         )  # fmt: skip
 
     async def cancel(self, id_: str, tenant: str = "t") -> Reply:
