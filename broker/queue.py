@@ -12,7 +12,7 @@ import msgspec
 from broker import keys
 from broker.codec import Cursor
 from broker.connections import MAX_BLOCK_S, Connections
-from broker.errors import Fenced
+from broker.errors import Fenced, TooLong
 from broker.scripts import Scripts
 from broker.settings import Settings
 
@@ -152,13 +152,15 @@ class Queue:
 
         `answered` is the text the conversation remembers. None when it is done (now or by an
         earlier call whose reply was lost), a Gap when the log ends elsewhere. Raises Fenced,
-        Unavailable.
+        TooLong (nothing was written), Unavailable.
         """
         word, details = await self._scripts.verdict(
             "finish", [_ring(lease)], lease.request_id, lease.attempt, first_seq, *self._keep(),
-            _json(usage), _json(answered), state, *values,
+            _json(usage), _json(answered), state, self._settings.max_output_bytes, *values,
         )  # fmt: skip
         _unless_fenced(word)
+        if word == "TOO_LONG":
+            raise TooLong
         return Gap(int(details[0])) if word == "GAP" else None
 
     async def account(self, lease: Lease, usage: dict[str, Any]) -> None:

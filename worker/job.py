@@ -104,7 +104,11 @@ class Job:
             "usage": tally.usage,
             "sha256": tally.sha256,
         }
-        return await self._finish(attempt, "completed", completed)
+        try:
+            return await self._finish(attempt, "completed", completed)
+        except TooLong as error:
+            attempt.writer.drop()
+            return await self._fail(attempt, failure_of(error))
 
     async def _after_failure(self, attempt: Attempt, failure: Failure) -> Lease | None:
         """Do what the retry rule says."""

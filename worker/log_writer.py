@@ -75,6 +75,10 @@ class LogWriter:
         self._acked_seq = server_seq
         return True
 
+    def drop(self) -> None:
+        """Give up what is not acknowledged: the log has no room for it."""
+        self._unacked.clear()
+
     def close(self) -> None:
         """Write nothing more; answers still to come are ignored."""
         self._is_closed = True
@@ -98,6 +102,7 @@ class LogWriter:
         if answer.word == "FENCED":
             self._fail(Fenced())
         elif answer.word == "TOO_LONG":
+            self.drop()
             self._fail(TooLong())
         elif not self.accept(answer.seq):
             self._fail(LostWritesError())
