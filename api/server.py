@@ -7,6 +7,7 @@ after the last connection has closed: so the signal itself ends the streams.
 import asyncio
 import gc
 import logging
+import os
 import resource
 import signal
 import socket
@@ -144,10 +145,15 @@ def _listen(host: str, port: int) -> socket.socket:
         family, _, _, _, address = found[0]
         return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
     except OSError as error:
-        reason = error.strerror or type(error).__name__
         raise SettingsInvalid(
-            f"cannot listen on {host}:{port}: {reason}; choose another --host or --port"
+            f"cannot listen on {host}:{port}: {_reason(error)}; choose another --host or --port"
         ) from None
+
+
+def _reason(error: OSError) -> str:
+    # create_server repeats the address in its own wording; an unknown name has no system's word.
+    number = error.errno or 0
+    return os.strerror(number) if number > 0 else error.strerror or type(error).__name__
 
 
 def _raise_file_limit() -> None:

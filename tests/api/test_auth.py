@@ -1,0 +1,171 @@
+"""API keys: how they are written down, who they let in, and what they keep apart."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import structlog
+
+from api.auth import Keys, keys_from, parse_keys
+from broker.errors import SettingsInvalid
+from broker.settings import Settings
+from tests.api.running import RunningApi, running_api
+
+ADA, BOB = {"Authorization": "Bearer ada-key"}, {"Authorization": "Bearer bob-key"}
+KEYS = "ada:ada-key,bob:bob-key"
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        KEYS,
+        " ada:ada-key , bob:bob-key ,",
+        "ada:ada-key\nbob:bob-key\n",
+        "# who may\nada:ada-key\n\n  # a friend\nbob:bob-key",
+        f"ada:{sha256('ada-key')},bob:{sha256('bob-key').upper()}",
+    ],
+)
+def test_keys_are_written_plain_or_hashed_in_a_line_or_in_lines(text: str) -> None:
+    keys = parse_keys(text)
+    assert keys.tenant_of("ada-key") == "ada"
+    assert keys.tenant_of("bob-key") == "bob"
+    assert keys.tenant_of("ada-key ") is None
+    assert keys.tenant_of(sha256("ada-key")) is None
+
+
+def test_a_tenant_may_have_several_keys_and_a_key_may_hold_colons() -> None:
+    keys = parse_keys("ada:one,ada:two:three")
+    assert keys.tenant_of("one") == keys.tenant_of("two:three") == "ada"
+
+
+@pytest.mark.parametrize("text", ["", " , ", "# nobody", "secret", "ada:", ":secret", "a b:secret"])
+def test_wrong_keys_stop_the_start_and_are_not_shown(text: str) -> None:
+    with pytest.raises(SettingsInvalid) as refused:
+        parse_keys(text)
+    assert "TICKERTAPE_API_KEYS" in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+def test_keys_are_held_as_hashes_only() -> None:
+    assert "ada-key" not in str(vars(parse_keys(KEYS)))
+    assert isinstance(parse_keys(KEYS), Keys)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Bearer"},
+        {"Authorization": "Bearer nobody"},
+        {"Authorization": "Basic ada-key"},
+        {"Authorization": "ada-key"},
+    ],
+)
+async def test_a_call_without_a_known_key_is_refused_before_its_body_is_read(
+    redis_url: str, headers: dict[str, str]
+) -> None:
+    async with running_api(redis_url, api_keys=KEYS) as api:
+        for path in ("/chat", "/roles", "/metrics", "/nowhere"):
+            answer = await api.client.get(path, headers=headers)
+            assert answer.status_code == 401
+            assert answer.headers["WWW-Authenticate"] == "Bearer"
+            assert answer.json()["error"]["code"] == "invalid_api_key"
+        broken = await api.client.post("/chat", content=b"{", headers=headers)
+        assert broken.status_code == 401
+        text = await api.client.post("/api/gpt/get", json={"message": "hi"}, headers=headers)
+        assert (text.status_code, text.text[:1]) in {(401, "A"), (401, "T")}
+
+
+async def test_the_page_and_the_probes_need_no_key(redis_url: str) -> None:
+    async with running_api(redis_url, api_keys=KEYS) as api:
+        for path in ("/", "/client.js", "/healthz", "/readyz", "/openapi.json"):
+            assert (await api.client.get(path)).status_code == 200
+
+
+async def test_with_keys_any_host_name_is_served(redis_url: str) -> None:
+    async with running_api(redis_url, api_keys=KEYS, headers=ADA) as api:
+        answer = await api.client.get("/roles", headers={"Host": "tape.example"})
+        assert answer.status_code == 200
+
+
+async def test_a_tenant_never_learns_of_anothers_requests(redis_url: str) -> None:
+    async with running_api(redis_url, api_keys=KEYS, headers=ADA) as api:
+        request_id = await api.submit(conversation_id="c1")
+        for method, path in (
+            ("GET", f"/chat/{request_id}"),
+            ("GET", f"/chat/{request_id}/stream"),
+            ("POST", f"/chat/{request_id}/cancel"),
+            ("DELETE", f"/chat/{request_id}"),
+            ("GET", "/conversations/c1"),
+            ("DELETE", "/conversations/c1"),
+        ):
+            answer = await api.client.request(method, path, headers=BOB)
+            assert answer.status_code == 404, path
+        assert (await api.client.get("/chat", headers=BOB)).json()["requests"] == []
+        assert (await api.read(request_id))["status"] == "queued"
+
+
+async def test_the_same_idempotency_key_of_two_tenants_is_two_requests(redis_url: str) -> None:
+    async with running_api(redis_url, api_keys=KEYS) as api:
+        ids = set()
+        for tenant in (ADA, BOB):
+            headers = {**tenant, "Idempotency-Key": "k"}
+            answer = await api.client.post("/chat", json={"message": "hi"}, headers=headers)
+            assert answer.status_code == 202
+            ids.add(answer.json()["request_id"])
+    assert len(ids) == 2
+
+
+async def test_a_hash_is_not_a_key_and_its_owner_is_told(redis_url: str) -> None:
+    hashed = sha256("ada-key")
+    async with running_api(redis_url, api_keys=f"ada:{hashed}") as api:
+        answer = await api.client.get("/roles", headers={"Authorization": f"Bearer {hashed}"})
+        assert answer.status_code == 401
+        assert "SHA-256" in answer.json()["error"]["message"]
+        assert (await api.client.get("/roles", headers=ADA)).status_code == 200
+
+
+async def status(api: RunningApi, headers: dict[str, str]) -> int:
+    return (await api.client.get("/roles", headers=headers)).status_code
+
+
+async def test_a_file_of_keys_is_read_again_when_it_changes(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.auth._LOOK_AGAIN_S", 0)
+    path = tmp_path / "keys"
+    path.write_text("ada:ada-key\n")
+    async with running_api(redis_url, api_keys=f"@{path}") as api:
+        assert (await status(api, ADA), await status(api, BOB)) == (200, 401)
+        path.write_text("bob:bob-key\n")
+        assert (await status(api, ADA), await status(api, BOB)) == (401, 200)
+
+
+@pytest.mark.parametrize("text", ["nonsense", None])
+async def test_a_file_that_breaks_leaves_the_last_good_keys(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
+) -> None:
+    monkeypatch.setattr("api.auth._LOOK_AGAIN_S", 0)
+    path = tmp_path / "keys"
+    path.write_text("ada:ada-key\n")
+    async with running_api(redis_url, api_keys=f"@{path}") as api:
+        if text is None:
+            path.unlink()
+        else:
+            path.write_text(text)
+        with structlog.testing.capture_logs() as logged:
+            assert await status(api, ADA) == 200
+            assert await status(api, ADA) == 200
+        assert [line["event"] for line in logged] == ["API keys not reloaded"]
+        assert "nonsense" not in str(logged)
+        path.write_text("bob:bob-key\n")
+        assert await status(api, BOB) == 200
+
+
+def test_a_file_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(SettingsInvalid, match="cannot be read"):
+        keys_from(Settings(api_keys=f"@{tmp_path / 'none'}"))  # type: ignore[arg-type]  # as the environment gives it

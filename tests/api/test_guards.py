@@ -1,0 +1,127 @@
+"""What stands in front of the routes: names, origins, and the last resort."""
+
+from typing import Any
+
+import pytest
+import structlog
+from starlette.types import Receive, Scope, Send
+
+from api.guards import LastResort, check_bind, is_loopback
+from broker.errors import SettingsInvalid
+from tests.api.running import RunningApi, running_api
+
+SECRET = "the launch code is 1234"
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST", "app.localhost", "127.0.0.1", "127.8.9.1", "::1"]
+)
+def test_a_loopback_name_is_known(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "host", ["", "0.0.0.0", "::", "192.168.1.5", "example.com", "localhost.example.com", "1"]
+)
+def test_no_other_name_is_loopback(host: str) -> None:
+    assert not is_loopback(host)
+
+
+def test_strangers_are_not_served_without_keys_unless_insisted() -> None:
+    with pytest.raises(SettingsInvalid, match=r"TICKERTAPE_API_KEYS.*--open"):
+        check_bind("0.0.0.0", has_keys=False, open_to_all=False)
+    check_bind("0.0.0.0", has_keys=True, open_to_all=False)
+    check_bind("0.0.0.0", has_keys=False, open_to_all=True)
+    check_bind("127.0.0.1", has_keys=False, open_to_all=False)
+
+
+@pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "[::1]:8000", "LocalHost"])
+async def test_an_open_api_answers_to_loopback_names(api: RunningApi, host: str) -> None:
+    assert (await api.client.get("/roles", headers={"Host": host})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "[::1", "a@localhost"]
+)
+async def test_a_page_that_rebinds_its_name_gets_nothing(api: RunningApi, host: str) -> None:
+    for path in ("/", "/roles", "/healthz"):
+        answer = await api.client.get(path, headers={"Host": host})
+        assert answer.status_code == 403
+        assert answer.json()["error"]["code"] == "forbidden_host"
+
+
+async def test_whoever_insists_serves_every_name(redis_url: str) -> None:
+    async with running_api(redis_url, open_to_all=True) as api:
+        answer = await api.client.get("/roles", headers={"Host": "tape.example"})
+    assert answer.status_code == 200
+
+
+async def test_a_page_elsewhere_may_not_post(api: RunningApi) -> None:
+    asked = {
+        "Origin": "https://evil.example",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "content-type",
+    }
+    preflight = await api.client.options("/chat", headers=asked)
+    assert "Access-Control-Allow-Origin" not in preflight.headers
+
+
+async def test_only_allowed_origins_are_let_in(redis_url: str) -> None:
+    async with running_api(redis_url, cors_origins="https://a.example, https://b.example") as api:
+        allowed = await api.client.get("/roles", headers={"Origin": "https://b.example"})
+        other = await api.client.get("/roles", headers={"Origin": "https://c.example"})
+        refused = await api.client.post(
+            "/chat", content=b"x", headers={"Origin": "https://a.example"}
+        )
+    assert allowed.headers["Access-Control-Allow-Origin"] == "https://b.example"
+    assert "Access-Control-Allow-Origin" not in other.headers
+    # An error must be readable there, too.
+    assert refused.headers["Access-Control-Allow-Origin"] == "https://a.example"
+
+
+async def test_with_any_origin_allowed_none_gets_credentials(redis_url: str) -> None:
+    async with running_api(redis_url, cors_origins="*") as api:
+        answer = await api.client.get("/roles", headers={"Origin": "https://c.example"})
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert "Access-Control-Allow-Credentials" not in answer.headers
+
+
+async def test_a_defect_is_answered_without_a_word_of_it(
+    api: RunningApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError(SECRET)
+
+    monkeypatch.setattr(api.services.requests, "submit", fail)
+    with structlog.testing.capture_logs() as logged:
+        native = await api.client.post("/chat", json={"message": SECRET})
+        text = await api.client.post("/api/gpt/get", json={"message": SECRET})
+    assert (native.status_code, text.status_code) == (500, 500)
+    assert native.json()["error"]["type"] == "server_error"
+    assert native.json()["error"]["code"] == "internal"
+    assert text.headers["Content-Type"].startswith("text/plain")
+    assert [line["event"] for line in logged] == ["request failed", "request failed"]
+    assert logged[0]["error"] == "RuntimeError"
+    assert any("fail" in frame for frame in logged[0]["at"])
+    for said in (native.text, text.text, str(logged)):
+        assert "launch" not in said
+
+
+async def test_a_defect_after_the_head_of_an_answer_breaks_it_off() -> None:
+    sent: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise RuntimeError(SECRET)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request"}
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    with structlog.testing.capture_logs() as logged:
+        await LastResort(app)({"type": "http", "path": "/x"}, receive, send)
+    assert sent == ["http.response.start"]
+    assert logged[0]["error"] == "RuntimeError"
+    assert "launch" not in str(logged)

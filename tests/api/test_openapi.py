@@ -1,0 +1,103 @@
+"""The documentation is what the server does: its calls, its error shape, its streams."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from api.main import create_app
+from broker.settings import Settings
+
+CALLS = {
+    ("post", "/chat"),
+    ("get", "/chat"),
+    ("get", "/chat/{request_id}"),
+    ("delete", "/chat/{request_id}"),
+    ("post", "/chat/{request_id}/cancel"),
+    ("get", "/chat/{request_id}/stream"),
+    ("get", "/conversations/{conversation_id}"),
+    ("delete", "/conversations/{conversation_id}"),
+    ("get", "/conversations/{conversation_id}/stream"),
+    ("get", "/roles"),
+    ("get", "/roles/{name}"),
+    ("post", "/api/gpt/get"),
+    ("get", "/healthz"),
+    ("get", "/readyz"),
+    ("get", "/metrics"),
+}
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return dict(create_app(Settings(redis_url="redis://127.0.0.1:1")).openapi())
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield method, path, operation
+
+
+def test_every_call_is_documented(document: dict[str, Any]) -> None:
+    documented = {(method, path) for method, path, _ in operations(document)}
+    assert documented >= CALLS
+
+
+def test_every_call_says_what_it_does(document: dict[str, Any]) -> None:
+    for method, path, operation in operations(document):
+        assert operation.get("description"), f"{method} {path}"
+
+
+def test_errors_have_our_shape_and_never_fastapis(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    # That of an image is OpenAI's own.
+    named = {name for name, schema in schemas.items() if "detail" in schema.get("properties", {})}
+    assert named == {"ImageUrl"}
+    assert "HTTPValidationError" not in schemas
+    for method, path, operation in operations(document):
+        responses = operation["responses"]
+        assert "422" not in responses
+        for status, response in responses.items():
+            if status == "default" or status.startswith(("4", "5")):
+                (media_type, content), *others = response["content"].items()
+                assert not others
+                if path.startswith("/api/"):
+                    assert media_type == "text/plain"
+                else:
+                    name = content["schema"]["$ref"].rpartition("/")[2]
+                    assert name == "ErrorBody", f"{method} {path} {status}"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("get", "/chat/{request_id}/stream"),
+        ("get", "/conversations/{conversation_id}/stream"),
+        ("post", "/api/gpt/get"),
+    ],
+)
+def test_streams_are_documented_as_streams(
+    document: dict[str, Any], method: str, path: str
+) -> None:
+    content = document["paths"][path][method]["responses"]["200"]["content"]
+    assert list(content) == ["text/event-stream"]
+
+
+def test_a_submit_documents_both_of_its_successes(document: dict[str, Any]) -> None:
+    responses = document["paths"]["/chat"]["post"]["responses"]
+    for status in ("200", "202"):
+        schema = responses[status]["content"]["application/json"]["schema"]
+        assert schema["$ref"].endswith("/SubmittedView")
+
+
+def test_keys_are_documented_where_they_are_asked_for(document: dict[str, Any]) -> None:
+    assert document["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
+    for method, path, operation in operations(document):
+        is_public = path in {"/healthz", "/readyz"}
+        assert ("security" in operation) != is_public, f"{method} {path}"
+
+
+def test_the_examples_of_a_body_are_there(document: dict[str, Any]) -> None:
+    properties = document["components"]["schemas"]["ChatBody"]["properties"]
+    assert "Why is the sky blue?" in str(properties["message"])
+    assert document["components"]["schemas"]["ChatBody"]["additionalProperties"] is False

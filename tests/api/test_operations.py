@@ -1,0 +1,139 @@
+"""What its operator sees: probes, metrics, and a Redis that comes late, goes, or disagrees."""
+
+import asyncio
+
+import pytest
+import structlog
+
+from api.main import create_app
+from broker.errors import SettingsInvalid
+from broker.settings import Settings
+from tests.api.running import RunningApi, running_api
+from tests.support.servers import ValkeyServer
+from tests.support.typist import Typist
+from tests.support.wait import wait_until
+
+
+async def metric(api: RunningApi, line: str) -> float:
+    text = (await api.client.get("/metrics")).text
+    found = [row for row in text.splitlines() if row.startswith(f"{line} ")]
+    assert found, f"no {line} in the metrics"
+    return float(found[0].rpartition(" ")[2])
+
+
+async def test_a_process_that_is_up_and_ready_says_so(api: RunningApi) -> None:
+    for path in ("/healthz", "/readyz"):
+        answer = await api.client.get(path)
+        assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+async def test_a_process_that_drains_is_alive_but_not_ready(api: RunningApi) -> None:
+    api.services.drain()
+    assert (await api.client.get("/healthz")).status_code == 200
+    answer = await api.client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "not_ready"
+
+
+async def test_outcomes_are_counted(api: RunningApi, worker: Typist) -> None:
+    headers = {"Idempotency-Key": "k"}
+    await api.client.post("/chat", json={"message": "a"}, headers=headers)
+    await api.client.post("/chat", json={"message": "a"}, headers=headers)
+    await api.client.post("/chat", json={"message": "b"}, headers=headers)
+    request_id = await api.submit(conversation_id="c1")
+    await api.client.post(
+        "/chat", json={"message": "b", "conversation_id": "c1", "on_busy": "reject"}
+    )
+    await api.client.post(f"/chat/{request_id}/cancel")
+    counted = {
+        outcome: await metric(api, f'tickertape_submits_total{{outcome="{outcome}"}}')
+        for outcome in ("accepted", "repeated", "conflict", "busy", "queue_full")
+    }
+    expected = {"accepted": 2, "repeated": 1, "conflict": 1, "busy": 1, "queue_full": 0}
+    assert counted == expected
+    assert await metric(api, "tickertape_cancels_total") == 1
+    assert await metric(api, "tickertape_push_up") == 1
+
+
+async def test_two_apps_in_one_process_count_apart(api: RunningApi, redis_url: str) -> None:
+    await api.submit()
+    line = 'tickertape_submits_total{outcome="accepted"}'
+    async with running_api(redis_url) as other:
+        assert await metric(other, line) == 0
+        assert await metric(api, line) == 1
+
+
+async def test_an_api_that_starts_before_redis_waits_for_it(own_redis: ValkeyServer) -> None:
+    url = own_redis.url
+    own_redis.stop()
+    with structlog.testing.capture_logs() as logged:
+        async with running_api(url, wait_for_redis=False) as api:
+            assert (await api.client.get("/healthz")).status_code == 200
+            assert (await api.client.get("/readyz")).status_code == 503
+            refused = await api.client.post("/chat", json={"message": "hi"})
+            assert refused.status_code == 503
+            assert refused.json()["error"]["code"] == "unavailable"
+            assert int(refused.headers["Retry-After"]) >= 1
+            # What needs no Redis works.
+            assert (await api.client.get("/roles")).status_code == 200
+            own_redis.start()
+            await wait_until(api.is_ready, description="it comes up by itself")
+            await api.submit()
+    events = [line["event"] for line in logged]
+    assert events.count("waiting for Redis") == 1
+    assert events.count("ready for requests") == 1
+    password = url.partition("@")[0].rpartition(":")[2]
+    assert password not in str(logged)
+
+
+async def test_a_redis_that_goes_makes_it_unready_and_refuse(own_redis: ValkeyServer) -> None:
+    async with running_api(own_redis.url) as api:
+        request_id = await api.submit()
+        own_redis.kill()
+        assert not await api.is_ready()
+        answer = await api.client.post("/chat", json={"message": "hi"})
+        assert answer.status_code == 503
+        assert answer.json()["error"]["code"] == "unavailable"
+        assert await metric(api, 'tickertape_submits_total{outcome="unavailable"}') == 1
+        own_redis.start()
+        await wait_until(api.is_ready, description="it is ready again")
+        assert (await api.read(request_id))["status"] == "queued"
+
+
+async def test_a_redis_that_hangs_makes_it_unready_soon(own_redis: ValkeyServer) -> None:
+    async with running_api(own_redis.url) as api:
+        own_redis.pause()
+        async with asyncio.timeout(5):
+            assert not await api.is_ready()
+        own_redis.resume()
+        await wait_until(api.is_ready, description="it is ready again")
+
+
+async def test_processes_that_count_other_partitions_do_not_serve(redis_url: str) -> None:
+    async with (
+        running_api(redis_url, partitions=1),
+        running_api(redis_url, partitions=2, wait_for_redis=False) as other,
+    ):
+        await wait_until(lambda: other.problems, description="it gives up")
+        assert "TICKERTAPE_PARTITIONS is 2" in other.problems[0]
+        answer = await other.client.post("/chat", json={"message": "hi"})
+        assert answer.status_code == 503
+
+
+async def test_a_task_that_must_not_end_takes_the_process_with_it(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(self: object) -> None:
+        raise RuntimeError("the launch code")
+
+    monkeypatch.setattr("api.streams.Streams.run", fail)
+    with structlog.testing.capture_logs() as logged:
+        async with running_api(redis_url, wait_for_redis=False) as api:
+            await wait_until(lambda: api.problems, description="it gives up")
+            assert api.problems == ["The task 'streams' failed: RuntimeError"]
+    assert "launch" not in str(logged)
+
+
+def test_an_api_without_a_redis_url_does_not_start() -> None:
+    with pytest.raises(SettingsInvalid, match="REDIS_URL"):
+        create_app(Settings(redis_url=None))

@@ -1,0 +1,55 @@
+"""The page as it is served: its files and no others, fresh, and fenced in by its policy."""
+
+import re
+from importlib.resources import files
+
+import pytest
+
+from api.routes.page import load_page
+from tests.api.running import RunningApi
+
+INLINE = re.compile(
+    r"<script(?![^>]*\bsrc=)|<style|\bstyle=|\bon[a-z]+=|javascript:", re.IGNORECASE
+)
+
+
+def test_the_page_has_nothing_inline_so_its_policy_needs_no_exception() -> None:
+    page = load_page()["/"].body.decode()
+    assert INLINE.search(page) is None
+    assert "unsafe" not in load_page()["/"].headers["Content-Security-Policy"]
+
+
+def test_every_file_the_page_names_is_served() -> None:
+    served = load_page()
+    named = re.findall(r'(?:src|href)="\./([\w.]+)"', served["/"].body.decode())
+    assert named
+    for path, file in served.items():
+        if path.endswith(".js"):
+            named += re.findall(r"""from ['"]\./([\w.]+)['"]""", file.body.decode())
+    assert {f"/{name}" for name in named} <= set(served)
+
+
+async def test_the_page_is_served_with_its_policy(api: RunningApi) -> None:
+    answer = await api.client.get("/")
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.content == (files("api") / "page" / "index.html").read_bytes()
+
+
+async def test_a_file_is_sent_again_only_when_it_changed(api: RunningApi) -> None:
+    first = await api.client.get("/client.js")
+    assert first.headers["Content-Type"].startswith("text/javascript")
+    assert first.headers["Cache-Control"] == "no-cache"
+    etag = first.headers["ETag"]
+    again = await api.client.get("/client.js", headers={"If-None-Match": etag})
+    assert (again.status_code, again.content) == (304, b"")
+    stale = await api.client.get("/client.js", headers={"If-None-Match": '"another"'})
+    assert stale.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/package.json", "/page/client.js", "/../main.py", "/%2e%2e/main.py", "/index.html"]
+)
+async def test_no_other_file_is_served(api: RunningApi, path: str) -> None:
+    assert (await api.client.get(path)).status_code == 404

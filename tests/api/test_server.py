@@ -1,0 +1,264 @@
+"""The server as a process: its address, its signals, its log, and several of it on one socket."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import httpx2
+import pytest
+
+from tests.support.sse import open_stream
+from tests.support.typist import Typist
+from tests.support.wait import wait_until, wait_until_sync
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SERVE = """
+import json, sys
+from api.server import serve
+from broker.errors import SettingsInvalid
+from broker.settings import Settings
+from cli import logs
+
+options = json.loads(sys.argv[1])
+logs.configure()
+try:
+    code = serve(Settings(**options.pop("settings")), configure_logs=logs.configure, **options)
+except SettingsInvalid as error:
+    print(error, file=sys.stderr)
+    code = 2
+raise SystemExit(code)
+"""
+
+
+class ServerProcess:
+    """A server that was started; its log is read from a file."""
+
+    def __init__(self, log_path: Path, options: dict[str, Any]) -> None:
+        self._log_path = log_path
+        with log_path.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", SERVE, json.dumps(options)],
+                cwd=ROOT,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def log(self) -> str:
+        return self._log_path.read_text()
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        lines = [line for line in self.log.splitlines() if line.startswith("{")]
+        return [line for line in map(json.loads, lines) if line["event"] == name]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.events('listening')[0]['port']}"
+
+    def wait_until_ready(self, processes: int = 1) -> None:
+        wait_until_sync(
+            lambda: len(self.events("ready for requests")) >= processes,
+            timeout_s=30,
+            description="the server is ready",
+        )
+
+    def stop(self, number: int = signal.SIGTERM) -> float:
+        """Send the signal; returns how many seconds the process took to end."""
+        begun_s = time.monotonic()
+        self.process.send_signal(number)
+        self.process.wait(20)
+        return time.monotonic() - begun_s
+
+
+@contextlib.contextmanager
+def server_process(log_path: Path, redis_url: str, **options: Any) -> Iterator[ServerProcess]:
+    settings = {"redis_url": redis_url, **options.pop("settings", {})}
+    server = ServerProcess(
+        log_path, {"settings": settings, "host": "127.0.0.1", "port": 0, **options}
+    )
+    try:
+        yield server
+    finally:
+        server.process.kill()
+        server.process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_open_streams_in_order_and_the_process_soon(
+    redis_url: str, tmp_path: Path, worker: Typist, number: int
+) -> None:
+    request_id = await worker.begin()
+    conversation = await worker.submit(conversation_id="c1", on_busy="queue")
+    with server_process(tmp_path / "log", redis_url) as server:
+        server.wait_until_ready()
+        urls = [f"{server.url}/chat/{request_id}/stream"] * 10
+        urls += [f"{server.url}/chat/{conversation}/stream"]
+        async with contextlib.AsyncExitStack() as opened:
+            streams = [await opened.enter_async_context(open_stream(url)) for url in urls]
+            readers = [aiter(stream) for stream in streams]
+            for reader in readers:
+                await anext(reader)
+            stopping = asyncio.create_task(asyncio.to_thread(server.stop, number))
+            for stream, reader in zip(streams, readers, strict=True):
+                # To an orderly end: aiohttp raises for a body that breaks off.
+                async for _ in reader:
+                    pass
+                assert stream.parser.retry_ms is not None
+            took_s = await stopping
+    # Well below the grace that calls in flight are given, which a hanging stream would use up.
+    assert took_s < 3
+    assert server.process.returncode == 0
+    assert "error" not in server.log
+
+
+async def test_a_raw_text_stream_is_broken_off_at_a_signal(
+    redis_url: str, tmp_path: Path, worker: Typist
+) -> None:
+    request_id = await worker.begin()
+    await worker.type("half")
+    with server_process(tmp_path / "log", redis_url) as server:
+        server.wait_until_ready()
+        url = f"{server.url}/chat/{request_id}/stream?format=text"
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            assert await answer.content.readany() == b"half"
+            stopping = asyncio.create_task(asyncio.to_thread(server.stop))
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await answer.content.read()
+            assert await stopping < 3
+    assert "without completing" not in server.log
+
+
+def test_a_port_that_is_taken_is_told_in_one_line(redis_url: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with server_process(tmp_path / "log", redis_url, port=port) as server:
+            server.process.wait(30)
+    assert server.process.returncode == 2
+    (line,) = server.log.splitlines()
+    assert line.startswith(f"cannot listen on 127.0.0.1:{port}: Address already in use; ")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"host": "0.0.0.0"}, "--host 0.0.0.0 would let everyone in"),
+        ({"settings": {"api_keys": "nonsense"}}, "TICKERTAPE_API_KEYS"),
+        ({"host": "no.such.host.invalid", "open_to_all": True}, "cannot listen on"),
+        ({"settings": {"redis_url": None}}, "REDIS_URL is not set"),
+    ],
+)
+def test_what_must_not_be_served_is_told_in_one_line(
+    redis_url: str, tmp_path: Path, options: dict[str, Any], said: str
+) -> None:
+    with server_process(tmp_path / "log", redis_url, **options) as server:
+        server.process.wait(30)
+    assert server.process.returncode == 2
+    (line,) = [line for line in server.log.splitlines() if not line.startswith("{")]
+    assert said in line
+    assert "nonsense" not in line
+
+
+def test_other_partitions_end_the_process_with_a_line(redis_url: str, tmp_path: Path) -> None:
+    with server_process(tmp_path / "one", redis_url) as server:
+        server.wait_until_ready()
+        with server_process(tmp_path / "two", redis_url, settings={"partitions": 2}) as other:
+            assert other.process.wait(30) == 1
+    (line,) = other.events("giving up")
+    assert "TICKERTAPE_PARTITIONS is 2" in line["reason"]
+
+
+def test_the_log_holds_no_query_no_prompt_and_no_key(redis_url: str, tmp_path: Path) -> None:
+    settings = {"api_keys": "ada:secret-key"}
+    with server_process(tmp_path / "log", redis_url, settings=settings) as server:
+        server.wait_until_ready()
+        headers = {"Authorization": "Bearer secret-key"}
+        with httpx2.Client(base_url=server.url, headers=headers, verify=False) as client:
+            assert client.post("/chat", json={"message": "secret-prompt"}).status_code == 202
+            assert client.get("/chat?limit=1&x=secret-query").status_code == 200
+            assert client.post("/chat", json={"secret-field": 1}).status_code == 400
+        server.stop()
+    assert "secret" not in server.log
+    assert redis_url not in server.log
+
+
+def test_the_limit_of_open_files_is_raised(redis_url: str, tmp_path: Path) -> None:
+    with server_process(tmp_path / "log", redis_url) as server:
+        server.wait_until_ready()
+        limits = Path(f"/proc/{server.process.pid}/limits").read_text().splitlines()
+    (line,) = [line for line in limits if line.startswith("Max open files")]
+    soft, hard = line.split()[3:5]
+    assert soft == hard
+
+
+def children_of(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    serving = "spawn_main"
+    return [
+        int(child)
+        for child in text.split()
+        if serving in Path(f"/proc/{child}/cmdline").read_text()
+    ]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.slow
+async def test_several_processes_share_a_socket_and_a_killed_one_is_replaced(
+    redis_url: str, tmp_path: Path
+) -> None:
+    with server_process(tmp_path / "log", redis_url, processes=2) as server:
+        server.wait_until_ready(2)
+        first = children_of(server.process.pid)
+        assert len(first) == 2
+        os.kill(first[0], signal.SIGKILL)
+        server.wait_until_ready(3)
+        assert len(children_of(server.process.pid)) == 2
+        async with httpx2.AsyncClient(base_url=server.url, verify=False) as client:
+            answer = await client.post("/chat", json={"message": "hi"})
+        assert answer.status_code == 202
+        request_id = answer.json()["request_id"]
+        url = f"{server.url}/chat/{request_id}/stream"
+        async with contextlib.AsyncExitStack() as opened:
+            for _ in range(4):
+                stream = await opened.enter_async_context(open_stream(url))
+                await anext(aiter(stream))
+            assert await asyncio.to_thread(server.stop) < 5
+    assert server.process.returncode == 0
+    assert len(server.events("process was killed")) == 1
+
+
+@pytest.mark.slow
+async def test_no_process_outlives_the_one_that_started_it(redis_url: str, tmp_path: Path) -> None:
+    with server_process(tmp_path / "log", redis_url, processes=2) as server:
+        server.wait_until_ready(2)
+        children = children_of(server.process.pid)
+        server.process.kill()
+        server.process.wait()
+        await wait_until(
+            lambda: not any(map(is_running, children)), description="the children have ended"
+        )
+
+
+@pytest.mark.slow
+def test_several_processes_give_up_together(redis_url: str, tmp_path: Path) -> None:
+    with server_process(tmp_path / "one", redis_url) as one:
+        one.wait_until_ready()
+        settings = {"partitions": 2}
+        with server_process(tmp_path / "two", redis_url, settings=settings, processes=2) as two:
+            assert two.process.wait(30) == 1
+            assert children_of(one.process.pid) == []
