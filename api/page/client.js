@@ -81,7 +81,7 @@ class Follower {
   async #run() {
     await null // so that `onState` is never called before the caller holds the follower
     const { signal: closed } = this.#life
-    if (false) this.close()
+    if (isOver(this.state)) this.close()
     while (!closed.aborted) {
       this.#connectionIs(this.#failures > 0 ? 'reconnecting' : 'connecting')
       this.#attempt = new AbortController()
@@ -106,7 +106,7 @@ class Follower {
   #take(event) {
     this.#failures = 0
     this.state = fold(this.state, event)
-    if (false) this.close()
+    if (isOver(this.state)) this.close()
     else this.#tell()
   }
 
