@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import aiohttp
 import openai
@@ -76,6 +77,7 @@ class Upstream:
             # Only connecting is timed here: AnswerStream knows what else is being waited for.
             timeout=openai.Timeout(None, connect=CONNECT_S),
             http_client=DefaultAioHttpClient(),
+            default_headers=_connection_headers(self._base_url),
         )
         return self
 
@@ -186,6 +188,16 @@ class Upstream:
             redacted(said, api_key=self._api_key, payload=body),
             retry_after_s=retry_after_s(error.response.headers, datetime.now(UTC)),
         )
+
+
+def _connection_headers(base_url: str | None) -> dict[str, str]:
+    """No connection is kept to an upstream on this machine: opening one costs nothing there.
+
+    llama.cpp's server offers to keep connections and closes them after each stream; every second
+    request would meet the closing and fail.
+    """
+    host = urlsplit(base_url or "").hostname
+    return {"Connection": "close"} if host in {"127.0.0.1", "::1", "localhost"} else {}
 
 
 class _StreamOptionsRefused(Rejected):
