@@ -1,0 +1,284 @@
+"""Pure: what the broker should do, in plain dictionaries and without time.
+
+An attempt is known by its number. What depends on time happens when a test says so: leases and
+delays are over in the order in which they were put into `expired` and `due`.
+"""
+
+from dataclasses import dataclass, field
+
+from broker.codec import TERMINALS
+from tests.broker.line import Line
+
+Logged = tuple[int, int, str, str]  # number of the attempt, seq, kind, text
+Answer = tuple[str, object]
+
+MAX_CRASHES = 2
+QUEUE_LIMIT = 8
+TENANT_LIMIT = 5
+
+
+@dataclass
+class Request:
+    id: str
+    tenant: str
+    conversation: str | None
+    policy: str
+    key: tuple[str, str | None, str] | None
+    state: str = "queued"
+    n: int = 0
+    seq: int = 0
+    crashes: int = 0
+    retries: int = 0
+    is_kept: bool = False
+    is_suspect: bool = False
+    owner: str = ""
+    opener: str = ""
+    log: list[Logged] = field(default_factory=lambda: [(0, 0, "queued", "")])
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in TERMINALS
+
+    def write(self, kind: str, text: str = "") -> None:
+        self.seq += 1
+        self.log.append((self.n, self.seq, kind, text))
+
+
+@dataclass
+class Talk:
+    active: str | None = None
+    held: list[str] = field(default_factory=list)
+    turns: dict[str, str | None] = field(default_factory=dict)
+
+
+class Model:
+    def __init__(self) -> None:
+        self.requests: dict[str, Request] = {}
+        self.keys: dict[tuple[str, str | None, str], tuple[str, str]] = {}
+        self.line = Line()
+        self.expired: list[str] = []
+        self.due: list[str] = []
+        self.talks: dict[tuple[str, str], Talk] = {}
+        self.claims: dict[str, str] = {}
+
+    def submit(self, new: Request, fingerprint: str, on_busy: str) -> Answer:
+        if new.key in self.keys and new.key is not None:
+            known, id_ = self.keys[new.key]
+            return ("EXISTS", id_) if known == fingerprint else ("CONFLICT", None)
+        if new.id in self.requests:
+            return "EXISTS", new.id
+        in_flight = [r for r in self.requests.values() if not r.is_over]
+        if len(in_flight) >= QUEUE_LIMIT:
+            return "FULL", None
+        if sum(r.tenant == new.tenant for r in in_flight) >= TENANT_LIMIT:
+            return "TENANT_LIMIT", None
+        talk = self._talk(new)
+        if talk is not None and talk.active is not None and on_busy == "reject":
+            return "BUSY", talk.active
+        self._accept(new, talk, on_busy)
+        if new.key is not None:
+            self.keys[new.key] = fingerprint, new.id
+        return "OK", new.id
+
+    def claim(
+        self, nonce: str, *, take: bool, suspect_ok: bool, can_continue: bool
+    ) -> Request | None:
+        mine = self.requests.get(self.claims.get(nonce, ""))
+        if mine is not None and mine.state == "running" and mine.owner == nonce:
+            if mine.id in self.expired:
+                self.expired.remove(mine.id)
+            return mine
+        self._reap_and_promote()
+        while take and (id_ := self.line.take(suspect_ok=suspect_ok)) is not None:
+            r = self.requests[id_]
+            if self._open(r, nonce, can_continue=can_continue):
+                self.claims[nonce] = r.id
+                return r
+            self._end(r, "failed")
+        return None
+
+    def append(self, id_: str, n: int, first: int, texts: list[str]) -> Answer:
+        r = self.requests.get(id_)
+        if r is None or r.state != "running" or r.n != n:
+            return "FENCED", None
+        if first + len(texts) - 1 <= r.seq:
+            return "DUP", r.seq
+        if first > r.seq + 1:
+            return "GAP", r.seq
+        for text in texts[r.seq + 1 - first :]:
+            r.write("delta", text)
+        return "OK", r.seq
+
+    def renew(self, id_: str, n: int) -> str:
+        r = self.requests.get(id_)
+        if r is None or r.state != "running" or r.n != n:
+            return "FENCED"
+        if id_ in self.expired:
+            self.expired.remove(id_)
+        return "OK"
+
+    def reopen(self, id_: str, n: int, nonce: str, *, can_continue: bool) -> Request | str | None:
+        r = self.requests.get(id_)
+        if r is not None and r.state == "running" and r.owner == nonce:
+            return r
+        if r is not None and r.state == "failed" and r.n == n:
+            return None
+        if r is None or r.state != "running" or r.n != n:
+            return "FENCED"
+        self._leave(r)
+        if self._open(r, nonce, can_continue=can_continue):
+            return r
+        self._end(r, "failed")
+        return None
+
+    def retry(self, id_: str, n: int) -> str:
+        r = self.requests.get(id_)
+        if r is not None and r.state == "delayed" and r.n == n:
+            return "OK"
+        if r is None or r.state != "running" or r.n != n:
+            return "FENCED"
+        self._leave(r)
+        r.state, r.retries = "delayed", r.retries + 1
+        return "OK"
+
+    def release(self, id_: str, n: int) -> str:
+        r = self.requests.get(id_)
+        if r is not None and r.state == "queued" and r.n == n:
+            return "OK"
+        if r is None or r.state != "running" or r.n != n:
+            return "FENCED"
+        self._leave(r)
+        self._enqueue(r, to_head=True, turn_now=True)
+        return "OK"
+
+    def finish(
+        self, id_: str, n: int, state: str, first: int, texts: list[str], answered: str | None
+    ) -> Answer:
+        r = self.requests.get(id_)
+        if r is None or r.n != n:
+            return "FENCED", None
+        if r.state == state:
+            return "OK", None
+        if r.state != "running":
+            return "FENCED", None
+        if first > r.seq + 1 or first + len(texts) <= r.seq:
+            return "GAP", r.seq
+        for text in texts[r.seq + 1 - first :]:
+            r.write("delta", text)
+        talk = self._talk(r)
+        if talk is not None and answered is not None:
+            talk.turns[id_] = answered
+        self._end(r, state)
+        return "OK", None
+
+    def cancel(self, id_: str, tenant: str) -> str:
+        r = self.requests.get(id_)
+        if r is None or r.tenant != tenant:
+            return "MISSING"
+        if not r.is_over:
+            self._end(r, "cancelled")
+        return r.state
+
+    def erase(self, id_: str, tenant: str) -> str:
+        r = self.requests.get(id_)
+        if r is None or r.tenant != tenant:
+            return "MISSING"
+        if not r.is_over:
+            return "ACTIVE"
+        self._forget_request(r)
+        talk = self._talk(r)
+        if talk is not None:
+            talk.turns.pop(id_, None)
+        return "OK"
+
+    def forget(self, tenant: str, conversation: str) -> int | None:
+        talk = self.talks.pop((tenant, conversation), None)
+        if talk is None:
+            return None
+        for id_ in [*talk.held, talk.active or ""]:
+            if id_ in self.requests:
+                self._end(self.requests[id_], "cancelled")
+        erased = [self.requests[id_] for id_ in talk.turns]
+        for r in erased:
+            self._forget_request(r)
+        return len(erased)
+
+    def _talk(self, r: Request) -> Talk | None:
+        if r.conversation is None:
+            return None
+        return self.talks.get((r.tenant, r.conversation))
+
+    def _accept(self, new: Request, talk: Talk | None, on_busy: str) -> None:
+        if new.conversation is not None and talk is None:
+            talk = self.talks[new.tenant, new.conversation] = Talk()
+        active = talk.active if talk is not None else None
+        if talk is not None and active is not None and on_busy == "replace":
+            for id_ in [*talk.held, active]:
+                talk.active = None
+                self._end(self.requests[id_], "cancelled", is_replaced=True)
+            talk.held.clear()
+        self.requests[new.id] = new
+        if talk is not None:
+            talk.turns[new.id] = None
+            if talk.active is not None:
+                new.state = "held"
+                talk.held.append(new.id)
+                return
+            talk.active = new.id
+        self._enqueue(new)
+
+    def _enqueue(self, r: Request, *, to_head: bool = False, turn_now: bool = False) -> None:
+        r.state = "queued"
+        self.line.put(r.id, r.tenant, is_suspect=r.is_suspect, to_head=to_head, turn_now=turn_now)
+
+    def _leave(self, r: Request) -> None:
+        """Take a request from wherever it is."""
+        self.line.remove(r.id, r.tenant)
+        for place in (self.expired, self.due):
+            if r.id in place:
+                place.remove(r.id)
+
+    def _open(self, r: Request, nonce: str, *, can_continue: bool) -> bool:
+        has_output = r.is_kept or (r.n > 0 and r.seq > 0)
+        r.opener = "started"
+        if has_output:
+            if r.policy == "fail" or (r.policy == "continue" and not can_continue):
+                return False
+            r.opener = "reset" if r.policy == "restart" else "resumed"
+        r.is_kept = r.opener == "resumed"
+        r.state, r.n, r.seq, r.owner = "running", r.n + 1, 0, nonce
+        r.log.append((r.n, 0, r.opener, ""))
+        return True
+
+    def _end(self, r: Request, state: str, *, is_replaced: bool = False) -> None:
+        was = r.state
+        self._leave(r)
+        r.write(state)
+        r.state = state
+        talk = self._talk(r)
+        if talk is None or is_replaced:
+            return
+        if was == "held":
+            talk.held.remove(r.id)
+            return
+        talk.active = talk.held.pop(0) if talk.held else None
+        if talk.active is not None:
+            self._enqueue(self.requests[talk.active])
+
+    def _reap_and_promote(self) -> None:
+        expired, self.expired = self.expired, []
+        for r in [self.requests[id_] for id_ in reversed(expired)]:
+            r.crashes += 1
+            if r.crashes >= MAX_CRASHES:
+                self._end(r, "failed")
+            else:
+                r.is_suspect = r.crashes == MAX_CRASHES - 1
+                self._enqueue(r, to_head=True, turn_now=True)
+        due, self.due = self.due, []
+        for id_ in reversed(due):
+            self._enqueue(self.requests[id_], to_head=True)
+
+    def _forget_request(self, r: Request) -> None:
+        del self.requests[r.id]
+        if r.key is not None and self.keys.get(r.key, ("", ""))[1] == r.id:
+            del self.keys[r.key]

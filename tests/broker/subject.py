@@ -1,0 +1,68 @@
+"""The whole broker behind plain calls, in an event loop of its own: what a state machine drives."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from fakeredis import FakeAsyncRedis
+
+from broker import keys
+from broker.connections import Connections
+from broker.conversations import Conversations
+from broker.log import Logs
+from broker.queue import Lease, Queue
+from broker.requests import Requests
+from broker.scripts import Scripts
+from broker.settings import Settings
+from tests.broker.snapshot import Snapshot, take_snapshot
+
+T = TypeVar("T")
+
+
+class Subject:
+    """On a real server if there is a URL, else on a fake; empty at the start."""
+
+    def __init__(self, url: str | None, settings: Settings) -> None:
+        self._runner = asyncio.Runner()
+        self.connections = Connections(url or "redis://fake")
+        if url is None:
+            self.connections.commands = FakeAsyncRedis()
+        self.run(self.connections.ask("FLUSHALL"))
+        self._scripts = Scripts(self.connections.commands, shebang=url is not None)
+        self.requests = Requests(self.connections, settings, self._scripts)
+        self.queue = Queue(self.connections, settings, worker="w", scripts=self._scripts)
+        self.conversations = Conversations(self.connections, settings, self._scripts)
+        self.logs = Logs(self.connections)
+
+    def run(self, call: Coroutine[Any, Any, T]) -> T:
+        return self._runner.run(call)
+
+    def outcome(self, call: Coroutine[Any, Any, T]) -> T | type[Exception]:
+        """What the call returned, or the class of what it raised."""
+        try:
+            return self.run(call)
+        except Exception as error:  # noqa: BLE001  # compared with what the model expects
+            return type(error)
+
+    def append(self, lease: Lease, first_seq: int, values: list[bytes]) -> tuple[str, int]:
+        """APPEND as the appender sends it, whose bulk connection a fake does not have."""
+        id_ = lease.request_id
+        call = self._scripts.verdict(
+            "append", [keys.request(id_), keys.log(id_)],
+            lease.attempt, first_seq, 1000, 1_000_000, keys.log_channel(id_), *values,
+        )  # fmt: skip
+        word, details = self.run(call)
+        return word, int(details[0]) if word != "FENCED" else -1
+
+    def end_lease(self, id_: str, order: int) -> None:
+        self.run(self.connections.ask("ZADD", keys.running(0), "XX", 1 + order, id_))
+
+    def make_due(self, id_: str, order: int) -> None:
+        self.run(self.connections.ask("ZADD", keys.tag(0) + "delayed", "XX", 1 + order, id_))
+
+    def snapshot(self) -> Snapshot:
+        return self.run(take_snapshot(self.connections.commands))
+
+    def close(self) -> None:
+        self.run(self.connections.aclose())
+        self._runner.close()

@@ -1,0 +1,100 @@
+"""Whatever is called in whatever order, twice or by a worker long gone, the broker does what its
+model does: on the fake, and on a real server.
+"""
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
+
+from broker import errors
+from broker.codec import Cursor
+from tests.broker.invariants import log_of, states, violations
+from tests.broker.machine import WritingMachine, tenants
+from tests.broker.model import Logged
+
+
+class BrokerMachine(WritingMachine):
+    """Adds reading, and compares all of Redis with all of the model after each step."""
+
+    @precondition(lambda self: self.model.requests)
+    @rule(data=st.data(), count=st.integers(1, 5))
+    def read_at_a_cursor(self, data: st.DataObject, count: int) -> None:
+        id_ = data.draw(st.sampled_from(list(self.model.requests)))
+        log = self.model.requests[id_].log
+        at = data.draw(st.integers(0, len(log) - 1))
+        n, seq, _, _ = log[at]
+        first = Cursor(self.attempts[id_][n], seq)
+        page = self.subject.run(self.subject.logs.read(id_, first, count))
+        assert [(cursor.attempt, cursor.seq) for cursor, _ in page] == [
+            (self.attempts[id_][n], seq) for n, seq, _, _ in log[at : at + count]
+        ]
+
+    @rule(tenant=tenants, conversation=st.sampled_from(["one", "two"]))
+    def look_at_a_conversation(self, tenant: str, conversation: str) -> None:
+        talk = self.model.talks.get((tenant, conversation))
+        found = self.subject.outcome(self.subject.conversations.get(tenant, conversation))
+        if talk is None:
+            assert found == errors.RequestMissing
+            return
+        assert not isinstance(found, type)
+        assert found.active_request_id == talk.active
+        assert [(turn.request_id, turn.answered) for turn in found.turns] == [*talk.turns.items()]
+
+    @rule(id_=WritingMachine.ids, tenant=tenants)
+    def look_at_a_request(self, id_: str, tenant: str) -> None:
+        r = self.model.requests.get(id_)
+        found = self.subject.outcome(self.subject.requests.get(id_, tenant))
+        if r is None or r.tenant != tenant:
+            assert found == errors.RequestMissing
+            return
+        assert not isinstance(found, type)
+        assert (found.state, found.n, found.seq) == (r.state, r.n, r.seq)
+        position = self.subject.run(self.subject.requests.position(id_, tenant))
+        assert position == self.model.line.claims_before(id_)
+
+    @invariant()
+    def nothing_is_lost_or_out_of_place(self) -> None:
+        now = self.subject.snapshot()
+        assert violations(now) == []
+        assert states(now) == {id_: r.state for id_, r in self.model.requests.items()}
+        assert now.list("ring") == self.model.line.ring
+        assert now.list("suspect") == self.model.line.suspects
+        assert dict(now.named("wait:")) == self.model.line.waiting
+        self.attempts = {}
+        for id_, r in self.model.requests.items():
+            log = log_of(now, id_)
+            self.attempts[id_] = list(dict.fromkeys(entry.cursor.attempt for entry in log))
+            numbered: list[Logged] = [
+                (self.attempts[id_].index(e.cursor.attempt), e.cursor.seq, e.kind, e.text)
+                for e in log
+            ]
+            assert numbered == r.log
+
+
+def run_machine(request: pytest.FixtureRequest, server: str, examples: int, steps: int) -> None:
+    url = request.getfixturevalue("redis_url") if server == "valkey" else None
+    machine = type("Machine", (BrokerMachine,), {"url": url})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            deadline=None,
+            max_examples=examples,
+            stateful_step_count=steps,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+@pytest.mark.parametrize("server", ["fakeredis", "valkey"])
+def test_the_broker_does_what_its_model_does(request: pytest.FixtureRequest, server: str) -> None:
+    run_machine(request, server, examples=12, steps=30)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("server", ["fakeredis", "valkey"])
+def test_the_broker_does_what_its_model_does_in_many_runs(
+    request: pytest.FixtureRequest, server: str
+) -> None:
+    run_machine(request, server, examples=300, steps=60)
