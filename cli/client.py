@@ -14,7 +14,8 @@ from cli.events import Event, EventDecoder, StreamMalformed
 _CONNECT_S = 10
 # Far above the server's default heartbeat: a connection as silent as this one is dead.
 SILENCE_S = 60
-_ANSWER_S = 30
+_ANSWER_S = 30.0
+_READY_S = 2.0
 _MAX_SHOWN_CHARS = 500
 
 
@@ -77,7 +78,7 @@ class Client:
     async def is_ready(self) -> bool:
         """Whether the API can take requests now."""
         try:
-            await self._json("GET", "/readyz", accepts_any=True)
+            await self._json("GET", "/readyz", limit_s=_READY_S, accepts_any=True)
         except (Unreachable, Refused):
             return False
         return True
@@ -106,9 +107,15 @@ class Client:
             yield Stream(response)
 
     async def _json(
-        self, method: str, path: str, *, accepts_any: bool = False, **options: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        limit_s: float = _ANSWER_S,
+        accepts_any: bool = False,
+        **options: Any,
     ) -> dict[str, Any]:
-        limit = aiohttp.ClientTimeout(_ANSWER_S, sock_connect=_CONNECT_S)
+        limit = aiohttp.ClientTimeout(limit_s, sock_connect=_CONNECT_S)
         with _told_apart():
             async with self._session.request(
                 method, self._url + path, allow_redirects=False, timeout=limit, **options

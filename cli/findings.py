@@ -70,13 +70,14 @@ def packages_finding(versions: Mapping[str, str | None], mend: str) -> Finding:
 
 def unknown_variables(environment: Iterable[str], known: Iterable[str]) -> list[Finding]:
     """About variables that look like ours and are read by nobody."""
-    allowed = [*known, *_ALSO_OURS]
+    allowed = [name.removeprefix(_OURS) for name in (*known, *_ALSO_OURS)]
     findings = []
     for name in sorted(environment):
-        if not name.startswith(_OURS) or name in allowed:
+        given = name.removeprefix(_OURS)
+        if given == name or given in allowed:
             continue
-        close = difflib.get_close_matches(name, allowed, 1)
-        mend = f"did you mean {close[0]}?" if close else "remove it"
+        close = difflib.get_close_matches(given, allowed, 1)
+        mend = f"did you mean {_OURS}{close[0]}?" if close else "remove it"
         findings.append(warn("settings", f"{name} is no setting", mend))
     return findings
 

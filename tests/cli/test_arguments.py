@@ -1,0 +1,57 @@
+"""The command line as people write it."""
+
+from pathlib import Path
+
+import pytest
+
+from cli.arguments import parse
+
+
+def test_up_needs_nothing() -> None:
+    given = parse(["up"])
+    assert (given.host, given.port, given.workers) == ("127.0.0.1", 8000, 1)
+    assert given.data_dir == Path(".tickertape")
+    assert not given.open
+
+
+def test_a_message_may_be_written_without_quotes() -> None:
+    given = parse(["chat", "-r", "cli", "-t", "0.5", "list", "all", "files"])
+    assert " ".join(given.message) == "list all files"
+    assert (given.role, given.temperature, given.model) == ("cli", 0.5, None)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "down",
+        "chat",
+        "watch",
+        "up --port 70000",
+        "up --port x",
+        "up --workers 0",
+        "worker --slots -1",
+        "chat -t warm hello",
+    ],
+)
+def test_a_wrong_command_line_ends_with_2(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(line.split())
+    assert ended.value.code == 2
+    assert "usage: tickertape" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command", ["", "up", "api", "worker", "model", "chat", "watch", "roles", "doctor"]
+)
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse([*command.split(), "--help"])
+    assert ended.value.code == 0
+    assert f"usage: tickertape {command}".strip() in capsys.readouterr().out
+
+
+def test_the_exit_codes_are_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["chat", "--help"])
+    assert "130 cancelled" in capsys.readouterr().out

@@ -1,0 +1,151 @@
+"""`doctor` against real servers."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from broker.settings import Settings
+from cli import client, doctor
+from cli.findings import Finding, Level
+from tests.api.running import running_api
+from tests.support.servers import ValkeyServer
+from tests.support.upstream import ScriptedUpstream
+
+pytestmark = pytest.mark.usefixtures("bare")
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def levels(found: list[Finding]) -> list[Level]:
+    return [finding.level for finding in found]
+
+
+async def test_our_own_server_passes(own_redis: ValkeyServer) -> None:
+    found = await doctor.redis(Settings(redis_url=own_redis.url))
+    assert levels(found) == [Level.OK, Level.OK]
+    assert own_redis.url.split(":")[2].split("@")[0] not in "".join(map(str, found))
+
+
+async def test_looking_at_a_server_changes_nothing_in_it(redis_url: str) -> None:
+    await doctor.redis(Settings(redis_url=redis_url))
+    found = await doctor.redis(Settings(redis_url=redis_url, partitions=3))
+    assert Level.FAIL not in levels(found)
+
+
+async def test_another_number_of_partitions_fails(redis_url: str) -> None:
+    async with running_api(redis_url):
+        found = await doctor.redis(Settings(redis_url=redis_url, partitions=3))
+    assert levels(found)[-1] is Level.FAIL
+
+
+async def test_a_server_that_is_away_fails_without_its_password() -> None:
+    (finding,) = await doctor.redis(Settings(redis_url="redis://:hunter2@127.0.0.1:9/0"))
+    assert finding.level is Level.FAIL
+    assert "redis://127.0.0.1:9" in finding.text
+    assert "hunter2" not in str(finding)
+
+
+async def test_a_wrong_password_fails(own_redis: ValkeyServer) -> None:
+    (finding,) = await doctor.redis(Settings(redis_url=f"redis://:no@127.0.0.1:{own_redis.port}"))
+    assert finding.level is Level.FAIL
+
+
+async def test_without_redis_the_one_that_up_would_start_is_named() -> None:
+    (finding,) = await doctor.redis(Settings(redis_url=None))
+    assert finding.level is Level.OK
+    assert "valkey-server" in finding.text
+
+
+async def test_an_upstream_that_answers_passes(upstream: ScriptedUpstream) -> None:
+    found = await doctor.upstream(
+        Settings(openai_base_url=upstream.base_url, openai_model=upstream.models[0])
+    )
+    assert levels(found) == [Level.OK, Level.OK]
+
+
+async def test_a_wrong_key_fails_and_is_not_shown() -> None:
+    async with ScriptedUpstream(api_key="right") as upstream:
+        settings = Settings(
+            openai_base_url=upstream.base_url, openai_api_key=SecretStr("sk-wrong-one")
+        )
+        (finding,) = await doctor.upstream(settings)
+    assert finding.level is Level.FAIL
+    assert "sk-wrong-one" not in str(finding)
+
+
+async def test_an_upstream_that_is_away_fails() -> None:
+    (finding,) = await doctor.upstream(Settings(openai_base_url="http://127.0.0.1:9/v1"))
+    assert finding.level is Level.FAIL
+
+
+async def test_without_an_upstream_the_local_model_is_looked_for() -> None:
+    (finding,) = await doctor.upstream(Settings())
+    assert finding.level is Level.OK
+    assert "gguf" in finding.text
+
+
+async def test_a_port_taken_by_a_stranger_fails(
+    taken_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_READY_S", 0.1)  # this one never answers
+    assert (await doctor.listening("127.0.0.1", taken_port)).level is Level.FAIL
+
+
+async def test_a_port_taken_by_ourselves_is_fine(redis_url: str) -> None:
+    async with running_api(redis_url) as api:
+        finding = await doctor.listening("127.0.0.1", int(api.url.rpartition(":")[2]))
+    assert finding.level is Level.OK
+    assert "runs at" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("keys", "host", "level"),
+    [
+        (None, "127.0.0.1", Level.OK),
+        (None, "0.0.0.0", Level.FAIL),
+        ("a:secret", "0.0.0.0", Level.OK),
+        ("secret", "127.0.0.1", Level.FAIL),
+    ],
+)
+def test_who_gets_in_is_told(keys: str | None, host: str, level: Level) -> None:
+    settings = Settings(api_keys=None if keys is None else SecretStr(keys))
+    (finding,) = doctor.access(settings, host)
+    assert finding.level is level
+    assert "secret" not in str(finding)
+
+
+def test_a_wrong_role_file_fails(tmp_path: Path) -> None:
+    (tmp_path / "bad.md").write_text("no heading")
+    found = [*doctor.roles(Settings(roles_dir=tmp_path))]
+    assert {*levels(found)} == {Level.FAIL}
+    assert all("bad.md" in finding.text for finding in found)
+
+
+def test_a_data_directory_that_is_a_file_fails(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    assert doctor.data_directory(tmp_path / "data").level is Level.FAIL
+    assert doctor.data_directory(tmp_path / "new" / "data").level is Level.OK
+
+
+def test_all_is_well_on_this_machine(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert doctor.run("127.0.0.1", 0, tmp_path) == 0
+    assert "Nothing stands in the way." in capsys.readouterr().out
+
+
+def test_a_wrong_setting_fails_and_ends_with_1(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TICKERTAPE_LEASE_S", "soon")
+    monkeypatch.setenv("REDIS_URL", "http://:hunter2@wrong")
+    assert doctor.run("127.0.0.1", 0, tmp_path) == 1
+    told = capsys.readouterr().out
+    assert "TICKERTAPE_LEASE_S" in told
+    assert "2 to mend" in told
+    assert "hunter2" not in told

@@ -1,0 +1,95 @@
+"""What child processes are told, and what people are."""
+
+import shlex
+import subprocess
+
+import pytest
+from pydantic import SecretStr
+
+from broker.settings import Settings
+from cli.environment import (
+    ModelAddress,
+    how_to_use,
+    model_environment,
+    needs_model,
+    needs_redis,
+    slots_per_worker,
+    url_of,
+    without_password,
+)
+
+pytestmark = pytest.mark.usefixtures("bare")
+
+MODEL = ModelAddress("http://127.0.0.1:5000/v1", "key", "small")
+
+
+def test_nothing_is_started_in_place_of_what_is_set() -> None:
+    assert not needs_redis(Settings(redis_url="redis://elsewhere"))
+    assert not needs_model(Settings(openai_api_key=SecretStr("sk-x")))
+    assert not needs_model(Settings(openai_base_url="http://elsewhere/v1"))
+
+
+def test_what_is_not_set_is_started() -> None:
+    assert needs_redis(Settings(redis_url=None))
+    assert needs_model(Settings(openai_model="only-a-name"))
+
+
+def test_the_local_model_gets_time_to_read_a_long_prompt() -> None:
+    assert float(model_environment(MODEL, Settings())["TICKERTAPE_FIRST_BYTE_S"]) >= 900
+
+
+def test_a_first_byte_limit_that_was_set_is_kept() -> None:
+    assert "TICKERTAPE_FIRST_BYTE_S" not in model_environment(MODEL, Settings(first_byte_s=7))
+
+
+def test_the_local_model_is_what_requests_get_by_default() -> None:
+    environment = model_environment(MODEL, Settings(openai_model="of-another-upstream"))
+    assert environment["OPENAI_MODEL"] == "small"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis://:secret@127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+        ("rediss://user:secret@host", "rediss://host"),
+        ("redis://:s@[::1]:6379", "redis://[::1]:6379"),
+        ("unix:///run/redis.sock", "unix:///run/redis.sock"),
+        ("https://host/v1?key=secret", "https://host/v1"),
+    ],
+)
+def test_an_address_is_shown_without_its_secrets(url: str, expected: str) -> None:
+    assert without_password(url) == expected
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("0.0.0.0", "http://127.0.0.1:8000"),
+        ("::", "http://[::1]:8000"),
+        ("localhost", "http://localhost:8000"),
+    ],
+)
+def test_an_address_to_listen_on_becomes_one_to_call(host: str, expected: str) -> None:
+    assert url_of(host, 8000) == expected
+
+
+def test_no_worker_waits_inside_the_model() -> None:
+    assert [slots_per_worker(4, workers) for workers in (1, 2, 3, 8)] == [4, 2, 1, 1]
+
+
+def test_the_lines_to_copy_are_valid_for_a_shell() -> None:
+    for has_keys in (False, True):
+        text = how_to_use("http://127.0.0.1:9000", has_keys=has_keys)
+        commands = [line.split(maxsplit=1)[1] for line in text.splitlines()]
+        for command in commands[1:]:
+            subprocess.run(["sh", "-n", "-c", command], check=True)
+            assert shlex.split(command)
+        assert ("Authorization" in text) is has_keys
+
+
+def test_the_default_address_needs_no_variable() -> None:
+    assert "TICKERTAPE_URL" not in how_to_use("http://127.0.0.1:8000", has_keys=False)
+    assert "TICKERTAPE_URL=http://127.0.0.1:9000 tickertape" in how_to_use(
+        "http://127.0.0.1:9000", has_keys=False
+    )

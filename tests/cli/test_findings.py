@@ -1,0 +1,98 @@
+"""What `doctor` says about what it saw."""
+
+import pytest
+
+from cli import findings
+from cli.findings import Finding, Level
+
+VALKEY = {
+    "redis_version": "7.2.4",
+    "valkey_version": "9.1.2",
+    "aof_enabled": 1,
+    "maxmemory_policy": "noeviction",
+    "role": "master",
+}
+
+
+def worst(found: list[Finding]) -> Level:
+    order = list(Level)
+    return max((finding.level for finding in found), key=order.index)
+
+
+def test_a_server_set_up_as_ours_is_fine_and_named_by_its_own_version() -> None:
+    (finding,) = findings.redis_findings(VALKEY)
+    assert finding == Finding(Level.OK, "redis", "Valkey 9.1.2")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "level"),
+    [
+        ({"aof_enabled": 0}, Level.WARN),
+        ({"maxmemory_policy": "allkeys-lru"}, Level.FAIL),
+        ({"role": "slave"}, Level.FAIL),
+        ({"redis_version": "6.2.5", "valkey_version": None}, Level.FAIL),
+    ],
+)
+def test_a_server_that_would_lose_requests_is_told(wrong: dict[str, object], level: Level) -> None:
+    found = findings.redis_findings({**VALKEY, **wrong})
+    assert worst(found) is level
+    assert all(finding.mend for finding in found if finding.level is not Level.OK)
+
+
+def test_a_server_that_tells_little_is_no_crash() -> None:
+    assert worst(findings.redis_findings({})) is Level.FAIL
+
+
+def test_another_number_of_partitions_is_told() -> None:
+    assert findings.partition_findings(1, None) == []
+    assert findings.partition_findings(2, 2) == []
+    (finding,) = findings.partition_findings(1, 4)
+    assert (finding.level, finding.mend) == (Level.FAIL, "set it to 4, or use an empty Redis")
+
+
+def test_a_misspelt_variable_is_told_with_the_right_one() -> None:
+    found = findings.unknown_variables(
+        ["TICKERTAPE_LEASE", "TICKERTAPE_LEASE_S", "TICKERTAPE_API_KEY", "HOME"],
+        ["TICKERTAPE_LEASE_S", "REDIS_URL"],
+    )
+    assert [finding.mend for finding in found] == ["did you mean TICKERTAPE_LEASE_S?"]
+
+
+def test_a_variable_like_no_other_is_told() -> None:
+    (finding,) = findings.unknown_variables(["TICKERTAPE_XYZZY"], ["TICKERTAPE_LEASE_S"])
+    assert finding.mend == "remove it"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "offered", "level"),
+    [
+        ("b", ["a", "b"], Level.OK),
+        ("c", ["a", "b"], Level.WARN),
+        ("c", [], Level.OK),
+        (None, ["a"], Level.WARN),
+    ],
+)
+def test_a_model_that_the_upstream_does_not_offer_is_told(
+    wanted: str | None, offered: list[str], level: Level
+) -> None:
+    assert findings.model_finding(wanted, offered).level is level
+
+
+def test_an_old_python_and_a_missing_package_are_failures() -> None:
+    assert findings.python_finding((3, 10, 9)).level is Level.FAIL
+    assert findings.python_finding((3, 11, 0)).level is Level.OK
+    missing = findings.packages_finding({"redis": "8.1", "hiredis": None}, "install it")
+    assert (missing.level, missing.text) == (Level.FAIL, "missing: hiredis")
+
+
+def test_few_files_and_a_full_disk_are_warnings() -> None:
+    assert findings.descriptors_finding(1024).level is Level.WARN
+    assert findings.descriptors_finding(-1).level is Level.OK
+    assert findings.disk_finding("/data", 10**6).level is Level.WARN
+    assert findings.disk_finding("/data", 10**10).level is Level.OK
+
+
+def test_how_to_mend_stands_under_what_is_wrong() -> None:
+    assert str(findings.fail("redis", "away", "start it")) == (
+        "FAIL  redis      away\n                 start it"
+    )

@@ -1,0 +1,178 @@
+"""What a terminal does about the events of a request, by the rule that all clients are given."""
+
+import hashlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cli.events import Event
+from cli.fold import Action, Clear, End, Fold, Note, Reasoning, Status, Text
+from tests.support import sse
+
+
+def fold(*events: tuple[str, dict[str, Any]], is_whole: bool = True) -> list[Action]:
+    folding = Fold(is_whole=is_whole)
+    return [action for kind, data in events for action in folding.apply(Event(kind, data))]
+
+
+def visible(actions: list[Action]) -> list[Action]:
+    return [action for action in actions if not isinstance(action, Status)]
+
+
+def typed(actions: list[Action]) -> str:
+    """What is left on the screen after these actions."""
+    text = ""
+    for action in actions:
+        match action:
+            case Text(more):
+                text += more
+            case Clear():
+                text = ""
+    return text
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_deltas_are_typed_and_the_end_is_told() -> None:
+    actions = fold(
+        ("queued", {}),
+        ("started", {"n": 1, "model": "m"}),
+        ("delta", {"text": "Hello"}),
+        ("delta", {"text": ", world"}),
+        ("completed", {"finish_reason": "stop", "sha256": sha256("Hello, world")}),
+    )
+    assert visible(actions) == [Text("Hello"), Text(", world"), End("completed")]
+
+
+def test_a_start_without_output_before_it_clears_nothing() -> None:
+    assert visible(fold(("started", {"n": 1}), ("started", {"n": 2}))) == []
+
+
+@pytest.mark.parametrize("kind", ["reset", "rewind", "started"])
+def test_an_answer_that_begins_again_clears_what_was_typed(kind: str) -> None:
+    actions = fold(("delta", {"text": "old"}), (kind, {"reason": "worker_lost"}))
+    assert visible(actions) == [Text("old"), Clear("worker_lost")]
+
+
+def test_a_resumed_answer_goes_on_where_it_was() -> None:
+    actions = fold(
+        ("delta", {"text": "one "}),
+        ("resumed", {"n": 2}),
+        ("delta", {"text": "two"}),
+        ("completed", {"sha256": sha256("one two")}),
+    )
+    assert visible(actions) == [Text("one "), Text("two"), End("completed")]
+
+
+def test_the_checksum_covers_only_the_text_since_the_last_reset() -> None:
+    actions = fold(
+        ("delta", {"text": "void"}),
+        ("reset", {"reason": "upstream_truncated"}),
+        ("delta", {"text": "valid"}),
+        ("completed", {"sha256": sha256("valid")}),
+    )
+    assert actions[-1] == End("completed")
+
+
+def test_a_text_that_does_not_match_its_checksum_is_told() -> None:
+    (*_, end) = fold(("delta", {"text": "wrong"}), ("completed", {"sha256": sha256("right")}))
+    assert isinstance(end, End)
+    assert end.problem is not None
+
+
+def test_a_reading_that_began_in_the_middle_cannot_check_the_whole() -> None:
+    actions = fold(
+        ("delta", {"text": "rest"}),
+        ("completed", {"sha256": sha256("all the rest")}),
+        is_whole=False,
+    )
+    assert actions[-1] == End("completed")
+
+
+def test_a_reset_voids_also_what_was_typed_before_a_reading_that_began_in_the_middle() -> None:
+    assert visible(fold(("reset", {"reason": "worker_lost"}), is_whole=False)) == [
+        Clear("worker_lost")
+    ]
+
+
+def test_a_start_after_a_reading_that_began_in_the_middle_voids_nothing() -> None:
+    assert visible(fold(("started", {"n": 1}), is_whole=False)) == []
+
+
+def test_a_snapshot_sets_the_text() -> None:
+    actions = fold(
+        ("delta", {"text": "old"}),
+        ("snapshot", {"text": "new", "reasoning": "hm"}),
+        ("delta", {"text": "er"}),
+        ("completed", {"sha256": sha256("newer")}),
+    )
+    assert typed(actions) == "newer"
+    assert Reasoning("hm") in actions
+    assert actions[-1] == End("completed")
+
+
+def test_a_refusal_is_typed_and_is_no_part_of_the_checksum() -> None:
+    actions = fold(("refusal", {"text": "I won't."}), ("completed", {"sha256": sha256("")}))
+    assert visible(actions) == [Text("I won't."), End("completed")]
+
+
+def test_tool_calls_are_mentioned_once() -> None:
+    actions = fold(("tool_call", {"index": 0}), ("tool_call", {"index": 0}))
+    assert [type(action) for action in actions] == [Note]
+
+
+def test_a_failure_says_why() -> None:
+    (end,) = fold(("failed", {"code": "deadline", "message": "It took too long."}))
+    assert end == End("failed", "It took too long. (deadline)")
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+def test_an_answer_that_was_cut_short_is_told_apart(reason: str) -> None:
+    note, end = fold(("completed", {"finish_reason": reason}))
+    assert isinstance(note, Note)
+    assert end == End("completed")
+
+
+def test_a_log_that_expired_ends_the_reading() -> None:
+    (end,) = fold(("gone", {}))
+    assert isinstance(end, End)
+    assert end.state == "gone"
+    assert end.problem is not None
+
+
+def test_a_place_in_line_and_a_wait_are_shown() -> None:
+    assert fold(("position", {"position": 2}), ("waiting", {"reason": "rate limit"})) == [
+        Status("queued, 2 ahead"),
+        Status("waiting: rate limit"),
+    ]
+
+
+def test_a_kind_from_the_future_is_nothing() -> None:
+    assert fold(("sparkles", {"text": "x"})) == []
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+SOME_EVENTS = st.lists(
+    st.one_of(
+        st.tuples(st.just("delta"), st.fixed_dictionaries({"text": TEXTS})),
+        st.tuples(st.just("snapshot"), st.fixed_dictionaries({"text": TEXTS})),
+        st.tuples(
+            st.sampled_from(["started", "reset", "rewind", "resumed", "queued"]), st.just({})
+        ),
+    ),
+    max_size=20,
+)
+
+
+@given(SOME_EVENTS)
+def test_what_stays_typed_is_what_any_other_client_shows(
+    events: list[tuple[str, dict[str, Any]]],
+) -> None:
+    expected = sse.text_of(sse.Event(None, kind, data) for kind, data in events)
+    actions = fold(*events, ("completed", {"sha256": sha256(expected)}))
+    assert typed(actions) == expected
+    assert actions[-1] == End("completed")

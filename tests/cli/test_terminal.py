@@ -1,0 +1,145 @@
+"""What reaches stdout and stderr, on a terminal, in a pipe, and held back."""
+
+import io
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cli.fold import Clear, End, Note, Reasoning, Status, Text
+from cli.terminal import OutputVoid, Terminal, harmless
+from tests.cli.screen import Screen
+
+
+@pytest.fixture
+def tty() -> Screen:
+    return Screen(types=True, explains=True)
+
+
+@pytest.fixture
+def pipe() -> Screen:
+    return Screen(types=False, explains=False)
+
+
+@pytest.fixture
+def held() -> Screen:
+    return Screen(types=False, explains=False, holds_answer=True)
+
+
+def test_each_piece_is_written_as_it_comes(pipe: Screen) -> None:
+    pipe.terminal.show(Text("Hel"))
+    assert pipe.out == "Hel"
+    pipe.terminal.show(Text("lo"))
+    assert pipe.out == "Hello"
+
+
+def test_a_pipe_gets_the_bytes_of_the_answer_and_no_other(pipe: Screen) -> None:
+    answer = "\x1b[31mred\r\nand \u2028 caf\u00e9"
+    for action in (
+        Status("queued"),
+        Reasoning("hm"),
+        Text(answer),
+        Note("by the way"),
+        End("completed"),
+    ):
+        pipe.terminal.show(action)
+    assert pipe.out == answer
+    assert pipe.err == "tickertape: by the way\n"
+
+
+def test_a_terminal_ends_the_last_line_for_the_prompt(tty: Screen) -> None:
+    tty.terminal.show(Text("Hello"))
+    tty.terminal.show(End("completed"))
+    assert tty.out == "Hello\n"
+
+
+def test_a_line_that_is_ended_is_not_ended_again(tty: Screen) -> None:
+    tty.terminal.show(Text("Hello\n"))
+    tty.terminal.show(End("completed"))
+    assert tty.out == "Hello\n"
+
+
+def test_an_answer_that_begins_again_is_announced_on_a_terminal(tty: Screen) -> None:
+    tty.terminal.show(Text("wro"))
+    tty.terminal.show(Clear("worker_lost"))
+    tty.terminal.show(Text("right"))
+    assert tty.out == "wro\nright"
+    assert "begins again (worker_lost)" in tty.err
+
+
+def test_an_answer_that_begins_again_is_never_spliced_in_a_pipe(pipe: Screen) -> None:
+    pipe.terminal.show(Text("wro"))
+    with pytest.raises(OutputVoid, match="worker_lost"):
+        pipe.terminal.show(Clear("worker_lost"))
+    assert pipe.out == "wro"
+
+
+def test_a_held_answer_that_begins_again_is_written_once_and_whole(held: Screen) -> None:
+    held.terminal.show(Text("wro"))
+    held.terminal.show(Clear("worker_lost"))
+    held.terminal.show(Text("rig"))
+    held.terminal.show(Text("ht"))
+    assert held.out == ""
+    held.terminal.show(End("completed"))
+    assert held.out == "right"
+
+
+def test_a_problem_at_the_end_is_told_after_the_partial_answer(held: Screen) -> None:
+    held.terminal.show(Text("half"))
+    held.terminal.show(End("failed", "the upstream hung up"))
+    assert held.out == "half"
+    assert held.err == "tickertape: the upstream hung up\n"
+
+
+def test_a_status_is_erased_before_the_answer(tty: Screen) -> None:
+    tty.terminal.show(Status("queued"))
+    tty.terminal.show(Text("Hello"))
+    assert tty.err.endswith("\r\x1b[K")
+    assert tty.out == "Hello"
+
+
+def test_a_status_does_not_erase_half_a_line_of_the_answer(tty: Screen) -> None:
+    tty.terminal.show(Text("Hello"))
+    before = tty.err
+    tty.terminal.show(Status("waiting"))
+    assert tty.err == before
+
+
+def test_nobody_is_told_the_status_where_stderr_is_a_file(pipe: Screen) -> None:
+    pipe.terminal.show(Status("queued"))
+    assert pipe.err == ""
+
+
+def test_reasoning_is_dim_and_apart_from_the_answer(tty: Screen) -> None:
+    tty.terminal.show(Reasoning("hm"))
+    tty.terminal.show(Text("Hello"))
+    assert tty.out == "\x1b[2mhm\x1b[22m\n\nHello"
+
+
+def test_a_terminal_with_few_letters_gets_question_marks() -> None:
+    out = io.BytesIO()
+    terminal = Terminal(out, io.StringIO(), types=True, explains=False, encoding="ascii")
+    terminal.show(Text("café"))
+    assert out.getvalue() == b"caf?"
+
+
+@pytest.mark.parametrize(
+    "attack",
+    ["\x1b[2J", "\x1b]0;title\x07", "\x9b31m", "safe\rEVIL", "\x08\x08", "\x7f", "\x00"],
+)
+def test_a_model_cannot_command_the_terminal(tty: Screen, attack: str) -> None:
+    tty.terminal.show(Text(attack))
+    tty.terminal.show(Note(attack))
+    assert not set(attack) & set("\x1b\x07\x9b\r\x08\x7f\x00") & set(tty.out + tty.err)
+
+
+@given(st.text())
+def test_nothing_but_line_feeds_and_tabs_is_left_of_control_characters(text: str) -> None:
+    left = {c for c in harmless(text) if unicodedata.category(c) == "Cc"}
+    assert left <= {"\n", "\t"}
+
+
+@given(st.text(st.characters(exclude_categories=["Cc"])))
+def test_a_text_without_control_characters_is_typed_as_it_is(text: str) -> None:
+    assert harmless(text) == text
