@@ -67,6 +67,7 @@ class AnswerStream:
         self._limits = limits
         self._decoder = SSEDecoder()
         self._has_begun = False
+        self._is_trailing = False
         self._is_over = False
         self._failure: UpstreamError | None = None
         self._deadline_at = 0.0
@@ -103,6 +104,10 @@ class AnswerStream:
     async def __anext__(self) -> list[Piece]:
         while not self._is_over:
             pieces = self._taken(await self._read())
+            if self.tally.finish_reason is not None and not self._is_trailing:
+                self._is_trailing = True
+                trailer_until = self._watchdog.time() + TRAILER_S
+                self._deadline_at = min(self._deadline_at, trailer_until)
             if pieces:
                 self._has_begun = True
                 return pieces
@@ -132,16 +137,13 @@ class AnswerStream:
         self._is_over = True
 
     async def _read(self) -> bytes | None:
+        limits = self._limits
+        silence_s = limits.stall_s if self._has_begun else limits.first_byte_s
         try:
-            return await self._within(self._silence_s(), self._next_segment)
+            return await self._within(silence_s, self._next_segment)
         except UpstreamError as error:
             self._end(error)
             return None
-
-    def _silence_s(self) -> float:
-        if self.tally.finish_reason is not None:
-            return min(TRAILER_S, self._limits.stall_s)
-        return self._limits.stall_s if self._has_begun else self._limits.first_byte_s
 
     async def _next_segment(self) -> bytes | None:
         try:

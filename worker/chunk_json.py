@@ -6,12 +6,15 @@ OpenAI's. The patient one gives up only where going on could lose a part of the 
 """
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from worker.failures import UpstreamGarbage
 from worker.surrogates import scrubbed
+
+_MAX_INDEX = 2**31
+Index = Annotated[int, msgspec.Meta(ge=0, le=_MAX_INDEX)]
 
 
 class Function(msgspec.Struct, gc=False):
@@ -25,7 +28,7 @@ class Function(msgspec.Struct, gc=False):
 class ToolCall(msgspec.Struct, gc=False):
     """A partial tool call; one of `function` and `custom` is set."""
 
-    index: int | None = None
+    index: Index | None = None
     id: str | None = None
     type: str | None = None
     function: Function | None = None
@@ -45,7 +48,7 @@ class Delta(msgspec.Struct, gc=False):
 class Choice(msgspec.Struct, gc=False):
     """One of the answers asked for; only index 0 is ever used."""
 
-    index: int | None = 0
+    index: Index | None = 0
     delta: Delta | None = None
     finish_reason: str | None = None
     logprobs: dict[str, Any] | None = None
@@ -98,7 +101,7 @@ def _chunk(value: dict[str, Any]) -> Chunk:
 def _choice(value: dict[str, Any]) -> Choice:
     delta = value.get("delta")
     return Choice(
-        index=_integer(value.get("index")),
+        index=_index(value.get("index")),
         delta=_delta(delta) if isinstance(delta, dict) else None,
         finish_reason=_word(value.get("finish_reason")),
         logprobs=_object(value.get("logprobs")),
@@ -139,7 +142,7 @@ def _tool_call(value: Any) -> ToolCall:
     if not isinstance(value, dict):
         raise ValueError  # noqa: TRY004  # one way out for whatever is odd
     return ToolCall(
-        index=_integer(value.get("index")),
+        index=_index(value.get("index")),
         id=_word(value.get("id")),
         type=_word(value.get("type")),
         function=_function(value.get("function")),
@@ -167,8 +170,8 @@ def _word(value: Any) -> str | None:
     return scrubbed(value) if isinstance(value, str) else None
 
 
-def _integer(value: Any) -> int | None:
-    return value if isinstance(value, int) else None
+def _index(value: Any) -> int | None:
+    return value if isinstance(value, int) and 0 <= value <= _MAX_INDEX else None
 
 
 def _object(value: Any) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ import msgspec
 
 from worker.chunk_json import Choice, Delta, Function, ToolCall, decode_chunk
 from worker.failures import UpstreamFault, from_stream
-from worker.surrogates import SurrogateMender
+from worker.surrogates import SurrogateMender, scrubbed
 
 _DONE = b"[DONE]"
 
@@ -101,7 +101,7 @@ class ChunkReader:
         if chunk.error:
             raise from_stream(chunk.error)
         if chunk.usage:
-            self.tally.usage = chunk.usage
+            self.tally.usage = scrubbed(chunk.usage)
         if chunk.model:
             self.tally.model = chunk.model
         for choice in chunk.choices or ():

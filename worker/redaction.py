@@ -8,8 +8,10 @@ from typing import Any
 MAX_CHARS = 500
 
 _MASK = "[…]"
-# Shorter runs are words that a prompt and an error message share by chance.
+# Shorter runs are words that a prompt and an error message share by chance. Scripts other than
+# Latin say more with a character.
 _ECHO_CHARS = 12
+_DENSE_ECHO_CHARS = 6
 _SECRETS = re.compile(
     r"""
       \b(?: sk | pk | gsk | xai | hf ) [-_] [\w*-]{8,}  # as providers shape keys, starred or not
@@ -20,14 +22,15 @@ _SECRETS = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-_WORD = re.compile(r"\S+\s*")
+# Where a quote of the prompt may begin: at a word, after an escape, at any other character.
+_STEP = re.compile(r"\\.|[A-Za-z0-9_]+|.", re.DOTALL)
 
 
 def redacted(message: str, *, api_key: str, payload: dict[str, Any]) -> str:
     """`message` without `api_key`, anything shaped like a key, and runs of the payload's messages.
 
-    At most MAX_CHARS characters. A run is found if it begins at the start of a word and is told as
-    it was written; a prompt quoted in other escapes than the message's own is beyond this.
+    At most MAX_CHARS characters. Of a prompt quoted in escapes of its own only the parts that look
+    the same are found.
     """
     if len(api_key) >= 6:  # a dummy like "none" would mask half of the language
         message = message.replace(api_key, _MASK)
@@ -43,17 +46,18 @@ def _masked(secret: re.Match[str]) -> str:
 def _without_echo(message: str, prompt: str) -> str:
     kept = []
     at = 0
-    while word := _WORD.match(message, at):
+    while step := _STEP.match(message, at):
         length = _echo_length(message, at, prompt)
-        kept.append(_MASK if length else word[0])
-        at += length or len(word[0])
-    return "".join(kept) + message[at:]
+        kept.append(_MASK if length else step[0])
+        at += length or len(step[0])
+    return "".join(kept)
 
 
 def _echo_length(message: str, at: int, prompt: str) -> int:
     """How many characters from `at` on are a copy of some part of the prompt."""
-    found = prompt.find(message[at : at + _ECHO_CHARS]) if at + _ECHO_CHARS <= len(message) else -1
-    if found < 0:
+    enough = _ECHO_CHARS if message[at : at + _DENSE_ECHO_CHARS].isascii() else _DENSE_ECHO_CHARS
+    found = prompt.find(message[at : at + enough])
+    if found < 0 or at + enough > len(message):
         return 0
     pairs = zip(message[at:], prompt[found : found + MAX_CHARS], strict=False)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

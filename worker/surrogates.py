@@ -51,11 +51,13 @@ def without_orphans(text: str) -> str:
 
 
 def scrubbed(value: Any) -> Any:
-    """Decoded JSON, so that it can be encoded again: no lone surrogate, no NaN, no infinity."""
+    """Decoded JSON, so that any encoder takes it: no lone surrogate, no number out of range."""
     match value:
         case str():
             return without_orphans(value)
         case float() if not math.isfinite(value):
+            return None
+        case int() if abs(value) >= 2**63:
             return None
         case list():
             return [scrubbed(item) for item in value]

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import aiohttp
 import openai
@@ -77,7 +76,6 @@ class Upstream:
             # Only connecting is timed here: AnswerStream knows what else is being waited for.
             timeout=openai.Timeout(None, connect=CONNECT_S),
             http_client=DefaultAioHttpClient(),
-            default_headers=_connection_headers(self._base_url),
         )
         return self
 
@@ -131,19 +129,22 @@ class Upstream:
         return models
 
     async def _open(self, payload: dict[str, Any]) -> Body:
-        asks_for_usage = self._takes_stream_options
         try:
-            return await self._post(self._body(payload, asks_for_usage=asks_for_usage))
+            return await self._post(self._body(payload))
         except _StreamOptionsRefused:
             self._takes_stream_options = False
-        return await self._post(self._body(payload, asks_for_usage=False))
+        except _HungUp:
+            # Most likely it was closing a connection kept from an earlier answer, just as we used
+            # it once more. llama.cpp does so after every stream.
+            pass
+        return await self._post(self._body(payload))
 
-    def _body(self, payload: dict[str, Any], *, asks_for_usage: bool) -> dict[str, Any]:
+    def _body(self, payload: dict[str, Any]) -> dict[str, Any]:
         body = {**payload, "stream": True}
         if self.model and not body.get("model"):
             body["model"] = self.model
         options = body.pop("stream_options", None) or {}
-        if asks_for_usage:
+        if self._takes_stream_options:
             body["stream_options"] = {**options, "include_usage": True}
         return body
 
@@ -170,8 +171,8 @@ class Upstream:
             yield
         except openai.APIStatusError as error:
             raise self._from_status(error, body) from None
-        except openai.APIConnectionError:
-            raise Unreachable from None
+        except openai.APIConnectionError as error:
+            raise _unreachable(error) from None
         except UnicodeEncodeError:
             raise Rejected("The request holds text that cannot be encoded as UTF-8.") from None
         except (openai.OpenAIError, aiohttp.ClientError, ValueError):
@@ -190,18 +191,22 @@ class Upstream:
         )
 
 
-def _connection_headers(base_url: str | None) -> dict[str, str]:
-    """No connection is kept to an upstream on this machine: opening one costs nothing there.
-
-    llama.cpp's server offers to keep connections and closes them after each stream; every second
-    request would meet the closing and fail.
-    """
-    host = urlsplit(base_url or "").hostname
-    return {"Connection": "close"} if host in {"127.0.0.1", "::1", "localhost"} else {}
-
-
 class _StreamOptionsRefused(Rejected):
     """The upstream does not know stream_options."""
+
+
+class _HungUp(Unreachable):
+    """The upstream closed the connection instead of answering."""
+
+
+def _unreachable(error: openai.APIConnectionError) -> Unreachable:
+    # The SDK's HTTP layer calls both a time-out; below it, aiohttp tells them apart.
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, aiohttp.ClientError):
+        cause = cause.__cause__
+    lost = isinstance(cause, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
+    had_connected = not isinstance(cause, aiohttp.ClientConnectorError)
+    return _HungUp() if lost and had_connected else Unreachable()
 
 
 def _quieten_libraries() -> None:

@@ -1,0 +1,395 @@
+import contextlib
+import hashlib
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support import script
+from tests.support.script import payload_of
+from worker.chunks import ChunkReader, Piece, Tally
+from worker.failures import RateLimited, Rejected, UpstreamFault, UpstreamGarbage
+
+HIGH, LOW = "\ud83d", "\ude00"
+
+
+def data_of(payload: object) -> bytes:
+    return json.dumps(payload).encode()
+
+
+def delta(**fields: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": fields}]}
+
+
+def read(*payloads: object) -> list[Piece]:
+    reader = ChunkReader(Tally())
+    return [piece for payload in payloads for piece in reader.read(data_of(payload))]
+
+
+def told(pieces: list[Piece]) -> list[tuple[str, object]]:
+    return [(piece.kind, piece.data or piece.text) for piece in pieces]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"content": "Hi"}, [("delta", "Hi")]),
+        ({"role": "assistant", "content": ""}, []),
+        ({"role": "assistant", "content": None}, []),
+        ({}, []),
+        ({"content": "nul \x00 stays"}, [("delta", "nul \x00 stays")]),
+        ({"reasoning_content": "hm"}, [("reasoning", "hm")]),
+        ({"reasoning": "hm"}, [("reasoning", "hm")]),
+        ({"reasoning_content": "hm", "reasoning": "hm"}, [("reasoning", "hm")]),
+        ({"reasoning_content": None, "reasoning": "hm"}, [("reasoning", "hm")]),
+        ({"reasoning": "hm", "content": "Hi"}, [("reasoning", "hm"), ("delta", "Hi")]),
+        ({"refusal": "No."}, [("refusal", "No.")]),
+        ({"content": "😀", "unknown": {"a": [1]}}, [("delta", "😀")]),
+    ],
+)
+def test_a_delta_becomes_its_pieces(fields: dict[str, Any], expected: list[object]) -> None:
+    assert told(read(delta(**fields))) == expected
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"choices": []},
+        {"choices": None},
+        {},
+        {"choices": [], "id": "", "model": "", "prompt_filter_results": [{"prompt_index": 0}]},
+        {"choices": [{"index": 0, "delta": None}]},
+        {"choices": [{"index": 0}]},
+        {"choices": [{"index": 1, "delta": {"content": "the answer nobody asked for"}}]},
+        {"choices": [{"index": 0, "delta": {"content": ""}}], "error": None},
+    ],
+)
+def test_a_chunk_without_output_gives_none(payload: object) -> None:
+    assert read(payload) == []
+
+
+def test_only_the_first_answer_is_taken() -> None:
+    both = [{"index": 1, "delta": {"content": "b"}}, {"index": 0, "delta": {"content": "a"}}]
+    assert told(read({"choices": both})) == [("delta", "a")]
+
+
+def test_logprobs_go_along_with_the_text_they_belong_to() -> None:
+    logprobs = {"content": [{"token": "Hi", "logprob": -0.5}]}
+    choice = {"index": 0, "delta": {"content": "Hi"}, "logprobs": logprobs}
+    (piece,) = read({"choices": [choice]})
+    assert piece.x == {"logprobs": logprobs}
+    choice = {"index": 0, "delta": {"refusal": "No"}, "logprobs": {"refusal": []}}
+    (piece,) = read({"choices": [choice]})
+    assert piece.x == {"logprobs": {"refusal": []}}
+
+
+def call(**fields: Any) -> dict[str, Any]:
+    return delta(tool_calls=[fields])
+
+
+def test_a_tool_call_is_told_flat_and_in_parts() -> None:
+    pieces = read(
+        payload_of(script.ToolCall("", "look_up", "call_1"), "m"),
+        payload_of(script.ToolCall('{"q":'), "m"),
+        payload_of(script.ToolCall('"x"}'), "m"),
+    )
+    assert [piece.data for piece in pieces] == [
+        {"index": 0, "id": "call_1", "name": "look_up", "arguments": ""},
+        {"index": 0, "arguments": '{"q":'},
+        {"index": 0, "arguments": '"x"}'},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("calls", "indexes"),
+    [
+        ([{"id": "a"}, {"function": {"arguments": "1"}}, {"id": "b"}], [0, 0, 1]),
+        ([{"id": "a"}, {"id": "a", "function": {"arguments": "1"}}], [0, 0]),
+        ([{"function": {"name": "f"}}, {"function": {"name": "g"}}], [0, 1]),
+        ([{"function": {"arguments": "1"}}, {"function": {"arguments": "2"}}], [0, 0]),
+        ([{"index": 2, "id": "a"}, {"function": {"arguments": "1"}}], [2, 2]),
+    ],
+)
+def test_a_tool_call_without_index_is_told_by_its_id_or_name(
+    calls: list[dict[str, Any]], indexes: list[int]
+) -> None:
+    pieces = read(*(call(**fields) for fields in calls))
+    assert [(piece.data or {})["index"] for piece in pieces] == indexes
+
+
+def test_custom_tools_keep_their_type() -> None:
+    (piece,) = read(call(index=0, id="c", type="custom", custom={"name": "sh", "input": "ls"}))
+    assert piece.data == {
+        "index": 0,
+        "id": "c",
+        "type": "custom",
+        "name": "sh",
+        "arguments": "ls",
+    }
+
+
+def test_an_empty_part_of_a_tool_call_is_no_piece() -> None:
+    assert read(call(index=0), call(index=0, type="function")) == []
+
+
+def test_the_tally_tells_how_the_answer_ended() -> None:
+    tally = Tally()
+    reader = ChunkReader(tally)
+    for step in (script.Role(), script.Text("a"), script.Finish("length"), script.Usage(3, 4)):
+        reader.read(data_of(payload_of(step, "model-1")))
+    assert (tally.finish_reason, tally.model) == ("length", "model-1")
+    assert tally.usage == {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
+
+
+def test_the_last_usage_counts_where_every_chunk_has_one() -> None:
+    tally = Tally()
+    reader = ChunkReader(tally)
+    reader.read(data_of(delta(content="a") | {"usage": {"completion_tokens": 1}}))
+    reader.read(data_of(delta(content="b") | {"usage": {"completion_tokens": 2}}))
+    reader.read(data_of({"choices": [], "usage": None}))
+    assert tally.usage == {"completion_tokens": 2}
+
+
+def test_numbers_that_no_encoder_takes_are_left_out() -> None:
+    tally = Tally()
+    reader = ChunkReader(tally)
+    (piece,) = reader.read(data_of(call(index=2**70, id="a") | {"usage": {"n": 2**70, "m": 1}}))
+    assert piece.data == {"index": 0, "id": "a"}
+    assert tally.usage == {"n": None, "m": 1}
+
+
+def test_a_finish_reason_may_come_with_the_last_text() -> None:
+    tally = Tally()
+    choice = {"index": 0, "delta": {"content": "end"}, "finish_reason": "stop"}
+    assert told(ChunkReader(tally).read(data_of({"choices": [choice]}))) == [("delta", "end")]
+    assert tally.finish_reason == "stop"
+
+
+def test_nothing_after_done_is_read() -> None:
+    reader = ChunkReader(Tally())
+    assert reader.read(b"[DONE]") == []
+    assert reader.is_done
+    assert reader.read(b"not json at all") == []
+
+
+def test_an_empty_event_is_a_keep_alive() -> None:
+    assert ChunkReader(Tally()).read(b"") == []
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8"), min_size=1)))
+def test_the_checksum_is_of_the_utf8_of_all_text(texts: list[str]) -> None:
+    tally = Tally()
+    reader = ChunkReader(tally)
+    for text in texts:
+        reader.read(data_of(delta(content=text, reasoning="not counted")))
+    whole = "".join(texts)
+    assert tally.text == whole
+    assert tally.sha256 == hashlib.sha256(whole.encode()).hexdigest()
+    assert (tally.text_bytes, tally.deltas) == (len(whole.encode()), len(texts))
+
+
+def test_a_tally_goes_on_from_kept_text() -> None:
+    tally = Tally("Hé", kept_deltas=2)
+    assert tally.has_output
+    ChunkReader(tally).read(data_of(delta(content="llo")))
+    assert (tally.text, tally.text_bytes, tally.deltas) == ("Héllo", 6, 3)
+    assert tally.sha256 == hashlib.sha256("Héllo".encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("fields", "has_output", "has_only_text"),
+    [
+        ({"role": "assistant", "content": ""}, False, True),
+        ({"content": "a"}, True, True),
+        ({"reasoning": "a"}, True, False),
+        ({"refusal": "a"}, True, False),
+        ({"tool_calls": [{"index": 0, "id": "a"}]}, True, False),
+    ],
+)
+def test_the_tally_knows_what_kind_of_output_there_was(
+    fields: dict[str, Any], has_output: bool, has_only_text: bool
+) -> None:
+    tally = Tally()
+    ChunkReader(tally).read(data_of(delta(**fields)))
+    assert (tally.has_output, tally.has_only_text) == (has_output, has_only_text)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        ({"message": "boom", "code": "server_error"}, UpstreamFault),
+        ("boom", UpstreamFault),
+        ({"code": 502, "message": "Bad gateway"}, UpstreamFault),
+        ({"code": 429}, RateLimited),
+        ({"code": "rate_limit_exceeded"}, RateLimited),
+        ({"type": "rate_limit_error"}, RateLimited),
+        ({"code": 400}, Rejected),
+        ({"code": "20012"}, UpstreamFault),
+        ({"code": None, "type": None}, UpstreamFault),
+    ],
+)
+def test_an_error_in_the_stream_is_raised_as_what_it_is(
+    error: object, expected: type[Exception]
+) -> None:
+    with pytest.raises(expected) as raised:
+        read({"error": error})
+    assert type(raised.value) is expected
+    assert "boom" not in str(raised.value)
+
+
+def test_a_finish_reason_of_error_is_a_failure() -> None:
+    tally = Tally()
+    with pytest.raises(UpstreamFault):
+        ChunkReader(tally).read(data_of({"choices": [{"delta": {}, "finish_reason": "error"}]}))
+    assert tally.finish_reason is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"{",
+        b"<html>",
+        b"[]",
+        b'"text"',
+        b"null",
+        b"1e999999",
+        b"[" * 100_000,
+        b'{"choices":[{"delta":{"content":5}}]}',
+        b'{"choices":[{"delta":{"content":["a"]}}]}',
+        b'{"choices":[{"delta":{"content":[{"type":"text","text":5}]}}]}',
+        b'{"choices":[{"delta":{"reasoning":{}}}]}',
+        b'{"choices":[{"delta":{"tool_calls":["a"]}}]}',
+        b'{"choices":[{"delta":{"tool_calls":[{"function":{"arguments":5}}]}}]}',
+    ],
+)
+def test_what_is_no_chunk_is_refused_without_quoting_it(data: bytes) -> None:
+    with pytest.raises(UpstreamGarbage) as raised:
+        ChunkReader(Tally()).read(data)
+    assert raised.value.__cause__ is None
+    assert len(str(raised.value)) < 100
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_make_it_crash(data: bytes) -> None:
+    with contextlib.suppress(UpstreamGarbage):
+        ChunkReader(Tally()).read(data)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["index", "delta", "content", "tool_calls", "function", "arguments", "logprobs"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.lists(JSON, max_size=2), JSON, JSON)
+def test_no_shape_makes_it_crash_and_what_comes_out_can_be_encoded(
+    choices: list[object], usage: object, model: object
+) -> None:
+    tally = Tally()
+    payload = {"choices": choices, "usage": usage, "model": model}
+    try:
+        pieces = ChunkReader(tally).read(data_of(payload))
+    except UpstreamGarbage:
+        return
+    for piece in pieces:
+        msgspec.json.encode([piece.text, piece.data, piece.x])
+    msgspec.json.encode([tally.usage, tally.model])
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (delta(content="a") | {"usage": "none", "model": 5}, [("delta", "a")]),
+        ({"choices": [{"index": "0", "delta": {"content": "a"}}]}, [("delta", "a")]),
+        ({"choices": [{"delta": {"content": "a"}, "logprobs": []}]}, [("delta", "a")]),
+        ({"choices": ["odd", {"delta": {"content": "a"}}]}, [("delta", "a")]),
+        ({"choices": {"delta": {}}}, []),
+        ({"choices": [{"delta": "odd"}]}, []),
+        (delta(content="a", tool_calls={"odd": 1}), [("delta", "a")]),
+        (
+            call(index=0, function={"name": 5, "arguments": {"q": "é"}}),
+            [("tool_call", {"index": 0, "arguments": '{"q": "é"}'})],
+        ),
+        (call(index="0", id="a", function="odd"), [("tool_call", {"index": 0, "id": "a"})]),
+        (
+            delta(
+                content=[
+                    {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+                    {"type": "text", "text": "Hi"},
+                    {"type": "reference", "reference_ids": [1]},
+                ]
+            ),
+            [("reasoning", "hm"), ("delta", "Hi")],
+        ),
+    ],
+)
+def test_a_chunk_of_another_shape_is_read_patiently(
+    payload: object, expected: list[object]
+) -> None:
+    assert told(read(payload)) == expected
+
+
+def test_bytes_that_are_no_utf8_lose_a_character_and_not_the_answer() -> None:
+    pieces = ChunkReader(Tally()).read(b'{"choices":[{"delta":{"content":"a\xffb"}}]}')
+    assert told(pieces) == [("delta", "a\ufffdb")]
+
+
+def test_a_character_cut_in_two_deltas_arrives_whole_in_the_second() -> None:
+    pieces = read(delta(content="a" + HIGH), delta(content=LOW + "b"))
+    assert told(pieces) == [("delta", "a"), ("delta", "😀b")]
+
+
+def test_a_half_is_not_lost_to_a_chunk_that_decodes_quickly() -> None:
+    assert told(read(delta(content=HIGH), delta(content="b"))) == [("delta", "\ufffdb")]
+
+
+def test_halves_in_tool_arguments_are_joined_too() -> None:
+    pieces = read(
+        call(index=0, function={"arguments": HIGH}), call(index=0, function={"arguments": LOW})
+    )
+    assert [(piece.data or {})["arguments"] for piece in pieces] == ["", "😀"]
+
+
+def test_halves_left_at_the_end_are_told_and_counted() -> None:
+    tally = Tally()
+    reader = ChunkReader(tally)
+    reader.read(data_of(delta(content="a" + HIGH)))
+    reader.read(data_of(call(index=3, function={"arguments": HIGH})))
+    assert told(reader.close()) == [
+        ("delta", "\ufffd"),
+        ("tool_call", {"index": 3, "arguments": "\ufffd"}),
+    ]
+    assert tally.text == "a\ufffd"
+    assert reader.close() == []
+
+
+@pytest.mark.parametrize(
+    ("kept", "texts", "expected"),
+    [
+        ("One, two,", ["One, two,", " three"], " three"),
+        ("One, two, ", ["One, two,", "three"], "three"),
+        ("One, two,", [" three", "One, two,"], " threeOne, two,"),
+        ("One, two,", ["One", " more"], "One more"),
+    ],
+)
+def test_only_a_first_text_that_is_the_whole_kept_text_is_an_echo(
+    kept: str, texts: list[str], expected: str
+) -> None:
+    tally = Tally(kept, kept_deltas=3)
+    reader = ChunkReader(tally, echo=kept)
+    for text in texts:
+        reader.read(data_of(delta(content=text)))
+    assert tally.text == kept + expected

@@ -1,0 +1,96 @@
+from typing import Any
+
+import pytest
+
+from worker.profiles import PROFILE_NAMES, can_be_continued, continuation, profile_for
+
+LOCAL = "http://127.0.0.1:8080/v1"
+QUESTION = {"role": "user", "content": "Count to ten."}
+
+
+@pytest.mark.parametrize(
+    ("name", "base_url", "owners", "expected"),
+    [
+        (None, LOCAL, ["vllm"], "vllm"),
+        (None, LOCAL, ["vllm", "vllm"], "vllm"),
+        (None, LOCAL, ["llamacpp"], "llama.cpp"),
+        (None, LOCAL, ["vllm", "llamacpp"], "other"),
+        (None, LOCAL, ["vllm", "openai"], "other"),
+        (None, LOCAL, ["somebody"], "other"),
+        (None, LOCAL, [], "other"),
+        (None, "", [], "other"),
+        (None, "https://api.mistral.ai/v1", ["mistralai"], "mistral"),
+        (None, "https://api.deepseek.com/beta", ["deepseek"], "deepseek"),
+        (None, "https://api.deepseek.com/v1", ["deepseek"], "other"),
+        (None, "https://api.openai.com/v1", ["system", "openai"], "openai"),
+        (None, "https://api.anthropic.com/v1/", [], "anthropic"),
+        (None, "https://evil.example/api.mistral.ai", [], "other"),
+        ("vllm", "https://api.openai.com/v1", ["openai"], "vllm"),
+        ("other", LOCAL, ["vllm"], "other"),
+    ],
+)
+def test_a_profile_is_set_or_told_from_address_and_models(
+    name: str | None, base_url: str, owners: list[str], expected: str
+) -> None:
+    assert profile_for(name, base_url, owners).name == expected
+
+
+def test_an_unknown_profile_is_refused_with_the_names_there_are() -> None:
+    with pytest.raises(ValueError, match=r"'vlm'.*use one of vllm, llama\.cpp"):
+        profile_for("vlm", LOCAL)
+
+
+def test_only_upstreams_known_to_continue_are_asked_to() -> None:
+    able = {name for name in PROFILE_NAMES if profile_for(name, "").can_continue}
+    assert able == {"vllm", "llama.cpp", "deepseek", "mistral"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, True),
+        ({"tools": [], "n": 1, "response_format": {"type": "text"}}, True),
+        ({"n": None, "response_format": None}, True),
+        ({"tools": [{"type": "function"}]}, False),
+        ({"functions": [{"name": "f"}]}, False),
+        ({"audio": {"voice": "alloy"}}, False),
+        ({"response_format": {"type": "json_object"}}, False),
+        ({"response_format": {"type": "json_schema", "json_schema": {}}}, False),
+        ({"n": 2}, False),
+        ({"messages": [QUESTION, {"role": "assistant", "content": "One,"}]}, False),
+        ({"messages": []}, True),
+    ],
+)
+def test_only_plain_text_can_be_continued(fields: dict[str, Any], expected: bool) -> None:
+    assert can_be_continued({"messages": [QUESTION], **fields}) == expected
+
+
+OPEN_ENDED = {"continue_final_message": True, "add_generation_prompt": False, "echo": False}
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "request_fields"),
+    [
+        ("vllm", {}, OPEN_ENDED),
+        ("llama.cpp", {}, OPEN_ENDED),
+        ("deepseek", {"prefix": True}, {}),
+        ("mistral", {"prefix": True}, {}),
+    ],
+)
+def test_each_upstream_is_asked_in_its_dialect(
+    name: str, message: dict[str, Any], request_fields: dict[str, Any]
+) -> None:
+    payload = {"model": "m", "messages": [QUESTION], "temperature": 0}
+    changed = continuation(profile_for(name, ""), payload, "One, two,", 4)
+    kept = {"role": "assistant", "content": "One, two,"} | message
+    assert changed == payload | request_fields | {"messages": [QUESTION, kept]}
+    assert payload == {"model": "m", "messages": [QUESTION], "temperature": 0}
+
+
+@pytest.mark.parametrize("limit", ["max_tokens", "max_completion_tokens"])
+@pytest.mark.parametrize(("before", "after"), [(100, 96), (5, 1), (3, 1), (None, None)])
+def test_what_was_said_counts_against_the_token_limit(
+    limit: str, before: int | None, after: int | None
+) -> None:
+    payload = {"messages": [QUESTION], limit: before}
+    assert continuation(profile_for("vllm", ""), payload, "One, two,", 4)[limit] == after

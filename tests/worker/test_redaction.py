@@ -1,0 +1,79 @@
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.redaction import MAX_CHARS, redacted
+
+KEY = "not-shaped-like-a-key-42"
+
+
+def shown(message: str, *texts: str) -> str:
+    payload = {"messages": [{"role": "user", "content": text} for text in texts]}
+    return redacted(message, api_key=KEY, payload=payload)
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (f"key {KEY} is unknown", "key […] is unknown"),
+        ("Incorrect API key provided: sk-proj-abc*****xyz.", "Incorrect API key provided: […]."),
+        ("got Authorization: Bearer abc.def-ghi today", "got Authorization: Bearer […] today"),
+        ("api_key='hunter2hunter2' is wrong", "api_key='[…] is wrong"),
+        ("no route to http://me:pass@host/v1", "no route to http://[…]@host/v1"),
+        ("gsk_abcdefghijkl and hf_abcdefghijkl", "[…] and […]"),
+        ("AIza" + "x" * 35, "[…]"),
+        ("maximum context length is 8192 tokens", "maximum context length is 8192 tokens"),
+        ("", ""),
+    ],
+)
+def test_keys_are_masked(message: str, expected: str) -> None:
+    assert shown(message) == expected
+
+
+def test_a_dummy_key_masks_nothing() -> None:
+    assert redacted("none of these", api_key="none", payload={}) == "none of these"
+
+
+PROMPT = "My cat is called Miezi.\nShe has never seen the sea.\n我的猫叫咪咪。"
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (f"Invalid content: '{PROMPT}'", "Invalid content: '[…]'"),
+        ("input was 'My cat is called Mie...", "input was '[…]..."),
+        ("at\\nShe has never seen it", "at\\n[…]it"),
+        ("'called Miezi.\\nShe has never...': no", "'[…]\\n[…]...': no"),
+        ("内容我的猫叫咪咪错误", "内容[…]错误"),
+        ("My dog is well", "My dog is well"),
+        ("the seaside", "the seaside"),
+        ("一只猫", "一只猫"),
+    ],
+)
+def test_runs_of_the_prompt_are_masked(message: str, expected: str) -> None:
+    assert shown(message, "first message", PROMPT) == expected
+
+
+def test_every_text_of_the_messages_counts() -> None:
+    payload: dict[str, Any] = {
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "a secret in a part"}]},
+            {"role": "assistant", "tool_calls": [{"function": {"arguments": "secret arguments"}}]},
+            {"role": "user", "content": None},
+        ]
+    }
+    message = "a secret in a part / secret arguments / assistant"
+    assert redacted(message, api_key=KEY, payload=payload) == "[…] / […] / assistant"
+
+
+def test_a_long_message_is_cut() -> None:
+    masked = shown("x" * 10_000)
+    assert len(masked) == MAX_CHARS
+    assert masked.endswith("…")
+
+
+@given(st.text(max_size=40), st.text(max_size=40), st.text("abc ", min_size=12, max_size=40))
+def test_a_quoted_prompt_does_not_come_through(before: str, after: str, prompt: str) -> None:
+    assert prompt not in shown(f"{before}'{prompt}'{after}", prompt)

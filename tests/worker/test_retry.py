@@ -1,0 +1,139 @@
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.failures import Failure, FailureCode
+from worker.retry import (
+    Continue,
+    Decision,
+    Fail,
+    OnInterruption,
+    Restart,
+    Retry,
+    RetryLimits,
+    decide,
+)
+
+LIMITS = RetryLimits()
+TRANSIENT = [
+    FailureCode.RATE_LIMITED,
+    FailureCode.ERROR,
+    FailureCode.UNREACHABLE,
+    FailureCode.STALLED,
+    FailureCode.TRUNCATED,
+]
+FINAL = [code for code in FailureCode if code not in TRANSIENT]
+RESTART, CONTINUE, FAIL = OnInterruption.RESTART, OnInterruption.CONTINUE, OnInterruption.FAIL
+
+
+def decision(
+    code: FailureCode = FailureCode.ERROR,
+    tries: int = 1,
+    *,
+    has_output: bool = False,
+    policy: OnInterruption = RESTART,
+    can_continue: bool = False,
+    retry_after_s: float | None = None,
+    seed: int = 0,
+) -> Decision:
+    return decide(
+        Failure(code, "", retry_after_s),
+        tries,
+        has_output=has_output,
+        policy=policy,
+        can_continue=can_continue,
+        rng=random.Random(seed),
+        limits=LIMITS,
+    )
+
+
+@pytest.mark.parametrize("policy", list(OnInterruption))
+@pytest.mark.parametrize("code", TRANSIENT)
+def test_before_any_output_the_policy_does_not_matter(
+    code: FailureCode, policy: OnInterruption
+) -> None:
+    assert isinstance(decision(code, policy=policy), Retry)
+    assert isinstance(decision(code, policy=policy, can_continue=True), Retry)
+
+
+@pytest.mark.parametrize("code", TRANSIENT)
+@pytest.mark.parametrize(
+    ("policy", "can_continue", "expected"),
+    [
+        (RESTART, False, Restart),
+        (RESTART, True, Restart),
+        (CONTINUE, True, Continue),
+        (CONTINUE, False, Fail),
+        (FAIL, False, Fail),
+        (FAIL, True, Fail),
+    ],
+)
+def test_after_output_the_policy_decides(
+    code: FailureCode, policy: OnInterruption, can_continue: bool, expected: type[Decision]
+) -> None:
+    told = decision(code, has_output=True, policy=policy, can_continue=can_continue)
+    assert isinstance(told, expected)
+
+
+@pytest.mark.parametrize("has_output", [False, True])
+@pytest.mark.parametrize("code", FINAL)
+def test_what_another_try_cannot_mend_fails(code: FailureCode, has_output: bool) -> None:
+    assert decision(code, has_output=has_output, can_continue=True) == Fail()
+
+
+@pytest.mark.parametrize(
+    ("code", "has_output", "bound"),
+    [
+        (FailureCode.ERROR, False, LIMITS.max_tries),
+        (FailureCode.RATE_LIMITED, False, LIMITS.max_tries),
+        (FailureCode.UNREACHABLE, False, LIMITS.max_tries),
+        (FailureCode.TRUNCATED, False, LIMITS.max_tries),
+        (FailureCode.STALLED, False, LIMITS.max_slow_tries),
+        (FailureCode.ERROR, True, LIMITS.max_slow_tries),
+        (FailureCode.TRUNCATED, True, LIMITS.max_slow_tries),
+    ],
+)
+def test_tries_are_bounded(code: FailureCode, has_output: bool, bound: int) -> None:
+    assert decision(code, bound - 1, has_output=has_output) != Fail()
+    assert decision(code, bound, has_output=has_output) == Fail()
+
+
+@given(st.integers(0, 1000), st.floats(0, LIMITS.max_retry_after_s))
+def test_a_retry_is_never_earlier_than_the_upstream_asked(seed: int, asked_s: float) -> None:
+    told = decision(FailureCode.RATE_LIMITED, retry_after_s=asked_s, seed=seed)
+    assert isinstance(told, Retry)
+    assert asked_s <= told.delay_s <= asked_s + LIMITS.base_delay_s
+
+
+def test_an_upstream_that_asks_for_hours_ends_the_request() -> None:
+    too_long_s = LIMITS.max_retry_after_s + 1
+    assert decision(FailureCode.RATE_LIMITED, retry_after_s=too_long_s) == Fail()
+
+
+@given(st.integers(0, 1000), st.integers(1, LIMITS.max_tries - 1))
+def test_the_delay_doubles_up_to_its_bound_and_is_spread_over_all_of_it(
+    seed: int, tries: int
+) -> None:
+    told = decision(tries=tries, seed=seed)
+    assert isinstance(told, Retry)
+    assert 0 <= told.delay_s <= min(LIMITS.max_delay_s, LIMITS.base_delay_s * 2 ** (tries - 1))
+
+
+def test_requests_that_failed_together_do_not_come_back_together() -> None:
+    told = [decision(tries=5, seed=seed) for seed in range(100)]
+    delays_s = sorted(retry.delay_s for retry in told if isinstance(retry, Retry))
+    assert delays_s[0] < 2
+    assert 6 < delays_s[-1] <= 8
+
+
+def test_the_delay_of_a_thousandth_try_is_still_bounded() -> None:
+    limits = RetryLimits(max_tries=10**6)
+    failure = Failure(FailureCode.ERROR, "")
+    told = decide(
+        failure, 10**5, has_output=False, policy=FAIL, can_continue=False,
+        rng=random.Random(0), limits=limits,
+    )  # fmt: skip
+    assert isinstance(told, Retry)
+    assert told.delay_s <= limits.max_delay_s

@@ -1,0 +1,348 @@
+"""The upstream client over real HTTP: what is asked, and what comes back when all is well."""
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+
+from tests.support.script import (
+    Chunk,
+    Comment,
+    Done,
+    Error,
+    Finish,
+    LineEnding,
+    Pause,
+    Raw,
+    Reasoning,
+    Reset,
+    Role,
+    Script,
+    Split,
+    Status,
+    Step,
+    Text,
+    ToolCall,
+    Usage,
+    Wait,
+    answer,
+    bytes_of,
+    error_body,
+)
+from tests.support.upstream import ScriptedUpstream
+from tests.support.wait import wait_until
+from worker.answer_stream import Limits
+from worker.chunks import Piece, Tally
+from worker.failures import Rejected, Stalled, Unreachable, UpstreamFault, UpstreamGarbage
+from worker.upstream import Upstream
+
+QUESTION = {"role": "user", "content": "Tell me the secret of the cat."}
+PAYLOAD: dict[str, Any] = {"model": "m", "messages": [QUESTION]}
+SPLIT_TEXT = "né 😀\u2028 end"
+
+
+async def collect(
+    upstream: Upstream, tally: Tally | None = None, payload: dict[str, Any] = PAYLOAD
+) -> list[Piece]:
+    pieces: list[Piece] = []
+    async with upstream.stream(payload, tally or Tally()) as stream:
+        async for batch in stream:
+            assert batch
+            pieces += batch
+    return pieces
+
+
+async def played(*scripts: Script) -> tuple[list[Piece], Tally]:
+    async with ScriptedUpstream() as scripted, Upstream(scripted.base_url) as upstream:
+        scripted.enqueue(*scripts)
+        tally = Tally()
+        return await collect(upstream, tally), tally
+
+
+async def test_an_answer_arrives_piece_by_piece_with_its_end() -> None:
+    pieces, tally = await played(answer(["Hé", "llo", " 🎉"], usage=(7, 3)))
+    assert pieces == [Piece("delta", "Hé"), Piece("delta", "llo"), Piece("delta", " 🎉")]
+    assert tally.finish_reason == "stop"
+    assert tally.text == "Héllo 🎉"
+    assert tally.usage == {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+
+
+@pytest.mark.parametrize("eol", ["\n", "\r", "\r\n"])
+async def test_every_line_end_and_comments_are_understood(eol: str) -> None:
+    _, tally = await played([LineEnding(eol), Comment("hi"), *answer(["a", "b"])])
+    assert (tally.text, tally.finish_reason) == ("ab", "stop")
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 100])
+async def test_chunks_cut_anywhere_by_the_network_arrive_whole(size: int) -> None:
+    step = Text(SPLIT_TEXT)
+    cuts = range(size, len(bytes_of(step)), size)
+    _, tally = await played([Split(step, [*cuts]), Finish(), Done()])
+    assert tally.text == SPLIT_TEXT
+
+
+async def test_a_role_and_a_text_in_one_segment_make_one_batch() -> None:
+    two = Raw(bytes_of(Text("a")) + bytes_of(Text("b")))
+    async with ScriptedUpstream() as scripted, Upstream(scripted.base_url) as upstream:
+        scripted.enqueue([two, Finish(), Done()])
+        async with upstream.stream(PAYLOAD, Tally()) as stream:
+            assert [batch async for batch in stream] == [[Piece("delta", "a"), Piece("delta", "b")]]
+
+
+async def test_a_body_that_ends_without_done_is_complete_if_it_had_a_finish_reason() -> None:
+    _, tally = await played([Text("a"), Finish("length")])
+    assert tally.finish_reason == "length"
+
+
+async def test_a_huge_delta_arrives_whole() -> None:
+    _, tally = await played(answer(["x" * 3_000_000, "end"]))
+    assert tally.text_bytes == 3_000_003
+
+
+async def test_reasoning_and_tool_calls_come_in_order() -> None:
+    steps: list[Step] = [Reasoning("hm", key="reasoning"), ToolCall('{"a"', "f", "c1")]
+    pieces, tally = await played([*steps, ToolCall(":1}"), Finish("tool_calls"), Done()])
+    assert [piece.kind for piece in pieces] == ["reasoning", "tool_call", "tool_call"]
+    assert tally.finish_reason == "tool_calls"
+
+
+async def test_half_a_character_at_the_end_is_told_before_the_end() -> None:
+    pieces, _ = await played([Text("a\ud83d"), Finish(), Done()])
+    assert [piece.text for piece in pieces] == ["a", "\ufffd"]
+
+
+@pytest.fixture
+async def client(upstream: ScriptedUpstream) -> Any:
+    async with Upstream(upstream.base_url, "sk-test-0123456789", model="default") as client:
+        yield client
+
+
+async def test_the_request_goes_out_as_it_is_with_stream_and_usage(
+    upstream: ScriptedUpstream, client: Upstream
+) -> None:
+    payload = PAYLOAD | {"temperature": 0.5, "top_k": 3, "metadata": {"odd": ["é", None]}}
+    await collect(client, payload=payload)
+    (call,) = upstream.calls
+    assert call.body == payload | {"stream": True, "stream_options": {"include_usage": True}}
+    assert call.has_authorization
+    assert call.path == "/v1/chat/completions"
+
+
+@pytest.mark.parametrize("model", [{}, {"model": None}, {"model": ""}])
+async def test_a_request_that_names_no_model_gets_the_default(
+    upstream: ScriptedUpstream, client: Upstream, model: dict[str, Any]
+) -> None:
+    await collect(client, payload={"messages": [QUESTION], **model})
+    assert upstream.calls[0].model == "default"
+
+
+async def test_other_stream_options_are_kept(upstream: ScriptedUpstream, client: Upstream) -> None:
+    options = {"include_usage": False, "include_obfuscation": False}
+    await collect(client, payload=PAYLOAD | {"stream_options": options})
+    assert upstream.calls[0].body["stream_options"] == options | {"include_usage": True}
+
+
+async def test_a_server_without_a_key_is_asked_all_the_same(upstream: ScriptedUpstream) -> None:
+    async with Upstream(upstream.base_url) as client:
+        assert len(await collect(client)) == 1
+
+
+@pytest.mark.parametrize("status", [400, 422])
+async def test_an_upstream_that_refuses_stream_options_is_asked_without_from_then_on(
+    upstream: ScriptedUpstream, client: Upstream, status: int
+) -> None:
+    refusal = Status(status, {}, error_body("Unknown field: stream_options", None))
+    upstream.enqueue([refusal])
+    await collect(client)
+    await collect(client)
+    with_options = ["stream_options" in call.body for call in upstream.calls]
+    assert with_options == [True, False, False]
+
+
+async def test_stream_options_are_given_up_once_only(
+    upstream: ScriptedUpstream, client: Upstream
+) -> None:
+    refusal = Status(400, {}, error_body("Unknown field: stream_options", None))
+    upstream.enqueue([refusal], [refusal])
+    with pytest.raises(Rejected, match="stream_options"):
+        await collect(client)
+    assert len(upstream.calls) == 2
+
+
+async def test_a_connection_serves_one_answer_after_the_other() -> None:
+    async with ScriptedUpstream() as scripted, Upstream(scripted.base_url) as client:
+        await collect(client)
+        (first,) = scripted._connections
+        await collect(client)
+        assert scripted._connections == {first}
+
+
+async def test_a_kept_connection_that_was_closed_meanwhile_is_replaced(
+    upstream: ScriptedUpstream, client: Upstream
+) -> None:
+    upstream.enqueue(answer("a"), [Reset()], answer("b"))
+    assert [piece.text for _ in range(2) for piece in await collect(client)] == ["a", "b"]
+    assert [call.outcome for call in upstream.calls] == ["answered", "reset", "answered"]
+
+
+async def test_an_upstream_that_stays_open_after_done_is_not_waited_for() -> None:
+    never = asyncio.Event()
+    async with ScriptedUpstream() as scripted, Upstream(scripted.base_url) as client:
+        scripted.enqueue([*answer("all of it"), Wait(never)])
+        async with asyncio.timeout(5):
+            assert len(await collect(client)) == 1
+        await asyncio.wait_for(scripted.calls[0].closed.wait(), 5)
+
+
+async def test_many_streams_run_at_the_same_time(
+    upstream: ScriptedUpstream, client: Upstream
+) -> None:
+    gate = asyncio.Event()
+    upstream.script = lambda call: [Text(str(call.n)), Wait(gate), Finish(), Done()]
+    tallies = [Tally() for _ in range(20)]
+
+    async def one(tally: Tally) -> None:
+        async with client.stream(PAYLOAD, tally) as stream:
+            async for _ in stream:
+                if all(tally.deltas for tally in tallies):
+                    gate.set()
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(*map(one, tallies))
+    assert {tally.text for tally in tallies} == {str(n) for n in range(20)}
+
+
+async def test_models_are_listed_and_tell_the_profile(upstream: ScriptedUpstream) -> None:
+    upstream.models = ["a", "b/c"]
+    async with Upstream(upstream.base_url) as client:
+        assert [model["id"] for model in await client.list_models()] == ["a", "b/c"]
+        assert client.profile.name == "other"
+
+
+def listing(monkeypatch: pytest.MonkeyPatch, models: list[dict[str, Any]]) -> None:
+    monkeypatch.setattr(ScriptedUpstream, "_model_list", lambda self: models)
+
+
+async def test_a_profile_that_was_set_is_not_guessed_over(
+    upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing(monkeypatch, [{"id": "m", "owned_by": "vllm"}, {"no": "id"}])
+    async with Upstream(upstream.base_url) as client:
+        assert [model["id"] for model in await client.list_models()] == ["m"]
+        assert client.profile.name == "vllm"
+    async with Upstream(upstream.base_url, profile="openai") as client:
+        await client.list_models()
+        assert client.profile.name == "openai"
+
+
+async def test_a_list_of_models_that_is_none_is_refused(
+    upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ScriptedUpstream, "_model_list", lambda self: "odd")
+    async with Upstream(upstream.base_url) as client:
+        with pytest.raises(UpstreamGarbage):
+            await client.list_models()
+
+
+class Mute(asyncio.Protocol):
+    """A server's side of a connection on which it never says anything."""
+
+    def __init__(self, live: set["Mute"]) -> None:
+        self._live = live
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._live.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._live.discard(self)
+
+
+async def test_models_are_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.upstream.MODELS_S", 0.05)
+    live: set[Mute] = set()
+    loop = asyncio.get_running_loop()
+    async with await loop.create_server(lambda: Mute(live), "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with Upstream(f"http://127.0.0.1:{port}/v1") as client:
+            with pytest.raises(Stalled):
+                await client.list_models()
+        await wait_until(lambda: not live, description="the client to hang up")
+
+
+async def test_models_of_an_upstream_that_is_down(upstream: ScriptedUpstream) -> None:
+    await upstream.close()
+    async with Upstream(upstream.base_url) as client:
+        with pytest.raises(Unreachable):
+            await client.list_models()
+
+
+async def test_a_partial_answer_is_continued_in_the_upstreams_dialect(
+    upstream: ScriptedUpstream,
+) -> None:
+    upstream.enqueue(answer([" three", " four"]))
+    tally = Tally("One, two,", kept_deltas=4)
+    async with Upstream(upstream.base_url, profile="vllm") as client:
+        assert client.can_continue(PAYLOAD, tally)
+        await collect(client, tally, PAYLOAD | {"max_tokens": 100})
+    body = upstream.calls[0].body
+    assert body["messages"] == [QUESTION, {"role": "assistant", "content": "One, two,"}]
+    assert (body["continue_final_message"], body["max_tokens"]) == (True, 96)
+    assert tally.text == "One, two, three four"
+
+
+async def test_kept_text_that_is_sent_once_more_is_not_told_twice(
+    upstream: ScriptedUpstream,
+) -> None:
+    upstream.enqueue(answer(["One, two,", " three"]))
+    tally = Tally("One, two,", kept_deltas=4)
+    async with Upstream(upstream.base_url, profile="mistral") as client:
+        await collect(client, tally)
+    assert tally.text == "One, two, three"
+
+
+@pytest.mark.parametrize(
+    ("profile", "script", "expected"),
+    [
+        ("vllm", [Text("a")], True),
+        ("vllm", [Role()], False),
+        ("vllm", [Reasoning("hm"), Text("a")], False),
+        ("openai", [Text("a")], False),
+    ],
+)
+async def test_only_text_alone_and_of_an_able_upstream_can_be_continued(
+    upstream: ScriptedUpstream, profile: str, script: Script, expected: bool
+) -> None:
+    upstream.enqueue([*script, Finish(), Done()])
+    tally = Tally()
+    async with Upstream(upstream.base_url, profile=profile) as client:
+        await collect(client, tally)
+        assert client.can_continue(PAYLOAD, tally) == expected
+        assert not client.can_continue(PAYLOAD | {"tools": [{}]}, tally)
+
+
+async def test_neither_key_nor_prompt_is_logged_at_any_level(
+    upstream: ScriptedUpstream, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("openai", "httpx2"):
+        monkeypatch.setattr(logging.getLogger(name), "level", logging.NOTSET)
+    caplog.set_level(logging.DEBUG)
+    upstream.enqueue([Status(500)], [Text("the answer"), Error("the answer")])
+    async with Upstream(upstream.base_url, "sk-test-0123456789") as client:
+        for _ in range(2):
+            with pytest.raises(UpstreamFault):
+                await collect(client)
+        await collect(client)
+    for leaked in ("secret of the cat", "sk-test", "the answer", upstream.base_url):
+        assert leaked not in caplog.text
+
+
+async def test_a_silence_that_is_short_enough_is_no_failure(upstream: ScriptedUpstream) -> None:
+    upstream.enqueue([Text("a"), Pause(0.02), Text("b"), Usage(1, 2), Chunk({}), Finish(), Done()])
+    tally = Tally()
+    limits = Limits(first_byte_s=10, stall_s=10, deadline_s=10)
+    async with (
+        Upstream(upstream.base_url) as client,
+        client.stream(PAYLOAD, tally, limits) as stream,
+    ):
+        assert [piece.text for batch in [b async for b in stream] for piece in batch] == ["a", "b"]

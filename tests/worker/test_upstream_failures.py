@@ -1,0 +1,329 @@
+"""Everything an upstream can do wrong, over real HTTP, and the failure it becomes."""
+
+import asyncio
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.support.script import (
+    Comment,
+    Cut,
+    Done,
+    Error,
+    Finish,
+    Headers,
+    Pause,
+    Raw,
+    Reset,
+    Role,
+    Script,
+    Status,
+    Text,
+    Usage,
+    Wait,
+    answer,
+    error_body,
+    rate_limited,
+)
+from tests.support.upstream import ScriptedUpstream
+from worker.answer_stream import Limits
+from worker.chunks import Tally
+from worker.failures import (
+    DeadlineExceeded,
+    RateLimited,
+    Rejected,
+    Stalled,
+    Truncated,
+    Unreachable,
+    UpstreamError,
+    UpstreamFault,
+    UpstreamGarbage,
+)
+from worker.upstream import Upstream
+
+KEY = "sk-test-0123456789"
+QUESTION = {"role": "user", "content": "Tell me the secret of the cat."}
+PAYLOAD: dict[str, Any] = {"model": "m", "messages": [QUESTION]}
+FOREVER = Pause(3600)  # until the client leaves
+PATIENT = Limits(first_byte_s=30, stall_s=30, deadline_s=30)
+
+
+class Outcome:
+    """What was told before the end, and the error it ended with."""
+
+    def __init__(self, on_text: Callable[[], object] = str) -> None:
+        self._on_text = on_text
+        self.tally = Tally()
+        self.text = ""
+        self.error: UpstreamError | None = None
+
+    async def run(self, upstream: Upstream, limits: Limits, payload: dict[str, Any]) -> None:
+        try:
+            async with upstream.stream(payload, self.tally, limits) as stream:
+                async for batch in stream:
+                    self.text += "".join(piece.text for piece in batch)
+                    self._on_text()
+        except UpstreamError as error:
+            self.error = error
+
+    async def run_against(self, server: asyncio.Server) -> None:
+        port = server.sockets[0].getsockname()[1]
+        async with Upstream(f"http://127.0.0.1:{port}/v1") as client:
+            await self.run(client, PATIENT, PAYLOAD)
+
+
+async def outcome(
+    *script: Any, limits: Limits = PATIENT, payload: dict[str, Any] = PAYLOAD
+) -> Outcome:
+    found = Outcome()
+    async with ScriptedUpstream() as scripted, Upstream(scripted.base_url, KEY) as upstream:
+        scripted.enqueue(script)
+        async with asyncio.timeout(20):
+            await found.run(upstream, limits, payload)
+    return found
+
+
+@pytest.mark.parametrize("ending", [[], [Done()], [Usage(1, 2), Done()], [Comment()]])
+async def test_an_end_without_a_finish_reason_is_never_complete(ending: Script) -> None:
+    found = await outcome(Text("half"), *ending)
+    assert type(found.error) is Truncated
+    assert found.text == "half"
+
+
+async def test_a_connection_that_is_cut_in_mid_stream_is_truncated() -> None:
+    found = await outcome(Text("half"), Cut())
+    assert (found.text, type(found.error)) == ("half", Truncated)
+
+
+async def test_a_connection_that_is_reset_in_mid_stream_is_truncated(
+    upstream: ScriptedUpstream,
+) -> None:
+    gate = asyncio.Event()  # a reset could overtake the text
+    upstream.enqueue([Text("half"), Wait(gate), Reset()])
+    found = Outcome(on_text=gate.set)
+    async with Upstream(upstream.base_url) as client:
+        await found.run(client, PATIENT, PAYLOAD)
+    assert (found.text, type(found.error)) == ("half", Truncated)
+
+
+@pytest.mark.parametrize("breaking", [Cut(), Reset()])
+async def test_a_connection_that_breaks_after_the_head_is_truncated(breaking: Any) -> None:
+    found = await outcome(Headers(), Comment(), breaking)
+    assert type(found.error) is Truncated
+
+
+async def test_an_upstream_that_hangs_up_instead_of_answering_is_unreachable(
+    upstream: ScriptedUpstream,
+) -> None:
+    upstream.script = [Reset()]
+    found = Outcome()
+    async with Upstream(upstream.base_url) as client:
+        await found.run(client, PATIENT, PAYLOAD)
+    assert isinstance(found.error, Unreachable)
+    assert found.error.message == "The upstream closed the connection instead of answering."
+    assert len(upstream.calls) == 2
+
+
+async def test_an_upstream_that_is_down_is_unreachable(upstream: ScriptedUpstream) -> None:
+    await upstream.close()
+    found = Outcome()
+    async with Upstream(upstream.base_url, KEY) as client:
+        await found.run(client, PATIENT, PAYLOAD)
+    assert type(found.error) is Unreachable
+    assert found.error.message == "The upstream cannot be reached."
+
+
+@pytest.mark.parametrize("ending", [[Cut()], [Reset()], [Error()], [Raw(b"data: {\n\n")], []])
+async def test_nothing_after_the_finish_reason_makes_it_a_failure(ending: Script) -> None:
+    # The ending waits until the text was read, which a reset could overtake.
+    gate = asyncio.Event()
+    found = Outcome(on_text=lambda: gate.set() if found.text == "all!" else None)
+    async with ScriptedUpstream() as scripted, Upstream(scripted.base_url) as client:
+        scripted.enqueue([Text("all"), Finish(), Text("!"), Wait(gate), *ending])
+        await found.run(client, PATIENT, PAYLOAD)
+    assert (found.text, found.error) == ("all!", None)
+    assert found.tally.finish_reason == "stop"
+
+
+async def test_a_silence_after_the_finish_reason_is_not_waited_out() -> None:
+    limits = Limits(first_byte_s=30, stall_s=0.05, deadline_s=30)
+    found = await outcome(Text("all"), Finish(), FOREVER, limits=limits)
+    assert found.error is None
+    assert found.tally.finish_reason == "stop"
+
+
+async def test_keep_alives_after_the_finish_reason_are_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("worker.answer_stream.TRAILER_S", 0.1)
+    found = await outcome(Text("all"), Finish(), *[Comment(), Pause(0.01)] * 10_000)
+    assert (found.text, found.error) == ("all", None)
+
+
+async def test_a_rate_limit_says_when_to_come_back() -> None:
+    found = await outcome(*rate_limited("7"))
+    assert type(found.error) is RateLimited
+    assert found.error.retry_after_s == 7
+
+
+async def test_an_empty_account_is_no_rate_limit() -> None:
+    body = error_body("You exceeded your current quota", "insufficient_quota")
+    found = await outcome(Status(429, {}, body))
+    assert type(found.error) is Rejected
+    assert found.error.message == "You exceeded your current quota"
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 529])
+@pytest.mark.parametrize("body", ["<html>Bad gateway</html>", error_body("oops", None), ""])
+async def test_a_server_error_is_told_without_its_body(status: int, body: Any) -> None:
+    found = await outcome(Status(status, {"retry-after": "2"}, body))
+    assert type(found.error) is UpstreamFault
+    assert found.error.message == f"The upstream answered {status}."
+    assert found.error.retry_after_s == 2
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422])
+async def test_a_rejection_passes_on_why_without_key_and_prompt(status: int) -> None:
+    said = f"No: key {KEY} asked for '{QUESTION['content']}' with Bearer abcdef"
+    found = await outcome(Status(status, {}, error_body(said, None)))
+    assert type(found.error) is Rejected
+    assert found.error.message == "No: key […] asked for '[…]' with Bearer […]"
+
+
+async def test_an_error_page_is_not_passed_on() -> None:
+    found = await outcome(Status(404, {}, "<html>nginx 1.2.3</html>"))
+    assert type(found.error) is Rejected
+    assert found.error.message == "The upstream answered 404."
+
+
+@pytest.mark.parametrize("status", [401, 500, 200])
+async def test_no_traceback_leads_to_the_request_with_its_key(status: int) -> None:
+    found = await outcome(Status(status, {}, "<html>"))
+    assert found.error is not None
+    told = "".join(traceback.format_exception(found.error))
+    assert KEY not in told
+    assert found.error.__cause__ is None
+    assert found.error.__suppress_context__ or found.error.__context__ is None
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        Status(200, {}, "<html>Please log in</html>"),
+        Status(200, {}, {"choices": [{"message": {"content": "not streamed"}}]}),
+        Status(200, {"content-type": "text/plain"}, "data: {}"),
+        Status(204, {"content-type": "application/json"}, ""),
+    ],
+)
+async def test_an_answer_that_is_no_event_stream_is_garbage_and_not_silence(status: Status) -> None:
+    assert type((await outcome(status)).error) is UpstreamGarbage
+
+
+async def test_a_stream_without_a_content_type_is_given_a_try() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        choice = b'{"index":0,"delta":{"content":"hi"},"finish_reason":"stop"}'
+        writer.write(b'HTTP/1.1 200 OK\r\n\r\ndata: {"choices":[%b]}\n\n' % choice)
+        writer.close()
+
+    found = Outcome()
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        await found.run_against(server)
+    assert (found.text, found.error) == ("hi", None)
+
+
+@pytest.mark.parametrize("head", [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 OK\r\n\r\n"])
+async def test_a_server_that_speaks_no_http_is_garbage(head: bytes) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(head)
+        await reader.read()
+        writer.close()
+
+    found = Outcome()
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        await found.run_against(server)
+    assert type(found.error) is UpstreamGarbage
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b"data: {broken\n\n", UpstreamGarbage),
+        (b"data: [1]\n\n", UpstreamGarbage),
+        (b'data: {"error": {"message": "secret", "code": 500}}\n\n', UpstreamFault),
+        (b'data: {"error": {"code": 429}}\n\n', RateLimited),
+        (b'event: error\ndata: {"type": "error", "error": {"type": "overloaded_error"}}\n\n',
+         UpstreamFault),
+        (b"<html>not a stream</html>", Truncated),
+        (b'data: {"choices": [{"index": 0, "delta": {"content": "unfinished"', Truncated),
+        (b"data: " + b"x" * 9_000_000, UpstreamGarbage),
+    ],
+)  # fmt: skip
+async def test_garbage_in_the_stream_fails_after_what_came_before_it(
+    raw: bytes, expected: type[UpstreamError]
+) -> None:
+    found = await outcome(Text("be"), Text("fore"), Raw(raw))
+    assert type(found.error) is expected
+    assert found.text == "before"
+    assert "secret" not in found.error.message
+
+
+async def test_text_and_garbage_in_one_segment_are_both_told() -> None:
+    chunk = b'data: {"choices":[{"index":0,"delta":{"content":"before"}}]}\n\n'
+    found = await outcome(Raw(chunk + b"data: {broken\n\n" + chunk))
+    assert (found.text, type(found.error)) == ("before", UpstreamGarbage)
+
+
+async def test_a_prompt_that_cannot_be_encoded_is_rejected() -> None:
+    broken = {"model": "m", "messages": [{"role": "user", "content": "\ud800"}]}
+    found = await outcome(*answer("never"), payload=broken)
+    assert type(found.error) is Rejected
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param([FOREVER], id="no head"),
+        pytest.param([Headers(), FOREVER], id="no body"),
+        pytest.param([Role(), FOREVER], id="no output"),
+    ],
+)
+async def test_an_upstream_that_never_begins_is_stalled(script: Script) -> None:
+    limits = Limits(first_byte_s=0.1, stall_s=30, deadline_s=30)
+    found = await outcome(*script, limits=limits)
+    assert type(found.error) is Stalled
+    assert found.error.message == "The upstream was silent for 0.1 s."
+
+
+async def test_an_upstream_that_falls_silent_after_output_is_stalled() -> None:
+    limits = Limits(first_byte_s=30, stall_s=0.1, deadline_s=30)
+    found = await outcome(Text("half"), FOREVER, limits=limits)
+    assert (found.text, type(found.error)) == ("half", Stalled)
+
+
+async def test_comments_end_a_silence() -> None:
+    # Each pause is well within the limit, all together are beyond it.
+    kept_alive = [Comment(), Pause(0.06)] * 20
+    limits = Limits(first_byte_s=30, stall_s=1, deadline_s=30)
+    found = await outcome(Text("a"), *kept_alive, *answer("b"), limits=limits)
+    assert (found.text, found.error) == ("ab", None)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param([FOREVER], id="before the head"),
+        pytest.param([Text("half"), FOREVER], id="in mid-stream"),
+    ],
+)
+async def test_an_attempt_ends_at_its_deadline(script: Script) -> None:
+    found = await outcome(*script, limits=Limits(first_byte_s=30, stall_s=30, deadline_s=0.2))
+    assert type(found.error) is DeadlineExceeded
+
+
+async def test_an_upstream_that_never_pauses_meets_its_deadline_too() -> None:
+    endless = [Text("x" * 1000)] * 1_000_000
+    found = await outcome(*endless, limits=Limits(first_byte_s=30, stall_s=30, deadline_s=1))
+    assert type(found.error) is DeadlineExceeded
