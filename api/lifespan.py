@@ -47,7 +47,7 @@ async def running(
     try:
         yield services
     finally:
-        services.drain()
+        services.streams.drain()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -54,17 +54,15 @@ def serve(
     every process. Call it from the main thread, which is where signals arrive.
     """
     check_bind(host, has_keys=keys_from(settings) is not None, open_to_all=open_to_all)
-    listener = _listen(host, port)
-    _raise_file_limit()
-    log.info("listening", host=host, port=listener.getsockname()[1], processes=processes)
-    if processes == 1:
-        return _serve_one(settings, listener, open_to_all, configure_logs)
-    with listener:
+    with _listen(host, port) as listener:
+        _raise_file_limit()
+        log.info("listening", host=host, port=listener.getsockname()[1], processes=processes)
+        if processes == 1:
+            return _serve_one(settings, listener, open_to_all, configure_logs)
         # Built once here, so that what is wrong is told once, and not by each of them.
         create_app(settings, open_to_all=open_to_all)
-        return run_processes(
-            processes, _serve_one, (settings, listener, open_to_all, configure_logs)
-        )
+        arguments = (settings, listener, open_to_all, configure_logs)
+        return run_processes(processes, _serve_one, arguments)
 
 
 def _serve_one(
@@ -136,7 +134,7 @@ class DrainingServer(uvicorn.Server):
         self.should_exit = True
         if self._loop is not None:
             # We may be in the middle of anything here: of a callback, of a write.
-            self._loop.call_soon_threadsafe(self._app.state.services.drain)
+            self._loop.call_soon_threadsafe(self._app.state.services.streams.drain)
 
 
 def _listen(host: str, port: int) -> socket.socket:

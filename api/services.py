@@ -19,7 +19,6 @@ from broker.errors import (
     ConversationBusy,
     IdempotencyConflict,
     QueueFull,
-    RequestMissing,
     TenantLimitReached,
     Unavailable,
 )
@@ -39,10 +38,9 @@ _OUTCOMES: dict[type[BrokerError], str] = {
 
 @dataclass
 class Readiness:
-    """Whether calls should come here. `agreed`: Redis and we count the same partitions."""
+    """Whether Redis has answered since the start, and counts the same partitions as we do."""
 
     agreed: bool = False
-    is_draining: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,11 +81,6 @@ class Services:
             return None
         return await self.requests.position(record.request_id, record.tenant)
 
-    def drain(self) -> None:
-        """Take no more streams and end the open ones: the process is about to stop."""
-        self.readiness.is_draining = True
-        self.streams.drain()
-
 
 async def services_of(request: Request) -> Services:
     """The services, whatever state Redis is in."""
@@ -114,13 +107,3 @@ async def _tenant(request: Request, _: Annotated[object, Security(_bearer)]) -> 
 AnyServices = Annotated[Services, Depends(services_of)]
 UsableServices = Annotated[Services, Depends(_usable)]
 Tenant = Annotated[str, Depends(_tenant)]
-
-__all__ = [
-    "AnyServices",
-    "Readiness",
-    "RequestMissing",
-    "Services",
-    "Tenant",
-    "UsableServices",
-    "services_of",
-]

@@ -4,6 +4,7 @@ from fastapi import APIRouter, Response
 
 from api.bodies import TerminalBody
 from api.problems import error_responses
+from api.routes.streams import come_back
 from api.services import Tenant, UsableServices
 from api.submissions import Ask
 
@@ -25,6 +26,8 @@ router = APIRouter(tags=["gpt terminal"])
 )
 async def get(body: TerminalBody, services: UsableServices, tenant: Tenant) -> Response:
     """Ask, and read the answer. `X-Request-Id` names it for `/chat/{id}/stream`, if this breaks."""
+    if services.streams.is_draining:
+        return come_back("text")
     given = {"model": body.model or None, "temperature": body.temperature}
     ask = Ask(
         wire="text",

@@ -37,7 +37,7 @@ async def ready(services: AnyServices) -> Health:
 
 
 async def _fault(services: Services) -> str | None:
-    if services.readiness.is_draining:
+    if services.streams.is_draining:
         return "The server is about to stop."
     if not services.readiness.agreed:
         return "Redis has not answered since the start."

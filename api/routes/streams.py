@@ -4,10 +4,12 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Response
 
-from api.problems import error_responses
+from api.problems import Problem, error_responses
 from api.routes.chat import RequestId
 from api.routes.conversations import ConversationId
 from api.services import Tenant, UsableServices
+from api.stream_response import EVENT_STREAM
+from api.wires.native import retry_line
 from broker.codec import Cursor
 
 router = APIRouter(tags=["streams"])
@@ -37,6 +39,19 @@ LastEventId = Annotated[
 After = Annotated[str | None, Query(description="The same, for clients that cannot set headers")]
 
 
+_COME_BACK_MS = 1000
+
+
+def come_back(wire: str) -> Response:
+    """The answer to who asks for a stream, over a connection kept alive, while the process ends.
+
+    A stream opened now would hold up the end. EventSource comes back by itself only after a 200.
+    """
+    if wire == "text":
+        raise Problem(503, "draining", "The server is about to stop.", headers={"Retry-After": "1"})
+    return Response(retry_line(_COME_BACK_MS), headers=EVENT_STREAM)
+
+
 @router.get("/chat/{request_id}/stream", response_class=Response, responses=_STREAM_RESPONSES)
 async def follow(
     request_id: RequestId,
@@ -51,6 +66,8 @@ async def follow(
     ] = "events",
 ) -> Response:
     """Everything after the cursor, then all that follows, to the end. Leaving stops nothing."""
+    if services.streams.is_draining:
+        return come_back(format)
     record = await services.requests.get(request_id, tenant)
     if format == "text":
         return await services.streams.follow(record, wire="text", after=None)
@@ -74,5 +91,7 @@ async def follow_conversation(
     after: After = None,
 ) -> Response:
     """All requests of a conversation, one after the other, and those still to come."""
+    if services.streams.is_draining:
+        return come_back("events")
     place = last_event_id or after or None
     return await services.streams.follow_conversation(tenant, conversation_id, after=place)

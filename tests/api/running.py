@@ -77,6 +77,6 @@ async def running_api(
                 await wait_until(api.is_ready, description="the API is ready")
             yield api
     finally:
-        app.state.services.drain()
+        app.state.services.streams.drain()
         server.should_exit = True
         await serving

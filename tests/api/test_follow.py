@@ -165,3 +165,21 @@ async def test_a_malformed_place_in_a_conversation_is_refused(api: RunningApi) -
     answer = await api.client.get("/conversations/c1/stream?after=nowhere")
     assert answer.status_code == 400
     assert answer.json()["error"]["code"] == "invalid_cursor"
+
+
+async def test_a_stream_asked_for_while_the_process_ends_ends_at_once(
+    api: RunningApi, worker: Typist
+) -> None:
+    request_id = await worker.begin(conversation_id="c1")
+    api.services.streams.drain()
+    for path in (f"/chat/{request_id}/stream", "/conversations/c1/stream"):
+        async with open_stream(api.url + path) as stream:
+            assert stream.status == 200
+            assert [event async for event in stream] == []
+            assert stream.parser.retry_ms is not None
+    for answer in (
+        await api.client.get(f"/chat/{request_id}/stream?format=text"),
+        await api.client.post("/api/gpt/get", json={"message": "hi"}),
+    ):
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"] == "1"

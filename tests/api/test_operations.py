@@ -28,7 +28,7 @@ async def test_a_process_that_is_up_and_ready_says_so(api: RunningApi) -> None:
 
 
 async def test_a_process_that_drains_is_alive_but_not_ready(api: RunningApi) -> None:
-    api.services.drain()
+    api.services.streams.drain()
     assert (await api.client.get("/healthz")).status_code == 200
     answer = await api.client.get("/readyz")
     assert answer.status_code == 503

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,6 +18,9 @@ import aiohttp
 import httpx2
 import pytest
 
+from api.server import serve
+from broker.errors import SettingsInvalid
+from broker.settings import Settings
 from tests.support.sse import open_stream
 from tests.support.typist import Typist
 from tests.support.wait import wait_until, wait_until_sync
@@ -25,18 +29,13 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 SERVE = """
 import json, sys
 from api.server import serve
-from broker.errors import SettingsInvalid
 from broker.settings import Settings
 from cli import logs
 
 options = json.loads(sys.argv[1])
 logs.configure()
-try:
-    code = serve(Settings(**options.pop("settings")), configure_logs=logs.configure, **options)
-except SettingsInvalid as error:
-    print(error, file=sys.stderr)
-    code = 2
-raise SystemExit(code)
+settings = Settings(**options.pop("settings"))
+raise SystemExit(serve(settings, configure_logs=logs.configure, **options))
 """
 
 
@@ -138,41 +137,41 @@ async def test_a_raw_text_stream_is_broken_off_at_a_signal(
     assert "without completing" not in server.log
 
 
-def test_a_port_that_is_taken_is_told_in_one_line(redis_url: str, tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_told_in_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with server_process(tmp_path / "log", redis_url, port=port) as server:
-            server.process.wait(30)
-    assert server.process.returncode == 2
-    (line,) = server.log.splitlines()
-    assert line.startswith(f"cannot listen on 127.0.0.1:{port}: Address already in use; ")
+        said = f"cannot listen on 127.0.0.1:{port}: Address already in use; "
+        with pytest.raises(SettingsInvalid, match=f"^{re.escape(said)}[^\n]*$"):
+            serve(Settings(redis_url="redis://127.0.0.1:1"), "127.0.0.1", port)
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("settings", "host", "said"),
     [
-        ({"host": "0.0.0.0"}, "--host 0.0.0.0 would let everyone in"),
-        ({"settings": {"api_keys": "nonsense"}}, "TICKERTAPE_API_KEYS"),
-        ({"host": "no.such.host.invalid", "open_to_all": True}, "cannot listen on"),
-        ({"settings": {"redis_url": None}}, "REDIS_URL is not set"),
+        ({}, "0.0.0.0", "--host 0.0.0.0 would let everyone in"),
+        ({"api_keys": "nonsense"}, "127.0.0.1", "TICKERTAPE_API_KEYS"),
+        ({"api_keys": "ada:key"}, "no.such.host.invalid", "cannot listen on"),
+        ({"redis_url": None}, "127.0.0.1", "REDIS_URL is not set"),
     ],
 )
-def test_what_must_not_be_served_is_told_in_one_line(
-    redis_url: str, tmp_path: Path, options: dict[str, Any], said: str
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_must_not_be_served_is_refused_at_the_start(
+    settings: dict[str, Any], host: str, said: str, processes: int
 ) -> None:
-    with server_process(tmp_path / "log", redis_url, **options) as server:
-        server.process.wait(30)
-    assert server.process.returncode == 2
-    (line,) = [line for line in server.log.splitlines() if not line.startswith("{")]
-    assert said in line
-    assert "nonsense" not in line
+    checked = Settings(**{"redis_url": "redis://127.0.0.1:1", **settings})
+    with pytest.raises(SettingsInvalid) as refused:
+        serve(checked, host, 0, processes=processes)
+    assert said in str(refused.value)
+    assert "nonsense" not in str(refused.value)
+    assert "\n" not in str(refused.value)
 
 
-def test_other_partitions_end_the_process_with_a_line(redis_url: str, tmp_path: Path) -> None:
-    with server_process(tmp_path / "one", redis_url) as server:
-        server.wait_until_ready()
-        with server_process(tmp_path / "two", redis_url, settings={"partitions": 2}) as other:
-            assert other.process.wait(30) == 1
+async def test_other_partitions_end_the_process_with_a_line(
+    redis_url: str, tmp_path: Path, worker: Typist
+) -> None:
+    await worker.connections.agree_on_partitions(1)
+    with server_process(tmp_path / "log", redis_url, settings={"partitions": 2}) as other:
+        assert other.process.wait(30) == 1
     (line,) = other.events("giving up")
     assert "TICKERTAPE_PARTITIONS is 2" in line["reason"]
 
