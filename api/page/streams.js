@@ -45,12 +45,13 @@ export async function readWithFetch(url, { apiKey, fetch, signal, onOpen, onEven
     onOpen()
     const feed = eventStreamDecoder((event) => signal.aborted || onEvent({ ...event, data: JSON.parse(event.data) }))
     reader = response.body.pipeThrough(new TextDecoderStream()).getReader()
-    for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
-      clearTimeout(silence)
+    for (;;) {
       silence = setTimeout(() => reader.cancel(), SILENCE_MS)
-      feed(piece.value)
+      const { done, value } = await reader.read()
+      clearTimeout(silence)
+      if (done) return new TickertapeError({ message: 'The stream ended.' }, 200)
+      feed(value)
     }
-    return new TickertapeError({ message: 'The stream ended.' }, 200)
   } catch {
     return unreachable()
   } finally {

@@ -2,67 +2,10 @@ import assert from 'node:assert/strict'
 import { beforeEach, test } from 'node:test'
 
 import { follow } from '../../api/page/client.js'
-
-/** The browser's EventSource as its standard has it, without a network: a test plays the server. */
-class EventSource extends EventTarget {
-  static CONNECTING = 0
-  static OPEN = 1
-  static CLOSED = 2
-  static made = []
-
-  constructor(url) {
-    super()
-    Object.assign(this, { url, readyState: 0, lastEventId: '' })
-    EventSource.made.push(this)
-  }
-
-  open() {
-    this.readyState = 1
-    this.dispatchEvent(new Event('open'))
-  }
-
-  send(kind, data, id = this.lastEventId) {
-    this.lastEventId = id
-    this.dispatchEvent(Object.assign(new Event(kind), { data: typeof data === 'string' ? data : JSON.stringify(data), lastEventId: id }))
-  }
-
-  /** The network broke: the browser would connect again. */
-  drop() {
-    this.readyState = 0
-    this.dispatchEvent(new Event('error'))
-  }
-
-  /** The answer was not a stream: the browser gives up. */
-  refuse() {
-    this.readyState = 2
-    this.dispatchEvent(new Event('error'))
-  }
-
-  close() {
-    this.readyState = 2
-  }
-}
+import { EventSource, heldTimers, refusing, turns } from './network.mjs'
 
 const made = () => EventSource.made
 const last = () => made().at(-1)
-const turns = async () => {
-  for (let turn = 0; turn < 5; turn += 1) await new Promise(setImmediate)
-}
-const refusing = (status, headers = {}) => async () => new Response(status === 204 ? null : '<h1>No</h1>', { status, headers })
-
-/** Timers that run when the test says so. */
-function heldTimers(t) {
-  const timers = []
-  t.mock.method(globalThis, 'setTimeout', (run, delayMs) => timers.push({ run, delayMs }))
-  t.mock.method(globalThis, 'clearTimeout', (number) => { delete timers[number - 1] })
-  return {
-    delays: () => timers.filter(Boolean).map(({ delayMs }) => delayMs),
-    async fire() {
-      timers.splice(0, timers.length).forEach((timer) => timer?.run())
-      await turns()
-    },
-  }
-}
 
 let statuses
 async function watch(options = {}) {
@@ -117,6 +60,23 @@ test('a stream that a proxy refuses is made again behind the last event, later a
   last().drop()
   await turns()
   assert.deepEqual(timers.delays(), [1000], 'an event that came ends the row of failures')
+  follower.close()
+})
+
+test('a connection that held for a while was a good one, even if nothing was said on it', async (t) => {
+  const timers = heldTimers(t)
+  let nowMs = 0
+  t.mock.method(Date, 'now', () => nowMs)
+  t.mock.method(Math, 'random', () => 1)
+  const follower = await watch()
+  for (const [heldMs, delayMs] of [[0, 1000], [0, 2000], [4000, 4000], [6000, 1000]]) {
+    last().open()
+    nowMs += heldMs
+    last().drop()
+    await turns()
+    assert.deepEqual(timers.delays(), [delayMs])
+    await timers.fire()
+  }
   follower.close()
 })
 
@@ -202,6 +162,17 @@ test('a conversation is followed over the ends of its requests', async () => {
   last().send('queued', { request_id: 'b', messages: [], role: null }, 'b:1-0')
   assert.deepEqual(follower.state.requests.map(({ status }) => status), ['cancelled', 'queued'])
   assert.equal(follower.connection.status, 'open')
+  follower.close()
+})
+
+test('a conversation that has nothing more to say is kept and asked again', async (t) => {
+  const timers = heldTimers(t)
+  const follower = await watch({ requestId: undefined, conversationId: 'c', fetch: refusing(204) })
+  last().send('queued', { request_id: 'a', messages: [], role: null }, 'a:1-0')
+  last().refuse()
+  await turns()
+  await timers.fire()
+  assert.deepEqual([follower.state.requests.length, last().url], [1, '/conversations/c/stream?after=a%3A1-0'])
   follower.close()
 })
 

@@ -1,4 +1,4 @@
-"""All of Tickertape in this process behind a network that a test can break, for a browser to visit."""
+"""All of Tickertape in this process, behind a network that a test can break."""
 
 import asyncio
 import contextlib
@@ -80,9 +80,15 @@ async def running_site(
     )
     app = create_app(settings)
     front = _Front(app)
-    async with _serving(front, app) as port, FaultProxy(port) as proxy, working(redis_url, settings):
+    async with (
+        _serving(front, app) as port,
+        FaultProxy(port) as proxy,
+        working(redis_url, settings),
+    ):
         front.site = Site(proxy, upstream)
-        await wait_until(lambda: app.state.services.readiness.agreed, description="the API is ready")
+        await wait_until(
+            lambda: app.state.services.readiness.agreed, description="the API is ready"
+        )
         yield front.site
 
 

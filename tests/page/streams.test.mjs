@@ -96,17 +96,42 @@ test('a page of a proxy is a refusal too, and one that says nothing about the se
   })
 })
 
-test('a broken connection is status 0, and so is an event that is not JSON', async () => {
-  const begin = (response, text) => {
-    response.writeHead(200, { 'Content-Type': 'text/event-stream' })
-    response.write(text)
-  }
+function begin(response, text) {
+  response.writeHead(200, { 'Content-Type': 'text/event-stream' })
+  response.write(text)
+}
+
+test('a connection that breaks is status 0', async () => {
   await serving((_, response) => {
     begin(response, 'data: {}\n\n')
     setImmediate(() => response.destroy())
   }, async (url) => assert.equal((await read(url)).reason.status, 0))
-  await serving((_, response) => begin(response, 'data: <h1>\n\n'), async (url) => {
+})
+
+test('an event that is not JSON ends the connection, as status 0', async () => {
+  let hasLeft
+  await serving((_, response) => {
+    hasLeft = new Promise((resolve) => { response.on('close', resolve) })
+    begin(response, 'data: <h1>\n\n')
+  }, async (url) => {
     assert.equal((await read(url)).reason.status, 0)
+    await hasLeft
+  })
+})
+
+test('a connection without so much as a heartbeat is given up', async (t) => {
+  const real = globalThis.setTimeout
+  const silences = []
+  t.mock.method(globalThis, 'setTimeout', (run, delayMs, ...rest) => {
+    if (delayMs !== 60_000) return real(run, delayMs, ...rest)
+    silences.push(run)
+    return undefined
+  })
+  await serving((_, response) => begin(response, ': hb\n\n'), async (url) => {
+    const reading = read(url)
+    while (silences.length === 0) await new Promise(setImmediate)
+    silences[0]()
+    assert.equal((await reading).reason.status, 200)
   })
 })
 

@@ -1,4 +1,4 @@
-"""The page's modules under Node's test runner, one Python test for each file of JavaScript tests."""
+"""The page's modules under Node's test runner: one test here for each file of tests there."""
 
 import re
 import shutil

@@ -1,14 +1,14 @@
 """The page in a real browser, with a real API, worker and Redis behind it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from tests.page.looking import ANSWERS, BOX, NOTES, QUESTIONS, STATUS, ask, click, shows
 from tests.page.site import Site, running_site
 from tests.support.browser import Browser
-from tests.support.script import Cut, Finish, Text, Wait, answer
+from tests.support.script import Cut, Finish, Script, Text, Wait, answer
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
 
@@ -97,7 +97,10 @@ async def test_markup_in_questions_and_answers_is_text(browser: Browser, site: S
     await ask(page, markup)
     await shows(page, ANSWERS, [markup])
     await shows(page, QUESTIONS, [markup])
-    assert await page.evaluate("document.querySelectorAll('#requests :is(img, b, script)').length") == 0
+    assert (
+        await page.evaluate("document.querySelectorAll('#requests :is(img, b, script)').length")
+        == 0
+    )
     assert await page.evaluate("document.title") == "Tickertape"
 
 
@@ -133,7 +136,9 @@ async def test_an_answer_that_broke_off_starts_over_and_says_so(
     browser: Browser, site: Site
 ) -> None:
     rest = asyncio.Event()
-    attempts = iter([[Text("bro"), Cut()], [Text("wh"), Wait(rest), Text("ole"), Finish()]])
+    attempts: Iterator[Script] = iter(
+        [[Text("bro"), Cut()], [Text("wh"), Wait(rest), Text("ole"), Finish()]]
+    )
     site.answers["Hi?"] = lambda: next(attempts)
     page = await browser.open(site.url)
     await ask(page, "Hi?")
@@ -158,7 +163,9 @@ async def test_a_refused_question_stays_in_the_box_and_the_field_is_named(
 ) -> None:
     page = await browser.open(site.url)
     await page.wait_for("document.getElementById('role').options.length > 1")
-    await page.evaluate("document.getElementById('role').add(new Option('x', 'nobody', true, true))")
+    await page.evaluate(
+        "document.getElementById('role').add(new Option('x', 'nobody', true, true))"
+    )
     await page.evaluate(f"{BOX}.focus()")
     await page.type("Hi?")
     await page.press("Enter", 13)
@@ -262,11 +269,11 @@ async def test_every_control_has_a_name_that_can_be_spoken(browser: Browser, sit
         await ask(page, question)
     await page.wait_for("document.querySelectorAll('.cancel:not([hidden])').length === 1")
     nodes = (await page.command("Accessibility.getFullAXTree"))["nodes"]
-    kinds = {"button", "link", "textbox", "combobox", "list", "article", "navigation"}
+    kinds = {"button", "link", "textbox", "combobox", "list", "navigation"}
     names = {
         (node["role"]["value"], node.get("name", {}).get("value"))
         for node in nodes
-        if not node["ignored"] and node["role"]["value"] in kinds - {"article"}
+        if not node["ignored"] and node["role"]["value"] in kinds
     }
     assert names == {
         ("navigation", "Conversation"),

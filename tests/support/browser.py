@@ -21,10 +21,17 @@ import aiohttp
 from tests.support.wait import wait_until, wait_until_sync
 
 _FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-component-update"
-    " --disable-background-networking --disable-sync --disable-dev-shm-usage"
-    " --remote-debugging-port=0"
-).split()
+    "--headless",
+    "--no-sandbox",  # as root there is none
+    "--disable-gpu",
+    "--disable-dev-shm-usage",  # small in containers
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--remote-debugging-port=0",
+)
 _COMMAND_TIMEOUT_S = 20
 _START_TIMEOUT_S = 30
 # Longer than the largest screenshot in base64.
@@ -81,7 +88,7 @@ class Page:
         return await self._browser.command(method, self._session_id, **params)
 
     async def evaluate(self, expression: str) -> Any:
-        """The JSON value of a JavaScript expression (a promise is awaited); raises what it throws."""
+        """The JSON value of an expression (a promise is awaited); raises what it throws."""
         answer = await self.command(
             "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
         )
@@ -173,7 +180,10 @@ class Browser:
         phone = width < 500
         await page.command(
             "Emulation.setDeviceMetricsOverride",
-            **{"width": width, "height": height, "deviceScaleFactor": 1 + phone, "mobile": phone},
+            width=width,
+            height=height,
+            deviceScaleFactor=1 + phone,
+            mobile=phone,
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await page.command("Emulation.setEmulatedMedia", features=[scheme])
