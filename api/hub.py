@@ -57,6 +57,7 @@ class Watched:
         self.users = 0
         # Told to who joins while the request waits; kept up by whoever knows the queue.
         self.position: int | None = None
+        self.tenant = ""
         self.wakes: set[Callable[[], None]] = set()
         self.asides: set[Aside] = set()
         self.early: list[Pushed] = []
@@ -84,6 +85,8 @@ class Hub:
         self._by_channel: dict[bytes, Watched] = {}
         self._finished: OrderedDict[str, Watched] = OrderedDict()
         self._finished_bytes = 0
+        # Connections that were handed over to a fan-out; each also holds its tape.
+        self.live_connections = 0
         self._topics: dict[bytes, set[Callable[[], None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -107,31 +110,46 @@ class Hub:
             for task in self._tasks:
                 task.cancel()
 
-    @contextlib.asynccontextmanager
-    async def watch(self, request_id: str) -> AsyncIterator[Watched]:
+    async def acquire(self, request_id: str) -> Watched:
         """A tape that has all entries written until now and gets those that follow.
 
-        Raises Unavailable when the log cannot be read within SYNC_TIMEOUT_S.
+        It is kept up until `release`. Raises Unavailable when the log cannot be read within
+        SYNC_TIMEOUT_S.
         """
-        watched = (
-            self._finished.get(request_id)
-            or self._watched.get(request_id)
-            or self._begin(request_id)
-        )
-        if request_id in self._finished:
+        watched = self._finished.get(request_id) or self._watched.get(request_id)
+        if watched is None:
+            watched = self._begin(request_id)
+        elif request_id in self._finished:
             self._finished.move_to_end(request_id)
-        watched.users += 1
+        self.hold(watched)
         try:
-            try:
-                async with asyncio.timeout(SYNC_TIMEOUT_S):
-                    await watched.synced.wait()
-            except TimeoutError:
+            async with asyncio.timeout(SYNC_TIMEOUT_S):
+                await watched.synced.wait()
+        except BaseException as error:
+            self.release(watched)
+            if isinstance(error, TimeoutError):
                 raise Unavailable from None
+            raise
+        return watched
+
+    def hold(self, watched: Watched) -> None:
+        """Keep a tape up to date for one more user."""
+        watched.users += 1
+
+    def release(self, watched: Watched) -> None:
+        """One user less; without any, the tape is let go after LINGER_S."""
+        watched.users -= 1
+        if watched.users == 0:
+            asyncio.get_running_loop().call_later(LINGER_S, self._end_if_unused, watched)
+
+    @contextlib.asynccontextmanager
+    async def watch(self, request_id: str) -> AsyncIterator[Watched]:
+        """Acquire a tape for the length of a block."""
+        watched = await self.acquire(request_id)
+        try:
             yield watched
         finally:
-            watched.users -= 1
-            if watched.users == 0:
-                asyncio.get_running_loop().call_later(LINGER_S, self._end_if_unused, watched)
+            self.release(watched)
 
     @contextlib.contextmanager
     def listen(self, partition: int, channel: str, wake: Callable[[], None]) -> Any:

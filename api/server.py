@@ -20,6 +20,7 @@ from fastapi import FastAPI
 
 from api.auth import keys_from
 from api.guards import check_bind
+from api.handover import HandoverProtocol
 from api.main import create_app
 from api.processes import run_processes
 from broker.errors import SettingsInvalid
@@ -93,7 +94,7 @@ def _serve_one(
 def _config(app: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=HandoverProtocol,
         ws="none",
         lifespan="on",
         # Lines of uvicorn's go where ours go. It must never log addresses with their queries.

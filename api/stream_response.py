@@ -1,4 +1,4 @@
-"""Writes a stream of frames to one connection, on any ASGI server."""
+"""Writes a stream of frames to one connection: plain ASGI, which every server understands."""
 
 import asyncio
 from collections.abc import AsyncIterator

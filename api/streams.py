@@ -8,9 +8,12 @@ from contextlib import AsyncExitStack
 from starlette.responses import Response
 
 from api.conversation_stream import ConversationReader, Place
+from api.fanout import FanOut
 from api.hub import Hub, Watched
+from api.log_response import LogResponse, Reading
 from api.reader import Reader
 from api.stream_response import StreamResponse
+from api.tape import Rendering
 from api.wires import CUT, Frame, Wire
 from api.wires.native import COMMENT, NativeWire, retry_line
 from api.wires.text import TextWire
@@ -37,8 +40,9 @@ class Streams:
         self._requests = Requests(connections, settings)
         self._conversations = Conversations(connections, settings)
         self._heartbeat_s = settings.heartbeat_s
+        self._coalesce_s = settings.coalesce_ms / 1000
         self._readers: set[Reader | ConversationReader] = set()
-        self._tenants: dict[str, str] = {}
+        self._fanouts: dict[tuple[Watched, str], FanOut] = {}
         self._draining = asyncio.Event()
 
     @property
@@ -49,7 +53,7 @@ class Streams:
     @property
     def subscribers(self) -> int:
         """Open streams."""
-        return len(self._readers)
+        return len(self._readers) + self.hub.live_connections
 
     @property
     def is_draining(self) -> bool:
@@ -61,10 +65,13 @@ class Streams:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.hub.run(), name="hub")
             group.create_task(self._tell_positions(), name="positions")
+            group.create_task(self._tick(), name="heartbeats")
 
     def drain(self) -> None:
         """End every open stream now; readers are told to come back."""
         self._draining.set()
+        for (_, wire), fanout in list(self._fanouts.items()):
+            fanout.drain(_farewell() if wire == "native" else None)
         for reader in list(self._readers):
             reader.stop()
 
@@ -76,13 +83,12 @@ class Streams:
         204 when the request is over and the cursor is at its end. A cursor that cannot be continued
         gets `rewind` and a full replay. Raises Unavailable.
         """
-        resources = AsyncExitStack()
-        watched = await resources.enter_async_context(self.hub.watch(record.request_id))
+        watched = await self.hub.acquire(record.request_id)
         tape = watched.tape
         rendering = tape.rendering(wire, _WIRES[wire])
         position = 0 if after is None else tape.position_after(after)
         if tape.is_over and after is not None and position == len(tape.values):
-            await resources.aclose()
+            self.hub.release(watched)
             return Response(status_code=204)
         first = b""
         if position is None:
@@ -90,17 +96,14 @@ class Streams:
         if snapshot and position == 0 and tape.values and isinstance(rendering.wire, NativeWire):
             first += rendering.wire.snapshot(tape.last, fold(tape.entries()).snapshot())
             position = len(tape.values)
-        self._tenants[record.request_id] = record.tenant
-        resources.callback(self._tenants.pop, record.request_id, None)
-        first_news = first + self._news(watched, record, rendering.wire)
-        reader = Reader(
-            watched,
-            rendering,
-            position,
-            heartbeat_s=self._heartbeat_s if wire == "native" else None,
-        )
-        return StreamResponse(
-            self._frames(reader, first_news, wire), resources, {"X-Request-Id": record.request_id}
+        watched.tenant = record.tenant
+        first += self._news(watched, record, rendering.wire)
+        reading = Reading(watched, rendering, position, first)
+        return LogResponse(
+            self.hub,
+            reading,
+            fanout=lambda: self._fanout(watched, rendering, wire),
+            frames=lambda: self._read(reading, wire),
         )
 
     async def follow_conversation(
@@ -120,6 +123,31 @@ class Streams:
         )
         return StreamResponse(self._frames(reader, COMMENT, "native"), AsyncExitStack())
 
+    def _fanout(self, watched: Watched, rendering: Rendering, wire: str) -> FanOut:
+        key = (watched, wire)
+        if key not in self._fanouts:
+            self._fanouts[key] = FanOut(
+                self.hub,
+                watched,
+                rendering,
+                interval_s=self._coalesce_s,
+                has_comments=wire == "native",
+                on_empty=lambda: self._forget(key),
+            )
+        return self._fanouts[key]
+
+    def _forget(self, key: tuple[Watched, str]) -> None:
+        del self._fanouts[key]
+
+    def _read(self, reading: Reading, wire: str) -> AsyncIterator[Frame]:
+        reader = Reader(
+            reading.watched,
+            reading.rendering,
+            reading.position,
+            heartbeat_s=self._heartbeat_s if wire == "native" else None,
+        )
+        return self._frames(reader, reading.first, wire)
+
     async def _frames(
         self, reader: Reader | ConversationReader, first: bytes, wire: str
     ) -> AsyncIterator[Frame]:
@@ -134,6 +162,12 @@ class Streams:
         finally:
             self._readers.discard(reader)
 
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(self._heartbeat_s)
+            for fanout in list(self._fanouts.values()):
+                fanout.tick()
+
     def _news(self, watched: Watched, record: Record, wire: Wire) -> bytes:
         if record.waiting is not None:
             return wire.aside("waiting", record.waiting)
@@ -146,9 +180,7 @@ class Streams:
             for watched in self.hub.queued()[:_POSITIONS_AT_ONCE]:
                 request_id = watched.tape.request_id
                 try:
-                    position = await self._requests.position(
-                        request_id, self._tenants.get(request_id, "")
-                    )
+                    position = await self._requests.position(request_id, watched.tenant)
                 except BrokerError:
                     break
                 if position is not None and position != watched.position:

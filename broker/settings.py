@@ -67,6 +67,7 @@ class Settings(BaseSettings):
     api_keys: SecretStr | None = Field(default=None, validation_alias=_ours("API_KEYS"))
     cors_origins: str | None = Field(default=None, validation_alias=_ours("CORS_ORIGINS"))
     heartbeat_s: float = Field(default=15, ge=0.1, le=300, validation_alias=_ours("HEARTBEAT_S"))
+    coalesce_ms: float = Field(default=16, ge=0, le=1000, validation_alias=_ours("COALESCE_MS"))
     roles_dir: Path | None = Field(default=None, validation_alias=_ours("ROLES_DIR"))
 
     @field_validator("redis_url")
