@@ -65,6 +65,7 @@ class Appender:
         self._waiting: deque[Callable[[Appended], None]] = deque()
         self._bulk: BulkConnection | None = None
         self._sha: bytes | None = None
+        self._was_owing = False
         self._ready = asyncio.Event()
 
     @property
@@ -102,9 +103,9 @@ class Appender:
             try:
                 await bulk.open()
                 pause_s = _RECONNECT_FIRST_S
-                self._bulk = bulk
+                self._bulk, self._was_owing = bulk, False
                 bulk.send("SCRIPT", "LOAD", source("append"))
-                await bulk.run(silence_s=COMMAND_TIMEOUT_S, on_silence=self._may_be_silent)
+                await bulk.run(silence_s=COMMAND_TIMEOUT_S / 2, on_silence=self._may_be_silent)
             except Unavailable:
                 pass
             finally:
@@ -113,6 +114,7 @@ class Appender:
             pause_s = min(2 * pause_s, _RECONNECT_LAST_S)
 
     def _on_reply(self, reply: Any) -> None:
+        self._was_owing = False
         if self._sha is None:
             if isinstance(reply, hiredis.ReplyError):
                 raise Unavailable(str(reply))
@@ -127,8 +129,11 @@ class Appender:
         on_answer(Appended(reply[0].decode(), _seq(reply[1])))
 
     def _may_be_silent(self) -> bool:
-        # A connection that owes answers and sent no byte for the whole time-out is dead.
-        return not self._waiting and self._sha is not None
+        # Dead is a connection that owed answers through a whole period without a byte. What it owes
+        # at the end of the first such period may have been asked for a moment ago.
+        owes = bool(self._waiting) or self._sha is None
+        was_owing, self._was_owing = self._was_owing, owes
+        return not (owes and was_owing)
 
     async def _lose(self, bulk: BulkConnection) -> None:
         self._bulk = self._sha = None

@@ -77,8 +77,11 @@ class BulkConnection:
             if not data:
                 raise Unavailable
             self._parser.feed(data)
-            while (reply := self._parser.gets()) is not False:
-                self._on_reply(reply)
+            try:
+                while (reply := self._parser.gets()) is not False:
+                    self._on_reply(reply)
+            except hiredis.ProtocolError as error:
+                raise Unavailable from error
 
     async def close(self) -> None:
         """Close at once; safe to call at any time."""

@@ -1,0 +1,68 @@
+"""The broker on a real server, as its processes use it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+from broker.connections import Connections
+from broker.log import Logs
+from broker.queue import Lease, Queue
+from broker.requests import Requests, Submission
+from broker.settings import Settings
+from tests.broker.given_settings import GivenSettings
+
+
+class Live:
+    """The verbs of an API process and of a worker on one server."""
+
+    def __init__(self, url: str, settings: Settings | None = None) -> None:
+        self.settings = settings or GivenSettings(openai_model="m")
+        self.connections = Connections(url)
+        self.requests = Requests(self.connections, self.settings)
+        self.queue = Queue(self.connections, self.settings, worker="w")
+        self.logs = Logs(self.connections)
+        self._nonces = 0
+
+    async def submit(self, tenant: str = "t", **named: Any) -> str:
+        """The id of a new request."""
+        submission = Submission(tenant=tenant, payload={"p": 1}, **named)
+        return (await self.requests.submit(submission)).request_id
+
+    async def take(self) -> Lease:
+        """Claim where something waits."""
+        self._nonces += 1
+        got = await self.queue.claim(0, f"n{self._nonces}")
+        assert isinstance(got, Lease), "nothing waits"
+        return got
+
+    async def lease(self, **named: Any) -> Lease:
+        """A new request that runs."""
+        await self.submit(**named)
+        return await self.take()
+
+    async def texts(self, request_id: str) -> list[str]:
+        """The deltas of a log."""
+        return [e.text for e in await self.logs.entries(request_id) if e.kind == "delta"]
+
+
+@contextlib.asynccontextmanager
+async def live(url: str, settings: Settings | None = None) -> AsyncIterator[Live]:
+    """A Live that is closed at the end."""
+    running = Live(url, settings)
+    try:
+        yield running
+    finally:
+        await running.connections.aclose()
+
+
+@contextlib.asynccontextmanager
+async def running(call: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
+    """Run something that never ends for the length of the block; what it raises is raised."""
+    task = asyncio.create_task(call)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

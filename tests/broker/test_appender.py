@@ -1,0 +1,263 @@
+"""The appender: an answer for each call, in order, once; LOST for every one that is not known."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from broker import appender as module
+from broker.appender import LOST, Appended, Appender, target
+from broker.codec import encode_text
+from broker.queue import Lease
+from tests.broker.address import port_of, through
+from tests.broker.given_settings import GivenSettings
+from tests.broker.live import Live, live, running
+from tests.support.proxy import FaultProxy
+from tests.support.servers import ValkeyServer
+from tests.support.wait import wait_until
+
+SETTINGS = GivenSettings(max_output_bytes=1024)
+
+
+class Writer:
+    """Appends to one attempt and keeps the answers."""
+
+    def __init__(self, appender: Appender, lease: Lease) -> None:
+        self.answers: list[Appended] = []
+        self._appender = appender
+        self._target = target(lease.request_id, lease.attempt)
+
+    def send(self, first_seq: int, *texts: str) -> None:
+        values = [encode_text("delta", text) for text in texts]
+        self._appender.append(self._target, first_seq, values, self.answers.append)
+
+    async def append(self, first_seq: int, *texts: str) -> Appended:
+        count = len(self.answers)
+        self.send(first_seq, *texts)
+        assert len(self.answers) == count, "an answer came before append returned"
+        await wait_until(lambda: len(self.answers) > count, description="an answer")
+        return self.answers[count]
+
+
+@pytest.fixture
+async def broker(redis_url: str) -> AsyncIterator[Live]:
+    async with live(redis_url) as running_broker:
+        yield running_broker
+
+
+@pytest.fixture
+async def proxied(redis_url: str) -> AsyncIterator[tuple[FaultProxy, Live]]:
+    """A broker whose every connection can be broken."""
+    async with (
+        FaultProxy(port_of(redis_url)) as proxy,
+        live(through(proxy, redis_url), SETTINGS) as running_broker,
+    ):
+        yield proxy, running_broker
+
+
+async def test_many_calls_are_answered_in_their_order_without_waiting(broker: Live) -> None:
+    appender = Appender(broker.connections, SETTINGS)
+    async with running(appender.run()):
+        await appender.ready()
+        leases = [await broker.lease(), await broker.lease()]
+        writers = [Writer(appender, lease) for lease in leases]
+        for seq in range(1, 101):
+            for writer in writers:
+                writer.send(seq, str(seq))
+        assert appender.unanswered == 200
+        await wait_until(lambda: appender.unanswered == 0, description="all answers")
+        for lease, writer in zip(leases, writers, strict=True):
+            assert writer.answers == [Appended("OK", seq) for seq in range(1, 101)]
+            assert await broker.texts(lease.request_id) == [str(seq) for seq in range(1, 101)]
+
+
+async def test_every_answer_of_the_script_comes_through(broker: Live) -> None:
+    appender = Appender(broker.connections, SETTINGS)
+    async with running(appender.run()):
+        await appender.ready()
+        lease = await broker.lease()
+        writer = Writer(appender, lease)
+        assert await writer.append(1, "é", "\x00\r\n") == ("OK", 2)
+        assert await writer.append(1, "é", "\x00\r\n") == ("DUP", 2)
+        assert await writer.append(4, "z") == ("GAP", 2)
+        assert await writer.append(3, "x" * 1024) == ("TOO_LONG", 2)
+        await broker.requests.cancel(lease.request_id, "t")
+        assert await writer.append(3, "z") == ("FENCED", -1)
+        assert await broker.texts(lease.request_id) == ["é", "\x00\r\n"]
+
+
+async def test_without_a_connection_every_call_is_lost_but_answered(broker: Live) -> None:
+    appender = Appender(broker.connections, SETTINGS)
+    assert await Writer(appender, await broker.lease()).append(1, "a") == LOST
+
+
+async def test_a_call_whose_answer_was_lost_can_be_sent_again(
+    proxied: tuple[FaultProxy, Live],
+) -> None:
+    proxy, broker = proxied
+    appender = Appender(broker.connections, SETTINGS)
+    async with running(appender.run()):
+        await appender.ready()
+        lease = await broker.lease()
+        writer = Writer(appender, lease)
+        proxy.lose_reply_to(b"EVALSHA")
+        assert await writer.append(1, "a") == LOST
+        await appender.ready()
+        assert await writer.append(1, "a") == ("DUP", 1)
+        assert await broker.texts(lease.request_id) == ["a"]
+
+
+async def test_all_calls_on_a_broken_connection_are_lost_once(
+    proxied: tuple[FaultProxy, Live],
+) -> None:
+    proxy, broker = proxied
+    appender = Appender(broker.connections, SETTINGS)
+    async with running(appender.run()):
+        await appender.ready()
+        writer = Writer(appender, await broker.lease())
+        proxy.is_blackhole = True
+        for seq in range(1, 6):
+            writer.send(seq, "a")
+        proxy.reset_all()
+        await wait_until(lambda: len(writer.answers) == 5, description="five answers")
+        assert writer.answers == [LOST] * 5
+        proxy.is_blackhole = False
+        await appender.ready()
+        assert await writer.append(1, "a") == ("OK", 1)
+        assert len(writer.answers) == 6
+
+
+async def test_a_connection_that_went_dead_without_a_word_is_noticed(
+    proxied: tuple[FaultProxy, Live], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "COMMAND_TIMEOUT_S", 0.2)
+    proxy, broker = proxied
+    appender = Appender(broker.connections, SETTINGS)
+    async with running(appender.run()):
+        await appender.ready()
+        writer = Writer(appender, await broker.lease())
+        proxy.is_blackhole = True
+        assert await writer.append(1, "a") == LOST
+        proxy.is_blackhole = False
+        await appender.ready()
+        assert await writer.append(1, "a") == ("OK", 1)
+
+
+async def test_a_server_that_never_answers_the_start_is_left(
+    proxied: tuple[FaultProxy, Live], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "COMMAND_TIMEOUT_S", 0.2)
+    proxy, broker = proxied
+    appender = Appender(broker.connections, SETTINGS)
+    lost = proxy.lose_reply_to(b"SCRIPT")
+    async with running(appender.run()):
+        await appender.ready()
+        assert lost.is_set()
+        assert await Writer(appender, await broker.lease()).append(1, "a") == ("OK", 1)
+
+
+async def test_an_answer_owed_for_a_moment_only_is_no_dead_connection(
+    proxied: tuple[FaultProxy, Live],
+) -> None:
+    """The silence may have begun long before the call that nobody answered yet."""
+    proxy, broker = proxied
+    appender = Appender(broker.connections, SETTINGS)
+    async with running(appender.run()):
+        await appender.ready()
+        writer = Writer(appender, await broker.lease())
+        assert appender._may_be_silent()
+        assert appender._may_be_silent()
+        proxy.delay_s = 0.05
+        writer.send(1, "a")
+        assert appender._may_be_silent(), "it was just sent"
+        await wait_until(lambda: writer.answers, description="the answer")
+        writer.send(2, "b")
+        assert appender._may_be_silent(), "the one before was answered"
+        assert not appender._may_be_silent(), "nothing came in a whole period"
+        await wait_until(lambda: appender.unanswered == 0, description="the answer")
+
+
+async def test_a_server_that_forgot_the_script_gets_it_again(broker: Live) -> None:
+    appender = Appender(broker.connections, SETTINGS)
+    async with running(appender.run()):
+        await appender.ready()
+        writer = Writer(appender, await broker.lease())
+        await broker.connections.ask("SCRIPT", "FLUSH")
+        writer.send(1, "a")
+        assert await writer.append(1, "a") == LOST
+        assert writer.answers == [LOST, LOST]
+        await appender.ready()
+        assert await writer.append(1, "a") == ("OK", 1)
+
+
+async def test_a_server_without_memory_loses_calls_until_it_has_some(broker: Live) -> None:
+    appender = Appender(broker.connections, SETTINGS)
+    async with running(appender.run()):
+        await appender.ready()
+        writer = Writer(appender, await broker.lease())
+        await broker.connections.ask("CONFIG", "SET", "maxmemory", "1")
+        try:
+            assert await writer.append(1, "a") == LOST
+            await appender.ready()
+            assert await writer.append(1, "a") == LOST
+        finally:
+            await broker.connections.ask("CONFIG", "SET", "maxmemory", "0")
+        await appender.ready()
+        assert await writer.append(1, "a") == ("OK", 1)
+
+
+async def test_a_server_that_was_killed_and_came_back_is_written_to_again(
+    own_redis: ValkeyServer,
+) -> None:
+    async with live(own_redis.url) as broker:
+        appender = Appender(broker.connections, SETTINGS)
+        async with running(appender.run()):
+            await appender.ready()
+            lease = await broker.lease()
+            writer = Writer(appender, lease)
+            assert await writer.append(1, "a") == ("OK", 1)
+            # While a sync is under way Redis acknowledges what it has not written yet.
+            await broker.connections.ask("WAITAOF", 1, 0, 5000)
+            own_redis.kill()
+            assert await writer.append(2, "b") == LOST
+            own_redis.start()
+            await appender.ready()
+            answer = await writer.append(1, "a", "b")
+            assert answer == ("OK", 2)
+            assert await broker.texts(lease.request_id) == ["a", "b"]
+
+
+async def test_an_account_that_may_not_load_scripts_waits_until_it_may(broker: Live) -> None:
+    ask = broker.connections.ask
+    await ask("ACL", "SETUSER", "poor", "on", ">pw", "~*", "&*", "+@all", "-script|load")
+    address = f"redis://poor:pw@127.0.0.1:{port_of(broker.connections._url)}"
+    try:
+        async with live(address) as poor:
+            appender = Appender(poor.connections, SETTINGS)
+            async with running(appender.run()):
+
+                async def was_refused() -> bool:
+                    return bool(await ask("ACL", "LOG"))
+
+                await wait_until(was_refused, description="the refusal in the server's log")
+                writer = Writer(appender, await broker.lease())
+                assert await writer.append(1, "a") == LOST
+                await ask("ACL", "SETUSER", "poor", "+script|load")
+                await appender.ready()
+                assert await writer.append(1, "a") == ("OK", 1)
+    finally:
+        await ask("ACL", "DELUSER", "poor")
+        await ask("ACL", "LOG", "RESET")
+
+
+async def test_calls_under_way_when_the_appender_ends_are_lost(
+    proxied: tuple[FaultProxy, Live],
+) -> None:
+    proxy, broker = proxied
+    appender = Appender(broker.connections, SETTINGS)
+    async with running(appender.run()):
+        await appender.ready()
+        writer = Writer(appender, await broker.lease())
+        proxy.delay_s = 1
+        writer.send(1, "a")
+    assert writer.answers == [LOST]
+    assert await writer.append(1, "a") == LOST

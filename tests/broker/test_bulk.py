@@ -1,0 +1,131 @@
+"""The bulk connection: redis-py's private streams are where they should be; a break is told."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import hiredis
+import pytest
+
+from broker.bulk import BulkConnection
+from broker.connections import Connections
+from broker.errors import Unavailable
+from tests.broker.address import port_of, through
+from tests.support.proxy import FaultProxy
+from tests.support.wait import wait_until
+
+
+class Replies(list[Any]):
+    def run(self, bulk: BulkConnection, silence_s: float = 60) -> "asyncio.Task[None]":
+        return asyncio.create_task(bulk.run(silence_s=silence_s, on_silence=lambda: False))
+
+
+@pytest.fixture
+async def connections(redis_url: str) -> AsyncIterator[Connections]:
+    opened = Connections(redis_url)
+    yield opened
+    await opened.aclose()
+
+
+async def test_redis_py_keeps_its_streams_where_they_are_looked_for(
+    connections: Connections,
+) -> None:
+    connection = connections.unpooled()
+    await connection.connect()  # type: ignore[no-untyped-call]  # bare in redis-py
+    assert isinstance(connection._reader, asyncio.StreamReader)
+    assert isinstance(connection._writer, asyncio.StreamWriter)
+    assert not connection._reader._buffer, "redis-py left bytes that the parser would miss"  # type: ignore[attr-defined]  # private
+    await connection.disconnect()
+
+
+async def test_commands_are_written_without_waiting_and_answered_in_order(
+    connections: Connections,
+) -> None:
+    replies = Replies()
+    bulk = BulkConnection(connections.unpooled(), replies.append)
+    assert (bulk.is_open, bulk.unsent_bytes) == (False, 0)
+    await bulk.open()
+    assert (bulk.is_open, bulk.unsent_bytes) == (True, 0)
+    bulk.send("SET", "a", b"\x00\r\n")
+    bulk.send(b"GET", "a")
+    bulk.send("INCRBY", "n", 7)
+    bulk.send("LPOP", "a")
+    big = "x" * 1_000_000
+    bulk.send("SET", "big", big)
+    bulk.send("GET", "big")
+    reading = replies.run(bulk)
+    await wait_until(lambda: len(replies) == 6, description="six replies")
+    assert replies[:3] == [b"OK", b"\x00\r\n", 7]
+    assert isinstance(replies[3], hiredis.ReplyError)
+    assert replies[4:] == [b"OK", big.encode()]
+    assert bulk.unsent_bytes == 0
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    await bulk.close()
+    assert (bulk.is_open, bulk.unsent_bytes) == (False, 0)
+    bulk.send("PING")
+    await bulk.close()
+
+
+async def test_what_is_not_open_cannot_be_read(connections: Connections) -> None:
+    bulk = BulkConnection(connections.unpooled(), print)
+    with pytest.raises(Unavailable):
+        await bulk.run(silence_s=1, on_silence=lambda: True)
+    await bulk.close()
+
+
+async def test_a_server_that_is_not_there_is_unavailable() -> None:
+    bulk = BulkConnection(Connections("redis://127.0.0.1:1").unpooled(), print)
+    with pytest.raises(Unavailable):
+        await bulk.open()
+    await bulk.close()
+
+
+async def test_a_connection_the_server_closes_is_unavailable(connections: Connections) -> None:
+    bulk = BulkConnection(connections.unpooled(), print)
+    await bulk.open()
+    reading = Replies().run(bulk)
+    await connections.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    with pytest.raises(Unavailable):
+        await reading
+    await bulk.close()
+
+
+async def test_a_connection_that_is_reset_is_unavailable(redis_url: str) -> None:
+    async with FaultProxy(port_of(redis_url)) as proxy:
+        bulk = BulkConnection(Connections(through(proxy, redis_url)).unpooled(), print)
+        await bulk.open()
+        reading = Replies().run(bulk)
+        proxy.reset_all()
+        with pytest.raises(Unavailable):
+            await reading
+        await bulk.close()
+
+
+async def test_whether_silence_is_right_is_asked_each_time(connections: Connections) -> None:
+    bulk = BulkConnection(connections.unpooled(), print)
+    await bulk.open()
+    answers = iter([True, True, False])
+    with pytest.raises(Unavailable):
+        await bulk.run(silence_s=0.01, on_silence=lambda: next(answers))
+    assert list(answers) == []
+    await bulk.close()
+
+
+async def test_bytes_that_are_no_replies_are_unavailable(connections: Connections) -> None:
+    """Not a crash of the task that should connect again."""
+
+    async def babble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(babble, "127.0.0.1", 0)
+    async with server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        bulk = BulkConnection(connections.unpooled(), print)
+        bulk._reader, bulk._writer = reader, writer
+        with pytest.raises(Unavailable):
+            await bulk.run(silence_s=5, on_silence=lambda: False)
+        writer.close()
+        await bulk.close()
