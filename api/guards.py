@@ -47,6 +47,9 @@ class LastResort:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one call."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
         has_started = False
 
         async def noting_send(message: Message) -> None:
@@ -56,9 +59,7 @@ class LastResort:
 
         try:
             await self._app(scope, receive, noting_send)
-        except Exception as error:  # the last resort
-            if scope["type"] != "http":
-                raise
+        except Exception as error:  # noqa: BLE001  # the last resort, which notes it
             if has_started:
                 note_failure(error, scope["path"])
                 return

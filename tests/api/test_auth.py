@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from api.auth import Keys, keys_from, parse_keys
+from api.auth import KeyFile, Keys, keys_from, parse_keys
 from broker.errors import SettingsInvalid
 from broker.settings import Settings
 from tests.api.running import RunningApi, running_api
@@ -164,6 +164,17 @@ async def test_a_file_that_breaks_leaves_the_last_good_keys(
         assert "nonsense" not in str(logged)
         path.write_text("bob:bob-key\n")
         assert await status(api, BOB) == 200
+
+
+def test_a_file_of_keys_is_looked_at_once_a_second_at_most(tmp_path: Path) -> None:
+    now_s = 100.0
+    path = tmp_path / "keys"
+    path.write_text("ada:ada-key\n")
+    keys = KeyFile(path, clock=lambda: now_s)
+    path.write_text("bob:another-key\n")
+    assert keys.current().tenant_of("ada-key") == "ada"
+    now_s += 1
+    assert keys.current().tenant_of("another-key") == "bob"
 
 
 def test_a_file_that_is_not_there_stops_the_start(tmp_path: Path) -> None:

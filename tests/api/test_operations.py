@@ -76,6 +76,10 @@ async def test_an_api_that_starts_before_redis_waits_for_it(own_redis: ValkeySer
             assert int(refused.headers["Retry-After"]) >= 1
             # What needs no Redis works.
             assert (await api.client.get("/roles")).status_code == 200
+            await wait_until(
+                lambda: [line for line in logged if line["event"] == "waiting for Redis"],
+                description="it says what it waits for",
+            )
             own_redis.start()
             await wait_until(api.is_ready, description="it comes up by itself")
             await api.submit()
