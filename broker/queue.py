@@ -17,6 +17,7 @@ from broker.scripts import Scripts
 from broker.settings import Settings
 
 CLAIM_BUDGET = 50
+_SHORTEST_BLOCK_S = 0.001
 DEAD_KEEP_S = 604_800
 
 
@@ -92,7 +93,9 @@ class Queue:
 
     async def wait(self, partition: int, limit_s: float) -> None:
         """Return when work may have arrived, or after `limit_s` (MAX_BLOCK_S at most)."""
-        await self._connections.block("BLPOP", keys.wake(partition), min(limit_s, MAX_BLOCK_S))
+        # Redis takes 0 for "for ever".
+        limit_s = min(max(limit_s, _SHORTEST_BLOCK_S), MAX_BLOCK_S)
+        await self._connections.block("BLPOP", keys.wake(partition), limit_s)
 
     async def renew(self, lease: Lease) -> None:
         """Keep the lease for its full length from now; raises Fenced, Unavailable."""

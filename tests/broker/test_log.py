@@ -1,0 +1,68 @@
+"""Reading logs: from an entry on, page by page, and where they end."""
+
+import pytest
+
+from broker import keys
+from broker.codec import START, Cursor, encode_data, encode_text
+from broker.errors import EntryMalformed
+from broker.log import PAGE_ENTRIES
+from tests.broker.live import Live, live
+
+
+async def write(broker: Live, request_id: str, attempt: int, count: int) -> None:
+    """`count` deltas, each its own number, behind one opener."""
+    values = [encode_data("started", {}), *(encode_text("delta", str(n)) for n in range(count))]
+    await broker.connections.ask_all(
+        [
+            ("XADD", keys.log(request_id), f"{attempt}-{seq}", "e", value)
+            for seq, value in enumerate(values)
+        ]
+    )
+
+
+async def test_a_page_begins_with_the_very_entry_that_was_asked_for(redis_url: str) -> None:
+    async with live(redis_url) as broker:
+        request_id = keys.new_request_id(0)
+        await write(broker, request_id, 5, 3)
+        whole = await broker.logs.read(request_id)
+        assert [cursor for cursor, _ in whole] == [(5, seq) for seq in range(4)]
+        assert whole[1] == (Cursor(5, 1), b"d0")
+        assert await broker.logs.read(request_id, Cursor(5, 2)) == whole[2:]
+        assert await broker.logs.read(request_id, Cursor(5, 1), 2) == whole[1:3]
+        assert await broker.logs.read(request_id, Cursor(5, 4)) == []
+        assert await broker.logs.read(request_id, Cursor(4, 9)) == whole
+
+
+async def test_a_log_that_is_not_there_is_empty(redis_url: str) -> None:
+    async with live(redis_url) as broker:
+        request_id = keys.new_request_id(0)
+        assert await broker.logs.read(request_id, START) == []
+        assert await broker.logs.entries(request_id) == []
+
+
+@pytest.mark.parametrize("count", [PAGE_ENTRIES - 1, PAGE_ENTRIES, 2 * PAGE_ENTRIES + 7])
+async def test_a_log_longer_than_a_page_is_read_whole(redis_url: str, count: int) -> None:
+    async with live(redis_url) as broker:
+        request_id = keys.new_request_id(0)
+        await write(broker, request_id, 5, count)
+        assert await broker.texts(request_id) == [str(number) for number in range(count)]
+
+
+async def test_tails_are_found_for_any_number_of_logs(redis_url: str) -> None:
+    async with live(redis_url) as broker:
+        request_ids = [keys.new_request_id(0) for _ in range(450)]
+        for number in (0, 199, 200, 449):
+            await write(broker, request_ids[number], 5, number % 7)
+        tails = await broker.logs.tails(request_ids)
+        assert {n: tail for n, tail in enumerate(tails) if tail} == {
+            number: (5, number % 7) for number in (0, 199, 200, 449)
+        }
+        assert await broker.logs.tails([]) == []
+
+
+async def test_an_entry_of_a_later_version_is_not_guessed_at(redis_url: str) -> None:
+    async with live(redis_url) as broker:
+        request_id = keys.new_request_id(0)
+        await broker.connections.ask("XADD", keys.log(request_id), "5-0", "e", "?new")
+        with pytest.raises(EntryMalformed):
+            await broker.logs.entries(request_id)

@@ -1,0 +1,18 @@
+"""The model list that workers leave for the API."""
+
+from typing import Any
+
+from broker import keys
+from broker.models import MODELS_TTL_S, read_models, write_models
+from tests.broker.live import live
+
+
+async def test_the_models_are_read_as_they_were_written_until_they_age(redis_url: str) -> None:
+    async with live(redis_url) as broker:
+        assert await read_models(broker.connections) is None
+        models: list[dict[str, Any]] = [{"id": "é", "created": 1}, {"id": "b"}]
+        await write_models(broker.connections, models)
+        assert await read_models(broker.connections) == models
+        assert 0 < await broker.connections.ask("TTL", keys.models()) <= MODELS_TTL_S
+        await write_models(broker.connections, [])
+        assert await read_models(broker.connections) == []

@@ -1,0 +1,176 @@
+"""The push connection: each channel is acknowledged, again after each break; silence is noticed."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from broker import keys
+from broker import push as module
+from broker.codec import Pushed, unpack
+from broker.push import Push
+from tests.broker.address import port_of, through
+from tests.broker.live import Live, live, running
+from tests.support.proxy import FaultProxy
+from tests.support.servers import ValkeyServer
+from tests.support.wait import wait_until
+
+
+class Heard:
+    """A listener that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.subscribed: list[bytes] = []
+        self.pushed: list[tuple[bytes, bytes]] = []
+
+    def on_subscribed(self, channel: bytes) -> None:
+        self.subscribed.append(channel)
+
+    def on_pushed(self, channel: bytes, message: bytes) -> None:
+        self.pushed.append((channel, message))
+
+    async def acknowledged(self, channel: bytes, times: int = 1) -> None:
+        await wait_until(
+            lambda: self.subscribed.count(channel) >= times,
+            description=f"acknowledgement {times} of {channel!r}",
+        )
+
+    async def pushes(self, count: int) -> list[tuple[bytes, bytes]]:
+        await wait_until(lambda: len(self.pushed) >= count, description=f"{count} pushes")
+        return self.pushed
+
+
+@pytest.fixture
+async def broker(redis_url: str) -> AsyncIterator[Live]:
+    async with live(redis_url) as running_broker:
+        yield running_broker
+
+
+async def publish(broker: Live, channel: str, message: str) -> int:
+    return int(await broker.connections.ask("SPUBLISH", channel, message))
+
+
+async def test_entries_of_a_watched_log_arrive_after_the_acknowledgement(broker: Live) -> None:
+    heard = Heard()
+    push = Push(broker.connections, heard)
+    async with running(push.run()):
+        request_id = await broker.submit()
+        channel = keys.log_channel(request_id).encode()
+        push.subscribe(channel)
+        await heard.acknowledged(channel)
+        assert push.is_up
+        lease = await broker.take()
+        [(on, message)] = await heard.pushes(1)
+        pushed = unpack(message)
+        assert isinstance(pushed, Pushed)
+        assert (on, pushed.first) == (channel, (lease.attempt, 0))
+    assert not push.is_up
+
+
+async def test_channels_wanted_before_there_is_a_connection_are_subscribed(broker: Live) -> None:
+    heard = Heard()
+    push = Push(broker.connections, heard)
+    assert not push.is_up
+    push.subscribe(b"{p0}:a")
+    async with running(push.run()):
+        await heard.acknowledged(b"{p0}:a")
+
+
+async def test_a_channel_no_longer_wanted_is_silent(broker: Live) -> None:
+    heard = Heard()
+    push = Push(broker.connections, heard)
+    push.subscribe(b"{p0}:a")
+    push.subscribe(b"{p0}:b")
+    async with running(push.run()):
+        await heard.acknowledged(b"{p0}:b")
+        push.unsubscribe(b"{p0}:a")
+        push.subscribe(b"{p0}:c")
+        push.unsubscribe(b"{p0}:c")
+        push.subscribe(b"{p0}:d")
+        await heard.acknowledged(b"{p0}:d")
+        assert await publish(broker, "{p0}:a", "x") == 0
+        assert await publish(broker, "{p0}:b", "y") == 1
+        assert await heard.pushes(1) == [(b"{p0}:b", b"y")]
+        assert b"{p0}:c" not in heard.subscribed
+
+
+async def test_after_a_break_every_channel_is_acknowledged_again(broker: Live) -> None:
+    heard = Heard()
+    push = Push(broker.connections, heard)
+    channels = [b"{p0}:%d" % number for number in range(2 * module._CHANNELS_PER_COMMAND + 1)]
+    async with running(push.run()):
+        for channel in channels:
+            push.subscribe(channel)
+        for channel in channels:
+            await heard.acknowledged(channel)
+        push.unsubscribe(channels[0])
+        await broker.connections.ask("CLIENT", "KILL", "TYPE", "pubsub")
+        for channel in channels[1:]:
+            await heard.acknowledged(channel, times=2)
+        assert heard.subscribed.count(channels[0]) == 1
+        assert push.reconnects == 1
+        assert await publish(broker, channels[-1].decode(), "x") == 1
+        await heard.pushes(1)
+
+
+async def test_a_server_that_was_restarted_is_listened_to_again(own_redis: ValkeyServer) -> None:
+    async with live(own_redis.url) as broker:
+        heard = Heard()
+        push = Push(broker.connections, heard)
+        push.subscribe(b"{p0}:a")
+        async with running(push.run()):
+            await heard.acknowledged(b"{p0}:a")
+            own_redis.kill()
+            await wait_until(lambda: not push.is_up, description="the break")
+            own_redis.start()
+            await heard.acknowledged(b"{p0}:a", times=2)
+            await publish(broker, "{p0}:a", "x")
+            assert await heard.pushes(1) == [(b"{p0}:a", b"x")]
+
+
+async def test_a_quiet_connection_is_kept_and_a_dead_one_is_left(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PING_EVERY_S", 0.05)
+    pings = 0
+    original = Push._ping
+
+    def count(push: Push) -> bool:
+        nonlocal pings
+        pings += 1
+        return original(push)
+
+    monkeypatch.setattr(Push, "_ping", count)
+    async with (
+        FaultProxy(port_of(redis_url)) as proxy,
+        live(through(proxy, redis_url)) as broker,
+    ):
+        heard = Heard()
+        push = Push(broker.connections, heard)
+        async with running(push.run()):
+            await wait_until(lambda: pings >= 4, description="pings before any subscription")
+            push.subscribe(b"{p0}:a")
+            await heard.acknowledged(b"{p0}:a")
+            pings = 0
+            await wait_until(lambda: pings >= 4, description="pings on a subscribed connection")
+            assert push.reconnects == 0
+            proxy.is_blackhole = True
+            await wait_until(lambda: push.reconnects > 0, description="the dead connection is left")
+            proxy.is_blackhole = False
+            await heard.acknowledged(b"{p0}:a", times=2)
+
+
+async def test_an_account_that_may_not_listen_tries_until_it_may(broker: Live) -> None:
+    ask = broker.connections.ask
+    await ask("ACL", "SETUSER", "deaf", "on", ">pw", "~*", "resetchannels", "+@all")
+    try:
+        async with live(f"redis://deaf:pw@127.0.0.1:{port_of(broker.connections._url)}") as deaf:
+            heard = Heard()
+            push = Push(deaf.connections, heard)
+            push.subscribe(b"{p0}:a")
+            async with running(push.run()):
+                await wait_until(lambda: push.reconnects > 0, description="the refusal")
+                assert heard.subscribed == []
+                await ask("ACL", "SETUSER", "deaf", "&*")
+                await heard.acknowledged(b"{p0}:a")
+    finally:
+        await ask("ACL", "DELUSER", "deaf")

@@ -1,0 +1,182 @@
+"""What a worker asks of the queue, on a real server."""
+
+import asyncio
+
+import pytest
+
+from broker import keys
+from broker.codec import encode_data, encode_text
+from broker.connections import MAX_BLOCK_S
+from broker.errors import Fenced, TooLong, Unavailable
+from broker.queue import Gap, Lease, Nothing
+from tests.broker.given_settings import GivenSettings
+from tests.broker.live import live
+from tests.support.servers import ValkeyServer
+from tests.support.wait import wait_until
+
+DONE = encode_data("completed", {})
+
+
+async def test_a_lease_tells_the_worker_all_it_needs(redis_url: str) -> None:
+    async with live(redis_url) as broker:
+        request_id = await broker.submit(conversation_id="c")
+        lease = await broker.take()
+        queued, opener = await broker.logs.entries(request_id)
+        assert lease == Lease(
+            request_id=request_id,
+            attempt=opener.cursor.attempt,
+            n=1,
+            opener="started",
+            prev=queued.cursor,
+            payload={"p": 1},
+            crashes=0,
+            retries=0,
+            conversation=lease.conversation,
+            tenant="t",
+        )
+        assert lease.conversation
+        assert opener.data["model"] == "m"
+        assert isinstance(await broker.queue.claim(0, "another"), Nothing)
+
+
+async def test_nothing_names_the_time_until_something_is_due(redis_url: str) -> None:
+    async with live(redis_url) as broker:
+        assert await broker.queue.claim(0, "n") == Nothing(None)
+        await broker.queue.retry(await broker.lease(), 60_000, "later")
+        got = await broker.queue.claim(0, "m")
+        assert isinstance(got, Nothing)
+        assert got.due_ms is not None
+        assert 50_000 < got.due_ms <= 60_001
+
+
+async def test_an_idle_worker_wakes_when_work_arrives(redis_url: str) -> None:
+    async with live(redis_url) as broker, live(redis_url) as worker:
+        waiting = asyncio.create_task(worker.queue.wait(0, MAX_BLOCK_S))
+
+        async def is_blocked() -> bool:
+            return bool((await broker.connections.ask("INFO", "clients"))["blocked_clients"])
+
+        await wait_until(is_blocked, description="the worker blocks")
+        async with asyncio.timeout(MAX_BLOCK_S / 2):
+            await broker.submit()
+            await waiting
+
+
+@pytest.mark.parametrize("limit_s", [-1, 0, 1e-9, 0.01])
+async def test_a_short_wait_is_short(redis_url: str, limit_s: float) -> None:
+    """Redis takes a time-out of 0 for "for ever"."""
+    async with live(redis_url) as broker, asyncio.timeout(2):
+        await broker.queue.wait(0, limit_s)
+
+
+async def test_each_verb_of_a_stale_lease_is_fenced(redis_url: str) -> None:
+    async with live(redis_url) as broker:
+        stale = await broker.lease()
+        await broker.queue.release(stale)
+        lease = await broker.take()
+        queue = broker.queue
+        for call in (
+            queue.renew(stale),
+            queue.reopen(stale, "n", "cut"),
+            queue.retry(stale, 1, "later"),
+            queue.release(stale),
+            queue.finish(stale, "completed", 1, [DONE]),
+        ):
+            with pytest.raises(Fenced):
+                await call
+        await queue.renew(lease)
+        assert (await broker.requests.get(lease.request_id, "t")).attempt == lease.attempt
+
+
+async def test_a_reopened_lease_is_the_same_request_in_a_new_attempt(redis_url: str) -> None:
+    async with live(redis_url) as broker:
+        lease = await broker.lease()
+        again = await broker.queue.reopen(lease, "n", 'said "no"')
+        assert again is not None
+        assert again.attempt > lease.attempt
+        assert (again.n, again.opener, again.prev) == (2, "started", (lease.attempt, 0))
+        assert (again.request_id, again.payload) == (lease.request_id, lease.payload)
+
+
+async def test_a_policy_that_forbids_another_attempt_ends_the_request(redis_url: str) -> None:
+    async with live(redis_url) as broker:
+        lease = await broker.lease(on_interruption="continue")
+        values = [encode_text("delta", "a"), DONE]
+        broker.queue.can_continue = True
+        assert await broker.queue.finish(lease, "completed", 9, values) == Gap(0)
+        again = await broker.queue.reopen(lease, "n", "cut")
+        assert again is not None
+        broker.queue.can_continue = False
+        await broker.connections.ask("HSET", keys.request(lease.request_id), "seq", "0", "kept", 1)
+        assert await broker.queue.reopen(again, "m", "cut") is None
+        record = await broker.requests.get(lease.request_id, "t")
+        assert record.state == "failed"
+
+
+async def test_a_finish_says_where_the_log_ends_when_it_is_elsewhere(redis_url: str) -> None:
+    async with live(redis_url, GivenSettings(max_output_bytes=1024)) as broker:
+        lease = await broker.lease()
+        assert await broker.queue.finish(lease, "completed", 5, [DONE]) == Gap(0)
+        with pytest.raises(TooLong):
+            await broker.queue.finish(
+                lease, "completed", 1, [encode_text("delta", "x" * 1024), DONE]
+            )
+        values = [encode_text("delta", "x"), DONE]
+        usage = {"tokens": 3}
+        for _ in range(2):
+            assert await broker.queue.finish(lease, "completed", 1, values, usage=usage) is None
+        assert await broker.texts(lease.request_id) == ["x"]
+        record = await broker.requests.get(lease.request_id, "t")
+        assert record.usage == {str(lease.attempt): usage}
+
+
+async def test_without_a_server_every_verb_is_unavailable(own_redis: ValkeyServer) -> None:
+    async with live(own_redis.url) as broker:
+        lease = await broker.lease()
+        own_redis.kill()
+        for call in (
+            broker.queue.claim(0, "n"),
+            broker.queue.wait(0, 0.01),
+            broker.queue.renew(lease),
+            broker.queue.account(lease, {}),
+        ):
+            with pytest.raises(Unavailable):
+                await call
+        own_redis.start()
+
+
+@pytest.mark.slow
+async def test_a_pause_of_redis_costs_no_healthy_worker_its_request(
+    own_redis: ValkeyServer,
+) -> None:
+    """Its lease ran out while Redis was away, and another worker claims first."""
+    settings = GivenSettings(lease_s=0.5)
+    async with live(own_redis.url, settings) as healthy, live(own_redis.url, settings) as other:
+        lease = await healthy.lease()
+        own_redis.pause()
+        paused_at = asyncio.get_running_loop().time()
+        await wait_until(
+            lambda: asyncio.get_running_loop().time() > paused_at + 2,
+            description="Redis was away for longer than the lease and the usual pause of claims",
+        )
+        own_redis.resume()
+        assert isinstance(await other.queue.claim(0, "n"), Nothing)
+        await healthy.queue.renew(lease)
+        record = await healthy.requests.get(lease.request_id, "t")
+        assert (record.state, record.n) == ("running", 1)
+
+
+async def test_a_worker_that_dies_is_replaced_within_its_lease_and_a_second(
+    redis_url: str,
+) -> None:
+    async with live(redis_url, GivenSettings(lease_s=0.5)) as broker:
+        dead = await broker.lease()
+        numbers = iter(range(1000))
+
+        async def taken_over() -> Lease | None:
+            got = await broker.queue.claim(0, f"m{next(numbers)}")
+            return got if isinstance(got, Lease) else None
+
+        lease = await wait_until(taken_over, timeout_s=1.5, description="the takeover")
+        assert lease is not None
+        assert (lease.request_id, lease.crashes, lease.n) == (dead.request_id, 1, 2)
