@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from broker.errors import SettingsInvalid
-from broker.settings import load_settings
+from broker.settings import Settings, load_settings
 from cli import logs
 from cli.exits import CommandFailed, Exit
 from roles import RolesInvalid
@@ -14,9 +14,9 @@ from roles import RolesInvalid
 
 def run_api(host: str, port: int, *, processes: int, is_open: bool) -> int:
     """Serve until SIGTERM or Ctrl+C. Raises SettingsInvalid, CommandFailed."""
+    settings, _ = _settings()
     from api.server import serve
 
-    settings = load_settings()
     logs.configure()
     try:
         return serve(
@@ -33,21 +33,13 @@ def run_api(host: str, port: int, *, processes: int, is_open: bool) -> int:
 
 def run_worker(slots: int) -> int:
     """Work until SIGTERM or Ctrl+C, then drain. Raises SettingsInvalid."""
+    settings, redis_url = _settings()
     from worker.main import run
 
-    settings = load_settings()
-    if settings.redis_url is None:
-        raise SettingsInvalid(_NO_REDIS)
     logs.configure()
     with asyncio.Runner(loop_factory=_loop_factory) as runner:
-        runner.run(run(settings, settings.redis_url, slots=slots))
+        runner.run(run(settings, redis_url, slots=slots))
     return 0
-
-
-_NO_REDIS = (
-    "REDIS_URL is not set: give the server of the queue, redis://host:port, or let `tickertape up`"
-    " start everything"
-)
 
 
 def run_model(host: str, port: int, slots: int | None) -> int:
@@ -59,6 +51,17 @@ def run_model(host: str, port: int, slots: int | None) -> int:
     argv = module_argv("cli.local_model", *arguments)
     sys.stdout.flush()
     os.execve(argv[0], argv, {**os.environ, **module_environment()})  # noqa: S606  # no shell is meant
+
+
+def _settings() -> tuple[Settings, str]:
+    """The settings and the address of Redis, before anything large is imported for nothing."""
+    settings = load_settings()
+    if settings.redis_url is None:
+        raise SettingsInvalid(
+            "REDIS_URL is not set: give the server of the queue, redis://host:port, or let"
+            " `tickertape up` start everything"
+        )
+    return settings, settings.redis_url
 
 
 def _loop_factory() -> asyncio.AbstractEventLoop:

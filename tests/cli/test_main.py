@@ -1,0 +1,138 @@
+"""Commands as processes: exit codes, and one clear line instead of a traceback."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from broker.settings import variable_names
+from cli.process import module_environment
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def run(
+    *arguments: str, cwd: Path, env: Mapping[str, str] | None = None, stdin: str = ""
+) -> subprocess.CompletedProcess[str]:
+    bare = {name: value for name, value in os.environ.items() if name not in variable_names()}
+    return subprocess.run(
+        [sys.executable, "-m", "cli.main", *arguments],
+        cwd=cwd,
+        env={**bare, **module_environment(), **(env or {})},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+
+
+def test_the_version_is_told(tmp_path: Path) -> None:
+    answer = run("--version", cwd=tmp_path)
+    assert answer.returncode == 0
+    assert answer.stdout.startswith("tickertape ")
+
+
+@pytest.mark.parametrize("command", ["up", "api", "worker", "watch x", "roles"])
+def test_wrong_settings_are_told_in_lines_of_their_own(command: str, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("TICKERTAPE_LEASE_S=soon\nREDIS_URL=http://:hunter2@wrong\n")
+    answer = run(*command.split(), cwd=tmp_path)
+    assert answer.returncode == 2
+    lines = answer.stderr.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("tickertape: ") for line in lines)
+    assert "TICKERTAPE_LEASE_S is 'soon'" in answer.stderr
+    assert "hunter2" not in answer.stderr
+
+
+@pytest.mark.parametrize("command", ["api", "worker"])
+def test_a_process_without_redis_says_what_to_set(command: str, tmp_path: Path) -> None:
+    answer = run(command, cwd=tmp_path)
+    assert answer.returncode == 2
+    assert "REDIS_URL" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_an_api_that_would_let_strangers_in_does_not_start(tmp_path: Path) -> None:
+    answer = run("api", "--host=0.0.0.0", cwd=tmp_path, env={"REDIS_URL": "redis://127.0.0.1:9"})
+    assert answer.returncode == 2
+    assert "--open" in answer.stderr
+
+
+def test_the_users_own_packages_are_not_run_instead_of_ours(tmp_path: Path) -> None:
+    for name in ("api", "worker", "broker", "cli", "roles"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise SystemExit('not ours')")
+    answer = run("roles", cwd=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_roles_are_listed_with_what_they_are_for(tmp_path: Path) -> None:
+    answer = run("roles", cwd=tmp_path)
+    assert answer.returncode == 0
+    table = dict(line.split(maxsplit=1) for line in answer.stdout.splitlines())
+    assert {"cli", "translator", "sql"} <= table.keys()
+
+
+def test_one_role_is_shown_whole(tmp_path: Path) -> None:
+    answer = run("roles", "cli", cwd=tmp_path)
+    assert answer.returncode == 0
+    assert "# SYSTEM" in answer.stdout
+    assert "${OS}" in answer.stdout
+
+
+def test_a_role_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
+    answer = run("roles", "nobody", cwd=tmp_path)
+    assert answer.returncode == 1
+    assert "'nobody'" in answer.stderr
+    assert "translator" in answer.stderr
+
+
+def test_wrong_role_files_are_told_by_file_and_line(tmp_path: Path) -> None:
+    (tmp_path / "bad.md").write_text("no heading")
+    answer = run("roles", cwd=tmp_path, env={"TICKERTAPE_ROLES_DIR": str(tmp_path)})
+    assert answer.returncode == 2
+    assert "bad.md" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m cli.main roles cli | head -c 1; exit ${{PIPESTATUS[0]}}"
+    answer = subprocess.run(
+        ["bash", "-c", command],
+        cwd=tmp_path,
+        env={**os.environ, **module_environment()},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    # A quick writer may be done before the reader leaves.
+    assert answer.returncode in {0, 141}
+    assert answer.stderr == ""
+
+
+def test_an_empty_message_from_stdin_is_not_sent(tmp_path: Path) -> None:
+    answer = run("chat", "-", cwd=tmp_path)
+    assert answer.returncode == 2
+    assert answer.stderr == "tickertape: the message is empty\n"
+
+
+def test_ctrl_c_ends_watch_without_a_traceback(tmp_path: Path) -> None:
+    env = {**os.environ, **module_environment(), "TICKERTAPE_URL": "http://127.0.0.1:9"}
+    script = (
+        "import cli.follow, cli.main, os, signal, sys\n"
+        "async def interrupt(*_): os.kill(os.getpid(), signal.SIGINT)\n"
+        "cli.follow.Follower._wait = interrupt\n"
+        "sys.exit(cli.main.main(['watch', 'x']))\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 130
+    assert answer.stderr == ""
+    assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN

@@ -1,0 +1,141 @@
+"""`up` with real processes: everything starts, answers, comes back, and is gone afterwards."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.up_process import START_S, Up, up
+from tests.support.prompted import Plan
+from tests.support.wait import wait_until_sync
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(240),
+    pytest.mark.skipif(sys.platform != "linux", reason="processes are found through /proc"),
+]
+
+
+@pytest.fixture(scope="module")
+def upstream_url() -> Iterator[str]:
+    """A scripted upstream in a process of its own."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.support.upstream"], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.terminate()
+
+
+@pytest.fixture
+def running(tmp_path: Path, upstream_url: str) -> Iterator[Up]:
+    """`up` with two workers, ready."""
+    with up(
+        tmp_path, "--workers=2", OPENAI_BASE_URL=upstream_url, OPENAI_MODEL="scripted-model"
+    ) as started:
+        started.wait_until_printed("Ready after")
+        yield started
+
+
+def test_it_answers_and_ctrl_c_leaves_nothing_behind(running: Up) -> None:
+    plan = Plan(deltas=30, rate_per_s=100)
+    assert running.chat(plan.prompt()).finish() == plan.text()
+    assert len(running.descendants()) == 4
+    running.process.send_signal(signal.SIGINT)
+    assert running.process.wait(START_S) == 0
+    assert running.descendants() == {}
+    assert "Stopping" in running.printed
+    assert "Traceback" not in running.printed
+
+
+def test_the_lines_that_it_prints_work_as_they_are(running: Up) -> None:
+    script = f"{running.command('Submit')}\n{running.command('Follow')}"
+    followed = running.shell(script)
+    assert followed.returncode == 0, followed.stderr
+    assert "event: completed" in followed.stdout
+    assert Plan().pieces()[-1] in followed.stdout
+
+
+def test_it_ends_in_order_while_an_answer_is_generated(running: Up) -> None:
+    plan = Plan(deltas=30, rate_per_s=20)
+    chat = running.chat(plan.prompt())
+    chat.wait_until_begun()
+    running.process.send_signal(signal.SIGTERM)
+    assert running.process.wait(START_S) == 0
+    assert running.descendants() == {}
+    chat.leave()
+
+
+def test_killed_it_takes_everything_with_it(running: Up) -> None:
+    assert len(running.descendants()) == 4
+    running.process.kill()
+    running.process.wait()
+    running.wait_until_nothing_is_left()
+
+
+def test_killed_in_the_middle_of_an_answer_it_takes_everything_with_it(running: Up) -> None:
+    chat = running.chat(Plan(deltas=2000, rate_per_s=20).prompt())
+    chat.wait_until_begun()
+    running.process.kill()
+    running.process.wait()
+    running.wait_until_nothing_is_left()
+    chat.leave()
+
+
+def test_an_api_that_is_killed_comes_back_and_the_answer_goes_on(running: Up) -> None:
+    plan = Plan(deltas=60, rate_per_s=20)
+    chat = running.chat(plan.prompt())
+    chat.wait_until_begun()
+    os.kill(running.pid_of("cli.main api"), signal.SIGKILL)
+    assert chat.finish() == plan.text()
+    assert "api ended (killed by SIGKILL); again in" in running.printed
+
+
+def test_a_redis_that_is_killed_comes_back_and_the_next_answer_is_whole(running: Up) -> None:
+    os.kill(running.pid_of("valkey-server"), signal.SIGKILL)
+    running.wait_until_printed("redis runs again")
+    plan = Plan(deltas=5)
+    assert running.chat(plan.prompt()).finish() == plan.text()
+
+
+def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with up(tmp_path, f"--port={port}") as refused:
+            assert refused.process.wait(START_S) == 2
+    assert f"port {port}: Address already in use" in refused.printed
+    assert len(refused.printed.splitlines()) == 1
+
+
+def test_a_data_directory_that_is_a_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    with up(tmp_path, f"--data-dir={tmp_path / 'data'}") as refused:
+        assert refused.process.wait(START_S) == 2
+    assert "--data-dir" in refused.printed
+    assert len(refused.printed.splitlines()) == 1
+
+
+def test_an_open_address_without_keys_is_told_and_nothing_is_left(
+    tmp_path: Path, upstream_url: str
+) -> None:
+    with up(tmp_path, "--host=0.0.0.0", OPENAI_BASE_URL=upstream_url) as refused:
+        assert refused.process.wait(START_S) == 2
+        assert refused.descendants() == {}
+    assert "TICKERTAPE_API_KEYS" in refused.printed
+    assert "Traceback" not in refused.printed
+
+
+def test_without_any_setting_the_local_model_answers(tmp_path: Path) -> None:
+    with up(tmp_path) as running:
+        running.wait_until_printed("Ready after")
+        assert running.chat("Say hello.").finish().strip()
+        running.process.send_signal(signal.SIGINT)
+        assert running.process.wait(START_S) == 0
+        wait_until_sync(
+            lambda: not running.descendants(), timeout_s=5, description="no process is left"
+        )
