@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import Lifespan
 
 from api.auth import Authentication, CurrentKeys, keys_from
 from api.guards import BodyLimit, JsonOnly, LastResort, LoopbackOnly
@@ -63,6 +64,12 @@ def create_app(
             app.state.services = services
             yield
 
+    return _routed(lifespan, guards, files)
+
+
+def _routed(
+    lifespan: Lifespan[FastAPI], guards: list[Middleware], files: dict[str, page.PageFile]
+) -> FastAPI:
     app = FastAPI(
         title="Tickertape",
         version=API_VERSION,

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from broker.requests import Submission
-from roles import Roles, render
+from roles import Role, Roles, render
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +41,6 @@ def submission_of(
     """
     role = roles.choose(ask.role)
     params = {**role.model_defaults, **ask.params} if role else ask.params
-    head = {
-        "wire": ask.wire,
-        "role": role.name if role else None,
-        "model": params.get("model"),
-        "conversation_id": ask.conversation_id,
-        "metadata": ask.metadata,
-    }
     return Submission(
         tenant=tenant,
         payload={
@@ -55,7 +48,7 @@ def submission_of(
             "messages": ask.messages,
             "params": params,
         },
-        head={name: value for name, value in head.items() if value is not None},
+        head=_head(ask, role, params.get("model")),
         question=ask.messages,
         model=params.get("model"),
         on_interruption=ask.on_interruption,
@@ -64,6 +57,18 @@ def submission_of(
         idempotency_key=idempotency_key,
         fingerprint=fingerprint(ask),
     )
+
+
+def _head(ask: Ask, role: Role | None, model: str | None) -> dict[str, Any]:
+    """What a reader of the request may see next to its log."""
+    head = {
+        "wire": ask.wire,
+        "role": role.name if role else None,
+        "model": model,
+        "conversation_id": ask.conversation_id,
+        "metadata": ask.metadata,
+    }
+    return {name: value for name, value in head.items() if value is not None}
 
 
 def fingerprint(ask: Ask) -> str:

@@ -83,8 +83,8 @@ async def test_an_answer_that_fails_never_looks_whole(api: RunningApi, worker: T
         opening = asyncio.create_task(session.post(URL, json={"message": "hi"}))
         await claimed(worker)
         async with await opening as answer:
-            await worker.type("half an ans")
-            assert await answer.content.readany() == b"half an ans"
+            await worker.type("half an answer")
+            assert await answer.content.readany() == b"half an answer"
             assert worker.lease is not None
             failed = encode_data("failed", {"code": "x", "message": "x", "retryable": True})
             await worker.queue.finish(worker.lease, "failed", 2, [failed])
@@ -99,8 +99,8 @@ async def test_an_answer_that_begins_again_after_output_is_broken_off(
         opening = asyncio.create_task(session.post(URL, json={"message": "hi"}))
         await claimed(worker)
         async with await opening as answer:
-            await worker.type("half an ans")
-            assert await answer.content.readany() == b"half an ans"
+            await worker.type("half an answer")
+            assert await answer.content.readany() == b"half an answer"
             # It came in as `continue`, and this worker cannot.
             await worker.reopen()
             with pytest.raises(aiohttp.ClientPayloadError):
