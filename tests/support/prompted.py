@@ -23,6 +23,7 @@ from tests.support.script import (
     Reset,
     Role,
     Script,
+    Status,
     Step,
     Text,
     Usage,
@@ -30,14 +31,17 @@ from tests.support.script import (
 )
 from tests.support.upstream import Call, ScriptedUpstream
 
+_SILENCE = Pause(86_400)
+
 
 class Plan(msgspec.Struct, frozen=True):
     """What a prompt asks for: a JSON object with some of these names as the last user message.
 
     The answer to a plan is always `text()`, so whole, retried and continued answers can be compared
     with it. With `stamp` each delta is instead the machine's monotonic time, in seconds, at which
-    it was sent. `cut_after` and `reset_after` break off after that many deltas and `status` 429
-    refuses, for the first `fail_times` calls with this prompt. Rate 0 is as fast as can be.
+    it was sent. With `marks_calls` each names the call that spoke it, counted from 1 for a prompt.
+    `cut_after` and `reset_after` break off after that many deltas, `stall_after` falls silent and
+    `status` refuses, for the first `fail_times` calls with this prompt. Rate 0 is the fastest.
     """
 
     deltas: int = 20
@@ -45,14 +49,17 @@ class Plan(msgspec.Struct, frozen=True):
     tag: str = "delta"
     first_delay_s: float = 0
     stamp: bool = False
+    marks_calls: bool = False
     cut_after: int | None = None
     reset_after: int | None = None
+    stall_after: int | None = None
     status: int | None = None
     fail_times: int = 1
 
-    def pieces(self) -> list[str]:
-        """The deltas, in order."""
-        return [f"{self.tag}-{n} " for n in range(self.deltas)]
+    def pieces(self, call: int = 1) -> list[str]:
+        """The deltas, in order, as the `call`-th call speaks them."""
+        speaker = f"{self.tag}.{call}." if self.marks_calls else f"{self.tag}-"
+        return [f"{speaker}{n} " for n in range(self.deltas)]
 
     def text(self) -> str:
         """The whole answer."""
@@ -78,21 +85,21 @@ class PlanFollower:
         except msgspec.DecodeError:
             asked = {}  # a prompt that is no plan gets the default answer
         plan = msgspec.convert({**self._default, **asked}, Plan)
-        fails = self._calls_by_prompt[prompt] <= plan.fail_times
+        number = self._calls_by_prompt[prompt]
+        fails = number <= plan.fail_times
         if fails and plan.status is not None:
-            return rate_limited()
-        return _steps(plan, _pieces_left(plan, call.body), fails=fails)
+            return rate_limited() if plan.status == 429 else [Status(plan.status)]
+        return _steps(plan, _pieces_left(plan, call.body, number), fails=fails)
 
 
 def _steps(plan: Plan, pieces: list[str], *, fails: bool) -> Iterator[Step]:
     yield Role()
     yield Pause(plan.first_delay_s)
+    breaks = {plan.cut_after: Cut(), plan.reset_after: Reset(), plan.stall_after: _SILENCE}
     started_s = time.monotonic()
     for n, piece in enumerate(pieces):
-        if fails and n == plan.cut_after:
-            yield Cut()
-        if fails and n == plan.reset_after:
-            yield Reset()
+        if fails and n in breaks:
+            yield breaks[n]
         if plan.rate_per_s:
             # Against the start, so that a late wake-up does not slow all that follows.
             yield Pause(max(0, started_s + n / plan.rate_per_s - time.monotonic()))
@@ -104,14 +111,17 @@ def _steps(plan: Plan, pieces: list[str], *, fails: bool) -> Iterator[Step]:
     yield Done()
 
 
-def _pieces_left(plan: Plan, body: JsonObject) -> list[str]:
+def _pieces_left(plan: Plan, body: JsonObject, call: int) -> list[str]:
     """What is still to be said after a prefilled beginning of the answer, if there is one."""
     messages = body["messages"]
     prefill = messages[-1]["content"] if messages[-1].get("role") == "assistant" else ""
+    pieces = plan.pieces(call)
+    if plan.marks_calls:
+        # What another call said is of the same number of pieces, and of other words.
+        return pieces[prefill.count(" ") :]
     if not plan.text().startswith(prefill):
-        return plan.pieces()
+        return pieces
     skipped = 0
-    pieces = plan.pieces()
     while pieces and skipped + len(pieces[0]) <= len(prefill):
         skipped += len(pieces.pop(0))
     return [pieces[0][len(prefill) - skipped :], *pieces[1:]] if pieces else []
@@ -122,12 +132,13 @@ def _last(body: JsonObject, role: str) -> str:
     return contents[-1] if contents and isinstance(contents[-1], str) else ""
 
 
-async def _run(port: int, api_key: str | None, default: Plan) -> None:
+async def _run(port: int, api_key: str | None, owner: str, default: Plan) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with ScriptedUpstream(port=port, api_key=api_key) as upstream:
         upstream.script = PlanFollower(default).script_for
+        upstream.owner = owner
         print(upstream.base_url, flush=True)
         await stopped.wait()
 
@@ -138,8 +149,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=Plan.__doc__)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--api-key")
+    parser.add_argument("--owner", default="scripted", help="whose software it claims to be")
     parser.add_argument("--rate", type=float, default=default.rate_per_s, help="deltas per second")
     parser.add_argument("--deltas", type=int, default=default.deltas)
     given = parser.parse_args()
     plan = Plan(rate_per_s=given.rate, deltas=given.deltas)
-    uvloop.run(_run(given.port, given.api_key, plan))
+    uvloop.run(_run(given.port, given.api_key, given.owner, plan))

@@ -99,6 +99,7 @@ class ScriptedUpstream:
     def __init__(self, *, api_key: str | None = None, port: int = 0) -> None:
         self.script: Script | Callable[[Call], Script] = answer("Hello, world.")
         self.models = [DEFAULT_MODEL]
+        self.owner = "scripted"
         self.calls: deque[Call] = deque(maxlen=_MAX_JOURNAL)
         self._port = port
         self._api_key = api_key
@@ -167,7 +168,7 @@ class ScriptedUpstream:
         return self._api_key is None or given == f"Bearer {self._api_key}"
 
     def _model_list(self) -> list[JsonObject]:
-        constant = {"object": "model", "created": CREATED_S, "owned_by": "scripted"}
+        constant = {"object": "model", "created": CREATED_S, "owned_by": self.owner}
         return [{"id": model, **constant} for model in self.models]
 
     def _begin(self, request: Request) -> Call:

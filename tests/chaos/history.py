@@ -1,0 +1,144 @@
+"""What was asked, answered and seen in one run: all that the invariants are checked on. Pure data.
+
+Times are of the machine's monotonic clock, in seconds, so those of other processes compare.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from broker.codec import OPENERS, TERMINALS, Entry
+from tests.broker.snapshot import Snapshot
+from tests.support.sse import Event
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A submit that was answered with an id. `tag` marks every word of its answer as its own."""
+
+    request_id: str
+    tenant: str
+    key: str
+    tag: str
+    words: int
+    policy: str = "restart"
+    conversation: str | None = None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A submit that was refused for want of room."""
+
+    tenant: str
+    key: str
+    status: int
+    retry_after: str | None
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """A cancel that was answered, and when."""
+
+    request_id: str
+    status: str
+    at_s: float
+
+
+@dataclass
+class Subscriber:
+    """All events one reader got, over all its connections, in the order they came.
+
+    It read one request, or else all of `conversation`; `has_ended` when it was told that there is
+    no more.
+    """
+
+    name: str
+    tenant: str
+    request_id: str | None = None
+    conversation: str | None = None
+    events: list[Event] = field(default_factory=list)
+    connections: int = 0
+    has_ended: bool = False
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call as the upstream's journal has it: the `number`-th one with this tag.
+
+    `outcome` is None while it is being answered; `closed_at_s` is set if the client left first.
+    `before` are the messages in front of the question.
+    """
+
+    tag: str
+    number: int
+    started_at_s: float
+    words_sent: int
+    outcome: str | None
+    closed_at_s: float | None = None
+    before: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Final:
+    """A request after all faults: its log, its hash in Redis, and what the API says of it."""
+
+    entries: list[Entry]
+    stored: dict[str, str]
+    view: dict[str, Any]
+
+    @property
+    def terminal(self) -> Entry | None:
+        """The last entry if it is one that ends a log."""
+        return self.entries[-1] if self.entries and self.entries[-1].kind in TERMINALS else None
+
+    def attempts(self) -> Iterator[list[Entry]]:
+        """The entries of each attempt; what comes before the first is left out."""
+        attempt: list[Entry] = []
+        for entry in self.entries:
+            if entry.kind in OPENERS:
+                if attempt:
+                    yield attempt
+                attempt = [entry]
+            elif attempt:
+                attempt.append(entry)
+        if attempt:
+            yield attempt
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A time in which something was kept from doing its work."""
+
+    kind: str
+    begin_s: float
+    end_s: float
+
+
+@dataclass
+class History:
+    """One run. `odd` holds what no process should ever have said or answered."""
+
+    max_crashes: int
+    accepted: list[Accepted] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    cancels: list[Cancelled] = field(default_factory=list)
+    subscribers: list[Subscriber] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    finals: dict[str, Final] = field(default_factory=dict)
+    troubles: list[Trouble] = field(default_factory=list)
+    odd: list[str] = field(default_factory=list)
+    at_rest: Snapshot | None = None
+
+    def outcomes(self) -> Iterator[tuple[Accepted, Final]]:
+        """Each accepted request and what became of it; those that are lost are left out."""
+        for request_id, accepted in {each.request_id: each for each in self.accepted}.items():
+            if request_id in self.finals:
+                yield accepted, self.finals[request_id]
+
+    def calls_by_tag(self) -> dict[str, list[Call]]:
+        """The upstream's calls for each answer."""
+        calls: dict[str, list[Call]] = defaultdict(list)
+        for call in self.calls:
+            calls[call.tag].append(call)
+        return calls

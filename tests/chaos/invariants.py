@@ -1,0 +1,293 @@
+"""Pure: what must be true of every run, whatever died in it.
+
+Each invariant is a function from a history to its violations, in words. A call whose outcome is not
+known may or may not have happened: only what was answered is held against the system.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+from broker.codec import OPENERS
+from broker.fold import fold
+from tests.broker.invariants import keys_without_ttl
+from tests.broker.invariants import violations as violations_at_rest
+from tests.chaos.history import Accepted, Call, Final, History, Subscriber
+from tests.chaos.reading import reading_problems, turns_of
+from tests.chaos.words import Word, is_whole, words_of
+
+# How soon an upstream's connection has to be closed, once nothing keeps its worker from it.
+CANCEL_WITHIN_S = 2.0
+# So many failed calls end a request whose answer was cut off each time: see worker/retry.py.
+_SLOW_TRIES = 3
+_UPSTREAM_FAILURES = frozenset(
+    {"upstream_stalled", "upstream_truncated", "upstream_error", "upstream_unreachable"}
+)
+_FORBIDDEN_BY_POLICY = frozenset({"interrupted", *_UPSTREAM_FAILURES})
+
+Invariant = Callable[[History], Iterator[str]]
+
+
+def violations(history: History) -> dict[str, list[str]]:
+    """All violations, by the name of the invariant that they break."""
+    found = {name: list(check(history)) for name, check in INVARIANTS.items()}
+    return {name: problems for name, problems in found.items() if problems}
+
+
+def _not_lost(history: History) -> Iterator[str]:
+    for accepted in history.accepted:
+        final = history.finals.get(accepted.request_id)
+        if final is None or not final.entries:
+            yield f"{accepted.request_id} was accepted and is not there"
+        elif final.terminal is None:
+            yield f"{accepted.request_id} has not ended: its last entry is {final.entries[-1].kind}"
+
+
+def _one_end(history: History) -> Iterator[str]:
+    for request_id, final in history.finals.items():
+        ends = [entry.kind for entry in final.entries if entry.is_terminal]
+        if len(ends) > 1 or (ends and final.terminal is None):
+            yield f"{request_id} has the ends {ends}, and last a {final.entries[-1].kind}"
+        elif ends and final.stored.get("state") != ends[0]:
+            yield f"{request_id} ends {ends[0]}, and its state is {final.stored.get('state')}"
+
+
+def _contiguous_ids(history: History) -> Iterator[str]:
+    for request_id, final in history.finals.items():
+        if not final.entries or final.entries[0].kind != "queued":
+            yield f"{request_id} does not begin with queued"
+        attempts = 0
+        for before, entry in pairwise(final.entries):
+            if entry.kind not in OPENERS:
+                if entry.cursor != before.cursor.next():
+                    yield f"{request_id}: {entry.cursor} follows {before.cursor}"
+                continue
+            attempts += 1
+            if entry.cursor.attempt <= before.cursor.attempt or entry.cursor.seq != 0:
+                yield f"{request_id}: the attempt {entry.cursor} follows {before.cursor}"
+            if entry.data.get("prev") != str(before.cursor) or entry.data.get("n") != attempts:
+                yield f"{request_id}: attempt {attempts} at {entry.cursor} is told as {entry.data}"
+
+
+def _own_words(history: History) -> Iterator[str]:
+    for accepted, final in history.outcomes():
+        last_call = 0
+        for attempt in final.attempts():
+            words = words_of("".join(entry.text for entry in attempt if entry.kind == "delta"))
+            if words is None or {word.tag for word in words} - {accepted.tag}:
+                yield f"{accepted.request_id}: {attempt[0].cursor} holds words of someone else"
+            elif problem := _one_speaker(words, last_call):
+                yield f"{accepted.request_id}: {attempt[0].cursor} {problem}"
+            elif words:
+                last_call = words[0].call
+
+
+def _one_speaker(words: list[Word], last_call: int) -> str | None:
+    if len({word.call for word in words}) > 1:
+        return f"holds words of the calls {sorted({word.call for word in words})}"
+    if words and words[0].call <= last_call:
+        return f"holds words of call {words[0].call}, after those of call {last_call}"
+    if any(after.number != before.number + 1 for before, after in pairwise(words)):
+        return "holds words that are missing, doubled or out of order"
+    return None
+
+
+def _read_as_written(history: History) -> Iterator[str]:
+    for subscriber in history.subscribers:
+        if subscriber.request_id is not None:
+            final = history.finals.get(subscriber.request_id)
+            log = final.entries if final else []
+            for problem in reading_problems(subscriber.events, log, is_whole=subscriber.has_ended):
+                yield f"{subscriber.name} of {subscriber.request_id} {problem}"
+        else:
+            yield from _conversation_as_written(history, subscriber)
+
+
+def _conversation_as_written(history: History, subscriber: Subscriber) -> Iterator[str]:
+    seen: set[str] = set()
+    turns = list(turns_of(subscriber.events))
+    for number, (request_id, events) in enumerate(turns, start=1):
+        if request_id in seen:
+            yield f"{subscriber.name} came back to {request_id} after another request"
+        seen.add(request_id)
+        final = history.finals.get(request_id)
+        is_whole = number < len(turns) or subscriber.has_ended
+        for problem in reading_problems(events, final.entries if final else [], is_whole=is_whole):
+            yield f"{subscriber.name} of {request_id} {problem}"
+    if subscriber.has_ended:
+        asked = {a.request_id for a in history.accepted if _is_of(a, subscriber)}
+        for request_id in sorted(asked - seen):
+            yield f"{subscriber.name} never saw {request_id}"
+
+
+def _same_text(history: History) -> Iterator[str]:
+    for request_id, final in history.finals.items():
+        if final.terminal is None:
+            continue
+        text = "".join(fold(final.entries).text)
+        if final.view.get("text") != text:
+            yield f"{request_id}: the API tells another text than its log"
+        checksum = hashlib.sha256(text.encode()).hexdigest()
+        if final.terminal.kind == "completed" and final.terminal.data.get("sha256") != checksum:
+            yield f"{request_id}: the checksum is of another text"
+
+
+def _whole_answers(history: History) -> Iterator[str]:
+    for accepted, final in history.outcomes():
+        words = words_of("".join(fold(final.entries).text)) or []
+        is_completed = final.terminal is not None and final.terminal.kind == "completed"
+        if not is_whole(words, accepted.words if is_completed else len(words)):
+            yield f"{accepted.request_id} has not the words of one answer, each once and in order"
+
+
+def _idempotent(history: History) -> Iterator[str]:
+    by_key: dict[tuple[str, str | None, str], set[str]] = defaultdict(set)
+    for accepted in history.accepted:
+        by_key[accepted.tenant, accepted.conversation, accepted.key].add(accepted.request_id)
+    for (tenant, _, key), ids in by_key.items():
+        if len(ids) > 1:
+            yield f"the key {key} of {tenant} is {len(ids)} requests"
+    calls = history.calls_by_tag()
+    for accepted, final in history.outcomes():
+        speaking = sum(call.words_sent > 0 for call in calls[accepted.tag])
+        attempts = sum(entry.kind in OPENERS for entry in final.entries)
+        if speaking > attempts:
+            yield f"{accepted.request_id}: {speaking} calls spoke for {attempts} attempts"
+
+
+def _cancelled_for_good(history: History) -> Iterator[str]:
+    calls = history.calls_by_tag()
+    tags = {accepted.request_id: accepted.tag for accepted in history.accepted}
+    for cancelled in history.cancels:
+        final = history.finals.get(cancelled.request_id)
+        if final is None or cancelled.status != "cancelled":
+            continue
+        if final.terminal is None or final.terminal.kind != "cancelled":
+            yield f"{cancelled.request_id} was cancelled, and something follows that"
+        due_s = _undisturbed_s(history, cancelled.at_s) + CANCEL_WITHIN_S
+        for call in calls[tags[cancelled.request_id]]:
+            if call.outcome is None:
+                yield f"{cancelled.request_id} was cancelled, and its upstream is still at work"
+            elif call.closed_at_s is not None and call.closed_at_s > due_s:
+                late_s = call.closed_at_s - cancelled.at_s
+                yield f"{cancelled.request_id}: {late_s:.2f} s until its upstream was left"
+
+
+def _nothing_left(history: History) -> Iterator[str]:
+    at_rest = history.at_rest
+    if at_rest is None:
+        return
+    yield from violations_at_rest(at_rest)
+    queues = ("wait:", "ring", "suspect", "running", "delayed", "tenant:", "claim:")
+    for name in at_rest.keys:
+        if name.startswith(queues) and not at_rest.keys[name].expires:
+            yield f"{name} is not empty"
+    for name in sorted(keys_without_ttl(at_rest)):
+        yield f"{name} stays for ever"
+
+
+def _allowed_failures(history: History) -> Iterator[str]:
+    calls = history.calls_by_tag()
+    for accepted, final in history.outcomes():
+        if final.terminal is not None and final.terminal.kind == "failed":
+            code = final.terminal.data.get("code")
+            if not _may_fail(code, accepted, final, calls[accepted.tag], history.max_crashes):
+                yield f"{accepted.request_id} ({accepted.policy}) failed: {code}"
+
+
+def _may_fail(
+    code: object, accepted: Accepted, final: Final, calls: list[Call], max_crashes: int
+) -> bool:
+    if code == "poison":
+        return int(final.stored.get("crashes", 0)) >= max_crashes
+    if accepted.policy == "restart":
+        broken = sum(call.outcome != "answered" for call in calls)
+        return code in _UPSTREAM_FAILURES and broken >= _SLOW_TRIES
+    return code in _FORBIDDEN_BY_POLICY
+
+
+def _isolated(history: History) -> Iterator[str]:
+    for subscriber in history.subscribers:
+        for event in subscriber.events:
+            if event.kind in {"delta", "snapshot"}:
+                words = words_of(event.data["text"])
+                if words is None or {word.tenant for word in words} - {subscriber.tenant}:
+                    text = event.data["text"][:80]
+                    yield f"{subscriber.name} of {subscriber.tenant} got {text!r}"
+
+
+def _refused_whole(history: History) -> Iterator[str]:
+    for refusal in history.refusals:
+        told = refusal.retry_after or ""
+        if refusal.status not in {429, 503} or not told.isdigit() or int(told) < 1:
+            yield f"{refusal.key} was refused with {refusal.status} and Retry-After {told!r}"
+    if history.at_rest is not None:
+        accepted = {each.request_id for each in history.accepted}
+        for name, _ in history.at_rest.named("req:"):
+            if name not in accepted:
+                yield f"{name} is there, and nobody was told that it was accepted"
+
+
+def _one_at_a_time(history: History) -> Iterator[str]:
+    """In a conversation. An attempt's number is the time in ms at which it began."""
+    spans: dict[tuple[str, str], list[tuple[int, int, str]]] = defaultdict(list)
+    for accepted, final in history.outcomes():
+        begins = [entry.cursor.attempt for entry in final.entries if entry.kind in OPENERS]
+        if accepted.conversation is not None and begins:
+            span = (begins[0], int(final.stored.get("ended", begins[-1])), accepted.request_id)
+            spans[accepted.tenant, accepted.conversation].append(span)
+    for line in spans.values():
+        for (_, ended, first), (began, _, second) in pairwise(sorted(line)):
+            if began < ended:
+                yield f"{second} began before {first} of its conversation had ended"
+
+
+def _accounted_once(history: History) -> Iterator[str]:
+    for request_id, final in history.finals.items():
+        attempts = {str(e.cursor.attempt) for e in final.entries if e.kind in OPENERS}
+        for name in final.stored:
+            if name.startswith("usage:") and name.removeprefix("usage:") not in attempts:
+                yield f"{request_id}: {name} is of no attempt of it"
+        last = final.entries[-1] if final.entries else None
+        if last is not None and last.kind == "completed":
+            name = f"usage:{last.cursor.attempt}"
+            if name not in final.stored:
+                yield f"{request_id} is completed, and its usage is not noted"
+
+
+def _nothing_odd(history: History) -> Iterator[str]:
+    yield from history.odd
+
+
+INVARIANTS: dict[str, Invariant] = {
+    "I1 what was accepted is there and ends": _not_lost,
+    "I2 one end, and nothing after it": _one_end,
+    "I3 ids without holes, attempts in order": _contiguous_ids,
+    "I4 an attempt holds the words of its own call": _own_words,
+    "I5 a reader gets the log, each entry once": _read_as_written,
+    "I6 one text for all, and its checksum": _same_text,
+    "I7 a completed answer is whole": _whole_answers,
+    "I8 one key, one request, one answer": _idempotent,
+    "I9 a cancel ends it for good, upstream included": _cancelled_for_good,
+    "I10 nothing is left of what is over": _nothing_left,
+    "I11 a request fails only as it may": _allowed_failures,
+    "I12 a tenant gets its own words only": _isolated,
+    "I13 what is refused leaves nothing": _refused_whole,
+    "I16 a conversation has one active request": _one_at_a_time,
+    "I17 an attempt is accounted for once": _accounted_once,
+    "nothing odd was answered or logged": _nothing_odd,
+}
+
+
+def _undisturbed_s(history: History, at_s: float) -> float:
+    """The first time from `at_s` on with no trouble for as long as a cancel may take."""
+    for trouble in sorted(history.troubles, key=lambda each: each.begin_s):
+        if trouble.begin_s <= at_s + CANCEL_WITHIN_S and trouble.end_s > at_s:
+            at_s = trouble.end_s
+    return at_s
+
+
+def _is_of(accepted: Accepted, subscriber: Subscriber) -> bool:
+    mine = (subscriber.tenant, subscriber.conversation)
+    return (accepted.tenant, accepted.conversation) == mine

@@ -1,0 +1,305 @@
+"""The checker itself: a sound history passes, and each invariant catches what would break it."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from broker.codec import Cursor, Entry
+from tests.broker.snapshot import Snapshot, Stored
+from tests.chaos.history import Call, History, Refusal, Trouble
+from tests.chaos.invariants import INVARIANTS, violations
+from tests.chaos.sample import (
+    TAG,
+    WORDS,
+    begun_twice,
+    completed,
+    delta,
+    events_of,
+    opener,
+    sound_history,
+    word,
+)
+from tests.chaos.words import words_of
+from tests.support.sse import Event
+
+Break = Callable[[History], object]
+
+
+@pytest.fixture
+def history() -> History:
+    return sound_history()
+
+
+def test_a_sound_history_breaks_nothing(history: History) -> None:
+    assert violations(history) == {}
+
+
+def change_log(history: History, change: Callable[[list[Entry]], object]) -> None:
+    """Change a log after everyone has read it."""
+    change(history.finals["a"].entries)
+
+
+def set_entry(history: History, place: int, entry: Entry) -> None:
+    """As if a wrong entry had been written: every reader got it."""
+    history.finals["a"].entries[place] = entry
+    [event] = events_of([entry])
+    history.subscribers[0].events[place] = event
+
+
+def zombie(history: History) -> None:
+    set_entry(history, 5, delta(30, 2, word(1, call=1)))
+
+
+def foreign(history: History) -> None:
+    set_entry(history, 5, delta(30, 2, word(1, call=2, tag="ada/9")))
+
+
+def of_an_earlier_call(history: History) -> None:
+    for place, number in ((4, 0), (5, 1), (6, 2)):
+        set_entry(history, place, delta(30, number + 1, word(number, call=1)))
+
+
+def other_tenants(history: History) -> None:
+    set_entry(history, 5, delta(30, 2, word(1, call=2, tag="eve/7")))
+
+
+def doubled_word(history: History) -> None:
+    set_entry(history, 5, delta(30, 2, word(0, call=2)))
+
+
+def two_ends(history: History) -> None:
+    history.finals["a"].entries.append(Entry(Cursor(30, 5), "cancelled"))
+
+
+def cancelled_and_goes_on(history: History) -> None:
+    history.finals["b"].entries.append(delta(60, 3, word(1, tag="ada/2")))
+
+
+def drop_event(history: History) -> None:
+    del history.subscribers[0].events[4]
+
+
+def repeat_event(history: History) -> None:
+    history.subscribers[0].events.insert(4, history.subscribers[0].events[4])
+
+
+def miss_the_end(history: History) -> None:
+    del history.subscribers[0].events[-1]
+
+
+def other_text(history: History) -> None:
+    old = history.subscribers[0].events[4]
+    history.subscribers[0].events[4] = Event(old.cursor, "delta", {"text": word(7, call=2)})
+
+
+def unknown_id(history: History) -> None:
+    old = history.subscribers[0].events[4]
+    history.subscribers[0].events[4] = Event("31-9", "delta", old.data)
+
+
+def wrong_snapshot(history: History) -> None:
+    cursor = str(history.finals["a"].entries[5].cursor)
+    events = history.subscribers[0].events
+    events[:6] = [Event(cursor, "snapshot", {"text": word(0, call=2)})]
+
+
+def told_gone(history: History) -> None:
+    history.subscribers[0].events.append(Event(None, "gone", {}))
+
+
+def turns_interleaved(history: History) -> None:
+    events = history.subscribers[1].events
+    events.insert(1, events.pop(9))
+
+
+def turn_not_seen(history: History) -> None:
+    history.subscribers[1].events = events_of(begun_twice(), "a:", request_id="a")
+
+
+def doubled_request(history: History) -> None:
+    history.accepted.append(replace(history.accepted[0], request_id="c"))
+    history.finals["c"] = copy.deepcopy(history.finals["a"])
+
+
+def doubled_answer(history: History) -> None:
+    history.calls.append(Call(TAG, 3, 93.0, 3, "answered"))
+
+
+def upstream_left_late(history: History) -> None:
+    history.calls[2] = replace(history.calls[2], closed_at_s=104.0)
+
+
+def upstream_never_left(history: History) -> None:
+    history.calls[2] = replace(history.calls[2], outcome=None, closed_at_s=None)
+
+
+def completed_after_cancel(history: History) -> None:
+    history.finals["b"].entries[-1] = completed(60, 2, word(0, tag="ada/2"))
+    history.finals["b"].stored["state"] = "completed"
+
+
+def unfinished(history: History) -> None:
+    del history.finals["a"].entries[-1]
+
+
+def failed(code: str) -> Break:
+    def fail(history: History) -> None:
+        set_entry(history, -1, Entry(Cursor(30, 4), "failed", data={"code": code}))
+        history.finals["a"].stored["state"] = "failed"
+
+    return fail
+
+
+def overlapping_turns(history: History) -> None:
+    history.finals["a"].stored["ended"] = "61"
+
+
+def unnoted_usage(history: History) -> None:
+    del history.finals["a"].stored["usage:30"]
+
+
+def usage_of_no_attempt(history: History) -> None:
+    history.finals["a"].stored["usage:31"] = "{}"
+
+
+def rest(**keys: object) -> Snapshot:
+    return Snapshot({name: Stored(value, expires=False) for name, value in keys.items()})
+
+
+def leave_behind(**keys: object) -> Break:
+    def leave(history: History) -> None:
+        history.at_rest = rest(**keys)
+
+    return leave
+
+
+def unknown_request(history: History) -> None:
+    unknown = {"state": "completed", "tenant": "ada", "conv": "", "idem": "", "n": "0"}
+    last = {"attempt": "1", "seq": "1"}
+    log = [("1-0", {"e": "Q{}"}), ("1-1", {"e": "C{}"})]
+    kept = {"req:z": {**unknown, **last}, "log:z": log}
+    history.at_rest = Snapshot({name: Stored(value, expires=True) for name, value in kept.items()})
+
+
+BREAKS: list[tuple[str, Break]] = [
+    ("I1", lambda h: h.finals.pop("a")),
+    ("I1", unfinished),
+    ("I2", two_ends),
+    ("I2", cancelled_and_goes_on),
+    ("I2", lambda h: h.finals["a"].stored.update(state="running")),
+    ("I3", lambda h: change_log(h, lambda log: log.pop(5))),
+    ("I3", lambda h: change_log(h, lambda log: log.pop(0))),
+    ("I3", lambda h: change_log(h, lambda log: log.pop(3))),
+    ("I3", lambda h: set_entry(h, 3, opener(30, "reset", "20-9", 2))),
+    ("I3", lambda h: set_entry(h, 3, opener(30, "reset", "20-1", 3))),
+    ("I3", lambda h: set_entry(h, 3, opener(19, "reset", "20-1", 2))),
+    ("I4", zombie),
+    ("I4", foreign),
+    ("I4", of_an_earlier_call),
+    ("I4", doubled_word),
+    ("I4", lambda h: set_entry(h, 5, delta(30, 2, "no word"))),
+    ("I5", drop_event),
+    ("I5", repeat_event),
+    ("I5", miss_the_end),
+    ("I5", other_text),
+    ("I5", unknown_id),
+    ("I5", wrong_snapshot),
+    ("I5", told_gone),
+    ("I5", turns_interleaved),
+    ("I5", turn_not_seen),
+    ("I6", lambda h: h.finals["a"].view.update(text="another")),
+    ("I6", lambda h: set_entry(h, -1, completed(30, 4, "another"))),
+    ("I7", doubled_word),
+    ("I7", lambda h: h.accepted.__setitem__(0, replace(h.accepted[0], words=WORDS + 1))),
+    ("I8", doubled_request),
+    ("I8", doubled_answer),
+    ("I9", upstream_left_late),
+    ("I9", upstream_never_left),
+    ("I9", completed_after_cancel),
+    ("I9", cancelled_and_goes_on),
+    ("I10", leave_behind(ring=["ada"])),
+    ("I10", leave_behind(**{"wait:ada": ["a"]})),
+    ("I10", leave_behind(running=[("a", 1)])),
+    ("I10", leave_behind(**{"tenant:ada": {"a"}})),
+    ("I10", leave_behind(**{"index:ada": [("a", 1)]})),
+    ("I11", failed("interrupted")),
+    ("I11", failed("poison")),
+    ("I11", failed("internal")),
+    ("I11", failed("upstream_truncated")),
+    ("I12", other_tenants),
+    ("I13", lambda h: h.refusals.append(Refusal("ada", "key-4", 429, None))),
+    ("I13", lambda h: h.refusals.append(Refusal("ada", "key-4", 500, "1"))),
+    ("I13", unknown_request),
+    ("I16", overlapping_turns),
+    ("I17", unnoted_usage),
+    ("I17", usage_of_no_attempt),
+    ("nothing", lambda h: h.odd.append("a worker complained")),
+]
+
+
+@pytest.mark.parametrize(("name", "break_it"), BREAKS)
+def test_what_breaks_an_invariant_is_found(history: History, name: str, break_it: Break) -> None:
+    break_it(history)
+    assert name in {found.partition(" ")[0] for found in violations(history)}
+
+
+def test_every_invariant_has_something_that_breaks_it() -> None:
+    broken = {name for name, _ in BREAKS}
+    assert broken == {name.partition(" ")[0] for name in INVARIANTS}
+
+
+def test_what_came_before_a_rewind_proves_nothing(history: History) -> None:
+    reader = history.subscribers[0]
+    lost = Event("20-7", "delta", {"text": word(7)})
+    reader.events = [*reader.events[:3], lost, Event(None, "rewind", {}), *reader.events]
+    assert violations(history) == {}
+
+
+def test_a_conversation_is_read_anew_after_a_rewind(history: History) -> None:
+    reader = history.subscribers[1]
+    reader.events = [*reader.events[:5], Event(None, "rewind", {}), *reader.events]
+    assert violations(history) == {}
+
+
+def test_a_reader_that_was_not_told_the_end_need_not_have_it(history: History) -> None:
+    history.subscribers[0].has_ended = False
+    miss_the_end(history)
+    assert violations(history) == {}
+
+
+def test_a_reader_may_begin_with_a_snapshot(history: History) -> None:
+    cursor = str(history.finals["a"].entries[4].cursor)
+    events = history.subscribers[0].events
+    events[:5] = [Event(cursor, "snapshot", {"text": word(0, call=2)})]
+    assert violations(history) == {}
+
+
+def test_a_worker_that_was_kept_from_it_may_leave_its_upstream_later(history: History) -> None:
+    upstream_left_late(history)
+    history.troubles = [Trouble("pause", 99.0, 101.5), Trouble("pause", 101.0, 103.0)]
+    assert violations(history) == {}
+
+
+@pytest.mark.parametrize(
+    ("code", "policy", "crashes", "calls"),
+    [
+        ("interrupted", "fail", 1, 1),
+        ("poison", "restart", 3, 1),
+        ("upstream_stalled", "restart", 0, 3),
+    ],
+)
+def test_failures_that_were_asked_for_are_none(
+    history: History, code: str, policy: str, crashes: int, calls: int
+) -> None:
+    failed(code)(history)
+    history.accepted[0] = replace(history.accepted[0], policy=policy)
+    history.finals["a"].stored["crashes"] = str(crashes)
+    history.calls += [Call(TAG, 3 + n, 93.0, 0, "cut") for n in range(calls)]
+    assert "I11" not in {found.partition(" ")[0] for found in violations(history)}
+
+
+@pytest.mark.parametrize("text", ["x", word(0) + "x", "x " + word(0), word(0) + " "])
+def test_what_is_not_all_words_is_found(text: str) -> None:
+    assert words_of(text) is None
