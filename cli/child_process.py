@@ -8,7 +8,7 @@ from pathlib import Path
 from cli.backoff import Backoff
 from cli.child import spawn
 from cli.exits import CommandFailed
-from cli.log_tail import LogTail, put_aside_if_large
+from cli.log_tail import LogTail, event_of, put_aside_if_large
 
 # A process that gives up by itself this early would only do so again.
 _START_S = 10.0
@@ -20,12 +20,17 @@ _LONGEST_PAUSE_S = 30.0
 class ChildProcess:
     """Started, looked at and stopped from the main thread, as cli.child demands."""
 
-    def __init__(self, name: str, argv: Sequence[str], log_path: Path) -> None:
+    def __init__(
+        self, name: str, argv: Sequence[str], log_path: Path, *, ready_event: str | None = None
+    ) -> None:
         self.name = name
+        self.is_ready = False
+        """Whether it has logged `ready_event` since it was started last."""
         self.log_path = log_path
         self.environment: Mapping[str, str] = {}
         self.due_s: float | None = None
         """When to start it again, on the clock of time.monotonic; None while it runs."""
+        self._ready_event = ready_event
         self._argv = argv
         self._process: subprocess.Popen[bytes] | None = None
         self._starts = 0
@@ -40,6 +45,7 @@ class ChildProcess:
         self.environment = environment
         self.due_s = None
         self._is_replaced = False
+        self.is_ready = False
         self._starts += 1
         self._started_s = time.monotonic()
         try:
@@ -47,6 +53,13 @@ class ChildProcess:
                 self._process = spawn(self._argv, env=environment, stdout=log, stderr=log)
         except OSError as error:
             raise CommandFailed(f"{self.name} cannot be started: {error}") from None
+
+    def new_lines(self) -> list[str]:
+        """What it has logged since the last call."""
+        lines = self.tail.lines()
+        if not self.is_ready:
+            self.is_ready = any(event_of(line) == self._ready_event for line in lines)
+        return lines
 
     def exit_code(self) -> int | None:
         """Its return code if it has ended, else None."""

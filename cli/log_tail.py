@@ -55,6 +55,14 @@ def put_aside_if_large(path: Path) -> None:
         path.replace(path.with_suffix(".log.1"))
 
 
+def event_of(line: str) -> str | None:
+    """The event of a record, None for a line that is none."""
+    try:
+        return str(msgspec.json.decode(line, type=dict[str, Any]).get("event"))
+    except msgspec.DecodeError:
+        return None
+
+
 def shown(line: str) -> str | None:
     """A line for the terminal: warnings and worse, and whatever is not a record. Else None."""
     try:

@@ -80,7 +80,7 @@ class Supervisor:
             self._look_after_service(service)
         for child in self._children():
             self._look_after(child)
-            self._pass_on(child.name, child.tail.lines())
+            self._pass_on(child.name, child.new_lines())
 
     def _look_after_service(self, service: Service[Any]) -> None:
         if service.due_s is not None:

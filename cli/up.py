@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,6 @@ from typing import Any
 from broker.settings import Settings, load_settings
 from cli.arguments import installed_version
 from cli.child_process import ChildProcess
-from cli.client import Client
 from cli.data_dir import EmbeddedServerError
 from cli.embedded import EmbeddedServer, embedded_server
 from cli.environment import (
@@ -39,6 +38,8 @@ from cli.terminal import harmless
 
 _READY_POLL_S = 0.05
 _UNREADY_AFTER_S = 20.0
+# What a worker logs when it begins to claim.
+_WORKER_READY = "working"
 # Only workers talk to the upstream.
 _FOR_WORKERS = frozenset({"OPENAI_API_KEY", "OPENAI_BASE_URL"})
 
@@ -74,16 +75,16 @@ def run(options: Options) -> int:
             groups = _children(options, port, logs, model)
             services: list[Service[Any]] = [s for s in (redis, model) if s is not None]
             supervisor = Supervisor(services, groups, _environment_of, _say)
-            url = url_of(options.host, port)
-            return asyncio.run(_supervise(supervisor, url, settings, started_s))
+            announcement = _Announcement(url_of(options.host, port), groups[1], settings, started_s)
+            return asyncio.run(_supervise(supervisor, announcement))
     except (EmbeddedServerError, LocalModelError) as error:
         raise CommandFailed(str(error), Exit.USAGE) from None
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
 
 
-async def _supervise(supervisor: Supervisor, url: str, settings: Settings, started_s: float) -> int:
-    announcing = asyncio.create_task(_announce(url, settings, started_s), name="announcing")
+async def _supervise(supervisor: Supervisor, announcement: "_Announcement") -> int:
+    announcing = asyncio.create_task(announcement.make(), name="announcing")
     try:
         return await supervisor.run()
     finally:
@@ -91,17 +92,31 @@ async def _supervise(supervisor: Supervisor, url: str, settings: Settings, start
         await asyncio.gather(announcing, return_exceptions=True)
 
 
-async def _announce(url: str, settings: Settings, started_s: float) -> None:
-    """Say that it is ready, once the API says so, and how to use it."""
-    has_told = False
-    async with Client(url) as client:
-        while not await client.is_ready():
-            if time.monotonic() - started_s > _UNREADY_AFTER_S and not has_told:
-                has_told = True
-                _say(f"Still waiting for {url}/readyz")
-            await asyncio.sleep(_READY_POLL_S)
-    _say(how_to_use(url, has_keys=settings.api_keys is not None))
-    _say(f"Ready after {time.monotonic() - started_s:.1f} s. Ctrl+C stops everything.")
+@dataclass(frozen=True)
+class _Announcement:
+    """That it is ready, once the API and a worker are, and how to use it."""
+
+    url: str
+    workers: Sequence[ChildProcess]
+    settings: Settings
+    started_s: float
+
+    async def make(self) -> None:
+        # Here, while the processes start, since it takes a third of a second to import.
+        from cli.client import Client
+
+        has_told = False
+        async with Client(self.url) as client:
+            while not (any(w.is_ready for w in self.workers) and await client.is_ready()):
+                if self._age_s() > _UNREADY_AFTER_S and not has_told:
+                    has_told = True
+                    _say("This takes long; the logs may say why.")
+                await asyncio.sleep(_READY_POLL_S)
+        _say(how_to_use(self.url, has_keys=self.settings.api_keys is not None))
+        _say(f"Ready after {self._age_s():.1f} s. Ctrl+C stops everything.")
+
+    def _age_s(self) -> float:
+        return time.monotonic() - self.started_s
 
 
 def _services(
@@ -133,7 +148,12 @@ def _children(
     if model is not None:
         worker.append(f"--slots={slots_per_worker(model.server.slots, options.workers)}")
     workers = [
-        ChildProcess(name, module_argv("cli.main", *worker), logs / f"{name}.log")
+        ChildProcess(
+            name,
+            module_argv("cli.main", *worker),
+            logs / f"{name}.log",
+            ready_event=_WORKER_READY,
+        )
         for name in (f"worker-{number}" for number in range(1, options.workers + 1))
     ]
     return [ChildProcess("api", module_argv("cli.main", *api), logs / "api.log")], workers

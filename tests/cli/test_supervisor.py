@@ -58,7 +58,8 @@ class Stage:
         self._directory = directory
 
     def child(self, name: str, script: str = STEADY) -> ChildProcess:
-        return ChildProcess(name, ["sh", "-c", script], self._directory / f"{name}.log")
+        log_path = self._directory / f"{name}.log"
+        return ChildProcess(name, ["sh", "-c", script], log_path, ready_event="working")
 
     def notes(self) -> list[str]:
         return self.journal.read_text().splitlines() if self.journal.exists() else []
@@ -175,6 +176,23 @@ async def test_warnings_of_a_child_reach_the_terminal_and_the_rest_does_not(stag
         await wait_until(lambda: stage.said, description="something is said")
     assert stage.said[0] == "worker-1 | warning: models not listed reason=401"
     assert not any("fine" in line for line in stage.said)
+
+
+async def test_a_child_is_ready_once_it_says_so_and_not_while_it_starts_again(
+    stage: Stage,
+) -> None:
+    gate = stage.journal.with_name("gate")
+    script = f"""while [ -e "{gate}" ]; do sleep 0.02; done
+        echo '{{"event": "working"}}'
+        {STEADY}"""
+    worker = stage.child("worker-1", script)
+    async with stage.supervising([worker]):
+        await wait_until(lambda: worker.is_ready, description="it is ready")
+        gate.touch()
+        os.kill(stage.pid_of(worker), signal.SIGKILL)
+        await wait_until(lambda: not worker.is_ready, description="it starts again")
+        gate.unlink()
+        await wait_until(lambda: worker.is_ready, description="it is ready again")
 
 
 async def test_a_program_that_is_not_there_is_told(stage: Stage, tmp_path: Path) -> None:

@@ -44,7 +44,8 @@ def running(tmp_path: Path, upstream_url: str) -> Iterator[Up]:
 
 def test_it_answers_and_ctrl_c_leaves_nothing_behind(running: Up) -> None:
     plan = Plan(deltas=30, rate_per_s=100)
-    assert running.chat(plan.prompt()).finish() == plan.text()
+    chat = running.chat(plan.prompt())
+    assert (chat.finish(), chat.told) == (plan.text(), "")
     assert len(running.descendants()) == 4
     running.process.send_signal(signal.SIGINT)
     assert running.process.wait(START_S) == 0

@@ -119,6 +119,7 @@ class Chat:
         self.process.stdin.close()
         self.process.stdin = None
         self._begun = b""
+        self.told = ""
 
     def wait_until_begun(self) -> None:
         """Until the first piece of the answer is typed."""
@@ -127,10 +128,10 @@ class Chat:
         assert self._begun, "it ended without an answer"
 
     def finish(self) -> str:
-        """The whole answer; it has to succeed without a word."""
+        """The whole answer; it has to succeed. `told` is then what it said besides."""
         answer, told = self.process.communicate(timeout=2 * START_S)
-        assert self.process.returncode == 0, told.decode()
-        assert told == b""
+        self.told = told.decode()
+        assert self.process.returncode == 0, self.told
         return (self._begun + answer).decode()
 
     def leave(self) -> None:
