@@ -61,6 +61,11 @@ export async function listRoles(options) {
   return roles
 }
 
+/** What the server remembers of a conversation: `{conversation_id, turns, active_request_id}`. */
+export function readConversation(conversationId, options) {
+  return call(`/conversations/${encodeURIComponent(conversationId)}`, {}, options)
+}
+
 /** The JSON of a call that is safe to repeat. */
 async function call(path, init, options = {}) {
   const { baseUrl = '', apiKey, fetch = globalThis.fetch, signal, tries = 6, onRetry = () => {} } = options

@@ -13,7 +13,7 @@ import { backoffMs } from './calls.js'
 import { expectRequest, fold, isOver, newConversation, newRequest } from './fold.js'
 import { readWithEventSource, readWithFetch } from './streams.js'
 
-export { cancel, listRoles, newId, submit, TickertapeError } from './calls.js'
+export { cancel, listRoles, newId, readConversation, submit, TickertapeError } from './calls.js'
 export { fold, isOver, newConversation, newRequest } from './fold.js'
 
 /** A connection that lived this long was a good one: what ended it starts the back-off from its beginning. */
@@ -56,7 +56,7 @@ class Follower {
     this.#run()
   }
 
-  /** Show a question that the server has just accepted into this conversation, ahead of its stream. */
+  /** Show a request of this conversation, or what is `known` of it, before the stream comes to it. */
   expect(requestId, known) {
     this.state = expectRequest(this.state, requestId, known)
     this.#tell()

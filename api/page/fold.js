@@ -15,7 +15,7 @@ const NOT_WAITING = { position: null, waiting: null }
 /** Whether a request has ended: nothing follows `completed`, `failed`, `cancelled` or `gone` (its log has expired). */
 export const isOver = (request) => ENDS.includes(request.status)
 
-/** A request of which nothing is known yet. `expected`: the server accepted it, its stream has not told of it. */
+/** A request of which nothing is known yet. `expected`: the server has it, the stream has not told of it. */
 export function newRequest(requestId, known = {}) {
   return {
     requestId, status: 'queued', ...NO_OUTPUT, messages: [], role: null, model: null, n: 0, interruption: null,
@@ -26,11 +26,17 @@ export function newRequest(requestId, known = {}) {
 /** A conversation of which nothing is known yet; `requests` is in the order of the server's log. */
 export const newConversation = (conversationId) => ({ conversationId, requests: [], cursor: null })
 
-/** The conversation with a request that the server has just accepted, so that its question shows at once. */
+/**
+ * The conversation with a request that the server accepted and whose turn has not come, or with more `known` about it.
+ * A stream tells one request after the other: without this, a question would show only when the one before is answered.
+ */
 export function expectRequest(conversation, requestId, known) {
-  if (conversation.requests.some((request) => request.requestId === requestId)) return conversation
-  const request = newRequest(requestId, { ...known, expected: true })
-  return { ...conversation, requests: [...conversation.requests, request] }
+  const { requests } = conversation
+  const before = requests.find((request) => request.requestId === requestId)
+  if (before && !before.expected) return conversation
+  const after = { ...(before ?? newRequest(requestId)), ...known, expected: true }
+  const others = before ? requests.map((request) => (request === before ? after : request)) : [...requests, after]
+  return { ...conversation, requests: others }
 }
 
 /**

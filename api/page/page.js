@@ -1,6 +1,6 @@
 /** The page: one conversation, named in the address, that everyone with the link reads and may add to. */
 
-import { cancel, follow, listRoles, newId, submit } from './client.js'
+import { cancel, follow, listRoles, newId, readConversation, submit } from './client.js'
 import { newRequestView } from './view.js'
 import { activeRequest, questionOf, wordsForError, wordsForPage } from './words.js'
 
@@ -12,6 +12,7 @@ const find = (id) => document.getElementById(id)
 const [feed, list, box, roles, send] = [find('feed'), find('requests'), find('message'), find('role'), find('send')]
 const [stopButton, problem, statusLine, latest] = [find('stop'), find('problem'), find('status'), find('latest')]
 const views = new Map()
+const isKnown = new URL(location.href).searchParams.has('c')
 const conversationId = conversationOfAddress()
 const baseUrl = new URL('.', location.href).href.replace(/\/$/, '')
 
@@ -41,6 +42,13 @@ function connect() {
     },
   })
   listRoles(options()).then(showRoles, showProblem)
+  if (isKnown) readConversation(conversationId, options()).then(showHeld, () => {}) // it may have expired
+}
+
+/** The questions that wait behind the active one: the stream comes to them later. */
+function showHeld({ turns, active_request_id: active }) {
+  const at = turns.findIndex((turn) => turn.request_id === active)
+  for (const turn of at < 0 ? [] : turns.slice(at + 1)) follower.expect(turn.request_id, { messages: turn.asked })
 }
 
 function showRoles(known) {
@@ -130,8 +138,14 @@ async function sendBox() {
   }
 }
 
-async function stop(request) {
-  await cancel(request.requestId, options()).catch(showProblem)
+async function stop({ requestId }) {
+  try {
+    const { status } = await cancel(requestId, options())
+    // Of one that only waits, the stream will say so when its turn comes; of any other, any moment now.
+    follower.expect(requestId, { status })
+  } catch (error) {
+    showProblem(error)
+  }
 }
 
 function askAgain(request) {

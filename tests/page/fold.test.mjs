@@ -127,12 +127,20 @@ test('an event leaves the other requests of a conversation the same objects, so 
 
 test('a question shows at once, and takes its place when the log tells of it', () => {
   const mine = expectRequest(newConversation('c'), 'mine', { messages: [{ role: 'user', content: 'Mine?' }] })
-  assert.equal(expectRequest(mine, 'mine', {}), mine)
   const theirs = foldAll([ask('theirs', 'Theirs?')], mine)
   assert.deepEqual(theirs.requests.map(({ requestId }) => requestId), ['theirs', 'mine'])
   const told = foldAll([ask('mine', 'Mine?'), ask('later', 'Later?')], theirs)
   assert.deepEqual(told.requests.map(({ requestId }) => requestId), ['theirs', 'mine', 'later'])
   assert.ok(told.requests.every(({ expected }) => !expected))
+})
+
+test('more may become known of what is only expected; what the log told stands', () => {
+  const mine = expectRequest(newConversation('c'), 'mine', { messages: [{ role: 'user', content: 'Mine?' }] })
+  const cancelled = expectRequest(freeze(mine), 'mine', { status: 'cancelled' })
+  assert.deepEqual(cancelled.requests.map(({ status, messages }) => [status, messages[0].content]), [['cancelled', 'Mine?']])
+  const told = foldAll([ask('mine', 'Mine?')], cancelled)
+  assert.deepEqual(told.requests.map(({ status, expected }) => [status, expected]), [['cancelled', false]])
+  assert.equal(expectRequest(told, 'mine', { status: 'queued' }), told)
 })
 
 test('a rewind of a conversation clears all but the questions its log has not told of', () => {

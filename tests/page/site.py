@@ -1,20 +1,19 @@
 """All of Tickertape in this process, behind a network that a test can break."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from typing import Any
+from urllib.parse import urlsplit
 
-import uvicorn
-from fastapi import FastAPI
-from starlette.types import Receive, Scope, Send
+from starlette.responses import HTMLResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.main import create_app
 from broker.settings import Settings
+from tests.api.running import running_api
 from tests.support.desk import working
 from tests.support.proxy import FaultProxy
 from tests.support.script import Script, answer
 from tests.support.upstream import Call, ScriptedUpstream
-from tests.support.wait import wait_until
 
 Answer = Script | Callable[[], Script]
 
@@ -47,71 +46,44 @@ class Site:
 
 
 class _Front:
-    """The app, behind a proxy that at times has lost it."""
+    """An app behind a proxy that at times has lost it."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: ASGIApp, site: Site) -> None:
         self._app = app
-        self.site: Site | None = None
+        self._site = site
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.site and self.site.refused_streams and scope["path"].endswith("/stream"):
-            self.site.refused_streams -= 1
-            head = [(b"content-type", b"text/html")]
-            await send({"type": "http.response.start", "status": 502, "headers": head})
-            await send({"type": "http.response.body", "body": b"<h1>Bad Gateway</h1>"})
+        if self._site.refused_streams and scope["path"].endswith("/stream"):
+            self._site.refused_streams -= 1
+            response = HTMLResponse("<h1>Bad Gateway</h1>", status_code=502)
+            await response(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
 
 @contextlib.asynccontextmanager
 async def running_site(
-    redis_url: str, upstream: ScriptedUpstream, *, api_keys: str | None = None
+    redis_url: str, upstream: ScriptedUpstream, **settings: Any
 ) -> AsyncIterator[Site]:
     """An API and a worker on a Redis and an upstream."""
-    settings = Settings.model_validate(
+    for_worker = Settings.model_validate(
         {
-            "redis_url": redis_url,
             "openai_base_url": upstream.base_url,
             "openai_api_key": "key",
             "lease_s": 1,
-            "retention_s": 600,
-            "api_keys": api_keys,
+            "redis_url": redis_url,
         }
     )
-    app = create_app(settings)
-    front = _Front(app)
     async with (
-        _serving(front, app) as port,
-        FaultProxy(port) as proxy,
-        working(redis_url, settings),
+        running_api(redis_url, **settings) as api,
+        FaultProxy(urlsplit(api.url).port or 0) as proxy,
+        working(redis_url, for_worker),
     ):
-        front.site = Site(proxy, upstream)
-        await wait_until(
-            lambda: app.state.services.readiness.agreed, description="the API is ready"
-        )
-        yield front.site
-
-
-@contextlib.asynccontextmanager
-async def _serving(front: _Front, app: FastAPI) -> AsyncIterator[int]:
-    config = uvicorn.Config(
-        front,
-        port=0,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        timeout_graceful_shutdown=1,
-    )
-    server = uvicorn.Server(config)
-    async with app.router.lifespan_context(app):
-        serving = asyncio.create_task(server.serve(), name="serving")
-        try:
-            await wait_until(lambda: server.started, description="uvicorn listens")
-            yield server.servers[0].sockets[0].getsockname()[1]
-        finally:
-            app.state.services.drain()
-            server.should_exit = True
-            await serving
+        site = Site(proxy, upstream)
+        # uvicorn asks its configuration for the app at each connection.
+        config = api.server.config
+        config.loaded_app = _Front(config.loaded_app, site)
+        yield site
 
 
 def _last_message(call: Call) -> str:

@@ -84,7 +84,10 @@ async def test_a_question_asked_during_an_answer_waits_its_turn_and_can_be_taken
     for question in ("One?", "Two?", "Three?"):
         await ask(page, question)
     await shows(page, NOTES, ["", "Waiting its turn.", "Waiting its turn."])
+    await page.reload()
+    await shows(page, QUESTIONS, ["One?", "Two?", "Three?"])
     await click(page, "li:nth-child(2) .cancel")
+    await shows(page, NOTES, ["", "Stopped.", "Waiting its turn."])
     rest.set()
     await shows(page, ANSWERS, ["one", "", "You said: Three?"])
     assert site.asked == ["One?", "Three?"]
@@ -179,7 +182,8 @@ async def test_a_refused_question_stays_in_the_box_and_the_field_is_named(
 
 @pytest.fixture
 async def locked_site(redis_url: str, upstream: ScriptedUpstream) -> AsyncIterator[Site]:
-    async with running_site(redis_url, upstream, api_keys="someone:the-key") as running:
+    keys, headers = "someone:the-key", {"Authorization": "Bearer the-key"}
+    async with running_site(redis_url, upstream, api_keys=keys, headers=headers) as running:
         yield running
 
 
