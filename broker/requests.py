@@ -103,11 +103,13 @@ class Requests:
         partition = keys.choose_partition(self._settings.partitions, conversation or idem or None)
         request_id = request_id or keys.new_request_id(partition)
         queued = {"v": codec.VERSION, **s.head}
+        # The scripts read the policy in the hash, the worker that ran into trouble in the payload.
+        payload = {**s.payload, "on_interruption": s.on_interruption}
         if s.conversation_id is not None:
             queued["messages"] = s.question
         word, details = await self._scripts.verdict(
             "submit", [keys.ring(keys.partition_of(request_id) or 0)],
-            request_id, s.fingerprint, s.tenant, msgspec.json.encode(s.payload), s.on_interruption,
+            request_id, s.fingerprint, s.tenant, msgspec.json.encode(payload), s.on_interruption,
             idem, conversation, s.on_busy,
             self._settings.share(self._settings.queue_limit),
             self._settings.share(self._settings.tenant_limit),

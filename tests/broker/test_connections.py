@@ -208,7 +208,7 @@ async def test_a_server_that_takes_no_writes_is_unavailable(
     await connections.ask("SET", "a", "x")
 
 
-def test_a_server_that_cannot_save_is_unavailable() -> None:
+async def test_a_server_that_cannot_save_is_unavailable() -> None:
     with pytest.raises(Unavailable, match="cannot take writes"), failures_mapped():
         raise ResponseError("MISCONF Errors writing to the AOF file: No space left on device")
 

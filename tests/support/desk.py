@@ -30,8 +30,7 @@ class Desk:
     async def ask(self, message: str = "hi", **fields: Any) -> str:
         """Submit one message; `on_interruption`, `conversation_id` and so on as in a Submission."""
         messages = [{"role": "user", "content": message}]
-        on_interruption = fields.get("on_interruption", "restart")
-        payload = {"messages": messages, "params": {}, "on_interruption": on_interruption}
+        payload = {"messages": messages, "params": {}}
         submission = Submission(tenant=TENANT, payload=payload, question=messages, **fields)
         return (await self.requests.submit(submission)).request_id
 
