@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.reading import KEY, PAYLOAD, QUESTION
 from tests.support.script import (
     Chunk,
     Comment,
@@ -17,7 +18,6 @@ from tests.support.script import (
     Raw,
     Reasoning,
     Reset,
-    Role,
     Script,
     Split,
     Status,
@@ -31,14 +31,11 @@ from tests.support.script import (
     error_body,
 )
 from tests.support.upstream import ScriptedUpstream
-from tests.support.wait import wait_until
 from worker.answer_stream import Limits
 from worker.chunks import Piece, Tally
-from worker.failures import Rejected, Stalled, Unreachable, UpstreamFault, UpstreamGarbage
+from worker.failures import Rejected, UpstreamFault
 from worker.upstream import Upstream
 
-QUESTION = {"role": "user", "content": "Tell me the secret of the cat."}
-PAYLOAD: dict[str, Any] = {"model": "m", "messages": [QUESTION]}
 SPLIT_TEXT = "né 😀\u2028 end"
 
 
@@ -114,7 +111,7 @@ async def test_half_a_character_at_the_end_is_told_before_the_end() -> None:
 
 @pytest.fixture
 async def client(upstream: ScriptedUpstream) -> Any:
-    async with Upstream(upstream.base_url, "sk-test-0123456789", model="default") as client:
+    async with Upstream(upstream.base_url, KEY, model="default") as client:
         yield client
 
 
@@ -178,6 +175,15 @@ async def test_a_connection_serves_one_answer_after_the_other() -> None:
         assert scripted._connections == {first}
 
 
+async def test_a_connection_is_kept_although_the_body_ends_a_little_after_done() -> None:
+    async with ScriptedUpstream() as scripted, Upstream(scripted.base_url) as client:
+        scripted.enqueue([*answer("a"), Pause(0.02)])
+        await collect(client)
+        (first,) = scripted._connections
+        await collect(client)
+        assert scripted._connections == {first}
+
+
 async def test_a_kept_connection_that_was_closed_meanwhile_is_replaced(
     upstream: ScriptedUpstream, client: Upstream
 ) -> None:
@@ -213,114 +219,6 @@ async def test_many_streams_run_at_the_same_time(
     assert {tally.text for tally in tallies} == {str(n) for n in range(20)}
 
 
-async def test_models_are_listed_and_tell_the_profile(upstream: ScriptedUpstream) -> None:
-    upstream.models = ["a", "b/c"]
-    async with Upstream(upstream.base_url) as client:
-        assert [model["id"] for model in await client.list_models()] == ["a", "b/c"]
-        assert client.profile.name == "other"
-
-
-def listing(monkeypatch: pytest.MonkeyPatch, models: list[dict[str, Any]]) -> None:
-    monkeypatch.setattr(ScriptedUpstream, "_model_list", lambda self: models)
-
-
-async def test_a_profile_that_was_set_is_not_guessed_over(
-    upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    listing(monkeypatch, [{"id": "m", "owned_by": "vllm"}, {"no": "id"}])
-    async with Upstream(upstream.base_url) as client:
-        assert [model["id"] for model in await client.list_models()] == ["m"]
-        assert client.profile.name == "vllm"
-    async with Upstream(upstream.base_url, profile="openai") as client:
-        await client.list_models()
-        assert client.profile.name == "openai"
-
-
-async def test_a_list_of_models_that_is_none_is_refused(
-    upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ScriptedUpstream, "_model_list", lambda self: "odd")
-    async with Upstream(upstream.base_url) as client:
-        with pytest.raises(UpstreamGarbage):
-            await client.list_models()
-
-
-class Mute(asyncio.Protocol):
-    """A server's side of a connection on which it never says anything."""
-
-    def __init__(self, live: set["Mute"]) -> None:
-        self._live = live
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._live.add(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._live.discard(self)
-
-
-async def test_models_are_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.upstream.MODELS_S", 0.05)
-    live: set[Mute] = set()
-    loop = asyncio.get_running_loop()
-    async with await loop.create_server(lambda: Mute(live), "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        async with Upstream(f"http://127.0.0.1:{port}/v1") as client:
-            with pytest.raises(Stalled):
-                await client.list_models()
-        await wait_until(lambda: not live, description="the client to hang up")
-
-
-async def test_models_of_an_upstream_that_is_down(upstream: ScriptedUpstream) -> None:
-    await upstream.close()
-    async with Upstream(upstream.base_url) as client:
-        with pytest.raises(Unreachable):
-            await client.list_models()
-
-
-async def test_a_partial_answer_is_continued_in_the_upstreams_dialect(
-    upstream: ScriptedUpstream,
-) -> None:
-    upstream.enqueue(answer([" three", " four"]))
-    tally = Tally("One, two,", kept_deltas=4)
-    async with Upstream(upstream.base_url, profile="vllm") as client:
-        assert client.can_continue(PAYLOAD, tally)
-        await collect(client, tally, PAYLOAD | {"max_tokens": 100})
-    body = upstream.calls[0].body
-    assert body["messages"] == [QUESTION, {"role": "assistant", "content": "One, two,"}]
-    assert (body["continue_final_message"], body["max_tokens"]) == (True, 96)
-    assert tally.text == "One, two, three four"
-
-
-async def test_kept_text_that_is_sent_once_more_is_not_told_twice(
-    upstream: ScriptedUpstream,
-) -> None:
-    upstream.enqueue(answer(["One, two,", " three"]))
-    tally = Tally("One, two,", kept_deltas=4)
-    async with Upstream(upstream.base_url, profile="mistral") as client:
-        await collect(client, tally)
-    assert tally.text == "One, two, three"
-
-
-@pytest.mark.parametrize(
-    ("profile", "script", "expected"),
-    [
-        ("vllm", [Text("a")], True),
-        ("vllm", [Role()], False),
-        ("vllm", [Reasoning("hm"), Text("a")], False),
-        ("openai", [Text("a")], False),
-    ],
-)
-async def test_only_text_alone_and_of_an_able_upstream_can_be_continued(
-    upstream: ScriptedUpstream, profile: str, script: Script, expected: bool
-) -> None:
-    upstream.enqueue([*script, Finish(), Done()])
-    tally = Tally()
-    async with Upstream(upstream.base_url, profile=profile) as client:
-        await collect(client, tally)
-        assert client.can_continue(PAYLOAD, tally) == expected
-        assert not client.can_continue(PAYLOAD | {"tools": [{}]}, tally)
-
-
 async def test_neither_key_nor_prompt_is_logged_at_any_level(
     upstream: ScriptedUpstream, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -328,7 +226,7 @@ async def test_neither_key_nor_prompt_is_logged_at_any_level(
         monkeypatch.setattr(logging.getLogger(name), "level", logging.NOTSET)
     caplog.set_level(logging.DEBUG)
     upstream.enqueue([Status(500)], [Text("the answer"), Error("the answer")])
-    async with Upstream(upstream.base_url, "sk-test-0123456789") as client:
+    async with Upstream(upstream.base_url, KEY) as client:
         for _ in range(2):
             with pytest.raises(UpstreamFault):
                 await collect(client)

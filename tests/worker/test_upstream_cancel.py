@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import gc
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -25,7 +27,7 @@ async def client(upstream: ScriptedUpstream) -> AsyncIterator[Upstream]:
         yield client
 
 
-class Reading:
+class Reader:
     """An answer that is read in a task of its own."""
 
     def __init__(self, client: Upstream, upstream: ScriptedUpstream) -> None:
@@ -82,31 +84,31 @@ async def test_the_upstreams_connection_closes_at_once(
     is_there: Callable[[Call, Tally], bool],
 ) -> None:
     upstream.enqueue(script)
-    reading = Reading(client, upstream)
+    reader = Reader(client, upstream)
     await wait_until(
-        lambda: reading.call is not None and is_there(reading.call, reading.tally),
+        lambda: reader.call is not None and is_there(reader.call, reader.tally),
         description="the answer to be where it is cancelled",
     )
-    assert await reading.cancelled() < AT_ONCE_S
+    assert await reader.cancelled() < AT_ONCE_S
 
 
 async def test_it_closes_too_while_the_reader_is_busy_with_what_it_got(
     upstream: ScriptedUpstream, client: Upstream
 ) -> None:
     upstream.enqueue([Text("a"), FOREVER])
-    reading = Reading(client, upstream)
-    reading.hold = asyncio.Event()
-    await wait_until(lambda: reading.is_held, description="the reader to be busy")
-    assert await reading.cancelled() < AT_ONCE_S
+    reader = Reader(client, upstream)
+    reader.hold = asyncio.Event()
+    await wait_until(lambda: reader.is_held, description="the reader to be busy")
+    assert await reader.cancelled() < AT_ONCE_S
 
 
 async def test_it_closes_too_while_the_upstream_writes_as_fast_as_it_can(
     upstream: ScriptedUpstream, client: Upstream
 ) -> None:
     upstream.enqueue([Text("x" * 1000)] * 100_000)
-    reading = Reading(client, upstream)
-    await wait_until(lambda: reading.tally.deltas > 10, description="some output")
-    assert await reading.cancelled() < AT_ONCE_S
+    reader = Reader(client, upstream)
+    await wait_until(lambda: reader.tally.deltas > 10, description="some output")
+    assert await reader.cancelled() < AT_ONCE_S
 
 
 async def _leave(client: Upstream) -> None:
@@ -131,9 +133,17 @@ async def _fail(client: Upstream) -> None:
 async def test_leaving_the_block_closes_the_connection(
     upstream: ScriptedUpstream, client: Upstream, leave: Callable[[Upstream], Awaitable[None]]
 ) -> None:
+    abandoned: list[object] = []
+    hooks = sys.get_asyncgen_hooks()
     upstream.enqueue([Role(), Text("a"), FOREVER])
-    await leave(client)
+    sys.set_asyncgen_hooks(finalizer=abandoned.append)
+    try:
+        await leave(client)
+        gc.collect()
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
     left_at_s = time.monotonic()
+    assert not abandoned, "a generator was left to the garbage collector"
     call = upstream.calls[0]
     await wait_until(call.closed.is_set, description="the upstream sees its client leave")
     assert call.closed_at_s is not None
@@ -144,9 +154,9 @@ async def test_the_client_goes_on_with_other_answers_after_a_cancel(
     upstream: ScriptedUpstream, client: Upstream
 ) -> None:
     upstream.enqueue([Text("a"), FOREVER])
-    reading = Reading(client, upstream)
-    await wait_until(lambda: reading.tally.deltas == 1, description="some output")
-    await reading.cancelled()
+    reader = Reader(client, upstream)
+    await wait_until(lambda: reader.tally.deltas == 1, description="some output")
+    await reader.cancelled()
     tally = Tally()
     async with client.stream(PAYLOAD, tally) as stream:
         async for _ in stream:
@@ -158,7 +168,7 @@ async def test_a_second_cancel_while_closing_does_no_harm(
     upstream: ScriptedUpstream, client: Upstream
 ) -> None:
     upstream.enqueue([Text("a"), FOREVER])
-    reading = Reading(client, upstream)
-    await wait_until(lambda: reading.tally.deltas == 1, description="some output")
-    asyncio.get_running_loop().call_soon(reading._task.cancel)
-    assert await reading.cancelled() < AT_ONCE_S
+    reader = Reader(client, upstream)
+    await wait_until(lambda: reader.tally.deltas == 1, description="some output")
+    asyncio.get_running_loop().call_soon(reader._task.cancel)
+    assert await reader.cancelled() < AT_ONCE_S

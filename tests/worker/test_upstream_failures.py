@@ -2,11 +2,11 @@
 
 import asyncio
 import traceback
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from tests.support.reading import KEY, PATIENT, QUESTION, Reading, read
 from tests.support.script import (
     Comment,
     Cut,
@@ -17,9 +17,9 @@ from tests.support.script import (
     Pause,
     Raw,
     Reset,
-    Role,
     Script,
     Status,
+    Step,
     Text,
     Usage,
     Wait,
@@ -29,12 +29,9 @@ from tests.support.script import (
 )
 from tests.support.upstream import ScriptedUpstream
 from worker.answer_stream import Limits
-from worker.chunks import Tally
 from worker.failures import (
-    DeadlineExceeded,
     RateLimited,
     Rejected,
-    Stalled,
     Truncated,
     Unreachable,
     UpstreamError,
@@ -43,45 +40,18 @@ from worker.failures import (
 )
 from worker.upstream import Upstream
 
-KEY = "sk-test-0123456789"
-QUESTION = {"role": "user", "content": "Tell me the secret of the cat."}
-PAYLOAD: dict[str, Any] = {"model": "m", "messages": [QUESTION]}
 FOREVER = Pause(3600)  # until the client leaves
-PATIENT = Limits(first_byte_s=30, stall_s=30, deadline_s=30)
 
 
-class Outcome:
-    """What was told before the end, and the error it ended with."""
-
-    def __init__(self, on_text: Callable[[], object] = str) -> None:
-        self._on_text = on_text
-        self.tally = Tally()
-        self.text = ""
-        self.error: UpstreamError | None = None
-
-    async def run(self, upstream: Upstream, limits: Limits, payload: dict[str, Any]) -> None:
-        try:
-            async with upstream.stream(payload, self.tally, limits) as stream:
-                async for batch in stream:
-                    self.text += "".join(piece.text for piece in batch)
-                    self._on_text()
-        except UpstreamError as error:
-            self.error = error
-
-    async def run_against(self, server: asyncio.Server) -> None:
-        port = server.sockets[0].getsockname()[1]
-        async with Upstream(f"http://127.0.0.1:{port}/v1") as client:
-            await self.run(client, PATIENT, PAYLOAD)
+async def outcome(*script: Step, limits: Limits = PATIENT) -> Reading:
+    return await read(script, limits)
 
 
-async def outcome(
-    *script: Any, limits: Limits = PATIENT, payload: dict[str, Any] = PAYLOAD
-) -> Outcome:
-    found = Outcome()
-    async with ScriptedUpstream() as scripted, Upstream(scripted.base_url, KEY) as upstream:
-        scripted.enqueue(script)
-        async with asyncio.timeout(20):
-            await found.run(upstream, limits, payload)
+async def outcome_against(server: asyncio.Server) -> Reading:
+    found = Reading()
+    port = server.sockets[0].getsockname()[1]
+    async with Upstream(f"http://127.0.0.1:{port}/v1") as client:
+        await found.run(client)
     return found
 
 
@@ -102,9 +72,9 @@ async def test_a_connection_that_is_reset_in_mid_stream_is_truncated(
 ) -> None:
     gate = asyncio.Event()  # a reset could overtake the text
     upstream.enqueue([Text("half"), Wait(gate), Reset()])
-    found = Outcome(on_text=gate.set)
+    found = Reading(on_text=gate.set)
     async with Upstream(upstream.base_url) as client:
-        await found.run(client, PATIENT, PAYLOAD)
+        await found.run(client)
     assert (found.text, type(found.error)) == ("half", Truncated)
 
 
@@ -118,9 +88,9 @@ async def test_an_upstream_that_hangs_up_instead_of_answering_is_unreachable(
     upstream: ScriptedUpstream,
 ) -> None:
     upstream.script = [Reset()]
-    found = Outcome()
+    found = Reading()
     async with Upstream(upstream.base_url) as client:
-        await found.run(client, PATIENT, PAYLOAD)
+        await found.run(client)
     assert isinstance(found.error, Unreachable)
     assert found.error.message == "The upstream closed the connection instead of answering."
     assert len(upstream.calls) == 2
@@ -128,9 +98,9 @@ async def test_an_upstream_that_hangs_up_instead_of_answering_is_unreachable(
 
 async def test_an_upstream_that_is_down_is_unreachable(upstream: ScriptedUpstream) -> None:
     await upstream.close()
-    found = Outcome()
+    found = Reading()
     async with Upstream(upstream.base_url, KEY) as client:
-        await found.run(client, PATIENT, PAYLOAD)
+        await found.run(client)
     assert type(found.error) is Unreachable
     assert found.error.message == "The upstream cannot be reached."
 
@@ -139,27 +109,17 @@ async def test_an_upstream_that_is_down_is_unreachable(upstream: ScriptedUpstrea
 async def test_nothing_after_the_finish_reason_makes_it_a_failure(ending: Script) -> None:
     # The ending waits until the text was read, which a reset could overtake.
     gate = asyncio.Event()
-    found = Outcome(on_text=lambda: gate.set() if found.text == "all!" else None)
+
+    def release() -> None:
+        if found.text == "all!":
+            gate.set()
+
+    found = Reading(on_text=release)
     async with ScriptedUpstream() as scripted, Upstream(scripted.base_url) as client:
         scripted.enqueue([Text("all"), Finish(), Text("!"), Wait(gate), *ending])
-        await found.run(client, PATIENT, PAYLOAD)
+        await found.run(client)
     assert (found.text, found.error) == ("all!", None)
     assert found.tally.finish_reason == "stop"
-
-
-async def test_a_silence_after_the_finish_reason_is_not_waited_out() -> None:
-    limits = Limits(first_byte_s=30, stall_s=0.05, deadline_s=30)
-    found = await outcome(Text("all"), Finish(), FOREVER, limits=limits)
-    assert found.error is None
-    assert found.tally.finish_reason == "stop"
-
-
-async def test_keep_alives_after_the_finish_reason_are_not_waited_for(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("worker.answer_stream.TRAILER_S", 0.1)
-    found = await outcome(Text("all"), Finish(), *[Comment(), Pause(0.01)] * 10_000)
-    assert (found.text, found.error) == ("all", None)
 
 
 async def test_a_rate_limit_says_when_to_come_back() -> None:
@@ -228,9 +188,8 @@ async def test_a_stream_without_a_content_type_is_given_a_try() -> None:
         writer.write(b'HTTP/1.1 200 OK\r\n\r\ndata: {"choices":[%b]}\n\n' % choice)
         writer.close()
 
-    found = Outcome()
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        await found.run_against(server)
+        found = await outcome_against(server)
     assert (found.text, found.error) == ("hi", None)
 
 
@@ -241,9 +200,8 @@ async def test_a_server_that_speaks_no_http_is_garbage(head: bytes) -> None:
         await reader.read()
         writer.close()
 
-    found = Outcome()
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        await found.run_against(server)
+        found = await outcome_against(server)
     assert type(found.error) is UpstreamGarbage
 
 
@@ -278,52 +236,5 @@ async def test_text_and_garbage_in_one_segment_are_both_told() -> None:
 
 async def test_a_prompt_that_cannot_be_encoded_is_rejected() -> None:
     broken = {"model": "m", "messages": [{"role": "user", "content": "\ud800"}]}
-    found = await outcome(*answer("never"), payload=broken)
+    found = await read(answer("never"), payload=broken)
     assert type(found.error) is Rejected
-
-
-@pytest.mark.parametrize(
-    "script",
-    [
-        pytest.param([FOREVER], id="no head"),
-        pytest.param([Headers(), FOREVER], id="no body"),
-        pytest.param([Role(), FOREVER], id="no output"),
-    ],
-)
-async def test_an_upstream_that_never_begins_is_stalled(script: Script) -> None:
-    limits = Limits(first_byte_s=0.1, stall_s=30, deadline_s=30)
-    found = await outcome(*script, limits=limits)
-    assert type(found.error) is Stalled
-    assert found.error.message == "The upstream was silent for 0.1 s."
-
-
-async def test_an_upstream_that_falls_silent_after_output_is_stalled() -> None:
-    limits = Limits(first_byte_s=30, stall_s=0.1, deadline_s=30)
-    found = await outcome(Text("half"), FOREVER, limits=limits)
-    assert (found.text, type(found.error)) == ("half", Stalled)
-
-
-async def test_comments_end_a_silence() -> None:
-    # Each pause is well within the limit, all together are beyond it.
-    kept_alive = [Comment(), Pause(0.06)] * 20
-    limits = Limits(first_byte_s=30, stall_s=1, deadline_s=30)
-    found = await outcome(Text("a"), *kept_alive, *answer("b"), limits=limits)
-    assert (found.text, found.error) == ("ab", None)
-
-
-@pytest.mark.parametrize(
-    "script",
-    [
-        pytest.param([FOREVER], id="before the head"),
-        pytest.param([Text("half"), FOREVER], id="in mid-stream"),
-    ],
-)
-async def test_an_attempt_ends_at_its_deadline(script: Script) -> None:
-    found = await outcome(*script, limits=Limits(first_byte_s=30, stall_s=30, deadline_s=0.2))
-    assert type(found.error) is DeadlineExceeded
-
-
-async def test_an_upstream_that_never_pauses_meets_its_deadline_too() -> None:
-    endless = [Text("x" * 1000)] * 1_000_000
-    found = await outcome(*endless, limits=Limits(first_byte_s=30, stall_s=30, deadline_s=1))
-    assert type(found.error) is DeadlineExceeded
