@@ -156,14 +156,16 @@ function askAgain(request) {
 
 function showProblem(error) {
   if (error?.status === 401) askKey()
-  problem.hidden = !error
+  problem.hidden = !error || error.status === 401
   problem.textContent = error ? wordsForError(error) : ''
   box.setAttribute('aria-invalid', String(error?.param === 'message'))
   roles.setAttribute('aria-invalid', String(error?.param === 'role'))
 }
 
 function askKey() {
-  if (!find('door').open) find('door').showModal()
+  if (find('door').open) return
+  find('refused').hidden = !sessionStorage.getItem(KEY)
+  find('door').showModal()
 }
 
 function fitBox() {

@@ -46,7 +46,8 @@ export function wordsForPage({ requests }, connection, nowMs) {
 }
 
 /** An error, with the field it is about if it is about one and does not say so itself. */
-export function wordsForError({ param, message }) {
+export function wordsForError({ status, param, message }) {
+  if (status === 401) return 'This server asks for a key.'
   return param && !message.startsWith(param) ? `${param}: ${message}` : message
 }
 

@@ -191,8 +191,10 @@ async def test_a_server_with_keys_is_given_one_that_stays_in_the_tab(
     browser: Browser, locked_site: Site
 ) -> None:
     page = await browser.open(locked_site.url)
-    for key in ("wrong", "the-key"):
+    for key, is_second in (("wrong", False), ("the-key", True)):
         await page.wait_for("document.getElementById('door').open")
+        refused = await page.evaluate("document.getElementById('refused').checkVisibility()")
+        assert refused is is_second
         await page.evaluate("document.getElementById('key').focus()")
         await page.type(key)
         await page.press("Enter", 13)

@@ -47,6 +47,7 @@ test('an error names its field once', () => {
   assert.equal(wordsForError({ param: 'role', message: 'unknown' }), 'role: unknown')
   assert.equal(wordsForError({ param: 'role', message: 'role: unknown' }), 'role: unknown')
   assert.equal(wordsForError({ param: null, message: 'no' }), 'no')
+  assert.equal(wordsForError({ status: 401, message: 'Send `Authorization: Bearer <key>`.' }), 'This server asks for a key.')
 })
 
 test('a question is what the caller asked, without what was put before it', () => {
