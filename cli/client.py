@@ -22,12 +22,13 @@ _MAX_SHOWN_CHARS = 500
 class Unreachable(Exception):
     """No answer, or none yet: nothing is known about the call, and it may be made again.
 
-    `wait_s` is what the server asked for, else 0.
+    `wait_s` is what the server asked for, else 0; `was_answered` whether it was there at all.
     """
 
-    def __init__(self, reason: str, wait_s: float = 0) -> None:
+    def __init__(self, reason: str, wait_s: float = 0, *, was_answered: bool = False) -> None:
         super().__init__(reason)
         self.wait_s = wait_s
+        self.was_answered = was_answered
 
 
 class Refused(Exception):
@@ -145,7 +146,8 @@ class Client:
         with _told_apart():
             reason = f"{status} {_reason(await response.text(errors='replace'))}".strip()
         if status == 429 or status >= 500:
-            raise Unreachable(reason, _seconds(response.headers.get("Retry-After")))
+            wait_s = _seconds(response.headers.get("Retry-After"))
+            raise Unreachable(reason, wait_s, was_answered=True)
         raise Refused(status, reason)
 
     def _stranger(self) -> Refused:

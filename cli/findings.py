@@ -156,7 +156,8 @@ def descriptors_finding(hard_limit: int) -> Finding:
             f"a process may open {hard_limit} files; each open stream takes one",
             "raise it (as root: ulimit -Hn 65536; in a container or unit: its own setting)",
         )
-    return ok("files", f"a process may open {'any number of' if hard_limit < 0 else hard_limit}")
+    number = "any number of" if hard_limit < 0 else hard_limit
+    return ok("files", f"a process may open {number} files")
 
 
 def disk_finding(place: str, free_bytes: int) -> Finding:

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,6 +61,17 @@ def test_the_lines_that_it_prints_work_as_they_are(running: Up) -> None:
     assert followed.returncode == 0, followed.stderr
     assert "event: completed" in followed.stdout
     assert Plan().pieces()[-1] in followed.stdout
+
+
+def test_a_request_can_be_watched_during_and_after_its_answer(running: Up) -> None:
+    watch = f"TICKERTAPE_URL={running.url} {sys.executable} -m cli.main watch $id"
+    script = f"{running.command('Submit')}; {watch}; echo; {watch} --buffer; echo; echo $id"
+    answer = running.shell(script)
+    *watched, request_id = answer.stdout.splitlines()
+    assert watched == [Plan().text()] * 2, answer.stderr
+    ended = running.shell(f"id={request_id}; {watch} --after 1-1")
+    assert ended.returncode == 3
+    assert "began again" in ended.stderr
 
 
 def test_it_ends_in_order_while_an_answer_is_generated(running: Up) -> None:
@@ -129,6 +141,20 @@ def test_an_open_address_without_keys_is_told_and_nothing_is_left(
         assert refused.descendants() == {}
     assert "TICKERTAPE_API_KEYS" in refused.printed
     assert "Traceback" not in refused.printed
+
+
+def test_the_model_alone_serves_other_machines_too(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "cli.main", "model", "--host=0.0.0.0", "--port=0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        port = process.stdout.readline().strip().rpartition(":")[2]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10) as answer:
+            assert answer.status == 200
+        process.terminate()
 
 
 def test_without_any_setting_the_local_model_answers(tmp_path: Path) -> None:

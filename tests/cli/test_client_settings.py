@@ -1,0 +1,29 @@
+"""Where `chat` and `watch` find the API, and the key they send."""
+
+from pathlib import Path
+
+import pytest
+
+from cli.client_settings import api_key, make_client
+
+pytestmark = pytest.mark.usefixtures("bare")
+
+
+def test_without_a_key_none_is_sent() -> None:
+    assert api_key() is None
+
+
+def test_the_key_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TICKERTAPE_API_KEY", "k1")
+    assert api_key() == "k1"
+
+
+def test_the_key_is_read_from_the_file_of_settings(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("TICKERTAPE_API_KEY=k2\n")
+    assert api_key() == "k2"
+
+
+async def test_the_address_is_a_setting_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TICKERTAPE_URL", "https://chat.example/base/")
+    async with make_client() as client:
+        assert client.place == "https://chat.example/base"

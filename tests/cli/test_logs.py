@@ -1,0 +1,52 @@
+"""What serving processes write, and what they never do."""
+
+import json
+import subprocess
+import sys
+
+from cli.process import module_environment
+
+PROGRAM = """
+import logging
+import structlog
+from cli import logs
+
+logs.configure()
+structlog.get_logger().info("begun", slots=4)
+structlog.get_logger().debug("chatter")
+logging.getLogger("library").info("chatter")
+logging.getLogger("library").warning("%s is late", "it")
+try:
+    raise ValueError("a prompt with sk-secret")
+except ValueError:
+    structlog.get_logger().exception("failed")
+    logging.getLogger("library").exception("failed too")
+"""
+
+
+def written() -> list[dict[str, object]]:
+    program = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env=module_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert program.stdout == ""
+    return [json.loads(line) for line in program.stderr.splitlines()]
+
+
+def test_records_are_json_of_one_shape_from_info_on_and_from_warnings_on_for_libraries() -> None:
+    begun, late, *failures = written()
+    assert (begun["event"], begun["level"], begun["slots"]) == ("begun", "info", 4)
+    assert (late["event"], late["level"]) == ("it is late", "warning")
+    assert [failure["event"] for failure in failures] == ["failed", "failed too"]
+    assert all("timestamp" in record for record in (begun, late, *failures))
+
+
+def test_an_error_is_told_by_its_kind_and_place_and_never_by_its_text() -> None:
+    *_, ours, theirs = written()
+    for record in (ours, theirs):
+        assert record["error"] == "ValueError"
+        assert record["at"] == ["<string>:12 <module>"]
+        assert "sk-secret" not in json.dumps(record)
