@@ -122,10 +122,13 @@ class FanOut:
             self._write_now(COMMENT)
         self._was_quiet = True
 
-    def drain(self, farewell: bytes | None) -> None:
-        """End all connections now; with None they are broken off."""
+    def drain(self, farewell: Callable[[], bytes] | None) -> None:
+        """End all connections now, each with a farewell of its own; with None, break them off.
+
+        One farewell for all would have every reader of a log come back in the same instant.
+        """
         for connection in list(self._connections):
-            connection.leave(farewell)
+            connection.leave(farewell() if farewell is not None else None)
 
     def _write(self) -> None:
         self._timer = None

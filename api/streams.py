@@ -71,7 +71,7 @@ class Streams:
         """End every open stream now; readers are told to come back."""
         self._draining.set()
         for (_, wire), fanout in list(self._fanouts.items()):
-            fanout.drain(_farewell() if wire == "native" else None)
+            fanout.drain(_farewell if wire == "native" else None)
         for reader in list(self._readers):
             reader.stop()
 
