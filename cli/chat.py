@@ -83,7 +83,8 @@ async def _submit(
                 raise CommandFailed(f"{client.place}: {error}") from None
             if not has_told:
                 has_told = True
-                terminal.note(f"{client.place}: {error}; trying again. Is `tickertape up` running?")
+                question = "" if error.was_answered else " Is `tickertape up` running?"
+                terminal.note(f"{client.place}: {error}; trying again.{question}")
             await _wait(interrupted, wait_s)
 
 

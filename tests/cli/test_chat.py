@@ -158,6 +158,24 @@ async def test_a_lost_reply_is_asked_for_again_with_the_same_key(scripted: Scrip
     assert len(set(scripted.keys)) == 1
 
 
+async def test_a_full_queue_is_waited_out_as_long_as_the_server_asks(
+    scripted: ScriptedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    async def note(_event: asyncio.Event, limit_s: float) -> None:
+        waits.append(limit_s)
+
+    monkeypatch.setattr(chat_module, "_wait", note)
+    body = '{"error": {"message": "The queue is full; try again later."}}'
+    scripted.replies.append(Refuse(503, body, {"retry-after": "7"}))
+    screen = Screen()
+    assert await ask(scripted.url, screen) == Exit.OK
+    assert waits == [7]
+    assert "The queue is full" in screen.err
+    assert "running?" not in screen.err
+
+
 async def test_two_messages_have_two_keys(scripted: ScriptedApi) -> None:
     await ask(scripted.url, Screen())
     await ask(scripted.url, Screen())
