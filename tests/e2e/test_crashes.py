@@ -1,0 +1,123 @@
+"""A process dies in the middle of an answer, and nobody who reads it loses or repeats a byte."""
+
+import asyncio
+import time
+
+import pytest
+
+from tests.e2e.commands import open_screen, running
+from tests.e2e.conftest import Figure, MakeDeployment
+from tests.e2e.deployment import Caller, Deployment, port_of
+from tests.e2e.programs import Program
+from tests.e2e.reading import reading
+from tests.support.prompted import Plan, PlanFollower
+from tests.support.script import Text, Wait, answer
+from tests.support.servers import ValkeyServer
+from tests.support.sse import collect, text_of
+from tests.support.upstream import ScriptedUpstream
+from tests.support.wait import wait_until
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("lease_s", [1, 5])
+async def test_a_killed_worker_s_request_is_taken_over_within_the_lease_and_a_second(
+    make_deployment: MakeDeployment, upstream: ScriptedUpstream, figure: Figure, lease_s: int
+) -> None:
+    deployment = make_deployment(TICKERTAPE_LEASE_S=str(lease_s))
+    upstream.enqueue([Text("half of "), Text("it"), Wait(asyncio.Event())])
+    upstream.script = answer(["the ", "whole ", "answer"])
+    (_, url), *workers = await asyncio.gather(
+        deployment.running_api(), deployment.running_worker(), deployment.running_worker()
+    )
+    async with Caller(url) as caller:
+        request_id = await caller.submit()
+        stream = caller.stream_url(request_id)
+        async with reading(stream) as reader, reading(stream) as other:
+            await reader.says("half of it")
+            owner = _owner(workers, request_id)
+            killed_at_s = time.monotonic()
+            await owner.kill()
+            await reader.ends(timeout_s=lease_s + 10)
+            await other.ends()
+
+        taken_over_s = upstream.calls[1].started_at_s - killed_at_s
+        figure(f"taken over after (s, bound {lease_s + 1})", round(taken_over_s, 2))
+        assert taken_over_s < lease_s + 1
+        assert reader.kinds == ["queued", "started", "reset", "completed"]
+        assert reader.text == "the whole answer"
+        assert other.events == reader.events == await collect(stream)
+        record = await caller.read(request_id)
+        assert (record["text"], record["n"]) == ("the whole answer", 2)
+        assert len(upstream.calls) == 2
+
+
+def _owner(workers: list[Program], request_id: str) -> Program:
+    [owner] = [w for w in workers if w.records("attempt begun", request_id=request_id)]
+    return owner
+
+
+async def test_a_killed_api_costs_a_chat_in_a_pipe_no_byte(
+    deployment: Deployment, upstream: ScriptedUpstream
+) -> None:
+    plan = Plan(deltas=200, rate_per_s=80)
+    upstream.script = PlanFollower(plan).script_for
+    (api, url), _ = await asyncio.gather(deployment.running_api(), deployment.running_worker())
+    async with running(url, "chat", plan.prompt()) as chat:
+        assert chat.stdout is not None
+        first = await chat.stdout.readexactly(len(plan.text()) // 4)
+        await api.kill()
+        await deployment.running_api(port=port_of(url))
+        rest, _ = await chat.communicate()
+    assert (first + rest).decode() == plan.text()
+    assert chat.returncode == 0
+    assert len(upstream.calls) == 1
+
+
+async def test_a_killed_api_costs_a_chat_on_a_terminal_no_byte(
+    deployment: Deployment, upstream: ScriptedUpstream
+) -> None:
+    plan = Plan(deltas=200, rate_per_s=80)
+    upstream.script = PlanFollower(plan).script_for
+    (api, url), _ = await asyncio.gather(deployment.running_api(), deployment.running_worker())
+    with open_screen() as screen:
+        async with running(url, "chat", plan.prompt(), terminal=screen.slave) as chat:
+            await wait_until(lambda: len(screen.shown) > 200, description="chat to type")
+            await api.kill()
+            await deployment.running_api(port=port_of(url))
+            assert await chat.wait() == 0
+        await wait_until(lambda: screen.shown.endswith(b"\r\n"), description="the line to end")
+        typed = screen.shown
+    # A line also ends where the user was told of a longer outage.
+    assert typed.replace(b"\r\n", b"").decode() == plan.text()
+    assert screen.pieces > 20
+
+
+async def test_redis_killed_in_mid_answer_and_started_again_costs_no_byte(
+    deployment: Deployment, upstream: ScriptedUpstream, own_redis: ValkeyServer, figure: Figure
+) -> None:
+    plan = Plan(deltas=300, rate_per_s=100)
+    upstream.script = PlanFollower(plan).script_for
+    (_, url), _ = await asyncio.gather(deployment.running_api(), deployment.running_worker())
+    async with Caller(url) as caller:
+        request_id = await caller.submit()
+        stream = caller.stream_url(request_id)
+        async with reading(stream) as reader, reading(stream) as other:
+            await reader.says(plan.text()[:500])
+            own_redis.kill()
+            killed_at_s = time.monotonic()
+            # Long enough for every connection to have failed, and to have been tried again.
+            unready = await caller.http.get("/readyz")
+            assert unready.status_code == 503
+            own_redis.start()
+            seen = len(reader.text)
+            await wait_until(lambda: len(reader.text) > seen, description="reading to go on")
+            figure("reading went on after (s)", round(time.monotonic() - killed_at_s, 2))
+            await reader.ends()
+            await other.ends()
+        assert reader.text == other.text == plan.text()
+        assert (await caller.read(request_id))["text"] == plan.text()
+        assert text_of(await collect(stream)) == plan.text()
+    for each in (reader, other):
+        assert [event.kind for event in each.terminals] == ["completed"]
+    assert len(upstream.calls) == 1

@@ -1,0 +1,63 @@
+"""`tickertape up` with nothing set: the real local model types."""
+
+import importlib.util
+from collections.abc import Iterator
+
+import pytest
+
+from cli.local_model import _CONTEXT_TOKENS, _MAX_TOKENS
+from tests.e2e.commands import running
+from tests.e2e.conftest import Figure
+from tests.e2e.deployment import Caller
+from tests.e2e.reading import reading
+from tests.e2e.up import Up
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("xllamacpp") is None,
+        reason="there is no xllamacpp wheel for this platform, or the 'local' extra is missing",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    everything = Up(tmp_path_factory.mktemp("up"))
+    try:
+        everything.wait_until_ready()
+        yield everything
+    finally:
+        code = everything.stop()
+    assert code == 0
+
+
+async def test_a_story_is_typed_word_by_word(up: Up, figure: Figure) -> None:
+    async with Caller(up.url) as caller:
+        request_id = await caller.submit("Write a short story about a lighthouse.", max_tokens=150)
+        async with reading(caller.stream_url(request_id)) as reader:
+            await reader.ends(timeout_s=50)
+        record = await caller.read(request_id)
+    deltas = [event for event in reader.events if event.kind == "delta"]
+    figure("deltas of a story", len(deltas))
+    assert reader.kinds == ["queued", "started", "completed"]
+    assert len(deltas) >= 20
+    assert reader.text == record["text"]
+    assert record["usage"]["completion_tokens"] >= 20
+
+
+# Over a thousand tokens of prompt: seconds when nothing else runs, a minute on a busy machine.
+@pytest.mark.timeout(180)
+async def test_chat_in_the_role_of_ikun_answers_and_fits_into_the_context(
+    up: Up, figure: Figure
+) -> None:
+    async with running(up.url, "chat", "-r", "ikun", "你是谁") as chat:
+        typed, complaints = await chat.communicate()
+    assert chat.returncode == 0, complaints
+    assert typed.strip()
+    async with Caller(up.url) as caller:
+        newest = (await caller.http.get("/chat", params={"limit": 1})).json()["requests"][0]
+        usage = (await caller.read(newest["request_id"]))["usage"]
+    assert newest["role"] == "ikun"
+    figure("tokens of the prompt", usage["prompt_tokens"])
+    assert usage["prompt_tokens"] + _MAX_TOKENS <= _CONTEXT_TOKENS

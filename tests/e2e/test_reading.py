@@ -1,0 +1,83 @@
+"""Reading over real connections, from processes of their own."""
+
+import hashlib
+import time
+from pathlib import Path
+
+import httpx2
+
+from tests.e2e.conftest import Figure
+from tests.e2e.deployment import Caller
+from tests.e2e.reading import Reader, curl, reading
+from tests.support.prompted import Plan
+from tests.support.sse import text_of
+from tests.support.wait import wait_until
+
+ENDLESS = Plan(deltas=100_000, rate_per_s=50)
+
+
+async def test_a_late_reader_and_one_that_was_cut_end_with_the_same_text(
+    ada: Caller, tmp_path: Path
+) -> None:
+    # Umlauts and signs outside the first plane: a text is compared as bytes.
+    plan = Plan(deltas=150, rate_per_s=150, tag="größe-𝄞")
+    request_id = await ada.submit(plan.prompt())
+    url = ada.stream_url(request_id)
+
+    async with reading(url, ada.headers) as cut:
+        await cut.says(plan.text()[:200])
+    last_event_id = {**ada.headers, "Last-Event-ID": cut.last_cursor}
+    async with (
+        curl(url, tmp_path / "late", ada.headers) as late,
+        reading(url, last_event_id) as resumed,
+    ):
+        assert await late.ended() == 0
+        await resumed.ends()
+
+    both = Reader()
+    both.events = cut.events + resumed.events
+    record = await ada.read(request_id)
+    text = plan.text().encode()
+    assert both.text.encode() == text_of(late.events()).encode() == record["text"].encode() == text
+    assert both.kinds == ["queued", "started", "completed"]
+    assert [event.cursor for event in both.events] == [event.cursor for event in late.events()]
+    assert both.terminals[0].data["sha256"] == record["sha256"] == hashlib.sha256(text).hexdigest()
+
+
+async def test_a_cancel_in_mid_answer_hangs_up_on_the_upstream_at_once(
+    ada: Caller, upstream_process: str, figure: Figure
+) -> None:
+    request_id = await ada.submit(ENDLESS.prompt())
+    async with reading(ada.stream_url(request_id), ada.headers) as reader:
+        await reader.says(ENDLESS.text()[:100])
+        cancelled_at_s = time.monotonic()
+        assert await ada.cancel(request_id) == "cancelled"
+        await reader.ends()
+        closed_at_s = await _closed_at_s(upstream_process, ENDLESS.prompt())
+
+    figure("upstream closed after (s, bound 0.25)", round(closed_at_s - cancelled_at_s, 3))
+    assert closed_at_s - cancelled_at_s < 0.25
+    assert reader.kinds == ["queued", "started", "cancelled"]
+    record = await ada.read(request_id)
+    assert record["status"] == "cancelled"
+    assert record["text"] == reader.text
+    assert ENDLESS.text().startswith(reader.text)
+    assert await ada.cancel(request_id) == "cancelled"
+
+
+async def _closed_at_s(upstream_url: str, prompt: str) -> float:
+    """When the client of the last call with this prompt left, on the machine's monotonic clock."""
+    async with httpx2.AsyncClient() as client:
+
+        async def closed_at_s() -> float | None:
+            calls = (await client.get(upstream_url.replace("/v1", "/journal"))).json()
+            times = [
+                call["closed_at_s"]
+                for call in calls
+                if call["body"]["messages"][-1]["content"] == prompt
+            ]
+            return times[-1] if times else None
+
+        found = await wait_until(closed_at_s, description="the upstream's client to leave")
+        assert found is not None
+        return found

@@ -1,0 +1,166 @@
+"""Three tenants with keys of their own: nobody sees, ends or delays what another has."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.e2e.conftest import TENANT_LIMIT
+from tests.e2e.deployment import Caller
+from tests.e2e.reading import reading
+from tests.support.prompted import Plan
+
+ENDLESS = Plan(deltas=100_000, rate_per_s=20)
+_PUBLIC = {"/healthz", "/readyz"}
+_NATIVE = ("/chat", "/conversations", "/roles")
+# What every tenant may see; it is nobody's.
+_EVERYONES = {("GET", "/roles"), ("GET", "/roles/{name}")}
+# These name nothing that exists, and are told of the caller's own things in tests of their own.
+_UNNAMED = {("POST", "/chat"), ("GET", "/chat")}
+# A conversation begins with its first request, so one can be followed before there is one.
+_FOLLOW_CONVERSATION = ("GET", "/conversations/{conversation_id}/stream")
+
+Call = tuple[str, str]
+
+
+async def calls_of(caller: Caller) -> list[Call]:
+    """Every call that the API offers, as method and path."""
+    paths = (await caller.http.get("/openapi.json")).json()["paths"]
+    return [(method.upper(), path) for path, item in paths.items() for method in item]
+
+
+@pytest.fixture
+async def running(ada: Caller) -> AsyncIterator[str]:
+    """A request of ada's that is being answered, in a conversation called "ours"."""
+    request_id = await ada.submit(ENDLESS.prompt(), conversation_id="ours")
+    async with reading(ada.stream_url(request_id), ada.headers) as reader:
+        await reader.says("delta-0 ")
+    yield request_id
+    await ada.cancel(request_id)
+
+
+async def test_every_call_but_the_health_checks_needs_a_key(ada: Caller, shared_api: str) -> None:
+    answers = {}
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic key-of-ada"}):
+        async with httpx2.AsyncClient(base_url=shared_api, headers=headers) as stranger:
+            for method, path in await calls_of(ada):
+                answer = await stranger.request(method, path)
+                answers[method, path, str(headers)] = answer.status_code
+    refused = {call for call, status in answers.items() if status == 401}
+    assert {path for _, path, _ in answers.keys() - refused} == _PUBLIC
+
+
+async def test_no_call_reaches_what_another_tenant_has(
+    ada: Caller, bob: Caller, eve: Caller, running: str
+) -> None:
+    named = [
+        call
+        for call in await calls_of(ada)
+        if call[1].startswith(_NATIVE) and call not in _EVERYONES | _UNNAMED
+    ]
+    assert len(named) >= 7
+    for stranger in (bob, eve):
+        for call in named:
+            if call == _FOLLOW_CONVERSATION:
+                continue
+            theirs = await _call(stranger, call, running, "ours")
+            nobodys = await _call(stranger, call, running[:-5] + "aaaaa", "of nobody")
+            assert theirs.status_code == nobodys.status_code == 404, call
+            assert theirs.json() == nobodys.json(), call
+    record = await ada.read(running)
+    assert record["status"] == "running"
+    assert len((await ada.http.get("/conversations/ours")).json()["turns"]) == 1
+
+
+async def _call(caller: Caller, call: Call, request_id: str, conversation: str) -> Any:
+    method, path = call
+    return await caller.http.request(
+        method, path.format(request_id=request_id, conversation_id=conversation)
+    )
+
+
+async def test_conversations_of_one_name_are_one_for_each_tenant(
+    ada: Caller, bob: Caller, eve: Caller
+) -> None:
+    callers = {"ada": ada, "bob": bob, "eve": eve}
+    plans = {name: Plan(deltas=3, tag=f"for-{name}") for name in callers}
+    url = "/conversations/shared"
+    async with (
+        reading(f"{ada.url}{url}/stream", ada.headers) as of_ada,
+        reading(f"{bob.url}{url}/stream", bob.headers) as of_bob,
+        reading(f"{eve.url}{url}/stream", eve.headers) as of_eve,
+    ):
+        followed = {"ada": of_ada, "bob": of_bob, "eve": of_eve}
+        for name, caller in callers.items():
+            await caller.submit(plans[name].prompt(), conversation_id="shared")
+        for name, reader in followed.items():
+            await reader.completes()
+            assert reader.text == plans[name].text()
+            assert len({event.data["request_id"] for event in reader.events}) == 1
+    assert (await ada.http.delete(url)).status_code == 204
+    assert (await ada.http.get(url)).status_code == 404
+    for name in ("bob", "eve"):
+        [turn] = (await callers[name].http.get(url)).json()["turns"]
+        assert turn["answered"] == plans[name].text()
+
+
+async def test_an_idempotency_key_is_a_tenant_s_own(ada: Caller, bob: Caller, eve: Caller) -> None:
+    body = {"message": Plan(deltas=1).prompt()}
+    key = {"Idempotency-Key": "the-same"}
+    answers = [
+        await caller.http.post("/chat", json=body, headers=key) for caller in (ada, bob, eve, ada)
+    ]
+    ids = [answer.json()["request_id"] for answer in answers]
+    assert [answer.status_code for answer in answers] == [202, 202, 202, 200]
+    assert len(set(ids)) == 3
+    assert ids[0] == ids[3]
+
+
+async def test_a_list_holds_the_caller_s_requests_only(
+    ada: Caller, bob: Caller, eve: Caller
+) -> None:
+    callers = (ada, bob, eve)
+    submitted = [
+        {await caller.submit(Plan(deltas=1).prompt()) for _ in "123"} for caller in callers
+    ]
+    listed = []
+    for caller in callers:
+        page = (await caller.http.get("/chat", params={"limit": 100})).json()
+        listed.append({request["request_id"] for request in page["requests"]})
+    for mine, ids in zip(listed, submitted, strict=True):
+        assert ids <= mine
+    assert not listed[0] & listed[1] | listed[1] & listed[2] | listed[2] & listed[0]
+
+
+async def test_a_tenant_that_is_at_its_limit_is_in_nobody_else_s_way(
+    ada: Caller, bob: Caller, eve: Caller
+) -> None:
+    flood = await asyncio.gather(
+        *(
+            ada.http.post("/chat", json={"message": ENDLESS.prompt()})
+            for _ in range(TENANT_LIMIT + 5)
+        )
+    )
+    accepted = [answer.json()["request_id"] for answer in flood if answer.status_code == 202]
+    refused = [answer for answer in flood if answer.status_code == 429]
+    assert (len(accepted), len(refused)) == (TENANT_LIMIT, 5)
+    assert all(int(answer.headers["Retry-After"]) > 0 for answer in refused)
+    for caller in (bob, eve):
+        request_id = await caller.submit(Plan(deltas=2).prompt())
+        async with reading(caller.stream_url(request_id), caller.headers) as reader:
+            await reader.ends()
+        assert reader.text == "delta-0 delta-1 "
+    await asyncio.gather(*(ada.cancel(request_id) for request_id in accepted))
+
+
+async def test_terminals_of_three_tenants_get_their_own_text(
+    ada: Caller, bob: Caller, eve: Caller
+) -> None:
+    async def ask(caller: Caller, tag: str) -> str:
+        body = {"message": Plan(deltas=20, rate_per_s=100, tag=tag).prompt()}
+        return str((await caller.http.post("/api/gpt/get", json=body)).text)
+
+    texts = await asyncio.gather(ask(ada, "a"), ask(bob, "b"), ask(eve, "e"))
+    assert list(texts) == [Plan(deltas=20, tag=tag).text() for tag in "abe"]
