@@ -153,8 +153,7 @@ class ConversationReader:
 def _remembered(turn: Turn, wire: NativeWire) -> list[Frame]:
     # The log has expired before the conversation did: what is left is the question and the answer.
     frames: list[Frame] = [wire.aside("queued", {"messages": turn.asked})]
-    if turn.answered is not None:
-        frames.append(
-            wire.aside("snapshot", {"text": turn.answered, "status": "completed", "n": 1})
-        )
-    return frames
+    if turn.answered is None:
+        return [*frames, wire.aside("gone", {})]
+    end = {"text": turn.answered, "status": "completed", "n": 1}
+    return [*frames, wire.aside("snapshot", end)]

@@ -91,6 +91,8 @@ class FanOut:
         self._hub.live_connections += 1
         self._hub.hold(self._watched)
         connection.begin(self, position)
+        for kind, data in self._watched.news.items():
+            connection.write_aside(chunk(self._rendering.wire.aside(kind, data)))
 
     def leave(self, connection: LiveConnection) -> None:
         """Let a connection go; called once, whoever ended it."""

@@ -55,8 +55,9 @@ class Watched:
         self.is_gone = False
         self.rewinds = 0
         self.users = 0
-        # Told to who joins while the request waits; kept up by whoever knows the queue.
-        self.position: int | None = None
+        # The newest of each kind of news, for who joins while the request waits.
+        self.news: dict[str, dict[str, Any]] = {}
+        self._news_at = START
         self.tenant = ""
         self.wakes: set[Callable[[], None]] = set()
         self.asides: set[Aside] = set()
@@ -64,12 +65,17 @@ class Watched:
         self.heal: asyncio.Task[None] | None = None
 
     def wake_all(self) -> None:
-        """Tell all listeners that the tape has changed."""
+        """Tell all listeners that the tape may have changed."""
+        if self.tape.last != self._news_at:
+            # An entry came: whatever was waited for is over.
+            self._news_at = self.tape.last
+            self.news.clear()
         for wake in list(self.wakes):
             wake()
 
     def tell_all(self, kind: str, data: dict[str, Any]) -> None:
         """Tell all listeners something that is no entry."""
+        self.news[kind] = data
         for aside in list(self.asides):
             aside(kind, data)
 

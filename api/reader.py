@@ -28,7 +28,7 @@ class Reader:
         self._position = position
         self._heartbeat_s = heartbeat_s
         self._rewinds = watched.rewinds
-        self._asides: dict[str, bytes] = {}
+        self._asides = {kind: rendering.wire.aside(kind, d) for kind, d in watched.news.items()}
         self._changed = asyncio.Event()
         self._is_stopped = False
 

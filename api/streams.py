@@ -13,7 +13,7 @@ from api.hub import Hub, Watched
 from api.log_response import LogResponse, Reading
 from api.reader import Reader
 from api.stream_response import StreamResponse
-from api.tape import Rendering
+from api.tape import Rendering, Tape
 from api.wires import CUT, Frame, Wire
 from api.wires.native import COMMENT, NativeWire, retry_line
 from api.wires.text import TextWire
@@ -93,11 +93,12 @@ class Streams:
         first = b""
         if position is None:
             first, position = rendering.wire.aside("rewind", {"reason": "cursor_not_found"}), 0
-        if snapshot and position == 0 and tape.values and isinstance(rendering.wire, NativeWire):
-            first += rendering.wire.snapshot(tape.last, fold(tape.entries()).snapshot())
-            position = len(tape.values)
+        if snapshot and position == 0 and isinstance(rendering.wire, NativeWire):
+            first_folded, position = _folded(tape, rendering.wire)
+            first += first_folded
         watched.tenant = record.tenant
-        first += self._news(watched, record, rendering.wire)
+        if record.waiting is not None:
+            watched.news["waiting"] = record.waiting
         reading = Reading(watched, rendering, position, first)
         return LogResponse(
             self.hub,
@@ -168,13 +169,6 @@ class Streams:
             for fanout in list(self._fanouts.values()):
                 fanout.tick()
 
-    def _news(self, watched: Watched, record: Record, wire: Wire) -> bytes:
-        if record.waiting is not None:
-            return wire.aside("waiting", record.waiting)
-        if watched.tape.is_queued and watched.position is not None:
-            return wire.aside("position", {"position": watched.position})
-        return b""
-
     async def _tell_positions(self) -> None:
         while True:
             for watched in self.hub.queued()[:_POSITIONS_AT_ONCE]:
@@ -183,10 +177,20 @@ class Streams:
                     position = await self._requests.position(request_id, watched.tenant)
                 except BrokerError:
                     break
-                if position is not None and position != watched.position:
-                    watched.position = position
-                    watched.tell_all("position", {"position": position})
+                news = {"position": position}
+                if position is not None and news != watched.news.get("position"):
+                    watched.tell_all("position", news)
             await asyncio.sleep(_POSITIONS_EVERY_S)
+
+
+def _folded(tape: Tape, wire: NativeWire) -> tuple[bytes, int]:
+    """A snapshot, and the position after it. A terminal is not folded: it follows as an event."""
+    entries = tape.entries()
+    if tape.is_over:
+        entries = entries[:-1]
+    if not entries:
+        return b"", 0
+    return wire.snapshot(entries[-1].cursor, fold(entries).snapshot()), len(entries)
 
 
 def _farewell() -> bytes:

@@ -183,3 +183,30 @@ async def test_a_stream_asked_for_while_the_process_ends_ends_at_once(
     ):
         assert answer.status_code == 503
         assert answer.headers["Retry-After"] == "1"
+
+
+async def test_a_snapshot_of_a_finished_request_is_followed_by_its_end(
+    api: RunningApi, worker: Typist
+) -> None:
+    request_id = await finished(api, worker, "a", "b")
+    events = await collect(f"{api.url}/chat/{request_id}/stream?snapshot=1")
+    assert [event.kind for event in events] == ["snapshot", "completed"]
+    assert events[0].data["text"] == "ab"
+    assert events[1].data["finish_reason"] == "stop"
+
+
+async def test_who_joins_while_the_upstream_is_waited_for_is_told_so_after_the_replay(
+    api: RunningApi, worker: Typist
+) -> None:
+    request_id = await api.submit()
+    await worker.claim()
+    assert worker.lease is not None
+    await worker.queue.retry(worker.lease, 60_000, "upstream_rate_limited")
+    kinds = []
+    async with aclosing(follow(f"{api.url}/chat/{request_id}/stream")) as stream:
+        async for event in stream:
+            kinds.append(event.kind)
+            if event.kind == "waiting":
+                assert event.data["reason"] == "upstream_rate_limited"
+                break
+    assert kinds == ["queued", "started", "waiting"]
