@@ -1,5 +1,6 @@
 """Reads one answer of an upstream to its end, whatever that is."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -46,9 +47,13 @@ class Reading:
 async def read(
     script: Script, limits: Limits = PATIENT, payload: dict[str, Any] = PAYLOAD
 ) -> Reading:
-    """The reading of an upstream that plays `script`."""
+    """The reading of an upstream that plays `script`.
+
+    Raises TimeoutError if it takes longer than any of the limits that a test may be about.
+    """
     reading = Reading()
     async with ScriptedUpstream() as scripted, Upstream(scripted.base_url, KEY) as upstream:
         scripted.enqueue(script)
-        await reading.run(upstream, limits, payload)
+        async with asyncio.timeout(20):
+            await reading.run(upstream, limits, payload)
     return reading

@@ -5,6 +5,7 @@ import contextlib
 import gc
 import sys
 import time
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -148,6 +149,18 @@ async def test_leaving_the_block_closes_the_connection(
     await wait_until(call.closed.is_set, description="the upstream sees its client leave")
     assert call.closed_at_s is not None
     assert call.closed_at_s - left_at_s < AT_ONCE_S
+
+
+async def test_the_loop_does_not_hold_a_stream_that_was_left_until_its_limits_end(
+    client: Upstream,
+) -> None:
+    stream = client.stream(PAYLOAD, Tally())
+    async with stream:
+        assert len([batch async for batch in stream]) == 1
+    left = weakref.ref(stream._watchdog)
+    del stream
+    gc.collect()
+    assert left() is None
 
 
 async def test_the_client_goes_on_with_other_answers_after_a_cancel(
