@@ -241,7 +241,7 @@ class WritingMachine(RuleBasedStateMachine):
     def agrees(self, got: Lease, expected: Request) -> None:
         note(f"attempt {got.n} of {got.request_id}")
         assert (got.request_id, got.n, got.opener) == (expected.id, expected.n, expected.opener)
-        assert (got.tenant, got.payload) == (expected.tenant, {"id": expected.id})
+        assert (got.tenant, got.payload["id"]) == (expected.tenant, expected.id)
         assert bool(got.conversation) == (expected.conversation is not None)
 
     def seq_after(self, lease: Lease) -> int:

@@ -125,10 +125,10 @@ async def test_a_wrong_password_is_unavailable_and_not_shown(redis_url: str) -> 
 async def test_a_server_that_never_answers_is_unavailable(
     redis_url: str, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "COMMAND_TIMEOUT_S", 0.05)
-    monkeypatch.setattr(module, "BLOCK_MARGIN_S", 0.05)
-    monkeypatch.setattr(module, "MAX_BLOCK_S", 0.05)
-    monkeypatch.setattr(module, "CONNECT_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(module, "COMMAND_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(module, "BLOCK_MARGIN_S", 0.2)
+    monkeypatch.setattr(module, "MAX_BLOCK_S", 0.1)
+    monkeypatch.setattr(module, "CONNECT_TIMEOUT_S", 0.3)
     connections = Connections(through(proxy, redis_url))
     await connections.ask("PING")
     await connections.block("BLPOP", "a", 0.01)

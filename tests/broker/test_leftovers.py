@@ -11,7 +11,7 @@ from tests.broker.partition import Go, Partition
 
 async def live(partition: Partition, chance: random.Random) -> None:
     """A life of many requests with every kind of end."""
-    for number in range(12):
+    for number in range(9):
         await partition.submit(
             f"r{number}",
             chance.choice(["t", "u"]),

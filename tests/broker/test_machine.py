@@ -3,7 +3,7 @@ model does: on the fake, and on a real server.
 """
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 
@@ -82,13 +82,15 @@ def run_machine(request: pytest.FixtureRequest, server: str, examples: int, step
             max_examples=examples,
             stateful_step_count=steps,
             suppress_health_check=list(HealthCheck),
+            phases=[Phase.reuse, Phase.generate, Phase.shrink],
         ),
     )
 
 
+@pytest.mark.timeout(600)  # a failure takes its time to become a short one
 @pytest.mark.parametrize("server", ["fakeredis", "valkey"])
 def test_the_broker_does_what_its_model_does(request: pytest.FixtureRequest, server: str) -> None:
-    run_machine(request, server, examples=12, steps=30)
+    run_machine(request, server, examples=16, steps=40)
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ async def test_a_lease_tells_the_worker_all_it_needs(redis_url: str) -> None:
             n=1,
             opener="started",
             prev=queued.cursor,
-            payload={"p": 1},
+            payload={"p": 1, "on_interruption": "restart"},
             crashes=0,
             retries=0,
             conversation=lease.conversation,
