@@ -53,7 +53,7 @@ def make_deployment(
 
 @pytest.fixture
 def deployment(make_deployment: MakeDeployment) -> Deployment:
-    """One with a short lease."""
+    """One with a lease of a second."""
     return make_deployment(TICKERTAPE_LEASE_S="1")
 
 

@@ -2,8 +2,12 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
+import redis
 
 from tests.e2e.commands import open_screen, running
 from tests.e2e.conftest import Figure, MakeDeployment
@@ -12,12 +16,14 @@ from tests.e2e.programs import Program
 from tests.e2e.reading import reading
 from tests.support.prompted import Plan, PlanFollower
 from tests.support.script import Text, Wait, answer
-from tests.support.servers import ValkeyServer
+from tests.support.servers import ValkeyServer, valkey_server
 from tests.support.sse import collect, text_of
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.slow
+
+LEASE_S = 1
 
 
 @pytest.mark.parametrize("lease_s", [1, 5])
@@ -93,10 +99,15 @@ async def test_a_killed_api_costs_a_chat_on_a_terminal_no_byte(
     assert screen.pieces > 20
 
 
+@pytest.mark.parametrize("outage_s", [0, 3 * LEASE_S])
 async def test_redis_killed_in_mid_answer_and_started_again_costs_no_byte(
-    deployment: Deployment, upstream: ScriptedUpstream, own_redis: ValkeyServer, figure: Figure
+    deployment: Deployment,
+    upstream: ScriptedUpstream,
+    own_redis: ValkeyServer,
+    figure: Figure,
+    outage_s: float,
 ) -> None:
-    plan = Plan(deltas=300, rate_per_s=100)
+    plan = Plan(deltas=500, rate_per_s=100)
     upstream.script = PlanFollower(plan).script_for
     (_, url), _ = await asyncio.gather(deployment.running_api(), deployment.running_worker())
     async with Caller(url) as caller:
@@ -106,18 +117,54 @@ async def test_redis_killed_in_mid_answer_and_started_again_costs_no_byte(
             await reader.says(plan.text()[:500])
             own_redis.kill()
             killed_at_s = time.monotonic()
-            # Long enough for every connection to have failed, and to have been tried again.
-            unready = await caller.http.get("/readyz")
-            assert unready.status_code == 503
-            own_redis.start()
+            await wait_until(
+                lambda: time.monotonic() > killed_at_s + outage_s, description="the outage to end"
+            )
+            assert (await caller.http.get("/readyz")).status_code == 503
             seen = len(reader.text)
+            own_redis.start()
+            started_at_s = time.monotonic()
             await wait_until(lambda: len(reader.text) > seen, description="reading to go on")
-            figure("reading went on after (s)", round(time.monotonic() - killed_at_s, 2))
+            figure("reading went on after (s)", round(time.monotonic() - started_at_s, 2))
             await reader.ends()
             await other.ends()
         assert reader.text == other.text == plan.text()
+        assert reader.kinds == other.kinds == ["queued", "started", "completed"]
         assert (await caller.read(request_id))["text"] == plan.text()
         assert text_of(await collect(stream)) == plan.text()
-    for each in (reader, other):
-        assert [event.kind for event in each.terminals] == ["completed"]
     assert len(upstream.calls) == 1
+
+
+async def test_what_redis_lost_is_begun_again_and_read_whole(
+    forgetful_redis: ValkeyServer, upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    plan = Plan(deltas=300, rate_per_s=100)
+    upstream.script = PlanFollower(plan).script_for
+    deployment = Deployment(tmp_path, redis_url=forgetful_redis.url, upstream_url=upstream.base_url)
+    with closing(deployment):
+        (_, url), _ = await asyncio.gather(deployment.running_api(), deployment.running_worker())
+        async with Caller(url) as caller:
+            request_id = await caller.submit()
+            stream = caller.stream_url(request_id)
+            async with reading(stream) as reader:
+                await reader.says(plan.text()[:400])
+                with redis.Redis.from_url(forgetful_redis.url) as client:
+                    client.save()
+                await reader.says(plan.text()[:800])
+                forgetful_redis.kill()
+                forgetful_redis.start()
+                await reader.ends()
+            assert reader.text == plan.text()
+            # What was lost is taken back before what is left of it is begun again.
+            replayed = ["rewind", "queued", "started", "reset", "completed"]
+            assert reader.kinds == ["queued", "started", *replayed]
+            assert text_of(await collect(stream)) == plan.text()
+            record = await caller.read(request_id)
+        assert (record["text"], record["n"]) == (plan.text(), 2)
+
+
+@pytest.fixture
+def forgetful_redis() -> Iterator[ValkeyServer]:
+    """After a kill it is back where it was saved last."""
+    with valkey_server() as server:
+        yield server
