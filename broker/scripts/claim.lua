@@ -29,9 +29,11 @@ end
 
 -- Idle workers claim every second. No claim for longer than that means Redis itself was away, and
 -- the leases that ran out meanwhile say nothing about their workers: give them one lease to renew.
+-- But not twice in a row, or claims that are merely slow would put every takeover off for ever.
 local seen = call('HMGET', P .. 'load', 'seen', 'grace')
 local grace = tonumber(seen[2] or 0)
-if seen[1] and now - tonumber(seen[1]) > math.max(lease_ms / 2, 1500) then
+local silence_ms = seen[1] and now - tonumber(seen[1]) or 0
+if silence_ms > math.max(lease_ms / 2, 1500) and now - grace > lease_ms then
   grace = now + lease_ms
   call('HSET', P .. 'load', 'grace', int(grace))
 end
@@ -70,6 +72,7 @@ local function promote(id)
   local h = call('HMGET', P .. 'req:' .. id, 'state', 'tenant')
   if h[1] == 'delayed' then
     call('HSET', P .. 'req:' .. id, 'state', 'queued')
+    call('HDEL', P .. 'req:' .. id, 'waiting')
     enqueue(id, h[2], true)
   end
 end

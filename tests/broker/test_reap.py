@@ -171,6 +171,27 @@ async def test_after_a_pause_of_redis_every_worker_has_one_lease_to_renew(
     assert (await partition.take()).id == "a"
 
 
+async def test_slow_claims_do_not_put_a_takeover_off_for_ever(partition: Partition) -> None:
+    """Each comes so late after the one before that Redis might have been away, again and again."""
+    await partition.submit("a")
+    go = await partition.take()
+    await partition.end_lease(go)
+
+    async def claim_late() -> Go | Empty:
+        """A claim that comes two seconds after the one before, with a lease of one second."""
+        stored = (await partition.snapshot()).hash("load")
+        for name in ("seen", "grace"):
+            if name in stored:
+                value = str(int(stored[name]) - 2000)
+                await partition.client.hset(f"{TAG}load", name, value)
+        return await partition.claim(lease_ms=1000)
+
+    assert isinstance(await claim_late(), Empty)
+    got = await claim_late()
+    assert isinstance(got, Go)
+    assert (got.id, got.n) == ("a", 2)
+
+
 async def test_a_pause_no_longer_than_half_a_lease_changes_nothing(partition: Partition) -> None:
     await partition.submit("a")
     go = await partition.take()

@@ -21,9 +21,10 @@ async def test_a_retried_request_waits_until_it_is_due(partition: Partition) -> 
     assert not isinstance(await partition.claim(), Go)
 
     await partition.make_due("a")
+    await partition.claim(take=False)
+    assert await partition.field("a", "waiting") is None
     again = await partition.take()
     assert (again.n, again.opener, again.retries, again.crashes) == (2, "started", 1, 0)
-    assert await partition.field("a", "waiting") is None
 
 
 async def test_due_requests_go_to_the_head_of_their_line_in_the_order_they_were_due(
