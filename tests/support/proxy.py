@@ -98,6 +98,8 @@ class FaultProxy:
             if self._losing is not None and self._losing[0] in data.upper():
                 link.breaks_on_reply = self._losing[1]
                 self._losing = None
+            if link.target.is_closing():
+                return
             link.target.write(data)
             await link.target.drain()
 
@@ -106,6 +108,8 @@ class FaultProxy:
             if link.breaks_on_reply is not None:
                 link.reset()
                 link.breaks_on_reply.set()
+                return
+            if link.client.is_closing():
                 return
             link.client.write(data)
             await link.client.drain()

@@ -1,0 +1,33 @@
+"""`python -m tests.chaos --seconds 60 --seed 1`: exit code 0 if no invariant was broken."""
+
+import argparse
+import random
+import sys
+from pathlib import Path
+
+import uvloop
+
+from tests.chaos.run import run
+
+
+def main() -> int:
+    """Run once, and print what it has shown."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument(
+        "--control", action="store_true", help="without the fence; must break invariants"
+    )
+    parser.add_argument("--logs", type=Path, help="a directory for what the processes log")
+    given = parser.parse_args()
+    seed = random.randrange(1_000_000) if given.seed is None else given.seed
+    print(f"seed {seed}", flush=True)
+    verdict = uvloop.run(
+        run(given.seconds, seed, is_fenced=not given.control, log_directory=given.logs)
+    )
+    print(verdict.report())
+    return 1 if verdict.broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""After the last fault: wait until all is over, then gather what is to be judged."""
+
+import asyncio
+import contextlib
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import redis.asyncio
+
+from broker import keys
+from broker.connections import Connections
+from broker.log import Logs
+from tests.broker.snapshot import take_snapshot
+from tests.chaos.client import Client
+from tests.chaos.history import Accepted, Call, Final, History
+from tests.chaos.members import Member
+from tests.chaos.system import System
+from tests.chaos.traffic import Traffic
+from tests.support.sse import TERMINAL_EVENTS
+from tests.support.wait import wait_until
+
+_DRAIN_S = 20
+
+
+async def wait_for_rest(
+    system: System, traffic: Traffic, history: History, patience_s: float
+) -> None:
+    """Wait until nothing is under way. What is then still open shows in the verdict."""
+    with contextlib.suppress(AssertionError):
+        async with _connected(system) as connections:
+
+            async def is_at_rest() -> bool:
+                await asyncio.sleep(0.2)
+                load = await connections.ask("HGET", f"{keys.tag(0)}load", "count")
+                return int(load or 0) == 0
+
+            await wait_until(is_at_rest, timeout_s=patience_s, description="all to end")
+    await traffic.settle(patience_s)
+    with contextlib.suppress(AssertionError):
+        await wait_until(
+            lambda: all(_has_seen_all(history, each) for each in _followed(history)),
+            timeout_s=patience_s,
+            description="the followers to see all of their conversations",
+        )
+
+
+async def gather_history(
+    system: System, clients: list[Client], traffic: Traffic, history: History
+) -> None:
+    """Read what there is at rest, then end every process in order and see how it ends."""
+    for subscriber in history.subscribers:
+        if subscriber.conversation is not None:
+            subscriber.has_ended = True
+        elif not subscriber.has_ended:
+            history.odd.append(f"{subscriber.name} of {subscriber.request_id} was left hanging")
+    await traffic.stop()
+    async with _connected(system) as connections:
+        logs = Logs(connections)
+        by_tenant = {client.tenant: client for client in clients}
+        for accepted in {each.request_id: each for each in history.accepted}.values():
+            final = await _final(connections, logs, by_tenant[accepted.tenant], accepted)
+            if final is not None:
+                history.finals[accepted.request_id] = final
+    history.calls = await _journal(clients[0], system.upstream_url)
+    await asyncio.gather(*(_end(member, history) for member in system.members))
+    async with _at_rest(system) as client:
+        history.at_rest = await take_snapshot(client)
+    for member in system.members:
+        history.odd += member.complaints()
+
+
+async def _final(
+    connections: Connections, logs: Logs, client: Client, accepted: Accepted
+) -> Final | None:
+    stored = await connections.ask("HGETALL", keys.request(accepted.request_id))
+    if not stored:
+        return None
+    answer = await client.call("GET", f"/chat/{accepted.request_id}")
+    entries = await logs.entries(accepted.request_id)
+    plain = {name.decode(): value.decode() for name, value in stored.items()}
+    return Final(entries, plain, answer.body)
+
+
+async def _journal(client: Client, upstream_url: str) -> list[Call]:
+    async with client.session.get(upstream_url.replace("/v1", "/journal")) as answer:
+        told = await answer.json()
+    numbers: Counter[str] = Counter()
+    calls = []
+    for each in told:
+        questions = [m["content"] for m in each["body"]["messages"] if m["role"] == "user"]
+        tag = msgspec.json.decode(questions[-1])["tag"]
+        numbers[tag] += 1
+        calls.append(_call(each, tag, numbers[tag]))
+    return calls
+
+
+def _call(told: dict[str, Any], tag: str, number: int) -> Call:
+    return Call(
+        tag,
+        number,
+        told["started_at_s"],
+        told["deltas_sent"],
+        told["outcome"],
+        told["closed_at_s"],
+        tuple(message["content"] for message in told["body"]["messages"]),
+    )
+
+
+async def _end(member: Member, history: History) -> None:
+    member.signal(signal.SIGTERM)
+    code = await member.ended(_DRAIN_S)
+    if code != 0:
+        history.odd.append(f"{member.name} was told to end at rest, and ended with {code}")
+
+
+def _followed(history: History) -> list[tuple[str, str]]:
+    return [(s.tenant, s.conversation) for s in history.subscribers if s.conversation is not None]
+
+
+def _has_seen_all(history: History, followed: tuple[str, str]) -> bool:
+    asked = {a.request_id for a in history.accepted if (a.tenant, a.conversation) == followed}
+    [follower] = [s for s in history.subscribers if (s.tenant, s.conversation) == followed]
+    ended = {e.data["request_id"] for e in follower.events if e.kind in TERMINAL_EVENTS}
+    return asked <= ended
+
+
+@contextlib.asynccontextmanager
+async def _connected(system: System) -> AsyncIterator[Connections]:
+    connections = Connections(system.redis.url)
+    try:
+        yield connections
+    finally:
+        await connections.aclose()
+
+
+@contextlib.asynccontextmanager
+async def _at_rest(system: System) -> AsyncIterator[redis.asyncio.Redis]:
+    client = redis.asyncio.Redis.from_url(system.redis.url, protocol=2)
+    try:
+        yield client
+    finally:
+        await client.aclose()

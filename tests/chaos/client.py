@@ -1,0 +1,85 @@
+"""A caller who never gives up: what was not answered is asked again, of any API process."""
+
+import asyncio
+import random
+from typing import Any, NamedTuple
+
+import aiohttp
+
+from tests.chaos.history import History
+from tests.chaos.system import key_of
+
+_PATIENCE_S = 8
+_PAUSE_S = 0.1
+_UNKNOWN = (aiohttp.ClientError, TimeoutError, OSError)
+
+
+class Answer(NamedTuple):
+    """What an API process answered."""
+
+    status: int
+    retry_after: str | None
+    body: Any
+
+    @property
+    def code(self) -> str:
+        """The code of an error."""
+        return str(self.body["error"]["code"]) if self.status >= 400 else ""
+
+
+class Client:
+    """Calls as one tenant. Answers that no call should get are noted in the history."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        urls: list[str],
+        tenant: str,
+        history: History,
+        seed: int,
+    ) -> None:
+        self.session = session
+        self.tenant = tenant
+        self.history = history
+        self.rng = random.Random(f"{seed} {tenant}")
+        self.headers = {"Authorization": f"Bearer {key_of(tenant)}"}
+        self._urls = urls
+
+    def url(self, path: str) -> str:
+        """The path on some API process."""
+        return self.rng.choice(self._urls) + path
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        """The first answer that is one: the call may have been carried out more than once."""
+        while True:
+            try:
+                answer = await self._once(method, path, body, headers or {})
+            except _UNKNOWN:
+                await asyncio.sleep(_PAUSE_S)
+                continue
+            if answer.status == 503 and answer.code == "unavailable":
+                await asyncio.sleep(_PAUSE_S)
+                continue
+            if answer.status >= 500 and answer.code != "queue_full":
+                self.history.odd.append(f"{method} {path} was answered {answer}")
+            return answer
+
+    async def _once(
+        self, method: str, path: str, body: dict[str, Any] | None, headers: dict[str, str]
+    ) -> Answer:
+        async with self.session.request(
+            method,
+            self.url(path),
+            json=body,
+            headers={**self.headers, **headers},
+            timeout=aiohttp.ClientTimeout(total=_PATIENCE_S),
+        ) as response:
+            retry_after = response.headers.get("Retry-After")
+            return Answer(response.status, retry_after, await response.json())

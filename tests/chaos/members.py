@@ -1,0 +1,124 @@
+"""Our programs as processes that are killed, paused and started again, dozens of times a minute.
+
+They are forked from a process that has imported everything, since importing costs a second of CPU
+each time. From there on they are the programs that `tickertape` starts.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cli.main import main
+from tests.e2e.programs import environment
+
+_IMPORTED = ["cli.process", "worker.main", "api.server", "uvloop", "tests.chaos.lossy_api"]
+_END_S = 20
+_PR_SET_PDEATHSIG = 1
+_CONTEXT = multiprocessing.get_context("forkserver")
+
+# Changes a program before it runs; for what a run must be able to show going wrong.
+Prepare = Callable[[], None]
+
+
+class Member:
+    """One program. It keeps its name, its settings and its log over all restarts."""
+
+    def __init__(
+        self,
+        name: str,
+        argv: Sequence[str],
+        directory: Path,
+        settings: Mapping[str, str],
+        prepare: Prepare | None = None,
+    ) -> None:
+        self.name = name
+        self.log_path = directory / f"{name}.log"
+        self.starts = 0
+        self._arguments = (list(argv), environment(**settings), self.log_path, prepare)
+        self._process: ForkServerProcess | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.is_alive()
+
+    @property
+    def pid(self) -> int:
+        """Of the process that was started last."""
+        assert self._process is not None, f"{self.name} was never started"
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it; it must have ended."""
+        assert not self.is_running, f"{self.name} runs"
+        self._process = _CONTEXT.Process(target=_run, args=self._arguments, name=self.name)
+        self._process.start()
+        self.starts += 1
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal; nothing happens if it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    async def kill(self) -> None:
+        """SIGKILL, and wait until it is dead."""
+        self.signal(signal.SIGKILL)
+        await self.ended()
+
+    async def ended(self, timeout_s: float = _END_S) -> int | None:
+        """Its exit code once it has ended, None if it has not in time."""
+        assert self._process is not None
+        await asyncio.to_thread(self._process.join, timeout_s)
+        return self._process.exitcode
+
+    def records(self) -> list[dict[str, Any]]:
+        """The lines of its log; a line that is no record is one of no level."""
+        if not self.log_path.exists():
+            return []
+        return [_record(line) for line in self.log_path.read_text(errors="replace").splitlines()]
+
+    def complaints(self) -> list[str]:
+        """What no program should say: errors, and lines that are no records, as of a traceback."""
+        return [
+            f"{self.name}: {record}"
+            for record in self.records()
+            if record.get("level") not in {"info", "warning"}
+        ]
+
+
+def preload() -> None:
+    """Let the process that all others are forked from import what they need."""
+    main_module = "pytest" if "pytest" in sys.modules else "tests.chaos.run"
+    _CONTEXT.set_forkserver_preload([*_IMPORTED, main_module])
+
+
+def _run(argv: list[str], environ: dict[str, str], log_path: Path, prepare: Prepare | None) -> None:
+    os.environ.clear()
+    os.environ.update(environ)
+    os.chdir(log_path.parent)
+    # SIGKILL, since one that is paused would not heed anything else.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    log = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    for number in (1, 2):
+        os.dup2(log, number)
+    if prepare is not None:
+        prepare()
+    sys.exit(main(argv))
+
+
+def _record(line: str) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(line, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return {"event": line}

@@ -1,0 +1,141 @@
+"""What a run is done to: Valkey, an upstream, two API processes and three workers, all real.
+
+One API process and one worker reach Redis through a proxy that harms their connections, and that
+API process also loses pushes. Addresses stay the same over restarts.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from tests.chaos.lossy_api import lose_pushes
+from tests.chaos.members import Member
+from tests.chaos.unsafe_worker import remove_fences
+from tests.support.proxy import FaultProxy
+from tests.support.servers import ValkeyServer, prompted_upstream, valkey_server
+from tests.support.wait import wait_until
+
+TENANTS = ("ada", "bob", "eve")
+LEASE_S = 1.0
+STALL_S = 3.0
+MAX_CRASHES = 6
+TENANT_LIMIT = 40
+_SLOTS = 24
+_START_S = 60
+
+
+@dataclass(frozen=True)
+class System:
+    """The parts of a running system."""
+
+    redis: ValkeyServer
+    proxy: FaultProxy
+    upstream_url: str
+    apis: list[Member]
+    workers: list[Member]
+    api_urls: list[str]
+
+    @property
+    def members(self) -> list[Member]:
+        """All processes that are ours."""
+        return [*self.apis, *self.workers]
+
+    async def ready(self) -> None:
+        """Wait until every API process is ready for requests."""
+        async with aiohttp.ClientSession() as session:
+            for url in self.api_urls:
+
+                async def is_ready(url: str = url) -> bool:
+                    with contextlib.suppress(aiohttp.ClientError):
+                        async with session.get(f"{url}/readyz") as answer:
+                            return answer.status == 200
+                    return False
+
+                await wait_until(is_ready, timeout_s=_START_S, description=f"{url} to be ready")
+
+
+@contextlib.asynccontextmanager
+async def running_system(directory: Path, *, is_fenced: bool) -> AsyncIterator[System]:
+    """Start everything, and end it at the end of the block, whatever state it is in."""
+    with (
+        prompted_upstream("--owner=llamacpp") as upstream_url,
+        valkey_server(append_only=True) as redis,
+    ):
+        async with FaultProxy(redis.port) as proxy:
+            system = _system(directory, redis, proxy, upstream_url, is_fenced=is_fenced)
+            try:
+                for member in system.members:
+                    member.start()
+                await system.ready()
+                yield system
+            finally:
+                await asyncio.gather(*(_end(member) for member in system.members))
+
+
+def key_of(tenant: str) -> str:
+    """The API key of a tenant."""
+    return f"key-of-{tenant}"
+
+
+def _system(
+    directory: Path, redis: ValkeyServer, proxy: FaultProxy, upstream_url: str, *, is_fenced: bool
+) -> System:
+    ports = _free_ports(2)
+    prepare = None if is_fenced else remove_fences
+
+    def api(number: int, redis_url: str) -> Member:
+        return Member(
+            f"api-{number}",
+            ["api", f"--port={ports[number]}"],
+            directory,
+            _settings(redis_url, upstream_url),
+            lose_pushes if number else None,
+        )
+
+    def worker(number: int, redis_url: str) -> Member:
+        settings = _settings(redis_url, upstream_url)
+        return Member(
+            f"worker-{number}", ["worker", f"--slots={_SLOTS}"], directory, settings, prepare
+        )
+
+    proxied = redis.url.replace(f":{redis.port}/", f":{proxy.port}/")
+    return System(
+        redis=redis,
+        proxy=proxy,
+        upstream_url=upstream_url,
+        apis=[api(0, redis.url), api(1, proxied)],
+        workers=[worker(0, redis.url), worker(1, proxied), worker(2, redis.url)],
+        api_urls=[f"http://127.0.0.1:{port}" for port in ports],
+    )
+
+
+def _settings(redis_url: str, upstream_url: str) -> dict[str, str]:
+    return {
+        "REDIS_URL": redis_url,
+        "OPENAI_BASE_URL": upstream_url,
+        "OPENAI_API_KEY": "key",
+        "TICKERTAPE_API_KEYS": ",".join(f"{tenant}:{key_of(tenant)}" for tenant in TENANTS),
+        "TICKERTAPE_LEASE_S": f"{LEASE_S:g}",
+        "TICKERTAPE_STALL_S": f"{STALL_S:g}",
+        "TICKERTAPE_MAX_ATTEMPTS": str(MAX_CRASHES),
+        "TICKERTAPE_TENANT_LIMIT": str(TENANT_LIMIT),
+        "TICKERTAPE_HEARTBEAT_S": "1",
+    }
+
+
+async def _end(member: Member) -> None:
+    if member.is_running:
+        await member.kill()
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]

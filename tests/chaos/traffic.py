@@ -1,0 +1,188 @@
+"""What callers do all the while: submit, submit again, read, cancel, flood, pry."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.chaos.client import Client
+from tests.chaos.history import Accepted, Cancelled, History, Refusal, Subscriber
+from tests.chaos.readers import Manner, Reader, any_manner
+from tests.support.prompted import Plan
+
+_POLICIES = ["restart"] * 7 + ["continue"] * 2 + ["fail"]
+_ON_BUSY = ["queue"] * 6 + ["replace"] * 2 + ["reject"]
+_CONVERSATIONS = ("c0", "c1")
+_FLOOD = 60
+_READ_AGAIN_S = 1.0
+
+
+@dataclass
+class Traffic:
+    """All callers of a run; `run` until cancelled, then `settle`."""
+
+    clients: list[Client]
+    history: History
+    rng: random.Random
+    submits_per_s: float
+    serial: int = 0
+    readers: set[asyncio.Task[None]] = field(default_factory=set)
+    followers: dict[tuple[str, str], asyncio.Task[None]] = field(default_factory=dict)
+    calls: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    async def run(self) -> None:
+        """Submit at a rate, until cancelled. Calls under way go on."""
+        while True:
+            await asyncio.sleep(self.rng.expovariate(self.submits_per_s))
+            self._begin(self._one(self.rng.choice(self.clients)))
+
+    async def flood(self) -> None:
+        """One tenant submits more than it may."""
+        client = self.rng.choice(self.clients)
+        for _ in range(_FLOOD):
+            plan = Plan(deltas=self.rng.randint(1, 4), marks_calls=True, tag=self._tag(client))
+            self._begin(self._submit(client, plan, "restart", None))
+
+    async def pry(self) -> None:
+        """A tenant asks for what is another's, in every way there is."""
+        owner, stranger = self.rng.sample(self.clients, 2)
+        theirs = [a.request_id for a in self.history.accepted if a.tenant == owner.tenant]
+        if not theirs:
+            return
+        path = f"/chat/{self.rng.choice(theirs)}"
+        for method, asked in (("GET", path), ("GET", f"{path}/stream"), ("POST", f"{path}/cancel")):
+            answer = await stranger.call(method, asked)
+            if answer.status != 404:
+                self.history.odd.append(f"{stranger.tenant} got {answer.status} for {asked}")
+
+    async def settle(self, patience_s: float) -> None:
+        """Wait until every call is answered and every reader has been told the end."""
+        waiting = [*self.calls, *self.readers]
+        if waiting:
+            await asyncio.wait(waiting, timeout=patience_s)
+        # A call may have begun readers meanwhile.
+        if left := [task for task in self.readers if not task.done()]:
+            await asyncio.wait(left, timeout=patience_s)
+
+    async def stop(self) -> None:
+        """End all readers and callers."""
+        tasks = [*self.calls, *self.readers, *self.followers.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _one(self, client: Client) -> None:
+        conversation = self.rng.choice(_CONVERSATIONS) if self.rng.random() < 0.25 else None
+        policy = self.rng.choice(_POLICIES)
+        accepted = await self._submit(client, self._plan(client), policy, conversation)
+        if accepted is None:
+            return
+        if conversation is not None:
+            self._follow(client, conversation)
+        for n in range(self.rng.choice([1, 1, 2, 3])):
+            self._read(client, accepted, n, any_manner(self.rng))
+        if self.rng.random() < 0.2:
+            await asyncio.sleep(self.rng.uniform(0, 1.5))
+            await self._cancel(client, accepted)
+
+    def _plan(self, client: Client) -> Plan:
+        words = self.rng.randint(8, 60)
+        somewhere = self.rng.randint(1, words - 1)
+        fault: dict[str, Any] = self.rng.choice(
+            [{}] * 12
+            + [{"cut_after": somewhere}, {"reset_after": somewhere}, {"cut_after": 0}]
+            + [{"status": 429}, {"status": 503}, {"stall_after": somewhere}]
+        )
+        rate = self.rng.uniform(20, 60)
+        return Plan(deltas=words, rate_per_s=rate, marks_calls=True, tag=self._tag(client), **fault)
+
+    def _tag(self, client: Client) -> str:
+        self.serial += 1
+        return f"{client.tenant}/{self.serial}"
+
+    async def _submit(
+        self, client: Client, plan: Plan, policy: str, conversation: str | None
+    ) -> Accepted | None:
+        """Submit once, or several times at once: one key is one request all the same."""
+        body = {"message": plan.prompt(), "on_interruption": policy}
+        if conversation is not None:
+            body |= {"conversation_id": conversation, "on_busy": self.rng.choice(_ON_BUSY)}
+        key = f"key-{plan.tag}"
+        times = 3 if self.rng.random() < 0.1 else 1
+        found = await asyncio.gather(
+            *(self._post(client, key, body, plan, policy, conversation) for _ in range(times))
+        )
+        accepted = [each for each in found if each is not None]
+        if accepted and self.rng.random() < 0.05:
+            await self._post_another(client, key, {**body, "message": "another"})
+        return accepted[0] if accepted else None
+
+    async def _post(
+        self,
+        client: Client,
+        key: str,
+        body: dict[str, Any],
+        plan: Plan,
+        policy: str,
+        conversation: str | None,
+    ) -> Accepted | None:
+        answer = await client.call("POST", "/chat", body=body, headers={"Idempotency-Key": key})
+        match answer.status, answer.code:
+            case ((200 | 202), _):
+                request_id = str(answer.body["request_id"])
+                accepted = Accepted(
+                    request_id, client.tenant, key, plan.tag, plan.deltas, policy, conversation
+                )
+                self.history.accepted.append(accepted)
+                return accepted
+            case _, "rate_limit_exceeded" | "queue_full":
+                refusal = Refusal(client.tenant, key, answer.status, answer.retry_after)
+                self.history.refusals.append(refusal)
+            case _, "conversation_busy":
+                pass
+            case _:
+                self.history.odd.append(f"a submit was answered {answer}")
+        return None
+
+    async def _post_another(self, client: Client, key: str, body: dict[str, Any]) -> None:
+        answer = await client.call("POST", "/chat", body=body, headers={"Idempotency-Key": key})
+        if (answer.status, answer.code) != (409, "idempotency_conflict"):
+            self.history.odd.append(f"a key used with another body was answered {answer}")
+
+    async def _cancel(self, client: Client, accepted: Accepted) -> None:
+        answer = await client.call("POST", f"/chat/{accepted.request_id}/cancel")
+        if answer.status != 200:
+            self.history.odd.append(f"a cancel was answered {answer}")
+            return
+        status = str(answer.body["status"])
+        self.history.cancels.append(Cancelled(accepted.request_id, status, time.monotonic()))
+
+    def _read(self, client: Client, accepted: Accepted, number: int, manner: Manner) -> None:
+        name = f"reader {number} ({manner})"
+        subscriber = Subscriber(name, client.tenant, accepted.request_id)
+        self.history.subscribers.append(subscriber)
+        path = f"/chat/{accepted.request_id}/stream"
+        task = asyncio.create_task(Reader(client, subscriber, path, manner).run(), name=name)
+        self.readers.add(task)
+
+    def _follow(self, client: Client, conversation: str) -> None:
+        if (client.tenant, conversation) in self.followers:
+            return
+        name = f"follower of {client.tenant}'s {conversation}"
+        subscriber = Subscriber(name, client.tenant, conversation=conversation)
+        self.history.subscribers.append(subscriber)
+        path = f"/conversations/{conversation}/stream"
+        manner = Manner(leaves_after=self.rng.choice([None, 50, 150]))
+        reader = Reader(client, subscriber, path, manner)
+        self.followers[client.tenant, conversation] = asyncio.create_task(reader.run(), name=name)
+
+    def _begin(self, call: Awaitable[Any]) -> None:
+        task = asyncio.ensure_future(call)
+        self.calls.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.history.odd.append(f"a caller failed: {error!r}")
