@@ -67,23 +67,27 @@ class FanOut:
     @property
     def is_at_end(self) -> bool:
         """Whether nothing will follow what has been sent."""
-        is_last = self._watched.tape.is_over or self._rendering.is_cut or self._watched.is_gone
+        is_last = self._watched.tape.is_over or self._rendering.is_over or self._watched.is_gone
         return is_last and self.sent >= len(self.frames)
 
     @property
     def is_cut(self) -> bool:
         """Whether the end is to be broken off, so that it does not look whole."""
-        return self._rendering.is_cut or (self._watched.is_gone and not self.ending)
+        return self._rendering.is_cut or (self._is_lost and not self.ending)
 
     @property
     def ending(self) -> bytes:
         """What says that the log is gone, on wires that can."""
-        return self._rendering.wire.aside("gone", {}) if self._watched.is_gone else b""
+        return self._rendering.wire.aside("gone", {}) if self._is_lost else b""
 
     @property
     def rewind(self) -> bytes:
         """What tells a reader to begin again; empty on wires that cannot."""
         return self._rendering.wire.aside("rewind", {"reason": "log_changed"})
+
+    @property
+    def _is_lost(self) -> bool:
+        return self._watched.is_gone and not self._rendering.is_over
 
     def join(self, connection: LiveConnection, position: int) -> None:
         """Let a connection read from a position on."""

@@ -1,16 +1,17 @@
 """The response that is one log: handed over to the fan-out, or plain ASGI on other servers."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from api.fanout import FanOut, chunk
+from api.fanout import chunk
 from api.handover import hand_over_from
 from api.hub import Hub, Watched
-from api.stream_response import EVENT_STREAM, StreamResponse
+from api.live_connection import LiveConnection
+from api.stream_response import EVENT_STREAM, OnLeft, StreamResponse
 from api.tape import Rendering
 from api.wires import Frame
 
@@ -33,25 +34,30 @@ class LogResponse(Response):
         hub: Hub,
         reading: Reading,
         *,
-        fanout: Callable[[], FanOut],
+        join: Callable[[LiveConnection], None],
         frames: Callable[[], AsyncIterator[Frame]],
+        headers: Mapping[str, str],
+        on_left: OnLeft | None = None,
     ) -> None:
         self.status_code = 200
         self.background = None
         self._hub = hub
         self._reading = reading
-        self._fanout = fanout
+        self._join = join
         self._frames = frames
+        self._on_left = on_left
         request_id = reading.watched.tape.request_id
-        self._fields = {**EVENT_STREAM, "X-Request-Id": request_id}
+        self._fields = {**EVENT_STREAM, "X-Request-Id": request_id, **headers}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Write the head, then give the connection away, or write the frames."""
         hand_over = hand_over_from(scope)
-        if hand_over is None:
+        # A connection that was given away only reads: nobody would notice what its going means.
+        if hand_over is None or self._on_left is not None:
             resources = AsyncExitStack()
             resources.callback(self._hub.release, self._reading.watched)
-            await StreamResponse(self._frames(), resources, self._fields)(scope, receive, send)
+            stream = StreamResponse(self._frames(), resources, self._fields, on_left=self._on_left)
+            await stream(scope, receive, send)
             return
         try:
             self.init_headers({**self._fields, "Connection": "close"})
@@ -59,6 +65,6 @@ class LogResponse(Response):
             connection = hand_over()
             if connection is not None:
                 connection.write(chunk(self._reading.first))
-                self._fanout().join(connection, self._reading.position)
+                self._join(connection)
         finally:
             self._hub.release(self._reading.watched)

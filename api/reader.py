@@ -75,17 +75,16 @@ class Reader:
             self._position = end
         if rendering.is_cut:
             pieces.append(CUT)
-        elif self._watched.is_gone:
+        elif self._watched.is_gone and not rendering.is_over:
             pieces.append(wire.aside("gone", {}) or CUT)
         pieces += self._asides.values()
         self._asides.clear()
         return [piece for piece in pieces if piece != b""]
 
     def _is_at_the_end(self) -> bool:
-        watched = self._watched
-        return watched.is_gone or (
-            watched.tape.is_over and self._position >= len(self._rendering.frames)
-        )
+        watched, rendering = self._watched, self._rendering
+        is_last = watched.tape.is_over or rendering.is_over
+        return watched.is_gone or (is_last and self._position >= len(rendering.frames))
 
     async def _wait(self) -> bool:
         try:

@@ -1,13 +1,15 @@
 """Writes a stream of frames to one connection: plain ASGI, which every server understands."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from api.wires import Cut, Frame
+from api.wires import Frame
+
+OnLeft = Callable[[], Awaitable[None]]
 
 EVENT_STREAM = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -21,8 +23,8 @@ STALL_LIMIT_S = 30.0
 class StreamResponse(Response):
     """Sends frames as they come, until they end, CUT comes, or the client is gone or stalls.
 
-    `resources` are let go at the end, whatever ends it. Closing the connection never does more than
-    that: a generation goes on without readers.
+    `resources` are let go at the end, whatever ends it. Closing the connection does no more than
+    that: a generation goes on without readers, unless there is an `on_left` that ends it.
     """
 
     def __init__(
@@ -30,11 +32,14 @@ class StreamResponse(Response):
         frames: AsyncIterator[Frame],
         resources: AsyncExitStack,
         headers: dict[str, str] | None = None,
+        *,
+        on_left: OnLeft | None = None,
     ) -> None:
         self.status_code = 200
         self.background = None
         self._frames = frames
         self._resources = resources
+        self._on_left = on_left
         self.init_headers({**EVENT_STREAM, **(headers or {})})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,24 +48,27 @@ class StreamResponse(Response):
         async with self._resources:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             writing = asyncio.create_task(self._write(send), name="stream: write")
-            leaving = asyncio.create_task(_until_gone(receive), name="stream: client")
+            leaving = asyncio.create_task(until_gone(receive), name="stream: client")
             try:
                 await asyncio.wait({writing, leaving}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 for task in (writing, leaving):
                     task.cancel()
-                await asyncio.gather(writing, leaving, return_exceptions=True)
+                ended, _ = await asyncio.gather(writing, leaving, return_exceptions=True)
+            if ended is not None and self._on_left is not None:
+                await self._on_left()
 
     async def _write(self, send: Send) -> None:
         async with aclosing(self._frames) as frames:  # type: ignore[type-var]  # an async generator
             async for frame in frames:
-                if isinstance(frame, Cut):
+                if not isinstance(frame, bytes):
                     return
                 async with asyncio.timeout(STALL_LIMIT_S):
                     await send({"type": "http.response.body", "body": frame, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _until_gone(receive: Receive) -> None:
+async def until_gone(receive: Receive) -> None:
+    """Return when the client is gone; its body must have been read."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,8 +1,8 @@
 """Streams of requests and conversations: who reads what, from where, on which wire."""
 
 import asyncio
-import random
-from collections.abc import AsyncIterator, Callable
+import contextlib
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 
 from starlette.responses import Response
@@ -10,13 +10,14 @@ from starlette.responses import Response
 from api.conversation_stream import ConversationReader, Place
 from api.fanout import FanOut
 from api.hub import Hub, Watched
+from api.live_connection import LiveConnection
 from api.log_response import LogResponse, Reading
 from api.reader import Reader
-from api.stream_response import StreamResponse
-from api.tape import Rendering, Tape
-from api.wires import CUT, Frame, Wire
-from api.wires.native import COMMENT, NativeWire, retry_line
-from api.wires.text import TextWire
+from api.stream_response import OnLeft, StreamResponse
+from api.tape import Tape
+from api.waiting import Waiting
+from api.wires import CUT, Dialect, Frame
+from api.wires.native import COMMENT, NATIVE, NativeWire
 from broker.codec import Cursor
 from broker.connections import Connections
 from broker.conversations import Conversations
@@ -25,11 +26,8 @@ from broker.fold import fold
 from broker.requests import Record, Requests
 from broker.settings import Settings
 
-_WIRES: dict[str, Callable[[], Wire]] = {"native": NativeWire, "text": TextWire}
 _POSITIONS_EVERY_S = 1.0
 _POSITIONS_AT_ONCE = 200
-# Readers come back spread over this time after a shutdown, and not all in the same instant.
-_RETURN_WITHIN_MS = 2000
 
 
 class Streams:
@@ -41,8 +39,8 @@ class Streams:
         self._conversations = Conversations(connections, settings)
         self._heartbeat_s = settings.heartbeat_s
         self._coalesce_s = settings.coalesce_ms / 1000
-        self._readers: set[Reader | ConversationReader] = set()
-        self._fanouts: dict[tuple[Watched, str], FanOut] = {}
+        self._readers: set[Reader | ConversationReader | Waiting] = set()
+        self._fanouts: dict[tuple[Watched, Dialect], FanOut] = {}
         self._draining = asyncio.Event()
 
     @property
@@ -70,13 +68,13 @@ class Streams:
     def drain(self) -> None:
         """End every open stream now; readers are told to come back."""
         self._draining.set()
-        for (_, wire), fanout in list(self._fanouts.items()):
-            fanout.drain(_farewell if wire == "native" else None)
+        for (_, dialect), fanout in list(self._fanouts.items()):
+            fanout.drain(dialect.farewell)
         for reader in list(self._readers):
             reader.stop()
 
     async def follow(
-        self, record: Record, *, wire: str, after: Cursor | None, snapshot: bool = False
+        self, record: Record, dialect: Dialect, *, after: Cursor | None, snapshot: bool = False
     ) -> Response:
         """A response that replays a log after a cursor and then follows it to its end.
 
@@ -85,7 +83,7 @@ class Streams:
         """
         watched = await self.hub.acquire(record.request_id)
         tape = watched.tape
-        rendering = tape.rendering(wire, _WIRES[wire])
+        rendering = tape.rendering(dialect.name, dialect.make)
         position = 0 if after is None else tape.position_after(after)
         if tape.is_over and after is not None and position == len(tape.values):
             self.hub.release(watched)
@@ -99,13 +97,43 @@ class Streams:
         watched.tenant = record.tenant
         if record.waiting is not None:
             watched.news["waiting"] = record.waiting
+        return self.respond(watched, dialect, position=position, first=first)
+
+    def respond(
+        self,
+        watched: Watched,
+        dialect: Dialect,
+        *,
+        position: int = 0,
+        first: bytes = b"",
+        on_left: OnLeft | None = None,
+    ) -> Response:
+        """A response that sends `first`, then the frames from a position on; releases the tape.
+
+        `on_left` is called when the client goes before the end, or stalls.
+        """
+        rendering = watched.tape.rendering(dialect.name, dialect.make)
         reading = Reading(watched, rendering, position, first)
         return LogResponse(
             self.hub,
             reading,
-            fanout=lambda: self._fanout(watched, rendering, wire),
-            frames=lambda: self._read(reading, wire),
+            join=lambda connection: self._join(reading, dialect, connection),
+            frames=lambda: self._read(reading, dialect),
+            headers=dialect.headers,
+            on_left=on_left,
         )
+
+    @contextlib.contextmanager
+    def waiting(self, watched: Watched) -> Iterator[Waiting]:
+        """Something that waits for a log, and that a shutdown ends."""
+        waiting = Waiting(watched)
+        if self.is_draining:
+            waiting.stop()
+        self._readers.add(waiting)
+        try:
+            yield waiting
+        finally:
+            self._readers.discard(waiting)
 
     async def follow_conversation(
         self, tenant: str, conversation_id: str, *, after: str | None
@@ -122,35 +150,38 @@ class Streams:
             place=Place.parse(after) if after else None,
             heartbeat_s=self._heartbeat_s,
         )
-        return StreamResponse(self._frames(reader, COMMENT, "native"), AsyncExitStack())
+        return StreamResponse(self._frames(reader, COMMENT, NATIVE), AsyncExitStack())
 
-    def _fanout(self, watched: Watched, rendering: Rendering, wire: str) -> FanOut:
-        key = (watched, wire)
+    def _join(self, reading: Reading, dialect: Dialect, connection: LiveConnection) -> None:
+        key = (reading.watched, dialect)
         if key not in self._fanouts:
             self._fanouts[key] = FanOut(
                 self.hub,
-                watched,
-                rendering,
+                reading.watched,
+                reading.rendering,
                 interval_s=self._coalesce_s,
-                has_comments=wire == "native",
+                has_comments=dialect.has_comments,
                 on_empty=lambda: self._forget(key),
             )
-        return self._fanouts[key]
+        self._fanouts[key].join(connection, reading.position)
+        if self.is_draining:
+            # The shutdown began while the head was on its way, and has passed this connection by.
+            connection.leave(dialect.farewell() if dialect.farewell else None)
 
-    def _forget(self, key: tuple[Watched, str]) -> None:
+    def _forget(self, key: tuple[Watched, Dialect]) -> None:
         del self._fanouts[key]
 
-    def _read(self, reading: Reading, wire: str) -> AsyncIterator[Frame]:
+    def _read(self, reading: Reading, dialect: Dialect) -> AsyncIterator[Frame]:
         reader = Reader(
             reading.watched,
             reading.rendering,
             reading.position,
-            heartbeat_s=self._heartbeat_s if wire == "native" else None,
+            heartbeat_s=self._heartbeat_s if dialect.has_comments else None,
         )
-        return self._frames(reader, reading.first, wire)
+        return self._frames(reader, reading.first, dialect)
 
     async def _frames(
-        self, reader: Reader | ConversationReader, first: bytes, wire: str
+        self, reader: Reader | ConversationReader, first: bytes, dialect: Dialect
     ) -> AsyncIterator[Frame]:
         self._readers.add(reader)
         try:
@@ -159,7 +190,7 @@ class Streams:
             async for frame in reader.frames():
                 yield frame
             if reader.was_stopped:
-                yield _farewell() if wire == "native" else CUT
+                yield dialect.farewell() if dialect.farewell else CUT
         finally:
             self._readers.discard(reader)
 
@@ -191,7 +222,3 @@ def _folded(tape: Tape, wire: NativeWire) -> tuple[bytes, int]:
     if not entries:
         return b"", 0
     return wire.snapshot(entries[-1].cursor, fold(entries).snapshot()), len(entries)
-
-
-def _farewell() -> bytes:
-    return retry_line(random.randrange(100, _RETURN_WITHIN_MS))

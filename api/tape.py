@@ -7,7 +7,7 @@ frames of a wire; nothing is kept per subscriber but that number.
 from collections.abc import Callable, Iterator
 from enum import Enum
 
-from api.wires import CUT, Wire
+from api.wires import Wire
 from broker.codec import OPENERS, START, TERMINALS, Cursor, Entry, decode
 
 
@@ -20,7 +20,10 @@ class Verdict(Enum):
 
 
 class Rendering:
-    """The frames of a tape on one wire: `frames[i]` shows entry i, up to where the wire is cut."""
+    """The frames of a tape on one wire: `frames[i]` shows entry i, up to where the wire ends.
+
+    A wire may end before its log does; then `is_over`, and `is_cut` if that must not look whole.
+    """
 
     def __init__(self, make: Callable[[], Wire]) -> None:
         self._make = make
@@ -30,17 +33,19 @@ class Rendering:
         """Begin again, after the log turned out to be another one."""
         self.wire = self._make()
         self.frames: list[bytes] = []
-        self.is_cut = False
+        self.is_over = self.is_cut = False
 
     def add(self, entry: Entry) -> None:
         """Render the next entry."""
-        if self.is_cut:
+        if self.is_over:
             return
         frame = self.wire.frame(entry)
         if isinstance(frame, bytes):
             self.frames.append(frame)
-        else:
-            self.is_cut = frame is CUT
+            return
+        self.is_over, self.is_cut = True, not frame.whole
+        if frame.data:
+            self.frames.append(frame.data)
 
 
 class Tape:

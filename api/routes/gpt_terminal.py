@@ -7,6 +7,7 @@ from api.problems import error_responses
 from api.routes.streams import come_back
 from api.services import Tenant, UsableServices
 from api.submissions import Ask
+from api.wires.text import TEXT
 
 router = APIRouter(tags=["gpt terminal"])
 
@@ -39,4 +40,4 @@ async def get(body: TerminalBody, services: UsableServices, tenant: Tenant) -> R
     )
     submitted = await services.submit(ask, tenant=tenant)
     record = await services.requests.get(submitted.request_id, tenant)
-    return await services.streams.follow(record, wire="text", after=None)
+    return await services.streams.follow(record, TEXT, after=None)

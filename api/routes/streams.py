@@ -9,7 +9,8 @@ from api.routes.chat import RequestId
 from api.routes.conversations import ConversationId
 from api.services import Tenant, UsableServices
 from api.stream_response import EVENT_STREAM
-from api.wires.native import retry_line
+from api.wires.native import NATIVE, retry_line
+from api.wires.text import TEXT
 from broker.codec import Cursor
 
 router = APIRouter(tags=["streams"])
@@ -70,11 +71,11 @@ async def follow(
         return come_back(format)
     record = await services.requests.get(request_id, tenant)
     if format == "text":
-        return await services.streams.follow(record, wire="text", after=None)
+        return await services.streams.follow(record, TEXT, after=None)
     # The header is the newer one: a browser reconnects to the URL it was given at first.
     place = last_event_id or after
     cursor = Cursor.parse(place) if place else None
-    return await services.streams.follow(record, wire="native", after=cursor, snapshot=snapshot)
+    return await services.streams.follow(record, NATIVE, after=cursor, snapshot=snapshot)
 
 
 @router.get(

@@ -1,15 +1,18 @@
 """The native wire: server-sent events with the cursor as their id."""
 
+import random
 from typing import Any
 
 import msgspec
 
-from api.wires import Frame
+from api.wires import Dialect, Frame
 from broker.codec import Cursor, Entry
 
 COMMENT = b": hb\n\n"
-# For readers, `v` and `prev` are the log's own business.
-_INTERNAL = frozenset({"v", "prev"})
+# For readers, `v` and `prev` are the log's own business, and `echo` that of the wire it came in on.
+_INTERNAL = frozenset({"v", "prev", "echo"})
+# Readers come back spread over this time after a shutdown, and not all in the same instant.
+_RETURN_WITHIN_MS = 2000
 
 
 class NativeWire:
@@ -50,7 +53,15 @@ def retry_line(delay_ms: int) -> bytes:
     return b"retry: %d\n\n" % delay_ms
 
 
+def farewell() -> bytes:
+    """The last bytes before a shutdown: come back, each at another time."""
+    return retry_line(random.randrange(100, _RETURN_WITHIN_MS))
+
+
 def _public(entry: Entry) -> dict[str, Any]:
     if entry.kind in {"delta", "reasoning", "refusal"}:
         return {"text": entry.text, "x": entry.x} if entry.x else {"text": entry.text}
     return {key: value for key, value in entry.data.items() if key not in _INTERNAL}
+
+
+NATIVE = Dialect("native", NativeWire, farewell=farewell)

@@ -6,7 +6,7 @@ or begins anew after some of it was sent, is cut.
 
 from typing import Any
 
-from api.wires import CUT, Frame
+from api.wires import CUT, Dialect, Frame
 from broker.codec import Entry
 
 
@@ -33,3 +33,6 @@ class TextWire:
         """Nothing: there is no room for it."""
         del kind, data
         return b""
+
+
+TEXT = Dialect("text", TextWire, has_comments=False)
