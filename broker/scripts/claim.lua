@@ -30,14 +30,14 @@ end
 -- Idle workers claim every second. No claim for longer than that means Redis itself was away, and
 -- the leases that ran out meanwhile say nothing about their workers: give them one lease to renew.
 -- But not twice in a row, or claims that are merely slow would put every takeover off for ever.
-local seen = call('HMGET', P .. 'load', 'seen', 'grace')
+local seen = call('HMGET', P .. 'load', 'seen', 'grace', 'late')
 local grace = tonumber(seen[2] or 0)
-local silence_ms = seen[1] and now - tonumber(seen[1]) or 0
-if silence_ms > math.max(lease_ms / 2, 1500) and now - grace > lease_ms then
+local is_late = seen[1] and now - tonumber(seen[1]) > math.max(lease_ms / 2, 1500)
+if is_late and seen[3] ~= '1' then
   grace = now + lease_ms
   call('HSET', P .. 'load', 'grace', int(grace))
 end
-call('HSET', P .. 'load', 'seen', int(now))
+call('HSET', P .. 'load', 'seen', int(now), 'late', is_late and 1 or 0)
 
 local function reap(id)
   local r = read(id)
