@@ -19,52 +19,61 @@ from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.slow
 
-READERS = 50
+READERS_OF_REQUEST, READERS_OF_CONVERSATION = 40, 10
+BEFORE, AFTER = "before the end, ", "after it"
 
 
 async def test_an_api_told_to_end_lets_go_of_fifty_readers_who_all_read_on(
     deployment: Deployment, upstream: ScriptedUpstream, tmp_path: Path, figure: Figure
 ) -> None:
     rest = asyncio.Event()
-    upstream.script = [Text("before "), Text("the end, "), Wait(rest), Text("after it"), Finish()]
+    upstream.script = [Text("before "), Text("the end, "), Wait(rest), Text(AFTER), Finish()]
     (api, url), _ = await asyncio.gather(deployment.running_api(), deployment.running_worker())
     async with Caller(url) as caller:
-        request_id = await caller.submit()
-        stream = caller.stream_url(request_id)
-        async with curls(stream, tmp_path, "first", [None] * READERS) as readers:
-            for reader in readers:
-                await _shows(reader, "before the end, ")
-            told_at_s = time.monotonic()
-            api.signal(signal.SIGTERM)
-            assert await api.ended() == 0
-            took_s = time.monotonic() - told_at_s
-            codes = [await reader.ended() for reader in readers]
-        figure(f"ended with {READERS} readers after (s, bound 1)", round(took_s, 2))
-        assert took_s < 1
-        assert codes == [0] * READERS
-        seen = [_parsed(reader) for reader in readers]
-        assert {parser.retry_ms is not None for parser, _ in seen} == {True}
-        # Not all in the same instant.
-        assert len({parser.retry_ms for parser, _ in seen}) > READERS / 2
+        request_id = await caller.submit(conversation_id="c")
+    urls = [f"{url}/chat/{request_id}/stream"] * READERS_OF_REQUEST
+    urls += [f"{url}/conversations/c/stream"] * READERS_OF_CONVERSATION
 
-        await deployment.running_api(port=port_of(url))
-        cursors = [events[-1].cursor for _, events in seen]
-        async with curls(stream, tmp_path, "second", cursors) as readers:
-            rest.set()
-            codes = [await reader.ended() for reader in readers]
-        assert codes == [0] * READERS
-        record = await caller.read(request_id)
+    async with curls(urls, tmp_path / "first") as readers:
+        for reader in readers:
+            await _shows(reader, [], BEFORE)
+        told_at_s = time.monotonic()
+        api.signal(signal.SIGTERM)
+        assert await api.ended() == 0
+        took_s = time.monotonic() - told_at_s
+        assert [await reader.ended() for reader in readers] == [0] * len(urls)
+    figure(f"ended with {len(urls)} readers after (s, bound 1)", round(took_s, 2))
+    assert took_s < 1
+    seen = [_whole(reader) for reader in readers]
+    # They come back, and not all in the same instant.
+    delays_ms = {parser.retry_ms for parser, _ in seen}
+    assert None not in delays_ms
+    assert len(delays_ms) > len(urls) / 2
+
+    await deployment.running_api(port=port_of(url))
+    cursors = [events[-1].cursor for _, events in seen]
+    async with curls(urls, tmp_path / "second", cursors) as readers:
+        rest.set()
         for (_, first), reader in zip(seen, readers, strict=True):
-            _, second = _parsed(reader)
-            assert text_of(first + second) == record["text"] == "before the end, after it"
-            assert [event.kind for event in second] == ["delta", "completed"]
+            await _shows(reader, first, BEFORE + AFTER)
+            assert [event.kind for event in reader.events()] == ["delta", "completed"]
+        # A conversation's stream stays open for the next question.
+        ends = [await reader.ended() for reader in readers[:READERS_OF_REQUEST]]
+        assert ends == [0] * READERS_OF_REQUEST
 
 
-async def _shows(reader: Curl, text: str) -> None:
-    await wait_until(lambda: text_of(reader.events()) == text, description=f"curl to get {text!r}")
+async def _shows(reader: Curl, earlier: list[Event], text: str) -> None:
+    """Wait until what was sent earlier and what this reader got say this and no more."""
+
+    def does() -> bool:
+        events = earlier + reader.events()
+        is_over = text == BEFORE or events[-1].kind == "completed"
+        return is_over and text_of(events) == text
+
+    await wait_until(does, description=f"curl to get {text!r}")
 
 
-def _parsed(reader: Curl) -> tuple[SseParser, list[Event]]:
+def _whole(reader: Curl) -> tuple[SseParser, list[Event]]:
     """What was sent, which has to be whole frames."""
     parser = SseParser()
     events = parser.feed(reader.sent)
@@ -74,13 +83,13 @@ def _parsed(reader: Curl) -> tuple[SseParser, list[Event]]:
 
 @asynccontextmanager
 async def curls(
-    url: str, directory: Path, name: str, cursors: list[str | None]
+    urls: list[str], directory: Path, cursors: list[str | None] | None = None
 ) -> AsyncIterator[list[Curl]]:
-    """One reader for each cursor, from the beginning for None."""
+    """A reader of each URL: from its cursor on, or from the beginning."""
+    directory.mkdir()
     async with AsyncExitStack() as stack:
-        yield [
-            await stack.enter_async_context(
-                curl(url, directory / f"{name}-{n}", {"Last-Event-ID": cursor} if cursor else {})
-            )
-            for n, cursor in enumerate(cursors)
-        ]
+        readers = []
+        for n, (url, cursor) in enumerate(zip(urls, cursors or [None] * len(urls), strict=True)):
+            headers = {"Last-Event-ID": cursor} if cursor else {}
+            readers.append(await stack.enter_async_context(curl(url, directory / str(n), headers)))
+        yield readers
