@@ -136,7 +136,6 @@ local function open(r, can_continue, owner, lease_ms, default_model)
   call('HSET', key, 'state', 'running', 'attempt', attempt, 'n', n, 'seq', '0', 'kept', kept, 'owner', owner,
     'opener', kind, 'prev', prev)
   if kept == '0' then call('HSET', key, 'output_bytes', 0) end
-  call('HDEL', key, 'waiting')
   call('ZADD', P .. 'running', int(now + lease_ms), r.id)
   local model = r.model ~= '' and r.model or default_model
   local json = '{"v":1,"prev":"' .. prev .. '","n":' .. n .. ',"model":' .. model

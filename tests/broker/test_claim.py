@@ -108,6 +108,19 @@ async def test_what_stands_in_line_without_being_queued_is_skipped(partition: Pa
     assert go.id == "a"
 
 
+async def test_an_attempt_is_later_than_the_one_before_though_the_clock_went_back(
+    partition: Partition,
+) -> None:
+    await partition.submit("a")
+    later = 4_000_000_000_000
+    await partition.client.delete(f"{TAG}log:a")
+    await partition.client.xadd(f"{TAG}log:a", {"e": "Q{}"}, id=f"{later}-0")
+    await partition.client.hset(f"{TAG}req:a", "attempt", str(later))
+    go = await partition.take()
+    assert (go.attempt, go.prev) == (later + 1, f"{later}-0")
+    assert (await partition.reopen(go))[1] == str(later + 2)
+
+
 @pytest.mark.parametrize("budget", [1, 2])
 async def test_the_work_of_one_claim_is_bounded(partition: Partition, budget: int) -> None:
     for id_ in ("a", "b", "c"):

@@ -124,6 +124,7 @@ async def test_a_request_is_cancelled_whatever_it_is_doing(
     go = await bring_to(partition, state)
     assert await partition.cancel("a") == ("OK", "cancelled")
     assert (await partition.log("a"))[-1] == "cancelled"
+    assert await partition.field("a", "waiting") is None
     async with partition.unchanged():
         assert await partition.cancel("a") == ("TERMINAL", "cancelled")
         assert await partition.append(go, 2, "y") == ("FENCED", "cancelled")
@@ -179,13 +180,22 @@ async def test_every_end_lets_go_of_all_the_request_held(partition: Partition, e
         assert ttl_s - 60 < left_s <= ttl_s, name
 
 
-async def test_the_owner_is_told_that_its_request_was_cancelled(partition: Partition) -> None:
+@pytest.mark.parametrize("how", ["cancel", "replace", "forget"])
+async def test_the_owner_is_told_that_its_request_was_cancelled(
+    partition: Partition, how: str
+) -> None:
     """Over the channel of the worker that runs it, whose name may hold a colon."""
-    await partition.submit("a")
+    await partition.submit("a", conv="talk")
     await partition.take("host:1")
     listening = partition.client.pubsub()
     await listening.ssubscribe(f"{TAG}push:worker:host:1")
-    await partition.cancel("a")
+    match how:
+        case "cancel":
+            await partition.cancel("a")
+        case "replace":
+            await partition.submit("b", conv="talk", on_busy="replace")
+        case "forget":
+            await partition.forget("talk")
     told = [await listening.get_message(timeout=5) for _ in range(2)]
     assert [message["data"] for message in told if message] == [1, b"a"]
     await listening.aclose()  # type: ignore[no-untyped-call]  # bare in redis-py
