@@ -70,7 +70,7 @@ def _invalid(steps: tuple[str | int, ...], fault: str) -> Problem:
     return Problem(400, "invalid_value", f"{param or 'body'}: {fault}", param=param or None)
 
 
-class _Checked(BaseModel):
+class Checked(BaseModel):
     """A whole body."""
 
     @model_validator(mode="before")
@@ -130,7 +130,7 @@ class Message(_Strict):
         return self
 
 
-class ChatBody(_Checked, _Strict):
+class ChatBody(Checked, _Strict):
     """A request to be generated: `message`, or `messages` for more than one turn."""
 
     message: Annotated[str, Field(min_length=1, examples=["Why is the sky blue?"])] | None = None
@@ -184,7 +184,7 @@ class TerminalMessage(BaseModel):
     content: str
 
 
-class TerminalBody(_Checked):
+class TerminalBody(Checked):
     """GPT Terminal's call: a question, or the conversation so far with the question at its end."""
 
     message: Annotated[

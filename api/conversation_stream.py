@@ -72,28 +72,38 @@ class ConversationReader:
         """What to write, piece by piece."""
         channel = keys.conversation_channel(self._partition, self._key)
         with self._hub.listen(self._partition, channel, self._changed.set):
-            if not self._find_place(await self._turns()):
-                yield NativeWire().aside("rewind", {"reason": "cursor_not_found"})
-            while not self._is_stopped:
-                self._changed.clear()
-                turns = await self._turns()
-                if self._seen and not turns:
-                    self._seen.clear()
-                    yield NativeWire().aside("rewind", {"reason": "forgotten"})
+            async for turns in self._looks():
+                if reason := self._lost_place(turns):
+                    yield NativeWire().aside("rewind", {"reason": reason})
                 async for frame in self._unseen(turns):
                     yield frame
-                if not await self._wait():
+                if not await self._wait(self._heartbeat_s):
                     yield COMMENT
 
-    def _find_place(self, turns: list[Turn]) -> bool:
-        if self._place is None:
-            return True
+    async def _looks(self) -> AsyncIterator[list[Turn]]:
+        """The turns as they are, each time anew. A look that fails is none: it proves nothing."""
+        while not self._is_stopped:
+            self._changed.clear()
+            try:
+                turns = await self._conversations.turns(self._partition, self._key)
+            except Unavailable:
+                await self._wait(_UNAVAILABLE_PAUSE_S)
+                continue
+            yield turns
+
+    def _lost_place(self, turns: list[Turn]) -> str | None:
+        """Why the reader has to begin again, if it has to; else marks what is before its place."""
         ids = [turn.request_id for turn in turns]
-        if self._place.request_id not in ids:
+        if self._place is not None and self._place.request_id not in ids:
             self._place = None
-            return False
-        self._seen.update(ids[: ids.index(self._place.request_id)])
-        return True
+            self._seen.clear()
+            return "cursor_not_found"
+        if self._place is not None:
+            self._seen.update(ids[: ids.index(self._place.request_id)])
+        elif self._seen and not turns:
+            self._seen.clear()
+            return "forgotten"
+        return None
 
     async def _unseen(self, turns: list[Turn]) -> AsyncIterator[Frame]:
         for turn in turns:
@@ -104,7 +114,7 @@ class ConversationReader:
                     yield frame
             except Unavailable:
                 # It is not marked as seen, and the place is where it was: the next look is soon.
-                await asyncio.sleep(_UNAVAILABLE_PAUSE_S)
+                await self._wait(_UNAVAILABLE_PAUSE_S)
                 self._changed.set()
                 return
             if self.was_stopped:
@@ -113,11 +123,19 @@ class ConversationReader:
 
     async def _request(self, turn: Turn) -> AsyncIterator[Frame]:
         async with self._hub.watch(turn.request_id) as watched:
+            if self._is_ahead_of(watched):
+                await self._hub.catch_up(watched)
             for frame in self._beginning(turn, watched):
                 yield frame
             if self._reader is not None:
                 async for frame in self._reader.frames():
                     yield frame
+
+    def _is_ahead_of(self, watched: Watched) -> bool:
+        place, tape = self._place, watched.tape
+        if place is None or place.request_id != tape.request_id or tape.is_over:
+            return False
+        return tape.position_after(place.cursor) is None
 
     def _beginning(self, turn: Turn, watched: Watched) -> list[Frame]:
         place, self._place = self._place, None
@@ -132,19 +150,13 @@ class ConversationReader:
             ("conversation", turn.request_id), lambda: NativeWire(turn.request_id)
         )
         self._reader = Reader(watched, rendering, position or 0, heartbeat_s=self._heartbeat_s)
+        if self._is_stopped:  # while we waited for the log: `stop` knew of no reader
+            self._reader.stop()
         return [wire.aside("rewind", {"reason": "cursor_not_found"})] if position is None else []
 
-    async def _turns(self) -> list[Turn]:
-        while not self._is_stopped:
-            try:
-                return await self._conversations.turns(self._partition, self._key)
-            except Unavailable:
-                await asyncio.sleep(_UNAVAILABLE_PAUSE_S)
-        return []
-
-    async def _wait(self) -> bool:
+    async def _wait(self, limit_s: float) -> bool:
         try:
-            async with asyncio.timeout(self._heartbeat_s):
+            async with asyncio.timeout(limit_s):
                 return await self._changed.wait()
         except TimeoutError:
             return False

@@ -148,6 +148,17 @@ class Hub:
         if watched.users == 0:
             asyncio.get_running_loop().call_later(LINGER_S, self._end_if_unused, watched)
 
+    async def catch_up(self, watched: Watched) -> None:
+        """Read a tape on to where its log ends now; raises Unavailable when that takes too long.
+
+        For a reader who was further elsewhere: pushes may reach that process before this one.
+        """
+        self._start_heal(watched)
+        if watched.heal is not None:
+            _, pending = await asyncio.wait({watched.heal}, timeout=SYNC_TIMEOUT_S)
+            if pending:
+                raise Unavailable
+
     @contextlib.asynccontextmanager
     async def watch(self, request_id: str) -> AsyncIterator[Watched]:
         """Acquire a tape for the length of a block."""

@@ -16,6 +16,8 @@ from api.routes import (
     chat,
     conversations,
     gpt_terminal,
+    openai_chat,
+    openai_models,
     operations,
     page,
     role_templates,
@@ -30,7 +32,16 @@ API_VERSION = "1"
 _TERMINAL_PATH = "/api/gpt/get"
 # Its page sends the last turns of a talk along, and allows itself this much.
 _TERMINAL_BODY_BYTES = 5 * 1024 * 1024
-_ROUTERS = (chat, streams, conversations, role_templates, gpt_terminal, operations)
+_ROUTERS = (
+    chat,
+    streams,
+    conversations,
+    role_templates,
+    openai_chat,
+    openai_models,
+    gpt_terminal,
+    operations,
+)
 # What needs no key: liveness for orchestrators, the documentation; and the page asks for one.
 _PUBLIC = frozenset({"/healthz", "/readyz", "/openapi.json", "/docs"})
 _EXPOSED = ("X-Request-Id", "Location", "Retry-After")

@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from api.wires.failures import error_type
 from broker import errors
 from roles import RoleNotFound
 
@@ -52,9 +53,7 @@ class Problem(HTTPException):
     @property
     def type(self) -> str:
         """The class of error, in OpenAI's words."""
-        if self.status_code >= 500:
-            return "server_error"
-        return "rate_limit_error" if self.status_code == 429 else "invalid_request_error"
+        return error_type(self.status_code)
 
     def body(self) -> dict[str, Any]:
         """The JSON of native and `/v1` paths."""

@@ -84,7 +84,7 @@ class Streams:
         watched = await self.hub.acquire(record.request_id)
         tape = watched.tape
         rendering = tape.rendering(dialect.name, dialect.make)
-        position = 0 if after is None else tape.position_after(after)
+        position = await self._position_after(watched, after)
         if tape.is_over and after is not None and position == len(tape.values):
             self.hub.release(watched)
             return Response(status_code=204)
@@ -151,6 +151,19 @@ class Streams:
             heartbeat_s=self._heartbeat_s,
         )
         return StreamResponse(self._frames(reader, COMMENT, NATIVE), AsyncExitStack())
+
+    async def _position_after(self, watched: Watched, after: Cursor | None) -> int | None:
+        if after is None:
+            return 0
+        position = watched.tape.position_after(after)
+        if position is None and not watched.tape.is_over:
+            try:
+                await self.hub.catch_up(watched)
+            except BaseException:
+                self.hub.release(watched)
+                raise
+            position = watched.tape.position_after(after)
+        return position
 
     def _join(self, reading: Reading, dialect: Dialect, connection: LiveConnection) -> None:
         key = (reading.watched, dialect)

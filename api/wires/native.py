@@ -36,8 +36,15 @@ class NativeWire:
         )  # fmt: skip
 
     def aside(self, kind: str, data: dict[str, Any]) -> bytes:
-        """An event without an id: a reader that reconnects does not resume from it."""
-        return b"event: %b\ndata: %b\n\n" % (kind.encode(), msgspec.json.encode(self._about | data))
+        """An event without an id: a reader that reconnects does not resume from it.
+
+        A `rewind` has an empty one, with which an EventSource forgets the id it had: should the
+        replay break off at its beginning, the rest of it must not be taken for all.
+        https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
+        """
+        forget = b"id: \n" if kind == "rewind" else b""
+        told = msgspec.json.encode(self._about | data)
+        return b"%bevent: %b\ndata: %b\n\n" % (forget, kind.encode(), told)
 
     def snapshot(self, cursor: Cursor, data: dict[str, Any]) -> bytes:
         """Everything up to and including a cursor in one event; reading goes on after it."""

@@ -49,17 +49,20 @@ class Typist:
 
     async def type(self, *texts: str) -> None:
         """Append deltas with one call."""
+        await self.append(*[encode_text("delta", text) for text in texts])
+
+    async def append(self, *values: bytes) -> None:
+        """Append entries of any kind with one call."""
         assert self.lease is not None
         to = target(self.lease.request_id, self.lease.attempt)
-        values = [encode_text("delta", text) for text in texts]
         word = "LOST"
         while word == "LOST":
             await self._appender.ready()
             answered: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
-            self._appender.append(to, self._seq + 1, values, answered.set_result)
+            self._appender.append(to, self._seq + 1, list(values), answered.set_result)
             word = (await answered).word
         assert word in {"OK", "DUP"}
-        self._seq += len(texts)
+        self._seq += len(values)
 
     async def reopen(self, reason: str = "upstream_truncated") -> None:
         """End the attempt and begin another one."""
@@ -68,15 +71,21 @@ class Typist:
         self.lease = await self.queue.reopen(self.lease, f"nonce-{self._claims}", reason)
         self._seq = 0
 
-    async def finish(self, answered: str | None = None) -> None:
-        """Complete the request."""
+    async def finish(self, answered: str | None = None, **end: Any) -> None:
+        """Complete the request; `end` is what its terminal says besides the finish_reason."""
+        await self.end("completed", {"finish_reason": "stop", **end}, answered)
+
+    async def fail(self, code: str = "upstream_error", message: str = "It failed.") -> None:
+        """End the request as failed."""
+        await self.end("failed", {"code": code, "message": message, "retryable": True})
+
+    async def end(self, state: str, data: dict[str, Any], answered: str | None = None) -> None:
+        """Write the terminal."""
         assert self.lease is not None
-        terminal = encode_data("completed", {"finish_reason": "stop"})
+        terminal = encode_data(state, data)
         first_seq = self._seq + 1
         assert (
-            await self.queue.finish(
-                self.lease, "completed", first_seq, [terminal], answered=answered
-            )
+            await self.queue.finish(self.lease, state, first_seq, [terminal], answered=answered)
             is None
         )
 

@@ -1,0 +1,49 @@
+"""Pure: the calls of tools in one answer, put together from their pieces."""
+
+from typing import Any
+
+
+class Call:
+    """One call. `id` is the upstream's; one made from the request's where it sends none."""
+
+    def __init__(self, index: int, call_id: str, kind: str) -> None:
+        self.index = index
+        self.id = call_id
+        self.kind = kind
+        self.name = ""
+        self._arguments: list[str] = []
+
+    @property
+    def arguments(self) -> str:
+        """All arguments so far: JSON, once they are complete; of a custom tool, any text."""
+        return "".join(self._arguments)
+
+    def add(self, piece: dict[str, Any]) -> None:
+        """Take a piece."""
+        self.name += piece.get("name") or ""
+        self._arguments.append(piece.get("arguments") or "")
+
+
+class Calls:
+    """The calls of one answer, in the order in which they began."""
+
+    def __init__(self, request_id: str) -> None:
+        self._request_id = request_id
+        self._by_index: dict[int, Call] = {}
+
+    def __iter__(self) -> Any:
+        return iter(self._by_index.values())
+
+    def __bool__(self) -> bool:
+        return bool(self._by_index)
+
+    def take(self, piece: dict[str, Any]) -> tuple[Call, bool]:
+        """The call that a `tool_call` entry adds to, and whether this begins it."""
+        index = int(piece.get("index", 0))
+        call = self._by_index.get(index)
+        is_new = call is None
+        if call is None:
+            call_id = piece.get("id") or f"call_{self._request_id}_{index}"
+            call = self._by_index[index] = Call(index, call_id, piece.get("type") or "function")
+        call.add(piece)
+        return call, is_new

@@ -1,0 +1,21 @@
+"""Where a test plays the worker of a call that is under way."""
+
+import contextlib
+from typing import Any
+
+from tests.support.typist import Typist
+from tests.support.wait import wait_until
+
+
+async def claimed(worker: Typist) -> dict[str, Any]:
+    """Claim the request that comes in next; its payload."""
+
+    async def claim() -> bool:
+        with contextlib.suppress(AssertionError):
+            await worker.claim()
+            return True
+        return False
+
+    await wait_until(claim, description="a request is there")
+    assert worker.lease is not None
+    return worker.lease.payload

@@ -1,0 +1,43 @@
+"""The app, a typist who plays its worker, and the official SDK as the client."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+import httpx2
+import pytest
+from openai import AsyncOpenAI
+
+from broker.settings import Settings
+from tests.api.running import RunningApi, running_api
+from tests.support.typist import Typist, typing
+
+
+@contextlib.asynccontextmanager
+async def openai_client(url: str, *, max_retries: int = 0) -> AsyncIterator[AsyncOpenAI]:
+    """The official SDK, of which only the address and the key are ours."""
+    # No TLS here, and loading all certificate authorities would be half of a test's time.
+    async with (
+        httpx2.AsyncClient(verify=False) as http,
+        AsyncOpenAI(
+            base_url=f"{url}/v1", api_key="k", http_client=http, max_retries=max_retries
+        ) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+async def api(redis_url: str) -> AsyncIterator[RunningApi]:
+    async with running_api(redis_url, heartbeat_s=0.2) as running:
+        yield running
+
+
+@pytest.fixture
+async def worker(redis_url: str) -> AsyncIterator[Typist]:
+    async with typing(redis_url, Settings(openai_model="a-model")) as running:
+        yield running
+
+
+@pytest.fixture
+async def sdk(api: RunningApi) -> AsyncIterator[AsyncOpenAI]:
+    async with openai_client(api.url) as client:
+        yield client

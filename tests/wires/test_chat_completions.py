@@ -1,0 +1,424 @@
+"""Chat Completions, as the official SDK sees them."""
+
+import asyncio
+import json
+from typing import Any
+
+import openai
+import pytest
+from openai import AsyncOpenAI
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from broker.codec import encode_data, encode_text
+from tests.api.running import RunningApi, running_api
+from tests.support.typist import Typist
+from tests.support.wait import wait_until
+from tests.wires.claiming import claimed
+from tests.wires.conftest import openai_client
+
+URL = "/v1/chat/completions"
+HI = {"role": "user", "content": "hi"}
+USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+
+
+def ask(sdk: AsyncOpenAI, **fields: Any) -> asyncio.Task[Any]:
+    """A call under way."""
+    messages: Any = [HI]
+    call = sdk.chat.completions.create(**{"model": "m-1", "messages": messages, **fields})
+    return asyncio.create_task(call)
+
+
+async def read(
+    stream: Any, into: list[ChatCompletionChunk] | None = None
+) -> list[ChatCompletionChunk]:
+    """What the stream says; `into` has it even if the stream ends with an error."""
+    chunks = [] if into is None else into
+    async for chunk in stream:
+        chunks.append(chunk)  # even if an error follows
+    return chunks
+
+
+def text_of(chunks: list[ChatCompletionChunk]) -> str:
+    return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+
+
+async def test_an_answer_is_one_object(sdk: AsyncOpenAI, worker: Typist) -> None:
+    asking = ask(sdk, temperature=0.5, seed=7)
+    payload = await claimed(worker)
+    await worker.append(encode_text("reasoning", "Hm."))
+    await worker.type("Hello, ", "世界")
+    await worker.finish(usage=USAGE)
+    answer: ChatCompletion = await asking
+    assert worker.lease is not None
+    assert answer.id == f"chatcmpl-{worker.lease.request_id}"
+    assert answer._request_id == worker.lease.request_id
+    assert answer.object == "chat.completion"
+    assert answer.model == "m-1"
+    choice = answer.choices[0]
+    assert choice.finish_reason == "stop"
+    assert choice.message.content == "Hello, 世界"
+    assert choice.message.role == "assistant"
+    assert (choice.message.model_extra or {})["reasoning_content"] == "Hm."
+    assert answer.usage is not None
+    assert answer.usage.model_dump(exclude_unset=True) == USAGE
+    assert payload["messages"] == [HI]
+    assert payload["params"] == {"model": "m-1", "temperature": 0.5, "seed": 7}
+    assert payload["on_interruption"] == "restart"
+
+
+async def test_what_an_attempt_said_that_was_thrown_away_is_not_in_the_object(
+    sdk: AsyncOpenAI, worker: Typist
+) -> None:
+    asking = ask(sdk)
+    await claimed(worker)
+    await worker.append(encode_text("delta", "wrong", {"logprobs": {"content": [{"token": "w"}]}}))
+    await worker.reopen()
+    await worker.append(encode_text("delta", "right", {"logprobs": {"content": [{"token": "r"}]}}))
+    await worker.finish()
+    answer = await asking
+    assert answer.choices[0].message.content == "right"
+    assert [token.token for token in answer.choices[0].logprobs.content] == ["r"]
+
+
+async def test_an_answer_arrives_while_it_is_written(sdk: AsyncOpenAI, worker: Typist) -> None:
+    asking = ask(sdk, stream=True)
+    payload = await claimed(worker)
+    await worker.type("Hel")
+    stream = await asking
+    chunks = [await anext(stream), await anext(stream)]
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert chunks[1].choices[0].delta.content == "Hel"
+    await worker.type("lo")
+    await worker.finish(usage=USAGE)
+    chunks += await read(stream)
+    assert text_of(chunks) == "Hello"
+    assert [chunk.choices[0].finish_reason for chunk in chunks] == [None, None, None, "stop"]
+    assert len({(chunk.id, chunk.created, chunk.model) for chunk in chunks}) == 1
+    assert stream.response.headers["x-request-id"] == chunks[0].id.removeprefix("chatcmpl-")
+    assert payload["on_interruption"] == "continue"
+    assert "stream" not in payload["params"]
+
+
+async def test_usage_comes_last_and_only_if_it_was_asked_for(
+    sdk: AsyncOpenAI, worker: Typist
+) -> None:
+    asking = ask(sdk, stream=True, stream_options={"include_usage": True})
+    payload = await claimed(worker)
+    await worker.type("a")
+    await worker.finish(usage=USAGE)
+    *chunks, last = await read(await asking)
+    assert all(chunk.choices and chunk.usage is None for chunk in chunks)
+    assert last.choices == []
+    assert last.usage is not None
+    assert last.usage.total_tokens == 5
+    assert "stream_options" not in payload["params"]
+
+
+async def test_tools_go_there_and_calls_come_back(sdk: AsyncOpenAI, worker: Typist) -> None:
+    tool: Any = {
+        "type": "function",
+        "function": {"name": "look", "parameters": {"properties": {"at": {"default": None}}}},
+    }
+    fields: Any = {"tools": [tool], "tool_choice": "required", "parallel_tool_calls": True}
+    pieces = [
+        {"index": 0, "id": "call_a", "name": "look", "arguments": ""},
+        {"index": 0, "arguments": '{"at":'},
+        {"index": 1, "name": "look", "arguments": "{}"},
+        {"index": 0, "arguments": ' "x"}'},
+    ]
+    asking, streaming = ask(sdk, **fields), ask(sdk, stream=True, **fields)
+    answers: list[Any] = []
+    for _ in range(2):
+        payload = await claimed(worker)
+        assert payload["params"] == {"model": "m-1", **fields}
+        await worker.append(*[encode_data("tool_call", piece) for piece in pieces])
+        await worker.end("completed", {"finish_reason": "tool_calls"})
+    answer = await asking
+    message = answer.choices[0].message
+    assert message.content is None
+    assert [(call.function.name, call.function.arguments) for call in message.tool_calls] == [
+        ("look", '{"at": "x"}'),
+        ("look", "{}"),
+    ]
+    assert message.tool_calls[0].id == "call_a"
+    assert message.tool_calls[1].id.startswith("call_")
+    stream = await streaming
+    async for chunk in stream:
+        answers += chunk.choices[0].delta.tool_calls or []
+    assert [(piece.index, piece.id is not None, piece.type) for piece in answers] == [
+        (0, True, "function"),
+        (0, False, None),
+        (1, True, "function"),
+        (0, False, None),
+    ]
+    assert "".join(a.function.arguments for a in answers if a.index == 0) == '{"at": "x"}'
+
+
+async def test_the_sdks_own_accumulation_ends_in_the_same_message(
+    sdk: AsyncOpenAI, worker: Typist
+) -> None:
+    async def accumulate() -> Any:
+        messages: Any = [HI]
+        async with sdk.chat.completions.stream(model="m", messages=messages) as stream:
+            return await stream.get_final_completion()
+
+    asking = asyncio.create_task(accumulate())
+    await claimed(worker)
+    await worker.append(
+        encode_text("refusal", "I "),
+        encode_text("refusal", "won't."),
+        encode_data("tool_call", {"index": 0, "id": "c", "name": "f", "arguments": "{}"}),
+    )
+    await worker.finish()
+    message = (await asking).choices[0].message
+    assert message.refusal == "I won't."
+    assert message.tool_calls[0].function.name == "f"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("code", "status", "said"),
+    [
+        ("upstream_rate_limited", 429, "rate_limit_exceeded"),
+        ("upstream_rejected", 400, "upstream_rejected"),
+        ("upstream_error", 502, "upstream_error"),
+        ("upstream_unreachable", 503, "upstream_unreachable"),
+        ("upstream_stalled", 504, "upstream_stalled"),
+        ("poison", 500, "poison"),
+    ],
+)
+async def test_a_failure_before_any_output_is_an_http_error(
+    sdk: AsyncOpenAI, worker: Typist, code: str, status: int, said: str, *, stream: bool
+) -> None:
+    asking = ask(sdk, stream=stream)
+    await claimed(worker)
+    await worker.fail(code, "The upstream said no.")
+    with pytest.raises(openai.APIStatusError) as failure:
+        await asking
+    assert failure.value.status_code == status
+    assert failure.value.code == said
+    assert "The upstream said no." in str(failure.value)
+    headers = failure.value.response.headers
+    assert headers["x-should-retry"] == "false"
+    assert worker.lease is not None
+    assert headers["x-request-id"] == worker.lease.request_id
+    assert ("retry-after" in headers) == (status in {429, 503})
+
+
+async def test_a_failure_in_the_middle_is_an_error_and_no_end(
+    sdk: AsyncOpenAI, worker: Typist
+) -> None:
+    asking = ask(sdk, stream=True)
+    await claimed(worker)
+    await worker.type("half")
+    stream = await asking
+    await worker.fail("upstream_truncated", "It broke off.")
+    chunks: list[ChatCompletionChunk] = []
+    with pytest.raises(openai.APIError, match="It broke off") as failure:
+        await read(stream, chunks)
+    assert text_of(chunks) == "half"
+    assert failure.value.code == "upstream_truncated"
+
+
+async def test_an_answer_that_begins_anew_after_output_ends_with_an_error(
+    api: RunningApi, sdk: AsyncOpenAI, worker: Typist
+) -> None:
+    # As if Redis had lost what was written: no policy of the request prevents that.
+    asking = ask(sdk, stream=True)
+    await claimed(worker)
+    await worker.type("half")
+    stream = await asking
+    assert worker.lease is not None
+    key = f"{{p0}}:req:{worker.lease.request_id}"
+    await api.services.connections.ask("HSET", key, "policy", "restart")
+    await worker.reopen()
+    with pytest.raises(openai.APIError, match="begun anew"):
+        await read(stream)
+    await worker.type("whole")
+    await worker.finish()
+    answer = await api.read(worker.lease.request_id)
+    assert answer["text"] == "whole"
+    assert answer["wire"] == "chat_completions"
+
+
+async def test_a_cancelled_call_is_told_so(
+    api: RunningApi, sdk: AsyncOpenAI, worker: Typist
+) -> None:
+    plain, streaming = ask(sdk), ask(sdk, stream=True)
+    await claimed(worker)
+    assert worker.lease is not None
+    await api.client.post(f"/chat/{worker.lease.request_id}/cancel")
+    await claimed(worker)
+    await worker.type("half")
+    stream = await streaming
+    await api.client.post(f"/chat/{worker.lease.request_id}/cancel")
+    with pytest.raises(openai.BadRequestError, match="cancelled"):
+        await plain
+    with pytest.raises(openai.APIError, match="cancelled"):
+        await read(stream)
+
+
+async def test_a_quiet_stream_has_comments_and_nothing_that_the_sdk_trips_over(
+    redis_url: str, worker: Typist
+) -> None:
+    async with running_api(redis_url, heartbeat_s=0.1) as api:
+        body = {"messages": [HI], "stream": True}
+        got = b""
+        sending = asyncio.create_task(
+            api.client.send(api.client.build_request("POST", URL, json=body), stream=True)
+        )
+        await claimed(worker)
+        await worker.type("a")
+        answer = await sending
+        async for piece in answer.aiter_raw():
+            got += piece
+            if got.count(b": hb\n\n") == 1:
+                await worker.finish()
+        assert b": hb\n\n" in got
+        assert got.endswith(b"data: [DONE]\n\n")
+        for line in got.split(b"\n"):
+            assert line == b"" or line.startswith((b"data: ", b": "))
+
+
+async def test_a_stream_is_not_held_for_ever(
+    api: RunningApi, sdk: AsyncOpenAI, worker: Typist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.foreground.HOLD_S", 0.1)
+    stream = await ask(sdk, stream=True)
+    await claimed(worker)
+    await worker.fail("upstream_error", "Too late for a status.")
+    with pytest.raises(openai.APIError, match="Too late"):
+        await read(stream)
+
+
+async def test_who_leaves_stops_nothing_unless_it_was_asked_for(
+    api: RunningApi, worker: Typist
+) -> None:
+    headers = {"x-cancel-on-disconnect": "true"}
+    ids = {}
+    for name, stream, extra in (
+        ("kept", True, {}),
+        ("kept plain", False, {}),
+        ("dropped", True, headers),
+        ("dropped plain", False, headers),
+        ("dropped early", True, headers),
+    ):
+        async with openai_client(api.url) as sdk:
+            asking = ask(sdk, stream=stream, extra_headers=extra)
+            await claimed(worker)
+            assert worker.lease is not None
+            ids[name] = worker.lease.request_id
+            if stream and name != "dropped early":
+                await worker.type("a")
+                await (await asking).close()
+            else:
+                asking.cancel()
+                await asyncio.gather(asking, return_exceptions=True)
+    for name, request_id in ids.items():
+        if name.startswith("dropped"):
+
+            async def is_cancelled(request_id: str = request_id) -> bool:
+                return bool((await api.read(request_id))["status"] == "cancelled")
+
+            await wait_until(is_cancelled, description=f"{name} is cancelled")
+    for name in ("kept", "kept plain"):
+        assert (await api.read(ids[name]))["status"] == "running"
+
+
+async def test_a_shutdown_breaks_streams_off_and_sends_plain_calls_away(
+    redis_url: str, worker: Typist
+) -> None:
+    async with running_api(redis_url) as api, openai_client(api.url) as sdk:
+        streaming = ask(sdk, stream=True)
+        await claimed(worker)
+        await worker.type("a")
+        stream = await streaming
+        plain = ask(sdk)
+        await claimed(worker)
+        keyed = ask(sdk, extra_headers={"Idempotency-Key": "k-1"})
+        await claimed(worker)
+        api.services.streams.drain()
+        with pytest.raises(openai.APIConnectionError):
+            await read(stream)
+        for call, may_be_repeated in ((plain, "false"), (keyed, "true")):
+            with pytest.raises(openai.InternalServerError) as failure:
+                await call
+            assert failure.value.status_code == 503
+            assert failure.value.response.headers["x-should-retry"] == may_be_repeated
+        with pytest.raises(openai.InternalServerError):
+            await ask(sdk, stream=True)
+
+
+async def test_a_repeated_call_with_its_key_is_the_same_request(
+    sdk: AsyncOpenAI, worker: Typist
+) -> None:
+    headers = {"Idempotency-Key": "k-2"}
+    asking = ask(sdk, extra_headers=headers)
+    await claimed(worker)
+    await worker.type("once")
+    await worker.finish()
+    first, second = await asking, await ask(sdk, extra_headers=headers)
+    assert first == second
+    with pytest.raises(openai.BadRequestError) as failure:
+        await ask(sdk, temperature=1, extra_headers=headers)
+    assert failure.value.code == "idempotency_conflict"
+
+
+async def test_a_role_goes_before_the_messages_in_either_way(
+    sdk: AsyncOpenAI, worker: Typist
+) -> None:
+    for fields in ({"model": "role:sql"}, {"extra_body": {"role_template": "sql"}}):
+        asking = ask(sdk, **fields)
+        payload = await claimed(worker)
+        await worker.finish()
+        await asking
+        assert payload["role_messages"]
+        assert "role_template" not in payload["params"]
+        assert payload["params"].get("model") == (None if "model" in fields else "m-1")
+    with pytest.raises(openai.NotFoundError):
+        await ask(sdk, model="role:ninja")
+
+
+async def test_a_chat_completion_can_be_followed_natively(
+    api: RunningApi, sdk: AsyncOpenAI, worker: Typist
+) -> None:
+    asking = ask(sdk)
+    await claimed(worker)
+    await worker.type("hi")
+    await worker.finish()
+    answer = await asking
+    followed = await api.client.get(f"/chat/{answer._request_id}/stream?format=text")
+    assert followed.text == "hi"
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({}, "messages"),
+        ({"messages": []}, "messages"),
+        ({"messages": [{"content": "x"}]}, "messages[0].role"),
+        ({"messages": [HI], "n": 2}, "n"),
+        ({"messages": [HI], "n": 0}, "n"),
+        ({"messages": [HI], "functions": [{"name": "f"}]}, "functions"),
+        ({"messages": [HI], "model": ""}, "model"),
+        ({"messages": [{**HI, "content": "a\0"}]}, "messages[0].content"),
+    ],
+)
+async def test_a_wrong_call_is_refused_by_name_and_not_repeated(
+    api: RunningApi, body: dict[str, Any], param: str
+) -> None:
+    answer = await api.client.post(
+        URL, content=json.dumps(body), headers={"Content-Type": "application/json"}
+    )
+    assert answer.status_code == 400, answer.text
+    error = answer.json()["error"]
+    assert error["param"] == param
+    assert error["type"] == "invalid_request_error"
+
+
+async def test_one_answer_is_what_n_may_ask_for(sdk: AsyncOpenAI, worker: Typist) -> None:
+    asking = ask(sdk, n=1, user=None)
+    payload = await claimed(worker)
+    await worker.finish()
+    assert (await asking).choices[0].message.content == ""
+    assert payload["params"] == {"model": "m-1"}
