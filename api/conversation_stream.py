@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from api.hub import Hub, Watched
+from api.hub import Hub
 from api.reader import Reader
+from api.watched import Watched
 from api.wires import Frame
 from api.wires.native import COMMENT, NativeWire
 from broker import keys

@@ -10,9 +10,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from api.hub import Hub, Watched
+from api.hub import Hub
 from api.live_connection import LiveConnection
 from api.tape import Rendering
+from api.watched import Watched
 from api.wires.native import COMMENT
 
 # Connections written to before the loop looks at its sockets again: a log with thousands of readers

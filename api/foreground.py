@@ -9,12 +9,12 @@ from collections.abc import Callable
 from starlette.responses import Response
 from starlette.types import Receive
 
-from api.hub import Watched
 from api.problems import Problem
 from api.services import Services
 from api.stream_response import OnLeft
 from api.tape import Tape
 from api.waiting import Waited
+from api.watched import Watched
 from api.wires import Dialect
 from api.wires.failures import LOG_GONE, Told, told
 from broker.codec import OUTPUT, Entry

@@ -17,7 +17,8 @@ from typing import Any
 
 import structlog
 
-from api.tape import Tape, Verdict
+from api.tape import Verdict
+from api.watched import Watched
 from broker import keys
 from broker.codec import START, Cursor, Ephemeral, Pushed, unpack
 from broker.connections import Connections
@@ -37,47 +38,6 @@ _HEAL_PAUSE_S = 0.2
 # A log that is another one at every look is broken; its readers are told that it is gone.
 _MAX_REWINDS = 20
 _TICK_S = 1.0
-
-Aside = Callable[[str, dict[str, Any]], None]
-
-
-class Watched:
-    """A tape that is kept up to date, and who listens to it.
-
-    `wake` is called after every change of the tape, `aside` for news that are no entries. `is_gone`
-    says that the log expired or was erased: there will be no more.
-    """
-
-    def __init__(self, request_id: str) -> None:
-        self.tape = Tape(request_id)
-        self.channel = keys.log_channel(request_id).encode()
-        self.synced = asyncio.Event()
-        self.is_gone = False
-        self.rewinds = 0
-        self.users = 0
-        # The newest of each kind of news, for who joins while the request waits.
-        self.news: dict[str, dict[str, Any]] = {}
-        self._news_at = START
-        self.tenant = ""
-        self.wakes: set[Callable[[], None]] = set()
-        self.asides: set[Aside] = set()
-        self.early: list[Pushed] = []
-        self.heal: asyncio.Task[None] | None = None
-
-    def wake_all(self) -> None:
-        """Tell all listeners that the tape may have changed."""
-        if self.tape.last != self._news_at:
-            # An entry came: whatever was waited for is over.
-            self._news_at = self.tape.last
-            self.news.clear()
-        for wake in list(self.wakes):
-            wake()
-
-    def tell_all(self, kind: str, data: dict[str, Any]) -> None:
-        """Tell all listeners something that is no entry."""
-        self.news[kind] = data
-        for aside in list(self.asides):
-            aside(kind, data)
 
 
 class Hub:

@@ -9,10 +9,11 @@ from starlette.types import Receive, Scope, Send
 
 from api.fanout import chunk
 from api.handover import hand_over_from
-from api.hub import Hub, Watched
+from api.hub import Hub
 from api.live_connection import LiveConnection
 from api.stream_response import EVENT_STREAM, OnLeft, StreamResponse
 from api.tape import Rendering
+from api.watched import Watched
 from api.wires import Frame
 
 

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from api.hub import Watched
 from api.tape import Rendering
+from api.watched import Watched
 from api.wires import CUT, Frame
 from api.wires.native import COMMENT
 

@@ -9,13 +9,14 @@ from starlette.responses import Response
 
 from api.conversation_stream import ConversationReader, Place
 from api.fanout import FanOut
-from api.hub import Hub, Watched
+from api.hub import Hub
 from api.live_connection import LiveConnection
 from api.log_response import LogResponse, Reading
 from api.reader import Reader
 from api.stream_response import OnLeft, StreamResponse
 from api.tape import Tape
 from api.waiting import Waiting
+from api.watched import Watched
 from api.wires import CUT, Dialect, Frame
 from api.wires.native import COMMENT, NATIVE, NativeWire
 from broker.codec import Cursor

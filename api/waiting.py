@@ -6,9 +6,9 @@ from enum import Enum
 
 from starlette.types import Receive
 
-from api.hub import Watched
 from api.stream_response import until_gone
 from api.tape import Tape
+from api.watched import Watched
 
 
 class Waited(Enum):

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.fanout import SLICE_CONNECTIONS, FanOut
-from api.hub import Hub, Watched
+from api.hub import Hub
 from api.live_connection import LiveConnection
+from api.watched import Watched
 from api.wires.native import NativeWire
 from api.wires.text import TextWire
 from broker.codec import Cursor, encode_data, encode_text

@@ -2,14 +2,16 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
-from api.hub import Hub, Watched
+from api.hub import Hub
+from api.watched import Watched
 from api.wires.text import TextWire
 from broker import keys
 from broker.settings import Settings
+from tests.support.pushes import Deaf, lost_pushes
 from tests.support.servers import ValkeyServer
 from tests.support.typist import Typist, typing
 from tests.support.wait import wait_until
@@ -189,19 +191,6 @@ async def test_a_log_nobody_watches_is_let_go(
     await wait_until(lambda: request_id not in hub._watched, description="the tape is let go")
 
 
-class Deaf:
-    """Hears acknowledgements and no pushes."""
-
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
-
-    def on_subscribed(self, channel: bytes) -> None:
-        self._hub.on_subscribed(channel)
-
-    def on_pushed(self, channel: bytes, message: bytes) -> None:
-        """Lost."""
-
-
 class Recorder(Deaf):
     """Keeps pushes for the test to deliver."""
 
@@ -211,12 +200,3 @@ class Recorder(Deaf):
 
     def on_pushed(self, channel: bytes, message: bytes) -> None:
         self._seen.append(message)
-
-
-@contextlib.contextmanager
-def lost_pushes(hub: Hub) -> Iterator[None]:
-    hub._pushes[0]._listener = Deaf(hub)
-    try:
-        yield
-    finally:
-        hub._pushes[0]._listener = hub

@@ -260,9 +260,8 @@ async def test_a_drained_worker_gives_its_request_back_at_once(
             request_id = await desk.ask()
             await desk.says(request_id, "half")
             os.kill(os.getpid(), signal.SIGTERM)
-            await wait_until(
-                lambda: upstream.calls[0].closed.is_set(), description="the upstream is closed"
-            )
+            async with asyncio.timeout(5):
+                await upstream.calls[0].closed.wait()
 
             async def is_back() -> bool:
                 return (await desk.record(request_id)).state == "queued"
