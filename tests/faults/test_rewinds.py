@@ -1,0 +1,104 @@
+"""Readers begin again only where they have to, and then forget where they were."""
+
+import asyncio
+from contextlib import aclosing
+
+from tests.api.running import RunningApi, running_api
+from tests.support.pushes import lost_pushes
+from tests.support.servers import ValkeyServer
+from tests.support.sse import Event, follow
+from tests.support.typist import Typist, typing
+from tests.support.wait import wait_until
+
+QUIET_S = 60  # so rare that no check of the tails can help
+
+
+async def read(url: str, until: str, after: str | None = None) -> list[Event]:
+    """The events up to one of a kind."""
+    events: list[Event] = []
+    headers = {"Last-Event-ID": after} if after else None
+    async with aclosing(follow(url, headers)) as arriving:
+        async for event in arriving:
+            events.append(event)
+            if event.kind == until:
+                return events
+    return events
+
+
+async def last_cursor(typist: Typist, api: RunningApi, request_id: str) -> str:
+    return str((await api.services.logs.entries(request_id))[-1].cursor)
+
+
+async def test_a_reader_that_was_further_elsewhere_does_not_begin_again(redis_url: str) -> None:
+    async with running_api(redis_url, heartbeat_s=QUIET_S) as api, typing(redis_url) as typist:
+        request_id = await typist.begin()
+        hub = api.services.streams.hub
+        async with hub.watch(request_id):
+            with lost_pushes(hub):
+                await typist.type("a", "b")
+                elsewhere = await last_cursor(typist, api, request_id)
+            url = f"{api.url}/chat/{request_id}/stream"
+            reading = asyncio.create_task(read(url, "completed", elsewhere))
+            await wait_until(lambda: api.services.streams.subscribers, description="it reads")
+            await typist.type("c")
+            await typist.finish()
+            assert [event.kind for event in await reading] == ["delta", "completed"]
+
+
+async def test_a_reader_further_in_a_conversation_does_not_begin_again(redis_url: str) -> None:
+    async with running_api(redis_url, heartbeat_s=QUIET_S) as api, typing(redis_url) as typist:
+        request_id = await typist.begin(conversation_id="c")
+        hub = api.services.streams.hub
+        async with hub.watch(request_id):
+            with lost_pushes(hub):
+                await typist.type("a", "b")
+                elsewhere = f"{request_id}:{await last_cursor(typist, api, request_id)}"
+            url = f"{api.url}/conversations/c/stream"
+            reading = asyncio.create_task(read(url, "completed", elsewhere))
+            await typist.type("c")
+            await typist.finish()
+            assert [event.kind for event in await reading] == ["delta", "completed"]
+
+
+async def test_a_rewind_makes_an_eventsource_forget_its_cursor(
+    api: RunningApi, worker: Typist
+) -> None:
+    request_id = await worker.begin()
+    await worker.type("a")
+    events = await read(f"{api.url}/chat/{request_id}/stream", "delta", after="1-1")
+    assert [(e.kind, e.cursor) for e in events[:1]] == [("rewind", "")]
+    assert [event.kind for event in events] == ["rewind", "queued", "started", "delta"]
+
+
+async def test_a_conversation_is_not_taken_for_forgotten_while_redis_is_away(
+    own_redis: ValkeyServer,
+) -> None:
+    async with (
+        running_api(own_redis.url, heartbeat_s=0.1) as api,
+        typing(own_redis.url) as typist,
+    ):
+        await typist.begin(conversation_id="c")
+        await typist.type("a")
+        await typist.finish()
+        events: list[Event] = []
+        is_over = asyncio.Event()
+
+        async def keep_reading() -> None:
+            url = f"{api.url}/conversations/c/stream"
+            async for event in follow(url, until_terminal=False):
+                events.append(event)
+                if event.kind == "completed":
+                    is_over.set()
+
+        reading = asyncio.create_task(keep_reading())
+        await is_over.wait()
+        own_redis.kill()
+
+        async def is_missed() -> bool:
+            return not await api.is_ready()
+
+        await wait_until(is_missed, description="Redis is missed")
+        api.services.streams.drain()
+        await reading
+        own_redis.start()
+        assert [event.kind for event in events] == ["queued", "started", "delta", "completed"]
