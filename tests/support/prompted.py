@@ -95,7 +95,11 @@ class PlanFollower:
 def _steps(plan: Plan, pieces: list[str], *, fails: bool) -> Iterator[Step]:
     yield Role()
     yield Pause(plan.first_delay_s)
-    breaks: dict[int | None, Step] = {plan.cut_after: Cut(), plan.reset_after: Reset(), plan.stall_after: _SILENCE}
+    breaks: dict[int | None, Step] = {
+        plan.cut_after: Cut(),
+        plan.reset_after: Reset(),
+        plan.stall_after: _SILENCE,
+    }
     started_s = time.monotonic()
     for n, piece in enumerate(pieces):
         if fails and n in breaks:
