@@ -3,6 +3,10 @@
 import asyncio
 from contextlib import aclosing
 
+import pytest
+
+from broker.conversations import Conversations, Turn
+from broker.errors import Unavailable
 from tests.api.running import RunningApi, running_api
 from tests.support.pushes import lost_pushes
 from tests.support.servers import ValkeyServer
@@ -25,7 +29,7 @@ async def read(url: str, until: str, after: str | None = None) -> list[Event]:
     return events
 
 
-async def last_cursor(typist: Typist, api: RunningApi, request_id: str) -> str:
+async def last_cursor(api: RunningApi, request_id: str) -> str:
     return str((await api.services.logs.entries(request_id))[-1].cursor)
 
 
@@ -36,7 +40,7 @@ async def test_a_reader_that_was_further_elsewhere_does_not_begin_again(redis_ur
         async with hub.watch(request_id):
             with lost_pushes(hub):
                 await typist.type("a", "b")
-                elsewhere = await last_cursor(typist, api, request_id)
+                elsewhere = await last_cursor(api, request_id)
             url = f"{api.url}/chat/{request_id}/stream"
             reading = asyncio.create_task(read(url, "completed", elsewhere))
             await wait_until(lambda: api.services.streams.subscribers, description="it reads")
@@ -49,12 +53,15 @@ async def test_a_reader_further_in_a_conversation_does_not_begin_again(redis_url
     async with running_api(redis_url, heartbeat_s=QUIET_S) as api, typing(redis_url) as typist:
         request_id = await typist.begin(conversation_id="c")
         hub = api.services.streams.hub
-        async with hub.watch(request_id):
+        async with hub.watch(request_id) as watched:
             with lost_pushes(hub):
                 await typist.type("a", "b")
-                elsewhere = f"{request_id}:{await last_cursor(typist, api, request_id)}"
+                elsewhere = await last_cursor(api, request_id)
             url = f"{api.url}/conversations/c/stream"
-            reading = asyncio.create_task(read(url, "completed", elsewhere))
+            reading = asyncio.create_task(read(url, "completed", f"{request_id}:{elsewhere}"))
+            await wait_until(
+                lambda: str(watched.tape.last) == elsewhere, description="the tape to catch up"
+            )
             await typist.type("c")
             await typist.finish()
             assert [event.kind for event in await reading] == ["delta", "completed"]
@@ -71,8 +78,19 @@ async def test_a_rewind_makes_an_eventsource_forget_its_cursor(
 
 
 async def test_a_conversation_is_not_taken_for_forgotten_while_redis_is_away(
-    own_redis: ValkeyServer,
+    own_redis: ValkeyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    look = Conversations.turns
+    has_failed = asyncio.Event()
+
+    async def noted_look(self: Conversations, partition: int, key: str) -> list[Turn]:
+        try:
+            return await look(self, partition, key)
+        except Unavailable:
+            has_failed.set()
+            raise
+
+    monkeypatch.setattr(Conversations, "turns", noted_look)
     async with (
         running_api(own_redis.url, heartbeat_s=0.1) as api,
         typing(own_redis.url) as typist,
@@ -93,11 +111,7 @@ async def test_a_conversation_is_not_taken_for_forgotten_while_redis_is_away(
         reading = asyncio.create_task(keep_reading())
         await is_over.wait()
         own_redis.kill()
-
-        async def is_missed() -> bool:
-            return not await api.is_ready()
-
-        await wait_until(is_missed, description="Redis is missed")
+        await has_failed.wait()
         api.services.streams.drain()
         await reading
         own_redis.start()
