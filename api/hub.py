@@ -24,6 +24,7 @@ from broker.codec import START, Cursor, Ephemeral, Pushed, unpack
 from broker.connections import Connections
 from broker.errors import EntryMalformed, Unavailable
 from broker.log import PAGE_ENTRIES, Logs
+from broker.pulse import Pulse
 from broker.push import Push
 from broker.settings import Settings
 
@@ -38,6 +39,8 @@ _HEAL_PAUSE_S = 0.2
 # A log that is another one at every look is broken; its readers are told that it is gone.
 _MAX_REWINDS = 20
 _TICK_S = 1.0
+# Beyond a check that uses up all its time-outs and repeats: see broker/connections.py.
+_SILENCE_LIMIT_S = 60.0
 
 
 class Hub:
@@ -55,6 +58,7 @@ class Hub:
         self.live_connections = 0
         self._topics: dict[bytes, set[Callable[[], None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._tail_checks = Pulse(_SILENCE_LIMIT_S)
 
     def queued(self) -> list[Watched]:
         """The watched logs whose request still waits for its first attempt."""
@@ -62,8 +66,8 @@ class Hub:
 
     @property
     def is_up(self) -> bool:
-        """Whether pushes arrive."""
-        return all(push.is_up for push in self._pushes)
+        """Whether pushes arrive, and those that are lost are missed."""
+        return all(push.is_up for push in self._pushes) and not self._tail_checks.is_silent
 
     async def run(self) -> None:
         """Keep the push connections up and check the tails until cancelled."""
@@ -304,6 +308,7 @@ class Hub:
     async def _check_tails(self) -> None:
         due = 0.0
         while True:
+            self._tail_checks.beat()
             await asyncio.sleep(min(_TICK_S, self._heartbeat_s))
             due -= _TICK_S
             if self.is_up and due > 0:

@@ -11,6 +11,7 @@ from broker import keys
 from broker.bulk import BulkConnection
 from broker.connections import COMMAND_TIMEOUT_S, Connections
 from broker.errors import Unavailable
+from broker.faults import crash_at
 from broker.scripts import source
 from broker.settings import Settings
 
@@ -73,6 +74,11 @@ class Appender:
         """Calls on their way: the measure of how far Redis is behind."""
         return len(self._waiting)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a connection to send on."""
+        return self._ready.is_set()
+
     async def ready(self) -> None:
         """Return when there is a connection to send on."""
         await self._ready.wait()
@@ -89,6 +95,7 @@ class Appender:
         if bulk is None or sha is None or not bulk.is_open:
             asyncio.get_running_loop().call_soon(on_answer, LOST)
             return
+        crash_at("before", "append")
         self._waiting.append(on_answer)
         bulk.send(
             b"EVALSHA", sha, b"2", to.request_key, to.log_key,
@@ -126,6 +133,7 @@ class Appender:
             on_answer(LOST)
             # NOSCRIPT after a flush or a restart, or a server that takes no writes: begin anew.
             raise Unavailable(str(reply))
+        crash_at("after", "append")
         on_answer(Appended(reply[0].decode(), _seq(reply[1])))
 
     def _may_be_silent(self) -> bool:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Connection, Redis
 from redis.asyncio.connection import parse_url
@@ -66,6 +67,14 @@ class Connections:
             socket_timeout=MAX_BLOCK_S + BLOCK_MARGIN_S,
             retry=Retry(NoBackoff(), 0),
         )
+
+    @property
+    def address(self) -> str:
+        """Where Redis is, for people to read: without its password."""
+        parts = urlsplit(self._url)
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
+        port = f":{parts.port}" if parts.port else ""
+        return f"{parts.scheme}://{host}{port}{parts.path}"
 
     async def ask(self, *command: str | bytes | float) -> Any:
         """The reply to one quick command; it may be sent twice, so it must bear that."""

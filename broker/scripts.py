@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 
 from broker.connections import failures_mapped
+from broker.faults import crash_at
 
 _BARE = frozenset({"append", "renew", "account"})
 # Without this flag a full Redis would refuse the very scripts that end requests and free memory,
@@ -15,6 +16,7 @@ _BARE = frozenset({"append", "renew", "account"})
 _ALLOW_OOM = frozenset(
     {"finish", "cancel", "renew", "retry", "release", "account", "erase", "forget"}
 )
+_HAS_CHANGED = frozenset({b"OK", b"GO"})
 _SHEBANG = "#!lua flags=allow-oom\n"
 NAMES = (
     "submit", "claim", "append", "renew", "reopen", "retry", "release",
@@ -53,5 +55,8 @@ class Scripts:
         self, name: str, keys: list[str], *arguments: str | bytes | float
     ) -> tuple[str, list[bytes]]:
         """Run a script that answers a word and details."""
+        crash_at("before", name)
         word, *details = await self.call(name, keys, *arguments)
+        if word in _HAS_CHANGED:
+            crash_at("after", name)
         return bytes(word).decode(), details

@@ -68,6 +68,12 @@ class Settings(BaseSettings):
     cors_origins: str | None = Field(default=None, validation_alias=_ours("CORS_ORIGINS"))
     heartbeat_s: float = Field(default=15, ge=0.1, le=300, validation_alias=_ours("HEARTBEAT_S"))
     coalesce_ms: float = Field(default=16, ge=0, le=1000, validation_alias=_ours("COALESCE_MS"))
+    worker_health_host: str = Field(
+        default="127.0.0.1", min_length=1, validation_alias=_ours("WORKER_HEALTH_HOST")
+    )
+    worker_health_port: int | None = Field(
+        default=None, ge=0, le=65535, validation_alias=_ours("WORKER_HEALTH_PORT")
+    )
     roles_dir: Path | None = Field(default=None, validation_alias=_ours("ROLES_DIR"))
 
     @field_validator("redis_url")

@@ -59,6 +59,12 @@ def run(options: Options) -> int:
     """Run until a signal; returns the exit code. Raises CommandFailed, SettingsInvalid."""
     started_s = time.monotonic()
     settings = load_settings()
+    if options.workers > 1 and settings.worker_health_port:
+        raise CommandFailed(
+            f"TICKERTAPE_WORKER_HEALTH_PORT is one port, and {options.workers} workers would want"
+            " it: unset it, or start one worker",
+            Exit.USAGE,
+        )
     port = find_port(options.host, options.port)
     logs = _make_log_directory(options.data_dir)
     _say(f"Tickertape {installed_version()}")

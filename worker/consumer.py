@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import secrets
+from collections.abc import Iterable
 
 import structlog
 
 from broker.errors import Unavailable
+from broker.pulse import Pulse
 from broker.queue import Lease, Nothing, Queue
 from worker.attempt import Tools
 from worker.interruption import Interruption
@@ -18,8 +20,10 @@ log = structlog.get_logger()
 # Behind every wake-up there is a look of its own: a token may be lost, and a lease may run out.
 POLL_S = 1.0
 _UNAVAILABLE_PAUSE_S = 0.5
-# With Redis away a request cannot be given back; its lease will do it.
+# One release that takes longer means that Redis is away: the leases give everything back then.
 _RELEASE_LIMIT_S = 3.0
+# Beyond a claim that uses up all its time-outs and repeats: see broker/connections.py.
+_SILENCE_LIMIT_S = 60.0
 
 
 class StoppedError(Exception):
@@ -43,6 +47,9 @@ class Consumer:
         self._suspect_crashes = suspect_crashes
         self._keeper = LeaseKeeper(tools.queue, lease_s)
         self._running: dict[str, tuple[Job, asyncio.Task[None]]] = {}
+        # Left by `stop`: what has to be done before the first claim.
+        self.start_up = Interruption()
+        self._pulses = [Pulse(_SILENCE_LIMIT_S) for _ in range(partitions)]
         self._stopping = asyncio.Event()
         self._waits = [Interruption() for _ in range(partitions)]
         self._grace = Interruption()
@@ -52,11 +59,24 @@ class Consumer:
         """Jobs under way."""
         return len(self._running)
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopping.is_set()
+
+    @property
+    def silent_loops(self) -> list[str]:
+        """The loops that hang. Nothing but a restart of this process will mend that."""
+        claims_hang = not self.is_stopping and any(pulse.is_silent for pulse in self._pulses)
+        found = {"claim": claims_hang, "lease": self._keeper.pulse.is_silent}
+        return [name for name, is_silent in found.items() if is_silent]
+
     def stop(self) -> None:
-        """Take no more; a second call ends the grace."""
-        if self._stopping.is_set():
+        """Take no more, and leave `start_up`; a second call ends the grace."""
+        if self.is_stopping:
             self._grace.interrupt(StoppedError())
         self._stopping.set()
+        self.start_up.interrupt(StoppedError())
         for wait in self._waits:
             wait.interrupt(StoppedError())
 
@@ -75,15 +95,15 @@ class Consumer:
                 for partition in range(self._partitions)
             ]
             try:
-                await asyncio.wait(claiming)
-                await self._drain(grace_s)
+                await self._stopping.wait()
+                await self._drain(claiming, grace_s)
             finally:
-                keeping.cancel()
-                for _, task in self._running.values():
+                for task in (keeping, *claiming, *(task for _, task in self._running.values())):
                     task.cancel()
 
     async def _claim_from(self, partition: int) -> None:
         while not self._stopping.is_set():
+            self._pulses[partition].beat()
             if not await self._take_slot():
                 await self._reap(partition)
                 continue
@@ -115,6 +135,7 @@ class Consumer:
         """
         nonce = secrets.token_hex(8)
         while not self._stopping.is_set():
+            self._pulses[partition].beat()
             try:
                 suspect_ok = not self._holds_suspect()
                 claimed = await self._queue.claim(partition, nonce, suspect_ok=suspect_ok)
@@ -162,15 +183,20 @@ class Consumer:
     def _holds_suspect(self) -> bool:
         return any(job.lease.crashes >= self._suspect_crashes for job, _ in self._running.values())
 
-    async def _drain(self, grace_s: float) -> None:
+    async def _drain(self, claiming: Iterable[asyncio.Task[None]], grace_s: float) -> None:
         log.info("draining", running=self.running, grace_s=grace_s)
-        if self._running:
-            with contextlib.suppress(TimeoutError, StoppedError):
-                async with self._grace, asyncio.timeout(grace_s):
+        with contextlib.suppress(TimeoutError, StoppedError):
+            async with self._grace, asyncio.timeout(grace_s):
+                # A claim under way may bring one more job; with Redis away it takes its time.
+                await asyncio.wait(claiming)
+                while self._running:
                     await asyncio.wait({task for _, task in self._running.values()})
+        limit_s = _RELEASE_LIMIT_S
         for job, task in reversed(list(self._running.values())):
             job.stop(DrainedError())
-            await asyncio.wait({task}, timeout=_RELEASE_LIMIT_S)
+            done, _ = await asyncio.wait({task}, timeout=limit_s)
+            if not done:
+                limit_s = 0.0
 
 
 def _limit_s(nothing: Nothing) -> float:

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 from typing import Any
 
 import structlog
@@ -17,6 +18,9 @@ from worker.retry import Continue, Fail, OnInterruption, Restart, Retry, decide
 
 log = structlog.get_logger()
 
+# Beyond an attempt's deadline there are the longest pause before a restart (see worker/retry.py)
+# and the last writes.
+_OVERDUE_AFTER_S = 900.0
 # A drain waits this long for the last pieces to reach the log before it gives the request back.
 _FLUSH_ON_DRAIN_S = 1.0
 _CANNOT_CONTINUE = Failure(
@@ -41,6 +45,13 @@ class Job:
         self._is_reopening = False
         self._stopped: Exception | None = None
         self._interruption = Interruption()
+        self._begun_at_s = time.monotonic()
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether its attempt has missed every limit it has, and so hangs where none is."""
+        limit_s = self._tools.limits.deadline_s + _OVERDUE_AFTER_S
+        return time.monotonic() - self._begun_at_s > limit_s
 
     def stop(self, reason: Exception) -> None:
         """Leave the request: Fenced when it is not ours any more, DrainedError when we stop."""
@@ -65,6 +76,7 @@ class Job:
 
     async def _attempt(self, lease: Lease) -> Lease | None:
         """One attempt; the lease of the next one, if there has to be one in this worker."""
+        self._begun_at_s = time.monotonic()
         self._interruption = Interruption()
         if self._stopped is not None:
             self._interruption.interrupt(self._stopped)
@@ -77,6 +89,7 @@ class Job:
         except DrainedError:
             await self._release(attempt)
         except LostWritesError:
+            await self._account(attempt)
             return await self._reopen(lease, "log_lost")
         finally:
             attempt.writer.close()

@@ -7,7 +7,8 @@ import random
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from typing import Any
 
 import structlog
 
@@ -23,15 +24,17 @@ from broker.queue import Queue
 from broker.settings import Settings
 from worker.answer_stream import Limits
 from worker.attempt import Tools
-from worker.consumer import Consumer
+from worker.consumer import Consumer, StoppedError
 from worker.failures import UpstreamError
+from worker.health import Health, health_endpoint
 from worker.upstream import Upstream
 
 log = structlog.get_logger()
 
 DEFAULT_SLOTS = 64
 DRAIN_GRACE_S = 10.0
-_REDIS_PAUSE_S = 1.0
+_REDIS_PAUSE_S = 0.5
+_FIRST_MODELS_S = 3.0
 _MODELS_RETRY_S = 2.0
 
 
@@ -53,20 +56,25 @@ class CancelListener:
 async def run(settings: Settings, redis_url: str, *, slots: int = DEFAULT_SLOTS) -> None:
     """Work until SIGTERM or SIGINT, then drain; a second signal ends the grace.
 
-    Waits for Redis when it is not there yet. Raises SettingsInvalid.
+    Waits for Redis when it is not there yet; a signal ends that at once. Raises SettingsInvalid.
     """
     name = worker_name()
     structlog.contextvars.bind_contextvars(worker=name)
     connections = Connections(redis_url)
-    upstream = Upstream(
-        settings.openai_base_url,
-        settings.openai_api_key.get_secret_value() if settings.openai_api_key else None,
-        model=settings.openai_model,
+    tools = _tools(connections, settings, name)
+    consumer = Consumer(
+        tools,
+        slots=slots,
+        partitions=settings.partitions,
+        lease_s=settings.lease_s,
+        suspect_crashes=settings.max_attempts - 1,
     )
+    pushes = [_push(connections, consumer, n, name) for n in range(settings.partitions)]
+    health = Health(consumer, tools.appender, pushes, connections)
     try:
-        await _wait_for_redis(connections, settings.partitions)
-        async with upstream:
-            await _work(connections, settings, upstream, name, slots)
+        with _signals(consumer):
+            async with health_endpoint(health, settings), tools.upstream:
+                await _work(connections, settings, tools, health, slots)
     finally:
         await connections.aclose()
 
@@ -77,49 +85,57 @@ def worker_name() -> str:
     return f"{host}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
-async def _work(
-    connections: Connections, settings: Settings, upstream: Upstream, name: str, slots: int
-) -> None:
-    appender = Appender(connections, settings)
-    queue = Queue(connections, settings, worker=name)
-    tools = Tools(
-        queue=queue,
-        appender=appender,
-        upstream=upstream,
+def _tools(connections: Connections, settings: Settings, name: str) -> Tools:
+    key = settings.openai_api_key
+    return Tools(
+        queue=Queue(connections, settings, worker=name),
+        appender=Appender(connections, settings),
+        upstream=Upstream(
+            settings.openai_base_url,
+            key.get_secret_value() if key else None,
+            model=settings.openai_model,
+        ),
         logs=Logs(connections),
         conversations=Conversations(connections, settings),
         limits=Limits(settings.first_byte_s, settings.stall_s, settings.deadline_s),
         rng=random.Random(),
     )
-    consumer = Consumer(
-        tools,
-        slots=slots,
-        partitions=settings.partitions,
-        lease_s=settings.lease_s,
-        suspect_crashes=settings.max_attempts - 1,
-    )
-    async with _background(connections, settings, consumer, name, tools):
-        await appender.ready()
-        log.info("working", slots=slots)
-        with _signals(consumer):
+
+
+def _push(connections: Connections, consumer: Consumer, partition: int, name: str) -> Push:
+    push = Push(connections, CancelListener(consumer))
+    push.subscribe(keys.worker_channel(partition, name).encode())
+    return push
+
+
+async def _work(
+    connections: Connections, settings: Settings, tools: Tools, health: Health, slots: int
+) -> None:
+    consumer = health.consumer
+    are_listed = asyncio.Event()
+    background = {
+        "appender": tools.appender.run(),
+        "models": _publish_models(connections, tools, are_listed),
+        **{f"push {number}": push.run() for number, push in enumerate(health.pushes)},
+    }
+    async with _running(background):
+        with contextlib.suppress(StoppedError):
+            async with consumer.start_up:
+                await _wait_for_redis(connections, settings.partitions)
+                await tools.appender.ready()
+                await _wait_briefly(are_listed)
+        if not consumer.is_stopping:
+            health.is_working = True
+            log.info("working", slots=slots)
             await consumer.run(DRAIN_GRACE_S)
     log.info("drained")
 
 
 @contextlib.asynccontextmanager
-async def _background(
-    connections: Connections, settings: Settings, consumer: Consumer, name: str, tools: Tools
-) -> AsyncIterator[None]:
+async def _running(background: Mapping[str, Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
     """What runs next to the consumer, for as long as there is a job that may need it."""
     async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(tools.appender.run(), name="appender"),
-            group.create_task(_publish_models(connections, tools), name="models"),
-        ]
-        for partition in range(settings.partitions):
-            push = Push(connections, CancelListener(consumer))
-            push.subscribe(keys.worker_channel(partition, name).encode())
-            tasks.append(group.create_task(push.run(), name=f"push {partition}"))
+        tasks = [group.create_task(each, name=name) for name, each in background.items()]
         try:
             yield
         finally:
@@ -127,13 +143,16 @@ async def _background(
                 task.cancel()
 
 
-async def _publish_models(connections: Connections, tools: Tools) -> None:
+async def _publish_models(
+    connections: Connections, tools: Tools, are_listed: asyncio.Event
+) -> None:
     """Keep the upstream's model list in Redis, and learn from it what the upstream can do."""
     while True:
         pause_s = MODELS_TTL_S / 3
         try:
             models = await tools.upstream.list_models()
             tools.queue.can_continue = tools.upstream.profile.can_continue
+            are_listed.set()
             await write_models(connections, models)
         except UpstreamError as error:
             log.warning("models not listed", reason=error.message)
@@ -143,12 +162,26 @@ async def _publish_models(connections: Connections, tools: Tools) -> None:
         await asyncio.sleep(pause_s)
 
 
+async def _wait_briefly(are_listed: asyncio.Event) -> None:
+    """Before its models are listed nobody knows whether this upstream can continue an answer.
+
+    A request that asks for that, and is claimed earlier, would fail for nothing. An upstream that
+    lists no models must not keep us from working.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_FIRST_MODELS_S):
+            await are_listed.wait()
+
+
 async def _wait_for_redis(connections: Connections, partitions: int) -> None:
+    has_told = False
     while True:
         try:
             return await connections.agree_on_partitions(partitions)
         except Unavailable:
-            log.warning("waiting for Redis")
+            if not has_told:
+                log.warning("waiting for Redis", address=connections.address)
+            has_told = True
             await asyncio.sleep(_REDIS_PAUSE_S)
 
 

@@ -1,0 +1,117 @@
+"""What a worker tells probes, over HTTP: `/healthz` whether it lives, `/readyz` whether it works.
+
+One that is not alive needs a restart; one that is not ready may mend by itself. A process whose
+event loop hangs does not answer at all, which probes take for what it is.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from broker.appender import Appender
+from broker.connections import Connections
+from broker.errors import SettingsInvalid, Unavailable
+from broker.push import Push
+from broker.settings import Settings
+from worker.consumer import Consumer
+
+log = structlog.get_logger()
+
+_REDIS_PATIENCE_S = 1.0
+_CALLER_PATIENCE_S = 5.0
+_MAX_HEAD_BYTES = 8192
+
+
+@dataclass
+class Health:
+    """The parts of a worker that probes are about. `is_working` is set once it claims."""
+
+    consumer: Consumer
+    appender: Appender
+    pushes: Sequence[Push]
+    connections: Connections
+    is_working: bool = field(default=False)
+
+    def is_alive(self) -> str | None:
+        """What hangs for good, None if nothing does."""
+        silent = self.consumer.silent_loops
+        return f"silent: {', '.join(silent)}" if silent else None
+
+    async def is_ready(self) -> str | None:
+        """Why no work gets done here at the moment, None if it does."""
+        if self.consumer.is_stopping:
+            return "draining"
+        if not self.is_working:
+            return "starting"
+        if fault := self.is_alive():
+            return fault
+        if not self.appender.is_ready or not all(push.is_up for push in self.pushes):
+            return "not connected to Redis"
+        try:
+            async with asyncio.timeout(_REDIS_PATIENCE_S):
+                await self.connections.ask("PING")
+        except (Unavailable, TimeoutError):
+            return "Redis does not answer"
+        return None
+
+    async def answer(self, path: str) -> tuple[int, str]:
+        """The status and the JSON for a path."""
+        match path.partition("?")[0]:
+            case "/healthz":
+                fault = self.is_alive()
+            case "/readyz":
+                fault = await self.is_ready()
+            case _:
+                return 404, json.dumps({"status": "there is /healthz and /readyz"})
+        return (200, '{"status": "ok"}') if fault is None else (503, json.dumps({"status": fault}))
+
+
+@contextlib.asynccontextmanager
+async def health_endpoint(health: Health, settings: Settings) -> AsyncIterator[None]:
+    """Answer probes for the length of the block, if a port is set; raises SettingsInvalid."""
+    host, port = settings.worker_health_host, settings.worker_health_port
+    if port is None:
+        yield
+        return
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
+                async with asyncio.timeout(_CALLER_PATIENCE_S):
+                    await _answer(health, reader, writer)
+        finally:
+            writer.close()
+
+    try:
+        server = await asyncio.start_server(serve, host, port, limit=_MAX_HEAD_BYTES)
+    except OSError as error:
+        raise SettingsInvalid(
+            f"TICKERTAPE_WORKER_HEALTH_PORT is {port}: cannot listen on {host}: {error.strerror}"
+        ) from None
+    async with server:
+        log.info("answering probes", host=host, port=server.sockets[0].getsockname()[1])
+        yield
+
+
+async def _answer(
+    health: Health, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.LimitOverrunError:
+        return
+    method, _, rest = head.decode("latin-1").partition(" ")
+    status, body = await health.answer(rest.partition(" ")[0])
+    lines = [
+        f"HTTP/1.1 {status} {'OK' if status == 200 else 'Not OK'}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+    ]
+    told = "" if method == "HEAD" else body
+    writer.write(("\r\n".join(lines) + "\r\n\r\n" + told).encode())
+    await writer.drain()
