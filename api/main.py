@@ -13,6 +13,7 @@ from api.guards import BodyLimit, JsonOnly, LastResort, LoopbackOnly
 from api.lifespan import OnFatal, running
 from api.problems import handle_problems
 from api.routes import (
+    ai_sdk,
     chat,
     conversations,
     gpt_terminal,
@@ -39,6 +40,7 @@ _ROUTERS = (
     role_templates,
     openai_chat,
     openai_models,
+    ai_sdk,
     gpt_terminal,
     operations,
 )

@@ -18,7 +18,9 @@ class Ask:
     """What a caller asks for. `messages` are the caller's own; `params` hold only what was given.
 
     `params` are the upstream's names: model, temperature, top_p, max_tokens, and what else a wire
-    passes through.
+    passes through. `question` is what a conversation keeps of the messages: those that are new.
+    Without `memory`, `messages` hold what was said before, and the server adds nothing. `echo` is
+    what the wire says back in its own words; it lives in the log, and only that wire reads it.
     """
 
     wire: str
@@ -29,6 +31,9 @@ class Ask:
     on_busy: str = "queue"
     on_interruption: str = "restart"
     metadata: dict[str, str] | None = None
+    question: list[dict[str, Any]] | None = None
+    memory: bool = True
+    echo: dict[str, Any] | None = None
 
 
 def submission_of(
@@ -47,9 +52,11 @@ def submission_of(
             "role_messages": render(role, []),
             "messages": ask.messages,
             "params": params,
+            **({} if ask.memory else {"memory": False}),
         },
         head=_head(ask, role, params.get("model")),
-        question=ask.messages,
+        echo=ask.echo,
+        question=ask.messages if ask.question is None else ask.question,
         model=params.get("model"),
         on_interruption=ask.on_interruption,
         conversation_id=ask.conversation_id,

@@ -56,6 +56,12 @@ class Conversations:
         active = stored.get(b"active")
         return Conversation(await self.turns(partition, key), active.decode() if active else None)
 
+    async def active(self, tenant: str, conversation_id: str) -> str | None:
+        """The id of the active request, None also for a conversation that does not exist."""
+        partition, key = self.place(tenant, conversation_id)
+        stored = await self._connections.ask("HGET", keys.conversation(partition, key), "active")
+        return stored.decode() if stored else None
+
     async def turns(self, partition: int, key: str) -> list[Turn]:
         """The turns of a conversation, in the order in which they were asked."""
         rows = await self._connections.ask("XRANGE", keys.turns(partition, key), "-", "+")

@@ -27,12 +27,14 @@ class Submission:
     """A request as the API accepted it.
 
     `payload` is what the worker needs (JSON); `head` is what a reader of the request may see next
-    to its log; `question` is the caller's own new messages, remembered by the conversation.
+    to its log; `echo` is in the log only, for the wire it came in on; `question` is the caller's
+    own new messages, remembered by the conversation.
     """
 
     tenant: str
     payload: dict[str, Any]
     head: dict[str, Any] = field(default_factory=dict)
+    echo: dict[str, Any] | None = None
     question: list[dict[str, Any]] = field(default_factory=list)
     model: str | None = None
     on_interruption: str = "restart"
@@ -107,6 +109,8 @@ class Requests:
         payload = {**s.payload, "on_interruption": s.on_interruption}
         if s.conversation_id is not None:
             queued["messages"] = s.question
+        if s.echo is not None:
+            queued["echo"] = s.echo
         word, details = await self._scripts.verdict(
             "submit", [keys.ring(keys.partition_of(request_id) or 0)],
             request_id, s.fingerprint, s.tenant, msgspec.json.encode(payload), s.on_interruption,

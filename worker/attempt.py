@@ -88,7 +88,7 @@ class Attempt:
     async def _whole_prompt(self) -> dict[str, Any]:
         """The upstream call: what was said before in the conversation is known only now."""
         lease = self.lease
-        if not lease.conversation:
+        if not lease.conversation or not lease.payload.get("memory", True):
             return prompt.build(lease.payload, [], None)
         partition = partition_of(lease.request_id) or 0
         turns = await insist(lambda: self._tools.conversations.turns(partition, lease.conversation))

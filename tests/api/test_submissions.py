@@ -52,6 +52,21 @@ def test_a_reader_sees_how_it_was_asked_but_not_the_prompt() -> None:
     }
 
 
+def test_what_a_wire_says_back_is_in_the_log_alone() -> None:
+    submission = submission_of(replace(ASK, echo={"k": "v"}), ROLES, tenant="t")
+    assert submission.echo == {"k": "v"}
+    assert "echo" not in submission.head
+    assert "echo" not in submission.payload
+
+
+def test_a_conversation_keeps_what_is_new_and_a_worker_may_be_told_to_add_nothing() -> None:
+    new = [{"role": "user", "content": "new"}]
+    submission = submission_of(replace(ASK, question=new, memory=False), ROLES, tenant="t")
+    assert submission.question == new
+    assert submission.payload["messages"] == ASK.messages
+    assert submission.payload["memory"] is False
+
+
 @pytest.mark.parametrize("name", [None, "", "default"])
 def test_no_role_is_a_role_too(name: str | None) -> None:
     submission = submission_of(replace(ASK, role=name), ROLES, tenant="t")

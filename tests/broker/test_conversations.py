@@ -31,6 +31,17 @@ async def test_turns_are_remembered_in_the_order_they_were_asked(redis_url: str)
         assert [turn.answered for turn in conversation.turns] == ["é!", ""]
 
 
+async def test_the_active_request_is_known_without_reading_the_turns(redis_url: str) -> None:
+    async with live(redis_url) as broker:
+        conversations = Conversations(broker.connections, broker.settings)
+        assert await conversations.active("t", "c") is None
+        lease = await broker.lease(conversation_id="c")
+        assert await conversations.active("t", "c") == lease.request_id
+        assert await conversations.active("another", "c") is None
+        await answer(broker, lease, "yes")
+        assert await conversations.active("t", "c") is None
+
+
 async def test_a_worker_finds_the_turns_by_what_its_lease_says(redis_url: str) -> None:
     async with live(redis_url) as broker:
         conversations = Conversations(broker.connections, broker.settings)

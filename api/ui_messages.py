@@ -1,0 +1,186 @@
+"""Pure: what the AI SDK's `useChat` sends, and its messages as a model takes them.
+
+The browser holds the history and sends all of it with each call. Parts have many types, and more
+with every version: those that are of no use to a model are left out, whatever they are.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from api.bodies import MAX_MESSAGES, Checked, Name
+from api.problems import Problem
+
+_MAX_CHAT_ID_CHARS = 512
+# What an app may add to the body of its calls.
+_PARAMS = ("model", "temperature", "top_p", "max_tokens", "tools", "tool_choice")
+
+ChatId = Annotated[str, StringConstraints(min_length=1, max_length=_MAX_CHAT_ID_CHARS)]
+
+
+class UiMessage(BaseModel):
+    """A message as the page keeps it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    id: str | None = None
+    role: Literal["system", "user", "assistant"]
+    parts: list[dict[str, Any]] = []
+
+
+class UiBody(Checked):
+    """A call of `useChat`: the whole history, or only what is new as `message`."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    id: ChatId
+    messages: Annotated[list[UiMessage], Field(min_length=1, max_length=MAX_MESSAGES)] | None = None
+    message: UiMessage | None = None
+    role: Annotated[Name | None, Field(description="A template of GET /roles")] = None
+    model: Name | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _asks(self) -> "UiBody":
+        if not self.given:
+            raise Problem(400, "missing_field", "messages: give messages", param="messages")
+        return self
+
+    @property
+    def given(self) -> list[UiMessage]:
+        """The messages that were sent."""
+        if self.messages is not None:
+            return self.messages
+        return [self.message] if self.message is not None else []
+
+    @property
+    def holds_history(self) -> bool:
+        """Whether the page sent what was said before; else the server remembers it."""
+        return self.messages is not None
+
+    @property
+    def continued_id(self) -> str | None:
+        """The id of the answer that this call goes on with, after a tool's output for example."""
+        last = self.given[-1]
+        return last.id if last.role == "assistant" else None
+
+    def params(self) -> dict[str, Any]:
+        """What the upstream is to be given next to the messages."""
+        given = {name: getattr(self, name) for name in _PARAMS}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def asked(self) -> list[dict[str, Any]]:
+        """The messages for a model; raises Problem when there are none."""
+        messages = chat_messages(self.given)
+        if not messages:
+            raise Problem(400, "invalid_value", "messages: there is nothing to answer")
+        return messages
+
+    def question(self) -> list[dict[str, Any]]:
+        """What is new in this call."""
+        last = self.given[-1]
+        return chat_messages([last]) if last.role == "user" else []
+
+
+def chat_messages(messages: list[UiMessage]) -> list[dict[str, Any]]:
+    """The messages as a model takes them; raises Problem for a file that cannot be passed on."""
+    found: list[dict[str, Any]] = []
+    for message in messages:
+        match message.role:
+            case "assistant":
+                found += _assistant(message.parts)
+            case "user":
+                content = _user_content(message.parts)
+                found += [{"role": "user", "content": content}] if content else []
+            case "system":
+                text = _text(message.parts)
+                found += [{"role": "system", "content": text}] if text else []
+    return found
+
+
+def _text(parts: list[dict[str, Any]]) -> str:
+    return "".join(str(part.get("text", "")) for part in parts if part.get("type") == "text")
+
+
+def _user_content(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
+    content: list[dict[str, Any]] = []
+    for part in parts:
+        if part.get("type") == "text" and part.get("text"):
+            content.append({"type": "text", "text": str(part["text"])})
+        elif part.get("type") == "file":
+            content.append(_file(part))
+    if any(part["type"] != "text" for part in content):
+        return content
+    return _text(parts)
+
+
+def _file(part: dict[str, Any]) -> dict[str, Any]:
+    url, media_type = str(part.get("url", "")), str(part.get("mediaType", ""))
+    if media_type.startswith("image/"):
+        return {"type": "image_url", "image_url": {"url": url}}
+    if not url.startswith("data:"):
+        raise Problem(400, "invalid_value", "A file that is no image has to be sent as a data: URL")
+    return {
+        "type": "file",
+        "file": {"filename": str(part.get("filename") or "file"), "file_data": url},
+    }
+
+
+def _assistant(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    steps: list[list[dict[str, Any]]] = [[]]
+    for part in parts:
+        if part.get("type") == "step-start":
+            steps.append([])
+        else:
+            steps[-1].append(part)
+    return [message for step in steps for message in _step(step)]
+
+
+def _step(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What was said and called in one step, and what the tools gave back.
+
+    A call without an outcome is left out, since no model takes one that was not answered.
+    """
+    text = _text(parts)
+    outcomes = [(part, outcome) for part in parts if (outcome := _outcome(part)) is not None]
+    if not text and not outcomes:
+        return []
+    said: dict[str, Any] = {"role": "assistant", "content": text or None}
+    if outcomes:
+        said["tool_calls"] = [_call(part) for part, _ in outcomes]
+    return [said, *(outcome for _, outcome in outcomes)]
+
+
+def _call(part: dict[str, Any]) -> dict[str, Any]:
+    kind = str(part["type"])
+    name = part.get("toolName") if kind == "dynamic-tool" else kind.removeprefix("tool-")
+    arguments = part.get("input", part.get("rawInput", {}))
+    return {
+        "id": str(part.get("toolCallId", "")),
+        "type": "function",
+        "function": {"name": str(name), "arguments": _as_text(arguments)},
+    }
+
+
+def _outcome(part: dict[str, Any]) -> dict[str, Any] | None:
+    if not str(part.get("type", "")).startswith(("tool-", "dynamic-tool")):
+        return None
+    match part.get("state"):
+        case "output-available":
+            content = _as_text(part.get("output"))
+        case "output-error":
+            content = str(part.get("errorText") or "The tool failed.")
+        case "output-denied":
+            content = "The user did not allow this call."
+        case _:
+            return None
+    return {"role": "tool", "tool_call_id": str(part.get("toolCallId", "")), "content": content}
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

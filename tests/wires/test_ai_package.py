@@ -1,0 +1,123 @@
+"""The real `ai` package, in the three major versions in use, against the real API and worker."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broker.settings import Settings
+from tests.api.running import running_api
+from tests.support.desk import working
+from tests.support.node import NodeProgram, installed
+from tests.support.script import (
+    Done,
+    Error,
+    Finish,
+    Reasoning,
+    Script,
+    Status,
+    Text,
+    ToolCall,
+    Wait,
+    answer,
+    error_body,
+)
+from tests.support.upstream import Call, ScriptedUpstream
+from tests.support.wait import wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+SCRIPT = Path(__file__).parent / "ai_sdk.mjs"
+
+
+class Scenes:
+    """What the upstream answers to each question of the script."""
+
+    def __init__(self) -> None:
+        self.gates = {name: asyncio.Event() for name in ("send", "leave", "stop")}
+        self.asked: dict[str, list[dict[str, Any]]] = {}
+
+    def script(self, call: Call) -> Script:
+        messages = call.body["messages"]
+        if messages[-1]["role"] == "tool":
+            self.asked["tool-output"] = messages
+            return answer("I saw 3.")
+        name = [m["content"] for m in messages if m["role"] == "user"][-1]
+        if name == "send" and self.gates["send"].is_set():
+            return answer("Hi again")
+        return self._first(name)
+
+    def _first(self, name: str) -> Script:
+        gate = self.gates.get(name, asyncio.Event())
+        scripts: dict[str, Script] = {
+            "send": [Text("Hel"), Wait(gate), Text("lo"), Finish(), Done()],
+            "leave": [Text("Hel"), Wait(gate), Text("lo"), Finish(), Done()],
+            "stop": [Text("half"), Wait(gate)],
+            "fail": [Text("half"), Error()],
+            "reject": [Status(400, {}, error_body("No such model", "bad"))],
+            "tool": [
+                Reasoning("Hm."),
+                ToolCall(name="look", call_id="t-1"),
+                ToolCall('{"at":"x"}'),
+                Finish("tool_calls"),
+                Done(),
+            ],
+        }
+        return scripts[name]
+
+
+@pytest.mark.parametrize(
+    "packages",
+    [["ai@5", "@ai-sdk/react@2"], ["ai@6", "@ai-sdk/react@3"], ["ai@7", "@ai-sdk/react@4"]],
+    ids=["v5", "v6", "v7"],
+)
+async def test_the_ai_packages_chat_sends_resumes_stops_and_fails(
+    packages: list[str], tmp_path: Path, redis_url: str, upstream: ScriptedUpstream
+) -> None:
+    folder = installed(tmp_path, *packages, "react@19.2")
+    scenes = Scenes()
+    upstream.script = scenes.script
+    settings = Settings(openai_base_url=upstream.base_url, openai_model="m")
+    shown: dict[str, Any] = {}
+    async with (
+        running_api(redis_url) as api,
+        working(redis_url, settings),
+        NodeProgram(folder, SCRIPT, {"TICKERTAPE_URL": api.url}) as program,
+    ):
+        async for line in program.lines():
+            name, _, rest = line.partition(" ")
+            if name == "at":
+                scenes.gates[rest].set()
+            else:
+                shown[name] = json.loads(rest)
+        stopped = next(c for c in upstream.calls if c.body["messages"][-1]["content"] == "stop")
+        await wait_until(stopped.closed.is_set, description="the upstream of a stop is closed")
+
+    first, second = shown["send"]
+    assert first == second
+    assert first["status"] == "ready"
+    assert [m["text"] for m in first["messages"]] == ["send", "Hello"]
+    assert [m["text"] for m in shown["regenerate"][0]["messages"]] == ["send", "Hi again"]
+    assert shown["regenerate"][0]["messages"][1]["id"] != first["messages"][1]["id"]
+    idle, unchanged = shown["idle"]
+    assert (idle["status"], idle["messages"], idle["error"]) == ("ready", [], None)
+    assert unchanged == second
+    assert shown["stop-answer"] == {"success": True}
+    (stop,) = shown["stop"]
+    assert (stop["status"], stop["messages"][1]["text"]) == ("ready", "half")
+    assert shown["leave"][0]["messages"][1]["text"] == "Hello"
+    (fail,) = shown["fail"]
+    assert (fail["status"], fail["messages"][1]["text"]) == ("error", "half")
+    assert fail["error"]
+    (reject,) = shown["reject"]
+    assert reject["status"] == "error"
+    assert "No such model" in reject["error"]
+    (tool,) = shown["tool"]
+    assert tool["messages"][1]["parts"] == ["step-start", "reasoning", "tool-look"]
+    (output,) = shown["tool-output"]
+    assert [m["role"] for m in output["messages"]] == ["user", "assistant"]
+    assert output["messages"][1]["id"] == tool["messages"][1]["id"]
+    assert output["messages"][1]["text"] == "I saw 3."
+    assert [m["role"] for m in scenes.asked["tool-output"]] == ["user", "assistant", "tool"]
