@@ -92,6 +92,20 @@ async def test_a_claim_that_leaves_work_behind_passes_its_token_on(partition: Pa
     assert await partition.tokens() == 1
 
 
+async def test_a_full_worker_that_took_the_last_token_puts_it_back(partition: Partition) -> None:
+    await partition.submit("a")
+    await partition.drain_tokens()
+    assert await partition.claim(take=False) == Empty(0)
+    assert await partition.tokens() == 1
+
+
+async def test_a_claim_is_remembered_for_two_leases(partition: Partition) -> None:
+    await partition.submit("a")
+    await partition.claim("w1", "n1")
+    left_ms = await partition.client.pttl(f"{TAG}claim:n1")
+    assert 2 * LEASE_MS - 10_000 < left_ms <= 2 * LEASE_MS
+
+
 async def test_tokens_of_work_that_is_gone_are_taken_away(partition: Partition) -> None:
     await partition.submit("a")
     await partition.cancel("a")
