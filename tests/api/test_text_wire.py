@@ -1,0 +1,49 @@
+"""The raw text wire: the deltas' text, and a cut where it could not be told that it is no whole."""
+
+import pytest
+
+from api.wires import CUT, Frame
+from api.wires.text import TextWire
+from broker.codec import Cursor, Entry
+
+AT = Cursor(1, 0)
+
+
+def frames(*entries: Entry) -> list[Frame]:
+    wire = TextWire()
+    return [wire.frame(entry) for entry in entries]
+
+
+def delta(text: str) -> Entry:
+    return Entry(AT, "delta", text)
+
+
+def test_only_the_text_of_deltas_is_sent() -> None:
+    quiet = [Entry(AT, kind) for kind in ("queued", "started", "tool_call")]
+    thought = Entry(AT, "reasoning", "hm")
+    end = Entry(AT, "completed")
+    sent = frames(*quiet, thought, delta("Grüße"), end)
+    assert sent == [b"", b"", b"", b"", "Grüße".encode(), b""]
+
+
+@pytest.mark.parametrize("kind", ["started", "reset", "failed"])
+def test_what_was_sent_and_does_not_hold_is_cut(kind: str) -> None:
+    assert frames(delta("half"), Entry(AT, kind)) == [b"half", CUT]
+
+
+@pytest.mark.parametrize("kind", ["started", "reset"])
+def test_an_attempt_that_said_nothing_is_not_missed(kind: str) -> None:
+    assert frames(delta(""), Entry(AT, kind), delta("all")) == [b"", b"", b"all"]
+
+
+def test_an_attempt_that_goes_on_where_it_was_cuts_nothing() -> None:
+    assert frames(delta("Hel"), Entry(AT, "resumed"), delta("lo")) == [b"Hel", b"", b"lo"]
+
+
+def test_a_failure_before_any_text_is_cut_too() -> None:
+    assert frames(Entry(AT, "failed")) == [CUT]
+
+
+@pytest.mark.parametrize("kind", ["gone", "rewind", "position", "waiting"])
+def test_there_is_no_room_for_what_is_not_the_answer(kind: str) -> None:
+    assert TextWire().aside(kind, {"position": 1}) == b""
