@@ -1,0 +1,229 @@
+"""A process that hangs shows, and keeps no lease from those that work."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import httpx2
+import pytest
+
+from broker.errors import SettingsInvalid
+from broker.queue import Queue
+from broker.settings import Settings
+from tests.api.running import running_api
+from tests.support.desk import open_desk, working
+from tests.support.script import Role, Text, Wait, answer
+from tests.support.servers import ValkeyServer
+from tests.support.upstream import ScriptedUpstream
+from tests.support.wait import wait_until
+from worker.attempt import Attempt
+from worker.job import Job
+from worker.lease_keeper import LeaseKeeper
+from worker.main import run
+
+Probed = tuple[int, str]
+
+
+class Probe:
+    """Asks a worker what probes ask."""
+
+    def __init__(self, client: httpx2.AsyncClient) -> None:
+        self._client = client
+
+    async def get(self, path: str) -> Probed:
+        answered = await self._client.get(path)
+        return answered.status_code, str(answered.json()["status"])
+
+    async def says(self, path: str, expected: Probed) -> None:
+        async def does() -> bool:
+            with contextlib.suppress(httpx2.TransportError):
+                return await self.get(path) == expected
+            return False
+
+        await wait_until(does, timeout_s=15, description=f"{path} to say {expected}")
+
+
+@contextlib.asynccontextmanager
+async def probed_worker(
+    redis_url: str, upstream: ScriptedUpstream, **settings: Any
+) -> AsyncIterator[tuple[Probe, Settings]]:
+    port = free_port()
+    given = Settings.model_validate(
+        {
+            "openai_base_url": upstream.base_url,
+            "lease_s": 0.6,
+            "worker_health_port": port,
+            **settings,
+        }
+    )
+    url = f"http://127.0.0.1:{port}"
+    async with (
+        working(redis_url, given),
+        httpx2.AsyncClient(base_url=url, verify=False) as client,
+    ):
+        yield Probe(client), given
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+async def hang(*_: object, **__: object) -> None:
+    await asyncio.Event().wait()
+
+
+async def test_a_worker_that_works_says_so(redis_url: str, upstream: ScriptedUpstream) -> None:
+    async with probed_worker(redis_url, upstream) as (probe, _):
+        await probe.says("/readyz", (200, "ok"))
+        assert await probe.get("/healthz") == (200, "ok")
+        assert (await probe.get("/other"))[0] == 404
+
+
+async def test_a_worker_without_redis_lives_but_is_not_ready(
+    own_redis: ValkeyServer, upstream: ScriptedUpstream
+) -> None:
+    url = own_redis.url
+    own_redis.stop()
+    async with probed_worker(url, upstream) as (probe, _):
+        await probe.says("/healthz", (200, "ok"))
+        assert await probe.get("/readyz") == (503, "starting")
+        own_redis.start()
+        await probe.says("/readyz", (200, "ok"))
+        own_redis.kill()
+        await probe.says("/readyz", (503, "not connected to Redis"))
+        assert await probe.get("/healthz") == (200, "ok")
+        own_redis.start()
+        await probe.says("/readyz", (200, "ok"))
+
+
+async def test_a_worker_whose_redis_hangs_is_not_ready(
+    own_redis: ValkeyServer, upstream: ScriptedUpstream
+) -> None:
+    async with probed_worker(own_redis.url, upstream) as (probe, _):
+        await probe.says("/readyz", (200, "ok"))
+        own_redis.pause()
+        assert (await probe.get("/readyz"))[0] == 503
+        own_redis.resume()
+        await probe.says("/readyz", (200, "ok"))
+
+
+async def test_a_claim_loop_that_hangs_shows(
+    redis_url: str, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.consumer._SILENCE_LIMIT_S", 0.2)
+    monkeypatch.setattr(Queue, "claim", hang)
+    async with probed_worker(redis_url, upstream) as (probe, _):
+        await probe.says("/healthz", (503, "silent: claim"))
+        assert (await probe.get("/readyz"))[0] == 503
+
+
+async def test_a_lease_loop_that_hangs_shows(
+    redis_url: str, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.lease_keeper._SILENCE_LIMIT_S", 0.0)
+    monkeypatch.setattr(LeaseKeeper, "run", hang)
+    async with probed_worker(redis_url, upstream) as (probe, _):
+        await probe.says("/healthz", (503, "silent: lease"))
+
+
+async def test_an_api_whose_tail_check_hangs_is_not_ready(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.hub._SILENCE_LIMIT_S", 0.2)
+    monkeypatch.setattr("api.hub.Hub._check_tails", hang)
+    async with running_api(redis_url, wait_for_redis=False) as api:
+
+        async def is_unready() -> bool:
+            return "pushes nothing" in (await api.client.get("/readyz")).text
+
+        await wait_until(is_unready, description="it says that nothing is pushed")
+
+
+async def test_a_job_that_hangs_where_no_limit_is_goes_to_another_worker(
+    redis_url: str, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.job._OVERDUE_AFTER_S", 0.2)
+    attempt_run = Attempt.run
+    begun: list[Attempt] = []
+
+    async def hang_at_first(self: Attempt) -> None:
+        begun.append(self)
+        await (hang() if len(begun) == 1 else attempt_run(self))
+
+    monkeypatch.setattr(Attempt, "run", hang_at_first)
+    async with (
+        probed_worker(redis_url, upstream, deadline_s=0.5) as (_, settings),
+        open_desk(redis_url, settings) as desk,
+    ):
+        ended = await desk.ended(await desk.ask())
+        assert (ended.status, ended.n) == ("completed", 2)
+
+
+async def test_one_dead_connection_costs_the_other_jobs_no_renewal() -> None:
+    renewed: list[str] = []
+
+    class OneHangs:
+        async def renew(self, lease: str) -> None:
+            renewed.append(lease)
+            if lease == "stuck":
+                await hang()
+
+    class FakeJob:
+        is_overdue = False
+
+        def __init__(self, lease: str) -> None:
+            self.lease = lease
+
+    keeper = LeaseKeeper(cast("Queue", OneHangs()), lease_s=0.06)
+    keeper.jobs = {cast("Job", FakeJob(lease)) for lease in ("stuck", "well")}
+    keeping = asyncio.create_task(keeper.run())
+    await wait_until(lambda: renewed.count("well") > 5, description="renewals of the other job")
+    assert renewed.count("stuck") == 1
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
+
+
+async def test_a_port_for_probes_that_is_taken_stops_the_start(
+    redis_url: str, upstream: ScriptedUpstream
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = Settings(worker_health_port=taken.getsockname()[1])
+        with pytest.raises(SettingsInvalid, match="TICKERTAPE_WORKER_HEALTH_PORT"):
+            await run(settings, redis_url)
+
+
+async def test_what_is_no_call_gets_no_answer_and_does_no_harm(
+    redis_url: str, upstream: ScriptedUpstream
+) -> None:
+    async with probed_worker(redis_url, upstream) as (probe, settings):
+        await probe.says("/readyz", (200, "ok"))
+        port = settings.worker_health_port
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"x" * 20_000)
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
+        writer.close()
+        assert await probe.get("/healthz") == (200, "ok")
+
+
+async def test_a_draining_worker_lives_but_is_not_ready(
+    redis_url: str, upstream: ScriptedUpstream
+) -> None:
+    gate = asyncio.Event()
+    upstream.script = [Role(), Text("a"), Wait(gate), *answer("b")]
+    async with (
+        probed_worker(redis_url, upstream) as (probe, settings),
+        open_desk(redis_url, settings) as desk,
+    ):
+        request_id = await desk.ask()
+        await desk.says(request_id, "a")
+        os.kill(os.getpid(), signal.SIGTERM)
+        await probe.says("/readyz", (503, "draining"))
+        assert await probe.get("/healthz") == (200, "ok")
+        gate.set()
+        assert (await desk.ended(request_id)).status == "completed"
