@@ -98,15 +98,22 @@ class Job:
     async def _outcome(self, attempt: Attempt) -> Lease | None:
         """Run the attempt and write how it ended; raises what has to be done without writing."""
         try:
+            return await self._run(attempt)
+        except TooLong as error:
+            # It may show at an append, before a restart, or with the last pieces at the end. For a
+            # terminal alone there is always room.
+            attempt.writer.drop()
+            return await self._fail(attempt, failure_of(error))
+
+    async def _run(self, attempt: Attempt) -> Lease | None:
+        try:
             async with self._interruption:
                 await attempt.run()
         except UpstreamError as error:
             return await self._after_failure(attempt, failure_of(error))
         except CannotContinueError:
             return await self._fail(attempt, _CANNOT_CONTINUE)
-        except TooLong as error:
-            return await self._fail(attempt, failure_of(error))
-        except (Fenced, DrainedError, LostWritesError):
+        except (Fenced, DrainedError, LostWritesError, TooLong):
             raise
         except Exception as error:  # noqa: BLE001  # whatever it is, the request has to end
             self._log.exception("attempt failed", attempt=attempt.lease.attempt)
@@ -117,11 +124,7 @@ class Job:
             "usage": tally.usage,
             "sha256": tally.sha256,
         }
-        try:
-            return await self._finish(attempt, "completed", completed)
-        except TooLong as error:
-            attempt.writer.drop()
-            return await self._fail(attempt, failure_of(error))
+        return await self._finish(attempt, "completed", completed)
 
     async def _after_failure(self, attempt: Attempt, failure: Failure) -> Lease | None:
         """Do what the retry rule says."""

@@ -1,0 +1,270 @@
+"""A worker's surroundings without a network: all answers of broker and upstream are scripted.
+
+For what a real server says only once in a while, to the exact call. The story of a request against
+real servers is tests/worker/test_story.py.
+"""
+
+import asyncio
+import random
+from collections import defaultdict, deque
+from collections.abc import AsyncGenerator, Callable
+from typing import Any, NamedTuple
+
+from broker.appender import Appended, Appender, Target
+from broker.codec import START, Entry
+from broker.conversations import Conversations, Turn
+from broker.log import Logs
+from broker.queue import Gap, Lease, Nothing, Queue
+from tests.support.script import Cut, Script, Wait, bytes_of
+from worker.answer_stream import AnswerStream, Limits
+from worker.attempt import Tools
+from worker.chunks import ChunkReader, Tally
+from worker.profiles import Profile
+from worker.upstream import Upstream
+
+REQUEST_ID = "r0_" + "a" * 26
+QUESTION = {"role": "user", "content": "why?"}
+
+
+def lease(**changes: Any) -> Lease:
+    """A first attempt at a request of one message."""
+    payload = {"messages": [QUESTION], "params": {}, **changes.pop("payload", {})}
+    fields = {"request_id": REQUEST_ID, "attempt": 1000, "n": 1, "opener": "started", **changes}
+    return Lease(payload=payload, prev=START, **fields)
+
+
+class Said(NamedTuple):
+    """One call of a queue's verb."""
+
+    verb: str
+    details: dict[str, Any]
+
+
+class ScriptedQueue(Queue):
+    """Answers each verb with what was put in line for it by `will`; `said` is what it was asked.
+
+    An exception is raised, a function is awaited, all else returned. With nothing in line: no
+    request to claim, no work until the wait is interrupted, and consent to everything else.
+    """
+
+    def __init__(self) -> None:
+        self.can_continue = False
+        self.said: list[Said] = []
+        self._answers: defaultdict[str, deque[Any]] = defaultdict(deque)
+
+    def will(self, verb: str, *answers: Any) -> None:
+        """Put answers in line."""
+        self._answers[verb] += answers
+
+    def all(self, verb: str) -> list[dict[str, Any]]:
+        """The details of all calls of a verb."""
+        return [said.details for said in self.said if said.verb == verb]
+
+    @property
+    def verbs(self) -> list[str]:
+        """The verbs in the order in which they were called."""
+        return [said.verb for said in self.said]
+
+    async def claim(
+        self, partition: int, nonce: str, *, take: bool = True, suspect_ok: bool = True
+    ) -> Lease | Nothing:
+        answer = await self._answer("claim", nonce=nonce, take=take, suspect_ok=suspect_ok)
+        return Nothing(None) if answer is None else answer
+
+    async def wait(self, partition: int, limit_s: float) -> None:
+        if not self._answers["wait"]:
+            self.will("wait", asyncio.Event().wait)
+        await self._answer("wait", limit_s=limit_s)
+
+    async def renew(self, lease: Lease) -> None:
+        await self._answer("renew", lease=lease)
+
+    async def reopen(self, lease: Lease, nonce: str, reason: str) -> Lease | None:
+        return await self._answer("reopen", lease=lease, nonce=nonce, reason=reason)  # type: ignore[no-any-return]  # scripted
+
+    async def retry(
+        self, lease: Lease, delay_ms: int, reason: str, usage: dict[str, Any] | None = None
+    ) -> None:
+        await self._answer("retry", lease=lease, delay_ms=delay_ms, reason=reason, usage=usage)
+
+    async def release(self, lease: Lease) -> None:
+        await self._answer("release", lease=lease)
+
+    async def finish(
+        self,
+        lease: Lease,
+        state: str,
+        first_seq: int,
+        values: list[bytes],
+        *,
+        usage: dict[str, Any] | None = None,
+        answered: str | None = None,
+    ) -> Gap | None:
+        return await self._answer(  # type: ignore[no-any-return]  # scripted
+            "finish",
+            lease=lease,
+            state=state,
+            first_seq=first_seq,
+            values=values,
+            usage=usage,
+            answered=answered,
+        )
+
+    async def account(self, lease: Lease, usage: dict[str, Any]) -> None:
+        await self._answer("account", lease=lease, usage=usage)
+
+    async def _answer(self, verb: str, **details: Any) -> Any:
+        self.said.append(Said(verb, details))
+        answers = self._answers[verb]
+        answer = answers.popleft() if answers else None
+        if isinstance(answer, Exception):
+            raise answer
+        return await answer() if callable(answer) else answer
+
+
+class Append(NamedTuple):
+    """One call of an appender."""
+
+    first_seq: int
+    values: list[bytes]
+    on_answer: Callable[[Appended], None]
+
+    def answer(self, word: str, seq: int = -1) -> None:
+        """Let Redis answer."""
+        self.on_answer(Appended(word, seq))
+
+
+class ScriptedAppender(Appender):
+    """Keeps each call for the test to answer, or gives all of them the same answer at once.
+
+    `answers` makes the answer to (first seq, values); `connected` is what `ready` waits for.
+    """
+
+    def __init__(self, answers: Callable[[int, list[bytes]], Appended] | None = None) -> None:
+        self.calls: list[Append] = []
+        self.connected = asyncio.Event()
+        self._answers = answers
+
+    async def ready(self) -> None:
+        await self.connected.wait()
+
+    def append(
+        self,
+        to: Target,
+        first_seq: int,
+        values: Any,
+        on_answer: Callable[[Appended], None],
+    ) -> None:
+        self.calls.append(Append(first_seq, list(values), on_answer))
+        if self._answers is not None:
+            answer = self._answers(first_seq, list(values))
+            asyncio.get_running_loop().call_soon(on_answer, answer)
+
+
+def accepting(first_seq: int, values: list[bytes]) -> Appended:
+    """What Redis answers when all is well."""
+    return Appended("OK", first_seq + len(values) - 1)
+
+
+class ScriptedBody:
+    """The bytes of a script, in which only Wait and Cut are more than bytes."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self.is_closed = False
+
+    async def aiter_bytes(self) -> AsyncGenerator[bytes, None]:
+        for step in self._script:
+            if isinstance(step, Wait):
+                await step.gate.wait()
+            elif isinstance(step, Cut):
+                raise ConnectionError
+            else:
+                yield bytes_of(step)
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+
+
+class OfflineUpstream(Upstream):
+    """Plays one script for each call, or raises the exception in its place.
+
+    `payloads` are what it was asked, `bodies` what it answered.
+    """
+
+    def __init__(self, *scripts: Script | Exception, can_continue: bool = False) -> None:
+        super().__init__()
+        self.profile = Profile("scripted", can_continue=can_continue)
+        self.payloads: list[dict[str, Any]] = []
+        self.bodies: list[ScriptedBody] = []
+        self._scripts = deque(scripts)
+
+    def stream(
+        self, payload: dict[str, Any], tally: Tally, limits: Limits | None = None
+    ) -> AnswerStream:
+        self.payloads.append(payload)
+        script = self._scripts.popleft()
+
+        async def open_body() -> ScriptedBody:
+            if isinstance(script, Exception):
+                raise script
+            self.bodies.append(ScriptedBody(script))
+            return self.bodies[-1]
+
+        return AnswerStream(open_body, ChunkReader(tally), limits or Limits())
+
+
+class ScriptedLogs(Logs):
+    """One log."""
+
+    def __init__(self, entries: list[Entry]) -> None:
+        self._entries = entries
+
+    async def entries(self, request_id: str) -> list[Entry]:
+        return self._entries
+
+
+class ScriptedConversations(Conversations):
+    """One conversation."""
+
+    def __init__(self, turns: list[Turn]) -> None:
+        self._turns = turns
+
+    async def turns(self, partition: int, key: str) -> list[Turn]:
+        return self._turns
+
+
+class Impatient(random.Random):
+    """Of all delays the shortest."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return a
+
+
+def tools(
+    upstream: Upstream,
+    queue: Queue | None = None,
+    appender: Appender | None = None,
+    *,
+    kept: list[Entry] | None = None,
+    turns: list[Turn] | None = None,
+) -> Tools:
+    """What a job needs; Redis is well if nothing is said about it."""
+    return Tools(
+        queue=queue or ScriptedQueue(),
+        appender=appender or ScriptedAppender(accepting),
+        upstream=upstream,
+        logs=ScriptedLogs(kept or []),
+        conversations=ScriptedConversations(turns or []),
+        limits=Limits(),
+        rng=Impatient(),
+    )
+
+
+async def until(happened: Callable[[], object], turns: int = 200) -> None:
+    """Give others turns of the loop until it has happened: nothing here needs time, only turns."""
+    for _ in range(turns):
+        if happened():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it did not happen")
