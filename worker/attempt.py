@@ -54,6 +54,7 @@ class Attempt:
         self.writer = LogWriter(tools.appender, lease, on_failure)
         self._tools = tools
         self._body: dict[str, Any] = {}
+        self._kept_deltas = 0
 
     @property
     def can_be_continued(self) -> bool:
@@ -68,6 +69,7 @@ class Attempt:
         self._body = await self._whole_prompt()
         if self.lease.opener == "resumed":
             self.tally = await self._kept()
+            self._kept_deltas = self.tally.deltas
             if not self.can_be_continued:
                 raise CannotContinueError
         async with self._tools.upstream.stream(
@@ -81,9 +83,9 @@ class Attempt:
         """What the upstream counted; else what we saw, marked as an estimate; None if nothing."""
         if self.tally.usage is not None:
             return self.tally.usage
-        if not self.tally.deltas:
-            return None
-        return {"completion_tokens": self.tally.deltas, "estimated": True}
+        # What was kept is in the usage of the attempt that said it.
+        deltas = self.tally.deltas - self._kept_deltas
+        return {"completion_tokens": deltas, "estimated": True} if deltas else None
 
     async def _whole_prompt(self) -> dict[str, Any]:
         """The upstream call: what was said before in the conversation is known only now."""
