@@ -1,5 +1,6 @@
 """Pure: the body of the upstream call, from a request's payload and its conversation's memory."""
 
+from itertools import dropwhile
 from typing import Any
 
 import msgspec
@@ -22,7 +23,7 @@ def build(
     params = payload.get("params", {})
     fixed = [*payload.get("role_messages", []), *payload["messages"]]
     budget_bytes = _memory_bytes(fixed, params, context_tokens)
-    kept = _newest(memory[-MAX_MEMORY_MESSAGES:], budget_bytes)
+    kept = _from_a_question(_newest(memory[-MAX_MEMORY_MESSAGES:], budget_bytes))
     messages = [*payload.get("role_messages", []), *kept, *payload["messages"]]
     return {**params, "messages": messages}
 
@@ -45,10 +46,12 @@ def _newest(memory: list[dict[str, Any]], budget_bytes: int | None) -> list[dict
         if budget_bytes < 0:
             break
         first -= 1
-    # An answer without its question would only confuse.
-    while first < len(memory) and memory[first].get("role") == "assistant":
-        first += 1
     return memory[first:]
+
+
+def _from_a_question(memory: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    # An answer without its question would only confuse.
+    return list(dropwhile(lambda message: message.get("role") == "assistant", memory))
 
 
 def _size(message: dict[str, Any]) -> int:
