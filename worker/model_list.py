@@ -13,7 +13,8 @@ def known_contexts(models: list[dict[str, Any]]) -> dict[str, int]:
     for model in models:
         tokens = _context(model)
         if tokens is not None:
-            for name in (model.get("id"), *(model.get("aliases") or ())):
+            aliases = model.get("aliases")
+            for name in (model.get("id"), *(aliases if isinstance(aliases, list) else ())):
                 contexts[str(name)] = tokens
     return contexts
 
@@ -23,4 +24,4 @@ def _context(model: dict[str, Any]) -> int | None:
     fields = [model.get("max_model_len"), model.get("context_length")]
     if isinstance(meta, dict):
         fields += [meta.get("n_ctx"), meta.get("n_ctx_train")]
-    return next((field for field in fields if isinstance(field, int) and field > 0), None)
+    return next((field for field in fields if type(field) is int and field > 0), None)
