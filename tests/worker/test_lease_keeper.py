@@ -1,0 +1,91 @@
+"""Who is told what about a renewal."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from broker.errors import Fenced, Unavailable
+from broker.queue import Lease
+from tests.support.script import Role, Script, Text, Wait
+from tests.support.scripted import OfflineUpstream, ScriptedQueue, lease, tools
+from tests.support.wait import wait_until
+from worker.job import Job
+from worker.lease_keeper import LeaseKeeper
+
+LEASE_S = 0.006
+
+
+class ListeningJob(Job):
+    """Keeps what it was told."""
+
+    def __init__(self, of: Lease, queue: ScriptedQueue) -> None:
+        script: Script = [Role(), Text("x"), Wait(asyncio.Event())]
+        super().__init__(of, tools(OfflineUpstream(script), queue))
+        self.told: list[Lease] = []
+
+    def fenced(self, lease: Lease) -> None:
+        self.told.append(lease)
+        super().fenced(lease)
+
+
+@contextlib.asynccontextmanager
+async def keeping(queue: ScriptedQueue, *jobs: Job) -> AsyncIterator[LeaseKeeper]:
+    keeper = LeaseKeeper(queue, LEASE_S)
+    keeper.jobs.update(jobs)
+    task = asyncio.create_task(keeper.run())
+    try:
+        yield keeper
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_all_jobs_are_renewed_again_and_again() -> None:
+    queue = ScriptedQueue()
+    leases = [lease(), lease(attempt=2000)]
+    async with keeping(queue, *(ListeningJob(each, queue) for each in leases)):
+        await wait_until(lambda: len(queue.all("renew")) >= 6, description="three rounds")
+    renewed = [call["lease"] for call in queue.all("renew")]
+    assert [renewed.count(each) >= 3 for each in leases] == [True, True]
+
+
+async def test_a_refused_renewal_ends_the_job_and_only_this_one() -> None:
+    queue = ScriptedQueue()
+    queue.will("renew", Fenced())
+    refused = ListeningJob(lease(), queue)
+    async with keeping(queue, refused) as keeper:
+        async with asyncio.timeout(5):
+            await refused.run()
+        keeper.jobs.discard(refused)
+        other = ListeningJob(lease(attempt=2000), queue)
+        keeper.jobs.add(other)
+        await wait_until(
+            lambda: queue.all("renew")[-1]["lease"] is other.lease, description="the other's turn"
+        )
+    assert refused.told[0] is refused.lease
+    assert other.told == []
+    assert "finish" not in queue.verbs
+
+
+async def test_a_job_is_not_told_that_redis_is_away() -> None:
+    queue = ScriptedQueue()
+    queue.will("renew", Unavailable(), Unavailable())
+    job = ListeningJob(lease(), queue)
+    async with keeping(queue, job):
+        await wait_until(lambda: len(queue.all("renew")) >= 3, description="it is tried again")
+    assert job.told == []
+
+
+async def test_a_lease_is_taken_up_from_the_next_round_on_and_left_when_the_job_is_gone() -> None:
+    queue = ScriptedQueue()
+    job = ListeningJob(lease(), queue)
+    async with keeping(queue) as keeper:
+        keeper.jobs.add(job)
+        await wait_until(lambda: queue.all("renew"), description="a first renewal")
+        keeper.jobs.discard(job)
+        renewals = len(queue.all("renew"))
+        keeper.jobs.add(other := ListeningJob(lease(attempt=2000), queue))
+        await wait_until(
+            lambda: queue.all("renew")[-1]["lease"] is other.lease, description="the other's turn"
+        )
+    assert [call["lease"] for call in queue.all("renew")].count(job.lease) == renewals
