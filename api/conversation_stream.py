@@ -101,7 +101,8 @@ class ConversationReader:
             return "cursor_not_found"
         if self._place is not None:
             self._seen.update(ids[: ids.index(self._place.request_id)])
-        elif self._seen and not turns:
+        elif self._seen and self._seen.isdisjoint(ids):
+            # Also when it was begun anew before we looked: then there are turns, but no old ones.
             self._seen.clear()
             return "forgotten"
         return None

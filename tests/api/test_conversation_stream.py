@@ -1,0 +1,279 @@
+"""A conversation's stream: where it begins, what it tells of what is lost, and when it ends."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import pytest
+
+from api.watched import Watched
+from broker import keys
+from broker.conversations import Conversations, Turn
+from broker.errors import Unavailable
+from tests.api.running import RunningApi, running_api
+from tests.support.sse import Event, EventStream, open_stream, text_of
+from tests.support.typist import Typist
+from tests.support.wait import wait_until
+
+WHOLE = ["queued", "started", "delta", "delta", "completed"]
+
+
+async def begin(worker: Typist, message: str = "hi") -> str:
+    asked = [{"role": "user", "content": message}]
+    return await worker.begin(conversation_id="c1", question=asked)
+
+
+async def answer(worker: Typist, *texts: str, message: str = "hi") -> str:
+    request_id = await begin(worker, message)
+    for text in texts:
+        await worker.type(text)
+    await worker.finish(answered="".join(texts))
+    return request_id
+
+
+async def forget_log(worker: Typist, request_id: str) -> None:
+    await worker.connections.ask("DEL", keys.log(request_id))
+
+
+@contextlib.asynccontextmanager
+async def conversation(api: RunningApi, after: str | None = None) -> AsyncIterator[EventStream]:
+    url = f"{api.url}/conversations/c1/stream"
+    async with open_stream(url, {"Last-Event-ID": after} if after else None) as stream:
+        assert stream.status == 200
+        yield stream
+
+
+async def take(api: RunningApi, count: int, after: str | None = None) -> list[Event]:
+    """The first events after a place."""
+    events: list[Event] = []
+    async with conversation(api, after) as stream, aclosing(aiter(stream)) as arriving:
+        async for event in arriving:
+            events.append(event)
+            if len(events) == count:
+                break
+    return events
+
+
+def kinds(events: list[Event]) -> list[str]:
+    return [event.kind for event in events]
+
+
+def ids(events: list[Event]) -> list[str]:
+    return [event.data["request_id"] for event in events]
+
+
+async def test_a_newcomer_gets_all_requests_in_the_order_they_were_asked(
+    api: RunningApi, worker: Typist
+) -> None:
+    first, second = await answer(worker, "a", "b"), await answer(worker, "c", "d")
+    events = await take(api, 10)
+    assert kinds(events) == WHOLE * 2
+    assert ids(events) == [first] * 5 + [second] * 5
+    assert [text_of(events[:5]), text_of(events[5:])] == ["ab", "cd"]
+    assert all(str(event.cursor).startswith(f"{event.data['request_id']}:") for event in events)
+
+
+async def test_every_place_in_a_conversation_is_one_to_go_on_from(
+    api: RunningApi, worker: Typist
+) -> None:
+    await answer(worker, "a", "b")
+    await answer(worker, "c", "d")
+    events = await take(api, 10)
+    for number, event in enumerate(events[:-1], start=1):
+        assert await take(api, 10 - number, after=event.cursor) == events[number:]
+
+
+async def test_a_reader_who_has_it_all_gets_only_what_is_asked_from_then_on(
+    api: RunningApi, worker: Typist
+) -> None:
+    await answer(worker, "a", "b")
+    place = (await take(api, 5))[-1].cursor
+    async with conversation(api, after=place) as stream, aclosing(aiter(stream)) as arriving:
+        later = await answer(worker, "c")
+        event = await anext(arriving)
+    assert (event.kind, event.data["request_id"]) == ("queued", later)
+
+
+async def test_a_place_in_a_request_that_is_not_remembered_gets_all_from_the_start(
+    api: RunningApi, worker: Typist
+) -> None:
+    known = await answer(worker, "a", "b")
+    events = await take(api, 6, after=f"{keys.new_request_id(0)}:1732300000000-1")
+    assert kinds(events) == ["rewind", *WHOLE]
+    assert events[0].data == {"reason": "cursor_not_found"}
+    assert ids(events[1:]) == [known] * 5
+
+
+async def test_a_cursor_that_its_request_never_had_gets_that_request_from_the_start(
+    api: RunningApi, worker: Typist
+) -> None:
+    await answer(worker, "a", "b")
+    second = await answer(worker, "c", "d")
+    events = await take(api, 6, after=f"{second}:1732300000000-7")
+    assert kinds(events) == ["rewind", *WHOLE]
+    assert events[0].data == {"request_id": second, "reason": "cursor_not_found"}
+    assert ids(events) == [second] * 6
+
+
+@pytest.mark.parametrize(
+    "place", ["nowhere", ":1-1", "1732300000000-1", "r0_short:1-1", "{id}", "{id}:", "{id}:x"]
+)
+async def test_what_is_no_place_at_all_is_refused(
+    api: RunningApi, worker: Typist, place: str
+) -> None:
+    request_id = await answer(worker, "a")
+    refused = await api.client.get(
+        "/conversations/c1/stream", params={"after": place.format(id=request_id)}
+    )
+    assert refused.status_code == 400
+    assert refused.json()["error"]["code"] == "invalid_cursor"
+
+
+async def test_of_an_expired_log_the_question_and_the_answer_are_left(
+    api: RunningApi, worker: Typist
+) -> None:
+    expired = await answer(worker, "a", "b", message="why?")
+    kept = await answer(worker, "c", "d")
+    await forget_log(worker, expired)
+    events = await take(api, 7)
+    assert kinds(events) == ["queued", "snapshot", *WHOLE]
+    assert ids(events) == [expired] * 2 + [kept] * 5
+    assert events[0].data["messages"] == [{"role": "user", "content": "why?"}]
+    assert events[1].data["status"] == "completed"
+    assert text_of(events[:2]) == "ab"
+
+
+async def test_of_an_expired_log_without_an_answer_only_the_question_is_left(
+    api: RunningApi, worker: Typist
+) -> None:
+    expired = await begin(worker, "why?")
+    await worker.type("half")
+    await worker.fail()
+    kept = await answer(worker, "c", "d")
+    await forget_log(worker, expired)
+    events = await take(api, 7)
+    assert kinds(events) == ["queued", "gone", *WHOLE]
+    assert ids(events) == [expired] * 2 + [kept] * 5
+    assert events[0].data["messages"] == [{"role": "user", "content": "why?"}]
+
+
+async def test_a_place_in_a_log_that_expired_since_gets_the_answer_that_is_left(
+    api: RunningApi, worker: Typist
+) -> None:
+    expired = await answer(worker, "a", "b")
+    cursor = (await api.read(expired))["cursor"]
+    await forget_log(worker, expired)
+    events = await take(api, 2, after=f"{expired}:{cursor}")
+    assert kinds(events) == ["queued", "snapshot"]
+    assert text_of(events) == "ab"
+
+
+async def test_readers_of_a_conversation_are_told_when_it_is_forgotten(
+    api: RunningApi, worker: Typist
+) -> None:
+    await answer(worker, "a", "b")
+    async with conversation(api) as stream, aclosing(aiter(stream)) as arriving:
+        for kind in WHOLE:
+            assert (await anext(arriving)).kind == kind
+        assert (await api.client.delete("/conversations/c1")).status_code == 204
+        told = await anext(arriving)
+        assert (told.kind, told.data) == ("rewind", {"reason": "forgotten"})
+        again = await answer(worker, "c", "d")
+        events = [await anext(arriving) for _ in WHOLE]
+    assert kinds(events) == WHOLE
+    assert set(ids(events)) == {again}
+
+
+async def test_a_conversation_forgotten_and_begun_anew_at_once_is_another_one(
+    api: RunningApi, worker: Typist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await answer(worker, "a", "b")
+    async with conversation(api) as stream, aclosing(aiter(stream)) as arriving:
+        for kind in WHOLE:
+            assert (await anext(arriving)).kind == kind
+        with monkeypatch.context() as held:
+            is_begun_anew = asyncio.Event()
+            look = Conversations.turns
+
+            async def late_look(self: Conversations, partition: int, key: str) -> list[Turn]:
+                await is_begun_anew.wait()
+                return await look(self, partition, key)
+
+            held.setattr(Conversations, "turns", late_look)
+            assert (await api.client.delete("/conversations/c1")).status_code == 204
+            new = await begin(worker)
+            is_begun_anew.set()
+            events = [await anext(arriving) for _ in range(3)]
+    assert kinds(events) == ["rewind", "queued", "started"]
+    assert events[0].data == {"reason": "forgotten"}
+    assert ids(events[1:]) == [new] * 2
+
+
+async def test_a_log_that_cannot_be_read_just_now_is_read_at_the_next_look(
+    api: RunningApi, worker: Typist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.conversation_stream._UNAVAILABLE_PAUSE_S", 0.01)
+    await answer(worker, "a", "b")
+    await answer(worker, "c", "d")
+    hub = api.services.streams.hub
+    acquire = hub.acquire
+    refused: list[str] = []
+
+    async def flaky(request_id: str) -> Watched:
+        if len(refused) < 2:
+            refused.append(request_id)
+            raise Unavailable
+        return await acquire(request_id)
+
+    monkeypatch.setattr(hub, "acquire", flaky)
+    events = await take(api, 10)
+    assert kinds(events) == WHOLE * 2
+    assert len(refused) == 2
+
+
+async def test_a_shutdown_ends_an_idle_conversation_with_a_time_to_come_back(
+    redis_url: str,
+) -> None:
+    async with running_api(redis_url, heartbeat_s=0.1) as api, conversation(api) as stream:
+        reading = asyncio.create_task(rest_of(stream))
+        await wait_until(
+            lambda: stream.parser.comment_count >= 2, description="heartbeats arrive meanwhile"
+        )
+        api.services.streams.drain()
+        assert await reading == []
+        assert stream.parser.retry_ms is not None
+
+
+async def test_a_shutdown_ends_a_conversation_in_the_middle_of_an_answer(
+    api: RunningApi, worker: Typist
+) -> None:
+    await begin(worker)
+    await worker.submit(conversation_id="c1")
+    async with conversation(api) as stream, aclosing(aiter(stream)) as arriving:
+        assert [(await anext(arriving)).kind for _ in range(2)] == ["queued", "started"]
+        api.services.streams.drain()
+        assert [event async for event in arriving] == []
+        assert stream.parser.retry_ms is not None
+
+
+async def test_a_shutdown_ends_a_conversation_that_waits_for_a_log(
+    api: RunningApi, worker: Typist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await begin(worker)
+    streams = api.services.streams
+    acquire = streams.hub.acquire
+
+    async def acquire_at_the_end(request_id: str) -> Watched:
+        watched = await acquire(request_id)
+        streams.drain()
+        return watched
+
+    monkeypatch.setattr(streams.hub, "acquire", acquire_at_the_end)
+    async with conversation(api) as stream:
+        assert await rest_of(stream) == []
+        assert stream.parser.retry_ms is not None
+
+
+async def rest_of(stream: EventStream) -> list[Event]:
+    return [event async for event in stream]
