@@ -1,0 +1,248 @@
+"""The hub when pushes are nonsense, logs are broken, caches are full, or Redis does not answer."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from api.hub import Hub
+from api.watched import Watched
+from api.wires.text import TextWire
+from broker import keys
+from broker.codec import FIELD
+from broker.errors import Unavailable
+from broker.settings import Settings
+from tests.support.pushes import lost_pushes
+from tests.support.typist import Typist, typing
+from tests.support.wait import wait_until
+
+QUIET_S = 60  # so rare that no check of the tails can help
+
+
+@contextlib.asynccontextmanager
+async def running_hub(typist: Typist, heartbeat_s: float = QUIET_S) -> AsyncIterator[Hub]:
+    hub = Hub(typist.connections, Settings(heartbeat_s=heartbeat_s))
+    task = asyncio.create_task(hub.run(), name="hub")
+    try:
+        await wait_until(lambda: hub.is_up, description="the push connection is up")
+        yield hub
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+async def typist(redis_url: str) -> AsyncIterator[Typist]:
+    async with typing(redis_url) as running:
+        yield running
+
+
+@pytest.fixture
+async def hub(typist: Typist, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub]:
+    monkeypatch.setattr("api.hub._TICK_S", QUIET_S)
+    async with running_hub(typist) as running:
+        yield running
+
+
+def text(watched: Watched) -> str:
+    return b"".join(watched.tape.rendering("text", TextWire).frames).decode()
+
+
+async def has(watched: Watched, expected: str) -> None:
+    await wait_until(lambda: text(watched) == expected, description=f"the tape says {expected!r}")
+
+
+async def push(typist: Typist, request_id: str, message: bytes) -> None:
+    await typist.connections.ask("SPUBLISH", keys.log_channel(request_id), message)
+
+
+async def finished(typist: Typist, text: str) -> str:
+    request_id = await typist.begin()
+    await typist.type(text)
+    await typist.finish()
+    return request_id
+
+
+@pytest.mark.parametrize("message", [b"", b"nonsense", b"~aside\nno json", b"1-1\n99:too short"])
+async def test_a_push_that_is_nonsense_makes_the_hub_read_the_log(
+    typist: Typist, hub: Hub, message: bytes
+) -> None:
+    request_id = await typist.begin()
+    async with hub.watch(request_id) as watched:
+        with lost_pushes(hub):
+            await typist.type("a")
+        await push(typist, request_id, message)
+        await has(watched, "a")
+
+
+async def test_news_that_a_log_is_gone_is_told_at_once(typist: Typist, hub: Hub) -> None:
+    request_id = await typist.begin()
+    async with hub.watch(request_id) as watched:
+        await push(typist, request_id, b"~gone\n{}")
+        await wait_until(lambda: watched.is_gone, description="it is told")
+
+
+async def test_an_entry_that_cannot_be_read_ends_its_log_and_no_other(
+    typist: Typist, hub: Hub
+) -> None:
+    other = await typist.submit()
+    request_id = await typist.submit()
+    await typist.connections.ask("XADD", keys.log(request_id), "9999999999999-0", FIELD, "?")
+    async with hub.watch(request_id) as broken, hub.watch(other) as sound:
+        assert broken.is_gone
+        assert not sound.is_gone
+        assert await typist.claim() == other
+        await typist.type("a")
+        await has(sound, "a")
+
+
+async def test_a_log_that_is_another_one_at_every_look_is_given_up(
+    typist: Typist, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.hub._MAX_REWINDS", 3)
+    request_id = await typist.begin()
+    await typist.type(*"abcd")
+    async with hub.watch(request_id) as watched:
+        for left in ("abc", "ab", "a"):
+            await typist.connections.ask("XDEL", keys.log(request_id), str(watched.tape.last))
+            await hub.catch_up(watched)
+            assert text(watched) == left
+        assert not watched.is_gone
+        await typist.connections.ask("XDEL", keys.log(request_id), str(watched.tape.last))
+        await hub.catch_up(watched)
+        assert watched.is_gone
+
+
+async def test_a_log_with_nothing_after_the_last_known_entry_begins_again(
+    typist: Typist, hub: Hub
+) -> None:
+    request_id = await typist.begin()
+    await typist.type("a", "b", "c")
+    async with hub.watch(request_id) as watched:
+        last = str(watched.tape.last)
+        await typist.connections.ask("XDEL", keys.log(request_id), last)
+        await hub.catch_up(watched)
+        assert text(watched) == "ab"
+        assert watched.rewinds == 1
+
+
+async def test_finished_logs_beyond_the_caches_size_are_let_go_least_recently_used_first(
+    typist: Typist, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = await finished(typist, "a"), await finished(typist, "b")
+    tapes = {}
+    for request_id in (first, second, first):
+        async with hub.watch(request_id) as tapes[request_id]:
+            pass
+    size = tapes[first].tape.size_bytes + tapes[second].tape.size_bytes
+    monkeypatch.setattr("api.hub.FINISHED_CACHE_BYTES", size)
+    third = await finished(typist, "c")
+    for request_id, is_kept in ((third, False), (first, True), (second, False)):
+        async with hub.watch(request_id) as watched:
+            assert (watched is tapes.get(request_id)) is is_kept
+            assert watched.tape.is_over
+
+
+async def test_a_finished_log_that_turns_out_to_be_erased_is_not_kept(
+    typist: Typist, hub: Hub
+) -> None:
+    request_id = await finished(typist, "a")
+    async with hub.watch(request_id) as watched:
+        assert watched.tape.is_over
+        await typist.connections.ask("DEL", keys.log(request_id))
+        await hub.catch_up(watched)
+        assert watched.is_gone
+    async with hub.watch(request_id) as again:
+        assert again is not watched
+        assert again.is_gone
+
+
+async def test_other_channels_wake_all_who_listen_until_they_stop(typist: Typist, hub: Hub) -> None:
+    channel, woken = keys.conversation_channel(0, "c"), {"one": 0, "two": 0}
+
+    def wake(name: str) -> None:
+        woken[name] += 1
+
+    with hub.listen(0, channel, lambda: wake("one")):
+        with hub.listen(0, channel, lambda: wake("two")):
+            await wait_until(lambda: all(woken.values()), description="both may have missed some")
+            before = dict(woken)
+            await typist.connections.ask("SPUBLISH", channel, "new")
+            await wait_until(
+                lambda: all(woken[name] > before[name] for name in woken), description="both hear"
+            )
+        before = dict(woken)
+        await typist.connections.ask("SPUBLISH", channel, "newer")
+        await wait_until(lambda: woken["one"] > before["one"], description="one still hears")
+        assert woken["two"] == before["two"]
+
+
+async def test_while_pushes_are_down_logs_are_read_again_and_again(
+    typist: Typist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never_up(_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("broker.push.Push.run", never_up)
+    monkeypatch.setattr("api.hub._TICK_S", 0.02)
+    hub = Hub(typist.connections, Settings(heartbeat_s=QUIET_S))
+    running = asyncio.create_task(hub.run(), name="hub")
+    request_id = await typist.begin()
+    await typist.type("a")
+    async with hub.watch(request_id) as watched:
+        assert not hub.is_up
+        assert text(watched) == "a"
+        await typist.type("b")
+        await has(watched, "ab")
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_log_that_cannot_be_read_in_time_is_unavailable_and_not_held(
+    typist: Typist, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.hub.SYNC_TIMEOUT_S", 0.02)
+    monkeypatch.setattr("api.hub._HEAL_PAUSE_S", 0.01)
+    monkeypatch.setattr("api.hub.LINGER_S", 0.01)
+    request_id = await typist.begin()
+    with monkeypatch.context() as away:
+
+        async def refuse(*_: object) -> list[object]:
+            raise Unavailable
+
+        away.setattr("broker.log.Logs.read", refuse)
+        with pytest.raises(Unavailable):
+            await hub.acquire(request_id)
+        await wait_until(lambda: not hub._watched, description="it is let go")
+    async with hub.watch(request_id) as watched:
+        with monkeypatch.context() as away:
+            away.setattr("broker.log.Logs.read", refuse)
+            with pytest.raises(Unavailable):
+                await hub.catch_up(watched)
+        with lost_pushes(hub):
+            await typist.type("a")
+        await has(watched, "a")
+
+
+async def test_tails_that_cannot_be_read_are_asked_for_again(
+    typist: Typist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.hub._TICK_S", 0.02)
+    async with running_hub(typist, heartbeat_s=0.1) as hub:
+        request_id = await typist.begin()
+        async with hub.watch(request_id) as watched:
+            tails = hub._logs.tails
+            refused: list[list[str]] = []
+
+            async def flaky(ids: list[str]) -> object:
+                if not refused:
+                    refused.append(ids)
+                    raise Unavailable
+                return await tails(ids)
+
+            monkeypatch.setattr(hub._logs, "tails", flaky)
+            with lost_pushes(hub):
+                await typist.type("a")
+                await has(watched, "a")
+            assert refused == [[request_id]]

@@ -1,0 +1,280 @@
+"""Streams as plain ASGI, as clients of HTTP/1.0 and servers that hand nothing over get them."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import aiohttp
+import pytest
+from starlette.types import Message
+
+from api.stream_response import StreamResponse
+from api.wires import CUT, Frame
+from broker import keys
+from tests.api.running import RunningApi, running_api
+from tests.support.sse import Event, SseParser, collect, text_of
+from tests.support.typist import Typist
+from tests.support.wait import wait_until
+
+
+class OldClient:
+    """An open stream, and its events up to those that a test waits for."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self.headers = response.headers
+        self.content = response.content
+        self.parser = SseParser()
+        self._parsed: deque[Event] = deque()
+
+    async def next(self) -> Event | None:
+        """The next event, None at an orderly end."""
+        while not self._parsed:
+            data = await self.content.readany()
+            if not data:
+                self.parser.close()
+                return None
+            self._parsed.extend(self.parser.feed(data))
+        return self._parsed.popleft()
+
+    async def until(self, kind: str) -> list[Event]:
+        """The events up to the first of a kind, which has to come."""
+        events: list[Event] = []
+        while not events or events[-1].kind != kind:
+            event = await self.next()
+            assert event is not None, f"the stream ended after {events}"
+            events.append(event)
+        return events
+
+    async def breaks_off(self) -> bool:
+        """Whether nothing follows, not even the end."""
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await self.content.read()
+        return True
+
+
+@contextlib.asynccontextmanager
+async def old_client(api: RunningApi, path: str) -> AsyncIterator[OldClient]:
+    # A request of HTTP/1.0 is not handed over. uvicorn answers it in chunks all the same, so that
+    # a stream that is broken off can be told from one that ended.
+    async with (
+        aiohttp.ClientSession(version=aiohttp.HttpVersion10) as session,
+        session.get(api.url + path) as response,
+    ):
+        assert response.status == 200
+        yield OldClient(response)
+
+
+async def test_a_client_whose_connection_is_not_handed_over_gets_the_same_events(
+    api: RunningApi, worker: Typist
+) -> None:
+    request_id = await worker.begin()
+    path = f"/chat/{request_id}/stream"
+    async with old_client(api, path) as client:
+        assert client.headers["X-Request-Id"] == request_id
+        assert client.headers["Content-Type"].startswith("text/event-stream")
+        begin = await client.until("started")
+        await worker.type("Hel")
+        first = await client.until("delta")
+        await worker.type("lo")
+        await worker.finish()
+        events = begin + first + await client.until("completed")
+        assert await client.next() is None
+    assert events == await collect(api.url + path)
+    assert text_of(events) == "Hello"
+
+
+async def test_a_long_replay_goes_out_whole_though_in_pieces(
+    api: RunningApi, worker: Typist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.reader._FRAMES_PER_WRITE", 3)
+    request_id = await worker.begin()
+    await worker.type(*"abcdefg")
+    await worker.finish()
+    async with old_client(api, f"/chat/{request_id}/stream") as client:
+        assert text_of(await client.until("completed")) == "abcdefg"
+
+
+async def test_a_quiet_stream_sends_comments(redis_url: str, worker: Typist) -> None:
+    request_id = await worker.begin()
+    async with (
+        running_api(redis_url, heartbeat_s=0.1) as api,
+        old_client(api, f"/chat/{request_id}/stream") as client,
+    ):
+        reading = asyncio.create_task(client.until("delta"))
+        await wait_until(lambda: client.parser.comment_count >= 2, description="heartbeats arrive")
+        await worker.type("a")
+        assert text_of(await reading) == "a"
+
+
+async def test_a_client_that_leaves_lets_go_of_its_log(api: RunningApi, worker: Typist) -> None:
+    request_id = await worker.begin()
+    streams = api.services.streams
+    async with streams.hub.watch(request_id) as watched:
+        async with old_client(api, f"/chat/{request_id}/stream") as client:
+            await client.until("started")
+            assert (streams.subscribers, watched.users) == (1, 2)
+        await wait_until(
+            lambda: (streams.subscribers, watched.users) == (0, 1), description="it is let go"
+        )
+        assert not watched.wakes
+        assert not watched.asides
+
+
+async def test_a_log_that_went_back_in_time_begins_again(api: RunningApi, worker: Typist) -> None:
+    request_id = await worker.begin()
+    await worker.type("a")
+    saved = await worker.connections.ask("DUMP", keys.log(request_id))
+    async with old_client(api, f"/chat/{request_id}/stream") as client:
+        events = await client.until("delta")
+        await worker.type("b")
+        events += await client.until("delta")
+        assert text_of(events) == "ab"
+        await worker.connections.ask("RESTORE", keys.log(request_id), 0, saved, "REPLACE")
+        assert (await client.until("rewind"))[-1].data == {"reason": "log_changed"}
+        assert text_of(await client.until("delta")) == "a"
+
+
+async def test_bare_text_is_broken_off_when_its_log_went_back_in_time(
+    api: RunningApi, worker: Typist
+) -> None:
+    request_id = await worker.begin()
+    await worker.type("a")
+    saved = await worker.connections.ask("DUMP", keys.log(request_id))
+    await worker.type("b")
+    async with old_client(api, f"/chat/{request_id}/stream?format=text") as client:
+        assert await client.content.readexactly(2) == b"ab"
+        await worker.connections.ask("RESTORE", keys.log(request_id), 0, saved, "REPLACE")
+        assert await client.breaks_off()
+
+
+async def test_a_log_that_is_erased_under_its_reader_is_gone(
+    api: RunningApi, worker: Typist
+) -> None:
+    request_id = await worker.begin()
+    path = f"/chat/{request_id}/stream"
+    async with old_client(api, path) as client, old_client(api, f"{path}?format=text") as text:
+        await client.until("started")
+        await worker.connections.ask("DEL", keys.log(request_id))
+        await client.until("gone")
+        assert await client.next() is None
+        assert await text.breaks_off()
+
+
+async def test_a_shutdown_tells_events_to_come_back_and_breaks_bare_text_off(
+    api: RunningApi, worker: Typist
+) -> None:
+    request_id = await worker.begin()
+    await worker.type("half")
+    path = f"/chat/{request_id}/stream"
+    async with old_client(api, path) as client, old_client(api, f"{path}?format=text") as text:
+        await client.until("delta")
+        assert await text.content.readexactly(4) == b"half"
+        api.services.streams.drain()
+        assert await client.next() is None
+        assert client.parser.retry_ms is not None
+        assert await text.breaks_off()
+
+
+async def test_news_that_are_no_entries_reach_a_plain_stream_too(
+    api: RunningApi, worker: Typist
+) -> None:
+    request_id = await worker.begin()
+    async with old_client(api, f"/chat/{request_id}/stream") as client:
+        await client.until("started")
+        assert worker.lease is not None
+        await worker.queue.retry(worker.lease, 60_000, "upstream_rate_limited")
+        assert (await client.until("waiting"))[-1].data["reason"] == "upstream_rate_limited"
+
+
+class Written:
+    """A stream written by hand: what was sent, and what became of what it held."""
+
+    def __init__(self, *frames: Frame, goes_on: bool = False) -> None:
+        self.sent: list[Message] = []
+        self.left_count = 0
+        self.is_closed = self.is_released = False
+        self.takes_bodies = True
+        self.goes_away = asyncio.Event()
+        self._frames = frames
+        self._goes_on = goes_on
+
+    async def run(self) -> None:
+        resources = AsyncExitStack()
+        resources.callback(self._release)
+        response = StreamResponse(self._frames_written(), resources, on_left=self._leave)
+        async with asyncio.timeout(10):
+            await response({"type": "http"}, self._receive, self._send)
+        assert self.is_closed
+        assert self.is_released
+
+    @property
+    def bodies(self) -> list[bytes]:
+        return [message["body"] for message in self.sent[1:]]
+
+    @property
+    def is_whole(self) -> bool:
+        return self.sent[-1].get("more_body") is False
+
+    async def _frames_written(self) -> AsyncIterator[Frame]:
+        try:
+            for frame in self._frames:
+                yield frame
+            if self._goes_on:
+                await asyncio.Event().wait()
+        finally:
+            self.is_closed = True
+
+    async def _receive(self) -> Message:
+        await self.goes_away.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Message) -> None:
+        if message["type"] == "http.response.body" and not self.takes_bodies:
+            await asyncio.Event().wait()
+        self.sent.append(message)
+
+    def _release(self) -> None:
+        self.is_released = True
+
+    async def _leave(self) -> None:
+        assert not self.is_released
+        self.left_count += 1
+
+
+async def test_a_stream_that_ends_is_whole_and_nobody_has_left() -> None:
+    written = Written(b"a", b"b")
+    await written.run()
+    assert written.bodies == [b"a", b"b", b""]
+    assert written.is_whole
+    assert written.left_count == 0
+
+
+async def test_a_stream_that_is_cut_has_no_last_chunk_and_nobody_has_left() -> None:
+    written = Written(b"a", CUT)
+    await written.run()
+    assert written.bodies == [b"a"]
+    assert not written.is_whole
+    assert written.left_count == 0
+
+
+async def test_a_client_that_goes_ends_the_stream_and_is_told_of() -> None:
+    written = Written(b"a", goes_on=True)
+    running = asyncio.create_task(written.run())
+    await wait_until(lambda: len(written.sent) == 2, description="the first frame is out")
+    written.goes_away.set()
+    await running
+    assert written.bodies == [b"a"]
+    assert written.left_count == 1
+
+
+async def test_a_client_that_takes_nothing_for_too_long_is_as_one_that_went(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("api.stream_response.STALL_LIMIT_S", 0.01)
+    written = Written(b"a", goes_on=True)
+    written.takes_bodies = False
+    await written.run()
+    assert written.bodies == []
+    assert written.left_count == 1

@@ -1,0 +1,145 @@
+"""Streams beyond their frames: the place in the queue, and ends that come at a bad moment."""
+
+import asyncio
+from contextlib import aclosing
+from typing import Any, cast
+
+import pytest
+from starlette.types import Message
+
+from api.handover import _KEY
+from api.live_connection import LiveConnection
+from api.wires.native import NATIVE
+from api.wires.text import TEXT
+from broker import keys
+from broker.errors import Unavailable
+from tests.api.running import RunningApi, running_api
+from tests.support.sse import collect, follow
+from tests.support.typist import TENANT, Typist
+from tests.support.wait import wait_until
+
+
+async def test_who_waits_in_line_is_told_each_new_place_until_it_is_his_turn(
+    redis_url: str, worker: Typist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.streams._POSITIONS_EVERY_S", 0.01)
+    ids = [await worker.submit() for _ in range(3)]
+    told: list[Any] = []
+    async with (
+        running_api(redis_url) as api,
+        aclosing(follow(f"{api.url}/chat/{ids[-1]}/stream")) as stream,
+    ):
+        async for event in stream:
+            told.append(event.data.get("position", event.kind))
+            if event.kind == "position":
+                await worker.claim()
+                await worker.finish()
+    assert told == ["queued", 2, 1, 0, "started", "completed"]
+
+
+async def test_a_place_that_cannot_be_asked_for_is_told_later(
+    redis_url: str, worker: Typist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.streams._POSITIONS_EVERY_S", 0.01)
+    request_id = await worker.submit()
+    async with running_api(redis_url) as api:
+        requests = api.services.streams._requests
+        position = requests.position
+        refused: list[str] = []
+
+        async def flaky(request_id: str, tenant: str) -> int | None:
+            if not refused:
+                refused.append(request_id)
+                raise Unavailable
+            return await position(request_id, tenant)
+
+        monkeypatch.setattr(requests, "position", flaky)
+        async with aclosing(follow(f"{api.url}/chat/{request_id}/stream")) as stream:
+            assert [(await anext(stream)).kind for _ in range(2)] == ["queued", "position"]
+        assert refused == [request_id]
+
+
+async def test_a_cursor_that_cannot_be_checked_now_is_refused_and_holds_nothing(
+    api: RunningApi, worker: Typist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request_id = await worker.begin()
+    hub = api.services.streams.hub
+
+    async def refuse(_: object) -> None:
+        raise Unavailable
+
+    async with hub.watch(request_id) as watched:
+        monkeypatch.setattr(hub, "catch_up", refuse)
+        answer = await api.client.get(f"/chat/{request_id}/stream", params={"after": "1-1"})
+        assert answer.status_code == 503
+        assert watched.users == 1
+
+
+async def test_a_snapshot_of_a_log_of_which_only_the_end_is_left_is_that_end(
+    api: RunningApi, worker: Typist
+) -> None:
+    request_id = await worker.begin()
+    await worker.type("a")
+    await worker.finish()
+    await worker.connections.ask("XTRIM", keys.log(request_id), "MAXLEN", 1)
+    events = await collect(f"{api.url}/chat/{request_id}/stream?snapshot=1")
+    assert [event.kind for event in events] == ["completed"]
+
+
+class OpenSocket:
+    """Takes what is written and tells its protocol when it was closed."""
+
+    def __init__(self) -> None:
+        self.sent = b""
+        self.connection = LiveConnection(cast("asyncio.Transport", self), set())
+
+    def write(self, data: bytes) -> None:
+        self.sent += data
+
+    def close(self) -> None:
+        self.connection.connection_lost(None)
+
+
+async def receive() -> Message:
+    return {"type": "http.disconnect"}
+
+
+@pytest.mark.parametrize(
+    ("dialect", "begin", "end"), [(NATIVE, b"retry: ", b"0\r\n\r\n"), (TEXT, b"", b"")]
+)
+async def test_a_shutdown_while_the_head_is_on_its_way_ends_the_stream_too(
+    api: RunningApi, worker: Typist, dialect: Any, begin: bytes, end: bytes
+) -> None:
+    streams = api.services.streams
+    record = await worker.requests.get(await worker.begin(), TENANT)
+    response = await streams.follow(record, dialect, after=None)
+    opened = OpenSocket()
+
+    async def send(message: Message) -> None:
+        assert message["type"] == "http.response.start"
+        streams.drain()
+
+    await response({"http_version": "1.1", _KEY: lambda: opened.connection}, receive, send)
+    assert begin in opened.sent
+    assert opened.sent.endswith(end)
+    assert streams.subscribers == 0
+
+
+async def test_a_client_that_is_gone_before_it_is_handed_over_holds_nothing(
+    api: RunningApi, worker: Typist
+) -> None:
+    streams = api.services.streams
+    request_id = await worker.begin()
+    record = await worker.requests.get(request_id, TENANT)
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async with streams.hub.watch(request_id) as watched:
+        response = await streams.follow(record, NATIVE, after=None)
+        assert watched.users == 2
+        await response({"http_version": "1.1", _KEY: lambda: None}, receive, send)
+        assert watched.users == 1
+    assert [message["type"] for message in sent] == ["http.response.start"]
+    await wait_until(lambda: streams.subscribers == 0, description="nobody reads")
