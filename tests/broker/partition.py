@@ -70,12 +70,12 @@ class Partition:
     async def call(self, name: str, *arguments: str | bytes | float, keys: list[str]) -> Reply:
         """The reply of a script; fails when it leaves anything wrong behind."""
         reply = await self._scripts.call(name, keys, *arguments)
-        await self.check()
-        return tuple(part.decode() if isinstance(part, bytes) else part for part in reply)
-
-    async def check(self) -> None:
-        problems = violations(await self.snapshot())
+        now = await self.snapshot()
+        problems = violations(now)
         assert not problems, "\n".join(problems)
+        if name == "claim":
+            _check_tokens(reply, now)
+        return tuple(part.decode() if isinstance(part, bytes) else part for part in reply)
 
     async def snapshot(self) -> Snapshot:
         return await take_snapshot(self.client)
@@ -136,7 +136,6 @@ class Partition:
             self.max_crashes, KEEP_S, CONV_TTL_S, budget, int(take), int(suspect_ok), '"default"',
             10 * KEEP_S, keys=[RING],
         )  # fmt: skip
-        await self._check_tokens(reply)
         if reply[0] == "EMPTY":
             return Empty(int(reply[1]))
         _, id_, attempt, n, opener, prev, payload, crashes, retries, conv, tenant = map(str, reply)
@@ -249,9 +248,10 @@ class Partition:
         """Take every token, as workers do when they wake."""
         await self.client.delete(f"{TAG}wake")
 
-    async def _check_tokens(self, reply: Reply) -> None:
-        now = await self.snapshot()
-        if now.list("ring"):
-            assert now.list("wake"), "work waits and nobody will be woken"
-        elif reply[0] == "EMPTY" and not now.list("suspect"):
-            assert not now.list("wake"), "workers will be woken for nothing"
+
+def _check_tokens(reply: list[bytes], now: Snapshot) -> None:
+    """Hold a claim to its promise that nobody sleeps while there is work, or wakes without."""
+    if now.list("ring"):
+        assert now.list("wake"), "work waits and nobody will be woken"
+    elif reply[0] == b"EMPTY" and not now.list("suspect"):
+        assert not now.list("wake"), "workers will be woken for nothing"

@@ -63,7 +63,7 @@ async def test_many_calls_are_answered_in_their_order_without_waiting(broker: Li
         for seq in range(1, 101):
             for writer in writers:
                 writer.send(seq, str(seq))
-        assert appender.unanswered == 200
+        assert (appender.unanswered, appender.is_ready) == (200, True)
         await wait_until(lambda: appender.unanswered == 0, description="all answers")
         for lease, writer in zip(leases, writers, strict=True):
             assert writer.answers == [Appended("OK", seq) for seq in range(1, 101)]
@@ -87,6 +87,7 @@ async def test_every_answer_of_the_script_comes_through(broker: Live) -> None:
 
 async def test_without_a_connection_every_call_is_lost_but_answered(broker: Live) -> None:
     appender = Appender(broker.connections, SETTINGS)
+    assert not appender.is_ready
     assert await Writer(appender, await broker.lease()).append(1, "a") == LOST
 
 

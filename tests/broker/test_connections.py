@@ -74,6 +74,21 @@ async def test_options_in_the_url_cannot_change_what_is_relied_on(redis_url: str
     await connection.disconnect()
 
 
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("redis://", "redis://"),
+        ("redis://me:sesame@Host:7/2?client_name=sesame", "redis://host:7/2"),
+        ("rediss://:sesame@[::1]:7", "rediss://[::1]:7"),
+        ("unix://me:sesame@/run/redis.sock?db=1", "unix:///run/redis.sock"),
+    ],
+)
+async def test_an_address_for_people_holds_no_password(url: str, address: str) -> None:
+    connections = Connections(url)
+    assert connections.address == address
+    await connections.aclose()
+
+
 async def test_all_processes_count_the_same_partitions(connections: Connections) -> None:
     await connections.agree_on_partitions(4)
     await connections.agree_on_partitions(4)

@@ -90,7 +90,7 @@ def run_machine(request: pytest.FixtureRequest, server: str, examples: int, step
 @pytest.mark.timeout(600)  # a failure takes its time to become a short one
 @pytest.mark.parametrize("server", ["fakeredis", "valkey"])
 def test_the_broker_does_what_its_model_does(request: pytest.FixtureRequest, server: str) -> None:
-    run_machine(request, server, examples=16, steps=40)
+    run_machine(request, server, examples=10, steps=40)
 
 
 @pytest.mark.slow

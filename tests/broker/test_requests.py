@@ -73,6 +73,9 @@ async def test_the_log_begins_with_what_was_asked(redis_url: str) -> None:
         assert entry.data == {"v": 1, "role": "r"}
         [entry] = await broker.logs.entries(talking)
         assert entry.data == {"v": 1, "role": "r", "messages": question}
+        echoed = await broker.submit(echo={"tools": []})
+        [entry] = await broker.logs.entries(echoed)
+        assert entry.data == {"v": 1, "echo": {"tools": []}}
 
 
 async def test_every_refusal_is_said_by_its_name(redis_url: str) -> None:

@@ -1,0 +1,16 @@
+"""A loop that hangs is told from one that has nothing to do."""
+
+import time
+
+import pytest
+
+from broker.pulse import Pulse
+
+
+def test_a_loop_is_silent_when_no_round_was_begun_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([100, 105, 105.1, 105.1, 110])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    pulse = Pulse(limit_s=5)
+    silent = [pulse.is_silent, pulse.is_silent]
+    pulse.beat()
+    assert [*silent, pulse.is_silent] == [False, True, False]
