@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -55,6 +56,9 @@ def run_model(host: str, port: int, slots: int | None) -> int:
 
 def _settings() -> tuple[Settings, str]:
     """The settings and the address of Redis, before anything large is imported for nothing."""
+    # Until the program itself listens to it. The first process of a container would else go on: the
+    # kernel spares it signals that it has no handler for.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     settings = load_settings()
     if settings.redis_url is None:
         raise SettingsInvalid(
