@@ -36,6 +36,7 @@ from worker.profiles import (
     profile_for,
 )
 from worker.redaction import redacted
+from worker.surrogates import scrubbed
 
 CONNECT_S = 10.0
 MODELS_S = 15.0
@@ -110,6 +111,8 @@ class Upstream:
     async def list_models(self) -> list[dict[str, Any]]:
         """The upstream's models as it describes them, each with an `id`; may refine `profile`.
 
+        Whatever it says can be encoded again.
+
         Raises UpstreamError. Called at start, it also takes the cost of the SDK's first call off
         the first request.
         """
@@ -122,7 +125,9 @@ class Upstream:
         listed = answer.get("data") if isinstance(answer, dict) else None
         if not isinstance(listed, list):
             raise UpstreamGarbage("The upstream's list of models is not one.")
-        models = [model for model in listed if isinstance(model, dict) and model.get("id")]
+        models = [
+            scrubbed(model) for model in listed if isinstance(model, dict) and model.get("id")
+        ]
         self._context_tokens = known_contexts(models)
         owners = {str(model.get("owned_by")) for model in models}
         self.profile = profile_for(self._profile_name, str(self._client.base_url), owners)

@@ -1,0 +1,155 @@
+"""How the worker's parts are put together: what it waits for, tells Redis, and survives."""
+
+import asyncio
+import os
+import re
+import signal
+from typing import Any
+
+import pytest
+
+from broker.connections import Connections
+from broker.errors import Unavailable
+from broker.models import read_models
+from broker.settings import Settings
+from tests.support.desk import open_desk, working
+from tests.support.script import Role, Text, Wait
+from tests.support.scripted import OfflineUpstream, ScriptedQueue, lease, tools
+from tests.support.upstream import ScriptedUpstream
+from tests.support.wait import wait_until
+from worker import main
+from worker.consumer import Consumer
+from worker.failures import UpstreamError
+from worker.main import CancelListener, worker_name
+
+
+def settings_for(upstream: ScriptedUpstream) -> Settings:
+    return Settings.model_validate({"openai_base_url": upstream.base_url, "openai_model": "m"})
+
+
+class ListeningConsumer(Consumer):
+    """Keeps what it was told."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            tools(OfflineUpstream(), ScriptedQueue()),
+            slots=1,
+            partitions=1,
+            lease_s=60,
+            suspect_crashes=2,
+        )
+        self.told: list[str] = []
+
+    def cancelled(self, request_id: str) -> None:
+        self.told.append(request_id)
+        super().cancelled(request_id)
+
+
+async def test_a_nudge_names_the_request_whatever_its_bytes_are() -> None:
+    consumer = ListeningConsumer()
+    listener = CancelListener(consumer)
+    listener.on_subscribed(b"channel")
+    listener.on_pushed(b"channel", lease().request_id.encode())
+    listener.on_pushed(b"channel", b"\xff")
+    assert consumer.told == [lease().request_id, "\ufffd"]
+
+
+def test_each_worker_has_a_name_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "ho:st.example.org")
+    names = {worker_name() for _ in range(10)}
+    assert len(names) == 10
+    assert all(re.fullmatch(rf"ho-st-{os.getpid()}-[0-9a-f]{{6}}", name) for name in names)
+
+
+async def test_a_worker_that_starts_before_redis_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch, redis_url: str, upstream: ScriptedUpstream
+) -> None:
+    monkeypatch.setattr(main, "_REDIS_PAUSE_S", 0.001)
+    asked: list[int] = []
+    agree = Connections.agree_on_partitions
+
+    async def away_at_first(self: Connections, partitions: int) -> None:
+        asked.append(partitions)
+        if len(asked) < 3:
+            raise Unavailable
+        await agree(self, partitions)
+
+    monkeypatch.setattr(Connections, "agree_on_partitions", away_at_first)
+    settings = settings_for(upstream)
+    async with open_desk(redis_url, settings) as desk, working(redis_url, settings):
+        assert (await desk.ended(await desk.ask())).status == "completed"
+    assert asked == [1, 1, 1]
+
+
+@pytest.mark.parametrize("error", [UpstreamError("down"), Unavailable()])
+async def test_models_that_cannot_be_listed_or_written_are_tried_again(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(main, "_MODELS_RETRY_S", 0)
+    written: list[list[dict[str, Any]]] = []
+    models = [{"id": "m"}]
+
+    class Listing(OfflineUpstream):
+        async def list_models(self) -> list[dict[str, Any]]:
+            if isinstance(error, UpstreamError) and not written:
+                written.append([])
+                raise error
+            return models
+
+    async def write(connections: object, listed: list[dict[str, Any]]) -> None:
+        written.append(listed)
+        if isinstance(error, Unavailable) and len(written) == 1:
+            raise error
+
+    monkeypatch.setattr(main, "write_models", write)
+    queue = ScriptedQueue()
+    connections = Connections("redis://127.0.0.1:1")
+    task = asyncio.create_task(
+        main._publish_models(connections, tools(Listing(can_continue=True), queue), asyncio.Event())
+    )
+    await wait_until(lambda: len(written) == 2, description="a second try")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await connections.aclose()
+    assert written[1] == models
+    assert queue.can_continue
+
+
+ODD = [
+    {"id": "m", "owned_by": "vllm", "aliases": 7, "max_model_len": True, "size": 2**70},
+    {"id": "\ud800"},
+]
+
+
+async def test_a_model_list_full_of_oddities_does_not_end_the_worker(
+    monkeypatch: pytest.MonkeyPatch, redis_url: str, upstream: ScriptedUpstream
+) -> None:
+    monkeypatch.setattr(ScriptedUpstream, "_model_list", lambda self: ODD)
+    settings = settings_for(upstream)
+    async with open_desk(redis_url, settings) as desk, working(redis_url, settings):
+
+        async def listed() -> list[dict[str, Any]] | None:
+            return await read_models(desk.connections)
+
+        models = await wait_until(listed, description="the models are in Redis")
+        assert [model["id"] for model in models or []] == ["m", "\ufffd"]
+        assert (await desk.ended(await desk.ask())).status == "completed"
+
+
+async def test_a_worker_leaves_at_a_signal_and_listens_no_more(
+    redis_url: str, upstream: ScriptedUpstream
+) -> None:
+    settings = settings_for(upstream)
+    upstream.enqueue([Role(), Text("half"), Wait(asyncio.Event())])
+    async with open_desk(redis_url, settings) as desk:
+        task = asyncio.create_task(main.run(settings, redis_url, slots=1))
+        request_id = await desk.ask()
+        await desk.says(request_id, "half")
+        os.kill(os.getpid(), signal.SIGTERM)
+        # The second one ends the grace.
+        os.kill(os.getpid(), signal.SIGINT)
+        async with asyncio.timeout(10):
+            await task
+        assert (await desk.record(request_id)).state == "queued"
+    # Signals are the process's again.
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
