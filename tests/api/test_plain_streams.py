@@ -149,6 +149,17 @@ async def test_bare_text_is_broken_off_when_its_log_went_back_in_time(
         assert await client.breaks_off()
 
 
+async def test_bare_text_of_a_request_that_fails_is_broken_off(
+    api: RunningApi, worker: Typist
+) -> None:
+    request_id = await worker.begin()
+    async with old_client(api, f"/chat/{request_id}/stream?format=text") as client:
+        await worker.type("half")
+        assert await client.content.readexactly(4) == b"half"
+        await worker.fail()
+        assert await client.breaks_off()
+
+
 async def test_a_log_that_is_erased_under_its_reader_is_gone(
     api: RunningApi, worker: Typist
 ) -> None:
