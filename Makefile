@@ -22,8 +22,8 @@ test-all: .venv/test.stamp ## all tests: the quick ones, then those that kill pr
 	$(MAKE) --no-print-directory test
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
-chaos: .venv/test.stamp ## break a running system for a minute and look for broken promises (ARGS="--seconds 600 --seed 7")
-	$(BIN)/python -m tests.chaos $(ARGS)
+chaos: .venv/test.stamp ## break a running system at random and look for broken promises (SECONDS=60 SEED=7 ARGS=--control)
+	$(BIN)/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 bench: .venv/bench.stamp ## measure, and draw the figures
 	$(BIN)/python -m bench $(ARGS)

@@ -20,6 +20,7 @@ from tests.chaos.system import LEASE_S, System
 from tests.chaos.traffic import Traffic
 
 _HAND_BACK_S = 25
+_BEGINS_WITHIN_S = 1.5
 
 
 @dataclass
@@ -168,8 +169,8 @@ async def pry(stage: Stage, rng: random.Random) -> bool:
 
 
 async def _kill(stage: Stage, members: list[Member], rng: random.Random) -> bool:
-    member = rng.choice(members)
-    if not member.is_running or member.name in stage.ending:
+    member = stage.choose(members, rng)
+    if member is None:
         return False
     member.signal(signal.SIGKILL)
     await _start_again(stage, member)
@@ -205,10 +206,12 @@ async def _end_in_order(
 
 
 async def _restart(stage: Stage, member: Member, *, signals: int) -> bool:
+    # Forked a moment ago, it may not be the program yet, which listens to signals.
+    has_begun = member.age_s > _BEGINS_WITHIN_S
     for _ in range(signals):
         member.signal(signal.SIGTERM)
     code = await _start_again(stage, member)
-    if code != 0:
+    if code != 0 and has_begun:
         stage.history.odd.append(f"{member.name} was told to end, and ended with {code}")
     return True
 
@@ -246,7 +249,7 @@ async def _redis(stage: Stage) -> AsyncIterator[redis.asyncio.Redis]:
 # Every how many seconds, on average.
 ACTS: dict[str, tuple[float, Act]] = {
     "worker killed": (2.6, kill_worker),
-    "worker paused beyond its lease": (2.0, pause_worker_beyond_its_lease),
+    "worker paused beyond its lease": (1.2, pause_worker_beyond_its_lease),
     "worker paused": (9, pause_worker),
     "worker drained": (12, drain_worker),
     "worker hurried": (30, hurry_worker),

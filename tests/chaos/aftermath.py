@@ -90,14 +90,17 @@ async def _journal(client: Client, upstream_url: str) -> list[Call]:
     numbers: Counter[str] = Counter()
     calls = []
     for each in told:
-        questions = [m["content"] for m in each["body"]["messages"] if m["role"] == "user"]
-        tag = msgspec.json.decode(questions[-1])["tag"]
+        messages = each["body"]["messages"]
+        asked = max(n for n, message in enumerate(messages) if message["role"] == "user")
+        tag = _tag(messages[asked]["content"])
         numbers[tag] += 1
-        calls.append(_call(each, tag, numbers[tag]))
+        calls.append(_call(each, tag, numbers[tag], messages[:asked]))
     return calls
 
 
-def _call(told: dict[str, Any], tag: str, number: int) -> Call:
+def _call(told: dict[str, Any], tag: str, number: int, memory: list[dict[str, str]]) -> Call:
+    questions = [_tag(message["content"]) for message in memory[::2]]
+    answers = [message["content"] for message in memory[1::2]]
     return Call(
         tag,
         number,
@@ -105,8 +108,12 @@ def _call(told: dict[str, Any], tag: str, number: int) -> Call:
         told["deltas_sent"],
         told["outcome"],
         told["closed_at_s"],
-        tuple(message["content"] for message in told["body"]["messages"]),
+        tuple(zip(questions, answers, strict=True)),
     )
+
+
+def _tag(question: str) -> str:
+    return str(msgspec.json.decode(question)["tag"])
 
 
 async def _end(member: Member, history: History) -> None:

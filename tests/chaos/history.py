@@ -10,6 +10,7 @@ from typing import Any
 
 from broker.codec import OPENERS, TERMINALS, Entry
 from tests.broker.snapshot import Snapshot
+from tests.chaos.words import words_of
 from tests.support.sse import Event
 
 
@@ -67,7 +68,7 @@ class Call:
     """A call as the upstream's journal has it: the `number`-th one with this tag.
 
     `outcome` is None while it is being answered; `closed_at_s` is set if the client left first.
-    `before` are the messages in front of the question.
+    `memory` is what went before the question: the tag of each earlier one, and its answer.
     """
 
     tag: str
@@ -76,7 +77,7 @@ class Call:
     words_sent: int
     outcome: str | None
     closed_at_s: float | None = None
-    before: tuple[str, ...] = ()
+    memory: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,18 @@ class Final:
     def terminal(self) -> Entry | None:
         """The last entry if it is one that ends a log."""
         return self.entries[-1] if self.entries and self.entries[-1].kind in TERMINALS else None
+
+    @property
+    def asked(self) -> tuple[int, ...]:
+        """Its place among the turns of its conversation."""
+        return tuple(map(int, self.stored["asked"].split("-")))
+
+    def calls(self) -> Iterator[int]:
+        """The numbers of the upstream's calls whose words are in the log."""
+        for attempt in self.attempts():
+            words = words_of("".join(entry.text for entry in attempt if entry.kind == "delta"))
+            if words:
+                yield words[0].call
 
     def attempts(self) -> Iterator[list[Entry]]:
         """The entries of each attempt; what comes before the first is left out."""

@@ -13,8 +13,9 @@ from broker.codec import OPENERS
 from broker.fold import fold
 from tests.broker.invariants import keys_without_ttl
 from tests.broker.invariants import violations as violations_at_rest
-from tests.chaos.history import Accepted, Call, Final, History, Subscriber
-from tests.chaos.reading import reading_problems, turns_of
+from tests.chaos.conversations import conversation_as_written, one_at_a_time, remembered
+from tests.chaos.history import Accepted, Call, Final, History
+from tests.chaos.reading import reading_problems
 from tests.chaos.words import Word, is_whole, words_of
 
 # How soon an upstream's connection has to be closed, once nothing keeps its worker from it.
@@ -101,24 +102,7 @@ def _read_as_written(history: History) -> Iterator[str]:
             for problem in reading_problems(subscriber.events, log, is_whole=subscriber.has_ended):
                 yield f"{subscriber.name} of {subscriber.request_id} {problem}"
         else:
-            yield from _conversation_as_written(history, subscriber)
-
-
-def _conversation_as_written(history: History, subscriber: Subscriber) -> Iterator[str]:
-    seen: set[str] = set()
-    turns = list(turns_of(subscriber.events))
-    for number, (request_id, events) in enumerate(turns, start=1):
-        if request_id in seen:
-            yield f"{subscriber.name} came back to {request_id} after another request"
-        seen.add(request_id)
-        final = history.finals.get(request_id)
-        is_whole = number < len(turns) or subscriber.has_ended
-        for problem in reading_problems(events, final.entries if final else [], is_whole=is_whole):
-            yield f"{subscriber.name} of {request_id} {problem}"
-    if subscriber.has_ended:
-        asked = {a.request_id for a in history.accepted if _is_of(a, subscriber)}
-        for request_id in sorted(asked - seen):
-            yield f"{subscriber.name} never saw {request_id}"
+            yield from conversation_as_written(history, subscriber)
 
 
 def _same_text(history: History) -> Iterator[str]:
@@ -229,20 +213,6 @@ def _refused_whole(history: History) -> Iterator[str]:
                 yield f"{name} is there, and nobody was told that it was accepted"
 
 
-def _one_at_a_time(history: History) -> Iterator[str]:
-    """In a conversation. An attempt's number is the time in ms at which it began."""
-    spans: dict[tuple[str, str], list[tuple[int, int, str]]] = defaultdict(list)
-    for accepted, final in history.outcomes():
-        begins = [entry.cursor.attempt for entry in final.entries if entry.kind in OPENERS]
-        if accepted.conversation is not None and begins:
-            span = (begins[0], int(final.stored.get("ended", begins[-1])), accepted.request_id)
-            spans[accepted.tenant, accepted.conversation].append(span)
-    for line in spans.values():
-        for (_, ended, first), (began, _, second) in pairwise(sorted(line)):
-            if began < ended:
-                yield f"{second} began before {first} of its conversation had ended"
-
-
 def _accounted_once(history: History) -> Iterator[str]:
     for request_id, final in history.finals.items():
         attempts = {str(e.cursor.attempt) for e in final.entries if e.kind in OPENERS}
@@ -274,7 +244,8 @@ INVARIANTS: dict[str, Invariant] = {
     "I11 a request fails only as it may": _allowed_failures,
     "I12 a tenant gets its own words only": _isolated,
     "I13 what is refused leaves nothing": _refused_whole,
-    "I16 a conversation has one active request": _one_at_a_time,
+    "I16 a conversation has one active request": one_at_a_time,
+    "I18 a conversation remembers its turns": remembered,
     "I17 an attempt is accounted for once": _accounted_once,
     "nothing odd was answered or logged": _nothing_odd,
 }
@@ -286,8 +257,3 @@ def _undisturbed_s(history: History, at_s: float) -> float:
         if trouble.begin_s <= at_s + CANCEL_WITHIN_S and trouble.end_s > at_s:
             at_s = trouble.end_s
     return at_s
-
-
-def _is_of(accepted: Accepted, subscriber: Subscriber) -> bool:
-    mine = (subscriber.tenant, subscriber.conversation)
-    return (accepted.tenant, accepted.conversation) == mine

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -43,7 +44,7 @@ class Member:
     ) -> None:
         self.name = name
         self.log_path = directory / f"{name}.log"
-        self.starts = 0
+        self._started_at_s = 0.0
         self._arguments = (list(argv), environment(**settings), self.log_path, prepare)
         self._process: ForkServerProcess | None = None
 
@@ -51,6 +52,11 @@ class Member:
     def is_running(self) -> bool:
         """Whether it was started and has not ended."""
         return self._process is not None and self._process.is_alive()
+
+    @property
+    def age_s(self) -> float:
+        """How long ago it was started last."""
+        return time.monotonic() - self._started_at_s
 
     @property
     def pid(self) -> int:
@@ -64,7 +70,7 @@ class Member:
         assert not self.is_running, f"{self.name} runs"
         self._process = _CONTEXT.Process(target=_run, args=self._arguments, name=self.name)
         self._process.start()
-        self.starts += 1
+        self._started_at_s = time.monotonic()
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal; nothing happens if it has ended."""

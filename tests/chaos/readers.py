@@ -64,14 +64,16 @@ class Reader:
                 await asyncio.sleep(self._rng.uniform(0, _COME_BACK_WITHIN_S))
 
     async def _connect(self) -> None:
-        cursor = next((e.cursor for e in reversed(self._subscriber.events) if e.cursor), None)
+        # As EventSource does it: the last id there was, even the empty one of a rewind.
+        ids = (event.cursor for event in reversed(self._subscriber.events))
+        cursor = next((last for last in ids if last is not None), "")
         headers = dict(self._client.headers)
         path = self._path
-        if cursor is None and self._manner.wants_snapshot:
+        if not cursor and self._manner.wants_snapshot:
             path += "?snapshot=1"
-        elif cursor is not None and self._rng.random() < 0.5:
+        elif cursor and self._rng.random() < 0.5:
             path += f"?after={cursor}"
-        elif cursor is not None:
+        elif cursor:
             headers["Last-Event-ID"] = cursor
         async with self._client.session.get(
             self._client.url(path),

@@ -71,7 +71,7 @@ def sound_history() -> History:
     """Two requests of one conversation: one taken over and completed, one cancelled."""
     first, second = begun_twice(), cut_short()
     text = "".join(word(n, call=2) for n in range(WORDS))
-    at_end = stored("completed", 35, **{"usage:30": "{}"})
+    at_end = stored("completed", 35, asked="1-0", **{"usage:30": "{}"})
     return History(
         max_crashes=3,
         accepted=[
@@ -87,10 +87,12 @@ def sound_history() -> History:
         calls=[
             Call(TAG, 1, 90.0, 2, "closed", closed_at_s=91.0),
             Call(TAG, 2, 92.0, 3, "answered"),
-            Call("ada/2", 1, 95.0, 1, "closed", closed_at_s=100.1),
+            Call("ada/2", 1, 95.0, 1, "closed", closed_at_s=100.1, memory=((TAG, text),)),
         ],
         finals={
             "a": Final(first, at_end, {"text": text}),
-            "b": Final(second, stored("cancelled", 65), {"text": word(0, tag="ada/2")}),
+            "b": Final(
+                second, stored("cancelled", 65, asked="2-0"), {"text": word(0, tag="ada/2")}
+            ),
         },
     )

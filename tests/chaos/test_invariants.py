@@ -235,6 +235,9 @@ BREAKS: list[tuple[str, Break]] = [
     ("I16", overlapping_turns),
     ("I17", unnoted_usage),
     ("I17", usage_of_no_attempt),
+    ("I18", lambda h: h.calls.__setitem__(2, replace(h.calls[2], memory=()))),
+    ("I18", lambda h: h.calls.__setitem__(2, replace(h.calls[2], memory=((TAG, "other"),)))),
+    ("I18", lambda h: h.calls.__setitem__(1, replace(h.calls[1], memory=((TAG, "own"),)))),
     ("nothing", lambda h: h.odd.append("a worker complained")),
 ]
 

@@ -1,0 +1,28 @@
+"""A short run of each kind: the fence holds, and without it the checker finds what it should."""
+
+import pytest
+
+from tests.chaos.run import run
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+SECONDS = 18
+
+
+async def test_whatever_dies_no_invariant_is_broken() -> None:
+    verdict = await run(SECONDS, seed=11)
+    print(verdict.report())
+    assert not verdict.broken
+    assert verdict.counts["worker killed"]
+    assert verdict.counts["worker paused beyond its lease"]
+    assert verdict.counts["redis killed"]
+    assert verdict.counts["api killed"]
+
+
+async def test_without_the_fence_zombies_write_and_that_is_found() -> None:
+    verdict = await run(SECONDS, seed=12, is_fenced=False)
+    print(verdict.report())
+    broken = {name.partition(" ")[0] for name in verdict.broken}
+    # An attempt with the words of another, or two ends: what the fence is for.
+    assert broken & {"I2", "I4"}
+    assert "I7" in broken
