@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from broker import keys
 from broker.connections import Connections
 from broker.errors import Unavailable
 from broker.models import read_models
@@ -62,9 +63,9 @@ def test_each_worker_has_a_name_of_its_own(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 async def test_a_worker_that_starts_before_redis_waits_for_it(
-    monkeypatch: pytest.MonkeyPatch, redis_url: str, upstream: ScriptedUpstream
+    monkeypatch: pytest.MonkeyPatch, redis_url: str
 ) -> None:
-    monkeypatch.setattr(main, "_REDIS_PAUSE_S", 0.001)
+    monkeypatch.setattr(main, "_REDIS_PAUSE_S", 0)
     asked: list[int] = []
     agree = Connections.agree_on_partitions
 
@@ -75,10 +76,11 @@ async def test_a_worker_that_starts_before_redis_waits_for_it(
         await agree(self, partitions)
 
     monkeypatch.setattr(Connections, "agree_on_partitions", away_at_first)
-    settings = settings_for(upstream)
-    async with open_desk(redis_url, settings) as desk, working(redis_url, settings):
-        assert (await desk.ended(await desk.ask())).status == "completed"
-    assert asked == [1, 1, 1]
+    connections = Connections(redis_url)
+    await main._wait_for_redis(connections, 2)
+    assert asked == [2, 2, 2]
+    assert await connections.ask("GET", keys.partition_count()) == b"2"
+    await connections.aclose()
 
 
 @pytest.mark.parametrize("error", [UpstreamError("down"), Unavailable()])
