@@ -269,7 +269,11 @@ class Hub:
 
     def _merge_early(self, watched: Watched) -> bool:
         early, watched.early = watched.early, []
-        return all(self._merge(watched, pushed) for pushed in early)
+        try:
+            return all(self._merge(watched, pushed) for pushed in early)
+        except EntryMalformed:
+            # Only a push: if the log itself cannot be read, the next page says so.
+            return False
 
     async def _read_page(self, watched: Watched) -> bool:
         """Read on from the last entry; True when the end of the log was reached."""

@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
 
+import structlog
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from api.wires import Frame
 
 OnLeft = Callable[[], Awaitable[None]]
+
+log = structlog.get_logger("api")
 
 EVENT_STREAM = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -55,6 +58,9 @@ class StreamResponse(Response):
                 for task in (writing, leaving):
                     task.cancel()
                 ended, _ = await asyncio.gather(writing, leaving, return_exceptions=True)
+            if isinstance(ended, Exception) and not isinstance(ended, TimeoutError):
+                # Nothing else would tell: to the client it is one more broken connection.
+                log.error("stream broke", error=type(ended).__name__)
             if ended is not None and self._on_left is not None:
                 await self._on_left()
 

@@ -22,7 +22,7 @@ from api.wires.native import COMMENT, NATIVE, NativeWire
 from broker.codec import Cursor
 from broker.connections import Connections
 from broker.conversations import Conversations
-from broker.errors import BrokerError
+from broker.errors import BrokerError, RequestMissing
 from broker.fold import fold
 from broker.requests import Record, Requests
 from broker.settings import Settings
@@ -220,6 +220,8 @@ class Streams:
                 request_id = watched.tape.request_id
                 try:
                     position = await self._requests.position(request_id, watched.tenant)
+                except RequestMissing:
+                    continue
                 except BrokerError:
                     break
                 news = {"position": position}

@@ -80,13 +80,12 @@ class Tape:
         last = self.last
         if cursor <= last:
             return Verdict.OLD
+        # Decoded before anything changes: what cannot be read must not stay on the tape.
+        entry = decode(cursor, value)
         is_next = cursor.attempt == last.attempt and cursor.seq == last.seq + 1
-        entry = None
-        if not is_next:
-            entry = decode(cursor, value)
-            if not is_first and not self._follows(entry):
-                return Verdict.GAP
-        self._take(cursor, value, entry)
+        if not is_next and not is_first and not self._follows(entry):
+            return Verdict.GAP
+        self._take(entry, value)
         return Verdict.TAKEN
 
     def rendering(self, name: object, make: Callable[[], Wire]) -> Rendering:
@@ -127,13 +126,13 @@ class Tape:
             return entry.kind == "queued"
         return entry.kind in OPENERS and entry.data.get("prev") == str(self.last)
 
-    def _take(self, cursor: Cursor, value: bytes, entry: Entry | None) -> None:
+    def _take(self, entry: Entry, value: bytes) -> None:
+        cursor = entry.cursor
         if cursor.attempt != self.last.attempt:
             self._attempts.append((cursor.attempt, cursor.seq, len(self.values)))
         self.last = cursor
         self.values.append(value)
         self.size_bytes += len(value)
-        entry = entry or decode(cursor, value)
         self.is_queued = entry.kind == "queued"
         self.is_over = entry.kind in TERMINALS
         for rendering in self._renderings.values():

@@ -8,6 +8,7 @@ from api.tape import Tape, Verdict
 from api.wires.native import NativeWire
 from api.wires.text import TextWire
 from broker.codec import START, Cursor, encode_data, encode_text
+from broker.errors import EntryMalformed
 
 QUEUED = (Cursor(100, 0), encode_data("queued", {"v": 1}))
 
@@ -143,3 +144,11 @@ def test_native_frames_are_one_event_each_whatever_the_text(text: str) -> None:
     assert frame.startswith(b"id: 200-1\nevent: delta\ndata: {")
     assert frame.endswith(b"}\n\n")
     assert frame.count(b"\n") == 4
+
+
+def test_an_entry_that_cannot_be_read_leaves_no_trace() -> None:
+    tape = filled(log_with_a_reset()[:3])
+    with pytest.raises(EntryMalformed):
+        tape.offer(Cursor(200, 2), b"?nonsense")
+    assert tape.offer(*delta(200, 2, "b")) is Verdict.TAKEN
+    assert len(tape.entries()) == 4
