@@ -99,7 +99,7 @@ class Member:
         return [
             f"{self.name}: {record}"
             for record in self.records()
-            if record.get("level") not in {"info", "warning"}
+            if record.get("level") not in {"info", "warning"} and not _is_cut_call(record)
         ]
 
 
@@ -121,6 +121,12 @@ def _run(argv: list[str], environ: dict[str, str], log_path: Path, prepare: Prep
     if prepare is not None:
         prepare()
     sys.exit(main(argv))
+
+
+def _is_cut_call(record: dict[str, Any]) -> bool:
+    # An API process that is told to end cuts calls off that have waited for Redis for too long.
+    is_told_so = str(record.get("event")).startswith("Cancel ")
+    return is_told_so or record.get("error") == "CancelledError"
 
 
 def _record(line: str) -> dict[str, Any]:
