@@ -129,8 +129,13 @@ class Queue:
     ) -> None:
         """Put the request aside for `delay_ms`; raises Fenced, Unavailable."""
         word, _ = await self._scripts.verdict(
-            "retry", [_ring(lease)], lease.request_id, lease.attempt, delay_ms,
-            _json(reason), _json(usage),
+            "retry",
+            [_ring(lease)],
+            lease.request_id,
+            lease.attempt,
+            delay_ms,
+            _json(reason),
+            _json(usage),
         )
         _unless_fenced(word)
 
