@@ -15,7 +15,8 @@ class Profile:
     """How one kind of upstream continues a partial answer.
 
     `message` and `request` are what the assistant message and the request need besides the text.
-    With `may_echo`, its stream may begin with the kept text once more.
+    With `may_echo`, its stream may begin with the kept text once more. `length_limit` is its name
+    for the limit on an answer.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Profile:
     message: dict[str, Any] = field(default_factory=dict)
     request: dict[str, Any] = field(default_factory=dict)
     may_echo: bool = False
+    length_limit: str = "max_tokens"
 
 
 # `echo` is off by default in both, but a request may have asked for it.
@@ -40,7 +42,9 @@ _PROFILES = {
         Profile("deepseek", can_continue=True, message=_PREFIX),
         # The echo: https://github.com/vercel/ai/pull/3256
         Profile("mistral", can_continue=True, message=_PREFIX, may_echo=True),
-        Profile("openai"),
+        # Its newer models refuse max_tokens; some other servers know nothing else.
+        # https://github.com/ollama/ollama/issues/7125
+        Profile("openai", length_limit="max_completion_tokens"),
         Profile("anthropic"),
         Profile("other"),
     )

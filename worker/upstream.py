@@ -148,6 +148,9 @@ class Upstream:
         body = {**payload, "stream": True}
         if self.model and not body.get("model"):
             body["model"] = self.model
+        if "max_tokens" in body:
+            limit = body.pop("max_tokens")
+            body.setdefault(self.profile.length_limit, limit)
         options = body.pop("stream_options", None) or {}
         if self._takes_stream_options:
             body["stream_options"] = {**options, "include_usage": True}

@@ -1,47 +1,15 @@
-"""The AI SDK's calls: send, resume, stop, and what becomes of the history a page sends."""
+"""The AI SDK's calls: send, resume, stop."""
 
 import asyncio
-import json
-from typing import Any
-from urllib.parse import quote
 
 import httpx2
 import pytest
 
 from broker.codec import encode_data, encode_text
-from broker.settings import Settings
 from tests.api.running import RunningApi, running_api
-from tests.support.desk import working
 from tests.support.typist import Typist
-from tests.support.upstream import ScriptedUpstream
 from tests.wires.claiming import claimed
-
-HI = {"id": "u-1", "role": "user", "parts": [{"type": "text", "text": "hi"}]}
-
-
-def body(chat_id: str = "chat-1", *messages: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    return {"id": chat_id, "messages": list(messages) or [HI], "trigger": "submit-message"} | fields
-
-
-def send(api: RunningApi, *args: Any, **fields: Any) -> asyncio.Task[httpx2.Response]:
-    return asyncio.create_task(api.client.post("/api/chat", json=body(*args, **fields)))
-
-
-async def resume(api: RunningApi, chat_id: str = "chat-1") -> httpx2.Response:
-    """An answer that another client reads, too: open, of which only the head was read."""
-    request = api.client.build_request("GET", f"/api/chat/{quote(chat_id, safe='')}/stream")
-    answer = await api.client.send(request, stream=True)
-    assert answer.status_code == 200
-    return answer
-
-
-def chunks(answer: httpx2.Response) -> list[dict[str, Any]]:
-    """The chunks of a stream that ended in order."""
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["x-vercel-ai-ui-message-stream"] == "v1"
-    frames = [line for line in answer.text.split("\n\n") if line and not line.startswith(":")]
-    assert frames.pop() == "data: [DONE]"
-    return [json.loads(frame.removeprefix("data: ")) for frame in frames]
+from tests.wires.pages import body, chunks, resume, send
 
 
 async def test_an_answer_is_one_message_with_a_stable_id(api: RunningApi, worker: Typist) -> None:
@@ -204,125 +172,6 @@ async def test_a_shutdown_breaks_the_stream_off_so_that_the_page_resumes(
         assert refused.headers["content-type"].startswith("text/plain")
 
 
-async def test_the_page_brings_the_history_and_the_server_adds_none(
-    api: RunningApi, worker: Typist
-) -> None:
-    first = send(api)
-    await claimed(worker)
-    await worker.type("hello")
-    await worker.finish("hello")
-    await first
-    answered = {
-        "id": "a-1",
-        "role": "assistant",
-        "parts": [
-            {"type": "step-start"},
-            {"type": "reasoning", "text": "Hm.", "state": "done"},
-            {"type": "text", "text": "hello", "state": "done"},
-        ],
-    }
-    again = {"id": "u-2", "role": "user", "parts": [{"type": "text", "text": "again"}]}
-    second = send(api, "chat-1", HI, answered, again)
-    assert worker.lease is not None
-    payload = await claimed(worker)
-    await worker.finish("again")
-    await second
-    assert payload["memory"] is False
-    assert payload["messages"] == [
-        {"role": "user", "content": "hi"},
-        {"role": "assistant", "content": "hello"},
-        {"role": "user", "content": "again"},
-    ]
-    kept = (await api.client.get("/conversations/chat-1")).json()["turns"]
-    assert [turn["asked"] for turn in kept] == [
-        [{"role": "user", "content": "hi"}],
-        [{"role": "user", "content": "again"}],
-    ]
-
-
-async def test_a_page_that_sends_only_what_is_new_relies_on_the_servers_memory(
-    api: RunningApi, worker: Typist
-) -> None:
-    sending = asyncio.create_task(api.client.post("/api/chat", json={"id": "c", "message": HI}))
-    payload = await claimed(worker)
-    await worker.finish()
-    await sending
-    assert "memory" not in payload
-    assert payload["messages"] == [{"role": "user", "content": "hi"}]
-
-
-async def test_an_answer_that_goes_on_keeps_the_id_of_its_message(
-    api: RunningApi, worker: Typist
-) -> None:
-    called = {
-        "id": "a-7",
-        "role": "assistant",
-        "parts": [
-            {"type": "text", "text": "Let me look."},
-            {
-                "type": "tool-look",
-                "toolCallId": "t-1",
-                "state": "output-available",
-                "input": {"at": "x"},
-                "output": {"seen": 3},
-            },
-            {
-                "type": "dynamic-tool",
-                "toolName": "ask",
-                "toolCallId": "t-2",
-                "state": "output-error",
-                "input": "?",
-                "errorText": "no",
-            },
-            {"type": "tool-late", "toolCallId": "t-3", "state": "input-available", "input": {}},
-            {"type": "data-weather", "data": {}},
-        ],
-    }
-    sending = send(api, "chat-1", HI, called)
-    payload = await claimed(worker)
-    await worker.type("3")
-    await worker.finish()
-    assert chunks(await sending)[0] == {"type": "start", "messageId": "a-7"}
-    call = {"id": "t-1", "type": "function"}
-    assert payload["messages"][1:] == [
-        {
-            "role": "assistant",
-            "content": "Let me look.",
-            "tool_calls": [
-                {**call, "function": {"name": "look", "arguments": '{"at":"x"}'}},
-                {**call, "id": "t-2", "function": {"name": "ask", "arguments": "?"}},
-            ],
-        },
-        {"role": "tool", "tool_call_id": "t-1", "content": '{"seen":3}'},
-        {"role": "tool", "tool_call_id": "t-2", "content": "no"},
-    ]
-
-
-async def test_images_and_files_are_passed_on(api: RunningApi, worker: Typist) -> None:
-    parts = [
-        {"type": "text", "text": "What is this?"},
-        {"type": "file", "mediaType": "image/png", "url": "https://example.org/a.png"},
-        {
-            "type": "file",
-            "mediaType": "application/pdf",
-            "url": "data:application/pdf;base64,AA==",
-            "filename": "a.pdf",
-        },
-    ]
-    sending = send(api, "chat-1", {**HI, "parts": parts})
-    payload = await claimed(worker)
-    await worker.finish()
-    await sending
-    assert payload["messages"][0]["content"] == [
-        {"type": "text", "text": "What is this?"},
-        {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}},
-        {
-            "type": "file",
-            "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,AA=="},
-        },
-    ]
-
-
 async def test_a_chat_whose_active_request_came_in_elsewhere_has_nothing_to_resume(
     api: RunningApi, worker: Typist
 ) -> None:
@@ -342,61 +191,3 @@ async def test_chats_of_other_tenants_do_not_exist(redis_url: str, worker: Typis
         await api.client.post("/api/chat/chat-1/stop", headers=b)
         await worker.finish()
         assert chunks(await sending)[-1]["type"] == "finish"
-
-
-@pytest.mark.parametrize(
-    ("wrong", "said"),
-    [
-        ({"messages": []}, "messages"),
-        ({"messages": None}, "messages"),
-        ({"id": ""}, "id"),
-        ({"messages": [{"id": "x", "role": "tool", "parts": []}]}, "messages[0].role"),
-        ({"messages": [{"id": "x", "role": "user", "parts": []}]}, "nothing to answer"),
-        (
-            {
-                "messages": [
-                    {
-                        "role": "user",
-                        "parts": [{"type": "file", "mediaType": "a/b", "url": "http://x"}],
-                    }
-                ]
-            },
-            "data: URL",
-        ),
-        ({"temperature": 9}, "temperature"),
-    ],
-)
-async def test_a_wrong_call_is_told_in_plain_words(
-    api: RunningApi, wrong: dict[str, Any], said: str
-) -> None:
-    answer = await api.client.post("/api/chat", json=body() | wrong)
-    assert answer.status_code == 400
-    assert answer.headers["content-type"].startswith("text/plain")
-    assert said in answer.text
-
-
-async def test_parts_of_unknown_types_are_left_out(api: RunningApi, worker: Typist) -> None:
-    odd = {"type": "hologram", "beam": 1}
-    sending = send(api, "c", {**HI, "parts": [odd, *HI["parts"]], "metadata": {"a": 1}}, extra=1)
-    payload = await claimed(worker)
-    await worker.finish()
-    assert chunks(await sending)
-    assert payload["messages"] == [{"role": "user", "content": "hi"}]
-
-
-async def test_a_model_sees_what_the_page_says_was_said_and_nothing_else(
-    api: RunningApi, redis_url: str, upstream: ScriptedUpstream
-) -> None:
-    settings = Settings(openai_base_url=upstream.base_url, openai_model="m")
-    async with working(redis_url, settings):
-        await send(api)
-        # The page was edited: of the first question and its answer it knows nothing any more.
-        await send(api, "chat-1", {**HI, "parts": [{"type": "text", "text": "edited"}]})
-        only_new = {"id": "chat-1", "message": HI}
-        assert (await api.client.post("/api/chat", json=only_new)).status_code == 200
-    said = [[m["content"] for m in call.body["messages"]] for call in upstream.calls]
-    assert said == [
-        ["hi"],
-        ["edited"],
-        ["hi", "Hello, world.", "edited", "Hello, world.", "hi"],
-    ]

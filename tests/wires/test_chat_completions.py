@@ -7,39 +7,13 @@ from typing import Any
 import openai
 import pytest
 from openai import AsyncOpenAI
-from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from openai.types.chat import ChatCompletion
 
 from broker.codec import encode_data, encode_text
 from tests.api.running import RunningApi, running_api
 from tests.support.typist import Typist
-from tests.support.wait import wait_until
+from tests.wires.chats import HI, URL, USAGE, ask, read, text_of
 from tests.wires.claiming import claimed
-from tests.wires.conftest import openai_client
-
-URL = "/v1/chat/completions"
-HI = {"role": "user", "content": "hi"}
-USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
-
-
-def ask(sdk: AsyncOpenAI, **fields: Any) -> asyncio.Task[Any]:
-    """A call under way."""
-    messages: Any = [HI]
-    call = sdk.chat.completions.create(**{"model": "m-1", "messages": messages, **fields})
-    return asyncio.create_task(call)
-
-
-async def read(
-    stream: Any, into: list[ChatCompletionChunk] | None = None
-) -> list[ChatCompletionChunk]:
-    """What the stream says; `into` has it even if the stream ends with an error."""
-    chunks = [] if into is None else into
-    async for chunk in stream:
-        chunks.append(chunk)  # even if an error follows
-    return chunks
-
-
-def text_of(chunks: list[ChatCompletionChunk]) -> str:
-    return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
 
 
 async def test_an_answer_is_one_object(sdk: AsyncOpenAI, worker: Typist) -> None:
@@ -175,89 +149,6 @@ async def test_the_sdks_own_accumulation_ends_in_the_same_message(
     assert message.tool_calls[0].function.name == "f"
 
 
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize(
-    ("code", "status", "said"),
-    [
-        ("upstream_rate_limited", 429, "rate_limit_exceeded"),
-        ("upstream_rejected", 400, "upstream_rejected"),
-        ("upstream_error", 502, "upstream_error"),
-        ("upstream_unreachable", 503, "upstream_unreachable"),
-        ("upstream_stalled", 504, "upstream_stalled"),
-        ("poison", 500, "poison"),
-    ],
-)
-async def test_a_failure_before_any_output_is_an_http_error(
-    sdk: AsyncOpenAI, worker: Typist, code: str, status: int, said: str, *, stream: bool
-) -> None:
-    asking = ask(sdk, stream=stream)
-    await claimed(worker)
-    await worker.fail(code, "The upstream said no.")
-    with pytest.raises(openai.APIStatusError) as failure:
-        await asking
-    assert failure.value.status_code == status
-    assert failure.value.code == said
-    assert "The upstream said no." in str(failure.value)
-    headers = failure.value.response.headers
-    assert headers["x-should-retry"] == "false"
-    assert worker.lease is not None
-    assert headers["x-request-id"] == worker.lease.request_id
-    assert ("retry-after" in headers) == (status in {429, 503})
-
-
-async def test_a_failure_in_the_middle_is_an_error_and_no_end(
-    sdk: AsyncOpenAI, worker: Typist
-) -> None:
-    asking = ask(sdk, stream=True)
-    await claimed(worker)
-    await worker.type("half")
-    stream = await asking
-    await worker.fail("upstream_truncated", "It broke off.")
-    chunks: list[ChatCompletionChunk] = []
-    with pytest.raises(openai.APIError, match="It broke off") as failure:
-        await read(stream, chunks)
-    assert text_of(chunks) == "half"
-    assert failure.value.code == "upstream_truncated"
-
-
-async def test_an_answer_that_begins_anew_after_output_ends_with_an_error(
-    api: RunningApi, sdk: AsyncOpenAI, worker: Typist
-) -> None:
-    # As if Redis had lost what was written: no policy of the request prevents that.
-    asking = ask(sdk, stream=True)
-    await claimed(worker)
-    await worker.type("half")
-    stream = await asking
-    assert worker.lease is not None
-    key = f"{{p0}}:req:{worker.lease.request_id}"
-    await api.services.connections.ask("HSET", key, "policy", "restart")
-    await worker.reopen()
-    with pytest.raises(openai.APIError, match="begun anew"):
-        await read(stream)
-    await worker.type("whole")
-    await worker.finish()
-    answer = await api.read(worker.lease.request_id)
-    assert answer["text"] == "whole"
-    assert answer["wire"] == "chat_completions"
-
-
-async def test_a_cancelled_call_is_told_so(
-    api: RunningApi, sdk: AsyncOpenAI, worker: Typist
-) -> None:
-    plain, streaming = ask(sdk), ask(sdk, stream=True)
-    await claimed(worker)
-    assert worker.lease is not None
-    await api.client.post(f"/chat/{worker.lease.request_id}/cancel")
-    await claimed(worker)
-    await worker.type("half")
-    stream = await streaming
-    await api.client.post(f"/chat/{worker.lease.request_id}/cancel")
-    with pytest.raises(openai.BadRequestError, match="cancelled"):
-        await plain
-    with pytest.raises(openai.APIError, match="cancelled"):
-        await read(stream)
-
-
 async def test_a_quiet_stream_has_comments_and_nothing_that_the_sdk_trips_over(
     redis_url: str, worker: Typist
 ) -> None:
@@ -278,75 +169,6 @@ async def test_a_quiet_stream_has_comments_and_nothing_that_the_sdk_trips_over(
         assert got.endswith(b"data: [DONE]\n\n")
         for line in got.split(b"\n"):
             assert line == b"" or line.startswith((b"data: ", b": "))
-
-
-async def test_a_stream_is_not_held_for_ever(
-    api: RunningApi, sdk: AsyncOpenAI, worker: Typist, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("api.foreground.HOLD_S", 0.1)
-    stream = await ask(sdk, stream=True)
-    await claimed(worker)
-    await worker.fail("upstream_error", "Too late for a status.")
-    with pytest.raises(openai.APIError, match="Too late"):
-        await read(stream)
-
-
-async def test_who_leaves_stops_nothing_unless_it_was_asked_for(
-    api: RunningApi, worker: Typist
-) -> None:
-    headers = {"x-cancel-on-disconnect": "true"}
-    ids = {}
-    for name, stream, extra in (
-        ("kept", True, {}),
-        ("kept plain", False, {}),
-        ("dropped", True, headers),
-        ("dropped plain", False, headers),
-        ("dropped early", True, headers),
-    ):
-        async with openai_client(api.url) as sdk:
-            asking = ask(sdk, stream=stream, extra_headers=extra)
-            await claimed(worker)
-            assert worker.lease is not None
-            ids[name] = worker.lease.request_id
-            if stream and name != "dropped early":
-                await worker.type("a")
-                await (await asking).close()
-            else:
-                asking.cancel()
-                await asyncio.gather(asking, return_exceptions=True)
-    for name, request_id in ids.items():
-        if name.startswith("dropped"):
-
-            async def is_cancelled(request_id: str = request_id) -> bool:
-                return bool((await api.read(request_id))["status"] == "cancelled")
-
-            await wait_until(is_cancelled, description=f"{name} is cancelled")
-    for name in ("kept", "kept plain"):
-        assert (await api.read(ids[name]))["status"] == "running"
-
-
-async def test_a_shutdown_breaks_streams_off_and_sends_plain_calls_away(
-    redis_url: str, worker: Typist
-) -> None:
-    async with running_api(redis_url) as api, openai_client(api.url) as sdk:
-        streaming = ask(sdk, stream=True)
-        await claimed(worker)
-        await worker.type("a")
-        stream = await streaming
-        plain = ask(sdk)
-        await claimed(worker)
-        keyed = ask(sdk, extra_headers={"Idempotency-Key": "k-1"})
-        await claimed(worker)
-        api.services.streams.drain()
-        with pytest.raises(openai.APIConnectionError):
-            await read(stream)
-        for call, may_be_repeated in ((plain, "false"), (keyed, "true")):
-            with pytest.raises(openai.InternalServerError) as failure:
-                await call
-            assert failure.value.status_code == 503
-            assert failure.value.response.headers["x-should-retry"] == may_be_repeated
-        with pytest.raises(openai.InternalServerError):
-            await ask(sdk, stream=True)
 
 
 async def test_a_repeated_call_with_its_key_is_the_same_request(

@@ -140,6 +140,24 @@ async def test_other_stream_options_are_kept(upstream: ScriptedUpstream, client:
     assert upstream.calls[0].body["stream_options"] == options | {"include_usage": True}
 
 
+@pytest.mark.parametrize(
+    ("profile", "asked", "sent"),
+    [
+        ("openai", {"max_tokens": 5}, {"max_completion_tokens": 5}),
+        ("openai", {"max_tokens": 5, "max_completion_tokens": 6}, {"max_completion_tokens": 6}),
+        ("other", {"max_tokens": 5}, {"max_tokens": 5}),
+        ("other", {"max_completion_tokens": 5}, {"max_completion_tokens": 5}),
+    ],
+)
+async def test_the_limit_on_an_answer_has_the_name_that_the_upstream_knows(
+    upstream: ScriptedUpstream, profile: str, asked: dict[str, int], sent: dict[str, int]
+) -> None:
+    async with Upstream(upstream.base_url, profile=profile) as client:
+        await collect(client, payload={**PAYLOAD, **asked})
+    limits = {k: v for k, v in upstream.calls[-1].body.items() if k.startswith("max_")}
+    assert limits == sent
+
+
 async def test_a_server_without_a_key_is_asked_all_the_same(upstream: ScriptedUpstream) -> None:
     async with Upstream(upstream.base_url) as client:
         assert len(await collect(client)) == 1

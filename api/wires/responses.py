@@ -1,0 +1,207 @@
+"""OpenAI's Responses: one log as numbered events, and as the object they lead to.
+
+Pure. Numbers, ids and times come from the log alone, so a client that resumes at a number reads on
+without a seam on whatever process it meets. The events cannot take back what they said: a stream
+whose answer begins anew after output ends with an error, while the object has the new answer.
+"""
+
+from typing import Any
+
+import msgspec
+
+from api.wires import Dialect, Frame, Last
+from api.wires.failures import BEGAN_ANEW, LOG_GONE, Told, told
+from api.wires.response_items import Event, Output
+from broker.codec import Entry
+
+NAME = "responses"
+_ID_PREFIX = "resp_"
+_INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+# OpenAI has an enumeration of these, and no word for most of what can happen here.
+_ERROR_CODES = {
+    "rate_limit_exceeded": "rate_limit_exceeded",
+    "upstream_rejected": "invalid_prompt",
+}
+
+
+def dialect(request_id: str) -> Dialect:
+    """The wire for a request."""
+    return Dialect(NAME, lambda: ResponsesWire(request_id))
+
+
+def response_id(request_id: str) -> str:
+    """The id that OpenAI's clients see."""
+    return _ID_PREFIX + request_id
+
+
+def request_id_of(response_id: str) -> str:
+    """The request behind a response's id; of another text, an id that no request has."""
+    return response_id.removeprefix(_ID_PREFIX) if response_id.startswith(_ID_PREFIX) else ""
+
+
+class ResponseFold:
+    """The response after some entries of its log, in order."""
+
+    def __init__(self, request_id: str) -> None:
+        self._request_id = request_id
+        self.echo: dict[str, Any] = {}
+        self.output = Output(request_id)
+        self._created_at: int | None = None
+        self._status = "in_progress"
+        self._model = ""
+        self._is_begun = False
+        self._end: dict[str, Any] = {}
+
+    def feed(self, entry: Entry) -> list[Event]:
+        """Take the next entry; the events that tell of it."""
+        if self._created_at is None:
+            self._created_at = entry.cursor.attempt // 1000
+        match entry.kind:
+            case "queued":
+                return self._queue(entry.data)
+            case "started" | "reset" | "resumed":
+                return self._open(entry)
+            case "delta" | "reasoning" | "refusal":
+                return self.output.write(entry.kind, entry.text, _logprobs(entry))
+            case "tool_call":
+                return self.output.take_call(entry.data)
+            case "completed":
+                return self._complete(entry.data)
+        return self._break_off(entry)
+
+    def object(self) -> dict[str, Any]:
+        """The response as it is now."""
+        about = {
+            "id": response_id(self._request_id),
+            "object": "response",
+            "created_at": self._created_at,
+            "status": self._status,
+            "completed_at": None,
+            "error": None,
+            "incomplete_details": None,
+        }
+        asked = self.echo.get("response", {})
+        output = {"model": self._model, "output": self.output.objects(), "usage": None}
+        return {**about, **asked, **output, **self._end}
+
+    def _queue(self, head: dict[str, Any]) -> list[Event]:
+        self.echo = head.get("echo") or {}
+        self._model = head.get("model") or ""
+        if not self.echo.get("response", {}).get("background"):
+            return [self._told("response.created")]
+        self._status = "queued"
+        return [self._told("response.created"), self._told("response.queued")]
+
+    def _open(self, entry: Entry) -> list[Event]:
+        self._status = "in_progress"
+        if entry.kind != "resumed":
+            self.output = Output(self._request_id)
+        if self._is_begun:
+            return []
+        self._is_begun = True
+        self._model = self._model or entry.data.get("model") or ""
+        return [self._told("response.in_progress")]
+
+    def _complete(self, end: dict[str, Any]) -> list[Event]:
+        reason = _INCOMPLETE.get(end.get("finish_reason") or "")
+        self._status = "incomplete" if reason else "completed"
+        events = self.output.close(self._status)
+        self._end = {"usage": _usage(end.get("usage"))}
+        if reason:
+            self._end["incomplete_details"] = {"reason": reason}
+        return [*events, self._told(f"response.{self._status}")]
+
+    def _break_off(self, terminal: Entry) -> list[Event]:
+        self._status = terminal.kind
+        self.output.leave()
+        if terminal.kind == "failed":
+            error = told(terminal)
+            code = _ERROR_CODES.get(error.code, "server_error")
+            self._end = {"error": {"code": code, "message": error.message}}
+        # OpenAI's union of events has none for a cancelled response; this one is our own.
+        return [self._told(f"response.{self._status}")]
+
+    def _told(self, kind: str) -> Event:
+        return kind, {"response": self.object()}
+
+
+class ResponsesWire:
+    """The events of one log, numbered from 0."""
+
+    def __init__(self, request_id: str) -> None:
+        self._fold = ResponseFold(request_id)
+        self._next_number = 0
+
+    def frame(self, entry: Entry) -> Frame:
+        """The events for an entry."""
+        if entry.kind in {"started", "reset"} and self._fold.output.items:
+            return Last(self._error(BEGAN_ANEW), whole=True)
+        return b"".join(map(self._numbered, self._fold.feed(entry)))
+
+    def aside(self, kind: str, data: dict[str, Any]) -> bytes:
+        """An error for a log that is gone; nothing for other news."""
+        del data
+        return self._error(LOG_GONE) if kind == "gone" else b""
+
+    def _error(self, error: Told) -> bytes:
+        """An error event. Of its two forms, clients know the flat one, and raise the other."""
+        flat = {"code": error.code, "message": error.message, "param": None}
+        return _event("error", self._next_number, {**flat, **error.body()})
+
+    def _numbered(self, event: Event) -> bytes:
+        number, self._next_number = self._next_number, self._next_number + 1
+        return _event(event[0], number, event[1])
+
+
+def after(frames: list[bytes], number: int) -> tuple[bytes, int] | None:
+    """What follows the event of a number: the rest of its frame, and the position of the next one.
+
+    None when there is no such event yet.
+    """
+    left = number + 1
+    for position, frame in enumerate(frames):
+        count = frame.count(b"\n\n")
+        if left <= count:
+            return b"".join(_events(frame)[left:]), position + 1
+        left -= count
+    return None
+
+
+def _event(kind: str, number: int, fields: dict[str, Any]) -> bytes:
+    data = msgspec.json.encode({"type": kind, "sequence_number": number, **fields})
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), data)
+
+
+def _events(frame: bytes) -> list[bytes]:
+    return [event + b"\n\n" for event in frame.split(b"\n\n")[:-1]]
+
+
+def _logprobs(entry: Entry) -> list[Any]:
+    tokens = ((entry.x or {}).get("logprobs") or {}).get("content")
+    return tokens if isinstance(tokens, list) else []
+
+
+def _usage(usage: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What it cost, in this API's words; the details are not optional in them."""
+    if usage is None:
+        return None
+    prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    prompt_details = usage.get("prompt_tokens_details") or {}
+    completion_details = usage.get("completion_tokens_details") or {}
+    return {
+        "input_tokens": prompt,
+        "input_tokens_details": {
+            "cached_tokens": _count(prompt_details, "cached_tokens"),
+            "cache_write_tokens": _count(prompt_details, "cache_write_tokens"),
+        },
+        "output_tokens": completion,
+        "output_tokens_details": {
+            "reasoning_tokens": _count(completion_details, "reasoning_tokens")
+        },
+        "total_tokens": _count(usage, "total_tokens") or prompt + completion,
+    }
+
+
+def _count(counts: dict[str, Any], name: str) -> int:
+    value = counts.get(name)
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,191 @@
+"""What becomes of the history that a page of the AI SDK sends."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from broker.settings import Settings
+from tests.api.running import RunningApi
+from tests.support.desk import working
+from tests.support.typist import Typist
+from tests.support.upstream import ScriptedUpstream
+from tests.wires.claiming import claimed
+from tests.wires.pages import HI, body, chunks, send
+
+
+async def test_the_page_brings_the_history_and_the_server_adds_none(
+    api: RunningApi, worker: Typist
+) -> None:
+    first = send(api)
+    await claimed(worker)
+    await worker.type("hello")
+    await worker.finish("hello")
+    await first
+    answered = {
+        "id": "a-1",
+        "role": "assistant",
+        "parts": [
+            {"type": "step-start"},
+            {"type": "reasoning", "text": "Hm.", "state": "done"},
+            {"type": "text", "text": "hello", "state": "done"},
+        ],
+    }
+    again = {"id": "u-2", "role": "user", "parts": [{"type": "text", "text": "again"}]}
+    second = send(api, "chat-1", HI, answered, again)
+    assert worker.lease is not None
+    payload = await claimed(worker)
+    await worker.finish("again")
+    await second
+    assert payload["memory"] is False
+    assert payload["messages"] == [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": "hello"},
+        {"role": "user", "content": "again"},
+    ]
+    kept = (await api.client.get("/conversations/chat-1")).json()["turns"]
+    assert [turn["asked"] for turn in kept] == [
+        [{"role": "user", "content": "hi"}],
+        [{"role": "user", "content": "again"}],
+    ]
+
+
+async def test_a_page_that_sends_only_what_is_new_relies_on_the_servers_memory(
+    api: RunningApi, worker: Typist
+) -> None:
+    sending = asyncio.create_task(api.client.post("/api/chat", json={"id": "c", "message": HI}))
+    payload = await claimed(worker)
+    await worker.finish()
+    await sending
+    assert "memory" not in payload
+    assert payload["messages"] == [{"role": "user", "content": "hi"}]
+
+
+async def test_an_answer_that_goes_on_keeps_the_id_of_its_message(
+    api: RunningApi, worker: Typist
+) -> None:
+    called = {
+        "id": "a-7",
+        "role": "assistant",
+        "parts": [
+            {"type": "text", "text": "Let me look."},
+            {
+                "type": "tool-look",
+                "toolCallId": "t-1",
+                "state": "output-available",
+                "input": {"at": "x"},
+                "output": {"seen": 3},
+            },
+            {
+                "type": "dynamic-tool",
+                "toolName": "ask",
+                "toolCallId": "t-2",
+                "state": "output-error",
+                "input": "?",
+                "errorText": "no",
+            },
+            {"type": "tool-late", "toolCallId": "t-3", "state": "input-available", "input": {}},
+            {"type": "data-weather", "data": {}},
+        ],
+    }
+    sending = send(api, "chat-1", HI, called)
+    payload = await claimed(worker)
+    await worker.type("3")
+    await worker.finish()
+    assert chunks(await sending)[0] == {"type": "start", "messageId": "a-7"}
+    call = {"id": "t-1", "type": "function"}
+    assert payload["messages"][1:] == [
+        {
+            "role": "assistant",
+            "content": "Let me look.",
+            "tool_calls": [
+                {**call, "function": {"name": "look", "arguments": '{"at":"x"}'}},
+                {**call, "id": "t-2", "function": {"name": "ask", "arguments": "?"}},
+            ],
+        },
+        {"role": "tool", "tool_call_id": "t-1", "content": '{"seen":3}'},
+        {"role": "tool", "tool_call_id": "t-2", "content": "no"},
+    ]
+
+
+async def test_images_and_files_are_passed_on(api: RunningApi, worker: Typist) -> None:
+    parts = [
+        {"type": "text", "text": "What is this?"},
+        {"type": "file", "mediaType": "image/png", "url": "https://example.org/a.png"},
+        {
+            "type": "file",
+            "mediaType": "application/pdf",
+            "url": "data:application/pdf;base64,AA==",
+            "filename": "a.pdf",
+        },
+    ]
+    sending = send(api, "chat-1", {**HI, "parts": parts})
+    payload = await claimed(worker)
+    await worker.finish()
+    await sending
+    assert payload["messages"][0]["content"] == [
+        {"type": "text", "text": "What is this?"},
+        {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}},
+        {
+            "type": "file",
+            "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,AA=="},
+        },
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"messages": []}, "messages"),
+        ({"messages": None}, "messages"),
+        ({"id": ""}, "id"),
+        ({"messages": [{"id": "x", "role": "tool", "parts": []}]}, "messages[0].role"),
+        ({"messages": [{"id": "x", "role": "user", "parts": []}]}, "nothing to answer"),
+        (
+            {
+                "messages": [
+                    {
+                        "role": "user",
+                        "parts": [{"type": "file", "mediaType": "a/b", "url": "http://x"}],
+                    }
+                ]
+            },
+            "data: URL",
+        ),
+        ({"temperature": 9}, "temperature"),
+    ],
+)
+async def test_a_wrong_call_is_told_in_plain_words(
+    api: RunningApi, wrong: dict[str, Any], said: str
+) -> None:
+    answer = await api.client.post("/api/chat", json=body() | wrong)
+    assert answer.status_code == 400
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert said in answer.text
+
+
+async def test_parts_of_unknown_types_are_left_out(api: RunningApi, worker: Typist) -> None:
+    odd = {"type": "hologram", "beam": 1}
+    sending = send(api, "c", {**HI, "parts": [odd, *HI["parts"]], "metadata": {"a": 1}}, extra=1)
+    payload = await claimed(worker)
+    await worker.finish()
+    assert chunks(await sending)
+    assert payload["messages"] == [{"role": "user", "content": "hi"}]
+
+
+async def test_a_model_sees_what_the_page_says_was_said_and_nothing_else(
+    api: RunningApi, redis_url: str, upstream: ScriptedUpstream
+) -> None:
+    settings = Settings(openai_base_url=upstream.base_url, openai_model="m")
+    async with working(redis_url, settings):
+        await send(api)
+        # The page was edited: of the first question and its answer it knows nothing any more.
+        await send(api, "chat-1", {**HI, "parts": [{"type": "text", "text": "edited"}]})
+        only_new = {"id": "chat-1", "message": HI}
+        assert (await api.client.post("/api/chat", json=only_new)).status_code == 200
+    said = [[m["content"] for m in call.body["messages"]] for call in upstream.calls]
+    assert said == [
+        ["hi"],
+        ["edited"],
+        ["hi", "Hello, world.", "edited", "Hello, world.", "hi"],
+    ]
