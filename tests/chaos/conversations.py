@@ -8,6 +8,9 @@ from broker.codec import OPENERS
 from broker.fold import fold
 from tests.chaos.history import Accepted, Final, History, Subscriber
 from tests.chaos.reading import reading_problems, turns_of
+from worker.prompt import MAX_MEMORY_MESSAGES
+
+_REMEMBERED_TURNS = MAX_MEMORY_MESSAGES // 2
 
 
 def conversation_as_written(history: History, subscriber: Subscriber) -> Iterator[str]:
@@ -54,7 +57,7 @@ def remembered(history: History) -> Iterator[str]:
         for accepted, final in sorted(line, key=lambda turn: turn[1].asked):
             for number in final.calls():
                 call = calls.get((accepted.tag, number))
-                if call is not None and list(call.memory) != memory:
+                if call is not None and list(call.memory) != memory[-_REMEMBERED_TURNS:]:
                     yield f"{accepted.request_id}: call {number} was told of other turns"
             if final.terminal is not None and final.terminal.kind == "completed":
                 memory.append((accepted.tag, "".join(fold(final.entries).text)))

@@ -15,6 +15,7 @@ from broker.errors import SettingsInvalid
 from broker.queue import Queue
 from broker.settings import Settings
 from tests.api.running import running_api
+from tests.faults.ports import free_port
 from tests.support.desk import open_desk, working
 from tests.support.script import Role, Text, Wait, answer
 from tests.support.servers import ValkeyServer
@@ -66,11 +67,6 @@ async def probed_worker(
         httpx2.AsyncClient(base_url=url, verify=False) as client,
     ):
         yield Probe(client), given
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 async def hang(*_: object, **__: object) -> None:

@@ -1,0 +1,238 @@
+"""A process dies before and after each script it calls, and the request ends all the same, once."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import httpx2
+import pytest
+from redis.asyncio import Redis
+
+import broker.appender
+import broker.faults
+import broker.scripts
+from broker.fold import Answer
+from broker.settings import Settings
+from tests.broker.invariants import violations
+from tests.broker.snapshot import take_snapshot
+from tests.chaos.members import Member, preload
+from tests.e2e.conftest import MakeDeployment, make_deployment
+from tests.faults.ports import free_port
+from tests.support.desk import Desk, open_desk, working
+from tests.support.script import Cut, Finish, Pause, Role, Script, Text, Wait, rate_limited
+from tests.support.upstream import ScriptedUpstream
+from tests.support.wait import wait_until
+
+__all__ = ["make_deployment"]
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("fork server")]
+
+LEASE_S = 0.5
+KILLED = 137
+
+
+def arm(fault: str) -> None:
+    """Called in the process that is to die."""
+    crash_at = broker.faults.armed(fault)
+    for module in (broker.scripts, broker.appender):
+        module.crash_at = crash_at  # type: ignore[attr-defined]  # put in the place of a function
+
+
+def whole() -> Script:
+    return [Role(), Text("the "), Text("whole "), Text("answer"), Finish()]
+
+
+def slow() -> Script:
+    """So that each word is an append of its own."""
+    return [Role(), *(step for n in range(9) for step in (Text(f"{n} "), Pause(0.05))), Finish()]
+
+
+def silent_after_a_word() -> Script:
+    return [Role(), Text("half"), Wait(asyncio.Event())]
+
+
+def cut_after_a_word() -> Script:
+    return [Role(), Text("half"), Cut()]
+
+
+@dataclass(frozen=True)
+class Death:
+    """Where a worker dies, what its upstream does, and how many attempts there are in the end."""
+
+    fault: str
+    attempts: int
+    script: Callable[[], Script] = whole
+    signals: int = 0
+
+
+DEATHS = [
+    Death("before_claim", 1),
+    Death("after_claim", 2),
+    Death("before_append", 2, slow),
+    Death("after_append", 2, slow),
+    Death("before_append:3", 2, slow),
+    Death("after_append:3", 2, slow),
+    Death("before_renew", 2, silent_after_a_word),
+    Death("after_renew", 2, silent_after_a_word),
+    Death("before_finish", 2),
+    Death("after_finish", 1),
+    Death("before_retry", 2, rate_limited),
+    Death("after_retry", 2, rate_limited),
+    Death("before_account", 2, cut_after_a_word),
+    Death("after_account", 2, cut_after_a_word),
+    Death("before_reopen", 2, cut_after_a_word),
+    Death("after_reopen", 3, cut_after_a_word),
+    Death("before_release", 2, silent_after_a_word, signals=2),
+    Death("after_release", 2, silent_after_a_word, signals=2),
+]
+
+
+@pytest.fixture
+def settings(redis_url: str, upstream: ScriptedUpstream) -> Settings:
+    return Settings(redis_url=redis_url, openai_base_url=upstream.base_url, lease_s=LEASE_S)
+
+
+@pytest.fixture
+async def desk(redis_url: str, settings: Settings) -> AsyncIterator[Desk]:
+    async with open_desk(redis_url, settings) as running:
+        yield running
+
+
+@contextlib.asynccontextmanager
+async def doomed(
+    name: str, arguments: list[str], settings: Settings, directory: Path, fault: str
+) -> AsyncIterator[Member]:
+    """A process of ours that will die; it is killed at the end if it has not."""
+    preload()
+    environment = {
+        "REDIS_URL": settings.redis_url or "",
+        "OPENAI_BASE_URL": settings.openai_base_url or "",
+        "TICKERTAPE_LEASE_S": str(LEASE_S),
+    }
+    member = Member(name, [name, *arguments], directory, environment, partial(arm, fault))
+    member.start()
+    try:
+        yield member
+    finally:
+        await member.kill()
+
+
+async def no_trace(redis_url: str) -> None:
+    """Everything in Redis is as it should be, whatever died."""
+    client = Redis.from_url(redis_url, protocol=2)
+    try:
+        assert violations(await take_snapshot(client)) == []
+    finally:
+        await client.aclose()
+
+
+@pytest.mark.parametrize("death", DEATHS, ids=lambda death: death.fault)
+async def test_a_worker_that_dies_anywhere_leaves_a_request_that_ends_once(
+    desk: Desk, settings: Settings, upstream: ScriptedUpstream, tmp_path: Path, death: Death
+) -> None:
+    upstream.script = whole()
+    upstream.enqueue(death.script())
+    request_id = await desk.ask()
+    async with doomed("worker", [], settings, tmp_path, death.fault) as worker:
+        if death.signals:
+            await desk.says(request_id, "half")
+        for _ in range(death.signals):
+            worker.signal(signal.SIGTERM)
+        assert await worker.ended() == KILLED
+    await no_trace(desk.url)
+    async with working(desk.url, settings):
+        ended = await desk.ended(request_id)
+    assert_whole(ended, death.attempts)
+    entries = await desk.entries(request_id)
+    assert sum(entry.is_terminal for entry in entries) == 1
+    assert entries[-1].is_terminal
+    await no_trace(desk.url)
+
+
+def assert_whole(ended: Answer, attempts: int) -> None:
+    assert ("".join(ended.text), ended.status, ended.n) == (
+        "the whole answer",
+        "completed",
+        attempts,
+    )
+
+
+@contextlib.asynccontextmanager
+async def doomed_api(
+    settings: Settings, directory: Path, fault: str
+) -> AsyncIterator[tuple[Member, httpx2.AsyncClient]]:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    async with (
+        doomed("api", [f"--port={port}"], settings, directory, fault) as member,
+        httpx2.AsyncClient(base_url=url, verify=False) as client,
+    ):
+
+        async def is_ready() -> bool:
+            with contextlib.suppress(httpx2.TransportError):
+                return (await client.get("/readyz")).status_code == 200
+            return False
+
+        await wait_until(is_ready, timeout_s=20, description="the API to be ready")
+        yield member, client
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_a_submit_that_killed_the_api_and_is_repeated_is_one_request(
+    desk: Desk, settings: Settings, upstream: ScriptedUpstream, tmp_path: Path, moment: str
+) -> None:
+    headers, body = {"Idempotency-Key": "k"}, {"message": "hi"}
+    async with doomed_api(settings, tmp_path, f"{moment}_submit") as (api, client):
+        with pytest.raises(httpx2.TransportError):
+            await client.post("/chat", json=body, headers=headers)
+        assert await api.ended() == KILLED
+    async with doomed_api(settings, tmp_path, "before_forget") as (_, client):
+        answered = await client.post("/chat", json=body, headers=headers)
+        assert answered.status_code == (202 if moment == "before" else 200)
+        again = await client.post("/chat", json=body, headers=headers)
+        assert again.json()["request_id"] == answered.json()["request_id"]
+    async with working(desk.url, settings):
+        assert (await desk.ended(answered.json()["request_id"])).status == "completed"
+    assert len(upstream.calls) == 1
+    await no_trace(desk.url)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_a_cancel_that_killed_the_api_and_is_repeated_cancels(
+    desk: Desk, settings: Settings, upstream: ScriptedUpstream, tmp_path: Path, moment: str
+) -> None:
+    upstream.script = silent_after_a_word()
+    async with working(desk.url, settings):
+        request_id = await desk.ask()
+        await desk.says(request_id, "half")
+        async with doomed_api(settings, tmp_path, f"{moment}_cancel") as (api, client):
+            with pytest.raises(httpx2.TransportError):
+                await client.post(f"/chat/{request_id}/cancel")
+            assert await api.ended() == KILLED
+        async with doomed_api(settings, tmp_path, "before_forget") as (_, client):
+            answered = await client.post(f"/chat/{request_id}/cancel")
+            assert answered.json()["status"] == "cancelled"
+        await upstream.calls[0].closed.wait()
+    assert (await desk.answer(request_id)).status == "cancelled"
+    await no_trace(desk.url)
+
+
+async def test_a_fault_is_armed_by_its_variable(make_deployment: MakeDeployment) -> None:
+    worker = make_deployment(TICKERTAPE_FAULT="before_claim").start_worker()
+    assert await worker.ended() == KILLED
+
+
+@pytest.mark.parametrize("fault", ["", "claim", "during_claim", "after_claim:0", "after_claim:x"])
+def test_a_fault_that_is_none_is_refused(fault: str) -> None:
+    with pytest.raises(ValueError, match="TICKERTAPE_FAULT looks like"):
+        broker.faults.armed(fault)
+
+
+def test_every_script_that_changes_something_is_a_place_to_die() -> None:
+    reads_only, ends_nothing = {"position"}, {"erase", "forget"}
+    died_in = {death.fault.partition("_")[2].partition(":")[0] for death in DEATHS}
+    assert died_in | {"submit", "cancel"} == {*broker.scripts.NAMES} - reads_only - ends_nothing
