@@ -8,6 +8,7 @@ Every test ends with no asyncio task left; a fixture that starts tasks must awai
 
 import asyncio
 import inspect
+import signal
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -15,6 +16,15 @@ import redis
 
 from tests.support.servers import ValkeyServer, valkey_server
 from tests.support.upstream import ScriptedUpstream
+
+
+def pytest_configure() -> None:
+    """Take Ctrl+C as a terminal's programs do.
+
+    A shell that starts us in the background has us ignore it, and so would every child.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
