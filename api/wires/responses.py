@@ -12,7 +12,7 @@ import msgspec
 from api.wires import Dialect, Frame, Last
 from api.wires.failures import BEGAN_ANEW, LOG_GONE, Told, told
 from api.wires.response_items import Event, Output
-from broker.codec import Entry
+from broker.codec import OUTPUT, Entry
 
 NAME = "responses"
 _ID_PREFIX = "resp_"
@@ -131,11 +131,13 @@ class ResponsesWire:
     def __init__(self, request_id: str) -> None:
         self._fold = ResponseFold(request_id)
         self._next_number = 0
+        self._has_output = False
 
     def frame(self, entry: Entry) -> Frame:
         """The events for an entry."""
-        if entry.kind in {"started", "reset"} and self._fold.output.items:
+        if entry.kind in {"started", "reset"} and self._has_output:
             return Last(self._error(BEGAN_ANEW), whole=True)
+        self._has_output = self._has_output or entry.kind in OUTPUT
         return b"".join(map(self._numbered, self._fold.feed(entry)))
 
     def aside(self, kind: str, data: dict[str, Any]) -> bytes:
@@ -178,7 +180,23 @@ def _events(frame: bytes) -> list[bytes]:
 
 def _logprobs(entry: Entry) -> list[Any]:
     tokens = ((entry.x or {}).get("logprobs") or {}).get("content")
-    return tokens if isinstance(tokens, list) else []
+    return [_token(token) for token in tokens or () if isinstance(token, dict)]
+
+
+def _token(told: dict[str, Any]) -> dict[str, Any]:
+    """A token as this API has it: what a chat completion may leave out is not optional here."""
+    others = [_alternative(other) for other in told.get("top_logprobs") or ()]
+    return {**_alternative(told), "top_logprobs": others}
+
+
+def _alternative(told: dict[str, Any]) -> dict[str, Any]:
+    token = str(told.get("token", ""))
+    spelt = told.get("bytes")
+    return {
+        "token": token,
+        "logprob": told.get("logprob", 0.0),
+        "bytes": list(token.encode()) if spelt is None else spelt,
+    }
 
 
 def _usage(usage: dict[str, Any] | None) -> dict[str, Any] | None:

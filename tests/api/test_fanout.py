@@ -11,6 +11,7 @@ from api.fanout import SLICE_CONNECTIONS, FanOut
 from api.hub import Hub
 from api.live_connection import LiveConnection
 from api.watched import Watched
+from api.wires.chat_completions import ChatCompletionsWire
 from api.wires.native import NativeWire
 from api.wires.text import TextWire
 from broker.codec import Cursor, encode_data, encode_text
@@ -237,6 +238,38 @@ async def test_raw_text_is_broken_off_where_the_wire_is_cut() -> None:
     assert transport.body == b"half"
     assert transport.is_closed
     assert not transport.ended_whole
+
+
+def chat_wire() -> ChatCompletionsWire:
+    return ChatCompletionsWire("r0_x", include_usage=False)
+
+
+async def test_a_wire_that_ends_before_its_log_does_ends_every_connection_in_order() -> None:
+    stage = Stage(chat_wire)
+    quick, slow = stage.join(), stage.join(fills_up=True)
+    stage.type("half")
+    begun_anew = {"prev": str(stage.watched.tape.last), "n": 2}
+    stage.watched.tape.offer(Cursor(3, 0), encode_data("reset", begun_anew))
+    stage.watched.wake_all()
+    slow.fills_up = False
+    assert slow.protocol is not None
+    slow.protocol.resume_writing()
+    late = stage.join()
+    for transport in (quick, slow, late):
+        assert transport.body == stage.whole
+        assert b'data: {"error":' in transport.body
+        assert transport.ended_whole
+    assert b"[DONE]" not in stage.whole
+
+
+async def test_a_log_that_is_gone_is_an_error_where_the_wire_has_errors() -> None:
+    stage = Stage(chat_wire)
+    transport = stage.join()
+    stage.type("half")
+    stage.watched.is_gone = True
+    stage.watched.wake_all()
+    assert transport.body.startswith(stage.whole + b'data: {"error":')
+    assert transport.ended_whole
 
 
 async def test_raw_text_ends_whole_when_the_answer_is() -> None:

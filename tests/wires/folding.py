@@ -1,0 +1,184 @@
+"""What a client makes of the bytes of each wire, by the rules of its protocol.
+
+Each reading raises AssertionError where a client would stumble.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from openai._types import omit
+from openai.lib.streaming.responses._responses import ResponseStreamState
+from openai.types.responses import ResponseStreamEvent
+from pydantic import TypeAdapter
+
+_EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
+
+
+@dataclass
+class Heard:
+    """The text of an answer, and whether it is over, and if so how: well, or with an error."""
+
+    text: str = ""
+    is_over: bool = False
+    is_error: bool = False
+
+
+def events(data: bytes) -> list[bytes]:
+    """The data of each event; every line must be one that an SDK understands."""
+    found = []
+    for frame in data.split(b"\n\n"):
+        for line in frame.split(b"\n"):
+            if line.startswith(b"data: "):
+                found.append(line.removeprefix(b"data: "))
+            else:
+                assert line == b"" or line.startswith(b"event: "), line
+    assert data == b"" or data.endswith(b"\n\n")
+    return found
+
+
+def native(data: bytes) -> Heard:
+    heard = Heard()
+    for frame in data.split(b"\n\n")[:-1]:
+        fields = dict(line.split(b": ", 1) for line in frame.split(b"\n"))
+        match fields[b"event"].decode():
+            case "delta":
+                heard.text += json.loads(fields[b"data"])["text"]
+            case "started" | "reset":
+                heard.text = ""
+            case "completed":
+                heard.is_over = True
+            case "failed" | "cancelled":
+                heard.is_over = heard.is_error = True
+    return heard
+
+
+def chat_completions(data: bytes) -> Heard:
+    heard = Heard()
+    constants = set()
+    for event in events(data):
+        assert not heard.is_over, "something after the end"
+        if event == b"[DONE]":
+            heard.is_over = True
+            continue
+        chunk = json.loads(event)
+        if "error" in chunk:
+            heard.is_over = heard.is_error = True
+            continue
+        constants.add((chunk["id"], chunk["created"], chunk["model"]))
+        for choice in chunk["choices"]:
+            heard.text += choice["delta"].get("content") or ""
+    assert len(constants) <= 1
+    return heard
+
+
+def responses(data: bytes) -> Heard:
+    """By the SDK's own types and its own accumulation."""
+    heard = Heard()
+    state: ResponseStreamState[Any] = ResponseStreamState(input_tools=omit, text_format=omit)
+    for number, data_of_event in enumerate(events(data)):
+        assert not heard.is_over, "something after the end"
+        said = json.loads(data_of_event)
+        assert said["sequence_number"] == number
+        kind = said["type"]
+        if kind == "error":
+            heard.is_over = heard.is_error = True
+        elif kind == "response.cancelled":
+            heard.is_over = heard.is_error = True
+            assert text_of(said["response"]) == heard.text
+        else:
+            for _ in state.handle_event(_EVENT.validate_python(said)):
+                pass
+            heard.text += said["delta"] if kind == "response.output_text.delta" else ""
+            heard.is_error = kind == "response.failed"
+            heard.is_over = kind in {f"response.{end}" for end in _ENDS}
+            if heard.is_over:
+                assert text_of(said["response"]) == heard.text
+    return heard
+
+
+_ENDS = ("completed", "incomplete", "failed")
+
+
+def text_of(response: dict[str, Any]) -> str:
+    return "".join(
+        part.get("text", "")
+        for item in response["output"]
+        if item["type"] == "message"
+        for part in item["content"]
+    )
+
+
+class _Message:
+    """The message of an AI SDK's client, with what its reducer insists on."""
+
+    def __init__(self) -> None:
+        self.heard = Heard()
+        self._open: set[str] = set()
+        self._inputs: dict[str, str] = {}
+        self._is_finished = False
+        self._has_started = False
+
+    def take(self, chunk: dict[str, Any]) -> None:
+        assert not self.heard.is_error, "a chunk after an error"
+        assert None not in chunk.values(), "null is not the same as nothing"
+        assert self._has_started == (chunk["type"] != "start")
+        self._has_started = True
+        block, _, step = chunk["type"].rpartition("-")
+        if block in {"text", "reasoning"}:
+            self._take_block(step, chunk)
+        elif block == "tool-input":
+            self._take_input(step, chunk)
+        elif chunk["type"] == "finish-step":
+            assert not self._open
+        elif step in {"finish", "abort", "error"}:
+            self._is_finished = True
+            self.heard.is_error = bool(chunk.get("errorText"))
+            assert self.heard.is_error == (step == "error")
+        else:
+            assert chunk["type"] in {"start", "start-step"}, f"unknown chunk {chunk['type']}"
+
+    def _take_block(self, step: str, chunk: dict[str, Any]) -> None:
+        match step:
+            case "start":
+                assert chunk["id"] not in self._open
+                self._open.add(chunk["id"])
+            case "delta":
+                assert chunk["id"] in self._open
+                self.heard.text += chunk["delta"] if chunk["id"].startswith("text-") else ""
+            case _:
+                assert step == "end"
+                self._open.remove(chunk["id"])
+
+    def _take_input(self, step: str, chunk: dict[str, Any]) -> None:
+        call_id = chunk["toolCallId"]
+        match step:
+            case "start":
+                assert call_id not in self._inputs
+                assert isinstance(chunk["toolName"], str)
+                self._inputs[call_id] = ""
+            case "delta":
+                self._inputs[call_id] += chunk["inputTextDelta"]
+            case _:
+                assert step in {"available", "error"}
+                assert call_id in self._inputs
+                assert "input" in chunk
+
+    def end(self) -> None:
+        assert self._is_finished, "a client takes this for a whole answer"
+        self.heard.is_over = True
+
+
+def ui_message(data: bytes) -> Heard:
+    message = _Message()
+    for event in events(data):
+        assert not message.heard.is_over, "something after the end"
+        if event == b"[DONE]":
+            message.end()
+        else:
+            message.take(json.loads(event))
+    return message.heard
+
+
+def text(data: bytes) -> Heard:
+    return Heard(data.decode())

@@ -1,0 +1,99 @@
+"""Logs as a worker may write them, for hypothesis."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import strategies as st
+
+from api.responses_body import ResponsesBody
+from broker.codec import Cursor, Entry
+
+_TEXT = st.text(max_size=6).map(lambda text: text.encode("utf-8", "replace").decode())
+_TOKEN = {"token": "é", "logprob": -1.0, "bytes": None}
+_LOGPROBS = {"logprobs": {"content": [{**_TOKEN, "top_logprobs": [_TOKEN]}]}}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One output entry to be."""
+
+    kind: str
+    text: str = ""
+    data: dict[str, Any] | None = None
+    x: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What one attempt says; `opener` is how the next one begins after output."""
+
+    pieces: list[Piece]
+    opener: str
+
+
+_said = st.builds(
+    Piece,
+    kind=st.sampled_from(["delta", "delta", "delta", "reasoning", "refusal"]),
+    text=_TEXT.filter(bool),
+    x=st.sampled_from([None, None, _LOGPROBS]),
+)
+_called = st.builds(
+    lambda index, call_id, name, arguments: Piece(
+        "tool_call",
+        data={
+            "index": index,
+            **({"id": f"call_{index}"} if call_id else {}),
+            **({"name": name} if name else {}),
+            **({"arguments": arguments} if arguments is not None else {}),
+        },
+    ),
+    st.integers(0, 2),
+    st.booleans(),
+    st.sampled_from(["", "look", "listen"]),
+    st.sampled_from([None, "", "{}", '{"a":', "1}", "\u2028"]),
+)
+_pieces = st.lists(st.one_of(_said, _said, _called), max_size=6)
+_ends = st.sampled_from(
+    [
+        None,
+        ("completed", {"finish_reason": "stop", "usage": None}),
+        ("completed", {"finish_reason": "length", "usage": {"prompt_tokens": 1}}),
+        ("completed", {"finish_reason": "tool_calls"}),
+        ("failed", {"code": "upstream_error", "message": "No.", "retryable": True}),
+        ("cancelled", {}),
+    ]
+)
+_heads = st.sampled_from(
+    [
+        {"v": 1, **model, "echo": {"response": body.echoed()}}
+        for body in (ResponsesBody(input="hi"), ResponsesBody(input="hi", background=True))
+        for model in ({}, {"model": "m"})
+    ]
+)
+
+
+def logs(openers: tuple[str, ...]) -> st.SearchStrategy[list[Entry]]:
+    """Logs in which an attempt that follows output begins with one of these openers."""
+    attempt = st.builds(Attempt, _pieces, st.sampled_from(openers))
+    return st.builds(_log, _heads, st.lists(attempt, max_size=4), _ends)
+
+
+def _log(
+    head: dict[str, Any], attempts: list[Attempt], end: tuple[str, dict[str, Any]] | None
+) -> list[Entry]:
+    entries = [Entry(Cursor(1_767_225_600_000, 0), "queued", data=head)]
+    has_output, opener = False, "started"
+    for attempt in attempts:
+        last = entries[-1].cursor
+        cursor = Cursor(last.attempt + 1000, 0)
+        kind = opener if has_output else "started"
+        opening = {"v": 1, "prev": str(last), "n": 1, "model": "m"}
+        entries.append(Entry(cursor, kind, data=opening))
+        for piece in attempt.pieces:
+            cursor = cursor.next()
+            entries.append(Entry(cursor, piece.kind, piece.text, piece.data or {}, piece.x))
+        has_output = bool(attempt.pieces) or (has_output and kind == "resumed")
+        opener = attempt.opener
+    if end is not None:
+        entries.append(Entry(entries[-1].cursor.next(), end[0], data=end[1]))
+    return entries

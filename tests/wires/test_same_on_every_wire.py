@@ -1,0 +1,111 @@
+"""Whatever a log says, all wires say the same of it, or say that they cannot."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from hypothesis import assume, given
+
+from api.wires import responses
+from broker.codec import OUTPUT, Entry
+from broker.fold import fold
+from tests.wires import folding
+from tests.wires.folding import Heard
+from tests.wires.logs import logs
+from tests.wires.recorded import DIALECTS, REQUEST_ID, rendered, response_object
+
+READINGS: dict[str, Callable[[bytes], Heard]] = {
+    "native": folding.native,
+    "text": folding.text,
+    "chat_completions": folding.chat_completions,
+    "responses": folding.responses,
+    "ui_message": folding.ui_message,
+}
+CANNOT_REWIND = ("chat_completions", "responses", "ui_message")
+
+
+def heard(name: str, entries: list[Entry]) -> Heard:
+    return READINGS[name](b"".join(rendered(DIALECTS[name], entries).frames))
+
+
+def begins_anew(entries: list[Entry]) -> bool:
+    """Whether output is thrown away somewhere in this log."""
+    return any(entry.kind == "reset" for entry in entries)
+
+
+@pytest.mark.parametrize("name", READINGS)
+@given(entries=logs(("resumed",)))
+def test_a_log_that_throws_nothing_away_has_the_same_text_on_every_wire(
+    name: str, entries: list[Entry]
+) -> None:
+    answer = fold(entries)
+    said = heard(name, entries)
+    assert said.text == "".join(answer.text)
+    if name != "text":
+        assert said.is_over == entries[-1].is_terminal
+    if name in CANNOT_REWIND:
+        ended_badly = {"failed", "cancelled"} if name != "ui_message" else {"failed"}
+        assert said.is_error == (entries[-1].kind in ended_badly)
+
+
+@pytest.mark.parametrize("name", CANNOT_REWIND)
+@given(entries=logs(("resumed", "reset", "reset")))
+def test_a_log_that_throws_output_away_ends_in_an_error_where_nothing_can_be_taken_back(
+    name: str, entries: list[Entry]
+) -> None:
+    assume(begins_anew(entries))
+    said = heard(name, entries)
+    assert said.is_over
+    assert said.is_error
+
+
+@given(entries=logs(("resumed", "reset", "reset")))
+def test_raw_text_is_cut_where_text_is_thrown_away(entries: list[Entry]) -> None:
+    rendering = rendered(DIALECTS["text"], entries)
+    sent = b"".join(rendering.frames).decode()
+    if not rendering.is_cut:
+        assert sent == "".join(fold(entries).text)
+    first_reset = next((n for n, entry in enumerate(entries) if entry.kind == "reset"), None)
+    has_text = any(entry.kind == "delta" for entry in entries[:first_reset])
+    if first_reset is not None and has_text:
+        assert rendering.is_cut
+        assert sent == "".join(e.text for e in entries[:first_reset] if e.kind == "delta")
+
+
+@given(entries=logs(("resumed", "reset")))
+def test_the_native_wire_and_what_is_polled_have_the_last_word(entries: list[Entry]) -> None:
+    expected = "".join(fold(entries).text)
+    assert heard("native", entries).text == expected
+    assert folding.text_of(response_object(entries)) == expected
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+@given(entries=logs(("resumed", "reset")))
+def test_a_replay_is_the_same_to_the_byte(name: str, entries: list[Entry]) -> None:
+    first, again = (rendered(DIALECTS[name], entries) for _ in range(2))
+    assert first.frames == again.frames
+    # And while it was live, a part of it was what it is now.
+    half = rendered(DIALECTS[name], entries[: len(entries) // 2])
+    assert first.frames[: len(half.frames)] == half.frames
+
+
+@given(entries=logs(("resumed", "reset")))
+def test_a_stream_of_responses_goes_on_after_every_event(entries: list[Entry]) -> None:
+    frames = rendered(responses.dialect(REQUEST_ID), entries).frames
+    whole = b"".join(frames)
+    numbers = [json.loads(event)["sequence_number"] for event in folding.events(whole)]
+    assert numbers == list(range(len(numbers)))
+    parts = [event + b"\n\n" for event in whole.split(b"\n\n")[:-1]]
+    for number in numbers:
+        place = responses.after(frames, number)
+        assert place is not None
+        first, position = place
+        assert first + b"".join(frames[position:]) == b"".join(parts[number + 1 :])
+    assert responses.after(frames, len(numbers)) is None
+
+
+@given(entries=logs(("resumed",)))
+def test_a_quiet_beginning_is_no_output(entries: list[Entry]) -> None:
+    before = [entry for entry in entries if entry.kind not in OUTPUT and not entry.is_terminal]
+    said = b"".join(rendered(DIALECTS["chat_completions"], before).frames)
+    assert said == b""
