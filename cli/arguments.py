@@ -25,6 +25,10 @@ _UP = """\
 Start everything on this machine: Redis unless REDIS_URL is set, a small model unless OPENAI_API_KEY
 or OPENAI_BASE_URL is set, the API and workers. All of it ends with this process. Ctrl+C lets the
 workers hand back what they run; a second Ctrl+C kills."""
+_DEAD = """\
+Requests that every worker died of, until TICKERTAPE_MAX_ATTEMPTS was reached. They have failed as
+poison, and their prompts are kept for a week. `retry` submits the same again as a new request, and
+`drop` erases what is left. For operators: it talks to Redis itself, past all API keys."""
 _FOOT = "Settings are read from the environment and from .env; `tickertape doctor` checks them all."
 
 
@@ -95,6 +99,11 @@ def _add_clients(commands: _Commands) -> None:
 def _add_inspection(commands: _Commands) -> None:
     roles = _add(commands, "roles", "the role templates", "List the roles, or show one.")
     roles.add_argument("name", nargs="?", metavar="NAME")
+    dead = _add(commands, "dead", "requests that were given up", _DEAD)
+    dead.add_argument("action", choices=["list", "retry", "drop"])
+    dead.add_argument("request_ids", nargs="*", metavar="REQUEST_ID")
+    dead.add_argument("--all", action="store_true", help="retry or drop every one of them")
+    _add_data_dir(dead)
     doctor = _add(
         commands, "doctor", "check settings and surroundings", "Check everything a start needs."
     )

@@ -40,16 +40,28 @@ def _run(given: argparse.Namespace) -> int:
             from cli import watch
 
             return watch.run(given.request_id, cursor=given.after, holds_answer=given.buffer)
+        case "roles" | "dead" | "doctor":
+            return _inspect(given)
+        case _:
+            return _serve(given)
+
+
+def _inspect(given: argparse.Namespace) -> int:
+    match given.command:
         case "roles":
             from cli import roles
 
             return roles.run(given.name)
-        case "doctor":
+        case "dead":
+            from cli import dead
+
+            return dead.run(
+                given.action, given.request_ids, is_all=given.all, data_dir=given.data_dir
+            )
+        case _:
             from cli import doctor
 
             return doctor.run(given.host, given.port, given.data_dir)
-        case _:
-            return _serve(given)
 
 
 def _up(given: argparse.Namespace) -> int:

@@ -1,0 +1,111 @@
+"""Poison requests: every worker that ran them died. Kept for people to look at and decide on."""
+
+import contextlib
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from broker import keys
+from broker.connections import Connections
+from broker.errors import NotFinished, RequestMissing
+from broker.requests import Requests, Submission
+from broker.settings import Settings
+
+_MAX_LISTED = 1000
+
+
+@dataclass(frozen=True)
+class DeadRequest:
+    """A request that was given up. `can_retry` until its prompt expires, DEAD_KEEP_S after that."""
+
+    request_id: str
+    tenant: str
+    died_ms: int
+    attempts: int
+    can_retry: bool
+
+
+class DeadRequests:
+    """Lists, retries and drops; raises Unavailable when Redis does not answer: then repeat it.
+
+    Nothing here is one script. A request is struck off the list only when what was asked is done.
+    """
+
+    def __init__(self, connections: Connections, settings: Settings) -> None:
+        self._connections = connections
+        self._settings = settings
+        self._requests = Requests(connections, settings)
+
+    async def listed(self) -> list[DeadRequest]:
+        """All of them, the longest dead first."""
+        found = []
+        for partition in range(self._settings.partitions):
+            for entry_id, request_id, tenant in await self._rows(partition):
+                n, payload = await self._connections.ask(
+                    "HMGET", keys.request(request_id), "n", "payload"
+                )
+                died_ms = int(entry_id.partition("-")[0])
+                dead = DeadRequest(request_id, tenant, died_ms, int(n or 0), payload is not None)
+                found.append(dead)
+        return sorted(found, key=lambda dead: dead.died_ms)
+
+    async def retry(self, request_id: str) -> str:
+        """Submit the same again, as a new request, whose id is returned; repeated, it is the same.
+
+        Raises RequestMissing when it is not on the list or its prompt has expired, QueueFull,
+        TenantLimitReached. Its role was rendered when it was accepted, and is not looked at again.
+        """
+        entry_id, tenant = await self._find(request_id)
+        key = keys.request(request_id)
+        stored = await self._connections.ask("HGETALL", key)
+        if b"payload" not in stored:
+            raise RequestMissing(f"The prompt of {request_id} has expired.")
+        submitted = await self._requests.submit(_again(request_id, tenant, stored))
+        await self._strike(request_id, entry_id)
+        # Its prompt is the new request's now, and what is left may expire like any other.
+        await self._connections.ask("HDEL", key, "payload")
+        await self._connections.ask("EXPIRE", key, self._settings.retention_s)
+        return submitted.request_id
+
+    async def drop(self, request_id: str) -> None:
+        """Erase it, prompt and all; raises RequestMissing when it is not on the list."""
+        entry_id, tenant = await self._find(request_id)
+        with contextlib.suppress(RequestMissing, NotFinished):
+            await self._requests.erase(request_id, tenant)
+        await self._strike(request_id, entry_id)
+
+    async def _find(self, request_id: str) -> tuple[str, str]:
+        partition = keys.partition_of(request_id)
+        if partition is not None and partition < self._settings.partitions:
+            for entry_id, dead_id, tenant in await self._rows(partition):
+                if dead_id == request_id:
+                    return entry_id, tenant
+        raise RequestMissing(f"{request_id} is not among the dead requests.")
+
+    async def _rows(self, partition: int) -> list[tuple[str, str, str]]:
+        rows = await self._connections.ask(
+            "XRANGE", keys.dead(partition), "-", "+", "COUNT", _MAX_LISTED
+        )
+        return [(id_.decode(), row[b"id"].decode(), row[b"tenant"].decode()) for id_, row in rows]
+
+    async def _strike(self, request_id: str, entry_id: str) -> None:
+        partition = keys.partition_of(request_id) or 0
+        await self._connections.ask("XDEL", keys.dead(partition), entry_id)
+
+
+def _again(request_id: str, tenant: str, stored: dict[bytes, bytes]) -> Submission:
+    payload: dict[str, Any] = msgspec.json.decode(stored[b"payload"])
+    head: dict[str, Any] = msgspec.json.decode(stored[b"head"])
+    return Submission(
+        tenant=tenant,
+        payload=payload,
+        head=head,
+        question=payload.get("messages", []),
+        model=msgspec.json.decode(stored[b"model"]) if stored.get(b"model") else None,
+        on_interruption=stored[b"policy"].decode(),
+        conversation_id=head.get("conversation_id"),
+        # Should the answer to this get lost, a repeat finds the request it has made.
+        idempotency_key=f"retry of {request_id}",
+        fingerprint=request_id,
+    )

@@ -1,0 +1,196 @@
+"""A request that kills its workers is given up, harms nobody else, and waits for an operator."""
+
+import asyncio
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from broker import keys
+from broker.dead import DeadRequests
+from broker.errors import RequestMissing, TenantLimitReached, Unavailable
+from broker.queue import Lease, Queue
+from broker.settings import Settings
+from cli import dead as dead_command
+from cli.data_dir import DataDir
+from cli.exits import CommandFailed, Exit
+from tests.e2e.programs import environment
+from tests.support.desk import Desk, open_desk, working
+from tests.support.upstream import ScriptedUpstream
+
+CRASHES = 2
+
+
+@pytest.fixture
+def settings(upstream: ScriptedUpstream) -> Settings:
+    fields = {"openai_base_url": upstream.base_url, "lease_s": 1, "max_attempts": CRASHES}
+    return Settings.model_validate(fields)
+
+
+@pytest.fixture
+async def desk(redis_url: str, settings: Settings) -> AsyncIterator[Desk]:
+    async with open_desk(redis_url, settings) as running:
+        yield running
+
+
+async def die_of(desk: Desk, request_id: str) -> None:
+    """Claim the request as often as it may crash its worker, and never come back."""
+    queue = Queue(desk.connections, desk.settings, worker="victim")
+    for crash in range(CRASHES):
+        lease = await queue.claim(0, f"{request_id} {crash}")
+        assert isinstance(lease, Lease)
+        assert lease.request_id == request_id
+        await desk.connections.ask("ZADD", keys.running(0), 1, request_id)
+    await queue.claim(0, "reaper", take=False)
+
+
+async def test_a_poison_request_fails_and_its_neighbours_do_not(
+    desk: Desk, settings: Settings
+) -> None:
+    poison = await desk.ask("poison")
+    await die_of(desk, poison)
+    async with working(desk.url, settings):
+        neighbours = [await desk.ask() for _ in range(3)]
+        for neighbour in neighbours:
+            assert (await desk.ended(neighbour)).status == "completed"
+    ended = await desk.answer(poison)
+    assert (ended.status, ended.end["code"]) == ("failed", "poison")
+    assert not ended.end["retryable"]
+
+
+async def test_a_dead_request_is_listed_and_can_be_submitted_again(
+    desk: Desk, settings: Settings, upstream: ScriptedUpstream
+) -> None:
+    dead = DeadRequests(desk.connections, settings)
+    assert await dead.listed() == []
+    poison = await desk.ask("poison", on_interruption="fail", model="other-model")
+    await die_of(desk, poison)
+    [listed] = await dead.listed()
+    assert (listed.request_id, listed.tenant, listed.can_retry) == (poison, "public", True)
+    again = await dead.retry(poison)
+    assert again != poison
+    assert await dead.listed() == []
+    async with working(desk.url, settings):
+        assert (await desk.ended(again)).status == "completed"
+    assert upstream.calls[0].body["messages"] == [{"role": "user", "content": "poison"}]
+    assert (await desk.answer(again)).model == "other-model"
+    # The prompt of the dead one is not kept any longer than that.
+    stored = await desk.connections.ask("HGETALL", keys.request(poison))
+    assert b"payload" not in stored
+    assert 0 < await desk.connections.ask("TTL", keys.request(poison)) <= settings.retention_s
+
+
+async def test_a_retry_whose_answer_was_lost_is_the_same_request(
+    desk: Desk, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison = await desk.ask()
+    await die_of(desk, poison)
+    dead = DeadRequests(desk.connections, settings)
+    with monkeypatch.context() as patch:
+        patch.setattr(DeadRequests, "_strike", _lose)
+        with pytest.raises(Unavailable):
+            await dead.retry(poison)
+    waiting = await desk.connections.ask("LRANGE", f"{keys.tag(0)}wait:public", 0, -1)
+    assert [await dead.retry(poison)] == [request_id.decode() for request_id in waiting]
+
+
+async def _lose(*_: object) -> None:
+    raise Unavailable
+
+
+async def test_a_retry_that_is_refused_leaves_the_dead_request_where_it_is(
+    desk: Desk, settings: Settings
+) -> None:
+    poison = await desk.ask()
+    await die_of(desk, poison)
+    crowded = settings.model_copy(update={"tenant_limit": 1})
+    await desk.ask()
+    dead = DeadRequests(desk.connections, crowded)
+    with pytest.raises(TenantLimitReached):
+        await dead.retry(poison)
+    assert [each.can_retry for each in await dead.listed()] == [True]
+
+
+async def test_a_dropped_request_leaves_nothing_behind(desk: Desk, settings: Settings) -> None:
+    poison = await desk.ask()
+    await die_of(desk, poison)
+    dead = DeadRequests(desk.connections, settings)
+    await dead.drop(poison)
+    assert await dead.listed() == []
+    assert await desk.connections.ask("EXISTS", keys.request(poison), keys.log(poison)) == 0
+    with pytest.raises(RequestMissing, match="not among the dead"):
+        await dead.drop(poison)
+    with pytest.raises(RequestMissing, match="not among the dead"):
+        await dead.retry("r9_unknown")
+
+
+async def test_a_dead_request_whose_prompt_expired_is_shown_and_can_be_dropped(
+    desk: Desk, settings: Settings
+) -> None:
+    poison = await desk.ask()
+    await die_of(desk, poison)
+    await desk.connections.ask("DEL", keys.request(poison))
+    dead = DeadRequests(desk.connections, settings)
+    assert [each.can_retry for each in await dead.listed()] == [False]
+    with pytest.raises(RequestMissing, match="expired"):
+        await dead.retry(poison)
+    await dead.drop(poison)
+    assert await dead.listed() == []
+
+
+async def test_an_operator_lists_retries_and_drops(desk: Desk, tmp_path: Path) -> None:
+    async def command(*arguments: str) -> tuple[int, str]:
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", "cli.main", "dead", *arguments],
+            env=environment(REDIS_URL=desk.url),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    assert await command("list") == (0, "No dead requests.\n")
+    first, second, third = [await desk.ask("secret words") for _ in range(3)]
+    for poison in (first, second, third):
+        await die_of(desk, poison)
+    code, listed = await command("list")
+    assert code == 0
+    assert re.findall(r"r0_\S+", listed) == [first, second, third]
+    assert "secret" not in listed
+    code, told = await command("retry", first, "r0_unknown")
+    assert code == 1
+    assert f"{first}  submitted again as r0_" in told
+    assert "r0_unknown  not done" in told
+    assert (await command("drop", second))[0] == 0
+    assert (await command("retry"))[0] == Exit.USAGE
+    assert (await command("drop", "--all"))[1] == f"{third}  dropped\n"
+    assert await command("list") == (0, "No dead requests.\n")
+
+
+def test_without_a_redis_url_the_server_of_up_is_asked(
+    redis_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CommandFailed, match="no `tickertape up` runs"):
+        dead_command.run("list", [], is_all=False, data_dir=tmp_path / "none")
+    home = DataDir(tmp_path / "data")
+    password, _, port = redis_url.removeprefix("redis://:").partition("@127.0.0.1:")
+    (home.path / "password").write_text(password)
+    home.open_to_others(int(port.removesuffix("/0")))
+    assert dead_command.run("list", [], is_all=False, data_dir=tmp_path / "data") == 0
+    assert capsys.readouterr().out == "No dead requests.\n"
+
+
+def test_a_redis_that_is_away_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
+    with pytest.raises(CommandFailed, match="cannot be reached"):
+        dead_command.run("list", [], is_all=False, data_dir=Path())
