@@ -27,17 +27,27 @@ if claimed then
   end
 end
 
+-- No lease, grace or delay is this long: the clock was set back, and their ends would not come.
+local FAR_MS = { running = 900000, delayed = 7200000 }
+local seen = call('HMGET', P .. 'load', 'seen', 'grace', 'late')
+local grace = tonumber(seen[2] or 0)
+if grace > now + FAR_MS.running then grace = 0 end
+
 -- Idle workers claim every second. No claim for longer than that means Redis itself was away, and
 -- the leases that ran out meanwhile say nothing about their workers: give them one lease to renew.
 -- But not twice in a row, or claims that are merely slow would put every takeover off for ever.
-local seen = call('HMGET', P .. 'load', 'seen', 'grace', 'late')
-local grace = tonumber(seen[2] or 0)
 local is_late = seen[1] and now - tonumber(seen[1]) > math.max(lease_ms / 2, 1500)
 if is_late and seen[3] ~= '1' then
   grace = now + lease_ms
   call('HSET', P .. 'load', 'grace', int(grace))
 end
 call('HSET', P .. 'load', 'seen', int(now), 'late', is_late and 1 or 0)
+
+local function bring_near(set)
+  for _, id in ipairs(call('ZRANGEBYSCORE', P .. set, int(now + FAR_MS[set]), '+inf', 'LIMIT', 0, budget)) do
+    call('ZADD', P .. set, int(now + lease_ms), id)
+  end
+end
 
 local function reap(id)
   local r = read(id)
@@ -47,6 +57,10 @@ local function reap(id)
   end
   r.crashes = r.crashes + 1
   call('HSET', P .. 'req:' .. id, 'crashes', r.crashes, 'reason', '"worker_lost"')
+  -- Its worker will tell nobody what the attempt cost. An entry is a delta, and a delta about a token.
+  if r.seq > 0 then
+    call('HSETNX', P .. 'req:' .. id, 'usage:' .. r.attempt, '{"completion_tokens":' .. int(r.seq) .. ',"estimated":true}')
+  end
   if r.crashes >= max_crashes then
     local payload = call('HGET', P .. 'req:' .. id, 'payload')
     over(r, 'failed', POISON, keep_s, conv_ttl_s)
@@ -77,6 +91,8 @@ local function promote(id)
   end
 end
 
+bring_near('running')
+bring_near('delayed')
 if now >= grace then each_due('running', reap) end
 each_due('delayed', promote)
 
