@@ -1,0 +1,105 @@
+"""All of Tickertape in this process, and an upstream that says what the examples expect."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broker.settings import Settings
+from tests.api.running import RunningApi, running_api
+from tests.support.desk import working
+from tests.support.script import DEFAULT_MODEL, Done, Finish, Script, Text, Wait, answer
+from tests.support.upstream import Call, ScriptedUpstream
+from tests.support.wait import wait_until
+
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+PIECES = ["Because ", "of ", "the ", "air."]
+WHOLE = "".join(PIECES)
+SHORTER = "Air."
+QUESTION = "Why is it blue?"
+_TIMEOUT_S = 50
+
+Run = Callable[..., Coroutine[Any, Any, str]]
+
+
+@pytest.fixture
+def rest() -> asyncio.Event:
+    """What the upstream waits for in the middle of its answer: it has come, unless cleared."""
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
+@pytest.fixture
+async def api(
+    redis_url: str, upstream: ScriptedUpstream, rest: asyncio.Event
+) -> AsyncIterator[RunningApi]:
+    def script(call: Call) -> Script:
+        if call.body["messages"][-1]["content"] != QUESTION:
+            assert call.body["messages"][-2] == {"role": "assistant", "content": WHOLE}
+            return answer(SHORTER)
+        return [Text(PIECES[0]), Wait(rest), *map(Text, PIECES[1:]), Finish(), Done()]
+
+    upstream.script = script
+    settings = Settings(openai_base_url=upstream.base_url, openai_model=DEFAULT_MODEL)
+    async with (
+        # Any origin, since a page's is known only when it is served.
+        running_api(redis_url, cors_origins="*") as running,
+        working(redis_url, settings),
+    ):
+
+        async def are_listed() -> bool:
+            models = (await running.client.get("/v1/models")).json()["data"]
+            return DEFAULT_MODEL in {model["id"] for model in models}
+
+        await wait_until(are_listed, description="a worker has listed the models")
+        yield running
+
+
+@pytest.fixture
+def run(api: RunningApi) -> Run:
+    """Run a program against the API, with addresses and keys in its environment; its output."""
+    environment = {
+        **os.environ,
+        "OPENAI_BASE_URL": f"{api.url}/v1",
+        "OPENAI_API_KEY": "none",
+        "OPENAI_MODEL": DEFAULT_MODEL,
+        "TICKERTAPE_URL": api.url,
+        "NODE_NO_WARNINGS": "1",
+    }
+
+    async def running(*command: str | Path, cwd: Path | None = None) -> str:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            cwd=cwd,
+            env=environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(_TIMEOUT_S):
+                said, complained = await process.communicate()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.communicate()
+            raise
+        assert process.returncode == 0, complained.decode()
+        return said.decode()
+
+    return running
+
+
+@pytest.fixture
+def python(run: Run) -> Run:
+    """Run a Python example."""
+
+    async def running(name: str, *, executable: str | Path = sys.executable) -> str:
+        return await run(executable, EXAMPLES / name, QUESTION)
+
+    return running

@@ -1,0 +1,102 @@
+"""The examples whose packages are installed for the test, and the one that needs a browser."""
+
+import asyncio
+import functools
+import http.server
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.api.running import RunningApi
+from tests.examples.conftest import EXAMPLES, QUESTION, SHORTER, WHOLE, Run
+from tests.support.browser import connect, find_chromium, running_chromium
+from tests.support.node import installed
+from tests.support.wait import wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+
+@pytest.fixture(scope="module")
+def node_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("node")
+    installed(folder, "openai", "ai", "@ai-sdk/react", "react@19.2")
+    for example in EXAMPLES.glob("*.mjs"):
+        shutil.copy(example, folder)
+    return folder
+
+
+async def test_openais_node_client_chats(run: Run, node_folder: Path) -> None:
+    assert await run("node", "chat.mjs", QUESTION, cwd=node_folder) == f"{WHOLE}\n{WHOLE}\n"
+
+
+async def test_openais_node_client_leaves_a_response_and_comes_back(
+    run: Run, node_folder: Path
+) -> None:
+    said = await run("node", "background.mjs", QUESTION, cwd=node_folder)
+    assert said == f"{WHOLE}\n{SHORTER}\n"
+
+
+async def test_the_ai_sdks_chat_is_read_by_two(
+    api: RunningApi, run: Run, node_folder: Path, rest: asyncio.Event
+) -> None:
+    rest.clear()
+    running = asyncio.create_task(run("node", "ai_sdk.mjs", QUESTION, cwd=node_folder))
+    await wait_until(
+        lambda: running.done() or api.services.streams.subscribers == 2,
+        timeout_s=30,
+        description="both read",
+    )
+    rest.set()
+    assert await running == f"{WHOLE}\n{WHOLE}\n"
+
+
+@pytest.fixture(scope="module")
+def langchain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python of its own with LangChain, whose many packages are no business of ours."""
+    folder = tmp_path_factory.mktemp("langchain")
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    python = folder / "bin" / "python"
+    install = ["-m", "pip", "--disable-pip-version-check", "install", "-q", "langchain-openai"]
+    done = subprocess.run(
+        [str(python), *install], check=False, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return python
+
+
+async def test_langchain_chats(python: Run, langchain: Path) -> None:
+    assert await python("langchain_chat.py", executable=langchain) == f"{WHOLE}\n{WHOLE}\n"
+
+
+@pytest.fixture
+def page_url() -> Iterator[str]:
+    """The examples, served as files from an origin of their own."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args: object) -> None:
+            """Say nothing of each file that is served."""
+
+    handler = functools.partial(Quiet, directory=str(EXAMPLES))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        yield f"http://127.0.0.1:{server.server_port}/event_source.html"
+        server.shutdown()
+        serving.join()
+
+
+async def test_a_pages_event_source_follows_an_answer(api: RunningApi, page_url: str) -> None:
+    executable = find_chromium()
+    if executable is None:
+        pytest.skip("Chromium is not installed")
+    with running_chromium(executable) as address:
+        async with connect(address) as browser:
+            page = await browser.open(f"{page_url}?api={api.url}")
+            await page.evaluate("document.querySelector('button').click()")
+            await page.wait_for("document.querySelector('pre').dataset.status === 'completed'")
+            assert await page.evaluate("document.querySelector('pre').textContent") == WHOLE

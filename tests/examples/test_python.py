@@ -1,0 +1,32 @@
+"""The examples that need nothing but what is installed with the tests."""
+
+import shutil
+
+import pytest
+
+from tests.api.running import RunningApi
+from tests.examples.conftest import EXAMPLES, QUESTION, SHORTER, WHOLE, Run
+
+
+async def test_openais_python_client_chats(python: Run) -> None:
+    assert await python("chat.py") == f"{WHOLE}\n{WHOLE}\n"
+
+
+async def test_openais_python_client_leaves_a_response_and_comes_back(python: Run) -> None:
+    assert await python("background.py") == f"{WHOLE}\n{SHORTER}\n"
+
+
+async def test_curl_is_enough(api: RunningApi, run: Run) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    said = await run(EXAMPLES / "curl.sh", api.url, QUESTION)
+    assert "event: completed" in said
+    assert f"\n{WHOLE}\n" in said
+    assert said.endswith("data: [DONE]\n\n")
+
+
+def test_every_example_is_listed() -> None:
+    listed = (EXAMPLES / "README.md").read_text("utf-8")
+    for example in EXAMPLES.iterdir():
+        if example.name != "README.md":
+            assert f"]({example.name})" in listed
