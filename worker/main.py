@@ -7,7 +7,7 @@ import random
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from typing import Any
 
 import structlog
@@ -72,9 +72,9 @@ async def run(settings: Settings, redis_url: str, *, slots: int = DEFAULT_SLOTS)
     pushes = [_push(connections, consumer, n, name) for n in range(settings.partitions)]
     health = Health(consumer, tools.appender, pushes, connections)
     try:
-        with _signals(consumer):
-            async with health_endpoint(health, settings), tools.upstream:
-                await _work(connections, settings, tools, health, slots)
+        _listen_to_signals(consumer)
+        async with health_endpoint(health, settings), tools.upstream:
+            await _work(connections, settings, tools, health, slots)
     finally:
         await connections.aclose()
 
@@ -185,13 +185,8 @@ async def _wait_for_redis(connections: Connections, partitions: int) -> None:
             await asyncio.sleep(_REDIS_PAUSE_S)
 
 
-@contextlib.contextmanager
-def _signals(consumer: Consumer) -> Iterator[None]:
+def _listen_to_signals(consumer: Consumer) -> None:
+    """Stop at SIGTERM and SIGINT. Until the loop closes: a second one may come while we leave."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, consumer.stop)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)

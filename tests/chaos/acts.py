@@ -20,7 +20,7 @@ from tests.chaos.system import LEASE_S, System
 from tests.chaos.traffic import Traffic
 
 _HAND_BACK_S = 25
-_BEGINS_WITHIN_S = 1.5
+_BEGINS_WITHIN_S = 5.0
 
 
 @dataclass
@@ -211,7 +211,9 @@ async def _restart(stage: Stage, member: Member, *, signals: int) -> bool:
     for _ in range(signals):
         member.signal(signal.SIGTERM)
     code = await _start_again(stage, member)
-    if code != 0 and has_begun:
+    # The last of several signals may meet a program whose loop is closed: nothing listens there.
+    is_met_at_the_door = signals > 1 and code == -signal.SIGTERM
+    if code != 0 and has_begun and not is_met_at_the_door:
         stage.history.odd.append(f"{member.name} was told to end, and ended with {code}")
     return True
 
