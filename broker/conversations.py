@@ -82,16 +82,17 @@ class Conversations:
     async def forget(self, tenant: str, conversation_id: str) -> int:
         """End and erase all of a conversation.
 
-        Returns how many requests were erased; raises RequestMissing.
+        Returns how many requests were erased (0 if it was done by a call whose reply was lost).
+        Raises RequestMissing, Unavailable.
         """
         partition, key = self.place(tenant, conversation_id)
+        if not await self._connections.ask("EXISTS", keys.conversation(partition, key)):
+            raise RequestMissing("There is no such conversation.")
         word, details = await self._scripts.verdict(
             "forget", [keys.ring(partition)], key, tenant,
             self._settings.retention_s, self._settings.conversation_ttl_s,
         )  # fmt: skip
-        if word == "MISSING":
-            raise RequestMissing("There is no such conversation.")
-        return int(details[0])
+        return int(details[0]) if word == "OK" else 0
 
 
 def memory(turns: list[Turn], before: str) -> list[dict[str, Any]]:

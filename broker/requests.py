@@ -150,9 +150,9 @@ class Requests:
 
     async def erase(self, request_id: str, tenant: str) -> None:
         """Erase all of a request that is over; raises RequestMissing, NotFinished, Unavailable."""
+        await self.get(request_id, tenant)
         word, _ = await self._scripts.verdict("erase", [self._ring(request_id)], request_id, tenant)
-        if word == "MISSING":
-            raise RequestMissing
+        # If it is missing by now, the call was repeated because its reply was lost, and it is done.
         if word == "ACTIVE":
             raise NotFinished
 

@@ -34,7 +34,7 @@ class FaultProxy:
         self.is_blackhole = False
         self.connection_count = 0
         self._target = host, target_port
-        self._losing: tuple[bytes, asyncio.Event] | None = None
+        self._losing: tuple[bytes, asyncio.Event, bool] | None = None
         self._links: set[_Link] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -59,12 +59,23 @@ class FaultProxy:
         the client cannot know. The event returned is set when that has happened.
         """
         lost = asyncio.Event()
-        self._losing = marker.upper(), lost
+        self._losing = marker.upper(), lost, True
         return lost
+
+    def lose_request(self, marker: bytes) -> asyncio.Event:
+        """Break at the next request with `marker` (in any case), before the target has seen it."""
+        lost = asyncio.Event()
+        self._losing = marker.upper(), lost, False
+        return lost
+
+    def lead_to(self, target_port: int) -> None:
+        """Forward new connections elsewhere, as after a fail-over; what is open is broken."""
+        self._target = self._target[0], target_port
+        self.reset_all()
 
     def reset_all(self) -> None:
         """Break every open connection."""
-        for link in self._links:
+        for link in [*self._links]:
             link.reset()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -96,8 +107,13 @@ class FaultProxy:
     async def _carry_requests(self, reader: asyncio.StreamReader, link: _Link) -> None:
         while data := await self._read(reader, link):
             if self._losing is not None and self._losing[0] in data.upper():
-                link.breaks_on_reply = self._losing[1]
+                _, lost, is_sent = self._losing
                 self._losing = None
+                if not is_sent:
+                    link.reset()
+                    lost.set()
+                    return
+                link.breaks_on_reply = lost
             if link.target.is_closing():
                 return
             link.target.write(data)

@@ -1,0 +1,146 @@
+"""A call is lost on its way, or its reply is: redis-py repeats it, and it has been done once."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from broker import keys
+from broker.appender import Appender
+from broker.connections import Connections
+from broker.conversations import Conversations
+from broker.queue import Lease, Queue
+from broker.requests import Requests, Submission
+from broker.scripts import NAMES, source
+from broker.settings import Settings
+from tests.broker.invariants import violations
+from tests.broker.snapshot import Snapshot, take_snapshot
+from tests.support.proxy import FaultProxy
+from tests.support.servers import ValkeyServer
+from tests.support.typist import Typist
+
+SETTINGS = Settings(retention_s=600)
+READS_ONLY = {"position"}
+
+
+class Story(Typist):
+    """Calls every script there is, each to some effect."""
+
+    async def run(self) -> str:
+        """Returns the id of the request that went through it all."""
+        request_id = await self.submit(idempotency_key="k", conversation_id="c")
+        held = await self.submit(conversation_id="c")
+        await self.claim()
+        await self.type("a", "b")
+        assert self.lease is not None
+        await self.queue.renew(self.lease)
+        await self.reopen()
+        await self.type("c")
+        await self.queue.account(self.lease, {"completion_tokens": 1})
+        await self.queue.release(self.lease)
+        await self.claim()
+        await self.queue.retry(self.lease, 1, "later")
+        await self._due(request_id)
+        await self.type("d")
+        await self.finish("d")
+        await self.requests.cancel(held, "public")
+        await self.requests.erase(held, "public")
+        other = await self.submit(conversation_id="other")
+        assert await self.requests.position(other, "public") == 0
+        await Conversations(self.connections, self.settings).forget("public", "other")
+        return request_id
+
+    async def _due(self, request_id: str) -> None:
+        await self.connections.ask("ZADD", f"{keys.tag(0)}delayed", 1, request_id)
+        assert await self.claim() == request_id
+
+
+@pytest.fixture
+async def proxy(redis_server: ValkeyServer, redis_url: str) -> AsyncIterator[FaultProxy]:
+    async with FaultProxy(redis_server.port) as running:
+        yield running
+
+
+async def run_story(url: str) -> str:
+    connections = Connections(url)
+    appender = Appender(connections, SETTINGS)
+    running = asyncio.create_task(appender.run())
+    try:
+        return await Story(connections, SETTINGS, appender).run()
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await connections.aclose()
+
+
+async def outcome(url: str, request_id: str) -> dict[str, Any]:
+    """What the story has led to, but for times and names that are new each time."""
+    connections = Connections(url)
+    try:
+        snapshot = await take_snapshot(connections.commands)
+    finally:
+        await connections.aclose()
+    assert violations(snapshot) == []
+    return _summary(snapshot, request_id)
+
+
+def _summary(snapshot: Snapshot, request_id: str) -> dict[str, Any]:
+    stored = snapshot.hash(f"req:{request_id}")
+    facts = ("state", "n", "seq", "crashes", "retries", "output_bytes")
+    return {
+        "log": [fields["e"][0] for _, fields in snapshot.list(f"log:{request_id}")],
+        "facts": {name: stored[name] for name in facts},
+        "accounted": sum(name.startswith("usage:") for name in stored),
+        "load": (snapshot.hash("load")["count"], snapshot.hash("load")["bytes"]),
+        "keys": sorted(name.partition(":")[0] for name in snapshot.keys if "claim" not in name),
+    }
+
+
+@pytest.mark.parametrize("fate", ["request", "reply"])
+@pytest.mark.parametrize("name", sorted({*NAMES} - READS_ONLY))
+async def test_a_script_that_has_to_be_called_twice_has_been_run_once(
+    proxy: FaultProxy, redis_server: ValkeyServer, redis_url: str, name: str, fate: str
+) -> None:
+    expected = await outcome(redis_url, await run_story(redis_url))
+    connections = Connections(redis_url)
+    await connections.ask("FLUSHALL")
+    await connections.aclose()
+
+    lose = proxy.lose_request if fate == "request" else proxy.lose_reply_to
+    lost = lose(hashlib.sha1(source(name).encode()).hexdigest().encode())
+    proxied = redis_url.replace(f":{redis_server.port}/", f":{proxy.port}/")
+    request_id = await run_story(proxied)
+    assert lost.is_set(), f"{name} was never called"
+    assert await outcome(redis_url, request_id) == expected
+
+
+async def test_a_claim_whose_reply_never_came_is_found_again_by_its_nonce(redis_url: str) -> None:
+    connections = Connections(redis_url)
+    try:
+        requests = Requests(connections, SETTINGS)
+        submission = Submission("public", {"messages": [], "params": {}})
+        request_id = (await requests.submit(submission)).request_id
+        queue = Queue(connections, SETTINGS, worker="w")
+        leases = [await queue.claim(0, "nonce") for _ in range(3)]
+        assert [lease.request_id for lease in leases if isinstance(lease, Lease)] == [
+            request_id
+        ] * 3
+        assert len({lease.attempt for lease in leases if isinstance(lease, Lease)}) == 1
+    finally:
+        await connections.aclose()
+
+
+async def test_of_many_workers_that_claim_at_once_one_gets_each_request(redis_url: str) -> None:
+    connections = Connections(redis_url)
+    try:
+        requests = Requests(connections, SETTINGS)
+        submission = Submission("public", {"messages": [], "params": {}})
+        ids = {(await requests.submit(submission)).request_id for _ in range(10)}
+        queues = [Queue(connections, SETTINGS, worker=f"w{n}") for n in range(40)]
+        got = await asyncio.gather(*(q.claim(0, f"nonce {n}") for n, q in enumerate(queues)))
+        claimed = [lease.request_id for lease in got if isinstance(lease, Lease)]
+        assert sorted(claimed) == sorted(ids)
+    finally:
+        await connections.aclose()
