@@ -10,7 +10,7 @@ from api.problems import Problem
 from api.response_input import chat_messages
 from api.services import Services
 from api.wires import responses
-from broker.codec import Entry
+from broker.codec import Entry, decode
 from broker.errors import RequestMissing
 from broker.requests import Record
 
@@ -47,15 +47,19 @@ async def load(services: Services, response_id: str, tenant: str) -> StoredRespo
     """The response as it is now; raises RequestMissing, also for one that was not to be stored."""
     record = await find(services, response_id, tenant)
     entries = await services.logs.entries(record.request_id)
-    if not entries:
-        raise RequestMissing
+    _check_stored(entries)
     if entries[-1].is_terminal and not record.is_over:
         # It ended between the two looks.
         record = await find(services, response_id, tenant)
-    stored = stored_of(record, entries)
-    if stored.fold.echo.get("response", {}).get("store") is False:
-        raise RequestMissing
-    return stored
+    return stored_of(record, entries)
+
+
+async def find_stored(services: Services, response_id: str, tenant: str) -> Record:
+    """As `find`, for who reads the log itself: raises RequestMissing for what was not stored."""
+    record = await find(services, response_id, tenant)
+    stored = await services.logs.read(record.request_id, count=1)
+    _check_stored([decode(*entry) for entry in stored])
+    return record
 
 
 def stored_of(record: Record, entries: list[Entry]) -> StoredResponse:
@@ -89,6 +93,12 @@ async def context_after(services: Services, response_id: str, tenant: str) -> li
     if len(messages) > MAX_MESSAGES or size_bytes > services.settings.max_body_bytes:
         raise _refusal("context_too_large", "What was said up to there is more than a body holds.")
     return messages
+
+
+def _check_stored(entries: list[Entry]) -> None:
+    echo = entries[0].data.get("echo", {}) if entries else {}
+    if not entries or echo.get("response", {}).get("store") is False:
+        raise RequestMissing
 
 
 def _refusal(code: str, message: str) -> Problem:

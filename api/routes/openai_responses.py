@@ -12,7 +12,7 @@ from api.responses_body import ResponsesBody
 from api.routes.chat import IdempotencyKey
 from api.routes.openai_chat import CancelOnDisconnect
 from api.services import Services, Tenant, UsableServices
-from api.stored_responses import context_after, find, load, stored_of
+from api.stored_responses import context_after, find, find_stored, load, stored_of
 from api.submissions import Ask
 from api.wires import responses
 
@@ -110,8 +110,8 @@ async def retrieve(
         stored = await load(services, response_id, tenant)
         return _answer(stored.record.request_id, stored.object())
     refuse_while_draining(services)
-    stored = await load(services, response_id, tenant)
-    return await _follow(services, stored.record.request_id, starting_after)
+    record = await find_stored(services, response_id, tenant)
+    return await _follow(services, record.request_id, starting_after)
 
 
 @router.post(

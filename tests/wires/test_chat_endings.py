@@ -8,7 +8,7 @@ from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletionChunk
 
 from tests.api.running import RunningApi, running_api
-from tests.support.typist import Typist
+from tests.support.typist import TENANT, Typist
 from tests.support.wait import wait_until
 from tests.wires.chats import ask, read, text_of
 from tests.wires.claiming import claimed
@@ -45,10 +45,17 @@ async def test_a_failure_before_any_output_is_an_http_error(
     assert ("retry-after" in headers) == (status in {429, 503})
 
 
+# Whose leaving means something keeps a task of its own; all others are handed over to the fan-out.
+WAYS_TO_READ = pytest.mark.parametrize(
+    "headers", [{}, {"x-cancel-on-disconnect": "true"}], ids=["handed over", "kept"]
+)
+
+
+@WAYS_TO_READ
 async def test_a_failure_in_the_middle_is_an_error_and_no_end(
-    sdk: AsyncOpenAI, worker: Typist
+    sdk: AsyncOpenAI, worker: Typist, headers: dict[str, str]
 ) -> None:
-    asking = ask(sdk, stream=True)
+    asking = ask(sdk, stream=True, extra_headers=headers)
     await claimed(worker)
     await worker.type("half")
     stream = await asking
@@ -60,11 +67,12 @@ async def test_a_failure_in_the_middle_is_an_error_and_no_end(
     assert failure.value.code == "upstream_truncated"
 
 
+@WAYS_TO_READ
 async def test_an_answer_that_begins_anew_after_output_ends_with_an_error(
-    api: RunningApi, sdk: AsyncOpenAI, worker: Typist
+    api: RunningApi, sdk: AsyncOpenAI, worker: Typist, headers: dict[str, str]
 ) -> None:
     # As if Redis had lost what was written: no policy of the request prevents that.
-    asking = ask(sdk, stream=True)
+    asking = ask(sdk, stream=True, extra_headers=headers)
     await claimed(worker)
     await worker.type("half")
     stream = await asking
@@ -143,11 +151,12 @@ async def test_who_leaves_stops_nothing_unless_it_was_asked_for(
         assert (await api.read(ids[name]))["status"] == "running"
 
 
+@WAYS_TO_READ
 async def test_a_shutdown_breaks_streams_off_and_sends_plain_calls_away(
-    redis_url: str, worker: Typist
+    redis_url: str, worker: Typist, headers: dict[str, str]
 ) -> None:
     async with running_api(redis_url) as api, openai_client(api.url) as sdk:
-        streaming = ask(sdk, stream=True)
+        streaming = ask(sdk, stream=True, extra_headers=headers)
         await claimed(worker)
         await worker.type("a")
         stream = await streaming
@@ -163,5 +172,8 @@ async def test_a_shutdown_breaks_streams_off_and_sends_plain_calls_away(
                 await call
             assert failure.value.status_code == 503
             assert failure.value.response.headers["x-should-retry"] == may_be_repeated
+        # What ends because this process does goes on all the same.
+        request_id = stream.response.headers["x-request-id"]
+        assert (await worker.requests.get(request_id, TENANT)).status == "running"
         with pytest.raises(openai.InternalServerError):
             await ask(sdk, stream=True)

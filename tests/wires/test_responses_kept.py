@@ -70,8 +70,9 @@ async def test_a_response_that_was_not_to_be_stored_is_answered_once(
 ) -> None:
     done = await answered(sdk, worker, "a", store=False)
     assert done.output_text == "a"
-    with pytest.raises(openai.NotFoundError):
-        await sdk.responses.retrieve(done.id)
+    for stream in (False, True):
+        with pytest.raises(openai.NotFoundError):
+            await sdk.responses.retrieve(done.id, stream=stream)
 
 
 async def test_responses_of_other_tenants_do_not_exist(redis_url: str, worker: Typist) -> None:

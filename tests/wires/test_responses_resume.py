@@ -8,8 +8,12 @@ import pytest
 from openai import AsyncOpenAI
 from openai.types.responses import Response
 
+from broker.settings import Settings
 from tests.api.running import RunningApi, running_api
+from tests.support.desk import working
+from tests.support.script import Text, Wait
 from tests.support.typist import Typist
+from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
 from tests.wires.claiming import claimed
 from tests.wires.conftest import openai_client
@@ -183,3 +187,20 @@ async def test_a_repeated_call_with_its_key_is_the_same_response(sdk: AsyncOpenA
     assert (await ask(sdk, background=True, extra_headers=headers)).id == first.id
     with pytest.raises(openai.BadRequestError):
         await ask(sdk, "else", background=True, extra_headers=headers)
+
+
+async def test_a_cancel_closes_the_upstream(
+    sdk: AsyncOpenAI, redis_url: str, upstream: ScriptedUpstream
+) -> None:
+    upstream.script = [Text("half"), Wait(asyncio.Event())]
+    settings = Settings(openai_base_url=upstream.base_url, openai_model="m")
+    async with working(redis_url, settings):
+        stream = await ask(sdk, background=True, stream=True)
+        first = await anext(stream)
+        await wait_until(
+            lambda: bool(upstream.calls and upstream.calls[0].deltas_sent),
+            description="the upstream has said something",
+        )
+        assert (await sdk.responses.cancel(first.response.id)).status == "cancelled"
+        await wait_until(upstream.calls[0].closed.is_set, description="the upstream is closed")
+        assert (await read(stream))[-1].type == "response.cancelled"
