@@ -40,10 +40,11 @@ MAX_BLOCKING_CONNECTIONS = 64
 _POOL_WAIT_S = 5.0
 _RETRIES = 3
 
-# What a server says when it takes no writes now: memory, a replica, a fail-over. redis-py cuts the
+# What a server says when it takes no writes now: memory, a replica, a fail-over (which also ends
+# blocked reads, UNBLOCKED), a script of someone else that takes too long (BUSY). redis-py cuts the
 # word off the message of those it has a class for.
 _REFUSALS = (OutOfMemoryError, ReadOnlyError, ClusterDownError, TryAgainError)
-_REFUSAL_WORDS = ("MISCONF", "NOREPLICAS")
+_REFUSAL_WORDS = ("MISCONF", "NOREPLICAS", "UNBLOCKED", "BUSY ")
 
 
 class Connections:

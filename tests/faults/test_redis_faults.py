@@ -1,0 +1,244 @@
+"""Redis is full, empty, paused, or takes no writes: what was accepted ends, the rest is refused."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import pytest
+from redis.exceptions import ResponseError
+
+from broker import keys
+from broker.connections import Connections
+from broker.errors import Unavailable
+from broker.settings import Settings
+from tests.api.running import RunningApi, running_api
+from tests.support.desk import working
+from tests.support.script import Finish, Role, Text, Wait
+from tests.support.servers import ValkeyServer
+from tests.support.sse import Event, collect, follow, text_of
+from tests.support.upstream import ScriptedUpstream
+from tests.support.wait import wait_until
+
+WORDS = ("a ", "b ", "c ", "d ", "e ", "f ")
+
+
+class Answering:
+    """An answer of which the test decides when it goes on."""
+
+    def __init__(self, upstream: ScriptedUpstream) -> None:
+        self.go_on = asyncio.Event()
+        first, rest = WORDS[:2], WORDS[2:]
+        upstream.script = [Role(), *map(Text, first), Wait(self.go_on), *map(Text, rest), Finish()]
+
+
+@asynccontextmanager
+async def system(
+    redis: ValkeyServer, upstream: ScriptedUpstream, **settings: Any
+) -> AsyncIterator[RunningApi]:
+    """An API and a worker in this process."""
+    given = {"openai_base_url": upstream.base_url, "lease_s": 1.0, "heartbeat_s": 0.3, **settings}
+    async with (
+        running_api(redis.url, **given) as api,
+        working(redis.url, Settings.model_validate(given)),
+    ):
+        yield api
+
+
+async def half_said(api: RunningApi) -> str:
+    """Submit a request and wait until the first words of its answer are in the log."""
+    request_id = await api.submit()
+
+    async def says() -> bool:
+        said: str = (await api.read(request_id))["text"]
+        return said == "".join(WORDS[:2])
+
+    await wait_until(says, description="the first words")
+    return request_id
+
+
+async def ended(api: RunningApi, request_id: str) -> dict[str, Any]:
+    async def is_over() -> bool:
+        answered: dict[str, Any] = (await api.client.get(f"/chat/{request_id}")).json()
+        return answered.get("status") == "completed"
+
+    await wait_until(is_over, timeout_s=20, description="the answer to be complete")
+    return await api.read(request_id)
+
+
+async def ask(api: RunningApi, *command: str | int) -> Any:
+    return await api.services.connections.ask(*command)
+
+
+async def is_refused(api: RunningApi) -> bool:
+    """Whether a submit is refused for now, and said to be."""
+    answered = await api.client.post("/chat", json={"message": "x" * 1000})
+    if answered.status_code == 202:
+        return False
+    assert answered.status_code == 503
+    assert answered.json()["error"]["code"] == "unavailable"
+    assert int(answered.headers["Retry-After"]) >= 1
+    return True
+
+
+async def test_a_redis_without_memory_refuses_submits_and_ends_what_runs(
+    own_redis: ValkeyServer, upstream: ScriptedUpstream
+) -> None:
+    answering = Answering(upstream)
+    async with system(own_redis, upstream) as api:
+        request_id = await half_said(api)
+        await ask(api, "CONFIG", "SET", "maxmemory", "1mb")
+        assert await is_refused(api)
+        lease_end = await lease_end_ms(api, request_id)
+
+        async def is_renewed() -> bool:
+            return await lease_end_ms(api, request_id) > lease_end
+
+        await wait_until(is_renewed, description="the lease to be renewed without memory")
+        answering.go_on.set()
+        # What cannot be appended rides along with the end, which may take memory: it frees more.
+        answer = await ended(api, request_id)
+        assert (answer["text"], answer["n"]) == ("".join(WORDS), 1)
+        await ask(api, "CONFIG", "SET", "maxmemory", "0")
+        assert not await is_refused(api)
+
+
+async def lease_end_ms(api: RunningApi, request_id: str) -> float:
+    return float(await ask(api, "ZSCORE", keys.running(0), request_id))
+
+
+async def test_without_memory_a_request_can_still_be_cancelled(
+    own_redis: ValkeyServer, upstream: ScriptedUpstream
+) -> None:
+    Answering(upstream)
+    async with system(own_redis, upstream) as api:
+        request_id = await half_said(api)
+        await ask(api, "CONFIG", "SET", "maxmemory", "1mb")
+        answered = await api.client.post(f"/chat/{request_id}/cancel")
+        assert answered.json()["status"] == "cancelled"
+        async with asyncio.timeout(5):
+            await upstream.calls[0].closed.wait()
+
+
+@pytest.mark.parametrize(
+    "setting", [("min-replicas-to-write", "1"), ("replicaof", "127.0.0.1 1")], ids=lambda s: s[0]
+)
+async def test_a_redis_that_takes_no_writes_refuses_submits_and_loses_no_answer(
+    own_redis: ValkeyServer, upstream: ScriptedUpstream, setting: tuple[str, str]
+) -> None:
+    answering = Answering(upstream)
+    async with system(own_redis, upstream) as api:
+        request_id = await half_said(api)
+        if setting[0] == "replicaof":
+            await ask(api, "REPLICAOF", *setting[1].split())
+        else:
+            await ask(api, "CONFIG", "SET", *setting)
+        answering.go_on.set()
+        assert await is_refused(api)
+        if setting[0] == "replicaof":
+            await ask(api, "REPLICAOF", "NO", "ONE")
+        else:
+            await ask(api, "CONFIG", "SET", setting[0], "0")
+        answer = await ended(api, request_id)
+        assert not await is_refused(api)
+    assert answer["text"] == "".join(WORDS)
+
+
+async def test_a_redis_that_is_emptied_leaves_nobody_hanging(
+    own_redis: ValkeyServer, upstream: ScriptedUpstream
+) -> None:
+    answering = Answering(upstream)
+    async with system(own_redis, upstream) as api:
+        request_id = await half_said(api)
+        events: list[Event] = []
+        reading = asyncio.create_task(_read(f"{api.url}/chat/{request_id}/stream", events))
+        await wait_until(lambda: text_of(events) == "a b ", description="the reader to read")
+        await ask(api, "FLUSHALL")
+        await reading
+        assert events[-1].kind == "gone"
+        assert (await api.client.get(f"/chat/{request_id}")).status_code == 404
+        # Its worker is fenced, and lets its upstream go.
+        async with asyncio.timeout(5):
+            await upstream.calls[0].closed.wait()
+        answering.go_on.set()
+        assert (await ended(api, await api.submit()))["text"] == "".join(WORDS)
+
+
+async def _read(url: str, events: list[Event]) -> None:
+    async with aclosing(follow(url, until_terminal=False)) as arriving:
+        async for event in arriving:
+            events.append(event)  # noqa: PERF401  # others look at them meanwhile
+
+
+@pytest.mark.slow
+async def test_a_redis_that_hangs_for_longer_than_every_time_out_loses_and_doubles_nothing(
+    own_redis: ValkeyServer, upstream: ScriptedUpstream
+) -> None:
+    answering = Answering(upstream)
+    async with system(own_redis, upstream) as api:
+        request_id = await half_said(api)
+        own_redis.pause()
+        answering.go_on.set()
+        await asyncio.sleep(7)
+        own_redis.resume()
+        answer = await ended(api, request_id)
+        events = await collect(f"{api.url}/chat/{request_id}/stream")
+    # Nobody is blamed for it: every worker gets a lease to renew before any is taken over.
+    assert (answer["text"], answer["n"]) == ("".join(WORDS), 1)
+    assert [event.kind for event in events].count("delta") == len(WORDS)
+
+
+async def test_scripts_that_redis_forgot_are_brought_back(
+    own_redis: ValkeyServer, upstream: ScriptedUpstream
+) -> None:
+    answering = Answering(upstream)
+    async with system(own_redis, upstream) as api:
+        request_id = await half_said(api)
+        await ask(api, "SCRIPT", "FLUSH")
+        answering.go_on.set()
+        assert (await ended(api, request_id))["text"] == "".join(WORDS)
+        await ask(api, "SCRIPT", "FLUSH")
+        assert (await ended(api, await api.submit()))["text"] == "".join(WORDS)
+
+
+@asynccontextmanager
+async def connected(redis: ValkeyServer) -> AsyncIterator[Connections]:
+    connections = Connections(redis.url)
+    try:
+        yield connections
+    finally:
+        await connections.aclose()
+
+
+async def test_a_blocking_read_that_a_fail_over_ends_is_an_outage(own_redis: ValkeyServer) -> None:
+    async with connected(own_redis) as connections:
+        reading = asyncio.create_task(connections.block("BLPOP", "nothing", 5))
+
+        async def is_blocked() -> bool:
+            return b"blocked_clients:1" in await connections.ask("INFO", "clients")
+
+        await wait_until(is_blocked, description="the read to block")
+        await connections.ask("REPLICAOF", "127.0.0.1", "1")
+        with pytest.raises(Unavailable):
+            await reading
+
+
+async def test_a_redis_busy_with_a_script_of_someone_else_is_an_outage(
+    own_redis: ValkeyServer,
+) -> None:
+    async with connected(own_redis) as connections, connected(own_redis) as others:
+        await connections.ask("CONFIG", "SET", "busy-reply-threshold", 20)
+        hogging = asyncio.create_task(others.ask("EVAL", "while true do end", 0))
+
+        async def is_refused() -> bool:
+            try:
+                await connections.ask("GET", "anything")
+            except Unavailable:
+                return True
+            return False
+
+        await wait_until(is_refused, description="Redis to be busy")
+        await connections.ask("SCRIPT", "KILL")
+        with pytest.raises(ResponseError):
+            await hogging
+        assert not await is_refused()
