@@ -198,6 +198,9 @@ class Streams:
         self, reader: Reader | ConversationReader, first: bytes, dialect: Dialect
     ) -> AsyncIterator[Frame]:
         self._readers.add(reader)
+        if self.is_draining:
+            # The shutdown began while the head was on its way, and has passed this reader by.
+            reader.stop()
         try:
             if first:
                 yield first
