@@ -215,7 +215,8 @@ async def test_a_blocking_read_that_a_fail_over_ends_is_an_outage(own_redis: Val
         reading = asyncio.create_task(connections.block("BLPOP", "nothing", 5))
 
         async def is_blocked() -> bool:
-            return b"blocked_clients:1" in await connections.ask("INFO", "clients")
+            clients: dict[str, int] = await connections.ask("INFO", "clients")
+            return clients["blocked_clients"] == 1
 
         await wait_until(is_blocked, description="the read to block")
         await connections.ask("REPLICAOF", "127.0.0.1", "1")
