@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from itertools import chain, repeat
 
 import pytest
 
@@ -139,9 +140,8 @@ async def test_an_answer_that_broke_off_starts_over_and_says_so(
     browser: Browser, site: Site
 ) -> None:
     rest = asyncio.Event()
-    attempts: Iterator[Script] = iter(
-        [[Text("bro"), Cut()], [Text("wh"), Wait(rest), Text("ole"), Finish()]]
-    )
+    whole: Script = [Text("wh"), Wait(rest), Text("ole"), Finish()]
+    attempts: Iterator[Script] = chain([[Text("bro"), Cut()]], repeat(whole))
     site.answers["Hi?"] = lambda: next(attempts)
     page = await browser.open(site.url)
     await ask(page, "Hi?")
