@@ -1,0 +1,191 @@
+"""Redis fails over to a replica that had not got everything: what was acknowledged last is gone."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from broker import keys
+from broker.settings import Settings
+from tests.api.running import RunningApi, running_api
+from tests.support.desk import working
+from tests.support.proxy import FaultProxy
+from tests.support.script import Finish, Role, Script, Text, Wait
+from tests.support.servers import ValkeyServer, valkey_server
+from tests.support.sse import Event, collect, follow, text_of
+from tests.support.upstream import ScriptedUpstream
+from tests.support.wait import wait_until
+
+
+@dataclass
+class Pair:
+    """A server and its replica. Clients use `url`, which leads to the one that is in charge."""
+
+    primary: ValkeyServer
+    replica: ValkeyServer
+    front: FaultProxy
+    link: FaultProxy
+
+    @property
+    def url(self) -> str:
+        return self.primary.url.replace(f":{self.primary.port}/", f":{self.front.port}/")
+
+    @property
+    def password(self) -> str:
+        return self.primary.url.removeprefix("redis://:").partition("@")[0]
+
+    async def cut_link(self) -> None:
+        """From now on the replica gets nothing, and nobody is told."""
+        self.link.is_blackhole = True
+
+    async def has(self, request_id: str, length: int) -> None:
+        """Wait until the replica has so many entries of a log."""
+        async with aclosing(Redis.from_url(self.replica.url)) as replica:
+
+            async def does() -> bool:
+                entries: int = await replica.xlen(keys.log(request_id))
+                return entries == length
+
+            await wait_until(does, description=f"the replica to have {length} entries")
+
+    async def fail_over(self) -> None:
+        """The primary dies, the replica is promoted, and clients are led there."""
+        self.primary.kill()
+        async with aclosing(Redis.from_url(self.replica.url)) as replica:
+            await replica.replicaof("NO", "ONE")
+            await replica.config_set("requirepass", self.password)
+        self.front.lead_to(self.replica.port)
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[Pair]:
+    with valkey_server(append_only=True) as primary:
+        password = primary.url.removeprefix("redis://:").partition("@")[0]
+        async with FaultProxy(primary.port) as front, FaultProxy(primary.port) as link:
+            follows = {"replicaof": f"127.0.0.1 {link.port}", "masterauth": password}
+            with valkey_server(settings=follows) as replica:
+                yield Pair(primary, replica, front, link)
+
+
+@asynccontextmanager
+async def system(pair: Pair, upstream: ScriptedUpstream) -> AsyncIterator[RunningApi]:
+    given: dict[str, Any] = {
+        "openai_base_url": upstream.base_url,
+        "lease_s": 1.0,
+        "heartbeat_s": 0.3,
+    }
+    async with (
+        running_api(pair.url, **given) as api,
+        working(pair.url, Settings.model_validate(given)),
+    ):
+        yield api
+
+
+@asynccontextmanager
+async def reading(api: RunningApi, request_id: str) -> AsyncIterator[list[Event]]:
+    """The events of a reader that stays on one connection to the end."""
+    events: list[Event] = []
+
+    async def read() -> None:
+        async with aclosing(follow(f"{api.url}/chat/{request_id}/stream")) as arriving:
+            async for event in arriving:
+                events.append(event)  # noqa: PERF401  # the test looks at them meanwhile
+
+    task = asyncio.create_task(read())
+    try:
+        yield events
+        async with asyncio.timeout(15):
+            await task
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def said(events: list[Event], text: str) -> Any:
+    return wait_until(lambda: text_of(events) == text, description=f"a reader to see {text!r}")
+
+
+def in_two_parts(gates: list[asyncio.Event]) -> Script:
+    return [Role(), Text("a"), Wait(gates[0]), Text("b"), Text("c"), Wait(gates[1]), Finish()]
+
+
+async def test_entries_that_a_fail_over_lost_are_told_anew_and_no_id_is_used_twice(
+    pair: Pair, upstream: ScriptedUpstream
+) -> None:
+    gates = [asyncio.Event(), asyncio.Event()]
+    upstream.enqueue(in_two_parts(gates))
+    upstream.script = [Role(), Text("another "), Text("answer"), Finish()]
+    async with system(pair, upstream) as api:
+        request_id = await api.submit()
+        async with reading(api, request_id) as events:
+            await said(events, "a")
+            await pair.has(request_id, 3)
+            await pair.cut_link()
+            gates[0].set()
+            await said(events, "abc")
+            lost = {event.cursor: event.data for event in events[3:]}
+            await pair.fail_over()
+            gates[1].set()
+        log = await collect(f"{api.url}/chat/{request_id}/stream")
+        record = await api.read(request_id)
+    assert text_of(events) == text_of(log) == record["text"] == "another answer"
+    assert len(lost) == 2
+    for event in log:
+        assert event.cursor not in lost
+    # The reader began again, and then got every entry of the log that there is now.
+    begin = max(n for n, event in enumerate(events) if event.kind in {"rewind", "reset"})
+    kinds = [event.kind for event in events[begin:]]
+    assert kinds[-3:] == ["delta", "delta", "completed"]
+
+
+async def test_a_cursor_that_a_fail_over_lost_begins_again(
+    pair: Pair, upstream: ScriptedUpstream
+) -> None:
+    gates = [asyncio.Event(), asyncio.Event()]
+    upstream.script = in_two_parts(gates)
+    async with system(pair, upstream) as api:
+        request_id = await api.submit()
+        async with reading(api, request_id) as events:
+            await said(events, "a")
+            await pair.has(request_id, 3)
+            await pair.cut_link()
+            gates[0].set()
+            await said(events, "abc")
+            cursor = events[-1].cursor
+            await pair.fail_over()
+            gates[1].set()
+        assert cursor is not None
+        again = await collect(f"{api.url}/chat/{request_id}/stream", {"Last-Event-ID": cursor})
+    assert again[0].kind == "rewind"
+    assert text_of(again) == text_of(events) == "abc"
+
+
+async def test_a_request_that_a_fail_over_lost_is_missed_and_can_be_submitted_again(
+    pair: Pair, upstream: ScriptedUpstream
+) -> None:
+    headers = {"Idempotency-Key": "k"}
+    async with system(pair, upstream) as api:
+        first = await api.submit()
+        await pair.has(first, 4)  # queued, started, the text and the end
+        await pair.cut_link()
+        answered = await api.client.post("/chat", json={"message": "hi"}, headers=headers)
+        lost = answered.json()["request_id"]
+        await pair.fail_over()
+
+        async def is_missed() -> bool:
+            return (await api.client.get(f"/chat/{lost}")).status_code == 404
+
+        await wait_until(is_missed, description="the request to be missed")
+
+        async def is_accepted() -> bool:
+            answered = await api.client.post("/chat", json={"message": "hi"}, headers=headers)
+            return answered.status_code == 202
+
+        await wait_until(is_accepted, description="the same to be accepted again")
+        assert (await api.read(first))["status"] == "completed"
