@@ -115,7 +115,11 @@ async def test_a_claim_loop_that_hangs_shows(
     monkeypatch.setattr(Queue, "claim", hang)
     async with probed_worker(redis_url, upstream) as (probe, _):
         await probe.says("/healthz", (503, "silent: claim"))
-        assert (await probe.get("/readyz"))[0] == 503
+
+        async def is_not_ready() -> bool:
+            return (await probe.get("/readyz"))[0] == 503
+
+        await wait_until(is_not_ready, description="the worker is not ready")
 
 
 async def test_a_lease_loop_that_hangs_shows(
