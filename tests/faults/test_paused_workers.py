@@ -1,0 +1,155 @@
+"""A worker that stands still: for less than its lease nobody minds, for longer it is a zombie."""
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from broker import keys
+from broker.settings import Settings
+from tests.chaos.members import Member, preload
+from tests.support.desk import Desk, open_desk, working
+from tests.support.script import Finish, Pause, Role, Script, Text, Wait, answer
+from tests.support.upstream import ScriptedUpstream
+from tests.support.wait import wait_until
+from worker.chunks import ChunkReader, Piece
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("fork server")]
+
+LEASE_S = 1.0
+
+
+@pytest.fixture
+def settings(redis_url: str, upstream: ScriptedUpstream) -> Settings:
+    return Settings(redis_url=redis_url, openai_base_url=upstream.base_url, lease_s=LEASE_S)
+
+
+@pytest.fixture
+async def desk(redis_url: str, settings: Settings) -> AsyncIterator[Desk]:
+    async with open_desk(redis_url, settings) as running:
+        yield running
+
+
+@contextlib.asynccontextmanager
+async def worker_process(
+    settings: Settings, directory: Path, hang: "partial[None] | None" = None
+) -> AsyncIterator[Member]:
+    preload()
+    environment = {
+        "REDIS_URL": settings.redis_url or "",
+        "OPENAI_BASE_URL": settings.openai_base_url or "",
+        "TICKERTAPE_LEASE_S": str(LEASE_S),
+    }
+    member = Member("worker", ["worker"], directory, environment, hang)
+    member.start()
+    try:
+        yield member
+    finally:
+        await member.kill()
+
+
+def fenced(worker: Member) -> bool:
+    return any(record.get("event") == "attempt fenced" for record in worker.records())
+
+
+def words_in_time(count: int) -> Script:
+    return [
+        Role(),
+        *(step for n in range(count) for step in (Text(f"{n} "), Pause(0.03))),
+        Finish(),
+    ]
+
+
+async def test_a_zombie_writes_nothing_and_lets_its_upstream_go(
+    desk: Desk, settings: Settings, upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    rest = asyncio.Event()
+    upstream.enqueue([Role(), Text("half"), Wait(rest), Text("zombie"), Finish()])
+    upstream.script = answer(["the ", "whole"])
+    async with worker_process(settings, tmp_path) as zombie:
+        request_id = await desk.ask()
+        await desk.says(request_id, "half")
+        zombie.signal(signal.SIGSTOP)
+        async with working(desk.url, settings):
+            ended = await desk.ended(request_id)
+        log = await desk.entries(request_id)
+        # What its upstream says to it while it is paused is what it will want to write.
+        rest.set()
+        zombie.signal(signal.SIGCONT)
+        await wait_until(lambda: fenced(zombie), description="the zombie to find out")
+        async with asyncio.timeout(5):
+            await upstream.calls[0].ended.wait()
+        assert await desk.entries(request_id) == log
+    assert ("".join(ended.text), ended.n) == ("the whole", 2)
+
+
+async def test_a_zombie_cannot_take_its_request_back_by_renewing(
+    desk: Desk, settings: Settings, upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    gate = asyncio.Event()
+    upstream.enqueue([Role(), Text("half"), Wait(asyncio.Event())])
+    upstream.script = [Role(), Text("the "), Wait(gate), Text("whole"), Finish()]
+    async with worker_process(settings, tmp_path) as zombie:
+        request_id = await desk.ask()
+        await desk.says(request_id, "half")
+        zombie.signal(signal.SIGSTOP)
+        async with working(desk.url, settings):
+            await desk.says(request_id, "the ")
+            zombie.signal(signal.SIGCONT)
+            await wait_until(lambda: fenced(zombie), description="the zombie to find out")
+            gate.set()
+            ended = await desk.ended(request_id)
+    assert ("".join(ended.text), ended.n) == ("the whole", 2)
+
+
+async def test_a_pause_shorter_than_the_lease_changes_nothing(
+    desk: Desk, settings: Settings, upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    upstream.script = words_in_time(60)
+    async with worker_process(settings, tmp_path) as paused:
+        request_id = await desk.ask()
+        await wait_until(lambda: upstream.calls, description="the upstream to be asked")
+        # From now on another worker waits for its lease to run out.
+        async with working(desk.url, settings):
+            paused.signal(signal.SIGSTOP)
+            await asyncio.sleep(0.5 * LEASE_S)
+            paused.signal(signal.SIGCONT)
+            ended = await desk.ended(request_id)
+    assert (ended.status, ended.n) == ("completed", 1)
+    assert len(upstream.calls) == 1
+
+
+def hang_at_word(text: str, seconds: float) -> None:
+    """Let this process' event loop stand still once, when it reads this word."""
+    read = ChunkReader.read
+    has_hung = False
+
+    def hanging_read(self: ChunkReader, data: bytes) -> list[Piece]:
+        nonlocal has_hung
+        if text.encode() in data and not has_hung:
+            has_hung = True
+            time.sleep(seconds)
+        return read(self, data)
+
+    ChunkReader.read = hanging_read  # type: ignore[method-assign]
+
+
+async def test_a_worker_whose_event_loop_hangs_beyond_its_lease_is_a_zombie_like_any_other(
+    desk: Desk, settings: Settings, upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    upstream.script = words_in_time(20)
+    hang = partial(hang_at_word, '"5 "', 3 * LEASE_S)
+    async with worker_process(settings, tmp_path, hang) as worker:
+        request_id = await desk.ask()
+        await desk.says(request_id, "0 1 2 3 4 ")
+        async with working(desk.url, settings):
+            ended = await desk.ended(request_id)
+        await wait_until(lambda: fenced(worker), description="the worker to find out")
+    assert "".join(ended.text) == "".join(f"{n} " for n in range(20))
+    assert ended.n == 2
+    assert await desk.connections.ask("ZCARD", keys.running(0)) == 0
