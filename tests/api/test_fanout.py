@@ -251,6 +251,9 @@ async def test_a_wire_that_ends_before_its_log_does_ends_every_connection_in_ord
     begun_anew = {"prev": str(stage.watched.tape.last), "n": 2}
     stage.watched.tape.offer(Cursor(3, 0), encode_data("reset", begun_anew))
     stage.watched.wake_all()
+    # What becomes of the log after that is of no interest to who reads this wire.
+    stage.watched.is_gone = True
+    stage.watched.wake_all()
     slow.fills_up = False
     assert slow.protocol is not None
     slow.protocol.resume_writing()

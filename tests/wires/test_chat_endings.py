@@ -10,7 +10,7 @@ from openai.types.chat import ChatCompletionChunk
 from tests.api.running import RunningApi, running_api
 from tests.support.typist import TENANT, Typist
 from tests.support.wait import wait_until
-from tests.wires.chats import ask, read, text_of
+from tests.wires.chats import HI, URL, ask, read, text_of
 from tests.wires.claiming import claimed
 from tests.wires.conftest import openai_client
 
@@ -87,6 +87,23 @@ async def test_an_answer_that_begins_anew_after_output_ends_with_an_error(
     answer = await api.read(worker.lease.request_id)
     assert answer["text"] == "whole"
     assert answer["wire"] == "chat_completions"
+
+
+@WAYS_TO_READ
+async def test_a_stream_that_ended_with_an_error_is_closed_although_its_log_goes_on(
+    api: RunningApi, worker: Typist, headers: dict[str, str]
+) -> None:
+    body = {"messages": [HI], "stream": True}
+    sending = asyncio.create_task(api.client.post(URL, json=body, headers=headers))
+    await claimed(worker)
+    await worker.type("half")
+    assert worker.lease is not None
+    key = f"{{p0}}:req:{worker.lease.request_id}"
+    await api.services.connections.ask("HSET", key, "policy", "restart")
+    await worker.reopen()
+    last = (await sending).content.removesuffix(b"\n\n").rpartition(b"\n\n")[2]
+    assert b'"code":"interrupted"' in last
+    assert (await api.read(worker.lease.request_id))["status"] == "running"
 
 
 async def test_a_cancelled_call_is_told_so(
