@@ -1,0 +1,140 @@
+"""What comes up rarely: kinds of input and of tools that most callers never use."""
+
+import json
+from typing import Any
+
+import pytest
+
+from api.response_input import chat_messages, input_items
+from api.responses_body import ResponsesBody
+from api.ui_messages import UiMessage
+from api.ui_messages import chat_messages as chat_messages_of_page
+from broker.codec import Cursor, Entry
+from tests.wires import folding
+from tests.wires.recorded import DIALECTS, rendered
+
+CUSTOM: list[Entry] = [
+    Entry(
+        Cursor(1000, 0),
+        "queued",
+        data={"v": 1, "echo": {"response": ResponsesBody(input="hi").echoed()}},
+    ),
+    Entry(Cursor(2000, 0), "started", data={"v": 1, "prev": "1000-0", "n": 1, "model": "m"}),
+    Entry(
+        Cursor(2000, 1),
+        "tool_call",
+        data={"index": 0, "id": "c", "type": "custom", "name": "sh", "arguments": "ls "},
+    ),
+    Entry(Cursor(2000, 2), "tool_call", data={"index": 0, "arguments": "{"}),
+    Entry(Cursor(2000, 3), "completed", data={"finish_reason": "tool_calls"}),
+]
+
+
+def events(name: str, log: list[Entry]) -> list[Any]:
+    found = folding.events(b"".join(rendered(DIALECTS[name], log).frames))
+    return [json.loads(event) for event in found if event != b"[DONE]"]
+
+
+def test_a_custom_tools_input_is_text_and_never_parsed() -> None:
+    chunks = events("chat_completions", CUSTOM)
+    pieces = [call for c in chunks for call in c["choices"][0]["delta"].get("tool_calls", ())]
+    assert pieces == [
+        {"index": 0, "id": "c", "type": "custom", "custom": {"name": "sh", "input": "ls "}},
+        {"index": 0, "custom": {"input": "{"}},
+    ]
+    available = [e for e in events("ui_message", CUSTOM) if e["type"] == "tool-input-available"]
+    assert available == [
+        {"type": "tool-input-available", "toolCallId": "c", "toolName": "sh", "input": "ls {"}
+    ]
+
+
+@pytest.mark.parametrize("name", ["chat_completions", "responses", "ui_message"])
+def test_a_log_that_is_gone_is_an_error_and_other_news_are_nothing(name: str) -> None:
+    rendering = rendered(DIALECTS[name], CUSTOM[:2])
+    for kind in ("position", "waiting", "rewind"):
+        assert rendering.wire.aside(kind, {"x": 1}) == b""
+    gone = rendering.wire.aside("gone", {})
+    assert gone == rendering.wire.aside("gone", {})
+    heard = {
+        "chat_completions": folding.chat_completions,
+        "responses": folding.responses,
+        "ui_message": folding.ui_message,
+    }[name](b"".join(rendering.frames) + gone)
+    assert heard.is_error
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        (
+            {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]},
+            {"role": "assistant", "content": "No."},
+        ),
+        (
+            {"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "x"}}]},
+            {"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "x"}}]},
+        ),
+        (
+            {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [
+                    {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+                ],
+            },
+        ),
+        (
+            {
+                "type": "function_call_output",
+                "call_id": "c",
+                "output": [{"type": "input_text", "text": "3"}],
+            },
+            {"role": "tool", "tool_call_id": "c", "content": "3"},
+        ),
+    ],
+)
+def test_an_item_becomes_a_message(item: dict[str, Any], message: dict[str, Any]) -> None:
+    assert chat_messages(input_items([item])) == [message]
+
+
+def test_an_answer_of_several_parts_is_one_text() -> None:
+    parts = [{"type": "output_text", "text": "Yes. "}, {"type": "refusal", "refusal": "But no."}]
+    assert chat_messages([{"type": "message", "role": "assistant", "content": parts}]) == [
+        {"role": "assistant", "content": "Yes. But no."}
+    ]
+
+
+def test_the_forms_of_an_answer_are_told_in_the_words_of_a_chat_completion() -> None:
+    body = ResponsesBody(
+        input="hi",
+        text={"format": {"type": "json_object"}, "verbosity": "low"},
+        tools=[{"type": "function", "name": "f", "strict": None}],
+        tool_choice="required",
+        parallel_tool_calls=False,
+    )
+    assert body.params() == {
+        "response_format": {"type": "json_object"},
+        "verbosity": "low",
+        "tools": [{"type": "function", "function": {"name": "f"}}],
+        "tool_choice": "required",
+        "parallel_tool_calls": False,
+    }
+
+
+def test_a_pages_system_message_and_a_denied_call_reach_the_model() -> None:
+    denied = {
+        "type": "tool-rm",
+        "toolCallId": "t",
+        "state": "output-denied",
+        "input": {"path": "/"},
+    }
+    messages = [
+        UiMessage(role="system", parts=[{"type": "text", "text": "Be brief."}]),
+        UiMessage(role="assistant", parts=[denied, {"type": "step-start"}]),
+    ]
+    system, called, outcome = chat_messages_of_page(messages)
+    assert system == {"role": "system", "content": "Be brief."}
+    assert called["tool_calls"][0]["function"] == {"name": "rm", "arguments": '{"path":"/"}'}
+    assert outcome["role"] == "tool"
+    assert "not allow" in outcome["content"]
