@@ -28,9 +28,9 @@ class Desk:
         self.logs = Logs(self.connections)
 
     async def ask(self, message: str = "hi", **fields: Any) -> str:
-        """Submit one message; `on_interruption`, `conversation_id` and so on as in a Submission."""
+        """Submit one message; `params` go upstream, other fields are those of a Submission."""
         messages = [{"role": "user", "content": message}]
-        payload = {"messages": messages, "params": {}}
+        payload = {"messages": messages, "params": fields.pop("params", {})}
         submission = Submission(tenant=TENANT, payload=payload, question=messages, **fields)
         return (await self.requests.submit(submission)).request_id
 

@@ -1,0 +1,146 @@
+"""`on_interruption: continue`: what was said stays, and the upstream goes on from it, if it can."""
+
+import asyncio
+import hashlib
+import importlib.util
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from broker.fold import Answer
+from broker.settings import Settings
+from cli.local_model import LocalModel, local_model
+from tests.support.desk import Desk, open_desk, working
+from tests.support.prompted import Plan, PlanFollower
+from tests.support.proxy import FaultProxy
+from tests.support.script import Role, Text, Wait
+from tests.support.upstream import ScriptedUpstream
+from tests.support.wait import wait_until
+
+PLAN = Plan(deltas=20, tag="word", rate_per_s=100, cut_after=9)
+
+
+@pytest.fixture
+def settings(upstream: ScriptedUpstream) -> Settings:
+    upstream.owner = "llamacpp"
+    upstream.script = PlanFollower(Plan()).script_for
+    fields = {"openai_base_url": upstream.base_url, "openai_model": "m", "lease_s": 0.6}
+    return Settings.model_validate(fields)
+
+
+@pytest.fixture
+async def desk(redis_url: str, settings: Settings) -> AsyncIterator[Desk]:
+    async with open_desk(redis_url, settings) as running:
+        yield running
+
+
+async def openers(desk: Desk, request_id: str) -> list[str]:
+    kinds = {"started", "reset", "resumed"}
+    return [entry.kind for entry in await desk.entries(request_id) if entry.kind in kinds]
+
+
+def assert_whole(ended: Answer, text: str) -> None:
+    assert "".join(ended.text) == text
+    assert ended.status == "completed"
+    assert ended.end["sha256"] == hashlib.sha256(text.encode()).hexdigest()
+
+
+async def test_an_answer_that_was_cut_off_goes_on_where_it_was(
+    desk: Desk, settings: Settings, upstream: ScriptedUpstream
+) -> None:
+    async with working(desk.url, settings):
+        request_id = await desk.ask(PLAN.prompt(), on_interruption="continue")
+        assert_whole(await desk.ended(request_id), PLAN.text())
+    assert await openers(desk, request_id) == ["started", "resumed"]
+    again = upstream.calls[1].body
+    assert again["messages"][-1] == {"role": "assistant", "content": "".join(PLAN.pieces()[:9])}
+    assert again["continue_final_message"] is True
+
+
+async def test_an_answer_whose_worker_died_goes_on_in_another(
+    desk: Desk, settings: Settings, upstream: ScriptedUpstream
+) -> None:
+    plan = Plan(deltas=20, tag="word", stall_after=9)
+    async with working(desk.url, settings):
+        request_id = await desk.ask(plan.prompt(), on_interruption="continue")
+        await desk.says(request_id, "".join(plan.pieces()[:9]))
+    async with working(desk.url, settings):
+        assert_whole(await desk.ended(request_id), plan.text())
+    assert await openers(desk, request_id) == ["started", "resumed"]
+
+
+async def test_an_upstream_that_cannot_continue_is_not_asked_to(
+    desk: Desk, settings: Settings, upstream: ScriptedUpstream
+) -> None:
+    upstream.owner = "someone"
+    async with working(desk.url, settings):
+        request_id = await desk.ask(PLAN.prompt(), on_interruption="continue")
+        ended = await desk.ended(request_id)
+    assert (ended.status, ended.end["code"]) == ("failed", "upstream_truncated")
+    assert "".join(ended.text) == "".join(PLAN.pieces()[:9])
+    assert len(upstream.calls) == 1
+
+
+async def test_a_worker_that_just_started_knows_already_what_its_upstream_can(
+    desk: Desk, settings: Settings, upstream: ScriptedUpstream
+) -> None:
+    upstream.enqueue([Role(), Text("word-0 "), Wait(asyncio.Event())])
+    plan = Plan(deltas=3, tag="word")
+    for _ in range(3):
+        async with working(desk.url, settings):
+            request_id = await desk.ask(plan.prompt(), on_interruption="continue")
+            await desk.says(request_id, "word-0 ")
+        # Its lease is over: the next worker claims it as the first thing it does.
+        await desk.connections.ask("ZADD", "{p0}:running", 1, request_id)
+        async with working(desk.url, settings):
+            assert_whole(await desk.ended(request_id), plan.text())
+        upstream.enqueue([Role(), Text("word-0 "), Wait(asyncio.Event())])
+        plan = Plan(deltas=plan.deltas + 1, tag="word")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalModel]:
+    with local_model(Path(tmp_path_factory.mktemp("model")) / "model.log", slots=1) as running:
+        yield running
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+@pytest.mark.skipif(
+    importlib.util.find_spec("xllamacpp") is None,
+    reason="there is no xllamacpp wheel for this platform, or the 'local' extra is missing",
+)
+async def test_the_local_model_goes_on_with_a_sentence_it_was_cut_off_in(
+    redis_url: str, model: LocalModel
+) -> None:
+    port = int(model.base_url.rpartition(":")[2].partition("/")[0])
+    async with FaultProxy(port) as proxy:
+        settings = Settings.model_validate(
+            {
+                "openai_base_url": model.base_url.replace(f":{port}", f":{proxy.port}"),
+                "openai_api_key": model.api_key,
+                "openai_model": model.model,
+            }
+        )
+        async with open_desk(redis_url, settings) as desk, working(redis_url, settings):
+            request_id = await desk.ask(
+                "Count from one to thirty, in words.",
+                on_interruption="continue",
+                params={"temperature": 0, "max_tokens": 120},
+            )
+
+            async def has_begun() -> bool:
+                return len((await desk.answer(request_id)).text) > 15
+
+            await wait_until(has_begun, timeout_s=60, description="some words")
+            kept = "".join((await desk.answer(request_id)).text)
+            proxy.reset_all()
+            ended = await desk.ended(request_id, timeout_s=90)
+            assert await openers(desk, request_id) == ["started", "resumed"]
+    text = "".join(ended.text)
+    assert_whole(ended, text)
+    assert text.startswith(kept)
+    assert len(text) > len(kept)
+    # Not begun again behind what was kept.
+    assert not text[len(kept) :].startswith(kept[:20])
