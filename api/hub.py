@@ -212,10 +212,11 @@ class Hub:
         del self._by_channel[watched.channel]
         self._push_of(request_id).unsubscribe(watched.channel)
         self._finished[request_id] = watched
-        self._finished_bytes += watched.tape.size_bytes
+        watched.cached_bytes = watched.tape.size_bytes
+        self._finished_bytes += watched.cached_bytes
         while self._finished_bytes > FINISHED_CACHE_BYTES:
             _, oldest = self._finished.popitem(last=False)
-            self._finished_bytes -= oldest.tape.size_bytes
+            self._finished_bytes -= oldest.cached_bytes
 
     def _end_if_unused(self, watched: Watched) -> None:
         request_id = watched.tape.request_id
@@ -233,7 +234,7 @@ class Hub:
         watched.wake_all()
         request_id = watched.tape.request_id
         if self._finished.pop(request_id, None) is not None:
-            self._finished_bytes -= watched.tape.size_bytes
+            self._finished_bytes -= watched.cached_bytes
         if self._watched.pop(request_id, None) is not None:
             del self._by_channel[watched.channel]
             self._push_of(request_id).unsubscribe(watched.channel)

@@ -10,6 +10,9 @@ from enum import Enum
 from api.wires import Wire
 from broker.codec import OPENERS, START, TERMINALS, Cursor, Entry, decode
 
+# Of CPython: the head of a bytes object, rounded up to 16, and its place in a list.
+_OBJECT_BYTES = 56
+
 
 class Verdict(Enum):
     """What became of an entry that was offered to a tape."""
@@ -60,11 +63,19 @@ class Tape:
         self._renderings: dict[object, Rendering] = {}
         self.clear()
 
+    @property
+    def size_bytes(self) -> int:
+        """About what it takes of memory: entries and frames are mostly smaller than their objects.
+
+        Asks every entry for its size; a rendering that is made later is not in an earlier answer.
+        """
+        kept = [self.values, *(rendering.frames for rendering in self._renderings.values())]
+        return sum(sum(map(len, each)) + _OBJECT_BYTES * len(each) for each in kept)
+
     def clear(self) -> None:
         """Forget all entries."""
         self.last = START
         self.values: list[bytes] = []
-        self.size_bytes = 0
         self.is_over = False
         self.is_queued = True
         # Each attempt with the seq of its first entry and where on the tape that is.
@@ -132,7 +143,6 @@ class Tape:
             self._attempts.append((cursor.attempt, cursor.seq, len(self.values)))
         self.last = cursor
         self.values.append(value)
-        self.size_bytes += len(value)
         self.is_queued = entry.kind == "queued"
         self.is_over = entry.kind in TERMINALS
         for rendering in self._renderings.values():

@@ -25,6 +25,8 @@ class Watched:
         self.is_gone = False
         self.rewinds = 0
         self.users = 0
+        # What it counts for in the cache of finished logs.
+        self.cached_bytes = 0
         # The newest of each kind of news, for who joins while the request waits.
         self.news: dict[str, dict[str, Any]] = {}
         self._news_at = START
