@@ -1,0 +1,52 @@
+"""Whether a process that has done the same three times has grown by the third time."""
+
+import asyncio
+import gc
+import os
+from pathlib import Path
+
+from tests.chaos.figures.callers import Callers, has_ended
+from tests.chaos.members import Member
+from tests.support.prompted import Plan
+
+RUNS = 3
+_REQUESTS = 600
+_AT_ONCE = 30
+_READERS = 2
+_REST_S = 8.0  # beyond the time for which an API process keeps what nobody reads any more
+
+
+async def measure_memory(calling: Callers) -> list[str]:
+    """RSS after each of three equal runs."""
+    members = [calling.system.apis[0], *calling.system.workers]
+    rss: list[list[int]] = []
+    for run in range(RUNS):
+        await _run(calling, run)
+        await asyncio.sleep(_REST_S)
+        rss.append([_rss_bytes(member) for member in members])
+        gc.collect()
+    return [
+        f"{member.name}: RSS {', '.join(f'{each[n] / 1e6:.1f}' for each in rss)} MB after the runs,"
+        f" third to second {rss[2][n] / rss[1][n]:.3f}"
+        for n, member in enumerate(members)
+    ]
+
+
+async def _run(calling: Callers, run: int) -> None:
+    """The same requests with other ids, some at a time, each read by two."""
+    room = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(n: int) -> None:
+        client = calling.clients[n % len(calling.clients)]
+        async with room:
+            plan = Plan(deltas=40, rate_per_s=400, tag=f"run-{run}-{n:04}")
+            request_id = await calling.submit(plan, client)
+            reads = [calling.read(request_id, client) for _ in range(_READERS)]
+            await asyncio.gather(*(has_ended(read) for read in reads))
+
+    await asyncio.gather(*(one(n) for n in range(_REQUESTS)))
+
+
+def _rss_bytes(member: Member) -> int:
+    pages = int(Path(f"/proc/{member.pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
