@@ -16,14 +16,13 @@ run: .venv/run.stamp ## install what is needed into .venv and start everything o
 	@$(BIN)/tickertape up $(ARGS)
 
 test: .venv/test.stamp ## the quick tests, in random order, with coverage
-	$(BIN)/python -m pytest -n 2 -m "not slow and not chaos" --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m "not slow" --cov --cov-report=term $(ARGS)
 
 test-all: .venv/test.stamp ## all tests: the quick ones, then those that kill processes and wait out leases
 	$(MAKE) --no-print-directory test
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
 chaos: .venv/test.stamp ## break a running system at random and look for broken promises (SECONDS=60 SEED=7 ARGS=--control)
-	$(BIN)/python -m pytest -q -m chaos
 	$(BIN)/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 bench: .venv/bench.stamp ## measure, and draw the figures

@@ -4,7 +4,7 @@ import pytest
 
 from tests.chaos.run import run
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 SECONDS = 18
 
