@@ -1,0 +1,129 @@
+"""What a shape measured, as data: tables, bounds that hold or do not, and curves to draw.
+
+A shape is a module with `async def measure(box: Box, *, rounds: int) -> Report`; `__main__.py`
+lists them all, `document.py` writes their reports down.
+"""
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The same figure of every round, in their order. None of them is thrown away."""
+
+    values: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+    def __str__(self) -> str:
+        """Median, and in brackets the smallest and the largest."""
+        if len(self.values) == 1:
+            return short(self.values[0])
+        return f"{short(self.median)} ({short(min(self.values))}-{short(max(self.values))})"
+
+    @property
+    def all(self) -> str:
+        """Every round's value."""
+        return " ".join(map(short, self.values))
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What a figure must be, and should be: its median is held against `must` and `aim`.
+
+    `what` reads as a sentence's beginning: "CPU per event, of the write limit's".
+    """
+
+    what: str
+    spread: Spread
+    must: float
+    aim: float | None = None
+    unit: str = "x"
+    at_least: bool = False
+
+    @property
+    def is_held(self) -> bool:
+        return self._meets(self.must)
+
+    @property
+    def reaches_aim(self) -> bool:
+        return self.aim is not None and self._meets(self.aim)
+
+    def cells(self) -> list[str]:
+        """One row of the table of bounds."""
+        sign = ">=" if self.at_least else "<="
+        verdict = "aim" if self.reaches_aim else "held" if self.is_held else "**not held**"
+        aim = "" if self.aim is None else f"{sign} {short(self.aim)} {self.unit}"
+        return [
+            self.what,
+            f"{sign} {short(self.must)} {self.unit}",
+            aim,
+            f"{self.spread} {self.unit}",
+            self.spread.all,
+            verdict,
+        ]
+
+    def _meets(self, limit: float) -> bool:
+        median = self.spread.median
+        return median >= limit if self.at_least else median <= limit
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells that are text already."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def __str__(self) -> str:
+        """The table in Markdown."""
+        lines = [self.columns, ["---"] * len(self.columns), *self.rows]
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Curves over one axis: each name with its points (x, y), drawn as docs/performance/`name`."""
+
+    name: str
+    title: str
+    x: str
+    y: str
+    curves: Mapping[str, Sequence[tuple[float, float]]]
+    is_log_x: bool = True
+
+
+@dataclass(frozen=True)
+class Report:
+    """All of one shape. `notes` say what was skipped and why, and what is odd about the figures."""
+
+    tables: Sequence[Table] = ()
+    bounds: Sequence[Bound] = ()
+    plots: Sequence[Plot] = ()
+    notes: Sequence[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """The report in Markdown, without its plots."""
+        parts = [str(table) for table in self.tables]
+        if self.bounds:
+            parts.append(str(Table(_BOUND_COLUMNS, [bound.cells() for bound in self.bounds])))
+        parts += self.notes
+        return "\n\n".join(parts)
+
+
+_BOUND_COLUMNS = ("figure", "must", "aim", "median (min-max)", "all rounds", "verdict")
+
+
+def ratios(ours: Iterable[float], theirs: Iterable[float]) -> Spread:
+    """Ours over theirs, round by round: what disturbs a round disturbs both."""
+    return Spread(tuple(a / b for a, b in zip(ours, theirs, strict=True)))
+
+
+def short(value: float) -> str:
+    """Three digits that matter, and all before the point."""
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
+    return f"{value:,.{digits}f}"
