@@ -1,0 +1,53 @@
+"""The physical limit (native/limit.c): one write per client and event, fed by its own clock."""
+
+import asyncio
+import contextlib
+import subprocess
+from collections.abc import AsyncIterator
+
+from bench.box import Box
+from bench.compiled import compiled
+from cli.child import spawn, stop
+
+
+class Limit:
+    """One log only: all who are connected read it."""
+
+    name = "limit"
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
+        self.port = port
+        self.pids = [process.pid]
+        self._process = process
+
+    async def open(self, count: int) -> list[str]:
+        """The one log; it begins anew with each publish."""
+        assert count == 1
+        return ["/"]
+
+    async def publish(self, *, rate: float, events: int, group: int = 1) -> None:
+        """Have it write to all who are connected."""
+        del group
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(b"%f %d\n" % (rate, events))
+        self._process.stdin.flush()
+        assert await asyncio.to_thread(self._process.stdout.readline) == b"done\n"
+
+    async def close(self) -> None:
+        """Nothing is kept."""
+
+
+@contextlib.asynccontextmanager
+async def running(box: Box) -> AsyncIterator[Limit]:
+    """The limit for the length of the block."""
+    program = compiled("limit", box.directory)
+    with box.on_server_core():
+        process = spawn([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process.stdin, process.stdout:
+        try:
+            yield Limit(process, int(process.stdout.readline()))
+        finally:
+            stop(process)

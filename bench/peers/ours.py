@@ -1,0 +1,131 @@
+"""Ours: a real API process, and requests that were submitted and claimed through the broker.
+
+The source then writes with the real append script: what a worker does, without an upstream.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from bench.box import Box
+from bench.source import publish
+from broker import codec, keys
+from broker.appender import MAX_ENTRIES
+from broker.connections import Connections
+from broker.queue import Lease, Queue
+from broker.requests import Requests, Submission
+from broker.scripts import source
+from tests.broker.given_settings import GivenSettings
+from tests.e2e.deployment import Deployment, api_url, port_of
+from tests.support.servers import ValkeyServer
+
+_AT_ONCE = 16
+_TENANT = "public"
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Ours:
+    """Logs of one API, on one Redis, with this process as their worker."""
+
+    def __init__(
+        self, box: Box, name: str, port: int, pids: list[int], redis: ValkeyServer
+    ) -> None:
+        self.name = name
+        self.port = port
+        self.pids = pids
+        self._box = box
+        self._redis = redis
+        # Nobody renews, and nothing may be taken away during a round.
+        self._settings = GivenSettings(
+            redis_url=redis.url, lease_s=300, tenant_limit=100_000, queue_limit=100_000
+        )
+        self._connections = Connections(redis.url)
+        self._requests = Requests(self._connections, self._settings)
+        self._queue = Queue(self._connections, self._settings, worker="bench")
+        self._leases: list[Lease] = []
+        self._written = 0
+        self._sha = ""
+
+    async def open(self, count: int) -> list[str]:
+        """Submit and claim; the logs have their `queued` and their `started`."""
+        self._sha = (await self._connections.ask("SCRIPT", "LOAD", source("append"))).decode()
+        submission = Submission(tenant=_TENANT, payload={"messages": []})
+        await _each(range(count), lambda _: self._requests.submit(submission))
+        self._leases = await _each(range(count), self._claim)
+        self._written = 0
+        return [f"/chat/{lease.request_id}/stream" for lease in self._leases]
+
+    async def publish(self, *, rate: float, events: int, group: int = 1) -> None:
+        """As a worker appends: fenced, one entry a delta, `group` deltas a call."""
+        limits = (str(MAX_ENTRIES), str(self._settings.max_output_bytes))
+        await publish(
+            self._box,
+            "append",
+            self._redis.port,
+            [_target(lease, self._written + 1) for lease in self._leases],
+            rate=rate,
+            events=events,
+            group=group,
+            more=(self._sha, *limits),
+            password=urlsplit(self._redis.url).password,
+        )
+        self._written += events
+
+    async def close(self) -> None:
+        """End the requests, which ends their streams."""
+        await _each(self._leases, self._finish)
+        self._leases = []
+
+    async def disconnect(self) -> None:
+        """Let Redis go."""
+        await self._connections.aclose()
+
+    async def _claim(self, number: int) -> Lease:
+        lease = await self._queue.claim(0, f"{self._written}-{number}-{id(self)}", take=True)
+        assert isinstance(lease, Lease)
+        return lease
+
+    async def _finish(self, lease: Lease) -> None:
+        terminal = codec.encode_data("completed", {"finish_reason": "stop"})
+        assert await self._queue.finish(lease, "completed", self._written + 1, [terminal]) is None
+
+
+@contextlib.asynccontextmanager
+async def running(
+    box: Box, redis: ValkeyServer, name: str = "ours", *, processes: int = 1, **settings: str
+) -> AsyncIterator[Ours]:
+    """An API of so many processes, with these settings, for the length of the block."""
+    directory = box.directory / name.replace(" ", "-")
+    directory.mkdir()
+    deployment = Deployment(
+        directory, redis_url=redis.url, upstream_url="http://127.0.0.1:9", **settings
+    )
+    try:
+        with box.on_server_core():
+            api = deployment.start("api", "api", "--port=0", f"--processes={processes}")
+        await api.logged("ready for requests")
+        ours = Ours(box, name, port_of(api_url(api)), [api.process.pid], redis)
+        try:
+            yield ours
+        finally:
+            await ours.disconnect()
+    finally:
+        deployment.close()
+
+
+def _target(lease: Lease, first_seq: int) -> str:
+    request_id = lease.request_id
+    names = (keys.request(request_id), keys.log(request_id), keys.log_channel(request_id))
+    return " ".join([*names, str(lease.attempt), str(first_seq)])
+
+
+async def _each(items: Iterable[T], act: Callable[[T], Awaitable[R]]) -> list[R]:
+    """The answers for all items, a few of them asked for at once."""
+    waiting, answers = list(items), []
+    while waiting:
+        now, waiting = waiting[:_AT_ONCE], waiting[_AT_ONCE:]
+        answers += await asyncio.gather(*map(act, now))
+    return answers
