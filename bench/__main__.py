@@ -1,39 +1,85 @@
-"""`python -m bench [--quick]`: measures, and writes docs/performance.md."""
+"""`python -m bench`: plays the shapes, and writes docs/performance.md with its plots.
+
+`--quick` plays each for seconds and writes nothing but to the terminal: its figures are no figures.
+"""
 
 import argparse
 import asyncio
-import platform
-from pathlib import Path
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
 
-from bench import hop
-
-_REPORT = Path(__file__).parent.parent / "docs" / "performance.md"
-_BEGIN, _END = "<!-- measured -->", "<!-- /measured -->"
-
-
-def main() -> None:
-    """Measure and report."""
-    arguments = argparse.ArgumentParser(prog="bench", description=__doc__)
-    arguments.add_argument("--quick", action="store_true", help="one round of everything")
-    quick = arguments.parse_args().quick
-    table = asyncio.run(hop.measure(rounds=1 if quick else 5))
-    measured = f"{_BEGIN}\n\nMachine: {machine()}.\n\n{table}\n\n{_END}"
-    print(measured)
-    text = _REPORT.read_text("utf-8")
-    before, rest = text.split(_BEGIN, 1)
-    _REPORT.write_text(before + measured + rest.split(_END, 1)[1], "utf-8")
+from bench import document
+from bench.box import Box, TooFewCores, machine, prepared
+from bench.compiled import NoCompiler
+from bench.report import Report
+from bench.rounds import Incorrect
+from bench.shapes import hot
 
 
-def machine() -> str:
-    """What it was measured on."""
-    models = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-        if line.startswith("model name")
-    ]
-    python = platform.python_version()
-    return f"{len(models)} x {models[0]}, {platform.system()} {platform.release()}, Python {python}"
+class Measure(Protocol):
+    """The one function of a shape's module."""
+
+    def __call__(self, box: Box, *, rounds: int) -> Awaitable[Report]: ...
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How often a shape is played, in full and in `--quick`."""
+
+    measure: Measure
+    rounds: int
+    quick_rounds: int = 1
+
+
+SHAPES = {
+    "hot": Shape(hot.measure, 7),
+}
+
+
+def main() -> int:
+    """Measure and report; returns 1 when a bound is not held or a reader missed something."""
+    arguments = _arguments()
+    try:
+        with prepared(is_quick=arguments.quick) as box:
+            reports = {name: _play(box, name, arguments.rounds) for name in arguments.only}
+    except (TooFewCores, NoCompiler, Incorrect) as error:
+        print(error, file=sys.stderr)
+        return 1
+    if not arguments.quick:
+        document.write(reports)
+    missed = [bound for each in reports.values() for bound in each.bounds if not bound.is_held]
+    return 1 if missed and not arguments.quick else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a round of each, for a look")
+    parser.add_argument("--rounds", type=int, metavar="N", help="as many of each")
+    parser.add_argument(
+        "--only", nargs="+", choices=SHAPES, default=list(SHAPES), metavar="SHAPE",
+        help=", ".join(SHAPES),
+    )  # fmt: skip
+    return parser.parse_args()
+
+
+def _play(box: Box, name: str, rounds: int | None) -> Report:
+    shape = SHAPES[name]
+    rounds = rounds or (shape.quick_rounds if box.is_quick else shape.rounds)
+    began_s = time.monotonic()
+    report = asyncio.run(_measured(shape.measure, box, rounds))
+    took_s = time.monotonic() - began_s
+    print(
+        f"\n## {name}: {rounds} rounds in {took_s:.0f} s on {machine()}\n\n{report}\n", flush=True
+    )
+    return report
+
+
+async def _measured(measure: Callable[..., Awaitable[Report]], box: Box, rounds: int) -> Report:
+    return await measure(box, rounds=rounds)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

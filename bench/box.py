@@ -6,6 +6,7 @@ source, the load generator, this process) shares the second, so that it costs th
 
 import contextlib
 import os
+import platform
 import resource
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -84,6 +85,17 @@ def family(pids: Iterable[int]) -> list[int]:
         for task in Path(f"/proc/{pid}/task").iterdir():
             found += map(int, (task / "children").read_text("ascii").split())
     return found
+
+
+def machine() -> str:
+    """What it is measured on."""
+    models = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        if line.startswith("model name")
+    ]
+    python = platform.python_version()
+    return f"{len(models)} x {models[0]}, {platform.system()} {platform.release()}, Python {python}"
 
 
 def _own_cpu_s(pid: int) -> float:

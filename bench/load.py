@@ -5,6 +5,7 @@ import contextlib
 import subprocess
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
@@ -103,9 +104,9 @@ async def reading(
 
     With `together` all connections are there first, and then ask in the same instant.
     """
-    argv = [compiled("load", box.directory), str(port), str(limit_s)]
+    argv: list[str | Path] = [compiled("load", box.directory), str(port), str(limit_s)]
     process = spawn(
-        [*argv, "together"] if together else argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [*argv, *(["together"] if together else [])], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert process.stdin is not None
     lines = [f"{each.group} {each.connections} {each.events} {each.path}\n" for each in readers]

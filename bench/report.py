@@ -98,12 +98,22 @@ class Plot:
 
 
 @dataclass(frozen=True)
+class Strip:
+    """Every round of several servers as a dot, with its median."""
+
+    name: str
+    title: str
+    y: str
+    values: Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
 class Report:
     """All of one shape. `notes` say what was skipped and why, and what is odd about the figures."""
 
     tables: Sequence[Table] = ()
     bounds: Sequence[Bound] = ()
-    plots: Sequence[Plot] = ()
+    plots: Sequence[Plot | Strip] = ()
     notes: Sequence[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -116,6 +126,11 @@ class Report:
 
 
 _BOUND_COLUMNS = ("figure", "must", "aim", "median (min-max)", "all rounds", "verdict")
+
+
+def inverse(spread: Spread) -> Spread:
+    """One over each value."""
+    return Spread(tuple(1 / value for value in spread.values))
 
 
 def ratios(ours: Iterable[float], theirs: Iterable[float]) -> Spread:

@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import AsyncIterator
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -22,7 +23,8 @@ async def read(key: str) -> StreamingResponse:
 async def _events(key: str) -> AsyncIterator[str]:
     last = "0"
     while True:
-        for _, entries in await redis.xread({key: last}, block=5000):
+        answer: Any = await redis.xread({key: last}, block=5000)
+        for _, entries in answer:
             for entry_id, fields in entries:
                 last = entry_id.decode()
                 yield f"id: {last}\ndata: {fields[b'd'].decode()}\n\n"

@@ -1,0 +1,43 @@
+"""Puts reports into docs/performance.md, each between the two marks of its shape."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.box import machine
+from bench.report import Report
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
+PLOTS = DOCUMENT.with_suffix("")
+
+
+def write(reports: Mapping[str, Report], document: Path = DOCUMENT) -> None:
+    """Replace these shapes' sections and plots; the others, and all prose, stay as they are.
+
+    Raises ValueError when a shape has no place in the document.
+    """
+    from bench.plots import draw
+
+    folder = document.with_suffix("")
+    text = document.read_text("utf-8")
+    for name, report in reports.items():
+        folder.mkdir(exist_ok=True)
+        for plot in report.plots:
+            draw(plot, folder / f"{plot.name}.svg")
+        text = placed(text, name, _section(report, folder.name))
+    document.write_text(text, "utf-8")
+
+
+def placed(text: str, name: str, section: str) -> str:
+    """The text with this section between the marks of a shape."""
+    begin, end = f"<!-- measured: {name} -->", f"<!-- /measured: {name} -->"
+    if text.count(begin) != 1 or text.count(end) != 1:
+        raise ValueError(f"docs/performance.md has no place for {name}: {begin} ... {end}")
+    before, rest = text.split(begin)
+    return f"{before}{begin}\n\n{section}\n\n{end}{rest.split(end)[1]}"
+
+
+def _section(report: Report, folder: str) -> str:
+    pictures = [f"![{plot.title}]({folder}/{plot.name}.svg)" for plot in report.plots]
+    when = f"Measured on {datetime.now(UTC):%Y-%m-%d}, {machine()}."
+    return "\n\n".join([str(report), *pictures, when])

@@ -1,0 +1,51 @@
+"""One log, many readers: 1,000 x 50 events a second, each event written by itself."""
+
+from contextlib import AsyncExitStack
+
+from bench.box import Box
+from bench.contest import Field, contest, entry, strip, table, us_per_event
+from bench.peers import limit, nchan, obvious, ours, resumable_stream
+from bench.report import Bound, Report, ratios
+from bench.rounds import Shape
+from tests.support.servers import valkey_server
+
+_RATE = 50
+_READERS = 1000
+# What the obvious version can carry; ours is measured with as few beside it.
+_FEW = 200
+
+
+async def measure(box: Box, *, rounds: int) -> Report:
+    """CPU per delivered event against the write limit, nchan and the obvious version."""
+    events = _RATE if box.is_quick else 125
+    many, few = Shape([_READERS], _RATE, events), Shape([_FEW], _RATE, events)
+    async with AsyncExitStack() as stack:
+        redis = stack.enter_context(valkey_server(append_only=True))
+        field = Field(stack, [])
+        ours_running = await field.start(ours.running(box, redis, TICKERTAPE_COALESCE_MS="0"))
+        entries = [
+            *entry("limit", await field.start(limit.running(box)), many),
+            *entry("nchan", await field.start(nchan.running(box)), many),
+            *entry("ours", ours_running, many),
+            *entry("obvious, 200 readers", await field.start(obvious.running(box, redis)), few),
+            *entry(
+                "resumable-stream, 200 readers",
+                await field.start(resumable_stream.running(box, redis)),
+                few,
+            ),
+            *entry("ours, 200 readers", ours_running, few),
+        ]
+        played = await contest(box, entries, rounds=rounds, redis_pids=[redis.process.pid])
+    cost = {label: us_per_event(each).values for label, each in played.items()}
+    bounds = [Bound("CPU per event, of the limit's", ratios(cost["ours"], cost["limit"]), 2.0, 1.5)]
+    if "nchan" in cost:
+        spread = ratios(cost["ours"], cost["nchan"])
+        bounds.append(Bound("CPU per event, of nchan's", spread, 1.0, 0.65))
+    fewer = ratios(cost["obvious, 200 readers"], cost["ours, 200 readers"])
+    bounds.append(Bound("the obvious version's CPU, of ours", fewer, 15, at_least=True))
+    return Report(
+        tables=[table(played)],
+        bounds=bounds,
+        plots=[strip("hot", "One log, 50 events/s, no coalescing: every round", played)],
+        notes=field.notes,
+    )
