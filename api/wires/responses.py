@@ -179,24 +179,40 @@ def _events(frame: bytes) -> list[bytes]:
 
 
 def _logprobs(entry: Entry) -> list[Any]:
-    tokens = ((entry.x or {}).get("logprobs") or {}).get("content")
-    return [_token(token) for token in tokens or () if isinstance(token, dict)]
+    told = (entry.x or {}).get("logprobs")
+    return [_token(token) for token in _objects(_object(told).get("content"))]
 
 
 def _token(told: dict[str, Any]) -> dict[str, Any]:
     """A token as this API has it: what a chat completion may leave out is not optional here."""
-    others = [_alternative(other) for other in told.get("top_logprobs") or ()]
+    others = [_alternative(other) for other in _objects(told.get("top_logprobs"))]
     return {**_alternative(told), "top_logprobs": others}
 
 
 def _alternative(told: dict[str, Any]) -> dict[str, Any]:
-    token = str(told.get("token", ""))
-    spelt = told.get("bytes")
+    token, logprob, spelt = told.get("token"), told.get("logprob"), told.get("bytes")
+    token = token if isinstance(token, str) else ""
     return {
         "token": token,
-        "logprob": told.get("logprob", 0.0),
-        "bytes": list(token.encode()) if spelt is None else spelt,
+        "logprob": logprob if isinstance(logprob, int | float) else 0.0,
+        "bytes": spelt if _are_bytes(spelt) else list(token.encode()),
     }
+
+
+# What an upstream tells besides text has whatever form it likes: a wire that stumbles over it would
+# take all streams of its process along.
+
+
+def _object(told: Any) -> dict[str, Any]:
+    return told if isinstance(told, dict) else {}
+
+
+def _objects(told: Any) -> list[dict[str, Any]]:
+    return [each for each in told if isinstance(each, dict)] if isinstance(told, list) else []
+
+
+def _are_bytes(told: Any) -> bool:
+    return isinstance(told, list) and all(isinstance(each, int) for each in told)
 
 
 def _usage(usage: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -204,8 +220,8 @@ def _usage(usage: dict[str, Any] | None) -> dict[str, Any] | None:
     if usage is None:
         return None
     prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
-    prompt_details = usage.get("prompt_tokens_details") or {}
-    completion_details = usage.get("completion_tokens_details") or {}
+    prompt_details = _object(usage.get("prompt_tokens_details"))
+    completion_details = _object(usage.get("completion_tokens_details"))
     return {
         "input_tokens": prompt,
         "input_tokens_details": {

@@ -31,11 +31,27 @@ class Attempt:
     opener: str
 
 
+# What an upstream may put where OpenAI has something else.
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.floats(-9, 9) | st.sampled_from(["", "é"]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(["token", "logprob", "bytes", "top_logprobs"]), inner, max_size=3
+        )
+    ),
+    max_leaves=6,
+)
+_odd_logprobs = st.builds(
+    lambda name, tokens: {"logprobs": {name: tokens}},
+    st.sampled_from(["content", "refusal"]),
+    _json | st.lists(_json, max_size=3),
+)
 _said = st.builds(
     Piece,
     kind=st.sampled_from(["delta", "delta", "delta", "reasoning", "refusal"]),
     text=_TEXT.filter(bool),
-    x=st.sampled_from([None, None, _LOGPROBS]),
+    x=st.sampled_from([None, None, _LOGPROBS]) | _odd_logprobs,
 )
 _called = st.builds(
     lambda index, call_id, name, arguments: Piece(
@@ -53,6 +69,12 @@ _called = st.builds(
     st.sampled_from([None, "", "{}", '{"a":', "1}", "\u2028"]),
 )
 _pieces = st.lists(st.one_of(_said, _said, _called), max_size=6)
+_odd_usage = st.dictionaries(
+    st.sampled_from(
+        ["prompt_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details"]
+    ),
+    _json,
+)
 _ends = st.sampled_from(
     [
         None,
@@ -62,7 +84,7 @@ _ends = st.sampled_from(
         ("failed", {"code": "upstream_error", "message": "No.", "retryable": True}),
         ("cancelled", {}),
     ]
-)
+) | st.builds(lambda usage: ("completed", {"finish_reason": "x", "usage": usage}), _odd_usage)
 _heads = st.sampled_from(
     [
         {"v": 1, **model, "echo": {"response": body.echoed()}}
