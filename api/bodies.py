@@ -105,12 +105,13 @@ class Part(_Strict):
         return self
 
 
-def _shape(content: Any) -> str:
+def shape_of(content: Any) -> str:
+    """The branch of what may be text or a list, so that a fault in one is not told of the other."""
     return "parts" if isinstance(content, list) else "text"
 
 
 Content: TypeAlias = Annotated[
-    Annotated[str, Tag("text")] | Annotated[list[Part], Tag("parts")], Discriminator(_shape)
+    Annotated[str, Tag("text")] | Annotated[list[Part], Tag("parts")], Discriminator(shape_of)
 ]
 
 
@@ -192,7 +193,7 @@ class TerminalBody(Checked):
         | Annotated[
             list[TerminalMessage], Field(min_length=1, max_length=MAX_MESSAGES), Tag("parts")
         ],
-        Discriminator(_shape),
+        Discriminator(shape_of),
     ]
     role: Annotated[str, StringConstraints(max_length=200)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None

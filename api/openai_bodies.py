@@ -48,6 +48,9 @@ class ChatCompletionsBody(Checked, OpenBody):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: int | None = None
+    # The worker counts with these to see how much of a conversation fits.
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
     role_template: Annotated[Name | None, Field(description="A template of GET /roles")] = None
 
     @property

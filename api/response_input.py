@@ -7,8 +7,10 @@ upstream that knows only messages.
 from typing import Any
 
 from api.openai_bodies import unsupported
+from api.problems import Problem
 
-_TEXT_PARTS = frozenset({"input_text", "output_text", "text"})
+_ROLES = ("user", "assistant", "system", "developer")
+_TEXT_PARTS = ("input_text", "output_text", "text")
 
 
 def input_items(given: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -41,10 +43,10 @@ def _add(messages: list[dict[str, Any]], item: dict[str, Any], param: str) -> No
         case "message":
             messages.append(_message(item, param))
         case "function_call":
-            _add_call(messages, item)
+            _add_call(messages, item, param)
         case "function_call_output":
             output = _content(item.get("output"), f"{param}.output")
-            call_id = str(item.get("call_id", ""))
+            call_id = _text(item, "call_id", param)
             messages.append({"role": "tool", "tool_call_id": call_id, "content": output})
         case "reasoning":
             # Chat completions take no reasoning back.
@@ -58,8 +60,8 @@ def _add(messages: list[dict[str, Any]], item: dict[str, Any], param: str) -> No
 
 def _message(item: dict[str, Any], param: str) -> dict[str, Any]:
     role = item.get("role")
-    if role not in {"user", "assistant", "system", "developer"}:
-        raise unsupported(f"{param}.role", f"{param}.role: use user, assistant, system, developer.")
+    if role not in _ROLES:
+        raise unsupported(f"{param}.role", f"{param}.role: use {', '.join(_ROLES)}.")
     content = _content(item.get("content"), f"{param}.content")
     if role == "assistant" and isinstance(content, list):
         # Of an answer all parts are text.
@@ -67,10 +69,10 @@ def _message(item: dict[str, Any], param: str) -> dict[str, Any]:
     return {"role": role, "content": content}
 
 
-def _add_call(messages: list[dict[str, Any]], item: dict[str, Any]) -> None:
+def _add_call(messages: list[dict[str, Any]], item: dict[str, Any], param: str) -> None:
     """Calls that were made together are one message, and belong to the text before them."""
-    function = {"name": str(item.get("name", "")), "arguments": str(item.get("arguments", ""))}
-    call = {"id": str(item.get("call_id", "")), "type": "function", "function": function}
+    function = {name: _text(item, name, param) for name in ("name", "arguments")}
+    call = {"id": _text(item, "call_id", param), "type": "function", "function": function}
     if messages and messages[-1]["role"] == "assistant":
         messages[-1].setdefault("tool_calls", []).append(call)
     else:
@@ -92,12 +94,15 @@ def _content(content: Any, param: str) -> str | list[dict[str, Any]]:
 def _part(part: dict[str, Any], param: str) -> dict[str, Any]:
     kind = part.get("type")
     if kind in _TEXT_PARTS:
-        return {"type": "text", "text": str(part.get("text", ""))}
+        return {"type": "text", "text": _text(part, "text", param)}
     if kind == "refusal":
-        return {"type": "text", "text": str(part.get("refusal", ""))}
+        return {"type": "text", "text": _text(part, "refusal", param)}
     if kind == "input_image" and part.get("image_url"):
         detail = {"detail": part["detail"]} if part.get("detail") else {}
-        return {"type": "image_url", "image_url": {"url": str(part["image_url"]), **detail}}
+        return {
+            "type": "image_url",
+            "image_url": {"url": _text(part, "image_url", param), **detail},
+        }
     if kind == "input_file" and part.get("file_data"):
         file = {"filename": str(part.get("filename") or "file"), "file_data": part["file_data"]}
         return {"type": "file", "file": file}
@@ -108,3 +113,11 @@ def _part(part: dict[str, Any], param: str) -> dict[str, Any]:
         f"{param}: use input_text, input_image with image_url, input_file with file_data, "
         "or input_audio.",
     )
+
+
+def _text(holder: dict[str, Any], name: str, param: str) -> str:
+    value = holder.get(name)
+    if not isinstance(value, str):
+        param = f"{param}.{name}"
+        raise Problem(400, "invalid_value", f"{param}: text is needed", param=param)
+    return value

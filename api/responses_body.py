@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import Discriminator, Field, StringConstraints, Tag
 
-from api.bodies import MAX_METADATA_KEYS, Checked, Name
+from api.bodies import MAX_MESSAGES, MAX_METADATA_KEYS, Checked, Name, shape_of
 from api.openai_bodies import OpenBody, role_of, unsupported, without_role
 from api.problems import Problem
 from api.response_input import chat_messages, input_items
@@ -44,8 +44,12 @@ class ResponsesBody(Checked, OpenBody):
     """OpenAI's request for a response."""
 
     input: Annotated[
-        str | Annotated[list[dict[str, Any]], Field(min_length=1)],
+        Annotated[str, Tag("text")]
+        | Annotated[
+            list[dict[str, Any]], Field(min_length=1, max_length=MAX_MESSAGES), Tag("parts")
+        ],
         Field(description="Text, or items: messages, function calls and their outputs"),
+        Discriminator(shape_of),
     ]
     model: Annotated[
         Name | None, Field(description="`role:<name>` picks one of GET /roles instead")
@@ -98,7 +102,10 @@ class ResponsesBody(Checked, OpenBody):
         """The messages for the upstream, after those of earlier responses; raises Problem."""
         instructions = self.instructions
         opening = [{"role": "system", "content": instructions}] if instructions else []
-        return [*opening, *context, *chat_messages(self.items())]
+        messages = chat_messages(self.items())
+        if not messages:
+            raise Problem(400, "invalid_value", "input: there is nothing to answer", param="input")
+        return [*opening, *context, *messages]
 
     def role(self) -> str | None:
         """The role that is asked for, in either way."""

@@ -104,14 +104,18 @@ def chat_messages(messages: list[UiMessage]) -> list[dict[str, Any]]:
 
 
 def _text(parts: list[dict[str, Any]]) -> str:
-    return "".join(str(part.get("text", "")) for part in parts if part.get("type") == "text")
+    return "".join(part["text"] for part in parts if _is_text(part))
+
+
+def _is_text(part: dict[str, Any]) -> bool:
+    return part.get("type") == "text" and isinstance(part.get("text"), str)
 
 
 def _user_content(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
     content: list[dict[str, Any]] = []
     for part in parts:
-        if part.get("type") == "text" and part.get("text"):
-            content.append({"type": "text", "text": str(part["text"])})
+        if _is_text(part) and part["text"]:
+            content.append({"type": "text", "text": part["text"]})
         elif part.get("type") == "file":
             content.append(_file(part))
     if any(part["type"] != "text" for part in content):
@@ -120,7 +124,9 @@ def _user_content(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
 
 
 def _file(part: dict[str, Any]) -> dict[str, Any]:
-    url, media_type = str(part.get("url", "")), str(part.get("mediaType", ""))
+    url, media_type = part.get("url"), str(part.get("mediaType"))
+    if not isinstance(url, str):
+        raise Problem(400, "invalid_value", "A file has to have a url")
     if media_type.startswith("image/"):
         return {"type": "image_url", "image_url": {"url": url}}
     if not url.startswith("data:"):

@@ -7,6 +7,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from api.foreground import Foreground, refuse_while_draining
+from api.hub import Hub
 from api.problems import Problem, error_responses
 from api.responses_body import ResponsesBody
 from api.routes.chat import IdempotencyKey
@@ -14,6 +15,7 @@ from api.routes.openai_chat import CancelOnDisconnect
 from api.services import Services, Tenant, UsableServices
 from api.stored_responses import context_after, find, find_stored, load, stored_of
 from api.submissions import Ask
+from api.watched import Watched
 from api.wires import responses
 
 router = APIRouter(tags=["openai"])
@@ -153,7 +155,8 @@ async def list_input_items(
     """What the response was asked with, without what earlier responses hold."""
     stored = await load(services, response_id, tenant)
     items = [
-        {"id": f"in_{stored.record.request_id}_{number}", "status": "completed", **item}
+        # Not the caller's own ids, of which two may be the same: the next page begins after one.
+        {"status": "completed", **item, "id": f"in_{stored.record.request_id}_{number}"}
         for number, item in enumerate(stored.fold.echo.get("input", []))
     ]
     if order == "desc":
@@ -192,16 +195,28 @@ async def _ask(body: ResponsesBody, services: Services, tenant: str) -> Ask:
 async def _follow(services: Services, request_id: str, starting_after: int | None) -> Response:
     streams, dialect = services.streams, responses.dialect(request_id)
     watched = await streams.hub.acquire(request_id)
-    rendering = watched.tape.rendering(dialect.name, dialect.make)
     first, position = b"", 0
     if starting_after is not None:
-        place = responses.after(rendering.frames, starting_after)
-        if place is None:
+        try:
+            first, position = await _place_after(streams.hub, watched, starting_after)
+        except BaseException:
             streams.hub.release(watched)
-            message = "starting_after: the response has no event of this number"
-            raise Problem(400, "invalid_value", message, param="starting_after")
-        first, position = place
+            raise
     return streams.respond(watched, dialect, position=position, first=first)
+
+
+async def _place_after(hub: Hub, watched: Watched, number: int) -> tuple[bytes, int]:
+    dialect = responses.dialect(watched.tape.request_id)
+    rendering = watched.tape.rendering(dialect.name, dialect.make)
+    place = responses.after(rendering.frames, number)
+    if place is None and not watched.tape.is_over:
+        # The caller may have read further at another process, which pushes have reached before us.
+        await hub.catch_up(watched)
+        place = responses.after(rendering.frames, number)
+    if place is None:
+        message = "starting_after: the response has no event of this number"
+        raise Problem(400, "invalid_value", message, param="starting_after")
+    return place
 
 
 def _answer(request_id: str, told: dict[str, Any]) -> JSONResponse:

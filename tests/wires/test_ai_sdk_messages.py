@@ -152,6 +152,10 @@ async def test_images_and_files_are_passed_on(api: RunningApi, worker: Typist) -
             },
             "data: URL",
         ),
+        (
+            {"messages": [{"role": "user", "parts": [{"type": "file", "mediaType": "image/x"}]}]},
+            "url",
+        ),
         ({"temperature": 9}, "temperature"),
     ],
 )
@@ -165,8 +169,15 @@ async def test_a_wrong_call_is_told_in_plain_words(
 
 
 async def test_parts_of_unknown_types_are_left_out(api: RunningApi, worker: Typist) -> None:
-    odd = {"type": "hologram", "beam": 1}
-    sending = send(api, "c", {**HI, "parts": [odd, *HI["parts"]], "metadata": {"a": 1}}, extra=1)
+    odd = [
+        {"type": "hologram", "beam": 1},
+        {"type": "text"},
+        {"type": "text", "text": None},
+        {"type": "text", "text": {"a": 1}},
+        {"type": ["text"], "text": "x"},
+        {},
+    ]
+    sending = send(api, "c", {**HI, "parts": [*odd, *HI["parts"]], "metadata": {"a": 1}}, extra=1)
     payload = await claimed(worker)
     await worker.finish()
     assert chunks(await sending)

@@ -221,6 +221,8 @@ async def test_a_chat_completion_can_be_followed_natively(
         ({"messages": [{"content": "x"}]}, "messages[0].role"),
         ({"messages": [HI], "n": 2}, "n"),
         ({"messages": [HI], "n": 0}, "n"),
+        ({"messages": [HI], "max_tokens": "many"}, "max_tokens"),
+        ({"messages": [HI], "max_completion_tokens": 1.5}, "max_completion_tokens"),
         ({"messages": [HI], "functions": [{"name": "f"}]}, "functions"),
         ({"messages": [HI], "model": ""}, "model"),
         ({"messages": [{**HI, "content": "a\0"}]}, "messages[0].content"),

@@ -1,7 +1,6 @@
 """Responses, as the official SDK sees them."""
 
 import asyncio
-import json
 from typing import Any
 
 import openai
@@ -10,10 +9,9 @@ from openai import AsyncOpenAI
 from openai.types.responses import Response
 
 from broker.codec import encode_data, encode_text
-from tests.api.running import RunningApi
 from tests.support.typist import Typist
 from tests.wires.claiming import claimed
-from tests.wires.responding import CALL, URL, USAGE, ask, checked, read
+from tests.wires.responding import CALL, USAGE, ask, checked, read
 
 
 async def test_an_answer_is_one_object(sdk: AsyncOpenAI, worker: Typist) -> None:
@@ -255,77 +253,3 @@ async def test_a_failure_before_any_output_is_an_http_error(
     with pytest.raises(openai.BadRequestError, match="No such model") as failure:
         await asking
     assert failure.value.response.headers["x-should-retry"] == "false"
-
-
-async def test_roles_and_other_kinds_of_input_reach_the_model(
-    sdk: AsyncOpenAI, worker: Typist
-) -> None:
-    content = [
-        {"type": "input_text", "text": "What?"},
-        {"type": "input_image", "image_url": "https://example.org/a.png", "detail": "low"},
-        {"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,AA"},
-    ]
-    items: Any = [
-        {"role": "developer", "content": "Be."},
-        {"type": "reasoning", "id": "rs_1", "summary": []},
-        {"role": "user", "content": content},
-    ]
-    asking = ask(sdk, items, model="role:sql", include=["message.output_text.logprobs"])
-    payload = await claimed(worker)
-    await worker.finish()
-    await asking
-    assert payload["role_messages"]
-    assert payload["params"] == {"logprobs": True}
-    assert payload["messages"] == [
-        {"role": "developer", "content": "Be."},
-        {
-            "role": "user",
-            "content": [
-                {"type": "text", "text": "What?"},
-                {
-                    "type": "image_url",
-                    "image_url": {"url": "https://example.org/a.png", "detail": "low"},
-                },
-                {
-                    "type": "file",
-                    "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,AA"},
-                },
-            ],
-        },
-    ]
-
-
-@pytest.mark.parametrize(
-    ("wrong", "param"),
-    [
-        ({"input": None}, "input"),
-        ({"input": []}, "input"),
-        ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0].type"),
-        ({"input": [{"role": "god", "content": "x"}]}, "input[0].role"),
-        ({"input": [{"role": "user", "content": 3}]}, "input[0].content"),
-        (
-            {"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "f"}]}]},
-            "input[0].content[0]",
-        ),
-        ({"background": True, "store": False}, "store"),
-        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
-        ({"tools": [{"type": "function"}], "tool_choice": {"type": "mcp"}}, "tool_choice"),
-        ({"text": {"format": {"type": "yaml"}}}, "text.format"),
-        ({"conversation": "c"}, "conversation"),
-        ({"prompt": {"id": "p"}}, "prompt"),
-        ({"n": 2}, "n"),
-        ({"truncation": "auto"}, "truncation"),
-        ({"metadata": {"a": 1}}, "metadata.a"),
-        ({"max_output_tokens": 0}, "max_output_tokens"),
-    ],
-)
-async def test_a_wrong_call_is_refused_by_name(
-    api: RunningApi, wrong: dict[str, Any], param: str
-) -> None:
-    answer = await api.client.post(
-        URL,
-        content=json.dumps({"input": "hi", **wrong}),
-        headers={"Content-Type": "application/json"},
-    )
-    assert answer.status_code == 400, answer.text
-    assert answer.json()["error"]["param"] == param

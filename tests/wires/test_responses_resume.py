@@ -105,9 +105,34 @@ async def test_the_sdks_helper_resumes_by_id(sdk: AsyncOpenAI, worker: Typist) -
     assert final.output_text == "Hello"
 
 
+async def test_who_read_further_elsewhere_than_pushes_have_come_here_goes_on(
+    api: RunningApi, sdk: AsyncOpenAI, worker: Typist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = await ask(sdk, background=True)
+    await claimed(worker)
+    hub = api.services.streams.hub
+    async with hub.watch(answer.id.removeprefix("resp_")):
+        # Late ones look like this.
+        monkeypatch.setattr(hub, "on_pushed", lambda channel, message: None)
+        await worker.type("a", "b", "c")
+        rest = await sdk.responses.retrieve(answer.id, stream=True, starting_after=6)
+        monkeypatch.undo()
+        await worker.finish()
+        events = await read(rest)
+    assert events[0].sequence_number == 7
+    assert events[-1].response.output_text == "abc"
+
+
 @pytest.mark.parametrize(
     ("query", "status"),
-    [("starting_after=x", 400), ("starting_after=-1", 400), ("starting_after=99", 400)],
+    [
+        ("starting_after=x", 400),
+        ("starting_after=-1", 400),
+        ("starting_after=99", 400),
+        ("starting_after=9e9", 400),
+        ("starting_after=" + "9" * 30, 400),
+        ("starting_after=", 400),
+    ],
 )
 async def test_a_place_that_is_none_is_refused(
     api: RunningApi, sdk: AsyncOpenAI, query: str, status: int
