@@ -11,19 +11,19 @@ All logs share one push connection per partition. A push is a hint; the log is t
 
 import asyncio
 import contextlib
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import structlog
 
-from api.tape import Verdict
+from api.finished import Finished
+from api.healing import Healer, merge
 from api.watched import Watched
 from broker import keys
-from broker.codec import START, Cursor, Ephemeral, Pushed, unpack
+from broker.codec import Ephemeral, unpack
 from broker.connections import Connections
 from broker.errors import EntryMalformed, Unavailable
-from broker.log import PAGE_ENTRIES, Logs
+from broker.log import Logs
 from broker.pulse import Pulse
 from broker.push import Push
 from broker.settings import Settings
@@ -33,11 +33,6 @@ log = structlog.get_logger()
 SYNC_TIMEOUT_S = 5.0
 # A log without subscribers is kept this long, so that a reader who reconnects finds its tape.
 LINGER_S = 5.0
-# Tapes of finished logs, kept for replays, least recently used first to go.
-FINISHED_CACHE_BYTES = 64 * 1024 * 1024
-_HEAL_PAUSE_S = 0.2
-# A log that is another one at every look is broken; its readers are told that it is gone.
-_MAX_REWINDS = 20
 _TICK_S = 1.0
 # Beyond a check that uses up all its time-outs and repeats: see broker/connections.py.
 _SILENCE_LIMIT_S = 60.0
@@ -52,12 +47,11 @@ class Hub:
         self._pushes = [Push(connections, self) for _ in range(settings.partitions)]
         self._watched: dict[str, Watched] = {}
         self._by_channel: dict[bytes, Watched] = {}
-        self._finished: OrderedDict[str, Watched] = OrderedDict()
-        self._finished_bytes = 0
+        self._finished = Finished()
         # Connections that were handed over to a fan-out; each also holds its tape.
         self.live_connections = 0
         self._topics: dict[bytes, set[Callable[[], None]]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._healer = Healer(self._logs, on_healed=self._changed, on_gone=self._gone)
         self._tail_checks = Pulse(_SILENCE_LIMIT_S)
 
     def queued(self) -> list[Watched]:
@@ -77,8 +71,7 @@ class Hub:
                     group.create_task(push.run(), name=f"push {number}")
                 group.create_task(self._check_tails(), name="tail check")
         finally:
-            for task in self._tasks:
-                task.cancel()
+            self._healer.close()
 
     async def acquire(self, request_id: str) -> Watched:
         """A tape that has all entries written until now and gets those that follow.
@@ -89,8 +82,6 @@ class Hub:
         watched = self._finished.get(request_id) or self._watched.get(request_id)
         if watched is None:
             watched = self._begin(request_id)
-        elif request_id in self._finished:
-            self._finished.move_to_end(request_id)
         self.hold(watched)
         try:
             async with asyncio.timeout(SYNC_TIMEOUT_S):
@@ -117,7 +108,7 @@ class Hub:
 
         For a reader who was further elsewhere: pushes may reach that process before this one.
         """
-        self._start_heal(watched)
+        self._healer.start(watched)
         if watched.heal is not None:
             _, pending = await asyncio.wait({watched.heal}, timeout=SYNC_TIMEOUT_S)
             if pending:
@@ -149,7 +140,7 @@ class Hub:
     def on_subscribed(self, channel: bytes) -> None:
         """Read what may have been missed before this subscription."""
         if (watched := self._by_channel.get(channel)) is not None:
-            self._start_heal(watched)
+            self._healer.start(watched)
         for wake in list(self._topics.get(channel, ())):
             wake()
 
@@ -166,28 +157,20 @@ class Hub:
                 self._on_aside(watched, pushed)
             elif watched.heal is not None or not watched.synced.is_set():
                 watched.early.append(pushed)
-            elif self._merge(watched, pushed):
+            elif merge(watched, pushed):
                 self._changed(watched)
             else:
                 self._changed(watched)
-                self._start_heal(watched)
+                self._healer.start(watched)
         except EntryMalformed:
             log.warning("push not understood", channel=channel.decode(errors="replace"))
-            self._start_heal(watched)
+            self._healer.start(watched)
 
     def _on_aside(self, watched: Watched, news: Ephemeral) -> None:
         if news.kind == "gone":
             self._gone(watched)
         else:
             watched.tell_all(news.kind, news.data)
-
-    def _merge(self, watched: Watched, pushed: Pushed) -> bool:
-        attempt, seq = pushed.first
-        offer = watched.tape.offer
-        for offset, value in enumerate(pushed.values):
-            if offer(Cursor(attempt, seq + offset), value) is Verdict.GAP:
-                return False
-        return True
 
     def _changed(self, watched: Watched) -> None:
         watched.wake_all()
@@ -201,7 +184,7 @@ class Hub:
         push = self._push_of(request_id)
         push.subscribe(watched.channel)
         if not push.is_up:
-            self._start_heal(watched)
+            self._healer.start(watched)
         return watched
 
     def _finish(self, watched: Watched) -> None:
@@ -211,12 +194,7 @@ class Hub:
             return
         del self._by_channel[watched.channel]
         self._push_of(request_id).unsubscribe(watched.channel)
-        self._finished[request_id] = watched
-        watched.cached_bytes = watched.tape.size_bytes
-        self._finished_bytes += watched.cached_bytes
-        while self._finished_bytes > FINISHED_CACHE_BYTES:
-            _, oldest = self._finished.popitem(last=False)
-            self._finished_bytes -= oldest.cached_bytes
+        self._finished.add(watched)
 
     def _end_if_unused(self, watched: Watched) -> None:
         request_id = watched.tape.request_id
@@ -233,82 +211,13 @@ class Hub:
         watched.synced.set()
         watched.wake_all()
         request_id = watched.tape.request_id
-        if self._finished.pop(request_id, None) is not None:
-            self._finished_bytes -= watched.cached_bytes
+        self._finished.drop(request_id)
         if self._watched.pop(request_id, None) is not None:
             del self._by_channel[watched.channel]
             self._push_of(request_id).unsubscribe(watched.channel)
 
     def _push_of(self, request_id: str) -> Push:
         return self._pushes[keys.partition_of(request_id) or 0]
-
-    def _start_heal(self, watched: Watched) -> None:
-        if watched.heal is not None or watched.is_gone:
-            return
-        task = asyncio.create_task(self._heal(watched), name=f"heal {watched.tape.request_id}")
-        watched.heal = task
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _heal(self, watched: Watched) -> None:
-        try:
-            while not watched.is_gone:
-                try:
-                    is_complete = await self._read_page(watched)
-                except Unavailable:
-                    await asyncio.sleep(_HEAL_PAUSE_S)
-                    continue
-                if is_complete and self._merge_early(watched):
-                    break
-        except EntryMalformed:
-            log.exception("log not understood", request_id=watched.tape.request_id)
-            self._gone(watched)
-        finally:
-            watched.heal = None
-        watched.synced.set()
-        self._changed(watched)
-
-    def _merge_early(self, watched: Watched) -> bool:
-        early, watched.early = watched.early, []
-        try:
-            return all(self._merge(watched, pushed) for pushed in early)
-        except EntryMalformed:
-            # Only a push: if the log itself cannot be read, the next page says so.
-            return False
-
-    async def _read_page(self, watched: Watched) -> bool:
-        """Read on from the last entry; True when the end of the log was reached."""
-        tape = watched.tape
-        known = tape.last
-        page = await self._logs.read(tape.request_id, known)
-        if not page:
-            self._gone_or_rewind(watched, await self._logs.tails([tape.request_id]))
-            return False
-        if known != START and page[0][0] != known:
-            self._rewind(watched)
-            return False
-        for cursor, value in page:
-            if tape.offer(cursor, value, is_first=known == START) is Verdict.GAP:
-                self._rewind(watched)
-                return False
-        if len(page) < PAGE_ENTRIES:
-            return True
-        watched.wake_all()
-        return False
-
-    def _gone_or_rewind(self, watched: Watched, tails: list[Cursor | None]) -> None:
-        if tails[0] is None:
-            self._gone(watched)
-        else:
-            self._rewind(watched)
-
-    def _rewind(self, watched: Watched) -> None:
-        log.warning("log went back in time", request_id=watched.tape.request_id)
-        watched.tape.clear()
-        watched.rewinds += 1
-        if watched.rewinds > _MAX_REWINDS:
-            self._gone(watched)
-        watched.wake_all()
 
     async def _check_tails(self) -> None:
         due = 0.0
@@ -330,4 +239,4 @@ class Hub:
                     or tail > each.tape.last
                     or (tail < each.tape.last and each.heal is None)
                 ):
-                    self._start_heal(each)
+                    self._healer.start(each)

@@ -100,7 +100,7 @@ async def test_an_entry_that_cannot_be_read_ends_its_log_and_no_other(
 async def test_a_log_that_is_another_one_at_every_look_is_given_up(
     typist: Typist, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.hub._MAX_REWINDS", 3)
+    monkeypatch.setattr("api.healing._MAX_REWINDS", 3)
     request_id = await typist.begin()
     await typist.type(*"abcd")
     async with hub.watch(request_id) as watched:
@@ -136,7 +136,7 @@ async def test_finished_logs_beyond_the_caches_size_are_let_go_least_recently_us
         async with hub.watch(request_id) as tapes[request_id]:
             pass
     size = tapes[first].tape.size_bytes + tapes[second].tape.size_bytes
-    monkeypatch.setattr("api.hub.FINISHED_CACHE_BYTES", size)
+    monkeypatch.setattr("api.finished.FINISHED_CACHE_BYTES", size)
     third = await finished(typist, "c")
     for request_id, is_kept in ((third, False), (first, True), (second, False)):
         async with hub.watch(request_id) as watched:
@@ -203,7 +203,7 @@ async def test_a_log_that_cannot_be_read_in_time_is_unavailable_and_not_held(
     typist: Typist, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("api.hub.SYNC_TIMEOUT_S", 0.02)
-    monkeypatch.setattr("api.hub._HEAL_PAUSE_S", 0.01)
+    monkeypatch.setattr("api.healing._PAUSE_S", 0.01)
     monkeypatch.setattr("api.hub.LINGER_S", 0.01)
     request_id = await typist.begin()
     with monkeypatch.context() as away:

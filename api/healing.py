@@ -1,0 +1,125 @@
+"""Brings a tape to where its log is by reading the log: at first, after a gap, after a break."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from api.tape import Verdict
+from api.watched import Watched
+from broker.codec import START, Cursor, Pushed
+from broker.errors import EntryMalformed, Unavailable
+from broker.log import PAGE_ENTRIES, Logs
+
+log = structlog.get_logger()
+
+_PAUSE_S = 0.2
+# A log that is another one at every look is broken; its readers are told that it is gone.
+_MAX_REWINDS = 20
+
+
+class Healer:
+    """Reads logs on, one reading per log at a time; `close` ends them all.
+
+    `on_healed` is called when a tape has all there is, `on_gone` when there is no log any more.
+    """
+
+    def __init__(
+        self,
+        logs: Logs,
+        *,
+        on_healed: Callable[[Watched], None],
+        on_gone: Callable[[Watched], None],
+    ) -> None:
+        self._logs = logs
+        self._on_healed = on_healed
+        self._on_gone = on_gone
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, watched: Watched) -> None:
+        """Begin to read, unless that is under way already."""
+        if watched.heal is not None or watched.is_gone:
+            return
+        task = asyncio.create_task(self._heal(watched), name=f"heal {watched.tape.request_id}")
+        watched.heal = task
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def close(self) -> None:
+        """End all readings."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def _heal(self, watched: Watched) -> None:
+        try:
+            while not watched.is_gone:
+                try:
+                    is_complete = await self._read_page(watched)
+                except Unavailable:
+                    await asyncio.sleep(_PAUSE_S)
+                    continue
+                if is_complete and _merge_early(watched):
+                    break
+        except EntryMalformed:
+            log.exception("log not understood", request_id=watched.tape.request_id)
+            self._on_gone(watched)
+        finally:
+            watched.heal = None
+        watched.synced.set()
+        self._on_healed(watched)
+
+    async def _read_page(self, watched: Watched) -> bool:
+        """Read on from the last entry; True when the end of the log was reached."""
+        tape = watched.tape
+        known = tape.last
+        page = await self._logs.read(tape.request_id, known)
+        if not page:
+            self._gone_or_rewind(watched, await self._logs.tails([tape.request_id]))
+            return False
+        if known != START and page[0][0] != known:
+            self._rewind(watched)
+            return False
+        for cursor, value in page:
+            if tape.offer(cursor, value, is_first=known == START) is Verdict.GAP:
+                self._rewind(watched)
+                return False
+        if len(page) < PAGE_ENTRIES:
+            return True
+        watched.wake_all()
+        return False
+
+    def _gone_or_rewind(self, watched: Watched, tails: list[Cursor | None]) -> None:
+        if tails[0] is None:
+            self._on_gone(watched)
+        else:
+            self._rewind(watched)
+
+    def _rewind(self, watched: Watched) -> None:
+        log.warning("log went back in time", request_id=watched.tape.request_id)
+        watched.tape.clear()
+        watched.rewinds += 1
+        if watched.rewinds > _MAX_REWINDS:
+            self._on_gone(watched)
+        watched.wake_all()
+
+
+def merge(watched: Watched, pushed: Pushed) -> bool:
+    """Put pushed entries onto a tape; False if entries before them are missing.
+
+    Raises EntryMalformed.
+    """
+    attempt, seq = pushed.first
+    offer = watched.tape.offer
+    for offset, value in enumerate(pushed.values):
+        if offer(Cursor(attempt, seq + offset), value) is Verdict.GAP:
+            return False
+    return True
+
+
+def _merge_early(watched: Watched) -> bool:
+    early, watched.early = watched.early, []
+    try:
+        return all(merge(watched, pushed) for pushed in early)
+    except EntryMalformed:
+        # Only a push: if the log itself cannot be read, the next page says so.
+        return False
