@@ -4,7 +4,10 @@ from typing import Any
 
 
 class Call:
-    """One call. `id` is the upstream's; one made from the request's where it sends none."""
+    """One call. `id` is the upstream's, or one made from the request's where that is not one.
+
+    Some upstreams send none, or the same for all calls of an answer, which clients trip over.
+    """
 
     def __init__(self, index: int, call_id: str, kind: str) -> None:
         self.index = index
@@ -30,6 +33,7 @@ class Calls:
     def __init__(self, request_id: str) -> None:
         self._request_id = request_id
         self._by_index: dict[int, Call] = {}
+        self._ids: set[str] = set()
 
     def __iter__(self) -> Any:
         return iter(self._by_index.values())
@@ -43,7 +47,15 @@ class Calls:
         call = self._by_index.get(index)
         is_new = call is None
         if call is None:
-            call_id = piece.get("id") or f"call_{self._request_id}_{index}"
-            call = self._by_index[index] = Call(index, call_id, piece.get("type") or "function")
+            call = self._by_index[index] = Call(
+                index, self._id_of(piece, index), piece.get("type") or "function"
+            )
         call.add(piece)
         return call, is_new
+
+    def _id_of(self, piece: dict[str, Any], index: int) -> str:
+        call_id = str(piece.get("id") or "")
+        if not call_id or call_id in self._ids:
+            call_id = f"call_{self._request_id}_{index}"
+        self._ids.add(call_id)
+        return call_id
