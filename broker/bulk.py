@@ -1,12 +1,12 @@
 """One Redis connection that is written to without waiting and read in bulk.
 
 redis-py makes the connection (address, AUTH, TLS, time-outs). Past that its API costs a task switch
-and several awaits for each command, ten times the price of the command itself, so the bytes are
-handed to hiredis directly: the stream's reader and writer are private attributes of redis-py's
-Connection, checked by `open` and held by a test.
+and several awaits for each command, ten times the price of the command itself, so this takes the
+transport over: redis-py's Connection holds it in a private attribute, checked by a test.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -16,74 +16,93 @@ from redis.asyncio import Connection
 from broker.connections import failures_mapped
 from broker.errors import Unavailable
 
-_READ_BYTES = 256 * 1024
 
+class BulkConnection(asyncio.Protocol):
+    """Calls `on_reply` with every reply or message, in order, as the bytes come.
 
-class BulkConnection:
-    """Calls `on_reply` with every reply or message, in order, from `run`.
-
-    A server's error reply is passed on as a hiredis.ReplyError. One task owns the connection: it
-    opens, runs and closes it; others may only `send` while `is_open`.
+    A server's error reply is passed on as a hiredis.ReplyError; whatever `on_reply` raises ends
+    `run`. One task owns the connection: it opens, runs and closes it; others may only `send` while
+    `is_open`.
     """
 
     def __init__(self, connection: Connection, on_reply: Callable[[Any], None]) -> None:
         self._connection = connection
         self._on_reply = on_reply
-        self._reader: asyncio.StreamReader | None = None
-        self._writer: asyncio.StreamWriter | None = None
+        self._transport: asyncio.WriteTransport | None = None
         self._parser = hiredis.Reader()
+        self._outgoing: list[bytes] = []
+        self._is_silent = True
+        self._failure: Exception | None = None
+        self._has_failed = asyncio.Event()
 
     @property
     def is_open(self) -> bool:
         """Whether `send` reaches a connection that is not known to be broken."""
-        return self._writer is not None and not self._writer.is_closing()
-
-    @property
-    def unsent_bytes(self) -> int:
-        """What the kernel has not taken yet."""
-        return self._writer.transport.get_write_buffer_size() if self._writer else 0
+        return self._transport is not None and not self._transport.is_closing()
 
     async def open(self) -> None:
         """Connect; raises Unavailable."""
         with failures_mapped():
             await self._connection.connect()  # type: ignore[no-untyped-call]  # bare in redis-py
-        self._reader = self._connection._reader  # noqa: SLF001  the reason of this module
-        self._writer = self._connection._writer  # noqa: SLF001  the reason of this module
+        writer = self._connection._writer  # noqa: SLF001  the reason of this module
+        self._transport = writer.transport  # type: ignore[union-attr]  # connected, so there is one
+        self._transport.set_protocol(self)
 
     def send(self, *arguments: str | bytes | int) -> None:
-        """Write one command; when the connection breaks it is lost, and `run` raises."""
-        if self._writer is not None:
-            packed = hiredis.pack_command(arguments)  # type: ignore[arg-type]  # a narrow stub
-            self._writer.write(packed)
+        """Write one command; when the connection breaks it is lost, and `run` raises.
+
+        What is sent in one turn of the event loop leaves in one write, so that many requests cost
+        the kernel, and Redis, no more than one: a write costs more than all else about a command.
+        """
+        if self._transport is None:
+            return
+        if not self._outgoing:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._outgoing.append(hiredis.pack_command(arguments))  # type: ignore[arg-type]  # a narrow stub
 
     async def run(self, *, silence_s: float, on_silence: Callable[[], bool]) -> None:
-        """Read until the connection breaks, then raise Unavailable.
+        """Return never; raise Unavailable when the connection breaks.
 
         After `silence_s` without a byte `on_silence` is asked whether that is all right.
         """
-        reader = self._reader
-        if reader is None:
+        if self._transport is None:
             raise Unavailable
-        while True:
-            try:
+        while self._failure is None:
+            self._is_silent = True
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(silence_s):
-                    data = await reader.read(_READ_BYTES)
-            except TimeoutError:
-                if on_silence():
-                    continue
-                raise Unavailable from None
-            except OSError as error:
-                raise Unavailable from error
-            if not data:
+                    await self._has_failed.wait()
+            if self._is_silent and not self._has_failed.is_set() and not on_silence():
                 raise Unavailable
+        raise self._failure
+
+    def data_received(self, data: bytes) -> None:
+        """Hand out the replies that are complete now."""
+        self._is_silent = False
+        try:
             self._parser.feed(data)
-            try:
-                while (reply := self._parser.gets()) is not False:
-                    self._on_reply(reply)
-            except hiredis.ProtocolError as error:
-                raise Unavailable from error
+            while self._failure is None and (reply := self._parser.gets()) is not False:
+                self._on_reply(reply)
+        except hiredis.ProtocolError:
+            self._fail(Unavailable())
+        except Exception as error:  # noqa: BLE001  # for `run` to raise: the loop would only log it
+            self._fail(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End `run`."""
+        del exc
+        self._fail(Unavailable())
 
     async def close(self) -> None:
         """Close at once; safe to call at any time."""
-        self._reader = self._writer = None
+        self._transport = None
         await self._connection.disconnect(nowait=True)
+
+    def _flush(self) -> None:
+        outgoing, self._outgoing = self._outgoing, []
+        if self._transport is not None:
+            self._transport.write(b"".join(outgoing))
+
+    def _fail(self, failure: Exception) -> None:
+        self._failure = self._failure or failure
+        self._has_failed.set()

@@ -43,9 +43,9 @@ async def test_commands_are_written_without_waiting_and_answered_in_order(
 ) -> None:
     replies = Replies()
     bulk = BulkConnection(connections.unpooled(), replies.append)
-    assert (bulk.is_open, bulk.unsent_bytes) == (False, 0)
+    was_open = bulk.is_open
     await bulk.open()
-    assert (bulk.is_open, bulk.unsent_bytes) == (True, 0)
+    assert [was_open, bulk.is_open] == [False, True]
     bulk.send("SET", "a", b"\x00\r\n")
     bulk.send(b"GET", "a")
     bulk.send("INCRBY", "n", 7)
@@ -58,13 +58,39 @@ async def test_commands_are_written_without_waiting_and_answered_in_order(
     assert replies[:3] == [b"OK", b"\x00\r\n", 7]
     assert isinstance(replies[3], hiredis.ReplyError)
     assert replies[4:] == [b"OK", big.encode()]
-    assert bulk.unsent_bytes == 0
     reading.cancel()
     await asyncio.gather(reading, return_exceptions=True)
     await bulk.close()
-    assert (bulk.is_open, bulk.unsent_bytes) == (False, 0)
+    assert [bulk.is_open] == [False]
     bulk.send("PING")
     await bulk.close()
+
+
+async def test_what_is_sent_in_one_turn_of_the_loop_leaves_in_one_write(
+    connections: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replies = Replies()
+    bulk = BulkConnection(connections.unpooled(), replies.append)
+    await bulk.open()
+    written: list[bytes] = []
+
+    class Transport(asyncio.WriteTransport):
+        def write(self, data: bytes | bytearray | memoryview) -> None:
+            written.append(bytes(data))
+
+    monkeypatch.setattr(bulk, "_transport", Transport())
+    bulk.send("PING")
+    bulk.send("ECHO", "a")
+    assert written == []
+    await asyncio.sleep(0)
+    bulk.send("ECHO", "b")
+    await asyncio.sleep(0)
+    commands = [b"*1\r\n$4\r\nPING\r\n", b"*2\r\n$4\r\nECHO\r\n$1\r\na\r\n"]
+    assert written == [b"".join(commands), b"*2\r\n$4\r\nECHO\r\n$1\r\nb\r\n"]
+    bulk.send("PING")
+    await bulk.close()
+    await asyncio.sleep(0)  # what was sent last is lost, and nothing breaks
+    assert len(written) == 2
 
 
 async def test_what_is_not_open_cannot_be_read(connections: Connections) -> None:
@@ -112,6 +138,25 @@ async def test_whether_silence_is_right_is_asked_each_time(connections: Connecti
     await bulk.close()
 
 
+async def test_what_goes_wrong_with_a_reply_ends_the_reading_and_no_more_is_handed_out(
+    connections: Connections,
+) -> None:
+    taken: list[Any] = []
+
+    def take(reply: Any) -> None:
+        taken.append(reply)
+        raise KeyError
+
+    bulk = BulkConnection(connections.unpooled(), take)
+    await bulk.open()
+    bulk.send("PING")
+    bulk.send("PING")
+    with pytest.raises(KeyError):
+        await bulk.run(silence_s=5, on_silence=lambda: True)
+    assert taken == [b"PONG"]
+    await bulk.close()
+
+
 async def test_bytes_that_are_no_replies_are_unavailable(connections: Connections) -> None:
     """Not a crash of the task that should connect again."""
 
@@ -122,9 +167,10 @@ async def test_bytes_that_are_no_replies_are_unavailable(connections: Connection
 
     server = await asyncio.start_server(babble, "127.0.0.1", 0)
     async with server:
-        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         bulk = BulkConnection(connections.unpooled(), print)
-        bulk._reader, bulk._writer = reader, writer
+        bulk._transport = writer.transport
+        writer.transport.set_protocol(bulk)
         with pytest.raises(Unavailable):
             await bulk.run(silence_s=5, on_silence=lambda: False)
         writer.close()
