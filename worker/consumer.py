@@ -20,6 +20,7 @@ log = structlog.get_logger()
 # Behind every wake-up there is a look of its own: a token may be lost, and a lease may run out.
 POLL_S = 1.0
 _UNAVAILABLE_PAUSE_S = 0.5
+_MOST_CLAIMS_AT_ONCE = 16
 # One release that takes longer means that Redis is away: the leases give everything back then.
 _RELEASE_LIMIT_S = 3.0
 # Beyond a claim that uses up all its time-outs and repeats: see broker/connections.py.
@@ -102,23 +103,47 @@ class Consumer:
                     task.cancel()
 
     async def _claim_from(self, partition: int) -> None:
+        """Claim one at a time while little comes, and twice as many each time while more is there.
+
+        One after the other, each after its own round trip, would make a crowd wait in line while
+        slots are free; many at once would leave nothing for the workers beside us.
+        """
+        at_once = 1
         while not self._stopping.is_set():
             self._pulses[partition].beat()
-            if not await self._take_slot():
+            slots = await self._take_slots(at_once)
+            if not slots:
                 await self._reap(partition)
                 continue
-            lease = await self._next(partition)
-            if lease is None:
-                self._slots.release()
-            else:
+            suspect_ok = not self._holds_suspect()
+            # Of several at once only the first may bring a suspect: a worker holds one at most.
+            claims = [self._claim(partition, suspect_ok and n == 0) for n in range(slots)]
+            claimed = await asyncio.gather(*claims)
+            # As they stood in line, for when they have to be given back.
+            leases = sorted(
+                (each for each in claimed if isinstance(each, Lease)), key=lambda each: each.attempt
+            )
+            for lease in leases:
                 self._start(lease)
+            for _ in range(slots - len(leases)):
+                self._slots.release()
+            at_once = min(2 * at_once, _MOST_CLAIMS_AT_ONCE)
+            if nothing := [each for each in claimed if isinstance(each, Nothing)]:
+                at_once = 1
+                await self._wait_for_work(partition, min(map(_limit_s, nothing)))
 
-    async def _take_slot(self) -> bool:
+    async def _take_slots(self, wanted: int) -> int:
+        """Take free slots, `wanted` at most. Without any, wait a little for one; 0 if in vain."""
         try:
             async with asyncio.timeout(POLL_S):
-                return await self._slots.acquire()
+                await self._slots.acquire()
         except TimeoutError:
-            return False
+            return 0
+        taken = 1
+        while taken < wanted and not self._slots.locked():
+            await self._slots.acquire()
+            taken += 1
+        return taken
 
     async def _reap(self, partition: int) -> None:
         """Without a free slot: put what is due back in line, so that others can take it."""
@@ -127,8 +152,8 @@ class Consumer:
         except Unavailable:
             log.warning("queue not reached")
 
-    async def _next(self, partition: int) -> Lease | None:
-        """The next request, or None after a wait that was in vain.
+    async def _claim(self, partition: int, suspect_ok: bool) -> Lease | Nothing:  # noqa: FBT001  # internal
+        """The next request, if there is one.
 
         A claim is never cancelled: one whose reply is thrown away would hold its request until the
         lease runs out, and count as a crash.
@@ -137,20 +162,15 @@ class Consumer:
         while not self._stopping.is_set():
             self._pulses[partition].beat()
             try:
-                suspect_ok = not self._holds_suspect()
-                claimed = await self._queue.claim(partition, nonce, suspect_ok=suspect_ok)
+                return await self._queue.claim(partition, nonce, suspect_ok=suspect_ok)
             except Unavailable:
                 # The same nonce: if the claim did happen, the same request is answered again.
                 log.warning("queue not reached")
                 await self._pause(_UNAVAILABLE_PAUSE_S)
-                continue
-            if isinstance(claimed, Lease):
-                return claimed
-            await self._wait_for_work(partition, _limit_s(claimed))
-            return None
-        return None
+        return Nothing(None)
 
     async def _wait_for_work(self, partition: int, limit_s: float) -> None:
+        """Return when there may be something to claim, or when told to stop."""
         try:
             async with self._waits[partition]:
                 await self._queue.wait(partition, limit_s)

@@ -23,6 +23,9 @@ log = structlog.get_logger()
 _OVERDUE_AFTER_S = 900.0
 # A drain waits this long for the last pieces to reach the log before it gives the request back.
 _FLUSH_ON_DRAIN_S = 1.0
+# A log that is ahead of us says so once. One that goes on saying it is not what was written to.
+_MAX_GAPS = 5
+_GAP_PAUSE_S = 0.2
 _CANNOT_CONTINUE = Failure(
     FailureCode.INTERRUPTED, "The answer was cut off and this upstream cannot continue it."
 )
@@ -174,11 +177,18 @@ class Job:
                 answered=answered,
             )
 
-        while (gap := await insist(write)) is not None:
+        for _ in range(_MAX_GAPS):
+            gap = await insist(write)
+            if gap is None:
+                self._log.info("request ended", state=state, attempt=lease.attempt)
+                return None
+            first_seq = writer.first_unacked_seq
             if not writer.accept(gap.seq):
-                raise LostWritesError
-        self._log.info("request ended", state=state, attempt=lease.attempt)
-        return None
+                break
+            if writer.first_unacked_seq == first_seq:
+                await asyncio.sleep(_GAP_PAUSE_S)
+        # It and we do not agree on what it holds, and will not.
+        raise LostWritesError
 
     async def _reopen(self, lease: Lease, reason: str) -> Lease | None:
         nonce = secrets.token_hex(8)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
@@ -20,7 +20,8 @@ from tests.support.scripted import (
 from tests.support.wait import wait_until
 from worker.consumer import Consumer
 
-IDS = [f"r0_{letter * 26}" for letter in "abc"]
+CROWD = [f"r0_{letter * 26}" for letter in "abcdefghi"]
+IDS = CROWD[:3]
 SUSPECT_CRASHES = 2
 
 
@@ -74,6 +75,49 @@ async def test_claims_until_nothing_is_there_and_waits_then(queue: ScriptedQueue
         await until(lambda: queue.verbs.count("finish") == 2 and "wait" in queue.verbs)
     assert len({call["nonce"] for call in queue.all("claim")}) == 3
     assert {call["lease"].request_id for call in queue.all("finish")} == set(IDS[:2])
+
+
+async def test_a_crowd_is_claimed_by_more_and_more_at_once_and_never_beyond_the_slots(
+    queue: ScriptedQueue,
+) -> None:
+    under_way = 0
+    at_once: list[int] = []
+
+    def claimed(number: int) -> Callable[[], Awaitable[Lease]]:
+        async def claim() -> Lease:
+            nonlocal under_way
+            under_way += 1
+            await asyncio.sleep(0)
+            at_once.append(under_way)
+            await asyncio.sleep(0)
+            under_way -= 1
+            return lease(request_id=CROWD[number], attempt=1000 - number)
+
+        return claim
+
+    queue.will("claim", *map(claimed, range(9)))
+    consumer = consumer_of(queue, *[endless()] * 9, slots=9)
+    async with running(consumer) as task:
+        await until(lambda: consumer.running == 9)
+        consumer.stop()
+        consumer.stop()
+        await task
+    assert at_once == [1, 2, 2, 4, 4, 4, 4, 2, 2]
+    # Of several claims one may bring a suspect.
+    oks = [call["suspect_ok"] for call in queue.all("claim")]
+    assert oks == [True, True, False, True, False, False, False, True, False]
+    given_back = [CROWD.index(call["lease"].request_id) for call in queue.all("release")]
+    assert given_back == [7, 8, 3, 4, 5, 6, 1, 2, 0], "the last in line first"
+
+
+async def test_with_nothing_left_it_claims_one_at_a_time_again(queue: ScriptedQueue) -> None:
+    queue.will("wait", None, asyncio.Event().wait)
+    queue.will("claim", *leases()[:2])
+    consumer = consumer_of(queue, endless(), endless())
+    async with running(consumer):
+        await until(lambda: queue.verbs.count("wait") == 2)
+    # One lease, a second with nothing beside it, then a wait that ended in vain.
+    assert queue.verbs.count("claim") == 4
 
 
 @pytest.mark.parametrize(
@@ -229,9 +273,9 @@ async def test_a_request_that_cannot_be_given_back_in_time_does_not_hold_the_dra
 async def test_who_holds_a_suspect_takes_no_other(queue: ScriptedQueue, crashes: int) -> None:
     queue.will("claim", *leases(crashes=crashes)[:1])
     async with running(consumer_of(queue, endless())):
-        await until(lambda: len(queue.all("claim")) == 2)
+        await until(lambda: len(queue.all("claim")) == 3)
     holds_suspect = crashes == SUSPECT_CRASHES
-    assert [call["suspect_ok"] for call in queue.all("claim")] == [True, not holds_suspect]
+    assert [call["suspect_ok"] for call in queue.all("claim")] == [True, not holds_suspect, False]
 
 
 async def test_a_request_that_someone_ended_is_left_at_once(queue: ScriptedQueue) -> None:

@@ -19,7 +19,7 @@ from tests.support.scripted import (
     until,
 )
 from tests.worker.jobs import FAILING, HALF, codes, run_to_half, said, says_half
-from worker.job import Job
+from worker.job import _GAP_PAUSE_S, _MAX_GAPS, Job
 
 
 async def test_what_is_not_acknowledged_rides_along_with_the_terminal(
@@ -86,6 +86,23 @@ async def test_a_log_that_has_lost_entries_at_the_end_is_begun_again_under_new_i
     assert [call["reason"] for call in queue.all("reopen")] == ["log_lost"]
     assert [call["lease"].attempt for call in queue.all("finish")] == [1000, 2000]
     assert codes(queue)[-1] == ("completed", "")
+
+
+async def test_a_log_that_never_agrees_on_where_it_ends_is_begun_again_and_not_asked_for_ever(
+    queue: ScriptedQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    async def sleep(delay_s: float) -> None:
+        pauses.append(delay_s)
+
+    monkeypatch.setattr("worker.job.asyncio.sleep", sleep)
+    queue.will("finish", *[Gap(0)] * _MAX_GAPS)
+    queue.will("reopen", lease(attempt=2000, n=2, opener="reset"))
+    silent = ScriptedAppender()
+    await Job(lease(), tools(OfflineUpstream(answer("a"), answer("b")), queue, silent)).run()
+    assert [call["lease"].attempt for call in queue.all("finish")] == [1000] * _MAX_GAPS + [2000]
+    assert pauses == [_GAP_PAUSE_S] * _MAX_GAPS
 
 
 async def test_a_log_that_has_lost_entries_half_way_is_begun_again_at_once(
