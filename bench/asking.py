@@ -53,7 +53,8 @@ class Asked(msgspec.Struct, frozen=True):
 class Running:
     """A deployment under measurement: where it listens, and its processes."""
 
-    upstream_port: int
+    redis_url: str
+    upstream_url: str
     api_port: int
     api: int
     workers: list[int]
@@ -61,7 +62,7 @@ class Running:
 
     def port(self, way: str) -> int:
         """Where to ask."""
-        return self.upstream_port if way == DIRECT else self.api_port
+        return port_of(self.upstream_url.removesuffix("/v1")) if way == DIRECT else self.api_port
 
 
 @contextlib.contextmanager
@@ -95,7 +96,8 @@ async def deployed(
             for worker in working:
                 await worker.logged("working")
             yield Running(
-                upstream_port=port_of(upstream_url.removesuffix("/v1")),
+                redis_url=redis.url,
+                upstream_url=upstream_url,
                 api_port=port_of(api_url),
                 api=api.process.pid,
                 workers=[worker.process.pid for worker in working],

@@ -1,0 +1,174 @@
+"""A whole worker: a real process, 32 answers as fast as it takes them, beside the obvious worker.
+
+Nobody reads meanwhile, so that only the upstream, Redis and the worker are at work. Afterwards
+every log is read and each delta looked for.
+"""
+
+import asyncio
+import contextlib
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+from bench.asking import Plan, Running, deployed
+from bench.box import Box, cpu_s
+from bench.report import Bound, Report, Spread, Strip, Table, ratios, short
+from broker import keys
+from broker.connections import Connections
+from broker.fold import fold
+from tests.broker.given_settings import GivenSettings
+from tests.support.desk import open_desk
+
+STREAMS = 32
+_POLL_S = 0.005
+_NUMBER = re.compile(r"(\d+)@\d+ ")
+
+
+@dataclass(frozen=True)
+class Round:
+    """What the tokens of one round cost."""
+
+    us_per_token: float
+    tokens_per_s: float
+    redis_us_per_token: float
+
+
+Play = Callable[[Plan], Awaitable[Round]]
+
+
+async def measure(box: Box, *, rounds: int) -> Report:
+    """CPU per token of both workers, as fast as they go and at a pace."""
+    share = 4 if box.is_quick else 1
+    paced = Plan(150 // share, 100)
+    shapes = {"ours": Plan(2000 // share), "obvious": Plan(300 // share), "ours, paced": paced}
+    played: dict[str, list[Round]] = {label: [] for label in shapes}
+    async with (
+        deployed(box, slots=STREAMS, api_beside_workers=False) as running,
+        ours(running) as play_ours,
+        obvious(box, running) as play_obvious,
+    ):
+        plays: dict[str, Play] = {"ours": play_ours, "obvious": play_obvious}
+        for play in plays.values():
+            await play(Plan(20))
+        for _ in range(rounds):
+            for label, plan in shapes.items():
+                played[label].append(await plays[label.partition(",")[0]](plan))
+    costs = {label: _spread(each, lambda one: one.us_per_token) for label, each in played.items()}
+    rows = [
+        [
+            label,
+            str(costs[label]),
+            str(_spread(each, lambda one: one.tokens_per_s)),
+            short(_spread(each, lambda one: one.redis_us_per_token).median),
+        ]
+        for label, each in played.items()
+    ]
+    note = (
+        f"A request's own cost is in it, spread over {shapes['ours'].deltas:,} tokens of ours"
+        f" and {shapes['obvious'].deltas} of the obvious worker's, which has no leases, no"
+        f" fence and no retries. `paced`: {paced.rate_per_s:g} a second in each answer, so that"
+        " every token is read, appended and acknowledged by itself."
+    )
+    return Report(
+        tables=[Table(("worker", "CPU per token, us", "tokens/s", "Redis per token, us"), rows)],
+        bounds=[
+            Bound("CPU per token of a whole worker", costs["ours"], 20, 12, unit="us"),
+            Bound(
+                "the obvious worker's CPU, of ours",
+                ratios(costs["obvious"].values, costs["ours"].values),
+                5,
+                at_least=True,
+            ),
+        ],
+        plots=[
+            Strip(
+                "worker",
+                "A whole worker, 32 answers: every round",
+                "CPU per token, us",
+                {label: spread.values for label, spread in costs.items()},
+            )
+        ],
+        notes=[note],
+    )
+
+
+@contextlib.asynccontextmanager
+async def ours(running: Running) -> AsyncIterator[Play]:
+    """Submits to the deployment's worker, and checks the logs afterwards."""
+    settings = GivenSettings(redis_url=running.redis_url, tenant_limit=100_000)
+    async with open_desk(running.redis_url, settings) as desk:
+
+        async def play(plan: Plan) -> Round:
+            meter = _Meter(running.workers, running.redis)
+            ids = [await desk.ask(str(plan)) for _ in range(STREAMS)]
+            while int(await desk.connections.ask("HGET", keys.load(0), "count") or 0):
+                await asyncio.sleep(_POLL_S)
+            played = meter.read(STREAMS * plan.deltas)
+            for request_id in ids:
+                _check(plan, "".join(fold(await desk.entries(request_id)).text))
+            return played
+
+        yield play
+
+
+@contextlib.asynccontextmanager
+async def obvious(box: Box, running: Running) -> AsyncIterator[Play]:
+    """Gives jobs to bench/peers/stock_worker.py, and checks its streams afterwards."""
+    with box.on_server_core():
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "bench.peers.stock_worker", running.redis_url,
+            running.upstream_url, stdout=subprocess.PIPE,
+        )  # fmt: skip
+    connections = Connections(running.redis_url)
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"working\n"
+
+    async def play(plan: Plan) -> Round:
+        logs = [f"log-{number}-{time.monotonic_ns()}" for number in range(STREAMS)]
+        meter = _Meter([process.pid], running.redis)
+        for log in logs:
+            await connections.ask("RPUSH", "jobs", json.dumps({"log": log, "prompt": str(plan)}))
+        for log in logs:
+            while int(await connections.ask("XLEN", log)) <= plan.deltas:
+                await asyncio.sleep(_POLL_S)
+        played = meter.read(STREAMS * plan.deltas)
+        for log in logs:
+            entries = await connections.ask("XRANGE", log, "-", "+")
+            _check(plan, b"".join(fields[1] for _, fields in entries[:-1]).decode())
+        return played
+
+    try:
+        yield play
+    finally:
+        process.terminate()
+        await process.wait()
+        await connections.aclose()
+
+
+class _Meter:
+    """Counts from its making to `read`."""
+
+    def __init__(self, workers: list[int], redis: int) -> None:
+        self._workers, self._redis = workers, [redis]
+        self._began = (time.monotonic(), cpu_s(self._workers), cpu_s(self._redis))
+
+    def read(self, tokens: int) -> Round:
+        began_s, worker_s, redis_s = self._began
+        return Round(
+            (cpu_s(self._workers) - worker_s) / tokens * 1e6,
+            tokens / (time.monotonic() - began_s),
+            (cpu_s(self._redis) - redis_s) / tokens * 1e6,
+        )
+
+
+def _check(plan: Plan, text: str) -> None:
+    numbers = [int(number) for number in _NUMBER.findall(text)]
+    assert numbers == list(range(plan.deltas)), "a delta was lost, repeated or out of order"
+
+
+def _spread(rounds: list[Round], of: Callable[[Round], float]) -> Spread:
+    return Spread(tuple(map(of, rounds)))
