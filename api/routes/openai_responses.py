@@ -185,8 +185,9 @@ async def _ask(body: ResponsesBody, services: Services, tenant: str) -> Ask:
         messages=body.asked(context),
         params=body.params(),
         role=body.role(),
-        # Who polls gets the new answer whole; what a stream has said it cannot take back.
-        on_interruption="continue" if body.stream and not body.background else "restart",
+        # Who polls gets a new answer whole; what a stream has said it cannot take back, and resumed
+        # by number it would for ever end where the answer began anew.
+        on_interruption="continue" if body.stream else "restart",
         metadata=body.metadata,
         echo={"response": body.echoed(), "input": body.items(), "context": context},
     )

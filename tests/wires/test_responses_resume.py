@@ -143,20 +143,34 @@ async def test_a_place_that_is_none_is_refused(
     assert got.json()["error"]["param"] == "starting_after"
 
 
+@pytest.mark.parametrize(
+    ("fields", "policy"),
+    [({}, "restart"), ({"background": True}, "restart")]
+    + [({"stream": True, "background": each}, "continue") for each in (False, True)],
+)
+async def test_what_a_stream_has_said_is_continued_and_what_is_polled_is_begun_anew(
+    sdk: AsyncOpenAI, worker: Typist, fields: dict[str, bool], policy: str
+) -> None:
+    asking = ask(sdk, **fields)
+    assert (await claimed(worker))["on_interruption"] == policy
+    await worker.finish()
+    answer = await asking
+    if fields.get("stream"):
+        await read(answer)
+
+
 async def test_a_background_response_that_begins_anew_ends_its_streams_and_is_polled_whole(
     sdk: AsyncOpenAI, worker: Typist
 ) -> None:
-    stream = await ask(sdk, background=True, stream=True)
-    payload = await claimed(worker)
-    assert payload["on_interruption"] == "restart"
+    response_id = (await ask(sdk, background=True)).id
+    await claimed(worker)
+    stream = await sdk.responses.retrieve(response_id, stream=True)
     await worker.type("wrong")
     await worker.reopen()
     with pytest.raises(openai.APIError, match="begun anew"):
         await read(stream)
     await worker.type("right")
     await worker.finish()
-    assert worker.lease is not None
-    response_id = f"resp_{worker.lease.request_id}"
     polled = await sdk.responses.retrieve(response_id)
     assert (polled.status, polled.output_text) == ("completed", "right")
     with pytest.raises(openai.APIError, match="begun anew"):
