@@ -7,7 +7,14 @@ with every version: those that are of no use to a model are left out, whatever t
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 from api.bodies import MAX_MESSAGES, Checked, Name
 from api.problems import Problem
@@ -16,7 +23,19 @@ _MAX_CHAT_ID_CHARS = 512
 # What an app may add to the body of its calls.
 _PARAMS = ("model", "temperature", "top_p", "max_tokens", "tools", "tool_choice")
 
-ChatId = Annotated[str, StringConstraints(min_length=1, max_length=_MAX_CHAT_ID_CHARS)]
+
+def _stays_in_a_path(chat_id: str) -> str:
+    # Steps in a path, to clients and proxies: such a chat could be neither resumed nor stopped.
+    if chat_id in {".", ".."}:
+        raise ValueError("use another id than . and ..")
+    return chat_id
+
+
+ChatId = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=_MAX_CHAT_ID_CHARS),
+    AfterValidator(_stays_in_a_path),
+]
 
 
 class UiMessage(BaseModel):

@@ -83,7 +83,7 @@ async def list_requests(
     services: UsableServices,
     tenant: Tenant,
     *,
-    conversation_id: Annotated[str | None, Query(max_length=200)] = None,
+    conversation_id: Annotated[str | None, Query(max_length=512)] = None,
     status: Status | None = None,
     after: Annotated[str | None, Query(description="From the page before", max_length=100)] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,

@@ -11,11 +11,15 @@ from api.views import ConversationView, conversation_view
 router = APIRouter(tags=["conversations"])
 
 ConversationId = Annotated[
-    str, Path(description="Chosen by the caller, with the first request of the conversation")
+    str,
+    Path(
+        description="Chosen by the caller, with the first request of the conversation; the id of "
+        "a chat of the AI SDK's may hold slashes"
+    ),
 ]
 
 
-@router.get("/conversations/{conversation_id}", responses=error_responses(401, 404, 503))
+@router.get("/conversations/{conversation_id:path}", responses=error_responses(401, 404, 503))
 async def read(
     conversation_id: ConversationId, services: UsableServices, tenant: Tenant
 ) -> ConversationView:
@@ -25,7 +29,7 @@ async def read(
 
 
 @router.delete(
-    "/conversations/{conversation_id}",
+    "/conversations/{conversation_id:path}",
     status_code=204,
     response_class=Response,
     responses=error_responses(401, 404, 503),

@@ -79,7 +79,7 @@ async def follow(
 
 
 @router.get(
-    "/conversations/{conversation_id}/stream",
+    "/conversations/{conversation_id:path}/stream",
     response_class=Response,
     responses=_STREAM_RESPONSES,
 )

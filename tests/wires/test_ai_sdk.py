@@ -1,6 +1,7 @@
 """The AI SDK's calls: send, resume, stop."""
 
 import asyncio
+from urllib.parse import quote
 
 import httpx2
 import pytest
@@ -101,6 +102,23 @@ async def test_a_chat_id_may_hold_slashes(api: RunningApi, worker: Typist) -> No
     resumed = await resume(api, "team/a/stream")
     await worker.finish()
     assert await resumed.aread() == (await sending).content
+
+
+@pytest.mark.parametrize("chat_id", ["team/a", "a%2Fb", "日本 ?#", "x" * 512])
+async def test_a_chat_is_remembered_under_its_id(
+    api: RunningApi, worker: Typist, chat_id: str
+) -> None:
+    sending = send(api, chat_id)
+    await claimed(worker)
+    await worker.type("a")
+    await worker.finish(answered="a")
+    await sending
+    conversation = await api.client.get(f"/conversations/{quote(chat_id, safe='')}")
+    assert [turn["answered"] for turn in conversation.json()["turns"]] == ["a"]
+    listed = await api.client.get("/chat", params={"conversation_id": chat_id})
+    assert len(listed.json()["requests"]) == 1
+    gone = await api.client.delete(f"/conversations/{quote(chat_id, safe='')}")
+    assert gone.status_code == 204
 
 
 async def test_stopping_ends_the_answer_and_repeats_in_peace(

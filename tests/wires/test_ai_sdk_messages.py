@@ -139,6 +139,7 @@ async def test_images_and_files_are_passed_on(api: RunningApi, worker: Typist) -
         ({"messages": []}, "messages"),
         ({"messages": None}, "messages"),
         ({"id": ""}, "id"),
+        ({"id": ".."}, "id"),
         ({"messages": [{"id": "x", "role": "tool", "parts": []}]}, "messages[0].role"),
         ({"messages": [{"id": "x", "role": "user", "parts": []}]}, "nothing to answer"),
         (
