@@ -4,7 +4,7 @@ Whoever holds a Lease may write, and only until Redis says otherwise: each verb 
 the attempt inside its script, whatever this process believes.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -27,6 +27,8 @@ class Lease:
 
     `n` counts attempts from 1; `opener` tells how this one began: started, reset or resumed;
     `prev` is the last entry before it. `retries` counts the times the upstream said "later".
+    `next_ms` was, at the claim, the time until there may be another request to take: 0 at once,
+    None when nothing was planned.
     """
 
     request_id: str
@@ -39,13 +41,14 @@ class Lease:
     retries: int = 0
     conversation: str = ""
     tenant: str = ""
+    next_ms: int | None = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
 class Nothing:
-    """No request to take. `due_ms`: time until one may be due, None when nothing is planned."""
+    """No request to take; `next_ms` as in Lease."""
 
-    due_ms: int | None
+    next_ms: int | None
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,7 @@ class Queue:
             int(take), int(suspect_ok), msgspec.json.encode(self.default_model), DEAD_KEEP_S,
         )  # fmt: skip
         if word == "EMPTY":
-            due_ms = int(details[0])
-            return Nothing(None if due_ms < 0 else due_ms)
+            return Nothing(_next_ms(details[0]))
         return _lease(details)
 
     async def wait(self, partition: int, limit_s: float) -> None:
@@ -182,7 +184,8 @@ class Queue:
 
 
 def _lease(details: list[bytes]) -> Lease:
-    request_id, attempt, n, opener, prev, payload, crashes, retries, conversation, tenant = details
+    request_id, attempt, n, opener, prev, payload, crashes, retries, *names, next_ms = details
+    conversation, tenant = names
     return Lease(
         request_id=request_id.decode(),
         attempt=int(attempt),
@@ -194,7 +197,12 @@ def _lease(details: list[bytes]) -> Lease:
         retries=int(retries),
         conversation=conversation.decode(),
         tenant=tenant.decode(),
+        next_ms=_next_ms(next_ms),
     )
+
+
+def _next_ms(detail: bytes) -> int | None:
+    return None if int(detail) < 0 else int(detail)
 
 
 def _unless_fenced(word: str) -> None:

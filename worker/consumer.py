@@ -128,9 +128,11 @@ class Consumer:
             for _ in range(slots - len(leases)):
                 self._slots.release()
             at_once = min(2 * at_once, _MOST_CLAIMS_AT_ONCE)
-            if nothing := [each for each in claimed if isinstance(each, Nothing)]:
+            # One that found the line empty behind it is enough: whatever has come since has left a
+            # token that ends the wait.
+            if later := [each for each in claimed if each.next_ms != 0]:
                 at_once = 1
-                await self._wait_for_work(partition, min(map(_limit_s, nothing)))
+                await self._wait_for_work(partition, min(map(_limit_s, later)))
 
     async def _take_slots(self, wanted: int) -> int:
         """Take free slots, `wanted` at most. Without any, wait a little for one; 0 if in vain."""
@@ -219,6 +221,5 @@ class Consumer:
                 limit_s = 0.0
 
 
-def _limit_s(nothing: Nothing) -> float:
-    # BLPOP takes 0 for "for ever".
-    return POLL_S if nothing.due_ms is None else min(POLL_S, max(nothing.due_ms, 1) / 1000)
+def _limit_s(claimed: Lease | Nothing) -> float:
+    return POLL_S if claimed.next_ms is None else min(POLL_S, claimed.next_ms / 1000)

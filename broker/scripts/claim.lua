@@ -2,8 +2,9 @@
 -- KEYS  ring
 -- ARGV  1 worker  2 nonce  3 lease_ms  4 can_continue (0|1)  5 max_crashes  6 keep_s  7 conv_ttl_s
 --       8 budget  9 take (0|1)  10 suspect_ok (0|1)  11 default model (JSON)  12 dead_keep_s
--- ->    GO id attempt n opener prev payload crashes retries conv tenant
---     | EMPTY ms until something is due (-1 nothing is, 0 call again)
+-- ->    GO id attempt n opener prev payload crashes retries conv tenant next_ms
+--     | EMPTY next_ms
+-- next_ms is the time until there may be something to take: 0 now, -1 nothing is planned.
 -- Safe to repeat: the same nonce gets the same request again while it still runs. What its policy
 -- forbids to redo is ended `failed` and the next is taken. The ring is never left non-empty without
 -- a wake token, and no token outlives the work.
@@ -13,9 +14,9 @@ local owner = worker .. ':' .. nonce
 local POISON = 'F{"code":"poison","message":"The request was given up: every worker that ran it died.","retryable":false}'
 local INTERRUPTED = 'F{"code":"interrupted","message":"The answer was cut off and may not be started again.","retryable":true}'
 
-local function go(id)
+local function go(id, next_ms)
   local h = call('HMGET', P .. 'req:' .. id, 'attempt', 'n', 'opener', 'prev', 'payload', 'crashes', 'retries', 'conv', 'tenant')
-  return { 'GO', id, h[1], h[2], h[3], h[4], h[5], h[6], h[7], h[8], h[9] }
+  return { 'GO', id, h[1], h[2], h[3], h[4], h[5], h[6], h[7], h[8], h[9], next_ms }
 end
 
 local claimed = call('GET', P .. 'claim:' .. nonce)
@@ -23,7 +24,7 @@ if claimed then
   local h = call('HMGET', P .. 'req:' .. claimed, 'state', 'owner')
   if h[1] == 'running' and h[2] == owner then
     call('ZADD', P .. 'running', int(now + lease_ms), claimed)
-    return go(claimed)
+    return go(claimed, 0)
   end
 end
 
@@ -107,9 +108,26 @@ local function next_id()
   return id
 end
 
--- A token taken by the worker that got this request must not be the last one while others wait.
-local function pass_the_token_on()
-  if call('EXISTS', P .. 'ring') == 1 and call('EXISTS', P .. 'wake') == 0 then call('LPUSH', P .. 'wake', '1') end
+-- A token taken by the worker that got the last request must not be the last one while others wait,
+-- and none may be left when nothing waits. -> next_ms
+local function settle()
+  if call('EXISTS', P .. 'ring') == 1 then
+    if call('EXISTS', P .. 'wake') == 0 then call('LPUSH', P .. 'wake', '1') end
+    return 0
+  end
+  if call('EXISTS', P .. 'suspect') == 0 then call('DEL', P .. 'wake') end
+  local soonest_ms = -1
+  for _, set in ipairs({ 'running', 'delayed' }) do
+    local first = call('ZRANGE', P .. set, 0, 0, 'WITHSCORES')
+    if first[2] then
+      -- A lease that ran out during the grace is reaped at its end: without this, all idle workers
+      -- would ask again each millisecond until then.
+      local not_before = set == 'running' and grace or 0
+      local due_ms = math.max(0, tonumber(first[2]) - now, not_before - now) + 1
+      if soonest_ms < 0 or due_ms < soonest_ms then soonest_ms = due_ms end
+    end
+  end
+  return soonest_ms
 end
 
 local tries = 0
@@ -121,27 +139,10 @@ while ARGV[9] == '1' and tries < budget do
   if r.state == 'queued' then
     if open(r, can_continue, owner, lease_ms, ARGV[11]) then
       call('SET', P .. 'claim:' .. nonce, id, 'PX', int(lease_ms * 2))
-      pass_the_token_on()
-      return go(id)
+      return go(id, settle())
     end
     over(r, 'failed', INTERRUPTED, keep_s, conv_ttl_s)
   end
 end
 
-if call('EXISTS', P .. 'ring') == 1 then
-  pass_the_token_on()
-  return { 'EMPTY', 0 }
-end
-if call('EXISTS', P .. 'suspect') == 0 then call('DEL', P .. 'wake') end
-local soonest_ms = -1
-for _, set in ipairs({ 'running', 'delayed' }) do
-  local first = call('ZRANGE', P .. set, 0, 0, 'WITHSCORES')
-  if first[2] then
-    -- A lease that ran out during the grace is reaped at its end: without this, all idle workers
-    -- would ask again each millisecond until then.
-    local not_before = set == 'running' and grace or 0
-    local due_ms = math.max(0, tonumber(first[2]) - now, not_before - now) + 1
-    if soonest_ms < 0 or due_ms < soonest_ms then soonest_ms = due_ms end
-  end
-end
-return { 'EMPTY', soonest_ms }
+return { 'EMPTY', settle() }

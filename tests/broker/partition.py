@@ -66,6 +66,8 @@ class Partition:
         self.max_crashes = 3
         self._scripts = Scripts(client, shebang=shebang)
         self._nonces = 0
+        # What the last claim that got something said of the next.
+        self.next_ms = 0
 
     async def call(self, name: str, *arguments: str | bytes | float, keys: list[str]) -> Reply:
         """The reply of a script; fails when it leaves anything wrong behind."""
@@ -138,7 +140,10 @@ class Partition:
         )  # fmt: skip
         if reply[0] == "EMPTY":
             return Empty(int(reply[1]))
-        _, id_, attempt, n, opener, prev, payload, crashes, retries, conv, tenant = map(str, reply)
+        self.next_ms = int(reply[-1])
+        _, id_, attempt, n, opener, prev, payload, crashes, retries, conv, tenant, _ = map(
+            str, reply
+        )
         return Go(
             id_,
             int(attempt),

@@ -53,6 +53,20 @@ async def test_the_nonce_of_another_worker_gets_nothing_of_it(partition: Partiti
     assert isinstance(await partition.claim("w2", "n1"), Empty)
 
 
+async def test_whoever_takes_the_last_one_is_told_when_more_is_due_and_nobody_is_woken(
+    partition: Partition,
+) -> None:
+    for id_ in "abc":
+        await partition.submit(id_)
+    await partition.retry(await partition.take(), 5000)
+    assert partition.next_ms == 0, "two more wait"
+    await partition.take()
+    assert partition.next_ms == 0, "one more waits"
+    await partition.take()
+    assert 0 < partition.next_ms <= 5001
+    assert not (await partition.snapshot()).list("wake")
+
+
 async def test_an_empty_queue_names_no_time(partition: Partition) -> None:
     assert await partition.claim() == Empty(-1)
 

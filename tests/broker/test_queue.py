@@ -45,8 +45,8 @@ async def test_nothing_names_the_time_until_something_is_due(redis_url: str) -> 
         await broker.queue.retry(await broker.lease(), 60_000, "later")
         got = await broker.queue.claim(0, "m")
         assert isinstance(got, Nothing)
-        assert got.due_ms is not None
-        assert 50_000 < got.due_ms <= 60_001
+        assert got.next_ms is not None
+        assert 50_000 < got.next_ms <= 60_001
 
 
 async def test_an_idle_worker_wakes_when_work_arrives(redis_url: str) -> None:

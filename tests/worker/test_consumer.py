@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 
@@ -110,6 +111,13 @@ async def test_a_crowd_is_claimed_by_more_and_more_at_once_and_never_beyond_the_
     assert given_back == [7, 8, 3, 4, 5, 6, 1, 2, 0], "the last in line first"
 
 
+async def test_a_look_that_was_cut_short_is_followed_by_another(queue: ScriptedQueue) -> None:
+    queue.will("claim", Nothing(0))
+    async with running(consumer_of(queue)):
+        await until(lambda: "wait" in queue.verbs)
+    assert queue.verbs[:2] == ["claim", "claim"]
+
+
 async def test_with_nothing_left_it_claims_one_at_a_time_again(queue: ScriptedQueue) -> None:
     queue.will("wait", None, asyncio.Event().wait)
     queue.will("claim", *leases()[:2])
@@ -120,15 +128,15 @@ async def test_with_nothing_left_it_claims_one_at_a_time_again(queue: ScriptedQu
     assert queue.verbs.count("claim") == 4
 
 
-@pytest.mark.parametrize(
-    ("due_ms", "limit_s"), [(None, 1.0), (250, 0.25), (0, 0.001), (60_000, 1.0)]
-)
+@pytest.mark.parametrize(("next_ms", "limit_s"), [(None, 1.0), (250, 0.25), (60_000, 1.0)])
 async def test_waits_no_longer_than_until_something_is_due(
-    queue: ScriptedQueue, due_ms: int | None, limit_s: float
+    queue: ScriptedQueue, next_ms: int | None, limit_s: float
 ) -> None:
-    queue.will("claim", Nothing(due_ms))
-    async with running(consumer_of(queue)):
+    # The last in line says so itself, and nobody has to ask once more.
+    queue.will("claim", replace(leases()[0], next_ms=next_ms))
+    async with running(consumer_of(queue, endless())):
         await until(lambda: "wait" in queue.verbs)
+    assert queue.verbs[:2] == ["claim", "wait"]
     assert queue.all("wait")[0]["limit_s"] == limit_s
 
 
