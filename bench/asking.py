@@ -8,8 +8,10 @@ import asyncio
 import contextlib
 import io
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
@@ -83,8 +85,10 @@ async def deployed(
 ) -> AsyncIterator[Running]:
     """An API process and workers, ready; the workers on the server's core."""
     with valkey_server(append_only=True) as redis, upstream(box) as upstream_url:
+        # A directory of its own: what a program has logged says that it is ready.
+        directory = Path(tempfile.mkdtemp(dir=box.directory))
         deployment = Deployment(
-            box.directory, redis_url=redis.url, upstream_url=upstream_url, **_SETTINGS
+            directory, redis_url=redis.url, upstream_url=upstream_url, **_SETTINGS
         )
         try:
             with box.on_server_core() if api_beside_workers else contextlib.nullcontext():

@@ -138,7 +138,7 @@ async def obvious(box: Box, running: Running) -> AsyncIterator[Play]:
         played = meter.read(STREAMS * plan.deltas)
         for log in logs:
             entries = await connections.ask("XRANGE", log, "-", "+")
-            _check(plan, b"".join(fields[1] for _, fields in entries[:-1]).decode())
+            _check(plan, b"".join(fields[b"delta"] for _, fields in entries[:-1]).decode())
         return played
 
     try:
