@@ -46,6 +46,7 @@ def serve(
     *,
     processes: int = 1,
     open_to_all: bool = False,
+    behind_loopback: bool = False,
     configure_logs: ConfigureLogs | None = None,
 ) -> int:
     """Serve until SIGTERM or Ctrl+C; returns the exit code: 0, or 1 when it had to give up.
@@ -53,8 +54,12 @@ def serve(
     Raises SettingsInvalid before anything is served: an address that is taken or too open, a wrong
     setting; and RolesInvalid. `configure_logs`, a function that can be pickled, is called first in
     every process. Call it from the main thread, which is where signals arrive.
+
+    `behind_loopback` says that only this machine's loopback leads to `host`, as to a container's
+    published port: any is served without keys then, and the Host header is checked all the same.
     """
-    check_bind(host, has_keys=keys_from(settings) is not None, open_to_all=open_to_all)
+    is_open = open_to_all or behind_loopback
+    check_bind(host, has_keys=keys_from(settings) is not None, open_to_all=is_open)
     with _listen(host, port) as listener:
         _raise_file_limit()
         log.info("listening", host=host, port=listener.getsockname()[1], processes=processes)

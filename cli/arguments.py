@@ -70,6 +70,12 @@ def _add_processes(commands: _Commands) -> None:
     api = _add(commands, "api", "the HTTP process", "Serve the API; needs REDIS_URL.")
     _add_address(api)
     api.add_argument("--processes", type=_positive, default=1, metavar="N", help="default: 1")
+    api.add_argument(
+        "--behind-loopback",
+        action="store_true",
+        help="any --host without TICKERTAPE_API_KEYS, since only loopback leads to it, as to a "
+        "container's published port: unlike --open, callers must still name a loopback host",
+    )
     worker = _add(commands, "worker", "a process that generates", "Work; needs REDIS_URL.")
     worker.add_argument(
         "--slots", type=_positive, default=64, metavar="N", help="requests at one time; default: 64"

@@ -79,7 +79,11 @@ def _serve(given: argparse.Namespace) -> int:
     match given.command:
         case "api":
             return process.run_api(
-                given.host, given.port, processes=given.processes, is_open=given.open
+                given.host,
+                given.port,
+                processes=given.processes,
+                is_open=given.open,
+                is_behind_loopback=given.behind_loopback,
             )
         case "worker":
             return process.run_worker(given.slots)

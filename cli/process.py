@@ -16,7 +16,9 @@ from cli.exits import CommandFailed, Exit
 from roles import RolesInvalid
 
 
-def run_api(host: str, port: int, *, processes: int, is_open: bool) -> int:
+def run_api(
+    host: str, port: int, *, processes: int, is_open: bool, is_behind_loopback: bool
+) -> int:
     """Serve until SIGTERM or Ctrl+C. Raises SettingsInvalid, CommandFailed."""
     settings, _ = _settings()
     with _nothing_to_collect():
@@ -30,6 +32,7 @@ def run_api(host: str, port: int, *, processes: int, is_open: bool) -> int:
             port,
             processes=processes,
             open_to_all=is_open,
+            behind_loopback=is_behind_loopback,
             configure_logs=logs.configure,
         )
     except RolesInvalid as invalid:

@@ -166,6 +166,18 @@ def test_what_must_not_be_served_is_refused_at_the_start(
     assert "\n" not in str(refused.value)
 
 
+async def test_behind_loopback_any_address_is_served_and_loopback_names_are_asked_for(
+    redis_url: str, tmp_path: Path
+) -> None:
+    options = {"host": "0.0.0.0", "behind_loopback": True}
+    with server_process(tmp_path / "log", redis_url, **options) as server:
+        server.wait_until_ready()
+        async with httpx2.AsyncClient(base_url=server.url) as client:
+            assert (await client.get("/roles")).status_code == 200
+            rebound = await client.get("/roles", headers={"Host": "evil.example"})
+    assert rebound.json()["error"]["code"] == "forbidden_host"
+
+
 async def test_other_partitions_end_the_process_with_a_line(
     redis_url: str, tmp_path: Path, worker: Typist
 ) -> None:

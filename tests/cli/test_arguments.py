@@ -14,6 +14,11 @@ def test_up_needs_nothing() -> None:
     assert not given.open
 
 
+def test_only_the_api_may_be_behind_loopback() -> None:
+    assert parse(["api", "--behind-loopback"]).behind_loopback
+    assert not parse(["api"]).behind_loopback
+
+
 def test_a_message_may_be_written_without_quotes() -> None:
     given = parse(["chat", "-r", "cli", "-t", "0.5", "list", "all", "files"])
     assert " ".join(given.message) == "list all files"
