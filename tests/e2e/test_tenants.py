@@ -14,11 +14,24 @@ from tests.support.prompted import Plan
 
 ENDLESS = Plan(deltas=100_000, rate_per_s=20)
 _PUBLIC = {"/healthz", "/readyz"}
-_NATIVE = ("/chat", "/conversations", "/roles")
 # What every tenant may see; it is nobody's.
-_EVERYONES = {("GET", "/roles"), ("GET", "/roles/{name}")}
+_EVERYONES = {
+    *(("GET", path) for path in ("/roles", "/roles/{name}", "/v1/models", "/v1/models/{model}")),
+    *(("GET", path) for path in ("/healthz", "/readyz", "/metrics")),
+}
 # These name nothing that exists, and are told of the caller's own things in tests of their own.
-_UNNAMED = {("POST", "/chat"), ("GET", "/chat")}
+_UNNAMED = {
+    ("GET", "/chat"),
+    *(
+        ("POST", path)
+        for path in ("/chat", "/v1/chat/completions", "/v1/responses", "/api/chat", "/api/gpt/get")
+    ),
+}
+# What is not there is a 404 but for the AI SDK, whose pages ask for chats that never were.
+_NOTHING_THERE = {
+    ("GET", "/api/chat/{chat_id}/stream"): 204,
+    ("POST", "/api/chat/{chat_id}/stop"): 200,
+}
 # A conversation begins with its first request, so one can be followed before there is one.
 _FOLLOW_CONVERSATION = ("GET", "/conversations/{conversation_id}/stream")
 
@@ -32,13 +45,28 @@ async def calls_of(caller: Caller) -> list[Call]:
 
 
 @pytest.fixture
-async def running(ada: Caller) -> AsyncIterator[str]:
-    """A request of ada's that is being answered, in a conversation called "ours"."""
-    request_id = await ada.submit(ENDLESS.prompt(), conversation_id="ours")
-    async with reading(ada.stream_url(request_id), ada.headers) as reader:
-        await reader.says("delta-0 ")
-    yield request_id
-    await ada.cancel(request_id)
+async def running(ada: Caller) -> AsyncIterator[dict[str, str]]:
+    """What ada is being answered, by the names in the paths: natively, as a response, in a chat."""
+    prompt = ENDLESS.prompt()
+    asked = {"input": prompt, "background": True}
+    response_id = (await ada.http.post("/v1/responses", json=asked)).json()["id"]
+    message = {"role": "user", "parts": [{"type": "text", "text": prompt}]}
+    page = {"id": "ada/chat", "messages": [message]}
+    async with ada.http.stream("POST", "/api/chat", json=page) as answer:
+        chat_request_id = answer.headers["X-Request-Id"]
+    request_id = await ada.submit(prompt, conversation_id="ours")
+    ids = [request_id, response_id.removeprefix("resp_"), chat_request_id]
+    for each in ids:
+        async with reading(ada.stream_url(each), ada.headers) as reader:
+            await reader.says("delta-0 ")
+    yield {
+        "request_id": request_id,
+        "conversation_id": "ours",
+        "response_id": response_id,
+        "chat_id": "ada/chat",
+    }
+    for each in ids:
+        assert await ada.cancel(each) == "cancelled"
 
 
 async def test_every_call_but_the_health_checks_needs_a_key(ada: Caller, shared_api: str) -> None:
@@ -53,32 +81,28 @@ async def test_every_call_but_the_health_checks_needs_a_key(ada: Caller, shared_
 
 
 async def test_no_call_reaches_what_another_tenant_has(
-    ada: Caller, bob: Caller, eve: Caller, running: str
+    ada: Caller, bob: Caller, eve: Caller, running: dict[str, str]
 ) -> None:
-    named = [
-        call
-        for call in await calls_of(ada)
-        if call[1].startswith(_NATIVE) and call not in _EVERYONES | _UNNAMED
-    ]
-    assert len(named) >= 7
+    named = {*await calls_of(ada)} - _EVERYONES - _UNNAMED - {_FOLLOW_CONVERSATION}
+    assert {call[1].split("/")[1] for call in named} == {"chat", "conversations", "v1", "api"}
+    nobodys_names = {name: value[:-3] + "aaa" for name, value in running.items()}
     for stranger in (bob, eve):
         for call in named:
-            if call == _FOLLOW_CONVERSATION:
-                continue
-            theirs = await _call(stranger, call, running, "ours")
-            nobodys = await _call(stranger, call, running[:-5] + "aaaaa", "of nobody")
-            assert theirs.status_code == nobodys.status_code == 404, call
-            assert theirs.json() == nobodys.json(), call
-    record = await ada.read(running)
-    assert record["status"] == "running"
+            theirs = await _call(stranger, call, running)
+            nobodys = await _call(stranger, call, nobodys_names)
+            expected = _NOTHING_THERE.get(call, 404)
+            assert theirs.status_code == nobodys.status_code == expected, call
+            assert theirs.content == nobodys.content, call
+        followed = {"input": "And?", "previous_response_id": running["response_id"]}
+        refused = await stranger.http.post("/v1/responses", json=followed)
+        assert refused.json()["error"]["code"] == "previous_response_not_found"
+    assert (await ada.read(running["request_id"]))["status"] == "running"
     assert len((await ada.http.get("/conversations/ours")).json()["turns"]) == 1
 
 
-async def _call(caller: Caller, call: Call, request_id: str, conversation: str) -> Any:
+async def _call(caller: Caller, call: Call, names: dict[str, str]) -> Any:
     method, path = call
-    return await caller.http.request(
-        method, path.format(request_id=request_id, conversation_id=conversation)
-    )
+    return await caller.http.request(method, path.format(**names))
 
 
 async def test_conversations_of_one_name_are_one_for_each_tenant(
