@@ -28,8 +28,8 @@ test-all: .venv/test.stamp ## all tests: the quick ones, then those that kill pr
 chaos: .venv/test.stamp ## break a running system at random and look for broken promises (SECONDS=60 SEED=7 ARGS=--control)
 	$(BIN)/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-bench: .venv/bench.stamp ## measure, and draw the figures
-	$(BIN)/python -m bench $(ARGS)
+bench: .venv/bench.stamp ## measure against the peers, and write docs/performance.md (QUICK=1 for a look, ARGS="--only hot replay")
+	$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)
 
 check: .venv/test.stamp ## what CI checks besides tests: format, lint, types, imports, spelling, sizes, compose file
 	$(BIN)/ruff format --check --quiet .
@@ -72,7 +72,7 @@ clean: ## remove .venv and caches; data in .tickertape stays
 	@start=$$(date +%s) && $(PIP) --require-hashes -r requirements-test.lock && echo "Installed in $$(($$(date +%s) - start)) s."
 	@touch $@
 
-.venv/bench.stamp: .venv/run.stamp requirements-bench.lock
+.venv/bench.stamp: .venv/test.stamp requirements-bench.lock
 	@echo "Installing into .venv: bench tools ..."
 	@start=$$(date +%s) && $(PIP) --require-hashes -r requirements-bench.lock && echo "Installed in $$(($$(date +%s) - start)) s."
 	@touch $@

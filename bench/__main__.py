@@ -16,7 +16,20 @@ from bench.box import Box, TooFewCores, machine, prepared
 from bench.compiled import NoCompiler
 from bench.report import Report
 from bench.rounds import Incorrect
-from bench.shapes import hot
+from bench.shapes import (
+    coalesced,
+    curves,
+    generations,
+    hop,
+    hot,
+    idle,
+    many_logs,
+    mixed,
+    overload,
+    parse,
+    replay,
+    worker,
+)
 
 
 class Measure(Protocol):
@@ -36,6 +49,17 @@ class Shape:
 
 SHAPES = {
     "hot": Shape(hot.measure, 7),
+    "coalesced": Shape(coalesced.measure, 7),
+    "overload": Shape(overload.measure, 5),
+    "many-logs": Shape(many_logs.measure, 5),
+    "mixed": Shape(mixed.measure, 7),
+    "replay": Shape(replay.measure, 7),
+    "idle": Shape(idle.measure, 5),
+    "curves": Shape(curves.measure, 3),
+    "parse": Shape(parse.measure, 5),
+    "worker": Shape(worker.measure, 5),
+    "hop": Shape(hop.measure, 5),
+    "generations": Shape(generations.measure, 5),
 }
 
 

@@ -1,0 +1,126 @@
+"""Cost per delivered event as work grows: readers of one log, live logs, API processes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+
+from bench.box import Box
+from bench.contest import Entry, Field, contest, us_per_event
+from bench.peers import limit, nchan, ours
+from bench.peers.peer import Peer
+from bench.report import Bound, Plot, Report, Spread, Table, ratios
+from bench.rounds import Shape
+from tests.support.servers import valkey_server
+
+_READERS = (1, 10, 100, 1000, 3000, 10_000)
+_LOGS = (1, 10, 100, 1000, 2000, 5000)
+_PROCESSES = (1, 2, 4)
+_QUICK_POINTS = 4
+_RATE = 20
+_LOGS_OF_PROCESSES = 1000
+# From here on a process has so much to do that what it costs to wake it is shared by many events.
+_FLAT_FROM = 1000
+_FLAT = 1.5
+
+# The cost at each x, of each server.
+Curves = dict[str, dict[int, Spread]]
+
+
+async def measure(box: Box, *, rounds: int) -> Report:
+    """Three sets of curves; where nothing is saturated they must not rise."""
+    points = _QUICK_POINTS if box.is_quick else None
+    async with AsyncExitStack() as stack:
+        redis = stack.enter_context(valkey_server(append_only=True))
+        field = Field(stack, [])
+        apis = [
+            await stack.enter_async_context(
+                ours.running(
+                    box, redis, f"ours-{count}", processes=count, TICKERTAPE_COALESCE_MS="0"
+                )
+            )
+            for count in _PROCESSES
+        ]
+        peers: Mapping[str, Peer | None] = {
+            "limit": await field.start(limit.running(box)),
+            "nchan": await field.start(nchan.running(box)),
+            "ours": apis[0],
+        }
+        many = {name: peer for name, peer in peers.items() if peer is not None}
+        by_readers = await _curves(box, many, _READERS[:points], rounds, lambda count: [count])
+        del many["limit"]
+        by_logs = await _curves(box, many, _LOGS[:points], rounds, lambda count: [1] * count)
+        by_processes = {}
+        for count, api in zip(_PROCESSES, apis, strict=True):
+            # One point of a curve each, as each is a server of its own.
+            got = await _curves(
+                box, {"ours": api}, [count], rounds, lambda _: [1] * _LOGS_OF_PROCESSES
+            )
+            by_processes.update(got["ours"])
+    return _report(by_readers, by_logs, {"ours": by_processes}, field.notes)
+
+
+async def _curves(
+    box: Box,
+    peers: Mapping[str, Peer],
+    counts: Sequence[int],
+    rounds: int,
+    readers: Callable[[int], list[int]],
+) -> Curves:
+    length_s = 1 if box.is_quick else 2
+    entries = [
+        Entry(f"{name} {count}", peer, Shape(readers(count), _RATE, _RATE * length_s))
+        for count in counts
+        for name, peer in peers.items()
+    ]
+    played = await contest(box, entries, rounds=rounds)
+    return {
+        name: {count: us_per_event(played[f"{name} {count}"]) for count in counts} for name in peers
+    }
+
+
+def _report(by_readers: Curves, by_logs: Curves, by_processes: Curves, notes: list[str]) -> Report:
+    axes = (
+        ("curve-readers", "readers of one log", by_readers),
+        ("curve-logs", "logs, one reader each", by_logs),
+        ("curve-processes", "API processes on one core, 1,000 logs", by_processes),
+    )
+    bounds = [
+        *_flat("of {:,} readers, of 1,000's", by_readers["ours"], _FLAT_FROM),
+        *_flat("of {:,} logs, of 1,000's", by_logs["ours"], _FLAT_FROM),
+        *_flat("of {} processes, of 1's", by_processes["ours"], 1),
+    ]
+    return Report(
+        tables=[_table(what, curves) for _, what, curves in axes],
+        bounds=bounds,
+        plots=[
+            Plot(
+                name,
+                f"Cost of a delivered event, {_RATE} events/s in each log",
+                what,
+                "server CPU, us",
+                {
+                    server: [(count, spread.median) for count, spread in curve.items()]
+                    for server, curve in curves.items()
+                },
+            )
+            for name, what, curves in axes
+        ],
+        notes=notes,
+    )
+
+
+def _flat(what: str, curve: Mapping[int, Spread], base: int) -> list[Bound]:
+    """The last point held against that of `base`, where both were measured."""
+    last = max(curve)
+    if base not in curve or last == base:
+        return []
+    spread = ratios(curve[last].values, curve[base].values)
+    return [Bound("CPU per event " + what.format(last), spread, _FLAT)]
+
+
+def _table(what: str, curves: Curves) -> Table:
+    counts = list(next(iter(curves.values())))
+    rows = [
+        [f"{server}: CPU per event, us", *(str(curve[count]) for count in counts)]
+        for server, curve in curves.items()
+    ]
+    return Table([what, *(f"{count:,}" for count in counts)], rows)
