@@ -55,6 +55,10 @@ show('send', first, second);
 await first.regenerate();
 show('regenerate', first);
 
+// The question edited: what followed it is gone, and the answer is to the new one.
+await first.sendMessage({ text: 'edit', messageId: first.messages[0].id });
+show('edit', first);
+
 // Nothing is active: neither here nor in a chat that never was.
 const idle = chat('never-was');
 await idle.resumeStream();

@@ -45,6 +45,9 @@ class Scenes:
             self.asked["tool-output"] = messages
             return answer("I saw 3.")
         name = [m["content"] for m in messages if m["role"] == "user"][-1]
+        if name == "edit":
+            self.asked["edit"] = messages
+            return answer("Edited")
         if name == "send" and self.gates["send"].is_set():
             return answer("Hi again")
         return self._first(name)
@@ -101,6 +104,9 @@ async def test_the_ai_packages_chat_sends_resumes_stops_and_fails(
     assert [m["text"] for m in first["messages"]] == ["send", "Hello"]
     assert [m["text"] for m in shown["regenerate"][0]["messages"]] == ["send", "Hi again"]
     assert shown["regenerate"][0]["messages"][1]["id"] != first["messages"][1]["id"]
+    (edit,) = shown["edit"]
+    assert [m["text"] for m in edit["messages"]] == ["edit", "Edited"]
+    assert scenes.asked["edit"] == [{"role": "user", "content": "edit"}]
     idle, unchanged = shown["idle"]
     assert (idle["status"], idle["messages"], idle["error"]) == ("ready", [], None)
     assert unchanged == second
