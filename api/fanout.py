@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from api.frames import Frames, chunk
 from api.hub import Hub
 from api.live_connection import LiveConnection
 from api.tape import Rendering
@@ -61,7 +62,7 @@ class FanOut:
         return len(self._connections)
 
     @property
-    def frames(self) -> list[bytes]:
+    def frames(self) -> Frames:
         """The frames there are; those before `sent` have been written to all who kept up."""
         return self._rendering.frames
 
@@ -147,8 +148,7 @@ class FanOut:
             self._next_write_at = self._loop.time() + self._interval_s * share
             self._was_quiet = False
             self.sent = end
-            body = self.frames[begin] if end - begin == 1 else b"".join(self.frames[begin:end])
-            self._write_slices(chunk(body), begin, end)
+            self._write_slices(chunk(self.frames.between(begin, end)), begin, end)
         elif self.is_at_end:
             self._end_all()
 
@@ -205,11 +205,6 @@ class FanOut:
             data = chunk(body)
             for connection in list(self._connections):
                 connection.write_aside(data)
-
-
-def chunk(body: bytes) -> bytes:
-    """A body as a chunk of HTTP/1.1's chunked encoding; nothing for nothing, which would end it."""
-    return b"%x\r\n%b\r\n" % (len(body), body) if body else b""
 
 
 def _write_slice(connections: list[LiveConnection], data: bytes, begin: int, end: int) -> None:

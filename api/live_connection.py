@@ -8,8 +8,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-# A replay is written in pieces, and goes on when the socket has taken most of one.
-_FRAMES_PER_WRITE = 2000
+from api.frames import chunk
+
 # Heartbeats during which a connection took nothing, before it is dropped: its client resumes.
 _STALLED_TICKS = 2
 _LAST_CHUNK = b"0\r\n\r\n"
@@ -55,11 +55,10 @@ class LiveConnection(asyncio.Protocol):
         if self._epoch != fanout.epoch and self.position >= 0:
             self._begin_again()
         while 0 <= self.position < fanout.sent:
-            begin = self.position
-            self.position = min(begin + _FRAMES_PER_WRITE, fanout.sent)
-            body = b"".join(fanout.frames[begin : self.position])
-            if body:
-                self.write(b"%x\r\n%b\r\n" % (len(body), body))
+            # The position first: the write may find the socket full, which ends the loop.
+            piece, self.position = fanout.frames.chunk_from(self.position, fanout.sent)
+            if piece:
+                self.write(piece)
         self.end_if_done()
 
     def end_if_done(self) -> None:
@@ -73,8 +72,7 @@ class LiveConnection(asyncio.Protocol):
         if last is None:
             self._close(b"")
             return
-        body = b"%x\r\n%b\r\n" % (len(last), last) if last else b""
-        self._close(body + _LAST_CHUNK)
+        self._close(chunk(last) + _LAST_CHUNK)
 
     def write_aside(self, data: bytes) -> None:
         """Write something that has no position, unless the socket is full."""
@@ -118,7 +116,7 @@ class LiveConnection(asyncio.Protocol):
         fanout = self._fanout
         self._epoch, self.position = fanout.epoch, 0
         if fanout.rewind:
-            self.write(b"%x\r\n%b\r\n" % (len(fanout.rewind), fanout.rewind))
+            self.write(chunk(fanout.rewind))
         else:
             self._close(b"")
 

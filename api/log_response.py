@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from api.fanout import chunk
+from api.frames import chunk
 from api.handover import hand_over_from
 from api.hub import Hub
 from api.live_connection import LiveConnection

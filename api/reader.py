@@ -4,13 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+from api.frames import FRAMES_PER_BLOCK
 from api.tape import Rendering
 from api.watched import Watched
 from api.wires import CUT, Frame
 from api.wires.native import COMMENT
-
-# A replay goes out in pieces, so that one long log does not fill the socket's buffer at once.
-_FRAMES_PER_WRITE = 2000
 
 
 class Reader:
@@ -70,8 +68,8 @@ class Reader:
             pieces.append(wire.aside("rewind", {"reason": "log_changed"}) or CUT)
         frames = rendering.frames
         while self._position < len(frames):
-            end = min(self._position + _FRAMES_PER_WRITE, len(frames))
-            pieces.append(b"".join(frames[self._position : end]))
+            end = min(self._position + FRAMES_PER_BLOCK, len(frames))
+            pieces.append(frames.between(self._position, end))
             self._position = end
         if rendering.is_cut:
             pieces.append(CUT)

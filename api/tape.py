@@ -7,11 +7,9 @@ frames of a wire; nothing is kept per subscriber but that number.
 from collections.abc import Callable, Iterator
 from enum import Enum
 
+from api.frames import OBJECT_BYTES, Frames
 from api.wires import Wire
 from broker.codec import OPENERS, START, TERMINALS, Cursor, Entry, decode
-
-# Of CPython: the head of a bytes object, rounded up to 16, and its place in a list.
-_OBJECT_BYTES = 56
 
 
 class Verdict(Enum):
@@ -35,7 +33,7 @@ class Rendering:
     def clear(self) -> None:
         """Begin again, after the log turned out to be another one."""
         self.wire = self._make()
-        self.frames: list[bytes] = []
+        self.frames = Frames()
         self.is_over = self.is_cut = False
 
     def add(self, entry: Entry) -> None:
@@ -45,10 +43,12 @@ class Rendering:
         frame = self.wire.frame(entry)
         if isinstance(frame, bytes):
             self.frames.append(frame)
-            return
-        self.is_over, self.is_cut = True, not frame.whole
-        if frame.data:
-            self.frames.append(frame.data)
+        else:
+            self.is_over, self.is_cut = True, not frame.whole
+            if frame.data:
+                self.frames.append(frame.data)
+        if self.is_over or entry.is_terminal:
+            self.frames.close_block()
 
 
 class Tape:
@@ -69,8 +69,8 @@ class Tape:
 
         Asks every entry for its size; a rendering that is made later is not in an earlier answer.
         """
-        kept = [self.values, *(rendering.frames for rendering in self._renderings.values())]
-        return sum(sum(map(len, each)) + _OBJECT_BYTES * len(each) for each in kept)
+        frames = sum(rendering.frames.size_bytes for rendering in self._renderings.values())
+        return frames + sum(map(len, self.values)) + OBJECT_BYTES * len(self.values)
 
     def clear(self) -> None:
         """Forget all entries."""

@@ -5,6 +5,7 @@ without a seam on whatever process it meets. The events cannot take back what th
 whose answer begins anew after output ends with an error, while the object has the new answer.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -155,7 +156,7 @@ class ResponsesWire:
         return _event(event[0], number, event[1])
 
 
-def after(frames: list[bytes], number: int) -> tuple[bytes, int] | None:
+def after(frames: Iterable[bytes], number: int) -> tuple[bytes, int] | None:
     """What follows the event of a number: the rest of its frame, and the position of the next one.
 
     None when there is no such event yet.

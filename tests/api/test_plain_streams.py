@@ -88,7 +88,7 @@ async def test_a_client_whose_connection_is_not_handed_over_gets_the_same_events
 async def test_a_long_replay_goes_out_whole_though_in_pieces(
     api: RunningApi, worker: Typist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.reader._FRAMES_PER_WRITE", 3)
+    monkeypatch.setattr("api.reader.FRAMES_PER_BLOCK", 3)
     request_id = await worker.begin()
     await worker.type(*"abcdefg")
     await worker.finish()

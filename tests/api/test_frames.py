@@ -1,0 +1,98 @@
+"""Frames are what a list of them would be, however they are kept."""
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.frames import Frames, chunk
+
+FRAMES_PER_BLOCK = 4
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_blocks() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("api.frames.FRAMES_PER_BLOCK", FRAMES_PER_BLOCK)
+        yield
+
+
+@st.composite
+def kept(draw: st.DrawFn) -> tuple[Frames, list[bytes]]:
+    """Frames, some of them empty, and the same as a list."""
+    listed = draw(st.lists(st.sampled_from([b"", b"a", b"bc" * 20]), max_size=14))
+    frames = Frames()
+    for frame in listed:
+        frames.append(frame)
+    if draw(st.booleans()):
+        frames.close_block()
+    return frames, listed
+
+
+@given(kept())
+def test_they_are_what_was_appended(both: tuple[Frames, list[bytes]]) -> None:
+    frames, listed = both
+    assert len(frames) == len(listed)
+    assert list(frames) == listed
+
+
+@given(kept(), st.data())
+def test_any_range_of_them_is_what_it_is_in_a_list(
+    both: tuple[Frames, list[bytes]], data: st.DataObject
+) -> None:
+    frames, listed = both
+    begin = data.draw(st.integers(0, len(listed)))
+    end = data.draw(st.integers(begin, len(listed)))
+    assert frames.between(begin, end) == b"".join(listed[begin:end])
+
+
+@given(kept(), st.data())
+def test_chunk_by_chunk_a_reader_gets_all_from_any_position_to_any_other(
+    both: tuple[Frames, list[bytes]], data: st.DataObject
+) -> None:
+    frames, listed = both
+    position = begin = data.draw(st.integers(0, len(listed)))
+    end = data.draw(st.integers(begin, len(listed)))
+    body = b""
+    while position < end:
+        piece, position = frames.chunk_from(position, end)
+        body += piece
+    assert position == end
+    assert _unchunked(body) == b"".join(listed[begin:end])
+
+
+def test_all_readers_of_a_whole_block_get_the_same_object() -> None:
+    frames = Frames()
+    for number in range(FRAMES_PER_BLOCK + 1):
+        frames.append(b"%d" % number)
+    first, position = frames.chunk_from(0, len(frames))
+    again, _ = frames.chunk_from(0, len(frames))
+    assert first is again
+    assert position == FRAMES_PER_BLOCK
+    frames.close_block()
+    last, _ = frames.chunk_from(position, len(frames))
+    assert last is frames.chunk_from(position, len(frames))[0]
+
+
+def test_there_is_no_frame_beyond_the_last() -> None:
+    frames = Frames()
+    frames.append(b"a")
+    with pytest.raises(IndexError):
+        frames[1]
+
+
+def test_nothing_makes_no_chunk_since_an_empty_one_would_end_the_response() -> None:
+    assert chunk(b"") == b""
+
+
+def _unchunked(body: bytes) -> bytes:
+    """What a client makes of chunks."""
+    whole = b""
+    while body:
+        size, _, body = body.partition(b"\r\n")
+        length = int(size, 16)
+        assert body[length : length + 2] == b"\r\n"
+        whole += body[:length]
+        body = body[length + 2 :]
+    return whole
