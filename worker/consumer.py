@@ -23,6 +23,9 @@ _UNAVAILABLE_PAUSE_S = 0.5
 _MOST_CLAIMS_AT_ONCE = 16
 # One release that takes longer means that Redis is away: the leases give everything back then.
 _RELEASE_LIMIT_S = 3.0
+# Gone for this long while we drain: most likely whoever started it and us is gone, too.
+_AWAY_LIMIT_S = 2.0
+_LOOK_EVERY_S = 0.25
 # Beyond a claim that uses up all its time-outs and repeats: see broker/connections.py.
 _SILENCE_LIMIT_S = 60.0
 
@@ -207,18 +210,31 @@ class Consumer:
 
     async def _drain(self, claiming: Iterable[asyncio.Task[None]], grace_s: float) -> None:
         log.info("draining", running=self.running, grace_s=grace_s)
-        with contextlib.suppress(TimeoutError, StoppedError):
-            async with self._grace, asyncio.timeout(grace_s):
-                # A claim under way may bring one more job; with Redis away it takes its time.
-                await asyncio.wait(claiming)
-                while self._running:
-                    await asyncio.wait({task for _, task in self._running.values()})
-        limit_s = _RELEASE_LIMIT_S
+        watching = asyncio.create_task(self._end_grace_without_redis(), name="drain watch")
+        try:
+            with contextlib.suppress(TimeoutError, StoppedError):
+                async with self._grace, asyncio.timeout(grace_s):
+                    # A claim under way may bring one more job; with Redis away it takes its time.
+                    await asyncio.wait(claiming)
+                    while self._running:
+                        await asyncio.wait({task for _, task in self._running.values()})
+        finally:
+            watching.cancel()
+        limit_s = _RELEASE_LIMIT_S if self._tools.appender.is_ready else 0.0
         for job, task in reversed(list(self._running.values())):
             job.stop(DrainedError())
             done, _ = await asyncio.wait({task}, timeout=limit_s)
             if not done:
                 limit_s = 0.0
+
+    async def _end_grace_without_redis(self) -> None:
+        """What we hold can be neither finished nor given back then; the leases do that."""
+        away_s = 0.0
+        while away_s < _AWAY_LIMIT_S:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            away_s = 0.0 if self._tools.appender.is_ready else away_s + _LOOK_EVERY_S
+        log.warning("draining without Redis")
+        self._grace.interrupt(StoppedError())
 
 
 def _limit_s(claimed: Lease | Nothing) -> float:

@@ -36,6 +36,9 @@ DEFAULT_SLOTS = 64
 DRAIN_GRACE_S = 10.0
 _REDIS_PAUSE_S = 0.5
 _FIRST_MODELS_S = 3.0
+# New objects between two looks of the collector. A job leaves few cycles behind, and at Python's
+# 700 the looks are a twentieth of the work.
+_GC_THRESHOLD = 10_000
 _MODELS_RETRY_S = 2.0
 
 
@@ -130,6 +133,7 @@ async def _work(
             # What was made so far lives to the end. The SDK alone is 100,000 objects, and a look of
             # the collector at them takes 80 ms, in which every answer would stand still.
             gc.freeze()
+            gc.set_threshold(_GC_THRESHOLD)
             log.info("working", slots=slots)
             await consumer.run(DRAIN_GRACE_S)
     log.info("drained")

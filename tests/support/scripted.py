@@ -137,13 +137,19 @@ class Append(NamedTuple):
 class ScriptedAppender(Appender):
     """Keeps each call for the test to answer, or gives all of them the same answer at once.
 
-    `answers` makes the answer to (first seq, values); `connected` is what `ready` waits for.
+    `answers` makes the answer to (first seq, values); `connected` is what `ready` waits for;
+    with `is_away` there is no Redis to send to.
     """
 
     def __init__(self, answers: Callable[[int, list[bytes]], Appended] | None = None) -> None:
         self.calls: list[Append] = []
         self.connected = asyncio.Event()
+        self.is_away = False
         self._answers = answers
+
+    @property
+    def is_ready(self) -> bool:
+        return not self.is_away
 
     async def ready(self) -> None:
         await self.connected.wait()

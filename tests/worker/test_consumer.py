@@ -14,6 +14,7 @@ from tests.support.scripted import (
     OfflineUpstream,
     ScriptedAppender,
     ScriptedQueue,
+    accepting,
     lease,
     tools,
     until,
@@ -275,6 +276,23 @@ async def test_a_request_that_cannot_be_given_back_in_time_does_not_hold_the_dra
     monkeypatch.setattr("worker.consumer._RELEASE_LIMIT_S", 0.01)
     queue.will("release", asyncio.Event().wait)
     assert await stopped_with_three(queue, 0, then=lambda _: None) == IDS[::-1]
+
+
+async def test_a_drain_does_not_wait_for_a_redis_that_is_gone(
+    queue: ScriptedQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.consumer._LOOK_EVERY_S", 0.001)
+    monkeypatch.setattr("worker.consumer._AWAY_LIMIT_S", 0.01)
+    queue.will("claim", leases()[0])
+    queue.will("release", asyncio.Event().wait)
+    appender = ScriptedAppender(accepting)
+    consumer = consumer_of(queue, endless(), appender=appender)
+    async with running(consumer, 3600) as task:
+        await until(lambda: "wait" in queue.verbs)
+        consumer.stop()
+        appender.is_away = True
+        async with asyncio.timeout(5):
+            await task
 
 
 @pytest.mark.parametrize("crashes", [SUSPECT_CRASHES - 1, SUSPECT_CRASHES])

@@ -1,6 +1,7 @@
 """How the worker's parts are put together: what it waits for, tells Redis, and survives."""
 
 import asyncio
+import gc
 import os
 import re
 import signal
@@ -115,6 +116,21 @@ async def test_models_that_cannot_be_listed_or_written_are_tried_again(
     await connections.aclose()
     assert written[1] == models
     assert queue.can_continue
+
+
+async def test_the_collector_leaves_alone_what_was_there_before_the_first_claim(
+    redis_url: str, upstream: ScriptedUpstream
+) -> None:
+    settings, threshold = settings_for(upstream), gc.get_threshold()
+    gc.unfreeze()
+    try:
+        async with open_desk(redis_url, settings) as desk, working(redis_url, settings):
+            assert (await desk.ended(await desk.ask())).status == "completed"
+            assert gc.get_freeze_count() > 10_000
+            assert gc.get_threshold()[0] > threshold[0]
+    finally:
+        gc.set_threshold(*threshold)
+        gc.unfreeze()
 
 
 ODD = [
