@@ -21,7 +21,8 @@ from cli.child import spawn, stop
 from tests.e2e.deployment import Deployment, port_of
 from tests.support.servers import valkey_server
 
-DIRECT, THROUGH = "direct", "through"
+# The upstream itself; us, asked in the same words; us, asked natively.
+DIRECT, THROUGH, NATIVE = "direct", "through", "through, native"
 _SETTINGS = {"OPENAI_MODEL": "bench", "TICKERTAPE_TENANT_LIMIT": "100000"}
 
 
@@ -123,7 +124,8 @@ async def ask(
     spread_s: float = 0,
 ) -> Asked:
     """Have so many callers ask `each` times; raises AssertionError for an answer with a fault."""
-    arguments = [way, running.port(way), at_once, each, int(spread_s * 1000), plan]
+    wire = "native" if way == NATIVE else "openai"
+    arguments = [wire, running.port(way), at_once, each, int(spread_s * 1000), plan]
     process = await asyncio.create_subprocess_exec(
         compiled("ask", box.directory), *map(str, arguments), stdout=subprocess.PIPE
     )

@@ -7,7 +7,7 @@ the same program, which checks every answer for lost, repeated and disordered de
 import statistics
 from collections.abc import Callable, Iterable
 
-from bench.asking import DIRECT, THROUGH, Asked, Plan, Running, ask, deployed
+from bench.asking import DIRECT, NATIVE, THROUGH, Asked, Plan, Running, ask, deployed
 from bench.box import Box
 from bench.report import Bound, Report, Spread, Strip, Table
 
@@ -54,7 +54,7 @@ async def measure(box: Box, *, rounds: int) -> Report:
 async def _rounds(
     box: Box, running: Running, rounds: int, at_once: int, plan: Plan, each: int
 ) -> dict[str, list[Asked]]:
-    played: dict[str, list[Asked]] = {DIRECT: [], THROUGH: []}
+    played: dict[str, list[Asked]] = {DIRECT: [], THROUGH: [], NATIVE: []}
     spread_s = plan.length_s if at_once > 1 else 0
     for _ in range(rounds):
         for way, asked in played.items():

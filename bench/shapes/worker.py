@@ -109,7 +109,7 @@ async def ours(running: Running) -> AsyncIterator[Play]:
                 await asyncio.sleep(_POLL_S)
             played = meter.read(STREAMS * plan.deltas)
             for request_id in ids:
-                _check(plan, "".join(fold(await desk.entries(request_id)).text))
+                check(plan, "".join(fold(await desk.entries(request_id)).text))
             return played
 
         yield play
@@ -138,7 +138,7 @@ async def obvious(box: Box, running: Running) -> AsyncIterator[Play]:
         played = meter.read(STREAMS * plan.deltas)
         for log in logs:
             entries = await connections.ask("XRANGE", log, "-", "+")
-            _check(plan, b"".join(fields[b"delta"] for _, fields in entries[:-1]).decode())
+            check(plan, b"".join(fields[b"delta"] for _, fields in entries[:-1]).decode())
         return played
 
     try:
@@ -165,7 +165,8 @@ class _Meter:
         )
 
 
-def _check(plan: Plan, text: str) -> None:
+def check(plan: Plan, text: str) -> None:
+    """Raise AssertionError unless every delta of the plan is in the text once and in order."""
     numbers = [int(number) for number in _NUMBER.findall(text)]
     assert numbers == list(range(plan.deltas)), "a delta was lost, repeated or out of order"
 
