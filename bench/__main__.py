@@ -27,6 +27,7 @@ from bench.shapes import (
     mixed,
     overload,
     parse,
+    redis_cost,
     replay,
     worker,
 )
@@ -52,6 +53,7 @@ SHAPES = {
     "coalesced": Shape(coalesced.measure, 7),
     "overload": Shape(overload.measure, 5),
     "many-logs": Shape(many_logs.measure, 5),
+    "redis-cost": Shape(redis_cost.measure, 5),
     "mixed": Shape(mixed.measure, 7),
     "replay": Shape(replay.measure, 7),
     "idle": Shape(idle.measure, 5),

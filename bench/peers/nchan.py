@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import shutil
 import socket
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -90,8 +91,7 @@ async def running(box: Box) -> AsyncIterator[Nchan]:
         raise Absent("nchan is not here (Debian, Ubuntu: apt-get install libnginx-mod-nchan)")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    directory = box.directory / f"nchan-{port}"
-    directory.mkdir()
+    directory = Path(tempfile.mkdtemp(prefix="nchan-", dir=box.directory))
     config = directory / "nginx.conf"
     config.write_text(_CONFIG.format(module=module, port=port), "ascii")
     with box.on_server_core():

@@ -5,7 +5,10 @@ The source then writes with the real append script: what a worker does, without 
 
 import asyncio
 import contextlib
+import io
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -98,8 +101,7 @@ async def running(
     box: Box, redis: ValkeyServer, name: str = "ours", *, processes: int = 1, **settings: str
 ) -> AsyncIterator[Ours]:
     """An API of so many processes, with these settings, for the length of the block."""
-    directory = box.directory / name.replace(" ", "-")
-    directory.mkdir()
+    directory = Path(tempfile.mkdtemp(prefix="ours-", dir=box.directory))
     deployment = Deployment(
         directory, redis_url=redis.url, upstream_url="http://127.0.0.1:9", **settings
     )
@@ -113,7 +115,8 @@ async def running(
         finally:
             await ours.disconnect()
     finally:
-        deployment.close()
+        with contextlib.redirect_stdout(io.StringIO()):  # it shows the logs, for a test that failed
+            deployment.close()
 
 
 def _target(lease: Lease, first_seq: int) -> str:

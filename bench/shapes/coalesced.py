@@ -15,7 +15,7 @@ _READERS = 1000
 
 async def measure(box: Box, *, rounds: int) -> Report:
     """What fewer writes save, and what they cost in delay."""
-    shape = Shape([_READERS], _RATE, _RATE if box.is_quick else 3 * _RATE)
+    shape = Shape([box.some(_READERS)], _RATE, box.some(3 * _RATE))
     async with AsyncExitStack() as stack:
         redis = stack.enter_context(valkey_server(append_only=True))
         field = Field(stack, [])

@@ -14,7 +14,7 @@ from tests.support.servers import valkey_server
 _READERS = (1, 10, 100, 1000, 3000, 10_000)
 _LOGS = (1, 10, 100, 1000, 2000, 5000)
 _PROCESSES = (1, 2, 4)
-_QUICK_POINTS = 4
+_QUICK_POINTS = 3
 _RATE = 20
 _LOGS_OF_PROCESSES = 1000
 # From here on a process has so much to do that what it costs to wake it is shared by many events.
@@ -27,6 +27,7 @@ Curves = dict[str, dict[int, Spread]]
 
 async def measure(box: Box, *, rounds: int) -> Report:
     """Three sets of curves; where nothing is saturated they must not rise."""
+    # A quick look stops where a round begins to take more than a second.
     points = _QUICK_POINTS if box.is_quick else None
     async with AsyncExitStack() as stack:
         redis = stack.enter_context(valkey_server(append_only=True))

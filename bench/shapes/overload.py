@@ -16,7 +16,7 @@ _READERS = 5000
 
 async def measure(box: Box, *, rounds: int) -> Report:
     """Whether everything is delivered by one core, and how late."""
-    shape = Shape([_READERS], _RATE, _RATE if box.is_quick else 3 * _RATE)
+    shape = Shape([box.some(_READERS)], _RATE, box.some(3 * _RATE))
     async with AsyncExitStack() as stack:
         redis = stack.enter_context(valkey_server(append_only=True))
         field = Field(stack, [])
