@@ -1,9 +1,9 @@
 """One log's frames, on one wire, to all connections that were handed over: the tight loop.
 
-A connection takes part in writing frames [a, b) only if its position is a. That alone makes
-joiners, laggards and slices right: who is elsewhere is skipped, and catches up by itself. All get
-the same bytes object, joined and framed as an HTTP chunk once. No queue, no task, no future per
-connection; one write costs 2 to 3 us, and everything else together less than one.
+Connections are held in slices, and in each turn of the event loop one slice is written to, the one
+that was written to longest ago: a log with thousands of readers delays the others by a fraction of
+a millisecond, and a slice whose turn comes late gets what came until then, not what there was when
+the first one was written to.
 """
 
 import asyncio
@@ -13,13 +13,11 @@ from typing import Any
 from api.frames import Frames, chunk
 from api.hub import Hub
 from api.live_connection import LiveConnection
+from api.slice import SLICE_CONNECTIONS, Slice
 from api.tape import Rendering
 from api.watched import Watched
 from api.wires.native import COMMENT
 
-# Connections written to before the loop looks at its sockets again: a log with thousands of readers
-# delays the others by a fraction of a millisecond and not by all of its writes.
-SLICE_CONNECTIONS = 128
 # The write interval grows with the readers up to the setting: few readers cost too little to wait.
 _FULL_INTERVAL_CONNECTIONS = 256
 
@@ -44,33 +42,40 @@ class FanOut:
         self._hub = hub
         self._watched = watched
         self._rendering = rendering
-        self._interval_s = interval_s
+        self._longest_interval_s = interval_s
         self._has_comments = has_comments
         self._on_empty = on_empty
         self._loop = asyncio.get_running_loop()
-        self._connections: set[LiveConnection] = set()
+        # The first is the one that was written to longest ago: if it is up to date, all are.
+        self._slices: list[Slice] = []
+        self._count = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._is_writing = False
-        self._next_write_at = 0.0
-        self._was_quiet = False
-        self.epoch = watched.rewinds
-        self.sent = len(rendering.frames)
+        self._at_last_tick = (0, 0)
         watched.wakes.add(self.wake)
         watched.asides.add(self._write_aside)
 
     def __len__(self) -> int:
-        return len(self._connections)
+        return self._count
 
     @property
     def frames(self) -> Frames:
-        """The frames there are; those before `sent` have been written to all who kept up."""
+        """The frames there are."""
         return self._rendering.frames
 
     @property
-    def is_at_end(self) -> bool:
-        """Whether nothing will follow what has been sent."""
-        is_last = self._watched.tape.is_over or self._rendering.is_over or self._watched.is_gone
-        return is_last and self.sent >= len(self.frames)
+    def epoch(self) -> int:
+        """How often the log turned out to be another one; frames before that do not count."""
+        return self._watched.rewinds
+
+    @property
+    def interval_s(self) -> float:
+        """The shortest time between two writes to a connection."""
+        return self._longest_interval_s * min(1.0, self._count / _FULL_INTERVAL_CONNECTIONS)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no frame will follow those there are."""
+        return self._watched.tape.is_over or self._rendering.is_over or self._watched.is_gone
 
     @property
     def is_cut(self) -> bool:
@@ -93,19 +98,28 @@ class FanOut:
 
     def join(self, connection: LiveConnection, position: int) -> None:
         """Let a connection read from a position on."""
-        self._connections.add(connection)
+        joined = next((each for each in self._slices if len(each) < SLICE_CONNECTIONS), None)
+        if joined is None:
+            joined = Slice(self)
+            # Its first reader gets all there is: it is as if it had just been written to.
+            self._slices.append(joined)
+        self._count += 1
         self._hub.live_connections += 1
         self._hub.hold(self._watched)
-        connection.begin(self, position)
+        joined.add(connection)
+        connection.begin(joined, position)
         for kind, data in self._watched.news.items():
             connection.write_aside(chunk(self._rendering.wire.aside(kind, data)))
 
-    def leave(self, connection: LiveConnection) -> None:
+    def leave(self, left: Slice, connection: LiveConnection) -> None:
         """Let a connection go; called once, whoever ended it."""
-        self._connections.remove(connection)
+        left.remove(connection)
+        if not left:
+            self._slices.remove(left)
+        self._count -= 1
         self._hub.live_connections -= 1
         self._hub.release(self._watched)
-        if not self._connections:
+        if not self._slices:
             self._watched.wakes.discard(self.wake)
             self._watched.asides.discard(self._write_aside)
             if self._timer is not None:
@@ -114,101 +128,52 @@ class FanOut:
 
     def wake(self) -> None:
         """Something came: write it now, or when the interval is over."""
-        if self._is_writing or self._timer is not None:
+        if self._timer is not None or not self._slices:
             return
-        delay_s = self._next_write_at - self._loop.time()
+        delay_s = self._slices[0].next_write_at_s - self._loop.time()
         if delay_s <= 0:
-            self._write()
+            self._turn()
         else:
-            self._timer = self._loop.call_later(delay_s, self._write)
+            self._timer = self._loop.call_later(delay_s, self._turn)
 
     def tick(self) -> None:
-        """Each heartbeat: a comment where nothing was written since the last; drop who stalls."""
-        for connection in [each for each in self._connections if each.has_stalled()]:
-            connection.drop()
-        if self._was_quiet and self._has_comments:
-            self._write_now(COMMENT)
-        self._was_quiet = True
+        """Each heartbeat: a comment where nothing came since the last; drop who stalls."""
+        for connection in self._connections():
+            if connection.has_stalled():
+                connection.drop()
+        there = (self.epoch, len(self.frames))
+        if there == self._at_last_tick and self._has_comments:
+            self._note(COMMENT)
+        self._at_last_tick = there
 
     def drain(self, farewell: Callable[[], bytes] | None) -> None:
         """End all connections now, each with a farewell of its own; with None, break them off.
 
         One farewell for all would have every reader of a log come back in the same instant.
         """
-        for connection in list(self._connections):
+        for connection in self._connections():
             connection.leave(farewell() if farewell is not None else None)
 
-    def _write(self) -> None:
+    def _turn(self) -> None:
         self._timer = None
-        if self.epoch != self._watched.rewinds:
-            self._begin_again()
-        begin, end = self.sent, len(self.frames)
-        if begin < end:
-            share = min(1.0, len(self._connections) / _FULL_INTERVAL_CONNECTIONS)
-            self._next_write_at = self._loop.time() + self._interval_s * share
-            self._was_quiet = False
-            self.sent = end
-            self._write_slices(chunk(self.frames.between(begin, end)), begin, end)
-        elif self.is_at_end:
-            self._end_all()
-
-    def _write_slices(self, data: bytes, begin: int, end: int) -> None:
-        if not data:
-            self._advance(begin, end)
-        elif len(self._connections) <= SLICE_CONNECTIONS:
-            _write_slice(list(self._connections), data, begin, end)
-        else:
-            self._is_writing = True
-            self._write_from(list(self._connections), 0, data, begin, end)
-            return
-        self._written()
-
-    def _write_from(
-        self, connections: list[LiveConnection], first: int, data: bytes, begin: int, end: int
-    ) -> None:
-        last = first + SLICE_CONNECTIONS
-        _write_slice(connections[first:last], data, begin, end)
-        if last < len(connections):
-            # A timer, though it is due at once: uvloop runs call_soon's callbacks without looking
+        first = self._slices.pop(0)
+        self._slices.append(first)
+        first.write(self._loop.time())
+        following = self._slices[0]
+        if following.is_behind:
+            # A timer, even if it is due at once: uvloop runs call_soon's callbacks without looking
             # at the sockets in between.
-            self._loop.call_later(0, self._write_from, connections, last, data, begin, end)
-            return
-        self._is_writing = False
-        self._written()
+            delay_s = max(0.0, following.next_write_at_s - self._loop.time())
+            self._timer = self._loop.call_later(delay_s, self._turn)
 
-    def _advance(self, begin: int, end: int) -> None:
-        for connection in self._connections:
-            if connection.position == begin:
-                connection.position = end
-
-    def _written(self) -> None:
-        if self.is_at_end:
-            self._end_all()
-        elif len(self.frames) > self.sent or self.epoch != self._watched.rewinds:
-            self.wake()
-
-    def _begin_again(self) -> None:
-        self.epoch = self._watched.rewinds
-        self.sent = 0
-        for connection in list(self._connections):
-            connection.catch_up()
-
-    def _end_all(self) -> None:
-        for connection in list(self._connections):
-            connection.end_if_done()
+    def _connections(self) -> list[LiveConnection]:
+        return [connection for each in self._slices for connection in each]
 
     def _write_aside(self, kind: str, data: dict[str, Any]) -> None:
-        self._write_now(self._rendering.wire.aside(kind, data))
+        self._note(self._rendering.wire.aside(kind, data))
 
-    def _write_now(self, body: bytes) -> None:
+    def _note(self, body: bytes) -> None:
         if body:
-            data = chunk(body)
-            for connection in list(self._connections):
-                connection.write_aside(data)
-
-
-def _write_slice(connections: list[LiveConnection], data: bytes, begin: int, end: int) -> None:
-    for connection in connections:
-        if connection.position == begin:
-            connection.position = end
-            connection.write(data)
+            for each in self._slices:
+                each.notes += chunk(body)
+            self.wake()

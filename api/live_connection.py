@@ -24,8 +24,8 @@ class LiveConnection(asyncio.Protocol):
     __slots__ = (
         "_connections",
         "_epoch",
-        "_fanout",
         "_paused_at",
+        "_slice",
         "_ticks",
         "_transport",
         "position",
@@ -35,37 +35,39 @@ class LiveConnection(asyncio.Protocol):
     def __init__(self, transport: asyncio.Transport, connections: set[Any]) -> None:
         self._transport = transport
         self._connections = connections
-        self._fanout: Any = None
+        self._slice: Any = None
         self._epoch = 0
         self._paused_at = 0
         self._ticks = 0
         self.position = _GONE
         self.write: Callable[[bytes], None] = transport.write
 
-    def begin(self, fanout: Any, position: int) -> None:
-        """Read from a position on: what is there goes out now."""
-        self._fanout = fanout
-        self._epoch = fanout.epoch
+    def begin(self, slice_: Any, position: int) -> None:
+        """Read from a position on: what the slice has sent goes out now."""
+        self._slice = slice_
+        self._epoch = slice_.epoch
         self.position = position
         self.catch_up()
 
     def catch_up(self) -> None:
         """Write what was missed, as far as the socket takes it."""
-        fanout = self._fanout
-        if self._epoch != fanout.epoch and self.position >= 0:
+        mine = self._slice
+        mine.follow_rewinds()
+        if self._epoch != mine.epoch and self.position >= 0:
             self._begin_again()
-        while 0 <= self.position < fanout.sent:
+        frames = mine.fanout.frames
+        while 0 <= self.position < mine.sent:
             # The position first: the write may find the socket full, which ends the loop.
-            piece, self.position = fanout.frames.chunk_from(self.position, fanout.sent)
+            piece, self.position = frames.chunk_from(self.position, mine.sent)
             if piece:
                 self.write(piece)
         self.end_if_done()
 
     def end_if_done(self) -> None:
         """End the response when all of a log that is over has been written."""
-        fanout = self._fanout
-        if self.position == fanout.sent and fanout.is_at_end:
-            self.leave(None if fanout.is_cut else fanout.ending)
+        mine = self._slice
+        if self.position == mine.sent and mine.is_at_end:
+            self.leave(None if mine.fanout.is_cut else mine.fanout.ending)
 
     def leave(self, last: bytes | None) -> None:
         """End the response after some last bytes; break it off with None."""
@@ -108,15 +110,15 @@ class LiveConnection(asyncio.Protocol):
         del exc
         self.position = _GONE
         self._connections.discard(self)
-        fanout, self._fanout = self._fanout, None
-        if fanout is not None:
-            fanout.leave(self)
+        left, self._slice = self._slice, None
+        if left is not None:
+            left.fanout.leave(left, self)
 
     def _begin_again(self) -> None:
-        fanout = self._fanout
-        self._epoch, self.position = fanout.epoch, 0
-        if fanout.rewind:
-            self.write(chunk(fanout.rewind))
+        rewind = self._slice.fanout.rewind
+        self._epoch, self.position = self._slice.epoch, 0
+        if rewind:
+            self.write(chunk(rewind))
         else:
             self._close(b"")
 

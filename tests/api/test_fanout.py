@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.fanout import SLICE_CONNECTIONS, FanOut
+from api.fanout import FanOut
 from api.hub import Hub
 from api.live_connection import LiveConnection
+from api.slice import SLICE_CONNECTIONS
 from api.watched import Watched
 from api.wires.chat_completions import ChatCompletionsWire
 from api.wires.native import NativeWire
@@ -35,12 +36,14 @@ class FakeTransport:
 
     def __init__(self) -> None:
         self.sent = b""
+        self.writes = 0
         self.is_closed = self.is_aborted = self.fills_up = False
         self.protocol: LiveConnection | None = None
 
     def write(self, data: bytes) -> None:
         assert not self.is_closed, "written after the end"
         self.sent += data
+        self.writes += 1
         if self.fills_up and self.protocol is not None:
             self.protocol.pause_writing()
 
@@ -315,6 +318,55 @@ async def test_more_connections_than_a_slice_all_get_everything(stage: Stage) ->
     stage.finish()
     await wait_until(lambda: stage.is_empty, description="all have left")
     assert {transport.body for transport in [*transports, joined_meanwhile]} == {stage.whole}
+
+
+async def test_a_slice_whose_turn_comes_late_gets_what_came_until_then_in_one_write(
+    stage: Stage,
+) -> None:
+    transports = [stage.join() for _ in range(2 * SLICE_CONNECTIONS)]
+    first, last = transports[0], transports[-1]
+    writes_before = last.writes
+    stage.type("a")
+    assert (first.body, last.body) == (stage.whole, stage.rendering.frames.between(0, 2))
+    stage.type("b")
+    await wait_until(lambda: first.body == last.body == stage.whole, description="all were written")
+    assert last.writes == writes_before + 1
+
+
+async def test_a_slow_reader_that_comes_back_before_its_turn_after_a_rewind_is_told_of_it() -> None:
+    stage = Stage(interval_s=60.0)
+    slow = stage.join(fills_up=True)
+    stage.type("lost")
+    stage.watched.tape.clear()
+    stage.watched.rewinds += 1
+    stage.watched.tape.offer(Cursor(1, 0), encode_data("queued", {"n": 7}))
+    slow.fills_up = False
+    assert slow.protocol is not None
+    slow.protocol.resume_writing()
+    _, rewind, after = slow.body.partition(b"event: rewind\n")
+    assert rewind
+    assert b"lost" not in after
+
+
+async def test_a_finished_log_that_turns_out_to_be_another_one_ends_once_that_does(
+    stage: Stage,
+) -> None:
+    slow = stage.join(fills_up=True)
+    stage.type("lost")
+    stage.finish()
+    stage.watched.tape.clear()
+    stage.watched.rewinds += 1
+    stage.watched.tape.offer(Cursor(1, 0), encode_data("queued", {}))
+    stage.watched.wake_all()
+    slow.fills_up = False
+    assert slow.protocol is not None
+    slow.protocol.resume_writing()
+    assert not slow.is_closed
+    stage.watched.tape.offer(Cursor(5, 0), encode_data("started", {"prev": "1-0", "n": 1}))
+    stage.watched.tape.offer(Cursor(5, 1), encode_data("completed", {}))
+    stage.watched.wake_all()
+    assert slow.body.endswith(stage.whole)
+    assert slow.ended_whole
 
 
 async def test_a_client_that_leaves_lets_go_of_the_tape(stage: Stage) -> None:
