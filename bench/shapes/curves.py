@@ -14,7 +14,7 @@ from tests.support.servers import valkey_server
 _READERS = (1, 10, 100, 1000, 3000, 10_000)
 _LOGS = (1, 10, 100, 1000, 2000, 5000)
 _PROCESSES = (1, 2, 4)
-_QUICK_POINTS = 3
+_QUICK_POINTS = 2
 _RATE = 20
 _LOGS_OF_PROCESSES = 1000
 # From here on a process has so much to do that what it costs to wake it is shared by many events.
@@ -53,7 +53,7 @@ async def measure(box: Box, *, rounds: int) -> Report:
         for count, api in zip(_PROCESSES, apis, strict=True):
             # One point of a curve each, as each is a server of its own.
             got = await _curves(
-                box, {"ours": api}, [count], rounds, lambda _: [1] * _LOGS_OF_PROCESSES
+                box, {"ours": api}, [count], rounds, lambda _: [1] * box.some(_LOGS_OF_PROCESSES)
             )
             by_processes.update(got["ours"])
     return _report(by_readers, by_logs, {"ours": by_processes}, field.notes)

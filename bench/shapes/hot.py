@@ -18,7 +18,7 @@ _OF_FEW = f", {_FEW} readers"
 
 async def measure(box: Box, *, rounds: int) -> Report:
     """CPU per delivered event against the write limit, nchan and the obvious version."""
-    events = box.some(150)
+    events = box.some(100)
     many, few = Shape([box.some(_READERS)], _RATE, events), Shape([_FEW], _RATE, events)
     async with AsyncExitStack() as stack:
         redis = stack.enter_context(valkey_server(append_only=True))

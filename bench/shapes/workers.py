@@ -1,0 +1,25 @@
+"""One to four workers on one core: a token must not cost more when several share the work."""
+
+from bench.asking import deployed
+from bench.box import Box
+from bench.report import Bound, Report, Spread
+from bench.shapes.generations import CURVE_PER_S, WINDOW_S, Round, play, spread, table
+
+_WORKERS = (1, 2, 3, 4)
+_GENERATIONS = 300
+
+
+async def measure(box: Box, *, rounds: int) -> Report:
+    """CPU per token of all workers together."""
+    played: dict[int, list[Round]] = {count: [] for count in _WORKERS}
+    for _ in range(rounds):
+        for count in (1, 2) if box.is_quick else _WORKERS:
+            async with deployed(box, workers=count, api_beside_workers=False) as running:
+                await play(running, 20, 20, 0.5)
+                played[count].append(await play(running, _GENERATIONS, CURVE_PER_S, WINDOW_S))
+    costs = [spread(each, "us_per_token").values for each in played.values() if each]
+    growth = Spread(tuple(max(each) / each[0] for each in zip(*costs, strict=True)))
+    return Report(
+        tables=[table(f"workers, {_GENERATIONS} generations, {CURVE_PER_S} deltas/s each", played)],
+        bounds=[Bound("CPU per token, of one worker's", growth, 1.5)],
+    )
