@@ -76,17 +76,25 @@ def table(played: Mapping[str, Sequence[Round]]) -> Table:
     for label, rounds in played.items():
         p50 = Spread(tuple(each.latencies.p50_ms for each in rounds))
         cores = Spread(tuple(each.cores for each in rounds))
+        readers = Spread(tuple(each.readers_cores for each in rounds))
         rows.append(
             [
                 label,
                 str(us_per_event(rounds)),
                 short(per_s(rounds).median),
-                short(cores.median),
+                f"{short(cores.median)} / {short(readers.median)}",
                 f"{p50} / {p99_ms(rounds)}",
             ]
         )
     return Table(
-        ("server", "CPU per event, us", "events/s", "of a core", "delay p50 / p99, ms"), rows
+        (
+            "server",
+            "CPU per event, us",
+            "events/s",
+            "cores: server / readers",
+            "delay p50 / p99, ms",
+        ),
+        rows,
     )
 
 

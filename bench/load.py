@@ -43,7 +43,8 @@ class Latencies(msgspec.Struct, frozen=True):
 class Loaded(msgspec.Struct, frozen=True):
     """What all readers got. `seconds` runs from their first event to their last.
 
-    `since_ready_s` runs to the last one too, from when all connections were there.
+    `since_ready_s` runs to the last one too, from when all connections were there, and so does
+    `cpu_s`, which is the load generator's own.
     """
 
     events: int

@@ -31,10 +31,12 @@ def _draw_curves(axes: mpl.axes.Axes, plot: Plot) -> None:
     for name, points in plot.curves.items():
         axes.plot(*zip(*points, strict=True), marker="o", markersize=3, linewidth=1, label=name)
     axes.set(xlabel=plot.x, ylabel=plot.y)
-    axes.set_ylim(bottom=0)
     if plot.is_log_x:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+        axes.set(xscale="log", yscale="log")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    else:
+        axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
 
 
@@ -42,7 +44,8 @@ def _draw_strip(axes: mpl.axes.Axes, plot: Strip) -> None:
     names = list(plot.values)
     for row, name in enumerate(names):
         values = plot.values[name]
-        axes.plot(values, [row] * len(values), "o", markersize=4, alpha=0.5)
+        color = "tab:blue" if name.startswith("ours") else "tab:gray"
+        axes.plot(values, [row] * len(values), "o", markersize=4, alpha=0.5, color=color)
         axes.plot([median(values)], [row], "|", markersize=14, color="black")
         axes.annotate(
             short(median(values)), (median(values), row), (0, 9), textcoords="offset points",

@@ -94,7 +94,7 @@ class Plot:
     x: str
     y: str
     curves: Mapping[str, Sequence[tuple[float, float]]]
-    is_log_x: bool = True
+    is_log_x: bool = True  # and then the other axis too: what is flat stays flat
 
 
 @dataclass(frozen=True)

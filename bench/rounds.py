@@ -65,6 +65,11 @@ class Round:
         return self.cpu_s / self.wall_s
 
     @property
+    def readers_cores(self) -> float:
+        """Share of a core that the load generator took, to see that it was not the limit."""
+        return self.loaded.cpu_s / self.wall_s
+
+    @property
     def latencies(self) -> Latencies:
         """Those of the first group."""
         return self.loaded.groups[0]
