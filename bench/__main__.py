@@ -30,6 +30,7 @@ from bench.shapes import (
     redis_cost,
     replay,
     worker,
+    workers,
 )
 
 
@@ -62,6 +63,7 @@ SHAPES = {
     "worker": Shape(worker.measure, 5),
     "hop": Shape(hop.measure, 5),
     "generations": Shape(generations.measure, 5),
+    "workers": Shape(workers.measure, 5),
 }
 
 
