@@ -125,13 +125,22 @@ async def ask(
 ) -> Asked:
     """Have so many callers ask `each` times; raises AssertionError for an answer with a fault."""
     wire = "native" if way == NATIVE else "openai"
-    arguments = [wire, running.port(way), at_once, each, int(spread_s * 1000), plan]
+    asked = await call(
+        box, wire, running.port(way), plan, at_once=at_once, each=each, spread_s=spread_s
+    )
+    assert asked.faulty == 0, f"{asked.faulty} answers with lost or repeated deltas"
+    assert asked.complete == at_once * each
+    return asked
+
+
+async def call(
+    box: Box, wire: str, port: int, plan: Plan, *, at_once: int, each: int, spread_s: float
+) -> Asked:
+    """What the callers saw; raises AssertionError when nothing came for long."""
+    arguments = [wire, port, at_once, each, int(spread_s * 1000), plan]
     process = await asyncio.create_subprocess_exec(
         compiled("ask", box.directory), *map(str, arguments), stdout=subprocess.PIPE
     )
     said, _ = await process.communicate()
     assert process.returncode == 0, f"the callers waited in vain: {arguments}"
-    asked = msgspec.json.decode(said, type=Asked)
-    assert asked.faulty == 0, f"{asked.faulty} answers with lost or repeated deltas"
-    assert asked.complete == at_once * each
-    return asked
+    return msgspec.json.decode(said, type=Asked)
