@@ -12,18 +12,20 @@ from bench.box import Box
 from bench.report import Bound, Report, Spread, Strip, Table
 
 _RATE_PER_S = 50
+_SOME = 30
 _MANY, _MANY_MUST_MS, _MANY_AIM_MS = 150, (1.5, 0.6), (1.0, 0.4)
 _WARM_UP = Plan(10, _RATE_PER_S)
 
 
 async def measure(box: Box, *, rounds: int) -> Report:
-    """The delay we add to the first delta and to each, one answer at a time and 150."""
+    """The delay we add to the first delta and to each, of one answer at a time and of many."""
     one = (1, Plan(25, _RATE_PER_S), 2 if box.is_quick else 6)
-    many = (_MANY, Plan(50 if box.is_quick else 250, _RATE_PER_S), 2)
+    some = (_SOME, Plan(25 if box.is_quick else 100, _RATE_PER_S), 2)
+    many = (_MANY, Plan(50 if box.is_quick else 200, _RATE_PER_S), 2)
     rows, bounds, strips = [], [], {}
     async with deployed(box) as running:
         await ask(box, running, THROUGH, _WARM_UP, at_once=50, each=2)
-        for at_once, plan, each in (one, many):
+        for at_once, plan, each in (one, some, many):
             played = await _rounds(box, running, rounds, at_once, plan, each)
             rows += _rows(at_once, played)
             added = [_added(played, each_us) for each_us in (_first, _each)]
