@@ -8,7 +8,7 @@ import asyncio
 import re
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import uvloop
@@ -20,7 +20,7 @@ from worker.upstream import Upstream
 
 _DELTA = re.compile(r"(\d+)@\d+ ")
 
-Read = Callable[[str], AsyncIterator[str]]
+Read = Callable[[str], Awaitable[list[str]]]
 
 
 def _body(plan: str) -> dict[str, Any]:
@@ -30,27 +30,25 @@ def _body(plan: str) -> dict[str, Any]:
 async def _measure(read: Read, streams: int, plan: str) -> float:
     """CPU time of this process in us for each delta; raises AssertionError if one is missing."""
     deltas = int(plan.split()[1])
-    await _numbers(read("plan 10 0 1"))  # what is imported and made at the first call
+    await read("plan 10 0 1")  # what is imported and made at the first call
     began_s = time.process_time()
-    answers = await asyncio.gather(*(_numbers(read(plan)) for _ in range(streams)))
+    answers = await asyncio.gather(*(read(plan) for _ in range(streams)))
     took_s = time.process_time() - began_s
-    assert all(answer == list(range(deltas)) for answer in answers), "a delta was lost or repeated"
+    for texts in answers:
+        numbers = [int(number) for number in _DELTA.findall("".join(texts))]
+        assert numbers == list(range(deltas)), "a delta was lost, repeated or out of order"
     return took_s / streams / deltas * 1e6
-
-
-async def _numbers(texts: AsyncIterator[str]) -> list[int]:
-    # Looked at when all have come, so that the check is hardly measured.
-    return [int(number) for number in _DELTA.findall("".join([text async for text in texts]))]
 
 
 async def _ours(url: str, streams: int, plan: str) -> float:
     async with Upstream(url, "key") as upstream:
 
-        async def read(asked: str) -> AsyncIterator[str]:
+        async def read(asked: str) -> list[str]:
+            texts = []
             async with upstream.stream(_body(asked), Tally(), Limits()) as stream:
                 async for pieces in stream:
-                    for piece in pieces:
-                        yield piece.text
+                    texts += [piece.text for piece in pieces]
+            return texts
 
         return await _measure(read, streams, plan)
 
@@ -58,10 +56,12 @@ async def _ours(url: str, streams: int, plan: str) -> float:
 async def _stock(url: str, streams: int, plan: str) -> float:
     async with AsyncOpenAI(base_url=url, api_key="key") as client:
 
-        async def read(asked: str) -> AsyncIterator[str]:
+        async def read(asked: str) -> list[str]:
+            texts = []
             async for chunk in await client.chat.completions.create(**_body(asked), stream=True):
                 if chunk.choices and chunk.choices[0].delta.content:
-                    yield chunk.choices[0].delta.content
+                    texts.append(chunk.choices[0].delta.content)
+            return texts
 
         return await _measure(read, streams, plan)
 
