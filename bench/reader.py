@@ -57,11 +57,12 @@ async def _stock(url: str, streams: int, plan: str) -> float:
     async with AsyncOpenAI(base_url=url, api_key="key") as client:
 
         async def read(asked: str) -> list[str]:
-            texts = []
-            async for chunk in await client.chat.completions.create(**_body(asked), stream=True):
-                if chunk.choices and chunk.choices[0].delta.content:
-                    texts.append(chunk.choices[0].delta.content)
-            return texts
+            chunks = await client.chat.completions.create(**_body(asked), stream=True)
+            return [
+                chunk.choices[0].delta.content
+                async for chunk in chunks
+                if chunk.choices and chunk.choices[0].delta.content
+            ]
 
         return await _measure(read, streams, plan)
 
