@@ -29,7 +29,7 @@ class Piece(msgspec.Struct, frozen=True, gc=False):
 class Tally:
     """What an answer amounts to so far.
 
-    `sha256` and `text_bytes` are over the UTF-8 of all `delta` text, `deltas` counts them.
+    `sha256` is over the UTF-8 of all `delta` text, `deltas` counts them.
     `has_output` is true as soon as there was any output of any kind, `has_only_text` until there
     was one that is not a delta. `finish_reason` stays None until the upstream gave one; `usage` is
     the last it sent. For an attempt that continues a partial answer the tally starts from
@@ -37,10 +37,7 @@ class Tally:
     """
 
     def __init__(self, kept_text: str = "", kept_deltas: int = 0) -> None:
-        encoded = kept_text.encode()
         self._texts = [kept_text]
-        self._hash = hashlib.sha256(encoded)
-        self.text_bytes = len(encoded)
         self.deltas = kept_deltas
         self.has_output = bool(kept_text)
         self.has_only_text = True
@@ -56,7 +53,7 @@ class Tally:
     @property
     def sha256(self) -> str:
         """The checksum of `text`, in hex."""
-        return self._hash.hexdigest()
+        return hashlib.sha256(self.text.encode()).hexdigest()
 
     def add(self, piece: Piece) -> None:
         """Count one piece of output."""
@@ -64,10 +61,7 @@ class Tally:
         if piece.kind != "delta":
             self.has_only_text = False
             return
-        encoded = piece.text.encode()
         self._texts.append(piece.text)
-        self._hash.update(encoded)
-        self.text_bytes += len(encoded)
         self.deltas += 1
 
 

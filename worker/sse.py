@@ -29,7 +29,8 @@ class SSEDecoder:
 
     def feed(self, segment: bytes) -> list[bytes]:
         """The data of every event that this segment completes, in order."""
-        segment = self._with_lf(segment)
+        if self._drop_lf or b"\r" in segment:
+            segment = self._with_lf(segment)
         if self._partial:
             # A blank line may have its first half in what is held back already.
             unsearched = len(self._partial) - 1
@@ -55,12 +56,11 @@ class SSEDecoder:
     def _with_lf(self, segment: bytes) -> bytes:
         # A CR ends its line at once; should the LF of a CRLF come with the next segment, it goes.
         if self._drop_lf and segment:
-            self._drop_lf = False
             segment = segment.removeprefix(b"\n")
+            self._drop_lf = False
         if b"\r" in segment:
             self._drop_lf = segment.endswith(b"\r")
-            segment = segment.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        return segment
+        return segment.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def _hold(self) -> list[bytes]:
         if len(self._partial) > self._max_event_bytes:
@@ -69,6 +69,8 @@ class SSEDecoder:
 
     @staticmethod
     def _data_of(events: bytes) -> list[bytes]:
+        if b"\n" not in events and events.startswith(b"data: "):
+            return [events[6:]]  # one event of one line: most segments are no more than that
         found = []
         for event in events.split(b"\n\n"):
             if event.startswith(b"data: ") and b"\n" not in event:

@@ -123,11 +123,12 @@ async def test_the_collector_leaves_alone_what_was_there_before_the_first_claim(
 ) -> None:
     settings, threshold = settings_for(upstream), gc.get_threshold()
     gc.unfreeze()
+    gc.set_threshold(700)  # Python's own; another worker may have run in this process
     try:
         async with open_desk(redis_url, settings) as desk, working(redis_url, settings):
             assert (await desk.ended(await desk.ask())).status == "completed"
             assert gc.get_freeze_count() > 10_000
-            assert gc.get_threshold()[0] > threshold[0]
+            assert gc.get_threshold()[0] > 700
     finally:
         gc.set_threshold(*threshold)
         gc.unfreeze()
