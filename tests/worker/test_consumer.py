@@ -1,68 +1,26 @@
-"""The claim loop: when it claims, when it waits, and how it stops."""
+"""The claim loop: when it claims, and when it waits."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
 
 from broker.errors import Unavailable
 from broker.queue import Lease, Nothing
-from tests.support.script import Finish, Role, Script, Text, Wait, answer
-from tests.support.scripted import (
-    OfflineUpstream,
-    ScriptedAppender,
-    ScriptedQueue,
-    accepting,
-    lease,
-    tools,
-    until,
-)
+from tests.support.script import Finish, Role, Wait, answer
+from tests.support.scripted import OfflineUpstream, ScriptedQueue, lease, tools, until
 from tests.support.wait import wait_until
+from tests.worker.consumers import (
+    CROWD,
+    IDS,
+    SUSPECT_CRASHES,
+    consumer_of,
+    endless,
+    leases,
+    running,
+)
 from worker.consumer import Consumer
-
-CROWD = [f"r0_{letter * 26}" for letter in "abcdefghi"]
-IDS = CROWD[:3]
-SUSPECT_CRASHES = 2
-
-
-def leases(*, crashes: int = 0) -> list[Lease]:
-    return [lease(request_id=request_id, crashes=crashes) for request_id in IDS]
-
-
-def endless() -> Script:
-    return [Role(), Text("x"), Wait(asyncio.Event())]
-
-
-def consumer_of(
-    queue: ScriptedQueue,
-    *scripts: Script | Exception,
-    slots: int = 8,
-    appender: ScriptedAppender | None = None,
-) -> Consumer:
-    return Consumer(
-        tools(OfflineUpstream(*scripts), queue, appender),
-        slots=slots,
-        partitions=1,
-        lease_s=60,
-        suspect_crashes=SUSPECT_CRASHES,
-    )
-
-
-@contextlib.asynccontextmanager
-async def running(consumer: Consumer, grace_s: float = 30) -> AsyncIterator[asyncio.Task[None]]:
-    """It is told to stop twice at the end, if it runs then, and has to."""
-    task = asyncio.create_task(consumer.run(grace_s))
-    try:
-        yield task
-        consumer.stop()
-        consumer.stop()
-        async with asyncio.timeout(5):
-            await task
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 @pytest.fixture
@@ -175,124 +133,12 @@ async def test_a_claim_whose_answer_was_lost_is_repeated_with_its_nonce(
     assert nonces[0] == nonces[1] == nonces[2] != nonces[3]
 
 
-async def test_stops_at_once_while_redis_is_away(queue: ScriptedQueue) -> None:
-    queue.will("claim", Unavailable())
-    consumer = consumer_of(queue)
-    async with running(consumer):
-        await until(lambda: "claim" in queue.verbs)
-        consumer.stop()
-    assert len(queue.all("claim")) == 1
-
-
 @pytest.mark.usefixtures("without_pauses")
 async def test_a_wait_that_broke_off_is_followed_by_a_claim(queue: ScriptedQueue) -> None:
     queue.will("wait", Unavailable())
     async with running(consumer_of(queue)):
         await wait_until(lambda: queue.verbs.count("wait") == 2, description="it waits again")
     assert queue.verbs[:3] == ["claim", "wait", "claim"]
-
-
-async def test_stops_at_once_while_it_waits(queue: ScriptedQueue) -> None:
-    consumer = consumer_of(queue)
-    async with running(consumer) as task:
-        await until(lambda: "wait" in queue.verbs)
-        consumer.stop()
-        await until(task.done)
-    assert queue.verbs == ["claim", "wait"]
-
-
-async def test_claims_nothing_when_it_is_told_to_stop_before_it_starts(
-    queue: ScriptedQueue,
-) -> None:
-    consumer = consumer_of(queue)
-    consumer.stop()
-    await consumer.run(30)
-    assert queue.said == []
-
-
-async def test_a_claim_that_is_under_way_at_a_stop_is_not_thrown_away(
-    queue: ScriptedQueue,
-) -> None:
-    reached, gate = asyncio.Event(), asyncio.Event()
-
-    async def claim() -> Lease:
-        reached.set()
-        await gate.wait()
-        return leases()[0]
-
-    queue.will("claim", claim)
-    consumer = consumer_of(queue, answer("a"))
-    async with running(consumer) as task:
-        await reached.wait()
-        consumer.stop()
-        gate.set()
-        await until(task.done)
-    assert queue.verbs == ["claim", "finish"]
-
-
-async def test_within_the_grace_jobs_come_to_their_end(queue: ScriptedQueue) -> None:
-    gate = asyncio.Event()
-    queue.will("claim", leases()[0])
-    consumer = consumer_of(queue, [Role(), Wait(gate), Text("a"), Finish()])
-    async with running(consumer) as task:
-        await until(lambda: "wait" in queue.verbs)
-        consumer.stop()
-        await asyncio.sleep(0)
-        gate.set()
-        await until(task.done)
-    assert "finish" in queue.verbs
-    assert "release" not in queue.verbs
-
-
-async def stopped_with_three(
-    queue: ScriptedQueue, grace_s: float, *, then: Callable[[Consumer], None]
-) -> list[str]:
-    """Ids in the order in which they were given back."""
-    queue.will("claim", *leases())
-    consumer = consumer_of(queue, endless(), endless(), endless())
-    async with running(consumer, grace_s) as task:
-        await until(lambda: "wait" in queue.verbs and consumer.running == 3)
-        consumer.stop()
-        then(consumer)
-        async with asyncio.timeout(5):
-            await task
-    assert consumer.running == 0
-    return [call["lease"].request_id for call in queue.all("release")]
-
-
-async def test_after_the_grace_the_last_claimed_are_given_back_first(
-    queue: ScriptedQueue,
-) -> None:
-    assert await stopped_with_three(queue, 0.01, then=lambda _: None) == IDS[::-1]
-
-
-async def test_a_second_stop_ends_the_grace(queue: ScriptedQueue) -> None:
-    assert await stopped_with_three(queue, 3600, then=lambda each: each.stop()) == IDS[::-1]
-
-
-async def test_a_request_that_cannot_be_given_back_in_time_does_not_hold_the_drain_up(
-    queue: ScriptedQueue, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("worker.consumer._RELEASE_LIMIT_S", 0.01)
-    queue.will("release", asyncio.Event().wait)
-    assert await stopped_with_three(queue, 0, then=lambda _: None) == IDS[::-1]
-
-
-async def test_a_drain_does_not_wait_for_a_redis_that_is_gone(
-    queue: ScriptedQueue, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("worker.consumer._LOOK_EVERY_S", 0.001)
-    monkeypatch.setattr("worker.consumer._AWAY_LIMIT_S", 0.01)
-    queue.will("claim", leases()[0])
-    queue.will("release", asyncio.Event().wait)
-    appender = ScriptedAppender(accepting)
-    consumer = consumer_of(queue, endless(), appender=appender)
-    async with running(consumer, 3600) as task:
-        await until(lambda: "wait" in queue.verbs)
-        consumer.stop()
-        appender.is_away = True
-        async with asyncio.timeout(5):
-            await task
 
 
 @pytest.mark.parametrize("crashes", [SUSPECT_CRASHES - 1, SUSPECT_CRASHES])

@@ -1,0 +1,52 @@
+"""Consumers of a scripted queue."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from broker.queue import Lease
+from tests.support.script import Role, Script, Text, Wait
+from tests.support.scripted import OfflineUpstream, ScriptedAppender, ScriptedQueue, lease, tools
+from worker.consumer import Consumer
+
+CROWD = [f"r0_{letter * 26}" for letter in "abcdefghi"]
+IDS = CROWD[:3]
+SUSPECT_CRASHES = 2
+
+
+def leases(*, crashes: int = 0) -> list[Lease]:
+    return [lease(request_id=request_id, crashes=crashes) for request_id in IDS]
+
+
+def endless() -> Script:
+    return [Role(), Text("x"), Wait(asyncio.Event())]
+
+
+def consumer_of(
+    queue: ScriptedQueue,
+    *scripts: Script | Exception,
+    slots: int = 8,
+    appender: ScriptedAppender | None = None,
+) -> Consumer:
+    return Consumer(
+        tools(OfflineUpstream(*scripts), queue, appender),
+        slots=slots,
+        partitions=1,
+        lease_s=60,
+        suspect_crashes=SUSPECT_CRASHES,
+    )
+
+
+@contextlib.asynccontextmanager
+async def running(consumer: Consumer, grace_s: float = 30) -> AsyncIterator[asyncio.Task[None]]:
+    """It is told to stop twice at the end, if it runs then, and has to."""
+    task = asyncio.create_task(consumer.run(grace_s))
+    try:
+        yield task
+        consumer.stop()
+        consumer.stop()
+        async with asyncio.timeout(5):
+            await task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,125 @@
+"""How a consumer stops: what it finishes, what it gives back, and for what it does not wait."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from broker.errors import Unavailable
+from broker.queue import Lease
+from tests.support.script import Finish, Role, Text, Wait, answer
+from tests.support.scripted import ScriptedAppender, ScriptedQueue, accepting, until
+from tests.worker.consumers import IDS, consumer_of, endless, leases, running
+from worker.consumer import Consumer
+
+
+async def test_stops_at_once_while_redis_is_away(queue: ScriptedQueue) -> None:
+    queue.will("claim", Unavailable())
+    consumer = consumer_of(queue)
+    async with running(consumer):
+        await until(lambda: "claim" in queue.verbs)
+        consumer.stop()
+    assert len(queue.all("claim")) == 1
+
+
+async def test_stops_at_once_while_it_waits(queue: ScriptedQueue) -> None:
+    consumer = consumer_of(queue)
+    async with running(consumer) as task:
+        await until(lambda: "wait" in queue.verbs)
+        consumer.stop()
+        await until(task.done)
+    assert queue.verbs == ["claim", "wait"]
+
+
+async def test_claims_nothing_when_it_is_told_to_stop_before_it_starts(
+    queue: ScriptedQueue,
+) -> None:
+    consumer = consumer_of(queue)
+    consumer.stop()
+    await consumer.run(30)
+    assert queue.said == []
+
+
+async def test_a_claim_that_is_under_way_at_a_stop_is_not_thrown_away(
+    queue: ScriptedQueue,
+) -> None:
+    reached, gate = asyncio.Event(), asyncio.Event()
+
+    async def claim() -> Lease:
+        reached.set()
+        await gate.wait()
+        return leases()[0]
+
+    queue.will("claim", claim)
+    consumer = consumer_of(queue, answer("a"))
+    async with running(consumer) as task:
+        await reached.wait()
+        consumer.stop()
+        gate.set()
+        await until(task.done)
+    assert queue.verbs == ["claim", "finish"]
+
+
+async def test_within_the_grace_jobs_come_to_their_end(queue: ScriptedQueue) -> None:
+    gate = asyncio.Event()
+    queue.will("claim", leases()[0])
+    consumer = consumer_of(queue, [Role(), Wait(gate), Text("a"), Finish()])
+    async with running(consumer) as task:
+        await until(lambda: "wait" in queue.verbs)
+        consumer.stop()
+        await asyncio.sleep(0)
+        gate.set()
+        await until(task.done)
+    assert "finish" in queue.verbs
+    assert "release" not in queue.verbs
+
+
+async def stopped_with_three(
+    queue: ScriptedQueue, grace_s: float, *, then: Callable[[Consumer], None]
+) -> list[str]:
+    """Ids in the order in which they were given back."""
+    queue.will("claim", *leases())
+    consumer = consumer_of(queue, endless(), endless(), endless())
+    async with running(consumer, grace_s) as task:
+        await until(lambda: "wait" in queue.verbs and consumer.running == 3)
+        consumer.stop()
+        then(consumer)
+        async with asyncio.timeout(5):
+            await task
+    assert consumer.running == 0
+    return [call["lease"].request_id for call in queue.all("release")]
+
+
+async def test_after_the_grace_the_last_claimed_are_given_back_first(
+    queue: ScriptedQueue,
+) -> None:
+    assert await stopped_with_three(queue, 0.01, then=lambda _: None) == IDS[::-1]
+
+
+async def test_a_second_stop_ends_the_grace(queue: ScriptedQueue) -> None:
+    assert await stopped_with_three(queue, 3600, then=lambda each: each.stop()) == IDS[::-1]
+
+
+async def test_a_request_that_cannot_be_given_back_in_time_does_not_hold_the_drain_up(
+    queue: ScriptedQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.consumer._RELEASE_LIMIT_S", 0.01)
+    queue.will("release", asyncio.Event().wait)
+    assert await stopped_with_three(queue, 0, then=lambda _: None) == IDS[::-1]
+
+
+async def test_a_drain_does_not_wait_for_a_redis_that_is_gone(
+    queue: ScriptedQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.consumer._LOOK_EVERY_S", 0.001)
+    monkeypatch.setattr("worker.consumer._AWAY_LIMIT_S", 0.01)
+    queue.will("claim", leases()[0])
+    queue.will("release", asyncio.Event().wait)
+    appender = ScriptedAppender(accepting)
+    consumer = consumer_of(queue, endless(), appender=appender)
+    async with running(consumer, 3600) as task:
+        await until(lambda: "wait" in queue.verbs)
+        consumer.stop()
+        appender.is_away = True
+        async with asyncio.timeout(5):
+            await task
