@@ -19,9 +19,9 @@ _WARM_UP = Plan(10, _RATE_PER_S)
 
 async def measure(box: Box, *, rounds: int) -> Report:
     """The delay we add to the first delta and to each, of one answer at a time and of many."""
-    one = (1, Plan(25, _RATE_PER_S), 2 if box.is_quick else 6)
-    some = (_SOME, Plan(25 if box.is_quick else 100, _RATE_PER_S), 2)
-    many = (_MANY, Plan(50 if box.is_quick else 200, _RATE_PER_S), 2)
+    one = (1, Plan(25, _RATE_PER_S), 2 if box.is_quick else 4)
+    some = (_SOME, Plan(25 if box.is_quick else 75, _RATE_PER_S), 2)
+    many = (_MANY, Plan(50 if box.is_quick else 175, _RATE_PER_S), 2)
     rows, bounds, strips = [], [], {}
     async with deployed(box) as running:
         await ask(box, running, THROUGH, _WARM_UP, at_once=50, each=2)
