@@ -5,7 +5,7 @@ from bench.box import Box
 from bench.report import Bound, Report, Spread
 from bench.shapes.generations import CURVE_PER_S, WINDOW_S, Round, play, spread, table
 
-_WORKERS = (1, 2, 3, 4)
+_WORKERS = (1, 2, 4)
 _GENERATIONS = 300
 
 
