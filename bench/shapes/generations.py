@@ -62,9 +62,9 @@ async def measure(box: Box, *, rounds: int) -> Report:
     """Delay and CPU per token."""
     many: list[Round] = []
     curve: dict[int, list[Round]] = {at_once: [] for at_once in _CURVE}
-    window_s = WINDOW_S / (2 if box.is_quick else 1)
+    window_s = WINDOW_S / (3 if box.is_quick else 1)
     async with deployed(box, api_beside_workers=False) as running:
-        await play(running, 20, 20, 0.5)
+        await play(running, 20, 20, 0.1)
         for _ in range(rounds):
             many.append(await play(running, _MANY, _MANY_PER_S, window_s))
             for at_once in (1, 100) if box.is_quick else curve:
@@ -94,8 +94,8 @@ async def measure(box: Box, *, rounds: int) -> Report:
 
 async def play(running: Running, at_once: int, rate_per_s: float, window_s: float) -> Round:
     """Begin them one after the other, and measure from when the last one runs."""
-    begin_s = min(2.0, at_once * 0.01)
-    plan = Plan(int((begin_s + window_s + 1.5) * rate_per_s) + 1, rate_per_s)
+    begin_s = min(2.0, at_once * 0.005)
+    plan = Plan(int((begin_s + window_s + 1) * rate_per_s) + 1, rate_per_s)
     settings = GivenSettings(redis_url=running.redis_url, tenant_limit=100_000)
     async with open_desk(running.redis_url, settings) as desk:
         delays = Delays()

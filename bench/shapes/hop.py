@@ -19,13 +19,13 @@ _WARM_UP = Plan(10, _RATE_PER_S)
 
 async def measure(box: Box, *, rounds: int) -> Report:
     """The delay we add to the first delta and to each, of one answer at a time and of many."""
-    one = (1, Plan(25, _RATE_PER_S), 2 if box.is_quick else 4)
-    some = (_SOME, Plan(25 if box.is_quick else 75, _RATE_PER_S), 2)
-    many = (_MANY, Plan(50 if box.is_quick else 175, _RATE_PER_S), 2)
+    one = (1, Plan(25, _RATE_PER_S), 1 if box.is_quick else 4)
+    some = (_SOME, Plan(75, _RATE_PER_S), 2)
+    many = (_MANY, Plan(25 if box.is_quick else 175, _RATE_PER_S), 2)
     rows, bounds, strips = [], [], {}
     async with deployed(box) as running:
         await ask(box, running, THROUGH, _WARM_UP, at_once=50, each=2)
-        for at_once, plan, each in (one, some, many):
+        for at_once, plan, each in (one, many) if box.is_quick else (one, some, many):
             played = await _rounds(box, running, rounds, at_once, plan, each)
             rows += _rows(at_once, played)
             added = [_added(played, each_us) for each_us in (_first, _each)]

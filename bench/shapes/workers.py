@@ -15,7 +15,7 @@ async def measure(box: Box, *, rounds: int) -> Report:
     for _ in range(rounds):
         for count in (1, 2) if box.is_quick else _WORKERS:
             async with deployed(box, workers=count, api_beside_workers=False) as running:
-                await play(running, 20, 20, 0.5)
+                await play(running, 20, 20, 0.1)
                 played[count].append(await play(running, _GENERATIONS, CURVE_PER_S, WINDOW_S))
     costs = [spread(each, "us_per_token").values for each in played.values() if each]
     growth = Spread(tuple(max(each) / each[0] for each in zip(*costs, strict=True)))
