@@ -26,6 +26,7 @@ _CURVE = (1, 100, 300, 1000)
 # So slow that a thousand of them leave some of a core free.
 CURVE_PER_S = 8
 WINDOW_S = 1.5
+_TOGETHER = 8
 _STAMP = re.compile(rb"@(\d+) ")
 
 
@@ -95,19 +96,25 @@ async def measure(box: Box, *, rounds: int) -> Report:
 async def play(running: Running, at_once: int, rate_per_s: float, window_s: float) -> Round:
     """Begin them one after the other, and measure from when the last one runs."""
     begin_s = min(2.0, at_once * 0.005)
-    plan = Plan(int((begin_s + window_s + 1) * rate_per_s) + 1, rate_per_s)
+    plan = Plan(int((2 * begin_s + window_s + 1) * rate_per_s) + 1, rate_per_s)
     settings = GivenSettings(redis_url=running.redis_url, tenant_limit=100_000)
     async with open_desk(running.redis_url, settings) as desk:
         delays = Delays()
         push = Push(desk.connections, delays)
         listening = asyncio.create_task(push.run())
-        ids = []
-        for _ in range(at_once):
-            ids.append(await desk.ask(str(plan)))
-            push.subscribe(keys.log_channel(ids[-1]).encode())
-            await asyncio.sleep(begin_s / at_once)
-        await asyncio.sleep(0.5)
+        began_s = time.monotonic()
+        ids: list[str] = []
+        while len(ids) < at_once:
+            count = min(_TOGETHER, at_once - len(ids))
+            ids += await asyncio.gather(*(desk.ask(str(plan)) for _ in range(count)))
+            for request_id in ids[-count:]:
+                push.subscribe(keys.log_channel(request_id).encode())
+            await asyncio.sleep(begin_s * count / at_once)
+        await asyncio.sleep(0.3)
         played = await _window(running, delays, at_once * rate_per_s, window_s)
+        assert time.monotonic() - began_s < plan.length_s, (
+            "the first had ended before the last began"
+        )
         await _check_all(desk, plan, ids)
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
