@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from api.frames import Frames, chunk
+from api.frames import chunk
 from api.hub import Hub
 from api.live_connection import LiveConnection
 from api.slice import SLICE_CONNECTIONS, Slice
@@ -42,6 +42,7 @@ class FanOut:
         self._hub = hub
         self._watched = watched
         self._rendering = rendering
+        self.frames = rendering.frames
         self._longest_interval_s = interval_s
         self._has_comments = has_comments
         self._on_empty = on_empty
@@ -51,16 +52,10 @@ class FanOut:
         self._count = 0
         self._timer: asyncio.TimerHandle | None = None
         self._at_last_tick = (0, 0)
-        watched.wakes.add(self.wake)
-        watched.asides.add(self._write_aside)
+        watched.listen(self.wake, self._write_aside)
 
     def __len__(self) -> int:
         return self._count
-
-    @property
-    def frames(self) -> Frames:
-        """The frames there are."""
-        return self._rendering.frames
 
     @property
     def epoch(self) -> int:
@@ -120,8 +115,7 @@ class FanOut:
         self._hub.live_connections -= 1
         self._hub.release(self._watched)
         if not self._slices:
-            self._watched.wakes.discard(self.wake)
-            self._watched.asides.discard(self._write_aside)
+            self._watched.leave(self.wake, self._write_aside)
             if self._timer is not None:
                 self._timer.cancel()
             self._on_empty()
@@ -156,8 +150,11 @@ class FanOut:
 
     def _turn(self) -> None:
         self._timer = None
-        first = self._slices.pop(0)
-        self._slices.append(first)
+        first = self._slices[0]
+        if len(self._slices) == 1:
+            first.write(self._loop.time())
+            return
+        self._slices.append(self._slices.pop(0))
         first.write(self._loop.time())
         following = self._slices[0]
         if following.is_behind:

@@ -20,6 +20,10 @@ class Frames:
     __slots__ = ("_blocks", "_ends", "_in_blocks", "_newest")
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all frames."""
         self._blocks: list[bytes] = []
         # Of each block: where its first frame begins, and where each of them ends.
         self._ends: list[array[int]] = []

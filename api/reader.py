@@ -43,8 +43,7 @@ class Reader:
     async def frames(self) -> AsyncIterator[Frame]:
         """What to write, piece by piece; CUT, as the last piece, breaks the stream off."""
         watched = self._watched
-        watched.wakes.add(self._changed.set)
-        watched.asides.add(self._take_aside)
+        watched.listen(self._changed.set, self._take_aside)
         try:
             while not self._is_stopped:
                 self._changed.clear()
@@ -57,8 +56,7 @@ class Reader:
                 if not await self._wait() and self._heartbeat_s is not None:
                     yield COMMENT
         finally:
-            watched.wakes.discard(self._changed.set)
-            watched.asides.discard(self._take_aside)
+            watched.leave(self._changed.set, self._take_aside)
 
     def _ready(self) -> list[Frame]:
         rendering, wire = self._rendering, self._rendering.wire

@@ -67,14 +67,15 @@ class Slice:
     def write(self, now_s: float) -> None:
         """Write all that came to all who kept up, and end those that have all there will be."""
         self.follow_rewinds()
-        begin, self.sent = self.sent, len(self.fanout.frames)
-        data, self.notes = self.notes, b""
-        if begin < self.sent:
-            data += chunk(self.fanout.frames.between(begin, self.sent))
+        fanout = self.fanout
+        begin, end = self.sent, len(fanout.frames)
+        data, self.notes, self.sent = self.notes, b"", end
+        if begin < end:
+            data += chunk(fanout.frames.between(begin, end))
         if data:
-            self.next_write_at_s = now_s + self.fanout.interval_s
-        self._write(data, begin, self.sent)
-        if self.is_at_end:
+            self.next_write_at_s = now_s + fanout.interval_s
+        self._write(data, begin, end)
+        if fanout.is_over:
             self._is_ended = True
             for connection in tuple(self._connections):
                 connection.end_if_done()

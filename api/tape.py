@@ -28,12 +28,13 @@ class Rendering:
 
     def __init__(self, make: Callable[[], Wire]) -> None:
         self._make = make
+        self.frames = Frames()
         self.clear()
 
     def clear(self) -> None:
         """Begin again, after the log turned out to be another one."""
         self.wire = self._make()
-        self.frames = Frames()
+        self.frames.clear()
         self.is_over = self.is_cut = False
 
     def add(self, entry: Entry) -> None:

@@ -43,7 +43,7 @@ class Waiting:
     ) -> Waited:
         """Wait until `is_met`, or until nothing or nobody is left to wait for."""
         watched = self._watched
-        watched.wakes.add(self._changed.set)
+        watched.listen(self._changed.set)
         leaving = asyncio.create_task(until_gone(receive), name="waiting: client")
         leaving.add_done_callback(lambda _: self._changed.set())
         try:
@@ -60,7 +60,7 @@ class Waiting:
         except TimeoutError:
             return Waited.TIMED_OUT
         finally:
-            watched.wakes.discard(self._changed.set)
+            watched.leave(self._changed.set)
             leaving.cancel()
             await asyncio.gather(leaving, return_exceptions=True)
         return Waited.MET

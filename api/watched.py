@@ -14,9 +14,25 @@ Aside = Callable[[str, dict[str, Any]], None]
 class Watched:
     """A tape that is kept up to date, and who listens to it.
 
-    `wake` is called after every change of the tape, `aside` for news that are no entries. `is_gone`
-    says that the log expired or was erased: there will be no more.
+    `is_gone` says that the log expired or was erased: there will be no more.
     """
+
+    __slots__ = (
+        "_news_at",
+        "asides",
+        "cached_bytes",
+        "channel",
+        "early",
+        "heal",
+        "is_gone",
+        "news",
+        "rewinds",
+        "synced",
+        "tape",
+        "tenant",
+        "users",
+        "wakes",
+    )
 
     def __init__(self, request_id: str) -> None:
         self.tape = Tape(request_id)
@@ -31,8 +47,9 @@ class Watched:
         self.news: dict[str, dict[str, Any]] = {}
         self._news_at = START
         self.tenant = ""
-        self.wakes: set[Callable[[], None]] = set()
-        self.asides: set[Aside] = set()
+        # Replaced when someone comes or goes, not changed: who is told may do either.
+        self.wakes: tuple[Callable[[], None], ...] = ()
+        self.asides: tuple[Aside, ...] = ()
         self.early: list[Pushed] = []
         self.heal: asyncio.Task[None] | None = None
 
@@ -42,11 +59,22 @@ class Watched:
             # An entry came: whatever was waited for is over.
             self._news_at = self.tape.last
             self.news.clear()
-        for wake in list(self.wakes):
+        for wake in self.wakes:
             wake()
+
+    def listen(self, wake: Callable[[], None], aside: Aside | None = None) -> None:
+        """Call `wake` after every change of the tape, and `aside` for news that are no entries."""
+        self.wakes += (wake,)
+        if aside is not None:
+            self.asides += (aside,)
+
+    def leave(self, wake: Callable[[], None], aside: Aside | None = None) -> None:
+        """Undo `listen`."""
+        self.wakes = tuple(each for each in self.wakes if each != wake)
+        self.asides = tuple(each for each in self.asides if each != aside)
 
     def tell_all(self, kind: str, data: dict[str, Any]) -> None:
         """Tell all listeners something that is no entry."""
         self.news[kind] = data
-        for aside in list(self.asides):
+        for aside in self.asides:
             aside(kind, data)

@@ -159,8 +159,9 @@ def unpack(message: bytes) -> Pushed | Ephemeral:
     try:
         if head.startswith(_EPHEMERAL):
             return Ephemeral(head[1:].decode(), msgspec.json.decode(body, type=dict[str, Any]))
-        return Pushed(Cursor.parse(head), list(_netstrings(body)))
-    except (*_MALFORMED, CursorMalformed) as error:
+        attempt, _, seq = head.partition(b"-")
+        return Pushed(Cursor(int(attempt), int(seq)), _netstrings(body))
+    except _MALFORMED as error:
         raise EntryMalformed from error
 
 
