@@ -1,15 +1,20 @@
-"""Pure: one log as this process knows it, and its frames.
+"""One log as this process knows it, and its frames; does no I/O.
 
 A tape holds the log from its first entry without a hole. A subscriber is one position in the
 frames of a wire; nothing is kept per subscriber but that number.
 """
 
+import traceback
 from collections.abc import Callable, Iterator
 from enum import Enum
 
+import structlog
+
 from api.frames import OBJECT_BYTES, Frames
-from api.wires import Wire
+from api.wires import CUT, Frame, Wire
 from broker.codec import OPENERS, START, TERMINALS, Cursor, Entry, decode
+
+log = structlog.get_logger()
 
 
 class Verdict(Enum):
@@ -41,7 +46,7 @@ class Rendering:
         """Render the next entry."""
         if self.is_over:
             return
-        frame = self.wire.frame(entry)
+        frame = self._frame(entry)
         if isinstance(frame, bytes):
             self.frames.append(frame)
         else:
@@ -50,6 +55,13 @@ class Rendering:
                 self.frames.append(frame.data)
         if self.is_over or entry.is_terminal:
             self.frames.close_block()
+
+    def _frame(self, entry: Entry) -> Frame:
+        try:
+            return self.wire.frame(entry)
+        except Exception as error:  # noqa: BLE001  # one wire's mistake must not stop all logs
+            _note(error, entry.kind)
+            return CUT
 
 
 class Tape:
@@ -148,3 +160,10 @@ class Tape:
         self.is_over = entry.kind in TERMINALS
         for rendering in self._renderings.values():
             rendering.add(entry)
+
+
+def _note(error: Exception, kind: str) -> None:
+    """Log where a wire failed, and never the error's own text: it may quote an answer."""
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{at.filename}:{at.lineno} {at.name}"
+    log.error("entry not rendered", kind=kind, error=type(error).__name__, at=where)

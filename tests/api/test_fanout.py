@@ -1,126 +1,16 @@
 """The fan-out loop: every connection gets every frame once, in order, however fast it reads."""
 
 import asyncio
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.fanout import FanOut
-from api.hub import Hub
 from api.live_connection import LiveConnection
 from api.slice import SLICE_CONNECTIONS
-from api.watched import Watched
-from api.wires.chat_completions import ChatCompletionsWire
-from api.wires.native import NativeWire
-from api.wires.text import TextWire
-from broker.codec import Cursor, encode_data, encode_text
+from tests.support.stage import Stage
 from tests.support.wait import wait_until
-
-
-class FakeHub:
-    """Counts who holds a tape."""
-
-    live_connections = 0
-
-    def hold(self, watched: Watched) -> None:
-        watched.users += 1
-
-    def release(self, watched: Watched) -> None:
-        watched.users -= 1
-
-
-class FakeTransport:
-    """A socket that is full when the test says so."""
-
-    def __init__(self) -> None:
-        self.sent = b""
-        self.writes = 0
-        self.is_closed = self.is_aborted = self.fills_up = False
-        self.protocol: LiveConnection | None = None
-
-    def write(self, data: bytes) -> None:
-        assert not self.is_closed, "written after the end"
-        self.sent += data
-        self.writes += 1
-        if self.fills_up and self.protocol is not None:
-            self.protocol.pause_writing()
-
-    def close(self) -> None:
-        self.is_closed = True
-        asyncio.get_running_loop().call_soon(self._lost)
-
-    def abort(self) -> None:
-        self.is_aborted = True
-        self.close()
-
-    def _lost(self) -> None:
-        if self.protocol is not None:
-            self.protocol.connection_lost(None)
-
-    @property
-    def body(self) -> bytes:
-        """The body so far, without its chunks' framing."""
-        rest, body = self.sent, b""
-        while rest:
-            size, _, rest = rest.partition(b"\r\n")
-            length = int(size, 16)
-            body, rest = body + rest[:length], rest[length + 2 :]
-        return body
-
-    @property
-    def ended_whole(self) -> bool:
-        return self.is_closed and self.sent.endswith(b"0\r\n\r\n")
-
-
-class Stage:
-    """A log, its fan-out, and connections that join it."""
-
-    def __init__(self, wire: Any = NativeWire, interval_s: float = 0.0) -> None:
-        self.watched = Watched("r0_" + "a" * 26)
-        self.watched.tape.offer(Cursor(1, 0), encode_data("queued", {}))
-        opener = {"prev": "1-0", "n": 1}
-        self.watched.tape.offer(Cursor(2, 0), encode_data("started", opener))
-        self.rendering = self.watched.tape.rendering("w", wire)
-        self.hub = FakeHub()
-        self.is_empty = False
-        self.fanout = FanOut(
-            cast("Hub", self.hub),
-            self.watched,
-            self.rendering,
-            interval_s=interval_s,
-            has_comments=wire is NativeWire,
-            on_empty=self._emptied,
-        )
-        self.transports: list[FakeTransport] = []
-
-    def _emptied(self) -> None:
-        self.is_empty = True
-
-    def join(self, position: int = 0, *, fills_up: bool = False) -> FakeTransport:
-        transport = FakeTransport()
-        transport.fills_up = fills_up
-        connection = LiveConnection(cast("asyncio.Transport", transport), set())
-        transport.protocol = connection
-        self.transports.append(transport)
-        self.fanout.join(connection, position)
-        return transport
-
-    def type(self, *texts: str) -> None:
-        for text in texts:
-            last = self.watched.tape.last
-            self.watched.tape.offer(Cursor(2, last.seq + 1), encode_text("delta", text))
-        self.watched.wake_all()
-
-    def finish(self, kind: str = "completed") -> None:
-        last = self.watched.tape.last
-        self.watched.tape.offer(Cursor(2, last.seq + 1), encode_data(kind, {}))
-        self.watched.wake_all()
-
-    @property
-    def whole(self) -> bytes:
-        return b"".join(self.rendering.frames)
 
 
 @pytest.fixture
@@ -207,97 +97,6 @@ async def test_a_quiet_stream_gets_a_comment_and_a_busy_one_does_not(stage: Stag
     assert transport.sent.count(b": hb\n\n") == 1
 
 
-async def test_a_log_that_is_gone_says_so_and_ends(stage: Stage) -> None:
-    transport = stage.join()
-    stage.watched.is_gone = True
-    stage.watched.wake_all()
-    assert transport.body.endswith(b"event: gone\ndata: {}\n\n")
-    assert transport.ended_whole
-
-
-async def test_a_log_that_went_back_in_time_is_told_from_its_beginning(stage: Stage) -> None:
-    quick, slow = stage.join(), stage.join(fills_up=True)
-    stage.type("lost")
-    stage.watched.tape.clear()
-    stage.watched.rewinds += 1
-    stage.watched.wake_all()
-    stage.watched.tape.offer(Cursor(1, 0), encode_data("queued", {}))
-    stage.watched.wake_all()
-    slow.fills_up = False
-    assert slow.protocol is not None
-    slow.protocol.resume_writing()
-    for transport in (quick, slow):
-        before, rewind, after = transport.body.partition(b"event: rewind\n")
-        assert rewind
-        assert after.endswith(stage.whole)
-        assert b"event: rewind" not in before + after
-
-
-async def test_raw_text_is_broken_off_where_the_wire_is_cut() -> None:
-    stage = Stage(TextWire)
-    transport = stage.join()
-    stage.type("half")
-    stage.finish("failed")
-    assert transport.body == b"half"
-    assert transport.is_closed
-    assert not transport.ended_whole
-
-
-def chat_wire() -> ChatCompletionsWire:
-    return ChatCompletionsWire("r0_x", include_usage=False)
-
-
-async def test_a_wire_that_ends_before_its_log_does_ends_every_connection_in_order() -> None:
-    stage = Stage(chat_wire)
-    quick, slow = stage.join(), stage.join(fills_up=True)
-    stage.type("half")
-    begun_anew = {"prev": str(stage.watched.tape.last), "n": 2}
-    stage.watched.tape.offer(Cursor(3, 0), encode_data("reset", begun_anew))
-    stage.watched.wake_all()
-    # What becomes of the log after that is of no interest to who reads this wire.
-    stage.watched.is_gone = True
-    stage.watched.wake_all()
-    slow.fills_up = False
-    assert slow.protocol is not None
-    slow.protocol.resume_writing()
-    late = stage.join()
-    for transport in (quick, slow, late):
-        assert transport.body == stage.whole
-        assert b'data: {"error":' in transport.body
-        assert transport.ended_whole
-    assert b"[DONE]" not in stage.whole
-
-
-async def test_a_log_that_is_gone_is_an_error_where_the_wire_has_errors() -> None:
-    stage = Stage(chat_wire)
-    transport = stage.join()
-    stage.type("half")
-    stage.watched.is_gone = True
-    stage.watched.wake_all()
-    assert transport.body.startswith(stage.whole + b'data: {"error":')
-    assert transport.ended_whole
-
-
-async def test_raw_text_ends_whole_when_the_answer_is() -> None:
-    stage = Stage(TextWire)
-    transport = stage.join()
-    stage.type("all")
-    stage.finish()
-    assert transport.body == b"all"
-    assert transport.ended_whole
-
-
-async def test_a_drain_ends_every_connection_with_a_farewell_of_its_own(stage: Stage) -> None:
-    transports = [stage.join(), stage.join(fills_up=True)]
-    farewells = [b"retry: 5\n\n", b"retry: 7\n\n"]
-    left = iter(farewells)
-    stage.fanout.drain(lambda: next(left))
-    assert sorted(transport.body[-len(farewells[0]) :] for transport in transports) == farewells
-    for transport in transports:
-        assert transport.ended_whole
-    await wait_until(lambda: stage.is_empty, description="all have left")
-
-
 async def test_the_first_event_of_a_quiet_stream_goes_out_at_once_and_others_wait() -> None:
     stage = Stage(interval_s=0.2)
     transports = [stage.join() for _ in range(100)]
@@ -331,42 +130,6 @@ async def test_a_slice_whose_turn_comes_late_gets_what_came_until_then_in_one_wr
     stage.type("b")
     await wait_until(lambda: first.body == last.body == stage.whole, description="all were written")
     assert last.writes == writes_before + 1
-
-
-async def test_a_slow_reader_that_comes_back_before_its_turn_after_a_rewind_is_told_of_it() -> None:
-    stage = Stage(interval_s=60.0)
-    slow = stage.join(fills_up=True)
-    stage.type("lost")
-    stage.watched.tape.clear()
-    stage.watched.rewinds += 1
-    stage.watched.tape.offer(Cursor(1, 0), encode_data("queued", {"n": 7}))
-    slow.fills_up = False
-    assert slow.protocol is not None
-    slow.protocol.resume_writing()
-    _, rewind, after = slow.body.partition(b"event: rewind\n")
-    assert rewind
-    assert b"lost" not in after
-
-
-async def test_a_finished_log_that_turns_out_to_be_another_one_ends_once_that_does(
-    stage: Stage,
-) -> None:
-    slow = stage.join(fills_up=True)
-    stage.type("lost")
-    stage.finish()
-    stage.watched.tape.clear()
-    stage.watched.rewinds += 1
-    stage.watched.tape.offer(Cursor(1, 0), encode_data("queued", {}))
-    stage.watched.wake_all()
-    slow.fills_up = False
-    assert slow.protocol is not None
-    slow.protocol.resume_writing()
-    assert not slow.is_closed
-    stage.watched.tape.offer(Cursor(5, 0), encode_data("started", {"prev": "1-0", "n": 1}))
-    stage.watched.tape.offer(Cursor(5, 1), encode_data("completed", {}))
-    stage.watched.wake_all()
-    assert slow.body.endswith(stage.whole)
-    assert slow.ended_whole
 
 
 async def test_a_client_that_leaves_lets_go_of_the_tape(stage: Stage) -> None:

@@ -1,0 +1,163 @@
+"""How the fan-out ends its connections, or begins them again, whatever becomes of the log."""
+
+import pytest
+
+from api.wires import Frame
+from api.wires.chat_completions import ChatCompletionsWire
+from api.wires.native import NativeWire
+from api.wires.text import TextWire
+from broker.codec import Cursor, Entry, encode_data
+from tests.support.stage import Stage
+from tests.support.wait import wait_until
+
+
+@pytest.fixture
+async def stage() -> Stage:
+    return Stage()
+
+
+class FallingWire(NativeWire):
+    """Has a mistake that one text brings out."""
+
+    def frame(self, entry: Entry) -> Frame:
+        if entry.text == "odd":
+            raise KeyError(entry.text)
+        return super().frame(entry)
+
+
+async def test_a_wire_that_falls_over_an_entry_breaks_off_its_readers_and_nobody_elses() -> None:
+    stage = Stage(FallingWire)
+    others = stage.watched.tape.rendering("another", NativeWire)
+    reader = stage.join()
+    stage.type("a", "odd", "b")
+    assert reader.is_closed
+    assert not reader.ended_whole
+    assert reader.body.endswith(b'{"text":"a"}\n\n')
+    assert others.frames[-1].endswith(b'{"text":"b"}\n\n')
+
+
+async def test_a_log_that_is_gone_says_so_and_ends(stage: Stage) -> None:
+    transport = stage.join()
+    stage.watched.is_gone = True
+    stage.watched.wake_all()
+    assert transport.body.endswith(b"event: gone\ndata: {}\n\n")
+    assert transport.ended_whole
+
+
+async def test_a_log_that_went_back_in_time_is_told_from_its_beginning(stage: Stage) -> None:
+    quick, slow = stage.join(), stage.join(fills_up=True)
+    stage.type("lost")
+    stage.watched.tape.clear()
+    stage.watched.rewinds += 1
+    stage.watched.wake_all()
+    stage.watched.tape.offer(Cursor(1, 0), encode_data("queued", {}))
+    stage.watched.wake_all()
+    slow.fills_up = False
+    assert slow.protocol is not None
+    slow.protocol.resume_writing()
+    for transport in (quick, slow):
+        before, rewind, after = transport.body.partition(b"event: rewind\n")
+        assert rewind
+        assert after.endswith(stage.whole)
+        assert b"event: rewind" not in before + after
+
+
+async def test_raw_text_is_broken_off_where_the_wire_is_cut() -> None:
+    stage = Stage(TextWire)
+    transport = stage.join()
+    stage.type("half")
+    stage.finish("failed")
+    assert transport.body == b"half"
+    assert transport.is_closed
+    assert not transport.ended_whole
+
+
+def chat_wire() -> ChatCompletionsWire:
+    return ChatCompletionsWire("r0_x", include_usage=False)
+
+
+async def test_a_wire_that_ends_before_its_log_does_ends_every_connection_in_order() -> None:
+    stage = Stage(chat_wire)
+    quick, slow = stage.join(), stage.join(fills_up=True)
+    stage.type("half")
+    begun_anew = {"prev": str(stage.watched.tape.last), "n": 2}
+    stage.watched.tape.offer(Cursor(3, 0), encode_data("reset", begun_anew))
+    stage.watched.wake_all()
+    # What becomes of the log after that is of no interest to who reads this wire.
+    stage.watched.is_gone = True
+    stage.watched.wake_all()
+    slow.fills_up = False
+    assert slow.protocol is not None
+    slow.protocol.resume_writing()
+    late = stage.join()
+    for transport in (quick, slow, late):
+        assert transport.body == stage.whole
+        assert b'data: {"error":' in transport.body
+        assert transport.ended_whole
+    assert b"[DONE]" not in stage.whole
+
+
+async def test_a_log_that_is_gone_is_an_error_where_the_wire_has_errors() -> None:
+    stage = Stage(chat_wire)
+    transport = stage.join()
+    stage.type("half")
+    stage.watched.is_gone = True
+    stage.watched.wake_all()
+    assert transport.body.startswith(stage.whole + b'data: {"error":')
+    assert transport.ended_whole
+
+
+async def test_raw_text_ends_whole_when_the_answer_is() -> None:
+    stage = Stage(TextWire)
+    transport = stage.join()
+    stage.type("all")
+    stage.finish()
+    assert transport.body == b"all"
+    assert transport.ended_whole
+
+
+async def test_a_drain_ends_every_connection_with_a_farewell_of_its_own(stage: Stage) -> None:
+    transports = [stage.join(), stage.join(fills_up=True)]
+    farewells = [b"retry: 5\n\n", b"retry: 7\n\n"]
+    left = iter(farewells)
+    stage.fanout.drain(lambda: next(left))
+    assert sorted(transport.body[-len(farewells[0]) :] for transport in transports) == farewells
+    for transport in transports:
+        assert transport.ended_whole
+    await wait_until(lambda: stage.is_empty, description="all have left")
+
+
+async def test_a_slow_reader_that_comes_back_before_its_turn_after_a_rewind_is_told_of_it() -> None:
+    stage = Stage(interval_s=60.0)
+    slow = stage.join(fills_up=True)
+    stage.type("lost")
+    stage.watched.tape.clear()
+    stage.watched.rewinds += 1
+    stage.watched.tape.offer(Cursor(1, 0), encode_data("queued", {"n": 7}))
+    slow.fills_up = False
+    assert slow.protocol is not None
+    slow.protocol.resume_writing()
+    _, rewind, after = slow.body.partition(b"event: rewind\n")
+    assert rewind
+    assert b"lost" not in after
+
+
+async def test_a_finished_log_that_turns_out_to_be_another_one_ends_once_that_does(
+    stage: Stage,
+) -> None:
+    slow = stage.join(fills_up=True)
+    stage.type("lost")
+    stage.finish()
+    stage.watched.tape.clear()
+    stage.watched.rewinds += 1
+    stage.watched.tape.offer(Cursor(1, 0), encode_data("queued", {}))
+    stage.watched.wake_all()
+    slow.fills_up = False
+    assert slow.protocol is not None
+    slow.protocol.resume_writing()
+    assert not slow.is_closed
+    stage.watched.tape.offer(Cursor(5, 0), encode_data("started", {"prev": "1-0", "n": 1}))
+    stage.watched.tape.offer(Cursor(5, 1), encode_data("completed", {}))
+    stage.watched.wake_all()
+    assert slow.body.endswith(stage.whole)
+    assert slow.ended_whole

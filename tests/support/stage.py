@@ -1,0 +1,115 @@
+"""A log, its fan-out, and connections whose sockets a test fills and frees."""
+
+import asyncio
+from typing import Any, cast
+
+from api.fanout import FanOut
+from api.hub import Hub
+from api.live_connection import LiveConnection
+from api.watched import Watched
+from api.wires.native import NativeWire
+from broker.codec import Cursor, encode_data, encode_text
+
+
+class FakeHub:
+    """Counts who holds a tape."""
+
+    live_connections = 0
+
+    def hold(self, watched: Watched) -> None:
+        watched.users += 1
+
+    def release(self, watched: Watched) -> None:
+        watched.users -= 1
+
+
+class FakeTransport:
+    """A socket that is full when the test says so."""
+
+    def __init__(self) -> None:
+        self.sent = b""
+        self.writes = 0
+        self.is_closed = self.is_aborted = self.fills_up = False
+        self.protocol: LiveConnection | None = None
+
+    def write(self, data: bytes) -> None:
+        assert not self.is_closed, "written after the end"
+        self.sent += data
+        self.writes += 1
+        if self.fills_up and self.protocol is not None:
+            self.protocol.pause_writing()
+
+    def close(self) -> None:
+        self.is_closed = True
+        asyncio.get_running_loop().call_soon(self._lost)
+
+    def abort(self) -> None:
+        self.is_aborted = True
+        self.close()
+
+    def _lost(self) -> None:
+        if self.protocol is not None:
+            self.protocol.connection_lost(None)
+
+    @property
+    def body(self) -> bytes:
+        """The body so far, without its chunks' framing."""
+        rest, body = self.sent, b""
+        while rest:
+            size, _, rest = rest.partition(b"\r\n")
+            length = int(size, 16)
+            body, rest = body + rest[:length], rest[length + 2 :]
+        return body
+
+    @property
+    def ended_whole(self) -> bool:
+        return self.is_closed and self.sent.endswith(b"0\r\n\r\n")
+
+
+class Stage:
+    """A log, its fan-out, and connections that join it."""
+
+    def __init__(self, wire: Any = NativeWire, interval_s: float = 0.0) -> None:
+        self.watched = Watched("r0_" + "a" * 26)
+        self.watched.tape.offer(Cursor(1, 0), encode_data("queued", {}))
+        opener = {"prev": "1-0", "n": 1}
+        self.watched.tape.offer(Cursor(2, 0), encode_data("started", opener))
+        self.rendering = self.watched.tape.rendering("w", wire)
+        self.hub = FakeHub()
+        self.is_empty = False
+        self.fanout = FanOut(
+            cast("Hub", self.hub),
+            self.watched,
+            self.rendering,
+            interval_s=interval_s,
+            has_comments=wire is NativeWire,
+            on_empty=self._emptied,
+        )
+        self.transports: list[FakeTransport] = []
+
+    def _emptied(self) -> None:
+        self.is_empty = True
+
+    def join(self, position: int = 0, *, fills_up: bool = False) -> FakeTransport:
+        transport = FakeTransport()
+        transport.fills_up = fills_up
+        connection = LiveConnection(cast("asyncio.Transport", transport), set())
+        transport.protocol = connection
+        self.transports.append(transport)
+        self.fanout.join(connection, position)
+        return transport
+
+    def type(self, *texts: str) -> None:
+        for text in texts:
+            last = self.watched.tape.last
+            self.watched.tape.offer(Cursor(2, last.seq + 1), encode_text("delta", text))
+        self.watched.wake_all()
+
+    def finish(self, kind: str = "completed") -> None:
+        last = self.watched.tape.last
+        self.watched.tape.offer(Cursor(2, last.seq + 1), encode_data(kind, {}))
+        self.watched.wake_all()
+
+    @property
+    def whole(self) -> bytes:
+        return b"".join(self.rendering.frames)
