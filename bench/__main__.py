@@ -18,6 +18,7 @@ from bench.report import Report
 from bench.rounds import Incorrect
 from bench.shapes import (
     coalesced,
+    concurrency,
     curves,
     generations,
     hop,
@@ -63,6 +64,7 @@ SHAPES = {
     "worker": Shape(worker.measure, 5),
     "hop": Shape(hop.measure, 5),
     "generations": Shape(generations.measure, 5),
+    "concurrency": Shape(concurrency.measure, 5),
     "workers": Shape(workers.measure, 5),
 }
 

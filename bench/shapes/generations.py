@@ -1,4 +1,4 @@
-"""Many generations at once: 600 on one core, and one to 1,000 in one worker.
+"""Many generations at once: 600 with 50 deltas a second each, in one worker on one core.
 
 Only the worker is measured: an API process and its readers would need more than the other core.
 One subscriber, as an API process has it, takes the pushes and looks at the clock; afterwards every
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from bench.asking import Plan, Running, deployed
 from bench.box import Box, cpu_s
-from bench.report import Bound, Plot, Report, Spread, Table
+from bench.report import Bound, Report, Spread, Table
 from bench.shapes.hop import percentile_ms
 from bench.shapes.worker import check
 from broker import keys
@@ -22,9 +22,6 @@ from tests.broker.given_settings import GivenSettings
 from tests.support.desk import Desk, open_desk
 
 _MANY, _MANY_PER_S = 600, 50
-_CURVE = (1, 100, 300, 1000)
-# So slow that a thousand of them leave some of a core free.
-CURVE_PER_S = 8
 WINDOW_S = 1.5
 _TOGETHER = 8
 _STAMP = re.compile(rb"@(\d+) ")
@@ -60,35 +57,18 @@ class Delays:
 
 
 async def measure(box: Box, *, rounds: int) -> Report:
-    """Delay and CPU per token."""
-    many: list[Round] = []
-    curve: dict[int, list[Round]] = {at_once: [] for at_once in _CURVE}
-    window_s = WINDOW_S / (3 if box.is_quick else 1)
+    """Whether a worker keeps up, and how late its deltas are."""
     async with deployed(box, api_beside_workers=False) as running:
         await play(running, 20, 20, 0.1)
-        for _ in range(rounds):
-            many.append(await play(running, _MANY, _MANY_PER_S, window_s))
-            for at_once in (1, 100) if box.is_quick else curve:
-                curve[at_once].append(await play(running, at_once, CURVE_PER_S, window_s))
-    costs = {at_once: spread(played, "us_per_token") for at_once, played in curve.items() if played}
+        many = [
+            await play(running, _MANY, _MANY_PER_S, WINDOW_S / (3 if box.is_quick else 1))
+            for _ in range(rounds)
+        ]
     return Report(
-        tables=[
-            table(f"at once, {_MANY_PER_S} deltas/s each", {_MANY: many}),
-            table(f"at once, {CURVE_PER_S} deltas/s each", curve),
-        ],
+        tables=[table(f"at once, {_MANY_PER_S} deltas/s each", {_MANY: many})],
         bounds=[
             Bound("600 at once: p99 of a delta", spread(many, "p99_ms"), 20, 15, unit="ms"),
             Bound("600 at once: deltas that came", spread(many, "kept"), 0.97, at_least=True),
-            Bound("CPU per token, most at once over fewer", _growth(costs), 1.5),
-        ],
-        plots=[
-            Plot(
-                "generations",
-                "Generations at once in one worker",
-                "generations at once",
-                "CPU per token, us",
-                {"worker": [(at_once, costs[at_once].median) for at_once in costs]},
-            )
         ],
     )
 
@@ -146,17 +126,6 @@ async def _check_all(desk: Desk, plan: Plan, ids: list[str]) -> None:
 def spread(rounds: list[Round], name: str) -> Spread:
     """One figure of all rounds."""
     return Spread(tuple(getattr(each, name) for each in rounds))
-
-
-def _growth(costs: dict[int, Spread]) -> Spread:
-    """How much dearer a token is with the most at once than with fewer, at the worst."""
-    *fewer, most = costs.values()
-    return Spread(
-        tuple(
-            value / min(each.values[number] for each in fewer)
-            for number, value in enumerate(most.values)
-        )
-    )
 
 
 def table(name: str, played: dict[int, list[Round]]) -> Table:
