@@ -8,7 +8,7 @@ reads have a client of their own.
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,6 +30,9 @@ from broker import keys
 from broker.errors import SettingsInvalid, Unavailable
 
 COMMAND_TIMEOUT_S = 5.0
+# A command with all its repeats. One that met a dead connection has time for another one; a server
+# that hangs is told of after this, and not after as many time-outs as there are repeats.
+COMMAND_LIMIT_S = 6.0
 CONNECT_TIMEOUT_S = 3.0
 # A blocked read answers this much after its own time-out at the latest (the server's timer has
 # 100 ms steps, and a loaded server is late); later means that the connection is dead.
@@ -79,7 +82,7 @@ class Connections:
 
     async def ask(self, *command: str | bytes | float) -> Any:
         """The reply to one quick command; it may be sent twice, so it must bear that."""
-        with failures_mapped():
+        async with in_time():
             return await self.commands.execute_command(*command)  # type: ignore[no-untyped-call]  # bare in redis-py
 
     async def ask_all(self, commands: Sequence[tuple[str | bytes | float, ...]]) -> list[Any]:
@@ -87,7 +90,7 @@ class Connections:
         pipeline = self.commands.pipeline(transaction=False)
         for command in commands:
             pipeline.execute_command(*command)
-        with failures_mapped():
+        async with in_time():
             return list(await pipeline.execute())
 
     async def block(self, *command: str | bytes | float) -> Any:
@@ -159,6 +162,17 @@ def failures_mapped() -> Iterator[None]:
     finally:
         if task is not None and task.cancelling() > cancels_before:
             raise asyncio.CancelledError
+
+
+@contextlib.asynccontextmanager
+async def in_time() -> AsyncIterator[None]:
+    """The same, and Unavailable after COMMAND_LIMIT_S; the outcome is then not known."""
+    try:
+        async with asyncio.timeout(COMMAND_LIMIT_S):
+            with failures_mapped():
+                yield
+    except TimeoutError:
+        raise Unavailable from None
 
 
 def unavailable(error: BaseException) -> Unavailable:

@@ -7,7 +7,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 
-from broker.connections import failures_mapped
+from broker.connections import in_time
 from broker.faults import crash_at
 
 _BARE = frozenset({"append", "renew", "account"})
@@ -48,7 +48,7 @@ class Scripts:
         redis-py repeats the call by itself when the connection breaks, and loads the script when
         the server has forgotten it. Cancelling leaves the outcome unknown, too.
         """
-        with failures_mapped():
+        async with in_time():
             return await self._scripts[name](keys=keys, args=arguments)
 
     async def verdict(

@@ -12,6 +12,7 @@ from broker import connections as module
 from broker import keys
 from broker.connections import Connections, failures_mapped
 from broker.errors import SettingsInvalid, Unavailable
+from broker.scripts import Scripts
 from tests.broker.address import port_of, through
 from tests.support.proxy import FaultProxy
 from tests.support.servers import ValkeyServer
@@ -154,6 +155,30 @@ async def test_a_server_that_never_answers_is_unavailable(
         await connections.block("BLPOP", "a", 0.01)
     proxy.is_blackhole = False
     assert await connections.ask("PING") in (True, b"PONG")
+    await connections.aclose()
+
+
+async def test_a_server_that_hangs_is_told_of_after_one_limit_however_often_a_call_is_repeated(
+    redis_url: str, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Each repeat waits this long for itself: the limit ends them all.
+    monkeypatch.setattr(module, "COMMAND_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(module, "COMMAND_LIMIT_S", 0.3)
+    connections = Connections(through(proxy, redis_url))
+    scripts = Scripts(connections.commands)
+    await connections.ask("SET", "a", "1")
+    proxy.is_blackhole = True
+    for call in (
+        lambda: connections.ask("GET", "a"),
+        lambda: connections.ask_all([("GET", "a")]),
+        lambda: scripts.call("position", [keys.ring(0)], "r0_x", "t", 1),
+    ):
+        started_s = time.monotonic()
+        with pytest.raises(Unavailable):
+            await call()
+        assert time.monotonic() - started_s < 0.7
+    proxy.is_blackhole = False
+    assert await connections.ask("GET", "a") == b"1"
     await connections.aclose()
 
 
