@@ -3,14 +3,17 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from itertools import pairwise
+
+import pytest
 
 from broker.errors import Fenced, Unavailable
 from broker.queue import Lease
 from tests.support.script import Role, Script, Text, Wait
-from tests.support.scripted import OfflineUpstream, ScriptedQueue, lease, tools
+from tests.support.scripted import OfflineUpstream, ScriptedQueue, lease, tools, until
 from tests.support.wait import wait_until
 from worker.job import Job
-from worker.lease_keeper import LeaseKeeper
+from worker.lease_keeper import _TURNS, LeaseKeeper
 
 LEASE_S = 0.006
 
@@ -47,6 +50,33 @@ async def test_all_jobs_are_renewed_again_and_again() -> None:
         await wait_until(lambda: len(queue.all("renew")) >= 6, description="three rounds")
     renewed = [call["lease"] for call in queue.all("renew")]
     assert [renewed.count(each) >= 3 for each in leases] == [True, True]
+
+
+async def test_renewals_of_many_leases_are_spread_over_the_time_between_two_of_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    queue = ScriptedQueue()
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    leases = [lease(request_id=f"r0_{a}{b * 25}") for a in letters for b in letters[:4]]
+    pauses: list[float] = []
+    renewed_by_turn: list[int] = []
+    sleep = asyncio.sleep
+
+    async def counting(delay_s: float) -> None:
+        if delay_s:  # and not a test that gives others their turn
+            pauses.append(delay_s)
+            renewed_by_turn.append(len(queue.all("renew")))
+            await sleep(0)
+        await sleep(0)
+
+    monkeypatch.setattr("worker.lease_keeper.asyncio.sleep", counting)
+    async with keeping(queue, *(ListeningJob(each, queue) for each in leases)):
+        await until(lambda: len(pauses) > 2 * _TURNS)
+    assert sum(pauses[:_TURNS]) == pytest.approx(LEASE_S / 3)
+    in_a_round = renewed_by_turn[_TURNS + 1] - renewed_by_turn[1]
+    assert in_a_round == len(leases), "each once"
+    in_a_turn = [b - a for a, b in pairwise(renewed_by_turn)]
+    assert max(in_a_turn) < len(leases) / 2
 
 
 async def test_a_refused_renewal_ends_the_job_and_only_this_one() -> None:
