@@ -74,12 +74,14 @@ def main() -> int:
     arguments = _arguments()
     try:
         with prepared(is_quick=arguments.quick) as box:
-            reports = {name: _play(box, name, arguments.rounds) for name in arguments.only}
+            for name in arguments.only:
+                report = _play(box, name, arguments.rounds)
+                # Each at once: what the next one runs into must not lose it.
+                if not arguments.quick:
+                    document.write({name: report})
     except (TooFewCores, NoCompiler, Incorrect) as error:
         print(error, file=sys.stderr)
         return 1
-    if not arguments.quick:
-        document.write(reports)
     return 0
 
 
