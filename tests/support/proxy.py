@@ -99,6 +99,8 @@ class FaultProxy:
                 replies = ways.create_task(self._carry_replies(target_reader, link))
                 requests.add_done_callback(lambda _: replies.cancel())
                 replies.add_done_callback(lambda _: requests.cancel())
+        except* ConnectionError:
+            pass  # one side was broken off while the other had something for it
         finally:
             self._links.discard(link)
             writer.close()
