@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any, cast
 
 import httpx2
@@ -168,19 +169,19 @@ async def test_one_dead_connection_costs_the_other_jobs_no_renewal() -> None:
     renewed: list[str] = []
 
     class OneHangs:
-        async def renew(self, lease: str) -> None:
-            renewed.append(lease)
-            if lease == "stuck":
+        async def renew(self, lease: SimpleNamespace) -> None:
+            renewed.append(lease.request_id)
+            if lease.request_id == "stuck":
                 await hang()
 
     class FakeJob:
         is_overdue = False
 
-        def __init__(self, lease: str) -> None:
-            self.lease = lease
+        def __init__(self, request_id: str) -> None:
+            self.lease = SimpleNamespace(request_id=request_id)
 
     keeper = LeaseKeeper(cast("Queue", OneHangs()), lease_s=0.06)
-    keeper.jobs = {cast("Job", FakeJob(lease)) for lease in ("stuck", "well")}
+    keeper.jobs = {cast("Job", FakeJob(request_id)) for request_id in ("stuck", "well")}
     keeping = asyncio.create_task(keeper.run())
     await wait_until(lambda: renewed.count("well") > 5, description="renewals of the other job")
     assert renewed.count("stuck") == 1
