@@ -170,7 +170,7 @@ class FanOut:
         self._note(self._rendering.wire.aside(kind, data))
 
     def _note(self, body: bytes) -> None:
-        if body:
+        if note := chunk(body):
             for each in self._slices:
-                each.notes += chunk(body)
+                each.notes += note
             self.wake()

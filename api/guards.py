@@ -9,7 +9,8 @@ from collections.abc import Callable
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.problems import Problem, note_failure, problem_of, respond
+from api.failure_log import note_failure
+from api.problems import Problem, problem_of, respond
 from broker.errors import SettingsInvalid
 
 # host, [v6 host], each with or without a port.
@@ -61,7 +62,7 @@ class LastResort:
             await self._app(scope, receive, noting_send)
         except Exception as error:  # noqa: BLE001  # the last resort, which notes it
             if has_started:
-                note_failure(error, scope["path"])
+                note_failure(error, "request failed", path=scope["path"])
                 return
             problem = problem_of(error, scope["path"])
             await respond(problem, scope["path"])(scope, receive, send)

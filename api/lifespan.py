@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from api.failure_log import note_failure
 from api.metrics import Metrics
-from api.problems import note_failure
 from api.services import Services
 from api.streams import Streams
 from broker.connections import Connections
@@ -100,5 +100,5 @@ def _report(task: asyncio.Task[None], on_fatal: OnFatal) -> None:
         on_fatal(str(error))
         return
     if isinstance(error, Exception):
-        note_failure(error, task.get_name())
+        note_failure(error, "request failed", path=task.get_name())
     on_fatal(f"The task {task.get_name()!r} failed: {type(error).__name__}")

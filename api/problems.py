@@ -4,12 +4,10 @@ Owns the error shape of every path. Messages never repeat what was sent, beyond 
 bodies hold prompts, headers hold keys.
 """
 
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -17,17 +15,15 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from api.failure_log import note_failure
 from api.wires.failures import error_type
 from broker import errors
 from roles import RoleNotFound
-
-log = structlog.get_logger("api")
 
 # Clients of these paths show the body of an error to a person, as it is.
 _TEXT_PREFIX = "/api/"
 _OPENAI_PREFIX = "/v1/"
 _MAX_PARAM_CHARS = 200
-_TRACEBACK_FRAMES = 8
 
 
 class Problem(HTTPException):
@@ -134,7 +130,7 @@ def problem_of(error: Exception, path: str) -> Problem:
             return _problem_of_http(error)
     rule = next((_RULES[kind] for kind in type(error).__mro__ if kind in _RULES), None)
     if rule is None:
-        note_failure(error, path)
+        note_failure(error, "request failed", path=path)
         return _INTERNAL
     status = rule.openai_status if path.startswith(_OPENAI_PREFIX) else None
     headers = {"Retry-After": str(rule.retry_after_s)} if rule.retry_after_s else None
@@ -147,13 +143,6 @@ def respond(problem: Problem, path: str) -> Response:
     if path.startswith(_TEXT_PREFIX):
         return PlainTextResponse(problem.message, problem.status_code, problem.headers)
     return JSONResponse(problem.body(), problem.status_code, problem.headers)
-
-
-def note_failure(error: Exception, path: str) -> None:
-    """Log where we failed, and never the error's own text: it may quote a prompt or a key."""
-    frames = traceback.extract_tb(error.__traceback__)[-_TRACEBACK_FRAMES:]
-    at = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
-    log.error("request failed", path=path, error=type(error).__name__, at=at)
 
 
 def handle_problems(app: FastAPI) -> None:

@@ -4,17 +4,13 @@ A tape holds the log from its first entry without a hole. A subscriber is one po
 frames of a wire; nothing is kept per subscriber but that number.
 """
 
-import traceback
 from collections.abc import Callable, Iterator
 from enum import Enum
 
-import structlog
-
+from api.failure_log import note_failure
 from api.frames import OBJECT_BYTES, Frames
 from api.wires import CUT, Frame, Wire
 from broker.codec import OPENERS, START, TERMINALS, Cursor, Entry, decode
-
-log = structlog.get_logger()
 
 
 class Verdict(Enum):
@@ -60,7 +56,7 @@ class Rendering:
         try:
             return self.wire.frame(entry)
         except Exception as error:  # noqa: BLE001  # one wire's mistake must not stop all logs
-            _note(error, entry.kind)
+            note_failure(error, "entry not rendered", kind=entry.kind)
             return CUT
 
 
@@ -160,10 +156,3 @@ class Tape:
         self.is_over = entry.kind in TERMINALS
         for rendering in self._renderings.values():
             rendering.add(entry)
-
-
-def _note(error: Exception, kind: str) -> None:
-    """Log where a wire failed, and never the error's own text: it may quote an answer."""
-    at = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{at.filename}:{at.lineno} {at.name}"
-    log.error("entry not rendered", kind=kind, error=type(error).__name__, at=where)

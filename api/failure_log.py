@@ -1,0 +1,16 @@
+"""How a failure of ours is logged: where it was, and never its own text."""
+
+import traceback
+
+import structlog
+
+log = structlog.get_logger("api")
+
+_TRACEBACK_FRAMES = 8
+
+
+def note_failure(error: Exception, event: str, **about: str) -> None:
+    """Log where we failed. The error's own text may quote a prompt, an answer or a key."""
+    frames = traceback.extract_tb(error.__traceback__)[-_TRACEBACK_FRAMES:]
+    at = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+    log.error(event, **about, error=type(error).__name__, at=at)
