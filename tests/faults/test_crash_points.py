@@ -19,9 +19,10 @@ from broker.fold import Answer
 from broker.settings import Settings
 from tests.broker.invariants import violations
 from tests.broker.snapshot import take_snapshot
-from tests.chaos.members import Member, preload
+from tests.chaos.members import Member
 from tests.e2e.conftest import MakeDeployment, make_deployment
 from tests.faults.ports import free_port
+from tests.faults.processes import started
 from tests.support.desk import Desk, open_desk, working
 from tests.support.script import Cut, Finish, Pause, Role, Script, Text, Wait, rate_limited
 from tests.support.upstream import ScriptedUpstream
@@ -102,23 +103,11 @@ async def desk(redis_url: str, settings: Settings) -> AsyncIterator[Desk]:
         yield running
 
 
-@contextlib.asynccontextmanager
-async def doomed(
+def doomed(
     name: str, arguments: list[str], settings: Settings, directory: Path, fault: str
-) -> AsyncIterator[Member]:
+) -> contextlib.AbstractAsyncContextManager[Member]:
     """A process of ours that will die; it is killed at the end if it has not."""
-    preload()
-    environment = {
-        "REDIS_URL": settings.redis_url or "",
-        "OPENAI_BASE_URL": settings.openai_base_url or "",
-        "TICKERTAPE_LEASE_S": str(LEASE_S),
-    }
-    member = Member(name, [name, *arguments], directory, environment, partial(arm, fault))
-    member.start()
-    try:
-        yield member
-    finally:
-        await member.kill()
+    return started(name, arguments, settings, directory, partial(arm, fault))
 
 
 async def no_trace(redis_url: str) -> None:

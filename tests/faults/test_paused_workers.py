@@ -1,7 +1,6 @@
 """A worker that stands still: for less than its lease nobody minds, for longer it is a zombie."""
 
 import asyncio
-import contextlib
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -12,7 +11,8 @@ import pytest
 
 from broker import keys
 from broker.settings import Settings
-from tests.chaos.members import Member, preload
+from tests.chaos.members import Member
+from tests.faults.processes import started
 from tests.support.desk import Desk, open_desk, working
 from tests.support.script import Finish, Pause, Role, Script, Text, Wait, answer
 from tests.support.upstream import ScriptedUpstream
@@ -35,24 +35,6 @@ async def desk(redis_url: str, settings: Settings) -> AsyncIterator[Desk]:
         yield running
 
 
-@contextlib.asynccontextmanager
-async def worker_process(
-    settings: Settings, directory: Path, hang: "partial[None] | None" = None
-) -> AsyncIterator[Member]:
-    preload()
-    environment = {
-        "REDIS_URL": settings.redis_url or "",
-        "OPENAI_BASE_URL": settings.openai_base_url or "",
-        "TICKERTAPE_LEASE_S": str(LEASE_S),
-    }
-    member = Member("worker", ["worker"], directory, environment, hang)
-    member.start()
-    try:
-        yield member
-    finally:
-        await member.kill()
-
-
 def fenced(worker: Member) -> bool:
     return any(record.get("event") == "attempt fenced" for record in worker.records())
 
@@ -71,7 +53,7 @@ async def test_a_zombie_writes_nothing_and_lets_its_upstream_go(
     rest = asyncio.Event()
     upstream.enqueue([Role(), Text("half"), Wait(rest), Text("zombie"), Finish()])
     upstream.script = answer(["the ", "whole"])
-    async with worker_process(settings, tmp_path) as zombie:
+    async with started("worker", [], settings, tmp_path) as zombie:
         request_id = await desk.ask()
         await desk.says(request_id, "half")
         zombie.signal(signal.SIGSTOP)
@@ -94,7 +76,7 @@ async def test_a_zombie_cannot_take_its_request_back_by_renewing(
     gate = asyncio.Event()
     upstream.enqueue([Role(), Text("half"), Wait(asyncio.Event())])
     upstream.script = [Role(), Text("the "), Wait(gate), Text("whole"), Finish()]
-    async with worker_process(settings, tmp_path) as zombie:
+    async with started("worker", [], settings, tmp_path) as zombie:
         request_id = await desk.ask()
         await desk.says(request_id, "half")
         zombie.signal(signal.SIGSTOP)
@@ -111,7 +93,7 @@ async def test_a_pause_shorter_than_the_lease_changes_nothing(
     desk: Desk, settings: Settings, upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
     upstream.script = words_in_time(60)
-    async with worker_process(settings, tmp_path) as paused:
+    async with started("worker", [], settings, tmp_path) as paused:
         request_id = await desk.ask()
         await wait_until(lambda: upstream.calls, description="the upstream to be asked")
         # From now on another worker waits for its lease to run out.
@@ -144,7 +126,7 @@ async def test_a_worker_whose_event_loop_hangs_beyond_its_lease_is_a_zombie_like
 ) -> None:
     upstream.script = words_in_time(20)
     hang = partial(hang_at_word, '"5 "', 3 * LEASE_S)
-    async with worker_process(settings, tmp_path, hang) as worker:
+    async with started("worker", [], settings, tmp_path, hang) as worker:
         request_id = await desk.ask()
         await desk.says(request_id, "0 1 2 3 4 ")
         async with working(desk.url, settings):
