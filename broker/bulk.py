@@ -47,6 +47,9 @@ class BulkConnection(asyncio.Protocol):
         writer = self._connection._writer  # noqa: SLF001  the reason of this module
         self._transport = writer.transport  # type: ignore[union-attr]  # connected, so there is one
         self._transport.set_protocol(self)
+        if not self.is_open:
+            # Lost already: whoever was to be told of it was the protocol before us.
+            raise Unavailable
 
     def send(self, *arguments: str | bytes | int) -> None:
         """Write one command; when the connection breaks it is lost, and `run` raises.
@@ -100,7 +103,8 @@ class BulkConnection(asyncio.Protocol):
 
     def _flush(self) -> None:
         outgoing, self._outgoing = self._outgoing, []
-        if self._transport is not None:
+        # It may have been lost in this very turn, and uvloop refuses to write to what is closed.
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(b"".join(outgoing))
 
     def _fail(self, failure: Exception) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Connection, Redis
-from redis.asyncio.connection import parse_url
+from redis.asyncio.connection import AbstractConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.exceptions import (
@@ -25,6 +25,7 @@ from redis.exceptions import (
     ResponseError,
     TryAgainError,
 )
+from redis.exceptions import ConnectionError as ConnectionLost
 
 from broker import keys
 from broker.errors import SettingsInvalid, Unavailable
@@ -47,6 +48,7 @@ _RETRIES = 3
 # blocked reads, UNBLOCKED), a script of someone else that takes too long (BUSY). redis-py cuts the
 # word off the message of those it has a class for.
 _REFUSALS = (OutOfMemoryError, ReadOnlyError, ClusterDownError, TryAgainError)
+_UVLOOP_CLOSED = "the handler is closed"
 _REFUSAL_WORDS = ("MISCONF", "NOREPLICAS", "UNBLOCKED", "BUSY ")
 
 
@@ -101,7 +103,7 @@ class Connections:
     def unpooled(self) -> Connection:
         """A connection of its own, not yet connected: never retried, owned by one task."""
         options = _options(self._url, socket_timeout=COMMAND_TIMEOUT_S, retry=Retry(NoBackoff(), 0))
-        connection_class = options.pop("connection_class", Connection)
+        connection_class = options.pop("connection_class")
         for option_of_pools in ("max_connections", "timeout"):
             options.pop(option_of_pools, None)
         connection: Connection = connection_class(**options)
@@ -134,13 +136,34 @@ def _client(url: str, **ours: Any) -> Redis:
 
 def _options(url: str, **ours: Any) -> dict[str, Any]:
     """The address, the account and the TLS of the URL; what this program relies on is its own."""
+    given: dict[str, Any] = {"connection_class": Connection, **parse_url(url)}
+    kind: type[AbstractConnection] = given["connection_class"]
     return {
-        **parse_url(url),
+        **given,
+        "connection_class": type(kind.__name__, (_LossTelling, kind), {}),
         "protocol": 2,
         "decode_responses": False,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         **ours,
     }
+
+
+class _LossTelling(AbstractConnection):
+    """Says that a connection is lost where uvloop says RuntimeError.
+
+    A write to a transport that has closed since is a ConnectionError on asyncio's own loop, and
+    redis-py repeats the command elsewhere. uvloop's RuntimeError (`_ensure_alive` in its
+    handles/handle.pyx) it lets through: one reset at the wrong moment, and the renewal of a lease
+    ends its worker.
+    """
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002  # redis-py's
+        try:
+            await super().send_packed_command(command, check_health)
+        except RuntimeError as error:
+            if _UVLOOP_CLOSED not in str(error):
+                raise
+            raise ConnectionLost("The connection was lost.") from error
 
 
 _FAILURES = (RedisError, OSError, TimeoutError)

@@ -6,6 +6,7 @@ from typing import Any
 
 import hiredis
 import pytest
+import uvloop
 
 from broker.bulk import BulkConnection
 from broker.connections import Connections
@@ -75,6 +76,9 @@ async def test_what_is_sent_in_one_turn_of_the_loop_leaves_in_one_write(
     written: list[bytes] = []
 
     class Transport(asyncio.WriteTransport):
+        def is_closing(self) -> bool:
+            return False
+
         def write(self, data: bytes | bytearray | memoryview) -> None:
             written.append(bytes(data))
 
@@ -126,6 +130,48 @@ async def test_a_connection_that_is_reset_is_unavailable(redis_url: str) -> None
         with pytest.raises(Unavailable):
             await reading
         await bulk.close()
+
+
+def test_what_is_sent_to_a_connection_that_uvloop_has_closed_meanwhile_is_lost(
+    redis_url: str,
+) -> None:
+    async def send_and_lose() -> None:
+        complaints: list[dict[str, Any]] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: complaints.append(context))
+        bulk = BulkConnection(Connections(redis_url).unpooled(), print)
+        await bulk.open()
+        bulk._transport.abort()  # type: ignore[union-attr]  # open
+        reading = Replies().run(bulk)
+        # Between this and the write at the end of the turn the loop may find the connection closed.
+        bulk.send("PING")
+        with pytest.raises(Unavailable):
+            await reading
+        bulk.send("PING")
+        await asyncio.sleep(0)
+        await bulk.close()
+        assert complaints == []
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(send_and_lose())
+
+
+async def test_a_connection_that_is_lost_while_it_is_taken_over_is_unavailable(
+    connections: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss was told to redis-py's own protocol, and nobody will tell us again."""
+    connection = connections.unpooled()
+    connect = connection.connect
+
+    async def connect_and_lose() -> None:
+        await connect()  # type: ignore[no-untyped-call]  # bare in redis-py
+        connection._writer.transport.abort()  # type: ignore[union-attr]  # connected
+
+    monkeypatch.setattr(connection, "connect", connect_and_lose)
+    bulk = BulkConnection(connection, print)
+    with pytest.raises(Unavailable):
+        await bulk.open()
+    await bulk.close()
 
 
 async def test_whether_silence_is_right_is_asked_each_time(connections: Connections) -> None:

@@ -1,11 +1,14 @@
 """Connections: a failure of Redis is Unavailable, in time, and nothing else is."""
 
 import asyncio
+import functools
 import time
 from collections.abc import AsyncIterator
 
 import pytest
+import uvloop
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import DataError, ResponseError
 
 from broker import connections as module
@@ -128,6 +131,32 @@ async def test_a_server_that_came_back_is_used_again(own_redis: ValkeyServer) ->
     assert await connections.ask("GET", "a") == b"1"
     assert await connections.block("BLPOP", "b", 0.01) is None
     await connections.aclose()
+
+
+def test_a_connection_lost_before_a_write_is_a_connection_error_on_uvloop_too(
+    redis_url: str,
+) -> None:
+    """It was a RuntimeError, which nothing repeats: a reset at that moment ended the worker."""
+
+    async def write_to_what_is_lost() -> None:
+        connections = Connections(redis_url)
+        pooled = connections.commands.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # bare in redis-py
+        for connection in (pooled, connections.unpooled()):
+            await connection.connect()
+            assert connection._writer is not None
+            connection._writer.transport.abort()
+            is_closed = functools.partial(_is_closed, connection._writer.transport)
+            await wait_until(is_closed, description="the loop to close what was aborted")
+            with pytest.raises(ConnectionLost):
+                await connection.send_command("PING")
+        await connections.aclose()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(write_to_what_is_lost())
+
+
+def _is_closed(transport: asyncio.WriteTransport) -> bool:
+    return "closed=True" in repr(transport)  # uvloop tells nobody else
 
 
 async def test_a_wrong_password_is_unavailable_and_not_shown(redis_url: str) -> None:

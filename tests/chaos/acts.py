@@ -213,7 +213,7 @@ async def _restart(stage: Stage, member: Member, *, signals: int) -> bool:
     code = await _start_again(stage, member)
     # The last of several signals may meet a program whose loop is closed: nothing listens there.
     is_met_at_the_door = signals > 1 and code == -signal.SIGTERM
-    if code != 0 and has_begun and not is_met_at_the_door:
+    if code not in {0, None} and has_begun and not is_met_at_the_door:
         stage.history.odd.append(f"{member.name} was told to end, and ended with {code}")
     return True
 
@@ -221,12 +221,18 @@ async def _restart(stage: Stage, member: Member, *, signals: int) -> bool:
 async def _start_again(stage: Stage, member: Member) -> int | None:
     """Wait for the end of a member that was told to end; returns its exit code."""
     stage.ending.add(member.name)
-    code = await member.ended(_HAND_BACK_S)
-    if code is None:
-        member.signal(signal.SIGKILL)
-        await member.ended()
+    code = await end_at_last(stage, member)
     member.start()
     stage.ending.discard(member.name)
+    return code
+
+
+async def end_at_last(stage: Stage, member: Member) -> int | None:
+    """The exit code of a member that was told to end; one that does not is noted, and killed."""
+    code = await member.ended(_HAND_BACK_S)
+    if code is None:
+        stage.history.odd.append(f"{member.name} was told to end, and did not")
+        await member.kill()
     return code
 
 

@@ -6,7 +6,7 @@ import random
 import signal
 from collections import Counter
 
-from tests.chaos.acts import ACTS, Stage
+from tests.chaos.acts import ACTS, Stage, end_at_last
 
 # A short run is quicker, so that it, too, sees every kind.
 _ROUNDS_AT_LEAST = 2.5
@@ -36,7 +36,7 @@ class Faults:
         for member in system.members:
             member.signal(signal.SIGCONT)
             if member.name in self._stage.ending:
-                await member.ended()
+                await end_at_last(self._stage, member)
                 member.start()
         await system.ready()
 

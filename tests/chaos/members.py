@@ -12,15 +12,18 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import msgspec
 
 from cli.main import main
 from tests.e2e.programs import environment
+from tests.support.wait import wait_until
 
 _IMPORTED = ["cli.process", "worker.main", "api.server", "uvloop", "tests.chaos.lossy_api"]
 _END_S = 20
@@ -83,9 +86,17 @@ class Member:
         await self.ended()
 
     async def ended(self, timeout_s: float = _END_S) -> int | None:
-        """Its exit code once it has ended, None if it has not in time."""
+        """Its exit code once it has ended; None if it has not in time, and its log says why."""
         assert self._process is not None
-        await asyncio.to_thread(self._process.join, timeout_s)
+        # Asked from this thread alone: two that ask at once share one answer, and the other gets
+        # an exit code of 255. multiprocessing asks about all its children at each start.
+        try:
+            await wait_until(
+                lambda: not self.is_running, timeout_s=timeout_s, description=f"{self.name} to end"
+            )
+        except AssertionError:
+            self.signal(signal.SIGUSR1)
+            return None
         return self._process.exitcode
 
     def records(self) -> list[dict[str, Any]]:
@@ -118,9 +129,17 @@ def _run(argv: list[str], environ: dict[str, str], log_path: Path, prepare: Prep
     log = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     for number in (1, 2):
         os.dup2(log, number)
+    signal.signal(signal.SIGUSR1, _tell_what_hangs)
     if prepare is not None:
         prepare()
     sys.exit(main(argv))
+
+
+def _tell_what_hangs(_: int, frame: FrameType | None) -> None:
+    traceback.print_stack(frame)
+    with contextlib.suppress(RuntimeError):  # no event loop
+        for task in asyncio.all_tasks():
+            task.print_stack()
 
 
 def _is_cut_call(record: dict[str, Any]) -> bool:
