@@ -38,15 +38,31 @@ settings = Settings(**options.pop("settings"))
 raise SystemExit(serve(settings, configure_logs=logs.configure, **options))
 """
 
+# The signal comes when the server is there and its event loop is not. What heard it until then
+# raised SystemExit, which a loop that is being made may swallow.
+SIGNAL_BEFORE_THE_LOOP = """
+import os, signal
+from api.server import DrainingServer
+
+signal.signal(signal.SIGTERM, lambda *_: os._exit(3))
+begin = DrainingServer.serve
+
+def signalled(self, sockets=None):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return begin(self, sockets)
+
+DrainingServer.serve = signalled
+"""
+
 
 class ServerProcess:
     """A server that was started; its log is read from a file."""
 
-    def __init__(self, log_path: Path, options: dict[str, Any]) -> None:
+    def __init__(self, log_path: Path, options: dict[str, Any], before: str = "") -> None:
         self._log_path = log_path
         with log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", SERVE, json.dumps(options)],
+                [sys.executable, "-c", before + SERVE, json.dumps(options)],
                 cwd=ROOT,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -82,8 +98,9 @@ class ServerProcess:
 @contextlib.contextmanager
 def server_process(log_path: Path, redis_url: str, **options: Any) -> Iterator[ServerProcess]:
     settings = {"redis_url": redis_url, **options.pop("settings", {})}
+    before = options.pop("before", "")
     server = ServerProcess(
-        log_path, {"settings": settings, "host": "127.0.0.1", "port": 0, **options}
+        log_path, {"settings": settings, "host": "127.0.0.1", "port": 0, **options}, before
     )
     try:
         yield server
@@ -135,6 +152,12 @@ async def test_a_raw_text_stream_is_broken_off_at_a_signal(
                 await answer.content.read()
             assert await stopping < 3
     assert "without completing" not in server.log
+
+
+def test_a_signal_before_the_event_loop_runs_is_heard(redis_url: str, tmp_path: Path) -> None:
+    with server_process(tmp_path / "log", redis_url, before=SIGNAL_BEFORE_THE_LOOP) as server:
+        assert server.process.wait(20) == 0
+    assert "error" not in server.log
 
 
 def test_a_port_that_is_taken_is_told_in_one_line() -> None:
