@@ -7,6 +7,7 @@ the first one was written to.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -44,6 +45,8 @@ class FanOut:
         self._rendering = rendering
         self.frames = rendering.frames
         self._longest_interval_s = interval_s
+        # The shortest time between two writes to a connection.
+        self.interval_s = 0.0
         self._has_comments = has_comments
         self._on_empty = on_empty
         self._loop = asyncio.get_running_loop()
@@ -61,11 +64,6 @@ class FanOut:
     def epoch(self) -> int:
         """How often the log turned out to be another one; frames before that do not count."""
         return self._watched.rewinds
-
-    @property
-    def interval_s(self) -> float:
-        """The shortest time between two writes to a connection."""
-        return self._longest_interval_s * min(1.0, self._count / _FULL_INTERVAL_CONNECTIONS)
 
     @property
     def is_over(self) -> bool:
@@ -98,7 +96,7 @@ class FanOut:
             joined = Slice(self)
             # Its first reader gets all there is: it is as if it had just been written to.
             self._slices.append(joined)
-        self._count += 1
+        self._count_by(1)
         self._hub.live_connections += 1
         self._hub.hold(self._watched)
         joined.add(connection)
@@ -111,7 +109,7 @@ class FanOut:
         left.remove(connection)
         if not left:
             self._slices.remove(left)
-        self._count -= 1
+        self._count_by(-1)
         self._hub.live_connections -= 1
         self._hub.release(self._watched)
         if not self._slices:
@@ -124,18 +122,18 @@ class FanOut:
         """Something came: write it now, or when the interval is over."""
         if self._timer is not None or not self._slices:
             return
-        delay_s = self._slices[0].next_write_at_s - self._loop.time()
-        if delay_s <= 0:
-            self._turn()
+        first, now_s = self._slices[0], self._loop.time()
+        if first.next_write_at_s > now_s:
+            self._timer = self._loop.call_later(first.next_write_at_s - now_s, self._turn)
         else:
-            self._timer = self._loop.call_later(delay_s, self._turn)
+            self._turn()
 
     def tick(self) -> None:
         """Each heartbeat: a comment where nothing came since the last; drop who stalls."""
         for connection in self._connections():
             if connection.has_stalled():
                 connection.drop()
-        there = (self.epoch, len(self.frames))
+        there = (self.epoch, self.frames.count)
         if there == self._at_last_tick and self._has_comments:
             self._note(COMMENT)
         self._at_last_tick = there
@@ -155,13 +153,31 @@ class FanOut:
             first.write(self._loop.time())
             return
         self._slices.append(self._slices.pop(0))
+        began_s = time.monotonic()
         first.write(self._loop.time())
         following = self._slices[0]
         if following.is_behind:
             # A timer, even if it is due at once: uvloop runs call_soon's callbacks without looking
             # at the sockets in between.
-            delay_s = max(0.0, following.next_write_at_s - self._loop.time())
+            delay_s = max(self._rest_s(began_s), following.next_write_at_s - self._loop.time())
             self._timer = self._loop.call_later(delay_s, self._turn)
+
+    def _rest_s(self, began_s: float) -> float:
+        """How long to let other logs have the loop, after writing since `began_s`.
+
+        As long as was written: beside others a log takes half a core, whatever the number of its
+        readers, and what comes meanwhile goes out with the next write to each of them. Events that
+        shall go out one by one leave no room for that.
+        """
+        is_alone = self._hub.live_connections == self._count
+        if is_alone or not self._longest_interval_s:
+            return 0.0
+        return time.monotonic() - began_s
+
+    def _count_by(self, change: int) -> None:
+        self._count += change
+        share = min(1.0, self._count / _FULL_INTERVAL_CONNECTIONS)
+        self.interval_s = self._longest_interval_s * share
 
     def _connections(self) -> list[LiveConnection]:
         return [connection for each in self._slices for connection in each]

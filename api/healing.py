@@ -13,6 +13,7 @@ from broker.log import PAGE_ENTRIES, Logs
 
 log = structlog.get_logger()
 
+_GAP = Verdict.GAP
 _PAUSE_S = 0.2
 # A log that is another one at every look is broken; its readers are told that it is gone.
 _MAX_REWINDS = 20
@@ -80,7 +81,7 @@ class Healer:
             self._rewind(watched)
             return False
         for cursor, value in page:
-            if tape.offer(cursor, value, is_first=known == START) is Verdict.GAP:
+            if tape.offer(cursor, value, is_first=known == START) is _GAP:
                 self._rewind(watched)
                 return False
         if len(page) < PAGE_ENTRIES:
@@ -108,11 +109,11 @@ def merge(watched: Watched, pushed: Pushed) -> bool:
 
     Raises EntryMalformed.
     """
-    attempt, seq = pushed.first
-    offer = watched.tape.offer
-    for offset, value in enumerate(pushed.values):
-        if offer(Cursor(attempt, seq + offset), value) is Verdict.GAP:
+    cursor, offer = pushed.first, watched.tape.offer
+    for value in pushed.values:
+        if offer(cursor, value) is _GAP:
             return False
+        cursor = cursor.next()
     return True
 
 

@@ -9,11 +9,10 @@ one write costs 2 to 10 us, and everything else together less than one.
 from collections.abc import Iterator
 from typing import Any
 
-from api.frames import chunk
 from api.live_connection import LiveConnection
 
 # So many writes take about a millisecond: that long the other logs of this process wait.
-SLICE_CONNECTIONS = 128
+SLICE_CONNECTIONS = 64
 
 
 class Slice:
@@ -30,7 +29,7 @@ class Slice:
         self._connections: set[LiveConnection] = set()
         self._is_ended = False
         self.epoch = fanout.epoch
-        self.sent = len(fanout.frames)
+        self.sent = fanout.frames.count
         self.notes = b""
         self.next_write_at_s = 0.0
 
@@ -45,7 +44,7 @@ class Slice:
         """Whether there is something to write, or to end."""
         fanout = self.fanout
         return (
-            self.sent < len(fanout.frames)
+            self.sent < fanout.frames.count
             or self.notes != b""
             or self.epoch != fanout.epoch
             or (fanout.is_over and not self._is_ended)
@@ -54,7 +53,7 @@ class Slice:
     @property
     def is_at_end(self) -> bool:
         """Whether nothing will follow what has been sent."""
-        return self.fanout.is_over and self.sent >= len(self.fanout.frames)
+        return bool(self.fanout.is_over and self.sent >= self.fanout.frames.count)
 
     def add(self, connection: LiveConnection) -> None:
         """One more, who reads by itself up to `sent`."""
@@ -66,15 +65,22 @@ class Slice:
 
     def write(self, now_s: float) -> None:
         """Write all that came to all who kept up, and end those that have all there will be."""
-        self.follow_rewinds()
         fanout = self.fanout
-        begin, end = self.sent, len(fanout.frames)
-        data, self.notes, self.sent = self.notes, b"", end
-        if begin < end:
-            data += chunk(fanout.frames.between(begin, end))
+        if self.epoch != fanout.epoch:
+            self.follow_rewinds()
+        begin, end = self.sent, fanout.frames.count
+        data = fanout.frames.chunk_between(begin, end) if begin < end else b""
+        if self.notes:
+            data, self.notes = self.notes + data, b""
+        self.sent = end
         if data:
             self.next_write_at_s = now_s + fanout.interval_s
-        self._write(data, begin, end)
+        # A copy: a write that finds its connection broken takes it out.
+        for connection in tuple(self._connections):
+            if connection.position == begin:
+                connection.position = end
+                if data:
+                    connection.write(data)
         if fanout.is_over:
             self._is_ended = True
             for connection in tuple(self._connections):
@@ -88,10 +94,3 @@ class Slice:
             self._is_ended = False
             for connection in tuple(self._connections):
                 connection.catch_up()
-
-    def _write(self, data: bytes, begin: int, end: int) -> None:
-        for connection in tuple(self._connections):
-            if connection.position == begin:
-                connection.position = end
-                if data:
-                    connection.write(data)

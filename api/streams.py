@@ -97,7 +97,7 @@ class Streams:
             first += first_folded
         watched.tenant = record.tenant
         if record.waiting is not None:
-            watched.news["waiting"] = record.waiting
+            watched.note("waiting", record.waiting)
         return self.respond(watched, dialect, position=position, first=first)
 
     def respond(

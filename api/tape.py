@@ -9,7 +9,7 @@ from enum import Enum
 
 from api.failure_log import note_failure
 from api.frames import OBJECT_BYTES, Frames
-from api.wires import CUT, Frame, Wire
+from api.wires import CUT, Last, Wire
 from broker.codec import OPENERS, START, TERMINALS, Cursor, Entry, decode
 
 
@@ -19,6 +19,10 @@ class Verdict(Enum):
     TAKEN = "taken"
     OLD = "old"
     GAP = "gap"
+
+
+# Bound once: to look a member up in its enum costs a tenth of all that `offer` does.
+_TAKEN, _OLD, _GAP = Verdict
 
 
 class Rendering:
@@ -42,22 +46,23 @@ class Rendering:
         """Render the next entry."""
         if self.is_over:
             return
-        frame = self._frame(entry)
-        if isinstance(frame, bytes):
-            self.frames.append(frame)
-        else:
-            self.is_over, self.is_cut = True, not frame.whole
-            if frame.data:
-                self.frames.append(frame.data)
-        if self.is_over or entry.is_terminal:
-            self.frames.close_block()
-
-    def _frame(self, entry: Entry) -> Frame:
         try:
-            return self.wire.frame(entry)
+            frame = self.wire.frame(entry)
         except Exception as error:  # noqa: BLE001  # one wire's mistake must not stop all logs
             note_failure(error, "entry not rendered", kind=entry.kind)
-            return CUT
+            frame = CUT
+        if isinstance(frame, bytes):
+            self.frames.append(frame)
+            if entry.kind in TERMINALS:
+                self.frames.close_block()
+        else:
+            self._end(frame)
+
+    def _end(self, last: Last) -> None:
+        self.is_over, self.is_cut = True, not last.whole
+        if last.data:
+            self.frames.append(last.data)
+        self.frames.close_block()
 
 
 class Tape:
@@ -99,14 +104,22 @@ class Tape:
         """
         last = self.last
         if cursor <= last:
-            return Verdict.OLD
+            return _OLD
         # Decoded before anything changes: what cannot be read must not stay on the tape.
         entry = decode(cursor, value)
-        is_next = cursor.attempt == last.attempt and cursor.seq == last.seq + 1
-        if not is_next and not is_first and not self._follows(entry):
-            return Verdict.GAP
-        self._take(entry, value)
-        return Verdict.TAKEN
+        if cursor.attempt != last.attempt:
+            if not is_first and not self._follows(entry):
+                return _GAP
+            self._attempts.append((cursor.attempt, cursor.seq, len(self.values)))
+        elif cursor.seq != last.seq + 1:
+            return _GAP
+        self.last = cursor
+        self.values.append(value)
+        self.is_queued = entry.kind == "queued"
+        self.is_over = entry.kind in TERMINALS
+        for rendering in self._renderings.values():
+            rendering.add(entry)
+        return _TAKEN
 
     def rendering(self, name: object, make: Callable[[], Wire]) -> Rendering:
         """The frames on a wire, made on first use and kept up from then on."""
@@ -145,14 +158,3 @@ class Tape:
         if self.last == START:
             return entry.kind == "queued"
         return entry.kind in OPENERS and entry.data.get("prev") == str(self.last)
-
-    def _take(self, entry: Entry, value: bytes) -> None:
-        cursor = entry.cursor
-        if cursor.attempt != self.last.attempt:
-            self._attempts.append((cursor.attempt, cursor.seq, len(self.values)))
-        self.last = cursor
-        self.values.append(value)
-        self.is_queued = entry.kind == "queued"
-        self.is_over = entry.kind in TERMINALS
-        for rendering in self._renderings.values():
-            rendering.add(entry)

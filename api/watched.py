@@ -55,9 +55,8 @@ class Watched:
 
     def wake_all(self) -> None:
         """Tell all listeners that the tape may have changed."""
-        if self.tape.last != self._news_at:
+        if self.news and self.tape.last != self._news_at:
             # An entry came: whatever was waited for is over.
-            self._news_at = self.tape.last
             self.news.clear()
         for wake in self.wakes:
             wake()
@@ -73,8 +72,13 @@ class Watched:
         self.wakes = tuple(each for each in self.wakes if each != wake)
         self.asides = tuple(each for each in self.asides if each != aside)
 
-    def tell_all(self, kind: str, data: dict[str, Any]) -> None:
-        """Tell all listeners something that is no entry."""
+    def note(self, kind: str, data: dict[str, Any]) -> None:
+        """Keep something that is no entry for who joins until the next entry comes."""
         self.news[kind] = data
+        self._news_at = self.tape.last
+
+    def tell_all(self, kind: str, data: dict[str, Any]) -> None:
+        """Note it, and tell all listeners."""
+        self.note(kind, data)
         for aside in self.asides:
             aside(kind, data)

@@ -84,8 +84,9 @@ class BulkConnection(asyncio.Protocol):
         self._is_silent = False
         try:
             self._parser.feed(data)
-            while self._failure is None and (reply := self._parser.gets()) is not False:
-                self._on_reply(reply)
+            gets, on_reply = self._parser.gets, self._on_reply
+            while self._failure is None and (reply := gets()) is not False:
+                on_reply(reply)
         except hiredis.ProtocolError:
             self._fail(Unavailable())
         except Exception as error:  # noqa: BLE001  # for `run` to raise: the loop would only log it

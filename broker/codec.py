@@ -49,7 +49,7 @@ _PLAIN = frozenset(ord(letter) for letter in _TEXT_KINDS)
 _EXTENDED = frozenset(ord(letter) for letter in _EXTENDED_KINDS)
 
 
-class Cursor(NamedTuple):
+class Cursor(msgspec.Struct, frozen=True, order=True, gc=False):
     """Where a reader is: the id of the last entry it has.
 
     Two numbers, compared as numbers. `attempt` is a time in ms that grows with every attempt and is
@@ -113,7 +113,7 @@ class Ephemeral(NamedTuple):
     data: dict[str, Any]
 
 
-class Pushed(NamedTuple):
+class Pushed(msgspec.Struct, frozen=True):
     """Entries as one script call wrote them; value i has the id (first.attempt, first.seq + i)."""
 
     first: Cursor
@@ -167,13 +167,13 @@ def unpack(message: bytes) -> Pushed | Ephemeral:
 
 def _netstrings(body: bytes) -> list[bytes]:
     values = []
-    at = 0
-    while at < len(body):
+    at, size = 0, len(body)
+    while at < size:
         colon = body.index(b":", at)
         length = body[at:colon]
         # int() also reads "-3", and going backwards would never end.
         end = colon + 1 + int(length) if length.isdigit() else sys.maxsize
-        if end > len(body):
+        if end > size:
             raise EntryMalformed
         values.append(body[colon + 1 : end])
         at = end

@@ -92,15 +92,13 @@ class Push:
 
     def _on_reply(self, reply: Any) -> None:
         self._pinged = False
-        if isinstance(reply, hiredis.ReplyError):
-            raise Unavailable(str(reply))
-        if not isinstance(reply, list):
-            return
-        kind = reply[0]
-        if kind == b"smessage":
-            self._listener.on_pushed(reply[1], reply[2])
-        elif kind == b"ssubscribe" and reply[1] in self._wanted:
-            self._listener.on_subscribed(reply[1])
+        match reply:
+            case [b"smessage", channel, message]:
+                self._listener.on_pushed(channel, message)
+            case [b"ssubscribe", channel, _] if channel in self._wanted:
+                self._listener.on_subscribed(channel)
+            case hiredis.ReplyError():
+                raise Unavailable(str(reply))
 
     def _ping(self) -> bool:
         if self._pinged:

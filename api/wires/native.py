@@ -27,10 +27,13 @@ class NativeWire:
     def frame(self, entry: Entry) -> Frame:
         """The event of an entry."""
         cursor = entry.cursor
-        if entry.text and entry.x is None:
-            data = b'{%b"text":%b}' % (self._text_prefix, msgspec.json.encode(entry.text))
-        else:
-            data = msgspec.json.encode(self._about | _public(entry))
+        if entry.kind == "delta" and entry.x is None:
+            # Nearly all of them: in one go, which is half the price.
+            return b'id: %b%d-%d\nevent: delta\ndata: {%b"text":%b}\n\n' % (
+                self._id_prefix, cursor.attempt, cursor.seq, self._text_prefix,
+                msgspec.json.encode(entry.text),
+            )  # fmt: skip
+        data = msgspec.json.encode(self._about | _public(entry))
         return b"id: %b%d-%d\nevent: %b\ndata: %b\n\n" % (
             self._id_prefix, cursor.attempt, cursor.seq, entry.kind.encode(), data,
         )  # fmt: skip

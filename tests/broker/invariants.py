@@ -132,7 +132,7 @@ def _log(now: Snapshot, id_: str, state: str) -> Iterator[str]:
     if not log or log[0].kind != "queued" or log[0].cursor.seq != 0:
         yield f"the log of {id_} does not begin with queued"
         return
-    if log[-1].cursor != (int(stored["attempt"]), int(stored["seq"])):
+    if log[-1].cursor != Cursor(int(stored["attempt"]), int(stored["seq"])):
         yield f"the log of {id_} ends at {log[-1].cursor}, its hash says otherwise"
     n = 0
     for before, entry in pairwise(log):

@@ -130,7 +130,7 @@ def test_cursors_are_ordered_as_two_numbers(left: Cursor, right: Cursor) -> None
     by_number = (left.attempt, left.seq) < (right.attempt, right.seq)
     assert (Cursor.parse(str(left)) < Cursor.parse(str(right))) == by_number
     assert left < left.next()
-    assert left.next() == (left.attempt, left.seq + 1)
+    assert left.next() == Cursor(left.attempt, left.seq + 1)
 
 
 @given(text=st.text() | st.binary())

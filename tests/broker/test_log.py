@@ -25,7 +25,7 @@ async def test_a_page_begins_with_the_very_entry_that_was_asked_for(redis_url: s
         request_id = keys.new_request_id(0)
         await write(broker, request_id, 5, 3)
         whole = await broker.logs.read(request_id)
-        assert [cursor for cursor, _ in whole] == [(5, seq) for seq in range(4)]
+        assert [cursor for cursor, _ in whole] == [Cursor(5, seq) for seq in range(4)]
         assert whole[1] == (Cursor(5, 1), b"d0")
         assert await broker.logs.read(request_id, Cursor(5, 2)) == whole[2:]
         assert await broker.logs.read(request_id, Cursor(5, 1), 2) == whole[1:3]
@@ -55,7 +55,7 @@ async def test_tails_are_found_for_any_number_of_logs(redis_url: str) -> None:
             await write(broker, request_ids[number], 5, number % 7)
         tails = await broker.logs.tails(request_ids)
         assert {n: tail for n, tail in enumerate(tails) if tail} == {
-            number: (5, number % 7) for number in (0, 199, 200, 449)
+            number: Cursor(5, number % 7) for number in (0, 199, 200, 449)
         }
         assert await broker.logs.tails([]) == []
 

@@ -6,7 +6,7 @@ import pytest
 
 from broker import keys
 from broker import push as module
-from broker.codec import Pushed, unpack
+from broker.codec import Cursor, Pushed, unpack
 from broker.push import Push
 from tests.broker.address import port_of, through
 from tests.broker.live import Live, live, running
@@ -62,7 +62,7 @@ async def test_entries_of_a_watched_log_arrive_after_the_acknowledgement(broker:
         [(on, message)] = await heard.pushes(1)
         pushed = unpack(message)
         assert isinstance(pushed, Pushed)
-        assert (on, pushed.first) == (channel, (lease.attempt, 0))
+        assert (on, pushed.first) == (channel, Cursor(lease.attempt, 0))
     assert not push.is_up
 
 

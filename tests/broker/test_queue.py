@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from broker import keys
-from broker.codec import encode_data, encode_text
+from broker.codec import Cursor, encode_data, encode_text
 from broker.connections import MAX_BLOCK_S
 from broker.errors import Fenced, TooLong, Unavailable
 from broker.queue import Gap, Lease, Nothing
@@ -94,7 +94,7 @@ async def test_a_reopened_lease_is_the_same_request_in_a_new_attempt(redis_url: 
         again = await broker.queue.reopen(lease, "n", 'said "no"')
         assert again is not None
         assert again.attempt > lease.attempt
-        assert (again.n, again.opener, again.prev) == (2, "started", (lease.attempt, 0))
+        assert (again.n, again.opener, again.prev) == (2, "started", Cursor(lease.attempt, 0))
         assert (again.request_id, again.payload) == (lease.request_id, lease.payload)
 
 
