@@ -155,24 +155,21 @@ class FanOut:
         self._slices.append(self._slices.pop(0))
         began_s = time.monotonic()
         first.write(self._loop.time())
-        following = self._slices[0]
-        if following.is_behind:
-            # A timer, even if it is due at once: uvloop runs call_soon's callbacks without looking
-            # at the sockets in between.
-            delay_s = max(self._rest_s(began_s), following.next_write_at_s - self._loop.time())
-            self._timer = self._loop.call_later(delay_s, self._turn)
+        if self._slices[0].is_behind:
+            # In the loop's next turn: uvloop writes at the end of this one.
+            self._timer = self._loop.call_later(0, self._rest, began_s)
 
-    def _rest_s(self, began_s: float) -> float:
-        """How long to let other logs have the loop, after writing since `began_s`.
+    def _rest(self, began_s: float) -> None:
+        """Let other logs have the loop for as long as was written since `began_s`.
 
-        As long as was written: beside others a log takes half a core, whatever the number of its
-        readers, and what comes meanwhile goes out with the next write to each of them. Events that
-        shall go out one by one leave no room for that.
+        So beside others a log takes half a core, whatever the number of its readers, and what comes
+        meanwhile goes out with the next write to each of them. Events that shall go out one by one
+        leave no room for that.
         """
         is_alone = self._hub.live_connections == self._count
-        if is_alone or not self._longest_interval_s:
-            return 0.0
-        return time.monotonic() - began_s
+        rest_s = 0.0 if is_alone or not self._longest_interval_s else time.monotonic() - began_s
+        delay_s = max(rest_s, self._slices[0].next_write_at_s - self._loop.time())
+        self._timer = self._loop.call_later(delay_s, self._turn)
 
     def _count_by(self, change: int) -> None:
         self._count += change

@@ -54,7 +54,8 @@ class HandoverProtocol(HttpToolsProtocol):
         self.connections.add(connection)  # type: ignore[arg-type]
         # The application may return now: for uvicorn this response is complete.
         cycle.response_complete = True
-        self.scope = cycle.scope = None  # type: ignore[assignment]  # they refer to each other
+        # What refers to each other is let go, and so freed at once: nothing is left to collect.
+        self.scope = cycle.scope = self.parser = None  # type: ignore[assignment]  # never again None
         return connection
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from api.live_connection import LiveConnection
 
-# So many writes take about a millisecond: that long the other logs of this process wait.
+# So many writes take about half a millisecond: that long the other logs of this process wait.
 SLICE_CONNECTIONS = 64
 
 

@@ -1,12 +1,15 @@
 """The fan-out loop: every connection gets every frame once, in order, however fast it reads."""
 
 import asyncio
+import itertools
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api import fanout as module
 from api.live_connection import LiveConnection
 from api.slice import SLICE_CONNECTIONS
 from tests.support.stage import Stage
@@ -130,6 +133,27 @@ async def test_a_slice_whose_turn_comes_late_gets_what_came_until_then_in_one_wr
     stage.type("b")
     await wait_until(lambda: first.body == last.body == stage.whole, description="all were written")
     assert last.writes == writes_before + 1
+
+
+@pytest.mark.parametrize(
+    ("readers_of_others", "interval_s", "rests"),
+    [(1, 0.01, True), (0, 0.01, False), (1, 0.0, False)],
+    ids=["beside other logs", "alone", "event by event"],
+)
+async def test_beside_other_logs_a_crowded_one_rests_for_as_long_as_it_wrote(
+    monkeypatch: pytest.MonkeyPatch, readers_of_others: int, interval_s: float, *, rests: bool
+) -> None:
+    wrote_s = 0.4
+    clock = itertools.count(0.0, wrote_s)  # a look before a slice is written, and one after
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    stage = Stage(interval_s=interval_s)
+    last = [stage.join() for _ in range(2 * SLICE_CONNECTIONS)][-1]
+    stage.hub.live_connections += readers_of_others
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
+    stage.type("a")
+    await wait_until(lambda: last.body == stage.whole, description="the second slice is written")
+    assert (loop.time() - began_s >= wrote_s) == rests
 
 
 async def test_a_client_that_leaves_lets_go_of_the_tape(stage: Stage) -> None:

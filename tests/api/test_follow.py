@@ -1,9 +1,11 @@
 """Following over HTTP: where a stream begins, on which wire, and when nothing follows."""
 
+import gc
 from contextlib import aclosing
 
 import pytest
 
+from api.handover import HandoverProtocol
 from tests.api.running import RunningApi
 from tests.support.sse import Event, collect, follow, open_stream, text_of
 from tests.support.typist import Typist
@@ -36,6 +38,26 @@ async def test_a_request_is_followed_while_it_is_written(api: RunningApi, worker
                     await worker.finish()
     assert text_of(events) == "Hello"
     assert events[-1].kind == "completed"
+
+
+async def test_a_connection_that_was_handed_over_leaves_nothing_for_the_collector(
+    api: RunningApi, worker: Typist
+) -> None:
+    """The collector seldom looks at all objects: that would stop every stream."""
+    request_id = await finished(api, worker, "x")
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            await collect(f"{api.url}/chat/{request_id}/stream")
+        known = api.server.server_state.connections
+
+        def are_all_known() -> bool:
+            return all(each in known for each in gc.get_objects() if type(each) is HandoverProtocol)
+
+        await wait_until(are_all_known, description="uvicorn's protocols to be freed")
+    finally:
+        gc.enable()
 
 
 async def test_a_stream_is_sent_as_one_and_names_its_request(
