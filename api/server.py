@@ -33,7 +33,7 @@ _GRACE_S = 5
 _BACKLOG = 4096
 # When the collector looks: after so many new objects; at all of them after that times the rest.
 # Requests and streams leave no cycles behind (a test asks), and logs are kept on purpose. At
-# Python's 700, 10, 10 a look at 2,000 logs came every few seconds and stopped all streams for 80 ms.
+# Python's 700, 10, 10 a look at 2,000 logs came every few seconds and stopped streams for 80 ms.
 _GC_THRESHOLDS = (10_000, 10, 100)
 # Longer than the idle connections of a proxy in front, which else writes into one that just closed.
 _KEEP_ALIVE_S = 75

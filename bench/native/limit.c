@@ -3,8 +3,9 @@
  *   limit
  *
  * Prints the port it listens on. Answers every request with the head of an event stream, and for each
- * line "<rate> <events>" of stdin writes that many events a second to all who are there, in the very
- * bytes of our native wire; it prints "done" after the last. No routing, no Redis, no log, no replay.
+ * line "<rate> <events> <apart>" of stdin writes that many events a second to all who are there, in the
+ * very bytes of our native wire: to all at once, or, if `apart` is 1, to one after the other, spread
+ * over the time between two events. It prints "done" after the last. No routing, no Redis, no log.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -26,7 +27,7 @@ static const char HEAD[] =
 static int clients[MAX_CLIENTS], client_count;
 static int poller, listener, timer;
 static uint64_t begin_ns, interval_ns;
-static uint32_t events, written;
+static uint32_t events, turns, written; /* an event is written in so many turns of its own */
 
 static void write_all(int fd, const char *data, size_t length) {
     while (length) {
@@ -40,13 +41,14 @@ static void write_all(int fd, const char *data, size_t length) {
     }
 }
 
-static void write_event(uint64_t now) {
+static void write_turn(uint64_t now) {
     char body[512], chunk[600];
     char payload[PAYLOAD_BYTES];
-    write_payload(payload, written++, now);
-    int size = snprintf(body, sizeof body, "id: 1763856000000-%u\nevent: delta\ndata: {\"text\":\"%.*s\"}\n\n", written, PAYLOAD_BYTES, payload);
+    uint32_t seq = written / turns, turn = written++ % turns;
+    write_payload(payload, seq, now);
+    int size = snprintf(body, sizeof body, "id: 1763856000000-%u\nevent: delta\ndata: {\"text\":\"%.*s\"}\n\n", seq + 1, PAYLOAD_BYTES, payload);
     int length = snprintf(chunk, sizeof chunk, "%x\r\n%s\r\n", size, body);
-    for (int i = 0; i < client_count; i++) write_all(clients[i], chunk, (size_t)length);
+    for (int i = (int)turn; i < client_count; i += (int)turns) write_all(clients[i], chunk, (size_t)length);
 }
 
 static void set_timer(uint64_t at_ns) {
@@ -57,8 +59,9 @@ static void set_timer(uint64_t at_ns) {
 static void on_timer(void) {
     uint64_t expirations;
     if (read(timer, &expirations, sizeof expirations) < 0) return;
-    while (written < events && begin_ns + written * interval_ns <= now_ns()) write_event(now_ns());
-    if (written < events) {
+    uint32_t all = events * turns;
+    while (written < all && begin_ns + written * interval_ns <= now_ns()) write_turn(now_ns());
+    if (written < all) {
         set_timer(begin_ns + written * interval_ns);
     } else {
         puts("done"), fflush(stdout);
@@ -68,9 +71,11 @@ static void on_timer(void) {
 static void on_command(void) {
     char line[100];
     double rate;
+    int apart;
     if (!fgets(line, sizeof line, stdin)) exit(0);
-    if (sscanf(line, "%lf %u", &rate, &events) != 2) exit(1);
-    interval_ns = (uint64_t)(1e9 / rate);
+    if (sscanf(line, "%lf %u %d", &rate, &events, &apart) != 3) exit(1);
+    turns = apart && client_count ? (uint32_t)client_count : 1;
+    interval_ns = (uint64_t)(1e9 / rate / turns);
     written = 0;
     begin_ns = now_ns() + interval_ns;
     set_timer(begin_ns);

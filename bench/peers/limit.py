@@ -11,7 +11,7 @@ from cli.child import spawn, stop
 
 
 class Limit:
-    """One log only: all who are connected read it."""
+    """One log that all read, or many with a reader each."""
 
     name = "limit"
 
@@ -19,18 +19,19 @@ class Limit:
         self.port = port
         self.pids = [process.pid]
         self._process = process
+        self._are_many = False
 
     async def open(self, count: int) -> list[str]:
-        """The one log; it begins anew with each publish."""
-        assert count == 1
-        return ["/"]
+        """Paths that stand for the logs; they begin anew with each publish."""
+        self._are_many = count > 1
+        return ["/"] * count
 
     async def publish(self, *, rate: float, events: int, group: int = 1) -> None:
         """Have it write to all who are connected."""
         del group
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(b"%f %d\n" % (rate, events))
+        self._process.stdin.write(b"%f %d %d\n" % (rate, events, self._are_many))
         self._process.stdin.flush()
         assert await asyncio.to_thread(self._process.stdout.readline) == b"done\n"
 

@@ -4,7 +4,7 @@ from contextlib import AsyncExitStack
 
 from bench.box import Box
 from bench.contest import Field, contest, entry, p99_ms, strip, table, us_per_event
-from bench.peers import nchan, ours
+from bench.peers import limit, nchan, ours
 from bench.report import Bound, Report, ratios
 from bench.rounds import Shape
 from tests.support.servers import valkey_server
@@ -25,9 +25,12 @@ async def measure(box: Box, *, rounds: int) -> Report:
         field = Field(stack, [])
         mine = await field.start(ours.running(box, redis))
         theirs = await field.start(nchan.running(box))
+        writes = await field.start(limit.running(box))
         entries = [
+            *entry("limit", writes, shape),
             *entry("nchan", theirs, shape),
             *entry("ours", mine, shape),
+            *entry("limit" + _SLOW, writes, slow),
             *entry("nchan" + _SLOW, theirs, slow),
             *entry("ours" + _SLOW, mine, slow),
         ]
