@@ -93,7 +93,9 @@ class Ours:
 
     async def _finish(self, lease: Lease) -> None:
         terminal = codec.encode_data("completed", {"finish_reason": "stop"})
-        assert await self._queue.finish(lease, "completed", self._written + 1, [terminal]) is None
+        gap = await self._queue.finish(lease, "completed", self._written + 1, [terminal])
+        if gap is not None:  # the source gave up: more was asked for than could be written
+            assert await self._queue.finish(lease, "completed", gap.seq + 1, [terminal]) is None
 
 
 @contextlib.asynccontextmanager

@@ -15,7 +15,10 @@ _READERS = (1, 10, 100, 1000, 3000, 10_000)
 _LOGS = (1, 10, 100, 1000, 2000, 5000)
 _PROCESSES = (1, 2, 4)
 _QUICK_POINTS = 2
-_RATE = 20
+# Events a second in each log: little enough for the last points to be no full cores.
+_RATE_OF_READERS = 5
+_RATE_OF_LOGS = 2
+_LENGTH_S = 4
 _LOGS_OF_PROCESSES = 1000
 # From here on a process has so much to do that what it costs to wake it is shared by many events.
 _FLAT_FROM = 1000
@@ -46,14 +49,17 @@ async def measure(box: Box, *, rounds: int) -> Report:
             "ours": apis[0],
         }
         many = {name: peer for name, peer in peers.items() if peer is not None}
-        by_readers = await _curves(box, many, _READERS[:points], rounds, lambda count: [count])
-        del many["limit"]
-        by_logs = await _curves(box, many, _LOGS[:points], rounds, lambda count: [1] * count)
-        by_processes = {}
+        by_readers = await _curves(
+            box, many, _READERS[:points], rounds, _RATE_OF_READERS, lambda count: [count]
+        )
+        by_logs = await _curves(
+            box, many, _LOGS[:points], rounds, _RATE_OF_LOGS, lambda count: [1] * count
+        )
+        by_processes, logs = {}, box.some(_LOGS_OF_PROCESSES)
         for count, api in zip(_PROCESSES, apis, strict=True):
             # One point of a curve each, as each is a server of its own.
             got = await _curves(
-                box, {"ours": api}, [count], rounds, lambda _: [1] * box.some(_LOGS_OF_PROCESSES)
+                box, {"ours": api}, [count], rounds, _RATE_OF_LOGS, lambda _: [1] * logs
             )
             by_processes.update(got["ours"])
     return _report(by_readers, by_logs, {"ours": by_processes}, field.notes)
@@ -64,15 +70,16 @@ async def _curves(
     peers: Mapping[str, Peer],
     counts: Sequence[int],
     rounds: int,
+    rate: float,
     readers: Callable[[int], list[int]],
 ) -> Curves:
-    length_s = 1 if box.is_quick else 2
+    events = int(rate * (1 if box.is_quick else _LENGTH_S))
     entries = [
         Entry(
             f"{name} {count}",
             peer,
-            # The last points are more than a small machine delivers: what it costs is asked here.
-            Shape(readers(count), _RATE, _RATE * length_s, may_fall_behind=True),
+            # A small machine may not deliver the last points in time: what it costs is asked here.
+            Shape(readers(count), rate, events, may_fall_behind=True),
         )
         for count in counts
         for name, peer in peers.items()
@@ -85,8 +92,8 @@ async def _curves(
 
 def _report(by_readers: Curves, by_logs: Curves, by_processes: Curves, notes: list[str]) -> Report:
     axes = (
-        ("curve-readers", "readers of one log", by_readers),
-        ("curve-logs", "logs, one reader each", by_logs),
+        ("curve-readers", f"readers of one log, {_RATE_OF_READERS} events/s", by_readers),
+        ("curve-logs", f"logs with a reader each, {_RATE_OF_LOGS} events/s", by_logs),
         ("curve-processes", "API processes on one core, 1,000 logs", by_processes),
     )
     bounds = [
@@ -100,7 +107,7 @@ def _report(by_readers: Curves, by_logs: Curves, by_processes: Curves, notes: li
         plots=[
             Plot(
                 name,
-                f"Cost of a delivered event, {_RATE} events/s in each log",
+                "Cost of a delivered event",
                 what,
                 "server CPU, us",
                 {
