@@ -43,9 +43,12 @@ def run_worker(slots: int) -> int:
     """Work until SIGTERM or Ctrl+C, then drain. Raises SettingsInvalid."""
     settings, redis_url = _settings()
     with _nothing_to_collect():
-        from worker.main import run
+        from worker.main import STOP_SIGNALS, run
 
     logs.configure()
+    # Until the worker listens. A handler that raises SystemExit while an event loop is being made
+    # may be heard by nobody.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     with asyncio.Runner(loop_factory=_loop_factory) as runner:
         runner.run(run(settings, redis_url, slots=slots))
     return 0

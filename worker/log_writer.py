@@ -12,7 +12,7 @@ from broker.appender import Appended, Appender, target
 from broker.errors import Fenced, TooLong
 from broker.queue import Lease
 
-# More than this unanswered, and the upstream has to wait for Redis.
+# Of one attempt, unanswered.
 MAX_UNACKED_ENTRIES = 2000
 _MAX_ENTRIES_PER_CALL = 500
 
@@ -55,9 +55,14 @@ class LogWriter:
         self._unacked += values
         self._pump()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether so much is unanswered that the upstream has to wait for Redis."""
+        return len(self._unacked) > MAX_UNACKED_ENTRIES and not self._is_closed
+
     async def room(self) -> None:
         """Return when little enough is unanswered."""
-        while len(self._unacked) > MAX_UNACKED_ENTRIES and not self._is_closed:
+        while self.is_full:
             self._changed.clear()
             await self._changed.wait()
 

@@ -33,12 +33,14 @@ from worker.upstream import Upstream
 log = structlog.get_logger()
 
 DEFAULT_SLOTS = 64
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 DRAIN_GRACE_S = 10.0
 _REDIS_PAUSE_S = 0.5
 _FIRST_MODELS_S = 3.0
-# New objects between two looks of the collector. A job leaves few cycles behind, and at Python's
-# 700 the looks are a twentieth of the work.
-_GC_THRESHOLD = 10_000
+# When the collector looks: after so many new objects; at all of them after that times the rest.
+# A job leaves no cycles behind, and looks at hundreds of jobs are a tenth of the work at Python's
+# 700, 10, 10.
+_GC_THRESHOLDS = (10_000, 10, 100)
 _MODELS_RETRY_S = 2.0
 
 
@@ -133,7 +135,7 @@ async def _work(
             # What was made so far lives to the end. The SDK alone is 100,000 objects, and a look of
             # the collector at them takes 80 ms, in which every answer would stand still.
             gc.freeze()
-            gc.set_threshold(_GC_THRESHOLD)
+            gc.set_threshold(*_GC_THRESHOLDS)
             log.info("working", slots=slots)
             await consumer.run(DRAIN_GRACE_S)
     log.info("drained")
@@ -196,5 +198,7 @@ async def _wait_for_redis(connections: Connections, partitions: int) -> None:
 def _listen_to_signals(consumer: Consumer) -> None:
     """Stop at SIGTERM and SIGINT. Until the loop closes: a second one may come while we leave."""
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOP_SIGNALS:
         loop.add_signal_handler(number, consumer.stop)
+    # Those that came while nobody could hear them come now: see cli/process.py.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)

@@ -5,6 +5,9 @@ import gc
 import os
 import re
 import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ from broker.connections import Connections
 from broker.errors import Unavailable
 from broker.models import read_models
 from broker.settings import Settings
+from tests.e2e.programs import environment
 from tests.support.desk import open_desk, working
 from tests.support.script import Role, Text, Wait
 from tests.support.scripted import OfflineUpstream, ScriptedQueue, lease, tools
@@ -23,6 +27,20 @@ from worker import main
 from worker.consumer import Consumer
 from worker.failures import UpstreamError
 from worker.main import CancelListener, worker_name
+
+SIGNAL_BEFORE_THE_LOOP = """
+import os, signal, sys
+from cli import main, process
+
+make = process._loop_factory
+
+def signalled():
+    os.kill(os.getpid(), signal.SIGTERM)
+    return make()
+
+process._loop_factory = signalled
+sys.exit(main.main(["worker"]))
+"""
 
 
 def settings_for(upstream: ScriptedUpstream) -> Settings:
@@ -61,6 +79,20 @@ def test_each_worker_has_a_name_of_its_own(monkeypatch: pytest.MonkeyPatch) -> N
     names = {worker_name() for _ in range(10)}
     assert len(names) == 10
     assert all(re.fullmatch(rf"ho-st-{os.getpid()}-[0-9a-f]{{6}}", name) for name in names)
+
+
+def test_a_signal_before_the_event_loop_is_made_is_heard(redis_url: str, tmp_path: Path) -> None:
+    """What heard it until then raised SystemExit, which a loop that is being made may swallow."""
+    ended = subprocess.run(
+        [sys.executable, "-c", SIGNAL_BEFORE_THE_LOOP],
+        env=environment(REDIS_URL=redis_url, OPENAI_BASE_URL="http://127.0.0.1:9/v1"),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert "drained" in ended.stdout + ended.stderr
 
 
 async def test_a_worker_that_starts_before_redis_waits_for_it(
