@@ -113,7 +113,11 @@ def _call(told: dict[str, Any], tag: str, number: int, memory: list[dict[str, st
 
 
 def _tag(question: str) -> str:
-    return str(msgspec.json.decode(question)["tag"])
+    try:
+        return str(msgspec.json.decode(question)["tag"])
+    except msgspec.DecodeError:
+        # Sent with a key that was used: that it was accepted is noted where it was sent.
+        return question
 
 
 async def _end(member: Member, history: History) -> None:

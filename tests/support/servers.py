@@ -70,15 +70,18 @@ class ValkeyServer:
 
 @contextlib.contextmanager
 def valkey_server(
-    *, append_only: bool = False, settings: Mapping[str, str] | None = None
+    *,
+    append_only: bool = False,
+    settings: Mapping[str, str] | None = None,
+    parent: Path | None = None,
 ) -> Iterator[ValkeyServer]:
     """Run a server for the length of the block, in a directory that is removed after it.
 
     With `append_only` it keeps its data over `kill` and `start`, as the embedded one does; without,
-    it is quicker and forgets. `settings` are laid over both.
+    it is quicker and forgets. `settings` are laid over both. The directory is made in `parent`.
     """
     base = {} if append_only else _WITHOUT_AOF
-    with tempfile.TemporaryDirectory(prefix="tickertape-test-") as directory:
+    with tempfile.TemporaryDirectory(prefix="tickertape-test-", dir=parent) as directory:
         server = ValkeyServer(Path(directory), {**base, **(settings or {})})
         server.start()
         try:
