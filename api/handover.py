@@ -55,7 +55,7 @@ class HandoverProtocol(HttpToolsProtocol):
         # The application may return now: for uvicorn this response is complete.
         cycle.response_complete = True
         # What refers to each other is let go, and so freed at once: nothing is left to collect.
-        self.scope = cycle.scope = self.parser = None  # type: ignore[assignment]  # never again None
+        self.scope = cycle.scope = self.parser = None  # type: ignore[assignment]  # not used any more
         return connection
 
 
