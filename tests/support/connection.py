@@ -62,6 +62,10 @@ class Connection(asyncio.Protocol):
 
     async def send_chunk(self, data: bytes) -> None:
         """Send `data` as one chunk in one write; waits while the client does not read."""
+        if self._transport.is_closing():
+            # A write has found the client gone, which is told in the loop's next turn, and no write
+            # to a lost connection waits: a script that has no pauses would play on to its end.
+            await asyncio.sleep(0)
         self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
         await self._writable.wait()
 
