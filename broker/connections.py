@@ -8,6 +8,7 @@ reads have a client of their own.
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -136,11 +137,11 @@ def _client(url: str, **ours: Any) -> Redis:
 
 def _options(url: str, **ours: Any) -> dict[str, Any]:
     """The address, the account and the TLS of the URL; what this program relies on is its own."""
-    given: dict[str, Any] = {"connection_class": Connection, **parse_url(url)}
-    kind: type[AbstractConnection] = given["connection_class"]
+    given = parse_url(url)
+    kind: Any = given.get("connection_class", Connection)
     return {
         **given,
-        "connection_class": type(kind.__name__, (_LossTelling, kind), {}),
+        "connection_class": _loss_telling(kind),
         "protocol": 2,
         "decode_responses": False,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
@@ -164,6 +165,12 @@ class _LossTelling(AbstractConnection):
             if _UVLOOP_CLOSED not in str(error):
                 raise
             raise ConnectionLost("The connection was lost.") from error
+
+
+@functools.cache
+def _loss_telling(kind: type[AbstractConnection]) -> type[AbstractConnection]:
+    # Once for each kind: a class is a cycle, and connections are made as long as Redis is away.
+    return type(kind.__name__, (_LossTelling, kind), {})
 
 
 _FAILURES = (RedisError, OSError, TimeoutError)
