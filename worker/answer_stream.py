@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 from worker.chunks import ChunkReader, Piece
 from worker.failures import DeadlineExceeded, Stalled, Truncated, UpstreamError
@@ -18,6 +18,8 @@ from worker.watchdog import Watchdog
 TRAILER_S = 5.0
 # Time to see the body end after [DONE]: only then can the connection serve the next request.
 DRAIN_S = 0.1
+
+T = TypeVar("T")
 
 
 class Body(Protocol):
@@ -77,7 +79,7 @@ class AnswerStream:
         self._watchdog = Watchdog()
         self._deadline_at = self._watchdog.time() + self._limits.deadline_s
         try:
-            self._body = await self._opened(self._limits.first_byte_s)
+            self._body = await self._within(self._limits.first_byte_s, self._open_body)
         except BaseException:
             self._watchdog.stop()
             raise
@@ -135,43 +137,31 @@ class AnswerStream:
         self._is_over = True
 
     async def _read(self) -> bytes | None:
+        limits = self._limits
+        silence_s = limits.stall_s if self._has_begun else limits.first_byte_s
         try:
-            return await self._next(
-                self._limits.stall_s if self._has_begun else self._limits.first_byte_s
-            )
+            return await self._within(silence_s, self._next_segment)
         except UpstreamError as error:
             self._end(error)
             return None
 
-    async def _next(self, silence_s: float) -> bytes | None:
-        due_s = self._due_s(silence_s)
+    async def _next_segment(self) -> bytes | None:
         try:
-            with self._watchdog.until(due_s):
-                return await anext(self._segments, None)
-        except TimeoutError:
-            raise self._overdue(due_s, silence_s) from None
+            return await anext(self._segments, None)
         except Exception:  # noqa: BLE001  # whatever a transport raises here, the body broke off
             raise Truncated("The upstream broke the connection off.") from None
 
-    async def _opened(self, silence_s: float) -> Body:
-        due_s = self._due_s(silence_s)
-        try:
-            with self._watchdog.until(due_s):
-                return await self._open_body()
-        except TimeoutError:
-            raise self._overdue(due_s, silence_s) from None
-
-    def _due_s(self, silence_s: float) -> float:
-        """Until when to wait; raises DeadlineExceeded: what needs no waiting would not notice."""
-        now_s = self._watchdog.time()
-        if now_s >= self._deadline_at:
+    async def _within(self, silence_s: float, wait: Callable[[], Awaitable[T]]) -> T:
+        now = self._watchdog.time()
+        if now >= self._deadline_at:  # a wait that needs no waiting would not notice
             raise DeadlineExceeded
-        return min(now_s + silence_s, self._deadline_at)
-
-    def _overdue(self, due_s: float, silence_s: float) -> UpstreamError:
-        if due_s == self._deadline_at:
-            return DeadlineExceeded()
-        return Stalled(f"The upstream was silent for {silence_s:g} s.")
+        due = min(now + silence_s, self._deadline_at)
+        try:
+            return await self._watchdog.wait(wait, due)
+        except TimeoutError:
+            if due == self._deadline_at:
+                raise DeadlineExceeded from None
+            raise Stalled(f"The upstream was silent for {silence_s:g} s.") from None
 
     async def _drain(self) -> None:
         with contextlib.suppress(Exception):

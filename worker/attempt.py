@@ -77,8 +77,7 @@ class Attempt:
         ) as stream:
             async for pieces in stream:
                 self.writer.write([_encoded(piece) for piece in pieces])
-                if self.writer.is_full:
-                    await self.writer.room()
+                await self.writer.room()
 
     def usage(self) -> dict[str, Any] | None:
         """What the upstream counted; else what we saw, marked as an estimate; None if nothing."""

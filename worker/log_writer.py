@@ -12,7 +12,7 @@ from broker.appender import Appended, Appender, target
 from broker.errors import Fenced, TooLong
 from broker.queue import Lease
 
-# Of one attempt, unanswered.
+# More than this unanswered, and the upstream has to wait for Redis.
 MAX_UNACKED_ENTRIES = 2000
 _MAX_ENTRIES_PER_CALL = 500
 
@@ -55,14 +55,9 @@ class LogWriter:
         self._unacked += values
         self._pump()
 
-    @property
-    def is_full(self) -> bool:
-        """Whether so much is unanswered that the upstream has to wait for Redis."""
-        return len(self._unacked) > MAX_UNACKED_ENTRIES and not self._is_closed
-
     async def room(self) -> None:
         """Return when little enough is unanswered."""
-        while self.is_full:
+        while len(self._unacked) > MAX_UNACKED_ENTRIES and not self._is_closed:
             self._changed.clear()
             await self._changed.wait()
 

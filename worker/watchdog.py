@@ -5,8 +5,10 @@ all the work. Here the timer runs on its own and looks, when it fires, whether a
 """
 
 import asyncio
-from types import TracebackType
-from typing import Self
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class Watchdog:
@@ -21,47 +23,42 @@ class Watchdog:
         self._due_s: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._has_barked = False
-        self._others = 0
 
     def time(self) -> float:
         """The clock that `due_s` is of."""
         return self._loop.time()
 
-    def until(self, due_s: float) -> Self:
-        """A block that raises TimeoutError if it is not left when `due_s` has come.
+    async def wait(self, awaited: Callable[[], Awaitable[T]], due_s: float) -> T:
+        """What `awaited()` returns; raises TimeoutError if it is not done when `due_s` has come.
 
         Like `asyncio.timeout`, it cancels the task from within and takes that cancellation back, so
         a cancellation from without, even at the same moment, stays one.
         """
-        self._others = self._task.cancelling()
-        self._due_s = due_s
-        if self._timer is None or due_s < self._timer.when():
-            self.stop()
-            self._timer = self._loop.call_at(due_s, self._look)
-        return self
-
-    def __enter__(self) -> None:
-        """What is timed is the block: see `until`."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._due_s = None
-        if not self._has_barked:
-            return
-        self._has_barked = False
-        is_ours_alone = self._task.uncancel() == self._others
-        if is_ours_alone and kind is asyncio.CancelledError:
-            raise TimeoutError from None
+        others = self._task.cancelling()
+        self._watch(due_s)
+        try:
+            return await awaited()
+        except asyncio.CancelledError:
+            if self._has_barked and self._task.cancelling() == others + 1:
+                raise TimeoutError from None
+            raise
+        finally:
+            self._due_s = None
+            if self._has_barked:
+                self._has_barked = False
+                self._task.uncancel()
 
     def stop(self) -> None:
         """Take the timer out of the loop."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _watch(self, due_s: float) -> None:
+        self._due_s = due_s
+        if self._timer is None or due_s < self._timer.when():
+            self.stop()
+            self._timer = self._loop.call_at(due_s, self._look)
 
     def _look(self) -> None:
         self._timer = None

@@ -1,18 +1,9 @@
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 import pytest
 
 from worker.watchdog import Watchdog
-
-T = TypeVar("T")
-
-
-async def wait(watchdog: Watchdog, awaited: Callable[[], Awaitable[T]], due_s: float) -> T:
-    with watchdog.until(due_s):
-        return await awaited()
 
 
 async def test_a_wait_that_is_done_in_time_gives_its_result() -> None:
@@ -22,7 +13,7 @@ async def test_a_wait_that_is_done_in_time_gives_its_result() -> None:
         await asyncio.sleep(0)
         return 7
 
-    assert await wait(watchdog, work, watchdog.time() + 60) == 7
+    assert await watchdog.wait(work, watchdog.time() + 60) == 7
     watchdog.stop()
 
 
@@ -30,30 +21,30 @@ async def test_a_wait_that_is_overdue_raises_at_its_time() -> None:
     watchdog = Watchdog()
     started_s = time.monotonic()
     with pytest.raises(TimeoutError):
-        await wait(watchdog, asyncio.Event().wait, watchdog.time() + 0.05)
+        await watchdog.wait(asyncio.Event().wait, watchdog.time() + 0.05)
     assert 0.04 < time.monotonic() - started_s < 5
     assert _this_task().cancelling() == 0
 
 
 async def test_a_short_wait_after_a_long_one_is_timed_by_its_own_limit() -> None:
     watchdog = Watchdog()
-    await wait(watchdog, lambda: asyncio.sleep(0), watchdog.time() + 600)
+    await watchdog.wait(lambda: asyncio.sleep(0), watchdog.time() + 600)
     with pytest.raises(TimeoutError):
-        await wait(watchdog, asyncio.Event().wait, watchdog.time() + 0.02)
+        await watchdog.wait(asyncio.Event().wait, watchdog.time() + 0.02)
 
 
 async def test_a_long_wait_after_a_short_one_is_not_cut_by_the_old_limit() -> None:
     watchdog = Watchdog()
-    await wait(watchdog, lambda: asyncio.sleep(0), watchdog.time() + 0.01)
-    assert await wait(watchdog, lambda: asyncio.sleep(0.05, "done"), watchdog.time() + 60) == "done"
+    await watchdog.wait(lambda: asyncio.sleep(0), watchdog.time() + 0.01)
+    assert await watchdog.wait(lambda: asyncio.sleep(0.05, "done"), watchdog.time() + 60) == "done"
     watchdog.stop()
 
 
 async def test_what_is_done_between_two_waits_is_not_timed() -> None:
     watchdog = Watchdog()
-    await wait(watchdog, lambda: asyncio.sleep(0), watchdog.time() + 0.01)
+    await watchdog.wait(lambda: asyncio.sleep(0), watchdog.time() + 0.01)
     await asyncio.sleep(0.05)
-    assert await wait(watchdog, lambda: asyncio.sleep(0, "done"), watchdog.time() + 60) == "done"
+    assert await watchdog.wait(lambda: asyncio.sleep(0, "done"), watchdog.time() + 60) == "done"
     watchdog.stop()
 
 
@@ -64,7 +55,7 @@ async def test_errors_of_what_is_waited_for_pass() -> None:
         raise KeyError
 
     with pytest.raises(KeyError):
-        await wait(watchdog, fail, watchdog.time() + 60)
+        await watchdog.wait(fail, watchdog.time() + 60)
     watchdog.stop()
 
 
@@ -79,7 +70,7 @@ async def test_a_cancellation_from_without_stays_one() -> None:
             await asyncio.Event().wait()
 
         try:
-            await wait(watchdog, work, watchdog.time() + 60)
+            await watchdog.wait(work, watchdog.time() + 60)
         finally:
             watchdog.stop()
 
@@ -96,7 +87,7 @@ async def test_a_cancellation_at_the_moment_of_the_limit_is_not_lost() -> None:
         watchdog = Watchdog()
         # Both cancel before the task runs again, since it keeps the loop busy past their time.
         asyncio.get_running_loop().call_at(watchdog.time() + 0.02, _this_task().cancel)
-        await wait(watchdog, lambda: _busy_until(watchdog.time() + 0.04), watchdog.time() + 0.02)
+        await watchdog.wait(lambda: _busy_until(watchdog.time() + 0.04), watchdog.time() + 0.02)
 
     task = asyncio.create_task(watched())
     with pytest.raises(asyncio.CancelledError):
@@ -127,7 +118,7 @@ async def test_a_limit_that_is_swallowed_leaves_no_cancellation_behind() -> None
             return "late"
         return "never"
 
-    assert await wait(watchdog, stubborn, watchdog.time() + 0.02) == "late"
+    assert await watchdog.wait(stubborn, watchdog.time() + 0.02) == "late"
     assert _this_task().cancelling() == 0
 
 
