@@ -84,7 +84,7 @@ class Healer:
             if tape.offer(cursor, value, is_first=known == START) is _GAP:
                 self._rewind(watched)
                 return False
-        if len(page) < PAGE_ENTRIES:
+        if len(page) < PAGE_ENTRIES or tape.is_over:
             return True
         watched.wake_all()
         return False

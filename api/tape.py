@@ -100,10 +100,11 @@ class Tape:
     def offer(self, cursor: Cursor, value: bytes, *, is_first: bool = False) -> Verdict:
         """Take an entry if it is the next one; raises EntryMalformed.
 
-        `is_first` says that the log itself begins with this entry: its head was trimmed.
+        `is_first` says that the log itself begins with this entry: its head was trimmed. A log ends
+        with its first terminal: what follows it, from a writer that heeds no fence, is never taken.
         """
         last = self.last
-        if cursor <= last:
+        if cursor <= last or self.is_over:
             return _OLD
         # Decoded before anything changes: what cannot be read must not stay on the tape.
         entry = decode(cursor, value)

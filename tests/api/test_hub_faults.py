@@ -10,8 +10,9 @@ from api.hub import Hub
 from api.watched import Watched
 from api.wires.text import TextWire
 from broker import keys
-from broker.codec import FIELD
+from broker.codec import FIELD, encode_text
 from broker.errors import Unavailable
+from broker.log import PAGE_ENTRIES
 from broker.settings import Settings
 from tests.support.pushes import lost_pushes
 from tests.support.typist import Typist, typing
@@ -95,6 +96,21 @@ async def test_an_entry_that_cannot_be_read_ends_its_log_and_no_other(
         assert await typist.claim() == other
         await typist.type("a")
         await has(sound, "a")
+
+
+async def test_a_log_is_read_up_to_its_terminal_however_much_follows(
+    typist: Typist, hub: Hub
+) -> None:
+    request_id = await finished(typist, "a")
+    log_key = keys.log(request_id)
+    (last, _), *_ = await typist.connections.ask("XREVRANGE", log_key, "+", "-", "COUNT", "1")
+    attempt, _, seq = last.decode().partition("-")
+    for after in range(1, 2 * PAGE_ENTRIES + 1):
+        entry = f"{attempt}-{int(seq) + after}"
+        await typist.connections.ask("XADD", log_key, entry, FIELD, encode_text("delta", "b"))
+    async with hub.watch(request_id) as watched:
+        assert watched.tape.is_over
+        assert text(watched) == "a"
 
 
 async def test_a_log_that_is_another_one_at_every_look_is_given_up(

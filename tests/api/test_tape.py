@@ -87,6 +87,18 @@ def test_a_cursor_is_valid_only_if_that_very_entry_exists() -> None:
     assert tape.position_after(START) is None
 
 
+def test_nothing_follows_a_terminal_whoever_wrote_it() -> None:
+    tape = filled(log_with_a_reset())
+    rendering = tape.rendering("native", NativeWire)
+    whole = list(rendering.frames)
+    # What a writer adds that heeds no fence: to the same attempt, and as another one.
+    for entry in (delta(300, 3), (Cursor(300, 4), encode_data("completed", {})), delta(400, 1)):
+        assert tape.offer(*entry) is Verdict.OLD
+    assert tape.last == Cursor(300, 2)
+    assert tape.is_over
+    assert list(rendering.frames) == whole
+
+
 def test_a_wire_asked_for_late_has_the_same_frames_as_one_that_followed() -> None:
     log = log_with_a_reset()
     early = Tape("r0_x")

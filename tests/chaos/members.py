@@ -27,6 +27,8 @@ from tests.support.wait import wait_until
 
 _IMPORTED = ["cli.process", "worker.main", "api.server", "uvloop", "tests.chaos.lossy_api"]
 _END_S = 20
+_TELLS_WITHIN_S = 2.0
+_TOLD_LINES = 300
 _PR_SET_PDEATHSIG = 1
 _CONTEXT = multiprocessing.get_context("forkserver")
 
@@ -98,6 +100,15 @@ class Member:
             self.signal(signal.SIGUSR1)
             return None
         return self._process.exitcode
+
+    async def diagnosis(self) -> str:
+        """For people: whether it runs, what it does, and what it logged last."""
+        if self.is_running:
+            self.signal(signal.SIGUSR1)
+            await asyncio.sleep(_TELLS_WITHIN_S)
+        state = "runs" if self.is_running else f"ended with {self._process and self._process.exitcode}"
+        lines = self.log_path.read_text(errors="replace").splitlines()
+        return "\n".join([f"{self.name} {state}", *lines[-_TOLD_LINES:]])
 
     def records(self) -> list[dict[str, Any]]:
         """The lines of its log; a line that is no record is one of no level."""

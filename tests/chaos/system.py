@@ -48,7 +48,7 @@ class System:
     async def ready(self) -> None:
         """Wait until every API process is ready for requests."""
         async with aiohttp.ClientSession() as session:
-            for url in self.api_urls:
+            for member, url in zip(self.apis, self.api_urls, strict=True):
 
                 async def is_ready(url: str = url) -> bool:
                     with contextlib.suppress(aiohttp.ClientError):
@@ -56,7 +56,10 @@ class System:
                             return answer.status == 200
                     return False
 
-                await wait_until(is_ready, timeout_s=_START_S, description=f"{url} to be ready")
+                try:
+                    await wait_until(is_ready, timeout_s=_START_S, description=f"{url} to be ready")
+                except AssertionError as missed:
+                    raise AssertionError(f"{missed}; {await member.diagnosis()}") from None
 
 
 @contextlib.asynccontextmanager
