@@ -30,7 +30,7 @@ async def wait_for_rest(
 ) -> None:
     """Wait until nothing is under way. What is then still open shows in the verdict."""
     with contextlib.suppress(AssertionError):
-        async with _connected(system) as connections:
+        async with contextlib.aclosing(Connections(system.redis.url)) as connections:
 
             async def is_at_rest() -> bool:
                 await asyncio.sleep(0.2)
@@ -57,7 +57,7 @@ async def gather_history(
         elif not subscriber.has_ended:
             history.odd.append(f"{subscriber.name} of {subscriber.request_id} was left hanging")
     await traffic.stop()
-    async with _connected(system) as connections:
+    async with contextlib.aclosing(Connections(system.redis.url)) as connections:
         logs = Logs(connections)
         by_tenant = {client.tenant: client for client in clients}
         for accepted in {each.request_id: each for each in history.accepted}.values():
@@ -136,15 +136,6 @@ def _has_seen_all(history: History, followed: tuple[str, str]) -> bool:
     [follower] = [s for s in history.subscribers if (s.tenant, s.conversation) == followed]
     ended = {e.data["request_id"] for e in follower.events if e.kind in TERMINAL_EVENTS}
     return asked <= ended
-
-
-@contextlib.asynccontextmanager
-async def _connected(system: System) -> AsyncIterator[Connections]:
-    connections = Connections(system.redis.url)
-    try:
-        yield connections
-    finally:
-        await connections.aclose()
 
 
 @contextlib.asynccontextmanager

@@ -106,7 +106,9 @@ class Member:
         if self.is_running:
             self.signal(signal.SIGUSR1)
             await asyncio.sleep(_TELLS_WITHIN_S)
-        state = "runs" if self.is_running else f"ended with {self._process and self._process.exitcode}"
+        state = (
+            "runs" if self.is_running else f"ended with {self._process and self._process.exitcode}"
+        )
         lines = self.log_path.read_text(errors="replace").splitlines()
         return "\n".join([f"{self.name} {state}", *lines[-_TOLD_LINES:]])
 
