@@ -20,6 +20,7 @@ from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.exceptions import (
     ClusterDownError,
     DataError,
+    NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
@@ -211,6 +212,10 @@ def unavailable(error: BaseException) -> Unavailable:
         isinstance(error, ResponseError) and str(error).startswith(_REFUSAL_WORDS)
     ):
         return Unavailable("Redis cannot take writes at the moment.")
+    if isinstance(error, NoScriptError):
+        # redis-py loads a script once more when Redis forgot it; forgotten again meanwhile, as
+        # after a restart and a flush, it was not run.
+        return Unavailable()
     if isinstance(error, (ResponseError, DataError)):
         raise error
     return Unavailable()

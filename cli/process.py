@@ -68,8 +68,9 @@ def run_model(host: str, port: int, slots: int | None) -> int:
 def _settings() -> tuple[Settings, str]:
     """The settings and the address of Redis, before anything large is imported for nothing."""
     # Until the program itself listens to it. The first process of a container would else go on: the
-    # kernel spares it signals that it has no handler for.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # kernel spares it signals that it has no handler for. Not `sys.exit`: while something is being
+    # imported, SystemExit may be raised in a callback that nobody hears. There is nothing to tidy.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     settings = load_settings()
     if settings.redis_url is None:
         raise SettingsInvalid(

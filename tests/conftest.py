@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import redis
 
-from tests.support.servers import ValkeyServer, valkey_server
+from tests.support.servers import ValkeyServer, in_memory, valkey_server
 from tests.support.upstream import ScriptedUpstream
 
 
@@ -68,7 +68,7 @@ def redis_url(redis_server: ValkeyServer) -> str:
 @pytest.fixture
 def own_redis() -> Iterator[ValkeyServer]:
     """A server of this test's own, with an append-only file, to kill, pause and restart."""
-    with valkey_server(append_only=True) as server:
+    with valkey_server(append_only=True, parent=in_memory()) as server:
         yield server
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from api.wires import Dialect, Frame
-from broker.codec import Cursor, Entry
+from broker.codec import START, Cursor, Entry
 
 COMMENT = b": hb\n\n"
 # For readers, `v` and `prev` are the log's own business, and `echo` that of the wire it came in on.
@@ -20,6 +20,7 @@ class NativeWire:
 
     def __init__(self, request_id: str | None = None) -> None:
         self._id_prefix = f"{request_id}:".encode() if request_id else b""
+        self._before_all = f"{request_id}:{START}".encode() if request_id else b""
         self._about = {"request_id": request_id} if request_id else {}
         about = msgspec.json.encode(self._about)[1:-1]
         self._text_prefix = about + b"," if about else b""
@@ -41,11 +42,12 @@ class NativeWire:
     def aside(self, kind: str, data: dict[str, Any]) -> bytes:
         """An event without an id: a reader that reconnects does not resume from it.
 
-        A `rewind` has an empty one, with which an EventSource forgets the id it had: should the
-        replay break off at its beginning, the rest of it must not be taken for all.
+        A `rewind` has one before all entries, and where there is but one log an empty one, with
+        which an EventSource forgets the id it had: should the replay break off at its beginning,
+        the rest of it must not be taken for all.
         https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
         """
-        forget = b"id: \n" if kind == "rewind" else b""
+        forget = b"id: %b\n" % self._before_all if kind == "rewind" else b""
         told = msgspec.json.encode(self._about | data)
         return b"%bevent: %b\ndata: %b\n\n" % (forget, kind.encode(), told)
 

@@ -116,6 +116,18 @@ async def test_a_cursor_that_its_request_never_had_gets_that_request_from_the_st
     assert ids(events) == [second] * 6
 
 
+async def test_who_is_cut_off_at_a_rewind_of_one_request_gets_that_request_again_and_no_other(
+    api: RunningApi, worker: Typist
+) -> None:
+    await answer(worker, "a", "b")
+    second = await answer(worker, "c", "d")
+    [rewind] = await take(api, 1, after=f"{second}:1732300000000-7")
+    assert rewind.kind == "rewind"
+    events = await take(api, 6, after=rewind.cursor)
+    assert kinds(events) == ["rewind", *WHOLE]
+    assert ids(events) == [second] * 6
+
+
 @pytest.mark.parametrize(
     "place", ["nowhere", ":1-1", "1732300000000-1", "r0_short:1-1", "{id}", "{id}:", "{id}:x"]
 )

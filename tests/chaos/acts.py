@@ -14,12 +14,11 @@ from dataclasses import dataclass, field
 from broker.connections import Connections
 from broker.errors import Unavailable
 from tests.chaos.history import History, Trouble
-from tests.chaos.members import Member
+from tests.chaos.members import BEGINS_WITHIN_S, Member
 from tests.chaos.system import LEASE_S, System
 from tests.chaos.traffic import Traffic
 
 _HAND_BACK_S = 25
-_BEGINS_WITHIN_S = 5.0
 
 
 @dataclass
@@ -205,8 +204,7 @@ async def _end_in_order(
 
 
 async def _restart(stage: Stage, member: Member, *, signals: int) -> bool:
-    # Forked a moment ago, it may not be the program yet, which listens to signals.
-    has_begun = member.age_s > _BEGINS_WITHIN_S
+    has_begun = member.age_s > BEGINS_WITHIN_S
     for _ in range(signals):
         member.signal(signal.SIGTERM)
     code = await _start_again(stage, member)

@@ -16,7 +16,7 @@ from broker.log import Logs
 from tests.broker.snapshot import take_snapshot
 from tests.chaos.client import Client
 from tests.chaos.history import Accepted, Call, Final, History
-from tests.chaos.members import Member
+from tests.chaos.members import BEGINS_WITHIN_S, Member
 from tests.chaos.system import System
 from tests.chaos.traffic import Traffic
 from tests.support.sse import TERMINAL_EVENTS
@@ -29,6 +29,8 @@ async def wait_for_rest(
     system: System, traffic: Traffic, history: History, patience_s: float
 ) -> None:
     """Wait until nothing is under way. What is then still open shows in the verdict."""
+    # First every call: one that met a dead connection may have something accepted only now.
+    await traffic.calls_answered(patience_s)
     with contextlib.suppress(AssertionError):
         async with contextlib.aclosing(Connections(system.redis.url)) as connections:
 
@@ -38,7 +40,7 @@ async def wait_for_rest(
                 return int(load or 0) == 0
 
             await wait_until(is_at_rest, timeout_s=patience_s, description="all to end")
-    await traffic.settle(patience_s)
+    await traffic.readers_told(patience_s)
     with contextlib.suppress(AssertionError):
         await wait_until(
             lambda: all(_has_seen_all(history, each) for each in _followed(history)),
@@ -121,6 +123,9 @@ def _tag(question: str) -> str:
 
 
 async def _end(member: Member, history: History) -> None:
+    await wait_until(
+        lambda: member.age_s > BEGINS_WITHIN_S, description="it to be the program by now"
+    )
     member.signal(signal.SIGTERM)
     code = await member.ended(_DRAIN_S)
     if code != 0:

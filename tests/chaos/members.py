@@ -26,6 +26,8 @@ from tests.e2e.programs import environment
 from tests.support.wait import wait_until
 
 _IMPORTED = ["cli.process", "worker.main", "api.server", "uvloop", "tests.chaos.lossy_api"]
+# Forked a moment ago, it may not be the program yet, which listens to signals.
+BEGINS_WITHIN_S = 5.0
 _END_S = 20
 _TELLS_WITHIN_S = 2.0
 _TOLD_LINES = 300

@@ -17,7 +17,7 @@ from tests.chaos.lossy_api import lose_pushes
 from tests.chaos.members import Member
 from tests.chaos.unsafe_worker import remove_fences
 from tests.support.proxy import FaultProxy
-from tests.support.servers import ValkeyServer, prompted_upstream, valkey_server
+from tests.support.servers import ValkeyServer, in_memory, prompted_upstream, valkey_server
 from tests.support.wait import wait_until
 
 TENANTS = ("ada", "bob", "eve")
@@ -67,7 +67,7 @@ async def running_system(directory: Path, *, is_fenced: bool) -> AsyncIterator[S
     """Start everything, and end it at the end of the block, whatever state it is in."""
     with (
         prompted_upstream("--owner=llamacpp") as upstream_url,
-        valkey_server(append_only=True, parent=_directory_of_redis()) as redis,
+        valkey_server(append_only=True, parent=in_memory()) as redis,
     ):
         async with FaultProxy(redis.port) as proxy:
             system = _system(directory, redis, proxy, upstream_url, is_fenced=is_fenced)
@@ -78,16 +78,6 @@ async def running_system(directory: Path, *, is_fenced: bool) -> AsyncIterator[S
                 yield system
             finally:
                 await asyncio.gather(*(_end(member) for member in system.members))
-
-
-def _directory_of_redis() -> Path | None:
-    """In memory, where there is such a file system; it outlives a kill like any other.
-
-    While a slow disk syncs, Redis acknowledges writes that it has not handed to the kernel, for up
-    to 2 s, and a kill loses them. docs/guarantees.md says so; here it would hide other losses.
-    """
-    in_memory = Path("/dev/shm")  # a directory of our own is made in it
-    return in_memory if in_memory.is_dir() else None
 
 
 def key_of(tenant: str) -> str:

@@ -21,7 +21,7 @@ _READ_AGAIN_S = 1.0
 
 @dataclass
 class Traffic:
-    """All callers of a run; `run` until cancelled, then `settle`."""
+    """All callers of a run; `run` until cancelled, then wait."""
 
     clients: list[Client]
     history: History
@@ -57,14 +57,15 @@ class Traffic:
             if answer.status != 404:
                 self.history.odd.append(f"{stranger.tenant} got {answer.status} for {asked}")
 
-    async def settle(self, patience_s: float) -> None:
-        """Wait until every call is answered and every reader has been told the end."""
-        waiting = [*self.calls, *self.readers]
-        if waiting:
-            await asyncio.wait(waiting, timeout=patience_s)
-        # A call may have begun readers meanwhile.
-        if left := [task for task in self.readers if not task.done()]:
-            await asyncio.wait(left, timeout=patience_s)
+    async def calls_answered(self, patience_s: float) -> None:
+        """Wait until every call is answered; there are no new ones, but new readers."""
+        if self.calls:
+            await asyncio.wait(self.calls, timeout=patience_s)
+
+    async def readers_told(self, patience_s: float) -> None:
+        """Wait until every reader has been told the end."""
+        if self.readers:
+            await asyncio.wait(self.readers, timeout=patience_s)
 
     async def stop(self) -> None:
         """End all readers and callers."""

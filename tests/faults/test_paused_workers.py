@@ -92,14 +92,16 @@ async def test_a_zombie_cannot_take_its_request_back_by_renewing(
 async def test_a_pause_shorter_than_the_lease_changes_nothing(
     desk: Desk, settings: Settings, upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
-    upstream.script = words_in_time(60)
+    # So long that no stall of the machine is mistaken for its end.
+    settings = settings.model_copy(update={"lease_s": 5 * LEASE_S})
+    upstream.script = words_in_time(100)
     async with started("worker", [], settings, tmp_path) as paused:
         request_id = await desk.ask()
         await wait_until(lambda: upstream.calls, description="the upstream to be asked")
         # From now on another worker waits for its lease to run out.
         async with working(desk.url, settings):
             paused.signal(signal.SIGSTOP)
-            await asyncio.sleep(0.5 * LEASE_S)
+            await asyncio.sleep(2 * LEASE_S)
             paused.signal(signal.SIGCONT)
             ended = await desk.ended(request_id)
     assert (ended.status, ended.n) == ("completed", 1)

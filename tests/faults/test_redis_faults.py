@@ -37,7 +37,7 @@ async def system(
     redis: ValkeyServer, upstream: ScriptedUpstream, **settings: Any
 ) -> AsyncIterator[RunningApi]:
     """An API and a worker in this process."""
-    given = {"openai_base_url": upstream.base_url, "lease_s": 1.0, "heartbeat_s": 0.3, **settings}
+    given = {"openai_base_url": upstream.base_url, "lease_s": 5.0, "heartbeat_s": 0.3, **settings}
     async with (
         running_api(redis.url, **given) as api,
         working(redis.url, Settings.model_validate(given)),
@@ -175,7 +175,7 @@ async def test_a_redis_that_hangs_for_longer_than_every_time_out_loses_and_doubl
     own_redis: ValkeyServer, upstream: ScriptedUpstream
 ) -> None:
     answering = Answering(upstream)
-    async with system(own_redis, upstream) as api:
+    async with system(own_redis, upstream, lease_s=2.0) as api:
         request_id = await half_said(api)
         own_redis.pause()
         answering.go_on.set()

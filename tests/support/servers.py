@@ -92,6 +92,16 @@ def valkey_server(
             server.stop()
 
 
+def in_memory() -> Path | None:
+    """Where a file outlives a kill of its writer and no disk is slow; None without such a place.
+
+    While a slow disk syncs, Redis acknowledges writes that it has not handed to the kernel, for up
+    to 2 s, and a kill loses them. docs/guarantees.md says so; here it would hide other losses.
+    """
+    shared_memory = Path("/dev/shm")  # a directory of our own is made in it
+    return shared_memory if shared_memory.is_dir() else None
+
+
 @contextlib.contextmanager
 def prompted_upstream(*options: str) -> Iterator[str]:
     """Run `python -m tests.support.upstream` with `options` for the length of the block: its URL.
