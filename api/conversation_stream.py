@@ -151,7 +151,13 @@ class ConversationReader:
         rendering = watched.tape.rendering(
             ("conversation", turn.request_id), lambda: NativeWire(turn.request_id)
         )
-        self._reader = Reader(watched, rendering, position or 0, heartbeat_s=self._heartbeat_s)
+        self._reader = Reader(
+            watched,
+            rendering,
+            position or 0,
+            epoch=watched.rewinds,
+            heartbeat_s=self._heartbeat_s,
+        )
         if self._is_stopped:  # while we waited for the log: `stop` knew of no reader
             self._reader.stop()
         return [wire.aside("rewind", {"reason": "cursor_not_found"})] if position is None else []

@@ -89,8 +89,8 @@ class FanOut:
     def _is_lost(self) -> bool:
         return self._watched.is_gone and not self._rendering.is_over
 
-    def join(self, connection: LiveConnection, position: int) -> None:
-        """Let a connection read from a position on."""
+    def join(self, connection: LiveConnection, position: int, epoch: int) -> None:
+        """Let a connection read from a position on, which was looked up in that epoch."""
         joined = next((each for each in self._slices if len(each) < SLICE_CONNECTIONS), None)
         if joined is None:
             joined = Slice(self)
@@ -100,7 +100,7 @@ class FanOut:
         self._hub.live_connections += 1
         self._hub.hold(self._watched)
         joined.add(connection)
-        connection.begin(joined, position)
+        connection.begin(joined, position, epoch)
         for kind, data in self._watched.news.items():
             connection.write_aside(chunk(self._rendering.wire.aside(kind, data)))
 

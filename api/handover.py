@@ -46,7 +46,7 @@ class HandoverProtocol(HttpToolsProtocol):
         cycle, transport = self.cycle, self.transport
         if cycle.disconnected or transport.is_closing() or not cycle.chunked_encoding:
             return None
-        connection = LiveConnection(transport, self.connections)
+        connection = LiveConnection(transport, self.connections, is_full=self.flow.write_paused)
         transport.set_protocol(connection)
         self.flow.resume_reading()
         self.connections.discard(self)

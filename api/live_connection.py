@@ -24,29 +24,38 @@ class LiveConnection(asyncio.Protocol):
     __slots__ = (
         "_connections",
         "_epoch",
+        "_is_full",
         "_paused_at",
         "_slice",
         "_ticks",
         "_transport",
+        "_unsent_bytes",
         "position",
         "write",
     )
 
-    def __init__(self, transport: asyncio.Transport, connections: set[Any]) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, connections: set[Any], *, is_full: bool = False
+    ) -> None:
         self._transport = transport
         self._connections = connections
         self._slice: Any = None
         self._epoch = 0
+        self._is_full = is_full
         self._paused_at = 0
         self._ticks = 0
+        self._unsent_bytes = 0
         self.position = _GONE
         self.write: Callable[[bytes], None] = transport.write
 
-    def begin(self, slice_: Any, position: int) -> None:
-        """Read from a position on: what the slice has sent goes out now."""
+    def begin(self, slice_: Any, position: int, epoch: int) -> None:
+        """Read from a position, of that epoch, on: what the slice has sent goes out now."""
         self._slice = slice_
-        self._epoch = slice_.epoch
+        self._epoch = epoch
         self.position = position
+        if self._is_full:
+            # What was written before the first frame has filled it: the transport says so once.
+            self.pause_writing()
         self.catch_up()
 
     def catch_up(self) -> None:
@@ -82,8 +91,14 @@ class LiveConnection(asyncio.Protocol):
             self.write(data)
 
     def has_stalled(self) -> bool:
-        """Whether the socket has been full for too long; asked once each heartbeat."""
-        self._ticks = self._ticks + 1 if self.position == _PAUSED else 0
+        """Whether nothing was taken for too long; asked once each heartbeat.
+
+        Also of what was to be the end: to close a transport waits for its buffer.
+        """
+        before = self._unsent_bytes
+        self._unsent_bytes = self._transport.get_write_buffer_size() if self.position < 0 else 0
+        is_stuck = self._unsent_bytes > 0 and self._unsent_bytes >= before
+        self._ticks = self._ticks + 1 if is_stuck else 0
         return self._ticks > _STALLED_TICKS
 
     def drop(self) -> None:
@@ -96,11 +111,13 @@ class LiveConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Called by the transport when its buffer is full: stand still."""
+        self._is_full = True
         if self.position >= 0:
             self._paused_at, self.position = self.position, _PAUSED
 
     def resume_writing(self) -> None:
         """Called by the transport when there is room again."""
+        self._is_full = False
         if self.position == _PAUSED:
             self.position = self._paused_at
             self.catch_up()

@@ -19,11 +19,16 @@ from api.wires import Frame
 
 @dataclass(frozen=True)
 class Reading:
-    """What a reader is to get: `first` at once, then the frames from `position` on."""
+    """What a reader is to get: `first` at once, then the frames from `position` on.
+
+    The position is of an `epoch`: while the head is on its way the log may turn out to be another
+    one, and it would mean something else.
+    """
 
     watched: Watched
     rendering: Rendering
     position: int
+    epoch: int
     first: bytes
 
 

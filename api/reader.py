@@ -16,16 +16,23 @@ class Reader:
 
     Whatever gathers while a write is under way goes out in the next one: a slow connection gets
     fewer and larger writes, and costs no memory of its own. Made only inside `Hub.watch`.
+    The position was looked up in that epoch, `watched.rewinds` at the time.
     """
 
     def __init__(
-        self, watched: Watched, rendering: Rendering, position: int, *, heartbeat_s: float | None
+        self,
+        watched: Watched,
+        rendering: Rendering,
+        position: int,
+        *,
+        epoch: int,
+        heartbeat_s: float | None,
     ) -> None:
         self._watched = watched
         self._rendering = rendering
         self._position = position
         self._heartbeat_s = heartbeat_s
-        self._rewinds = watched.rewinds
+        self._rewinds = epoch
         self._asides = {kind: rendering.wire.aside(kind, d) for kind, d in watched.news.items()}
         self._changed = asyncio.Event()
         self._is_stopped = False

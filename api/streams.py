@@ -114,7 +114,7 @@ class Streams:
         `on_left` is called when the client goes before the end, or stalls.
         """
         rendering = watched.tape.rendering(dialect.name, dialect.make)
-        reading = Reading(watched, rendering, position, first)
+        reading = Reading(watched, rendering, position, watched.rewinds, first)
         return LogResponse(
             self.hub,
             reading,
@@ -177,7 +177,7 @@ class Streams:
                 has_comments=dialect.has_comments,
                 on_empty=lambda: self._forget(key),
             )
-        self._fanouts[key].join(connection, reading.position)
+        self._fanouts[key].join(connection, reading.position, reading.epoch)
         if self.is_draining:
             # The shutdown began while the head was on its way, and has passed this connection by.
             connection.leave(dialect.farewell() if dialect.farewell else None)
@@ -190,6 +190,7 @@ class Streams:
             reading.watched,
             reading.rendering,
             reading.position,
+            epoch=reading.epoch,
             heartbeat_s=self._heartbeat_s if dialect.has_comments else None,
         )
         return self._frames(reader, reading.first, dialect)

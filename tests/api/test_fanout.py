@@ -3,14 +3,12 @@
 import asyncio
 import itertools
 from types import SimpleNamespace
-from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from api import fanout as module
-from api.live_connection import LiveConnection
 from api.slice import SLICE_CONNECTIONS
 from tests.support.stage import Stage
 from tests.support.wait import wait_until
@@ -49,9 +47,7 @@ async def test_a_full_socket_holds_nothing_up_and_gets_all_it_missed_in_one_writ
     stage.type("b")
     held = slow.body
     assert quick.body == stage.whole
-    slow.fills_up = False
-    assert slow.protocol is not None
-    slow.protocol.resume_writing()
+    slow.free()
     assert slow.body == stage.whole
     assert slow.body.startswith(held)
 
@@ -63,9 +59,7 @@ async def test_a_connection_that_is_full_at_the_end_is_not_ended_before_it_has_a
     stage.type("a")
     stage.finish()
     assert not slow.is_closed
-    slow.fills_up = False
-    assert slow.protocol is not None
-    slow.protocol.resume_writing()
+    slow.free()
     assert slow.body == stage.whole
     assert slow.ended_whole
 
@@ -88,6 +82,42 @@ async def test_a_connection_that_stalls_is_dropped_and_one_that_reads_is_not(sta
         await asyncio.sleep(0)
     assert stalled.is_aborted
     assert not reading.is_closed
+
+
+async def test_a_connection_that_takes_nothing_of_its_end_is_dropped(stage: Stage) -> None:
+    stalled, slow = stage.join(fills_up=True), stage.join(fills_up=True)
+    stage.fanout.drain(lambda: b"retry: 5\n\n")
+    for _ in range(4):
+        slow.unsent_bytes -= 1
+        stage.fanout.tick()
+    assert stalled.is_aborted
+    assert not slow.is_aborted
+    slow.free()
+    await wait_until(lambda: stage.is_empty, description="both have left")
+
+
+async def test_a_socket_that_a_snapshot_has_filled_is_written_to_no_further(stage: Stage) -> None:
+    transport = stage.join(position=2, fills_up=True, first=b"snapshot")
+    stage.type("a", "b")
+    assert transport.body == b"snapshot"
+    transport.free()
+    assert transport.body == b"snapshot" + stage.rendering.frames.between(2, 4)
+
+
+async def test_who_joins_ahead_of_what_the_others_have_been_written_gets_everything_after() -> None:
+    stage = Stage(interval_s=60.0)
+    keeper = stage.join()
+    stage.type("a")
+    stage.type("b")  # waits for the interval
+    ahead = stage.join(position=4)
+    stage.type("c")
+    stage.fanout._turn()
+    assert keeper.body == stage.whole
+    assert ahead.body == stage.rendering.frames.between(4, 5)
+    stage.finish()
+    stage.fanout._turn()
+    assert ahead.body == stage.rendering.frames.between(4, 6)
+    assert ahead.ended_whole
 
 
 async def test_a_quiet_stream_gets_a_comment_and_a_busy_one_does_not(stage: Stage) -> None:
@@ -166,18 +196,22 @@ async def test_a_client_that_leaves_lets_go_of_the_tape(stage: Stage) -> None:
 
 
 steps = st.lists(
-    st.tuples(st.sampled_from(["type", "join", "fill", "free", "leave"]), st.integers(0, 4)),
+    st.tuples(
+        st.sampled_from(["type", "join", "fill", "free", "leave", "turn"]), st.integers(0, 9)
+    ),
     max_size=40,
 )
 
 
-@given(steps)
-def test_no_order_of_events_loses_or_repeats_a_frame(script: list[tuple[str, int]]) -> None:
-    asyncio.run(_play(script))
+@given(steps, st.sampled_from([0.0, 0.1]))
+def test_no_order_of_events_loses_or_repeats_a_frame(
+    script: list[tuple[str, int]], interval_s: float
+) -> None:
+    asyncio.run(_play(script, interval_s))
 
 
-async def _play(script: list[tuple[str, int]]) -> None:
-    stage = Stage()
+async def _play(script: list[tuple[str, int]], interval_s: float) -> None:
+    stage = Stage(interval_s=interval_s)
     keeper = stage.join()
     left: set[int] = set()
     for step, number in script:
@@ -186,19 +220,23 @@ async def _play(script: list[tuple[str, int]]) -> None:
         if step == "type":
             stage.type(*"x" * (number + 1))
         elif step == "join":
-            stage.join(position=min(number, len(stage.rendering.frames)))
-        elif chosen is not None and chosen.protocol is not None:
+            stage.join(position=max(0, len(stage.rendering.frames) - number))
+        elif step == "turn":
+            await wait_until(lambda: stage.fanout._timer is None, description="the interval ends")
+        elif chosen is not None:
             if step == "fill":
                 chosen.fills_up = True
             elif step == "free":
-                chosen.fills_up = False
-                chosen.protocol.resume_writing()
+                chosen.free()
             else:
                 left.add(id(chosen))
                 chosen._lost()
-    for transport in stage.transports:
-        if id(transport) not in left:
-            transport.fills_up = False
-            cast("LiveConnection", transport.protocol).resume_writing()
-            assert stage.whole.endswith(transport.body)
+    present = [t for t in stage.transports if id(t) not in left]
+    for transport in present:
+        transport.free()
+    stage.finish()
+    await wait_until(lambda: all(t.ended_whole for t in present), description="all to end")
     assert keeper.body == stage.whole
+    for transport in present:
+        frames = stage.rendering.frames
+        assert transport.body == frames.between(transport.joined_at, len(frames))

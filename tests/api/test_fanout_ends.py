@@ -52,14 +52,25 @@ async def test_a_log_that_went_back_in_time_is_told_from_its_beginning(stage: St
     stage.watched.wake_all()
     stage.watched.tape.offer(Cursor(1, 0), encode_data("queued", {}))
     stage.watched.wake_all()
-    slow.fills_up = False
-    assert slow.protocol is not None
-    slow.protocol.resume_writing()
+    slow.free()
     for transport in (quick, slow):
         before, rewind, after = transport.body.partition(b"event: rewind\n")
         assert rewind
         assert after.endswith(stage.whole)
         assert b"event: rewind" not in before + after
+
+
+async def test_who_joins_after_a_rewind_with_a_position_from_before_it_begins_again(
+    stage: Stage,
+) -> None:
+    stage.type("lost", "lost, too")
+    stage.watched.tape.clear()
+    stage.watched.rewinds += 1
+    stage.watched.tape.offer(Cursor(1, 0), encode_data("queued", {"n": 7}))
+    late = stage.join(position=4, epoch=0)
+    before, rewind, after = late.body.partition(b"event: rewind\n")
+    assert (before, rewind != b"") == (b"id: \n", True)
+    assert after.endswith(stage.whole)
 
 
 async def test_raw_text_is_broken_off_where_the_wire_is_cut() -> None:
@@ -86,9 +97,7 @@ async def test_a_wire_that_ends_before_its_log_does_ends_every_connection_in_ord
     # What becomes of the log after that is of no interest to who reads this wire.
     stage.watched.is_gone = True
     stage.watched.wake_all()
-    slow.fills_up = False
-    assert slow.protocol is not None
-    slow.protocol.resume_writing()
+    slow.free()
     late = stage.join()
     for transport in (quick, slow, late):
         assert transport.body == stage.whole
@@ -124,6 +133,7 @@ async def test_a_drain_ends_every_connection_with_a_farewell_of_its_own(stage: S
     assert sorted(transport.body[-len(farewells[0]) :] for transport in transports) == farewells
     for transport in transports:
         assert transport.ended_whole
+    transports[1].free()
     await wait_until(lambda: stage.is_empty, description="all have left")
 
 
@@ -134,9 +144,7 @@ async def test_a_slow_reader_that_comes_back_before_its_turn_after_a_rewind_is_t
     stage.watched.tape.clear()
     stage.watched.rewinds += 1
     stage.watched.tape.offer(Cursor(1, 0), encode_data("queued", {"n": 7}))
-    slow.fills_up = False
-    assert slow.protocol is not None
-    slow.protocol.resume_writing()
+    slow.free()
     _, rewind, after = slow.body.partition(b"event: rewind\n")
     assert rewind
     assert b"lost" not in after
@@ -152,9 +160,7 @@ async def test_a_finished_log_that_turns_out_to_be_another_one_ends_once_that_do
     stage.watched.rewinds += 1
     stage.watched.tape.offer(Cursor(1, 0), encode_data("queued", {}))
     stage.watched.wake_all()
-    slow.fills_up = False
-    assert slow.protocol is not None
-    slow.protocol.resume_writing()
+    slow.free()
     assert not slow.is_closed
     stage.watched.tape.offer(Cursor(5, 0), encode_data("started", {"prev": "1-0", "n": 1}))
     stage.watched.tape.offer(Cursor(5, 1), encode_data("completed", {}))

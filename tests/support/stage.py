@@ -4,6 +4,7 @@ import asyncio
 from typing import Any, cast
 
 from api.fanout import FanOut
+from api.frames import chunk
 from api.hub import Hub
 from api.live_connection import LiveConnection
 from api.watched import Watched
@@ -29,6 +30,9 @@ class FakeTransport:
     def __init__(self) -> None:
         self.sent = b""
         self.writes = 0
+        self.joined_at = 0
+        # What the socket has not taken.
+        self.unsent_bytes = 0
         self.is_closed = self.is_aborted = self.fills_up = False
         self.protocol: LiveConnection | None = None
 
@@ -36,16 +40,30 @@ class FakeTransport:
         assert not self.is_closed, "written after the end"
         self.sent += data
         self.writes += 1
+        self.unsent_bytes += len(data) if self.fills_up else 0
         if self.fills_up and self.protocol is not None:
             self.protocol.pause_writing()
 
+    def get_write_buffer_size(self) -> int:
+        return self.unsent_bytes
+
     def close(self) -> None:
         self.is_closed = True
-        asyncio.get_running_loop().call_soon(self._lost)
+        if not self.unsent_bytes:
+            asyncio.get_running_loop().call_soon(self._lost)
 
     def abort(self) -> None:
-        self.is_aborted = True
-        self.close()
+        self.is_aborted = self.is_closed = True
+        asyncio.get_running_loop().call_soon(self._lost)
+
+    def free(self) -> None:
+        """The socket takes all there is, and has room again."""
+        self.fills_up = False
+        self.unsent_bytes = 0
+        assert self.protocol is not None
+        self.protocol.resume_writing()
+        if self.is_closed:
+            self.close()
 
     def _lost(self) -> None:
         if self.protocol is not None:
@@ -90,13 +108,23 @@ class Stage:
     def _emptied(self) -> None:
         self.is_empty = True
 
-    def join(self, position: int = 0, *, fills_up: bool = False) -> FakeTransport:
+    def join(
+        self,
+        position: int = 0,
+        *,
+        fills_up: bool = False,
+        first: bytes = b"",
+        epoch: int | None = None,
+    ) -> FakeTransport:
         transport = FakeTransport()
+        transport.joined_at = position
         transport.fills_up = fills_up
         connection = LiveConnection(cast("asyncio.Transport", transport), set())
         transport.protocol = connection
         self.transports.append(transport)
-        self.fanout.join(connection, position)
+        if first:
+            connection.write(chunk(first))
+        self.fanout.join(connection, position, self.watched.rewinds if epoch is None else epoch)
         return transport
 
     def type(self, *texts: str) -> None:
