@@ -95,7 +95,13 @@ class Connections:
         for command in commands:
             pipeline.execute_command(*command)
         async with in_time():
-            return list(await pipeline.execute())
+            # Raised here and not by redis-py, which puts words of its own before those of the
+            # server: "BUSY" would be no refusal, but a mistake of ours.
+            replies = list(await pipeline.execute(raise_on_error=False))
+            for reply in replies:
+                if isinstance(reply, Exception):
+                    raise reply
+            return replies
 
     async def block(self, *command: str | bytes | float) -> Any:
         """The reply to a command that blocks for at most MAX_BLOCK_S; never sent twice."""
