@@ -5,9 +5,13 @@ from collections.abc import Sequence
 from broker import keys
 from broker.codec import FIELD, START, Cursor, Entry, decode
 from broker.connections import Connections
+from broker.errors import CursorMalformed
 
 PAGE_ENTRIES = 1000
 _TAILS_PER_CALL = 200
+
+# No kind has an empty value.
+_UNREADABLE = b""
 
 Stored = tuple[Cursor, bytes]
 
@@ -24,12 +28,13 @@ class Logs:
         """Entries as stored, from this id on and including it; empty for a log that is not there.
 
         A reader that asks from the last entry it has sees by the first answer whether that very
-        entry still exists.
+        entry still exists. What is no entry of ours has a value that `decode` refuses: a log is
+        understood as far as its reader goes.
         """
         rows = await self._connections.ask(
             "XRANGE", keys.log(request_id), str(first), "+", "COUNT", count
         )
-        return [(Cursor.parse(entry_id), fields[FIELD]) for entry_id, fields in rows]
+        return [_stored(entry_id, fields) for entry_id, fields in rows]
 
     async def entries(self, request_id: str) -> list[Entry]:
         """The whole log as it is now, decoded."""
@@ -52,5 +57,19 @@ class Logs:
                     for request_id in request_ids[at : at + _TAILS_PER_CALL]
                 ]
             )
-            tails += [Cursor.parse(rows[0][0]) if rows else None for rows in replies]
+            tails += [_position(rows[0][0]) if rows else None for rows in replies]
         return tails
+
+
+def _stored(entry_id: bytes, fields: dict[bytes, bytes]) -> Stored:
+    try:
+        return Cursor.parse(entry_id), fields[FIELD]
+    except (CursorMalformed, KeyError):
+        return _position(entry_id), _UNREADABLE
+
+
+def _position(entry_id: bytes) -> Cursor:
+    # Ids of Redis are larger than any cursor may be: one that no attempt ever wrote must spoil its
+    # own log only, and not the look at all others.
+    attempt, _, seq = entry_id.partition(b"-")
+    return Cursor(int(attempt), int(seq))

@@ -19,6 +19,11 @@ from tests.support.typist import Typist, typing
 from tests.support.wait import wait_until
 
 QUIET_S = 60  # so rare that no check of the tails can help
+UNREADABLE = [
+    ("9999999999999-0", FIELD, "?"),
+    ("9999999999999-0", b"another", "dx"),
+    ("10000000000000000-0", FIELD, "dx"),
+]
 
 
 @contextlib.asynccontextmanager
@@ -84,18 +89,36 @@ async def test_news_that_a_log_is_gone_is_told_at_once(typist: Typist, hub: Hub)
         await wait_until(lambda: watched.is_gone, description="it is told")
 
 
+@pytest.mark.parametrize(("entry_id", "field", "value"), UNREADABLE)
 async def test_an_entry_that_cannot_be_read_ends_its_log_and_no_other(
-    typist: Typist, hub: Hub
+    typist: Typist, hub: Hub, entry_id: str, field: bytes, value: str
 ) -> None:
     other = await typist.submit()
     request_id = await typist.submit()
-    await typist.connections.ask("XADD", keys.log(request_id), "9999999999999-0", FIELD, "?")
+    await typist.connections.ask("XADD", keys.log(request_id), entry_id, field, value)
     async with hub.watch(request_id) as broken, hub.watch(other) as sound:
         assert broken.is_gone
         assert not sound.is_gone
         assert await typist.claim() == other
         await typist.type("a")
         await has(sound, "a")
+
+
+@pytest.mark.parametrize(("entry_id", "field", "value"), UNREADABLE)
+async def test_an_entry_that_cannot_be_read_and_nobody_pushed_ends_its_log_and_no_other(
+    typist: Typist, monkeypatch: pytest.MonkeyPatch, entry_id: str, field: bytes, value: str
+) -> None:
+    monkeypatch.setattr("api.hub._TICK_S", 0.02)
+    async with running_hub(typist, heartbeat_s=0.1) as hub:
+        other = await typist.submit()
+        request_id = await typist.submit()
+        async with hub.watch(request_id) as broken, hub.watch(other) as sound:
+            await typist.connections.ask("XADD", keys.log(request_id), entry_id, field, value)
+            await wait_until(lambda: broken.is_gone, description="the readers are told")
+            with lost_pushes(hub):
+                assert await typist.claim() == other
+                await typist.type("a")
+                await has(sound, "a")
 
 
 async def test_a_log_is_read_up_to_its_terminal_however_much_follows(

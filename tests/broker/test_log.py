@@ -3,10 +3,14 @@
 import pytest
 
 from broker import keys
-from broker.codec import START, Cursor, encode_data, encode_text
+from broker.codec import START, Cursor, decode, encode_data, encode_text
 from broker.errors import EntryMalformed
 from broker.log import PAGE_ENTRIES
 from tests.broker.live import Live, live
+
+# An entry without our field, and ids that no attempt and no seq ever reach.
+LARGEST = 2**64 - 1
+FOREIGN = [("6-0", "z"), (f"{10**16}-0", "e"), (f"6-{10**10}", "e"), (f"{LARGEST}-{LARGEST}", "e")]
 
 
 async def write(broker: Live, request_id: str, attempt: int, count: int) -> None:
@@ -66,3 +70,33 @@ async def test_an_entry_of_a_later_version_is_not_guessed_at(redis_url: str) -> 
         await broker.connections.ask("XADD", keys.log(request_id), "5-0", "e", "?new")
         with pytest.raises(EntryMalformed):
             await broker.logs.entries(request_id)
+
+
+@pytest.mark.parametrize(("entry_id", "field"), FOREIGN)
+async def test_an_entry_that_is_none_of_ours_is_malformed_only_where_it_is_read(
+    redis_url: str, entry_id: str, field: str
+) -> None:
+    async with live(redis_url) as broker:
+        request_id = keys.new_request_id(0)
+        await write(broker, request_id, 5, 1)
+        sound = await broker.logs.read(request_id)
+        await broker.connections.ask("XADD", keys.log(request_id), entry_id, field, "dx")
+        page = await broker.logs.read(request_id)
+        assert page[:2] == sound
+        with pytest.raises(EntryMalformed):
+            decode(*page[2])
+        with pytest.raises(EntryMalformed):
+            await broker.logs.entries(request_id)
+
+
+@pytest.mark.parametrize(("entry_id", "field"), FOREIGN)
+async def test_an_entry_that_is_none_of_ours_is_a_tail_like_any_other(
+    redis_url: str, entry_id: str, field: str
+) -> None:
+    async with live(redis_url) as broker:
+        foreign, sound = keys.new_request_id(0), keys.new_request_id(0)
+        await write(broker, sound, 5, 1)
+        await broker.connections.ask("XADD", keys.log(foreign), entry_id, field, "dx")
+        attempt, _, seq = entry_id.partition("-")
+        tails = await broker.logs.tails([foreign, sound])
+        assert tails == [Cursor(int(attempt), int(seq)), Cursor(5, 1)]
