@@ -228,15 +228,17 @@ class Hub:
             if self.is_up and due > 0:
                 continue
             due = self._heartbeat_s
-            watched = [each for each in self._watched.values() if each.heal is None]
-            try:
-                tails = await self._logs.tails([each.tape.request_id for each in watched])
-            except Unavailable:
+            with contextlib.suppress(Unavailable):
+                await self._heal_by_tails()
+
+    async def _heal_by_tails(self) -> None:
+        watched = [each for each in self._watched.values() if each.heal is None]
+        tails = await self._logs.tails([each.tape.request_id for each in watched])
+        for each, tail in zip(watched, tails, strict=True):
+            if self._watched.get(each.tape.request_id) is not each:
+                # We ask, its terminal is pushed, the answer comes: the end is right, and a tape
+                # that is kept as finished is never brought up to date again.
                 continue
-            for each, tail in zip(watched, tails, strict=True):
-                if (
-                    tail is None
-                    or tail > each.tape.last
-                    or (tail < each.tape.last and each.heal is None)
-                ):
-                    self._healer.start(each)
+            last = each.tape.last
+            if tail is None or tail > last or (tail < last and each.heal is None):
+                self._healer.start(each)

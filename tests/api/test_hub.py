@@ -10,6 +10,7 @@ from api.hub import Hub
 from api.watched import Watched
 from api.wires.text import TextWire
 from broker import keys
+from broker.codec import Cursor
 from broker.settings import Settings
 from tests.support.pushes import Deaf, lost_pushes
 from tests.support.servers import ValkeyServer
@@ -138,6 +139,34 @@ async def test_a_log_that_went_back_in_time_is_read_anew(typist: Typist, hub: Hu
         await typist.connections.ask("RESTORE", keys.log(request_id), 0, saved, "REPLACE")
         await has(watched, "a")
         assert watched.rewinds == 1
+
+
+async def test_a_tail_asked_for_before_a_log_ended_does_not_undo_the_end(
+    typist: Typist, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tape is kept for who comes later, and nobody would bring it up to date again."""
+    request_id = await typist.begin()
+    tails, checks = hub._logs.tails, 0
+
+    async with hub.watch(request_id) as watched:
+        saved = await typist.connections.ask("DUMP", keys.log(request_id))
+
+        async def answered_late(request_ids: list[str]) -> list[Cursor | None]:
+            nonlocal checks
+            answer = await tails(request_ids)
+            if request_id in request_ids:
+                await typist.finish()
+                await wait_until(lambda: watched.tape.is_over, description="the terminal arrives")
+                restored = ("RESTORE", keys.log(request_id), 0, saved, "REPLACE")
+                await typist.connections.ask(*restored)
+            checks += 1
+            return answer
+
+        monkeypatch.setattr(hub._logs, "tails", answered_late)
+        await wait_until(lambda: checks >= 2, description="the tails are looked at again")
+        assert (watched.tape.is_over, watched.rewinds) == (True, 0)
+        async with hub.watch(request_id) as later:
+            assert later is watched
 
 
 async def test_a_trimmed_log_is_read_from_what_is_left(typist: Typist, hub: Hub) -> None:
