@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, aclosing
 
 import structlog
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from api.wires import Frame
 
@@ -49,8 +49,7 @@ class StreamResponse(Response):
         """Write the stream; returns without the last chunk when it was cut."""
         del scope
         async with self._resources:
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            writing = asyncio.create_task(self._write(send), name="stream: write")
+            writing = asyncio.create_task(self._write(_unstalled(send)), name="stream: write")
             leaving = asyncio.create_task(until_gone(receive), name="stream: client")
             try:
                 await asyncio.wait({writing, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -66,12 +65,21 @@ class StreamResponse(Response):
 
     async def _write(self, send: Send) -> None:
         async with aclosing(self._frames) as frames:  # type: ignore[type-var]  # an async generator
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             async for frame in frames:
                 if not isinstance(frame, bytes):
                     return
-                async with asyncio.timeout(STALL_LIMIT_S):
-                    await send({"type": "http.response.body", "body": frame, "more_body": True})
+                await send({"type": "http.response.body", "body": frame, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _unstalled(send: Send) -> Send:
+    # The head and the end wait for the client as any frame does: each write has the limit.
+    async def send_in_time(message: Message) -> None:
+        async with asyncio.timeout(STALL_LIMIT_S):
+            await send(message)
+
+    return send_in_time
 
 
 async def until_gone(receive: Receive) -> None:

@@ -205,8 +205,8 @@ class Written:
     def __init__(self, *frames: Frame, goes_on: bool = False) -> None:
         self.sent: list[Message] = []
         self.left_count = 0
-        self.is_closed = self.is_released = False
-        self.takes_bodies = True
+        self.is_open = self.is_released = False
+        self.taken_at_most = 100
         self.goes_away = asyncio.Event()
         self._frames = frames
         self._goes_on = goes_on
@@ -217,7 +217,7 @@ class Written:
         response = StreamResponse(self._frames_written(), resources, on_left=self._leave)
         async with asyncio.timeout(10):
             await response({"type": "http"}, self._receive, self._send)
-        assert self.is_closed
+        assert not self.is_open
         assert self.is_released
 
     @property
@@ -229,20 +229,21 @@ class Written:
         return self.sent[-1].get("more_body") is False
 
     async def _frames_written(self) -> AsyncIterator[Frame]:
+        self.is_open = True
         try:
             for frame in self._frames:
                 yield frame
             if self._goes_on:
                 await asyncio.Event().wait()
         finally:
-            self.is_closed = True
+            self.is_open = False
 
     async def _receive(self) -> Message:
         await self.goes_away.wait()
         return {"type": "http.disconnect"}
 
     async def _send(self, message: Message) -> None:
-        if message["type"] == "http.response.body" and not self.takes_bodies:
+        if len(self.sent) == self.taken_at_most:
             await asyncio.Event().wait()
         self.sent.append(message)
 
@@ -280,12 +281,13 @@ async def test_a_client_that_goes_ends_the_stream_and_is_told_of() -> None:
     assert written.left_count == 1
 
 
+@pytest.mark.parametrize("taken", [0, 1, 2], ids=["the head", "a frame", "the end"])
 async def test_a_client_that_takes_nothing_for_too_long_is_as_one_that_went(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, taken: int
 ) -> None:
     monkeypatch.setattr("api.stream_response.STALL_LIMIT_S", 0.01)
-    written = Written(b"a", goes_on=True)
-    written.takes_bodies = False
+    written = Written(b"a")
+    written.taken_at_most = taken
     await written.run()
-    assert written.bodies == []
+    assert len(written.sent) == taken
     assert written.left_count == 1
