@@ -18,6 +18,7 @@ log = structlog.get_logger("api")
 _RESTART_PAUSE_S = 1.0
 # Beyond the grace that a server gives its own calls.
 _END_WITHIN_S = 10.0
+_LOOK_EVERY_S = 1.0
 
 Target = Callable[..., int]
 
@@ -26,7 +27,8 @@ def run_processes(count: int, target: Target, arguments: tuple[Any, ...]) -> int
     """Run `target(*arguments)` in `count` processes until SIGTERM or SIGINT; returns the exit code.
 
     One that is killed is replaced. One that ends by itself has found that it must not go on: then
-    all end, and its code is returned. They end when this process does, however it ends.
+    all end, and its code is returned. They end when this process does, however it ends. One that
+    does not heed that in time is killed.
     """
     return _Processes(target, arguments).run(count)
 
@@ -38,7 +40,7 @@ class _Processes:
         self._target = target
         self._arguments = arguments
         self._children: list[SpawnProcess] = []
-        self._is_stopping = False
+        self._end_by_s: float | None = None
 
     def run(self, count: int) -> int:
         former = {
@@ -60,19 +62,19 @@ class _Processes:
         )
         child.start()
         self._children.append(child)
-        if self._is_stopping:
+        if self._end_by_s is not None:
             # The signal came after the start and before the line above: it passed this child by.
             child.terminate()
 
     def _mind(self) -> int:
-        while self._children:
-            # No time-out: at a signal the handler ends the children, and that wakes us.
-            wait([child.sentinel for child in self._children])
+        while self._children and not self._is_late():
+            # A signal ends no wait, and a child that hangs does not end by it: only a look tells.
+            wait([child.sentinel for child in self._children], _LOOK_EVERY_S)
             ended = [child for child in self._children if child.exitcode is not None]
             for child in ended:
                 self._children.remove(child)
                 code = child.exitcode or 0
-                if self._is_stopping:
+                if self._end_by_s is not None:
                     continue
                 if code >= 0:
                     return code
@@ -85,17 +87,23 @@ class _Processes:
         del number, frame
         self._terminate()
 
-    def _terminate(self) -> None:
-        self._is_stopping = True
+    def _terminate(self) -> float:
+        """Ask all to end; returns until when they have time, which the first call says."""
+        if self._end_by_s is None:
+            self._end_by_s = time.monotonic() + _END_WITHIN_S
         for child in self._children:
             child.terminate()
+        return self._end_by_s
+
+    def _is_late(self) -> bool:
+        return self._end_by_s is not None and time.monotonic() >= self._end_by_s
 
     def _end(self) -> None:
-        self._terminate()
-        deadline_s = time.monotonic() + _END_WITHIN_S
+        end_by_s = self._terminate()
         for child in self._children:
-            child.join(max(0.0, deadline_s - time.monotonic()))
+            child.join(max(0.0, end_by_s - time.monotonic()))
             if child.exitcode is None:
+                log.error("process did not end", pid=child.pid)
                 child.kill()
                 child.join()
 
@@ -110,3 +118,6 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
+        # An event loop that hangs hears no signal, and would keep the socket from who comes next.
+        time.sleep(_END_WITHIN_S)
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from api import processes
 from api.processes import run_processes
-from tests.support.children import give_up, serve, serve_stubbornly
+from tests.support.children import give_up, outstay, serve, serve_stubbornly
 from tests.support.wait import wait_until_sync
 
 
@@ -39,7 +39,15 @@ def run_until_told(
 
 
 def are_over(pids: set[int]) -> bool:
-    return not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    return not any(is_running(pid) for pid in pids)
+
+
+def is_running(pid: int) -> bool:
+    """Nobody may be there to bury it, once its parent is dead."""
+    try:
+        return ") Z" not in Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_a_signal_ends_all_processes_and_is_no_failure(tmp_path: Path) -> None:
@@ -76,15 +84,20 @@ def test_a_process_that_ends_by_itself_ends_all_with_its_code(code: int) -> None
     assert multiprocessing.active_children() == []
 
 
-def test_a_process_that_does_not_heed_the_signal_is_killed(
+def test_a_process_that_does_not_heed_the_signal_is_killed_and_told_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "_END_WITHIN_S", 0.01)
-    starting = processes._Processes(serve_stubbornly, (str(tmp_path),))
-    starting._start()
-    wait_until_sync(lambda: children(tmp_path), description="it serves")
-    starting._end()
-    assert are_over(children(tmp_path))
+    monkeypatch.setattr(processes, "_END_WITHIN_S", 0.1)
+    monkeypatch.setattr(processes, "_LOOK_EVERY_S", 0.01)
+
+    def wait_for_it() -> None:
+        wait_until_sync(lambda: children(tmp_path), description="it serves")
+
+    with capture_logs() as logged:
+        assert run_until_told(serve_stubbornly, tmp_path, wait_for_it) == 0
+    (pid,) = children(tmp_path)
+    assert are_over({pid})
+    assert [line["pid"] for line in logged if line["event"] == "process did not end"] == [pid]
 
 
 def test_a_process_started_after_the_signal_came_is_ended_too(tmp_path: Path) -> None:
@@ -95,17 +108,17 @@ def test_a_process_started_after_the_signal_came_is_ended_too(tmp_path: Path) ->
     assert multiprocessing.active_children() == []
 
 
-def test_a_process_ends_when_its_parent_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Ended:
-        def join(self) -> None:
-            """It has ended."""
-
-    monkeypatch.setattr(multiprocessing, "parent_process", Ended)
-    heard: list[int] = []
-    former = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+@pytest.mark.parametrize("target", [serve, outstay], ids=["heeds signals", "hangs"])
+def test_a_process_ends_when_its_parent_is_killed(
+    tmp_path: Path, target: Callable[..., int]
+) -> None:
+    parent = multiprocessing.get_context("spawn").Process(
+        target=run_processes, args=(1, target, (str(tmp_path),))
+    )
+    parent.start()
     try:
-        processes._end_with_parent()
-        wait_until_sync(lambda: heard, description="the signal comes")
+        wait_until_sync(lambda: children(tmp_path), description="it serves")
     finally:
-        signal.signal(signal.SIGTERM, former)
-    assert heard == [signal.SIGTERM]
+        parent.kill()
+        parent.join()
+    wait_until_sync(lambda: are_over(children(tmp_path)), description="it ends")
