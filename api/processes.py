@@ -16,8 +16,8 @@ import structlog
 log = structlog.get_logger("api")
 
 _RESTART_PAUSE_S = 1.0
-# Beyond the grace that a server gives its own calls.
-_END_WITHIN_S = 10.0
+# Beyond the grace that a server gives its own calls, and before those who stop us lose patience.
+_END_WITHIN_S = 8.0
 _LOOK_EVERY_S = 1.0
 
 Target = Callable[..., int]

@@ -216,6 +216,7 @@ async def test_a_script_that_redis_forgot_twice_in_one_call_is_unavailable(
 ) -> None:
     # As after a restart and a flush: redis-py loads it once more, and asks once more.
     commands = connections.commands
+    await commands.script_flush()
     load = commands.script_load
 
     async def load_and_forget(script: str) -> str:
