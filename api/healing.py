@@ -20,7 +20,7 @@ _MAX_REWINDS = 20
 
 
 class Healer:
-    """Reads logs on, one reading per log at a time; `close` ends them all.
+    """Reads logs on, one reading per log at a time; `aclose` ends them all.
 
     `on_healed` is called when a tape has all there is, `on_gone` when there is no log any more.
     """
@@ -46,10 +46,11 @@ class Healer:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def close(self) -> None:
-        """End all readings."""
+    async def aclose(self) -> None:
+        """End all readings; a command that is cut off takes a while to let its connection go."""
         for task in self._tasks:
             task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _heal(self, watched: Watched) -> None:
         try:

@@ -71,7 +71,7 @@ class Hub:
                     group.create_task(push.run(), name=f"push {number}")
                 group.create_task(self._check_tails(), name="tail check")
         finally:
-            self._healer.close()
+            await self._healer.aclose()
 
     async def acquire(self, request_id: str) -> Watched:
         """A tape that has all entries written until now and gets those that follow.

@@ -220,6 +220,29 @@ async def test_a_log_nobody_watches_is_let_go(
     await wait_until(lambda: request_id not in hub._watched, description="the tape is let go")
 
 
+async def test_a_hub_that_ends_waits_for_the_readings_that_it_ends(
+    typist: Typist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_reading, has_ended = asyncio.Event(), False
+
+    async def hard_to_end(*_: object) -> None:
+        nonlocal has_ended
+        is_reading.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await typist.connections.ask("PING")
+            has_ended = True
+
+    monkeypatch.setattr("broker.log.Logs.read", hard_to_end)
+    async with running_hub(typist) as hub:
+        acquiring = asyncio.create_task(hub.acquire(keys.new_request_id(0)))
+        await is_reading.wait()
+    assert has_ended
+    acquiring.cancel()
+    await asyncio.gather(acquiring, return_exceptions=True)
+
+
 class Recorder(Deaf):
     """Keeps pushes for the test to deliver."""
 
