@@ -156,6 +156,8 @@ class Consumer:
             await self._queue.claim(partition, secrets.token_hex(8), take=False)
         except Unavailable:
             log.warning("queue not reached")
+        except Exception as error:  # as in `_claim`
+            log.exception("claim broke", partition=partition, error=str(error))
 
     async def _claim(self, partition: int, suspect_ok: bool) -> Lease | Nothing:  # noqa: FBT001  # internal
         """The next request, if there is one.
@@ -172,6 +174,11 @@ class Consumer:
                 # The same nonce: if the claim did happen, the same request is answered again.
                 log.warning("queue not reached")
                 await self._pause(_UNAVAILABLE_PAUSE_S)
+            except Exception as error:  # whatever it is, our jobs have to go on
+                log.exception("claim broke", partition=partition, error=str(error))
+                await self._pause(_UNAVAILABLE_PAUSE_S)
+                # A new nonce: this one might renew the lease of what broke it for ever.
+                return Nothing(0)
         return Nothing(None)
 
     async def _wait_for_work(self, partition: int, limit_s: float) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
+import structlog
 
 from broker.errors import Unavailable
 from broker.queue import Lease, Nothing
@@ -131,6 +132,34 @@ async def test_a_claim_whose_answer_was_lost_is_repeated_with_its_nonce(
         await wait_until(lambda: "finish" in queue.verbs, description="the request is run")
     nonces = [call["nonce"] for call in queue.all("claim")]
     assert nonces[0] == nonces[1] == nonces[2] != nonces[3]
+
+
+@pytest.mark.usefixtures("without_pauses")
+async def test_a_claim_that_redis_calls_wrong_is_told_and_followed_by_a_new_one(
+    queue: ScriptedQueue,
+) -> None:
+    queue.will("claim", RuntimeError("WRONGTYPE"), leases()[0])
+    with structlog.testing.capture_logs() as logged:
+        async with running(consumer_of(queue, answer("a"), slots=1)):
+            await wait_until(lambda: "finish" in queue.verbs, description="the request is run")
+    told = [(each["event"], each["error"]) for each in logged if each["log_level"] == "error"]
+    assert told == [("claim broke", "WRONGTYPE")]
+    nonces = [call["nonce"] for call in queue.all("claim")]
+    assert nonces[0] != nonces[1]
+
+
+@pytest.mark.usefixtures("short_polls")
+async def test_a_reaping_that_redis_calls_wrong_leaves_the_jobs_alone(
+    queue: ScriptedQueue,
+) -> None:
+    queue.will("claim", leases()[0], RuntimeError("WRONGTYPE"))
+    consumer = consumer_of(queue, endless(), slots=1)
+    with structlog.testing.capture_logs() as logged:
+        async with running(consumer):
+            await wait_until(lambda: len(queue.all("claim")) >= 4, description="it looks again")
+            assert consumer.running == 1
+    told = [(each["event"], each["error"]) for each in logged if each["log_level"] == "error"]
+    assert told == [("claim broke", "WRONGTYPE")]
 
 
 @pytest.mark.usefixtures("without_pauses")
