@@ -19,6 +19,7 @@ if bytes > 0 then
   if bytes > tonumber(ARGV[9]) then return { 'TOO_LONG', r.seq } end
 end
 
+if last > r.seq + 1 then drop_strangers(r) end
 for seq = r.seq + 1, last - 1 do
   put(r.id, r.attempt .. '-' .. int(seq), ARGV[10 + seq - first])
   r.seq = seq

@@ -4,7 +4,8 @@
 --   a tenant stands in the ring exactly once if and only if its waiting list is not empty;
 --   a request is in exactly one of waiting list, suspect list, held list, delayed, running, or is over;
 --   a request that was suspect once waits nowhere but in the suspect list;
---   an entry is never written without being pushed; the terminal is the last entry there will be.
+--   an entry is never written without being pushed; the terminal is the last entry there will be;
+--   a log that ends, or goes on with another attempt, holds only what its hash knows of.
 local call = redis.call
 local P = string.match(KEYS[1], '^{[^}]*}:')
 local clock = call('TIME')
@@ -17,6 +18,17 @@ local function int(x) return string.format('%.0f', x) end
 local function put(id, entry_id, value)
   call('XADD', P .. 'log:' .. id, entry_id, 'e', value)
   call('SPUBLISH', P .. 'push:' .. id, entry_id .. '\n' .. #value .. ':' .. value)
+end
+
+-- A writer without a fence adds an entry, and Redis refuses our next id: raised here, that would end
+-- each claim that has this request to reap, and with it the partition, while readers stop at the
+-- hole before the entry. Redis takes no id back, so what is ours is written once more without it.
+local function drop_strangers(r)
+  local log, last = P .. 'log:' .. r.id, r.attempt .. '-' .. int(r.seq)
+  if #call('XRANGE', log, '(' .. last, '+', 'COUNT', 1) == 0 then return end
+  local ours = call('XRANGE', log, '-', last)
+  call('DEL', log)
+  for _, entry in ipairs(ours) do call('XADD', log, entry[1], 'e', entry[2][2]) end
 end
 
 local function tell(id, kind, json) call('SPUBLISH', P .. 'push:' .. id, '~' .. kind .. '\n' .. json) end
@@ -92,6 +104,7 @@ end
 -- The one place where a request ends. `value` is the terminal entry; with `in_conversation_change`
 -- the caller itself decides what the conversation does next.
 local function over(r, state, value, keep_s, conv_ttl_s, in_conversation_change)
+  drop_strangers(r)
   r.seq = r.seq + 1
   put(r.id, r.attempt .. '-' .. int(r.seq), value)
   local key = P .. 'req:' .. r.id
@@ -129,6 +142,7 @@ local function open(r, can_continue, owner, lease_ms, default_model)
     elseif r.policy == 'continue' and can_continue == '1' then kind, letter, kept = 'resumed', 'K', '1'
     else return nil end
   end
+  drop_strangers(r)
   local key = P .. 'req:' .. r.id
   local prev = r.attempt .. '-' .. int(r.seq)
   local attempt = int(math.max(tonumber(r.attempt) + 1, now))
