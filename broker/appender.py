@@ -93,6 +93,8 @@ class Appender:
         """Append values from the id (attempt, first_seq) on; one call of `on_answer` follows."""
         bulk, sha = self._bulk, self._sha
         if bulk is None or sha is None or not bulk.is_open:
+            # It may be closing and `run` not know yet: who sends again once ready would not wait.
+            self._ready.clear()
             asyncio.get_running_loop().call_soon(on_answer, LOST)
             return
         crash_at("before", "append")

@@ -92,6 +92,10 @@ class BulkConnection(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001  # for `run` to raise: the loop would only log it
             self._fail(error)
 
+    def eof_received(self) -> None:
+        """End `run`: what is not sent yet may keep a half-closed connection from being lost."""
+        self._fail(Unavailable())
+
     def connection_lost(self, exc: Exception | None) -> None:
         """End `run`."""
         del exc

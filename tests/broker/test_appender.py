@@ -5,37 +5,16 @@ from collections.abc import AsyncIterator
 import pytest
 
 from broker import appender as module
-from broker.appender import LOST, Appended, Appender, target
-from broker.codec import encode_text
-from broker.queue import Lease
+from broker.appender import LOST, Appended, Appender
 from tests.broker.address import port_of, through
 from tests.broker.given_settings import GivenSettings
 from tests.broker.live import Live, live, running
+from tests.broker.writer import Writer
 from tests.support.proxy import FaultProxy
 from tests.support.servers import ValkeyServer
 from tests.support.wait import wait_until
 
 SETTINGS = GivenSettings(max_output_bytes=1024)
-
-
-class Writer:
-    """Appends to one attempt and keeps the answers."""
-
-    def __init__(self, appender: Appender, lease: Lease) -> None:
-        self.answers: list[Appended] = []
-        self._appender = appender
-        self._target = target(lease.request_id, lease.attempt)
-
-    def send(self, first_seq: int, *texts: str) -> None:
-        values = [encode_text("delta", text) for text in texts]
-        self._appender.append(self._target, first_seq, values, self.answers.append)
-
-    async def append(self, first_seq: int, *texts: str) -> Appended:
-        count = len(self.answers)
-        self.send(first_seq, *texts)
-        assert len(self.answers) == count, "an answer came before append returned"
-        await wait_until(lambda: len(self.answers) > count, description="an answer")
-        return self.answers[count]
 
 
 @pytest.fixture
@@ -89,6 +68,21 @@ async def test_without_a_connection_every_call_is_lost_but_answered(broker: Live
     appender = Appender(broker.connections, SETTINGS)
     assert not appender.is_ready
     assert await Writer(appender, await broker.lease()).append(1, "a") == LOST
+
+
+async def test_nobody_is_told_to_send_on_a_connection_that_is_about_to_be_lost(
+    broker: Live,
+) -> None:
+    appender = Appender(broker.connections, SETTINGS)
+    async with running(appender.run()):
+        await appender.ready()
+        writer = Writer(appender, await broker.lease())
+        appender._bulk._transport.close()  # type: ignore[union-attr]  # open
+        writer.send(1, "a")
+        assert not appender.is_ready, "who sends again when it is ready would never stop"
+        await appender.ready()
+        assert writer.answers == [LOST]
+        assert await writer.append(1, "a") == ("OK", 1)
 
 
 async def test_a_call_whose_answer_was_lost_can_be_sent_again(

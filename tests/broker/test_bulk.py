@@ -121,6 +121,36 @@ async def test_a_connection_the_server_closes_is_unavailable(connections: Connec
     await bulk.close()
 
 
+async def test_a_connection_the_server_half_closes_is_unavailable_whatever_is_not_sent_yet() -> (
+    None
+):
+    is_over = asyncio.Event()
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        parser = hiredis.Reader()
+        while (command := parser.gets()) != [b"PING"]:
+            if command is False:
+                parser.feed(await reader.read(1000))
+            else:
+                writer.write(b"+OK\r\n")
+        writer.write_eof()
+        await is_over.wait()
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        bulk = BulkConnection(Connections(f"redis://127.0.0.1:{port}").unpooled(), print)
+        await bulk.open()
+        reading = Replies().run(bulk)
+        bulk.send("PING")
+        bulk.send("SET", "big", "x" * 20_000_000)
+        async with asyncio.timeout(5):
+            with pytest.raises(Unavailable):
+                await reading
+        await bulk.close()
+        is_over.set()
+
+
 async def test_a_connection_that_is_reset_is_unavailable(redis_url: str) -> None:
     async with FaultProxy(port_of(redis_url)) as proxy:
         bulk = BulkConnection(Connections(through(proxy, redis_url)).unpooled(), print)
