@@ -119,15 +119,11 @@ class Upstream:
         try:
             async with asyncio.timeout(MODELS_S):
                 with self._errors_mapped({}):
-                    answer = await self._client.get("/models", cast_to=object)
+                    models = _models(await self._client.get("/models", cast_to=object))
         except TimeoutError:
             raise Stalled("The upstream did not list its models in time.") from None
-        listed = answer.get("data") if isinstance(answer, dict) else None
-        if not isinstance(listed, list):
-            raise UpstreamGarbage("The upstream's list of models is not one.")
-        models = [
-            scrubbed(model) for model in listed if isinstance(model, dict) and model.get("id")
-        ]
+        except RecursionError:
+            raise UpstreamGarbage("The upstream's list of models is nested too deeply.") from None
         self._context_tokens = known_contexts(models)
         owners = {str(model.get("owned_by")) for model in models}
         self.profile = profile_for(self._profile_name, str(self._client.base_url), owners)
@@ -205,6 +201,13 @@ class _StreamOptionsRefused(Rejected):
 
 class _HungUp(Unreachable):
     """The upstream closed the connection instead of answering."""
+
+
+def _models(answer: object) -> list[dict[str, Any]]:
+    listed = answer.get("data") if isinstance(answer, dict) else None
+    if not isinstance(listed, list):
+        raise UpstreamGarbage("The upstream's list of models is not one.")
+    return [scrubbed(model) for model in listed if isinstance(model, dict) and model.get("id")]
 
 
 def _unreachable(error: openai.APIConnectionError) -> Unreachable:

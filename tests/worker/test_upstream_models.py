@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.connection import Connection
 from tests.support.reading import PAYLOAD, QUESTION, Reading
 from tests.support.script import Done, Finish, Reasoning, Role, Script, Text, answer
 from tests.support.upstream import ScriptedUpstream
@@ -41,6 +42,21 @@ async def test_a_list_of_models_that_is_none_is_refused(
     upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ScriptedUpstream, "_model_list", lambda self: "odd")
+    async with Upstream(upstream.base_url) as client:
+        with pytest.raises(UpstreamGarbage):
+            await client.list_models()
+
+
+@pytest.mark.parametrize("depth", [700, 20_000])
+async def test_a_list_of_models_that_is_too_deep_to_look_through_is_refused(
+    upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch, depth: int
+) -> None:
+    deep = '{"data": [{"id": "m", "x": ' + "[" * depth + "]" * depth + "}]}"
+
+    def respond_deep(connection: Connection, status: int, body: object) -> None:
+        connection.respond(status, {"content-type": "application/json"}, deep.encode())
+
+    monkeypatch.setattr(Connection, "respond_json", respond_deep)
     async with Upstream(upstream.base_url) as client:
         with pytest.raises(UpstreamGarbage):
             await client.list_models()
