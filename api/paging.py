@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from api.problems import Problem
 from broker.requests import Record, Requests
 
-# A filter that matches little must not make one call read everything there is.
+# Neither a filter that matches little nor requests that have expired may make one call read
+# everything there is.
 MAX_LOOKED_AT = 1000
 _AFTER = re.compile(r"(\d{1,16})-(r\d{1,4}_[a-z2-7]{26})", re.ASCII)
 
@@ -41,22 +42,18 @@ async def page_of(
     found: list[Record] = []
     last: str | None = None
     looked_at = 0
-    async with aclosing(requests.newest(tenant, before_ms)) as records:  # type: ignore[type-var]  # an async generator
-        async for record in records:
-            if place is not None and _place(record) >= place:
+    async with aclosing(requests.newest(tenant, before_ms)) as places:  # type: ignore[type-var]  # an async generator
+        async for created_ms, request_id, record in places:
+            if place is not None and (created_ms, request_id) >= place:
                 # Created in the same millisecond as the last one of the page before, and on it.
                 continue
             if len(found) == page.limit or looked_at == MAX_LOOKED_AT:
                 return found, last
             looked_at += 1
-            last = "{}-{}".format(*_place(record))
-            if page.wants(record):
+            last = f"{created_ms}-{request_id}"
+            if record is not None and page.wants(record):
                 found.append(record)
     return found, None
-
-
-def _place(record: Record) -> tuple[int, str]:
-    return record.created_ms, record.request_id
 
 
 def _parse(after: str) -> tuple[int, str]:

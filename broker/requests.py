@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -77,6 +77,14 @@ class Record:
     def is_over(self) -> bool:
         """Whether the terminal is written."""
         return self.state in codec.TERMINALS
+
+
+class Listed(NamedTuple):
+    """A place in the list of a tenant's requests; without a record when that one has expired."""
+
+    created_ms: int
+    request_id: str
+    record: Record | None
 
 
 class Requests:
@@ -165,16 +173,20 @@ class Requests:
         )
         return None if ahead < 0 else ahead
 
-    async def newest(self, tenant: str, before_ms: int | None = None) -> AsyncIterator[Record]:
-        """The tenant's requests that can still be read, newest first, created before a time."""
+    async def newest(self, tenant: str, before_ms: int | None = None) -> AsyncIterator[Listed]:
+        """The tenant's requests, newest first, created before a time.
+
+        Those that have expired are given, too: each costs a call, and whoever asks has to stop
+        somewhere.
+        """
         found: list[tuple[int, str]] = []
         for partition in range(self._settings.partitions):
             found += await self._page_ids(partition, tenant, before_ms)
-        for _, request_id in sorted(found, reverse=True):
+        for created_ms, request_id in sorted(found, reverse=True):
             try:
-                yield await self.get(request_id, tenant)
+                yield Listed(created_ms, request_id, await self.get(request_id, tenant))
             except RequestMissing:
-                continue
+                yield Listed(created_ms, request_id, None)
 
     async def _page_ids(
         self, partition: int, tenant: str, before_ms: int | None

@@ -24,7 +24,8 @@ from tests.support.wait import wait_until
 
 
 async def newest(broker: Live, tenant: str = "t", before_ms: int | None = None) -> list[str]:
-    return [record.request_id async for record in broker.requests.newest(tenant, before_ms)]
+    listed = broker.requests.newest(tenant, before_ms)
+    return [request_id async for _, request_id, record in listed if record is not None]
 
 
 async def test_a_record_tells_what_stands_next_to_the_log(redis_url: str) -> None:
