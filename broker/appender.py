@@ -12,11 +12,13 @@ from broker.bulk import BulkConnection
 from broker.connections import COMMAND_TIMEOUT_S, Connections
 from broker.errors import Unavailable
 from broker.faults import crash_at
+from broker.pauses import Pauses
 from broker.scripts import source
 from broker.settings import Settings
 
-_RECONNECT_FIRST_S = 0.05
-_RECONNECT_LAST_S = 1.0
+# How an error begins that is about the keys of one call: others may well be answered. With any
+# other word the server has forgotten the script, or takes no writes now.
+_OF_ONE_CALL = ("ERR ", "WRONGTYPE ")
 # Bounds of one attempt's log, next to the bytes: an entry costs the API memory whatever its size.
 MAX_ENTRIES = 200_000
 
@@ -24,7 +26,8 @@ MAX_ENTRIES = 200_000
 class Appended(NamedTuple):
     """What APPEND answered (OK, DUP, GAP, FENCED, TOO_LONG), and the seq the log ends at.
 
-    LOST stands for a call whose outcome is not known: send the same ids again.
+    LOST stands for a call whose outcome is not known: send the same ids again. REFUSED stands for
+    one that Redis calls wrong and always will: these ids cannot be written.
     """
 
     word: str
@@ -32,6 +35,7 @@ class Appended(NamedTuple):
 
 
 LOST = Appended("LOST", -1)
+REFUSED = Appended("REFUSED", -1)
 
 
 class Target(NamedTuple):
@@ -106,12 +110,12 @@ class Appender:
 
     async def run(self) -> None:
         """Keep a connection up until cancelled."""
-        pause_s = _RECONNECT_FIRST_S
+        pauses = Pauses()
         while True:
             bulk = BulkConnection(self._connections.unpooled(), self._on_reply)
             try:
                 await bulk.open()
-                pause_s = _RECONNECT_FIRST_S
+                pauses.opened()
                 self._bulk, self._was_owing = bulk, False
                 bulk.send("SCRIPT", "LOAD", source("append"))
                 await bulk.run(silence_s=COMMAND_TIMEOUT_S / 2, on_silence=self._may_be_silent)
@@ -119,8 +123,7 @@ class Appender:
                 pass
             finally:
                 await self._lose(bulk)
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, _RECONNECT_LAST_S)
+            await asyncio.sleep(pauses.next_s())
 
     def _on_reply(self, reply: Any) -> None:
         self._was_owing = False
@@ -132,8 +135,10 @@ class Appender:
             return
         on_answer = self._waiting.popleft()
         if isinstance(reply, hiredis.ReplyError):
+            if str(reply).startswith(_OF_ONE_CALL):
+                on_answer(REFUSED)
+                return
             on_answer(LOST)
-            # NOSCRIPT after a flush or a restart, or a server that takes no writes: begin anew.
             raise Unavailable(str(reply))
         crash_at("after", "append")
         on_answer(Appended(reply[0].decode(), _seq(reply[1])))

@@ -12,9 +12,8 @@ import hiredis
 from broker.bulk import BulkConnection
 from broker.connections import Connections
 from broker.errors import Unavailable
+from broker.pauses import Pauses
 
-_RECONNECT_FIRST_S = 0.05
-_RECONNECT_LAST_S = 1.0
 # A quiet connection is asked for a sign of life this often, and given the same time to answer.
 PING_EVERY_S = 2.0
 _CHANNELS_PER_COMMAND = 500
@@ -62,12 +61,12 @@ class Push:
 
     async def run(self) -> None:
         """Keep the connection up until cancelled."""
-        pause_s = _RECONNECT_FIRST_S
+        pauses = Pauses()
         while True:
             bulk = BulkConnection(self._connections.unpooled(), self._on_reply)
             try:
                 await bulk.open()
-                pause_s = _RECONNECT_FIRST_S
+                pauses.opened()
                 self._bulk, self._pinged = bulk, False
                 self._resubscribe(bulk)
                 await bulk.run(silence_s=PING_EVERY_S, on_silence=self._ping)
@@ -77,8 +76,7 @@ class Push:
                 self._bulk = None
                 await bulk.close()
             self.reconnects += 1
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, _RECONNECT_LAST_S)
+            await asyncio.sleep(pauses.next_s())
 
     def _resubscribe(self, bulk: BulkConnection) -> None:
         wanted = sorted(self._wanted)

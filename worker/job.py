@@ -26,6 +26,8 @@ _FLUSH_ON_DRAIN_S = 1.0
 # A log that is ahead of us says so once. One that goes on saying it is not what was written to.
 _MAX_GAPS = 5
 _GAP_PAUSE_S = 0.2
+# Each costs another call of the upstream: a log that takes no attempt must not cost one for ever.
+_MAX_LOST_LOGS = 5
 _CANNOT_CONTINUE = Failure(
     FailureCode.INTERRUPTED, "The answer was cut off and this upstream cannot continue it."
 )
@@ -45,6 +47,7 @@ class Job:
         self._log = log.bind(request_id=lease.request_id)
         self._policy = OnInterruption(lease.payload.get("on_interruption", OnInterruption.RESTART))
         self._restarts = 0
+        self._lost_logs = 0
         self._is_reopening = False
         self._stopped: Exception | None = None
         self._interruption = Interruption()
@@ -106,6 +109,11 @@ class Job:
             # It may show at an append, before a restart, or with the last pieces at the end. For a
             # terminal alone there is always room.
             attempt.writer.drop()
+            return await self._fail(attempt, failure_of(error))
+        except LostWritesError as error:
+            self._lost_logs += 1
+            if self._lost_logs <= _MAX_LOST_LOGS:
+                raise
             return await self._fail(attempt, failure_of(error))
 
     async def _run(self, attempt: Attempt) -> Lease | None:

@@ -18,7 +18,7 @@ _MAX_ENTRIES_PER_CALL = 500
 
 
 class LostWritesError(Exception):
-    """Redis has lost entries that it had acknowledged; their ids must not be used again."""
+    """The log is not what this attempt has written: its ids must not be used again."""
 
 
 class LogWriter:
@@ -104,7 +104,7 @@ class LogWriter:
         elif answer.word == "TOO_LONG":
             self.drop()
             self._fail(TooLong())
-        elif not self.accept(answer.seq):
+        elif answer.word == "REFUSED" or not self.accept(answer.seq):
             self._fail(LostWritesError())
         else:
             self._changed.set()

@@ -1,10 +1,12 @@
 """The appender: an answer for each call, in order, once; LOST for every one that is not known."""
 
+import time
 from collections.abc import AsyncIterator
 
 import pytest
 
 from broker import appender as module
+from broker import keys
 from broker.appender import LOST, Appended, Appender
 from tests.broker.address import port_of, through
 from tests.broker.given_settings import GivenSettings
@@ -62,6 +64,22 @@ async def test_every_answer_of_the_script_comes_through(broker: Live) -> None:
         await broker.requests.cancel(lease.request_id, "t")
         assert await writer.append(3, "z") == ("FENCED", -1)
         assert await broker.texts(lease.request_id) == ["é", "\x00\r\n"]
+
+
+async def test_a_call_that_is_wrong_by_itself_is_refused_and_tears_no_other(broker: Live) -> None:
+    appender = Appender(broker.connections, SETTINGS)
+    async with running(appender.run()):
+        await appender.ready()
+        strange, well = await broker.lease(), await broker.lease()
+        log_key = keys.log(strange.request_id)
+        await broker.connections.ask("XADD", log_key, f"{strange.attempt}-5", "e", "dz")
+        refused, taken = Writer(appender, strange), Writer(appender, well)
+        taken.send(1, "a")
+        refused.send(1, "a")
+        taken.send(2, "b")
+        await wait_until(lambda: appender.unanswered == 0, description="all answers")
+        assert refused.answers == [Appended("REFUSED", -1)]
+        assert taken.answers == [Appended("OK", 1), Appended("OK", 2)]
 
 
 async def test_without_a_connection_every_call_is_lost_but_answered(broker: Live) -> None:
@@ -192,8 +210,12 @@ async def test_a_server_without_memory_loses_calls_until_it_has_some(broker: Liv
         await broker.connections.ask("CONFIG", "SET", "maxmemory", "1")
         try:
             assert await writer.append(1, "a") == LOST
-            await appender.ready()
-            assert await writer.append(1, "a") == LOST
+            begun_s = time.monotonic()
+            for _ in range(4):
+                await appender.ready()
+                assert await writer.append(1, "a") == LOST
+            # Each connection is as good as new until the first append.
+            assert time.monotonic() - begun_s >= 0.1 + 0.2 + 0.4, "no storm of connections"
         finally:
             await broker.connections.ask("CONFIG", "SET", "maxmemory", "0")
         await appender.ready()

@@ -1,5 +1,6 @@
 """The push connection: each channel is acknowledged, again after each break; silence is noticed."""
 
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -168,7 +169,9 @@ async def test_an_account_that_may_not_listen_tries_until_it_may(broker: Live) -
             push = Push(deaf.connections, heard)
             push.subscribe(b"{p0}:a")
             async with running(push.run()):
-                await wait_until(lambda: push.reconnects > 0, description="the refusal")
+                begun_s = time.monotonic()
+                await wait_until(lambda: push.reconnects == 5, description="refusals")
+                assert time.monotonic() - begun_s >= 0.05 + 0.1 + 0.2 + 0.4, "no storm"
                 assert heard.subscribed == []
                 await ask("ACL", "SETUSER", "deaf", "&*")
                 await heard.acknowledged(b"{p0}:a")

@@ -5,6 +5,7 @@ import hashlib
 
 import pytest
 
+from broker.appender import REFUSED
 from broker.conversations import Turn
 from broker.errors import TooLong, Unavailable
 from broker.queue import Gap
@@ -19,7 +20,7 @@ from tests.support.scripted import (
     until,
 )
 from tests.worker.jobs import FAILING, HALF, codes, run_to_half, said, says_half
-from worker.job import _GAP_PAUSE_S, _MAX_GAPS, Job
+from worker.job import _GAP_PAUSE_S, _MAX_GAPS, _MAX_LOST_LOGS, Job
 
 
 async def test_what_is_not_acknowledged_rides_along_with_the_terminal(
@@ -118,6 +119,20 @@ async def test_a_log_that_has_lost_entries_half_way_is_begun_again_at_once(
     assert upstream.bodies[0].is_closed
     assert [call["reason"] for call in queue.all("reopen")] == ["log_lost"]
     assert codes(queue) == [("completed", "")]
+
+
+async def test_a_log_that_takes_no_attempt_is_not_begun_again_for_ever(
+    queue: ScriptedQueue,
+) -> None:
+    attempts = _MAX_LOST_LOGS + 1
+    half: Script = [Role(), Text("a"), Wait(asyncio.Event())]
+    again = [lease(attempt=2000 + n, n=2 + n, opener="reset") for n in range(_MAX_LOST_LOGS)]
+    queue.will("reopen", *again)
+    refusing = ScriptedAppender(lambda first_seq, values: REFUSED)
+    upstream = OfflineUpstream(*[half] * attempts)
+    await Job(lease(), tools(upstream, queue, refusing)).run()
+    assert len(upstream.bodies) == attempts
+    assert codes(queue) == [("failed", "internal")]
 
 
 async def test_a_log_without_room_half_way_ends_the_request(queue: ScriptedQueue) -> None:

@@ -95,7 +95,10 @@ async def test_a_log_that_is_behind_what_was_acknowledged_has_lost_writes(desk: 
     assert len(desk.sent) == 2
 
 
-@pytest.mark.parametrize(("word", "failure"), [("FENCED", Fenced), ("TOO_LONG", TooLong)])
+@pytest.mark.parametrize(
+    ("word", "failure"),
+    [("FENCED", Fenced), ("TOO_LONG", TooLong), ("REFUSED", LostWritesError)],
+)
 async def test_a_refusal_is_told_once_and_nothing_is_written_after_it(
     desk: Desk, word: str, failure: type[Exception]
 ) -> None:
