@@ -3,8 +3,8 @@
 A connection takes part in writing frames [a, b) only if its position is a. That alone makes
 laggards right: who is elsewhere is skipped, and catches up by itself. So does who joined between a
 and b, knowing more than the others have been told. All get the same bytes object, joined and framed
-as an HTTP chunk once. No queue, no task, no future per connection;
-one write costs 2 to 10 us, and everything else together less than one.
+as an HTTP chunk once. No queue, no task, no future per connection; one write costs 2 to 10 us, and
+everything else together less than one.
 """
 
 from collections.abc import Iterator

@@ -1,10 +1,12 @@
 """Reading over real connections, from processes of their own."""
 
 import hashlib
+import math
 import time
 from pathlib import Path
 
 import httpx2
+import msgspec
 import pytest
 
 from tests.e2e.conftest import Figure
@@ -55,12 +57,16 @@ async def test_a_late_reader_and_one_that_was_cut_end_with_the_same_text(
 async def test_a_cancel_in_mid_answer_hangs_up_on_the_upstream_at_once(
     ada: Caller, upstream_process: str, figure: Figure, pace: str
 ) -> None:
-    took_s = [await _cancelled_in_mid_answer(ada, upstream_process, ENDLESS[pace])]
+    took_s = math.inf
     # A machine that stalls for a moment may spoil one of them, and a slow cancel is slow each time.
-    while min(took_s) >= _CLOSED_WITHIN_S and len(took_s) < _TRIES:
-        took_s.append(await _cancelled_in_mid_answer(ada, upstream_process, ENDLESS[pace]))
-    figure(f"upstream closed after (s, bound {_CLOSED_WITHIN_S})", round(min(took_s), 3))
-    assert min(took_s) < _CLOSED_WITHIN_S
+    for n in range(_TRIES):
+        # A prompt of its own: the upstream's calls are told apart by it.
+        plan = msgspec.structs.replace(ENDLESS[pace], tag=f"{pace} {n}")
+        took_s = await _cancelled_in_mid_answer(ada, upstream_process, plan)
+        if took_s < _CLOSED_WITHIN_S:
+            break
+    figure(f"upstream closed after (s, bound {_CLOSED_WITHIN_S})", round(took_s, 3))
+    assert 0 <= took_s < _CLOSED_WITHIN_S
 
 
 async def _cancelled_in_mid_answer(ada: Caller, upstream_process: str, plan: Plan) -> float:
