@@ -184,7 +184,9 @@ def _step(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _call(part: dict[str, Any]) -> dict[str, Any]:
     kind = str(part["type"])
     name = part.get("toolName") if kind == "dynamic-tool" else kind.removeprefix("tool-")
-    arguments = part.get("input", part.get("rawInput", {}))
+    # The input of a call that failed is in `rawInput`, and `input` may stand beside it as null.
+    given: list[Any] = [part.get("input"), part.get("rawInput"), {}]
+    arguments = next(value for value in given if value is not None)
     return {
         "id": str(part.get("toolCallId", "")),
         "type": "function",

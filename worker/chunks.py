@@ -7,7 +7,8 @@ import msgspec
 
 from worker.chunk_json import Choice, Delta, Function, ToolCall, decode_chunk
 from worker.failures import UpstreamFault, from_stream
-from worker.surrogates import SurrogateMender, scrubbed
+from worker.surrogates import SurrogateMender
+from worker.token_counts import read_usage
 
 _DONE = b"[DONE]"
 
@@ -95,7 +96,7 @@ class ChunkReader:
         if chunk.error:
             raise from_stream(chunk.error)
         if chunk.usage:
-            self.tally.usage = scrubbed(chunk.usage)
+            self.tally.usage = read_usage(chunk.usage)
         if chunk.model:
             self.tally.model = chunk.model
         for choice in chunk.choices or ():

@@ -5,6 +5,7 @@ without a seam on whatever process it meets. The events cannot take back what th
 whose answer begins anew after output ends with an error, while the object has the new answer.
 """
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -239,4 +240,7 @@ def _usage(usage: dict[str, Any] | None) -> dict[str, Any] | None:
 
 def _count(counts: dict[str, Any], name: str) -> int:
     value = counts.get(name)
+    # Logs of earlier versions hold floats where the upstream sent some.
+    if isinstance(value, float) and math.isfinite(value):
+        return round(value)
     return value if isinstance(value, int) else 0

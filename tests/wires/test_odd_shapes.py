@@ -30,6 +30,14 @@ CUSTOM: list[Entry] = [
 ]
 
 
+def test_float_counts_in_a_log_of_an_earlier_version_are_whole_in_a_response() -> None:
+    usage = {"prompt_tokens": 3.0, "completion_tokens": 4.4, "prompt_tokens_details": 1.0}
+    end = Entry(Cursor(2000, 3), "completed", data={"finish_reason": "stop", "usage": usage})
+    told = events("responses", [*CUSTOM[:2], end])[-1]["response"]["usage"]
+    counts = (told["input_tokens"], told["output_tokens"], told["total_tokens"])
+    assert json.dumps(counts) == "[3, 4, 7]"
+
+
 def events(name: str, log: list[Entry]) -> list[Any]:
     found = folding.events(b"".join(rendered(DIALECTS[name], log).frames))
     return [json.loads(event) for event in found if event != b"[DONE]"]
@@ -46,6 +54,27 @@ def test_a_custom_tools_input_is_text_and_never_parsed() -> None:
     assert available == [
         {"type": "tool-input-available", "toolCallId": "c", "toolName": "sh", "input": "ls {"}
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "arguments"),
+    [
+        ({"input": None, "rawInput": '{"at": '}, '{"at": '),
+        ({"input": None, "rawInput": {"at": "x"}}, '{"at":"x"}'),
+        ({"rawInput": {"at": "x"}}, '{"at":"x"}'),
+        ({"input": {}, "rawInput": {"at": "x"}}, "{}"),
+        ({"input": 0, "rawInput": {"at": "x"}}, "0"),
+        ({"input": None}, "{}"),
+        ({}, "{}"),
+    ],
+)
+def test_a_call_that_failed_on_a_page_keeps_its_raw_input_beside_a_null_input(
+    given: dict[str, Any], arguments: str
+) -> None:
+    part = {"type": "tool-look", "toolCallId": "t", "state": "output-error", "errorText": "no"}
+    page = [UiMessage(role="assistant", parts=[part | given])]
+    called = chat_messages_of_page(page)[0]["tool_calls"]
+    assert [call["function"] for call in called] == [{"name": "look", "arguments": arguments}]
 
 
 @pytest.mark.parametrize("name", ["chat_completions", "responses", "ui_message"])

@@ -151,6 +151,29 @@ def test_the_last_usage_counts_where_every_chunk_has_one() -> None:
     assert tally.usage == {"completion_tokens": 2}
 
 
+def test_token_counts_that_come_as_floats_are_whole_numbers_and_a_cost_stays_as_it_is() -> None:
+    tally = Tally()
+    sent = {
+        "prompt_tokens": 12.0,
+        "completion_tokens": 3.6,
+        "total_tokens": 1e300,
+        "cost": 12.0,
+        "prompt_tokens_details": {"cached_tokens": 8.0},
+        "per_request": [1.5],
+    }
+    ChunkReader(tally).read(data_of({"choices": [], "usage": sent}))
+    assert json.dumps(tally.usage) == json.dumps(
+        {
+            "prompt_tokens": 12,
+            "completion_tokens": 4,
+            "total_tokens": None,
+            "cost": 12.0,
+            "prompt_tokens_details": {"cached_tokens": 8},
+            "per_request": [1.5],
+        }
+    )
+
+
 def test_numbers_that_no_encoder_takes_are_left_out() -> None:
     tally = Tally()
     reader = ChunkReader(tally)
