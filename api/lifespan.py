@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
 
 import structlog
 
@@ -40,7 +39,7 @@ async def running(
     services = _services(settings, connections, roles)
     tasks = [
         asyncio.create_task(services.streams.run(), name="streams"),
-        asyncio.create_task(_agree(services, redis_url), name="agree on partitions"),
+        asyncio.create_task(_agree(services), name="agree on partitions"),
     ]
     for task in tasks:
         task.add_done_callback(lambda ended: _report(ended, on_fatal))
@@ -70,7 +69,7 @@ def _services(settings: Settings, connections: Connections, roles: Roles) -> Ser
     return services
 
 
-async def _agree(services: Services, redis_url: str) -> None:
+async def _agree(services: Services) -> None:
     """Redis is asked until it answers: whichever of us starts first waits for the other."""
     pause_s = _FIRST_PAUSE_S
     while True:
@@ -78,19 +77,13 @@ async def _agree(services: Services, redis_url: str) -> None:
             await services.connections.agree_on_partitions(services.settings.partitions)
         except Unavailable:
             if pause_s == _FIRST_PAUSE_S:
-                log.warning("waiting for Redis", address=_without_password(redis_url))
+                log.warning("waiting for Redis", address=services.connections.address)
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LAST_PAUSE_S)
         else:
             services.readiness.agreed = True
-            log.info("ready for requests", redis=_without_password(redis_url))
+            log.info("ready for requests", redis=services.connections.address)
             return
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    place = f"{parts.hostname or ''}:{parts.port or 6379}" if parts.hostname else parts.path
-    return f"{parts.scheme}://{place}"
 
 
 def _report(task: asyncio.Task[None], on_fatal: OnFatal) -> None:

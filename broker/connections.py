@@ -11,7 +11,6 @@ import contextlib
 import functools
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Connection, Redis
 from redis.asyncio.connection import AbstractConnection, parse_url
@@ -30,6 +29,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as ConnectionLost
 
 from broker import keys
+from broker.addresses import hide_secrets
 from broker.errors import SettingsInvalid, Unavailable
 
 COMMAND_TIMEOUT_S = 5.0
@@ -79,10 +79,7 @@ class Connections:
     @property
     def address(self) -> str:
         """Where Redis is, for people to read: without its password."""
-        parts = urlsplit(self._url)
-        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
-        port = f":{parts.port}" if parts.port else ""
-        return f"{parts.scheme}://{host}{port}{parts.path}"
+        return hide_secrets(self._url)
 
     async def ask(self, *command: str | bytes | float) -> Any:
         """The reply to one quick command; it may be sent twice, so it must bear that."""

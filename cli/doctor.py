@@ -9,12 +9,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from broker import keys
+from broker.addresses import hide_secrets
 from broker.connections import Connections
 from broker.errors import SettingsInvalid, Unavailable
 from broker.settings import Settings, load_settings, variable_names
 from cli import findings
 from cli.client import Client
-from cli.environment import needs_model, needs_redis, url_of, without_password
+from cli.environment import needs_model, needs_redis, url_of
 from cli.exits import CommandFailed, Exit
 from cli.findings import Finding, Level, fail, ok
 from roles import RolesInvalid, load_roles
@@ -66,7 +67,7 @@ async def redis(settings: Settings) -> list[Finding]:
     """The server of REDIS_URL, or the one that `up` would start."""
     if settings.redis_url is None:
         return [_embedded_redis()]
-    place = without_password(settings.redis_url)
+    place = hide_secrets(settings.redis_url)
     connections = Connections(settings.redis_url)
     try:
         async with asyncio.timeout(_ANSWER_S):
@@ -102,7 +103,7 @@ async def upstream(settings: Settings) -> list[Finding]:
     from worker.upstream import Upstream
 
     key = settings.openai_api_key
-    place = without_password(settings.openai_base_url or "https://api.openai.com/v1")
+    place = hide_secrets(settings.openai_base_url or "https://api.openai.com/v1")
     secret = key.get_secret_value() if key else None
     try:
         async with Upstream(settings.openai_base_url, secret) as asked:

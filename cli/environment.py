@@ -1,7 +1,6 @@
 """Pure: what `up` gives its child processes to know, and what it says about it."""
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from broker.settings import Settings
 
@@ -39,14 +38,6 @@ def model_environment(model: ModelAddress, settings: Settings) -> dict[str, str]
     if "first_byte_s" not in settings.model_fields_set:
         environment["TICKERTAPE_FIRST_BYTE_S"] = _LOCAL_FIRST_BYTE_S
     return environment
-
-
-def without_password(url: str) -> str:
-    """A URL as it may be shown."""
-    parts = urlsplit(url)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{host}{port}{parts.path}"
 
 
 def url_of(host: str, port: int) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from broker.addresses import hide_secrets
 from broker.settings import Settings, load_settings
 from cli.arguments import installed_version
 from cli.child_process import ChildProcess
@@ -26,7 +27,6 @@ from cli.environment import (
     needs_redis,
     slots_per_worker,
     url_of,
-    without_password,
 )
 from cli.exits import CommandFailed, Exit
 from cli.listening import find_port
@@ -173,15 +173,15 @@ def _environment_of(child: ChildProcess, known: Mapping[str, str]) -> Mapping[st
 
 def _redis_line(settings: Settings, redis: Service[EmbeddedServer] | None) -> str:
     if redis is None:
-        return f"Redis    {without_password(settings.redis_url or '')}"
+        return f"Redis    {hide_secrets(settings.redis_url or '')}"
     server = redis.server
     whose = "of another `tickertape up`" if server.process is None else "started here"
-    return f"Redis    {without_password(server.url)}, {whose}, data in {server.log_path.parent}"
+    return f"Redis    {hide_secrets(server.url)}, {whose}, data in {server.log_path.parent}"
 
 
 def _model_line(settings: Settings, model: Service[LocalModel] | None) -> str:
     if model is None:
-        upstream = settings.openai_base_url or "https://api.openai.com/v1"
+        upstream = hide_secrets(settings.openai_base_url or "https://api.openai.com/v1")
         return f"Model    {settings.openai_model or '(as requests name it)'} at {upstream}"
     server = model.server
     return (

@@ -82,9 +82,9 @@ async def test_options_in_the_url_cannot_change_what_is_relied_on(redis_url: str
     ("url", "address"),
     [
         ("redis://", "redis://"),
-        ("redis://me:sesame@Host:7/2?client_name=sesame", "redis://host:7/2"),
+        ("redis://me:sesame@Host:7/2?client_name=sesame", "redis://Host:7/2"),
         ("rediss://:sesame@[::1]:7", "rediss://[::1]:7"),
-        ("unix://me:sesame@/run/redis.sock?db=1", "unix:///run/redis.sock"),
+        ("unix://me:sesame@/run/redis.sock?db=1", "unix:///run/redis.sock?db=1"),
     ],
 )
 async def test_an_address_for_people_holds_no_password(url: str, address: str) -> None:

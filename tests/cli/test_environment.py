@@ -15,7 +15,6 @@ from cli.environment import (
     needs_redis,
     slots_per_worker,
     url_of,
-    without_password,
 )
 
 pytestmark = pytest.mark.usefixtures("bare")
@@ -45,20 +44,6 @@ def test_a_first_byte_limit_that_was_set_is_kept() -> None:
 def test_the_local_model_is_what_requests_get_by_default() -> None:
     environment = model_environment(MODEL, Settings(openai_model="of-another-upstream"))
     assert environment["OPENAI_MODEL"] == "small"
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("redis://:secret@127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
-        ("rediss://user:secret@host", "rediss://host"),
-        ("redis://:s@[::1]:6379", "redis://[::1]:6379"),
-        ("unix:///run/redis.sock", "unix:///run/redis.sock"),
-        ("https://host/v1?key=secret", "https://host/v1"),
-    ],
-)
-def test_an_address_is_shown_without_its_secrets(url: str, expected: str) -> None:
-    assert without_password(url) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,57 @@
+"""What is shown of an address in logs, by `doctor` and by `up`."""
+
+import pytest
+
+from broker.addresses import hide_secrets
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://:secret@127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+        ("rediss://user:secret@host", "rediss://host"),
+        ("redis://host", "redis://host"),
+        ("https://user:secret@host/v1?key=secret#secret", "https://host/v1"),
+        ("https://host/v1/@cf/model", "https://host/v1/@cf/model"),
+    ],
+)
+def test_an_address_is_shown_without_its_secrets(url: str, shown: str) -> None:
+    assert hide_secrets(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://:secret@[::1]:6379/3", "redis://[::1]:6379/3"),
+        ("redis://me:secret@[fe80::1]", "redis://[fe80::1]"),
+    ],
+)
+def test_the_brackets_of_an_ipv6_address_stay(url: str, shown: str) -> None:
+    assert hide_secrets(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("unix:///run/redis.sock?db=3", "unix:///run/redis.sock?db=3"),
+        ("redis://:secret@host?db=2&password=secret", "redis://host?db=2"),
+        ("redis://host?db=secret", "redis://host"),
+    ],
+)
+def test_the_number_of_the_database_is_shown_wherever_it_stands(url: str, shown: str) -> None:
+    assert hide_secrets(url) == shown
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://me:sec/ret@host:6379",
+        "redis://me:12/34@host:6379",
+        "redis://me:12#34@host:6379",
+        "redis://me:12?34@host:6379",
+        "redis://me:secret@[::1",
+        "redis://host:port",
+    ],
+)
+def test_an_address_that_cannot_be_taken_apart_shows_no_part_of_a_password(url: str) -> None:
+    assert hide_secrets(url) == "redis://(hidden)"
