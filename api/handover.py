@@ -17,8 +17,10 @@ from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.live_connection import LiveConnection
+from api.unframed import UnframedCycle
 
 _KEY = "tickertape.handover"
+_HTTP_WITH_CHUNKS = "1.1"
 
 HandOver = Callable[[], LiveConnection | None]
 
@@ -41,6 +43,13 @@ class HandoverProtocol(HttpToolsProtocol):
         """Offer the hand-over to the application."""
         super().on_message_begin()
         self.scope[_KEY] = self._hand_over  # type: ignore[literal-required]  # an extension
+
+    def on_headers_complete(self) -> None:
+        """Begin a call; that of an older client is answered without chunks."""
+        super().on_headers_complete()
+        if self.scope["http_version"] != _HTTP_WITH_CHUNKS and self.cycle is not None:
+            # uvicorn makes its own class by name. Its task has not run yet, and holds no method.
+            self.cycle.__class__ = UnframedCycle
 
     def _hand_over(self) -> LiveConnection | None:
         cycle, transport = self.cycle, self.transport
@@ -66,4 +75,4 @@ def hand_over_from(scope: Scope) -> HandOver | None:
     itself returns None when the client is gone already.
     """
     offered: HandOver | None = scope.get(_KEY)
-    return offered if offered is not None and scope["http_version"] == "1.1" else None
+    return offered if offered is not None and scope["http_version"] == _HTTP_WITH_CHUNKS else None

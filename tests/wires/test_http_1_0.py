@@ -1,0 +1,104 @@
+"""Streams to clients of HTTP/1.0, which take the size of a chunk for text (uvicorn#1360).
+
+By default nginx, too, is such a client of what it stands in front of.
+"""
+
+import asyncio
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.api.running import RunningApi
+from tests.support.typist import Typist
+from tests.support.wait import wait_until
+from tests.wires.chats import HI
+from tests.wires.claiming import claimed
+
+ASKING: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": {"messages": [HI], "stream": True},
+    "/v1/responses": {"input": "hi", "stream": True},
+    "/api/chat": {
+        "id": "c-1",
+        "messages": [{"role": "user", "parts": [{"type": "text", "text": "hi"}]}],
+    },
+    "/api/gpt/get": {"message": "hi"},
+}
+
+
+async def ask(
+    api: RunningApi, path: str, body: object = None, headers: str = "", version: str = "1.0"
+) -> tuple[str, bytes]:
+    """The head and all that follows it up to the close; raises ConnectionResetError."""
+    address = urlsplit(api.url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    data = b"" if body is None else json.dumps(body).encode()
+    about = f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n" if data else ""
+    method = "POST" if data else "GET"
+    head = f"{method} {path} HTTP/{version}\r\nHost: localhost\r\n{about}{headers}\r\n"
+    writer.write(head.encode() + data)
+    try:
+        answer = await reader.read()
+    finally:
+        writer.close()
+    told, _, rest = answer.partition(b"\r\n\r\n")
+    return told.decode().lower(), rest
+
+
+def unframed(chunked: bytes) -> bytes:
+    """The body that a client of HTTP/1.1 reads."""
+    body = b""
+    while chunked:
+        size, _, rest = chunked.partition(b"\r\n")
+        body += rest[: int(size, 16)]
+        chunked = rest[int(size, 16) + 2 :]
+    return body
+
+
+@pytest.mark.parametrize("query", ["", "?format=text", "?snapshot=1"])
+async def test_an_old_client_that_follows_a_log_gets_no_sizes_of_chunks_in_its_body(
+    api: RunningApi, worker: Typist, query: str
+) -> None:
+    request_id = await worker.begin()
+    await worker.type("Hel", "lo")
+    await worker.finish()
+    path = f"/chat/{request_id}/stream{query}"
+    head, body = await ask(api, path)
+    assert head.startswith("http/1.1 200")
+    assert "connection: close" in head
+    assert "transfer-encoding" not in head
+    assert body == unframed((await ask(api, path, version="1.1"))[1])
+    assert b"lo" in body
+
+
+@pytest.mark.parametrize("headers", ["", "X-Cancel-On-Disconnect: true\r\n"])
+@pytest.mark.parametrize("path", ASKING)
+async def test_an_old_client_that_asks_gets_no_sizes_of_chunks_on_any_wire(
+    api: RunningApi, worker: Typist, path: str, headers: str
+) -> None:
+    asking = asyncio.create_task(ask(api, path, ASKING[path], headers))
+    await claimed(worker)
+    await worker.type("Hello")
+    await worker.finish()
+    head, body = await asking
+    assert "transfer-encoding" not in head
+    assert b"Hello" in body
+    whole = {"/api/gpt/get": b"Hello"}.get(path, b"\n\n")
+    assert body.startswith((b"data: ", b"event: ", b"Hello"))
+    assert body.endswith(whole)
+
+
+@pytest.mark.parametrize("path", ASKING)
+async def test_an_old_client_does_not_take_a_cut_answer_for_a_whole_one(
+    api: RunningApi, worker: Typist, path: str
+) -> None:
+    """No last chunk is missed there, and an orderly close would say that this was all."""
+    asking = asyncio.create_task(ask(api, path, ASKING[path]))
+    await claimed(worker)
+    await worker.type("half")
+    streams = api.services.streams
+    await wait_until(lambda: streams.subscribers, description="the answer is being read")
+    api.services.streams.drain()
+    with pytest.raises(ConnectionResetError):
+        await asking
