@@ -1,5 +1,6 @@
 """What is shipped: the installed program, the wheel, the locks, and what describes a deployment."""
 
+import json
 import os
 import re
 import subprocess
@@ -16,7 +17,13 @@ from broker.settings import load_settings, variable_names
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ["api", "broker", "cli", "roles", "worker"]
-LOCKS = ["requirements.lock", "requirements-test.lock", "requirements-bench.lock", "model.lock"]
+LOCKS = [
+    "requirements.lock",
+    "requirements-test.lock",
+    "requirements-bench.lock",
+    "requirements-clients.lock",
+    "model.lock",
+]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
@@ -106,6 +113,24 @@ def test_a_lock_fits_pyproject(lock: str, extras: list[str]) -> None:
     wanted = [*project["dependencies"]]
     for extra in extras:
         wanted += project["optional-dependencies"][extra]
+    _assert_fits(wanted, locked)
+
+
+def test_the_clients_lock_fits_pyproject() -> None:
+    _assert_fits(
+        PYPROJECT["dependency-groups"]["clients"], _requirements("requirements-clients.lock")
+    )
+
+
+@pytest.mark.parametrize("folder", sorted(ROOT.glob("tests/support/npm/*")))
+def test_a_lock_of_node_packages_hashes_all_it_names_and_no_place(folder: Path) -> None:
+    lock = json.loads((folder / "package-lock.json").read_text("utf-8"))
+    package = json.loads((folder / "package.json").read_text("utf-8"))
+    assert lock["packages"].pop("")["dependencies"] == package["dependencies"]
+    assert all("integrity" in each and "resolved" not in each for each in lock["packages"].values())
+
+
+def _assert_fits(wanted: list[str], locked: dict[str, Requirement]) -> None:
     for line in wanted:
         requirement = Requirement(line)
         assert canonicalize_name(requirement.name) in locked, f"run make lock: {line} is missing"

@@ -4,8 +4,6 @@ import asyncio
 import functools
 import http.server
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +14,7 @@ from tests.api.running import RunningApi
 from tests.examples.conftest import EXAMPLES, QUESTION, SHORTER, WHOLE, Run
 from tests.support.browser import connect, find_chromium, running_chromium
 from tests.support.node import installed
+from tests.support.packages import clients_python
 from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -24,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 @pytest.fixture(scope="module")
 def node_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("node")
-    installed(folder, "openai", "ai", "@ai-sdk/react", "react@19.2")
+    installed(folder, "ai7")
     for example in EXAMPLES.glob("*.mjs"):
         shutil.copy(example, folder)
     return folder
@@ -55,22 +54,9 @@ async def test_the_ai_sdks_chat_is_read_by_two(
     assert await running == f"{WHOLE}\n{WHOLE}\n"
 
 
-@pytest.fixture(scope="module")
-def langchain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Python of its own with LangChain, whose many packages are no business of ours."""
-    folder = tmp_path_factory.mktemp("langchain")
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    python = folder / "bin" / "python"
-    install = ["-m", "pip", "--disable-pip-version-check", "install", "-q", "langchain-openai"]
-    done = subprocess.run(
-        [str(python), *install], check=False, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    return python
-
-
-async def test_langchain_chats(python: Run, langchain: Path) -> None:
-    assert await python("langchain_chat.py", executable=langchain) == f"{WHOLE}\n{WHOLE}\n"
+async def test_langchain_chats(python: Run) -> None:
+    said = await python("langchain_chat.py", executable=clients_python())
+    assert said == f"{WHOLE}\n{WHOLE}\n"
 
 
 @pytest.fixture

@@ -3,30 +3,35 @@
 import asyncio
 import os
 import shutil
-import subprocess
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Self
 
 import pytest
 
-_INSTALL_S = 240
+from tests.support.packages import installed_once, run_installer
+
+_LOCKS = Path(__file__).parent / "npm"
 
 
-def installed(folder: Path, *packages: str) -> Path:
-    """A folder with these packages installed, from the registry that npm is set up for.
+def installed(folder: Path, name: str) -> Path:
+    """`folder` with the packages that tests/support/npm/`name` locks: ai5, ai6 or ai7 (+ openai).
 
-    Skips the test where there is no node or no npm.
+    Skips the test where node or npm is missing.
     """
     for program in ("node", "npm"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed")
-    (folder / "package.json").write_text('{"private": true, "type": "module"}')
-    command = ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error", *packages]
-    done = subprocess.run(
-        command, cwd=folder, check=False, capture_output=True, text=True, timeout=_INSTALL_S
-    )
-    assert done.returncode == 0, done.stderr
+    locks = _LOCKS / name
+
+    def install(cache: Path) -> None:
+        for file in ("package.json", "package-lock.json"):
+            shutil.copy(locks / file, cache)
+        run_installer("npm", "ci", "--no-audit", "--no-fund", "--loglevel=error", cwd=cache)
+
+    packages = installed_once(name, locks / "package-lock.json", install)
+    shutil.copy(locks / "package.json", folder)
+    (folder / "node_modules").symlink_to(packages / "node_modules")
     return folder
 
 

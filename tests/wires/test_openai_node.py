@@ -34,7 +34,7 @@ def script(call: Call) -> Script:
 async def test_openais_node_client_is_at_home(
     tmp_path: Path, redis_url: str, upstream: ScriptedUpstream
 ) -> None:
-    folder = installed(tmp_path, "openai")
+    folder = installed(tmp_path, "ai7")
     upstream.script = script
     settings = Settings(openai_base_url=upstream.base_url, openai_model="m")
     async with (
