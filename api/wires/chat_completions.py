@@ -7,9 +7,8 @@ after output ends with an error, and without `[DONE]`.
 
 from typing import Any
 
-import msgspec
-
 from api.wires import Dialect, Frame, Last
+from api.wires.event_json import encode_json
 from api.wires.failures import BEGAN_ANEW, LOG_GONE, Told, told
 from api.wires.tool_calls import Call, Calls
 from broker.codec import OUTPUT, Entry
@@ -75,7 +74,7 @@ class ChatCompletionsWire:
             "created": self._created_s,
             "model": self._model,
         }
-        self._head = b"data: " + msgspec.json.encode(about)[:-1]
+        self._head = b"data: " + encode_json(about)[:-1]
         # OpenAI has a null in every chunk but the last when usage was asked for.
         self._tail = b',"usage":null}\n\n' if self._include_usage else b"}\n\n"
         return self._chunk({"role": "assistant", "content": ""})
@@ -101,13 +100,13 @@ class ChatCompletionsWire:
             "logprobs": x.get("logprobs") if x else None,
             "finish_reason": finish,
         }
-        return b'%b,"choices":[%b]%b' % (self._head, msgspec.json.encode(choice), self._tail)
+        return b'%b,"choices":[%b]%b' % (self._head, encode_json(choice), self._tail)
 
     def _end(self, end: dict[str, Any]) -> bytes:
         last = self._chunk({}, finish=end.get("finish_reason") or "stop")
         usage = end.get("usage")
         if self._include_usage and usage is not None:
-            last += b'%b,"choices":[],"usage":%b}\n\n' % (self._head, msgspec.json.encode(usage))
+            last += b'%b,"choices":[],"usage":%b}\n\n' % (self._head, encode_json(usage))
         return last + _DONE
 
 
@@ -183,4 +182,4 @@ def _whole_call(call: Call) -> dict[str, Any]:
 
 
 def _error(error: Told) -> bytes:
-    return b"data: %b\n\n" % msgspec.json.encode(error.body())
+    return b"data: %b\n\n" % encode_json(error.body())

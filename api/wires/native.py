@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from api.wires import Dialect, Frame
+from api.wires.event_json import encode_json, escape_line_ends
 from broker.codec import START, Cursor, Entry
 
 COMMENT = b": hb\n\n"
@@ -22,7 +23,7 @@ class NativeWire:
         self._id_prefix = f"{request_id}:".encode() if request_id else b""
         self._before_all = f"{request_id}:{START}".encode() if request_id else b""
         self._about = {"request_id": request_id} if request_id else {}
-        about = msgspec.json.encode(self._about)[1:-1]
+        about = encode_json(self._about)[1:-1]
         self._text_prefix = about + b"," if about else b""
 
     def frame(self, entry: Entry) -> Frame:
@@ -30,11 +31,13 @@ class NativeWire:
         cursor = entry.cursor
         if entry.kind == "delta" and entry.x is None:
             # Nearly all of them: in one go, which is half the price.
+            text = msgspec.json.encode(entry.text)
+            if not text.isascii():
+                text = escape_line_ends(text)
             return b'id: %b%d-%d\nevent: delta\ndata: {%b"text":%b}\n\n' % (
-                self._id_prefix, cursor.attempt, cursor.seq, self._text_prefix,
-                msgspec.json.encode(entry.text),
+                self._id_prefix, cursor.attempt, cursor.seq, self._text_prefix, text,
             )  # fmt: skip
-        data = msgspec.json.encode(self._about | _public(entry))
+        data = encode_json(self._about | _public(entry))
         return b"id: %b%d-%d\nevent: %b\ndata: %b\n\n" % (
             self._id_prefix, cursor.attempt, cursor.seq, entry.kind.encode(), data,
         )  # fmt: skip
@@ -48,7 +51,7 @@ class NativeWire:
         https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
         """
         forget = b"id: %b\n" % self._before_all if kind == "rewind" else b""
-        told = msgspec.json.encode(self._about | data)
+        told = encode_json(self._about | data)
         return b"%bevent: %b\ndata: %b\n\n" % (forget, kind.encode(), told)
 
     def snapshot(self, cursor: Cursor, data: dict[str, Any]) -> bytes:

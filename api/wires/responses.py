@@ -9,9 +9,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-import msgspec
-
 from api.wires import Dialect, Frame, Last
+from api.wires.event_json import encode_json
 from api.wires.failures import BEGAN_ANEW, LOG_GONE, Told, told
 from api.wires.response_items import Event, Output
 from broker.codec import OUTPUT, Entry
@@ -172,7 +171,7 @@ def after(frames: Iterable[bytes], number: int) -> tuple[bytes, int] | None:
 
 
 def _event(kind: str, number: int, fields: dict[str, Any]) -> bytes:
-    data = msgspec.json.encode({"type": kind, "sequence_number": number, **fields})
+    data = encode_json({"type": kind, "sequence_number": number, **fields})
     return b"event: %b\ndata: %b\n\n" % (kind.encode(), data)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from api.wires import Dialect, Frame, Last
+from api.wires.event_json import encode_json
 from api.wires.failures import BEGAN_ANEW, LOG_GONE, told
 from api.wires.tool_calls import Call, Calls
 from broker.codec import Entry
@@ -169,4 +170,4 @@ def _error(message: str) -> bytes:
 
 
 def _chunk(kind: str, **fields: Any) -> bytes:
-    return b"data: %b\n\n" % msgspec.json.encode({"type": kind, **fields})
+    return b"data: %b\n\n" % encode_json({"type": kind, **fields})
