@@ -147,12 +147,12 @@ class Wait:
 class Status:
     """A whole response that is no stream: an HTTP error, or a 200 that is HTML. Only as first step.
 
-    `body` is sent as JSON if it is an object. No step after it is played.
+    `body` is sent as JSON unless it is text. No step after it is played.
     """
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)
-    body: JsonObject | str = ""
+    body: JsonObject | list[JsonObject] | str = ""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from tests.support.request_faults import mistral_extras
 from tests.support.script import (
     Chunk,
     Done,
@@ -23,7 +24,7 @@ from tests.support.script import (
     Usage,
     answer,
 )
-from tests.support.strict_rules import breached
+from tests.support.strict_rules import Rule, breached
 from tests.support.upstream import Call
 
 QUESTION = "What is 2 + 3, and what is 10 + 20?"
@@ -31,7 +32,6 @@ CALLED = [{"a": 2, "b": 3}, {"a": 10, "b": 20}]
 ANSWER = "They are 5 and 30."
 THOUGHT = "Two sums."
 SIGNATURE = "c2lnbmVk"
-_STATUS = {"mistral": 422}
 _ARGUMENTS = [json.dumps(each, separators=(",", ":")) for each in CALLED]
 _IDS = {"mistral": ("aB3xK9mP2", "Zq81LmNo0")}
 
@@ -39,7 +39,7 @@ _IDS = {"mistral": ("aB3xK9mP2", "Zq81LmNo0")}
 class StrictUpstream:
     """Plays one family: give `script` to a ScriptedUpstream.
 
-    `refusals` holds the rules that were broken, `bodies` the requests that were answered.
+    `refusals` names the rules that were broken, `bodies` are the requests that were answered.
     """
 
     def __init__(self, family: str) -> None:
@@ -51,17 +51,28 @@ class StrictUpstream:
         """What to answer to a request."""
         broken = breached(self.family, call.body)
         if broken:
-            return self._refuse(broken)
+            self.refusals += [rule.name for rule in broken]
+            return [refusal(self.family, broken[0], call.body)]
         self.bodies.append(call.body)
         outputs = [m["content"] for m in call.body["messages"] if m["role"] == "tool"]
         if not outputs:
             return first_answer(self.family)
         return answer([f"They are {text_of(outputs[0])}", f" and {text_of(outputs[1])}."])
 
-    def _refuse(self, broken: list[str]) -> Script:
-        self.refusals += broken
-        error = {"message": "; ".join(broken), "type": "invalid_request_error", "code": None}
-        return [Status(_STATUS.get(self.family, 400), {}, {"error": error})]
+
+def refusal(family: str, rule: Rule, body: dict[str, Any]) -> Status:
+    """A rule's words in the family's form, with the rule's name behind them."""
+    words = f"{rule.words} ({rule.name})"
+    if family == "gemini":
+        error = {"code": 400, "message": words, "status": "INVALID_ARGUMENT"}
+        return Status(400, {}, [{"error": error}])
+    kind = {"type": "invalid_request_error", "param": None, "code": None}
+    if family != "mistral":
+        return Status(400, {}, {"error": {"message": words, **kind}})
+    if not (extras := mistral_extras(body)):
+        return Status(400, {}, {"object": "error", "message": words, **kind})
+    detail = [{"type": "extra_forbidden", "loc": at, "msg": rule.words} for at in extras]
+    return Status(422, {}, {"object": "error", "message": {"detail": detail}, **kind})
 
 
 def text_of(output: Any) -> str:

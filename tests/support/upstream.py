@@ -270,7 +270,7 @@ class _Player:
             request_id = {"x-request-id": f"req-scripted-{self._call.n}"}
             self._connection.start_stream({**_STREAM_HEADERS, **request_id, **extra})
 
-    def _refuse(self, status: int, headers: Mapping[str, str], body: JsonObject | str) -> None:
+    def _refuse(self, status: int, headers: Mapping[str, str], body: object) -> None:
         assert not self._has_started, "a Status must be the first step of its script"
         if isinstance(body, str):
             kind = {"content-type": "text/html"}
