@@ -5,6 +5,7 @@ second, patient reading: lone surrogates, bytes that are no UTF-8, fields of ano
 OpenAI's. The patient one gives up only where going on could lose a part of the answer.
 """
 
+import contextlib
 import json
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ import msgspec
 
 from worker.failures import UpstreamGarbage
 from worker.surrogates import scrubbed
+from worker.upstream_errors import is_error
 
 _MAX_INDEX = 2**31
 Index = Annotated[int, msgspec.Meta(ge=0, le=_MAX_INDEX)]
@@ -52,10 +54,14 @@ class Choice(msgspec.Struct, gc=False):
     delta: Delta | None = None
     finish_reason: str | None = None
     logprobs: dict[str, Any] | None = None
+    error: Any = None
 
 
 class Chunk(msgspec.Struct, gc=False):
-    """`choices` may be empty or missing (usage, Azure's first chunk); `error` may be anything."""
+    """`choices` may be empty or missing (usage, Azure's first chunk).
+
+    `error` is whatever the upstream says about its failure, or None.
+    """
 
     choices: list[Choice] | None = None
     usage: dict[str, Any] | None = None
@@ -72,20 +78,42 @@ def decode_chunk(data: bytes) -> Chunk:
     Text may hold lone surrogates; everything else can be encoded again.
     """
     try:
-        return _DECODER.decode(data)
+        chunk = _DECODER.decode(data)
     except (ValueError, RecursionError):  # msgspec's and Unicode's errors are ValueErrors
         return _decode_patiently(data)
+    if chunk.error or not chunk.choices:
+        chunk.error = _error_in(_value_of(data))
+    return chunk
+
+
+def decode_error(data: bytes) -> object:
+    """What an event says that is an error by its name: an object, or a text."""
+    value = _value_of(data)
+    return data.decode("utf-8", "replace") if value is None else value
 
 
 def _decode_patiently(data: bytes) -> Chunk:
-    try:
-        value = json.loads(data.decode("utf-8", "replace"))
-        if isinstance(value, dict):
+    value = _value_of(data)
+    if isinstance(value, dict):
+        with contextlib.suppress(ValueError, RecursionError):
             return _chunk(value)
-    except (ValueError, RecursionError):
-        pass
     # What the data was is not told: it may quote the prompt. `from None` would keep it as context.
     raise UpstreamGarbage("The upstream sent an event that is not a chat completion chunk.")
+
+
+def _value_of(data: bytes) -> Any:
+    try:
+        return json.loads(data.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _error_in(value: Any) -> dict[str, Any] | None:
+    """The whole object, if it is an error: what is said about one may stand next to `error`."""
+    if not isinstance(value, dict):
+        return None
+    has_error = value.get("error") if value.get("choices") else is_error(value)
+    return value if has_error else None
 
 
 def _chunk(value: dict[str, Any]) -> Chunk:
@@ -93,7 +121,7 @@ def _chunk(value: dict[str, Any]) -> Chunk:
     return Chunk(
         choices=[_choice(item) for item in _list(choices) if isinstance(item, dict)],
         usage=_object(value.get("usage")),
-        error=scrubbed(value.get("error")),
+        error=_error_in(value),
         model=_word(value.get("model")),
     )
 
@@ -105,6 +133,7 @@ def _choice(value: dict[str, Any]) -> Choice:
         delta=_delta(delta) if isinstance(delta, dict) else None,
         finish_reason=_word(value.get("finish_reason")),
         logprobs=_object(value.get("logprobs")),
+        error=value.get("error"),
     )
 
 

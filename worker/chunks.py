@@ -1,14 +1,17 @@
 """Pure: the data of upstream events to pieces of output, and the tally of what was produced."""
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from worker.chunk_json import Choice, Delta, Function, ToolCall, decode_chunk
-from worker.failures import UpstreamFault, from_stream
+from worker.chunk_json import Choice, Delta, Function, ToolCall, decode_chunk, decode_error
+from worker.failures import UpstreamError, UpstreamFault
+from worker.sse import ErrorData
 from worker.surrogates import SurrogateMender
 from worker.token_counts import read_usage
+from worker.upstream_errors import error_from, read_report
 
 _DONE = b"[DONE]"
 
@@ -66,17 +69,29 @@ class Tally:
         self.deltas += 1
 
 
+def error_without_text(said: object) -> UpstreamError:
+    """The error for what an upstream says in a stream, without its words: they may quote a key."""
+    return error_from(read_report(said))
+
+
 class ChunkReader:
     """Turns the data of events into pieces and keeps `tally` up to date with them.
 
     After `[DONE]`, `is_done` is true and whatever follows is ignored. A first text that is `echo`
-    again, as a whole, is dropped.
+    again, as a whole, is dropped. `refuse` makes the error for what an upstream says about its
+    failure.
     """
 
-    def __init__(self, tally: Tally, echo: str = "") -> None:
+    def __init__(
+        self,
+        tally: Tally,
+        echo: str = "",
+        refuse: Callable[[object], UpstreamError] = error_without_text,
+    ) -> None:
         self.tally = tally
         self.is_done = False
         self._echo = echo
+        self._refuse = refuse
         self._mender = SurrogateMender()
         self._call_index = -1
         self._call_id: str | None = None
@@ -89,17 +104,21 @@ class ChunkReader:
         """
         if self.is_done or not data:
             return []
+        if type(data) is ErrorData:
+            raise self._refuse(decode_error(data))
         if data.startswith(_DONE):
             self.is_done = True
             return []
         chunk = decode_chunk(data)
         if chunk.error:
-            raise from_stream(chunk.error)
+            raise self._refuse(chunk.error)
         if chunk.usage:
             self.tally.usage = read_usage(chunk.usage)
         if chunk.model:
             self.tally.model = chunk.model
         for choice in chunk.choices or ():
+            if choice.error:
+                raise self._refuse(choice.error)
             if not choice.index:  # 0, or left out
                 return self._take(choice)
         return []

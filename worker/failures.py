@@ -2,12 +2,13 @@
 
     UpstreamError              the upstream gave no complete answer
     ├── RateLimited            upstream_rate_limited   429, or the same said inside the stream
-    ├── UpstreamFault          upstream_error          5xx, or an error said inside the stream
+    ├── UpstreamFault          upstream_error          5xx, or the same said inside the stream
     │   └── UpstreamGarbage                            what came back is not what was asked for
     ├── Unreachable            upstream_unreachable    no connection, or none that answered
     ├── Stalled                upstream_stalled        connected and silent for too long
     ├── Truncated              upstream_truncated      the body ended without a finish_reason
-    ├── Rejected               upstream_rejected       a 4xx: the same request will fail again
+    ├── Rejected               upstream_rejected       a 4xx, or the same said inside the stream:
+    │                                                  the same request will fail again
     └── DeadlineExceeded       deadline                the attempt as a whole took too long
 
 A message is shown to clients and written to logs, so whoever raises one of these leaves keys and
@@ -129,70 +130,6 @@ def failure_of(error: Exception) -> Failure:
     if isinstance(error, TooLong):
         return Failure(FailureCode.TOO_LONG, str(error))
     return Failure(FailureCode.INTERNAL, f"The worker failed ({type(error).__name__}).")
-
-
-# A 429 with one of these means an empty account: waiting does not fill it.
-# https://platform.openai.com/docs/guides/error-codes
-_OUT_OF_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
-_RATE_LIMIT_WORDS = frozenset({"rate_limit_exceeded", "rate_limit_error", "too_many_requests"})
-_TRANSIENT_4XX = frozenset({408, 425})
-
-
-def from_response(
-    status: int, error: object, message: str, *, retry_after_s: float | None = None
-) -> UpstreamError:
-    """The error for an HTTP status of 400 or more.
-
-    `error` is the body's error object, if there is one; `message` is shown for a 4xx only, and has
-    been cleared of secrets. 408 and 425 are the two 4xx that invite another try.
-    """
-    if status == 429 and _word(error) not in _OUT_OF_CREDIT:
-        return RateLimited(retry_after_s=retry_after_s)
-    if status >= 500 or status in _TRANSIENT_4XX:
-        return UpstreamFault(f"The upstream answered {status}.", retry_after_s=retry_after_s)
-    return Rejected(message or f"The upstream answered {status}.")
-
-
-def message_of(body: object) -> str:
-    """What the body of an HTTP error says, as OpenAI, FastAPI or plain-text servers put it."""
-    match body:
-        case {"message": str(message)} | {"detail": str(message)}:
-            return message
-        case {"message": dict(inner)}:  # Mistral wraps FastAPI's
-            return message_of(inner)
-        case {"detail": list(problems)}:
-            return "; ".join(_problem(problem) for problem in problems)
-        case str(message) if not message.lstrip().startswith("<"):  # a proxy's page says nothing
-            return message
-    return ""
-
-
-def _problem(problem: object) -> str:
-    # Only where and what: the rest of FastAPI's problems quotes the request.
-    match problem:
-        case {"loc": list(path), "msg": str(message)}:
-            return f"{'.'.join(map(str, path))}: {message}"
-    return ""
-
-
-def from_stream(error: object) -> UpstreamError:
-    """The error for an `error` object found inside the stream.
-
-    Gateways put an HTTP status into `code`, others a word into `code` or `type`. The text is not
-    passed on: unlike a 4xx it says nothing that the caller could mend.
-    """
-    word = _word(error)
-    if word in _RATE_LIMIT_WORDS:
-        return RateLimited()
-    if word.isdecimal() and 400 <= int(word[:4]) < 600:
-        return from_response(int(word), error, "The upstream rejected the request in mid-stream.")
-    return UpstreamFault("The upstream reported an error in its stream.")
-
-
-def _word(error: object) -> str:
-    if not isinstance(error, dict):
-        return ""
-    return str(error.get("code") or error.get("type") or "")
 
 
 def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:

@@ -9,16 +9,25 @@ from worker.failures import UpstreamGarbage
 
 MAX_EVENT_BYTES = 8 * 1024 * 1024
 
+
+class ErrorData(bytes):
+    """The data of an event that is an error by its name, whatever the data says."""
+
+
 _BOM = b"\xef\xbb\xbf"
 
 
 class SSEDecoder:
     """Collects segments and hands out the data of each event once its blank line has come.
 
-    Names, ids and `retry` of events are ignored: no chat completion needs them, and an error event
-    says so in its data too. An event that the end of the stream cuts off is dropped, as the
-    standard demands. An event of more than `max_event_bytes` raises UpstreamGarbage, so that
-    an upstream cannot fill the memory with a line that never ends.
+    Ids and `retry` of events are ignored, and of their names all but `error`: the data of such an
+    event comes as ErrorData, since Alibaba's says in no other way that it is an error. A field of
+    that name, which the standard does not know, comes from llama.cpp and is taken for the same.
+    https://github.com/ggml-org/llama.cpp/pull/16109
+
+    An event that the end of the stream cuts off is dropped, as the standard demands. An event of
+    more than `max_event_bytes` raises UpstreamGarbage, so that an upstream cannot fill the memory
+    with a line that never ends.
     """
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
@@ -82,8 +91,17 @@ class SSEDecoder:
 
 def _joined_data(event: bytes) -> bytes | None:
     values = []
+    is_error = False
     for line in event.split(b"\n"):
         field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
         if field == b"data":
-            values.append(value.removeprefix(b" "))
-    return b"\n".join(values) if values else None
+            values.append(value)
+        elif field == b"event":
+            is_error = value == b"error"
+        elif field == b"error":
+            return ErrorData(value)
+    if not values:
+        return None
+    data = b"\n".join(values)
+    return ErrorData(data) if is_error else data

@@ -7,6 +7,7 @@ and no message of an error holds a key or a prompt.
 
 import asyncio
 import contextlib
+import json
 import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -24,8 +25,6 @@ from worker.failures import (
     Unreachable,
     UpstreamError,
     UpstreamGarbage,
-    from_response,
-    message_of,
     retry_after_s,
 )
 from worker.model_list import known_contexts
@@ -37,6 +36,7 @@ from worker.profiles import (
 )
 from worker.redaction import redacted
 from worker.surrogates import scrubbed
+from worker.upstream_errors import error_from, read_report
 
 CONNECT_S = 10.0
 MODELS_S = 15.0
@@ -101,7 +101,7 @@ class Upstream:
         if tally.has_output:
             payload = continuation(self.profile, payload, tally.text, tally.deltas)
             echo = tally.text if self.profile.may_echo else ""
-        reader = ChunkReader(tally, echo)
+        reader = ChunkReader(tally, echo, lambda said: self._refusal(said, payload))
         return AnswerStream(lambda: self._open(payload), reader, limits or Limits())
 
     def context_tokens(self, model: str | None) -> int | None:
@@ -183,16 +183,23 @@ class Upstream:
             raise UpstreamGarbage("The upstream's answer is not HTTP, or not JSON.") from None
 
     def _from_status(self, error: openai.APIStatusError, body: dict[str, Any]) -> UpstreamError:
-        said = message_of(error.body)
-        names_options = "stream_options" in said or "include_usage" in said
-        if names_options and error.status_code in {400, 422} and "stream_options" in body:
+        wait_s = retry_after_s(error.response.headers, datetime.now(UTC))
+        return self._refusal(_body_of(error), body, error.status_code, wait_s)
+
+    def _refusal(
+        self,
+        said: object,
+        body: dict[str, Any],
+        status: int | None = None,
+        wait_s: float | None = None,
+    ) -> UpstreamError:
+        """The error for what was said to a request: with an HTTP status, or in a stream."""
+        report = read_report(said)
+        names_options = "stream_options" in report.message or "include_usage" in report.message
+        if names_options and status in {400, 422} and "stream_options" in body:
             return _StreamOptionsRefused()
-        return from_response(
-            error.status_code,
-            error.body,
-            redacted(said, api_key=self._api_key, payload=body),
-            retry_after_s=retry_after_s(error.response.headers, datetime.now(UTC)),
-        )
+        message = redacted(report.message, api_key=self._api_key, payload=body)
+        return error_from(report, status=status, message=message, retry_after_s=wait_s)
 
 
 class _StreamOptionsRefused(Rejected):
@@ -201,6 +208,14 @@ class _StreamOptionsRefused(Rejected):
 
 class _HungUp(Unreachable):
     """The upstream closed the connection instead of answering."""
+
+
+def _body_of(error: openai.APIStatusError) -> object:
+    """The whole body: the SDK keeps only what is in its `error`, if it has one."""
+    try:
+        return json.loads(error.response.content)
+    except (ValueError, RecursionError):
+        return error.body
 
 
 def _models(answer: object) -> list[dict[str, Any]]:

@@ -13,12 +13,9 @@ from worker.failures import (
     Stalled,
     Truncated,
     Unreachable,
-    UpstreamError,
     UpstreamFault,
     UpstreamGarbage,
     failure_of,
-    from_response,
-    message_of,
     retry_after_s,
 )
 
@@ -57,57 +54,6 @@ def test_only_what_would_fail_again_is_not_retryable(code: FailureCode) -> None:
 
 def test_a_failure_remembers_when_to_come_back() -> None:
     assert failure_of(RateLimited(retry_after_s=3.5)).retry_after_s == 3.5
-
-
-@pytest.mark.parametrize(
-    ("status", "error", "expected"),
-    [
-        (429, {"code": "rate_limit_exceeded"}, RateLimited),
-        (429, None, RateLimited),
-        (429, {"code": "insufficient_quota"}, Rejected),
-        (429, {"code": None, "type": "insufficient_quota"}, Rejected),
-        (500, None, UpstreamFault),
-        (502, "<html>", UpstreamFault),
-        (529, None, UpstreamFault),
-        (408, None, UpstreamFault),
-        (425, None, UpstreamFault),
-        (400, None, Rejected),
-        (401, None, Rejected),
-        (402, None, Rejected),
-        (404, None, Rejected),
-        (409, None, Rejected),
-        (413, None, Rejected),
-        (422, None, Rejected),
-    ],
-)
-def test_a_status_is_mapped(status: int, error: object, expected: type[UpstreamError]) -> None:
-    assert type(from_response(status, error, "said")) is expected
-
-
-def test_only_a_rejection_passes_on_what_the_upstream_said() -> None:
-    assert from_response(400, None, "no such model").message == "no such model"
-    assert from_response(400, None, "").message == "The upstream answered 400."
-    assert from_response(503, None, "secret").message == "The upstream answered 503."
-    assert "secret" not in from_response(429, None, "secret").message
-
-
-@pytest.mark.parametrize(
-    ("body", "expected"),
-    [
-        ({"message": "no", "code": "x"}, "no"),
-        ({"detail": "no"}, "no"),
-        ({"detail": [{"loc": ["body", "n"], "msg": "too many", "input": "a prompt"}]},
-         "body.n: too many"),
-        ({"message": {"detail": [{"loc": ["a", 0], "msg": "b"}, "odd"]}}, "a.0: b; "),
-        ("plain text", "plain text"),
-        ("<html>nginx</html>", ""),
-        ({"message": 5}, ""),
-        (None, ""),
-        ([1], ""),
-    ],
-)  # fmt: skip
-def test_the_message_is_found_where_servers_put_it(body: object, expected: str) -> None:
-    assert message_of(body) == expected
 
 
 @pytest.mark.parametrize(

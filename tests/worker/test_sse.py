@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.failures import UpstreamGarbage
-from worker.sse import SSEDecoder
+from worker.sse import ErrorData, SSEDecoder
 
 
 def decoded(*segments: bytes) -> list[bytes]:
@@ -52,6 +52,12 @@ OTHER_LINE_ENDS = "a\u2028b\u2029c\x85d\x0be\x0cf\x1c".encode()
         pytest.param(b"data:test\n\ndata: test\n\n", [b"test", b"test"], id="one space is dropped"),
         pytest.param(b"data:  two\n\n", [b" two"], id="only one"),
         pytest.param(b"event: ping\nretry: 10\n\n", [], id="no data, no event"),
+        pytest.param(
+            b"event: error\ndata: a\ndata: b\n\nevent: end\ndata: c\n\n",
+            [ErrorData(b"a\nb"), b"c"],
+            id="an error by name",
+        ),
+        pytest.param(b"data: a\nevent:error\n\n", [ErrorData(b"a")], id="its name last"),
         pytest.param(b"datax: 1\ndat: 2\n data: 3\n\n", [], id="names must match whole"),
         pytest.param(b"\xef\xbb\xbfdata: x\n\n", [b"x"], id="a byte order mark"),
         pytest.param(b"data: x\n\n\xef\xbb\xbfdata: y\n\n", [b"x"], id="only at the start"),
@@ -66,8 +72,16 @@ OTHER_LINE_ENDS = "a\u2028b\u2029c\x85d\x0be\x0cf\x1c".encode()
 )
 def test_events_are_told_as_the_standard_says(stream: bytes, expected: list[bytes]) -> None:
     assert decoded(stream) == expected
+    assert [type(data) for data in decoded(stream)] == [type(data) for data in expected]
     assert decoded(*(bytes([byte]) for byte in stream)) == expected
     assert decoded_by_the_book(stream) == expected
+
+
+def test_a_field_named_error_is_an_error_too() -> None:
+    # https://github.com/coddy-project/coddy-agent/pull/106
+    found = decoded(b'data: a\n\nerror: {"code":400}\n\ndata: [DONE]\n\n')
+    assert found == [b"a", b'{"code":400}', b"[DONE]"]
+    assert [type(data) for data in found] == [bytes, ErrorData, bytes]
 
 
 @pytest.mark.parametrize("eol", [b"\n", b"\r", b"\r\n"])

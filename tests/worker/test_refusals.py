@@ -1,0 +1,250 @@
+"""A refusal is the same wherever it stands: in an HTTP status or inside a stream, in any shape.
+
+Over real HTTP to the verdict, and over a real queue to the count of calls and the words in the log.
+"""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from broker.settings import Settings
+from tests.support.desk import Desk, open_desk, working
+from tests.support.reading import KEY, QUESTION, Reading, read
+from tests.support.script import Chunk, Raw, Script, Status, Step, Text, answer
+from tests.support.upstream import ScriptedUpstream
+from worker.failures import RateLimited, Rejected, UpstreamError, UpstreamFault
+from worker.upstream import Upstream
+
+SAID = f"Too long: {QUESTION['content']} with {KEY}"
+SHOWN = "Too long: […] with […]"
+
+
+def event(data: Any, *lines: str) -> Raw:
+    return Raw("\n".join((*lines, f"data: {json.dumps(data)}", "", "")).encode())
+
+
+Shape = Callable[[Any, str], Step]
+# How upstreams say a code and a message inside a stream that began with a 200.
+SHAPES: dict[str, Shape] = {
+    "code": lambda code, said: event({"error": {"code": code, "message": said}}),
+    "type": lambda code, said: event({"error": {"type": code, "message": said}}),
+    # langchain4j#2585
+    "status_code": lambda code, said: event(
+        {"error": {"message": said, "code": "failed_somehow", "status_code": code}}
+    ),
+    "error_type": lambda code, said: event({"error_type": code, "error_message": said}),
+    "error_code": lambda code, said: event({"error_code": code, "error_msg": said}),
+    "a flat event": lambda code, said: event(
+        {"code": code, "message": said, "request_id": "r"}, "event:error", ":HTTP_STATUS/400"
+    ),
+    "a named event": lambda code, said: event(
+        {"type": "error", "error": {"type": code, "message": said}}, "event: error"
+    ),
+    # https://github.com/ggml-org/llama.cpp/pull/16109
+    "a field": lambda code, said: Raw(
+        f"error: {json.dumps({'code': code, 'message': said})}\n\ndata: [DONE]\n\n".encode()
+    ),
+    "object": lambda code, said: event(
+        {"object": "error", "message": said, "type": code, "param": None, "code": None}
+    ),
+    "status": lambda code, said: event({"error": {"status": code, "message": said}}),
+    "next to it": lambda code, said: event({"error": {"message": said}, "status_code": code}),
+    "a text": lambda code, said: event({"error": said, "code": code}),
+    "a list": lambda code, said: event({"errors": [{"code": code, "message": said}]}),
+    "an error in an error": lambda code, said: event(
+        {"error": {"error": {"code": code, "message": said}}}
+    ),
+    "a choice": lambda code, said: event(
+        {"choices": [{"index": 0, "delta": {}, "finish_reason": "error",
+                      "error": {"code": code, "message": said}}]}
+    ),
+    "beside choices": lambda code, said: event(
+        {"choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}],
+         "error": {"code": code, "message": said}}
+    ),
+}  # fmt: skip
+WORDS = {
+    "context_length_exceeded": 400,
+    "invalid_request_error": 400,
+    "invalid_api_key": 401,
+    "insufficient_quota": 402,
+    "rate_limit_exceeded": 429,
+    "server_error": 500,
+    "overloaded_error": 529,
+}
+
+
+Verdict = tuple[type[UpstreamError], str]
+
+
+def verdict(error: UpstreamError | None) -> Verdict:
+    assert error is not None
+    return type(error), error.message
+
+
+class Asked:
+    """One upstream that is asked again and again."""
+
+    def __init__(self, scripted: ScriptedUpstream, client: Upstream) -> None:
+        self._scripted = scripted
+        self._client = client
+
+    async def verdict(self, *script: Step) -> Verdict:
+        reading = Reading()
+        self._scripted.enqueue(script)
+        await reading.run(self._client)
+        return verdict(reading.error)
+
+
+@pytest.fixture
+async def asked(upstream: ScriptedUpstream) -> AsyncIterator[Asked]:
+    async with Upstream(upstream.base_url, KEY) as client:
+        yield Asked(upstream, client)
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+async def test_an_error_in_a_stream_is_what_it_is_with_that_status(
+    asked: Asked, shape: Shape
+) -> None:
+    codes: list[tuple[Any, int]] = [*WORDS.items(), ("400", 400), ("429", 429)]
+    codes += [(status, status) for status in (400, 401, 402, 404, 408, 413, 422, 429, 500, 503)]
+    for code, status in codes:
+        refused = await asked.verdict(Status(status, {}, {"error": {"message": SAID}}))
+        assert await asked.verdict(shape(code, SAID)) == refused, code
+        assert refused[0] is not Rejected or refused[1] == SHOWN
+
+
+async def test_an_empty_account_is_the_same_with_a_429() -> None:
+    body = {"error": {"message": SAID, "code": "insufficient_quota"}}
+    for script in ([Status(429, {}, body)], [event(body)], [event({**body, "status_code": 429})]):
+        assert verdict((await read(script)).error) == (Rejected, SHOWN)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"error": {"message": SAID}},
+        {"error": SAID},
+        {"error": {"code": "20012", "message": SAID}},
+        {"error": {"code": None, "type": None}},
+        {"error_message": SAID},
+    ],
+)
+async def test_an_error_that_nobody_knows_is_a_fault_without_its_text(data: Any) -> None:
+    found = verdict((await read([Text("be"), event(data)])).error)
+    assert found == (UpstreamFault, "The upstream reported an error in its stream.")
+
+
+async def test_an_event_that_is_an_error_by_its_name_need_not_be_json() -> None:
+    raw = Raw(b"event: error\ndata: the secret of the cat\n\n")
+    assert verdict((await read([raw])).error)[0] is UpstreamFault
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        {"choices": [], "prompt_filter_results": [{"prompt_index": 0}]},
+        {"choices": [], "usage": {"prompt_tokens": 1}, "error": None},
+        {"type": "status", "message": "Searching the web"},
+        {"base_resp": {"status_code": 0, "status_msg": ""}},
+        {},
+    ],
+)
+async def test_what_is_no_error_ends_no_answer(chunk: dict[str, Any]) -> None:
+    found = await read([Chunk(chunk), *answer("all of it")])
+    assert (found.text, found.error) == ("all of it", None)
+
+
+GEMINI = [
+    {
+        "error": {
+            "code": 429,
+            "message": "Resource has been exhausted (e.g. check quota).",
+            "status": "RESOURCE_EXHAUSTED",
+            "details": [
+                {"@type": "type.googleapis.com/google.rpc.Help", "links": []},
+                {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "39s"},
+            ],
+        }
+    }
+]
+
+
+async def test_gemini_s_retry_info_is_a_retry_after_in_a_body_and_in_a_stream() -> None:
+    for status in (Status(429, {}, json.dumps(GEMINI)), event(GEMINI[0])):
+        found = (await read([status])).error
+        assert type(found) is RateLimited
+        assert found.retry_after_s == 39
+    found = (await read([Status(429, {"retry-after": "7"}, json.dumps(GEMINI))])).error
+    assert found is not None
+    assert found.retry_after_s == 7
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        ([{"error": {"code": 400, "message": SAID, "status": "INVALID_ARGUMENT"}}], SHOWN),
+        ({"errors": [{"message": SAID}]}, SHOWN),
+        ({"errors": SAID}, SHOWN),
+        ({"detail": {"message": SAID}}, SHOWN),
+        ({"detail": {"error": {"message": SAID}}}, SHOWN),
+        ({"Message": SAID}, SHOWN),
+        ({"error": {"error": SAID}}, SHOWN),
+        ({"error": {"error": {"message": SAID}}}, SHOWN),
+        ({"error": {"message": "Provider returned error", "code": 400, "metadata": {
+            "raw": json.dumps({"error": {"message": SAID}}), "provider_name": "Somebody"}}},
+         f"Provider returned error: {SHOWN}"),
+        ({"error": None, "message": SAID}, SHOWN),
+        ({"error": "Bad Request", "message": SAID}, SHOWN),
+        ({"error": {"code": 1}, "message": SAID}, SHOWN),
+        ({"error": {}}, "The upstream answered 400."),
+    ],
+)  # fmt: skip
+async def test_the_body_of_an_http_error_is_read_in_every_shape(body: Any, shown: str) -> None:
+    found = await read([Status(400, {}, json.dumps(body))])
+    assert verdict(found.error) == (Rejected, shown)
+
+
+@pytest.fixture
+async def desk(redis_url: str, upstream: ScriptedUpstream) -> AsyncIterator[Desk]:
+    fields = {"openai_base_url": upstream.base_url, "openai_model": "m", "openai_api_key": KEY}
+    settings = Settings.model_validate(fields)
+    async with open_desk(redis_url, settings) as running, working(redis_url, settings):
+        yield running
+
+
+async def test_a_refusal_in_a_stream_costs_one_call_and_its_words_reach_the_log(
+    desk: Desk, upstream: ScriptedUpstream
+) -> None:
+    scripts: list[Script] = [[shape("invalid_request_error", SAID)] for shape in SHAPES.values()]
+    scripts += [[shape(400, SAID)] for shape in SHAPES.values()]
+    scripts.append([Status(400, {}, {"error": {"message": SAID}})])
+    for calls, script in enumerate(scripts, 1):
+        upstream.enqueue(script)
+        answered = await desk.ended(await desk.ask(QUESTION["content"]))
+        assert answered.end == {
+            "code": "upstream_rejected",
+            "message": SHOWN,
+            "retryable": False,
+        }
+        assert len(upstream.calls) == calls
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [("rate_limit_error", "upstream_rate_limited"), ("overloaded_error", "upstream_error")],
+)
+async def test_what_may_pass_is_tried_again_whether_it_has_a_status_or_stands_in_a_stream(
+    desk: Desk, upstream: ScriptedUpstream, code: str, reason: str
+) -> None:
+    refused = Status(WORDS.get(code, 429), {}, {"error": {"type": code}})
+    for calls, step in ((2, refused), (4, event({"error": {"type": code}}))):
+        upstream.enqueue([step])
+        request_id = await desk.ask()
+        assert "".join((await desk.ended(request_id)).text) == "Hello, world."
+        assert len(upstream.calls) == calls
+        entries = await desk.entries(request_id)
+        assert [entry.kind for entry in entries][:3] == ["queued", "started", "started"]
+        assert entries[2].data.get("reason", reason) == reason
