@@ -16,7 +16,8 @@ class Profile:
 
     `message` and `request` are what the assistant message and the request need besides the text.
     With `may_echo`, its stream may begin with the kept text once more. `length_limit` is its name
-    for the limit on an answer.
+    for the limit on an answer. With `takes_developer` it knows that role; with `refuses_reasoning`
+    it refuses messages that hold the reasoning of earlier answers.
     """
 
     name: str
@@ -25,6 +26,8 @@ class Profile:
     request: dict[str, Any] = field(default_factory=dict)
     may_echo: bool = False
     length_limit: str = "max_tokens"
+    takes_developer: bool = False
+    refuses_reasoning: bool = False
 
 
 # `echo` is off by default in both, but a request may have asked for it.
@@ -41,10 +44,18 @@ _PROFILES = {
         # https://api-docs.deepseek.com/guides/chat_prefix_completion
         Profile("deepseek", can_continue=True, message=_PREFIX),
         # The echo: https://github.com/vercel/ai/pull/3256
-        Profile("mistral", can_continue=True, message=_PREFIX, may_echo=True),
+        # Its refusal of reasoning: https://github.com/BerriAI/litellm/issues/30835
+        Profile(
+            "mistral", can_continue=True, message=_PREFIX, may_echo=True, refuses_reasoning=True
+        ),
         # Its newer models refuse max_tokens; some other servers know nothing else.
         # https://github.com/ollama/ollama/issues/7125
-        Profile("openai", length_limit="max_completion_tokens"),
+        Profile(
+            "openai",
+            length_limit="max_completion_tokens",
+            takes_developer=True,
+            refuses_reasoning=True,
+        ),
         Profile("anthropic"),
         Profile("other"),
     )

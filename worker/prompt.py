@@ -18,14 +18,16 @@ def build(
     """The chat completion body: role template, then as much memory as fits, then the new messages.
 
     Memory is left out from its oldest message on, beyond MAX_MEMORY_MESSAGES and beyond the model's
-    context (where that is known); the template and the new messages are never cut.
+    context (where that is known); the template and the new messages are never cut. What is for
+    OpenAI alone stays apart, under `openai_params`: see worker/translation.py.
     """
     params = payload.get("params", {})
     fixed = [*payload.get("role_messages", []), *payload["messages"]]
     budget_bytes = _memory_bytes(fixed, params, context_tokens)
     kept = _from_a_question(_newest(memory[-MAX_MEMORY_MESSAGES:], budget_bytes))
     messages = [*payload.get("role_messages", []), *kept, *payload["messages"]]
-    return {**params, "messages": messages}
+    apart = {name: payload[name] for name in ("openai_params",) if name in payload}
+    return {**params, **apart, "messages": messages}
 
 
 def _memory_bytes(

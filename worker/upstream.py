@@ -36,6 +36,7 @@ from worker.profiles import (
 )
 from worker.redaction import redacted
 from worker.surrogates import scrubbed
+from worker.translation import Reasoning, in_words_of, reasoning_after
 from worker.upstream_errors import error_from, read_report
 
 CONNECT_S = 10.0
@@ -65,6 +66,8 @@ class Upstream:
         self._api_key = api_key or _NO_KEY
         self._profile_name = profile
         self._takes_stream_options = True
+        # Behind one address there may be models that demand what others refuse.
+        self._reasoning_by_model: dict[str, Reasoning] = {}
         self._context_tokens: dict[str, int] = {}
         self._client: AsyncOpenAI
 
@@ -93,9 +96,9 @@ class Upstream:
     ) -> AnswerStream:
         """The answer to `payload`, the body of a chat completion request; see AnswerStream.
 
-        The body is sent as it is, unknown fields included, with `stream`, the request for usage and
-        the default model added. A tally that has text makes the upstream go on from it: ask
-        `can_continue` first.
+        The body is sent in the upstream's words, unknown fields as they are, with `stream`, the
+        request for usage and the default model added. A tally that has text makes the upstream go
+        on from it: ask `can_continue` first.
         """
         echo = ""
         if tally.has_output:
@@ -130,18 +133,38 @@ class Upstream:
         return models
 
     async def _open(self, payload: dict[str, Any]) -> Body:
-        try:
-            return await self._post(self._body(payload))
-        except _StreamOptionsRefused:
-            self._takes_stream_options = False
-        except _HungUp:
-            # Most likely it was closing a connection kept from an earlier answer, just as we used
-            # it once more. llama.cpp does so after every stream.
-            pass
-        return await self._post(self._body(payload))
+        asked_again: set[type[UpstreamError]] = set()
+        while True:
+            try:
+                return await self._post(self._body(payload))
+            except (_StreamOptionsRefused, _ReasoningRefused, _HungUp) as refusal:
+                if type(refusal) in asked_again:
+                    raise
+                asked_again.add(type(refusal))
+                self._learn(refusal, payload)
+
+    def _learn(self, refusal: UpstreamError, payload: dict[str, Any]) -> None:
+        """Take from a refusal what makes the next one unlikely.
+
+        There is nothing to take from one that hung up. Most likely it was closing a connection kept
+        from an earlier answer, just as we used it once more: llama.cpp does so after every stream.
+        """
+        match refusal:
+            case _StreamOptionsRefused():
+                self._takes_stream_options = False
+            case _ReasoningRefused():
+                self._reasoning_by_model[self._model_of(payload)] = refusal.wanted
+
+    def _model_of(self, payload: dict[str, Any]) -> str:
+        return str(payload.get("model") or self.model or "")
+
+    def _reasoning_for(self, payload: dict[str, Any]) -> Reasoning:
+        usual = Reasoning.LEFT_OUT if self.profile.refuses_reasoning else Reasoning.KEPT
+        return self._reasoning_by_model.get(self._model_of(payload), usual)
 
     def _body(self, payload: dict[str, Any]) -> dict[str, Any]:
-        body = {**payload, "stream": True}
+        body = in_words_of(self.profile, payload, self._reasoning_for(payload))
+        body["stream"] = True
         if self.model and not body.get("model"):
             body["model"] = self.model
         if "max_tokens" in body:
@@ -199,11 +222,21 @@ class Upstream:
         if names_options and status in {400, 422} and "stream_options" in body:
             return _StreamOptionsRefused()
         message = redacted(report.message, api_key=self._api_key, payload=body)
+        if status in {400, 422} and (wanted := reasoning_after(str(said), body)):
+            return _ReasoningRefused(message, wanted)
         return error_from(report, status=status, message=message, retry_after_s=wait_s)
 
 
 class _StreamOptionsRefused(Rejected):
     """The upstream does not know stream_options."""
+
+
+class _ReasoningRefused(Rejected):
+    """The upstream does not take the reasoning of earlier answers, or demands it."""
+
+    def __init__(self, message: str, wanted: Reasoning) -> None:
+        super().__init__(message)
+        self.wanted = wanted
 
 
 class _HungUp(Unreachable):

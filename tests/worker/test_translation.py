@@ -1,0 +1,146 @@
+"""A request in the words of the upstream it goes to: the exact messages, over real HTTP."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.script import Status, error_body
+from tests.support.upstream import ScriptedUpstream
+from worker.chunks import Tally
+from worker.failures import Rejected
+from worker.profiles import PROFILE_NAMES
+from worker.prompt import build
+from worker.upstream import Upstream
+
+CALL = {"id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+OUTCOME = {"role": "tool", "tool_call_id": "c", "content": "3"}
+CALLING: dict[str, Any] = {"role": "assistant", "content": None, "tool_calls": [CALL]}
+THOUGHT = CALLING | {"reasoning_content": "Hm."}
+QUESTION = {"role": "user", "content": "hi"}
+LOOP = [QUESTION, THOUGHT, OUTCOME]
+MISSING = (
+    "thinking is enabled but reasoning_content is missing in assistant tool call message at index 1"
+)
+PASSED_BACK = "The `reasoning_content` in the thinking mode must be passed back to the API."
+# As Groq, Cerebras, Gemini and Mistral say it.
+UNKNOWN: list[Any] = [
+    error_body("'messages.1' : property 'reasoning_content' is unsupported", None),
+    error_body("messages.1.assistant.reasoning_content: property is unsupported", None),
+    error_body("Unknown name \"reasoning_content\" at 'messages[1]': Cannot find field.", None),
+    {
+        "detail": [
+            {
+                "type": "extra_forbidden",
+                "loc": ["body", "messages", 1, "assistant", "reasoning_content"],
+                "msg": "Extra inputs are not permitted",
+            }
+        ]
+    },
+]
+
+
+async def ask(
+    client: Upstream, messages: list[dict[str, Any]], model: str = "m", **fields: Any
+) -> None:
+    payload = build({"messages": messages, "params": {"model": model}, **fields}, [], None)
+    async with client.stream(payload, Tally()) as stream:
+        async for _ in stream:
+            pass
+
+
+async def asked(
+    upstream: ScriptedUpstream, profile: str, messages: list[dict[str, Any]], **fields: Any
+) -> dict[str, Any]:
+    async with Upstream(upstream.base_url, profile=profile) as client:
+        await ask(client, messages, **fields)
+    return upstream.calls[-1].body
+
+
+@pytest.mark.parametrize("profile", PROFILE_NAMES)
+async def test_only_openai_is_sent_the_role_developer(
+    upstream: ScriptedUpstream, profile: str
+) -> None:
+    rule = {"role": "developer", "content": "Be brief."}
+    body = await asked(upstream, profile, [rule, QUESTION])
+    expected = "developer" if profile == "openai" else "system"
+    assert body["messages"] == [rule | {"role": expected}, QUESTION]
+
+
+@pytest.mark.parametrize("profile", PROFILE_NAMES)
+async def test_reasoning_goes_back_where_it_is_not_known_to_be_refused(
+    upstream: ScriptedUpstream, profile: str
+) -> None:
+    body = await asked(upstream, profile, LOOP)
+    refuses = profile in {"openai", "mistral"}
+    assert body["messages"] == [QUESTION, CALLING if refuses else THOUGHT, OUTCOME]
+
+
+@pytest.mark.parametrize("profile", PROFILE_NAMES)
+async def test_fields_of_openai_alone_reach_no_other_upstream(
+    upstream: ScriptedUpstream, profile: str
+) -> None:
+    body = await asked(upstream, profile, [QUESTION], openai_params={"prompt_cache_key": "k"})
+    own = {"prompt_cache_key": "k"} if profile == "openai" else {}
+    about = {"stream": True, "stream_options": {"include_usage": True}}
+    assert body == {"model": "m", "messages": [QUESTION], **about, **own}
+
+
+@pytest.mark.parametrize("refusal", UNKNOWN)
+@pytest.mark.parametrize("status", [400, 422])
+async def test_an_upstream_that_refuses_reasoning_is_asked_without_from_then_on(
+    upstream: ScriptedUpstream, refusal: dict[str, Any], status: int
+) -> None:
+    upstream.enqueue([Status(status, {}, refusal)])
+    async with Upstream(upstream.base_url) as client:
+        await ask(client, LOOP)
+        await ask(client, LOOP)
+    said = [call.body["messages"][1] for call in upstream.calls]
+    assert said == [THOUGHT, CALLING, CALLING]
+
+
+@pytest.mark.parametrize("said", [MISSING, PASSED_BACK])
+async def test_an_upstream_that_demands_reasoning_is_given_some_for_calls_without(
+    upstream: ScriptedUpstream, said: str
+) -> None:
+    upstream.enqueue([Status(400, {}, error_body(said, None))])
+    loop = [*LOOP, CALLING, OUTCOME]
+    async with Upstream(upstream.base_url) as client:
+        await ask(client, loop)
+        await ask(client, loop)
+    filled = CALLING | {"reasoning_content": " "}
+    sent = [[call.body["messages"][at] for at in (1, 3)] for call in upstream.calls]
+    assert sent == [[THOUGHT, CALLING], [THOUGHT, filled], [THOUGHT, filled]]
+
+
+async def test_reasoning_that_a_profile_leaves_out_comes_back_when_it_is_demanded(
+    upstream: ScriptedUpstream,
+) -> None:
+    upstream.enqueue([Status(400, {}, error_body(PASSED_BACK, None))])
+    assert (await asked(upstream, "openai", LOOP))["messages"] == LOOP
+
+
+async def test_what_one_model_refuses_another_still_gets(upstream: ScriptedUpstream) -> None:
+    upstream.enqueue([Status(400, {}, UNKNOWN[0])])
+    async with Upstream(upstream.base_url) as client:
+        await ask(client, LOOP)
+        await ask(client, LOOP, model="other")
+    assert [call.body["messages"][1] for call in upstream.calls] == [THOUGHT, CALLING, THOUGHT]
+
+
+@pytest.mark.parametrize("said", [MISSING, PASSED_BACK, "reasoning_content is unsupported"])
+async def test_a_refusal_that_repeats_ends_the_request_with_its_reason(
+    upstream: ScriptedUpstream, said: str
+) -> None:
+    upstream.script = [Status(400, {}, error_body(said, None))]
+    async with Upstream(upstream.base_url) as client:
+        with pytest.raises(Rejected, match="reasoning_content"):
+            await ask(client, [*LOOP, CALLING, OUTCOME])
+    assert len(upstream.calls) == 2
+
+
+async def test_a_refusal_for_another_reason_is_asked_once(upstream: ScriptedUpstream) -> None:
+    upstream.script = [Status(400, {}, error_body("reasoning_content is not the fault", None))]
+    async with Upstream(upstream.base_url) as client:
+        with pytest.raises(Rejected):
+            await ask(client, [QUESTION])
+    assert len(upstream.calls) == 1
