@@ -4,13 +4,17 @@ A response's input and an earlier response's output are both made of items, and 
 upstream that knows only messages.
 """
 
+import contextlib
 from typing import Any
 
+from api.chat_order import in_chat_order
+from api.file_parts import NoFormError, file_part
 from api.openai_bodies import unsupported
 from api.problems import Problem
 
 _ROLES = ("user", "assistant", "system", "developer")
 _TEXT_PARTS = ("input_text", "output_text", "text")
+_DETAILS = ("auto", "low", "high")
 
 
 def input_items(given: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -22,10 +26,7 @@ def input_items(given: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def chat_messages(items: list[dict[str, Any]], param: str = "input") -> list[dict[str, Any]]:
     """The messages for items; raises Problem for what no chat completion has a word for."""
-    messages: list[dict[str, Any]] = []
-    for number, item in enumerate(items):
-        _add(messages, item, f"{param}[{number}]")
-    return messages
+    return in_chat_order([_message_of(item, f"{param}[{n}]") for n, item in enumerate(items)])
 
 
 def _item(item: dict[str, Any]) -> dict[str, Any]:
@@ -38,24 +39,23 @@ def _item(item: dict[str, Any]) -> dict[str, Any]:
     return item
 
 
-def _add(messages: list[dict[str, Any]], item: dict[str, Any], param: str) -> None:
+def _message_of(item: dict[str, Any], param: str) -> dict[str, Any]:
+    """The message for one item; of an answer, each may be a part of the message there will be."""
     match item.get("type"):
         case "message":
-            messages.append(_message(item, param))
+            return _message(item, param)
         case "function_call":
-            _add_call(messages, item, param)
+            return {"role": "assistant", "content": None, "tool_calls": [_call(item, param)]}
         case "function_call_output":
             output = _content(item.get("output"), f"{param}.output")
             call_id = _text(item, "call_id", param)
-            messages.append({"role": "tool", "tool_call_id": call_id, "content": output})
+            return {"role": "tool", "tool_call_id": call_id, "content": output}
         case "reasoning":
-            # Chat completions take no reasoning back.
-            pass
-        case _:
-            raise unsupported(
-                f"{param}.type",
-                f"{param}.type: use message, function_call, function_call_output or reasoning.",
-            )
+            return {"role": "assistant", "content": None, "reasoning_content": _reasoning(item)}
+    raise unsupported(
+        f"{param}.type",
+        f"{param}.type: use message, function_call, function_call_output or reasoning.",
+    )
 
 
 def _message(item: dict[str, Any], param: str) -> dict[str, Any]:
@@ -69,14 +69,23 @@ def _message(item: dict[str, Any], param: str) -> dict[str, Any]:
     return {"role": role, "content": content}
 
 
-def _add_call(messages: list[dict[str, Any]], item: dict[str, Any], param: str) -> None:
-    """Calls that were made together are one message, and belong to the text before them."""
+def _call(item: dict[str, Any], param: str) -> dict[str, Any]:
     function = {name: _text(item, name, param) for name in ("name", "arguments")}
-    call = {"id": _text(item, "call_id", param), "type": "function", "function": function}
-    if messages and messages[-1]["role"] == "assistant":
-        messages[-1].setdefault("tool_calls", []).append(call)
-    else:
-        messages.append({"role": "assistant", "content": None, "tool_calls": [call]})
+    # A call without arguments; upstreams that read them as JSON refuse no text at all.
+    function["arguments"] = function["arguments"] or "{}"
+    return {"id": _text(item, "call_id", param), "type": "function", "function": function}
+
+
+def _reasoning(item: dict[str, Any]) -> str:
+    """The text of a reasoning item: the whole where it is there, else the summary."""
+    for parts in (item.get("content"), item.get("summary")):
+        objects = (
+            [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+        )
+        texts = [part["text"] for part in objects if isinstance(part.get("text"), str)]
+        if text := "".join(texts):
+            return text
+    return ""
 
 
 def _content(content: Any, param: str) -> str | list[dict[str, Any]]:
@@ -98,14 +107,14 @@ def _part(part: dict[str, Any], param: str) -> dict[str, Any]:
     if kind == "refusal":
         return {"type": "text", "text": _text(part, "refusal", param)}
     if kind == "input_image" and part.get("image_url"):
-        detail = {"detail": part["detail"]} if part.get("detail") else {}
+        # Chat completions know fewer of them.
+        detail = {"detail": part["detail"]} if part.get("detail") in _DETAILS else {}
         return {
             "type": "image_url",
             "image_url": {"url": _text(part, "image_url", param), **detail},
         }
     if kind == "input_file" and part.get("file_data"):
-        file = {"filename": str(part.get("filename") or "file"), "file_data": part["file_data"]}
-        return {"type": "file", "file": file}
+        return _file(part, param)
     if kind == "input_audio" and part.get("input_audio"):
         return {"type": "input_audio", "input_audio": part["input_audio"]}
     raise unsupported(
@@ -113,6 +122,14 @@ def _part(part: dict[str, Any], param: str) -> dict[str, Any]:
         f"{param}: use input_text, input_image with image_url, input_file with file_data, "
         "or input_audio.",
     )
+
+
+def _file(part: dict[str, Any], param: str) -> dict[str, Any]:
+    name, data = str(part.get("filename") or "file"), _text(part, "file_data", param)
+    with contextlib.suppress(NoFormError):
+        return file_part(data, None, name)
+    # Some upstreams take more types than have a form of their own.
+    return {"type": "file", "file": {"filename": name, "file_data": data}}
 
 
 def _text(holder: dict[str, Any], name: str, param: str) -> str:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Field, StringConstraints, Tag
 
 from api.bodies import MAX_MESSAGES, MAX_METADATA_KEYS, Checked, Name, shape_of
+from api.chat_order import in_chat_order
 from api.openai_bodies import OpenBody, role_of, unsupported, without_role
 from api.problems import Problem
 from api.response_input import chat_messages, input_items
@@ -36,8 +37,32 @@ _UNSUPPORTED = {
     "n": "only one answer is given",
     "functions": "use tools",
 }
-# Known, and without effect here.
-_IGNORED = frozenset({"background_options", "include", "max_tool_calls", "stream_options"})
+# Words of the Responses alone, without effect here: chat upstreams refuse what they do not know.
+_IGNORED = frozenset(
+    {
+        "access_programs",
+        "background_options",
+        "client_metadata",
+        "context_management",
+        "image",
+        "max_tool_calls",
+        "stream_options",
+    }
+)
+# OpenAI has them for chat completions, too; clients send them unasked, and others refuse them.
+_OPENAI_ONLY = frozenset(
+    {
+        "moderation",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+        "safety_identifier",
+    }
+)
+# What a function tool may say here and not in a chat completion.
+_NOT_IN_CHAT_TOOLS = frozenset(
+    {"type", "allowed_callers", "async", "defer_loading", "output_schema"}
+)
 
 
 class ResponsesBody(Checked, OpenBody):
@@ -105,7 +130,7 @@ class ResponsesBody(Checked, OpenBody):
         messages = chat_messages(self.items())
         if not messages:
             raise Problem(400, "invalid_value", "input: there is nothing to answer", param="input")
-        return [*opening, *context, *messages]
+        return [*opening, *in_chat_order([*context, *messages])]
 
     def role(self) -> str | None:
         """The role that is asked for, in either way."""
@@ -133,16 +158,35 @@ class ResponsesBody(Checked, OpenBody):
             "reasoning_effort": (self.reasoning or {}).get("effort"),
             "logprobs": wants_logprobs or None,
         }
-        extra = {k: v for k, v in (self.model_extra or {}).items() if k not in _IGNORED}
+        extra = {
+            name: value
+            for name, value in (self.model_extra or {}).items()
+            if name not in _IGNORED | _OPENAI_ONLY
+        }
         params = {name: value for name, value in (extra | mapped).items() if value is not None}
         return without_role(params)
 
+    def openai_params(self) -> dict[str, Any]:
+        """As `params`, for no other upstream than OpenAI."""
+        given = self.model_extra or {}
+        return {name: given[name] for name in _OPENAI_ONLY & given.keys() if given[name]}
+
 
 def _tool(tool: dict[str, Any], number: int) -> dict[str, Any]:
+    param = f"tools[{number}]"
+    if "function" in tool:
+        raise _nested(f"{param}.function")
     if tool.get("type") != "function":
-        param = f"tools[{number}].type"
+        param = f"{param}.type"
         raise unsupported(param, f"{param}: only tools of type function are supported.")
-    function = {key: value for key, value in tool.items() if key != "type" and value is not None}
+    if not isinstance(tool.get("name"), str):
+        param = f"{param}.name"
+        raise Problem(400, "invalid_value", f"{param}: text is needed", param=param)
+    function = {
+        key: value
+        for key, value in tool.items()
+        if key not in _NOT_IN_CHAT_TOOLS and value is not None
+    }
     return {"type": "function", "function": function}
 
 
@@ -151,7 +195,14 @@ def _tool_choice(choice: str | dict[str, Any] | None) -> str | dict[str, Any] | 
         return choice
     if choice.get("type") != "function":
         raise unsupported("tool_choice", "tool_choice: use a word, or name a function.")
+    if "function" in choice:
+        raise _nested("tool_choice.function")
     return {"type": "function", "function": {"name": choice.get("name")}}
+
+
+def _nested(param: str) -> Problem:
+    message = "this is the form of chat completions; put what is in it beside type."
+    return unsupported(param, f"{param}: {message}")
 
 
 def _response_format(form: Any) -> dict[str, Any] | None:
@@ -160,6 +211,8 @@ def _response_format(form: Any) -> dict[str, Any] | None:
             return None
         case {"type": "json_object"}:
             return {"type": "json_object"}
+        case {"type": "json_schema", "json_schema": _}:
+            raise _nested("text.format.json_schema")
         case {"type": "json_schema"}:
             schema = {key: value for key, value in form.items() if key != "type"}
             return {"type": "json_schema", "json_schema": schema}

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from api.bodies import MAX_MESSAGES
+from api.chat_order import in_chat_order
 from api.problems import Problem
 from api.response_input import chat_messages
 from api.services import Services
@@ -84,15 +85,22 @@ async def context_after(services: Services, response_id: str, tenant: str) -> li
     if not previous.record.is_over:
         raise _refusal("previous_response_active", "That response is still being written.")
     fold = previous.fold
-    messages = [
-        *fold.echo.get("context", []),
-        *chat_messages(fold.echo.get("input", [])),
-        *chat_messages(fold.output.objects()),
-    ]
+    messages = in_chat_order(
+        [
+            *fold.echo.get("context", []),
+            *chat_messages(fold.echo.get("input", [])),
+            *chat_messages([item for item in fold.output.objects() if not _is_cut_call(item)]),
+        ]
+    )
     size_bytes = len(msgspec.json.encode(messages))
     if len(messages) > MAX_MESSAGES or size_bytes > services.settings.max_body_bytes:
         raise _refusal("context_too_large", "What was said up to there is more than a body holds.")
     return messages
+
+
+def _is_cut_call(item: dict[str, Any]) -> bool:
+    """Whether it is a call that was never made whole: nobody can have an outcome for it."""
+    return bool(item["type"] == "function_call" and item["status"] != "completed")
 
 
 def _check_stored(entries: list[Entry]) -> None:

@@ -18,14 +18,16 @@ class Ask:
     """What a caller asks for. `messages` are the caller's own; `params` hold only what was given.
 
     `params` are the upstream's names: model, temperature, top_p, max_tokens, and what else a wire
-    passes through. `question` is what a conversation keeps of the messages: those that are new.
-    Without `memory`, `messages` hold what was said before, and the server adds nothing. `echo` is
-    what the wire says back in its own words; it lives in the log, and only that wire reads it.
+    passes through; `openai_params` are left out for any other upstream. `question` is what a
+    conversation keeps of the messages: those that are new. Without `memory`, `messages` hold what
+    was said before, and the server adds nothing. `echo` is what the wire says back in its own
+    words; it lives in the log, and only that wire reads it.
     """
 
     wire: str
     messages: list[dict[str, Any]]
     params: dict[str, Any] = field(default_factory=dict)
+    openai_params: dict[str, Any] = field(default_factory=dict)
     role: str | None = None
     conversation_id: str | None = None
     on_busy: str = "queue"
@@ -52,6 +54,7 @@ def submission_of(
             "role_messages": render(role, []),
             "messages": ask.messages,
             "params": params,
+            **({"openai_params": ask.openai_params} if ask.openai_params else {}),
             **({} if ask.memory else {"memory": False}),
         },
         head=_head(ask, role, params.get("model")),
@@ -83,5 +86,9 @@ def fingerprint(ask: Ask) -> str:
 
     It leaves out what the server adds: an edited role file does not turn a repeat into a conflict.
     """
-    canonical = json.dumps(asdict(ask), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    asked = asdict(ask)
+    if not ask.openai_params:
+        # A field that came later does not turn a repeat of an earlier request into a conflict.
+        del asked["openai_params"]
+    canonical = json.dumps(asked, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -184,6 +184,7 @@ async def _ask(body: ResponsesBody, services: Services, tenant: str) -> Ask:
         wire=responses.NAME,
         messages=body.asked(context),
         params=body.params(),
+        openai_params=body.openai_params(),
         role=body.role(),
         # Who polls gets a new answer whole; what a stream has said it cannot take back, and resumed
         # by number it would for ever end where the answer began anew.

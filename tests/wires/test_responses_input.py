@@ -12,6 +12,7 @@ from tests.wires.claiming import claimed
 from tests.wires.responding import URL, answered, ask
 
 HI = {"role": "user", "content": "hi"}
+TOOL = {"type": "function", "name": "f", "parameters": {}}
 CALL = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
 
 
@@ -71,7 +72,22 @@ async def test_roles_and_other_kinds_of_input_reach_the_model(
         ),
         ({"background": True, "store": False}, "store"),
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
-        ({"tools": [{"type": "function"}], "tool_choice": {"type": "mcp"}}, "tool_choice"),
+        ({"tools": [TOOL], "tool_choice": {"type": "mcp"}}, "tool_choice"),
+        ({"tools": [TOOL, {"type": "function", "function": {"name": "f"}}]}, "tools[1].function"),
+        ({"tools": [{"function": {"name": "f"}}]}, "tools[0].function"),
+        ({"tools": [{"type": "function"}]}, "tools[0].name"),
+        (
+            {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "f"}}},
+            "tool_choice.function",
+        ),
+        (
+            {"text": {"format": {"type": "json_schema", "json_schema": {"name": "s"}}}},
+            "text.format.json_schema",
+        ),
+        (
+            with_part({"type": "input_file", "file_data": {"a": 1}}),
+            "input[0].content[0].file_data",
+        ),
         ({"text": {"format": {"type": "yaml"}}}, "text.format"),
         ({"conversation": "c"}, "conversation"),
         ({"prompt": {"id": "p"}}, "prompt"),

@@ -1,0 +1,361 @@
+"""Responses over an upstream that knows chat completions: a request in, the upstream's body out."""
+
+from typing import Any, get_type_hints
+
+import pytest
+from openai import AsyncOpenAI
+from openai.types.chat.completion_create_params import CompletionCreateParamsBase
+from openai.types.responses.response_create_params import ResponseCreateParamsBase
+
+from broker.settings import Settings
+from tests.support.desk import open_desk, working
+from tests.support.script import Done, Finish, Reasoning, Script, Text, ToolCall
+from tests.support.upstream import ScriptedUpstream
+
+HI = {"role": "user", "content": "hi"}
+IMAGE = "data:image/png;base64,AAAA"
+TOOL: Any = {"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": None}
+ASKED = "Where are we?"
+
+
+def called(call_id: str, arguments: str = '{"at":1}') -> dict[str, Any]:
+    function = {"name": "look", "arguments": arguments}
+    return {"id": call_id, "type": "function", "function": function}
+
+
+def call_item(call_id: str, arguments: str = '{"at":1}') -> dict[str, Any]:
+    about = {"type": "function_call", "call_id": call_id}
+    return about | {"name": "look", "arguments": arguments}
+
+
+def output_item(call_id: str, output: Any = "here") -> dict[str, Any]:
+    return {"type": "function_call_output", "call_id": call_id, "output": output}
+
+
+def thought(text: str, kind: str = "reasoning_text") -> dict[str, Any]:
+    holder = "content" if kind == "reasoning_text" else "summary"
+    return {"type": "reasoning", "summary": [], holder: [{"type": kind, "text": text}]}
+
+
+def said(text: str) -> dict[str, Any]:
+    return {"role": "assistant", "content": text}
+
+
+def tool(call_id: str, content: str = "here") -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": call_id, "content": content}
+
+
+def calling(content: str | None, *call_ids: str, **fields: Any) -> dict[str, Any]:
+    calls = [called(call_id) for call_id in call_ids]
+    return {"role": "assistant", "content": content, **fields, "tool_calls": calls}
+
+
+# A thought, a call, words between and behind the calls: as gateways of several models stream it.
+SCRIPT: Script = [
+    Reasoning("Hm. "),
+    Reasoning("Two."),
+    ToolCall('{"at":', name="look", call_id="c1", index=0),
+    ToolCall("1}", index=0),
+    Text("Let me "),
+    ToolCall('{"at":1}', name="look", call_id="c2", index=1),
+    Text("look."),
+    Finish("tool_calls"),
+    Done(),
+]
+
+
+class Relay:
+    """The SDK, a worker and an upstream; `sent` is what the upstream was asked last."""
+
+    def __init__(self, sdk: AsyncOpenAI, upstream: ScriptedUpstream, redis_url: str) -> None:
+        self.sdk = sdk
+        self.upstream = upstream
+        self.settings = Settings(openai_base_url=upstream.base_url, openai_model="m")
+        self.redis_url = redis_url
+
+    async def send(self, asked: Any, **fields: Any) -> dict[str, Any]:
+        async with working(self.redis_url, self.settings):
+            await self.sdk.responses.create(**{"model": "m", "input": asked, **fields})
+        return self.upstream.calls[-1].body
+
+    async def messages(self, asked: Any, **fields: Any) -> list[dict[str, Any]]:
+        messages: list[dict[str, Any]] = (await self.send(asked, **fields))["messages"]
+        return messages
+
+
+@pytest.fixture
+def relay(sdk: AsyncOpenAI, upstream: ScriptedUpstream, redis_url: str) -> Relay:
+    return Relay(sdk, upstream, redis_url)
+
+
+@pytest.mark.parametrize("by", ["previous_response_id", "input += output"])
+async def test_text_after_a_call_does_not_part_the_calls_from_their_outcomes(
+    relay: Relay, by: str
+) -> None:
+    relay.upstream.enqueue(SCRIPT)
+    async with working(relay.redis_url, relay.settings):
+        first = await relay.sdk.responses.create(model="m", input=ASKED, tools=[TOOL])
+        # In the order of the outcomes, not of the calls.
+        items: Any = [output_item("c2", "there"), output_item("c1")]
+        if by == "previous_response_id":
+            again: dict[str, Any] = {"previous_response_id": first.id, "input": items}
+        else:
+            again = {"input": [{"role": "user", "content": ASKED}, *first.output, *items]}
+        second = await relay.sdk.responses.create(model="m", tools=[TOOL], **again)
+        third = await relay.sdk.responses.create(
+            model="m", previous_response_id=second.id, input="And now?"
+        )
+    assert third.output_text == "Hello, world."
+    asked = {"role": "user", "content": ASKED}
+    answered = calling("Let me look.", "c1", "c2", reasoning_content="Hm. Two.")
+    loop = [asked, answered, tool("c2", "there"), tool("c1")]
+    _, body, last = (call.body for call in relay.upstream.calls)
+    assert body == {
+        "model": "m",
+        "messages": loop,
+        "tools": [
+            {
+                "type": "function",
+                "function": {"name": "look", "parameters": {"type": "object"}},
+            }
+        ],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    now = {"role": "user", "content": "And now?"}
+    assert last["messages"] == [*loop, said("Hello, world."), now]
+
+
+@pytest.mark.parametrize(
+    ("items", "expected"),
+    [
+        pytest.param(
+            [HI, call_item("a"), HI, output_item("a")],
+            [HI, calling(None, "a"), tool("a"), HI],
+            id="a question between a call and its outcome",
+        ),
+        pytest.param(
+            [HI, call_item("a"), call_item("b"), output_item("a"), said("Hm."), output_item("b")],
+            [HI, calling(None, "a", "b"), tool("a"), tool("b"), said("Hm.")],
+            id="words between two outcomes",
+        ),
+        pytest.param(
+            [HI, call_item("a"), output_item("a"), call_item("b"), output_item("b")],
+            [HI, calling(None, "a"), tool("a"), calling(None, "b"), tool("b")],
+            id="one call after the other",
+        ),
+        pytest.param(
+            [HI, call_item("a", ""), output_item("a")],
+            [HI, calling(None) | {"tool_calls": [called("a", "{}")]}, tool("a")],
+            id="a call without arguments",
+        ),
+        pytest.param(
+            [HI, thought("Hm."), said("Hello."), HI],
+            [HI, said("Hello."), HI],
+            id="a thought that led to no call",
+        ),
+        pytest.param(
+            [HI, thought("Hm.", "summary_text"), call_item("a"), output_item("a")],
+            [HI, calling(None, "a", reasoning_content="Hm."), tool("a")],
+            id="a thought of which only the summary is there",
+        ),
+        pytest.param(
+            [HI, thought("1"), call_item("a"), output_item("a"), thought("2"), said("b"), HI],
+            [
+                HI,
+                calling(None, "a", reasoning_content="1"),
+                tool("a"),
+                said("b") | {"reasoning_content": "2"},
+                HI,
+            ],
+            id="a thought after the calls of the same turn",
+        ),
+        pytest.param(
+            [said("One."), said("Two."), HI], [said("One."), said("Two."), HI], id="texts"
+        ),
+        pytest.param(
+            [{"role": "developer", "content": "Be brief."}, HI],
+            [{"role": "system", "content": "Be brief."}, HI],
+            id="the role developer",
+        ),
+        pytest.param(
+            [{"type": "reasoning", "summary": 3, "content": ["?", {"text": 1}]}, call_item("a")],
+            [calling(None, "a")],
+            id="a thought of an odd shape",
+        ),
+    ],
+)
+async def test_items_come_out_in_the_order_that_chat_upstreams_take(
+    relay: Relay, items: Any, expected: list[dict[str, Any]]
+) -> None:
+    assert await relay.messages(items) == expected
+
+
+async def test_images_of_tools_go_in_a_user_message_behind_the_outcomes(relay: Relay) -> None:
+    seen = [{"type": "input_text", "text": "A cat."}, {"type": "input_image", "image_url": IMAGE}]
+    bare = [{"type": "input_image", "image_url": IMAGE, "detail": "original"}]
+    image = {"type": "image_url", "image_url": {"url": IMAGE}}
+    items: Any = [
+        HI,
+        call_item("a"),
+        call_item("b"),
+        call_item("c"),
+        output_item("a", seen),
+        output_item("b", bare),
+        output_item("c"),
+    ]
+    assert await relay.messages(items) == [
+        HI,
+        calling(None, "a", "b", "c"),
+        tool("a", "A cat."),
+        tool("b", "The output is in the user message behind the tool messages."),
+        tool("c"),
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "Output of the call a:"},
+                image,
+                {"type": "text", "text": "Output of the call b:"},
+                image,
+            ],
+        },
+    ]
+
+
+async def test_an_image_for_a_call_of_the_previous_response_goes_behind_its_outcome(
+    relay: Relay,
+) -> None:
+    relay.upstream.enqueue(SCRIPT)
+    async with working(relay.redis_url, relay.settings):
+        first = await relay.sdk.responses.create(model="m", input="hi", tools=[TOOL])
+        items: Any = [
+            output_item("c1", [{"type": "input_image", "image_url": IMAGE}]),
+            output_item("c2"),
+        ]
+        await relay.sdk.responses.create(model="m", previous_response_id=first.id, input=items)
+    roles = [message["role"] for message in relay.upstream.calls[-1].body["messages"]]
+    assert roles == ["user", "assistant", "tool", "tool", "user"]
+
+
+async def test_a_call_that_was_cut_off_does_not_stay_in_what_follows(relay: Relay) -> None:
+    cut: Script = [
+        Text("So."),
+        ToolCall('{"at":', name="look", call_id="c1"),
+        Finish("length"),
+        Done(),
+    ]
+    relay.upstream.enqueue(cut)
+    async with working(relay.redis_url, relay.settings):
+        first = await relay.sdk.responses.create(model="m", input="hi", tools=[TOOL])
+        await relay.sdk.responses.create(model="m", previous_response_id=first.id, input="go on")
+    assert relay.upstream.calls[-1].body["messages"] == [
+        HI,
+        said("So."),
+        {"role": "user", "content": "go on"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "expected"),
+    [
+        ("csv", "data:text/csv;base64,YSxi", {"type": "text", "text": "a,b"}),
+        (
+            "wav",
+            "data:audio/wav;base64,AAAA",
+            {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
+        ),
+        ("png", IMAGE, {"type": "image_url", "image_url": {"url": IMAGE}}),
+        *(
+            (kind, data, {"type": "file", "file": {"filename": f"a.{kind}", "file_data": data}})
+            for kind, data in (
+                ("pdf", "data:application/pdf;base64,AAAA"),
+                ("docx", "data:application/x-word;base64,AAAA"),
+                ("raw", "AAAA"),
+            )
+        ),
+    ],
+)
+async def test_a_file_goes_out_in_the_form_that_its_type_has(
+    relay: Relay, kind: str, data: str, expected: dict[str, Any]
+) -> None:
+    part = {"type": "input_file", "filename": f"a.{kind}", "file_data": data}
+    asked = {"role": "user", "content": [{"type": "input_text", "text": "?"}, part]}
+    [message] = await relay.messages([asked])
+    assert message["content"] == [{"type": "text", "text": "?"}, expected]
+
+
+# With values of the right types; what is not here is named by the test itself.
+GIVEN: dict[str, Any] = {
+    "include": ["reasoning.encrypted_content"],
+    "instructions": "Be.",
+    "metadata": {"a": "b"},
+    "parallel_tool_calls": True,
+    "store": True,
+    "temperature": 1,
+    "text": {"format": {"type": "text"}},
+    "tool_choice": "auto",
+    "tools": [TOOL],
+    "top_logprobs": 0,
+    "top_p": 1,
+    "truncation": "disabled",
+    "stream_options": {"include_obfuscation": False},
+    "reasoning": {"effort": "low"},
+    "max_output_tokens": 9,
+    "service_tier": "auto",
+    "user": "u",
+}
+# Refused by name, or set by these tests.
+NOT_SENT = {"background", "conversation", "prompt", "previous_response_id", "input", "model"}
+
+
+async def test_no_field_that_only_responses_have_reaches_a_chat_upstream(relay: Relay) -> None:
+    known = get_type_hints(ResponseCreateParamsBase).keys()
+    # Codex sends one that is not even in the SDK.
+    given = {name: GIVEN.get(name, "x") for name in known - NOT_SENT} | {"client_metadata": {}}
+    body = await relay.send("hi", extra_body=given)
+    chat = set(get_type_hints(CompletionCreateParamsBase)) | {"stream"}
+    assert body.keys() <= chat
+    unasked = {"store", "metadata", "safety_identifier", "prompt_cache_key", "moderation"}
+    assert not body.keys() & unasked
+
+
+async def test_what_only_this_upstream_knows_is_passed_on(relay: Relay) -> None:
+    given = {"top_k": 3, "chat_template_kwargs": {"enable_thinking": False}}
+    body = await relay.send("hi", extra_body=given)
+    assert {name: body[name] for name in given} == given
+
+
+async def test_a_function_is_sent_without_what_chat_completions_do_not_know(relay: Relay) -> None:
+    own = {"defer_loading": True, "allowed_callers": ["direct"], "output_schema": {}}
+    body = await relay.send("hi", tools=[TOOL | own | {"description": "Looks."}])
+    function = {"name": "look", "parameters": {"type": "object"}, "description": "Looks."}
+    assert body["tools"] == [{"type": "function", "function": function}]
+
+
+async def test_a_response_that_an_earlier_version_kept_can_be_followed(relay: Relay) -> None:
+    image = {"type": "image_url", "image_url": {"url": IMAGE}}
+    # It kept messages with the words behind the calls, and with images in the outcomes.
+    kept = [HI, calling(None, "a"), said("So."), tool("a") | {"content": [image]}, said("Seen.")]
+    echo = {"response": {}, "input": [{"type": "message", **HI}], "context": kept}
+    async with (
+        working(relay.redis_url, relay.settings),
+        open_desk(relay.redis_url, relay.settings) as desk,
+    ):
+        request_id = await desk.ask("hi", head={"wire": "responses"}, echo=echo)
+        await desk.ended(request_id)
+        await relay.sdk.responses.create(
+            model="m", previous_response_id=f"resp_{request_id}", input="hi"
+        )
+    outcome = tool("a", "The output is in the user message behind the tool messages.")
+    head = {"type": "text", "text": "Output of the call a:"}
+    shown = {"role": "user", "content": [head, image]}
+    assert relay.upstream.calls[-1].body["messages"] == [
+        HI,
+        calling("So.", "a"),
+        outcome,
+        shown,
+        said("Seen."),
+        HI,
+        said("Hello, world."),
+        HI,
+    ]
