@@ -7,6 +7,8 @@ followed by its outcome at once, and an outcome that holds more than text.
 from itertools import groupby
 from typing import Any
 
+from broker.provider_fields import merge
+
 Message = dict[str, Any]
 
 _ATTACHED = "The output is in the user message behind the tool messages."
@@ -44,14 +46,13 @@ def _joined(run: list[Message]) -> list[Message]:
 
 def _one(run: list[Message]) -> Message:
     reasoning = "".join(message.get("reasoning_content") or "" for message in run)
-    calls = [call for message in run for call in message.get("tool_calls") or []]
-    one = {name: value for message in run for name, value in message.items()}
+    one: Message = {}
+    for message in run:
+        merge(one, message)  # all the calls, and the fields that only the upstream knows
     one["content"] = "".join(message.get("content") or "" for message in run) or None
     one.pop("reasoning_content", None)
     if reasoning:
         one["reasoning_content"] = reasoning
-    if calls:
-        one["tool_calls"] = calls
     return one
 
 

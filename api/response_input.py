@@ -11,6 +11,7 @@ from api.chat_order import in_chat_order
 from api.file_parts import NoFormError, file_part
 from api.openai_bodies import unsupported
 from api.problems import Problem
+from api.provider_fields import fields_of_call, fields_of_message, tool_of_call
 
 _ROLES = ("user", "assistant", "system", "developer")
 _TEXT_PARTS = ("input_text", "output_text", "text")
@@ -51,7 +52,8 @@ def _message_of(item: dict[str, Any], param: str) -> dict[str, Any]:
             call_id = _text(item, "call_id", param)
             return {"role": "tool", "tool_call_id": call_id, "content": output}
         case "reasoning":
-            return {"role": "assistant", "content": None, "reasoning_content": _reasoning(item)}
+            said = {"role": "assistant", "content": None, "reasoning_content": _reasoning(item)}
+            return {**fields_of_message(item.get("x")), **said}
     raise unsupported(
         f"{param}.type",
         f"{param}.type: use message, function_call, function_call_output or reasoning.",
@@ -66,14 +68,16 @@ def _message(item: dict[str, Any], param: str) -> dict[str, Any]:
     if role == "assistant" and isinstance(content, list):
         # Of an answer all parts are text.
         content = "".join(part.get("text", "") for part in content)
-    return {"role": role, "content": content}
+    # What the upstream sent besides its text goes back with it.
+    fields = fields_of_message(item.get("x")) if role == "assistant" else {}
+    return {**fields, "role": role, "content": content}
 
 
 def _call(item: dict[str, Any], param: str) -> dict[str, Any]:
-    function = {name: _text(item, name, param) for name in ("name", "arguments")}
+    name, arguments = (_text(item, field, param) for field in ("name", "arguments"))
     # A call without arguments; upstreams that read them as JSON refuse no text at all.
-    function["arguments"] = function["arguments"] or "{}"
-    return {"id": _text(item, "call_id", param), "type": "function", "function": function}
+    tool = tool_of_call("function", fields_of_call(item.get("x")), name, arguments or "{}")
+    return {"id": _text(item, "call_id", param), "type": "function", **tool}
 
 
 def _reasoning(item: dict[str, Any]) -> str:

@@ -18,6 +18,12 @@ from pydantic import (
 
 from api.bodies import MAX_MESSAGES, Checked, Name
 from api.problems import Problem
+from api.provider_fields import (
+    fields_of_call,
+    fields_of_parts,
+    from_metadata,
+    tool_of_call,
+)
 
 _MAX_CHAT_ID_CHARS = 512
 # What an app may add to the body of its calls.
@@ -175,7 +181,7 @@ def _step(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     outcomes = [(part, outcome) for part in parts if (outcome := _outcome(part)) is not None]
     if not text and not outcomes:
         return []
-    said: dict[str, Any] = {"role": "assistant", "content": text or None}
+    said: dict[str, Any] = {**fields_of_parts(parts), "role": "assistant", "content": text or None}
     if outcomes:
         said["tool_calls"] = [_call(part) for part, _ in outcomes]
     return [said, *(outcome for _, outcome in outcomes)]
@@ -187,11 +193,9 @@ def _call(part: dict[str, Any]) -> dict[str, Any]:
     # The input of a call that failed is in `rawInput`, and `input` may stand beside it as null.
     given: list[Any] = [part.get("input"), part.get("rawInput"), {}]
     arguments = next(value for value in given if value is not None)
-    return {
-        "id": str(part.get("toolCallId", "")),
-        "type": "function",
-        "function": {"name": str(name), "arguments": _as_text(arguments)},
-    }
+    x = fields_of_call(from_metadata(part.get("callProviderMetadata")))
+    about = {"id": str(part.get("toolCallId", "")), "type": "function"}
+    return about | tool_of_call("function", x, str(name), _as_text(arguments))
 
 
 def _outcome(part: dict[str, Any]) -> dict[str, Any] | None:

@@ -66,6 +66,9 @@ class RequestView(RequestSummary):
     reasoning: str | None = None
     refusal: str | None = None
     tool_calls: list[dict[str, Any]] | None = None
+    x: dict[str, Any] | None = Field(
+        default=None, description="What the upstream sent besides: images, annotations, ..."
+    )
     sha256: str | None = Field(default=None, description="Of the text's UTF-8, once completed")
     queue_position: int | None = Field(default=None, description="Requests to be started first")
     waiting: dict[str, Any] | None = Field(
@@ -116,11 +119,12 @@ def request_view(record: Record, answer: Answer, position: int | None) -> Reques
         "reasoning": "".join(answer.reasoning),
         "refusal": "".join(answer.refusal),
         "tool_calls": [answer.tool_calls[index] for index in sorted(answer.tool_calls)],
+        "x": answer.x,
         "sha256": answer.end.get("sha256"),
         "waiting": record.waiting if status == "queued" else None,
         "queue_position": position if status == "queued" else None,
     }
-    told = {name: value for name, value in optional.items() if value not in (None, "", [])}
+    told = {name: value for name, value in optional.items() if value not in (None, "", [], {})}
     return RequestView(
         **_summary(record) | told | {"status": status, "n": answer.n},
         model=answer.model or record.head.get("model"),

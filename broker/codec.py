@@ -86,7 +86,9 @@ class Entry(msgspec.Struct, frozen=True):
     """One record of a log.
 
     `text` is set for delta, reasoning and refusal; `data` for every other kind; `x` holds provider
-    fields of an output entry (logprobs, for example) as the upstream sent them.
+    fields of an output entry (logprobs, for example) as the upstream sent them. A delta may have
+    nothing but `x`. Of a `tool_call`, `data` has the call's index and what this piece adds: `id`,
+    `type` if it is not a function's, `name`, `arguments`, and its provider fields as `x`.
     """
 
     cursor: Cursor
@@ -118,6 +120,11 @@ class Pushed(msgspec.Struct, frozen=True):
 
     first: Cursor
     values: list[bytes]
+
+
+def made_call_id(request_id: str, index: int) -> str:
+    """The id of a tool call to which the upstream gave none, or that of another call."""
+    return f"call_{request_id}_{index}"
 
 
 def encode_text(kind: str, text: str, x: dict[str, Any] | None = None) -> bytes:

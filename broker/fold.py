@@ -3,6 +3,7 @@
 from typing import Any
 
 from broker.codec import Entry
+from broker.provider_fields import merge, without_logprobs
 
 _STATUS = {"queued": "queued", "started": "running", "reset": "running", "resumed": "running"}
 
@@ -11,7 +12,8 @@ class Answer:
     """The state of a request after some entries of its log, in order.
 
     `started` and `reset` clear the output, `resumed` keeps it, output adds to it, a terminal ends
-    it. Feeding the entries of a log one by one or all at once gives the same answer.
+    it. `x` has the provider fields of the message, which logprobs are not. Feeding the entries of a
+    log one by one or all at once gives the same answer.
     """
 
     def __init__(self) -> None:
@@ -22,15 +24,19 @@ class Answer:
         self.reasoning: list[str] = []
         self.refusal: list[str] = []
         self.tool_calls: dict[int, dict[str, Any]] = {}
+        self.x: dict[str, Any] = {}
         self.end: dict[str, Any] = {}
         self.last: Entry | None = None
 
     def feed(self, entry: Entry) -> None:
         """Take the next entry of the log."""
         self.last = entry
+        if entry.x:
+            merge(self.x, without_logprobs(entry.x))
         match entry.kind:
             case "delta":
-                self.text.append(entry.text)
+                # One without text has only provider fields.
+                self.text += [entry.text] if entry.text else []
             case "reasoning":
                 self.reasoning.append(entry.text)
             case "refusal":
@@ -45,7 +51,8 @@ class Answer:
 
     def snapshot(self) -> dict[str, Any]:
         """Everything a late reader needs to go on with deltas, as JSON."""
-        return {
+        fields = {"x": self.x} if self.x else {}
+        return fields | {
             "text": "".join(self.text),
             "reasoning": "".join(self.reasoning),
             "refusal": "".join(self.refusal),
@@ -57,18 +64,24 @@ class Answer:
     def _open(self, entry: Entry) -> None:
         if entry.kind != "resumed":
             self.text, self.reasoning, self.refusal, self.tool_calls = [], [], [], {}
+            self.x = {}
         self.status = _STATUS[entry.kind]
         self.n = entry.data.get("n", self.n)
         self.model = entry.data.get("model", self.model)
 
     def _add_tool_call(self, piece: dict[str, Any]) -> None:
+        index = piece.get("index", 0)
         call = self.tool_calls.setdefault(
-            piece.get("index", 0),
-            {"index": piece.get("index", 0), "id": None, "name": "", "arguments": ""},
+            index, {"index": index, "id": None, "name": "", "arguments": ""}
         )
-        call["id"] = piece.get("id") or call["id"]
-        call["name"] += piece.get("name") or ""
+        # What names a call is set once, and nothing of it is appended.
+        call["id"] = call["id"] or piece.get("id")
+        call["name"] = call["name"] or piece.get("name") or ""
         call["arguments"] += piece.get("arguments") or ""
+        if piece.get("type"):
+            call.setdefault("type", piece["type"])
+        if piece.get("x"):
+            merge(call.setdefault("x", {}), piece["x"])
 
 
 def fold(entries: list[Entry]) -> Answer:

@@ -125,7 +125,7 @@ class Fold:
                 actions += self._add_beside(kind, {"text": data[kind]})
         if data.get("text"):
             actions += self._add(data)
-        return actions
+        return [*actions, *(self._note_tool_call() if data.get("tool_calls") else [])]
 
     def _end(self, state: str, data: Mapping[str, Any]) -> list[Action]:
         if state == "gone":

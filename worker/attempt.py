@@ -73,10 +73,10 @@ class Attempt:
             if not self.can_be_continued:
                 raise CannotContinueError
         async with self._tools.upstream.stream(
-            self._body, self.tally, self._tools.limits
+            self._body, self.tally, self._tools.limits, request_id=self.lease.request_id
         ) as stream:
             async for pieces in stream:
-                self.writer.write([_encoded(piece) for piece in pieces])
+                self.writer.write([encoded(piece) for piece in pieces])
                 await self.writer.room()
 
     def usage(self) -> dict[str, Any] | None:
@@ -102,7 +102,8 @@ class Attempt:
         """What earlier attempts wrote and this one continues."""
         answer = fold(await insist(lambda: self._tools.logs.entries(self.lease.request_id)))
         tally = Tally("".join(answer.text), len(answer.text))
-        tally.has_only_text = not (answer.refusal or answer.tool_calls or answer.reasoning)
+        beside = answer.refusal or answer.tool_calls or answer.reasoning or answer.x
+        tally.has_only_text = not beside
         return tally
 
 
@@ -115,7 +116,8 @@ async def insist(call: Callable[[], Awaitable[T]]) -> T:
             await asyncio.sleep(_UNAVAILABLE_PAUSE_S)
 
 
-def _encoded(piece: Piece) -> bytes:
+def encoded(piece: Piece) -> bytes:
+    """The stored value of the entry for a piece."""
     if piece.kind == "tool_call":
         return encode_data("tool_call", piece.data or {})
     return encode_text(piece.kind, piece.text, piece.x)

@@ -2,7 +2,8 @@
 
 Typed decoding of just these costs a tenth of building the SDK's objects. What it refuses gets a
 second, patient reading: lone surrogates, bytes that are no UTF-8, fields of another type than
-OpenAI's. The patient one gives up only where going on could lose a part of the answer.
+OpenAI's, and fields that only the upstream knows, which the patient reading gathers in `x`. It
+gives up only where going on could lose a part of the answer.
 """
 
 import contextlib
@@ -19,25 +20,35 @@ _MAX_INDEX = 2**31
 Index = Annotated[int, msgspec.Meta(ge=0, le=_MAX_INDEX)]
 
 
-class Function(msgspec.Struct, gc=False):
+# A field that is often there and empty: with anything in it, the chunk is read patiently.
+Empty = Annotated[list[Any], msgspec.Meta(max_length=0)] | None
+Fields = dict[str, Any] | None
+_X = "tickertape.x"  # set here, by no upstream
+
+
+class Function(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """What a partial tool call adds to its tool; custom tools say `input` for arguments."""
 
     name: str | None = None
     arguments: str | None = None
     input: str | None = None
+    x: Fields = msgspec.field(default=None, name=_X)
 
 
-class ToolCall(msgspec.Struct, gc=False):
-    """A partial tool call; one of `function` and `custom` is set."""
+class ToolCall(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A partial tool call; one of `function` and `custom` is set. `x` has that one's `x`, too."""
 
     index: Index | None = None
     id: str | None = None
     type: str | None = None
     function: Function | None = None
     custom: Function | None = None
+    extra_content: None = None
+    provider_specific_fields: None = None
+    x: Fields = msgspec.field(default=None, name=_X)
 
 
-class Delta(msgspec.Struct, gc=False):
+class Delta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """What a chunk adds to the message."""
 
     content: str | None = None
@@ -45,6 +56,16 @@ class Delta(msgspec.Struct, gc=False):
     reasoning: str | None = None
     refusal: str | None = None
     tool_calls: list[ToolCall] | None = None
+    role: str | None = None
+    x: Fields = msgspec.field(default=None, name=_X)
+    annotations: Empty = None
+    audio: None = None
+    extra_content: None = None
+    function_call: None = None
+    images: Empty = None
+    provider_specific_fields: None = None
+    reasoning_details: Empty = None
+    thinking_blocks: Empty = None
 
 
 class Choice(msgspec.Struct, gc=False):
@@ -139,12 +160,16 @@ def _choice(value: dict[str, Any]) -> Choice:
 
 def _delta(value: dict[str, Any]) -> Delta:
     content, thinking = _content(value.get("content"))
+    x = _unknown(value, _DELTA_FIELDS)
+    if others := _other_parts(value.get("content")):
+        x["content_parts"] = others
     return Delta(
         content=content,
         reasoning_content=_text(value.get("reasoning_content")) or thinking,
         reasoning=_text(value.get("reasoning")),
         refusal=_text(value.get("refusal")),
         tool_calls=[_tool_call(item) for item in _list(value.get("tool_calls"))],
+        x=x or None,
     )
 
 
@@ -167,15 +192,29 @@ def _content(value: Any) -> tuple[str | None, str | None]:
     return "".join(texts), "".join(thoughts)
 
 
+def _other_parts(content: Any) -> list[Any]:
+    return [
+        scrubbed(part)
+        for part in _list(content)
+        if not isinstance(part, dict) or part.get("type") not in {"text", "thinking"}
+    ]
+
+
 def _tool_call(value: Any) -> ToolCall:
     if not isinstance(value, dict):
         raise ValueError  # noqa: TRY004  # one way out for whatever is odd
+    function, custom = _function(value.get("function")), _function(value.get("custom"))
+    x = _unknown(value, _CALL_FIELDS)
+    for name, tool in (("function", function), ("custom", custom)):
+        if tool is not None and tool.x:
+            x[name] = tool.x
     return ToolCall(
         index=_index(value.get("index")),
         id=_word(value.get("id")),
         type=_word(value.get("type")),
-        function=_function(value.get("function")),
-        custom=_function(value.get("custom")),
+        function=function,
+        custom=custom,
+        x=x or None,
     )
 
 
@@ -185,7 +224,28 @@ def _function(value: Any) -> Function | None:
     arguments = value.get("arguments")
     if isinstance(arguments, dict):  # some local servers send them parsed
         arguments = json.dumps(scrubbed(arguments), ensure_ascii=False)
-    return Function(_word(value.get("name")), _text(arguments), _text(value.get("input")))
+    return Function(
+        _word(value.get("name")),
+        _text(arguments),
+        _text(value.get("input")),
+        _unknown(value, _FUNCTION_FIELDS) or None,
+    )
+
+
+def _unknown(value: dict[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    """The fields that only the upstream knows, as it sent them; empty ones say nothing."""
+    return {
+        name: scrubbed(field)
+        for name, field in value.items()
+        if name not in known and field not in (None, "", [], {})
+    }
+
+
+_DELTA_FIELDS = frozenset(
+    {"role", "content", "reasoning_content", "reasoning", "refusal", "tool_calls"}
+)
+_CALL_FIELDS = frozenset({"index", "id", "type", "function", "custom"})
+_FUNCTION_FIELDS = frozenset({"name", "arguments", "input"})
 
 
 def _text(value: Any) -> str | None:

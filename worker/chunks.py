@@ -6,11 +6,13 @@ from typing import Any
 
 import msgspec
 
-from worker.chunk_json import Choice, Delta, Function, ToolCall, decode_chunk, decode_error
+from broker.provider_fields import LOGPROBS, merge
+from worker.chunk_json import Choice, Delta, decode_chunk, decode_error
 from worker.failures import UpstreamError, UpstreamFault
 from worker.sse import ErrorData
 from worker.surrogates import SurrogateMender
 from worker.token_counts import read_usage
+from worker.tool_calls import CallReader
 from worker.upstream_errors import error_from, read_report
 
 _DONE = b"[DONE]"
@@ -19,9 +21,9 @@ _DONE = b"[DONE]"
 class Piece(msgspec.Struct, frozen=True, gc=False):
     """One output entry to be.
 
-    `kind` is delta, reasoning or refusal, with `text` that is never empty and always encodable as
-    UTF-8; or tool_call, with `data`: the call's index, and what the upstream sent of id, name and
-    arguments (and type, if it is not a function's). `x` holds provider fields.
+    `kind` is delta, reasoning or refusal, with `text` that is always encodable as UTF-8; or
+    tool_call, with `data` as CallReader makes it. `x` holds provider fields; the text of a delta is
+    empty when it has nothing else.
     """
 
     kind: str
@@ -62,8 +64,10 @@ class Tally:
     def add(self, piece: Piece) -> None:
         """Count one piece of output."""
         self.has_output = True
-        if piece.kind != "delta":
-            self.has_only_text = False
+        if piece.kind != "delta" or not piece.text:
+            # Probabilities of tokens are no output of their own.
+            if not piece.x or piece.x.keys() != {LOGPROBS}:
+                self.has_only_text = False
             return
         self._texts.append(piece.text)
         self.deltas += 1
@@ -79,7 +83,7 @@ class ChunkReader:
 
     After `[DONE]`, `is_done` is true and whatever follows is ignored. A first text that is `echo`
     again, as a whole, is dropped. `refuse` makes the error for what an upstream says about its
-    failure.
+    failure. Ids that the upstream does not give are made from `request_id`.
     """
 
     def __init__(
@@ -87,14 +91,16 @@ class ChunkReader:
         tally: Tally,
         echo: str = "",
         refuse: Callable[[object], UpstreamError] = error_without_text,
+        *,
+        request_id: str = "",
     ) -> None:
         self.tally = tally
         self.is_done = False
         self._echo = echo
         self._refuse = refuse
         self._mender = SurrogateMender()
-        self._call_index = -1
-        self._call_id: str | None = None
+        self._calls = CallReader(request_id, self._mender)
+        self._held_x: dict[str, Any] = {}
 
     def read(self, data: bytes) -> list[Piece]:
         """The pieces of one event, in the order a reader should see them: often one, or none.
@@ -124,8 +130,15 @@ class ChunkReader:
         return []
 
     def close(self) -> list[Piece]:
-        """What is held back at the end: U+FFFD for half a character whose other half never came."""
-        pieces = []
+        """What is held back at the end.
+
+        Calls without a name, U+FFFD for half a character whose other half never came, and provider
+        fields of an answer that has an end or other output.
+        """
+        pieces = [Piece("tool_call", "", data) for data in self._calls.close()]
+        if self._held_x and (self.tally.finish_reason or self.tally.has_output):
+            pieces.append(Piece("delta", "", None, self._held_x))
+            self._held_x = {}
         for channel, text in self._mender.close():
             kind, _, index = channel.partition(":")
             data = {"index": int(index), "arguments": text} if index else None
@@ -142,20 +155,40 @@ class ChunkReader:
 
     def _pieces(self, delta: Delta, logprobs: dict[str, Any] | None) -> list[Piece]:
         pieces = []
-        x = {"logprobs": logprobs} if logprobs else None
         mend = self._mender.mend
         # Some upstreams send their reasoning under both names, so one of them is taken.
         reasoning = delta.reasoning_content or delta.reasoning
         if reasoning and (text := mend("reasoning", reasoning)):
             pieces.append(Piece("reasoning", text))
         if delta.content and (text := mend("delta", delta.content)) and not self._is_echo(text):
-            pieces.append(Piece("delta", text, None, x))
+            pieces.append(Piece("delta", text))
         if delta.refusal and (text := mend("refusal", delta.refusal)):
-            pieces.append(Piece("refusal", text, None, x))
-        for call in delta.tool_calls or ():
-            data = self._partial_call(call)
-            if len(data) > 1:
-                pieces.append(Piece("tool_call", "", data))
+            pieces.append(Piece("refusal", text))
+        if delta.tool_calls:
+            read = map(self._calls.read, delta.tool_calls)
+            pieces += [Piece("tool_call", "", data) for data in read if data is not None]
+        if logprobs or delta.x or self._held_x:
+            return self._with_fields(pieces, delta.x, logprobs)
+        return pieces
+
+    def _with_fields(
+        self, pieces: list[Piece], x: dict[str, Any] | None, logprobs: dict[str, Any] | None
+    ) -> list[Piece]:
+        """The pieces with provider fields: the delta's, and what is held back of earlier ones.
+
+        They go with the last text, or are a piece of their own where there is none. Before there is
+        any output they are held back, since they alone do not make an answer.
+        """
+        merge(self._held_x, x or {})
+        merge(self._held_x, {LOGPROBS: logprobs} if logprobs else {})
+        if not pieces and not self.tally.has_output:
+            return pieces
+        fields, self._held_x = self._held_x, {}
+        texts = [number for number, piece in enumerate(pieces) if piece.text]
+        if not texts:
+            return [Piece("delta", "", None, fields), *pieces]
+        piece = pieces[texts[-1]]
+        pieces[texts[-1]] = Piece(piece.kind, piece.text, None, fields)
         return pieces
 
     def _is_echo(self, text: str) -> bool:
@@ -164,32 +197,6 @@ class ChunkReader:
         echo, self._echo = self._echo, ""
         # Chat templates may trim the end of a message.
         return text in {echo, echo.rstrip()}
-
-    def _partial_call(self, call: ToolCall) -> dict[str, Any]:
-        function = call.function or call.custom or Function()
-        index = self._index_of(call, function)
-        data: dict[str, Any] = {"index": index}
-        if call.id:
-            data["id"] = call.id
-        if call.type and call.type != "function":
-            data["type"] = call.type
-        if function.name:
-            data["name"] = function.name
-        arguments = function.arguments if call.custom is None else function.input
-        if arguments is not None:
-            data["arguments"] = self._mender.mend(f"tool_call:{index}", arguments)
-        return data
-
-    def _index_of(self, call: ToolCall, function: Function) -> int:
-        """The call's index; for upstreams that leave it out, a new id or name begins the next."""
-        if call.index is not None:
-            self._call_index = call.index
-        elif self._call_index < 0 or (
-            call.id != self._call_id if call.id else function.name is not None
-        ):
-            self._call_index += 1
-        self._call_id = call.id or self._call_id
-        return self._call_index
 
     def _counted(self, pieces: list[Piece]) -> list[Piece]:
         for piece in pieces:

@@ -47,6 +47,8 @@ def _is_encodable(text: str) -> bool:
 
 def without_orphans(text: str) -> str:
     """`text` with its surrogate pairs joined and lone surrogates replaced by U+FFFD."""
+    if text.isascii():
+        return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
@@ -59,8 +61,8 @@ def scrubbed(value: Any) -> Any:
             return None
         case int() if abs(value) >= 2**63:
             return None
-        case list():
-            return [scrubbed(item) for item in value]
         case dict():
             return {without_orphans(key): scrubbed(item) for key, item in value.items()}
+        case list():
+            return [scrubbed(item) for item in value]
     return value

@@ -92,7 +92,12 @@ class Upstream:
         return has_text and self.profile.can_continue and can_be_continued(payload)
 
     def stream(
-        self, payload: dict[str, Any], tally: Tally, limits: Limits | None = None
+        self,
+        payload: dict[str, Any],
+        tally: Tally,
+        limits: Limits | None = None,
+        *,
+        request_id: str = "",
     ) -> AnswerStream:
         """The answer to `payload`, the body of a chat completion request; see AnswerStream.
 
@@ -104,7 +109,9 @@ class Upstream:
         if tally.has_output:
             payload = continuation(self.profile, payload, tally.text, tally.deltas)
             echo = tally.text if self.profile.may_echo else ""
-        reader = ChunkReader(tally, echo, lambda said: self._refusal(said, payload))
+        reader = ChunkReader(
+            tally, echo, lambda said: self._refusal(said, payload), request_id=request_id
+        )
         return AnswerStream(lambda: self._open(payload), reader, limits or Limits())
 
     def context_tokens(self, model: str | None) -> int | None:

@@ -103,9 +103,15 @@ const CHANGES = {
   gone: () => ({ ...NOT_WAITING, status: 'gone' }),
 }
 
-/** A call comes in pieces: its id and name first, then its arguments, all under one index. */
-function addToolCall(calls, { index = 0, id, name = '', arguments: piece = '' }) {
+/**
+ * A call comes in pieces under one index: its id and name first, then its arguments. `type` is there if it is not a
+ * function's; `x` is what only its upstream knows, whole in one of the pieces.
+ */
+function addToolCall(calls, { index = 0, id, name, arguments: piece, type, x }) {
   const call = calls.find((other) => other.index === index) ?? { index, id: null, name: '', arguments: '' }
-  const grown = { index, id: id ?? call.id, name: call.name + (name ?? ''), arguments: call.arguments + (piece ?? '') }
+  const grown = {
+    ...(type && { type }), ...(x && { x }), ...call,
+    id: call.id || id || null, name: call.name || name || '', arguments: call.arguments + (piece ?? ''),
+  }
   return [...calls.filter((other) => other !== call), grown].sort((a, b) => a.index - b.index)
 }

@@ -7,12 +7,14 @@ after output ends with an error, and without `[DONE]`.
 
 from typing import Any
 
+from api.provider_fields import tool_of_call
 from api.wires import Dialect, Frame, Last
 from api.wires.event_json import encode_json
 from api.wires.failures import BEGAN_ANEW, LOG_GONE, Told, told
 from api.wires.tool_calls import Call, Calls
 from broker.codec import OUTPUT, Entry
 from broker.fold import fold
+from broker.provider_fields import without_logprobs
 
 NAME = "chat_completions"
 _DONE = b"data: [DONE]\n\n"
@@ -37,6 +39,7 @@ class ChatCompletionsWire:
         self._id = completion_id(request_id)
         self._include_usage = include_usage
         self._calls = Calls(request_id)
+        self._named: set[int] = set()
         self._created_s: int | None = None
         self._model = ""
         self._has_begun = False
@@ -89,14 +92,18 @@ class ChatCompletionsWire:
             case "refusal":
                 return {"refusal": entry.text}
         call, is_new = self._calls.take(entry.data)
-        return {"tool_calls": [_call_delta(call, entry.data, is_new=is_new)]}
+        is_named = call.index in self._named
+        if call.name:
+            self._named.add(call.index)
+        name = "" if is_named else call.name
+        return {"tool_calls": [_call_delta(call, entry.data, name, is_new=is_new)]}
 
     def _chunk(
         self, delta: dict[str, Any], *, x: dict[str, Any] | None = None, finish: str | None = None
     ) -> bytes:
         choice = {
             "index": 0,
-            "delta": delta,
+            "delta": {**without_logprobs(x), **delta} if x else delta,
             "logprobs": x.get("logprobs") if x else None,
             "finish_reason": finish,
         }
@@ -136,6 +143,7 @@ def _choice(request_id: str, entries: list[Entry]) -> dict[str, Any]:
                 logprobs.setdefault(name, []).extend(tokens)
     text, refusal = "".join(answer.text), "".join(answer.refusal)
     message: dict[str, Any] = {
+        **answer.x,
         "role": "assistant",
         "content": text if text or not (refusal or calls) else None,
         "refusal": refusal or None,
@@ -163,22 +171,16 @@ def _standing(entries: list[Entry]) -> list[Entry]:
     return kept
 
 
-def _call_delta(call: Call, piece: dict[str, Any], *, is_new: bool) -> dict[str, Any]:
+def _call_delta(call: Call, piece: dict[str, Any], name: str, *, is_new: bool) -> dict[str, Any]:
     said: dict[str, Any] = {"index": call.index}
     if is_new:
         said |= {"id": call.id, "type": call.kind}
-    name = {"name": piece["name"]} if piece.get("name") else {}
-    arguments = piece.get("arguments") or ""
-    if call.kind == "custom":
-        return said | {"custom": {**name, "input": arguments}}
-    return said | {"function": {**name, "arguments": arguments}}
+    return said | tool_of_call(call.kind, piece.get("x") or {}, name, piece.get("arguments") or "")
 
 
 def _whole_call(call: Call) -> dict[str, Any]:
     about = {"id": call.id, "type": call.kind}
-    if call.kind == "custom":
-        return {**about, "custom": {"name": call.name, "input": call.arguments}}
-    return {**about, "function": {"name": call.name, "arguments": call.arguments}}
+    return about | tool_of_call(call.kind, call.x, call.name, call.arguments)
 
 
 def _error(error: Told) -> bytes:

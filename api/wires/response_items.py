@@ -7,6 +7,7 @@ tools may come interleaved, so each stays open until the answer ends.
 from typing import Any
 
 from api.wires.tool_calls import Call, Calls
+from broker.provider_fields import merge
 
 Event = tuple[str, dict[str, Any]]
 
@@ -61,7 +62,11 @@ class Part:
 
 
 class Item:
-    """One item. `call` is set for a function call, `parts` are there for the others."""
+    """One item. `call` is set for a function call, `parts` are there for the others.
+
+    `x` has the provider fields, for which OpenAI has no place. Clients keep what they do not know,
+    and so give them back with the item.
+    """
 
     def __init__(self, kind: str, item_id: str, index: int, call: Call | None = None) -> None:
         self.kind = kind
@@ -69,11 +74,14 @@ class Item:
         self.index = index
         self.call = call
         self.parts: list[Part] = []
+        self.x: dict[str, Any] = {} if call is None else call.x
         self.status = "in_progress"
 
     def object(self) -> dict[str, Any]:
         """The item as it is now."""
-        about = {"id": self.id, "type": self.kind, "status": self.status}
+        about: dict[str, Any] = {"id": self.id, "type": self.kind, "status": self.status}
+        if self.x:
+            about["x"] = self.x
         if self.call is not None:
             call = self.call
             return about | {"call_id": call.id, "name": call.name, "arguments": call.arguments}
@@ -91,14 +99,21 @@ class Output:
         self._calls = Calls(request_id)
         self._call_items: dict[int, Item] = {}
         self._open: Item | None = None
+        self._held_x: dict[str, Any] = {}
         self.items: list[Item] = []
 
     def objects(self) -> list[dict[str, Any]]:
         """The items as they are now."""
         return [item.object() for item in self.items]
 
-    def write(self, kind: str, text: str, logprobs: list[Any]) -> list[Event]:
-        """Take an output entry that has text."""
+    def write(
+        self, kind: str, text: str, logprobs: list[Any], x: dict[str, Any] | None = None
+    ) -> list[Event]:
+        """Take an output entry that has text, or nothing but provider fields."""
+        merge(self._held_x, x or {})
+        if not text:
+            self._attach(logprobs)
+            return []
         item_kind, part_kind = _PARTS[kind]
         events: list[Event] = []
         item = self._open
@@ -112,6 +127,7 @@ class Output:
             events.append(_of_part(item, "response.content_part.added", _part_object(item)))
         part = item.parts[-1]
         part.add(text, logprobs)
+        self._attach([])
         return [*events, _of_part(item, *part.delta(text, logprobs))]
 
     def take_call(self, piece: dict[str, Any]) -> list[Event]:
@@ -129,11 +145,29 @@ class Output:
             self._begin_call(call) for call in self._calls if call.index not in self._call_items
         ]
         events = [event for events in begun for event in events]
+        if self._held_x:
+            events += self._hold_fields()
         still_open = [item for item in self.items if item.status == "in_progress"]
         for item in still_open:
             events += _done(item, status if item is still_open[-1] else "completed")
         self._open = None
         return events
+
+    def _attach(self, logprobs: list[Any]) -> None:
+        """Put what came without text into the item that is open; fields wait for the next one."""
+        item = self._open
+        if item is None:
+            return
+        if item.parts and logprobs:
+            item.parts[-1].add("", logprobs)
+        merge(item.x, self._held_x)
+        self._held_x = {}
+
+    def _hold_fields(self) -> list[Event]:
+        """An item for the provider fields that came when none was open."""
+        item = self._open = self._add("message", None)
+        self._attach([])
+        return [_added(item)]
 
     def leave(self) -> None:
         """Mark what is open as what it will stay: incomplete."""

@@ -14,6 +14,7 @@ from api.wires.event_json import encode_json
 from api.wires.failures import BEGAN_ANEW, LOG_GONE, Told, told
 from api.wires.response_items import Event, Output
 from broker.codec import OUTPUT, Entry
+from broker.provider_fields import without_logprobs
 
 NAME = "responses"
 _ID_PREFIX = "resp_"
@@ -63,7 +64,8 @@ class ResponseFold:
             case "started" | "reset" | "resumed":
                 return self._open(entry)
             case "delta" | "reasoning" | "refusal":
-                return self.output.write(entry.kind, entry.text, _logprobs(entry))
+                fields = without_logprobs(entry.x)
+                return self.output.write(entry.kind, entry.text, _logprobs(entry), fields)
             case "tool_call":
                 return self.output.take_call(entry.data)
             case "completed":

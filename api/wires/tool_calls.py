@@ -2,11 +2,15 @@
 
 from typing import Any
 
+from broker.codec import made_call_id
+from broker.provider_fields import merge
+
 
 class Call:
-    """One call. `id` is the upstream's, or one made from the request's where that is not one.
+    """One call. The worker has given it an index and an id that no other call has.
 
-    Some upstreams send none, or the same for all calls of an answer, which clients trip over.
+    Logs of version 0.1.0 may lack the id, or have that of another call, which clients trip over:
+    then it is made here as the worker makes it.
     """
 
     def __init__(self, index: int, call_id: str, kind: str) -> None:
@@ -14,6 +18,7 @@ class Call:
         self.id = call_id
         self.kind = kind
         self.name = ""
+        self.x: dict[str, Any] = {}
         self._arguments: list[str] = []
 
     @property
@@ -23,7 +28,8 @@ class Call:
 
     def add(self, piece: dict[str, Any]) -> None:
         """Take a piece."""
-        self.name += piece.get("name") or ""
+        self.name = self.name or piece.get("name") or ""
+        merge(self.x, piece.get("x") or {})
         self._arguments.append(piece.get("arguments") or "")
 
 
@@ -56,6 +62,6 @@ class Calls:
     def _id_of(self, piece: dict[str, Any], index: int) -> str:
         call_id = str(piece.get("id") or "")
         if not call_id or call_id in self._ids:
-            call_id = f"call_{self._request_id}_{index}"
+            call_id = made_call_id(self._request_id, index)
         self._ids.add(call_id)
         return call_id

@@ -9,11 +9,13 @@ from typing import Any
 
 import msgspec
 
+from api.provider_fields import metadata
 from api.wires import Dialect, Frame, Last
 from api.wires.event_json import encode_json
 from api.wires.failures import BEGAN_ANEW, LOG_GONE, told
 from api.wires.tool_calls import Call, Calls
 from broker.codec import Entry
+from broker.provider_fields import merge, without_logprobs
 
 NAME = "ui_message"
 _DONE = b"data: [DONE]\n\n"
@@ -58,6 +60,8 @@ class UiMessageWire:
         self._has_step = False
         self._open: tuple[str, str] | None = None
         self._blocks = 0
+        self._x: dict[str, Any] = {}
+        self._sources = 0
 
     def frame(self, entry: Entry) -> Frame:
         """The chunks for an entry; the first brings the start of the message along."""
@@ -74,7 +78,9 @@ class UiMessageWire:
     def _chunks(self, entry: Entry) -> bytes:
         match entry.kind:
             case "delta" | "reasoning" | "refusal":
-                return self._write(*_BLOCKS[entry.kind], entry.text)
+                step = self._step()
+                said = self._write(*_BLOCKS[entry.kind], entry.text) if entry.text else b""
+                return step + said + (self._take_fields(entry.x) if entry.x else b"")
             case "tool_call":
                 return self._take_call(entry.data)
             case "completed":
@@ -110,7 +116,18 @@ class UiMessageWire:
         if self._open is None:
             return b""
         (kind, block_id), self._open = self._open, None
-        return _chunk(f"{kind}-end", id=block_id)
+        x, self._x = self._x, {}
+        return _chunk_with_fields(x, f"{kind}-end", id=block_id)
+
+    def _take_fields(self, fields: dict[str, Any]) -> bytes:
+        """Images and citations are parts of their own; the rest comes with the end of a block."""
+        x = without_logprobs(fields)
+        chunks = b"".join(map(_image, _list(x.pop("images", None))))
+        for annotation in _list(x.pop("annotations", None)):
+            self._sources += 1
+            chunks += _source(annotation, f"source-{self._sources}")
+        merge(self._x, x)
+        return chunks
 
     def _take_call(self, piece: dict[str, Any]) -> bytes:
         before = self._step() + self._close()
@@ -127,6 +144,9 @@ class UiMessageWire:
 
     def _end(self, end: dict[str, Any]) -> bytes:
         frames = [self._step(), self._close()]
+        if self._x:
+            # They came when no block was open: an empty one carries them.
+            frames += [self._write(*_BLOCKS["delta"], ""), self._close()]
         for call in self._calls:
             if call.index not in self._started_calls:
                 frames.append(self._start_call(call))
@@ -144,25 +164,57 @@ def _input(call: Call) -> bytes:
     """The whole input of a call, parsed; told as an error where it is no JSON."""
     about = {"toolCallId": call.id, "toolName": call.name}
     if call.kind == "custom":
-        return _chunk("tool-input-available", **about, input=call.arguments)
+        return _chunk_with_fields(call.x, "tool-input-available", **about, input=call.arguments)
     try:
         value = msgspec.json.decode(call.arguments or "{}")
     except (ValueError, RecursionError):
         return _input_error(call, "The model gave arguments that are not JSON.")
-    available = _chunk("tool-input-available", **about, input=value)
-    if any(key in available for key in _REFUSED_KEYS):
+    if _is_refused(_chunk("tool-input-available", **about, input=value)):
         return _input_error(call, "The model gave arguments that are not accepted.")
-    return available
+    return _chunk_with_fields(call.x, "tool-input-available", **about, input=value)
 
 
 def _input_error(call: Call, message: str) -> bytes:
-    return _chunk(
+    return _chunk_with_fields(
+        call.x,
         "tool-input-error",
         toolCallId=call.id,
         toolName=call.name,
         input=call.arguments,
         errorText=message,
     )
+
+
+def _image(image: Any) -> bytes:
+    """A picture, as OpenRouter and LiteLLM send it."""
+    match image:
+        case {"image_url": {"url": str(url)}}:
+            media_type = url[5:].partition(";")[0] if url.startswith("data:image/") else "image/png"
+            return _chunk("file", url=url, mediaType=media_type)
+    return b""
+
+
+def _source(annotation: Any, source_id: str) -> bytes:
+    """A citation, as OpenAI's models that search send it."""
+    match annotation:
+        case {"url_citation": {"url": str(url), **cited}}:
+            title = {"title": cited["title"]} if isinstance(cited.get("title"), str) else {}
+            return _chunk("source-url", sourceId=source_id, url=url, **title)
+    return b""
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _chunk_with_fields(x: dict[str, Any], kind: str, **fields: Any) -> bytes:
+    """A chunk with provider fields, which are left out where a client would refuse them."""
+    chunk = _chunk(kind, **fields, **metadata(x))
+    return _chunk(kind, **fields) if x and _is_refused(chunk) else chunk
+
+
+def _is_refused(chunk: bytes) -> bool:
+    return any(key in chunk for key in _REFUSED_KEYS)
 
 
 def _error(message: str) -> bytes:

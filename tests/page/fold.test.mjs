@@ -98,6 +98,16 @@ test('tool calls are put together from their pieces by index', () => {
   ])
 })
 
+test('what names a tool call is set once, and its type and provider fields are kept', () => {
+  const x = { extra_content: { signature: 's' } }
+  const state = foldAll([
+    ...OPENED,
+    event('tool_call', { index: 0, id: 'a', type: 'custom', name: 'f', arguments: '', x }),
+    event('tool_call', { index: 0, id: 'b', name: 'f', arguments: 'ls' }),
+  ])
+  assert.deepEqual(state.toolCalls, [{ index: 0, id: 'a', type: 'custom', name: 'f', arguments: 'ls', x }])
+})
+
 test('kinds that are not known, also those that every object has, change nothing', () => {
   const state = foldAll(OPENED)
   for (const kind of ['news', 'constructor', 'toString', '__proto__']) assert.equal(fold(state, event(kind, { text: 'x' }, '9-9')), state)

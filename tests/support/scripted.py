@@ -206,7 +206,12 @@ class OfflineUpstream(Upstream):
         self._scripts = deque(scripts)
 
     def stream(
-        self, payload: dict[str, Any], tally: Tally, limits: Limits | None = None
+        self,
+        payload: dict[str, Any],
+        tally: Tally,
+        limits: Limits | None = None,
+        *,
+        request_id: str = "",
     ) -> AnswerStream:
         self.payloads.append(payload)
         script = self._scripts.popleft()
@@ -217,7 +222,8 @@ class OfflineUpstream(Upstream):
             self.bodies.append(ScriptedBody(script))
             return self.bodies[-1]
 
-        return AnswerStream(open_body, ChunkReader(tally), limits or Limits())
+        reader = ChunkReader(tally, request_id=request_id)
+        return AnswerStream(open_body, reader, limits or Limits())
 
 
 class ScriptedLogs(Logs):

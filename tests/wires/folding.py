@@ -136,7 +136,8 @@ class _Message:
             self.heard.is_error = bool(chunk.get("errorText"))
             assert self.heard.is_error == (step == "error")
         else:
-            assert chunk["type"] in {"start", "start-step"}, f"unknown chunk {chunk['type']}"
+            known = {"start", "start-step", "file", "source-url"}
+            assert chunk["type"] in known, f"unknown chunk {chunk['type']}"
 
     def _take_block(self, step: str, chunk: dict[str, Any]) -> None:
         match step:

@@ -11,6 +11,12 @@ from broker.codec import Cursor, Entry
 _TEXT = st.text(max_size=6).map(lambda text: text.encode("utf-8", "replace").decode())
 _TOKEN = {"token": "é", "logprob": -1.0, "bytes": None}
 _LOGPROBS = {"logprobs": {"content": [{**_TOKEN, "top_logprobs": [_TOKEN]}]}}
+_FIELDS: dict[str, Any] = {
+    "images": [{"image_url": {"url": "data:image/png;base64,AA"}}, "odd"],
+    "annotations": [{"url_citation": {"url": "https://example.org/", "title": 1}}, None],
+    "reasoning_details": [{"type": "reasoning.text", "text": "a", "index": 0}],
+    "other": None,
+}
 
 
 @dataclass(frozen=True)
@@ -51,16 +57,21 @@ _said = st.builds(
     Piece,
     kind=st.sampled_from(["delta", "delta", "delta", "reasoning", "refusal"]),
     text=_TEXT.filter(bool),
-    x=st.sampled_from([None, None, _LOGPROBS]) | _odd_logprobs,
+    x=st.sampled_from([None, None, _LOGPROBS, _FIELDS]) | _odd_logprobs,
+)
+# An image, or a probability of a token without text.
+_shown = st.builds(
+    Piece, kind=st.just("delta"), x=st.sampled_from([_LOGPROBS, _FIELDS, _LOGPROBS | _FIELDS])
 )
 _called = st.builds(
-    lambda index, call_id, name, arguments: Piece(
+    lambda index, call_id, name, arguments, x: Piece(
         "tool_call",
         data={
             "index": index,
             **({"id": call_id.format(index)} if call_id else {}),
             **({"name": name} if name else {}),
             **({"arguments": arguments} if arguments is not None else {}),
+            **({"x": x} if x else {}),
         },
     ),
     st.integers(0, 2),
@@ -68,8 +79,9 @@ _called = st.builds(
     st.sampled_from([None, "call_{}", "same"]),
     st.sampled_from(["", "look", "listen"]),
     st.sampled_from([None, "", "{}", '{"a":', "1}", "\u2028"]),
+    st.sampled_from([None, _FIELDS, {"function": {"a": 1}, "custom": 1}]),
 )
-_pieces = st.lists(st.one_of(_said, _said, _called), max_size=6)
+_pieces = st.lists(st.one_of(_said, _said, _called, _shown), max_size=6)
 _odd_usage = st.dictionaries(
     st.sampled_from(
         ["prompt_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details"]

@@ -103,10 +103,14 @@ def test_no_shape_makes_it_crash_and_what_comes_out_can_be_encoded(
         ({"choices": [{"delta": "odd"}]}, []),
         (delta(content="a", tool_calls={"odd": 1}), [("delta", "a")]),
         (
-            call(index=0, function={"name": 5, "arguments": {"q": "é"}}),
-            [("tool_call", {"index": 0, "arguments": '{"q": "é"}'})],
+            call(index="0", id=7, function={"name": "f", "arguments": {"q": "é"}}),
+            [
+                (
+                    "tool_call",
+                    {"index": 0, "id": "call__0", "name": "f", "arguments": '{"q": "é"}'},
+                )
+            ],
         ),
-        (call(index="0", id="a", function="odd"), [("tool_call", {"index": 0, "id": "a"})]),
         (
             delta(
                 content=[

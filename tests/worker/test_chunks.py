@@ -101,23 +101,6 @@ def test_a_tool_call_is_told_flat_and_in_parts() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("calls", "indexes"),
-    [
-        ([{"id": "a"}, {"function": {"arguments": "1"}}, {"id": "b"}], [0, 0, 1]),
-        ([{"id": "a"}, {"id": "a", "function": {"arguments": "1"}}], [0, 0]),
-        ([{"function": {"name": "f"}}, {"function": {"name": "g"}}], [0, 1]),
-        ([{"function": {"arguments": "1"}}, {"function": {"arguments": "2"}}], [0, 0]),
-        ([{"index": 2, "id": "a"}, {"function": {"arguments": "1"}}], [2, 2]),
-    ],
-)
-def test_a_tool_call_without_index_is_told_by_its_id_or_name(
-    calls: list[dict[str, Any]], indexes: list[int]
-) -> None:
-    pieces = read(*(call(**fields) for fields in calls))
-    assert [(piece.data or {})["index"] for piece in pieces] == indexes
-
-
 def test_custom_tools_keep_their_type() -> None:
     (piece,) = read(call(index=0, id="c", type="custom", custom={"name": "sh", "input": "ls"}))
     assert piece.data == {
@@ -177,8 +160,10 @@ def test_token_counts_that_come_as_floats_are_whole_numbers_and_a_cost_stays_as_
 def test_numbers_that_no_encoder_takes_are_left_out() -> None:
     tally = Tally()
     reader = ChunkReader(tally)
-    (piece,) = reader.read(data_of(call(index=2**70, id="a") | {"usage": {"n": 2**70, "m": 1}}))
-    assert piece.data == {"index": 0, "id": "a"}
+    (piece,) = reader.read(
+        data_of(call(index=2**70, id="a", function={"name": "f"}) | {"usage": {"n": 2**70, "m": 1}})
+    )
+    assert piece.data == {"index": 0, "id": "a", "name": "f", "arguments": ""}
     assert tally.usage == {"n": None, "m": 1}
 
 
@@ -227,7 +212,7 @@ def test_a_tally_goes_on_from_kept_text() -> None:
         ({"content": "a"}, True, True),
         ({"reasoning": "a"}, True, False),
         ({"refusal": "a"}, True, False),
-        ({"tool_calls": [{"index": 0, "id": "a"}]}, True, False),
+        ({"tool_calls": [{"index": 0, "function": {"name": "f"}}]}, True, False),
     ],
 )
 def test_the_tally_knows_what_kind_of_output_there_was(
@@ -279,7 +264,8 @@ def test_a_half_is_not_lost_to_a_chunk_that_decodes_quickly() -> None:
 
 def test_halves_in_tool_arguments_are_joined_too() -> None:
     pieces = read(
-        call(index=0, function={"arguments": HIGH}), call(index=0, function={"arguments": LOW})
+        call(index=0, function={"name": "f", "arguments": HIGH}),
+        call(index=0, function={"arguments": LOW}),
     )
     assert [(piece.data or {})["arguments"] for piece in pieces] == ["", "😀"]
 
@@ -288,10 +274,10 @@ def test_halves_left_at_the_end_are_told_and_counted() -> None:
     tally = Tally()
     reader = ChunkReader(tally)
     reader.read(data_of(delta(content="a" + HIGH)))
-    reader.read(data_of(call(index=3, function={"arguments": HIGH})))
+    reader.read(data_of(call(index=3, function={"name": "f", "arguments": HIGH})))
     assert told(reader.close()) == [
         ("delta", "\ufffd"),
-        ("tool_call", {"index": 3, "arguments": "\ufffd"}),
+        ("tool_call", {"index": 0, "arguments": "\ufffd"}),
     ]
     assert tally.text == "a\ufffd"
     assert reader.close() == []
