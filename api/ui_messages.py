@@ -17,6 +17,8 @@ from pydantic import (
 )
 
 from api.bodies import MAX_MESSAGES, Checked, Name
+from api.chat_order import in_chat_order
+from api.file_parts import NoFormError, file_part
 from api.problems import Problem
 from api.provider_fields import (
     fields_of_call,
@@ -26,6 +28,8 @@ from api.provider_fields import (
 )
 
 _MAX_CHAT_ID_CHARS = 512
+_DENIED = "The user did not allow this call."
+_FILE_LEFT_OUT = "[A file was left out here: this model does not take it.]"
 # What an app may add to the body of its calls.
 _PARAMS = ("model", "temperature", "top_p", "max_tokens", "tools", "tool_choice")
 
@@ -101,7 +105,7 @@ class UiBody(Checked):
 
     def asked(self) -> list[dict[str, Any]]:
         """The messages for a model; raises Problem when there are none."""
-        messages = chat_messages(self.given)
+        messages = chat_messages(self.given, "message" if self.messages is None else "messages")
         if not messages:
             raise Problem(400, "invalid_value", "messages: there is nothing to answer")
         return messages
@@ -112,54 +116,56 @@ class UiBody(Checked):
         return chat_messages([last]) if last.role == "user" else []
 
 
-def chat_messages(messages: list[UiMessage]) -> list[dict[str, Any]]:
-    """The messages as a model takes them; raises Problem for a file that cannot be passed on."""
+def chat_messages(messages: list[UiMessage], param: str = "messages") -> list[dict[str, Any]]:
+    """The messages as a model takes them.
+
+    Raises Problem for a file in the last one that no model takes. In earlier ones it is left out: a
+    page sends its whole history with each call, and could never ask again.
+    """
     found: list[dict[str, Any]] = []
-    for message in messages:
+    for number, message in enumerate(messages):
         match message.role:
             case "assistant":
                 found += _assistant(message.parts)
             case "user":
-                content = _user_content(message.parts)
+                is_new = number == len(messages) - 1
+                place = param if param == "message" else f"{param}[{number}]"
+                content = _user_content(message.parts, place if is_new else None)
                 found += [{"role": "user", "content": content}] if content else []
             case "system":
                 text = _text(message.parts)
                 found += [{"role": "system", "content": text}] if text else []
-    return found
+    return in_chat_order(found)
 
 
-def _text(parts: list[dict[str, Any]]) -> str:
-    return "".join(part["text"] for part in parts if _is_text(part))
+def _text(parts: list[dict[str, Any]], kind: str = "text") -> str:
+    return "".join(part["text"] for part in parts if _has_text(part, kind))
 
 
-def _is_text(part: dict[str, Any]) -> bool:
-    return part.get("type") == "text" and isinstance(part.get("text"), str)
+def _has_text(part: dict[str, Any], kind: str = "text") -> bool:
+    return part.get("type") == kind and isinstance(part.get("text"), str)
 
 
-def _user_content(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
+def _user_content(parts: list[dict[str, Any]], place: str | None) -> str | list[dict[str, Any]]:
     content: list[dict[str, Any]] = []
-    for part in parts:
-        if _is_text(part) and part["text"]:
+    for number, part in enumerate(parts):
+        if _has_text(part) and part["text"]:
             content.append({"type": "text", "text": part["text"]})
         elif part.get("type") == "file":
-            content.append(_file(part))
-    if any(part["type"] != "text" for part in content):
+            content.append(_file(part, place and f"{place}.parts[{number}]"))
+    if any(part.get("type") == "file" for part in parts):
         return content
     return _text(parts)
 
 
-def _file(part: dict[str, Any]) -> dict[str, Any]:
-    url, media_type = part.get("url"), str(part.get("mediaType"))
-    if not isinstance(url, str):
-        raise Problem(400, "invalid_value", "A file has to have a url")
-    if media_type.startswith("image/"):
-        return {"type": "image_url", "image_url": {"url": url}}
-    if not url.startswith("data:"):
-        raise Problem(400, "invalid_value", "A file that is no image has to be sent as a data: URL")
-    return {
-        "type": "file",
-        "file": {"filename": str(part.get("filename") or "file"), "file_data": url},
-    }
+def _file(part: dict[str, Any], param: str | None) -> dict[str, Any]:
+    """A file as a part of a message; where `param` names it, raises Problem for what is none."""
+    try:
+        return file_part(*(part.get(name) for name in ("url", "mediaType", "filename")))
+    except NoFormError as error:
+        if param is None:
+            return {"type": "text", "text": _FILE_LEFT_OUT}
+        raise Problem(400, "unsupported_value", f"{param}: {error}", param=param) from None
 
 
 def _assistant(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -182,6 +188,8 @@ def _step(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if not text and not outcomes:
         return []
     said: dict[str, Any] = {**fields_of_parts(parts), "role": "assistant", "content": text or None}
+    if reasoning := _text(parts, "reasoning"):
+        said["reasoning_content"] = reasoning
     if outcomes:
         said["tool_calls"] = [_call(part) for part, _ in outcomes]
     return [said, *(outcome for _, outcome in outcomes)]
@@ -207,10 +215,22 @@ def _outcome(part: dict[str, Any]) -> dict[str, Any] | None:
         case "output-error":
             content = str(part.get("errorText") or "The tool failed.")
         case "output-denied":
-            content = "The user did not allow this call."
+            content = _denial(part)
+        case "approval-responded" if _approval(part).get("approved") is False:
+            content = _denial(part)
         case _:
             return None
     return {"role": "tool", "tool_call_id": str(part.get("toolCallId", "")), "content": content}
+
+
+def _approval(part: dict[str, Any]) -> dict[str, Any]:
+    approval = part.get("approval")
+    return approval if isinstance(approval, dict) else {}
+
+
+def _denial(part: dict[str, Any]) -> str:
+    reason = _approval(part).get("reason")
+    return f"{_DENIED} Reason: {reason}" if isinstance(reason, str) and reason else _DENIED
 
 
 def _as_text(value: Any) -> str:
