@@ -67,6 +67,17 @@ _BY_HOST = {
     "api.openai.com": "openai",
     "api.anthropic.com": "anthropic",
 }
+# OpenAI's regions, and Azure, where each customer has a host and takes OpenAI's names.
+# https://platform.openai.com/docs/guides/your-data, litellm#13432
+_BY_DOMAIN = {
+    ".api.openai.com": "openai",
+    ".openai.azure.com": "openai",
+    ".openai.azure.us": "openai",
+    ".openai.azure.cn": "openai",
+    ".cognitiveservices.azure.com": "openai",
+}
+# It has models of many makers, and OpenAI's API only under this path.
+_AZURE_FOUNDRY = ".services.ai.azure.com"
 _BY_OWNER = {"vllm": "vllm", "llamacpp": "llama.cpp"}
 
 
@@ -86,10 +97,18 @@ def profile_for(name: str | None, base_url: str, owners: Iterable[str] = ()) -> 
     address = urlsplit(base_url)
     if address.hostname == "api.deepseek.com":
         return _PROFILES["deepseek" if address.path.startswith("/beta") else "other"]
-    if address.hostname in _BY_HOST:
-        return _PROFILES[_BY_HOST[address.hostname]]
+    if (name := _name_by_host(address.hostname or "", address.path)) is not None:
+        return _PROFILES[name]
     known = {_BY_OWNER.get(owner, "other") for owner in owners}
     return _PROFILES[known.pop() if len(known) == 1 else "other"]
+
+
+def _name_by_host(host: str, path: str) -> str | None:
+    if host in _BY_HOST:
+        return _BY_HOST[host]
+    if host.endswith(_AZURE_FOUNDRY) and path.startswith("/openai"):
+        return "openai"
+    return next((name for domain, name in _BY_DOMAIN.items() if host.endswith(domain)), None)
 
 
 def can_be_continued(payload: dict[str, Any]) -> bool:
@@ -114,11 +133,12 @@ def continuation(
     """`payload`, changed so that the upstream goes on after `kept_text`.
 
     The token limit shrinks by `kept_deltas`, as an upstream's delta is about a token; one token
-    remains, since nobody accepts none.
+    remains, since nobody accepts none. A limit that is no count, as llama.cpp's -1, stays.
     """
     kept = {"role": "assistant", "content": kept_text, **profile.message}
     changed = {**payload, **profile.request, "messages": [*payload["messages"], kept]}
-    for limit in ("max_tokens", "max_completion_tokens"):
-        if changed.get(limit) is not None:
-            changed[limit] = max(1, changed[limit] - kept_deltas)
+    for name in ("max_tokens", "max_completion_tokens", "n_predict"):
+        limit = changed.get(name)
+        if isinstance(limit, int | float) and limit > 0:
+            changed[name] = max(1, limit - kept_deltas)
     return changed

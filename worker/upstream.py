@@ -19,11 +19,13 @@ from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient
 
 from worker.answer_stream import AnswerStream, Body, Limits
 from worker.chunks import ChunkReader, Tally
+from worker.dialect import Dialect
 from worker.failures import (
     Rejected,
     Stalled,
     Unreachable,
     UpstreamError,
+    UpstreamFault,
     UpstreamGarbage,
     retry_after_s,
 )
@@ -36,7 +38,6 @@ from worker.profiles import (
 )
 from worker.redaction import redacted
 from worker.surrogates import scrubbed
-from worker.translation import Reasoning, in_words_of, reasoning_after
 from worker.upstream_errors import error_from, read_report
 
 CONNECT_S = 10.0
@@ -65,9 +66,7 @@ class Upstream:
         self._base_url = base_url
         self._api_key = api_key or _NO_KEY
         self._profile_name = profile
-        self._takes_stream_options = True
-        # Behind one address there may be models that demand what others refuse.
-        self._reasoning_by_model: dict[str, Reasoning] = {}
+        self._dialect = Dialect()
         self._context_tokens: dict[str, int] = {}
         self._client: AsyncOpenAI
 
@@ -109,10 +108,14 @@ class Upstream:
         if tally.has_output:
             payload = continuation(self.profile, payload, tally.text, tally.deltas)
             echo = tally.text if self.profile.may_echo else ""
+        sent: dict[str, Any] = {}
         reader = ChunkReader(
-            tally, echo, lambda said: self._refusal(said, payload), request_id=request_id
+            tally,
+            echo,
+            lambda said: self._refusal_in_stream(said, sent),
+            request_id=request_id,
         )
-        return AnswerStream(lambda: self._open(payload), reader, limits or Limits())
+        return AnswerStream(lambda: self._open(payload, sent), reader, limits or Limits())
 
     def context_tokens(self, model: str | None) -> int | None:
         """The context of a model (the default one for None) in tokens, where the upstream tells."""
@@ -139,48 +142,18 @@ class Upstream:
         self.profile = profile_for(self._profile_name, str(self._client.base_url), owners)
         return models
 
-    async def _open(self, payload: dict[str, Any]) -> Body:
-        asked_again: set[type[UpstreamError]] = set()
+    async def _open(self, payload: dict[str, Any], sent: dict[str, Any]) -> Body:
+        """The body of the answer to `payload`; `sent` becomes what was asked in the end."""
+        mended: set[str] = set()
         while True:
+            sent.clear()
+            sent |= self._dialect.body(self.profile, payload, self.model)
             try:
-                return await self._post(self._body(payload))
-            except (_StreamOptionsRefused, _ReasoningRefused, _HungUp) as refusal:
-                if type(refusal) in asked_again:
+                return await self._post(sent)
+            except (_FieldRefused, _HungUp) as error:
+                if error.cause in mended:
                     raise
-                asked_again.add(type(refusal))
-                self._learn(refusal, payload)
-
-    def _learn(self, refusal: UpstreamError, payload: dict[str, Any]) -> None:
-        """Take from a refusal what makes the next one unlikely.
-
-        There is nothing to take from one that hung up. Most likely it was closing a connection kept
-        from an earlier answer, just as we used it once more: llama.cpp does so after every stream.
-        """
-        match refusal:
-            case _StreamOptionsRefused():
-                self._takes_stream_options = False
-            case _ReasoningRefused():
-                self._reasoning_by_model[self._model_of(payload)] = refusal.wanted
-
-    def _model_of(self, payload: dict[str, Any]) -> str:
-        return str(payload.get("model") or self.model or "")
-
-    def _reasoning_for(self, payload: dict[str, Any]) -> Reasoning:
-        usual = Reasoning.LEFT_OUT if self.profile.refuses_reasoning else Reasoning.KEPT
-        return self._reasoning_by_model.get(self._model_of(payload), usual)
-
-    def _body(self, payload: dict[str, Any]) -> dict[str, Any]:
-        body = in_words_of(self.profile, payload, self._reasoning_for(payload))
-        body["stream"] = True
-        if self.model and not body.get("model"):
-            body["model"] = self.model
-        if "max_tokens" in body:
-            limit = body.pop("max_tokens")
-            body.setdefault(self.profile.length_limit, limit)
-        options = body.pop("stream_options", None) or {}
-        if self._takes_stream_options:
-            body["stream_options"] = {**options, "include_usage": True}
-        return body
+                mended.add(error.cause)
 
     async def _post(self, body: dict[str, Any]) -> Body:
         with self._errors_mapped(body):
@@ -225,29 +198,37 @@ class Upstream:
     ) -> UpstreamError:
         """The error for what was said to a request: with an HTTP status, or in a stream."""
         report = read_report(said)
-        names_options = "stream_options" in report.message or "include_usage" in report.message
-        if names_options and status in {400, 422} and "stream_options" in body:
-            return _StreamOptionsRefused()
         message = redacted(report.message, api_key=self._api_key, payload=body)
-        if status in {400, 422} and (wanted := reasoning_after(str(said), body)):
-            return _ReasoningRefused(message, wanted)
+        is_about_fields = (status or report.status or report.word_status) in {400, 422}
+        if is_about_fields and (field := self._dialect.learn(body, said, report.message)):
+            return _FieldRefused(message, field)
         return error_from(report, status=status, message=message, retry_after_s=wait_s)
 
+    def _refusal_in_stream(self, said: object, body: dict[str, Any]) -> UpstreamError:
+        error = self._refusal(said, body)
+        # The next try puts it otherwise, and it is the queue that tries again.
+        return UpstreamFault(error.message) if isinstance(error, _FieldRefused) else error
 
-class _StreamOptionsRefused(Rejected):
-    """The upstream does not know stream_options."""
 
+class _FieldRefused(Rejected):
+    """The upstream does not know a field, and is asked otherwise from now on."""
 
-class _ReasoningRefused(Rejected):
-    """The upstream does not take the reasoning of earlier answers, or demands it."""
-
-    def __init__(self, message: str, wanted: Reasoning) -> None:
+    def __init__(self, message: str, field: str) -> None:
         super().__init__(message)
-        self.wanted = wanted
+        self.cause = field
 
 
 class _HungUp(Unreachable):
-    """The upstream closed the connection instead of answering."""
+    """The upstream closed the connection instead of answering.
+
+    Most likely it was closing a connection kept from an earlier answer, just as we used it once
+    more. llama.cpp does so after every stream.
+    """
+
+    cause = "connection"
+
+    def __init__(self) -> None:
+        super().__init__("The upstream closed the connection instead of answering.")
 
 
 def _body_of(error: openai.APIStatusError) -> object:

@@ -23,6 +23,18 @@ QUESTION = {"role": "user", "content": "Count to ten."}
         (None, "https://api.deepseek.com/beta", ["deepseek"], "deepseek"),
         (None, "https://api.deepseek.com/v1", ["deepseek"], "other"),
         (None, "https://api.openai.com/v1", ["system", "openai"], "openai"),
+        # litellm#13432
+        (None, "https://us.api.openai.com/v1", [], "openai"),
+        (None, "https://eu.api.openai.com/v1", ["system"], "openai"),
+        (None, "https://me.openai.azure.com/openai/v1/", ["somebody"], "openai"),
+        (None, "https://me.openai.azure.com/openai/deployments/gpt-5", [], "openai"),
+        (None, "https://me.openai.azure.us/openai/v1", [], "openai"),
+        (None, "https://me.openai.azure.cn/openai/v1", [], "openai"),
+        (None, "https://ME.cognitiveservices.azure.com/openai/v1", [], "openai"),
+        (None, "https://me.services.ai.azure.com/openai/v1", [], "openai"),
+        (None, "https://me.services.ai.azure.com/models", [], "other"),
+        (None, "https://evilapi.openai.com/v1", [], "other"),
+        (None, "https://api.openai.com.evil.example/v1", [], "other"),
         (None, "https://api.anthropic.com/v1/", [], "anthropic"),
         (None, "https://evil.example/api.mistral.ai", [], "other"),
         ("vllm", "https://api.openai.com/v1", ["openai"], "vllm"),
@@ -87,10 +99,14 @@ def test_each_upstream_is_asked_in_its_dialect(
     assert payload == {"model": "m", "messages": [QUESTION], "temperature": 0}
 
 
-@pytest.mark.parametrize("limit", ["max_tokens", "max_completion_tokens"])
-@pytest.mark.parametrize(("before", "after"), [(100, 96), (5, 1), (3, 1), (None, None)])
-def test_what_was_said_counts_against_the_token_limit(
-    limit: str, before: int | None, after: int | None
+@pytest.mark.parametrize("limit", ["max_tokens", "max_completion_tokens", "n_predict"])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    # llama.cpp takes -1 for no limit and -2 for what fills the context.
+    [(100, 96), (5, 1), (3, 1), (None, None), (-1, -1), (-2, -2), (0, 0), ("100", "100")],
+)
+def test_what_was_said_counts_against_the_token_limit_if_that_is_a_count(
+    limit: str, before: object, after: object
 ) -> None:
     payload = {"messages": [QUESTION], limit: before}
     assert continuation(profile_for("vllm", ""), payload, "One, two,", 4)[limit] == after

@@ -1,0 +1,193 @@
+"""How a request is put to an upstream, and what its refusals teach: without and with HTTP."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from broker.settings import Settings
+from tests.support.desk import open_desk, working
+from tests.support.reading import KEY, PAYLOAD, QUESTION, Reading
+from tests.support.script import Chunk, Script, Status, answer, error_body
+from tests.support.upstream import Call, ScriptedUpstream
+from worker.dialect import Dialect
+from worker.failures import Rejected, UpstreamFault
+from worker.profiles import profile_for
+from worker.upstream import Upstream
+
+OPENAI = (
+    "Unsupported parameter: 'max_tokens' is not supported with this model."
+    " Use 'max_completion_tokens' instead."
+)
+OLD_AZURE = "Unrecognized request argument supplied: max_completion_tokens"
+VLLM = (
+    "[{'type': 'extra_forbidden', 'loc': ('body', 'max_completion_tokens'), 'msg':"
+    " 'Extra inputs are not permitted', 'input': 5}]"
+)
+NEW = {"max_completion_tokens": 5}
+OLD = {"max_tokens": 5}
+
+
+def limits(body: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name.startswith("max_")}
+
+
+def asked_after(said: str, sent: dict[str, Any], *, profile: str = "other") -> dict[str, Any]:
+    """The limits of the next request for the same, after a refusal with these words."""
+    dialect = Dialect()
+    payload = {"model": "m", "messages": [QUESTION], **sent}
+    spoken = profile_for(profile, "")
+    dialect.learn(dialect.body(spoken, payload, None), said, said)
+    return limits(dialect.body(spoken, payload, None))
+
+
+@pytest.mark.parametrize(
+    ("said", "sent", "expected"),
+    [
+        (OPENAI, OLD, NEW),  # litellm#13432
+        (OLD_AZURE, NEW, OLD),  # litellm#8855
+        (VLLM, NEW, OLD),  # void#128
+        ("body.max_completion_tokens: Extra inputs are not permitted", NEW, OLD),
+        ('Unknown name "max_completion_tokens": Cannot find field.', NEW, OLD),
+        ("property 'max_completion_tokens' is unsupported", NEW, OLD),
+        ("unknown field `max_completion_tokens`, expected `messages`", NEW, OLD),
+        ("got an unexpected keyword argument 'max_completion_tokens'", NEW, OLD),
+        ("max_tokens is no longer supported", OLD, NEW),
+        ("This model does not support max_tokens", OLD, NEW),
+        # vscode-unify-chat-provider#279
+        ("Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported.",
+         OLD | NEW, NEW),
+        # It is the value that is wrong, or another field.
+        ("max_tokens is too large: 5. This model supports at most 4 completion tokens", OLD, OLD),
+        ("max_tokens above 4096 is not supported", OLD, OLD),
+        ("Invalid value for max_tokens: not allowed", OLD, OLD),
+        ("Unsupported parameter: 'temperature' is not supported with this model.", OLD, OLD),
+        ("Unsupported parameter: 'max_tokens_to_sample'", OLD, OLD),
+        # A gateway renames it itself, to what the upstream behind it refuses.
+        (OPENAI, NEW, NEW),
+        (OPENAI, {}, {}),
+    ],
+)  # fmt: skip
+def test_a_limit_that_was_refused_by_name_has_the_other_name_from_then_on(
+    said: str, sent: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    assert asked_after(said, sent) == expected
+
+
+def test_a_profile_is_no_reason_to_insist_on_a_name() -> None:
+    assert asked_after(OLD_AZURE, OLD, profile="openai") == OLD
+    assert asked_after(OLD_AZURE, NEW, profile="openai") == OLD
+
+
+def test_a_name_is_learned_for_its_model_only() -> None:
+    dialect = Dialect()
+    other = profile_for("other", "")
+    payload = {"model": "new", "messages": [], **OLD}
+    assert dialect.learn(dialect.body(other, payload, None), OPENAI, OPENAI)
+    assert limits(dialect.body(other, payload, None)) == NEW
+    assert limits(dialect.body(other, payload | {"model": "old"}, None)) == OLD
+
+
+def test_a_limit_that_is_refused_under_both_names_is_given_up_and_begins_again() -> None:
+    dialect = Dialect()
+    other = profile_for("other", "")
+    payload = {"model": "m", "messages": [], **OLD}
+    assert dialect.learn(dialect.body(other, payload, None), OPENAI, OPENAI)
+    assert dialect.learn(dialect.body(other, payload, None), OLD_AZURE, OLD_AZURE) is None
+    assert limits(dialect.body(other, payload, None)) == OLD
+
+
+def test_names_of_models_do_not_fill_the_memory() -> None:
+    dialect = Dialect()
+    other = profile_for("other", "")
+    payload: dict[str, Any] = {}
+    for n in range(2500):
+        payload = {"model": f"m{n}", "messages": [], **OLD}
+        assert dialect.learn(dialect.body(other, payload, None), OPENAI, OPENAI)
+    assert len(dialect._limit_names) <= 1000
+    assert limits(dialect.body(other, payload, None)) == NEW
+
+
+def refusing(refused: str, said: str) -> Callable[[Call], Script]:
+    def script(call: Call) -> Script:
+        if refused in call.body:
+            return [Status(400, {}, error_body(said, "unsupported_parameter"))]
+        return answer("Hello, world.")
+
+    return script
+
+
+@pytest.fixture
+async def client(upstream: ScriptedUpstream) -> AsyncIterator[Upstream]:
+    async with Upstream(upstream.base_url, KEY) as client:
+        yield client
+
+
+@pytest.mark.parametrize(("said", "asked", "sent"), [(OPENAI, OLD, NEW), (OLD_AZURE, NEW, OLD)])
+async def test_a_refused_limit_costs_one_more_call_once(
+    upstream: ScriptedUpstream,
+    client: Upstream,
+    said: str,
+    asked: dict[str, Any],
+    sent: dict[str, Any],
+) -> None:
+    upstream.script = refusing(next(iter(asked)), said)
+    for _ in range(2):
+        reading = Reading()
+        await reading.run(client, payload=PAYLOAD | asked)
+        assert (reading.text, reading.error) == ("Hello, world.", None)
+    assert [limits(call.body) for call in upstream.calls] == [asked, sent, sent]
+
+
+async def test_an_upstream_that_takes_neither_name_is_asked_twice_and_no_more(
+    upstream: ScriptedUpstream, client: Upstream
+) -> None:
+    upstream.enqueue(
+        [Status(400, {}, error_body(OPENAI, None))], [Status(400, {}, error_body(OLD_AZURE, None))]
+    )
+    reading = Reading()
+    await reading.run(client, payload=PAYLOAD | OLD)
+    assert type(reading.error) is Rejected
+    assert reading.error.message == OLD_AZURE
+    assert len(upstream.calls) == 2
+
+
+async def test_several_fields_are_learned_with_one_request(
+    upstream: ScriptedUpstream, client: Upstream
+) -> None:
+    options = error_body("Unknown field: stream_options", None)
+    upstream.enqueue([Status(422, {}, options)], [Status(400, {}, error_body(OPENAI, None))])
+    reading = Reading()
+    await reading.run(client, payload=PAYLOAD | OLD)
+    assert reading.error is None
+    assert "stream_options" not in upstream.calls[2].body
+    assert limits(upstream.calls[2].body) == NEW
+
+
+async def test_a_field_that_is_refused_inside_a_stream_is_put_otherwise_at_the_next_try(
+    upstream: ScriptedUpstream, client: Upstream
+) -> None:
+    upstream.enqueue([Chunk(error_body(OPENAI, "invalid_request_error"))])
+    reading = Reading()
+    await reading.run(client, payload=PAYLOAD | OLD)
+    assert type(reading.error) is UpstreamFault
+    await reading.run(client, payload=PAYLOAD | OLD)
+    assert [limits(call.body) for call in upstream.calls] == [OLD, NEW]
+
+
+async def test_a_refused_limit_never_shows(redis_url: str, upstream: ScriptedUpstream) -> None:
+    def in_stream(call: Call) -> Script:
+        if "max_tokens" in call.body:
+            return [Chunk(error_body(OPENAI, "invalid_request_error"))]
+        return answer("Hello, world.")
+
+    settings = Settings.model_validate(
+        {"openai_base_url": upstream.base_url, "openai_model": "m", "lease_s": 1}
+    )
+    for script in (refusing("max_tokens", OPENAI), in_stream):
+        upstream.script = script
+        upstream.calls.clear()
+        async with open_desk(redis_url, settings) as desk, working(redis_url, settings):
+            answered = await desk.ended(await desk.ask(params=OLD))
+        assert "".join(answered.text) == "Hello, world."
+        assert [limits(call.body) for call in upstream.calls] == [OLD, NEW]
