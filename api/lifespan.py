@@ -12,9 +12,10 @@ from api.services import Services
 from api.streams import Streams
 from broker.connections import Connections
 from broker.conversations import Conversations
-from broker.errors import SettingsInvalid, Unavailable
+from broker.errors import AccessDenied, SettingsInvalid, Unavailable
 from broker.log import Logs
 from broker.requests import Requests
+from broker.rights import Rights
 from broker.settings import Settings
 from roles import Roles
 
@@ -58,6 +59,7 @@ def _services(settings: Settings, connections: Connections, roles: Roles) -> Ser
         settings=settings,
         roles=roles,
         connections=connections,
+        rights=Rights(connections, settings.partitions),
         requests=Requests(connections, settings),
         conversations=Conversations(connections, settings),
         logs=Logs(connections),
@@ -72,17 +74,23 @@ def _services(settings: Settings, connections: Connections, roles: Roles) -> Ser
 async def _agree(services: Services) -> None:
     """Redis is asked until it answers: whichever of us starts first waits for the other."""
     pause_s = _FIRST_PAUSE_S
+    readiness, address = services.readiness, services.connections.address
     while True:
         try:
+            await services.rights.check()
             await services.connections.agree_on_partitions(services.settings.partitions)
-        except Unavailable:
-            if pause_s == _FIRST_PAUSE_S:
-                log.warning("waiting for Redis", address=services.connections.address)
+        except Unavailable as error:
+            if isinstance(error, AccessDenied):
+                if str(error) != readiness.denial:
+                    log.warning("Redis denies access", address=address, reason=str(error))
+                readiness.denial = str(error)
+            elif pause_s == _FIRST_PAUSE_S:
+                log.warning("waiting for Redis", address=address)
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LAST_PAUSE_S)
         else:
-            services.readiness.agreed = True
-            log.info("ready for requests", redis=services.connections.address)
+            readiness.agreed = True
+            log.info("ready for requests", redis=address)
             return
 
 

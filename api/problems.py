@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -19,6 +20,8 @@ from api.failure_log import note_failure
 from api.wires.failures import error_type
 from broker import errors
 from roles import RoleNotFound
+
+log = structlog.get_logger("api")
 
 # Clients of these paths show the body of an error to a person, as it is.
 _TEXT_PREFIX = "/api/"
@@ -96,6 +99,12 @@ _RULES: dict[type[Exception], _Rule] = {
     errors.Unavailable: _Rule(
         503, "unavailable", "The queue cannot be reached at the moment.", retry_after_s=1
     ),
+    errors.AccessDenied: _Rule(
+        503,
+        "unavailable",
+        "The queue denies this server a right that it needs; /readyz names it.",
+        retry_after_s=5,
+    ),
     errors.RequestMissing: _Rule(404, "not_found"),
     errors.NotFinished: _Rule(409, "not_finished"),
     errors.CursorMalformed: _Rule(400, "invalid_cursor", param="after"),
@@ -132,6 +141,8 @@ def problem_of(error: Exception, path: str) -> Problem:
     if rule is None:
         note_failure(error, "request failed", path=path)
         return _INTERNAL
+    if isinstance(error, errors.AccessDenied):
+        log.warning("Redis denies access", path=path, reason=str(error))
     status = rule.openai_status if path.startswith(_OPENAI_PREFIX) else None
     headers = {"Retry-After": str(rule.retry_after_s)} if rule.retry_after_s else None
     message = rule.message or str(error)

@@ -15,6 +15,7 @@ from api.submissions import Ask, submission_of
 from broker.connections import Connections
 from broker.conversations import Conversations
 from broker.errors import (
+    AccessDenied,
     BrokerError,
     ConversationBusy,
     IdempotencyConflict,
@@ -24,6 +25,7 @@ from broker.errors import (
 )
 from broker.log import Logs
 from broker.requests import Record, Requests, Submitted
+from broker.rights import Rights
 from broker.settings import Settings
 from roles import Roles
 
@@ -38,9 +40,11 @@ _OUTCOMES: dict[type[BrokerError], str] = {
 
 @dataclass
 class Readiness:
-    """Whether Redis has answered since the start, and counts the same partitions as we do."""
+    """Whether Redis has let us in since the start, and counts the same partitions as we do."""
 
     agreed: bool = False
+    denial: str | None = None
+    """What Redis denied at the last try before it let us in."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Services:
     settings: Settings
     roles: Roles
     connections: Connections
+    rights: Rights
     requests: Requests
     conversations: Conversations
     logs: Logs
@@ -91,7 +96,8 @@ async def services_of(request: Request) -> Services:
 async def _usable(services: Annotated[Services, Depends(services_of)]) -> Services:
     # Before the partitions are agreed on, a request could be looked for in the wrong one.
     if not services.readiness.agreed:
-        raise Unavailable
+        denial = services.readiness.denial
+        raise Unavailable if denial is None else AccessDenied(denial)
     return services
 
 

@@ -9,7 +9,7 @@ import hiredis
 
 from broker import keys
 from broker.bulk import BulkConnection
-from broker.connections import COMMAND_TIMEOUT_S, Connections
+from broker.connections import COMMAND_TIMEOUT_S, Connections, is_denial
 from broker.errors import Unavailable
 from broker.faults import crash_at
 from broker.pauses import Pauses
@@ -135,7 +135,7 @@ class Appender:
             return
         on_answer = self._waiting.popleft()
         if isinstance(reply, hiredis.ReplyError):
-            if str(reply).startswith(_OF_ONE_CALL):
+            if str(reply).startswith(_OF_ONE_CALL) and not is_denial(reply):
                 on_answer(REFUSED)
                 return
             on_answer(LOST)

@@ -17,8 +17,10 @@ from redis.asyncio.connection import AbstractConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.exceptions import (
+    AuthenticationError,
     ClusterDownError,
     DataError,
+    NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -30,7 +32,7 @@ from redis.exceptions import ConnectionError as ConnectionLost
 
 from broker import keys
 from broker.addresses import hide_secrets
-from broker.errors import SettingsInvalid, Unavailable
+from broker.errors import AccessDenied, SettingsInvalid, Unavailable
 
 COMMAND_TIMEOUT_S = 5.0
 # A command with all its repeats. One that met a dead connection has time for another one; a server
@@ -52,13 +54,25 @@ _RETRIES = 3
 _REFUSALS = (OutOfMemoryError, ReadOnlyError, ClusterDownError, TryAgainError)
 _UVLOOP_CLOSED = "the handler is closed"
 _REFUSAL_WORDS = ("MISCONF", "NOREPLICAS", "UNBLOCKED", "BUSY ")
+# What a server says to a command that the account may not run, or that was renamed, first from
+# inside of a script. redis-py has a class for the first alone.
+_DENIAL_WORDS = (
+    "NOPERM",
+    "ACL failure in script",
+    "Unknown command called from script",
+    "Unknown Redis command called from script",
+    "unknown command",
+)
+# Behind these words a server quotes what it was sent.
+_QUOTE = ", with args"
 
 
 class Connections:
     """The clients of one process for one Redis; `aclose` them at the end.
 
     Replies are bytes in their RESP2 shapes. Everything here raises Unavailable when Redis does not
-    answer or takes no writes at the moment; the outcome of that command is then not known.
+    answer or takes no writes at the moment; the outcome of that command is then not known. What
+    Redis does not let this account do is AccessDenied.
     """
 
     def __init__(self, url: str) -> None:
@@ -211,6 +225,10 @@ async def in_time() -> AsyncIterator[None]:
 
 def unavailable(error: BaseException) -> Unavailable:
     """The Unavailable that stands for this failure; what is our own fault is raised as it is."""
+    if isinstance(error, AuthenticationError):
+        return AccessDenied(f"Redis refuses the login: {reply_text(error)}")
+    if isinstance(error, ResponseError) and is_denial(error):
+        return AccessDenied(f"Redis denies access: {reply_text(error)}")
     if isinstance(error, _REFUSALS) or (
         isinstance(error, ResponseError) and str(error).startswith(_REFUSAL_WORDS)
     ):
@@ -222,3 +240,16 @@ def unavailable(error: BaseException) -> Unavailable:
     if isinstance(error, (ResponseError, DataError)):
         raise error
     return Unavailable()
+
+
+def is_denial(error: Exception) -> bool:
+    """Whether a server's error says that the account may not do what was asked."""
+    text = str(error).removeprefix("ERR ")
+    return isinstance(error, NoPermissionError) or text.startswith(_DENIAL_WORDS)
+
+
+def reply_text(error: BaseException) -> str | None:
+    """The words of a server's error reply, without what they quote; None for any other error."""
+    if not isinstance(error, (ResponseError, AuthenticationError)):
+        return None
+    return str(error).partition(_QUOTE)[0].strip()

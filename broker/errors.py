@@ -2,6 +2,7 @@
 
     BrokerError
     ├── Unavailable            Redis did not answer; nothing is known about the last call
+    │   └── AccessDenied       Redis answered that this account may not; nothing was changed
     ├── Refused                a submit that was not accepted; nothing of it is left behind
     │   ├── IdempotencyConflict
     │   ├── QueueFull
@@ -23,11 +24,19 @@ class BrokerError(Exception):
     """The broker could not do what was asked."""
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or (type(self).__doc__ or "").strip())
+        super().__init__(message or (type(self).__doc__ or "").partition("\n")[0].strip())
 
 
 class Unavailable(BrokerError):
     """Redis cannot be reached at the moment."""
+
+
+class AccessDenied(Unavailable):
+    """Redis denies access to this account.
+
+    Its operator can mend that while we run, so that it is waited for like a Redis that is away. The
+    message names what is denied, in words of the server's that hold no data of a request.
+    """
 
 
 class Refused(BrokerError):

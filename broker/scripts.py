@@ -10,7 +10,14 @@ from redis.commands.core import AsyncScript
 from broker.connections import in_time
 from broker.faults import crash_at
 
-_BARE = frozenset({"append", "renew", "account"})
+# What a script needs in front of it; the rest needs all that the scripts share.
+_HEADS: dict[str, tuple[str, ...]] = {
+    "append": (),
+    "renew": (),
+    "account": (),
+    "probe": ("rights",),
+}
+_WHOLE_HEAD = ("rights", "prefix")
 # Without this flag a full Redis would refuse the very scripts that end requests and free memory,
 # and leases would run out. It needs a shebang, which fakeredis does not know.
 _ALLOW_OOM = frozenset(
@@ -20,7 +27,7 @@ _HAS_CHANGED = frozenset({b"OK", b"GO"})
 _SHEBANG = "#!lua flags=allow-oom\n"
 NAMES = (
     "submit", "claim", "append", "renew", "reopen", "retry", "release",
-    "finish", "cancel", "account", "erase", "forget", "position",
+    "finish", "cancel", "account", "erase", "forget", "position", "probe",
 )  # fmt: skip
 
 
@@ -28,9 +35,8 @@ NAMES = (
 def source(name: str, *, shebang: bool = True) -> str:
     """The text of a script as Redis gets it."""
     folder = files("broker") / "scripts"
-    body = (folder / f"{name}.lua").read_text("utf-8")
-    if name not in _BARE:
-        body = (folder / "prefix.lua").read_text("utf-8") + body
+    files_of_script = (*_HEADS.get(name, _WHOLE_HEAD), name)
+    body = "".join((folder / f"{part}.lua").read_text("utf-8") for part in files_of_script)
     return _SHEBANG + body if shebang and name in _ALLOW_OOM else body
 
 

@@ -11,13 +11,14 @@ from pathlib import Path
 from broker import keys
 from broker.addresses import hide_secrets
 from broker.connections import Connections
-from broker.errors import SettingsInvalid, Unavailable
+from broker.errors import AccessDenied, SettingsInvalid, Unavailable
+from broker.rights import Rights
 from broker.settings import Settings, load_settings, variable_names
 from cli import findings
 from cli.client import Client
 from cli.environment import needs_model, needs_redis, url_of
 from cli.exits import CommandFailed, Exit
-from cli.findings import Finding, Level, fail, ok
+from cli.findings import Finding, Level, fail, ok, warn
 from roles import RolesInvalid, load_roles
 
 _BASE = ("fastapi", "uvicorn", "uvloop", "httptools", "redis", "hiredis", "openai", "aiohttp")
@@ -71,18 +72,45 @@ async def redis(settings: Settings) -> list[Finding]:
     connections = Connections(settings.redis_url)
     try:
         async with asyncio.timeout(_ANSWER_S):
-            info = await connections.ask("INFO")
-            partitions = await connections.ask("GET", keys.partition_count())
+            found = [
+                *await _rights(connections, settings.partitions),
+                *await _server(connections),
+                *await _partitions(connections, settings.partitions),
+            ]
+    except AccessDenied as denial:
+        return [fail("redis", f"{place}: {denial}", "correct the account in REDIS_URL")]
     except (Unavailable, TimeoutError) as error:
         reason = str(error.__cause__ or error) or "no answer in time"
         return [fail("redis", f"{place}: {reason}", "start it, or correct REDIS_URL")]
     finally:
         await connections.aclose()
-    return [
-        ok("redis", f"{place} answers"),
-        *findings.redis_findings(info),
-        *findings.partition_findings(settings.partitions, partitions and int(partitions)),
-    ]
+    return [ok("redis", f"{place} answers"), *found]
+
+
+async def _rights(connections: Connections, partitions: int) -> list[Finding]:
+    missing = await Rights(connections, partitions).missing()
+    return findings.rights_findings(missing)
+
+
+async def _server(connections: Connections) -> list[Finding]:
+    try:
+        return findings.redis_findings(await connections.ask("INFO"))
+    except AccessDenied:
+        return [
+            warn(
+                "redis",
+                "this account may not run INFO, so that version and persistence are not checked",
+                "allow it: +info",
+            )
+        ]
+
+
+async def _partitions(connections: Connections, wanted: int) -> list[Finding]:
+    try:
+        used = await connections.ask("GET", keys.partition_count())
+    except AccessDenied:
+        return []  # named among the rights
+    return findings.partition_findings(wanted, used and int(used))
 
 
 def _embedded_redis() -> Finding:

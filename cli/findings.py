@@ -1,7 +1,7 @@
 """Pure: what `doctor` makes of what it saw."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -105,6 +105,14 @@ def redis_findings(info: Mapping[str, Any]) -> list[Finding]:
     if str(info.get("role", "master")) != "master":
         findings.append(fail("redis", "this server is a replica", "give the primary's address"))
     return findings
+
+
+def rights_findings(missing: Sequence[str]) -> list[Finding]:
+    """About what the account in REDIS_URL may not do."""
+    if not missing:
+        return []
+    text = f"this account may not run {', '.join(missing)}"
+    return [fail("redis", text, "docs/architecture.md says what it needs: ACL SETUSER")]
 
 
 def partition_findings(wanted: int, used: int | None) -> list[Finding]:

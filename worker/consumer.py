@@ -154,8 +154,8 @@ class Consumer:
         """Without a free slot: put what is due back in line, so that others can take it."""
         try:
             await self._queue.claim(partition, secrets.token_hex(8), take=False)
-        except Unavailable:
-            log.warning("queue not reached")
+        except Unavailable as error:
+            log.warning("queue not reached", reason=str(error))
         except Exception as error:  # as in `_claim`
             log.exception("claim broke", partition=partition, error=str(error))
 
@@ -170,9 +170,9 @@ class Consumer:
             self._pulses[partition].beat()
             try:
                 return await self._queue.claim(partition, nonce, suspect_ok=suspect_ok)
-            except Unavailable:
+            except Unavailable as error:
                 # The same nonce: if the claim did happen, the same request is answered again.
-                log.warning("queue not reached")
+                log.warning("queue not reached", reason=str(error))
                 await self._pause(_UNAVAILABLE_PAUSE_S)
             except Exception as error:  # whatever it is, our jobs have to go on
                 log.exception("claim broke", partition=partition, error=str(error))

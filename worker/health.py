@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 import structlog
 
 from broker.appender import Appender
-from broker.connections import Connections
-from broker.errors import SettingsInvalid, Unavailable
+from broker.errors import AccessDenied, SettingsInvalid, Unavailable
 from broker.push import Push
+from broker.rights import Rights
 from broker.settings import Settings
 from worker.consumer import Consumer
 
@@ -33,7 +33,7 @@ class Health:
     consumer: Consumer
     appender: Appender
     pushes: Sequence[Push]
-    connections: Connections
+    rights: Rights
     is_working: bool = field(default=False)
 
     def is_alive(self) -> str | None:
@@ -45,18 +45,22 @@ class Health:
         """Why no work gets done here at the moment, None if it does."""
         if self.consumer.is_stopping:
             return "draining"
+        has_answered = True
+        try:
+            async with asyncio.timeout(_REDIS_PATIENCE_S):
+                await self.rights.check()
+        except AccessDenied as denial:
+            # First of all: it is the reason of whatever else is wrong then.
+            return str(denial)
+        except (Unavailable, TimeoutError):
+            has_answered = False
         if not self.is_working:
             return "starting"
         if fault := self.is_alive():
             return fault
         if not self.appender.is_ready or not all(push.is_up for push in self.pushes):
             return "not connected to Redis"
-        try:
-            async with asyncio.timeout(_REDIS_PATIENCE_S):
-                await self.connections.ask("PING")
-        except (Unavailable, TimeoutError):
-            return "Redis does not answer"
-        return None
+        return None if has_answered else "Redis does not answer"
 
     async def answer(self, path: str) -> tuple[int, str]:
         """The status and the JSON for a path."""

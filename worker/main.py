@@ -17,11 +17,12 @@ from broker import keys
 from broker.appender import Appender
 from broker.connections import Connections
 from broker.conversations import Conversations
-from broker.errors import Unavailable
+from broker.errors import AccessDenied, Unavailable
 from broker.log import Logs
 from broker.models import MODELS_TTL_S, write_models
 from broker.push import Push
 from broker.queue import Queue
+from broker.rights import Rights
 from broker.settings import Settings
 from worker.answer_stream import Limits
 from worker.attempt import Tools
@@ -76,7 +77,7 @@ async def run(settings: Settings, redis_url: str, *, slots: int = DEFAULT_SLOTS)
         suspect_crashes=settings.max_attempts - 1,
     )
     pushes = [_push(connections, consumer, n, name) for n in range(settings.partitions)]
-    health = Health(consumer, tools.appender, pushes, connections)
+    health = Health(consumer, tools.appender, pushes, Rights(connections, settings.partitions))
     try:
         _listen_to_signals(consumer)
         async with health_endpoint(health, settings), tools.upstream:
@@ -127,7 +128,7 @@ async def _work(
     async with _running(background):
         with contextlib.suppress(StoppedError):
             async with consumer.start_up:
-                await _wait_for_redis(connections, settings.partitions)
+                await _wait_for_redis(connections, health.rights, settings.partitions)
                 await tools.appender.ready()
                 await _wait_briefly(are_listed)
         if not consumer.is_stopping:
@@ -183,15 +184,19 @@ async def _wait_briefly(are_listed: asyncio.Event) -> None:
             await are_listed.wait()
 
 
-async def _wait_for_redis(connections: Connections, partitions: int) -> None:
-    has_told = False
+async def _wait_for_redis(connections: Connections, rights: Rights, partitions: int) -> None:
+    told = None
     while True:
         try:
+            await rights.check()
             return await connections.agree_on_partitions(partitions)
-        except Unavailable:
-            if not has_told:
-                log.warning("waiting for Redis", address=connections.address)
-            has_told = True
+        except Unavailable as error:
+            is_denied = isinstance(error, AccessDenied)
+            event = "Redis denies access" if is_denied else "waiting for Redis"
+            reason = {"reason": str(error)} if is_denied else {}
+            if told != (event, reason):
+                log.warning(event, address=connections.address, **reason)
+            told = (event, reason)
             await asyncio.sleep(_REDIS_PAUSE_S)
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from api.problems import Problem, error_responses
 from api.services import AnyServices, Services, Tenant
-from broker.errors import Unavailable
+from broker.errors import AccessDenied, Unavailable
 
 router = APIRouter(tags=["operations"])
 
@@ -29,7 +29,7 @@ async def alive() -> Health:
 
 @router.get("/readyz", responses=error_responses(503))
 async def ready(services: AnyServices) -> Health:
-    """Whether calls should come here: Redis answers, and the process is not about to stop."""
+    """Whether calls should come here: Redis answers, lets us do all that they need, and we stay."""
     fault = await _fault(services)
     if fault is not None:
         raise Problem(503, "not_ready", fault, headers={"Retry-After": "1"})
@@ -39,16 +39,20 @@ async def ready(services: AnyServices) -> Health:
 async def _fault(services: Services) -> str | None:
     if services.streams.is_draining:
         return "The server is about to stop."
+    has_answered = True
+    try:
+        async with asyncio.timeout(_REDIS_PATIENCE_S):
+            await services.rights.check()
+    except AccessDenied as denial:
+        # First of all: it is the reason of whatever else is wrong then.
+        return str(denial)
+    except (Unavailable, TimeoutError):
+        has_answered = False
     if not services.readiness.agreed:
         return "Redis has not answered since the start."
     if not services.streams.is_up:
         return "Redis pushes nothing at the moment."
-    try:
-        async with asyncio.timeout(_REDIS_PATIENCE_S):
-            await services.connections.ask("PING")
-    except (Unavailable, TimeoutError):
-        return "Redis does not answer at the moment."
-    return None
+    return None if has_answered else "Redis does not answer at the moment."
 
 
 @router.get(

@@ -1,4 +1,4 @@
--- Shared by every script but append, renew and account; the loader puts it in front of them.
+-- Shared by every script but append, renew, account and probe; the loader puts it in front of them.
 -- KEYS[1] is any key of the partition: all others are built from its hash tag, so they share its slot.
 -- Invariants kept by these functions:
 --   a tenant stands in the ring exactly once if and only if its waiting list is not empty;
@@ -8,6 +8,9 @@
 --   a log that ends, or goes on with another attempt, holds only what its hash knows of.
 local call = redis.call
 local P = string.match(KEYS[1], '^{[^}]*}:')
+local refused = refusals(P, RIGHTS, 1)[1]
+if refused then return redis.error_reply('NOPERM this account may not run ' .. refused) end
+
 local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local WAKE_LIMIT = 64

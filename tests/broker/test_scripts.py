@@ -11,19 +11,19 @@ from tests.broker.live import live
 
 def test_every_script_file_is_loaded() -> None:
     names = {path.name.removesuffix(".lua") for path in (files("broker") / "scripts").iterdir()}
-    assert {name for name in names if not name.startswith("_")} == {*NAMES, "prefix"}
+    assert {name for name in names if not name.startswith("_")} == {*NAMES, "prefix", "rights"}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_ends_requests_runs_without_memory_and_nothing_else_does(name: str) -> None:
-    takes_memory = name in {"submit", "claim", "append", "reopen", "position"}
+    takes_memory = name in {"submit", "claim", "append", "reopen", "position", "probe"}
     assert source(name).startswith("#!lua flags=allow-oom\n") != takes_memory
     assert not source(name, shebang=False).startswith("#!")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_hot_path_carries_no_prefix(name: str) -> None:
-    is_bare = name in {"append", "renew", "account"}
+    is_bare = name in {"append", "renew", "account", "probe"}
     assert ("local function over(" in source(name)) != is_bare
 
 

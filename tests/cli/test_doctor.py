@@ -11,6 +11,7 @@ from broker.settings import Settings
 from cli import client, doctor
 from cli.findings import Finding, Level
 from tests.api.running import running_api
+from tests.support.accounts import ALL, ASKED, limited_account
 from tests.support.servers import ValkeyServer
 from tests.support.upstream import ScriptedUpstream
 
@@ -55,6 +56,44 @@ async def test_a_server_that_is_away_fails_without_its_password() -> None:
 async def test_a_wrong_password_fails(own_redis: ValkeyServer) -> None:
     (finding,) = await doctor.redis(Settings(redis_url=f"redis://:no@127.0.0.1:{own_redis.port}"))
     assert finding.level is Level.FAIL
+
+
+async def test_an_account_that_redis_refuses_is_told_apart_from_a_redis_that_is_away(
+    redis_url: str,
+) -> None:
+    with limited_account(redis_url, *ALL) as account:
+        wrong = account.url.replace("sesame", "hunter2")
+        (finding,) = await doctor.redis(Settings(redis_url=wrong))
+    assert finding.level is Level.FAIL
+    assert "Redis refuses the login: invalid username-password pair" in finding.text
+    assert "correct the account" in finding.mend
+    assert "hunter2" not in str(finding)
+
+
+@pytest.mark.parametrize("command", [*ASKED, "script|load"])
+async def test_a_command_that_the_account_may_not_run_fails_and_is_named(
+    redis_url: str, command: str
+) -> None:
+    with limited_account(redis_url, *ALL, f"-{command}") as account:
+        await doctor.redis(Settings(redis_url=account.url))
+        found = await doctor.redis(Settings(redis_url=account.url))
+    (failed,) = (finding for finding in found if finding.level is Level.FAIL)
+    assert command.replace("|", " ").lower() in failed.text.lower()
+
+
+async def test_an_account_without_channels_fails(redis_url: str) -> None:
+    with limited_account(redis_url, "~*", "+@all") as account:
+        found = await doctor.redis(Settings(redis_url=account.url))
+    (failed,) = (finding for finding in found if finding.level is Level.FAIL)
+    for channel in ("push:", "push:conv:", "push:worker:"):
+        assert f"SPUBLISH on {{p0}}:{channel}*" in failed.text
+
+
+async def test_an_account_that_may_not_ask_about_the_server_is_good_enough(redis_url: str) -> None:
+    with limited_account(redis_url, *ALL, "-info") as account:
+        found = await doctor.redis(Settings(redis_url=account.url))
+    assert levels(found) == [Level.OK, Level.WARN]
+    assert "+info" in found[1].mend
 
 
 async def test_without_redis_the_one_that_up_would_start_is_named() -> None:

@@ -16,6 +16,7 @@ from broker import keys
 from broker.connections import Connections
 from broker.errors import Unavailable
 from broker.models import read_models
+from broker.rights import Rights
 from broker.settings import Settings
 from tests.e2e.programs import environment
 from tests.support.desk import open_desk, working
@@ -110,7 +111,7 @@ async def test_a_worker_that_starts_before_redis_waits_for_it(
 
     monkeypatch.setattr(Connections, "agree_on_partitions", away_at_first)
     connections = Connections(redis_url)
-    await main._wait_for_redis(connections, 2)
+    await main._wait_for_redis(connections, Rights(connections, 2), 2)
     assert asked == [2, 2, 2]
     assert await connections.ask("GET", keys.partition_count()) == b"2"
     await connections.aclose()
