@@ -12,6 +12,7 @@ from tests.api.running import running_api
 from tests.support.desk import working
 from tests.support.node import NodeProgram, installed
 from tests.support.script import (
+    Chunk,
     Done,
     Error,
     Finish,
@@ -30,6 +31,20 @@ from tests.support.wait import wait_until
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 SCRIPT = Path(__file__).parent / "ai_sdk.mjs"
+
+
+# What only the upstream knows, of a call, of reasoning, and for the reader.
+SIGNATURE = {"extra_content": {"google": {"thought_signature": "s1g=="}}}
+THOUGHT = {"reasoning_details": [{"type": "reasoning.text", "index": 0, "text": "Hm."}]}
+SHOWN = {
+    "images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}],
+    "annotations": [{"type": "url_citation", "url_citation": {"url": "https://example.org/"}}],
+}
+
+
+def fields(**delta: Any) -> Chunk:
+    """A chunk with fields that no other step has."""
+    return Chunk({"choices": [{"index": 0, "delta": delta}]})
 
 
 class Scenes:
@@ -62,7 +77,9 @@ class Scenes:
             "reject": [Status(400, {}, error_body("No such model", "bad"))],
             "tool": [
                 Reasoning("Hm."),
+                fields(**THOUGHT, **SHOWN),
                 ToolCall(name="look", call_id="t-1"),
+                fields(tool_calls=[{"index": 0, **SIGNATURE}]),
                 ToolCall('{"at":"x"}'),
                 Finish("tool_calls"),
                 Done(),
@@ -117,9 +134,15 @@ async def test_the_ai_packages_chat_sends_resumes_stops_and_fails(
     assert reject["status"] == "error"
     assert "No such model" in reject["error"]
     (tool,) = shown["tool"]
-    assert tool["messages"][1]["parts"] == ["step-start", "reasoning", "tool-look"]
+    assert tool["messages"][1]["parts"] == [
+        *("step-start", "reasoning", "file", "source-url", "tool-look")
+    ]
     (output,) = shown["tool-output"]
     assert [m["role"] for m in output["messages"]] == ["user", "assistant"]
     assert output["messages"][1]["id"] == tool["messages"][1]["id"]
     assert output["messages"][1]["text"] == "I saw 3."
-    assert [m["role"] for m in scenes.asked["tool-output"]] == ["user", "assistant", "tool"]
+    _, called, outcome = scenes.asked["tool-output"]
+    assert called["tool_calls"][0]["extra_content"] == SIGNATURE["extra_content"]
+    assert called["reasoning_details"] == THOUGHT["reasoning_details"]
+    assert "images" not in called
+    assert outcome["role"] == "tool"
