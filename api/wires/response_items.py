@@ -28,6 +28,7 @@ class Part:
         self.kind = kind
         self._texts: list[str] = []
         self._logprobs: list[Any] = []
+        self.annotations: list[dict[str, Any]] = []
 
     @property
     def text(self) -> str:
@@ -43,7 +44,7 @@ class Part:
         """The part as it is now."""
         match self.kind:
             case "output_text":
-                about = {"annotations": [], "logprobs": list(self._logprobs)}
+                about = {"annotations": list(self.annotations), "logprobs": list(self._logprobs)}
                 return {"type": self.kind, "text": self.text, **about}
             case "refusal":
                 return {"type": self.kind, "refusal": self.text}
@@ -112,8 +113,7 @@ class Output:
         """Take an output entry that has text, or nothing but provider fields."""
         merge(self._held_x, x or {})
         if not text:
-            self._attach(logprobs)
-            return []
+            return self._attach(logprobs)
         item_kind, part_kind = _PARTS[kind]
         events: list[Event] = []
         item = self._open
@@ -127,8 +127,7 @@ class Output:
             events.append(_of_part(item, "response.content_part.added", _part_object(item)))
         part = item.parts[-1]
         part.add(text, logprobs)
-        self._attach([])
-        return [*events, _of_part(item, *part.delta(text, logprobs))]
+        return [*events, _of_part(item, *part.delta(text, logprobs)), *self._attach([])]
 
     def take_call(self, piece: dict[str, Any]) -> list[Event]:
         """Take a piece of a call; a call without a name yet is not told."""
@@ -153,15 +152,18 @@ class Output:
         self._open = None
         return events
 
-    def _attach(self, logprobs: list[Any]) -> None:
+    def _attach(self, logprobs: list[Any]) -> list[Event]:
         """Put what came without text into the item that is open; fields wait for the next one."""
         item = self._open
         if item is None:
-            return
+            return []
         if item.parts and logprobs:
             item.parts[-1].add("", logprobs)
-        merge(item.x, self._held_x)
-        self._held_x = {}
+        x, self._held_x = self._held_x, {}
+        is_text = bool(item.parts) and item.parts[-1].kind == "output_text"
+        cited, x = _citations(x) if is_text else ([], x)
+        merge(item.x, x)
+        return [_annotated(item, citation) for citation in cited]
 
     def _hold_fields(self) -> list[Event]:
         """An item for the provider fields that came when none was open."""
@@ -228,6 +230,35 @@ def _of_part(item: Item, kind: str, fields: dict[str, Any]) -> Event:
         "content_index": len(item.parts) - 1,
     }
     return kind, {**place, **fields}
+
+
+def _citations(x: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The citations of pages as this API has them, and the fields without those."""
+    given = x.get("annotations")
+    if not isinstance(given, list):
+        return [], x
+    cited = [_citation(each) for each in given]
+    others = [each for each, known in zip(given, cited, strict=True) if known is None]
+    rest = {name: value for name, value in x.items() if name != "annotations"}
+    return [each for each in cited if each], rest | ({"annotations": others} if others else {})
+
+
+def _citation(annotation: Any) -> dict[str, Any] | None:
+    match annotation:
+        case {"type": "url_citation", "url_citation": {"url": str(url), **more}}:
+            title, places = more.get("title"), [more.get("start_index"), more.get("end_index")]
+            start, end = (place if isinstance(place, int) else 0 for place in places)
+            title = title if isinstance(title, str) else ""
+            about = {"start_index": start, "end_index": end, "title": title}
+            return {"type": "url_citation", "url": url, **about}
+    return None
+
+
+def _annotated(item: Item, citation: dict[str, Any]) -> Event:
+    part = item.parts[-1]
+    part.annotations.append(citation)
+    about = {"annotation_index": len(part.annotations) - 1, "annotation": citation}
+    return _of_part(item, "response.output_text.annotation.added", about)
 
 
 def _arguments(item: Item, text: str) -> list[Event]:

@@ -89,6 +89,36 @@ def test_pieces_of_tool_calls_are_put_together_by_their_index() -> None:
     ]
 
 
+def test_what_names_a_tool_call_is_set_once_and_nothing_of_it_is_appended() -> None:
+    calls = fold(
+        [
+            entry("tool_call", index=0, id="a", type="custom", name="sh", arguments="l"),
+            entry("tool_call", index=0, id="b", name="sh", arguments="s", x={"n": {"a": 1}}),
+            entry("tool_call", index=0, x={"n": {"b": 2}}),
+        ]
+    ).snapshot()["tool_calls"]
+    assert calls == [
+        {
+            "index": 0,
+            "id": "a",
+            "name": "sh",
+            "arguments": "ls",
+            "type": "custom",
+            "x": {"n": {"a": 1, "b": 2}},
+        }
+    ]
+
+
+def test_provider_fields_are_cleared_with_the_output_they_came_with() -> None:
+    shown = Entry(AT, "delta", "", x={"images": [1], "logprobs": {"content": []}})
+    answer = fold([entry("started", n=1), entry("delta", "a"), shown, shown])
+    assert answer.snapshot()["x"] == {"images": [1, 1]}
+    assert answer.text == ["a"]
+    assert shown.x == {"images": [1], "logprobs": {"content": []}}
+    answer.feed(entry("reset", n=2))
+    assert "x" not in answer.snapshot()
+
+
 def test_a_terminal_ends_the_answer_and_keeps_its_text() -> None:
     for kind in ("completed", "failed", "cancelled"):
         answer = fold([entry("started", n=1), entry("delta", "a"), entry(kind, code="why")])

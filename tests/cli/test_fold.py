@@ -125,6 +125,11 @@ def test_tool_calls_are_mentioned_once() -> None:
     assert [type(action) for action in actions] == [Note]
 
 
+def test_tool_calls_that_came_before_a_snapshot_are_mentioned_too() -> None:
+    actions = fold(("snapshot", {"tool_calls": [{"index": 0}]}), ("tool_call", {"index": 0}))
+    assert [type(action) for action in actions] == [Note]
+
+
 def test_a_failure_says_why() -> None:
     (end,) = fold(("failed", {"code": "deadline", "message": "It took too long."}))
     assert end == End("failed", "It took too long. (deadline)")

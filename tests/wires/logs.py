@@ -13,7 +13,10 @@ _TOKEN = {"token": "é", "logprob": -1.0, "bytes": None}
 _LOGPROBS = {"logprobs": {"content": [{**_TOKEN, "top_logprobs": [_TOKEN]}]}}
 _FIELDS: dict[str, Any] = {
     "images": [{"image_url": {"url": "data:image/png;base64,AA"}}, "odd"],
-    "annotations": [{"url_citation": {"url": "https://example.org/", "title": 1}}, None],
+    "annotations": [
+        {"type": "url_citation", "url_citation": {"url": "https://example.org/", "title": 1}},
+        None,
+    ],
     "reasoning_details": [{"type": "reasoning.text", "text": "a", "index": 0}],
     "other": None,
 }

@@ -11,6 +11,12 @@ from openai.types.chat import ChatCompletionChunk
 from api.wires import chat_completions
 from broker.codec import Entry
 from broker.fold import fold
+from broker.settings import Settings
+from tests.api.running import running_api
+from tests.support.desk import working
+from tests.support.script import Chunk, Done, Finish, Step
+from tests.support.sse import collect
+from tests.support.upstream import ScriptedUpstream
 from tests.wires import folding
 from tests.wires.recorded import REQUEST_ID, response_object
 from tests.wires.upstreams import chunks, log_of, streamed
@@ -171,3 +177,22 @@ def test_a_log_of_version_0_1_0_that_repeats_a_name_has_it_once(reading: str) ->
         log.append(Entry(log[-1].cursor.next(), "tool_call", data=piece))
     log.append(Entry(log[-1].cursor.next(), last.kind, data=last.data))
     assert READINGS[reading](log) == [("a", "f", "{}")]
+
+
+async def test_calls_are_the_same_live_polled_and_in_a_snapshot(
+    redis_url: str, upstream: ScriptedUpstream
+) -> None:
+    deltas = [called(index=0, function=F), called(index=0, id="b", function=G)]
+    steps: list[Step] = [Chunk({"choices": [{"index": 0, "delta": delta}]}) for delta in deltas]
+    upstream.script = [*steps, Finish("tool_calls"), Done()]
+    settings = Settings(openai_base_url=upstream.base_url, openai_model="m")
+    async with running_api(redis_url) as api, working(redis_url, settings):
+        request_id = await api.submit()
+        url = f"{api.url}/chat/{request_id}/stream"
+        live = [event.data for event in await collect(url) if event.kind == "tool_call"]
+        (snapshot,) = [e for e in await collect(f"{url}?snapshot=1") if e.kind == "snapshot"]
+        polled = (await api.read(request_id))["tool_calls"]
+    made = f"call_{request_id}_0"
+    assert live == [{"index": 0, "id": made, **F}, {"index": 1, "id": "b", **G}]
+    assert snapshot.data["tool_calls"] == live
+    assert polled == live

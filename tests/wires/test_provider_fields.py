@@ -176,6 +176,15 @@ def test_citations_reach_every_wire_that_shows_them() -> None:
     log = log_of({"content": "So."}, {"annotations": [CITATION]}, {"annotations": [CITATION]})
     assert message(log)["annotations"] == [CITATION, CITATION]
     assert message(log)["content"] == "So."
+    folding.responses(streamed("responses", log))
+    (part,) = response_object(log)["output"][0]["content"]
+    assert part["annotations"] == [{"type": "url_citation", **CITED}] * 2
+    events = chunks("responses", log)
+    added = [e for e in events if e["type"] == "response.output_text.annotation.added"]
+    assert [(event["annotation_index"], event["annotation"]) for event in added] == [
+        (0, {"type": "url_citation", **CITED}),
+        (1, {"type": "url_citation", **CITED}),
+    ]
     source = {"type": "source-url", "url": CITED["url"], "title": "A page"}
     assert ui("source-url", log) == [
         {**source, "sourceId": "source-1"},
