@@ -4,8 +4,11 @@ Items of a response and parts of a page come in any order; an upstream refuses a
 followed by its outcome at once, and an outcome that holds more than text.
 """
 
+import contextlib
 from itertools import groupby
 from typing import Any
+
+import msgspec
 
 from broker.provider_fields import merge
 
@@ -49,11 +52,29 @@ def _one(run: list[Message]) -> Message:
     one: Message = {}
     for message in run:
         merge(one, message)  # all the calls, and the fields that only the upstream knows
+    if calls := one.get("tool_calls"):
+        one["tool_calls"] = [_with_object(call) for call in calls]
     one["content"] = "".join(message.get("content") or "" for message in run) or None
     one.pop("reasoning_content", None)
     if reasoning:
         one["reasoning_content"] = reasoning
     return one
+
+
+def _with_object(call: Message) -> Message:
+    """The call with arguments that are a JSON object: upstreams refuse to see others again.
+
+    A model that wrote something else was answered with an error, and is to see what it wrote.
+    """
+    function = call.get("function")
+    if not isinstance(function, dict):
+        return call
+    given = function.get("arguments")
+    with contextlib.suppress(msgspec.DecodeError, TypeError, RecursionError):
+        msgspec.json.decode(given or "{}", type=dict[str, msgspec.Raw])
+        return {**call, "function": {**function, "arguments": given or "{}"}}
+    wrapped = msgspec.json.encode({"input": given}).decode()
+    return {**call, "function": {**function, "arguments": wrapped}}
 
 
 def _without_idle_reasoning(messages: list[Message]) -> list[Message]:

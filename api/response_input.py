@@ -75,8 +75,7 @@ def _message(item: dict[str, Any], param: str) -> dict[str, Any]:
 
 def _call(item: dict[str, Any], param: str) -> dict[str, Any]:
     name, arguments = (_text(item, field, param) for field in ("name", "arguments"))
-    # A call without arguments; upstreams that read them as JSON refuse no text at all.
-    tool = tool_of_call("function", fields_of_call(item.get("x")), name, arguments or "{}")
+    tool = tool_of_call("function", fields_of_call(item.get("x")), name, arguments)
     return {"id": _text(item, "call_id", param), "type": "function", **tool}
 
 

@@ -10,6 +10,8 @@ from openai import AsyncOpenAI
 from broker.settings import Settings
 from tests.api.running import RunningApi, running_api
 from tests.support.typist import Typist, typing
+from tests.support.upstream import ScriptedUpstream
+from tests.wires.relaying import Relay
 
 
 @contextlib.asynccontextmanager
@@ -41,3 +43,8 @@ async def worker(redis_url: str) -> AsyncIterator[Typist]:
 async def sdk(api: RunningApi) -> AsyncIterator[AsyncOpenAI]:
     async with openai_client(api.url) as client:
         yield client
+
+
+@pytest.fixture
+def relay(sdk: AsyncOpenAI, upstream: ScriptedUpstream, redis_url: str) -> Relay:
+    return Relay(sdk, upstream, redis_url)

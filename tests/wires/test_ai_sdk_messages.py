@@ -100,87 +100,12 @@ async def test_an_answer_that_goes_on_keeps_the_id_of_its_message(
             "content": "Let me look.",
             "tool_calls": [
                 {**call, "function": {"name": "look", "arguments": '{"at":"x"}'}},
-                {**call, "id": "t-2", "function": {"name": "ask", "arguments": "?"}},
+                {**call, "id": "t-2", "function": {"name": "ask", "arguments": '{"input":"?"}'}},
             ],
         },
         {"role": "tool", "tool_call_id": "t-1", "content": '{"seen":3}'},
         {"role": "tool", "tool_call_id": "t-2", "content": "no"},
     ]
-
-
-async def test_reasoning_goes_back_beside_the_calls_it_led_to(
-    api: RunningApi, worker: Typist
-) -> None:
-    outcome = {"state": "output-available", "input": {"at": 1}, "output": "x"}
-    steps = [
-        {"type": "step-start"},
-        {"type": "reasoning", "text": "Hm. ", "state": "done"},
-        {"type": "reasoning", "text": "Two.", "state": "done"},
-        {"type": "tool-look", "toolCallId": "t-1", **outcome},
-        {"type": "step-start"},
-        {"type": "reasoning", "text": "So.", "state": "done"},
-        {"type": "text", "text": "It is x."},
-    ]
-    idle = [{"type": "reasoning", "text": "Bye."}, {"type": "text", "text": "Bye."}]
-    answers = [{"id": "a", "role": "assistant", "parts": parts} for parts in (steps, idle)]
-    sending = send(api, "chat-1", HI, answers[0], HI, answers[1], HI)
-    payload = await claimed(worker)
-    await worker.finish()
-    await sending
-    call = {"id": "t-1", "type": "function"}
-    hi = {"role": "user", "content": "hi"}
-    assert payload["messages"] == [
-        hi,
-        {
-            "role": "assistant",
-            "content": None,
-            "reasoning_content": "Hm. Two.",
-            "tool_calls": [{**call, "function": {"name": "look", "arguments": '{"at":1}'}}],
-        },
-        {"role": "tool", "tool_call_id": "t-1", "content": "x"},
-        {"role": "assistant", "content": "It is x.", "reasoning_content": "So."},
-        hi,
-        {"role": "assistant", "content": "Bye."},
-        hi,
-    ]
-
-
-DENIED = "The user did not allow this call."
-
-
-@pytest.mark.parametrize(
-    ("part", "outcome"),
-    [
-        ({"state": "approval-responded", "approval": {"id": "p", "approved": False}}, DENIED),
-        (
-            {
-                "state": "approval-responded",
-                "approval": {"id": "p", "approved": False, "reason": "Too dear."},
-            },
-            f"{DENIED} Reason: Too dear.",
-        ),
-        (
-            {"state": "output-denied", "approval": {"id": "p", "reason": "Too dear."}},
-            f"{DENIED} Reason: Too dear.",
-        ),
-        ({"state": "output-denied"}, DENIED),
-        ({"state": "output-denied", "approval": {"approved": False, "reason": 3}}, DENIED),
-        ({"state": "approval-responded", "approval": {"id": "p", "approved": True}}, None),
-        ({"state": "approval-responded", "approval": "no"}, None),
-        ({"state": "approval-requested", "approval": {"id": "p"}}, None),
-    ],
-)
-async def test_a_call_that_the_user_denied_has_that_as_its_outcome(
-    api: RunningApi, worker: Typist, part: dict[str, Any], outcome: str | None
-) -> None:
-    call = {"type": "tool-pay", "toolCallId": "t-1", "input": {}, **part}
-    sending = send(api, "chat-1", HI, {"id": "a", "role": "assistant", "parts": [call]}, HI)
-    payload = await claimed(worker)
-    await worker.finish()
-    await sending
-    told = [message["content"] for message in payload["messages"] if message["role"] == "tool"]
-    assert told == ([] if outcome is None else [outcome])
-    assert len(payload["messages"]) == (2 if outcome is None else 4)
 
 
 async def test_images_and_files_are_passed_on(api: RunningApi, worker: Typist) -> None:

@@ -1,20 +1,13 @@
-"""Responses over an upstream that knows chat completions: a request in, the upstream's body out."""
+"""Items of Responses over an upstream that knows chat completions: the messages that come out."""
 
-from typing import Any, get_type_hints
+from typing import Any
 
 import pytest
-from openai import AsyncOpenAI
-from openai.types.chat.completion_create_params import CompletionCreateParamsBase
-from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
-from broker.settings import Settings
 from tests.support.desk import open_desk, working
-from tests.support.script import Done, Finish, Reasoning, Script, Text, ToolCall
-from tests.support.upstream import ScriptedUpstream
+from tests.support.script import Done, Finish, Script, Text, ToolCall
+from tests.wires.relaying import HI, IMAGE, TOOL, TWO_CALLS, Relay
 
-HI = {"role": "user", "content": "hi"}
-IMAGE = "data:image/png;base64,AAAA"
-TOOL: Any = {"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": None}
 ASKED = "Where are we?"
 
 
@@ -50,49 +43,11 @@ def calling(content: str | None, *call_ids: str, **fields: Any) -> dict[str, Any
     return {"role": "assistant", "content": content, **fields, "tool_calls": calls}
 
 
-# A thought, a call, words between and behind the calls: as gateways of several models stream it.
-SCRIPT: Script = [
-    Reasoning("Hm. "),
-    Reasoning("Two."),
-    ToolCall('{"at":', name="look", call_id="c1", index=0),
-    ToolCall("1}", index=0),
-    Text("Let me "),
-    ToolCall('{"at":1}', name="look", call_id="c2", index=1),
-    Text("look."),
-    Finish("tool_calls"),
-    Done(),
-]
-
-
-class Relay:
-    """The SDK, a worker and an upstream; `sent` is what the upstream was asked last."""
-
-    def __init__(self, sdk: AsyncOpenAI, upstream: ScriptedUpstream, redis_url: str) -> None:
-        self.sdk = sdk
-        self.upstream = upstream
-        self.settings = Settings(openai_base_url=upstream.base_url, openai_model="m")
-        self.redis_url = redis_url
-
-    async def send(self, asked: Any, **fields: Any) -> dict[str, Any]:
-        async with working(self.redis_url, self.settings):
-            await self.sdk.responses.create(**{"model": "m", "input": asked, **fields})
-        return self.upstream.calls[-1].body
-
-    async def messages(self, asked: Any, **fields: Any) -> list[dict[str, Any]]:
-        messages: list[dict[str, Any]] = (await self.send(asked, **fields))["messages"]
-        return messages
-
-
-@pytest.fixture
-def relay(sdk: AsyncOpenAI, upstream: ScriptedUpstream, redis_url: str) -> Relay:
-    return Relay(sdk, upstream, redis_url)
-
-
 @pytest.mark.parametrize("by", ["previous_response_id", "input += output"])
 async def test_text_after_a_call_does_not_part_the_calls_from_their_outcomes(
     relay: Relay, by: str
 ) -> None:
-    relay.upstream.enqueue(SCRIPT)
+    relay.upstream.enqueue(TWO_CALLS)
     async with working(relay.redis_url, relay.settings):
         first = await relay.sdk.responses.create(model="m", input=ASKED, tools=[TOOL])
         # In the order of the outcomes, not of the calls.
@@ -148,6 +103,18 @@ async def test_text_after_a_call_does_not_part_the_calls_from_their_outcomes(
             [HI, call_item("a", ""), output_item("a")],
             [HI, calling(None) | {"tool_calls": [called("a", "{}")]}, tool("a")],
             id="a call without arguments",
+        ),
+        *(
+            pytest.param(
+                [HI, call_item("a", wrong), output_item("a")],
+                [HI, calling(None) | {"tool_calls": [called("a", wrapped)]}, tool("a")],
+                id=f"a call with {wrong[:8]} for arguments",
+            )
+            for wrong, wrapped in (
+                ('{"at":', '{"input":"{\\"at\\":"}'),
+                ("[1]", '{"input":"[1]"}'),
+                ("null", '{"input":"null"}'),
+            )
         ),
         pytest.param(
             [HI, thought("Hm."), said("Hello."), HI],
@@ -225,7 +192,7 @@ async def test_images_of_tools_go_in_a_user_message_behind_the_outcomes(relay: R
 async def test_an_image_for_a_call_of_the_previous_response_goes_behind_its_outcome(
     relay: Relay,
 ) -> None:
-    relay.upstream.enqueue(SCRIPT)
+    relay.upstream.enqueue(TWO_CALLS)
     async with working(relay.redis_url, relay.settings):
         first = await relay.sdk.responses.create(model="m", input="hi", tools=[TOOL])
         items: Any = [
@@ -253,83 +220,6 @@ async def test_a_call_that_was_cut_off_does_not_stay_in_what_follows(relay: Rela
         said("So."),
         {"role": "user", "content": "go on"},
     ]
-
-
-@pytest.mark.parametrize(
-    ("kind", "data", "expected"),
-    [
-        ("csv", "data:text/csv;base64,YSxi", {"type": "text", "text": "a,b"}),
-        (
-            "wav",
-            "data:audio/wav;base64,AAAA",
-            {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
-        ),
-        ("png", IMAGE, {"type": "image_url", "image_url": {"url": IMAGE}}),
-        *(
-            (kind, data, {"type": "file", "file": {"filename": f"a.{kind}", "file_data": data}})
-            for kind, data in (
-                ("pdf", "data:application/pdf;base64,AAAA"),
-                ("docx", "data:application/x-word;base64,AAAA"),
-                ("raw", "AAAA"),
-            )
-        ),
-    ],
-)
-async def test_a_file_goes_out_in_the_form_that_its_type_has(
-    relay: Relay, kind: str, data: str, expected: dict[str, Any]
-) -> None:
-    part = {"type": "input_file", "filename": f"a.{kind}", "file_data": data}
-    asked = {"role": "user", "content": [{"type": "input_text", "text": "?"}, part]}
-    [message] = await relay.messages([asked])
-    assert message["content"] == [{"type": "text", "text": "?"}, expected]
-
-
-# With values of the right types; what is not here is named by the test itself.
-GIVEN: dict[str, Any] = {
-    "include": ["reasoning.encrypted_content"],
-    "instructions": "Be.",
-    "metadata": {"a": "b"},
-    "parallel_tool_calls": True,
-    "store": True,
-    "temperature": 1,
-    "text": {"format": {"type": "text"}},
-    "tool_choice": "auto",
-    "tools": [TOOL],
-    "top_logprobs": 0,
-    "top_p": 1,
-    "truncation": "disabled",
-    "stream_options": {"include_obfuscation": False},
-    "reasoning": {"effort": "low"},
-    "max_output_tokens": 9,
-    "service_tier": "auto",
-    "user": "u",
-}
-# Refused by name, or set by these tests.
-NOT_SENT = {"background", "conversation", "prompt", "previous_response_id", "input", "model"}
-
-
-async def test_no_field_that_only_responses_have_reaches_a_chat_upstream(relay: Relay) -> None:
-    known = get_type_hints(ResponseCreateParamsBase).keys()
-    # Codex sends one that is not even in the SDK.
-    given = {name: GIVEN.get(name, "x") for name in known - NOT_SENT} | {"client_metadata": {}}
-    body = await relay.send("hi", extra_body=given)
-    chat = set(get_type_hints(CompletionCreateParamsBase)) | {"stream"}
-    assert body.keys() <= chat
-    unasked = {"store", "metadata", "safety_identifier", "prompt_cache_key", "moderation"}
-    assert not body.keys() & unasked
-
-
-async def test_what_only_this_upstream_knows_is_passed_on(relay: Relay) -> None:
-    given = {"top_k": 3, "chat_template_kwargs": {"enable_thinking": False}}
-    body = await relay.send("hi", extra_body=given)
-    assert {name: body[name] for name in given} == given
-
-
-async def test_a_function_is_sent_without_what_chat_completions_do_not_know(relay: Relay) -> None:
-    own = {"defer_loading": True, "allowed_callers": ["direct"], "output_schema": {}}
-    body = await relay.send("hi", tools=[TOOL | own | {"description": "Looks."}])
-    function = {"name": "look", "parameters": {"type": "object"}, "description": "Looks."}
-    assert body["tools"] == [{"type": "function", "function": function}]
 
 
 async def test_a_response_that_an_earlier_version_kept_can_be_followed(relay: Relay) -> None:

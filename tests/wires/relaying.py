@@ -1,0 +1,47 @@
+"""From a client's request to the exact body that an upstream is sent, through a real worker."""
+
+from typing import Any
+
+from openai import AsyncOpenAI
+
+from broker.settings import Settings
+from tests.support.desk import working
+from tests.support.script import Done, Finish, Reasoning, Script, Text, ToolCall
+from tests.support.upstream import ScriptedUpstream
+
+HI = {"role": "user", "content": "hi"}
+IMAGE = "data:image/png;base64,AAAA"
+TOOL: Any = {"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": None}
+# A thought, a call, words between and behind the calls: as gateways of several models stream it.
+TWO_CALLS: Script = [
+    Reasoning("Hm. "),
+    Reasoning("Two."),
+    ToolCall('{"at":', name="look", call_id="c1", index=0),
+    ToolCall("1}", index=0),
+    Text("Let me "),
+    ToolCall('{"at":1}', name="look", call_id="c2", index=1),
+    Text("look."),
+    Finish("tool_calls"),
+    Done(),
+]
+
+
+class Relay:
+    """The SDK, a worker and an upstream."""
+
+    def __init__(self, sdk: AsyncOpenAI, upstream: ScriptedUpstream, redis_url: str) -> None:
+        self.sdk = sdk
+        self.upstream = upstream
+        self.settings = Settings(openai_base_url=upstream.base_url, openai_model="m")
+        self.redis_url = redis_url
+
+    async def send(self, asked: Any, **fields: Any) -> dict[str, Any]:
+        """Ask for a response; the body that the upstream was sent for it."""
+        async with working(self.redis_url, self.settings):
+            await self.sdk.responses.create(**{"model": "m", "input": asked, **fields})
+        return self.upstream.calls[-1].body
+
+    async def messages(self, asked: Any, **fields: Any) -> list[dict[str, Any]]:
+        """As `send`; only the messages."""
+        messages: list[dict[str, Any]] = (await self.send(asked, **fields))["messages"]
+        return messages
