@@ -5,7 +5,7 @@ was given and what is allowed; a secret is never shown.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
@@ -26,6 +26,12 @@ def _ours(name: str) -> AliasChoices:
     return AliasChoices(f"TICKERTAPE_{name}")
 
 
+# What worker/profiles.py describes: here, since a wrong name has to stop the start.
+UpstreamProfile = Literal[
+    "vllm", "llama.cpp", "deepseek", "mistral", "openai", "anthropic", "other"
+]
+
+
 class Settings(BaseSettings):
     """All settings of all processes; the field's alias is the variable's name."""
 
@@ -44,6 +50,9 @@ class Settings(BaseSettings):
     openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
     openai_model: str | None = Field(default=None, validation_alias="OPENAI_MODEL")
 
+    upstream_profile: UpstreamProfile | None = Field(
+        default=None, validation_alias=_ours("UPSTREAM_PROFILE")
+    )
     url: str = Field(default="http://127.0.0.1:8000", validation_alias=_ours("URL"))
     partitions: int = Field(default=1, ge=1, le=1024, validation_alias=_ours("PARTITIONS"))
     lease_s: float = Field(default=5, ge=0.5, le=300, validation_alias=_ours("LEASE_S"))

@@ -134,7 +134,9 @@ async def upstream(settings: Settings) -> list[Finding]:
     place = hide_secrets(settings.openai_base_url or "https://api.openai.com/v1")
     secret = key.get_secret_value() if key else None
     try:
-        async with Upstream(settings.openai_base_url, secret) as asked:
+        async with Upstream(
+            settings.openai_base_url, secret, profile=settings.upstream_profile
+        ) as asked:
             models = await asked.list_models()
     except UpstreamError as error:
         return [
@@ -142,7 +144,7 @@ async def upstream(settings: Settings) -> list[Finding]:
         ]
     offered = [str(model["id"]) for model in models]
     return [
-        ok("upstream", f"{place} answers"),
+        ok("upstream", f"{place} answers; its profile is {asked.profile.name}"),
         findings.model_finding(settings.openai_model, offered),
     ]
 

@@ -32,8 +32,9 @@ def model_environment(model: ModelAddress, settings: Settings) -> dict[str, str]
     environment = {
         "OPENAI_BASE_URL": model.base_url,
         "OPENAI_API_KEY": model.api_key,
-        # A model that was set belongs to an upstream that was not: this server knows one name.
+        # A model or profile that was set belongs to an upstream that was not.
         "OPENAI_MODEL": model.model,
+        "TICKERTAPE_UPSTREAM_PROFILE": "llama.cpp",
     }
     if "first_byte_s" not in settings.model_fields_set:
         environment["TICKERTAPE_FIRST_BYTE_S"] = _LOCAL_FIRST_BYTE_S

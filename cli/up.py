@@ -182,7 +182,8 @@ def _redis_line(settings: Settings, redis: Service[EmbeddedServer] | None) -> st
 def _model_line(settings: Settings, model: Service[LocalModel] | None) -> str:
     if model is None:
         upstream = hide_secrets(settings.openai_base_url or "https://api.openai.com/v1")
-        return f"Model    {settings.openai_model or '(as requests name it)'} at {upstream}"
+        profile = f", profile {settings.upstream_profile}" if settings.upstream_profile else ""
+        return f"Model    {settings.openai_model or '(as requests name it)'} at {upstream}{profile}"
     server = model.server
     return (
         f"Model    {server.model} on this machine, {server.slots} answers at one time. Small, and"

@@ -101,6 +101,7 @@ def _tools(connections: Connections, settings: Settings, name: str) -> Tools:
             settings.openai_base_url,
             key.get_secret_value() if key else None,
             model=settings.openai_model,
+            profile=settings.upstream_profile,
         ),
         logs=Logs(connections),
         conversations=Conversations(connections, settings),
@@ -120,6 +121,8 @@ async def _work(
 ) -> None:
     consumer = health.consumer
     are_listed = asyncio.Event()
+    # What is known without a list of models holds where none can be read, too.
+    tools.queue.can_continue = tools.upstream.profile.can_continue
     background = {
         "appender": tools.appender.run(),
         "models": _publish_models(connections, tools, are_listed),

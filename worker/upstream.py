@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -80,6 +80,7 @@ class Upstream:
             timeout=openai.Timeout(None, connect=CONNECT_S),
             http_client=DefaultAioHttpClient(),
         )
+        self.profile = self._profile()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -138,9 +139,11 @@ class Upstream:
         except RecursionError:
             raise UpstreamGarbage("The upstream's list of models is nested too deeply.") from None
         self._context_tokens = known_contexts(models)
-        owners = {str(model.get("owned_by")) for model in models}
-        self.profile = profile_for(self._profile_name, str(self._client.base_url), owners)
+        self.profile = self._profile(str(model.get("owned_by")) for model in models)
         return models
+
+    def _profile(self, owners: Iterable[str] = ()) -> Profile:
+        return profile_for(self._profile_name, str(self._client.base_url), owners)
 
     async def _open(self, payload: dict[str, Any], sent: dict[str, Any]) -> Body:
         """The body of the answer to `payload`; `sent` becomes what was asked in the end."""

@@ -148,3 +148,13 @@ def test_origins_are_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("partitions", "share"), [(1, 100), (2, 50), (3, 34), (100, 1), (128, 1)])
 def test_a_limit_is_shared_out_rounded_up(partitions: int, share: int) -> None:
     assert Settings(partitions=partitions).share(100) == share
+
+
+def test_an_unknown_profile_stops_the_start_with_the_names_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TICKERTAPE_UPSTREAM_PROFILE", "vlm")
+    assert "TICKERTAPE_UPSTREAM_PROFILE is 'vlm'" in refusal()
+    assert "'vllm', 'llama.cpp'" in refusal()
+    monkeypatch.setenv("TICKERTAPE_UPSTREAM_PROFILE", "vllm")
+    assert load_settings().upstream_profile == "vllm"

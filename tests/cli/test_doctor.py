@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from broker.settings import Settings
+from broker.settings import Settings, UpstreamProfile
 from cli import client, doctor
 from cli.findings import Finding, Level
 from tests.api.running import running_api
@@ -107,6 +107,15 @@ async def test_an_upstream_that_answers_passes(upstream: ScriptedUpstream) -> No
         Settings(openai_base_url=upstream.base_url, openai_model=upstream.models[0])
     )
     assert levels(found) == [Level.OK, Level.OK]
+
+
+@pytest.mark.parametrize(("profile", "named"), [(None, "other"), ("vllm", "vllm")])
+async def test_the_profile_that_an_upstream_has_is_named(
+    upstream: ScriptedUpstream, profile: UpstreamProfile | None, named: str
+) -> None:
+    settings = Settings(openai_base_url=upstream.base_url, upstream_profile=profile)
+    first, _ = await doctor.upstream(settings)
+    assert first.text == f"{upstream.base_url} answers; its profile is {named}"
 
 
 async def test_a_wrong_key_fails_and_is_not_shown() -> None:

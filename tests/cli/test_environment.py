@@ -42,8 +42,10 @@ def test_a_first_byte_limit_that_was_set_is_kept() -> None:
 
 
 def test_the_local_model_is_what_requests_get_by_default() -> None:
-    environment = model_environment(MODEL, Settings(openai_model="of-another-upstream"))
+    of_another = Settings(openai_model="of-another-upstream", upstream_profile="mistral")
+    environment = model_environment(MODEL, of_another)
     assert environment["OPENAI_MODEL"] == "small"
+    assert environment["TICKERTAPE_UPSTREAM_PROFILE"] == "llama.cpp"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from broker.settings import UpstreamProfile
 from worker.profiles import PROFILE_NAMES, can_be_continued, continuation, profile_for
 
 LOCAL = "http://127.0.0.1:8080/v1"
@@ -45,6 +46,10 @@ def test_a_profile_is_set_or_told_from_address_and_models(
     name: str | None, base_url: str, owners: list[str], expected: str
 ) -> None:
     assert profile_for(name, base_url, owners).name == expected
+
+
+def test_the_setting_names_the_profiles_that_there_are() -> None:
+    assert get_args(UpstreamProfile) == PROFILE_NAMES
 
 
 def test_an_unknown_profile_is_refused_with_the_names_there_are() -> None:

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from broker.settings import Settings
 from tests.support.connection import Connection
+from tests.support.desk import open_desk, working
 from tests.support.reading import PAYLOAD, QUESTION, Reading
-from tests.support.script import Done, Finish, Reasoning, Role, Script, Text, answer
+from tests.support.script import Cut, Done, Finish, Reasoning, Role, Script, Text, answer
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
 from worker.chunks import Tally
@@ -36,6 +38,28 @@ async def test_a_profile_that_was_set_is_not_guessed_over(
     async with Upstream(upstream.base_url, profile="openai") as client:
         await client.list_models()
         assert client.profile.name == "openai"
+
+
+async def test_without_an_address_the_profile_is_that_of_the_default_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    async with Upstream() as client:
+        assert client.profile.name == "openai"
+
+
+async def test_a_worker_goes_by_the_profile_that_was_set_though_no_models_are_listed(
+    redis_url: str, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.main._FIRST_MODELS_S", 0.0)
+    monkeypatch.setattr(ScriptedUpstream, "_model_list", lambda self: "odd")
+    fields = {"openai_base_url": upstream.base_url, "upstream_profile": "vllm", "lease_s": 1}
+    settings = Settings.model_validate(fields)
+    upstream.enqueue([Role(), Text("half"), Cut()], [Role(), Text(" and half"), Finish()])
+    async with open_desk(redis_url, settings) as desk, working(redis_url, settings):
+        answered = await desk.ended(await desk.ask(on_interruption="continue"))
+    assert "".join(answered.text) == "half and half"
+    assert upstream.calls[1].body["continue_final_message"] is True
 
 
 async def test_a_list_of_models_that_is_none_is_refused(
