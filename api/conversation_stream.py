@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from api.hub import Hub
 from api.reader import Reader
@@ -11,8 +11,9 @@ from api.wires import Frame
 from api.wires.native import COMMENT, NativeWire
 from broker import keys
 from broker.codec import Cursor
-from broker.conversations import Conversations, Turn
+from broker.conversations import Conversations
 from broker.errors import CursorMalformed, Unavailable
+from broker.turns import Turn
 
 _UNAVAILABLE_PAUSE_S = 0.5
 
@@ -175,5 +176,6 @@ def _remembered(turn: Turn, wire: NativeWire) -> list[Frame]:
     frames: list[Frame] = [wire.aside("queued", {"messages": turn.asked})]
     if turn.answered is None:
         return [*frames, wire.aside("gone", {})]
-    end = {"text": turn.answered, "status": "completed", "n": 1}
+    end: dict[str, Any] = {"text": turn.answered, "status": turn.status, "n": 1}
+    end |= {"tool_calls": turn.calls} if turn.calls else {}
     return [*frames, wire.aside("snapshot", end)]

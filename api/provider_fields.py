@@ -4,7 +4,6 @@ Gemini refuses a call of a tool that comes back without its `extra_content`, and
 lose their thread without `reasoning_details`.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from broker.provider_fields import LOGPROBS, merge
@@ -12,23 +11,9 @@ from broker.provider_fields import LOGPROBS, merge
 NAME = "tickertape"
 """Under this name they stand among the AI SDK's provider metadata."""
 
-_TOOLS = ("function", "custom")
 # What was for the reader alone; strict upstreams refuse to see it again.
 _OUTPUT_ONLY = frozenset({LOGPROBS, "annotations", "audio", "content_parts", "images"})
 _OF_MESSAGE = frozenset({"role", "content", "refusal", "name", "tool_calls", "tool_call_id"})
-
-
-def tool_of_call(kind: str, x: Mapping[str, Any], name: str, arguments: str) -> dict[str, Any]:
-    """A call as a chat completion has it, but for its id and type; without a name if that is empty.
-
-    Of `x`, the fields under `function` or `custom` go where they came from.
-    """
-    said = {"name": name} if name else {}
-    tool = "custom" if kind == "custom" else "function"
-    inner = x.get(tool)
-    fields = {key: value for key, value in x.items() if key not in _TOOLS}
-    said |= {"input" if tool == "custom" else "arguments": arguments}
-    return fields | {tool: {**(inner if isinstance(inner, dict) else {}), **said}}
 
 
 def fields_of_call(x: Any) -> dict[str, Any]:

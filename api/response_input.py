@@ -11,7 +11,8 @@ from api.chat_order import in_chat_order
 from api.file_parts import NoFormError, file_part
 from api.openai_bodies import unsupported
 from api.problems import Problem
-from api.provider_fields import fields_of_call, fields_of_message, tool_of_call
+from api.provider_fields import fields_of_call, fields_of_message
+from broker.provider_fields import tool_of_call
 
 _ROLES = ("user", "assistant", "system", "developer")
 _TEXT_PARTS = ("input_text", "output_text", "text")

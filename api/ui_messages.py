@@ -20,12 +20,8 @@ from api.bodies import MAX_MESSAGES, Checked, Name
 from api.chat_order import in_chat_order
 from api.file_parts import NoFormError, file_part
 from api.problems import Problem
-from api.provider_fields import (
-    fields_of_call,
-    fields_of_parts,
-    from_metadata,
-    tool_of_call,
-)
+from api.provider_fields import fields_of_call, fields_of_parts, from_metadata
+from broker.provider_fields import tool_of_call
 
 _MAX_CHAT_ID_CHARS = 512
 _DENIED = "The user did not allow this call."

@@ -84,11 +84,15 @@ class RequestList(BaseModel):
 
 
 class TurnView(BaseModel):
-    """A request of a conversation, and its answer once it is completed."""
+    """A request of a conversation, and what was said until it ended, however it ended."""
 
     request_id: str
     asked: list[dict[str, Any]]
-    answered: str | None
+    answered: str | None = Field(description="Null until it ends, and when it failed unanswered")
+    status: str | None = Field(
+        default=None, description="How it ended; null with an `answered` of null"
+    )
+    tool_calls: list[dict[str, Any]] | None = Field(default=None, description="Only if there are")
 
 
 class ConversationView(BaseModel):
@@ -156,7 +160,13 @@ def request_list(records: list[Record], after: str | None) -> RequestList:
 def conversation_view(conversation_id: str, conversation: Conversation) -> ConversationView:
     """A conversation."""
     turns = [
-        TurnView(request_id=turn.request_id, asked=turn.asked, answered=turn.answered)
+        TurnView(
+            request_id=turn.request_id,
+            asked=turn.asked,
+            answered=turn.answered,
+            status=turn.status,
+            **({"tool_calls": turn.calls} if turn.calls else {}),
+        )
         for turn in conversation.turns
     ]
     return ConversationView(

@@ -1,9 +1,6 @@
-"""Conversations: what was asked and answered, and which request is active."""
+"""Reads and forgets conversations: what was asked and answered, and which request is active."""
 
 from dataclasses import dataclass
-from typing import Any
-
-import msgspec
 
 from broker import keys
 from broker.connections import Connections
@@ -11,22 +8,12 @@ from broker.errors import RequestMissing
 from broker.requests import conversation_key
 from broker.scripts import Scripts
 from broker.settings import Settings
-
-_MAX_TURNS = 400
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One request of a conversation: the caller's messages, and the answer once it is completed."""
-
-    request_id: str
-    asked: list[dict[str, Any]]
-    answered: str | None
+from broker.turns import Turn, drop_replaced, read_turns
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """The turns still remembered, oldest first, and the active request if there is one."""
+    """The turns that are part of it now, oldest first, and the active request if there is one."""
 
     turns: list[Turn]
     active_request_id: str | None
@@ -54,7 +41,8 @@ class Conversations:
         if not stored:
             raise RequestMissing("There is no such conversation.")
         active = stored.get(b"active")
-        return Conversation(await self.turns(partition, key), active.decode() if active else None)
+        turns = drop_replaced(await self.turns(partition, key))
+        return Conversation(turns, active.decode() if active else None)
 
     async def active(self, tenant: str, conversation_id: str) -> str | None:
         """The id of the active request, None also for a conversation that does not exist."""
@@ -63,21 +51,9 @@ class Conversations:
         return stored.decode() if stored else None
 
     async def turns(self, partition: int, key: str) -> list[Turn]:
-        """The turns of a conversation, in the order in which they were asked."""
+        """All turns of a conversation, replaced ones too, in the order of their questions."""
         rows = await self._connections.ask("XRANGE", keys.turns(partition, key), "-", "+")
-        asked: dict[str, list[dict[str, Any]]] = {}
-        answered: dict[str, str] = {}
-        for _, fields in rows:
-            request_id = fields[b"id"].decode()
-            if b"asked" in fields:
-                asked[request_id] = msgspec.json.decode(fields[b"asked"])
-            else:
-                answered[request_id] = msgspec.json.decode(fields[b"answered"])
-        turns = [
-            Turn(request_id, messages, answered.get(request_id))
-            for request_id, messages in asked.items()
-        ]
-        return turns[-_MAX_TURNS:]
+        return read_turns(rows)[-self._settings.conversation_turns :]
 
     async def forget(self, tenant: str, conversation_id: str) -> int:
         """End and erase all of a conversation.
@@ -93,14 +69,3 @@ class Conversations:
             self._settings.retention_s, self._settings.conversation_ttl_s,
         )  # fmt: skip
         return int(details[0]) if word == "OK" else 0
-
-
-def memory(turns: list[Turn], before: str) -> list[dict[str, Any]]:
-    """Pure: the messages of the finished turns that were asked before a request, oldest first."""
-    messages: list[dict[str, Any]] = []
-    for turn in turns:
-        if turn.request_id == before:
-            break
-        if turn.answered is not None:
-            messages += [*turn.asked, {"role": "assistant", "content": turn.answered}]
-    return messages

@@ -5,10 +5,13 @@ fields under `x`, as they were sent, and each wire shows them where it has room.
 """
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 LOGPROBS = "logprobs"
 """The one field of `x` that a chunk has beside its delta, and not in it."""
+
+_TOOLS = ("function", "custom")
 
 
 def merge(into: dict[str, Any], more: dict[str, Any]) -> None:
@@ -31,6 +34,19 @@ def merge(into: dict[str, Any], more: dict[str, Any]) -> None:
 def without_logprobs(x: dict[str, Any] | None) -> dict[str, Any]:
     """The fields that belong to the message."""
     return {name: value for name, value in x.items() if name != LOGPROBS} if x else {}
+
+
+def tool_of_call(kind: str, x: Mapping[str, Any], name: str, arguments: str) -> dict[str, Any]:
+    """A call as a chat completion has it, but for its id and type; without a name if that is empty.
+
+    Of `x`, the fields under `function` or `custom` go where they came from.
+    """
+    said = {"name": name} if name else {}
+    tool = "custom" if kind == "custom" else "function"
+    inner = x.get(tool)
+    fields = {key: value for key, value in x.items() if key not in _TOOLS}
+    said |= {"input" if tool == "custom" else "arguments": arguments}
+    return fields | {tool: {**(inner if isinstance(inner, dict) else {}), **said}}
 
 
 def _append(items: list[Any], item: Any) -> None:

@@ -18,6 +18,7 @@ from broker.errors import (
 )
 from broker.scripts import Scripts
 from broker.settings import Settings
+from broker.turns import Links
 
 _POSITION_TENANTS = 1000
 
@@ -28,7 +29,7 @@ class Submission:
 
     `payload` is what the worker needs (JSON); `head` is what a reader of the request may see next
     to its log; `echo` is in the log only, for the wire it came in on; `question` is the caller's
-    own new messages, remembered by the conversation.
+    own new messages, remembered by the conversation together with `links`.
     """
 
     tenant: str
@@ -36,6 +37,7 @@ class Submission:
     head: dict[str, Any] = field(default_factory=dict)
     echo: dict[str, Any] | None = None
     question: list[dict[str, Any]] = field(default_factory=list)
+    links: Links = field(default_factory=Links)
     model: str | None = None
     on_interruption: str = "restart"
     conversation_id: str | None = None
@@ -129,7 +131,8 @@ class Requests:
             self._settings.retention_s, self._settings.conversation_ttl_s,
             msgspec.json.encode(s.model) if s.model else "",
             codec.encode_data("queued", queued), msgspec.json.encode(s.head),
-            msgspec.json.encode(s.question) if conversation else "",
+            msgspec.json.encode(s.question) if conversation else "", s.links.encode(),
+            self._settings.conversation_turns,
         )  # fmt: skip
         return _submitted(word, details[0].decode())
 

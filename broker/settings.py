@@ -73,6 +73,13 @@ class Settings(BaseSettings):
     conversation_ttl_s: int = Field(
         default=604_800, ge=1, le=31_536_000, validation_alias=_ours("CONVERSATION_TTL_S")
     )
+    conversation_turns: int = Field(
+        default=400, ge=1, le=10_000, validation_alias=_ours("CONVERSATION_TURNS")
+    )
+    memory_bytes: int = Field(default=16 * _MIB, ge=0, validation_alias=_ours("MEMORY_BYTES"))
+    context_tokens: int = Field(
+        default=128_000, ge=1024, le=100_000_000, validation_alias=_ours("CONTEXT_TOKENS")
+    )
     api_keys: SecretStr | None = Field(default=None, validation_alias=_ours("API_KEYS"))
     cors_origins: str | None = Field(default=None, validation_alias=_ours("CORS_ORIGINS"))
     heartbeat_s: float = Field(default=15, ge=0.1, le=300, validation_alias=_ours("HEARTBEAT_S"))

@@ -8,12 +8,13 @@ from typing import Any, TypeVar
 
 from broker.appender import Appender
 from broker.codec import encode_data, encode_text
-from broker.conversations import Conversations, memory
+from broker.conversations import Conversations
 from broker.errors import Unavailable
 from broker.fold import fold
 from broker.keys import partition_of
 from broker.log import Logs
 from broker.queue import Lease, Queue
+from broker.turns import remember
 from worker import prompt
 from worker.answer_stream import Limits
 from worker.chunks import Piece, Tally
@@ -35,6 +36,7 @@ class Tools:
     logs: Logs
     conversations: Conversations
     limits: Limits
+    bounds: prompt.Bounds
     rng: random.Random
 
 
@@ -91,12 +93,12 @@ class Attempt:
         """The upstream call: what was said before in the conversation is known only now."""
         lease = self.lease
         if not lease.conversation or not lease.payload.get("memory", True):
-            return prompt.build(lease.payload, [], None)
+            return prompt.build(lease.payload, [], self._tools.bounds)
         partition = partition_of(lease.request_id) or 0
         turns = await insist(lambda: self._tools.conversations.turns(partition, lease.conversation))
         model = lease.payload.get("params", {}).get("model")
-        context_tokens = self._tools.upstream.context_tokens(model)
-        return prompt.build(lease.payload, memory(turns, lease.request_id), context_tokens)
+        bounds = self._tools.bounds.known(self._tools.upstream.context_tokens(model))
+        return prompt.build(lease.payload, remember(turns, lease.request_id), bounds)
 
     async def _kept(self) -> Tally:
         """What earlier attempts wrote and this one continues."""

@@ -37,9 +37,10 @@ class Tally:
 
     `sha256` is over the UTF-8 of all `delta` text, `deltas` counts them.
     `has_output` is true as soon as there was any output of any kind, `has_only_text` until there
-    was one that is not a delta. `finish_reason` stays None until the upstream gave one; `usage` is
-    the last it sent. For an attempt that continues a partial answer the tally starts from
-    `kept_text`, which came in `kept_deltas` entries.
+    was one that is not a delta. `refusals` and `calls` have the pieces of those kinds.
+    `finish_reason` stays None until the upstream gave one; `usage` is the last it sent. For an
+    attempt that continues a partial answer the tally starts from `kept_text`, which came in
+    `kept_deltas` entries.
     """
 
     def __init__(self, kept_text: str = "", kept_deltas: int = 0) -> None:
@@ -47,6 +48,8 @@ class Tally:
         self.deltas = kept_deltas
         self.has_output = bool(kept_text)
         self.has_only_text = True
+        self.refusals: list[str] = []
+        self.calls: list[dict[str, Any]] = []
         self.finish_reason: str | None = None
         self.usage: dict[str, Any] | None = None
         self.model: str | None = None
@@ -68,6 +71,10 @@ class Tally:
             # Probabilities of tokens are no output of their own.
             if not piece.x or piece.x.keys() != {LOGPROBS}:
                 self.has_only_text = False
+            if piece.kind == "refusal":
+                self.refusals.append(piece.text)
+            elif piece.data is not None:
+                self.calls.append(piece.data)
             return
         self._texts.append(piece.text)
         self.deltas += 1

@@ -172,8 +172,11 @@ class Job:
 
     async def _finish(self, attempt: Attempt, state: str, data: dict[str, Any]) -> Lease | None:
         """Write the terminal; pieces that are not acknowledged yet ride along."""
-        lease, writer, terminal = attempt.lease, attempt.writer, encode_data(state, data)
-        answered = attempt.tally.text if state == "completed" and lease.conversation else None
+        lease, writer, tally = attempt.lease, attempt.writer, attempt.tally
+        terminal = encode_data(state, data)
+        is_remembered = state == "completed" and lease.conversation
+        # To the person who asked, a refusal is the answer.
+        answered = "".join([tally.text, *tally.refusals]) if is_remembered else None
 
         async def write() -> Any:
             return await self._queue.finish(
@@ -183,6 +186,7 @@ class Job:
                 [*writer.unacked, terminal],
                 usage=attempt.usage(),
                 answered=answered,
+                calls=tally.calls if is_remembered else None,
             )
 
         for _ in range(_MAX_GAPS):

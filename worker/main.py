@@ -29,6 +29,7 @@ from worker.attempt import Tools
 from worker.consumer import Consumer, StoppedError
 from worker.failures import UpstreamError
 from worker.health import Health, health_endpoint
+from worker.prompt import Bounds
 from worker.upstream import Upstream
 
 log = structlog.get_logger()
@@ -106,6 +107,7 @@ def _tools(connections: Connections, settings: Settings, name: str) -> Tools:
         logs=Logs(connections),
         conversations=Conversations(connections, settings),
         limits=Limits(settings.first_byte_s, settings.stall_s, settings.deadline_s),
+        bounds=Bounds(settings.memory_bytes, settings.context_tokens),
         rng=random.Random(),
     )
 

@@ -1,60 +1,82 @@
 """Pure: the body of the upstream call, from a request's payload and its conversation's memory."""
 
-from itertools import dropwhile
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import msgspec
 
-MAX_MEMORY_MESSAGES = 40
 # Most tokens are longer; in a script the model knows little of, a token can be a single byte.
 _BYTES_PER_TOKEN = 3
+# What a model reads of a picture or a file has little to do with its bytes.
+_BYTES_OF_ATTACHMENT = 1500 * _BYTES_PER_TOKEN
 # Of the context, this part is left for the answer when the request does not say how long it may be.
 _ANSWER_SHARE = 4
 
 
+@dataclass(frozen=True)
+class Bounds:
+    """How much of a conversation the model is given.
+
+    Whether the context is the model's own, or only assumed since its server does not say it.
+    """
+
+    memory_bytes: int
+    context_tokens: int
+    is_assumed: bool = True
+
+    def known(self, context_tokens: int | None) -> Self:
+        """The bounds with the context that the server says the model has."""
+        if context_tokens is None:
+            return self
+        return replace(self, context_tokens=context_tokens, is_assumed=False)
+
+
 def build(
-    payload: dict[str, Any], memory: list[dict[str, Any]], context_tokens: int | None
+    payload: dict[str, Any], memory: list[list[dict[str, Any]]], bounds: Bounds
 ) -> dict[str, Any]:
     """The chat completion body: role template, then as much memory as fits, then the new messages.
 
-    Memory is left out from its oldest message on, beyond MAX_MEMORY_MESSAGES and beyond the model's
-    context (where that is known); the template and the new messages are never cut. What is for
-    OpenAI alone stays apart, under `openai_params`: see worker/translation.py.
+    Memory is left out from its oldest exchange on, beyond its bytes and beyond the model's context;
+    a question and its answer stay together. The template and the new messages are never cut. What
+    is for OpenAI alone stays apart, under `openai_params`: see worker/translation.py.
     """
     params = payload.get("params", {})
-    fixed = [*payload.get("role_messages", []), *payload["messages"]]
-    budget_bytes = _memory_bytes(fixed, params, context_tokens)
-    kept = _from_a_question(_newest(memory[-MAX_MEMORY_MESSAGES:], budget_bytes))
-    messages = [*payload.get("role_messages", []), *kept, *payload["messages"]]
+    role_messages, asked = payload.get("role_messages", []), payload["messages"]
+    budget_bytes = _context_bytes(params, bounds) - sum(map(_weight, [*role_messages, *asked]))
+    kept = _newest(memory, budget_bytes, bounds.memory_bytes)
     apart = {name: payload[name] for name in ("openai_params",) if name in payload}
-    return {**params, **apart, "messages": messages}
+    return {**params, **apart, "messages": [*role_messages, *kept, *asked]}
 
 
-def _memory_bytes(
-    fixed: list[dict[str, Any]], params: dict[str, Any], context_tokens: int | None
-) -> int | None:
-    if context_tokens is None:
-        return None
-    answer_tokens = params.get("max_tokens") or context_tokens // _ANSWER_SHARE
-    return (context_tokens - answer_tokens) * _BYTES_PER_TOKEN - sum(map(_size, fixed))
+def _context_bytes(params: dict[str, Any], bounds: Bounds) -> int:
+    """The room for all messages. A limit of the answer beside an assumed context says nothing."""
+    max_tokens = params.get("max_tokens") or params.get("max_completion_tokens")
+    if bounds.is_assumed or not isinstance(max_tokens, int) or max_tokens < 1:
+        max_tokens = bounds.context_tokens // _ANSWER_SHARE
+    return (bounds.context_tokens - max_tokens) * _BYTES_PER_TOKEN
 
 
-def _newest(memory: list[dict[str, Any]], budget_bytes: int | None) -> list[dict[str, Any]]:
-    if budget_bytes is None:
-        return memory
+def _newest(
+    memory: list[list[dict[str, Any]]], budget_bytes: int, memory_bytes: int
+) -> list[dict[str, Any]]:
     first = len(memory)
     while first > 0:
-        budget_bytes -= _size(memory[first - 1])
-        if budget_bytes < 0:
+        budget_bytes -= sum(map(_weight, memory[first - 1]))
+        memory_bytes -= sum(map(_size, memory[first - 1]))
+        if budget_bytes < 0 or memory_bytes < 0:
             break
         first -= 1
-    return memory[first:]
+    return [message for exchange in memory[first:] for message in exchange]
 
 
-def _from_a_question(memory: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    # An answer without its question would only confuse.
-    return list(dropwhile(lambda message: message.get("role") == "assistant", memory))
+def _weight(message: dict[str, Any]) -> int:
+    """What a message takes of the context, in bytes of text."""
+    content = message.get("content")
+    if not isinstance(content, list):
+        return _size(message)
+    attached = [part for part in content if part.get("type") != "text"]
+    return _size(message) - sum(map(_size, attached)) + len(attached) * _BYTES_OF_ATTACHMENT
 
 
-def _size(message: dict[str, Any]) -> int:
-    return len(msgspec.json.encode(message))
+def _size(part: dict[str, Any]) -> int:
+    return len(msgspec.json.encode(part))

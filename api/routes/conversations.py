@@ -19,7 +19,11 @@ ConversationId = Annotated[
 ]
 
 
-@router.get("/conversations/{conversation_id:path}", responses=error_responses(401, 404, 503))
+@router.get(
+    "/conversations/{conversation_id:path}",
+    response_model_exclude_unset=True,
+    responses=error_responses(401, 404, 503),
+)
 async def read(
     conversation_id: ConversationId, services: UsableServices, tenant: Tenant
 ) -> ConversationView:

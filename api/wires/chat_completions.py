@@ -7,14 +7,13 @@ after output ends with an error, and without `[DONE]`.
 
 from typing import Any
 
-from api.provider_fields import tool_of_call
 from api.wires import Dialect, Frame, Last
 from api.wires.event_json import encode_json
 from api.wires.failures import BEGAN_ANEW, LOG_GONE, Told, told
 from api.wires.tool_calls import Call, Calls
 from broker.codec import OUTPUT, Entry
 from broker.fold import fold
-from broker.provider_fields import without_logprobs
+from broker.provider_fields import tool_of_call, without_logprobs
 
 NAME = "chat_completions"
 _DONE = b"data: [DONE]\n\n"

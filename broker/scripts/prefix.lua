@@ -104,10 +104,45 @@ local function leave_tenant(r, keep_s)
   end
 end
 
+-- The row of an answer. `answered` is JSON text always: processes of version 0.1 know no other field.
+local function add_answer(r, answered, state, calls)
+  if r.conv == '' then return end
+  local row = { P .. 'conv:' .. r.conv .. ':turns', '*', 'id', r.id, 'answered', answered, 'status', state }
+  if calls ~= '' then row[#row + 1], row[#row + 2] = 'calls', calls end
+  call('HSET', P .. 'req:' .. r.id, 'answered', call('XADD', unpack(row)))
+end
+
+-- The text of the output that readers see. Of an endless answer only the last entries are read: at a
+-- microsecond each, no other request waits for longer than 30 ms.
+local READ_AT_END = 32768
+local function text_so_far(r)
+  local first = r.kept == '1' and '-' or r.attempt .. '-0'
+  local texts = {}
+  for _, entry in ipairs(call('XREVRANGE', P .. 'log:' .. r.id, '+', first, 'COUNT', READ_AT_END)) do
+    local kind, payload = string.sub(entry[2][2], 1, 1), string.sub(entry[2][2], 2)
+    if kind == 'S' or kind == 'Z' then break end
+    if kind == 'd' or kind == 'u' then texts[#texts + 1] = payload
+    elseif kind == 'D' or kind == 'U' then texts[#texts + 1] = cjson.decode(payload).text end
+  end
+  for i = 1, math.floor(#texts / 2) do texts[i], texts[#texts + 1 - i] = texts[#texts + 1 - i], texts[i] end
+  return table.concat(texts)
+end
+
+-- An answer that was stopped or failed is remembered as far as it was said. It is read here, in the
+-- step that ends it, since the log expires before its conversation and no worker may be alive. A
+-- stop before the first word is remembered, too: the question was asked, and the stop is what it got.
+local function remember_unfinished(r, state)
+  if r.conv == '' or state == 'completed' then return end
+  local text = text_so_far(r)
+  if text == '' and state == 'cancelled' then text = '[stopped]' end
+  if text ~= '' then add_answer(r, cjson.encode(text), state, '') end
+end
+
 -- The one place where a request ends. `value` is the terminal entry; with `in_conversation_change`
 -- the caller itself decides what the conversation does next.
 local function over(r, state, value, keep_s, conv_ttl_s, in_conversation_change)
   drop_strangers(r)
+  remember_unfinished(r, state)
   r.seq = r.seq + 1
   put(r.id, r.attempt .. '-' .. int(r.seq), value)
   local key = P .. 'req:' .. r.id

@@ -2,7 +2,7 @@
 -- KEYS  ring
 -- ARGV  1 id  2 fingerprint  3 tenant  4 payload  5 policy  6 idem|''  7 conv|''  8 on_busy
 --       9 max_count  10 max_tenant  11 max_bytes  12 keep_s  13 conv_ttl_s  14 model (JSON)|''
---       15 queued entry  16 head (JSON)  17 question (JSON)|''
+--       15 queued entry  16 head (JSON)  17 question (JSON)|''  18 links (JSON)|''  19 max turns
 -- ->    OK id | EXISTS id | CONFLICT id | FULL '' | TENANT_LIMIT '' | BUSY active_id
 -- Safe to repeat: the id, or the idempotency key, is found again. The idempotency key and the log
 -- have no TTL before the terminal, so an accepted request cannot expire while it waits.
@@ -65,7 +65,10 @@ call('PERSIST', expiry)
 
 if conv ~= '' then
   if state == 'held' then call('RPUSH', talk .. ':wait', id) else call('HSET', talk, 'active', id) end
-  call('HSET', key, 'asked', call('XADD', talk .. ':turns', 'MAXLEN', '~', 400, '*', 'id', id, 'asked', ARGV[17]))
+  -- A turn has two rows at most, and every row of an answer comes after one of a question.
+  local row = { talk .. ':turns', 'MAXLEN', '~', 2 * tonumber(ARGV[19]), '*', 'id', id, 'asked', ARGV[17] }
+  if ARGV[18] ~= '' then row[#row + 1], row[#row + 2] = 'links', ARGV[18] end
+  call('HSET', key, 'asked', call('XADD', unpack(row)))
   call('PERSIST', talk)
   call('PERSIST', talk .. ':turns')
   call('SPUBLISH', P .. 'push:conv:' .. conv, id)

@@ -219,15 +219,42 @@ async def test_a_conversation_shows_its_turns(api: RunningApi, worker: Typist) -
                 "request_id": first,
                 "asked": [{"role": "user", "content": "one"}],
                 "answered": "eins",
+                "status": "completed",
             },
             {
                 "request_id": second,
                 "asked": [{"role": "user", "content": "two"}],
                 "answered": None,
+                "status": None,
             },
         ],
         "active_request_id": second,
     }
+
+
+async def test_a_conversation_shows_what_was_said_before_a_stop_and_which_tools_were_called(
+    api: RunningApi, worker: Typist
+) -> None:
+    stopped = await api.submit("one", conversation_id="c1")
+    await worker.claim()
+    await worker.type("half")
+    await api.client.post(f"/chat/{stopped}/cancel")
+    called = await api.submit("two", conversation_id="c1")
+    await worker.claim()
+    call = {"index": 0, "id": "k", "name": "look", "arguments": "{}"}
+    await worker.finish(answered="", calls=[call])
+    asked = [[{"role": "user", "content": content}] for content in ("one", "two")]
+    turns = (await api.client.get("/conversations/c1")).json()["turns"]
+    assert turns == [
+        {"request_id": stopped, "asked": asked[0], "answered": "half", "status": "cancelled"},
+        {
+            "request_id": called,
+            "asked": asked[1],
+            "answered": "",
+            "status": "completed",
+            "tool_calls": [call],
+        },
+    ]
 
 
 async def test_a_forgotten_conversation_is_gone_with_its_requests(api: RunningApi) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from api.watched import Watched
 from broker import keys
-from broker.conversations import Conversations, Turn
+from broker.conversations import Conversations
 from broker.errors import Unavailable
+from broker.turns import Turn
 from tests.api.running import RunningApi, running_api
 from tests.support.sse import Event, EventStream, open_stream, text_of
 from tests.support.typist import Typist
@@ -160,7 +161,6 @@ async def test_of_an_expired_log_without_an_answer_only_the_question_is_left(
     api: RunningApi, worker: Typist
 ) -> None:
     expired = await begin(worker, "why?")
-    await worker.type("half")
     await worker.fail()
     kept = await answer(worker, "c", "d")
     await forget_log(worker, expired)
@@ -168,6 +168,19 @@ async def test_of_an_expired_log_without_an_answer_only_the_question_is_left(
     assert kinds(events) == ["queued", "gone", *WHOLE]
     assert ids(events) == [expired] * 2 + [kept] * 5
     assert events[0].data["messages"] == [{"role": "user", "content": "why?"}]
+
+
+async def test_of_an_expired_log_that_was_stopped_the_text_is_left(
+    api: RunningApi, worker: Typist
+) -> None:
+    expired = await begin(worker, "why?")
+    await worker.type("half")
+    await api.client.post(f"/chat/{expired}/cancel")
+    await forget_log(worker, expired)
+    events = await take(api, 2)
+    assert kinds(events) == ["queued", "snapshot"]
+    assert events[1].data["text"] == "half"
+    assert events[1].data["status"] == "cancelled"
 
 
 async def test_a_place_in_a_log_that_expired_since_gets_the_answer_that_is_left(

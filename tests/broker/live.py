@@ -5,10 +5,13 @@ import contextlib
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
+from broker import keys
+from broker.appender import MAX_ENTRIES
 from broker.connections import Connections
 from broker.log import Logs
 from broker.queue import Lease, Queue
 from broker.requests import Requests, Submission
+from broker.scripts import Scripts
 from broker.settings import Settings
 from tests.broker.given_settings import GivenSettings
 
@@ -22,6 +25,7 @@ class Live:
         self.requests = Requests(self.connections, self.settings)
         self.queue = Queue(self.connections, self.settings, worker="w")
         self.logs = Logs(self.connections)
+        self._scripts = Scripts(self.connections.commands)
         self._nonces = 0
 
     async def submit(self, tenant: str = "t", **named: Any) -> str:
@@ -40,6 +44,16 @@ class Live:
         """A new request that runs."""
         await self.submit(**named)
         return await self.take()
+
+    async def write(self, lease: Lease, *values: bytes, first_seq: int = 1) -> None:
+        """Append entries."""
+        names = [keys.request(lease.request_id), keys.log(lease.request_id)]
+        limits = MAX_ENTRIES, self.settings.max_output_bytes
+        channel = keys.log_channel(lease.request_id)
+        word, _ = await self._scripts.verdict(
+            "append", names, lease.attempt, first_seq, *limits, channel, *values
+        )
+        assert word == "OK"
 
     async def texts(self, request_id: str) -> list[str]:
         """The deltas of a log."""

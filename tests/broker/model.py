@@ -39,6 +39,16 @@ class Request:
     def is_over(self) -> bool:
         return self.state in TERMINALS
 
+    @property
+    def text(self) -> str:
+        """What readers see of the output."""
+        texts: list[str] = []
+        for _, _, kind, text in self.log:
+            if kind in {"started", "reset"}:
+                texts.clear()
+            texts.append(text)
+        return "".join(texts)
+
     def write(self, kind: str, text: str = "") -> None:
         self.seq += 1
         self.log.append((self.n, self.seq, kind, text))
@@ -256,6 +266,8 @@ class Model:
         r.write(state)
         r.state = state
         talk = self._talk(r)
+        if talk is not None and (state == "cancelled" or (state == "failed" and r.text)):
+            talk.turns[r.id] = r.text
         if talk is None or is_replaced:
             return
         if was == "held":

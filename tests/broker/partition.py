@@ -1,7 +1,7 @@
 """One partition, driven script by script: readable calls, and every invariant after each."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
@@ -112,13 +112,16 @@ class Partition:
         conv: str = "",
         on_busy: str = "queue",
         model: str = '"m"',
+        links: str = "",
+        max_turns: int = 400,
         **limits: int,
     ) -> Reply:
         limit = OPTIONS | limits
         return await self.call(
             "submit", id_, fingerprint, tenant, payload, policy, idem, conv, on_busy,
             limit["max_count"], limit["max_tenant"], limit["max_bytes"], KEEP_S, CONV_TTL_S, model,
-            encode_data("queued", {"v": 1}), "{}", '["asked"]' if conv else "", keys=[RING],
+            encode_data("queued", {"v": 1}), "{}", '["asked"]' if conv else "", links,
+            max_turns, keys=[RING],
         )  # fmt: skip
 
     async def claim(
@@ -212,11 +215,13 @@ class Partition:
         state: str = "completed",
         usage: str = "",
         answered: str = "",
+        calls: str = "",
+        values: Sequence[bytes] = (),
         max_bytes: int = 100_000,
     ) -> Reply:
         return await self.call(
-            "finish", go.id, go.attempt, first_seq, KEEP_S, CONV_TTL_S, usage, answered, state,
-            max_bytes, *deltas(*texts), terminal(state), keys=[RING],
+            "finish", go.id, go.attempt, first_seq, KEEP_S, CONV_TTL_S, usage, answered, calls,
+            state, max_bytes, *values, *deltas(*texts), terminal(state), keys=[RING],
         )  # fmt: skip
 
     async def cancel(self, id_: str, tenant: str = "t") -> Reply:

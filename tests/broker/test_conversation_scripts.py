@@ -1,7 +1,10 @@
 """A conversation has one active request; the others are held, replace it, or are refused."""
 
+import json
+
 import pytest
 
+from broker.codec import encode_data, encode_text
 from tests.broker.partition import CONV_TTL_S, TAG, Go, Partition
 
 
@@ -148,12 +151,129 @@ async def test_what_was_asked_and_answered_is_remembered_in_order(partition: Par
     await partition.submit("b", conv="talk")
     await partition.finish(await partition.take(), 1, answered='"yes"')
     await partition.finish(await partition.take(), 1, state="failed")
+    await partition.submit("c", conv="talk", links='{"message_id":"m"}')
     turns = [fields for _, fields in (await partition.snapshot()).list("conv:talk:turns")]
     assert turns == [
         {"id": "a", "asked": '["asked"]'},
         {"id": "b", "asked": '["asked"]'},
-        {"id": "a", "answered": '"yes"'},
+        {"id": "a", "answered": '"yes"', "status": "completed"},
+        {"id": "c", "asked": '["asked"]', "links": '{"message_id":"m"}'},
     ]
+
+
+async def answers(partition: Partition) -> list[dict[str, str]]:
+    rows = (await partition.snapshot()).list("conv:talk:turns")
+    return [fields for _, fields in rows if "answered" in fields]
+
+
+def ended(text: str, status: str) -> dict[str, str]:
+    return {"id": "a", "answered": json.dumps(text), "status": status}
+
+
+@pytest.mark.parametrize("end", ["cancel", "queued", "dead", "delayed", "replaced"])
+async def test_a_stop_remembers_what_was_said_whatever_the_request_is_doing(
+    partition: Partition, end: str
+) -> None:
+    await partition.submit("a", conv="talk")
+    go = await partition.take()
+    await partition.append(go, 1, "so ", "far")
+    match end:
+        case "queued":
+            await partition.release(go)
+        case "dead":
+            await partition.end_lease(go)
+        case "delayed":
+            await partition.retry(go)
+        case "replaced":
+            await partition.submit("b", conv="talk", on_busy="replace")
+    await partition.cancel("a")
+    assert await answers(partition) == [ended("so far", "cancelled")]
+
+
+@pytest.mark.parametrize("end", ["queued", "held", "running"])
+async def test_a_stop_before_the_first_word_is_remembered(partition: Partition, end: str) -> None:
+    if end == "held":
+        await partition.submit("first", conv="talk")
+    await partition.submit("a", conv="talk")
+    if end == "running":
+        await partition.take()
+    await partition.cancel("a")
+    assert await answers(partition) == [ended("[stopped]", "cancelled")]
+
+
+@pytest.mark.parametrize("end", ["finish", "poison", "interrupted", "reopen"])
+async def test_every_failure_remembers_what_was_said(partition: Partition, end: str) -> None:
+    partition.max_crashes = 1 if end == "poison" else 3
+    policy = "fail" if end in {"interrupted", "reopen"} else "restart"
+    await partition.submit("a", conv="talk", policy=policy)
+    await partition.submit("b", conv="talk")
+    go = await partition.take()
+    await partition.append(go, 1, "half")
+    match end:
+        case "finish":
+            await partition.finish(go, 2, " a word", state="failed")
+        case "poison":
+            await partition.end_lease(go)
+        case "interrupted":
+            await partition.release(go)
+        case "reopen":
+            await partition.reopen(go)
+    assert (await partition.take()).id == "b"
+    text = "half a word" if end == "finish" else "half"
+    assert await answers(partition) == [ended(text, "failed")]
+
+
+async def test_a_failure_before_the_first_word_is_not_remembered(partition: Partition) -> None:
+    await partition.submit("a", conv="talk")
+    await partition.finish(await partition.take(), 1, state="failed")
+    assert await answers(partition) == []
+
+
+@pytest.mark.parametrize("policy", ["restart", "continue"])
+async def test_a_stop_remembers_only_what_readers_see(partition: Partition, policy: str) -> None:
+    await partition.submit("a", conv="talk", policy=policy)
+    for text in ("one ", "two ", "three"):
+        go = await partition.take(can_continue=True)
+        await partition.append(go, 1, text)
+        await partition.release(go)
+    await partition.cancel("a")
+    text = "three" if policy == "restart" else "one two three"
+    assert await answers(partition) == [ended(text, "cancelled")]
+
+
+async def test_a_stop_remembers_text_and_refusals_and_no_other_output(
+    partition: Partition,
+) -> None:
+    await partition.submit("a", conv="talk")
+    go = await partition.take()
+    values = [
+        encode_text("reasoning", "Hm."),
+        encode_text("delta", 'é/"\\\n'),
+        encode_text("delta", "\u2028🎉", {"logprobs": {"content": [None]}}),
+        encode_text("refusal", " No"),
+        encode_text("refusal", ".", {"x": 1}),
+        encode_data("tool_call", {"index": 0, "arguments": "{"}),
+    ]
+    await partition.finish(go, 1, state="failed", values=values)
+    [row] = await answers(partition)
+    assert json.loads(row["answered"]) == 'é/"\\\n\u2028🎉 No.'
+    assert row["status"] == "failed"
+
+
+async def test_without_a_conversation_nothing_is_remembered(partition: Partition) -> None:
+    await partition.submit("a")
+    await partition.append(await partition.take(), 1, "half")
+    await partition.cancel("a")
+    assert await partition.field("a", "answered") is None
+    assert not [*(await partition.snapshot()).named("conv:")]
+
+
+async def test_what_was_remembered_of_a_stop_is_erased_with_it(partition: Partition) -> None:
+    await partition.submit("a", conv="talk")
+    await partition.append(await partition.take(), 1, "half")
+    await partition.cancel("a")
+    await partition.erase("a")
+    assert not (await partition.snapshot()).list("conv:talk:turns")
 
 
 async def test_new_requests_of_a_conversation_are_announced(partition: Partition) -> None:

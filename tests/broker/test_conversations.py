@@ -1,11 +1,16 @@
 """What a conversation remembers, and for whom."""
 
+import json
+
 import pytest
 
-from broker.codec import encode_data
-from broker.conversations import Conversations, Turn, memory
+from broker import keys
+from broker.codec import encode_data, encode_text
+from broker.conversations import Conversations
 from broker.errors import RequestMissing
 from broker.queue import Lease
+from broker.turns import Links, Turn, remember
+from tests.broker.given_settings import GivenSettings
 from tests.broker.live import Live, live
 
 ASKED = [{"role": "user", "content": "hé?"}]
@@ -23,7 +28,10 @@ async def test_turns_are_remembered_in_the_order_they_were_asked(redis_url: str)
         second = await broker.submit(conversation_id="c", question=ASKED)
         await answer(broker, await broker.take(), "é!")
         conversation = await conversations.get("t", "c")
-        assert conversation.turns == [Turn(first, ASKED, "é!"), Turn(second, ASKED, None)]
+        assert conversation.turns == [
+            Turn(first, ASKED, "é!", "completed"),
+            Turn(second, ASKED),
+        ]
         assert conversation.active_request_id == second
         await answer(broker, await broker.take(), "")
         conversation = await conversations.get("t", "c")
@@ -49,9 +57,8 @@ async def test_a_worker_finds_the_turns_by_what_its_lease_says(redis_url: str) -
         await answer(broker, first, "yes")
         lease = await broker.lease(conversation_id="c", question=ASKED)
         turns = await conversations.turns(0, lease.conversation)
-        assert memory(turns, lease.request_id) == [
-            *ASKED,
-            {"role": "assistant", "content": "yes"},
+        assert remember(turns, lease.request_id) == [
+            [*ASKED, {"role": "assistant", "content": "yes"}]
         ]
 
 
@@ -82,37 +89,115 @@ async def test_a_forgotten_conversation_begins_anew(redis_url: str) -> None:
         assert turn.answered is None
 
 
-async def test_a_long_conversation_forgets_its_oldest_turns(redis_url: str) -> None:
+async def test_of_420_finished_turns_the_last_400_are_remembered(redis_url: str) -> None:
     async with live(redis_url) as broker:
         conversations = Conversations(broker.connections, broker.settings)
-        await broker.submit(conversation_id="c", question=ASKED)
-        _, key = conversations.place("t", "c")
+        ids = []
+        for _ in range(420):
+            lease = await broker.lease(conversation_id="c", question=ASKED)
+            await answer(broker, lease, "yes")
+            ids.append(lease.request_id)
+        turns = (await conversations.get("t", "c")).turns
+        assert [turn.request_id for turn in turns] == ids[-400:]
+        assert all(turn.answered == "yes" for turn in turns)
+        stored = await broker.connections.ask("XLEN", keys.turns(*conversations.place("t", "c")))
+        # Redis trims whole nodes of a stream.
+        assert 800 <= stored < 1000
+
+
+async def test_a_setting_says_how_many_turns_a_conversation_keeps(redis_url: str) -> None:
+    async with live(redis_url, GivenSettings(conversation_turns=3)) as broker:
+        conversations = Conversations(broker.connections, broker.settings)
+        for text in "abcdef":
+            await answer(broker, await broker.lease(conversation_id="c", question=ASKED), text)
+        turns = (await conversations.get("t", "c")).turns
+        assert [turn.answered for turn in turns] == ["d", "e", "f"]
+
+
+async def test_a_stopped_answer_is_remembered_when_its_log_has_expired(redis_url: str) -> None:
+    async with live(redis_url) as broker:
+        conversations = Conversations(broker.connections, broker.settings)
+        stopped = await broker.lease(conversation_id="c", question=ASKED)
+        await broker.write(stopped, encode_text("reasoning", "Hm."), encode_text("delta", "hé "))
+        await broker.write(stopped, encode_text("delta", "\n/", {"logprobs": {}}), first_seq=3)
+        await broker.requests.cancel(stopped.request_id, "t")
+        await broker.connections.ask("DEL", keys.log(stopped.request_id))
+        [turn] = (await conversations.get("t", "c")).turns
+        assert turn == Turn(stopped.request_id, ASKED, "hé \n/", "cancelled")
+
+
+async def test_the_conversation_does_not_hold_what_was_asked_before_an_edit(redis_url: str) -> None:
+    async with live(redis_url) as broker:
+        conversations = Conversations(broker.connections, broker.settings)
+        for text in "abc":
+            await answer(broker, await broker.lease(conversation_id="c", question=ASKED), text)
+        _, second, _ = (await conversations.get("t", "c")).turns
+        links = Links(message_id="m", replaces=second.row)
+        lease = await broker.lease(conversation_id="c", question=ASKED, links=links)
+        # What was replaced can be erased, and does not bring back what was asked after it.
+        await broker.requests.erase(second.request_id, "t")
+        await answer(broker, lease, "d")
+        turns = (await conversations.get("t", "c")).turns
+        assert [turn.answered for turn in turns] == ["a", "d"]
+        assert turns[1].links == links
+        assert await conversations.forget("t", "c") == 3
+
+
+async def test_turns_that_version_0_1_stored_are_read(redis_url: str) -> None:
+    async with live(redis_url) as broker:
+        conversations = Conversations(broker.connections, broker.settings)
+        partition, key = conversations.place("t", "c")
+        rows = keys.turns(partition, key)
+        asked = '[{"role":"user","content":"why?"}]'
         await broker.connections.ask_all(
             [
-                ("XADD", f"{{p0}}:conv:{key}:turns", "*", "id", f"r{n}", "asked", "[]")
-                for n in range(700)
+                ("XADD", rows, "*", "id", "a", "asked", asked),
+                ("XADD", rows, "*", "id", "b", "asked", asked),
+                ("XADD", rows, "*", "id", "a", "answered", '"so"'),
+                ("XADD", rows, "*", "id", "b", "answered", '""'),
+                ("XADD", rows, "*", "id", "c", "asked", asked),
             ]
         )
+        turns = await conversations.turns(partition, key)
+        assert [(turn.answered, turn.status) for turn in turns] == [
+            ("so", "completed"),
+            ("", "completed"),
+            (None, None),
+        ]
+        question = {"role": "user", "content": "why?"}
+        assert remember(turns, "c") == [[question, {"role": "assistant", "content": "so"}]]
+
+
+async def test_version_0_1_reads_every_turn_of_today(redis_url: str) -> None:
+    def as_0_1_reads(rows: list[tuple[bytes, dict[bytes, bytes]]]) -> dict[str, object]:
+        # broker/conversations.py of version 0.1, which knew two kinds of rows.
+        found: dict[str, object] = {}
+        for _, fields in rows:
+            if b"asked" not in fields:
+                found[fields[b"id"].decode()] = json.loads(fields[b"answered"])
+        return found
+
+    async with live(redis_url) as broker:
+        conversations = Conversations(broker.connections, broker.settings)
+        half = await broker.lease(conversation_id="c", links=Links(message_id="m"))
+        await broker.write(half, encode_text("delta", "half"))
+        await broker.requests.cancel(half.request_id, "t")
+        silent = await broker.lease(conversation_id="c")
+        await broker.requests.cancel(silent.request_id, "t")
+        done = await broker.lease(conversation_id="c")
+        call = {"index": 0, "id": "k", "name": "look", "arguments": "{}"}
+        end = [encode_data("completed", {})]
+        await broker.queue.finish(done, "completed", 1, end, answered="", calls=[call])
+        rows = keys.turns(*conversations.place("t", "c"))
+        assert as_0_1_reads(await broker.connections.ask("XRANGE", rows, "-", "+")) == {
+            half.request_id: "half",
+            silent.request_id: "[stopped]",
+            done.request_id: "",
+        }
         turns = (await conversations.get("t", "c")).turns
-        assert [turn.request_id for turn in turns] == [f"r{n}" for n in range(300, 700)]
-
-
-def test_memory_is_of_finished_turns_before_the_request() -> None:
-    def user(text: str) -> list[dict[str, str]]:
-        return [{"role": "user", "content": text}]
-
-    turns = [
-        Turn("r1", user("1"), "one"),
-        Turn("r2", user("2"), None),
-        Turn("r3", user("3"), ""),
-        Turn("r4", user("4"), None),
-        Turn("r5", user("5"), "five"),
-    ]
-    assert memory(turns, "r4") == [
-        *user("1"),
-        {"role": "assistant", "content": "one"},
-        *user("3"),
-        {"role": "assistant", "content": ""},
-    ]
-    assert memory(turns, "r1") == []
-    assert len(memory(turns, "not remembered")) == 6
+        assert [(turn.answered, turn.status) for turn in turns] == [
+            ("half", "cancelled"),
+            ("", "cancelled"),
+            ("", "completed"),
+        ]
+        assert turns[2].calls == [call]

@@ -6,11 +6,9 @@ from itertools import pairwise
 
 from broker.codec import OPENERS
 from broker.fold import fold
+from broker.turns import STOPPED
 from tests.chaos.history import Accepted, Final, History, Subscriber
 from tests.chaos.reading import reading_problems, turns_of
-from worker.prompt import MAX_MEMORY_MESSAGES
-
-_REMEMBERED_TURNS = MAX_MEMORY_MESSAGES // 2
 
 
 def conversation_as_written(history: History, subscriber: Subscriber) -> Iterator[str]:
@@ -46,7 +44,7 @@ def one_at_a_time(history: History) -> Iterator[str]:
 
 
 def remembered(history: History) -> Iterator[str]:
-    """An attempt is asked with the completed turns that were asked before it, and no others."""
+    """An attempt is asked with what was said in the turns before it, however they ended."""
     calls = {(call.tag, call.number): call for call in history.calls}
     lines: dict[tuple[str, str], list[tuple[Accepted, Final]]] = defaultdict(list)
     for accepted, final in history.outcomes():
@@ -57,10 +55,19 @@ def remembered(history: History) -> Iterator[str]:
         for accepted, final in sorted(line, key=lambda turn: turn[1].asked):
             for number in final.calls():
                 call = calls.get((accepted.tag, number))
-                if call is not None and list(call.memory) != memory[-_REMEMBERED_TURNS:]:
+                if call is not None and list(call.memory) != memory:
                     yield f"{accepted.request_id}: call {number} was told of other turns"
-            if final.terminal is not None and final.terminal.kind == "completed":
-                memory.append((accepted.tag, "".join(fold(final.entries).text)))
+            if text := _remembered_text(final):
+                memory.append((accepted.tag, text))
+
+
+def _remembered_text(final: Final) -> str:
+    text = "".join(fold(final.entries).text)
+    if final.terminal is None:
+        return ""
+    if final.terminal.kind == "cancelled":
+        return f"{text}\n\n{STOPPED}" if text else STOPPED
+    return text
 
 
 def _is_of(accepted: Accepted, subscriber: Subscriber) -> bool:

@@ -5,8 +5,9 @@ from contextlib import aclosing
 
 import pytest
 
-from broker.conversations import Conversations, Turn
+from broker.conversations import Conversations
 from broker.errors import Unavailable
+from broker.turns import Turn
 from tests.api.running import RunningApi, running_api
 from tests.support.pushes import lost_pushes
 from tests.support.servers import ValkeyServer

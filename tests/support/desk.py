@@ -28,8 +28,11 @@ class Desk:
         self.logs = Logs(self.connections)
 
     async def ask(self, message: str = "hi", **fields: Any) -> str:
-        """Submit one message; `params` go upstream, other fields are those of a Submission."""
-        messages = [{"role": "user", "content": message}]
+        """Submit one message, or `messages`.
+
+        `params` go upstream, other fields are those of a Submission.
+        """
+        messages = fields.pop("messages", [{"role": "user", "content": message}])
         payload = {"messages": messages, "params": fields.pop("params", {})}
         submission = Submission(tenant=TENANT, payload=payload, question=messages, **fields)
         return (await self.requests.submit(submission)).request_id

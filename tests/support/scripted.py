@@ -12,14 +12,16 @@ from typing import Any, NamedTuple
 
 from broker.appender import Appended, Appender, Target
 from broker.codec import START, Entry
-from broker.conversations import Conversations, Turn
+from broker.conversations import Conversations
 from broker.log import Logs
 from broker.queue import Gap, Lease, Nothing, Queue
+from broker.turns import Turn
 from tests.support.script import Cut, Script, Wait, bytes_of
 from worker.answer_stream import AnswerStream, Limits
 from worker.attempt import Tools
 from worker.chunks import ChunkReader, Tally
 from worker.profiles import Profile
+from worker.prompt import Bounds
 from worker.upstream import Upstream
 
 REQUEST_ID = "r0_" + "a" * 26
@@ -99,6 +101,7 @@ class ScriptedQueue(Queue):
         *,
         usage: dict[str, Any] | None = None,
         answered: str | None = None,
+        calls: list[dict[str, Any]] | None = None,
     ) -> Gap | None:
         return await self._answer(  # type: ignore[no-any-return]  # scripted
             "finish",
@@ -108,6 +111,7 @@ class ScriptedQueue(Queue):
             values=values,
             usage=usage,
             answered=answered,
+            calls=calls,
         )
 
     async def account(self, lease: Lease, usage: dict[str, Any]) -> None:
@@ -269,6 +273,7 @@ def tools(
         logs=ScriptedLogs(kept or []),
         conversations=ScriptedConversations(turns or []),
         limits=Limits(),
+        bounds=Bounds(memory_bytes=1_000_000, context_tokens=100_000),
         rng=Impatient(),
     )
 

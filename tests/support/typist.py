@@ -71,23 +71,34 @@ class Typist:
         self.lease = await self.queue.reopen(self.lease, f"nonce-{self._claims}", reason)
         self._seq = 0
 
-    async def finish(self, answered: str | None = None, **end: Any) -> None:
+    async def finish(
+        self,
+        answered: str | None = None,
+        calls: list[dict[str, Any]] | None = None,
+        **end: Any,
+    ) -> None:
         """Complete the request; `end` is what its terminal says besides the finish_reason."""
-        await self.end("completed", {"finish_reason": "stop", **end}, answered)
+        await self.end("completed", {"finish_reason": "stop", **end}, answered, calls)
 
     async def fail(self, code: str = "upstream_error", message: str = "It failed.") -> None:
         """End the request as failed."""
         await self.end("failed", {"code": code, "message": message, "retryable": True})
 
-    async def end(self, state: str, data: dict[str, Any], answered: str | None = None) -> None:
+    async def end(
+        self,
+        state: str,
+        data: dict[str, Any],
+        answered: str | None = None,
+        calls: list[dict[str, Any]] | None = None,
+    ) -> None:
         """Write the terminal."""
         assert self.lease is not None
         terminal = encode_data(state, data)
         first_seq = self._seq + 1
-        assert (
-            await self.queue.finish(self.lease, state, first_seq, [terminal], answered=answered)
-            is None
+        gap = await self.queue.finish(
+            self.lease, state, first_seq, [terminal], answered=answered, calls=calls
         )
+        assert gap is None
 
 
 @contextlib.asynccontextmanager

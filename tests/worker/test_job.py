@@ -6,9 +6,9 @@ import hashlib
 import pytest
 
 from broker.appender import REFUSED
-from broker.conversations import Turn
 from broker.errors import TooLong, Unavailable
 from broker.queue import Gap
+from broker.turns import Turn
 from tests.support.script import Cut, Finish, Role, Script, Text, Wait, answer
 from tests.support.scripted import (
     QUESTION,

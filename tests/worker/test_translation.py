@@ -9,7 +9,7 @@ from tests.support.upstream import ScriptedUpstream
 from worker.chunks import Tally
 from worker.failures import Rejected
 from worker.profiles import PROFILE_NAMES
-from worker.prompt import build
+from worker.prompt import Bounds, build
 from worker.upstream import Upstream
 
 CALL = {"id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}
@@ -42,7 +42,8 @@ UNKNOWN: list[Any] = [
 async def ask(
     client: Upstream, messages: list[dict[str, Any]], model: str = "m", **fields: Any
 ) -> None:
-    payload = build({"messages": messages, "params": {"model": model}, **fields}, [], None)
+    asked = {"messages": messages, "params": {"model": model}, **fields}
+    payload = build(asked, [], Bounds(0, 128_000))
     async with client.stream(payload, Tally()) as stream:
         async for _ in stream:
             pass

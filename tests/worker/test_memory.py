@@ -1,0 +1,139 @@
+"""What the upstream is told of a conversation, after every way in which a turn can end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from broker.settings import Settings
+from tests.support.desk import TENANT, Desk, open_desk, working
+from tests.support.script import (
+    Cut,
+    Finish,
+    Reasoning,
+    Refusal,
+    Role,
+    Script,
+    Text,
+    ToolCall,
+    Wait,
+    answer,
+)
+from tests.support.upstream import ScriptedUpstream
+
+
+@pytest.fixture
+async def desk(redis_url: str, upstream: ScriptedUpstream) -> AsyncIterator[Desk]:
+    settings = Settings(openai_base_url=upstream.base_url, openai_model="m", lease_s=1)
+    async with open_desk(redis_url, settings) as running, working(redis_url, settings):
+        yield running
+
+
+def prompt_of(upstream: ScriptedUpstream) -> list[tuple[str, Any]]:
+    """The messages of the last call."""
+    return [(m["role"], m["content"]) for m in upstream.calls[-1].body["messages"]]
+
+
+async def test_after_a_stop_the_next_turn_sees_the_question_and_the_kept_text(
+    desk: Desk, upstream: ScriptedUpstream
+) -> None:
+    # vscode#289186
+    upstream.enqueue([Role(), Text("Cows are"), Wait(asyncio.Event())])
+    request_id = await desk.ask("Tell me of cows", conversation_id="c")
+    await desk.says(request_id, "Cows are")
+    await desk.requests.cancel(request_id, TENANT)
+    await desk.ended(await desk.ask("What did I ask?", conversation_id="c"))
+    assert prompt_of(upstream) == [
+        ("user", "Tell me of cows"),
+        ("assistant", "Cows are\n\n[stopped]"),
+        ("user", "What did I ask?"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        answer([]),
+        [Role(), Finish("content_filter")],
+        [Role(), Reasoning("Hm, let me"), Finish("length")],
+    ],
+    ids=["empty", "filtered", "cut while thinking"],
+)
+async def test_a_turn_without_words_is_left_out_and_later_turns_go_on(
+    desk: Desk, upstream: ScriptedUpstream, script: Script
+) -> None:
+    # LLMKube#935: strict upstreams refuse an assistant message without content.
+    upstream.enqueue(answer("one"), script)
+    for text in ("first", "second", "third"):
+        await desk.ended(await desk.ask(text, conversation_id="c"))
+    assert prompt_of(upstream) == [("user", "first"), ("assistant", "one"), ("user", "third")]
+
+
+async def test_a_refusal_is_remembered_as_its_text(desk: Desk, upstream: ScriptedUpstream) -> None:
+    upstream.enqueue([Role(), Refusal("I can"), Refusal("not."), Finish()])
+    for text in ("first", "second"):
+        await desk.ended(await desk.ask(text, conversation_id="c"))
+    assert prompt_of(upstream) == [
+        ("user", "first"),
+        ("assistant", "I cannot."),
+        ("user", "second"),
+    ]
+
+
+async def test_an_answer_that_failed_is_remembered_as_far_as_it_was_said(
+    desk: Desk, upstream: ScriptedUpstream
+) -> None:
+    upstream.enqueue([Role(), Text("half"), Cut()])
+    await desk.ended(await desk.ask("first", conversation_id="c", on_interruption="fail"))
+    await desk.ended(await desk.ask("second", conversation_id="c"))
+    assert prompt_of(upstream) == [("user", "first"), ("assistant", "half"), ("user", "second")]
+
+
+async def test_calls_and_their_outcomes_are_remembered_whole(
+    desk: Desk, upstream: ScriptedUpstream
+) -> None:
+    upstream.enqueue(
+        [
+            Role(),
+            Text("Let me look."),
+            ToolCall("{", name="look", call_id="c1"),
+            ToolCall("}"),
+            Finish("tool_calls"),
+        ],
+        answer(["Rain."]),
+    )
+    call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    outcome = {"role": "tool", "tool_call_id": "c1", "content": "wet"}
+    await desk.ended(await desk.ask("first", conversation_id="c"))
+    await desk.ended(await desk.ask(messages=[outcome], conversation_id="c"))
+    said = [
+        {"role": "user", "content": "first"},
+        {"role": "assistant", "content": "Let me look.", "tool_calls": [call]},
+    ]
+    assert upstream.calls[-1].body["messages"] == [*said, outcome]
+    await desk.ended(await desk.ask("third", conversation_id="c"))
+    assert upstream.calls[-1].body["messages"] == [
+        *said,
+        outcome,
+        {"role": "assistant", "content": "Rain."},
+        {"role": "user", "content": "third"},
+    ]
+
+
+async def test_a_model_is_told_of_more_than_20_turns(
+    desk: Desk, upstream: ScriptedUpstream
+) -> None:
+    for number in range(31):
+        await desk.ended(await desk.ask(f"{number}", conversation_id="c"))
+    assert len(upstream.calls[-1].body["messages"]) == 61
+
+
+async def test_a_setting_bounds_the_bytes_of_a_conversation_that_a_model_is_told(
+    redis_url: str, upstream: ScriptedUpstream
+) -> None:
+    settings = Settings(openai_base_url=upstream.base_url, openai_model="m", memory_bytes=120)
+    async with open_desk(redis_url, settings) as desk, working(redis_url, settings):
+        for number in range(5):
+            await desk.ended(await desk.ask(f"{number}", conversation_id="c"))
+    assert [content for _, content in prompt_of(upstream)] == ["3", "Hello, world.", "4"]
