@@ -165,7 +165,8 @@ async def test_a_submit_whose_reply_was_lost_is_made_once(redis_url: str) -> Non
         lost = proxy.lose_reply_to(b"EVALSHA")
         request_id = await broker.submit()
         assert lost.is_set()
-        assert (await newest(broker))[:1] == [request_id]
+        # Two in one millisecond are listed in either order.
+        assert request_id in await newest(broker)
         assert int(await broker.connections.ask("HGET", keys.load(0), "count")) == 2
 
 
