@@ -4,6 +4,7 @@ Unknown fields are refused on native paths, so that a misspelt one never goes un
 """
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
@@ -16,10 +17,9 @@ from pydantic import (
     model_validator,
 )
 
+from api.json_body import MAX_DEPTH
 from api.problems import Problem, join_path
 
-MAX_MESSAGES = 500
-MAX_DEPTH = 32
 MAX_METADATA_KEYS = 16
 # What may stand in a path as it is: conversations are addressed by their ids.
 CONVERSATION_ID = r"^[A-Za-z0-9._~:@+=-]{1,200}$"
@@ -35,12 +35,50 @@ def check_json(value: Any) -> None:
     That is NUL, halves of a surrogate pair, numbers without end, and nesting beyond MAX_DEPTH.
     Raises Problem naming the field.
     """
-    _check(value, ())
+    # The place is looked for only when there is something to name: most bodies are as they should.
+    if not _is_storable(value, MAX_DEPTH.get()):
+        _name_fault(value, ())
 
 
-def _check(value: Any, steps: tuple[str | int, ...]) -> None:
-    if len(steps) > MAX_DEPTH:
-        raise _invalid(steps[:1], f"nested deeper than {MAX_DEPTH} levels")
+def _is_storable(value: Any, max_depth: int) -> bool:
+    """Whether there is nothing to refuse, level by level: each value is looked at once."""
+    level, depth = [value], 0
+    while level:
+        if depth > max_depth:
+            return False
+        below: list[Any] = []
+        for item in level:
+            match item:
+                case str():
+                    if not _is_storable_text(item):
+                        return False
+                case dict():
+                    if not all(map(_is_storable_text, item)):
+                        return False
+                    below.extend(item.values())
+                case list():
+                    below.extend(item)
+                case float() if not math.isfinite(item):
+                    return False
+        level, depth = below, depth + 1
+    return True
+
+
+def _is_storable_text(text: str) -> bool:
+    if "\0" in text:
+        return False
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _name_fault(value: Any, steps: tuple[str | int, ...]) -> None:
+    if len(steps) > MAX_DEPTH.get():
+        raise _invalid(steps[:1], f"nested deeper than {MAX_DEPTH.get()} levels")
     match value:
         case str():
             _check_text(value, steps)
@@ -48,12 +86,12 @@ def _check(value: Any, steps: tuple[str | int, ...]) -> None:
             raise _invalid(steps, "not a finite number")
         case list():
             for number, item in enumerate(value):
-                _check(item, (*steps, number))
+                _name_fault(item, (*steps, number))
         case dict():
             for key, item in value.items():
                 # Of a wrong key only the place is named: the key itself could not be sent back.
                 _check_text(key, steps)
-                _check(item, (*steps, key))
+                _name_fault(item, (*steps, key))
 
 
 def _check_text(text: str, steps: tuple[str | int, ...]) -> None:
@@ -76,8 +114,32 @@ class Checked(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _is_clean(cls, body: Any) -> Any:
-        check_json(body)
+        check_json(cls.judged(body))
         return body
+
+    @classmethod
+    def judged(cls, body: Any) -> Any:
+        """What of a body is kept or passed on: a fault in the rest hurts nobody."""
+        return body
+
+
+def known_fields(
+    model: type[BaseModel], value: Any, inner: Mapping[str, type[BaseModel]] | None = None
+) -> Any:
+    """The fields of a model that an object has; of those in `inner`, each object's known fields.
+
+    The numbers of what stands in a list stay, so that a fault is named as its caller would.
+    """
+    if not isinstance(value, dict):
+        return value
+    known = {name: value[name] for name in model.model_fields if name in value}
+    for name, item_model in (inner or {}).items():
+        items = known.get(name)
+        if isinstance(items, list):
+            known[name] = [known_fields(item_model, item) for item in items]
+        elif name in known:
+            known[name] = known_fields(item_model, items)
+    return known
 
 
 class _Strict(BaseModel):
@@ -122,7 +184,8 @@ class Message(_Strict):
     content: Content | None = None
     name: Name | None = None
     tool_calls: list[dict[str, Any]] | None = None
-    tool_call_id: Name | None = None
+    # Gateways put a thought signature into it, so that it has no length of its own.
+    tool_call_id: Annotated[str, StringConstraints(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
@@ -135,7 +198,7 @@ class ChatBody(Checked, _Strict):
     """A request to be generated: `message`, or `messages` for more than one turn."""
 
     message: Annotated[str, Field(min_length=1, examples=["Why is the sky blue?"])] | None = None
-    messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)] | None = None
+    messages: Annotated[list[Message], Field(min_length=1)] | None = None
     role: Annotated[Name, Field(description="A template of GET /roles")] | None = None
     model: Name | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
@@ -190,14 +253,17 @@ class TerminalBody(Checked):
 
     message: Annotated[
         Annotated[str, Field(min_length=1), Tag("text")]
-        | Annotated[
-            list[TerminalMessage], Field(min_length=1, max_length=MAX_MESSAGES), Tag("parts")
-        ],
+        | Annotated[list[TerminalMessage], Field(min_length=1), Tag("parts")],
         Discriminator(shape_of),
     ]
     role: Annotated[str, StringConstraints(max_length=200)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     model: Annotated[str, StringConstraints(max_length=200)] | None = None
+
+    @classmethod
+    def judged(cls, body: Any) -> Any:
+        """What the page notes beside its turns is left out."""
+        return known_fields(cls, body, {"message": TerminalMessage})
 
     def asked(self) -> list[dict[str, Any]]:
         """The caller's messages."""

@@ -32,7 +32,7 @@ from roles import Roles, load_roles
 # The version of the wire contract, not of the program.
 API_VERSION = "1"
 _TERMINAL_PATH = "/api/gpt/get"
-# Its page sends the last turns of a talk along, and allows itself this much.
+# Its page sends the last turns of a talk along, as text, and allows itself this much.
 _TERMINAL_BODY_BYTES = 5 * 1024 * 1024
 _ROUTERS = (
     chat,
@@ -116,15 +116,15 @@ def _guards(
 ) -> list[Middleware]:
     """The guards, outermost first: what an inner one refuses passes through the outer ones."""
     guards = [Middleware(LastResort)]
+    most_bytes = settings.max_body_bytes
     if settings.origins:
         guards.insert(0, _cors(settings.origins))
     if keys is None and not open_to_all:
         guards.append(Middleware(LoopbackOnly))
 
     def limit_bytes(path: str) -> int:
-        if path == _TERMINAL_PATH:
-            return max(_TERMINAL_BODY_BYTES, settings.max_body_bytes)
-        return settings.max_body_bytes
+        is_default = "max_body_bytes" not in settings.model_fields_set
+        return _TERMINAL_BODY_BYTES if is_default and path == _TERMINAL_PATH else most_bytes
 
     return [
         *guards,

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.bodies import MAX_MESSAGES, Checked, Name
+from api.bodies import Checked, Name
 from api.problems import Problem
 
 ROLE_PREFIX = "role:"
@@ -41,7 +41,7 @@ class StreamOptions(OpenBody):
 class ChatCompletionsBody(Checked, OpenBody):
     """OpenAI's chat completion request."""
 
-    messages: Annotated[list[OpenMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
+    messages: Annotated[list[OpenMessage], Field(min_length=1)]
     model: Annotated[
         Name | None, Field(description="`role:<name>` picks one of GET /roles instead")
     ] = None

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, StringConstraints, Tag
 
-from api.bodies import MAX_MESSAGES, MAX_METADATA_KEYS, Checked, Name, shape_of
+from api.bodies import MAX_METADATA_KEYS, Checked, Name, shape_of
 from api.chat_order import in_chat_order
 from api.openai_bodies import OpenBody, role_of, unsupported, without_role
 from api.problems import Problem
@@ -70,9 +70,7 @@ class ResponsesBody(Checked, OpenBody):
 
     input: Annotated[
         Annotated[str, Tag("text")]
-        | Annotated[
-            list[dict[str, Any]], Field(min_length=1, max_length=MAX_MESSAGES), Tag("parts")
-        ],
+        | Annotated[list[dict[str, Any]], Field(min_length=1), Tag("parts")],
         Field(description="Text, or items: messages, function calls and their outputs"),
         Discriminator(shape_of),
     ]

@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 
-from api.bodies import MAX_MESSAGES
 from api.chat_order import in_chat_order
 from api.problems import Problem
 from api.response_input import chat_messages
@@ -93,7 +92,7 @@ async def context_after(services: Services, response_id: str, tenant: str) -> li
         ]
     )
     size_bytes = len(msgspec.json.encode(messages))
-    if len(messages) > MAX_MESSAGES or size_bytes > services.settings.max_body_bytes:
+    if size_bytes > services.settings.max_body_bytes:
         raise _refusal("context_too_large", "What was said up to there is more than a body holds.")
     return messages
 

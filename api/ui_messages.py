@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from api.bodies import MAX_MESSAGES, Checked, Name
+from api.bodies import Checked, Name, known_fields
 from api.chat_order import in_chat_order
 from api.file_parts import NoFormError, file_part
 from api.problems import Problem
@@ -28,6 +28,10 @@ _DENIED = "The user did not allow this call."
 _FILE_LEFT_OUT = "[A file was left out here: this model does not take it.]"
 # What an app may add to the body of its calls.
 _PARAMS = ("model", "temperature", "top_p", "max_tokens", "tools", "tool_choice")
+
+_KINDS_FOR_MODELS = frozenset({"text", "file", "reasoning"})
+_TOOL_KINDS = ("tool-", "dynamic-tool")
+_STATES_WITHOUT_OUTCOME = frozenset({"input-streaming", "input-available", "approval-requested"})
 
 
 def _stays_in_a_path(chat_id: str) -> str:
@@ -60,7 +64,7 @@ class UiBody(Checked):
     model_config = ConfigDict(extra="ignore")
 
     id: ChatId
-    messages: Annotated[list[UiMessage], Field(min_length=1, max_length=MAX_MESSAGES)] | None = None
+    messages: Annotated[list[UiMessage], Field(min_length=1)] | None = None
     message: UiMessage | None = None
     role: Annotated[Name | None, Field(description="A template of GET /roles")] = None
     model: Name | None = None
@@ -69,6 +73,17 @@ class UiBody(Checked):
     max_tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     tools: list[dict[str, Any]] | None = None
     tool_choice: str | dict[str, Any] | None = None
+
+    @classmethod
+    def judged(cls, body: Any) -> Any:
+        """What the page keeps for itself is left out: its own fields, and parts for no model."""
+        known = known_fields(cls, body, {"messages": UiMessage, "message": UiMessage})
+        if isinstance(known, dict):
+            for message in [*_objects(known.get("messages")), *_objects([known.get("message")])]:
+                parts = message.get("parts")
+                if isinstance(parts, list):
+                    message["parts"] = list(map(_for_models, parts))
+        return known
 
     @model_validator(mode="after")
     def _asks(self) -> "UiBody":
@@ -132,6 +147,22 @@ def chat_messages(messages: list[UiMessage], param: str = "messages") -> list[di
                 text = _text(message.parts)
                 found += [{"role": "system", "content": text}] if text else []
     return in_chat_order(found)
+
+
+def _objects(items: Any) -> list[dict[str, Any]]:
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+def _for_models(part: Any) -> Any:
+    """What of a part may be passed on: of those that no model sees, the fields of a provider."""
+    if not isinstance(part, dict):
+        return part
+    kind = str(part.get("type", ""))
+    if kind.startswith(_TOOL_KINDS):
+        is_seen = part.get("state") not in _STATES_WITHOUT_OUTCOME
+    else:
+        is_seen = kind in _KINDS_FOR_MODELS
+    return part if is_seen else {"providerMetadata": part.get("providerMetadata")}
 
 
 def _text(parts: list[dict[str, Any]], kind: str = "text") -> str:

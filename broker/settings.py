@@ -66,7 +66,12 @@ class Settings(BaseSettings):
     queue_limit: int = Field(default=10_000, ge=1, validation_alias=_ours("QUEUE_LIMIT"))
     tenant_limit: int = Field(default=100, ge=1, validation_alias=_ours("TENANT_LIMIT"))
     queue_bytes: int = Field(default=256 * _MIB, ge=1024, validation_alias=_ours("QUEUE_BYTES"))
-    max_body_bytes: int = Field(default=_MIB, ge=1024, validation_alias=_ours("MAX_BODY_BYTES"))
+    max_body_bytes: int = Field(
+        default=20 * _MIB, ge=1024, validation_alias=_ours("MAX_BODY_BYTES")
+    )
+    max_json_values: int = Field(default=200_000, ge=100, validation_alias=_ours("MAX_JSON_VALUES"))
+    # Beyond, Python's own limit on recursion would be met somewhere on the way to the upstream.
+    max_json_depth: int = Field(default=128, ge=8, le=500, validation_alias=_ours("MAX_JSON_DEPTH"))
     max_output_bytes: int = Field(
         default=4 * _MIB, ge=1024, validation_alias=_ours("MAX_OUTPUT_BYTES")
     )

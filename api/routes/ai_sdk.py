@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel
 
 from api.foreground import refuse_while_draining
+from api.json_body import JsonRoute
 from api.problems import error_responses
 from api.services import Services, Tenant, UsableServices
 from api.submissions import Ask
@@ -13,7 +14,7 @@ from api.ui_messages import UiBody
 from api.wires import ui_message
 from broker.errors import RequestMissing
 
-router = APIRouter(tags=["ai sdk"])
+router = APIRouter(tags=["ai sdk"], route_class=JsonRoute)
 
 ChatIdPath = Annotated[str, Path(description="The chat's id; it may hold slashes")]
 _STREAM: dict[int | str, dict[str, Any]] = {

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Path, Query, Response
 
 from api.bodies import ChatBody
+from api.json_body import JsonRoute
 from api.paging import Page, page_of
 from api.problems import error_responses
 from api.services import Tenant, UsableServices
@@ -21,7 +22,7 @@ from api.views import (
 from broker.errors import RequestMissing
 from broker.fold import fold
 
-router = APIRouter(tags=["requests"])
+router = APIRouter(tags=["requests"], route_class=JsonRoute)
 
 RequestId = Annotated[str, Path(description="As `POST /chat` gave it")]
 IdempotencyKey = Annotated[

@@ -3,13 +3,14 @@
 from fastapi import APIRouter, Response
 
 from api.bodies import TerminalBody
+from api.json_body import JsonRoute
 from api.problems import error_responses
 from api.routes.streams import come_back
 from api.services import Tenant, UsableServices
 from api.submissions import Ask
 from api.wires.text import TEXT
 
-router = APIRouter(tags=["gpt terminal"])
+router = APIRouter(tags=["gpt terminal"], route_class=JsonRoute)
 
 
 @router.post(

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import JSONResponse
 
 from api.foreground import Foreground, refuse_while_draining
+from api.json_body import JsonRoute
 from api.openai_bodies import ChatCompletionsBody
 from api.problems import error_responses
 from api.routes.chat import IdempotencyKey
@@ -13,7 +14,7 @@ from api.services import Tenant, UsableServices
 from api.submissions import Ask
 from api.wires import chat_completions
 
-router = APIRouter(tags=["openai"])
+router = APIRouter(tags=["openai"], route_class=JsonRoute)
 
 CancelOnDisconnect = Annotated[
     bool, Header(description="`true`: the request ends when its caller goes; otherwise it is kept")

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from api.foreground import Foreground, refuse_while_draining
 from api.hub import Hub
+from api.json_body import JsonRoute
 from api.problems import Problem, error_responses
 from api.responses_body import ResponsesBody
 from api.routes.chat import IdempotencyKey
@@ -18,7 +19,7 @@ from api.submissions import Ask
 from api.watched import Watched
 from api.wires import responses
 
-router = APIRouter(tags=["openai"])
+router = APIRouter(tags=["openai"], route_class=JsonRoute)
 
 ResponseId = Annotated[str, Path(description="As `POST /v1/responses` gave it")]
 _RESPONSE: dict[int | str, dict[str, Any]] = {

@@ -9,6 +9,8 @@
 local id, fingerprint, tenant, payload, idem, conv = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[6], ARGV[7]
 local keep_s, conv_ttl_s = tonumber(ARGV[12]), tonumber(ARGV[13])
 local EXPIRED_PER_SUBMIT = 16
+-- What it adds to the memory of the queue: a wire may keep the question in the log and the turns, too.
+local bytes = #payload + #ARGV[15] + #ARGV[17]
 
 if idem ~= '' then
   local known = call('GET', P .. 'idem:' .. idem)
@@ -21,7 +23,7 @@ end
 if call('EXISTS', P .. 'req:' .. id) == 1 then return { 'EXISTS', id } end
 
 local load = call('HMGET', P .. 'load', 'count', 'bytes')
-if tonumber(load[1] or 0) >= tonumber(ARGV[9]) or tonumber(load[2] or 0) + #payload > tonumber(ARGV[11]) then
+if tonumber(load[1] or 0) >= tonumber(ARGV[9]) or tonumber(load[2] or 0) + bytes > tonumber(ARGV[11]) then
   return { 'FULL', '' }
 end
 if call('SCARD', P .. 'tenant:' .. tenant) >= tonumber(ARGV[10]) then return { 'TENANT_LIMIT', '' } end
@@ -33,7 +35,7 @@ if active and ARGV[8] == 'reject' then return { 'BUSY', active } end
 if active and ARGV[8] == 'queue' then state = 'held' end
 
 call('HSET', key, 'state', state, 'attempt', int(now), 'n', 0, 'crashes', 0, 'retries', 0, 'seq', '0', 'kept', '0',
-  'output_bytes', 0, 'tenant', tenant, 'payload', payload, 'bytes', #payload, 'policy', ARGV[5], 'idem', idem,
+  'output_bytes', 0, 'tenant', tenant, 'payload', payload, 'bytes', bytes, 'policy', ARGV[5], 'idem', idem,
   'conv', conv, 'model', ARGV[14], 'head', ARGV[16], 'created', int(now))
 
 if active and ARGV[8] == 'replace' then
@@ -52,7 +54,7 @@ put(id, int(now) .. '-0', ARGV[15])
 if idem ~= '' then call('SET', P .. 'idem:' .. idem, fingerprint .. '|' .. id) end
 call('SADD', P .. 'tenant:' .. tenant, id)
 call('HINCRBY', P .. 'load', 'count', 1)
-call('HINCRBY', P .. 'load', 'bytes', #payload)
+call('HINCRBY', P .. 'load', 'bytes', bytes)
 
 local index, expiry = P .. 'index:' .. tenant, P .. 'expiry:' .. tenant
 call('ZADD', index, int(now), id)

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from api.bodies import MAX_MESSAGES
 from tests.api.running import RunningApi, running_api
 from tests.support.servers import ValkeyServer
 
@@ -33,8 +32,6 @@ WRONG_FIELDS: list[tuple[str, dict[str, Any], str]] = [
     ("a message that is a number", {"message": 5}, "message"),
     ("a message that is a list", {"message": [HI]}, "message"),
     ("no messages", {"messages": []}, "messages"),
-    ("1,000 messages", {"messages": [HI] * 1000}, "messages"),
-    ("one message too many", {"messages": [HI] * (MAX_MESSAGES + 1)}, "messages"),
     ("a message without a role", {"messages": [{"content": "hi"}]}, "messages[0].role"),
     ("an unknown speaker", {"messages": [{**HI, "role": "god"}]}, "messages[0].role"),
     ("a message without content", {"messages": [HI, {"role": "user"}]}, "messages[1]"),
@@ -75,7 +72,7 @@ WRONG_FIELDS: list[tuple[str, dict[str, Any], str]] = [
     ("half a surrogate pair", {"message": "\ud83d"}, "message"),
     ("half a pair in metadata", {"message": "hi", "metadata": {"a": "\udc00"}}, "metadata.a"),
     ("a number without end", {"message": "hi", "temperature": float("nan")}, "temperature"),
-    ("endless nesting", {"messages": json.loads("[" * 100 + "]" * 100)}, "messages"),
+    ("endless nesting", {"messages": json.loads("[" * 200 + "]" * 200)}, "messages"),
 ]
 
 
@@ -219,7 +216,7 @@ async def test_a_body_as_large_as_allowed_is_taken_and_one_byte_more_is_not(
 async def test_a_body_that_hides_its_size_is_counted(api: RunningApi) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(20):
-            yield b" " * 100_000
+            yield b" " * 1_100_000
 
     answer = await api.client.post(
         "/chat", content=chunks(), headers={"Content-Type": "application/json"}

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from api.bodies import MAX_DEPTH, ChatBody, check_json
+from api.bodies import ChatBody, check_json
+from api.json_body import MAX_DEPTH
 from api.problems import Problem, field_path
 
 
@@ -20,7 +21,7 @@ def nested(depth: int) -> Any:
     [
         {"a": [1, 2.5, None, True, "text"]},
         "emoji 😀, tab \t, newline \n, ideograph 語",
-        nested(MAX_DEPTH),
+        nested(MAX_DEPTH.get()),
         10**30,
     ],
 )
@@ -37,7 +38,7 @@ def test_json_that_everyone_can_store_is_accepted(value: Any) -> None:
         ({"\udc00": 1}, None, "surrogate"),
         ({"a": float("nan")}, "a", "finite"),
         ({"a": [1.0, float("-inf")]}, "a[1]", "finite"),
-        ({"deep": nested(MAX_DEPTH)}, "deep", "nested"),
+        ({"deep": nested(MAX_DEPTH.get())}, "deep", "nested"),
     ],
 )
 def test_json_that_someone_could_not_store_is_refused_by_name(

@@ -10,7 +10,7 @@ async def test_an_accepted_request_waits_in_line_with_its_first_entry(partition:
     now = await partition.snapshot()
     stored = now.hash("req:a")
     assert (stored["state"], stored["n"], stored["payload"]) == ("queued", "0", '{"m":1}')
-    assert (stored["policy"], stored["tenant"], stored["bytes"]) == ("fail", "t", "7")
+    assert (stored["policy"], stored["tenant"], stored["bytes"]) == ("fail", "t", "15")
     assert now.get("log:a") == [[f"{stored['attempt']}-0", {"e": 'Q{"v":1}'}]]
     assert (now.get("ring"), now.get("wait:t"), now.get("wake")) == (["t"], ["a"], ["1"])
     assert now.get("index:t") == [("a", int(stored["created"]))]
@@ -54,8 +54,10 @@ async def test_a_full_queue_refuses_and_keeps_nothing(partition: Partition) -> N
     await partition.submit("a", payload="12345")
     async with partition.unchanged():
         assert await partition.submit("b", "u", idem="k", conv="c", max_count=1) == ("FULL", "")
-        assert await partition.submit("b", "u", idem="k", conv="c", max_bytes=6) == ("FULL", "")
-    assert await partition.submit("b", max_count=2, max_bytes=7) == ("OK", "b")
+        # The first entry of the log and the question among the turns count, too.
+        assert await partition.submit("b", "u", idem="k", conv="c", max_bytes=31) == ("FULL", "")
+        assert await partition.submit("b", max_bytes=22) == ("FULL", "")
+    assert await partition.submit("b", max_count=2, max_bytes=23) == ("OK", "b")
 
 
 async def test_a_running_request_counts_and_one_that_is_over_does_not(partition: Partition) -> None:

@@ -1,0 +1,222 @@
+"""Bodies as large as real ones: a phone's photo, a long history, a deep schema; and refused ones.
+
+What is large by its bytes alone is taken; only what would hold up the parser has limits of its own.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from api.bodies import ChatBody, TerminalBody
+from api.json_body import parse_json
+from api.problems import Problem
+from api.ui_messages import UiBody
+from tests.api.running import RunningApi, running_api
+from tests.support.typist import Typist
+from tests.wires.claiming import claimed
+
+PHOTO = "data:image/jpeg;base64," + "A" * 7_000_000
+HI = {"role": "user", "content": "hi"}
+LOOK = {"type": "text", "text": "hi"}
+SHOWN = {"role": "user", "content": [LOOK, {"type": "image_url", "image_url": {"url": PHOTO}}]}
+Body = dict[str, Any]
+AskMany = Callable[[int], Body]
+
+WITH_PHOTO: dict[str, Body] = {
+    "/chat": {"messages": [SHOWN]},
+    "/v1/chat/completions": {"messages": [SHOWN]},
+    "/v1/responses": {
+        "background": True,
+        "input": [{"role": "user", "content": [{"type": "input_image", "image_url": PHOTO}]}],
+    },
+    "/api/chat": {
+        "id": "c",
+        "messages": [
+            {"role": "user", "parts": [{"type": "file", "mediaType": "image/jpeg", "url": PHOTO}]}
+        ],
+    },
+}
+WITH_MANY: dict[str, AskMany] = {
+    "/chat": lambda n: {"messages": [HI] * n},
+    "/v1/chat/completions": lambda n: {"messages": [HI] * n},
+    "/v1/responses": lambda n: {"background": True, "input": [HI] * n},
+    "/api/chat": lambda n: {"id": "c", "messages": [{"role": "user", "parts": [LOOK]}] * n},
+    "/api/gpt/get": lambda n: {"message": [HI] * n},
+}
+
+
+def nested(depth: int) -> Any:
+    value: Any = "x"
+    for _ in range(depth):
+        value = {"a": value}
+    return value
+
+
+async def taken(api: RunningApi, worker: Typist, path: str, body: Body) -> Body:
+    """What a worker is given of a call that is accepted."""
+    calling = asyncio.create_task(api.client.post(path, json=body))
+    payload = await claimed(worker)
+    await worker.finish()
+    answer = await calling
+    assert answer.status_code in {200, 202}, answer.text[:300]
+    return payload
+
+
+async def refused(api: RunningApi, path: str, body: Body) -> tuple[int, str]:
+    """The status, and the words, of a call that is not accepted."""
+    answer = await api.client.post(path, json=body)
+    return answer.status_code, answer.text
+
+
+@pytest.mark.parametrize("path", WITH_PHOTO)
+async def test_a_phone_s_photo_goes_to_the_model_on_every_wire_that_carries_images(
+    api: RunningApi, worker: Typist, path: str
+) -> None:
+    payload = await taken(api, worker, path, WITH_PHOTO[path])
+    (message,) = payload["messages"]
+    assert message["content"][-1]["image_url"]["url"] == PHOTO
+
+
+async def test_a_limit_of_bytes_that_was_set_is_that_of_every_wire(redis_url: str) -> None:
+    async with running_api(redis_url, max_body_bytes=2048) as api:
+        for path, ask_many in WITH_MANY.items():
+            status, said = await refused(api, path, ask_many(200))
+            assert (status, "2048" in said) == (413, True)
+
+
+async def test_gpt_terminal_sends_no_images_and_may_send_5_mb(api: RunningApi) -> None:
+    status, said = await refused(api, "/api/gpt/get", {"message": "x" * 5_300_000})
+    assert (status, "5242880" in said) == (413, True)
+
+
+async def test_the_bytes_of_the_queue_hold_large_bodies_and_a_refused_one_leaves_nothing(
+    redis_url: str, worker: Typist
+) -> None:
+    async with running_api(redis_url, queue_bytes=10_000_000) as api:
+        # In a conversation the question is kept twice more: in the log, and among the turns.
+        talk = {**WITH_PHOTO["/chat"], "conversation_id": "talk"}
+        assert (await refused(api, "/chat", talk))[0] == 503
+        for _ in range(2):
+            answer = await api.client.post("/chat", json=WITH_PHOTO["/chat"])
+            assert answer.status_code == 202
+            assert (await refused(api, "/chat", WITH_PHOTO["/chat"]))[0] == 503
+            await worker.claim()
+            await worker.finish()
+
+
+@pytest.mark.parametrize("path", WITH_MANY)
+async def test_a_history_of_thousands_of_messages_is_taken_on_every_wire(
+    api: RunningApi, worker: Typist, path: str
+) -> None:
+    payload = await taken(api, worker, path, WITH_MANY[path](3000))
+    assert len(payload["messages"]) == 3000
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/v1/chat/completions", {"messages": [HI]}, "tools"),
+        ("/api/chat", WITH_MANY["/api/chat"](1), "tools"),
+    ],
+)
+async def test_a_schema_of_a_tool_may_nest_deeper_than_32_levels(
+    api: RunningApi, worker: Typist, path: str, body: Body, field: str
+) -> None:
+    tools = [nested(100)]
+    assert (await taken(api, worker, path, {**body, field: tools}))["params"][field] == tools
+
+
+async def test_how_deep_a_body_nests_is_a_setting(redis_url: str, worker: Typist) -> None:
+    path, body = "/v1/chat/completions", {"messages": [HI]}
+    async with running_api(redis_url, max_json_depth=500) as api:
+        tools = [nested(497)]
+        assert (await taken(api, worker, path, {**body, "tools": tools}))["params"]["tools"]
+    async with running_api(redis_url, max_json_depth=8) as api:
+        status, said = await refused(api, path, {**body, "tools": [nested(7)]})
+        assert (status, "tools: nested deeper than 8 levels" in said) == (400, True)
+
+
+async def test_nesting_beyond_any_parser_is_refused(api: RunningApi) -> None:
+    bottomless = b'{"id": "c", "data": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    for path in WITH_MANY:
+        answer = await api.client.post(
+            path, content=bottomless, headers={"Content-Type": "application/json"}
+        )
+        assert answer.status_code == 400
+
+
+async def test_how_many_values_a_body_holds_is_a_setting(redis_url: str, worker: Typist) -> None:
+    async with running_api(redis_url, max_json_values=100) as api:
+        for path, ask_many in WITH_MANY.items():
+            status, said = await refused(api, path, ask_many(101))
+            assert (status, "more than 100 values" in said) == (400, True)
+        await taken(api, worker, "/chat", WITH_MANY["/chat"](30))
+
+
+@pytest.mark.parametrize(
+    ("body", "values"),
+    [
+        # One too many: to see that a list is empty is not worth the search.
+        ("[]", 2),
+        ('{"a": 1, "b": [2, 3]}', 5),
+        ('["a", "b", {"c": "d"}]', 5),
+        ('"[,{"', 1),
+        (r'["\\", ",", "\",[{", "[\\\""]', 5),
+    ],
+)
+def test_values_are_counted_and_not_the_commas_of_texts(body: str, values: int) -> None:
+    assert parse_json(body.encode(), values) == json.loads(body)
+    if values > 1:
+        with pytest.raises(Problem, match="values"):
+            parse_json(body.encode(), values - 1)
+
+
+def test_an_endless_text_and_a_heap_of_quotes_are_no_json() -> None:
+    for body in ('["a[[[[', '"a' * 1000, "[" * 1000, '{"\\'):
+        with pytest.raises((ValueError, RecursionError, Problem)):
+            parse_json(body.encode(), 3)
+
+
+@pytest.mark.parametrize("fault", ["\0", "\ud83d", float("nan"), nested(600)])
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "data-chart"},
+        {"type": "source-url"},
+        {"type": "tool-look", "toolCallId": "t", "state": "input-streaming"},
+        {"type": "step-start"},
+    ],
+)
+def test_what_a_page_keeps_and_no_model_sees_is_not_judged(part: Body, fault: object) -> None:
+    kept = {**part, "input": fault, "data": fault}
+    message = {"role": "assistant", "metadata": fault, "parts": [LOOK, kept]}
+    body = UiBody.model_validate({"id": "c", "messages": [message], "trigger": fault})
+    assert body.asked() == [{"role": "assistant", "content": "hi"}]
+    turn = {"role": "user", "content": "hi", "note": fault}
+    assert TerminalBody.model_validate({"message": [turn], "note": fault}).asked() == [HI]
+
+
+@pytest.mark.parametrize("fault", ["\0", "\ud83d", nested(600)])
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "text"},
+        {"type": "file", "mediaType": "image/png"},
+        {"type": "tool-look", "toolCallId": "t", "state": "output-available"},
+        {"type": "dynamic-tool", "toolName": "look", "toolCallId": "t", "state": "output-error"},
+    ],
+)
+def test_what_a_model_would_see_is_judged_and_named(part: Body, fault: object) -> None:
+    wrong = {**part, "text": fault, "url": fault, "output": fault, "errorText": fault}
+    body = {"id": "c", "messages": [{"role": "assistant", "parts": [{"type": "x"}, wrong]}]}
+    with pytest.raises(Problem) as failure:
+        UiBody.model_validate(body)
+    assert str(failure.value.param).startswith("messages")
+
+
+def test_the_id_of_a_call_may_hold_a_thought_signature() -> None:
+    answered = {"role": "tool", "content": "42", "tool_call_id": "call_" + "s" * 3000}
+    assert ChatBody.model_validate({"messages": [answered]}).asked() == [answered]
