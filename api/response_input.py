@@ -27,8 +27,19 @@ def input_items(given: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def chat_messages(items: list[dict[str, Any]], param: str = "input") -> list[dict[str, Any]]:
-    """The messages for items; raises Problem for what no chat completion has a word for."""
-    return in_chat_order([_message_of(item, f"{param}[{n}]") for n, item in enumerate(items)])
+    """The messages for items; raises Problem for what no chat completion has a word for.
+
+    A call that was cut off is left out: nobody can have an outcome for it.
+    """
+    messages = [_message_of(item, f"{param}[{n}]") for n, item in enumerate(items)]
+    answered = {message["tool_call_id"] for message in messages if message["role"] == "tool"}
+    return in_chat_order(
+        [
+            message
+            for message, item in zip(messages, items, strict=True)
+            if not _is_cut_call(item) or item["call_id"] in answered
+        ]
+    )
 
 
 def _item(item: dict[str, Any]) -> dict[str, Any]:
@@ -78,6 +89,11 @@ def _call(item: dict[str, Any], param: str) -> dict[str, Any]:
     name, arguments = (_text(item, field, param) for field in ("name", "arguments"))
     tool = tool_of_call("function", fields_of_call(item.get("x")), name, arguments)
     return {"id": _text(item, "call_id", param), "type": "function", **tool}
+
+
+def _is_cut_call(item: dict[str, Any]) -> bool:
+    is_cut = item.get("status") in ("in_progress", "incomplete")
+    return is_cut and item.get("type") == "function_call"
 
 
 def _reasoning(item: dict[str, Any]) -> str:

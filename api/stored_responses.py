@@ -88,18 +88,13 @@ async def context_after(services: Services, response_id: str, tenant: str) -> li
         [
             *fold.echo.get("context", []),
             *chat_messages(fold.echo.get("input", [])),
-            *chat_messages([item for item in fold.output.objects() if not _is_cut_call(item)]),
+            *chat_messages(fold.output.objects()),
         ]
     )
     size_bytes = len(msgspec.json.encode(messages))
     if size_bytes > services.settings.max_body_bytes:
         raise _refusal("context_too_large", "What was said up to there is more than a body holds.")
     return messages
-
-
-def _is_cut_call(item: dict[str, Any]) -> bool:
-    """Whether it is a call that was never made whole: nobody can have an outcome for it."""
-    return bool(item["type"] == "function_call" and item["status"] != "completed")
 
 
 def _check_stored(entries: list[Entry]) -> None:

@@ -52,6 +52,18 @@ def test_a_reader_sees_how_it_was_asked_but_not_the_prompt() -> None:
     }
 
 
+def test_a_repeat_of_a_request_to_version_0_1_0_is_no_conflict() -> None:
+    kept = "c73930568d92c063f9521d64525dc82a30a39d296342114dc7becc8382cd73ec"
+    assert fingerprint(replace(ASK, params={"model": "m"})) == kept
+
+
+def test_parameters_for_openai_alone_are_apart_and_count_as_part_of_the_request() -> None:
+    ask = replace(ASK, openai_params={"prompt_cache_key": "k"})
+    payload = submission_of(ask, ROLES, tenant="t").payload
+    assert (payload["params"], payload["openai_params"]) == ({}, {"prompt_cache_key": "k"})
+    assert fingerprint(ask) != fingerprint(ASK)
+
+
 def test_what_a_wire_says_back_is_in_the_log_alone() -> None:
     submission = submission_of(replace(ASK, echo={"k": "v"}), ROLES, tenant="t")
     assert submission.echo == {"k": "v"}

@@ -204,7 +204,8 @@ async def test_an_image_for_a_call_of_the_previous_response_goes_behind_its_outc
     assert roles == ["user", "assistant", "tool", "tool", "user"]
 
 
-async def test_a_call_that_was_cut_off_does_not_stay_in_what_follows(relay: Relay) -> None:
+@pytest.mark.parametrize("by", ["previous_response_id", "input += output"])
+async def test_a_call_that_was_cut_off_does_not_stay_in_what_follows(relay: Relay, by: str) -> None:
     cut: Script = [
         Text("So."),
         ToolCall('{"at":', name="look", call_id="c1"),
@@ -212,14 +213,15 @@ async def test_a_call_that_was_cut_off_does_not_stay_in_what_follows(relay: Rela
         Done(),
     ]
     relay.upstream.enqueue(cut)
+    on = {"role": "user", "content": "go on"}
     async with working(relay.redis_url, relay.settings):
         first = await relay.sdk.responses.create(model="m", input="hi", tools=[TOOL])
-        await relay.sdk.responses.create(model="m", previous_response_id=first.id, input="go on")
-    assert relay.upstream.calls[-1].body["messages"] == [
-        HI,
-        said("So."),
-        {"role": "user", "content": "go on"},
-    ]
+        if by == "previous_response_id":
+            again: dict[str, Any] = {"previous_response_id": first.id, "input": [on]}
+        else:
+            again = {"input": [HI, *first.output, on]}
+        await relay.sdk.responses.create(model="m", **again)
+    assert relay.upstream.calls[-1].body["messages"] == [HI, said("So."), on]
 
 
 async def test_a_response_that_an_earlier_version_kept_can_be_followed(relay: Relay) -> None:
