@@ -115,6 +115,8 @@ def decode_error(data: bytes) -> object:
 
 def _decode_patiently(data: bytes) -> Chunk:
     value = _value_of(data)
+    if isinstance(value, list) and any(map(_error_in, value)):  # Gemini lists its errors
+        return Chunk(error=value)
     if isinstance(value, dict):
         with contextlib.suppress(ValueError, RecursionError):
             return _chunk(value)

@@ -7,7 +7,6 @@ and no message of an error holds a key or a prompt.
 
 import asyncio
 import contextlib
-import json
 import logging
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ import openai
 from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient
 
 from worker.answer_stream import AnswerStream, Body, Limits
+from worker.chunk_json import decode_error
 from worker.chunks import ChunkReader, Tally
 from worker.dialect import Dialect
 from worker.failures import (
@@ -37,12 +37,14 @@ from worker.profiles import (
     profile_for,
 )
 from worker.redaction import redacted
+from worker.sse import SSEDecoder
 from worker.surrogates import scrubbed
 from worker.upstream_errors import error_from, read_report
 
 CONNECT_S = 10.0
 MODELS_S = 15.0
 
+_EVENT_STARTS = (b"data:", b"event:", b"error:")
 _NO_KEY = "none"  # the SDK refuses an empty key, keyless servers ignore any
 
 
@@ -236,10 +238,10 @@ class _HungUp(Unreachable):
 
 def _body_of(error: openai.APIStatusError) -> object:
     """The whole body: the SDK keeps only what is in its `error`, if it has one."""
-    try:
-        return json.loads(error.response.content)
-    except (ValueError, RecursionError):
-        return error.body
+    body = error.response.content.strip()
+    if body.startswith(_EVENT_STARTS):  # some write their error as the stream that was asked for
+        body = next(iter(SSEDecoder().feed(body + b"\n\n")), b"")
+    return decode_error(body)
 
 
 def _models(answer: object) -> list[dict[str, Any]]:

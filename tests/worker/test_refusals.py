@@ -53,6 +53,7 @@ SHAPES: dict[str, Shape] = {
     "next to it": lambda code, said: event({"error": {"message": said}, "status_code": code}),
     "a text": lambda code, said: event({"error": said, "code": code}),
     "a list": lambda code, said: event({"errors": [{"code": code, "message": said}]}),
+    "a list of objects": lambda code, said: event([{"error": {"code": code, "message": said}}]),
     "an error in an error": lambda code, said: event(
         {"error": {"error": {"code": code, "message": said}}}
     ),
@@ -205,6 +206,20 @@ async def test_gemini_s_retry_info_is_a_retry_after_in_a_body_and_in_a_stream() 
 async def test_the_body_of_an_http_error_is_read_in_every_shape(body: Any, shown: str) -> None:
     found = await read([Status(400, {}, json.dumps(body))])
     assert verdict(found.error) == (Rejected, shown)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "data: %s\n\ndata: [DONE]\n\n",
+        "event: error\ndata: %s",
+        "\n%s\n",
+    ],
+)
+async def test_an_http_error_written_as_a_stream_is_read_all_the_same(body: str) -> None:
+    said = json.dumps({"error": {"message": SAID}})
+    found = await read([Status(400, {"content-type": "text/event-stream"}, body % said)])
+    assert verdict(found.error) == (Rejected, SHOWN)
 
 
 @pytest.fixture
