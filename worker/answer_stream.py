@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import Protocol, Self, TypeVar
 
 from worker.chunks import ChunkReader, Piece
-from worker.failures import DeadlineExceeded, Stalled, Truncated, UpstreamError
+from worker.ending import End
+from worker.failures import DeadlineExceeded, Stalled, Truncated, UpstreamError, UpstreamGarbage
 from worker.sse import SSEDecoder
 from worker.watchdog import Watchdog
 
-# After the finish_reason only usage is missing, which is worth neither a failure nor a long wait.
-TRAILER_S = 5.0
 # Time to see the body end after [DONE]: only then can the connection serve the next request.
 DRAIN_S = 0.1
 
@@ -52,10 +51,10 @@ class AnswerStream:
     """An answer while it is generated: an async context manager and an async iterator.
 
     Entering opens the body. Each item is a list of the pieces of one network read, never empty. The
-    iteration ends when the answer is complete, and then `tally.finish_reason` is set; everything
-    else raises an UpstreamError, after what came before it was handed out. Leaving the block, or
-    cancelling the task anywhere in it, closes the upstream's connection at once, so that it stops
-    generating.
+    iteration ends when the answer is complete, as Ending says, and `tally.finish_reason` is then
+    set; everything else raises an UpstreamError, after what came before it was handed out. Leaving
+    the block, or cancelling the task anywhere in it, closes the upstream's connection at once, so
+    that it stops generating.
     """
 
     def __init__(
@@ -67,9 +66,11 @@ class AnswerStream:
         self._limits = limits
         self._decoder = SSEDecoder()
         self._has_begun = False
-        self._is_trailing = False
         self._is_over = False
+        self._break: UpstreamError | None = None
         self._failure: UpstreamError | None = None
+        self._is_trailing = False
+        self._attempt_until = 0.0
         self._deadline_at = 0.0
         self._watchdog: Watchdog
         self._body: Body
@@ -77,7 +78,8 @@ class AnswerStream:
 
     async def __aenter__(self) -> Self:
         self._watchdog = Watchdog()
-        self._deadline_at = self._watchdog.time() + self._limits.deadline_s
+        self._attempt_until = self._watchdog.time() + self._limits.deadline_s
+        self._deadline_at = self._attempt_until
         try:
             self._body = await self._within(self._limits.first_byte_s, self._open_body)
         except BaseException:
@@ -104,10 +106,8 @@ class AnswerStream:
     async def __anext__(self) -> list[Piece]:
         while not self._is_over:
             pieces = self._taken(await self._read())
-            if self.tally.finish_reason is not None and not self._is_trailing:
-                self._is_trailing = True
-                trailer_until = self._watchdog.time() + TRAILER_S
-                self._deadline_at = min(self._deadline_at, trailer_until)
+            if self.tally.finish_reason is not None:
+                self._time_trailer()
             if pieces:
                 self._has_begun = True
                 return pieces
@@ -118,23 +118,39 @@ class AnswerStream:
     def _taken(self, segment: bytes | None) -> list[Piece]:
         """The pieces in a segment, or what is left at the end (None); sets how the answer ended."""
         pieces: list[Piece] = []
-        if segment is not None:
-            try:
-                for data in self._decoder.feed(segment):
-                    pieces += self._reader.read(data)
-            except UpstreamError as error:
-                self._end(error)
-        if segment is None or self._reader.is_done:
-            self._end(Truncated("The upstream's answer ended without a finish_reason."))
+        decoder = self._decoder
+        try:
+            for data in decoder.close() if segment is None else decoder.feed(segment):
+                pieces += self._reader.read(data)
+        except UpstreamGarbage as error:
+            self.tally.ending.note_loss()
+            if segment is not None:  # else it is what a cut has left of an event
+                self._end(End.BROKEN, error)
+        except UpstreamError as error:
+            self._end(End.BROKEN, error)
+        if self._reader.is_done:
+            self._end(End.SAID, self._reader.failure or _without_reason())
+        elif segment is None:
+            end = End.CLOSED if self._break is None else End.BROKEN
+            self._end(end, self._break or _without_reason())
         if self._is_over:
             pieces += self._reader.close()
         return pieces
 
-    def _end(self, failure: UpstreamError) -> None:
-        # With its finish_reason the answer was complete: nothing after that can make it a failure.
-        if not self._is_over and self.tally.finish_reason is None:
+    def _end(self, end: End, failure: UpstreamError) -> None:
+        if not self._is_over and not self.tally.is_completed_by(end):
             self._failure = failure
         self._is_over = True
+
+    def _time_trailer(self) -> None:
+        """Behind a finish_reason that stands only usage is missing, and not worth a long wait."""
+        stands = self.tally.is_completed_by(End.BROKEN)
+        if stands and not self._is_trailing:
+            trailer_until = self._watchdog.time() + self._limits.stall_s
+            self._deadline_at = min(self._attempt_until, trailer_until)
+        elif not stands:
+            self._deadline_at = self._attempt_until
+        self._is_trailing = stands
 
     async def _read(self) -> bytes | None:
         limits = self._limits
@@ -142,7 +158,7 @@ class AnswerStream:
         try:
             return await self._within(silence_s, self._next_segment)
         except UpstreamError as error:
-            self._end(error)
+            self._break = error
             return None
 
     async def _next_segment(self) -> bytes | None:
@@ -168,3 +184,7 @@ class AnswerStream:
             async with asyncio.timeout(DRAIN_S):
                 async for _ in self._segments:
                     pass
+
+
+def _without_reason() -> Truncated:
+    return Truncated("The upstream's answer ended without a finish_reason.")

@@ -7,8 +7,10 @@ from typing import Any
 import msgspec
 
 from broker.provider_fields import LOGPROBS, merge
-from worker.chunk_json import Choice, Delta, decode_chunk, decode_error
-from worker.failures import UpstreamError, UpstreamFault
+from worker.chunk_json import Choice, Chunk, Delta, decode_chunk, decode_error
+from worker.ending import End, Ending
+from worker.failures import UpstreamError, UpstreamGarbage
+from worker.finish_reasons import failure_for, translate_finish_reason
 from worker.sse import ErrorData
 from worker.surrogates import SurrogateMender
 from worker.token_counts import read_usage
@@ -37,20 +39,20 @@ class Tally:
 
     `sha256` is over the UTF-8 of all `delta` text, `deltas` counts them.
     `has_output` is true as soon as there was any output of any kind, `has_only_text` until there
-    was one that is not a delta. `refusals` and `calls` have the pieces of those kinds.
-    `finish_reason` stays None until the upstream gave one; `usage` is the last it sent. For an
-    attempt that continues a partial answer the tally starts from `kept_text`, which came in
-    `kept_deltas` entries.
+    was one that is not a delta. `refusals` and `calls` have the pieces of those kinds. `ending` is
+    what the upstream said of the end; `usage` is the last it sent. For an attempt that continues a
+    partial answer the tally starts from `kept_text`, which came in `kept_deltas` entries.
     """
 
     def __init__(self, kept_text: str = "", kept_deltas: int = 0) -> None:
         self._texts = [kept_text]
+        self._kept_deltas = kept_deltas
         self.deltas = kept_deltas
         self.has_output = bool(kept_text)
         self.has_only_text = True
         self.refusals: list[str] = []
         self.calls: list[dict[str, Any]] = []
-        self.finish_reason: str | None = None
+        self.ending = Ending()
         self.usage: dict[str, Any] | None = None
         self.model: str | None = None
 
@@ -60,9 +62,26 @@ class Tally:
         return "".join(self._texts)
 
     @property
+    def finish_reason(self) -> str | None:
+        """The last one that the upstream gave, in OpenAI's words; None until it gave one."""
+        return self.ending.reason
+
+    @property
     def sha256(self) -> str:
         """The checksum of `text`, in hex."""
         return hashlib.sha256(self.text.encode()).hexdigest()
+
+    def is_completed_by(self, end: End) -> bool:
+        """Whether this is a complete answer if its stream ends in this way."""
+        has_output = self.deltas > self._kept_deltas or not self.has_only_text
+        return self.ending.completes(end, has_output=has_output, has_usage=bool(self.usage))
+
+    def note(self, chunk: Chunk) -> None:
+        """Take what a chunk says besides output."""
+        if chunk.usage:
+            self.usage = read_usage(chunk.usage)
+        if chunk.model:
+            self.model = chunk.model
 
     def add(self, piece: Piece) -> None:
         """Count one piece of output."""
@@ -88,9 +107,10 @@ def error_without_text(said: object) -> UpstreamError:
 class ChunkReader:
     """Turns the data of events into pieces and keeps `tally` up to date with them.
 
-    After `[DONE]`, `is_done` is true and whatever follows is ignored. A first text that is `echo`
-    again, as a whole, is dropped. `refuse` makes the error for what an upstream says about its
-    failure. Ids that the upstream does not give are made from `request_id`.
+    After `[DONE]`, `is_done` is true and whatever follows is ignored; so it is after a
+    finish_reason that stands for the `failure` then set. A first text that is `echo` again, as a
+    whole, is dropped. `refuse` makes the error for what an upstream says about its failure. Ids
+    that the upstream does not give are made from `request_id`.
     """
 
     def __init__(
@@ -103,6 +123,7 @@ class ChunkReader:
     ) -> None:
         self.tally = tally
         self.is_done = False
+        self.failure: UpstreamError | None = None
         self._echo = echo
         self._refuse = refuse
         self._mender = SurrogateMender()
@@ -122,13 +143,15 @@ class ChunkReader:
         if data.startswith(_DONE):
             self.is_done = True
             return []
-        chunk = decode_chunk(data)
+        try:
+            chunk = decode_chunk(data)
+        except UpstreamGarbage:
+            if self.tally.ending.stands and not data.startswith(b"{"):
+                return []  # a note behind the answer, such as another word for [DONE]
+            raise
         if chunk.error:
             raise self._refuse(chunk.error)
-        if chunk.usage:
-            self.tally.usage = read_usage(chunk.usage)
-        if chunk.model:
-            self.tally.model = chunk.model
+        self.tally.note(chunk)
         for choice in chunk.choices or ():
             if choice.error:
                 raise self._refuse(choice.error)
@@ -153,12 +176,18 @@ class ChunkReader:
         return self._counted(pieces)
 
     def _take(self, choice: Choice) -> list[Piece]:
-        if choice.finish_reason == "error":
-            raise UpstreamFault("The upstream ended its answer with an error.")
         pieces = self._pieces(choice.delta, choice.logprobs) if choice.delta else []
-        if choice.finish_reason:
-            self.tally.finish_reason = choice.finish_reason
+        if choice.finish_reason or self.tally.ending.reason is not None:
+            self._note_end(choice)
         return self._counted(pieces)
+
+    def _note_end(self, choice: Choice) -> None:
+        has_output = choice.delta is not None and _has_output(choice.delta)
+        reason = translate_finish_reason(choice.finish_reason or "")
+        self.tally.ending.note(reason, has_output=has_output)
+        if reason and (failure := failure_for(reason)):
+            self.failure, self.is_done = failure, True
+            self.tally.ending = Ending()
 
     def _pieces(self, delta: Delta, logprobs: dict[str, Any] | None) -> list[Piece]:
         pieces = []
@@ -209,3 +238,9 @@ class ChunkReader:
         for piece in pieces:
             self.tally.add(piece)
         return pieces
+
+
+def _has_output(delta: Delta) -> bool:
+    """Whether there is output in it, such as is no piece yet (half a character) included."""
+    texts = delta.content or delta.reasoning_content or delta.reasoning or delta.refusal
+    return bool(texts or delta.tool_calls)

@@ -25,9 +25,8 @@ class SSEDecoder:
     that name, which the standard does not know, comes from llama.cpp and is taken for the same.
     https://github.com/ggml-org/llama.cpp/pull/16109
 
-    An event that the end of the stream cuts off is dropped, as the standard demands. An event of
-    more than `max_event_bytes` raises UpstreamGarbage, so that an upstream cannot fill the memory
-    with a line that never ends.
+    An event of more than `max_event_bytes` raises UpstreamGarbage, so that an upstream cannot fill
+    the memory with a line that never ends.
     """
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
@@ -61,6 +60,15 @@ class SSEDecoder:
             self._at_start = False
             events = events.removeprefix(_BOM)
         return self._data_of(events)
+
+    def close(self) -> list[bytes]:
+        """The data of a last event whose blank line never came: all of it, or what a cut left.
+
+        The standard has it dropped. Some servers leave the blank line out behind their last event.
+        """
+        rest = bytes(self._partial)
+        self._partial.clear()
+        return self._data_of(rest.removeprefix(_BOM) if self._at_start else rest)
 
     def _with_lf(self, segment: bytes) -> bytes:
         # A CR ends its line at once; should the LF of a CRLF come with the next segment, it goes.

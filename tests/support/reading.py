@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.support.script import Script
 from tests.support.upstream import ScriptedUpstream
-from worker.answer_stream import Limits
+from worker.answer_stream import AnswerStream, Limits
 from worker.chunks import Tally
 from worker.failures import UpstreamError
 from worker.upstream import Upstream
@@ -34,8 +34,11 @@ class Reading:
     async def run(
         self, upstream: Upstream, limits: Limits = PATIENT, payload: dict[str, Any] = PAYLOAD
     ) -> None:
+        await self.read(upstream.stream(payload, self.tally, limits))
+
+    async def read(self, answer: AnswerStream) -> None:
         try:
-            async with upstream.stream(payload, self.tally, limits) as stream:
+            async with answer as stream:
                 async for batch in stream:
                     self.text += "".join(piece.text for piece in batch)
                     if self._on_text is not None:

@@ -16,7 +16,7 @@ from broker.conversations import Conversations
 from broker.log import Logs
 from broker.queue import Gap, Lease, Nothing, Queue
 from broker.turns import Turn
-from tests.support.script import Cut, Script, Wait, bytes_of
+from tests.support.script import Cut, Pause, Script, Wait, bytes_of
 from worker.answer_stream import AnswerStream, Limits
 from worker.attempt import Tools
 from worker.chunks import ChunkReader, Tally
@@ -177,7 +177,7 @@ def accepting(first_seq: int, values: list[bytes]) -> Appended:
 
 
 class ScriptedBody:
-    """The bytes of a script, in which only Wait and Cut are more than bytes."""
+    """The bytes of a script, in which only Wait, Pause and Cut are more than bytes."""
 
     def __init__(self, script: Script) -> None:
         self._script = script
@@ -187,6 +187,8 @@ class ScriptedBody:
         for step in self._script:
             if isinstance(step, Wait):
                 await step.gate.wait()
+            elif isinstance(step, Pause):
+                await asyncio.sleep(step.pause_s)
             elif isinstance(step, Cut):
                 raise ConnectionError
             else:

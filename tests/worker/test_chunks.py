@@ -246,11 +246,14 @@ def test_an_error_in_the_stream_is_raised_as_what_it_is(
     assert "boom" not in str(raised.value)
 
 
-def test_a_finish_reason_of_error_is_a_failure() -> None:
-    tally = Tally()
-    with pytest.raises(UpstreamFault):
-        ChunkReader(tally).read(data_of({"choices": [{"delta": {}, "finish_reason": "error"}]}))
-    assert tally.finish_reason is None
+def test_a_finish_reason_of_error_is_a_failure_after_the_text_that_came_with_it() -> None:
+    reader = ChunkReader(Tally())
+    choice = {"index": 0, "delta": {"content": "ha"}, "finish_reason": "network_error"}
+    assert told(reader.read(data_of({"choices": [choice]}))) == [("delta", "ha")]
+    assert isinstance(reader.failure, UpstreamFault)
+    assert "network_error" in reader.failure.message
+    assert reader.is_done
+    assert reader.tally.finish_reason is None
 
 
 def test_a_character_cut_in_two_deltas_arrives_whole_in_the_second() -> None:

@@ -9,7 +9,7 @@ import structlog
 
 from broker.errors import Unavailable
 from broker.queue import Lease, Nothing
-from tests.support.script import Finish, Role, Wait, answer
+from tests.support.script import Finish, Role, Text, Wait, answer
 from tests.support.scripted import OfflineUpstream, ScriptedQueue, lease, tools, until
 from tests.support.wait import wait_until
 from tests.worker.consumers import (
@@ -115,7 +115,7 @@ async def test_with_all_slots_taken_what_is_due_is_put_in_line_for_others(
 async def test_a_slot_that_is_free_again_is_used(queue: ScriptedQueue) -> None:
     gate = asyncio.Event()
     queue.will("claim", *leases()[:2])
-    consumer = consumer_of(queue, [Role(), Wait(gate), Finish()], answer("b"), slots=1)
+    consumer = consumer_of(queue, [Role(), Wait(gate), Text("a"), Finish()], answer("b"), slots=1)
     async with running(consumer):
         await until(lambda: consumer.running == 1)
         assert len(queue.all("claim")) == 1

@@ -106,6 +106,26 @@ def test_many_events_in_one_segment_keep_their_order() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("tail", "rest"),
+    [
+        (b"data: b", [b"b"]),
+        (b"data: b\r\n", [b"b"]),
+        (b"event: x\ndata: b\ndata: c", [b"b\nc"]),
+        (b": comment", []),
+        (b"dat", []),
+        (b"", []),
+    ],
+)
+def test_a_last_event_without_its_blank_line_is_handed_out_at_the_end(
+    tail: bytes, rest: list[bytes]
+) -> None:
+    decoder = SSEDecoder()
+    assert decoder.feed(b"data: a\n\n" + tail) == [b"a"]
+    assert decoder.close() == rest
+    assert decoder.close() == []
+
+
 def test_an_event_that_never_ends_is_refused() -> None:
     decoder = SSEDecoder(max_event_bytes=100)
     assert decoder.feed(b"data: " + b"x" * 94) == []

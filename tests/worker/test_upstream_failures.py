@@ -11,8 +11,6 @@ from tests.support.script import (
     Comment,
     Cut,
     Done,
-    Error,
-    Finish,
     Headers,
     Pause,
     Raw,
@@ -103,23 +101,6 @@ async def test_an_upstream_that_is_down_is_unreachable(upstream: ScriptedUpstrea
         await found.run(client)
     assert type(found.error) is Unreachable
     assert found.error.message == "The upstream cannot be reached."
-
-
-@pytest.mark.parametrize("ending", [[Cut()], [Reset()], [Error()], [Raw(b"data: {\n\n")], []])
-async def test_nothing_after_the_finish_reason_makes_it_a_failure(ending: Script) -> None:
-    # The ending waits until the text was read, which a reset could overtake.
-    gate = asyncio.Event()
-
-    def release() -> None:
-        if found.text == "all!":
-            gate.set()
-
-    found = Reading(on_text=release)
-    async with ScriptedUpstream() as scripted, Upstream(scripted.base_url) as client:
-        scripted.enqueue([Text("all"), Finish(), Text("!"), Wait(gate), *ending])
-        await found.run(client)
-    assert (found.text, found.error) == ("all!", None)
-    assert found.tally.finish_reason == "stop"
 
 
 async def test_a_rate_limit_says_when_to_come_back() -> None:

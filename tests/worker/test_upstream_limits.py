@@ -1,11 +1,26 @@
 """The limits on an upstream's silences and on a whole attempt, over real HTTP."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 
 import pytest
 
+from tests.support.clock import JumpingLoop
 from tests.support.reading import PATIENT, Reading, read
-from tests.support.script import Comment, Finish, Headers, Pause, Role, Script, Step, Text, answer
+from tests.support.script import (
+    Comment,
+    Done,
+    Finish,
+    Headers,
+    Pause,
+    Reasoning,
+    Role,
+    Script,
+    Step,
+    Text,
+    answer,
+)
+from tests.support.scripted import ScriptedBody
 from worker.answer_stream import AnswerStream, Limits
 from worker.chunks import ChunkReader, Tally
 from worker.failures import DeadlineExceeded, Stalled
@@ -92,10 +107,46 @@ async def test_a_silence_after_the_finish_reason_is_not_waited_out() -> None:
     assert found.tally.finish_reason == "stop"
 
 
-async def test_keep_alives_after_the_finish_reason_are_not_waited_for(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("worker.answer_stream.TRAILER_S", 0.1)
+async def test_keep_alives_after_the_finish_reason_are_not_waited_for() -> None:
     kept_alive: Script = [Comment(), Pause(0.01)] * 10_000
-    found = await outcome(Text("all"), Finish(), *kept_alive)
+    limits = Limits(first_byte_s=30, stall_s=0.1, deadline_s=30)
+    found = await outcome(Text("all"), Finish(), *kept_alive, limits=limits)
     assert (found.text, found.error) == ("all", None)
+
+
+THOUGHT = Pause(6)
+
+
+@pytest.mark.parametrize(
+    "early",
+    [
+        pytest.param([Finish()], id="in the first chunk"),
+        pytest.param([Text("I will see."), Finish()], id="after a step of several"),
+        pytest.param([Reasoning("hm"), Finish()], id="after the reasoning"),
+    ],
+)
+def test_a_thought_of_six_seconds_after_an_early_finish_reason_is_waited_for(
+    early: Script,
+) -> None:
+    async def read_all() -> Reading:
+        reading = Reading()
+        body = ScriptedBody([*early, THOUGHT, Text("all"), THOUGHT, Text("!"), Finish(), Done()])
+
+        async def open_body() -> ScriptedBody:
+            return body
+
+        stream = AnswerStream(open_body, ChunkReader(reading.tally), Limits())
+        await reading.read(stream)
+        return reading
+
+    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+        found = runner.run(read_all())
+    assert found.text.endswith("all!")
+    assert (found.error, found.tally.finish_reason) == (None, "stop")
+
+
+@pytest.mark.parametrize("early", [[Finish()], [Text("a"), Finish(), Text("b")]])
+async def test_a_silence_after_an_early_finish_reason_is_a_stall(early: Script) -> None:
+    limits = Limits(first_byte_s=0.2, stall_s=0.2, deadline_s=30)
+    found = await outcome(*early, FOREVER, limits=limits)
+    assert type(found.error) is Stalled
