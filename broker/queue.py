@@ -86,7 +86,7 @@ class Queue:
         """
         word, details = await self._scripts.verdict(
             "claim", [keys.ring(partition)], self._worker, nonce, self._settings.lease_ms,
-            int(self.can_continue), self._settings.max_attempts, *self._keep(), CLAIM_BUDGET,
+            int(self.can_continue), self._settings.max_crashes, *self._keep(), CLAIM_BUDGET,
             int(take), int(suspect_ok), msgspec.json.encode(self.default_model), DEAD_KEEP_S,
         )  # fmt: skip
         if word == "EMPTY":

@@ -4,10 +4,12 @@ Numbers carry their unit in their name. A wrong value stops the start with the v
 was given and what is allowed; a secret is never shown.
 """
 
+import os
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -20,10 +22,13 @@ _LATER_SCHEMES = {
 }
 _SCHEMES = {"redis", "rediss", "unix"}
 _SECRET = {"OPENAI_API_KEY", "TICKERTAPE_API_KEYS", "REDIS_URL"}
+# Names of earlier versions, which are still read.
+_OLD_NAMES = {"TICKERTAPE_MAX_ATTEMPTS": "TICKERTAPE_MAX_CRASHES"}
+_ENV_FILE, _ENV_ENCODING = ".env", "utf-8"
 
 
-def _ours(name: str) -> AliasChoices:
-    return AliasChoices(f"TICKERTAPE_{name}")
+def _ours(*names: str) -> AliasChoices:
+    return AliasChoices(*(f"TICKERTAPE_{name}" for name in names))
 
 
 # What worker/profiles.py describes: here, since a wrong name has to stop the start.
@@ -36,8 +41,8 @@ class Settings(BaseSettings):
     """All settings of all processes; the field's alias is the variable's name."""
 
     model_config = SettingsConfigDict(
-        env_file=".env",
-        env_file_encoding="utf-8",
+        env_file=_ENV_FILE,
+        env_file_encoding=_ENV_ENCODING,
         env_ignore_empty=True,
         extra="ignore",
         populate_by_name=True,
@@ -56,7 +61,9 @@ class Settings(BaseSettings):
     url: str = Field(default="http://127.0.0.1:8000", validation_alias=_ours("URL"))
     partitions: int = Field(default=1, ge=1, le=1024, validation_alias=_ours("PARTITIONS"))
     lease_s: float = Field(default=5, ge=0.5, le=300, validation_alias=_ours("LEASE_S"))
-    max_attempts: int = Field(default=3, ge=1, le=100, validation_alias=_ours("MAX_ATTEMPTS"))
+    max_crashes: int = Field(
+        default=3, ge=1, le=100, validation_alias=_ours("MAX_CRASHES", "MAX_ATTEMPTS")
+    )
     first_byte_s: float = Field(default=300, gt=0, le=86400, validation_alias=_ours("FIRST_BYTE_S"))
     stall_s: float = Field(default=60, gt=0, le=86400, validation_alias=_ours("STALL_S"))
     deadline_s: float = Field(default=1800, gt=0, le=86400, validation_alias=_ours("DEADLINE_S"))
@@ -158,6 +165,12 @@ def variable_names() -> list[str]:
         alias = field.validation_alias
         names.append(str(alias.choices[0]) if isinstance(alias, AliasChoices) else str(alias))
     return names
+
+
+def old_names_in_use() -> dict[str, str]:
+    """The old names that are set, here or in the `.env` file, each with the name it has now."""
+    given = {**dotenv_values(_ENV_FILE, encoding=_ENV_ENCODING), **os.environ}
+    return {old: new for old, new in _OLD_NAMES.items() if given.get(old)}
 
 
 def _line(problem: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ Start everything on this machine: Redis unless REDIS_URL is set, a small model u
 or OPENAI_BASE_URL is set, the API and workers. All of it ends with this process. Ctrl+C lets the
 workers hand back what they run; a second Ctrl+C kills."""
 _DEAD = """\
-Requests that every worker died of, until TICKERTAPE_MAX_ATTEMPTS was reached. They have failed as
+Requests that every worker died of, until TICKERTAPE_MAX_CRASHES was reached. They have failed as
 poison, and their prompts are kept for a week. `retry` submits the same again as a new request, and
 `drop` erases what is left. For operators: it talks to Redis itself, past all API keys."""
 _FOOT = "Settings are read from the environment and from .env; `tickertape doctor` checks them all."

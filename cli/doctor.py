@@ -13,7 +13,7 @@ from broker.addresses import hide_secrets
 from broker.connections import Connections
 from broker.errors import AccessDenied, SettingsInvalid, Unavailable
 from broker.rights import Rights
-from broker.settings import Settings, load_settings, variable_names
+from broker.settings import Settings, load_settings, old_names_in_use, variable_names
 from cli import findings
 from cli.client import Client
 from cli.environment import needs_model, needs_redis, url_of
@@ -40,7 +40,8 @@ async def _examine(host: str, port: int, data_dir: Path) -> list[Finding]:
     found = [
         findings.python_finding(tuple(sys.version_info[:3])),
         findings.packages_finding({name: _version(name) for name in _BASE}, _INSTALL),
-        *findings.unknown_variables(os.environ, variable_names()),
+        *findings.old_variables(old := old_names_in_use()),
+        *findings.unknown_variables(os.environ, [*variable_names(), *old]),
     ]
     try:
         settings = load_settings()

@@ -82,6 +82,14 @@ def unknown_variables(environment: Iterable[str], known: Iterable[str]) -> list[
     return findings
 
 
+def old_variables(names: Mapping[str, str]) -> list[Finding]:
+    """About variables that have another name now."""
+    return [
+        warn("settings", f"{old} is the old name of {new}", f"rename it to {new}")
+        for old, new in names.items()
+    ]
+
+
 def redis_findings(info: Mapping[str, Any]) -> list[Finding]:
     """About a server, from the reply to INFO."""
     findings = [_version_finding(info)]

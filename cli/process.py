@@ -9,8 +9,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import structlog
+
 from broker.errors import SettingsInvalid
-from broker.settings import Settings, load_settings
+from broker.settings import Settings, load_settings, old_names_in_use
 from cli import logs
 from cli.exits import CommandFailed, Exit
 from roles import RolesInvalid
@@ -24,7 +26,7 @@ def run_api(
     with _nothing_to_collect():
         from api.server import serve
 
-    logs.configure()
+    _configure_logs()
     try:
         return serve(
             settings,
@@ -45,7 +47,7 @@ def run_worker(slots: int) -> int:
     with _nothing_to_collect():
         from worker.main import STOP_SIGNALS, run
 
-    logs.configure()
+    _configure_logs()
     # Until the worker listens. A handler that raises SystemExit while an event loop is being made
     # may be heard by nobody.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
@@ -78,6 +80,12 @@ def _settings() -> tuple[Settings, str]:
             " `tickertape up` start everything"
         )
     return settings, settings.redis_url
+
+
+def _configure_logs() -> None:
+    logs.configure()
+    for old, new in old_names_in_use().items():
+        structlog.get_logger("settings").warning("old name of a setting", given=old, use=new)
 
 
 @contextlib.contextmanager

@@ -75,7 +75,7 @@ async def run(settings: Settings, redis_url: str, *, slots: int = DEFAULT_SLOTS)
         slots=slots,
         partitions=settings.partitions,
         lease_s=settings.lease_s,
-        suspect_crashes=settings.max_attempts - 1,
+        suspect_crashes=settings.max_crashes - 1,
     )
     pushes = [_push(connections, consumer, n, name) for n in range(settings.partitions)]
     health = Health(consumer, tools.appender, pushes, Rights(connections, settings.partitions))

@@ -21,7 +21,7 @@ from tests.broker.model import MAX_CRASHES, QUEUE_LIMIT, TENANT_LIMIT, Model, Re
 from tests.broker.subject import Subject
 
 LIMITS = GivenSettings(
-    lease_s=300, max_attempts=MAX_CRASHES, queue_limit=QUEUE_LIMIT, tenant_limit=TENANT_LIMIT
+    lease_s=300, max_crashes=MAX_CRASHES, queue_limit=QUEUE_LIMIT, tenant_limit=TENANT_LIMIT
 )
 REFUSALS = {
     "CONFLICT": errors.IdempotencyConflict,

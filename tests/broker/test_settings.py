@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from broker.errors import SettingsInvalid
-from broker.settings import Settings, load_settings, variable_names
+from broker.settings import Settings, load_settings, old_names_in_use, variable_names
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +49,22 @@ def test_a_variable_wins_over_the_env_file_and_the_file_over_the_default(
     monkeypatch.setenv("TICKERTAPE_LEASE_S", "2.5")
     settings = load_settings()
     assert (settings.lease_ms, settings.stall_s, settings.openai_model) == (2500, 8, "é")
+
+
+@pytest.mark.parametrize("is_in_file", [True, False])
+def test_the_limit_of_crashes_is_read_under_its_old_name_and_that_name_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, is_in_file: bool
+) -> None:
+    monkeypatch.delenv("TICKERTAPE_MAX_ATTEMPTS", raising=False)
+    assert old_names_in_use() == {}
+    if is_in_file:
+        (tmp_path / ".env").write_text("TICKERTAPE_MAX_ATTEMPTS=7\n", "utf-8")
+    else:
+        monkeypatch.setenv("TICKERTAPE_MAX_ATTEMPTS", "7")
+    assert load_settings().max_crashes == 7
+    assert old_names_in_use() == {"TICKERTAPE_MAX_ATTEMPTS": "TICKERTAPE_MAX_CRASHES"}
+    monkeypatch.setenv("TICKERTAPE_MAX_CRASHES", "8")
+    assert load_settings().max_crashes == 8
 
 
 def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,7 +125,7 @@ def _settings(redis_url: str, upstream_url: str) -> dict[str, str]:
         "TICKERTAPE_API_KEYS": ",".join(f"{tenant}:{key_of(tenant)}" for tenant in TENANTS),
         "TICKERTAPE_LEASE_S": f"{LEASE_S:g}",
         "TICKERTAPE_STALL_S": f"{STALL_S:g}",
-        "TICKERTAPE_MAX_ATTEMPTS": str(MAX_CRASHES),
+        "TICKERTAPE_MAX_CRASHES": str(MAX_CRASHES),
         "TICKERTAPE_TENANT_LIMIT": str(TENANT_LIMIT),
         "TICKERTAPE_HEARTBEAT_S": "1",
     }

@@ -58,6 +58,15 @@ def test_a_misspelt_variable_is_told_with_the_right_one() -> None:
     assert [finding.mend for finding in found] == ["did you mean TICKERTAPE_LEASE_S?"]
 
 
+def test_a_variable_that_was_renamed_is_told_with_its_new_name() -> None:
+    (finding,) = findings.old_variables({"TICKERTAPE_OLD": "TICKERTAPE_NEW"})
+    assert finding.level is Level.WARN
+    assert (finding.text, finding.mend) == (
+        "TICKERTAPE_OLD is the old name of TICKERTAPE_NEW",
+        "rename it to TICKERTAPE_NEW",
+    )
+
+
 def test_a_variable_like_no_other_is_told() -> None:
     (finding,) = findings.unknown_variables(["TICKERTAPE_XYZZY"], ["TICKERTAPE_LEASE_S"])
     assert finding.mend == "remove it"

@@ -26,7 +26,7 @@ CRASHES = 2
 
 @pytest.fixture
 def settings(upstream: ScriptedUpstream) -> Settings:
-    fields = {"openai_base_url": upstream.base_url, "lease_s": 1, "max_attempts": CRASHES}
+    fields = {"openai_base_url": upstream.base_url, "lease_s": 1, "max_crashes": CRASHES}
     return Settings.model_validate(fields)
 
 
