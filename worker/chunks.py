@@ -215,11 +215,13 @@ class ChunkReader:
         They go with the last text, or are a piece of their own where there is none. Before there is
         any output they are held back, since they alone do not make an answer.
         """
-        merge(self._held_x, x or {})
-        merge(self._held_x, {LOGPROBS: logprobs} if logprobs else {})
+        fields = {**(x or {}), LOGPROBS: logprobs} if logprobs else x or {}
+        if self._held_x:
+            merge(self._held_x, fields)
+            fields, self._held_x = self._held_x, {}
         if not pieces and not self.tally.has_output:
+            self._held_x = fields
             return pieces
-        fields, self._held_x = self._held_x, {}
         texts = [number for number, piece in enumerate(pieces) if piece.text]
         if not texts:
             return [Piece("delta", "", None, fields), *pieces]
