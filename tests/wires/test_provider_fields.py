@@ -13,9 +13,15 @@ from api.ui_messages import chat_messages as chat_messages_of_page
 from api.wires import chat_completions
 from broker.codec import Entry
 from broker.fold import fold
+from broker.settings import Settings
 from tests.api.running import RunningApi
+from tests.support.desk import working
+from tests.support.script import Chunk, Done, Finish, Role
+from tests.support.sse import collect
 from tests.support.typist import Typist
+from tests.support.upstream import ScriptedUpstream
 from tests.wires import folding
+from tests.wires.chats import ask as ask_chat
 from tests.wires.claiming import claimed
 from tests.wires.recorded import REQUEST_ID, response_object
 from tests.wires.responding import ask
@@ -272,3 +278,23 @@ def test_a_delta_of_fields_alone_is_no_text_that_counts() -> None:
     entry = encoded(ChunkReader(Tally("a", 1)).read(b'{"choices":[{"delta":{"zzz":1}}]}')[0])
     assert entry[:1] == b"D"
     assert msgspec.json.decode(entry[1:]) == {"text": "", "x": {"zzz": 1}}
+
+
+async def test_an_answer_of_images_alone_is_an_answer(
+    redis_url: str, upstream: ScriptedUpstream, api: RunningApi, sdk: AsyncOpenAI
+) -> None:
+    shown = {"role": "assistant", "content": "", "images": [IMAGE]}
+    chunk = Chunk({"choices": [{"index": 0, "delta": shown}]})
+    upstream.script = [Role(), chunk, Finish(), Done()]
+    settings = Settings(openai_base_url=upstream.base_url, openai_model="m")
+    async with working(redis_url, settings):
+        said = (await ask_chat(sdk)).choices[0].message
+        request_id = await api.submit()
+        await collect(f"{api.url}/chat/{request_id}/stream")
+    assert said.to_dict()["images"] == [IMAGE]
+    polled = await api.read(request_id)
+    assert (polled["status"], polled["text"], polled["x"]) == (
+        "completed",
+        "",
+        {"images": [IMAGE]},
+    )
