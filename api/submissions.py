@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from broker.requests import Submission
+from broker.turns import Links
 from roles import Role, Roles, render
 
 
@@ -19,9 +20,9 @@ class Ask:
 
     `params` are the upstream's names: model, temperature, top_p, max_tokens, and what else a wire
     passes through; `openai_params` are left out for any other upstream. `question` is what a
-    conversation keeps of the messages: those that are new. Without `memory`, `messages` hold what
-    was said before, and the server adds nothing. `echo` is what the wire says back in its own
-    words; it lives in the log, and only that wire reads it.
+    conversation keeps of the messages: those that are new; `links` are their place in it. Without
+    `memory`, `messages` hold what was said before, and the server adds nothing. `echo` is what the
+    wire says back in its own words; it lives in the log, and only that wire reads it.
     """
 
     wire: str
@@ -34,6 +35,7 @@ class Ask:
     on_interruption: str = "restart"
     metadata: dict[str, str] | None = None
     question: list[dict[str, Any]] | None = None
+    links: Links = field(default_factory=Links)
     memory: bool = True
     echo: dict[str, Any] | None = None
 
@@ -60,6 +62,7 @@ def submission_of(
         head=_head(ask, role, params.get("model")),
         echo=ask.echo,
         question=ask.messages if ask.question is None else ask.question,
+        links=ask.links,
         model=params.get("model"),
         on_interruption=ask.on_interruption,
         conversation_id=ask.conversation_id,
@@ -88,7 +91,9 @@ def fingerprint(ask: Ask) -> str:
     It leaves out what the server adds: an edited role file does not turn a repeat into a conflict.
     """
     later = {"openai_params"}
-    # A field that came later does not turn a repeat of an earlier request into a conflict.
+    # A field that came later does not turn a repeat of an earlier request into a conflict, nor does
+    # what else the conversation holds by then.
     asked = {name: value for name, value in vars(ask).items() if value or name not in later}
+    del asked["links"]
     canonical = json.dumps(asked, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()

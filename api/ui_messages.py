@@ -66,6 +66,8 @@ class UiBody(Checked):
     id: ChatId
     messages: Annotated[list[UiMessage], Field(min_length=1)] | None = None
     message: UiMessage | None = None
+    trigger: str | None = None
+    messageId: str | None = None  # noqa: N815  # the client's spelling
     role: Annotated[Name | None, Field(description="A template of GET /roles")] = None
     model: Name | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
@@ -87,7 +89,7 @@ class UiBody(Checked):
 
     @model_validator(mode="after")
     def _asks(self) -> "UiBody":
-        if not self.given:
+        if not self.given and not self.regenerates:
             raise Problem(400, "missing_field", "messages: give messages", param="messages")
         return self
 
@@ -99,6 +101,11 @@ class UiBody(Checked):
         return [self.message] if self.message is not None else []
 
     @property
+    def regenerates(self) -> bool:
+        """Whether an answer is asked for once more."""
+        return self.trigger == "regenerate-message"
+
+    @property
     def holds_history(self) -> bool:
         """Whether the page sent what was said before; else the server remembers it."""
         return self.messages is not None
@@ -106,8 +113,8 @@ class UiBody(Checked):
     @property
     def continued_id(self) -> str | None:
         """The id of the answer that this call goes on with, after a tool's output for example."""
-        last = self.given[-1]
-        return last.id if last.role == "assistant" else None
+        last = self.given[-1] if self.given else None
+        return last.id if last and last.role == "assistant" else None
 
     def params(self) -> dict[str, Any]:
         """What the upstream is to be given next to the messages."""

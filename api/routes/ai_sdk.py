@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel
 
+from api.chat_turns import needs_turns, place
 from api.foreground import refuse_while_draining
 from api.json_body import JsonRoute
 from api.problems import error_responses
@@ -13,6 +14,7 @@ from api.submissions import Ask
 from api.ui_messages import UiBody
 from api.wires import ui_message
 from broker.errors import RequestMissing
+from broker.turns import Turn
 
 router = APIRouter(tags=["ai sdk"], route_class=JsonRoute)
 
@@ -51,16 +53,20 @@ async def send(body: UiBody, services: UsableServices, tenant: Tenant) -> Respon
     """Ask, and read the answer. Whatever the chat was busy with ends; leaving stops nothing."""
     refuse_while_draining(services)
     continued_id = body.continued_id
+    given = body.asked() if body.given else []
+    turns = await _turns(services, body.id, tenant) if needs_turns(body) else []
+    asked = place(body, turns)
     ask = Ask(
         wire=ui_message.NAME,
-        messages=body.asked(),
+        messages=given if body.holds_history else asked.question or given,
         params=body.params(),
         role=body.role,
         conversation_id=body.id,
         on_busy="replace",
         # What is on the page already cannot be taken back.
         on_interruption="continue",
-        question=body.question(),
+        question=asked.question,
+        links=asked.links,
         memory=not body.holds_history,
         echo={"message_id": continued_id} if continued_id else None,
     )
@@ -99,6 +105,13 @@ async def stop(
     if active_id is not None and meant_id in (None, active_id):
         await services.cancel(active_id, tenant)
     return Stopped()
+
+
+async def _turns(services: Services, chat_id: str, tenant: str) -> list[Turn]:
+    try:
+        return (await services.conversations.get(tenant, chat_id)).turns
+    except RequestMissing:
+        return []
 
 
 async def _active(services: Services, chat_id: str, tenant: str) -> str | None:

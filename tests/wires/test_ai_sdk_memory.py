@@ -1,0 +1,261 @@
+"""What a model is told when a page sends only what is new, and the server remembers the rest."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from broker.settings import Settings
+from tests.api.running import RunningApi
+from tests.support.desk import working
+from tests.support.script import Cut, Finish, Role, Script, Text, ToolCall, answer
+from tests.support.upstream import ScriptedUpstream
+from tests.wires.pages import chunks
+
+Message = dict[str, Any]
+
+
+class Page:
+    """Calls as `prepareSendMessagesRequest` of the SDK's documentation makes them."""
+
+    def __init__(self, api: RunningApi, upstream: ScriptedUpstream) -> None:
+        self._api = api
+        self._upstream = upstream
+
+    async def post(self, **fields: Any) -> str:
+        """The id of the answer's message."""
+        answer = await self._api.client.post("/api/chat", json={"id": "c", **fields})
+        return str(chunks_of(answer)[0]["messageId"])
+
+    async def ask(self, number: int, text: str, **fields: Any) -> str:
+        fields = {"trigger": "submit-message", **fields}
+        return await self.post(message=question(number, text), **fields)
+
+    @property
+    def told(self) -> list[str]:
+        """The contents of the messages of the last call of the upstream."""
+        return [message["content"] for message in self.messages]
+
+    @property
+    def messages(self) -> list[Message]:
+        return list(self._upstream.calls[-1].body["messages"])
+
+    async def turns(self) -> list[tuple[str, str | None]]:
+        """The last message of each question, and the answer."""
+        kept = (await self._api.client.get("/conversations/c")).json()["turns"]
+        return [(turn["asked"][-1]["content"], turn["answered"]) for turn in kept]
+
+
+def chunks_of(response: Any) -> list[Message]:
+    return chunks(response)
+
+
+def question(number: int, text: str) -> Message:
+    return {"id": f"u-{number}", "role": "user", "parts": [{"type": "text", "text": text}]}
+
+
+@pytest.fixture
+async def page(api: RunningApi, redis_url: str, upstream: ScriptedUpstream) -> AsyncIterator[Page]:
+    settings = Settings(openai_base_url=upstream.base_url, openai_model="m")
+    async with working(redis_url, settings):
+        yield Page(api, upstream)
+
+
+async def conversation(page: Page, upstream: ScriptedUpstream) -> list[str]:
+    """Two questions and their answers; the ids of the answers."""
+    upstream.enqueue(answer("eins"), answer("zwei"))
+    return [await page.ask(1, "one"), await page.ask(2, "two")]
+
+
+async def test_questions_are_told_with_what_was_said_before(
+    page: Page, upstream: ScriptedUpstream
+) -> None:
+    await conversation(page, upstream)
+    await page.ask(3, "three")
+    assert page.told == ["one", "eins", "two", "zwei", "three"]
+
+
+@pytest.mark.parametrize("named", [{}, {"messageId": None}, {"messageId": "the answer's"}])
+@pytest.mark.parametrize("sent", ["nothing", "the question"])
+async def test_a_regenerated_answer_takes_the_place_of_the_one_before(
+    page: Page, upstream: ScriptedUpstream, named: Message, sent: str
+) -> None:
+    # n8n#26430: the question was in the memory, and was asked once more.
+    _, second = await conversation(page, upstream)
+    if named.get("messageId"):
+        named = {"messageId": second}
+    message = {"message": question(2, "two")} if sent == "the question" else {}
+    upstream.enqueue(answer("deux"))
+    again = await page.post(trigger="regenerate-message", **named, **message)
+    assert again != second
+    assert page.told == ["one", "eins", "two"]
+    await page.ask(3, "three")
+    assert page.told == ["one", "eins", "two", "deux", "three"]
+    assert (await page.turns())[:2] == [("one", "eins"), ("two", "deux")]
+
+
+@pytest.mark.parametrize("of", ["answer", "question"])
+async def test_an_earlier_answer_is_regenerated_and_what_came_after_it_is_gone(
+    page: Page, upstream: ScriptedUpstream, of: str
+) -> None:
+    first, _ = await conversation(page, upstream)
+    upstream.enqueue(answer("un"))
+    named = first if of == "answer" else "u-1"
+    await page.post(trigger="regenerate-message", messageId=named)
+    assert page.told == ["one"]
+    assert await page.turns() == [("one", "un")]
+
+
+async def test_an_edited_question_takes_the_place_of_the_one_before(
+    page: Page, upstream: ScriptedUpstream
+) -> None:
+    await conversation(page, upstream)
+    await page.ask(3, "three")
+    upstream.enqueue(answer("deux"))
+    await page.ask(2, "deux?", messageId="u-2")
+    assert page.told == ["one", "eins", "deux?"]
+    await page.ask(4, "four")
+    assert page.told == ["one", "eins", "deux?", "deux", "four"]
+    # And it can be edited again, by the same id.
+    await page.ask(2, "two, again", messageId="u-2")
+    assert page.told == ["one", "eins", "two, again"]
+
+
+async def test_a_page_that_sends_the_same_question_without_a_trigger_asks_it_once(
+    page: Page, upstream: ScriptedUpstream
+) -> None:
+    await conversation(page, upstream)
+    await page.post(message=question(2, "two"))
+    assert page.told == ["one", "eins", "two"]
+    # Ids that do not tell messages apart lose nothing.
+    await page.post(message=question(2, "three"))
+    assert page.told == ["one", "eins", "two", "Hello, world.", "three"]
+
+
+async def test_an_answer_that_failed_is_asked_for_again_and_told_of_no_more(
+    page: Page, upstream: ScriptedUpstream
+) -> None:
+    await conversation(page, upstream)
+    upstream.enqueue([Role(), Text("half"), Cut()])
+    await page.ask(3, "three")
+    await page.post(trigger="regenerate-message")
+    assert page.told == ["one", "eins", "two", "zwei", "three"]
+    await page.ask(4, "four")
+    assert page.told == ["one", "eins", "two", "zwei", "three", "Hello, world.", "four"]
+
+
+async def test_an_answer_under_way_that_is_regenerated_is_stopped_and_told_of_no_more(
+    api: RunningApi, page: Page, upstream: ScriptedUpstream
+) -> None:
+    await conversation(page, upstream)
+    await api.submit("elsewhere", conversation_id="c")
+    await page.post(trigger="regenerate-message")
+    assert page.told == ["one", "eins", "two", "zwei", "elsewhere"]
+    assert len(await page.turns()) == 3
+
+
+def calls(call_id: str) -> Script:
+    return [
+        Role(),
+        Text("Let me look."),
+        ToolCall("{}", name="look", call_id=call_id),
+        Finish("tool_calls"),
+    ]
+
+
+def step(call_id: str) -> list[Message]:
+    """The parts of an answer with a call and its outcome."""
+    return [
+        {"type": "step-start"},
+        {"type": "text", "text": "Let me look.", "state": "done"},
+        {
+            "type": "tool-look",
+            "toolCallId": call_id,
+            "state": "output-available",
+            "input": {},
+            "output": "seen",
+        },
+    ]
+
+
+def told_step(call_id: str) -> list[Message]:
+    function = {"name": "look", "arguments": "{}"}
+    call = {"id": call_id, "type": "function", "function": function}
+    return [
+        {"role": "assistant", "content": "Let me look.", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": call_id, "content": "seen"},
+    ]
+
+
+async def test_calls_of_tools_with_their_outcomes_are_remembered_whole(
+    page: Page, upstream: ScriptedUpstream
+) -> None:
+    upstream.enqueue(calls("a"), calls("b"), answer("Rain."))
+    said = await page.ask(1, "one")
+    parts: list[Message] = []
+    for call_id in ("a", "b"):
+        parts += step(call_id)
+        message = {"id": said, "role": "assistant", "parts": parts}
+        same = await page.post(trigger="submit-message", messageId=said, message=message)
+        assert same == said
+    asked = {"role": "user", "content": "one"}
+    assert page.messages == [asked, *told_step("a"), *told_step("b")]
+    await page.ask(2, "two")
+    whole = [
+        asked,
+        *told_step("a"),
+        *told_step("b"),
+        {"role": "assistant", "content": "Rain."},
+        {"role": "user", "content": "two"},
+    ]
+    assert page.messages == whole
+    # The whole answer is regenerated, by its id and with all its steps.
+    await page.post(trigger="regenerate-message", messageId=said)
+    assert page.messages == [asked]
+
+
+async def test_a_page_that_holds_the_history_leaves_no_question_twice(
+    api: RunningApi, page: Page, upstream: ScriptedUpstream
+) -> None:
+    _, second = await conversation(page, upstream)
+    history = [question(1, "one"), question(2, "two")]
+    await page.post(trigger="regenerate-message", messageId=second, messages=history)
+    assert await page.turns() == [("one", "eins"), ("two", "Hello, world.")]
+    edited = [question(1, "uno")]
+    await page.post(trigger="submit-message", messageId="u-1", messages=edited)
+    assert await page.turns() == [("uno", "Hello, world.")]
+
+
+async def test_turns_of_before_that_have_no_ids_are_found_by_what_was_asked(
+    api: RunningApi, page: Page, upstream: ScriptedUpstream
+) -> None:
+    await page.post(message={**question(1, "one"), "id": None})
+    await page.post(trigger="regenerate-message", message=question(1, "one"))
+    assert page.told == ["one"]
+    assert len(await page.turns()) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"trigger": "regenerate-message"}, "messages: there is no message to answer"),
+        (
+            {"trigger": "regenerate-message", "messageId": "other"},
+            "messageId: there is no message to answer",
+        ),
+        ({"trigger": "submit-message"}, "messages: give messages"),
+    ],
+)
+async def test_without_a_message_there_has_to_be_one_to_answer(
+    api: RunningApi, fields: Message, said: str
+) -> None:
+    refused = await api.client.post("/api/chat", json={"id": "c", **fields})
+    assert (refused.status_code, refused.text.strip()) == (400, said)
+
+
+async def test_a_message_that_nobody_knows_is_a_new_question(
+    page: Page, upstream: ScriptedUpstream
+) -> None:
+    await conversation(page, upstream)
+    await page.ask(3, "three", messageId="u-9")
+    assert page.told == ["one", "eins", "two", "zwei", "three"]
