@@ -21,6 +21,8 @@ from api.json_body import MAX_DEPTH
 from api.problems import Problem, join_path
 
 MAX_METADATA_KEYS = 16
+# A template names a variable as often as it likes. What is long is the message, and not its role.
+MAX_VARIABLE_CHARS = 65_536
 # What may stand in a path as it is: conversations are addressed by their ids.
 CONVERSATION_ID = r"^[A-Za-z0-9._~:@+=-]{1,200}$"
 
@@ -200,6 +202,12 @@ class ChatBody(Checked, _Strict):
     message: Annotated[str, Field(min_length=1, examples=["Why is the sky blue?"])] | None = None
     messages: Annotated[list[Message], Field(min_length=1)] | None = None
     role: Annotated[Name, Field(description="A template of GET /roles")] | None = None
+    variables: Annotated[
+        dict[Name, Annotated[str, StringConstraints(max_length=MAX_VARIABLE_CHARS)]],
+        Field(
+            description="Values in place of the role's defaults", examples=[{"LEVEL": "a nurse"}]
+        ),
+    ] = {}
     model: Name | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None

@@ -19,7 +19,7 @@ from starlette.routing import Match
 from api.failure_log import note_failure
 from api.wires.failures import error_type
 from broker import errors
-from roles import RoleNotFound
+from roles import RoleNotFound, UnknownVariable
 
 log = structlog.get_logger("api")
 
@@ -109,6 +109,7 @@ _RULES: dict[type[Exception], _Rule] = {
     errors.NotFinished: _Rule(409, "not_finished"),
     errors.CursorMalformed: _Rule(400, "invalid_cursor", param="after"),
     RoleNotFound: _Rule(404, "role_not_found", param="role"),
+    UnknownVariable: _Rule(400, "invalid_value", param="variables"),
 }
 _HTTP_CODES = {
     400: ("invalid_body", "The body could not be read as JSON."),
@@ -158,7 +159,8 @@ def respond(problem: Problem, path: str) -> Response:
 
 def handle_problems(app: FastAPI) -> None:
     """Give every error that a route can raise its answer."""
-    for kind in (errors.BrokerError, RoleNotFound, HTTPException, RequestValidationError):
+    of_roles = (RoleNotFound, UnknownVariable)
+    for kind in (errors.BrokerError, *of_roles, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _answer)
 
 

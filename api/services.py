@@ -65,7 +65,7 @@ class Services:
     async def submit(
         self, ask: Ask, *, tenant: str, idempotency_key: str | None = None
     ) -> Submitted:
-        """Render the role and accept the request; raises as Requests.submit, and RoleNotFound."""
+        """Render the role and accept the request; raises as Requests.submit and submission_of."""
         submission = submission_of(ask, self.roles, tenant=tenant, idempotency_key=idempotency_key)
         try:
             submitted = await self.requests.submit(submission)

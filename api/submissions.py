@@ -30,6 +30,7 @@ class Ask:
     params: dict[str, Any] = field(default_factory=dict)
     openai_params: dict[str, Any] = field(default_factory=dict)
     role: str | None = None
+    variables: dict[str, str] = field(default_factory=dict)
     conversation_id: str | None = None
     on_busy: str = "queue"
     on_interruption: str = "restart"
@@ -43,7 +44,7 @@ class Ask:
 def submission_of(
     ask: Ask, roles: Roles, *, tenant: str, idempotency_key: str | None = None
 ) -> Submission:
-    """The submission for an ask; raises RoleNotFound.
+    """The submission for an ask; raises RoleNotFound, UnknownVariable.
 
     The worker's payload keeps the role's messages apart from the caller's, since the finished turns
     of the conversation go between them.
@@ -53,7 +54,7 @@ def submission_of(
     return Submission(
         tenant=tenant,
         payload={
-            "role_messages": render(role, []),
+            "role_messages": render(role, [], ask.variables),
             "messages": ask.messages,
             "params": params,
             **({"openai_params": ask.openai_params} if ask.openai_params else {}),
@@ -90,7 +91,7 @@ def fingerprint(ask: Ask) -> str:
 
     It leaves out what the server adds: an edited role file does not turn a repeat into a conflict.
     """
-    later = {"openai_params"}
+    later = {"openai_params", "variables"}
     # A field that came later does not turn a repeat of an earlier request into a conflict, nor does
     # what else the conversation holds by then.
     asked = {name: value for name, value in vars(ask).items() if value or name not in later}

@@ -92,6 +92,13 @@ def _add_clients(commands: _Commands) -> None:
     chat = _add(commands, "chat", "ask, and read the answer", _CHAT)
     chat.add_argument("message", nargs="+", metavar="MESSAGE", help="or - to read it from stdin")
     chat.add_argument("-r", "--role", help="a role template; see `tickertape roles`")
+    chat.add_argument(
+        "--var",
+        action="append",
+        type=_variable,
+        metavar="NAME=VALUE",
+        help="in place of the role's default; may be repeated",
+    )
     chat.add_argument("-m", "--model", help="default: the server's")
     chat.add_argument("-t", "--temperature", type=float)
     chat.add_argument("-c", "--conversation", metavar="ID", help="remember what was said under ID")
@@ -156,6 +163,13 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is not positive")
     return number
+
+
+def _variable(text: str) -> tuple[str, str]:
+    name, found, value = text.partition("=")
+    if not name or not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
 
 
 def _port(text: str) -> int:

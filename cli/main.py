@@ -97,6 +97,7 @@ def _chat(given: argparse.Namespace) -> int:
     body = {
         "message": chat.read_message(" ".join(given.message)),
         "role": given.role,
+        "variables": dict(given.var) if given.var else None,
         "model": given.model,
         "temperature": given.temperature,
         "conversation_id": given.conversation,

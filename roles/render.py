@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from roles.errors import UnknownVariable
 from roles.models import Message, Role
+from roles.registry import DEFAULT_ROLE
 
 # Where this process runs ("Linux", "Darwin", "Windows"), read once so that rendering stays pure.
 SERVER_OS = platform.system() or "unknown"
@@ -26,11 +27,15 @@ def render(
 
     The list and the role's messages are new; the caller's messages are the same objects, unchanged.
     `variables` replace the role's defaults. Values go in as they are: a `${NAME}` or a heading
-    inside a value is text. Raises UnknownVariable for a name that the role does not declare.
+    inside a value is text. Raises UnknownVariable for a name that the role does not declare, and
+    for any without a role.
     """
+    given = variables or {}
     if role is None:
+        for name in given:
+            raise UnknownVariable(DEFAULT_ROLE, name, ())
         return list(messages)
-    values = _values(role, variables or {}, os_name)
+    values = _values(role, given, os_name)
     opening: list[Message] = [
         {"role": said.role, "content": _fill(said.content, values)} for said in role.messages
     ]

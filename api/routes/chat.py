@@ -72,6 +72,7 @@ def _ask(body: ChatBody) -> Ask:
         messages=body.asked(),
         params={name: value for name, value in given.items() if value is not None},
         role=body.role,
+        variables=body.variables,
         conversation_id=body.conversation_id,
         on_busy=body.on_busy,
         on_interruption=body.on_interruption,

@@ -277,6 +277,39 @@ async def test_the_queue_holds_the_prompt_as_it_was_sent(api: RunningApi, worker
     assert msgspec.json.decode(stored)["messages"] == [{"role": "user", "content": text}]
 
 
+async def test_a_request_sets_the_variables_that_roles_list(
+    api: RunningApi, worker: Typist
+) -> None:
+    listed = {role["name"]: role for role in (await api.client.get("/roles")).json()["roles"]}
+    assert list(listed["teacher"]["variables"]) == ["LEVEL"]
+    await api.submit("hi", role="teacher", variables={"LEVEL": "a ${nurse}"})
+    await worker.claim()
+    assert worker.lease is not None
+    system = worker.lease.payload["role_messages"][0]["content"]
+    assert "The person in front of you is a ${nurse};" in system
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "said"),
+    [
+        ({"role": "teacher", "variables": {"AGE": "7"}}, "variables", "it has: LEVEL"),
+        ({"role": "teacher", "variables": {"OS": "x"}}, "variables", "it has: LEVEL"),
+        ({"role": "default", "variables": {"LEVEL": "x"}}, "variables", "it has: none"),
+        ({"variables": {"LEVEL": "x"}}, "variables", "'default' has no variable 'LEVEL'"),
+        ({"role": "teacher", "variables": {"LEVEL": 7}}, "variables.LEVEL", "string"),
+        ({"role": "teacher", "variables": {"LEVEL": "x" * 65_537}}, "variables.LEVEL", "65536"),
+        ({"role": "teacher", "variables": {"LEVEL": "\0"}}, "variables.LEVEL", "NUL"),
+    ],
+)
+async def test_a_variable_that_a_role_does_not_have_is_refused_with_those_it_has(
+    api: RunningApi, fields: dict[str, object], param: str, said: str
+) -> None:
+    answer = await api.client.post("/chat", json={"message": "hi", **fields})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["param"]) == (400, "invalid_value", param)
+    assert said in error["message"]
+
+
 async def test_roles_are_listed_and_shown(api: RunningApi) -> None:
     roles = (await api.client.get("/roles")).json()["roles"]
     names = [role["name"] for role in roles]

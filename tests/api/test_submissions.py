@@ -102,6 +102,7 @@ def test_the_order_of_fields_does_not_make_another_body() -> None:
     [
         {"messages": [{"role": "user", "content": "ho"}]},
         {"role": "pirate"},
+        {"variables": {"LEVEL": "x"}},
         {"params": {"temperature": 0.0}},
         {"on_busy": "reject"},
         {"on_interruption": "fail"},

@@ -25,6 +25,11 @@ def test_a_message_may_be_written_without_quotes() -> None:
     assert (given.role, given.temperature, given.model) == ("cli", 0.5, None)
 
 
+def test_variables_of_a_role_are_given_as_name_and_value() -> None:
+    given = parse(["chat", "-r", "sql", "--var", "DIALECT=a=b", "--var", "X=", "hello"])
+    assert dict(given.var) == {"DIALECT": "a=b", "X": ""}
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -37,6 +42,8 @@ def test_a_message_may_be_written_without_quotes() -> None:
         "up --workers 0",
         "worker --slots -1",
         "chat -t warm hello",
+        "chat --var LEVEL hello",
+        "chat --var =a hello",
     ],
 )
 def test_a_wrong_command_line_ends_with_2(line: str, capsys: pytest.CaptureFixture[str]) -> None:
