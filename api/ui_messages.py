@@ -235,9 +235,10 @@ def _call(part: dict[str, Any]) -> dict[str, Any]:
     # The input of a call that failed is in `rawInput`, and `input` may stand beside it as null.
     given: list[Any] = [part.get("input"), part.get("rawInput"), {}]
     arguments = next(value for value in given if value is not None)
-    x = fields_of_call(from_metadata(part.get("callProviderMetadata")))
-    about = {"id": str(part.get("toolCallId", "")), "type": "function"}
-    return about | tool_of_call("function", x, str(name), _as_text(arguments))
+    sent = from_metadata(part.get("callProviderMetadata"))
+    called = "custom" if sent.get("type") == "custom" else "function"
+    about = {"id": str(part.get("toolCallId", "")), "type": called}
+    return about | tool_of_call(called, fields_of_call(sent), str(name), _as_text(arguments))
 
 
 def _outcome(part: dict[str, Any]) -> dict[str, Any] | None:

@@ -164,7 +164,9 @@ def _input(call: Call) -> bytes:
     """The whole input of a call, parsed; told as an error where it is no JSON."""
     about = {"toolCallId": call.id, "toolName": call.name}
     if call.kind == "custom":
-        return _chunk_with_fields(call.x, "tool-input-available", **about, input=call.arguments)
+        # The page sends it back, where nothing else tells it from a function's.
+        x = {**call.x, "type": call.kind}
+        return _chunk_with_fields(x, "tool-input-available", **about, input=call.arguments)
     try:
         value = msgspec.json.decode(call.arguments or "{}")
     except (ValueError, RecursionError):

@@ -51,19 +51,25 @@ def test_a_custom_tools_input_is_text_and_never_parsed() -> None:
         {"index": 0, "custom": {"input": "{"}},
     ]
     available = [e for e in events("ui_message", CUSTOM) if e["type"] == "tool-input-available"]
-    assert available == [
-        {"type": "tool-input-available", "toolCallId": "c", "toolName": "sh", "input": "ls {"}
+    about = {"toolCallId": "c", "toolName": "sh", "input": "ls {"}
+    custom = {"tickertape": {"type": "custom"}}
+    assert available == [{"type": "tool-input-available", **about, "providerMetadata": custom}]
+    part = {"type": "tool-sh", **about, "state": "output-available", "output": "x"}
+    page = [UiMessage(role="assistant", parts=[{**part, "callProviderMetadata": custom}])]
+    called, _ = chat_messages_of_page(page)
+    assert called["tool_calls"] == [
+        {"id": "c", "type": "custom", "custom": {"name": "sh", "input": "ls {"}}
     ]
 
 
 @pytest.mark.parametrize(
     ("given", "arguments"),
     [
-        ({"input": None, "rawInput": '{"at": '}, '{"at": '),
+        ({"input": None, "rawInput": '{"at": '}, r'{"input":"{\"at\": "}'),
         ({"input": None, "rawInput": {"at": "x"}}, '{"at":"x"}'),
         ({"rawInput": {"at": "x"}}, '{"at":"x"}'),
         ({"input": {}, "rawInput": {"at": "x"}}, "{}"),
-        ({"input": 0, "rawInput": {"at": "x"}}, "0"),
+        ({"input": 0, "rawInput": {"at": "x"}}, '{"input":"0"}'),
         ({"input": None}, "{}"),
         ({}, "{}"),
     ],
