@@ -193,7 +193,7 @@ def test_an_endless_text_and_a_heap_of_quotes_are_no_json() -> None:
 def test_what_a_page_keeps_and_no_model_sees_is_not_judged(part: Body, fault: object) -> None:
     kept = {**part, "input": fault, "data": fault}
     message = {"role": "assistant", "metadata": fault, "parts": [LOOK, kept]}
-    body = UiBody.model_validate({"id": "c", "messages": [message], "trigger": fault})
+    body = UiBody.model_validate({"id": "c", "messages": [message], "note": fault})
     assert body.asked() == [{"role": "assistant", "content": "hi"}]
     turn = {"role": "user", "content": "hi", "note": fault}
     assert TerminalBody.model_validate({"message": [turn], "note": fault}).asked() == [HI]
