@@ -157,18 +157,18 @@ class Queue:
         *,
         usage: dict[str, Any] | None = None,
         answered: str | None = None,
-        calls: list[dict[str, Any]] | None = None,
+        called: dict[str, Any] | None = None,
     ) -> Gap | None:
         """End the request with its last entries, from `first_seq` on; the last one is the terminal.
 
-        `answered` is the text of a completed answer that the conversation remembers, `calls` the
-        pieces of its tool calls; what is to be remembered of another end is in the log. None when
-        it is done (now or by an earlier call whose reply was lost), a Gap when the log ends
-        elsewhere. Raises Fenced, TooLong (nothing was written), Unavailable.
+        `answered` is the text of a completed answer that the conversation remembers, `called` its
+        tool calls, as TurnCalls reads them; what is to be remembered of another end is in the log.
+        None when it is done (now or by an earlier call whose reply was lost), a Gap when the log
+        ends elsewhere. Raises Fenced, TooLong (nothing was written), Unavailable.
         """
         word, details = await self._scripts.verdict(
             "finish", [_ring(lease)], lease.request_id, lease.attempt, first_seq, *self._keep(),
-            _json(usage), _json(answered), _json(calls or None), state,
+            _json(usage), _json(answered), _json(called), state,
             self._settings.max_output_bytes, *values,
         )  # fmt: skip
         _unless_fenced(word)
@@ -213,7 +213,7 @@ def _unless_fenced(word: str) -> None:
         raise Fenced
 
 
-def _json(value: dict[str, Any] | list[dict[str, Any]] | str | None) -> bytes:
+def _json(value: dict[str, Any] | str | None) -> bytes:
     return b"" if value is None else msgspec.json.encode(value)
 
 

@@ -20,6 +20,9 @@ from broker.provider_fields import tool_of_call
 # cancel.lua remembers a stop before the first word by this text alone.
 STOPPED = "[stopped]"
 
+# What an assistant's message has beside its text only for the calls.
+_OF_CALLS = ("tool_calls", "reasoning_content")
+
 Messages = list[dict[str, Any]]
 Row = tuple[bytes, dict[bytes, bytes]]
 
@@ -57,6 +60,16 @@ class Links:
         )
 
 
+class TurnCalls(msgspec.Struct, frozen=True):
+    """What a row has of an answer that called tools: the pieces of the calls, and what led to them.
+
+    Some models refuse their calls without the reasoning that led to them.
+    """
+
+    calls: Messages = []
+    reasoning: str = ""
+
+
 @dataclass(frozen=True)
 class Turn:
     """One request of a conversation: the caller's messages, and what was said until it ended.
@@ -64,7 +77,7 @@ class Turn:
     `status` is how it ended, and None until then; it stays None for one that failed, or was ended
     by a process of the version before, with nothing to remember. `answered` is the text (that of a
     refusal, too), None as long as there is none. `calls` are the tools that a completed answer
-    called. `row` is the place of the question among all rows.
+    called, with the `reasoning` that led to them. `row` is the place of the question in the stream.
     """
 
     request_id: str
@@ -72,6 +85,7 @@ class Turn:
     answered: str | None = None
     status: str | None = None
     calls: Messages = field(default_factory=list)
+    reasoning: str = ""
     links: Links = field(default_factory=Links)
     row: Cursor = field(default=START, compare=False)
 
@@ -103,14 +117,15 @@ def _turn(
     status = answered.get(b"status", b"completed").decode()
     if status == "cancelled" and text == STOPPED:
         text = ""
-    calls = _fold_calls(request_id, answered.get(b"calls"))
-    return Turn(request_id, messages, text, status, calls, links, row)
+    called = msgspec.json.decode(answered.get(b"called", b"{}"), type=TurnCalls)
+    calls = _fold_calls(request_id, called.calls)
+    return Turn(request_id, messages, text, status, calls, called.reasoning, links, row)
 
 
-def _fold_calls(request_id: str, stored: bytes | None) -> Messages:
+def _fold_calls(request_id: str, pieces: Messages) -> Messages:
     """The calls, each with the id by which its outcome will name it: that of the wires."""
     answer = Answer()
-    for piece in msgspec.json.decode(stored or b"[]", type=list[dict[str, Any]]):
+    for piece in pieces:
         answer.feed(Entry(START, "tool_call", data=piece))
     calls: Messages = []
     for index, call in sorted(answer.tool_calls.items()):
@@ -164,6 +179,7 @@ def _exchange(turn: Turn) -> Messages:
     said: dict[str, Any] = {"role": "assistant", "content": text or None}
     if turn.calls:
         said["tool_calls"] = [_call(call) for call in turn.calls]
+        said |= {"reasoning_content": turn.reasoning} if turn.reasoning else {}
     return [*turn.asked, said]
 
 
@@ -193,8 +209,9 @@ def _pair_calls(messages: Messages, later: Messages) -> Messages:
         open_ids = {str(outcome.get("tool_call_id")) for outcome in outcomes}
         calls = [call for call in given.get("tool_calls") or () if call.get("id") in open_ids]
         open_ids = {call["id"] for call in calls}
-        message = {name: value for name, value in given.items() if name != "tool_calls"}
-        message |= {"tool_calls": calls} if calls else {}
+        message = given | {"tool_calls": calls}
+        if not calls:
+            message = {name: given[name] for name in given if name not in _OF_CALLS}
         if message.get("content") or calls or message.get("role") != "assistant":
             paired.append(message)
     return paired

@@ -39,7 +39,8 @@ class Tally:
 
     `sha256` is over the UTF-8 of all `delta` text, `deltas` counts them.
     `has_output` is true as soon as there was any output of any kind, `has_only_text` until there
-    was one that is not a delta. `refusals` and `calls` have the pieces of those kinds. `ending` is
+    was one that is not a delta. `refusals`, `calls` and `reasoning` have the
+    pieces of those kinds. `ending` is
     what the upstream said of the end; `usage` is the last it sent. For an attempt that continues a
     partial answer the tally starts from `kept_text`, which came in `kept_deltas` entries.
     """
@@ -52,6 +53,7 @@ class Tally:
         self.has_only_text = True
         self.refusals: list[str] = []
         self.calls: list[dict[str, Any]] = []
+        self.reasoning: list[str] = []
         self.ending = Ending()
         self.usage: dict[str, Any] | None = None
         self.model: str | None = None
@@ -83,6 +85,13 @@ class Tally:
         if chunk.model:
             self.model = chunk.model
 
+    @property
+    def called(self) -> dict[str, Any] | None:
+        """The tool calls, with the reasoning that led to them; None without calls."""
+        if not self.calls:
+            return None
+        return {"calls": self.calls, "reasoning": "".join(self.reasoning)}
+
     def add(self, piece: Piece) -> None:
         """Count one piece of output."""
         self.has_output = True
@@ -90,7 +99,9 @@ class Tally:
             # Probabilities of tokens are no output of their own.
             if not piece.x or piece.x.keys() != {LOGPROBS}:
                 self.has_only_text = False
-            if piece.kind == "refusal":
+            if piece.kind == "reasoning":
+                self.reasoning.append(piece.text)
+            elif piece.kind == "refusal":
                 self.refusals.append(piece.text)
             elif piece.data is not None:
                 self.calls.append(piece.data)

@@ -177,6 +177,7 @@ class Job:
         is_remembered = state == "completed" and lease.conversation
         # To the person who asked, a refusal is the answer.
         answered = "".join([tally.text, *tally.refusals]) if is_remembered else None
+        called = tally.called if is_remembered else None
 
         async def write() -> Any:
             return await self._queue.finish(
@@ -186,7 +187,7 @@ class Job:
                 [*writer.unacked, terminal],
                 usage=attempt.usage(),
                 answered=answered,
-                calls=tally.calls if is_remembered else None,
+                called=called,
             )
 
         for _ in range(_MAX_GAPS):

@@ -1,7 +1,7 @@
 -- End a running request: its last entries if any, the terminal, and everything that follows from it.
 -- KEYS  ring
 -- ARGV  1 id  2 attempt  3 first seq  4 keep_s  5 conv_ttl_s  6 usage (JSON)|''  7 answered (JSON)|''
---       8 calls (JSON)|''  9 state  10 max bytes  11.. values, the last one the terminal
+--       8 called (JSON)|''  9 state  10 max bytes  11.. values, the last one the terminal
 -- ->    OK seq | DUP seq | GAP seq | FENCED state | TOO_LONG seq
 -- The terminal is written together with the change of state, the lease, the limits and the TTLs, so
 -- no reader can see one without the others. A repeat answers DUP. What a conversation remembers of a

@@ -105,10 +105,10 @@ local function leave_tenant(r, keep_s)
 end
 
 -- The row of an answer. `answered` is JSON text always: processes of version 0.1 know no other field.
-local function add_answer(r, answered, state, calls)
+local function add_answer(r, answered, state, called)
   if r.conv == '' then return end
   local row = { P .. 'conv:' .. r.conv .. ':turns', '*', 'id', r.id, 'answered', answered, 'status', state }
-  if calls ~= '' then row[#row + 1], row[#row + 2] = 'calls', calls end
+  if called ~= '' then row[#row + 1], row[#row + 2] = 'called', called end
   call('HSET', P .. 'req:' .. r.id, 'answered', call('XADD', unpack(row)))
 end
 

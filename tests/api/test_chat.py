@@ -242,7 +242,7 @@ async def test_a_conversation_shows_what_was_said_before_a_stop_and_which_tools_
     called = await api.submit("two", conversation_id="c1")
     await worker.claim()
     call = {"index": 0, "id": "k", "name": "look", "arguments": "{}"}
-    await worker.finish(answered="", calls=[call])
+    await worker.finish(answered="", called={"calls": [call]})
     asked = [[{"role": "user", "content": content}] for content in ("one", "two")]
     turns = (await api.client.get("/conversations/c1")).json()["turns"]
     assert turns == [

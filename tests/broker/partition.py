@@ -215,12 +215,12 @@ class Partition:
         state: str = "completed",
         usage: str = "",
         answered: str = "",
-        calls: str = "",
+        called: str = "",
         values: Sequence[bytes] = (),
         max_bytes: int = 100_000,
     ) -> Reply:
         return await self.call(
-            "finish", go.id, go.attempt, first_seq, KEEP_S, CONV_TTL_S, usage, answered, calls,
+            "finish", go.id, go.attempt, first_seq, KEEP_S, CONV_TTL_S, usage, answered, called,
             state, max_bytes, *values, *deltas(*texts), terminal(state), keys=[RING],
         )  # fmt: skip
 

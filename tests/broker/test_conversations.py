@@ -187,7 +187,7 @@ async def test_version_0_1_reads_every_turn_of_today(redis_url: str) -> None:
         done = await broker.lease(conversation_id="c")
         call = {"index": 0, "id": "k", "name": "look", "arguments": "{}"}
         end = [encode_data("completed", {})]
-        await broker.queue.finish(done, "completed", 1, end, answered="", calls=[call])
+        await broker.queue.finish(done, "completed", 1, end, answered="", called={"calls": [call]})
         rows = keys.turns(*conversations.place("t", "c"))
         assert as_0_1_reads(await broker.connections.ask("XRANGE", rows, "-", "+")) == {
             half.request_id: "half",

@@ -1,5 +1,6 @@
 """What a model is given of a conversation's turns."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -130,10 +131,19 @@ def test_provider_fields_of_a_call_go_back_with_it() -> None:
     assert answer["tool_calls"] == [called("a") | signed]
 
 
+def test_the_reasoning_goes_back_with_the_calls_that_it_led_to_and_with_nothing_else() -> None:
+    # openai-agents-js#791: DeepSeek refuses a call without the reasoning before it.
+    first = replace(done(1, "Hm.", call("a")), reasoning="Two sums.")
+    turns = [first, Turn("r2", [outcome("a")]), Turn("r3", [user("3")])]
+    [[_, answer]] = remember(turns, "r2")
+    assert answer == said("Hm.", called("a")) | {"reasoning_content": "Two sums."}
+    assert remember(turns, "r3") == [[user("1"), said("Hm.")]]
+
+
 def at(turn: Turn, row: int, replaces: int | None = None) -> Turn:
     links = Links(replaces=None if replaces is None else Cursor(replaces, 0))
     return Turn(
-        turn.request_id, turn.asked, turn.answered, turn.status, turn.calls, links, Cursor(row, 0)
+        turn.request_id, turn.asked, turn.answered, turn.status, links=links, row=Cursor(row, 0)
     )
 
 

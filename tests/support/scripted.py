@@ -101,7 +101,7 @@ class ScriptedQueue(Queue):
         *,
         usage: dict[str, Any] | None = None,
         answered: str | None = None,
-        calls: list[dict[str, Any]] | None = None,
+        called: dict[str, Any] | None = None,
     ) -> Gap | None:
         return await self._answer(  # type: ignore[no-any-return]  # scripted
             "finish",
@@ -111,7 +111,7 @@ class ScriptedQueue(Queue):
             values=values,
             usage=usage,
             answered=answered,
-            calls=calls,
+            called=called,
         )
 
     async def account(self, lease: Lease, usage: dict[str, Any]) -> None:

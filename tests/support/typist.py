@@ -74,11 +74,11 @@ class Typist:
     async def finish(
         self,
         answered: str | None = None,
-        calls: list[dict[str, Any]] | None = None,
+        called: dict[str, Any] | None = None,
         **end: Any,
     ) -> None:
         """Complete the request; `end` is what its terminal says besides the finish_reason."""
-        await self.end("completed", {"finish_reason": "stop", **end}, answered, calls)
+        await self.end("completed", {"finish_reason": "stop", **end}, answered, called)
 
     async def fail(self, code: str = "upstream_error", message: str = "It failed.") -> None:
         """End the request as failed."""
@@ -89,14 +89,14 @@ class Typist:
         state: str,
         data: dict[str, Any],
         answered: str | None = None,
-        calls: list[dict[str, Any]] | None = None,
+        called: dict[str, Any] | None = None,
     ) -> None:
         """Write the terminal."""
         assert self.lease is not None
         terminal = encode_data(state, data)
         first_seq = self._seq + 1
         gap = await self.queue.finish(
-            self.lease, state, first_seq, [terminal], answered=answered, calls=calls
+            self.lease, state, first_seq, [terminal], answered=answered, called=called
         )
         assert gap is None
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from broker.fold import Answer
 from broker.settings import Settings
 from tests.support.desk import TENANT, Desk, open_desk, working
 from tests.support.script import (
@@ -20,7 +21,19 @@ from tests.support.script import (
     Wait,
     answer,
 )
+from tests.support.strict_rules import FAMILIES
+from tests.support.strict_upstream import StrictUpstream
 from tests.support.upstream import ScriptedUpstream
+from tests.support.wait import wait_until
+
+# What a worker asks otherwise from then on: see worker/dialect.py.
+_REASONING = "reasoning goes back with the calls that it led to"
+LEARNED = {
+    "mistral": ["Mistral has no stream_options"],
+    # Of every answer, once there were calls; some have none.
+    "deepseek": [_REASONING],
+    "kimi": [_REASONING],
+}
 
 
 @pytest.fixture
@@ -119,6 +132,52 @@ async def test_calls_and_their_outcomes_are_remembered_whole(
         {"role": "assistant", "content": "Rain."},
         {"role": "user", "content": "third"},
     ]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+async def test_no_upstream_refuses_what_it_is_told_of_a_conversation(
+    redis_url: str, upstream: ScriptedUpstream, family: str
+) -> None:
+    strict = StrictUpstream(family)
+    settings = Settings(openai_base_url=upstream.base_url, openai_model="m")
+    function = {"name": "add", "parameters": {"type": "object"}}
+    tools = {"tools": [{"type": "function", "function": function}]}
+    async with open_desk(redis_url, settings) as desk, working(redis_url, settings):
+
+        async def ask(text: str = "", script: Script | None = None, **fields: Any) -> Answer:
+            upstream.script = script or strict.script
+            fields |= {"messages": [{"role": "user", "content": text}]} if text else {}
+            asked = await desk.ask(conversation_id="c", params=tools, **fields)
+            return await desk.ended(asked)
+
+        called = await ask("What is 2 + 3?")
+        outcomes = [
+            {"role": "tool", "tool_call_id": call["id"], "content": output}
+            for (_, call), output in zip(sorted(called.tool_calls.items()), "57", strict=True)
+        ]
+        await ask(messages=outcomes)
+        await ask("empty", answer([]))
+        await ask("filtered", [Role(), Finish("content_filter")])
+        await ask("thinking", [Role(), Reasoning("Hm"), Finish("length")])
+        await ask("refused", [Role(), Refusal("No."), Finish()])
+        upstream.script = [Role(), Wait(asyncio.Event())]
+        stopped = await desk.ask("stopped", conversation_id="c", params=tools)
+        await wait_until(
+            lambda: upstream.calls[-1].body["messages"][-1]["content"] == "stopped",
+            description="it is asked",
+        )
+        await desk.requests.cancel(stopped, TENANT)
+        assert (await ask("and now?")).status == "completed"
+    told = [(role, content) for role, content in prompt_of(upstream) if role != "tool"]
+    assert told[-5:] == [
+        ("user", "refused"),
+        ("assistant", "No."),
+        ("user", "stopped"),
+        ("assistant", "[stopped]"),
+        ("user", "and now?"),
+    ]
+    assert ("user", "empty") not in told
+    assert strict.refusals == LEARNED.get(family, [])
 
 
 async def test_a_model_is_told_of_more_than_20_turns(
