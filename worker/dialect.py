@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from worker.profiles import Profile
 from worker.translation import Reasoning, in_words_of, reasoning_after
+from worker.turn_order import is_gap_refused, with_tools_answered
 
 T = TypeVar("T")
 
@@ -46,12 +47,15 @@ class Dialect:
         self._takes_stream_options = True
         self._limit_names: dict[str, str] = {}
         self._reasoning: dict[str, Reasoning] = {}
+        self._answers_tools: dict[str, bool] = {}
 
     def body(self, profile: Profile, payload: dict[str, Any], model: str | None) -> dict[str, Any]:
         """The body of the call: `payload`, streamed, with `model` where it names none."""
         asked_model = str(payload.get("model") or model or "")
         usual = Reasoning.LEFT_OUT if profile.refuses_reasoning else Reasoning.KEPT
         body = in_words_of(profile, payload, self._reasoning.get(asked_model, usual))
+        if self._answers_tools.get(asked_model, profile.name == "mistral"):
+            body["messages"] = with_tools_answered(body["messages"])
         body["stream"] = True
         if asked_model:
             body["model"] = asked_model
@@ -78,6 +82,9 @@ class Dialect:
         if (wanted := reasoning_after(str(said), body)) is not None:
             _note(self._reasoning, model, wanted)
             return "reasoning"
+        if is_gap_refused(message, body.get("messages", [])):
+            _note(self._answers_tools, model, found=True)
+            return "order"
         refused = _refused_limit(body, message)
         if refused is None:
             return None

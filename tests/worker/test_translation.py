@@ -139,6 +139,29 @@ async def test_a_refusal_that_repeats_ends_the_request_with_its_reason(
     assert len(upstream.calls) == 2
 
 
+ORDER = "Unexpected role 'user' after role 'tool'"
+GAP = [QUESTION, CALLING, OUTCOME, QUESTION]
+BRIDGED = [QUESTION, CALLING, OUTCOME, {"role": "assistant", "content": "I see."}, QUESTION]
+
+
+@pytest.mark.parametrize("profile", PROFILE_NAMES)
+async def test_only_mistral_is_sent_an_answer_between_a_tool_and_a_question(
+    upstream: ScriptedUpstream, profile: str
+) -> None:
+    body = await asked(upstream, profile, GAP)
+    assert body["messages"] == (BRIDGED if profile == "mistral" else GAP)
+
+
+async def test_an_upstream_that_refuses_a_question_behind_a_tool_is_sent_an_answer_from_then_on(
+    upstream: ScriptedUpstream,
+) -> None:
+    upstream.enqueue([Status(400, {}, error_body(ORDER, None))])
+    async with Upstream(upstream.base_url) as client:
+        await ask(client, GAP)
+        await ask(client, GAP)
+    assert [call.body["messages"] for call in upstream.calls] == [GAP, BRIDGED, BRIDGED]
+
+
 async def test_a_refusal_for_another_reason_is_asked_once(upstream: ScriptedUpstream) -> None:
     upstream.script = [Status(400, {}, error_body("reasoning_content is not the fault", None))]
     async with Upstream(upstream.base_url) as client:
