@@ -2,7 +2,6 @@
 none holds back a byte of an answer.
 """
 
-import ipaddress
 import re
 from collections.abc import Callable
 
@@ -11,21 +10,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.failure_log import note_failure
 from api.problems import Problem, problem_of, respond
+from broker.addresses import is_loopback
 from broker.errors import SettingsInvalid
 
 # host, [v6 host], each with or without a port.
 _HOST = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([^:\[\]/@]+))(?::\d{1,5})?", re.ASCII)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name or address can only mean this machine."""
-    host = host.lower().rstrip(".")
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def check_bind(host: str, *, has_keys: bool, open_to_all: bool) -> None:

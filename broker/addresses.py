@@ -1,5 +1,6 @@
 """Pure: the addresses of servers, as logs and people may see them."""
 
+import ipaddress
 from urllib.parse import parse_qs, urlsplit
 
 _HIDDEN = "(hidden)"
@@ -22,3 +23,19 @@ def hide_secrets(url: str) -> str:
     database = parse_qs(parts.query).get("db", [""])[-1]
     query = f"?db={database}" if database.isdecimal() else ""
     return f"{parts.scheme}://{place}{parts.path}{query}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or address can only mean this machine."""
+    host = host.lower().rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a call to this host stays on this machine: loopback, or the unspecified address."""
+    return is_loopback(host) or host in {"0.0.0.0", "::"}  # noqa: S104  # compared, not bound

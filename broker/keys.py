@@ -120,6 +120,11 @@ def models() -> str:
     return f"{tag(0)}models"
 
 
+def models_fault() -> str:
+    """Why a worker could not read that list, with a TTL."""
+    return f"{tag(0)}models_fault"
+
+
 def partition_count() -> str:
     """The number of partitions this Redis was first used with."""
     return f"{tag(0)}partitions"

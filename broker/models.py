@@ -13,6 +13,18 @@ MODELS_TTL_S = 300
 async def write_models(connections: Connections, models: list[dict[str, Any]]) -> None:
     """Publish the upstream's models for MODELS_TTL_S; raises Unavailable."""
     await connections.ask("SET", keys.models(), msgspec.json.encode(models), "EX", MODELS_TTL_S)
+    await connections.ask("DEL", keys.models_fault())
+
+
+async def write_models_fault(connections: Connections, reason: str, ttl_s: int) -> None:
+    """Tell why a worker cannot read that list, for `ttl_s`; raises Unavailable."""
+    await connections.ask("SET", keys.models_fault(), reason, "EX", ttl_s)
+
+
+async def read_models_fault(connections: Connections) -> str | None:
+    """Why some worker cannot read the list, None if every one could; raises Unavailable."""
+    stored = await connections.ask("GET", keys.models_fault())
+    return None if stored is None else stored.decode()
 
 
 async def read_models(connections: Connections) -> list[dict[str, Any]] | None:

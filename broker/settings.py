@@ -129,6 +129,11 @@ class Settings(BaseSettings):
         if url is not None and urlsplit(url).scheme not in {"http", "https"}:
             message = "use http://... or https://..."
             raise ValueError(message)
+        try:
+            _ = url and urlsplit(url).port
+        except ValueError:
+            message = "the port is not valid: percent-encode special characters in the password"
+            raise ValueError(message) from None
         return url.rstrip("/") if url else url
 
     @property

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from broker import keys
-from broker.addresses import hide_secrets
+from broker.addresses import hide_secrets, is_loopback
 from broker.connections import Connections
 from broker.errors import AccessDenied, SettingsInvalid, Unavailable
 from broker.rights import Rights
@@ -128,7 +128,7 @@ async def upstream(settings: Settings) -> list[Finding]:
     """The server of OPENAI_BASE_URL, or the model that `up` would start."""
     if needs_model(settings):
         return [_local_model()]
-    from worker.failures import UpstreamError
+    from worker.failures import NoModelList, UpstreamError
     from worker.upstream import Upstream
 
     key = settings.openai_api_key
@@ -139,10 +139,14 @@ async def upstream(settings: Settings) -> list[Finding]:
             settings.openai_base_url, secret, profile=settings.upstream_profile
         ) as asked:
             models = await asked.list_models()
+    except NoModelList as error:
+        return [warn("upstream", f"{place}: {error.message}", "check OPENAI_BASE_URL")]
     except UpstreamError as error:
         return [
             fail("upstream", f"{place}: {error.message}", "check OPENAI_BASE_URL, OPENAI_API_KEY")
         ]
+    except SettingsInvalid as error:
+        return [fail("upstream", str(error), "correct it, or unset it")]
     offered = [str(model["id"]) for model in models]
     return [
         ok("upstream", f"{place} answers; its profile is {asked.profile.name}"),
@@ -176,7 +180,6 @@ async def listening(host: str, port: int) -> Finding:
 def access(settings: Settings, host: str) -> Iterator[Finding]:
     """Who gets in."""
     from api.auth import keys_from
-    from api.guards import is_loopback
 
     try:
         listed = keys_from(settings)

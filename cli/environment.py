@@ -52,13 +52,15 @@ def slots_per_worker(model_slots: int, workers: int) -> int:
     return max(1, model_slots // workers)
 
 
-def how_to_use(url: str, *, has_keys: bool) -> str:
+def how_to_use(url: str, *, has_keys: bool, has_proxy: bool = False) -> str:
     """Lines that can be copied: submit, follow, and the same in one."""
     key = ' -H "Authorization: Bearer $TICKERTAPE_API_KEY"' if has_keys else ""
+    # curl would look for this machine behind a proxy that was set for the internet.
+    direct = " --noproxy '*'" if has_proxy else ""
     prefix = "" if url == "http://127.0.0.1:8000" else f"TICKERTAPE_URL={url} "
     return f"""\
 Page     {url}/
-Submit   id=$(curl -s{key} {url}/chat -H 'Content-Type: application/json' \
+Submit   id=$(curl -s{direct}{key} {url}/chat -H 'Content-Type: application/json' \
 -d '{{"message": "Write a haiku"}}' | cut -d'"' -f4)
-Follow   curl -N{key} {url}/chat/$id/stream
+Follow   curl -N{direct}{key} {url}/chat/$id/stream
 Or both  {prefix}tickertape chat 'Write a haiku'"""

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from urllib.request import getproxies
 
 from broker.addresses import hide_secrets
 from broker.settings import Settings, load_settings
@@ -118,7 +119,8 @@ class _Announcement:
                     has_told = True
                     _say("This takes long; the logs may say why.")
                 await asyncio.sleep(_READY_POLL_S)
-        _say(how_to_use(self.url, has_keys=self.settings.api_keys is not None))
+        has_keys = self.settings.api_keys is not None
+        _say(how_to_use(self.url, has_keys=has_keys, has_proxy=bool(getproxies())))
         _say(f"Ready after {self._age_s():.1f} s. Ctrl+C stops everything.")
 
     def _age_s(self) -> float:

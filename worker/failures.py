@@ -95,6 +95,10 @@ class Unreachable(UpstreamError):
     code = FailureCode.UNREACHABLE
 
 
+class NoModelList(UpstreamError):
+    """The upstream has no list of models: its address may be wrong, or it works without one."""
+
+
 class Stalled(UpstreamError):
     """The upstream fell silent."""
 

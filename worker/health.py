@@ -18,6 +18,7 @@ from broker.push import Push
 from broker.rights import Rights
 from broker.settings import Settings
 from worker.consumer import Consumer
+from worker.model_watch import ModelWatch
 
 log = structlog.get_logger()
 
@@ -34,6 +35,7 @@ class Health:
     appender: Appender
     pushes: Sequence[Push]
     rights: Rights
+    models: ModelWatch
     is_working: bool = field(default=False)
 
     def is_alive(self) -> str | None:
@@ -60,7 +62,9 @@ class Health:
             return fault
         if not self.appender.is_ready or not all(push.is_up for push in self.pushes):
             return "not connected to Redis"
-        return None if has_answered else "Redis does not answer"
+        if not has_answered:
+            return "Redis does not answer"
+        return f"cannot list models: {self.models.fault}" if self.models.fault else None
 
     async def answer(self, path: str) -> tuple[int, str]:
         """The status and the JSON for a path."""
@@ -71,7 +75,10 @@ class Health:
                 fault = await self.is_ready()
             case _:
                 return 404, json.dumps({"status": "there is /healthz and /readyz"})
-        return (200, '{"status": "ok"}') if fault is None else (503, json.dumps({"status": fault}))
+        if fault is not None:
+            return 503, json.dumps({"status": fault})
+        told = {"upstream": self.models.note} if self.models.note else {}
+        return 200, json.dumps({"status": "ok", **told})
 
 
 @contextlib.asynccontextmanager

@@ -19,7 +19,6 @@ from broker.connections import Connections
 from broker.conversations import Conversations
 from broker.errors import AccessDenied, Unavailable
 from broker.log import Logs
-from broker.models import MODELS_TTL_S, write_models
 from broker.push import Push
 from broker.queue import Queue
 from broker.rights import Rights
@@ -27,8 +26,8 @@ from broker.settings import Settings
 from worker.answer_stream import Limits
 from worker.attempt import Tools
 from worker.consumer import Consumer, StoppedError
-from worker.failures import UpstreamError
 from worker.health import Health, health_endpoint
+from worker.model_watch import ModelWatch
 from worker.prompt import Bounds
 from worker.upstream import Upstream
 
@@ -38,12 +37,10 @@ DEFAULT_SLOTS = 64
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 DRAIN_GRACE_S = 10.0
 _REDIS_PAUSE_S = 0.5
-_FIRST_MODELS_S = 3.0
 # When the collector looks: after so many new objects; at all of them after that times the rest.
 # A job leaves no cycles behind, and looks at hundreds of jobs are a tenth of the work at Python's
 # 700, 10, 10.
 _GC_THRESHOLDS = (10_000, 10, 100)
-_MODELS_RETRY_S = 2.0
 
 
 class CancelListener:
@@ -78,7 +75,8 @@ async def run(settings: Settings, redis_url: str, *, slots: int = DEFAULT_SLOTS)
         suspect_crashes=settings.max_crashes - 1,
     )
     pushes = [_push(connections, consumer, n, name) for n in range(settings.partitions)]
-    health = Health(consumer, tools.appender, pushes, Rights(connections, settings.partitions))
+    rights, models = Rights(connections, settings.partitions), ModelWatch(connections, tools)
+    health = Health(consumer, tools.appender, pushes, rights, models)
     try:
         _listen_to_signals(consumer)
         async with health_endpoint(health, settings), tools.upstream:
@@ -122,12 +120,11 @@ async def _work(
     connections: Connections, settings: Settings, tools: Tools, health: Health, slots: int
 ) -> None:
     consumer = health.consumer
-    are_listed = asyncio.Event()
     # What is known without a list of models holds where none can be read, too.
     tools.queue.can_continue = tools.upstream.profile.can_continue
     background = {
         "appender": tools.appender.run(),
-        "models": _publish_models(connections, tools, are_listed),
+        "models": health.models.run(),
         **{f"push {number}": push.run() for number, push in enumerate(health.pushes)},
     }
     async with _running(background):
@@ -135,7 +132,7 @@ async def _work(
             async with consumer.start_up:
                 await _wait_for_redis(connections, health.rights, settings.partitions)
                 await tools.appender.ready()
-                await _wait_briefly(are_listed)
+                await health.models.wait_briefly()
         if not consumer.is_stopping:
             health.is_working = True
             # What was made so far lives to the end. The SDK alone is 100,000 objects, and a look of
@@ -157,36 +154,6 @@ async def _running(background: Mapping[str, Coroutine[Any, Any, None]]) -> Async
         finally:
             for task in tasks:
                 task.cancel()
-
-
-async def _publish_models(
-    connections: Connections, tools: Tools, are_listed: asyncio.Event
-) -> None:
-    """Keep the upstream's model list in Redis, and learn from it what the upstream can do."""
-    while True:
-        pause_s = MODELS_TTL_S / 3
-        try:
-            models = await tools.upstream.list_models()
-            tools.queue.can_continue = tools.upstream.profile.can_continue
-            are_listed.set()
-            await write_models(connections, models)
-        except UpstreamError as error:
-            log.warning("models not listed", reason=error.message)
-            pause_s = _MODELS_RETRY_S
-        except Unavailable:
-            pause_s = _MODELS_RETRY_S
-        await asyncio.sleep(pause_s)
-
-
-async def _wait_briefly(are_listed: asyncio.Event) -> None:
-    """Before its models are listed nobody knows whether this upstream can continue an answer.
-
-    A request that asks for that, and is claimed earlier, would fail for nothing. An upstream that
-    lists no models must not keep us from working.
-    """
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_FIRST_MODELS_S):
-            await are_listed.wait()
 
 
 async def _wait_for_redis(connections: Connections, rights: Rights, partitions: int) -> None:

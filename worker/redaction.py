@@ -1,7 +1,7 @@
 """Pure: what an upstream says about a request, without the keys and the prompt it may quote."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from typing import Any
 
@@ -26,14 +26,15 @@ _SECRETS = re.compile(
 _STEP = re.compile(r"\\.|[A-Za-z0-9_]+|.", re.DOTALL)
 
 
-def redacted(message: str, *, api_key: str, payload: dict[str, Any]) -> str:
-    """`message` without `api_key`, anything shaped like a key, and runs of the payload's messages.
+def redacted(message: str, *, secrets: Sequence[str], payload: dict[str, Any]) -> str:
+    """`message` without `secrets`, anything shaped like a key, and runs of the payload's messages.
 
     At most MAX_CHARS characters. Of a prompt quoted in escapes of its own only the parts that look
     the same are found.
     """
-    if len(api_key) >= 6:  # a dummy like "none" would mask half of the language
-        message = message.replace(api_key, _MASK)
+    for secret in secrets:
+        if len(secret) >= 6:  # a dummy like "none" would mask half of the language
+            message = message.replace(secret, _MASK)
     message = _SECRETS.sub(_masked, message[: 4 * MAX_CHARS])
     message = _without_echo(message[:MAX_CHARS], "\n".join(_strings(payload.get("messages"))))
     return message if len(message) < MAX_CHARS else message[: MAX_CHARS - 1] + "…"

@@ -1,4 +1,4 @@
-"""The upstream client. The only module that imports `openai`.
+"""The upstream client.
 
 The SDK does addresses, authorization and HTTP errors. Its retries are off, since worker/retry.py
 decides, and its typed chunks, which cost ten times all the rest, are not used. Nothing here logs,
@@ -7,20 +7,20 @@ and no message of an error holds a key or a prompt.
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Self
 
 import aiohttp
 import openai
-from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient
+from openai import AsyncOpenAI, AsyncStream
 
 from worker.answer_stream import AnswerStream, Body, Limits
 from worker.chunk_json import decode_error
 from worker.chunks import ChunkReader, Tally
 from worker.dialect import Dialect
 from worker.failures import (
+    NoModelList,
     Rejected,
     Stalled,
     Unreachable,
@@ -39,12 +39,15 @@ from worker.profiles import (
 from worker.redaction import redacted
 from worker.sse import SSEDecoder
 from worker.surrogates import scrubbed
+from worker.upstream_address import parse_address
+from worker.upstream_client import make_client
 from worker.upstream_errors import error_from, read_report
 
-CONNECT_S = 10.0
 MODELS_S = 15.0
 
 _EVENT_STARTS = (b"data:", b"event:", b"error:")
+# Some servers that answer chats well have no such path.
+_NO_SUCH_LIST = frozenset({404, 405, 501})
 _NO_KEY = "none"  # the SDK refuses an empty key, keyless servers ignore any
 
 
@@ -64,8 +67,8 @@ class Upstream:
         profile: str | None = None,
     ) -> None:
         self.model = model
-        self.profile: Profile = profile_for(profile, base_url or "")
-        self._base_url = base_url
+        self._address = parse_address(base_url)
+        self.profile: Profile = profile_for(profile, self._address.url or "")
         self._api_key = api_key or _NO_KEY
         self._profile_name = profile
         self._dialect = Dialect()
@@ -73,15 +76,7 @@ class Upstream:
         self._client: AsyncOpenAI
 
     async def __aenter__(self) -> Self:
-        _quieten_libraries()
-        self._client = AsyncOpenAI(
-            base_url=self._base_url,
-            api_key=self._api_key,
-            max_retries=0,
-            # Only connecting is timed here: AnswerStream knows what else is being waited for.
-            timeout=openai.Timeout(None, connect=CONNECT_S),
-            http_client=DefaultAioHttpClient(),
-        )
+        self._client = make_client(self._address, self._api_key)
         self.profile = self._profile()
         return self
 
@@ -135,7 +130,7 @@ class Upstream:
         try:
             async with asyncio.timeout(MODELS_S):
                 with self._errors_mapped({}):
-                    models = _models(await self._client.get("/models", cast_to=object))
+                    models = _models(await self._get_models())
         except TimeoutError:
             raise Stalled("The upstream did not list its models in time.") from None
         except RecursionError:
@@ -146,6 +141,14 @@ class Upstream:
 
     def _profile(self, owners: Iterable[str] = ()) -> Profile:
         return profile_for(self._profile_name, str(self._client.base_url), owners)
+
+    async def _get_models(self) -> object:
+        try:
+            return await self._client.get("/models", cast_to=object)
+        except openai.APIStatusError as error:
+            if error.status_code in _NO_SUCH_LIST:
+                raise NoModelList from None
+            raise
 
     async def _open(self, payload: dict[str, Any], sent: dict[str, Any]) -> Body:
         """The body of the answer to `payload`; `sent` becomes what was asked in the end."""
@@ -203,7 +206,11 @@ class Upstream:
     ) -> UpstreamError:
         """The error for what was said to a request: with an HTTP status, or in a stream."""
         report = read_report(said)
-        message = redacted(report.message, api_key=self._api_key, payload=body)
+        message = redacted(
+            report.message,
+            secrets=(self._api_key, *self._address.passwords),
+            payload=body,
+        )
         is_about_fields = (status or report.status or report.word_status) in {400, 422}
         if is_about_fields and (field := self._dialect.learn(body, said, report.message)):
             return _FieldRefused(message, field)
@@ -259,14 +266,3 @@ def _unreachable(error: openai.APIConnectionError) -> Unreachable:
     lost = isinstance(cause, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
     had_connected = not isinstance(cause, aiohttp.ClientConnectorError)
     return _HungUp() if lost and had_connected else Unreachable()
-
-
-def _quieten_libraries() -> None:
-    """Keep keys and prompts out of the log, whatever level it has.
-
-    At DEBUG, which OPENAI_LOG=debug sets too, the SDK logs each request with its messages, and at
-    INFO its HTTP layer logs the address, which may hold a password.
-    """
-    for name, least in (("openai", logging.INFO), ("httpx2", logging.WARNING)):
-        logger = logging.getLogger(name)
-        logger.setLevel(max(least, logger.getEffectiveLevel()))

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from api.problems import Problem, error_responses
 from api.services import AnyServices, Services, Tenant
 from broker.errors import AccessDenied, Unavailable
+from broker.models import read_models_fault
 
 router = APIRouter(tags=["operations"])
 
@@ -16,24 +17,34 @@ _REDIS_PATIENCE_S = 1.0
 
 
 class Health(BaseModel):
-    """All is well."""
+    """All is well with us. `upstream`: why a worker cannot list its models."""
 
     status: str = "ok"
+    upstream: str | None = None
 
 
-@router.get("/healthz", responses=error_responses())
+@router.get("/healthz", responses=error_responses(), response_model_exclude_none=True)
 async def alive() -> Health:
     """Whether this process answers; says nothing of Redis, which no restart of us would mend."""
     return Health()
 
 
-@router.get("/readyz", responses=error_responses(503))
+@router.get("/readyz", responses=error_responses(503), response_model_exclude_none=True)
 async def ready(services: AnyServices) -> Health:
     """Whether calls should come here: Redis answers, lets us do all that they need, and we stay."""
     fault = await _fault(services)
     if fault is not None:
         raise Problem(503, "not_ready", fault, headers={"Retry-After": "1"})
-    return Health()
+    # Requests are accepted, read and cancelled all the same, so that calls should come here.
+    return Health(upstream=await _upstream_fault(services))
+
+
+async def _upstream_fault(services: Services) -> str | None:
+    try:
+        async with asyncio.timeout(_REDIS_PATIENCE_S):
+            return await read_models_fault(services.connections)
+    except (Unavailable, TimeoutError):
+        return None
 
 
 async def _fault(services: Services) -> str | None:

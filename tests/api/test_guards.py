@@ -6,7 +6,8 @@ import pytest
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from api.guards import LastResort, check_bind, is_loopback
+from api.guards import LastResort, check_bind
+from broker.addresses import is_loopback
 from broker.errors import SettingsInvalid
 from tests.api.running import RunningApi, running_api
 

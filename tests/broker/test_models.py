@@ -3,7 +3,13 @@
 from typing import Any
 
 from broker import keys
-from broker.models import MODELS_TTL_S, read_models, write_models
+from broker.models import (
+    MODELS_TTL_S,
+    read_models,
+    read_models_fault,
+    write_models,
+    write_models_fault,
+)
 from tests.broker.live import live
 
 
@@ -16,3 +22,15 @@ async def test_the_models_are_read_as_they_were_written_until_they_age(redis_url
         assert 0 < await broker.connections.ask("TTL", keys.models()) <= MODELS_TTL_S
         await write_models(broker.connections, [])
         assert await read_models(broker.connections) == []
+
+
+async def test_why_the_models_cannot_be_read_is_told_until_they_are_or_nobody_says_so(
+    redis_url: str,
+) -> None:
+    async with live(redis_url) as broker:
+        assert await read_models_fault(broker.connections) is None
+        await write_models_fault(broker.connections, "It is away.", 6)
+        assert await read_models_fault(broker.connections) == "It is away."
+        assert 0 < await broker.connections.ask("TTL", keys.models_fault()) <= 6
+        await write_models(broker.connections, [])
+        assert await read_models_fault(broker.connections) is None

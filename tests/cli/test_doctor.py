@@ -133,6 +133,40 @@ async def test_an_upstream_that_is_away_fails() -> None:
     assert finding.level is Level.FAIL
 
 
+async def test_an_upstream_without_a_list_of_models_may_work_and_is_told(
+    upstream: ScriptedUpstream,
+) -> None:
+    upstream.models_status = 404
+    (finding,) = await doctor.upstream(Settings(openai_base_url=upstream.base_url))
+    assert finding.level is Level.WARN
+    assert "no list of models" in finding.text
+
+
+async def test_an_upstream_whose_list_of_models_cannot_be_read_fails(
+    upstream: ScriptedUpstream,
+) -> None:
+    upstream.models_status = 500
+    (finding,) = await doctor.upstream(Settings(openai_base_url=upstream.base_url))
+    assert finding.level is Level.FAIL
+
+
+async def test_an_account_in_the_address_of_the_upstream_passes_and_is_not_shown() -> None:
+    basic = "Basic bWU6c2VzYW1l"
+    async with ScriptedUpstream(authorization=basic) as upstream:
+        url = upstream.base_url.replace("://", "://me:sesame@")
+        found = await doctor.upstream(Settings(openai_base_url=url, openai_model="scripted-model"))
+    assert levels(found) == [Level.OK, Level.OK]
+    assert "sesame" not in "".join(map(str, found))
+
+
+async def test_a_variable_that_names_no_proxy_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "gopher://me:sesame@127.0.0.1:9")
+    (finding,) = await doctor.upstream(Settings(openai_base_url="http://upstream.invalid/v1"))
+    assert finding.level is Level.FAIL
+    assert "ALL_PROXY" in finding.text
+    assert "sesame" not in str(finding)
+
+
 async def test_without_an_upstream_the_local_model_is_looked_for() -> None:
     (finding,) = await doctor.upstream(Settings())
     assert finding.level is Level.OK

@@ -67,12 +67,15 @@ def test_no_worker_waits_inside_the_model() -> None:
 
 def test_the_lines_to_copy_are_valid_for_a_shell() -> None:
     for has_keys in (False, True):
-        text = how_to_use("http://127.0.0.1:9000", has_keys=has_keys)
+        text = how_to_use("http://127.0.0.1:9000", has_keys=has_keys, has_proxy=has_keys)
         commands = [line.split(maxsplit=1)[1] for line in text.splitlines()]
         for command in commands[1:]:
             subprocess.run(["sh", "-n", "-c", command], check=True)
             assert shlex.split(command)
         assert ("Authorization" in text) is has_keys
+        assert (
+            text.count("curl -s --noproxy '*'") == text.count("curl -N --noproxy '*'") == has_keys
+        )
 
 
 def test_the_default_address_needs_no_variable() -> None:

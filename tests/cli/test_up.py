@@ -55,6 +55,22 @@ def test_it_answers_and_ctrl_c_leaves_nothing_behind(running: Up) -> None:
     assert "Traceback" not in running.printed
 
 
+def test_proxies_that_are_set_for_the_internet_are_not_asked_for_this_machine(
+    tmp_path: Path, upstream_url: str
+) -> None:
+    """NemoClaw#2616; the commands that it prints are for curl, which would ask them."""
+    names = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy")
+    proxies = dict.fromkeys(names, "http://127.0.0.1:9")
+    settings = {"OPENAI_BASE_URL": upstream_url, "OPENAI_MODEL": "scripted-model"}
+    with up(tmp_path, **settings, **proxies) as started:
+        started.wait_until_printed("Ready after")
+        plan = Plan(deltas=5, rate_per_s=100)
+        chat = started.chat(plan.prompt())
+        assert (chat.finish(), chat.told) == (plan.text(), "")
+        followed = started.shell(f"{started.command('Submit')}\n{started.command('Follow')}")
+        assert "event: completed" in followed.stdout, followed.stderr
+
+
 def test_the_lines_that_it_prints_work_as_they_are(running: Up) -> None:
     script = f"{running.command('Submit')}\n{running.command('Follow')}"
     followed = running.shell(script)

@@ -23,7 +23,9 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    everything = Up(tmp_path_factory.mktemp("up"))
+    # Proxies that were set for the internet do not know this machine (NemoClaw#2616).
+    proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY"), "http://127.0.0.1:9")
+    everything = Up(tmp_path_factory.mktemp("up"), **proxies)
     try:
         everything.wait_until_ready()
         yield everything

@@ -11,7 +11,7 @@ import redis
 from broker.scripts import source
 
 ALL = ("~*", "&*", "+@all")
-_RIGHT = re.compile(r"'([A-Z]+)', '([a-z:]*)', (\d)")
+_RIGHT = re.compile(r"'([A-Z]+)', '([a-z_:]*)', (\d)")
 
 
 def rights_in(script: str) -> list[tuple[str, str, str]]:

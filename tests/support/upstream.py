@@ -91,18 +91,21 @@ class Call:
 class ScriptedUpstream:
     """Plays `script`, or what it returns for a call, to each chat request, and keeps a journal.
 
-    Scripts given to `enqueue` go first, one per request. With `api_key` set, any other key gets a
-    401. Of the key it got, the journal keeps only that there was one. What goes wrong inside a
-    script is raised at the end of the block.
+    Scripts given to `enqueue` go first, one per request. With `api_key` or `authorization`, the
+    whole header, set, any other gets a 401. Of the key it got, the journal keeps only that there
+    was one. What goes wrong inside a script is raised at the end of the block.
     """
 
-    def __init__(self, *, api_key: str | None = None, port: int = 0) -> None:
+    def __init__(
+        self, *, api_key: str | None = None, port: int = 0, authorization: str | None = None
+    ) -> None:
         self.script: Script | Callable[[Call], Script] = answer("Hello, world.")
         self.models = [DEFAULT_MODEL]
         self.owner = "scripted"
+        self.models_status = 200
         self.calls: deque[Call] = deque(maxlen=_MAX_JOURNAL)
         self._port = port
-        self._api_key = api_key
+        self._authorization = authorization or (f"Bearer {api_key}" if api_key else None)
         self._queue: deque[Script] = deque()
         self._received = 0
         self._failures: list[Exception] = []
@@ -153,6 +156,8 @@ class ScriptedUpstream:
                 connection.respond_json(401, error_body("Incorrect API key", "invalid_api_key"))
             case "POST", path if path.endswith("/chat/completions"):
                 await self._answer(connection, self._begin(request))
+            case "GET", "/v1/models" if self.models_status != 200:
+                connection.respond_json(self.models_status, error_body("No list", "no_list"))
             case "GET", "/v1/models":
                 connection.respond_json(200, {"object": "list", "data": self._model_list()})
             case "GET", "/journal":
@@ -165,7 +170,7 @@ class ScriptedUpstream:
 
     def _is_authorized(self, request: Request) -> bool:
         given = request.headers.get("authorization")
-        return self._api_key is None or given == f"Bearer {self._api_key}"
+        return self._authorization in {None, given}
 
     def _model_list(self) -> list[JsonObject]:
         constant = {"object": "model", "created": CREATED_S, "owned_by": self.owner}

@@ -11,7 +11,7 @@ KEY = "not-shaped-like-a-key-42"
 
 def shown(message: str, *texts: str) -> str:
     payload = {"messages": [{"role": "user", "content": text} for text in texts]}
-    return redacted(message, api_key=KEY, payload=payload)
+    return redacted(message, secrets=[KEY], payload=payload)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_keys_are_masked(message: str, expected: str) -> None:
 
 
 def test_a_dummy_key_masks_nothing() -> None:
-    assert redacted("none of these", api_key="none", payload={}) == "none of these"
+    assert redacted("none of these", secrets=["none"], payload={}) == "none of these"
 
 
 PROMPT = "My cat is called Miezi.\nShe has never seen the sea.\n我的猫叫咪咪。"
@@ -65,7 +65,7 @@ def test_every_text_of_the_messages_counts() -> None:
         ]
     }
     message = "a secret in a part / secret arguments / assistant"
-    assert redacted(message, api_key=KEY, payload=payload) == "[…] / […] / assistant"
+    assert redacted(message, secrets=[KEY], payload=payload) == "[…] / […] / assistant"
 
 
 def test_a_long_message_is_cut() -> None:

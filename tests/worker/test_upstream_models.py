@@ -51,7 +51,7 @@ async def test_without_an_address_the_profile_is_that_of_the_default_one(
 async def test_a_worker_goes_by_the_profile_that_was_set_though_no_models_are_listed(
     redis_url: str, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.main._FIRST_MODELS_S", 0.0)
+    monkeypatch.setattr("worker.model_watch._FIRST_LIST_S", 0.0)
     monkeypatch.setattr(ScriptedUpstream, "_model_list", lambda self: "odd")
     fields = {"openai_base_url": upstream.base_url, "upstream_profile": "vllm", "lease_s": 1}
     settings = Settings.model_validate(fields)

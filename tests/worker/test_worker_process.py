@@ -24,10 +24,11 @@ from tests.support.script import Role, Text, Wait
 from tests.support.scripted import OfflineUpstream, ScriptedQueue, lease, tools
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
-from worker import main
+from worker import main, model_watch
 from worker.consumer import Consumer
 from worker.failures import UpstreamError
 from worker.main import CancelListener, worker_name
+from worker.model_watch import ModelWatch
 
 SIGNAL_BEFORE_THE_LOOP = """
 import os, signal, sys
@@ -121,7 +122,7 @@ async def test_a_worker_that_starts_before_redis_waits_for_it(
 async def test_models_that_cannot_be_listed_or_written_are_tried_again(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    monkeypatch.setattr(main, "_MODELS_RETRY_S", 0)
+    monkeypatch.setattr(model_watch, "_RETRY_S", 0)
     written: list[list[dict[str, Any]]] = []
     models = [{"id": "m"}]
 
@@ -137,11 +138,11 @@ async def test_models_that_cannot_be_listed_or_written_are_tried_again(
         if isinstance(error, Unavailable) and len(written) == 1:
             raise error
 
-    monkeypatch.setattr(main, "write_models", write)
+    monkeypatch.setattr(model_watch, "write_models", write)
     queue = ScriptedQueue()
     connections = Connections("redis://127.0.0.1:1")
     task = asyncio.create_task(
-        main._publish_models(connections, tools(Listing(can_continue=True), queue), asyncio.Event())
+        ModelWatch(connections, tools(Listing(can_continue=True), queue)).run()
     )
     await wait_until(lambda: len(written) == 2, description="a second try")
     task.cancel()

@@ -1,0 +1,88 @@
+"""An upstream that cannot be used shows at once, and not in a request a minute later."""
+
+import httpx2
+import pytest
+import structlog
+
+from tests.api.running import running_api
+from tests.faults.test_liveness import probed_worker
+from tests.support.upstream import ScriptedUpstream
+from tests.support.wait import wait_until
+from worker import model_watch
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_watch, "_RETRY_S", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (401, "The upstream rejected the request."),
+        (500, "The upstream reported an error."),
+        (200, "The upstream's list of models is not one."),
+    ],
+)
+async def test_a_list_of_models_that_cannot_be_read_is_told_by_both_probes(
+    redis_url: str,
+    upstream: ScriptedUpstream,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    told: str,
+) -> None:
+    monkeypatch.setattr(model_watch, "_FIRST_LIST_S", 0)
+    upstream.models_status = status
+    if status == 200:
+        monkeypatch.setattr(upstream, "_model_list", lambda: "not a list")
+    with structlog.testing.capture_logs() as logged:
+        async with running_api(redis_url) as api, probed_worker(redis_url, upstream) as (probe, _):
+
+            async def api_says(upstream_fault: str | None) -> None:
+                async def does() -> bool:
+                    answer = await api.client.get("/readyz")
+                    assert answer.status_code == 200
+                    return bool(answer.json().get("upstream") == upstream_fault)
+
+                await wait_until(does, description="the API to say what the worker met")
+
+            async def is_told() -> bool:
+                try:
+                    status, text = await probe.get("/readyz")
+                except httpx2.TransportError:
+                    return False
+                return status == 503 and text.startswith("cannot list models: ")
+
+            await wait_until(is_told, description="the worker to say it")
+            await api_says(told)
+            assert (await probe.get("/healthz")) == (200, "ok")
+            # It takes requests all the same: they wait for the upstream like those before them.
+            await api.submit()
+            upstream.models_status = 200
+            monkeypatch.undo()
+            await probe.says("/readyz", (200, "ok"))
+            await api_says(None)
+    assert [line["event"] for line in logged].count("models not listed") == 1
+
+
+async def test_an_upstream_without_a_list_of_models_is_ready_and_that_is_told(
+    redis_url: str, upstream: ScriptedUpstream
+) -> None:
+    upstream.models_status = 404
+    async with running_api(redis_url) as api, probed_worker(redis_url, upstream) as (probe, _):
+        await probe.says("/readyz", (200, "ok"))
+
+        async def is_told() -> bool:
+            answer = await api.client.get("/readyz")
+            return "no list of models" in answer.json().get("upstream", "")
+
+        await wait_until(is_told, description="the API to say so")
+
+
+async def test_an_upstream_that_is_not_there_is_told(
+    redis_url: str, upstream: ScriptedUpstream
+) -> None:
+    await upstream.close()
+    async with probed_worker(redis_url, upstream) as (probe, _):
+        told = "cannot list models: The upstream cannot be reached."
+        await probe.says("/readyz", (503, told))
