@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         default=20 * _MIB, ge=1024, validation_alias=_ours("MAX_BODY_BYTES")
     )
-    max_json_values: int = Field(default=200_000, ge=100, validation_alias=_ours("MAX_JSON_VALUES"))
+    max_json_values: int = Field(default=100_000, ge=100, validation_alias=_ours("MAX_JSON_VALUES"))
     # Beyond, Python's own limit on recursion would be met somewhere on the way to the upstream.
     max_json_depth: int = Field(default=128, ge=8, le=500, validation_alias=_ours("MAX_JSON_DEPTH"))
     max_output_bytes: int = Field(

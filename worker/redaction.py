@@ -22,6 +22,9 @@ _SECRETS = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
+# What is that long and holds none of these is the data of a file, and no text or program.
+_MIN_DATA_CHARS = 65_536
+_NOT_IN_BASE64 = " \t\r\n\"',.:;()[]{}<>&%"
 # Where a quote of the prompt may begin: at a word, after an escape, at any other character.
 _STEP = re.compile(r"\\.|[A-Za-z0-9_]+|.", re.DOTALL)
 
@@ -36,7 +39,9 @@ def redacted(message: str, *, secrets: Sequence[str], payload: dict[str, Any]) -
         if len(secret) >= 6:  # a dummy like "none" would mask half of the language
             message = message.replace(secret, _MASK)
     message = _SECRETS.sub(_masked, message[: 4 * MAX_CHARS])
-    message = _without_echo(message[:MAX_CHARS], "\n".join(_strings(payload.get("messages"))))
+    message = _without_echo(
+        message[:MAX_CHARS], "\n".join(map(_quotable, _strings(payload.get("messages"))))
+    )
     return message if len(message) < MAX_CHARS else message[: MAX_CHARS - 1] + "…"
 
 
@@ -62,6 +67,19 @@ def _echo_length(message: str, at: int, prompt: str) -> int:
         return 0
     pairs = zip(message[at:], prompt[found : found + MAX_CHARS], strict=False)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _quotable(text: str) -> str:
+    """What of a string of the prompt an upstream may quote: of a file's data, both ends.
+
+    In the 20 MB of a photo each word of the message would be looked for, for a second in all.
+    """
+    if len(text) < _MIN_DATA_CHARS or not text.isascii():
+        return text
+    data_at = text.find(",", 0, MAX_CHARS) + 1 if text.startswith("data:") else 0
+    if any(text.find(mark, data_at) >= 0 for mark in _NOT_IN_BASE64):
+        return text
+    return f"{text[:MAX_CHARS]}\n{text[-MAX_CHARS:]}"
 
 
 def _strings(value: Any) -> Iterator[str]:

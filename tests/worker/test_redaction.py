@@ -68,6 +68,23 @@ def test_every_text_of_the_messages_counts() -> None:
     assert redacted(message, secrets=[KEY], payload=payload) == "[…] / […] / assistant"
 
 
+DATA = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo" * 3000
+
+
+def test_the_data_of_a_photo_is_masked_where_an_upstream_quotes_an_end_of_it() -> None:
+    begin, end = "data:image/png;base64,begin", "".join(f"{number:03x}" for number in range(50))
+    photo = f"{begin}{DATA}{end}"
+    assert shown(f"got '{begin}'", photo) == "got '[…]'"
+    assert shown(f"ends in '{end}'", photo) == "ends in '[…]'"
+    assert shown(f"got '{photo[22:99]}'", photo.partition(",")[2]) == "got '[…]'"
+
+
+@pytest.mark.parametrize("mark", [" ", ",", ".", '"', "\n", "é"])
+def test_a_long_text_that_is_no_data_is_masked_wherever_it_is_quoted(mark: str) -> None:
+    text = f"{DATA}{mark}the secret of the middle{DATA}"
+    assert shown("what is 'the secret of the middle'?", text) == "what is '[…]'?"
+
+
 def test_a_long_message_is_cut() -> None:
     masked = shown("x" * 10_000)
     assert len(masked) == MAX_CHARS
