@@ -9,10 +9,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol, Self, TypeVar
 
+from worker.body_decoder import BodyDecoder
 from worker.chunks import ChunkReader, Piece
 from worker.ending import End
 from worker.failures import DeadlineExceeded, Stalled, Truncated, UpstreamError, UpstreamGarbage
-from worker.sse import SSEDecoder
 from worker.watchdog import Watchdog
 
 # Time to see the body end after [DONE]: only then can the connection serve the next request.
@@ -35,7 +35,7 @@ class Body(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long an upstream may take.
+    """How long an upstream may take, and how much of an answer that is not streamed is read.
 
     `first_byte_s` bounds each silence until the first output: a model that thinks unseen says
     nothing for minutes after its first bytes. `stall_s` bounds each silence after that,
@@ -45,6 +45,7 @@ class Limits:
     first_byte_s: float = 300.0
     stall_s: float = 60.0
     deadline_s: float = 1800.0
+    document_bytes: int = 4 * 1024 * 1024
 
 
 class AnswerStream:
@@ -52,9 +53,9 @@ class AnswerStream:
 
     Entering opens the body. Each item is a list of the pieces of one network read, never empty. The
     iteration ends when the answer is complete, as Ending says, and `tally.finish_reason` is then
-    set; everything else raises an UpstreamError, after what came before it was handed out. Leaving
-    the block, or cancelling the task anywhere in it, closes the upstream's connection at once, so
-    that it stops generating.
+    set; everything else raises an UpstreamError, after what came before it was handed out, or
+    TooLong. Leaving the block, or cancelling the task anywhere in it, closes the upstream's
+    connection at once, so that it stops generating.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class AnswerStream:
         self._open_body = open_body
         self._reader = reader
         self._limits = limits
-        self._decoder = SSEDecoder()
+        self._decoder = BodyDecoder(limits.document_bytes)
         self._has_begun = False
         self._is_over = False
         self._break: UpstreamError | None = None
@@ -122,9 +123,13 @@ class AnswerStream:
         try:
             for data in decoder.close() if segment is None else decoder.feed(segment):
                 pieces += self._reader.read(data)
+            if segment is None and decoder.is_document:
+                self._reader.end_document()
         except UpstreamGarbage as error:
             self.tally.ending.note_loss()
-            if segment is not None:  # else it is what a cut has left of an event
+            # At the end of a stream, and after a cut, it is what was left of an event.
+            is_rest = segment is None and (decoder.is_stream or self._break is not None)
+            if not is_rest:
                 self._end(End.BROKEN, error)
         except UpstreamError as error:
             self._end(End.BROKEN, error)
@@ -187,4 +192,5 @@ class AnswerStream:
 
 
 def _without_reason() -> Truncated:
-    return Truncated("The upstream's answer ended without a finish_reason.")
+    message = "The upstream's answer ended without a finish_reason."
+    return Truncated(message, may_differ=False)

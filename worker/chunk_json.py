@@ -69,10 +69,15 @@ class Delta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 
 class Choice(msgspec.Struct, gc=False):
-    """One of the answers asked for; only index 0 is ever used."""
+    """One of the answers asked for; only index 0 is ever used.
+
+    Where `delta` is missing, `message` or `text` may say the same.
+    """
 
     index: Index | None = 0
     delta: Delta | None = None
+    message: Delta | None = None
+    text: str | None = None
     finish_reason: str | None = None
     logprobs: dict[str, Any] | None = None
     error: Any = None
@@ -150,17 +155,21 @@ def _chunk(value: dict[str, Any]) -> Chunk:
 
 
 def _choice(value: dict[str, Any]) -> Choice:
-    delta = value.get("delta")
+    delta, message = (_delta_in(value.get(name)) for name in ("delta", "message"))
     return Choice(
         index=_index(value.get("index")),
-        delta=_delta(delta) if isinstance(delta, dict) else None,
+        delta=delta,
+        message=message,
+        text=_text(value.get("text")) if delta is None else None,
         finish_reason=_word(value.get("finish_reason")),
         logprobs=_object(value.get("logprobs")),
         error=value.get("error"),
     )
 
 
-def _delta(value: dict[str, Any]) -> Delta:
+def _delta_in(value: Any) -> Delta | None:
+    if not isinstance(value, dict):
+        return None
     content, thinking = _content(value.get("content"))
     x = _unknown(value, _DELTA_FIELDS)
     if others := _other_parts(value.get("content")):

@@ -11,6 +11,7 @@ from worker.chunk_json import Choice, Chunk, Delta, decode_chunk, decode_error
 from worker.ending import End, Ending
 from worker.failures import UpstreamError, UpstreamGarbage
 from worker.finish_reasons import failure_for, translate_finish_reason
+from worker.messages import as_delta, unsaid
 from worker.sse import ErrorData
 from worker.surrogates import SurrogateMender
 from worker.token_counts import read_usage
@@ -64,6 +65,16 @@ class Tally:
         return "".join(self._texts)
 
     @property
+    def new_text(self) -> str:
+        """The `delta` text of this attempt."""
+        return "".join(self._texts[1:])
+
+    @property
+    def has_new_output(self) -> bool:
+        """Whether this attempt has output."""
+        return self.deltas > self._kept_deltas or not self.has_only_text
+
+    @property
     def finish_reason(self) -> str | None:
         """The last one that the upstream gave, in OpenAI's words; None until it gave one."""
         return self.ending.reason
@@ -75,8 +86,9 @@ class Tally:
 
     def is_completed_by(self, end: End) -> bool:
         """Whether this is a complete answer if its stream ends in this way."""
-        has_output = self.deltas > self._kept_deltas or not self.has_only_text
-        return self.ending.completes(end, has_output=has_output, has_usage=bool(self.usage))
+        return self.ending.completes(
+            end, has_output=self.has_new_output, has_usage=bool(self.usage)
+        )
 
     def note(self, chunk: Chunk) -> None:
         """Take what a chunk says besides output."""
@@ -140,6 +152,7 @@ class ChunkReader:
         self._mender = SurrogateMender()
         self._calls = CallReader(request_id, self._mender)
         self._held_x: dict[str, Any] = {}
+        self._has_messages = False
 
     def read(self, data: bytes) -> list[Piece]:
         """The pieces of one event, in the order a reader should see them: often one, or none.
@@ -170,6 +183,20 @@ class ChunkReader:
                 return self._take(choice)
         return []
 
+    def end_document(self) -> None:
+        """Say that what was read is a whole document, and so an answer that was not streamed.
+
+        Its last bracket is a word for its end, so the finish_reason may be missing. Raises
+        UpstreamGarbage if there was no answer in it.
+        """
+        ending = self.tally.ending
+        if ending.reason is None:
+            if not (self.tally.has_new_output or self._held_x):
+                raise UpstreamGarbage("The upstream answered 200 with JSON that is no completion.")
+            reason = "tool_calls" if self.tally.calls else "stop"
+            ending.note(reason, has_output=False)
+        self.is_done = True
+
     def close(self) -> list[Piece]:
         """What is held back at the end.
 
@@ -187,14 +214,29 @@ class ChunkReader:
         return self._counted(pieces)
 
     def _take(self, choice: Choice) -> list[Piece]:
-        pieces = self._pieces(choice.delta, choice.logprobs) if choice.delta else []
+        delta = choice.delta
+        if delta is None or choice.message is not None:
+            delta = self._said_otherwise(choice)
+        pieces = self._pieces(delta, choice.logprobs) if delta else []
         if choice.finish_reason or self.tally.ending.reason is not None:
-            self._note_end(choice)
+            self._note_end(choice.finish_reason or "", delta)
         return self._counted(pieces)
 
-    def _note_end(self, choice: Choice) -> None:
-        has_output = choice.delta is not None and _has_output(choice.delta)
-        reason = translate_finish_reason(choice.finish_reason or "")
+    def _said_otherwise(self, choice: Choice) -> Delta | None:
+        delta, message = choice.delta, choice.message
+        if message is None:
+            return Delta(content=choice.text)
+        if delta is not None and _has_output(delta):
+            return delta
+        if self._has_messages or not self.tally.has_new_output:
+            self._has_messages = True
+            return as_delta(message)
+        tally = self.tally
+        return unsaid(message, tally.new_text, tally.reasoning, tally.refusals, tally.calls)
+
+    def _note_end(self, sent: str, delta: Delta | None) -> None:
+        has_output = delta is not None and _has_output(delta)
+        reason = translate_finish_reason(sent)
         self.tally.ending.note(reason, has_output=has_output)
         if reason and (failure := failure_for(reason)):
             self.failure, self.is_done = failure, True

@@ -48,11 +48,16 @@ _FINAL = frozenset({FailureCode.REJECTED, FailureCode.TOO_LONG, FailureCode.POIS
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an attempt failed. `retry_after_s` is what the upstream asked for, if it did."""
+    """Why an attempt failed.
+
+    `retry_after_s` is what the upstream asked for, if it did; `may_differ` says whether the next
+    call of the upstream may well go otherwise.
+    """
 
     code: FailureCode
     message: str
     retry_after_s: float | None = None
+    may_differ: bool = True
 
     @property
     def retryable(self) -> bool:
@@ -68,8 +73,17 @@ class UpstreamError(Exception):
     """The upstream gave no complete answer."""
 
     code: ClassVar[FailureCode] = FailureCode.ERROR
+    may_differ: bool = True
 
-    def __init__(self, message: str | None = None, *, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        retry_after_s: float | None = None,
+        may_differ: bool | None = None,
+    ) -> None:
+        if may_differ is not None:
+            self.may_differ = may_differ
         self.message = message or (type(self).__doc__ or "").strip()
         self.retry_after_s = retry_after_s
         super().__init__(self.message)
@@ -87,6 +101,8 @@ class UpstreamFault(UpstreamError):
 
 class UpstreamGarbage(UpstreamFault):
     """The upstream sent something that is not a stream of chat completion chunks."""
+
+    may_differ = False
 
 
 class Unreachable(UpstreamError):
@@ -130,7 +146,7 @@ def failure_of(error: Exception) -> Failure:
     anything, a prompt included.
     """
     if isinstance(error, UpstreamError):
-        return Failure(error.code, error.message, error.retry_after_s)
+        return Failure(error.code, error.message, error.retry_after_s, error.may_differ)
     if isinstance(error, TooLong):
         return Failure(FailureCode.TOO_LONG, str(error))
     return Failure(FailureCode.INTERNAL, f"The worker failed ({type(error).__name__}).")

@@ -104,7 +104,12 @@ def _tools(connections: Connections, settings: Settings, name: str) -> Tools:
         ),
         logs=Logs(connections),
         conversations=Conversations(connections, settings),
-        limits=Limits(settings.first_byte_s, settings.stall_s, settings.deadline_s),
+        limits=Limits(
+            settings.first_byte_s,
+            settings.stall_s,
+            settings.deadline_s,
+            settings.max_output_bytes,
+        ),
         bounds=Bounds(settings.memory_bytes, settings.context_tokens),
         rng=random.Random(),
     )

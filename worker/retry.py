@@ -52,8 +52,9 @@ Decision = Retry | Restart | Continue | Fail
 class RetryLimits:
     """How patient to be.
 
-    A slow try is one that has cost much time or tokens: a stall, or output that was cut off. A
-    `Retry-After` beyond `max_retry_after_s` ends the request: its caller can wait better.
+    A slow try is one that has cost much time or tokens, or that the next one will most likely end
+    like: a stall, output that was cut off, a 200 that holds no answer. A `Retry-After` beyond
+    `max_retry_after_s` ends the request: its caller can wait better.
     """
 
     max_tries: int = 8
@@ -96,7 +97,7 @@ def decide(
     failure. A request that asks to be continued where nothing can continue it fails: it asked not
     to be restarted.
     """
-    is_slow = has_output or failure.code is FailureCode.STALLED
+    is_slow = has_output or failure.code is FailureCode.STALLED or not failure.may_differ
     bound = limits.max_slow_tries if is_slow else limits.max_tries
     if failure.code not in _WORTH_ANOTHER_TRY or tries >= bound:
         return Fail()

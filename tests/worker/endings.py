@@ -135,7 +135,9 @@ def expected(stream: list[StreamStep]) -> Expected:
     outputs = [n for n, step in enumerate(heard) if _says(step)]
     reasons = [n for n, step in enumerate(heard) if isinstance(step, Finish | LastText)]
     said = [_words(heard[n]) for n in outputs]
-    failed = Expected(said, None, code or "upstream_truncated")
+    is_nothing = end is None and all(step == THOUGHT for step in stream)
+    no_end = "upstream_error" if is_nothing else "upstream_truncated"
+    failed = Expected(said, None, code or no_end)
     if not reasons or isinstance(end, Finish):
         return failed
     reason = _reason(heard[reasons[-1]])

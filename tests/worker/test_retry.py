@@ -100,6 +100,16 @@ def test_tries_are_bounded(code: FailureCode, has_output: bool, bound: int) -> N
     assert decision(code, bound, has_output=has_output) == Fail()
 
 
+def test_what_most_likely_ends_in_the_same_way_is_tried_a_little_only() -> None:
+    failure = Failure(FailureCode.ERROR, "", may_differ=False)
+    rng = random.Random(0)
+    told = [
+        decide(failure, tries, has_output=False, policy=FAIL, can_continue=False, rng=rng)
+        for tries in range(1, LIMITS.max_slow_tries + 1)
+    ]
+    assert [type(each) for each in told] == [Retry, Retry, Fail]
+
+
 @given(st.integers(0, 1000), st.floats(0, LIMITS.max_retry_after_s))
 def test_a_retry_is_never_earlier_than_the_upstream_asked(seed: int, asked_s: float) -> None:
     told = decision(FailureCode.RATE_LIMITED, retry_after_s=asked_s, seed=seed)

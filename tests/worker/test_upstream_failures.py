@@ -149,30 +149,6 @@ async def test_no_traceback_leads_to_the_request_with_its_key(status: int) -> No
     assert found.error.__suppress_context__ or found.error.__context__ is None
 
 
-@pytest.mark.parametrize(
-    "status",
-    [
-        Status(200, {}, "<html>Please log in</html>"),
-        Status(200, {}, {"choices": [{"message": {"content": "not streamed"}}]}),
-        Status(200, {"content-type": "text/plain"}, "data: {}"),
-        Status(204, {"content-type": "application/json"}, ""),
-    ],
-)
-async def test_an_answer_that_is_no_event_stream_is_garbage_and_not_silence(status: Status) -> None:
-    assert type((await outcome(status)).error) is UpstreamGarbage
-
-
-async def test_an_answer_that_is_no_event_stream_is_not_read_to_its_end(
-    upstream: ScriptedUpstream,
-) -> None:
-    upstream.script = [Headers({"content-type": "text/html"}), FOREVER]
-    found = Reading()
-    async with Upstream(upstream.base_url) as client:
-        await found.run(client)
-        await asyncio.wait_for(upstream.calls[0].closed.wait(), 10)
-    assert type(found.error) is UpstreamGarbage
-
-
 async def test_a_stream_without_a_content_type_is_given_a_try() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

@@ -1,0 +1,312 @@
+"""A 200 that is no event stream: a document of JSON is the answer or the error, a page neither."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from broker.errors import TooLong
+from broker.settings import Settings
+from tests.support.desk import Desk, open_desk, working
+from tests.support.reading import KEY, Reading, read
+from tests.support.script import Chunk, Cut, Done, Finish, Headers, Pause, Raw, Script, Status, Text
+from tests.support.script import answer as streamed
+from tests.support.scripted import ScriptedBody
+from tests.support.upstream import ScriptedUpstream
+from worker.answer_stream import AnswerStream, Limits
+from worker.body_decoder import BodyDecoder
+from worker.chunks import ChunkReader, Piece, Tally
+from worker.failures import RateLimited, Rejected, Truncated, UpstreamError, UpstreamGarbage
+from worker.upstream import Upstream
+
+FOREVER = Pause(3600)  # until the client leaves
+CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"q":1}'}}
+USAGE = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
+
+
+def completion(finish_reason: str | None = "stop", **message: Any) -> dict[str, Any]:
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", **message},
+        "finish_reason": finish_reason,
+    }
+    return {"object": "chat.completion", "model": "m-1", "choices": [choice], "usage": USAGE}
+
+
+def told(pieces: list[Piece]) -> list[tuple[str, object]]:
+    return [(piece.kind, piece.data or piece.text) for piece in pieces]
+
+
+async def pieces_of(script: Script) -> tuple[list[Piece], Tally]:
+    async def open_body() -> ScriptedBody:
+        return ScriptedBody(script)
+
+    tally = Tally()
+    async with AnswerStream(open_body, ChunkReader(tally), Limits()) as stream:
+        return [piece async for batch in stream for piece in batch], tally
+
+
+def document(value: object) -> Raw:
+    return Raw(json.dumps(value).encode())
+
+
+async def test_a_completion_that_was_not_streamed_is_the_answer_with_all_its_fields() -> None:
+    whole = completion(
+        "tool_calls",
+        content="Hi 🎉",
+        reasoning_content="hm",
+        refusal="no",
+        tool_calls=[CALL, {**CALL, "id": "c2"}],
+    )
+    pieces, tally = await pieces_of([document(whole)])
+    assert told(pieces) == [
+        ("reasoning", "hm"),
+        ("delta", "Hi 🎉"),
+        ("refusal", "no"),
+        ("tool_call", {"index": 0, "id": "c1", "name": "f", "arguments": '{"q":1}'}),
+        ("tool_call", {"index": 1, "id": "c2", "name": "f", "arguments": '{"q":1}'}),
+    ]
+    assert (tally.finish_reason, tally.usage, tally.model) == ("tool_calls", USAGE, "m-1")
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "text/event-stream", "text/plain"])
+async def test_a_completion_in_json_is_the_answer_under_any_media_type(media_type: str) -> None:
+    body = json.dumps(completion(content="Hi"), indent=2)
+    found = await read([Status(200, {"content-type": media_type}, body)])
+    assert (found.text, found.error, found.tally.finish_reason) == ("Hi", None, "stop")
+
+
+@pytest.mark.parametrize(
+    ("whole", "text", "reason"),
+    [
+        (completion("MAX_TOKENS", content="Hi"), "Hi", "length"),
+        (completion(None, content="Hi"), "Hi", "stop"),
+        (completion("null", content="Hi"), "Hi", "stop"),
+        (completion(None, tool_calls=[CALL]), "", "tool_calls"),
+        (completion("stop", content=""), "", "stop"),
+        (completion("content_filter", content=None), "", "content_filter"),
+        ({"choices": [{"text": "Hi", "finish_reason": "length"}]}, "Hi", "length"),
+        ({"choices": [{"delta": {"content": "Hi"}, "finish_reason": "stop"}]}, "Hi", "stop"),
+    ],
+)
+async def test_the_last_bracket_of_a_document_is_the_end_of_its_answer(
+    whole: dict[str, Any], text: str, reason: str
+) -> None:
+    found = await read([Status(200, {}, whole)])
+    assert (found.text, found.error, found.tally.finish_reason) == (text, None, reason)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected", "message"),
+    [
+        (
+            {"error": {"code": 400, "message": f"Bad {KEY}"}},
+            Rejected,
+            "Bad […]",
+        ),
+        ({"error": {"type": "rate_limit_error"}}, RateLimited, ""),
+        ({"detail": "Not found", "status": 404}, Rejected, "Not found"),
+        ({}, UpstreamGarbage, "The upstream answered 200 with JSON that is no completion."),
+        ({"choices": []}, UpstreamGarbage, ""),
+        ({"choices": [], "usage": USAGE}, UpstreamGarbage, ""),
+        (completion(None, content=""), UpstreamGarbage, ""),
+        ({"choices": [{"message": {"content": 5}}]}, UpstreamGarbage, ""),
+    ],
+)
+async def test_a_document_without_an_answer_is_the_error_it_tells_or_garbage(
+    body: dict[str, Any], expected: type[UpstreamError], message: str
+) -> None:
+    found = await read([Status(200, {}, body)])
+    assert type(found.error) is expected
+    assert message in found.error.message
+    assert KEY not in found.error.message
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        Status(200, {}, "<html>Please log in</html>"),
+        Status(200, {"content-type": "text/event-stream"}, "<html>Please log in</html>"),
+        Status(200, {"content-type": "text/plain"}, "Please wait"),
+        Status(200, {"content-type": "application/json"}, '{"choices":[{"message":'),
+        Status(200, {"content-type": "application/json"}, "[]"),
+        Status(200, {"content-type": "application/json"}, ""),
+        Status(200, {"content-type": "text/event-stream"}, ""),
+        Status(204, {"content-type": "application/json"}, ""),
+    ],
+)
+async def test_an_answer_that_is_neither_a_stream_nor_json_is_garbage(status: Status) -> None:
+    assert type((await read([status])).error) is UpstreamGarbage
+
+
+async def test_a_page_is_not_read_to_its_end(upstream: ScriptedUpstream) -> None:
+    upstream.script = [Headers({"content-type": "text/html"}), Raw(b"\n<!DOCTYPE html>"), FOREVER]
+    found = Reading()
+    async with Upstream(upstream.base_url) as client:
+        await found.run(client)
+        await asyncio.wait_for(upstream.calls[0].closed.wait(), 10)
+    assert type(found.error) is UpstreamGarbage
+
+
+@pytest.mark.parametrize("media_type", ["text/html; charset=UTF-8", "text/plain", "x"])
+async def test_a_good_event_stream_is_taken_under_any_media_type(media_type: str) -> None:
+    found = await read([Headers({"content-type": media_type}), *streamed(["a", "b"])])
+    assert (found.text, found.error) == ("ab", None)
+
+
+async def test_a_document_that_is_cut_is_no_answer() -> None:
+    half = json.dumps(completion(content="Hi")).encode()[:-20]
+    found = await read([Headers({"content-type": "application/json"}), Raw(half), Cut()])
+    assert (found.text, type(found.error)) == ("", Truncated)
+
+
+async def test_a_document_kept_alive_by_blank_lines_is_read() -> None:
+    whole = json.dumps(completion(content="Hi")).encode()
+    alive = [Raw(b"\n"), Raw(b"   \r\n")] * 100
+    found = await read([Headers({"content-type": "application/json"}), *alive, Raw(whole)])
+    assert (found.text, found.error) == ("Hi", None)
+
+
+async def test_no_more_of_a_document_is_read_than_an_answer_may_have() -> None:
+    limits = Limits(document_bytes=1000)
+    script = [Raw(b'{"choices":['), *[Raw(b" " * 100)] * 1000]
+
+    async def open_body() -> ScriptedBody:
+        return ScriptedBody(script)
+
+    with pytest.raises(TooLong):
+        async with AnswerStream(open_body, ChunkReader(Tally()), limits) as stream:
+            assert [batch async for batch in stream] == []
+
+
+def test_a_body_is_told_by_its_first_bytes_however_they_are_cut() -> None:
+    stream = b"\xef\xbb\xbf\r\n: hello\n\ndata: a\n\ndata: b"
+    decoder = BodyDecoder(1000)
+    events = [data for byte in stream for data in decoder.feed(bytes([byte]))]
+    assert [*events, *decoder.close()] == [b"a", b"b"]
+    document = b' \n{"a":\n\n1}'
+    decoder = BodyDecoder(1000)
+    assert [data for byte in document for data in decoder.feed(bytes([byte]))] == []
+    assert decoder.close() == [b'{"a":\n\n1}']
+
+
+def test_a_body_that_never_takes_a_form_is_refused() -> None:
+    decoder = BodyDecoder(1000)
+    assert decoder.feed(b"x" * 60_000) == []
+    with pytest.raises(UpstreamGarbage):
+        decoder.feed(b"x" * 60_000)
+
+
+def message(text: str, **fields: Any) -> Chunk:
+    choice = {"index": 0, "message": {"role": "assistant", "content": text, **fields}}
+    return Chunk({"choices": [choice]})
+
+
+def plain(text: str) -> Chunk:
+    return Chunk({"choices": [{"index": 0, "text": text}]})
+
+
+@pytest.mark.parametrize(
+    ("script", "text"),
+    [
+        pytest.param([message("ha"), message("ha"), message("!")], "haha!", id="messages"),
+        pytest.param([plain("ha"), plain("ha"), plain("!")], "haha!", id="texts"),
+        pytest.param([message("whole")], "whole", id="one message"),
+        # MiniMax ends with the whole message: hermes-browser-extension#11
+        pytest.param([Text("wh"), Text("ole"), message("whole")], "whole", id="repeated"),
+        pytest.param([Text("wh"), message("whole")], "whole", id="repeated with more"),
+        pytest.param([Text(" whole "), message("whole")], " whole ", id="repeated and trimmed"),
+        # Together sends both, and so does Perplexity, whose message grows.
+        pytest.param(
+            [Chunk({"choices": [{"index": 0, "text": t, "delta": {"content": t}}]}) for t in "ab"],
+            "ab",
+            id="text beside delta",
+        ),
+        pytest.param(
+            [
+                Chunk(
+                    {"choices": [{"index": 0, "delta": {"content": t}, "message": {"content": m}}]}
+                )
+                for t, m in (("a", "a"), ("b", "ab"), ("", "ab"))
+            ],
+            "ab",
+            id="message beside delta",
+        ),
+    ],
+)
+async def test_what_stands_in_message_or_text_instead_of_delta_is_read_once(
+    script: Script, text: str
+) -> None:
+    found = await read([*script, Finish(), Done()])
+    assert (found.text, found.error) == (text, None)
+
+
+async def test_a_message_behind_deltas_adds_only_what_they_had_not() -> None:
+    repeated = message("Hi", reasoning_content="hm", refusal="no", tool_calls=[CALL])
+    thought = Chunk({"choices": [{"index": 0, "delta": {"reasoning_content": "hm"}}]})
+    pieces, _ = await pieces_of([thought, Text("Hi"), repeated, repeated, Finish(), Done()])
+    assert told(pieces) == [
+        ("reasoning", "hm"),
+        ("delta", "Hi"),
+        ("refusal", "no"),
+        ("tool_call", {"index": 0, "id": "c1", "name": "f", "arguments": '{"q":1}'}),
+    ]
+
+
+async def test_the_message_behind_a_finish_reason_does_not_take_it_back() -> None:
+    found = await read([Text("whole"), Finish(), message("whole"), Cut()])
+    assert (found.text, found.error, found.tally.finish_reason) == ("whole", None, "stop")
+
+
+@pytest.fixture
+async def desk(redis_url: str, upstream: ScriptedUpstream) -> AsyncIterator[Desk]:
+    fields = {"openai_base_url": upstream.base_url, "openai_model": "m", "max_output_bytes": 4096}
+    settings = Settings.model_validate(fields)
+    async with open_desk(redis_url, settings) as running, working(redis_url, settings):
+        yield running
+
+
+async def test_a_completion_in_json_costs_one_call(desk: Desk, upstream: ScriptedUpstream) -> None:
+    upstream.script = [Status(200, {}, completion(content="Hi"))]
+    answered = await desk.ended(await desk.ask())
+    assert (answered.status, "".join(answered.text)) == ("completed", "Hi")
+    assert answered.end["usage"] == USAGE
+    assert len(upstream.calls) == 1
+
+
+async def test_an_error_in_json_under_a_200_costs_one_call(
+    desk: Desk, upstream: ScriptedUpstream
+) -> None:
+    upstream.script = [Status(200, {}, {"error": {"code": 400, "message": "Bad"}})]
+    answered = await desk.ended(await desk.ask())
+    assert (answered.end["code"], answered.end["message"]) == ("upstream_rejected", "Bad")
+    assert len(upstream.calls) == 1
+
+
+async def test_a_document_beyond_the_bound_of_an_answer_costs_one_call(
+    desk: Desk, upstream: ScriptedUpstream
+) -> None:
+    upstream.script = [Status(200, {}, completion(content="x" * 5000))]
+    answered = await desk.ended(await desk.ask())
+    assert (answered.status, answered.end["code"]) == ("failed", "too_long")
+    assert len(upstream.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        ([Status(200, {}, "<html>Please log in</html>")], "upstream_error"),
+        ([Status(200, {}, {"choices": []})], "upstream_error"),
+        ([Done()], "upstream_truncated"),
+        ([Finish("MALFORMED_FUNCTION_CALL"), Done()], "upstream_error"),
+    ],
+)
+async def test_a_200_that_holds_no_answer_is_asked_for_three_times_and_no_more(
+    desk: Desk, upstream: ScriptedUpstream, script: Script, code: str
+) -> None:
+    upstream.script = script
+    answered = await desk.ended(await desk.ask())
+    assert (answered.status, answered.end["code"]) == ("failed", code)
+    assert len(upstream.calls) == 3
