@@ -201,3 +201,16 @@ async def test_version_0_1_reads_every_turn_of_today(redis_url: str) -> None:
             ("", "completed"),
         ]
         assert turns[2].calls == [call]
+
+
+async def test_of_an_endless_answer_that_was_stopped_the_end_is_remembered(redis_url: str) -> None:
+    async with live(redis_url) as broker:
+        conversations = Conversations(broker.connections, broker.settings)
+        lease = await broker.lease(conversation_id="c")
+        words = [f"{number} " for number in range(17_000)]
+        for at in range(0, len(words), 1000):
+            values = [encode_text("delta", word) for word in words[at : at + 1000]]
+            await broker.write(lease, *values, first_seq=at + 1)
+        await broker.requests.cancel(lease.request_id, "t")
+        [turn] = (await conversations.get("t", "c")).turns
+        assert turn.answered == "".join(words[-16_384:])

@@ -48,6 +48,12 @@ test('a snapshot sets everything and deltas add to it', () => {
   assert.deepEqual([state.reasoning, state.toolCalls, state.n, state.cursor], ['hm', calls, 3, '9-5'])
 })
 
+test('what is left of a stopped answer whose log has expired is shown, and is over', () => {
+  const left = { text: 'half', status: 'cancelled', n: 1 }
+  const state = foldAll([event('queued', { messages: [] }), event('snapshot', left), event('gone')])
+  assert.deepEqual([state.text, state.status, isOver(state)], ['half', 'cancelled', true])
+})
+
 test('a rewind clears the answer and its cursor, and keeps the question', () => {
   const state = foldAll([...OPENED, event('delta', { text: 'lost' }, '6-1'), event('rewind', { reason: 'trimmed' })])
   assert.deepEqual([state.text, state.cursor, state.status], ['', null, 'queued'])

@@ -101,3 +101,23 @@ const call = tooled.lastMessage.parts.find((part) => part.type === 'tool-look');
 await tooled.addToolResult({ tool: 'look', toolCallId: call.toolCallId, output: { seen: 3 } });
 await tooled.sendMessage();
 show('tool-output', tooled);
+
+// A page that sends only what is new, as the SDK's documentation has it; the server remembers the rest.
+const transport = new DefaultChatTransport({
+  api,
+  prepareSendMessagesRequest: ({ id, messages, trigger, messageId }) => ({
+    body: { id, trigger, messageId, ...(trigger === 'submit-message' && { message: messages.at(-1) }) },
+  }),
+});
+const remembered = chat('remembered', { transport });
+await remembered.sendMessage({ text: 'r1' });
+await remembered.sendMessage({ text: 'r2' });
+await remembered.regenerate();
+await remembered.sendMessage({ text: 'r2, edited', messageId: remembered.messages[2].id });
+await remembered.sendMessage({ text: 'tool' });
+const looked = remembered.lastMessage.parts.find((part) => part.type === 'tool-look');
+await remembered.addToolResult({ tool: 'look', toolCallId: looked.toolCallId, output: { seen: 3 } });
+await remembered.sendMessage();
+await remembered.sendMessage({ text: 'r4' });
+await remembered.regenerate({ messageId: remembered.messages[1].id });
+show('remembered', remembered);

@@ -47,17 +47,37 @@ def fields(**delta: Any) -> Chunk:
     return Chunk({"choices": [{"index": 0, "delta": delta}]})
 
 
+# What the model is told for a page that sends only what is new: regenerated, edited, continued.
+_EDITED = ["r1", "a1", "r2, edited"]
+_SEEN = [*_EDITED, "a4", "tool", None, '{"seen":3}']
+REMEMBERED = [
+    ["r1"],
+    ["r1", "a1", "r2"],
+    ["r1", "a1", "r2"],
+    _EDITED,
+    _SEEN[:5],
+    _SEEN,
+    [*_SEEN, "I saw 3.", "r4"],
+    ["r1"],
+]
+
+
 class Scenes:
     """What the upstream answers to each question of the script."""
 
     def __init__(self) -> None:
         self.gates = {name: asyncio.Event() for name in ("send", "leave", "stop")}
         self.asked: dict[str, list[dict[str, Any]]] = {}
+        self.remembered: list[list[str | None]] = []
 
     def script(self, call: Call) -> Script:
         messages = call.body["messages"]
+        if messages[0]["content"] == "r1":
+            self.remembered.append([message["content"] for message in messages])
+            if messages[-1]["role"] == "user" and messages[-1]["content"] != "tool":
+                return answer(f"a{len(self.remembered)}")
         if messages[-1]["role"] == "tool":
-            self.asked["tool-output"] = messages
+            self.asked.setdefault("tool-output", messages)
             return answer("I saw 3.")
         name = [m["content"] for m in messages if m["role"] == "user"][-1]
         if name == "edit":
@@ -146,3 +166,5 @@ async def test_the_ai_packages_chat_sends_resumes_stops_and_fails(
     assert called["reasoning_details"] == THOUGHT["reasoning_details"]
     assert "images" not in called
     assert outcome["role"] == "tool"
+    assert scenes.remembered == REMEMBERED
+    assert [m["text"] for m in shown["remembered"][0]["messages"]] == ["r1", "a8"]
