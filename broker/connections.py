@@ -55,13 +55,14 @@ _REFUSALS = (OutOfMemoryError, ReadOnlyError, ClusterDownError, TryAgainError)
 _UVLOOP_CLOSED = "the handler is closed"
 _REFUSAL_WORDS = ("MISCONF", "NOREPLICAS", "UNBLOCKED", "BUSY ")
 # What a server says to a command that the account may not run, or that was renamed, first from
-# inside of a script. redis-py has a class for the first alone.
+# inside of a script, or to a database that it has not. redis-py has a class for the first alone.
 _DENIAL_WORDS = (
     "NOPERM",
     "ACL failure in script",
     "Unknown command called from script",
     "Unknown Redis command called from script",
     "unknown command",
+    "DB index is out of range",
 )
 # Behind these words a server quotes what it was sent.
 _QUOTE = ", with args"

@@ -192,6 +192,16 @@ async def test_a_login_that_redis_refuses_is_named(redis_url: str, login: str, t
     assert "wrong" not in refusal
 
 
+async def test_a_database_that_redis_has_not_or_does_not_let_us_use_is_named(
+    redis_url: str,
+) -> None:
+    assert await denial(f"{redis_url.rpartition('/')[0]}/999") == (
+        "Redis denies access: DB index is out of range"
+    )
+    with limited_account(redis_url, *ALL, "-select") as account:
+        assert "'select'" in await denial(f"{account.url.rpartition('/')[0]}/1")
+
+
 async def test_an_account_that_was_disabled_is_named(redis_url: str) -> None:
     with limited_account(redis_url, *ALL, "off") as account:
         assert "user is disabled" in await denial(account.url)

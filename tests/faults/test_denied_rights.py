@@ -1,13 +1,18 @@
 """A Redis that does not let us do everything: it is named, a submit is refused, nothing is left."""
 
+import asyncio
+
 import httpx2
 import pytest
 import structlog
 from redis import Redis
 
+from broker.settings import Settings
 from tests.api.running import RunningApi, running_api
 from tests.faults.test_liveness import probed_worker
 from tests.support.accounts import ALL, ASKED, CHANNELS, channels_but, limited_account
+from tests.support.desk import open_desk, working
+from tests.support.script import Role, Text, Wait, answer
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
 
@@ -129,6 +134,28 @@ async def test_a_worker_that_lacks_a_right_names_it_and_works_once_it_has_it(
             await probe.says("/readyz", (200, "ok"))
     assert told in [line.get("reason") for line in logged]
     assert "waiting for Redis" not in [line["event"] for line in logged]
+
+
+@pytest.mark.parametrize("command", ["xadd", "spublish", "hset", "hmget", "evalsha"])
+async def test_a_right_that_is_taken_away_in_mid_answer_costs_no_part_of_it(
+    redis_url: str, upstream: ScriptedUpstream, command: str
+) -> None:
+    gate = asyncio.Event()
+    upstream.script = [Role(), Text("one "), Wait(gate), Text("two "), *answer("three")[1:]]
+    settings = Settings.model_validate({"openai_base_url": upstream.base_url, "lease_s": 5})
+    with limited_account(redis_url, *ALL) as account:
+        async with open_desk(redis_url, settings) as desk, working(account.url, settings):
+            request_id = await desk.ask()
+            await desk.says(request_id, "one ")
+            with Redis.from_url(redis_url) as client:
+                client.acl_log_reset()
+                account.allow(*ALL, f"-{command}")
+                gate.set()
+                await wait_until(client.acl_log, description="a call of the worker to be refused")
+            account.allow(*ALL)
+            answered = await desk.ended(request_id)
+    assert answered.status == "completed"
+    assert "".join(answered.text) == "one two three"
 
 
 async def test_a_reply_of_redis_that_is_our_fault_is_logged_in_its_words(
