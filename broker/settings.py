@@ -33,7 +33,7 @@ def _ours(*names: str) -> AliasChoices:
 
 # What worker/profiles.py describes: here, since a wrong name has to stop the start.
 UpstreamProfile = Literal[
-    "vllm", "llama.cpp", "deepseek", "mistral", "openai", "anthropic", "other"
+    "vllm", "llama.cpp", "deepseek", "mistral", "gemini", "openai", "anthropic", "other"
 ]
 
 

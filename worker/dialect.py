@@ -7,6 +7,7 @@ names the field. What was refused once is left out or renamed from then on.
 import re
 from typing import Any, TypeVar
 
+from worker.message_forms import lacks_signature, with_signature
 from worker.profiles import Profile
 from worker.translation import Reasoning, in_words_of, reasoning_after
 from worker.turn_order import is_gap_refused, with_tools_answered
@@ -48,6 +49,7 @@ class Dialect:
         self._limit_names: dict[str, str] = {}
         self._reasoning: dict[str, Reasoning] = {}
         self._answers_tools: dict[str, bool] = {}
+        self._signs_calls: dict[str, bool] = {}
 
     def body(self, profile: Profile, payload: dict[str, Any], model: str | None) -> dict[str, Any]:
         """The body of the call: `payload`, streamed, with `model` where it names none."""
@@ -56,6 +58,8 @@ class Dialect:
         body = in_words_of(profile, payload, self._reasoning.get(asked_model, usual))
         if self._answers_tools.get(asked_model, profile.name == "mistral"):
             body["messages"] = with_tools_answered(body["messages"])
+        if self._signs_calls.get(asked_model, profile.name == "gemini"):
+            body["messages"] = [*map(with_signature, body["messages"])]
         body["stream"] = True
         if asked_model:
             body["model"] = asked_model
@@ -85,6 +89,9 @@ class Dialect:
         if is_gap_refused(message, body.get("messages", [])):
             _note(self._answers_tools, model, found=True)
             return "order"
+        if "thought_signature" in message and any(map(lacks_signature, body.get("messages", []))):
+            _note(self._signs_calls, model, found=True)
+            return "signature"
         refused = _refused_limit(body, message)
         if refused is None:
             return None

@@ -48,6 +48,8 @@ _PROFILES = {
         Profile(
             "mistral", can_continue=True, message=_PREFIX, may_echo=True, refuses_reasoning=True
         ),
+        # https://ai.google.dev/gemini-api/docs/openai
+        Profile("gemini", refuses_reasoning=True),
         # Its newer models refuse max_tokens; some other servers know nothing else.
         # https://github.com/ollama/ollama/issues/7125
         Profile(
@@ -66,6 +68,7 @@ _BY_HOST = {
     "api.mistral.ai": "mistral",
     "api.openai.com": "openai",
     "api.anthropic.com": "anthropic",
+    "generativelanguage.googleapis.com": "gemini",
 }
 # OpenAI's regions, and Azure, where each customer has a host and takes OpenAI's names.
 # https://platform.openai.com/docs/guides/your-data, litellm#13432

@@ -7,6 +7,7 @@ upstream it is, and what it takes of that, is known only here, at the last step.
 from enum import Enum
 from typing import Any
 
+from worker.message_forms import fitted_to_mistral, without_nulls
 from worker.profiles import Profile
 
 _REASONING = "reasoning_content"
@@ -33,16 +34,15 @@ def in_words_of(profile: Profile, payload: dict[str, Any], reasoning: Reasoning)
 
 
 def _translated(message: dict[str, Any], profile: Profile, reasoning: Reasoning) -> dict[str, Any]:
+    message = without_nulls(message)
     role = message.get("role")
     if role == "developer" and not profile.takes_developer:
-        return {**message, "role": "system"}
-    if role != "assistant":
-        return message
-    if reasoning is Reasoning.LEFT_OUT and _REASONING in message:
-        return {name: value for name, value in message.items() if name != _REASONING}
-    if reasoning is Reasoning.DEMANDED and not message.get(_REASONING):
-        return {**message, _REASONING: _NO_REASONING}
-    return message
+        message["role"] = "system"
+    elif role == "assistant" and reasoning is Reasoning.LEFT_OUT:
+        message.pop(_REASONING, None)
+    elif role == "assistant" and reasoning is Reasoning.DEMANDED and not message.get(_REASONING):
+        message[_REASONING] = _NO_REASONING
+    return fitted_to_mistral(message) if profile.name == "mistral" else message
 
 
 def reasoning_after(refusal: str, body: dict[str, Any]) -> Reasoning | None:

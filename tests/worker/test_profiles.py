@@ -37,6 +37,7 @@ QUESTION = {"role": "user", "content": "Count to ten."}
         (None, "https://evilapi.openai.com/v1", [], "other"),
         (None, "https://api.openai.com.evil.example/v1", [], "other"),
         (None, "https://api.anthropic.com/v1/", [], "anthropic"),
+        (None, "https://generativelanguage.googleapis.com/v1beta/openai/", [], "gemini"),
         (None, "https://evil.example/api.mistral.ai", [], "other"),
         ("vllm", "https://api.openai.com/v1", ["openai"], "vllm"),
         ("other", LOCAL, ["vllm"], "other"),

@@ -12,8 +12,8 @@ from worker.profiles import PROFILE_NAMES
 from worker.prompt import Bounds, build
 from worker.upstream import Upstream
 
-CALL = {"id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}
-OUTCOME = {"role": "tool", "tool_call_id": "c", "content": "3"}
+CALL = {"id": "aB3xK9mP2", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+OUTCOME = {"role": "tool", "tool_call_id": "aB3xK9mP2", "content": "3"}
 CALLING: dict[str, Any] = {"role": "assistant", "content": None, "tool_calls": [CALL]}
 THOUGHT = CALLING | {"reasoning_content": "Hm."}
 QUESTION = {"role": "user", "content": "hi"}
@@ -72,7 +72,9 @@ async def test_reasoning_goes_back_where_it_is_not_known_to_be_refused(
     upstream: ScriptedUpstream, profile: str
 ) -> None:
     body = await asked(upstream, profile, LOOP)
-    refuses = profile in {"openai", "mistral"}
+    refuses = profile in {"openai", "mistral", "gemini"}
+    if profile == "gemini":
+        del body["messages"][1]["tool_calls"][0]["extra_content"]
     assert body["messages"] == [QUESTION, CALLING if refuses else THOUGHT, OUTCOME]
 
 
@@ -149,7 +151,8 @@ async def test_only_mistral_is_sent_an_answer_between_a_tool_and_a_question(
     upstream: ScriptedUpstream, profile: str
 ) -> None:
     body = await asked(upstream, profile, GAP)
-    assert body["messages"] == (BRIDGED if profile == "mistral" else GAP)
+    roles = [message["role"] for message in (BRIDGED if profile == "mistral" else GAP)]
+    assert [message["role"] for message in body["messages"]] == roles
 
 
 async def test_an_upstream_that_refuses_a_question_behind_a_tool_is_sent_an_answer_from_then_on(
@@ -168,3 +171,46 @@ async def test_a_refusal_for_another_reason_is_asked_once(upstream: ScriptedUpst
         with pytest.raises(Rejected):
             await ask(client, [QUESTION])
     assert len(upstream.calls) == 1
+
+
+UNSIGNED = "Function call is missing a thought_signature in functionCall parts."
+SKIPPED = {"google": {"thought_signature": "skip_thought_signature_validator"}}
+SIGNED = CALLING | {"tool_calls": [CALL | {"extra_content": SKIPPED}]}
+
+
+async def test_a_model_that_misses_its_signature_is_given_a_word_for_it_from_then_on(
+    upstream: ScriptedUpstream,
+) -> None:
+    refusal = [{"error": {"code": 400, "message": UNSIGNED, "status": "INVALID_ARGUMENT"}}]
+    upstream.enqueue([Status(400, {}, refusal)])
+    loop = [QUESTION, CALLING, OUTCOME]
+    async with Upstream(upstream.base_url) as client:
+        await ask(client, loop)
+        await ask(client, loop)
+    said = [call.body["messages"][1] for call in upstream.calls]
+    assert said == [CALLING, SIGNED, SIGNED]
+
+
+async def test_gemini_is_never_asked_without_a_signature(upstream: ScriptedUpstream) -> None:
+    body = await asked(upstream, "gemini", [QUESTION, CALLING, OUTCOME])
+    assert body["messages"] == [QUESTION, SIGNED, OUTCOME]
+
+
+async def test_a_model_may_refuse_reasoning_and_then_miss_its_signature(
+    upstream: ScriptedUpstream,
+) -> None:
+    upstream.enqueue([Status(400, {}, UNKNOWN[2])], [Status(400, {}, error_body(UNSIGNED, None))])
+    async with Upstream(upstream.base_url) as client:
+        await ask(client, LOOP)
+    said = [call.body["messages"][1] for call in upstream.calls]
+    assert said == [THOUGHT, CALLING, SIGNED]
+
+
+async def test_a_signature_that_is_still_missed_ends_the_request_with_its_reason(
+    upstream: ScriptedUpstream,
+) -> None:
+    upstream.script = [Status(400, {}, error_body(UNSIGNED, None))]
+    async with Upstream(upstream.base_url) as client:
+        with pytest.raises(Rejected, match="Function call is missing"):
+            await ask(client, [QUESTION, CALLING, OUTCOME])
+    assert len(upstream.calls) == 2
