@@ -222,6 +222,6 @@ def test_a_fault_that_is_none_is_refused(fault: str) -> None:
 
 
 def test_every_script_that_changes_something_is_a_place_to_die() -> None:
-    reads_only, ends_nothing = {"position"}, {"erase", "forget"}
+    reads_only, ends_nothing = {"position", "probe"}, {"erase", "forget"}
     died_in = {death.fault.partition("_")[2].partition(":")[0] for death in DEATHS}
     assert died_in | {"submit", "cancel"} == {*broker.scripts.NAMES} - reads_only - ends_nothing

@@ -22,7 +22,7 @@ from tests.support.servers import ValkeyServer
 from tests.support.typist import Typist
 
 SETTINGS = Settings(retention_s=600)
-READS_ONLY = {"position"}
+READS_ONLY = {"position", "probe"}
 
 
 class Story(Typist):
