@@ -56,6 +56,7 @@ class End:
 
 Action: TypeAlias = Text | Reasoning | Clear | Status | Note | End
 
+_WHOLE = frozenset({"stop", "tool_calls", "function_call"})
 _CUT_SHORT = {
     "length": "the answer reached its limit of tokens",
     "content_filter": "the upstream's content filter cut the answer",
@@ -135,8 +136,11 @@ class Fold:
             return [End(state, f"{message} ({data.get('code') or 'unknown'})")]
         if self._is_damaged(data):
             return [End(state, "the text does not have the checksum that the server gave for it")]
-        cut_short = _CUT_SHORT.get(str(data.get("finish_reason")))
-        return [*([Note(cut_short)] if cut_short else []), End(state)]
+        reason = str(data.get("finish_reason") or "stop")
+        if reason in _WHOLE:
+            return [End(state)]
+        other = f"the upstream ended the answer with the reason {reason!r}"
+        return [Note(_CUT_SHORT.get(reason, other)), End(state)]
 
     def _is_damaged(self, data: Mapping[str, Any]) -> bool:
         expected = data.get("sha256")

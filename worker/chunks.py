@@ -86,9 +86,8 @@ class Tally:
 
     def is_completed_by(self, end: End) -> bool:
         """Whether this is a complete answer if its stream ends in this way."""
-        return self.ending.completes(
-            end, has_output=self.has_new_output, has_usage=bool(self.usage)
-        )
+        has_usage = bool(self.usage)
+        return self.ending.completes(end, has_output=self.has_new_output, has_usage=has_usage)
 
     def note(self, chunk: Chunk) -> None:
         """Take what a chunk says besides output."""

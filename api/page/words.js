@@ -1,6 +1,9 @@
 /** Pure: what the page says about a request, a connection or an error. No DOM here. */
 
 const FINISHED = {
+  stop: '',
+  tool_calls: '',
+  function_call: '',
   length: 'Cut off at the length limit.',
   content_filter: 'Cut off by the content filter.',
 }
@@ -33,7 +36,8 @@ function wordsForWaiting({ waiting, position }, nowMs) {
 
 function wordsForEnd({ finishReason, interruption, usage, model }) {
   const tokens = usage?.completion_tokens ? `${usage.completion_tokens} tokens` : null
-  const how = FINISHED[finishReason] ?? INTERRUPTED[interruption]
+  const odd = finishReason && !(finishReason in FINISHED) ? `Ended by the model’s server: ${finishReason}.` : ''
+  const how = FINISHED[finishReason] || odd || INTERRUPTED[interruption]
   return [how, [model, tokens].filter(Boolean).join(' · ')].filter(Boolean).join(' ')
 }
 

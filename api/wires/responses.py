@@ -18,7 +18,10 @@ from broker.provider_fields import without_logprobs
 
 NAME = "responses"
 _ID_PREFIX = "resp_"
-_INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+_WHOLE = frozenset({"stop", "tool_calls", "function_call"})
+# OpenAI knows two reasons for an incomplete answer. Any other is told as the upstream put it: a
+# client that finds no reason at all takes the answer for a whole one.
+_INCOMPLETE = {"length": "max_output_tokens"}
 # OpenAI has an enumeration of these, and no word for most of what can happen here.
 _ERROR_CODES = {
     "rate_limit_exceeded": "rate_limit_exceeded",
@@ -106,12 +109,12 @@ class ResponseFold:
         return [self._told("response.in_progress")]
 
     def _complete(self, end: dict[str, Any]) -> list[Event]:
-        reason = _INCOMPLETE.get(end.get("finish_reason") or "")
-        self._status = "incomplete" if reason else "completed"
+        reason = end.get("finish_reason") or "stop"
+        self._status = "completed" if reason in _WHOLE else "incomplete"
         events = self.output.close(self._status)
         self._end = {"usage": _usage(end.get("usage"))}
-        if reason:
-            self._end["incomplete_details"] = {"reason": reason}
+        if reason not in _WHOLE:
+            self._end["incomplete_details"] = {"reason": _INCOMPLETE.get(reason, reason)}
         return [*events, self._told(f"response.{self._status}")]
 
     def _break_off(self, terminal: Entry) -> list[Event]:

@@ -135,7 +135,7 @@ def test_a_failure_says_why() -> None:
     assert end == End("failed", "It took too long. (deadline)")
 
 
-@pytest.mark.parametrize("reason", ["length", "content_filter"])
+@pytest.mark.parametrize("reason", ["length", "content_filter", "a new word"])
 def test_an_answer_that_was_cut_short_is_told_apart(reason: str) -> None:
     note, end = fold(("completed", {"finish_reason": reason}))
     assert isinstance(note, Note)

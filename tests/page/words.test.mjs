@@ -26,6 +26,7 @@ test('an end says what came of the request', () => {
   const usage = { completion_tokens: 9 }
   assert.equal(words({ status: 'completed', finishReason: 'stop', model: 'm', usage }), 'm · 9 tokens')
   assert.equal(words({ status: 'completed', finishReason: 'length' }), 'Cut off at the length limit.')
+  assert.equal(words({ status: 'completed', finishReason: 'a new word' }), 'Ended by the model’s server: a new word.')
   assert.equal(words({ status: 'failed', error: { message: 'no' } }), 'Failed: no')
   assert.equal(words({ status: 'failed' }), 'Failed: the server kept no reason.')
   assert.equal(words({ status: 'cancelled' }), 'Stopped.')

@@ -37,6 +37,19 @@ def events(data: bytes) -> list[bytes]:
     return found
 
 
+def _in_openai_s_words(said: dict[str, Any]) -> dict[str, Any]:
+    """An event whose reason for an incomplete answer is one of OpenAI's two.
+
+    Clients read the upstream's own word, too: the SDK does not check what it reads.
+    """
+    response = said.get("response") or {}
+    if not response.get("incomplete_details"):
+        return said
+    assert response["status"] == "incomplete"
+    details = {"reason": "content_filter"}
+    return {**said, "response": {**response, "incomplete_details": details}}
+
+
 def native(data: bytes) -> Heard:
     heard = Heard()
     for frame in data.split(b"\n\n")[:-1]:
@@ -87,7 +100,7 @@ def responses(data: bytes) -> Heard:
             heard.is_over = heard.is_error = True
             assert text_of(said["response"]) == heard.text
         else:
-            for _ in state.handle_event(_EVENT.validate_python(said)):
+            for _ in state.handle_event(_EVENT.validate_python(_in_openai_s_words(said))):
                 pass
             heard.text += said["delta"] if kind == "response.output_text.delta" else ""
             heard.is_error = kind == "response.failed"

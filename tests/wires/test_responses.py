@@ -223,6 +223,20 @@ async def test_an_answer_that_was_cut_short_by_a_limit_is_incomplete(
         assert response.output[0].status == "incomplete"
 
 
+async def test_a_reason_that_openai_has_no_word_for_is_read_by_its_sdk(
+    sdk: AsyncOpenAI, worker: Typist
+) -> None:
+    plain, streaming = ask(sdk), ask(sdk, stream=True)
+    for _ in range(2):
+        await claimed(worker)
+        await worker.type("half")
+        await worker.end("completed", {"finish_reason": "a new word"})
+    for response in (await plain, (await read(await streaming))[-1].response):
+        assert response.status == "incomplete"
+        assert response.incomplete_details.reason == "a new word"
+        assert response.output_text == "half"
+
+
 async def test_a_failure_in_the_middle_is_told_with_what_there_is(
     sdk: AsyncOpenAI, worker: Typist
 ) -> None:
