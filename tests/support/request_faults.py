@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 Body = dict[str, Any]
@@ -39,6 +40,10 @@ def answers_no_call(body: Body) -> bool:
         else:
             open_calls.remove(message["tool_call_id"])
     return False
+
+
+def asks_right_behind_a_tool(body: Body) -> bool:
+    return ("tool", "user") in pairwise(message["role"] for message in body["messages"])
 
 
 def repeats_a_call_id(body: Body) -> bool:

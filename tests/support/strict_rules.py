@@ -14,6 +14,7 @@ from tests.support.request_faults import (
     RESPONSES_FIELDS,
     Body,
     answers_no_call,
+    asks_right_behind_a_tool,
     calls,
     calls_what_is_not_offered,
     ends_with_an_answer,
@@ -136,6 +137,13 @@ RULES = (
         "smolagents#757: `Expected last role User or Tool`",
         ends_with_an_answer,
         "Expected last role User or Tool (or Assistant with prefix True) for serving",
+    ),
+    Rule(
+        "Mistral wants an answer between a tool and a question",
+        frozenset({"mistral"}),
+        "litellm#17761, hermes-agent#20154, crush#279",
+        asks_right_behind_a_tool,
+        "Unexpected role 'user' after role 'tool'",
     ),
     Rule(
         "Mistral has no stream_options",

@@ -39,21 +39,19 @@ _IDS = {"mistral": ("aB3xK9mP2", "Zq81LmNo0")}
 class StrictUpstream:
     """Plays one family: give `script` to a ScriptedUpstream.
 
-    `refusals` names the rules that were broken, `bodies` are the requests that were answered.
+    `refusals` names the rules that were refused for, one each time.
     """
 
     def __init__(self, family: str) -> None:
         self.family = family
         self.refusals: list[str] = []
-        self.bodies: list[dict[str, Any]] = []
 
     def script(self, call: Call) -> Script:
         """What to answer to a request."""
         broken = breached(self.family, call.body)
         if broken:
-            self.refusals += [rule.name for rule in broken]
+            self.refusals.append(broken[0].name)
             return [refusal(self.family, broken[0], call.body)]
-        self.bodies.append(call.body)
         outputs = [m["content"] for m in call.body["messages"] if m["role"] == "tool"]
         if not outputs:
             return first_answer(self.family)
@@ -71,7 +69,8 @@ def refusal(family: str, rule: Rule, body: dict[str, Any]) -> Status:
         return Status(400, {}, {"error": {"message": words, **kind}})
     if not (extras := mistral_extras(body)):
         return Status(400, {}, {"object": "error", "message": words, **kind})
-    detail = [{"type": "extra_forbidden", "loc": at, "msg": rule.words} for at in extras]
+    told = {"type": "extra_forbidden", "msg": "Extra inputs are not permitted"}
+    detail = [{**told, "loc": at} for at in extras]
     return Status(422, {}, {"object": "error", "message": {"detail": detail}, **kind})
 
 
@@ -167,6 +166,7 @@ def _ollama() -> Iterable[Step]:
         yield ToolCall(arguments, name="add", call_id=call_id, index=0)
     yield Text("Adding.")
     yield Finish("tool_calls")
+    yield Usage(20, 10)
 
 
 def _in_pieces(ids: tuple[str, str]) -> Iterable[Step]:

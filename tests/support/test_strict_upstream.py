@@ -96,6 +96,10 @@ _BREAKS: dict[str, tuple[str, Callable[[Body], object]]] = {
         "mistral",
         lambda body: body["messages"].append({"role": "assistant", "content": "They"}),
     ),
+    "Mistral wants an answer between a tool and a question": (
+        "mistral",
+        lambda body: body["messages"].append({"role": "user", "content": "And?"}),
+    ),
     "Mistral has no stream_options": ("mistral", lambda body: body.update(stream_options={})),
     "Mistral knows the request's fields": (
         "mistral",
