@@ -11,7 +11,7 @@ from broker.errors import TooLong
 from broker.settings import Settings
 from tests.support.desk import Desk, open_desk, working
 from tests.support.reading import KEY, Reading, read
-from tests.support.script import Chunk, Cut, Done, Finish, Headers, Pause, Raw, Script, Status, Text
+from tests.support.script import Cut, Done, Finish, Headers, Pause, Raw, Script, Status
 from tests.support.script import answer as streamed
 from tests.support.scripted import ScriptedBody
 from tests.support.upstream import ScriptedUpstream
@@ -197,67 +197,6 @@ def test_a_body_that_never_takes_a_form_is_refused() -> None:
     assert decoder.feed(b"x" * 60_000) == []
     with pytest.raises(UpstreamGarbage):
         decoder.feed(b"x" * 60_000)
-
-
-def message(text: str, **fields: Any) -> Chunk:
-    choice = {"index": 0, "message": {"role": "assistant", "content": text, **fields}}
-    return Chunk({"choices": [choice]})
-
-
-def plain(text: str) -> Chunk:
-    return Chunk({"choices": [{"index": 0, "text": text}]})
-
-
-@pytest.mark.parametrize(
-    ("script", "text"),
-    [
-        pytest.param([message("ha"), message("ha"), message("!")], "haha!", id="messages"),
-        pytest.param([plain("ha"), plain("ha"), plain("!")], "haha!", id="texts"),
-        pytest.param([message("whole")], "whole", id="one message"),
-        # MiniMax ends with the whole message: hermes-browser-extension#11
-        pytest.param([Text("wh"), Text("ole"), message("whole")], "whole", id="repeated"),
-        pytest.param([Text("wh"), message("whole")], "whole", id="repeated with more"),
-        pytest.param([Text(" whole "), message("whole")], " whole ", id="repeated and trimmed"),
-        # Together sends both, and so does Perplexity, whose message grows.
-        pytest.param(
-            [Chunk({"choices": [{"index": 0, "text": t, "delta": {"content": t}}]}) for t in "ab"],
-            "ab",
-            id="text beside delta",
-        ),
-        pytest.param(
-            [
-                Chunk(
-                    {"choices": [{"index": 0, "delta": {"content": t}, "message": {"content": m}}]}
-                )
-                for t, m in (("a", "a"), ("b", "ab"), ("", "ab"))
-            ],
-            "ab",
-            id="message beside delta",
-        ),
-    ],
-)
-async def test_what_stands_in_message_or_text_instead_of_delta_is_read_once(
-    script: Script, text: str
-) -> None:
-    found = await read([*script, Finish(), Done()])
-    assert (found.text, found.error) == (text, None)
-
-
-async def test_a_message_behind_deltas_adds_only_what_they_had_not() -> None:
-    repeated = message("Hi", reasoning_content="hm", refusal="no", tool_calls=[CALL])
-    thought = Chunk({"choices": [{"index": 0, "delta": {"reasoning_content": "hm"}}]})
-    pieces, _ = await pieces_of([thought, Text("Hi"), repeated, repeated, Finish(), Done()])
-    assert told(pieces) == [
-        ("reasoning", "hm"),
-        ("delta", "Hi"),
-        ("refusal", "no"),
-        ("tool_call", {"index": 0, "id": "c1", "name": "f", "arguments": '{"q":1}'}),
-    ]
-
-
-async def test_the_message_behind_a_finish_reason_does_not_take_it_back() -> None:
-    found = await read([Text("whole"), Finish(), message("whole"), Cut()])
-    assert (found.text, found.error, found.tally.finish_reason) == ("whole", None, "stop")
 
 
 @pytest.fixture
