@@ -4,7 +4,7 @@ import traceback
 
 import structlog
 
-from broker.connections import reply_text
+from tickertape.broker.connections import reply_text
 
 log = structlog.get_logger("api")
 

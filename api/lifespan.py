@@ -6,18 +6,18 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from api.failure_log import note_failure
-from api.metrics import Metrics
-from api.services import Services
-from api.streams import Streams
-from broker.connections import Connections
-from broker.conversations import Conversations
-from broker.errors import AccessDenied, SettingsInvalid, Unavailable
-from broker.log import Logs
-from broker.requests import Requests
-from broker.rights import Rights
-from broker.settings import Settings
-from roles import Roles
+from tickertape.api.failure_log import note_failure
+from tickertape.api.fanout.streams import Streams
+from tickertape.api.metrics import Metrics
+from tickertape.api.services import Services
+from tickertape.broker.connections import Connections
+from tickertape.broker.conversations import Conversations
+from tickertape.broker.errors import AccessDenied, SettingsInvalid, Unavailable
+from tickertape.broker.log import Logs
+from tickertape.broker.requests import Requests
+from tickertape.broker.rights import Rights
+from tickertape.roles import Roles
+from tickertape.runtime.settings import Settings
 
 log = structlog.get_logger("api")
 

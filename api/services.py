@@ -9,12 +9,12 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 
-from api.metrics import Metrics
-from api.streams import Streams
-from api.submissions import Ask, submission_of
-from broker.connections import Connections
-from broker.conversations import Conversations
-from broker.errors import (
+from tickertape.api.asking import Ask, submission_of
+from tickertape.api.fanout.streams import Streams
+from tickertape.api.metrics import Metrics
+from tickertape.broker.connections import Connections
+from tickertape.broker.conversations import Conversations
+from tickertape.broker.errors import (
     AccessDenied,
     BrokerError,
     ConversationBusy,
@@ -23,11 +23,11 @@ from broker.errors import (
     TenantLimitReached,
     Unavailable,
 )
-from broker.log import Logs
-from broker.requests import Record, Requests, Submitted
-from broker.rights import Rights
-from broker.settings import Settings
-from roles import Roles
+from tickertape.broker.log import Logs
+from tickertape.broker.requests import Record, Requests, Submitted
+from tickertape.broker.rights import Rights
+from tickertape.roles import Roles
+from tickertape.runtime.settings import Settings
 
 _OUTCOMES: dict[type[BrokerError], str] = {
     IdempotencyConflict: "conflict",
@@ -105,7 +105,7 @@ _bearer = HTTPBearer(auto_error=False, description="Asked for when the server ha
 
 
 async def _tenant(request: Request, _: Annotated[object, Security(_bearer)]) -> str:
-    # Set by api/auth.py, which has checked the key; the scheme here is for the documentation.
+    # Set by api/edge/auth.py, which has checked the key; the scheme here is for the documentation.
     tenant: str = request.state.tenant
     return tenant
 

@@ -17,9 +17,9 @@ import msgspec
 
 from bench.box import Box
 from bench.compiled import compiled
-from cli.child import spawn, stop
 from tests.e2e.deployment import Deployment, port_of
 from tests.support.servers import valkey_server
+from tickertape.cli.up.spawn import spawn, stop
 
 # The upstream itself; us, asked in the same words; us, asked natively.
 DIRECT, THROUGH, NATIVE = "direct", "through", "through, native"

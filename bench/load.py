@@ -11,7 +11,7 @@ import msgspec
 
 from bench.box import Box
 from bench.compiled import compiled
-from cli.child import spawn, stop
+from tickertape.cli.up.spawn import spawn, stop
 
 # Connections are opened 64 at a time, and an endpoint may take 5 ms to answer.
 _CONNECT_LIMIT_S = 120

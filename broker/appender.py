@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 
 import hiredis
 
-from broker import keys
-from broker.bulk import BulkConnection
-from broker.connections import COMMAND_TIMEOUT_S, Connections, is_denial
-from broker.errors import Unavailable
-from broker.faults import crash_at
-from broker.pauses import Pauses
-from broker.scripts import source
-from broker.settings import Settings
+from tickertape.broker import keys
+from tickertape.broker.bulk import BulkConnection
+from tickertape.broker.connections import COMMAND_TIMEOUT_S, Connections, is_denial
+from tickertape.broker.errors import Unavailable
+from tickertape.broker.faults import crash_at
+from tickertape.broker.lua import source
+from tickertape.broker.pauses import Pauses
+from tickertape.runtime.settings import Settings
 
 # How an error begins that is about the keys of one call: others may well be answered. With any
 # other word the server has forgotten the script, or takes no writes now.

@@ -13,8 +13,8 @@ from typing import Any
 import hiredis
 from redis.asyncio import Connection
 
-from broker.connections import failures_mapped
-from broker.errors import Unavailable
+from tickertape.broker.connections import failures_mapped
+from tickertape.broker.errors import Unavailable
 
 
 class BulkConnection(asyncio.Protocol):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 
 import msgspec
 
-from broker.errors import CursorMalformed, EntryMalformed
+from tickertape.broker.errors import CursorMalformed, EntryMalformed
 
 VERSION = 1
 FIELD = b"e"
@@ -108,7 +108,7 @@ class _Extended(msgspec.Struct):
     x: dict[str, Any]
 
 
-class Ephemeral(NamedTuple):
+class Notice(NamedTuple):
     """News about a log that is not part of it: it is never replayed and has no cursor."""
 
     kind: str
@@ -156,7 +156,7 @@ def decode(cursor: Cursor, value: bytes) -> Entry:
         raise EntryMalformed from error
 
 
-def unpack(message: bytes) -> Pushed | Ephemeral:
+def unpack(message: bytes) -> Pushed | Notice:
     """Read a push message; raises EntryMalformed for what is none.
 
     The first line is the id of the first entry, the rest netstrings `<length>:<value>`, one for
@@ -165,7 +165,7 @@ def unpack(message: bytes) -> Pushed | Ephemeral:
     head, _, body = message.partition(b"\n")
     try:
         if head.startswith(_EPHEMERAL):
-            return Ephemeral(head[1:].decode(), msgspec.json.decode(body, type=dict[str, Any]))
+            return Notice(head[1:].decode(), msgspec.json.decode(body, type=dict[str, Any]))
         attempt, _, seq = head.partition(b"-")
         return Pushed(Cursor(int(attempt), int(seq)), _netstrings(body))
     except _MALFORMED as error:

@@ -30,9 +30,9 @@ from redis.exceptions import (
 )
 from redis.exceptions import ConnectionError as ConnectionLost
 
-from broker import keys
-from broker.addresses import hide_secrets
-from broker.errors import AccessDenied, SettingsInvalid, Unavailable
+from tickertape.broker import keys
+from tickertape.broker.errors import AccessDenied, SettingsInvalid, Unavailable
+from tickertape.runtime.addresses import hide_secrets
 
 COMMAND_TIMEOUT_S = 5.0
 # A command with all its repeats. One that met a dead connection has time for another one; a server

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from broker import keys
-from broker.connections import Connections
-from broker.errors import RequestMissing
-from broker.requests import conversation_key
-from broker.scripts import Scripts
-from broker.settings import Settings
-from broker.turns import Turn, drop_replaced, read_turns
+from tickertape.broker import keys
+from tickertape.broker.connections import Connections
+from tickertape.broker.errors import RequestMissing
+from tickertape.broker.lua import Scripts
+from tickertape.broker.requests import conversation_key
+from tickertape.broker.turns import Turn, drop_replaced, read_turns
+from tickertape.runtime.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-from broker import keys
-from broker.connections import Connections
-from broker.errors import NotFinished, RequestMissing
-from broker.requests import Requests, Submission
-from broker.settings import Settings
+from tickertape.broker import keys
+from tickertape.broker.connections import Connections
+from tickertape.broker.errors import NotFinished, RequestMissing
+from tickertape.broker.requests import Requests, Submission
+from tickertape.runtime.settings import Settings
 
 _MAX_LISTED = 1000
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from broker.codec import Entry
-from broker.provider_fields import merge, without_logprobs
+from tickertape.broker.codec import Entry
+from tickertape.broker.provider_fields import merge, without_logprobs
 
 _STATUS = {"queued": "queued", "started": "running", "reset": "running", "resumed": "running"}
 

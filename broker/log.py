@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from broker import keys
-from broker.codec import FIELD, START, Cursor, Entry, decode
-from broker.connections import Connections
-from broker.errors import CursorMalformed
+from tickertape.broker import keys
+from tickertape.broker.codec import FIELD, START, Cursor, Entry, decode
+from tickertape.broker.connections import Connections
+from tickertape.broker.errors import CursorMalformed
 
 PAGE_ENTRIES = 1000
 _TAILS_PER_CALL = 200

@@ -9,10 +9,10 @@ from typing import Any, Protocol
 
 import hiredis
 
-from broker.bulk import BulkConnection
-from broker.connections import Connections
-from broker.errors import Unavailable
-from broker.pauses import Pauses
+from tickertape.broker.bulk import BulkConnection
+from tickertape.broker.connections import Connections
+from tickertape.broker.errors import Unavailable
+from tickertape.broker.pauses import Pauses
 
 # A quiet connection is asked for a sign of life this often, and given the same time to answer.
 PING_EVERY_S = 2.0

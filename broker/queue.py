@@ -9,12 +9,12 @@ from typing import Any
 
 import msgspec
 
-from broker import keys
-from broker.codec import Cursor
-from broker.connections import MAX_BLOCK_S, Connections
-from broker.errors import Fenced, TooLong
-from broker.scripts import Scripts
-from broker.settings import Settings
+from tickertape.broker import keys
+from tickertape.broker.codec import Cursor
+from tickertape.broker.connections import MAX_BLOCK_S, Connections
+from tickertape.broker.errors import Fenced, TooLong
+from tickertape.broker.lua import Scripts
+from tickertape.runtime.settings import Settings
 
 CLAIM_BUDGET = 50
 _SHORTEST_BLOCK_S = 0.001

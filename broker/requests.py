@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from broker import codec, keys
-from broker.connections import Connections
-from broker.errors import (
+from tickertape.broker import codec, keys
+from tickertape.broker.connections import Connections
+from tickertape.broker.errors import (
     ConversationBusy,
     IdempotencyConflict,
     NotFinished,
@@ -16,9 +16,9 @@ from broker.errors import (
     RequestMissing,
     TenantLimitReached,
 )
-from broker.scripts import Scripts
-from broker.settings import Settings
-from broker.turns import Links
+from tickertape.broker.lua import Scripts
+from tickertape.broker.turns import Links
+from tickertape.runtime.settings import Settings
 
 _POSITION_TENANTS = 1000
 

@@ -4,10 +4,10 @@ Asked at each start and by each probe: what an account may do can change while a
 itself is asked, so that rules, renamed commands and patterns of keys and channels all count.
 """
 
-from broker import keys
-from broker.connections import Connections
-from broker.errors import AccessDenied
-from broker.scripts import Scripts
+from tickertape.broker import keys
+from tickertape.broker.connections import Connections
+from tickertape.broker.errors import AccessDenied
+from tickertape.broker.lua import Scripts
 
 _MOST_NAMED = 8
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from broker.codec import START, Cursor, Entry, made_call_id
-from broker.fold import Answer
-from broker.provider_fields import tool_of_call
+from tickertape.broker.codec import START, Cursor, Entry, made_call_id
+from tickertape.broker.fold import Answer
+from tickertape.broker.provider_fields import tool_of_call
 
 # Stands behind the text of an answer that was stopped, so that the model knows that it was cut off.
 # cancel.lua remembers a stop before the first word by this text alone.

@@ -4,9 +4,9 @@ import argparse
 import os
 import sys
 
-from broker.errors import SettingsInvalid
-from cli.arguments import parse
-from cli.exits import CommandFailed, Exit
+from tickertape.broker.errors import SettingsInvalid
+from tickertape.cli.arguments import parse
+from tickertape.cli.exits import CommandFailed, Exit
 
 _PIPE_CLOSED = 141  # what a shell reports for a program that SIGPIPE ended
 
@@ -37,7 +37,7 @@ def _run(given: argparse.Namespace) -> int:
         case "chat":
             return _chat(given)
         case "watch":
-            from cli import watch
+            from tickertape.cli.chat import watch
 
             return watch.run(given.request_id, cursor=given.after, holds_answer=given.buffer)
         case "roles" | "dead" | "doctor":
@@ -49,17 +49,17 @@ def _run(given: argparse.Namespace) -> int:
 def _inspect(given: argparse.Namespace) -> int:
     match given.command:
         case "roles":
-            from cli import roles
+            from tickertape.cli.inspect import roles
 
             return roles.run(given.name)
         case "dead":
-            from cli import dead
+            from tickertape.cli.inspect import dead
 
             return dead.run(
                 given.action, given.request_ids, is_all=given.all, data_dir=given.data_dir
             )
         case _:
-            from cli import doctor
+            from tickertape.cli.inspect import doctor
 
             return doctor.run(given.host, given.port, given.data_dir)
 
@@ -67,14 +67,14 @@ def _inspect(given: argparse.Namespace) -> int:
 def _up(given: argparse.Namespace) -> int:
     if os.name != "posix":
         raise CommandFailed("`up` needs Linux, macOS or WSL", Exit.USAGE)
-    from cli import up
+    from tickertape.cli.up import command as up
 
     options = up.Options(given.host, given.port, given.workers, given.data_dir, given.open)
     return up.run(options)
 
 
 def _serve(given: argparse.Namespace) -> int:
-    from cli import process
+    from tickertape.cli import serve as process
 
     match given.command:
         case "api":
@@ -92,7 +92,7 @@ def _serve(given: argparse.Namespace) -> int:
 
 
 def _chat(given: argparse.Namespace) -> int:
-    from cli import chat
+    from tickertape.cli.chat import ask as chat
 
     body = {
         "message": chat.read_message(" ".join(given.message)),

@@ -4,11 +4,11 @@ Knows nothing of HTTP, Redis or the upstream. `load_roles` once, then `Roles.cho
 per request.
 """
 
-from roles.errors import Problem, RoleNotFound, RolesInvalid, UnknownVariable
-from roles.loader import load_roles
-from roles.models import Message, ModelDefaults, Role, RoleMessage
-from roles.registry import Roles
-from roles.render import render
+from tickertape.roles.errors import Problem, RoleNotFound, RolesInvalid, UnknownVariable
+from tickertape.roles.loader import load_roles
+from tickertape.roles.models import Message, ModelDefaults, Role, RoleMessage
+from tickertape.roles.registry import Roles
+from tickertape.roles.render import render
 
 __all__ = [
     "Message",

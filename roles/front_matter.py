@@ -12,9 +12,9 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from roles.errors import Report
-from roles.registry import DEFAULT_ROLE
-from roles.render import OS_VARIABLE
+from tickertape.roles.errors import Report
+from tickertape.roles.registry import DEFAULT_ROLE
+from tickertape.roles.render import OS_VARIABLE
 
 _DELIMITER = "---"
 _VARIABLES = "variables"

@@ -4,10 +4,10 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path, PurePath
 
-from roles.errors import Problem, RolesInvalid
-from roles.models import Role
-from roles.parse import MAX_FILE_BYTES, parse_role
-from roles.registry import Roles
+from tickertape.roles.errors import Problem, RolesInvalid
+from tickertape.roles.models import Role
+from tickertape.roles.parse import MAX_FILE_BYTES, parse_role
+from tickertape.roles.registry import Roles
 
 MAX_FILES = 1000
 
@@ -19,7 +19,7 @@ def load_roles(directory: Path | None = None) -> Roles:
     RolesInvalid with all problems of all files, and for a directory that cannot be read, or that
     holds no role file or more than MAX_FILES.
     """
-    root: Traversable = files("roles") / "templates" if directory is None else directory
+    root: Traversable = files("tickertape.roles") / "templates" if directory is None else directory
     roles: list[Role] = []
     problems: list[Problem] = []
     taken: dict[str, str] = {}

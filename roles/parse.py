@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import cast
 
-from roles.errors import Problem, Report, RolesInvalid
-from roles.front_matter import FrontMatter, check_value, read_front_matter
-from roles.models import ModelDefaults, Role, RoleMessage
-from roles.render import OS_VARIABLE, PLACEHOLDER
-from roles.sections import HEADINGS_LISTED, Section, split_sections
+from tickertape.roles.errors import Problem, Report, RolesInvalid
+from tickertape.roles.front_matter import FrontMatter, check_value, read_front_matter
+from tickertape.roles.models import ModelDefaults, Role, RoleMessage
+from tickertape.roles.render import OS_VARIABLE, PLACEHOLDER
+from tickertape.roles.sections import HEADINGS_LISTED, Section, split_sections
 
 # A template goes out with every request that names it: a file beyond this is a mistake.
 MAX_FILE_BYTES = 64 * 1024

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
-from roles.errors import RoleNotFound
-from roles.models import Role
+from tickertape.roles.errors import RoleNotFound
+from tickertape.roles.models import Role
 
 # The name by which clients ask for no template; no role may take it.
 DEFAULT_ROLE = "default"

@@ -4,9 +4,9 @@ import platform
 import re
 from collections.abc import Mapping, Sequence
 
-from roles.errors import UnknownVariable
-from roles.models import Message, Role
-from roles.registry import DEFAULT_ROLE
+from tickertape.roles.errors import UnknownVariable
+from tickertape.roles.models import Message, Role
+from tickertape.roles.registry import DEFAULT_ROLE
 
 # Where this process runs ("Linux", "Darwin", "Windows"), read once so that rendering stays pure.
 SERVER_OS = platform.system() or "unknown"

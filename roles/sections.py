@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from roles.errors import Report
-from roles.models import Speaker
+from tickertape.roles.errors import Report
+from tickertape.roles.models import Speaker
 
 HEADINGS: Mapping[str, Speaker] = {
     "# SYSTEM": "system",

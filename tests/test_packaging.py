@@ -13,10 +13,10 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from broker.settings import load_settings, variable_names
+from tickertape.runtime.settings import load_settings, variable_names
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ["api", "broker", "cli", "roles", "worker"]
+PACKAGES = ["api", "broker", "cli", "roles", "runtime", "worker"]
 LOCKS = [
     "requirements.lock",
     "requirements-test.lock",
@@ -39,9 +39,9 @@ def _run(*command: str, cwd: Path) -> str:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_package_is_imported_from_this_repository(package: str, tmp_path: Path) -> None:
-    code = f"import {package}; print({package}.__file__)"
+    code = f"import tickertape.{package} as package; print(package.__file__)"
     found = _run(sys.executable, "-c", code, cwd=tmp_path).strip()
-    assert Path(found) == ROOT / package / "__init__.py", "another project's package shadows ours"
+    assert Path(found).resolve() == ROOT / package / "__init__.py"
 
 
 def test_the_console_script_lists_its_commands(tmp_path: Path) -> None:
@@ -63,7 +63,9 @@ def wheel_files(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 
 @pytest.mark.parametrize("data", ["roles/templates/*.md", "broker/scripts/*.lua", "api/page/*"])
 def test_the_wheel_holds_every_data_file(data: str, wheel_files: set[str]) -> None:
-    in_repository = {str(path.relative_to(ROOT)) for path in ROOT.glob(data) if path.is_file()}
+    in_repository = {
+        f"tickertape/{path.relative_to(ROOT)}" for path in ROOT.glob(data) if path.is_file()
+    }
     assert in_repository
     assert in_repository <= wheel_files
 
@@ -71,7 +73,7 @@ def test_the_wheel_holds_every_data_file(data: str, wheel_files: set[str]) -> No
 def test_the_wheel_holds_our_packages_and_nothing_else(wheel_files: set[str]) -> None:
     tops = {name.partition("/")[0] for name in wheel_files}
     version = PYPROJECT["project"]["version"]
-    assert tops == {*PACKAGES, f"tickertape-{version}.dist-info"}
+    assert tops == {"tickertape", f"tickertape-{version}.dist-info"}
     assert not [name for name in wheel_files if "__pycache__" in name]
 
 

@@ -6,20 +6,20 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from broker.appender import Appender
-from broker.codec import encode_data, encode_text
-from broker.conversations import Conversations
-from broker.errors import Unavailable
-from broker.fold import fold
-from broker.keys import partition_of
-from broker.log import Logs
-from broker.queue import Lease, Queue
-from broker.turns import remember
-from worker import prompt
-from worker.answer_stream import Limits
-from worker.chunks import Piece, Tally
-from worker.log_writer import LogWriter
-from worker.upstream import Upstream
+from tickertape.broker.appender import Appender
+from tickertape.broker.codec import encode_data, encode_text
+from tickertape.broker.conversations import Conversations
+from tickertape.broker.errors import Unavailable
+from tickertape.broker.fold import fold
+from tickertape.broker.keys import partition_of
+from tickertape.broker.log import Logs
+from tickertape.broker.queue import Lease, Queue
+from tickertape.broker.turns import remember
+from tickertape.worker import prompt
+from tickertape.worker.log_writer import LogWriter
+from tickertape.worker.upstream.answer_stream import Limits
+from tickertape.worker.upstream.chunks import Piece, Tally
+from tickertape.worker.upstream.client import Upstream
 
 T = TypeVar("T")
 

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 
 import structlog
 
-from broker.errors import Unavailable
-from broker.pulse import Pulse
-from broker.queue import Lease, Nothing, Queue
-from worker.attempt import Tools
-from worker.interruption import Interruption
-from worker.job import DrainedError, Job
-from worker.lease_keeper import LeaseKeeper
+from tickertape.broker.errors import Unavailable
+from tickertape.broker.queue import Lease, Nothing, Queue
+from tickertape.runtime.pulse import Pulse
+from tickertape.worker.attempt import Tools
+from tickertape.worker.interruption import Interruption
+from tickertape.worker.job import DrainedError, Job
+from tickertape.worker.lease_keeper import LeaseKeeper
 
 log = structlog.get_logger()
 

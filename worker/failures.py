@@ -23,7 +23,7 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from broker.errors import TooLong
+from tickertape.broker.errors import TooLong
 
 
 class FailureCode(StrEnum):

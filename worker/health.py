@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from broker.appender import Appender
-from broker.errors import AccessDenied, SettingsInvalid, Unavailable
-from broker.push import Push
-from broker.rights import Rights
-from broker.settings import Settings
-from worker.consumer import Consumer
-from worker.model_watch import ModelWatch
+from tickertape.broker.appender import Appender
+from tickertape.broker.errors import AccessDenied, SettingsInvalid, Unavailable
+from tickertape.broker.push import Push
+from tickertape.broker.rights import Rights
+from tickertape.runtime.settings import Settings
+from tickertape.worker.consumer import Consumer
+from tickertape.worker.model_watch import ModelWatch
 
 log = structlog.get_logger()
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import structlog
 
-from broker.codec import encode_data
-from broker.errors import Fenced, TooLong, Unavailable
-from broker.queue import Lease
-from worker.attempt import Attempt, CannotContinueError, Tools, insist
-from worker.failures import Failure, FailureCode, UpstreamError, failure_of
-from worker.interruption import Interruption
-from worker.log_writer import LostWritesError
-from worker.retry import Continue, Fail, OnInterruption, Restart, Retry, decide
+from tickertape.broker.codec import encode_data
+from tickertape.broker.errors import Fenced, TooLong, Unavailable
+from tickertape.broker.queue import Lease
+from tickertape.worker.attempt import Attempt, CannotContinueError, Tools, insist
+from tickertape.worker.failures import Failure, FailureCode, UpstreamError, failure_of
+from tickertape.worker.interruption import Interruption
+from tickertape.worker.log_writer import LostWritesError
+from tickertape.worker.retry import Continue, Fail, OnInterruption, Restart, Retry, decide
 
 log = structlog.get_logger()
 

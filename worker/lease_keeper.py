@@ -5,10 +5,10 @@ import itertools
 
 import structlog
 
-from broker.errors import Fenced, Unavailable
-from broker.pulse import Pulse
-from broker.queue import Queue
-from worker.job import Job
+from tickertape.broker.errors import Fenced, Unavailable
+from tickertape.broker.queue import Queue
+from tickertape.runtime.pulse import Pulse
+from tickertape.worker.job import Job
 
 log = structlog.get_logger()
 

@@ -8,9 +8,9 @@ larger appends, and there is neither a timer nor a wait for a round trip.
 import asyncio
 from collections.abc import Callable
 
-from broker.appender import Appended, Appender, target
-from broker.errors import Fenced, TooLong
-from broker.queue import Lease
+from tickertape.broker.appender import Appended, Appender, target
+from tickertape.broker.errors import Fenced, TooLong
+from tickertape.broker.queue import Lease
 
 # More than this unanswered, and the upstream has to wait for Redis.
 MAX_UNACKED_ENTRIES = 2000

@@ -13,23 +13,23 @@ from typing import Any
 
 import structlog
 
-from broker import keys
-from broker.appender import Appender
-from broker.connections import Connections
-from broker.conversations import Conversations
-from broker.errors import AccessDenied, Unavailable
-from broker.log import Logs
-from broker.push import Push
-from broker.queue import Queue
-from broker.rights import Rights
-from broker.settings import Settings
-from worker.answer_stream import Limits
-from worker.attempt import Tools
-from worker.consumer import Consumer, StoppedError
-from worker.health import Health, health_endpoint
-from worker.model_watch import ModelWatch
-from worker.prompt import Bounds
-from worker.upstream import Upstream
+from tickertape.broker import keys
+from tickertape.broker.appender import Appender
+from tickertape.broker.connections import Connections
+from tickertape.broker.conversations import Conversations
+from tickertape.broker.errors import AccessDenied, Unavailable
+from tickertape.broker.log import Logs
+from tickertape.broker.push import Push
+from tickertape.broker.queue import Queue
+from tickertape.broker.rights import Rights
+from tickertape.runtime.settings import Settings
+from tickertape.worker.attempt import Tools
+from tickertape.worker.consumer import Consumer, StoppedError
+from tickertape.worker.health import Health, health_endpoint
+from tickertape.worker.model_watch import ModelWatch
+from tickertape.worker.prompt import Bounds
+from tickertape.worker.upstream.answer_stream import Limits
+from tickertape.worker.upstream.client import Upstream
 
 log = structlog.get_logger()
 
@@ -182,5 +182,5 @@ def _listen_to_signals(consumer: Consumer) -> None:
     loop = asyncio.get_running_loop()
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, consumer.stop)
-    # Those that came while nobody could hear them come now: see cli/process.py.
+    # Those that came while nobody could hear them come now: see cli/serve.py.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)

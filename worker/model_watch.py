@@ -5,11 +5,11 @@ import contextlib
 
 import structlog
 
-from broker.connections import Connections
-from broker.errors import Unavailable
-from broker.models import MODELS_TTL_S, write_models, write_models_fault
-from worker.attempt import Tools
-from worker.failures import NoModelList, UpstreamError, UpstreamGarbage
+from tickertape.broker.connections import Connections
+from tickertape.broker.errors import Unavailable
+from tickertape.broker.upstream_models import MODELS_TTL_S, write_models, write_models_fault
+from tickertape.worker.attempt import Tools
+from tickertape.worker.failures import NoModelList, UpstreamError, UpstreamGarbage
 
 log = structlog.get_logger()
 

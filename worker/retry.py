@@ -8,7 +8,7 @@ import random
 from dataclasses import dataclass
 from enum import StrEnum
 
-from worker.failures import Failure, FailureCode
+from tickertape.worker.failures import Failure, FailureCode
 
 
 class OnInterruption(StrEnum):

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from bench.box import Box
 from bench.compiled import compiled
-from cli.child import spawn, stop
+from tickertape.cli.up.spawn import spawn, stop
 
 
 class Limit:

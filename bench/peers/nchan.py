@@ -14,8 +14,8 @@ from pathlib import Path
 from bench.box import Box
 from bench.peers.peer import Absent
 from bench.source import publish
-from cli.child import spawn, stop
 from tests.support.wait import wait_until
+from tickertape.cli.up.spawn import spawn, stop
 
 _MODULES = ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/usr/local/lib/nginx/modules")
 # One worker, since it has one core. The buffer holds a whole round, so that who falls behind gets

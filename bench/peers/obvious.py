@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from bench.box import Box
 from bench.source import publish
-from cli.child import spawn, stop
 from tests.support.servers import ValkeyServer
+from tickertape.cli.up.spawn import spawn, stop
 
 _SERVER = Path(__file__).with_name("obvious_server.py")
 

@@ -14,15 +14,15 @@ from urllib.parse import urlsplit
 
 from bench.box import Box
 from bench.source import publish
-from broker import codec, keys
-from broker.appender import MAX_ENTRIES
-from broker.connections import Connections
-from broker.queue import Lease, Queue
-from broker.requests import Requests, Submission
-from broker.scripts import source
 from tests.broker.given_settings import GivenSettings
 from tests.e2e.deployment import Deployment, api_url, port_of
 from tests.support.servers import ValkeyServer
+from tickertape.broker import codec, keys
+from tickertape.broker.appender import MAX_ENTRIES
+from tickertape.broker.connections import Connections
+from tickertape.broker.lua import source
+from tickertape.broker.queue import Lease, Queue
+from tickertape.broker.requests import Requests, Submission
 
 _AT_ONCE = 16
 _TENANT = "public"

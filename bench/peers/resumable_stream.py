@@ -15,8 +15,8 @@ from pathlib import Path
 
 from bench.box import Box
 from bench.peers.peer import Absent
-from cli.child import spawn, stop
 from tests.support.servers import ValkeyServer
+from tickertape.cli.up.spawn import spawn, stop
 
 _PROGRAM = Path(__file__).with_name("resumable_stream.mjs")
 _PACKAGES = ("resumable-stream@2.2.13", "redis@6.3.1")

@@ -15,11 +15,11 @@ from bench.box import Box, cpu_s
 from bench.report import Bound, Report, Spread, Table
 from bench.shapes.hop import percentile_ms
 from bench.shapes.worker import check
-from broker import keys
-from broker.fold import fold
-from broker.push import Push
 from tests.broker.given_settings import GivenSettings
 from tests.support.desk import Desk, open_desk
+from tickertape.broker import keys
+from tickertape.broker.fold import fold
+from tickertape.broker.push import Push
 
 _MANY, _MANY_PER_S = 600, 50
 WINDOW_S = 1.5

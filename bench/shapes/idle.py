@@ -10,8 +10,8 @@ from bench.load import Readers, reading
 from bench.peers import nchan, ours
 from bench.peers.peer import Absent, Peer
 from bench.report import Bound, Report, Spread, Strip, Table, ratios
-from broker.connections import Connections
 from tests.support.servers import ValkeyServer, valkey_server
+from tickertape.broker.connections import Connections
 
 _COUNTS = (5_000, 10_000)
 # Opened and closed first: what is imported and built once is no reader's.

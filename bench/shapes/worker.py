@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from bench.asking import Plan, Running, deployed
 from bench.box import Box, cpu_s
 from bench.report import Bound, Report, Spread, Strip, Table, ratios, short
-from broker import keys
-from broker.connections import Connections
-from broker.fold import fold
 from tests.broker.given_settings import GivenSettings
 from tests.support.desk import open_desk
+from tickertape.broker import keys
+from tickertape.broker.connections import Connections
+from tickertape.broker.fold import fold
 
 STREAMS = 32
 _POLL_S = 0.005

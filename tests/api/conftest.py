@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from broker.settings import Settings
 from tests.api.running import RunningApi, running_api
 from tests.support.typist import Typist, typing
+from tickertape.runtime.settings import Settings
 
 
 @pytest.fixture

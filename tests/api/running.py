@@ -9,12 +9,12 @@ from typing import Any
 
 import httpx2
 
-from api.main import create_app
-from api.server import DrainingServer
-from api.services import Services
-from broker.settings import Settings
-from roles import Roles
 from tests.support.wait import wait_until
+from tickertape.api.app import create_app
+from tickertape.api.services import Services
+from tickertape.api.serving.server import DrainingServer
+from tickertape.roles import Roles
+from tickertape.runtime.settings import Settings
 
 
 @dataclass

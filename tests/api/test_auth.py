@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import structlog
 
-from api.auth import KeyFile, Keys, keys_from, parse_keys
-from broker.errors import SettingsInvalid
-from broker.settings import Settings
 from tests.api.running import RunningApi, running_api
+from tickertape.api.edge.auth import KeyFile, Keys, keys_from, parse_keys
+from tickertape.broker.errors import SettingsInvalid
+from tickertape.runtime.settings import Settings
 
 ADA, BOB = {"Authorization": "Bearer ada-key"}, {"Authorization": "Bearer bob-key"}
 KEYS = "ada:ada-key,bob:bob-key"
@@ -136,7 +136,7 @@ async def status(api: RunningApi, headers: dict[str, str]) -> int:
 async def test_a_file_of_keys_is_read_again_when_it_changes(
     redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.auth._LOOK_AGAIN_S", 0)
+    monkeypatch.setattr("tickertape.api.edge.auth._LOOK_AGAIN_S", 0)
     path = tmp_path / "keys"
     path.write_text("ada:ada-key\n")
     async with running_api(redis_url, api_keys=f"@{path}") as api:
@@ -149,7 +149,7 @@ async def test_a_file_of_keys_is_read_again_when_it_changes(
 async def test_a_file_that_breaks_leaves_the_last_good_keys(
     redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
 ) -> None:
-    monkeypatch.setattr("api.auth._LOOK_AGAIN_S", 0)
+    monkeypatch.setattr("tickertape.api.edge.auth._LOOK_AGAIN_S", 0)
     path = tmp_path / "keys"
     path.write_text("ada:ada-key\n")
     async with running_api(redis_url, api_keys=f"@{path}") as api:

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from api.bodies import ChatBody, check_json
-from api.json_body import MAX_DEPTH
-from api.problems import Problem, field_path
+from tickertape.api.edge.problems import Problem, field_path
+from tickertape.api.protocols.checked import ChatBody, check_json
+from tickertape.api.protocols.json_body import MAX_DEPTH
 
 
 def nested(depth: int) -> Any:

@@ -5,9 +5,9 @@ import asyncio
 import msgspec
 import pytest
 
-from broker import keys
 from tests.api.running import RunningApi, running_api
 from tests.support.typist import Typist
+from tickertape.broker import keys
 
 
 async def test_an_accepted_request_says_where_it_is(api: RunningApi) -> None:

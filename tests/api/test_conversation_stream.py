@@ -7,15 +7,15 @@ from contextlib import aclosing
 
 import pytest
 
-from api.watched import Watched
-from broker import keys
-from broker.conversations import Conversations
-from broker.errors import Unavailable
-from broker.turns import Turn
 from tests.api.running import RunningApi, running_api
 from tests.support.sse import Event, EventStream, open_stream, text_of
 from tests.support.typist import Typist
 from tests.support.wait import wait_until
+from tickertape.api.fanout.watched_log import WatchedLog
+from tickertape.broker import keys
+from tickertape.broker.conversations import Conversations
+from tickertape.broker.errors import Unavailable
+from tickertape.broker.turns import Turn
 
 WHOLE = ["queued", "started", "delta", "delta", "completed"]
 
@@ -238,14 +238,16 @@ async def test_a_conversation_forgotten_and_begun_anew_at_once_is_another_one(
 async def test_a_log_that_cannot_be_read_just_now_is_read_at_the_next_look(
     api: RunningApi, worker: Typist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.conversation_stream._UNAVAILABLE_PAUSE_S", 0.01)
+    monkeypatch.setattr(
+        "tickertape.api.protocols.native.conversation_reader._UNAVAILABLE_PAUSE_S", 0.01
+    )
     await answer(worker, "a", "b")
     await answer(worker, "c", "d")
     hub = api.services.streams.hub
     acquire = hub.acquire
     refused: list[str] = []
 
-    async def flaky(request_id: str) -> Watched:
+    async def flaky(request_id: str) -> WatchedLog:
         if len(refused) < 2:
             refused.append(request_id)
             raise Unavailable
@@ -289,7 +291,7 @@ async def test_a_shutdown_ends_a_conversation_that_waits_for_a_log(
     streams = api.services.streams
     acquire = streams.hub.acquire
 
-    async def acquire_at_the_end(request_id: str) -> Watched:
+    async def acquire_at_the_end(request_id: str) -> WatchedLog:
         watched = await acquire(request_id)
         streams.drain()
         return watched

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api import fanout as module
-from api.slice import SLICE_CONNECTIONS
 from tests.support.stage import Stage
 from tests.support.wait import wait_until
+from tickertape.api.fanout import audience as module
+from tickertape.api.fanout.slice import SLICE_CONNECTIONS
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ async def test_all_connections_get_the_same_bytes(stage: Stage) -> None:
     assert late.body == stage.rendering.frames.between(1, len(stage.rendering.frames))
     assert early.ended_whole
     assert late.ended_whole
-    assert stage.watched.users == 0
+    assert stage.watched.holders == 0
     assert stage.hub.live_connections == 0
 
 
@@ -76,7 +76,7 @@ async def test_a_connection_that_stalls_is_dropped_and_one_that_reads_is_not(sta
     stalled, reading = stage.join(fills_up=True), stage.join()
     stage.type("a")
     for _ in range(4):
-        stage.fanout.tick()
+        stage.audience.tick()
         if stalled.is_aborted:
             break
         await asyncio.sleep(0)
@@ -86,10 +86,10 @@ async def test_a_connection_that_stalls_is_dropped_and_one_that_reads_is_not(sta
 
 async def test_a_connection_that_takes_nothing_of_its_end_is_dropped(stage: Stage) -> None:
     stalled, slow = stage.join(fills_up=True), stage.join(fills_up=True)
-    stage.fanout.drain(lambda: b"retry: 5\n\n")
+    stage.audience.drain(lambda: b"retry: 5\n\n")
     for _ in range(4):
         slow.unsent_bytes -= 1
-        stage.fanout.tick()
+        stage.audience.tick()
     assert stalled.is_aborted
     assert not slow.is_aborted
     slow.free()
@@ -111,22 +111,22 @@ async def test_who_joins_ahead_of_what_the_others_have_been_written_gets_everyth
     stage.type("b")  # waits for the interval
     ahead = stage.join(position=4)
     stage.type("c")
-    stage.fanout._turn()
+    stage.audience._turn()
     assert keeper.body == stage.whole
     assert ahead.body == stage.rendering.frames.between(4, 5)
     stage.finish()
-    stage.fanout._turn()
+    stage.audience._turn()
     assert ahead.body == stage.rendering.frames.between(4, 6)
     assert ahead.ended_whole
 
 
 async def test_a_quiet_stream_gets_a_comment_and_a_busy_one_does_not(stage: Stage) -> None:
     transport = stage.join()
-    stage.fanout.tick()
+    stage.audience.tick()
     stage.type("a")
-    stage.fanout.tick()
+    stage.audience.tick()
     assert b": hb" not in transport.sent
-    stage.fanout.tick()
+    stage.audience.tick()
     assert transport.sent.count(b": hb\n\n") == 1
 
 
@@ -188,9 +188,9 @@ async def test_beside_other_logs_a_crowded_one_rests_for_as_long_as_it_wrote(
 
 async def test_a_client_that_leaves_lets_go_of_the_tape(stage: Stage) -> None:
     transport = stage.join()
-    assert stage.watched.users == 1
+    assert stage.watched.holders == 1
     transport._lost()
-    assert stage.watched.users == 0
+    assert stage.watched.holders == 0
     assert stage.is_empty
     stage.type("nobody reads this")
 
@@ -222,7 +222,7 @@ async def _play(script: list[tuple[str, int]], interval_s: float) -> None:
         elif step == "join":
             stage.join(position=max(0, len(stage.rendering.frames) - number))
         elif step == "turn":
-            await wait_until(lambda: stage.fanout._timer is None, description="the interval ends")
+            await wait_until(lambda: stage.audience._timer is None, description="the interval ends")
         elif chosen is not None:
             if step == "fill":
                 chosen.fills_up = True

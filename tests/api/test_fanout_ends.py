@@ -2,13 +2,13 @@
 
 import pytest
 
-from api.wires import Frame
-from api.wires.chat_completions import ChatCompletionsWire
-from api.wires.native import NativeWire
-from api.wires.text import TextWire
-from broker.codec import Cursor, Entry, encode_data
 from tests.support.stage import Stage
 from tests.support.wait import wait_until
+from tickertape.api.fanout.wire import Frame
+from tickertape.api.protocols.native.text_wire import TextWire
+from tickertape.api.protocols.native.wire import NativeWire
+from tickertape.api.protocols.openai_chat.wire import ChatCompletionsWire
+from tickertape.broker.codec import Cursor, Entry, encode_data
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ async def test_a_log_that_went_back_in_time_is_told_from_its_beginning(stage: St
     quick, slow = stage.join(), stage.join(fills_up=True)
     stage.type("lost")
     stage.watched.tape.clear()
-    stage.watched.rewinds += 1
+    stage.watched.epoch += 1
     stage.watched.wake_all()
     stage.watched.tape.offer(Cursor(1, 0), encode_data("queued", {}))
     stage.watched.wake_all()
@@ -65,7 +65,7 @@ async def test_who_joins_after_a_rewind_with_a_position_from_before_it_begins_ag
 ) -> None:
     stage.type("lost", "lost, too")
     stage.watched.tape.clear()
-    stage.watched.rewinds += 1
+    stage.watched.epoch += 1
     stage.watched.tape.offer(Cursor(1, 0), encode_data("queued", {"n": 7}))
     late = stage.join(position=4, epoch=0)
     before, rewind, after = late.body.partition(b"event: rewind\n")
@@ -129,7 +129,7 @@ async def test_a_drain_ends_every_connection_with_a_farewell_of_its_own(stage: S
     transports = [stage.join(), stage.join(fills_up=True)]
     farewells = [b"retry: 5\n\n", b"retry: 7\n\n"]
     left = iter(farewells)
-    stage.fanout.drain(lambda: next(left))
+    stage.audience.drain(lambda: next(left))
     assert sorted(transport.body[-len(farewells[0]) :] for transport in transports) == farewells
     for transport in transports:
         assert transport.ended_whole
@@ -142,7 +142,7 @@ async def test_a_slow_reader_that_comes_back_before_its_turn_after_a_rewind_is_t
     slow = stage.join(fills_up=True)
     stage.type("lost")
     stage.watched.tape.clear()
-    stage.watched.rewinds += 1
+    stage.watched.epoch += 1
     stage.watched.tape.offer(Cursor(1, 0), encode_data("queued", {"n": 7}))
     slow.free()
     _, rewind, after = slow.body.partition(b"event: rewind\n")
@@ -157,7 +157,7 @@ async def test_a_finished_log_that_turns_out_to_be_another_one_ends_once_that_do
     stage.type("lost")
     stage.finish()
     stage.watched.tape.clear()
-    stage.watched.rewinds += 1
+    stage.watched.epoch += 1
     stage.watched.tape.offer(Cursor(1, 0), encode_data("queued", {}))
     stage.watched.wake_all()
     slow.free()

@@ -5,11 +5,11 @@ from contextlib import aclosing
 
 import pytest
 
-from api.handover import HandoverProtocol
 from tests.api.running import RunningApi
 from tests.support.sse import Event, collect, follow, open_stream, text_of
 from tests.support.typist import Typist
 from tests.support.wait import wait_until
+from tickertape.api.fanout.uvicorn_handover import HandoverProtocol
 
 
 async def finished(api: RunningApi, worker: Typist, *texts: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.frames import Frames, chunk
+from tickertape.api.fanout.frames import Frames, chunk
 
 FRAMES_PER_BLOCK = 4
 
@@ -14,7 +14,7 @@ FRAMES_PER_BLOCK = 4
 @pytest.fixture(autouse=True, scope="module")
 def small_blocks() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("api.frames.FRAMES_PER_BLOCK", FRAMES_PER_BLOCK)
+        patch.setattr("tickertape.api.fanout.frames.FRAMES_PER_BLOCK", FRAMES_PER_BLOCK)
         yield
 
 

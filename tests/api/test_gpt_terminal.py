@@ -8,10 +8,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from broker.codec import encode_data
 from tests.api.running import RunningApi, running_api
 from tests.support.typist import Typist
 from tests.support.wait import wait_until
+from tickertape.broker.codec import encode_data
 
 URL = "/api/gpt/get"
 

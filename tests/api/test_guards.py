@@ -6,10 +6,10 @@ import pytest
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from api.guards import LastResort, check_bind
-from broker.addresses import is_loopback
-from broker.errors import SettingsInvalid
 from tests.api.running import RunningApi, running_api
+from tickertape.api.edge.guards import LastResort, check_bind
+from tickertape.broker.errors import SettingsInvalid
+from tickertape.runtime.addresses import is_loopback
 
 SECRET = "the launch code is 1234"
 

@@ -6,16 +6,16 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from api.hub import Hub
-from api.watched import Watched
-from api.wires.text import TextWire
-from broker import keys
-from broker.codec import Cursor
-from broker.settings import Settings
 from tests.support.pushes import Deaf, lost_pushes
 from tests.support.servers import ValkeyServer
 from tests.support.typist import Typist, typing
 from tests.support.wait import wait_until
+from tickertape.api.fanout.hub import Hub
+from tickertape.api.fanout.watched_log import WatchedLog
+from tickertape.api.protocols.native.text_wire import TextWire
+from tickertape.broker import keys
+from tickertape.broker.codec import Cursor
+from tickertape.runtime.settings import Settings
 
 SETTINGS = Settings(retention_s=600, heartbeat_s=0.2)
 
@@ -44,11 +44,11 @@ async def hub(typist: Typist) -> AsyncIterator[Hub]:
         yield running
 
 
-def text(watched: Watched) -> str:
+def text(watched: WatchedLog) -> str:
     return b"".join(watched.tape.rendering("text", TextWire).frames).decode()
 
 
-async def has(watched: Watched, expected: str) -> None:
+async def has(watched: WatchedLog, expected: str) -> None:
     await wait_until(lambda: text(watched) == expected, description=f"the tape says {expected!r}")
 
 
@@ -138,7 +138,7 @@ async def test_a_log_that_went_back_in_time_is_read_anew(typist: Typist, hub: Hu
         await has(watched, "ab")
         await typist.connections.ask("RESTORE", keys.log(request_id), 0, saved, "REPLACE")
         await has(watched, "a")
-        assert watched.rewinds == 1
+        assert watched.epoch == 1
 
 
 async def test_a_tail_asked_for_before_a_log_ended_does_not_undo_the_end(
@@ -164,7 +164,7 @@ async def test_a_tail_asked_for_before_a_log_ended_does_not_undo_the_end(
 
         monkeypatch.setattr(hub._logs, "tails", answered_late)
         await wait_until(lambda: checks >= 2, description="the tails are looked at again")
-        assert (watched.tape.is_over, watched.rewinds) == (True, 0)
+        assert (watched.tape.is_over, watched.epoch) == (True, 0)
         async with hub.watch(request_id) as later:
             assert later is watched
 
@@ -213,7 +213,7 @@ async def test_a_restart_of_redis_loses_nothing(own_redis: ValkeyServer) -> None
 async def test_a_log_nobody_watches_is_let_go(
     typist: Typist, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.hub.LINGER_S", 0.01)
+    monkeypatch.setattr("tickertape.api.fanout.hub.LINGER_S", 0.01)
     request_id = await typist.begin()
     async with hub.watch(request_id):
         assert request_id in hub._watched
@@ -234,7 +234,7 @@ async def test_a_hub_that_ends_waits_for_the_readings_that_it_ends(
             await typist.connections.ask("PING")
             has_ended = True
 
-    monkeypatch.setattr("broker.log.Logs.read", hard_to_end)
+    monkeypatch.setattr("tickertape.broker.log.Logs.read", hard_to_end)
     async with running_hub(typist) as hub:
         acquiring = asyncio.create_task(hub.acquire(keys.new_request_id(0)))
         await is_reading.wait()

@@ -6,17 +6,17 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from api.hub import Hub
-from api.watched import Watched
-from api.wires.text import TextWire
-from broker import keys
-from broker.codec import FIELD, encode_text
-from broker.errors import Unavailable
-from broker.log import PAGE_ENTRIES
-from broker.settings import Settings
 from tests.support.pushes import lost_pushes
 from tests.support.typist import Typist, typing
 from tests.support.wait import wait_until
+from tickertape.api.fanout.hub import Hub
+from tickertape.api.fanout.watched_log import WatchedLog
+from tickertape.api.protocols.native.text_wire import TextWire
+from tickertape.broker import keys
+from tickertape.broker.codec import FIELD, encode_text
+from tickertape.broker.errors import Unavailable
+from tickertape.broker.log import PAGE_ENTRIES
+from tickertape.runtime.settings import Settings
 
 QUIET_S = 60  # so rare that no check of the tails can help
 UNREADABLE = [
@@ -46,16 +46,16 @@ async def typist(redis_url: str) -> AsyncIterator[Typist]:
 
 @pytest.fixture
 async def hub(typist: Typist, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub]:
-    monkeypatch.setattr("api.hub._TICK_S", QUIET_S)
+    monkeypatch.setattr("tickertape.api.fanout.hub._TICK_S", QUIET_S)
     async with running_hub(typist) as running:
         yield running
 
 
-def text(watched: Watched) -> str:
+def text(watched: WatchedLog) -> str:
     return b"".join(watched.tape.rendering("text", TextWire).frames).decode()
 
 
-async def has(watched: Watched, expected: str) -> None:
+async def has(watched: WatchedLog, expected: str) -> None:
     await wait_until(lambda: text(watched) == expected, description=f"the tape says {expected!r}")
 
 
@@ -108,7 +108,7 @@ async def test_an_entry_that_cannot_be_read_ends_its_log_and_no_other(
 async def test_an_entry_that_cannot_be_read_and_nobody_pushed_ends_its_log_and_no_other(
     typist: Typist, monkeypatch: pytest.MonkeyPatch, entry_id: str, field: bytes, value: str
 ) -> None:
-    monkeypatch.setattr("api.hub._TICK_S", 0.02)
+    monkeypatch.setattr("tickertape.api.fanout.hub._TICK_S", 0.02)
     async with running_hub(typist, heartbeat_s=0.1) as hub:
         other = await typist.submit()
         request_id = await typist.submit()
@@ -139,7 +139,7 @@ async def test_a_log_is_read_up_to_its_terminal_however_much_follows(
 async def test_a_log_that_is_another_one_at_every_look_is_given_up(
     typist: Typist, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.healing._MAX_REWINDS", 3)
+    monkeypatch.setattr("tickertape.api.fanout.healing._MAX_REWINDS", 3)
     request_id = await typist.begin()
     await typist.type(*"abcd")
     async with hub.watch(request_id) as watched:
@@ -163,7 +163,7 @@ async def test_a_log_with_nothing_after_the_last_known_entry_begins_again(
         await typist.connections.ask("XDEL", keys.log(request_id), last)
         await hub.catch_up(watched)
         assert text(watched) == "ab"
-        assert watched.rewinds == 1
+        assert watched.epoch == 1
 
 
 async def test_finished_logs_beyond_the_caches_size_are_let_go_least_recently_used_first(
@@ -175,7 +175,7 @@ async def test_finished_logs_beyond_the_caches_size_are_let_go_least_recently_us
         async with hub.watch(request_id) as tapes[request_id]:
             pass
     size = tapes[first].tape.size_bytes + tapes[second].tape.size_bytes
-    monkeypatch.setattr("api.finished.FINISHED_CACHE_BYTES", size)
+    monkeypatch.setattr("tickertape.api.fanout.finished_logs.FINISHED_CACHE_BYTES", size)
     third = await finished(typist, "c")
     for request_id, is_kept in ((third, False), (first, True), (second, False)):
         async with hub.watch(request_id) as watched:
@@ -223,8 +223,8 @@ async def test_while_pushes_are_down_logs_are_read_again_and_again(
     async def never_up(_: object) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("broker.push.Push.run", never_up)
-    monkeypatch.setattr("api.hub._TICK_S", 0.02)
+    monkeypatch.setattr("tickertape.broker.push.Push.run", never_up)
+    monkeypatch.setattr("tickertape.api.fanout.hub._TICK_S", 0.02)
     hub = Hub(typist.connections, Settings(heartbeat_s=QUIET_S))
     running = asyncio.create_task(hub.run(), name="hub")
     request_id = await typist.begin()
@@ -241,22 +241,22 @@ async def test_while_pushes_are_down_logs_are_read_again_and_again(
 async def test_a_log_that_cannot_be_read_in_time_is_unavailable_and_not_held(
     typist: Typist, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.hub.SYNC_TIMEOUT_S", 0.02)
-    monkeypatch.setattr("api.healing._PAUSE_S", 0.01)
-    monkeypatch.setattr("api.hub.LINGER_S", 0.01)
+    monkeypatch.setattr("tickertape.api.fanout.hub.SYNC_TIMEOUT_S", 0.02)
+    monkeypatch.setattr("tickertape.api.fanout.healing._PAUSE_S", 0.01)
+    monkeypatch.setattr("tickertape.api.fanout.hub.LINGER_S", 0.01)
     request_id = await typist.begin()
     with monkeypatch.context() as away:
 
         async def refuse(*_: object) -> list[object]:
             raise Unavailable
 
-        away.setattr("broker.log.Logs.read", refuse)
+        away.setattr("tickertape.broker.log.Logs.read", refuse)
         with pytest.raises(Unavailable):
             await hub.acquire(request_id)
         await wait_until(lambda: not hub._watched, description="it is let go")
     async with hub.watch(request_id) as watched:
         with monkeypatch.context() as away:
-            away.setattr("broker.log.Logs.read", refuse)
+            away.setattr("tickertape.broker.log.Logs.read", refuse)
             with pytest.raises(Unavailable):
                 await hub.catch_up(watched)
         with lost_pushes(hub):
@@ -267,7 +267,7 @@ async def test_a_log_that_cannot_be_read_in_time_is_unavailable_and_not_held(
 async def test_tails_that_cannot_be_read_are_asked_for_again(
     typist: Typist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.hub._TICK_S", 0.02)
+    monkeypatch.setattr("tickertape.api.fanout.hub._TICK_S", 0.02)
     async with running_hub(typist, heartbeat_s=0.1) as hub:
         request_id = await typist.begin()
         async with hub.watch(request_id) as watched:

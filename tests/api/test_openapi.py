@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from api.main import create_app
-from broker.settings import Settings
+from tickertape.api.app import create_app
+from tickertape.runtime.settings import Settings
 
 CALLS = {
     ("post", "/chat"),

@@ -5,13 +5,13 @@ import asyncio
 import pytest
 import structlog
 
-from api.main import create_app
-from broker.errors import SettingsInvalid
-from broker.settings import Settings
 from tests.api.running import RunningApi, running_api
 from tests.support.servers import ValkeyServer
 from tests.support.typist import Typist
 from tests.support.wait import wait_until
+from tickertape.api.app import create_app
+from tickertape.broker.errors import SettingsInvalid
+from tickertape.runtime.settings import Settings
 
 
 async def metric(api: RunningApi, line: str) -> float:
@@ -130,7 +130,7 @@ async def test_a_task_that_must_not_end_takes_the_process_with_it(
     async def fail(self: object) -> None:
         raise RuntimeError("the launch code")
 
-    monkeypatch.setattr("api.streams.Streams.run", fail)
+    monkeypatch.setattr("tickertape.api.fanout.streams.Streams.run", fail)
     with structlog.testing.capture_logs() as logged:
         async with running_api(redis_url, wait_for_redis=False) as api:
             await wait_until(lambda: api.problems, description="it gives up")

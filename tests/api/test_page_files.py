@@ -5,8 +5,8 @@ from importlib.resources import files
 
 import pytest
 
-from api.routes.page import load_page
 from tests.api.running import RunningApi
+from tickertape.api.page.routes import load_page
 
 INLINE = re.compile(
     r"<script(?![^>]*\bsrc=)|<style|\bstyle=|\bon[a-z]+=|javascript:", re.IGNORECASE

@@ -2,15 +2,15 @@
 
 import pytest
 
-from api.paging import Page, page_of
-from broker import keys
 from tests.broker.live import live
+from tickertape.api.protocols.native.paging import Page, page_of
+from tickertape.broker import keys
 
 
 async def test_what_expired_counts_for_what_one_page_looks_at(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.paging.MAX_LOOKED_AT", 2)
+    monkeypatch.setattr("tickertape.api.protocols.native.paging.MAX_LOOKED_AT", 2)
     async with live(redis_url) as broker:
         kept, *expired = [await broker.submit() for _ in range(4)]
         for request_id in expired:

@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 import pytest
 from starlette.types import Message as AsgiMessage
 
-from api.stream_response import StreamResponse
-from api.wires import CUT, Frame
-from broker import keys
 from tests.api.running import RunningApi, running_api
 from tests.support.sse import Event, SseParser, collect, text_of
 from tests.support.typist import Typist
 from tests.support.wait import wait_until
+from tickertape.api.fanout.stream_response import StreamResponse
+from tickertape.api.fanout.wire import CUT, Frame
+from tickertape.broker import keys
 
 
 class OldClient:
@@ -94,7 +94,7 @@ async def test_a_client_whose_connection_is_not_handed_over_gets_the_same_events
 async def test_a_long_replay_goes_out_whole_though_in_pieces(
     api: RunningApi, worker: Typist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.reader.FRAMES_PER_BLOCK", 3)
+    monkeypatch.setattr("tickertape.api.fanout.plain_reader.FRAMES_PER_BLOCK", 3)
     request_id = await worker.begin()
     await worker.type(*"abcdefg")
     await worker.finish()
@@ -120,12 +120,12 @@ async def test_a_client_that_leaves_lets_go_of_its_log(api: RunningApi, worker: 
     async with streams.hub.watch(request_id) as watched:
         async with old_client(api, f"/chat/{request_id}/stream") as client:
             await client.until("started")
-            assert (streams.subscribers, watched.users) == (1, 2)
+            assert (streams.subscribers, watched.holders) == (1, 2)
         await wait_until(
-            lambda: (streams.subscribers, watched.users) == (0, 1), description="it is let go"
+            lambda: (streams.subscribers, watched.holders) == (0, 1), description="it is let go"
         )
         assert not watched.wakes
-        assert not watched.asides
+        assert not watched.notice_listeners
 
 
 async def test_a_log_that_went_back_in_time_begins_again(api: RunningApi, worker: Typist) -> None:
@@ -305,7 +305,7 @@ async def test_a_client_that_goes_ends_the_stream_and_is_told_of() -> None:
 async def test_a_client_that_takes_nothing_for_too_long_is_as_one_that_went(
     monkeypatch: pytest.MonkeyPatch, taken: int
 ) -> None:
-    monkeypatch.setattr("api.stream_response.STALL_LIMIT_S", 0.01)
+    monkeypatch.setattr("tickertape.api.fanout.stream_response.STALL_LIMIT_S", 0.01)
     written = Written(b"a")
     written.taken_at_most = taken
     await written.run()

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from api import processes
-from api.processes import run_processes
 from tests.support.children import give_up, outstay, serve, serve_stubbornly
 from tests.support.wait import wait_until_sync
+from tickertape.api.serving import processes
+from tickertape.api.serving.processes import run_processes
 
 
 def children(directory: Path) -> set[int]:

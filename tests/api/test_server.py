@@ -18,19 +18,19 @@ import aiohttp
 import httpx2
 import pytest
 
-from api.server import serve
-from broker.errors import SettingsInvalid
-from broker.settings import Settings
 from tests.support.sse import open_stream
 from tests.support.typist import Typist
 from tests.support.wait import wait_until, wait_until_sync
+from tickertape.api.serving.server import serve
+from tickertape.broker.errors import SettingsInvalid
+from tickertape.runtime.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SERVE = """
 import json, sys
-from api.server import serve
-from broker.settings import Settings
-from cli import logs
+from tickertape.api.serving.server import serve
+from tickertape.runtime.settings import Settings
+from tickertape.runtime import logs
 
 options = json.loads(sys.argv[1])
 logs.configure()
@@ -42,7 +42,7 @@ raise SystemExit(serve(settings, configure_logs=logs.configure, **options))
 # raised SystemExit, which a loop that is being made may swallow.
 SIGNAL_BEFORE_THE_LOOP = """
 import os, signal
-from api.server import DrainingServer
+from tickertape.api.serving.server import DrainingServer
 
 signal.signal(signal.SIGTERM, lambda *_: os._exit(3))
 begin = DrainingServer.serve

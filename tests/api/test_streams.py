@@ -7,22 +7,22 @@ from typing import Any, cast
 import pytest
 from starlette.types import Message
 
-from api.handover import _KEY
-from api.live_connection import LiveConnection
-from api.wires.native import NATIVE
-from api.wires.text import TEXT
-from broker import keys
-from broker.errors import Unavailable
 from tests.api.running import RunningApi, running_api
 from tests.support.sse import collect, follow
 from tests.support.typist import TENANT, Typist
 from tests.support.wait import wait_until
+from tickertape.api.fanout.live_connection import LiveConnection
+from tickertape.api.fanout.uvicorn_handover import _KEY
+from tickertape.api.protocols.native.text_wire import TEXT
+from tickertape.api.protocols.native.wire import NATIVE
+from tickertape.broker import keys
+from tickertape.broker.errors import Unavailable
 
 
 async def test_who_waits_in_line_is_told_each_new_place_until_it_is_his_turn(
     redis_url: str, worker: Typist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.streams._POSITIONS_EVERY_S", 0.01)
+    monkeypatch.setattr("tickertape.api.fanout.streams._POSITIONS_EVERY_S", 0.01)
     ids = [await worker.submit() for _ in range(3)]
     told: list[Any] = []
     async with (
@@ -40,7 +40,7 @@ async def test_who_waits_in_line_is_told_each_new_place_until_it_is_his_turn(
 async def test_a_place_that_cannot_be_asked_for_is_told_later(
     redis_url: str, worker: Typist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.streams._POSITIONS_EVERY_S", 0.01)
+    monkeypatch.setattr("tickertape.api.fanout.streams._POSITIONS_EVERY_S", 0.01)
     request_id = await worker.submit()
     async with running_api(redis_url) as api:
         requests = api.services.streams._requests
@@ -72,7 +72,7 @@ async def test_a_cursor_that_cannot_be_checked_now_is_refused_and_holds_nothing(
         monkeypatch.setattr(hub, "catch_up", refuse)
         answer = await api.client.get(f"/chat/{request_id}/stream", params={"after": "1-1"})
         assert answer.status_code == 503
-        assert watched.users == 1
+        assert watched.holders == 1
 
 
 async def test_a_snapshot_of_a_log_of_which_only_the_end_is_left_is_that_end(
@@ -138,8 +138,8 @@ async def test_a_client_that_is_gone_before_it_is_handed_over_holds_nothing(
 
     async with streams.hub.watch(request_id) as watched:
         response = await streams.follow(record, NATIVE, after=None)
-        assert watched.users == 2
+        assert watched.holders == 2
         await response({"http_version": "1.1", _KEY: lambda: None}, receive, send)
-        assert watched.users == 1
+        assert watched.holders == 1
     assert [message["type"] for message in sent] == ["http.response.start"]
     await wait_until(lambda: streams.subscribers == 0, description="nobody reads")

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from api.submissions import Ask, fingerprint, submission_of
-from roles import Role, RoleMessage, RoleNotFound, Roles
+from tickertape.api.asking import Ask, fingerprint, submission_of
+from tickertape.roles import Role, RoleMessage, RoleNotFound, Roles
 
 ASK = Ask(wire="native", messages=[{"role": "user", "content": "hi"}])
 ROLES = Roles(

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.tape import Tape, Verdict
-from api.wires.native import NativeWire
-from api.wires.text import TextWire
-from broker.codec import START, Cursor, encode_data, encode_text
-from broker.errors import EntryMalformed
+from tickertape.api.fanout.tape import Tape, Verdict
+from tickertape.api.protocols.native.text_wire import TextWire
+from tickertape.api.protocols.native.wire import NativeWire
+from tickertape.broker.codec import START, Cursor, encode_data, encode_text
+from tickertape.broker.errors import EntryMalformed
 
 QUEUED = (Cursor(100, 0), encode_data("queued", {"v": 1}))
 

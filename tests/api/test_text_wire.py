@@ -2,9 +2,9 @@
 
 import pytest
 
-from api.wires import CUT, Frame
-from api.wires.text import TextWire
-from broker.codec import Cursor, Entry
+from tickertape.api.fanout.wire import CUT, Frame
+from tickertape.api.protocols.native.text_wire import TextWire
+from tickertape.broker.codec import Cursor, Entry
 
 AT = Cursor(1, 0)
 
@@ -46,4 +46,4 @@ def test_a_failure_before_any_text_is_cut_too() -> None:
 
 @pytest.mark.parametrize("kind", ["gone", "rewind", "position", "waiting"])
 def test_there_is_no_room_for_what_is_not_the_answer(kind: str) -> None:
-    assert TextWire().aside(kind, {"position": 1}) == b""
+    assert TextWire().notice(kind, {"position": 1}) == b""

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from api.views import request_view, status_of
-from broker.codec import Cursor, Entry
-from broker.fold import fold
-from broker.requests import Record
+from tickertape.api.protocols.native.views import request_view, status_of
+from tickertape.broker.codec import Cursor, Entry
+from tickertape.broker.fold import fold
+from tickertape.broker.requests import Record
 
 STARTED = Entry(Cursor(20, 0), "started", data={"prev": "10-0", "n": 1, "model": "m"})
 QUEUED = Entry(Cursor(10, 0), "queued", data={"v": 1})

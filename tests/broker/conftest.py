@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 from fakeredis import FakeAsyncRedis
 
-from broker.connections import Connections
 from tests.broker.partition import Partition
+from tickertape.broker.connections import Connections
 
 SERVERS = ["fakeredis", "valkey"]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
-from broker.settings import Settings
+from tickertape.runtime.settings import Settings
 
 
 class GivenSettings(Settings):

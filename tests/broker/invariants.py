@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
-from broker import keys
-from broker.codec import OPENERS, TERMINALS, Cursor, Entry, decode
 from tests.broker.snapshot import Snapshot
+from tickertape.broker import keys
+from tickertape.broker.codec import OPENERS, TERMINALS, Cursor, Entry, decode
 
 _WAKE_LIMIT = 64
 

@@ -5,15 +5,15 @@ import contextlib
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
-from broker import keys
-from broker.appender import MAX_ENTRIES
-from broker.connections import Connections
-from broker.log import Logs
-from broker.queue import Lease, Queue
-from broker.requests import Requests, Submission
-from broker.scripts import Scripts
-from broker.settings import Settings
 from tests.broker.given_settings import GivenSettings
+from tickertape.broker import keys
+from tickertape.broker.appender import MAX_ENTRIES
+from tickertape.broker.connections import Connections
+from tickertape.broker.log import Logs
+from tickertape.broker.lua import Scripts
+from tickertape.broker.queue import Lease, Queue
+from tickertape.broker.requests import Requests, Submission
+from tickertape.runtime.settings import Settings
 
 
 class Live:

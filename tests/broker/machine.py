@@ -12,13 +12,13 @@ from hypothesis.stateful import (
     rule,
 )
 
-from broker import errors, keys
-from broker.codec import encode_data, encode_text
-from broker.queue import Gap, Lease, Nothing
-from broker.requests import Submission, Submitted
 from tests.broker.given_settings import GivenSettings
 from tests.broker.model import MAX_CRASHES, QUEUE_LIMIT, TENANT_LIMIT, Model, Request
 from tests.broker.subject import Subject
+from tickertape.broker import errors, keys
+from tickertape.broker.codec import encode_data, encode_text
+from tickertape.broker.queue import Gap, Lease, Nothing
+from tickertape.broker.requests import Submission, Submitted
 
 LIMITS = GivenSettings(
     lease_s=300, max_crashes=MAX_CRASHES, queue_limit=QUEUE_LIMIT, tenant_limit=TENANT_LIMIT

@@ -6,8 +6,8 @@ delays are over in the order in which they were put into `expired` and `due`.
 
 from dataclasses import dataclass, field
 
-from broker.codec import TERMINALS
 from tests.broker.line import Line
+from tickertape.broker.codec import TERMINALS
 
 Logged = tuple[int, int, str, str]  # number of the attempt, seq, kind, text
 Answer = tuple[str, object]

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from redis.asyncio import Redis
 
-from broker.codec import encode_data, encode_text
-from broker.scripts import Scripts
 from tests.broker.invariants import log_of, violations
 from tests.broker.snapshot import Snapshot, take_snapshot
+from tickertape.broker.codec import encode_data, encode_text
+from tickertape.broker.lua import Scripts
 
 TAG = "{p0}:"
 RING = TAG + "ring"

@@ -6,15 +6,15 @@ from typing import Any, TypeVar
 
 from fakeredis import FakeAsyncRedis
 
-from broker import keys
-from broker.connections import Connections
-from broker.conversations import Conversations
-from broker.log import Logs
-from broker.queue import Lease, Queue
-from broker.requests import Requests
-from broker.scripts import Scripts
-from broker.settings import Settings
 from tests.broker.snapshot import Snapshot, take_snapshot
+from tickertape.broker import keys
+from tickertape.broker.connections import Connections
+from tickertape.broker.conversations import Conversations
+from tickertape.broker.log import Logs
+from tickertape.broker.lua import Scripts
+from tickertape.broker.queue import Lease, Queue
+from tickertape.broker.requests import Requests
+from tickertape.runtime.settings import Settings
 
 T = TypeVar("T")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from broker.addresses import hide_secrets
+from tickertape.runtime.addresses import hide_secrets
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from broker import appender as module
-from broker import keys
-from broker.appender import LOST, Appended, Appender
 from tests.broker.address import port_of, through
 from tests.broker.given_settings import GivenSettings
 from tests.broker.live import Live, live, running
@@ -15,6 +12,9 @@ from tests.broker.writer import Writer
 from tests.support.proxy import FaultProxy
 from tests.support.servers import ValkeyServer
 from tests.support.wait import wait_until
+from tickertape.broker import appender as module
+from tickertape.broker import keys
+from tickertape.broker.appender import LOST, Appended, Appender
 
 SETTINGS = GivenSettings(max_output_bytes=1024)
 

@@ -8,12 +8,12 @@ import hiredis
 import pytest
 import uvloop
 
-from broker.bulk import BulkConnection
-from broker.connections import Connections
-from broker.errors import Unavailable
 from tests.broker.address import port_of, through
 from tests.support.proxy import FaultProxy
 from tests.support.wait import wait_until
+from tickertape.broker.bulk import BulkConnection
+from tickertape.broker.connections import Connections
+from tickertape.broker.errors import Unavailable
 
 
 class Replies(list[Any]):

@@ -4,9 +4,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from broker import codec
-from broker.codec import Cursor, Ephemeral, Pushed, decode, encode_data, encode_text, unpack
-from broker.errors import CursorMalformed, EntryMalformed
+from tickertape.broker import codec
+from tickertape.broker.codec import (
+    Cursor,
+    Notice,
+    Pushed,
+    decode,
+    encode_data,
+    encode_text,
+    unpack,
+)
+from tickertape.broker.errors import CursorMalformed, EntryMalformed
 
 TEXT_KINDS = sorted({"delta", "reasoning", "refusal"})
 DATA_KINDS = sorted(
@@ -172,7 +180,7 @@ def test_pushed_entries_come_back_as_they_were(first: Cursor, values: list[bytes
 )
 def test_news_that_is_no_entry_comes_back_as_it_was(kind: str, data: dict[str, object]) -> None:
     message = b"~" + kind.encode() + encode_data("queued", data).replace(b"Q", b"\n", 1)
-    assert unpack(message) == Ephemeral(kind, data)
+    assert unpack(message) == Notice(kind, data)
 
 
 @given(message=st.binary() | st.binary().map(lambda body: b"5-0\n" + body))
@@ -189,7 +197,7 @@ def test_a_message_is_a_push_or_malformed(message: bytes) -> None:
         pushed = unpack(message)
     except EntryMalformed:
         return
-    assert isinstance(pushed, Pushed | Ephemeral)
+    assert isinstance(pushed, Pushed | Notice)
 
 
 @pytest.mark.parametrize(

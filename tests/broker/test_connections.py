@@ -11,15 +11,15 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import DataError, ResponseError
 
-from broker import connections as module
-from broker import keys
-from broker.connections import Connections, failures_mapped
-from broker.errors import SettingsInvalid, Unavailable
-from broker.scripts import Scripts
 from tests.broker.address import port_of, through
 from tests.support.proxy import FaultProxy
 from tests.support.servers import ValkeyServer
 from tests.support.wait import wait_until
+from tickertape.broker import connections as module
+from tickertape.broker import keys
+from tickertape.broker.connections import Connections, failures_mapped
+from tickertape.broker.errors import SettingsInvalid, Unavailable
+from tickertape.broker.lua import Scripts
 
 
 @pytest.fixture

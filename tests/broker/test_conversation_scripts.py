@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from broker.codec import encode_data, encode_text
 from tests.broker.partition import CONV_TTL_S, TAG, Go, Partition
+from tickertape.broker.codec import encode_data, encode_text
 
 
 async def states(partition: Partition, *ids: str) -> list[str]:

@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from broker import keys
-from broker.codec import encode_data, encode_text
-from broker.conversations import Conversations
-from broker.errors import RequestMissing
-from broker.queue import Lease
-from broker.turns import Links, Turn, remember
 from tests.broker.given_settings import GivenSettings
 from tests.broker.live import Live, live
+from tickertape.broker import keys
+from tickertape.broker.codec import encode_data, encode_text
+from tickertape.broker.conversations import Conversations
+from tickertape.broker.errors import RequestMissing
+from tickertape.broker.queue import Lease
+from tickertape.broker.turns import Links, Turn, remember
 
 ASKED = [{"role": "user", "content": "hé?"}]
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from broker.faults import armed, crash_at
+from tickertape.broker.faults import armed, crash_at
 
 
 class Died(BaseException):

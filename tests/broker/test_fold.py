@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.codec import Cursor, Entry
-from broker.fold import Answer, fold
+from tickertape.broker.codec import Cursor, Entry
+from tickertape.broker.fold import Answer, fold
 
 AT = Cursor(1, 0)
 

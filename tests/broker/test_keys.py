@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from broker import keys
+from tickertape.broker import keys
 
 words = st.text(max_size=8)
 

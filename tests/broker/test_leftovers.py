@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from broker.codec import TERMINALS
 from tests.broker.invariants import keys_without_ttl, states
 from tests.broker.partition import Go, Partition
+from tickertape.broker.codec import TERMINALS
 
 
 async def live(partition: Partition, chance: random.Random) -> None:

@@ -2,11 +2,11 @@
 
 import pytest
 
-from broker import keys
-from broker.codec import START, Cursor, decode, encode_data, encode_text
-from broker.errors import EntryMalformed
-from broker.log import PAGE_ENTRIES
 from tests.broker.live import Live, live
+from tickertape.broker import keys
+from tickertape.broker.codec import START, Cursor, decode, encode_data, encode_text
+from tickertape.broker.errors import EntryMalformed
+from tickertape.broker.log import PAGE_ENTRIES
 
 # An entry without our field, and ids that no attempt and no seq ever reach.
 LARGEST = 2**64 - 1

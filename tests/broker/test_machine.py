@@ -7,11 +7,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 
-from broker import errors
-from broker.codec import Cursor
 from tests.broker.invariants import log_of, states, violations
 from tests.broker.machine import WritingMachine, tenants
 from tests.broker.model import Logged
+from tickertape.broker import errors
+from tickertape.broker.codec import Cursor
 
 
 class BrokerMachine(WritingMachine):

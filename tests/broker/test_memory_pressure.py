@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from broker.connections import Connections
-from broker.errors import Unavailable
 from tests.broker.partition import Partition
+from tickertape.broker.connections import Connections
+from tickertape.broker.errors import Unavailable
 
 
 @pytest.fixture

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from broker import keys
-from broker.models import (
+from tests.broker.live import live
+from tickertape.broker import keys
+from tickertape.broker.upstream_models import (
     MODELS_TTL_S,
     read_models,
     read_models_fault,
     write_models,
     write_models_fault,
 )
-from tests.broker.live import live
 
 
 async def test_the_models_are_read_as_they_were_written_until_they_age(redis_url: str) -> None:

@@ -1,6 +1,6 @@
 """Pauses between connections: only one that lasted makes the next pause short again."""
 
-from broker.pauses import Pauses
+from tickertape.broker.pauses import Pauses
 
 
 class Clock:

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.exceptions import ResponseError
 
-from broker.connections import Connections
-from broker.errors import Unavailable
 from tests.support.servers import ValkeyServer
 from tests.support.wait import wait_until
+from tickertape.broker.connections import Connections
+from tickertape.broker.errors import Unavailable
 
 _ENDLESS = "while true do end"
 

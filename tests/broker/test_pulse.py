@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from broker.pulse import Pulse
+from tickertape.runtime.pulse import Pulse
 
 
 def test_a_loop_is_silent_when_no_round_was_begun_in_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,15 +5,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from broker import keys
-from broker import push as module
-from broker.codec import Cursor, Pushed, unpack
-from broker.push import Push
 from tests.broker.address import port_of, through
 from tests.broker.live import Live, live, running
 from tests.support.proxy import FaultProxy
 from tests.support.servers import ValkeyServer
 from tests.support.wait import wait_until
+from tickertape.broker import keys
+from tickertape.broker import push as module
+from tickertape.broker.codec import Cursor, Pushed, unpack
+from tickertape.broker.push import Push
 
 
 class Heard:

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 import pytest
 from redis.asyncio.client import PubSub
 
-from broker.codec import Cursor, Entry, Ephemeral, Pushed, decode, unpack
 from tests.broker.invariants import log_of
 from tests.broker.partition import TAG, Partition
+from tickertape.broker.codec import Cursor, Entry, Notice, Pushed, decode, unpack
 
 
 @asynccontextmanager
@@ -20,11 +20,11 @@ async def listening(partition: Partition, id_: str) -> AsyncIterator[PubSub]:
     await pushes.aclose()  # type: ignore[no-untyped-call]  # bare in redis-py
 
 
-async def heard(partition: Partition, pushes: PubSub, id_: str) -> list[Ephemeral]:
+async def heard(partition: Partition, pushes: PubSub, id_: str) -> list[Notice]:
     """Check that what was pushed is the log, entry by entry; return what was pushed besides."""
     log = log_of(await partition.snapshot(), id_)
     entries: list[Entry] = []
-    news: list[Ephemeral] = []
+    news: list[Notice] = []
     while len(entries) < len(log):
         message = await pushes.get_message(timeout=5)
         assert message is not None, f"only {len(entries)} of {len(log)} entries were pushed"
@@ -34,7 +34,7 @@ async def heard(partition: Partition, pushes: PubSub, id_: str) -> list[Ephemera
                     decode(Cursor(first.attempt, first.seq + at), value)
                     for at, value in enumerate(values)
                 ]
-            case Ephemeral() as other:
+            case Notice() as other:
                 news.append(other)
     assert entries == log
     return news

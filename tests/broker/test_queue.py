@@ -4,15 +4,15 @@ import asyncio
 
 import pytest
 
-from broker import keys
-from broker.codec import Cursor, encode_data, encode_text
-from broker.connections import MAX_BLOCK_S
-from broker.errors import Fenced, TooLong, Unavailable
-from broker.queue import Gap, Lease, Nothing
 from tests.broker.given_settings import GivenSettings
 from tests.broker.live import live
 from tests.support.servers import ValkeyServer
 from tests.support.wait import wait_until
+from tickertape.broker import keys
+from tickertape.broker.codec import Cursor, encode_data, encode_text
+from tickertape.broker.connections import MAX_BLOCK_S
+from tickertape.broker.errors import Fenced, TooLong, Unavailable
+from tickertape.broker.queue import Gap, Lease, Nothing
 
 DONE = encode_data("completed", {})
 

@@ -4,9 +4,14 @@ import asyncio
 
 import pytest
 
-from broker import keys
-from broker.codec import encode_data
-from broker.errors import (
+from tests.broker.address import port_of, through
+from tests.broker.given_settings import GivenSettings
+from tests.broker.live import Live, live
+from tests.support.proxy import FaultProxy
+from tests.support.wait import wait_until
+from tickertape.broker import keys
+from tickertape.broker.codec import encode_data
+from tickertape.broker.errors import (
     ConversationBusy,
     IdempotencyConflict,
     NotFinished,
@@ -15,12 +20,7 @@ from broker.errors import (
     TenantLimitReached,
     Unavailable,
 )
-from broker.requests import Record, Submission
-from tests.broker.address import port_of, through
-from tests.broker.given_settings import GivenSettings
-from tests.broker.live import Live, live
-from tests.support.proxy import FaultProxy
-from tests.support.wait import wait_until
+from tickertape.broker.requests import Record, Submission
 
 
 async def newest(broker: Live, tenant: str = "t", before_ms: int | None = None) -> list[str]:

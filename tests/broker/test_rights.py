@@ -10,11 +10,6 @@ import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from broker.codec import encode_data
-from broker.connections import Connections, reply_text
-from broker.errors import AccessDenied, BrokerError
-from broker.rights import Rights
-from broker.scripts import source
 from tests.broker.given_settings import GivenSettings
 from tests.broker.live import Live, live
 from tests.support.accounts import (
@@ -28,6 +23,11 @@ from tests.support.accounts import (
     rights_in,
 )
 from tests.support.servers import valkey_server
+from tickertape.broker.codec import encode_data
+from tickertape.broker.connections import Connections, reply_text
+from tickertape.broker.errors import AccessDenied, BrokerError
+from tickertape.broker.lua import source
+from tickertape.broker.rights import Rights
 
 # What docs/architecture.md tells people to allow.
 DOCUMENTED = (Path("docs") / "architecture.md").read_text("utf-8")

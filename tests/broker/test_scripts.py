@@ -4,9 +4,9 @@ from importlib.resources import files
 
 import pytest
 
-from broker.errors import Unavailable
-from broker.scripts import NAMES, Scripts, source
 from tests.broker.live import live
+from tickertape.broker.errors import Unavailable
+from tickertape.broker.lua import NAMES, Scripts, source
 
 
 def test_every_script_file_is_loaded() -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from broker.errors import SettingsInvalid
-from broker.settings import Settings, load_settings, old_names_in_use, variable_names
+from tickertape.broker.errors import SettingsInvalid
+from tickertape.runtime.settings import Settings, load_settings, old_names_in_use, variable_names
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from broker.codec import Cursor
-from broker.turns import STOPPED, Links, Turn, drop_replaced, remember
+from tickertape.broker.codec import Cursor
+from tickertape.broker.turns import STOPPED, Links, Turn, drop_replaced, remember
 
 Message = dict[str, Any]
 

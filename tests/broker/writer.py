@@ -1,9 +1,9 @@
 """Appends as a worker sends them, and what they are answered."""
 
-from broker.appender import Appended, Appender, target
-from broker.codec import encode_text
-from broker.queue import Lease
 from tests.support.wait import wait_until
+from tickertape.broker.appender import Appended, Appender, target
+from tickertape.broker.codec import encode_text
+from tickertape.broker.queue import Lease
 
 
 class Writer:

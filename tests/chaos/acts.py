@@ -11,12 +11,12 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
-from broker.connections import Connections
-from broker.errors import Unavailable
 from tests.chaos.history import History, Trouble
 from tests.chaos.members import BEGINS_WITHIN_S, Member
 from tests.chaos.system import LEASE_S, System
 from tests.chaos.traffic import Traffic
+from tickertape.broker.connections import Connections
+from tickertape.broker.errors import Unavailable
 
 _HAND_BACK_S = 25
 

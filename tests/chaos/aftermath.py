@@ -10,9 +10,6 @@ from typing import Any
 import msgspec
 import redis.asyncio
 
-from broker import keys
-from broker.connections import Connections
-from broker.log import Logs
 from tests.broker.snapshot import take_snapshot
 from tests.chaos.client import Client
 from tests.chaos.history import Accepted, Call, Final, History
@@ -21,6 +18,9 @@ from tests.chaos.system import System
 from tests.chaos.traffic import Traffic
 from tests.support.sse import TERMINAL_EVENTS
 from tests.support.wait import wait_until
+from tickertape.broker import keys
+from tickertape.broker.connections import Connections
+from tickertape.broker.log import Logs
 
 _DRAIN_S = 20
 

@@ -4,11 +4,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 
-from broker.codec import OPENERS
-from broker.fold import fold
-from broker.turns import STOPPED
 from tests.chaos.history import Accepted, Final, History, Subscriber
 from tests.chaos.reading import reading_problems, turns_of
+from tickertape.broker.codec import OPENERS
+from tickertape.broker.fold import fold
+from tickertape.broker.turns import STOPPED
 
 
 def conversation_as_written(history: History, subscriber: Subscriber) -> Iterator[str]:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from broker.codec import OPENERS, TERMINALS, Entry
 from tests.broker.snapshot import Snapshot
 from tests.chaos.words import words_of
 from tests.support.sse import Event
+from tickertape.broker.codec import OPENERS, TERMINALS, Entry
 
 
 @dataclass(frozen=True)

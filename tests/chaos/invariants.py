@@ -9,14 +9,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
-from broker.codec import OPENERS
-from broker.fold import fold
 from tests.broker.invariants import keys_without_ttl
 from tests.broker.invariants import violations as violations_at_rest
 from tests.chaos.conversations import conversation_as_written, one_at_a_time, remembered
 from tests.chaos.history import Accepted, Call, Final, History
 from tests.chaos.reading import reading_problems
 from tests.chaos.words import Word, is_whole, words_of
+from tickertape.broker.codec import OPENERS
+from tickertape.broker.fold import fold
 
 # How soon an upstream's connection has to be closed, once nothing keeps its worker from it.
 CANCEL_WITHIN_S = 2.0

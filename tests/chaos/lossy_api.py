@@ -4,7 +4,7 @@ import asyncio
 import random
 from typing import Any
 
-from broker.push import Listener, Push
+from tickertape.broker.push import Listener, Push
 
 _SHARE = 0.05
 _LATE_S = 0.3

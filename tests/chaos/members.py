@@ -21,11 +21,17 @@ from typing import Any
 
 import msgspec
 
-from cli.main import main
 from tests.e2e.programs import environment
 from tests.support.wait import wait_until
+from tickertape.cli.main import main
 
-_IMPORTED = ["cli.process", "worker.main", "api.server", "uvloop", "tests.chaos.lossy_api"]
+_IMPORTED = [
+    "tickertape.cli.serve",
+    "tickertape.worker.main",
+    "tickertape.api.serving.server",
+    "uvloop",
+    "tests.chaos.lossy_api",
+]
 # Forked a moment ago, it may not be the program yet, which listens to signals.
 BEGINS_WITHIN_S = 5.0
 _END_S = 20

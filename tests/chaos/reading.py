@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from broker.codec import Entry
-from broker.fold import fold
 from tests.support.sse import Event
+from tickertape.broker.codec import Entry
+from tickertape.broker.fold import fold
 
 _NO_ENTRIES = frozenset({"position", "waiting"})
 _TEXT = frozenset({"delta", "reasoning", "refusal"})
@@ -75,8 +75,8 @@ def _text(event: Event) -> str:
 
 
 def _since_rewind(events: Sequence[Event]) -> Sequence[Event]:
-    rewinds = [n for n, e in enumerate(events) if e.kind == "rewind" and "request_id" not in e.data]
-    return events[rewinds[-1] + 1 :] if rewinds else events
+    epoch = [n for n, e in enumerate(events) if e.kind == "rewind" and "request_id" not in e.data]
+    return events[epoch[-1] + 1 :] if epoch else events
 
 
 def _without_prefix(event: Event, request_id: str) -> Event:

@@ -51,7 +51,7 @@ class Verdict:
         states = Counter(final.terminal.kind if final.terminal else "open" for final in finals)
         attempts = Counter(len(list(final.attempts())) for final in finals)
         subscribers = self.history.subscribers
-        rewinds = sum(e.kind == "rewind" for each in subscribers for e in each.events)
+        epoch = sum(e.kind == "rewind" for each in subscribers for e in each.events)
         connections = sum(each.connections for each in subscribers)
         events = sum(len(each.events) for each in subscribers)
         lines = [
@@ -61,7 +61,7 @@ class Verdict:
             f"attempts: {_told(attempts)}",
             f"cancels: {len(self.history.cancels)}; upstream calls: {len(self.history.calls)}",
             f"readers: {len(subscribers)}, over {connections} connections",
-            f"events: {events}, of which rewinds {rewinds}",
+            f"events: {events}, of which epoch {epoch}",
             f"at rest {self.rest_s:.1f} s after the last fault",
         ]
         for name, problems in self.broken.items():

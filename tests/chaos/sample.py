@@ -2,9 +2,17 @@
 
 import hashlib
 
-from broker.codec import Cursor, Entry
-from tests.chaos.history import Accepted, Call, Cancelled, Final, History, Refusal, Subscriber
+from tests.chaos.history import (
+    Accepted,
+    Call,
+    Cancelled,
+    Final,
+    History,
+    Refusal,
+    Subscriber,
+)
 from tests.support.sse import Event
+from tickertape.broker.codec import Cursor, Entry
 
 TAG = "ada/1"
 WORDS = 3

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from broker.codec import Cursor, Entry
 from tests.broker.snapshot import Snapshot, Stored
 from tests.chaos.history import Call, History, Refusal, Trouble
 from tests.chaos.invariants import INVARIANTS, violations
@@ -23,6 +22,7 @@ from tests.chaos.sample import (
 )
 from tests.chaos.words import words_of
 from tests.support.sse import Event
+from tickertape.broker.codec import Cursor, Entry
 
 Break = Callable[[History], object]
 

@@ -4,8 +4,8 @@ What an attempt writes while it is the current one is as safe as ever: only zomb
 run with such workers must break invariants; if it does not, the run proves nothing.
 """
 
-import broker.appender
-import broker.scripts
+import tickertape.broker.appender
+import tickertape.broker.lua
 
 _APPEND_FENCE = """\
 if h[1] ~= 'running' or h[2] ~= ARGV[1] then return { 'FENCED', h[1] or 'missing' } end
@@ -36,7 +36,7 @@ _REPLACED = {
 
 def remove_fences() -> None:
     """Let this process load scripts without their fences. Raises if they have no such fences."""
-    fenced = broker.scripts.source
+    fenced = tickertape.broker.lua.source
 
     def unfenced(name: str, *, shebang: bool = True) -> str:
         text = fenced(name, shebang=shebang)
@@ -45,7 +45,7 @@ def remove_fences() -> None:
             raise AssertionError(f"the fence of {name} has changed: change the control, too")
         return text.replace(fence, replacement) if fence else text
 
-    for module in (broker.scripts, broker.appender):
+    for module in (tickertape.broker.lua, tickertape.broker.appender):
         module.source = unfenced  # type: ignore[attr-defined]  # put in the place of a function
     for name in _REPLACED:
         unfenced(name)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.settings import variable_names
+from tickertape.runtime.settings import variable_names
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import io
 
-from cli.terminal import Terminal
+from tickertape.cli.chat.terminal import Terminal
 
 
 class Screen:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.arguments import parse
+from tickertape.cli.arguments import parse
 
 
 def test_up_needs_nothing() -> None:

@@ -1,6 +1,6 @@
 """Waits grow, are spread, and heed the other side."""
 
-from cli.backoff import Backoff
+from tickertape.runtime.backoff import Backoff
 
 
 def test_waits_grow_to_a_bound() -> None:

@@ -8,17 +8,17 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from broker.settings import Settings
-from cli import chat as chat_module
-from cli.chat import chat, read_message
-from cli.client import Client
-from cli.exits import CommandFailed, Exit
 from tests.api.running import RunningApi, running_api
 from tests.cli.screen import Screen
 from tests.cli.scripted_api import Frame, LoseReply, Refuse, ScriptedApi
 from tests.support.proxy import FaultProxy
 from tests.support.typist import Typist, typing
 from tests.support.wait import wait_until
+from tickertape.cli.chat import ask as chat_module
+from tickertape.cli.chat.ask import chat, read_message
+from tickertape.cli.chat.client import Client
+from tickertape.cli.exits import CommandFailed, Exit
+from tickertape.runtime.settings import Settings
 
 
 @pytest.fixture

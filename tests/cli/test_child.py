@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cli.child import describe_exit, spawn, stop
+from tickertape.cli.up.spawn import describe_exit, spawn, stop
 
 STUBBORN = "trap '' TERM; echo ready; while :; do sleep 0.05; done"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.client_settings import api_key, make_client
+from tickertape.cli.chat.client_settings import api_key, make_client
 
 pytestmark = pytest.mark.usefixtures("bare")
 

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from broker.settings import Settings, UpstreamProfile
-from cli import client, doctor
-from cli.findings import Finding, Level
 from tests.api.running import running_api
 from tests.support.accounts import ALL, ASKED, limited_account
 from tests.support.servers import ValkeyServer
 from tests.support.upstream import ScriptedUpstream
+from tickertape.cli.chat import client
+from tickertape.cli.inspect import doctor
+from tickertape.cli.inspect.findings import Finding, Level
+from tickertape.runtime.settings import Settings, UpstreamProfile
 
 pytestmark = pytest.mark.usefixtures("bare")
 

@@ -17,19 +17,24 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-import cli.embedded
-from cli.embedded import EmbeddedServer, EmbeddedServerError, embedded_server, find_server
+import tickertape.cli.up.valkey
 from tests.support.servers import ValkeyServer, valkey_server
 from tests.support.wait import wait_until_sync
+from tickertape.cli.up.valkey import (
+    EmbeddedServer,
+    EmbeddedServerError,
+    embedded_server,
+    find_server,
+)
 
 # An owner in a process of its own: prints its server's pid (or "joined") and URL, then waits.
 OWNER = """
 import sys, time
 from pathlib import Path
-import cli.child
-from cli.embedded import embedded_server
+import tickertape.cli.up.spawn
+from tickertape.cli.up.valkey import embedded_server
 if sys.argv[2]:
-    cli.child._LIBC = None
+    tickertape.cli.up.spawn._LIBC = None
 with embedded_server(Path(sys.argv[1])) as server:
     print(server.process.pid if server.process else "joined", server.url, flush=True)
     sys.stdin.read()
@@ -206,13 +211,13 @@ def test_a_port_taken_just_before_the_server_binds_it_is_replaced(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as squatter:
         taken = squatter.getsockname()[1]
-        real, asked = cli.embedded._free_port, list[int]()
+        real, asked = tickertape.cli.up.valkey._free_port, list[int]()
 
         def sees_it_free_at_first(preferred: int) -> int:
             asked.append(preferred)
             return taken if len(asked) == 1 else real(preferred)
 
-        monkeypatch.setattr(cli.embedded, "_free_port", sees_it_free_at_first)
+        monkeypatch.setattr(tickertape.cli.up.valkey, "_free_port", sees_it_free_at_first)
         with embedded_server(tmp_path) as server, connect(server) as client:
             assert client.ping()
             assert server.port != taken
@@ -303,7 +308,7 @@ def test_a_wheel_installed_without_mode_bits_is_mended(
 ) -> None:
     binary = tmp_path / "valkey-server"
     binary.touch(mode=0o644)
-    assert os.access(cli.embedded._executable(binary), os.X_OK)
+    assert os.access(tickertape.cli.up.valkey._executable(binary), os.X_OK)
 
 
 def test_settings_are_laid_over_ours() -> None:

@@ -6,8 +6,7 @@ import subprocess
 import pytest
 from pydantic import SecretStr
 
-from broker.settings import Settings
-from cli.environment import (
+from tickertape.cli.up.environment import (
     ModelAddress,
     how_to_use,
     model_environment,
@@ -16,6 +15,7 @@ from cli.environment import (
     slots_per_worker,
     url_of,
 )
+from tickertape.runtime.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("bare")
 

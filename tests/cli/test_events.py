@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.events import Event, EventDecoder, StreamMalformed
+from tickertape.cli.chat.events import Event, EventDecoder, StreamMalformed
 
 STREAM = (
     b': hb\n\nid: 12-0\nevent: queued\ndata: {}\n\nevent: position\ndata: {"position":3}\n\n'

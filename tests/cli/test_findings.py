@@ -2,8 +2,8 @@
 
 import pytest
 
-from cli import findings
-from cli.findings import Finding, Level
+from tickertape.cli.inspect import findings
+from tickertape.cli.inspect.findings import Finding, Level
 
 VALKEY = {
     "redis_version": "7.2.4",

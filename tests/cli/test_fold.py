@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.events import Event
-from cli.fold import Action, Clear, End, Fold, Note, Reasoning, Status, Text
 from tests.support import sse
+from tickertape.cli.chat.actions import Action, Clear, End, Fold, Note, Reasoning, Status, Text
+from tickertape.cli.chat.events import Event
 
 
 def fold(*events: tuple[str, dict[str, Any]], is_whole: bool = True) -> list[Action]:

@@ -5,14 +5,22 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from cli import follow
-from cli.answer import type_answer
-from cli.client import SILENCE_S, Client, Refused
-from cli.events import Event
-from cli.exits import CommandFailed, Exit
-from cli.follow import Follower, Lost
 from tests.cli.screen import Screen
-from tests.cli.scripted_api import REQUEST_ID, Cut, Frame, LoseReply, Refuse, ScriptedApi, Whole
+from tests.cli.scripted_api import (
+    REQUEST_ID,
+    Cut,
+    Frame,
+    LoseReply,
+    Refuse,
+    ScriptedApi,
+    Whole,
+)
+from tickertape.cli.chat import follow
+from tickertape.cli.chat.answer import type_answer
+from tickertape.cli.chat.client import SILENCE_S, Client, Refused
+from tickertape.cli.chat.events import Event
+from tickertape.cli.chat.follow import Follower, Lost
+from tickertape.cli.exits import CommandFailed, Exit
 
 PIECES = ["Once ", "upon ", "a ", "tïme ", "there ", "was ", "😀."]
 ANSWER = "".join(PIECES)
@@ -213,6 +221,6 @@ async def test_an_address_that_is_none_is_told(url: str) -> None:
 
 
 def test_silence_is_longer_than_the_heartbeat_of_any_sensible_server() -> None:
-    from broker.settings import Settings
+    from tickertape.runtime.settings import Settings
 
     assert Settings().heartbeat_s * 2 < SILENCE_S

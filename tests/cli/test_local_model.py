@@ -13,14 +13,14 @@ from typing import Any
 import httpx2
 import pytest
 
-from cli.local_model import (
+from tests.support.wait import wait_until_sync
+from tickertape.cli.up.local_model import (
     MODEL,
     LocalModel,
     LocalModelError,
     find_weights,
     local_model,
 )
-from tests.support.wait import wait_until_sync
 
 needs_the_wheel = pytest.mark.skipif(
     importlib.util.find_spec("xllamacpp") is None,
@@ -33,10 +33,10 @@ OWNER = """
 import sys
 import time
 from pathlib import Path
-import cli.child
-from cli.local_model import local_model
+import tickertape.cli.up.spawn
+from tickertape.cli.up.local_model import local_model
 if sys.argv[2]:
-    cli.child._LIBC = None
+    tickertape.cli.up.spawn._LIBC = None
 with local_model(Path(sys.argv[1])) as model:
     print(model.process.pid, flush=True)
     sys.stdin.read()
@@ -216,6 +216,6 @@ def test_a_log_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
 
 @needs_the_wheel
 def test_a_machine_without_openmp_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cli.local_model._lacks_openmp", lambda: True)
+    monkeypatch.setattr("tickertape.cli.up.local_model._lacks_openmp", lambda: True)
     with pytest.raises(LocalModelError, match="apt-get install libgomp1"):
         find_weights()

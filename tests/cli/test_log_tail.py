@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.log_tail import LogTail, put_aside_if_large, shown
+from tickertape.cli.up.log_tail import LogTail, put_aside_if_large, shown
 
 
 def test_only_what_was_written_since_the_start_is_read(tmp_path: Path) -> None:

@@ -4,12 +4,12 @@ import json
 import subprocess
 import sys
 
-from cli.process import module_environment
+from tickertape.cli.serve import module_environment
 
 PROGRAM = """
 import logging
 import structlog
-from cli import logs
+from tickertape.runtime import logs
 
 logs.configure()
 structlog.get_logger().info("begun", slots=4)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from broker.settings import variable_names
-from cli.process import module_environment
+from tickertape.cli.serve import module_environment
+from tickertape.runtime.settings import variable_names
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -20,7 +20,7 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     bare = {name: value for name, value in os.environ.items() if name not in variable_names()}
     return subprocess.run(
-        [sys.executable, "-m", "cli.main", *arguments],
+        [sys.executable, "-m", "tickertape.cli.main", *arguments],
         cwd=cwd,
         env={**bare, **module_environment(), **(env or {})},
         input=stdin,
@@ -101,7 +101,9 @@ def test_wrong_role_files_are_told_by_file_and_line(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
-    command = f"{sys.executable} -m cli.main roles cli | head -c 1; exit ${{PIPESTATUS[0]}}"
+    command = (
+        f"{sys.executable} -m tickertape.cli.main roles cli | head -c 1; exit ${{PIPESTATUS[0]}}"
+    )
     answer = subprocess.run(
         ["bash", "-c", command],
         cwd=tmp_path,
@@ -125,10 +127,10 @@ def test_an_empty_message_from_stdin_is_not_sent(tmp_path: Path) -> None:
 def test_ctrl_c_ends_watch_without_a_traceback(tmp_path: Path) -> None:
     env = {**os.environ, **module_environment(), "TICKERTAPE_URL": "http://127.0.0.1:9"}
     script = (
-        "import cli.follow, cli.main, os, signal, sys\n"
+        "import tickertape.cli.chat.follow, tickertape.cli.main, os, signal, sys\n"
         "async def interrupt(*_): os.kill(os.getpid(), signal.SIGINT)\n"
-        "cli.follow.Follower._wait = interrupt\n"
-        "sys.exit(cli.main.main(['watch', 'x']))\n"
+        "tickertape.cli.chat.follow.Follower._wait = interrupt\n"
+        "sys.exit(tickertape.cli.main.main(['watch', 'x']))\n"
     )
     answer = subprocess.run(
         [sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from cli import child_process, supervisor
-from cli.backoff import Backoff
-from cli.child_process import ChildProcess
-from cli.exits import CommandFailed, Exit
-from cli.service import Service
-from cli.supervisor import Supervisor
 from tests.support.wait import wait_until
+from tickertape.cli.exits import CommandFailed, Exit
+from tickertape.cli.up import child as child_process
+from tickertape.cli.up import supervisor
+from tickertape.cli.up.child import ChildProcess
+from tickertape.cli.up.service import Service
+from tickertape.cli.up.supervisor import Supervisor
+from tickertape.runtime.backoff import Backoff
 
 # Notes its start and its end, and lives until SIGTERM.
 STEADY = """

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.fold import Clear, End, Note, Reasoning, Status, Text
-from cli.terminal import OutputVoid, Terminal, harmless
 from tests.cli.screen import Screen
+from tickertape.cli.chat.actions import Clear, End, Note, Reasoning, Status, Text
+from tickertape.cli.chat.terminal import OutputVoid, Terminal, harmless
 
 
 @pytest.fixture

@@ -80,7 +80,7 @@ def test_the_lines_that_it_prints_work_as_they_are(running: Up) -> None:
 
 
 def test_a_request_can_be_watched_during_and_after_its_answer(running: Up) -> None:
-    watch = f"TICKERTAPE_URL={running.url} {sys.executable} -m cli.main watch $id"
+    watch = f"TICKERTAPE_URL={running.url} {sys.executable} -m tickertape.cli.main watch $id"
     script = f"{running.command('Submit')}; {watch}; echo; {watch} --buffer; echo; echo $id"
     answer = running.shell(script)
     *watched, request_id = answer.stdout.splitlines()
@@ -120,7 +120,7 @@ def test_an_api_that_is_killed_comes_back_and_the_answer_goes_on(running: Up) ->
     plan = Plan(deltas=60, rate_per_s=20)
     chat = running.chat(plan.prompt())
     chat.wait_until_begun()
-    os.kill(running.pid_of("cli.main api"), signal.SIGKILL)
+    os.kill(running.pid_of("tickertape.cli.main api"), signal.SIGKILL)
     assert chat.finish() == plan.text()
     assert "api ended (killed by SIGKILL); again in" in running.printed
 
@@ -161,7 +161,7 @@ def test_an_open_address_without_keys_is_told_and_nothing_is_left(
 
 def test_the_model_alone_serves_other_machines_too(tmp_path: Path) -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "cli.main", "model", "--host=0.0.0.0", "--port=0"],
+        [sys.executable, "-m", "tickertape.cli.main", "model", "--host=0.0.0.0", "--port=0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from broker.settings import variable_names
-from cli.process import module_environment
 from tests.support.wait import wait_until_sync
+from tickertape.cli.serve import module_environment
+from tickertape.runtime.settings import variable_names
 
 START_S = 60.0
 """Several interpreters start at once, on a machine that may be busy."""
@@ -27,7 +27,7 @@ class Up:
         self.env = {**bare, **module_environment(), **env}
         with self._output.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "cli.main", "up", "--port=0", *arguments],
+                [sys.executable, "-m", "tickertape.cli.main", "up", "--port=0", *arguments],
                 cwd=directory,
                 env=self.env,
                 stdout=output,
@@ -107,7 +107,7 @@ class Chat:
 
     def __init__(self, message: str, env: Mapping[str, str]) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "cli.main", "chat", "-"],
+            [sys.executable, "-m", "tickertape.cli.main", "chat", "-"],
             env=env,
             bufsize=0,  # what was read by `read` would else hide from `finish`
             stdin=subprocess.PIPE,

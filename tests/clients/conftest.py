@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from broker.settings import Settings
 from tests.api.running import running_api
 from tests.support.desk import working
 from tests.support.servers import in_memory, valkey_server
 from tests.support.strict_rules import FAMILIES
 from tests.support.strict_upstream import ANSWER, CALLED, QUESTION, StrictUpstream
 from tests.support.upstream import ScriptedUpstream
+from tickertape.runtime.settings import Settings
 
 PROGRAMS = Path(__file__).parent / "programs"
 _RUN_S = 300

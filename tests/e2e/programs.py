@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 
-from broker.settings import variable_names
-from cli.child import spawn, stop
-from cli.process import module_argv, module_environment
 from tests.support.wait import wait_until, wait_until_sync
+from tickertape.cli.serve import module_argv, module_environment
+from tickertape.cli.up.spawn import spawn, stop
+from tickertape.runtime.settings import variable_names
 
 _START_S = 20
 # A worker lets its answers finish for 10 s when it is told to end.
@@ -101,7 +101,7 @@ class Program:
 
 def command(*arguments: str) -> list[str]:
     """`tickertape` with these arguments."""
-    return module_argv("cli.main", *arguments)
+    return module_argv("tickertape.cli.main", *arguments)
 
 
 def _record(line: str) -> dict[str, Any]:

@@ -14,13 +14,13 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
-from api.wires.native import COMMENT
 from tests.e2e.deployment import Caller, Deployment
 from tests.support.script import Done, Finish, Script, Text, Wait, answer
 from tests.support.upstream import Call, ScriptedUpstream
 from tests.support.wait import wait_until
 from tests.wires import folding
 from tests.wires.conftest import openai_client
+from tickertape.api.protocols.native.wire import COMMENT
 
 pytestmark = pytest.mark.slow
 

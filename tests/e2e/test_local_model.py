@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from cli.local_model import _CONTEXT_TOKENS, _MAX_TOKENS
 from tests.e2e.commands import running
 from tests.e2e.conftest import Figure
 from tests.e2e.deployment import Caller
 from tests.e2e.reading import reading
 from tests.e2e.up import Up
+from tickertape.cli.up.local_model import _CONTEXT_TOKENS, _MAX_TOKENS
 
 pytestmark = [
     pytest.mark.slow,

@@ -86,7 +86,9 @@ async def test_stop_in_one_browser_stops_both_and_keeps_the_text(browser: Browse
     assert await second.evaluate(f"{ANSWERS}[0]") == kept
 
 
-@pytest.mark.parametrize("words", ["cli.main worker", "cli.main api", "valkey-server"])
+@pytest.mark.parametrize(
+    "words", ["tickertape.cli.main worker", "tickertape.cli.main api", "valkey-server"]
+)
 async def test_what_dies_in_mid_answer_is_started_again_and_the_answer_is_whole(
     up: Up, words: str
 ) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from broker.settings import Settings
 from tests.api.running import RunningApi, running_api
 from tests.support.desk import working
 from tests.support.script import DEFAULT_MODEL, Done, Finish, Script, Text, Wait, answer
 from tests.support.upstream import Call, ScriptedUpstream
 from tests.support.wait import wait_until
+from tickertape.runtime.settings import Settings
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 PIECES = ["Because ", "of ", "the ", "air."]

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
-from broker.settings import Settings
 from tests.chaos.members import Member, preload
+from tickertape.runtime.settings import Settings
 
 
 @contextlib.asynccontextmanager

@@ -5,15 +5,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from broker import keys
-from broker.appender import Appender, target
-from broker.codec import OPENERS, encode_text
-from broker.queue import Lease, Queue
-from broker.settings import Settings
 from tests.support.desk import TENANT, Desk, open_desk, working
 from tests.support.script import Cut, Finish, Role, Text, Wait
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
+from tickertape.broker import keys
+from tickertape.broker.appender import Appender, target
+from tickertape.broker.codec import OPENERS, encode_text
+from tickertape.broker.queue import Lease, Queue
+from tickertape.runtime.settings import Settings
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ from itertools import pairwise
 
 import pytest
 
-from broker import keys
-from broker.queue import Lease, Queue
-from broker.settings import Settings
 from tests.support.desk import Desk, open_desk, working
 from tests.support.script import Finish, Role, Status, Text, Wait
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
+from tickertape.broker import keys
+from tickertape.broker.queue import Lease, Queue
+from tickertape.runtime.settings import Settings
 
 HOUR_S = 3600
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from broker.fold import Answer
-from broker.settings import Settings
-from cli.local_model import LocalModel, local_model
 from tests.support.desk import Desk, open_desk, working
 from tests.support.prompted import Plan, PlanFollower
 from tests.support.proxy import FaultProxy
 from tests.support.script import Role, Text, Wait
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
+from tickertape.broker.fold import Answer
+from tickertape.cli.up.local_model import LocalModel, local_model
+from tickertape.runtime.settings import Settings
 
 PLAN = Plan(deltas=20, tag="word", rate_per_s=100, cut_after=9)
 

@@ -12,11 +12,9 @@ import httpx2
 import pytest
 from redis.asyncio import Redis
 
-import broker.appender
-import broker.faults
-import broker.scripts
-from broker.fold import Answer
-from broker.settings import Settings
+import tickertape.broker.appender
+import tickertape.broker.faults
+import tickertape.broker.lua
 from tests.broker.invariants import violations
 from tests.broker.snapshot import take_snapshot
 from tests.chaos.members import Member
@@ -27,6 +25,8 @@ from tests.support.desk import Desk, open_desk, working
 from tests.support.script import Cut, Finish, Pause, Role, Script, Text, Wait, rate_limited
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
+from tickertape.broker.fold import Answer
+from tickertape.runtime.settings import Settings
 
 __all__ = ["make_deployment"]
 
@@ -38,8 +38,8 @@ KILLED = 137
 
 def arm(fault: str) -> None:
     """Called in the process that is to die."""
-    crash_at = broker.faults.armed(fault)
-    for module in (broker.scripts, broker.appender):
+    crash_at = tickertape.broker.faults.armed(fault)
+    for module in (tickertape.broker.lua, tickertape.broker.appender):
         module.crash_at = crash_at  # type: ignore[attr-defined]  # put in the place of a function
 
 
@@ -218,10 +218,12 @@ async def test_a_fault_is_armed_by_its_variable(make_deployment: MakeDeployment)
 @pytest.mark.parametrize("fault", ["", "claim", "during_claim", "after_claim:0", "after_claim:x"])
 def test_a_fault_that_is_none_is_refused(fault: str) -> None:
     with pytest.raises(ValueError, match="TICKERTAPE_FAULT looks like"):
-        broker.faults.armed(fault)
+        tickertape.broker.faults.armed(fault)
 
 
 def test_every_script_that_changes_something_is_a_place_to_die() -> None:
     reads_only, ends_nothing = {"position", "probe"}, {"erase", "forget"}
     died_in = {death.fault.partition("_")[2].partition(":")[0] for death in DEATHS}
-    assert died_in | {"submit", "cancel"} == {*broker.scripts.NAMES} - reads_only - ends_nothing
+    assert (
+        died_in | {"submit", "cancel"} == {*tickertape.broker.lua.NAMES} - reads_only - ends_nothing
+    )

@@ -7,7 +7,6 @@ import pytest
 import structlog
 from redis import Redis
 
-from broker.settings import Settings
 from tests.api.running import RunningApi, running_api
 from tests.faults.test_liveness import probed_worker
 from tests.support.accounts import ALL, ASKED, CHANNELS, channels_but, limited_account
@@ -15,6 +14,7 @@ from tests.support.desk import open_desk, working
 from tests.support.script import Role, Text, Wait, answer
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
+from tickertape.runtime.settings import Settings
 
 
 async def submit(api: RunningApi) -> httpx2.Response:

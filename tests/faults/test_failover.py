@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from broker import keys
-from broker.settings import Settings
 from tests.api.running import RunningApi, running_api
 from tests.support.desk import working
 from tests.support.proxy import FaultProxy
@@ -20,6 +18,8 @@ from tests.support.servers import ValkeyServer, valkey_server
 from tests.support.sse import Event, collect, follow, text_of
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
+from tickertape.broker import keys
+from tickertape.runtime.settings import Settings
 
 
 @dataclass

@@ -12,9 +12,6 @@ from typing import Any, cast
 import httpx2
 import pytest
 
-from broker.errors import SettingsInvalid
-from broker.queue import Queue
-from broker.settings import Settings
 from tests.api.running import running_api
 from tests.faults.ports import free_port
 from tests.support.desk import open_desk, working
@@ -22,10 +19,13 @@ from tests.support.script import Role, Text, Wait, answer
 from tests.support.servers import ValkeyServer
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
-from worker.attempt import Attempt
-from worker.job import Job
-from worker.lease_keeper import LeaseKeeper
-from worker.main import run
+from tickertape.broker.errors import SettingsInvalid
+from tickertape.broker.queue import Queue
+from tickertape.runtime.settings import Settings
+from tickertape.worker.attempt import Attempt
+from tickertape.worker.job import Job
+from tickertape.worker.lease_keeper import LeaseKeeper
+from tickertape.worker.main import run
 
 Probed = tuple[int, str]
 
@@ -112,7 +112,7 @@ async def test_a_worker_whose_redis_hangs_is_not_ready(
 async def test_a_claim_loop_that_hangs_shows(
     redis_url: str, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.consumer._SILENCE_LIMIT_S", 0.2)
+    monkeypatch.setattr("tickertape.worker.consumer._SILENCE_LIMIT_S", 0.2)
     monkeypatch.setattr(Queue, "claim", hang)
     async with probed_worker(redis_url, upstream) as (probe, _):
         await probe.says("/healthz", (503, "silent: claim"))
@@ -126,7 +126,7 @@ async def test_a_claim_loop_that_hangs_shows(
 async def test_a_lease_loop_that_hangs_shows(
     redis_url: str, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.lease_keeper._SILENCE_LIMIT_S", 0.0)
+    monkeypatch.setattr("tickertape.worker.lease_keeper._SILENCE_LIMIT_S", 0.0)
     monkeypatch.setattr(LeaseKeeper, "run", hang)
     async with probed_worker(redis_url, upstream) as (probe, _):
         await probe.says("/healthz", (503, "silent: lease"))
@@ -135,8 +135,8 @@ async def test_a_lease_loop_that_hangs_shows(
 async def test_an_api_whose_tail_check_hangs_is_not_ready(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.hub._SILENCE_LIMIT_S", 0.2)
-    monkeypatch.setattr("api.hub.Hub._check_tails", hang)
+    monkeypatch.setattr("tickertape.api.fanout.hub._SILENCE_LIMIT_S", 0.2)
+    monkeypatch.setattr("tickertape.api.fanout.hub.Hub._check_tails", hang)
     async with running_api(redis_url, wait_for_redis=False) as api:
 
         async def is_unready() -> bool:
@@ -148,7 +148,7 @@ async def test_an_api_whose_tail_check_hangs_is_not_ready(
 async def test_a_job_that_hangs_where_no_limit_is_goes_to_another_worker(
     redis_url: str, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.job._OVERDUE_AFTER_S", 0.2)
+    monkeypatch.setattr("tickertape.worker.job._OVERDUE_AFTER_S", 0.2)
     attempt_run = Attempt.run
     begun: list[Attempt] = []
 

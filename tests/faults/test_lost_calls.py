@@ -7,19 +7,19 @@ from typing import Any
 
 import pytest
 
-from broker import keys
-from broker.appender import Appender
-from broker.connections import Connections
-from broker.conversations import Conversations
-from broker.queue import Lease, Queue
-from broker.requests import Requests, Submission
-from broker.scripts import NAMES, source
-from broker.settings import Settings
 from tests.broker.invariants import violations
 from tests.broker.snapshot import Snapshot, take_snapshot
 from tests.support.proxy import FaultProxy
 from tests.support.servers import ValkeyServer
 from tests.support.typist import Typist
+from tickertape.broker import keys
+from tickertape.broker.appender import Appender
+from tickertape.broker.connections import Connections
+from tickertape.broker.conversations import Conversations
+from tickertape.broker.lua import NAMES, source
+from tickertape.broker.queue import Lease, Queue
+from tickertape.broker.requests import Requests, Submission
+from tickertape.runtime.settings import Settings
 
 SETTINGS = Settings(retention_s=600)
 READS_ONLY = {"position", "probe"}

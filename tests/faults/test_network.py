@@ -9,7 +9,6 @@ from typing import Any
 import aiohttp
 import pytest
 
-from broker.settings import Settings
 from tests.api.running import RunningApi, running_api
 from tests.support.desk import working
 from tests.support.proxy import FaultProxy
@@ -18,6 +17,7 @@ from tests.support.servers import ValkeyServer
 from tests.support.sse import Event, follow, open_stream, text_of
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
+from tickertape.runtime.settings import Settings
 
 WORDS = [f"{n} " for n in range(30)]
 WHOLE = "".join(WORDS)

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from broker import keys
-from broker.settings import Settings
 from tests.chaos.members import Member
 from tests.faults.processes import started
 from tests.support.desk import Desk, open_desk, working
 from tests.support.script import Finish, Pause, Role, Script, Text, Wait, answer
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
-from worker.chunks import ChunkReader, Piece
+from tickertape.broker import keys
+from tickertape.runtime.settings import Settings
+from tickertape.worker.upstream.chunks import ChunkReader, Piece
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("fork server")]
 

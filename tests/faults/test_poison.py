@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from broker import keys
-from broker.dead import DeadRequests
-from broker.errors import RequestMissing, TenantLimitReached, Unavailable
-from broker.queue import Lease, Queue
-from broker.settings import Settings
-from cli import dead as dead_command
-from cli.data_dir import DataDir
-from cli.exits import CommandFailed, Exit
 from tests.e2e.programs import environment
 from tests.support.desk import Desk, open_desk, working
 from tests.support.upstream import ScriptedUpstream
+from tickertape.broker import keys
+from tickertape.broker.dead import DeadRequests
+from tickertape.broker.errors import RequestMissing, TenantLimitReached, Unavailable
+from tickertape.broker.queue import Lease, Queue
+from tickertape.cli.exits import CommandFailed, Exit
+from tickertape.cli.inspect import dead as dead_command
+from tickertape.cli.up.data_dir import DataDir
+from tickertape.runtime.settings import Settings
 
 CRASHES = 2
 
@@ -145,7 +145,7 @@ async def test_an_operator_lists_retries_and_drops(desk: Desk, tmp_path: Path) -
     async def command(*arguments: str) -> tuple[int, str]:
         done = await asyncio.to_thread(
             subprocess.run,
-            [sys.executable, "-m", "cli.main", "dead", *arguments],
+            [sys.executable, "-m", "tickertape.cli.main", "dead", *arguments],
             env=environment(REDIS_URL=desk.url),
             cwd=tmp_path,
             capture_output=True,

@@ -5,12 +5,12 @@ import socket
 
 import pytest
 
-from broker import keys
-from broker.settings import Settings
 from tests.api.running import RunningApi, running_api
 from tests.support.sse import Event, SseParser, collect, open_stream, text_of
 from tests.support.typist import Typist, typing
 from tests.support.wait import wait_until
+from tickertape.broker import keys
+from tickertape.runtime.settings import Settings
 
 WORDS = [f"{n} " for n in range(12)]
 

@@ -8,10 +8,6 @@ from typing import Any
 import pytest
 from redis.exceptions import ResponseError
 
-from broker import keys
-from broker.connections import Connections
-from broker.errors import Unavailable
-from broker.settings import Settings
 from tests.api.running import RunningApi, running_api
 from tests.support.desk import working
 from tests.support.script import Finish, Role, Text, Wait
@@ -19,6 +15,10 @@ from tests.support.servers import ValkeyServer
 from tests.support.sse import Event, collect, follow, text_of
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
+from tickertape.broker import keys
+from tickertape.broker.connections import Connections
+from tickertape.broker.errors import Unavailable
+from tickertape.runtime.settings import Settings
 
 WORDS = ("a ", "b ", "c ", "d ", "e ", "f ")
 

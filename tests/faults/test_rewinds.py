@@ -5,15 +5,15 @@ from contextlib import aclosing
 
 import pytest
 
-from broker.conversations import Conversations
-from broker.errors import Unavailable
-from broker.turns import Turn
 from tests.api.running import RunningApi, running_api
 from tests.support.pushes import lost_pushes
 from tests.support.servers import ValkeyServer
 from tests.support.sse import Event, follow
 from tests.support.typist import Typist, typing
 from tests.support.wait import wait_until
+from tickertape.broker.conversations import Conversations
+from tickertape.broker.errors import Unavailable
+from tickertape.broker.turns import Turn
 
 QUIET_S = 60  # so rare that no check of the tails can help
 

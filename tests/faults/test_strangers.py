@@ -2,11 +2,11 @@
 
 import asyncio
 
-from broker import keys
-from broker.settings import Settings
 from tests.support.desk import open_desk, working
 from tests.support.script import Role, Script, Text, Wait, answer
 from tests.support.upstream import ScriptedUpstream
+from tickertape.broker import keys
+from tickertape.runtime.settings import Settings
 
 
 async def test_an_answer_that_someone_else_wrote_into_is_told_anew_and_whole(

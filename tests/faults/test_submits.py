@@ -7,13 +7,13 @@ import httpx2
 import pytest
 from redis.asyncio import Redis
 
-from broker.settings import Settings
 from tests.api.running import RunningApi, running_api
 from tests.broker.snapshot import take_snapshot
 from tests.support.desk import working
 from tests.support.proxy import FaultProxy
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
+from tickertape.runtime.settings import Settings
 
 KEY = {"Idempotency-Key": "k"}
 

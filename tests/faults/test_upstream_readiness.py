@@ -8,7 +8,7 @@ from tests.api.running import running_api
 from tests.faults.test_liveness import probed_worker
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
-from worker import model_watch
+from tickertape.worker import model_watch
 
 
 @pytest.fixture(autouse=True)

@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 from starlette.responses import HTMLResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from broker.settings import Settings
 from tests.api.running import running_api
 from tests.support.desk import working
 from tests.support.proxy import FaultProxy
 from tests.support.script import Script, answer
 from tests.support.upstream import Call, ScriptedUpstream
+from tickertape.runtime.settings import Settings
 
 Answer = Script | Callable[[], Script]
 

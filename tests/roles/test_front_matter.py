@@ -1,6 +1,6 @@
 import pytest
 
-from roles.front_matter import FrontMatter, read_front_matter
+from tickertape.roles.front_matter import FrontMatter, read_front_matter
 
 
 def read(text: str) -> tuple[FrontMatter, list[tuple[int, str]]]:

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from roles import RolesInvalid, load_roles, loader
-from roles.parse import MAX_FILE_BYTES
+from tickertape.roles import RolesInvalid, load_roles, loader
+from tickertape.roles.parse import MAX_FILE_BYTES
 
 
 def write(directory: Path, **texts: str) -> None:

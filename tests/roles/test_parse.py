@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roles import Problem, Role, RoleMessage, RolesInvalid
-from roles.parse import MAX_FILE_BYTES, parse_role
+from tickertape.roles import Problem, Role, RoleMessage, RolesInvalid
+from tickertape.roles.parse import MAX_FILE_BYTES, parse_role
 
 NONE_TAKEN = MappingProxyType[str, str]({})
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from roles import Role, RoleMessage, RoleNotFound, Roles
+from tickertape.roles import Role, RoleMessage, RoleNotFound, Roles
 
 SQL = Role(
     "sql",

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roles import Message, Role, RoleMessage, UnknownVariable, render
+from tickertape.roles import Message, Role, RoleMessage, UnknownVariable, render
 
 # Named characters, because to draw from all of Unicode a fresh checkout first builds tables, which
 # takes seconds on a busy machine. No deadline for the same reason: what is slow there is not ours.

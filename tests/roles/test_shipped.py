@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from roles import Role, Roles, load_roles, render
+from tickertape.roles import Role, Roles, load_roles, render
 
 SHIPPED = load_roles()
 

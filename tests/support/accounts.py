@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import redis
 
-from broker.scripts import source
+from tickertape.broker.lua import source
 
 ALL = ("~*", "&*", "+@all")
 _RIGHT = re.compile(r"'([A-Z]+)', '([a-z_:]*)', (\d)")

@@ -4,7 +4,7 @@ import os
 import signal
 from pathlib import Path
 
-from api import processes
+from tickertape.api.serving import processes
 
 
 def serve(directory: str, *, ignores_sigterm: bool = False) -> int:

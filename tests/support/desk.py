@@ -5,14 +5,14 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-from broker.codec import Entry
-from broker.connections import Connections
-from broker.fold import Answer, fold
-from broker.log import Logs
-from broker.requests import Record, Requests, Submission
-from broker.settings import Settings
 from tests.support.wait import wait_until
-from worker.main import run
+from tickertape.broker.codec import Entry
+from tickertape.broker.connections import Connections
+from tickertape.broker.fold import Answer, fold
+from tickertape.broker.log import Logs
+from tickertape.broker.requests import Record, Requests, Submission
+from tickertape.runtime.settings import Settings
+from tickertape.worker.main import run
 
 TENANT = "public"
 

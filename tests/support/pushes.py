@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
-from api.hub import Hub
+from tickertape.api.fanout.hub import Hub
 
 
 class Deaf:

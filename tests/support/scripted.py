@@ -10,19 +10,19 @@ from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, NamedTuple
 
-from broker.appender import Appended, Appender, Target
-from broker.codec import START, Entry
-from broker.conversations import Conversations
-from broker.log import Logs
-from broker.queue import Gap, Lease, Nothing, Queue
-from broker.turns import Turn
 from tests.support.script import Cut, Pause, Script, Wait, bytes_of
-from worker.answer_stream import AnswerStream, Limits
-from worker.attempt import Tools
-from worker.chunks import ChunkReader, Tally
-from worker.profiles import Profile
-from worker.prompt import Bounds
-from worker.upstream import Upstream
+from tickertape.broker.appender import Appended, Appender, Target
+from tickertape.broker.codec import START, Entry
+from tickertape.broker.conversations import Conversations
+from tickertape.broker.log import Logs
+from tickertape.broker.queue import Gap, Lease, Nothing, Queue
+from tickertape.broker.turns import Turn
+from tickertape.worker.attempt import Tools
+from tickertape.worker.prompt import Bounds
+from tickertape.worker.upstream.answer_stream import AnswerStream, Limits
+from tickertape.worker.upstream.chunks import ChunkReader, Tally
+from tickertape.worker.upstream.client import Upstream
+from tickertape.worker.upstream.profiles import Profile
 
 REQUEST_ID = "r0_" + "a" * 26
 QUESTION = {"role": "user", "content": "why?"}

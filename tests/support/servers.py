@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from cli.child import spawn, stop
-from cli.embedded import EmbeddedServer, embedded_server
+from tickertape.cli.up.spawn import spawn, stop
+from tickertape.cli.up.valkey import EmbeddedServer, embedded_server
 
 _WITHOUT_AOF = {"appendonly": "no"}
 

@@ -3,13 +3,13 @@
 import asyncio
 from typing import Any, cast
 
-from api.fanout import FanOut
-from api.frames import chunk
-from api.hub import Hub
-from api.live_connection import LiveConnection
-from api.watched import Watched
-from api.wires.native import NativeWire
-from broker.codec import Cursor, encode_data, encode_text
+from tickertape.api.fanout.audience import Audience
+from tickertape.api.fanout.frames import chunk
+from tickertape.api.fanout.hub import Hub
+from tickertape.api.fanout.live_connection import LiveConnection
+from tickertape.api.fanout.watched_log import WatchedLog
+from tickertape.api.protocols.native.wire import NativeWire
+from tickertape.broker.codec import Cursor, encode_data, encode_text
 
 
 class FakeHub:
@@ -17,11 +17,11 @@ class FakeHub:
 
     live_connections = 0
 
-    def hold(self, watched: Watched) -> None:
-        watched.users += 1
+    def hold(self, watched: WatchedLog) -> None:
+        watched.holders += 1
 
-    def release(self, watched: Watched) -> None:
-        watched.users -= 1
+    def release(self, watched: WatchedLog) -> None:
+        watched.holders -= 1
 
 
 class FakeTransport:
@@ -88,14 +88,14 @@ class Stage:
     """A log, its fan-out, and connections that join it."""
 
     def __init__(self, wire: Any = NativeWire, interval_s: float = 0.0) -> None:
-        self.watched = Watched("r0_" + "a" * 26)
+        self.watched = WatchedLog("r0_" + "a" * 26)
         self.watched.tape.offer(Cursor(1, 0), encode_data("queued", {}))
         opener = {"prev": "1-0", "n": 1}
         self.watched.tape.offer(Cursor(2, 0), encode_data("started", opener))
         self.rendering = self.watched.tape.rendering("w", wire)
         self.hub = FakeHub()
         self.is_empty = False
-        self.fanout = FanOut(
+        self.audience = Audience(
             cast("Hub", self.hub),
             self.watched,
             self.rendering,
@@ -124,7 +124,7 @@ class Stage:
         self.transports.append(transport)
         if first:
             connection.write(chunk(first))
-        self.fanout.join(connection, position, self.watched.rewinds if epoch is None else epoch)
+        self.audience.join(connection, position, self.watched.epoch if epoch is None else epoch)
         return transport
 
     def type(self, *texts: str) -> None:

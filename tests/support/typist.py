@@ -5,12 +5,12 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-from broker.appender import Appended, Appender, target
-from broker.codec import encode_data, encode_text
-from broker.connections import Connections
-from broker.queue import Lease, Queue
-from broker.requests import Requests, Submission
-from broker.settings import Settings
+from tickertape.broker.appender import Appended, Appender, target
+from tickertape.broker.codec import encode_data, encode_text
+from tickertape.broker.connections import Connections
+from tickertape.broker.queue import Lease, Queue
+from tickertape.broker.requests import Requests, Submission
+from tickertape.runtime.settings import Settings
 
 TENANT = "public"
 

@@ -7,11 +7,11 @@ import httpx2
 import pytest
 from openai import AsyncOpenAI
 
-from broker.settings import Settings
 from tests.api.running import RunningApi, running_api
 from tests.support.typist import Typist, typing
 from tests.support.upstream import ScriptedUpstream
 from tests.wires.relaying import Relay
+from tickertape.runtime.settings import Settings
 
 
 @contextlib.asynccontextmanager

@@ -5,8 +5,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from api.responses_body import ResponsesBody
-from broker.codec import Cursor, Entry
+from tickertape.api.protocols.openai_responses.body import ResponsesBody
+from tickertape.broker.codec import Cursor, Entry
 
 _TEXT = st.text(max_size=6).map(lambda text: text.encode("utf-8", "replace").decode())
 _TOKEN = {"token": "é", "logprob": -1.0, "bytes": None}

@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from api.tape import Rendering
-from api.wires import Dialect, chat_completions, responses, ui_message
-from api.wires.native import NATIVE
-from api.wires.text import TEXT
-from broker.codec import Cursor, Entry, decode
+from tickertape.api.fanout.tape import Rendering
+from tickertape.api.fanout.wire import Dialect
+from tickertape.api.protocols.ai_sdk import wire as ui_message
+from tickertape.api.protocols.native.text_wire import TEXT
+from tickertape.api.protocols.native.wire import NATIVE
+from tickertape.api.protocols.openai_chat import wire as chat_completions
+from tickertape.api.protocols.openai_responses import wire as responses
+from tickertape.broker.codec import Cursor, Entry, decode
 
 FOLDER = Path(__file__).parent / "golden"
 REQUEST_ID = "r0_" + "a" * 26

@@ -4,10 +4,10 @@ from typing import Any
 
 from openai import AsyncOpenAI
 
-from broker.settings import Settings
 from tests.support.desk import working
 from tests.support.script import Done, Finish, Reasoning, Script, Text, ToolCall
 from tests.support.upstream import ScriptedUpstream
+from tickertape.runtime.settings import Settings
 
 HI = {"role": "user", "content": "hi"}
 IMAGE = "data:image/png;base64,AAAA"

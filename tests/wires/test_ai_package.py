@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from broker.settings import Settings
 from tests.api.running import running_api
 from tests.support.desk import working
 from tests.support.node import NodeProgram, installed
@@ -27,6 +26,7 @@ from tests.support.script import (
 )
 from tests.support.upstream import Call, ScriptedUpstream
 from tests.support.wait import wait_until
+from tickertape.runtime.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 

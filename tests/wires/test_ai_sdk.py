@@ -6,11 +6,11 @@ from urllib.parse import quote
 import httpx2
 import pytest
 
-from broker.codec import encode_data, encode_text
 from tests.api.running import RunningApi, running_api
 from tests.support.typist import Typist
 from tests.wires.claiming import claimed
 from tests.wires.pages import body, chunks, resume, send
+from tickertape.broker.codec import encode_data, encode_text
 
 
 async def test_an_answer_is_one_message_with_a_stable_id(api: RunningApi, worker: Typist) -> None:

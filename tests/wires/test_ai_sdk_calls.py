@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from broker.settings import Settings
 from tests.api.running import RunningApi
 from tests.support.desk import working
 from tests.support.typist import Typist
@@ -12,6 +11,7 @@ from tests.support.upstream import ScriptedUpstream
 from tests.wires.claiming import claimed
 from tests.wires.pages import HI, chunks, send
 from tests.wires.relaying import TWO_CALLS
+from tickertape.runtime.settings import Settings
 
 
 async def test_reasoning_goes_back_beside_the_calls_it_led_to(

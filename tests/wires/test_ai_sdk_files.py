@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from broker.settings import Settings
 from tests.api.running import RunningApi
 from tests.support.desk import working
 from tests.support.upstream import ScriptedUpstream
 from tests.wires.pages import HI, body
+from tickertape.runtime.settings import Settings
 
 TEXT = {"type": "text", "text": "What is this?"}
 WORD = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from broker.settings import Settings
 from tests.api.running import RunningApi
 from tests.support.desk import working
 from tests.support.script import Cut, Finish, Role, Script, Text, ToolCall, answer
 from tests.support.upstream import ScriptedUpstream
 from tests.wires.pages import chunks
+from tickertape.runtime.settings import Settings
 
 Message = dict[str, Any]
 

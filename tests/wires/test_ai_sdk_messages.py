@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from broker.settings import Settings
 from tests.api.running import RunningApi
 from tests.support.desk import working
 from tests.support.typist import Typist
 from tests.support.upstream import ScriptedUpstream
 from tests.wires.claiming import claimed
 from tests.wires.pages import HI, body, chunks, send
+from tickertape.runtime.settings import Settings
 
 
 async def test_the_page_brings_the_history_and_the_server_adds_none(

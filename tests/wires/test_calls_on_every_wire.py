@@ -8,10 +8,6 @@ import pytest
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk
 
-from api.wires import chat_completions
-from broker.codec import Entry
-from broker.fold import fold
-from broker.settings import Settings
 from tests.api.running import running_api
 from tests.support.desk import working
 from tests.support.script import Chunk, Done, Finish, Step
@@ -20,6 +16,10 @@ from tests.support.upstream import ScriptedUpstream
 from tests.wires import folding
 from tests.wires.recorded import REQUEST_ID, response_object
 from tests.wires.upstreams import chunks, log_of, streamed
+from tickertape.api.protocols.openai_chat import wire as chat_completions
+from tickertape.broker.codec import Entry
+from tickertape.broker.fold import fold
+from tickertape.runtime.settings import Settings
 
 Call = tuple[str, str, str]
 

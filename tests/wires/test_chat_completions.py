@@ -9,11 +9,11 @@ import pytest
 from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletion
 
-from broker.codec import encode_data, encode_text
 from tests.api.running import RunningApi, running_api
 from tests.support.typist import Typist
 from tests.wires.chats import HI, URL, USAGE, ask, read, text_of
 from tests.wires.claiming import claimed
+from tickertape.broker.codec import encode_data, encode_text
 
 
 async def test_an_answer_is_one_object(sdk: AsyncOpenAI, worker: Typist) -> None:

@@ -126,7 +126,7 @@ async def test_a_cancelled_call_is_told_so(
 async def test_a_stream_is_not_held_for_ever(
     api: RunningApi, sdk: AsyncOpenAI, worker: Typist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.foreground.HOLD_S", 0.1)
+    monkeypatch.setattr("tickertape.api.protocols.foreground.HOLD_S", 0.1)
     stream = await ask(sdk, stream=True)
     await claimed(worker)
     await worker.fail("upstream_error", "Too late for a status.")

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from api.wires import chat_completions
-from broker.codec import Cursor, Entry
 from tests.wires import folding
 from tests.wires.recorded import DIALECTS, REQUEST_ID, rendered, response_object
+from tickertape.api.protocols.openai_chat import wire as chat_completions
+from tickertape.broker.codec import Cursor, Entry
 
 
 def log(finish_reason: str | None) -> list[Entry]:

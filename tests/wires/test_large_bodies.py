@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from api.bodies import ChatBody, TerminalBody
-from api.json_body import parse_json
-from api.problems import Problem
-from api.ui_messages import UiBody
 from tests.api.running import RunningApi, running_api
 from tests.support.typist import Typist
 from tests.wires.claiming import claimed
+from tickertape.api.edge.problems import Problem
+from tickertape.api.protocols.ai_sdk.body import UiBody
+from tickertape.api.protocols.checked import ChatBody, TerminalBody
+from tickertape.api.protocols.json_body import parse_json
 
 PHOTO = "data:image/jpeg;base64," + "A" * 7_000_000
 HI = {"role": "user", "content": "hi"}

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.responses_body import ResponsesBody
-from api.wires.event_json import encode_json
-from api.wires.native import NativeWire
-from broker.codec import Cursor, Entry
 from tests.wires.recorded import DIALECTS, rendered
+from tickertape.api.protocols.event_json import encode_json
+from tickertape.api.protocols.native.wire import NativeWire
+from tickertape.api.protocols.openai_responses.body import ResponsesBody
+from tickertape.broker.codec import Cursor, Entry
 
 # What str.splitlines cuts at, but for CR and LF. JSON escapes the first five by itself.
 LINE_ENDS = "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
@@ -84,7 +84,7 @@ def test_no_event_of_any_wire_is_torn_by_a_client_that_splits_lines_as_python_do
 
 def test_news_and_snapshots_are_not_torn_either() -> None:
     wire = NativeWire("r")
-    told = wire.aside("waiting", {"reason": SAID}) + wire.snapshot(Cursor(1, 2), {"text": SAID})
+    told = wire.notice("waiting", {"reason": SAID}) + wire.snapshot(Cursor(1, 2), {"text": SAID})
     assert told.decode().splitlines() == told.decode().split("\n")[:-1]
 
 

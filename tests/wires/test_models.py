@@ -6,9 +6,9 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
-from broker.models import write_models
 from tests.api.running import RunningApi, running_api
 from tests.wires.conftest import openai_client
+from tickertape.broker.upstream_models import write_models
 
 
 async def test_the_upstreams_models_and_our_roles_are_listed(

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from api.response_input import chat_messages, input_items
-from api.responses_body import ResponsesBody
-from api.ui_messages import UiMessage
-from api.ui_messages import chat_messages as chat_messages_of_page
-from broker.codec import Cursor, Entry
 from tests.wires import folding
 from tests.wires.recorded import DIALECTS, rendered
+from tickertape.api.protocols.ai_sdk.body import UiMessage
+from tickertape.api.protocols.ai_sdk.body import chat_messages as chat_messages_of_page
+from tickertape.api.protocols.openai_responses.body import ResponsesBody
+from tickertape.api.protocols.openai_responses.input_items import chat_messages, input_items
+from tickertape.broker.codec import Cursor, Entry
 
 CUSTOM: list[Entry] = [
     Entry(
@@ -87,9 +87,9 @@ def test_a_call_that_failed_on_a_page_keeps_its_raw_input_beside_a_null_input(
 def test_a_log_that_is_gone_is_an_error_and_other_news_are_nothing(name: str) -> None:
     rendering = rendered(DIALECTS[name], CUSTOM[:2])
     for kind in ("position", "waiting", "rewind"):
-        assert rendering.wire.aside(kind, {"x": 1}) == b""
-    gone = rendering.wire.aside("gone", {})
-    assert gone == rendering.wire.aside("gone", {})
+        assert rendering.wire.notice(kind, {"x": 1}) == b""
+    gone = rendering.wire.notice("gone", {})
+    assert gone == rendering.wire.notice("gone", {})
     heard = {
         "chat_completions": folding.chat_completions,
         "responses": folding.responses,

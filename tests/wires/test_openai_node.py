@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from broker.settings import Settings
 from tests.api.running import running_api
 from tests.support.desk import working
 from tests.support.node import NodeProgram, installed
 from tests.support.script import Cut, Script, Status, Text, Wait, answer, error_body
 from tests.support.upstream import Call, ScriptedUpstream
 from tests.support.wait import wait_until
+from tickertape.runtime.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 

@@ -7,13 +7,6 @@ import msgspec
 import pytest
 from openai import AsyncOpenAI
 
-from api.response_input import chat_messages
-from api.ui_messages import UiMessage
-from api.ui_messages import chat_messages as chat_messages_of_page
-from api.wires import chat_completions
-from broker.codec import Entry
-from broker.fold import fold
-from broker.settings import Settings
 from tests.api.running import RunningApi
 from tests.support.desk import working
 from tests.support.script import Chunk, Done, Finish, Role
@@ -26,8 +19,15 @@ from tests.wires.claiming import claimed
 from tests.wires.recorded import REQUEST_ID, response_object
 from tests.wires.responding import ask
 from tests.wires.upstreams import chunks, log_of, log_of_choices, streamed
-from worker.attempt import encoded
-from worker.chunks import ChunkReader, Tally
+from tickertape.api.protocols.ai_sdk.body import UiMessage
+from tickertape.api.protocols.ai_sdk.body import chat_messages as chat_messages_of_page
+from tickertape.api.protocols.openai_chat import wire as chat_completions
+from tickertape.api.protocols.openai_responses.input_items import chat_messages
+from tickertape.broker.codec import Entry
+from tickertape.broker.fold import fold
+from tickertape.runtime.settings import Settings
+from tickertape.worker.attempt import encoded
+from tickertape.worker.upstream.chunks import ChunkReader, Tally
 
 # openai-agents-python#4506: Gemini refuses the second step of a loop without it.
 SIGNATURE = {"extra_content": {"google": {"thought_signature": "s1g=="}}}

@@ -8,10 +8,10 @@ import pytest
 from openai import AsyncOpenAI
 from openai.types.responses import Response
 
-from broker.codec import encode_data, encode_text
 from tests.support.typist import Typist
 from tests.wires.claiming import claimed
 from tests.wires.responding import CALL, USAGE, ask, checked, read
+from tickertape.broker.codec import encode_data, encode_text
 
 
 async def test_an_answer_is_one_object(sdk: AsyncOpenAI, worker: Typist) -> None:

@@ -8,7 +8,6 @@ import pytest
 from openai import AsyncOpenAI
 from openai.types.responses import Response
 
-from broker.settings import Settings
 from tests.api.running import RunningApi, running_api
 from tests.support.desk import working
 from tests.support.script import Text, Wait
@@ -18,6 +17,7 @@ from tests.support.wait import wait_until
 from tests.wires.claiming import claimed
 from tests.wires.conftest import openai_client
 from tests.wires.responding import URL, USAGE, answered, ask, checked, read
+from tickertape.runtime.settings import Settings
 
 
 async def test_a_background_response_is_there_at_once_and_can_be_polled(

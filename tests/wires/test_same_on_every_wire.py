@@ -6,13 +6,13 @@ from collections.abc import Callable
 import pytest
 from hypothesis import assume, given
 
-from api.wires import responses
-from broker.codec import OUTPUT, Entry
-from broker.fold import fold
 from tests.wires import folding
 from tests.wires.folding import Heard
 from tests.wires.logs import logs
 from tests.wires.recorded import DIALECTS, REQUEST_ID, rendered, response_object
+from tickertape.api.protocols.openai_responses import wire as responses
+from tickertape.broker.codec import OUTPUT, Entry
+from tickertape.broker.fold import fold
 
 READINGS: dict[str, Callable[[bytes], Heard]] = {
     "native": folding.native,

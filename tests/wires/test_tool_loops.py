@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from openai import AsyncOpenAI
 
-from broker.settings import Settings
 from tests.support.desk import working
 from tests.support.strict_upstream import ANSWER, QUESTION, StrictUpstream
 from tests.support.upstream import ScriptedUpstream
+from tickertape.runtime.settings import Settings
 
 PARAMETERS = {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}}
 ADD = {"name": "add", "parameters": PARAMETERS}

@@ -3,12 +3,12 @@
 import json
 from typing import Any
 
-from api.responses_body import ResponsesBody
-from broker.codec import Cursor, Entry, decode
 from tests.wires import folding
 from tests.wires.recorded import DIALECTS, REQUEST_ID, rendered
-from worker.attempt import encoded
-from worker.chunks import ChunkReader, Tally
+from tickertape.api.protocols.openai_responses.body import ResponsesBody
+from tickertape.broker.codec import Cursor, Entry, decode
+from tickertape.worker.attempt import encoded
+from tickertape.worker.upstream.chunks import ChunkReader, Tally
 
 
 def log_of(*deltas: dict[str, Any]) -> list[Entry]:

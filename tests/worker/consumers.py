@@ -4,10 +4,16 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from broker.queue import Lease
 from tests.support.script import Role, Script, Text, Wait
-from tests.support.scripted import OfflineUpstream, ScriptedAppender, ScriptedQueue, lease, tools
-from worker.consumer import Consumer
+from tests.support.scripted import (
+    OfflineUpstream,
+    ScriptedAppender,
+    ScriptedQueue,
+    lease,
+    tools,
+)
+from tickertape.broker.queue import Lease
+from tickertape.worker.consumer import Consumer
 
 CROWD = [f"r0_{letter * 26}" for letter in "abcdefghi"]
 IDS = CROWD[:3]

@@ -6,13 +6,8 @@ from typing import Any
 import msgspec
 
 from tests.support.script import Cut, Role, Script, Text, Wait
-from tests.support.scripted import (
-    OfflineUpstream,
-    ScriptedAppender,
-    ScriptedQueue,
-    until,
-)
-from worker.job import Job
+from tests.support.scripted import OfflineUpstream, ScriptedAppender, ScriptedQueue, until
+from tickertape.worker.job import Job
 
 HALF: Script = [Role(), Text("half"), Cut()]
 FAILING = {"on_interruption": "fail"}

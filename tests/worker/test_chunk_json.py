@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.chunks import ChunkReader, Piece, Tally
-from worker.failures import UpstreamGarbage
+from tickertape.worker.failures import UpstreamGarbage
+from tickertape.worker.upstream.chunks import ChunkReader, Piece, Tally
 
 
 def data_of(payload: object) -> bytes:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tests.support import script
 from tests.support.script import payload_of
-from worker.chunks import ChunkReader, Piece, Tally
-from worker.failures import RateLimited, Rejected, UpstreamFault
+from tickertape.worker.failures import RateLimited, Rejected, UpstreamFault
+from tickertape.worker.upstream.chunks import ChunkReader, Piece, Tally
 
 HIGH, LOW = "\ud83d", "\ude00"
 

@@ -7,8 +7,6 @@ from dataclasses import replace
 import pytest
 import structlog
 
-from broker.errors import Unavailable
-from broker.queue import Lease, Nothing
 from tests.support.script import Finish, Role, Text, Wait, answer
 from tests.support.scripted import OfflineUpstream, ScriptedQueue, lease, tools, until
 from tests.support.wait import wait_until
@@ -21,12 +19,14 @@ from tests.worker.consumers import (
     leases,
     running,
 )
-from worker.consumer import Consumer
+from tickertape.broker.errors import Unavailable
+from tickertape.broker.queue import Lease, Nothing
+from tickertape.worker.consumer import Consumer
 
 
 @pytest.fixture
 def short_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.consumer.POLL_S", 0.005)
+    monkeypatch.setattr("tickertape.worker.consumer.POLL_S", 0.005)
 
 
 async def test_claims_until_nothing_is_there_and_waits_then(queue: ScriptedQueue) -> None:

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from broker.settings import Settings
 from tests.support.desk import open_desk, working
 from tests.support.reading import KEY, PAYLOAD, QUESTION, Reading
 from tests.support.script import Chunk, Script, Status, answer, error_body
 from tests.support.upstream import Call, ScriptedUpstream
-from worker.dialect import Dialect
-from worker.failures import Rejected, UpstreamFault
-from worker.profiles import profile_for
-from worker.upstream import Upstream
+from tickertape.runtime.settings import Settings
+from tickertape.worker.failures import Rejected, UpstreamFault
+from tickertape.worker.upstream.client import Upstream
+from tickertape.worker.upstream.compatibility import Dialect
+from tickertape.worker.upstream.profiles import profile_for
 
 OPENAI = (
     "Unsupported parameter: 'max_tokens' is not supported with this model."

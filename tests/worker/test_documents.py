@@ -7,19 +7,25 @@ from typing import Any
 
 import pytest
 
-from broker.errors import TooLong
-from broker.settings import Settings
 from tests.support.desk import Desk, open_desk, working
 from tests.support.reading import KEY, Reading, read
 from tests.support.script import Cut, Done, Finish, Headers, Pause, Raw, Script, Status
 from tests.support.script import answer as streamed
 from tests.support.scripted import ScriptedBody
 from tests.support.upstream import ScriptedUpstream
-from worker.answer_stream import AnswerStream, Limits
-from worker.body_decoder import BodyDecoder
-from worker.chunks import ChunkReader, Piece, Tally
-from worker.failures import RateLimited, Rejected, Truncated, UpstreamError, UpstreamGarbage
-from worker.upstream import Upstream
+from tickertape.broker.errors import TooLong
+from tickertape.runtime.settings import Settings
+from tickertape.worker.failures import (
+    RateLimited,
+    Rejected,
+    Truncated,
+    UpstreamError,
+    UpstreamGarbage,
+)
+from tickertape.worker.upstream.answer_stream import AnswerStream, Limits
+from tickertape.worker.upstream.body_decoder import BodyDecoder
+from tickertape.worker.upstream.chunks import ChunkReader, Piece, Tally
+from tickertape.worker.upstream.client import Upstream
 
 FOREVER = Pause(3600)  # until the client leaves
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"q":1}'}}

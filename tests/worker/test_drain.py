@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import pytest
 
-from broker.errors import Unavailable
-from broker.queue import Lease
 from tests.support.script import Finish, Role, Text, Wait, answer
 from tests.support.scripted import ScriptedAppender, ScriptedQueue, accepting, until
 from tests.worker.consumers import IDS, consumer_of, endless, leases, running
-from worker.consumer import Consumer
+from tickertape.broker.errors import Unavailable
+from tickertape.broker.queue import Lease
+from tickertape.worker.consumer import Consumer
 
 
 async def test_stops_at_once_while_redis_is_away(queue: ScriptedQueue) -> None:
@@ -103,7 +103,7 @@ async def test_a_second_stop_ends_the_grace(queue: ScriptedQueue) -> None:
 async def test_a_request_that_cannot_be_given_back_in_time_does_not_hold_the_drain_up(
     queue: ScriptedQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.consumer._RELEASE_LIMIT_S", 0.01)
+    monkeypatch.setattr("tickertape.worker.consumer._RELEASE_LIMIT_S", 0.01)
     queue.will("release", asyncio.Event().wait)
     assert await stopped_with_three(queue, 0, then=lambda _: None) == IDS[::-1]
 
@@ -111,8 +111,8 @@ async def test_a_request_that_cannot_be_given_back_in_time_does_not_hold_the_dra
 async def test_a_drain_does_not_wait_for_a_redis_that_is_gone(
     queue: ScriptedQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.consumer._LOOK_EVERY_S", 0.001)
-    monkeypatch.setattr("worker.consumer._AWAY_LIMIT_S", 0.01)
+    monkeypatch.setattr("tickertape.worker.consumer._LOOK_EVERY_S", 0.001)
+    monkeypatch.setattr("tickertape.worker.consumer._AWAY_LIMIT_S", 0.01)
     queue.will("claim", leases()[0])
     queue.will("release", asyncio.Event().wait)
     appender = ScriptedAppender(accepting)

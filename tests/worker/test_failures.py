@@ -3,8 +3,8 @@ from email.utils import format_datetime
 
 import pytest
 
-from broker.errors import TooLong, Unavailable
-from worker.failures import (
+from tickertape.broker.errors import TooLong, Unavailable
+from tickertape.worker.failures import (
     DeadlineExceeded,
     Failure,
     FailureCode,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from worker.failures import UpstreamFault, UpstreamGarbage
-from worker.finish_reasons import failure_for, translate_finish_reason
+from tickertape.worker.failures import UpstreamFault, UpstreamGarbage
+from tickertape.worker.upstream.finish_reasons import failure_for, translate_finish_reason
 
 
 @pytest.mark.parametrize(

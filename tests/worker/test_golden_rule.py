@@ -10,12 +10,18 @@ import pytest
 import structlog
 
 from tests.support.clock import JumpingLoop
-from tests.support.scripted import OfflineUpstream, ScriptedAppender, ScriptedQueue, lease, tools
+from tests.support.scripted import (
+    OfflineUpstream,
+    ScriptedAppender,
+    ScriptedQueue,
+    lease,
+    tools,
+)
 from tests.worker.endings import RandomBody, StreamStep, expected, random_stream
 from tests.worker.jobs import FAILING, said
-from worker.answer_stream import AnswerStream, Limits
-from worker.chunks import ChunkReader, Tally
-from worker.job import Job
+from tickertape.worker.job import Job
+from tickertape.worker.upstream.answer_stream import AnswerStream, Limits
+from tickertape.worker.upstream.chunks import ChunkReader, Tally
 
 STREAMS = 10_000
 
@@ -24,7 +30,9 @@ STREAMS = 10_000
 def silent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten thousand jobs would log forty thousand lines."""
     quiet = structlog.make_filtering_bound_logger(logging.CRITICAL)
-    monkeypatch.setattr("worker.job.log", structlog.wrap_logger(None, wrapper_class=quiet))
+    monkeypatch.setattr(
+        "tickertape.worker.job.log", structlog.wrap_logger(None, wrapper_class=quiet)
+    )
 
 
 class RandomUpstream(OfflineUpstream):

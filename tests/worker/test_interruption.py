@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from worker.interruption import Interruption
+from tickertape.worker.interruption import Interruption
 
 
 class ReasonError(Exception):

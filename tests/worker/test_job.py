@@ -5,10 +5,6 @@ import hashlib
 
 import pytest
 
-from broker.appender import REFUSED
-from broker.errors import TooLong, Unavailable
-from broker.queue import Gap
-from broker.turns import Turn
 from tests.support.script import Cut, Finish, Role, Script, Text, Wait, answer
 from tests.support.scripted import (
     QUESTION,
@@ -20,7 +16,11 @@ from tests.support.scripted import (
     until,
 )
 from tests.worker.jobs import FAILING, HALF, codes, run_to_half, said, says_half
-from worker.job import _GAP_PAUSE_S, _MAX_GAPS, _MAX_LOST_LOGS, Job
+from tickertape.broker.appender import REFUSED
+from tickertape.broker.errors import TooLong, Unavailable
+from tickertape.broker.queue import Gap
+from tickertape.broker.turns import Turn
+from tickertape.worker.job import _GAP_PAUSE_S, _MAX_GAPS, _MAX_LOST_LOGS, Job
 
 
 async def test_what_is_not_acknowledged_rides_along_with_the_terminal(
@@ -97,7 +97,7 @@ async def test_a_log_that_never_agrees_on_where_it_ends_is_begun_again_and_not_a
     async def sleep(delay_s: float) -> None:
         pauses.append(delay_s)
 
-    monkeypatch.setattr("worker.job.asyncio.sleep", sleep)
+    monkeypatch.setattr("tickertape.worker.job.asyncio.sleep", sleep)
     queue.will("finish", *[Gap(0)] * _MAX_GAPS)
     queue.will("reopen", lease(attempt=2000, n=2, opener="reset"))
     silent = ScriptedAppender()

@@ -5,18 +5,13 @@ from typing import Any
 
 import pytest
 
-from broker.codec import Cursor, Entry, decode, encode_text
-from broker.errors import Unavailable
 from tests.support.script import Cut, Finish, Role, Script, Text, Usage, answer
-from tests.support.scripted import (
-    OfflineUpstream,
-    ScriptedQueue,
-    lease,
-    tools,
-)
+from tests.support.scripted import OfflineUpstream, ScriptedQueue, lease, tools
 from tests.worker.jobs import FAILING, HALF, codes, said
-from worker.failures import RateLimited
-from worker.job import Job
+from tickertape.broker.codec import Cursor, Entry, decode, encode_text
+from tickertape.broker.errors import Unavailable
+from tickertape.worker.failures import RateLimited
+from tickertape.worker.job import Job
 
 
 async def test_an_answer_is_begun_again_once_what_was_said_is_written(

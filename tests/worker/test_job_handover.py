@@ -4,8 +4,6 @@ import asyncio
 
 import pytest
 
-from broker.errors import Fenced, Unavailable
-from broker.queue import Lease
 from tests.support.script import answer
 from tests.support.scripted import (
     OfflineUpstream,
@@ -16,7 +14,9 @@ from tests.support.scripted import (
     until,
 )
 from tests.worker.jobs import HALF, codes, run_to_half, says_half
-from worker.job import DrainedError, Job
+from tickertape.broker.errors import Fenced, Unavailable
+from tickertape.broker.queue import Lease
+from tickertape.worker.job import DrainedError, Job
 
 
 async def test_a_request_that_its_policy_ends_is_left_as_it_is(queue: ScriptedQueue) -> None:
@@ -116,7 +116,7 @@ async def test_a_drained_request_is_given_back_once_what_was_said_is_written(
 async def test_a_drain_does_not_wait_for_a_redis_that_says_nothing(
     queue: ScriptedQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.job._FLUSH_ON_DRAIN_S", 0.01)
+    monkeypatch.setattr("tickertape.worker.job._FLUSH_ON_DRAIN_S", 0.01)
     appender = ScriptedAppender()
     await drained(queue, appender, answers=None)
     assert queue.verbs == ["account", "release"]

@@ -7,13 +7,13 @@ from itertools import pairwise
 
 import pytest
 
-from broker.errors import Fenced, Unavailable
-from broker.queue import Lease
 from tests.support.script import Role, Script, Text, Wait
 from tests.support.scripted import OfflineUpstream, ScriptedQueue, lease, tools, until
 from tests.support.wait import wait_until
-from worker.job import Job
-from worker.lease_keeper import _TURNS, LeaseKeeper
+from tickertape.broker.errors import Fenced, Unavailable
+from tickertape.broker.queue import Lease
+from tickertape.worker.job import Job
+from tickertape.worker.lease_keeper import _TURNS, LeaseKeeper
 
 LEASE_S = 0.006
 
@@ -69,7 +69,7 @@ async def test_renewals_of_many_leases_are_spread_over_the_time_between_two_of_o
             await sleep(0)
         await sleep(0)
 
-    monkeypatch.setattr("worker.lease_keeper.asyncio.sleep", counting)
+    monkeypatch.setattr("tickertape.worker.lease_keeper.asyncio.sleep", counting)
     async with keeping(queue, *(ListeningJob(each, queue) for each in leases)):
         await until(lambda: len(pauses) > 2 * _TURNS)
     assert sum(pauses[:_TURNS]) == pytest.approx(LEASE_S / 3)

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from broker.errors import Fenced, TooLong
 from tests.support.scripted import ScriptedAppender, lease, until
-from worker.log_writer import MAX_UNACKED_ENTRIES, LogWriter, LostWritesError
+from tickertape.broker.errors import Fenced, TooLong
+from tickertape.worker.log_writer import MAX_UNACKED_ENTRIES, LogWriter, LostWritesError
 
 A, B, C, D = b"da", b"db", b"dc", b"dd"
 

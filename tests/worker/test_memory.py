@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 
-from broker.fold import Answer
-from broker.settings import Settings
 from tests.support.desk import TENANT, Desk, open_desk, working
 from tests.support.script import (
     Cut,
@@ -25,8 +23,10 @@ from tests.support.strict_rules import FAMILIES
 from tests.support.strict_upstream import StrictUpstream
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
+from tickertape.broker.fold import Answer
+from tickertape.runtime.settings import Settings
 
-# What a worker asks otherwise from then on: see worker/dialect.py.
+# What a worker asks otherwise from then on: see worker/upstream/compatibility.py.
 _REASONING = "reasoning goes back with the calls that it led to"
 LEARNED = {
     "mistral": ["Mistral has no stream_options"],

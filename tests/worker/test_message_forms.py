@@ -5,7 +5,12 @@ from typing import Any
 
 import pytest
 
-from worker.message_forms import fitted_to_mistral, short_id, with_signature, without_nulls
+from tickertape.worker.upstream.message_forms import (
+    fitted_to_mistral,
+    short_id,
+    with_signature,
+    without_nulls,
+)
 
 CALL: dict[str, Any] = {
     "id": "aB3xK9mP2",

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.reading import read
 from tests.support.script import Chunk, Cut, Done, Finish, Script, Text, payload_of
-from worker.chunks import ChunkReader, Tally
+from tickertape.worker.upstream.chunks import ChunkReader, Tally
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"q":1}'}}
 

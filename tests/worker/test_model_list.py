@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from worker.model_list import known_contexts
+from tickertape.worker.upstream.model_list import known_contexts
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,13 @@ from typing import Any, get_args
 
 import pytest
 
-from broker.settings import UpstreamProfile
-from worker.profiles import PROFILE_NAMES, can_be_continued, continuation, profile_for
+from tickertape.runtime.settings import UpstreamProfile
+from tickertape.worker.upstream.profiles import (
+    PROFILE_NAMES,
+    can_be_continued,
+    continuation,
+    profile_for,
+)
 
 LOCAL = "http://127.0.0.1:8080/v1"
 QUESTION = {"role": "user", "content": "Count to ten."}

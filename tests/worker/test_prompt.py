@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from worker.prompt import Bounds, build
+from tickertape.worker.prompt import Bounds, build
 
 QUESTION = {"role": "user", "content": "now?"}
 TEMPLATE = {"role": "system", "content": "Be brief."}

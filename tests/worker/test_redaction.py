@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.redaction import MAX_CHARS, redacted
+from tickertape.worker.upstream.redaction import MAX_CHARS, redacted
 
 KEY = "not-shaped-like-a-key-42"
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from broker.settings import Settings
 from tests.support.desk import Desk, open_desk, working
 from tests.support.reading import KEY, QUESTION, Reading, read
 from tests.support.script import Chunk, Raw, Script, Status, Step, Text, answer
 from tests.support.upstream import ScriptedUpstream
-from worker.failures import RateLimited, Rejected, UpstreamError, UpstreamFault
-from worker.upstream import Upstream
+from tickertape.runtime.settings import Settings
+from tickertape.worker.failures import RateLimited, Rejected, UpstreamError, UpstreamFault
+from tickertape.worker.upstream.client import Upstream
 
 SAID = f"Too long: {QUESTION['content']} with {KEY}"
 SHOWN = "Too long: […] with […]"

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.failures import Failure, FailureCode
-from worker.retry import (
+from tickertape.worker.failures import Failure, FailureCode
+from tickertape.worker.retry import (
     Continue,
     Decision,
     Fail,

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.failures import UpstreamGarbage
-from worker.sse import ErrorData, SSEDecoder
+from tickertape.worker.failures import UpstreamGarbage
+from tickertape.worker.upstream.sse import ErrorData, SSEDecoder
 
 
 def decoded(*segments: bytes) -> list[bytes]:

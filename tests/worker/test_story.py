@@ -8,9 +8,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from broker.conversations import Conversations
-from broker.fold import Answer
-from broker.settings import Settings
 from tests.support.desk import TENANT, Desk, open_desk, working
 from tests.support.script import (
     Cut,
@@ -28,6 +25,9 @@ from tests.support.script import (
 from tests.support.servers import ValkeyServer
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
+from tickertape.broker.conversations import Conversations
+from tickertape.broker.fold import Answer
+from tickertape.runtime.settings import Settings
 
 
 def settings_for(upstream: ScriptedUpstream, **changes: object) -> Settings:
@@ -252,7 +252,7 @@ async def test_a_worker_that_is_gone_is_replaced_and_readers_see_a_reset(
 async def test_a_drained_worker_gives_its_request_back_at_once(
     redis_url: str, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.main.DRAIN_GRACE_S", 0.05)
+    monkeypatch.setattr("tickertape.worker.main.DRAIN_GRACE_S", 0.05)
     settings = settings_for(upstream, lease_s=60)
     upstream.enqueue([Role(), Text("half"), Wait(asyncio.Event())])
     async with open_desk(redis_url, settings) as desk:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.surrogates import SurrogateMender, scrubbed, without_orphans
+from tickertape.worker.upstream.surrogates import SurrogateMender, scrubbed, without_orphans
 
 HIGH, LOW = "\ud83d", "\ude00"
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.chunks import ChunkReader, Tally
+from tickertape.worker.upstream.chunks import ChunkReader, Tally
 
 REQUEST_ID = "r0_x"
 

@@ -31,10 +31,10 @@ from tests.support.script import (
     error_body,
 )
 from tests.support.upstream import ScriptedUpstream
-from worker.answer_stream import Limits
-from worker.chunks import Piece, Tally
-from worker.failures import Rejected, UpstreamFault
-from worker.upstream import Upstream
+from tickertape.worker.failures import Rejected, UpstreamFault
+from tickertape.worker.upstream.answer_stream import Limits
+from tickertape.worker.upstream.chunks import Piece, Tally
+from tickertape.worker.upstream.client import Upstream
 
 SPLIT_TEXT = "né 😀\u2028 end"
 

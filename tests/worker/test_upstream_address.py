@@ -5,13 +5,13 @@ import logging
 
 import pytest
 
-from broker.errors import SettingsInvalid
 from tests.support.reading import KEY, Reading
 from tests.support.script import Status, answer
 from tests.support.upstream import ScriptedUpstream
-from worker.failures import Rejected
-from worker.upstream import Upstream
-from worker.upstream_address import parse_address
+from tickertape.broker.errors import SettingsInvalid
+from tickertape.worker.failures import Rejected
+from tickertape.worker.upstream.address import parse_address
+from tickertape.worker.upstream.client import Upstream
 
 PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 # Nothing listens there: whatever goes through it is lost.

@@ -21,8 +21,8 @@ from tests.support.script import (
     Wait,
 )
 from tests.support.upstream import ScriptedUpstream
-from worker.failures import Truncated, UpstreamError, UpstreamFault, UpstreamGarbage
-from worker.upstream import Upstream
+from tickertape.worker.failures import Truncated, UpstreamError, UpstreamFault, UpstreamGarbage
+from tickertape.worker.upstream.client import Upstream
 
 
 async def after_text(text: str, *script: Step) -> Reading:

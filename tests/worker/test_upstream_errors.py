@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.failures import RateLimited, Rejected, UpstreamError, UpstreamFault
-from worker.upstream_errors import Report, error_from, is_error, message_of, read_report
+from tickertape.worker.failures import RateLimited, Rejected, UpstreamError, UpstreamFault
+from tickertape.worker.upstream.errors import Report, error_from, is_error, message_of, read_report
 
 
 @pytest.mark.parametrize(

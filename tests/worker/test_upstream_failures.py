@@ -26,8 +26,7 @@ from tests.support.script import (
     rate_limited,
 )
 from tests.support.upstream import ScriptedUpstream
-from worker.answer_stream import Limits
-from worker.failures import (
+from tickertape.worker.failures import (
     RateLimited,
     Rejected,
     Truncated,
@@ -36,7 +35,8 @@ from worker.failures import (
     UpstreamFault,
     UpstreamGarbage,
 )
-from worker.upstream import Upstream
+from tickertape.worker.upstream.answer_stream import Limits
+from tickertape.worker.upstream.client import Upstream
 
 FOREVER = Pause(3600)  # until the client leaves
 

@@ -21,9 +21,9 @@ from tests.support.script import (
     answer,
 )
 from tests.support.scripted import ScriptedBody
-from worker.answer_stream import AnswerStream, Limits
-from worker.chunks import ChunkReader, Tally
-from worker.failures import DeadlineExceeded, Stalled
+from tickertape.worker.failures import DeadlineExceeded, Stalled
+from tickertape.worker.upstream.answer_stream import AnswerStream, Limits
+from tickertape.worker.upstream.chunks import ChunkReader, Tally
 
 FOREVER = Pause(3600)  # until the client leaves
 

@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
-from broker.settings import Settings
 from tests.support.connection import Connection
 from tests.support.desk import open_desk, working
 from tests.support.reading import PAYLOAD, QUESTION, Reading
 from tests.support.script import Cut, Done, Finish, Reasoning, Role, Script, Text, answer
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
-from worker.chunks import Tally
-from worker.failures import Stalled, Unreachable, UpstreamGarbage
-from worker.upstream import Upstream
+from tickertape.runtime.settings import Settings
+from tickertape.worker.failures import Stalled, Unreachable, UpstreamGarbage
+from tickertape.worker.upstream.chunks import Tally
+from tickertape.worker.upstream.client import Upstream
 
 
 async def test_models_are_listed_and_tell_the_profile(upstream: ScriptedUpstream) -> None:
@@ -51,7 +51,7 @@ async def test_without_an_address_the_profile_is_that_of_the_default_one(
 async def test_a_worker_goes_by_the_profile_that_was_set_though_no_models_are_listed(
     redis_url: str, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.model_watch._FIRST_LIST_S", 0.0)
+    monkeypatch.setattr("tickertape.worker.model_watch._FIRST_LIST_S", 0.0)
     monkeypatch.setattr(ScriptedUpstream, "_model_list", lambda self: "odd")
     fields = {"openai_base_url": upstream.base_url, "upstream_profile": "vllm", "lease_s": 1}
     settings = Settings.model_validate(fields)
@@ -100,7 +100,7 @@ class Mute(asyncio.Protocol):
 
 
 async def test_models_are_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.upstream.MODELS_S", 0.05)
+    monkeypatch.setattr("tickertape.worker.upstream.client.MODELS_S", 0.05)
     live: set[Mute] = set()
     loop = asyncio.get_running_loop()
     async with await loop.create_server(lambda: Mute(live), "127.0.0.1", 0) as server:

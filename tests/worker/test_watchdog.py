@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from worker.watchdog import Watchdog
+from tickertape.worker.upstream.watchdog import Watchdog
 
 
 async def test_a_wait_that_is_done_in_time_gives_its_result() -> None:

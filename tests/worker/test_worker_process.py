@@ -12,27 +12,27 @@ from typing import Any
 
 import pytest
 
-from broker import keys
-from broker.connections import Connections
-from broker.errors import Unavailable
-from broker.models import read_models
-from broker.rights import Rights
-from broker.settings import Settings
 from tests.e2e.programs import environment
 from tests.support.desk import open_desk, working
 from tests.support.script import Role, Text, Wait
 from tests.support.scripted import OfflineUpstream, ScriptedQueue, lease, tools
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
-from worker import main, model_watch
-from worker.consumer import Consumer
-from worker.failures import UpstreamError
-from worker.main import CancelListener, worker_name
-from worker.model_watch import ModelWatch
+from tickertape.broker import keys
+from tickertape.broker.connections import Connections
+from tickertape.broker.errors import Unavailable
+from tickertape.broker.rights import Rights
+from tickertape.broker.upstream_models import read_models
+from tickertape.runtime.settings import Settings
+from tickertape.worker import main, model_watch
+from tickertape.worker.consumer import Consumer
+from tickertape.worker.failures import UpstreamError
+from tickertape.worker.main import CancelListener, worker_name
+from tickertape.worker.model_watch import ModelWatch
 
 SIGNAL_BEFORE_THE_LOOP = """
 import os, signal, sys
-from cli import main, process
+from tickertape.cli import main, serve as process
 
 make = process._loop_factory
 

@@ -9,8 +9,6 @@ from typing import Any
 
 import aiohttp
 
-from broker import keys
-from broker.connections import Connections
 from tests.chaos.client import Client
 from tests.chaos.history import History
 from tests.chaos.members import Member
@@ -18,6 +16,8 @@ from tests.chaos.system import MAX_CRASHES, TENANTS, System
 from tests.support.prompted import Plan
 from tests.support.sse import TERMINAL_EVENTS, Event, SseParser
 from tests.support.wait import wait_until
+from tickertape.broker import keys
+from tickertape.broker.connections import Connections
 
 
 @dataclass

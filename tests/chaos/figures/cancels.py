@@ -6,10 +6,10 @@ import subprocess
 import sys
 import time
 
-from cli.child import spawn
 from tests.chaos.figures.callers import Callers, has_words, percentiles
 from tests.support.prompted import Plan
 from tests.support.wait import wait_until
+from tickertape.cli.up.spawn import spawn
 
 CANCELS = 200
 _AT_ONCE = 4

@@ -4,10 +4,10 @@ import asyncio
 import signal
 import time
 
-from broker.log import Logs
 from tests.chaos.figures.callers import Callers, has_ended, has_words
 from tests.chaos.reading import reading_problems
 from tests.support.prompted import Plan
+from tickertape.broker.log import Logs
 
 READERS = 500
 _REQUESTS = 10

@@ -1,0 +1,1 @@
+"""The edge: which callers are let in, which bodies are read, and what a refusal looks like."""

@@ -1,0 +1,37 @@
+"""The tapes of logs that have ended, kept for replays: bounded, least recently used first to go."""
+
+from collections import OrderedDict
+
+from tickertape.api.fanout.watched_log import WatchedLog
+
+FINISHED_CACHE_BYTES = 64 * 1024 * 1024
+
+
+class FinishedLogs:
+    """A cache. Who reads a tape holds it anyway: one that is dropped here goes on being read."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, WatchedLog] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, request_id: str) -> WatchedLog | None:
+        """The tape of a log, if it is kept."""
+        watched = self._kept.get(request_id)
+        if watched is not None:
+            self._kept.move_to_end(request_id)
+        return watched
+
+    def add(self, watched: WatchedLog) -> None:
+        """Keep a tape that is over, and drop others until all fit."""
+        self._kept[watched.tape.request_id] = watched
+        watched.cached_bytes = watched.tape.size_bytes
+        self._bytes += watched.cached_bytes
+        while self._bytes > FINISHED_CACHE_BYTES:
+            _, oldest = self._kept.popitem(last=False)
+            self._bytes -= oldest.cached_bytes
+
+    def drop(self, request_id: str) -> None:
+        """Forget a log that is gone, if it is kept."""
+        watched = self._kept.pop(request_id, None)
+        if watched is not None:
+            self._bytes -= watched.cached_bytes

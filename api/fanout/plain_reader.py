@@ -1,0 +1,104 @@
+"""One subscriber of one log: a position, and what to write next."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from tickertape.api.fanout.frames import FRAMES_PER_BLOCK
+from tickertape.api.fanout.tape import Rendering
+from tickertape.api.fanout.watched_log import WatchedLog
+from tickertape.api.fanout.wire import CUT, Frame
+from tickertape.api.protocols.native.wire import COMMENT
+
+
+class PlainReader:
+    """Reads the frames of one rendering from a position on, to the end of the log.
+
+    Whatever gathers while a write is under way goes out in the next one: a slow connection gets
+    fewer and larger writes, and costs no memory of its own. Made only inside `Hub.watch`.
+    The position was looked up in that epoch, `watched.epoch` at the time.
+    """
+
+    def __init__(
+        self,
+        watched: WatchedLog,
+        rendering: Rendering,
+        position: int,
+        *,
+        epoch: int,
+        heartbeat_s: float | None,
+    ) -> None:
+        self._watched = watched
+        self._rendering = rendering
+        self._position = position
+        self._heartbeat_s = heartbeat_s
+        self._epoch = epoch
+        self._notices = {
+            kind: rendering.wire.notice(kind, d) for kind, d in watched.notices.items()
+        }
+        self._changed = asyncio.Event()
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """End the reading at once: this process shuts down."""
+        self._is_stopped = True
+        self._changed.set()
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether `stop` ended the reading before the log ended."""
+        return self._is_stopped
+
+    async def frames(self) -> AsyncIterator[Frame]:
+        """What to write, piece by piece; CUT, as the last piece, breaks the stream off."""
+        watched = self._watched
+        watched.listen(self._changed.set, self._take_notice)
+        try:
+            while not self._is_stopped:
+                self._changed.clear()
+                for piece in self._ready():
+                    yield piece
+                    if piece is CUT:
+                        return
+                if self._is_at_the_end():
+                    return
+                if not await self._wait() and self._heartbeat_s is not None:
+                    yield COMMENT
+        finally:
+            watched.leave(self._changed.set, self._take_notice)
+
+    def _ready(self) -> list[Frame]:
+        rendering, wire = self._rendering, self._rendering.wire
+        pieces: list[Frame] = []
+        if self._epoch != self._watched.epoch:
+            self._epoch, self._position = self._watched.epoch, 0
+            pieces.append(wire.notice("rewind", {"reason": "log_changed"}) or CUT)
+        frames = rendering.frames
+        while self._position < len(frames):
+            end = min(self._position + FRAMES_PER_BLOCK, len(frames))
+            pieces.append(frames.between(self._position, end))
+            self._position = end
+        if rendering.is_cut:
+            pieces.append(CUT)
+        elif self._watched.is_gone and not rendering.is_over:
+            pieces.append(wire.notice("gone", {}) or CUT)
+        pieces += self._notices.values()
+        self._notices.clear()
+        return [piece for piece in pieces if piece != b""]
+
+    def _is_at_the_end(self) -> bool:
+        watched, rendering = self._watched, self._rendering
+        is_last = watched.tape.is_over or rendering.is_over
+        return watched.is_gone or (is_last and self._position >= len(rendering.frames))
+
+    async def _wait(self) -> bool:
+        try:
+            async with asyncio.timeout(self._heartbeat_s):
+                return await self._changed.wait()
+        except TimeoutError:
+            return False
+
+    def _take_notice(self, kind: str, data: dict[str, Any]) -> None:
+        # Only the newest of a kind matters: a reader that does not read holds one of each.
+        self._notices[kind] = self._rendering.wire.notice(kind, data)
+        self._changed.set()

@@ -1,0 +1,78 @@
+"""Takes an accepted connection away from uvicorn and gives it to the fan-out.
+
+Why: a reader that waits as an ASGI application costs a task, a scope, a request, a parser and the
+middleware's frames, 23 to 29 KiB, and each event wakes the task and awaits `send`, four times the
+price of the write itself. uvicorn hands connections over in the same way for WebSockets.
+
+It leans on uvicorn's httptools protocol (`cycle.response_complete`, `flow`, `connections`), which
+no version promises: the lock pins the version, each connection is asked, and
+every response can also be written as plain ASGI, which is what other servers get.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+from starlette.types import Scope
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from tickertape.api.fanout.live_connection import LiveConnection
+from tickertape.api.fanout.unframed import UnframedCycle
+
+_KEY = "tickertape.handover"
+_HTTP_WITH_CHUNKS = "1.1"
+
+HandOver = Callable[[], LiveConnection | None]
+
+
+class HandoverProtocol(HttpToolsProtocol):
+    """uvicorn's protocol; one more entry of its scope is a function that gives the transport up."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Send small writes at once.
+
+        asyncio does so only for sockets whose `proto` says TCP, which those of `create_server` do
+        not: without this, and without uvloop, each event would wait 40 ms for an acknowledgement.
+        """
+        super().connection_made(transport)
+        connected: socket.socket = transport.get_extra_info("socket")
+        if connected.family != socket.AF_UNIX:
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def on_message_begin(self) -> None:
+        """Offer the hand-over to the application."""
+        super().on_message_begin()
+        self.scope[_KEY] = self._hand_over  # type: ignore[literal-required]  # an extension
+
+    def on_headers_complete(self) -> None:
+        """Begin a call; that of an older client is answered without chunks."""
+        super().on_headers_complete()
+        if self.scope["http_version"] != _HTTP_WITH_CHUNKS and self.cycle is not None:
+            # uvicorn makes its own class by name. Its task has not run yet, and holds no method.
+            self.cycle.__class__ = UnframedCycle
+
+    def _hand_over(self) -> LiveConnection | None:
+        cycle, transport = self.cycle, self.transport
+        if cycle.disconnected or transport.is_closing() or not cycle.chunked_encoding:
+            return None
+        connection = LiveConnection(transport, self.connections, is_full=self.flow.write_paused)
+        transport.set_protocol(connection)
+        self.flow.resume_reading()
+        self.connections.discard(self)
+        # All uvicorn does with it is to call its `shutdown`.
+        self.connections.add(connection)  # type: ignore[arg-type]
+        # The application may return now: for uvicorn this response is complete.
+        cycle.response_complete = True
+        # What refers to each other is let go, and so freed at once: nothing is left to collect.
+        self.scope = cycle.scope = self.parser = None  # type: ignore[assignment]  # not used any more
+        return connection
+
+
+def hand_over_from(scope: Scope) -> HandOver | None:
+    """The function that gives the connection up, once the response head is sent.
+
+    None on servers that do not offer it, and for HTTP/1.0, which knows no chunks. The function
+    itself returns None when the client is gone already.
+    """
+    offered: HandOver | None = scope.get(_KEY)
+    return offered if offered is not None and scope["http_version"] == _HTTP_WITH_CHUNKS else None

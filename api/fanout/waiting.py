@@ -1,0 +1,66 @@
+"""Waiting until a log says something, for calls that answer only then."""
+
+import asyncio
+from collections.abc import Callable
+from enum import Enum
+
+from starlette.types import Receive
+
+from tickertape.api.fanout.stream_response import until_gone
+from tickertape.api.fanout.tape import Tape
+from tickertape.api.fanout.watched_log import WatchedLog
+
+
+class Waited(Enum):
+    """What ended a wait."""
+
+    MET = "met"
+    TIMED_OUT = "timed out"
+    LOST = "the log is gone"
+    LEFT = "the client is gone"
+    STOPPED = "this process shuts down"
+
+
+class Waiting:
+    """Waits for one log."""
+
+    def __init__(self, watched: WatchedLog) -> None:
+        self._watched = watched
+        self._changed = asyncio.Event()
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """End the wait at once: this process shuts down."""
+        self._is_stopped = True
+        self._changed.set()
+
+    async def until(
+        self,
+        is_met: Callable[[Tape], bool],
+        receive: Receive,
+        *,
+        limit_s: float | None = None,
+    ) -> Waited:
+        """Wait until `is_met`, or until nothing or nobody is left to wait for."""
+        watched = self._watched
+        watched.listen(self._changed.set)
+        leaving = asyncio.create_task(until_gone(receive), name="waiting: client")
+        leaving.add_done_callback(lambda _: self._changed.set())
+        try:
+            async with asyncio.timeout(limit_s):
+                while not is_met(watched.tape):
+                    if watched.is_gone:
+                        return Waited.LOST
+                    if self._is_stopped:
+                        return Waited.STOPPED
+                    if leaving.done():
+                        return Waited.LEFT
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            return Waited.TIMED_OUT
+        finally:
+            watched.leave(self._changed.set)
+            leaving.cancel()
+            await asyncio.gather(leaving, return_exceptions=True)
+        return Waited.MET

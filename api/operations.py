@@ -1,0 +1,79 @@
+"""For whoever runs this: is it alive, should calls come here, and what was counted."""
+
+import asyncio
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel
+
+from tickertape.api.edge.problems import Problem, error_responses
+from tickertape.api.services import AnyServices, Services, Tenant
+from tickertape.broker.errors import AccessDenied, Unavailable
+from tickertape.broker.upstream_models import read_models_fault
+
+router = APIRouter(tags=["operations"])
+
+_REDIS_PATIENCE_S = 1.0
+
+
+class Health(BaseModel):
+    """All is well with us. `upstream`: why a worker cannot list its models."""
+
+    status: str = "ok"
+    upstream: str | None = None
+
+
+@router.get("/healthz", responses=error_responses(), response_model_exclude_none=True)
+async def alive() -> Health:
+    """Whether this process answers; says nothing of Redis, which no restart of us would mend."""
+    return Health()
+
+
+@router.get("/readyz", responses=error_responses(503), response_model_exclude_none=True)
+async def ready(services: AnyServices) -> Health:
+    """Whether calls should come here: Redis answers, lets us do all that they need, and we stay."""
+    fault = await _fault(services)
+    if fault is not None:
+        raise Problem(503, "not_ready", fault, headers={"Retry-After": "1"})
+    # Requests are accepted, read and cancelled all the same, so that calls should come here.
+    return Health(upstream=await _upstream_fault(services))
+
+
+async def _upstream_fault(services: Services) -> str | None:
+    try:
+        async with asyncio.timeout(_REDIS_PATIENCE_S):
+            return await read_models_fault(services.connections)
+    except (Unavailable, TimeoutError):
+        return None
+
+
+async def _fault(services: Services) -> str | None:
+    if services.streams.is_draining:
+        return "The server is about to stop."
+    has_answered = True
+    try:
+        async with asyncio.timeout(_REDIS_PATIENCE_S):
+            await services.rights.check()
+    except AccessDenied as denial:
+        # First of all: it is the reason of whatever else is wrong then.
+        return str(denial)
+    except (Unavailable, TimeoutError):
+        has_answered = False
+    if not services.readiness.agreed:
+        return "Redis has not answered since the start."
+    if not services.streams.is_up:
+        return "Redis pushes nothing at the moment."
+    return None if has_answered else "Redis does not answer at the moment."
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={
+        200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
+        **error_responses(401),
+    },
+)
+async def metrics(services: AnyServices, _: Tenant) -> Response:
+    """Prometheus' text format. Of this process: with several, scrape each, or add a proxy's own."""
+    return Response(services.metrics.text(), media_type=CONTENT_TYPE_LATEST)

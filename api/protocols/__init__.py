@@ -1,0 +1,1 @@
+"""The protocols: one folder each, with its body (input), its wire (output) and its routes."""

@@ -1,0 +1,1 @@
+"""The chat protocol of the AI SDK's `useChat`."""

@@ -1,0 +1,131 @@
+"""The AI SDK's `useChat`: send, resume, stop. A chat is a conversation with one active request."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Response
+from pydantic import BaseModel
+
+from tickertape.api.asking import Ask
+from tickertape.api.edge.problems import error_responses
+from tickertape.api.protocols.ai_sdk import wire as ui_message
+from tickertape.api.protocols.ai_sdk.body import UiBody
+from tickertape.api.protocols.ai_sdk.turns import needs_turns, place
+from tickertape.api.protocols.foreground import refuse_while_draining
+from tickertape.api.protocols.json_body import JsonRoute
+from tickertape.api.services import Services, Tenant, UsableServices
+from tickertape.broker.errors import RequestMissing
+from tickertape.broker.turns import Turn
+
+router = APIRouter(tags=["ai sdk"], route_class=JsonRoute)
+
+ChatIdPath = Annotated[str, Path(description="The chat's id; it may hold slashes")]
+_STREAM: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Chunks of the UI message stream protocol, from the message's `start` on, "
+        "and a last `[DONE]`",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "headers": {"X-Request-Id": {"schema": {"type": "string"}}},
+    }
+}
+
+
+class StopBody(BaseModel):
+    """What is to be stopped: by default whatever is active."""
+
+    activeStreamId: str | None = None  # noqa: N815  # the client's spelling
+
+
+class Stopped(BaseModel):
+    """Nothing of the chat is active any more."""
+
+    success: bool = True
+
+
+@router.post(
+    "/api/chat",
+    response_class=Response,
+    responses={
+        **_STREAM,
+        **error_responses(400, 401, 404, 413, 415, 429, 503, as_text=True),
+    },
+)
+async def send(body: UiBody, services: UsableServices, tenant: Tenant) -> Response:
+    """Ask, and read the answer. Whatever the chat was busy with ends; leaving stops nothing."""
+    refuse_while_draining(services)
+    continued_id = body.continued_id
+    given = body.asked() if body.given else []
+    turns = await _turns(services, body.id, tenant) if needs_turns(body) else []
+    asked = place(body, turns)
+    ask = Ask(
+        wire=ui_message.NAME,
+        messages=given if body.holds_history else asked.question or given,
+        params=body.params(),
+        role=body.role,
+        conversation_id=body.id,
+        on_busy="replace",
+        # What is on the page already cannot be taken back.
+        on_interruption="continue",
+        question=asked.question,
+        links=asked.links,
+        memory=not body.holds_history,
+        echo={"message_id": continued_id} if continued_id else None,
+    )
+    submitted = await services.submit(ask, tenant=tenant)
+    return await _stream(services, submitted.request_id)
+
+
+@router.get(
+    "/api/chat/{chat_id:path}/stream",
+    response_class=Response,
+    responses={
+        **_STREAM,
+        204: {"description": "Nothing is active in this chat"},
+        **error_responses(401, 503, as_text=True),
+    },
+)
+async def resume(chat_id: ChatIdPath, services: UsableServices, tenant: Tenant) -> Response:
+    """The active answer from its beginning, and then as it is written."""
+    refuse_while_draining(services)
+    active_id = await _active(services, chat_id, tenant)
+    if active_id is None:
+        return Response(status_code=204)
+    return await _stream(services, active_id)
+
+
+@router.post(
+    "/api/chat/{chat_id:path}/stop",
+    responses=error_responses(400, 401, 413, 415, 503, as_text=True),
+)
+async def stop(
+    chat_id: ChatIdPath, services: UsableServices, tenant: Tenant, body: StopBody | None = None
+) -> Stopped:
+    """End the active answer; what was written of it is kept. Repeating this is harmless."""
+    active_id = await _active(services, chat_id, tenant)
+    meant_id = body.activeStreamId if body else None
+    if active_id is not None and meant_id in (None, active_id):
+        await services.cancel(active_id, tenant)
+    return Stopped()
+
+
+async def _turns(services: Services, chat_id: str, tenant: str) -> list[Turn]:
+    try:
+        return (await services.conversations.get(tenant, chat_id)).turns
+    except RequestMissing:
+        return []
+
+
+async def _active(services: Services, chat_id: str, tenant: str) -> str | None:
+    """The chat's active request, if it came in here."""
+    active_id = await services.conversations.active(tenant, chat_id)
+    if active_id is None:
+        return None
+    try:
+        record = await services.requests.get(active_id, tenant)
+    except RequestMissing:
+        return None
+    return active_id if record.head.get("wire") == ui_message.NAME else None
+
+
+async def _stream(services: Services, request_id: str) -> Response:
+    watched = await services.streams.hub.acquire(request_id)
+    return services.streams.respond(watched, ui_message.dialect(request_id))

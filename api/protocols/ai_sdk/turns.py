@@ -1,0 +1,108 @@
+"""Pure: which turn of the server's memory a call of `useChat` takes the place of, if any.
+
+The page names messages by their ids, and says with `trigger` and `messageId` what it does to them.
+A regenerated answer or an edited question takes the place of the one before, and of all that came
+after it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any
+
+from tickertape.api.edge.problems import Problem
+from tickertape.api.protocols.ai_sdk.body import UiBody, UiMessage, chat_messages
+from tickertape.api.protocols.ai_sdk.wire import message_id
+from tickertape.broker.turns import Links, Turn
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is new in a call, as the conversation keeps it, and its place there."""
+
+    question: list[dict[str, Any]]
+    links: Links
+
+
+def needs_turns(body: UiBody) -> bool:
+    """Whether the call may be about a message that the conversation has already.
+
+    A page that says `submit-message` and names no message asks a new question.
+    """
+    if body.regenerates or body.messageId is not None:
+        return True
+    if body.holds_history:
+        return False
+    return body.trigger is None or body.continued_id is not None
+
+
+def place(body: UiBody, turns: list[Turn]) -> Asked:
+    """The question of a call and its place among the turns; raises Problem if there is none."""
+    if not body.given:
+        return _regenerated(body, turns)
+    last = body.given[-1]
+    if last.role == "assistant":
+        return _continued(last, turns)
+    question = body.question()
+    target = _target(body, last, question, turns)
+    row = target.row if target else None
+    return Asked(question, Links(message_id=last.id, replaces=row))
+
+
+def _regenerated(body: UiBody, turns: list[Turn]) -> Asked:
+    """The page sent no message: its question is the one that was asked before."""
+    if body.messageId is None and turns:
+        target: Turn | None = turns[-1]
+    else:
+        target = _named(turns, body.messageId)
+    question = _question_of(target) if target else []
+    if target is None or not question:
+        name = "messages" if body.messageId is None else "messageId"
+        raise Problem(400, "invalid_value", f"{name}: there is no message to answer", param=name)
+    return Asked(question, Links(message_id=target.links.message_id, replaces=target.row))
+
+
+def _continued(answer: UiMessage, turns: list[Turn]) -> Asked:
+    """The page sent the answer so far, with what its tools gave back.
+
+    It is kept behind its question, in place of what was kept of it before.
+    """
+    said = chat_messages([answer])
+    target = _newest(turns, lambda turn: answer.id is not None and _answer_id(turn) == answer.id)
+    if target is None:
+        return Asked(said, Links(answer_id=answer.id))
+    links = Links(message_id=target.links.message_id, answer_id=answer.id, replaces=target.row)
+    return Asked([*_question_of(target), *said], links)
+
+
+def _target(
+    body: UiBody, last: UiMessage, question: list[dict[str, Any]], turns: list[Turn]
+) -> Turn | None:
+    if body.regenerates or body.messageId is not None:
+        target = _named(turns, body.messageId) or _named(turns, last.id)
+        if target is not None or not body.regenerates:
+            return target
+        # A turn that came in elsewhere, or was kept by version 0.1, has no ids.
+        return next((turn for turn in turns[-1:] if _question_of(turn) == question), None)
+    # Many apps send the last message and nothing else: the same one again is asked anew.
+    is_same = turns and last.id is not None and turns[-1].links.message_id == last.id
+    return turns[-1] if is_same and _question_of(turns[-1]) == question else None
+
+
+def _named(turns: list[Turn], named_id: str | None) -> Turn | None:
+    if named_id is None:
+        return None
+    return _newest(turns, lambda turn: named_id in {turn.links.message_id, _answer_id(turn)})
+
+
+def _newest(turns: list[Turn], matches: Callable[[Turn], bool]) -> Turn | None:
+    return next((turn for turn in reversed(turns) if matches(turn)), None)
+
+
+def _answer_id(turn: Turn) -> str:
+    return turn.links.answer_id or message_id(turn.request_id)
+
+
+def _question_of(turn: Turn) -> list[dict[str, Any]]:
+    """What was asked, without the steps of an answer that was continued."""
+    return [*takewhile(lambda message: message.get("role") in {"system", "user"}, turn.asked)]

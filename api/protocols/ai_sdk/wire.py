@@ -1,0 +1,227 @@
+"""The AI SDK's UI message stream: one log as chunks of one assistant message.
+
+Pure. Only chunks and fields that versions 5, 6 and 7 all know: an unknown one ends their stream.
+The message's id comes from the log, so that a replay replaces what a client has of it and does not
+add a second message. An answer that begins anew after output ends with an error.
+"""
+
+from typing import Any
+
+import msgspec
+
+from tickertape.api.fanout.wire import Dialect, Frame, Last
+from tickertape.api.protocols.event_json import encode_json
+from tickertape.api.protocols.provider_fields import metadata
+from tickertape.api.protocols.told_failures import BEGAN_ANEW, LOG_GONE, told
+from tickertape.api.protocols.tool_calls import Call, Calls
+from tickertape.broker.codec import Entry
+from tickertape.broker.provider_fields import merge, without_logprobs
+
+NAME = "ui_message"
+_DONE = b"data: [DONE]\n\n"
+_FINISH_REASONS = {
+    "stop": "stop",
+    "length": "length",
+    "content_filter": "content-filter",
+    "tool_calls": "tool-calls",
+    "function_call": "tool-calls",
+}
+# The prefix of a block's ids, and its kind. The protocol knows no refusals; to the person who asked
+# they are the answer.
+_BLOCKS = {
+    "delta": ("text", "text"),
+    "reasoning": ("reasoning", "reasoning"),
+    "refusal": ("refusal", "text"),
+}
+# Clients refuse a chunk that holds these keys, lest it reach into their objects.
+# https://github.com/vercel/ai/blob/main/packages/provider-utils/src/secure-json-parse.ts
+_REFUSED_KEYS = (b'"__proto__":', b'"constructor":{"prototype"')
+
+
+def dialect(request_id: str) -> Dialect:
+    """The wire for a request."""
+    headers = {"x-vercel-ai-ui-message-stream": "v1"}
+    return Dialect(NAME, lambda: UiMessageWire(request_id), headers=headers)
+
+
+def message_id(request_id: str) -> str:
+    """The id of the message, unless the request goes on with one that the client has."""
+    return f"msg_{request_id}"
+
+
+class UiMessageWire:
+    """The chunks of one log."""
+
+    def __init__(self, request_id: str) -> None:
+        self._request_id = request_id
+        self._calls = Calls(request_id)
+        self._started_calls: set[int] = set()
+        self._has_begun = False
+        self._has_step = False
+        self._open: tuple[str, str] | None = None
+        self._blocks = 0
+        self._x: dict[str, Any] = {}
+        self._sources = 0
+
+    def frame(self, entry: Entry) -> Frame:
+        """The chunks for an entry; the first brings the start of the message along."""
+        start = b"" if self._has_begun else self._start(entry)
+        if entry.kind in {"started", "reset"} and self._has_step:
+            return Last(_error(BEGAN_ANEW.message), whole=True)
+        return start + self._chunks(entry)
+
+    def notice(self, kind: str, data: dict[str, Any]) -> bytes:
+        """An error for a log that is gone; nothing for other news."""
+        del data
+        return _error(LOG_GONE.message) if kind == "gone" else b""
+
+    def _chunks(self, entry: Entry) -> bytes:
+        match entry.kind:
+            case "delta" | "reasoning" | "refusal":
+                step = self._step()
+                said = self._write(*_BLOCKS[entry.kind], entry.text) if entry.text else b""
+                return step + said + (self._take_fields(entry.x) if entry.x else b"")
+            case "tool_call":
+                return self._take_call(entry.data)
+            case "completed":
+                return self._end(entry.data)
+            case "cancelled":
+                return self._close() + _chunk("abort") + _DONE
+            case "failed":
+                return _error(told(entry).message)
+        return b""
+
+    def _start(self, entry: Entry) -> bytes:
+        self._has_begun = True
+        echo = entry.data.get("echo") or {}
+        return _chunk("start", messageId=echo.get("message_id") or message_id(self._request_id))
+
+    def _step(self) -> bytes:
+        if self._has_step:
+            return b""
+        self._has_step = True
+        return _chunk("start-step")
+
+    def _write(self, block: str, kind: str, text: str) -> bytes:
+        """A piece of a block; another kind of block ends the one before it."""
+        before = self._step()
+        if self._open is None or not self._open[1].startswith(f"{block}-"):
+            before += self._close()
+            self._open = (kind, f"{block}-{self._blocks}")
+            self._blocks += 1
+            before += _chunk(f"{kind}-start", id=self._open[1])
+        return before + _chunk(f"{kind}-delta", id=self._open[1], delta=text)
+
+    def _close(self) -> bytes:
+        if self._open is None:
+            return b""
+        (kind, block_id), self._open = self._open, None
+        x, self._x = self._x, {}
+        return _chunk_with_fields(x, f"{kind}-end", id=block_id)
+
+    def _take_fields(self, fields: dict[str, Any]) -> bytes:
+        """Images and citations are parts of their own; the rest comes with the end of a block."""
+        x = without_logprobs(fields)
+        chunks = b"".join(map(_image, _list(x.pop("images", None))))
+        for annotation in _list(x.pop("annotations", None)):
+            self._sources += 1
+            chunks += _source(annotation, f"source-{self._sources}")
+        merge(self._x, x)
+        return chunks
+
+    def _take_call(self, piece: dict[str, Any]) -> bytes:
+        before = self._step() + self._close()
+        call, _ = self._calls.take(piece)
+        if call.index not in self._started_calls:
+            # Its name may come later, and a client cannot do without.
+            return before + (self._start_call(call) if call.name else b"")
+        return before + _input_delta(call, piece.get("arguments") or "")
+
+    def _start_call(self, call: Call) -> bytes:
+        self._started_calls.add(call.index)
+        start = _chunk("tool-input-start", toolCallId=call.id, toolName=call.name)
+        return start + _input_delta(call, call.arguments)
+
+    def _end(self, end: dict[str, Any]) -> bytes:
+        frames = [self._step(), self._close()]
+        if self._x:
+            # They came when no block was open: an empty one carries them.
+            frames += [self._write(*_BLOCKS["delta"], ""), self._close()]
+        for call in self._calls:
+            if call.index not in self._started_calls:
+                frames.append(self._start_call(call))
+            frames.append(_input(call))
+        reason = _FINISH_REASONS.get(end.get("finish_reason") or "stop", "other")
+        frames += [_chunk("finish-step"), _chunk("finish", finishReason=reason), _DONE]
+        return b"".join(frames)
+
+
+def _input_delta(call: Call, text: str) -> bytes:
+    return _chunk("tool-input-delta", toolCallId=call.id, inputTextDelta=text) if text else b""
+
+
+def _input(call: Call) -> bytes:
+    """The whole input of a call, parsed; told as an error where it is no JSON."""
+    about = {"toolCallId": call.id, "toolName": call.name}
+    if call.kind == "custom":
+        # The page sends it back, where nothing else tells it from a function's.
+        x = {**call.x, "type": call.kind}
+        return _chunk_with_fields(x, "tool-input-available", **about, input=call.arguments)
+    try:
+        value = msgspec.json.decode(call.arguments or "{}")
+    except (ValueError, RecursionError):
+        return _input_error(call, "The model gave arguments that are not JSON.")
+    if _is_refused(_chunk("tool-input-available", **about, input=value)):
+        return _input_error(call, "The model gave arguments that are not accepted.")
+    return _chunk_with_fields(call.x, "tool-input-available", **about, input=value)
+
+
+def _input_error(call: Call, message: str) -> bytes:
+    return _chunk_with_fields(
+        call.x,
+        "tool-input-error",
+        toolCallId=call.id,
+        toolName=call.name,
+        input=call.arguments,
+        errorText=message,
+    )
+
+
+def _image(image: Any) -> bytes:
+    """A picture, as OpenRouter and LiteLLM send it."""
+    match image:
+        case {"image_url": {"url": str(url)}}:
+            media_type = url[5:].partition(";")[0] if url.startswith("data:image/") else "image/png"
+            return _chunk("file", url=url, mediaType=media_type)
+    return b""
+
+
+def _source(annotation: Any, source_id: str) -> bytes:
+    """A citation, as OpenAI's models that search send it."""
+    match annotation:
+        case {"url_citation": {"url": str(url), **cited}}:
+            title = {"title": cited["title"]} if isinstance(cited.get("title"), str) else {}
+            return _chunk("source-url", sourceId=source_id, url=url, **title)
+    return b""
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _chunk_with_fields(x: dict[str, Any], kind: str, **fields: Any) -> bytes:
+    """A chunk with provider fields, which are left out where a client would refuse them."""
+    chunk = _chunk(kind, **fields, **metadata(x))
+    return _chunk(kind, **fields) if x and _is_refused(chunk) else chunk
+
+
+def _is_refused(chunk: bytes) -> bool:
+    return any(key in chunk for key in _REFUSED_KEYS)
+
+
+def _error(message: str) -> bytes:
+    return _chunk("error", errorText=message) + _DONE
+
+
+def _chunk(kind: str, **fields: Any) -> bytes:
+    return b"data: %b\n\n" % encode_json({"type": kind, **fields})

@@ -1,0 +1,126 @@
+"""Pure: messages in the order that chat completions demand.
+
+Items of a response and parts of a page come in any order; an upstream refuses a call that is not
+followed by its outcome at once, and an outcome that holds more than text.
+"""
+
+import contextlib
+from itertools import groupby
+from typing import Any
+
+import msgspec
+
+from tickertape.broker.provider_fields import merge
+
+Message = dict[str, Any]
+
+_ATTACHED = "The output is in the user message behind the tool messages."
+
+
+def in_chat_order(messages: list[Message]) -> list[Message]:
+    """The messages as every upstream takes them; to do it twice changes nothing.
+
+    One assistant message holds the text and all the calls of an answer; the outcomes follow it, and
+    behind them a user message with what is no text in them. `reasoning_content` may come in a
+    message of its own, before what it led to, and stays only in turns with calls: no upstream
+    demands it elsewhere.
+    """
+    joined = [
+        message
+        for is_answer, run in groupby(messages, lambda message: message["role"] == "assistant")
+        for message in (_joined(list(run)) if is_answer else run)
+    ]
+    return _answered_at_once(_without_idle_reasoning(joined))
+
+
+def _joined(run: list[Message]) -> list[Message]:
+    """One message if there are calls; else only what came without words goes into the next."""
+    if any(message.get("tool_calls") for message in run):
+        return [_one(run)]
+    found: list[Message] = []
+    thoughts: list[Message] = []
+    for message in run:
+        thoughts.append(message)
+        if message.get("content"):
+            found.append(_one(thoughts))
+            thoughts = []
+    return found
+
+
+def _one(run: list[Message]) -> Message:
+    reasoning = "".join(message.get("reasoning_content") or "" for message in run)
+    one: Message = {}
+    for message in run:
+        merge(one, message)  # all the calls, and the fields that only the upstream knows
+    if calls := one.get("tool_calls"):
+        one["tool_calls"] = [_with_object(call) for call in calls]
+    one["content"] = "".join(message.get("content") or "" for message in run) or None
+    one.pop("reasoning_content", None)
+    if reasoning:
+        one["reasoning_content"] = reasoning
+    return one
+
+
+def _with_object(call: Message) -> Message:
+    """The call with arguments that are a JSON object: upstreams refuse to see others again.
+
+    A model that wrote something else was answered with an error, and is to see what it wrote.
+    """
+    function = call.get("function")
+    if not isinstance(function, dict):
+        return call
+    given = function.get("arguments")
+    with contextlib.suppress(msgspec.DecodeError, TypeError, RecursionError):
+        msgspec.json.decode(given or "{}", type=dict[str, msgspec.Raw])
+        return {**call, "function": {**function, "arguments": given or "{}"}}
+    wrapped = msgspec.json.encode({"input": given}).decode()
+    return {**call, "function": {**function, "arguments": wrapped}}
+
+
+def _without_idle_reasoning(messages: list[Message]) -> list[Message]:
+    turns: list[list[Message]] = [[]]
+    for message in messages:
+        if message["role"] == "user":
+            turns.append([])
+        turns[-1].append(message)
+    return [
+        message if has_calls else _without(message, "reasoning_content")
+        for turn in turns
+        for has_calls in [any(message.get("tool_calls") for message in turn)]
+        for message in turn
+    ]
+
+
+def _without(message: Message, name: str) -> Message:
+    return {key: value for key, value in message.items() if key != name}
+
+
+def _answered_at_once(messages: list[Message]) -> list[Message]:
+    """Each outcome goes to its call, whatever came between the two."""
+    groups: list[list[Message]] = []
+    calling: dict[str, list[Message]] = {}
+    for message in messages:
+        group = calling.get(message.get("tool_call_id", "")) if message["role"] == "tool" else None
+        if group is not None:
+            group.append(message)
+            continue
+        groups.append([message])
+        calling |= {call["id"]: groups[-1] for call in message.get("tool_calls") or []}
+    return [message for group in groups for message in _with_attachments_last(group)]
+
+
+def _with_attachments_last(group: list[Message]) -> list[Message]:
+    kept: list[Message] = []
+    attached: list[Message] = []
+    for message in group:
+        content = message.get("content")
+        if message["role"] != "tool" or not isinstance(content, list):
+            kept.append(message)
+            continue
+        text = "\n".join(part["text"] for part in content if part["type"] == "text")
+        others = [part for part in content if part["type"] != "text"]
+        kept.append({**message, "content": text or (_ATTACHED if others else "")})
+        if others:
+            head = {"type": "text", "text": f"Output of the call {message['tool_call_id']}:"}
+            attached += [head, *others]
+    return [*kept, {"role": "user", "content": attached}] if attached else kept

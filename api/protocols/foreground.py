@@ -1,0 +1,136 @@
+"""A call that stays to hear the answer to its own request, as OpenAI's clients do.
+
+Until the answer begins, a failure is told as an HTTP error. From then on the request is kept and
+goes on whether or not its caller listens, unless the caller wanted it to end with the call.
+"""
+
+from collections.abc import Callable
+
+from starlette.responses import Response
+from starlette.types import Receive
+
+from tickertape.api.edge.problems import Problem
+from tickertape.api.fanout.stream_response import OnLeft
+from tickertape.api.fanout.tape import Tape
+from tickertape.api.fanout.waiting import Waited
+from tickertape.api.fanout.watched_log import WatchedLog
+from tickertape.api.fanout.wire import Dialect
+from tickertape.api.protocols.told_failures import LOG_GONE, Told, told
+from tickertape.api.services import Services
+from tickertape.broker.codec import OUTPUT, Entry
+from tickertape.broker.errors import Unavailable
+
+# The head of a stream is held back for this long, so that an early failure has a status of its own.
+HOLD_S = 10.0
+_RETRY_AFTER_S = 2
+
+
+def refuse_while_draining(services: Services) -> None:
+    """Accept nothing that could not be answered any more; raises Problem."""
+    if services.streams.is_draining:
+        raise Problem(503, "draining", "The server is about to stop.", headers={"Retry-After": "1"})
+
+
+class Foreground:
+    """One call and the request it made.
+
+    `cancels_on_leave`: the request ends when the caller goes. `is_repeatable`: the call had an
+    idempotency key, so that its repetition finds the same request.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        tenant: str,
+        request_id: str,
+        receive: Receive,
+        *,
+        cancels_on_leave: bool = False,
+        is_repeatable: bool = False,
+    ) -> None:
+        self._services = services
+        self._tenant = tenant
+        self._request_id = request_id
+        self._receive = receive
+        self._cancels_on_leave = cancels_on_leave
+        self._is_repeatable = is_repeatable
+
+    async def stream(self, dialect: Dialect) -> Response:
+        """The stream, once there is output or HOLD_S have passed; raises Problem."""
+        watched = await self._acquire()
+        try:
+            waited = await self._wait(watched, _has_begun, limit_s=HOLD_S)
+            entries = watched.tape.entries()
+            if waited is Waited.MET and not any(entry.kind in OUTPUT for entry in entries):
+                self._raise_if_failed(entries[-1])
+        except BaseException:
+            self._services.streams.hub.release(watched)
+            raise
+        on_left: OnLeft | None = self._cancel if self._cancels_on_leave else None
+        return self._services.streams.respond(watched, dialect, on_left=on_left)
+
+    async def entries(self) -> list[Entry]:
+        """The whole log, once it has ended well; raises Problem for a request that did not."""
+        watched = await self._acquire()
+        try:
+            await self._wait(watched, _is_over)
+            entries = watched.tape.entries()
+        finally:
+            self._services.streams.hub.release(watched)
+        self._raise_if_failed(entries[-1])
+        return entries
+
+    async def _acquire(self) -> WatchedLog:
+        try:
+            return await self._services.streams.hub.acquire(self._request_id)
+        except Unavailable as error:
+            raise self._problem(Told(503, "unavailable", str(error))) from None
+
+    async def _wait(
+        self, watched: WatchedLog, is_met: Callable[[Tape], bool], *, limit_s: float | None = None
+    ) -> Waited:
+        with self._services.streams.waiting(watched) as waiting:
+            waited = await waiting.until(is_met, self._receive, limit_s=limit_s)
+        match waited:
+            case Waited.LEFT:
+                if self._cancels_on_leave:
+                    await self._cancel()
+                # Nobody hears this.
+                raise self._problem(Told(400, "client_gone", "The caller has left."))
+            case Waited.STOPPED:
+                raise self._problem(Told(503, "draining", "The server is about to stop."))
+            case Waited.LOST:
+                raise self._problem(LOG_GONE)
+        return waited
+
+    def _raise_if_failed(self, last: Entry) -> None:
+        if last.kind in {"failed", "cancelled"}:
+            raise self._problem(told(last))
+
+    def _problem(self, error: Told) -> Problem:
+        """An error of a request that was accepted.
+
+        OpenAI's clients repeat a call that failed, and without an idempotency key that would make
+        a second request, while the first was repeated by the worker or still goes on.
+        """
+        headers = {
+            "X-Request-Id": self._request_id,
+            "x-should-retry": "true" if self._may_be_repeated(error) else "false",
+        }
+        if error.status in {429, 503}:
+            headers["Retry-After"] = str(_RETRY_AFTER_S)
+        return Problem(error.status, error.code, error.message, headers=headers)
+
+    def _may_be_repeated(self, error: Told) -> bool:
+        return self._is_repeatable and error.code in {"draining", "unavailable"}
+
+    async def _cancel(self) -> None:
+        await self._services.cancel(self._request_id, self._tenant)
+
+
+def _is_over(tape: Tape) -> bool:
+    return tape.is_over
+
+
+def _has_begun(tape: Tape) -> bool:
+    return tape.is_over or any(entry.kind in OUTPUT for entry in tape.entries())

@@ -1,0 +1,1 @@
+"""The one call of GPT Terminal's page."""

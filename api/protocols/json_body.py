@@ -1,0 +1,74 @@
+"""Reading a JSON body, within what protects the parser and everything behind it.
+
+A body may be 20 MB, nearly all of it one picture, which costs milliseconds. As many bytes of empty
+lists would hold the event loop for seconds and take a gigabyte: so values are counted before they
+are made, and what is large is parsed in a thread.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+from tickertape.api.edge.problems import Problem
+from tickertape.runtime.settings import Settings
+
+# Read by the models of bodies, which FastAPI gives no context of their own.
+MAX_DEPTH: ContextVar[int] = ContextVar("max_json_depth", default=128)
+_THREADED_CHARS = 256 * 1024
+# A string, from which nothing is given back to the search; or what a value may follow.
+_STRING_OR_SEPARATOR = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[{,]', re.DOTALL)
+
+
+class JsonRequest(Request):
+    """A call whose body is JSON."""
+
+    async def json(self) -> Any:
+        """The body; raises Problem, or as `json.loads`."""
+        settings: Settings = self.app.state.services.settings
+        MAX_DEPTH.set(settings.max_json_depth)
+        body = await self.body()
+        if len(body) < _THREADED_CHARS:
+            return parse_json(body, settings.max_json_values)
+        return await asyncio.to_thread(parse_json, body, settings.max_json_values)
+
+
+class JsonRoute(APIRoute):
+    """A route that reads its body so."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler of one call."""
+        handle = super().get_route_handler()
+
+        async def read_json(request: Request) -> Response:
+            return await handle(JsonRequest(request.scope, request.receive))
+
+        return read_json
+
+
+def parse_json(body: bytes, max_values: int) -> Any:
+    """The value of a body; raises Problem for one of too many values, or as `json.loads`."""
+    text = body.decode(json.detect_encoding(body), "surrogatepass")
+    separators = text.count(",") + text.count("[") + text.count("{")
+    # Most of them may stand in texts, as in a program; to see that costs more.
+    if separators >= max_values and _has_too_many(text, max_values):
+        raise Problem(400, "too_many_values", f"The body holds more than {max_values} values.")
+    return json.loads(text)
+
+
+def _has_too_many(text: str, max_values: int) -> bool:
+    separators = strings = 0
+    for found in _STRING_OR_SEPARATOR.finditer(text):
+        if text[found.start()] == '"':
+            strings += 1
+        else:
+            separators += 1
+        # Each value but the first follows a separator, and has two strings at most, with its key.
+        if separators >= max_values or strings > 2 * max_values:
+            return True
+    return False

@@ -1,0 +1,1 @@
+"""The native protocol: requests, conversations, and their event streams with cursors."""

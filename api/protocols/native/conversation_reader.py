@@ -1,0 +1,181 @@
+"""One subscriber of a conversation: its requests, one after the other, and those still to come."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+
+from tickertape.api.fanout.hub import Hub
+from tickertape.api.fanout.plain_reader import PlainReader
+from tickertape.api.fanout.watched_log import WatchedLog
+from tickertape.api.fanout.wire import Frame
+from tickertape.api.protocols.native.wire import COMMENT, NativeWire
+from tickertape.broker import keys
+from tickertape.broker.codec import Cursor
+from tickertape.broker.conversations import Conversations
+from tickertape.broker.errors import CursorMalformed, Unavailable
+from tickertape.broker.turns import Turn
+
+_UNAVAILABLE_PAUSE_S = 0.5
+
+
+class Place(NamedTuple):
+    """Where a reader of a conversation is: a request, and its cursor in that request's log."""
+
+    request_id: str
+    cursor: Cursor
+
+    @classmethod
+    def parse(cls, text: str) -> "Place":
+        """Read `<request_id>:<cursor>`; raises CursorMalformed."""
+        request_id, _, cursor = text.partition(":")
+        if keys.partition_of(request_id) is None:
+            raise CursorMalformed(
+                "The id of a conversation's event looks like r0_...:1732300000000-12."
+            )
+        return cls(request_id, Cursor.parse(cursor))
+
+
+class ConversationReader:
+    """Reads a conversation from a place on, for as long as someone listens."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        conversations: Conversations,
+        tenant: str,
+        conversation_id: str,
+        *,
+        place: Place | None,
+        heartbeat_s: float,
+    ) -> None:
+        self._hub = hub
+        self._conversations = conversations
+        self._partition, self._key = conversations.place(tenant, conversation_id)
+        self._place = place
+        self._heartbeat_s = heartbeat_s
+        self._seen: set[str] = set()
+        self._changed = asyncio.Event()
+        self._is_stopped = False
+        self._reader: PlainReader | None = None
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._is_stopped
+
+    def stop(self) -> None:
+        """End the reading at once: this process shuts down."""
+        self._is_stopped = True
+        self._changed.set()
+        if self._reader is not None:
+            self._reader.stop()
+
+    async def frames(self) -> AsyncIterator[Frame]:
+        """What to write, piece by piece."""
+        channel = keys.conversation_channel(self._partition, self._key)
+        with self._hub.listen(self._partition, channel, self._changed.set):
+            async for turns in self._looks():
+                if reason := self._lost_place(turns):
+                    yield NativeWire().notice("rewind", {"reason": reason})
+                async for frame in self._unseen(turns):
+                    yield frame
+                if not await self._wait(self._heartbeat_s):
+                    yield COMMENT
+
+    async def _looks(self) -> AsyncIterator[list[Turn]]:
+        """The turns as they are, each time anew. A look that fails is none: it proves nothing."""
+        while not self._is_stopped:
+            self._changed.clear()
+            try:
+                turns = await self._conversations.turns(self._partition, self._key)
+            except Unavailable:
+                await self._wait(_UNAVAILABLE_PAUSE_S)
+                continue
+            yield turns
+
+    def _lost_place(self, turns: list[Turn]) -> str | None:
+        """Why the reader has to begin again, if it has to; else marks what is before its place."""
+        ids = [turn.request_id for turn in turns]
+        if self._place is not None and self._place.request_id not in ids:
+            self._place = None
+            self._seen.clear()
+            return "cursor_not_found"
+        if self._place is not None:
+            self._seen.update(ids[: ids.index(self._place.request_id)])
+        elif self._seen and self._seen.isdisjoint(ids):
+            # Also when it was begun anew before we looked: then there are turns, but no old ones.
+            self._seen.clear()
+            return "forgotten"
+        return None
+
+    async def _unseen(self, turns: list[Turn]) -> AsyncIterator[Frame]:
+        for turn in turns:
+            if turn.request_id in self._seen:
+                continue
+            try:
+                async for frame in self._request(turn):
+                    yield frame
+            except Unavailable:
+                # It is not marked as seen, and the place is where it was: the next look is soon.
+                await self._wait(_UNAVAILABLE_PAUSE_S)
+                self._changed.set()
+                return
+            if self.was_stopped:
+                return
+            self._seen.add(turn.request_id)
+
+    async def _request(self, turn: Turn) -> AsyncIterator[Frame]:
+        async with self._hub.watch(turn.request_id) as watched:
+            if self._is_ahead_of(watched):
+                await self._hub.catch_up(watched)
+            for frame in self._beginning(turn, watched):
+                yield frame
+            if self._reader is not None:
+                async for frame in self._reader.frames():
+                    yield frame
+
+    def _is_ahead_of(self, watched: WatchedLog) -> bool:
+        place, tape = self._place, watched.tape
+        if place is None or place.request_id != tape.request_id or tape.is_over:
+            return False
+        return tape.position_after(place.cursor) is None
+
+    def _beginning(self, turn: Turn, watched: WatchedLog) -> list[Frame]:
+        place, self._place = self._place, None
+        wire = NativeWire(turn.request_id)
+        if watched.is_gone:
+            self._reader = None
+            return _remembered(turn, wire)
+        position: int | None = 0
+        if place is not None and place.request_id == turn.request_id:
+            position = watched.tape.position_after(place.cursor)
+        rendering = watched.tape.rendering(
+            ("conversation", turn.request_id), lambda: NativeWire(turn.request_id)
+        )
+        self._reader = PlainReader(
+            watched,
+            rendering,
+            position or 0,
+            epoch=watched.epoch,
+            heartbeat_s=self._heartbeat_s,
+        )
+        if self._is_stopped:  # while we waited for the log: `stop` knew of no reader
+            self._reader.stop()
+        return [wire.notice("rewind", {"reason": "cursor_not_found"})] if position is None else []
+
+    async def _wait(self, limit_s: float) -> bool:
+        try:
+            async with asyncio.timeout(limit_s):
+                return await self._changed.wait()
+        except TimeoutError:
+            return False
+
+
+def _remembered(turn: Turn, wire: NativeWire) -> list[Frame]:
+    # The log has expired before the conversation did: what is left is the question and the answer.
+    frames: list[Frame] = [wire.notice("queued", {"messages": turn.asked})]
+    if turn.answered is None:
+        return [*frames, wire.notice("gone", {})]
+    end: dict[str, Any] = {"text": turn.answered, "status": turn.status, "n": 1}
+    end |= {"tool_calls": turn.calls} if turn.calls else {}
+    return [*frames, wire.notice("snapshot", end)]

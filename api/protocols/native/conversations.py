@@ -1,0 +1,43 @@
+"""Conversations: what is remembered, and forgetting it."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response
+
+from tickertape.api.edge.problems import error_responses
+from tickertape.api.protocols.native.views import ConversationView, conversation_view
+from tickertape.api.services import Tenant, UsableServices
+
+router = APIRouter(tags=["conversations"])
+
+ConversationId = Annotated[
+    str,
+    Path(
+        description="Chosen by the caller, with the first request of the conversation; the id of "
+        "a chat of the AI SDK's may hold slashes"
+    ),
+]
+
+
+@router.get(
+    "/conversations/{conversation_id:path}",
+    response_model_exclude_unset=True,
+    responses=error_responses(401, 404, 503),
+)
+async def read(
+    conversation_id: ConversationId, services: UsableServices, tenant: Tenant
+) -> ConversationView:
+    """The turns of a conversation, oldest first, and its active request."""
+    conversation = await services.conversations.get(tenant, conversation_id)
+    return conversation_view(conversation_id, conversation)
+
+
+@router.delete(
+    "/conversations/{conversation_id:path}",
+    status_code=204,
+    response_class=Response,
+    responses=error_responses(401, 404, 503),
+)
+async def forget(conversation_id: ConversationId, services: UsableServices, tenant: Tenant) -> None:
+    """End what is active or waits, and erase every request and turn of the conversation."""
+    await services.conversations.forget(tenant, conversation_id)

@@ -1,0 +1,129 @@
+"""Requests: submit, read, list, cancel, erase."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Path, Query, Response
+
+from tickertape.api.asking import Ask
+from tickertape.api.edge.problems import error_responses
+from tickertape.api.protocols.checked import ChatBody
+from tickertape.api.protocols.json_body import JsonRoute
+from tickertape.api.protocols.native.paging import Page, page_of
+from tickertape.api.protocols.native.views import (
+    CancelView,
+    RequestList,
+    RequestView,
+    SubmittedView,
+    request_list,
+    request_view,
+    stream_url,
+)
+from tickertape.api.services import Tenant, UsableServices
+from tickertape.broker.errors import RequestMissing
+from tickertape.broker.fold import fold
+
+router = APIRouter(tags=["requests"], route_class=JsonRoute)
+
+RequestId = Annotated[str, Path(description="As `POST /chat` gave it")]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        pattern=r"^[\x21-\x7e]{1,255}$",
+        description="Makes a submit safe to repeat: the same key and body are the same request",
+    ),
+]
+Status = Literal["queued", "running", "completed", "failed", "cancelled"]
+_PARAMS = ("model", "temperature", "top_p", "max_tokens")
+
+
+@router.post(
+    "/chat",
+    status_code=202,
+    response_model_exclude_unset=True,
+    responses={
+        200: {"model": SubmittedView, "description": "This very request was accepted before"},
+        **error_responses(400, 401, 404, 409, 413, 415, 429, 503),
+    },
+)
+async def submit(
+    body: ChatBody,
+    services: UsableServices,
+    tenant: Tenant,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> SubmittedView:
+    """Accept a request. Once this is answered it is kept, and will be generated whoever listens."""
+    submitted = await services.submit(_ask(body), tenant=tenant, idempotency_key=idempotency_key)
+    request_id, status = submitted.request_id, "queued"
+    if not submitted.is_new:
+        response.status_code = 200
+        status = (await services.requests.get(request_id, tenant)).status
+    response.headers["Location"] = f"/chat/{request_id}"
+    told: dict[str, Any] = {"request_id": request_id, "status": status}
+    if body.conversation_id is not None:
+        told["conversation_id"] = body.conversation_id
+    return SubmittedView(**told, stream_url=stream_url(request_id))
+
+
+def _ask(body: ChatBody) -> Ask:
+    given = {name: getattr(body, name) for name in _PARAMS}
+    return Ask(
+        wire="native",
+        messages=body.asked(),
+        params={name: value for name, value in given.items() if value is not None},
+        role=body.role,
+        variables=body.variables,
+        conversation_id=body.conversation_id,
+        on_busy=body.on_busy,
+        on_interruption=body.on_interruption,
+        metadata=body.metadata,
+    )
+
+
+@router.get("/chat", response_model_exclude_unset=True, responses=error_responses(400, 401, 503))
+async def list_requests(
+    services: UsableServices,
+    tenant: Tenant,
+    *,
+    conversation_id: Annotated[str | None, Query(max_length=512)] = None,
+    status: Status | None = None,
+    after: Annotated[str | None, Query(description="From the page before", max_length=100)] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> RequestList:
+    """Your requests that can still be read, newest first, without their texts."""
+    page = Page(conversation_id=conversation_id, status=status, limit=limit)
+    records, next_after = await page_of(services.requests, tenant, page, after)
+    return request_list(records, next_after)
+
+
+@router.get(
+    "/chat/{request_id}",
+    response_model_exclude_unset=True,
+    responses=error_responses(401, 404, 503),
+)
+async def read(request_id: RequestId, services: UsableServices, tenant: Tenant) -> RequestView:
+    """A request as it is now, with all its text so far."""
+    record = await services.requests.get(request_id, tenant)
+    position = await services.position(record)
+    entries = await services.logs.entries(request_id)
+    if not entries:
+        raise RequestMissing
+    return request_view(record, fold(entries), position)
+
+
+@router.post("/chat/{request_id}/cancel", responses=error_responses(401, 404, 503))
+async def cancel(request_id: RequestId, services: UsableServices, tenant: Tenant) -> CancelView:
+    """End a request now, wherever it is. The text so far is kept; repeating this is harmless."""
+    return CancelView(request_id=request_id, status=await services.cancel(request_id, tenant))
+
+
+@router.delete(
+    "/chat/{request_id}",
+    status_code=204,
+    response_class=Response,
+    responses=error_responses(401, 404, 503),
+)
+async def erase(request_id: RequestId, services: UsableServices, tenant: Tenant) -> None:
+    """Erase the prompt, the log and all that is left of a request; a running one ends first."""
+    await services.cancel(request_id, tenant)
+    await services.requests.erase(request_id, tenant)

@@ -1,0 +1,46 @@
+"""Roles: the templates a request can name."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path
+from pydantic import BaseModel
+
+from tickertape.api.edge.problems import error_responses
+from tickertape.api.services import AnyServices, Tenant
+
+router = APIRouter(tags=["roles"])
+
+
+class RoleSummary(BaseModel):
+    """A role without its messages. `variables` maps each name to its default."""
+
+    name: str
+    description: str
+    model_defaults: dict[str, Any]
+    variables: dict[str, str]
+
+
+class RoleDetail(RoleSummary):
+    """A role with its messages, which go before the caller's; placeholders unfilled."""
+
+    messages: list[dict[str, str]]
+
+
+class RoleList(BaseModel):
+    """All roles, by name."""
+
+    roles: list[RoleSummary]
+
+
+@router.get("/roles", responses=error_responses(401))
+async def list_roles(services: AnyServices, _: Tenant) -> RoleList:
+    """All roles."""
+    return RoleList(roles=[RoleSummary(**role.summary()) for role in services.roles])
+
+
+@router.get("/roles/{name}", responses=error_responses(401, 404))
+async def read(
+    name: Annotated[str, Path(max_length=200)], services: AnyServices, _: Tenant
+) -> RoleDetail:
+    """One role."""
+    return RoleDetail(**services.roles.get(name).detail())

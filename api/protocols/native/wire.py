@@ -1,0 +1,82 @@
+"""The native wire: server-sent events with the cursor as their id."""
+
+import random
+from typing import Any
+
+import msgspec
+
+from tickertape.api.fanout.wire import Dialect, Frame
+from tickertape.api.protocols.event_json import encode_json, escape_line_ends
+from tickertape.broker.codec import START, Cursor, Entry
+
+COMMENT = b": hb\n\n"
+# For readers, `v` and `prev` are the log's own business, and `echo` that of the wire it came in on.
+_INTERNAL = frozenset({"v", "prev", "echo"})
+# Readers come back spread over this time after a shutdown, and not all in the same instant.
+_RETURN_WITHIN_MS = 2000
+
+
+class NativeWire:
+    """Entries of one log as events; in a conversation's stream they carry their request's id."""
+
+    def __init__(self, request_id: str | None = None) -> None:
+        self._id_prefix = f"{request_id}:".encode() if request_id else b""
+        self._before_all = f"{request_id}:{START}".encode() if request_id else b""
+        self._about = {"request_id": request_id} if request_id else {}
+        about = encode_json(self._about)[1:-1]
+        self._text_prefix = about + b"," if about else b""
+
+    def frame(self, entry: Entry) -> Frame:
+        """The event of an entry."""
+        cursor = entry.cursor
+        if entry.kind == "delta" and entry.x is None:
+            # Nearly all of them: in one go, which is half the price.
+            text = msgspec.json.encode(entry.text)
+            if not text.isascii():
+                text = escape_line_ends(text)
+            return b'id: %b%d-%d\nevent: delta\ndata: {%b"text":%b}\n\n' % (
+                self._id_prefix, cursor.attempt, cursor.seq, self._text_prefix, text,
+            )  # fmt: skip
+        data = encode_json(self._about | _public(entry))
+        return b"id: %b%d-%d\nevent: %b\ndata: %b\n\n" % (
+            self._id_prefix, cursor.attempt, cursor.seq, entry.kind.encode(), data,
+        )  # fmt: skip
+
+    def notice(self, kind: str, data: dict[str, Any]) -> bytes:
+        """An event without an id: a reader that reconnects does not resume from it.
+
+        A `rewind` has one before all entries, and where there is but one log an empty one, with
+        which an EventSource forgets the id it had: should the replay break off at its beginning,
+        the rest of it must not be taken for all.
+        https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
+        """
+        forget = b"id: %b\n" % self._before_all if kind == "rewind" else b""
+        told = encode_json(self._about | data)
+        return b"%bevent: %b\ndata: %b\n\n" % (forget, kind.encode(), told)
+
+    def snapshot(self, cursor: Cursor, data: dict[str, Any]) -> bytes:
+        """Everything up to and including a cursor in one event; reading goes on after it."""
+        return b"id: %b%b\n%b" % (
+            self._id_prefix,
+            str(cursor).encode(),
+            self.notice("snapshot", data),
+        )
+
+
+def retry_line(delay_ms: int) -> bytes:
+    """Tells an EventSource how long to wait before it reconnects."""
+    return b"retry: %d\n\n" % delay_ms
+
+
+def farewell() -> bytes:
+    """The last bytes before a shutdown: come back, each at another time."""
+    return retry_line(random.randrange(100, _RETURN_WITHIN_MS))
+
+
+def _public(entry: Entry) -> dict[str, Any]:
+    if entry.kind in {"delta", "reasoning", "refusal"}:
+        return {"text": entry.text, "x": entry.x} if entry.x else {"text": entry.text}
+    return {key: value for key, value in entry.data.items() if key not in _INTERNAL}
+
+
+NATIVE = Dialect("native", NativeWire, farewell=farewell)

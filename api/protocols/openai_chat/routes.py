@@ -1,0 +1,70 @@
+"""OpenAI's Chat Completions: ask, and read the answer in the same call."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Request, Response
+from fastapi.responses import JSONResponse
+
+from tickertape.api.asking import Ask
+from tickertape.api.edge.problems import error_responses
+from tickertape.api.protocols.foreground import Foreground, refuse_while_draining
+from tickertape.api.protocols.json_body import JsonRoute
+from tickertape.api.protocols.native.requests import IdempotencyKey
+from tickertape.api.protocols.openai_chat import wire as chat_completions
+from tickertape.api.protocols.openai_chat.body import ChatCompletionsBody
+from tickertape.api.services import Tenant, UsableServices
+
+router = APIRouter(tags=["openai"], route_class=JsonRoute)
+
+CancelOnDisconnect = Annotated[
+    bool, Header(description="`true`: the request ends when its caller goes; otherwise it is kept")
+]
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The answer, as OpenAI's `chat.completion`; with `stream`, as events of "
+        "`chat.completion.chunk` and a last `[DONE]`",
+        "content": {
+            "application/json": {"schema": {"type": "object"}},
+            "text/event-stream": {"schema": {"type": "string"}},
+        },
+        "headers": {"X-Request-Id": {"schema": {"type": "string"}}},
+    },
+    **error_responses(400, 401, 404, 413, 415, 429, 503),
+}
+
+
+@router.post("/v1/chat/completions", response_class=Response, responses=_ANSWERS)
+async def create(
+    body: ChatCompletionsBody,
+    request: Request,
+    services: UsableServices,
+    tenant: Tenant,
+    *,
+    idempotency_key: IdempotencyKey = None,
+    x_cancel_on_disconnect: CancelOnDisconnect = False,
+) -> Response:
+    """Ask, and read the answer. `X-Request-Id` names it for `/chat/{id}/stream`, if this breaks."""
+    refuse_while_draining(services)
+    ask = Ask(
+        wire=chat_completions.NAME,
+        messages=body.asked(),
+        params=body.params(),
+        role=body.role(),
+        # What a stream has said it cannot take back.
+        on_interruption="continue" if body.stream else "restart",
+    )
+    submitted = await services.submit(ask, tenant=tenant, idempotency_key=idempotency_key)
+    request_id = submitted.request_id
+    call = Foreground(
+        services,
+        tenant,
+        request_id,
+        request.receive,
+        cancels_on_leave=x_cancel_on_disconnect,
+        is_repeatable=idempotency_key is not None,
+    )
+    if body.stream:
+        dialect = chat_completions.dialect(request_id, include_usage=body.includes_usage)
+        return await call.stream(dialect)
+    completion = chat_completions.completion(request_id, await call.entries())
+    return JSONResponse(completion, headers={"X-Request-Id": request_id})

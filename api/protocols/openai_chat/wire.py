@@ -1,0 +1,186 @@
+"""OpenAI's Chat Completions: one log as chunks, or as one object when it is over.
+
+Pure. All that is constant in an answer comes from its log: the id from the request's, `created`
+from the first entry. The protocol cannot take back what it sent, so an answer that begins anew
+after output ends with an error, and without `[DONE]`.
+"""
+
+from typing import Any
+
+from tickertape.api.fanout.wire import Dialect, Frame, Last
+from tickertape.api.protocols.event_json import encode_json
+from tickertape.api.protocols.told_failures import BEGAN_ANEW, LOG_GONE, Told, told
+from tickertape.api.protocols.tool_calls import Call, Calls
+from tickertape.broker.codec import OUTPUT, Entry
+from tickertape.broker.fold import fold
+from tickertape.broker.provider_fields import tool_of_call, without_logprobs
+
+NAME = "chat_completions"
+_DONE = b"data: [DONE]\n\n"
+
+
+def dialect(request_id: str, *, include_usage: bool) -> Dialect:
+    """The wire for a request; with `include_usage` a last chunk says what it cost, if known."""
+    return Dialect(
+        (NAME, include_usage), lambda: ChatCompletionsWire(request_id, include_usage=include_usage)
+    )
+
+
+def completion_id(request_id: str) -> str:
+    """The id that OpenAI's clients see."""
+    return f"chatcmpl-{request_id}"
+
+
+class ChatCompletionsWire:
+    """The chunks of one log."""
+
+    def __init__(self, request_id: str, *, include_usage: bool) -> None:
+        self._id = completion_id(request_id)
+        self._include_usage = include_usage
+        self._calls = Calls(request_id)
+        self._named: set[int] = set()
+        self._created_s: int | None = None
+        self._model = ""
+        self._has_begun = False
+        self._head = self._tail = b""
+
+    def frame(self, entry: Entry) -> Frame:
+        """The chunks for an entry; the first output brings the chunk with the role along."""
+        if self._created_s is None:
+            self._created_s = entry.cursor.attempt // 1000
+        match entry.kind:
+            case "started" | "reset" if self._has_begun:
+                return Last(_error(BEGAN_ANEW), whole=True)
+            case "queued" | "started" | "reset" | "resumed" if not self._has_begun:
+                self._model = entry.data.get("model") or self._model
+            case "delta" | "reasoning" | "refusal" | "tool_call":
+                return self._begin() + self._chunk(self._delta(entry), x=entry.x)
+            case "completed":
+                return self._begin() + self._end(entry.data)
+            case "failed" | "cancelled":
+                return _error(told(entry))
+        return b""
+
+    def notice(self, kind: str, data: dict[str, Any]) -> bytes:
+        """An error for a log that is gone; nothing for other news."""
+        del data
+        return _error(LOG_GONE) if kind == "gone" else b""
+
+    def _begin(self) -> bytes:
+        if self._has_begun:
+            return b""
+        self._has_begun = True
+        about = {
+            "id": self._id,
+            "object": "chat.completion.chunk",
+            "created": self._created_s,
+            "model": self._model,
+        }
+        self._head = b"data: " + encode_json(about)[:-1]
+        # OpenAI has a null in every chunk but the last when usage was asked for.
+        self._tail = b',"usage":null}\n\n' if self._include_usage else b"}\n\n"
+        return self._chunk({"role": "assistant", "content": ""})
+
+    def _delta(self, entry: Entry) -> dict[str, Any]:
+        match entry.kind:
+            case "delta":
+                return {"content": entry.text}
+            case "reasoning":
+                # Not OpenAI's own: the name that most clients of other upstreams look for.
+                return {"reasoning_content": entry.text}
+            case "refusal":
+                return {"refusal": entry.text}
+        call, is_new = self._calls.take(entry.data)
+        is_named = call.index in self._named
+        if call.name:
+            self._named.add(call.index)
+        name = "" if is_named else call.name
+        return {"tool_calls": [_call_delta(call, entry.data, name, is_new=is_new)]}
+
+    def _chunk(
+        self, delta: dict[str, Any], *, x: dict[str, Any] | None = None, finish: str | None = None
+    ) -> bytes:
+        choice = {
+            "index": 0,
+            "delta": {**without_logprobs(x), **delta} if x else delta,
+            "logprobs": x.get("logprobs") if x else None,
+            "finish_reason": finish,
+        }
+        return b'%b,"choices":[%b]%b' % (self._head, encode_json(choice), self._tail)
+
+    def _end(self, end: dict[str, Any]) -> bytes:
+        last = self._chunk({}, finish=end.get("finish_reason") or "stop")
+        usage = end.get("usage")
+        if self._include_usage and usage is not None:
+            last += b'%b,"choices":[],"usage":%b}\n\n' % (self._head, encode_json(usage))
+        return last + _DONE
+
+
+def completion(request_id: str, entries: list[Entry]) -> dict[str, Any]:
+    """The object for a whole log that was completed, of which no entry is missing."""
+    answer = fold(entries)
+    first = entries[0]
+    return {
+        "id": completion_id(request_id),
+        "object": "chat.completion",
+        "created": first.cursor.attempt // 1000,
+        "model": answer.model or first.data.get("model") or "",
+        "choices": [_choice(request_id, entries)],
+        "usage": answer.end.get("usage"),
+    }
+
+
+def _choice(request_id: str, entries: list[Entry]) -> dict[str, Any]:
+    answer = fold(entries)
+    calls = Calls(request_id)
+    logprobs: dict[str, list[Any]] = {}
+    for entry in _standing(entries):
+        if entry.kind == "tool_call":
+            calls.take(entry.data)
+        for name, tokens in ((entry.x or {}).get("logprobs") or {}).items():
+            if isinstance(tokens, list):
+                logprobs.setdefault(name, []).extend(tokens)
+    text, refusal = "".join(answer.text), "".join(answer.refusal)
+    message: dict[str, Any] = {
+        **answer.x,
+        "role": "assistant",
+        "content": text if text or not (refusal or calls) else None,
+        "refusal": refusal or None,
+    }
+    if answer.reasoning:
+        message["reasoning_content"] = "".join(answer.reasoning)
+    if calls:
+        message["tool_calls"] = [_whole_call(call) for call in calls]
+    return {
+        "index": 0,
+        "message": message,
+        "logprobs": {"content": None, "refusal": None, **logprobs} if logprobs else None,
+        "finish_reason": answer.end.get("finish_reason") or "stop",
+    }
+
+
+def _standing(entries: list[Entry]) -> list[Entry]:
+    """The output that stands: what came after the last entry that clears."""
+    kept: list[Entry] = []
+    for entry in entries:
+        if entry.kind in {"started", "reset"}:
+            kept.clear()
+        elif entry.kind in OUTPUT:
+            kept.append(entry)
+    return kept
+
+
+def _call_delta(call: Call, piece: dict[str, Any], name: str, *, is_new: bool) -> dict[str, Any]:
+    said: dict[str, Any] = {"index": call.index}
+    if is_new:
+        said |= {"id": call.id, "type": call.kind}
+    return said | tool_of_call(call.kind, piece.get("x") or {}, name, piece.get("arguments") or "")
+
+
+def _whole_call(call: Call) -> dict[str, Any]:
+    about = {"id": call.id, "type": call.kind}
+    return about | tool_of_call(call.kind, call.x, call.name, call.arguments)
+
+
+def _error(error: Told) -> bytes:
+    return b"data: %b\n\n" % encode_json(error.body())

@@ -1,0 +1,70 @@
+"""OpenAI's list of models: the upstream's, as a worker last saw it, and our roles beside them."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path
+from pydantic import BaseModel, Field
+
+from tickertape.api.edge.problems import Problem, error_responses
+from tickertape.api.protocols.openai_chat.body import ROLE_PREFIX
+from tickertape.api.services import Services, Tenant, UsableServices
+from tickertape.broker.upstream_models import read_models
+
+router = APIRouter(tags=["openai"])
+
+_ROLES_OWNER = "tickertape"
+
+
+class Model(BaseModel):
+    """A model of the upstream, or a role as one."""
+
+    id: str = Field(examples=["gpt-5-mini", "role:translator"])
+    object: str = "model"
+    created: int
+    owned_by: str
+
+
+class ModelList(BaseModel):
+    """All models."""
+
+    object: str = "list"
+    data: list[Model]
+
+
+@router.get("/v1/models", responses=error_responses(401, 503))
+async def list_models(services: UsableServices, _: Tenant) -> ModelList:
+    """The upstream's models, as long as a worker is there to ask it, and each role as a model."""
+    return ModelList(data=await _models(services))
+
+
+@router.get("/v1/models/{model:path}", responses=error_responses(401, 404, 503))
+async def retrieve(
+    model: Annotated[str, Path(description="May hold slashes")], services: UsableServices, _: Tenant
+) -> Model:
+    """One model, or one role."""
+    for found in await _models(services):
+        if found.id == model:
+            return found
+    raise Problem(404, "model_not_found", "There is no model of this name.", param="model")
+
+
+async def _models(services: Services) -> list[Model]:
+    listed = await read_models(services.connections)
+    if listed is None and services.settings.openai_model:
+        # Nobody has asked the upstream lately; this one is taken when a request names none.
+        listed = [{"id": services.settings.openai_model}]
+    roles = [
+        Model(id=f"{ROLE_PREFIX}{role.name}", created=0, owned_by=_ROLES_OWNER)
+        for role in services.roles
+    ]
+    return [_model(model) for model in listed or ()] + roles
+
+
+def _model(told: dict[str, Any]) -> Model:
+    # Servers that people run themselves leave out what OpenAI's clients need.
+    created, owner = told.get("created"), told.get("owned_by")
+    return Model(
+        id=str(told["id"]),
+        created=created if isinstance(created, int) else 0,
+        owned_by=owner if isinstance(owner, str) else "",
+    )

@@ -1,0 +1,232 @@
+"""OpenAI's Responses: ask and wait, ask and come back, resume, cancel, follow an earlier one."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+from tickertape.api.asking import Ask
+from tickertape.api.edge.problems import Problem, error_responses
+from tickertape.api.fanout.hub import Hub
+from tickertape.api.fanout.watched_log import WatchedLog
+from tickertape.api.protocols.foreground import Foreground, refuse_while_draining
+from tickertape.api.protocols.json_body import JsonRoute
+from tickertape.api.protocols.native.requests import IdempotencyKey
+from tickertape.api.protocols.openai_chat.routes import CancelOnDisconnect
+from tickertape.api.protocols.openai_responses import wire as responses
+from tickertape.api.protocols.openai_responses.body import ResponsesBody
+from tickertape.api.protocols.openai_responses.stored import (
+    context_after,
+    find,
+    find_stored,
+    load,
+    stored_of,
+)
+from tickertape.api.services import Services, Tenant, UsableServices
+
+router = APIRouter(tags=["openai"], route_class=JsonRoute)
+
+ResponseId = Annotated[str, Path(description="As `POST /v1/responses` gave it")]
+_RESPONSE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "OpenAI's `response`; with `stream`, its events, numbered from 0",
+        "content": {
+            "application/json": {"schema": {"type": "object"}},
+            "text/event-stream": {"schema": {"type": "string"}},
+        },
+        "headers": {"X-Request-Id": {"schema": {"type": "string"}}},
+    }
+}
+
+
+class Deleted(BaseModel):
+    """A response that is not there any more."""
+
+    id: str
+    object: str = "response"
+    deleted: bool = True
+
+
+class InputItems(BaseModel):
+    """What a response was asked with, a page of it."""
+
+    object: str = "list"
+    data: list[dict[str, Any]]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+@router.post(
+    "/v1/responses",
+    response_class=Response,
+    responses={**_RESPONSE, **error_responses(400, 401, 404, 413, 415, 429, 503)},
+)
+async def create(
+    body: ResponsesBody,
+    request: Request,
+    services: UsableServices,
+    tenant: Tenant,
+    *,
+    idempotency_key: IdempotencyKey = None,
+    x_cancel_on_disconnect: CancelOnDisconnect = False,
+) -> Response:
+    """Ask. In the background, it is answered at once, and the response is written without you."""
+    refuse_while_draining(services)
+    ask = await _ask(body, services, tenant)
+    submitted = await services.submit(ask, tenant=tenant, idempotency_key=idempotency_key)
+    request_id = submitted.request_id
+    if body.background:
+        # Its id is worth more to the caller than the status of an early failure.
+        response_id = responses.response_id(request_id)
+        if body.stream:
+            return await _follow(services, request_id, None)
+        stored = await load(services, response_id, tenant)
+        return _answer(request_id, stored.object())
+    call = Foreground(
+        services,
+        tenant,
+        request_id,
+        request.receive,
+        cancels_on_leave=x_cancel_on_disconnect,
+        is_repeatable=idempotency_key is not None,
+    )
+    if body.stream:
+        return await call.stream(responses.dialect(request_id))
+    entries = await call.entries()
+    record = await services.requests.get(request_id, tenant)
+    return _answer(request_id, stored_of(record, entries).object())
+
+
+@router.get(
+    "/v1/responses/{response_id}",
+    response_class=Response,
+    responses={**_RESPONSE, **error_responses(400, 401, 404, 503)},
+)
+async def retrieve(
+    response_id: ResponseId,
+    services: UsableServices,
+    tenant: Tenant,
+    *,
+    stream: bool = False,
+    starting_after: Annotated[
+        int | None, Query(ge=0, description="The number of the last event you have")
+    ] = None,
+) -> Response:
+    """The response as it is now, or the events after a number and all that follow."""
+    if not stream:
+        stored = await load(services, response_id, tenant)
+        return _answer(stored.record.request_id, stored.object())
+    refuse_while_draining(services)
+    record = await find_stored(services, response_id, tenant)
+    return await _follow(services, record.request_id, starting_after)
+
+
+@router.post(
+    "/v1/responses/{response_id}/cancel",
+    response_class=JSONResponse,
+    responses={**_RESPONSE, **error_responses(400, 401, 404, 503)},
+)
+async def cancel(response_id: ResponseId, services: UsableServices, tenant: Tenant) -> Response:
+    """End a background response now; what was written of it is kept. Repeating this is harmless."""
+    stored = await load(services, response_id, tenant)
+    if not stored.is_background:
+        raise Problem(400, "not_in_background", "Cannot cancel a synchronous response.")
+    await services.cancel(stored.record.request_id, tenant)
+    stored = await load(services, response_id, tenant)
+    return _answer(stored.record.request_id, stored.object())
+
+
+@router.delete("/v1/responses/{response_id}", responses=error_responses(401, 404, 503))
+async def delete(response_id: ResponseId, services: UsableServices, tenant: Tenant) -> Deleted:
+    """Erase the input, the log and all that is left of a response; an active one ends first."""
+    record = await find(services, response_id, tenant)
+    await services.cancel(record.request_id, tenant)
+    await services.requests.erase(record.request_id, tenant)
+    return Deleted(id=response_id)
+
+
+@router.get(
+    "/v1/responses/{response_id}/input_items", responses=error_responses(400, 401, 404, 503)
+)
+async def list_input_items(
+    response_id: ResponseId,
+    services: UsableServices,
+    tenant: Tenant,
+    *,
+    after: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    order: Literal["asc", "desc"] = "desc",
+) -> InputItems:
+    """What the response was asked with, without what earlier responses hold."""
+    stored = await load(services, response_id, tenant)
+    items = [
+        # Not the caller's own ids, of which two may be the same: the next page begins after one.
+        {"status": "completed", **item, "id": f"in_{stored.record.request_id}_{number}"}
+        for number, item in enumerate(stored.fold.echo.get("input", []))
+    ]
+    if order == "desc":
+        items.reverse()
+    if after is not None:
+        ids = [item["id"] for item in items]
+        if after not in ids:
+            raise Problem(400, "invalid_value", "after: there is no such item", param="after")
+        items = items[ids.index(after) + 1 :]
+    page = items[:limit]
+    return InputItems(
+        data=page,
+        first_id=page[0]["id"] if page else None,
+        last_id=page[-1]["id"] if page else None,
+        has_more=len(items) > limit,
+    )
+
+
+async def _ask(body: ResponsesBody, services: Services, tenant: str) -> Ask:
+    body.check()
+    context: list[dict[str, Any]] = []
+    if body.previous_response_id is not None:
+        context = await context_after(services, body.previous_response_id, tenant)
+    return Ask(
+        wire=responses.NAME,
+        messages=body.asked(context),
+        params=body.params(),
+        openai_params=body.openai_params(),
+        role=body.role(),
+        # Who polls gets a new answer whole; what a stream has said it cannot take back, and resumed
+        # by number it would for ever end where the answer began anew.
+        on_interruption="continue" if body.stream else "restart",
+        metadata=body.metadata,
+        echo={"response": body.echoed(), "input": body.items(), "context": context},
+    )
+
+
+async def _follow(services: Services, request_id: str, starting_after: int | None) -> Response:
+    streams, dialect = services.streams, responses.dialect(request_id)
+    watched = await streams.hub.acquire(request_id)
+    first, position = b"", 0
+    if starting_after is not None:
+        try:
+            first, position = await _place_after(streams.hub, watched, starting_after)
+        except BaseException:
+            streams.hub.release(watched)
+            raise
+    return streams.respond(watched, dialect, position=position, first=first)
+
+
+async def _place_after(hub: Hub, watched: WatchedLog, number: int) -> tuple[bytes, int]:
+    dialect = responses.dialect(watched.tape.request_id)
+    rendering = watched.tape.rendering(dialect.name, dialect.make)
+    place = responses.after(rendering.frames, number)
+    if place is None and not watched.tape.is_over:
+        # The caller may have read further at another process, which pushes have reached before us.
+        await hub.catch_up(watched)
+        place = responses.after(rendering.frames, number)
+    if place is None:
+        message = "starting_after: the response has no event of this number"
+        raise Problem(400, "invalid_value", message, param="starting_after")
+    return place
+
+
+def _answer(request_id: str, told: dict[str, Any]) -> JSONResponse:
+    return JSONResponse(told, headers={"X-Request-Id": request_id})

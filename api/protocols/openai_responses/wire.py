@@ -1,0 +1,250 @@
+"""OpenAI's Responses: one log as numbered events, and as the object they lead to.
+
+Pure. Numbers, ids and times come from the log alone, so a client that resumes at a number reads on
+without a seam on whatever process it meets. The events cannot take back what they said: a stream
+whose answer begins anew after output ends with an error, while the object has the new answer.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from tickertape.api.fanout.wire import Dialect, Frame, Last
+from tickertape.api.protocols.event_json import encode_json
+from tickertape.api.protocols.openai_responses.output_items import Event, Output
+from tickertape.api.protocols.told_failures import BEGAN_ANEW, LOG_GONE, Told, told
+from tickertape.broker.codec import OUTPUT, Entry
+from tickertape.broker.provider_fields import without_logprobs
+
+NAME = "responses"
+_ID_PREFIX = "resp_"
+_WHOLE = frozenset({"stop", "tool_calls", "function_call"})
+# OpenAI knows two reasons for an incomplete answer. Any other is told as the upstream put it: a
+# client that finds no reason at all takes the answer for a whole one.
+_INCOMPLETE = {"length": "max_output_tokens"}
+# OpenAI has an enumeration of these, and no word for most of what can happen here.
+_ERROR_CODES = {
+    "rate_limit_exceeded": "rate_limit_exceeded",
+    "upstream_rejected": "invalid_prompt",
+}
+
+
+def dialect(request_id: str) -> Dialect:
+    """The wire for a request."""
+    return Dialect(NAME, lambda: ResponsesWire(request_id))
+
+
+def response_id(request_id: str) -> str:
+    """The id that OpenAI's clients see."""
+    return _ID_PREFIX + request_id
+
+
+def request_id_of(response_id: str) -> str:
+    """The request behind a response's id; of another text, an id that no request has."""
+    return response_id.removeprefix(_ID_PREFIX) if response_id.startswith(_ID_PREFIX) else ""
+
+
+class ResponseFold:
+    """The response after some entries of its log, in order."""
+
+    def __init__(self, request_id: str) -> None:
+        self._request_id = request_id
+        self.echo: dict[str, Any] = {}
+        self.output = Output(request_id)
+        self._created_at: int | None = None
+        self._status = "in_progress"
+        self._model = ""
+        self._is_begun = False
+        self._end: dict[str, Any] = {}
+
+    def feed(self, entry: Entry) -> list[Event]:
+        """Take the next entry; the events that tell of it."""
+        if self._created_at is None:
+            self._created_at = entry.cursor.attempt // 1000
+        match entry.kind:
+            case "queued":
+                return self._queue(entry.data)
+            case "started" | "reset" | "resumed":
+                return self._open(entry)
+            case "delta" | "reasoning" | "refusal":
+                fields = without_logprobs(entry.x)
+                return self.output.write(entry.kind, entry.text, _logprobs(entry), fields)
+            case "tool_call":
+                return self.output.take_call(entry.data)
+            case "completed":
+                return self._complete(entry.data)
+        return self._break_off(entry)
+
+    def object(self) -> dict[str, Any]:
+        """The response as it is now."""
+        about = {
+            "id": response_id(self._request_id),
+            "object": "response",
+            "created_at": self._created_at,
+            "status": self._status,
+            "completed_at": None,
+            "error": None,
+            "incomplete_details": None,
+        }
+        asked = self.echo.get("response", {})
+        output = {"model": self._model, "output": self.output.objects(), "usage": None}
+        return {**about, **asked, **output, **self._end}
+
+    def _queue(self, head: dict[str, Any]) -> list[Event]:
+        self.echo = head.get("echo") or {}
+        self._model = head.get("model") or ""
+        if not self.echo.get("response", {}).get("background"):
+            return [self._told("response.created")]
+        self._status = "queued"
+        return [self._told("response.created"), self._told("response.queued")]
+
+    def _open(self, entry: Entry) -> list[Event]:
+        self._status = "in_progress"
+        if entry.kind != "resumed":
+            self.output = Output(self._request_id)
+        if self._is_begun:
+            return []
+        self._is_begun = True
+        self._model = self._model or entry.data.get("model") or ""
+        return [self._told("response.in_progress")]
+
+    def _complete(self, end: dict[str, Any]) -> list[Event]:
+        reason = end.get("finish_reason") or "stop"
+        self._status = "completed" if reason in _WHOLE else "incomplete"
+        events = self.output.close(self._status)
+        self._end = {"usage": _usage(end.get("usage"))}
+        if reason not in _WHOLE:
+            self._end["incomplete_details"] = {"reason": _INCOMPLETE.get(reason, reason)}
+        return [*events, self._told(f"response.{self._status}")]
+
+    def _break_off(self, terminal: Entry) -> list[Event]:
+        self._status = terminal.kind
+        self.output.leave()
+        if terminal.kind == "failed":
+            error = told(terminal)
+            code = _ERROR_CODES.get(error.code, "server_error")
+            self._end = {"error": {"code": code, "message": error.message}}
+        # OpenAI's union of events has none for a cancelled response; this one is our own.
+        return [self._told(f"response.{self._status}")]
+
+    def _told(self, kind: str) -> Event:
+        return kind, {"response": self.object()}
+
+
+class ResponsesWire:
+    """The events of one log, numbered from 0."""
+
+    def __init__(self, request_id: str) -> None:
+        self._fold = ResponseFold(request_id)
+        self._next_number = 0
+        self._has_output = False
+
+    def frame(self, entry: Entry) -> Frame:
+        """The events for an entry."""
+        if entry.kind in {"started", "reset"} and self._has_output:
+            return Last(self._error(BEGAN_ANEW), whole=True)
+        self._has_output = self._has_output or entry.kind in OUTPUT
+        return b"".join(map(self._numbered, self._fold.feed(entry)))
+
+    def notice(self, kind: str, data: dict[str, Any]) -> bytes:
+        """An error for a log that is gone; nothing for other news."""
+        del data
+        return self._error(LOG_GONE) if kind == "gone" else b""
+
+    def _error(self, error: Told) -> bytes:
+        """An error event. Of its two forms, clients know the flat one, and raise the other."""
+        flat = {"code": error.code, "message": error.message, "param": None}
+        return _event("error", self._next_number, {**flat, **error.body()})
+
+    def _numbered(self, event: Event) -> bytes:
+        number, self._next_number = self._next_number, self._next_number + 1
+        return _event(event[0], number, event[1])
+
+
+def after(frames: Iterable[bytes], number: int) -> tuple[bytes, int] | None:
+    """What follows the event of a number: the rest of its frame, and the position of the next one.
+
+    None when there is no such event yet.
+    """
+    left = number + 1
+    for position, frame in enumerate(frames):
+        count = frame.count(b"\n\n")
+        if left <= count:
+            return b"".join(_events(frame)[left:]), position + 1
+        left -= count
+    return None
+
+
+def _event(kind: str, number: int, fields: dict[str, Any]) -> bytes:
+    data = encode_json({"type": kind, "sequence_number": number, **fields})
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), data)
+
+
+def _events(frame: bytes) -> list[bytes]:
+    return [event + b"\n\n" for event in frame.split(b"\n\n")[:-1]]
+
+
+def _logprobs(entry: Entry) -> list[Any]:
+    told = (entry.x or {}).get("logprobs")
+    return [_token(token) for token in _objects(_object(told).get("content"))]
+
+
+def _token(told: dict[str, Any]) -> dict[str, Any]:
+    """A token as this API has it: what a chat completion may leave out is not optional here."""
+    others = [_alternative(other) for other in _objects(told.get("top_logprobs"))]
+    return {**_alternative(told), "top_logprobs": others}
+
+
+def _alternative(told: dict[str, Any]) -> dict[str, Any]:
+    token, logprob, spelt = told.get("token"), told.get("logprob"), told.get("bytes")
+    token = token if isinstance(token, str) else ""
+    return {
+        "token": token,
+        "logprob": logprob if isinstance(logprob, int | float) else 0.0,
+        "bytes": spelt if _are_bytes(spelt) else list(token.encode()),
+    }
+
+
+# What an upstream tells besides text has whatever form it likes: a wire that stumbles over it would
+# take all streams of its process along.
+
+
+def _object(told: Any) -> dict[str, Any]:
+    return told if isinstance(told, dict) else {}
+
+
+def _objects(told: Any) -> list[dict[str, Any]]:
+    return [each for each in told if isinstance(each, dict)] if isinstance(told, list) else []
+
+
+def _are_bytes(told: Any) -> bool:
+    return isinstance(told, list) and all(isinstance(each, int) for each in told)
+
+
+def _usage(usage: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What it cost, in this API's words; the details are not optional in them."""
+    if usage is None:
+        return None
+    prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    prompt_details = _object(usage.get("prompt_tokens_details"))
+    completion_details = _object(usage.get("completion_tokens_details"))
+    return {
+        "input_tokens": prompt,
+        "input_tokens_details": {
+            "cached_tokens": _count(prompt_details, "cached_tokens"),
+            "cache_write_tokens": _count(prompt_details, "cache_write_tokens"),
+        },
+        "output_tokens": completion,
+        "output_tokens_details": {
+            "reasoning_tokens": _count(completion_details, "reasoning_tokens")
+        },
+        "total_tokens": _count(usage, "total_tokens") or prompt + completion,
+    }
+
+
+def _count(counts: dict[str, Any], name: str) -> int:
+    value = counts.get(name)
+    # Logs of earlier versions hold floats where the upstream sent some.
+    if isinstance(value, float) and math.isfinite(value):
+        return round(value)
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,33 @@
+"""The upstream's model list: workers write it, the API reads it, and it ages."""
+
+from typing import Any
+
+import msgspec
+
+from tickertape.broker import keys
+from tickertape.broker.connections import Connections
+
+MODELS_TTL_S = 300
+
+
+async def write_models(connections: Connections, models: list[dict[str, Any]]) -> None:
+    """Publish the upstream's models for MODELS_TTL_S; raises Unavailable."""
+    await connections.ask("SET", keys.models(), msgspec.json.encode(models), "EX", MODELS_TTL_S)
+    await connections.ask("DEL", keys.models_fault())
+
+
+async def write_models_fault(connections: Connections, reason: str, ttl_s: int) -> None:
+    """Tell why a worker cannot read that list, for `ttl_s`; raises Unavailable."""
+    await connections.ask("SET", keys.models_fault(), reason, "EX", ttl_s)
+
+
+async def read_models_fault(connections: Connections) -> str | None:
+    """Why some worker cannot read the list, None if every one could; raises Unavailable."""
+    stored = await connections.ask("GET", keys.models_fault())
+    return None if stored is None else stored.decode()
+
+
+async def read_models(connections: Connections) -> list[dict[str, Any]] | None:
+    """The upstream's models, or None when no worker has written them lately; raises Unavailable."""
+    stored = await connections.ask("GET", keys.models())
+    return None if stored is None else msgspec.json.decode(stored, type=list[dict[str, Any]])

@@ -1,0 +1,1 @@
+"""`tickertape chat` and `watch`: a terminal client of the API."""

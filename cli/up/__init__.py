@@ -1,0 +1,1 @@
+"""`tickertape up`: Valkey, a local model, the API and workers on one machine, supervised."""

@@ -1,0 +1,1 @@
+"""What every process of Tickertape does alike: settings, logs, pulse, pauses."""

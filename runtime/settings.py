@@ -1,0 +1,187 @@
+"""Every setting, read once at start from the environment and a `.env` file.
+
+Numbers carry their unit in their name. A wrong value stops the start with the variable's name, what
+was given and what is allowed; a secret is never shown.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tickertape.broker.errors import SettingsInvalid
+
+_MIB = 1024 * 1024
+_LATER_SCHEMES = {
+    "redis+cluster": "Redis Cluster is not supported yet: give one server as redis://host:port",
+    "redis+sentinel": "Sentinel is not supported yet: give one server as redis://host:port",
+}
+_SCHEMES = {"redis", "rediss", "unix"}
+_SECRET = {"OPENAI_API_KEY", "TICKERTAPE_API_KEYS", "REDIS_URL"}
+# Names of earlier versions, which are still read.
+_OLD_NAMES = {"TICKERTAPE_MAX_ATTEMPTS": "TICKERTAPE_MAX_CRASHES"}
+_ENV_FILE, _ENV_ENCODING = ".env", "utf-8"
+
+
+def _ours(*names: str) -> AliasChoices:
+    return AliasChoices(*(f"TICKERTAPE_{name}" for name in names))
+
+
+# What worker/upstream/profiles.py describes: here, since a wrong name has to stop the start.
+UpstreamProfile = Literal[
+    "vllm", "llama.cpp", "deepseek", "mistral", "gemini", "openai", "anthropic", "other"
+]
+
+
+class Settings(BaseSettings):
+    """All settings of all processes; the field's alias is the variable's name."""
+
+    model_config = SettingsConfigDict(
+        env_file=_ENV_FILE,
+        env_file_encoding=_ENV_ENCODING,
+        env_ignore_empty=True,
+        extra="ignore",
+        populate_by_name=True,
+    )
+
+    redis_url: str | None = Field(default=None, validation_alias="REDIS_URL", repr=False)
+    openai_base_url: str | None = Field(
+        default=None, validation_alias="OPENAI_BASE_URL", repr=False
+    )
+    openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
+    openai_model: str | None = Field(default=None, validation_alias="OPENAI_MODEL")
+
+    upstream_profile: UpstreamProfile | None = Field(
+        default=None, validation_alias=_ours("UPSTREAM_PROFILE")
+    )
+    url: str = Field(default="http://127.0.0.1:8000", validation_alias=_ours("URL"))
+    partitions: int = Field(default=1, ge=1, le=1024, validation_alias=_ours("PARTITIONS"))
+    lease_s: float = Field(default=5, ge=0.5, le=300, validation_alias=_ours("LEASE_S"))
+    max_crashes: int = Field(
+        default=3, ge=1, le=100, validation_alias=_ours("MAX_CRASHES", "MAX_ATTEMPTS")
+    )
+    first_byte_s: float = Field(default=300, gt=0, le=86400, validation_alias=_ours("FIRST_BYTE_S"))
+    stall_s: float = Field(default=60, gt=0, le=86400, validation_alias=_ours("STALL_S"))
+    deadline_s: float = Field(default=1800, gt=0, le=86400, validation_alias=_ours("DEADLINE_S"))
+    retention_s: int = Field(
+        default=3600, ge=1, le=31_536_000, validation_alias=_ours("RETENTION_S")
+    )
+    queue_limit: int = Field(default=10_000, ge=1, validation_alias=_ours("QUEUE_LIMIT"))
+    tenant_limit: int = Field(default=100, ge=1, validation_alias=_ours("TENANT_LIMIT"))
+    queue_bytes: int = Field(default=256 * _MIB, ge=1024, validation_alias=_ours("QUEUE_BYTES"))
+    max_body_bytes: int = Field(
+        default=20 * _MIB, ge=1024, validation_alias=_ours("MAX_BODY_BYTES")
+    )
+    max_json_values: int = Field(default=100_000, ge=100, validation_alias=_ours("MAX_JSON_VALUES"))
+    # Beyond, Python's own limit on recursion would be met somewhere on the way to the upstream.
+    max_json_depth: int = Field(default=128, ge=8, le=500, validation_alias=_ours("MAX_JSON_DEPTH"))
+    max_output_bytes: int = Field(
+        default=4 * _MIB, ge=1024, validation_alias=_ours("MAX_OUTPUT_BYTES")
+    )
+    conversation_ttl_s: int = Field(
+        default=604_800, ge=1, le=31_536_000, validation_alias=_ours("CONVERSATION_TTL_S")
+    )
+    conversation_turns: int = Field(
+        default=400, ge=1, le=10_000, validation_alias=_ours("CONVERSATION_TURNS")
+    )
+    memory_bytes: int = Field(default=16 * _MIB, ge=0, validation_alias=_ours("MEMORY_BYTES"))
+    context_tokens: int = Field(
+        default=128_000, ge=1024, le=100_000_000, validation_alias=_ours("CONTEXT_TOKENS")
+    )
+    api_keys: SecretStr | None = Field(default=None, validation_alias=_ours("API_KEYS"))
+    cors_origins: str | None = Field(default=None, validation_alias=_ours("CORS_ORIGINS"))
+    heartbeat_s: float = Field(default=15, ge=0.1, le=300, validation_alias=_ours("HEARTBEAT_S"))
+    coalesce_ms: float = Field(default=16, ge=0, le=1000, validation_alias=_ours("COALESCE_MS"))
+    worker_health_host: str = Field(
+        default="127.0.0.1", min_length=1, validation_alias=_ours("WORKER_HEALTH_HOST")
+    )
+    worker_health_port: int | None = Field(
+        default=None, ge=0, le=65535, validation_alias=_ours("WORKER_HEALTH_PORT")
+    )
+    roles_dir: Path | None = Field(default=None, validation_alias=_ours("ROLES_DIR"))
+
+    @field_validator("redis_url")
+    @classmethod
+    def _one_server(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        scheme = url.partition("://")[0]
+        if scheme in _LATER_SCHEMES:
+            raise ValueError(_LATER_SCHEMES[scheme])
+        if scheme not in _SCHEMES:
+            message = "use redis://host:port, rediss://host:port or unix:///path"
+            raise ValueError(message)
+        try:
+            _ = urlsplit(url).port
+        except ValueError:
+            # Usually a password with "/", "#" or "?" in it, and the original message shows a part.
+            message = "the port is not valid: percent-encode special characters in the password"
+            raise ValueError(message) from None
+        return url
+
+    @field_validator("openai_base_url", "url")
+    @classmethod
+    def _http(cls, url: str | None) -> str | None:
+        if url is not None and urlsplit(url).scheme not in {"http", "https"}:
+            message = "use http://... or https://..."
+            raise ValueError(message)
+        try:
+            _ = url and urlsplit(url).port
+        except ValueError:
+            message = "the port is not valid: percent-encode special characters in the password"
+            raise ValueError(message) from None
+        return url.rstrip("/") if url else url
+
+    @property
+    def lease_ms(self) -> int:
+        """The lease as the scripts take it."""
+        return int(self.lease_s * 1000)
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The allowed CORS origins."""
+        return tuple(
+            origin.strip() for origin in (self.cors_origins or "").split(",") if origin.strip()
+        )
+
+    def share(self, limit: int) -> int:
+        """One partition's part of a limit: exact with one partition, rounded up with more."""
+        return -(-limit // self.partitions)
+
+
+def load_settings() -> Settings:
+    """The settings of this process; raises SettingsInvalid with one line per wrong variable."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsInvalid(
+            "\n".join(_line(dict(problem)) for problem in error.errors())
+        ) from None
+
+
+def variable_names() -> list[str]:
+    """The names of all variables, in the order of declaration."""
+    names = []
+    for field in Settings.model_fields.values():
+        alias = field.validation_alias
+        names.append(str(alias.choices[0]) if isinstance(alias, AliasChoices) else str(alias))
+    return names
+
+
+def old_names_in_use() -> dict[str, str]:
+    """The old names that are set, here or in the `.env` file, each with the name it has now."""
+    given = {**dotenv_values(_ENV_FILE, encoding=_ENV_ENCODING), **os.environ}
+    return {old: new for old, new in _OLD_NAMES.items() if given.get(old)}
+
+
+def _line(problem: dict[str, Any]) -> str:
+    name = str(problem["loc"][0]) if problem["loc"] else "?"
+    # An address may carry a name and a password in front of an "@".
+    is_secret = name in _SECRET or "@" in str(problem["input"])
+    given = "(hidden)" if is_secret else repr(problem["input"])
+    allowed = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{name} is {given}: {allowed}"

@@ -1,0 +1,202 @@
+"""One streamed answer: its bytes in, pieces out, with a limit on every wait.
+
+Knows bytes and clocks, not HTTP: worker/upstream/client.py opens the body.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol, Self, TypeVar
+
+from tickertape.worker.failures import (
+    DeadlineExceeded,
+    Stalled,
+    Truncated,
+    UpstreamError,
+    UpstreamGarbage,
+)
+from tickertape.worker.upstream.body_decoder import BodyDecoder
+from tickertape.worker.upstream.chunks import ChunkReader, Piece
+from tickertape.worker.upstream.ending import End
+from tickertape.worker.upstream.watchdog import Watchdog
+
+# Time to see the body end after [DONE]: only then can the connection serve the next request.
+DRAIN_S = 0.1
+
+T = TypeVar("T")
+
+
+class Body(Protocol):
+    """An open response body."""
+
+    def aiter_bytes(self) -> AsyncGenerator[bytes, None]:
+        """The bytes as they arrive."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close the connection, unless the body was read to its end."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long an upstream may take, and how much of an answer that is not streamed is read.
+
+    `first_byte_s` bounds each silence until the first output: a model that thinks unseen says
+    nothing for minutes after its first bytes. `stall_s` bounds each silence after that,
+    `deadline_s` everything together. Comments are bytes too, so they end a silence.
+    """
+
+    first_byte_s: float = 300.0
+    stall_s: float = 60.0
+    deadline_s: float = 1800.0
+    document_bytes: int = 4 * 1024 * 1024
+
+
+class AnswerStream:
+    """An answer while it is generated: an async context manager and an async iterator.
+
+    Entering opens the body. Each item is a list of the pieces of one network read, never empty. The
+    iteration ends when the answer is complete, as Ending says, and `tally.finish_reason` is then
+    set; everything else raises an UpstreamError, after what came before it was handed out, or
+    TooLong. Leaving the block, or cancelling the task anywhere in it, closes the upstream's
+    connection at once, so that it stops generating.
+    """
+
+    def __init__(
+        self, open_body: Callable[[], Awaitable[Body]], reader: ChunkReader, limits: Limits
+    ) -> None:
+        self.tally = reader.tally
+        self._open_body = open_body
+        self._reader = reader
+        self._limits = limits
+        self._decoder = BodyDecoder(limits.document_bytes)
+        self._has_begun = False
+        self._is_over = False
+        self._break: UpstreamError | None = None
+        self._failure: UpstreamError | None = None
+        self._is_trailing = False
+        self._attempt_until = 0.0
+        self._deadline_at = 0.0
+        self._watchdog: Watchdog
+        self._body: Body
+        self._segments: AsyncGenerator[bytes, None]
+
+    async def __aenter__(self) -> Self:
+        self._watchdog = Watchdog()
+        self._attempt_until = self._watchdog.time() + self._limits.deadline_s
+        self._deadline_at = self._attempt_until
+        try:
+            self._body = await self._within(self._limits.first_byte_s, self._open_body)
+        except BaseException:
+            self._watchdog.stop()
+            raise
+        self._segments = self._body.aiter_bytes()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._watchdog.stop()
+        try:
+            if self._reader.is_done:
+                await self._drain()
+        finally:
+            # The connection is given up; how it takes that is of no interest.
+            with contextlib.suppress(Exception):
+                await self._segments.aclose()
+            with contextlib.suppress(Exception):
+                await self._body.aclose()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> list[Piece]:
+        while not self._is_over:
+            pieces = self._taken(await self._read())
+            if self.tally.finish_reason is not None:
+                self._time_trailer()
+            if pieces:
+                self._has_begun = True
+                return pieces
+        if self._failure is not None:
+            raise self._failure
+        raise StopAsyncIteration
+
+    def _taken(self, segment: bytes | None) -> list[Piece]:
+        """The pieces in a segment, or what is left at the end (None); sets how the answer ended."""
+        pieces: list[Piece] = []
+        decoder = self._decoder
+        try:
+            for data in decoder.close() if segment is None else decoder.feed(segment):
+                pieces += self._reader.read(data)
+            if segment is None and decoder.is_document:
+                self._reader.end_document()
+        except UpstreamGarbage as error:
+            self.tally.ending.note_loss()
+            # At the end of a stream, and after a cut, it is what was left of an event.
+            is_rest = segment is None and (decoder.is_stream or self._break is not None)
+            if not is_rest:
+                self._end(End.BROKEN, error)
+        except UpstreamError as error:
+            self._end(End.BROKEN, error)
+        if self._reader.is_done:
+            self._end(End.SAID, self._reader.failure or _without_reason())
+        elif segment is None:
+            end = End.CLOSED if self._break is None else End.BROKEN
+            self._end(end, self._break or _without_reason())
+        if self._is_over:
+            pieces += self._reader.close()
+        return pieces
+
+    def _end(self, end: End, failure: UpstreamError) -> None:
+        if not self._is_over and not self.tally.is_completed_by(end):
+            self._failure = failure
+        self._is_over = True
+
+    def _time_trailer(self) -> None:
+        """Behind a finish_reason that stands only usage is missing, and not worth a long wait."""
+        stands = self.tally.is_completed_by(End.BROKEN)
+        if stands and not self._is_trailing:
+            trailer_until = self._watchdog.time() + self._limits.stall_s
+            self._deadline_at = min(self._attempt_until, trailer_until)
+        elif not stands:
+            self._deadline_at = self._attempt_until
+        self._is_trailing = stands
+
+    async def _read(self) -> bytes | None:
+        limits = self._limits
+        silence_s = limits.stall_s if self._has_begun else limits.first_byte_s
+        try:
+            return await self._within(silence_s, self._next_segment)
+        except UpstreamError as error:
+            self._break = error
+            return None
+
+    async def _next_segment(self) -> bytes | None:
+        try:
+            return await anext(self._segments, None)
+        except Exception:  # noqa: BLE001  # whatever a transport raises here, the body broke off
+            raise Truncated("The upstream broke the connection off.") from None
+
+    async def _within(self, silence_s: float, wait: Callable[[], Awaitable[T]]) -> T:
+        now = self._watchdog.time()
+        if now >= self._deadline_at:  # a wait that needs no waiting would not notice
+            raise DeadlineExceeded
+        due = min(now + silence_s, self._deadline_at)
+        try:
+            return await self._watchdog.wait(wait, due)
+        except TimeoutError:
+            if due == self._deadline_at:
+                raise DeadlineExceeded from None
+            raise Stalled(f"The upstream was silent for {silence_s:g} s.") from None
+
+    async def _drain(self) -> None:
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(DRAIN_S):
+                async for _ in self._segments:
+                    pass
+
+
+def _without_reason() -> Truncated:
+    message = "The upstream's answer ended without a finish_reason."
+    return Truncated(message, may_differ=False)

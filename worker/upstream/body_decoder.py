@@ -1,0 +1,69 @@
+"""Pure: the bytes of a 200 to the data of its events, whatever form the body has.
+
+The first bytes decide, not the media type: gateways send good event streams as `text/html`, and
+errors in JSON as `text/event-stream`. An upstream that does not stream answers with one document of
+JSON, which is a completion or an error.
+"""
+
+import re
+from collections.abc import Callable
+
+from tickertape.broker.errors import TooLong
+from tickertape.worker.failures import UpstreamGarbage
+from tickertape.worker.upstream.sse import SSEDecoder
+
+# A server that says nothing an event stream has in so many bytes does not send one.
+_MAX_HEAD_BYTES = 64 * 1024
+_BOM = b"\xef\xbb\xbf"
+_FIELD = re.compile(rb"(?:^|[\r\n])(?:data|event|id|retry|error)?:")
+
+
+class BodyDecoder:
+    """Hands out the data of each event; a document is one event, at the end of the body.
+
+    `feed` takes the next segment of the body and gives the events that it completes. A document of
+    more than `max_document_bytes` raises TooLong, a body of another form UpstreamGarbage.
+    """
+
+    def __init__(self, max_document_bytes: int) -> None:
+        # Once the form is known, `feed` is that of its decoder, at no cost to a token.
+        self.feed: Callable[[bytes], list[bytes]] = self._find_form
+        self.is_stream = False
+        self.is_document = False
+        self._max_document_bytes = max_document_bytes
+        self._head = b""
+        self._document = bytearray()
+        self._events = SSEDecoder()
+
+    def close(self) -> list[bytes]:
+        """What the end of the body completes: the document, or a last event without blank line."""
+        if self.is_stream:
+            return self._events.close()
+        if self.is_document:
+            return [bytes(self._document)]
+        raise _without_form()
+
+    def _find_form(self, segment: bytes) -> list[bytes]:
+        # Some send blank lines to keep the connection alive until they have the whole document.
+        self._head = (self._head + segment).removeprefix(_BOM).lstrip()
+        if self._head.startswith((b"{", b"[")):
+            self.is_document = True
+            self.feed = self._collect
+        elif _FIELD.search(self._head) and not self._head.startswith(b"<"):
+            self.is_stream = True
+            self.feed = self._events.feed
+        elif self._head.startswith(b"<") or len(self._head) > _MAX_HEAD_BYTES:
+            raise _without_form()
+        else:
+            return []
+        return self.feed(self._head)
+
+    def _collect(self, segment: bytes) -> list[bytes]:
+        self._document += segment
+        if len(self._document) > self._max_document_bytes:
+            raise TooLong
+        return []
+
+
+def _without_form() -> UpstreamGarbage:
+    return UpstreamGarbage("The upstream answered 200, but with neither an event stream nor JSON.")
