@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import structlog
 
 from tickertape.api.failure_log import note_failure
+from tickertape.api.fanout.hub import Hub
 from tickertape.api.fanout.streams import Streams
 from tickertape.api.metrics import Metrics
 from tickertape.api.services import Services
@@ -55,15 +56,16 @@ async def running(
 
 
 def _services(settings: Settings, connections: Connections, roles: Roles) -> Services:
+    requests = Requests(connections, settings)
     services = Services(
         settings=settings,
         roles=roles,
         connections=connections,
         rights=Rights(connections, settings.partitions),
-        requests=Requests(connections, settings),
+        requests=requests,
         conversations=Conversations(connections, settings),
         logs=Logs(connections),
-        streams=Streams(connections, settings),
+        streams=Streams(Hub(connections, settings), requests, settings),
         metrics=Metrics(),
     )
     streams = services.streams

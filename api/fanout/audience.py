@@ -1,33 +1,38 @@
-"""One log's frames, on one wire, to all connections that were handed over: the tight loop.
+"""The audience of one log on one wire: all connections that were handed over. The tight loop.
 
-Connections are held in slices, and in each turn of the event loop one slice is written to, the one
-that was written to longest ago: a log with thousands of readers delays the others by a fraction of
-a millisecond, and a slice whose turn comes late gets what came until then, not what there was when
-the first one was written to.
+Connections are held in slices. In each turn of the event loop one slice is written to, the one that
+was written to longest ago. A log with thousands of readers so delays the other logs by a fraction
+of a millisecond, and a slice whose turn comes late gets every frame that came until then.
 """
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import MutableMapping
 from typing import Any
 
-from tickertape.api.fanout.frames import chunk
+from tickertape.api.fanout.http_chunk import chunk
 from tickertape.api.fanout.hub import Hub
 from tickertape.api.fanout.live_connection import LiveConnection
+from tickertape.api.fanout.rendering import Rendering
 from tickertape.api.fanout.slice import SLICE_CONNECTIONS, Slice
-from tickertape.api.fanout.tape import Rendering
 from tickertape.api.fanout.watched_log import WatchedLog
-from tickertape.api.protocols.native.wire import COMMENT
+from tickertape.api.fanout.wire import Dialect
 
-# The write interval grows with the readers up to the setting: few readers cost too little to wait.
+# The write interval grows with the number of readers up to the setting, because writing to a few
+# readers at once costs too little to make them wait.
 _FULL_INTERVAL_CONNECTIONS = 256
+
+AudienceKey = tuple[WatchedLog, Dialect]
 
 
 class Audience:
     """Writes the frames of one rendering to its connections as they come.
 
-    The first frame after a quiet time goes out at once; after it, at most one write per connection
-    in `interval_s`, which takes all frames that came meanwhile.
+    The first frame after a quiet time goes out at once. After it, each connection gets at most one
+    write in `interval_s`, which holds all frames that came in between.
+
+    `open_audiences` is the register of this process: an audience stands there under its log and
+    dialect from its start until its last connection has left.
     """
 
     def __init__(
@@ -35,54 +40,55 @@ class Audience:
         hub: Hub,
         watched: WatchedLog,
         rendering: Rendering,
+        dialect: Dialect,
+        open_audiences: "MutableMapping[AudienceKey, Audience]",
         *,
         interval_s: float,
-        has_comments: bool,
-        on_empty: Callable[[], None],
     ) -> None:
         self._hub = hub
         self._watched = watched
         self._rendering = rendering
+        self._dialect = dialect
+        self._open_audiences = open_audiences
         self.frames = rendering.frames
         self._longest_interval_s = interval_s
         # The shortest time between two writes to a connection.
         self.interval_s = 0.0
-        self._has_comments = has_comments
-        self._on_empty = on_empty
         self._loop = asyncio.get_running_loop()
-        # The first is the one that was written to longest ago: if it is up to date, all are.
+        # Ordered by their last write, oldest first: if the first one is up to date, all are.
         self._slices: list[Slice] = []
         self._count = 0
         self._timer: asyncio.TimerHandle | None = None
         self._at_last_tick = (0, 0)
         watched.listen(self.wake, self._write_notice)
+        open_audiences[watched, dialect] = self
 
     def __len__(self) -> int:
         return self._count
 
     @property
     def epoch(self) -> int:
-        """How often the log turned out to be another one; frames before that do not count."""
+        """How many times the log has been replaced by another one; older positions are void."""
         return self._watched.epoch
 
     @property
     def is_over(self) -> bool:
-        """Whether no frame will follow those there are."""
+        """Whether no frame will follow those in `frames`."""
         return self._watched.tape.is_over or self._rendering.is_over or self._watched.is_gone
 
     @property
     def is_cut(self) -> bool:
-        """Whether the end is to be broken off, so that it does not look whole."""
+        """Whether the stream must break off at its end, so that it does not look complete."""
         return self._rendering.is_cut or (self._is_lost and not self.ending)
 
     @property
     def ending(self) -> bytes:
-        """What says that the log is gone, on wires that can."""
+        """The bytes that report a lost log; empty unless the log was lost."""
         return self._rendering.wire.notice("gone", {}) if self._is_lost else b""
 
     @property
     def rewind(self) -> bytes:
-        """What tells a reader to begin again; empty on wires that cannot."""
+        """The bytes that make a client start over; empty on wires that cannot express it."""
         return self._rendering.wire.notice("rewind", {"reason": "log_changed"})
 
     @property
@@ -90,11 +96,11 @@ class Audience:
         return self._watched.is_gone and not self._rendering.is_over
 
     def join(self, connection: LiveConnection, position: int, epoch: int) -> None:
-        """Let a connection read from a position on, which was looked up in that epoch."""
+        """Start a connection at a position that was looked up in `epoch`; holds the tape for it."""
         joined = next((each for each in self._slices if len(each) < SLICE_CONNECTIONS), None)
         if joined is None:
             joined = Slice(self)
-            # Its first reader gets all there is: it is as if it had just been written to.
+            # A new slice starts up to date, so it goes to the back of the queue.
             self._slices.append(joined)
         self._count_by(1)
         self._hub.live_connections += 1
@@ -104,9 +110,8 @@ class Audience:
         for kind, data in self._watched.notices.items():
             connection.write_notice(chunk(self._rendering.wire.notice(kind, data)))
 
-    def leave(self, left: Slice, connection: LiveConnection) -> None:
-        """Let a connection go; called once, whoever ended it."""
-        left.remove(connection)
+    def on_connection_left(self, left: Slice) -> None:
+        """Account for a connection that a slice has let go; the last one ends the audience."""
         if not left:
             self._slices.remove(left)
         self._count_by(-1)
@@ -116,10 +121,10 @@ class Audience:
             self._watched.leave(self.wake, self._write_notice)
             if self._timer is not None:
                 self._timer.cancel()
-            self._on_empty()
+            del self._open_audiences[self._watched, self._dialect]
 
     def wake(self) -> None:
-        """Something came: write it now, or when the interval is over."""
+        """Write what is new, now or when the interval is over."""
         if self._timer is not None or not self._slices:
             return
         first, now_s = self._slices[0], self._loop.time()
@@ -129,22 +134,22 @@ class Audience:
             self._turn()
 
     def tick(self) -> None:
-        """Each heartbeat: a comment where nothing came since the last; drop who stalls."""
+        """Drop stalled connections, and comment on a quiet stream. Called each heartbeat."""
         for connection in self._connections():
             if connection.has_stalled():
                 connection.drop()
         there = (self.epoch, self.frames.count)
-        if there == self._at_last_tick and self._has_comments:
-            self._note(COMMENT)
+        if there == self._at_last_tick:
+            self._write_to_all(self._dialect.comment)
         self._at_last_tick = there
 
-    def drain(self, farewell: Callable[[], bytes] | None) -> None:
-        """End all connections now, each with a farewell of its own; with None, break them off.
+    def drain(self) -> None:
+        """End all connections now, each with a farewell of its own; without one, break them off.
 
-        One farewell for all would have every reader of a log come back in the same instant.
+        With the same farewell, all readers of a log would reconnect in the same instant.
         """
         for connection in self._connections():
-            connection.leave(farewell() if farewell is not None else None)
+            connection.leave(make_farewell(self._dialect))
 
     def _turn(self) -> None:
         self._timer = None
@@ -156,15 +161,15 @@ class Audience:
         began_s = time.monotonic()
         first.write(self._loop.time())
         if self._slices[0].is_behind:
-            # In the loop's next turn: uvloop writes at the end of this one.
+            # Continue in the loop's next turn, because uvloop sends at the end of this one.
             self._timer = self._loop.call_later(0, self._rest, began_s)
 
     def _rest(self, began_s: float) -> None:
-        """Let other logs have the loop for as long as was written since `began_s`.
+        """Leave the loop to other logs for as long as this turn took since `began_s`.
 
-        So beside others a log takes half a core, whatever the number of its readers, and what comes
-        meanwhile goes out with the next write to each of them. Events that shall go out one by one
-        leave no room for that.
+        Beside others, a log so takes half a core, whatever the number of its readers. Frames that
+        come during the rest go out with the next write to each connection. If the setting asks for
+        each event in a separate write, there is no time to rest.
         """
         is_alone = self._hub.live_connections == self._count
         rest_s = 0.0 if is_alone or not self._longest_interval_s else time.monotonic() - began_s
@@ -180,10 +185,15 @@ class Audience:
         return [connection for each in self._slices for connection in each]
 
     def _write_notice(self, kind: str, data: dict[str, Any]) -> None:
-        self._note(self._rendering.wire.notice(kind, data))
+        self._write_to_all(self._rendering.wire.notice(kind, data))
 
-    def _note(self, body: bytes) -> None:
-        if note := chunk(body):
+    def _write_to_all(self, body: bytes) -> None:
+        if notice := chunk(body):
             for each in self._slices:
-                each.notes += note
+                each.notices += notice
             self.wake()
+
+
+def make_farewell(dialect: Dialect) -> bytes | None:
+    """The last bytes of one connection before a shutdown; None where it has to be broken off."""
+    return dialect.farewell() if dialect.farewell is not None else None

@@ -1,4 +1,4 @@
-"""The tapes of logs that have ended, kept for replays: bounded, least recently used first to go."""
+"""The tapes of logs that have ended, kept for replays in a bounded LRU cache."""
 
 from collections import OrderedDict
 
@@ -8,7 +8,7 @@ FINISHED_CACHE_BYTES = 64 * 1024 * 1024
 
 
 class FinishedLogs:
-    """A cache. Who reads a tape holds it anyway: one that is dropped here goes on being read."""
+    """A cache. Evicting a tape does not disturb its readers, because they hold a reference."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[str, WatchedLog] = OrderedDict()
@@ -22,7 +22,7 @@ class FinishedLogs:
         return watched
 
     def add(self, watched: WatchedLog) -> None:
-        """Keep a tape that is over, and drop others until all fit."""
+        """Keep a tape that is over, and evict others until all fit."""
         self._kept[watched.tape.request_id] = watched
         watched.cached_bytes = watched.tape.size_bytes
         self._bytes += watched.cached_bytes
@@ -31,7 +31,7 @@ class FinishedLogs:
             self._bytes -= oldest.cached_bytes
 
     def drop(self, request_id: str) -> None:
-        """Forget a log that is gone, if it is kept."""
+        """Evict a log that is gone, if it is kept."""
         watched = self._kept.pop(request_id, None)
         if watched is not None:
             self._bytes -= watched.cached_bytes

@@ -1,20 +1,22 @@
-"""What goes over a connection: the frames of a log on one wire, and HTTP's chunks."""
+"""The frames of a log on one wire, kept so that replays copy nothing."""
 
 from array import array
 from collections.abc import Iterator
 from itertools import accumulate
 
-# A long replay goes out in pieces of so many frames, as the socket takes them.
+from tickertape.api.fanout.http_chunk import chunk
+
+# A long replay is written in pieces of this many frames, as the socket takes them.
 FRAMES_PER_BLOCK = 2000
-# Of CPython: the head of a bytes object, rounded up to 16, and its place in a list.
+# CPython's overhead per bytes object: its header, rounded up to 16 bytes, and a list slot.
 OBJECT_BYTES = 56
 
 
 class Frames:
-    """All frames of a log; the older ones are kept in blocks, which are HTTP chunks already.
+    """All frames of a log. Older frames are kept in blocks that are HTTP chunks already.
 
-    A replay writes whole blocks, the same bytes for every reader: to join 5,000 frames anew takes
-    0.6 ms, most of it for memory that is new to the process each time.
+    A replay writes whole blocks, the same bytes object to every reader. Joining 5,000 frames for
+    each replay would take 0.6 ms, most of it for memory that the process has to request each time.
     """
 
     __slots__ = ("_blocks", "_ends", "_in_blocks", "_newest", "count")
@@ -25,11 +27,11 @@ class Frames:
     def clear(self) -> None:
         """Forget all frames."""
         self._blocks: list[bytes] = []
-        # Of each block: where its first frame begins, and where each of them ends.
+        # For each block: the offset of its first frame, and the offset behind each frame.
         self._ends: list[array[int]] = []
         self._in_blocks = 0
         self._newest: list[bytes] = []
-        # As `len`, which calls a function of Python's own and so costs four times as much.
+        # Same as `len(self)`, but four times cheaper than a Python-level `__len__`.
         self.count = 0
 
     def __len__(self) -> int:
@@ -45,7 +47,7 @@ class Frames:
 
     @property
     def size_bytes(self) -> int:
-        """About what they take of memory."""
+        """Approximate memory use of all frames."""
         blocks = sum(map(len, self._blocks)) + sum(8 * len(ends) for ends in self._ends)
         return blocks + sum(map(len, self._newest)) + OBJECT_BYTES * len(self._newest)
 
@@ -57,7 +59,7 @@ class Frames:
             self.close_block()
 
     def close_block(self) -> None:
-        """Put the newest frames into a block. Before a block is full only after the last frame."""
+        """Turn the newest frames into a block. A block may be short only if no frame follows it."""
         if self._newest:
             body = b"".join(self._newest)
             head = len(b"%x\r\n" % len(body))
@@ -67,7 +69,7 @@ class Frames:
             self._newest = []
 
     def between(self, begin: int, end: int) -> bytes:
-        """The frames from `begin` up to, and without, `end`."""
+        """The frames from `begin` up to `end`, exclusive, joined."""
         first = self._in_blocks
         if begin >= first:
             return b"".join(self._newest[begin - first : end - first])
@@ -81,25 +83,20 @@ class Frames:
         return b"".join([*pieces, *self._newest[: max(0, end - first)]])
 
     def chunk_between(self, begin: int, end: int) -> bytes:
-        """The same as a chunk; nothing for nothing."""
+        """The same as one chunk; no bytes if there are no frames."""
         number = begin - self._in_blocks
         if end == begin + 1 and number >= 0:
-            # One event, as most writes to a lone reader are: it is not joined with anything.
+            # Most writes to a lone reader are one event, which needs no joining.
             return chunk(self._newest[number])
         return chunk(self.between(begin, end))
 
     def chunk_from(self, begin: int, end: int) -> tuple[bytes, int]:
-        """A chunk of the frames from `begin` on, and where the next one begins, at most at `end`.
+        """A chunk of the frames from `begin` on, and the position behind it, at most `end`.
 
-        Where a whole block is asked for it is that block, and nothing is copied.
+        A whole block is returned as it is, without a copy.
         """
         number, offset = divmod(begin, FRAMES_PER_BLOCK)
         stop = min(end, begin - offset + FRAMES_PER_BLOCK)
         if number < len(self._blocks) and stop - begin == len(self._ends[number]) - 1:
             return self._blocks[number], stop
         return chunk(self.between(begin, stop)), stop
-
-
-def chunk(body: bytes) -> bytes:
-    """A body as a chunk of HTTP/1.1's chunked encoding; nothing for nothing, which would end it."""
-    return b"%x\r\n%b\r\n" % (len(body), body) if body else b""

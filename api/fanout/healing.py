@@ -1,4 +1,4 @@
-"""Brings a tape to where its log is by reading the log: at first, after a gap, after a break."""
+"""Reads logs to bring tapes up to date: at the start, after a gap, after a lost connection."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,8 +6,8 @@ from collections.abc import Callable
 import structlog
 
 from tickertape.api.fanout.tape import Verdict
-from tickertape.api.fanout.watched_log import WatchedLog
-from tickertape.broker.codec import START, Cursor, Pushed
+from tickertape.api.fanout.watched_log import WatchedLog, merge
+from tickertape.broker.codec import START, Cursor
 from tickertape.broker.errors import EntryMalformed, Unavailable
 from tickertape.broker.log import PAGE_ENTRIES, Logs
 
@@ -15,14 +15,15 @@ log = structlog.get_logger()
 
 _GAP = Verdict.GAP
 _PAUSE_S = 0.2
-# A log that is another one at every look is broken; its readers are told that it is gone.
+# A log that is replaced this often is broken; its readers are sent `gone`.
 _MAX_REWINDS = 20
 
 
 class Healer:
-    """Reads logs on, one reading per log at a time; `aclose` ends them all.
+    """Reads logs in tasks, one task per log at a time; `aclose` cancels them all.
 
-    `on_healed` is called when a tape has all there is, `on_gone` when there is no log any more.
+    `on_healed` is called when a tape has reached the end of its log, `on_gone` when the log does
+    not exist.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class Healer:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, watched: WatchedLog) -> None:
-        """Begin to read, unless that is under way already."""
+        """Start reading a log, unless a task reads it already."""
         if watched.heal is not None or watched.is_gone:
             return
         task = asyncio.create_task(self._heal(watched), name=f"heal {watched.tape.request_id}")
@@ -47,7 +48,7 @@ class Healer:
         task.add_done_callback(self._tasks.discard)
 
     async def aclose(self) -> None:
-        """End all readings; a command that is cut off takes a while to let its connection go."""
+        """Cancel all tasks, and wait until their commands have released their connections."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -71,7 +72,7 @@ class Healer:
         self._on_healed(watched)
 
     async def _read_page(self, watched: WatchedLog) -> bool:
-        """Read on from the last entry; True when the end of the log was reached."""
+        """Read one page behind the last entry; True if the end of the log was reached."""
         tape = watched.tape
         known = tape.last
         page = await self._logs.read(tape.request_id, known)
@@ -105,23 +106,10 @@ class Healer:
         watched.wake_all()
 
 
-def merge(watched: WatchedLog, pushed: Pushed) -> bool:
-    """Put pushed entries onto a tape; False if entries before them are missing.
-
-    Raises EntryMalformed.
-    """
-    cursor, offer = pushed.first, watched.tape.offer
-    for value in pushed.values:
-        if offer(cursor, value) is _GAP:
-            return False
-        cursor = cursor.next()
-    return True
-
-
 def _merge_early(watched: WatchedLog) -> bool:
     early, watched.early = watched.early, []
     try:
         return all(merge(watched, pushed) for pushed in early)
     except EntryMalformed:
-        # Only a push: if the log itself cannot be read, the next page says so.
+        # The push may be at fault. If the log itself is unreadable, the next page shows that.
         return False

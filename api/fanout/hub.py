@@ -1,12 +1,12 @@
-"""One hub per process: keeps a tape up to date for every log that somebody here reads.
+"""One hub per process: keeps a tape up to date for every log that has readers here.
 
-All logs share one push connection per partition. A push is a hint; the log is the truth:
+All logs share one push connection per partition. Pushes are hints, and the log is the truth:
 
     watch:  subscribe, wait for the acknowledgement, read the log, then merge pushes by id.
     gap:    a push that is not the next entry makes the hub read from the last entry it has.
-    break:  when the push connection comes back every log is acknowledged again, and read again.
-    tail:   each heartbeat every watched log's last id is asked for: a push lost at the very end, a
-            log that expired and a log that went back in time (a fail-over) all show there.
+    break:  after a reconnect, Redis acknowledges every subscription again, and every log is read.
+    tail:   in each heartbeat the hub queries the last id of every watched log. That finds pushes
+            lost at the very end, logs that expired, and logs that lost entries in a fail-over.
 """
 
 import asyncio
@@ -17,8 +17,8 @@ from typing import Any
 import structlog
 
 from tickertape.api.fanout.finished_logs import FinishedLogs
-from tickertape.api.fanout.healing import Healer, merge
-from tickertape.api.fanout.watched_log import WatchedLog
+from tickertape.api.fanout.healing import Healer
+from tickertape.api.fanout.watched_log import WatchedLog, merge
 from tickertape.broker import keys
 from tickertape.broker.codec import Notice, unpack
 from tickertape.broker.connections import Connections
@@ -31,10 +31,10 @@ from tickertape.runtime.settings import Settings
 log = structlog.get_logger()
 
 SYNC_TIMEOUT_S = 5.0
-# A log without subscribers is kept this long, so that a reader who reconnects finds its tape.
+# A log without readers is kept this long, so that a reader that reconnects finds its tape.
 LINGER_S = 5.0
 _TICK_S = 1.0
-# Beyond a check that uses up all its time-outs and repeats: see broker/connections.py.
+# Longer than a tail check that uses up all time-outs and retries of broker/connections.py.
 _SILENCE_LIMIT_S = 60.0
 
 
@@ -48,21 +48,21 @@ class Hub:
         self._watched: dict[str, WatchedLog] = {}
         self._by_channel: dict[bytes, WatchedLog] = {}
         self._finished = FinishedLogs()
-        # Connections that were handed over to a fan-out; each also holds its tape.
+        # How many connections were handed over to audiences; each of them holds its tape.
         self.live_connections = 0
         self._topics: dict[bytes, set[Callable[[], None]]] = {}
         self._healer = Healer(self._logs, on_healed=self._changed, on_gone=self._gone)
         self._tail_checks = Pulse(_SILENCE_LIMIT_S)
 
     def queued(self) -> list[WatchedLog]:
-        """The watched logs whose request still waits for its first attempt."""
+        """The watched logs with listeners whose request waits for its first attempt."""
         return [
             each for each in self._watched.values() if each.tape.is_queued and each.notice_listeners
         ]
 
     @property
     def is_up(self) -> bool:
-        """Whether pushes arrive, and those that are lost are missed."""
+        """Whether pushes arrive and the tail check runs, which finds lost pushes."""
         return all(push.is_up for push in self._pushes) and not self._tail_checks.is_silent
 
     async def run(self) -> None:
@@ -76,10 +76,10 @@ class Hub:
             await self._healer.aclose()
 
     async def acquire(self, request_id: str) -> WatchedLog:
-        """A tape that has all entries written until now and gets those that follow.
+        """A tape that has all entries written until now, and receives those that follow.
 
-        It is kept up until `release`. Raises Unavailable when the log cannot be read within
-        SYNC_TIMEOUT_S.
+        The tape is kept up to date until `release`. Raises Unavailable if the log cannot be read
+        within SYNC_TIMEOUT_S.
         """
         watched = self._finished.get(request_id) or self._watched.get(request_id)
         if watched is None:
@@ -96,19 +96,19 @@ class Hub:
         return watched
 
     def hold(self, watched: WatchedLog) -> None:
-        """Keep a tape up to date for one more user."""
+        """Keep a tape up to date for one more holder."""
         watched.holders += 1
 
     def release(self, watched: WatchedLog) -> None:
-        """One user less; without any, the tape is let go after LINGER_S."""
+        """Drop one holder. LINGER_S after the last one, the tape is no longer kept up to date."""
         watched.holders -= 1
         if watched.holders == 0:
             asyncio.get_running_loop().call_later(LINGER_S, self._end_if_unused, watched)
 
     async def catch_up(self, watched: WatchedLog) -> None:
-        """Read a tape on to where its log ends now; raises Unavailable when that takes too long.
+        """Read a log to its present end; raises Unavailable after SYNC_TIMEOUT_S.
 
-        For a reader who was further elsewhere: pushes may reach that process before this one.
+        A client may have read further at another process, which pushes reached before this one.
         """
         self._healer.start(watched)
         if watched.heal is not None:
@@ -118,7 +118,7 @@ class Hub:
 
     @contextlib.asynccontextmanager
     async def watch(self, request_id: str) -> AsyncIterator[WatchedLog]:
-        """Acquire a tape for the length of a block."""
+        """Hold a tape for the length of a block; raises Unavailable as `acquire`."""
         watched = await self.acquire(request_id)
         try:
             yield watched
@@ -127,7 +127,7 @@ class Hub:
 
     @contextlib.contextmanager
     def listen(self, partition: int, channel: str, wake: Callable[[], None]) -> Any:
-        """Call `wake` after every push on another channel, and when some may have been missed."""
+        """Call `wake` after every push on a channel, and whenever pushes may have been missed."""
         name = channel.encode()
         wakes = self._topics.setdefault(name, set())
         wakes.add(wake)
@@ -140,14 +140,14 @@ class Hub:
                 self._pushes[partition].unsubscribe(name)
 
     def on_subscribed(self, channel: bytes) -> None:
-        """Read what may have been missed before this subscription."""
+        """Read what was pushed before this subscription; called by Push."""
         if (watched := self._by_channel.get(channel)) is not None:
             self._healer.start(watched)
         for wake in list(self._topics.get(channel, ())):
             wake()
 
     def on_pushed(self, channel: bytes, message: bytes) -> None:
-        """Merge what was pushed, or read the log when it does not fit."""
+        """Merge pushed entries, or read the log if they do not fit; called by Push."""
         watched = self._by_channel.get(channel)
         if watched is None:
             for wake in list(self._topics.get(channel, ())):
@@ -190,7 +190,7 @@ class Hub:
         return watched
 
     def _finish(self, watched: WatchedLog) -> None:
-        # The terminal is the last entry there will ever be: nothing is left to listen for.
+        # No entry follows a terminal, so the subscription has served its purpose.
         request_id = watched.tape.request_id
         if self._watched.pop(request_id, None) is None:
             return
@@ -238,8 +238,8 @@ class Hub:
         tails = await self._logs.tails([each.tape.request_id for each in watched])
         for each, tail in zip(watched, tails, strict=True):
             if self._watched.get(each.tape.request_id) is not each:
-                # We ask, its terminal is pushed, the answer comes: the end is right, and a tape
-                # that is kept as finished is never brought up to date again.
+                # The terminal was pushed while the query was in flight. A finished tape must not be
+                # healed.
                 continue
             last = each.tape.last
             if tail is None or tail > last or (tail < last and each.heal is None):

@@ -1,32 +1,94 @@
-"""What is left of an HTTP connection after it was handed over: a transport and a position.
+"""What is left of an HTTP connection after uvicorn handed it over: a transport and a position.
 
-Nothing of the request, the framework or the server's own protocol is kept: 2 KiB for an idle
-reader instead of 23, and no task to wake for a write.
+Nothing of the request, the framework or uvicorn's own protocol is kept. An idle reader costs 2 KiB
+instead of 23, and a write wakes no task.
 """
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Protocol
 
-from tickertape.api.fanout.frames import chunk
+from tickertape.api.fanout.frames import Frames
+from tickertape.api.fanout.http_chunk import LAST_CHUNK, chunk
 
-# Heartbeats during which a connection took nothing, before it is dropped: its client resumes.
+# A connection that takes nothing for this many heartbeats is dropped; its client resumes.
 _STALLED_TICKS = 2
-_LAST_CHUNK = b"0\r\n\r\n"
-# Not a position that is ever written from, so the writing loop passes the connection by.
+# Slices write at positions from 0 on, so a negative position is never written to.
 _PAUSED = -1
 _GONE = -2
 
 
+class Broadcast(Protocol):
+    """What a connection and its slice need to know of their audience; audience.py implements it."""
+
+    frames: Frames
+    interval_s: float
+
+    @property
+    def epoch(self) -> int:
+        """How many times the log has been replaced by another one."""
+        ...
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no frame will follow those in `frames`."""
+        ...
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the stream must break off at its end, so that it does not look complete."""
+        ...
+
+    @property
+    def ending(self) -> bytes:
+        """The bytes that report a lost log; empty unless the log was lost."""
+        ...
+
+    @property
+    def rewind(self) -> bytes:
+        """The bytes that make a client start over; empty on wires that cannot express it."""
+        ...
+
+
+class Group(Protocol):
+    """The connections that are written to together; slice.py implements it."""
+
+    sent: int
+    epoch: int
+
+    @property
+    def audience(self) -> Broadcast:
+        """What is broadcast to the group."""
+        ...
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether nothing will follow the frames that have been sent."""
+        ...
+
+    def release(self, connection: "LiveConnection") -> None:
+        """Let a connection go, once."""
+        ...
+
+    def follow_epoch(self) -> None:
+        """Start over if the log has been replaced by another one."""
+        ...
+
+
 class LiveConnection(asyncio.Protocol):
-    """One reader. While its socket is full its position stands still, and nothing is buffered."""
+    """One reader. While its socket is full its position stands still, and nothing is buffered.
+
+    A slice writes to a connection directly, through `write` and `position`, when the connection
+    stands where the slice stands. Everything else is the connection's own business: `catch_up`
+    writes what it missed, `pause_writing` and `resume_writing` follow the socket.
+    """
 
     __slots__ = (
         "_connections",
         "_epoch",
+        "_group",
         "_is_full",
         "_paused_at",
-        "_slice",
         "_ticks",
         "_transport",
         "_unsent_bytes",
@@ -35,11 +97,15 @@ class LiveConnection(asyncio.Protocol):
     )
 
     def __init__(
-        self, transport: asyncio.Transport, connections: set[Any], *, is_full: bool = False
+        self,
+        transport: asyncio.Transport,
+        connections: "set[LiveConnection]",
+        *,
+        is_full: bool = False,
     ) -> None:
         self._transport = transport
         self._connections = connections
-        self._slice: Any = None
+        self._group: Group | None = None
         self._epoch = 0
         self._is_full = is_full
         self._paused_at = 0
@@ -48,52 +114,56 @@ class LiveConnection(asyncio.Protocol):
         self.position = _GONE
         self.write: Callable[[bytes], None] = transport.write
 
-    def begin(self, slice_: Any, position: int, epoch: int) -> None:
-        """Read from a position, of that epoch, on: what the slice has sent goes out now."""
-        self._slice = slice_
+    def begin(self, group: Group, position: int, epoch: int) -> None:
+        """Join a group, at a position that was looked up in `epoch`; write what it has sent."""
+        self._group = group
         self._epoch = epoch
         self.position = position
         if self._is_full:
-            # What was written before the first frame has filled it: the transport says so once.
+            # The response head has filled the socket. The transport reports that only once, and it
+            # did so before this object was its protocol.
             self.pause_writing()
         self.catch_up()
 
     def catch_up(self) -> None:
-        """Write what was missed, as far as the socket takes it."""
-        mine = self._slice
-        mine.follow_epoch()
-        if self._epoch != mine.epoch and self.position >= 0:
-            self._begin_again()
-        frames = mine.audience.frames
-        while 0 <= self.position < mine.sent:
-            # The position first: the write may find the socket full, which ends the loop.
-            piece, self.position = frames.chunk_from(self.position, mine.sent)
+        """Write the frames that were missed, as far as the socket takes them."""
+        group = self._group
+        if group is None:
+            return
+        group.follow_epoch()
+        if self._epoch != group.epoch and self.position >= 0:
+            self._start_over(group)
+        frames = group.audience.frames
+        while 0 <= self.position < group.sent:
+            # `position` is set before the write, because a write may find the socket full, which
+            # sets `position` to _PAUSED and ends this loop.
+            piece, self.position = frames.chunk_from(self.position, group.sent)
             if piece:
                 self.write(piece)
         self.end_if_done()
 
     def end_if_done(self) -> None:
-        """End the response when all of a log that is over has been written."""
-        mine = self._slice
-        if self.position == mine.sent and mine.is_at_end:
-            self.leave(None if mine.audience.is_cut else mine.audience.ending)
+        """End the response once every frame of a log that is over has been written."""
+        group = self._group
+        if group is not None and self.position == group.sent and group.is_at_end:
+            self.leave(None if group.audience.is_cut else group.audience.ending)
 
     def leave(self, last: bytes | None) -> None:
-        """End the response after some last bytes; break it off with None."""
+        """End the response after some last bytes; None breaks it off."""
         if last is None:
             self._close(b"")
             return
-        self._close(chunk(last) + _LAST_CHUNK)
+        self._close(chunk(last) + LAST_CHUNK)
 
     def write_notice(self, data: bytes) -> None:
-        """Write something that has no position, unless the socket is full."""
+        """Write bytes that have no position, unless the socket is full."""
         if self.position >= 0:
             self.write(data)
 
     def has_stalled(self) -> bool:
-        """Whether nothing was taken for too long; asked once each heartbeat.
+        """Whether the client took nothing for too long; to be called once in each heartbeat.
 
-        Also of what was to be the end: to close a transport waits for its buffer.
+        A response that has ended counts too: a transport that closes waits for its buffer.
         """
         before = self._unsent_bytes
         self._unsent_bytes = self._transport.get_write_buffer_size() if self.position < 0 else 0
@@ -106,34 +176,34 @@ class LiveConnection(asyncio.Protocol):
         self._transport.abort()
 
     def shutdown(self) -> None:
-        """Called by uvicorn when it stops, on each of its connections."""
-        self._close(_LAST_CHUNK)
+        """End the response; uvicorn calls this on each of its connections when it stops."""
+        self._close(LAST_CHUNK)
 
     def pause_writing(self) -> None:
-        """Called by the transport when its buffer is full: stand still."""
+        """Stand still; the transport calls this when its buffer is full."""
         self._is_full = True
         if self.position >= 0:
             self._paused_at, self.position = self.position, _PAUSED
 
     def resume_writing(self) -> None:
-        """Called by the transport when there is room again."""
+        """Catch up; the transport calls this when its buffer has room."""
         self._is_full = False
         if self.position == _PAUSED:
             self.position = self._paused_at
             self.catch_up()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Called by the transport at the end, whoever ended it."""
+        """Leave the group; the transport calls this once, whichever side closed the connection."""
         del exc
         self.position = _GONE
         self._connections.discard(self)
-        left, self._slice = self._slice, None
-        if left is not None:
-            left.audience.leave(left, self)
+        group, self._group = self._group, None
+        if group is not None:
+            group.release(self)
 
-    def _begin_again(self) -> None:
-        rewind = self._slice.audience.rewind
-        self._epoch, self.position = self._slice.epoch, 0
+    def _start_over(self, group: Group) -> None:
+        rewind = group.audience.rewind
+        self._epoch, self.position = group.epoch, 0
         if rewind:
             self.write(chunk(rewind))
         else:

@@ -1,68 +1,83 @@
-"""The response that is one log: handed over to the fan-out, or plain ASGI on other servers."""
+"""The response that is one log: handed over to an audience, or plain ASGI on other servers."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import Protocol
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from tickertape.api.fanout.frames import chunk
-from tickertape.api.fanout.hub import Hub
+from tickertape.api.fanout.http_chunk import chunk
 from tickertape.api.fanout.live_connection import LiveConnection
+from tickertape.api.fanout.rendering import Rendering
 from tickertape.api.fanout.stream_response import EVENT_STREAM, OnLeft, StreamResponse
-from tickertape.api.fanout.tape import Rendering
 from tickertape.api.fanout.uvicorn_handover import hand_over_from
 from tickertape.api.fanout.watched_log import WatchedLog
-from tickertape.api.fanout.wire import Frame
+from tickertape.api.fanout.wire import Dialect, Frame
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a reader is to get: `first` at once, then the frames from `position` on.
+    """What one response sends: `first` at once, then the frames from `position` on.
 
-    The position is of an `epoch`: while the head is on its way the log may turn out to be another
-    one, and it would mean something else.
+    The position was looked up in `epoch`. If the log is replaced while the response head is on its
+    way, the epoch changes and the position is void. The tape of `watched` is held until `Readers`
+    releases it.
     """
 
     watched: WatchedLog
+    dialect: Dialect
     rendering: Rendering
     position: int
     epoch: int
     first: bytes
 
 
+class Readers(Protocol):
+    """Who serves a reading; streams.py implements it."""
+
+    def join(self, reading: Reading, connection: LiveConnection) -> None:
+        """Serve the reading to a connection that was handed over."""
+        ...
+
+    def frames(self, reading: Reading) -> AsyncIterator[Frame]:
+        """Serve the reading as frames for plain ASGI."""
+        ...
+
+    def release(self, reading: Reading) -> None:
+        """Release the tape that was held for the response."""
+        ...
+
+
 class LogResponse(Response):
-    """Replays a log from a position on and follows it; in the end releases the tape."""
+    """Sends a reading, then follows its log; releases the tape when the response is over.
+
+    `on_left` is called when the client leaves before the end, or stalls.
+    """
 
     def __init__(
-        self,
-        hub: Hub,
-        reading: Reading,
-        *,
-        join: Callable[[LiveConnection], None],
-        frames: Callable[[], AsyncIterator[Frame]],
-        headers: Mapping[str, str],
-        on_left: OnLeft | None = None,
+        self, readers: Readers, reading: Reading, *, on_left: OnLeft | None = None
     ) -> None:
         self.status_code = 200
         self.background = None
-        self._hub = hub
+        self._readers = readers
         self._reading = reading
-        self._join = join
-        self._frames = frames
         self._on_left = on_left
         request_id = reading.watched.tape.request_id
-        self._fields = {**EVENT_STREAM, "X-Request-Id": request_id, **headers}
+        self._fields = {**EVENT_STREAM, "X-Request-Id": request_id, **reading.dialect.headers}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Write the head, then give the connection away, or write the frames."""
+        """Send the response head, then hand the connection over, or send the frames."""
+        readers, reading = self._readers, self._reading
         hand_over = hand_over_from(scope)
-        # A connection that was given away only reads: nobody would notice what its going means.
+        # A connection that was handed over only writes, so nothing would call `on_left`.
         if hand_over is None or self._on_left is not None:
             resources = AsyncExitStack()
-            resources.callback(self._hub.release, self._reading.watched)
-            stream = StreamResponse(self._frames(), resources, self._fields, on_left=self._on_left)
+            resources.callback(readers.release, reading)
+            stream = StreamResponse(
+                readers.frames(reading), resources, self._fields, on_left=self._on_left
+            )
             await stream(scope, receive, send)
             return
         try:
@@ -70,7 +85,7 @@ class LogResponse(Response):
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             connection = hand_over()
             if connection is not None:
-                connection.write(chunk(self._reading.first))
-                self._join(connection)
+                connection.write(chunk(reading.first))
+                readers.join(reading, connection)
         finally:
-            self._hub.release(self._reading.watched)
+            readers.release(reading)

@@ -1,22 +1,21 @@
-"""One subscriber of one log: a position, and what to write next."""
+"""One reader of one log on plain ASGI: a position, and what to send next."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 from tickertape.api.fanout.frames import FRAMES_PER_BLOCK
-from tickertape.api.fanout.tape import Rendering
+from tickertape.api.fanout.rendering import Rendering
 from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.api.fanout.wire import CUT, Frame
-from tickertape.api.protocols.native.wire import COMMENT
 
 
 class PlainReader:
     """Reads the frames of one rendering from a position on, to the end of the log.
 
-    Whatever gathers while a write is under way goes out in the next one: a slow connection gets
-    fewer and larger writes, and costs no memory of its own. Made only inside `Hub.watch`.
-    The position was looked up in that epoch, `watched.epoch` at the time.
+    Frames that come while a write is under way go out in the next one. A slow connection so gets
+    fewer and larger writes, and costs no memory of its own. The tape has to be held while the
+    reader is used. `position` was looked up in `epoch`, a value of `watched.epoch`.
     """
 
     def __init__(
@@ -26,11 +25,13 @@ class PlainReader:
         position: int,
         *,
         epoch: int,
-        heartbeat_s: float | None,
+        comment: bytes,
+        heartbeat_s: float,
     ) -> None:
         self._watched = watched
         self._rendering = rendering
         self._position = position
+        self._comment = comment
         self._heartbeat_s = heartbeat_s
         self._epoch = epoch
         self._notices = {
@@ -40,7 +41,7 @@ class PlainReader:
         self._is_stopped = False
 
     def stop(self) -> None:
-        """End the reading at once: this process shuts down."""
+        """End the reading at once, because this process shuts down."""
         self._is_stopped = True
         self._changed.set()
 
@@ -50,7 +51,7 @@ class PlainReader:
         return self._is_stopped
 
     async def frames(self) -> AsyncIterator[Frame]:
-        """What to write, piece by piece; CUT, as the last piece, breaks the stream off."""
+        """What to send, piece by piece. CUT, as the last piece, breaks the stream off."""
         watched = self._watched
         watched.listen(self._changed.set, self._take_notice)
         try:
@@ -62,8 +63,8 @@ class PlainReader:
                         return
                 if self._is_at_the_end():
                     return
-                if not await self._wait() and self._heartbeat_s is not None:
-                    yield COMMENT
+                if not await self._wait() and self._comment:
+                    yield self._comment
         finally:
             watched.leave(self._changed.set, self._take_notice)
 
@@ -99,6 +100,6 @@ class PlainReader:
             return False
 
     def _take_notice(self, kind: str, data: dict[str, Any]) -> None:
-        # Only the newest of a kind matters: a reader that does not read holds one of each.
+        # Only the newest notice of a kind matters, so a slow reader holds at most one of each.
         self._notices[kind] = self._rendering.wire.notice(kind, data)
         self._changed.set()

@@ -1,26 +1,40 @@
-"""Some readers of one log, who are written to in one turn of the event loop.
+"""Some readers of one log, written to together in one turn of the event loop.
 
-A connection takes part in writing frames [a, b) only if its position is a. That alone makes
-laggards right: who is elsewhere is skipped, and catches up by itself. So does who joined between a
-and b, knowing more than the others have been told. All get the same bytes object, joined and framed
-as an HTTP chunk once. No queue, no task, no future per connection; one write costs 2 to 10 us, and
-everything else together less than one.
+A slice writes the frames [a, b) to the connections whose position is a, and to no others. That one
+rule is what makes slow and new readers right (invariant: no frame is skipped or repeated):
+
+    position = a        the connection kept up: it gets [a, b) and stands at b
+    a < position < b    it joined with newer frames than the slice had sent: it catches up by itself
+    position = b or <0  it has everything, or its socket is full: it catches up when there is room
+
+All connections get the same bytes object, joined and framed as an HTTP chunk once. There is no
+queue, task or future per connection. One write costs 2 to 10 us; everything else together costs
+less than one.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Protocol
 
-from tickertape.api.fanout.live_connection import LiveConnection
+from tickertape.api.fanout.live_connection import Broadcast, LiveConnection
 
-# So many writes take about half a millisecond: that long the other logs of this process wait.
+# This many writes take about half a millisecond, during which other logs of the process wait.
 SLICE_CONNECTIONS = 64
 
 
-class Slice:
-    """At most SLICE_CONNECTIONS connections of a fan-out.
+class SliceOwner(Broadcast, Protocol):
+    """What a slice needs to know of its audience."""
 
-    `sent` frames have been written to all who kept up; `notes`, which have no position, are to be
-    written before the next frame. Not before `next_write_at_s`, in the event loop's time.
+    def on_connection_left(self, left: "Slice") -> None:
+        """Account for a connection that the slice has let go."""
+        ...
+
+
+class Slice:
+    """At most SLICE_CONNECTIONS connections of an audience. Only the audience calls its methods.
+
+    `sent`: how many frames every connection that kept up has. `notices`: bytes without a position,
+    to be written before the next frame. `next_write_at_s`: the event loop's time before which the
+    slice is not written to.
     """
 
     __slots__ = (
@@ -29,17 +43,17 @@ class Slice:
         "audience",
         "epoch",
         "next_write_at_s",
-        "notes",
+        "notices",
         "sent",
     )
 
-    def __init__(self, audience: Any) -> None:
+    def __init__(self, audience: SliceOwner) -> None:
         self.audience = audience
         self._connections: set[LiveConnection] = set()
         self._is_ended = False
         self.epoch = audience.epoch
         self.sent = audience.frames.count
-        self.notes = b""
+        self.notices = b""
         self.next_write_at_s = 0.0
 
     def __len__(self) -> int:
@@ -50,41 +64,42 @@ class Slice:
 
     @property
     def is_behind(self) -> bool:
-        """Whether there is something to write, or to end."""
+        """Whether there is something to write, or a response to end."""
         audience = self.audience
         return (
             self.sent < audience.frames.count
-            or self.notes != b""
+            or self.notices != b""
             or self.epoch != audience.epoch
             or (audience.is_over and not self._is_ended)
         )
 
     @property
     def is_at_end(self) -> bool:
-        """Whether nothing will follow what has been sent."""
-        return bool(self.audience.is_over and self.sent >= self.audience.frames.count)
+        """Whether nothing will follow the frames that have been sent."""
+        return self.audience.is_over and self.sent >= self.audience.frames.count
 
     def add(self, connection: LiveConnection) -> None:
-        """One more, who reads by itself up to `sent`."""
+        """Add a connection, which catches up to `sent` by itself."""
         self._connections.add(connection)
 
-    def remove(self, connection: LiveConnection) -> None:
-        """One less."""
+    def release(self, connection: LiveConnection) -> None:
+        """Let a connection go, once."""
         self._connections.remove(connection)
+        self.audience.on_connection_left(self)
 
     def write(self, now_s: float) -> None:
-        """Write all that came to all who kept up, and end those that have all there will be."""
+        """Write the new frames to every connection that kept up, and end those that are done."""
         audience = self.audience
         if self.epoch != audience.epoch:
             self.follow_epoch()
         begin, end = self.sent, audience.frames.count
         data = audience.frames.chunk_between(begin, end) if begin < end else b""
-        if self.notes:
-            data, self.notes = self.notes + data, b""
+        if self.notices:
+            data, self.notices = self.notices + data, b""
         self.sent = end
         if data:
             self.next_write_at_s = now_s + audience.interval_s
-        # A copy: a write that finds its connection broken takes it out.
+        # A copy, because a write that finds its connection broken removes it from the set.
         for connection in tuple(self._connections):
             if connection.position == begin:
                 connection.position = end
@@ -98,7 +113,7 @@ class Slice:
                 connection.end_if_done()
 
     def follow_epoch(self) -> None:
-        """Begin again if the log has turned out to be another one."""
+        """Start over if the log has been replaced by another one."""
         if self.epoch != self.audience.epoch:
             self.epoch = self.audience.epoch
             self.sent = 0

@@ -1,4 +1,4 @@
-"""Writes a stream of frames to one connection: plain ASGI, which every server understands."""
+"""Sends a stream of frames over plain ASGI, which every server understands."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,15 +19,15 @@ EVENT_STREAM = {
     "Cache-Control": "no-cache, no-transform",
     "X-Accel-Buffering": "no",
 }
-# A connection that takes nothing for this long is dropped; its client resumes by cursor.
+# A client that takes nothing for this long is disconnected; it resumes by cursor.
 STALL_LIMIT_S = 30.0
 
 
 class StreamResponse(Response):
-    """Sends frames as they come, until they end, CUT comes, or the client is gone or stalls.
+    """Sends frames until they end, CUT comes, or the client leaves or stalls.
 
-    `resources` are let go at the end, whatever ends it. Closing the connection does no more than
-    that: a generation goes on without readers, unless there is an `on_left` that ends it.
+    `resources` are closed at the end, however it comes. A closed connection does not stop the
+    generation, unless `on_left` does, which is called when the client leaves or stalls.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class StreamResponse(Response):
         self.init_headers({**EVENT_STREAM, **(headers or {})})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Write the stream; returns without the last chunk when it was cut."""
+        """Send the stream; returns without the last chunk if it was cut."""
         del scope
         async with self._resources:
             writing = asyncio.create_task(self._write(_unstalled(send)), name="stream: write")
@@ -58,7 +58,7 @@ class StreamResponse(Response):
                     task.cancel()
                 ended, _ = await asyncio.gather(writing, leaving, return_exceptions=True)
             if isinstance(ended, Exception) and not isinstance(ended, TimeoutError):
-                # Nothing else would tell: to the client it is one more broken connection.
+                # The client sees only a broken connection, so this log line is the one trace.
                 log.error("stream broke", error=type(ended).__name__)
             if ended is not None and self._on_left is not None:
                 await self._on_left()
@@ -74,7 +74,7 @@ class StreamResponse(Response):
 
 
 def _unstalled(send: Send) -> Send:
-    # The head and the end wait for the client as any frame does: each write has the limit.
+    # Every message has the limit, the response head and the end included.
     async def send_in_time(message: Message) -> None:
         async with asyncio.timeout(STALL_LIMIT_S):
             await send(message)
@@ -83,6 +83,6 @@ def _unstalled(send: Send) -> Send:
 
 
 async def until_gone(receive: Receive) -> None:
-    """Return when the client is gone; its body must have been read."""
+    """Return when the client has disconnected; the request body must have been read."""
     while (await receive())["type"] != "http.disconnect":
         pass

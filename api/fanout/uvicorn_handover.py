@@ -12,6 +12,7 @@ every response can also be written as plain ASGI, which is what other servers ge
 import asyncio
 import socket
 from collections.abc import Callable
+from typing import cast
 
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -55,12 +56,13 @@ class HandoverProtocol(HttpToolsProtocol):
         cycle, transport = self.cycle, self.transport
         if cycle.disconnected or transport.is_closing() or not cycle.chunked_encoding:
             return None
-        connection = LiveConnection(transport, self.connections, is_full=self.flow.write_paused)
+        # All that uvicorn does with a connection is to call its `shutdown`.
+        connections = cast("set[LiveConnection]", self.connections)
+        connection = LiveConnection(transport, connections, is_full=self.flow.write_paused)
         transport.set_protocol(connection)
         self.flow.resume_reading()
         self.connections.discard(self)
-        # All uvicorn does with it is to call its `shutdown`.
-        self.connections.add(connection)  # type: ignore[arg-type]
+        connections.add(connection)
         # The application may return now: for uvicorn this response is complete.
         cycle.response_complete = True
         # What refers to each other is let go, and so freed at once: nothing is left to collect.

@@ -1,4 +1,4 @@
-"""Waiting until a log says something, for calls that answer only then."""
+"""Waiting for something in a log, for calls that answer only then."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from tickertape.api.fanout.watched_log import WatchedLog
 
 
 class Waited(Enum):
-    """What ended a wait."""
+    """How a wait ended."""
 
     MET = "met"
     TIMED_OUT = "timed out"
@@ -30,7 +30,7 @@ class Waiting:
         self._is_stopped = False
 
     def stop(self) -> None:
-        """End the wait at once: this process shuts down."""
+        """End the wait at once, because this process shuts down."""
         self._is_stopped = True
         self._changed.set()
 
@@ -41,7 +41,7 @@ class Waiting:
         *,
         limit_s: float | None = None,
     ) -> Waited:
-        """Wait until `is_met`, or until nothing or nobody is left to wait for."""
+        """Wait until `is_met`, the log is gone, the client leaves, or this process stops."""
         watched = self._watched
         watched.listen(self._changed.set)
         leaving = asyncio.create_task(until_gone(receive), name="waiting: client")

@@ -1,20 +1,25 @@
-"""A log that is watched: its tape, who listens to it, and how far it is known."""
+"""A log that readers of this process watch: its tape, its listeners, and its notices."""
 
 import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from tickertape.api.fanout.tape import Tape
+from tickertape.api.fanout.tape import Tape, Verdict
 from tickertape.broker import keys
 from tickertape.broker.codec import START, Pushed
+
+_GAP = Verdict.GAP
 
 NoticeListener = Callable[[str, dict[str, Any]], None]
 
 
 class WatchedLog:
-    """A tape that is kept up to date, and who listens to it.
+    """A tape that the hub keeps up to date, and its listeners.
 
-    `is_gone` says that the log expired or was erased: there will be no more.
+    `synced` is set once the tape holds what was in the log when watching began. `epoch` counts how
+    many times the log was replaced by another one, which voids every position. `is_gone`: the log
+    expired or was erased, and no entry will follow. `holders` counts the responses and connections
+    that need the tape. `early` collects pushes that arrive while the log is being read.
     """
 
     __slots__ = (
@@ -41,44 +46,57 @@ class WatchedLog:
         self.is_gone = False
         self.epoch = 0
         self.holders = 0
-        # What it counts for in the cache of finished logs.
+        # The size under which the cache of finished logs has accounted for this tape.
         self.cached_bytes = 0
-        # The newest of each kind of news, for who joins while the request waits.
+        # The newest notice of each kind, for readers that join while the request waits.
         self.notices: dict[str, dict[str, Any]] = {}
         self._noticed_at = START
         self.tenant = ""
-        # Replaced when someone comes or goes, not changed: who is told may do either.
+        # Tuples are replaced, never mutated, because a listener may join or leave while we iterate.
         self.wakes: tuple[Callable[[], None], ...] = ()
         self.notice_listeners: tuple[NoticeListener, ...] = ()
         self.early: list[Pushed] = []
         self.heal: asyncio.Task[None] | None = None
 
     def wake_all(self) -> None:
-        """Tell all listeners that the tape may have changed."""
+        """Notify all listeners that the tape may have changed."""
         if self.notices and self.tape.last != self._noticed_at:
-            # An entry came: whatever was waited for is over.
+            # A new entry ends whatever the request waited for.
             self.notices.clear()
         for wake in self.wakes:
             wake()
 
-    def listen(self, wake: Callable[[], None], aside: NoticeListener | None = None) -> None:
-        """Call `wake` after every change of the tape, and `aside` for news that are no entries."""
+    def listen(self, wake: Callable[[], None], on_notice: NoticeListener | None = None) -> None:
+        """Call `wake` after every change of the tape, and `on_notice` with every notice."""
         self.wakes += (wake,)
-        if aside is not None:
-            self.notice_listeners += (aside,)
+        if on_notice is not None:
+            self.notice_listeners += (on_notice,)
 
-    def leave(self, wake: Callable[[], None], aside: NoticeListener | None = None) -> None:
+    def leave(self, wake: Callable[[], None], on_notice: NoticeListener | None = None) -> None:
         """Undo `listen`."""
         self.wakes = tuple(each for each in self.wakes if each != wake)
-        self.notice_listeners = tuple(each for each in self.notice_listeners if each != aside)
+        self.notice_listeners = tuple(each for each in self.notice_listeners if each != on_notice)
 
     def keep_notice(self, kind: str, data: dict[str, Any]) -> None:
-        """Keep something that is no entry for who joins until the next entry comes."""
+        """Keep a notice for readers that join before the next entry comes."""
         self.notices[kind] = data
         self._noticed_at = self.tape.last
 
     def publish_notice(self, kind: str, data: dict[str, Any]) -> None:
-        """Note it, and tell all listeners."""
+        """Keep a notice, and pass it to all listeners."""
         self.keep_notice(kind, data)
-        for aside in self.notice_listeners:
-            aside(kind, data)
+        for on_notice in self.notice_listeners:
+            on_notice(kind, data)
+
+
+def merge(watched: WatchedLog, pushed: Pushed) -> bool:
+    """Add pushed entries to a tape; False if entries before them are missing.
+
+    Entries that the tape has already are skipped. Raises EntryMalformed.
+    """
+    cursor, offer = pushed.first, watched.tape.offer
+    for value in pushed.values:
+        if offer(cursor, value) is _GAP:
+            return False
+        cursor = cursor.next()
+    return True

@@ -1,9 +1,9 @@
 """Wires: output protocols. Each is pure: log entries in, frames out, the same at every replay.
 
-A wire is made once for a log and fed its entries in order, from the first. It answers each entry
-with a frame, which is empty where the protocol has nothing to show for it, or with a Last where the
-protocol cannot tell what happened: an error if it knows errors, CUT if it does not, so that the
-answer never looks whole.
+A wire is made for one log and receives its entries in order, from the first. It returns a frame for
+each entry; the frame is empty where the protocol has nothing to show. Where the protocol cannot
+express what happened, the wire returns a `Last`: an error event if the protocol has errors, CUT if
+it has none, so that the answer never looks complete.
 """
 
 from collections.abc import Callable, Hashable, Mapping
@@ -14,13 +14,15 @@ from tickertape.broker.codec import Entry
 
 
 class Last(NamedTuple):
-    """The last bytes of a stream whose log goes on. Unless `whole`, it is broken off after them."""
+    """The last bytes of a stream whose log goes on. Unless `whole`, the stream is broken off."""
 
     data: bytes
     whole: bool
 
 
 CUT: Final = Last(b"", whole=False)
+SSE_COMMENT: Final = b": hb\n\n"
+"""A comment of an event stream: clients ignore it, and proxies see that the connection lives."""
 Frame = bytes | Last
 
 
@@ -32,9 +34,9 @@ class Wire(Protocol):
         ...
 
     def notice(self, kind: str, data: dict[str, Any]) -> bytes:
-        """The bytes for what is no entry of the log: position, waiting, gone, rewind, snapshot.
+        """The bytes for a notice, which is not an entry: position, waiting, gone, rewind, snapshot.
 
-        Without any for `gone` or `rewind`, the stream is broken off there.
+        A wire without bytes for `gone` or `rewind` breaks the stream off there.
         """
         ...
 
@@ -43,12 +45,14 @@ class Wire(Protocol):
 class Dialect:
     """A wire with its options, as one log is to be read on it.
 
-    Frames are made once for each name, so the name tells apart all that makes them differ.
-    `farewell` makes the last bytes before a shutdown; without one, a stream is broken off there.
+    Two dialects are equal if their names are: frames are rendered once for each name and log, so
+    `name` holds every option that changes a byte. The other fields follow from the name.
+    `comment` keeps an idle connection open; it is empty where the protocol has no room for one.
+    `farewell` makes the last bytes before a shutdown; without it, the stream is broken off.
     """
 
     name: Hashable
     make: Callable[[], Wire] = field(compare=False)
-    has_comments: bool = field(default=True, compare=False)
+    comment: bytes = field(default=SSE_COMMENT, compare=False)
     farewell: Callable[[], bytes] | None = field(default=None, compare=False)
     headers: Mapping[str, str] = field(default_factory=dict, compare=False)

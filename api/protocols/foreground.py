@@ -4,7 +4,8 @@ Until the answer begins, a failure is told as an HTTP error. From then on the re
 goes on whether or not its caller listens, unless the caller wanted it to end with the call.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from starlette.responses import Response
 from starlette.types import Receive
@@ -57,32 +58,27 @@ class Foreground:
 
     async def stream(self, dialect: Dialect) -> Response:
         """The stream, once there is output or HOLD_S have passed; raises Problem."""
-        watched = await self._acquire()
-        try:
+        async with self._watch() as watched:
             waited = await self._wait(watched, _has_begun, limit_s=HOLD_S)
             entries = watched.tape.entries()
             if waited is Waited.MET and not any(entry.kind in OUTPUT for entry in entries):
                 self._raise_if_failed(entries[-1])
-        except BaseException:
-            self._services.streams.hub.release(watched)
-            raise
-        on_left: OnLeft | None = self._cancel if self._cancels_on_leave else None
-        return self._services.streams.respond(watched, dialect, on_left=on_left)
+            on_left: OnLeft | None = self._cancel if self._cancels_on_leave else None
+            return await self._services.streams.follow(self._request_id, dialect, on_left=on_left)
 
     async def entries(self) -> list[Entry]:
         """The whole log, once it has ended well; raises Problem for a request that did not."""
-        watched = await self._acquire()
-        try:
+        async with self._watch() as watched:
             await self._wait(watched, _is_over)
             entries = watched.tape.entries()
-        finally:
-            self._services.streams.hub.release(watched)
         self._raise_if_failed(entries[-1])
         return entries
 
-    async def _acquire(self) -> WatchedLog:
+    @asynccontextmanager
+    async def _watch(self) -> AsyncIterator[WatchedLog]:
         try:
-            return await self._services.streams.hub.acquire(self._request_id)
+            async with self._services.streams.hub.watch(self._request_id) as watched:
+                yield watched
         except Unavailable as error:
             raise self._problem(Told(503, "unavailable", str(error))) from None
 

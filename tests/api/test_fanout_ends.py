@@ -128,8 +128,7 @@ async def test_raw_text_ends_whole_when_the_answer_is() -> None:
 async def test_a_drain_ends_every_connection_with_a_farewell_of_its_own(stage: Stage) -> None:
     transports = [stage.join(), stage.join(fills_up=True)]
     farewells = [b"retry: 5\n\n", b"retry: 7\n\n"]
-    left = iter(farewells)
-    stage.audience.drain(lambda: next(left))
+    stage.audience.drain()
     assert sorted(transport.body[-len(farewells[0]) :] for transport in transports) == farewells
     for transport in transports:
         assert transport.ended_whole

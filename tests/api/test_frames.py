@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tickertape.api.fanout.frames import Frames, chunk
+from tickertape.api.fanout.frames import Frames
+from tickertape.api.fanout.http_chunk import chunk
 
 FRAMES_PER_BLOCK = 4
 

@@ -9,8 +9,9 @@ from starlette.types import Message
 
 from tests.api.running import RunningApi, running_api
 from tests.support.sse import collect, follow
-from tests.support.typist import TENANT, Typist
+from tests.support.typist import Typist
 from tests.support.wait import wait_until
+from tickertape.api.fanout import queue_positions
 from tickertape.api.fanout.live_connection import LiveConnection
 from tickertape.api.fanout.uvicorn_handover import _KEY
 from tickertape.api.protocols.native.text_wire import TEXT
@@ -22,7 +23,7 @@ from tickertape.broker.errors import Unavailable
 async def test_who_waits_in_line_is_told_each_new_place_until_it_is_his_turn(
     redis_url: str, worker: Typist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tickertape.api.fanout.streams._POSITIONS_EVERY_S", 0.01)
+    monkeypatch.setattr(queue_positions, "INTERVAL_S", 0.01)
     ids = [await worker.submit() for _ in range(3)]
     told: list[Any] = []
     async with (
@@ -40,10 +41,10 @@ async def test_who_waits_in_line_is_told_each_new_place_until_it_is_his_turn(
 async def test_a_place_that_cannot_be_asked_for_is_told_later(
     redis_url: str, worker: Typist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tickertape.api.fanout.streams._POSITIONS_EVERY_S", 0.01)
+    monkeypatch.setattr(queue_positions, "INTERVAL_S", 0.01)
     request_id = await worker.submit()
     async with running_api(redis_url) as api:
-        requests = api.services.streams._requests
+        requests = api.services.requests
         position = requests.position
         refused: list[str] = []
 
@@ -111,8 +112,7 @@ async def test_a_shutdown_while_the_head_is_on_its_way_ends_the_stream_too(
     api: RunningApi, worker: Typist, dialect: Any, begin: bytes, end: bytes
 ) -> None:
     streams = api.services.streams
-    record = await worker.requests.get(await worker.begin(), TENANT)
-    response = await streams.follow(record, dialect, after=None)
+    response = await streams.follow(await worker.begin(), dialect)
     opened = OpenSocket()
 
     async def send(message: Message) -> None:
@@ -130,14 +130,13 @@ async def test_a_client_that_is_gone_before_it_is_handed_over_holds_nothing(
 ) -> None:
     streams = api.services.streams
     request_id = await worker.begin()
-    record = await worker.requests.get(request_id, TENANT)
     sent: list[Message] = []
 
     async def send(message: Message) -> None:
         sent.append(message)
 
     async with streams.hub.watch(request_id) as watched:
-        response = await streams.follow(record, NATIVE, after=None)
+        response = await streams.follow(request_id, NATIVE)
         assert watched.holders == 2
         await response({"http_version": "1.1", _KEY: lambda: None}, receive, send)
         assert watched.holders == 1

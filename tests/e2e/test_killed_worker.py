@@ -20,7 +20,7 @@ from tests.support.upstream import Call, ScriptedUpstream
 from tests.support.wait import wait_until
 from tests.wires import folding
 from tests.wires.conftest import openai_client
-from tickertape.api.protocols.native.wire import COMMENT
+from tickertape.api.fanout.wire import SSE_COMMENT
 
 pytestmark = pytest.mark.slow
 
@@ -131,7 +131,7 @@ async def ai_sdk(asked: Asked) -> str:
 
 
 def _folded(fold: Callable[[bytes], folding.Heard], answered: httpx2.Response) -> str:
-    heard = fold(answered.content.replace(COMMENT, b""))
+    heard = fold(answered.content.replace(SSE_COMMENT, b""))
     assert heard.is_over
     return ERROR if heard.is_error else heard.text
 

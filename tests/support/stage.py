@@ -3,11 +3,12 @@
 import asyncio
 from typing import Any, cast
 
-from tickertape.api.fanout.audience import Audience
-from tickertape.api.fanout.frames import chunk
+from tickertape.api.fanout.audience import Audience, AudienceKey
+from tickertape.api.fanout.http_chunk import chunk
 from tickertape.api.fanout.hub import Hub
 from tickertape.api.fanout.live_connection import LiveConnection
 from tickertape.api.fanout.watched_log import WatchedLog
+from tickertape.api.fanout.wire import SSE_COMMENT, Dialect
 from tickertape.api.protocols.native.wire import NativeWire
 from tickertape.broker.codec import Cursor, encode_data, encode_text
 
@@ -94,19 +95,26 @@ class Stage:
         self.watched.tape.offer(Cursor(2, 0), encode_data("started", opener))
         self.rendering = self.watched.tape.rendering("w", wire)
         self.hub = FakeHub()
-        self.is_empty = False
+        self.farewells = iter([b"retry: 5\n\n", b"retry: 7\n\n"])
+        self.open_audiences: dict[AudienceKey, Audience] = {}
         self.audience = Audience(
             cast("Hub", self.hub),
             self.watched,
             self.rendering,
+            Dialect(
+                "w",
+                wire,
+                comment=SSE_COMMENT if wire is NativeWire else b"",
+                farewell=lambda: next(self.farewells),
+            ),
+            self.open_audiences,
             interval_s=interval_s,
-            has_comments=wire is NativeWire,
-            on_empty=self._emptied,
         )
         self.transports: list[FakeTransport] = []
 
-    def _emptied(self) -> None:
-        self.is_empty = True
+    @property
+    def is_empty(self) -> bool:
+        return not self.open_audiences
 
     def join(
         self,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from tickertape.api.fanout.tape import Rendering
+from tickertape.api.fanout.rendering import Rendering
 from tickertape.api.fanout.wire import Dialect
 from tickertape.api.protocols.ai_sdk import wire as ui_message
 from tickertape.api.protocols.native.text_wire import TEXT

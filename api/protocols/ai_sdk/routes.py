@@ -127,5 +127,4 @@ async def _active(services: Services, chat_id: str, tenant: str) -> str | None:
 
 
 async def _stream(services: Services, request_id: str) -> Response:
-    watched = await services.streams.hub.acquire(request_id)
-    return services.streams.respond(watched, ui_message.dialect(request_id))
+    return await services.streams.follow(request_id, ui_message.dialect(request_id))

@@ -5,8 +5,8 @@ from fastapi import APIRouter, Response
 from tickertape.api.asking import Ask
 from tickertape.api.edge.problems import error_responses
 from tickertape.api.protocols.checked import TerminalBody
+from tickertape.api.protocols.foreground import refuse_while_draining
 from tickertape.api.protocols.json_body import JsonRoute
-from tickertape.api.protocols.native.streams import come_back
 from tickertape.api.protocols.native.text_wire import TEXT
 from tickertape.api.services import Tenant, UsableServices
 
@@ -28,8 +28,7 @@ router = APIRouter(tags=["gpt terminal"], route_class=JsonRoute)
 )
 async def get(body: TerminalBody, services: UsableServices, tenant: Tenant) -> Response:
     """Ask, and read the answer. `X-Request-Id` names it for `/chat/{id}/stream`, if this breaks."""
-    if services.streams.is_draining:
-        return come_back("text")
+    refuse_while_draining(services)
     given = {"model": body.model or None, "temperature": body.temperature}
     ask = Ask(
         wire="text",
@@ -40,5 +39,4 @@ async def get(body: TerminalBody, services: UsableServices, tenant: Tenant) -> R
         on_interruption="continue",
     )
     submitted = await services.submit(ask, tenant=tenant)
-    record = await services.requests.get(submitted.request_id, tenant)
-    return await services.streams.follow(record, TEXT, after=None)
+    return await services.streams.follow(submitted.request_id, TEXT)

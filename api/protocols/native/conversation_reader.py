@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from tickertape.api.fanout.hub import Hub
 from tickertape.api.fanout.plain_reader import PlainReader
 from tickertape.api.fanout.watched_log import WatchedLog
-from tickertape.api.fanout.wire import Frame
-from tickertape.api.protocols.native.wire import COMMENT, NativeWire
+from tickertape.api.fanout.wire import SSE_COMMENT, Frame
+from tickertape.api.protocols.native.wire import NativeWire
 from tickertape.broker import keys
 from tickertape.broker.codec import Cursor
 from tickertape.broker.conversations import Conversations
@@ -80,7 +80,7 @@ class ConversationReader:
                 async for frame in self._unseen(turns):
                     yield frame
                 if not await self._wait(self._heartbeat_s):
-                    yield COMMENT
+                    yield SSE_COMMENT
 
     async def _looks(self) -> AsyncIterator[list[Turn]]:
         """The turns as they are, each time anew. A look that fails is none: it proves nothing."""
@@ -157,6 +157,7 @@ class ConversationReader:
             rendering,
             position or 0,
             epoch=watched.epoch,
+            comment=SSE_COMMENT,
             heartbeat_s=self._heartbeat_s,
         )
         if self._is_stopped:  # while we waited for the log: `stop` knew of no reader

@@ -1,11 +1,16 @@
-"""Following: the event streams of requests and conversations."""
+"""Event streams of requests and conversations, on the native wire and as raw text."""
 
+from contextlib import AsyncExitStack
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Response
 
-from tickertape.api.edge.problems import Problem, error_responses
-from tickertape.api.fanout.stream_response import EVENT_STREAM
+from tickertape.api.edge.problems import error_responses
+from tickertape.api.fanout.stream_response import EVENT_STREAM, StreamResponse
+from tickertape.api.fanout.wire import SSE_COMMENT
+from tickertape.api.protocols.foreground import refuse_while_draining
+from tickertape.api.protocols.native.after_cursor import AfterCursor
+from tickertape.api.protocols.native.conversation_reader import ConversationReader, Place
 from tickertape.api.protocols.native.conversations import ConversationId
 from tickertape.api.protocols.native.requests import RequestId
 from tickertape.api.protocols.native.text_wire import TEXT
@@ -40,17 +45,15 @@ LastEventId = Annotated[
 After = Annotated[str | None, Query(description="The same, for clients that cannot set headers")]
 
 
-_COME_BACK_MS = 1000
+_RECONNECT_MS = 1000
 
 
-def come_back(wire: str) -> Response:
-    """The answer to who asks for a stream, over a connection kept alive, while the process ends.
+def _reconnect_later() -> Response:
+    """The answer to a client that asks for events while the process ends.
 
-    A stream opened now would hold up the end. EventSource comes back by itself only after a 200.
+    A stream opened now would hold up the end. EventSource reconnects by itself only after a 200.
     """
-    if wire == "text":
-        raise Problem(503, "draining", "The server is about to stop.", headers={"Retry-After": "1"})
-    return Response(retry_line(_COME_BACK_MS), headers=EVENT_STREAM)
+    return Response(retry_line(_RECONNECT_MS), headers=EVENT_STREAM)
 
 
 @router.get("/chat/{request_id}/stream", response_class=Response, responses=_STREAM_RESPONSES)
@@ -67,15 +70,18 @@ async def follow(
     ] = "events",
 ) -> Response:
     """Everything after the cursor, then all that follows, to the end. Leaving stops nothing."""
-    if services.streams.is_draining:
-        return come_back(format)
-    record = await services.requests.get(request_id, tenant)
+    streams = services.streams
     if format == "text":
-        return await services.streams.follow(record, TEXT, after=None)
-    # The header is the newer one: a browser reconnects to the URL it was given at first.
-    place = last_event_id or after
-    cursor = Cursor.parse(place) if place else None
-    return await services.streams.follow(record, NATIVE, after=cursor, snapshot=snapshot)
+        refuse_while_draining(services)
+        record = await services.requests.get(request_id, tenant)
+        return await streams.follow(record.request_id, TEXT)
+    if streams.is_draining:
+        return _reconnect_later()
+    record = await services.requests.get(request_id, tenant)
+    # The header wins, because a browser reconnects with the cursor of its URL, which is older.
+    cursor = last_event_id or after
+    locate = AfterCursor(Cursor.parse(cursor) if cursor else None, snapshot=snapshot)
+    return await streams.follow(record.request_id, NATIVE, locate, waiting=record)
 
 
 @router.get(
@@ -92,7 +98,17 @@ async def follow_conversation(
     after: After = None,
 ) -> Response:
     """All requests of a conversation, one after the other, and those still to come."""
-    if services.streams.is_draining:
-        return come_back("events")
-    place = last_event_id or after or None
-    return await services.streams.follow_conversation(tenant, conversation_id, after=place)
+    streams = services.streams
+    if streams.is_draining:
+        return _reconnect_later()
+    cursor = last_event_id or after or None
+    reader = ConversationReader(
+        streams.hub,
+        services.conversations,
+        tenant,
+        conversation_id,
+        place=Place.parse(cursor) if cursor else None,
+        heartbeat_s=services.settings.heartbeat_s,
+    )
+    frames = streams.serve(reader, NATIVE, first=SSE_COMMENT)
+    return StreamResponse(frames, AsyncExitStack())

@@ -35,4 +35,4 @@ class TextWire:
         return b""
 
 
-TEXT = Dialect("text", TextWire, has_comments=False)
+TEXT = Dialect("text", TextWire, comment=b"")

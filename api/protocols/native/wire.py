@@ -9,7 +9,6 @@ from tickertape.api.fanout.wire import Dialect, Frame
 from tickertape.api.protocols.event_json import encode_json, escape_line_ends
 from tickertape.broker.codec import START, Cursor, Entry
 
-COMMENT = b": hb\n\n"
 # For readers, `v` and `prev` are the log's own business, and `echo` that of the wire it came in on.
 _INTERNAL = frozenset({"v", "prev", "echo"})
 # Readers come back spread over this time after a shutdown, and not all in the same instant.

@@ -1,5 +1,6 @@
 """OpenAI's Responses: ask and wait, ask and come back, resume, cancel, follow an earlier one."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -8,8 +9,9 @@ from pydantic import BaseModel
 
 from tickertape.api.asking import Ask
 from tickertape.api.edge.problems import Problem, error_responses
-from tickertape.api.fanout.hub import Hub
-from tickertape.api.fanout.watched_log import WatchedLog
+from tickertape.api.fanout.rendering import Rendering
+from tickertape.api.fanout.streams import Start, start_of_log
+from tickertape.api.fanout.tape import Tape
 from tickertape.api.protocols.foreground import Foreground, refuse_while_draining
 from tickertape.api.protocols.json_body import JsonRoute
 from tickertape.api.protocols.native.requests import IdempotencyKey
@@ -202,30 +204,27 @@ async def _ask(body: ResponsesBody, services: Services, tenant: str) -> Ask:
 
 
 async def _follow(services: Services, request_id: str, starting_after: int | None) -> Response:
-    streams, dialect = services.streams, responses.dialect(request_id)
-    watched = await streams.hub.acquire(request_id)
-    first, position = b"", 0
-    if starting_after is not None:
-        try:
-            first, position = await _place_after(streams.hub, watched, starting_after)
-        except BaseException:
-            streams.hub.release(watched)
-            raise
-    return streams.respond(watched, dialect, position=position, first=first)
+    locate = start_of_log if starting_after is None else AfterEvent(starting_after)
+    return await services.streams.follow(request_id, responses.dialect(request_id), locate)
 
 
-async def _place_after(hub: Hub, watched: WatchedLog, number: int) -> tuple[bytes, int]:
-    dialect = responses.dialect(watched.tape.request_id)
-    rendering = watched.tape.rendering(dialect.name, dialect.make)
-    place = responses.after(rendering.frames, number)
-    if place is None and not watched.tape.is_over:
-        # The caller may have read further at another process, which pushes have reached before us.
-        await hub.catch_up(watched)
-        place = responses.after(rendering.frames, number)
-    if place is None:
+@dataclass(frozen=True)
+class AfterEvent:
+    """Locates what follows the event of a number."""
+
+    number: int
+
+    def __call__(self, tape: Tape, rendering: Rendering, *, is_current: bool) -> Start | None:
+        """Where to start; raises Problem for a number that no event has. See Locate."""
+        del tape
+        place = responses.after(rendering.frames, self.number)
+        if place is not None:
+            first, position = place
+            return Start(position, first)
+        if not is_current:
+            return None
         message = "starting_after: the response has no event of this number"
         raise Problem(400, "invalid_value", message, param="starting_after")
-    return place
 
 
 def _answer(request_id: str, told: dict[str, Any]) -> JSONResponse:

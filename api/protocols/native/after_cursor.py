@@ -1,0 +1,48 @@
+"""Where a native reader starts: after a cursor, with a rewind or a snapshot where it has to be."""
+
+from dataclasses import dataclass
+
+from tickertape.api.fanout.rendering import Rendering
+from tickertape.api.fanout.streams import Start
+from tickertape.api.fanout.tape import Tape
+from tickertape.api.protocols.native.wire import NativeWire
+from tickertape.broker.codec import Cursor
+from tickertape.broker.fold import fold
+
+
+@dataclass(frozen=True)
+class AfterCursor:
+    """Locates the entry after a cursor, or the first entry without one.
+
+    A cursor that is not in the log gets `rewind` and a full replay. A client that is at the end of
+    a log that is over gets nothing. `snapshot` folds what a full replay would send into one event.
+    """
+
+    cursor: Cursor | None
+    snapshot: bool = False
+
+    def __call__(self, tape: Tape, rendering: Rendering, *, is_current: bool) -> Start | None:
+        """Where to start; see Locate."""
+        del rendering
+        position = 0 if self.cursor is None else tape.position_after(self.cursor)
+        if position is None and not is_current:
+            return None
+        if self.cursor is not None and tape.is_over and position == len(tape.values):
+            return Start(is_needless=True)
+        first = b""
+        if position is None:
+            first, position = NativeWire().notice("rewind", {"reason": "cursor_not_found"}), 0
+        if self.snapshot and position == 0:
+            folded, position = _fold_tape(tape)
+            first += folded
+        return Start(position, first)
+
+
+def _fold_tape(tape: Tape) -> tuple[bytes, int]:
+    """A snapshot, and the position after it. A terminal is not folded, but follows as an event."""
+    entries = tape.entries()
+    if tape.is_over:
+        entries = entries[:-1]
+    if not entries:
+        return b"", 0
+    return NativeWire().snapshot(entries[-1].cursor, fold(entries).snapshot()), len(entries)
