@@ -1,6 +1,6 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all chaos bench check lint fmt lock clean
+.PHONY: help run test test-all chaos bench check lint fmt docs dist lock clean
 
 # With this set by an image or a shell, each of the hundreds of processes would compile all it imports: 1.5 s more.
 unexport PYTHONDONTWRITEBYTECODE
@@ -48,11 +48,20 @@ fmt: .venv/test.stamp ## format, and mend what ruff can mend
 	$(BIN)/ruff format --quiet .
 	$(BIN)/ruff check --fix --quiet .
 
+docs: .venv/docs.stamp ## build the documentation as a site that reads offline (site/index.html)
+	@DISABLE_MKDOCS_2_WARNING=true NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open site/index.html"
+
+dist: .venv/run.stamp ## build wheel and sdist into dist/
+	@rm -rf dist
+	@$(BIN)/python -m hatchling build
+	@ls dist
+
 lock: .venv/python.stamp ## resolve the locks anew from pyproject.toml (ARGS="--upgrade" for newer releases)
 	@.ci/lock $(ARGS)
 
 clean: ## remove .venv and caches; data in .tickertape stays
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov dist
+	rm -rf .venv site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/python.stamp:
@@ -70,6 +79,11 @@ clean: ## remove .venv and caches; data in .tickertape stays
 .venv/test.stamp: .venv/run.stamp requirements-test.lock
 	@echo "Installing into .venv: test and check tools ..."
 	@start=$$(date +%s) && $(PIP) --require-hashes -r requirements-test.lock && echo "Installed in $$(($$(date +%s) - start)) s."
+	@touch $@
+
+.venv/docs.stamp: .venv/run.stamp requirements-docs.lock
+	@echo "Installing into .venv: documentation tools ..."
+	@start=$$(date +%s) && $(PIP) --require-hashes -r requirements-docs.lock && echo "Installed in $$(($$(date +%s) - start)) s."
 	@touch $@
 
 .venv/bench.stamp: .venv/test.stamp requirements-bench.lock

@@ -22,6 +22,7 @@ LOCKS = [
     "requirements-test.lock",
     "requirements-bench.lock",
     "requirements-clients.lock",
+    "requirements-docs.lock",
     "model.lock",
 ]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -107,6 +108,7 @@ def test_a_lock_names_no_place_to_download_from(lock: str) -> None:
         ("requirements.lock", ["local", "build"]),
         ("requirements-test.lock", ["test"]),
         ("requirements-bench.lock", ["bench"]),
+        ("requirements-docs.lock", ["docs"]),
     ],
 )
 def test_a_lock_fits_pyproject(lock: str, extras: list[str]) -> None:
