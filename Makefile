@@ -54,7 +54,7 @@ docs: .venv/docs.stamp ## build the documentation as a site that reads offline (
 
 dist: .venv/run.stamp ## build wheel and sdist into dist/
 	@rm -rf dist
-	@$(BIN)/python -m hatchling build
+	@$(BIN)/python -m hatchling build >/dev/null
 	@ls dist
 
 lock: .venv/python.stamp ## resolve the locks anew from pyproject.toml (ARGS="--upgrade" for newer releases)

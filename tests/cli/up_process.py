@@ -18,16 +18,25 @@ START_S = 60.0
 
 
 class Up:
-    """One run. `env` is what its children share; `printed` what it said so far."""
+    """One run. `env` is what its children share, `printed` the output so far.
 
-    def __init__(self, directory: Path, *arguments: str, **env: str) -> None:
+    `program` is an installed `tickertape`; without it, the checkout's code runs.
+    """
+
+    def __init__(
+        self, directory: Path, *arguments: str, program: Path | None = None, **env: str
+    ) -> None:
         self._directory = directory
         self._output = directory / "up.out"
         bare = {name: value for name, value in os.environ.items() if name not in variable_names()}
-        self.env = {**bare, **module_environment(), **env}
+        if program is None:
+            argv, bare = [sys.executable, "-m", "tickertape.cli.main"], bare | module_environment()
+        else:
+            argv = [str(program)]
+        self.env = {**bare, **env}
         with self._output.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tickertape.cli.main", "up", "--port=0", *arguments],
+                [*argv, "up", "--port=0", *arguments],
                 cwd=directory,
                 env=self.env,
                 stdout=output,
@@ -140,9 +149,9 @@ class Chat:
 
 
 @contextmanager
-def up(directory: Path, *arguments: str, **env: str) -> Iterator[Up]:
+def up(directory: Path, *arguments: str, program: Path | None = None, **env: str) -> Iterator[Up]:
     """Run it for the length of the block; nothing of it is left afterwards."""
-    running = Up(directory, *arguments, **env)
+    running = Up(directory, *arguments, program=program, **env)
     try:
         yield running
     finally:
