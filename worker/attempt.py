@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import structlog
+
 from tickertape.broker.appender import Appender
 from tickertape.broker.codec import encode_data, encode_text
 from tickertape.broker.conversations import Conversations
@@ -16,14 +18,21 @@ from tickertape.broker.log import Logs
 from tickertape.broker.queue import Lease, Queue
 from tickertape.broker.turns import remember
 from tickertape.worker import prompt
+from tickertape.worker.failures import Failure, FailureCode, UpstreamError, failure_of
 from tickertape.worker.log_writer import LogWriter
+from tickertape.worker.outcome import Broken, Completed, Failed, Outcome, Stop
 from tickertape.worker.upstream.answer_stream import Limits
 from tickertape.worker.upstream.chunks import Piece, Tally
 from tickertape.worker.upstream.client import Upstream
 
 T = TypeVar("T")
 
+log = structlog.get_logger()
+
 _UNAVAILABLE_PAUSE_S = 0.2
+_CANNOT_CONTINUE = Failure(
+    FailureCode.INTERRUPTED, "The answer was cut off and this upstream cannot continue it."
+)
 
 
 @dataclass(frozen=True)
@@ -40,20 +49,16 @@ class Tools:
     rng: random.Random
 
 
-class CannotContinueError(Exception):
-    """The attempt was opened to continue an answer that this upstream cannot continue."""
-
-
 class Attempt:
-    """What has been asked, said and written under one lease.
+    """The upstream call, the tally of the answer and the log writer of one lease.
 
-    `on_failure` is called when the log can take no more: Fenced, TooLong or LostWritesError.
+    `on_stop` is called if the log accepts no more: FENCED, LOG_FULL or LOG_LOST.
     """
 
-    def __init__(self, lease: Lease, tools: Tools, on_failure: Callable[[Exception], None]) -> None:
+    def __init__(self, lease: Lease, tools: Tools, on_stop: Callable[[Stop], None]) -> None:
         self.lease = lease
         self.tally = Tally()
-        self.writer = LogWriter(tools.appender, lease, on_failure)
+        self.writer = LogWriter(tools.appender, lease, on_stop)
         self._tools = tools
         self._body: dict[str, Any] = {}
         self._kept_deltas = 0
@@ -63,23 +68,35 @@ class Attempt:
         """Whether the upstream could go on from what there is so far."""
         return self._tools.upstream.can_continue(self._body, self.tally)
 
-    async def run(self) -> None:
-        """Return once the upstream's answer is complete; raises UpstreamError, CannotContinueError.
+    async def run(self) -> Outcome:
+        """Ask the upstream and write its answer to the log, to its end.
 
-        What came before an error has been written. Cancelling closes the upstream's connection.
+        Returns Completed, Broken or Failed. Output that came before has been passed to the writer.
+        Cancelling closes the upstream's connection.
         """
+        try:
+            return await self._write_answer()
+        except UpstreamError as error:
+            return Broken(failure_of(error))
+        except Exception as error:
+            # A fault of this program. The request has to end all the same.
+            log.exception("attempt failed", request_id=self.lease.request_id)
+            return Failed(failure_of(error))
+
+    async def _write_answer(self) -> Outcome:
         self._body = await self._whole_prompt()
         if self.lease.opener == "resumed":
             self.tally = await self._kept()
             self._kept_deltas = self.tally.deltas
             if not self.can_be_continued:
-                raise CannotContinueError
+                return Failed(_CANNOT_CONTINUE)
         async with self._tools.upstream.stream(
             self._body, self.tally, self._tools.limits, request_id=self.lease.request_id
         ) as stream:
             async for pieces in stream:
                 self.writer.write([encoded(piece) for piece in pieces])
                 await self.writer.room()
+        return Completed()
 
     def usage(self) -> dict[str, Any] | None:
         """What the upstream counted; else what we saw, marked as an estimate; None if nothing."""

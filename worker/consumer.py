@@ -12,8 +12,9 @@ from tickertape.broker.queue import Lease, Nothing, Queue
 from tickertape.runtime.pulse import Pulse
 from tickertape.worker.attempt import Tools
 from tickertape.worker.interruption import Interruption
-from tickertape.worker.job import DrainedError, Job
+from tickertape.worker.job import Job
 from tickertape.worker.lease_keeper import LeaseKeeper
+from tickertape.worker.outcome import Stop
 
 log = structlog.get_logger()
 
@@ -229,7 +230,7 @@ class Consumer:
             watching.cancel()
         limit_s = _RELEASE_LIMIT_S if self._tools.appender.is_ready else 0.0
         for job, task in reversed(list(self._running.values())):
-            job.stop(DrainedError())
+            job.stop(Stop.DRAINED)
             done, _ = await asyncio.wait({task}, timeout=limit_s)
             if not done:
                 limit_s = 0.0

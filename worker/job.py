@@ -3,38 +3,38 @@
 import asyncio
 import secrets
 import time
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import structlog
 
 from tickertape.broker.codec import encode_data
 from tickertape.broker.errors import Fenced, TooLong, Unavailable
-from tickertape.broker.queue import Lease
-from tickertape.worker.attempt import Attempt, CannotContinueError, Tools, insist
-from tickertape.worker.failures import Failure, FailureCode, UpstreamError, failure_of
+from tickertape.broker.queue import Gap, Lease
+from tickertape.worker.attempt import Attempt, Tools, insist
+from tickertape.worker.failures import Failure, FailureCode, failure_of
 from tickertape.worker.interruption import Interruption
-from tickertape.worker.log_writer import LostWritesError
+from tickertape.worker.outcome import Broken, Completed, Failed, Outcome, Stop, Stopped
 from tickertape.worker.retry import Continue, Fail, OnInterruption, Restart, Retry, decide
+from tickertape.worker.upstream.chunks import Tally
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
 # Beyond an attempt's deadline there are the longest pause before a restart (see worker/retry.py)
 # and the last writes.
 _OVERDUE_AFTER_S = 900.0
-# A drain waits this long for the last pieces to reach the log before it gives the request back.
+# A drain waits this long for the last pieces to reach the log before it releases the request.
 _FLUSH_ON_DRAIN_S = 1.0
-# A log that is ahead of us says so once. One that goes on saying it is not what was written to.
+# A log may report a gap once. Repeated gaps mean that it is not the log this attempt wrote.
 _MAX_GAPS = 5
 _GAP_PAUSE_S = 0.2
-# Each costs another call of the upstream: a log that takes no attempt must not cost one for ever.
+# Each lost log costs another call of the upstream, so their number has a limit.
 _MAX_LOST_LOGS = 5
-_CANNOT_CONTINUE = Failure(
-    FailureCode.INTERRUPTED, "The answer was cut off and this upstream cannot continue it."
+_LOG_KEEPS_BEING_LOST = Failure(
+    FailureCode.INTERNAL, "The worker failed, because Redis keeps losing the request's log."
 )
-
-
-class DrainedError(Exception):
-    """The worker stops; the request goes back to the queue."""
 
 
 class Job:
@@ -49,28 +49,31 @@ class Job:
         self._restarts = 0
         self._lost_logs = 0
         self._is_reopening = False
-        self._stopped: Exception | None = None
+        self._stop: Stop | None = None
         self._interruption = Interruption()
         self._begun_at_s = time.monotonic()
 
     @property
     def is_overdue(self) -> bool:
-        """Whether its attempt has missed every limit it has, and so hangs where none is."""
+        """Whether the attempt has exceeded every limit it has, so that it must be hanging."""
         limit_s = self._tools.limits.deadline_s + _OVERDUE_AFTER_S
         return time.monotonic() - self._begun_at_s > limit_s
 
-    def stop(self, reason: Exception) -> None:
-        """Leave the request: Fenced when it is not ours any more, DrainedError when we stop."""
-        self._stopped = self._stopped or reason
-        self._interruption.interrupt(reason)
+    def stop(self, reason: Stop) -> None:
+        """Leave the request: FENCED if it belongs to another attempt, DRAINED if we stop."""
+        self._stop = self._stop or reason
+        self._interrupt(reason)
 
     def fenced(self, lease: Lease) -> None:
-        """A renewal was refused. It says nothing about an attempt that was opened meanwhile."""
+        """Leave the request if a refused renewal was of the attempt under way.
+
+        A renewal of an attempt before it says nothing about the one that was opened since.
+        """
         if lease is self.lease and not self._is_reopening:
-            self.stop(Fenced())
+            self.stop(Stop.FENCED)
 
     async def run(self) -> None:
-        """Attempt the request until it ends, goes back to the queue, or is another worker's.
+        """Attempt the request until it ends, goes back to the queue, or belongs to another worker.
 
         Writes nothing once it is fenced. Cancelling leaves the request to its lease.
         """
@@ -81,64 +84,56 @@ class Job:
             lease = await self._attempt(lease)
 
     async def _attempt(self, lease: Lease) -> Lease | None:
-        """One attempt; the lease of the next one, if there has to be one in this worker."""
+        """Run one attempt and record its end; the lease of the next attempt in this worker."""
         self._begun_at_s = time.monotonic()
         self._interruption = Interruption()
-        if self._stopped is not None:
-            self._interruption.interrupt(self._stopped)
-        attempt = Attempt(lease, self._tools, self._interruption.interrupt)
+        if self._stop is not None:
+            self._interrupt(self._stop)
+        attempt = Attempt(lease, self._tools, self._interrupt)
         try:
-            return await self._outcome(attempt)
-        except Fenced:
-            await self._account(attempt)
-            self._log.info("attempt fenced", attempt=lease.attempt)
-        except DrainedError:
-            await self._release(attempt)
-        except LostWritesError:
-            await self._account(attempt)
-            return await self._reopen(lease, "log_lost")
+            step: Outcome | Lease | None = await self._interruptible(attempt.run)
+            while not (step is None or isinstance(step, Lease)):
+                step = await self._conclude(attempt, step)
+            return step
         finally:
             attempt.writer.close()
+
+    async def _conclude(self, attempt: Attempt, outcome: Outcome) -> Outcome | Lease | None:
+        """Do what an outcome asks for; another outcome if that did not succeed."""
+        match outcome:
+            case Completed():
+                return await self._finish(attempt, "completed", _completed(attempt.tally))
+            case Broken(failure):
+                return await self._after_break(attempt, failure)
+            case Failed(failure):
+                return await self._fail(attempt, failure)
+            case Stop.LOG_FULL:
+                # The bound can be reached at an append, before a restart, or with the last pieces.
+                # There is always room for a terminal alone.
+                attempt.writer.drop()
+                return await self._fail(attempt, failure_of(TooLong()))
+            case Stop.LOG_LOST:
+                return await self._leave_lost_log(attempt)
+            case Stop.DRAINED:
+                await self._release(attempt)
+            case Stop.FENCED:
+                await self._account(attempt)
+                self._log.info("attempt fenced", attempt=attempt.lease.attempt)
         return None
 
-    async def _outcome(self, attempt: Attempt) -> Lease | None:
-        """Run the attempt and write how it ended; raises what has to be done without writing."""
-        try:
-            return await self._run(attempt)
-        except TooLong as error:
-            # It may show at an append, before a restart, or with the last pieces at the end. For a
-            # terminal alone there is always room.
-            attempt.writer.drop()
-            return await self._fail(attempt, failure_of(error))
-        except LostWritesError as error:
-            self._lost_logs += 1
-            if self._lost_logs <= _MAX_LOST_LOGS:
-                raise
-            return await self._fail(attempt, failure_of(error))
+    def _interrupt(self, reason: Stop) -> None:
+        self._interruption.interrupt(Stopped(reason))
 
-    async def _run(self, attempt: Attempt) -> Lease | None:
+    async def _interruptible(self, work: Callable[[], Awaitable[T]]) -> T | Stop:
+        """The result of some work, or why it was interrupted."""
         try:
             async with self._interruption:
-                await attempt.run()
-        except UpstreamError as error:
-            return await self._after_failure(attempt, failure_of(error))
-        except CannotContinueError:
-            return await self._fail(attempt, _CANNOT_CONTINUE)
-        except (Fenced, DrainedError, LostWritesError, TooLong):
-            raise
-        except Exception as error:  # noqa: BLE001  # whatever it is, the request has to end
-            self._log.exception("attempt failed", attempt=attempt.lease.attempt)
-            return await self._fail(attempt, failure_of(error))
-        tally = attempt.tally
-        completed = {
-            "finish_reason": tally.finish_reason,
-            "usage": tally.usage,
-            "sha256": tally.sha256,
-        }
-        return await self._finish(attempt, "completed", completed)
+                return await work()
+        except Stopped as stopped:
+            return stopped.reason
 
-    async def _after_failure(self, attempt: Attempt, failure: Failure) -> Lease | None:
-        """Do what the retry rule says."""
+    async def _after_break(self, attempt: Attempt, failure: Failure) -> Outcome | Lease | None:
+        """Do what the retry rule says about an answer that broke off."""
         lease, has_output = attempt.lease, attempt.tally.has_output
         decision = decide(
             failure,
@@ -148,30 +143,48 @@ class Job:
             can_continue=attempt.can_be_continued,
             rng=self._tools.rng,
         )
-        reason = failure.code.value
         match decision:
             case Retry(delay_s):
-                self._log.info("retry later", code=reason, delay_s=round(delay_s, 3))
-                delay_ms = int(delay_s * 1000)
-                await insist(lambda: self._queue.retry(lease, delay_ms, reason, attempt.usage()))
-                return None
+                return await self._retry(attempt, failure, delay_s)
             case Restart(delay_s) | Continue(delay_s):
-                self._log.info("begin again", code=reason, delay_s=round(delay_s, 3))
-                self._restarts += 1
-                async with self._interruption:
-                    await attempt.writer.flushed()
-                    await asyncio.sleep(delay_s)
-                await self._account(attempt)
-                return await self._reopen(lease, reason)
+                return await self._restart(attempt, failure, delay_s)
             case Fail():
                 return await self._fail(attempt, failure)
 
-    async def _fail(self, attempt: Attempt, failure: Failure) -> Lease | None:
+    async def _retry(self, attempt: Attempt, failure: Failure, delay_s: float) -> Stop | None:
+        """Put the request back into the queue, due after a delay."""
+        lease, code = attempt.lease, failure.code.value
+        self._log.info("retry later", code=code, delay_s=round(delay_s, 3))
+        delay_ms = int(delay_s * 1000)
+        try:
+            await insist(lambda: self._queue.retry(lease, delay_ms, code, attempt.usage()))
+        except Fenced:
+            return Stop.FENCED
+        return None
+
+    async def _restart(
+        self, attempt: Attempt, failure: Failure, delay_s: float
+    ) -> Stop | Lease | None:
+        """Open the next attempt in this worker, after a delay and all that is still unwritten."""
+        self._log.info("begin again", code=failure.code.value, delay_s=round(delay_s, 3))
+        self._restarts += 1
+
+        async def pause() -> None:
+            await attempt.writer.flushed()
+            await asyncio.sleep(delay_s)
+
+        stop = await self._interruptible(pause)
+        if stop is not None:
+            return stop
+        await self._account(attempt)
+        return await self._reopen(attempt.lease, failure.code.value)
+
+    async def _fail(self, attempt: Attempt, failure: Failure) -> Stop | None:
         self._log.warning("request failed", code=failure.code.value, attempt=attempt.lease.attempt)
         return await self._finish(attempt, "failed", failure.terminal())
 
-    async def _finish(self, attempt: Attempt, state: str, data: dict[str, Any]) -> Lease | None:
-        """Write the terminal; pieces that are not acknowledged yet ride along."""
+    async def _finish(self, attempt: Attempt, state: str, data: dict[str, Any]) -> Stop | None:
+        """Write the terminal, together with the pieces that Redis has not acknowledged yet."""
         lease, writer, tally = attempt.lease, attempt.writer, attempt.tally
         terminal = encode_data(state, data)
         is_remembered = state == "completed" and lease.conversation
@@ -179,7 +192,7 @@ class Job:
         answered = "".join([tally.text, *tally.refusals]) if is_remembered else None
         called = tally.called if is_remembered else None
 
-        async def write() -> Any:
+        async def write() -> Gap | None:
             return await self._queue.finish(
                 lease,
                 state,
@@ -191,7 +204,12 @@ class Job:
             )
 
         for _ in range(_MAX_GAPS):
-            gap = await insist(write)
+            try:
+                gap = await insist(write)
+            except Fenced:
+                return Stop.FENCED
+            except TooLong:
+                return Stop.LOG_FULL
             if gap is None:
                 self._log.info("request ended", state=state, attempt=lease.attempt)
                 return None
@@ -200,8 +218,17 @@ class Job:
                 break
             if writer.first_unacked_seq == first_seq:
                 await asyncio.sleep(_GAP_PAUSE_S)
-        # It and we do not agree on what it holds, and will not.
-        raise LostWritesError
+        return Stop.LOG_LOST
+
+    async def _leave_lost_log(self, attempt: Attempt) -> Outcome | Lease | None:
+        """Open an attempt with new ids. If logs keep being lost, fail the request instead."""
+        self._lost_logs += 1
+        if self._lost_logs > _MAX_LOST_LOGS:
+            stop = await self._fail(attempt, _LOG_KEEPS_BEING_LOST)
+            if stop is not Stop.LOG_LOST:
+                return stop
+        await self._account(attempt)
+        return await self._reopen(attempt.lease, "log_lost")
 
     async def _reopen(self, lease: Lease, reason: str) -> Lease | None:
         nonce = secrets.token_hex(8)
@@ -215,7 +242,7 @@ class Job:
             self._is_reopening = False
 
     async def _release(self, attempt: Attempt) -> None:
-        """Give the request back, with all that was said so far in its log."""
+        """Give the request back to the queue, with the output so far in its log."""
         try:
             async with asyncio.timeout(_FLUSH_ON_DRAIN_S):
                 await attempt.writer.flushed()
@@ -227,7 +254,7 @@ class Job:
             await self._queue.release(attempt.lease)
             self._log.info("request released", attempt=attempt.lease.attempt)
         except (Fenced, Unavailable) as error:
-            # Its lease runs out, and another worker takes it then.
+            # Another worker claims the request when its lease runs out.
             self._log.warning("request not released", reason=type(error).__name__)
 
     async def _account(self, attempt: Attempt) -> None:
@@ -238,3 +265,8 @@ class Job:
             await self._queue.account(attempt.lease, usage)
         except Unavailable:
             self._log.warning("usage not noted", attempt=attempt.lease.attempt)
+
+
+def _completed(tally: Tally) -> dict[str, Any]:
+    """The data of the log's `completed` entry."""
+    return {"finish_reason": tally.finish_reason, "usage": tally.usage, "sha256": tally.sha256}

@@ -9,6 +9,7 @@ from tickertape.broker.errors import Fenced, Unavailable
 from tickertape.broker.queue import Queue
 from tickertape.runtime.pulse import Pulse
 from tickertape.worker.job import Job
+from tickertape.worker.outcome import Stop
 
 log = structlog.get_logger()
 
@@ -50,7 +51,7 @@ class LeaseKeeper:
             if job.is_overdue:
                 # It should have ended by itself. Whatever it hangs on, another worker may not.
                 log.error("job hangs", request_id=lease.request_id)
-                job.stop(Fenced())
+                job.stop(Stop.FENCED)
                 return
             async with asyncio.timeout(max(self._every_s, _LEAST_PATIENCE_S)):
                 await self._queue.renew(lease)

@@ -9,30 +9,24 @@ import asyncio
 from collections.abc import Callable
 
 from tickertape.broker.appender import Appended, Appender, target
-from tickertape.broker.errors import Fenced, TooLong
 from tickertape.broker.queue import Lease
+from tickertape.worker.outcome import Stop
 
 # More than this unanswered, and the upstream has to wait for Redis.
 MAX_UNACKED_ENTRIES = 2000
 _MAX_ENTRIES_PER_CALL = 500
 
 
-class LostWritesError(Exception):
-    """The log is not what this attempt has written: its ids must not be used again."""
-
-
 class LogWriter:
     """Writes the entries of one attempt, in order, from seq 1 on.
 
-    `on_failure` is called once when no more can be written: Fenced, TooLong, LostWritesError.
+    `on_stop` is called once if no more can be written: FENCED, LOG_FULL or LOG_LOST.
     """
 
-    def __init__(
-        self, appender: Appender, lease: Lease, on_failure: Callable[[Exception], None]
-    ) -> None:
+    def __init__(self, appender: Appender, lease: Lease, on_stop: Callable[[Stop], None]) -> None:
         self._appender = appender
         self._target = target(lease.request_id, lease.attempt)
-        self._on_failure = on_failure
+        self._on_stop = on_stop
         self._acked_seq = 0
         self._unacked: list[bytes] = []
         self._is_under_way = False
@@ -100,12 +94,12 @@ class LogWriter:
             return
         self._is_under_way = False
         if answer.word == "FENCED":
-            self._fail(Fenced())
+            self._stop(Stop.FENCED)
         elif answer.word == "TOO_LONG":
             self.drop()
-            self._fail(TooLong())
+            self._stop(Stop.LOG_FULL)
         elif answer.word == "REFUSED" or not self.accept(answer.seq):
-            self._fail(LostWritesError())
+            self._stop(Stop.LOG_LOST)
         else:
             self._changed.set()
             self._pump()
@@ -116,6 +110,6 @@ class LogWriter:
         self._is_under_way = False
         self._pump()
 
-    def _fail(self, reason: Exception) -> None:
+    def _stop(self, reason: Stop) -> None:
         self.close()
-        self._on_failure(reason)
+        self._on_stop(reason)

@@ -26,6 +26,7 @@ from tickertape.worker.attempt import Attempt
 from tickertape.worker.job import Job
 from tickertape.worker.lease_keeper import LeaseKeeper
 from tickertape.worker.main import run
+from tickertape.worker.outcome import Outcome
 
 Probed = tuple[int, str]
 
@@ -152,9 +153,11 @@ async def test_a_job_that_hangs_where_no_limit_is_goes_to_another_worker(
     attempt_run = Attempt.run
     begun: list[Attempt] = []
 
-    async def hang_at_first(self: Attempt) -> None:
+    async def hang_at_first(self: Attempt) -> Outcome:
         begun.append(self)
-        await (hang() if len(begun) == 1 else attempt_run(self))
+        if len(begun) == 1:
+            await hang()
+        return await attempt_run(self)
 
     monkeypatch.setattr(Attempt, "run", hang_at_first)
     async with (

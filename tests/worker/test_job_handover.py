@@ -16,7 +16,8 @@ from tests.support.scripted import (
 from tests.worker.jobs import HALF, codes, run_to_half, says_half
 from tickertape.broker.errors import Fenced, Unavailable
 from tickertape.broker.queue import Lease
-from tickertape.worker.job import DrainedError, Job
+from tickertape.worker.job import Job
+from tickertape.worker.outcome import Stop
 
 
 async def test_a_request_that_its_policy_ends_is_left_as_it_is(queue: ScriptedQueue) -> None:
@@ -97,7 +98,7 @@ async def drained(
     upstream = says_half()
     job = Job(lease(), tools(upstream, queue, appender))
     running = await run_to_half(job, appender)
-    job.stop(DrainedError())
+    job.stop(Stop.DRAINED)
     await until(lambda: upstream.bodies[0].is_closed)
     if answers is not None:
         assert "release" not in queue.verbs
@@ -137,7 +138,7 @@ async def test_a_request_that_cannot_be_given_back_is_left_to_its_lease(
 async def test_a_drain_before_the_first_output_accounts_nothing(queue: ScriptedQueue) -> None:
     upstream = OfflineUpstream()
     job = Job(lease(), tools(upstream, queue))
-    job.stop(DrainedError())
+    job.stop(Stop.DRAINED)
     await job.run()
     assert upstream.payloads == []
     assert queue.verbs == ["release"]
@@ -148,8 +149,8 @@ async def test_a_drain_while_reopening_gives_the_new_attempt_back(queue: Scripte
     job = Job(lease(), tools(OfflineUpstream(HALF), queue))
 
     async def reopen() -> Lease:
-        job.stop(DrainedError())
-        job.stop(Fenced())  # only the first reason counts
+        job.stop(Stop.DRAINED)
+        job.stop(Stop.FENCED)  # only the first reason counts
         return again
 
     queue.will("reopen", reopen)

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from tests.support.scripted import ScriptedAppender, lease, until
-from tickertape.broker.errors import Fenced, TooLong
-from tickertape.worker.log_writer import MAX_UNACKED_ENTRIES, LogWriter, LostWritesError
+from tickertape.worker.log_writer import MAX_UNACKED_ENTRIES, LogWriter
+from tickertape.worker.outcome import Stop
 
 A, B, C, D = b"da", b"db", b"dc", b"dd"
 
@@ -15,9 +15,9 @@ class Desk:
     """A writer, what it sent, and what it said had failed."""
 
     def __init__(self) -> None:
-        self.failures: list[Exception] = []
+        self.stops: list[Stop] = []
         self.appender = ScriptedAppender()
-        self.writer = LogWriter(self.appender, lease(), self.failures.append)
+        self.writer = LogWriter(self.appender, lease(), self.stops.append)
 
     @property
     def sent(self) -> list[tuple[int, list[bytes]]]:
@@ -58,7 +58,7 @@ async def test_what_is_there_already_counts_as_written(desk: Desk) -> None:
     desk.writer.write([A])
     desk.answer("DUP", 1)
     assert desk.writer.first_unacked_seq == 2
-    assert desk.failures == []
+    assert desk.stops == []
 
 
 async def test_a_call_without_an_answer_is_sent_again_with_the_same_ids_once_redis_is_back(
@@ -82,7 +82,7 @@ async def test_a_log_that_is_ahead_is_caught_up_with(desk: Desk) -> None:
     desk.writer.write([B, C])
     desk.answer("GAP", 2)  # an earlier call arrived although its answer did not
     assert desk.sent[-1] == (3, [C])
-    assert desk.failures == []
+    assert desk.stops == []
 
 
 async def test_a_log_that_is_behind_what_was_acknowledged_has_lost_writes(desk: Desk) -> None:
@@ -90,23 +90,23 @@ async def test_a_log_that_is_behind_what_was_acknowledged_has_lost_writes(desk: 
     desk.answer("OK", 2)
     desk.writer.write([C])
     desk.answer("GAP", 1)
-    assert [type(failure) for failure in desk.failures] == [LostWritesError]
+    assert desk.stops == [Stop.LOG_LOST]
     desk.writer.write([D])
     assert len(desk.sent) == 2
 
 
 @pytest.mark.parametrize(
-    ("word", "failure"),
-    [("FENCED", Fenced), ("TOO_LONG", TooLong), ("REFUSED", LostWritesError)],
+    ("word", "stop"),
+    [("FENCED", Stop.FENCED), ("TOO_LONG", Stop.LOG_FULL), ("REFUSED", Stop.LOG_LOST)],
 )
 async def test_a_refusal_is_told_once_and_nothing_is_written_after_it(
-    desk: Desk, word: str, failure: type[Exception]
+    desk: Desk, word: str, stop: Stop
 ) -> None:
     desk.writer.write([A])
     desk.writer.write([B])
     desk.answer(word)
     desk.writer.write([C])
-    assert [type(told) for told in desk.failures] == [failure]
+    assert desk.stops == [stop]
     assert desk.sent == [(1, [A])]
     await desk.writer.flushed()
     await desk.writer.room()
@@ -164,7 +164,7 @@ async def test_a_closed_writer_ignores_answers(desk: Desk, word: str) -> None:
     desk.answer(word, 0)
     desk.appender.connected.set()
     await asyncio.sleep(0)
-    assert desk.failures == []
+    assert desk.stops == []
     assert desk.sent == [(1, [A])]
     assert desk.writer.unacked == [A, B]
 

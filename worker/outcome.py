@@ -1,0 +1,46 @@
+"""How an attempt ended, as values that a job decides by."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from tickertape.worker.failures import Failure
+
+
+@dataclass(frozen=True)
+class Completed:
+    """The upstream's answer is complete."""
+
+
+@dataclass(frozen=True)
+class Broken:
+    """The upstream gave no complete answer. The retry rule decides what follows."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The request cannot be completed, whatever its policy is."""
+
+    failure: Failure
+
+
+class Stop(Enum):
+    """Why an attempt stopped before its end was written."""
+
+    FENCED = "another attempt has begun, or the request has ended: nothing may be written"
+    DRAINED = "this worker stops: the request goes back to the queue"
+    LOG_LOST = "the log is not what this attempt has written: its ids must not be used again"
+    LOG_FULL = "the log has reached its bound of entries or bytes"
+
+
+Outcome: TypeAlias = Completed | Broken | Failed | Stop
+
+
+class Stopped(Exception):  # what happened, and not an error
+    """Raised by an Interruption out of the block that an attempt runs in."""
+
+    def __init__(self, reason: Stop) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
