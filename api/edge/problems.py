@@ -17,7 +17,6 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from tickertape.api.failure_log import note_failure
-from tickertape.api.protocols.told_failures import error_type
 from tickertape.broker import errors
 from tickertape.roles import RoleNotFound, UnknownVariable
 
@@ -249,3 +248,10 @@ def join_path(steps: Sequence[str | int]) -> str:
     for step in steps:
         path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else step
     return path[:_MAX_PARAM_CHARS]
+
+
+def error_type(status: int) -> str:
+    """The class of an error, in OpenAI's words."""
+    if status >= 500:
+        return "server_error"
+    return "rate_limit_error" if status == 429 else "invalid_request_error"

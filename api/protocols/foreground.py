@@ -16,7 +16,7 @@ from tickertape.api.fanout.tape import Tape
 from tickertape.api.fanout.waiting import Waited
 from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.api.fanout.wire import Dialect
-from tickertape.api.protocols.told_failures import LOG_GONE, Told, told
+from tickertape.api.protocols.error_replies import LOG_GONE, ErrorReply, error_reply
 from tickertape.api.services import Services
 from tickertape.broker.codec import OUTPUT, Entry
 from tickertape.broker.errors import Unavailable
@@ -80,7 +80,7 @@ class Foreground:
             async with self._services.streams.hub.watch(self._request_id) as watched:
                 yield watched
         except Unavailable as error:
-            raise self._problem(Told(503, "unavailable", str(error))) from None
+            raise self._problem(ErrorReply(503, "unavailable", str(error))) from None
 
     async def _wait(
         self, watched: WatchedLog, is_met: Callable[[Tape], bool], *, limit_s: float | None = None
@@ -92,18 +92,18 @@ class Foreground:
                 if self._cancels_on_leave:
                     await self._cancel()
                 # Nobody hears this.
-                raise self._problem(Told(400, "client_gone", "The caller has left."))
+                raise self._problem(ErrorReply(400, "client_gone", "The caller has left."))
             case Waited.STOPPED:
-                raise self._problem(Told(503, "draining", "The server is about to stop."))
+                raise self._problem(ErrorReply(503, "draining", "The server is about to stop."))
             case Waited.LOST:
                 raise self._problem(LOG_GONE)
         return waited
 
     def _raise_if_failed(self, last: Entry) -> None:
         if last.kind in {"failed", "cancelled"}:
-            raise self._problem(told(last))
+            raise self._problem(error_reply(last))
 
-    def _problem(self, error: Told) -> Problem:
+    def _problem(self, error: ErrorReply) -> Problem:
         """An error of a request that was accepted.
 
         OpenAI's clients repeat a call that failed, and without an idempotency key that would make
@@ -117,7 +117,7 @@ class Foreground:
             headers["Retry-After"] = str(_RETRY_AFTER_S)
         return Problem(error.status, error.code, error.message, headers=headers)
 
-    def _may_be_repeated(self, error: Told) -> bool:
+    def _may_be_repeated(self, error: ErrorReply) -> bool:
         return self._is_repeatable and error.code in {"draining", "unavailable"}
 
     async def _cancel(self) -> None:

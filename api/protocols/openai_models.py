@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
 from tickertape.api.edge.problems import Problem, error_responses
-from tickertape.api.protocols.openai_chat.body import ROLE_PREFIX
+from tickertape.api.protocols.openai import ROLE_PREFIX
 from tickertape.api.services import Services, Tenant, UsableServices
 from tickertape.broker.upstream_models import read_models
 

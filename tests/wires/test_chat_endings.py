@@ -80,7 +80,7 @@ async def test_an_answer_that_begins_anew_after_output_ends_with_an_error(
     key = f"{{p0}}:req:{worker.lease.request_id}"
     await api.services.connections.ask("HSET", key, "policy", "restart")
     await worker.reopen()
-    with pytest.raises(openai.APIError, match="begun anew"):
+    with pytest.raises(openai.APIError, match="started over"):
         await read(stream)
     await worker.type("whole")
     await worker.finish()

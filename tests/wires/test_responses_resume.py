@@ -167,13 +167,13 @@ async def test_a_background_response_that_begins_anew_ends_its_streams_and_is_po
     stream = await sdk.responses.retrieve(response_id, stream=True)
     await worker.type("wrong")
     await worker.reopen()
-    with pytest.raises(openai.APIError, match="begun anew"):
+    with pytest.raises(openai.APIError, match="started over"):
         await read(stream)
     await worker.type("right")
     await worker.finish()
     polled = await sdk.responses.retrieve(response_id)
     assert (polled.status, polled.output_text) == ("completed", "right")
-    with pytest.raises(openai.APIError, match="begun anew"):
+    with pytest.raises(openai.APIError, match="started over"):
         await read(await sdk.responses.retrieve(response_id, stream=True))
 
 

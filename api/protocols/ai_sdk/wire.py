@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from tickertape.api.fanout.wire import Dialect, Frame, Last
+from tickertape.api.protocols.error_replies import LOG_GONE, STARTED_OVER, error_reply
 from tickertape.api.protocols.event_json import encode_json
 from tickertape.api.protocols.provider_fields import metadata
-from tickertape.api.protocols.told_failures import BEGAN_ANEW, LOG_GONE, told
 from tickertape.api.protocols.tool_calls import Call, Calls
 from tickertape.broker.codec import Entry
 from tickertape.broker.provider_fields import merge, without_logprobs
@@ -67,7 +67,7 @@ class UiMessageWire:
         """The chunks for an entry; the first brings the start of the message along."""
         start = b"" if self._has_begun else self._start(entry)
         if entry.kind in {"started", "reset"} and self._has_step:
-            return Last(_error(BEGAN_ANEW.message), whole=True)
+            return Last(_error(STARTED_OVER.message), whole=True)
         return start + self._chunks(entry)
 
     def notice(self, kind: str, data: dict[str, Any]) -> bytes:
@@ -88,7 +88,7 @@ class UiMessageWire:
             case "cancelled":
                 return self._close() + _chunk("abort") + _DONE
             case "failed":
-                return _error(told(entry).message)
+                return _error(error_reply(entry).message)
         return b""
 
     def _start(self, entry: Entry) -> bytes:

@@ -2,11 +2,12 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from tickertape.api.asking import Ask
 from tickertape.api.edge.problems import error_responses
 from tickertape.api.protocols.checked import ChatBody
+from tickertape.api.protocols.headers import IdempotencyKey
 from tickertape.api.protocols.json_body import JsonRoute
 from tickertape.api.protocols.native.paging import Page, page_of
 from tickertape.api.protocols.native.views import (
@@ -25,13 +26,6 @@ from tickertape.broker.fold import fold
 router = APIRouter(tags=["requests"], route_class=JsonRoute)
 
 RequestId = Annotated[str, Path(description="As `POST /chat` gave it")]
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        pattern=r"^[\x21-\x7e]{1,255}$",
-        description="Makes a submit safe to repeat: the same key and body are the same request",
-    ),
-]
 Status = Literal["queued", "running", "completed", "failed", "cancelled"]
 _PARAMS = ("model", "temperature", "top_p", "max_tokens")
 

@@ -2,13 +2,10 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from tickertape.api.edge.problems import Problem
 from tickertape.api.protocols.checked import Checked, Name
-
-ROLE_PREFIX = "role:"
-"""A model of this name is a role of ours, on the default model."""
+from tickertape.api.protocols.openai import OpenBody, role_of, unsupported, without_role
 
 # The caller's own business with us, or set by us; everything else is a parameter of the model.
 _NOT_PARAMS = frozenset({"messages", "stream", "stream_options", "n", "role_template"})
@@ -18,12 +15,6 @@ _UNSUPPORTED = {
     "function_call": "use `tool_choice`",
     "audio": "answers are text",
 }
-
-
-class OpenBody(BaseModel):
-    """A body that may hold more fields than are named."""
-
-    model_config = ConfigDict(extra="allow")
 
 
 class OpenMessage(OpenBody):
@@ -76,20 +67,3 @@ class ChatCompletionsBody(Checked, OpenBody):
     def role(self) -> str | None:
         """The role that is asked for, in either way."""
         return self.role_template or role_of(self.model)
-
-
-def role_of(model: str | None) -> str | None:
-    """The role that a model's name stands for, None for a model of the upstream."""
-    return model.removeprefix(ROLE_PREFIX) if model and model.startswith(ROLE_PREFIX) else None
-
-
-def without_role(params: dict[str, Any]) -> dict[str, Any]:
-    """Parameters for the upstream, which knows no roles."""
-    if role_of(params.get("model")) is None:
-        return params
-    return {name: value for name, value in params.items() if name != "model"}
-
-
-def unsupported(param: str, message: str) -> Problem:
-    """A field of OpenAI's that this server does not do."""
-    return Problem(400, "unsupported_value", message, param=param)

@@ -1,24 +1,21 @@
 """OpenAI's Chat Completions: ask, and read the answer in the same call."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from tickertape.api.asking import Ask
 from tickertape.api.edge.problems import error_responses
 from tickertape.api.protocols.foreground import Foreground, refuse_while_draining
+from tickertape.api.protocols.headers import CancelOnDisconnect, IdempotencyKey
 from tickertape.api.protocols.json_body import JsonRoute
-from tickertape.api.protocols.native.requests import IdempotencyKey
 from tickertape.api.protocols.openai_chat import wire as chat_completions
 from tickertape.api.protocols.openai_chat.body import ChatCompletionsBody
 from tickertape.api.services import Tenant, UsableServices
 
 router = APIRouter(tags=["openai"], route_class=JsonRoute)
 
-CancelOnDisconnect = Annotated[
-    bool, Header(description="`true`: the request ends when its caller goes; otherwise it is kept")
-]
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The answer, as OpenAI's `chat.completion`; with `stream`, as events of "

@@ -8,8 +8,8 @@ after output ends with an error, and without `[DONE]`.
 from typing import Any
 
 from tickertape.api.fanout.wire import Dialect, Frame, Last
+from tickertape.api.protocols.error_replies import LOG_GONE, STARTED_OVER, ErrorReply, error_reply
 from tickertape.api.protocols.event_json import encode_json
-from tickertape.api.protocols.told_failures import BEGAN_ANEW, LOG_GONE, Told, told
 from tickertape.api.protocols.tool_calls import Call, Calls
 from tickertape.broker.codec import OUTPUT, Entry
 from tickertape.broker.fold import fold
@@ -50,7 +50,7 @@ class ChatCompletionsWire:
             self._created_s = entry.cursor.attempt // 1000
         match entry.kind:
             case "started" | "reset" if self._has_begun:
-                return Last(_error(BEGAN_ANEW), whole=True)
+                return Last(_error(STARTED_OVER), whole=True)
             case "queued" | "started" | "reset" | "resumed" if not self._has_begun:
                 self._model = entry.data.get("model") or self._model
             case "delta" | "reasoning" | "refusal" | "tool_call":
@@ -58,7 +58,7 @@ class ChatCompletionsWire:
             case "completed":
                 return self._begin() + self._end(entry.data)
             case "failed" | "cancelled":
-                return _error(told(entry))
+                return _error(error_reply(entry))
         return b""
 
     def notice(self, kind: str, data: dict[str, Any]) -> bytes:
@@ -182,5 +182,5 @@ def _whole_call(call: Call) -> dict[str, Any]:
     return about | tool_of_call(call.kind, call.x, call.name, call.arguments)
 
 
-def _error(error: Told) -> bytes:
+def _error(error: ErrorReply) -> bytes:
     return b"data: %b\n\n" % encode_json(error.body())

@@ -7,7 +7,7 @@ from pydantic import Discriminator, Field, StringConstraints, Tag
 from tickertape.api.edge.problems import Problem
 from tickertape.api.protocols.chat_order import in_chat_order
 from tickertape.api.protocols.checked import MAX_METADATA_KEYS, Checked, Name, shape_of
-from tickertape.api.protocols.openai_chat.body import OpenBody, role_of, unsupported, without_role
+from tickertape.api.protocols.openai import OpenBody, role_of, unsupported, without_role
 from tickertape.api.protocols.openai_responses.input_items import chat_messages, input_items
 
 _LOGPROBS = "message.output_text.logprobs"

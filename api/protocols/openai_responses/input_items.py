@@ -10,7 +10,7 @@ from typing import Any
 from tickertape.api.edge.problems import Problem
 from tickertape.api.protocols.chat_order import in_chat_order
 from tickertape.api.protocols.file_parts import NoFormError, file_part
-from tickertape.api.protocols.openai_chat.body import unsupported
+from tickertape.api.protocols.openai import unsupported
 from tickertape.api.protocols.provider_fields import fields_of_call, fields_of_message
 from tickertape.broker.provider_fields import tool_of_call
 

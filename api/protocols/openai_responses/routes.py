@@ -13,9 +13,8 @@ from tickertape.api.fanout.rendering import Rendering
 from tickertape.api.fanout.streams import Start, start_of_log
 from tickertape.api.fanout.tape import Tape
 from tickertape.api.protocols.foreground import Foreground, refuse_while_draining
+from tickertape.api.protocols.headers import CancelOnDisconnect, IdempotencyKey
 from tickertape.api.protocols.json_body import JsonRoute
-from tickertape.api.protocols.native.requests import IdempotencyKey
-from tickertape.api.protocols.openai_chat.routes import CancelOnDisconnect
 from tickertape.api.protocols.openai_responses import wire as responses
 from tickertape.api.protocols.openai_responses.body import ResponsesBody
 from tickertape.api.protocols.openai_responses.stored import (

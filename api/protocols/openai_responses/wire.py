@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from tickertape.api.fanout.wire import Dialect, Frame, Last
+from tickertape.api.protocols.error_replies import LOG_GONE, STARTED_OVER, ErrorReply, error_reply
 from tickertape.api.protocols.event_json import encode_json
 from tickertape.api.protocols.openai_responses.output_items import Event, Output
-from tickertape.api.protocols.told_failures import BEGAN_ANEW, LOG_GONE, Told, told
 from tickertape.broker.codec import OUTPUT, Entry
 from tickertape.broker.provider_fields import without_logprobs
 
@@ -121,7 +121,7 @@ class ResponseFold:
         self._status = terminal.kind
         self.output.leave()
         if terminal.kind == "failed":
-            error = told(terminal)
+            error = error_reply(terminal)
             code = _ERROR_CODES.get(error.code, "server_error")
             self._end = {"error": {"code": code, "message": error.message}}
         # OpenAI's union of events has none for a cancelled response; this one is our own.
@@ -142,7 +142,7 @@ class ResponsesWire:
     def frame(self, entry: Entry) -> Frame:
         """The events for an entry."""
         if entry.kind in {"started", "reset"} and self._has_output:
-            return Last(self._error(BEGAN_ANEW), whole=True)
+            return Last(self._error(STARTED_OVER), whole=True)
         self._has_output = self._has_output or entry.kind in OUTPUT
         return b"".join(map(self._numbered, self._fold.feed(entry)))
 
@@ -151,7 +151,7 @@ class ResponsesWire:
         del data
         return self._error(LOG_GONE) if kind == "gone" else b""
 
-    def _error(self, error: Told) -> bytes:
+    def _error(self, error: ErrorReply) -> bytes:
         """An error event. Of its two forms, clients know the flat one, and raise the other."""
         flat = {"code": error.code, "message": error.message, "param": None}
         return _event("error", self._next_number, {**flat, **error.body()})

@@ -1,12 +1,13 @@
-"""Pure: how an answer that was not completed is told, where OpenAI's words are spoken."""
+"""Pure: the error for an answer that was not completed, in OpenAI's form."""
 
 from typing import Any, NamedTuple
 
+from tickertape.api.edge.problems import error_type
 from tickertape.broker.codec import Entry
 
 
-class Told(NamedTuple):
-    """An error: the HTTP status it has before a stream began, and its words after that."""
+class ErrorReply(NamedTuple):
+    """An error: an HTTP status before a stream has begun, an event afterwards."""
 
     status: int
     code: str
@@ -29,28 +30,23 @@ _STATUSES = {
     "interrupted": 503,
     "too_long": 400,
 }
-# Where OpenAI has a code of its own, clients compare with that.
+# Clients compare with OpenAI's own code where there is one.
 _CODES = {"upstream_rate_limited": "rate_limit_exceeded"}
 
-BEGAN_ANEW = Told(
+STARTED_OVER = ErrorReply(
     503,
     "interrupted",
-    "The answer was cut off and begun anew; what was sent of it is not valid any more.",
+    "The answer was cut off and started over; what was sent of it is no longer valid.",
 )
-LOG_GONE = Told(500, "log_gone", "The answer is not there any more: it was erased, or it expired.")
+LOG_GONE = ErrorReply(
+    500, "log_gone", "The answer no longer exists, because it was erased or has expired."
+)
 
 
-def error_type(status: int) -> str:
-    """The class of an error, in OpenAI's words."""
-    if status >= 500:
-        return "server_error"
-    return "rate_limit_error" if status == 429 else "invalid_request_error"
-
-
-def told(terminal: Entry) -> Told:
+def error_reply(terminal: Entry) -> ErrorReply:
     """The error for a `failed` or `cancelled` entry."""
     if terminal.kind == "cancelled":
-        return Told(400, "cancelled", "The request was cancelled.")
+        return ErrorReply(400, "cancelled", "The request was cancelled.")
     code = str(terminal.data.get("code", "internal"))
     message = str(terminal.data.get("message", "The request failed."))
-    return Told(_STATUSES.get(code, 500), _CODES.get(code, code), message)
+    return ErrorReply(_STATUSES.get(code, 500), _CODES.get(code, code), message)
