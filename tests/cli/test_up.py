@@ -62,7 +62,7 @@ def test_proxies_that_are_set_for_the_internet_are_not_asked_for_this_machine(
     names = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy")
     proxies = dict.fromkeys(names, "http://127.0.0.1:9")
     settings = {"OPENAI_BASE_URL": upstream_url, "OPENAI_MODEL": "scripted-model"}
-    with up(tmp_path, **settings, **proxies) as started:
+    with up(tmp_path, **settings, program=None, **proxies) as started:
         started.wait_until_printed("Ready after")
         plan = Plan(deltas=5, rate_per_s=100)
         chat = started.chat(plan.prompt())
