@@ -17,7 +17,7 @@ import msgspec
 
 from bench.box import Box
 from bench.compiled import compiled
-from tests.e2e.deployment import Deployment, port_of
+from tests.support.deployment import Deployment, port_of
 from tests.support.servers import valkey_server
 from tickertape.cli.up.spawn import spawn, stop
 

@@ -10,12 +10,18 @@ import asyncio
 import inspect
 import signal
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import redis
 
+from tests.support.browser import Browser, connect, find_chromium, running_chromium
+from tests.support.deployment import Deployment, MakeDeployment
+from tests.support.running_api import RunningApi, running_api
 from tests.support.servers import ValkeyServer, in_memory, valkey_server
+from tests.support.typist import Typist, typing
 from tests.support.upstream import ScriptedUpstream
+from tickertape.runtime.settings import Settings
 
 
 def pytest_configure() -> None:
@@ -77,3 +83,60 @@ async def upstream() -> AsyncIterator[ScriptedUpstream]:
     """A scripted upstream that answers "Hello, world." until it is given a script."""
     async with ScriptedUpstream() as running:
         yield running
+
+
+@pytest.fixture
+async def api(redis_url: str) -> AsyncIterator[RunningApi]:
+    """The app with default settings. A test with other settings calls `running_api`."""
+    async with running_api(redis_url, heartbeat_s=0.2) as running:
+        yield running
+
+
+@pytest.fixture
+async def worker(redis_url: str) -> AsyncIterator[Typist]:
+    """The worker of `api`, driven by the test step by step."""
+    async with typing(redis_url, Settings(openai_model="a-model")) as running:
+        yield running
+
+
+@pytest.fixture
+def make_deployment(
+    tmp_path: Path, own_redis: ValkeyServer, upstream: ScriptedUpstream
+) -> Iterator[MakeDeployment]:
+    """Makes a deployment with these settings, in which no program runs yet."""
+    made: list[Deployment] = []
+
+    def make(**settings: str) -> Deployment:
+        deployment = Deployment(
+            tmp_path, redis_url=own_redis.url, upstream_url=upstream.base_url, **settings
+        )
+        made.append(deployment)
+        return deployment
+
+    yield make
+    for deployment in made:
+        deployment.close()
+
+
+@pytest.fixture
+def deployment(make_deployment: MakeDeployment) -> Deployment:
+    """A deployment with a lease of one second."""
+    return make_deployment(TICKERTAPE_LEASE_S="1")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[str]:
+    """The address of one Chromium for all tests; each page in it has a separate profile."""
+    executable = find_chromium()
+    if executable is None:
+        pytest.skip("Chromium is not installed")  # the page cannot be tried without a browser
+    with running_chromium(executable) as address:
+        yield address
+
+
+@pytest.fixture
+async def browser(chromium: str) -> AsyncIterator[Browser]:
+    """Fails the test if a page threw an exception or violated its content security policy."""
+    async with connect(chromium) as running:
+        yield running
+        assert [problem for page in running.pages for problem in page.problems] == []

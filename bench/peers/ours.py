@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from bench.box import Box
 from bench.source import publish
-from tests.broker.given_settings import GivenSettings
-from tests.e2e.deployment import Deployment, api_url, port_of
+from tests.support.deployment import Deployment, api_url, port_of
+from tests.support.given_settings import GivenSettings
 from tests.support.servers import ValkeyServer
 from tickertape.broker import codec, keys
 from tickertape.broker.appender import MAX_ENTRIES

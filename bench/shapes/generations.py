@@ -15,8 +15,8 @@ from bench.box import Box, cpu_s
 from bench.report import Bound, Report, Spread, Table
 from bench.shapes.hop import percentile_ms
 from bench.shapes.worker import check
-from tests.broker.given_settings import GivenSettings
 from tests.support.desk import Desk, open_desk
+from tests.support.given_settings import GivenSettings
 from tickertape.broker import keys
 from tickertape.broker.fold import fold
 from tickertape.broker.push import Push

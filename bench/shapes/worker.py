@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from bench.asking import Plan, Running, deployed
 from bench.box import Box, cpu_s
 from bench.report import Bound, Report, Spread, Strip, Table, ratios, short
-from tests.broker.given_settings import GivenSettings
 from tests.support.desk import open_desk
+from tests.support.given_settings import GivenSettings
 from tickertape.broker import keys
 from tickertape.broker.connections import Connections
 from tickertape.broker.fold import fold

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from tests.api.running import RunningApi, running_api
+from tests.support.running_api import RunningApi, running_api
 from tickertape.api.edge.auth import KeyFile, Keys, keys_from, parse_keys
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.runtime.settings import Settings

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.api.running import RunningApi, running_api
+from tests.support.running_api import RunningApi, running_api
 from tests.support.servers import ValkeyServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

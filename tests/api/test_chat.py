@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
-from tests.api.running import RunningApi, running_api
+from tests.support.running_api import RunningApi, running_api
 from tests.support.typist import Typist
 from tickertape.broker import keys
 

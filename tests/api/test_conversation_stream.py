@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 import pytest
 
-from tests.api.running import RunningApi, running_api
+from tests.support.running_api import RunningApi, running_api
 from tests.support.sse import Event, EventStream, open_stream, text_of
 from tests.support.typist import Typist
 from tests.support.wait import wait_until

@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 import pytest
 
-from tests.api.running import RunningApi
+from tests.support.running_api import RunningApi
 from tests.support.sse import Event, collect, follow, open_stream, text_of
 from tests.support.typist import Typist
 from tests.support.wait import wait_until

@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.api.running import RunningApi, running_api
+from tests.support.running_api import RunningApi, running_api
 from tests.support.typist import Typist
 from tests.support.wait import wait_until
 from tickertape.broker.codec import encode_data

@@ -6,7 +6,7 @@ import pytest
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from tests.api.running import RunningApi, running_api
+from tests.support.running_api import RunningApi, running_api
 from tickertape.api.edge.guards import LastResort, check_bind
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.runtime.addresses import is_loopback

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 import structlog
 
-from tests.api.running import RunningApi, running_api
+from tests.support.running_api import RunningApi, running_api
 from tests.support.servers import ValkeyServer
 from tests.support.typist import Typist
 from tests.support.wait import wait_until

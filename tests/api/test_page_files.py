@@ -5,7 +5,7 @@ from importlib.resources import files
 
 import pytest
 
-from tests.api.running import RunningApi
+from tests.support.running_api import RunningApi
 from tickertape.api.page.routes import load_page
 
 INLINE = re.compile(

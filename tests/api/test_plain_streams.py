@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from starlette.types import Message as AsgiMessage
 
-from tests.api.running import RunningApi, running_api
+from tests.support.running_api import RunningApi, running_api
 from tests.support.sse import Event, SseParser, collect, text_of
 from tests.support.typist import Typist
 from tests.support.wait import wait_until

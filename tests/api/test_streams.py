@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 from starlette.types import Message
 
-from tests.api.running import RunningApi, running_api
+from tests.support.running_api import RunningApi, running_api
 from tests.support.sse import collect, follow
 from tests.support.typist import Typist
 from tests.support.wait import wait_until

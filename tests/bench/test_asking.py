@@ -10,7 +10,7 @@ import pytest
 from bench.asking import Asked, Plan, call, upstream
 from bench.box import Box
 from bench.compiled import NoCompiler, compiled
-from tests.e2e.deployment import port_of
+from tests.support.deployment import port_of
 
 _HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
 _PLAN = Plan(5)

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
-from tests.broker.given_settings import GivenSettings
+from tests.support.given_settings import GivenSettings
 from tickertape.broker import keys
 from tickertape.broker.appender import MAX_ENTRIES
 from tickertape.broker.connections import Connections

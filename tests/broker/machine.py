@@ -12,9 +12,9 @@ from hypothesis.stateful import (
     rule,
 )
 
-from tests.broker.given_settings import GivenSettings
 from tests.broker.model import MAX_CRASHES, QUEUE_LIMIT, TENANT_LIMIT, Model, Request
 from tests.broker.subject import Subject
+from tests.support.given_settings import GivenSettings
 from tickertape.broker import errors, keys
 from tickertape.broker.codec import encode_data, encode_text
 from tickertape.broker.queue import Gap, Lease, Nothing

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.broker.address import port_of, through
-from tests.broker.given_settings import GivenSettings
 from tests.broker.live import Live, live, running
 from tests.broker.writer import Writer
+from tests.support.given_settings import GivenSettings
 from tests.support.proxy import FaultProxy
 from tests.support.servers import ValkeyServer
 from tests.support.wait import wait_until

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tests.broker.given_settings import GivenSettings
 from tests.broker.live import Live, live
+from tests.support.given_settings import GivenSettings
 from tickertape.broker import keys
 from tickertape.broker.codec import encode_data, encode_text
 from tickertape.broker.conversations import Conversations

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from tests.broker.given_settings import GivenSettings
 from tests.broker.live import live
+from tests.support.given_settings import GivenSettings
 from tests.support.servers import ValkeyServer
 from tests.support.wait import wait_until
 from tickertape.broker import keys

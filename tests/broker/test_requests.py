@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from tests.broker.address import port_of, through
-from tests.broker.given_settings import GivenSettings
 from tests.broker.live import Live, live
+from tests.support.given_settings import GivenSettings
 from tests.support.proxy import FaultProxy
 from tests.support.wait import wait_until
 from tickertape.broker import keys

@@ -10,7 +10,6 @@ import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from tests.broker.given_settings import GivenSettings
 from tests.broker.live import Live, live
 from tests.support.accounts import (
     ALL,
@@ -22,6 +21,7 @@ from tests.support.accounts import (
     limited_account,
     rights_in,
 )
+from tests.support.given_settings import GivenSettings
 from tests.support.servers import valkey_server
 from tickertape.broker.codec import encode_data
 from tickertape.broker.connections import Connections, reply_text

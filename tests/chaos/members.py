@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from tests.e2e.programs import environment
+from tests.support.programs import environment
 from tests.support.wait import wait_until
 from tickertape.cli.main import main
 

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.api.running import RunningApi, running_api
 from tests.cli.screen import Screen
 from tests.cli.scripted_api import Frame, LoseReply, Refuse, ScriptedApi
 from tests.support.proxy import FaultProxy
+from tests.support.running_api import RunningApi, running_api
 from tests.support.typist import Typist, typing
 from tests.support.wait import wait_until
 from tickertape.cli.chat import ask as chat_module

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from tests.api.running import running_api
 from tests.support.accounts import ALL, ASKED, limited_account
+from tests.support.running_api import running_api
 from tests.support.servers import ValkeyServer
 from tests.support.upstream import ScriptedUpstream
 from tickertape.cli.chat import client

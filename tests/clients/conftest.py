@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.api.running import running_api
 from tests.support.desk import working
+from tests.support.running_api import running_api
 from tests.support.servers import in_memory, valkey_server
 from tests.support.strict_rules import FAMILIES
 from tests.support.strict_upstream import ANSWER, CALLED, QUESTION, StrictUpstream

@@ -6,7 +6,7 @@ import os
 import pty
 from collections.abc import AsyncIterator, Iterator
 
-from tests.e2e.programs import command, environment
+from tests.support.programs import command, environment
 
 
 @contextlib.asynccontextmanager

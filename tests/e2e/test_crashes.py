@@ -10,10 +10,11 @@ import pytest
 import redis
 
 from tests.e2e.commands import open_screen, running
-from tests.e2e.conftest import Figure, MakeDeployment
-from tests.e2e.deployment import Caller, Deployment, port_of
-from tests.e2e.programs import Program
+from tests.e2e.conftest import Figure
 from tests.e2e.reading import reading
+from tests.support.callers import Caller
+from tests.support.deployment import Deployment, MakeDeployment, port_of
+from tests.support.programs import Program
 from tests.support.prompted import Plan, PlanFollower
 from tests.support.script import Text, Wait, answer
 from tests.support.servers import ValkeyServer, valkey_server
@@ -120,7 +121,7 @@ async def test_redis_killed_in_mid_answer_and_started_again_costs_no_byte(
             await wait_until(
                 lambda: time.monotonic() > killed_at_s + outage_s, description="the outage to end"
             )
-            assert (await caller.http.get("/readyz")).status_code == 503
+            assert (await caller.client.get("/readyz")).status_code == 503
             seen = len(reader.text)
             own_redis.start()
             started_at_s = time.monotonic()

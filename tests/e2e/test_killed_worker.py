@@ -14,7 +14,8 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
-from tests.e2e.deployment import Caller, Deployment
+from tests.support.callers import Caller
+from tests.support.deployment import Deployment
 from tests.support.script import Done, Finish, Script, Text, Wait, answer
 from tests.support.upstream import Call, ScriptedUpstream
 from tests.support.wait import wait_until
@@ -34,7 +35,7 @@ class Asked:
     """A question, unlike those on other wires, and what it is asked with."""
 
     question: str
-    http: httpx2.AsyncClient
+    client: httpx2.AsyncClient
     sdk: AsyncOpenAI
 
     @property
@@ -67,13 +68,13 @@ class Dying:
 
 
 async def native(asked: Asked) -> str:
-    submitted = await asked.http.post("/chat", json={"message": asked.question})
-    return _folded(folding.native, await asked.http.get(submitted.json()["stream_url"]))
+    submitted = await asked.client.post("/chat", json={"message": asked.question})
+    return _folded(folding.native, await asked.client.get(submitted.json()["stream_url"]))
 
 
 async def raw_text(asked: Asked) -> str:
     try:
-        return (await asked.http.post("/api/gpt/get", json={"message": asked.question})).text
+        return (await asked.client.post("/api/gpt/get", json={"message": asked.question})).text
     except httpx2.RemoteProtocolError:
         return ERROR
 
@@ -127,7 +128,7 @@ async def background_stream(asked: Asked) -> str:
 async def ai_sdk(asked: Asked) -> str:
     message = {"role": "user", "parts": [{"type": "text", "text": asked.question}]}
     body = {"id": asked.question, "messages": [message]}
-    return _folded(folding.ui_message, await asked.http.post("/api/chat", json=body))
+    return _folded(folding.ui_message, await asked.client.post("/api/chat", json=body))
 
 
 def _folded(fold: Callable[[bytes], folding.Heard], answered: httpx2.Response) -> str:
@@ -160,12 +161,12 @@ async def test_what_is_heard_on_every_wire_of_an_answer_whose_worker_was_killed(
     async with Caller(url) as caller, openai_client(url) as sdk:
 
         async def have_begun() -> bool:
-            listed = (await caller.http.get("/chat", params={"limit": 100})).json()["requests"]
+            listed = (await caller.client.get("/chat", params={"limit": 100})).json()["requests"]
             texts = [(await caller.read(each["request_id"]))["text"] for each in listed]
             return texts == [KEPT] * len(TABLE)
 
         asking = [
-            asyncio.create_task(ask(Asked(ask.__name__, caller.http, sdk))) for ask, _, _ in TABLE
+            asyncio.create_task(ask(Asked(ask.__name__, caller.client, sdk))) for ask, _, _ in TABLE
         ]
         await wait_until(have_begun, timeout_s=20, description="all answers have begun")
         await victim.kill()

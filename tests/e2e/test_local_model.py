@@ -7,9 +7,9 @@ import pytest
 
 from tests.e2e.commands import running
 from tests.e2e.conftest import Figure
-from tests.e2e.deployment import Caller
 from tests.e2e.reading import reading
 from tests.e2e.up import Up
+from tests.support.callers import Caller
 from tickertape.cli.up.local_model import _CONTEXT_TOKENS, _MAX_TOKENS
 
 pytestmark = [
@@ -58,7 +58,7 @@ async def test_chat_in_the_role_of_ikun_answers_and_fits_into_the_context(
     assert chat.returncode == 0, complaints
     assert typed.strip()
     async with Caller(up.url) as caller:
-        newest = (await caller.http.get("/chat", params={"limit": 1})).json()["requests"][0]
+        newest = (await caller.client.get("/chat", params={"limit": 1})).json()["requests"][0]
         usage = (await caller.read(newest["request_id"]))["usage"]
     assert newest["role"] == "ikun"
     figure("tokens of the prompt", usage["prompt_tokens"])

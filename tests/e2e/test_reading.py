@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from tests.e2e.conftest import Figure
-from tests.e2e.deployment import Caller
 from tests.e2e.reading import Reader, curl, reading
+from tests.support.callers import Caller
 from tests.support.prompted import Plan
 from tests.support.sse import text_of
 from tests.support.wait import wait_until

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Figure
-from tests.e2e.deployment import Caller, Deployment, port_of
 from tests.e2e.reading import Curl, curl
+from tests.support.callers import Caller
+from tests.support.deployment import Deployment, port_of
 from tests.support.script import Finish, Text, Wait
 from tests.support.sse import Event, SseParser, text_of
 from tests.support.upstream import ScriptedUpstream

@@ -8,8 +8,8 @@ import httpx2
 import pytest
 
 from tests.e2e.conftest import TENANT_LIMIT
-from tests.e2e.deployment import Caller
 from tests.e2e.reading import reading
+from tests.support.callers import Caller
 from tests.support.prompted import Plan
 
 ENDLESS = Plan(deltas=100_000, rate_per_s=20)
@@ -40,7 +40,7 @@ Call = tuple[str, str]
 
 async def calls_of(caller: Caller) -> list[Call]:
     """Every call that the API offers, as method and path."""
-    paths = (await caller.http.get("/openapi.json")).json()["paths"]
+    paths = (await caller.client.get("/openapi.json")).json()["paths"]
     return [(method.upper(), path) for path, item in paths.items() for method in item]
 
 
@@ -49,10 +49,10 @@ async def running(ada: Caller) -> AsyncIterator[dict[str, str]]:
     """What ada is being answered, by the names in the paths: natively, as a response, in a chat."""
     prompt = ENDLESS.prompt()
     asked = {"input": prompt, "background": True}
-    response_id = (await ada.http.post("/v1/responses", json=asked)).json()["id"]
+    response_id = (await ada.client.post("/v1/responses", json=asked)).json()["id"]
     message = {"role": "user", "parts": [{"type": "text", "text": prompt}]}
     page = {"id": "ada/chat", "messages": [message]}
-    async with ada.http.stream("POST", "/api/chat", json=page) as answer:
+    async with ada.client.stream("POST", "/api/chat", json=page) as answer:
         chat_request_id = answer.headers["X-Request-Id"]
     request_id = await ada.submit(prompt, conversation_id="ours")
     ids = [request_id, response_id.removeprefix("resp_"), chat_request_id]
@@ -94,15 +94,15 @@ async def test_no_call_reaches_what_another_tenant_has(
             assert theirs.status_code == nobodys.status_code == expected, call
             assert theirs.content == nobodys.content, call
         followed = {"input": "And?", "previous_response_id": running["response_id"]}
-        refused = await stranger.http.post("/v1/responses", json=followed)
+        refused = await stranger.client.post("/v1/responses", json=followed)
         assert refused.json()["error"]["code"] == "previous_response_not_found"
     assert (await ada.read(running["request_id"]))["status"] == "running"
-    assert len((await ada.http.get("/conversations/ours")).json()["turns"]) == 1
+    assert len((await ada.client.get("/conversations/ours")).json()["turns"]) == 1
 
 
 async def _call(caller: Caller, call: Call, names: dict[str, str]) -> Any:
     method, path = call
-    return await caller.http.request(method, path.format(**names))
+    return await caller.client.request(method, path.format(**names))
 
 
 async def test_conversations_of_one_name_are_one_for_each_tenant(
@@ -123,10 +123,10 @@ async def test_conversations_of_one_name_are_one_for_each_tenant(
             await reader.completes()
             assert reader.text == plans[name].text()
             assert len({event.data["request_id"] for event in reader.events}) == 1
-    assert (await ada.http.delete(url)).status_code == 204
-    assert (await ada.http.get(url)).status_code == 404
+    assert (await ada.client.delete(url)).status_code == 204
+    assert (await ada.client.get(url)).status_code == 404
     for name in ("bob", "eve"):
-        [turn] = (await callers[name].http.get(url)).json()["turns"]
+        [turn] = (await callers[name].client.get(url)).json()["turns"]
         assert turn["answered"] == plans[name].text()
 
 
@@ -134,7 +134,7 @@ async def test_an_idempotency_key_is_a_tenant_s_own(ada: Caller, bob: Caller, ev
     body = {"message": Plan(deltas=1).prompt()}
     key = {"Idempotency-Key": "the-same"}
     answers = [
-        await caller.http.post("/chat", json=body, headers=key) for caller in (ada, bob, eve, ada)
+        await caller.client.post("/chat", json=body, headers=key) for caller in (ada, bob, eve, ada)
     ]
     ids = [answer.json()["request_id"] for answer in answers]
     assert [answer.status_code for answer in answers] == [202, 202, 202, 200]
@@ -151,7 +151,7 @@ async def test_a_list_holds_the_caller_s_requests_only(
     ]
     listed = []
     for caller in callers:
-        page = (await caller.http.get("/chat", params={"limit": 100})).json()
+        page = (await caller.client.get("/chat", params={"limit": 100})).json()
         listed.append({request["request_id"] for request in page["requests"]})
     for mine, ids in zip(listed, submitted, strict=True):
         assert ids <= mine
@@ -163,7 +163,7 @@ async def test_a_tenant_that_is_at_its_limit_is_in_nobody_else_s_way(
 ) -> None:
     flood = await asyncio.gather(
         *(
-            ada.http.post("/chat", json={"message": ENDLESS.prompt()})
+            ada.client.post("/chat", json={"message": ENDLESS.prompt()})
             for _ in range(TENANT_LIMIT + 5)
         )
     )
@@ -184,7 +184,7 @@ async def test_terminals_of_three_tenants_get_their_own_text(
 ) -> None:
     async def ask(caller: Caller, tag: str) -> str:
         body = {"message": Plan(deltas=20, rate_per_s=100, tag=tag).prompt()}
-        return str((await caller.http.post("/api/gpt/get", json=body)).text)
+        return str((await caller.client.post("/api/gpt/get", json=body)).text)
 
     texts = await asyncio.gather(ask(ada, "a"), ask(bob, "b"), ask(eve, "e"))
     assert list(texts) == [Plan(deltas=20, tag=tag).text() for tag in "abe"]

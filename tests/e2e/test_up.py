@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.commands import running
-from tests.e2e.deployment import Caller
 from tests.e2e.reading import reading
 from tests.e2e.up import Up
 from tests.page.looking import ANSWERS, NOTES, QUESTIONS, ask, click, shows
 from tests.support.browser import Browser, Page
+from tests.support.callers import Caller
 from tests.support.prompted import Plan
 
 pytestmark = pytest.mark.slow

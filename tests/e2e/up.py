@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.e2e.programs import Program, command
+from tests.support.programs import Program, command
 from tests.support.wait import wait_until_sync
 
 _START_S = 60

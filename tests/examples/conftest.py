@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.api.running import RunningApi, running_api
 from tests.support.desk import working
+from tests.support.running_api import RunningApi, running_api
 from tests.support.script import DEFAULT_MODEL, Done, Finish, Script, Text, Wait, answer
 from tests.support.upstream import Call, ScriptedUpstream
 from tests.support.wait import wait_until

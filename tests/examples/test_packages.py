@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.running import RunningApi
 from tests.examples.conftest import EXAMPLES, QUESTION, SHORTER, WHOLE, Run
 from tests.support.browser import connect, find_chromium, running_chromium
 from tests.support.node import installed
 from tests.support.packages import clients_python
+from tests.support.running_api import RunningApi
 from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]

@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from tests.api.running import RunningApi
 from tests.examples.conftest import EXAMPLES, QUESTION, SHORTER, WHOLE, Run
+from tests.support.running_api import RunningApi
 
 
 async def test_openais_python_client_chats(python: Run) -> None:

@@ -18,17 +18,15 @@ import tickertape.broker.lua
 from tests.broker.invariants import violations
 from tests.broker.snapshot import take_snapshot
 from tests.chaos.members import Member
-from tests.e2e.conftest import MakeDeployment, make_deployment
 from tests.faults.ports import free_port
 from tests.faults.processes import started
+from tests.support.deployment import MakeDeployment
 from tests.support.desk import Desk, open_desk, working
 from tests.support.script import Cut, Finish, Pause, Role, Script, Text, Wait, rate_limited
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
 from tickertape.broker.fold import Answer
 from tickertape.runtime.settings import Settings
-
-__all__ = ["make_deployment"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("fork server")]
 

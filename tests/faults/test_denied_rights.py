@@ -7,10 +7,10 @@ import pytest
 import structlog
 from redis import Redis
 
-from tests.api.running import RunningApi, running_api
 from tests.faults.test_liveness import probed_worker
 from tests.support.accounts import ALL, ASKED, CHANNELS, channels_but, limited_account
 from tests.support.desk import open_desk, working
+from tests.support.running_api import RunningApi, running_api
 from tests.support.script import Role, Text, Wait, answer
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until

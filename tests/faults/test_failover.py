@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from tests.api.running import RunningApi, running_api
 from tests.support.desk import working
 from tests.support.proxy import FaultProxy
+from tests.support.running_api import RunningApi, running_api
 from tests.support.script import Finish, Role, Script, Text, Wait
 from tests.support.servers import ValkeyServer, valkey_server
 from tests.support.sse import Event, collect, follow, text_of

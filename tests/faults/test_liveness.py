@@ -12,9 +12,9 @@ from typing import Any, cast
 import httpx2
 import pytest
 
-from tests.api.running import running_api
 from tests.faults.ports import free_port
 from tests.support.desk import open_desk, working
+from tests.support.running_api import running_api
 from tests.support.script import Role, Text, Wait, answer
 from tests.support.servers import ValkeyServer
 from tests.support.upstream import ScriptedUpstream

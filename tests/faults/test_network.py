@@ -9,9 +9,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.api.running import RunningApi, running_api
 from tests.support.desk import working
 from tests.support.proxy import FaultProxy
+from tests.support.running_api import RunningApi, running_api
 from tests.support.script import Finish, Pause, Role, Script, Text, Wait
 from tests.support.servers import ValkeyServer
 from tests.support.sse import Event, follow, open_stream, text_of

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.programs import environment
 from tests.support.desk import Desk, open_desk, working
+from tests.support.programs import environment
 from tests.support.upstream import ScriptedUpstream
 from tickertape.broker import keys
 from tickertape.broker.dead import DeadRequests

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from tests.api.running import RunningApi, running_api
+from tests.support.running_api import RunningApi, running_api
 from tests.support.sse import Event, SseParser, collect, open_stream, text_of
 from tests.support.typist import Typist, typing
 from tests.support.wait import wait_until

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from redis.exceptions import ResponseError
 
-from tests.api.running import RunningApi, running_api
 from tests.support.desk import working
+from tests.support.running_api import RunningApi, running_api
 from tests.support.script import Finish, Role, Text, Wait
 from tests.support.servers import ValkeyServer
 from tests.support.sse import Event, collect, follow, text_of

@@ -5,8 +5,8 @@ from contextlib import aclosing
 
 import pytest
 
-from tests.api.running import RunningApi, running_api
 from tests.support.pushes import lost_pushes
+from tests.support.running_api import RunningApi, running_api
 from tests.support.servers import ValkeyServer
 from tests.support.sse import Event, follow
 from tests.support.typist import Typist, typing

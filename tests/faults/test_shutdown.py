@@ -7,16 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import MakeDeployment, deployment, make_deployment
-from tests.e2e.deployment import Caller, Deployment
-from tests.e2e.programs import Program
 from tests.e2e.reading import reading
+from tests.support.callers import Caller
+from tests.support.deployment import Deployment, MakeDeployment
+from tests.support.programs import Program
 from tests.support.script import Role, Text, Wait, answer
 from tests.support.servers import ValkeyServer
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
-
-__all__ = ["deployment", "make_deployment"]
 
 pytestmark = pytest.mark.slow
 

@@ -7,10 +7,10 @@ import httpx2
 import pytest
 from redis.asyncio import Redis
 
-from tests.api.running import RunningApi, running_api
 from tests.broker.snapshot import take_snapshot
 from tests.support.desk import working
 from tests.support.proxy import FaultProxy
+from tests.support.running_api import RunningApi, running_api
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
 from tickertape.runtime.settings import Settings

@@ -4,8 +4,8 @@ import httpx2
 import pytest
 import structlog
 
-from tests.api.running import running_api
 from tests.faults.test_liveness import probed_worker
+from tests.support.running_api import running_api
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
 from tickertape.worker import model_watch

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.api.running import RunningApi, running_api
 from tests.support.desk import working
+from tests.support.running_api import RunningApi, running_api
 from tests.support.sse import Event, collect
 from tests.support.upstream import ScriptedUpstream
 from tickertape.runtime.settings import Settings

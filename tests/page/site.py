@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 from starlette.responses import HTMLResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tests.api.running import running_api
 from tests.support.desk import working
 from tests.support.proxy import FaultProxy
+from tests.support.running_api import running_api
 from tests.support.script import Script, answer
 from tests.support.upstream import Call, ScriptedUpstream
 from tickertape.runtime.settings import Settings

@@ -1,4 +1,4 @@
-"""The app, a typist who plays its worker, and the official SDK as the client."""
+"""The official OpenAI SDK as a client of `api`."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -7,11 +7,9 @@ import httpx2
 import pytest
 from openai import AsyncOpenAI
 
-from tests.api.running import RunningApi, running_api
-from tests.support.typist import Typist, typing
+from tests.support.running_api import RunningApi
 from tests.support.upstream import ScriptedUpstream
 from tests.wires.relaying import Relay
-from tickertape.runtime.settings import Settings
 
 
 @contextlib.asynccontextmanager
@@ -25,18 +23,6 @@ async def openai_client(url: str, *, max_retries: int = 0) -> AsyncIterator[Asyn
         ) as client,
     ):
         yield client
-
-
-@pytest.fixture
-async def api(redis_url: str) -> AsyncIterator[RunningApi]:
-    async with running_api(redis_url, heartbeat_s=0.2) as running:
-        yield running
-
-
-@pytest.fixture
-async def worker(redis_url: str) -> AsyncIterator[Typist]:
-    async with typing(redis_url, Settings(openai_model="a-model")) as running:
-        yield running
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import httpx2
 
-from tests.api.running import RunningApi
+from tests.support.running_api import RunningApi
 
 HI = {"id": "u-1", "role": "user", "parts": [{"type": "text", "text": "hi"}]}
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.api.running import running_api
 from tests.support.desk import working
 from tests.support.node import NodeProgram, installed
+from tests.support.running_api import running_api
 from tests.support.script import (
     Chunk,
     Done,

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import httpx2
 import pytest
 
-from tests.api.running import RunningApi, running_api
+from tests.support.running_api import RunningApi, running_api
 from tests.support.typist import Typist
 from tests.wires.claiming import claimed
 from tests.wires.pages import body, chunks, resume, send

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.api.running import RunningApi
 from tests.support.desk import working
+from tests.support.running_api import RunningApi
 from tests.support.script import Cut, Finish, Role, Script, Text, ToolCall, answer
 from tests.support.upstream import ScriptedUpstream
 from tests.wires.pages import chunks

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.api.running import RunningApi
 from tests.support.desk import working
+from tests.support.running_api import RunningApi
 from tests.support.typist import Typist
 from tests.support.upstream import ScriptedUpstream
 from tests.wires.claiming import claimed

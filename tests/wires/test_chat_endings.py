@@ -7,7 +7,7 @@ import pytest
 from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletionChunk
 
-from tests.api.running import RunningApi, running_api
+from tests.support.running_api import RunningApi, running_api
 from tests.support.typist import TENANT, Typist
 from tests.support.wait import wait_until
 from tests.wires.chats import HI, URL, ask, read, text_of

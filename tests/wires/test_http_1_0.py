@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.api.running import RunningApi
+from tests.support.running_api import RunningApi
 from tests.support.typist import Typist
 from tests.support.wait import wait_until
 from tests.wires.chats import HI

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.running import RunningApi, running_api
+from tests.support.running_api import RunningApi, running_api
 from tests.support.typist import Typist
 from tests.wires.claiming import claimed
 from tickertape.api.edge.problems import Problem

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 from openai import AsyncOpenAI
 
-from tests.api.running import RunningApi
 from tests.support.desk import working
+from tests.support.running_api import RunningApi
 from tests.support.script import Chunk, Done, Finish, Role
 from tests.support.sse import collect
 from tests.support.typist import Typist

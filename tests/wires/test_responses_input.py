@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from openai import AsyncOpenAI
 
-from tests.api.running import RunningApi
+from tests.support.running_api import RunningApi
 from tests.support.typist import Typist
 from tests.wires.claiming import claimed
 from tests.wires.responding import URL, answered, ask

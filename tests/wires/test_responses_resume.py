@@ -8,8 +8,8 @@ import pytest
 from openai import AsyncOpenAI
 from openai.types.responses import Response
 
-from tests.api.running import RunningApi, running_api
 from tests.support.desk import working
+from tests.support.running_api import RunningApi, running_api
 from tests.support.script import Text, Wait
 from tests.support.typist import Typist
 from tests.support.upstream import ScriptedUpstream

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.programs import environment
 from tests.support.desk import open_desk, working
+from tests.support.programs import environment
 from tests.support.script import Role, Text, Wait
 from tests.support.scripted import OfflineUpstream, ScriptedQueue, lease, tools
 from tests.support.upstream import ScriptedUpstream

@@ -1,0 +1,76 @@
+"""API processes and workers on one Redis server and one upstream."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.support.callers import Caller
+from tests.support.programs import Program, command
+from tests.support.wait import wait_until
+
+
+class Deployment:
+    """Starts programs with the same settings, and stops all of them."""
+
+    def __init__(
+        self, directory: Path, *, redis_url: str, upstream_url: str, **settings: str
+    ) -> None:
+        self.programs: list[Program] = []
+        self._directory = directory
+        self._settings = {
+            "REDIS_URL": redis_url,
+            "OPENAI_BASE_URL": upstream_url,
+            "OPENAI_API_KEY": "key",
+            **settings,
+        }
+
+    def start(self, name: str, *arguments: str) -> Program:
+        """Start `tickertape` with these arguments."""
+        name = f"{name}-{len(self.programs)}"
+        program = Program(name, command(*arguments), self._directory, self._settings)
+        self.programs.append(program)
+        return program
+
+    def start_api(self, port: int = 0) -> Program:
+        """An API process; `api_url` returns its address."""
+        return self.start("api", "api", f"--port={port}")
+
+    def start_worker(self) -> Program:
+        """A worker."""
+        return self.start("worker", "worker")
+
+    async def running_api(self, port: int = 0) -> tuple[Program, str]:
+        """An API process that is ready, and its URL."""
+        program = self.start_api(port)
+        await program.logged("ready for requests")
+        url = api_url(program)
+        async with Caller(url) as caller:
+            await wait_until(caller.is_ready, description=f"{program.name} to be ready")
+        return program, url
+
+    async def running_worker(self) -> Program:
+        """A worker that claims."""
+        program = self.start_worker()
+        await program.logged("working")
+        return program
+
+    def close(self) -> None:
+        """Stop all programs. Raises AssertionError if one of them logged an error."""
+        for program in self.programs:
+            program.process.terminate()
+        for program in self.programs:
+            program.stop()
+        complaints = {program.name: program.complaints() for program in self.programs}
+        assert not any(complaints.values()), complaints
+
+
+MakeDeployment = Callable[..., Deployment]
+
+
+def api_url(program: Program) -> str:
+    """The URL of an API process, once the process has logged its port."""
+    return f"http://127.0.0.1:{program.logged_sync('listening')['port']}"
+
+
+def port_of(url: str) -> int:
+    """The port of a URL."""
+    return int(url.rpartition(":")[2])

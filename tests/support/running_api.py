@@ -1,0 +1,66 @@
+"""The real app on a real socket, in the event loop of the test."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from tests.support.callers import Caller
+from tests.support.wait import wait_until
+from tickertape.api.app import create_app
+from tickertape.api.services import Services
+from tickertape.api.serving.server import DrainingServer
+from tickertape.roles import Roles
+from tickertape.runtime.settings import Settings
+
+
+class RunningApi(Caller):
+    """A caller that also reaches into its server. `problems` lists the server's fatal errors."""
+
+    def __init__(
+        self,
+        url: str,
+        server: DrainingServer,
+        services: Services,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(url, headers=headers)
+        self.server = server
+        self.services = services
+        self.problems: list[str] = []
+
+
+@contextlib.asynccontextmanager
+async def running_api(
+    redis_url: str,
+    *,
+    roles: Roles | None = None,
+    open_to_all: bool = False,
+    wait_for_redis: bool = True,
+    headers: Mapping[str, str] | None = None,
+    **settings: Any,
+) -> AsyncIterator[RunningApi]:
+    """Run the app for the length of the block; open streams end with the block."""
+    problems: list[str] = []
+    app = create_app(
+        Settings(redis_url=redis_url, **settings),
+        roles=roles,
+        open_to_all=open_to_all,
+        on_fatal=problems.append,
+    )
+    server = DrainingServer(app)
+    listener = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    serving = asyncio.create_task(server.serve([listener]), name="server")
+    try:
+        await wait_until(lambda: server.started, description="the server listens")
+        async with RunningApi(url, server, app.state.services, headers) as api:
+            api.problems = problems
+            if wait_for_redis:
+                await wait_until(api.is_ready, description="the API is ready")
+            yield api
+    finally:
+        app.state.services.streams.drain()
+        server.should_exit = True
+        await serving
