@@ -1,39 +1,53 @@
-"""The command line: what can be asked, and its help. Starts nothing."""
+"""The command line: every command with its options and its help. Starts no process."""
 
 import argparse
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypeAlias
 
-_EXITS = """\
-Exit codes: 0 completed, 1 failed, 2 wrong command line or setting, 3 what was written to a pipe or
-file is void (the answer began again), 130 cancelled."""
-_CHAT = f"""\
-Submit a message and type its answer as it comes. A broken connection is resumed without losing or
-repeating a byte. Ctrl+C cancels the request on the server; a second Ctrl+C leaves at once.
+from tickertape.cli import commands as run
 
-On a terminal, an answer that has to begin again is announced and typed again. In a pipe or a file
-it cannot be taken back: the command then ends with exit code 3. With --buffer nothing is written
-before the answer is complete. Nothing but the answer goes to stdout.
+_EXITS = """\
+Exit codes: 0 completed; 1 failed; 2 wrong command line or setting; 3 the answer was restarted, so
+discard what was written to the pipe or file; 130 cancelled."""
+_CHAT = f"""\
+Submit a message and print the answer as it is generated. If the connection breaks, the command
+reconnects without losing or repeating a byte. Ctrl+C cancels the request on the server. A second
+Ctrl+C ends the command at once.
+
+If an answer has to start over, a terminal shows a note and then the new answer. Output to a pipe or
+a file cannot be taken back, so there the command ends with exit code 3. With --buffer, nothing is
+written before the answer is complete. Only the answer is written to stdout.
 
 {_EXITS}"""
 _WATCH = f"""\
-Follow a request that was submitted anywhere, from its beginning. Leaving changes nothing.
+Print the answer to a request that any client submitted, from its beginning. Ctrl+C ends the command
+and does not disturb the request.
 
 {_EXITS}"""
 _UP = """\
-Start everything on this machine: Redis unless REDIS_URL is set, a small model unless OPENAI_API_KEY
-or OPENAI_BASE_URL is set, the API and workers. All of it ends with this process. Ctrl+C lets the
-workers hand back what they run; a second Ctrl+C kills."""
+Start everything on this machine: the API, the workers, a Redis server unless REDIS_URL is set, and
+a small model unless OPENAI_API_KEY or OPENAI_BASE_URL is set. All of them end with this command.
+After Ctrl+C, workers finish their requests or return them to the queue. A second Ctrl+C skips
+finishing."""
+_API = "Serve the HTTP API. REDIS_URL must be set."
+_WORKER = "Run requests from the queue. REDIS_URL must be set."
+_MODEL = "Serve the small local model as an OpenAI-compatible API. No setting is needed."
 _DEAD = """\
-Requests that every worker died of, until TICKERTAPE_MAX_CRASHES was reached. They have failed as
-poison, and their prompts are kept for a week. `retry` submits the same again as a new request, and
-`drop` erases what is left. For operators: it talks to Redis itself, past all API keys."""
-_FOOT = "Settings are read from the environment and from .env; `tickertape doctor` checks them all."
+Requests that crashed TICKERTAPE_MAX_CRASHES workers. They failed with the code "poison", and their
+prompts are kept for a week. `retry` submits them as new requests; `drop` deletes them. For
+operators: this command connects to Redis directly and checks no API key."""
+_DOCTOR = "Check the settings and everything that a start needs. Starts and changes nothing."
+_FOOT = (
+    "Settings are read from the environment and from .env. `tickertape doctor` checks all of them."
+)
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    """What was asked: `command` and its options. Ends the process for --help, and when wrong."""
+    """The options of one command, and its function as `run`.
+
+    Ends the process with 0 after --help and --version, and with 2 if the command line is wrong.
+    """
     parser = argparse.ArgumentParser(
         prog="tickertape",
         description="An append-only log per LLM request: typed once, watched by many.",
@@ -56,99 +70,106 @@ def installed_version() -> str:
         return "(not installed)"
 
 
-_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # it has no public name
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # argparse exports no name for this type
 
 
 def _add_up(commands: _Commands) -> None:
-    up = _add(commands, "up", "everything on this machine", _UP)
+    up = _add(commands, run.up, "start everything on this machine", _UP)
     _add_address(up)
     up.add_argument("--workers", type=_positive, default=1, metavar="N", help="default: 1")
     _add_data_dir(up)
 
 
 def _add_processes(commands: _Commands) -> None:
-    api = _add(commands, "api", "the HTTP process", "Serve the API; needs REDIS_URL.")
+    api = _add(commands, run.api, "start the HTTP process", _API)
     _add_address(api)
     api.add_argument("--processes", type=_positive, default=1, metavar="N", help="default: 1")
     api.add_argument(
         "--behind-loopback",
         action="store_true",
-        help="any --host without TICKERTAPE_API_KEYS, since only loopback leads to it, as to a "
-        "container's published port: unlike --open, callers must still name a loopback host",
+        help="allow any --host without TICKERTAPE_API_KEYS, because only loopback leads to it, for"
+        " example the published port of a container. Unlike with --open, callers must address it by"
+        " a loopback host name",
     )
-    worker = _add(commands, "worker", "a process that generates", "Work; needs REDIS_URL.")
+    worker = _add(commands, run.worker, "start a process that generates answers", _WORKER)
     worker.add_argument(
-        "--slots", type=_positive, default=64, metavar="N", help="requests at one time; default: 64"
+        "--slots", type=_positive, default=64, metavar="N", help="concurrent requests; default: 64"
     )
-    model = _add(
-        commands, "model", "the small local model", "Serve it as an OpenAI-compatible API."
-    )
+    model = _add(commands, run.model, "start the small local model", _MODEL)
     model.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1")
-    model.add_argument("--port", type=_port, default=9000, help="default: 9000; 0 takes a free one")
-    model.add_argument("--slots", type=_positive, default=None, metavar="N", help="at one time")
+    model.add_argument("--port", type=_port, default=9000, help="default: 9000; 0: any free port")
+    model.add_argument(
+        "--slots", type=_positive, default=None, metavar="N", help="concurrent answers; default: 4"
+    )
 
 
 def _add_clients(commands: _Commands) -> None:
-    chat = _add(commands, "chat", "ask, and read the answer", _CHAT)
-    chat.add_argument("message", nargs="+", metavar="MESSAGE", help="or - to read it from stdin")
-    chat.add_argument("-r", "--role", help="a role template; see `tickertape roles`")
+    chat = _add(commands, run.chat, "send a message and print the answer", _CHAT)
+    chat.add_argument("message", nargs="+", metavar="MESSAGE", help="- reads it from stdin")
+    chat.add_argument("-r", "--role", help="a role template; `tickertape roles` lists them")
     chat.add_argument(
         "--var",
         action="append",
         type=_variable,
         metavar="NAME=VALUE",
-        help="in place of the role's default; may be repeated",
+        help="set a variable of the role; may be repeated",
     )
-    chat.add_argument("-m", "--model", help="default: the server's")
-    chat.add_argument("-t", "--temperature", type=float)
-    chat.add_argument("-c", "--conversation", metavar="ID", help="remember what was said under ID")
+    chat.add_argument("-m", "--model", help="default: the role's, else OPENAI_MODEL of the server")
+    chat.add_argument("-t", "--temperature", type=float, help="default: the role's")
+    chat.add_argument(
+        "-c", "--conversation", metavar="ID", help="continue, or start, the conversation ID"
+    )
     _add_buffer(chat)
-    watch = _add(commands, "watch", "follow a request", _WATCH)
+    watch = _add(commands, run.watch, "print the answer to a request", _WATCH)
     watch.add_argument("request_id", metavar="REQUEST_ID")
-    watch.add_argument("--after", metavar="CURSOR", help="only what comes after this event id")
+    watch.add_argument("--after", metavar="CURSOR", help="print only what follows this cursor")
     _add_buffer(watch)
 
 
 def _add_inspection(commands: _Commands) -> None:
-    roles = _add(commands, "roles", "the role templates", "List the roles, or show one.")
+    roles = _add(commands, run.roles, "list the role templates", "List the roles, or show one.")
     roles.add_argument("name", nargs="?", metavar="NAME")
-    dead = _add(commands, "dead", "requests that were given up", _DEAD)
+    dead = _add(commands, run.dead, "list, retry or drop poison requests", _DEAD)
     dead.add_argument("action", choices=["list", "retry", "drop"])
     dead.add_argument("request_ids", nargs="*", metavar="REQUEST_ID")
-    dead.add_argument("--all", action="store_true", help="retry or drop every one of them")
+    dead.add_argument("--all", action="store_true", help="retry or drop every dead request")
     _add_data_dir(dead)
-    doctor = _add(
-        commands, "doctor", "check settings and surroundings", "Check everything a start needs."
-    )
+    doctor = _add(commands, run.doctor, "check the settings and the machine", _DOCTOR)
     doctor.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1")
     doctor.add_argument("--port", type=_port, default=8000, help="default: 8000")
     _add_data_dir(doctor)
 
 
-def _add(commands: _Commands, name: str, summary: str, description: str) -> argparse.ArgumentParser:
-    return commands.add_parser(
-        name,
+def _add(
+    commands: _Commands, function: run.Command, summary: str, description: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        function.__name__,
         help=summary,
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.set_defaults(run=function)
+    return parser
 
 
 def _add_address(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1")
-    parser.add_argument(
-        "--port", type=_port, default=8000, help="default: 8000; 0 takes a free one"
-    )
+    parser.add_argument("--port", type=_port, default=8000, help="default: 8000; 0: any free port")
     parser.add_argument(
         "--open",
         action="store_true",
-        help="serve more than loopback without TICKERTAPE_API_KEYS: everyone gets in",
+        help="allow a --host other than loopback without TICKERTAPE_API_KEYS: anyone who reaches"
+        " the port can call the API",
     )
 
 
 def _add_data_dir(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--data-dir", type=Path, default=Path(".tickertape"), help="default: .tickertape"
+        "--data-dir",
+        type=Path,
+        default=Path(".tickertape"),
+        help="the folder of `tickertape up`; default: .tickertape",
     )
 
 
@@ -161,19 +182,19 @@ def _add_buffer(parser: argparse.ArgumentParser) -> None:
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not positive")
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
     return number
 
 
 def _variable(text: str) -> tuple[str, str]:
     name, found, value = text.partition("=")
     if not name or not found:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+        raise argparse.ArgumentTypeError(f"{text!r} does not read NAME=VALUE")
     return name, value
 
 
 def _port(text: str) -> int:
     number = int(text)
     if not 0 <= number <= 65535:
-        raise argparse.ArgumentTypeError(f"{number} is no port")
+        raise argparse.ArgumentTypeError(f"{number} is not a port from 0 to 65535")
     return number

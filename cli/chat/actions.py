@@ -1,6 +1,6 @@
-"""Pure: the events of one request to what a terminal shall do about them.
+"""Pure: turns the events of one request into actions for a terminal.
 
-The whole rule: `started`, `reset` and `rewind` clear the text, `snapshot` sets it, `delta` adds.
+The rule: `started`, `reset` and `rewind` clear the text, `snapshot` replaces it, `delta` appends.
 """
 
 import hashlib
@@ -8,63 +8,63 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from tickertape.cli.chat.events import Event
+from tickertape.cli.chat.events import StreamEvent
 
 
 @dataclass(frozen=True)
 class Text:
-    """More of the answer."""
+    """Append this text to the answer."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Reasoning:
-    """What the model thinks before it answers; no part of the answer."""
+    """Show text that the model produced while reasoning. It is not part of the answer."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Clear:
-    """All text so far is void."""
+    """Discard all text shown so far, because the answer starts over."""
 
     reason: str
 
 
 @dataclass(frozen=True)
-class Status:
-    """What is going on; worth a look only until the next thing happens."""
+class Progress:
+    """Show what the request waits for, until the next action replaces the line."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Note:
-    """Something to tell the user next to the answer."""
+    """Print a line for the user that is not part of the answer."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class End:
-    """The end. `state` is completed, failed, cancelled or gone; `problem` is what went wrong."""
+    """End the answer: `state` is completed, failed, cancelled or gone; `problem` says why."""
 
     state: str
     problem: str | None = None
 
 
-Action: TypeAlias = Text | Reasoning | Clear | Status | Note | End
+Action: TypeAlias = Text | Reasoning | Clear | Progress | Note | End
 
 _WHOLE = frozenset({"stop", "tool_calls", "function_call"})
 _CUT_SHORT = {
-    "length": "the answer reached its limit of tokens",
-    "content_filter": "the upstream's content filter cut the answer",
+    "length": "the answer reached the token limit",
+    "content_filter": "the content filter of the upstream cut the answer short",
 }
 
 
 class Fold:
-    """Folds events in their order. `is_whole` is false when they do not begin with the log."""
+    """Folds events in the order of the log. `is_whole` is false if earlier entries were skipped."""
 
     def __init__(self, *, is_whole: bool = True) -> None:
         self._is_whole = is_whole
@@ -72,8 +72,8 @@ class Fold:
         self._has_tool_call = False
         self._sha256 = hashlib.sha256()
 
-    def apply(self, event: Event) -> list[Action]:
-        """What to do about the next event. A kind that this version does not know is nothing."""
+    def apply(self, event: StreamEvent) -> list[Action]:
+        """The actions for the next event; an empty list for an unknown kind."""
         kind, data = event.kind, event.data
         actions: list[Action] = []
         match kind:
@@ -84,11 +84,11 @@ class Fold:
             case "tool_call":
                 actions = self._note_tool_call()
             case "started" | "reset" | "rewind":
-                actions = [*self._clear(kind, data), Status("waiting for the first word")]
+                actions = [*self._clear(kind, data), Progress("waiting for the first token")]
             case "snapshot":
                 actions = self._set(data)
             case "queued" | "position" | "waiting":
-                actions = [Status(_waiting(kind, data))]
+                actions = [Progress(_waiting(kind, data))]
             case "completed" | "failed" | "cancelled" | "gone":
                 actions = self._end(kind, data)
         return actions
@@ -109,10 +109,10 @@ class Fold:
         if self._has_tool_call:
             return []
         self._has_tool_call = True
-        return [Note("the answer calls tools; its JSON has the calls")]
+        return [Note("the model calls tools; GET /chat/{request_id} returns the calls")]
 
     def _clear(self, kind: str, data: Mapping[str, Any]) -> list[Action]:
-        # Of what came before the first event we know only that `started` never follows output.
+        # The events before the first one are unknown, except that `started` never follows output.
         had_output = self._has_output or (not self._is_whole and kind != "started")
         self._is_whole = True
         self._has_output = self._has_tool_call = False
@@ -120,7 +120,7 @@ class Fold:
         return [Clear(str(data.get("reason") or "a new attempt"))] if had_output else []
 
     def _set(self, data: Mapping[str, Any]) -> list[Action]:
-        actions = self._clear("snapshot", {"reason": "the whole text follows"})
+        actions = self._clear("snapshot", {"reason": "the complete text follows"})
         for kind in ("reasoning", "refusal"):
             if data.get(kind):
                 actions += self._add_beside(kind, {"text": data[kind]})
@@ -130,16 +130,16 @@ class Fold:
 
     def _end(self, state: str, data: Mapping[str, Any]) -> list[Action]:
         if state == "gone":
-            return [End(state, "the log expired before its end was read")]
+            return [End(state, "the request expired before its end was read")]
         if state == "failed":
-            message = data.get("message") or "no reason was given"
+            message = data.get("message") or "the server gave no reason"
             return [End(state, f"{message} ({data.get('code') or 'unknown'})")]
         if self._is_damaged(data):
-            return [End(state, "the text does not have the checksum that the server gave for it")]
+            return [End(state, "the text does not match the checksum of the server")]
         reason = str(data.get("finish_reason") or "stop")
         if reason in _WHOLE:
             return [End(state)]
-        other = f"the upstream ended the answer with the reason {reason!r}"
+        other = f"the upstream ended the answer with finish_reason {reason!r}"
         return [Note(_CUT_SHORT.get(reason, other)), End(state)]
 
     def _is_damaged(self, data: Mapping[str, Any]) -> bool:
@@ -152,6 +152,6 @@ def _waiting(kind: str, data: Mapping[str, Any]) -> str:
         case "position":
             return f"queued, {data.get('position')} ahead"
         case "waiting":
-            return f"waiting: {data.get('reason') or 'the upstream asked for it'}"
+            return f"waiting: {data.get('reason') or 'the upstream is busy'}"
         case _:
             return "queued"

@@ -1,18 +1,19 @@
-"""Types the answer of one request as it comes: what `chat` and `watch` have in common."""
+"""Prints the answer of one request as it arrives. `chat` and `watch` share this code."""
 
 import contextlib
 
 from tickertape.cli.chat.actions import Action, End, Fold
-from tickertape.cli.chat.client import Refused
+from tickertape.cli.chat.client import CallRefused
 from tickertape.cli.chat.follow import Follower, Lost
 from tickertape.cli.chat.terminal import OutputVoid, Terminal
 from tickertape.cli.exits import CommandFailed, Exit
 
 
-async def type_answer(follower: Follower, terminal: Terminal, request_id: str) -> int:
-    """Follow to the end and return the exit code: the request's own end, not the connection's.
+async def print_answer(follower: Follower, terminal: Terminal, request_id: str) -> int:
+    """Print until the request ends, and return the exit code for how it ended.
 
-    Raises CommandFailed when the end cannot be read or the output cannot be mended.
+    Raises CommandFailed if the end cannot be read, or if the answer was restarted after output was
+    written to a pipe or file.
     """
     fold = Fold(is_whole=follower.cursor is None)
     try:
@@ -24,18 +25,18 @@ async def type_answer(follower: Follower, terminal: Terminal, request_id: str) -
                         return _exit_code(action)
     except OutputVoid as void:
         raise CommandFailed(
-            f"the answer began again ({void}), so what was written is not the answer and must not"
-            f" be used; the request goes on: tickertape watch --buffer {request_id}",
+            f"the answer was restarted ({void}); discard what was written. To read the new answer:"
+            f" tickertape watch --buffer {request_id}",
             Exit.VOID,
         ) from None
     except Lost as lost:
         after = f" --after {lost.cursor}" if lost.cursor else ""
         raise CommandFailed(
-            f"{lost}; to read on later: tickertape watch {request_id}{after}"
+            f"{lost}; to continue later: tickertape watch {request_id}{after}"
         ) from None
-    except Refused as refused:
+    except CallRefused as refused:
         raise CommandFailed(f"the answer cannot be read: {refused}") from None
-    raise AssertionError("a follower ends with an end")
+    raise AssertionError("the last event of a follower is terminal")
 
 
 def _exit_code(end: Action) -> int:

@@ -16,11 +16,11 @@ class _Credentials(BaseSettings):
 
 
 def api_key() -> str | None:
-    """TICKERTAPE_API_KEY, from the environment or `.env`."""
+    """The value of TICKERTAPE_API_KEY, from the environment or `.env`."""
     secret = _Credentials().api_key
     return None if secret is None else secret.get_secret_value()
 
 
 def make_client() -> Client:
-    """A client of TICKERTAPE_URL. Raises SettingsInvalid. Needs a running loop."""
+    """A client of TICKERTAPE_URL. Needs a running event loop. Raises SettingsInvalid."""
     return Client(load_settings().url, api_key())

@@ -1,12 +1,12 @@
-"""Pure: the bytes of a native stream, cut anywhere, to its events."""
+"""Pure: parses the bytes of a native stream, split at any byte, into events."""
 
 from typing import Any, NamedTuple
 
 import msgspec
 
 
-class Event(NamedTuple):
-    """One frame. `cursor` is None for a frame without an id: news that is not part of the log."""
+class StreamEvent(NamedTuple):
+    """One server-sent event. `cursor` is None for a notice, which is not part of the log."""
 
     kind: str
     data: dict[str, Any]
@@ -14,14 +14,14 @@ class Event(NamedTuple):
 
 
 class StreamMalformed(ValueError):
-    """The bytes are no native event stream."""
+    """The bytes are not a native event stream."""
 
 
 class EventDecoder:
-    """Hands out each event once its blank line has come. One per connection.
+    """Returns each event when its final blank line has arrived. Use one decoder per connection.
 
-    An event that the end of the connection cuts off is dropped, so that a cursor never points to
-    something of which only a part was seen. Lines end in LF or CRLF.
+    An incomplete event at the end of a connection is dropped, so a cursor always belongs to a
+    complete event. Lines end in LF or CRLF.
     """
 
     def __init__(self) -> None:
@@ -29,10 +29,11 @@ class EventDecoder:
         self._partial = b""
         self._fields: dict[str, str] = {}
 
-    def feed(self, segment: bytes) -> list[Event]:
-        """The events that this segment completes; raises StreamMalformed.
+    def feed(self, segment: bytes) -> list[StreamEvent]:
+        """The events that this segment completes. Raises StreamMalformed.
 
-        Afterwards `retry_s` is how long the server last asked to wait before a reconnection.
+        Also updates `retry_s`, the seconds that the server asks clients to wait before they
+        reconnect.
         """
         *lines, self._partial = (self._partial + segment).split(b"\n")
         events = []
@@ -58,9 +59,9 @@ class EventDecoder:
             self.retry_s = int(value) / 1000
 
 
-def _event(fields: dict[str, str]) -> Event:
+def _event(fields: dict[str, str]) -> StreamEvent:
     try:
         data = msgspec.json.decode(fields.get("data", "{}"), type=dict[str, Any])
     except msgspec.DecodeError as error:
         raise StreamMalformed from error
-    return Event(fields.get("event", "message"), data, fields.get("id") or None)
+    return StreamEvent(fields.get("event", "message"), data, fields.get("id") or None)

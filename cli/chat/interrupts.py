@@ -1,4 +1,4 @@
-"""What Ctrl+C means while an event loop runs."""
+"""Handles Ctrl+C while an event loop runs."""
 
 import asyncio
 import contextlib
@@ -9,9 +9,9 @@ from types import FrameType
 
 @contextlib.contextmanager
 def first_interrupt_calls(callback: Callable[[], object]) -> Iterator[None]:
-    """The first Ctrl+C calls `callback` in the running loop; a second one ends the process at once.
+    """The first Ctrl+C calls `callback` in the running loop; the second ends the process at once.
 
-    For the main thread only.
+    Lasts until the end of the block. Call it in the main thread.
     """
     loop = asyncio.get_running_loop()
 

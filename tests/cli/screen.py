@@ -9,12 +9,16 @@ class Screen:
     """`terminal` writes to it."""
 
     def __init__(
-        self, *, types: bool = False, explains: bool = False, holds_answer: bool = False
+        self, *, out_is_tty: bool = False, err_is_tty: bool = False, buffers_answer: bool = False
     ) -> None:
         self._out = io.BytesIO()
         self._err = io.StringIO()
         self.terminal = Terminal(
-            self._out, self._err, types=types, explains=explains, holds_answer=holds_answer
+            self._out,
+            self._err,
+            out_is_tty=out_is_tty,
+            err_is_tty=err_is_tty,
+            buffers_answer=buffers_answer,
         )
 
     @property

@@ -88,7 +88,7 @@ async def test_broken_connections_do_not_show_in_the_answer(
 async def test_an_answer_that_begins_again_is_typed_again_on_a_terminal(
     api: RunningApi, worker: Typist
 ) -> None:
-    screen = Screen(types=True)
+    screen = Screen(out_is_tty=True)
     asking = asyncio.create_task(ask(api.url, screen))
     await claim(worker, screen)
     await worker.type("wro")
@@ -98,7 +98,7 @@ async def test_an_answer_that_begins_again_is_typed_again_on_a_terminal(
     await worker.finish()
     assert await asking == Exit.OK
     assert screen.out == "wro\nright\n"
-    assert "begins again" in screen.err
+    assert "starts over" in screen.err
 
 
 async def test_ctrl_c_cancels_the_request_on_the_server(api: RunningApi, worker: Typist) -> None:
@@ -116,7 +116,7 @@ async def test_ctrl_c_cancels_the_request_on_the_server(api: RunningApi, worker:
 
 
 async def test_ctrl_c_while_waiting_in_line_cancels_too(api: RunningApi) -> None:
-    screen = Screen(explains=True)
+    screen = Screen(err_is_tty=True)
     asking = asyncio.create_task(ask(api.url, screen))
     await wait_until(lambda: "queued" in screen.err, description="it waits in line")
     signal.raise_signal(signal.SIGINT)

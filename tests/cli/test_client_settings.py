@@ -26,4 +26,4 @@ def test_the_key_is_read_from_the_file_of_settings(tmp_path: Path) -> None:
 async def test_the_address_is_a_setting_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TICKERTAPE_URL", "https://chat.example/base/")
     async with make_client() as client:
-        assert client.place == "https://chat.example/base"
+        assert client.display_url == "https://chat.example/base"

@@ -8,17 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import sse
-from tickertape.cli.chat.actions import Action, Clear, End, Fold, Note, Reasoning, Status, Text
-from tickertape.cli.chat.events import Event
+from tickertape.cli.chat.actions import Action, Clear, End, Fold, Note, Progress, Reasoning, Text
+from tickertape.cli.chat.events import StreamEvent
 
 
 def fold(*events: tuple[str, dict[str, Any]], is_whole: bool = True) -> list[Action]:
     folding = Fold(is_whole=is_whole)
-    return [action for kind, data in events for action in folding.apply(Event(kind, data))]
+    return [action for kind, data in events for action in folding.apply(StreamEvent(kind, data))]
 
 
 def visible(actions: list[Action]) -> list[Action]:
-    return [action for action in actions if not isinstance(action, Status)]
+    return [action for action in actions if not isinstance(action, Progress)]
 
 
 def typed(actions: list[Action]) -> str:
@@ -136,7 +136,7 @@ def test_a_failure_says_why() -> None:
 
 
 @pytest.mark.parametrize("reason", ["length", "content_filter", "a new word"])
-def test_an_answer_that_was_cut_short_is_told_apart(reason: str) -> None:
+def test_an_answer_that_was_cut_short_is_reported_with_the_reason(reason: str) -> None:
     note, end = fold(("completed", {"finish_reason": reason}))
     assert isinstance(note, Note)
     assert end == End("completed")
@@ -151,8 +151,8 @@ def test_a_log_that_expired_ends_the_reading() -> None:
 
 def test_a_place_in_line_and_a_wait_are_shown() -> None:
     assert fold(("position", {"position": 2}), ("waiting", {"reason": "rate limit"})) == [
-        Status("queued, 2 ahead"),
-        Status("waiting: rate limit"),
+        Progress("queued, 2 ahead"),
+        Progress("waiting: rate limit"),
     ]
 
 

@@ -16,9 +16,9 @@ from tests.cli.scripted_api import (
     Whole,
 )
 from tickertape.cli.chat import follow
-from tickertape.cli.chat.answer import type_answer
-from tickertape.cli.chat.client import SILENCE_S, Client, Refused
-from tickertape.cli.chat.events import Event
+from tickertape.cli.chat.answer import print_answer
+from tickertape.cli.chat.client import SILENCE_S, CallRefused, Client
+from tickertape.cli.chat.events import StreamEvent
 from tickertape.cli.chat.follow import Follower, Lost
 from tickertape.cli.exits import CommandFailed, Exit
 
@@ -51,9 +51,9 @@ async def read(
 ) -> int:
     async with Client(api.url) as client:
         follower = Follower(
-            client, REQUEST_ID, cursor, tell=screen.terminal.note, patience_s=patience_s
+            client, REQUEST_ID, cursor, notify=screen.terminal.note, patience_s=patience_s
         )
-        return await type_answer(follower, screen.terminal, REQUEST_ID)
+        return await print_answer(follower, screen.terminal, REQUEST_ID)
 
 
 async def test_an_answer_is_typed_whole(api: ScriptedApi) -> None:
@@ -90,16 +90,16 @@ async def test_a_restart_of_the_api_is_waited_out(api: ScriptedApi) -> None:
 
 
 async def test_a_cursor_that_cannot_be_continued_types_the_answer_anew(api: ScriptedApi) -> None:
-    screen = Screen(types=True)
+    screen = Screen(out_is_tty=True)
     assert await read(api, screen, cursor="99-5") == Exit.OK
     assert screen.out == ANSWER + "\n"
-    assert "begins again" in screen.err
+    assert "starts over" in screen.err
 
 
 async def test_after_a_rewind_the_old_cursor_is_not_sent_again(api: ScriptedApi) -> None:
     rewind = len(Frame("rewind", {"reason": "cursor_not_found"}).encode())
     api.behaviours.append(Cut(rewind))
-    screen = Screen(types=True)
+    screen = Screen(out_is_tty=True)
     assert await read(api, screen, cursor="99-5") == Exit.OK
     assert api.cursors == ["99-5", None]
     assert screen.out == ANSWER + "\n"
@@ -107,7 +107,7 @@ async def test_after_a_rewind_the_old_cursor_is_not_sent_again(api: ScriptedApi)
 
 async def test_a_reset_after_output_ends_a_pipe_with_its_own_exit_code(api: ScriptedApi) -> None:
     api.frames = [*FRAMES[:4], Frame("reset", {"reason": "worker_lost"}, "102-0"), *FRAMES[2:]]
-    with pytest.raises(CommandFailed, match="began again") as failed:
+    with pytest.raises(CommandFailed, match="was restarted") as failed:
         await read(api, Screen())
     assert failed.value.code == Exit.VOID
     assert f"watch --buffer {REQUEST_ID}" in str(failed.value)
@@ -115,7 +115,7 @@ async def test_a_reset_after_output_ends_a_pipe_with_its_own_exit_code(api: Scri
 
 async def test_a_reset_after_output_leaves_a_held_answer_whole(api: ScriptedApi) -> None:
     api.frames = [*FRAMES[:4], Frame("reset", {"reason": "worker_lost"}, "102-0"), *FRAMES[2:]]
-    screen = Screen(holds_answer=True)
+    screen = Screen(buffers_answer=True)
     assert await read(api, screen) == Exit.OK
     assert screen.out == ANSWER
 
@@ -175,7 +175,7 @@ async def test_a_server_that_stays_away_is_given_up_with_the_way_to_go_on(
 async def test_giving_up_names_the_reason(api: ScriptedApi) -> None:
     api.behaviours.extend([Refuse(502, "bad gateway")] * 1000)
     async with Client(api.url) as client:
-        follower = Follower(client, REQUEST_ID, tell=lambda _: None, patience_s=0.05)
+        follower = Follower(client, REQUEST_ID, notify=lambda _: None, patience_s=0.05)
         with pytest.raises(Lost, match="502 bad gateway"):
             _ = [event async for event in follower.events()]
 
@@ -183,12 +183,12 @@ async def test_giving_up_names_the_reason(api: ScriptedApi) -> None:
 async def test_a_long_outage_and_its_end_are_told_once(
     api: ScriptedApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follow, "_TELL_AFTER_S", 0.0)
+    monkeypatch.setattr(follow, "_NOTIFY_AFTER_S", 0.0)
     api.behaviours.extend([Cut(200), *[Refuse(502)] * 5, Whole()])
     screen = Screen()
     assert await read(api, screen) == Exit.OK
-    assert screen.err.count("coming back") == 1
-    assert screen.err.count("connected again") == 1
+    assert screen.err.count("reconnecting") == 1
+    assert screen.err.count("reconnected") == 1
 
 
 async def test_news_without_a_cursor_does_not_move_it(api: ScriptedApi) -> None:
@@ -201,21 +201,23 @@ async def test_news_without_a_cursor_does_not_move_it(api: ScriptedApi) -> None:
 
 async def test_a_key_is_sent_and_never_shown(api: ScriptedApi) -> None:
     async with Client(api.url, "sk-secret") as client:
-        follower = Follower(client, REQUEST_ID, tell=lambda _: None)
+        follower = Follower(client, REQUEST_ID, notify=lambda _: None)
         events = [event async for event in follower.events()]
-    assert events[-1] == Event("completed", {"finish_reason": "stop", "sha256": SHA256}, "101-8")
+    assert events[-1] == StreamEvent(
+        "completed", {"finish_reason": "stop", "sha256": SHA256}, "101-8"
+    )
     assert api.authorizations == {"Bearer sk-secret"}
     assert "sk-secret" not in repr(vars(client))
 
 
 async def test_a_password_in_the_address_is_not_shown() -> None:
     async with Client("http://user:secret@127.0.0.1:9") as client:
-        assert client.place == "http://127.0.0.1:9"
+        assert client.display_url == "http://127.0.0.1:9"
 
 
 @pytest.mark.parametrize("url", ["http://", "http://[", "http://127.0.0.1:99999"])
 async def test_an_address_that_is_none_is_told(url: str) -> None:
-    with pytest.raises(Refused, match="TICKERTAPE_URL"):
+    with pytest.raises(CallRefused, match="TICKERTAPE_URL"):
         async with Client(url) as client:
             await client.get(REQUEST_ID)
 

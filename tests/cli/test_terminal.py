@@ -8,23 +8,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cli.screen import Screen
-from tickertape.cli.chat.actions import Clear, End, Note, Reasoning, Status, Text
+from tickertape.cli.chat.actions import Clear, End, Note, Progress, Reasoning, Text
 from tickertape.cli.chat.terminal import OutputVoid, Terminal, harmless
 
 
 @pytest.fixture
 def tty() -> Screen:
-    return Screen(types=True, explains=True)
+    return Screen(out_is_tty=True, err_is_tty=True)
 
 
 @pytest.fixture
 def pipe() -> Screen:
-    return Screen(types=False, explains=False)
+    return Screen(out_is_tty=False, err_is_tty=False)
 
 
 @pytest.fixture
 def held() -> Screen:
-    return Screen(types=False, explains=False, holds_answer=True)
+    return Screen(out_is_tty=False, err_is_tty=False, buffers_answer=True)
 
 
 def test_each_piece_is_written_as_it_comes(pipe: Screen) -> None:
@@ -37,7 +37,7 @@ def test_each_piece_is_written_as_it_comes(pipe: Screen) -> None:
 def test_a_pipe_gets_the_bytes_of_the_answer_and_no_other(pipe: Screen) -> None:
     answer = "\x1b[31mred\r\nand \u2028 caf\u00e9"
     for action in (
-        Status("queued"),
+        Progress("queued"),
         Reasoning("hm"),
         Text(answer),
         Note("by the way"),
@@ -65,7 +65,7 @@ def test_an_answer_that_begins_again_is_announced_on_a_terminal(tty: Screen) -> 
     tty.terminal.show(Clear("worker_lost"))
     tty.terminal.show(Text("right"))
     assert tty.out == "wro\nright"
-    assert "begins again (worker_lost)" in tty.err
+    assert "starts over (worker_lost)" in tty.err
 
 
 def test_an_answer_that_begins_again_is_never_spliced_in_a_pipe(pipe: Screen) -> None:
@@ -93,7 +93,7 @@ def test_a_problem_at_the_end_is_told_after_the_partial_answer(held: Screen) -> 
 
 
 def test_a_status_is_erased_before_the_answer(tty: Screen) -> None:
-    tty.terminal.show(Status("queued"))
+    tty.terminal.show(Progress("queued"))
     tty.terminal.show(Text("Hello"))
     assert tty.err.endswith("\r\x1b[K")
     assert tty.out == "Hello"
@@ -102,12 +102,12 @@ def test_a_status_is_erased_before_the_answer(tty: Screen) -> None:
 def test_a_status_does_not_erase_half_a_line_of_the_answer(tty: Screen) -> None:
     tty.terminal.show(Text("Hello"))
     before = tty.err
-    tty.terminal.show(Status("waiting"))
+    tty.terminal.show(Progress("waiting"))
     assert tty.err == before
 
 
 def test_nobody_is_told_the_status_where_stderr_is_a_file(pipe: Screen) -> None:
-    pipe.terminal.show(Status("queued"))
+    pipe.terminal.show(Progress("queued"))
     assert pipe.err == ""
 
 
@@ -119,7 +119,7 @@ def test_reasoning_is_dim_and_apart_from_the_answer(tty: Screen) -> None:
 
 def test_a_terminal_with_few_letters_gets_question_marks() -> None:
     out = io.BytesIO()
-    terminal = Terminal(out, io.StringIO(), types=True, explains=False, encoding="ascii")
+    terminal = Terminal(out, io.StringIO(), out_is_tty=True, err_is_tty=False, encoding="ascii")
     terminal.show(Text("café"))
     assert out.getvalue() == b"caf?"
 

@@ -87,7 +87,7 @@ def test_a_request_can_be_watched_during_and_after_its_answer(running: Up) -> No
     assert watched == [Plan().text()] * 2, answer.stderr
     ended = running.shell(f"id={request_id}; {watch} --after 1-1")
     assert ended.returncode == 3
-    assert "began again" in ended.stderr
+    assert "was restarted" in ended.stderr
 
 
 def test_it_ends_in_order_while_an_answer_is_generated(running: Up) -> None:

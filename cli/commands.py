@@ -1,0 +1,98 @@
+"""One function per command: turns its options into a call, and returns the exit code.
+
+Each function imports what its command needs when it runs, so that `--help` and `watch` start
+quickly. Raises CommandFailed or SettingsInvalid.
+"""
+
+import argparse
+import os
+from collections.abc import Callable
+from typing import TypeAlias
+
+from tickertape.cli.exits import CommandFailed, Exit
+
+Command: TypeAlias = Callable[[argparse.Namespace], int]
+
+
+def up(options: argparse.Namespace) -> int:
+    """`tickertape up`."""
+    if os.name != "posix":
+        raise CommandFailed("`tickertape up` needs Linux, macOS or WSL", Exit.USAGE)
+    from tickertape.cli.up import command
+
+    return command.run(
+        command.Options(options.host, options.port, options.workers, options.data_dir, options.open)
+    )
+
+
+def api(options: argparse.Namespace) -> int:
+    """`tickertape api`."""
+    from tickertape.cli import serve
+
+    return serve.run_api(
+        options.host,
+        options.port,
+        processes=options.processes,
+        is_open=options.open,
+        is_behind_loopback=options.behind_loopback,
+    )
+
+
+def worker(options: argparse.Namespace) -> int:
+    """`tickertape worker`."""
+    from tickertape.cli import serve
+
+    return serve.run_worker(options.slots)
+
+
+def model(options: argparse.Namespace) -> int:
+    """`tickertape model`."""
+    from tickertape.cli import serve
+
+    return serve.run_model(options.host, options.port, options.slots)
+
+
+def chat(options: argparse.Namespace) -> int:
+    """`tickertape chat`."""
+    from tickertape.cli.chat import ask
+
+    body = {
+        "message": ask.read_message(" ".join(options.message)),
+        "role": options.role,
+        "variables": dict(options.var) if options.var else None,
+        "model": options.model,
+        "temperature": options.temperature,
+        "conversation_id": options.conversation,
+    }
+    set_fields = {name: value for name, value in body.items() if value is not None}
+    return ask.run(set_fields, buffers_answer=options.buffer)
+
+
+def watch(options: argparse.Namespace) -> int:
+    """`tickertape watch`."""
+    from tickertape.cli.chat import watch as command
+
+    return command.run(options.request_id, cursor=options.after, buffers_answer=options.buffer)
+
+
+def roles(options: argparse.Namespace) -> int:
+    """`tickertape roles`."""
+    from tickertape.cli.inspect import roles as command
+
+    return command.run(options.name)
+
+
+def dead(options: argparse.Namespace) -> int:
+    """`tickertape dead`."""
+    from tickertape.cli.inspect import dead as command
+
+    return command.run(
+        options.action, options.request_ids, is_all=options.all, data_dir=options.data_dir
+    )
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """`tickertape doctor`."""
+    from tickertape.cli.inspect import doctor as command
+
+    return command.run(options.host, options.port, options.data_dir)
