@@ -1,52 +1,29 @@
 """One attempt at a request: ask the upstream, and write what it says as it says it."""
 
-import asyncio
-import random
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 import structlog
 
-from tickertape.broker.appender import Appender
 from tickertape.broker.codec import encode_data, encode_text
-from tickertape.broker.conversations import Conversations
-from tickertape.broker.errors import Unavailable
 from tickertape.broker.fold import fold
 from tickertape.broker.keys import partition_of
-from tickertape.broker.log import Logs
-from tickertape.broker.queue import Lease, Queue
+from tickertape.broker.queue import Lease
 from tickertape.broker.turns import remember
 from tickertape.worker import prompt
-from tickertape.worker.failures import Failure, FailureCode, UpstreamError, failure_of
+from tickertape.worker.failures import Failure, FailureCode
 from tickertape.worker.log_writer import LogWriter
-from tickertape.worker.outcome import Broken, Completed, Failed, Outcome, Stop
-from tickertape.worker.upstream.answer_stream import Limits
-from tickertape.worker.upstream.chunks import Piece, Tally
-from tickertape.worker.upstream.client import Upstream
-
-T = TypeVar("T")
+from tickertape.worker.outcome import Broken, Completed, Failed, Outcome, Stop, failure_of
+from tickertape.worker.tools import Tools, insist
+from tickertape.worker.upstream.errors import UpstreamError
+from tickertape.worker.upstream.pieces import Piece
+from tickertape.worker.upstream.tally import Tally
 
 log = structlog.get_logger()
 
-_UNAVAILABLE_PAUSE_S = 0.2
 _CANNOT_CONTINUE = Failure(
     FailureCode.INTERRUPTED, "The answer was cut off and this upstream cannot continue it."
 )
-
-
-@dataclass(frozen=True)
-class Tools:
-    """What every job of a worker shares."""
-
-    queue: Queue
-    appender: Appender
-    upstream: Upstream
-    logs: Logs
-    conversations: Conversations
-    limits: Limits
-    bounds: prompt.Bounds
-    rng: random.Random
 
 
 class Attempt:
@@ -124,15 +101,6 @@ class Attempt:
         beside = answer.refusal or answer.tool_calls or answer.reasoning or answer.x
         tally.has_only_text = not beside
         return tally
-
-
-async def insist(call: Callable[[], Awaitable[T]]) -> T:
-    """Repeat while Redis is away; whatever the broker is asked may be asked again."""
-    while True:
-        try:
-            return await call()
-        except Unavailable:
-            await asyncio.sleep(_UNAVAILABLE_PAUSE_S)
 
 
 def encoded(piece: Piece) -> bytes:

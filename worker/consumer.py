@@ -10,11 +10,11 @@ import structlog
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.queue import Lease, Nothing, Queue
 from tickertape.runtime.pulse import Pulse
-from tickertape.worker.attempt import Tools
 from tickertape.worker.interruption import Interruption
 from tickertape.worker.job import Job
 from tickertape.worker.lease_keeper import LeaseKeeper
 from tickertape.worker.outcome import Stop
+from tickertape.worker.tools import Tools
 
 log = structlog.get_logger()
 

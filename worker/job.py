@@ -11,12 +11,13 @@ import structlog
 from tickertape.broker.codec import encode_data
 from tickertape.broker.errors import Fenced, TooLong, Unavailable
 from tickertape.broker.queue import Gap, Lease
-from tickertape.worker.attempt import Attempt, Tools, insist
-from tickertape.worker.failures import Failure, FailureCode, failure_of
+from tickertape.worker.attempt import Attempt
+from tickertape.worker.failures import Failure, FailureCode
 from tickertape.worker.interruption import Interruption
-from tickertape.worker.outcome import Broken, Completed, Failed, Outcome, Stop, Stopped
+from tickertape.worker.outcome import Broken, Completed, Failed, Outcome, Stop, Stopped, failure_of
 from tickertape.worker.retry import Continue, Fail, OnInterruption, Restart, Retry, decide
-from tickertape.worker.upstream.chunks import Tally
+from tickertape.worker.tools import Tools, insist
+from tickertape.worker.upstream.tally import Tally
 
 T = TypeVar("T")
 

@@ -23,11 +23,11 @@ from tickertape.broker.push import Push
 from tickertape.broker.queue import Queue
 from tickertape.broker.rights import Rights
 from tickertape.runtime.settings import Settings
-from tickertape.worker.attempt import Tools
 from tickertape.worker.consumer import Consumer, StoppedError
 from tickertape.worker.health import Health, health_endpoint
 from tickertape.worker.model_watch import ModelWatch
 from tickertape.worker.prompt import Bounds
+from tickertape.worker.tools import Tools
 from tickertape.worker.upstream.answer_stream import Limits
 from tickertape.worker.upstream.client import Upstream
 

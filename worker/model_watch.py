@@ -8,8 +8,8 @@ import structlog
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.upstream_models import MODELS_TTL_S, write_models, write_models_fault
-from tickertape.worker.attempt import Tools
-from tickertape.worker.failures import NoModelList, UpstreamError, UpstreamGarbage
+from tickertape.worker.tools import Tools
+from tickertape.worker.upstream.errors import NoModelList, UpstreamError, UpstreamGarbage
 
 log = structlog.get_logger()
 

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-from tickertape.worker.failures import Failure
+from tickertape.broker.errors import TooLong
+from tickertape.worker.failures import Failure, FailureCode
+from tickertape.worker.upstream.errors import UpstreamError
 
 
 @dataclass(frozen=True)
@@ -44,3 +46,16 @@ class Stopped(Exception):  # what happened, and not an error
     def __init__(self, reason: Stop) -> None:
         super().__init__(reason.value)
         self.reason = reason
+
+
+def failure_of(error: Exception) -> Failure:
+    """The failure to record for an exception that ended an attempt.
+
+    An exception nobody foresaw becomes `internal` and only its type is named: its text may hold
+    anything, a prompt included.
+    """
+    if isinstance(error, UpstreamError):
+        return Failure(error.code, error.message, error.retry_after_s, error.may_differ)
+    if isinstance(error, TooLong):
+        return Failure(FailureCode.TOO_LONG, str(error))
+    return Failure(FailureCode.INTERNAL, f"The worker failed ({type(error).__name__}).")

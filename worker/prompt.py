@@ -38,7 +38,7 @@ def build(
 
     Memory is left out from its oldest exchange on, beyond its bytes and beyond the model's context;
     a question and its answer stay together. The template and the new messages are never cut. What
-    is for OpenAI alone stays apart, under `openai_params`: see worker/upstream/translation.py.
+    is for OpenAI alone stays apart, under `openai_params`: see worker/upstream/request_body.py.
     """
     params = payload.get("params", {})
     role_messages, asked = payload.get("role_messages", []), payload["messages"]

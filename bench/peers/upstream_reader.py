@@ -15,8 +15,8 @@ import uvloop
 from openai import AsyncOpenAI
 
 from tickertape.worker.upstream.answer_stream import Limits
-from tickertape.worker.upstream.chunks import Tally
 from tickertape.worker.upstream.client import Upstream
+from tickertape.worker.upstream.tally import Tally
 
 _DELTA = re.compile(r"(\d+)@\d+ ")
 

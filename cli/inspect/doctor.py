@@ -128,8 +128,8 @@ async def upstream(settings: Settings) -> list[Finding]:
     """The server of OPENAI_BASE_URL, or the model that `up` would start."""
     if needs_model(settings):
         return [_local_model()]
-    from tickertape.worker.failures import NoModelList, UpstreamError
     from tickertape.worker.upstream.client import Upstream
+    from tickertape.worker.upstream.errors import NoModelList, UpstreamError
 
     key = settings.openai_api_key
     place = hide_secrets(settings.openai_base_url or "https://api.openai.com/v1")

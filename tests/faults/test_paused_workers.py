@@ -17,7 +17,8 @@ from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
 from tickertape.broker import keys
 from tickertape.runtime.settings import Settings
-from tickertape.worker.upstream.chunks import ChunkReader, Piece
+from tickertape.worker.upstream.chunks import ChunkReader
+from tickertape.worker.upstream.pieces import Piece
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("fork server")]
 

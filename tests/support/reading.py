@@ -6,10 +6,10 @@ from typing import Any
 
 from tests.support.script import Script
 from tests.support.upstream import ScriptedUpstream
-from tickertape.worker.failures import UpstreamError
 from tickertape.worker.upstream.answer_stream import AnswerStream, Limits
-from tickertape.worker.upstream.chunks import Tally
 from tickertape.worker.upstream.client import Upstream
+from tickertape.worker.upstream.errors import UpstreamError
+from tickertape.worker.upstream.tally import Tally
 
 KEY = "sk-test-0123456789"
 QUESTION = {"role": "user", "content": "Tell me the secret of the cat."}

@@ -17,12 +17,13 @@ from tickertape.broker.conversations import Conversations
 from tickertape.broker.log import Logs
 from tickertape.broker.queue import Gap, Lease, Nothing, Queue
 from tickertape.broker.turns import Turn
-from tickertape.worker.attempt import Tools
 from tickertape.worker.prompt import Bounds
+from tickertape.worker.tools import Tools
 from tickertape.worker.upstream.answer_stream import AnswerStream, Limits
-from tickertape.worker.upstream.chunks import ChunkReader, Tally
+from tickertape.worker.upstream.chunks import ChunkReader
 from tickertape.worker.upstream.client import Upstream
 from tickertape.worker.upstream.profiles import Profile
+from tickertape.worker.upstream.tally import Tally
 
 REQUEST_ID = "r0_" + "a" * 26
 QUESTION = {"role": "user", "content": "why?"}

@@ -27,7 +27,8 @@ from tickertape.broker.codec import Entry
 from tickertape.broker.fold import fold
 from tickertape.runtime.settings import Settings
 from tickertape.worker.attempt import encoded
-from tickertape.worker.upstream.chunks import ChunkReader, Tally
+from tickertape.worker.upstream.chunks import ChunkReader
+from tickertape.worker.upstream.tally import Tally
 
 # openai-agents-python#4506: Gemini refuses the second step of a loop without it.
 SIGNATURE = {"extra_content": {"google": {"thought_signature": "s1g=="}}}

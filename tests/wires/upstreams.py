@@ -8,7 +8,8 @@ from tests.wires.recorded import DIALECTS, REQUEST_ID, rendered
 from tickertape.api.protocols.openai_responses.body import ResponsesBody
 from tickertape.broker.codec import Cursor, Entry, decode
 from tickertape.worker.attempt import encoded
-from tickertape.worker.upstream.chunks import ChunkReader, Tally
+from tickertape.worker.upstream.chunks import ChunkReader
+from tickertape.worker.upstream.tally import Tally
 
 
 def log_of(*deltas: dict[str, Any]) -> list[Entry]:

@@ -13,5 +13,5 @@ def queue() -> ScriptedQueue:
 @pytest.fixture
 def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is repeated while Redis is away is repeated at once."""
-    monkeypatch.setattr("tickertape.worker.attempt._UNAVAILABLE_PAUSE_S", 0)
+    monkeypatch.setattr("tickertape.worker.tools._UNAVAILABLE_PAUSE_S", 0)
     monkeypatch.setattr("tickertape.worker.consumer._UNAVAILABLE_PAUSE_S", 0)

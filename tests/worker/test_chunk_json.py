@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tickertape.worker.failures import UpstreamGarbage
-from tickertape.worker.upstream.chunks import ChunkReader, Piece, Tally
+from tickertape.worker.upstream.chunks import ChunkReader
+from tickertape.worker.upstream.errors import UpstreamGarbage
+from tickertape.worker.upstream.pieces import Piece
+from tickertape.worker.upstream.tally import Tally
 
 
 def data_of(payload: object) -> bytes:

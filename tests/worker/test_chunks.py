@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from tests.support import script
 from tests.support.script import payload_of
-from tickertape.worker.failures import RateLimited, Rejected, UpstreamFault
-from tickertape.worker.upstream.chunks import ChunkReader, Piece, Tally
+from tickertape.worker.upstream.chunks import ChunkReader
+from tickertape.worker.upstream.errors import RateLimited, Rejected, UpstreamFault
+from tickertape.worker.upstream.pieces import Piece
+from tickertape.worker.upstream.tally import Tally
 
 HIGH, LOW = "\ud83d", "\ude00"
 

@@ -15,17 +15,19 @@ from tests.support.scripted import ScriptedBody
 from tests.support.upstream import ScriptedUpstream
 from tickertape.broker.errors import TooLong
 from tickertape.runtime.settings import Settings
-from tickertape.worker.failures import (
+from tickertape.worker.upstream.answer_stream import AnswerStream, Limits
+from tickertape.worker.upstream.body_decoder import BodyDecoder
+from tickertape.worker.upstream.chunks import ChunkReader
+from tickertape.worker.upstream.client import Upstream
+from tickertape.worker.upstream.errors import (
     RateLimited,
     Rejected,
     Truncated,
     UpstreamError,
     UpstreamGarbage,
 )
-from tickertape.worker.upstream.answer_stream import AnswerStream, Limits
-from tickertape.worker.upstream.body_decoder import BodyDecoder
-from tickertape.worker.upstream.chunks import ChunkReader, Piece, Tally
-from tickertape.worker.upstream.client import Upstream
+from tickertape.worker.upstream.pieces import Piece
+from tickertape.worker.upstream.tally import Tally
 
 FOREVER = Pause(3600)  # until the client leaves
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"q":1}'}}

@@ -4,10 +4,10 @@ from email.utils import format_datetime
 import pytest
 
 from tickertape.broker.errors import TooLong, Unavailable
-from tickertape.worker.failures import (
+from tickertape.worker.failures import Failure, FailureCode
+from tickertape.worker.outcome import failure_of
+from tickertape.worker.upstream.errors import (
     DeadlineExceeded,
-    Failure,
-    FailureCode,
     RateLimited,
     Rejected,
     Stalled,
@@ -15,9 +15,8 @@ from tickertape.worker.failures import (
     Unreachable,
     UpstreamFault,
     UpstreamGarbage,
-    failure_of,
-    retry_after_s,
 )
+from tickertape.worker.upstream.retry_after import retry_after_s
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

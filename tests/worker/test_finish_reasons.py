@@ -2,7 +2,7 @@
 
 import pytest
 
-from tickertape.worker.failures import UpstreamFault, UpstreamGarbage
+from tickertape.worker.upstream.errors import UpstreamFault, UpstreamGarbage
 from tickertape.worker.upstream.finish_reasons import failure_for, translate_finish_reason
 
 

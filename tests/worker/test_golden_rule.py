@@ -21,7 +21,8 @@ from tests.worker.endings import RandomBody, StreamStep, expected, random_stream
 from tests.worker.jobs import FAILING, said
 from tickertape.worker.job import Job
 from tickertape.worker.upstream.answer_stream import AnswerStream, Limits
-from tickertape.worker.upstream.chunks import ChunkReader, Tally
+from tickertape.worker.upstream.chunks import ChunkReader
+from tickertape.worker.upstream.tally import Tally
 
 STREAMS = 10_000
 

@@ -10,8 +10,8 @@ from tests.support.scripted import OfflineUpstream, ScriptedQueue, lease, tools
 from tests.worker.jobs import FAILING, HALF, codes, said
 from tickertape.broker.codec import Cursor, Entry, decode, encode_text
 from tickertape.broker.errors import Unavailable
-from tickertape.worker.failures import RateLimited
 from tickertape.worker.job import Job
+from tickertape.worker.upstream.errors import RateLimited
 
 
 async def test_an_answer_is_begun_again_once_what_was_said_is_written(

@@ -26,7 +26,7 @@ from tests.support.wait import wait_until
 from tickertape.broker.fold import Answer
 from tickertape.runtime.settings import Settings
 
-# What a worker asks otherwise from then on: see worker/upstream/compatibility.py.
+# What a worker asks otherwise from then on: see worker/upstream/request_adapter.py.
 _REASONING = "reasoning goes back with the calls that it led to"
 LEARNED = {
     "mistral": ["Mistral has no stream_options"],

@@ -7,7 +7,8 @@ import pytest
 
 from tests.support.reading import read
 from tests.support.script import Chunk, Cut, Done, Finish, Script, Text, payload_of
-from tickertape.worker.upstream.chunks import ChunkReader, Tally
+from tickertape.worker.upstream.chunks import ChunkReader
+from tickertape.worker.upstream.tally import Tally
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"q":1}'}}
 

@@ -3,12 +3,8 @@ from typing import Any, get_args
 import pytest
 
 from tickertape.runtime.settings import UpstreamProfile
-from tickertape.worker.upstream.profiles import (
-    PROFILE_NAMES,
-    can_be_continued,
-    continuation,
-    profile_for,
-)
+from tickertape.worker.upstream.continuation import can_be_continued, continue_request
+from tickertape.worker.upstream.profiles import PROFILE_NAMES, profile_for
 
 LOCAL = "http://127.0.0.1:8080/v1"
 QUESTION = {"role": "user", "content": "Count to ten."}
@@ -104,7 +100,7 @@ def test_each_upstream_is_asked_in_its_dialect(
     name: str, message: dict[str, Any], request_fields: dict[str, Any]
 ) -> None:
     payload = {"model": "m", "messages": [QUESTION], "temperature": 0}
-    changed = continuation(profile_for(name, ""), payload, "One, two,", 4)
+    changed = continue_request(profile_for(name, ""), payload, "One, two,", 4)
     kept = {"role": "assistant", "content": "One, two,"} | message
     assert changed == payload | request_fields | {"messages": [QUESTION, kept]}
     assert payload == {"model": "m", "messages": [QUESTION], "temperature": 0}
@@ -120,4 +116,4 @@ def test_what_was_said_counts_against_the_token_limit_if_that_is_a_count(
     limit: str, before: object, after: object
 ) -> None:
     payload = {"messages": [QUESTION], limit: before}
-    assert continuation(profile_for("vllm", ""), payload, "One, two,", 4)[limit] == after
+    assert continue_request(profile_for("vllm", ""), payload, "One, two,", 4)[limit] == after

@@ -14,8 +14,8 @@ from tests.support.reading import KEY, QUESTION, Reading, read
 from tests.support.script import Chunk, Raw, Script, Status, Step, Text, answer
 from tests.support.upstream import ScriptedUpstream
 from tickertape.runtime.settings import Settings
-from tickertape.worker.failures import RateLimited, Rejected, UpstreamError, UpstreamFault
 from tickertape.worker.upstream.client import Upstream
+from tickertape.worker.upstream.errors import RateLimited, Rejected, UpstreamError, UpstreamFault
 
 SAID = f"Too long: {QUESTION['content']} with {KEY}"
 SHOWN = "Too long: […] with […]"

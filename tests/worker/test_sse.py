@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tickertape.worker.failures import UpstreamGarbage
+from tickertape.worker.upstream.errors import UpstreamGarbage
 from tickertape.worker.upstream.sse import ErrorData, SSEDecoder
 
 

@@ -31,10 +31,11 @@ from tests.support.script import (
     error_body,
 )
 from tests.support.upstream import ScriptedUpstream
-from tickertape.worker.failures import Rejected, UpstreamFault
 from tickertape.worker.upstream.answer_stream import Limits
-from tickertape.worker.upstream.chunks import Piece, Tally
 from tickertape.worker.upstream.client import Upstream
+from tickertape.worker.upstream.errors import Rejected, UpstreamFault
+from tickertape.worker.upstream.pieces import Piece
+from tickertape.worker.upstream.tally import Tally
 
 SPLIT_TEXT = "né 😀\u2028 end"
 

@@ -9,9 +9,9 @@ from tests.support.reading import KEY, Reading
 from tests.support.script import Status, answer
 from tests.support.upstream import ScriptedUpstream
 from tickertape.broker.errors import SettingsInvalid
-from tickertape.worker.failures import Rejected
 from tickertape.worker.upstream.address import parse_address
 from tickertape.worker.upstream.client import Upstream
+from tickertape.worker.upstream.errors import Rejected
 
 PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 # Nothing listens there: whatever goes through it is lost.

@@ -14,8 +14,8 @@ import pytest
 from tests.support.script import Finish, Headers, Pause, Role, Script, Text
 from tests.support.upstream import Call, ScriptedUpstream
 from tests.support.wait import wait_until
-from tickertape.worker.upstream.chunks import Tally
 from tickertape.worker.upstream.client import Upstream
+from tickertape.worker.upstream.tally import Tally
 
 PAYLOAD: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
 FOREVER = Pause(3600)

@@ -21,8 +21,13 @@ from tests.support.script import (
     Wait,
 )
 from tests.support.upstream import ScriptedUpstream
-from tickertape.worker.failures import Truncated, UpstreamError, UpstreamFault, UpstreamGarbage
 from tickertape.worker.upstream.client import Upstream
+from tickertape.worker.upstream.errors import (
+    Truncated,
+    UpstreamError,
+    UpstreamFault,
+    UpstreamGarbage,
+)
 
 
 async def after_text(text: str, *script: Step) -> Reading:

@@ -7,8 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tickertape.worker.failures import RateLimited, Rejected, UpstreamError, UpstreamFault
-from tickertape.worker.upstream.errors import Report, error_from, is_error, message_of, read_report
+from tickertape.worker.upstream.error_reports import (
+    Report,
+    error_from,
+    is_error,
+    message_of,
+    read_report,
+)
+from tickertape.worker.upstream.errors import RateLimited, Rejected, UpstreamError, UpstreamFault
 
 
 @pytest.mark.parametrize(

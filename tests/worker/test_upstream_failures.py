@@ -26,7 +26,9 @@ from tests.support.script import (
     rate_limited,
 )
 from tests.support.upstream import ScriptedUpstream
-from tickertape.worker.failures import (
+from tickertape.worker.upstream.answer_stream import Limits
+from tickertape.worker.upstream.client import Upstream
+from tickertape.worker.upstream.errors import (
     RateLimited,
     Rejected,
     Truncated,
@@ -35,8 +37,6 @@ from tickertape.worker.failures import (
     UpstreamFault,
     UpstreamGarbage,
 )
-from tickertape.worker.upstream.answer_stream import Limits
-from tickertape.worker.upstream.client import Upstream
 
 FOREVER = Pause(3600)  # until the client leaves
 

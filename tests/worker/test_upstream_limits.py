@@ -21,9 +21,10 @@ from tests.support.script import (
     answer,
 )
 from tests.support.scripted import ScriptedBody
-from tickertape.worker.failures import DeadlineExceeded, Stalled
 from tickertape.worker.upstream.answer_stream import AnswerStream, Limits
-from tickertape.worker.upstream.chunks import ChunkReader, Tally
+from tickertape.worker.upstream.chunks import ChunkReader
+from tickertape.worker.upstream.errors import DeadlineExceeded, Stalled
+from tickertape.worker.upstream.tally import Tally
 
 FOREVER = Pause(3600)  # until the client leaves
 

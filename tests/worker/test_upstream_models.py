@@ -12,9 +12,9 @@ from tests.support.script import Cut, Done, Finish, Reasoning, Role, Script, Tex
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
 from tickertape.runtime.settings import Settings
-from tickertape.worker.failures import Stalled, Unreachable, UpstreamGarbage
-from tickertape.worker.upstream.chunks import Tally
 from tickertape.worker.upstream.client import Upstream
+from tickertape.worker.upstream.errors import Stalled, Unreachable, UpstreamGarbage
+from tickertape.worker.upstream.tally import Tally
 
 
 async def test_models_are_listed_and_tell_the_profile(upstream: ScriptedUpstream) -> None:

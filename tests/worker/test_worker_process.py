@@ -26,9 +26,9 @@ from tickertape.broker.upstream_models import read_models
 from tickertape.runtime.settings import Settings
 from tickertape.worker import main, model_watch
 from tickertape.worker.consumer import Consumer
-from tickertape.worker.failures import UpstreamError
 from tickertape.worker.main import CancelListener, worker_name
 from tickertape.worker.model_watch import ModelWatch
+from tickertape.worker.upstream.errors import UpstreamError
 
 SIGNAL_BEFORE_THE_LOOP = """
 import os, signal, sys

@@ -9,16 +9,17 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol, Self, TypeVar
 
-from tickertape.worker.failures import (
+from tickertape.worker.upstream.body_decoder import BodyDecoder
+from tickertape.worker.upstream.chunks import ChunkReader
+from tickertape.worker.upstream.ending import End
+from tickertape.worker.upstream.errors import (
     DeadlineExceeded,
     Stalled,
     Truncated,
     UpstreamError,
     UpstreamGarbage,
 )
-from tickertape.worker.upstream.body_decoder import BodyDecoder
-from tickertape.worker.upstream.chunks import ChunkReader, Piece
-from tickertape.worker.upstream.ending import End
+from tickertape.worker.upstream.pieces import Piece
 from tickertape.worker.upstream.watchdog import Watchdog
 
 # Time to see the body end after [DONE]: only then can the connection serve the next request.

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 
 from tickertape.broker.errors import TooLong
-from tickertape.worker.failures import UpstreamGarbage
+from tickertape.worker.upstream.errors import UpstreamGarbage
 from tickertape.worker.upstream.sse import SSEDecoder
 
 # A server that says nothing an event stream has in so many bytes does not send one.

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from tickertape.worker.failures import UpstreamGarbage
-from tickertape.worker.upstream.errors import is_error
+from tickertape.worker.upstream.error_reports import is_error
+from tickertape.worker.upstream.errors import UpstreamGarbage
 from tickertape.worker.upstream.surrogates import scrubbed
 
 _MAX_INDEX = 2**31

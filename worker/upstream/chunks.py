@@ -1,124 +1,22 @@
 """Pure: the data of upstream events to pieces of output, and the tally of what was produced."""
 
-import hashlib
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from tickertape.broker.provider_fields import LOGPROBS, merge
-from tickertape.worker.failures import UpstreamError, UpstreamGarbage
-from tickertape.worker.upstream.chunk_json import Choice, Chunk, Delta, decode_chunk, decode_error
-from tickertape.worker.upstream.ending import End, Ending
-from tickertape.worker.upstream.errors import error_from, read_report
+from tickertape.worker.upstream.chunk_json import Choice, Delta, decode_chunk, decode_error
+from tickertape.worker.upstream.ending import Ending
+from tickertape.worker.upstream.error_reports import error_from, read_report
+from tickertape.worker.upstream.errors import UpstreamError, UpstreamGarbage
 from tickertape.worker.upstream.finish_reasons import failure_for, translate_finish_reason
+from tickertape.worker.upstream.pieces import Piece
 from tickertape.worker.upstream.sse import ErrorData
 from tickertape.worker.upstream.surrogates import SurrogateMender
-from tickertape.worker.upstream.token_counts import read_usage
+from tickertape.worker.upstream.tally import Tally
 from tickertape.worker.upstream.tool_calls import CallReader
-from tickertape.worker.upstream.whole_messages import as_delta, unsaid
+from tickertape.worker.upstream.whole_messages import delta_of, remaining_delta
 
 _DONE = b"[DONE]"
-
-
-class Piece(msgspec.Struct, frozen=True, gc=False):
-    """One output entry to be.
-
-    `kind` is delta, reasoning or refusal, with `text` that is always encodable as UTF-8; or
-    tool_call, with `data` as CallReader makes it. `x` holds provider fields; the text of a delta is
-    empty when it has nothing else.
-    """
-
-    kind: str
-    text: str = ""
-    data: dict[str, Any] | None = None
-    x: dict[str, Any] | None = None
-
-
-class Tally:
-    """What an answer amounts to so far.
-
-    `sha256` is over the UTF-8 of all `delta` text, `deltas` counts them.
-    `has_output` is true as soon as there was any output of any kind, `has_only_text` until there
-    was one that is not a delta. `refusals`, `calls` and `reasoning` have the
-    pieces of those kinds. `ending` is
-    what the upstream said of the end; `usage` is the last it sent. For an attempt that continues a
-    partial answer the tally starts from `kept_text`, which came in `kept_deltas` entries.
-    """
-
-    def __init__(self, kept_text: str = "", kept_deltas: int = 0) -> None:
-        self._texts = [kept_text]
-        self._kept_deltas = kept_deltas
-        self.deltas = kept_deltas
-        self.has_output = bool(kept_text)
-        self.has_only_text = True
-        self.refusals: list[str] = []
-        self.calls: list[dict[str, Any]] = []
-        self.reasoning: list[str] = []
-        self.ending = Ending()
-        self.usage: dict[str, Any] | None = None
-        self.model: str | None = None
-
-    @property
-    def text(self) -> str:
-        """All `delta` text, kept text included."""
-        return "".join(self._texts)
-
-    @property
-    def new_text(self) -> str:
-        """The `delta` text of this attempt."""
-        return "".join(self._texts[1:])
-
-    @property
-    def has_new_output(self) -> bool:
-        """Whether this attempt has output."""
-        return self.deltas > self._kept_deltas or not self.has_only_text
-
-    @property
-    def finish_reason(self) -> str | None:
-        """The last one that the upstream gave, in OpenAI's words; None until it gave one."""
-        return self.ending.reason
-
-    @property
-    def sha256(self) -> str:
-        """The checksum of `text`, in hex."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
-
-    def is_completed_by(self, end: End) -> bool:
-        """Whether this is a complete answer if its stream ends in this way."""
-        has_usage = bool(self.usage)
-        return self.ending.completes(end, has_output=self.has_new_output, has_usage=has_usage)
-
-    def note(self, chunk: Chunk) -> None:
-        """Take what a chunk says besides output."""
-        if chunk.usage:
-            self.usage = read_usage(chunk.usage)
-        if chunk.model:
-            self.model = chunk.model
-
-    @property
-    def called(self) -> dict[str, Any] | None:
-        """The tool calls, with the reasoning that led to them; None without calls."""
-        if not self.calls:
-            return None
-        return {"calls": self.calls, "reasoning": "".join(self.reasoning)}
-
-    def add(self, piece: Piece) -> None:
-        """Count one piece of output."""
-        self.has_output = True
-        if piece.kind != "delta" or not piece.text:
-            # Probabilities of tokens are no output of their own.
-            if not piece.x or piece.x.keys() != {LOGPROBS}:
-                self.has_only_text = False
-            if piece.kind == "reasoning":
-                self.reasoning.append(piece.text)
-            elif piece.kind == "refusal":
-                self.refusals.append(piece.text)
-            elif piece.data is not None:
-                self.calls.append(piece.data)
-            return
-        self._texts.append(piece.text)
-        self.deltas += 1
 
 
 def error_without_text(said: object) -> UpstreamError:
@@ -229,9 +127,11 @@ class ChunkReader:
             return delta
         if self._has_messages or not self.tally.has_new_output:
             self._has_messages = True
-            return as_delta(message)
+            return delta_of(message)
         tally = self.tally
-        return unsaid(message, tally.new_text, tally.reasoning, tally.refusals, tally.calls)
+        return remaining_delta(
+            message, tally.new_text, tally.reasoning, tally.refusals, tally.calls
+        )
 
     def _note_end(self, sent: str, delta: Delta | None) -> None:
         has_output = delta is not None and _has_output(delta)

@@ -15,7 +15,13 @@ import aiohttp
 import openai
 from openai import AsyncOpenAI, AsyncStream
 
-from tickertape.worker.failures import (
+from tickertape.worker.upstream.address import parse_address
+from tickertape.worker.upstream.answer_stream import AnswerStream, Body, Limits
+from tickertape.worker.upstream.chunk_json import decode_error
+from tickertape.worker.upstream.chunks import ChunkReader
+from tickertape.worker.upstream.continuation import can_be_continued, continue_request
+from tickertape.worker.upstream.error_reports import error_from, read_report
+from tickertape.worker.upstream.errors import (
     NoModelList,
     Rejected,
     Stalled,
@@ -23,20 +29,16 @@ from tickertape.worker.failures import (
     UpstreamError,
     UpstreamFault,
     UpstreamGarbage,
-    retry_after_s,
 )
-from tickertape.worker.upstream.address import parse_address
-from tickertape.worker.upstream.answer_stream import AnswerStream, Body, Limits
-from tickertape.worker.upstream.chunk_json import decode_error
-from tickertape.worker.upstream.chunks import ChunkReader, Tally
-from tickertape.worker.upstream.compatibility import Dialect
-from tickertape.worker.upstream.errors import error_from, read_report
 from tickertape.worker.upstream.model_list import known_contexts
-from tickertape.worker.upstream.profiles import Profile, can_be_continued, continuation, profile_for
+from tickertape.worker.upstream.profiles import Profile, profile_for
 from tickertape.worker.upstream.redaction import redacted
+from tickertape.worker.upstream.request_adapter import RequestAdapter
+from tickertape.worker.upstream.retry_after import retry_after_s
 from tickertape.worker.upstream.sdk_client import make_client
 from tickertape.worker.upstream.sse import SSEDecoder
 from tickertape.worker.upstream.surrogates import scrubbed
+from tickertape.worker.upstream.tally import Tally
 
 MODELS_S = 15.0
 
@@ -66,7 +68,7 @@ class Upstream:
         self.profile: Profile = profile_for(profile, self._address.url or "")
         self._api_key = api_key or _NO_KEY
         self._profile_name = profile
-        self._dialect = Dialect()
+        self._dialect = RequestAdapter()
         self._context_tokens: dict[str, int] = {}
         self._client: AsyncOpenAI
 
@@ -99,7 +101,7 @@ class Upstream:
         """
         echo = ""
         if tally.has_output:
-            payload = continuation(self.profile, payload, tally.text, tally.deltas)
+            payload = continue_request(self.profile, payload, tally.text, tally.deltas)
             echo = tally.text if self.profile.may_echo else ""
         sent: dict[str, Any] = {}
         reader = ChunkReader(

@@ -1,259 +1,90 @@
-"""Pure: what an upstream says about a failure, and the error that this becomes.
+"""The errors that a call of the upstream raises, each with the failure code that clients see.
 
-One reader serves the bodies of HTTP errors and the errors inside a stream, so that a refusal means
-the same wherever it stands. Servers disagree on every name: OpenAI's `error` object may be text,
-nested, listed, flat, or JSON within a text.
+    UpstreamError              the upstream gave no complete answer
+    ├── RateLimited            upstream_rate_limited   429, or the same said inside the stream
+    ├── UpstreamFault          upstream_error          5xx, or the same said inside the stream
+    │   └── UpstreamGarbage                            what came back is not what was asked for
+    ├── Unreachable            upstream_unreachable    no connection, or none that answered
+    ├── Stalled                upstream_stalled        connected and silent for too long
+    ├── Truncated              upstream_truncated      the body ended without a finish_reason
+    ├── Rejected               upstream_rejected       a 4xx, or the same said inside the stream:
+    │                                                  the same request will fail again
+    └── DeadlineExceeded       deadline                the attempt as a whole took too long
+
+A message is shown to clients and written to logs, so whoever raises one of these leaves keys and
+prompts out of it, and raises it `from None`: the SDK's exceptions carry the request with its key.
 """
 
-import json
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import islice
-from typing import Any
+from typing import ClassVar
 
-from tickertape.worker.failures import RateLimited, Rejected, UpstreamError, UpstreamFault
-from tickertape.worker.upstream.surrogates import without_orphans
-
-_MAX_DEPTH = 8
-_MAX_PROBLEMS = 20
-
-# A number in one of these counts if it is an HTTP status of 400 or more; a word, if it is known.
-_CODE_KEYS = (
-    "code", "error_code", "errorCode", "Code", "status", "status_code", "statusCode",
-    "type", "error_type", "errorType", "__type", "error",
-)  # fmt: skip
-_TEXT_KEYS = (
-    "message", "Message", "msg", "error_message", "errorMessage", "error_msg", "status_msg",
-    "error_description", "detail", "errors", "base_resp", "title", "error",
-)  # fmt: skip
-# An object without an answer that has one of these is an error, whatever it has besides.
-_TELLING_KEYS = (
-    "error", "errors", "error_code", "errorCode", "error_message", "errorMessage", "error_msg",
-    "error_type", "errorType", "detail", "Message",
-)  # fmt: skip
-_FINE = frozenset({"", "0", "200", "ok", "success"})
-
-# The words of OpenAI, Anthropic, Google, Azure, AWS, Alibaba, Moonshot, Groq, llama.cpp and of
-# those who wrap them, as `_plain` writes them, by the status they come with. 402 means an empty
-# account: waiting does not fill it.
-_WORDS_BY_STATUS = {
-    400: "invalidrequest badrequest invalidargument invalidparameter invalidvalue invalidprompt"
-    " invalidtype invalidinput failedprecondition outofrange validation missingrequiredparameter"
-    " unsupportedparameter unsupportedvalue unknownparameter contextlengthexceeded"
-    " contextwindowexceeded exceedcontextsize stringabovemaxlength integerabovemaxvalue"
-    " integerbelowminvalue contentfilter contentfiltered contentpolicyviolation"
-    " responsibleaipolicyviolation datainspectionfailed toolusefailed jsonvalidatefailed"
-    " invalidimage invalidimageurl invalidimageformat modelnotsupported",
-    401: "authentication unauthorized unauthenticated invalidapikey invalidauthentication"
-    " incorrectapikey invalidauthorization missingapikey accountdeactivated",
-    402: "insufficientquota billinghardlimitreached billing paymentrequired insufficientbalance"
-    " insufficientcredits insufficientfunds exceededcurrentquota arrearage",
-    403: "permission permissiondenied forbidden accessdenied",
-    404: "notfound modelnotfound resourcenotfound unknownmodel deploymentnotfound",
-    408: "requesttimeout",
-    409: "conflict",
-    413: "requesttoolarge payloadtoolarge",
-    422: "unprocessableentity",
-    429: "ratelimit ratelimited ratelimitexceeded ratelimitreached ratelimiterror toomanyrequests"
-    " resourceexhausted throttling throttled throttlingratequota throttlingallocationquota"
-    " limitrequests limitburstrate engineoverloaded requestlimitexceeded",
-    500: "server internalserver internal api apiconnection unknown dataloss modelerror",
-    501: "notimplemented notsupported",
-    502: "badgateway",
-    503: "serviceunavailable unavailable modeloverloaded serverisoverloaded slowdown",
-    504: "timeout gatewaytimeout deadlineexceeded",
-    529: "overloaded",
-}
-_STATUSES = {word: status for status, words in _WORDS_BY_STATUS.items() for word in words.split()}
-# https://platform.minimax.io/docs/api-reference/errorcode
-_MINIMAX_STATUSES = {
-    1002: 429, 1004: 401, 1008: 402, 1026: 400, 1027: 400, 1039: 429, 1041: 429, 1042: 400,
-    2013: 400, 2049: 401,
-}  # fmt: skip
-_OUT_OF_CREDIT = 402
-_TRANSIENT_4XX = frozenset({408, 425})
-_MAX_WAIT_S = 1e9
-_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*s?\s*")
+from tickertape.worker.failures import FailureCode
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What an upstream says about a failure.
+class UpstreamError(Exception):
+    """The upstream gave no complete answer."""
 
-    `message` may quote keys and prompts. `status` is the HTTP status that it names itself, and
-    `word_status` the one that its words stand for.
-    """
+    code: ClassVar[FailureCode] = FailureCode.ERROR
+    may_differ: bool = True
 
-    message: str = ""
-    status: int | None = None
-    word_status: int | None = None
-    retry_after_s: float | None = None
-
-
-def read_report(said: object) -> Report:
-    """What is said in the body of an HTTP error, or in an error inside a stream."""
-    layers = list(_layers(said))
-    return Report(
-        without_orphans(message_of(said)),
-        next((status for layer in layers if (status := _status_in(layer))), None),
-        next((status for layer in layers if (status := _word_status_in(layer))), None),
-        next((wait_s for layer in layers if (wait_s := _retry_after_in(layer)) is not None), None),
-    )
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        retry_after_s: float | None = None,
+        may_differ: bool | None = None,
+    ) -> None:
+        if may_differ is not None:
+            self.may_differ = may_differ
+        self.message = message or (type(self).__doc__ or "").strip()
+        self.retry_after_s = retry_after_s
+        super().__init__(self.message)
 
 
-def is_error(value: dict[str, Any]) -> bool:
-    """Whether an object that has no choices is an error.
+class RateLimited(UpstreamError):
+    """The upstream's rate limit is reached."""
 
-    A text alone is none: gateways say in such objects what they are doing.
-    """
-    if any(value.get(key) for key in _TELLING_KEYS) or "error" in (
-        value.get("object"),
-        value.get("type"),
-    ):
-        return True
-    code = str(value.get("code") or "").lower()
-    if _status_in(value) or _plain(code) in _STATUSES:
-        return True
-    has_text = any(isinstance(value.get(key), str) for key in ("message", "msg"))
-    return has_text and (code not in _FINE or _word_status_in(value) is not None)
+    code = FailureCode.RATE_LIMITED
 
 
-def error_from(
-    report: Report,
-    *,
-    status: int | None = None,
-    message: str = "",
-    retry_after_s: float | None = None,
-) -> UpstreamError:
-    """The error for a report, under the HTTP status it came with, if it came with one.
-
-    `message` is shown for a 4xx only, and has been cleared of secrets: what else an upstream says
-    is nothing that the caller could mend. 408 and 425 are the two 4xx that invite another try.
-    `retry_after_s` goes before what the report says of it.
-    """
-    status = status or report.status or report.word_status
-    wait_s = report.retry_after_s if retry_after_s is None else retry_after_s
-    if status is None:
-        fault = "The upstream reported an error in its stream."
-        return UpstreamFault(fault, retry_after_s=wait_s)
-    if status == 429 and report.word_status != _OUT_OF_CREDIT:
-        return RateLimited(retry_after_s=wait_s)
-    if status >= 500 or status in _TRANSIENT_4XX:
-        return UpstreamFault(f"The upstream answered {status}.", retry_after_s=wait_s)
-    return Rejected(message or f"The upstream answered {status}.")
+class UpstreamFault(UpstreamError):
+    """The upstream reported an error."""
 
 
-def message_of(said: object, depth: int = 0) -> str:
-    """What an error says for people to read, wherever it says it; "" if it says nothing."""
-    if depth > _MAX_DEPTH:
-        return ""
-    match said:
-        case str(text):
-            inner = _nested(text)
-            return _readable(text) if inner is None else message_of(inner, depth + 1)
-        case {"loc": list(path), "msg": str(message)}:
-            # FastAPI's. Only where and what: the rest of it quotes the request.
-            return f"{'.'.join(map(str, path))}: {message}"
-        case list(problems):
-            messages = (message_of(problem, depth + 1) for problem in problems[:_MAX_PROBLEMS])
-            return "; ".join(filter(None, messages))
-        case dict(error):
-            return _message_in(error, depth + 1)
-    return ""
+class UpstreamGarbage(UpstreamFault):
+    """The upstream sent something that is not a stream of chat completion chunks."""
+
+    may_differ = False
 
 
-def _message_in(error: dict[str, Any], depth: int) -> str:
-    # A text in `error` is often a class of errors only; an object there is the error itself.
-    keys = _TEXT_KEYS if isinstance(error.get("error"), str) else ("error", *_TEXT_KEYS[:-1])
-    found = (message_of(error.get(key), depth) for key in keys)
-    message = next(filter(None, found), "")
-    # OpenRouter says "Provider returned error", and here what the provider said.
-    more = message_of(_raw(error), depth) or _by_field(error.get("errors"), depth)
-    return ": ".join(filter(None, (message, more if more not in message else "")))
+class Unreachable(UpstreamError):
+    """The upstream cannot be reached."""
+
+    code = FailureCode.UNREACHABLE
 
 
-def _by_field(errors: object, depth: int) -> str:
-    """ASP.NET names the field of each problem: `{"messages": ["The field is required."]}`."""
-    if not isinstance(errors, dict):
-        return ""
-    fields = islice(errors.items(), _MAX_PROBLEMS)
-    told = {field: message_of(problems, depth) for field, problems in fields}
-    return "; ".join(f"{field}: {message}" for field, message in told.items() if message)
+class NoModelList(UpstreamError):
+    """The upstream has no list of models: its address may be wrong, or it works without one."""
 
 
-def _readable(text: str) -> str:
-    return "" if text.lstrip().startswith("<") else text  # a proxy's page says nothing
+class Stalled(UpstreamError):
+    """The upstream fell silent."""
+
+    code = FailureCode.STALLED
 
 
-def _nested(text: str) -> Any:
-    """The object or list whose JSON a text is, as gateways pass on the errors behind them."""
-    if not text.lstrip().startswith(("{", "[")):
-        return None
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
+class Truncated(UpstreamError):
+    """The upstream's answer broke off."""
+
+    code = FailureCode.TRUNCATED
 
 
-def _raw(error: dict[str, Any]) -> object:
-    metadata = error.get("metadata")
-    return metadata.get("raw") if isinstance(metadata, dict) else None
+class Rejected(UpstreamError):
+    """The upstream rejected the request."""
+
+    code = FailureCode.REJECTED
 
 
-def _layers(said: object, depth: int = 0) -> Iterator[dict[str, Any]]:
-    """The objects that may say which error it is, outer ones first."""
-    if depth > _MAX_DEPTH:
-        return
-    match said:
-        case str(text):
-            yield from _layers(_nested(text), depth + 1)
-        case list(items):
-            for item in items[:_MAX_PROBLEMS]:
-                yield from _layers(item, depth + 1)
-        case dict(error):
-            yield error
-            for key in ("error", "errors", "message", "detail", "details", "base_resp"):
-                yield from _layers(error.get(key), depth + 1)
-            yield from _layers(_raw(error), depth + 1)
+class DeadlineExceeded(UpstreamError):
+    """The attempt took too long."""
 
-
-def _status_in(layer: dict[str, Any]) -> int | None:
-    numbers = (_whole(layer.get(key)) for key in _CODE_KEYS)
-    status = next((number for number in numbers if number and 400 <= number < 600), None)
-    base = layer.get("base_resp")
-    if status is None and isinstance(base, dict) and (code := _whole(base.get("status_code"))):
-        return _MINIMAX_STATUSES.get(code, 500)
-    return status
-
-
-def _word_status_in(layer: dict[str, Any]) -> int | None:
-    words = (_plain(value) for key in _CODE_KEYS if isinstance(value := layer.get(key), str))
-    return next((_STATUSES[word] for word in words if word in _STATUSES), None)
-
-
-def _plain(word: str) -> str:
-    """`invalid_request_error`, `InvalidRequestError`, `INVALID_REQUEST`: all the same."""
-    letters = "".join(filter(str.isalnum, word[:100])).lower()
-    return letters.removesuffix("error").removesuffix("exception")
-
-
-def _whole(value: object) -> int | None:
-    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 10:
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _retry_after_in(layer: dict[str, Any]) -> float | None:
-    """Google's RetryInfo, and what OpenRouter and others put next to the message."""
-    metadata = layer.get("metadata")
-    for place in (layer, metadata if isinstance(metadata, dict) else {}):
-        for key in ("retryDelay", "retry_after", "retry_after_seconds"):
-            match place.get(key):
-                case bool():
-                    continue
-                case int() | float() as seconds if abs(seconds) < _MAX_WAIT_S:
-                    return max(0.0, float(seconds))
-                case str(text) if (duration := _DURATION.fullmatch(text)) and len(text) < 40:
-                    return float(duration[1])
-    return None
+    code = FailureCode.DEADLINE

@@ -6,7 +6,7 @@ that its clients do not know that the answer is incomplete, and none says `stop`
 
 import re
 
-from tickertape.worker.failures import UpstreamError, UpstreamFault, UpstreamGarbage
+from tickertape.worker.upstream.errors import UpstreamError, UpstreamFault, UpstreamGarbage
 
 _MAX_CHARS = 100
 

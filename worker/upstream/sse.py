@@ -5,7 +5,7 @@ JSON, where `str.splitlines` would cut. What the data means is for others.
 https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 """
 
-from tickertape.worker.failures import UpstreamGarbage
+from tickertape.worker.upstream.errors import UpstreamGarbage
 
 MAX_EVENT_BYTES = 8 * 1024 * 1024
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from tickertape.worker.upstream.chunk_json import Delta
 
 
-def as_delta(message: Delta) -> Delta:
+def delta_of(message: Delta) -> Delta:
     """A message as what it adds: its calls have no index, since they stand in their order."""
     for place, call in enumerate(message.tool_calls or ()):
         if call.index is None:
@@ -18,7 +18,7 @@ def as_delta(message: Delta) -> Delta:
     return message
 
 
-def unsaid(
+def remaining_delta(
     message: Delta,
     text: str,
     reasoning: Sequence[object],
@@ -32,5 +32,5 @@ def unsaid(
         content=content[len(text) :] if content.startswith(text) else None,
         reasoning_content=None if reasoning else thought,
         refusal=None if refusals else message.refusal,
-        tool_calls=None if calls else as_delta(message).tool_calls,
+        tool_calls=None if calls else delta_of(message).tool_calls,
     )

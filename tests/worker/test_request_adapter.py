@@ -10,10 +10,10 @@ from tests.support.reading import KEY, PAYLOAD, QUESTION, Reading
 from tests.support.script import Chunk, Script, Status, answer, error_body
 from tests.support.upstream import Call, ScriptedUpstream
 from tickertape.runtime.settings import Settings
-from tickertape.worker.failures import Rejected, UpstreamFault
 from tickertape.worker.upstream.client import Upstream
-from tickertape.worker.upstream.compatibility import Dialect
+from tickertape.worker.upstream.errors import Rejected, UpstreamFault
 from tickertape.worker.upstream.profiles import profile_for
+from tickertape.worker.upstream.request_adapter import RequestAdapter
 
 OPENAI = (
     "Unsupported parameter: 'max_tokens' is not supported with this model."
@@ -34,7 +34,7 @@ def limits(body: dict[str, Any]) -> dict[str, Any]:
 
 def asked_after(said: str, sent: dict[str, Any], *, profile: str = "other") -> dict[str, Any]:
     """The limits of the next request for the same, after a refusal with these words."""
-    dialect = Dialect()
+    dialect = RequestAdapter()
     payload = {"model": "m", "messages": [QUESTION], **sent}
     spoken = profile_for(profile, "")
     dialect.learn(dialect.body(spoken, payload, None), said, said)
@@ -80,7 +80,7 @@ def test_a_profile_is_no_reason_to_insist_on_a_name() -> None:
 
 
 def test_a_name_is_learned_for_its_model_only() -> None:
-    dialect = Dialect()
+    dialect = RequestAdapter()
     other = profile_for("other", "")
     payload = {"model": "new", "messages": [], **OLD}
     assert dialect.learn(dialect.body(other, payload, None), OPENAI, OPENAI)
@@ -89,7 +89,7 @@ def test_a_name_is_learned_for_its_model_only() -> None:
 
 
 def test_a_limit_that_is_refused_under_both_names_is_given_up_and_begins_again() -> None:
-    dialect = Dialect()
+    dialect = RequestAdapter()
     other = profile_for("other", "")
     payload = {"model": "m", "messages": [], **OLD}
     assert dialect.learn(dialect.body(other, payload, None), OPENAI, OPENAI)
@@ -98,7 +98,7 @@ def test_a_limit_that_is_refused_under_both_names_is_given_up_and_begins_again()
 
 
 def test_names_of_models_do_not_fill_the_memory() -> None:
-    dialect = Dialect()
+    dialect = RequestAdapter()
     other = profile_for("other", "")
     payload: dict[str, Any] = {}
     for n in range(2500):

@@ -7,10 +7,11 @@ names the field. What was refused once is left out or renamed from then on.
 import re
 from typing import Any, TypeVar
 
-from tickertape.worker.upstream.message_forms import lacks_signature, with_signature
+from tickertape.worker.upstream.gemini_signatures import lacks_signature, with_placeholder_signature
+from tickertape.worker.upstream.mistral_messages import is_gap_refused, with_tools_answered
+from tickertape.worker.upstream.past_reasoning import PastReasoning, past_reasoning_after
 from tickertape.worker.upstream.profiles import Profile
-from tickertape.worker.upstream.translation import Reasoning, in_words_of, reasoning_after
-from tickertape.worker.upstream.turn_order import is_gap_refused, with_tools_answered
+from tickertape.worker.upstream.request_body import build_body
 
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ _WRONG_VALUE = re.compile(
 _ADVICE = re.compile(r"\buse \W?\w+\W? instead", re.IGNORECASE)
 
 
-class Dialect:
+class RequestAdapter:
     """What one upstream was found to take.
 
     Models behind one address differ, so all but `stream_options` is learned for each.
@@ -47,19 +48,19 @@ class Dialect:
     def __init__(self) -> None:
         self._takes_stream_options = True
         self._limit_names: dict[str, str] = {}
-        self._reasoning: dict[str, Reasoning] = {}
+        self._reasoning: dict[str, PastReasoning] = {}
         self._answers_tools: dict[str, bool] = {}
         self._signs_calls: dict[str, bool] = {}
 
     def body(self, profile: Profile, payload: dict[str, Any], model: str | None) -> dict[str, Any]:
         """The body of the call: `payload`, streamed, with `model` where it names none."""
         asked_model = str(payload.get("model") or model or "")
-        usual = Reasoning.LEFT_OUT if profile.refuses_reasoning else Reasoning.KEPT
-        body = in_words_of(profile, payload, self._reasoning.get(asked_model, usual))
+        usual = PastReasoning.LEFT_OUT if profile.refuses_reasoning else PastReasoning.KEPT
+        body = build_body(profile, payload, self._reasoning.get(asked_model, usual))
         if self._answers_tools.get(asked_model, profile.name == "mistral"):
             body["messages"] = with_tools_answered(body["messages"])
         if self._signs_calls.get(asked_model, profile.name == "gemini"):
-            body["messages"] = [*map(with_signature, body["messages"])]
+            body["messages"] = [*map(with_placeholder_signature, body["messages"])]
         body["stream"] = True
         if asked_model:
             body["model"] = asked_model
@@ -83,7 +84,7 @@ class Dialect:
         if "stream_options" in body and ("stream_options" in message or "include_usage" in message):
             self._takes_stream_options = False
             return "stream_options"
-        if (wanted := reasoning_after(str(said), body)) is not None:
+        if (wanted := past_reasoning_after(str(said), body)) is not None:
             _note(self._reasoning, model, wanted)
             return "reasoning"
         if is_gap_refused(message, body.get("messages", [])):

@@ -6,11 +6,11 @@ import pytest
 
 from tests.support.script import Status, error_body
 from tests.support.upstream import ScriptedUpstream
-from tickertape.worker.failures import Rejected
 from tickertape.worker.prompt import Bounds, build
-from tickertape.worker.upstream.chunks import Tally
 from tickertape.worker.upstream.client import Upstream
+from tickertape.worker.upstream.errors import Rejected
 from tickertape.worker.upstream.profiles import PROFILE_NAMES
+from tickertape.worker.upstream.tally import Tally
 
 CALL = {"id": "aB3xK9mP2", "type": "function", "function": {"name": "look", "arguments": "{}"}}
 OUTCOME = {"role": "tool", "tool_call_id": "aB3xK9mP2", "content": "3"}

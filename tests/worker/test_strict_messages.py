@@ -5,12 +5,9 @@ from typing import Any
 
 import pytest
 
-from tickertape.worker.upstream.message_forms import (
-    fitted_to_mistral,
-    short_id,
-    with_signature,
-    without_nulls,
-)
+from tickertape.worker.upstream.gemini_signatures import with_placeholder_signature
+from tickertape.worker.upstream.messages import without_nulls
+from tickertape.worker.upstream.mistral_messages import fit_to_mistral, short_id
 
 CALL: dict[str, Any] = {
     "id": "aB3xK9mP2",
@@ -59,21 +56,21 @@ def test_calls_whose_client_dropped_the_content_have_a_null_as_content() -> None
 )
 def test_a_message_that_says_no_more_than_it_must_stays_as_it_is(message: dict[str, Any]) -> None:
     assert without_nulls(message) == message
-    assert with_signature(message) == message or message.get("tool_calls") == [{}]
+    assert with_placeholder_signature(message) == message or message.get("tool_calls") == [{}]
 
 
 def test_mistral_is_sent_only_the_fields_that_it_knows() -> None:
     call = SIGNED | {"function": CALL["function"] | {"parsed_arguments": {}}}
     said = calling(call, reasoning_content="Hm.", annotations=[], name="me")
-    assert fitted_to_mistral(said) == calling(CALL)
+    assert fit_to_mistral(said) == calling(CALL)
     named = {"role": "user", "content": "hi", "name": "me"}
-    assert fitted_to_mistral(named) == {"role": "user", "content": "hi"}
+    assert fit_to_mistral(named) == {"role": "user", "content": "hi"}
 
 
 def test_an_id_that_mistral_refuses_is_the_same_nine_characters_in_call_and_output() -> None:
     call_id = "call_r0_fgqe6lo3h4jsjuauqsfhohxnfu_0"
-    (call,) = fitted_to_mistral(calling(CALL | {"id": call_id}))["tool_calls"]
-    output = fitted_to_mistral({"role": "tool", "content": "3", "tool_call_id": call_id})
+    (call,) = fit_to_mistral(calling(CALL | {"id": call_id}))["tool_calls"]
+    output = fit_to_mistral({"role": "tool", "content": "3", "tool_call_id": call_id})
     assert call["id"] == output["tool_call_id"] == short_id(call_id)
     assert re.fullmatch(r"[a-zA-Z0-9]{9}", call["id"])
     assert short_id(call_id) != short_id(call_id[:-1] + "1")
@@ -82,10 +79,12 @@ def test_an_id_that_mistral_refuses_is_the_same_nine_characters_in_call_and_outp
 
 @pytest.mark.parametrize("message", [calling("odd"), calling({"function": "odd"})])  # type: ignore[arg-type]
 def test_calls_that_are_none_are_left_for_mistral_to_judge(message: dict[str, Any]) -> None:
-    assert fitted_to_mistral(message)["role"] == "assistant"
+    assert fit_to_mistral(message)["role"] == "assistant"
 
 
 def test_a_call_whose_client_lost_the_signature_has_googles_word_for_that() -> None:
     other = CALL | {"id": "second"}
-    assert with_signature(calling(CALL, other)) == calling(CALL | {"extra_content": SKIPPED}, other)
-    assert with_signature(calling(SIGNED, other)) == calling(SIGNED, other)
+    assert with_placeholder_signature(calling(CALL, other)) == calling(
+        CALL | {"extra_content": SKIPPED}, other
+    )
+    assert with_placeholder_signature(calling(SIGNED, other)) == calling(SIGNED, other)

@@ -1,0 +1,96 @@
+"""Pure: what an attempt has produced so far."""
+
+import hashlib
+from typing import Any
+
+from tickertape.broker.provider_fields import LOGPROBS
+from tickertape.worker.upstream.chunk_json import Chunk
+from tickertape.worker.upstream.ending import End, Ending
+from tickertape.worker.upstream.pieces import Piece
+from tickertape.worker.upstream.usage import read_usage
+
+
+class Tally:
+    """What an answer amounts to so far.
+
+    `sha256` is over the UTF-8 of all `delta` text, `deltas` counts them.
+    `has_output` is true as soon as there was any output of any kind, `has_only_text` until there
+    was one that is not a delta. `refusals`, `calls` and `reasoning` have the
+    pieces of those kinds. `ending` is
+    what the upstream said of the end; `usage` is the last it sent. For an attempt that continues a
+    partial answer the tally starts from `kept_text`, which came in `kept_deltas` entries.
+    """
+
+    def __init__(self, kept_text: str = "", kept_deltas: int = 0) -> None:
+        self._texts = [kept_text]
+        self._kept_deltas = kept_deltas
+        self.deltas = kept_deltas
+        self.has_output = bool(kept_text)
+        self.has_only_text = True
+        self.refusals: list[str] = []
+        self.calls: list[dict[str, Any]] = []
+        self.reasoning: list[str] = []
+        self.ending = Ending()
+        self.usage: dict[str, Any] | None = None
+        self.model: str | None = None
+
+    @property
+    def text(self) -> str:
+        """All `delta` text, kept text included."""
+        return "".join(self._texts)
+
+    @property
+    def new_text(self) -> str:
+        """The `delta` text of this attempt."""
+        return "".join(self._texts[1:])
+
+    @property
+    def has_new_output(self) -> bool:
+        """Whether this attempt has output."""
+        return self.deltas > self._kept_deltas or not self.has_only_text
+
+    @property
+    def finish_reason(self) -> str | None:
+        """The last one that the upstream gave, in OpenAI's words; None until it gave one."""
+        return self.ending.reason
+
+    @property
+    def sha256(self) -> str:
+        """The checksum of `text`, in hex."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    def is_completed_by(self, end: End) -> bool:
+        """Whether this is a complete answer if its stream ends in this way."""
+        has_usage = bool(self.usage)
+        return self.ending.completes(end, has_output=self.has_new_output, has_usage=has_usage)
+
+    def note(self, chunk: Chunk) -> None:
+        """Take what a chunk says besides output."""
+        if chunk.usage:
+            self.usage = read_usage(chunk.usage)
+        if chunk.model:
+            self.model = chunk.model
+
+    @property
+    def called(self) -> dict[str, Any] | None:
+        """The tool calls, with the reasoning that led to them; None without calls."""
+        if not self.calls:
+            return None
+        return {"calls": self.calls, "reasoning": "".join(self.reasoning)}
+
+    def add(self, piece: Piece) -> None:
+        """Count one piece of output."""
+        self.has_output = True
+        if piece.kind != "delta" or not piece.text:
+            # Probabilities of tokens are no output of their own.
+            if not piece.x or piece.x.keys() != {LOGPROBS}:
+                self.has_only_text = False
+            if piece.kind == "reasoning":
+                self.reasoning.append(piece.text)
+            elif piece.kind == "refusal":
+                self.refusals.append(piece.text)
+            elif piece.data is not None:
+                self.calls.append(piece.data)
+            return
+        self._texts.append(piece.text)
+        self.deltas += 1
