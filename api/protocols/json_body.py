@@ -21,8 +21,9 @@ from tickertape.runtime.settings import Settings
 # Read by the models of bodies, which FastAPI gives no context of their own.
 MAX_DEPTH: ContextVar[int] = ContextVar("max_json_depth", default=128)
 _THREADED_CHARS = 256 * 1024
-# A string, from which nothing is given back to the search; or what a value may follow.
-_STRING_OR_SEPARATOR = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[{,]', re.DOTALL)
+# A string, from which nothing is given back to the search; or what a value may follow. A string
+# without an end matches to the end of the body, or each escaped quote in it would start a new scan.
+_STRING_OR_SEPARATOR = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[{,]', re.DOTALL)
 
 
 class JsonRequest(Request):

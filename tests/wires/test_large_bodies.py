@@ -5,6 +5,7 @@ What is large by its bytes alone is taken; only what would hold up the parser ha
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -178,6 +179,16 @@ def test_an_endless_text_and_a_heap_of_quotes_are_no_json() -> None:
     for body in ('["a[[[[', '"a' * 1000, "[" * 1000, '{"\\'):
         with pytest.raises((ValueError, RecursionError, Problem)):
             parse_json(body.encode(), 3)
+
+
+def test_a_body_whose_text_never_ends_is_read_once() -> None:
+    escaped_quotes = '\\"' * 500_000
+    began_s = time.process_time()
+    for end in ("", "\\"):
+        with pytest.raises(ValueError, match="Unterminated"):
+            parse_json(f'["[[[[", "{escaped_quotes}{end}'.encode(), 5)
+    # Searched anew from each quote, it would take hours and hold the whole process.
+    assert time.process_time() - began_s < 2
 
 
 @pytest.mark.parametrize("fault", ["\0", "\ud83d", float("nan"), nested(600)])
