@@ -1,3 +1,4 @@
+import time
 from typing import Any
 
 import pytest
@@ -83,6 +84,21 @@ def test_the_data_of_a_photo_is_masked_where_an_upstream_quotes_an_end_of_it() -
 def test_a_long_text_that_is_no_data_is_masked_wherever_it_is_quoted(mark: str) -> None:
     text = f"{DATA}{mark}the secret of the middle{DATA}"
     assert shown("what is 'the secret of the middle'?", text) == "what is '[…]'?"
+
+
+def test_a_prompt_of_20_mb_stops_the_worker_for_a_moment_only() -> None:
+    refusal = "The maximum context length is 128000 tokens, but 5000000 were sent. " * 7
+    for piece, word in (
+        ("lorem ipsum dolor ", "lorem ipsum dolor"),
+        ("語言模型的最大", "語言模型的最大"),
+    ):
+        long = piece * (20_000_000 // len(piece.encode()))
+        for texts in ((long,), [long[:1000]] * (len(long) // 1000)):
+            began_s = time.process_time()
+            message = shown(f"got '{word}': {refusal}", *texts)
+            # It was 20 s, while a lease lasts 5 s.
+            assert time.process_time() - began_s < 1
+            assert message.startswith("got '[…]': The maximum context length")
 
 
 def test_a_long_message_is_cut() -> None:

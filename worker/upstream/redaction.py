@@ -25,6 +25,10 @@ _SECRETS = re.compile(
 # What is that long and holds none of these is the data of a file, and no text or program.
 _MIN_DATA_CHARS = 65_536
 _NOT_IN_BASE64 = " \t\r\n\"',.:;()[]{}<>&%"
+# Each word of the message is searched for in this much of a prompt: 0.1 s in all. In 20 MB of text
+# the search would take longer than a lease lasts, and no other answer would go on until its end.
+_MAX_SEARCHED_CHARS = 256 * 1024
+_LONG_TEXT_CHARS = 16 * 1024
 # Where a quote of the prompt may begin: at a word, after an escape, at any other character.
 _STEP = re.compile(r"\\.|[A-Za-z0-9_]+|.", re.DOTALL)
 
@@ -33,15 +37,13 @@ def redacted(message: str, *, secrets: Sequence[str], payload: dict[str, Any]) -
     """`message` without `secrets`, anything shaped like a key, and runs of the payload's messages.
 
     At most MAX_CHARS characters. Of a prompt quoted in escapes of its own only the parts that look
-    the same are found.
+    the same are found; of a prompt beyond _MAX_SEARCHED_CHARS, the ends of long texts alone.
     """
     for secret in secrets:
         if len(secret) >= 6:  # a dummy like "none" would mask half of the language
             message = message.replace(secret, _MASK)
     message = _SECRETS.sub(_masked, message[: 4 * MAX_CHARS])
-    message = _without_echo(
-        message[:MAX_CHARS], "\n".join(map(_quotable, _strings(payload.get("messages"))))
-    )
+    message = _without_echo(message[:MAX_CHARS], _searched(payload.get("messages")))
     return message if len(message) < MAX_CHARS else message[: MAX_CHARS - 1] + "…"
 
 
@@ -69,6 +71,18 @@ def _echo_length(message: str, at: int, prompt: str) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
+def _searched(messages: Any) -> str:
+    """The texts of the messages, one a line, as far as they are searched for quotes."""
+    texts = [*map(_quotable, _strings(messages))]
+    if sum(map(len, texts)) > _MAX_SEARCHED_CHARS:
+        texts = [_ends(text) if len(text) > _LONG_TEXT_CHARS else text for text in texts]
+    return "\n".join(texts)[-_MAX_SEARCHED_CHARS:]
+
+
+def _ends(text: str) -> str:
+    return f"{text[:MAX_CHARS]}\n{text[-MAX_CHARS:]}"
+
+
 def _quotable(text: str) -> str:
     """What of a string of the prompt an upstream may quote: of a file's data, both ends.
 
@@ -79,7 +93,7 @@ def _quotable(text: str) -> str:
     data_at = text.find(",", 0, MAX_CHARS) + 1 if text.startswith("data:") else 0
     if any(text.find(mark, data_at) >= 0 for mark in _NOT_IN_BASE64):
         return text
-    return f"{text[:MAX_CHARS]}\n{text[-MAX_CHARS:]}"
+    return _ends(text)
 
 
 def _strings(value: Any) -> Iterator[str]:
