@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.cli.up_process import up as running_up
+from tests.support.up import up as running_up
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ["requirements.lock", "model.lock"]

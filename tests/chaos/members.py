@@ -1,7 +1,7 @@
-"""Our programs as processes that are killed, paused and started again, dozens of times a minute.
+"""Tickertape's programs as processes that are killed, paused and restarted many times a minute.
 
-They are forked from a process that has imported everything, since importing costs a second of CPU
-each time. From there on they are the programs that `tickertape` starts.
+They are forked from a process that has imported everything, because importing costs a second of CPU
+each time. Apart from that they are the programs that `tickertape` starts: `tests.support.programs`.
 """
 
 import asyncio
@@ -19,9 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import msgspec
-
-from tests.support.programs import environment
+from tests.support.programs import ProgramLog, environment
 from tests.support.wait import wait_until
 from tickertape.cli.main import main
 
@@ -36,7 +34,7 @@ _IMPORTED = [
 BEGINS_WITHIN_S = 5.0
 _END_S = 20
 _TELLS_WITHIN_S = 2.0
-_TOLD_LINES = 300
+_SHOWN_LINES = 300
 _PR_SET_PDEATHSIG = 1
 _CONTEXT = multiprocessing.get_context("forkserver")
 
@@ -44,7 +42,7 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 Prepare = Callable[[], None]
 
 
-class Member:
+class Member(ProgramLog):
     """One program. It keeps its name, its settings and its log over all restarts."""
 
     def __init__(
@@ -55,8 +53,7 @@ class Member:
         settings: Mapping[str, str],
         prepare: Prepare | None = None,
     ) -> None:
-        self.name = name
-        self.log_path = directory / f"{name}.log"
+        super().__init__(name, directory)
         self._started_at_s = 0.0
         self._arguments = (list(argv), environment(**settings), self.log_path, prepare)
         self._process: ForkServerProcess | None = None
@@ -117,22 +114,12 @@ class Member:
         state = (
             "runs" if self.is_running else f"ended with {self._process and self._process.exitcode}"
         )
-        lines = self.log_path.read_text(errors="replace").splitlines()
-        return "\n".join([f"{self.name} {state}", *lines[-_TOLD_LINES:]])
+        return "\n".join([f"{self.name} {state}", *self.lines()[-_SHOWN_LINES:]])
 
-    def records(self) -> list[dict[str, Any]]:
-        """The lines of its log; a line that is no record is one of no level."""
-        if not self.log_path.exists():
-            return []
-        return [_record(line) for line in self.log_path.read_text(errors="replace").splitlines()]
-
-    def complaints(self) -> list[str]:
-        """What no program should say: errors, and lines that are no records, as of a traceback."""
-        return [
-            f"{self.name}: {record}"
-            for record in self.records()
-            if record.get("level") not in {"info", "warning"} and not _is_cut_call(record)
-        ]
+    def is_harmless(self, record: dict[str, Any]) -> bool:
+        """An API process that is stopped cuts calls off that have waited too long for Redis."""
+        is_announced = str(record.get("event")).startswith("Cancel ")
+        return is_announced or record.get("error") == "CancelledError"
 
 
 def preload() -> None:
@@ -161,16 +148,3 @@ def _tell_what_hangs(_: int, frame: FrameType | None) -> None:
     with contextlib.suppress(RuntimeError):  # no event loop
         for task in asyncio.all_tasks():
             task.print_stack()
-
-
-def _is_cut_call(record: dict[str, Any]) -> bool:
-    # An API process that is told to end cuts calls off that have waited for Redis for too long.
-    is_told_so = str(record.get("event")).startswith("Cancel ")
-    return is_told_so or record.get("error") == "CancelledError"
-
-
-def _record(line: str) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(line, type=dict[str, Any])
-    except msgspec.DecodeError:
-        return {"event": line}

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.up_process import START_S, Up, up
 from tests.support.prompted import Plan
+from tests.support.up import START_S, Up, up
 from tests.support.wait import wait_until_sync
 
 pytestmark = [
@@ -46,7 +46,7 @@ def running(tmp_path: Path, upstream_url: str) -> Iterator[Up]:
 def test_it_answers_and_ctrl_c_leaves_nothing_behind(running: Up) -> None:
     plan = Plan(deltas=30, rate_per_s=100)
     chat = running.chat(plan.prompt())
-    assert (chat.finish(), chat.told) == (plan.text(), "")
+    assert (chat.finish(), chat.stderr) == (plan.text(), "")
     assert len(running.descendants()) == 4
     running.process.send_signal(signal.SIGINT)
     assert running.process.wait(START_S) == 0
@@ -66,13 +66,15 @@ def test_proxies_that_are_set_for_the_internet_are_not_asked_for_this_machine(
         started.wait_until_printed("Ready after")
         plan = Plan(deltas=5, rate_per_s=100)
         chat = started.chat(plan.prompt())
-        assert (chat.finish(), chat.told) == (plan.text(), "")
-        followed = started.shell(f"{started.command('Submit')}\n{started.command('Follow')}")
+        assert (chat.finish(), chat.stderr) == (plan.text(), "")
+        followed = started.shell(
+            f"{started.printed_command('Submit')}\n{started.printed_command('Follow')}"
+        )
         assert "event: completed" in followed.stdout, followed.stderr
 
 
 def test_the_lines_that_it_prints_work_as_they_are(running: Up) -> None:
-    script = f"{running.command('Submit')}\n{running.command('Follow')}"
+    script = f"{running.printed_command('Submit')}\n{running.printed_command('Follow')}"
     followed = running.shell(script)
     assert followed.returncode == 0, followed.stderr
     assert "event: completed" in followed.stdout
@@ -81,7 +83,7 @@ def test_the_lines_that_it_prints_work_as_they_are(running: Up) -> None:
 
 def test_a_request_can_be_watched_during_and_after_its_answer(running: Up) -> None:
     watch = f"TICKERTAPE_URL={running.url} {sys.executable} -m tickertape.cli.main watch $id"
-    script = f"{running.command('Submit')}; {watch}; echo; {watch} --buffer; echo; echo $id"
+    script = f"{running.printed_command('Submit')}; {watch}; echo; {watch} --buffer; echo; echo $id"
     answer = running.shell(script)
     *watched, request_id = answer.stdout.splitlines()
     assert watched == [Plan().text()] * 2, answer.stderr

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.callers import Caller
 from tests.support.deployment import Deployment, api_url
-from tests.support.programs import Program
+from tests.support.programs import Program, environment
 from tests.support.servers import valkey_server
 from tests.support.wait import wait_until_sync
 
@@ -31,9 +31,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def upstream_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of an upstream in a process of its own, to which prompts say what to answer."""
+    """The URL of an upstream in a separate process; each prompt states the answer."""
     argv = [sys.executable, "-m", "tests.support.upstream"]
-    program = Program("upstream", argv, tmp_path_factory.mktemp("upstream"), {})
+    program = Program("upstream", argv, tmp_path_factory.mktemp("upstream"), environment())
     try:
         yield wait_until_sync(program.lines, description="the upstream to say where it is")[0]
     finally:

@@ -11,9 +11,9 @@ import redis
 
 from tests.e2e.commands import open_screen, running
 from tests.e2e.conftest import Figure
-from tests.e2e.reading import reading
 from tests.support.callers import Caller
 from tests.support.deployment import Deployment, MakeDeployment, port_of
+from tests.support.followers import following
 from tests.support.programs import Program
 from tests.support.prompted import Plan, PlanFollower
 from tests.support.script import Text, Wait, answer
@@ -40,8 +40,8 @@ async def test_a_killed_worker_s_request_is_taken_over_within_the_lease_and_a_se
     async with Caller(url) as caller:
         request_id = await caller.submit()
         stream = caller.stream_url(request_id)
-        async with reading(stream) as reader, reading(stream) as other:
-            await reader.says("half of it")
+        async with following(stream) as reader, following(stream) as other:
+            await reader.starts_with("half of it")
             owner = _owner(workers, request_id)
             killed_at_s = time.monotonic()
             await owner.kill()
@@ -114,8 +114,8 @@ async def test_redis_killed_in_mid_answer_and_started_again_costs_no_byte(
     async with Caller(url) as caller:
         request_id = await caller.submit()
         stream = caller.stream_url(request_id)
-        async with reading(stream) as reader, reading(stream) as other:
-            await reader.says(plan.text()[:500])
+        async with following(stream) as reader, following(stream) as other:
+            await reader.starts_with(plan.text()[:500])
             own_redis.kill()
             killed_at_s = time.monotonic()
             await wait_until(
@@ -147,11 +147,11 @@ async def test_what_redis_lost_is_begun_again_and_read_whole(
         async with Caller(url) as caller:
             request_id = await caller.submit()
             stream = caller.stream_url(request_id)
-            async with reading(stream) as reader:
-                await reader.says(plan.text()[:400])
+            async with following(stream) as reader:
+                await reader.starts_with(plan.text()[:400])
                 with redis.Redis.from_url(forgetful_redis.url) as client:
                     client.save()
-                await reader.says(plan.text()[:800])
+                await reader.starts_with(plan.text()[:800])
                 forgetful_redis.kill()
                 forgetful_redis.start()
                 await reader.ends()

@@ -7,9 +7,9 @@ import pytest
 
 from tests.e2e.commands import running
 from tests.e2e.conftest import Figure
-from tests.e2e.reading import reading
-from tests.e2e.up import Up
 from tests.support.callers import Caller
+from tests.support.followers import following
+from tests.support.up import Up
 from tickertape.cli.up.local_model import _CONTEXT_TOKENS, _MAX_TOKENS
 
 pytestmark = [
@@ -25,9 +25,9 @@ pytestmark = [
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     # Proxies that were set for the internet do not know this machine (NemoClaw#2616).
     proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY"), "http://127.0.0.1:9")
-    everything = Up(tmp_path_factory.mktemp("up"), **proxies)
+    everything = Up(tmp_path_factory.mktemp("up"), program=None, **proxies)
     try:
-        everything.wait_until_ready()
+        everything.wait_until_printed("Ready after ")
         yield everything
     finally:
         code = everything.stop()
@@ -37,7 +37,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 async def test_a_story_is_typed_word_by_word(up: Up, figure: Figure) -> None:
     async with Caller(up.url) as caller:
         request_id = await caller.submit("Write a short story about a lighthouse.", max_tokens=150)
-        async with reading(caller.stream_url(request_id)) as reader:
+        async with following(caller.stream_url(request_id)) as reader:
             await reader.ends(timeout_s=50)
         record = await caller.read(request_id)
     deltas = [event for event in reader.events if event.kind == "delta"]

@@ -10,8 +10,9 @@ import msgspec
 import pytest
 
 from tests.e2e.conftest import Figure
-from tests.e2e.reading import Reader, curl, reading
+from tests.e2e.curl import curl
 from tests.support.callers import Caller
+from tests.support.followers import Follower, following
 from tests.support.prompted import Plan
 from tests.support.sse import text_of
 from tests.support.wait import wait_until
@@ -33,17 +34,17 @@ async def test_a_late_reader_and_one_that_was_cut_end_with_the_same_text(
     request_id = await ada.submit(plan.prompt())
     url = ada.stream_url(request_id)
 
-    async with reading(url, ada.headers) as cut:
-        await cut.says(plan.text()[:200])
+    async with following(url, ada.headers) as cut:
+        await cut.starts_with(plan.text()[:200])
     last_event_id = {**ada.headers, "Last-Event-ID": cut.last_cursor}
     async with (
         curl(url, tmp_path / "late", ada.headers) as late,
-        reading(url, last_event_id) as resumed,
+        following(url, last_event_id) as resumed,
     ):
         assert await late.ended() == 0
         await resumed.ends()
 
-    both = Reader()
+    both = Follower()
     both.events = cut.events + resumed.events
     record = await ada.read(request_id)
     text = plan.text().encode()
@@ -72,8 +73,8 @@ async def test_a_cancel_in_mid_answer_hangs_up_on_the_upstream_at_once(
 async def _cancelled_in_mid_answer(ada: Caller, upstream_process: str, plan: Plan) -> float:
     """Ask, cancel, check what is left; how many seconds after the cancel the upstream was free."""
     request_id = await ada.submit(plan.prompt())
-    async with reading(ada.stream_url(request_id), ada.headers) as reader:
-        await reader.says(plan.pieces()[0])
+    async with following(ada.stream_url(request_id), ada.headers) as reader:
+        await reader.starts_with(plan.pieces()[0])
         cancelled_at_s = time.monotonic()
         assert await ada.cancel(request_id) == "cancelled"
         await reader.ends()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Figure
-from tests.e2e.reading import Curl, curl
+from tests.e2e.curl import Curl, curl
 from tests.support.callers import Caller
 from tests.support.deployment import Deployment, port_of
 from tests.support.script import Finish, Text, Wait

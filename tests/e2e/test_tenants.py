@@ -8,8 +8,8 @@ import httpx2
 import pytest
 
 from tests.e2e.conftest import TENANT_LIMIT
-from tests.e2e.reading import reading
 from tests.support.callers import Caller
+from tests.support.followers import following
 from tests.support.prompted import Plan
 
 ENDLESS = Plan(deltas=100_000, rate_per_s=20)
@@ -57,8 +57,8 @@ async def running(ada: Caller) -> AsyncIterator[dict[str, str]]:
     request_id = await ada.submit(prompt, conversation_id="ours")
     ids = [request_id, response_id.removeprefix("resp_"), chat_request_id]
     for each in ids:
-        async with reading(ada.stream_url(each), ada.headers) as reader:
-            await reader.says("delta-0 ")
+        async with following(ada.stream_url(each), ada.headers) as reader:
+            await reader.starts_with("delta-0 ")
     yield {
         "request_id": request_id,
         "conversation_id": "ours",
@@ -112,9 +112,9 @@ async def test_conversations_of_one_name_are_one_for_each_tenant(
     plans = {name: Plan(deltas=3, tag=f"for-{name}") for name in callers}
     url = "/conversations/shared"
     async with (
-        reading(f"{ada.url}{url}/stream", ada.headers) as of_ada,
-        reading(f"{bob.url}{url}/stream", bob.headers) as of_bob,
-        reading(f"{eve.url}{url}/stream", eve.headers) as of_eve,
+        following(f"{ada.url}{url}/stream", ada.headers) as of_ada,
+        following(f"{bob.url}{url}/stream", bob.headers) as of_bob,
+        following(f"{eve.url}{url}/stream", eve.headers) as of_eve,
     ):
         followed = {"ada": of_ada, "bob": of_bob, "eve": of_eve}
         for name, caller in callers.items():
@@ -173,7 +173,7 @@ async def test_a_tenant_that_is_at_its_limit_is_in_nobody_else_s_way(
     assert all(int(answer.headers["Retry-After"]) > 0 for answer in refused)
     for caller in (bob, eve):
         request_id = await caller.submit(Plan(deltas=2).prompt())
-        async with reading(caller.stream_url(request_id), caller.headers) as reader:
+        async with following(caller.stream_url(request_id), caller.headers) as reader:
             await reader.ends()
         assert reader.text == "delta-0 delta-1 "
     await asyncio.gather(*(ada.cancel(request_id) for request_id in accepted))

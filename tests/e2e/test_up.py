@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.commands import running
-from tests.e2e.reading import reading
-from tests.e2e.up import Up
 from tests.page.looking import ANSWERS, NOTES, QUESTIONS, ask, click, shows
 from tests.support.browser import Browser, Page
 from tests.support.callers import Caller
+from tests.support.followers import following
 from tests.support.prompted import Plan
+from tests.support.up import Up
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +31,7 @@ def up(tmp_path_factory: pytest.TempPathFactory, upstream_process: str) -> Itera
         tmp_path_factory.mktemp("up"), OPENAI_BASE_URL=upstream_process, TICKERTAPE_LEASE_S="1"
     )
     try:
-        everything.wait_until_ready()
+        everything.wait_until_printed("Ready after ")
         yield everything
     finally:
         code = everything.stop()
@@ -97,8 +97,8 @@ async def test_what_dies_in_mid_answer_is_started_again_and_the_answer_is_whole(
         request_id = await caller.submit(plan.prompt())
         # Held back until it is whole, since an answer that begins again cannot be unwritten.
         async with running(up.url, "watch", "--buffer", request_id) as watch:
-            async with reading(caller.stream_url(request_id)) as reader:
-                await reader.says(plan.text()[:200])
+            async with following(caller.stream_url(request_id)) as reader:
+                await reader.starts_with(plan.text()[:200])
             pid = up.pid_of(words)
             os.kill(pid, signal.SIGKILL)
             watched, _ = await watch.communicate()

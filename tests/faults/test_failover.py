@@ -1,7 +1,6 @@
 """Redis fails over to a replica that had not got everything: what was acknowledged last is gone."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
@@ -11,11 +10,12 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.support.desk import working
+from tests.support.followers import Follower, following
 from tests.support.proxy import FaultProxy
 from tests.support.running_api import RunningApi, running_api
 from tests.support.script import Finish, Role, Script, Text, Wait
 from tests.support.servers import ValkeyServer, valkey_server
-from tests.support.sse import Event, collect, follow, text_of
+from tests.support.sse import collect, text_of
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
 from tickertape.broker import keys
@@ -86,44 +86,19 @@ async def system(pair: Pair, upstream: ScriptedUpstream) -> AsyncIterator[Runnin
         yield api
 
 
-@asynccontextmanager
-async def reading(api: RunningApi, request_id: str) -> AsyncIterator[list[Event]]:
-    """The events of a reader that stays on one connection to the end."""
-    events: list[Event] = []
-
-    async def read() -> None:
-        async with aclosing(follow(f"{api.url}/chat/{request_id}/stream")) as arriving:
-            async for event in arriving:
-                events.append(event)  # noqa: PERF401  # the test looks at them meanwhile
-
-    task = asyncio.create_task(read())
-    try:
-        yield events
-        async with asyncio.timeout(15):
-            await task
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-
-
-def said(events: list[Event], text: str) -> Any:
-    return wait_until(lambda: text_of(events) == text, description=f"a reader to see {text!r}")
-
-
 def in_two_parts(gates: list[asyncio.Event]) -> Script:
     return [Role(), Text("a"), Wait(gates[0]), Text("b"), Text("c"), Wait(gates[1]), Finish()]
 
 
 async def read_what_the_replica_has_not(
-    pair: Pair, request_id: str, events: list[Event], gate: asyncio.Event
+    pair: Pair, request_id: str, reader: Follower, gate: asyncio.Event
 ) -> None:
     """The first word reaches both servers, and the reader; the others only the one that will go."""
-    await said(events, "a")
+    await reader.shows("a")
     await pair.has(request_id, 3)
     await pair.cut_link()
     gate.set()
-    await said(events, "abc")
+    await reader.shows("abc")
 
 
 async def test_entries_that_a_fail_over_lost_are_told_anew_and_no_id_is_used_twice(
@@ -134,20 +109,21 @@ async def test_entries_that_a_fail_over_lost_are_told_anew_and_no_id_is_used_twi
     upstream.script = [Role(), Text("another "), Text("answer"), Finish()]
     async with system(pair, upstream) as api:
         request_id = await api.submit()
-        async with reading(api, request_id) as events:
-            await read_what_the_replica_has_not(pair, request_id, events, gates[0])
-            lost = {event.cursor: event.data for event in events[3:]}
+        async with following(api.stream_url(request_id)) as reader:
+            await read_what_the_replica_has_not(pair, request_id, reader, gates[0])
+            lost = {event.cursor: event.data for event in reader.events[3:]}
             await pair.fail_over()
             gates[1].set()
-        log = await collect(f"{api.url}/chat/{request_id}/stream")
+            await reader.ends(timeout_s=15)
+        log = await collect(api.stream_url(request_id))
         record = await api.read(request_id)
-    assert text_of(events) == text_of(log) == record["text"] == "another answer"
+    assert reader.text == text_of(log) == record["text"] == "another answer"
     assert len(lost) == 2
     for event in log:
         assert event.cursor not in lost
     # The reader began again, and then got every entry of the log that there is now.
-    begin = max(n for n, event in enumerate(events) if event.kind in {"rewind", "reset"})
-    kinds = [event.kind for event in events[begin:]]
+    begin = max(n for n, event in enumerate(reader.events) if event.kind in {"rewind", "reset"})
+    kinds = [event.kind for event in reader.events[begin:]]
     assert kinds[-3:] == ["delta", "delta", "completed"]
 
 
@@ -158,15 +134,16 @@ async def test_a_cursor_that_a_fail_over_lost_begins_again(
     upstream.script = in_two_parts(gates)
     async with system(pair, upstream) as api:
         request_id = await api.submit()
-        async with reading(api, request_id) as events:
-            await read_what_the_replica_has_not(pair, request_id, events, gates[0])
-            cursor = events[-1].cursor
+        async with following(api.stream_url(request_id)) as reader:
+            await read_what_the_replica_has_not(pair, request_id, reader, gates[0])
+            cursor = reader.last_cursor
             await pair.fail_over()
             gates[1].set()
-        assert cursor is not None
-        again = await collect(f"{api.url}/chat/{request_id}/stream", {"Last-Event-ID": cursor})
+            await reader.ends(timeout_s=15)
+        assert cursor
+        again = await collect(api.stream_url(request_id), {"Last-Event-ID": cursor})
     assert again[0].kind == "rewind"
-    assert text_of(again) == text_of(events) == "abc"
+    assert text_of(again) == reader.text == "abc"
 
 
 async def test_a_request_that_a_fail_over_lost_is_missed_and_can_be_submitted_again(

@@ -2,21 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
 import pytest
 
 from tests.support.desk import working
+from tests.support.followers import following
 from tests.support.proxy import FaultProxy
 from tests.support.running_api import RunningApi, running_api
 from tests.support.script import Finish, Pause, Role, Script, Text, Wait
 from tests.support.servers import ValkeyServer
-from tests.support.sse import Event, follow, open_stream, text_of
+from tests.support.sse import follow, open_stream
 from tests.support.upstream import ScriptedUpstream
-from tests.support.wait import wait_until
 from tickertape.runtime.settings import Settings
 
 WORDS = [f"{n} " for n in range(30)]
@@ -62,43 +61,8 @@ async def system(
         yield Lines(api, api_to_redis, worker_to_redis, worker_to_upstream, reader_to_api)
 
 
-class Reader:
-    """Follows a request and comes back with its cursor whenever its connection breaks."""
-
-    def __init__(self, url: str) -> None:
-        self.events: list[Event] = []
-        self.connections = 0
-        self._url = url
-
-    @property
-    def text(self) -> str:
-        return text_of(self.events)
-
-    async def reaches(self, word: str) -> None:
-        """Wait until this word was read."""
-        await wait_until(lambda: word in self.text, timeout_s=20, description=f"the word {word}")
-
-    async def run(self) -> None:
-        while not self.events or self.events[-1].kind not in {"completed", "failed"}:
-            self.connections += 1
-            headers = {"Last-Event-ID": self.events[-1].cursor or ""} if self.events else None
-            try:
-                async with aclosing(follow(self._url, headers)) as arriving:
-                    async for event in arriving:
-                        self.events.append(event)  # the test looks meanwhile
-            except (aiohttp.ClientError, OSError, TimeoutError):
-                await asyncio.sleep(0.05)
-
-
 def slow_words() -> Script:
     return [Role(), *(step for word in WORDS for step in (Text(word), Pause(0.02))), Finish()]
-
-
-async def read_all(lines: Lines, request_id: str, timeout_s: float = 30) -> Reader:
-    reader = Reader(lines.stream(request_id))
-    async with asyncio.timeout(timeout_s):
-        await reader.run()
-    return reader
 
 
 @pytest.mark.parametrize("line", ["api_to_redis", "worker_to_redis", "reader_to_api"])
@@ -108,14 +72,12 @@ async def test_connections_that_break_again_and_again_cost_no_word(
     upstream.script = slow_words()
     async with system(own_redis, upstream) as lines:
         request_id = await lines.api.submit()
-        reader = Reader(lines.stream(request_id))
-        reading = asyncio.create_task(reader.run())
-        proxy: FaultProxy = getattr(lines, line)
-        for n in (3, 10, 20):
-            await reader.reaches(WORDS[n])
-            proxy.reset_all()
-        async with asyncio.timeout(20):
-            await reading
+        async with following(lines.stream(request_id), comes_back=True) as reader:
+            proxy: FaultProxy = getattr(lines, line)
+            for n in (3, 10, 20):
+                await reader.contains(WORDS[n])
+                proxy.reset_all()
+            await reader.ends(timeout_s=20)
         record = await lines.api.read(request_id)
     assert reader.text == record["text"] == WHOLE
     assert (record["status"], record["n"]) == ("completed", 1)
@@ -128,12 +90,10 @@ async def test_an_upstream_that_breaks_the_connection_is_asked_again_and_nothing
     upstream.script = slow_words()
     async with system(own_redis, upstream) as lines:
         request_id = await lines.api.submit()
-        reader = Reader(lines.stream(request_id))
-        reading = asyncio.create_task(reader.run())
-        await reader.reaches(WORDS[5])
-        lines.worker_to_upstream.reset_all()
-        async with asyncio.timeout(20):
-            await reading
+        async with following(lines.stream(request_id), comes_back=True) as reader:
+            await reader.contains(WORDS[5])
+            lines.worker_to_upstream.reset_all()
+            await reader.ends(timeout_s=20)
     assert reader.text == WHOLE
     assert [e.kind for e in reader.events if e.kind != "delta"] == [
         "queued", "started", "reset", "completed",
@@ -147,17 +107,12 @@ async def test_an_upstream_that_is_cut_off_without_a_word_is_given_up_and_asked_
     upstream.script = slow_words()
     async with system(own_redis, upstream, stall_s=0.5, first_byte_s=1.0) as lines:
         request_id = await lines.api.submit()
-        reader = Reader(lines.stream(request_id))
-        reading = asyncio.create_task(reader.run())
-        await reader.reaches(WORDS[5])
-        lines.worker_to_upstream.is_blackhole = True
-        await wait_until(
-            lambda: any(event.kind == "reset" for event in reader.events),
-            description="the answer to begin again",
-        )
-        lines.worker_to_upstream.is_blackhole = False
-        async with asyncio.timeout(30):
-            await reading
+        async with following(lines.stream(request_id), comes_back=True) as reader:
+            await reader.contains(WORDS[5])
+            lines.worker_to_upstream.is_blackhole = True
+            await reader.receives("reset")
+            lines.worker_to_upstream.is_blackhole = False
+            await reader.ends(timeout_s=30)
     assert reader.text == WHOLE
     reasons = [event.data["reason"] for event in reader.events if event.kind == "reset"]
     assert reasons[0] == "upstream_stalled"
@@ -169,7 +124,9 @@ async def test_a_slow_way_to_redis_costs_no_lease(
     upstream.script = slow_words()
     async with system(own_redis, upstream, lease_s=3.0) as lines:
         lines.worker_to_redis.delay_s = lines.api_to_redis.delay_s = 0.1
-        reader = await read_all(lines, await lines.api.submit())
+        stream = lines.stream(await lines.api.submit())
+        async with following(stream, comes_back=True) as reader:
+            await reader.ends(timeout_s=30)
     assert reader.text == WHOLE
     assert [e.kind for e in reader.events if e.kind != "delta"] == [
         "queued",
@@ -188,17 +145,15 @@ async def test_connections_to_redis_that_are_dead_without_a_word_are_noticed_and
     upstream.script = [Role(), *map(Text, first), Wait(gate), *map(Text, rest), Finish()]
     async with system(own_redis, upstream, lease_s=20.0) as lines:
         request_id = await lines.api.submit()
-        reader = Reader(lines.stream(request_id))
-        reading = asyncio.create_task(reader.run())
-        await reader.reaches(WORDS[4])
-        proxy: FaultProxy = getattr(lines, line)
-        proxy.is_blackhole = True
-        gate.set()
-        await asyncio.sleep(1)
-        # What lost bytes stays dead: only new connections get through.
-        proxy.is_blackhole = False
-        async with asyncio.timeout(30):
-            await reading
+        async with following(lines.stream(request_id), comes_back=True) as reader:
+            await reader.contains(WORDS[4])
+            proxy: FaultProxy = getattr(lines, line)
+            proxy.is_blackhole = True
+            gate.set()
+            await asyncio.sleep(1)
+            # What lost bytes stays dead: only new connections get through.
+            proxy.is_blackhole = False
+            await reader.ends(timeout_s=30)
         record = await lines.api.read(request_id)
     assert reader.text == WHOLE
     assert record["n"] == 1
@@ -215,11 +170,9 @@ async def test_a_reader_that_stopped_reading_holds_nobody_up_and_can_come_back(
             events = aiter(stuck)
             cursor = [await anext(events) for _ in range(3)][-1].cursor
             lines.reader_to_api.is_blackhole = True
-            others = Reader(f"{lines.api.url}/chat/{request_id}/stream")
-            reading = asyncio.create_task(others.run())
-            gate.set()
-            async with asyncio.timeout(10):
-                await reading
+            async with following(lines.api.stream_url(request_id), comes_back=True) as others:
+                gate.set()
+                await others.ends(timeout_s=10)
             assert others.text == "first last"
             lines.reader_to_api.is_blackhole = False
             back = [

@@ -2,17 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from redis.exceptions import ResponseError
 
 from tests.support.desk import working
+from tests.support.followers import following
 from tests.support.running_api import RunningApi, running_api
 from tests.support.script import Finish, Role, Text, Wait
 from tests.support.servers import ValkeyServer
-from tests.support.sse import Event, collect, follow, text_of
+from tests.support.sse import collect
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
 from tickertape.broker import keys
@@ -150,24 +151,17 @@ async def test_a_redis_that_is_emptied_leaves_nobody_hanging(
     answering = Answering(upstream)
     async with system(own_redis, upstream) as api:
         request_id = await half_said(api)
-        events: list[Event] = []
-        reading = asyncio.create_task(_read(f"{api.url}/chat/{request_id}/stream", events))
-        await wait_until(lambda: text_of(events) == "a b ", description="the reader to read")
-        await ask(api, "FLUSHALL")
-        await reading
-        assert events[-1].kind == "gone"
+        async with following(api.stream_url(request_id)) as reader:
+            await reader.shows("a b ")
+            await ask(api, "FLUSHALL")
+            await reader.ends()
+        assert reader.events[-1].kind == "gone"
         assert (await api.client.get(f"/chat/{request_id}")).status_code == 404
         # Its worker is fenced, and lets its upstream go.
         async with asyncio.timeout(5):
             await upstream.calls[0].closed.wait()
         answering.go_on.set()
         assert (await ended(api, await api.submit()))["text"] == "".join(WORDS)
-
-
-async def _read(url: str, events: list[Event]) -> None:
-    async with aclosing(follow(url, until_terminal=False)) as arriving:
-        async for event in arriving:
-            events.append(event)  # noqa: PERF401  # others look at them meanwhile
 
 
 @pytest.mark.slow

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.reading import reading
 from tests.support.callers import Caller
 from tests.support.deployment import Deployment, MakeDeployment
+from tests.support.followers import following
 from tests.support.programs import Program
 from tests.support.script import Role, Text, Wait, answer
 from tests.support.servers import ValkeyServer
@@ -72,7 +72,7 @@ async def test_a_worker_that_starts_before_redis_works_when_it_comes(
     own_redis.start()
     await worker.logged("working")
     _, url = await deployment.running_api()
-    async with Caller(url) as caller, reading(caller.stream_url(await caller.submit())) as reader:
+    async with Caller(url) as caller, following(caller.stream_url(await caller.submit())) as reader:
         await reader.ends()
         assert reader.text == "Hello, world."
 
@@ -84,8 +84,8 @@ async def test_a_worker_told_to_end_finishes_what_it_has(
     gate = asyncio.Event()
     upstream.script = [Role(), Text("half "), Wait(gate), *answer("whole")]
     (_, url), worker = await asyncio.gather(deployment.running_api(), deployment.running_worker())
-    async with Caller(url) as caller, reading(caller.stream_url(await caller.submit())) as reader:
-        await reader.says("half ")
+    async with Caller(url) as caller, following(caller.stream_url(await caller.submit())) as reader:
+        await reader.starts_with("half ")
         worker.signal(number)
         await worker.logged("draining")
         gate.set()
@@ -100,8 +100,8 @@ async def test_a_second_signal_gives_back_at_once_what_the_first_would_wait_for(
 ) -> None:
     upstream.enqueue([Role(), Text("half "), Wait(asyncio.Event())])
     (_, url), worker = await asyncio.gather(deployment.running_api(), deployment.running_worker())
-    async with Caller(url) as caller, reading(caller.stream_url(await caller.submit())) as reader:
-        await reader.says("half ")
+    async with Caller(url) as caller, following(caller.stream_url(await caller.submit())) as reader:
+        await reader.starts_with("half ")
         worker.signal(signal.SIGTERM)
         await worker.logged("draining")
         code, took_s = await end(worker, signal.SIGTERM)
@@ -118,8 +118,8 @@ async def test_a_worker_whose_redis_hangs_ends_all_the_same(
 ) -> None:
     upstream.enqueue([Role(), Text("half "), Wait(asyncio.Event())])
     (_, url), worker = await asyncio.gather(deployment.running_api(), deployment.running_worker())
-    async with Caller(url) as caller, reading(caller.stream_url(await caller.submit())) as reader:
-        await reader.says("half ")
+    async with Caller(url) as caller, following(caller.stream_url(await caller.submit())) as reader:
+        await reader.starts_with("half ")
         own_redis.pause()
         worker.signal(signal.SIGTERM)
         await worker.logged("draining")
@@ -141,8 +141,8 @@ async def test_an_api_whose_redis_is_away_ends_at_once(
 ) -> None:
     upstream.script = [Role(), Text("half "), Wait(asyncio.Event())]
     (api, url), _ = await asyncio.gather(deployment.running_api(), deployment.running_worker())
-    async with Caller(url) as caller, reading(caller.stream_url(await caller.submit())) as reader:
-        await reader.says("half ")
+    async with Caller(url) as caller, following(caller.stream_url(await caller.submit())) as reader:
+        await reader.starts_with("half ")
         own_redis.kill()
         code, took_s = await end(api, number)
         own_redis.start()

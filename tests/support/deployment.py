@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.support.callers import Caller
-from tests.support.programs import Program, command
+from tests.support.programs import Program, command, environment
 from tests.support.wait import wait_until
 
 
@@ -26,7 +26,7 @@ class Deployment:
     def start(self, name: str, *arguments: str) -> Program:
         """Start `tickertape` with these arguments."""
         name = f"{name}-{len(self.programs)}"
-        program = Program(name, command(*arguments), self._directory, self._settings)
+        program = Program(name, command(*arguments), self._directory, environment(**self._settings))
         self.programs.append(program)
         return program
 

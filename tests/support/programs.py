@@ -1,4 +1,8 @@
-"""Our programs as processes of their own, with an environment and a log that are theirs alone."""
+"""Tickertape's programs as separate processes, each with its environment and its log.
+
+`tests/chaos/members.py` starts the same programs by forking, because a run of chaos starts dozens
+of them in a minute; their logs are read by the same `ProgramLog`.
+"""
 
 import asyncio
 import os
@@ -16,54 +20,62 @@ from tickertape.cli.up.spawn import spawn, stop
 from tickertape.runtime.settings import variable_names
 
 _START_S = 20
-# A worker lets its answers finish for 10 s when it is told to end.
+# A worker that is stopped gives its answers 10 s to finish.
 _END_S = 15
 
 
+def bare_environment() -> dict[str, str]:
+    """The environment of this process without any setting of Tickertape."""
+    names = {*variable_names(), "TICKERTAPE_API_KEY"}
+    return {name: value for name, value in os.environ.items() if name not in names}
+
+
 def environment(**settings: str) -> dict[str, str]:
-    """The environment of a program that knows these settings and none of the machine's."""
-    ours = {*variable_names(), "TICKERTAPE_API_KEY"}
-    inherited = {name: value for name, value in os.environ.items() if name not in ours}
-    return {**inherited, **module_environment(), **settings}
+    """The environment of a program that runs from the checkout with these settings only."""
+    return {**bare_environment(), **module_environment(), **settings}
 
 
-class Program:
-    """A running process; it ends with this one, however this one ends."""
+class ProgramLog:
+    """What a program wrote to its log."""
 
-    def __init__(
-        self, name: str, argv: Sequence[str], directory: Path, settings: Mapping[str, str]
-    ) -> None:
+    def __init__(self, name: str, directory: Path) -> None:
         self.name = name
         self.log_path = directory / f"{name}.log"
-        with self.log_path.open("ab") as log:
-            self.process = spawn(
-                argv, cwd=directory, env=environment(**settings), stdout=log, stderr=log
-            )
+
+    @property
+    def printed(self) -> str:
+        """The log so far; empty before the program was started."""
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
     def lines(self) -> list[str]:
-        """What it has said so far, in whole lines."""
-        return self.log_path.read_text(errors="replace").split("\n")[:-1]
+        """The complete lines of the log so far."""
+        return self.printed.split("\n")[:-1]
 
-    def records(self, event: str, **fields: object) -> list[dict[str, Any]]:
-        """The records of its log that say this."""
-        records = [_record(line) for line in self.lines()]
+    def records(self, event: str | None = None, **fields: object) -> list[dict[str, Any]]:
+        """The records of the log with this event and these fields.
+
+        A line that is not a JSON record is returned as a record without a level.
+        """
         return [
             record
-            for record in records
-            if record.get("event") == event and fields.items() <= record.items()
+            for record in map(_record, self.lines())
+            if event in {None, record.get("event")} and fields.items() <= record.items()
         ]
 
     def complaints(self) -> list[str]:
-        """What no program should say: errors, and lines that are no records, as of a traceback."""
+        """Errors, and lines that are not records, such as those of a traceback."""
         return [
-            line
-            for line in self.lines()
-            if (record := _record(line)).get("level") not in {"info", "warning"}
-            and not str(record.get("event")).startswith("http://")
+            f"{self.name}: {record}"
+            for record in self.records()
+            if record.get("level") not in {"info", "warning"} and not self.is_harmless(record)
         ]
 
+    def is_harmless(self, record: dict[str, Any]) -> bool:
+        """Whether a record without the level of an info or a warning may be in the log."""
+        return False
+
     async def logged(self, event: str, **fields: object) -> dict[str, Any]:
-        """The first record that says this, once there is one."""
+        """Wait for a record with this event and these fields, and return the first one."""
         records = await wait_until(
             lambda: self.records(event, **fields),
             timeout_s=_START_S,
@@ -79,24 +91,40 @@ class Program:
             description=f"{self.name} to log {event!r}",
         )[0]
 
+
+class Program(ProgramLog):
+    """A running process. It ends with this process, however this process ends."""
+
+    def __init__(
+        self, name: str, argv: Sequence[str | Path], directory: Path, env: Mapping[str, str]
+    ) -> None:
+        super().__init__(name, directory)
+        with self.log_path.open("ab") as log:
+            self.process = spawn(argv, cwd=directory, env=env, stdout=log, stderr=log)
+
+    def is_harmless(self, record: dict[str, Any]) -> bool:
+        """The upstream prints its address."""
+        return str(record.get("event")).startswith("http://")
+
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
     async def kill(self) -> None:
-        """SIGKILL, and wait until it is dead."""
+        """SIGKILL, and wait for the end."""
         self.process.kill()
         await self.ended()
 
     async def ended(self) -> int:
-        """Its exit code, once it has ended."""
+        """Wait for the end and return the exit code."""
         async with asyncio.timeout(_END_S):
-            # In a thread, which knows at once; whoever polls knows only at the next look.
+            # A thread notices the end at once, polling only at its next turn.
             return await asyncio.to_thread(self.process.wait)
 
-    def stop(self) -> None:
-        """End it in order if it runs, and show its log if a test has failed meanwhile."""
-        stop(self.process, grace_s=_END_S)
-        sys.stdout.write(f"--- {self.name}\n{self.log_path.read_text(errors='replace')}")
+    def stop(self) -> int:
+        """SIGTERM if it still runs; prints its log, which pytest shows for a failed test."""
+        code = stop(self.process, grace_s=_END_S)
+        sys.stdout.write(f"--- {self.name}\n{self.printed}")
+        return code
 
 
 def command(*arguments: str) -> list[str]:
@@ -105,7 +133,6 @@ def command(*arguments: str) -> list[str]:
 
 
 def _record(line: str) -> dict[str, Any]:
-    """A line of a JSON log; any other line is an event of no level."""
     try:
         return msgspec.json.decode(line, type=dict[str, Any])
     except msgspec.DecodeError:

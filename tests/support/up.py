@@ -1,24 +1,22 @@
-"""`tickertape up` as a process, and everything that it started."""
+"""`tickertape up` as a process, with everything that it starts."""
 
 import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support.programs import Program, bare_environment, command, environment
 from tests.support.wait import wait_until_sync
-from tickertape.cli.serve import module_environment
-from tickertape.runtime.settings import variable_names
 
 START_S = 60.0
 """Several interpreters start at once, on a machine that may be busy."""
 
 
-class Up:
-    """One run. `env` is what its children share, `printed` the output so far.
+class Up(Program):
+    """One run, with its data in `directory`. `env` is the environment that its children share.
 
     `program` is an installed `tickertape`; without it, the checkout's code runs.
     """
@@ -27,28 +25,12 @@ class Up:
         self, directory: Path, *arguments: str, program: Path | None = None, **env: str
     ) -> None:
         self._directory = directory
-        self._output = directory / "up.out"
-        bare = {name: value for name, value in os.environ.items() if name not in variable_names()}
-        if program is None:
-            argv, bare = [sys.executable, "-m", "tickertape.cli.main"], bare | module_environment()
-        else:
-            argv = [str(program)]
-        self.env = {**bare, **env}
-        with self._output.open("wb") as output:
-            self.process = subprocess.Popen(
-                [*argv, "up", "--port=0", *arguments],
-                cwd=directory,
-                env=self.env,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    @property
-    def printed(self) -> str:
-        return self._output.read_text()
+        up = ("up", "--port=0", *arguments)
+        self.env = {**bare_environment(), **env} if program else environment(**env)
+        super().__init__("up", [program, *up] if program else command(*up), directory, self.env)
 
     def wait_until_printed(self, text: str) -> None:
+        """Raises AssertionError if the process ends first."""
         wait_until_sync(
             lambda: text in self.printed or self.process.poll() is not None,
             timeout_s=START_S,
@@ -58,17 +40,19 @@ class Up:
 
     @property
     def url(self) -> str:
-        found = re.search(r"Page +(http://\S+?)/\n", self.printed)
-        assert found is not None, self.printed
-        return found[1]
+        """The URL of its API, once the page's address is printed."""
+        match = re.search(r"Page +(http://\S+?)/\n", self.printed)
+        assert match is not None, self.printed
+        return match[1]
 
-    def command(self, label: str) -> str:
-        """A line that it printed for people to copy."""
-        found = re.search(rf"^{label} +(.*)$", self.printed, re.MULTILINE)
-        assert found is not None, self.printed
-        return found[1]
+    def printed_command(self, label: str) -> str:
+        """The command that it printed under this label for people to copy."""
+        match = re.search(rf"^{label} +(.*)$", self.printed, re.MULTILINE)
+        assert match is not None, self.printed
+        return match[1]
 
     def shell(self, script: str) -> subprocess.CompletedProcess[str]:
+        """Run a shell script in the environment of `up`."""
         return subprocess.run(
             ["sh", "-c", script],
             env=self.env,
@@ -82,28 +66,29 @@ class Up:
         return Chat(message, {**self.env, "TICKERTAPE_URL": self.url})
 
     def descendants(self) -> dict[int, str]:
-        """Command lines of all that runs in its directory, by process id, itself left out.
+        """Command lines, by process id, of all processes in its directory except itself.
 
-        Not by their parents, whom orphans have lost, nor by a variable, since a server that sets
-        its title writes over those.
+        They are not found by their parents, because orphans have lost theirs, nor by a variable,
+        because a server that sets its title overwrites its environment.
         """
-        found = {}
+        lines = {}
         for place in Path("/proc").glob("[0-9]*"):
             try:
-                is_ours = (place / "cwd").readlink().is_relative_to(self._directory)
+                is_inside = (place / "cwd").readlink().is_relative_to(self._directory)
                 line = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode()
             except OSError:
                 continue
-            if is_ours and line and int(place.name) != self.process.pid:
-                found[int(place.name)] = line
-        return found
+            if is_inside and line and int(place.name) != self.process.pid:
+                lines[int(place.name)] = line
+        return lines
 
-    def pid_of(self, part: str) -> int:
-        """The one descendant whose command line has `part`."""
-        (pid,) = (pid for pid, line in self.descendants().items() if part in line)
+    def pid_of(self, words: str) -> int:
+        """The process id of the one descendant whose command line contains these words."""
+        (pid,) = (pid for pid, line in self.descendants().items() if words in line)
         return pid
 
     def wait_until_nothing_is_left(self) -> None:
+        """Wait until all descendants have ended."""
         wait_until_sync(
             lambda: not self.descendants(),
             timeout_s=START_S,
@@ -112,13 +97,13 @@ class Up:
 
 
 class Chat:
-    """`tickertape chat` as a process, whose answer can be read in parts."""
+    """`tickertape chat` as a process, whose answer is read in two parts."""
 
     def __init__(self, message: str, env: Mapping[str, str]) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tickertape.cli.main", "chat", "-"],
+            command("chat", "-"),
             env=env,
-            bufsize=0,  # what was read by `read` would else hide from `finish`
+            bufsize=0,  # with a buffer, `read` would take bytes away from `finish`
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -128,29 +113,30 @@ class Chat:
         self.process.stdin.close()
         self.process.stdin = None
         self._begun = b""
-        self.told = ""
+        self.stderr = ""
 
     def wait_until_begun(self) -> None:
-        """Until the first piece of the answer is typed."""
+        """Wait for the first byte of the answer."""
         assert self.process.stdout is not None
         self._begun = self.process.stdout.read(1)
         assert self._begun, "it ended without an answer"
 
     def finish(self) -> str:
-        """The whole answer; it has to succeed. `told` is then what it said besides."""
-        answer, told = self.process.communicate(timeout=2 * START_S)
-        self.told = told.decode()
-        assert self.process.returncode == 0, self.told
+        """Wait for success and return the whole answer; `stderr` is set then."""
+        answer, stderr = self.process.communicate(timeout=2 * START_S)
+        self.stderr = stderr.decode()
+        assert self.process.returncode == 0, self.stderr
         return (self._begun + answer).decode()
 
     def leave(self) -> None:
+        """Kill the process."""
         self.process.kill()
         self.process.communicate()
 
 
 @contextmanager
 def up(directory: Path, *arguments: str, program: Path | None = None, **env: str) -> Iterator[Up]:
-    """Run it for the length of the block; nothing of it is left afterwards."""
+    """Run `up` for the length of the block, and kill whatever is left of it afterwards."""
     running = Up(directory, *arguments, program=program, **env)
     try:
         yield running
