@@ -49,7 +49,7 @@ fmt: .venv/test.stamp ## format, and mend what ruff can mend
 	$(BIN)/ruff check --fix --quiet .
 
 docs: .venv/docs.stamp ## build the documentation as a site that reads offline (site/index.html)
-	@DISABLE_MKDOCS_2_WARNING=true NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@DISABLE_MKDOCS_2_WARNING=true NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "open site/index.html"
 
 dist: .venv/run.stamp ## build wheel and sdist into dist/
