@@ -16,8 +16,9 @@ from tests.support.typist import Typist
 from tests.wires.claiming import claimed
 from tickertape.api.edge.problems import Problem
 from tickertape.api.protocols.ai_sdk.body import UiBody
-from tickertape.api.protocols.checked import ChatBody, TerminalBody
+from tickertape.api.protocols.gpt_terminal.body import TerminalBody
 from tickertape.api.protocols.json_body import parse_json
+from tickertape.api.protocols.native.body import ChatBody
 
 PHOTO = "data:image/jpeg;base64," + "A" * 7_000_000
 HI = {"role": "user", "content": "hi"}

@@ -4,8 +4,8 @@ from fastapi import APIRouter, Response
 
 from tickertape.api.asking import Ask
 from tickertape.api.edge.problems import error_responses
-from tickertape.api.protocols.checked import TerminalBody
 from tickertape.api.protocols.foreground import refuse_while_draining
+from tickertape.api.protocols.gpt_terminal.body import TerminalBody
 from tickertape.api.protocols.json_body import JsonRoute
 from tickertape.api.protocols.native.text_wire import TEXT
 from tickertape.api.services import Tenant, UsableServices

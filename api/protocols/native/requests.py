@@ -6,9 +6,9 @@ from fastapi import APIRouter, Path, Query, Response
 
 from tickertape.api.asking import Ask
 from tickertape.api.edge.problems import error_responses
-from tickertape.api.protocols.checked import ChatBody
 from tickertape.api.protocols.headers import IdempotencyKey
 from tickertape.api.protocols.json_body import JsonRoute
+from tickertape.api.protocols.native.body import ChatBody
 from tickertape.api.protocols.native.paging import Page, page_of
 from tickertape.api.protocols.native.views import (
     CancelView,

@@ -2,11 +2,11 @@
 
 from typing import Annotated, Any
 
-from pydantic import Discriminator, Field, StringConstraints, Tag
+from pydantic import Discriminator, Field, Tag
 
 from tickertape.api.edge.problems import Problem
 from tickertape.api.protocols.chat_order import in_chat_order
-from tickertape.api.protocols.checked import MAX_METADATA_KEYS, Checked, Name, shape_of
+from tickertape.api.protocols.checked import Checked, Metadata, Name, shape_of
 from tickertape.api.protocols.openai import OpenBody, role_of, unsupported, without_role
 from tickertape.api.protocols.openai_responses.input_items import chat_messages, input_items
 
@@ -82,16 +82,7 @@ class ResponsesBody(Checked, OpenBody):
     background: bool | None = None
     stream: bool | None = None
     store: bool | None = None
-    metadata: (
-        Annotated[
-            dict[
-                Annotated[str, StringConstraints(min_length=1, max_length=64)],
-                Annotated[str, StringConstraints(max_length=512)],
-            ],
-            Field(max_length=MAX_METADATA_KEYS),
-        ]
-        | None
-    ) = None
+    metadata: Metadata | None = None
     temperature: float | None = None
     top_p: float | None = None
     max_output_tokens: Annotated[int, Field(ge=1)] | None = None

@@ -1,0 +1,115 @@
+"""What callers send to `POST /chat`. Unknown fields are refused, so a misspelt one is noticed."""
+
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    model_validator,
+)
+
+from tickertape.api.edge.problems import Problem
+from tickertape.api.protocols.checked import Checked, Metadata, Name, shape_of
+
+# A template may use a variable many times, so a long value belongs into the message instead.
+MAX_VARIABLE_CHARS = 65_536
+# Conversations are addressed by their ids, so an id holds only what a URL path holds unescaped.
+CONVERSATION_ID = r"^[A-Za-z0-9._~:@+=-]{1,200}$"
+
+OnBusy: TypeAlias = Literal["queue", "reject", "replace"]
+OnInterruption: TypeAlias = Literal["restart", "continue", "fail"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class ImageUrl(_Strict):
+    """An image, by address or as a `data:` URL; the upstream fetches it, never this server."""
+
+    url: str
+    detail: str | None = None
+
+
+class Part(_Strict):
+    """A piece of a message: text, or an image for models that take them."""
+
+    type: Literal["text", "image_url"]
+    text: str | None = None
+    image_url: ImageUrl | None = None
+
+    @model_validator(mode="after")
+    def _holds_its_type(self) -> Self:
+        if getattr(self, self.type) is None:
+            raise ValueError(f"a part of type {self.type} needs the field {self.type}")
+        return self
+
+
+Content: TypeAlias = Annotated[
+    Annotated[str, Tag("text")] | Annotated[list[Part], Tag("parts")], Discriminator(shape_of)
+]
+
+
+class Message(_Strict):
+    """A turn of the chat, as OpenAI has it."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: Content | None = None
+    name: Name | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+    # Gateways put a thought signature into it, so that it has no length of its own.
+    tool_call_id: Annotated[str, StringConstraints(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.content is None and not self.tool_calls:
+            raise ValueError("a message needs content")
+        return self
+
+
+class ChatBody(Checked, _Strict):
+    """A request to be generated: `message`, or `messages` for more than one turn."""
+
+    message: Annotated[str, Field(min_length=1, examples=["Why is the sky blue?"])] | None = None
+    messages: Annotated[list[Message], Field(min_length=1)] | None = None
+    role: Annotated[Name, Field(description="A template of GET /roles")] | None = None
+    variables: Annotated[
+        dict[Name, Annotated[str, StringConstraints(max_length=MAX_VARIABLE_CHARS)]],
+        Field(
+            description="Values in place of the role's defaults", examples=[{"LEVEL": "a nurse"}]
+        ),
+    ] = {}
+    model: Name | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    conversation_id: Annotated[str, StringConstraints(pattern=CONVERSATION_ID)] | None = None
+    on_busy: Annotated[
+        OnBusy, Field(description="What to do while the conversation has an active request")
+    ] = "queue"
+    on_interruption: Annotated[
+        OnInterruption, Field(description="What to do when the answer breaks off after output")
+    ] = "restart"
+    metadata: Metadata | None = None
+
+    @model_validator(mode="after")
+    def _asks_once(self) -> Self:
+        if self.message is None and self.messages is None:
+            raise Problem(
+                400, "missing_field", "message: give message or messages", param="message"
+            )
+        if self.message is not None and self.messages is not None:
+            raise Problem(
+                400, "invalid_value", "message: give message or messages, not both", param="message"
+            )
+        return self
+
+    def asked(self) -> list[dict[str, Any]]:
+        """The caller's messages, as they were sent."""
+        if self.message is not None:
+            return [{"role": "user", "content": self.message}]
+        return [message.model_dump(exclude_unset=True) for message in self.messages or ()]
