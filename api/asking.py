@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from tickertape.broker.requests import Submission
+from tickertape.broker.requests import OnBusy, Policy, Submission
 from tickertape.broker.turns import Links
 from tickertape.roles import Role, Roles, render
 
@@ -32,8 +32,8 @@ class Ask:
     role: str | None = None
     variables: dict[str, str] = field(default_factory=dict)
     conversation_id: str | None = None
-    on_busy: str = "queue"
-    on_interruption: str = "restart"
+    on_busy: OnBusy = "queue"
+    on_interruption: Policy = "restart"
     metadata: dict[str, str] | None = None
     question: list[dict[str, Any]] | None = None
     links: Links = field(default_factory=Links)

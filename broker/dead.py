@@ -2,14 +2,14 @@
 
 import contextlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from tickertape.broker import keys
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import NotFinished, RequestMissing
-from tickertape.broker.requests import Requests, Submission
+from tickertape.broker.requests import Policy, Requests, Submission
 from tickertape.runtime.settings import Settings
 
 _MAX_LISTED = 1000
@@ -103,7 +103,7 @@ def _again(request_id: str, tenant: str, stored: dict[bytes, bytes]) -> Submissi
         head=head,
         question=payload.get("messages", []),
         model=msgspec.json.decode(stored[b"model"]) if stored.get(b"model") else None,
-        on_interruption=stored[b"policy"].decode(),
+        on_interruption=cast("Policy", stored[b"policy"].decode()),
         conversation_id=head.get("conversation_id"),
         # Should the answer to this get lost, a repeat finds the request it has made.
         idempotency_key=f"retry of {request_id}",

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -23,6 +23,12 @@ from tickertape.runtime.settings import Settings
 _POSITION_TENANTS = 1000
 
 
+Policy: TypeAlias = Literal["restart", "continue", "fail"]
+"""What happens when an answer breaks off after output: the field `on_interruption`."""
+OnBusy: TypeAlias = Literal["queue", "reject", "replace"]
+"""What happens when a conversation gets a request while it has an active one."""
+
+
 @dataclass(frozen=True)
 class Submission:
     """A request as the API accepted it.
@@ -39,9 +45,9 @@ class Submission:
     question: list[dict[str, Any]] = field(default_factory=list)
     links: Links = field(default_factory=Links)
     model: str | None = None
-    on_interruption: str = "restart"
+    on_interruption: Policy = "restart"
     conversation_id: str | None = None
-    on_busy: str = "queue"
+    on_busy: OnBusy = "queue"
     idempotency_key: str | None = None
     fingerprint: str = ""
 

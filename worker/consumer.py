@@ -10,6 +10,7 @@ import structlog
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.queue import Lease, Nothing, Queue
 from tickertape.runtime.pulse import Pulse
+from tickertape.runtime.wait import wait_at_most
 from tickertape.worker.interruption import Interruption
 from tickertape.worker.job import Job
 from tickertape.worker.lease_keeper import LeaseKeeper
@@ -174,10 +175,10 @@ class Consumer:
             except Unavailable as error:
                 # The same nonce: if the claim did happen, the same request is answered again.
                 log.warning("queue not reached", reason=str(error))
-                await self._pause(_UNAVAILABLE_PAUSE_S)
+                await wait_at_most(self._stopping, _UNAVAILABLE_PAUSE_S)
             except Exception as error:  # whatever it is, our jobs have to go on
                 log.exception("claim broke", partition=partition, error=str(error))
-                await self._pause(_UNAVAILABLE_PAUSE_S)
+                await wait_at_most(self._stopping, _UNAVAILABLE_PAUSE_S)
                 # A new nonce: this one might renew the lease of what broke it for ever.
                 return Nothing(0)
         return Nothing(None)
@@ -190,14 +191,7 @@ class Consumer:
         except StoppedError:
             return
         except Unavailable:
-            await self._pause(_UNAVAILABLE_PAUSE_S)
-
-    async def _pause(self, limit_s: float) -> None:
-        try:
-            async with asyncio.timeout(limit_s):
-                await self._stopping.wait()
-        except TimeoutError:
-            pass
+            await wait_at_most(self._stopping, _UNAVAILABLE_PAUSE_S)
 
     def _start(self, lease: Lease) -> None:
         job = Job(lease, self._tools)

@@ -11,11 +11,12 @@ import structlog
 from tickertape.broker.codec import encode_data
 from tickertape.broker.errors import Fenced, TooLong, Unavailable
 from tickertape.broker.queue import Gap, Lease
+from tickertape.broker.requests import Policy
 from tickertape.worker.attempt import Attempt
 from tickertape.worker.failures import Failure, FailureCode
 from tickertape.worker.interruption import Interruption
 from tickertape.worker.outcome import Broken, Completed, Failed, Outcome, Stop, Stopped, failure_of
-from tickertape.worker.retry import Continue, Fail, OnInterruption, Restart, Retry, decide
+from tickertape.worker.retry import Continue, Fail, Restart, Retry, decide
 from tickertape.worker.tools import Tools, insist
 from tickertape.worker.upstream.tally import Tally
 
@@ -46,7 +47,7 @@ class Job:
         self._tools = tools
         self._queue = tools.queue
         self._log = log.bind(request_id=lease.request_id)
-        self._policy = OnInterruption(lease.payload.get("on_interruption", OnInterruption.RESTART))
+        self._policy: Policy = lease.payload.get("on_interruption", "restart")
         self._restarts = 0
         self._lost_logs = 0
         self._is_reopening = False

@@ -6,17 +6,9 @@ Before any output the request goes back to the queue and nobody has seen anythin
 
 import random
 from dataclasses import dataclass
-from enum import StrEnum
 
+from tickertape.broker.requests import Policy
 from tickertape.worker.failures import Failure, FailureCode
-
-
-class OnInterruption(StrEnum):
-    """What a request wants when its answer breaks off half-way."""
-
-    RESTART = "restart"
-    CONTINUE = "continue"
-    FAIL = "fail"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +76,7 @@ def decide(
     tries: int,
     *,
     has_output: bool,
-    policy: OnInterruption,
+    policy: Policy,
     can_continue: bool,
     rng: random.Random,
     limits: RetryLimits = DEFAULT_LIMITS,
@@ -106,9 +98,9 @@ def decide(
     delay_s = _delay_s(failure, tries, rng, limits)
     if not has_output:
         return Retry(delay_s)
-    if policy is OnInterruption.RESTART:
+    if policy == "restart":
         return Restart(delay_s)
-    if policy is OnInterruption.CONTINUE and can_continue:
+    if policy == "continue" and can_continue:
         return Continue(delay_s)
     return Fail()
 

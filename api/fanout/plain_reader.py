@@ -8,6 +8,7 @@ from tickertape.api.fanout.frames import FRAMES_PER_BLOCK
 from tickertape.api.fanout.rendering import Rendering
 from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.api.fanout.wire import CUT, Frame
+from tickertape.runtime.wait import wait_at_most
 
 
 class PlainReader:
@@ -63,7 +64,8 @@ class PlainReader:
                         return
                 if self._is_at_the_end():
                     return
-                if not await self._wait() and self._comment:
+                woke = await wait_at_most(self._changed, self._heartbeat_s)
+                if not woke and self._comment:
                     yield self._comment
         finally:
             watched.leave(self._changed.set, self._take_notice)
@@ -91,13 +93,6 @@ class PlainReader:
         watched, rendering = self._watched, self._rendering
         is_last = watched.tape.is_over or rendering.is_over
         return watched.is_gone or (is_last and self._position >= len(rendering.frames))
-
-    async def _wait(self) -> bool:
-        try:
-            async with asyncio.timeout(self._heartbeat_s):
-                return await self._changed.wait()
-        except TimeoutError:
-            return False
 
     def _take_notice(self, kind: str, data: dict[str, Any]) -> None:
         # Only the newest notice of a kind matters, so a slow reader holds at most one of each.

@@ -16,6 +16,7 @@ from tickertape.cli.chat.interrupts import first_interrupt_calls
 from tickertape.cli.chat.terminal import Terminal
 from tickertape.cli.exits import CommandFailed, Exit
 from tickertape.runtime.backoff import Backoff
+from tickertape.runtime.wait import wait_at_most
 
 SUBMIT_PATIENCE_S = 30.0
 CANCEL_PATIENCE_S = 10.0
@@ -90,7 +91,7 @@ async def _submit(
                 has_notified = True
                 hint = "" if error.has_response else " Is `tickertape up` running?"
                 terminal.note(f"{client.display_url}: {error}; retrying.{hint}")
-            await _wait(interrupted, wait_s)
+            await wait_at_most(interrupted, wait_s)
 
 
 async def _cancel(
@@ -119,14 +120,6 @@ async def _cancel(
         f" tickertape watch {request_id}",
         Exit.INTERRUPTED,
     )
-
-
-async def _wait(event: asyncio.Event, limit_s: float) -> None:
-    try:
-        async with asyncio.timeout(limit_s):
-            await event.wait()
-    except TimeoutError:
-        pass
 
 
 async def _end(*tasks: asyncio.Task[Any]) -> None:

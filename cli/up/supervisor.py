@@ -13,6 +13,7 @@ from tickertape.cli.up.child import ChildProcess
 from tickertape.cli.up.log_tail import shown
 from tickertape.cli.up.service import Service
 from tickertape.cli.up.spawn import describe_exit
+from tickertape.runtime.wait import wait_at_most
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _TICK_S = 0.1
@@ -52,7 +53,7 @@ class Supervisor:
                     child.start(self._environment(child))
                 while not self._stopping.is_set():
                     self._look_after_all()
-                    await _wait(self._stopping, _TICK_S)
+                    await wait_at_most(self._stopping, _TICK_S)
             finally:
                 await self._stop_children()
         return Exit.INTERRUPTED if self._killing.is_set() else Exit.OK
@@ -150,12 +151,6 @@ class Supervisor:
                 for child in group:
                     child.terminate()
             await asyncio.sleep(_TICK_S / 2)
-
-
-async def _wait(event: asyncio.Event, limit_s: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(limit_s):
-            await event.wait()
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from tests.support.given_settings import GivenSettings
 from tickertape.broker import errors, keys
 from tickertape.broker.codec import encode_data, encode_text
 from tickertape.broker.queue import Gap, Lease, Nothing
-from tickertape.broker.requests import Submission, Submitted
+from tickertape.broker.requests import OnBusy, Policy, Submission, Submitted
 
 LIMITS = GivenSettings(
     lease_s=300, max_crashes=MAX_CRASHES, queue_limit=QUEUE_LIMIT, tenant_limit=TENANT_LIMIT
@@ -71,8 +71,8 @@ class WritingMachine(RuleBasedStateMachine):
         self,
         tenant: str,
         conversation: str | None,
-        policy: str,
-        on_busy: str,
+        policy: Policy,
+        on_busy: OnBusy,
         key: str | None,
         fingerprint: str,
         times: int,

@@ -1,15 +1,16 @@
 import random
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tickertape.broker.requests import Policy
 from tickertape.worker.failures import Failure, FailureCode
 from tickertape.worker.retry import (
     Continue,
     Decision,
     Fail,
-    OnInterruption,
     Restart,
     Retry,
     RetryLimits,
@@ -25,7 +26,9 @@ TRANSIENT = [
     FailureCode.TRUNCATED,
 ]
 FINAL = [code for code in FailureCode if code not in TRANSIENT]
-RESTART, CONTINUE, FAIL = OnInterruption.RESTART, OnInterruption.CONTINUE, OnInterruption.FAIL
+RESTART: Policy = "restart"
+CONTINUE: Policy = "continue"
+FAIL: Policy = "fail"
 
 
 def decision(
@@ -33,7 +36,7 @@ def decision(
     tries: int = 1,
     *,
     has_output: bool = False,
-    policy: OnInterruption = RESTART,
+    policy: Policy = RESTART,
     can_continue: bool = False,
     retry_after_s: float | None = None,
     seed: int = 0,
@@ -49,11 +52,9 @@ def decision(
     )
 
 
-@pytest.mark.parametrize("policy", list(OnInterruption))
+@pytest.mark.parametrize("policy", get_args(Policy))
 @pytest.mark.parametrize("code", TRANSIENT)
-def test_before_any_output_the_policy_does_not_matter(
-    code: FailureCode, policy: OnInterruption
-) -> None:
+def test_before_any_output_the_policy_does_not_matter(code: FailureCode, policy: Policy) -> None:
     assert isinstance(decision(code, policy=policy), Retry)
     assert isinstance(decision(code, policy=policy, can_continue=True), Retry)
 
@@ -71,7 +72,7 @@ def test_before_any_output_the_policy_does_not_matter(
     ],
 )
 def test_after_output_the_policy_decides(
-    code: FailureCode, policy: OnInterruption, can_continue: bool, expected: type[Decision]
+    code: FailureCode, policy: Policy, can_continue: bool, expected: type[Decision]
 ) -> None:
     told = decision(code, has_output=True, policy=policy, can_continue=can_continue)
     assert isinstance(told, expected)

@@ -14,14 +14,12 @@ from pydantic import (
 
 from tickertape.api.edge.problems import Problem
 from tickertape.api.protocols.checked import Checked, Metadata, Name, shape_of
+from tickertape.broker.requests import OnBusy, Policy
 
 # A template may use a variable many times, so a long value belongs into the message instead.
 MAX_VARIABLE_CHARS = 65_536
 # Conversations are addressed by their ids, so an id holds only what a URL path holds unescaped.
 CONVERSATION_ID = r"^[A-Za-z0-9._~:@+=-]{1,200}$"
-
-OnBusy: TypeAlias = Literal["queue", "reject", "replace"]
-OnInterruption: TypeAlias = Literal["restart", "continue", "fail"]
 
 
 class _Strict(BaseModel):
@@ -92,7 +90,7 @@ class ChatBody(Checked, _Strict):
         OnBusy, Field(description="What to do while the conversation has an active request")
     ] = "queue"
     on_interruption: Annotated[
-        OnInterruption, Field(description="What to do when the answer breaks off after output")
+        Policy, Field(description="What to do when the answer breaks off after output")
     ] = "restart"
     metadata: Metadata | None = None
 

@@ -14,6 +14,7 @@ from tickertape.broker.codec import Cursor
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import CursorMalformed, Unavailable
 from tickertape.broker.turns import Turn
+from tickertape.runtime.wait import wait_at_most
 
 _UNAVAILABLE_PAUSE_S = 0.5
 
@@ -79,7 +80,7 @@ class ConversationReader:
                     yield NativeWire().notice("rewind", {"reason": reason})
                 async for frame in self._unseen(turns):
                     yield frame
-                if not await self._wait(self._heartbeat_s):
+                if not await wait_at_most(self._changed, self._heartbeat_s):
                     yield SSE_COMMENT
 
     async def _looks(self) -> AsyncIterator[list[Turn]]:
@@ -89,7 +90,7 @@ class ConversationReader:
             try:
                 turns = await self._conversations.turns(self._partition, self._key)
             except Unavailable:
-                await self._wait(_UNAVAILABLE_PAUSE_S)
+                await wait_at_most(self._changed, _UNAVAILABLE_PAUSE_S)
                 continue
             yield turns
 
@@ -117,7 +118,7 @@ class ConversationReader:
                     yield frame
             except Unavailable:
                 # It is not marked as seen, and the place is where it was: the next look is soon.
-                await self._wait(_UNAVAILABLE_PAUSE_S)
+                await wait_at_most(self._changed, _UNAVAILABLE_PAUSE_S)
                 self._changed.set()
                 return
             if self.was_stopped:
@@ -163,13 +164,6 @@ class ConversationReader:
         if self._is_stopped:  # while we waited for the log: `stop` knew of no reader
             self._reader.stop()
         return [wire.notice("rewind", {"reason": "cursor_not_found"})] if position is None else []
-
-    async def _wait(self, limit_s: float) -> bool:
-        try:
-            async with asyncio.timeout(limit_s):
-                return await self._changed.wait()
-        except TimeoutError:
-            return False
 
 
 def _remembered(turn: Turn, wire: NativeWire) -> list[Frame]:
