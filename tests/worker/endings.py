@@ -150,7 +150,9 @@ def expected(stream: list[StreamStep]) -> Expected:
         is_whole = is_last_word and has_more
     else:
         is_whole = was_right and bool(outputs) and end != Raw(GARBAGE)
-    return Expected(said, reason, None) if is_whole else failed
+    has_calls = any(isinstance(heard[n], ToolCall) for n in outputs)
+    told = "tool_calls" if reason == "stop" and has_calls else reason
+    return Expected(said, told, None) if is_whole else failed
 
 
 def _code_of(step: StreamStep) -> str | None:

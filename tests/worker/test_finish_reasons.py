@@ -2,8 +2,11 @@
 
 import pytest
 
+from tests.support.script import Finish, Step, Text, ToolCall, bytes_of
+from tickertape.worker.upstream.chunks import ChunkReader
 from tickertape.worker.upstream.errors import UpstreamFault, UpstreamGarbage
 from tickertape.worker.upstream.finish_reasons import failure_for, translate_finish_reason
+from tickertape.worker.upstream.tally import Tally
 
 
 @pytest.mark.parametrize(
@@ -77,3 +80,25 @@ def test_a_finish_reason_of_a_broken_answer_is_a_failure_that_names_it(
     found = failure_for(word)
     assert type(found) is failure
     assert word in found.message
+
+
+_CALL = ToolCall("{}", name="add", call_id="c")
+
+
+@pytest.mark.parametrize(
+    ("steps", "reason"),
+    [
+        ([_CALL, Finish("stop")], "tool_calls"),
+        ([Text("Adding."), _CALL, Finish("STOP")], "tool_calls"),
+        ([_CALL, Finish("length")], "length"),
+        ([Text("5"), Finish("stop")], "stop"),
+    ],
+)
+def test_an_answer_with_calls_that_stops_has_ended_for_its_calls(
+    steps: list[Step], reason: str
+) -> None:
+    tally = Tally()
+    reader = ChunkReader(tally)
+    for step in steps:
+        reader.read(bytes_of(step).removeprefix(b"data: ").strip())
+    assert tally.finish_reason == reason

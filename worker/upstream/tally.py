@@ -51,8 +51,13 @@ class Tally:
 
     @property
     def finish_reason(self) -> str | None:
-        """The last one that the upstream gave, in OpenAI's words; None until it gave one."""
-        return self.ending.reason
+        """The last one that the upstream gave, in OpenAI's words; None until it gave one.
+
+        Gemini and some servers say `stop` behind calls, and agents then run no tool:
+        https://github.com/googleapis/python-genai/issues/2868
+        """
+        reason = self.ending.reason
+        return "tool_calls" if reason == "stop" and self.calls else reason
 
     @property
     def sha256(self) -> str:
