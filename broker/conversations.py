@@ -22,12 +22,10 @@ class Conversation:
 class Conversations:
     """Reads and forgets conversations; raises Unavailable when Redis does not answer."""
 
-    def __init__(
-        self, connections: Connections, settings: Settings, scripts: Scripts | None = None
-    ) -> None:
+    def __init__(self, connections: Connections, settings: Settings) -> None:
         self._connections = connections
         self._settings = settings
-        self._scripts = scripts or Scripts(connections.commands)
+        self._scripts = Scripts(connections.commands)
 
     def place(self, tenant: str, conversation_id: str) -> tuple[int, str]:
         """The partition and the short key of a conversation."""
@@ -65,7 +63,11 @@ class Conversations:
         if not await self._connections.ask("EXISTS", keys.conversation(partition, key)):
             raise RequestMissing("There is no such conversation.")
         word, details = await self._scripts.verdict(
-            "forget", [keys.ring(partition)], key, tenant,
-            self._settings.retention_s, self._settings.conversation_ttl_s,
-        )  # fmt: skip
+            "forget",
+            [keys.ring(partition)],
+            conversation=key,
+            tenant=tenant,
+            retention_s=self._settings.retention_s,
+            conversation_ttl_s=self._settings.conversation_ttl_s,
+        )
         return int(details[0]) if word == "OK" else 0

@@ -76,7 +76,7 @@ class DeadRequests:
         await self._strike(request_id, entry_id)
 
     async def _find(self, request_id: str) -> tuple[str, str]:
-        partition = keys.partition_of(request_id)
+        partition = keys.parse_partition(request_id)
         if partition is not None and partition < self._settings.partitions:
             for entry_id, dead_id, tenant in await self._rows(partition):
                 if dead_id == request_id:
@@ -90,8 +90,7 @@ class DeadRequests:
         return [(id_.decode(), row[b"id"].decode(), row[b"tenant"].decode()) for id_, row in rows]
 
     async def _strike(self, request_id: str, entry_id: str) -> None:
-        partition = keys.partition_of(request_id) or 0
-        await self._connections.ask("XDEL", keys.dead(partition), entry_id)
+        await self._connections.ask("XDEL", keys.dead(keys.partition_of(request_id)), entry_id)
 
 
 def _again(request_id: str, tenant: str, stored: dict[bytes, bytes]) -> Submission:

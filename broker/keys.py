@@ -13,9 +13,6 @@ from base64 import b32encode
 _REQUEST_ID = re.compile(r"r(0|[1-9]\d{0,3})_[a-z2-7]{26}", re.ASCII)
 _RANDOM_BYTES = 16
 
-# Keys that live for ever, whatever happens: bounded in number and in size.
-STATIC_KEYS = frozenset({"load", "dead", "partitions"})
-
 
 def new_request_id(partition: int) -> str:
     """A fresh id that names its partition and carries 128 random bits, for example `r0_mfzw...`."""
@@ -23,10 +20,19 @@ def new_request_id(partition: int) -> str:
     return f"r{partition}_{random}"
 
 
-def partition_of(request_id: str) -> int | None:
-    """The partition an id names, or None when the text cannot be a request id."""
-    match = _REQUEST_ID.fullmatch(request_id)
+def parse_partition(text: str) -> int | None:
+    """The partition that a request id names, or None when the text is not a request id."""
+    match = _REQUEST_ID.fullmatch(text)
     return int(match[1]) if match else None
+
+
+def partition_of(request_id: str) -> int:
+    """The partition that a request id names; raises ValueError for any other text."""
+    partition = parse_partition(request_id)
+    if partition is None:
+        message = "not a request id"
+        raise ValueError(message)
+    return partition
 
 
 def digest(*parts: str) -> str:
@@ -77,17 +83,17 @@ def running(partition: int) -> str:
 
 def request(request_id: str) -> str:
     """The hash of a request; raises ValueError for a text that is not a request id."""
-    return f"{tag(_partition(request_id))}req:{request_id}"
+    return f"{tag(partition_of(request_id))}req:{request_id}"
 
 
 def log(request_id: str) -> str:
     """The log of a request."""
-    return f"{tag(_partition(request_id))}log:{request_id}"
+    return f"{tag(partition_of(request_id))}log:{request_id}"
 
 
 def log_channel(request_id: str) -> str:
     """Where the entries of a log are pushed as they are written."""
-    return f"{tag(_partition(request_id))}push:{request_id}"
+    return f"{tag(partition_of(request_id))}push:{request_id}"
 
 
 def worker_channel(partition: int, worker: str) -> str:
@@ -128,11 +134,3 @@ def models_fault() -> str:
 def partition_count() -> str:
     """The number of partitions this Redis was first used with."""
     return f"{tag(0)}partitions"
-
-
-def _partition(request_id: str) -> int:
-    partition = partition_of(request_id)
-    if partition is None:
-        message = "not a request id"
-        raise ValueError(message)
-    return partition

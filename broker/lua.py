@@ -1,4 +1,4 @@
-"""Loads scripts/*.lua and calls them."""
+"""Loads scripts/*.lua and calls the scripts with arguments by name."""
 
 from functools import cache
 from importlib.resources import files
@@ -9,22 +9,11 @@ from redis.commands.core import AsyncScript
 
 from tickertape.broker.connections import in_time
 from tickertape.broker.faults import crash_at
+from tickertape.broker.kinds import VERDICTS, Verdict
+from tickertape.broker.script_header import Argument, ScriptHeader, parse_header
 
-# What a script needs in front of it; the rest needs all that the scripts share.
-_HEADS: dict[str, tuple[str, ...]] = {
-    "append": (),
-    "renew": (),
-    "account": (),
-    "probe": ("rights",),
-}
-_WHOLE_HEAD = ("rights", "prefix")
-# Without this flag a full Redis would refuse the very scripts that end requests and free memory,
-# and leases would run out. It needs a shebang, which fakeredis does not know.
-_ALLOW_OOM = frozenset(
-    {"finish", "cancel", "renew", "retry", "release", "account", "erase", "forget"}
-)
-_HAS_CHANGED = frozenset({b"OK", b"GO"})
-_SHEBANG = "#!lua flags=allow-oom\n"
+_HAS_CHANGED = frozenset({"OK", "GO"})
+_VERDICTS: dict[bytes, Verdict] = {word.encode(): word for word in VERDICTS}
 NAMES = (
     "submit", "claim", "append", "renew", "reopen", "retry", "release",
     "finish", "cancel", "account", "erase", "forget", "position", "probe",
@@ -32,37 +21,56 @@ NAMES = (
 
 
 @cache
-def source(name: str, *, shebang: bool = True) -> str:
-    """The text of a script as Redis gets it."""
-    folder = files("tickertape.broker") / "scripts"
-    files_of_script = (*_HEADS.get(name, _WHOLE_HEAD), name)
-    body = "".join((folder / f"{part}.lua").read_text("utf-8") for part in files_of_script)
-    return _SHEBANG + body if shebang and name in _ALLOW_OOM else body
+def header(name: str) -> ScriptHeader:
+    """The signature of a script."""
+    return parse_header(_text(name))
+
+
+@cache
+def source(name: str) -> str:
+    """The text of a script as Redis gets it: its flags, the files that it needs, the script.
+
+    A script without the flag `allow-oom` is refused by a Redis whose memory is full. All scripts
+    that end requests have the flag, because they free memory, and the one that renews leases.
+    """
+    signature = header(name)
+    flags = f"#!lua flags={','.join(signature.flags)}\n" if signature.flags else ""
+    return flags + "".join(_text(part) for part in (*signature.needs, name))
+
+
+def _text(name: str) -> str:
+    return (files("tickertape.broker") / "scripts" / f"{name}.lua").read_text("utf-8")
 
 
 class Scripts:
-    """The scripts of one client."""
+    """The scripts of one client. The header of each script names the arguments of its calls."""
 
-    def __init__(self, client: "Redis", *, shebang: bool = True) -> None:
-        self._scripts: dict[str, AsyncScript] = {
-            name: client.register_script(source(name, shebang=shebang)) for name in NAMES
+    def __init__(self, client: "Redis") -> None:
+        self._scripts: dict[str, tuple[ScriptHeader, AsyncScript]] = {
+            name: (header(name), client.register_script(source(name))) for name in NAMES
         }
 
-    async def call(self, name: str, keys: list[str], *arguments: str | bytes | float) -> Any:
-        """Run a script; raises Unavailable when its outcome is not known.
+    async def call(
+        self, name: str, keys: list[str], /, *values: Argument, **arguments: Argument
+    ) -> Any:
+        """Run a script and return its reply; raises Unavailable when the outcome is not known.
 
         redis-py repeats the call by itself when the connection breaks, and loads the script when
-        the server has forgotten it. Cancelling leaves the outcome unknown, too.
+        the server has forgotten it. A cancellation also leaves the outcome unknown. A name that the
+        header of the script does not have, or a missing one, is a TypeError before the call.
         """
+        signature, script = self._scripts[name]
+        ordered = signature.order(keys, arguments, values)
         async with in_time():
-            return await self._scripts[name](keys=keys, args=arguments)
+            return await script(keys=keys, args=ordered)
 
     async def verdict(
-        self, name: str, keys: list[str], *arguments: str | bytes | float
-    ) -> tuple[str, list[bytes]]:
-        """Run a script that answers a word and details."""
+        self, name: str, keys: list[str], /, *values: Argument, **arguments: Argument
+    ) -> tuple[Verdict, list[bytes]]:
+        """Run a script whose reply is a verdict and details; raises as `call` does."""
         crash_at("before", name)
-        word, *details = await self.call(name, keys, *arguments)
-        if word in _HAS_CHANGED:
+        word, *details = await self.call(name, keys, *values, **arguments)
+        verdict = _VERDICTS[word]
+        if verdict in _HAS_CHANGED:
             crash_at("after", name)
-        return bytes(word).decode(), details
+        return verdict, details

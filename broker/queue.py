@@ -18,7 +18,7 @@ from tickertape.runtime.settings import Settings
 
 CLAIM_BUDGET = 50
 _SHORTEST_BLOCK_S = 0.001
-DEAD_KEEP_S = 604_800
+DEAD_RETENTION_S = 604_800
 
 
 @dataclass(frozen=True)
@@ -61,18 +61,11 @@ class Gap:
 class Queue:
     """The queue as one worker sees it."""
 
-    def __init__(
-        self,
-        connections: Connections,
-        settings: Settings,
-        *,
-        worker: str,
-        scripts: Scripts | None = None,
-    ) -> None:
+    def __init__(self, connections: Connections, settings: Settings, *, worker: str) -> None:
         self._connections = connections
         self._settings = settings
         self._worker = worker
-        self._scripts = scripts or Scripts(connections.commands)
+        self._scripts = Scripts(connections.commands)
         self.default_model = settings.openai_model or ""
         self.can_continue = False
 
@@ -85,10 +78,21 @@ class Queue:
         repeated with its nonce. Raises Unavailable.
         """
         word, details = await self._scripts.verdict(
-            "claim", [keys.ring(partition)], self._worker, nonce, self._settings.lease_ms,
-            int(self.can_continue), self._settings.max_crashes, *self._keep(), CLAIM_BUDGET,
-            int(take), int(suspect_ok), msgspec.json.encode(self.default_model), DEAD_KEEP_S,
-        )  # fmt: skip
+            "claim",
+            [keys.ring(partition)],
+            worker=self._worker,
+            nonce=nonce,
+            lease_ms=self._settings.lease_ms,
+            can_continue=int(self.can_continue),
+            max_crashes=self._settings.max_crashes,
+            retention_s=self._settings.retention_s,
+            conversation_ttl_s=self._settings.conversation_ttl_s,
+            budget=CLAIM_BUDGET,
+            take=int(take),
+            suspect_ok=int(suspect_ok),
+            default_model=msgspec.json.encode(self.default_model),
+            dead_retention_s=DEAD_RETENTION_S,
+        )
         if word == "EMPTY":
             return Nothing(_next_ms(details[0]))
         return _lease(details)
@@ -103,9 +107,12 @@ class Queue:
         """Keep the lease for its full length from now; raises Fenced, Unavailable."""
         request_id = lease.request_id
         word, _ = await self._scripts.verdict(
-            "renew", [keys.request(request_id), keys.running(_partition(request_id))],
-            lease.attempt, self._settings.lease_ms, request_id,
-        )  # fmt: skip
+            "renew",
+            [keys.request(request_id), keys.running(keys.partition_of(request_id))],
+            attempt=lease.attempt,
+            lease_ms=self._settings.lease_ms,
+            request_id=request_id,
+        )
         _unless_fenced(word)
 
     async def reopen(self, lease: Lease, nonce: str, reason: str) -> Lease | None:
@@ -114,10 +121,19 @@ class Queue:
         Raises Fenced, Unavailable (repeat with the same nonce).
         """
         word, details = await self._scripts.verdict(
-            "reopen", [_ring(lease)], lease.request_id, lease.attempt, self._worker, nonce,
-            self._settings.lease_ms, int(self.can_continue), *self._keep(),
-            msgspec.json.encode(self.default_model), _json(reason),
-        )  # fmt: skip
+            "reopen",
+            [_ring(lease)],
+            request_id=lease.request_id,
+            attempt=lease.attempt,
+            worker=self._worker,
+            nonce=nonce,
+            lease_ms=self._settings.lease_ms,
+            can_continue=int(self.can_continue),
+            retention_s=self._settings.retention_s,
+            conversation_ttl_s=self._settings.conversation_ttl_s,
+            default_model=msgspec.json.encode(self.default_model),
+            reason=_json(reason),
+        )
         _unless_fenced(word)
         if word == "INTERRUPTED":
             return None
@@ -133,18 +149,18 @@ class Queue:
         word, _ = await self._scripts.verdict(
             "retry",
             [_ring(lease)],
-            lease.request_id,
-            lease.attempt,
-            delay_ms,
-            _json(reason),
-            _json(usage),
+            request_id=lease.request_id,
+            attempt=lease.attempt,
+            delay_ms=delay_ms,
+            reason=_json(reason),
+            usage=_json(usage),
         )
         _unless_fenced(word)
 
     async def release(self, lease: Lease) -> None:
         """Give the request back to the head of the line; raises Fenced, Unavailable."""
         word, _ = await self._scripts.verdict(
-            "release", [_ring(lease)], lease.request_id, lease.attempt
+            "release", [_ring(lease)], request_id=lease.request_id, attempt=lease.attempt
         )
         _unless_fenced(word)
 
@@ -167,10 +183,20 @@ class Queue:
         ends elsewhere. Raises Fenced, TooLong (nothing was written), Unavailable.
         """
         word, details = await self._scripts.verdict(
-            "finish", [_ring(lease)], lease.request_id, lease.attempt, first_seq, *self._keep(),
-            _json(usage), _json(answered), _json(called), state,
-            self._settings.max_output_bytes, *values,
-        )  # fmt: skip
+            "finish",
+            [_ring(lease)],
+            *values,
+            request_id=lease.request_id,
+            attempt=lease.attempt,
+            first_seq=first_seq,
+            retention_s=self._settings.retention_s,
+            conversation_ttl_s=self._settings.conversation_ttl_s,
+            usage=_json(usage),
+            answered=_json(answered),
+            called=_json(called),
+            state=state,
+            max_output_bytes=self._settings.max_output_bytes,
+        )
         _unless_fenced(word)
         if word == "TOO_LONG":
             raise TooLong
@@ -179,11 +205,11 @@ class Queue:
     async def account(self, lease: Lease, usage: dict[str, Any]) -> None:
         """Note the usage of an attempt that did not finish, once; raises Unavailable."""
         await self._scripts.verdict(
-            "account", [keys.request(lease.request_id)], lease.attempt, msgspec.json.encode(usage)
+            "account",
+            [keys.request(lease.request_id)],
+            attempt=lease.attempt,
+            usage=msgspec.json.encode(usage),
         )
-
-    def _keep(self) -> tuple[int, int]:
-        return self._settings.retention_s, self._settings.conversation_ttl_s
 
 
 def _lease(details: list[bytes]) -> Lease:
@@ -217,9 +243,5 @@ def _json(value: dict[str, Any] | str | None) -> bytes:
     return b"" if value is None else msgspec.json.encode(value)
 
 
-def _partition(request_id: str) -> int:
-    return keys.partition_of(request_id) or 0
-
-
 def _ring(lease: Lease) -> str:
-    return keys.ring(_partition(lease.request_id))
+    return keys.ring(keys.partition_of(lease.request_id))

@@ -98,12 +98,10 @@ class Listed(NamedTuple):
 class Requests:
     """Accepts requests and answers questions about them; the tenant is checked in every reply."""
 
-    def __init__(
-        self, connections: Connections, settings: Settings, scripts: Scripts | None = None
-    ) -> None:
+    def __init__(self, connections: Connections, settings: Settings) -> None:
         self._connections = connections
         self._settings = settings
-        self._scripts = scripts or Scripts(connections.commands)
+        self._scripts = Scripts(connections.commands)
 
     async def submit(self, submission: Submission, request_id: str | None = None) -> Submitted:
         """Accept a request: once this returns, it is in Redis and will end in a terminal.
@@ -128,23 +126,33 @@ class Requests:
         if s.echo is not None:
             queued["echo"] = s.echo
         word, details = await self._scripts.verdict(
-            "submit", [keys.ring(keys.partition_of(request_id) or 0)],
-            request_id, s.fingerprint, s.tenant, msgspec.json.encode(payload), s.on_interruption,
-            idem, conversation, s.on_busy,
-            self._settings.share(self._settings.queue_limit),
-            self._settings.share(self._settings.tenant_limit),
-            self._settings.share(self._settings.queue_bytes),
-            self._settings.retention_s, self._settings.conversation_ttl_s,
-            msgspec.json.encode(s.model) if s.model else "",
-            codec.encode_data("queued", queued), msgspec.json.encode(s.head),
-            msgspec.json.encode(s.question) if conversation else "", s.links.encode(),
-            self._settings.conversation_turns,
-        )  # fmt: skip
+            "submit",
+            [keys.ring(keys.partition_of(request_id))],
+            request_id=request_id,
+            fingerprint=s.fingerprint,
+            tenant=s.tenant,
+            payload=msgspec.json.encode(payload),
+            policy=s.on_interruption,
+            idempotency=idem,
+            conversation=conversation,
+            on_busy=s.on_busy,
+            queue_limit=self._settings.share(self._settings.queue_limit),
+            tenant_limit=self._settings.share(self._settings.tenant_limit),
+            queue_bytes=self._settings.share(self._settings.queue_bytes),
+            retention_s=self._settings.retention_s,
+            conversation_ttl_s=self._settings.conversation_ttl_s,
+            model=msgspec.json.encode(s.model) if s.model else "",
+            queued=codec.encode_data("queued", queued),
+            head=msgspec.json.encode(s.head),
+            question=msgspec.json.encode(s.question) if conversation else "",
+            links=s.links.encode(),
+            conversation_turns=self._settings.conversation_turns,
+        )
         return _submitted(word, details[0].decode())
 
     async def get(self, request_id: str, tenant: str) -> Record:
         """The record of a request; raises RequestMissing, for another tenant's as well."""
-        partition = keys.partition_of(request_id)
+        partition = keys.parse_partition(request_id)
         if partition is None or partition >= self._settings.partitions:
             raise RequestMissing
         stored = await self._connections.ask("HGETALL", keys.request(request_id))
@@ -158,9 +166,13 @@ class Requests:
         When this returns, nothing more will be written. Raises RequestMissing, Unavailable.
         """
         word, details = await self._scripts.verdict(
-            "cancel", [self._ring(request_id)], request_id, tenant,
-            self._settings.retention_s, self._settings.conversation_ttl_s,
-        )  # fmt: skip
+            "cancel",
+            [self._ring(request_id)],
+            request_id=request_id,
+            tenant=tenant,
+            retention_s=self._settings.retention_s,
+            conversation_ttl_s=self._settings.conversation_ttl_s,
+        )
         if word == "MISSING":
             raise RequestMissing
         return details[0].decode()
@@ -168,7 +180,9 @@ class Requests:
     async def erase(self, request_id: str, tenant: str) -> None:
         """Erase all of a request that is over; raises RequestMissing, NotFinished, Unavailable."""
         await self.get(request_id, tenant)
-        word, _ = await self._scripts.verdict("erase", [self._ring(request_id)], request_id, tenant)
+        word, _ = await self._scripts.verdict(
+            "erase", [self._ring(request_id)], request_id=request_id, tenant=tenant
+        )
         # If it is missing by now, the call was repeated because its reply was lost, and it is done.
         if word == "ACTIVE":
             raise NotFinished
@@ -177,7 +191,11 @@ class Requests:
         """How many requests will be claimed first, or None when it does not wait in line."""
         ahead = int(
             await self._scripts.call(
-                "position", [self._ring(request_id)], request_id, tenant, _POSITION_TENANTS
+                "position",
+                [self._ring(request_id)],
+                request_id=request_id,
+                tenant=tenant,
+                max_tenants=_POSITION_TENANTS,
             )
         )
         return None if ahead < 0 else ahead
@@ -209,7 +227,7 @@ class Requests:
         ]
 
     def _ring(self, request_id: str) -> str:
-        partition = keys.partition_of(request_id)
+        partition = keys.parse_partition(request_id)
         if partition is None or partition >= self._settings.partitions:
             raise RequestMissing
         return keys.ring(partition)

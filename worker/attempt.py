@@ -88,7 +88,7 @@ class Attempt:
         lease = self.lease
         if not lease.conversation or not lease.payload.get("memory", True):
             return prompt.build(lease.payload, [], self._tools.bounds)
-        partition = partition_of(lease.request_id) or 0
+        partition = partition_of(lease.request_id)
         turns = await insist(lambda: self._tools.conversations.turns(partition, lease.conversation))
         model = lease.payload.get("params", {}).get("model")
         bounds = self._tools.bounds.known(self._tools.upstream.context_tokens(model))

@@ -219,7 +219,7 @@ class Hub:
             self._push_of(request_id).unsubscribe(watched.channel)
 
     def _push_of(self, request_id: str) -> Push:
-        return self._pushes[keys.partition_of(request_id) or 0]
+        return self._pushes[keys.partition_of(request_id)]
 
     async def _check_tails(self) -> None:
         due = 0.0

@@ -1,9 +1,10 @@
--- Write entries of the current attempt and push them: one message for all of them.
--- KEYS  1 request hash  2 log
--- ARGV  1 attempt  2 first seq  3 max seq  4 max bytes  5 channel  6.. values, one an entry
--- ->    OK seq | DUP seq | GAP seq | FENCED state | TOO_LONG seq
--- Nothing is written unless the attempt is the current one and runs. A repeat writes only what is
--- not there yet, so after a lost reply the same call may be sent again. The hot path: no prefix.
+-- Append entries to the log of the current attempt, and publish all of them in one message.
+-- KEYS   1 request  2 log
+-- ARGV   1 attempt  2 first_seq  3 max_entries  4 max_output_bytes  5 channel  6.. values, one for each entry
+-- ->     OK seq | DUP seq | GAP seq | FENCED state | TOO_LONG seq
+-- Nothing is written unless the attempt is the current one and runs. A repeated call writes only the
+-- entries that are missing, so a caller that lost the reply may send the same call again. This script is
+-- the hot path: it loads no prefix and reads its arguments in place.
 local call = redis.call
 local h = call('HMGET', KEYS[1], 'state', 'attempt', 'seq', 'output_bytes')
 if h[1] ~= 'running' or h[2] ~= ARGV[1] then return { 'FENCED', h[1] or 'missing' } end

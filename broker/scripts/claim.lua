@@ -1,20 +1,22 @@
--- Reap and promote what is due, then lease the next request and open its attempt.
--- KEYS  ring
--- ARGV  1 worker  2 nonce  3 lease_ms  4 can_continue (0|1)  5 max_crashes  6 keep_s  7 conv_ttl_s
---       8 budget  9 take (0|1)  10 suspect_ok (0|1)  11 default model (JSON)  12 dead_keep_s
--- ->    GO id attempt n opener prev payload crashes retries conv tenant next_ms
---     | EMPTY next_ms
--- next_ms is the time until there may be something to take: 0 now, -1 nothing is planned.
--- Safe to repeat: the same nonce gets the same request again while it still runs. What its policy
--- forbids to redo is ended `failed` and the next is taken. The ring is never left non-empty without
--- a wake token, and no token outlives the work.
-local worker, nonce, lease_ms, can_continue = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
-local max_crashes, keep_s, conv_ttl_s, budget = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+-- Reap and queue the requests that are due, then lease the next request and open its attempt.
+-- KEYS   1 ring
+-- ARGV   1 worker  2 nonce  3 lease_ms  4 can_continue (0|1)  5 max_crashes  6 retention_s
+--        7 conversation_ttl_s  8 budget  9 take (0|1)  10 suspect_ok (0|1)  11 default_model (JSON)
+--        12 dead_retention_s
+-- ->     GO id attempt n opener prev payload crashes retries conversation tenant next_ms | EMPTY next_ms
+-- NEEDS  rights prefix
+-- `next_ms` is the time in ms until another claim could succeed: 0 now, -1 nothing is scheduled.
+-- A repeated call with the same nonce returns the same request while that request runs. A request whose
+-- policy forbids another attempt ends as `failed`, and the next one is claimed. While the ring is not empty
+-- there is a wake token, and no token remains when nothing waits.
+local worker, nonce, lease_ms, can_continue, max_crashes, retention_s, conversation_ttl_s, budget, take,
+  suspect_ok, default_model, dead_retention_s = unpack(ARGV)
+local lease_ms, max_crashes, budget = tonumber(lease_ms), tonumber(max_crashes), tonumber(budget)
+local retention_s, conversation_ttl_s = tonumber(retention_s), tonumber(conversation_ttl_s)
 local owner = worker .. ':' .. nonce
 local POISON = 'F{"code":"poison","message":"The request was given up: every worker that ran it died.","retryable":false}'
-local INTERRUPTED = 'F{"code":"interrupted","message":"The answer was cut off and may not be started again.","retryable":true}'
 
-local function go(id, next_ms)
+local function claimed_reply(id, next_ms)
   local h = call('HMGET', P .. 'req:' .. id, 'attempt', 'n', 'opener', 'prev', 'payload', 'crashes', 'retries', 'conv', 'tenant')
   return { 'GO', id, h[1], h[2], h[3], h[4], h[5], h[6], h[7], h[8], h[9], next_ms }
 end
@@ -24,19 +26,19 @@ if claimed then
   local h = call('HMGET', P .. 'req:' .. claimed, 'state', 'owner')
   if h[1] == 'running' and h[2] == owner then
     call('ZADD', P .. 'running', int(now + lease_ms), claimed)
-    return go(claimed, 0)
+    return claimed_reply(claimed, 0)
   end
 end
 
--- No lease, grace or delay is this long: the clock was set back, and their ends would not come.
+-- No lease, grace or delay is this long. A later end means that the clock was set back, and would not come.
 local FAR_MS = { running = 900000, delayed = 7200000 }
 local seen = call('HMGET', P .. 'load', 'seen', 'grace', 'late')
 local grace = tonumber(seen[2] or 0)
 if grace > now + FAR_MS.running then grace = 0 end
 
--- Idle workers claim every second. No claim for longer than that means Redis itself was away, and
--- the leases that ran out meanwhile say nothing about their workers: give them one lease to renew.
--- But not twice in a row, or claims that are merely slow would put every takeover off for ever.
+-- Idle workers claim every second. A longer time without a claim means that Redis itself was away, and a
+-- lease that ran out during the outage does not show that its worker died. All workers get the time of one
+-- lease to renew, but not twice in a row: slow claims would otherwise delay each takeover without limit.
 local is_late = seen[1] and now - tonumber(seen[1]) > math.max(lease_ms / 2, 1500)
 if is_late and seen[3] ~= '1' then
   grace = now + lease_ms
@@ -44,29 +46,32 @@ if is_late and seen[3] ~= '1' then
 end
 call('HSET', P .. 'load', 'seen', int(now), 'late', is_late and 1 or 0)
 
-local function bring_near(set)
+-- Replace ends that a set-back clock moved out of reach.
+local function bring_ends_near(set)
   for _, id in ipairs(call('ZRANGEBYSCORE', P .. set, int(now + FAR_MS[set]), '+inf', 'LIMIT', 0, budget)) do
     call('ZADD', P .. set, int(now + lease_ms), id)
   end
 end
 
+-- Take back a request whose lease ran out: queue it again, or end it as poison.
 local function reap(id)
-  local r = read(id)
+  local r = read_request(id)
   if r.state ~= 'running' then
     call('ZREM', P .. 'running', id)
     return
   end
   r.crashes = r.crashes + 1
   call('HSET', P .. 'req:' .. id, 'crashes', r.crashes, 'reason', '"worker_lost"')
-  -- Its worker will tell nobody what the attempt cost. An entry is a delta, and a delta about a token.
+  -- The lost worker cannot report what the attempt cost, so the cost is estimated: an entry is mostly one
+  -- delta, and a delta mostly one token.
   if r.seq > 0 then
     call('HSETNX', P .. 'req:' .. id, 'usage:' .. r.attempt, '{"completion_tokens":' .. int(r.seq) .. ',"estimated":true}')
   end
   if r.crashes >= max_crashes then
     local payload = call('HGET', P .. 'req:' .. id, 'payload')
-    over(r, 'failed', POISON, keep_s, conv_ttl_s)
+    end_request(r, 'failed', POISON, retention_s, conversation_ttl_s)
     call('HSET', P .. 'req:' .. id, 'payload', payload)
-    call('EXPIRE', P .. 'req:' .. id, ARGV[12])
+    call('EXPIRE', P .. 'req:' .. id, dead_retention_s)
     call('XADD', P .. 'dead', 'MAXLEN', '~', 1000, '*', 'id', id, 'tenant', r.tenant)
     return
   end
@@ -76,13 +81,13 @@ local function reap(id)
   enqueue(id, r.tenant, true, true)
 end
 
--- Backwards, since each goes to the head of its line: what was due first shall stand first.
-local function each_due(set, action)
+-- Backwards, because `action` puts each id at the head of its list, and the earliest due id must come first.
+local function for_each_due(set, action)
   local ids = call('ZRANGEBYSCORE', P .. set, '-inf', int(now), 'LIMIT', 0, budget)
   for i = #ids, 1, -1 do action(ids[i]) end
 end
 
-local function promote(id)
+local function queue_delayed(id)
   call('ZREM', P .. 'delayed', id)
   local h = call('HMGET', P .. 'req:' .. id, 'state', 'tenant')
   if h[1] == 'delayed' then
@@ -92,13 +97,13 @@ local function promote(id)
   end
 end
 
-bring_near('running')
-bring_near('delayed')
-if now >= grace then each_due('running', reap) end
-each_due('delayed', promote)
+bring_ends_near('running')
+bring_ends_near('delayed')
+if now >= grace then for_each_due('running', reap) end
+for_each_due('delayed', queue_delayed)
 
-local function next_id()
-  local id = ARGV[10] == '1' and call('LPOP', P .. 'suspect')
+local function pop_next_id()
+  local id = suspect_ok == '1' and call('LPOP', P .. 'suspect')
   if id then return id end
   local tenant = call('LPOP', P .. 'ring')
   if not tenant then return nil end
@@ -108,9 +113,9 @@ local function next_id()
   return id
 end
 
--- A token taken by the worker that got the last request must not be the last one while others wait,
--- and none may be left when nothing waits. -> next_ms
-local function settle()
+-- Keep one wake token while requests wait, since this worker took a token, and no token when nothing waits.
+-- Returns next_ms.
+local function settle_wake_tokens()
   if call('EXISTS', P .. 'ring') == 1 then
     if call('EXISTS', P .. 'wake') == 0 then call('LPUSH', P .. 'wake', '1') end
     return 0
@@ -120,8 +125,8 @@ local function settle()
   for _, set in ipairs({ 'running', 'delayed' }) do
     local first = call('ZRANGE', P .. set, 0, 0, 'WITHSCORES')
     if first[2] then
-      -- A lease that ran out during the grace is reaped at its end: without this, all idle workers
-      -- would ask again each millisecond until then.
+      -- A lease that ran out during the grace is reaped when the grace ends. Without `not_before`, all idle
+      -- workers would claim every millisecond until then.
       local not_before = set == 'running' and grace or 0
       local due_ms = math.max(0, tonumber(first[2]) - now, not_before - now) + 1
       if soonest_ms < 0 or due_ms < soonest_ms then soonest_ms = due_ms end
@@ -131,18 +136,18 @@ local function settle()
 end
 
 local tries = 0
-while ARGV[9] == '1' and tries < budget do
+while take == '1' and tries < budget do
   tries = tries + 1
-  local id = next_id()
+  local id = pop_next_id()
   if not id then break end
-  local r = read(id)
+  local r = read_request(id)
   if r.state == 'queued' then
-    if open(r, can_continue, owner, lease_ms, ARGV[11]) then
+    if open_attempt(r, can_continue, owner, lease_ms, default_model) then
       call('SET', P .. 'claim:' .. nonce, id, 'PX', int(lease_ms * 2))
-      return go(id, settle())
+      return claimed_reply(id, settle_wake_tokens())
     end
-    over(r, 'failed', INTERRUPTED, keep_s, conv_ttl_s)
+    end_request(r, 'failed', INTERRUPTED, retention_s, conversation_ttl_s)
   end
 end
 
-return { 'EMPTY', settle() }
+return { 'EMPTY', settle_wake_tokens() }

@@ -1,29 +1,33 @@
--- Forget a conversation: end what is active or held, erase its requests and its turns.
--- KEYS  ring
--- ARGV  1 conv  2 tenant  3 keep_s  4 conv_ttl_s
--- ->    OK count of requests erased | MISSING ''
-local talk = P .. 'conv:' .. ARGV[1]
-if call('EXISTS', talk) == 0 then return { 'MISSING', '' } end
-local ids = call('LRANGE', talk .. ':wait', 0, -1)
-local active = call('HGET', talk, 'active')
+-- Forget a conversation: end its active and held requests, then erase its requests and its turns.
+-- KEYS   1 ring
+-- ARGV   1 conversation  2 tenant  3 retention_s  4 conversation_ttl_s
+-- ->     OK count of requests erased | MISSING ''
+-- FLAGS  allow-oom
+-- NEEDS  rights prefix
+local conversation, tenant, retention_s, conversation_ttl_s = unpack(ARGV)
+local retention_s, conversation_ttl_s = tonumber(retention_s), tonumber(conversation_ttl_s)
+local conversation_key = P .. 'conv:' .. conversation
+if call('EXISTS', conversation_key) == 0 then return { 'MISSING', '' } end
+local ids = call('LRANGE', conversation_key .. ':wait', 0, -1)
+local active = call('HGET', conversation_key, 'active')
 if active then ids[#ids + 1] = active end
 for _, id in ipairs(ids) do
-  local r = read(id)
+  local r = read_request(id)
   if r.state and not is_over(r.state) then
-    nudge_owner(r)
-    over(r, 'cancelled', 'X{"reason":"forgotten"}', tonumber(ARGV[3]), tonumber(ARGV[4]), true)
+    notify_owner(r)
+    end_request(r, 'cancelled', 'X{"reason":"forgotten"}', retention_s, conversation_ttl_s, true)
   end
 end
 local erased = 0
-for _, turn in ipairs(call('XRANGE', talk .. ':turns', '-', '+')) do
+for _, turn in ipairs(call('XRANGE', conversation_key .. ':turns', '-', '+')) do
   local id = turn[2][2]
   delete_idempotency_key(call('HGET', P .. 'req:' .. id, 'idem') or '', id)
   erased = erased + call('DEL', P .. 'req:' .. id)
   call('DEL', P .. 'log:' .. id)
-  call('ZREM', P .. 'index:' .. ARGV[2], id)
-  call('ZREM', P .. 'expiry:' .. ARGV[2], id)
-  tell(id, 'gone', '{}')
+  call('ZREM', P .. 'index:' .. tenant, id)
+  call('ZREM', P .. 'expiry:' .. tenant, id)
+  publish_notice(id, 'gone', '{}')
 end
-call('DEL', talk, talk .. ':wait', talk .. ':turns')
-call('SPUBLISH', P .. 'push:conv:' .. ARGV[1], '')
+call('DEL', conversation_key, conversation_key .. ':wait', conversation_key .. ':turns')
+call('SPUBLISH', P .. 'push:conv:' .. conversation, '')
 return { 'OK', erased }

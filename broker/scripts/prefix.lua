@@ -1,11 +1,11 @@
--- Shared by every script but append, renew, account and probe; the loader puts it in front of them.
+-- Functions that scripts share. A script names this file under NEEDS, and the loader puts it in front.
 -- KEYS[1] is any key of the partition: all others are built from its hash tag, so they share its slot.
 -- Invariants kept by these functions:
 --   a tenant stands in the ring exactly once if and only if its waiting list is not empty;
 --   a request is in exactly one of waiting list, suspect list, held list, delayed, running, or is over;
 --   a request that was suspect once waits nowhere but in the suspect list;
---   an entry is never written without being pushed; the terminal is the last entry there will be;
---   a log that ends, or goes on with another attempt, holds only what its hash knows of.
+--   an entry is never written without being published; the terminal is the last entry of a log;
+--   a log that ends, or continues with another attempt, holds only entries that its hash counts.
 local call = redis.call
 local P = string.match(KEYS[1], '^{[^}]*}:')
 local refused = refusals(P, RIGHTS, 1)[1]
@@ -14,32 +14,39 @@ if refused then return redis.error_reply('NOPERM this account may not run ' .. r
 local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local WAKE_LIMIT = 64
+local INTERRUPTED = 'F{"code":"interrupted","message":"The answer was cut off and may not be started again.","retryable":true}'
 
 -- Lua would print a large number as 1.7e+12.
 local function int(x) return string.format('%.0f', x) end
 
-local function put(id, entry_id, value)
+local function append_entry(id, entry_id, value)
   call('XADD', P .. 'log:' .. id, entry_id, 'e', value)
   call('SPUBLISH', P .. 'push:' .. id, entry_id .. '\n' .. #value .. ':' .. value)
 end
 
--- A writer without a fence adds an entry, and Redis refuses our next id: raised here, that would end
--- each claim that has this request to reap, and with it the partition, while readers stop at the
--- hole before the entry. Redis takes no id back, so what is ours is written once more without it.
-local function drop_strangers(r)
+-- A client that ignores the fence can add an entry with a larger id, and Redis then refuses every id of the
+-- attempt. That error inside a claim would stop each claim that reaps this request, and with it the whole
+-- partition; readers would wait at the gap before the foreign entry. Redis does not lower the last id of a
+-- stream, so the log is written again without the foreign entries.
+local function drop_foreign_entries(r)
   local log, last = P .. 'log:' .. r.id, r.attempt .. '-' .. int(r.seq)
   if #call('XRANGE', log, '(' .. last, '+', 'COUNT', 1) == 0 then return end
-  local ours = call('XRANGE', log, '-', last)
+  local counted = call('XRANGE', log, '-', last)
   call('DEL', log)
-  for _, entry in ipairs(ours) do call('XADD', log, entry[1], 'e', entry[2][2]) end
+  for _, entry in ipairs(counted) do call('XADD', log, entry[1], 'e', entry[2][2]) end
 end
 
-local function tell(id, kind, json) call('SPUBLISH', P .. 'push:' .. id, '~' .. kind .. '\n' .. json) end
+-- A notice goes to the readers that are connected now, and is not stored.
+local function publish_notice(id, kind, json)
+  call('SPUBLISH', P .. 'push:' .. id, '~' .. kind .. '\n' .. json)
+end
 
-local function wake()
+local function wake_worker()
   if call('LLEN', P .. 'wake') < WAKE_LIMIT then call('LPUSH', P .. 'wake', '1') end
 end
 
+-- Put a request into its tenant's waiting list, or into the suspect list. `to_head` puts the request at the
+-- head of that list; `turn_now` gives the tenant the next turn if it had nothing waiting.
 local function enqueue(id, tenant, to_head, turn_now)
   local push = to_head and 'LPUSH' or 'RPUSH'
   if call('HEXISTS', P .. 'req:' .. id, 'suspect') == 1 then
@@ -47,10 +54,10 @@ local function enqueue(id, tenant, to_head, turn_now)
   elseif call(push, P .. 'wait:' .. tenant, id) == 1 then
     call(turn_now and 'LPUSH' or 'RPUSH', P .. 'ring', tenant)
   end
-  wake()
+  wake_worker()
 end
 
-local function unqueue(id, tenant)
+local function remove_from_queue(id, tenant)
   local waiting = P .. 'wait:' .. tenant
   if call('LREM', waiting, 1, id) == 0 then
     call('LREM', P .. 'suspect', 1, id)
@@ -59,66 +66,69 @@ local function unqueue(id, tenant)
   end
 end
 
-local function read(id)
+local function read_request(id)
   local h = call('HMGET', P .. 'req:' .. id, 'state', 'attempt', 'seq', 'tenant', 'conv', 'idem', 'bytes',
-    'owner', 'crashes', 'n', 'kept', 'policy', 'model', 'reason', 'retries')
+    'owner', 'crashes', 'n', 'kept', 'policy', 'model', 'reason')
   return { id = id, state = h[1], attempt = h[2], seq = tonumber(h[3] or 0), tenant = h[4],
-    conv = h[5] or '', idem = h[6] or '', bytes = tonumber(h[7] or 0), owner = h[8] or '',
+    conversation = h[5] or '', idempotency = h[6] or '', bytes = tonumber(h[7] or 0), owner = h[8] or '',
     crashes = tonumber(h[9] or 0), n = tonumber(h[10] or 0), kept = h[11], policy = h[12],
-    model = h[13] or '', reason = h[14] or 'null', retries = h[15] or '0' }
+    model = h[13] or '', reason = h[14] or 'null' }
 end
 
 local function is_over(state) return state == 'completed' or state == 'failed' or state == 'cancelled' end
 
-local function nudge_owner(r)
+-- Let the worker that runs a request close its upstream.
+local function notify_owner(r)
   local worker = string.match(r.owner, '^(.*):')
   if r.state == 'running' and worker then call('SPUBLISH', P .. 'push:worker:' .. worker, r.id) end
 end
 
--- The conversation goes on with the next held request, or falls idle and starts to age.
-local function next_of_conversation(conv, conv_ttl_s)
-  local key = P .. 'conv:' .. conv
-  local id = call('LPOP', key .. ':wait')
+-- Queue the next held request of a conversation, or let an idle conversation start to age.
+local function advance_conversation(conversation, conversation_ttl_s)
+  local conversation_key = P .. 'conv:' .. conversation
+  local id = call('LPOP', conversation_key .. ':wait')
   while id do
     local h = call('HMGET', P .. 'req:' .. id, 'state', 'tenant')
     if h[1] == 'held' then
-      call('HSET', key, 'active', id)
+      call('HSET', conversation_key, 'active', id)
       call('HSET', P .. 'req:' .. id, 'state', 'queued')
       enqueue(id, h[2], false)
       return
     end
-    id = call('LPOP', key .. ':wait')
+    id = call('LPOP', conversation_key .. ':wait')
   end
-  call('HDEL', key, 'active')
-  call('HSET', key, 'idle', int(now))
-  call('EXPIRE', key, conv_ttl_s)
-  call('EXPIRE', key .. ':turns', conv_ttl_s)
+  call('HDEL', conversation_key, 'active')
+  call('HSET', conversation_key, 'idle', int(now))
+  call('EXPIRE', conversation_key, conversation_ttl_s)
+  call('EXPIRE', conversation_key .. ':turns', conversation_ttl_s)
 end
 
-local function leave_tenant(r, keep_s)
+-- Stop counting a request against its tenant, and list the time at which the request expires.
+local function release_tenant(r, retention_s)
   call('SREM', P .. 'tenant:' .. r.tenant, r.id)
-  call('ZADD', P .. 'expiry:' .. r.tenant, int(now + keep_s * 1000), r.id)
+  call('ZADD', P .. 'expiry:' .. r.tenant, int(now + retention_s * 1000), r.id)
   if call('EXISTS', P .. 'tenant:' .. r.tenant) == 0 then
-    call('EXPIRE', P .. 'index:' .. r.tenant, keep_s)
-    call('EXPIRE', P .. 'expiry:' .. r.tenant, keep_s)
+    call('EXPIRE', P .. 'index:' .. r.tenant, retention_s)
+    call('EXPIRE', P .. 'expiry:' .. r.tenant, retention_s)
   end
 end
 
--- The row of an answer. `answered` is JSON text always: processes of version 0.1 know no other field.
+-- Add the row of an answer. `answered` is always JSON text, because processes of version 0.1 read no other
+-- field.
 local function add_answer(r, answered, state, called)
-  if r.conv == '' then return end
-  local row = { P .. 'conv:' .. r.conv .. ':turns', '*', 'id', r.id, 'answered', answered, 'status', state }
+  if r.conversation == '' then return end
+  local row = { P .. 'conv:' .. r.conversation .. ':turns', '*', 'id', r.id, 'answered', answered, 'status', state }
   if called ~= '' then row[#row + 1], row[#row + 2] = 'called', called end
   call('HSET', P .. 'req:' .. r.id, 'answered', call('XADD', unpack(row)))
 end
 
--- The text of the output that readers see. Of an endless answer only the last entries are read, since
--- all other requests wait meanwhile: 1 to 2 ms for 1000 entries.
-local READ_AT_END = 16384
-local function text_so_far(r)
+-- The text that readers of the log see. Redis serves nobody else while a script runs, so only the last
+-- entries of a very long answer are read: 1000 entries take 1 to 2 ms.
+local MAX_ENTRIES_READ = 16384
+local function read_output_text(r)
   local first = r.kept == '1' and '-' or r.attempt .. '-0'
   local texts = {}
-  for _, entry in ipairs(call('XREVRANGE', P .. 'log:' .. r.id, '+', first, 'COUNT', READ_AT_END)) do
+  for _, entry in ipairs(call('XREVRANGE', P .. 'log:' .. r.id, '+', first, 'COUNT', MAX_ENTRIES_READ)) do
     local value = entry[2][2]
     local kind = string.sub(value, 1, 1)
     if kind == 'd' or kind == 'u' then texts[#texts + 1] = string.sub(value, 2)
@@ -129,51 +139,53 @@ local function text_so_far(r)
   return table.concat(texts)
 end
 
--- An answer that was stopped or failed is remembered as far as it was said. It is read here, in the
--- step that ends it, since the log expires before its conversation and no worker may be alive. A
--- stop before the first word is remembered, too: the question was asked, and the stop is what it got.
-local function remember_unfinished(r, state)
-  if r.conv == '' or state == 'completed' then return end
-  local text = text_so_far(r)
+-- The conversation remembers a stopped or failed answer up to its last entry. The text is read from the log
+-- in the step that ends the request, because the log expires before the conversation and no worker may be
+-- alive. A stop before the first word is remembered as well: the question was asked, and the stop is its
+-- answer.
+local function remember_partial_answer(r, state)
+  if r.conversation == '' or state == 'completed' then return end
+  local text = read_output_text(r)
   if text == '' and state == 'cancelled' then text = '[stopped]' end
   if text ~= '' then add_answer(r, cjson.encode(text), state, '') end
 end
 
--- The one place where a request ends. `value` is the terminal entry; with `in_conversation_change`
--- the caller itself decides what the conversation does next.
-local function over(r, state, value, keep_s, conv_ttl_s, in_conversation_change)
-  drop_strangers(r)
-  remember_unfinished(r, state)
+-- The one place where a request ends. `terminal` is the value of the last entry. A caller that passes
+-- `keeps_conversation` decides itself which request of the conversation comes next.
+local function end_request(r, state, terminal, retention_s, conversation_ttl_s, keeps_conversation)
+  drop_foreign_entries(r)
+  remember_partial_answer(r, state)
   r.seq = r.seq + 1
-  put(r.id, r.attempt .. '-' .. int(r.seq), value)
-  local key = P .. 'req:' .. r.id
-  call('HSET', key, 'state', state, 'seq', int(r.seq), 'ended', int(now))
-  call('HDEL', key, 'waiting')
+  append_entry(r.id, r.attempt .. '-' .. int(r.seq), terminal)
+  local request = P .. 'req:' .. r.id
+  call('HSET', request, 'state', state, 'seq', int(r.seq), 'ended', int(now))
+  call('HDEL', request, 'waiting')
   if r.state == 'running' then call('ZREM', P .. 'running', r.id)
   elseif r.state == 'delayed' then call('ZREM', P .. 'delayed', r.id)
-  elseif r.state == 'queued' then unqueue(r.id, r.tenant)
-  elseif r.state == 'held' then call('LREM', P .. 'conv:' .. r.conv .. ':wait', 1, r.id) end
+  elseif r.state == 'queued' then remove_from_queue(r.id, r.tenant)
+  elseif r.state == 'held' then call('LREM', P .. 'conv:' .. r.conversation .. ':wait', 1, r.id) end
   call('HINCRBY', P .. 'load', 'count', -1)
   call('HINCRBY', P .. 'load', 'bytes', -r.bytes)
-  leave_tenant(r, keep_s)
-  call('HDEL', key, 'payload')
-  call('EXPIRE', key, keep_s)
-  call('EXPIRE', P .. 'log:' .. r.id, keep_s)
-  if r.idem ~= '' then call('EXPIRE', P .. 'idem:' .. r.idem, keep_s) end
-  if r.conv ~= '' and r.state ~= 'held' and not in_conversation_change then
-    next_of_conversation(r.conv, conv_ttl_s)
+  release_tenant(r, retention_s)
+  call('HDEL', request, 'payload')
+  call('EXPIRE', request, retention_s)
+  call('EXPIRE', P .. 'log:' .. r.id, retention_s)
+  if r.idempotency ~= '' then call('EXPIRE', P .. 'idem:' .. r.idempotency, retention_s) end
+  if r.conversation ~= '' and r.state ~= 'held' and not keeps_conversation then
+    advance_conversation(r.conversation, conversation_ttl_s)
   end
   r.state = state
 end
 
--- A poison request is kept for longer than its key, which may be another request's by then.
-local function delete_idempotency_key(idem, id)
-  local known = idem ~= '' and call('GET', P .. 'idem:' .. idem)
-  if known and string.match(known, '|([^|]*)$') == id then call('DEL', P .. 'idem:' .. idem) end
+-- Delete the idempotency key unless it names another request: a poison request outlives its key, and a
+-- newer request may have reused the key.
+local function delete_idempotency_key(idempotency, id)
+  local known = idempotency ~= '' and call('GET', P .. 'idem:' .. idempotency)
+  if known and string.match(known, '|([^|]*)$') == id then call('DEL', P .. 'idem:' .. idempotency) end
 end
 
--- Begin a new attempt of a request that nobody runs; nil when its policy forbids that.
-local function open(r, can_continue, owner, lease_ms, default_model)
+-- Open a new attempt of a request that is not running. Returns nil when the policy forbids a new attempt.
+local function open_attempt(r, can_continue, owner, lease_ms, default_model)
   local has_output = r.kept == '1' or (r.n > 0 and r.seq > 0)
   local kind, letter, kept = 'started', 'S', '0'
   if has_output then
@@ -181,19 +193,19 @@ local function open(r, can_continue, owner, lease_ms, default_model)
     elseif r.policy == 'continue' and can_continue == '1' then kind, letter, kept = 'resumed', 'K', '1'
     else return nil end
   end
-  drop_strangers(r)
-  local key = P .. 'req:' .. r.id
+  drop_foreign_entries(r)
+  local request = P .. 'req:' .. r.id
   local prev = r.attempt .. '-' .. int(r.seq)
   local attempt = int(math.max(tonumber(r.attempt) + 1, now))
   local n = r.n + 1
-  call('HSET', key, 'state', 'running', 'attempt', attempt, 'n', n, 'seq', '0', 'kept', kept, 'owner', owner,
+  call('HSET', request, 'state', 'running', 'attempt', attempt, 'n', n, 'seq', '0', 'kept', kept, 'owner', owner,
     'opener', kind, 'prev', prev)
-  if kept == '0' then call('HSET', key, 'output_bytes', 0) end
+  if kept == '0' then call('HSET', request, 'output_bytes', 0) end
   call('ZADD', P .. 'running', int(now + lease_ms), r.id)
   local model = r.model ~= '' and r.model or default_model
   local json = '{"v":1,"prev":"' .. prev .. '","n":' .. n .. ',"model":' .. model
   if has_output then json = json .. ',"reason":' .. r.reason end
-  put(r.id, attempt .. '-0', letter .. json .. '}')
+  append_entry(r.id, attempt .. '-0', letter .. json .. '}')
   return attempt, n, kind, prev
 end
 

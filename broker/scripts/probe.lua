@@ -1,14 +1,15 @@
--- What the account in REDIS_URL may not do, of all that any process of ours does. Changes nothing.
--- KEYS  none: it touches no key
--- ARGV  the hash tags of the partitions to ask about, as {p0}:
--- ->    refusals in words, each once; none when all is allowed
+-- Name everything that Tickertape's processes do and that the account in REDIS_URL may not do. Changes nothing.
+-- KEYS
+-- ARGV   1.. values, the hash tags of the partitions to check, as {p0}:
+-- ->     the refusals in words, each once; empty when everything is allowed
+-- NEEDS  rights
 local OTHER_KEYS = {
   'HMGET', 'load', 1, 'HSET', 'load', 2, 'LREM', 'ring', 2, 'RPUSH', 'ring', 1, 'LPUSH', 'suspect', 1,
   'LPOP', 'suspect', 0, 'LREM', 'wait:', 2, 'LPOP', 'wake', 0, 'ZREM', 'running', 1, 'ZRANGE', 'delayed', 2,
   'ZADD', 'delayed', 2, 'ZADD', 'index:', 2, 'ZREM', 'index:', 1, 'ZADD', 'expiry:', 2, 'HSET', 'conv:', 2,
   'XADD', 'conv:', 3, 'XADD', 'dead', 3, 'SET', 'idem:', 1, 'GET', 'claim:', 0,
 }
--- What is called by itself, and not in a script.
+-- Commands that a process calls directly, outside of scripts.
 local PLAIN = {
   'PING', '', 0, 'EVALSHA', '', 1, 'GET', 'partitions', 0, 'SET', 'partitions', 1, 'GET', 'models', 0,
   'SET', 'models', 1, 'GET', 'models_fault', 0, 'SET', 'models_fault', 1, 'HGETALL', 'req:', 0,
@@ -16,17 +17,17 @@ local PLAIN = {
   'ZREVRANGEBYSCORE', 'index:', 2, 'BLPOP', 'wake', 1, 'SUNSUBSCRIBE', 'push:', 0, 'SSUBSCRIBE', 'push:', 0,
   'SSUBSCRIBE', 'push:conv:', 0, 'SSUBSCRIBE', 'push:worker:', 0,
 }
-local found, is_found = {}, {}
-local function note(refusal)
-  if not is_found[refusal] then found[#found + 1] = refusal end
-  is_found[refusal] = true
+local named, is_named = {}, {}
+local function add_refusal(refusal)
+  if not is_named[refusal] then named[#named + 1] = refusal end
+  is_named[refusal] = true
 end
 
 for _, tag in ipairs(ARGV) do
   for _, rights in ipairs({ RIGHTS, OTHER_KEYS, PLAIN }) do
-    for _, refusal in ipairs(refusals(tag, rights, #rights)) do note(refusal) end
+    for _, refusal in ipairs(refusals(tag, rights, #rights)) do add_refusal(refusal) end
   end
 end
 local is_known, may_load = pcall(redis.acl_check_cmd, 'SCRIPT', 'LOAD', '')
-if not (is_known and may_load) then note('SCRIPT LOAD') end
-return found
+if not (is_known and may_load) then add_refusal('SCRIPT LOAD') end
+return named

@@ -1,11 +1,14 @@
--- Give a running request back to the head of the line: this worker drains.
--- KEYS  ring
--- ARGV  1 id  2 attempt
--- ->    OK '' | FENCED state
--- Counts neither as a crash nor as a retry.
-local r = read(ARGV[1])
-if r.state == 'queued' and r.attempt == ARGV[2] then return { 'OK', '' } end
-if r.state ~= 'running' or r.attempt ~= ARGV[2] then return { 'FENCED', r.state or 'missing' } end
+-- Put a running request back at the head of the queue, because its worker drains.
+-- KEYS   1 ring
+-- ARGV   1 request_id  2 attempt
+-- ->     OK '' | FENCED state
+-- FLAGS  allow-oom
+-- NEEDS  rights prefix
+-- A release counts neither as a crash nor as a retry.
+local request_id, attempt = unpack(ARGV)
+local r = read_request(request_id)
+if r.state == 'queued' and r.attempt == attempt then return { 'OK', '' } end
+if r.state ~= 'running' or r.attempt ~= attempt then return { 'FENCED', r.state or 'missing' } end
 call('HSET', P .. 'req:' .. r.id, 'state', 'queued', 'reason', '"worker_drained"')
 call('ZREM', P .. 'running', r.id)
 enqueue(r.id, r.tenant, true, true)

@@ -1,23 +1,27 @@
--- A new attempt by the same worker: its upstream was cut after output, or Redis lost writes.
--- KEYS  ring
--- ARGV  1 id  2 attempt that ends  3 worker  4 nonce  5 lease_ms  6 can_continue  7 keep_s  8 conv_ttl_s
---       9 default model (JSON)  10 reason (JSON)
--- ->    GO attempt n opener prev | FENCED state | INTERRUPTED ''
--- Fenced by the old attempt, and safe to repeat: the nonce is new for every call that means a new one.
-local r = read(ARGV[1])
-local owner = ARGV[3] .. ':' .. ARGV[4]
-local INTERRUPTED = 'F{"code":"interrupted","message":"The answer was cut off and may not be started again.","retryable":true}'
+-- Open a new attempt for the same worker, because its upstream broke off after output or Redis lost writes.
+-- KEYS   1 ring
+-- ARGV   1 request_id  2 attempt  3 worker  4 nonce  5 lease_ms  6 can_continue (0|1)  7 retention_s
+--        8 conversation_ttl_s  9 default_model (JSON)  10 reason (JSON)
+-- ->     GO attempt n opener prev | FENCED state | INTERRUPTED ''
+-- NEEDS  rights prefix
+-- `attempt` is the one that ends, and the fence. A repeated call with the same nonce returns the same new
+-- attempt; a caller that wants another attempt sends a new nonce.
+local request_id, ending_attempt, worker, nonce, lease_ms, can_continue, retention_s, conversation_ttl_s,
+  default_model, reason = unpack(ARGV)
+local retention_s, conversation_ttl_s = tonumber(retention_s), tonumber(conversation_ttl_s)
+local owner = worker .. ':' .. nonce
+local r = read_request(request_id)
 if r.state == 'running' and r.owner == owner then
   local h = call('HMGET', P .. 'req:' .. r.id, 'opener', 'prev')
   return { 'GO', r.attempt, tostring(r.n), h[1], h[2] }
 end
-if r.state == 'failed' and r.attempt == ARGV[2] then return { 'INTERRUPTED', '' } end
-if r.state ~= 'running' or r.attempt ~= ARGV[2] then return { 'FENCED', r.state or 'missing' } end
-r.reason = ARGV[10]
-call('HSET', P .. 'req:' .. r.id, 'reason', ARGV[10])
-local attempt, n, opener, prev = open(r, ARGV[6], owner, tonumber(ARGV[5]), ARGV[9])
+if r.state == 'failed' and r.attempt == ending_attempt then return { 'INTERRUPTED', '' } end
+if r.state ~= 'running' or r.attempt ~= ending_attempt then return { 'FENCED', r.state or 'missing' } end
+r.reason = reason
+call('HSET', P .. 'req:' .. r.id, 'reason', reason)
+local attempt, n, opener, prev = open_attempt(r, can_continue, owner, tonumber(lease_ms), default_model)
 if not attempt then
-  over(r, 'failed', INTERRUPTED, tonumber(ARGV[7]), tonumber(ARGV[8]))
+  end_request(r, 'failed', INTERRUPTED, retention_s, conversation_ttl_s)
   return { 'INTERRUPTED', '' }
 end
 return { 'GO', attempt, tostring(n), opener, prev }

@@ -1,9 +1,10 @@
--- What the account in REDIS_URL has to be allowed. The loader puts it in front of prefix and of probe.
--- A command that Redis refuses in the middle of a script leaves the half before it behind, so that each
--- script asks before it changes anything. Asking about all of them takes 14 us, three times a request; the
--- script that appends tokens does not ask.
--- Three values for each: a command, a key or a channel of the kind that it is called with, and how many
--- arguments have to follow. Asked about a command with too few, Valkey 9 crashes.
+-- The rights that the account in REDIS_URL needs. A script names this file under NEEDS, and the loader puts it
+-- in front.
+-- If Redis refused a command in the middle of a script, the changes before that command would stay. So each
+-- script checks all rights before it changes anything. The check takes 14 us, three times a request; the
+-- script that appends tokens makes no check.
+-- A right has three values: a command, the beginning of a key or channel that the command is called with, and
+-- how many arguments must follow. Valkey 9 crashes if a check passes too few arguments.
 local RIGHTS = {
   'TIME', '', 0, 'EXISTS', 'tenant:', 0, 'DEL', 'log:', 0, 'GET', 'idem:', 0, 'SET', 'claim:', 1,
   'EXPIRE', 'req:', 1, 'PERSIST', 'index:', 0, 'HGET', 'conv:', 1, 'HMGET', 'req:', 1, 'HEXISTS', 'req:', 1,
@@ -16,27 +17,29 @@ local RIGHTS = {
 }
 local ZEROS = { '0', '0', '0' }
 
--- A refusal in words. Redis is made to refuse once more, as its error alone says what it minds.
-local function in_words(tag, command, name, count)
+-- A refusal in words. Only the error of a refused call says whether the command or the key is denied, so this
+-- function calls the command.
+local function describe_refusal(tag, command, name, count)
   local reply = redis.pcall(command, name, unpack(ZEROS, 1, count))
-  local said = type(reply) == 'table' and reply.err or ''
-  local is_of_command = name == tag or string.find(said, 'no permissions to run', 1, true)
+  local text = type(reply) == 'table' and reply.err or ''
+  local is_of_command = name == tag or string.find(text, 'no permissions to run', 1, true)
   return is_of_command and command or command .. ' on ' .. name .. '*'
 end
 
--- Those of `rights` that Redis would refuse, in words; `most` of them at the most.
-local function refusals(tag, rights, most)
-  local found = {}
-  local ask = redis.acl_check_cmd
-  for i = 1, ask and #rights or 0, 3 do
+-- The refused ones of `rights` in words, at most `limit` of them.
+local function refusals(tag, rights, limit)
+  local refused = {}
+  local check = redis.acl_check_cmd
+  for i = 1, check and #rights or 0, 3 do
     local command, name, count = rights[i], tag .. rights[i + 1], rights[i + 2]
-    -- Redis raises an error for a command that it does not know, as after `rename-command`.
-    local is_known, is_allowed = pcall(ask, command, name, unpack(ZEROS, 1, count))
+    -- Redis raises an error for an unknown command, such as one that `rename-command` removed.
+    local is_known, is_allowed = pcall(check, command, name, unpack(ZEROS, 1, count))
     if not (is_known and is_allowed) then
-      found[#found + 1] = is_known and in_words(tag, command, name, count) or command .. ' (unknown to this server)'
-      if #found == most then break end
+      refused[#refused + 1] = is_known and describe_refusal(tag, command, name, count)
+        or command .. ' (unknown to this server)'
+      if #refused == limit then break end
     end
   end
-  return found
+  return refused
 end
 

@@ -1,79 +1,88 @@
--- Accept a request, or refuse it and leave nothing behind.
--- KEYS  ring
--- ARGV  1 id  2 fingerprint  3 tenant  4 payload  5 policy  6 idem|''  7 conv|''  8 on_busy
---       9 max_count  10 max_tenant  11 max_bytes  12 keep_s  13 conv_ttl_s  14 model (JSON)|''
---       15 queued entry  16 head (JSON)  17 question (JSON)|''  18 links (JSON)|''  19 max turns
--- ->    OK id | EXISTS id | CONFLICT id | FULL '' | TENANT_LIMIT '' | BUSY active_id
--- Safe to repeat: the id, or the idempotency key, is found again. The idempotency key and the log
+-- Accept a request, or refuse the request and change nothing.
+-- KEYS   1 ring
+-- ARGV   1 request_id  2 fingerprint  3 tenant  4 payload (JSON)  5 policy  6 idempotency|''  7 conversation|''
+--        8 on_busy  9 queue_limit  10 tenant_limit  11 queue_bytes  12 retention_s  13 conversation_ttl_s
+--        14 model (JSON)|''  15 queued, the first entry  16 head (JSON)  17 question (JSON)|''
+--        18 links (JSON)|''  19 conversation_turns
+-- ->     OK id | EXISTS id | CONFLICT id | FULL '' | TENANT_LIMIT '' | BUSY active_id
+-- NEEDS  rights prefix
+-- A repeated call finds the id, or the idempotency key, of the first call. The idempotency key and the log
 -- have no TTL before the terminal, so an accepted request cannot expire while it waits.
-local id, fingerprint, tenant, payload, idem, conv = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[6], ARGV[7]
-local keep_s, conv_ttl_s = tonumber(ARGV[12]), tonumber(ARGV[13])
+local request_id, fingerprint, tenant, payload, policy, idempotency, conversation, on_busy, queue_limit,
+  tenant_limit, queue_bytes, retention_s, conversation_ttl_s, model, queued, head, question, links,
+  conversation_turns = unpack(ARGV)
+local retention_s, conversation_ttl_s = tonumber(retention_s), tonumber(conversation_ttl_s)
 local EXPIRED_PER_SUBMIT = 16
--- What it adds to the memory of the queue: a wire may keep the question in the log and the turns, too.
-local bytes = #payload + #ARGV[15] + #ARGV[17]
+-- The memory that the request adds. Some protocols keep the question in the log and in the turns, too.
+local bytes = #payload + #queued + #question
 
-if idem ~= '' then
-  local known = call('GET', P .. 'idem:' .. idem)
+if idempotency ~= '' then
+  local known = call('GET', P .. 'idem:' .. idempotency)
   if known then
     local bar = string.find(known, '|', 1, true)
-    local same = string.sub(known, 1, bar - 1) == fingerprint
-    return { same and 'EXISTS' or 'CONFLICT', string.sub(known, bar + 1) }
+    local is_same = string.sub(known, 1, bar - 1) == fingerprint
+    return { is_same and 'EXISTS' or 'CONFLICT', string.sub(known, bar + 1) }
   end
 end
-if call('EXISTS', P .. 'req:' .. id) == 1 then return { 'EXISTS', id } end
+if call('EXISTS', P .. 'req:' .. request_id) == 1 then return { 'EXISTS', request_id } end
 
 local load = call('HMGET', P .. 'load', 'count', 'bytes')
-if tonumber(load[1] or 0) >= tonumber(ARGV[9]) or tonumber(load[2] or 0) + bytes > tonumber(ARGV[11]) then
+if tonumber(load[1] or 0) >= tonumber(queue_limit) or tonumber(load[2] or 0) + bytes > tonumber(queue_bytes) then
   return { 'FULL', '' }
 end
-if call('SCARD', P .. 'tenant:' .. tenant) >= tonumber(ARGV[10]) then return { 'TENANT_LIMIT', '' } end
+if call('SCARD', P .. 'tenant:' .. tenant) >= tonumber(tenant_limit) then return { 'TENANT_LIMIT', '' } end
 
 local state = 'queued'
-local key, talk = P .. 'req:' .. id, P .. 'conv:' .. conv
-local active = conv ~= '' and call('HGET', talk, 'active')
-if active and ARGV[8] == 'reject' then return { 'BUSY', active } end
-if active and ARGV[8] == 'queue' then state = 'held' end
+local request, conversation_key = P .. 'req:' .. request_id, P .. 'conv:' .. conversation
+local active = conversation ~= '' and call('HGET', conversation_key, 'active')
+if active and on_busy == 'reject' then return { 'BUSY', active } end
+if active and on_busy == 'queue' then state = 'held' end
 
-call('HSET', key, 'state', state, 'attempt', int(now), 'n', 0, 'crashes', 0, 'retries', 0, 'seq', '0', 'kept', '0',
-  'output_bytes', 0, 'tenant', tenant, 'payload', payload, 'bytes', bytes, 'policy', ARGV[5], 'idem', idem,
-  'conv', conv, 'model', ARGV[14], 'head', ARGV[16], 'created', int(now))
+call('HSET', request, 'state', state, 'attempt', int(now), 'n', 0, 'crashes', 0, 'retries', 0, 'seq', '0',
+  'kept', '0', 'output_bytes', 0, 'tenant', tenant, 'payload', payload, 'bytes', bytes, 'policy', policy,
+  'idem', idempotency, 'conv', conversation, 'model', model, 'head', head, 'created', int(now))
 
-if active and ARGV[8] == 'replace' then
-  local ended = call('LRANGE', talk .. ':wait', 0, -1)
-  ended[#ended + 1] = active
-  for _, other in ipairs(ended) do
-    local r = read(other)
+if active and on_busy == 'replace' then
+  local replaced = call('LRANGE', conversation_key .. ':wait', 0, -1)
+  replaced[#replaced + 1] = active
+  for _, id in ipairs(replaced) do
+    local r = read_request(id)
     if r.state and not is_over(r.state) then
-      nudge_owner(r)
-      over(r, 'cancelled', 'X{"reason":"replaced"}', keep_s, conv_ttl_s, true)
+      notify_owner(r)
+      end_request(r, 'cancelled', 'X{"reason":"replaced"}', retention_s, conversation_ttl_s, true)
     end
   end
 end
 
-put(id, int(now) .. '-0', ARGV[15])
-if idem ~= '' then call('SET', P .. 'idem:' .. idem, fingerprint .. '|' .. id) end
-call('SADD', P .. 'tenant:' .. tenant, id)
+append_entry(request_id, int(now) .. '-0', queued)
+if idempotency ~= '' then call('SET', P .. 'idem:' .. idempotency, fingerprint .. '|' .. request_id) end
+call('SADD', P .. 'tenant:' .. tenant, request_id)
 call('HINCRBY', P .. 'load', 'count', 1)
 call('HINCRBY', P .. 'load', 'bytes', bytes)
 
 local index, expiry = P .. 'index:' .. tenant, P .. 'expiry:' .. tenant
-call('ZADD', index, int(now), id)
-for _, old in ipairs(call('ZRANGEBYSCORE', expiry, '-inf', int(now), 'LIMIT', 0, EXPIRED_PER_SUBMIT)) do
-  call('ZREM', index, old)
-  call('ZREM', expiry, old)
+call('ZADD', index, int(now), request_id)
+for _, expired in ipairs(call('ZRANGEBYSCORE', expiry, '-inf', int(now), 'LIMIT', 0, EXPIRED_PER_SUBMIT)) do
+  call('ZREM', index, expired)
+  call('ZREM', expiry, expired)
 end
 call('PERSIST', index)
 call('PERSIST', expiry)
 
-if conv ~= '' then
-  if state == 'held' then call('RPUSH', talk .. ':wait', id) else call('HSET', talk, 'active', id) end
-  -- A turn has two rows at most, and every row of an answer comes after one of a question.
-  local row = { talk .. ':turns', 'MAXLEN', '~', 2 * tonumber(ARGV[19]), '*', 'id', id, 'asked', ARGV[17] }
-  if ARGV[18] ~= '' then row[#row + 1], row[#row + 2] = 'links', ARGV[18] end
-  call('HSET', key, 'asked', call('XADD', unpack(row)))
-  call('PERSIST', talk)
-  call('PERSIST', talk .. ':turns')
-  call('SPUBLISH', P .. 'push:conv:' .. conv, id)
+if conversation ~= '' then
+  if state == 'held' then
+    call('RPUSH', conversation_key .. ':wait', request_id)
+  else
+    call('HSET', conversation_key, 'active', request_id)
+  end
+  -- A turn has at most two rows, and the row of an answer always follows the row of its question.
+  local row = { conversation_key .. ':turns', 'MAXLEN', '~', 2 * tonumber(conversation_turns), '*',
+    'id', request_id, 'asked', question }
+  if links ~= '' then row[#row + 1], row[#row + 2] = 'links', links end
+  call('HSET', request, 'asked', call('XADD', unpack(row)))
+  call('PERSIST', conversation_key)
+  call('PERSIST', conversation_key .. ':turns')
+  call('SPUBLISH', P .. 'push:conv:' .. conversation, request_id)
 end
-if state == 'queued' then enqueue(id, tenant, false) end
-return { 'OK', id }
+if state == 'queued' then enqueue(request_id, tenant, false) end
+return { 'OK', request_id }

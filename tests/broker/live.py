@@ -48,10 +48,15 @@ class Live:
     async def write(self, lease: Lease, *values: bytes, first_seq: int = 1) -> None:
         """Append entries."""
         names = [keys.request(lease.request_id), keys.log(lease.request_id)]
-        limits = MAX_ENTRIES, self.settings.max_output_bytes
-        channel = keys.log_channel(lease.request_id)
         word, _ = await self._scripts.verdict(
-            "append", names, lease.attempt, first_seq, *limits, channel, *values
+            "append",
+            names,
+            *values,
+            attempt=lease.attempt,
+            first_seq=first_seq,
+            max_entries=MAX_ENTRIES,
+            max_output_bytes=self.settings.max_output_bytes,
+            channel=keys.log_channel(lease.request_id),
         )
         assert word == "OK"
 

@@ -11,18 +11,16 @@ from tests.broker.invariants import log_of, violations
 from tests.broker.snapshot import Snapshot, take_snapshot
 from tickertape.broker.codec import encode_data, encode_text
 from tickertape.broker.lua import Scripts
+from tickertape.broker.script_header import Argument
 
 TAG = "{p0}:"
 RING = TAG + "ring"
-KEEP_S = 3600
-CONV_TTL_S = 7200
+RETENTION_S = 3600
+CONVERSATION_TTL_S = 7200
 # So long that no test sees a lease end by itself: they end when a test says so.
 LEASE_MS = 600_000
-OPTIONS = {
-    "max_count": 1000,
-    "max_tenant": 1000,
-    "max_bytes": 1_000_000,
-}
+LIMITS = {"queue_limit": 1000, "tenant_limit": 1000, "queue_bytes": 1_000_000}
+KEEP = {"retention_s": RETENTION_S, "conversation_ttl_s": CONVERSATION_TTL_S}
 
 Reply = tuple[str | int, ...]
 
@@ -61,17 +59,19 @@ def terminal(state: str) -> bytes:
 class Partition:
     """Calls scripts with short ids, which are enough for them, and plain defaults."""
 
-    def __init__(self, client: Redis, *, shebang: bool) -> None:
+    def __init__(self, client: Redis) -> None:
         self.client = client
         self.max_crashes = 3
-        self._scripts = Scripts(client, shebang=shebang)
+        self._scripts = Scripts(client)
         self._nonces = 0
         # What the last claim that got something said of the next.
         self.next_ms = 0
 
-    async def call(self, name: str, *arguments: str | bytes | float, keys: list[str]) -> Reply:
-        """The reply of a script; fails when it leaves anything wrong behind."""
-        reply = await self._scripts.call(name, keys, *arguments)
+    async def call(
+        self, name: str, keys: list[str], /, *values: bytes, **arguments: Argument
+    ) -> Reply:
+        """The reply of a script; fails when the script leaves anything wrong behind."""
+        reply = await self._scripts.call(name, keys, *values, **arguments)
         now = await self.snapshot()
         problems = violations(now)
         assert not problems, "\n".join(problems)
@@ -116,13 +116,26 @@ class Partition:
         max_turns: int = 400,
         **limits: int,
     ) -> Reply:
-        limit = OPTIONS | limits
         return await self.call(
-            "submit", id_, fingerprint, tenant, payload, policy, idem, conv, on_busy,
-            limit["max_count"], limit["max_tenant"], limit["max_bytes"], KEEP_S, CONV_TTL_S, model,
-            encode_data("queued", {"v": 1}), "{}", '["asked"]' if conv else "", links,
-            max_turns, keys=[RING],
-        )  # fmt: skip
+            "submit",
+            [RING],
+            request_id=id_,
+            fingerprint=fingerprint,
+            tenant=tenant,
+            payload=payload,
+            policy=policy,
+            idempotency=idem,
+            conversation=conv,
+            on_busy=on_busy,
+            model=model,
+            queued=encode_data("queued", {"v": 1}),
+            head="{}",
+            question='["asked"]' if conv else "",
+            links=links,
+            conversation_turns=max_turns,
+            **KEEP,
+            **(LIMITS | limits),
+        )
 
     async def claim(
         self,
@@ -137,10 +150,20 @@ class Partition:
     ) -> Go | Empty:
         self._nonces += 1
         reply = await self.call(
-            "claim", worker, nonce or f"n{self._nonces}", lease_ms, int(can_continue),
-            self.max_crashes, KEEP_S, CONV_TTL_S, budget, int(take), int(suspect_ok), '"default"',
-            10 * KEEP_S, keys=[RING],
-        )  # fmt: skip
+            "claim",
+            [RING],
+            worker=worker,
+            nonce=nonce or f"n{self._nonces}",
+            lease_ms=lease_ms,
+            can_continue=int(can_continue),
+            max_crashes=self.max_crashes,
+            budget=budget,
+            take=int(take),
+            suspect_ok=int(suspect_ok),
+            default_model='"default"',
+            dead_retention_s=10 * RETENTION_S,
+            **KEEP,
+        )
         if reply[0] == "EMPTY":
             return Empty(int(reply[1]))
         self.next_ms = int(reply[-1])
@@ -175,13 +198,21 @@ class Partition:
         max_bytes: int = 100_000,
     ) -> Reply:
         return await self.call(
-            "append", go.attempt, first_seq, max_seq, max_bytes, f"{TAG}push:{go.id}",
-            *deltas(*texts), keys=[f"{TAG}req:{go.id}", f"{TAG}log:{go.id}"],
-        )  # fmt: skip
+            "append",
+            [f"{TAG}req:{go.id}", f"{TAG}log:{go.id}"],
+            *deltas(*texts),
+            attempt=go.attempt,
+            first_seq=first_seq,
+            max_entries=max_seq,
+            max_output_bytes=max_bytes,
+            channel=f"{TAG}push:{go.id}",
+        )
 
     async def renew(self, go: Go, lease_ms: int = LEASE_MS) -> Reply:
         keys = [f"{TAG}req:{go.id}", f"{TAG}running"]
-        return await self.call("renew", go.attempt, lease_ms, go.id, keys=keys)
+        return await self.call(
+            "renew", keys, attempt=go.attempt, lease_ms=lease_ms, request_id=go.id
+        )
 
     async def reopen(
         self,
@@ -193,19 +224,34 @@ class Partition:
         reason: str = "upstream_truncated",
     ) -> Reply:
         return await self.call(
-            "reopen", go.id, go.attempt, worker, nonce, LEASE_MS, int(can_continue), KEEP_S,
-            CONV_TTL_S, '"default"', json.dumps(reason), keys=[RING],
-        )  # fmt: skip
+            "reopen",
+            [RING],
+            request_id=go.id,
+            attempt=go.attempt,
+            worker=worker,
+            nonce=nonce,
+            lease_ms=LEASE_MS,
+            can_continue=int(can_continue),
+            default_model='"default"',
+            reason=json.dumps(reason),
+            **KEEP,
+        )
 
     async def retry(
         self, go: Go, delay_ms: int = 60_000, *, reason: str = "later", usage: str = ""
     ) -> Reply:
         return await self.call(
-            "retry", go.id, go.attempt, delay_ms, json.dumps(reason), usage, keys=[RING]
+            "retry",
+            [RING],
+            request_id=go.id,
+            attempt=go.attempt,
+            delay_ms=delay_ms,
+            reason=json.dumps(reason),
+            usage=usage,
         )
 
     async def release(self, go: Go) -> Reply:
-        return await self.call("release", go.id, go.attempt, keys=[RING])
+        return await self.call("release", [RING], request_id=go.id, attempt=go.attempt)
 
     async def finish(
         self,
@@ -220,24 +266,38 @@ class Partition:
         max_bytes: int = 100_000,
     ) -> Reply:
         return await self.call(
-            "finish", go.id, go.attempt, first_seq, KEEP_S, CONV_TTL_S, usage, answered, called,
-            state, max_bytes, *values, *deltas(*texts), terminal(state), keys=[RING],
-        )  # fmt: skip
+            "finish",
+            [RING],
+            *values,
+            *deltas(*texts),
+            terminal(state),
+            request_id=go.id,
+            attempt=go.attempt,
+            first_seq=first_seq,
+            usage=usage,
+            answered=answered,
+            called=called,
+            state=state,
+            max_output_bytes=max_bytes,
+            **KEEP,
+        )
 
     async def cancel(self, id_: str, tenant: str = "t") -> Reply:
-        return await self.call("cancel", id_, tenant, KEEP_S, CONV_TTL_S, keys=[RING])
+        return await self.call("cancel", [RING], request_id=id_, tenant=tenant, **KEEP)
 
     async def account(self, go: Go, usage: str) -> Reply:
-        return await self.call("account", go.attempt, usage, keys=[f"{TAG}req:{go.id}"])
+        keys = [f"{TAG}req:{go.id}"]
+        return await self.call("account", keys, attempt=go.attempt, usage=usage)
 
     async def erase(self, id_: str, tenant: str = "t") -> Reply:
-        return await self.call("erase", id_, tenant, keys=[RING])
+        return await self.call("erase", [RING], request_id=id_, tenant=tenant)
 
     async def forget(self, conv: str, tenant: str = "t") -> Reply:
-        return await self.call("forget", conv, tenant, KEEP_S, CONV_TTL_S, keys=[RING])
+        return await self.call("forget", [RING], conversation=conv, tenant=tenant, **KEEP)
 
     async def position(self, id_: str, tenant: str = "t", *, looked_at: int = 1000) -> int:
-        return int(await self._scripts.call("position", [RING], id_, tenant, looked_at))
+        named = {"request_id": id_, "tenant": tenant}
+        return int(await self._scripts.call("position", [RING], max_tenants=looked_at, **named))
 
     async def end_lease(self, *gone: Go) -> None:
         """Let leases have run out, the first one given longest ago."""

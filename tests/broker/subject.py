@@ -4,8 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from fakeredis import FakeAsyncRedis
-
+from tests.broker.fake import FakeServer
 from tests.broker.snapshot import Snapshot, take_snapshot
 from tickertape.broker import keys
 from tickertape.broker.connections import Connections
@@ -26,12 +25,12 @@ class Subject:
         self._runner = asyncio.Runner()
         self.connections = Connections(url or "redis://fake")
         if url is None:
-            self.connections.commands = FakeAsyncRedis()
+            self.connections.commands = FakeServer()
         self.run(self.connections.ask("FLUSHALL"))
-        self._scripts = Scripts(self.connections.commands, shebang=url is not None)
-        self.requests = Requests(self.connections, settings, self._scripts)
-        self.queue = Queue(self.connections, settings, worker="w", scripts=self._scripts)
-        self.conversations = Conversations(self.connections, settings, self._scripts)
+        self._scripts = Scripts(self.connections.commands)
+        self.requests = Requests(self.connections, settings)
+        self.queue = Queue(self.connections, settings, worker="w")
+        self.conversations = Conversations(self.connections, settings)
         self.logs = Logs(self.connections)
 
     def run(self, call: Coroutine[Any, Any, T]) -> T:
@@ -48,9 +47,15 @@ class Subject:
         """APPEND as the appender sends it, whose bulk connection a fake does not have."""
         id_ = lease.request_id
         call = self._scripts.verdict(
-            "append", [keys.request(id_), keys.log(id_)],
-            lease.attempt, first_seq, 1000, 1_000_000, keys.log_channel(id_), *values,
-        )  # fmt: skip
+            "append",
+            [keys.request(id_), keys.log(id_)],
+            *values,
+            attempt=lease.attempt,
+            first_seq=first_seq,
+            max_entries=1000,
+            max_output_bytes=1_000_000,
+            channel=keys.log_channel(id_),
+        )
         word, details = self.run(call)
         return word, int(details[0]) if word != "FENCED" else -1
 

@@ -21,6 +21,8 @@ from tickertape.broker.connections import Connections, failures_mapped
 from tickertape.broker.errors import SettingsInvalid, Unavailable
 from tickertape.broker.lua import Scripts
 
+OF_A_REQUEST: dict[str, str | int] = {"request_id": "r0_x", "tenant": "t", "max_tenants": 1}
+
 
 @pytest.fixture
 async def connections(redis_url: str) -> AsyncIterator[Connections]:
@@ -200,7 +202,7 @@ async def test_a_server_that_hangs_is_told_of_after_one_limit_however_often_a_ca
     for call in (
         lambda: connections.ask("GET", "a"),
         lambda: connections.ask_all([("GET", "a")]),
-        lambda: scripts.call("position", [keys.ring(0)], "r0_x", "t", 1),
+        lambda: scripts.call("position", [keys.ring(0)], **OF_A_REQUEST),
     ):
         started_s = time.monotonic()
         with pytest.raises(Unavailable):
@@ -226,9 +228,9 @@ async def test_a_script_that_redis_forgot_twice_in_one_call_is_unavailable(
 
     monkeypatch.setattr(commands, "script_load", load_and_forget)
     with pytest.raises(Unavailable):
-        await Scripts(commands).call("position", [keys.ring(0)], "r0_x", "t", 1)
+        await Scripts(commands).call("position", [keys.ring(0)], **OF_A_REQUEST)
     monkeypatch.undo()
-    assert await Scripts(commands).call("position", [keys.ring(0)], "r0_x", "t", 1) is not None
+    assert await Scripts(commands).call("position", [keys.ring(0)], **OF_A_REQUEST) is not None
 
 
 async def test_a_blocking_read_may_take_longer_than_the_time_out_of_commands(

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.broker.partition import CONV_TTL_S, TAG, Go, Partition
+from tests.broker.partition import CONVERSATION_TTL_S, TAG, Go, Partition
 from tickertape.broker.codec import encode_data, encode_text
 
 
@@ -141,7 +141,7 @@ async def test_a_conversation_ages_only_while_it_is_idle(partition: Partition) -
     assert await expires() == [False, False]
     await partition.cancel("b")
     assert await expires() == [True, True]
-    assert 0 < await partition.client.ttl(f"{TAG}conv:talk:turns") <= CONV_TTL_S
+    assert 0 < await partition.client.ttl(f"{TAG}conv:talk:turns") <= CONVERSATION_TTL_S
     await partition.submit("c", conv="talk")
     assert await expires() == [False, False]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.broker.partition import CONV_TTL_S, KEEP_S, TAG, Go, Partition
+from tests.broker.partition import CONVERSATION_TTL_S, RETENTION_S, TAG, Go, Partition
 
 
 async def running(partition: Partition, id_: str = "a") -> Go:
@@ -170,11 +170,11 @@ async def test_every_end_lets_go_of_all_the_request_held(partition: Partition, e
     assert {name for name, _ in now.named("tenant:")} == set()
     assert "active" not in now.hash("conv:c")
     for name, ttl_s in {
-        "log:a": KEEP_S,
-        "idem:k": KEEP_S,
-        "index:t": KEEP_S,
-        "conv:c": CONV_TTL_S,
-        "conv:c:turns": CONV_TTL_S,
+        "log:a": RETENTION_S,
+        "idem:k": RETENTION_S,
+        "index:t": RETENTION_S,
+        "conv:c": CONVERSATION_TTL_S,
+        "conv:c:turns": CONVERSATION_TTL_S,
     }.items():
         left_s = await partition.client.ttl(f"{TAG}{name}")
         assert ttl_s - 60 < left_s <= ttl_s, name

@@ -40,8 +40,8 @@ def test_request_ids_are_never_the_same() -> None:
     ],
 )
 def test_a_text_that_is_no_request_id_has_no_partition_and_no_keys(text: str) -> None:
-    assert keys.partition_of(text) is None
-    for name in (keys.request, keys.log, keys.log_channel):
+    assert keys.parse_partition(text) is None
+    for name in (keys.partition_of, keys.request, keys.log, keys.log_channel):
         with pytest.raises(ValueError, match="not a request id"):
             name(text)
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.broker.partition import KEEP_S, LEASE_MS, TAG, Empty, Go, Partition
+from tests.broker.partition import LEASE_MS, RETENTION_S, TAG, Empty, Go, Partition
 from tests.support.wait import wait_until
 
 
@@ -90,7 +90,7 @@ async def test_a_request_that_kills_every_worker_is_given_up(partition: Partitio
     assert end["message"]
     assert [fields for _, fields in now.list("dead")] == [{"id": "a", "tenant": "t"}]
     ttl_s = await partition.client.ttl(f"{TAG}req:a")
-    assert 10 * KEEP_S - 60 < ttl_s <= 10 * KEEP_S
+    assert 10 * RETENTION_S - 60 < ttl_s <= 10 * RETENTION_S
     assert (await partition.take()).id == "other"
 
 

@@ -46,27 +46,27 @@ async def test_an_idempotency_key_finds_its_request_in_every_state(partition: Pa
 
 async def test_an_idempotency_key_wins_over_every_limit(partition: Partition) -> None:
     await partition.submit("a", idem="k")
-    full = await partition.submit("b", idem="k", max_count=1, max_tenant=1, max_bytes=0)
+    full = await partition.submit("b", idem="k", queue_limit=1, tenant_limit=1, queue_bytes=0)
     assert full == ("EXISTS", "a")
 
 
 async def test_a_full_queue_refuses_and_keeps_nothing(partition: Partition) -> None:
     await partition.submit("a", payload="12345")
     async with partition.unchanged():
-        assert await partition.submit("b", "u", idem="k", conv="c", max_count=1) == ("FULL", "")
+        assert await partition.submit("b", "u", idem="k", conv="c", queue_limit=1) == ("FULL", "")
         # The first entry of the log and the question among the turns count, too.
-        assert await partition.submit("b", "u", idem="k", conv="c", max_bytes=31) == ("FULL", "")
-        assert await partition.submit("b", max_bytes=22) == ("FULL", "")
-    assert await partition.submit("b", max_count=2, max_bytes=23) == ("OK", "b")
+        assert await partition.submit("b", "u", idem="k", conv="c", queue_bytes=31) == ("FULL", "")
+        assert await partition.submit("b", queue_bytes=22) == ("FULL", "")
+    assert await partition.submit("b", queue_limit=2, queue_bytes=23) == ("OK", "b")
 
 
 async def test_a_running_request_counts_and_one_that_is_over_does_not(partition: Partition) -> None:
     await partition.submit("a")
     go = await partition.take()
-    assert await partition.submit("b", max_count=1) == ("FULL", "")
-    assert await partition.submit("b", max_tenant=1) == ("TENANT_LIMIT", "")
+    assert await partition.submit("b", queue_limit=1) == ("FULL", "")
+    assert await partition.submit("b", tenant_limit=1) == ("TENANT_LIMIT", "")
     await partition.finish(go, 1)
-    assert await partition.submit("b", max_count=1, max_tenant=1) == ("OK", "b")
+    assert await partition.submit("b", queue_limit=1, tenant_limit=1) == ("OK", "b")
 
 
 async def test_a_tenant_at_its_limit_is_refused_and_the_others_are_not(
@@ -74,9 +74,9 @@ async def test_a_tenant_at_its_limit_is_refused_and_the_others_are_not(
 ) -> None:
     await partition.submit("a")
     async with partition.unchanged():
-        limit = await partition.submit("b", idem="k", conv="c", on_busy="replace", max_tenant=1)
+        limit = await partition.submit("b", idem="k", conv="c", on_busy="replace", tenant_limit=1)
         assert limit == ("TENANT_LIMIT", "")
-    assert await partition.submit("b", "u", max_tenant=1) == ("OK", "b")
+    assert await partition.submit("b", "u", tenant_limit=1) == ("OK", "b")
 
 
 async def test_tenants_take_turns_whatever_they_submitted(partition: Partition) -> None:

@@ -14,18 +14,20 @@ _APPEND_ANYWHERE = """\
 if not h[2] then return { 'FENCED', 'missing' } end
 if h[1] ~= 'running' or h[2] ~= ARGV[1] then ARGV[1], ARGV[2] = h[2], h[3] + 1 end
 """
-_RENEW_FENCE = "if h[1] ~= 'running' or h[2] ~= ARGV[1] then"
+_RENEW_FENCE = "if h[1] ~= 'running' or h[2] ~= attempt then"
 _RENEW_ANYBODY = "if h[1] ~= 'running' then"
 _FINISH_FENCE = """\
-local state, first, last = ARGV[8], tonumber(ARGV[3]), tonumber(ARGV[3]) + #ARGV - 10
-if r.attempt ~= ARGV[2] then return { 'FENCED', r.state or 'missing' } end
+local first = tonumber(first_seq)
+local last = first + #ARGV - VALUES
+if r.attempt ~= attempt then return { 'FENCED', r.state or 'missing' } end
 if r.state == state then return { 'DUP', r.seq } end
 if r.state ~= 'running' then return { 'FENCED', r.state or 'missing' } end
 """
 _FINISH_ANYTIME = """\
 if not r.state then return { 'FENCED', 'missing' } end
-if r.attempt ~= ARGV[2] or r.state ~= 'running' then ARGV[3] = r.seq + 1 end
-local state, first, last = ARGV[8], tonumber(ARGV[3]), tonumber(ARGV[3]) + #ARGV - 10
+if r.attempt ~= attempt or r.state ~= 'running' then first_seq = r.seq + 1 end
+local first = tonumber(first_seq)
+local last = first + #ARGV - VALUES
 """
 _REPLACED = {
     "append": (_APPEND_FENCE, _APPEND_ANYWHERE),
@@ -34,16 +36,20 @@ _REPLACED = {
 }
 
 
+def without_fence(name: str, text: str) -> str:
+    """The text of a script without its fence. Raises AssertionError if the fence has changed."""
+    fence, replacement = _REPLACED.get(name, ("", ""))
+    if fence and text.count(fence) != 1:
+        raise AssertionError(f"the fence of {name} has changed: change the control, too")
+    return text.replace(fence, replacement) if fence else text
+
+
 def remove_fences() -> None:
     """Let this process load scripts without their fences. Raises if they have no such fences."""
     fenced = tickertape.broker.lua.source
 
-    def unfenced(name: str, *, shebang: bool = True) -> str:
-        text = fenced(name, shebang=shebang)
-        fence, replacement = _REPLACED.get(name, ("", ""))
-        if text.count(fence) != 1 and fence:
-            raise AssertionError(f"the fence of {name} has changed: change the control, too")
-        return text.replace(fence, replacement) if fence else text
+    def unfenced(name: str) -> str:
+        return without_fence(name, fenced(name))
 
     for module in (tickertape.broker.lua, tickertape.broker.appender):
         module.source = unfenced  # type: ignore[attr-defined]  # put in the place of a function

@@ -29,7 +29,7 @@ class Place(NamedTuple):
     def parse(cls, text: str) -> "Place":
         """Read `<request_id>:<cursor>`; raises CursorMalformed."""
         request_id, _, cursor = text.partition(":")
-        if keys.partition_of(request_id) is None:
+        if keys.parse_partition(request_id) is None:
             raise CursorMalformed(
                 "The id of a conversation's event looks like r0_...:1732300000000-12."
             )

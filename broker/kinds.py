@@ -1,0 +1,34 @@
+"""The closed sets of words that the broker stores and returns, as types that mypy checks."""
+
+from typing import Final, Literal, get_args
+
+Opener = Literal["started", "reset", "resumed"]
+"""The first entry of an attempt: nothing to keep, output discarded, output kept."""
+
+TextOutput = Literal["delta", "reasoning", "refusal"]
+Output = Literal[TextOutput, "tool_call"]
+
+Terminal = Literal["completed", "failed", "cancelled"]
+"""The last entry of a log, and the state of the request from then on."""
+
+EntryKind = Literal["queued", Opener, Output, Terminal]
+
+Status = Literal["queued", "running", Terminal]
+"""The state of a request as clients see it."""
+
+RequestState = Literal["held", "delayed", Status]
+"""The state in Redis: a held request waits for its conversation, a delayed one for a time."""
+
+AppendVerdict = Literal["OK", "DUP", "GAP", "FENCED", "TOO_LONG"]
+
+Verdict = Literal[
+    AppendVerdict, "GO", "EMPTY", "INTERRUPTED",
+    "EXISTS", "CONFLICT", "FULL", "TENANT_LIMIT", "BUSY",
+    "TERMINAL", "MISSING", "ACTIVE",
+]  # fmt: skip
+"""The first word of a script's reply. The header of each script lists the words that it returns."""
+
+OPENERS: Final = frozenset(get_args(Opener))
+OUTPUT: Final = frozenset(get_args(Output))
+TERMINALS: Final = frozenset(get_args(Terminal))
+VERDICTS: Final = frozenset(get_args(Verdict))
