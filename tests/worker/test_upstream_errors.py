@@ -258,6 +258,13 @@ def test_whatever_an_upstream_says_is_read(said: Any) -> None:
         is_error(said)
 
 
+def test_an_error_that_quotes_a_whole_request_is_read_for_a_moment_only() -> None:
+    said = {"error": {"message": "Invalid image: " + "data:" * 4_000_000, "code": 400}}
+    report = read_report(said)
+    assert report.message.startswith("Invalid image: data:")
+    assert len(report.message) == 10_000
+
+
 def test_an_error_that_is_nested_without_end_says_nothing() -> None:
     deep: Any = {"message": "too deep"}
     for _ in range(100):

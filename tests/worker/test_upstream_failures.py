@@ -161,6 +161,27 @@ async def test_a_stream_without_a_content_type_is_given_a_try() -> None:
     assert (found.text, found.error) == ("hi", None)
 
 
+@pytest.mark.parametrize(
+    ("broken", "expected"),
+    [
+        (b"Content-Length: 99\r\n\r\n{", Truncated),
+        (b"Content-Length: 3\r\nContent-Encoding: gzip\r\n\r\nabc", UpstreamGarbage),
+    ],
+)
+async def test_an_error_whose_body_cannot_be_read_may_be_tried_again(
+    broken: bytes, expected: type[UpstreamError]
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 503 Busy\r\nConnection: close\r\n" + broken)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        found = await outcome_against(server)
+    assert type(found.error) is expected
+    assert KEY not in "".join(traceback.format_exception(found.error))
+
+
 @pytest.mark.parametrize("head", [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 OK\r\n\r\n"])
 async def test_a_server_that_speaks_no_http_is_garbage(head: bytes) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

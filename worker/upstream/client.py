@@ -7,6 +7,7 @@ and no message of an error holds a key or a prompt.
 
 import asyncio
 import contextlib
+import zlib
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -25,6 +26,7 @@ from tickertape.worker.upstream.errors import (
     NoModelList,
     Rejected,
     Stalled,
+    Truncated,
     Unreachable,
     UpstreamError,
     UpstreamFault,
@@ -184,6 +186,13 @@ class Upstream:
             raise Rejected("The request holds text that cannot be encoded as UTF-8.") from None
         except (openai.OpenAIError, aiohttp.ClientError, ValueError):
             raise UpstreamGarbage("The upstream's answer is not HTTP, or not JSON.") from None
+        except Exception as error:
+            # The SDK lets through what the body of an HTTP error raises while it is read.
+            if _cause_of(error, aiohttp.ClientError) is not None:
+                raise Truncated("The upstream broke an error response off.") from None
+            if _cause_of(error, zlib.error) is not None:
+                raise UpstreamGarbage("The upstream's error cannot be decompressed.") from None
+            raise
 
     def _from_status(self, error: openai.APIStatusError, body: dict[str, Any]) -> UpstreamError:
         wait_s = retry_after_s(error.response.headers, datetime.now(UTC))
@@ -252,9 +261,15 @@ def _models(answer: object) -> list[dict[str, Any]]:
 
 def _unreachable(error: openai.APIConnectionError) -> Unreachable:
     # The SDK's HTTP layer calls both a time-out; below it, aiohttp tells them apart.
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, aiohttp.ClientError):
-        cause = cause.__cause__
+    cause = _cause_of(error, aiohttp.ClientError)
     lost = isinstance(cause, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
     had_connected = not isinstance(cause, aiohttp.ClientConnectorError)
     return _HungUp() if lost and had_connected else Unreachable()
+
+
+def _cause_of(error: BaseException, kind: type[BaseException]) -> BaseException | None:
+    """The first error of a kind among an error and its causes."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, kind):
+        cause = cause.__cause__
+    return cause

@@ -17,6 +17,8 @@ from tickertape.worker.upstream.surrogates import without_orphans
 
 _MAX_DEPTH = 8
 _MAX_PROBLEMS = 20
+# A page of text. Some servers quote the whole request, and a search in 20 MB stops all answers.
+_MAX_MESSAGE_CHARS = 10_000
 
 # A number in one of these counts if it is an HTTP status of 400 or more; a word, if it is known.
 _CODE_KEYS = (
@@ -95,7 +97,7 @@ def read_report(said: object) -> Report:
     """What is said in the body of an HTTP error, or in an error inside a stream."""
     layers = list(_layers(said))
     return Report(
-        without_orphans(message_of(said)),
+        without_orphans(message_of(said)[:_MAX_MESSAGE_CHARS]),
         next((status for layer in layers if (status := _status_in(layer))), None),
         next((status for layer in layers if (status := _word_status_in(layer))), None),
         next((wait_s for layer in layers if (wait_s := _retry_after_in(layer)) is not None), None),
