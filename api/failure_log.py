@@ -1,14 +1,11 @@
 """How a failure of ours is logged: where it was, and of its words those of Redis alone."""
 
-import traceback
-
 import structlog
 
 from tickertape.broker.connections import reply_text
+from tickertape.runtime.logs import traceback_places
 
 log = structlog.get_logger("api")
-
-_TRACEBACK_FRAMES = 8
 
 
 def note_failure(error: Exception, event: str, **about: str) -> None:
@@ -18,6 +15,4 @@ def note_failure(error: Exception, event: str, **about: str) -> None:
     """
     if (reply := reply_text(error)) is not None:
         about["reply"] = reply
-    frames = traceback.extract_tb(error.__traceback__)[-_TRACEBACK_FRAMES:]
-    at = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
-    log.error(event, **about, error=type(error).__name__, at=at)
+    log.error(event, **about, error=type(error).__name__, at=traceback_places(error))

@@ -67,15 +67,21 @@ class Queue:
         self._worker = worker
         self._scripts = Scripts(connections.commands)
         self.default_model = settings.openai_model or ""
-        self.can_continue = False
 
     async def claim(
-        self, partition: int, nonce: str, *, take: bool = True, suspect_ok: bool = True
+        self,
+        partition: int,
+        nonce: str,
+        *,
+        take: bool = True,
+        suspect_ok: bool = True,
+        can_continue: bool = False,
     ) -> Lease | Nothing:
         """Take the next request, if there is one; without `take` only put due ones back in line.
 
         The same nonce gets the same request while it runs, so a claim whose reply was lost is
-        repeated with its nonce. Raises Unavailable.
+        repeated with its nonce. `can_continue`: the caller's upstream can go on from a partial
+        answer. Raises Unavailable.
         """
         word, details = await self._scripts.verdict(
             "claim",
@@ -83,7 +89,7 @@ class Queue:
             worker=self._worker,
             nonce=nonce,
             lease_ms=self._settings.lease_ms,
-            can_continue=int(self.can_continue),
+            can_continue=int(can_continue),
             max_crashes=self._settings.max_crashes,
             retention_s=self._settings.retention_s,
             conversation_ttl_s=self._settings.conversation_ttl_s,
@@ -115,7 +121,9 @@ class Queue:
         )
         _unless_fenced(word)
 
-    async def reopen(self, lease: Lease, nonce: str, reason: str) -> Lease | None:
+    async def reopen(
+        self, lease: Lease, nonce: str, reason: str, *, can_continue: bool = False
+    ) -> Lease | None:
         """End this attempt and begin the next; None when the policy forbids it: it has failed then.
 
         Raises Fenced, Unavailable (repeat with the same nonce).
@@ -128,7 +136,7 @@ class Queue:
             worker=self._worker,
             nonce=nonce,
             lease_ms=self._settings.lease_ms,
-            can_continue=int(self.can_continue),
+            can_continue=int(can_continue),
             retention_s=self._settings.retention_s,
             conversation_ttl_s=self._settings.conversation_ttl_s,
             default_model=msgspec.json.encode(self.default_model),

@@ -45,7 +45,12 @@ def say_where(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDi
     if error is True:
         error = sys.exception()
     if isinstance(error, BaseException):
-        frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
         event["error"] = type(error).__name__
-        event["at"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+        event["at"] = traceback_places(error)
     return event
+
+
+def traceback_places(error: BaseException) -> list[str]:
+    """Where an error was raised: file, line and function of its innermost frames."""
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]

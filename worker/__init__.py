@@ -1,4 +1,6 @@
-"""The consuming process: claims requests, asks the upstream, and writes what it says into logs.
+"""The consuming process: claims requests, calls the upstream, and writes the answers into logs.
 
-Speaks Redis only through broker/, and is the only package that speaks to the upstream.
+Read in this order: `main`, `consumer` (the claim loop), `job` (one request from its claim to its
+end), `attempt` and its `outcome`, `retry` (what follows a failure), `log_writer`, then `upstream/`.
+The package speaks Redis only through broker/, and only its `upstream/` calls the upstream.
 """

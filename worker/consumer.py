@@ -1,4 +1,4 @@
-"""The claim loop: takes requests while there are free slots, and gives them back on a drain."""
+"""The claim loop: claims requests while slots are free, and releases them on a drain."""
 
 import asyncio
 import contextlib
@@ -19,28 +19,24 @@ from tickertape.worker.tools import Tools
 
 log = structlog.get_logger()
 
-# Behind every wake-up there is a look of its own: a token may be lost, and a lease may run out.
+# Claims are also tried without a wake token, because tokens can be lost and leases expire.
 POLL_S = 1.0
 _UNAVAILABLE_PAUSE_S = 0.5
 _MOST_CLAIMS_AT_ONCE = 16
-# One release that takes longer means that Redis is away: the leases give everything back then.
+# A release that takes longer means that Redis is away. Expired leases then return the requests.
 _RELEASE_LIMIT_S = 3.0
-# Gone for this long while we drain: most likely whoever started it and us is gone, too.
+# If Redis is away this long during a drain, whoever started both has most likely stopped it, too.
 _AWAY_LIMIT_S = 2.0
-_LOOK_EVERY_S = 0.25
-# Beyond a claim that uses up all its time-outs and repeats: see broker/connections.py.
+_CHECK_EVERY_S = 0.25
+# Longer than a claim that uses up all its time-outs and repeats; see broker/connections.py.
 _SILENCE_LIMIT_S = 60.0
-
-
-class StoppedError(Exception):
-    """The consumer was told to stop while it waited."""
 
 
 class Consumer:
     """Runs up to `slots` jobs at a time, from all partitions in turn.
 
-    `stop` ends the claiming; `run` returns when no job is left. Jobs are never waited for beyond
-    the grace: they are given back, the last claimed first, so that the line keeps its order.
+    `stop` ends the claiming, and `run` returns when no job is left. Jobs that outlast the grace
+    are released, the last claimed first, so that the queue keeps its order.
     """
 
     def __init__(
@@ -53,8 +49,9 @@ class Consumer:
         self._suspect_crashes = suspect_crashes
         self._keeper = LeaseKeeper(tools.queue, lease_s)
         self._running: dict[str, tuple[Job, asyncio.Task[None]]] = {}
-        # Left by `stop`: what has to be done before the first claim.
+        # `stop` also interrupts the preparations before the first claim.
         self.start_up = Interruption()
+        self._is_claiming = False
         self._pulses = [Pulse(_SILENCE_LIMIT_S) for _ in range(partitions)]
         self._stopping = asyncio.Event()
         self._waits = [Interruption() for _ in range(partitions)]
@@ -62,8 +59,13 @@ class Consumer:
 
     @property
     def running(self) -> int:
-        """Jobs under way."""
+        """The number of jobs under way."""
         return len(self._running)
+
+    @property
+    def is_claiming(self) -> bool:
+        """Whether `run` was called."""
+        return self._is_claiming
 
     @property
     def is_stopping(self) -> bool:
@@ -72,28 +74,32 @@ class Consumer:
 
     @property
     def silent_loops(self) -> list[str]:
-        """The loops that hang. Nothing but a restart of this process will mend that."""
+        """The loops that hang. Only a restart of this process can help."""
         claims_hang = not self.is_stopping and any(pulse.is_silent for pulse in self._pulses)
-        found = {"claim": claims_hang, "lease": self._keeper.pulse.is_silent}
-        return [name for name, is_silent in found.items() if is_silent]
+        silence = {"claim": claims_hang, "lease": self._keeper.pulse.is_silent}
+        return [name for name, is_silent in silence.items() if is_silent]
 
     def stop(self) -> None:
-        """Take no more, and leave `start_up`; a second call ends the grace."""
+        """Claim no more, and interrupt `start_up`; a second call ends the grace."""
         if self.is_stopping:
-            self._grace.interrupt(StoppedError())
+            self._grace.interrupt(Stop.DRAINED)
         self._stopping.set()
-        self.start_up.interrupt(StoppedError())
+        self.start_up.interrupt(Stop.DRAINED)
         for wait in self._waits:
-            wait.interrupt(StoppedError())
+            wait.interrupt(Stop.DRAINED)
 
     def cancelled(self, request_id: str) -> None:
-        """Someone ended this request: do not let its upstream go on until the next write."""
+        """Stop the job of a request that another process has ended, if it runs here.
+
+        Without this call, its upstream would generate until the next write.
+        """
         if request_id in self._running:
             job, _ = self._running[request_id]
             job.fenced(job.lease)
 
     async def run(self, grace_s: float) -> None:
         """Claim and run jobs until stopped; then wait `grace_s` for them, and release the rest."""
+        self._is_claiming = True
         async with asyncio.TaskGroup() as group:
             keeping = group.create_task(self._keeper.run(), name="lease keeper")
             claiming = [
@@ -108,52 +114,53 @@ class Consumer:
                     task.cancel()
 
     async def _claim_from(self, partition: int) -> None:
-        """Claim one at a time while little comes, and twice as many each time while more is there.
+        """Claim one request at a time, and twice as many each time while the queue has more.
 
-        One after the other, each after its own round trip, would make a crowd wait in line while
-        slots are free; many at once would leave nothing for the workers beside us.
+        Single claims, one round trip each, would leave requests waiting while slots are free. Many
+        claims at once would leave no requests for the other workers.
         """
         at_once = 1
         while not self._stopping.is_set():
             self._pulses[partition].beat()
-            slots = await self._take_slots(at_once)
+            slots = await self._acquire_slots(at_once)
             if not slots:
                 await self._reap(partition)
                 continue
             suspect_ok = not self._holds_suspect()
-            # Of several at once only the first may bring a suspect: a worker holds one at most.
+            # Only the first of several claims may return a suspect: a worker holds at most one.
             claims = [self._claim(partition, suspect_ok and n == 0) for n in range(slots)]
             claimed = await asyncio.gather(*claims)
-            # As they stood in line, for when they have to be given back.
+            # In the order of the queue, which a drain restores.
             leases = sorted(
-                (each for each in claimed if isinstance(each, Lease)), key=lambda each: each.attempt
+                (claim for claim in claimed if isinstance(claim, Lease)),
+                key=lambda lease: lease.attempt,
             )
             for lease in leases:
                 self._start(lease)
             for _ in range(slots - len(leases)):
                 self._slots.release()
             at_once = min(2 * at_once, _MOST_CLAIMS_AT_ONCE)
-            # One that found the line empty behind it is enough: whatever has come since has left a
-            # token that ends the wait.
-            if later := [each for each in claimed if each.next_ms != 0]:
+            # If one claim found the queue empty, the loop waits. A request submitted since then has
+            # left a token, which ends the wait.
+            if later := [claim for claim in claimed if claim.next_ms != 0]:
                 at_once = 1
                 await self._wait_for_work(partition, min(map(_limit_s, later)))
 
-    async def _take_slots(self, wanted: int) -> int:
-        """Take free slots, `wanted` at most. Without any, wait a little for one; 0 if in vain."""
+    async def _acquire_slots(self, wanted: int) -> int:
+        """Acquire at most `wanted` free slots; waits briefly for the first. The number acquired."""
         try:
             async with asyncio.timeout(POLL_S):
                 await self._slots.acquire()
         except TimeoutError:
             return 0
-        taken = 1
-        while taken < wanted and not self._slots.locked():
+        acquired = 1
+        while acquired < wanted and not self._slots.locked():
             await self._slots.acquire()
-            taken += 1
-        return taken
+            acquired += 1
+        return acquired
 
     async def _reap(self, partition: int) -> None:
-        """Without a free slot: put what is due back in line, so that others can take it."""
+        """Put due requests back into the queue for other workers, while no slot is free here."""
         try:
             await self._queue.claim(partition, secrets.token_hex(8), take=False)
         except Unavailable as error:
@@ -164,32 +171,35 @@ class Consumer:
     async def _claim(self, partition: int, suspect_ok: bool) -> Lease | Nothing:  # noqa: FBT001  # internal
         """The next request, if there is one.
 
-        A claim is never cancelled: one whose reply is thrown away would hold its request until the
+        A claim is never cancelled. A claim whose reply is lost would hold its request until the
         lease runs out, and count as a crash.
         """
         nonce = secrets.token_hex(8)
         while not self._stopping.is_set():
             self._pulses[partition].beat()
             try:
-                return await self._queue.claim(partition, nonce, suspect_ok=suspect_ok)
+                return await self._queue.claim(
+                    partition,
+                    nonce,
+                    suspect_ok=suspect_ok,
+                    can_continue=self._tools.upstream.profile.can_continue,
+                )
             except Unavailable as error:
-                # The same nonce: if the claim did happen, the same request is answered again.
+                # If the claim did succeed, the same nonce gets the same request again.
                 log.warning("queue not reached", reason=str(error))
                 await wait_at_most(self._stopping, _UNAVAILABLE_PAUSE_S)
-            except Exception as error:  # whatever it is, our jobs have to go on
+            except Exception as error:  # the running jobs must go on
                 log.exception("claim broke", partition=partition, error=str(error))
                 await wait_at_most(self._stopping, _UNAVAILABLE_PAUSE_S)
-                # A new nonce: this one might renew the lease of what broke it for ever.
+                # The next claim has a new nonce. This nonce might get the request that broke the
+                # claim again, and renew its lease indefinitely.
                 return Nothing(0)
         return Nothing(None)
 
     async def _wait_for_work(self, partition: int, limit_s: float) -> None:
-        """Return when there may be something to claim, or when told to stop."""
+        """Return when there may be a request to claim, or when the consumer is stopped."""
         try:
-            async with self._waits[partition]:
-                await self._queue.wait(partition, limit_s)
-        except StoppedError:
-            return
+            await self._waits[partition].run(lambda: self._queue.wait(partition, limit_s))
         except Unavailable:
             await wait_at_most(self._stopping, _UNAVAILABLE_PAUSE_S)
 
@@ -214,12 +224,9 @@ class Consumer:
         log.info("draining", running=self.running, grace_s=grace_s)
         watching = asyncio.create_task(self._end_grace_without_redis(), name="drain watch")
         try:
-            with contextlib.suppress(TimeoutError, StoppedError):
-                async with self._grace, asyncio.timeout(grace_s):
-                    # A claim under way may bring one more job; with Redis away it takes its time.
-                    await asyncio.wait(claiming)
-                    while self._running:
-                        await asyncio.wait({task for _, task in self._running.values()})
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace_s):
+                    await self._grace.run(lambda: self._finish_jobs(claiming))
         finally:
             watching.cancel()
         limit_s = _RELEASE_LIMIT_S if self._tools.appender.is_ready else 0.0
@@ -229,14 +236,23 @@ class Consumer:
             if not done:
                 limit_s = 0.0
 
+    async def _finish_jobs(self, claiming: Iterable[asyncio.Task[None]]) -> None:
+        # A claim under way may bring one more job. Without Redis, it ends late.
+        await asyncio.wait(claiming)
+        while self._running:
+            await asyncio.wait({task for _, task in self._running.values()})
+
     async def _end_grace_without_redis(self) -> None:
-        """What we hold can be neither finished nor given back then; the leases do that."""
+        """End the grace if Redis stays away: jobs can then be neither finished nor released.
+
+        Other workers claim the requests when the leases run out.
+        """
         away_s = 0.0
         while away_s < _AWAY_LIMIT_S:
-            await asyncio.sleep(_LOOK_EVERY_S)
-            away_s = 0.0 if self._tools.appender.is_ready else away_s + _LOOK_EVERY_S
+            await asyncio.sleep(_CHECK_EVERY_S)
+            away_s = 0.0 if self._tools.appender.is_ready else away_s + _CHECK_EVERY_S
         log.warning("draining without Redis")
-        self._grace.interrupt(StoppedError())
+        self._grace.interrupt(Stop.DRAINED)
 
 
 def _limit_s(claimed: Lease | Nothing) -> float:

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 
@@ -27,16 +27,15 @@ _CALLER_PATIENCE_S = 5.0
 _MAX_HEAD_BYTES = 8192
 
 
-@dataclass
+@dataclass(frozen=True)
 class Health:
-    """The parts of a worker that probes are about. `is_working` is set once it claims."""
+    """The state of a worker, observed from its parts. Changes nothing."""
 
     consumer: Consumer
     appender: Appender
     pushes: Sequence[Push]
     rights: Rights
     models: ModelWatch
-    is_working: bool = field(default=False)
 
     def is_alive(self) -> str | None:
         """What hangs for good, None if nothing does."""
@@ -56,7 +55,7 @@ class Health:
             return str(denial)
         except (Unavailable, TimeoutError):
             has_answered = False
-        if not self.is_working:
+        if not self.consumer.is_claiming:
             return "starting"
         if fault := self.is_alive():
             return fault
@@ -77,7 +76,7 @@ class Health:
                 return 404, json.dumps({"status": "there is /healthz and /readyz"})
         if fault is not None:
             return 503, json.dumps({"status": fault})
-        told = {"upstream": self.models.note} if self.models.note else {}
+        told = {"upstream": self.models.no_list_reason} if self.models.no_list_reason else {}
         return 200, json.dumps({"status": "ok", **told})
 
 

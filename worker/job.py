@@ -3,8 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 
@@ -15,12 +14,10 @@ from tickertape.broker.requests import Policy
 from tickertape.worker.attempt import Attempt
 from tickertape.worker.failures import Failure, FailureCode
 from tickertape.worker.interruption import Interruption
-from tickertape.worker.outcome import Broken, Completed, Failed, Outcome, Stop, Stopped, failure_of
+from tickertape.worker.outcome import Broken, Completed, Failed, Outcome, Stop, failure_of
 from tickertape.worker.retry import Continue, Fail, Restart, Retry, decide
 from tickertape.worker.tools import Tools, insist
 from tickertape.worker.upstream.tally import Tally
-
-T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -64,7 +61,7 @@ class Job:
     def stop(self, reason: Stop) -> None:
         """Leave the request: FENCED if it belongs to another attempt, DRAINED if we stop."""
         self._stop = self._stop or reason
-        self._interrupt(reason)
+        self._interruption.interrupt(reason)
 
     def fenced(self, lease: Lease) -> None:
         """Leave the request if a refused renewal was of the attempt under way.
@@ -90,10 +87,10 @@ class Job:
         self._begun_at_s = time.monotonic()
         self._interruption = Interruption()
         if self._stop is not None:
-            self._interrupt(self._stop)
-        attempt = Attempt(lease, self._tools, self._interrupt)
+            self._interruption.interrupt(self._stop)
+        attempt = Attempt(lease, self._tools, self._interruption.interrupt)
         try:
-            step: Outcome | Lease | None = await self._interruptible(attempt.run)
+            step: Outcome | Lease | None = await self._interruption.run(attempt.run)
             while not (step is None or isinstance(step, Lease)):
                 step = await self._conclude(attempt, step)
             return step
@@ -122,17 +119,6 @@ class Job:
                 await self._account(attempt)
                 self._log.info("attempt fenced", attempt=attempt.lease.attempt)
         return None
-
-    def _interrupt(self, reason: Stop) -> None:
-        self._interruption.interrupt(Stopped(reason))
-
-    async def _interruptible(self, work: Callable[[], Awaitable[T]]) -> T | Stop:
-        """The result of some work, or why it was interrupted."""
-        try:
-            async with self._interruption:
-                return await work()
-        except Stopped as stopped:
-            return stopped.reason
 
     async def _after_break(self, attempt: Attempt, failure: Failure) -> Outcome | Lease | None:
         """Do what the retry rule says about an answer that broke off."""
@@ -175,7 +161,7 @@ class Job:
             await attempt.writer.flushed()
             await asyncio.sleep(delay_s)
 
-        stop = await self._interruptible(pause)
+        stop = await self._interruption.run(pause)
         if stop is not None:
             return stop
         await self._account(attempt)
@@ -236,7 +222,11 @@ class Job:
         nonce = secrets.token_hex(8)
         self._is_reopening = True
         try:
-            return await insist(lambda: self._queue.reopen(lease, nonce, reason))
+            return await insist(
+                lambda: self._queue.reopen(
+                    lease, nonce, reason, can_continue=self._tools.upstream.profile.can_continue
+                )
+            )
         except Fenced:
             self._log.info("attempt fenced", attempt=lease.attempt)
             return None

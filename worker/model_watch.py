@@ -1,4 +1,4 @@
-"""Asks the upstream for its models as long as a worker lives, and knows why it has none to show."""
+"""Publishes the upstream's model list, and records why there is none."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,7 @@ import structlog
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.upstream_models import MODELS_TTL_S, write_models, write_models_fault
-from tickertape.worker.tools import Tools
+from tickertape.worker.upstream.client import Upstream
 from tickertape.worker.upstream.errors import NoModelList, UpstreamError, UpstreamGarbage
 
 log = structlog.get_logger()
@@ -19,66 +19,67 @@ _FIRST_LIST_S = 3.0
 
 
 class ModelWatch:
-    """Keeps the list in Redis. `run` has to be running.
+    """Keeps the model list in Redis up to date while `run` runs.
 
-    `fault` says why the list cannot be read, None once it was; `note` that there is none, which
-    some upstreams that work well do not have.
+    `fault` states why the list cannot be read; None once it was read. `no_list_reason` states that
+    the upstream has no list, which is not a fault.
     """
 
-    def __init__(self, connections: Connections, tools: Tools) -> None:
+    def __init__(self, connections: Connections, upstream: Upstream) -> None:
         self._connections = connections
-        self._tools = tools
+        self._upstream = upstream
         self._has_answered = asyncio.Event()
         self.fault: str | None = "The upstream has not answered yet."
-        self.note: str | None = None
+        self.no_list_reason: str | None = None
 
     async def run(self) -> None:
-        """List, publish, and learn what the upstream can do, until cancelled."""
+        """List and publish the models again and again, until cancelled."""
         while True:
             pause_s = _RETRY_S
             with contextlib.suppress(Unavailable):
-                pause_s = await self._look()
+                pause_s = await self._publish()
             await asyncio.sleep(pause_s)
 
     async def wait_briefly(self) -> None:
-        """Before its models are listed nobody knows whether this upstream can continue an answer.
+        """Return after the first list, or after a short limit.
 
-        A request that asks for that, and is claimed earlier, would fail for nothing. An upstream
-        that lists no models must not keep us from working.
+        The model list shows whether this upstream can continue an answer. A request that asks for
+        that would fail needlessly if it were claimed before. An upstream without a list must not
+        keep the worker from claiming.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FIRST_LIST_S):
                 await self._has_answered.wait()
 
-    async def _look(self) -> float:
-        """Ask once; returns the time to wait before the next time. Raises Unavailable."""
-        tools = self._tools
+    async def _publish(self) -> float:
+        """List once; returns the pause in seconds until the next time. Raises Unavailable."""
         try:
-            models = await tools.upstream.list_models()
+            models = await self._upstream.list_models()
         except UpstreamError as error:
-            return await self._failed(error)
-        self.fault = self.note = None
-        tools.queue.can_continue = tools.upstream.profile.can_continue
+            return await self._publish_fault(error)
+        self.fault = self.no_list_reason = None
         self._has_answered.set()
         await write_models(self._connections, models)
         return _PAUSE_S
 
-    async def _failed(self, error: UpstreamError) -> float:
+    async def _publish_fault(self, error: UpstreamError) -> float:
         is_missing = isinstance(error, NoModelList)
-        before = self.note, self.fault
-        self.note, self.fault = (error.message, None) if is_missing else (None, error.message)
-        if before != (self.note, self.fault):
+        before = self.no_list_reason, self.fault
+        self.no_list_reason, self.fault = (
+            (error.message, None) if is_missing else (None, error.message)
+        )
+        if before != (self.no_list_reason, self.fault):
             log.warning("models not listed", reason=error.message)
         pause_s = _RETRY_S
         if is_missing:
             pause_s = _PAUSE_S
             self._has_answered.set()
-        await write_models_fault(self._connections, _kind_of(error), max(1, int(3 * pause_s)))
+        await write_models_fault(self._connections, _public_reason(error), max(1, int(3 * pause_s)))
         return pause_s
 
 
-def _kind_of(error: UpstreamError) -> str:
-    """What the API shows to whoever asks: no message, which may quote the upstream."""
+def _public_reason(error: UpstreamError) -> str:
+    """The reason that the API shows to clients. The error's own message may quote the upstream."""
     if isinstance(error, UpstreamGarbage):
         return "The upstream's list of models is not one."
     return (type(error).__doc__ or "").partition("\n")[0]

@@ -16,7 +16,7 @@ class Completed:
 
 @dataclass(frozen=True)
 class Broken:
-    """The upstream gave no complete answer. The retry rule decides what follows."""
+    """The upstream's answer is not complete. The retry rule decides what follows."""
 
     failure: Failure
 
@@ -40,19 +40,11 @@ class Stop(Enum):
 Outcome: TypeAlias = Completed | Broken | Failed | Stop
 
 
-class Stopped(Exception):  # what happened, and not an error
-    """Raised by an Interruption out of the block that an attempt runs in."""
-
-    def __init__(self, reason: Stop) -> None:
-        super().__init__(reason.value)
-        self.reason = reason
-
-
 def failure_of(error: Exception) -> Failure:
     """The failure to record for an exception that ended an attempt.
 
-    An exception nobody foresaw becomes `internal` and only its type is named: its text may hold
-    anything, a prompt included.
+    An unexpected exception becomes `internal`. Its failure names only the exception's type, because
+    the text may quote a prompt.
     """
     if isinstance(error, UpstreamError):
         return Failure(error.code, error.message, error.retry_after_s, error.may_differ)

@@ -1,7 +1,8 @@
-"""Pure: what to do after an attempt failed.
+"""Pure: the retry rule, which decides what happens after an attempt failed.
 
-Before any output the request goes back to the queue and nobody has seen anything; after it, only
-`on_interruption` may decide: a second call writes another text, which must never be spliced.
+Before any output, the request goes back to the queue, because no reader has seen an answer yet.
+After output, `on_interruption` decides: a second call writes another text, and the two must never
+be joined.
 """
 
 import random
@@ -13,21 +14,21 @@ from tickertape.worker.failures import Failure, FailureCode
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Give the request back to the queue, due in `delay_s`."""
+    """Put the request back into the queue, due in `delay_s`."""
 
     delay_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """After `delay_s`, throw the output away and begin again, in the same worker."""
+    """After `delay_s`, discard the output and start over, in the same worker."""
 
     delay_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Continue:
-    """After `delay_s`, keep the output and let the upstream go on from it, in the same worker."""
+    """After `delay_s`, keep the output and continue it, in the same worker."""
 
     delay_s: float
 
@@ -40,25 +41,16 @@ class Fail:
 Decision = Retry | Restart | Continue | Fail
 
 
-@dataclass(frozen=True, slots=True)
-class RetryLimits:
-    """How patient to be.
+MAX_TRIES = 8
+# A slow try cost much time or many tokens, or the next try will most likely end the same way: a
+# stall, output that was cut off, a 200 without an answer.
+MAX_SLOW_TRIES = 3
+BASE_DELAY_S = 0.5
+MAX_DELAY_S = 30.0
+# A longer `Retry-After` ends the request, because its caller can wait better than a worker.
+MAX_RETRY_AFTER_S = 600.0
 
-    A slow try is one that has cost much time or tokens, or that the next one will most likely end
-    like: a stall, output that was cut off, a 200 that holds no answer. A `Retry-After` beyond
-    `max_retry_after_s` ends the request: its caller can wait better.
-    """
-
-    max_tries: int = 8
-    max_slow_tries: int = 3
-    base_delay_s: float = 0.5
-    max_delay_s: float = 30.0
-    max_retry_after_s: float = 600.0
-
-
-DEFAULT_LIMITS = RetryLimits()
-
-# `deadline` is retryable for the client, but not by us: the time the request had is used up.
+# `deadline` is missing here. A client may retry it, but this request has used up its time.
 _WORTH_ANOTHER_TRY = frozenset(
     {
         FailureCode.RATE_LIMITED,
@@ -68,7 +60,6 @@ _WORTH_ANOTHER_TRY = frozenset(
         FailureCode.TRUNCATED,
     }
 )
-_MAX_DOUBLINGS = 16
 
 
 def decide(
@@ -79,23 +70,22 @@ def decide(
     policy: Policy,
     can_continue: bool,
     rng: random.Random,
-    limits: RetryLimits = DEFAULT_LIMITS,
 ) -> Decision:
     """What to do after a call to the upstream failed for the `tries`-th time.
 
-    `has_output` says whether readers hold output of this request that was not thrown away, and
-    `can_continue` whether this upstream could go on from it. Before output `tries` is the number of
-    retries of the request plus this failure; after it, of its restarts and continuations plus this
-    failure. A request that asks to be continued where nothing can continue it fails: it asked not
-    to be restarted.
+    `has_output`: readers hold output of this request that was not discarded. `can_continue`: this
+    upstream could go on from that output. Before output, `tries` is the number of retries of the
+    request plus this failure. After output, it is the number of restarts and continuations plus
+    this failure. A request with the policy `continue` fails where its answer cannot be continued,
+    because its caller did not ask for a restart.
     """
     is_slow = has_output or failure.code is FailureCode.STALLED or not failure.may_differ
-    bound = limits.max_slow_tries if is_slow else limits.max_tries
+    bound = MAX_SLOW_TRIES if is_slow else MAX_TRIES
     if failure.code not in _WORTH_ANOTHER_TRY or tries >= bound:
         return Fail()
-    if (failure.retry_after_s or 0.0) > limits.max_retry_after_s:
+    if (failure.retry_after_s or 0.0) > MAX_RETRY_AFTER_S:
         return Fail()
-    delay_s = _delay_s(failure, tries, rng, limits)
+    delay_s = _delay_s(failure, tries, rng)
     if not has_output:
         return Retry(delay_s)
     if policy == "restart":
@@ -105,11 +95,10 @@ def decide(
     return Fail()
 
 
-def _delay_s(failure: Failure, tries: int, rng: random.Random, limits: RetryLimits) -> float:
-    """Exponential backoff with full jitter; not before the upstream said, and not all at once.
+def _delay_s(failure: Failure, tries: int, rng: random.Random) -> float:
+    """Exponential backoff with full jitter, added to the pause that the upstream asked for.
 
     https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     """
-    doublings = min(tries - 1, _MAX_DOUBLINGS)
-    backoff_s = min(limits.max_delay_s, limits.base_delay_s * 2.0**doublings)
+    backoff_s = min(MAX_DELAY_S, BASE_DELAY_S * 2.0 ** (tries - 1))
     return (failure.retry_after_s or 0.0) + rng.uniform(0.0, backoff_s)

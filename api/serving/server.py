@@ -24,6 +24,7 @@ from tickertape.api.edge.guards import check_bind
 from tickertape.api.fanout.uvicorn_handover import HandoverProtocol
 from tickertape.api.serving.processes import run_processes
 from tickertape.broker.errors import SettingsInvalid
+from tickertape.runtime.garbage import tune_garbage_collector
 from tickertape.runtime.settings import Settings
 
 log = structlog.get_logger("api")
@@ -31,10 +32,6 @@ log = structlog.get_logger("api")
 # For calls that are being answered; streams end at once.
 _GRACE_S = 5
 _BACKLOG = 4096
-# When the collector looks: after so many new objects; at all of them after that times the rest.
-# Requests and streams leave no cycles behind (a test asks), and logs are kept on purpose. At
-# Python's 700, 10, 10 a look at 2,000 logs came every few seconds and stopped streams for 80 ms.
-_GC_THRESHOLDS = (10_000, 10, 100)
 # Longer than the idle connections of a proxy in front, which else writes into one that just closed.
 _KEEP_ALIVE_S = 75
 _UVICORN_LOGGER = "uvicorn.error"
@@ -94,10 +91,8 @@ def _serve_one(
     app = create_app(settings, open_to_all=open_to_all, on_fatal=give_up)
     server = DrainingServer(app)
     server.listen_to_signals()
-    # What was made so far lives to the end: no collection needs to look at it again.
     gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_GC_THRESHOLDS)
+    tune_garbage_collector()
     server.run(sockets=[listener])
     return 1 if failures else 0
 

@@ -110,14 +110,15 @@ class WritingMachine(RuleBasedStateMachine):
     ) -> Lease | None:
         self.nonces += is_new
         nonce = f"n{self.nonces}"
-        self.subject.queue.can_continue = can_continue
         lease = None
         for _ in range(times):
             expected = self.model.claim(
                 nonce, take=take, suspect_ok=suspect_ok, can_continue=can_continue
             )
             got = self.subject.run(
-                self.subject.queue.claim(0, nonce, take=take, suspect_ok=suspect_ok)
+                self.subject.queue.claim(
+                    0, nonce, take=take, suspect_ok=suspect_ok, can_continue=can_continue
+                )
             )
             if expected is None:
                 assert isinstance(got, Nothing)
@@ -150,13 +151,14 @@ class WritingMachine(RuleBasedStateMachine):
         if lease is None:
             return None
         self.nonces += 1
-        self.subject.queue.can_continue = can_continue
         new = None
         for _ in range(times):
             nonce = f"n{self.nonces}"
             id_, n = lease.request_id, lease.n
             expected = self.model.reopen(id_, n, nonce, can_continue=can_continue)
-            got = self.subject.outcome(self.subject.queue.reopen(lease, nonce, "cut"))
+            got = self.subject.outcome(
+                self.subject.queue.reopen(lease, nonce, "cut", can_continue=can_continue)
+            )
             if not isinstance(expected, Request):
                 assert got == (None if expected is None else errors.Fenced)
                 return None

@@ -102,11 +102,9 @@ async def test_a_policy_that_forbids_another_attempt_ends_the_request(redis_url:
     async with live(redis_url) as broker:
         lease = await broker.lease(on_interruption="continue")
         values = [encode_text("delta", "a"), DONE]
-        broker.queue.can_continue = True
         assert await broker.queue.finish(lease, "completed", 9, values) == Gap(0)
-        again = await broker.queue.reopen(lease, "n", "cut")
+        again = await broker.queue.reopen(lease, "n", "cut", can_continue=True)
         assert again is not None
-        broker.queue.can_continue = False
         await broker.connections.ask("HSET", keys.request(lease.request_id), "seq", "0", "kept", 1)
         assert await broker.queue.reopen(again, "m", "cut") is None
         record = await broker.requests.get(lease.request_id, "t")

@@ -51,7 +51,6 @@ class ScriptedQueue(Queue):
     """
 
     def __init__(self) -> None:
-        self.can_continue = False
         self.said: list[Said] = []
         self._answers: defaultdict[str, deque[Any]] = defaultdict(deque)
 
@@ -69,9 +68,16 @@ class ScriptedQueue(Queue):
         return [said.verb for said in self.said]
 
     async def claim(
-        self, partition: int, nonce: str, *, take: bool = True, suspect_ok: bool = True
+        self,
+        partition: int,
+        nonce: str,
+        *,
+        take: bool = True,
+        suspect_ok: bool = True,
+        can_continue: bool = False,
     ) -> Lease | Nothing:
-        answer = await self._answer("claim", nonce=nonce, take=take, suspect_ok=suspect_ok)
+        details = {"take": take, "suspect_ok": suspect_ok, "can_continue": can_continue}
+        answer = await self._answer("claim", nonce=nonce, **details)
         return Nothing(None) if answer is None else answer
 
     async def wait(self, partition: int, limit_s: float) -> None:
@@ -82,8 +88,11 @@ class ScriptedQueue(Queue):
     async def renew(self, lease: Lease) -> None:
         await self._answer("renew", lease=lease)
 
-    async def reopen(self, lease: Lease, nonce: str, reason: str) -> Lease | None:
-        return await self._answer("reopen", lease=lease, nonce=nonce, reason=reason)  # type: ignore[no-any-return]  # scripted
+    async def reopen(
+        self, lease: Lease, nonce: str, reason: str, *, can_continue: bool = False
+    ) -> Lease | None:
+        details = {"reason": reason, "can_continue": can_continue}
+        return await self._answer("reopen", lease=lease, nonce=nonce, **details)  # type: ignore[no-any-return]  # scripted
 
     async def retry(
         self, lease: Lease, delay_ms: int, reason: str, usage: dict[str, Any] | None = None

@@ -38,6 +38,17 @@ async def test_claims_until_nothing_is_there_and_waits_then(queue: ScriptedQueue
     assert {call["lease"].request_id for call in queue.all("finish")} == set(IDS[:2])
 
 
+@pytest.mark.parametrize("can_continue", [False, True])
+async def test_a_claim_says_whether_this_upstream_can_continue_an_answer(
+    queue: ScriptedQueue, *, can_continue: bool
+) -> None:
+    parts = tools(OfflineUpstream(can_continue=can_continue), queue)
+    consumer = Consumer(parts, slots=1, partitions=1, lease_s=60, suspect_crashes=SUSPECT_CRASHES)
+    async with running(consumer):
+        await until(lambda: "wait" in queue.verbs)
+    assert [call["can_continue"] for call in queue.all("claim")] == [can_continue]
+
+
 async def test_a_crowd_is_claimed_by_more_and_more_at_once_and_never_beyond_the_slots(
     queue: ScriptedQueue,
 ) -> None:

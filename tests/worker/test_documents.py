@@ -76,7 +76,7 @@ async def test_a_completion_that_was_not_streamed_is_the_answer_with_all_its_fie
         ("tool_call", {"index": 0, "id": "c1", "name": "f", "arguments": '{"q":1}'}),
         ("tool_call", {"index": 1, "id": "c2", "name": "f", "arguments": '{"q":1}'}),
     ]
-    assert (tally.finish_reason, tally.usage, tally.model) == ("tool_calls", USAGE, "m-1")
+    assert (tally.finish_reason, tally.usage) == ("tool_calls", USAGE)
 
 
 @pytest.mark.parametrize("media_type", ["application/json", "text/event-stream", "text/plain"])

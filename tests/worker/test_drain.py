@@ -111,7 +111,7 @@ async def test_a_request_that_cannot_be_given_back_in_time_does_not_hold_the_dra
 async def test_a_drain_does_not_wait_for_a_redis_that_is_gone(
     queue: ScriptedQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tickertape.worker.consumer._LOOK_EVERY_S", 0.001)
+    monkeypatch.setattr("tickertape.worker.consumer._CHECK_EVERY_S", 0.001)
     monkeypatch.setattr("tickertape.worker.consumer._AWAY_LIMIT_S", 0.01)
     queue.will("claim", leases()[0])
     queue.will("release", asyncio.Event().wait)

@@ -1,4 +1,4 @@
-"""How a piece of work is left from outside."""
+"""How work is interrupted by another task."""
 
 import asyncio
 import contextlib
@@ -6,52 +6,45 @@ import contextlib
 import pytest
 
 from tickertape.worker.interruption import Interruption
+from tickertape.worker.outcome import Stop
 
 
-class ReasonError(Exception):
-    pass
+async def never_started() -> None:
+    raise AssertionError("the work is not started")
 
 
-async def test_an_interruption_leaves_the_block_with_its_reason() -> None:
+async def test_interrupted_work_ends_and_its_caller_gets_the_reason() -> None:
     interruption = Interruption()
-    asyncio.get_running_loop().call_soon(interruption.interrupt, ReasonError("x"))
-    with pytest.raises(ReasonError, match="x"):
-        async with interruption:
-            await asyncio.Event().wait()
+    asyncio.get_running_loop().call_soon(interruption.interrupt, Stop.FENCED)
+    assert await interruption.run(asyncio.Event().wait) is Stop.FENCED
     await asyncio.sleep(0)  # the task itself is not cancelled
 
 
 async def test_only_the_first_reason_counts() -> None:
     interruption = Interruption()
-    interruption.interrupt(ReasonError("first"))
-    interruption.interrupt(ReasonError("second"))
-    with pytest.raises(ReasonError, match="first"):
-        async with interruption:
-            raise AssertionError("the block is not entered")
+    interruption.interrupt(Stop.FENCED)
+    interruption.interrupt(Stop.DRAINED)
+    assert await interruption.run(never_started) is Stop.FENCED
 
 
-async def test_a_reason_that_is_there_raises_at_each_entry() -> None:
+async def test_an_interruption_lasts_for_all_later_work() -> None:
     interruption = Interruption()
-    async with interruption:
-        pass
-    interruption.interrupt(ReasonError())
+    assert await interruption.run(lambda: asyncio.sleep(0, "done")) == "done"
+    interruption.interrupt(Stop.DRAINED)
     for _ in range(2):
-        with pytest.raises(ReasonError):
-            async with interruption:
-                raise AssertionError("the block is not entered")
+        assert await interruption.run(never_started) is Stop.DRAINED
 
 
-async def test_a_block_that_ends_in_time_is_not_touched_afterwards() -> None:
+async def test_work_that_has_ended_cannot_be_interrupted() -> None:
     interruption = Interruption()
-    async with interruption:
-        await asyncio.sleep(0)
-    interruption.interrupt(ReasonError())
+    await interruption.run(lambda: asyncio.sleep(0))
+    interruption.interrupt(Stop.DRAINED)
     await asyncio.sleep(0)
 
 
-async def test_an_error_of_the_work_itself_wins_over_the_reason() -> None:
+async def test_an_error_of_the_work_wins_over_the_reason() -> None:
     interruption = Interruption()
-    asyncio.get_running_loop().call_soon(interruption.interrupt, ReasonError())
+    asyncio.get_running_loop().call_soon(interruption.interrupt, Stop.FENCED)
 
     async def work() -> None:
         try:
@@ -60,34 +53,26 @@ async def test_an_error_of_the_work_itself_wins_over_the_reason() -> None:
             raise KeyError
 
     with pytest.raises(KeyError):
-        async with interruption:
-            await work()
+        await interruption.run(work)
     await asyncio.sleep(0)
 
 
-async def test_work_that_swallows_the_interruption_is_left_all_the_same() -> None:
+async def test_work_that_swallows_the_interruption_is_reported_as_interrupted() -> None:
     interruption = Interruption()
-    asyncio.get_running_loop().call_soon(interruption.interrupt, ReasonError())
+    asyncio.get_running_loop().call_soon(interruption.interrupt, Stop.FENCED)
 
     async def work() -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
 
-    with pytest.raises(ReasonError):
-        async with interruption:
-            await work()
+    assert await interruption.run(work) is Stop.FENCED
 
 
-async def test_a_cancellation_from_elsewhere_stays_one() -> None:
+async def test_a_cancellation_from_elsewhere_stays_a_cancellation() -> None:
     interruption = Interruption()
-
-    async def work() -> None:
-        async with interruption:
-            await asyncio.Event().wait()
-
-    task = asyncio.create_task(work())
+    task = asyncio.create_task(interruption.run(asyncio.Event().wait))
     await asyncio.sleep(0)
-    interruption.interrupt(ReasonError())
+    interruption.interrupt(Stop.FENCED)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -81,6 +81,7 @@ async def test_an_answer_is_continued_where_that_was_asked_for(queue: ScriptedQu
         lease(payload={"on_interruption": "continue"}), tools(upstream, queue, kept=kept("half"))
     )
     await job.run()
+    assert [call["can_continue"] for call in queue.all("reopen")] == [True]
     assert said(queue.all("finish")[0])[-1]["sha256"] == hashlib.sha256(b"half done").hexdigest()
 
 

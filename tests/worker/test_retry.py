@@ -8,16 +8,19 @@ from hypothesis import strategies as st
 from tickertape.broker.requests import Policy
 from tickertape.worker.failures import Failure, FailureCode
 from tickertape.worker.retry import (
+    BASE_DELAY_S,
+    MAX_DELAY_S,
+    MAX_RETRY_AFTER_S,
+    MAX_SLOW_TRIES,
+    MAX_TRIES,
     Continue,
     Decision,
     Fail,
     Restart,
     Retry,
-    RetryLimits,
     decide,
 )
 
-LIMITS = RetryLimits()
 TRANSIENT = [
     FailureCode.RATE_LIMITED,
     FailureCode.ERROR,
@@ -48,7 +51,6 @@ def decision(
         policy=policy,
         can_continue=can_continue,
         rng=random.Random(seed),
-        limits=LIMITS,
     )
 
 
@@ -87,13 +89,13 @@ def test_what_another_try_cannot_mend_fails(code: FailureCode, has_output: bool)
 @pytest.mark.parametrize(
     ("code", "has_output", "bound"),
     [
-        (FailureCode.ERROR, False, LIMITS.max_tries),
-        (FailureCode.RATE_LIMITED, False, LIMITS.max_tries),
-        (FailureCode.UNREACHABLE, False, LIMITS.max_tries),
-        (FailureCode.TRUNCATED, False, LIMITS.max_tries),
-        (FailureCode.STALLED, False, LIMITS.max_slow_tries),
-        (FailureCode.ERROR, True, LIMITS.max_slow_tries),
-        (FailureCode.TRUNCATED, True, LIMITS.max_slow_tries),
+        (FailureCode.ERROR, False, MAX_TRIES),
+        (FailureCode.RATE_LIMITED, False, MAX_TRIES),
+        (FailureCode.UNREACHABLE, False, MAX_TRIES),
+        (FailureCode.TRUNCATED, False, MAX_TRIES),
+        (FailureCode.STALLED, False, MAX_SLOW_TRIES),
+        (FailureCode.ERROR, True, MAX_SLOW_TRIES),
+        (FailureCode.TRUNCATED, True, MAX_SLOW_TRIES),
     ],
 )
 def test_tries_are_bounded(code: FailureCode, has_output: bool, bound: int) -> None:
@@ -106,30 +108,30 @@ def test_what_most_likely_ends_in_the_same_way_is_tried_a_little_only() -> None:
     rng = random.Random(0)
     told = [
         decide(failure, tries, has_output=False, policy=FAIL, can_continue=False, rng=rng)
-        for tries in range(1, LIMITS.max_slow_tries + 1)
+        for tries in range(1, MAX_SLOW_TRIES + 1)
     ]
     assert [type(each) for each in told] == [Retry, Retry, Fail]
 
 
-@given(st.integers(0, 1000), st.floats(0, LIMITS.max_retry_after_s))
+@given(st.integers(0, 1000), st.floats(0, MAX_RETRY_AFTER_S))
 def test_a_retry_is_never_earlier_than_the_upstream_asked(seed: int, asked_s: float) -> None:
     told = decision(FailureCode.RATE_LIMITED, retry_after_s=asked_s, seed=seed)
     assert isinstance(told, Retry)
-    assert asked_s <= told.delay_s <= asked_s + LIMITS.base_delay_s
+    assert asked_s <= told.delay_s <= asked_s + BASE_DELAY_S
 
 
 def test_an_upstream_that_asks_for_hours_ends_the_request() -> None:
-    too_long_s = LIMITS.max_retry_after_s + 1
+    too_long_s = MAX_RETRY_AFTER_S + 1
     assert decision(FailureCode.RATE_LIMITED, retry_after_s=too_long_s) == Fail()
 
 
-@given(st.integers(0, 1000), st.integers(1, LIMITS.max_tries - 1))
+@given(st.integers(0, 1000), st.integers(1, MAX_TRIES - 1))
 def test_the_delay_doubles_up_to_its_bound_and_is_spread_over_all_of_it(
     seed: int, tries: int
 ) -> None:
     told = decision(tries=tries, seed=seed)
     assert isinstance(told, Retry)
-    assert 0 <= told.delay_s <= min(LIMITS.max_delay_s, LIMITS.base_delay_s * 2 ** (tries - 1))
+    assert 0 <= told.delay_s <= min(MAX_DELAY_S, BASE_DELAY_S * 2 ** (tries - 1))
 
 
 def test_requests_that_failed_together_do_not_come_back_together() -> None:
@@ -137,14 +139,3 @@ def test_requests_that_failed_together_do_not_come_back_together() -> None:
     delays_s = sorted(retry.delay_s for retry in told if isinstance(retry, Retry))
     assert delays_s[0] < 2
     assert 6 < delays_s[-1] <= 8
-
-
-def test_the_delay_of_a_thousandth_try_is_still_bounded() -> None:
-    limits = RetryLimits(max_tries=10**6)
-    failure = Failure(FailureCode.ERROR, "")
-    told = decide(
-        failure, 10**5, has_output=False, policy=FAIL, can_continue=False,
-        rng=random.Random(0), limits=limits,
-    )  # fmt: skip
-    assert isinstance(told, Retry)
-    assert told.delay_s <= limits.max_delay_s

@@ -139,17 +139,13 @@ async def test_models_that_cannot_be_listed_or_written_are_tried_again(
             raise error
 
     monkeypatch.setattr(model_watch, "write_models", write)
-    queue = ScriptedQueue()
     connections = Connections("redis://127.0.0.1:1")
-    task = asyncio.create_task(
-        ModelWatch(connections, tools(Listing(can_continue=True), queue)).run()
-    )
+    task = asyncio.create_task(ModelWatch(connections, Listing()).run())
     await wait_until(lambda: len(written) == 2, description="a second try")
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await connections.aclose()
     assert written[1] == models
-    assert queue.can_continue
 
 
 async def test_the_collector_leaves_alone_what_was_there_before_the_first_claim(

@@ -92,7 +92,6 @@ class Chunk(msgspec.Struct, gc=False):
     choices: list[Choice] | None = None
     usage: dict[str, Any] | None = None
     error: Any = None
-    model: str | None = None
 
 
 _DECODER = msgspec.json.Decoder(Chunk)
@@ -150,7 +149,6 @@ def _chunk(value: dict[str, Any]) -> Chunk:
         choices=[_choice(item) for item in _list(choices) if isinstance(item, dict)],
         usage=_object(value.get("usage")),
         error=_error_in(value),
-        model=_word(value.get("model")),
     )
 
 

@@ -32,7 +32,6 @@ class Tally:
         self.reasoning: list[str] = []
         self.ending = Ending()
         self.usage: dict[str, Any] | None = None
-        self.model: str | None = None
 
     @property
     def text(self) -> str:
@@ -73,8 +72,6 @@ class Tally:
         """Take what a chunk says besides output."""
         if chunk.usage:
             self.usage = read_usage(chunk.usage)
-        if chunk.model:
-            self.model = chunk.model
 
     @property
     def called(self) -> dict[str, Any] | None:
