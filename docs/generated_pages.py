@@ -1,7 +1,6 @@
-"""Pages of the site that are generated: the API reference, and documents of the top level."""
+"""Write the generated pages of the site: both API references and the top-level documents."""
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,10 +26,25 @@ def write(path: str, text: str) -> None:
 
 
 def write_top_level_documents() -> None:
-    """The documents of the top level, with their links as they are from docs/."""
+    """The documents of the top level, as pages of the site."""
     for page, document in TOP_LEVEL.items():
         text = (ROOT / document).read_text(encoding="utf-8")
-        write(page, re.sub(r"\]\(docs/", "](", text))
+        write(page, with_site_links(text.replace("](docs/", "](")))
+
+
+def rewrite_links_to_the_top_level() -> None:
+    """Pages link to `../CONTRIBUTING.md`, where a reader of the repository finds it."""
+    for path in sorted((ROOT / "docs").glob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        if "](../" in text:
+            write(path.name, with_site_links(text.replace("](../", "](")))
+
+
+def with_site_links(text: str) -> str:
+    """The text, with links to documents of the top level turned into links to their pages."""
+    for page, document in TOP_LEVEL.items():
+        text = text.replace(f"]({document}", f"]({page}")
+    return text
 
 
 def write_http_api() -> None:
@@ -42,7 +56,7 @@ def write_http_api() -> None:
 
 
 def packages() -> list[Path]:
-    """The folders of the import package that hold modules."""
+    """All packages below `tickertape`, in alphabetical order."""
     top = ROOT / "tickertape"
     tops = sorted(folder for folder in top.iterdir() if (folder / "__init__.py").exists())
     nested = [sub for folder in tops for sub in sorted(folder.rglob("__init__.py"))]
@@ -65,7 +79,7 @@ def write_python_api() -> None:
 
 
 def openapi_page(document: Json) -> str:
-    """The page: one section for each tag, one heading for each operation."""
+    """The page of an OpenAPI document: a section for each tag, a heading for each operation."""
     by_tag: dict[str, list[str]] = {}
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
@@ -74,7 +88,7 @@ def openapi_page(document: Json) -> str:
     lines = [
         "# HTTP API",
         "",
-        "A running server shows the same under `/docs`, ready to be tried.",
+        "A running server shows the same under `/docs`, where each call can be tried.",
         "",
     ]
     for tag, section in by_tag.items():
@@ -87,14 +101,22 @@ def _operation(document: Json, title: str, operation: Json) -> Iterator[str]:
     parameters = operation.get("parameters", [])
     if parameters:
         rows = [
-            (f"`{each['name']}`", each["in"], _type(document, each["schema"]), _about(each))
-            for each in parameters
+            (
+                f"`{parameter['name']}`",
+                parameter["in"],
+                _type(document, parameter["schema"]),
+                _description(parameter),
+            )
+            for parameter in parameters
         ]
         yield from _table(("parameter", "in", "type", "meaning"), rows)
     body = operation.get("requestBody", {}).get("content", {}).get("application/json")
     if body is not None:
         yield from _fields(document, body["schema"])
-    rows = [(f"`{status}`", _about(answer)) for status, answer in operation["responses"].items()]
+    rows = [
+        (f"`{status}`", _description(response))
+        for status, response in operation["responses"].items()
+    ]
     yield from _table(("status", "meaning"), rows)
 
 
@@ -105,7 +127,7 @@ def _fields(document: Json, schema: Json) -> Iterator[str]:
         (
             f"`{name}`" + (" (required)" if name in required else ""),
             _type(document, field),
-            _about(field),
+            _description(field),
         )
         for name, field in resolved.get("properties", {}).items()
     ]
@@ -121,8 +143,8 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:
         yield ""
 
 
-def _about(thing: Json) -> str:
-    return str(thing.get("description", "")).replace("\n", " ")
+def _description(described: Json) -> str:
+    return str(described.get("description", "")).replace("\n", " ")
 
 
 def _resolve(document: Json, schema: Json) -> Json:
@@ -145,5 +167,6 @@ def _type(document: Json, schema: Json) -> str:
 
 
 write_top_level_documents()
+rewrite_links_to_the_top_level()
 write_http_api()
 write_python_api()
