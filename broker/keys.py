@@ -1,8 +1,9 @@
-"""Every key and channel, and how a request finds its partition.
+"""Every key and channel in Redis, and how a request finds its partition.
 
-A key starts with the hash tag `{pN}:` of its partition. A request, the queue it waits in, its
-conversation and its idempotency key share that tag, therefore one cluster slot, therefore every
-change of them is one atomic script. The scripts build these same names from the tag of KEYS[1].
+A key starts with the hash tag `{pN}:` of its partition. A request, its queue, its conversation and
+its idempotency key share that tag and therefore one cluster slot, so that one atomic script can
+change all of them. The scripts build the same names from the tag of KEYS[1]; a test compares both
+sides. Some names below are built by scripts alone, and stand here because this is their list.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ _RANDOM_BYTES = 16
 
 
 def new_request_id(partition: int) -> str:
-    """A fresh id that names its partition and carries 128 random bits, for example `r0_mfzw...`."""
+    """A new id that names its partition and has 128 random bits, for example `r0_mfzw...`."""
     random = b32encode(secrets.token_bytes(_RANDOM_BYTES)).decode().rstrip("=").lower()
     return f"r{partition}_{random}"
 
@@ -36,7 +37,7 @@ def partition_of(request_id: str) -> int:
 
 
 def digest(*parts: str) -> str:
-    """A short name for parts of any length; parts are kept apart, so ("ab", "c") != ("a", "bc")."""
+    """A short name for parts of any length; ("ab", "c") and ("a", "bc") have different names."""
     hashed = hashlib.sha256()
     for part in parts:
         raw = part.encode("utf-8", "surrogatepass")
@@ -45,92 +46,150 @@ def digest(*parts: str) -> str:
 
 
 def choose_partition(partitions: int, affinity: str | None) -> int:
-    """The partition of everything that shares this affinity; a random one without affinity."""
+    """The partition of all requests that share this affinity; without one, a random partition."""
     if affinity is None:
         return secrets.randbelow(partitions)
     return int(affinity, 16) % partitions
 
 
 def tag(partition: int) -> str:
-    """The hash tag all keys of a partition begin with."""
+    """The hash tag that all keys of a partition begin with."""
     return f"{{p{partition}}}:"
 
 
+# The queue of a partition
+
+
 def ring(partition: int) -> str:
-    """Tenants with waiting work, taken in turn; also the routing key of the queue scripts."""
+    """List: tenants with waiting requests, claimed in turn; most scripts get this key."""
     return f"{tag(partition)}ring"
 
 
-def wake(partition: int) -> str:
-    """The list of tokens idle workers block on."""
-    return f"{tag(partition)}wake"
+def waiting(partition: int, tenant: str) -> str:
+    """List: the waiting requests of a tenant, in order."""
+    return f"{tag(partition)}wait:{tenant}"
 
 
-def dead(partition: int) -> str:
-    """The stream of poison requests."""
-    return f"{tag(partition)}dead"
-
-
-def load(partition: int) -> str:
-    """Hash: requests and payload bytes not yet terminal, and when CLAIM was last seen."""
-    return f"{tag(partition)}load"
+def suspect(partition: int) -> str:
+    """List: waiting requests that are one crash short of poison."""
+    return f"{tag(partition)}suspect"
 
 
 def running(partition: int) -> str:
-    """Sorted set of running requests by the end of their lease, in ms."""
+    """Sorted set: running requests by the end of their lease, in ms."""
     return f"{tag(partition)}running"
 
 
+def delayed(partition: int) -> str:
+    """Sorted set: delayed requests by the time at which they are due, in ms."""
+    return f"{tag(partition)}delayed"
+
+
+def wake(partition: int) -> str:
+    """List: the tokens that idle workers block on."""
+    return f"{tag(partition)}wake"
+
+
+def claim(partition: int, nonce: str) -> str:
+    """String: the request that a claim leased, so that a repeated claim returns the same one."""
+    return f"{tag(partition)}claim:{nonce}"
+
+
+def load(partition: int) -> str:
+    """Hash: count and bytes of the requests that are not over, and the time of the last claim."""
+    return f"{tag(partition)}load"
+
+
+def dead(partition: int) -> str:
+    """Stream: poison requests."""
+    return f"{tag(partition)}dead"
+
+
+# A request
+
+
 def request(request_id: str) -> str:
-    """The hash of a request; raises ValueError for a text that is not a request id."""
+    """Hash: a request; raises ValueError for a text that is not a request id."""
     return f"{tag(partition_of(request_id))}req:{request_id}"
 
 
 def log(request_id: str) -> str:
-    """The log of a request."""
+    """Stream: the log of a request."""
     return f"{tag(partition_of(request_id))}log:{request_id}"
 
 
-def log_channel(request_id: str) -> str:
-    """Where the entries of a log are pushed as they are written."""
-    return f"{tag(partition_of(request_id))}push:{request_id}"
+def idempotency(partition: int, idempotency_key: str) -> str:
+    """String: the fingerprint and the request id of an idempotency key, given as its digest."""
+    return f"{tag(partition)}idem:{idempotency_key}"
 
 
-def worker_channel(partition: int, worker: str) -> str:
-    """Where a worker is told which of its requests were cancelled."""
-    return f"{tag(partition)}push:worker:{worker}"
+# A conversation
 
 
 def conversation(partition: int, conversation_key: str) -> str:
-    """The hash of a conversation; its waiting list and its turns add `:wait` and `:turns`."""
+    """Hash: the active request of a conversation, or since when the conversation is idle."""
     return f"{tag(partition)}conv:{conversation_key}"
 
 
+def held(partition: int, conversation_key: str) -> str:
+    """List: requests that wait for the active request of their conversation."""
+    return f"{conversation(partition, conversation_key)}:wait"
+
+
 def turns(partition: int, conversation_key: str) -> str:
-    """The stream of what was asked and answered in a conversation."""
+    """Stream: the questions and answers of a conversation."""
     return f"{conversation(partition, conversation_key)}:turns"
 
 
-def conversation_channel(partition: int, conversation_key: str) -> str:
-    """Where the ids of new requests of a conversation are pushed."""
-    return f"{tag(partition)}push:conv:{conversation_key}"
+# A tenant
+
+
+def in_flight(partition: int, tenant: str) -> str:
+    """Set: the requests of a tenant that are not over."""
+    return f"{tag(partition)}tenant:{tenant}"
 
 
 def index(partition: int, tenant: str) -> str:
-    """Sorted set of a tenant's readable requests by creation time, in ms."""
+    """Sorted set: the readable requests of a tenant by creation time, in ms."""
     return f"{tag(partition)}index:{tenant}"
 
 
+def expiry(partition: int, tenant: str) -> str:
+    """Sorted set: ended requests of a tenant by the time at which they expire, in ms."""
+    return f"{tag(partition)}expiry:{tenant}"
+
+
+# Channels
+
+
+def log_channel(request_id: str) -> str:
+    """Carries the entries of a log as they are written, and the notices about the log."""
+    return f"{tag(partition_of(request_id))}push:{request_id}"
+
+
+def conversation_channel(partition: int, conversation_key: str) -> str:
+    """Carries the ids of the new requests of a conversation."""
+    return f"{tag(partition)}push:conv:{conversation_key}"
+
+
+def worker_channel(partition: int, worker: str) -> str:
+    """Carries the ids of requests that were cancelled while this worker ran them."""
+    return f"{tag(partition)}push:worker:{worker}"
+
+
+# One for all partitions
+
+
 def models() -> str:
-    """The upstream's model list, written by workers, with a TTL."""
+    """String: the upstream's model list, written by workers, with a TTL."""
     return f"{tag(0)}models"
 
 
 def models_fault() -> str:
-    """Why a worker could not read that list, with a TTL."""
+    """String: why a worker could not read the model list, with a TTL."""
     return f"{tag(0)}models_fault"
 
 
 def partition_count() -> str:
-    """The number of partitions this Redis was first used with."""
+    """String: the number of partitions that this Redis was first used with."""
     return f"{tag(0)}partitions"

@@ -63,7 +63,7 @@ class Subject:
         self.run(self.connections.ask("ZADD", keys.running(0), "XX", 1 + order, id_))
 
     def make_due(self, id_: str, order: int) -> None:
-        self.run(self.connections.ask("ZADD", keys.tag(0) + "delayed", "XX", 1 + order, id_))
+        self.run(self.connections.ask("ZADD", keys.delayed(0), "XX", 1 + order, id_))
 
     def snapshot(self) -> Snapshot:
         return self.run(take_snapshot(self.connections.commands))

@@ -1,6 +1,8 @@
 """Names in Redis: one slot for all that changes together, and no two things of one name."""
 
+import inspect
 import re
+from importlib.resources import files
 
 import pytest
 from hypothesis import example, given
@@ -71,23 +73,68 @@ def test_affinities_go_everywhere() -> None:
     assert {keys.choose_partition(3, digest) for digest in digests} == {0, 1, 2}
 
 
+REQUEST_ID = keys.new_request_id(7)
+# Every key and channel of one partition. A script builds the beginning of each and adds the rest.
+OF_SCRIPTS = {
+    keys.ring(7): "ring",
+    keys.waiting(7, "t"): "wait:",
+    keys.suspect(7): "suspect",
+    keys.running(7): "running",
+    keys.delayed(7): "delayed",
+    keys.wake(7): "wake",
+    keys.claim(7, "n"): "claim:",
+    keys.load(7): "load",
+    keys.dead(7): "dead",
+    keys.request(REQUEST_ID): "req:",
+    keys.log(REQUEST_ID): "log:",
+    keys.idempotency(7, "i"): "idem:",
+    keys.conversation(7, "c"): "conv:",
+    keys.in_flight(7, "t"): "tenant:",
+    keys.index(7, "t"): "index:",
+    keys.expiry(7, "t"): "expiry:",
+    keys.log_channel(REQUEST_ID): "push:",
+    keys.conversation_channel(7, "c"): "push:conv:",
+    keys.worker_channel(7, "w"): "push:worker:",
+}
+OF_CONVERSATIONS = {keys.held(7, "c"): ":wait", keys.turns(7, "c"): ":turns"}
+PLAIN_ONLY = {keys.models(), keys.models_fault(), keys.partition_count()}
+
+
+def texts_of_scripts() -> str:
+    folder = files("tickertape.broker") / "scripts"
+    return "".join(path.read_text("utf-8") for path in folder.iterdir())
+
+
+def test_the_scripts_build_the_keys_that_are_listed_and_no_others() -> None:
+    texts = texts_of_scripts()
+    built = {*re.findall(r"\bP \.\. '([a-z:]+)'", texts)}
+    # Two sorted sets are also built as `P .. set`, in loops over their names.
+    assert built == set(OF_SCRIPTS.values())
+    for name, beginning in OF_SCRIPTS.items():
+        assert name.startswith("{p7}:" + beginning)
+        assert (name == "{p7}:" + beginning) != beginning.endswith(":")
+
+
+def test_the_scripts_build_the_keys_of_a_conversation_that_are_listed() -> None:
+    built = {*re.findall(r"\.\. '(:[a-z]+)'", texts_of_scripts())}
+    assert built == set(OF_CONVERSATIONS.values())
+    for name, ending in OF_CONVERSATIONS.items():
+        assert name == keys.conversation(7, "c") + ending
+
+
+def test_the_rights_that_are_checked_are_those_of_keys_that_are_listed() -> None:
+    checked = {*re.findall(r"'[A-Z]+', '([a-z_:]+)', \d", texts_of_scripts())}
+    plain = {name.removeprefix("{p0}:") for name in PLAIN_ONLY}
+    assert checked <= {*OF_SCRIPTS.values(), *plain}
+
+
+def test_every_function_that_names_a_key_is_in_this_list() -> None:
+    source = inspect.getsource(keys).partition("# The queue of a partition")[2]
+    assert source.count("\ndef ") == len(OF_SCRIPTS) + len(OF_CONVERSATIONS) + len(PLAIN_ONLY)
+
+
 def test_all_names_of_a_partition_share_its_hash_tag_and_are_distinct() -> None:
-    request_id = keys.new_request_id(7)
-    names = [
-        keys.ring(7),
-        keys.wake(7),
-        keys.dead(7),
-        keys.load(7),
-        keys.running(7),
-        keys.request(request_id),
-        keys.log(request_id),
-        keys.log_channel(request_id),
-        keys.worker_channel(7, "w"),
-        keys.conversation(7, "c"),
-        keys.turns(7, "c"),
-        keys.conversation_channel(7, "c"),
-        keys.index(7, "t"),
-    ]
+    names = [*OF_SCRIPTS, *OF_CONVERSATIONS]
     assert {re.match(r"\{p7\}:", name) is not None for name in names} == {True}
-    assert len(set(names)) == len(names)
-    assert {keys.models()[:5], keys.partition_count()[:5]} == {"{p0}:"}
+    assert len(set(names)) == 21
+    assert {name[:5] for name in PLAIN_ONLY} == {"{p0}:"}

@@ -53,7 +53,7 @@ class Story(Typist):
         return request_id
 
     async def _due(self, request_id: str) -> None:
-        await self.connections.ask("ZADD", f"{keys.tag(0)}delayed", 1, request_id)
+        await self.connections.ask("ZADD", keys.delayed(0), 1, request_id)
         assert await self.claim() == request_id
 
 
