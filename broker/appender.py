@@ -74,11 +74,6 @@ class Appender:
         self._ready = asyncio.Event()
 
     @property
-    def unanswered(self) -> int:
-        """Calls on their way: the measure of how far Redis is behind."""
-        return len(self._waiting)
-
-    @property
     def is_ready(self) -> bool:
         """Whether there is a connection to send on."""
         return self._ready.is_set()

@@ -1,32 +1,33 @@
-"""How long to wait before a connection is made again."""
+"""How long to wait before a connection is opened again."""
 
 import time
 from collections.abc import Callable
+
+from tickertape.runtime.backoff import Backoff
 
 _FIRST_S = 0.05
 _LONGEST_S = 1.0
 
 
 class Pauses:
-    """Doubles from pause to pause, and begins anew after a connection that lasted.
+    """A back-off that starts over after a connection that lasted longer than the longest pause.
 
-    To be open proves nothing: a server without memory, or one whose account may not listen, takes
-    each connection and refuses the first thing asked on it.
+    An open connection alone proves nothing: a server without memory, or a server whose account may
+    not subscribe, accepts each connection and refuses the first command.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._next_s = _FIRST_S
+        self._backoff = Backoff(_FIRST_S, _LONGEST_S, jitter=0)
         self._opened_at_s: float | None = None
 
     def opened(self) -> None:
-        """A connection was made."""
+        """Record that a connection was opened."""
         self._opened_at_s = self._clock()
 
     def next_s(self) -> float:
-        """Seconds to wait now: the connection is gone, or could not be made."""
+        """Seconds to wait now: the connection broke, or could not be opened."""
         if self._opened_at_s is not None and self._clock() - self._opened_at_s > _LONGEST_S:
-            self._next_s = _FIRST_S
+            self._backoff.reset()
         self._opened_at_s = None
-        pause_s, self._next_s = self._next_s, min(2 * self._next_s, _LONGEST_S)
-        return pause_s
+        return self._backoff.next_s()

@@ -42,7 +42,6 @@ class Push:
         self._wanted: set[bytes] = set()
         self._bulk: BulkConnection | None = None
         self._pinged = False
-        self.reconnects = 0
 
     @property
     def is_up(self) -> bool:
@@ -75,7 +74,6 @@ class Push:
             finally:
                 self._bulk = None
                 await bulk.close()
-            self.reconnects += 1
             await asyncio.sleep(pauses.next_s())
 
     def _resubscribe(self, bulk: BulkConnection) -> None:

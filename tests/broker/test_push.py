@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
+from redis.asyncio import Connection
 
 from tests.broker.address import port_of, through
 from tests.broker.live import Live, live, running
@@ -13,6 +14,7 @@ from tests.support.wait import wait_until
 from tickertape.broker import keys
 from tickertape.broker import push as module
 from tickertape.broker.codec import Cursor, Pushed, unpack
+from tickertape.broker.connections import Connections
 from tickertape.broker.push import Push
 
 
@@ -94,8 +96,23 @@ async def test_a_channel_no_longer_wanted_is_silent(broker: Live) -> None:
         assert b"{p0}:c" not in heard.subscribed
 
 
-async def test_after_a_break_every_channel_is_acknowledged_again(broker: Live) -> None:
-    heard = Heard()
+def opened_by(connections: Connections, monkeypatch: pytest.MonkeyPatch) -> list[Connection]:
+    """The connections that are opened from now on for one task alone."""
+    opened: list[Connection] = []
+    unpooled = connections.unpooled
+
+    def open_one() -> Connection:
+        opened.append(unpooled())
+        return opened[-1]
+
+    monkeypatch.setattr(connections, "unpooled", open_one)
+    return opened
+
+
+async def test_after_a_break_every_channel_is_acknowledged_again(
+    broker: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard, opened = Heard(), opened_by(broker.connections, monkeypatch)
     push = Push(broker.connections, heard)
     channels = [b"{p0}:%d" % number for number in range(2 * module._CHANNELS_PER_COMMAND + 1)]
     async with running(push.run()):
@@ -108,7 +125,7 @@ async def test_after_a_break_every_channel_is_acknowledged_again(broker: Live) -
         for channel in channels[1:]:
             await heard.acknowledged(channel, times=2)
         assert heard.subscribed.count(channels[0]) == 1
-        assert push.reconnects == 1
+        assert len(opened) == 2
         assert await publish(broker, channels[-1].decode(), "x") == 1
         await heard.pushes(1)
 
@@ -145,7 +162,7 @@ async def test_a_quiet_connection_is_kept_and_a_dead_one_is_left(
         FaultProxy(port_of(redis_url)) as proxy,
         live(through(proxy, redis_url)) as broker,
     ):
-        heard = Heard()
+        heard, opened = Heard(), opened_by(broker.connections, monkeypatch)
         push = Push(broker.connections, heard)
         async with running(push.run()):
             await wait_until(lambda: pings >= 4, description="pings before any subscription")
@@ -153,24 +170,26 @@ async def test_a_quiet_connection_is_kept_and_a_dead_one_is_left(
             await heard.acknowledged(b"{p0}:a")
             pings = 0
             await wait_until(lambda: pings >= 4, description="pings on a subscribed connection")
-            assert push.reconnects == 0
+            assert len(opened) == 1
             proxy.is_blackhole = True
-            await wait_until(lambda: push.reconnects > 0, description="the dead connection is left")
+            await wait_until(lambda: len(opened) > 1, description="the dead connection is left")
             proxy.is_blackhole = False
             await heard.acknowledged(b"{p0}:a", times=2)
 
 
-async def test_an_account_that_may_not_listen_tries_until_it_may(broker: Live) -> None:
+async def test_an_account_that_may_not_listen_tries_until_it_may(
+    broker: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ask = broker.connections.ask
     await ask("ACL", "SETUSER", "deaf", "on", ">pw", "~*", "resetchannels", "+@all")
     try:
         async with live(f"redis://deaf:pw@127.0.0.1:{port_of(broker.connections._url)}") as deaf:
-            heard = Heard()
+            heard, opened = Heard(), opened_by(deaf.connections, monkeypatch)
             push = Push(deaf.connections, heard)
             push.subscribe(b"{p0}:a")
             async with running(push.run()):
                 begun_s = time.monotonic()
-                await wait_until(lambda: push.reconnects == 5, description="refusals")
+                await wait_until(lambda: len(opened) == 6, description="refusals")
                 assert time.monotonic() - begun_s >= 0.05 + 0.1 + 0.2 + 0.4, "no storm"
                 assert heard.subscribed == []
                 await ask("ACL", "SETUSER", "deaf", "&*")
