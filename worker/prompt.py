@@ -74,9 +74,12 @@ def _weight(message: dict[str, Any]) -> int:
     content = message.get("content")
     if not isinstance(content, list):
         return _size(message)
-    attached = [part for part in content if part.get("type") != "text"]
+    # The upstream judges a part of another form.
+    attached = [
+        part for part in content if not isinstance(part, dict) or part.get("type") != "text"
+    ]
     return _size(message) - sum(map(_size, attached)) + len(attached) * _BYTES_OF_ATTACHMENT
 
 
-def _size(part: dict[str, Any]) -> int:
+def _size(part: Any) -> int:
     return len(msgspec.json.encode(part))

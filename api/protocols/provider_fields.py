@@ -13,7 +13,18 @@ NAME = "tickertape"
 
 # What was for the reader alone; strict upstreams refuse to see it again.
 _OUTPUT_ONLY = frozenset({LOGPROBS, "annotations", "audio", "content_parts", "images"})
-_OF_MESSAGE = frozenset({"role", "content", "refusal", "name", "tool_calls", "tool_call_id"})
+_OF_MESSAGE = frozenset(
+    {
+        "role",
+        "content",
+        "reasoning",
+        "reasoning_content",
+        "refusal",
+        "name",
+        "tool_calls",
+        "tool_call_id",
+    }
+)
 
 
 def fields_of_call(x: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.wires import folding
 from tests.wires.recorded import DIALECTS, rendered
-from tickertape.api.protocols.ai_sdk.body import UiMessage
+from tickertape.api.protocols.ai_sdk.body import UiBody, UiMessage
 from tickertape.api.protocols.ai_sdk.body import chat_messages as chat_messages_of_page
 from tickertape.api.protocols.openai_responses.body import ResponsesBody
 from tickertape.api.protocols.openai_responses.input_items import chat_messages, input_items
@@ -173,3 +173,24 @@ def test_a_pages_system_message_and_a_denied_call_reach_the_model() -> None:
     assert called["tool_calls"][0]["function"] == {"name": "rm", "arguments": '{"path":"/"}'}
     assert outcome["role"] == "tool"
     assert "not allow" in outcome["content"]
+
+
+@pytest.mark.parametrize("odd", [5, ["a"], {"a": 1}, True])
+def test_fields_that_come_back_in_another_form_do_not_take_the_place_of_ours(odd: Any) -> None:
+    x = {"reasoning_content": odd, "reasoning": odd, "tool_calls": odd, "signature": "s"}
+    answer = {"role": "assistant", "content": "a", "signature": "s"}
+    item = {"type": "message", "role": "assistant", "content": "a", "x": x}
+    assert chat_messages(input_items([item])) == [answer]
+    part = {"type": "text", "text": "a", "providerMetadata": {"tickertape": x}}
+    message = UiMessage(role="assistant", parts=[part])
+    assert chat_messages_of_page([message]) == [answer]
+
+
+@pytest.mark.parametrize("odd", [5, ["a"], {"a": 1}, None])
+def test_a_state_of_another_form_is_no_outcome(odd: Any) -> None:
+    parts = [
+        {"type": "text", "text": "a"},
+        {"type": "tool-f", "toolCallId": "t", "state": odd, "output": 1},
+    ]
+    body = UiBody.model_validate({"id": "c", "messages": [{"role": "assistant", "parts": parts}]})
+    assert body.asked() == [{"role": "assistant", "content": "a"}]

@@ -137,3 +137,9 @@ def test_template_and_new_messages_are_never_cut() -> None:
     long = {"role": "user", "content": "x" * 10_000}
     payload = {"messages": [long], "role_messages": [TEMPLATE], "params": {}}
     assert build(payload, turns(3), bounds(100))["messages"] == [TEMPLATE, long]
+
+
+@pytest.mark.parametrize("part", ["text", 5, None, ["text"]])
+def test_a_part_that_is_no_object_is_left_for_the_upstream_to_judge(part: Any) -> None:
+    odd = {"role": "user", "content": [part]}
+    assert build({"messages": [odd], "params": {}}, turns(1), ROOM)["messages"][-1] == odd

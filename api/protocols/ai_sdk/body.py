@@ -166,7 +166,7 @@ def _for_models(part: Any) -> Any:
         return part
     kind = str(part.get("type", ""))
     if kind.startswith(_TOOL_KINDS):
-        is_seen = part.get("state") not in _STATES_WITHOUT_OUTCOME
+        is_seen = str(part.get("state")) not in _STATES_WITHOUT_OUTCOME
     else:
         is_seen = kind in _KINDS_FOR_MODELS
     return part if is_seen else {"providerMetadata": part.get("providerMetadata")}
