@@ -1,4 +1,4 @@
-"""One attempt at a request: ask the upstream, and write what it says as it says it."""
+"""One attempt at a request: call the upstream, and write its answer while it arrives."""
 
 from collections.abc import Callable
 from typing import Any
@@ -42,21 +42,21 @@ class Attempt:
 
     @property
     def can_be_continued(self) -> bool:
-        """Whether the upstream could go on from what there is so far."""
+        """Whether the upstream could go on from the output so far."""
         return self._tools.upstream.can_continue(self._body, self.tally)
 
     async def run(self) -> Outcome:
-        """Ask the upstream and write its answer to the log, to its end.
+        """Call the upstream and write its whole answer to the log.
 
-        Returns Completed, Broken or Failed. Output that came before has been passed to the writer.
-        Cancelling closes the upstream's connection.
+        Returns Completed, Broken or Failed, after all output was passed to the writer. Cancelling
+        closes the upstream's connection.
         """
         try:
             return await self._write_answer()
         except UpstreamError as error:
             return Broken(failure_of(error))
         except Exception as error:
-            # A fault of this program. The request has to end all the same.
+            # This is a defect of this program. The request must still end.
             log.exception("attempt failed", request_id=self.lease.request_id)
             return Failed(failure_of(error))
 
@@ -76,15 +76,18 @@ class Attempt:
         return Completed()
 
     def usage(self) -> dict[str, Any] | None:
-        """What the upstream counted; else what we saw, marked as an estimate; None if nothing."""
+        """The usage that the upstream reported.
+
+        Without a report, the number of deltas, marked as an estimate; None without output.
+        """
         if self.tally.usage is not None:
             return self.tally.usage
-        # What was kept is in the usage of the attempt that said it.
+        # The kept deltas are in the usage of the attempt that wrote them.
         deltas = self.tally.deltas - self._kept_deltas
         return {"completion_tokens": deltas, "estimated": True} if deltas else None
 
     async def _whole_prompt(self) -> dict[str, Any]:
-        """The upstream call: what was said before in the conversation is known only now."""
+        """The body of the upstream call. The conversation's earlier turns are read only now."""
         lease = self.lease
         if not lease.conversation or not lease.payload.get("memory", True):
             return prompt.build(lease.payload, [], self._tools.bounds)
@@ -95,11 +98,11 @@ class Attempt:
         return prompt.build(lease.payload, remember(turns, lease.request_id), bounds)
 
     async def _kept(self) -> Tally:
-        """What earlier attempts wrote and this one continues."""
+        """The output of earlier attempts, which this attempt continues."""
         answer = fold(await insist(lambda: self._tools.logs.entries(self.lease.request_id)))
         tally = Tally("".join(answer.text), len(answer.text))
-        beside = answer.refusal or answer.tool_calls or answer.reasoning or answer.x
-        tally.has_only_text = not beside
+        other_output = answer.refusal or answer.tool_calls or answer.reasoning or answer.x
+        tally.has_only_text = not other_output
         return tally
 
 

@@ -1,4 +1,4 @@
-"""Why an attempt failed: the codes that clients see, and the value that carries one."""
+"""Why an attempt failed: the codes that clients see, and the failure that has one of them."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class FailureCode(StrEnum):
-    """`failed.code`, as it stands in the log and on the native wire."""
+    """The values of `failed.code`, in the log and on the native wire."""
 
     RATE_LIMITED = "upstream_rate_limited"
     ERROR = "upstream_error"
@@ -21,7 +21,7 @@ class FailureCode(StrEnum):
     INTERNAL = "internal"
 
 
-# Sending the same request again would fail in the same way.
+# With these codes, the same request would fail again.
 _FINAL = frozenset({FailureCode.REJECTED, FailureCode.TOO_LONG, FailureCode.POISON})
 
 
@@ -29,8 +29,8 @@ _FINAL = frozenset({FailureCode.REJECTED, FailureCode.TOO_LONG, FailureCode.POIS
 class Failure:
     """Why an attempt failed.
 
-    `retry_after_s` is what the upstream asked for, if it did; `may_differ` says whether the next
-    call of the upstream may well go otherwise.
+    `retry_after_s` is the pause that the upstream asked for, if it did. `may_differ`: the next call
+    of the upstream has a fair chance to succeed.
     """
 
     code: FailureCode

@@ -1,7 +1,7 @@
-"""What a worker tells probes, over HTTP: `/healthz` whether it lives, `/readyz` whether it works.
+"""The worker's probes over HTTP: `/healthz` and `/readyz`.
 
-One that is not alive needs a restart; one that is not ready may mend by itself. A process whose
-event loop hangs does not answer at all, which probes take for what it is.
+A worker that is not alive needs a restart. A worker that is not ready may recover by itself. If the
+event loop hangs, a probe gets no response, and counts that as a failure.
 """
 
 import asyncio
@@ -38,12 +38,12 @@ class Health:
     models: ModelWatch
 
     def is_alive(self) -> str | None:
-        """What hangs for good, None if nothing does."""
+        """The loops that hang; None if no loop hangs."""
         silent = self.consumer.silent_loops
         return f"silent: {', '.join(silent)}" if silent else None
 
     async def is_ready(self) -> str | None:
-        """Why no work gets done here at the moment, None if it does."""
+        """Why this worker does not work at the moment; None if it does."""
         if self.consumer.is_stopping:
             return "draining"
         has_answered = True
@@ -51,7 +51,7 @@ class Health:
             async with asyncio.timeout(_REDIS_PATIENCE_S):
                 await self.rights.check()
         except AccessDenied as denial:
-            # First of all: it is the reason of whatever else is wrong then.
+            # Checked first, because a denial causes the other faults.
             return str(denial)
         except (Unavailable, TimeoutError):
             has_answered = False
@@ -66,7 +66,7 @@ class Health:
         return f"cannot list models: {self.models.fault}" if self.models.fault else None
 
     async def answer(self, path: str) -> tuple[int, str]:
-        """The status and the JSON for a path."""
+        """The HTTP status and the JSON body for a path."""
         match path.partition("?")[0]:
             case "/healthz":
                 fault = self.is_alive()
@@ -76,13 +76,13 @@ class Health:
                 return 404, json.dumps({"status": "there is /healthz and /readyz"})
         if fault is not None:
             return 503, json.dumps({"status": fault})
-        told = {"upstream": self.models.no_list_reason} if self.models.no_list_reason else {}
-        return 200, json.dumps({"status": "ok", **told})
+        reason = self.models.no_list_reason
+        return 200, json.dumps({"status": "ok"} | ({"upstream": reason} if reason else {}))
 
 
 @contextlib.asynccontextmanager
 async def health_endpoint(health: Health, settings: Settings) -> AsyncIterator[None]:
-    """Answer probes for the length of the block, if a port is set; raises SettingsInvalid."""
+    """Answer probes within the block, if a port is set. Raises SettingsInvalid."""
     host, port = settings.worker_health_host, settings.worker_health_port
     if port is None:
         yield
@@ -122,6 +122,6 @@ async def _answer(
         f"Content-Length: {len(body)}",
         "Connection: close",
     ]
-    told = "" if method == "HEAD" else body
-    writer.write(("\r\n".join(lines) + "\r\n\r\n" + told).encode())
+    content = "" if method == "HEAD" else body
+    writer.write(("\r\n".join(lines) + "\r\n\r\n" + content).encode())
     await writer.drain()

@@ -1,4 +1,4 @@
-"""The story of one request in this worker, from its claim to its end."""
+"""One request in this worker, from its claim to its end."""
 
 import asyncio
 import secrets
@@ -37,7 +37,7 @@ _LOG_KEEPS_BEING_LOST = Failure(
 
 
 class Job:
-    """Runs a request that was claimed. `lease` is that of the attempt under way."""
+    """Runs a claimed request. `lease` is the lease of the attempt under way."""
 
     def __init__(self, lease: Lease, tools: Tools) -> None:
         self.lease = lease
@@ -54,19 +54,19 @@ class Job:
 
     @property
     def is_overdue(self) -> bool:
-        """Whether the attempt has exceeded every limit it has, so that it must be hanging."""
+        """Whether the attempt has exceeded all its limits, so that it must be hanging."""
         limit_s = self._tools.limits.deadline_s + _OVERDUE_AFTER_S
         return time.monotonic() - self._begun_at_s > limit_s
 
     def stop(self, reason: Stop) -> None:
-        """Leave the request: FENCED if it belongs to another attempt, DRAINED if we stop."""
+        """Stop work on the request. FENCED: another attempt owns it. DRAINED: this worker stops."""
         self._stop = self._stop or reason
         self._interruption.interrupt(reason)
 
     def fenced(self, lease: Lease) -> None:
-        """Leave the request if a refused renewal was of the attempt under way.
+        """Stop work on the request if Redis refused to renew `lease`, and it is still current.
 
-        A renewal of an attempt before it says nothing about the one that was opened since.
+        A refused renewal of an earlier attempt does not concern the attempt that followed.
         """
         if lease is self.lease and not self._is_reopening:
             self.stop(Stop.FENCED)
@@ -83,7 +83,7 @@ class Job:
             lease = await self._attempt(lease)
 
     async def _attempt(self, lease: Lease) -> Lease | None:
-        """Run one attempt and record its end; the lease of the next attempt in this worker."""
+        """Run one attempt and record its end; returns the next attempt's lease, if there is one."""
         self._begun_at_s = time.monotonic()
         self._interruption = Interruption()
         if self._stop is not None:
@@ -98,7 +98,7 @@ class Job:
             attempt.writer.close()
 
     async def _conclude(self, attempt: Attempt, outcome: Outcome) -> Outcome | Lease | None:
-        """Do what an outcome asks for; another outcome if that did not succeed."""
+        """Act on an outcome. Returns another outcome if that fails, or the next attempt's lease."""
         match outcome:
             case Completed():
                 return await self._finish(attempt, "completed", _completed(attempt.tally))
@@ -107,8 +107,8 @@ class Job:
             case Failed(failure):
                 return await self._fail(attempt, failure)
             case Stop.LOG_FULL:
-                # The bound can be reached at an append, before a restart, or with the last pieces.
-                # There is always room for a terminal alone.
+                # The log can be full at an append, before a restart, or at the last pieces. It
+                # always has room for the terminal alone.
                 attempt.writer.drop()
                 return await self._fail(attempt, failure_of(TooLong()))
             case Stop.LOG_LOST:
@@ -121,7 +121,7 @@ class Job:
         return None
 
     async def _after_break(self, attempt: Attempt, failure: Failure) -> Outcome | Lease | None:
-        """Do what the retry rule says about an answer that broke off."""
+        """Act on the decision of the retry rule about an answer that broke off."""
         lease, has_output = attempt.lease, attempt.tally.has_output
         decision = decide(
             failure,
@@ -153,7 +153,7 @@ class Job:
     async def _restart(
         self, attempt: Attempt, failure: Failure, delay_s: float
     ) -> Stop | Lease | None:
-        """Open the next attempt in this worker, after a delay and all that is still unwritten."""
+        """Open the next attempt in this worker, after the unwritten pieces and a delay."""
         self._log.info("begin again", code=failure.code.value, delay_s=round(delay_s, 3))
         self._restarts += 1
 
@@ -176,7 +176,7 @@ class Job:
         lease, writer, tally = attempt.lease, attempt.writer, attempt.tally
         terminal = encode_data(state, data)
         is_remembered = state == "completed" and lease.conversation
-        # To the person who asked, a refusal is the answer.
+        # For the user who asked, a refusal is the answer.
         answered = "".join([tally.text, *tally.refusals]) if is_remembered else None
         called = tally.called if is_remembered else None
 
@@ -234,7 +234,7 @@ class Job:
             self._is_reopening = False
 
     async def _release(self, attempt: Attempt) -> None:
-        """Give the request back to the queue, with the output so far in its log."""
+        """Release the request to the queue, with the output so far in its log."""
         try:
             async with asyncio.timeout(_FLUSH_ON_DRAIN_S):
                 await attempt.writer.flushed()

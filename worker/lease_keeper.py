@@ -1,4 +1,4 @@
-"""Keeps the leases of all running jobs: the only renewer there is."""
+"""Renews the leases of all running jobs."""
 
 import asyncio
 import itertools
@@ -14,17 +14,17 @@ from tickertape.worker.outcome import Stop
 log = structlog.get_logger()
 
 _RENEWALS_PER_LEASE = 3
-# A thousand leases renewed in one go would keep every answer waiting for as many calls.
+# A thousand renewals at once would delay every answer, so they are spread over this many turns.
 _TURNS = 20
-# One connection that went dead must not hold up a renewal for all of a command's time-outs.
+# A dead connection must not hold up a renewal for all time-outs and repeats of a command.
 _LEAST_PATIENCE_S = 1.0
 _SILENCE_LIMIT_S = 30.0
 
 
 class LeaseKeeper:
-    """Renews every third of a lease, each at its turn; tells a job whose renewal is refused.
+    """Renews each lease three times per lease time; stops a job whose renewal is refused.
 
-    A renewal that takes long holds up no other: of many leases one dead connection costs one.
+    A slow renewal delays no other renewal, so that a dead connection costs one lease, not all.
     """
 
     def __init__(self, queue: Queue, lease_s: float) -> None:
@@ -49,7 +49,7 @@ class LeaseKeeper:
         lease = job.lease
         try:
             if job.is_overdue:
-                # It should have ended by itself. Whatever it hangs on, another worker may not.
+                # The job missed its own limits. Another worker may not hang on the same cause.
                 log.error("job hangs", request_id=lease.request_id)
                 job.stop(Stop.FENCED)
                 return
@@ -58,7 +58,7 @@ class LeaseKeeper:
         except Fenced:
             job.fenced(lease)
         except (Unavailable, TimeoutError):
-            # Not for us to judge: whoever is allowed to write is decided in Redis, at each write.
+            # The job goes on, because Redis checks at each write who may write.
             log.warning("lease not renewed", request_id=lease.request_id)
         finally:
             self._under_way.discard(job)

@@ -1,8 +1,8 @@
 """The flush rule: how the pieces of one attempt become appends.
 
-The first piece goes out at once. From then on one append is under way, and what arrives meanwhile
-goes out together in the next: a fast Redis gets every piece for itself, a slow one gets fewer and
-larger appends, and there is neither a timer nor a wait for a round trip.
+The first piece is sent at once. From then on, one append is under way, and the pieces that arrive
+until its reply are sent together in the next append. A fast Redis gets each piece alone, a slow
+Redis gets fewer and larger appends. There is no timer, and the upstream never waits for a reply.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from tickertape.broker.appender import Appended, Appender, target
 from tickertape.broker.queue import Lease
 from tickertape.worker.outcome import Stop
 
-# More than this unanswered, and the upstream has to wait for Redis.
+# With more unacknowledged entries than this, the upstream has to wait for Redis.
 MAX_UNACKED_ENTRIES = 2000
 _MAX_ENTRIES_PER_CALL = 500
 
@@ -36,33 +36,33 @@ class LogWriter:
 
     @property
     def first_unacked_seq(self) -> int:
-        """The seq of `unacked[0]`, or of the next entry when there is none."""
+        """The seq of `unacked[0]`, or of the next entry if all are acknowledged."""
         return self._acked_seq + 1
 
     @property
     def unacked(self) -> list[bytes]:
-        """What Redis has not acknowledged; all or part of it may be in the log already."""
+        """The entries that Redis has not acknowledged. Some may be in the log already."""
         return list(self._unacked)
 
     def write(self, values: list[bytes]) -> None:
-        """Write entries as soon as the rule allows; never waits."""
+        """Write entries as soon as the flush rule allows; never waits."""
         self._unacked += values
         self._pump()
 
     async def room(self) -> None:
-        """Return when little enough is unanswered."""
+        """Return when few enough entries are unacknowledged."""
         while len(self._unacked) > MAX_UNACKED_ENTRIES and not self._is_closed:
             self._changed.clear()
             await self._changed.wait()
 
     async def flushed(self) -> None:
-        """Return when everything written is in the log, or can no longer get there."""
+        """Return when all entries are in the log, or can no longer be written."""
         while self._unacked and not self._is_closed:
             self._changed.clear()
             await self._changed.wait()
 
     def accept(self, server_seq: int) -> bool:
-        """Take the server's word for where the log ends; False when it has lost entries."""
+        """Accept `server_seq` as the end of the log; False if the server has lost entries."""
         if server_seq < self._acked_seq:
             return False
         del self._unacked[: server_seq - self._acked_seq]
@@ -70,11 +70,11 @@ class LogWriter:
         return True
 
     def drop(self) -> None:
-        """Give up what is not acknowledged: the log has no room for it."""
+        """Discard the unacknowledged entries, because the log has no room for them."""
         self._unacked.clear()
 
     def close(self) -> None:
-        """Write nothing more; answers still to come are ignored."""
+        """Write nothing more. Later replies are ignored."""
         self._is_closed = True
         self._changed.set()
         if self._resending is not None:
@@ -105,7 +105,7 @@ class LogWriter:
             self._pump()
 
     async def _resend(self) -> None:
-        # The same ids again: what did arrive is skipped by the script.
+        # The ids stay the same, and the script skips the entries that did arrive.
         await self._appender.ready()
         self._is_under_way = False
         self._pump()

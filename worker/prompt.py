@@ -5,19 +5,19 @@ from typing import Any, Self
 
 import msgspec
 
-# Most tokens are longer; in a script the model knows little of, a token can be a single byte.
+# Most tokens are longer. In a script that the model hardly knows, a token can be a single byte.
 _BYTES_PER_TOKEN = 3
-# What a model reads of a picture or a file has little to do with its bytes.
+# The tokens of a picture or a file do not depend on its bytes.
 _BYTES_OF_ATTACHMENT = 1500 * _BYTES_PER_TOKEN
-# Of the context, this part is left for the answer when the request does not say how long it may be.
+# If the request has no limit for its answer, one part in this many of the context is left for it.
 _ANSWER_SHARE = 4
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """How much of a conversation the model is given.
+    """How much of a conversation the model gets, in bytes and in tokens.
 
-    Whether the context is the model's own, or only assumed since its server does not say it.
+    `is_assumed`: the server does not report the context size of the model.
     """
 
     memory_bytes: int
@@ -25,7 +25,7 @@ class Bounds:
     is_assumed: bool = True
 
     def known(self, context_tokens: int | None) -> Self:
-        """The bounds with the context that the server says the model has."""
+        """The bounds with the context size that the server reports, if it does."""
         if context_tokens is None:
             return self
         return replace(self, context_tokens=context_tokens, is_assumed=False)
@@ -36,20 +36,22 @@ def build(
 ) -> dict[str, Any]:
     """The chat completion body: role template, then as much memory as fits, then the new messages.
 
-    Memory is left out from its oldest exchange on, beyond its bytes and beyond the model's context;
-    a question and its answer stay together. The template and the new messages are never cut. What
-    is for OpenAI alone stays apart, under `openai_params`: see worker/upstream/request_body.py.
+    `memory` has one list of messages per exchange, the oldest first. The oldest exchanges are left
+    out if all together exceed the memory's bytes or the model's context. A question and its answer
+    stay together. The template and the new messages are never cut. Parameters that only OpenAI
+    accepts stay under `openai_params`; see worker/upstream/request_body.py.
     """
     params = payload.get("params", {})
-    role_messages, asked = payload.get("role_messages", []), payload["messages"]
-    budget_bytes = _context_bytes(params, bounds) - sum(map(_weight, [*role_messages, *asked]))
+    role_messages, new_messages = payload.get("role_messages", []), payload["messages"]
+    fixed_messages = [*role_messages, *new_messages]
+    budget_bytes = _context_bytes(params, bounds) - sum(map(_weight, fixed_messages))
     kept = _newest(memory, budget_bytes, bounds.memory_bytes)
-    apart = {name: payload[name] for name in ("openai_params",) if name in payload}
-    return {**params, **apart, "messages": [*role_messages, *kept, *asked]}
+    openai = {name: payload[name] for name in ("openai_params",) if name in payload}
+    return {**params, **openai, "messages": [*role_messages, *kept, *new_messages]}
 
 
 def _context_bytes(params: dict[str, Any], bounds: Bounds) -> int:
-    """The room for all messages. A limit of the answer beside an assumed context says nothing."""
+    """The bytes for all messages. An answer's limit is ignored if the context is only assumed."""
     max_tokens = params.get("max_tokens") or params.get("max_completion_tokens")
     if bounds.is_assumed or not isinstance(max_tokens, int) or max_tokens < 1:
         max_tokens = bounds.context_tokens // _ANSWER_SHARE
@@ -70,7 +72,7 @@ def _newest(
 
 
 def _weight(message: dict[str, Any]) -> int:
-    """What a message takes of the context, in bytes of text."""
+    """The share of the context that a message takes, in bytes of text."""
     content = message.get("content")
     if not isinstance(content, list):
         return _size(message)

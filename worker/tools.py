@@ -35,7 +35,7 @@ class Tools:
 
 
 async def insist(call: Callable[[], Awaitable[T]]) -> T:
-    """Repeat while Redis is away; whatever the broker is asked may be asked again."""
+    """Repeat a broker call while Redis is away. All broker calls are safe to repeat."""
     while True:
         try:
             return await call()

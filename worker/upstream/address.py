@@ -1,4 +1,4 @@
-"""Pure: what OPENAI_BASE_URL says besides where the upstream is."""
+"""Pure: OPENAI_BASE_URL as an address, an account, and secrets to keep out of messages."""
 
 import base64
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ from tickertape.runtime.addresses import is_this_machine
 
 @dataclass(frozen=True)
 class UpstreamAddress:
-    """The address without its account; None for the SDK's default.
+    """The URL without its account; None stands for the SDK's default.
 
-    `authorization` is the header that the account in it stands for, and `passwords` are what no
-    message may quote of it. `is_local`: the upstream is on this machine. A proxy that was set for
-    the internet would look for it on its own, so such an upstream is asked directly, as Go programs
-    and browsers do.
+    `authorization` is the header made from the account. `passwords` are the parts of the account
+    that no message may quote. `is_local`: the upstream is on this machine. A local upstream is
+    called without a proxy, as Go programs and browsers do, because a proxy for the internet would
+    look for it on the proxy's machine.
     """
 
     url: str | None
@@ -24,19 +24,22 @@ class UpstreamAddress:
 
 
 def parse_address(url: str | None) -> UpstreamAddress:
-    """The parts of an address that the settings have accepted."""
+    """The parts of an address. The settings have already accepted it."""
     if url is None:
         return UpstreamAddress(None)
     parts = urlsplit(url)
     is_local = is_this_machine(parts.hostname or "")
-    account, at, place = parts.netloc.rpartition("@")
+    account, at, server = parts.netloc.rpartition("@")
     if not at:
         return UpstreamAddress(url, is_local=is_local)
     name, _, password = account.partition(":")
     plain = f"{unquote(name)}:{unquote(password)}"
     token = base64.b64encode(plain.encode()).decode()
-    # A key may stand in the place of the name.
+    # Without a password, the name may be a key.
     secrets = {password, unquote(password), token} if password else {name, unquote(name), token}
     return UpstreamAddress(
-        urlunsplit(parts._replace(netloc=place)), f"Basic {token}", tuple(sorted(secrets)), is_local
+        urlunsplit(parts._replace(netloc=server)),
+        f"Basic {token}",
+        tuple(sorted(secrets)),
+        is_local,
     )

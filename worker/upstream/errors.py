@@ -1,18 +1,18 @@
 """The errors that a call of the upstream raises, each with the failure code that clients see.
 
     UpstreamError              the upstream gave no complete answer
-    ├── RateLimited            upstream_rate_limited   429, or the same said inside the stream
-    ├── UpstreamFault          upstream_error          5xx, or the same said inside the stream
-    │   └── UpstreamGarbage                            what came back is not what was asked for
-    ├── Unreachable            upstream_unreachable    no connection, or none that answered
+    ├── RateLimited            upstream_rate_limited   429, or the same inside the stream
+    ├── UpstreamFault          upstream_error          5xx, or the same inside the stream
+    │   └── UpstreamGarbage                            the response is not a chat completion
+    ├── Unreachable            upstream_unreachable    no connection, or no response
     ├── Stalled                upstream_stalled        connected and silent for too long
     ├── Truncated              upstream_truncated      the body ended without a finish_reason
-    ├── Rejected               upstream_rejected       a 4xx, or the same said inside the stream:
-    │                                                  the same request will fail again
-    └── DeadlineExceeded       deadline                the attempt as a whole took too long
+    ├── Rejected               upstream_rejected       a 4xx, or the same inside the stream; the
+    │                                                  same request will fail again
+    └── DeadlineExceeded       deadline                the whole attempt took too long
 
-A message is shown to clients and written to logs, so whoever raises one of these leaves keys and
-prompts out of it, and raises it `from None`: the SDK's exceptions carry the request with its key.
+Messages are shown to clients and written to logs. They must not contain keys or prompts. Raise
+these errors `from None`, because the SDK's exceptions contain the request with its key.
 """
 
 from typing import ClassVar

@@ -1,7 +1,7 @@
 """Pure: the finish_reason that an upstream sends, in OpenAI's words.
 
-The one table of them. A reason that is not in it is passed on as it is: each wire says of a word
-that its clients do not know that the answer is incomplete, and none says `stop`.
+All translations are in this table. Another reason is passed on as it is. For a reason that its
+clients do not know, each wire reports an incomplete answer, and never `stop`.
 """
 
 import re
@@ -10,7 +10,7 @@ from tickertape.worker.upstream.errors import UpstreamError, UpstreamFault, Upst
 
 _MAX_CHARS = 100
 
-# Written as `_plain` writes them. The families that send them stand in docs/wires.md.
+# In the form that `_plain` returns. docs/wires.md names the families that send them.
 _MEANINGS = {
     "stop": "stop eos eos_token end_turn stop_sequence complete completed normal",
     "length": "length max_tokens model_length max_length max_output_tokens token_limit"
@@ -21,14 +21,14 @@ _MEANINGS = {
     " recitation language blocklist prohibited_content spii image_safety image_recitation"
     " image_prohibited_content guardrail_intervened refusal error_toxic",
 }
-# Some servers have a word for "not yet": a text, where OpenAI has null.
+# Some servers send a text for "not finished", where OpenAI sends null.
 _NOT_YET = frozenset({"", "null", "none", "unspecified", "not_finished"})
-# The answer broke off at the upstream. The next try may well go through.
+# The answer broke off at the upstream. The next try has a fair chance.
 _BROKEN_OFF = (
     "abort aborted error failed network_error insufficient_system_resource server_error"
     " internal_error timeout time_limit cancelled canceled user_cancel"
 )
-# The model said something that the upstream cannot read, and so does not pass on.
+# The upstream could not parse the output of the model, and did not send it.
 _UNREADABLE = (
     "malformed_function_call malformed_tool_use malformed_model_output malformed_response"
     " unexpected_tool_call too_many_tool_calls"
@@ -42,10 +42,10 @@ _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def translate_finish_reason(sent: str) -> str | None:
-    """OpenAI's word for a reason, an unknown reason as it is, or None where it says "not yet".
+    """OpenAI's word for a reason, an unknown reason as it is, or None for "not finished".
 
-    Gemini puts two words into one (`function_call_filter: MALFORMED_FUNCTION_CALL`); the last one
-    that is known counts.
+    Gemini joins two reasons (`function_call_filter: MALFORMED_FUNCTION_CALL`). The last known one
+    counts.
     """
     if sent in _WORDS:
         return _WORDS[sent]
@@ -61,7 +61,7 @@ def translate_finish_reason(sent: str) -> str | None:
 
 
 def failure_for(reason: str) -> UpstreamError | None:
-    """The failure that a translated reason stands for, if it does."""
+    """The error for a translated reason that stands for one; None for all others."""
     failure = _FAILURES.get(reason)
     return failure(f"The upstream broke its answer off: {reason}.") if failure else None
 

@@ -1,13 +1,14 @@
-"""Pure: what an upstream's model list says beyond the names."""
+"""Pure: the context sizes in an upstream's list of models."""
 
 from typing import Any
 
 
 def known_contexts(models: list[dict[str, Any]]) -> dict[str, int]:
-    """The context in tokens of each model that tells one, by its id and its aliases.
+    """The context of each model in tokens, by its id and its aliases, where the list has it.
 
-    There is no standard field: vLLM has `max_model_len`, OpenRouter and others `context_length`,
-    llama.cpp `meta.n_ctx` (and `meta.n_ctx_train`, which a server may have been started below).
+    No field is standard. vLLM has `max_model_len`, OpenRouter and others have `context_length`,
+    llama.cpp has `meta.n_ctx`. Its `meta.n_ctx_train` is used last, because a server may be started
+    with a smaller context.
     """
     contexts: dict[str, int] = {}
     for model in models:

@@ -7,9 +7,9 @@ from email.utils import parsedate_to_datetime
 
 
 def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds to wait, from `retry-after-ms` or `retry-after` (seconds or an HTTP date).
+    """The seconds in `retry-after-ms` or `retry-after` (seconds or an HTTP date), never negative.
 
-    None when there is none that can be read; never negative.
+    None without a readable header.
     """
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:

@@ -1,7 +1,7 @@
-"""Pure: makes every text encodable as UTF-8.
+"""Pure: text that UTF-8 can encode.
 
-Servers that count in UTF-16 cut a character outside the basic plane in two and send each half,
-escaped, in a delta of its own. Python keeps such halves as lone surrogates, which no encoder takes.
+Servers that count in UTF-16 cut a character outside the basic plane in two, and send each half,
+escaped, in a separate delta. Python keeps such halves as lone surrogates, which no encoder accepts.
 """
 
 import math
@@ -10,16 +10,15 @@ from typing import Any
 
 
 class SurrogateMender:
-    """Joins halves over the deltas of a channel (a kind of output, or one tool call)."""
+    """Joins halves across the deltas of a channel: a kind of output, or one tool call."""
 
     def __init__(self) -> None:
         self._held: dict[str, str] = {}
 
     def mend(self, channel: str, text: str) -> str:
-        """`text` with halves joined and orphans replaced by U+FFFD.
+        """`text` with halves joined, and lone halves replaced by U+FFFD.
 
-        A high half at its end is held back for the next text of the channel, so the result may be
-        empty.
+        A high half at the end is kept for the next text of the channel, so the result may be empty.
         """
         if self._held:
             text = self._held.pop(channel, "") + text
@@ -31,7 +30,7 @@ class SurrogateMender:
         return without_orphans(text)
 
     def close(self) -> Iterator[tuple[str, str]]:
-        """U+FFFD for each channel whose last half stayed alone."""
+        """U+FFFD for each channel whose last half has no other half."""
         for channel in self._held:
             yield channel, "\ufffd"
         self._held = {}
@@ -53,7 +52,7 @@ def without_orphans(text: str) -> str:
 
 
 def scrubbed(value: Any) -> Any:
-    """Decoded JSON, so that any encoder takes it: no lone surrogate, no number out of range."""
+    """Decoded JSON as any encoder accepts it: no lone surrogate, and no number out of range."""
     match value:
         case str():
             return without_orphans(value)

@@ -1,4 +1,4 @@
-"""Pure: the usage that an upstream sends, with whole numbers of tokens."""
+"""Pure: the usage that an upstream sends, in whole numbers of tokens."""
 
 import math
 from typing import Any
@@ -9,10 +9,10 @@ _COUNT_SUFFIX = "tokens"
 
 
 def read_usage(sent: dict[str, Any]) -> dict[str, Any]:
-    """The usage as any encoder takes it; its counts of tokens are whole, at every depth.
+    """The usage as any encoder accepts it. Its counts of tokens are whole, at every depth.
 
-    Gateways that add up in JavaScript or Lua send `12.0`, and some a mean such as `12.5`: clients
-    declare integers, and those that check refuse the whole answer. A cost stays the float it is.
+    Gateways that add up in JavaScript or Lua send `12.0`, and some send a mean such as `12.5`.
+    Clients declare integers, and strict clients refuse the whole answer. A cost remains a float.
     """
     usage: dict[str, Any] = _whole(scrubbed(sent))
     return usage

@@ -1,7 +1,8 @@
-"""Limits on many short waits of one task, at a fraction of what `asyncio.timeout` costs for each.
+"""Limits on many short waits of one task, at a fraction of the cost of `asyncio.timeout`.
 
-`asyncio.timeout` sets and cancels a timer every time, which for a stream of tokens is a third of
-all the work. Here the timer runs on its own and looks, when it fires, whether a wait is overdue.
+`asyncio.timeout` sets and cancels a timer for each wait, which is a third of all work for a stream
+of tokens. The watchdog's timer keeps running across waits. When it fires, it checks whether a wait
+is overdue.
 """
 
 import asyncio
@@ -12,40 +13,40 @@ T = TypeVar("T")
 
 
 class Watchdog:
-    """Times the waits of the task that makes it, one at a time. `stop` it when done."""
+    """Limits the waits of the task that creates it, one at a time. Call `stop` at the end."""
 
     def __init__(self) -> None:
         task = asyncio.current_task()
         if task is None:
-            raise RuntimeError("a watchdog is made by the task that it watches")
+            raise RuntimeError("create a watchdog in the task that it watches")
         self._task = task
         self._loop = asyncio.get_running_loop()
         self._due_s: float | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._has_barked = False
+        self._has_expired = False
 
     def time(self) -> float:
-        """The clock that `due_s` is of."""
+        """The current time in seconds, on the clock of `due_s`."""
         return self._loop.time()
 
     async def wait(self, awaited: Callable[[], Awaitable[T]], due_s: float) -> T:
-        """What `awaited()` returns; raises TimeoutError if it is not done when `due_s` has come.
+        """The result of `awaited()`; raises TimeoutError if it is not done at `due_s`.
 
-        Like `asyncio.timeout`, it cancels the task from within and takes that cancellation back, so
-        a cancellation from without, even at the same moment, stays one.
+        Like `asyncio.timeout`, the watchdog cancels the task and then takes its cancellation back.
+        A cancellation from elsewhere, even at the same moment, stays a cancellation.
         """
         others = self._task.cancelling()
         self._watch(due_s)
         try:
             return await awaited()
         except asyncio.CancelledError:
-            if self._has_barked and self._task.cancelling() == others + 1:
+            if self._has_expired and self._task.cancelling() == others + 1:
                 raise TimeoutError from None
             raise
         finally:
             self._due_s = None
-            if self._has_barked:
-                self._has_barked = False
+            if self._has_expired:
+                self._has_expired = False
                 self._task.uncancel()
 
     def stop(self) -> None:
@@ -58,14 +59,14 @@ class Watchdog:
         self._due_s = due_s
         if self._timer is None or due_s < self._timer.when():
             self.stop()
-            self._timer = self._loop.call_at(due_s, self._look)
+            self._timer = self._loop.call_at(due_s, self._check_due)
 
-    def _look(self) -> None:
+    def _check_due(self) -> None:
         self._timer = None
         if self._due_s is None:
             return
         if self._loop.time() < self._due_s:
-            self._timer = self._loop.call_at(self._due_s, self._look)
+            self._timer = self._loop.call_at(self._due_s, self._check_due)
         else:
-            self._has_barked = True
+            self._has_expired = True
             self._task.cancel()
