@@ -1,18 +1,19 @@
-"""How a failure of ours is logged: where it was, and of its words those of Redis alone."""
+"""How failures of this process are logged: the place in the code, and the reply of Redis."""
 
 import structlog
 
 from tickertape.broker.connections import reply_text
 from tickertape.runtime.logs import traceback_places
 
-log = structlog.get_logger("api")
+logger = structlog.get_logger("api")
 
 
-def note_failure(error: Exception, event: str, **about: str) -> None:
-    """Log where we failed. The error's own text may quote a prompt, an answer or a key.
+def log_failure(error: Exception, event: str, **fields: str) -> None:
+    """Log where the code failed, without the error's message.
 
-    What Redis replied holds none of them, and without it nobody could tell what to mend.
+    The message may quote a prompt, an answer or a key. A reply of Redis quotes none of them, and
+    operators need it to find the cause.
     """
     if (reply := reply_text(error)) is not None:
-        about["reply"] = reply
-    log.error(event, **about, error=type(error).__name__, at=traceback_places(error))
+        fields["reply"] = reply
+    logger.error(event, **fields, error=type(error).__name__, at=traceback_places(error))

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from tickertape.api.failure_log import note_failure
+from tickertape.api.failure_log import log_failure
 from tickertape.api.fanout.hub import Hub
 from tickertape.api.fanout.streams import Streams
 from tickertape.api.metrics import Metrics
@@ -103,5 +103,5 @@ def _report(task: asyncio.Task[None], on_fatal: OnFatal) -> None:
         on_fatal(str(error))
         return
     if isinstance(error, Exception):
-        note_failure(error, "request failed", path=task.get_name())
+        log_failure(error, "request failed", path=task.get_name())
     on_fatal(f"The task {task.get_name()!r} failed: {type(error).__name__}")

@@ -1,16 +1,29 @@
-"""What this process counts, for Prometheus. No label holds an id, a tenant or a caller's words."""
+"""What this process counts, for Prometheus. No label holds an id, a tenant or text of a caller."""
 
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
 
-SUBMIT_OUTCOMES = (
-    "accepted", "repeated", "conflict", "queue_full", "tenant_limit", "busy", "unavailable",
-)  # fmt: skip
+from tickertape.broker.errors import (
+    BrokerError,
+    ConversationBusy,
+    IdempotencyConflict,
+    QueueFull,
+    TenantLimitReached,
+)
+
+_UNAVAILABLE = "unavailable"
+_OUTCOMES: dict[type[BrokerError], str] = {
+    IdempotencyConflict: "conflict",
+    QueueFull: "queue_full",
+    TenantLimitReached: "tenant_limit",
+    ConversationBusy: "busy",
+}
+SUBMIT_OUTCOMES = ("accepted", "repeated", *_OUTCOMES.values(), _UNAVAILABLE)
 
 
 class Metrics:
-    """The metrics of one app, in a registry of its own."""
+    """The metrics of one app, in a separate registry."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -25,23 +38,27 @@ class Metrics:
             registry=self._registry,
         )  # fmt: skip
         for outcome in SUBMIT_OUTCOMES:
-            # A series that is absent until its first event cannot be watched for a rise.
+            # An alert on a rise needs the series to exist before its first event.
             self._submits.labels(outcome)
         ProcessCollector(registry=self._registry)
 
-    def count_submit(self, outcome: str) -> None:
-        """One more submit that ended in one of SUBMIT_OUTCOMES."""
-        self._submits.labels(outcome).inc()
+    def count_submit(self, *, is_new: bool) -> None:
+        """Count a submit that was accepted, or that repeated an earlier one."""
+        self._submits.labels("accepted" if is_new else "repeated").inc()
+
+    def count_failed_submit(self, error: BrokerError) -> None:
+        """Count a submit that was not accepted."""
+        self._submits.labels(_OUTCOMES.get(type(error), _UNAVAILABLE)).inc()
 
     def count_cancel(self) -> None:
-        """One more cancel call."""
+        """Count a cancel call."""
         self._cancels.inc()
 
     def watch(self, *, subscribers: Callable[[], int], is_up: Callable[[], bool]) -> None:
-        """Ask these whenever the gauges are read."""
+        """Call these functions whenever the gauges are read."""
         self._subscribers.set_function(lambda: float(subscribers()))
         self._up.set_function(lambda: float(is_up()))
 
     def text(self) -> bytes:
-        """Everything, in Prometheus' text format."""
+        """All metrics, in Prometheus' text format."""
         return generate_latest(self._registry)

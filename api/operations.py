@@ -6,10 +6,14 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
-from tickertape.api.edge.problems import Problem, error_responses
-from tickertape.api.services import AnyServices, Services, Tenant
+from tickertape.api.dependencies import AnyServices, Tenant
+from tickertape.api.edge.error_docs import error_responses
+from tickertape.api.edge.problems import STOPPING, Problem
+from tickertape.api.services import Services
 from tickertape.broker.errors import AccessDenied, Unavailable
 from tickertape.broker.upstream_models import read_models_fault
+
+PUBLIC_PATHS = frozenset({"/healthz", "/readyz"})
 
 router = APIRouter(tags=["operations"])
 
@@ -49,7 +53,7 @@ async def _upstream_fault(services: Services) -> str | None:
 
 async def _fault(services: Services) -> str | None:
     if services.streams.is_draining:
-        return "The server is about to stop."
+        return STOPPING
     has_answered = True
     try:
         async with asyncio.timeout(_REDIS_PATIENCE_S):

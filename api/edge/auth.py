@@ -1,7 +1,7 @@
-"""API keys: who a caller is. Pure lookups over a list of keys that may be reloaded from a file.
+"""API keys, which identify the tenant of a call. They may be reloaded from a file.
 
-Keys are held as SHA-256 only, and compared in constant time. Without keys the API is open and all
-callers are one tenant; then the guards keep it on this machine.
+Only the SHA-256 of a key is kept, and it is compared in constant time. Without keys the API is
+open, all callers are one tenant, and the guards accept calls from this machine only.
 """
 
 import hashlib
@@ -16,7 +16,8 @@ import structlog
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tickertape.api.edge.problems import Problem, respond
+from tickertape.api.edge.error_forms import ErrorForms
+from tickertape.api.edge.problems import Problem
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.runtime.settings import Settings
 
@@ -25,8 +26,8 @@ log = structlog.get_logger("api")
 OPEN_TENANT = "public"
 _TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _SHA256_HEX = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
-_LOOK_AGAIN_S = 1.0
-_SHAPE = "use tenant:key,tenant:key or @file with one tenant:key a line"
+_RELOAD_INTERVAL_S = 1.0
+_FORMAT = "use tenant:key,tenant:key or @file with one tenant:key a line"
 
 
 class Keys:
@@ -36,23 +37,23 @@ class Keys:
         self._tenants = tenants
 
     def tenant_of(self, key: str) -> str | None:
-        """The tenant this key belongs to. Takes the same time whether, and where, one matches."""
-        given = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
-        found = None
+        """The tenant of a key, None for an unknown key. The time does not depend on the result."""
+        key_digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+        key_tenant = None
         for digest, tenant in self._tenants.items():
-            if hmac.compare_digest(digest, given):
-                found = tenant
-        return found
+            if hmac.compare_digest(digest, key_digest):
+                key_tenant = tenant
+        return key_tenant
 
     def lists_as_hash(self, key: str) -> bool:
-        """Whether this very text stands in the list, where 64 hex digits are a key's hash."""
+        """Whether the text is a listed hash, which a caller sent in place of the key."""
         return bool(_SHA256_HEX.fullmatch(key)) and bytes.fromhex(key) in self._tenants
 
 
 def parse_keys(text: str) -> Keys:
-    """Read `tenant:key` items, parted by commas or lines; `#` begins a comment line.
+    """Read `tenant:key` items, separated by commas or lines; `#` begins a comment line.
 
-    A key is plain, or 64 hex digits: its SHA-256. Raises SettingsInvalid, never quoting a key.
+    A key is plain text, or its SHA-256 as 64 hex digits. Raises SettingsInvalid, without the key.
     """
     tenants: dict[bytes, str] = {}
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
@@ -60,29 +61,32 @@ def parse_keys(text: str) -> Keys:
     for number, item in enumerate(filter(None, items), 1):
         tenant, colon, key = item.partition(":")
         if not colon or not key or not _TENANT.fullmatch(tenant):
-            raise SettingsInvalid(f"TICKERTAPE_API_KEYS: item {number} is wrong: {_SHAPE}")
+            raise SettingsInvalid(f"TICKERTAPE_API_KEYS: item {number} is wrong: {_FORMAT}")
         is_hash = _SHA256_HEX.fullmatch(key)
         tenants[bytes.fromhex(key) if is_hash else hashlib.sha256(key.encode()).digest()] = tenant
     if not tenants:
-        raise SettingsInvalid(f"TICKERTAPE_API_KEYS holds no key: {_SHAPE}")
+        raise SettingsInvalid(f"TICKERTAPE_API_KEYS holds no key: {_FORMAT}")
     return Keys(tenants)
 
 
 class KeyFile:
-    """Keys in a file that may be edited while we run; raises SettingsInvalid if it is wrong now."""
+    """Keys in a file that may be edited while the process runs.
+
+    Raises SettingsInvalid if the file is wrong at the start.
+    """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._path = path
         self._clock = clock
-        self._looked_s = clock()
+        self._checked_s = clock()
         self._stamp = self._stamp_now()
         self._keys = self._read()
 
     def current(self) -> Keys:
-        """The keys, at most a second behind the file; while it is wrong, the last good ones."""
-        if self._clock() - self._looked_s < _LOOK_AGAIN_S:
+        """The keys, at most a second behind the file. While it is wrong, the last good keys."""
+        if self._clock() - self._checked_s < _RELOAD_INTERVAL_S:
             return self._keys
-        self._looked_s = self._clock()
+        self._checked_s = self._clock()
         if (stamp := self._stamp_now()) != self._stamp:
             self._stamp = stamp
             try:
@@ -107,12 +111,12 @@ class KeyFile:
             raise SettingsInvalid(message) from None
 
 
-# Gives the keys that are good now.
 CurrentKeys: TypeAlias = Callable[[], Keys]
+"""Returns the keys that are valid now."""
 
 
 def keys_from(settings: Settings) -> CurrentKeys | None:
-    """What gives the keys that are good now, None for an open API; raises SettingsInvalid."""
+    """A function that returns the valid keys, None for an open API; raises SettingsInvalid."""
     if settings.api_keys is None:
         return None
     text = settings.api_keys.get_secret_value().strip()
@@ -123,34 +127,41 @@ def keys_from(settings: Settings) -> CurrentKeys | None:
 
 
 class Authentication:
-    """Finds the tenant of a call before anything of its body is read, or answers 401.
+    """Identifies the tenant of a call before its body is read, or answers 401.
 
-    `public` are the paths that need no key.
+    `public_paths` need no key.
     """
 
-    def __init__(self, app: ASGIApp, *, keys: CurrentKeys | None, public: frozenset[str]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        forms: ErrorForms,
+        keys: CurrentKeys | None,
+        public_paths: frozenset[str],
+    ) -> None:
         self._app = app
+        self._forms = forms
         self._keys = keys
-        self._public = public
+        self._public_paths = public_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one call."""
         if scope["type"] == "http":
             try:
                 scope.setdefault("state", {})["tenant"] = self._tenant(scope)
             except Problem as problem:
-                await respond(problem, scope["path"])(scope, receive, send)
+                await self._forms.respond(problem, scope["path"])(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
     def _tenant(self, scope: Scope) -> str | None:
         if self._keys is None:
             return OPEN_TENANT
-        if scope["path"] in self._public:
+        if scope["path"] in self._public_paths:
             return None
         scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
-            raise _unauthorized("An API key is needed: send it as `Authorization: Bearer <key>`.")
+            raise _unauthorized("An API key is required: send it as `Authorization: Bearer <key>`.")
         keys = self._keys()
         tenant = keys.tenant_of(key.strip())
         if tenant is None:
@@ -158,7 +169,7 @@ class Authentication:
                 "This is the hash of an API key: send the key itself. (A key that is itself 64 hex "
                 "digits has to be listed by its SHA-256.)"
                 if keys.lists_as_hash(key.strip())
-                else "This API key is not known."
+                else "This API key is unknown."
             )
         return tenant
 

@@ -1,5 +1,6 @@
-"""Pure ASGI guards in front of the routes. Each looks at a call's head, or counts its body's bytes;
-none holds back a byte of an answer.
+"""ASGI guards in front of the routes.
+
+A guard checks the head of a call or counts the bytes of its body. No guard delays a response.
 """
 
 import re
@@ -8,102 +9,107 @@ from collections.abc import Callable
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tickertape.api.edge.problems import Problem, problem_of, respond
-from tickertape.api.failure_log import note_failure
+from tickertape.api.edge.error_forms import ErrorForms
+from tickertape.api.edge.error_rules import problem_of
+from tickertape.api.edge.problems import Problem
+from tickertape.api.failure_log import log_failure
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.runtime.addresses import is_loopback
 
-# host, [v6 host], each with or without a port.
+# A host or an IPv6 address in brackets, each with or without a port.
 _HOST = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([^:\[\]/@]+))(?::\d{1,5})?", re.ASCII)
 
 
 def check_bind(host: str, *, has_keys: bool, open_to_all: bool) -> None:
-    """Refuse to serve strangers without keys; raises SettingsInvalid."""
+    """Refuse to listen beyond loopback without keys; raises SettingsInvalid."""
     if not has_keys and not open_to_all and not is_loopback(host):
         raise SettingsInvalid(
-            f"--host {host} would let everyone in: set TICKERTAPE_API_KEYS, or insist with --open"
+            f"--host {host} would accept calls from everyone: "
+            "set TICKERTAPE_API_KEYS, or use --open"
         )
 
 
 class LastResort:
-    """Answers 500 where nothing else did, and notes the failure without its text.
+    """Answers 500 after an exception that nothing else handled, and logs it without its message.
 
-    After the head of an answer is out, the connection breaks off instead: what was cut short must
-    not look whole. A server does that by itself when an app returns early.
+    Once the head of the response was sent, the guard only returns. The server then breaks off the
+    connection, so that a truncated response does not look complete.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, forms: ErrorForms) -> None:
         self._app = app
+        self._forms = forms
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one call."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         has_started = False
 
-        async def noting_send(message: Message) -> None:
+        async def tracking_send(message: Message) -> None:
             nonlocal has_started
             has_started = True
             await send(message)
 
         try:
-            await self._app(scope, receive, noting_send)
-        except Exception as error:  # noqa: BLE001  # the last resort, which notes it
+            await self._app(scope, receive, tracking_send)
+        except Exception as error:  # noqa: BLE001  # the last resort, which logs it
             if has_started:
-                note_failure(error, "request failed", path=scope["path"])
+                log_failure(error, "request failed", path=scope["path"])
                 return
-            problem = problem_of(error, scope["path"])
-            await respond(problem, scope["path"])(scope, receive, send)
+            path = scope["path"]
+            problem = problem_of(error, path, self._forms.of(path))
+            await self._forms.respond(problem, path)(scope, receive, send)
 
 
 class LoopbackOnly:
-    """Refuses calls whose Host is not this machine's own name.
+    """Refuses calls whose Host header is not a loopback name.
 
-    An open API is kept on loopback, but a page anywhere may point a name of its own there and then
-    talk to us as its own server (DNS rebinding); its Host header gives it away.
+    An API without keys listens on loopback only. A web page elsewhere could still reach it, by
+    pointing a domain of its own at 127.0.0.1 (DNS rebinding), but then its calls name that domain.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, forms: ErrorForms) -> None:
         self._app = app
+        self._forms = forms
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one call."""
-        if scope["type"] != "http" or _is_ours(Headers(scope=scope).get("host", "")):
+        if scope["type"] != "http" or _is_loopback_name(Headers(scope=scope).get("host", "")):
             await self._app(scope, receive, send)
             return
         problem = Problem(
             403,
             "forbidden_host",
-            "Without API keys this server answers to loopback names only, such as localhost; "
-            "set TICKERTAPE_API_KEYS, or insist with --open.",
+            "Without API keys this server accepts only loopback names, such as localhost; "
+            "set TICKERTAPE_API_KEYS, or use --open.",
         )
-        await respond(problem, scope["path"])(scope, receive, send)
+        await self._forms.respond(problem, scope["path"])(scope, receive, send)
 
 
-def _is_ours(host: str) -> bool:
+def _is_loopback_name(host: str) -> bool:
     match = _HOST.fullmatch(host)
     return match is not None and is_loopback(match[1] or match[2])
 
 
 class JsonOnly:
-    """Refuses bodies that do not say that they are JSON.
+    """Refuses a body whose Content-Type is not JSON.
 
-    Any page may make a browser post a form, or text, to us; for JSON the browser asks us first.
+    A page of any origin can make a browser post a form or text here. Before it posts JSON, a
+    browser requires this server's consent (CORS preflight).
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, forms: ErrorForms) -> None:
         self._app = app
+        self._forms = forms
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one call."""
         if scope["type"] != "http" or _is_json_or_nothing(Headers(scope=scope)):
             await self._app(scope, receive, send)
             return
         problem = Problem(
             415, "unsupported_media_type", "Send JSON, and `Content-Type: application/json`."
         )
-        await respond(problem, scope["path"])(scope, receive, send)
+        await self._forms.respond(problem, scope["path"])(scope, receive, send)
 
 
 def _is_json_or_nothing(headers: Headers) -> bool:
@@ -113,21 +119,23 @@ def _is_json_or_nothing(headers: Headers) -> bool:
 
 
 class BodyLimit:
-    """Refuses bodies over `limit_bytes(path)`, announced or not; never holds more than that."""
+    """Refuses a body larger than `limit_bytes(path)`, by its Content-Length or by its bytes."""
 
-    def __init__(self, app: ASGIApp, *, limit_bytes: Callable[[str], int]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, forms: ErrorForms, limit_bytes: Callable[[str], int]
+    ) -> None:
         self._app = app
+        self._forms = forms
         self._limit_bytes = limit_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one call."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         limit = self._limit_bytes(scope["path"])
         announced = Headers(scope=scope).get("content-length", "0")
         if announced.isdigit() and int(announced) > limit:
-            await respond(_too_large(limit), scope["path"])(scope, receive, send)
+            await self._forms.respond(_too_large(limit), scope["path"])(scope, receive, send)
             return
         received = 0
 

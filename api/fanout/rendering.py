@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tickertape.api.failure_log import note_failure
+from tickertape.api.failure_log import log_failure
 from tickertape.api.fanout.frames import Frames
 from tickertape.api.fanout.wire import CUT, Last, Wire
 from tickertape.broker.codec import TERMINALS, Entry
@@ -33,7 +33,7 @@ class Rendering:
         try:
             frame = self.wire.frame(entry)
         except Exception as error:  # noqa: BLE001  # a fault in one wire must not stop all logs
-            note_failure(error, "entry not rendered", kind=entry.kind)
+            log_failure(error, "entry not rendered", kind=entry.kind)
             frame = CUT
         if isinstance(frame, bytes):
             self.frames.append(frame)

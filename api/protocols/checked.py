@@ -5,7 +5,7 @@ Unknown fields are refused on native paths, so that a misspelt one never goes un
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, LiteralString, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -13,8 +13,10 @@ from pydantic import (
     StringConstraints,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
-from tickertape.api.edge.problems import Problem, join_path
+from tickertape.api.edge.field_paths import join_path
+from tickertape.api.edge.problems import Problem
 from tickertape.api.protocols.json_body import MAX_DEPTH
 
 MAX_METADATA_KEYS = 16
@@ -122,6 +124,15 @@ class Checked(BaseModel):
     def judged(cls, body: Any) -> Any:
         """What of a body is kept or passed on: a fault in the rest hurts nobody."""
         return body
+
+
+def field_error(kind: LiteralString, param: str, message: LiteralString) -> PydanticCustomError:
+    """An error about one field, from a validator of the whole body.
+
+    `kind` is pydantic's: `missing`, or `value_error` for a wrong value. Callers read it as any
+    other error of a field, see api/edge/error_rules.py.
+    """
+    return PydanticCustomError(kind, message, {"param": param})
 
 
 def known_fields(

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from starlette.responses import Response
 from starlette.types import Receive
 
-from tickertape.api.edge.problems import Problem
+from tickertape.api.edge.problems import STOPPING, Problem
 from tickertape.api.fanout.stream_response import OnLeft
 from tickertape.api.fanout.tape import Tape
 from tickertape.api.fanout.waiting import Waited
@@ -24,12 +24,6 @@ from tickertape.broker.errors import Unavailable
 # The head of a stream is held back for this long, so that an early failure has a status of its own.
 HOLD_S = 10.0
 _RETRY_AFTER_S = 2
-
-
-def refuse_while_draining(services: Services) -> None:
-    """Accept nothing that could not be answered any more; raises Problem."""
-    if services.streams.is_draining:
-        raise Problem(503, "draining", "The server is about to stop.", headers={"Retry-After": "1"})
 
 
 class Foreground:
@@ -94,7 +88,7 @@ class Foreground:
                 # Nobody hears this.
                 raise self._problem(ErrorReply(400, "client_gone", "The caller has left."))
             case Waited.STOPPED:
-                raise self._problem(ErrorReply(503, "draining", "The server is about to stop."))
+                raise self._problem(ErrorReply(503, "draining", STOPPING))
             case Waited.LOST:
                 raise self._problem(LOG_GONE)
         return waited

@@ -4,10 +4,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from tickertape.api.edge.error_forms import ErrorForm
 from tickertape.api.edge.problems import Problem
 
+ERROR_FORMS = {"/v1/": ErrorForm.OPENAI}
 ROLE_PREFIX = "role:"
-"""A model whose name starts so is a role template, on the default model."""
+"""A model whose name has this prefix is a role template, on the default model."""
 
 
 class OpenBody(BaseModel):

@@ -136,7 +136,7 @@ async def status(api: RunningApi, headers: dict[str, str]) -> int:
 async def test_a_file_of_keys_is_read_again_when_it_changes(
     redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tickertape.api.edge.auth._LOOK_AGAIN_S", 0)
+    monkeypatch.setattr("tickertape.api.edge.auth._RELOAD_INTERVAL_S", 0)
     path = tmp_path / "keys"
     path.write_text("ada:ada-key\n")
     async with running_api(redis_url, api_keys=f"@{path}") as api:
@@ -149,7 +149,7 @@ async def test_a_file_of_keys_is_read_again_when_it_changes(
 async def test_a_file_that_breaks_leaves_the_last_good_keys(
     redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
 ) -> None:
-    monkeypatch.setattr("tickertape.api.edge.auth._LOOK_AGAIN_S", 0)
+    monkeypatch.setattr("tickertape.api.edge.auth._RELOAD_INTERVAL_S", 0)
     path = tmp_path / "keys"
     path.write_text("ada:ada-key\n")
     async with running_api(redis_url, api_keys=f"@{path}") as api:

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tickertape.api.edge.problems import Problem, field_path
+from tickertape.api.edge.field_paths import field_path
+from tickertape.api.edge.problems import Problem
 from tickertape.api.protocols.checked import check_json
 from tickertape.api.protocols.json_body import MAX_DEPTH
 from tickertape.api.protocols.native.body import ChatBody

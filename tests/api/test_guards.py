@@ -7,6 +7,7 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from tests.support.running_api import RunningApi, running_api
+from tickertape.api.edge.error_forms import ErrorForms
 from tickertape.api.edge.guards import LastResort, check_bind
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.runtime.addresses import is_loopback
@@ -122,7 +123,7 @@ async def test_a_defect_after_the_head_of_an_answer_breaks_it_off() -> None:
         sent.append(message["type"])
 
     with structlog.testing.capture_logs() as logged:
-        await LastResort(app)({"type": "http", "path": "/x"}, receive, send)
+        await LastResort(app, forms=ErrorForms({}))({"type": "http", "path": "/x"}, receive, send)
     assert sent == ["http.response.start"]
     assert logged[0]["error"] == "RuntimeError"
     assert "launch" not in str(logged)

@@ -171,7 +171,7 @@ def test_a_port_that_is_taken_is_told_in_one_line() -> None:
 @pytest.mark.parametrize(
     ("settings", "host", "said"),
     [
-        ({}, "0.0.0.0", "--host 0.0.0.0 would let everyone in"),
+        ({}, "0.0.0.0", "--host 0.0.0.0 would accept calls from everyone"),
         ({"api_keys": "nonsense"}, "127.0.0.1", "TICKERTAPE_API_KEYS"),
         ({"api_keys": "ada:key"}, "no.such.host.invalid", "cannot listen on"),
         ({"redis_url": None}, "127.0.0.1", "REDIS_URL is not set"),

@@ -18,7 +18,7 @@ from pydantic import (
 
 from tickertape.api.edge.problems import Problem
 from tickertape.api.protocols.chat_order import in_chat_order
-from tickertape.api.protocols.checked import Checked, Name, known_fields
+from tickertape.api.protocols.checked import Checked, Name, field_error, known_fields
 from tickertape.api.protocols.file_parts import NoFormError, file_part
 from tickertape.api.protocols.provider_fields import fields_of_call, fields_of_parts, from_metadata
 from tickertape.broker.provider_fields import tool_of_call
@@ -90,7 +90,7 @@ class UiBody(Checked):
     @model_validator(mode="after")
     def _asks(self) -> "UiBody":
         if not self.given and not self.regenerates:
-            raise Problem(400, "missing_field", "messages: give messages", param="messages")
+            raise field_error("missing", "messages", "give messages")
         return self
 
     @property

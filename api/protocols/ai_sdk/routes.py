@@ -6,13 +6,13 @@ from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel
 
 from tickertape.api.asking import Ask
-from tickertape.api.edge.problems import error_responses
+from tickertape.api.dependencies import Tenant, UsableServices
+from tickertape.api.edge.error_docs import error_responses
 from tickertape.api.protocols.ai_sdk import wire as ui_message
 from tickertape.api.protocols.ai_sdk.body import UiBody
 from tickertape.api.protocols.ai_sdk.turns import needs_turns, place
-from tickertape.api.protocols.foreground import refuse_while_draining
 from tickertape.api.protocols.json_body import JsonRoute
-from tickertape.api.services import Services, Tenant, UsableServices
+from tickertape.api.services import Services
 from tickertape.broker.errors import RequestMissing
 from tickertape.broker.turns import Turn
 
@@ -51,7 +51,7 @@ class Stopped(BaseModel):
 )
 async def send(body: UiBody, services: UsableServices, tenant: Tenant) -> Response:
     """Ask, and read the answer. Whatever the chat was busy with ends; leaving stops nothing."""
-    refuse_while_draining(services)
+    services.refuse_while_draining()
     continued_id = body.continued_id
     given = body.asked() if body.given else []
     turns = await _turns(services, body.id, tenant) if needs_turns(body) else []
@@ -85,7 +85,7 @@ async def send(body: UiBody, services: UsableServices, tenant: Tenant) -> Respon
 )
 async def resume(chat_id: ChatIdPath, services: UsableServices, tenant: Tenant) -> Response:
     """The active answer from its beginning, and then as it is written."""
-    refuse_while_draining(services)
+    services.refuse_while_draining()
     active_id = await _active(services, chat_id, tenant)
     if active_id is None:
         return Response(status_code=204)

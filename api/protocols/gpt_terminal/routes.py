@@ -3,18 +3,19 @@
 from fastapi import APIRouter, Response
 
 from tickertape.api.asking import Ask
-from tickertape.api.edge.problems import error_responses
-from tickertape.api.protocols.foreground import refuse_while_draining
+from tickertape.api.dependencies import Tenant, UsableServices
+from tickertape.api.edge.error_docs import error_responses
 from tickertape.api.protocols.gpt_terminal.body import TerminalBody
 from tickertape.api.protocols.json_body import JsonRoute
 from tickertape.api.protocols.native.text_wire import TEXT
-from tickertape.api.services import Tenant, UsableServices
+
+PATH = "/api/gpt/get"
 
 router = APIRouter(tags=["gpt terminal"], route_class=JsonRoute)
 
 
 @router.post(
-    "/api/gpt/get",
+    PATH,
     response_class=Response,
     responses={
         200: {
@@ -28,7 +29,7 @@ router = APIRouter(tags=["gpt terminal"], route_class=JsonRoute)
 )
 async def get(body: TerminalBody, services: UsableServices, tenant: Tenant) -> Response:
     """Ask, and read the answer. `X-Request-Id` names it for `/chat/{id}/stream`, if this breaks."""
-    refuse_while_draining(services)
+    services.refuse_while_draining()
     given = {"model": body.model or None, "temperature": body.temperature}
     ask = Ask(
         wire="text",

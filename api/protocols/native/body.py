@@ -12,8 +12,7 @@ from pydantic import (
     model_validator,
 )
 
-from tickertape.api.edge.problems import Problem
-from tickertape.api.protocols.checked import Checked, Metadata, Name, shape_of
+from tickertape.api.protocols.checked import Checked, Metadata, Name, field_error, shape_of
 from tickertape.broker.requests import OnBusy, Policy
 
 # A template may use a variable many times, so a long value belongs into the message instead.
@@ -97,13 +96,9 @@ class ChatBody(Checked, _Strict):
     @model_validator(mode="after")
     def _asks_once(self) -> Self:
         if self.message is None and self.messages is None:
-            raise Problem(
-                400, "missing_field", "message: give message or messages", param="message"
-            )
+            raise field_error("missing", "message", "give message or messages")
         if self.message is not None and self.messages is not None:
-            raise Problem(
-                400, "invalid_value", "message: give message or messages, not both", param="message"
-            )
+            raise field_error("value_error", "message", "give message or messages, not both")
         return self
 
     def asked(self) -> list[dict[str, Any]]:

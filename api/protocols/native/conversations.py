@@ -4,9 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 
-from tickertape.api.edge.problems import error_responses
+from tickertape.api.dependencies import Tenant, UsableServices
+from tickertape.api.edge.error_docs import error_responses
 from tickertape.api.protocols.native.views import ConversationView, conversation_view
-from tickertape.api.services import Tenant, UsableServices
 
 router = APIRouter(tags=["conversations"])
 

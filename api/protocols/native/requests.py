@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Response
 
 from tickertape.api.asking import Ask
-from tickertape.api.edge.problems import error_responses
+from tickertape.api.dependencies import Tenant, UsableServices
+from tickertape.api.edge.error_docs import error_responses
 from tickertape.api.protocols.headers import IdempotencyKey
 from tickertape.api.protocols.json_body import JsonRoute
 from tickertape.api.protocols.native.body import ChatBody
@@ -19,7 +20,6 @@ from tickertape.api.protocols.native.views import (
     request_view,
     stream_url,
 )
-from tickertape.api.services import Tenant, UsableServices
 from tickertape.broker.errors import RequestMissing
 from tickertape.broker.fold import fold
 

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 from pydantic import BaseModel
 
-from tickertape.api.edge.problems import error_responses
-from tickertape.api.services import AnyServices, Tenant
+from tickertape.api.dependencies import AnyServices, Tenant
+from tickertape.api.edge.error_docs import error_responses
 
 router = APIRouter(tags=["roles"])
 

@@ -5,17 +5,16 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Response
 
-from tickertape.api.edge.problems import error_responses
+from tickertape.api.dependencies import Tenant, UsableServices
+from tickertape.api.edge.error_docs import error_responses
 from tickertape.api.fanout.stream_response import EVENT_STREAM, StreamResponse
 from tickertape.api.fanout.wire import SSE_COMMENT
-from tickertape.api.protocols.foreground import refuse_while_draining
 from tickertape.api.protocols.native.after_cursor import AfterCursor
 from tickertape.api.protocols.native.conversation_reader import ConversationReader, Place
 from tickertape.api.protocols.native.conversations import ConversationId
 from tickertape.api.protocols.native.requests import RequestId
 from tickertape.api.protocols.native.text_wire import TEXT
 from tickertape.api.protocols.native.wire import NATIVE, retry_line
-from tickertape.api.services import Tenant, UsableServices
 from tickertape.broker.codec import Cursor
 
 router = APIRouter(tags=["streams"])
@@ -72,7 +71,7 @@ async def follow(
     """Everything after the cursor, then all that follows, to the end. Leaving stops nothing."""
     streams = services.streams
     if format == "text":
-        refuse_while_draining(services)
+        services.refuse_while_draining()
         record = await services.requests.get(request_id, tenant)
         return await streams.follow(record.request_id, TEXT)
     if streams.is_draining:

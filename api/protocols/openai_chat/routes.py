@@ -6,13 +6,13 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from tickertape.api.asking import Ask
-from tickertape.api.edge.problems import error_responses
-from tickertape.api.protocols.foreground import Foreground, refuse_while_draining
+from tickertape.api.dependencies import Tenant, UsableServices
+from tickertape.api.edge.error_docs import error_responses
+from tickertape.api.protocols.foreground import Foreground
 from tickertape.api.protocols.headers import CancelOnDisconnect, IdempotencyKey
 from tickertape.api.protocols.json_body import JsonRoute
 from tickertape.api.protocols.openai_chat import wire as chat_completions
 from tickertape.api.protocols.openai_chat.body import ChatCompletionsBody
-from tickertape.api.services import Tenant, UsableServices
 
 router = APIRouter(tags=["openai"], route_class=JsonRoute)
 
@@ -41,7 +41,7 @@ async def create(
     x_cancel_on_disconnect: CancelOnDisconnect = False,
 ) -> Response:
     """Ask, and read the answer. `X-Request-Id` names it for `/chat/{id}/stream`, if this breaks."""
-    refuse_while_draining(services)
+    services.refuse_while_draining()
     ask = Ask(
         wire=chat_completions.NAME,
         messages=body.asked(),

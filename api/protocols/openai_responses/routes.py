@@ -8,11 +8,13 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from tickertape.api.asking import Ask
-from tickertape.api.edge.problems import Problem, error_responses
+from tickertape.api.dependencies import Tenant, UsableServices
+from tickertape.api.edge.error_docs import error_responses
+from tickertape.api.edge.problems import Problem
 from tickertape.api.fanout.rendering import Rendering
 from tickertape.api.fanout.streams import Start, start_of_log
 from tickertape.api.fanout.tape import Tape
-from tickertape.api.protocols.foreground import Foreground, refuse_while_draining
+from tickertape.api.protocols.foreground import Foreground
 from tickertape.api.protocols.headers import CancelOnDisconnect, IdempotencyKey
 from tickertape.api.protocols.json_body import JsonRoute
 from tickertape.api.protocols.openai_responses import wire as responses
@@ -24,7 +26,7 @@ from tickertape.api.protocols.openai_responses.stored import (
     load,
     stored_of,
 )
-from tickertape.api.services import Services, Tenant, UsableServices
+from tickertape.api.services import Services
 
 router = APIRouter(tags=["openai"], route_class=JsonRoute)
 
@@ -74,7 +76,7 @@ async def create(
     x_cancel_on_disconnect: CancelOnDisconnect = False,
 ) -> Response:
     """Ask. In the background, it is answered at once, and the response is written without you."""
-    refuse_while_draining(services)
+    services.refuse_while_draining()
     ask = await _ask(body, services, tenant)
     submitted = await services.submit(ask, tenant=tenant, idempotency_key=idempotency_key)
     request_id = submitted.request_id
@@ -119,7 +121,7 @@ async def retrieve(
     if not stream:
         stored = await load(services, response_id, tenant)
         return _answer(stored.record.request_id, stored.object())
-    refuse_while_draining(services)
+    services.refuse_while_draining()
     record = await find_stored(services, response_id, tenant)
     return await _follow(services, record.request_id, starting_after)
 

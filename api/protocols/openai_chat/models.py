@@ -5,9 +5,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
-from tickertape.api.edge.problems import Problem, error_responses
+from tickertape.api.dependencies import Tenant, UsableServices
+from tickertape.api.edge.error_docs import error_responses
+from tickertape.api.edge.problems import Problem
 from tickertape.api.protocols.openai import ROLE_PREFIX
-from tickertape.api.services import Services, Tenant, UsableServices
+from tickertape.api.services import Services
 from tickertape.broker.upstream_models import read_models
 
 router = APIRouter(tags=["openai"])

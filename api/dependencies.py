@@ -1,0 +1,39 @@
+"""What FastAPI passes to a route: the services and the tenant."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPBearer
+
+from tickertape.api.services import Services
+from tickertape.broker.errors import AccessDenied, Unavailable
+
+
+async def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+async def _usable(services: Annotated[Services, Depends(_services)]) -> Services:
+    # Until the number of partitions is agreed on, a request could be searched in the wrong one.
+    if not services.readiness.agreed:
+        denial = services.readiness.denial
+        raise Unavailable if denial is None else AccessDenied(denial)
+    return services
+
+
+_bearer = HTTPBearer(auto_error=False, description="Required if the server has API keys")
+
+
+async def _tenant(request: Request, _: Annotated[object, Security(_bearer)]) -> str:
+    # api/edge/auth.py has checked the key; the scheme is here for the OpenAPI document.
+    tenant: str = request.state.tenant
+    return tenant
+
+
+AnyServices = Annotated[Services, Depends(_services)]
+"""The services, whatever state Redis is in."""
+UsableServices = Annotated[Services, Depends(_usable)]
+"""The services once Redis has accepted this process; until then, the route answers 503."""
+Tenant = Annotated[str, Depends(_tenant)]
+"""The tenant that the call's API key belongs to."""
