@@ -1,1 +1,4 @@
-"""Commands that examine a system: doctor, dead, roles."""
+"""Commands that examine an installation: `doctor`, `dead` and `roles`.
+
+Read in this order: `roles`, `dead`, `findings` (pure: the conclusions of `doctor`), `doctor`.
+"""

@@ -1,4 +1,4 @@
-"""`tickertape dead`: what to do about requests that every worker died of. For operators."""
+"""`tickertape dead`: lists, retries or drops poison requests. For operators."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -16,7 +16,10 @@ def run(action: str, request_ids: list[str], *, is_all: bool, data_dir: Path) ->
     settings = load_settings()
     url = settings.redis_url or _embedded_url(data_dir)
     if action != "list" and not request_ids and not is_all:
-        raise CommandFailed(f"`dead {action}` needs request ids, or --all", Exit.USAGE)
+        raise CommandFailed(
+            f"name the requests: `tickertape dead {action} REQUEST_ID ...`, or use --all",
+            Exit.USAGE,
+        )
     try:
         return asyncio.run(_run(url, settings, action, None if is_all else request_ids))
     except Unavailable as error:
@@ -31,7 +34,7 @@ async def _run(url: str, settings: Settings, action: str, request_ids: list[str]
         if action == "list":
             print("\n".join(map(_line, listed)) or "No dead requests.")
             return Exit.OK
-        chosen = [each.request_id for each in listed] if request_ids is None else request_ids
+        chosen = [request.request_id for request in listed] if request_ids is None else request_ids
         outcomes = [await _act(dead, action, request_id) for request_id in chosen]
         return Exit.OK if all(outcomes) else Exit.FAILED
     finally:
@@ -58,13 +61,14 @@ def _line(dead: DeadRequest) -> str:
 
 
 def _embedded_url(data_dir: Path) -> str:
-    """The server of a `tickertape up` that runs with this directory."""
+    """The URL of the embedded server of the `tickertape up` that uses this folder."""
     from tickertape.cli.up.data_dir import DataDir
 
     home = DataDir(data_dir) if data_dir.exists() else None
     if home is None or not home.port():
         raise CommandFailed(
-            f"REDIS_URL is not set, and no `tickertape up` runs with the directory {data_dir}",
+            f"REDIS_URL is not set, and no `tickertape up` runs with --data-dir {data_dir}."
+            " Set REDIS_URL, or name the folder with --data-dir.",
             Exit.USAGE,
         )
     return f"redis://:{home.password()}@127.0.0.1:{home.port()}/0"

@@ -1,4 +1,4 @@
-"""`tickertape doctor`: looks at everything a start needs, and starts nothing. Shows no secret."""
+"""`tickertape doctor`: checks everything that a start needs. Starts nothing and shows no secret."""
 
 import asyncio
 import os
@@ -23,16 +23,16 @@ from tickertape.runtime.settings import Settings, load_settings, old_names_in_us
 
 _BASE = ("fastapi", "uvicorn", "uvloop", "httptools", "redis", "hiredis", "openai", "aiohttp")
 _ANSWER_S = 5.0
-_INSTALL = "install what requirements.lock lists"
+_INSTALL = "install them: pip install --no-deps --require-hashes -r requirements.lock"
 
 
 def run(host: str, port: int, data_dir: Path) -> int:
-    """Print a line per finding, and how to mend it; returns 1 if anything would fail."""
+    """Print each finding with its remedy. Returns Exit.FAILED if one of them prevents a start."""
     found = asyncio.run(_examine(host, port, data_dir))
     for finding in found:
         print(finding)
     failures = sum(finding.level is Level.FAIL for finding in found)
-    print(f"\n{failures} to mend." if failures else "\nNothing stands in the way.")
+    print(f"\nProblems to fix: {failures}." if failures else "\nNo problem prevents a start.")
     return Exit.FAILED if failures else Exit.OK
 
 
@@ -47,7 +47,10 @@ async def _examine(host: str, port: int, data_dir: Path) -> list[Finding]:
         settings = load_settings()
     except SettingsInvalid as error:
         lines = str(error).splitlines()
-        return [*found, *(fail("settings", line, "correct it, or unset it") for line in lines)]
+        return [
+            *found,
+            *(fail("settings", line, "correct the value, or unset it") for line in lines),
+        ]
     return [
         *found,
         _env_file(),
@@ -61,15 +64,15 @@ async def _examine(host: str, port: int, data_dir: Path) -> list[Finding]:
 
 
 def _env_file() -> Finding:
-    is_there = Path(".env").is_file()
-    return ok("settings", ".env is read" if is_there else "no .env in this directory")
+    exists = Path(".env").is_file()
+    return ok("settings", ".env is read" if exists else "no .env in this directory")
 
 
 async def redis(settings: Settings) -> list[Finding]:
-    """The server of REDIS_URL, or the one that `up` would start."""
+    """Findings about the server of REDIS_URL, or the one that `up` would start."""
     if settings.redis_url is None:
         return [_embedded_redis()]
-    place = hide_secrets(settings.redis_url)
+    address = hide_secrets(settings.redis_url)
     connections = Connections(settings.redis_url)
     try:
         async with asyncio.timeout(_ANSWER_S):
@@ -79,13 +82,13 @@ async def redis(settings: Settings) -> list[Finding]:
                 *await _partitions(connections, settings.partitions),
             ]
     except AccessDenied as denial:
-        return [fail("redis", f"{place}: {denial}", "correct the account in REDIS_URL")]
+        return [fail("redis", f"{address}: {denial}", "correct the account in REDIS_URL")]
     except (Unavailable, TimeoutError) as error:
         reason = str(error.__cause__ or error) or "no answer in time"
-        return [fail("redis", f"{place}: {reason}", "start it, or correct REDIS_URL")]
+        return [fail("redis", f"{address}: {reason}", "start the server, or correct REDIS_URL")]
     finally:
         await connections.aclose()
-    return [ok("redis", f"{place} answers"), *found]
+    return [ok("redis", f"{address} answers"), *found]
 
 
 async def _rights(connections: Connections, partitions: int) -> list[Finding]:
@@ -100,8 +103,8 @@ async def _server(connections: Connections) -> list[Finding]:
         return [
             warn(
                 "redis",
-                "this account may not run INFO, so that version and persistence are not checked",
-                "allow it: +info",
+                "the account in REDIS_URL may not run INFO: version and persistence are unchecked",
+                "add +info to the ACL of the account",
             )
         ]
 
@@ -110,7 +113,7 @@ async def _partitions(connections: Connections, wanted: int) -> list[Finding]:
     try:
         used = await connections.ask("GET", keys.partition_count())
     except AccessDenied:
-        return []  # named among the rights
+        return []  # the findings about rights name it
     return findings.partition_findings(wanted, used and int(used))
 
 
@@ -119,37 +122,41 @@ def _embedded_redis() -> Finding:
     from tickertape.cli.up.valkey import find_server
 
     try:
-        return ok("redis", f"`up` starts {find_server()}")
+        return ok("redis", f"`tickertape up` starts {find_server()}")
     except EmbeddedServerError as error:
-        return fail("redis", "REDIS_URL is not set, and `up` has nothing to start", str(error))
+        return fail("redis", "REDIS_URL is not set, and no server is installed", str(error))
 
 
 async def upstream(settings: Settings) -> list[Finding]:
-    """The server of OPENAI_BASE_URL, or the model that `up` would start."""
+    """Findings about the server of OPENAI_BASE_URL, or the model that `up` would start."""
     if needs_model(settings):
         return [_local_model()]
     from tickertape.worker.upstream.client import Upstream
     from tickertape.worker.upstream.errors import NoModelList, UpstreamError
 
     key = settings.openai_api_key
-    place = hide_secrets(settings.openai_base_url or "https://api.openai.com/v1")
+    address = hide_secrets(settings.openai_base_url or "https://api.openai.com/v1")
     secret = key.get_secret_value() if key else None
     try:
         async with Upstream(
             settings.openai_base_url, secret, profile=settings.upstream_profile
-        ) as asked:
-            models = await asked.list_models()
+        ) as client:
+            models = await client.list_models()
     except NoModelList as error:
-        return [warn("upstream", f"{place}: {error.message}", "check OPENAI_BASE_URL")]
+        return [warn("upstream", f"{address}: {error.message}", "check OPENAI_BASE_URL")]
     except UpstreamError as error:
         return [
-            fail("upstream", f"{place}: {error.message}", "check OPENAI_BASE_URL, OPENAI_API_KEY")
+            fail(
+                "upstream",
+                f"{address}: {error.message}",
+                "check OPENAI_BASE_URL and OPENAI_API_KEY",
+            )
         ]
     except SettingsInvalid as error:
-        return [fail("upstream", str(error), "correct it, or unset it")]
+        return [fail("upstream", str(error), "correct the value, or unset it")]
     offered = [str(model["id"]) for model in models]
     return [
-        ok("upstream", f"{place} answers; its profile is {asked.profile.name}"),
+        ok("upstream", f"{address} answers; its profile is {client.profile.name}"),
         findings.model_finding(settings.openai_model, offered),
     ]
 
@@ -158,13 +165,13 @@ def _local_model() -> Finding:
     from tickertape.cli.up.local_model import LocalModelError, find_weights
 
     try:
-        return ok("upstream", f"`up` starts the local model {find_weights().name}")
+        return ok("upstream", f"`tickertape up` starts the local model {find_weights().name}")
     except LocalModelError as error:
-        return fail("upstream", "neither an upstream nor the local model", str(error))
+        return fail("upstream", "no upstream is set, and the local model cannot run", str(error))
 
 
 async def listening(host: str, port: int) -> Finding:
-    """Whether the API can listen, or does already."""
+    """Whether the API can listen on this address, or already does."""
     from tickertape.cli.up.ports import find_port
 
     try:
@@ -172,13 +179,13 @@ async def listening(host: str, port: int) -> Finding:
     except CommandFailed as error:
         async with Client(url_of(host, port)) as client:
             if await client.is_ready():
-                return ok("port", f"Tickertape runs at {url_of(host, port)}")
-        return fail("port", str(error), "give another with --port")
+                return ok("port", f"Tickertape already runs at {url_of(host, port)}")
+        return fail("port", str(error), "choose another port with --port")
     return ok("port", f"{host} port {port} is free")
 
 
 def access(settings: Settings, host: str) -> Iterator[Finding]:
-    """Who gets in."""
+    """Findings about the callers that the API accepts."""
     from tickertape.api.edge.auth import keys_from
 
     try:
@@ -187,15 +194,15 @@ def access(settings: Settings, host: str) -> Iterator[Finding]:
         yield fail("keys", str(error), "correct TICKERTAPE_API_KEYS")
         return
     if listed is not None:
-        yield ok("keys", "asked of every caller")
+        yield ok("keys", "every caller needs a key")
     elif is_loopback(host):
-        yield ok("keys", "none: whoever is on this machine may call the API")
+        yield ok("keys", "no keys: any program on this machine can call the API")
     else:
-        yield fail("keys", f"none, and {host} is not loopback", "set TICKERTAPE_API_KEYS")
+        yield fail("keys", f"no keys, and {host} is not loopback", "set TICKERTAPE_API_KEYS")
 
 
 def roles(settings: Settings) -> Iterator[Finding]:
-    """The role files."""
+    """Findings about the role files."""
     try:
         loaded = load_roles(settings.roles_dir)
     except RolesInvalid as invalid:
@@ -214,12 +221,12 @@ def _machine(data_dir: Path, *, needs_data: bool) -> Iterator[Finding]:
 
 
 def data_directory(data_dir: Path) -> Finding:
-    """Where the embedded server would keep its data."""
-    place = data_dir.absolute()
-    existing = next(path for path in (place, *place.parents) if path.exists())
+    """Whether the embedded server can write to its data folder."""
+    folder = data_dir.absolute()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.R_OK | os.W_OK | os.X_OK):
-        return fail("data", f"{place} cannot be written", "choose another place with --data-dir")
-    return findings.disk_finding(str(place), shutil.disk_usage(existing).free)
+        return fail("data", f"{folder} is not writable", "choose another folder with --data-dir")
+    return findings.disk_finding(str(folder), shutil.disk_usage(existing).free)
 
 
 def _version(package: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Pure: what `doctor` makes of what it saw."""
+"""Pure: the conclusions of `doctor`, each with a remedy."""
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,13 +10,13 @@ MIN_PYTHON = (3, 11)
 _MIN_REDIS = (7, 0)
 _FEW_DESCRIPTORS = 4096
 _LITTLE_DISK_BYTES = 1_000_000_000
-_OURS = "TICKERTAPE_"
-# Read by clients, or between processes of ours, and so not among the settings.
-_ALSO_OURS = ("TICKERTAPE_API_KEY", "TICKERTAPE_LOCAL_MODEL_KEY")
+_PREFIX = "TICKERTAPE_"
+# Variables that only clients or child processes read, so that they are not fields of Settings.
+_OTHER_VARIABLES = ("TICKERTAPE_API_KEY", "TICKERTAPE_LOCAL_MODEL_KEY")
 
 
 class Level(StrEnum):
-    """How bad it is; one `fail` is enough for an exit code of 1."""
+    """The severity of a finding. One `FAIL` makes the exit code 1."""
 
     OK = "ok"
     WARN = "warn"
@@ -25,65 +25,65 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One line, and how to mend what it says."""
+    """One line of the report, with a remedy unless all is well."""
 
     level: Level
     subject: str
     text: str
-    mend: str = ""
+    remedy: str = ""
 
     def __str__(self) -> str:
         line = f"{self.level:4}  {self.subject:9}  {self.text}"
-        return f"{line}\n{'':17}{self.mend}" if self.mend else line
+        return f"{line}\n{'':17}{self.remedy}" if self.remedy else line
 
 
 def ok(subject: str, text: str) -> Finding:
-    """As it should be."""
+    """A finding that needs no action."""
     return Finding(Level.OK, subject, text)
 
 
-def warn(subject: str, text: str, mend: str) -> Finding:
-    """Works, but not as well as it should."""
-    return Finding(Level.WARN, subject, text, mend)
+def warn(subject: str, text: str, remedy: str) -> Finding:
+    """A finding that does not prevent a start."""
+    return Finding(Level.WARN, subject, text, remedy)
 
 
-def fail(subject: str, text: str, mend: str) -> Finding:
-    """Does not work."""
-    return Finding(Level.FAIL, subject, text, mend)
+def fail(subject: str, text: str, remedy: str) -> Finding:
+    """A finding that prevents a start."""
+    return Finding(Level.FAIL, subject, text, remedy)
 
 
 def python_finding(version: tuple[int, ...]) -> Finding:
-    """About the interpreter."""
+    """Checks the version of the interpreter."""
     text = ".".join(map(str, version[:3]))
     if version[:2] < MIN_PYTHON:
         return fail("python", text, "install Python 3.11 or newer")
     return ok("python", text)
 
 
-def packages_finding(versions: Mapping[str, str | None], mend: str) -> Finding:
-    """About installed packages; a version of None is a package that is not there."""
+def packages_finding(versions: Mapping[str, str | None], remedy: str) -> Finding:
+    """Checks the installed packages; a version of None marks a missing package."""
     missing = [name for name, version in versions.items() if version is None]
     if missing:
-        return fail("packages", f"missing: {', '.join(missing)}", mend)
+        return fail("packages", f"missing: {', '.join(missing)}", remedy)
     return ok("packages", ", ".join(f"{name} {version}" for name, version in versions.items()))
 
 
 def unknown_variables(environment: Iterable[str], known: Iterable[str]) -> list[Finding]:
-    """About variables that look like ours and are read by nobody."""
-    allowed = [name.removeprefix(_OURS) for name in (*known, *_ALSO_OURS)]
+    """Warns of environment variables that start with TICKERTAPE_ and are not settings."""
+    allowed = [name.removeprefix(_PREFIX) for name in (*known, *_OTHER_VARIABLES)]
     findings = []
     for name in sorted(environment):
-        given = name.removeprefix(_OURS)
-        if given == name or given in allowed:
+        suffix = name.removeprefix(_PREFIX)
+        if suffix == name or suffix in allowed:
             continue
-        close = difflib.get_close_matches(given, allowed, 1)
-        mend = f"did you mean {_OURS}{close[0]}?" if close else "remove it"
-        findings.append(warn("settings", f"{name} is no setting", mend))
+        close = difflib.get_close_matches(suffix, allowed, 1)
+        remedy = f"did you mean {_PREFIX}{close[0]}?" if close else "remove it"
+        findings.append(warn("settings", f"{name} is not a setting", remedy))
     return findings
 
 
 def old_variables(names: Mapping[str, str]) -> list[Finding]:
-    """About variables that have another name now."""
+    """Warns of variables that have been renamed."""
     return [
         warn("settings", f"{old} is the old name of {new}", f"rename it to {new}")
         for old, new in names.items()
@@ -91,14 +91,14 @@ def old_variables(names: Mapping[str, str]) -> list[Finding]:
 
 
 def redis_findings(info: Mapping[str, Any]) -> list[Finding]:
-    """About a server, from the reply to INFO."""
+    """Checks a Redis server by its reply to INFO."""
     findings = [_version_finding(info)]
     if not int(info.get("aof_enabled", 0)):
         findings.append(
             warn(
                 "redis",
-                "append-only file is off: a restart of Redis loses requests that were accepted",
-                "set appendonly yes (and appendfsync everysec)",
+                "the append-only file is off, so a restart of Redis loses accepted requests",
+                "set appendonly yes and appendfsync everysec in the configuration of Redis",
             )
         )
     policy = str(info.get("maxmemory_policy", "noeviction"))
@@ -106,34 +106,34 @@ def redis_findings(info: Mapping[str, Any]) -> list[Finding]:
         findings.append(
             fail(
                 "redis",
-                f"maxmemory-policy is {policy}: under memory pressure requests would vanish",
-                "set maxmemory-policy noeviction",
+                f"maxmemory-policy is {policy}, so Redis deletes requests when memory is short",
+                "set maxmemory-policy noeviction in the configuration of Redis",
             )
         )
     if str(info.get("role", "master")) != "master":
-        findings.append(fail("redis", "this server is a replica", "give the primary's address"))
+        findings.append(fail("redis", "this server is a replica", "set REDIS_URL to the primary"))
     return findings
 
 
 def rights_findings(missing: Sequence[str]) -> list[Finding]:
-    """About what the account in REDIS_URL may not do."""
+    """Reports the commands that the account in REDIS_URL may not run."""
     if not missing:
         return []
-    text = f"this account may not run {', '.join(missing)}"
-    return [fail("redis", text, "docs/architecture.md says what it needs: ACL SETUSER")]
+    text = f"the account in REDIS_URL may not run {', '.join(missing)}"
+    return [fail("redis", text, "grant the rights that docs/architecture.md lists (ACL SETUSER)")]
 
 
 def partition_findings(wanted: int, used: int | None) -> list[Finding]:
-    """About TICKERTAPE_PARTITIONS, and the number this Redis was used with, if it was."""
+    """Compares TICKERTAPE_PARTITIONS with the number that this Redis was used with, if any."""
     if used is None or used == wanted:
         return []
-    text = f"TICKERTAPE_PARTITIONS is {wanted}, but this Redis was used with {used}"
+    text = f"TICKERTAPE_PARTITIONS is {wanted}, but this Redis holds data of {used} partitions"
     return [fail("redis", text, f"set it to {used}, or use an empty Redis")]
 
 
 def _version_finding(info: Mapping[str, Any]) -> Finding:
     version = str(info.get("redis_version", "0"))
-    # Valkey names an old Redis for the sake of old clients; its own version stands beside it.
+    # For the sake of old clients, Valkey reports an old Redis version beside its own.
     valkey = info.get("valkey_version")
     name = f"Valkey {valkey}" if valkey else f"Redis {version}"
     if _parts(version) < _MIN_REDIS:
@@ -146,17 +146,21 @@ def _parts(version: str) -> tuple[int, ...]:
 
 
 def model_finding(wanted: str | None, offered: Iterable[str]) -> Finding:
-    """About OPENAI_MODEL, from the upstream's list."""
+    """Checks OPENAI_MODEL against the list of models of the upstream."""
     names = sorted(offered)
     if wanted is None:
         return warn(
             "upstream",
-            f"OPENAI_MODEL is not set: a request that names no model fails. {_some(names)}",
+            f"OPENAI_MODEL is not set, so a request that names no model fails. {_some(names)}",
             "set OPENAI_MODEL",
         )
     if names and wanted not in names:
-        return warn("upstream", f"does not list {wanted}. {_some(names)}", "check OPENAI_MODEL")
-    return ok("upstream", f"offers {wanted}")
+        return warn(
+            "upstream",
+            f"OPENAI_MODEL is {wanted}, which the upstream does not list. {_some(names)}",
+            "check OPENAI_MODEL",
+        )
+    return ok("upstream", f"offers {wanted}, the model of OPENAI_MODEL")
 
 
 def _some(names: list[str]) -> str:
@@ -165,20 +169,20 @@ def _some(names: list[str]) -> str:
 
 
 def descriptors_finding(hard_limit: int) -> Finding:
-    """About the open files of a process; the API raises its soft limit to the hard one."""
+    """Checks the limit of open files; the API raises its soft limit to `hard_limit`."""
     if 0 <= hard_limit < _FEW_DESCRIPTORS:
         return warn(
             "files",
-            f"a process may open {hard_limit} files; each open stream takes one",
-            "raise it (as root: ulimit -Hn 65536; in a container or unit: its own setting)",
+            f"a process may open {hard_limit} files, and each open stream needs one",
+            "raise the limit: `ulimit -Hn 65536` as root, or LimitNOFILE= of a systemd unit",
         )
     number = "any number of" if hard_limit < 0 else hard_limit
     return ok("files", f"a process may open {number} files")
 
 
-def disk_finding(place: str, free_bytes: int) -> Finding:
-    """About the room for the embedded server's data."""
-    free = f"{place} is writable, {free_bytes / 1e9:.1f} GB free"
+def disk_finding(folder: str, free_bytes: int) -> Finding:
+    """Checks the free disk space for the data of the embedded server."""
+    free = f"{folder} is writable, {free_bytes / 1e9:.1f} GB free"
     if free_bytes < _LITTLE_DISK_BYTES:
-        return warn("data", free, "free some room, or choose another place with --data-dir")
+        return warn("data", free, "free disk space, or choose another folder with --data-dir")
     return ok("data", free)

@@ -1,4 +1,4 @@
-"""`tickertape roles`: what the role files of TICKERTAPE_ROLES_DIR, or the shipped ones, hold."""
+"""`tickertape roles`: shows the roles of TICKERTAPE_ROLES_DIR, or the built-in ones."""
 
 from tickertape.cli.exits import CommandFailed, Exit
 from tickertape.roles import Role, RoleNotFound, Roles, RolesInvalid, load_roles
@@ -6,7 +6,7 @@ from tickertape.runtime.settings import load_settings
 
 
 def run(name: str | None) -> int:
-    """List all roles, or show the one of this name. Raises CommandFailed, SettingsInvalid."""
+    """List all roles, or show one. Raises CommandFailed and SettingsInvalid."""
     try:
         loaded = load_roles(load_settings().roles_dir)
         print(_table(loaded) if name is None else _whole(loaded.get(name)))
@@ -28,5 +28,5 @@ def _whole(role: Role) -> str:
         f"{role.name}: {role.description}",
         *(f"{key} = {value}" for key, value in facts.items()),
     ]
-    said = [f"# {message.role.upper()}\n{message.content}" for message in role.messages]
-    return "\n\n".join(["\n".join(head), *said])
+    messages = [f"# {message.role.upper()}\n{message.content}" for message in role.messages]
+    return "\n\n".join(["\n".join(head), *messages])

@@ -67,7 +67,7 @@ async def test_an_account_that_redis_refuses_is_told_apart_from_a_redis_that_is_
         (finding,) = await doctor.redis(Settings(redis_url=wrong))
     assert finding.level is Level.FAIL
     assert "Redis refuses the login: invalid username-password pair" in finding.text
-    assert "correct the account" in finding.mend
+    assert "correct the account" in finding.remedy
     assert "hunter2" not in str(finding)
 
 
@@ -94,7 +94,7 @@ async def test_an_account_that_may_not_ask_about_the_server_is_good_enough(redis
     with limited_account(redis_url, *ALL, "-info") as account:
         found = await doctor.redis(Settings(redis_url=account.url))
     assert levels(found) == [Level.OK, Level.WARN]
-    assert "+info" in found[1].mend
+    assert "+info" in found[1].remedy
 
 
 async def test_without_redis_the_one_that_up_would_start_is_named() -> None:
@@ -219,7 +219,7 @@ def test_a_data_directory_that_is_a_file_fails(tmp_path: Path) -> None:
 
 def test_all_is_well_on_this_machine(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert doctor.run("127.0.0.1", 0, tmp_path) == 0
-    assert "Nothing stands in the way." in capsys.readouterr().out
+    assert "No problem prevents a start." in capsys.readouterr().out
 
 
 def test_a_wrong_setting_fails_and_ends_with_1(
@@ -230,5 +230,5 @@ def test_a_wrong_setting_fails_and_ends_with_1(
     assert doctor.run("127.0.0.1", 0, tmp_path) == 1
     told = capsys.readouterr().out
     assert "TICKERTAPE_LEASE_S" in told
-    assert "2 to mend" in told
+    assert "Problems to fix: 2" in told
     assert "hunter2" not in told

@@ -36,7 +36,7 @@ def test_a_server_set_up_as_ours_is_fine_and_named_by_its_own_version() -> None:
 def test_a_server_that_would_lose_requests_is_told(wrong: dict[str, object], level: Level) -> None:
     found = findings.redis_findings({**VALKEY, **wrong})
     assert worst(found) is level
-    assert all(finding.mend for finding in found if finding.level is not Level.OK)
+    assert all(finding.remedy for finding in found if finding.level is not Level.OK)
 
 
 def test_a_server_that_tells_little_is_no_crash() -> None:
@@ -47,7 +47,7 @@ def test_another_number_of_partitions_is_told() -> None:
     assert findings.partition_findings(1, None) == []
     assert findings.partition_findings(2, 2) == []
     (finding,) = findings.partition_findings(1, 4)
-    assert (finding.level, finding.mend) == (Level.FAIL, "set it to 4, or use an empty Redis")
+    assert (finding.level, finding.remedy) == (Level.FAIL, "set it to 4, or use an empty Redis")
 
 
 def test_a_misspelt_variable_is_told_with_the_right_one() -> None:
@@ -55,13 +55,13 @@ def test_a_misspelt_variable_is_told_with_the_right_one() -> None:
         ["TICKERTAPE_LEASE", "TICKERTAPE_LEASE_S", "TICKERTAPE_API_KEY", "HOME"],
         ["TICKERTAPE_LEASE_S", "REDIS_URL"],
     )
-    assert [finding.mend for finding in found] == ["did you mean TICKERTAPE_LEASE_S?"]
+    assert [finding.remedy for finding in found] == ["did you mean TICKERTAPE_LEASE_S?"]
 
 
 def test_a_variable_that_was_renamed_is_told_with_its_new_name() -> None:
     (finding,) = findings.old_variables({"TICKERTAPE_OLD": "TICKERTAPE_NEW"})
     assert finding.level is Level.WARN
-    assert (finding.text, finding.mend) == (
+    assert (finding.text, finding.remedy) == (
         "TICKERTAPE_OLD is the old name of TICKERTAPE_NEW",
         "rename it to TICKERTAPE_NEW",
     )
@@ -69,7 +69,7 @@ def test_a_variable_that_was_renamed_is_told_with_its_new_name() -> None:
 
 def test_a_variable_like_no_other_is_told() -> None:
     (finding,) = findings.unknown_variables(["TICKERTAPE_XYZZY"], ["TICKERTAPE_LEASE_S"])
-    assert finding.mend == "remove it"
+    assert finding.remedy == "remove it"
 
 
 @pytest.mark.parametrize(
