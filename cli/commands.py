@@ -19,9 +19,10 @@ def up(options: argparse.Namespace) -> int:
     if os.name != "posix":
         raise CommandFailed("`tickertape up` needs Linux, macOS or WSL", Exit.USAGE)
     from tickertape.cli.up import command
+    from tickertape.cli.up.processes import Options
 
     return command.run(
-        command.Options(options.host, options.port, options.workers, options.data_dir, options.open)
+        Options(options.host, options.port, options.workers, options.data_dir, options.open)
     )
 
 

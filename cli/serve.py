@@ -1,4 +1,4 @@
-"""`tickertape api`, `worker` and `model`: one process each, for `up`, containers and units."""
+"""`tickertape api`, `worker` and `model`: one process each, for `up`, containers and services."""
 
 import asyncio
 import contextlib
@@ -49,8 +49,8 @@ def run_worker(slots: int) -> int:
         from tickertape.worker.main import STOP_SIGNALS, run
 
     _configure_logs()
-    # Until the worker listens. A handler that raises SystemExit while an event loop is being made
-    # may be heard by nobody.
+    # Blocked until the worker installs its handlers. A handler that raised SystemExit while the
+    # event loop is created could be lost.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     with asyncio.Runner(loop_factory=_loop_factory) as runner:
         runner.run(run(settings, redis_url, slots=slots))
@@ -58,27 +58,27 @@ def run_worker(slots: int) -> int:
 
 
 def run_model(host: str, port: int, slots: int | None) -> int:
-    """Become the local model's process."""
+    """Replace this process by the local model, which serves until it is killed."""
     arguments = [f"--host={host}", f"--port={port}"]
     if slots is not None:
         arguments.append(f"--slots={slots}")
-    # A program of its own, so that its C++ side meets nothing that was imported here.
+    # A new program, so that its C++ code does not share a process with the modules imported here.
     argv = module_argv("tickertape.cli.up.local_model", *arguments)
     sys.stdout.flush()
     os.execve(argv[0], argv, {**os.environ, **module_environment()})  # noqa: S606  # no shell is meant
 
 
 def _settings() -> tuple[Settings, str]:
-    """The settings and the address of Redis, before anything large is imported for nothing."""
-    # Until the program itself listens to it. The first process of a container would else go on: the
-    # kernel spares it signals that it has no handler for. Not `sys.exit`: while something is being
-    # imported, SystemExit may be raised in a callback that nobody hears. There is nothing to tidy.
+    """The settings and REDIS_URL, before any large import. Raises SettingsInvalid."""
+    # A handler until the program installs its own. Without one, the first process of a container
+    # would ignore SIGTERM. `sys.exit` could be lost in a callback during an import, and there is
+    # nothing to clean up yet, hence `os._exit`.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     settings = load_settings()
     if settings.redis_url is None:
         raise SettingsInvalid(
-            "REDIS_URL is not set: give the server of the queue, redis://host:port, or let"
-            " `tickertape up` start everything"
+            "REDIS_URL is not set. Set it to the server of the queue (redis://host:port), or run"
+            " `tickertape up`, which starts one"
         )
     return settings, settings.redis_url
 
@@ -91,7 +91,7 @@ def _configure_logs() -> None:
 
 @contextlib.contextmanager
 def _nothing_to_collect() -> Iterator[None]:
-    """Import without the cycle collector: nothing is garbage yet, and looking takes 0.1 s."""
+    """Import without the cycle collector, which would take 0.1 s and find no garbage."""
     gc.disable()
     try:
         yield
@@ -102,22 +102,23 @@ def _nothing_to_collect() -> Iterator[None]:
 def _loop_factory() -> asyncio.AbstractEventLoop:
     try:
         import uvloop
-    except ImportError:  # there is none for Windows
+    except ImportError:  # uvloop does not support Windows
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()
 
 
 def module_argv(module: str, *arguments: str) -> list[str]:
-    """The command that runs a module of ours; it needs `module_environment`."""
+    """The command line that runs a Tickertape module; run it with `module_environment`."""
     return [sys.executable, "-m", module, *arguments]
 
 
 def module_environment() -> dict[str, str]:
-    """What makes `python -m` find our packages, and nothing of the same name where the user is.
+    """Variables that make `python -m` import this installation of Tickertape.
 
-    Without it the working directory comes first, and `api` or `worker` there would be run.
+    Without them, Python would look in the working directory first, and import a package of the user
+    that has the same name.
     """
     home = str(Path(tickertape.__file__).parent.parent)
-    others = os.environ.get("PYTHONPATH")
-    path = os.pathsep.join([home, others] if others else [home])
+    user_path = os.environ.get("PYTHONPATH")
+    path = os.pathsep.join([home, user_path] if user_path else [home])
     return {"PYTHONSAFEPATH": "1", "PYTHONPATH": path}

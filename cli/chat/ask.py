@@ -12,9 +12,9 @@ from tickertape.cli.chat.answer import print_answer
 from tickertape.cli.chat.client import ApiUnreachable, CallRefused, Client
 from tickertape.cli.chat.client_settings import make_client
 from tickertape.cli.chat.follow import Follower
-from tickertape.cli.chat.interrupts import first_interrupt_calls
 from tickertape.cli.chat.terminal import Terminal
 from tickertape.cli.exits import CommandFailed, Exit
+from tickertape.cli.signals import first_interrupt_calls
 from tickertape.runtime.backoff import Backoff
 from tickertape.runtime.wait import wait_at_most
 

@@ -1,7 +1,7 @@
-"""The directory of one embedded server: who may write to it, and how to reach what runs there.
+"""The folder of one embedded server: its locks, and the port and password of the server.
 
-Two locks, since the process that started a server and the server itself can die apart: the first
-holds OWNER_LOCK, the second inherits SERVER_LOCK and keeps it until it has written its last.
+There are two locks, because the server can outlive the process that started it. The owner holds
+OWNER_LOCK. The server inherits SERVER_LOCK and holds it until its last write.
 """
 
 import contextlib
@@ -17,17 +17,17 @@ _LOG_TAIL_BYTES = 2000
 
 
 class EmbeddedServerError(RuntimeError):
-    """The embedded server cannot run here. The message says why, and what to do."""
+    """The embedded server cannot run here. The message states the reason and a remedy."""
 
 
 class DataDir:
-    """The files in `data_dir`/redis. Everything in it is private to its user (mode 0700).
+    """The files in `data_dir`/redis, which only its owner can read (mode 0700).
 
-    Raises EmbeddedServerError if it cannot be made or written.
+    The constructor makes the folder, and raises EmbeddedServerError if it cannot write there.
     """
 
     def __init__(self, data_dir: Path) -> None:
-        # A folder of our own inside the user's, so that its mode is ours to set.
+        # A subfolder, so that changing its mode does not affect the folder of the user.
         self.path = data_dir.resolve() / "redis"
         self.log_path = self.path / "server.log"
         self._port_path = self.path / "port"
@@ -40,12 +40,12 @@ class DataDir:
         except OSError as error:
             raise EmbeddedServerError(
                 f"cannot keep data in {self.path}: {error.strerror}."
-                " Give a directory that you own and can write, or set REDIS_URL."
+                " Choose a folder that you own with --data-dir, or set REDIS_URL."
             ) from error
 
     @contextlib.contextmanager
     def open_lock(self, name: str) -> Iterator[int]:
-        """Descriptor of a lock file. Leaving the block lets go, unless a child inherited it."""
+        """A descriptor of a lock file. The lock is released after the block and its heirs end."""
         descriptor = os.open(self.path / name, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             yield descriptor
@@ -53,7 +53,7 @@ class DataDir:
             os.close(descriptor)
 
     def try_lock(self, descriptor: int) -> bool:
-        """Take the lock if nobody else holds it."""
+        """Acquire the lock unless another process holds it; returns whether it was acquired."""
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -63,37 +63,37 @@ class DataDir:
         return True
 
     def open_to_others(self, port: int) -> None:
-        """Let others join the server on `port`. Call once it answers."""
+        """Let other processes join the server on `port`. Call it when the server answers."""
         self._port_path.write_text(str(port))
 
     def close_to_others(self) -> None:
-        """Let nobody join any more. Call before the server is stopped."""
+        """Stop letting other processes join. Call it before the server is stopped."""
         with contextlib.suppress(FileNotFoundError):
             self._port_path.replace(self._last_port_path)
 
     def port(self) -> int:
-        """Port of the server that can be joined, 0 if there is none."""
+        """The port of the server that can be joined, 0 if there is none."""
         return _read_port(self._port_path)
 
     def last_port(self) -> int:
-        """Port of the latest server, which may have ended, 0 if there never was one."""
+        """The port of the latest server, which may have ended; 0 if no server has run here."""
         return self.port() or _read_port(self._last_port_path)
 
     def password(self) -> str:
-        """Password of the servers here, empty until the first one was started."""
+        """The password of the servers here, empty before the first start."""
         try:
             return self._password_path.read_text()
         except OSError:
             return ""
 
     def make_password(self) -> None:
-        """Make the password if there is none. Only for the owner."""
+        """Make a password unless there is one. Only the owner may call this."""
         if not self.password():
             self._password_path.touch(mode=0o600)
             self._password_path.write_text(secrets.token_urlsafe(24))
 
     def log_since(self, offset: int) -> str:
-        """The last lines logged after byte `offset`."""
+        """The end of the server's log, at most 2000 bytes, all after byte `offset`."""
         logged = self.log_path.read_bytes()[offset:]
         return logged[-_LOG_TAIL_BYTES:].decode(errors="replace").strip()
 

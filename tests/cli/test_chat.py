@@ -166,7 +166,7 @@ async def test_a_full_queue_is_waited_out_as_long_as_the_server_asks(
     async def note(_event: asyncio.Event, limit_s: float) -> None:
         waits.append(limit_s)
 
-    monkeypatch.setattr(chat_module, "_wait", note)
+    monkeypatch.setattr(chat_module, "wait_at_most", note)
     body = '{"error": {"message": "The queue is full; try again later."}}'
     scripted.replies.append(Refuse(503, body, {"retry-after": "7"}))
     screen = Screen()

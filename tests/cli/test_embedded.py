@@ -279,16 +279,22 @@ def program(path: Path, content: str) -> Path:
     return path
 
 
-def test_a_program_for_another_machine_is_reported(tmp_path: Path) -> None:
+def test_a_program_for_another_machine_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     foreign = program(tmp_path / "valkey-server", "\x7fELF of another machine")
+    monkeypatch.setattr(tickertape.cli.up.valkey, "find_server", lambda: foreign)
     with pytest.raises(EmbeddedServerError, match=r"cannot run .*Exec format error.*REDIS_URL"):
-        embedded_server(tmp_path, binary=foreign).__enter__()
+        embedded_server(tmp_path).__enter__()
 
 
-def test_a_silent_server_is_ended_and_reported(tmp_path: Path) -> None:
+def test_a_silent_server_is_ended_and_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     silent = program(tmp_path / "silent", f"#!/bin/sh\necho $$ > {tmp_path}/pid; exec sleep 60\n")
+    monkeypatch.setattr(tickertape.cli.up.valkey, "find_server", lambda: silent)
     with pytest.raises(EmbeddedServerError, match=r"silent for 0.3 s"):
-        embedded_server(tmp_path, binary=silent, start_timeout_s=0.3).__enter__()
+        embedded_server(tmp_path, start_timeout_s=0.3).__enter__()
     assert not is_running(int((tmp_path / "pid").read_text()))
 
 

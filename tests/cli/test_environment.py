@@ -6,9 +6,9 @@ import subprocess
 import pytest
 from pydantic import SecretStr
 
+from tickertape.cli.up.console import how_to_use
 from tickertape.cli.up.environment import (
     ModelAddress,
-    how_to_use,
     model_environment,
     needs_model,
     needs_redis,

@@ -12,8 +12,7 @@ import pytest
 
 from tests.support.wait import wait_until
 from tickertape.cli.exits import CommandFailed, Exit
-from tickertape.cli.up import child as child_process
-from tickertape.cli.up import supervisor
+from tickertape.cli.up import restart, supervisor
 from tickertape.cli.up.child import ChildProcess
 from tickertape.cli.up.service import Service
 from tickertape.cli.up.supervisor import Supervisor
@@ -35,7 +34,7 @@ while :; do sleep 0.02; done
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "_TICK_S", 0.01)
-    monkeypatch.setattr(child_process, "Backoff", lambda *_: Backoff(0.01, 0.01))
+    monkeypatch.setattr(restart, "Backoff", lambda *_: Backoff(0.01, 0.01))
 
 
 class Fake:
@@ -144,7 +143,7 @@ async def test_a_child_that_is_killed_is_reported_and_started_again(stage: Stage
         await stage.until("worker-1 starts ")
         os.kill(stage.pid_of(worker), signal.SIGKILL)
         await wait_until(lambda: len(stage.notes()) == 2, description="a second start")
-    assert stage.said[0].startswith("worker-1 ended (killed by SIGKILL); again in")
+    assert stage.said[0].startswith("worker-1 ended (killed by SIGKILL); starting it again in")
 
 
 async def test_a_child_that_fails_at_its_start_ends_everything_with_its_code_and_words(
@@ -213,7 +212,6 @@ def service(stage: Stage, addresses: list[str]) -> tuple[Service[Fake], list[Fak
         yield started[-1]
 
     made = Service("redis", open_server, lambda server: {"VALUE": server.address})
-    made._backoff = Backoff(0.01, 0.01)
     made.start()
     stage.services.append(made)
     return made, started
@@ -226,7 +224,7 @@ async def test_a_service_that_dies_comes_back_and_nobody_else_is_disturbed(stage
         started[0].code = -signal.SIGKILL
         await wait_until(lambda: "redis runs again" in stage.said, description="redis is back")
     assert stage.notes() == ["worker-1 starts one", "worker-1 ends"]
-    assert stage.said[0].startswith("redis ended (killed by SIGKILL); again in")
+    assert stage.said[0].startswith("redis ended (killed by SIGKILL); starting it again in")
 
 
 async def test_a_service_that_comes_back_elsewhere_is_told_to_those_who_use_it(

@@ -124,7 +124,7 @@ def test_an_api_that_is_killed_comes_back_and_the_answer_goes_on(running: Up) ->
     chat.wait_until_begun()
     os.kill(running.pid_of("tickertape.cli.main api"), signal.SIGKILL)
     assert chat.finish() == plan.text()
-    assert "api ended (killed by SIGKILL); again in" in running.printed
+    assert "api ended (killed by SIGKILL); starting it again in" in running.printed
 
 
 def test_a_redis_that_is_killed_comes_back_and_the_next_answer_is_whole(running: Up) -> None:

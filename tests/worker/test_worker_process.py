@@ -32,15 +32,15 @@ from tickertape.worker.upstream.errors import UpstreamError
 
 SIGNAL_BEFORE_THE_LOOP = """
 import os, signal, sys
-from tickertape.cli import main, serve as process
+from tickertape.cli import main, serve
 
-make = process._loop_factory
+make = serve._loop_factory
 
 def signalled():
     os.kill(os.getpid(), signal.SIGTERM)
     return make()
 
-process._loop_factory = signalled
+serve._loop_factory = signalled
 sys.exit(main.main(["worker"]))
 """
 

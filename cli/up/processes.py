@@ -1,0 +1,86 @@
+"""Decides which processes `up` runs, and with which arguments and environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tickertape.cli.serve import module_argv, module_environment
+from tickertape.cli.up.child import ChildProcess
+from tickertape.cli.up.environment import (
+    ModelAddress,
+    model_environment,
+    needs_model,
+    needs_redis,
+    slots_per_worker,
+)
+from tickertape.cli.up.local_model import LocalModel, local_model
+from tickertape.cli.up.service import Service
+from tickertape.cli.up.valkey import EmbeddedServer, embedded_server
+from tickertape.runtime.settings import Settings
+
+_COMMAND = "tickertape.cli.main"
+# The event that a worker logs when it begins to claim requests.
+_WORKER_READY = "working"
+# Only workers call the upstream.
+_WORKER_VARIABLES = frozenset({"OPENAI_API_KEY", "OPENAI_BASE_URL"})
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of `tickertape up`."""
+
+    host: str
+    port: int
+    workers: int
+    data_dir: Path
+    is_open: bool
+
+
+def redis_service(settings: Settings, data_dir: Path) -> Service[EmbeddedServer] | None:
+    """The embedded server; None if REDIS_URL is set."""
+    if not needs_redis(settings):
+        return None
+    return Service(
+        "redis", partial(embedded_server, data_dir), lambda server: {"REDIS_URL": server.url}
+    )
+
+
+def model_service(settings: Settings, logs: Path) -> Service[LocalModel] | None:
+    """The local model; None if an upstream is set."""
+    if not needs_model(settings):
+        return None
+
+    def environment_of(model: LocalModel) -> Mapping[str, str]:
+        address = ModelAddress(model.base_url, model.api_key, model.model)
+        return model_environment(address, settings)
+
+    return Service("model", partial(local_model, logs / "model.log"), environment_of)
+
+
+def api_process(options: Options, port: int, logs: Path) -> ChildProcess:
+    """The API, not yet started."""
+    arguments = ["api", f"--host={options.host}", f"--port={port}"]
+    if options.is_open:
+        arguments.append("--open")
+    return ChildProcess("api", module_argv(_COMMAND, *arguments), logs / "api.log")
+
+
+def worker_processes(options: Options, logs: Path, model: LocalModel | None) -> list[ChildProcess]:
+    """The workers, not yet started. Together they use every slot of the local `model`."""
+    arguments = ["worker"]
+    if model is not None:
+        arguments.append(f"--slots={slots_per_worker(model.slots, options.workers)}")
+    argv = module_argv(_COMMAND, *arguments)
+    return [
+        ChildProcess(name, argv, logs / f"{name}.log", ready_event=_WORKER_READY)
+        for name in (f"worker-{number}" for number in range(1, options.workers + 1))
+    ]
+
+
+def environment_of(child: ChildProcess, services: Mapping[str, str]) -> Mapping[str, str]:
+    """The environment of a child: the user's, and over it the addresses of the `services`."""
+    if child.name == "api":
+        services = {name: services[name] for name in services.keys() - _WORKER_VARIABLES}
+    return {**os.environ, **module_environment(), **services}
