@@ -17,9 +17,9 @@ import redis
 
 from tests.support.browser import Browser, connect, find_chromium, running_chromium
 from tests.support.deployment import Deployment, MakeDeployment
+from tests.support.rig import Rig, open_rig
 from tests.support.running_api import RunningApi, running_api
 from tests.support.servers import ValkeyServer, in_memory, valkey_server
-from tests.support.typist import Typist, typing
 from tests.support.upstream import ScriptedUpstream
 from tickertape.runtime.settings import Settings
 
@@ -93,9 +93,9 @@ async def api(redis_url: str) -> AsyncIterator[RunningApi]:
 
 
 @pytest.fixture
-async def worker(redis_url: str) -> AsyncIterator[Typist]:
+async def worker(redis_url: str) -> AsyncIterator[Rig]:
     """The worker of `api`, driven by the test step by step."""
-    async with typing(redis_url, Settings(openai_model="a-model")) as running:
+    async with open_rig(redis_url, Settings(openai_model="a-model")) as running:
         yield running
 
 

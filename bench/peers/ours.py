@@ -16,16 +16,14 @@ from bench.box import Box
 from bench.source import publish
 from tests.support.deployment import Deployment, api_url, port_of
 from tests.support.given_settings import GivenSettings
+from tests.support.rig import Rig
 from tests.support.servers import ValkeyServer
 from tickertape.broker import codec, keys
 from tickertape.broker.appender import MAX_ENTRIES
-from tickertape.broker.connections import Connections
 from tickertape.broker.lua import source
-from tickertape.broker.queue import Lease, Queue
-from tickertape.broker.requests import Requests, Submission
+from tickertape.broker.queue import Lease
 
 _AT_ONCE = 16
-_TENANT = "public"
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -45,19 +43,16 @@ class Ours:
         self._settings = GivenSettings(
             redis_url=redis.url, lease_s=300, tenant_limit=100_000, queue_limit=100_000
         )
-        self._connections = Connections(redis.url)
-        self._requests = Requests(self._connections, self._settings)
-        self._queue = Queue(self._connections, self._settings, worker="bench")
+        self._rig = Rig(redis.url, self._settings)
         self._leases: list[Lease] = []
         self._written = 0
         self._sha = ""
 
     async def open(self, count: int) -> list[str]:
         """Submit and claim; the logs have their `queued` and their `started`."""
-        self._sha = (await self._connections.ask("SCRIPT", "LOAD", source("append"))).decode()
-        submission = Submission(tenant=_TENANT, payload={"messages": []})
-        await _each(range(count), lambda _: self._requests.submit(submission))
-        self._leases = await _each(range(count), self._claim)
+        self._sha = (await self._rig.connections.ask("SCRIPT", "LOAD", source("append"))).decode()
+        await _each(range(count), lambda _: self._rig.submit())
+        self._leases = await _each(range(count), lambda _: self._rig.claim_lease(take=True))
         self._written = 0
         return [f"/chat/{lease.request_id}/stream" for lease in self._leases]
 
@@ -84,18 +79,13 @@ class Ours:
 
     async def disconnect(self) -> None:
         """Let Redis go."""
-        await self._connections.aclose()
-
-    async def _claim(self, number: int) -> Lease:
-        lease = await self._queue.claim(0, f"{self._written}-{number}-{id(self)}", take=True)
-        assert isinstance(lease, Lease)
-        return lease
+        await self._rig.aclose()
 
     async def _finish(self, lease: Lease) -> None:
         terminal = codec.encode_data("completed", {"finish_reason": "stop"})
-        gap = await self._queue.finish(lease, "completed", self._written + 1, [terminal])
+        gap = await self._rig.queue.finish(lease, "completed", self._written + 1, [terminal])
         if gap is not None:  # the source gave up: more was asked for than could be written
-            assert await self._queue.finish(lease, "completed", gap.seq + 1, [terminal]) is None
+            assert await self._rig.queue.finish(lease, "completed", gap.seq + 1, [terminal]) is None
 
 
 @contextlib.asynccontextmanager

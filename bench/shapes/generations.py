@@ -15,8 +15,8 @@ from bench.box import Box, cpu_s
 from bench.report import Bound, Report, Spread, Table
 from bench.shapes.hop import percentile_ms
 from bench.shapes.worker import check
-from tests.support.desk import Desk, open_desk
 from tests.support.given_settings import GivenSettings
+from tests.support.rig import Rig, open_rig
 from tickertape.broker import keys
 from tickertape.broker.fold import fold
 from tickertape.broker.push import Push
@@ -78,15 +78,15 @@ async def play(running: Running, at_once: int, rate_per_s: float, window_s: floa
     begin_s = min(2.0, at_once * 0.005)
     plan = Plan(int((2 * begin_s + window_s + 1) * rate_per_s) + 1, rate_per_s)
     settings = GivenSettings(redis_url=running.redis_url, tenant_limit=100_000)
-    async with open_desk(running.redis_url, settings) as desk:
+    async with open_rig(running.redis_url, settings) as rig:
         delays = Delays()
-        push = Push(desk.connections, delays)
+        push = Push(rig.connections, delays)
         listening = asyncio.create_task(push.run())
         began_s = time.monotonic()
         ids: list[str] = []
         while len(ids) < at_once:
             count = min(_TOGETHER, at_once - len(ids))
-            ids += await asyncio.gather(*(desk.ask(str(plan)) for _ in range(count)))
+            ids += await asyncio.gather(*(rig.ask(str(plan)) for _ in range(count)))
             for request_id in ids[-count:]:
                 push.subscribe(keys.log_channel(request_id).encode())
             await asyncio.sleep(begin_s * count / at_once)
@@ -95,7 +95,7 @@ async def play(running: Running, at_once: int, rate_per_s: float, window_s: floa
         assert time.monotonic() - began_s < plan.length_s, (
             "the first had ended before the last began"
         )
-        await _check_all(desk, plan, ids)
+        await _check_all(rig, plan, ids)
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
     return played
@@ -116,11 +116,11 @@ async def _window(running: Running, delays: Delays, per_s: float, window_s: floa
     )
 
 
-async def _check_all(desk: Desk, plan: Plan, ids: list[str]) -> None:
-    while int(await desk.connections.ask("HGET", keys.load(0), "count") or 0):
+async def _check_all(rig: Rig, plan: Plan, ids: list[str]) -> None:
+    while int(await rig.connections.ask("HGET", keys.load(0), "count") or 0):
         await asyncio.sleep(0.05)
     for request_id in ids:
-        check(plan, "".join(fold(await desk.entries(request_id)).text))
+        check(plan, "".join(fold(await rig.entries(request_id)).text))
 
 
 def spread(rounds: list[Round], name: str) -> Spread:

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from bench.asking import Plan, Running, deployed
 from bench.box import Box, cpu_s
 from bench.report import Bound, Report, Spread, Strip, Table, ratios, short
-from tests.support.desk import open_desk
 from tests.support.given_settings import GivenSettings
+from tests.support.rig import open_rig
 from tickertape.broker import keys
 from tickertape.broker.connections import Connections
 from tickertape.broker.fold import fold
@@ -100,16 +100,16 @@ async def measure(box: Box, *, rounds: int) -> Report:
 async def ours(running: Running) -> AsyncIterator[Play]:
     """Submits to the deployment's worker, and checks the logs afterwards."""
     settings = GivenSettings(redis_url=running.redis_url, tenant_limit=100_000)
-    async with open_desk(running.redis_url, settings) as desk:
+    async with open_rig(running.redis_url, settings) as rig:
 
         async def play(plan: Plan) -> Round:
             meter = _Meter(running.workers, running.redis)
-            ids = [await desk.ask(str(plan)) for _ in range(STREAMS)]
-            while int(await desk.connections.ask("HGET", keys.load(0), "count") or 0):
+            ids = [await rig.ask(str(plan)) for _ in range(STREAMS)]
+            while int(await rig.connections.ask("HGET", keys.load(0), "count") or 0):
                 await asyncio.sleep(_POLL_S)
             played = meter.read(STREAMS * plan.deltas)
             for request_id in ids:
-                check(plan, "".join(fold(await desk.entries(request_id)).text))
+                check(plan, "".join(fold(await rig.entries(request_id)).text))
             return played
 
         yield play

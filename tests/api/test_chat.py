@@ -5,8 +5,8 @@ import asyncio
 import msgspec
 import pytest
 
+from tests.support.rig import Rig
 from tests.support.running_api import RunningApi, running_api
-from tests.support.typist import Typist
 from tickertape.broker import keys
 
 
@@ -26,7 +26,7 @@ async def test_an_accepted_request_says_where_it_is(api: RunningApi) -> None:
 
 
 async def test_a_worker_gets_the_rendered_role_the_question_and_the_parameters(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     await api.submit("dir", role="cli", model="m", temperature=0.5, top_p=1, max_tokens=9)
     await worker.claim()
@@ -38,7 +38,7 @@ async def test_a_worker_gets_the_rendered_role_the_question_and_the_parameters(
     assert payload["params"] == expected
 
 
-async def test_a_request_is_read_while_it_is_written(api: RunningApi, worker: Typist) -> None:
+async def test_a_request_is_read_while_it_is_written(api: RunningApi, worker: Rig) -> None:
     request_id = await api.submit(metadata={"k": "v"})
     assert (await api.read(request_id))["queue_position"] == 0
     await worker.claim()
@@ -67,7 +67,7 @@ async def test_the_same_key_and_body_are_the_same_request(api: RunningApi) -> No
     assert len((await api.client.get("/chat")).json()["requests"]) == 1
 
 
-async def test_a_repeat_tells_what_became_of_the_request(api: RunningApi, worker: Typist) -> None:
+async def test_a_repeat_tells_what_became_of_the_request(api: RunningApi, worker: Rig) -> None:
     headers = {"Idempotency-Key": "k1"}
     await api.client.post("/chat", json={"message": "hi"}, headers=headers)
     await worker.claim()
@@ -97,7 +97,7 @@ async def test_the_same_key_with_another_body_is_a_conflict(api: RunningApi) -> 
 
 
 async def test_a_cancelled_request_keeps_its_text_and_stays_cancelled(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     request_id = await api.submit()
     await worker.claim()
@@ -110,7 +110,7 @@ async def test_a_cancelled_request_keeps_its_text_and_stays_cancelled(
     assert (view["status"], view["text"]) == ("cancelled", "Half")
 
 
-async def test_cancelling_what_is_over_tells_how_it_ended(api: RunningApi, worker: Typist) -> None:
+async def test_cancelling_what_is_over_tells_how_it_ended(api: RunningApi, worker: Rig) -> None:
     request_id = await api.submit()
     await worker.claim()
     await worker.finish()
@@ -120,7 +120,7 @@ async def test_cancelling_what_is_over_tells_how_it_ended(api: RunningApi, worke
 
 @pytest.mark.parametrize("is_running", [False, True])
 async def test_an_erased_request_leaves_nothing_behind(
-    api: RunningApi, worker: Typist, is_running: bool
+    api: RunningApi, worker: Rig, is_running: bool
 ) -> None:
     secret = "the launch code"
     request_id = await api.submit(secret)
@@ -152,7 +152,7 @@ async def test_requests_are_listed_newest_first_and_page_by_page(api: RunningApi
     assert pages == 3
 
 
-async def test_a_list_can_be_narrowed(api: RunningApi, worker: Typist) -> None:
+async def test_a_list_can_be_narrowed(api: RunningApi, worker: Rig) -> None:
     done = await api.submit("done", conversation_id="c1")
     await worker.claim()
     await worker.finish()
@@ -168,7 +168,7 @@ async def test_a_list_can_be_narrowed(api: RunningApi, worker: Typist) -> None:
     assert await ids(conversation_id="c1", status="queued") == []
 
 
-async def test_a_list_shows_no_text(api: RunningApi, worker: Typist) -> None:
+async def test_a_list_shows_no_text(api: RunningApi, worker: Rig) -> None:
     await api.submit("a question")
     await worker.claim()
     await worker.type("an answer")
@@ -206,7 +206,7 @@ async def test_a_busy_conversation_may_reject(api: RunningApi) -> None:
     assert active in answer.json()["error"]["message"]
 
 
-async def test_a_conversation_shows_its_turns(api: RunningApi, worker: Typist) -> None:
+async def test_a_conversation_shows_its_turns(api: RunningApi, worker: Rig) -> None:
     first = await api.submit("one", conversation_id="c1")
     await worker.claim()
     await worker.type("eins")
@@ -233,7 +233,7 @@ async def test_a_conversation_shows_its_turns(api: RunningApi, worker: Typist) -
 
 
 async def test_a_conversation_shows_what_was_said_before_a_stop_and_which_tools_were_called(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     stopped = await api.submit("one", conversation_id="c1")
     await worker.claim()
@@ -264,22 +264,20 @@ async def test_a_forgotten_conversation_is_gone_with_its_requests(api: RunningAp
     assert (await api.client.get(f"/chat/{request_id}")).status_code == 404
 
 
-async def test_a_request_whose_log_is_gone_is_not_found(api: RunningApi, worker: Typist) -> None:
+async def test_a_request_whose_log_is_gone_is_not_found(api: RunningApi, worker: Rig) -> None:
     request_id = await api.submit()
     await worker.connections.ask("DEL", keys.log(request_id))
     assert (await api.client.get(f"/chat/{request_id}")).status_code == 404
 
 
-async def test_the_queue_holds_the_prompt_as_it_was_sent(api: RunningApi, worker: Typist) -> None:
+async def test_the_queue_holds_the_prompt_as_it_was_sent(api: RunningApi, worker: Rig) -> None:
     text = 'quotes " and \\ and \u2028 and 😀 and {"json": true}'
     request_id = await api.submit(text)
     stored = await worker.connections.ask("HGET", keys.request(request_id), "payload")
     assert msgspec.json.decode(stored)["messages"] == [{"role": "user", "content": text}]
 
 
-async def test_a_request_sets_the_variables_that_roles_list(
-    api: RunningApi, worker: Typist
-) -> None:
+async def test_a_request_sets_the_variables_that_roles_list(api: RunningApi, worker: Rig) -> None:
     listed = {role["name"]: role for role in (await api.client.get("/roles")).json()["roles"]}
     assert list(listed["teacher"]["variables"]) == ["LEVEL"]
     await api.submit("hi", role="teacher", variables={"LEVEL": "a ${nurse}"})

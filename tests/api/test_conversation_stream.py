@@ -7,9 +7,9 @@ from contextlib import aclosing
 
 import pytest
 
+from tests.support.rig import Rig
 from tests.support.running_api import RunningApi, running_api
 from tests.support.sse import Event, EventStream, open_stream, text_of
-from tests.support.typist import Typist
 from tests.support.wait import wait_until
 from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.broker import keys
@@ -20,12 +20,12 @@ from tickertape.broker.turns import Turn
 WHOLE = ["queued", "started", "delta", "delta", "completed"]
 
 
-async def begin(worker: Typist, message: str = "hi") -> str:
+async def begin(worker: Rig, message: str = "hi") -> str:
     asked = [{"role": "user", "content": message}]
     return await worker.begin(conversation_id="c1", question=asked)
 
 
-async def answer(worker: Typist, *texts: str, message: str = "hi") -> str:
+async def answer(worker: Rig, *texts: str, message: str = "hi") -> str:
     request_id = await begin(worker, message)
     for text in texts:
         await worker.type(text)
@@ -33,7 +33,7 @@ async def answer(worker: Typist, *texts: str, message: str = "hi") -> str:
     return request_id
 
 
-async def forget_log(worker: Typist, request_id: str) -> None:
+async def forget_log(worker: Rig, request_id: str) -> None:
     await worker.connections.ask("DEL", keys.log(request_id))
 
 
@@ -65,7 +65,7 @@ def ids(events: list[Event]) -> list[str]:
 
 
 async def test_a_newcomer_gets_all_requests_in_the_order_they_were_asked(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     first, second = await answer(worker, "a", "b"), await answer(worker, "c", "d")
     events = await take(api, 10)
@@ -76,7 +76,7 @@ async def test_a_newcomer_gets_all_requests_in_the_order_they_were_asked(
 
 
 async def test_every_place_in_a_conversation_is_one_to_go_on_from(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     await answer(worker, "a", "b")
     await answer(worker, "c", "d")
@@ -86,7 +86,7 @@ async def test_every_place_in_a_conversation_is_one_to_go_on_from(
 
 
 async def test_a_reader_who_has_it_all_gets_only_what_is_asked_from_then_on(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     await answer(worker, "a", "b")
     place = (await take(api, 5))[-1].cursor
@@ -97,7 +97,7 @@ async def test_a_reader_who_has_it_all_gets_only_what_is_asked_from_then_on(
 
 
 async def test_a_place_in_a_request_that_is_not_remembered_gets_all_from_the_start(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     known = await answer(worker, "a", "b")
     events = await take(api, 6, after=f"{keys.new_request_id(0)}:1732300000000-1")
@@ -107,7 +107,7 @@ async def test_a_place_in_a_request_that_is_not_remembered_gets_all_from_the_sta
 
 
 async def test_a_cursor_that_its_request_never_had_gets_that_request_from_the_start(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     await answer(worker, "a", "b")
     second = await answer(worker, "c", "d")
@@ -118,7 +118,7 @@ async def test_a_cursor_that_its_request_never_had_gets_that_request_from_the_st
 
 
 async def test_who_is_cut_off_at_a_rewind_of_one_request_gets_that_request_again_and_no_other(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     await answer(worker, "a", "b")
     second = await answer(worker, "c", "d")
@@ -132,9 +132,7 @@ async def test_who_is_cut_off_at_a_rewind_of_one_request_gets_that_request_again
 @pytest.mark.parametrize(
     "place", ["nowhere", ":1-1", "1732300000000-1", "r0_short:1-1", "{id}", "{id}:", "{id}:x"]
 )
-async def test_what_is_no_place_at_all_is_refused(
-    api: RunningApi, worker: Typist, place: str
-) -> None:
+async def test_what_is_no_place_at_all_is_refused(api: RunningApi, worker: Rig, place: str) -> None:
     request_id = await answer(worker, "a")
     refused = await api.client.get(
         "/conversations/c1/stream", params={"after": place.format(id=request_id)}
@@ -144,7 +142,7 @@ async def test_what_is_no_place_at_all_is_refused(
 
 
 async def test_of_an_expired_log_the_question_and_the_answer_are_left(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     expired = await answer(worker, "a", "b", message="why?")
     kept = await answer(worker, "c", "d")
@@ -158,7 +156,7 @@ async def test_of_an_expired_log_the_question_and_the_answer_are_left(
 
 
 async def test_of_an_expired_log_without_an_answer_only_the_question_is_left(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     expired = await begin(worker, "why?")
     await worker.fail()
@@ -171,7 +169,7 @@ async def test_of_an_expired_log_without_an_answer_only_the_question_is_left(
 
 
 async def test_of_an_expired_log_that_was_stopped_the_text_is_left(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     expired = await begin(worker, "why?")
     await worker.type("half")
@@ -184,7 +182,7 @@ async def test_of_an_expired_log_that_was_stopped_the_text_is_left(
 
 
 async def test_a_place_in_a_log_that_expired_since_gets_the_answer_that_is_left(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     expired = await answer(worker, "a", "b")
     cursor = (await api.read(expired))["cursor"]
@@ -195,7 +193,7 @@ async def test_a_place_in_a_log_that_expired_since_gets_the_answer_that_is_left(
 
 
 async def test_readers_of_a_conversation_are_told_when_it_is_forgotten(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     await answer(worker, "a", "b")
     async with conversation(api) as stream, aclosing(aiter(stream)) as arriving:
@@ -211,7 +209,7 @@ async def test_readers_of_a_conversation_are_told_when_it_is_forgotten(
 
 
 async def test_a_conversation_forgotten_and_begun_anew_at_once_is_another_one(
-    api: RunningApi, worker: Typist, monkeypatch: pytest.MonkeyPatch
+    api: RunningApi, worker: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await answer(worker, "a", "b")
     async with conversation(api) as stream, aclosing(aiter(stream)) as arriving:
@@ -236,7 +234,7 @@ async def test_a_conversation_forgotten_and_begun_anew_at_once_is_another_one(
 
 
 async def test_a_log_that_cannot_be_read_just_now_is_read_at_the_next_look(
-    api: RunningApi, worker: Typist, monkeypatch: pytest.MonkeyPatch
+    api: RunningApi, worker: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         "tickertape.api.protocols.native.conversation_reader._UNAVAILABLE_PAUSE_S", 0.01
@@ -273,7 +271,7 @@ async def test_a_shutdown_ends_an_idle_conversation_with_a_time_to_come_back(
 
 
 async def test_a_shutdown_ends_a_conversation_in_the_middle_of_an_answer(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     await begin(worker)
     await worker.submit(conversation_id="c1")
@@ -285,7 +283,7 @@ async def test_a_shutdown_ends_a_conversation_in_the_middle_of_an_answer(
 
 
 async def test_a_shutdown_ends_a_conversation_that_waits_for_a_log(
-    api: RunningApi, worker: Typist, monkeypatch: pytest.MonkeyPatch
+    api: RunningApi, worker: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await begin(worker)
     streams = api.services.streams

@@ -5,14 +5,14 @@ from contextlib import aclosing
 
 import pytest
 
+from tests.support.rig import Rig
 from tests.support.running_api import RunningApi
 from tests.support.sse import Event, collect, follow, open_stream, text_of
-from tests.support.typist import Typist
 from tests.support.wait import wait_until
 from tickertape.api.fanout.uvicorn_handover import HandoverProtocol
 
 
-async def finished(api: RunningApi, worker: Typist, *texts: str) -> str:
+async def finished(api: RunningApi, worker: Rig, *texts: str) -> str:
     request_id = await api.submit()
     await worker.claim()
     await worker.type(*texts)
@@ -20,7 +20,7 @@ async def finished(api: RunningApi, worker: Typist, *texts: str) -> str:
     return request_id
 
 
-async def test_a_request_is_followed_while_it_is_written(api: RunningApi, worker: Typist) -> None:
+async def test_a_request_is_followed_while_it_is_written(api: RunningApi, worker: Rig) -> None:
     request_id = await api.submit(role="cli")
     events: list[Event] = []
     async with aclosing(follow(f"{api.url}/chat/{request_id}/stream")) as stream:
@@ -41,7 +41,7 @@ async def test_a_request_is_followed_while_it_is_written(api: RunningApi, worker
 
 
 async def test_a_connection_that_was_handed_over_leaves_nothing_for_the_collector(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     """The collector seldom looks at all objects: that would stop every stream."""
     request_id = await finished(api, worker, "x")
@@ -60,9 +60,7 @@ async def test_a_connection_that_was_handed_over_leaves_nothing_for_the_collecto
         gc.enable()
 
 
-async def test_a_stream_is_sent_as_one_and_names_its_request(
-    api: RunningApi, worker: Typist
-) -> None:
+async def test_a_stream_is_sent_as_one_and_names_its_request(api: RunningApi, worker: Rig) -> None:
     request_id = await finished(api, worker, "x")
     async with open_stream(f"{api.url}/chat/{request_id}/stream") as stream:
         assert stream.headers["Content-Type"].startswith("text/event-stream")
@@ -72,7 +70,7 @@ async def test_a_stream_is_sent_as_one_and_names_its_request(
 
 
 async def test_the_header_goes_before_the_query_as_it_is_the_newer_one(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     request_id = await finished(api, worker, "a", "b", "c")
     url = f"{api.url}/chat/{request_id}/stream"
@@ -86,7 +84,7 @@ async def test_the_header_goes_before_the_query_as_it_is_the_newer_one(
     assert text_of(by_both) == "c"
 
 
-async def test_a_reader_who_has_it_all_is_told_to_stop(api: RunningApi, worker: Typist) -> None:
+async def test_a_reader_who_has_it_all_is_told_to_stop(api: RunningApi, worker: Rig) -> None:
     request_id = await finished(api, worker, "x")
     url = f"/chat/{request_id}/stream"
     cursor = (await api.read(request_id))["cursor"]
@@ -95,7 +93,7 @@ async def test_a_reader_who_has_it_all_is_told_to_stop(api: RunningApi, worker: 
 
 
 async def test_a_cursor_of_the_status_is_where_its_stream_goes_on(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     request_id = await api.submit()
     await worker.claim()
@@ -119,7 +117,7 @@ async def test_a_malformed_cursor_is_refused(api: RunningApi, cursor: str) -> No
         assert answer.json()["error"]["code"] == "invalid_cursor"
 
 
-async def test_a_late_reader_may_begin_with_a_snapshot(api: RunningApi, worker: Typist) -> None:
+async def test_a_late_reader_may_begin_with_a_snapshot(api: RunningApi, worker: Rig) -> None:
     request_id = await finished(api, worker, "a", "b", "c")
     events = await collect(f"{api.url}/chat/{request_id}/stream?snapshot=1")
     assert events[0].kind == "snapshot"
@@ -127,7 +125,7 @@ async def test_a_late_reader_may_begin_with_a_snapshot(api: RunningApi, worker: 
     assert text_of(events) == "abc"
 
 
-async def test_the_bare_text_can_be_followed_too(api: RunningApi, worker: Typist) -> None:
+async def test_the_bare_text_can_be_followed_too(api: RunningApi, worker: Rig) -> None:
     request_id = await finished(api, worker, "Grüße, ", "世界")
     answer = await api.client.get(
         f"/chat/{request_id}/stream?format=text", headers={"Last-Event-ID": "no cursor here"}
@@ -136,7 +134,7 @@ async def test_the_bare_text_can_be_followed_too(api: RunningApi, worker: Typist
     assert answer.headers["X-Request-Id"] == request_id
 
 
-async def test_leaving_a_stream_stops_nothing(api: RunningApi, worker: Typist) -> None:
+async def test_leaving_a_stream_stops_nothing(api: RunningApi, worker: Rig) -> None:
     request_id = await api.submit()
     await worker.claim()
     async with open_stream(f"{api.url}/chat/{request_id}/stream") as stream:
@@ -163,7 +161,7 @@ async def test_open_streams_are_counted_and_forgotten(api: RunningApi) -> None:
 
 
 async def test_a_conversation_is_followed_from_one_request_to_the_next(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     ids: list[str] = [await api.submit("one", conversation_id="c1")]
     seen: list[tuple[str, str]] = []
@@ -190,7 +188,7 @@ async def test_a_malformed_place_in_a_conversation_is_refused(api: RunningApi) -
 
 
 async def test_a_stream_asked_for_while_the_process_ends_ends_at_once(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     request_id = await worker.begin(conversation_id="c1")
     api.services.streams.drain()
@@ -208,7 +206,7 @@ async def test_a_stream_asked_for_while_the_process_ends_ends_at_once(
 
 
 async def test_a_snapshot_of_a_finished_request_is_followed_by_its_end(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     request_id = await finished(api, worker, "a", "b")
     events = await collect(f"{api.url}/chat/{request_id}/stream?snapshot=1")
@@ -218,7 +216,7 @@ async def test_a_snapshot_of_a_finished_request_is_followed_by_its_end(
 
 
 async def test_who_joins_while_the_upstream_is_waited_for_is_told_so_after_the_replay(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     request_id = await api.submit()
     await worker.claim()

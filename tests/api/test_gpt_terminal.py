@@ -8,15 +8,15 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.support.rig import Rig
 from tests.support.running_api import RunningApi, running_api
-from tests.support.typist import Typist
 from tests.support.wait import wait_until
 from tickertape.broker.codec import encode_data
 
 URL = "/api/gpt/get"
 
 
-async def claimed(worker: Typist) -> dict[str, Any]:
+async def claimed(worker: Rig) -> dict[str, Any]:
     """The payload of the request that comes in next."""
 
     async def claim() -> bool:
@@ -30,7 +30,7 @@ async def claimed(worker: Typist) -> dict[str, Any]:
     return worker.lease.payload
 
 
-async def test_the_answer_is_its_text_alone(api: RunningApi, worker: Typist) -> None:
+async def test_the_answer_is_its_text_alone(api: RunningApi, worker: Rig) -> None:
     asking = asyncio.create_task(api.client.post(URL, json={"message": "hi", "role": "default"}))
     payload = await claimed(worker)
     await worker.type("unde", "fined ", "", "世界\n\n")
@@ -45,7 +45,7 @@ async def test_the_answer_is_its_text_alone(api: RunningApi, worker: Typist) -> 
     assert payload["params"] == {}
 
 
-async def test_the_text_arrives_while_it_is_written(api: RunningApi, worker: Typist) -> None:
+async def test_the_text_arrives_while_it_is_written(api: RunningApi, worker: Rig) -> None:
     async with aiohttp.ClientSession(api.url) as session:
         opening = asyncio.create_task(session.post(URL, json={"message": "hi"}))
         await claimed(worker)
@@ -58,7 +58,7 @@ async def test_the_text_arrives_while_it_is_written(api: RunningApi, worker: Typ
 
 
 async def test_a_talk_with_its_role_and_settings_is_understood(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     talk = [
         {"role": "user", "content": "hi", "time": 1},
@@ -76,7 +76,7 @@ async def test_a_talk_with_its_role_and_settings_is_understood(
     assert payload["params"]["temperature"] == 0.5
 
 
-async def test_an_answer_that_fails_never_looks_whole(api: RunningApi, worker: Typist) -> None:
+async def test_an_answer_that_fails_never_looks_whole(api: RunningApi, worker: Rig) -> None:
     async with aiohttp.ClientSession(api.url) as session:
         opening = asyncio.create_task(session.post(URL, json={"message": "hi"}))
         await claimed(worker)
@@ -91,7 +91,7 @@ async def test_an_answer_that_fails_never_looks_whole(api: RunningApi, worker: T
 
 
 async def test_an_answer_that_begins_again_after_output_is_broken_off(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     async with aiohttp.ClientSession(api.url) as session:
         opening = asyncio.create_task(session.post(URL, json={"message": "hi"}))
@@ -133,9 +133,7 @@ async def test_an_unknown_role_is_told_in_plain_words(api: RunningApi) -> None:
     assert answer.text.startswith("no role is named 'ninja'")
 
 
-async def test_a_long_talk_of_up_to_five_megabytes_is_taken(
-    api: RunningApi, worker: Typist
-) -> None:
+async def test_a_long_talk_of_up_to_five_megabytes_is_taken(api: RunningApi, worker: Rig) -> None:
     talk = [{"role": "user", "content": "x" * 500_000}] * 9
     asking = asyncio.create_task(api.client.post(URL, json={"message": talk}))
     payload = await claimed(worker)
@@ -151,7 +149,7 @@ async def test_a_long_talk_of_up_to_five_megabytes_is_taken(
     assert refused.text == "The body is larger than 5242880 bytes."
 
 
-async def test_the_seeds_page_may_call_from_its_origin(redis_url: str, worker: Typist) -> None:
+async def test_the_seeds_page_may_call_from_its_origin(redis_url: str, worker: Rig) -> None:
     origin = "http://localhost:3000"
     async with running_api(redis_url, cors_origins=origin) as api:
         preflight = await api.client.options(

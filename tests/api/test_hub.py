@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.support.pushes import Deaf, lost_pushes
+from tests.support.rig import Rig, open_rig
 from tests.support.servers import ValkeyServer
-from tests.support.typist import Typist, typing
 from tests.support.wait import wait_until
 from tickertape.api.fanout.hub import Hub
 from tickertape.api.fanout.watched_log import WatchedLog
@@ -21,8 +21,8 @@ SETTINGS = Settings(retention_s=600, heartbeat_s=0.2)
 
 
 @contextlib.asynccontextmanager
-async def running_hub(typist: Typist) -> AsyncIterator[Hub]:
-    hub = Hub(typist.connections, SETTINGS)
+async def running_hub(rig: Rig) -> AsyncIterator[Hub]:
+    hub = Hub(rig.connections, SETTINGS)
     task = asyncio.create_task(hub.run(), name="hub")
     try:
         await wait_until(lambda: hub.is_up, description="the push connection is up")
@@ -33,14 +33,14 @@ async def running_hub(typist: Typist) -> AsyncIterator[Hub]:
 
 
 @pytest.fixture
-async def typist(redis_url: str) -> AsyncIterator[Typist]:
-    async with typing(redis_url, SETTINGS) as running:
+async def rig(redis_url: str) -> AsyncIterator[Rig]:
+    async with open_rig(redis_url, SETTINGS) as running:
         yield running
 
 
 @pytest.fixture
-async def hub(typist: Typist) -> AsyncIterator[Hub]:
-    async with running_hub(typist) as running:
+async def hub(rig: Rig) -> AsyncIterator[Hub]:
+    async with running_hub(rig) as running:
         yield running
 
 
@@ -53,57 +53,57 @@ async def has(watched: WatchedLog, expected: str) -> None:
 
 
 async def test_a_tape_has_what_was_written_before_and_after_it_was_watched(
-    typist: Typist, hub: Hub
+    rig: Rig, hub: Hub
 ) -> None:
-    request_id = await typist.begin()
-    await typist.type("a", "b")
+    request_id = await rig.begin()
+    await rig.type("a", "b")
     async with hub.watch(request_id) as watched:
         assert text(watched) == "ab"
-        await typist.type("c")
-        await typist.finish()
+        await rig.type("c")
+        await rig.finish()
         await wait_until(lambda: watched.tape.is_over, description="the terminal arrives")
         assert text(watched) == "abc"
 
 
-async def test_a_finished_log_is_read_once_for_all_who_come_later(typist: Typist, hub: Hub) -> None:
-    request_id = await typist.begin()
-    await typist.type("a")
-    await typist.finish()
+async def test_a_finished_log_is_read_once_for_all_who_come_later(rig: Rig, hub: Hub) -> None:
+    request_id = await rig.begin()
+    await rig.type("a")
+    await rig.finish()
     async with hub.watch(request_id) as first:
         assert first.tape.is_over
     async with hub.watch(request_id) as second:
         assert second is first
 
 
-async def test_a_lost_push_is_healed_by_the_next_one(typist: Typist, hub: Hub) -> None:
-    request_id = await typist.begin()
+async def test_a_lost_push_is_healed_by_the_next_one(rig: Rig, hub: Hub) -> None:
+    request_id = await rig.begin()
     async with hub.watch(request_id) as watched:
         with lost_pushes(hub):
-            await typist.type("a")
-            await typist.type("b")
-        await typist.type("c")
+            await rig.type("a")
+            await rig.type("b")
+        await rig.type("c")
         await has(watched, "abc")
 
 
-async def test_a_push_lost_at_the_end_is_healed_by_the_tail_check(typist: Typist, hub: Hub) -> None:
-    request_id = await typist.begin()
+async def test_a_push_lost_at_the_end_is_healed_by_the_tail_check(rig: Rig, hub: Hub) -> None:
+    request_id = await rig.begin()
     async with hub.watch(request_id) as watched:
         with lost_pushes(hub):
-            await typist.type("a")
-            await typist.finish()
+            await rig.type("a")
+            await rig.finish()
             await wait_until(lambda: watched.tape.is_over, description="the tail check sees it")
         assert text(watched) == "a"
 
 
-async def test_pushes_that_come_twice_or_late_change_nothing(typist: Typist, hub: Hub) -> None:
-    request_id = await typist.begin()
+async def test_pushes_that_come_twice_or_late_change_nothing(rig: Rig, hub: Hub) -> None:
+    request_id = await rig.begin()
     channel = keys.log_channel(request_id).encode()
     async with hub.watch(request_id) as watched:
         seen: list[bytes] = []
         original = hub.on_pushed
         hub._pushes[0]._listener = Recorder(hub, seen)
-        await typist.type("a")
-        await typist.type("b")
+        await rig.type("a")
+        await rig.type("b")
         await wait_until(lambda: len(seen) == 2, description="both pushes came")
         original(channel, seen[1])
         original(channel, seen[0])
@@ -111,54 +111,54 @@ async def test_pushes_that_come_twice_or_late_change_nothing(typist: Typist, hub
         await has(watched, "ab")
 
 
-async def test_a_broken_push_connection_heals_when_it_comes_back(typist: Typist, hub: Hub) -> None:
-    request_id = await typist.begin()
+async def test_a_broken_push_connection_heals_when_it_comes_back(rig: Rig, hub: Hub) -> None:
+    request_id = await rig.begin()
     async with hub.watch(request_id) as watched:
-        await typist.connections.ask("CLIENT", "KILL", "TYPE", "pubsub")
-        await typist.type("a")
+        await rig.connections.ask("CLIENT", "KILL", "TYPE", "pubsub")
+        await rig.type("a")
         await has(watched, "a")
         await wait_until(lambda: hub.is_up, description="the push connection is back")
-        await typist.type("b")
+        await rig.type("b")
         await has(watched, "ab")
 
 
-async def test_a_log_that_is_erased_under_its_readers_is_gone(typist: Typist, hub: Hub) -> None:
-    request_id = await typist.begin()
+async def test_a_log_that_is_erased_under_its_readers_is_gone(rig: Rig, hub: Hub) -> None:
+    request_id = await rig.begin()
     async with hub.watch(request_id) as watched:
-        await typist.connections.ask("DEL", keys.log(request_id))
+        await rig.connections.ask("DEL", keys.log(request_id))
         await wait_until(lambda: watched.is_gone, description="the tail check misses the log")
 
 
-async def test_a_log_that_went_back_in_time_is_read_anew(typist: Typist, hub: Hub) -> None:
-    request_id = await typist.begin()
-    await typist.type("a")
+async def test_a_log_that_went_back_in_time_is_read_anew(rig: Rig, hub: Hub) -> None:
+    request_id = await rig.begin()
+    await rig.type("a")
     async with hub.watch(request_id) as watched:
-        saved = await typist.connections.ask("DUMP", keys.log(request_id))
-        await typist.type("b")
+        saved = await rig.connections.ask("DUMP", keys.log(request_id))
+        await rig.type("b")
         await has(watched, "ab")
-        await typist.connections.ask("RESTORE", keys.log(request_id), 0, saved, "REPLACE")
+        await rig.connections.ask("RESTORE", keys.log(request_id), 0, saved, "REPLACE")
         await has(watched, "a")
         assert watched.epoch == 1
 
 
 async def test_a_tail_asked_for_before_a_log_ended_does_not_undo_the_end(
-    typist: Typist, hub: Hub, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The tape is kept for who comes later, and nobody would bring it up to date again."""
-    request_id = await typist.begin()
+    request_id = await rig.begin()
     tails, checks = hub._logs.tails, 0
 
     async with hub.watch(request_id) as watched:
-        saved = await typist.connections.ask("DUMP", keys.log(request_id))
+        saved = await rig.connections.ask("DUMP", keys.log(request_id))
 
         async def answered_late(request_ids: list[str]) -> list[Cursor | None]:
             nonlocal checks
             answer = await tails(request_ids)
             if request_id in request_ids:
-                await typist.finish()
+                await rig.finish()
                 await wait_until(lambda: watched.tape.is_over, description="the terminal arrives")
                 restored = ("RESTORE", keys.log(request_id), 0, saved, "REPLACE")
-                await typist.connections.ask(*restored)
+                await rig.connections.ask(*restored)
             checks += 1
             return answer
 
@@ -169,59 +169,59 @@ async def test_a_tail_asked_for_before_a_log_ended_does_not_undo_the_end(
             assert later is watched
 
 
-async def test_a_trimmed_log_is_read_from_what_is_left(typist: Typist, hub: Hub) -> None:
-    request_id = await typist.begin()
-    await typist.type("a", "b", "c")
-    await typist.connections.ask("XTRIM", keys.log(request_id), "MAXLEN", 2)
+async def test_a_trimmed_log_is_read_from_what_is_left(rig: Rig, hub: Hub) -> None:
+    request_id = await rig.begin()
+    await rig.type("a", "b", "c")
+    await rig.connections.ask("XTRIM", keys.log(request_id), "MAXLEN", 2)
     async with hub.watch(request_id) as watched:
         assert text(watched) == "bc"
-        await typist.type("d")
+        await rig.type("d")
         await has(watched, "bcd")
 
 
-async def test_a_long_log_is_read_page_by_page(typist: Typist, hub: Hub) -> None:
-    request_id = await typist.begin()
+async def test_a_long_log_is_read_page_by_page(rig: Rig, hub: Hub) -> None:
+    request_id = await rig.begin()
     for _ in range(25):
-        await typist.type(*["x"] * 100)
+        await rig.type(*["x"] * 100)
     async with hub.watch(request_id) as watched:
         assert text(watched) == "x" * 2500
 
 
-async def test_a_reset_follows_the_output_it_throws_away(typist: Typist, hub: Hub) -> None:
-    request_id = await typist.begin()
+async def test_a_reset_follows_the_output_it_throws_away(rig: Rig, hub: Hub) -> None:
+    request_id = await rig.begin()
     async with hub.watch(request_id) as watched:
-        await typist.type("a")
-        await typist.reopen()
-        await typist.type("b")
-        await typist.finish()
+        await rig.type("a")
+        await rig.reopen()
+        await rig.type("b")
+        await rig.finish()
         await wait_until(lambda: watched.tape.is_over, description="the terminal arrives")
         kinds = [entry.kind for entry in watched.tape.entries()]
     assert kinds == ["queued", "started", "delta", "reset", "delta", "completed"]
 
 
 async def test_a_restart_of_redis_loses_nothing(own_redis: ValkeyServer) -> None:
-    async with typing(own_redis.url, SETTINGS) as typist, running_hub(typist) as hub:
-        request_id = await typist.begin()
-        await typist.type("a")
+    async with open_rig(own_redis.url, SETTINGS) as rig, running_hub(rig) as hub:
+        request_id = await rig.begin()
+        await rig.type("a")
         async with hub.watch(request_id) as watched:
             own_redis.kill()
             own_redis.start()
-            await typist.type("b")
+            await rig.type("b")
             await has(watched, "ab")
 
 
 async def test_a_log_nobody_watches_is_let_go(
-    typist: Typist, hub: Hub, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tickertape.api.fanout.hub.LINGER_S", 0.01)
-    request_id = await typist.begin()
+    request_id = await rig.begin()
     async with hub.watch(request_id):
         assert request_id in hub._watched
     await wait_until(lambda: request_id not in hub._watched, description="the tape is let go")
 
 
 async def test_a_hub_that_ends_waits_for_the_readings_that_it_ends(
-    typist: Typist, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     is_reading, has_ended = asyncio.Event(), False
 
@@ -231,11 +231,11 @@ async def test_a_hub_that_ends_waits_for_the_readings_that_it_ends(
         try:
             await asyncio.Event().wait()
         finally:
-            await typist.connections.ask("PING")
+            await rig.connections.ask("PING")
             has_ended = True
 
     monkeypatch.setattr("tickertape.broker.log.Logs.read", hard_to_end)
-    async with running_hub(typist) as hub:
+    async with running_hub(rig) as hub:
         acquiring = asyncio.create_task(hub.acquire(keys.new_request_id(0)))
         await is_reading.wait()
     assert has_ended

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.support.pushes import lost_pushes
-from tests.support.typist import Typist, typing
+from tests.support.rig import Rig, open_rig
 from tests.support.wait import wait_until
 from tickertape.api.fanout.hub import Hub
 from tickertape.api.fanout.watched_log import WatchedLog
@@ -27,8 +27,8 @@ UNREADABLE = [
 
 
 @contextlib.asynccontextmanager
-async def running_hub(typist: Typist, heartbeat_s: float = QUIET_S) -> AsyncIterator[Hub]:
-    hub = Hub(typist.connections, Settings(heartbeat_s=heartbeat_s))
+async def running_hub(rig: Rig, heartbeat_s: float = QUIET_S) -> AsyncIterator[Hub]:
+    hub = Hub(rig.connections, Settings(heartbeat_s=heartbeat_s))
     task = asyncio.create_task(hub.run(), name="hub")
     try:
         await wait_until(lambda: hub.is_up, description="the push connection is up")
@@ -39,15 +39,16 @@ async def running_hub(typist: Typist, heartbeat_s: float = QUIET_S) -> AsyncIter
 
 
 @pytest.fixture
-async def typist(redis_url: str) -> AsyncIterator[Typist]:
-    async with typing(redis_url) as running:
+async def rig(redis_url: str) -> AsyncIterator[Rig]:
+    async with open_rig(redis_url) as running:
+        await running.ready()  # an append that connects first would come after a heal
         yield running
 
 
 @pytest.fixture
-async def hub(typist: Typist, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub]:
+async def hub(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub]:
     monkeypatch.setattr("tickertape.api.fanout.hub._TICK_S", QUIET_S)
-    async with running_hub(typist) as running:
+    async with running_hub(rig) as running:
         yield running
 
 
@@ -59,137 +60,133 @@ async def has(watched: WatchedLog, expected: str) -> None:
     await wait_until(lambda: text(watched) == expected, description=f"the tape says {expected!r}")
 
 
-async def push(typist: Typist, request_id: str, message: bytes) -> None:
-    await typist.connections.ask("SPUBLISH", keys.log_channel(request_id), message)
+async def push(rig: Rig, request_id: str, message: bytes) -> None:
+    await rig.connections.ask("SPUBLISH", keys.log_channel(request_id), message)
 
 
-async def finished(typist: Typist, text: str) -> str:
-    request_id = await typist.begin()
-    await typist.type(text)
-    await typist.finish()
+async def finished(rig: Rig, text: str) -> str:
+    request_id = await rig.begin()
+    await rig.type(text)
+    await rig.finish()
     return request_id
 
 
 @pytest.mark.parametrize("message", [b"", b"nonsense", b"~aside\nno json", b"1-1\n99:too short"])
 async def test_a_push_that_is_nonsense_makes_the_hub_read_the_log(
-    typist: Typist, hub: Hub, message: bytes
+    rig: Rig, hub: Hub, message: bytes
 ) -> None:
-    request_id = await typist.begin()
+    request_id = await rig.begin()
     async with hub.watch(request_id) as watched:
         with lost_pushes(hub):
-            await typist.type("a")
-        await push(typist, request_id, message)
+            await rig.type("a")
+        await push(rig, request_id, message)
         await has(watched, "a")
 
 
-async def test_news_that_a_log_is_gone_is_told_at_once(typist: Typist, hub: Hub) -> None:
-    request_id = await typist.begin()
+async def test_news_that_a_log_is_gone_is_told_at_once(rig: Rig, hub: Hub) -> None:
+    request_id = await rig.begin()
     async with hub.watch(request_id) as watched:
-        await push(typist, request_id, b"~gone\n{}")
+        await push(rig, request_id, b"~gone\n{}")
         await wait_until(lambda: watched.is_gone, description="it is told")
 
 
 @pytest.mark.parametrize(("entry_id", "field", "value"), UNREADABLE)
 async def test_an_entry_that_cannot_be_read_ends_its_log_and_no_other(
-    typist: Typist, hub: Hub, entry_id: str, field: bytes, value: str
+    rig: Rig, hub: Hub, entry_id: str, field: bytes, value: str
 ) -> None:
-    other = await typist.submit()
-    request_id = await typist.submit()
-    await typist.connections.ask("XADD", keys.log(request_id), entry_id, field, value)
+    other = await rig.submit()
+    request_id = await rig.submit()
+    await rig.connections.ask("XADD", keys.log(request_id), entry_id, field, value)
     async with hub.watch(request_id) as broken, hub.watch(other) as sound:
         assert broken.is_gone
         assert not sound.is_gone
-        assert await typist.claim() == other
-        await typist.type("a")
+        assert await rig.claim() == other
+        await rig.type("a")
         await has(sound, "a")
 
 
 @pytest.mark.parametrize(("entry_id", "field", "value"), UNREADABLE)
 async def test_an_entry_that_cannot_be_read_and_nobody_pushed_ends_its_log_and_no_other(
-    typist: Typist, monkeypatch: pytest.MonkeyPatch, entry_id: str, field: bytes, value: str
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, entry_id: str, field: bytes, value: str
 ) -> None:
     monkeypatch.setattr("tickertape.api.fanout.hub._TICK_S", 0.02)
-    async with running_hub(typist, heartbeat_s=0.1) as hub:
-        other = await typist.submit()
-        request_id = await typist.submit()
+    async with running_hub(rig, heartbeat_s=0.1) as hub:
+        other = await rig.submit()
+        request_id = await rig.submit()
         async with hub.watch(request_id) as broken, hub.watch(other) as sound:
-            await typist.connections.ask("XADD", keys.log(request_id), entry_id, field, value)
+            await rig.connections.ask("XADD", keys.log(request_id), entry_id, field, value)
             await wait_until(lambda: broken.is_gone, description="the readers are told")
             with lost_pushes(hub):
-                assert await typist.claim() == other
-                await typist.type("a")
+                assert await rig.claim() == other
+                await rig.type("a")
                 await has(sound, "a")
 
 
-async def test_a_log_is_read_up_to_its_terminal_however_much_follows(
-    typist: Typist, hub: Hub
-) -> None:
-    request_id = await finished(typist, "a")
+async def test_a_log_is_read_up_to_its_terminal_however_much_follows(rig: Rig, hub: Hub) -> None:
+    request_id = await finished(rig, "a")
     log_key = keys.log(request_id)
-    (last, _), *_ = await typist.connections.ask("XREVRANGE", log_key, "+", "-", "COUNT", "1")
+    (last, _), *_ = await rig.connections.ask("XREVRANGE", log_key, "+", "-", "COUNT", "1")
     attempt, _, seq = last.decode().partition("-")
     for after in range(1, 2 * PAGE_ENTRIES + 1):
         entry = f"{attempt}-{int(seq) + after}"
-        await typist.connections.ask("XADD", log_key, entry, FIELD, encode_text("delta", "b"))
+        await rig.connections.ask("XADD", log_key, entry, FIELD, encode_text("delta", "b"))
     async with hub.watch(request_id) as watched:
         assert watched.tape.is_over
         assert text(watched) == "a"
 
 
 async def test_a_log_that_is_another_one_at_every_look_is_given_up(
-    typist: Typist, hub: Hub, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tickertape.api.fanout.healing._MAX_REWINDS", 3)
-    request_id = await typist.begin()
-    await typist.type(*"abcd")
+    request_id = await rig.begin()
+    await rig.type(*"abcd")
     async with hub.watch(request_id) as watched:
         for left in ("abc", "ab", "a"):
-            await typist.connections.ask("XDEL", keys.log(request_id), str(watched.tape.last))
+            await rig.connections.ask("XDEL", keys.log(request_id), str(watched.tape.last))
             await hub.catch_up(watched)
             assert text(watched) == left
         assert not watched.is_gone
-        await typist.connections.ask("XDEL", keys.log(request_id), str(watched.tape.last))
+        await rig.connections.ask("XDEL", keys.log(request_id), str(watched.tape.last))
         await hub.catch_up(watched)
         assert watched.is_gone
 
 
 async def test_a_log_with_nothing_after_the_last_known_entry_begins_again(
-    typist: Typist, hub: Hub
+    rig: Rig, hub: Hub
 ) -> None:
-    request_id = await typist.begin()
-    await typist.type("a", "b", "c")
+    request_id = await rig.begin()
+    await rig.type("a", "b", "c")
     async with hub.watch(request_id) as watched:
         last = str(watched.tape.last)
-        await typist.connections.ask("XDEL", keys.log(request_id), last)
+        await rig.connections.ask("XDEL", keys.log(request_id), last)
         await hub.catch_up(watched)
         assert text(watched) == "ab"
         assert watched.epoch == 1
 
 
 async def test_finished_logs_beyond_the_caches_size_are_let_go_least_recently_used_first(
-    typist: Typist, hub: Hub, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = await finished(typist, "a"), await finished(typist, "b")
+    first, second = await finished(rig, "a"), await finished(rig, "b")
     tapes = {}
     for request_id in (first, second, first):
         async with hub.watch(request_id) as tapes[request_id]:
             pass
     size = tapes[first].tape.size_bytes + tapes[second].tape.size_bytes
     monkeypatch.setattr("tickertape.api.fanout.finished_logs.FINISHED_CACHE_BYTES", size)
-    third = await finished(typist, "c")
+    third = await finished(rig, "c")
     for request_id, is_kept in ((third, False), (first, True), (second, False)):
         async with hub.watch(request_id) as watched:
             assert (watched is tapes.get(request_id)) is is_kept
             assert watched.tape.is_over
 
 
-async def test_a_finished_log_that_turns_out_to_be_erased_is_not_kept(
-    typist: Typist, hub: Hub
-) -> None:
-    request_id = await finished(typist, "a")
+async def test_a_finished_log_that_turns_out_to_be_erased_is_not_kept(rig: Rig, hub: Hub) -> None:
+    request_id = await finished(rig, "a")
     async with hub.watch(request_id) as watched:
         assert watched.tape.is_over
-        await typist.connections.ask("DEL", keys.log(request_id))
+        await rig.connections.ask("DEL", keys.log(request_id))
         await hub.catch_up(watched)
         assert watched.is_gone
     async with hub.watch(request_id) as again:
@@ -197,7 +194,7 @@ async def test_a_finished_log_that_turns_out_to_be_erased_is_not_kept(
         assert again.is_gone
 
 
-async def test_other_channels_wake_all_who_listen_until_they_stop(typist: Typist, hub: Hub) -> None:
+async def test_other_channels_wake_all_who_listen_until_they_stop(rig: Rig, hub: Hub) -> None:
     channel, woken = keys.conversation_channel(0, "c"), {"one": 0, "two": 0}
 
     def wake(name: str) -> None:
@@ -207,44 +204,44 @@ async def test_other_channels_wake_all_who_listen_until_they_stop(typist: Typist
         with hub.listen(0, channel, lambda: wake("two")):
             await wait_until(lambda: all(woken.values()), description="both may have missed some")
             before = dict(woken)
-            await typist.connections.ask("SPUBLISH", channel, "new")
+            await rig.connections.ask("SPUBLISH", channel, "new")
             await wait_until(
                 lambda: all(woken[name] > before[name] for name in woken), description="both hear"
             )
         before = dict(woken)
-        await typist.connections.ask("SPUBLISH", channel, "newer")
+        await rig.connections.ask("SPUBLISH", channel, "newer")
         await wait_until(lambda: woken["one"] > before["one"], description="one still hears")
         assert woken["two"] == before["two"]
 
 
 async def test_while_pushes_are_down_logs_are_read_again_and_again(
-    typist: Typist, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def never_up(_: object) -> None:
         await asyncio.Event().wait()
 
     monkeypatch.setattr("tickertape.broker.push.Push.run", never_up)
     monkeypatch.setattr("tickertape.api.fanout.hub._TICK_S", 0.02)
-    hub = Hub(typist.connections, Settings(heartbeat_s=QUIET_S))
+    hub = Hub(rig.connections, Settings(heartbeat_s=QUIET_S))
     running = asyncio.create_task(hub.run(), name="hub")
-    request_id = await typist.begin()
-    await typist.type("a")
+    request_id = await rig.begin()
+    await rig.type("a")
     async with hub.watch(request_id) as watched:
         assert not hub.is_up
         assert text(watched) == "a"
-        await typist.type("b")
+        await rig.type("b")
         await has(watched, "ab")
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_a_log_that_cannot_be_read_in_time_is_unavailable_and_not_held(
-    typist: Typist, hub: Hub, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tickertape.api.fanout.hub.SYNC_TIMEOUT_S", 0.02)
     monkeypatch.setattr("tickertape.api.fanout.healing._PAUSE_S", 0.01)
     monkeypatch.setattr("tickertape.api.fanout.hub.LINGER_S", 0.01)
-    request_id = await typist.begin()
+    request_id = await rig.begin()
     with monkeypatch.context() as away:
 
         async def refuse(*_: object) -> list[object]:
@@ -260,16 +257,16 @@ async def test_a_log_that_cannot_be_read_in_time_is_unavailable_and_not_held(
             with pytest.raises(Unavailable):
                 await hub.catch_up(watched)
         with lost_pushes(hub):
-            await typist.type("a")
+            await rig.type("a")
         await has(watched, "a")
 
 
 async def test_tails_that_cannot_be_read_are_asked_for_again(
-    typist: Typist, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tickertape.api.fanout.hub._TICK_S", 0.02)
-    async with running_hub(typist, heartbeat_s=0.1) as hub:
-        request_id = await typist.begin()
+    async with running_hub(rig, heartbeat_s=0.1) as hub:
+        request_id = await rig.begin()
         async with hub.watch(request_id) as watched:
             tails = hub._logs.tails
             refused: list[list[str]] = []
@@ -282,6 +279,6 @@ async def test_tails_that_cannot_be_read_are_asked_for_again(
 
             monkeypatch.setattr(hub._logs, "tails", flaky)
             with lost_pushes(hub):
-                await typist.type("a")
+                await rig.type("a")
                 await has(watched, "a")
             assert refused == [[request_id]]

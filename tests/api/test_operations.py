@@ -5,9 +5,9 @@ import asyncio
 import pytest
 import structlog
 
+from tests.support.rig import Rig
 from tests.support.running_api import RunningApi, running_api
 from tests.support.servers import ValkeyServer
-from tests.support.typist import Typist
 from tests.support.wait import wait_until
 from tickertape.api.app import create_app
 from tickertape.broker.errors import SettingsInvalid
@@ -35,7 +35,7 @@ async def test_a_process_that_drains_is_alive_but_not_ready(api: RunningApi) -> 
     assert answer.json()["error"]["code"] == "not_ready"
 
 
-async def test_outcomes_are_counted(api: RunningApi, worker: Typist) -> None:
+async def test_outcomes_are_counted(api: RunningApi, worker: Rig) -> None:
     headers = {"Idempotency-Key": "k"}
     await api.client.post("/chat", json={"message": "a"}, headers=headers)
     await api.client.post("/chat", json={"message": "a"}, headers=headers)

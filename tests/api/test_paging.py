@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.broker.live import live
+from tests.support.rig import TENANT, open_rig
 from tickertape.api.protocols.native.paging import Page, page_of
 from tickertape.broker import keys
 
@@ -11,17 +11,17 @@ async def test_what_expired_counts_for_what_one_page_looks_at(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tickertape.api.protocols.native.paging.MAX_LOOKED_AT", 2)
-    async with live(redis_url) as broker:
+    async with open_rig(redis_url) as broker:
         kept, *expired = [await broker.submit() for _ in range(4)]
         for request_id in expired:
-            await broker.requests.cancel(request_id, "t")
+            await broker.requests.cancel(request_id, TENANT)
             await broker.connections.ask("DEL", keys.request(request_id))
         # Those of one millisecond stand in the order of their ids: the kept one is older.
-        await broker.connections.ask("ZADD", keys.index(0, "t"), "XX", 1, kept)
+        await broker.connections.ask("ZADD", keys.index(0, TENANT), "XX", 1, kept)
         await broker.connections.ask("HSET", keys.request(kept), "created", 1)
-        first, after = await page_of(broker.requests, "t", Page(1), None)
+        first, after = await page_of(broker.requests, TENANT, Page(1), None)
         assert first == []
         assert after is not None
-        second, end = await page_of(broker.requests, "t", Page(1), after)
+        second, end = await page_of(broker.requests, TENANT, Page(1), after)
         assert [record.request_id for record in second] == [kept]
         assert end is None

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 from starlette.types import Message as AsgiMessage
 
+from tests.support.rig import Rig
 from tests.support.running_api import RunningApi, running_api
 from tests.support.sse import Event, SseParser, collect, text_of
-from tests.support.typist import Typist
 from tests.support.wait import wait_until
 from tickertape.api.fanout.stream_response import StreamResponse
 from tickertape.api.fanout.wire import CUT, Frame
@@ -72,7 +72,7 @@ async def old_client(api: RunningApi, path: str) -> AsyncIterator[OldClient]:
 
 
 async def test_a_client_whose_connection_is_not_handed_over_gets_the_same_events(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     request_id = await worker.begin()
     path = f"/chat/{request_id}/stream"
@@ -92,7 +92,7 @@ async def test_a_client_whose_connection_is_not_handed_over_gets_the_same_events
 
 
 async def test_a_long_replay_goes_out_whole_though_in_pieces(
-    api: RunningApi, worker: Typist, monkeypatch: pytest.MonkeyPatch
+    api: RunningApi, worker: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tickertape.api.fanout.plain_reader.FRAMES_PER_BLOCK", 3)
     request_id = await worker.begin()
@@ -102,7 +102,7 @@ async def test_a_long_replay_goes_out_whole_though_in_pieces(
         assert text_of(await client.until("completed")) == "abcdefg"
 
 
-async def test_a_quiet_stream_sends_comments(redis_url: str, worker: Typist) -> None:
+async def test_a_quiet_stream_sends_comments(redis_url: str, worker: Rig) -> None:
     request_id = await worker.begin()
     async with (
         running_api(redis_url, heartbeat_s=0.1) as api,
@@ -114,7 +114,7 @@ async def test_a_quiet_stream_sends_comments(redis_url: str, worker: Typist) -> 
         assert text_of(await reading) == "a"
 
 
-async def test_a_client_that_leaves_lets_go_of_its_log(api: RunningApi, worker: Typist) -> None:
+async def test_a_client_that_leaves_lets_go_of_its_log(api: RunningApi, worker: Rig) -> None:
     request_id = await worker.begin()
     streams = api.services.streams
     async with streams.hub.watch(request_id) as watched:
@@ -128,7 +128,7 @@ async def test_a_client_that_leaves_lets_go_of_its_log(api: RunningApi, worker: 
         assert not watched.notice_listeners
 
 
-async def test_a_log_that_went_back_in_time_begins_again(api: RunningApi, worker: Typist) -> None:
+async def test_a_log_that_went_back_in_time_begins_again(api: RunningApi, worker: Rig) -> None:
     request_id = await worker.begin()
     await worker.type("a")
     saved = await worker.connections.ask("DUMP", keys.log(request_id))
@@ -143,7 +143,7 @@ async def test_a_log_that_went_back_in_time_begins_again(api: RunningApi, worker
 
 
 async def test_bare_text_is_broken_off_when_its_log_went_back_in_time(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     request_id = await worker.begin()
     await worker.type("a")
@@ -156,7 +156,7 @@ async def test_bare_text_is_broken_off_when_its_log_went_back_in_time(
 
 
 async def test_bare_text_of_a_request_that_fails_is_broken_off(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     request_id = await worker.begin()
     async with old_client(api, f"/chat/{request_id}/stream?format=text") as client:
@@ -166,9 +166,7 @@ async def test_bare_text_of_a_request_that_fails_is_broken_off(
         assert await client.breaks_off()
 
 
-async def test_a_log_that_is_erased_under_its_reader_is_gone(
-    api: RunningApi, worker: Typist
-) -> None:
+async def test_a_log_that_is_erased_under_its_reader_is_gone(api: RunningApi, worker: Rig) -> None:
     request_id = await worker.begin()
     path = f"/chat/{request_id}/stream"
     async with old_client(api, path) as client, old_client(api, f"{path}?format=text") as text:
@@ -180,7 +178,7 @@ async def test_a_log_that_is_erased_under_its_reader_is_gone(
 
 
 async def test_a_shutdown_tells_events_to_come_back_and_breaks_bare_text_off(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     request_id = await worker.begin()
     await worker.type("half")
@@ -194,9 +192,7 @@ async def test_a_shutdown_tells_events_to_come_back_and_breaks_bare_text_off(
         assert await text.breaks_off()
 
 
-async def test_the_stream_of_a_conversation_has_a_plain_body(
-    api: RunningApi, worker: Typist
-) -> None:
+async def test_the_stream_of_a_conversation_has_a_plain_body(api: RunningApi, worker: Rig) -> None:
     await api.submit(conversation_id="talk")
     await worker.claim()
     await worker.type("Hello")
@@ -209,7 +205,7 @@ async def test_the_stream_of_a_conversation_has_a_plain_body(
 
 
 async def test_news_that_are_no_entries_reach_a_plain_stream_too(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     request_id = await worker.begin()
     async with old_client(api, f"/chat/{request_id}/stream") as client:

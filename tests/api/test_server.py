@@ -18,8 +18,8 @@ import aiohttp
 import httpx2
 import pytest
 
+from tests.support.rig import Rig
 from tests.support.sse import open_stream
-from tests.support.typist import Typist
 from tests.support.wait import wait_until, wait_until_sync
 from tickertape.api.serving.server import serve
 from tickertape.broker.errors import SettingsInvalid
@@ -111,7 +111,7 @@ def server_process(log_path: Path, redis_url: str, **options: Any) -> Iterator[S
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_ends_open_streams_in_order_and_the_process_soon(
-    redis_url: str, tmp_path: Path, worker: Typist, number: int
+    redis_url: str, tmp_path: Path, worker: Rig, number: int
 ) -> None:
     request_id = await worker.begin()
     conversation = await worker.submit(conversation_id="c1", on_busy="queue")
@@ -138,7 +138,7 @@ async def test_a_signal_ends_open_streams_in_order_and_the_process_soon(
 
 
 async def test_a_raw_text_stream_is_broken_off_at_a_signal(
-    redis_url: str, tmp_path: Path, worker: Typist
+    redis_url: str, tmp_path: Path, worker: Rig
 ) -> None:
     request_id = await worker.begin()
     await worker.type("half")
@@ -202,7 +202,7 @@ async def test_behind_loopback_any_address_is_served_and_loopback_names_are_aske
 
 
 async def test_other_partitions_end_the_process_with_a_line(
-    redis_url: str, tmp_path: Path, worker: Typist
+    redis_url: str, tmp_path: Path, worker: Rig
 ) -> None:
     await worker.connections.agree_on_partitions(1)
     with server_process(tmp_path / "log", redis_url, settings={"partitions": 2}) as other:

@@ -7,9 +7,9 @@ from typing import Any, cast
 import pytest
 from starlette.types import Message
 
+from tests.support.rig import Rig
 from tests.support.running_api import RunningApi, running_api
 from tests.support.sse import collect, follow
-from tests.support.typist import Typist
 from tests.support.wait import wait_until
 from tickertape.api.fanout import queue_positions
 from tickertape.api.fanout.live_connection import LiveConnection
@@ -21,7 +21,7 @@ from tickertape.broker.errors import Unavailable
 
 
 async def test_who_waits_in_line_is_told_each_new_place_until_it_is_his_turn(
-    redis_url: str, worker: Typist, monkeypatch: pytest.MonkeyPatch
+    redis_url: str, worker: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue_positions, "INTERVAL_S", 0.01)
     ids = [await worker.submit() for _ in range(3)]
@@ -39,7 +39,7 @@ async def test_who_waits_in_line_is_told_each_new_place_until_it_is_his_turn(
 
 
 async def test_a_place_that_cannot_be_asked_for_is_told_later(
-    redis_url: str, worker: Typist, monkeypatch: pytest.MonkeyPatch
+    redis_url: str, worker: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue_positions, "INTERVAL_S", 0.01)
     request_id = await worker.submit()
@@ -61,7 +61,7 @@ async def test_a_place_that_cannot_be_asked_for_is_told_later(
 
 
 async def test_a_cursor_that_cannot_be_checked_now_is_refused_and_holds_nothing(
-    api: RunningApi, worker: Typist, monkeypatch: pytest.MonkeyPatch
+    api: RunningApi, worker: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request_id = await worker.begin()
     hub = api.services.streams.hub
@@ -77,7 +77,7 @@ async def test_a_cursor_that_cannot_be_checked_now_is_refused_and_holds_nothing(
 
 
 async def test_a_snapshot_of_a_log_of_which_only_the_end_is_left_is_that_end(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     request_id = await worker.begin()
     await worker.type("a")
@@ -109,7 +109,7 @@ async def receive() -> Message:
     ("dialect", "begin", "end"), [(NATIVE, b"retry: ", b"0\r\n\r\n"), (TEXT, b"", b"")]
 )
 async def test_a_shutdown_while_the_head_is_on_its_way_ends_the_stream_too(
-    api: RunningApi, worker: Typist, dialect: Any, begin: bytes, end: bytes
+    api: RunningApi, worker: Rig, dialect: Any, begin: bytes, end: bytes
 ) -> None:
     streams = api.services.streams
     response = await streams.follow(await worker.begin(), dialect)
@@ -126,7 +126,7 @@ async def test_a_shutdown_while_the_head_is_on_its_way_ends_the_stream_too(
 
 
 async def test_a_client_that_is_gone_before_it_is_handed_over_holds_nothing(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     streams = api.services.streams
     request_id = await worker.begin()

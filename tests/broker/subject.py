@@ -1,4 +1,8 @@
-"""The whole broker behind plain calls, in an event loop of its own: what a state machine drives."""
+"""The whole broker behind plain calls, for a state machine, which has no event loop.
+
+It differs from `tests.support.rig.Rig` because it also runs on a fake server, on which a script has
+no shebang and the appender has no connection.
+"""
 
 import asyncio
 from collections.abc import Coroutine

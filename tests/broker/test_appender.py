@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.broker.address import port_of, through
-from tests.broker.live import Live, live, running
 from tests.broker.writer import Writer
 from tests.support.given_settings import GivenSettings
 from tests.support.proxy import FaultProxy
+from tests.support.rig import TENANT, Rig, open_rig
 from tests.support.servers import ValkeyServer
+from tests.support.tasks import running
 from tests.support.wait import wait_until
 from tickertape.broker import appender as module
 from tickertape.broker import keys
@@ -20,26 +21,26 @@ SETTINGS = GivenSettings(max_output_bytes=1024)
 
 
 @pytest.fixture
-async def broker(redis_url: str) -> AsyncIterator[Live]:
-    async with live(redis_url) as running_broker:
+async def broker(redis_url: str) -> AsyncIterator[Rig]:
+    async with open_rig(redis_url) as running_broker:
         yield running_broker
 
 
 @pytest.fixture
-async def proxied(redis_url: str) -> AsyncIterator[tuple[FaultProxy, Live]]:
+async def proxied(redis_url: str) -> AsyncIterator[tuple[FaultProxy, Rig]]:
     """A broker whose every connection can be broken."""
     async with (
         FaultProxy(port_of(redis_url)) as proxy,
-        live(through(proxy, redis_url), SETTINGS) as running_broker,
+        open_rig(through(proxy, redis_url), SETTINGS) as running_broker,
     ):
         yield proxy, running_broker
 
 
-async def test_many_calls_are_answered_in_their_order_without_waiting(broker: Live) -> None:
+async def test_many_calls_are_answered_in_their_order_without_waiting(broker: Rig) -> None:
     appender = Appender(broker.connections, SETTINGS)
     async with running(appender.run()):
         await appender.ready()
-        leases = [await broker.lease(), await broker.lease()]
+        leases = [await broker.leased(), await broker.leased()]
         writers = [Writer(appender, lease) for lease in leases]
         for seq in range(1, 101):
             for writer in writers:
@@ -54,26 +55,26 @@ async def test_many_calls_are_answered_in_their_order_without_waiting(broker: Li
             assert await broker.texts(lease.request_id) == [str(seq) for seq in range(1, 101)]
 
 
-async def test_every_answer_of_the_script_comes_through(broker: Live) -> None:
+async def test_every_answer_of_the_script_comes_through(broker: Rig) -> None:
     appender = Appender(broker.connections, SETTINGS)
     async with running(appender.run()):
         await appender.ready()
-        lease = await broker.lease()
+        lease = await broker.leased()
         writer = Writer(appender, lease)
         assert await writer.append(1, "é", "\x00\r\n") == ("OK", 2)
         assert await writer.append(1, "é", "\x00\r\n") == ("DUP", 2)
         assert await writer.append(4, "z") == ("GAP", 2)
         assert await writer.append(3, "x" * 1024) == ("TOO_LONG", 2)
-        await broker.requests.cancel(lease.request_id, "t")
+        await broker.requests.cancel(lease.request_id, TENANT)
         assert await writer.append(3, "z") == ("FENCED", -1)
         assert await broker.texts(lease.request_id) == ["é", "\x00\r\n"]
 
 
-async def test_a_call_that_is_wrong_by_itself_is_refused_and_tears_no_other(broker: Live) -> None:
+async def test_a_call_that_is_wrong_by_itself_is_refused_and_tears_no_other(broker: Rig) -> None:
     appender = Appender(broker.connections, SETTINGS)
     async with running(appender.run()):
         await appender.ready()
-        strange, well = await broker.lease(), await broker.lease()
+        strange, well = await broker.leased(), await broker.leased()
         log_key = keys.log(strange.request_id)
         await broker.connections.ask("XADD", log_key, f"{strange.attempt}-5", "e", "dz")
         refused, taken = Writer(appender, strange), Writer(appender, well)
@@ -85,19 +86,19 @@ async def test_a_call_that_is_wrong_by_itself_is_refused_and_tears_no_other(brok
         assert taken.answers == [Appended("OK", 1), Appended("OK", 2)]
 
 
-async def test_without_a_connection_every_call_is_lost_but_answered(broker: Live) -> None:
+async def test_without_a_connection_every_call_is_lost_but_answered(broker: Rig) -> None:
     appender = Appender(broker.connections, SETTINGS)
     assert not appender.is_ready
-    assert await Writer(appender, await broker.lease()).append(1, "a") == LOST
+    assert await Writer(appender, await broker.leased()).append(1, "a") == LOST
 
 
 async def test_nobody_is_told_to_send_on_a_connection_that_is_about_to_be_lost(
-    broker: Live,
+    broker: Rig,
 ) -> None:
     appender = Appender(broker.connections, SETTINGS)
     async with running(appender.run()):
         await appender.ready()
-        writer = Writer(appender, await broker.lease())
+        writer = Writer(appender, await broker.leased())
         appender._bulk._transport.close()  # type: ignore[union-attr]  # open
         writer.send(1, "a")
         assert not appender.is_ready, "who sends again when it is ready would never stop"
@@ -107,13 +108,13 @@ async def test_nobody_is_told_to_send_on_a_connection_that_is_about_to_be_lost(
 
 
 async def test_a_call_whose_answer_was_lost_can_be_sent_again(
-    proxied: tuple[FaultProxy, Live],
+    proxied: tuple[FaultProxy, Rig],
 ) -> None:
     proxy, broker = proxied
     appender = Appender(broker.connections, SETTINGS)
     async with running(appender.run()):
         await appender.ready()
-        lease = await broker.lease()
+        lease = await broker.leased()
         writer = Writer(appender, lease)
         proxy.lose_reply_to(b"EVALSHA")
         assert await writer.append(1, "a") == LOST
@@ -123,13 +124,13 @@ async def test_a_call_whose_answer_was_lost_can_be_sent_again(
 
 
 async def test_all_calls_on_a_broken_connection_are_lost_once(
-    proxied: tuple[FaultProxy, Live],
+    proxied: tuple[FaultProxy, Rig],
 ) -> None:
     proxy, broker = proxied
     appender = Appender(broker.connections, SETTINGS)
     async with running(appender.run()):
         await appender.ready()
-        writer = Writer(appender, await broker.lease())
+        writer = Writer(appender, await broker.leased())
         proxy.is_blackhole = True
         for seq in range(1, 6):
             writer.send(seq, "a")
@@ -143,14 +144,14 @@ async def test_all_calls_on_a_broken_connection_are_lost_once(
 
 
 async def test_a_connection_that_went_dead_without_a_word_is_noticed(
-    proxied: tuple[FaultProxy, Live], monkeypatch: pytest.MonkeyPatch
+    proxied: tuple[FaultProxy, Rig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "COMMAND_TIMEOUT_S", 0.2)
     proxy, broker = proxied
     appender = Appender(broker.connections, SETTINGS)
     async with running(appender.run()):
         await appender.ready()
-        writer = Writer(appender, await broker.lease())
+        writer = Writer(appender, await broker.leased())
         proxy.is_blackhole = True
         assert await writer.append(1, "a") == LOST
         proxy.is_blackhole = False
@@ -159,7 +160,7 @@ async def test_a_connection_that_went_dead_without_a_word_is_noticed(
 
 
 async def test_a_server_that_never_answers_the_start_is_left(
-    proxied: tuple[FaultProxy, Live], monkeypatch: pytest.MonkeyPatch
+    proxied: tuple[FaultProxy, Rig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "COMMAND_TIMEOUT_S", 0.2)
     proxy, broker = proxied
@@ -168,18 +169,18 @@ async def test_a_server_that_never_answers_the_start_is_left(
     async with running(appender.run()):
         await appender.ready()
         assert lost.is_set()
-        assert await Writer(appender, await broker.lease()).append(1, "a") == ("OK", 1)
+        assert await Writer(appender, await broker.leased()).append(1, "a") == ("OK", 1)
 
 
 async def test_an_answer_owed_for_a_moment_only_is_no_dead_connection(
-    proxied: tuple[FaultProxy, Live],
+    proxied: tuple[FaultProxy, Rig],
 ) -> None:
     """The silence may have begun long before the call that nobody answered yet."""
     proxy, broker = proxied
     appender = Appender(broker.connections, SETTINGS)
     async with running(appender.run()):
         await appender.ready()
-        writer = Writer(appender, await broker.lease())
+        writer = Writer(appender, await broker.leased())
         assert appender._may_be_silent()
         assert appender._may_be_silent()
         proxy.delay_s = 0.05
@@ -192,11 +193,11 @@ async def test_an_answer_owed_for_a_moment_only_is_no_dead_connection(
         await wait_until(lambda: len(writer.answers) == 2, description="the answer")
 
 
-async def test_a_server_that_forgot_the_script_gets_it_again(broker: Live) -> None:
+async def test_a_server_that_forgot_the_script_gets_it_again(broker: Rig) -> None:
     appender = Appender(broker.connections, SETTINGS)
     async with running(appender.run()):
         await appender.ready()
-        writer = Writer(appender, await broker.lease())
+        writer = Writer(appender, await broker.leased())
         await broker.connections.ask("SCRIPT", "FLUSH")
         writer.send(1, "a")
         assert await writer.append(1, "a") == LOST
@@ -205,11 +206,11 @@ async def test_a_server_that_forgot_the_script_gets_it_again(broker: Live) -> No
         assert await writer.append(1, "a") == ("OK", 1)
 
 
-async def test_a_server_without_memory_loses_calls_until_it_has_some(broker: Live) -> None:
+async def test_a_server_without_memory_loses_calls_until_it_has_some(broker: Rig) -> None:
     appender = Appender(broker.connections, SETTINGS)
     async with running(appender.run()):
         await appender.ready()
-        writer = Writer(appender, await broker.lease())
+        writer = Writer(appender, await broker.leased())
         await broker.connections.ask("CONFIG", "SET", "maxmemory", "1")
         try:
             assert await writer.append(1, "a") == LOST
@@ -228,11 +229,11 @@ async def test_a_server_without_memory_loses_calls_until_it_has_some(broker: Liv
 async def test_a_server_that_was_killed_and_came_back_is_written_to_again(
     own_redis: ValkeyServer,
 ) -> None:
-    async with live(own_redis.url) as broker:
+    async with open_rig(own_redis.url) as broker:
         appender = Appender(broker.connections, SETTINGS)
         async with running(appender.run()):
             await appender.ready()
-            lease = await broker.lease()
+            lease = await broker.leased()
             writer = Writer(appender, lease)
             assert await writer.append(1, "a") == ("OK", 1)
             # While a sync is under way Redis acknowledges what it has not written yet.
@@ -246,12 +247,12 @@ async def test_a_server_that_was_killed_and_came_back_is_written_to_again(
             assert await broker.texts(lease.request_id) == ["a", "b"]
 
 
-async def test_an_account_that_may_not_load_scripts_waits_until_it_may(broker: Live) -> None:
+async def test_an_account_that_may_not_load_scripts_waits_until_it_may(broker: Rig) -> None:
     ask = broker.connections.ask
     await ask("ACL", "SETUSER", "poor", "on", ">pw", "~*", "&*", "+@all", "-script|load")
     address = f"redis://poor:pw@127.0.0.1:{port_of(broker.connections._url)}"
     try:
-        async with live(address) as poor:
+        async with open_rig(address) as poor:
             appender = Appender(poor.connections, SETTINGS)
             async with running(appender.run()):
 
@@ -259,7 +260,7 @@ async def test_an_account_that_may_not_load_scripts_waits_until_it_may(broker: L
                     return bool(await ask("ACL", "LOG"))
 
                 await wait_until(was_refused, description="the refusal in the server's log")
-                writer = Writer(appender, await broker.lease())
+                writer = Writer(appender, await broker.leased())
                 assert await writer.append(1, "a") == LOST
                 await ask("ACL", "SETUSER", "poor", "+script|load")
                 await appender.ready()
@@ -270,13 +271,13 @@ async def test_an_account_that_may_not_load_scripts_waits_until_it_may(broker: L
 
 
 async def test_calls_under_way_when_the_appender_ends_are_lost(
-    proxied: tuple[FaultProxy, Live],
+    proxied: tuple[FaultProxy, Rig],
 ) -> None:
     proxy, broker = proxied
     appender = Appender(broker.connections, SETTINGS)
     async with running(appender.run()):
         await appender.ready()
-        writer = Writer(appender, await broker.lease())
+        writer = Writer(appender, await broker.leased())
         proxy.delay_s = 1
         writer.send(1, "a")
     assert writer.answers == [LOST]

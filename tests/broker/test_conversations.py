@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tests.broker.live import Live, live
 from tests.support.given_settings import GivenSettings
+from tests.support.rig import TENANT, Rig, open_rig
 from tickertape.broker import keys
 from tickertape.broker.codec import encode_data, encode_text
 from tickertape.broker.conversations import Conversations
@@ -16,46 +16,46 @@ from tickertape.broker.turns import Links, Turn, remember
 ASKED = [{"role": "user", "content": "hé?"}]
 
 
-async def answer(broker: Live, lease: Lease, text: str) -> None:
+async def answer(broker: Rig, lease: Lease, text: str) -> None:
     done = [encode_data("completed", {})]
     await broker.queue.finish(lease, "completed", 1, done, answered=text)
 
 
 async def test_turns_are_remembered_in_the_order_they_were_asked(redis_url: str) -> None:
-    async with live(redis_url) as broker:
+    async with open_rig(redis_url) as broker:
         conversations = Conversations(broker.connections, broker.settings)
         first = await broker.submit(conversation_id="c", question=ASKED)
         second = await broker.submit(conversation_id="c", question=ASKED)
-        await answer(broker, await broker.take(), "é!")
-        conversation = await conversations.get("t", "c")
+        await answer(broker, await broker.claim_lease(), "é!")
+        conversation = await conversations.get(TENANT, "c")
         assert conversation.turns == [
             Turn(first, ASKED, "é!", "completed"),
             Turn(second, ASKED),
         ]
         assert conversation.active_request_id == second
-        await answer(broker, await broker.take(), "")
-        conversation = await conversations.get("t", "c")
+        await answer(broker, await broker.claim_lease(), "")
+        conversation = await conversations.get(TENANT, "c")
         assert conversation.active_request_id is None
         assert [turn.answered for turn in conversation.turns] == ["é!", ""]
 
 
 async def test_the_active_request_is_known_without_reading_the_turns(redis_url: str) -> None:
-    async with live(redis_url) as broker:
+    async with open_rig(redis_url) as broker:
         conversations = Conversations(broker.connections, broker.settings)
-        assert await conversations.active("t", "c") is None
-        lease = await broker.lease(conversation_id="c")
-        assert await conversations.active("t", "c") == lease.request_id
+        assert await conversations.active(TENANT, "c") is None
+        lease = await broker.leased(conversation_id="c")
+        assert await conversations.active(TENANT, "c") == lease.request_id
         assert await conversations.active("another", "c") is None
         await answer(broker, lease, "yes")
-        assert await conversations.active("t", "c") is None
+        assert await conversations.active(TENANT, "c") is None
 
 
 async def test_a_worker_finds_the_turns_by_what_its_lease_says(redis_url: str) -> None:
-    async with live(redis_url) as broker:
+    async with open_rig(redis_url) as broker:
         conversations = Conversations(broker.connections, broker.settings)
-        first = await broker.lease(conversation_id="c", question=ASKED)
+        first = await broker.leased(conversation_id="c", question=ASKED)
         await answer(broker, first, "yes")
-        lease = await broker.lease(conversation_id="c", question=ASKED)
+        lease = await broker.leased(conversation_id="c", question=ASKED)
         turns = await conversations.turns(0, lease.conversation)
         assert remember(turns, lease.request_id) == [
             [*ASKED, {"role": "assistant", "content": "yes"}]
@@ -63,90 +63,90 @@ async def test_a_worker_finds_the_turns_by_what_its_lease_says(redis_url: str) -
 
 
 async def test_a_conversation_is_known_to_its_tenant_only(redis_url: str) -> None:
-    async with live(redis_url) as broker:
+    async with open_rig(redis_url) as broker:
         conversations = Conversations(broker.connections, broker.settings)
-        await broker.submit("t", conversation_id="c")
+        await broker.submit(TENANT, conversation_id="c")
         for call in (conversations.get, conversations.forget):
             with pytest.raises(RequestMissing, match="conversation"):
                 await call("u", "c")
         await broker.submit("u", conversation_id="c")
         assert await conversations.forget("u", "c") == 1
-        assert len((await conversations.get("t", "c")).turns) == 1
+        assert len((await conversations.get(TENANT, "c")).turns) == 1
 
 
 async def test_a_forgotten_conversation_begins_anew(redis_url: str) -> None:
-    async with live(redis_url) as broker:
+    async with open_rig(redis_url) as broker:
         conversations = Conversations(broker.connections, broker.settings)
-        await answer(broker, await broker.lease(conversation_id="c", question=ASKED), "yes")
+        await answer(broker, await broker.leased(conversation_id="c", question=ASKED), "yes")
         waiting = await broker.submit(conversation_id="c", question=ASKED)
-        assert await conversations.forget("t", "c") == 2
+        assert await conversations.forget(TENANT, "c") == 2
         with pytest.raises(RequestMissing):
-            await conversations.get("t", "c")
+            await conversations.get(TENANT, "c")
         with pytest.raises(RequestMissing):
-            await broker.requests.get(waiting, "t")
+            await broker.requests.get(waiting, TENANT)
         await broker.submit(conversation_id="c", question=ASKED)
-        [turn] = (await conversations.get("t", "c")).turns
+        [turn] = (await conversations.get(TENANT, "c")).turns
         assert turn.answered is None
 
 
 async def test_of_420_finished_turns_the_last_400_are_remembered(redis_url: str) -> None:
-    async with live(redis_url) as broker:
+    async with open_rig(redis_url) as broker:
         conversations = Conversations(broker.connections, broker.settings)
         ids = []
         for _ in range(420):
-            lease = await broker.lease(conversation_id="c", question=ASKED)
+            lease = await broker.leased(conversation_id="c", question=ASKED)
             await answer(broker, lease, "yes")
             ids.append(lease.request_id)
-        turns = (await conversations.get("t", "c")).turns
+        turns = (await conversations.get(TENANT, "c")).turns
         assert [turn.request_id for turn in turns] == ids[-400:]
         assert all(turn.answered == "yes" for turn in turns)
-        stored = await broker.connections.ask("XLEN", keys.turns(*conversations.place("t", "c")))
+        stored = await broker.connections.ask("XLEN", keys.turns(*conversations.place(TENANT, "c")))
         # Redis trims whole nodes of a stream.
         assert 800 <= stored < 1000
 
 
 async def test_a_setting_says_how_many_turns_a_conversation_keeps(redis_url: str) -> None:
-    async with live(redis_url, GivenSettings(conversation_turns=3)) as broker:
+    async with open_rig(redis_url, GivenSettings(conversation_turns=3)) as broker:
         conversations = Conversations(broker.connections, broker.settings)
         for text in "abcdef":
-            await answer(broker, await broker.lease(conversation_id="c", question=ASKED), text)
-        turns = (await conversations.get("t", "c")).turns
+            await answer(broker, await broker.leased(conversation_id="c", question=ASKED), text)
+        turns = (await conversations.get(TENANT, "c")).turns
         assert [turn.answered for turn in turns] == ["d", "e", "f"]
 
 
 async def test_a_stopped_answer_is_remembered_when_its_log_has_expired(redis_url: str) -> None:
-    async with live(redis_url) as broker:
+    async with open_rig(redis_url) as broker:
         conversations = Conversations(broker.connections, broker.settings)
-        stopped = await broker.lease(conversation_id="c", question=ASKED)
-        await broker.write(stopped, encode_text("reasoning", "Hm."), encode_text("delta", "hé "))
-        await broker.write(stopped, encode_text("delta", "\n/", {"logprobs": {}}), first_seq=3)
-        await broker.requests.cancel(stopped.request_id, "t")
+        stopped = await broker.leased(conversation_id="c", question=ASKED)
+        await broker.append(encode_text("reasoning", "Hm."), encode_text("delta", "hé "))
+        await broker.append(encode_text("delta", "\n/", {"logprobs": {}}))
+        await broker.requests.cancel(stopped.request_id, TENANT)
         await broker.connections.ask("DEL", keys.log(stopped.request_id))
-        [turn] = (await conversations.get("t", "c")).turns
+        [turn] = (await conversations.get(TENANT, "c")).turns
         assert turn == Turn(stopped.request_id, ASKED, "hé \n/", "cancelled")
 
 
 async def test_the_conversation_does_not_hold_what_was_asked_before_an_edit(redis_url: str) -> None:
-    async with live(redis_url) as broker:
+    async with open_rig(redis_url) as broker:
         conversations = Conversations(broker.connections, broker.settings)
         for text in "abc":
-            await answer(broker, await broker.lease(conversation_id="c", question=ASKED), text)
-        _, second, _ = (await conversations.get("t", "c")).turns
+            await answer(broker, await broker.leased(conversation_id="c", question=ASKED), text)
+        _, second, _ = (await conversations.get(TENANT, "c")).turns
         links = Links(message_id="m", replaces=second.row)
-        lease = await broker.lease(conversation_id="c", question=ASKED, links=links)
+        lease = await broker.leased(conversation_id="c", question=ASKED, links=links)
         # What was replaced can be erased, and does not bring back what was asked after it.
-        await broker.requests.erase(second.request_id, "t")
+        await broker.requests.erase(second.request_id, TENANT)
         await answer(broker, lease, "d")
-        turns = (await conversations.get("t", "c")).turns
+        turns = (await conversations.get(TENANT, "c")).turns
         assert [turn.answered for turn in turns] == ["a", "d"]
         assert turns[1].links == links
-        assert await conversations.forget("t", "c") == 3
+        assert await conversations.forget(TENANT, "c") == 3
 
 
 async def test_turns_that_version_0_1_stored_are_read(redis_url: str) -> None:
-    async with live(redis_url) as broker:
+    async with open_rig(redis_url) as broker:
         conversations = Conversations(broker.connections, broker.settings)
-        partition, key = conversations.place("t", "c")
+        partition, key = conversations.place(TENANT, "c")
         rows = keys.turns(partition, key)
         asked = '[{"role":"user","content":"why?"}]'
         await broker.connections.ask_all(
@@ -177,24 +177,24 @@ async def test_version_0_1_reads_every_turn_of_today(redis_url: str) -> None:
                 found[fields[b"id"].decode()] = json.loads(fields[b"answered"])
         return found
 
-    async with live(redis_url) as broker:
+    async with open_rig(redis_url) as broker:
         conversations = Conversations(broker.connections, broker.settings)
-        half = await broker.lease(conversation_id="c", links=Links(message_id="m"))
-        await broker.write(half, encode_text("delta", "half"))
-        await broker.requests.cancel(half.request_id, "t")
-        silent = await broker.lease(conversation_id="c")
-        await broker.requests.cancel(silent.request_id, "t")
-        done = await broker.lease(conversation_id="c")
+        half = await broker.leased(conversation_id="c", links=Links(message_id="m"))
+        await broker.append(encode_text("delta", "half"))
+        await broker.requests.cancel(half.request_id, TENANT)
+        silent = await broker.leased(conversation_id="c")
+        await broker.requests.cancel(silent.request_id, TENANT)
+        done = await broker.leased(conversation_id="c")
         call = {"index": 0, "id": "k", "name": "look", "arguments": "{}"}
         end = [encode_data("completed", {})]
         await broker.queue.finish(done, "completed", 1, end, answered="", called={"calls": [call]})
-        rows = keys.turns(*conversations.place("t", "c"))
+        rows = keys.turns(*conversations.place(TENANT, "c"))
         assert as_0_1_reads(await broker.connections.ask("XRANGE", rows, "-", "+")) == {
             half.request_id: "half",
             silent.request_id: "[stopped]",
             done.request_id: "",
         }
-        turns = (await conversations.get("t", "c")).turns
+        turns = (await conversations.get(TENANT, "c")).turns
         assert [(turn.answered, turn.status) for turn in turns] == [
             ("half", "cancelled"),
             ("", "cancelled"),
@@ -204,13 +204,13 @@ async def test_version_0_1_reads_every_turn_of_today(redis_url: str) -> None:
 
 
 async def test_of_an_endless_answer_that_was_stopped_the_end_is_remembered(redis_url: str) -> None:
-    async with live(redis_url) as broker:
+    async with open_rig(redis_url) as broker:
         conversations = Conversations(broker.connections, broker.settings)
-        lease = await broker.lease(conversation_id="c")
+        lease = await broker.leased(conversation_id="c")
         words = [f"{number} " for number in range(17_000)]
         for at in range(0, len(words), 1000):
             values = [encode_text("delta", word) for word in words[at : at + 1000]]
-            await broker.write(lease, *values, first_seq=at + 1)
-        await broker.requests.cancel(lease.request_id, "t")
-        [turn] = (await conversations.get("t", "c")).turns
+            await broker.append(*values)
+        await broker.requests.cancel(lease.request_id, TENANT)
+        [turn] = (await conversations.get(TENANT, "c")).turns
         assert turn.answered == "".join(words[-16_384:])

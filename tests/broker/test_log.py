@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.broker.live import Live, live
+from tests.support.rig import Rig, open_rig
 from tickertape.broker import keys
 from tickertape.broker.codec import START, Cursor, decode, encode_data, encode_text
 from tickertape.broker.errors import EntryMalformed
@@ -13,7 +13,7 @@ LARGEST = 2**64 - 1
 FOREIGN = [("6-0", "z"), (f"{10**16}-0", "e"), (f"6-{10**10}", "e"), (f"{LARGEST}-{LARGEST}", "e")]
 
 
-async def write(broker: Live, request_id: str, attempt: int, count: int) -> None:
+async def write(broker: Rig, request_id: str, attempt: int, count: int) -> None:
     """`count` deltas, each its own number, behind one opener."""
     values = [encode_data("started", {}), *(encode_text("delta", str(n)) for n in range(count))]
     await broker.connections.ask_all(
@@ -25,7 +25,7 @@ async def write(broker: Live, request_id: str, attempt: int, count: int) -> None
 
 
 async def test_a_page_begins_with_the_very_entry_that_was_asked_for(redis_url: str) -> None:
-    async with live(redis_url) as broker:
+    async with open_rig(redis_url) as broker:
         request_id = keys.new_request_id(0)
         await write(broker, request_id, 5, 3)
         whole = await broker.logs.read(request_id)
@@ -38,7 +38,7 @@ async def test_a_page_begins_with_the_very_entry_that_was_asked_for(redis_url: s
 
 
 async def test_a_log_that_is_not_there_is_empty(redis_url: str) -> None:
-    async with live(redis_url) as broker:
+    async with open_rig(redis_url) as broker:
         request_id = keys.new_request_id(0)
         assert await broker.logs.read(request_id, START) == []
         assert await broker.logs.entries(request_id) == []
@@ -46,14 +46,14 @@ async def test_a_log_that_is_not_there_is_empty(redis_url: str) -> None:
 
 @pytest.mark.parametrize("count", [PAGE_ENTRIES - 1, PAGE_ENTRIES, 2 * PAGE_ENTRIES + 7])
 async def test_a_log_longer_than_a_page_is_read_whole(redis_url: str, count: int) -> None:
-    async with live(redis_url) as broker:
+    async with open_rig(redis_url) as broker:
         request_id = keys.new_request_id(0)
         await write(broker, request_id, 5, count)
         assert await broker.texts(request_id) == [str(number) for number in range(count)]
 
 
 async def test_tails_are_found_for_any_number_of_logs(redis_url: str) -> None:
-    async with live(redis_url) as broker:
+    async with open_rig(redis_url) as broker:
         request_ids = [keys.new_request_id(0) for _ in range(450)]
         for number in (0, 199, 200, 449):
             await write(broker, request_ids[number], 5, number % 7)
@@ -65,7 +65,7 @@ async def test_tails_are_found_for_any_number_of_logs(redis_url: str) -> None:
 
 
 async def test_an_entry_of_a_later_version_is_not_guessed_at(redis_url: str) -> None:
-    async with live(redis_url) as broker:
+    async with open_rig(redis_url) as broker:
         request_id = keys.new_request_id(0)
         await broker.connections.ask("XADD", keys.log(request_id), "5-0", "e", "?new")
         with pytest.raises(EntryMalformed):
@@ -76,7 +76,7 @@ async def test_an_entry_of_a_later_version_is_not_guessed_at(redis_url: str) -> 
 async def test_an_entry_that_is_none_of_ours_is_malformed_only_where_it_is_read(
     redis_url: str, entry_id: str, field: str
 ) -> None:
-    async with live(redis_url) as broker:
+    async with open_rig(redis_url) as broker:
         request_id = keys.new_request_id(0)
         await write(broker, request_id, 5, 1)
         sound = await broker.logs.read(request_id)
@@ -93,7 +93,7 @@ async def test_an_entry_that_is_none_of_ours_is_malformed_only_where_it_is_read(
 async def test_an_entry_that_is_none_of_ours_is_a_tail_like_any_other(
     redis_url: str, entry_id: str, field: str
 ) -> None:
-    async with live(redis_url) as broker:
+    async with open_rig(redis_url) as broker:
         foreign, sound = keys.new_request_id(0), keys.new_request_id(0)
         await write(broker, sound, 5, 1)
         await broker.connections.ask("XADD", keys.log(foreign), entry_id, field, "dx")

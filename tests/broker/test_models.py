@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.broker.live import live
+from tests.support.rig import open_rig
 from tickertape.broker import keys
 from tickertape.broker.upstream_models import (
     MODELS_TTL_S,
@@ -14,7 +14,7 @@ from tickertape.broker.upstream_models import (
 
 
 async def test_the_models_are_read_as_they_were_written_until_they_age(redis_url: str) -> None:
-    async with live(redis_url) as broker:
+    async with open_rig(redis_url) as broker:
         assert await read_models(broker.connections) is None
         models: list[dict[str, Any]] = [{"id": "é", "created": 1}, {"id": "b"}]
         await write_models(broker.connections, models)
@@ -27,7 +27,7 @@ async def test_the_models_are_read_as_they_were_written_until_they_age(redis_url
 async def test_why_the_models_cannot_be_read_is_told_until_they_are_or_nobody_says_so(
     redis_url: str,
 ) -> None:
-    async with live(redis_url) as broker:
+    async with open_rig(redis_url) as broker:
         assert await read_models_fault(broker.connections) is None
         await write_models_fault(broker.connections, "It is away.", 6)
         assert await read_models_fault(broker.connections) == "It is away."

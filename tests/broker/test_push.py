@@ -7,9 +7,10 @@ import pytest
 from redis.asyncio import Connection
 
 from tests.broker.address import port_of, through
-from tests.broker.live import Live, live, running
 from tests.support.proxy import FaultProxy
+from tests.support.rig import Rig, open_rig
 from tests.support.servers import ValkeyServer
+from tests.support.tasks import running
 from tests.support.wait import wait_until
 from tickertape.broker import keys
 from tickertape.broker import push as module
@@ -43,16 +44,16 @@ class Heard:
 
 
 @pytest.fixture
-async def broker(redis_url: str) -> AsyncIterator[Live]:
-    async with live(redis_url) as running_broker:
+async def broker(redis_url: str) -> AsyncIterator[Rig]:
+    async with open_rig(redis_url) as running_broker:
         yield running_broker
 
 
-async def publish(broker: Live, channel: str, message: str) -> int:
+async def publish(broker: Rig, channel: str, message: str) -> int:
     return int(await broker.connections.ask("SPUBLISH", channel, message))
 
 
-async def test_entries_of_a_watched_log_arrive_after_the_acknowledgement(broker: Live) -> None:
+async def test_entries_of_a_watched_log_arrive_after_the_acknowledgement(broker: Rig) -> None:
     heard = Heard()
     push = Push(broker.connections, heard)
     async with running(push.run()):
@@ -61,7 +62,7 @@ async def test_entries_of_a_watched_log_arrive_after_the_acknowledgement(broker:
         push.subscribe(channel)
         await heard.acknowledged(channel)
         assert push.is_up
-        lease = await broker.take()
+        lease = await broker.claim_lease()
         [(on, message)] = await heard.pushes(1)
         pushed = unpack(message)
         assert isinstance(pushed, Pushed)
@@ -69,7 +70,7 @@ async def test_entries_of_a_watched_log_arrive_after_the_acknowledgement(broker:
     assert not push.is_up
 
 
-async def test_channels_wanted_before_there_is_a_connection_are_subscribed(broker: Live) -> None:
+async def test_channels_wanted_before_there_is_a_connection_are_subscribed(broker: Rig) -> None:
     heard = Heard()
     push = Push(broker.connections, heard)
     assert not push.is_up
@@ -78,7 +79,7 @@ async def test_channels_wanted_before_there_is_a_connection_are_subscribed(broke
         await heard.acknowledged(b"{p0}:a")
 
 
-async def test_a_channel_no_longer_wanted_is_silent(broker: Live) -> None:
+async def test_a_channel_no_longer_wanted_is_silent(broker: Rig) -> None:
     heard = Heard()
     push = Push(broker.connections, heard)
     push.subscribe(b"{p0}:a")
@@ -110,7 +111,7 @@ def opened_by(connections: Connections, monkeypatch: pytest.MonkeyPatch) -> list
 
 
 async def test_after_a_break_every_channel_is_acknowledged_again(
-    broker: Live, monkeypatch: pytest.MonkeyPatch
+    broker: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard, opened = Heard(), opened_by(broker.connections, monkeypatch)
     push = Push(broker.connections, heard)
@@ -131,7 +132,7 @@ async def test_after_a_break_every_channel_is_acknowledged_again(
 
 
 async def test_a_server_that_was_restarted_is_listened_to_again(own_redis: ValkeyServer) -> None:
-    async with live(own_redis.url) as broker:
+    async with open_rig(own_redis.url) as broker:
         heard = Heard()
         push = Push(broker.connections, heard)
         push.subscribe(b"{p0}:a")
@@ -160,7 +161,7 @@ async def test_a_quiet_connection_is_kept_and_a_dead_one_is_left(
     monkeypatch.setattr(Push, "_ping", count)
     async with (
         FaultProxy(port_of(redis_url)) as proxy,
-        live(through(proxy, redis_url)) as broker,
+        open_rig(through(proxy, redis_url)) as broker,
     ):
         heard, opened = Heard(), opened_by(broker.connections, monkeypatch)
         push = Push(broker.connections, heard)
@@ -178,12 +179,12 @@ async def test_a_quiet_connection_is_kept_and_a_dead_one_is_left(
 
 
 async def test_an_account_that_may_not_listen_tries_until_it_may(
-    broker: Live, monkeypatch: pytest.MonkeyPatch
+    broker: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask = broker.connections.ask
     await ask("ACL", "SETUSER", "deaf", "on", ">pw", "~*", "resetchannels", "+@all")
     try:
-        async with live(f"redis://deaf:pw@127.0.0.1:{port_of(broker.connections._url)}") as deaf:
+        async with open_rig(f"redis://deaf:pw@127.0.0.1:{port_of(broker.url)}") as deaf:
             heard, opened = Heard(), opened_by(deaf.connections, monkeypatch)
             push = Push(deaf.connections, heard)
             push.subscribe(b"{p0}:a")

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from tests.broker.live import live
 from tests.support.given_settings import GivenSettings
+from tests.support.rig import PAYLOAD, TENANT, open_rig
 from tests.support.servers import ValkeyServer
 from tests.support.wait import wait_until
 from tickertape.broker import keys
@@ -18,9 +18,9 @@ DONE = encode_data("completed", {})
 
 
 async def test_a_lease_tells_the_worker_all_it_needs(redis_url: str) -> None:
-    async with live(redis_url) as broker:
+    async with open_rig(redis_url) as broker:
         request_id = await broker.submit(conversation_id="c")
-        lease = await broker.take()
+        lease = await broker.claim_lease()
         queued, opener = await broker.logs.entries(request_id)
         assert lease == Lease(
             request_id=request_id,
@@ -28,11 +28,11 @@ async def test_a_lease_tells_the_worker_all_it_needs(redis_url: str) -> None:
             n=1,
             opener="started",
             prev=queued.cursor,
-            payload={"p": 1, "on_interruption": "restart"},
+            payload={**PAYLOAD, "on_interruption": "restart"},
             crashes=0,
             retries=0,
             conversation=lease.conversation,
-            tenant="t",
+            tenant=TENANT,
         )
         assert lease.conversation
         assert opener.data["model"] == "m"
@@ -40,9 +40,9 @@ async def test_a_lease_tells_the_worker_all_it_needs(redis_url: str) -> None:
 
 
 async def test_nothing_names_the_time_until_something_is_due(redis_url: str) -> None:
-    async with live(redis_url) as broker:
+    async with open_rig(redis_url) as broker:
         assert await broker.queue.claim(0, "n") == Nothing(None)
-        await broker.queue.retry(await broker.lease(), 60_000, "later")
+        await broker.queue.retry(await broker.leased(), 60_000, "later")
         got = await broker.queue.claim(0, "m")
         assert isinstance(got, Nothing)
         assert got.next_ms is not None
@@ -50,7 +50,7 @@ async def test_nothing_names_the_time_until_something_is_due(redis_url: str) -> 
 
 
 async def test_an_idle_worker_wakes_when_work_arrives(redis_url: str) -> None:
-    async with live(redis_url) as broker, live(redis_url) as worker:
+    async with open_rig(redis_url) as broker, open_rig(redis_url) as worker:
         waiting = asyncio.create_task(worker.queue.wait(0, MAX_BLOCK_S))
 
         async def is_blocked() -> bool:
@@ -65,15 +65,15 @@ async def test_an_idle_worker_wakes_when_work_arrives(redis_url: str) -> None:
 @pytest.mark.parametrize("limit_s", [-1, 0, 1e-9, 0.01])
 async def test_a_short_wait_is_short(redis_url: str, limit_s: float) -> None:
     """Redis takes a time-out of 0 for "for ever"."""
-    async with live(redis_url) as broker, asyncio.timeout(2):
+    async with open_rig(redis_url) as broker, asyncio.timeout(2):
         await broker.queue.wait(0, limit_s)
 
 
 async def test_each_verb_of_a_stale_lease_is_fenced(redis_url: str) -> None:
-    async with live(redis_url) as broker:
-        stale = await broker.lease()
+    async with open_rig(redis_url) as broker:
+        stale = await broker.leased()
         await broker.queue.release(stale)
-        lease = await broker.take()
+        lease = await broker.claim_lease()
         queue = broker.queue
         for call in (
             queue.renew(stale),
@@ -85,12 +85,12 @@ async def test_each_verb_of_a_stale_lease_is_fenced(redis_url: str) -> None:
             with pytest.raises(Fenced):
                 await call
         await queue.renew(lease)
-        assert (await broker.requests.get(lease.request_id, "t")).attempt == lease.attempt
+        assert (await broker.requests.get(lease.request_id, TENANT)).attempt == lease.attempt
 
 
 async def test_a_reopened_lease_is_the_same_request_in_a_new_attempt(redis_url: str) -> None:
-    async with live(redis_url) as broker:
-        lease = await broker.lease()
+    async with open_rig(redis_url) as broker:
+        lease = await broker.leased()
         again = await broker.queue.reopen(lease, "n", 'said "no"')
         assert again is not None
         assert again.attempt > lease.attempt
@@ -99,21 +99,21 @@ async def test_a_reopened_lease_is_the_same_request_in_a_new_attempt(redis_url: 
 
 
 async def test_a_policy_that_forbids_another_attempt_ends_the_request(redis_url: str) -> None:
-    async with live(redis_url) as broker:
-        lease = await broker.lease(on_interruption="continue")
+    async with open_rig(redis_url) as broker:
+        lease = await broker.leased(on_interruption="continue")
         values = [encode_text("delta", "a"), DONE]
         assert await broker.queue.finish(lease, "completed", 9, values) == Gap(0)
         again = await broker.queue.reopen(lease, "n", "cut", can_continue=True)
         assert again is not None
         await broker.connections.ask("HSET", keys.request(lease.request_id), "seq", "0", "kept", 1)
         assert await broker.queue.reopen(again, "m", "cut") is None
-        record = await broker.requests.get(lease.request_id, "t")
+        record = await broker.requests.get(lease.request_id, TENANT)
         assert record.state == "failed"
 
 
 async def test_a_finish_says_where_the_log_ends_when_it_is_elsewhere(redis_url: str) -> None:
-    async with live(redis_url, GivenSettings(max_output_bytes=1024)) as broker:
-        lease = await broker.lease()
+    async with open_rig(redis_url, GivenSettings(max_output_bytes=1024)) as broker:
+        lease = await broker.leased()
         assert await broker.queue.finish(lease, "completed", 5, [DONE]) == Gap(0)
         with pytest.raises(TooLong):
             await broker.queue.finish(
@@ -124,13 +124,13 @@ async def test_a_finish_says_where_the_log_ends_when_it_is_elsewhere(redis_url: 
         for _ in range(2):
             assert await broker.queue.finish(lease, "completed", 1, values, usage=usage) is None
         assert await broker.texts(lease.request_id) == ["x"]
-        record = await broker.requests.get(lease.request_id, "t")
+        record = await broker.requests.get(lease.request_id, TENANT)
         assert record.usage == {str(lease.attempt): usage}
 
 
 async def test_without_a_server_every_verb_is_unavailable(own_redis: ValkeyServer) -> None:
-    async with live(own_redis.url) as broker:
-        lease = await broker.lease()
+    async with open_rig(own_redis.url) as broker:
+        lease = await broker.leased()
         own_redis.kill()
         for call in (
             broker.queue.claim(0, "n"),
@@ -149,8 +149,11 @@ async def test_a_pause_of_redis_costs_no_healthy_worker_its_request(
 ) -> None:
     """Its lease ran out while Redis was away, and another worker claims first."""
     settings = GivenSettings(lease_s=0.5)
-    async with live(own_redis.url, settings) as healthy, live(own_redis.url, settings) as other:
-        lease = await healthy.lease()
+    async with (
+        open_rig(own_redis.url, settings) as healthy,
+        open_rig(own_redis.url, settings) as other,
+    ):
+        lease = await healthy.leased()
         own_redis.pause()
         paused_at = asyncio.get_running_loop().time()
         await wait_until(
@@ -160,15 +163,15 @@ async def test_a_pause_of_redis_costs_no_healthy_worker_its_request(
         own_redis.resume()
         assert isinstance(await other.queue.claim(0, "n"), Nothing)
         await healthy.queue.renew(lease)
-        record = await healthy.requests.get(lease.request_id, "t")
+        record = await healthy.requests.get(lease.request_id, TENANT)
         assert (record.state, record.n) == ("running", 1)
 
 
 async def test_a_worker_that_dies_is_replaced_within_its_lease_and_a_second(
     redis_url: str,
 ) -> None:
-    async with live(redis_url, GivenSettings(lease_s=0.5)) as broker:
-        dead = await broker.lease()
+    async with open_rig(redis_url, GivenSettings(lease_s=0.5)) as broker:
+        dead = await broker.leased()
         numbers = iter(range(1000))
 
         async def taken_over() -> Lease | None:

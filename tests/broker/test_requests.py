@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from tests.broker.address import port_of, through
-from tests.broker.live import Live, live
 from tests.support.given_settings import GivenSettings
 from tests.support.proxy import FaultProxy
+from tests.support.rig import TENANT, Rig, open_rig
 from tests.support.wait import wait_until
 from tickertape.broker import keys
 from tickertape.broker.codec import encode_data
@@ -23,18 +23,18 @@ from tickertape.broker.errors import (
 from tickertape.broker.requests import Record, Submission
 
 
-async def newest(broker: Live, tenant: str = "t", before_ms: int | None = None) -> list[str]:
+async def newest(broker: Rig, tenant: str = TENANT, before_ms: int | None = None) -> list[str]:
     listed = broker.requests.newest(tenant, before_ms)
     return [request_id async for _, request_id, record in listed if record is not None]
 
 
 async def test_a_record_tells_what_stands_next_to_the_log(redis_url: str) -> None:
-    async with live(redis_url) as broker:
+    async with open_rig(redis_url) as broker:
         request_id = await broker.submit(head={"role": "é"}, model="asked")
-        record = await broker.requests.get(request_id, "t")
+        record = await broker.requests.get(request_id, TENANT)
         assert record == Record(
             request_id=request_id,
-            tenant="t",
+            tenant=TENANT,
             state="queued",
             attempt=record.created_ms,
             seq=0,
@@ -47,18 +47,18 @@ async def test_a_record_tells_what_stands_next_to_the_log(redis_url: str) -> Non
         )
         assert (record.status, record.is_over) == ("queued", False)
 
-        lease = await broker.take()
+        lease = await broker.claim_lease()
         await broker.queue.account(lease, {"tokens": 1})
         await broker.queue.retry(lease, 60_000, "rate_limited")
-        record = await broker.requests.get(request_id, "t")
+        record = await broker.requests.get(request_id, TENANT)
         assert (record.state, record.status, record.n) == ("delayed", "queued", 1)
         assert record.waiting is not None
         assert record.waiting["reason"] == "rate_limited"
         assert record.waiting["until"] > record.attempt
         assert record.usage == {str(lease.attempt): {"tokens": 1}}
 
-        await broker.requests.cancel(request_id, "t")
-        record = await broker.requests.get(request_id, "t")
+        await broker.requests.cancel(request_id, TENANT)
+        record = await broker.requests.get(request_id, TENANT)
         assert (record.state, record.status, record.is_over) == ("cancelled", "cancelled", True)
         assert record.waiting is None
         assert record.ended_ms is not None
@@ -66,7 +66,7 @@ async def test_a_record_tells_what_stands_next_to_the_log(redis_url: str) -> Non
 
 
 async def test_the_log_begins_with_what_was_asked(redis_url: str) -> None:
-    async with live(redis_url) as broker:
+    async with open_rig(redis_url) as broker:
         question = [{"role": "user", "content": "hi"}]
         alone = await broker.submit(head={"role": "r"}, question=question)
         talking = await broker.submit(head={"role": "r"}, question=question, conversation_id="c")
@@ -81,7 +81,7 @@ async def test_the_log_begins_with_what_was_asked(redis_url: str) -> None:
 
 async def test_every_refusal_is_said_by_its_name(redis_url: str) -> None:
     settings = GivenSettings(queue_limit=3, tenant_limit=2, queue_bytes=1024)
-    async with live(redis_url, settings) as broker:
+    async with open_rig(redis_url, settings) as broker:
         request_id = await broker.submit(idempotency_key="k", conversation_id="c", fingerprint="f")
         with pytest.raises(IdempotencyConflict):
             await broker.submit(idempotency_key="k", conversation_id="c", fingerprint="g")
@@ -100,58 +100,58 @@ async def test_every_refusal_is_said_by_its_name(redis_url: str) -> None:
 
 
 async def test_what_is_another_tenant_s_is_missing(redis_url: str) -> None:
-    async with live(redis_url) as broker:
+    async with open_rig(redis_url) as broker:
         request_id = await broker.submit()
         for call in (broker.requests.get, broker.requests.cancel, broker.requests.erase):
             with pytest.raises(RequestMissing):
                 await call(request_id, "u")
         assert await broker.requests.position(request_id, "u") is None
         assert await newest(broker, "u") == []
-        assert (await broker.requests.get(request_id, "t")).state == "queued"
+        assert (await broker.requests.get(request_id, TENANT)).state == "queued"
 
 
 @pytest.mark.parametrize("text", ["", "r0_", "r1_" + "a" * 26, "../r0", "r0_" + "a" * 26])
 async def test_an_id_that_names_nothing_is_missing(redis_url: str, text: str) -> None:
-    async with live(redis_url) as broker:
+    async with open_rig(redis_url) as broker:
         for call in (broker.requests.get, broker.requests.cancel, broker.requests.erase):
             with pytest.raises(RequestMissing):
-                await call(text, "t")
+                await call(text, TENANT)
 
 
 async def test_only_what_is_over_is_erased(redis_url: str) -> None:
-    async with live(redis_url) as broker:
+    async with open_rig(redis_url) as broker:
         request_id = await broker.submit()
         with pytest.raises(NotFinished):
-            await broker.requests.erase(request_id, "t")
-        assert await broker.requests.cancel(request_id, "t") == "cancelled"
-        await broker.requests.erase(request_id, "t")
+            await broker.requests.erase(request_id, TENANT)
+        assert await broker.requests.cancel(request_id, TENANT) == "cancelled"
+        await broker.requests.erase(request_id, TENANT)
         with pytest.raises(RequestMissing):
-            await broker.requests.get(request_id, "t")
+            await broker.requests.get(request_id, TENANT)
 
 
 async def test_a_cancel_tells_how_the_request_had_ended(redis_url: str) -> None:
-    async with live(redis_url) as broker:
-        lease = await broker.lease()
+    async with open_rig(redis_url) as broker:
+        lease = await broker.leased()
         await broker.queue.finish(lease, "completed", 1, [encode_data("completed", {})])
-        assert await broker.requests.cancel(lease.request_id, "t") == "completed"
+        assert await broker.requests.cancel(lease.request_id, TENANT) == "completed"
 
 
 async def test_many_submits_with_one_key_are_one_request(redis_url: str) -> None:
-    async with live(redis_url) as broker:
-        submission = Submission(tenant="t", payload={}, idempotency_key="k", fingerprint="f")
+    async with open_rig(redis_url) as broker:
+        submission = Submission(tenant=TENANT, payload={}, idempotency_key="k", fingerprint="f")
         answers = await asyncio.gather(*(broker.requests.submit(submission) for _ in range(50)))
         assert len({answer.request_id for answer in answers}) == 1
         assert [answer.is_new for answer in answers].count(True) == 1
 
 
 async def test_the_scope_of_a_key_is_the_tenant_and_the_conversation(redis_url: str) -> None:
-    async with live(redis_url) as broker:
+    async with open_rig(redis_url) as broker:
         ids = {
-            await broker.submit("t", idempotency_key="k"),
+            await broker.submit(TENANT, idempotency_key="k"),
             await broker.submit("u", idempotency_key="k"),
-            await broker.submit("t", idempotency_key="k", conversation_id="c"),
-            await broker.submit("t", idempotency_key="k", conversation_id="d"),
-            await broker.submit("t", idempotency_key="l"),
+            await broker.submit(TENANT, idempotency_key="k", conversation_id="c"),
+            await broker.submit(TENANT, idempotency_key="k", conversation_id="d"),
+            await broker.submit(TENANT, idempotency_key="l"),
         }
         assert len(ids) == 5
 
@@ -159,7 +159,7 @@ async def test_the_scope_of_a_key_is_the_tenant_and_the_conversation(redis_url: 
 async def test_a_submit_whose_reply_was_lost_is_made_once(redis_url: str) -> None:
     async with (
         FaultProxy(port_of(redis_url)) as proxy,
-        live(through(proxy, redis_url)) as broker,
+        open_rig(through(proxy, redis_url)) as broker,
     ):
         await broker.submit()
         lost = proxy.lose_reply_to(b"EVALSHA")
@@ -171,26 +171,26 @@ async def test_a_submit_whose_reply_was_lost_is_made_once(redis_url: str) -> Non
 
 
 async def test_a_server_that_forgot_the_scripts_gets_them_again(redis_url: str) -> None:
-    async with live(redis_url) as broker:
+    async with open_rig(redis_url) as broker:
         request_id = await broker.submit()
         await broker.connections.ask("SCRIPT", "FLUSH")
-        assert await broker.requests.position(request_id, "t") == 0
+        assert await broker.requests.position(request_id, TENANT) == 0
 
 
 async def test_without_a_server_a_submit_is_unavailable() -> None:
-    async with live("redis://127.0.0.1:1") as broker:
+    async with open_rig("redis://127.0.0.1:1") as broker:
         with pytest.raises(Unavailable):
             await broker.submit()
 
 
 async def test_requests_are_listed_newest_first(redis_url: str) -> None:
-    async with live(redis_url, GivenSettings(partitions=3)) as broker:
+    async with open_rig(redis_url, GivenSettings(partitions=3)) as broker:
         created: dict[int, str] = {}
 
         async def one_more() -> bool:
             """Each in a millisecond of its own, so that the order is known."""
             request_id = await broker.submit()
-            record = await broker.requests.get(request_id, "t")
+            record = await broker.requests.get(request_id, TENANT)
             created[record.created_ms] = request_id
             return len(created) >= 6
 
@@ -205,17 +205,17 @@ async def test_requests_are_listed_newest_first(redis_url: str) -> None:
 
 
 async def test_what_can_no_longer_be_read_is_not_listed(redis_url: str) -> None:
-    async with live(redis_url) as broker:
+    async with open_rig(redis_url) as broker:
         kept, erased, expired = [await broker.submit() for _ in range(3)]
         for request_id in (erased, expired):
-            await broker.requests.cancel(request_id, "t")
-        await broker.requests.erase(erased, "t")
+            await broker.requests.cancel(request_id, TENANT)
+        await broker.requests.erase(erased, TENANT)
         await broker.connections.ask("DEL", keys.request(expired))
         assert await newest(broker) == [kept]
 
 
 async def test_what_belongs_together_shares_a_partition(redis_url: str) -> None:
-    async with live(redis_url, GivenSettings(partitions=64, tenant_limit=6400)) as broker:
+    async with open_rig(redis_url, GivenSettings(partitions=64, tenant_limit=6400)) as broker:
         talk = {
             keys.partition_of(await broker.submit(conversation_id="c", idempotency_key=key))
             for key in (None, "k", "l")

@@ -10,7 +10,6 @@ import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from tests.broker.live import Live, live
 from tests.support.accounts import (
     ALL,
     ASKED,
@@ -22,6 +21,7 @@ from tests.support.accounts import (
     rights_in,
 )
 from tests.support.given_settings import GivenSettings
+from tests.support.rig import TENANT, Rig, open_rig
 from tests.support.servers import valkey_server
 from tickertape.broker.codec import encode_data
 from tickertape.broker.connections import Connections, reply_text
@@ -212,10 +212,10 @@ def stored(redis_url: str) -> dict[bytes, bytes | None]:
         return {key: client.dump(key) for key in client.scan_iter()}
 
 
-async def every_verb(redis_url: str, all_may: Live, broker: Live) -> list[BrokerError | None]:
+async def every_verb(redis_url: str, all_may: Rig, broker: Rig) -> list[BrokerError | None]:
     """What each verb of `broker` met, given what `all_may` has put there; none changes anything."""
-    held = await all_may.lease(conversation_id="c", idempotency_key="i")
-    done = await all_may.lease(tenant="t3")
+    held = await all_may.leased(conversation_id="c", idempotency_key="i")
+    done = await all_may.leased(tenant="t3")
     end = [encode_data("completed", {})]
     await all_may.queue.finish(done, "completed", 1, end)
     queued = await all_may.submit("t2", conversation_id="c2")
@@ -248,7 +248,7 @@ async def test_a_right_that_is_missing_in_the_middle_of_a_script_changes_nothing
     redis_url: str, command: str
 ) -> None:
     with limited_account(redis_url, *ALL, f"-{command}") as account:
-        async with live(redis_url) as all_may, live(account.url) as broker:
+        async with open_rig(redis_url) as all_may, open_rig(account.url) as broker:
             met = await every_verb(redis_url, all_may, broker)
     assert all(type(error) is AccessDenied and command in str(error) for error in met), met
 
@@ -258,7 +258,7 @@ async def test_a_channel_that_is_missing_in_the_middle_of_a_script_changes_nothi
     redis_url: str, channel: str
 ) -> None:
     with limited_account(redis_url, "~*", *channels_but(channel), "+@all") as account:
-        async with live(redis_url) as all_may, live(account.url) as broker:
+        async with open_rig(redis_url) as all_may, open_rig(account.url) as broker:
             met = await every_verb(redis_url, all_may, broker)
     assert all(type(error) is AccessDenied and "SPUBLISH" in str(error) for error in met)
 
@@ -269,7 +269,7 @@ async def test_a_channel_that_is_missing_in_the_middle_of_a_script_changes_nothi
         ("BLPOP", lambda broker: broker.queue.wait(0, 0.01)),
         ("XRANGE", lambda broker: broker.logs.read("r0_" + "a" * 26)),
         ("XREVRANGE", lambda broker: broker.logs.tails(["r0_" + "a" * 26])),
-        ("HGETALL", lambda broker: broker.requests.get("r0_" + "a" * 26, "t")),
+        ("HGETALL", lambda broker: broker.requests.get("r0_" + "a" * 26, TENANT)),
         ("GET", lambda broker: broker.connections.agree_on_partitions(1)),
     ],
 )
@@ -278,7 +278,7 @@ async def test_a_plain_command_that_is_denied_is_told_as_what_it_is(
 ) -> None:
     assert callable(call)
     with limited_account(redis_url, *ALL, f"-{command}") as account:
-        async with live(account.url, GivenSettings()) as broker:
+        async with open_rig(account.url, GivenSettings()) as broker:
             with pytest.raises(AccessDenied, match=command.lower()):
                 await call(broker)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.broker.live import live
 from tests.chaos.unsafe_worker import without_fence
+from tests.support.rig import open_rig
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.kinds import VERDICTS
 from tickertape.broker.lua import NAMES, Scripts, header, source
@@ -128,7 +128,7 @@ def test_a_header_with_wrong_numbers_is_refused(arguments: str) -> None:
 
 
 async def test_a_call_that_is_not_answered_is_unavailable() -> None:
-    async with live("redis://127.0.0.1:1") as broker:
+    async with open_rig("redis://127.0.0.1:1") as broker:
         with pytest.raises(Unavailable):
             await Scripts(broker.connections.commands).verdict(
                 "account", ["k"], attempt=1, usage="{}"
@@ -136,7 +136,7 @@ async def test_a_call_that_is_not_answered_is_unavailable() -> None:
 
 
 async def test_a_script_that_breaks_is_our_own_fault(redis_url: str) -> None:
-    async with live(redis_url) as broker:
+    async with open_rig(redis_url) as broker:
         await broker.connections.ask("SET", "k", "no hash")
         with pytest.raises(Exception, match="WRONGTYPE"):
             await Scripts(broker.connections.commands).verdict(

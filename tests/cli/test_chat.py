@@ -11,8 +11,8 @@ import pytest
 from tests.cli.screen import Screen
 from tests.cli.scripted_api import Frame, LoseReply, Refuse, ScriptedApi
 from tests.support.proxy import FaultProxy
+from tests.support.rig import Rig, open_rig
 from tests.support.running_api import RunningApi, running_api
-from tests.support.typist import Typist, typing
 from tests.support.wait import wait_until
 from tickertape.cli.chat import ask as chat_module
 from tickertape.cli.chat.ask import chat, read_message
@@ -28,8 +28,8 @@ async def api(redis_url: str) -> AsyncIterator[RunningApi]:
 
 
 @pytest.fixture
-async def worker(redis_url: str) -> AsyncIterator[Typist]:
-    async with typing(redis_url, Settings(openai_model="a-model")) as running:
+async def worker(redis_url: str) -> AsyncIterator[Rig]:
+    async with open_rig(redis_url, Settings(openai_model="a-model")) as running:
         yield running
 
 
@@ -45,7 +45,7 @@ async def ask(url: str, screen: Screen, **body: object) -> int:
         return await chat(client, {"message": "hi", **body}, screen.terminal)
 
 
-async def claim(worker: Typist, screen: Screen) -> str:
+async def claim(worker: Rig, screen: Screen) -> str:
     """The id of the request that `chat` submits."""
     waiting = await wait_until(
         lambda: worker.connections.ask("LLEN", "{p0}:wait:public"), description="a request waits"
@@ -54,7 +54,7 @@ async def claim(worker: Typist, screen: Screen) -> str:
     return await worker.claim()
 
 
-async def test_an_answer_is_typed_as_it_is_generated(api: RunningApi, worker: Typist) -> None:
+async def test_an_answer_is_typed_as_it_is_generated(api: RunningApi, worker: Rig) -> None:
     screen = Screen()
     asking = asyncio.create_task(ask(api.url, screen))
     await claim(worker, screen)
@@ -66,9 +66,7 @@ async def test_an_answer_is_typed_as_it_is_generated(api: RunningApi, worker: Ty
     assert screen.out == "Hello"
 
 
-async def test_broken_connections_do_not_show_in_the_answer(
-    api: RunningApi, worker: Typist
-) -> None:
+async def test_broken_connections_do_not_show_in_the_answer(api: RunningApi, worker: Rig) -> None:
     screen = Screen()
     async with FaultProxy(int(api.url.rpartition(":")[2])) as proxy:
         asking = asyncio.create_task(ask(f"http://127.0.0.1:{proxy.port}", screen))
@@ -86,7 +84,7 @@ async def test_broken_connections_do_not_show_in_the_answer(
 
 
 async def test_an_answer_that_begins_again_is_typed_again_on_a_terminal(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     screen = Screen(out_is_tty=True)
     asking = asyncio.create_task(ask(api.url, screen))
@@ -101,7 +99,7 @@ async def test_an_answer_that_begins_again_is_typed_again_on_a_terminal(
     assert "starts over" in screen.err
 
 
-async def test_ctrl_c_cancels_the_request_on_the_server(api: RunningApi, worker: Typist) -> None:
+async def test_ctrl_c_cancels_the_request_on_the_server(api: RunningApi, worker: Rig) -> None:
     before = signal.getsignal(signal.SIGINT)
     screen = Screen()
     asking = asyncio.create_task(ask(api.url, screen))
@@ -183,7 +181,7 @@ async def test_two_messages_have_two_keys(scripted: ScriptedApi) -> None:
 
 
 async def test_a_submit_through_a_proxy_that_loses_the_reply_runs_once(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     screen = Screen()
     async with FaultProxy(int(api.url.rpartition(":")[2])) as proxy:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.desk import working
+from tests.support.rig import working
 from tests.support.running_api import running_api
 from tests.support.servers import in_memory, valkey_server
 from tests.support.strict_rules import FAMILIES

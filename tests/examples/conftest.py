@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.desk import working
+from tests.support.rig import working
 from tests.support.running_api import RunningApi, running_api
 from tests.support.script import DEFAULT_MODEL, Done, Finish, Script, Text, Wait, answer
 from tests.support.upstream import Call, ScriptedUpstream

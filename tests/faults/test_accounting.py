@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.desk import TENANT, Desk, open_desk, working
+from tests.support.rig import TENANT, Rig, open_rig, working
 from tests.support.script import Cut, Finish, Role, Text, Wait
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
@@ -22,85 +22,85 @@ def settings(upstream: ScriptedUpstream) -> Settings:
 
 
 @pytest.fixture
-async def desk(redis_url: str, settings: Settings) -> AsyncIterator[Desk]:
-    async with open_desk(redis_url, settings) as running:
+async def rig(redis_url: str, settings: Settings) -> AsyncIterator[Rig]:
+    async with open_rig(redis_url, settings) as running:
         yield running
 
 
-async def usage(desk: Desk, request_id: str) -> list[dict[str, object] | None]:
+async def usage(rig: Rig, request_id: str) -> list[dict[str, object] | None]:
     """What is noted for each attempt, in their order."""
-    noted = (await desk.record(request_id)).usage
-    attempts = [e.cursor.attempt for e in await desk.entries(request_id) if e.kind in OPENERS]
+    noted = (await rig.record(request_id)).usage
+    attempts = [e.cursor.attempt for e in await rig.entries(request_id) if e.kind in OPENERS]
     assert {*noted} <= {str(attempt) for attempt in attempts}
     return [noted.get(str(attempt)) for attempt in attempts]
 
 
 async def test_an_attempt_that_broke_off_and_the_one_after_it_are_both_noted(
-    desk: Desk, settings: Settings, upstream: ScriptedUpstream
+    rig: Rig, settings: Settings, upstream: ScriptedUpstream
 ) -> None:
     upstream.enqueue([Role(), Text("a"), Text("b"), Cut()])
-    async with working(desk.url, settings):
-        request_id = await desk.ask()
-        await desk.ended(request_id)
-    first, second = await usage(desk, request_id)
+    async with working(rig.url, settings):
+        request_id = await rig.ask()
+        await rig.ended(request_id)
+    first, second = await usage(rig, request_id)
     assert first == {"completion_tokens": 2, "estimated": True}
     assert second is not None
     assert "estimated" not in second
 
 
 async def test_an_attempt_whose_log_was_lost_is_noted(
-    desk: Desk, settings: Settings, upstream: ScriptedUpstream
+    rig: Rig, settings: Settings, upstream: ScriptedUpstream
 ) -> None:
     gate = asyncio.Event()
     upstream.enqueue([Role(), Text("a"), Text("b"), Wait(gate), Text("c"), Finish()])
-    async with working(desk.url, settings):
-        request_id = await desk.ask()
-        await desk.says(request_id, "ab")
-        lost = (await desk.entries(request_id))[-1].cursor
-        await desk.connections.ask("XDEL", keys.log(request_id), str(lost))
-        await desk.connections.ask("HSET", keys.request(request_id), "seq", lost.seq - 1)
+    async with working(rig.url, settings):
+        request_id = await rig.ask()
+        await rig.shows(request_id, "ab")
+        lost = (await rig.entries(request_id))[-1].cursor
+        await rig.connections.ask("XDEL", keys.log(request_id), str(lost))
+        await rig.connections.ask("HSET", keys.request(request_id), "seq", lost.seq - 1)
         gate.set()
-        await desk.ended(request_id)
-    first, second = await usage(desk, request_id)
+        await rig.ended(request_id)
+    first, second = await usage(rig, request_id)
     assert first is not None
     assert first["estimated"]
     assert second is not None
 
 
 async def test_a_cancelled_attempt_is_noted(
-    desk: Desk, settings: Settings, upstream: ScriptedUpstream
+    rig: Rig, settings: Settings, upstream: ScriptedUpstream
 ) -> None:
     upstream.script = [Role(), Text("a"), Wait(asyncio.Event())]
-    async with working(desk.url, settings):
-        request_id = await desk.ask()
-        await desk.says(request_id, "a")
-        await desk.requests.cancel(request_id, TENANT)
+    async with working(rig.url, settings):
+        request_id = await rig.ask()
+        await rig.shows(request_id, "a")
+        await rig.requests.cancel(request_id, TENANT)
 
         async def is_noted() -> bool:
-            return await usage(desk, request_id) == [{"completion_tokens": 1, "estimated": True}]
+            return await usage(rig, request_id) == [{"completion_tokens": 1, "estimated": True}]
 
         await wait_until(is_noted, description="the usage to be noted")
 
 
 async def test_what_a_dead_worker_had_written_is_noted_once_even_if_it_comes_back(
-    desk: Desk, settings: Settings
+    rig: Rig, settings: Settings
 ) -> None:
-    queue = Queue(desk.connections, settings, worker="zombie")
-    request_id = await desk.ask()
+    queue = Queue(rig.connections, settings, worker="zombie")
+    request_id = await rig.ask()
     lease = await queue.claim(0, "nonce")
     assert isinstance(lease, Lease)
-    await write(desk, lease, "a", "b", "c")
-    await desk.connections.ask("ZADD", keys.running(0), 1, request_id)
-    async with working(desk.url, settings):
-        await desk.ended(request_id)
+    await write(rig, lease, "a", "b", "c")
+    await rig.connections.ask("ZADD", keys.running(0), 1, request_id)
+    async with working(rig.url, settings):
+        await rig.ended(request_id)
     await queue.account(lease, {"completion_tokens": 77})
-    first, second = await usage(desk, request_id)
+    first, second = await usage(rig, request_id)
     assert first == {"completion_tokens": 3, "estimated": True}
     assert second is not None
 
 
-async def write(desk: Desk, lease: Lease, *texts: str) -> None:
-    appender = Appender(desk.connections, desk.settings)
+async def write(rig: Rig, lease: Lease, *texts: str) -> None:
+    appender = Appender(rig.connections, rig.settings)
     running = asyncio.create_task(appender.run())
     await appender.ready()
     written = asyncio.Event()

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.support.desk import Desk, open_desk, working
+from tests.support.rig import Rig, open_rig, working
 from tests.support.script import Finish, Role, Status, Text, Wait
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
@@ -27,8 +27,8 @@ def settings(upstream: ScriptedUpstream) -> Settings:
 
 
 @pytest.fixture
-async def desk(redis_url: str, settings: Settings) -> AsyncIterator[Desk]:
-    async with open_desk(redis_url, settings) as running:
+async def rig(redis_url: str, settings: Settings) -> AsyncIterator[Rig]:
+    async with open_rig(redis_url, settings) as running:
         yield running
 
 
@@ -45,13 +45,13 @@ end
 """
 
 
-async def set_clock(desk: Desk, by_s: int) -> None:
+async def set_clock(rig: Rig, by_s: int) -> None:
     """Let Redis' clock have jumped by so much."""
-    await desk.connections.ask("EVAL", _JUMP, 1, keys.load(0), -by_s * 1000, keys.tag(0))
+    await rig.connections.ask("EVAL", _JUMP, 1, keys.load(0), -by_s * 1000, keys.tag(0))
 
 
-async def claim(desk: Desk) -> Lease:
-    queue = Queue(desk.connections, desk.settings, worker="first")
+async def claim(rig: Rig) -> Lease:
+    queue = Queue(rig.connections, rig.settings, worker="first")
     lease = await queue.claim(0, "nonce")
     assert isinstance(lease, Lease)
     return lease
@@ -59,78 +59,78 @@ async def claim(desk: Desk) -> Lease:
 
 @pytest.mark.parametrize("jump_s", [HOUR_S, -HOUR_S])
 async def test_a_workers_own_clock_does_not_matter(
-    desk: Desk, settings: Settings, monkeypatch: pytest.MonkeyPatch, jump_s: int
+    rig: Rig, settings: Settings, monkeypatch: pytest.MonkeyPatch, jump_s: int
 ) -> None:
     real = time.time
     monkeypatch.setattr("time.time", lambda: real() + jump_s)
-    async with working(desk.url, settings):
-        request_id = await desk.ask()
-        assert (await desk.ended(request_id)).status == "completed"
-    cursors = [entry.cursor for entry in await desk.entries(request_id)]
+    async with working(rig.url, settings):
+        request_id = await rig.ask()
+        assert (await rig.ended(request_id)).status == "completed"
+    cursors = [entry.cursor for entry in await rig.entries(request_id)]
     assert all(later > earlier for earlier, later in pairwise(cursors))
     assert abs(cursors[-1].attempt / 1000 - real()) < HOUR_S / 2
 
 
 @pytest.mark.parametrize("jump_s", [HOUR_S, -HOUR_S])
 async def test_a_dead_workers_request_is_taken_over_whatever_the_clock_does(
-    desk: Desk, settings: Settings, jump_s: int
+    rig: Rig, settings: Settings, jump_s: int
 ) -> None:
-    request_id = await desk.ask()
-    await claim(desk)
-    await set_clock(desk, jump_s)
-    async with working(desk.url, settings):
-        ended = await desk.ended(request_id)
+    request_id = await rig.ask()
+    await claim(rig)
+    await set_clock(rig, jump_s)
+    async with working(rig.url, settings):
+        ended = await rig.ended(request_id)
     assert (ended.status, ended.n) == ("completed", 2)
 
 
 async def test_a_clock_set_ahead_takes_no_lease_from_a_worker_that_lives(
-    desk: Desk, settings: Settings, upstream: ScriptedUpstream
+    rig: Rig, settings: Settings, upstream: ScriptedUpstream
 ) -> None:
     gate = asyncio.Event()
     upstream.script = [Role(), Text("a"), Wait(gate), Text("b"), Finish()]
-    async with working(desk.url, settings):
-        request_id = await desk.ask()
-        await desk.says(request_id, "a")
-        await set_clock(desk, HOUR_S)
-        renewed = await desk.connections.ask("ZSCORE", keys.running(0), request_id)
+    async with working(rig.url, settings):
+        request_id = await rig.ask()
+        await rig.shows(request_id, "a")
+        await set_clock(rig, HOUR_S)
+        renewed = await rig.connections.ask("ZSCORE", keys.running(0), request_id)
 
         async def is_renewed() -> bool:
-            score = await desk.connections.ask("ZSCORE", keys.running(0), request_id)
+            score = await rig.connections.ask("ZSCORE", keys.running(0), request_id)
             return score is not None and float(score) > float(renewed)
 
         await wait_until(is_renewed, description="the lease to be renewed")
         gate.set()
-        ended = await desk.ended(request_id)
+        ended = await rig.ended(request_id)
     assert (ended.status, ended.n) == ("completed", 1)
 
 
 async def test_a_clock_set_back_in_a_time_of_grace_does_not_prolong_it(
-    desk: Desk, settings: Settings
+    rig: Rig, settings: Settings
 ) -> None:
-    request_id = await desk.ask()
-    await claim(desk)
+    request_id = await rig.ask()
+    await claim(rig)
     now_ms = int(time.time() * 1000)
-    await desk.connections.ask("HSET", keys.load(0), "grace", now_ms + HOUR_S * 1000)
-    async with working(desk.url, settings):
-        ended = await desk.ended(request_id)
+    await rig.connections.ask("HSET", keys.load(0), "grace", now_ms + HOUR_S * 1000)
+    async with working(rig.url, settings):
+        ended = await rig.ended(request_id)
     assert ended.n == 2
 
 
 async def test_a_clock_set_back_by_hours_does_not_put_a_retry_off_for_them(
-    desk: Desk, settings: Settings, upstream: ScriptedUpstream
+    rig: Rig, settings: Settings, upstream: ScriptedUpstream
 ) -> None:
     upstream.enqueue([Status(503)])
-    queue = Queue(desk.connections, settings, worker="first")
-    request_id = await desk.ask()
-    await queue.retry(await claim(desk), 1000, "upstream_error")
-    await set_clock(desk, -3 * HOUR_S)
-    async with working(desk.url, settings):
-        assert (await desk.ended(request_id)).status == "completed"
+    queue = Queue(rig.connections, settings, worker="first")
+    request_id = await rig.ask()
+    await queue.retry(await claim(rig), 1000, "upstream_error")
+    await set_clock(rig, -3 * HOUR_S)
+    async with working(rig.url, settings):
+        assert (await rig.ended(request_id)).status == "completed"
 
 
-async def test_an_attempt_never_goes_back_in_time(desk: Desk, settings: Settings) -> None:
-    request_id = await desk.ask()
+async def test_an_attempt_never_goes_back_in_time(rig: Rig, settings: Settings) -> None:
+    request_id = await rig.ask()
     ahead_ms = int(time.time() + HOUR_S) * 1000
-    await desk.connections.ask("HSET", keys.request(request_id), "attempt", ahead_ms)
-    lease = await claim(desk)
+    await rig.connections.ask("HSET", keys.request(request_id), "attempt", ahead_ms)
+    lease = await claim(rig)
     assert lease.attempt == ahead_ms + 1

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.desk import Desk, open_desk, working
 from tests.support.prompted import Plan, PlanFollower
 from tests.support.proxy import FaultProxy
+from tests.support.rig import Rig, open_rig, working
 from tests.support.script import Role, Text, Wait
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
@@ -30,14 +30,14 @@ def settings(upstream: ScriptedUpstream) -> Settings:
 
 
 @pytest.fixture
-async def desk(redis_url: str, settings: Settings) -> AsyncIterator[Desk]:
-    async with open_desk(redis_url, settings) as running:
+async def rig(redis_url: str, settings: Settings) -> AsyncIterator[Rig]:
+    async with open_rig(redis_url, settings) as running:
         yield running
 
 
-async def openers(desk: Desk, request_id: str) -> list[str]:
+async def openers(rig: Rig, request_id: str) -> list[str]:
     kinds = {"started", "reset", "resumed"}
-    return [entry.kind for entry in await desk.entries(request_id) if entry.kind in kinds]
+    return [entry.kind for entry in await rig.entries(request_id) if entry.kind in kinds]
 
 
 def assert_whole(ended: Answer, text: str) -> None:
@@ -47,54 +47,54 @@ def assert_whole(ended: Answer, text: str) -> None:
 
 
 async def test_an_answer_that_was_cut_off_goes_on_where_it_was(
-    desk: Desk, settings: Settings, upstream: ScriptedUpstream
+    rig: Rig, settings: Settings, upstream: ScriptedUpstream
 ) -> None:
-    async with working(desk.url, settings):
-        request_id = await desk.ask(PLAN.prompt(), on_interruption="continue")
-        assert_whole(await desk.ended(request_id), PLAN.text())
-    assert await openers(desk, request_id) == ["started", "resumed"]
+    async with working(rig.url, settings):
+        request_id = await rig.ask(PLAN.prompt(), on_interruption="continue")
+        assert_whole(await rig.ended(request_id), PLAN.text())
+    assert await openers(rig, request_id) == ["started", "resumed"]
     again = upstream.calls[1].body
     assert again["messages"][-1] == {"role": "assistant", "content": "".join(PLAN.pieces()[:9])}
     assert again["continue_final_message"] is True
 
 
 async def test_an_answer_whose_worker_died_goes_on_in_another(
-    desk: Desk, settings: Settings, upstream: ScriptedUpstream
+    rig: Rig, settings: Settings, upstream: ScriptedUpstream
 ) -> None:
     plan = Plan(deltas=20, tag="word", stall_after=9)
-    async with working(desk.url, settings):
-        request_id = await desk.ask(plan.prompt(), on_interruption="continue")
-        await desk.says(request_id, "".join(plan.pieces()[:9]))
-    async with working(desk.url, settings):
-        assert_whole(await desk.ended(request_id), plan.text())
-    assert await openers(desk, request_id) == ["started", "resumed"]
+    async with working(rig.url, settings):
+        request_id = await rig.ask(plan.prompt(), on_interruption="continue")
+        await rig.shows(request_id, "".join(plan.pieces()[:9]))
+    async with working(rig.url, settings):
+        assert_whole(await rig.ended(request_id), plan.text())
+    assert await openers(rig, request_id) == ["started", "resumed"]
 
 
 async def test_an_upstream_that_cannot_continue_is_not_asked_to(
-    desk: Desk, settings: Settings, upstream: ScriptedUpstream
+    rig: Rig, settings: Settings, upstream: ScriptedUpstream
 ) -> None:
     upstream.owner = "someone"
-    async with working(desk.url, settings):
-        request_id = await desk.ask(PLAN.prompt(), on_interruption="continue")
-        ended = await desk.ended(request_id)
+    async with working(rig.url, settings):
+        request_id = await rig.ask(PLAN.prompt(), on_interruption="continue")
+        ended = await rig.ended(request_id)
     assert (ended.status, ended.end["code"]) == ("failed", "upstream_truncated")
     assert "".join(ended.text) == "".join(PLAN.pieces()[:9])
     assert len(upstream.calls) == 1
 
 
 async def test_a_worker_that_just_started_knows_already_what_its_upstream_can(
-    desk: Desk, settings: Settings, upstream: ScriptedUpstream
+    rig: Rig, settings: Settings, upstream: ScriptedUpstream
 ) -> None:
     upstream.enqueue([Role(), Text("word-0 "), Wait(asyncio.Event())])
     plan = Plan(deltas=3, tag="word")
     for _ in range(3):
-        async with working(desk.url, settings):
-            request_id = await desk.ask(plan.prompt(), on_interruption="continue")
-            await desk.says(request_id, "word-0 ")
+        async with working(rig.url, settings):
+            request_id = await rig.ask(plan.prompt(), on_interruption="continue")
+            await rig.shows(request_id, "word-0 ")
         # Its lease is over: the next worker claims it as the first thing it does.
-        await desk.connections.ask("ZADD", "{p0}:running", 1, request_id)
-        async with working(desk.url, settings):
-            assert_whole(await desk.ended(request_id), plan.text())
+        await rig.connections.ask("ZADD", "{p0}:running", 1, request_id)
+        async with working(rig.url, settings):
+            assert_whole(await rig.ended(request_id), plan.text())
         upstream.enqueue([Role(), Text("word-0 "), Wait(asyncio.Event())])
         plan = Plan(deltas=plan.deltas + 1, tag="word")
 
@@ -123,21 +123,21 @@ async def test_the_local_model_goes_on_with_a_sentence_it_was_cut_off_in(
                 "openai_model": model.model,
             }
         )
-        async with open_desk(redis_url, settings) as desk, working(redis_url, settings):
-            request_id = await desk.ask(
+        async with open_rig(redis_url, settings) as rig, working(redis_url, settings):
+            request_id = await rig.ask(
                 "Count from one to thirty, in words.",
                 on_interruption="continue",
                 params={"temperature": 0, "max_tokens": 120},
             )
 
             async def has_begun() -> bool:
-                return len((await desk.answer(request_id)).text) > 15
+                return len((await rig.answer(request_id)).text) > 15
 
             await wait_until(has_begun, timeout_s=60, description="some words")
-            kept = "".join((await desk.answer(request_id)).text)
+            kept = "".join((await rig.answer(request_id)).text)
             proxy.reset_all()
-            ended = await desk.ended(request_id, timeout_s=90)
-            assert await openers(desk, request_id) == ["started", "resumed"]
+            ended = await rig.ended(request_id, timeout_s=90)
+            assert await openers(rig, request_id) == ["started", "resumed"]
     text = "".join(ended.text)
     assert_whole(ended, text)
     assert text.startswith(kept)

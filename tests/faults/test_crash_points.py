@@ -21,7 +21,7 @@ from tests.chaos.members import Member
 from tests.faults.ports import free_port
 from tests.faults.processes import started
 from tests.support.deployment import MakeDeployment
-from tests.support.desk import Desk, open_desk, working
+from tests.support.rig import Rig, open_rig, working
 from tests.support.script import Cut, Finish, Pause, Role, Script, Text, Wait, rate_limited
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
@@ -96,8 +96,8 @@ def settings(redis_url: str, upstream: ScriptedUpstream) -> Settings:
 
 
 @pytest.fixture
-async def desk(redis_url: str, settings: Settings) -> AsyncIterator[Desk]:
-    async with open_desk(redis_url, settings) as running:
+async def rig(redis_url: str, settings: Settings) -> AsyncIterator[Rig]:
+    async with open_rig(redis_url, settings) as running:
         yield running
 
 
@@ -119,25 +119,25 @@ async def no_trace(redis_url: str) -> None:
 
 @pytest.mark.parametrize("death", DEATHS, ids=lambda death: death.fault)
 async def test_a_worker_that_dies_anywhere_leaves_a_request_that_ends_once(
-    desk: Desk, settings: Settings, upstream: ScriptedUpstream, tmp_path: Path, death: Death
+    rig: Rig, settings: Settings, upstream: ScriptedUpstream, tmp_path: Path, death: Death
 ) -> None:
     upstream.script = whole()
     upstream.enqueue(death.script())
-    request_id = await desk.ask()
+    request_id = await rig.ask()
     async with doomed("worker", [], settings, tmp_path, death.fault) as worker:
         if death.signals:
-            await desk.says(request_id, "half")
+            await rig.shows(request_id, "half")
         for _ in range(death.signals):
             worker.signal(signal.SIGTERM)
         assert await worker.ended() == KILLED
-    await no_trace(desk.url)
-    async with working(desk.url, settings):
-        ended = await desk.ended(request_id)
+    await no_trace(rig.url)
+    async with working(rig.url, settings):
+        ended = await rig.ended(request_id)
     assert_whole(ended, death.attempts)
-    entries = await desk.entries(request_id)
+    entries = await rig.entries(request_id)
     assert sum(entry.is_terminal for entry in entries) == 1
     assert entries[-1].is_terminal
-    await no_trace(desk.url)
+    await no_trace(rig.url)
 
 
 def assert_whole(ended: Answer, attempts: int) -> None:
@@ -170,7 +170,7 @@ async def doomed_api(
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 async def test_a_submit_that_killed_the_api_and_is_repeated_is_one_request(
-    desk: Desk, settings: Settings, upstream: ScriptedUpstream, tmp_path: Path, moment: str
+    rig: Rig, settings: Settings, upstream: ScriptedUpstream, tmp_path: Path, moment: str
 ) -> None:
     headers, body = {"Idempotency-Key": "k"}, {"message": "hi"}
     async with doomed_api(settings, tmp_path, f"{moment}_submit") as (api, client):
@@ -182,20 +182,20 @@ async def test_a_submit_that_killed_the_api_and_is_repeated_is_one_request(
         assert answered.status_code == (202 if moment == "before" else 200)
         again = await client.post("/chat", json=body, headers=headers)
         assert again.json()["request_id"] == answered.json()["request_id"]
-    async with working(desk.url, settings):
-        assert (await desk.ended(answered.json()["request_id"])).status == "completed"
+    async with working(rig.url, settings):
+        assert (await rig.ended(answered.json()["request_id"])).status == "completed"
     assert len(upstream.calls) == 1
-    await no_trace(desk.url)
+    await no_trace(rig.url)
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 async def test_a_cancel_that_killed_the_api_and_is_repeated_cancels(
-    desk: Desk, settings: Settings, upstream: ScriptedUpstream, tmp_path: Path, moment: str
+    rig: Rig, settings: Settings, upstream: ScriptedUpstream, tmp_path: Path, moment: str
 ) -> None:
     upstream.script = silent_after_a_word()
-    async with working(desk.url, settings):
-        request_id = await desk.ask()
-        await desk.says(request_id, "half")
+    async with working(rig.url, settings):
+        request_id = await rig.ask()
+        await rig.shows(request_id, "half")
         async with doomed_api(settings, tmp_path, f"{moment}_cancel") as (api, client):
             with pytest.raises(httpx2.TransportError):
                 await client.post(f"/chat/{request_id}/cancel")
@@ -204,8 +204,8 @@ async def test_a_cancel_that_killed_the_api_and_is_repeated_cancels(
             answered = await client.post(f"/chat/{request_id}/cancel")
             assert answered.json()["status"] == "cancelled"
         await upstream.calls[0].closed.wait()
-    assert (await desk.answer(request_id)).status == "cancelled"
-    await no_trace(desk.url)
+    assert (await rig.answer(request_id)).status == "cancelled"
+    await no_trace(rig.url)
 
 
 async def test_a_fault_is_armed_by_its_variable(make_deployment: MakeDeployment) -> None:

@@ -9,7 +9,7 @@ from redis import Redis
 
 from tests.faults.test_liveness import probed_worker
 from tests.support.accounts import ALL, ASKED, CHANNELS, channels_but, limited_account
-from tests.support.desk import open_desk, working
+from tests.support.rig import open_rig, working
 from tests.support.running_api import RunningApi, running_api
 from tests.support.script import Role, Text, Wait, answer
 from tests.support.upstream import ScriptedUpstream
@@ -144,16 +144,16 @@ async def test_a_right_that_is_taken_away_in_mid_answer_costs_no_part_of_it(
     upstream.script = [Role(), Text("one "), Wait(gate), Text("two "), *answer("three")[1:]]
     settings = Settings.model_validate({"openai_base_url": upstream.base_url, "lease_s": 5})
     with limited_account(redis_url, *ALL) as account:
-        async with open_desk(redis_url, settings) as desk, working(account.url, settings):
-            request_id = await desk.ask()
-            await desk.says(request_id, "one ")
+        async with open_rig(redis_url, settings) as rig, working(account.url, settings):
+            request_id = await rig.ask()
+            await rig.shows(request_id, "one ")
             with Redis.from_url(redis_url) as client:
                 client.acl_log_reset()
                 account.allow(*ALL, f"-{command}")
                 gate.set()
                 await wait_until(client.acl_log, description="a call of the worker to be refused")
             account.allow(*ALL)
-            answered = await desk.ended(request_id)
+            answered = await rig.ended(request_id)
     assert answered.status == "completed"
     assert "".join(answered.text) == "one two three"
 

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from tests.faults.ports import free_port
-from tests.support.desk import open_desk, working
+from tests.support.rig import open_rig, working
 from tests.support.running_api import running_api
 from tests.support.script import Role, Text, Wait, answer
 from tests.support.servers import ValkeyServer
@@ -162,9 +162,9 @@ async def test_a_job_that_hangs_where_no_limit_is_goes_to_another_worker(
     monkeypatch.setattr(Attempt, "run", hang_at_first)
     async with (
         probed_worker(redis_url, upstream, deadline_s=0.5) as (_, settings),
-        open_desk(redis_url, settings) as desk,
+        open_rig(redis_url, settings) as rig,
     ):
-        ended = await desk.ended(await desk.ask())
+        ended = await rig.ended(await rig.ask())
         assert (ended.status, ended.n) == ("completed", 2)
 
 
@@ -222,12 +222,12 @@ async def test_a_draining_worker_lives_but_is_not_ready(
     upstream.script = [Role(), Text("a"), Wait(gate), *answer("b")]
     async with (
         probed_worker(redis_url, upstream) as (probe, settings),
-        open_desk(redis_url, settings) as desk,
+        open_rig(redis_url, settings) as rig,
     ):
-        request_id = await desk.ask()
-        await desk.says(request_id, "a")
+        request_id = await rig.ask()
+        await rig.shows(request_id, "a")
         os.kill(os.getpid(), signal.SIGTERM)
         await probe.says("/readyz", (503, "draining"))
         assert await probe.get("/healthz") == (200, "ok")
         gate.set()
-        assert (await desk.ended(request_id)).status == "completed"
+        assert (await rig.ended(request_id)).status == "completed"

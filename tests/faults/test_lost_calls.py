@@ -10,10 +10,9 @@ import pytest
 from tests.broker.invariants import violations
 from tests.broker.snapshot import Snapshot, take_snapshot
 from tests.support.proxy import FaultProxy
+from tests.support.rig import Rig
 from tests.support.servers import ValkeyServer
-from tests.support.typist import Typist
 from tickertape.broker import keys
-from tickertape.broker.appender import Appender
 from tickertape.broker.connections import Connections
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.lua import NAMES, source
@@ -25,7 +24,7 @@ SETTINGS = Settings(retention_s=600)
 READS_ONLY = {"position", "probe"}
 
 
-class Story(Typist):
+class Story(Rig):
     """Calls every script there is, each to some effect."""
 
     async def run(self) -> str:
@@ -64,15 +63,11 @@ async def proxy(redis_server: ValkeyServer, redis_url: str) -> AsyncIterator[Fau
 
 
 async def run_story(url: str) -> str:
-    connections = Connections(url)
-    appender = Appender(connections, SETTINGS)
-    running = asyncio.create_task(appender.run())
+    story = Story(url, SETTINGS)
     try:
-        return await Story(connections, SETTINGS, appender).run()
+        return await story.run()
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        await connections.aclose()
+        await story.aclose()
 
 
 async def outcome(url: str, request_id: str) -> dict[str, Any]:

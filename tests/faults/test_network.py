@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.desk import working
 from tests.support.followers import following
 from tests.support.proxy import FaultProxy
+from tests.support.rig import working
 from tests.support.running_api import RunningApi, running_api
 from tests.support.script import Finish, Pause, Role, Script, Text, Wait
 from tests.support.servers import ValkeyServer

@@ -11,7 +11,7 @@ import pytest
 
 from tests.chaos.members import Member
 from tests.faults.processes import started
-from tests.support.desk import Desk, open_desk, working
+from tests.support.rig import Rig, open_rig, working
 from tests.support.script import Finish, Pause, Role, Script, Text, Wait, answer
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
@@ -31,8 +31,8 @@ def settings(redis_url: str, upstream: ScriptedUpstream) -> Settings:
 
 
 @pytest.fixture
-async def desk(redis_url: str, settings: Settings) -> AsyncIterator[Desk]:
-    async with open_desk(redis_url, settings) as running:
+async def rig(redis_url: str, settings: Settings) -> AsyncIterator[Rig]:
+    async with open_rig(redis_url, settings) as running:
         yield running
 
 
@@ -49,62 +49,62 @@ def words_in_time(count: int) -> Script:
 
 
 async def test_a_zombie_writes_nothing_and_lets_its_upstream_go(
-    desk: Desk, settings: Settings, upstream: ScriptedUpstream, tmp_path: Path
+    rig: Rig, settings: Settings, upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
     rest = asyncio.Event()
     upstream.enqueue([Role(), Text("half"), Wait(rest), Text("zombie"), Finish()])
     upstream.script = answer(["the ", "whole"])
     async with started("worker", [], settings, tmp_path) as zombie:
-        request_id = await desk.ask()
-        await desk.says(request_id, "half")
+        request_id = await rig.ask()
+        await rig.shows(request_id, "half")
         zombie.signal(signal.SIGSTOP)
-        async with working(desk.url, settings):
-            ended = await desk.ended(request_id)
-        log = await desk.entries(request_id)
+        async with working(rig.url, settings):
+            ended = await rig.ended(request_id)
+        log = await rig.entries(request_id)
         # What its upstream says to it while it is paused is what it will want to write.
         rest.set()
         zombie.signal(signal.SIGCONT)
         await wait_until(lambda: fenced(zombie), description="the zombie to find out")
         async with asyncio.timeout(5):
             await upstream.calls[0].ended.wait()
-        assert await desk.entries(request_id) == log
+        assert await rig.entries(request_id) == log
     assert ("".join(ended.text), ended.n) == ("the whole", 2)
 
 
 async def test_a_zombie_cannot_take_its_request_back_by_renewing(
-    desk: Desk, settings: Settings, upstream: ScriptedUpstream, tmp_path: Path
+    rig: Rig, settings: Settings, upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
     gate = asyncio.Event()
     upstream.enqueue([Role(), Text("half"), Wait(asyncio.Event())])
     upstream.script = [Role(), Text("the "), Wait(gate), Text("whole"), Finish()]
     async with started("worker", [], settings, tmp_path) as zombie:
-        request_id = await desk.ask()
-        await desk.says(request_id, "half")
+        request_id = await rig.ask()
+        await rig.shows(request_id, "half")
         zombie.signal(signal.SIGSTOP)
-        async with working(desk.url, settings):
-            await desk.says(request_id, "the ")
+        async with working(rig.url, settings):
+            await rig.shows(request_id, "the ")
             zombie.signal(signal.SIGCONT)
             await wait_until(lambda: fenced(zombie), description="the zombie to find out")
             gate.set()
-            ended = await desk.ended(request_id)
+            ended = await rig.ended(request_id)
     assert ("".join(ended.text), ended.n) == ("the whole", 2)
 
 
 async def test_a_pause_shorter_than_the_lease_changes_nothing(
-    desk: Desk, settings: Settings, upstream: ScriptedUpstream, tmp_path: Path
+    rig: Rig, settings: Settings, upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
     # So long that no stall of the machine is mistaken for its end.
     settings = settings.model_copy(update={"lease_s": 5 * LEASE_S})
     upstream.script = words_in_time(100)
     async with started("worker", [], settings, tmp_path) as paused:
-        request_id = await desk.ask()
+        request_id = await rig.ask()
         await wait_until(lambda: upstream.calls, description="the upstream to be asked")
         # From now on another worker waits for its lease to run out.
-        async with working(desk.url, settings):
+        async with working(rig.url, settings):
             paused.signal(signal.SIGSTOP)
             await asyncio.sleep(2 * LEASE_S)
             paused.signal(signal.SIGCONT)
-            ended = await desk.ended(request_id)
+            ended = await rig.ended(request_id)
     assert (ended.status, ended.n) == ("completed", 1)
     assert len(upstream.calls) == 1
 
@@ -125,16 +125,16 @@ def hang_at_word(text: str, seconds: float) -> None:
 
 
 async def test_a_worker_whose_event_loop_hangs_beyond_its_lease_is_a_zombie_like_any_other(
-    desk: Desk, settings: Settings, upstream: ScriptedUpstream, tmp_path: Path
+    rig: Rig, settings: Settings, upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
     upstream.script = words_in_time(20)
     hang = partial(hang_at_word, '"5 "', 3 * LEASE_S)
     async with started("worker", [], settings, tmp_path, hang) as worker:
-        request_id = await desk.ask()
-        await desk.says(request_id, "0 1 2 3 4 ")
-        async with working(desk.url, settings):
-            ended = await desk.ended(request_id)
+        request_id = await rig.ask()
+        await rig.shows(request_id, "0 1 2 3 4 ")
+        async with working(rig.url, settings):
+            ended = await rig.ended(request_id)
         await wait_until(lambda: fenced(worker), description="the worker to find out")
     assert "".join(ended.text) == "".join(f"{n} " for n in range(20))
     assert ended.n == 2
-    assert await desk.connections.ask("ZCARD", keys.running(0)) == 0
+    assert await rig.connections.ask("ZCARD", keys.running(0)) == 0

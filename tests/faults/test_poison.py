@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.desk import Desk, open_desk, working
 from tests.support.programs import environment
+from tests.support.rig import Rig, open_rig, working
 from tests.support.upstream import ScriptedUpstream
 from tickertape.broker import keys
 from tickertape.broker.dead import DeadRequests
@@ -31,69 +31,69 @@ def settings(upstream: ScriptedUpstream) -> Settings:
 
 
 @pytest.fixture
-async def desk(redis_url: str, settings: Settings) -> AsyncIterator[Desk]:
-    async with open_desk(redis_url, settings) as running:
+async def rig(redis_url: str, settings: Settings) -> AsyncIterator[Rig]:
+    async with open_rig(redis_url, settings) as running:
         yield running
 
 
-async def die_of(desk: Desk, request_id: str) -> None:
+async def die_of(rig: Rig, request_id: str) -> None:
     """Claim the request as often as it may crash its worker, and never come back."""
-    queue = Queue(desk.connections, desk.settings, worker="victim")
+    queue = Queue(rig.connections, rig.settings, worker="victim")
     for crash in range(CRASHES):
         lease = await queue.claim(0, f"{request_id} {crash}")
         assert isinstance(lease, Lease)
         assert lease.request_id == request_id
-        await desk.connections.ask("ZADD", keys.running(0), 1, request_id)
+        await rig.connections.ask("ZADD", keys.running(0), 1, request_id)
     await queue.claim(0, "reaper", take=False)
 
 
 async def test_a_poison_request_fails_and_its_neighbours_do_not(
-    desk: Desk, settings: Settings
+    rig: Rig, settings: Settings
 ) -> None:
-    poison = await desk.ask("poison")
-    await die_of(desk, poison)
-    async with working(desk.url, settings):
-        neighbours = [await desk.ask() for _ in range(3)]
+    poison = await rig.ask("poison")
+    await die_of(rig, poison)
+    async with working(rig.url, settings):
+        neighbours = [await rig.ask() for _ in range(3)]
         for neighbour in neighbours:
-            assert (await desk.ended(neighbour)).status == "completed"
-    ended = await desk.answer(poison)
+            assert (await rig.ended(neighbour)).status == "completed"
+    ended = await rig.answer(poison)
     assert (ended.status, ended.end["code"]) == ("failed", "poison")
     assert not ended.end["retryable"]
 
 
 async def test_a_dead_request_is_listed_and_can_be_submitted_again(
-    desk: Desk, settings: Settings, upstream: ScriptedUpstream
+    rig: Rig, settings: Settings, upstream: ScriptedUpstream
 ) -> None:
-    dead = DeadRequests(desk.connections, settings)
+    dead = DeadRequests(rig.connections, settings)
     assert await dead.listed() == []
-    poison = await desk.ask("poison", on_interruption="fail", model="other-model")
-    await die_of(desk, poison)
+    poison = await rig.ask("poison", on_interruption="fail", model="other-model")
+    await die_of(rig, poison)
     [listed] = await dead.listed()
     assert (listed.request_id, listed.tenant, listed.can_retry) == (poison, "public", True)
     again = await dead.retry(poison)
     assert again != poison
     assert await dead.listed() == []
-    async with working(desk.url, settings):
-        assert (await desk.ended(again)).status == "completed"
+    async with working(rig.url, settings):
+        assert (await rig.ended(again)).status == "completed"
     assert upstream.calls[0].body["messages"] == [{"role": "user", "content": "poison"}]
-    assert (await desk.answer(again)).model == "other-model"
+    assert (await rig.answer(again)).model == "other-model"
     # The prompt of the dead one is not kept any longer than that.
-    stored = await desk.connections.ask("HGETALL", keys.request(poison))
+    stored = await rig.connections.ask("HGETALL", keys.request(poison))
     assert b"payload" not in stored
-    assert 0 < await desk.connections.ask("TTL", keys.request(poison)) <= settings.retention_s
+    assert 0 < await rig.connections.ask("TTL", keys.request(poison)) <= settings.retention_s
 
 
 async def test_a_retry_whose_answer_was_lost_is_the_same_request(
-    desk: Desk, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    poison = await desk.ask()
-    await die_of(desk, poison)
-    dead = DeadRequests(desk.connections, settings)
+    poison = await rig.ask()
+    await die_of(rig, poison)
+    dead = DeadRequests(rig.connections, settings)
     with monkeypatch.context() as patch:
         patch.setattr(DeadRequests, "_strike", _lose)
         with pytest.raises(Unavailable):
             await dead.retry(poison)
-    waiting = await desk.connections.ask("LRANGE", f"{keys.tag(0)}wait:public", 0, -1)
+    waiting = await rig.connections.ask("LRANGE", f"{keys.tag(0)}wait:public", 0, -1)
     assert [await dead.retry(poison)] == [request_id.decode() for request_id in waiting]
 
 
@@ -102,25 +102,25 @@ async def _lose(*_: object) -> None:
 
 
 async def test_a_retry_that_is_refused_leaves_the_dead_request_where_it_is(
-    desk: Desk, settings: Settings
+    rig: Rig, settings: Settings
 ) -> None:
-    poison = await desk.ask()
-    await die_of(desk, poison)
+    poison = await rig.ask()
+    await die_of(rig, poison)
     crowded = settings.model_copy(update={"tenant_limit": 1})
-    await desk.ask()
-    dead = DeadRequests(desk.connections, crowded)
+    await rig.ask()
+    dead = DeadRequests(rig.connections, crowded)
     with pytest.raises(TenantLimitReached):
         await dead.retry(poison)
     assert [each.can_retry for each in await dead.listed()] == [True]
 
 
-async def test_a_dropped_request_leaves_nothing_behind(desk: Desk, settings: Settings) -> None:
-    poison = await desk.ask()
-    await die_of(desk, poison)
-    dead = DeadRequests(desk.connections, settings)
+async def test_a_dropped_request_leaves_nothing_behind(rig: Rig, settings: Settings) -> None:
+    poison = await rig.ask()
+    await die_of(rig, poison)
+    dead = DeadRequests(rig.connections, settings)
     await dead.drop(poison)
     assert await dead.listed() == []
-    assert await desk.connections.ask("EXISTS", keys.request(poison), keys.log(poison)) == 0
+    assert await rig.connections.ask("EXISTS", keys.request(poison), keys.log(poison)) == 0
     with pytest.raises(RequestMissing, match="not among the dead"):
         await dead.drop(poison)
     with pytest.raises(RequestMissing, match="not among the dead"):
@@ -128,12 +128,12 @@ async def test_a_dropped_request_leaves_nothing_behind(desk: Desk, settings: Set
 
 
 async def test_a_dead_request_whose_prompt_expired_is_shown_and_can_be_dropped(
-    desk: Desk, settings: Settings
+    rig: Rig, settings: Settings
 ) -> None:
-    poison = await desk.ask()
-    await die_of(desk, poison)
-    await desk.connections.ask("DEL", keys.request(poison))
-    dead = DeadRequests(desk.connections, settings)
+    poison = await rig.ask()
+    await die_of(rig, poison)
+    await rig.connections.ask("DEL", keys.request(poison))
+    dead = DeadRequests(rig.connections, settings)
     assert [each.can_retry for each in await dead.listed()] == [False]
     with pytest.raises(RequestMissing, match="expired"):
         await dead.retry(poison)
@@ -141,12 +141,12 @@ async def test_a_dead_request_whose_prompt_expired_is_shown_and_can_be_dropped(
     assert await dead.listed() == []
 
 
-async def test_an_operator_lists_retries_and_drops(desk: Desk, tmp_path: Path) -> None:
+async def test_an_operator_lists_retries_and_drops(rig: Rig, tmp_path: Path) -> None:
     async def command(*arguments: str) -> tuple[int, str]:
         done = await asyncio.to_thread(
             subprocess.run,
             [sys.executable, "-m", "tickertape.cli.main", "dead", *arguments],
-            env=environment(REDIS_URL=desk.url),
+            env=environment(REDIS_URL=rig.url),
             cwd=tmp_path,
             capture_output=True,
             text=True,
@@ -155,9 +155,9 @@ async def test_an_operator_lists_retries_and_drops(desk: Desk, tmp_path: Path) -
         return done.returncode, done.stdout + done.stderr
 
     assert await command("list") == (0, "No dead requests.\n")
-    first, second, third = [await desk.ask("secret words") for _ in range(3)]
+    first, second, third = [await rig.ask("secret words") for _ in range(3)]
     for poison in (first, second, third):
-        await die_of(desk, poison)
+        await die_of(rig, poison)
     code, listed = await command("list")
     assert code == 0
     assert re.findall(r"r0_\S+", listed) == [first, second, third]

@@ -5,9 +5,9 @@ import socket
 
 import pytest
 
+from tests.support.rig import Rig, open_rig
 from tests.support.running_api import RunningApi, running_api
 from tests.support.sse import Event, SseParser, collect, open_stream, text_of
-from tests.support.typist import Typist, typing
 from tests.support.wait import wait_until
 from tickertape.broker import keys
 from tickertape.runtime.settings import Settings
@@ -15,7 +15,7 @@ from tickertape.runtime.settings import Settings
 WORDS = [f"{n} " for n in range(12)]
 
 
-async def finished(worker: Typist) -> str:
+async def finished(worker: Rig) -> str:
     request_id = await worker.begin()
     await worker.type(*WORDS[:5])
     await worker.reopen()
@@ -37,7 +37,7 @@ async def read_some(url: str, count: int, after: str | None) -> list[Event]:
 
 @pytest.mark.parametrize("leaves_after", [1, 2, 3, 5, 7, 11])
 async def test_a_reader_that_leaves_and_comes_back_gets_every_event_once(
-    api: RunningApi, worker: Typist, leaves_after: int
+    api: RunningApi, worker: Rig, leaves_after: int
 ) -> None:
     url = f"{api.url}/chat/{await finished(worker)}/stream"
     whole = await collect(url)
@@ -48,7 +48,7 @@ async def test_a_reader_that_leaves_and_comes_back_gets_every_event_once(
     assert text_of(got) == "".join(WORDS)
 
 
-async def test_any_event_is_a_place_to_go_on_from(api: RunningApi, worker: Typist) -> None:
+async def test_any_event_is_a_place_to_go_on_from(api: RunningApi, worker: Rig) -> None:
     url = f"{api.url}/chat/{await finished(worker)}/stream"
     whole = await collect(url)
     for place, event in enumerate(whole[:-1], start=1):
@@ -56,7 +56,7 @@ async def test_any_event_is_a_place_to_go_on_from(api: RunningApi, worker: Typis
 
 
 async def test_a_cursor_that_was_trimmed_away_begins_again(redis_url: str) -> None:
-    async with typing(redis_url) as worker:
+    async with open_rig(redis_url) as worker:
         request_id = await finished(worker)
         entries = await worker.connections.ask("XRANGE", keys.log(request_id), "-", "+")
         trimmed = entries[2][0].decode()
@@ -68,7 +68,7 @@ async def test_a_cursor_that_was_trimmed_away_begins_again(redis_url: str) -> No
     assert text_of(events) == "".join(WORDS[-5:])
 
 
-async def test_a_cursor_beyond_the_end_begins_again(api: RunningApi, worker: Typist) -> None:
+async def test_a_cursor_beyond_the_end_begins_again(api: RunningApi, worker: Rig) -> None:
     url = f"{api.url}/chat/{await finished(worker)}/stream"
     events = await collect(url, {"Last-Event-ID": "9999999999999-7"})
     assert events[0].kind == "rewind"
@@ -80,7 +80,7 @@ async def test_a_request_that_expired_is_not_found_by_a_reader_who_comes_back(
 ) -> None:
     async with (
         running_api(redis_url, retention_s=1) as api,
-        typing(redis_url, api.services.settings) as worker,
+        open_rig(redis_url, api.services.settings) as worker,
     ):
         request_id = await finished(worker)
         url = f"{api.url}/chat/{request_id}/stream"
@@ -93,7 +93,7 @@ async def test_a_request_that_expired_is_not_found_by_a_reader_who_comes_back(
         await wait_until(is_gone, description="the request to expire")
 
 
-async def test_a_request_erased_under_its_reader_is_gone(api: RunningApi, worker: Typist) -> None:
+async def test_a_request_erased_under_its_reader_is_gone(api: RunningApi, worker: Rig) -> None:
     request_id = await worker.begin()
     await worker.type("a")
     async with open_stream(f"{api.url}/chat/{request_id}/stream") as stream:
@@ -112,7 +112,7 @@ async def test_a_reader_that_takes_nothing_is_dropped_and_can_come_back(redis_ur
     settings = Settings(max_output_bytes=64_000_000)
     async with (
         running_api(redis_url, heartbeat_s=0.2) as api,
-        typing(redis_url, settings) as worker,
+        open_rig(redis_url, settings) as worker,
     ):
         request_id = await worker.begin()
         port = int(api.url.rpartition(":")[2])

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from redis.exceptions import ResponseError
 
-from tests.support.desk import working
 from tests.support.followers import following
+from tests.support.rig import working
 from tests.support.running_api import RunningApi, running_api
 from tests.support.script import Finish, Role, Text, Wait
 from tests.support.servers import ValkeyServer

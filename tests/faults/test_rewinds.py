@@ -6,10 +6,10 @@ from contextlib import aclosing
 import pytest
 
 from tests.support.pushes import lost_pushes
+from tests.support.rig import Rig, open_rig
 from tests.support.running_api import RunningApi, running_api
 from tests.support.servers import ValkeyServer
 from tests.support.sse import Event, follow
-from tests.support.typist import Typist, typing
 from tests.support.wait import wait_until
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import Unavailable
@@ -35,41 +35,41 @@ async def last_cursor(api: RunningApi, request_id: str) -> str:
 
 
 async def test_a_reader_that_was_further_elsewhere_does_not_begin_again(redis_url: str) -> None:
-    async with running_api(redis_url, heartbeat_s=QUIET_S) as api, typing(redis_url) as typist:
-        request_id = await typist.begin()
+    async with running_api(redis_url, heartbeat_s=QUIET_S) as api, open_rig(redis_url) as rig:
+        request_id = await rig.begin()
         hub = api.services.streams.hub
         async with hub.watch(request_id):
             with lost_pushes(hub):
-                await typist.type("a", "b")
+                await rig.type("a", "b")
                 elsewhere = await last_cursor(api, request_id)
             url = f"{api.url}/chat/{request_id}/stream"
             reading = asyncio.create_task(read(url, "completed", elsewhere))
             await wait_until(lambda: api.services.streams.subscribers, description="it reads")
-            await typist.type("c")
-            await typist.finish()
+            await rig.type("c")
+            await rig.finish()
             assert [event.kind for event in await reading] == ["delta", "completed"]
 
 
 async def test_a_reader_further_in_a_conversation_does_not_begin_again(redis_url: str) -> None:
-    async with running_api(redis_url, heartbeat_s=QUIET_S) as api, typing(redis_url) as typist:
-        request_id = await typist.begin(conversation_id="c")
+    async with running_api(redis_url, heartbeat_s=QUIET_S) as api, open_rig(redis_url) as rig:
+        request_id = await rig.begin(conversation_id="c")
         hub = api.services.streams.hub
         async with hub.watch(request_id) as watched:
             with lost_pushes(hub):
-                await typist.type("a", "b")
+                await rig.type("a", "b")
                 elsewhere = await last_cursor(api, request_id)
             url = f"{api.url}/conversations/c/stream"
             reading = asyncio.create_task(read(url, "completed", f"{request_id}:{elsewhere}"))
             await wait_until(
                 lambda: str(watched.tape.last) == elsewhere, description="the tape to catch up"
             )
-            await typist.type("c")
-            await typist.finish()
+            await rig.type("c")
+            await rig.finish()
             assert [event.kind for event in await reading] == ["delta", "completed"]
 
 
 async def test_a_rewind_makes_an_eventsource_forget_its_cursor(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     request_id = await worker.begin()
     await worker.type("a")
@@ -94,11 +94,11 @@ async def test_a_conversation_is_not_taken_for_forgotten_while_redis_is_away(
     monkeypatch.setattr(Conversations, "turns", noted_look)
     async with (
         running_api(own_redis.url, heartbeat_s=0.1) as api,
-        typing(own_redis.url) as typist,
+        open_rig(own_redis.url) as rig,
     ):
-        await typist.begin(conversation_id="c")
-        await typist.type("a")
-        await typist.finish()
+        await rig.begin(conversation_id="c")
+        await rig.type("a")
+        await rig.finish()
         events: list[Event] = []
         is_over = asyncio.Event()
 

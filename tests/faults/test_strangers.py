@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tests.support.desk import open_desk, working
+from tests.support.rig import open_rig, working
 from tests.support.script import Role, Script, Text, Wait, answer
 from tests.support.upstream import ScriptedUpstream
 from tickertape.broker import keys
@@ -18,13 +18,13 @@ async def test_an_answer_that_someone_else_wrote_into_is_told_anew_and_whole(
     settings = Settings.model_validate(
         {"openai_base_url": upstream.base_url, "openai_model": "m", "lease_s": 10}
     )
-    async with open_desk(redis_url, settings) as desk, working(redis_url, settings):
-        request_id = await desk.ask()
-        await desk.says(request_id, "a")
-        attempt = (await desk.record(request_id)).attempt
-        await desk.connections.ask("XADD", keys.log(request_id), f"{attempt}-50", "e", "dz")
+    async with open_rig(redis_url, settings) as rig, working(redis_url, settings):
+        request_id = await rig.ask()
+        await rig.shows(request_id, "a")
+        attempt = (await rig.record(request_id)).attempt
+        await rig.connections.ask("XADD", keys.log(request_id), f"{attempt}-50", "e", "dz")
         gate.set()
-        answered = await desk.ended(request_id, timeout_s=5)
-        entries = await desk.entries(request_id)
+        answered = await rig.ended(request_id, timeout_s=5)
+        entries = await rig.entries(request_id)
     assert (answered.status, "".join(answered.text)) == ("completed", "whole")
     assert "z" not in [entry.text for entry in entries]

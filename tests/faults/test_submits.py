@@ -8,8 +8,8 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.broker.snapshot import take_snapshot
-from tests.support.desk import working
 from tests.support.proxy import FaultProxy
+from tests.support.rig import working
 from tests.support.running_api import RunningApi, running_api
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until

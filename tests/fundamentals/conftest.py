@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.support.desk import working
+from tests.support.rig import working
 from tests.support.running_api import RunningApi, running_api
 from tests.support.sse import Event, collect
 from tests.support.upstream import ScriptedUpstream

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from starlette.responses import HTMLResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tests.support.desk import working
 from tests.support.proxy import FaultProxy
+from tests.support.rig import working
 from tests.support.running_api import running_api
 from tests.support.script import Script, answer
 from tests.support.upstream import Call, ScriptedUpstream

@@ -3,11 +3,11 @@
 import contextlib
 from typing import Any
 
-from tests.support.typist import Typist
+from tests.support.rig import Rig
 from tests.support.wait import wait_until
 
 
-async def claimed(worker: Typist) -> dict[str, Any]:
+async def claimed(worker: Rig) -> dict[str, Any]:
     """Claim the request that comes in next; its payload."""
 
     async def claim() -> bool:

@@ -4,7 +4,7 @@ from typing import Any
 
 from openai import AsyncOpenAI
 
-from tests.support.desk import working
+from tests.support.rig import working
 from tests.support.script import Done, Finish, Reasoning, Script, Text, ToolCall
 from tests.support.upstream import ScriptedUpstream
 from tickertape.runtime.settings import Settings

@@ -7,7 +7,7 @@ from openai import AsyncOpenAI
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from tests.support.typist import Typist
+from tests.support.rig import Rig
 from tests.wires.claiming import claimed
 
 URL = "/v1/responses"
@@ -42,7 +42,7 @@ def checked(events: list[Any]) -> list[str]:
 
 
 async def answered(
-    sdk: AsyncOpenAI, worker: Typist, said: str, asked: Any = "hi", **fields: Any
+    sdk: AsyncOpenAI, worker: Rig, said: str, asked: Any = "hi", **fields: Any
 ) -> Response:
     """A response that was asked for and completed."""
     asking = ask(sdk, asked, **fields)

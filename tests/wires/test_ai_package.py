@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.desk import working
 from tests.support.node import NodeProgram, installed
+from tests.support.rig import working
 from tests.support.running_api import running_api
 from tests.support.script import (
     Chunk,

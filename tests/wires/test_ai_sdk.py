@@ -6,14 +6,14 @@ from urllib.parse import quote
 import httpx2
 import pytest
 
+from tests.support.rig import Rig
 from tests.support.running_api import RunningApi, running_api
-from tests.support.typist import Typist
 from tests.wires.claiming import claimed
 from tests.wires.pages import body, chunks, resume, send
 from tickertape.broker.codec import encode_data, encode_text
 
 
-async def test_an_answer_is_one_message_with_a_stable_id(api: RunningApi, worker: Typist) -> None:
+async def test_an_answer_is_one_message_with_a_stable_id(api: RunningApi, worker: Rig) -> None:
     sending = send(api)
     payload = await claimed(worker)
     await worker.append(encode_text("reasoning", "Hm."))
@@ -39,7 +39,7 @@ async def test_an_answer_is_one_message_with_a_stable_id(api: RunningApi, worker
     assert (await api.read(request_id))["wire"] == "ui_message"
 
 
-async def test_calls_of_tools_come_with_their_input(api: RunningApi, worker: Typist) -> None:
+async def test_calls_of_tools_come_with_their_input(api: RunningApi, worker: Rig) -> None:
     sending = send(api, tools=[{"type": "function", "function": {"name": "look"}}])
     payload = await claimed(worker)
     pieces = [
@@ -76,7 +76,7 @@ async def test_calls_of_tools_come_with_their_input(api: RunningApi, worker: Typ
 
 
 async def test_a_reload_gets_the_active_answer_from_its_beginning(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     sending = send(api)
     await claimed(worker)
@@ -95,7 +95,7 @@ async def test_an_unknown_chat_has_nothing_to_resume(api: RunningApi, path: str)
     assert answer.content == b""
 
 
-async def test_a_chat_id_may_hold_slashes(api: RunningApi, worker: Typist) -> None:
+async def test_a_chat_id_may_hold_slashes(api: RunningApi, worker: Rig) -> None:
     sending = send(api, "team/a/stream")
     await claimed(worker)
     await worker.type("a")
@@ -106,7 +106,7 @@ async def test_a_chat_id_may_hold_slashes(api: RunningApi, worker: Typist) -> No
 
 @pytest.mark.parametrize("chat_id", ["team/a", "a%2Fb", "日本 ?#", "x" * 512])
 async def test_a_chat_is_remembered_under_its_id(
-    api: RunningApi, worker: Typist, chat_id: str
+    api: RunningApi, worker: Rig, chat_id: str
 ) -> None:
     sending = send(api, chat_id)
     await claimed(worker)
@@ -121,9 +121,7 @@ async def test_a_chat_is_remembered_under_its_id(
     assert gone.status_code == 204
 
 
-async def test_stopping_ends_the_answer_and_repeats_in_peace(
-    api: RunningApi, worker: Typist
-) -> None:
+async def test_stopping_ends_the_answer_and_repeats_in_peace(api: RunningApi, worker: Rig) -> None:
     sending = send(api)
     await claimed(worker)
     await worker.type("half")
@@ -140,9 +138,7 @@ async def test_stopping_ends_the_answer_and_repeats_in_peace(
     assert (await api.client.get("/api/chat/chat-1/stream")).status_code == 204
 
 
-async def test_a_new_question_replaces_the_answer_under_way(
-    api: RunningApi, worker: Typist
-) -> None:
+async def test_a_new_question_replaces_the_answer_under_way(api: RunningApi, worker: Rig) -> None:
     first = send(api)
     await claimed(worker)
     await worker.type("one")
@@ -154,7 +150,7 @@ async def test_a_new_question_replaces_the_answer_under_way(
     assert "two" in (await second).text
 
 
-async def test_a_failure_is_an_error_chunk(api: RunningApi, worker: Typist) -> None:
+async def test_a_failure_is_an_error_chunk(api: RunningApi, worker: Rig) -> None:
     sending = send(api)
     await claimed(worker)
     await worker.type("half")
@@ -163,7 +159,7 @@ async def test_a_failure_is_an_error_chunk(api: RunningApi, worker: Typist) -> N
 
 
 async def test_an_answer_that_cannot_be_continued_is_an_error_chunk(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     sending = send(api)
     await claimed(worker)
@@ -173,7 +169,7 @@ async def test_an_answer_that_cannot_be_continued_is_an_error_chunk(
 
 
 async def test_a_shutdown_breaks_the_stream_off_so_that_the_page_resumes(
-    redis_url: str, worker: Typist
+    redis_url: str, worker: Rig
 ) -> None:
     async with running_api(redis_url) as api:
         sending = send(api)
@@ -191,7 +187,7 @@ async def test_a_shutdown_breaks_the_stream_off_so_that_the_page_resumes(
 
 
 async def test_a_chat_whose_active_request_came_in_elsewhere_has_nothing_to_resume(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     request_id = await api.submit(conversation_id="chat-1")
     assert (await api.client.get("/api/chat/chat-1/stream")).status_code == 204
@@ -199,7 +195,7 @@ async def test_a_chat_whose_active_request_came_in_elsewhere_has_nothing_to_resu
     assert (await api.read(request_id))["status"] == "queued"
 
 
-async def test_chats_of_other_tenants_do_not_exist(redis_url: str, worker: Typist) -> None:
+async def test_chats_of_other_tenants_do_not_exist(redis_url: str, worker: Rig) -> None:
     async with running_api(redis_url, api_keys="a:key-a,b:key-b") as api:
         a, b = ({"Authorization": f"Bearer key-{name}"} for name in "ab")
         sending = asyncio.create_task(api.client.post("/api/chat", json=body(), headers=a))

@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.desk import working
+from tests.support.rig import Rig, working
 from tests.support.running_api import RunningApi
-from tests.support.typist import Typist
 from tests.support.upstream import ScriptedUpstream
 from tests.wires.claiming import claimed
 from tests.wires.pages import HI, chunks, send
@@ -14,9 +13,7 @@ from tests.wires.relaying import TWO_CALLS
 from tickertape.runtime.settings import Settings
 
 
-async def test_reasoning_goes_back_beside_the_calls_it_led_to(
-    api: RunningApi, worker: Typist
-) -> None:
+async def test_reasoning_goes_back_beside_the_calls_it_led_to(api: RunningApi, worker: Rig) -> None:
     outcome = {"state": "output-available", "input": {"at": 1}, "output": "x"}
     steps = [
         {"type": "step-start"},
@@ -77,7 +74,7 @@ DENIED = "The user did not allow this call."
     ],
 )
 async def test_a_call_that_the_user_denied_has_that_as_its_outcome(
-    api: RunningApi, worker: Typist, part: dict[str, Any], outcome: str | None
+    api: RunningApi, worker: Rig, part: dict[str, Any], outcome: str | None
 ) -> None:
     call = {"type": "tool-pay", "toolCallId": "t-1", "input": {}, **part}
     sending = send(api, "chat-1", HI, {"id": "a", "role": "assistant", "parts": [call]}, HI)

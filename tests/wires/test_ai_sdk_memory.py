@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.desk import working
+from tests.support.rig import working
 from tests.support.running_api import RunningApi
 from tests.support.script import Cut, Finish, Role, Script, Text, ToolCall, answer
 from tests.support.upstream import ScriptedUpstream

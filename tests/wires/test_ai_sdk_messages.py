@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.desk import working
+from tests.support.rig import Rig, working
 from tests.support.running_api import RunningApi
-from tests.support.typist import Typist
 from tests.support.upstream import ScriptedUpstream
 from tests.wires.claiming import claimed
 from tests.wires.pages import HI, body, chunks, send
@@ -15,7 +14,7 @@ from tickertape.runtime.settings import Settings
 
 
 async def test_the_page_brings_the_history_and_the_server_adds_none(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     first = send(api)
     await claimed(worker)
@@ -51,7 +50,7 @@ async def test_the_page_brings_the_history_and_the_server_adds_none(
 
 
 async def test_a_page_that_sends_only_what_is_new_relies_on_the_servers_memory(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     sending = asyncio.create_task(api.client.post("/api/chat", json={"id": "c", "message": HI}))
     payload = await claimed(worker)
@@ -62,7 +61,7 @@ async def test_a_page_that_sends_only_what_is_new_relies_on_the_servers_memory(
 
 
 async def test_an_answer_that_goes_on_keeps_the_id_of_its_message(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     called = {
         "id": "a-7",
@@ -108,7 +107,7 @@ async def test_an_answer_that_goes_on_keeps_the_id_of_its_message(
     ]
 
 
-async def test_images_and_files_are_passed_on(api: RunningApi, worker: Typist) -> None:
+async def test_images_and_files_are_passed_on(api: RunningApi, worker: Rig) -> None:
     parts = [
         {"type": "text", "text": "What is this?"},
         {"type": "file", "mediaType": "image/png", "url": "https://example.org/a.png"},
@@ -169,7 +168,7 @@ async def test_a_wrong_call_is_told_in_plain_words(
     assert said in answer.text
 
 
-async def test_parts_of_unknown_types_are_left_out(api: RunningApi, worker: Typist) -> None:
+async def test_parts_of_unknown_types_are_left_out(api: RunningApi, worker: Rig) -> None:
     odd = [
         {"type": "hologram", "beam": 1},
         {"type": "text"},

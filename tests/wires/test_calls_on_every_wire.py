@@ -8,7 +8,7 @@ import pytest
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk
 
-from tests.support.desk import working
+from tests.support.rig import working
 from tests.support.running_api import running_api
 from tests.support.script import Chunk, Done, Finish, Step
 from tests.support.sse import collect

@@ -9,14 +9,14 @@ import pytest
 from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletion
 
+from tests.support.rig import Rig
 from tests.support.running_api import RunningApi, running_api
-from tests.support.typist import Typist
 from tests.wires.chats import HI, URL, USAGE, ask, read, text_of
 from tests.wires.claiming import claimed
 from tickertape.broker.codec import encode_data, encode_text
 
 
-async def test_an_answer_is_one_object(sdk: AsyncOpenAI, worker: Typist) -> None:
+async def test_an_answer_is_one_object(sdk: AsyncOpenAI, worker: Rig) -> None:
     asking = ask(sdk, temperature=0.5, seed=7)
     payload = await claimed(worker)
     await worker.append(encode_text("reasoning", "Hm."))
@@ -41,7 +41,7 @@ async def test_an_answer_is_one_object(sdk: AsyncOpenAI, worker: Typist) -> None
 
 
 async def test_what_an_attempt_said_that_was_thrown_away_is_not_in_the_object(
-    sdk: AsyncOpenAI, worker: Typist
+    sdk: AsyncOpenAI, worker: Rig
 ) -> None:
     asking = ask(sdk)
     await claimed(worker)
@@ -54,7 +54,7 @@ async def test_what_an_attempt_said_that_was_thrown_away_is_not_in_the_object(
     assert [token.token for token in answer.choices[0].logprobs.content] == ["r"]
 
 
-async def test_an_answer_arrives_while_it_is_written(sdk: AsyncOpenAI, worker: Typist) -> None:
+async def test_an_answer_arrives_while_it_is_written(sdk: AsyncOpenAI, worker: Rig) -> None:
     asking = ask(sdk, stream=True)
     payload = await claimed(worker)
     await worker.type("Hel")
@@ -73,9 +73,7 @@ async def test_an_answer_arrives_while_it_is_written(sdk: AsyncOpenAI, worker: T
     assert "stream" not in payload["params"]
 
 
-async def test_usage_comes_last_and_only_if_it_was_asked_for(
-    sdk: AsyncOpenAI, worker: Typist
-) -> None:
+async def test_usage_comes_last_and_only_if_it_was_asked_for(sdk: AsyncOpenAI, worker: Rig) -> None:
     asking = ask(sdk, stream=True, stream_options={"include_usage": True})
     payload = await claimed(worker)
     await worker.type("a")
@@ -88,7 +86,7 @@ async def test_usage_comes_last_and_only_if_it_was_asked_for(
     assert "stream_options" not in payload["params"]
 
 
-async def test_tools_go_there_and_calls_come_back(sdk: AsyncOpenAI, worker: Typist) -> None:
+async def test_tools_go_there_and_calls_come_back(sdk: AsyncOpenAI, worker: Rig) -> None:
     tool: Any = {
         "type": "function",
         "function": {"name": "look", "parameters": {"properties": {"at": {"default": None}}}},
@@ -129,7 +127,7 @@ async def test_tools_go_there_and_calls_come_back(sdk: AsyncOpenAI, worker: Typi
 
 
 async def test_the_sdks_own_accumulation_ends_in_the_same_message(
-    sdk: AsyncOpenAI, worker: Typist
+    sdk: AsyncOpenAI, worker: Rig
 ) -> None:
     async def accumulate() -> Any:
         messages: Any = [HI]
@@ -150,7 +148,7 @@ async def test_the_sdks_own_accumulation_ends_in_the_same_message(
 
 
 async def test_a_quiet_stream_has_comments_and_nothing_that_the_sdk_trips_over(
-    redis_url: str, worker: Typist
+    redis_url: str, worker: Rig
 ) -> None:
     async with running_api(redis_url, heartbeat_s=0.1) as api:
         body = {"messages": [HI], "stream": True}
@@ -172,7 +170,7 @@ async def test_a_quiet_stream_has_comments_and_nothing_that_the_sdk_trips_over(
 
 
 async def test_a_repeated_call_with_its_key_is_the_same_request(
-    sdk: AsyncOpenAI, worker: Typist
+    sdk: AsyncOpenAI, worker: Rig
 ) -> None:
     headers = {"Idempotency-Key": "k-2"}
     asking = ask(sdk, extra_headers=headers)
@@ -186,9 +184,7 @@ async def test_a_repeated_call_with_its_key_is_the_same_request(
     assert failure.value.code == "idempotency_conflict"
 
 
-async def test_a_role_goes_before_the_messages_in_either_way(
-    sdk: AsyncOpenAI, worker: Typist
-) -> None:
+async def test_a_role_goes_before_the_messages_in_either_way(sdk: AsyncOpenAI, worker: Rig) -> None:
     for fields in ({"model": "role:sql"}, {"extra_body": {"role_template": "sql"}}):
         asking = ask(sdk, **fields)
         payload = await claimed(worker)
@@ -202,7 +198,7 @@ async def test_a_role_goes_before_the_messages_in_either_way(
 
 
 async def test_a_chat_completion_can_be_followed_natively(
-    api: RunningApi, sdk: AsyncOpenAI, worker: Typist
+    api: RunningApi, sdk: AsyncOpenAI, worker: Rig
 ) -> None:
     asking = ask(sdk)
     await claimed(worker)
@@ -240,7 +236,7 @@ async def test_a_wrong_call_is_refused_by_name_and_not_repeated(
     assert error["type"] == "invalid_request_error"
 
 
-async def test_one_answer_is_what_n_may_ask_for(sdk: AsyncOpenAI, worker: Typist) -> None:
+async def test_one_answer_is_what_n_may_ask_for(sdk: AsyncOpenAI, worker: Rig) -> None:
     asking = ask(sdk, n=1, user=None)
     payload = await claimed(worker)
     await worker.finish()

@@ -7,8 +7,8 @@ import pytest
 from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletionChunk
 
+from tests.support.rig import TENANT, Rig
 from tests.support.running_api import RunningApi, running_api
-from tests.support.typist import TENANT, Typist
 from tests.support.wait import wait_until
 from tests.wires.chats import HI, URL, ask, read, text_of
 from tests.wires.claiming import claimed
@@ -28,7 +28,7 @@ from tests.wires.conftest import openai_client
     ],
 )
 async def test_a_failure_before_any_output_is_an_http_error(
-    sdk: AsyncOpenAI, worker: Typist, code: str, status: int, said: str, *, stream: bool
+    sdk: AsyncOpenAI, worker: Rig, code: str, status: int, said: str, *, stream: bool
 ) -> None:
     asking = ask(sdk, stream=stream)
     await claimed(worker)
@@ -53,7 +53,7 @@ WAYS_TO_READ = pytest.mark.parametrize(
 
 @WAYS_TO_READ
 async def test_a_failure_in_the_middle_is_an_error_and_no_end(
-    sdk: AsyncOpenAI, worker: Typist, headers: dict[str, str]
+    sdk: AsyncOpenAI, worker: Rig, headers: dict[str, str]
 ) -> None:
     asking = ask(sdk, stream=True, extra_headers=headers)
     await claimed(worker)
@@ -69,7 +69,7 @@ async def test_a_failure_in_the_middle_is_an_error_and_no_end(
 
 @WAYS_TO_READ
 async def test_an_answer_that_begins_anew_after_output_ends_with_an_error(
-    api: RunningApi, sdk: AsyncOpenAI, worker: Typist, headers: dict[str, str]
+    api: RunningApi, sdk: AsyncOpenAI, worker: Rig, headers: dict[str, str]
 ) -> None:
     # As if Redis had lost what was written: no policy of the request prevents that.
     asking = ask(sdk, stream=True, extra_headers=headers)
@@ -91,7 +91,7 @@ async def test_an_answer_that_begins_anew_after_output_ends_with_an_error(
 
 @WAYS_TO_READ
 async def test_a_stream_that_ended_with_an_error_is_closed_although_its_log_goes_on(
-    api: RunningApi, worker: Typist, headers: dict[str, str]
+    api: RunningApi, worker: Rig, headers: dict[str, str]
 ) -> None:
     body = {"messages": [HI], "stream": True}
     sending = asyncio.create_task(api.client.post(URL, json=body, headers=headers))
@@ -106,9 +106,7 @@ async def test_a_stream_that_ended_with_an_error_is_closed_although_its_log_goes
     assert (await api.read(worker.lease.request_id))["status"] == "running"
 
 
-async def test_a_cancelled_call_is_told_so(
-    api: RunningApi, sdk: AsyncOpenAI, worker: Typist
-) -> None:
+async def test_a_cancelled_call_is_told_so(api: RunningApi, sdk: AsyncOpenAI, worker: Rig) -> None:
     plain, streaming = ask(sdk), ask(sdk, stream=True)
     await claimed(worker)
     assert worker.lease is not None
@@ -124,7 +122,7 @@ async def test_a_cancelled_call_is_told_so(
 
 
 async def test_a_stream_is_not_held_for_ever(
-    api: RunningApi, sdk: AsyncOpenAI, worker: Typist, monkeypatch: pytest.MonkeyPatch
+    api: RunningApi, sdk: AsyncOpenAI, worker: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tickertape.api.protocols.foreground.HOLD_S", 0.1)
     stream = await ask(sdk, stream=True)
@@ -135,7 +133,7 @@ async def test_a_stream_is_not_held_for_ever(
 
 
 async def test_who_leaves_stops_nothing_unless_it_was_asked_for(
-    api: RunningApi, worker: Typist
+    api: RunningApi, worker: Rig
 ) -> None:
     headers = {"x-cancel-on-disconnect": "true"}
     ids = {}
@@ -170,7 +168,7 @@ async def test_who_leaves_stops_nothing_unless_it_was_asked_for(
 
 @WAYS_TO_READ
 async def test_a_shutdown_breaks_streams_off_and_sends_plain_calls_away(
-    redis_url: str, worker: Typist, headers: dict[str, str]
+    redis_url: str, worker: Rig, headers: dict[str, str]
 ) -> None:
     async with running_api(redis_url) as api, openai_client(api.url) as sdk:
         streaming = ask(sdk, stream=True, extra_headers=headers)

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.support.rig import Rig
 from tests.support.running_api import RunningApi
-from tests.support.typist import Typist
 from tests.support.wait import wait_until
 from tests.wires.chats import HI
 from tests.wires.claiming import claimed
@@ -58,7 +58,7 @@ def unframed(chunked: bytes) -> bytes:
 
 @pytest.mark.parametrize("query", ["", "?format=text", "?snapshot=1"])
 async def test_an_old_client_that_follows_a_log_gets_no_sizes_of_chunks_in_its_body(
-    api: RunningApi, worker: Typist, query: str
+    api: RunningApi, worker: Rig, query: str
 ) -> None:
     request_id = await worker.begin()
     await worker.type("Hel", "lo")
@@ -75,7 +75,7 @@ async def test_an_old_client_that_follows_a_log_gets_no_sizes_of_chunks_in_its_b
 @pytest.mark.parametrize("headers", ["", "X-Cancel-On-Disconnect: true\r\n"])
 @pytest.mark.parametrize("path", ASKING)
 async def test_an_old_client_that_asks_gets_no_sizes_of_chunks_on_any_wire(
-    api: RunningApi, worker: Typist, path: str, headers: str
+    api: RunningApi, worker: Rig, path: str, headers: str
 ) -> None:
     asking = asyncio.create_task(ask(api, path, ASKING[path], headers))
     await claimed(worker)
@@ -91,7 +91,7 @@ async def test_an_old_client_that_asks_gets_no_sizes_of_chunks_on_any_wire(
 
 @pytest.mark.parametrize("path", ASKING)
 async def test_an_old_client_does_not_take_a_cut_answer_for_a_whole_one(
-    api: RunningApi, worker: Typist, path: str
+    api: RunningApi, worker: Rig, path: str
 ) -> None:
     """No last chunk is missed there, and an orderly close would say that this was all."""
     asking = asyncio.create_task(ask(api, path, ASKING[path]))

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.rig import Rig
 from tests.support.running_api import RunningApi, running_api
-from tests.support.typist import Typist
 from tests.wires.claiming import claimed
 from tickertape.api.edge.problems import Problem
 from tickertape.api.protocols.ai_sdk.body import UiBody
@@ -57,7 +57,7 @@ def nested(depth: int) -> Any:
     return value
 
 
-async def taken(api: RunningApi, worker: Typist, path: str, body: Body) -> Body:
+async def taken(api: RunningApi, worker: Rig, path: str, body: Body) -> Body:
     """What a worker is given of a call that is accepted."""
     calling = asyncio.create_task(api.client.post(path, json=body))
     payload = await claimed(worker)
@@ -75,7 +75,7 @@ async def refused(api: RunningApi, path: str, body: Body) -> tuple[int, str]:
 
 @pytest.mark.parametrize("path", WITH_PHOTO)
 async def test_a_phone_s_photo_goes_to_the_model_on_every_wire_that_carries_images(
-    api: RunningApi, worker: Typist, path: str
+    api: RunningApi, worker: Rig, path: str
 ) -> None:
     payload = await taken(api, worker, path, WITH_PHOTO[path])
     (message,) = payload["messages"]
@@ -95,7 +95,7 @@ async def test_gpt_terminal_sends_no_images_and_may_send_5_mb(api: RunningApi) -
 
 
 async def test_the_bytes_of_the_queue_hold_large_bodies_and_a_refused_one_leaves_nothing(
-    redis_url: str, worker: Typist
+    redis_url: str, worker: Rig
 ) -> None:
     async with running_api(redis_url, queue_bytes=10_000_000) as api:
         # In a conversation the question is kept twice more: in the log, and among the turns.
@@ -111,7 +111,7 @@ async def test_the_bytes_of_the_queue_hold_large_bodies_and_a_refused_one_leaves
 
 @pytest.mark.parametrize("path", WITH_MANY)
 async def test_a_history_of_thousands_of_messages_is_taken_on_every_wire(
-    api: RunningApi, worker: Typist, path: str
+    api: RunningApi, worker: Rig, path: str
 ) -> None:
     payload = await taken(api, worker, path, WITH_MANY[path](3000))
     assert len(payload["messages"]) == 3000
@@ -125,13 +125,13 @@ async def test_a_history_of_thousands_of_messages_is_taken_on_every_wire(
     ],
 )
 async def test_a_schema_of_a_tool_may_nest_deeper_than_32_levels(
-    api: RunningApi, worker: Typist, path: str, body: Body, field: str
+    api: RunningApi, worker: Rig, path: str, body: Body, field: str
 ) -> None:
     tools = [nested(100)]
     assert (await taken(api, worker, path, {**body, field: tools}))["params"][field] == tools
 
 
-async def test_how_deep_a_body_nests_is_a_setting(redis_url: str, worker: Typist) -> None:
+async def test_how_deep_a_body_nests_is_a_setting(redis_url: str, worker: Rig) -> None:
     path, body = "/v1/chat/completions", {"messages": [HI]}
     async with running_api(redis_url, max_json_depth=500) as api:
         tools = [nested(497)]
@@ -150,7 +150,7 @@ async def test_nesting_beyond_any_parser_is_refused(api: RunningApi) -> None:
         assert answer.status_code == 400
 
 
-async def test_how_many_values_a_body_holds_is_a_setting(redis_url: str, worker: Typist) -> None:
+async def test_how_many_values_a_body_holds_is_a_setting(redis_url: str, worker: Rig) -> None:
     async with running_api(redis_url, max_json_values=100) as api:
         for path, ask_many in WITH_MANY.items():
             status, said = await refused(api, path, ask_many(101))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.desk import working
 from tests.support.node import NodeProgram, installed
+from tests.support.rig import working
 from tests.support.running_api import running_api
 from tests.support.script import Cut, Script, Status, Text, Wait, answer, error_body
 from tests.support.upstream import Call, ScriptedUpstream

@@ -7,11 +7,10 @@ import msgspec
 import pytest
 from openai import AsyncOpenAI
 
-from tests.support.desk import working
+from tests.support.rig import Rig, working
 from tests.support.running_api import RunningApi
 from tests.support.script import Chunk, Done, Finish, Role
 from tests.support.sse import collect
-from tests.support.typist import Typist
 from tests.support.upstream import ScriptedUpstream
 from tests.wires import folding
 from tests.wires.chats import ask as ask_chat
@@ -147,7 +146,7 @@ def test_the_items_of_one_message_give_all_their_fields_back() -> None:
 
 
 async def test_a_chain_of_responses_gives_the_signature_back_to_the_upstream(
-    api: RunningApi, worker: Typist, sdk: AsyncOpenAI
+    api: RunningApi, worker: Rig, sdk: AsyncOpenAI
 ) -> None:
     del api
     asking = ask(sdk)

@@ -8,13 +8,13 @@ import pytest
 from openai import AsyncOpenAI
 from openai.types.responses import Response
 
-from tests.support.typist import Typist
+from tests.support.rig import Rig
 from tests.wires.claiming import claimed
 from tests.wires.responding import CALL, USAGE, ask, checked, read
 from tickertape.broker.codec import encode_data, encode_text
 
 
-async def test_an_answer_is_one_object(sdk: AsyncOpenAI, worker: Typist) -> None:
+async def test_an_answer_is_one_object(sdk: AsyncOpenAI, worker: Rig) -> None:
     asking = ask(
         sdk,
         instructions="Be brief.",
@@ -64,7 +64,7 @@ async def test_an_answer_is_one_object(sdk: AsyncOpenAI, worker: Typist) -> None
     assert payload["on_interruption"] == "restart"
 
 
-async def test_a_streams_events_are_those_of_the_protocol(sdk: AsyncOpenAI, worker: Typist) -> None:
+async def test_a_streams_events_are_those_of_the_protocol(sdk: AsyncOpenAI, worker: Rig) -> None:
     asking = ask(sdk, stream=True)
     payload = await claimed(worker)
     await worker.append(
@@ -111,7 +111,7 @@ def token(text: str) -> dict[str, Any]:
     return {"token": text, "logprob": -0.1, "bytes": list(text.encode()), "top_logprobs": []}
 
 
-async def test_calls_of_functions_go_there_and_back(sdk: AsyncOpenAI, worker: Typist) -> None:
+async def test_calls_of_functions_go_there_and_back(sdk: AsyncOpenAI, worker: Rig) -> None:
     tool: Any = {
         "type": "function",
         "name": "look",
@@ -187,7 +187,7 @@ async def test_calls_of_functions_go_there_and_back(sdk: AsyncOpenAI, worker: Ty
 
 
 async def test_the_sdks_own_accumulation_ends_in_the_same_response(
-    sdk: AsyncOpenAI, worker: Typist
+    sdk: AsyncOpenAI, worker: Rig
 ) -> None:
     async def accumulate() -> Any:
         async with sdk.responses.stream(model="m", input="hi") as stream:
@@ -207,7 +207,7 @@ async def test_the_sdks_own_accumulation_ends_in_the_same_response(
     ("reason", "told"), [("length", "max_output_tokens"), ("content_filter", "content_filter")]
 )
 async def test_an_answer_that_was_cut_short_by_a_limit_is_incomplete(
-    sdk: AsyncOpenAI, worker: Typist, reason: str, told: str
+    sdk: AsyncOpenAI, worker: Rig, reason: str, told: str
 ) -> None:
     plain, streaming = ask(sdk), ask(sdk, stream=True)
     for _ in range(2):
@@ -224,7 +224,7 @@ async def test_an_answer_that_was_cut_short_by_a_limit_is_incomplete(
 
 
 async def test_a_reason_that_openai_has_no_word_for_is_read_by_its_sdk(
-    sdk: AsyncOpenAI, worker: Typist
+    sdk: AsyncOpenAI, worker: Rig
 ) -> None:
     plain, streaming = ask(sdk), ask(sdk, stream=True)
     for _ in range(2):
@@ -238,7 +238,7 @@ async def test_a_reason_that_openai_has_no_word_for_is_read_by_its_sdk(
 
 
 async def test_a_failure_in_the_middle_is_told_with_what_there_is(
-    sdk: AsyncOpenAI, worker: Typist
+    sdk: AsyncOpenAI, worker: Rig
 ) -> None:
     asking = ask(sdk, stream=True)
     await claimed(worker)
@@ -259,7 +259,7 @@ async def test_a_failure_in_the_middle_is_told_with_what_there_is(
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_failure_before_any_output_is_an_http_error(
-    sdk: AsyncOpenAI, worker: Typist, *, stream: bool
+    sdk: AsyncOpenAI, worker: Rig, *, stream: bool
 ) -> None:
     asking = ask(sdk, stream=stream)
     await claimed(worker)

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from openai import AsyncOpenAI
 
+from tests.support.rig import Rig
 from tests.support.running_api import RunningApi
-from tests.support.typist import Typist
 from tests.wires.claiming import claimed
 from tests.wires.responding import URL, answered, ask
 
@@ -21,7 +21,7 @@ def with_part(part: dict[str, Any]) -> dict[str, Any]:
 
 
 async def test_roles_and_other_kinds_of_input_reach_the_model(
-    sdk: AsyncOpenAI, worker: Typist
+    sdk: AsyncOpenAI, worker: Rig
 ) -> None:
     content = [
         {"type": "input_text", "text": "What?"},
@@ -131,7 +131,7 @@ async def test_a_wrong_call_is_refused_by_name(
 
 
 async def test_items_with_ids_of_their_own_are_listed_to_the_end(
-    sdk: AsyncOpenAI, worker: Typist
+    sdk: AsyncOpenAI, worker: Rig
 ) -> None:
     items = [{**HI, "id": item_id} for item_id in ("same", "same", 5, None)]
     done = await answered(sdk, worker, "a", items)

@@ -6,15 +6,15 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
+from tests.support.rig import Rig
 from tests.support.running_api import RunningApi, running_api
-from tests.support.typist import Typist
 from tests.wires.claiming import claimed
 from tests.wires.conftest import openai_client
 from tests.wires.responding import answered, ask
 
 
 async def test_a_deleted_response_is_not_found_by_any_call(
-    api: RunningApi, sdk: AsyncOpenAI, worker: Typist
+    api: RunningApi, sdk: AsyncOpenAI, worker: Rig
 ) -> None:
     done = await answered(sdk, worker, "a")
     running = await ask(sdk, background=True)
@@ -54,7 +54,7 @@ async def test_what_came_in_over_another_wire_is_no_response(
 
 
 async def test_a_response_that_has_expired_is_not_found(
-    api: RunningApi, sdk: AsyncOpenAI, worker: Typist
+    api: RunningApi, sdk: AsyncOpenAI, worker: Rig
 ) -> None:
     done = await answered(sdk, worker, "a")
     # What Redis does when the retention is over.
@@ -66,7 +66,7 @@ async def test_a_response_that_has_expired_is_not_found(
 
 
 async def test_a_response_that_was_not_to_be_stored_is_answered_once(
-    sdk: AsyncOpenAI, worker: Typist
+    sdk: AsyncOpenAI, worker: Rig
 ) -> None:
     done = await answered(sdk, worker, "a", store=False)
     assert done.output_text == "a"
@@ -75,7 +75,7 @@ async def test_a_response_that_was_not_to_be_stored_is_answered_once(
             await sdk.responses.retrieve(done.id, stream=stream)
 
 
-async def test_responses_of_other_tenants_do_not_exist(redis_url: str, worker: Typist) -> None:
+async def test_responses_of_other_tenants_do_not_exist(redis_url: str, worker: Rig) -> None:
     async with (
         running_api(redis_url, api_keys="a:k,b:other") as api,
         openai_client(api.url) as sdk,
@@ -85,7 +85,7 @@ async def test_responses_of_other_tenants_do_not_exist(redis_url: str, worker: T
         assert (await sdk.responses.retrieve(done.id)).output_text == "a"
 
 
-async def test_a_response_goes_on_from_an_earlier_one(sdk: AsyncOpenAI, worker: Typist) -> None:
+async def test_a_response_goes_on_from_an_earlier_one(sdk: AsyncOpenAI, worker: Rig) -> None:
     first = await answered(sdk, worker, "Ann.", "Who?", instructions="Be brief.")
     second = await answered(sdk, worker, "Bo.", "And?", previous_response_id=first.id)
     # Only the one before has to be still there.
@@ -105,7 +105,7 @@ async def test_a_response_goes_on_from_an_earlier_one(sdk: AsyncOpenAI, worker: 
 
 
 async def test_nothing_follows_a_response_that_is_still_being_written(
-    sdk: AsyncOpenAI, worker: Typist
+    sdk: AsyncOpenAI, worker: Rig
 ) -> None:
     first = await ask(sdk, background=True)
     with pytest.raises(openai.BadRequestError) as failure:
@@ -113,7 +113,7 @@ async def test_nothing_follows_a_response_that_is_still_being_written(
     assert failure.value.code == "previous_response_active"
 
 
-async def test_a_chain_holds_no_more_than_a_body_may(redis_url: str, worker: Typist) -> None:
+async def test_a_chain_holds_no_more_than_a_body_may(redis_url: str, worker: Rig) -> None:
     async with running_api(redis_url, max_body_bytes=2048) as api, openai_client(api.url) as sdk:
         first = await answered(sdk, worker, "x" * 2000)
         with pytest.raises(openai.BadRequestError) as failure:
@@ -121,7 +121,7 @@ async def test_a_chain_holds_no_more_than_a_body_may(redis_url: str, worker: Typ
     assert failure.value.code == "context_too_large"
 
 
-async def test_the_input_is_listed_in_pages(sdk: AsyncOpenAI, worker: Typist) -> None:
+async def test_the_input_is_listed_in_pages(sdk: AsyncOpenAI, worker: Rig) -> None:
     items: Any = [
         {"role": "user", "content": "one"},
         {"role": "assistant", "content": "two"},

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.desk import open_desk, working
+from tests.support.rig import open_rig, working
 from tests.support.script import Done, Finish, Script, Text, ToolCall
 from tests.wires.relaying import HI, IMAGE, TOOL, TWO_CALLS, Relay
 
@@ -231,10 +231,10 @@ async def test_a_response_that_an_earlier_version_kept_can_be_followed(relay: Re
     echo = {"response": {}, "input": [{"type": "message", **HI}], "context": kept}
     async with (
         working(relay.redis_url, relay.settings),
-        open_desk(relay.redis_url, relay.settings) as desk,
+        open_rig(relay.redis_url, relay.settings) as rig,
     ):
-        request_id = await desk.ask("hi", head={"wire": "responses"}, echo=echo)
-        await desk.ended(request_id)
+        request_id = await rig.ask("hi", head={"wire": "responses"}, echo=echo)
+        await rig.ended(request_id)
         await relay.sdk.responses.create(
             model="m", previous_response_id=f"resp_{request_id}", input="hi"
         )

@@ -8,10 +8,9 @@ import pytest
 from openai import AsyncOpenAI
 from openai.types.responses import Response
 
-from tests.support.desk import working
+from tests.support.rig import Rig, working
 from tests.support.running_api import RunningApi, running_api
 from tests.support.script import Text, Wait
-from tests.support.typist import Typist
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
 from tests.wires.claiming import claimed
@@ -21,7 +20,7 @@ from tickertape.runtime.settings import Settings
 
 
 async def test_a_background_response_is_there_at_once_and_can_be_polled(
-    sdk: AsyncOpenAI, worker: Typist
+    sdk: AsyncOpenAI, worker: Rig
 ) -> None:
     answer: Response = await ask(sdk, background=True)
     seen = [answer.status]
@@ -41,7 +40,7 @@ async def test_a_background_response_is_there_at_once_and_can_be_polled(
 
 
 async def test_a_background_stream_cut_anywhere_goes_on_at_another_process(
-    api: RunningApi, sdk: AsyncOpenAI, worker: Typist, redis_url: str
+    api: RunningApi, sdk: AsyncOpenAI, worker: Rig, redis_url: str
 ) -> None:
     texts = [f"{number} " for number in range(50)]
     stream = await ask(sdk, background=True, stream=True)
@@ -76,7 +75,7 @@ async def test_a_background_stream_cut_anywhere_goes_on_at_another_process(
 
 
 async def test_two_resumers_get_the_same_bytes(
-    api: RunningApi, sdk: AsyncOpenAI, worker: Typist
+    api: RunningApi, sdk: AsyncOpenAI, worker: Rig
 ) -> None:
     answer = await ask(sdk, background=True)
     await claimed(worker)
@@ -93,7 +92,7 @@ async def test_two_resumers_get_the_same_bytes(
         assert line == b"" or line.startswith((b"event: ", b"data: ", b": "))
 
 
-async def test_the_sdks_helper_resumes_by_id(sdk: AsyncOpenAI, worker: Typist) -> None:
+async def test_the_sdks_helper_resumes_by_id(sdk: AsyncOpenAI, worker: Rig) -> None:
     answer = await ask(sdk, background=True)
     await claimed(worker)
     await worker.type("Hel", "lo")
@@ -106,7 +105,7 @@ async def test_the_sdks_helper_resumes_by_id(sdk: AsyncOpenAI, worker: Typist) -
 
 
 async def test_who_read_further_elsewhere_than_pushes_have_come_here_goes_on(
-    api: RunningApi, sdk: AsyncOpenAI, worker: Typist, monkeypatch: pytest.MonkeyPatch
+    api: RunningApi, sdk: AsyncOpenAI, worker: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer = await ask(sdk, background=True)
     await claimed(worker)
@@ -149,7 +148,7 @@ async def test_a_place_that_is_none_is_refused(
     + [({"stream": True, "background": each}, "continue") for each in (False, True)],
 )
 async def test_what_a_stream_has_said_is_continued_and_what_is_polled_is_begun_anew(
-    sdk: AsyncOpenAI, worker: Typist, fields: dict[str, bool], policy: str
+    sdk: AsyncOpenAI, worker: Rig, fields: dict[str, bool], policy: str
 ) -> None:
     asking = ask(sdk, **fields)
     assert (await claimed(worker))["on_interruption"] == policy
@@ -160,7 +159,7 @@ async def test_what_a_stream_has_said_is_continued_and_what_is_polled_is_begun_a
 
 
 async def test_a_background_response_that_begins_anew_ends_its_streams_and_is_polled_whole(
-    sdk: AsyncOpenAI, worker: Typist
+    sdk: AsyncOpenAI, worker: Rig
 ) -> None:
     response_id = (await ask(sdk, background=True)).id
     await claimed(worker)
@@ -178,7 +177,7 @@ async def test_a_background_response_that_begins_anew_ends_its_streams_and_is_po
 
 
 async def test_a_cancelled_response_keeps_what_there_is_and_stays_cancelled(
-    sdk: AsyncOpenAI, worker: Typist
+    sdk: AsyncOpenAI, worker: Rig
 ) -> None:
     stream = await ask(sdk, background=True, stream=True)
     await claimed(worker)
@@ -194,7 +193,7 @@ async def test_a_cancelled_response_keeps_what_there_is_and_stays_cancelled(
 
 
 async def test_only_background_responses_are_cancelled_and_completed_ones_stay(
-    sdk: AsyncOpenAI, worker: Typist
+    sdk: AsyncOpenAI, worker: Rig
 ) -> None:
     foreground = await answered(sdk, worker, "a")
     with pytest.raises(openai.BadRequestError, match="synchronous"):
@@ -205,7 +204,7 @@ async def test_only_background_responses_are_cancelled_and_completed_ones_stay(
     assert (await sdk.responses.cancel(background.id)).status == "completed"
 
 
-async def test_a_shutdown_breaks_streams_off(redis_url: str, worker: Typist) -> None:
+async def test_a_shutdown_breaks_streams_off(redis_url: str, worker: Rig) -> None:
     async with running_api(redis_url) as api, openai_client(api.url) as sdk:
         stream = await ask(sdk, background=True, stream=True)
         await claimed(worker)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from openai import AsyncOpenAI
 
-from tests.support.desk import working
+from tests.support.rig import working
 from tests.support.strict_upstream import ANSWER, QUESTION, StrictUpstream
 from tests.support.upstream import ScriptedUpstream
 from tickertape.runtime.settings import Settings

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.desk import Desk, open_desk, working
 from tests.support.reading import KEY, Reading, read
+from tests.support.rig import Rig, open_rig, working
 from tests.support.script import Cut, Done, Finish, Headers, Pause, Raw, Script, Status
 from tests.support.script import answer as streamed
 from tests.support.scripted import ScriptedBody
@@ -208,35 +208,35 @@ def test_a_body_that_never_takes_a_form_is_refused() -> None:
 
 
 @pytest.fixture
-async def desk(redis_url: str, upstream: ScriptedUpstream) -> AsyncIterator[Desk]:
+async def rig(redis_url: str, upstream: ScriptedUpstream) -> AsyncIterator[Rig]:
     fields = {"openai_base_url": upstream.base_url, "openai_model": "m", "max_output_bytes": 4096}
     settings = Settings.model_validate(fields)
-    async with open_desk(redis_url, settings) as running, working(redis_url, settings):
+    async with open_rig(redis_url, settings) as running, working(redis_url, settings):
         yield running
 
 
-async def test_a_completion_in_json_costs_one_call(desk: Desk, upstream: ScriptedUpstream) -> None:
+async def test_a_completion_in_json_costs_one_call(rig: Rig, upstream: ScriptedUpstream) -> None:
     upstream.script = [Status(200, {}, completion(content="Hi"))]
-    answered = await desk.ended(await desk.ask())
+    answered = await rig.ended(await rig.ask())
     assert (answered.status, "".join(answered.text)) == ("completed", "Hi")
     assert answered.end["usage"] == USAGE
     assert len(upstream.calls) == 1
 
 
 async def test_an_error_in_json_under_a_200_costs_one_call(
-    desk: Desk, upstream: ScriptedUpstream
+    rig: Rig, upstream: ScriptedUpstream
 ) -> None:
     upstream.script = [Status(200, {}, {"error": {"code": 400, "message": "Bad"}})]
-    answered = await desk.ended(await desk.ask())
+    answered = await rig.ended(await rig.ask())
     assert (answered.end["code"], answered.end["message"]) == ("upstream_rejected", "Bad")
     assert len(upstream.calls) == 1
 
 
 async def test_a_document_beyond_the_bound_of_an_answer_costs_one_call(
-    desk: Desk, upstream: ScriptedUpstream
+    rig: Rig, upstream: ScriptedUpstream
 ) -> None:
     upstream.script = [Status(200, {}, completion(content="x" * 5000))]
-    answered = await desk.ended(await desk.ask())
+    answered = await rig.ended(await rig.ask())
     assert (answered.status, answered.end["code"]) == ("failed", "too_long")
     assert len(upstream.calls) == 1
 
@@ -251,9 +251,9 @@ async def test_a_document_beyond_the_bound_of_an_answer_costs_one_call(
     ],
 )
 async def test_a_200_that_holds_no_answer_is_asked_for_three_times_and_no_more(
-    desk: Desk, upstream: ScriptedUpstream, script: Script, code: str
+    rig: Rig, upstream: ScriptedUpstream, script: Script, code: str
 ) -> None:
     upstream.script = script
-    answered = await desk.ended(await desk.ask())
+    answered = await rig.ended(await rig.ask())
     assert (answered.status, answered.end["code"]) == ("failed", code)
     assert len(upstream.calls) == 3

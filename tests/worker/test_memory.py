@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.desk import TENANT, Desk, open_desk, working
+from tests.support.rig import TENANT, Rig, open_rig, working
 from tests.support.script import (
     Cut,
     Finish,
@@ -37,9 +37,9 @@ LEARNED = {
 
 
 @pytest.fixture
-async def desk(redis_url: str, upstream: ScriptedUpstream) -> AsyncIterator[Desk]:
+async def rig(redis_url: str, upstream: ScriptedUpstream) -> AsyncIterator[Rig]:
     settings = Settings(openai_base_url=upstream.base_url, openai_model="m", lease_s=1)
-    async with open_desk(redis_url, settings) as running, working(redis_url, settings):
+    async with open_rig(redis_url, settings) as running, working(redis_url, settings):
         yield running
 
 
@@ -49,14 +49,14 @@ def prompt_of(upstream: ScriptedUpstream) -> list[tuple[str, Any]]:
 
 
 async def test_after_a_stop_the_next_turn_sees_the_question_and_the_kept_text(
-    desk: Desk, upstream: ScriptedUpstream
+    rig: Rig, upstream: ScriptedUpstream
 ) -> None:
     # vscode#289186
     upstream.enqueue([Role(), Text("Cows are"), Wait(asyncio.Event())])
-    request_id = await desk.ask("Tell me of cows", conversation_id="c")
-    await desk.says(request_id, "Cows are")
-    await desk.requests.cancel(request_id, TENANT)
-    await desk.ended(await desk.ask("What did I ask?", conversation_id="c"))
+    request_id = await rig.ask("Tell me of cows", conversation_id="c")
+    await rig.shows(request_id, "Cows are")
+    await rig.requests.cancel(request_id, TENANT)
+    await rig.ended(await rig.ask("What did I ask?", conversation_id="c"))
     assert prompt_of(upstream) == [
         ("user", "Tell me of cows"),
         ("assistant", "Cows are\n\n[stopped]"),
@@ -74,19 +74,19 @@ async def test_after_a_stop_the_next_turn_sees_the_question_and_the_kept_text(
     ids=["empty", "filtered", "cut while thinking"],
 )
 async def test_a_turn_without_words_is_left_out_and_later_turns_go_on(
-    desk: Desk, upstream: ScriptedUpstream, script: Script
+    rig: Rig, upstream: ScriptedUpstream, script: Script
 ) -> None:
     # LLMKube#935: strict upstreams refuse an assistant message without content.
     upstream.enqueue(answer("one"), script)
     for text in ("first", "second", "third"):
-        await desk.ended(await desk.ask(text, conversation_id="c"))
+        await rig.ended(await rig.ask(text, conversation_id="c"))
     assert prompt_of(upstream) == [("user", "first"), ("assistant", "one"), ("user", "third")]
 
 
-async def test_a_refusal_is_remembered_as_its_text(desk: Desk, upstream: ScriptedUpstream) -> None:
+async def test_a_refusal_is_remembered_as_its_text(rig: Rig, upstream: ScriptedUpstream) -> None:
     upstream.enqueue([Role(), Refusal("I can"), Refusal("not."), Finish()])
     for text in ("first", "second"):
-        await desk.ended(await desk.ask(text, conversation_id="c"))
+        await rig.ended(await rig.ask(text, conversation_id="c"))
     assert prompt_of(upstream) == [
         ("user", "first"),
         ("assistant", "I cannot."),
@@ -95,16 +95,16 @@ async def test_a_refusal_is_remembered_as_its_text(desk: Desk, upstream: Scripte
 
 
 async def test_an_answer_that_failed_is_remembered_as_far_as_it_was_said(
-    desk: Desk, upstream: ScriptedUpstream
+    rig: Rig, upstream: ScriptedUpstream
 ) -> None:
     upstream.enqueue([Role(), Text("half"), Cut()])
-    await desk.ended(await desk.ask("first", conversation_id="c", on_interruption="fail"))
-    await desk.ended(await desk.ask("second", conversation_id="c"))
+    await rig.ended(await rig.ask("first", conversation_id="c", on_interruption="fail"))
+    await rig.ended(await rig.ask("second", conversation_id="c"))
     assert prompt_of(upstream) == [("user", "first"), ("assistant", "half"), ("user", "second")]
 
 
 async def test_calls_and_their_outcomes_are_remembered_whole(
-    desk: Desk, upstream: ScriptedUpstream
+    rig: Rig, upstream: ScriptedUpstream
 ) -> None:
     upstream.enqueue(
         [
@@ -118,14 +118,14 @@ async def test_calls_and_their_outcomes_are_remembered_whole(
     )
     call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
     outcome = {"role": "tool", "tool_call_id": "c1", "content": "wet"}
-    await desk.ended(await desk.ask("first", conversation_id="c"))
-    await desk.ended(await desk.ask(messages=[outcome], conversation_id="c"))
+    await rig.ended(await rig.ask("first", conversation_id="c"))
+    await rig.ended(await rig.ask(messages=[outcome], conversation_id="c"))
     said = [
         {"role": "user", "content": "first"},
         {"role": "assistant", "content": "Let me look.", "tool_calls": [call]},
     ]
     assert upstream.calls[-1].body["messages"] == [*said, outcome]
-    await desk.ended(await desk.ask("third", conversation_id="c"))
+    await rig.ended(await rig.ask("third", conversation_id="c"))
     assert upstream.calls[-1].body["messages"] == [
         *said,
         outcome,
@@ -142,13 +142,13 @@ async def test_no_upstream_refuses_what_it_is_told_of_a_conversation(
     settings = Settings(openai_base_url=upstream.base_url, openai_model="m")
     function = {"name": "add", "parameters": {"type": "object"}}
     tools = {"tools": [{"type": "function", "function": function}]}
-    async with open_desk(redis_url, settings) as desk, working(redis_url, settings):
+    async with open_rig(redis_url, settings) as rig, working(redis_url, settings):
 
         async def ask(text: str = "", script: Script | None = None, **fields: Any) -> Answer:
             upstream.script = script or strict.script
             fields |= {"messages": [{"role": "user", "content": text}]} if text else {}
-            asked = await desk.ask(conversation_id="c", params=tools, **fields)
-            return await desk.ended(asked)
+            asked = await rig.ask(conversation_id="c", params=tools, **fields)
+            return await rig.ended(asked)
 
         called = await ask("What is 2 + 3?")
         outcomes = [
@@ -161,12 +161,12 @@ async def test_no_upstream_refuses_what_it_is_told_of_a_conversation(
         await ask("thinking", [Role(), Reasoning("Hm"), Finish("length")])
         await ask("refused", [Role(), Refusal("No."), Finish()])
         upstream.script = [Role(), Wait(asyncio.Event())]
-        stopped = await desk.ask("stopped", conversation_id="c", params=tools)
+        stopped = await rig.ask("stopped", conversation_id="c", params=tools)
         await wait_until(
             lambda: upstream.calls[-1].body["messages"][-1]["content"] == "stopped",
             description="it is asked",
         )
-        await desk.requests.cancel(stopped, TENANT)
+        await rig.requests.cancel(stopped, TENANT)
         assert (await ask("and now?")).status == "completed"
     told = [(role, content) for role, content in prompt_of(upstream) if role != "tool"]
     assert told[-5:] == [
@@ -180,11 +180,9 @@ async def test_no_upstream_refuses_what_it_is_told_of_a_conversation(
     assert strict.refusals == LEARNED.get(family, [])
 
 
-async def test_a_model_is_told_of_more_than_20_turns(
-    desk: Desk, upstream: ScriptedUpstream
-) -> None:
+async def test_a_model_is_told_of_more_than_20_turns(rig: Rig, upstream: ScriptedUpstream) -> None:
     for number in range(31):
-        await desk.ended(await desk.ask(f"{number}", conversation_id="c"))
+        await rig.ended(await rig.ask(f"{number}", conversation_id="c"))
     assert len(upstream.calls[-1].body["messages"]) == 61
 
 
@@ -192,7 +190,7 @@ async def test_a_setting_bounds_the_bytes_of_a_conversation_that_a_model_is_told
     redis_url: str, upstream: ScriptedUpstream
 ) -> None:
     settings = Settings(openai_base_url=upstream.base_url, openai_model="m", memory_bytes=120)
-    async with open_desk(redis_url, settings) as desk, working(redis_url, settings):
+    async with open_rig(redis_url, settings) as rig, working(redis_url, settings):
         for number in range(5):
-            await desk.ended(await desk.ask(f"{number}", conversation_id="c"))
+            await rig.ended(await rig.ask(f"{number}", conversation_id="c"))
     assert [content for _, content in prompt_of(upstream)] == ["3", "Hello, world.", "4"]

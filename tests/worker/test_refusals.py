@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.desk import Desk, open_desk, working
 from tests.support.reading import KEY, QUESTION, Reading, read
+from tests.support.rig import Rig, open_rig, working
 from tests.support.script import Chunk, Raw, Script, Status, Step, Text, answer
 from tests.support.upstream import ScriptedUpstream
 from tickertape.runtime.settings import Settings
@@ -223,22 +223,22 @@ async def test_an_http_error_written_as_a_stream_is_read_all_the_same(body: str)
 
 
 @pytest.fixture
-async def desk(redis_url: str, upstream: ScriptedUpstream) -> AsyncIterator[Desk]:
+async def rig(redis_url: str, upstream: ScriptedUpstream) -> AsyncIterator[Rig]:
     fields = {"openai_base_url": upstream.base_url, "openai_model": "m", "openai_api_key": KEY}
     settings = Settings.model_validate(fields)
-    async with open_desk(redis_url, settings) as running, working(redis_url, settings):
+    async with open_rig(redis_url, settings) as running, working(redis_url, settings):
         yield running
 
 
 async def test_a_refusal_in_a_stream_costs_one_call_and_its_words_reach_the_log(
-    desk: Desk, upstream: ScriptedUpstream
+    rig: Rig, upstream: ScriptedUpstream
 ) -> None:
     scripts: list[Script] = [[shape("invalid_request_error", SAID)] for shape in SHAPES.values()]
     scripts += [[shape(400, SAID)] for shape in SHAPES.values()]
     scripts.append([Status(400, {}, {"error": {"message": SAID}})])
     for calls, script in enumerate(scripts, 1):
         upstream.enqueue(script)
-        answered = await desk.ended(await desk.ask(QUESTION["content"]))
+        answered = await rig.ended(await rig.ask(QUESTION["content"]))
         assert answered.end == {
             "code": "upstream_rejected",
             "message": SHOWN,
@@ -252,14 +252,14 @@ async def test_a_refusal_in_a_stream_costs_one_call_and_its_words_reach_the_log(
     [("rate_limit_error", "upstream_rate_limited"), ("overloaded_error", "upstream_error")],
 )
 async def test_what_may_pass_is_tried_again_whether_it_has_a_status_or_stands_in_a_stream(
-    desk: Desk, upstream: ScriptedUpstream, code: str, reason: str
+    rig: Rig, upstream: ScriptedUpstream, code: str, reason: str
 ) -> None:
     refused = Status(WORDS.get(code, 429), {}, {"error": {"type": code}})
     for calls, step in ((2, refused), (4, event({"error": {"type": code}}))):
         upstream.enqueue([step])
-        request_id = await desk.ask()
-        assert "".join((await desk.ended(request_id)).text) == "Hello, world."
+        request_id = await rig.ask()
+        assert "".join((await rig.ended(request_id)).text) == "Hello, world."
         assert len(upstream.calls) == calls
-        entries = await desk.entries(request_id)
+        entries = await rig.entries(request_id)
         assert [entry.kind for entry in entries][:3] == ["queued", "started", "started"]
         assert entries[2].data.get("reason", reason) == reason

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.desk import open_desk, working
 from tests.support.reading import KEY, PAYLOAD, QUESTION, Reading
+from tests.support.rig import open_rig, working
 from tests.support.script import Chunk, Script, Status, answer, error_body
 from tests.support.upstream import Call, ScriptedUpstream
 from tickertape.runtime.settings import Settings
@@ -187,7 +187,7 @@ async def test_a_refused_limit_never_shows(redis_url: str, upstream: ScriptedUps
     for script in (refusing("max_tokens", OPENAI), in_stream):
         upstream.script = script
         upstream.calls.clear()
-        async with open_desk(redis_url, settings) as desk, working(redis_url, settings):
-            answered = await desk.ended(await desk.ask(params=OLD))
+        async with open_rig(redis_url, settings) as rig, working(redis_url, settings):
+            answered = await rig.ended(await rig.ask(params=OLD))
         assert "".join(answered.text) == "Hello, world."
         assert [limits(call.body) for call in upstream.calls] == [OLD, NEW]

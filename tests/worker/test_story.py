@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.desk import TENANT, Desk, open_desk, working
+from tests.support.rig import TENANT, Rig, open_rig, working
 from tests.support.script import (
     Cut,
     Finish,
@@ -36,9 +36,9 @@ def settings_for(upstream: ScriptedUpstream, **changes: object) -> Settings:
 
 
 @pytest.fixture
-async def desk(redis_url: str, upstream: ScriptedUpstream) -> AsyncIterator[Desk]:
+async def rig(redis_url: str, upstream: ScriptedUpstream) -> AsyncIterator[Rig]:
     settings = settings_for(upstream)
-    async with open_desk(redis_url, settings) as running, working(redis_url, settings):
+    async with open_rig(redis_url, settings) as running, working(redis_url, settings):
         yield running
 
 
@@ -46,15 +46,15 @@ def text_of(answered: Answer) -> str:
     return "".join(answered.text)
 
 
-async def kinds(desk: Desk, request_id: str) -> list[str]:
-    return [entry.kind for entry in await desk.entries(request_id)]
+async def kinds(rig: Rig, request_id: str) -> list[str]:
+    return [entry.kind for entry in await rig.entries(request_id)]
 
 
 async def test_an_answer_is_typed_whole_and_ends_with_its_checksum_and_usage(
-    desk: Desk, upstream: ScriptedUpstream
+    rig: Rig, upstream: ScriptedUpstream
 ) -> None:
     upstream.script = answer(["Hé", "llo", " 🎉"])
-    answered = await desk.ended(await desk.ask())
+    answered = await rig.ended(await rig.ask())
     assert text_of(answered) == "Héllo 🎉"
     assert answered.status == "completed"
     assert answered.end["finish_reason"] == "stop"
@@ -62,15 +62,15 @@ async def test_an_answer_is_typed_whole_and_ends_with_its_checksum_and_usage(
     assert answered.end["usage"]["completion_tokens"] == 5
 
 
-async def test_one_upstream_delta_is_one_entry(desk: Desk, upstream: ScriptedUpstream) -> None:
+async def test_one_upstream_delta_is_one_entry(rig: Rig, upstream: ScriptedUpstream) -> None:
     upstream.script = answer([f"{n} " for n in range(100)])
-    request_id = await desk.ask()
-    await desk.ended(request_id)
-    assert (await kinds(desk, request_id)).count("delta") == 100
+    request_id = await rig.ask()
+    await rig.ended(request_id)
+    assert (await kinds(rig, request_id)).count("delta") == 100
 
 
 async def test_everything_an_upstream_says_is_kept_apart(
-    desk: Desk, upstream: ScriptedUpstream
+    rig: Rig, upstream: ScriptedUpstream
 ) -> None:
     upstream.script = [
         Role(),
@@ -81,65 +81,65 @@ async def test_everything_an_upstream_says_is_kept_apart(
         ToolCall("}"),
         Finish("tool_calls"),
     ]
-    answered = await desk.ended(await desk.ask())
+    answered = await rig.ended(await rig.ask())
     snapshot = answered.snapshot()
     assert (snapshot["reasoning"], snapshot["text"], snapshot["refusal"]) == ("hm", "a", "no")
     assert snapshot["tool_calls"] == [{"index": 0, "id": "c1", "name": "f", "arguments": "{}"}]
 
 
 async def test_a_rate_limit_before_any_output_is_waited_for_and_shows(
-    desk: Desk, upstream: ScriptedUpstream
+    rig: Rig, upstream: ScriptedUpstream
 ) -> None:
     upstream.enqueue(rate_limited("0.3"))
-    request_id = await desk.ask()
+    request_id = await rig.ask()
 
     async def is_delayed() -> bool:
-        return (await desk.record(request_id)).waiting is not None
+        return (await rig.record(request_id)).waiting is not None
 
     await wait_until(is_delayed, description="the request is put aside")
-    record = await desk.record(request_id)
+    record = await rig.record(request_id)
     assert record.status == "queued"
     assert record.waiting is not None
     assert record.waiting["reason"] == "upstream_rate_limited"
-    assert text_of(await desk.ended(request_id)) == "Hello, world."
-    assert await kinds(desk, request_id) == ["queued", "started", "started", "delta", "completed"]
+    assert text_of(await rig.ended(request_id)) == "Hello, world."
+    assert await kinds(rig, request_id) == ["queued", "started", "started", "delta", "completed"]
 
 
 async def test_an_upstream_error_before_any_output_is_tried_again(
-    desk: Desk, upstream: ScriptedUpstream
+    rig: Rig, upstream: ScriptedUpstream
 ) -> None:
     upstream.enqueue([Status(503)])
-    answered = await desk.ended(await desk.ask())
+    answered = await rig.ended(await rig.ask())
     assert (answered.status, answered.n) == ("completed", 2)
 
 
 async def test_an_answer_that_breaks_off_is_begun_again_and_the_reset_says_why(
-    desk: Desk, upstream: ScriptedUpstream
+    rig: Rig, upstream: ScriptedUpstream
 ) -> None:
     upstream.enqueue([Role(), Text("half"), Cut()])
-    request_id = await desk.ask()
-    assert text_of(await desk.ended(request_id)) == "Hello, world."
-    entries = await desk.entries(request_id)
+    request_id = await rig.ask()
+    assert text_of(await rig.ended(request_id)) == "Hello, world."
+    entries = await rig.entries(request_id)
     reset = next(entry for entry in entries if entry.kind == "reset")
     assert reset.data["reason"] == "upstream_truncated"
     assert [entry.text for entry in entries if entry.kind == "delta"] == ["half", "Hello, world."]
 
 
 async def test_an_answer_that_may_not_be_redone_fails_and_keeps_its_text(
-    desk: Desk, upstream: ScriptedUpstream
+    rig: Rig, upstream: ScriptedUpstream
 ) -> None:
     upstream.script = [Role(), Text("half"), Cut()]
-    answered = await desk.ended(await desk.ask(on_interruption="fail"))
+    answered = await rig.ended(await rig.ask(on_interruption="fail"))
     assert (answered.status, text_of(answered)) == ("failed", "half")
     assert answered.end["code"] == "upstream_truncated"
     assert len(upstream.calls) == 1
 
 
 async def test_what_an_upstream_rejects_is_not_tried_again(
-    desk: Desk, upstream: ScriptedUpstream
+    rig: Rig, upstream: ScriptedUpstream
 ) -> None:
     upstream.script = [Status(400, {}, {"error": {"message": "no such model"}})]
-    answered = await desk.ended(await desk.ask())
+    answered = await rig.ended(await rig.ask())
     assert answered.end == {
         "code": "upstream_rejected",
         "message": "no such model",
@@ -149,31 +149,31 @@ async def test_what_an_upstream_rejects_is_not_tried_again(
 
 
 async def test_cancelling_closes_the_upstream_and_keeps_the_text(
-    desk: Desk, upstream: ScriptedUpstream
+    rig: Rig, upstream: ScriptedUpstream
 ) -> None:
     upstream.script = [Role(), Text("so far"), Wait(asyncio.Event())]
-    request_id = await desk.ask()
-    await desk.says(request_id, "so far")
-    assert await desk.requests.cancel(request_id, TENANT) == "cancelled"
+    request_id = await rig.ask()
+    await rig.shows(request_id, "so far")
+    assert await rig.requests.cancel(request_id, TENANT) == "cancelled"
     async with asyncio.timeout(5):
         await upstream.calls[0].closed.wait()
-    answered = await desk.answer(request_id)
+    answered = await rig.answer(request_id)
     assert (answered.status, text_of(answered)) == ("cancelled", "so far")
 
     async def is_accounted() -> bool:
-        return bool((await desk.record(request_id)).usage)
+        return bool((await rig.record(request_id)).usage)
 
     await wait_until(is_accounted, description="the usage of the cancelled attempt is noted")
 
 
 async def test_the_worker_goes_on_with_others_after_a_cancel(
-    desk: Desk, upstream: ScriptedUpstream
+    rig: Rig, upstream: ScriptedUpstream
 ) -> None:
     upstream.enqueue([Role(), Text("x"), Wait(asyncio.Event())])
-    first = await desk.ask()
-    await desk.says(first, "x")
-    await desk.requests.cancel(first, TENANT)
-    assert (await desk.ended(await desk.ask())).status == "completed"
+    first = await rig.ask()
+    await rig.shows(first, "x")
+    await rig.requests.cancel(first, TENANT)
+    assert (await rig.ended(await rig.ask())).status == "completed"
 
 
 async def test_an_endless_answer_ends_as_too_long(
@@ -181,17 +181,15 @@ async def test_an_endless_answer_ends_as_too_long(
 ) -> None:
     settings = settings_for(upstream, max_output_bytes=1024)
     upstream.script = [Role(), *[Text("x" * 100) for _ in range(50)], Finish()]
-    async with open_desk(redis_url, settings) as desk, working(redis_url, settings):
-        answered = await desk.ended(await desk.ask())
+    async with open_rig(redis_url, settings) as rig, working(redis_url, settings):
+        answered = await rig.ended(await rig.ask())
     assert (answered.status, answered.end["code"]) == ("failed", "too_long")
     assert len(text_of(answered)) <= 1024
 
 
-async def test_a_conversation_remembers_what_was_said(
-    desk: Desk, upstream: ScriptedUpstream
-) -> None:
-    await desk.ended(await desk.ask("first", conversation_id="c"))
-    await desk.ended(await desk.ask("second", conversation_id="c"))
+async def test_a_conversation_remembers_what_was_said(rig: Rig, upstream: ScriptedUpstream) -> None:
+    await rig.ended(await rig.ask("first", conversation_id="c"))
+    await rig.ended(await rig.ask("second", conversation_id="c"))
     assert [(m["role"], m["content"]) for m in upstream.calls[1].body["messages"]] == [
         ("user", "first"),
         ("assistant", "Hello, world."),
@@ -200,18 +198,18 @@ async def test_a_conversation_remembers_what_was_said(
 
 
 async def test_a_question_asked_meanwhile_waits_for_the_answer_before_it(
-    desk: Desk, upstream: ScriptedUpstream
+    rig: Rig, upstream: ScriptedUpstream
 ) -> None:
     gate = asyncio.Event()
     upstream.enqueue([Role(), Text("one"), Wait(gate), Finish()])
-    first = await desk.ask("first", conversation_id="c")
-    second = await desk.ask("second", conversation_id="c")
-    await desk.says(first, "one")
-    assert (await desk.record(second)).state == "held"
+    first = await rig.ask("first", conversation_id="c")
+    second = await rig.ask("second", conversation_id="c")
+    await rig.shows(first, "one")
+    assert (await rig.record(second)).state == "held"
     gate.set()
-    await desk.ended(second)
+    await rig.ended(second)
     assert upstream.calls[1].body["messages"][1]["content"] == "one"
-    conversation = await Conversations(desk.connections, desk.settings).get(TENANT, "c")
+    conversation = await Conversations(rig.connections, rig.settings).get(TENANT, "c")
     assert [turn.answered for turn in conversation.turns] == ["one", "Hello, world."]
 
 
@@ -221,15 +219,15 @@ async def test_never_more_requests_run_than_there_are_slots(
     gate = asyncio.Event()
     upstream.script = [Role(), Text("x"), Wait(gate), Finish()]
     settings = settings_for(upstream)
-    async with open_desk(redis_url, settings) as desk, working(redis_url, settings, slots=2):
-        ids = [await desk.ask() for _ in range(4)]
+    async with open_rig(redis_url, settings) as rig, working(redis_url, settings, slots=2):
+        ids = [await rig.ask() for _ in range(4)]
         await wait_until(lambda: len(upstream.calls) == 2, description="two slots are taken")
         for request_id in ids[:2]:
-            await desk.says(request_id, "x")
+            await rig.shows(request_id, "x")
         assert len(upstream.calls) == 2
         gate.set()
         for request_id in ids:
-            assert (await desk.ended(request_id)).status == "completed"
+            assert (await rig.ended(request_id)).status == "completed"
 
 
 async def test_a_worker_that_is_gone_is_replaced_and_readers_see_a_reset(
@@ -237,14 +235,14 @@ async def test_a_worker_that_is_gone_is_replaced_and_readers_see_a_reset(
 ) -> None:
     settings = settings_for(upstream)
     upstream.enqueue([Role(), Text("lost"), Wait(asyncio.Event())])
-    async with open_desk(redis_url, settings) as desk:
+    async with open_rig(redis_url, settings) as rig:
         async with working(redis_url, settings):
-            request_id = await desk.ask()
-            await desk.says(request_id, "lost")
+            request_id = await rig.ask()
+            await rig.shows(request_id, "lost")
         async with working(redis_url, settings):
-            answered = await desk.ended(request_id)
+            answered = await rig.ended(request_id)
         assert text_of(answered) == "Hello, world."
-        entries = await desk.entries(request_id)
+        entries = await rig.entries(request_id)
         assert [e.data["reason"] for e in entries if e.kind == "reset"] == ["worker_lost"]
         assert sum(entry.is_terminal for entry in entries) == 1
 
@@ -255,20 +253,20 @@ async def test_a_drained_worker_gives_its_request_back_at_once(
     monkeypatch.setattr("tickertape.worker.main.DRAIN_GRACE_S", 0.05)
     settings = settings_for(upstream, lease_s=60)
     upstream.enqueue([Role(), Text("half"), Wait(asyncio.Event())])
-    async with open_desk(redis_url, settings) as desk:
+    async with open_rig(redis_url, settings) as rig:
         async with working(redis_url, settings):
-            request_id = await desk.ask()
-            await desk.says(request_id, "half")
+            request_id = await rig.ask()
+            await rig.shows(request_id, "half")
             os.kill(os.getpid(), signal.SIGTERM)
             async with asyncio.timeout(5):
                 await upstream.calls[0].closed.wait()
 
             async def is_back() -> bool:
-                return (await desk.record(request_id)).state == "queued"
+                return (await rig.record(request_id)).state == "queued"
 
             await wait_until(is_back, description="the request is given back")
         async with working(redis_url, settings):
-            answered = await desk.ended(request_id)
+            answered = await rig.ended(request_id)
         assert text_of(answered) == "Hello, world."
         assert answered.n == 2
 
@@ -279,31 +277,31 @@ async def test_an_answer_survives_a_crash_of_redis_in_its_middle(
     gate = asyncio.Event()
     upstream.script = [Role(), Text("a"), Wait(gate), Text("b"), Text("c"), Finish()]
     settings = settings_for(upstream, lease_s=5)
-    async with open_desk(own_redis.url, settings) as desk, working(own_redis.url, settings):
-        request_id = await desk.ask()
-        await desk.says(request_id, "a")
+    async with open_rig(own_redis.url, settings) as rig, working(own_redis.url, settings):
+        request_id = await rig.ask()
+        await rig.shows(request_id, "a")
         own_redis.kill()
         gate.set()
         own_redis.start()
-        answered = await desk.ended(request_id)
+        answered = await rig.ended(request_id)
     assert text_of(answered) == "abc"
     assert answered.n == 1
 
 
 async def test_entries_that_redis_lost_are_written_again_under_new_ids(
-    desk: Desk, upstream: ScriptedUpstream
+    rig: Rig, upstream: ScriptedUpstream
 ) -> None:
     gate = asyncio.Event()
     upstream.enqueue([Role(), Text("a"), Text("b"), Wait(gate), Text("c"), Finish()])
-    request_id = await desk.ask()
-    await desk.says(request_id, "ab")
-    lost = (await desk.entries(request_id))[-1].cursor
+    request_id = await rig.ask()
+    await rig.shows(request_id, "ab")
+    lost = (await rig.entries(request_id))[-1].cursor
     key, log = f"{{p0}}:req:{request_id}", f"{{p0}}:log:{request_id}"
-    await desk.connections.ask("XDEL", log, str(lost))
-    await desk.connections.ask("HSET", key, "seq", lost.seq - 1)
+    await rig.connections.ask("XDEL", log, str(lost))
+    await rig.connections.ask("HSET", key, "seq", lost.seq - 1)
     gate.set()
-    answered = await desk.ended(request_id)
+    answered = await rig.ended(request_id)
     assert text_of(answered) == "Hello, world."
-    cursors = [entry.cursor for entry in await desk.entries(request_id)]
+    cursors = [entry.cursor for entry in await rig.entries(request_id)]
     assert lost not in cursors
     assert cursors == sorted(cursors)

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.support.connection import Connection
-from tests.support.desk import open_desk, working
 from tests.support.reading import PAYLOAD, QUESTION, Reading
+from tests.support.rig import open_rig, working
 from tests.support.script import Cut, Done, Finish, Reasoning, Role, Script, Text, answer
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
@@ -56,8 +56,8 @@ async def test_a_worker_goes_by_the_profile_that_was_set_though_no_models_are_li
     fields = {"openai_base_url": upstream.base_url, "upstream_profile": "vllm", "lease_s": 1}
     settings = Settings.model_validate(fields)
     upstream.enqueue([Role(), Text("half"), Cut()], [Role(), Text(" and half"), Finish()])
-    async with open_desk(redis_url, settings) as desk, working(redis_url, settings):
-        answered = await desk.ended(await desk.ask(on_interruption="continue"))
+    async with open_rig(redis_url, settings) as rig, working(redis_url, settings):
+        answered = await rig.ended(await rig.ask(on_interruption="continue"))
     assert "".join(answered.text) == "half and half"
     assert upstream.calls[1].body["continue_final_message"] is True
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.desk import open_desk, working
 from tests.support.programs import environment
+from tests.support.rig import open_rig, working
 from tests.support.script import Role, Text, Wait
 from tests.support.scripted import OfflineUpstream, ScriptedQueue, lease, tools
 from tests.support.upstream import ScriptedUpstream
@@ -155,8 +155,8 @@ async def test_the_collector_leaves_alone_what_was_there_before_the_first_claim(
     gc.unfreeze()
     gc.set_threshold(700)  # Python's own; another worker may have run in this process
     try:
-        async with open_desk(redis_url, settings) as desk, working(redis_url, settings):
-            assert (await desk.ended(await desk.ask())).status == "completed"
+        async with open_rig(redis_url, settings) as rig, working(redis_url, settings):
+            assert (await rig.ended(await rig.ask())).status == "completed"
             assert gc.get_freeze_count() > 10_000
             assert gc.get_threshold()[0] > 700
     finally:
@@ -175,14 +175,14 @@ async def test_a_model_list_full_of_oddities_does_not_end_the_worker(
 ) -> None:
     monkeypatch.setattr(ScriptedUpstream, "_model_list", lambda self: ODD)
     settings = settings_for(upstream)
-    async with open_desk(redis_url, settings) as desk, working(redis_url, settings):
+    async with open_rig(redis_url, settings) as rig, working(redis_url, settings):
 
         async def listed() -> list[dict[str, Any]] | None:
-            return await read_models(desk.connections)
+            return await read_models(rig.connections)
 
         models = await wait_until(listed, description="the models are in Redis")
         assert [model["id"] for model in models or []] == ["m", "\ufffd"]
-        assert (await desk.ended(await desk.ask())).status == "completed"
+        assert (await rig.ended(await rig.ask())).status == "completed"
 
 
 async def test_a_worker_leaves_at_a_second_signal_and_a_third_does_no_harm(
@@ -190,15 +190,15 @@ async def test_a_worker_leaves_at_a_second_signal_and_a_third_does_no_harm(
 ) -> None:
     settings = settings_for(upstream)
     upstream.enqueue([Role(), Text("half"), Wait(asyncio.Event())])
-    async with open_desk(redis_url, settings) as desk:
+    async with open_rig(redis_url, settings) as rig:
         task = asyncio.create_task(main.run(settings, redis_url, slots=1))
-        request_id = await desk.ask()
-        await desk.says(request_id, "half")
+        request_id = await rig.ask()
+        await rig.shows(request_id, "half")
         os.kill(os.getpid(), signal.SIGTERM)
         # The second one ends the grace.
         os.kill(os.getpid(), signal.SIGINT)
         async with asyncio.timeout(10):
             await task
-        assert (await desk.record(request_id)).state == "queued"
+        assert (await rig.record(request_id)).state == "queued"
     # One that comes while the process leaves must not kill it.
     os.kill(os.getpid(), signal.SIGTERM)
