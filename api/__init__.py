@@ -1,5 +1,6 @@
-"""The HTTP process: routes over the broker, wires that render logs, and the fan-out to readers.
+"""The HTTP process: accepts requests, and serves each log to any number of readers.
 
-Holds nothing that matters: any process can answer any call, and may be killed at any time.
-Reading order: app, protocols/native, asking, services, fanout/, the other protocols, edge/.
+The process holds nothing that matters: any process can answer any call, and may be killed at any
+time. Reading order: fanout/ (one log to many readers), protocols/ (bodies, wires and routes), then
+asking and services (from a body to the broker), edge/ (which calls are let in), app and serving/.
 """

@@ -1,5 +1,6 @@
 """The queue and the logs: the only code of Tickertape that speaks Redis.
 
-A request is submitted once, claimed under a lease, typed into its log, and read by anyone who may.
-Reading order: codec (what a log holds), fold (what it means), keys, scripts/, queue, log, push.
+A request is submitted once and claimed under a lease; its worker writes the log, and any number of
+readers follow it. Reading order: codec (what a log holds), scripts/ (every change of state), keys,
+fold (the state that a log stands for), queue, log, push.
 """
