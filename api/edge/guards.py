@@ -3,6 +3,7 @@
 A guard checks the head of a call or counts the bytes of its body. No guard delays a response.
 """
 
+import asyncio
 import re
 from collections.abc import Callable
 
@@ -11,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tickertape.api.edge.error_forms import ErrorForms
 from tickertape.api.edge.error_rules import problem_of
-from tickertape.api.edge.problems import Problem
+from tickertape.api.edge.problems import Problem, draining
 from tickertape.api.failure_log import log_failure
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.runtime.addresses import is_loopback
@@ -34,6 +35,9 @@ class LastResort:
 
     Once the head of the response was sent, the guard only returns. The server then breaks off the
     connection, so that a truncated response does not look complete.
+
+    uvicorn cancels calls that outlast its grace at a shutdown, for example because they wait for
+    Redis. Such a call is answered 503, so that its client retries; uvicorn itself would answer 500.
     """
 
     def __init__(self, app: ASGIApp, *, forms: ErrorForms) -> None:
@@ -53,6 +57,11 @@ class LastResort:
 
         try:
             await self._app(scope, receive, tracking_send)
+        except asyncio.CancelledError:
+            if not has_started:
+                path = scope["path"]
+                await self._forms.respond(draining(), path)(scope, receive, send)
+            raise
         except Exception as error:  # noqa: BLE001  # the last resort, which logs it
             if has_started:
                 log_failure(error, "request failed", path=scope["path"])

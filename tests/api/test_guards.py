@@ -1,10 +1,11 @@
 """What stands in front of the routes: names, origins, and the last resort."""
 
+import asyncio
 from typing import Any
 
 import pytest
 import structlog
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from tests.support.running_api import RunningApi, running_api
 from tickertape.api.edge.error_forms import ErrorForms
@@ -127,3 +128,27 @@ async def test_a_defect_after_the_head_of_an_answer_breaks_it_off() -> None:
     assert sent == ["http.response.start"]
     assert logged[0]["error"] == "RuntimeError"
     assert "launch" not in str(logged)
+
+
+async def test_a_call_that_a_shutdown_cancels_is_answered_503_and_not_500() -> None:
+    waits = asyncio.Event()
+    sent: list[Message] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        waits.set()
+        await asyncio.Event().wait()
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    guard = LastResort(app, forms=ErrorForms({}))
+    call = asyncio.create_task(guard({"type": "http", "path": "/x"}, receive, send))
+    await waits.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert sent[0]["status"] == 503
+    assert (b"retry-after", b"1") in sent[0]["headers"]
