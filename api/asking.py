@@ -9,7 +9,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from tickertape.broker.requests import OnBusy, Policy, Submission
+from tickertape.broker.kinds import OnBusy, Policy
+from tickertape.broker.requests import Submission
 from tickertape.broker.turns import Links
 from tickertape.roles import Role, Roles, render
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import hiredis
 
@@ -12,6 +12,7 @@ from tickertape.broker.bulk import BulkConnection
 from tickertape.broker.connections import COMMAND_TIMEOUT_S, Connections, is_denial
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.faults import crash_at
+from tickertape.broker.kinds import AppendOutcome, AppendVerdict
 from tickertape.broker.lua import source
 from tickertape.broker.pauses import Pauses
 from tickertape.runtime.settings import Settings
@@ -19,6 +20,7 @@ from tickertape.runtime.settings import Settings
 # How an error begins that is about the keys of one call: others may well be answered. With any
 # other word the server has forgotten the script, or takes no writes now.
 _OF_ONE_CALL = ("ERR ", "WRONGTYPE ")
+_VERDICTS: dict[bytes, AppendVerdict] = {word.encode(): word for word in get_args(AppendVerdict)}
 # Bounds of one attempt's log, next to the bytes: an entry costs the API memory whatever its size.
 MAX_ENTRIES = 200_000
 
@@ -30,7 +32,7 @@ class Appended(NamedTuple):
     one that Redis calls wrong and always will: these ids cannot be written.
     """
 
-    word: str
+    word: AppendOutcome
     seq: int
 
 
@@ -136,7 +138,7 @@ class Appender:
             on_answer(LOST)
             raise Unavailable(str(reply))
         crash_at("after", "append")
-        on_answer(Appended(reply[0].decode(), _seq(reply[1])))
+        on_answer(Appended(_VERDICTS[reply[0]], _seq(reply[1])))
 
     def _may_be_silent(self) -> bool:
         # Dead is a connection that owed answers through a whole period without a byte. What it owes

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Self
 import msgspec
 
 from tickertape.broker.errors import CursorMalformed, EntryMalformed
+from tickertape.broker.kinds import TERMINALS, EntryKind, TextOutput
 
 VERSION = 1
 FIELD = b"e"
@@ -22,12 +23,8 @@ _EPHEMERAL = b"~"
 # nested too deeply it is a RecursionError.
 _MALFORMED = (ValueError, RecursionError)
 
-OPENERS = frozenset({"started", "reset", "resumed"})
-TERMINALS = frozenset({"completed", "failed", "cancelled"})
-OUTPUT = frozenset({"delta", "reasoning", "refusal", "tool_call"})
-
 # The letters of openers and of the terminals that scripts write also stand in scripts/*.lua.
-_JSON_KINDS = {
+_JSON_KINDS: dict[str, EntryKind] = {
     "Q": "queued",
     "S": "started",
     "Z": "reset",
@@ -37,14 +34,13 @@ _JSON_KINDS = {
     "F": "failed",
     "X": "cancelled",
 }
-_TEXT_KINDS = {"d": "delta", "r": "reasoning", "u": "refusal"}
+_TEXT_KINDS: dict[str, TextOutput] = {"d": "delta", "r": "reasoning", "u": "refusal"}
 # The same kinds when provider fields came along: the payload is then {"text", "x"}.
 _EXTENDED_KINDS = {letter.upper(): kind for letter, kind in _TEXT_KINDS.items()}
-_LETTERS = {kind: letter.encode() for letter, kind in (_JSON_KINDS | _TEXT_KINDS).items()}
+_ALL_KINDS: dict[str, EntryKind] = {**_JSON_KINDS, **_TEXT_KINDS}
+_LETTERS = {kind: letter.encode() for letter, kind in _ALL_KINDS.items()}
 _EXTENDED_LETTERS = {kind: letter.encode() for letter, kind in _EXTENDED_KINDS.items()}
-_KINDS = {
-    ord(letter): kind for letter, kind in (_JSON_KINDS | _TEXT_KINDS | _EXTENDED_KINDS).items()
-}
+_KINDS = {ord(letter): kind for letter, kind in (_ALL_KINDS | _EXTENDED_KINDS).items()}
 _PLAIN = frozenset(ord(letter) for letter in _TEXT_KINDS)
 _EXTENDED = frozenset(ord(letter) for letter in _EXTENDED_KINDS)
 
@@ -92,7 +88,7 @@ class Entry(msgspec.Struct, frozen=True):
     """
 
     cursor: Cursor
-    kind: str
+    kind: EntryKind
     text: str = ""
     data: dict[str, Any] = {}
     x: dict[str, Any] | None = None
@@ -127,14 +123,14 @@ def made_call_id(request_id: str, index: int) -> str:
     return f"call_{request_id}_{index}"
 
 
-def encode_text(kind: str, text: str, x: dict[str, Any] | None = None) -> bytes:
+def encode_text(kind: TextOutput, text: str, x: dict[str, Any] | None = None) -> bytes:
     """The stored value of a delta, reasoning or refusal; the text must be encodable as UTF-8."""
     if x:
         return _EXTENDED_LETTERS[kind] + msgspec.json.encode({"text": text, "x": x})
     return _LETTERS[kind] + text.encode()
 
 
-def encode_data(kind: str, data: dict[str, Any]) -> bytes:
+def encode_data(kind: EntryKind, data: dict[str, Any]) -> bytes:
     """The stored value of an entry of any other kind."""
     return _LETTERS[kind] + msgspec.json.encode(data)
 

@@ -9,7 +9,8 @@ import msgspec
 from tickertape.broker import keys
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import NotFinished, RequestMissing
-from tickertape.broker.requests import Policy, Requests, Submission
+from tickertape.broker.kinds import Policy
+from tickertape.broker.requests import Requests, Submission
 from tickertape.runtime.settings import Settings
 
 _MAX_LISTED = 1000

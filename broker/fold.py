@@ -3,9 +3,8 @@
 from typing import Any
 
 from tickertape.broker.codec import Entry
+from tickertape.broker.kinds import Status
 from tickertape.broker.provider_fields import merge, without_logprobs
-
-_STATUS = {"queued": "queued", "started": "running", "reset": "running", "resumed": "running"}
 
 
 class Answer:
@@ -17,7 +16,7 @@ class Answer:
     """
 
     def __init__(self) -> None:
-        self.status = "queued"
+        self.status: Status = "queued"
         self.n = 0
         self.model: str | None = None
         self.text: list[str] = []
@@ -65,7 +64,7 @@ class Answer:
         if entry.kind != "resumed":
             self.text, self.reasoning, self.refusal, self.tool_calls = [], [], [], {}
             self.x = {}
-        self.status = _STATUS[entry.kind]
+        self.status = "running"
         self.n = entry.data.get("n", self.n)
         self.model = entry.data.get("model", self.model)
 

@@ -19,7 +19,14 @@ Status = Literal["queued", "running", Terminal]
 RequestState = Literal["held", "delayed", Status]
 """The state in Redis: a held request waits for its conversation, a delayed one for a time."""
 
+Policy = Literal["restart", "continue", "fail"]
+"""What happens when an answer breaks off after output: the field `on_interruption`."""
+
+OnBusy = Literal["queue", "reject", "replace"]
+"""What happens when a conversation gets a request while it has an active one."""
+
 AppendVerdict = Literal["OK", "DUP", "GAP", "FENCED", "TOO_LONG"]
+AppendOutcome = Literal[AppendVerdict, "LOST", "REFUSED"]
 
 Verdict = Literal[
     AppendVerdict, "GO", "EMPTY", "INTERRUPTED",

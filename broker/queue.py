@@ -5,7 +5,7 @@ the attempt inside its script, whatever this process believes.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -13,6 +13,7 @@ from tickertape.broker import keys
 from tickertape.broker.codec import Cursor
 from tickertape.broker.connections import MAX_BLOCK_S, Connections
 from tickertape.broker.errors import Fenced, TooLong
+from tickertape.broker.kinds import Opener, Terminal, Verdict
 from tickertape.broker.lua import Scripts
 from tickertape.runtime.settings import Settings
 
@@ -34,7 +35,7 @@ class Lease:
     request_id: str
     attempt: int
     n: int
-    opener: str
+    opener: Opener
     prev: Cursor
     payload: dict[str, Any]
     crashes: int = 0
@@ -147,7 +148,11 @@ class Queue:
             return None
         attempt, n, opener, prev = details
         return replace(
-            lease, attempt=int(attempt), n=int(n), opener=opener.decode(), prev=Cursor.parse(prev)
+            lease,
+            attempt=int(attempt),
+            n=int(n),
+            opener=cast("Opener", opener.decode()),
+            prev=Cursor.parse(prev),
         )
 
     async def retry(
@@ -175,7 +180,7 @@ class Queue:
     async def finish(
         self,
         lease: Lease,
-        state: str,
+        state: Terminal,
         first_seq: int,
         values: list[bytes],
         *,
@@ -227,7 +232,7 @@ def _lease(details: list[bytes]) -> Lease:
         request_id=request_id.decode(),
         attempt=int(attempt),
         n=int(n),
-        opener=opener.decode(),
+        opener=cast("Opener", opener.decode()),
         prev=Cursor.parse(prev),
         payload=msgspec.json.decode(payload),
         crashes=int(crashes),
@@ -242,7 +247,7 @@ def _next_ms(detail: bytes) -> int | None:
     return None if int(detail) < 0 else int(detail)
 
 
-def _unless_fenced(word: str) -> None:
+def _unless_fenced(word: Verdict) -> None:
     if word == "FENCED":
         raise Fenced
 

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -16,17 +16,19 @@ from tickertape.broker.errors import (
     RequestMissing,
     TenantLimitReached,
 )
+from tickertape.broker.kinds import (
+    TERMINALS,
+    OnBusy,
+    Policy,
+    RequestState,
+    Status,
+    Verdict,
+)
 from tickertape.broker.lua import Scripts
 from tickertape.broker.turns import Links
 from tickertape.runtime.settings import Settings
 
 _POSITION_TENANTS = 1000
-
-
-Policy: TypeAlias = Literal["restart", "continue", "fail"]
-"""What happens when an answer breaks off after output: the field `on_interruption`."""
-OnBusy: TypeAlias = Literal["queue", "reject", "replace"]
-"""What happens when a conversation gets a request while it has an active one."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Record:
 
     request_id: str
     tenant: str
-    state: str
+    state: RequestState
     attempt: int
     seq: int
     n: int
@@ -77,14 +79,18 @@ class Record:
     usage: dict[str, dict[str, Any]]
 
     @property
-    def status(self) -> str:
+    def status(self) -> Status:
         """The state as clients see it."""
-        return "queued" if self.state in {"held", "delayed"} else self.state
+        match self.state:
+            case "held" | "delayed":
+                return "queued"
+            case status:
+                return status
 
     @property
     def is_over(self) -> bool:
         """Whether the terminal is written."""
-        return self.state in codec.TERMINALS
+        return self.state in TERMINALS
 
 
 class Listed(NamedTuple):
@@ -238,10 +244,10 @@ def conversation_key(tenant: str, conversation_id: str | None) -> str:
     return keys.digest(tenant, conversation_id) if conversation_id is not None else ""
 
 
-def _submitted(word: str, detail: str) -> Submitted:
-    match word:
+def _submitted(verdict: Verdict, detail: str) -> Submitted:
+    match verdict:
         case "OK" | "EXISTS":
-            return Submitted(detail, is_new=word == "OK")
+            return Submitted(detail, is_new=verdict == "OK")
         case "CONFLICT":
             raise IdempotencyConflict
         case "FULL":
@@ -262,7 +268,7 @@ def _record(request_id: str, stored: dict[bytes, bytes]) -> Record:
     return Record(
         request_id=request_id,
         tenant=stored[b"tenant"].decode(),
-        state=stored[b"state"].decode(),
+        state=cast("RequestState", stored[b"state"].decode()),
         attempt=int(stored[b"attempt"]),
         seq=int(stored[b"seq"]),
         n=int(stored[b"n"]),

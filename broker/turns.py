@@ -8,12 +8,13 @@ which know no other field, read the same conversation.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from tickertape.broker.codec import START, Cursor, Entry, made_call_id
 from tickertape.broker.fold import Answer
+from tickertape.broker.kinds import Terminal
 from tickertape.broker.provider_fields import tool_of_call
 
 # Stands behind the text of an answer that was stopped, so that the model knows that it was cut off.
@@ -83,7 +84,7 @@ class Turn:
     request_id: str
     asked: Messages
     answered: str | None = None
-    status: str | None = None
+    status: Terminal | None = None
     calls: Messages = field(default_factory=list)
     reasoning: str = ""
     links: Links = field(default_factory=Links)
@@ -114,7 +115,7 @@ def _turn(
     if answered is None:
         return Turn(request_id, messages, links=links, row=row)
     text = msgspec.json.decode(answered[b"answered"], type=str)
-    status = answered.get(b"status", b"completed").decode()
+    status = cast("Terminal", answered.get(b"status", b"completed").decode())
     if status == "cancelled" and text == STOPPED:
         text = ""
     called = msgspec.json.decode(answered.get(b"called", b"{}"), type=TurnCalls)

@@ -9,8 +9,8 @@ import structlog
 
 from tickertape.broker.codec import encode_data
 from tickertape.broker.errors import Fenced, TooLong, Unavailable
+from tickertape.broker.kinds import Policy, Terminal
 from tickertape.broker.queue import Gap, Lease
-from tickertape.broker.requests import Policy
 from tickertape.worker.attempt import Attempt
 from tickertape.worker.failures import Failure, FailureCode
 from tickertape.worker.interruption import Interruption
@@ -171,7 +171,7 @@ class Job:
         self._log.warning("request failed", code=failure.code.value, attempt=attempt.lease.attempt)
         return await self._finish(attempt, "failed", failure.terminal())
 
-    async def _finish(self, attempt: Attempt, state: str, data: dict[str, Any]) -> Stop | None:
+    async def _finish(self, attempt: Attempt, state: Terminal, data: dict[str, Any]) -> Stop | None:
         """Write the terminal, together with the pieces that Redis has not acknowledged yet."""
         lease, writer, tally = attempt.lease, attempt.writer, attempt.tally
         terminal = encode_data(state, data)

@@ -8,7 +8,7 @@ be joined.
 import random
 from dataclasses import dataclass
 
-from tickertape.broker.requests import Policy
+from tickertape.broker.kinds import Policy
 from tickertape.worker.failures import Failure, FailureCode
 
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from tickertape.api.failure_log import log_failure
 from tickertape.api.fanout.frames import Frames
 from tickertape.api.fanout.wire import CUT, Last, Wire
-from tickertape.broker.codec import TERMINALS, Entry
+from tickertape.broker.codec import Entry
+from tickertape.broker.kinds import TERMINALS
 
 
 class Rendering:

@@ -6,7 +6,8 @@ from enum import Enum
 from tickertape.api.fanout.frames import OBJECT_BYTES
 from tickertape.api.fanout.rendering import Rendering
 from tickertape.api.fanout.wire import Wire
-from tickertape.broker.codec import OPENERS, START, TERMINALS, Cursor, Entry, decode
+from tickertape.broker.codec import START, Cursor, Entry, decode
+from tickertape.broker.kinds import OPENERS, TERMINALS
 
 
 class Verdict(Enum):

@@ -18,8 +18,9 @@ from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.api.fanout.wire import Dialect
 from tickertape.api.protocols.error_replies import LOG_GONE, ErrorReply, error_reply
 from tickertape.api.services import Services
-from tickertape.broker.codec import OUTPUT, Entry
+from tickertape.broker.codec import Entry
 from tickertape.broker.errors import Unavailable
+from tickertape.broker.kinds import OUTPUT
 
 # The head of a stream is held back for this long, so that an early failure has a status of its own.
 HOLD_S = 10.0

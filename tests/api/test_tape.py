@@ -9,11 +9,12 @@ from tickertape.api.protocols.native.text_wire import TextWire
 from tickertape.api.protocols.native.wire import NativeWire
 from tickertape.broker.codec import START, Cursor, encode_data, encode_text
 from tickertape.broker.errors import EntryMalformed
+from tickertape.broker.kinds import EntryKind
 
 QUEUED = (Cursor(100, 0), encode_data("queued", {"v": 1}))
 
 
-def opener(kind: str, attempt: int, prev: Cursor) -> tuple[Cursor, bytes]:
+def opener(kind: EntryKind, attempt: int, prev: Cursor) -> tuple[Cursor, bytes]:
     return Cursor(attempt, 0), encode_data(kind, {"v": 1, "prev": str(prev), "n": 1})
 
 

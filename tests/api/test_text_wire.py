@@ -5,6 +5,7 @@ import pytest
 from tickertape.api.fanout.wire import CUT, Frame
 from tickertape.api.protocols.native.text_wire import TextWire
 from tickertape.broker.codec import Cursor, Entry
+from tickertape.broker.kinds import EntryKind
 
 AT = Cursor(1, 0)
 
@@ -27,12 +28,12 @@ def test_only_the_text_of_deltas_is_sent() -> None:
 
 
 @pytest.mark.parametrize("kind", ["started", "reset", "failed"])
-def test_what_was_sent_and_does_not_hold_is_cut(kind: str) -> None:
+def test_what_was_sent_and_does_not_hold_is_cut(kind: EntryKind) -> None:
     assert frames(delta("half"), Entry(AT, kind)) == [b"half", CUT]
 
 
 @pytest.mark.parametrize("kind", ["started", "reset"])
-def test_an_attempt_that_said_nothing_is_not_missed(kind: str) -> None:
+def test_an_attempt_that_said_nothing_is_not_missed(kind: EntryKind) -> None:
     assert frames(delta(""), Entry(AT, kind), delta("all")) == [b"", b"", b"all"]
 
 

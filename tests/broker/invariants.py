@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from tests.broker.snapshot import Snapshot
-from tickertape.broker.codec import OPENERS, TERMINALS, Cursor, Entry, decode
+from tickertape.broker.codec import Cursor, Entry, decode
+from tickertape.broker.kinds import OPENERS, TERMINALS
 
 _WAKE_LIMIT = 64
 

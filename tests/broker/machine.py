@@ -17,8 +17,9 @@ from tests.broker.subject import Subject
 from tests.support.given_settings import GivenSettings
 from tickertape.broker import errors, keys
 from tickertape.broker.codec import encode_data, encode_text
+from tickertape.broker.kinds import OnBusy, Policy, Terminal
 from tickertape.broker.queue import Gap, Lease, Nothing
-from tickertape.broker.requests import OnBusy, Policy, Submission, Submitted
+from tickertape.broker.requests import Submission, Submitted
 
 LIMITS = GivenSettings(
     lease_s=300, max_crashes=MAX_CRASHES, queue_limit=QUEUE_LIMIT, tenant_limit=TENANT_LIMIT
@@ -188,7 +189,7 @@ class WritingMachine(RuleBasedStateMachine):
         times=replies_lost,
     )
     def finish(
-        self, lease: Lease | None, state: str, texts: list[str], drift: int, times: int
+        self, lease: Lease | None, state: Terminal, texts: list[str], drift: int, times: int
     ) -> None:
         if lease is None:
             return

@@ -7,7 +7,7 @@ delays are over in the order in which they were put into `expired` and `due`.
 from dataclasses import dataclass, field
 
 from tests.broker.line import Line
-from tickertape.broker.codec import TERMINALS
+from tickertape.broker.kinds import TERMINALS
 
 Logged = tuple[int, int, str, str]  # number of the attempt, seq, kind, text
 Answer = tuple[str, object]

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from tests.broker.invariants import log_of, violations
 from tests.broker.snapshot import Snapshot, take_snapshot
 from tickertape.broker.codec import encode_data, encode_text
+from tickertape.broker.kinds import Terminal
 from tickertape.broker.lua import Scripts
 from tickertape.broker.script_header import Argument
 
@@ -51,7 +52,7 @@ def deltas(*texts: str) -> list[bytes]:
     return [encode_text("delta", text) for text in texts]
 
 
-def terminal(state: str) -> bytes:
+def terminal(state: Terminal) -> bytes:
     """The value of a terminal."""
     return encode_data(state, {})
 
@@ -258,7 +259,7 @@ class Partition:
         go: Go,
         first_seq: int,
         *texts: str,
-        state: str = "completed",
+        state: Terminal = "completed",
         usage: str = "",
         answered: str = "",
         called: str = "",

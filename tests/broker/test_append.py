@@ -1,8 +1,11 @@
 """APPEND and RENEW: only the current attempt, each entry once, all of a call or nothing."""
 
+from typing import Literal
+
 import pytest
 
 from tests.broker.partition import TAG, Go, Partition
+from tickertape.broker.kinds import RequestState
 
 
 async def running(partition: Partition, id_: str = "a") -> Go:
@@ -78,7 +81,7 @@ async def test_bytes_that_are_kept_stay_counted(partition: Partition) -> None:
     "state", ["queued", "delayed", "completed", "failed", "cancelled", "missing"]
 )
 async def test_nobody_writes_or_renews_what_is_not_running(
-    partition: Partition, state: str
+    partition: Partition, state: RequestState | Literal["missing"]
 ) -> None:
     go = await running(partition)
     await partition.append(go, 1, "a")
@@ -92,7 +95,7 @@ async def test_nobody_writes_or_renews_what_is_not_running(
         case "missing":
             await partition.cancel("a")
             await partition.erase("a")
-        case _:
+        case "completed" | "failed":
             await partition.finish(go, 2, state=state)
     async with partition.unchanged():
         assert await partition.append(go, 2, "b") == ("FENCED", state)

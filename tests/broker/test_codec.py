@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tickertape.broker import codec
+from tickertape.broker import kinds
 from tickertape.broker.codec import (
     Cursor,
     Notice,
@@ -15,9 +15,10 @@ from tickertape.broker.codec import (
     unpack,
 )
 from tickertape.broker.errors import CursorMalformed, EntryMalformed
+from tickertape.broker.kinds import EntryKind, TextOutput
 
-TEXT_KINDS = sorted({"delta", "reasoning", "refusal"})
-DATA_KINDS = sorted(
+TEXT_KINDS: list[TextOutput] = sorted({"delta", "reasoning", "refusal"})
+DATA_KINDS: list[EntryKind] = sorted(
     {"queued", "started", "reset", "resumed", "tool_call", "completed", "failed", "cancelled"}
 )
 AT = Cursor(1_732_300_000_000, 12)
@@ -41,21 +42,21 @@ def netstring(value: bytes) -> bytes:
 @example(kind="delta", text="")
 @example(kind="delta", text='a\x00b\r\n{"text":"not json"}')
 @example(kind="reasoning", text="naïve 🙂 \u2028 שלום")
-def test_any_text_comes_back_as_it_was(kind: str, text: str) -> None:
+def test_any_text_comes_back_as_it_was(kind: TextOutput, text: str) -> None:
     entry = decode(AT, encode_text(kind, text))
     assert (entry.cursor, entry.kind, entry.text, entry.data, entry.x) == (AT, kind, text, {}, None)
 
 
 @given(kind=st.sampled_from(TEXT_KINDS), text=texts, x=json_objects.filter(bool))
 def test_provider_fields_travel_next_to_the_text(
-    kind: str, text: str, x: dict[str, object]
+    kind: TextOutput, text: str, x: dict[str, object]
 ) -> None:
     entry = decode(AT, encode_text(kind, text, x))
     assert (entry.kind, entry.text, entry.x) == (kind, text, x)
 
 
 @given(kind=st.sampled_from(DATA_KINDS), data=json_objects)
-def test_any_data_comes_back_as_it_was(kind: str, data: dict[str, object]) -> None:
+def test_any_data_comes_back_as_it_was(kind: EntryKind, data: dict[str, object]) -> None:
     entry = decode(AT, encode_data(kind, data))
     assert (entry.kind, entry.text, entry.data, entry.x) == (kind, "", data, None)
 
@@ -72,10 +73,10 @@ def test_every_kind_has_a_value_of_its_own() -> None:
 
 
 def test_the_kinds_that_open_end_and_fill_a_log_are_told_apart() -> None:
-    assert {*TEXT_KINDS, "tool_call"} == codec.OUTPUT
-    assert set(DATA_KINDS) == codec.OPENERS | codec.TERMINALS | {"queued", "tool_call"}
+    assert {*TEXT_KINDS, "tool_call"} == kinds.OUTPUT
+    assert set(DATA_KINDS) == kinds.OPENERS | kinds.TERMINALS | {"queued", "tool_call"}
     for kind in DATA_KINDS:
-        assert decode(AT, encode_data(kind, {})).is_terminal == (kind in codec.TERMINALS)
+        assert decode(AT, encode_data(kind, {})).is_terminal == (kind in kinds.TERMINALS)
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\udfffb"])
@@ -102,7 +103,7 @@ def test_a_stored_value_is_an_entry_or_malformed(value: bytes) -> None:
         entry = decode(AT, value)
     except EntryMalformed:
         return
-    assert entry.kind in codec.OUTPUT | codec.OPENERS | codec.TERMINALS | {"queued"}
+    assert entry.kind in kinds.OUTPUT | kinds.OPENERS | kinds.TERMINALS | {"queued"}
     assert isinstance(entry.text, str)
     assert isinstance(entry.data, dict)
     assert entry.x is None or isinstance(entry.x, dict)

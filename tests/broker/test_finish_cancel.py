@@ -3,6 +3,7 @@
 import pytest
 
 from tests.broker.partition import CONVERSATION_TTL_S, RETENTION_S, TAG, Go, Partition
+from tickertape.broker.kinds import Terminal
 
 
 async def running(partition: Partition, id_: str = "a") -> Go:
@@ -48,7 +49,7 @@ async def test_the_last_entries_and_the_terminal_are_written_together(partition:
 
 
 @pytest.mark.parametrize("state", ["completed", "failed", "cancelled"])
-async def test_a_repeated_finish_changes_nothing(partition: Partition, state: str) -> None:
+async def test_a_repeated_finish_changes_nothing(partition: Partition, state: Terminal) -> None:
     go = await running(partition)
     assert await partition.finish(go, 1, "a", state=state) == ("OK", 2)
     async with partition.unchanged():

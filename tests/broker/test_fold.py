@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 
 from tickertape.broker.codec import Cursor, Entry
 from tickertape.broker.fold import Answer, fold
+from tickertape.broker.kinds import EntryKind, Opener
 
 AT = Cursor(1, 0)
 
 
-def entry(kind: str, text: str = "", **data: Any) -> Entry:
+def entry(kind: EntryKind, text: str = "", **data: Any) -> Entry:
     return Entry(AT, kind, text, data)
 
 
@@ -46,7 +47,7 @@ def test_output_of_each_kind_is_kept_apart_and_in_order() -> None:
 
 
 def test_started_and_reset_clear_what_was_said_and_resumed_keeps_it() -> None:
-    def said(opener: str) -> dict[str, Any]:
+    def said(opener: Opener) -> dict[str, Any]:
         return fold(
             [
                 entry("started", n=1),

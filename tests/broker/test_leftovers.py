@@ -6,7 +6,7 @@ import pytest
 
 from tests.broker.invariants import keys_without_ttl, states
 from tests.broker.partition import Go, Partition
-from tickertape.broker.codec import TERMINALS
+from tickertape.broker.kinds import TERMINALS
 
 
 async def live(partition: Partition, chance: random.Random) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tickertape.broker.codec import Cursor
+from tickertape.broker.kinds import Terminal
 from tickertape.broker.turns import STOPPED, Links, Turn, drop_replaced, remember
 
 Message = dict[str, Any]
@@ -51,7 +52,7 @@ def test_the_turns_that_were_asked_before_a_request_are_remembered_and_no_others
 
 
 @pytest.mark.parametrize("status", ["completed", "failed"])
-def test_a_turn_without_words_is_left_out_with_its_question(status: str) -> None:
+def test_a_turn_without_words_is_left_out_with_its_question(status: Terminal) -> None:
     turns = [done(1, "one"), Turn("r2", [user("2")], "", status), Turn("r3", [user("3")])]
     assert remember(turns, "r3") == [[user("1"), said("one")]]
 

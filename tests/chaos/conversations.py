@@ -6,8 +6,8 @@ from itertools import pairwise
 
 from tests.chaos.history import Accepted, Final, History, Subscriber
 from tests.chaos.reading import reading_problems, turns_of
-from tickertape.broker.codec import OPENERS
 from tickertape.broker.fold import fold
+from tickertape.broker.kinds import OPENERS
 from tickertape.broker.turns import STOPPED
 
 

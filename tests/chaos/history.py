@@ -11,7 +11,8 @@ from typing import Any
 from tests.broker.snapshot import Snapshot
 from tests.chaos.words import words_of
 from tests.support.sse import Event
-from tickertape.broker.codec import OPENERS, TERMINALS, Entry
+from tickertape.broker.codec import Entry
+from tickertape.broker.kinds import OPENERS, TERMINALS
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from tests.chaos.conversations import conversation_as_written, one_at_a_time, re
 from tests.chaos.history import Accepted, Call, Final, History
 from tests.chaos.reading import reading_problems
 from tests.chaos.words import Word, is_whole, words_of
-from tickertape.broker.codec import OPENERS
 from tickertape.broker.fold import fold
+from tickertape.broker.kinds import OPENERS
 
 # How soon an upstream's connection has to be closed, once nothing keeps its worker from it.
 CANCEL_WITHIN_S = 2.0

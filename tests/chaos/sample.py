@@ -13,6 +13,7 @@ from tests.chaos.history import (
 )
 from tests.support.sse import Event
 from tickertape.broker.codec import Cursor, Entry
+from tickertape.broker.kinds import Opener
 
 TAG = "ada/1"
 WORDS = 3
@@ -26,7 +27,7 @@ def delta(attempt: int, seq: int, text: str) -> Entry:
     return Entry(Cursor(attempt, seq), "delta", text)
 
 
-def opener(attempt: int, kind: str, prev: str, n: int) -> Entry:
+def opener(attempt: int, kind: Opener, prev: str, n: int) -> Entry:
     return Entry(Cursor(attempt, 0), kind, data={"prev": prev, "n": n, "v": 1})
 
 

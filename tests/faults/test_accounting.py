@@ -11,7 +11,8 @@ from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
 from tickertape.broker import keys
 from tickertape.broker.appender import Appender, target
-from tickertape.broker.codec import OPENERS, encode_text
+from tickertape.broker.codec import encode_text
+from tickertape.broker.kinds import OPENERS
 from tickertape.broker.queue import Lease, Queue
 from tickertape.runtime.settings import Settings
 

@@ -17,6 +17,7 @@ from tickertape.broker.appender import Appended, Appender, target
 from tickertape.broker.codec import Entry, encode_data, encode_text
 from tickertape.broker.connections import Connections
 from tickertape.broker.fold import Answer, fold
+from tickertape.broker.kinds import Terminal
 from tickertape.broker.log import Logs
 from tickertape.broker.queue import Lease, Queue
 from tickertape.broker.requests import Record, Requests, Submission
@@ -123,7 +124,7 @@ class Rig:
 
     async def end(
         self,
-        state: str,
+        state: Terminal,
         data: dict[str, Any],
         answered: str | None = None,
         called: dict[str, Any] | None = None,

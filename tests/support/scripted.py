@@ -14,6 +14,7 @@ from tests.support.script import Cut, Pause, Script, Wait, bytes_of
 from tickertape.broker.appender import Appended, Appender, Target
 from tickertape.broker.codec import START, Entry
 from tickertape.broker.conversations import Conversations
+from tickertape.broker.kinds import AppendOutcome
 from tickertape.broker.log import Logs
 from tickertape.broker.queue import Gap, Lease, Nothing, Queue
 from tickertape.broker.turns import Turn
@@ -143,7 +144,7 @@ class Append(NamedTuple):
     values: list[bytes]
     on_answer: Callable[[Appended], None]
 
-    def answer(self, word: str, seq: int = -1) -> None:
+    def answer(self, word: AppendOutcome, seq: int = -1) -> None:
         """Let Redis answer."""
         self.on_answer(Appended(word, seq))
 

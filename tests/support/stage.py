@@ -11,6 +11,7 @@ from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.api.fanout.wire import SSE_COMMENT, Dialect
 from tickertape.api.protocols.native.wire import NativeWire
 from tickertape.broker.codec import Cursor, encode_data, encode_text
+from tickertape.broker.kinds import Terminal
 
 
 class FakeHub:
@@ -141,7 +142,7 @@ class Stage:
             self.watched.tape.offer(Cursor(2, last.seq + 1), encode_text("delta", text))
         self.watched.wake_all()
 
-    def finish(self, kind: str = "completed") -> None:
+    def finish(self, kind: Terminal = "completed") -> None:
         last = self.watched.tape.last
         self.watched.tape.offer(Cursor(2, last.seq + 1), encode_data(kind, {}))
         self.watched.wake_all()

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tickertape.api.protocols.openai_responses.body import ResponsesBody
 from tickertape.broker.codec import Cursor, Entry
+from tickertape.broker.kinds import Opener, Output, Terminal
 
 _TEXT = st.text(max_size=6).map(lambda text: text.encode("utf-8", "replace").decode())
 _TOKEN = {"token": "é", "logprob": -1.0, "bytes": None}
@@ -26,7 +27,7 @@ _FIELDS: dict[str, Any] = {
 class Piece:
     """One output entry to be."""
 
-    kind: str
+    kind: Output
     text: str = ""
     data: dict[str, Any] | None = None
     x: dict[str, Any] | None = None
@@ -37,7 +38,7 @@ class Attempt:
     """What one attempt says; `opener` is how the next one begins after output."""
 
     pieces: list[Piece]
-    opener: str
+    opener: Opener
 
 
 # What an upstream may put where OpenAI has something else.
@@ -117,10 +118,11 @@ def logs(openers: tuple[str, ...]) -> st.SearchStrategy[list[Entry]]:
 
 
 def _log(
-    head: dict[str, Any], attempts: list[Attempt], end: tuple[str, dict[str, Any]] | None
+    head: dict[str, Any], attempts: list[Attempt], end: tuple[Terminal, dict[str, Any]] | None
 ) -> list[Entry]:
     entries = [Entry(Cursor(1_767_225_600_000, 0), "queued", data=head)]
-    has_output, opener = False, "started"
+    has_output = False
+    opener: Opener = "started"
     for attempt in attempts:
         last = entries[-1].cursor
         cursor = Cursor(last.attempt + 1000, 0)

@@ -13,6 +13,7 @@ from tickertape.api.protocols.event_json import encode_json
 from tickertape.api.protocols.native.wire import NativeWire
 from tickertape.api.protocols.openai_responses.body import ResponsesBody
 from tickertape.broker.codec import Cursor, Entry
+from tickertape.broker.kinds import Output, Terminal
 
 # What str.splitlines cuts at, but for CR and LF. JSON escapes the first five by itself.
 LINE_ENDS = "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
@@ -27,7 +28,7 @@ QUEUED = {
         "message_id": SAID,
     },
 }
-OUTPUT: list[tuple[str, str, dict[str, Any], dict[str, Any] | None]] = [
+OUTPUT: list[tuple[Output, str, dict[str, Any], dict[str, Any] | None]] = [
     ("reasoning", SAID, {}, None),
     ("delta", SAID, {}, None),
     ("delta", SAID, {}, {"logprobs": {"content": [{"token": SAID, "logprob": -1.0}]}}),
@@ -35,14 +36,14 @@ OUTPUT: list[tuple[str, str, dict[str, Any], dict[str, Any] | None]] = [
     ("tool_call", "", {"index": 0, "id": "c", "name": SAID, "arguments": f'{{"k":"{SAID}'}, None),
     ("tool_call", "", {"index": 0, "arguments": f'{SAID}"}}'}, None),
 ]
-ENDS: list[tuple[str, dict[str, Any]]] = [
+ENDS: list[tuple[Terminal, dict[str, Any]]] = [
     ("completed", {"finish_reason": SAID, "usage": {SAID: 1}}),
     ("failed", {"code": "upstream_error", "message": SAID}),
     ("cancelled", {}),
 ]
 
 
-def log(kind: str, end: dict[str, Any]) -> list[Entry]:
+def log(kind: Terminal, end: dict[str, Any]) -> list[Entry]:
     return [
         Entry(Cursor(1000, 0), "queued", data=QUEUED),
         Entry(Cursor(2000, 0), "started", data={"v": 1, "prev": "1000-0", "n": 1, "model": SAID}),
@@ -69,7 +70,7 @@ def texts_in(value: Any) -> Iterator[str]:
 @pytest.mark.parametrize("end", ENDS, ids=lambda end: end[0])
 @pytest.mark.parametrize("name", EVENT_WIRES)
 def test_no_event_of_any_wire_is_torn_by_a_client_that_splits_lines_as_python_does(
-    name: str, end: tuple[str, dict[str, Any]]
+    name: str, end: tuple[Terminal, dict[str, Any]]
 ) -> None:
     stream = b"".join(rendered(DIALECTS[name], log(*end)).frames).decode()
     assert stream.splitlines() == stream.split("\n")[:-1]

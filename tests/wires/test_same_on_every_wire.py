@@ -11,8 +11,9 @@ from tests.wires.folding import Heard
 from tests.wires.logs import logs
 from tests.wires.recorded import DIALECTS, REQUEST_ID, rendered, response_object
 from tickertape.api.protocols.openai_responses import wire as responses
-from tickertape.broker.codec import OUTPUT, Entry
+from tickertape.broker.codec import Entry
 from tickertape.broker.fold import fold
+from tickertape.broker.kinds import OUTPUT
 
 READINGS: dict[str, Callable[[bytes], Heard]] = {
     "native": folding.native,

@@ -15,6 +15,7 @@ from tests.support.scripted import (
 )
 from tests.worker.jobs import HALF, codes, run_to_half, says_half
 from tickertape.broker.errors import Fenced, Unavailable
+from tickertape.broker.kinds import AppendOutcome
 from tickertape.broker.queue import Lease
 from tickertape.worker.job import Job
 from tickertape.worker.outcome import Stop
@@ -92,7 +93,7 @@ async def test_a_refused_end_is_not_repeated(queue: ScriptedQueue) -> None:
 
 
 async def drained(
-    queue: ScriptedQueue, appender: ScriptedAppender, *, answers: tuple[str, int] | None
+    queue: ScriptedQueue, appender: ScriptedAppender, *, answers: tuple[AppendOutcome, int] | None
 ) -> None:
     """Run to the first piece, drain, and let Redis answer the append after that, or never."""
     upstream = says_half()

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from tests.support.scripted import ScriptedAppender, lease, until
+from tickertape.broker.kinds import AppendOutcome
 from tickertape.worker.log_writer import MAX_UNACKED_ENTRIES, LogWriter
 from tickertape.worker.outcome import Stop
 
@@ -23,7 +24,7 @@ class Desk:
     def sent(self) -> list[tuple[int, list[bytes]]]:
         return [(call.first_seq, call.values) for call in self.appender.calls]
 
-    def answer(self, word: str, seq: int = -1) -> None:
+    def answer(self, word: AppendOutcome, seq: int = -1) -> None:
         self.appender.calls[-1].answer(word, seq)
 
 
@@ -100,7 +101,7 @@ async def test_a_log_that_is_behind_what_was_acknowledged_has_lost_writes(desk: 
     [("FENCED", Stop.FENCED), ("TOO_LONG", Stop.LOG_FULL), ("REFUSED", Stop.LOG_LOST)],
 )
 async def test_a_refusal_is_told_once_and_nothing_is_written_after_it(
-    desk: Desk, word: str, stop: Stop
+    desk: Desk, word: AppendOutcome, stop: Stop
 ) -> None:
     desk.writer.write([A])
     desk.writer.write([B])
@@ -157,7 +158,7 @@ async def test_closing_lets_those_go_who_wait(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("word", ["OK", "LOST", "FENCED", "GAP", "TOO_LONG"])
-async def test_a_closed_writer_ignores_answers(desk: Desk, word: str) -> None:
+async def test_a_closed_writer_ignores_answers(desk: Desk, word: AppendOutcome) -> None:
     desk.writer.write([A])
     desk.writer.write([B])
     desk.writer.close()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tickertape.broker.requests import Policy
+from tickertape.broker.kinds import Policy
 from tickertape.worker.failures import Failure, FailureCode
 from tickertape.worker.retry import (
     BASE_DELAY_S,

@@ -1,8 +1,9 @@
 """Pure: the data of upstream events to pieces of output, and the tally of what was produced."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
+from tickertape.broker.kinds import Output
 from tickertape.broker.provider_fields import LOGPROBS, merge
 from tickertape.worker.upstream.chunk_json import Choice, Delta, decode_chunk, decode_error
 from tickertape.worker.upstream.ending import Ending
@@ -107,7 +108,7 @@ class ChunkReader:
         for channel, text in self._mender.close():
             kind, _, index = channel.partition(":")
             data = {"index": int(index), "arguments": text} if index else None
-            pieces.append(Piece(kind, "" if index else text, data))
+            pieces.append(Piece(cast("Output", kind), "" if index else text, data))
         return self._counted(pieces)
 
     def _take(self, choice: Choice) -> list[Piece]:

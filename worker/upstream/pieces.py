@@ -4,6 +4,8 @@ from typing import Any
 
 import msgspec
 
+from tickertape.broker.kinds import Output
+
 
 class Piece(msgspec.Struct, frozen=True, gc=False):
     """One output entry to be.
@@ -13,7 +15,7 @@ class Piece(msgspec.Struct, frozen=True, gc=False):
     empty when it has nothing else.
     """
 
-    kind: str
+    kind: Output
     text: str = ""
     data: dict[str, Any] | None = None
     x: dict[str, Any] | None = None

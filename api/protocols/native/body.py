@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from tickertape.api.protocols.checked import Checked, Metadata, Name, field_error, shape_of
-from tickertape.broker.requests import OnBusy, Policy
+from tickertape.broker.kinds import OnBusy, Policy
 
 # A template may use a variable many times, so a long value belongs into the message instead.
 MAX_VARIABLE_CHARS = 65_536

@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from tickertape.broker.codec import TERMINALS
 from tickertape.broker.conversations import Conversation
 from tickertape.broker.fold import Answer
+from tickertape.broker.kinds import TERMINALS
 from tickertape.broker.requests import Record
 
 _EXAMPLE_ID = "r0_mfzwizltoqydimrtgu2dknjuha"

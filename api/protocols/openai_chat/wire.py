@@ -11,8 +11,9 @@ from tickertape.api.fanout.wire import Dialect, Frame, Last
 from tickertape.api.protocols.error_replies import LOG_GONE, STARTED_OVER, ErrorReply, error_reply
 from tickertape.api.protocols.event_json import encode_json
 from tickertape.api.protocols.tool_calls import Call, Calls
-from tickertape.broker.codec import OUTPUT, Entry
+from tickertape.broker.codec import Entry
 from tickertape.broker.fold import fold
+from tickertape.broker.kinds import OUTPUT
 from tickertape.broker.provider_fields import tool_of_call, without_logprobs
 
 NAME = "chat_completions"

@@ -13,7 +13,8 @@ from tickertape.api.fanout.wire import Dialect, Frame, Last
 from tickertape.api.protocols.error_replies import LOG_GONE, STARTED_OVER, ErrorReply, error_reply
 from tickertape.api.protocols.event_json import encode_json
 from tickertape.api.protocols.openai_responses.output_items import Event, Output
-from tickertape.broker.codec import OUTPUT, Entry
+from tickertape.broker.codec import Entry
+from tickertape.broker.kinds import OUTPUT
 from tickertape.broker.provider_fields import without_logprobs
 
 NAME = "responses"
