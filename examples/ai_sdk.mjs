@@ -1,5 +1,5 @@
-// The AI SDK's chat, the engine of useChat, without a page: one client asks, and a second one that
-// was opened in mid-answer gets it, too, as a page does that is reloaded.
+// The AI SDK's `Chat`, which is the engine of `useChat`, without a page. One client asks a question. A second client
+// opens in mid-answer, like a page that is reloaded, and gets the whole answer as well.
 //
 // npm install ai @ai-sdk/react react
 // TICKERTAPE_URL=http://127.0.0.1:8000 node examples/ai_sdk.mjs "Why is it blue?"

@@ -1,4 +1,4 @@
-// A response written in the background: watched, left in the middle, and resumed where it was left.
+// A background response: followed, interrupted in the middle, and resumed at the same event.
 //
 // npm install openai
 // OPENAI_BASE_URL=http://127.0.0.1:8000/v1 OPENAI_API_KEY=none node examples/background.mjs "Tell me!"
@@ -19,11 +19,11 @@ for await (const event of stream) {
     id = event.response.id;
   } else if (event.type === 'response.output_text.delta') {
     process.stdout.write(event.delta);
-    break; // as if the connection broke here
+    break; // as if the connection were lost here
   }
 }
 
-// Any process of the API knows the rest.
+// Any API process can serve the rest.
 const rest = await client.responses.retrieve(id, { stream: true, starting_after: lastSeen });
 for await (const event of rest) {
   if (event.type === 'response.output_text.delta') {

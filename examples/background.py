@@ -1,4 +1,4 @@
-"""A response written in the background: watched, left in the middle, and resumed where it was left.
+"""A background response: followed, interrupted in the middle, and resumed at the same event.
 
 OPENAI_BASE_URL=http://127.0.0.1:8000/v1 OPENAI_API_KEY=none python examples/background.py Tell
 """
@@ -20,9 +20,9 @@ with client.responses.create(
             response_id = event.response.id
         elif event.type == "response.output_text.delta":
             print(event.delta, end="", flush=True)
-            break  # as if the connection broke here
+            break  # as if the connection were lost here
 
-# Any process of the API knows the rest.
+# Any API process can serve the rest.
 for event in client.responses.retrieve(response_id, stream=True, starting_after=last_seen):
     if event.type == "response.output_text.delta":
         print(event.delta, end="", flush=True)

@@ -1,4 +1,4 @@
-"""Chat Completions, whole and as they are typed: OpenAI's own client, at another address.
+"""Chat Completions with OpenAI's client: a whole answer, then a streamed one.
 
 OPENAI_BASE_URL=http://127.0.0.1:8000/v1 OPENAI_API_KEY=none python examples/chat.py "Why?"
 """

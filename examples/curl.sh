@@ -1,5 +1,5 @@
 #!/bin/sh
-# With nothing but curl: submit and follow, ask OpenAI's way, and get the bare text.
+# With curl alone: submit a request and follow it, read its bare text, and call Chat Completions.
 #
 # examples/curl.sh http://127.0.0.1:8000 "Why is it blue?"
 set -eu
@@ -7,7 +7,7 @@ api=$1 question=$2
 
 post() { curl -fsSN -H 'Content-Type: application/json' "$@"; }
 
-# Accepted at once; the events can be followed by anyone, at any time, from any of them on.
+# The request is accepted at once. Any client can follow its events, at any time, from any event on.
 id=$(post "$api/chat" -d "{\"message\": \"$question\"}" | cut -d'"' -f4)
 curl -fsSN "$api/chat/$id/stream"
 
@@ -15,6 +15,6 @@ curl -fsSN "$api/chat/$id/stream"
 curl -fsSN "$api/chat/$id/stream?format=text"
 echo
 
-# OpenAI's chunks, up to [DONE].
+# A new request over Chat Completions: OpenAI's chunks, up to [DONE].
 post "$api/v1/chat/completions" \
   -d "{\"stream\": true, \"messages\": [{\"role\": \"user\", \"content\": \"$question\"}]}"

@@ -1,4 +1,4 @@
-"""LangChain's ChatOpenAI at another address (pip install langchain-openai).
+"""Chat Completions with LangChain's ChatOpenAI (pip install langchain-openai).
 
 OPENAI_BASE_URL=http://127.0.0.1:8000/v1 OPENAI_API_KEY=none OPENAI_MODEL=... \
     python examples/langchain_chat.py "Why is it blue?"
