@@ -7,12 +7,12 @@ worker needs nothing but the request.
 import hashlib
 import json
 from dataclasses import dataclass, field
-from typing import Any
 
 from tickertape.broker.kinds import OnBusy, Policy
 from tickertape.broker.requests import Submission
 from tickertape.broker.turns import Links
 from tickertape.roles import Role, Roles, render
+from tickertape.runtime.json_types import JsonObject
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,19 +27,19 @@ class Ask:
     """
 
     wire: str
-    messages: list[dict[str, Any]]
-    params: dict[str, Any] = field(default_factory=dict)
-    openai_params: dict[str, Any] = field(default_factory=dict)
+    messages: list[JsonObject]
+    params: JsonObject = field(default_factory=dict)
+    openai_params: JsonObject = field(default_factory=dict)
     role: str | None = None
     variables: dict[str, str] = field(default_factory=dict)
     conversation_id: str | None = None
     on_busy: OnBusy = "queue"
     on_interruption: Policy = "restart"
     metadata: dict[str, str] | None = None
-    question: list[dict[str, Any]] | None = None
+    question: list[JsonObject] | None = None
     links: Links = field(default_factory=Links)
     memory: bool = True
-    echo: dict[str, Any] | None = None
+    echo: JsonObject | None = None
 
 
 def submission_of(
@@ -75,7 +75,7 @@ def submission_of(
     )
 
 
-def _head(ask: Ask, role: Role | None, model: str | None) -> dict[str, Any]:
+def _head(ask: Ask, role: Role | None, model: str | None) -> JsonObject:
     """What a reader of the request may see next to its log."""
     head = {
         "wire": ask.wire,

@@ -1,8 +1,8 @@
 """Pure: how the OpenAPI document describes the errors of a route."""
 
-from typing import Any
-
 from pydantic import BaseModel, Field
+
+from tickertape.runtime.json_types import JsonObject
 
 _DESCRIPTIONS = {
     400: "A field is wrong; `param` names it",
@@ -31,17 +31,17 @@ class ErrorBody(BaseModel):
     error: ErrorDetail
 
 
-def error_responses(*statuses: int, as_text: bool = False) -> dict[int | str, dict[str, Any]]:
+def error_responses(*statuses: int, as_text: bool = False) -> dict[int | str, JsonObject]:
     """The `responses` of a route that may answer with these statuses, and with any other error.
 
     `as_text` is for routes whose errors are plain text; see ErrorForm.
     """
-    form: dict[str, Any] = (
+    form: JsonObject = (
         {"content": {"text/plain": {"schema": {"type": "string"}}}}
         if as_text
         else {"model": ErrorBody}
     )
-    documented: dict[int | str, dict[str, Any]] = {
+    documented: dict[int | str, JsonObject] = {
         status: {**form, "description": _DESCRIPTIONS[status]} for status in statuses
     }
     # Without a default, FastAPI would document its own form of errors.

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
 from fastapi.exceptions import RequestValidationError
@@ -110,7 +109,7 @@ def _problem_of_validation(error: RequestValidationError) -> Problem:
     return Problem(400, code.get(kind, "invalid_value"), f"{param}: {_text(first)}", param=param)
 
 
-def _text(first: Mapping[str, Any]) -> str:
+def _text(first: Mapping[str, object]) -> str:
     if first["type"] == "extra_forbidden":
         return "Unknown field"
     return str(first["msg"]).removeprefix("Value error, ")

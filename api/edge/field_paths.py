@@ -1,12 +1,11 @@
 """Pure: the name of a field at fault, as its caller wrote it."""
 
 from collections.abc import Sequence
-from typing import Any
 
 _MAX_PARAM_CHARS = 200
 
 
-def field_path(steps: Sequence[str | int], body: Any) -> str:
+def field_path(steps: Sequence[str | int], body: object) -> str:
     """Name a field as its caller would: `messages[3].content`.
 
     Pydantic's location of an error also names the branches of unions, which the caller did not

@@ -1,9 +1,10 @@
 """The error that refuses a call, in the form of OpenAI's errors."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from starlette.exceptions import HTTPException
+
+from tickertape.runtime.json_types import JsonObject
 
 STOPPING = "The server is about to stop."
 
@@ -35,7 +36,7 @@ class Problem(HTTPException):
         """The class of the error, in OpenAI's terms."""
         return error_type(self.status_code)
 
-    def body(self) -> dict[str, Any]:
+    def body(self) -> JsonObject:
         """The error as a JSON object."""
         error = {
             "message": self.message,

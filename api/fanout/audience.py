@@ -8,7 +8,6 @@ of a millisecond, and a slice whose turn comes late gets every frame that came u
 import asyncio
 import time
 from collections.abc import MutableMapping
-from typing import Any
 
 from tickertape.api.fanout.http_chunk import chunk
 from tickertape.api.fanout.hub import Hub
@@ -17,6 +16,7 @@ from tickertape.api.fanout.rendering import Rendering
 from tickertape.api.fanout.slice import SLICE_CONNECTIONS, Slice
 from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.api.fanout.wire import Dialect
+from tickertape.runtime.json_types import JsonObject
 
 # The write interval grows with the number of readers up to the setting, because writing to a few
 # readers at once costs too little to make them wait.
@@ -184,7 +184,7 @@ class Audience:
     def _connections(self) -> list[LiveConnection]:
         return [connection for each in self._slices for connection in each]
 
-    def _write_notice(self, kind: str, data: dict[str, Any]) -> None:
+    def _write_notice(self, kind: str, data: JsonObject) -> None:
         self._write_to_all(self._rendering.wire.notice(kind, data))
 
     def _write_to_all(self, body: bytes) -> None:

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 from tickertape.api.fanout.frames import FRAMES_PER_BLOCK
 from tickertape.api.fanout.rendering import Rendering
 from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.api.fanout.wire import CUT, Frame
+from tickertape.runtime.json_types import JsonObject
 from tickertape.runtime.wait import wait_at_most
 
 
@@ -94,7 +94,7 @@ class PlainReader:
         is_last = watched.tape.is_over or rendering.is_over
         return watched.is_gone or (is_last and self._position >= len(rendering.frames))
 
-    def _take_notice(self, kind: str, data: dict[str, Any]) -> None:
+    def _take_notice(self, kind: str, data: JsonObject) -> None:
         # Only the newest notice of a kind matters, so a slow reader holds at most one of each.
         self._notices[kind] = self._rendering.wire.notice(kind, data)
         self._changed.set()

@@ -2,15 +2,15 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 from tickertape.api.fanout.tape import Tape, Verdict
 from tickertape.broker import keys
 from tickertape.broker.codec import START, Pushed
+from tickertape.runtime.json_types import JsonObject
 
 _GAP = Verdict.GAP
 
-NoticeListener = Callable[[str, dict[str, Any]], None]
+NoticeListener = Callable[[str, JsonObject], None]
 
 
 class WatchedLog:
@@ -49,7 +49,7 @@ class WatchedLog:
         # The size under which the cache of finished logs has accounted for this tape.
         self.cached_bytes = 0
         # The newest notice of each kind, for readers that join while the request waits.
-        self.notices: dict[str, dict[str, Any]] = {}
+        self.notices: dict[str, JsonObject] = {}
         self._noticed_at = START
         self.tenant = ""
         # Tuples are replaced, never mutated, because a listener may join or leave while we iterate.
@@ -77,12 +77,12 @@ class WatchedLog:
         self.wakes = tuple(each for each in self.wakes if each != wake)
         self.notice_listeners = tuple(each for each in self.notice_listeners if each != on_notice)
 
-    def keep_notice(self, kind: str, data: dict[str, Any]) -> None:
+    def keep_notice(self, kind: str, data: JsonObject) -> None:
         """Keep a notice for readers that join before the next entry comes."""
         self.notices[kind] = data
         self._noticed_at = self.tape.last
 
-    def publish_notice(self, kind: str, data: dict[str, Any]) -> None:
+    def publish_notice(self, kind: str, data: JsonObject) -> None:
         """Keep a notice, and pass it to all listeners."""
         self.keep_notice(kind, data)
         for on_notice in self.notice_listeners:

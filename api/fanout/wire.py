@@ -8,9 +8,10 @@ it has none, so that the answer never looks complete.
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from tickertape.broker.codec import Entry
+from tickertape.runtime.json_types import JsonObject
 
 
 class Last(NamedTuple):
@@ -33,7 +34,7 @@ class Wire(Protocol):
         """The bytes for the next entry."""
         ...
 
-    def notice(self, kind: str, data: dict[str, Any]) -> bytes:
+    def notice(self, kind: str, data: JsonObject) -> bytes:
         """The bytes for a notice, which is not an entry: position, waiting, gone, rewind, snapshot.
 
         A wire without bytes for `gone` or `rewind` breaks the stream off there.

@@ -6,13 +6,13 @@ followed by its outcome at once, and an outcome that holds more than text.
 
 import contextlib
 from itertools import groupby
-from typing import Any
 
 import msgspec
 
 from tickertape.broker.provider_fields import merge
+from tickertape.runtime.json_types import JsonObject
 
-Message = dict[str, Any]
+Message = JsonObject
 
 _ATTACHED = "The output is in the user message behind the tool messages."
 

@@ -5,7 +5,7 @@ Unknown fields are refused on native paths, so that a misspelt one never goes un
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, LiteralString, TypeAlias
+from typing import Annotated, LiteralString, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -32,7 +32,7 @@ Metadata: TypeAlias = Annotated[
 """A caller's labels for a request, within OpenAI's limits."""
 
 
-def check_json(value: Any) -> None:
+def check_json(value: object) -> None:
     """Refuse what JSON can say but no model, no log and no other program takes.
 
     That is NUL, halves of a surrogate pair, numbers without end, and nesting beyond MAX_DEPTH.
@@ -43,13 +43,13 @@ def check_json(value: Any) -> None:
         _name_fault(value, ())
 
 
-def _is_storable(value: Any, max_depth: int) -> bool:
+def _is_storable(value: object, max_depth: int) -> bool:
     """Whether there is nothing to refuse, level by level: each value is looked at once."""
     level, depth = [value], 0
     while level:
         if depth > max_depth:
             return False
-        below: list[Any] = []
+        below: list[object] = []
         for item in level:
             match item:
                 case str():
@@ -79,7 +79,7 @@ def _is_storable_text(text: str) -> bool:
     return True
 
 
-def _name_fault(value: Any, steps: tuple[str | int, ...]) -> None:
+def _name_fault(value: object, steps: tuple[str | int, ...]) -> None:
     if len(steps) > MAX_DEPTH.get():
         raise _invalid(steps[:1], f"nested deeper than {MAX_DEPTH.get()} levels")
     match value:
@@ -116,12 +116,12 @@ class Checked(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _is_clean(cls, body: Any) -> Any:
+    def _is_clean(cls, body: object) -> object:
         check_json(cls.judged(body))
         return body
 
     @classmethod
-    def judged(cls, body: Any) -> Any:
+    def judged(cls, body: object) -> object:
         """What of a body is kept or passed on: a fault in the rest hurts nobody."""
         return body
 
@@ -136,8 +136,8 @@ def field_error(kind: LiteralString, param: str, message: LiteralString) -> Pyda
 
 
 def known_fields(
-    model: type[BaseModel], value: Any, inner: Mapping[str, type[BaseModel]] | None = None
-) -> Any:
+    model: type[BaseModel], value: object, inner: Mapping[str, type[BaseModel]] | None = None
+) -> object:
     """The fields of a model that an object has; of those in `inner`, each object's known fields.
 
     The numbers of what stands in a list stay, so that a fault is named as its caller would.
@@ -154,6 +154,6 @@ def known_fields(
     return known
 
 
-def shape_of(content: Any) -> str:
+def shape_of(content: object) -> str:
     """The branch of what may be text or a list, so that a fault in one is not told of the other."""
     return "parts" if isinstance(content, list) else "text"

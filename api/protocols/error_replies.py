@@ -1,9 +1,10 @@
 """Pure: the error for an answer that was not completed, in OpenAI's form."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tickertape.api.edge.problems import error_type
 from tickertape.broker.codec import Entry
+from tickertape.runtime.json_types import JsonObject
 
 
 class ErrorReply(NamedTuple):
@@ -13,7 +14,7 @@ class ErrorReply(NamedTuple):
     code: str
     message: str
 
-    def body(self) -> dict[str, Any]:
+    def body(self) -> JsonObject:
         """The JSON of the error, as an HTTP body and as an event."""
         error = {"message": self.message, "type": error_type(self.status)}
         return {"error": {**error, "param": None, "code": self.code}}

@@ -5,14 +5,12 @@ line at U+0085, U+2028 and U+2029, which JSON may hold as they are: a string wit
 two broken events. Below U+0020, where the others are, JSON escapes every character by itself.
 """
 
-from typing import Any
-
 import msgspec
 
 _NEL, _LINE_SEPARATOR, _PARAGRAPH_SEPARATOR = b"\xc2\x85", b"\xe2\x80\xa8", b"\xe2\x80\xa9"
 
 
-def encode_json(value: Any) -> bytes:
+def encode_json(value: object) -> bytes:
     """A value as the JSON of one event."""
     data = msgspec.json.encode(value)
     return data if data.isascii() else escape_line_ends(data)

@@ -6,8 +6,9 @@ The forms are those that `@ai-sdk/openai-compatible` sends, as servers are tried
 import base64
 import binascii
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import unquote_to_bytes
+
+from tickertape.runtime.json_types import JsonObject
 
 _AUDIO_FORMATS = {
     "audio/wav": "wav",
@@ -70,7 +71,7 @@ class _Data:
         return None if "\0" in text else text
 
 
-def file_part(url: object, media_type: object, filename: object) -> dict[str, Any]:
+def file_part(url: object, media_type: object, filename: object) -> JsonObject:
     """The part for a file by address or as a `data:` URL; raises NoFormError.
 
     `media_type` goes before what the URL says. All three are as the caller sent them.
@@ -118,7 +119,7 @@ def _is_text(kind: str) -> bool:
     return kind.startswith("text/") or kind in _TEXTS or kind.endswith(("+json", "+xml"))
 
 
-def _text_part(data: _Data | None) -> dict[str, Any]:
+def _text_part(data: _Data | None) -> JsonObject:
     if data is None:
         raise NoFormError("a text file has to be sent as a data: URL")
     text = data.text()

@@ -1,11 +1,10 @@
 """What OpenAI's two protocols share: bodies that stay open, and roles that are named as models."""
 
-from typing import Any
-
 from pydantic import BaseModel, ConfigDict
 
 from tickertape.api.edge.error_forms import ErrorForm
 from tickertape.api.edge.problems import Problem
+from tickertape.runtime.json_types import JsonObject
 
 ERROR_FORMS = {"/v1/": ErrorForm.OPENAI}
 ROLE_PREFIX = "role:"
@@ -23,7 +22,7 @@ def role_of(model: str | None) -> str | None:
     return model.removeprefix(ROLE_PREFIX) if model and model.startswith(ROLE_PREFIX) else None
 
 
-def without_role(params: dict[str, Any]) -> dict[str, Any]:
+def without_role(params: JsonObject) -> JsonObject:
     """Parameters for the upstream, which knows no roles."""
     if role_of(params.get("model")) is None:
         return params

@@ -4,9 +4,8 @@ Gemini refuses a call of a tool that comes back without its `extra_content`, and
 lose their thread without `reasoning_details`.
 """
 
-from typing import Any
-
 from tickertape.broker.provider_fields import LOGPROBS, merge
+from tickertape.runtime.json_types import JsonObject
 
 NAME = "tickertape"
 """Under this name they stand among the AI SDK's provider metadata."""
@@ -27,36 +26,36 @@ _OF_MESSAGE = frozenset(
 )
 
 
-def fields_of_call(x: Any) -> dict[str, Any]:
+def fields_of_call(x: object) -> JsonObject:
     """The fields of a call that a client gives back; none, if they are not what was sent."""
     return _without(x, {"id", "type", "index"})
 
 
-def fields_of_message(x: Any) -> dict[str, Any]:
+def fields_of_message(x: object) -> JsonObject:
     """The fields of an assistant's message that go back to the upstream."""
     return _without(x, _OUTPUT_ONLY | _OF_MESSAGE)
 
 
-def metadata(x: dict[str, Any]) -> dict[str, Any]:
+def metadata(x: JsonObject) -> JsonObject:
     """The fields as an AI SDK's chunk carries them; nothing if there are none."""
     return {"providerMetadata": {NAME: x}} if x else {}
 
 
-def from_metadata(given: Any) -> dict[str, Any]:
+def from_metadata(given: object) -> JsonObject:
     """The fields in the metadata of a part that a page sends back."""
     x = given.get(NAME) if isinstance(given, dict) else None
     return x if isinstance(x, dict) else {}
 
 
-def fields_of_parts(parts: list[dict[str, Any]]) -> dict[str, Any]:
+def fields_of_parts(parts: list[JsonObject]) -> JsonObject:
     """The fields of an assistant's message whose parts a page sends back."""
-    x: dict[str, Any] = {}
+    x: JsonObject = {}
     for part in parts:
         merge(x, fields_of_message(from_metadata(part.get("providerMetadata"))))
     return x
 
 
-def _without(x: Any, names: frozenset[str] | set[str]) -> dict[str, Any]:
+def _without(x: object, names: frozenset[str] | set[str]) -> JsonObject:
     if not isinstance(x, dict):
         return {}
     return {name: value for name, value in x.items() if name not in names}

@@ -1,9 +1,10 @@
 """Pure: the calls of tools in one answer, put together from their pieces."""
 
-from typing import Any
+from collections.abc import Iterator
 
 from tickertape.broker.codec import made_call_id
 from tickertape.broker.provider_fields import merge
+from tickertape.runtime.json_types import JsonObject
 
 
 class Call:
@@ -18,7 +19,7 @@ class Call:
         self.id = call_id
         self.kind = kind
         self.name = ""
-        self.x: dict[str, Any] = {}
+        self.x: JsonObject = {}
         self._arguments: list[str] = []
 
     @property
@@ -26,7 +27,7 @@ class Call:
         """All arguments so far: JSON, once they are complete; of a custom tool, any text."""
         return "".join(self._arguments)
 
-    def add(self, piece: dict[str, Any]) -> None:
+    def add(self, piece: JsonObject) -> None:
         """Take a piece."""
         self.name = self.name or piece.get("name") or ""
         merge(self.x, piece.get("x") or {})
@@ -41,13 +42,13 @@ class Calls:
         self._by_index: dict[int, Call] = {}
         self._ids: set[str] = set()
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Call]:
         return iter(self._by_index.values())
 
     def __bool__(self) -> bool:
         return bool(self._by_index)
 
-    def take(self, piece: dict[str, Any]) -> tuple[Call, bool]:
+    def take(self, piece: JsonObject) -> tuple[Call, bool]:
         """The call that a `tool_call` entry adds to, and whether this begins it."""
         index = int(piece.get("index", 0))
         call = self._by_index.get(index)
@@ -59,7 +60,7 @@ class Calls:
         call.add(piece)
         return call, is_new
 
-    def _id_of(self, piece: dict[str, Any], index: int) -> str:
+    def _id_of(self, piece: JsonObject, index: int) -> str:
         call_id = str(piece.get("id") or "")
         if not call_id or call_id in self._ids:
             call_id = made_call_id(self._request_id, index)

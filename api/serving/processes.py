@@ -9,7 +9,6 @@ from collections.abc import Callable
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from types import FrameType
-from typing import Any
 
 import structlog
 
@@ -23,7 +22,7 @@ _LOOK_EVERY_S = 1.0
 Target = Callable[..., int]
 
 
-def run_processes(count: int, target: Target, arguments: tuple[Any, ...]) -> int:
+def run_processes(count: int, target: Target, arguments: tuple[object, ...]) -> int:
     """Run `target(*arguments)` in `count` processes until SIGTERM or SIGINT; returns the exit code.
 
     One that is killed is replaced. One that ends by itself has found that it must not go on: then
@@ -34,7 +33,7 @@ def run_processes(count: int, target: Target, arguments: tuple[Any, ...]) -> int
 
 
 class _Processes:
-    def __init__(self, target: Target, arguments: tuple[Any, ...]) -> None:
+    def __init__(self, target: Target, arguments: tuple[object, ...]) -> None:
         # Spawned, not forked: no child inherits a lock or a loop in the middle of something.
         self._context = multiprocessing.get_context("spawn")
         self._target = target
@@ -108,7 +107,7 @@ class _Processes:
                 child.join()
 
 
-def _run(target: Target, arguments: tuple[Any, ...]) -> None:
+def _run(target: Target, arguments: tuple[object, ...]) -> None:
     threading.Thread(target=_end_with_parent, name="end with parent", daemon=True).start()
     raise SystemExit(target(*arguments))
 

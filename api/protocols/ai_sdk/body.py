@@ -4,7 +4,7 @@ The browser holds the history and sends all of it with each call. Parts have man
 with every version: those that are of no use to a model are left out, whatever they are.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from pydantic import (
@@ -22,6 +22,7 @@ from tickertape.api.protocols.checked import Checked, Name, field_error, known_f
 from tickertape.api.protocols.file_parts import NoFormError, file_part
 from tickertape.api.protocols.provider_fields import fields_of_call, fields_of_parts, from_metadata
 from tickertape.broker.provider_fields import tool_of_call
+from tickertape.runtime.json_types import JsonObject
 
 _MAX_CHAT_ID_CHARS = 512
 _DENIED = "The user did not allow this call."
@@ -55,7 +56,7 @@ class UiMessage(BaseModel):
 
     id: str | None = None
     role: Literal["system", "user", "assistant"]
-    parts: list[dict[str, Any]] = []
+    parts: list[JsonObject] = []
 
 
 class UiBody(Checked):
@@ -73,11 +74,11 @@ class UiBody(Checked):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     max_tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
-    tools: list[dict[str, Any]] | None = None
-    tool_choice: str | dict[str, Any] | None = None
+    tools: list[JsonObject] | None = None
+    tool_choice: str | JsonObject | None = None
 
     @classmethod
-    def judged(cls, body: Any) -> Any:
+    def judged(cls, body: object) -> object:
         """What the page keeps for itself is left out: its own fields, and parts for no model."""
         known = known_fields(cls, body, {"messages": UiMessage, "message": UiMessage})
         if isinstance(known, dict):
@@ -116,31 +117,31 @@ class UiBody(Checked):
         last = self.given[-1] if self.given else None
         return last.id if last and last.role == "assistant" else None
 
-    def params(self) -> dict[str, Any]:
+    def params(self) -> JsonObject:
         """What the upstream is to be given next to the messages."""
         given = {name: getattr(self, name) for name in _PARAMS}
         return {name: value for name, value in given.items() if value is not None}
 
-    def asked(self) -> list[dict[str, Any]]:
+    def asked(self) -> list[JsonObject]:
         """The messages for a model; raises Problem when there are none."""
         messages = chat_messages(self.given, "message" if self.messages is None else "messages")
         if not messages:
             raise Problem(400, "invalid_value", "messages: there is nothing to answer")
         return messages
 
-    def question(self) -> list[dict[str, Any]]:
+    def question(self) -> list[JsonObject]:
         """What is new in this call."""
         last = self.given[-1]
         return chat_messages([last]) if last.role == "user" else []
 
 
-def chat_messages(messages: list[UiMessage], param: str = "messages") -> list[dict[str, Any]]:
+def chat_messages(messages: list[UiMessage], param: str = "messages") -> list[JsonObject]:
     """The messages as a model takes them.
 
     Raises Problem for a file in the last one that no model takes. In earlier ones it is left out: a
     page sends its whole history with each call, and could never ask again.
     """
-    found: list[dict[str, Any]] = []
+    found: list[JsonObject] = []
     for number, message in enumerate(messages):
         match message.role:
             case "assistant":
@@ -156,11 +157,11 @@ def chat_messages(messages: list[UiMessage], param: str = "messages") -> list[di
     return in_chat_order(found)
 
 
-def _objects(items: Any) -> list[dict[str, Any]]:
+def _objects(items: object) -> list[JsonObject]:
     return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
-def _for_models(part: Any) -> Any:
+def _for_models(part: object) -> object:
     """What of a part may be passed on: of those that no model sees, the fields of a provider."""
     if not isinstance(part, dict):
         return part
@@ -172,16 +173,16 @@ def _for_models(part: Any) -> Any:
     return part if is_seen else {"providerMetadata": part.get("providerMetadata")}
 
 
-def _text(parts: list[dict[str, Any]], kind: str = "text") -> str:
+def _text(parts: list[JsonObject], kind: str = "text") -> str:
     return "".join(part["text"] for part in parts if _has_text(part, kind))
 
 
-def _has_text(part: dict[str, Any], kind: str = "text") -> bool:
+def _has_text(part: JsonObject, kind: str = "text") -> bool:
     return part.get("type") == kind and isinstance(part.get("text"), str)
 
 
-def _user_content(parts: list[dict[str, Any]], place: str | None) -> str | list[dict[str, Any]]:
-    content: list[dict[str, Any]] = []
+def _user_content(parts: list[JsonObject], place: str | None) -> str | list[JsonObject]:
+    content: list[JsonObject] = []
     for number, part in enumerate(parts):
         if _has_text(part) and part["text"]:
             content.append({"type": "text", "text": part["text"]})
@@ -192,7 +193,7 @@ def _user_content(parts: list[dict[str, Any]], place: str | None) -> str | list[
     return _text(parts)
 
 
-def _file(part: dict[str, Any], param: str | None) -> dict[str, Any]:
+def _file(part: JsonObject, param: str | None) -> JsonObject:
     """A file as a part of a message; where `param` names it, raises Problem for what is none."""
     try:
         return file_part(*(part.get(name) for name in ("url", "mediaType", "filename")))
@@ -202,8 +203,8 @@ def _file(part: dict[str, Any], param: str | None) -> dict[str, Any]:
         raise Problem(400, "unsupported_value", f"{param}: {error}", param=param) from None
 
 
-def _assistant(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    steps: list[list[dict[str, Any]]] = [[]]
+def _assistant(parts: list[JsonObject]) -> list[JsonObject]:
+    steps: list[list[JsonObject]] = [[]]
     for part in parts:
         if part.get("type") == "step-start":
             steps.append([])
@@ -212,7 +213,7 @@ def _assistant(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [message for step in steps for message in _step(step)]
 
 
-def _step(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _step(parts: list[JsonObject]) -> list[JsonObject]:
     """What was said and called in one step, and what the tools gave back.
 
     A call without an outcome is left out, since no model takes one that was not answered.
@@ -221,7 +222,7 @@ def _step(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     outcomes = [(part, outcome) for part in parts if (outcome := _outcome(part)) is not None]
     if not text and not outcomes:
         return []
-    said: dict[str, Any] = {**fields_of_parts(parts), "role": "assistant", "content": text or None}
+    said: JsonObject = {**fields_of_parts(parts), "role": "assistant", "content": text or None}
     if reasoning := _text(parts, "reasoning"):
         said["reasoning_content"] = reasoning
     if outcomes:
@@ -229,11 +230,11 @@ def _step(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [said, *(outcome for _, outcome in outcomes)]
 
 
-def _call(part: dict[str, Any]) -> dict[str, Any]:
+def _call(part: JsonObject) -> JsonObject:
     kind = str(part["type"])
     name = part.get("toolName") if kind == "dynamic-tool" else kind.removeprefix("tool-")
     # The input of a call that failed is in `rawInput`, and `input` may stand beside it as null.
-    given: list[Any] = [part.get("input"), part.get("rawInput"), {}]
+    given: list[object] = [part.get("input"), part.get("rawInput"), {}]
     arguments = next(value for value in given if value is not None)
     sent = from_metadata(part.get("callProviderMetadata"))
     called = "custom" if sent.get("type") == "custom" else "function"
@@ -241,7 +242,7 @@ def _call(part: dict[str, Any]) -> dict[str, Any]:
     return about | tool_of_call(called, fields_of_call(sent), str(name), _as_text(arguments))
 
 
-def _outcome(part: dict[str, Any]) -> dict[str, Any] | None:
+def _outcome(part: JsonObject) -> JsonObject | None:
     if not str(part.get("type", "")).startswith(("tool-", "dynamic-tool")):
         return None
     match part.get("state"):
@@ -258,15 +259,15 @@ def _outcome(part: dict[str, Any]) -> dict[str, Any] | None:
     return {"role": "tool", "tool_call_id": str(part.get("toolCallId", "")), "content": content}
 
 
-def _approval(part: dict[str, Any]) -> dict[str, Any]:
+def _approval(part: JsonObject) -> JsonObject:
     approval = part.get("approval")
     return approval if isinstance(approval, dict) else {}
 
 
-def _denial(part: dict[str, Any]) -> str:
+def _denial(part: JsonObject) -> str:
     reason = _approval(part).get("reason")
     return f"{_DENIED} Reason: {reason}" if isinstance(reason, str) and reason else _DENIED
 
 
-def _as_text(value: Any) -> str:
+def _as_text(value: object) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()

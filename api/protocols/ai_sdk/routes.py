@@ -1,6 +1,6 @@
 """The AI SDK's `useChat`: send, resume, stop. A chat is a conversation with one active request."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel
@@ -15,11 +15,12 @@ from tickertape.api.protocols.json_body import JsonRoute
 from tickertape.api.services import Services
 from tickertape.broker.errors import RequestMissing
 from tickertape.broker.turns import Turn
+from tickertape.runtime.json_types import JsonObject
 
 router = APIRouter(tags=["ai sdk"], route_class=JsonRoute)
 
 ChatIdPath = Annotated[str, Path(description="The chat's id; it may hold slashes")]
-_STREAM: dict[int | str, dict[str, Any]] = {
+_STREAM: dict[int | str, JsonObject] = {
     200: {
         "description": "Chunks of the UI message stream protocol, from the message's `start` on, "
         "and a last `[DONE]`",

@@ -8,19 +8,19 @@ after it.
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any
 
 from tickertape.api.edge.problems import Problem
 from tickertape.api.protocols.ai_sdk.body import UiBody, UiMessage, chat_messages
 from tickertape.api.protocols.ai_sdk.wire import message_id
 from tickertape.broker.turns import Links, Turn
+from tickertape.runtime.json_types import JsonObject
 
 
 @dataclass(frozen=True)
 class Asked:
     """What is new in a call, as the conversation keeps it, and its place there."""
 
-    question: list[dict[str, Any]]
+    question: list[JsonObject]
     links: Links
 
 
@@ -76,7 +76,7 @@ def _continued(answer: UiMessage, turns: list[Turn]) -> Asked:
 
 
 def _target(
-    body: UiBody, last: UiMessage, question: list[dict[str, Any]], turns: list[Turn]
+    body: UiBody, last: UiMessage, question: list[JsonObject], turns: list[Turn]
 ) -> Turn | None:
     if body.regenerates or body.messageId is not None:
         target = _named(turns, body.messageId) or _named(turns, last.id)
@@ -103,6 +103,6 @@ def _answer_id(turn: Turn) -> str:
     return turn.links.answer_id or message_id(turn.request_id)
 
 
-def _question_of(turn: Turn) -> list[dict[str, Any]]:
+def _question_of(turn: Turn) -> list[JsonObject]:
     """What was asked, without the steps of an answer that was continued."""
     return [*takewhile(lambda message: message.get("role") in {"system", "user"}, turn.asked)]

@@ -5,8 +5,6 @@ The message's id comes from the log, so that a replay replaces what a client has
 add a second message. An answer that begins anew after output ends with an error.
 """
 
-from typing import Any
-
 import msgspec
 
 from tickertape.api.fanout.wire import Dialect, Frame, Last
@@ -16,6 +14,7 @@ from tickertape.api.protocols.provider_fields import metadata
 from tickertape.api.protocols.tool_calls import Call, Calls
 from tickertape.broker.codec import Entry
 from tickertape.broker.provider_fields import merge, without_logprobs
+from tickertape.runtime.json_types import JsonObject
 
 NAME = "ui_message"
 _DONE = b"data: [DONE]\n\n"
@@ -60,7 +59,7 @@ class UiMessageWire:
         self._has_step = False
         self._open: tuple[str, str] | None = None
         self._blocks = 0
-        self._x: dict[str, Any] = {}
+        self._x: JsonObject = {}
         self._sources = 0
 
     def frame(self, entry: Entry) -> Frame:
@@ -70,7 +69,7 @@ class UiMessageWire:
             return Last(_error(STARTED_OVER.message), whole=True)
         return start + self._chunks(entry)
 
-    def notice(self, kind: str, data: dict[str, Any]) -> bytes:
+    def notice(self, kind: str, data: JsonObject) -> bytes:
         """An error for a log that is gone; nothing for other news."""
         del data
         return _error(LOG_GONE.message) if kind == "gone" else b""
@@ -119,7 +118,7 @@ class UiMessageWire:
         x, self._x = self._x, {}
         return _chunk_with_fields(x, f"{kind}-end", id=block_id)
 
-    def _take_fields(self, fields: dict[str, Any]) -> bytes:
+    def _take_fields(self, fields: JsonObject) -> bytes:
         """Images and citations are parts of their own; the rest comes with the end of a block."""
         x = without_logprobs(fields)
         chunks = b"".join(map(_image, _list(x.pop("images", None))))
@@ -129,7 +128,7 @@ class UiMessageWire:
         merge(self._x, x)
         return chunks
 
-    def _take_call(self, piece: dict[str, Any]) -> bytes:
+    def _take_call(self, piece: JsonObject) -> bytes:
         before = self._step() + self._close()
         call, _ = self._calls.take(piece)
         if call.index not in self._started_calls:
@@ -142,7 +141,7 @@ class UiMessageWire:
         start = _chunk("tool-input-start", toolCallId=call.id, toolName=call.name)
         return start + _input_delta(call, call.arguments)
 
-    def _end(self, end: dict[str, Any]) -> bytes:
+    def _end(self, end: JsonObject) -> bytes:
         frames = [self._step(), self._close()]
         if self._x:
             # They came when no block was open: an empty one carries them.
@@ -187,7 +186,7 @@ def _input_error(call: Call, message: str) -> bytes:
     )
 
 
-def _image(image: Any) -> bytes:
+def _image(image: object) -> bytes:
     """A picture, as OpenRouter and LiteLLM send it."""
     match image:
         case {"image_url": {"url": str(url)}}:
@@ -196,7 +195,7 @@ def _image(image: Any) -> bytes:
     return b""
 
 
-def _source(annotation: Any, source_id: str) -> bytes:
+def _source(annotation: object, source_id: str) -> bytes:
     """A citation, as OpenAI's models that search send it."""
     match annotation:
         case {"url_citation": {"url": str(url), **cited}}:
@@ -205,11 +204,11 @@ def _source(annotation: Any, source_id: str) -> bytes:
     return b""
 
 
-def _list(value: Any) -> list[Any]:
+def _list(value: object) -> list[object]:
     return value if isinstance(value, list) else []
 
 
-def _chunk_with_fields(x: dict[str, Any], kind: str, **fields: Any) -> bytes:
+def _chunk_with_fields(x: JsonObject, kind: str, **fields: object) -> bytes:
     """A chunk with provider fields, which are left out where a client would refuse them."""
     chunk = _chunk(kind, **fields, **metadata(x))
     return _chunk(kind, **fields) if x and _is_refused(chunk) else chunk
@@ -223,5 +222,5 @@ def _error(message: str) -> bytes:
     return _chunk("error", errorText=message) + _DONE
 
 
-def _chunk(kind: str, **fields: Any) -> bytes:
+def _chunk(kind: str, **fields: object) -> bytes:
     return b"data: %b\n\n" % encode_json({"type": kind, **fields})

@@ -1,10 +1,11 @@
 """What GPT Terminal's page sends."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Discriminator, Field, StringConstraints, Tag
 
 from tickertape.api.protocols.checked import Checked, known_fields, shape_of
+from tickertape.runtime.json_types import JsonObject
 
 
 class TerminalMessage(BaseModel):
@@ -27,11 +28,11 @@ class TerminalBody(Checked):
     model: Annotated[str, StringConstraints(max_length=200)] | None = None
 
     @classmethod
-    def judged(cls, body: Any) -> Any:
+    def judged(cls, body: object) -> object:
         """What the page notes beside its turns is left out."""
         return known_fields(cls, body, {"message": TerminalMessage})
 
-    def asked(self) -> list[dict[str, Any]]:
+    def asked(self) -> list[JsonObject]:
         """The caller's messages."""
         if isinstance(self.message, str):
             return [{"role": "user", "content": self.message}]

@@ -1,6 +1,6 @@
 """What callers send to `POST /chat`. Unknown fields are refused, so a misspelt one is noticed."""
 
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -14,6 +14,7 @@ from pydantic import (
 
 from tickertape.api.protocols.checked import Checked, Metadata, Name, field_error, shape_of
 from tickertape.broker.kinds import OnBusy, Policy
+from tickertape.runtime.json_types import JsonObject
 
 # A template may use a variable many times, so a long value belongs into the message instead.
 MAX_VARIABLE_CHARS = 65_536
@@ -57,7 +58,7 @@ class Message(_Strict):
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Content | None = None
     name: Name | None = None
-    tool_calls: list[dict[str, Any]] | None = None
+    tool_calls: list[JsonObject] | None = None
     # Gateways put a thought signature into it, so that it has no length of its own.
     tool_call_id: Annotated[str, StringConstraints(min_length=1)] | None = None
 
@@ -101,7 +102,7 @@ class ChatBody(Checked, _Strict):
             raise field_error("value_error", "message", "give message or messages, not both")
         return self
 
-    def asked(self) -> list[dict[str, Any]]:
+    def asked(self) -> list[JsonObject]:
         """The caller's messages, as they were sent."""
         if self.message is not None:
             return [{"role": "user", "content": self.message}]

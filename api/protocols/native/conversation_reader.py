@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tickertape.api.fanout.hub import Hub
 from tickertape.api.fanout.plain_reader import PlainReader
@@ -14,6 +14,7 @@ from tickertape.broker.codec import Cursor
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import CursorMalformed, Unavailable
 from tickertape.broker.turns import Turn
+from tickertape.runtime.json_types import JsonObject
 from tickertape.runtime.wait import wait_at_most
 
 _UNAVAILABLE_PAUSE_S = 0.5
@@ -171,6 +172,6 @@ def _remembered(turn: Turn, wire: NativeWire) -> list[Frame]:
     frames: list[Frame] = [wire.notice("queued", {"messages": turn.asked})]
     if turn.answered is None:
         return [*frames, wire.notice("gone", {})]
-    end: dict[str, Any] = {"text": turn.answered, "status": turn.status, "n": 1}
+    end: JsonObject = {"text": turn.answered, "status": turn.status, "n": 1}
     end |= {"tool_calls": turn.calls} if turn.calls else {}
     return [*frames, wire.notice("snapshot", end)]

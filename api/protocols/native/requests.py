@@ -1,6 +1,6 @@
 """Requests: submit, read, list, cancel, erase."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Response
 
@@ -22,6 +22,7 @@ from tickertape.api.protocols.native.views import (
 )
 from tickertape.broker.errors import RequestMissing
 from tickertape.broker.fold import fold
+from tickertape.runtime.json_types import JsonObject
 
 router = APIRouter(tags=["requests"], route_class=JsonRoute)
 
@@ -53,7 +54,7 @@ async def submit(
         response.status_code = 200
         status = (await services.requests.get(request_id, tenant)).status
     response.headers["Location"] = f"/chat/{request_id}"
-    told: dict[str, Any] = {"request_id": request_id, "status": status}
+    told: JsonObject = {"request_id": request_id, "status": status}
     if body.conversation_id is not None:
         told["conversation_id"] = body.conversation_id
     return SubmittedView(**told, stream_url=stream_url(request_id))

@@ -1,12 +1,13 @@
 """Roles: the templates a request can name."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel
 
 from tickertape.api.dependencies import AnyServices, Tenant
 from tickertape.api.edge.error_docs import error_responses
+from tickertape.runtime.json_types import JsonObject
 
 router = APIRouter(tags=["roles"])
 
@@ -16,7 +17,7 @@ class RoleSummary(BaseModel):
 
     name: str
     description: str
-    model_defaults: dict[str, Any]
+    model_defaults: JsonObject
     variables: dict[str, str]
 
 

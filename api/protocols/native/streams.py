@@ -1,7 +1,7 @@
 """Event streams of requests and conversations, on the native wire and as raw text."""
 
 from contextlib import AsyncExitStack
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Response
 
@@ -16,6 +16,7 @@ from tickertape.api.protocols.native.requests import RequestId
 from tickertape.api.protocols.native.text_wire import TEXT
 from tickertape.api.protocols.native.wire import NATIVE, retry_line
 from tickertape.broker.codec import Cursor
+from tickertape.runtime.json_types import JsonObject
 
 router = APIRouter(tags=["streams"])
 
@@ -26,7 +27,7 @@ _EXAMPLE = (
     "id: 1767225600123-2\nevent: completed\ndata: "
     '{"finish_reason":"stop","usage":null,"sha256":"6f5f..."}\n\n'
 )
-_STREAM_RESPONSES: dict[int | str, dict[str, Any]] = {
+_STREAM_RESPONSES: dict[int | str, JsonObject] = {
     200: {
         "description": "Events as they are written: `queued`, `started`, `delta`, `reasoning`, "
         "`refusal`, `tool_call`, `reset`, `resumed`, `snapshot`, `rewind`, `gone`, `position`, "

@@ -4,10 +4,9 @@ Bytes that were sent cannot be taken back, and there is no room for an error: an
 or begins anew after some of it was sent, is cut.
 """
 
-from typing import Any
-
 from tickertape.api.fanout.wire import CUT, Dialect, Frame
 from tickertape.broker.codec import Entry
+from tickertape.runtime.json_types import JsonObject
 
 
 class TextWire:
@@ -29,7 +28,7 @@ class TextWire:
             case _:
                 return b""
 
-    def notice(self, kind: str, data: dict[str, Any]) -> bytes:
+    def notice(self, kind: str, data: JsonObject) -> bytes:
         """Nothing: there is no room for it."""
         del kind, data
         return b""

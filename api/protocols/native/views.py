@@ -4,14 +4,13 @@ Times are Unix times in seconds, with the milliseconds behind the point. Fields 
 say at the moment are left out where a schema says so, and null elsewhere.
 """
 
-from typing import Any
-
 from pydantic import BaseModel, Field
 
 from tickertape.broker.conversations import Conversation
 from tickertape.broker.fold import Answer
 from tickertape.broker.kinds import TERMINALS
 from tickertape.broker.requests import Record
+from tickertape.runtime.json_types import JsonObject
 
 _EXAMPLE_ID = "r0_mfzwizltoqydimrtgu2dknjuha"
 
@@ -61,17 +60,17 @@ class RequestView(RequestSummary):
     text: str
     cursor: str = Field(description="The last entry that is in here: follow the stream after it")
     finish_reason: str | None
-    usage: dict[str, Any] | None
+    usage: JsonObject | None
     error: FailureView | None
     reasoning: str | None = None
     refusal: str | None = None
-    tool_calls: list[dict[str, Any]] | None = None
-    x: dict[str, Any] | None = Field(
+    tool_calls: list[JsonObject] | None = None
+    x: JsonObject | None = Field(
         default=None, description="What the upstream sent besides: images, annotations, ..."
     )
     sha256: str | None = Field(default=None, description="Of the text's UTF-8, once completed")
     queue_position: int | None = Field(default=None, description="Requests to be started first")
-    waiting: dict[str, Any] | None = Field(
+    waiting: JsonObject | None = Field(
         default=None, description="Until when (`until`, ms) the upstream wants us to wait, and why"
     )
 
@@ -87,12 +86,12 @@ class TurnView(BaseModel):
     """A request of a conversation, and what was said until it ended, however it ended."""
 
     request_id: str
-    asked: list[dict[str, Any]]
+    asked: list[JsonObject]
     answered: str | None = Field(description="Null until it ends, and when it failed unanswered")
     status: str | None = Field(
         default=None, description="How it ended; null with an `answered` of null"
     )
-    tool_calls: list[dict[str, Any]] | None = Field(default=None, description="Only if there are")
+    tool_calls: list[JsonObject] | None = Field(default=None, description="Only if there are")
 
 
 class ConversationView(BaseModel):
@@ -176,8 +175,8 @@ def conversation_view(conversation_id: str, conversation: Conversation) -> Conve
     )
 
 
-def _summary(record: Record) -> dict[str, Any]:
-    shown: dict[str, Any] = {
+def _summary(record: Record) -> JsonObject:
+    shown: JsonObject = {
         "request_id": record.request_id,
         "status": record.status,
         "role": record.head.get("role"),
@@ -190,7 +189,7 @@ def _summary(record: Record) -> dict[str, Any]:
     return shown | {name: record.head[name] for name in optional if name in record.head}
 
 
-def _last_usage(record: Record) -> dict[str, Any] | None:
+def _last_usage(record: Record) -> JsonObject | None:
     """What the last attempt cost that was accounted for: an answer cut short is paid, too."""
     if not record.usage:
         return None

@@ -1,13 +1,13 @@
 """The native wire: server-sent events with the cursor as their id."""
 
 import random
-from typing import Any
 
 import msgspec
 
 from tickertape.api.fanout.wire import Dialect, Frame
 from tickertape.api.protocols.event_json import encode_json, escape_line_ends
 from tickertape.broker.codec import START, Cursor, Entry
+from tickertape.runtime.json_types import JsonObject
 
 # For readers, `v` and `prev` are the log's own business, and `echo` that of the wire it came in on.
 _INTERNAL = frozenset({"v", "prev", "echo"})
@@ -41,7 +41,7 @@ class NativeWire:
             self._id_prefix, cursor.attempt, cursor.seq, entry.kind.encode(), data,
         )  # fmt: skip
 
-    def notice(self, kind: str, data: dict[str, Any]) -> bytes:
+    def notice(self, kind: str, data: JsonObject) -> bytes:
         """An event without an id: a reader that reconnects does not resume from it.
 
         A `rewind` has one before all entries, and where there is but one log an empty one, with
@@ -53,7 +53,7 @@ class NativeWire:
         told = encode_json(self._about | data)
         return b"%bevent: %b\ndata: %b\n\n" % (forget, kind.encode(), told)
 
-    def snapshot(self, cursor: Cursor, data: dict[str, Any]) -> bytes:
+    def snapshot(self, cursor: Cursor, data: JsonObject) -> bytes:
         """Everything up to and including a cursor in one event; reading goes on after it."""
         return b"id: %b%b\n%b" % (
             self._id_prefix,
@@ -72,7 +72,7 @@ def farewell() -> bytes:
     return retry_line(random.randrange(100, _RETURN_WITHIN_MS))
 
 
-def _public(entry: Entry) -> dict[str, Any]:
+def _public(entry: Entry) -> JsonObject:
     if entry.kind in {"delta", "reasoning", "refusal"}:
         return {"text": entry.text, "x": entry.x} if entry.x else {"text": entry.text}
     return {key: value for key, value in entry.data.items() if key not in _INTERNAL}

@@ -1,11 +1,12 @@
 """What callers of `/v1` may send. What these bodies do not know goes to the upstream as it is."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
 from tickertape.api.protocols.checked import Checked, Name
 from tickertape.api.protocols.openai import OpenBody, role_of, unsupported, without_role
+from tickertape.runtime.json_types import JsonObject
 
 # The caller's own business with us, or set by us; everything else is a parameter of the model.
 _NOT_PARAMS = frozenset({"messages", "stream", "stream_options", "n", "role_template"})
@@ -49,11 +50,11 @@ class ChatCompletionsBody(Checked, OpenBody):
         """Whether a stream is to end with what it cost."""
         return bool(self.stream_options and self.stream_options.include_usage)
 
-    def asked(self) -> list[dict[str, Any]]:
+    def asked(self) -> list[JsonObject]:
         """The caller's messages, as they were sent."""
         return [message.model_dump(exclude_unset=True) for message in self.messages]
 
-    def params(self) -> dict[str, Any]:
+    def params(self) -> JsonObject:
         """What the upstream is to be given next to the messages; raises Problem."""
         if self.n not in (None, 1):
             raise unsupported("n", "Only one answer is given for a request: n has to be 1.")

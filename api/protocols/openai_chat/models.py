@@ -1,6 +1,6 @@
 """OpenAI's list of models: the upstream's, as a worker last saw it, and our roles beside them."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
@@ -11,6 +11,7 @@ from tickertape.api.edge.problems import Problem
 from tickertape.api.protocols.openai import ROLE_PREFIX
 from tickertape.api.services import Services
 from tickertape.broker.upstream_models import read_models
+from tickertape.runtime.json_types import JsonObject
 
 router = APIRouter(tags=["openai"])
 
@@ -62,7 +63,7 @@ async def _models(services: Services) -> list[Model]:
     return [_model(model) for model in listed or ()] + roles
 
 
-def _model(told: dict[str, Any]) -> Model:
+def _model(told: JsonObject) -> Model:
     # Servers that people run themselves leave out what OpenAI's clients need.
     created, owner = told.get("created"), told.get("owned_by")
     return Model(

@@ -1,7 +1,5 @@
 """OpenAI's Chat Completions: ask, and read the answer in the same call."""
 
-from typing import Any
-
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
@@ -13,10 +11,11 @@ from tickertape.api.protocols.headers import CancelOnDisconnect, IdempotencyKey
 from tickertape.api.protocols.json_body import JsonRoute
 from tickertape.api.protocols.openai_chat import wire as chat_completions
 from tickertape.api.protocols.openai_chat.body import ChatCompletionsBody
+from tickertape.runtime.json_types import JsonObject
 
 router = APIRouter(tags=["openai"], route_class=JsonRoute)
 
-_ANSWERS: dict[int | str, dict[str, Any]] = {
+_ANSWERS: dict[int | str, JsonObject] = {
     200: {
         "description": "The answer, as OpenAI's `chat.completion`; with `stream`, as events of "
         "`chat.completion.chunk` and a last `[DONE]`",

@@ -5,8 +5,6 @@ from the first entry. The protocol cannot take back what it sent, so an answer t
 after output ends with an error, and without `[DONE]`.
 """
 
-from typing import Any
-
 from tickertape.api.fanout.wire import Dialect, Frame, Last
 from tickertape.api.protocols.error_replies import LOG_GONE, STARTED_OVER, ErrorReply, error_reply
 from tickertape.api.protocols.event_json import encode_json
@@ -15,6 +13,7 @@ from tickertape.broker.codec import Entry
 from tickertape.broker.fold import fold
 from tickertape.broker.kinds import OUTPUT
 from tickertape.broker.provider_fields import tool_of_call, without_logprobs
+from tickertape.runtime.json_types import JsonObject
 
 NAME = "chat_completions"
 _DONE = b"data: [DONE]\n\n"
@@ -62,7 +61,7 @@ class ChatCompletionsWire:
                 return _error(error_reply(entry))
         return b""
 
-    def notice(self, kind: str, data: dict[str, Any]) -> bytes:
+    def notice(self, kind: str, data: JsonObject) -> bytes:
         """An error for a log that is gone; nothing for other news."""
         del data
         return _error(LOG_GONE) if kind == "gone" else b""
@@ -82,7 +81,7 @@ class ChatCompletionsWire:
         self._tail = b',"usage":null}\n\n' if self._include_usage else b"}\n\n"
         return self._chunk({"role": "assistant", "content": ""})
 
-    def _delta(self, entry: Entry) -> dict[str, Any]:
+    def _delta(self, entry: Entry) -> JsonObject:
         match entry.kind:
             case "delta":
                 return {"content": entry.text}
@@ -99,7 +98,7 @@ class ChatCompletionsWire:
         return {"tool_calls": [_call_delta(call, entry.data, name, is_new=is_new)]}
 
     def _chunk(
-        self, delta: dict[str, Any], *, x: dict[str, Any] | None = None, finish: str | None = None
+        self, delta: JsonObject, *, x: JsonObject | None = None, finish: str | None = None
     ) -> bytes:
         choice = {
             "index": 0,
@@ -109,7 +108,7 @@ class ChatCompletionsWire:
         }
         return b'%b,"choices":[%b]%b' % (self._head, encode_json(choice), self._tail)
 
-    def _end(self, end: dict[str, Any]) -> bytes:
+    def _end(self, end: JsonObject) -> bytes:
         last = self._chunk({}, finish=end.get("finish_reason") or "stop")
         usage = end.get("usage")
         if self._include_usage and usage is not None:
@@ -117,7 +116,7 @@ class ChatCompletionsWire:
         return last + _DONE
 
 
-def completion(request_id: str, entries: list[Entry]) -> dict[str, Any]:
+def completion(request_id: str, entries: list[Entry]) -> JsonObject:
     """The object for a whole log that was completed, of which no entry is missing."""
     answer = fold(entries)
     first = entries[0]
@@ -131,10 +130,10 @@ def completion(request_id: str, entries: list[Entry]) -> dict[str, Any]:
     }
 
 
-def _choice(request_id: str, entries: list[Entry]) -> dict[str, Any]:
+def _choice(request_id: str, entries: list[Entry]) -> JsonObject:
     answer = fold(entries)
     calls = Calls(request_id)
-    logprobs: dict[str, list[Any]] = {}
+    logprobs: dict[str, list[object]] = {}
     for entry in _standing(entries):
         if entry.kind == "tool_call":
             calls.take(entry.data)
@@ -142,7 +141,7 @@ def _choice(request_id: str, entries: list[Entry]) -> dict[str, Any]:
             if isinstance(tokens, list):
                 logprobs.setdefault(name, []).extend(tokens)
     text, refusal = "".join(answer.text), "".join(answer.refusal)
-    message: dict[str, Any] = {
+    message: JsonObject = {
         **answer.x,
         "role": "assistant",
         "content": text if text or not (refusal or calls) else None,
@@ -171,14 +170,14 @@ def _standing(entries: list[Entry]) -> list[Entry]:
     return kept
 
 
-def _call_delta(call: Call, piece: dict[str, Any], name: str, *, is_new: bool) -> dict[str, Any]:
-    said: dict[str, Any] = {"index": call.index}
+def _call_delta(call: Call, piece: JsonObject, name: str, *, is_new: bool) -> JsonObject:
+    said: JsonObject = {"index": call.index}
     if is_new:
         said |= {"id": call.id, "type": call.kind}
     return said | tool_of_call(call.kind, piece.get("x") or {}, name, piece.get("arguments") or "")
 
 
-def _whole_call(call: Call) -> dict[str, Any]:
+def _whole_call(call: Call) -> JsonObject:
     about = {"id": call.id, "type": call.kind}
     return about | tool_of_call(call.kind, call.x, call.name, call.arguments)
 

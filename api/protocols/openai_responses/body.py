@@ -1,6 +1,8 @@
 """What OpenAI's Responses are asked with, in the words of a chat completion."""
 
-from typing import Annotated, Any
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
 
 from pydantic import Discriminator, Field, Tag
 
@@ -9,27 +11,11 @@ from tickertape.api.protocols.chat_order import in_chat_order
 from tickertape.api.protocols.checked import Checked, Metadata, Name, shape_of
 from tickertape.api.protocols.openai import OpenBody, role_of, unsupported, without_role
 from tickertape.api.protocols.openai_responses.input_items import chat_messages, input_items
+from tickertape.runtime.json_types import JsonObject
+
+M = TypeVar("M")
 
 _LOGPROBS = "message.output_text.logprobs"
-# Passed on under their own names, next to whatever fields are not known here.
-_SAME_NAMES = ("model", "temperature", "top_p", "top_logprobs")
-# Said back in the response, as they were given or with what stands when they were not.
-_ECHOED: dict[str, Any] = {
-    "background": False,
-    "instructions": None,
-    "max_output_tokens": None,
-    "metadata": {},
-    "parallel_tool_calls": True,
-    "previous_response_id": None,
-    "reasoning": {},
-    "store": True,
-    "temperature": None,
-    "text": {"format": {"type": "text"}},
-    "tool_choice": "auto",
-    "tools": [],
-    "top_p": None,
-    "truncation": "disabled",
-}
 _UNSUPPORTED = {
     "conversation": "use previous_response_id",
     "prompt": "send the input itself",
@@ -65,35 +51,55 @@ _NOT_IN_CHAT_TOOLS = frozenset(
 )
 
 
+@dataclass(frozen=True)
+class Echoed:
+    """Marks a field that the response repeats; `default` stands there if the caller sent none."""
+
+    default: object
+
+
+@dataclass(frozen=True)
+class Forwarded:
+    """Marks a field whose value the upstream gets unchanged, under the name `param`."""
+
+    param: str
+
+
+# A new field is one line here: `Echoed` puts it into the response, `Forwarded` into the call of the
+# upstream. A field that needs a conversion is read in `params`.
 class ResponsesBody(Checked, OpenBody):
     """OpenAI's request for a response."""
 
     input: Annotated[
         Annotated[str, Tag("text")]
-        | Annotated[list[dict[str, Any]], Field(min_length=1), Tag("parts")],
+        | Annotated[list[JsonObject], Field(min_length=1), Tag("parts")],
         Field(description="Text, or items: messages, function calls and their outputs"),
         Discriminator(shape_of),
     ]
     model: Annotated[
-        Name | None, Field(description="`role:<name>` picks one of GET /roles instead")
+        Name | None,
+        Field(description="`role:<name>` picks one of GET /roles instead"),
+        Forwarded("model"),
     ] = None
-    instructions: str | None = None
-    previous_response_id: Name | None = None
-    background: bool | None = None
+    instructions: Annotated[str | None, Echoed(None)] = None
+    previous_response_id: Annotated[Name | None, Echoed(None)] = None
+    background: Annotated[bool | None, Echoed(default=False)] = None
     stream: bool | None = None
-    store: bool | None = None
-    metadata: Metadata | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    max_output_tokens: Annotated[int, Field(ge=1)] | None = None
-    tools: list[dict[str, Any]] | None = None
-    tool_choice: str | dict[str, Any] | None = None
-    parallel_tool_calls: bool | None = None
-    text: dict[str, Any] | None = None
-    reasoning: dict[str, Any] | None = None
+    store: Annotated[bool | None, Echoed(default=True)] = None
+    metadata: Annotated[Metadata | None, Echoed({})] = None
+    temperature: Annotated[float | None, Forwarded("temperature"), Echoed(None)] = None
+    top_p: Annotated[float | None, Forwarded("top_p"), Echoed(None)] = None
+    max_output_tokens: Annotated[
+        Annotated[int, Field(ge=1)] | None, Forwarded("max_tokens"), Echoed(None)
+    ] = None
+    tools: Annotated[list[JsonObject] | None, Echoed([])] = None
+    tool_choice: Annotated[str | JsonObject | None, Echoed("auto")] = None
+    parallel_tool_calls: Annotated[bool | None, Echoed(default=True)] = None
+    text: Annotated[JsonObject | None, Echoed({"format": {"type": "text"}})] = None
+    reasoning: Annotated[JsonObject | None, Echoed({})] = None
     include: list[str] | None = None
-    top_logprobs: int | None = None
-    truncation: str | None = None
+    top_logprobs: Annotated[int | None, Forwarded("top_logprobs")] = None
+    truncation: Annotated[str | None, Echoed("disabled")] = None
     role_template: Annotated[Name | None, Field(description="A template of GET /roles")] = None
 
     def check(self) -> None:
@@ -108,11 +114,11 @@ class ResponsesBody(Checked, OpenBody):
         if self.truncation not in (None, "disabled"):
             raise unsupported("truncation", "truncation: only disabled is supported.")
 
-    def items(self) -> list[dict[str, Any]]:
+    def items(self) -> list[JsonObject]:
         """The input as items."""
         return input_items(self.input)
 
-    def asked(self, context: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def asked(self, context: list[JsonObject]) -> list[JsonObject]:
         """The messages for the upstream, after those of earlier responses; raises Problem."""
         instructions = self.instructions
         opening = [{"role": "system", "content": instructions}] if instructions else []
@@ -125,20 +131,17 @@ class ResponsesBody(Checked, OpenBody):
         """The role that is asked for, in either way."""
         return self.role_template or role_of(self.model)
 
-    def echoed(self) -> dict[str, Any]:
-        """What the response says of how it was asked."""
-        given = {name: getattr(self, name) for name in _ECHOED}
-        return {
-            name: default if given[name] is None else given[name]
-            for name, default in _ECHOED.items()
-        }
+    def echoed(self) -> JsonObject:
+        """The fields that the response repeats, by name."""
+        defaults = {name: echoed.default for name, echoed in _marked(Echoed)}
+        sent = {name: getattr(self, name) for name in sorted(defaults)}
+        return {name: defaults[name] if sent[name] is None else sent[name] for name in sent}
 
-    def params(self) -> dict[str, Any]:
-        """What the upstream is to be given next to the messages; raises Problem."""
+    def params(self) -> JsonObject:
+        """The upstream's parameters beside the messages; raises Problem."""
         wants_logprobs = bool(self.top_logprobs) or _LOGPROBS in (self.include or [])
         mapped = {
-            **{name: getattr(self, name) for name in _SAME_NAMES},
-            "max_tokens": self.max_output_tokens,
+            **{to.param: getattr(self, name) for name, to in _marked(Forwarded)},
             "tools": [_tool(tool, number) for number, tool in enumerate(self.tools or [])] or None,
             "parallel_tool_calls": self.parallel_tool_calls if self.tools else None,
             "tool_choice": _tool_choice(self.tool_choice) if self.tools else None,
@@ -155,13 +158,21 @@ class ResponsesBody(Checked, OpenBody):
         params = {name: value for name, value in (extra | mapped).items() if value is not None}
         return without_role(params)
 
-    def openai_params(self) -> dict[str, Any]:
+    def openai_params(self) -> JsonObject:
         """As `params`, for no other upstream than OpenAI."""
         given = self.model_extra or {}
         return {name: given[name] for name in _OPENAI_ONLY & given.keys() if given[name]}
 
 
-def _tool(tool: dict[str, Any], number: int) -> dict[str, Any]:
+def _marked(marker: type[M]) -> Iterator[tuple[str, M]]:
+    """The fields of the body that have such a marker, in order, each with the marker."""
+    for name, field in ResponsesBody.model_fields.items():
+        for item in field.metadata:
+            if isinstance(item, marker):
+                yield name, item
+
+
+def _tool(tool: JsonObject, number: int) -> JsonObject:
     param = f"tools[{number}]"
     if "function" in tool:
         raise _nested(f"{param}.function")
@@ -179,7 +190,7 @@ def _tool(tool: dict[str, Any], number: int) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
-def _tool_choice(choice: str | dict[str, Any] | None) -> str | dict[str, Any] | None:
+def _tool_choice(choice: str | JsonObject | None) -> str | JsonObject | None:
     if choice is None or isinstance(choice, str):
         return choice
     if choice.get("type") != "function":
@@ -194,7 +205,7 @@ def _nested(param: str) -> Problem:
     return unsupported(param, f"{param}: {message}")
 
 
-def _response_format(form: Any) -> dict[str, Any] | None:
+def _response_format(form: object) -> JsonObject | None:
     match form:
         case None | {"type": "text"}:
             return None
@@ -202,7 +213,6 @@ def _response_format(form: Any) -> dict[str, Any] | None:
             return {"type": "json_object"}
         case {"type": "json_schema", "json_schema": _}:
             raise _nested("text.format.json_schema")
-        case {"type": "json_schema"}:
-            schema = {key: value for key, value in form.items() if key != "type"}
+        case {"type": "json_schema", **schema}:
             return {"type": "json_schema", "json_schema": schema}
     raise unsupported("text.format", "text.format: use text, json_object or json_schema.")

@@ -5,7 +5,6 @@ upstream that knows only messages.
 """
 
 import contextlib
-from typing import Any
 
 from tickertape.api.edge.problems import Problem
 from tickertape.api.protocols.chat_order import in_chat_order
@@ -13,20 +12,21 @@ from tickertape.api.protocols.file_parts import NoFormError, file_part
 from tickertape.api.protocols.openai import unsupported
 from tickertape.api.protocols.provider_fields import fields_of_call, fields_of_message
 from tickertape.broker.provider_fields import tool_of_call
+from tickertape.runtime.json_types import JsonObject
 
 _ROLES = ("user", "assistant", "system", "developer")
 _TEXT_PARTS = ("input_text", "output_text", "text")
 _DETAILS = ("auto", "low", "high")
 
 
-def input_items(given: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
+def input_items(given: str | list[JsonObject]) -> list[JsonObject]:
     """The input as items, whichever way it was written."""
     if isinstance(given, str):
         given = [{"role": "user", "content": given}]
     return [_item(item) for item in given]
 
 
-def chat_messages(items: list[dict[str, Any]], param: str = "input") -> list[dict[str, Any]]:
+def chat_messages(items: list[JsonObject], param: str = "input") -> list[JsonObject]:
     """The messages for items; raises Problem for what no chat completion has a word for.
 
     A call that was cut off is left out: nobody can have an outcome for it.
@@ -42,7 +42,7 @@ def chat_messages(items: list[dict[str, Any]], param: str = "input") -> list[dic
     )
 
 
-def _item(item: dict[str, Any]) -> dict[str, Any]:
+def _item(item: JsonObject) -> JsonObject:
     if "type" not in item and "role" in item:
         item = {"type": "message", **item}
     content = item.get("content")
@@ -52,7 +52,7 @@ def _item(item: dict[str, Any]) -> dict[str, Any]:
     return item
 
 
-def _message_of(item: dict[str, Any], param: str) -> dict[str, Any]:
+def _message_of(item: JsonObject, param: str) -> JsonObject:
     """The message for one item; of an answer, each may be a part of the message there will be."""
     match item.get("type"):
         case "message":
@@ -72,7 +72,7 @@ def _message_of(item: dict[str, Any], param: str) -> dict[str, Any]:
     )
 
 
-def _message(item: dict[str, Any], param: str) -> dict[str, Any]:
+def _message(item: JsonObject, param: str) -> JsonObject:
     role = item.get("role")
     if role not in _ROLES:
         raise unsupported(f"{param}.role", f"{param}.role: use {', '.join(_ROLES)}.")
@@ -85,18 +85,18 @@ def _message(item: dict[str, Any], param: str) -> dict[str, Any]:
     return {**fields, "role": role, "content": content}
 
 
-def _call(item: dict[str, Any], param: str) -> dict[str, Any]:
+def _call(item: JsonObject, param: str) -> JsonObject:
     name, arguments = (_text(item, field, param) for field in ("name", "arguments"))
     tool = tool_of_call("function", fields_of_call(item.get("x")), name, arguments)
     return {"id": _text(item, "call_id", param), "type": "function", **tool}
 
 
-def _is_cut_call(item: dict[str, Any]) -> bool:
+def _is_cut_call(item: JsonObject) -> bool:
     is_cut = item.get("status") in ("in_progress", "incomplete")
     return is_cut and item.get("type") == "function_call"
 
 
-def _reasoning(item: dict[str, Any]) -> str:
+def _reasoning(item: JsonObject) -> str:
     """The text of a reasoning item: the whole where it is there, else the summary."""
     for parts in (item.get("content"), item.get("summary")):
         objects = (
@@ -108,7 +108,7 @@ def _reasoning(item: dict[str, Any]) -> str:
     return ""
 
 
-def _content(content: Any, param: str) -> str | list[dict[str, Any]]:
+def _content(content: object, param: str) -> str | list[JsonObject]:
     if isinstance(content, str):
         return content
     if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
@@ -120,7 +120,7 @@ def _content(content: Any, param: str) -> str | list[dict[str, Any]]:
     return parts
 
 
-def _part(part: dict[str, Any], param: str) -> dict[str, Any]:
+def _part(part: JsonObject, param: str) -> JsonObject:
     kind = part.get("type")
     if kind in _TEXT_PARTS:
         return {"type": "text", "text": _text(part, "text", param)}
@@ -144,7 +144,7 @@ def _part(part: dict[str, Any], param: str) -> dict[str, Any]:
     )
 
 
-def _file(part: dict[str, Any], param: str) -> dict[str, Any]:
+def _file(part: JsonObject, param: str) -> JsonObject:
     name, data = str(part.get("filename") or "file"), _text(part, "file_data", param)
     with contextlib.suppress(NoFormError):
         return file_part(data, None, name)
@@ -152,7 +152,7 @@ def _file(part: dict[str, Any], param: str) -> dict[str, Any]:
     return {"type": "file", "file": {"filename": name, "file_data": data}}
 
 
-def _text(holder: dict[str, Any], name: str, param: str) -> str:
+def _text(holder: JsonObject, name: str, param: str) -> str:
     value = holder.get(name)
     if not isinstance(value, str):
         param = f"{param}.{name}"

@@ -4,12 +4,11 @@ Pure. Reasoning, text and refusals follow one another: another kind ends the one
 tools may come interleaved, so each stays open until the answer ends.
 """
 
-from typing import Any
-
 from tickertape.api.protocols.tool_calls import Call, Calls
 from tickertape.broker.provider_fields import merge
+from tickertape.runtime.json_types import JsonObject
 
-Event = tuple[str, dict[str, Any]]
+Event = tuple[str, JsonObject]
 
 # Of an entry's kind: the type of item it belongs to, the type of its part, and what its events say.
 _PARTS = {
@@ -27,20 +26,20 @@ class Part:
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._texts: list[str] = []
-        self._logprobs: list[Any] = []
-        self.annotations: list[dict[str, Any]] = []
+        self._logprobs: list[JsonObject] = []
+        self.annotations: list[JsonObject] = []
 
     @property
     def text(self) -> str:
         """All of it so far."""
         return "".join(self._texts)
 
-    def add(self, text: str, logprobs: list[Any]) -> None:
+    def add(self, text: str, logprobs: list[JsonObject]) -> None:
         """Take a piece."""
         self._texts.append(text)
         self._logprobs += logprobs
 
-    def object(self) -> dict[str, Any]:
+    def object(self) -> JsonObject:
         """The part as it is now."""
         match self.kind:
             case "output_text":
@@ -50,7 +49,7 @@ class Part:
                 return {"type": self.kind, "refusal": self.text}
         return {"type": self.kind, "text": self.text}
 
-    def delta(self, text: str, logprobs: list[Any]) -> Event:
+    def delta(self, text: str, logprobs: list[JsonObject]) -> Event:
         """The event for a piece."""
         said = {"logprobs": logprobs} if self.kind == "output_text" else {}
         return f"response.{self.kind}.delta", {"delta": text, **said}
@@ -75,12 +74,12 @@ class Item:
         self.index = index
         self.call = call
         self.parts: list[Part] = []
-        self.x: dict[str, Any] = {} if call is None else call.x
+        self.x: JsonObject = {} if call is None else call.x
         self.status = "in_progress"
 
-    def object(self) -> dict[str, Any]:
+    def object(self) -> JsonObject:
         """The item as it is now."""
-        about: dict[str, Any] = {"id": self.id, "type": self.kind, "status": self.status}
+        about: JsonObject = {"id": self.id, "type": self.kind, "status": self.status}
         if self.x:
             about["x"] = self.x
         if self.call is not None:
@@ -100,15 +99,15 @@ class Output:
         self._calls = Calls(request_id)
         self._call_items: dict[int, Item] = {}
         self._open: Item | None = None
-        self._held_x: dict[str, Any] = {}
+        self._held_x: JsonObject = {}
         self.items: list[Item] = []
 
-    def objects(self) -> list[dict[str, Any]]:
+    def objects(self) -> list[JsonObject]:
         """The items as they are now."""
         return [item.object() for item in self.items]
 
     def write(
-        self, kind: str, text: str, logprobs: list[Any], x: dict[str, Any] | None = None
+        self, kind: str, text: str, logprobs: list[JsonObject], x: JsonObject | None = None
     ) -> list[Event]:
         """Take an output entry that has text, or nothing but provider fields."""
         merge(self._held_x, x or {})
@@ -129,7 +128,7 @@ class Output:
         part.add(text, logprobs)
         return [*events, _of_part(item, *part.delta(text, logprobs)), *self._attach([])]
 
-    def take_call(self, piece: dict[str, Any]) -> list[Event]:
+    def take_call(self, piece: JsonObject) -> list[Event]:
         """Take a piece of a call; a call without a name yet is not told."""
         events = self._close_open("completed")
         call, _ = self._calls.take(piece)
@@ -152,7 +151,7 @@ class Output:
         self._open = None
         return events
 
-    def _attach(self, logprobs: list[Any]) -> list[Event]:
+    def _attach(self, logprobs: list[JsonObject]) -> list[Event]:
         """Put what came without text into the item that is open; fields wait for the next one."""
         item = self._open
         if item is None:
@@ -219,11 +218,11 @@ def _part_done(item: Item) -> list[Event]:
     ]
 
 
-def _part_object(item: Item) -> dict[str, Any]:
+def _part_object(item: Item) -> JsonObject:
     return {"part": item.parts[-1].object()}
 
 
-def _of_part(item: Item, kind: str, fields: dict[str, Any]) -> Event:
+def _of_part(item: Item, kind: str, fields: JsonObject) -> Event:
     place = {
         "item_id": item.id,
         "output_index": item.index,
@@ -232,7 +231,7 @@ def _of_part(item: Item, kind: str, fields: dict[str, Any]) -> Event:
     return kind, {**place, **fields}
 
 
-def _citations(x: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def _citations(x: JsonObject) -> tuple[list[JsonObject], JsonObject]:
     """The citations of pages as this API has them, and the fields without those."""
     given = x.get("annotations")
     if not isinstance(given, list):
@@ -243,7 +242,7 @@ def _citations(x: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]
     return [each for each in cited if each], rest | ({"annotations": others} if others else {})
 
 
-def _citation(annotation: Any) -> dict[str, Any] | None:
+def _citation(annotation: object) -> JsonObject | None:
     match annotation:
         case {"type": "url_citation", "url_citation": {"url": str(url), **more}}:
             title, places = more.get("title"), [more.get("start_index"), more.get("end_index")]
@@ -254,7 +253,7 @@ def _citation(annotation: Any) -> dict[str, Any] | None:
     return None
 
 
-def _annotated(item: Item, citation: dict[str, Any]) -> Event:
+def _annotated(item: Item, citation: JsonObject) -> Event:
     part = item.parts[-1]
     part.annotations.append(citation)
     about = {"annotation_index": len(part.annotations) - 1, "annotation": citation}

@@ -1,7 +1,7 @@
 """OpenAI's Responses: ask and wait, ask and come back, resume, cancel, follow an earlier one."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -20,18 +20,19 @@ from tickertape.api.protocols.json_body import JsonRoute
 from tickertape.api.protocols.openai_responses import wire as responses
 from tickertape.api.protocols.openai_responses.body import ResponsesBody
 from tickertape.api.protocols.openai_responses.stored import (
+    check_stored,
     context_after,
     find,
-    find_stored,
     load,
     stored_of,
 )
 from tickertape.api.services import Services
+from tickertape.runtime.json_types import JsonObject
 
 router = APIRouter(tags=["openai"], route_class=JsonRoute)
 
 ResponseId = Annotated[str, Path(description="As `POST /v1/responses` gave it")]
-_RESPONSE: dict[int | str, dict[str, Any]] = {
+_RESPONSE: dict[int | str, JsonObject] = {
     200: {
         "description": "OpenAI's `response`; with `stream`, its events, numbered from 0",
         "content": {
@@ -55,7 +56,7 @@ class InputItems(BaseModel):
     """What a response was asked with, a page of it."""
 
     object: str = "list"
-    data: list[dict[str, Any]]
+    data: list[JsonObject]
     first_id: str | None
     last_id: str | None
     has_more: bool
@@ -81,11 +82,10 @@ async def create(
     submitted = await services.submit(ask, tenant=tenant, idempotency_key=idempotency_key)
     request_id = submitted.request_id
     if body.background:
-        # Its id is worth more to the caller than the status of an early failure.
-        response_id = responses.response_id(request_id)
+        # The caller needs the id more than the HTTP status of an early failure.
         if body.stream:
             return await _follow(services, request_id, None)
-        stored = await load(services, response_id, tenant)
+        stored = await load(services, request_id, tenant)
         return _answer(request_id, stored.object())
     call = Foreground(
         services,
@@ -118,12 +118,13 @@ async def retrieve(
     ] = None,
 ) -> Response:
     """The response as it is now, or the events after a number and all that follow."""
+    request_id = responses.request_id_of(response_id)
     if not stream:
-        stored = await load(services, response_id, tenant)
-        return _answer(stored.record.request_id, stored.object())
+        stored = await load(services, request_id, tenant)
+        return _answer(request_id, stored.object())
     services.refuse_while_draining()
-    record = await find_stored(services, response_id, tenant)
-    return await _follow(services, record.request_id, starting_after)
+    await check_stored(services, request_id, tenant)
+    return await _follow(services, request_id, starting_after)
 
 
 @router.post(
@@ -133,20 +134,22 @@ async def retrieve(
 )
 async def cancel(response_id: ResponseId, services: UsableServices, tenant: Tenant) -> Response:
     """End a background response now; what was written of it is kept. Repeating this is harmless."""
-    stored = await load(services, response_id, tenant)
+    request_id = responses.request_id_of(response_id)
+    stored = await load(services, request_id, tenant)
     if not stored.is_background:
         raise Problem(400, "not_in_background", "Cannot cancel a synchronous response.")
-    await services.cancel(stored.record.request_id, tenant)
-    stored = await load(services, response_id, tenant)
-    return _answer(stored.record.request_id, stored.object())
+    await services.cancel(request_id, tenant)
+    stored = await load(services, request_id, tenant)
+    return _answer(request_id, stored.object())
 
 
 @router.delete("/v1/responses/{response_id}", responses=error_responses(401, 404, 503))
 async def delete(response_id: ResponseId, services: UsableServices, tenant: Tenant) -> Deleted:
     """Erase the input, the log and all that is left of a response; an active one ends first."""
-    record = await find(services, response_id, tenant)
-    await services.cancel(record.request_id, tenant)
-    await services.requests.erase(record.request_id, tenant)
+    request_id = responses.request_id_of(response_id)
+    await find(services, request_id, tenant)
+    await services.cancel(request_id, tenant)
+    await services.requests.erase(request_id, tenant)
     return Deleted(id=response_id)
 
 
@@ -163,10 +166,11 @@ async def list_input_items(
     order: Literal["asc", "desc"] = "desc",
 ) -> InputItems:
     """What the response was asked with, without what earlier responses hold."""
-    stored = await load(services, response_id, tenant)
+    request_id = responses.request_id_of(response_id)
+    stored = await load(services, request_id, tenant)
     items = [
         # Not the caller's own ids, of which two may be the same: the next page begins after one.
-        {"status": "completed", **item, "id": f"in_{stored.record.request_id}_{number}"}
+        {"status": "completed", **item, "id": f"in_{request_id}_{number}"}
         for number, item in enumerate(stored.fold.echo.get("input", []))
     ]
     if order == "desc":
@@ -187,7 +191,7 @@ async def list_input_items(
 
 async def _ask(body: ResponsesBody, services: Services, tenant: str) -> Ask:
     body.check()
-    context: list[dict[str, Any]] = []
+    context: list[JsonObject] = []
     if body.previous_response_id is not None:
         context = await context_after(services, body.previous_response_id, tenant)
     return Ask(
@@ -228,5 +232,5 @@ class AfterEvent:
         raise Problem(400, "invalid_value", message, param="starting_after")
 
 
-def _answer(request_id: str, told: dict[str, Any]) -> JSONResponse:
+def _answer(request_id: str, told: JsonObject) -> JSONResponse:
     return JSONResponse(told, headers={"X-Request-Id": request_id})

@@ -1,7 +1,6 @@
-"""Responses as they are now: read from their logs, for as long as those are kept."""
+"""Responses as their logs show them now."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
@@ -13,6 +12,7 @@ from tickertape.api.services import Services
 from tickertape.broker.codec import Entry, decode
 from tickertape.broker.errors import RequestMissing
 from tickertape.broker.requests import Record
+from tickertape.runtime.json_types import JsonObject
 
 
 @dataclass(frozen=True)
@@ -24,65 +24,65 @@ class StoredResponse:
 
     @property
     def is_background(self) -> bool:
-        """Whether it was asked for without waiting for it."""
+        """Whether the caller created it with `background`."""
         return bool(self.fold.echo.get("response", {}).get("background"))
 
-    def object(self) -> dict[str, Any]:
-        """The object that is said of it; only here is it known when it was completed."""
-        told = self.fold.object()
-        if told["status"] == "completed" and self.record.ended_ms is not None:
-            told["completed_at"] = self.record.ended_ms // 1000
-        return told
+    def object(self) -> JsonObject:
+        """The response as a JSON object, with the time of its end, which only the record has."""
+        response = self.fold.object()
+        if response["status"] == "completed" and self.record.ended_ms is not None:
+            response["completed_at"] = self.record.ended_ms // 1000
+        return response
 
 
-async def find(services: Services, response_id: str, tenant: str) -> Record:
-    """The record of a response; raises RequestMissing, also for what came in over other wires."""
-    record = await services.requests.get(responses.request_id_of(response_id), tenant)
+async def find(services: Services, request_id: str, tenant: str) -> Record:
+    """The record of a response; raises RequestMissing, also for requests of other protocols."""
+    record = await services.requests.get(request_id, tenant)
     if record.head.get("wire") != responses.NAME:
         raise RequestMissing
     return record
 
 
-async def load(services: Services, response_id: str, tenant: str) -> StoredResponse:
-    """The response as it is now; raises RequestMissing, also for one that was not to be stored."""
-    record = await find(services, response_id, tenant)
-    entries = await services.logs.entries(record.request_id)
+async def load(services: Services, request_id: str, tenant: str) -> StoredResponse:
+    """The response as it is now; raises RequestMissing, also for one that is not to be stored."""
+    record = await find(services, request_id, tenant)
+    entries = await services.logs.entries(request_id)
     _check_stored(entries)
     if entries[-1].is_terminal and not record.is_over:
-        # It ended between the two looks.
-        record = await find(services, response_id, tenant)
+        # The request ended after its record was read.
+        record = await find(services, request_id, tenant)
     return stored_of(record, entries)
 
 
-async def find_stored(services: Services, response_id: str, tenant: str) -> Record:
-    """As `find`, for who reads the log itself: raises RequestMissing for what was not stored."""
-    record = await find(services, response_id, tenant)
-    stored = await services.logs.read(record.request_id, count=1)
-    _check_stored([decode(*entry) for entry in stored])
-    return record
+async def check_stored(services: Services, request_id: str, tenant: str) -> None:
+    """Raise RequestMissing as `load` does, without reading the whole log."""
+    await find(services, request_id, tenant)
+    first = await services.logs.read(request_id, count=1)
+    _check_stored([decode(*entry) for entry in first])
 
 
 def stored_of(record: Record, entries: list[Entry]) -> StoredResponse:
-    """The response that a log amounts to."""
+    """The response that a log folds to."""
     fold = responses.ResponseFold(record.request_id)
     for entry in entries:
         fold.feed(entry)
     return StoredResponse(record, fold)
 
 
-async def context_after(services: Services, response_id: str, tenant: str) -> list[dict[str, Any]]:
-    """The messages up to and including a response, for the one that follows it; raises Problem.
+async def context_after(services: Services, response_id: str, tenant: str) -> list[JsonObject]:
+    """The messages up to and including a response, as the context of the next; raises Problem.
 
-    Each response holds all that was said before it, so only the one before has to be still there.
-    Its instructions are not passed on. As long as it is active nothing can follow it: a chain of
-    responses is a conversation, and has one active request.
+    Each response keeps its whole context, so only the previous one has to exist still. Its
+    instructions are not part of the context. An active response cannot be followed, because a chain
+    of responses is a conversation, which has one active request.
     """
+    request_id = responses.request_id_of(response_id)
     try:
-        previous = await load(services, response_id, tenant)
+        previous = await load(services, request_id, tenant)
     except RequestMissing:
-        raise _refusal("previous_response_not_found", "There is no such response.") from None
+        raise _refusal("previous_response_not_found", "This response does not exist.") from None
     if not previous.record.is_over:
-        raise _refusal("previous_response_active", "That response is still being written.")
+        raise _refusal("previous_response_active", "That response is still in progress.")
     fold = previous.fold
     messages = in_chat_order(
         [
@@ -93,7 +93,9 @@ async def context_after(services: Services, response_id: str, tenant: str) -> li
     )
     size_bytes = len(msgspec.json.encode(messages))
     if size_bytes > services.settings.max_body_bytes:
-        raise _refusal("context_too_large", "What was said up to there is more than a body holds.")
+        raise _refusal(
+            "context_too_large", "The messages up to there exceed the size limit of a body."
+        )
     return messages
 
 

@@ -7,7 +7,6 @@ whose answer begins anew after output ends with an error, while the object has t
 
 import math
 from collections.abc import Iterable
-from typing import Any
 
 from tickertape.api.fanout.wire import Dialect, Frame, Last
 from tickertape.api.protocols.error_replies import LOG_GONE, STARTED_OVER, ErrorReply, error_reply
@@ -16,6 +15,7 @@ from tickertape.api.protocols.openai_responses.output_items import Event, Output
 from tickertape.broker.codec import Entry
 from tickertape.broker.kinds import OUTPUT
 from tickertape.broker.provider_fields import without_logprobs
+from tickertape.runtime.json_types import JsonObject
 
 NAME = "responses"
 _ID_PREFIX = "resp_"
@@ -50,13 +50,13 @@ class ResponseFold:
 
     def __init__(self, request_id: str) -> None:
         self._request_id = request_id
-        self.echo: dict[str, Any] = {}
+        self.echo: JsonObject = {}
         self.output = Output(request_id)
         self._created_at: int | None = None
         self._status = "in_progress"
         self._model = ""
         self._is_begun = False
-        self._end: dict[str, Any] = {}
+        self._end: JsonObject = {}
 
     def feed(self, entry: Entry) -> list[Event]:
         """Take the next entry; the events that tell of it."""
@@ -76,7 +76,7 @@ class ResponseFold:
                 return self._complete(entry.data)
         return self._break_off(entry)
 
-    def object(self) -> dict[str, Any]:
+    def object(self) -> JsonObject:
         """The response as it is now."""
         about = {
             "id": response_id(self._request_id),
@@ -91,7 +91,7 @@ class ResponseFold:
         output = {"model": self._model, "output": self.output.objects(), "usage": None}
         return {**about, **asked, **output, **self._end}
 
-    def _queue(self, head: dict[str, Any]) -> list[Event]:
+    def _queue(self, head: JsonObject) -> list[Event]:
         self.echo = head.get("echo") or {}
         self._model = head.get("model") or ""
         if not self.echo.get("response", {}).get("background"):
@@ -109,7 +109,7 @@ class ResponseFold:
         self._model = self._model or entry.data.get("model") or ""
         return [self._told("response.in_progress")]
 
-    def _complete(self, end: dict[str, Any]) -> list[Event]:
+    def _complete(self, end: JsonObject) -> list[Event]:
         reason = end.get("finish_reason") or "stop"
         self._status = "completed" if reason in _WHOLE else "incomplete"
         events = self.output.close(self._status)
@@ -147,7 +147,7 @@ class ResponsesWire:
         self._has_output = self._has_output or entry.kind in OUTPUT
         return b"".join(map(self._numbered, self._fold.feed(entry)))
 
-    def notice(self, kind: str, data: dict[str, Any]) -> bytes:
+    def notice(self, kind: str, data: JsonObject) -> bytes:
         """An error for a log that is gone; nothing for other news."""
         del data
         return self._error(LOG_GONE) if kind == "gone" else b""
@@ -176,7 +176,7 @@ def after(frames: Iterable[bytes], number: int) -> tuple[bytes, int] | None:
     return None
 
 
-def _event(kind: str, number: int, fields: dict[str, Any]) -> bytes:
+def _event(kind: str, number: int, fields: JsonObject) -> bytes:
     data = encode_json({"type": kind, "sequence_number": number, **fields})
     return b"event: %b\ndata: %b\n\n" % (kind.encode(), data)
 
@@ -185,18 +185,18 @@ def _events(frame: bytes) -> list[bytes]:
     return [event + b"\n\n" for event in frame.split(b"\n\n")[:-1]]
 
 
-def _logprobs(entry: Entry) -> list[Any]:
+def _logprobs(entry: Entry) -> list[JsonObject]:
     told = (entry.x or {}).get("logprobs")
     return [_token(token) for token in _objects(_object(told).get("content"))]
 
 
-def _token(told: dict[str, Any]) -> dict[str, Any]:
+def _token(told: JsonObject) -> JsonObject:
     """A token as this API has it: what a chat completion may leave out is not optional here."""
     others = [_alternative(other) for other in _objects(told.get("top_logprobs"))]
     return {**_alternative(told), "top_logprobs": others}
 
 
-def _alternative(told: dict[str, Any]) -> dict[str, Any]:
+def _alternative(told: JsonObject) -> JsonObject:
     token, logprob, spelt = told.get("token"), told.get("logprob"), told.get("bytes")
     token = token if isinstance(token, str) else ""
     return {
@@ -210,19 +210,19 @@ def _alternative(told: dict[str, Any]) -> dict[str, Any]:
 # take all streams of its process along.
 
 
-def _object(told: Any) -> dict[str, Any]:
+def _object(told: object) -> JsonObject:
     return told if isinstance(told, dict) else {}
 
 
-def _objects(told: Any) -> list[dict[str, Any]]:
+def _objects(told: object) -> list[JsonObject]:
     return [each for each in told if isinstance(each, dict)] if isinstance(told, list) else []
 
 
-def _are_bytes(told: Any) -> bool:
+def _are_bytes(told: object) -> bool:
     return isinstance(told, list) and all(isinstance(each, int) for each in told)
 
 
-def _usage(usage: dict[str, Any] | None) -> dict[str, Any] | None:
+def _usage(usage: JsonObject | None) -> JsonObject | None:
     """What it cost, in this API's words; the details are not optional in them."""
     if usage is None:
         return None
@@ -243,7 +243,7 @@ def _usage(usage: dict[str, Any] | None) -> dict[str, Any] | None:
     }
 
 
-def _count(counts: dict[str, Any], name: str) -> int:
+def _count(counts: JsonObject, name: str) -> int:
     value = counts.get(name)
     # Logs of earlier versions hold floats where the upstream sent some.
     if isinstance(value, float) and math.isfinite(value):
