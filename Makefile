@@ -2,11 +2,12 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help run test test-all chaos bench check lint fmt docs dist lock clean
 
-# With this set by an image or a shell, each of the hundreds of processes would compile all it imports: 1.5 s more.
+# If set, every child process recompiles its imports (1.5 s each).
 unexport PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
-# --no-compile: byte code is written at first import, which halves the wait. --no-deps: the locks are complete.
+# --no-compile: Python writes byte code at the first import instead, which halves the time of the install.
+# --no-deps: the locks are complete.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-compile --no-deps
 NEED := Tickertape needs Python 3.11 or newer with venv: install it (Debian, Ubuntu: apt-get install python3-venv) or name one with make PYTHON=/path/to/python3
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -21,14 +22,14 @@ run: .venv/run.stamp ## install what is needed into .venv and start everything o
 test: .venv/test.stamp ## the quick tests, in random order, with coverage
 	$(BIN)/python -m pytest -n 2 -m "not slow" --cov --cov-report=term $(ARGS)
 
-test-all: .venv/test.stamp ## all tests: the quick ones, then those that kill processes and wait out leases
+test-all: .venv/test.stamp ## all tests: the quick ones, then those that kill processes and wait for leases to end
 	$(MAKE) --no-print-directory test
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
-chaos: .venv/test.stamp ## break a running system at random and look for broken promises (SECONDS=60 SEED=7 ARGS=--control)
+chaos: .venv/test.stamp ## break a running system at random and check its guarantees (SECONDS=60 SEED=7 ARGS=--control)
 	$(BIN)/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-bench: .venv/bench.stamp ## measure against the peers, and write docs/performance.md (QUICK=1 for a look, ARGS="--only hot replay")
+bench: .venv/bench.stamp ## measure against other servers, and write docs/performance.md (QUICK=1 for a dry run, ARGS="--only hot replay")
 	$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)
 
 check: .venv/test.stamp ## what CI checks besides tests: format, lint, types, imports, spelling, sizes, compose file
@@ -41,10 +42,10 @@ check: .venv/test.stamp ## what CI checks besides tests: format, lint, types, im
 	$(BIN)/hadolint Dockerfile
 	.ci/file-sizes
 
-lint: .venv/test.stamp ## ruff alone, as quick feedback while typing
+lint: .venv/test.stamp ## ruff alone, which takes a second
 	$(BIN)/ruff check --quiet .
 
-fmt: .venv/test.stamp ## format, and mend what ruff can mend
+fmt: .venv/test.stamp ## format, and fix what ruff can fix
 	$(BIN)/ruff format --quiet .
 	$(BIN)/ruff check --fix --quiet .
 
@@ -57,7 +58,7 @@ dist: .venv/run.stamp ## build wheel and sdist into dist/
 	@$(BIN)/python -m hatchling build >/dev/null
 	@ls dist
 
-lock: .venv/python.stamp ## resolve the locks anew from pyproject.toml (ARGS="--upgrade" for newer releases)
+lock: .venv/python.stamp ## write the locks from pyproject.toml (ARGS="--upgrade" for newer releases)
 	@.ci/lock $(ARGS)
 
 clean: ## remove .venv and caches; data in .tickertape stays
@@ -69,7 +70,7 @@ clean: ## remove .venv and caches; data in .tickertape stays
 	@$(PYTHON) -m venv .venv
 	@touch $@
 
-# Each stamp is younger than the locks it installed, so a changed lock installs again and nothing else does.
+# Each stamp is newer than the locks that it installed, so only a changed lock triggers an install.
 .venv/run.stamp: .venv/python.stamp pyproject.toml requirements.lock model.lock
 	@echo "Installing into .venv: server, model (93 MB) and libraries ..."
 	@start=$$(date +%s) && $(PIP) --require-hashes -r requirements.lock && $(PIP) --require-hashes -r model.lock \
