@@ -1,10 +1,11 @@
-"""Role templates: Markdown files read and checked once at start, and rendered without I/O after.
+"""Role templates: Markdown files that are read and checked at the start, then rendered without I/O.
 
-Knows nothing of HTTP, Redis or the upstream. `load_roles` once, then `Roles.choose` and `render`
-per request.
+Call `load_roles` once, then `Roles.choose` and `render` for each request. Read in this order:
+`models`, `loader`, `parse` with `front_matter` and `sections`, `registry`, `render`. This package
+does not know HTTP, Redis or the upstream.
 """
 
-from tickertape.roles.errors import Problem, RoleNotFound, RolesInvalid, UnknownVariable
+from tickertape.roles.errors import RoleNotFound, RoleProblem, RolesInvalid, UnknownVariable
 from tickertape.roles.loader import load_roles
 from tickertape.roles.models import Message, ModelDefaults, Role, RoleMessage
 from tickertape.roles.registry import Roles
@@ -13,10 +14,10 @@ from tickertape.roles.render import render
 __all__ = [
     "Message",
     "ModelDefaults",
-    "Problem",
     "Role",
     "RoleMessage",
     "RoleNotFound",
+    "RoleProblem",
     "Roles",
     "RolesInvalid",
     "UnknownVariable",

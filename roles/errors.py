@@ -1,46 +1,46 @@
-"""What can be wrong with roles.
+"""The errors of roles.
 
-RolesInvalid     (ValueError)   the role files, at start
-RoleNotFound     (LookupError)  the role a request names
-UnknownVariable  (ValueError)   a variable a request sets
+RolesInvalid     (ValueError)   a role file is invalid, at the start
+RoleNotFound     (LookupError)  a request names a role that does not exist
+UnknownVariable  (ValueError)   a request sets a variable that the role does not declare
 
-Messages name files, lines, keys and names, never the text of a prompt.
+Messages contain files, lines, keys and names, but never the text of a prompt.
 """
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-# Takes a line number of the file that is being read, counted from 1, and what is wrong there.
+# Receives a line number of the file, counted from 1, and the problem in that line.
 Report: TypeAlias = Callable[[int, str], None]
 
-# What a stranger sent as a name is quoted back only so far, and escaped.
+# Names that callers sent are cut to this length and escaped in messages.
 _QUOTED_CHARS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing to mend in a file; `line` counts from 1, None where the file itself is at fault."""
+class RoleProblem:
+    """One problem in a role file. `line` counts from 1; None if it concerns the whole file."""
 
     file: str
     line: int | None
     text: str
 
     def __str__(self) -> str:
-        place = self.file if self.line is None else f"{self.file}:{self.line}"
-        return f"{place}: {self.text}"
+        location = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{location}: {self.text}"
 
 
 class RolesInvalid(ValueError):
-    """Every problem found in the role files, so that one start shows all there is to mend."""
+    """All problems in all role files, so that a user can fix them at once."""
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[RoleProblem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
 class RoleNotFound(LookupError):
-    """No role has this name; `known` are the names that exist, sorted."""
+    """No role has this name. `known` lists the existing names, sorted."""
 
     def __init__(self, name: str, known: Collection[str]) -> None:
         self.name = name
@@ -51,7 +51,7 @@ class RoleNotFound(LookupError):
 
 
 class UnknownVariable(ValueError):
-    """The role declares no variable of this name; `known` are those it does, sorted."""
+    """The role does not declare this variable. `known` lists its variables, sorted."""
 
     def __init__(self, role_name: str, name: str, known: Collection[str]) -> None:
         self.role_name = role_name

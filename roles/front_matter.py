@@ -1,8 +1,8 @@
-"""The block between `---` lines at the top of a role file: a little of YAML.
+"""Pure: parses the block between `---` lines at the top of a role file, a small subset of YAML.
 
-A value is the rest of its line, less one pair of quotes around it: no lists, no values over several
-lines, no comments after a value. `variables:` is followed by indented `NAME: default` lines. Blank
-lines and lines that start with `#` mean nothing.
+A value is the rest of its line, without one pair of surrounding quotes. There are no lists, no
+multi-line values and no comments after a value. Indented `NAME: default` lines follow `variables:`.
+Blank lines and lines that start with `#` are ignored.
 """
 
 import re
@@ -27,7 +27,7 @@ class _Rule(NamedTuple):
 
 
 _RULES = {
-    # A role's name stands in URLs, in `role:<name>` and on command lines: it must need no quotes.
+    # The name of a role appears in URLs, in `role:<name>` and on command lines, always unquoted.
     "name": _Rule(
         Annotated[str, Meta(pattern=rf"^(?!{DEFAULT_ROLE}$)[a-z0-9][a-z0-9_-]{{0,63}}$")],
         f"1 to 64 of a-z, 0-9, - and _, a letter or digit first, and not {DEFAULT_ROLE}",
@@ -44,7 +44,7 @@ _RULES = {
 
 @dataclass(slots=True)
 class FrontMatter:
-    """What the block gives: checked values, variables with defaults, and the line of each key."""
+    """The content of the block: checked values, default variables, and the line of each key."""
 
     values: dict[str, Any] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
@@ -52,9 +52,9 @@ class FrontMatter:
 
 
 def read_front_matter(lines: list[str], report: Report) -> tuple[FrontMatter, int]:
-    """Return what the block gives and how many lines it takes, 0 when there is no block.
+    """Return the content of the block and its number of lines, 0 if there is no block.
 
-    What is wrong goes to `report`; a value that is wrong is left out.
+    Problems go to `report`. An invalid value is left out of the result.
     """
     front = FrontMatter()
     if lines[0].rstrip() != _DELIMITER:
@@ -71,7 +71,7 @@ def read_front_matter(lines: list[str], report: Report) -> tuple[FrontMatter, in
 
 
 def check_value(key: str, value: str, number: int, report: Report) -> Any:
-    """Return the value converted to its key's type, or None after a report of what is allowed."""
+    """Return the value as the type of `key`. If it is invalid, report that and return None."""
     rule = _RULES[key]
     try:
         return msgspec.convert(value, rule.type, strict=False)
@@ -87,7 +87,7 @@ def _read_line(front: FrontMatter, number: int, line: str, report: Report) -> No
     elif line[0].isspace():
         _read_variable(front, number, key, _unquoted(value), report)
     elif key in front.key_lines:
-        report(number, f"{key!r:.80} is given twice, first on line {front.key_lines[key]}")
+        report(number, f"{key!r:.80} is set twice, first on line {front.key_lines[key]}")
     else:
         front.key_lines[key] = number
         _read_value(front, number, key, _unquoted(value), report)
@@ -96,7 +96,7 @@ def _read_line(front: FrontMatter, number: int, line: str, report: Report) -> No
 def _read_value(front: FrontMatter, number: int, key: str, value: str, report: Report) -> None:
     if key == _VARIABLES:
         if value:
-            report(number, f"{_VARIABLES} go below, each on an indented `NAME: default` line")
+            report(number, f"put {_VARIABLES} below, each on an indented `NAME: default` line")
     elif key not in _RULES:
         report(number, f"unknown key {key!r:.80}; known: {', '.join([*_RULES, _VARIABLES])}")
     else:
@@ -111,7 +111,7 @@ def _read_variable(
     if next(reversed(front.key_lines), None) != _VARIABLES:
         report(number, f"an indented line belongs under `{_VARIABLES}:`")
     elif name == OS_VARIABLE:
-        report(number, f"{OS_VARIABLE} is always the platform: it cannot be declared")
+        report(number, f"{OS_VARIABLE} cannot be declared, because it is always the platform")
     elif not _VARIABLE_NAME.fullmatch(name):
         report(number, f"a variable's name is A-Z, 0-9 and _, a letter first, not {name!r:.80}")
     elif name in front.variables:

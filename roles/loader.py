@@ -1,10 +1,10 @@
-"""Reads a directory of role files once, at start. The only code here that touches files."""
+"""Reads a directory of role files once, at the start. No other module of roles/ reads files."""
 
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path, PurePath
 
-from tickertape.roles.errors import Problem, RolesInvalid
+from tickertape.roles.errors import RoleProblem, RolesInvalid
 from tickertape.roles.models import Role
 from tickertape.roles.parse import MAX_FILE_BYTES, parse_role
 from tickertape.roles.registry import Roles
@@ -13,15 +13,15 @@ MAX_FILES = 1000
 
 
 def load_roles(directory: Path | None = None) -> Roles:
-    """Read every `*.md` file of the directory (None: the shipped roles), none of subdirectories.
+    """Read every `*.md` file of the directory, not of its subdirectories; None: the built-in roles.
 
-    Hidden files are left alone: editors and mounted configuration keep their own there. Raises
-    RolesInvalid with all problems of all files, and for a directory that cannot be read, or that
-    holds no role file or more than MAX_FILES.
+    Hidden files are ignored, because editors and mounted volumes create them. Raises RolesInvalid
+    with all problems of all files, or if the directory cannot be read, contains no role file or
+    contains more than MAX_FILES.
     """
     root: Traversable = files("tickertape.roles") / "templates" if directory is None else directory
     roles: list[Role] = []
-    problems: list[Problem] = []
+    problems: list[RoleProblem] = []
     taken: dict[str, str] = {}
     for entry in _role_files(root):
         try:
@@ -38,14 +38,14 @@ def load_roles(directory: Path | None = None) -> Roles:
 
 def _role_files(root: Traversable) -> list[Traversable]:
     try:
-        # is_file keeps out a pipe named `x.md`, which would hold up the start for ever.
+        # is_file excludes a named pipe `x.md`, which would block the start indefinitely.
         found = [entry for entry in root.iterdir() if _is_role_name(entry.name) and entry.is_file()]
     except OSError as error:
         raise _unreadable(root, error) from error
     if not found:
-        raise RolesInvalid([Problem(str(root), None, "no role file (*.md) in this directory")])
+        raise RolesInvalid([RoleProblem(str(root), None, "no role file (*.md) in this directory")])
     if len(found) > MAX_FILES:
-        raise RolesInvalid([Problem(str(root), None, f"more than {MAX_FILES} role files")])
+        raise RolesInvalid([RoleProblem(str(root), None, f"more than {MAX_FILES} role files")])
     return sorted(found, key=lambda entry: entry.name)
 
 
@@ -56,11 +56,11 @@ def _is_role_name(file_name: str) -> bool:
 def _read(entry: Traversable) -> bytes:
     try:
         with entry.open("rb") as opened:
-            # One byte over the limit is enough to see that a file is too large.
+            # One byte over the limit is enough to detect that a file is too large.
             return opened.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise _unreadable(entry, error) from error
 
 
-def _unreadable(place: Traversable, error: OSError) -> RolesInvalid:
-    return RolesInvalid([Problem(str(place), None, f"cannot be read: {error.strerror}")])
+def _unreadable(path: Traversable, error: OSError) -> RolesInvalid:
+    return RolesInvalid([RoleProblem(str(path), None, f"cannot be read: {error.strerror}")])

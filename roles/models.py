@@ -1,17 +1,17 @@
-"""What a role is once its file was read and found right: frozen values, and their JSON."""
+"""A role whose file was read and checked: frozen values, and their JSON."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypedDict
 
 Speaker: TypeAlias = Literal["system", "user", "assistant"]
 
-# A chat message as OpenAI's wire has it: `role`, `content` (text or a list of parts), and whatever
-# other keys a client sends (tool_calls, name ...), which are not ours to judge.
+# A chat message in OpenAI's form: `role`, `content` (text or a list of parts), and any other keys
+# that a client sends (tool_calls, name ...), which pass unchecked.
 Message: TypeAlias = dict[str, Any]
 
 
 class ModelDefaults(TypedDict, total=False):
-    """What a role asks of the model where a request does not say; only the keys its file gives."""
+    """The parameters for requests that do not set them; only the keys that the role file sets."""
 
     model: str
     temperature: float
@@ -21,7 +21,7 @@ class ModelDefaults(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class RoleMessage:
-    """One message of a template; `content` still holds its `${NAME}` placeholders."""
+    """One message of a template; `content` contains its `${NAME}` placeholders."""
 
     role: Speaker
     content: str
@@ -29,9 +29,9 @@ class RoleMessage:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """A template: messages that go before the caller's, and what it asks of the model.
+    """A template: messages to put before the caller's messages, and default parameters.
 
-    `variables` maps each declared name to its default; `OS` is always there and never in it.
+    `variables` maps each declared name to its default. `OS` always exists and is not in this map.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Role:
     variables: dict[str, str]
 
     def summary(self) -> dict[str, Any]:
-        """Return a fresh, JSON-able view without the messages: one item of a list of roles."""
+        """Return a new JSON object without the messages: one item of the list of roles."""
         return {
             "name": self.name,
             "description": self.description,
@@ -50,6 +50,6 @@ class Role:
         }
 
     def detail(self) -> dict[str, Any]:
-        """Return a fresh, JSON-able view of everything, placeholders unfilled."""
-        messages = [{"role": said.role, "content": said.content} for said in self.messages]
+        """Return a new JSON object with the messages, whose placeholders are not filled."""
+        messages = [{"role": message.role, "content": message.content} for message in self.messages]
         return {**self.summary(), "messages": messages}

@@ -1,29 +1,29 @@
-"""The bytes of one role file -> a Role, or everything that is wrong with it. Reads no files."""
+"""Pure: the bytes of one role file to a Role, or to all problems in the file."""
 
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import cast
 
-from tickertape.roles.errors import Problem, Report, RolesInvalid
+from tickertape.roles.errors import Report, RoleProblem, RolesInvalid
 from tickertape.roles.front_matter import FrontMatter, check_value, read_front_matter
 from tickertape.roles.models import ModelDefaults, Role, RoleMessage
 from tickertape.roles.render import OS_VARIABLE, PLACEHOLDER
 from tickertape.roles.sections import HEADINGS_LISTED, Section, split_sections
 
-# A template goes out with every request that names it: a file beyond this is a mistake.
+# A template is sent with every request that names it, so a larger file is a mistake.
 MAX_FILE_BYTES = 64 * 1024
 
 
 def parse_role(file: str, data: bytes, taken: Mapping[str, str]) -> Role:
-    """Return the role in a file, named as the file is unless its front matter gives a name.
+    """Return the role in a file. Its name is that of the front matter, else that of the file.
 
-    `file` is what errors call it; `taken` maps the names that are gone to the files that have
-    them. Raises RolesInvalid with every problem of the file, whatever the bytes.
+    `file` is the path for messages. `taken` maps the names of other roles to their files. Any bytes
+    are accepted; raises RolesInvalid with every problem of the file.
     """
-    problems: list[Problem] = []
+    problems: list[RoleProblem] = []
 
     def report(number: int, text: str) -> None:
-        problems.append(Problem(file, number, text))
+        problems.append(RoleProblem(file, number, text))
 
     lines = _decoded_lines(file, data)
     front, front_length = read_front_matter(lines, report)
@@ -40,14 +40,14 @@ def parse_role(file: str, data: bytes, taken: Mapping[str, str]) -> Role:
 
 def _decoded_lines(file: str, data: bytes) -> list[str]:
     if len(data) > MAX_FILE_BYTES:
-        raise RolesInvalid([Problem(file, None, f"larger than {MAX_FILE_BYTES} bytes")])
-    # Only CR, LF and CRLF end a line; str.splitlines would also cut at U+2028 and its like.
+        raise RolesInvalid([RoleProblem(file, None, f"larger than {MAX_FILE_BYTES} bytes")])
+    # Only CR, LF and CRLF end a line. str.splitlines would also split at U+2028 and others.
     data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     try:
         return data.decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         number = error.object.count(b"\n", 0, error.start) + 1
-        raise RolesInvalid([Problem(file, number, "not UTF-8")]) from None
+        raise RolesInvalid([RoleProblem(file, number, "not UTF-8")]) from None
 
 
 def _name(front: FrontMatter, stem: str, taken: Mapping[str, str], report: Report) -> str:
@@ -63,16 +63,17 @@ def _name(front: FrontMatter, stem: str, taken: Mapping[str, str], report: Repor
 
 def _check_section(section: Section, variables: Mapping[str, str], report: Report) -> None:
     if not section.content:
-        report(section.heading_line, "empty message: nothing stands under this heading")
+        report(section.heading_line, "empty message: there is no text under this heading")
     for number, line in section.numbered_lines:
-        for found in PLACEHOLDER.finditer(line):
-            if found[1] and found[1] not in variables and found[1] != OS_VARIABLE:
+        for placeholder in PLACEHOLDER.finditer(line):
+            name = placeholder[1]
+            if name and name not in variables and name != OS_VARIABLE:
                 report(
                     number,
-                    f"unknown variable {found[1]!r:.80}: declare it under `variables:`, "
+                    f"unknown variable {name!r:.80}: declare it under `variables:`, "
                     "or write $${ for a literal ${",
                 )
-            elif found[0] == "${":
+            elif placeholder[0] == "${":
                 report(number, "not a variable after ${; write $${ for a literal ${")
 
 

@@ -1,16 +1,16 @@
-"""The roles that exist, by name. Built once at start, read-only from then on."""
+"""The roles by name. Built once at the start, then read-only."""
 
 from collections.abc import Iterable, Iterator
 
 from tickertape.roles.errors import RoleNotFound
 from tickertape.roles.models import Role
 
-# The name by which clients ask for no template; no role may take it.
+# The name with which clients choose no template. No role may have this name.
 DEFAULT_ROLE = "default"
 
 
 class Roles:
-    """Roles in order of their names."""
+    """A read-only collection of roles, sorted by name."""
 
     def __init__(self, roles: Iterable[Role]) -> None:
         self._by_name = {role.name: role for role in sorted(roles, key=lambda role: role.name)}
@@ -23,18 +23,18 @@ class Roles:
 
     @property
     def names(self) -> list[str]:
-        """All names, sorted."""
+        """All role names, sorted."""
         return list(self._by_name)
 
     def get(self, name: str) -> Role:
-        """Return the role of this name; raises RoleNotFound, which lists the names that exist."""
+        """Return the role with this name. Raises RoleNotFound, which lists the existing names."""
         try:
             return self._by_name[name]
         except KeyError:
             raise RoleNotFound(name, self.names) from None
 
     def choose(self, name: str | None) -> Role | None:
-        """Return the role that a request asks for; None, "" and "default" ask for none: None.
+        """Return the role that a request names; None for None, "" and "default".
 
         Raises RoleNotFound as `get` does.
         """

@@ -1,4 +1,4 @@
-"""Role + variables + the caller's messages -> the messages a model gets. Pure."""
+"""Pure: a role, its variables and the caller's messages to the messages for the model."""
 
 import platform
 import re
@@ -8,12 +8,12 @@ from tickertape.roles.errors import UnknownVariable
 from tickertape.roles.models import Message, Role
 from tickertape.roles.registry import DEFAULT_ROLE
 
-# Where this process runs ("Linux", "Darwin", "Windows"), read once so that rendering stays pure.
+# The platform ("Linux", "Darwin", "Windows"), read once so that rendering stays pure.
 SERVER_OS = platform.system() or "unknown"
 
 OS_VARIABLE = "OS"
 
-# `$${` (a literal `${`), else `${NAME}`, else a `${` that is neither. Any other `$` is just text.
+# Matches `$${` (a literal `${`), `${NAME}`, or an invalid `${`. Any other `$` is plain text.
 PLACEHOLDER = re.compile(r"\$\$\{|\$\{(\w+)\}|\$\{")
 
 
@@ -23,32 +23,33 @@ def render(
     variables: Mapping[str, str] | None = None,
     os_name: str = SERVER_OS,
 ) -> list[Message]:
-    """Put the role's messages before the caller's; without a role the caller's are all there is.
+    """Return the role's messages, followed by the caller's; without a role, only the caller's.
 
-    The list and the role's messages are new; the caller's messages are the same objects, unchanged.
-    `variables` replace the role's defaults. Values go in as they are: a `${NAME}` or a heading
-    inside a value is text. Raises UnknownVariable for a name that the role does not declare, and
-    for any without a role.
+    The list and the role's messages are new objects. The caller's messages are the same objects,
+    unchanged. `variables` replace the role's defaults. Values are inserted verbatim: a `${NAME}` or
+    a heading inside a value is text. Raises UnknownVariable for a variable that the role does not
+    declare, or if variables are set without a role.
     """
-    given = variables or {}
+    variables = variables or {}
     if role is None:
-        for name in given:
+        for name in variables:
             raise UnknownVariable(DEFAULT_ROLE, name, ())
         return list(messages)
-    values = _values(role, given, os_name)
-    opening: list[Message] = [
-        {"role": said.role, "content": _fill(said.content, values)} for said in role.messages
+    values = _values(role, variables, os_name)
+    filled: list[Message] = [
+        {"role": template.role, "content": _fill(template.content, values)}
+        for template in role.messages
     ]
-    return [*opening, *messages]
+    return [*filled, *messages]
 
 
-def _values(role: Role, given: Mapping[str, str], os_name: str) -> dict[str, str]:
-    for name in given:
+def _values(role: Role, variables: Mapping[str, str], os_name: str) -> dict[str, str]:
+    for name in variables:
         if name not in role.variables:
             raise UnknownVariable(role.name, name, role.variables)
-    return {**role.variables, **given, OS_VARIABLE: os_name}
+    return {**role.variables, **variables, OS_VARIABLE: os_name}
 
 
 def _fill(content: str, values: Mapping[str, str]) -> str:
-    # One pass, so that what a value contains is never expanded in turn.
-    return PLACEHOLDER.sub(lambda found: values[found[1]] if found[1] else "${", content)
+    # A single pass, so that a placeholder inside a value is not expanded.
+    return PLACEHOLDER.sub(lambda match: values[match[1]] if match[1] else "${", content)

@@ -1,6 +1,6 @@
-"""The body of a role file, cut at its `# SYSTEM`, `# USER` and `# ASSISTANT` headings.
+"""Pure: splits the body of a role file at its `# SYSTEM`, `# USER` and `# ASSISTANT` headings.
 
-Lines inside a Markdown code fence are never headings, so a template may show a shell comment.
+Lines inside a Markdown code fence are not headings, so a template may contain a shell comment.
 """
 
 import re
@@ -17,14 +17,14 @@ HEADINGS: Mapping[str, Speaker] = {
 }
 HEADINGS_LISTED = ", ".join(HEADINGS)
 
-# All that Markdown takes for a heading of level one, and `#user`, whose writer surely meant one.
+# Every Markdown heading of level one, and `#user`, which is most likely meant as one.
 _HEADING_LIKE = re.compile(r" {0,3}#(?:[ \t]|$|(?:system|user|assistant)\b)", re.IGNORECASE)
 _CODE_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
 
 
 @dataclass(slots=True)
 class Section:
-    """A heading, the number of its line, and the lines under it."""
+    """A heading, its line number, and the lines under it."""
 
     speaker: Speaker
     heading_line: int
@@ -42,10 +42,10 @@ class Section:
 
 
 def split_sections(lines: list[str], skipped: int, report: Report) -> list[Section]:
-    """Return a section per heading found after the first `skipped` lines of the file.
+    """Return one section per heading after the first `skipped` lines of the file.
 
-    What is wrong with the cut goes to `report`: headings that are none of ours, text before the
-    first of them, a code fence left open.
+    Problems go to `report`: an unknown heading, text before the first heading, or a code fence that
+    is not closed.
     """
     preface = Section("system", skipped)
     sections = [preface]
@@ -59,7 +59,7 @@ def split_sections(lines: list[str], skipped: int, report: Report) -> list[Secti
         if fence and not fence_before:
             fence_line = number
     if fence:
-        report(fence_line, "this code fence is never closed")
+        report(fence_line, "this code fence is not closed")
     stray = next((number for number, line in preface.numbered_lines if line.strip()), None)
     if stray is not None:
         report(stray, f"text before the first heading; headings are {HEADINGS_LISTED}")
@@ -74,19 +74,19 @@ def _open_section(number: int, line: str, report: Report) -> Section:
             f"a heading of level one must be {HEADINGS_LISTED}; "
             "in a message, use ## or put the line into a code fence",
         )
-    # A wrong heading still opens a section: the lines under it are not text before the first.
+    # An unknown heading opens a section too, so that the lines under it are reported only once.
     return Section(HEADINGS.get(heading, "system"), number)
 
 
 def _fence_after(fence: str, line: str) -> str:
-    """Return the marker of the code fence that is open after this line, "" if none is."""
-    found = _CODE_FENCE.fullmatch(line)
-    if found is None:
+    """Return the marker of the code fence that is open after this line, "" if no fence is open."""
+    match = _CODE_FENCE.fullmatch(line)
+    if match is None:
         return fence
-    marker, rest = found.groups()
+    marker, rest = match.groups()
     if fence:
         closes = marker.startswith(fence) and not rest.strip()
         return "" if closes else fence
-    # Backticks after the marker make it inline code: https://spec.commonmark.org/0.31.2/#fenced-code-blocks
+    # If the rest contains backticks, the marker starts inline code: https://spec.commonmark.org/0.31.2/#fenced-code-blocks
     is_inline_code = marker.startswith("`") and "`" in rest
     return "" if is_inline_code else marker

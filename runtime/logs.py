@@ -1,4 +1,4 @@
-"""How the processes that serve write their logs: to stderr, for people on a terminal, else JSON."""
+"""Configures the program's logger: readable lines if stderr is a terminal, else JSON lines."""
 
 import logging
 import sys
@@ -11,16 +11,16 @@ _FRAMES = 8
 
 
 def configure() -> None:
-    """Call once in each process, before the first line. Libraries are heard from warnings on."""
-    for_people = sys.stderr.isatty()
+    """Call once in each process, before it logs. Libraries log warnings and errors only."""
+    is_terminal = sys.stderr.isatty()
     render: Processor = (
-        structlog.dev.ConsoleRenderer() if for_people else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer() if is_terminal else structlog.processors.JSONRenderer()
     )
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=not for_people),
-        say_where,
+        structlog.processors.TimeStamper(fmt="iso", utc=not is_terminal),
+        hide_error_text,
     ]
     structlog.configure(
         processors=[*shared, render],
@@ -38,10 +38,10 @@ def configure() -> None:
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
 
 
-def say_where(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Put an error's kind and place for the error, whose own text may quote a prompt or a key."""
-    given = event.pop("exc_info", None)
-    error = given[1] if isinstance(given, tuple) else given
+def hide_error_text(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Replace `exc_info` by the error's type and traceback. Its text may quote a prompt or key."""
+    exc_info = event.pop("exc_info", None)
+    error = exc_info[1] if isinstance(exc_info, tuple) else exc_info
     if error is True:
         error = sys.exception()
     if isinstance(error, BaseException):
@@ -51,6 +51,6 @@ def say_where(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDi
 
 
 def traceback_places(error: BaseException) -> list[str]:
-    """Where an error was raised: file, line and function of its innermost frames."""
+    """The file, line and function of the innermost eight frames of an error's traceback."""
     frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
     return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]

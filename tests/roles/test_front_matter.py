@@ -131,16 +131,16 @@ def test_a_value_at_its_bound_is_taken(key: str, value: str) -> None:
     ("block", "line", "words"),
     [
         ("temp: 1", 2, "unknown key 'temp'; known: name, description, model,"),
-        ("name: a\nmodel: b\nname: c", 4, "'name' is given twice, first on line 2"),
+        ("name: a\nmodel: b\nname: c", 4, "'name' is set twice, first on line 2"),
         ("just words", 2, "must read `key: value`"),
         ("name: a\n  A: 1", 3, "belongs under `variables:`"),
         ("  A: 1", 2, "belongs under `variables:`"),
         ("variables:\n  A: 1\nname: a\n  B: 2", 5, "belongs under `variables:`"),
-        ("variables: A", 2, "go below"),
+        ("variables: A", 2, "put variables below"),
         ("variables:\n  dialect: x", 3, "A-Z, 0-9 and _"),
         ("variables:\n  1A: x", 3, "A-Z, 0-9 and _"),
         ("variables:\n  A: 1\n  A: 2", 4, "variable A is declared twice"),
-        ("variables:\n  OS: Plan 9", 3, "OS is always the platform"),
+        ("variables:\n  OS: Plan 9", 3, "OS cannot be declared"),
     ],
 )
 def test_a_wrong_line_is_reported_by_its_number(block: str, line: int, words: str) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tickertape.roles import Problem, Role, RoleMessage, RolesInvalid
+from tickertape.roles import Role, RoleMessage, RoleProblem, RolesInvalid
 from tickertape.roles.parse import MAX_FILE_BYTES, parse_role
 
 NONE_TAKEN = MappingProxyType[str, str]({})
@@ -116,7 +116,7 @@ def test_inline_code_with_three_backticks_opens_no_fence() -> None:
 
 def test_a_code_fence_that_is_never_closed_is_reported_where_it_opens() -> None:
     assert problems("# SYSTEM\na\n```\nb\n```\n```sh\n# USER\nhi") == [
-        "demo.md:6: this code fence is never closed"
+        "demo.md:6: this code fence is not closed"
     ]
 
 
@@ -132,7 +132,7 @@ def test_text_between_front_matter_and_first_heading_is_reported_too() -> None:
 
 @pytest.mark.parametrize("text", ["# USER", "# USER\n \n\t", "# USER\n\n# SYSTEM\nx"])
 def test_a_heading_with_nothing_under_it_is_reported(text: str) -> None:
-    assert problems(text) == ["demo.md:1: empty message: nothing stands under this heading"]
+    assert problems(text) == ["demo.md:1: empty message: there is no text under this heading"]
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ FRAGMENTS = st.sampled_from(
 @given(st.lists(FRAGMENTS, max_size=40).map("".join).map(str.encode) | st.binary())
 def test_whatever_the_bytes_a_file_is_a_sound_role_or_invalid(data: bytes) -> None:
     messages: tuple[RoleMessage, ...] = ()
-    found: tuple[Problem, ...] = ()
+    found: tuple[RoleProblem, ...] = ()
     try:
         messages = parse_role("demo.md", data, NONE_TAKEN).messages
     except RolesInvalid as invalid:
