@@ -4,13 +4,12 @@ from collections import OrderedDict
 
 from tickertape.api.fanout.watched_log import WatchedLog
 
-FINISHED_CACHE_BYTES = 64 * 1024 * 1024
-
 
 class FinishedLogs:
     """A cache. Evicting a tape does not disturb its readers, because they hold a reference."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._kept: OrderedDict[str, WatchedLog] = OrderedDict()
         self._bytes = 0
 
@@ -26,7 +25,7 @@ class FinishedLogs:
         self._kept[watched.tape.request_id] = watched
         watched.cached_bytes = watched.tape.size_bytes
         self._bytes += watched.cached_bytes
-        while self._bytes > FINISHED_CACHE_BYTES:
+        while self._bytes > self._max_bytes:
             _, oldest = self._kept.popitem(last=False)
             self._bytes -= oldest.cached_bytes
 

@@ -14,9 +14,6 @@ from tickertape.broker.log import PAGE_ENTRIES, Logs
 log = structlog.get_logger()
 
 _GAP = Verdict.GAP
-_PAUSE_S = 0.2
-# A log that is replaced this often is broken; its readers are sent `gone`.
-_MAX_REWINDS = 20
 
 
 class Healer:
@@ -32,7 +29,11 @@ class Healer:
         *,
         on_healed: Callable[[WatchedLog], None],
         on_gone: Callable[[WatchedLog], None],
+        pause_s: float,
+        max_rewinds: int,
     ) -> None:
+        self._pause_s = pause_s
+        self._max_rewinds = max_rewinds
         self._logs = logs
         self._on_healed = on_healed
         self._on_gone = on_gone
@@ -59,7 +60,7 @@ class Healer:
                 try:
                     is_complete = await self._read_page(watched)
                 except Unavailable:
-                    await asyncio.sleep(_PAUSE_S)
+                    await asyncio.sleep(self._pause_s)
                     continue
                 if is_complete and _merge_early(watched):
                     break
@@ -101,7 +102,7 @@ class Healer:
         log.warning("log went back in time", request_id=watched.tape.request_id)
         watched.tape.clear()
         watched.epoch += 1
-        if watched.epoch > _MAX_REWINDS:
+        if watched.epoch > self._max_rewinds:
             self._on_gone(watched)
         watched.wake_all()
 

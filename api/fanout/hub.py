@@ -12,6 +12,7 @@ All logs share one push connection per partition. Pushes are hints, and the log 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -30,29 +31,50 @@ from tickertape.runtime.settings import Settings
 
 log = structlog.get_logger()
 
-SYNC_TIMEOUT_S = 5.0
-# A log without readers is kept this long, so that a reader that reconnects finds its tape.
-LINGER_S = 5.0
-_TICK_S = 1.0
-# Longer than a tail check that uses up all time-outs and retries of broker/connections.py.
-_SILENCE_LIMIT_S = 60.0
+
+@dataclass(frozen=True)
+class HubLimits:
+    """The times and sizes of a hub. Tests pass shorter and smaller ones."""
+
+    sync_timeout_s: float = 5.0
+    # A log without readers is kept this long, so that a reader that reconnects finds its tape.
+    linger_s: float = 5.0
+    tick_s: float = 1.0
+    # Longer than a tail check that uses up all time-outs and retries of broker/connections.py.
+    silence_limit_s: float = 60.0
+    heal_pause_s: float = 0.2
+    # A log that is replaced this often is broken; its readers are sent `gone`.
+    max_rewinds: int = 20
+    finished_cache_bytes: int = 64 * 1024 * 1024
+
+
+_LIMITS = HubLimits()
 
 
 class Hub:
     """Watches logs; `run` has to be running."""
 
-    def __init__(self, connections: Connections, settings: Settings) -> None:
+    def __init__(
+        self, connections: Connections, settings: Settings, limits: HubLimits = _LIMITS
+    ) -> None:
+        self._limits = limits
         self._logs = Logs(connections)
         self._heartbeat_s = settings.heartbeat_s
         self._pushes = [Push(connections, self) for _ in range(settings.partitions)]
         self._watched: dict[str, WatchedLog] = {}
         self._by_channel: dict[bytes, WatchedLog] = {}
-        self._finished = FinishedLogs()
+        self._finished = FinishedLogs(limits.finished_cache_bytes)
         # How many connections were handed over to audiences; each of them holds its tape.
         self.live_connections = 0
         self._topics: dict[bytes, set[Callable[[], None]]] = {}
-        self._healer = Healer(self._logs, on_healed=self._changed, on_gone=self._gone)
-        self._tail_checks = Pulse(_SILENCE_LIMIT_S)
+        self._healer = Healer(
+            self._logs,
+            on_healed=self._changed,
+            on_gone=self._gone,
+            pause_s=limits.heal_pause_s,
+            max_rewinds=limits.max_rewinds,
+        )
+        self._tail_checks = Pulse(limits.silence_limit_s)
 
     def queued(self) -> list[WatchedLog]:
         """The watched logs with listeners whose request waits for its first attempt."""
@@ -79,14 +101,14 @@ class Hub:
         """A tape that has all entries written until now, and receives those that follow.
 
         The tape is kept up to date until `release`. Raises Unavailable if the log cannot be read
-        within SYNC_TIMEOUT_S.
+        within `sync_timeout_s`.
         """
         watched = self._finished.get(request_id) or self._watched.get(request_id)
         if watched is None:
             watched = self._begin(request_id)
         self.hold(watched)
         try:
-            async with asyncio.timeout(SYNC_TIMEOUT_S):
+            async with asyncio.timeout(self._limits.sync_timeout_s):
                 await watched.synced.wait()
         except BaseException as error:
             self.release(watched)
@@ -100,19 +122,21 @@ class Hub:
         watched.holders += 1
 
     def release(self, watched: WatchedLog) -> None:
-        """Drop one holder. LINGER_S after the last one, the tape is no longer kept up to date."""
+        """Drop one holder. The tape is kept up to date for `linger_s` after the last one."""
         watched.holders -= 1
         if watched.holders == 0:
-            asyncio.get_running_loop().call_later(LINGER_S, self._end_if_unused, watched)
+            asyncio.get_running_loop().call_later(
+                self._limits.linger_s, self._end_if_unused, watched
+            )
 
     async def catch_up(self, watched: WatchedLog) -> None:
-        """Read a log to its present end; raises Unavailable after SYNC_TIMEOUT_S.
+        """Read a log to its present end; raises Unavailable after `sync_timeout_s`.
 
         A client may have read further at another process, which pushes reached before this one.
         """
         self._healer.start(watched)
         if watched.heal is not None:
-            _, pending = await asyncio.wait({watched.heal}, timeout=SYNC_TIMEOUT_S)
+            _, pending = await asyncio.wait({watched.heal}, timeout=self._limits.sync_timeout_s)
             if pending:
                 raise Unavailable
 
@@ -225,8 +249,8 @@ class Hub:
         due = 0.0
         while True:
             self._tail_checks.beat()
-            await asyncio.sleep(min(_TICK_S, self._heartbeat_s))
-            due -= _TICK_S
+            await asyncio.sleep(min(self._limits.tick_s, self._heartbeat_s))
+            due -= self._limits.tick_s
             if self.is_up and due > 0:
                 continue
             due = self._heartbeat_s

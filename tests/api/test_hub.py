@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from tests.support.pushes import Deaf, lost_pushes
 from tests.support.rig import Rig, open_rig
 from tests.support.servers import ValkeyServer
 from tests.support.wait import wait_until
-from tickertape.api.fanout.hub import Hub
+from tickertape.api.fanout.hub import Hub, HubLimits
 from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.api.protocols.native.text_wire import TextWire
 from tickertape.broker import keys
@@ -21,8 +22,8 @@ SETTINGS = Settings(retention_s=600, heartbeat_s=0.2)
 
 
 @contextlib.asynccontextmanager
-async def running_hub(rig: Rig) -> AsyncIterator[Hub]:
-    hub = Hub(rig.connections, SETTINGS)
+async def running_hub(rig: Rig, **limits: Any) -> AsyncIterator[Hub]:
+    hub = Hub(rig.connections, SETTINGS, HubLimits(**limits))
     task = asyncio.create_task(hub.run(), name="hub")
     try:
         await wait_until(lambda: hub.is_up, description="the push connection is up")
@@ -210,14 +211,12 @@ async def test_a_restart_of_redis_loses_nothing(own_redis: ValkeyServer) -> None
             await has(watched, "ab")
 
 
-async def test_a_log_nobody_watches_is_let_go(
-    rig: Rig, hub: Hub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tickertape.api.fanout.hub.LINGER_S", 0.01)
+async def test_a_log_without_readers_is_let_go(rig: Rig) -> None:
     request_id = await rig.begin()
-    async with hub.watch(request_id):
-        assert request_id in hub._watched
-    await wait_until(lambda: request_id not in hub._watched, description="the tape is let go")
+    async with running_hub(rig, linger_s=0.01) as hub:
+        async with hub.watch(request_id):
+            assert request_id in hub._watched
+        await wait_until(lambda: request_id not in hub._watched, description="the tape is let go")
 
 
 async def test_a_hub_that_ends_waits_for_the_readings_that_it_ends(

@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from tests.support.pushes import lost_pushes
 from tests.support.rig import Rig, open_rig
 from tests.support.wait import wait_until
-from tickertape.api.fanout.hub import Hub
+from tickertape.api.fanout.hub import Hub, HubLimits
 from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.api.protocols.native.text_wire import TextWire
 from tickertape.broker import keys
@@ -27,8 +28,10 @@ UNREADABLE = [
 
 
 @contextlib.asynccontextmanager
-async def running_hub(rig: Rig, heartbeat_s: float = QUIET_S) -> AsyncIterator[Hub]:
-    hub = Hub(rig.connections, Settings(heartbeat_s=heartbeat_s))
+async def running_hub(
+    rig: Rig, *, heartbeat_s: float = QUIET_S, **limits: Any
+) -> AsyncIterator[Hub]:
+    hub = Hub(rig.connections, Settings(heartbeat_s=heartbeat_s), HubLimits(**limits))
     task = asyncio.create_task(hub.run(), name="hub")
     try:
         await wait_until(lambda: hub.is_up, description="the push connection is up")
@@ -46,9 +49,8 @@ async def rig(redis_url: str) -> AsyncIterator[Rig]:
 
 
 @pytest.fixture
-async def hub(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub]:
-    monkeypatch.setattr("tickertape.api.fanout.hub._TICK_S", QUIET_S)
-    async with running_hub(rig) as running:
+async def hub(rig: Rig) -> AsyncIterator[Hub]:
+    async with running_hub(rig, tick_s=QUIET_S) as running:
         yield running
 
 
@@ -107,10 +109,9 @@ async def test_an_entry_that_cannot_be_read_ends_its_log_and_no_other(
 
 @pytest.mark.parametrize(("entry_id", "field", "value"), UNREADABLE)
 async def test_an_entry_that_cannot_be_read_and_nobody_pushed_ends_its_log_and_no_other(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, entry_id: str, field: bytes, value: str
+    rig: Rig, entry_id: str, field: bytes, value: str
 ) -> None:
-    monkeypatch.setattr("tickertape.api.fanout.hub._TICK_S", 0.02)
-    async with running_hub(rig, heartbeat_s=0.1) as hub:
+    async with running_hub(rig, heartbeat_s=0.1, tick_s=0.02) as hub:
         other = await rig.submit()
         request_id = await rig.submit()
         async with hub.watch(request_id) as broken, hub.watch(other) as sound:
@@ -135,21 +136,19 @@ async def test_a_log_is_read_up_to_its_terminal_however_much_follows(rig: Rig, h
         assert text(watched) == "a"
 
 
-async def test_a_log_that_is_another_one_at_every_look_is_given_up(
-    rig: Rig, hub: Hub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tickertape.api.fanout.healing._MAX_REWINDS", 3)
-    request_id = await rig.begin()
-    await rig.type(*"abcd")
-    async with hub.watch(request_id) as watched:
-        for left in ("abc", "ab", "a"):
+async def test_a_log_that_is_another_one_at_every_look_is_given_up(rig: Rig) -> None:
+    async with running_hub(rig, tick_s=QUIET_S, max_rewinds=3) as hub:
+        request_id = await rig.begin()
+        await rig.type(*"abcd")
+        async with hub.watch(request_id) as watched:
+            for left in ("abc", "ab", "a"):
+                await rig.connections.ask("XDEL", keys.log(request_id), str(watched.tape.last))
+                await hub.catch_up(watched)
+                assert text(watched) == left
+            assert not watched.is_gone
             await rig.connections.ask("XDEL", keys.log(request_id), str(watched.tape.last))
             await hub.catch_up(watched)
-            assert text(watched) == left
-        assert not watched.is_gone
-        await rig.connections.ask("XDEL", keys.log(request_id), str(watched.tape.last))
-        await hub.catch_up(watched)
-        assert watched.is_gone
+            assert watched.is_gone
 
 
 async def test_a_log_with_nothing_after_the_last_known_entry_begins_again(
@@ -166,7 +165,7 @@ async def test_a_log_with_nothing_after_the_last_known_entry_begins_again(
 
 
 async def test_finished_logs_beyond_the_caches_size_are_let_go_least_recently_used_first(
-    rig: Rig, hub: Hub, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, hub: Hub
 ) -> None:
     first, second = await finished(rig, "a"), await finished(rig, "b")
     tapes = {}
@@ -174,7 +173,7 @@ async def test_finished_logs_beyond_the_caches_size_are_let_go_least_recently_us
         async with hub.watch(request_id) as tapes[request_id]:
             pass
     size = tapes[first].tape.size_bytes + tapes[second].tape.size_bytes
-    monkeypatch.setattr("tickertape.api.fanout.finished_logs.FINISHED_CACHE_BYTES", size)
+    hub._finished._max_bytes = size
     third = await finished(rig, "c")
     for request_id, is_kept in ((third, False), (first, True), (second, False)):
         async with hub.watch(request_id) as watched:
@@ -221,8 +220,7 @@ async def test_while_pushes_are_down_logs_are_read_again_and_again(
         await asyncio.Event().wait()
 
     monkeypatch.setattr("tickertape.broker.push.Push.run", never_up)
-    monkeypatch.setattr("tickertape.api.fanout.hub._TICK_S", 0.02)
-    hub = Hub(rig.connections, Settings(heartbeat_s=QUIET_S))
+    hub = Hub(rig.connections, Settings(heartbeat_s=QUIET_S), HubLimits(tick_s=0.02))
     running = asyncio.create_task(hub.run(), name="hub")
     request_id = await rig.begin()
     await rig.type("a")
@@ -236,36 +234,35 @@ async def test_while_pushes_are_down_logs_are_read_again_and_again(
 
 
 async def test_a_log_that_cannot_be_read_in_time_is_unavailable_and_not_held(
-    rig: Rig, hub: Hub, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tickertape.api.fanout.hub.SYNC_TIMEOUT_S", 0.02)
-    monkeypatch.setattr("tickertape.api.fanout.healing._PAUSE_S", 0.01)
-    monkeypatch.setattr("tickertape.api.fanout.hub.LINGER_S", 0.01)
-    request_id = await rig.begin()
-    with monkeypatch.context() as away:
-
-        async def refuse(*_: object) -> list[object]:
-            raise Unavailable
-
-        away.setattr("tickertape.broker.log.Logs.read", refuse)
-        with pytest.raises(Unavailable):
-            await hub.acquire(request_id)
-        await wait_until(lambda: not hub._watched, description="it is let go")
-    async with hub.watch(request_id) as watched:
+    async with running_hub(
+        rig, tick_s=QUIET_S, sync_timeout_s=0.02, heal_pause_s=0.01, linger_s=0.01
+    ) as hub:
+        request_id = await rig.begin()
         with monkeypatch.context() as away:
+
+            async def refuse(*_: object) -> list[object]:
+                raise Unavailable
+
             away.setattr("tickertape.broker.log.Logs.read", refuse)
             with pytest.raises(Unavailable):
-                await hub.catch_up(watched)
-        with lost_pushes(hub):
-            await rig.type("a")
-        await has(watched, "a")
+                await hub.acquire(request_id)
+            await wait_until(lambda: not hub._watched, description="it is let go")
+        async with hub.watch(request_id) as watched:
+            with monkeypatch.context() as away:
+                away.setattr("tickertape.broker.log.Logs.read", refuse)
+                with pytest.raises(Unavailable):
+                    await hub.catch_up(watched)
+            with lost_pushes(hub):
+                await rig.type("a")
+            await has(watched, "a")
 
 
 async def test_tails_that_cannot_be_read_are_asked_for_again(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tickertape.api.fanout.hub._TICK_S", 0.02)
-    async with running_hub(rig, heartbeat_s=0.1) as hub:
+    async with running_hub(rig, heartbeat_s=0.1, tick_s=0.02) as hub:
         request_id = await rig.begin()
         async with hub.watch(request_id) as watched:
             tails = hub._logs.tails

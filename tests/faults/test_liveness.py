@@ -21,6 +21,7 @@ from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.broker.queue import Queue
+from tickertape.runtime.pulse import Pulse
 from tickertape.runtime.settings import Settings
 from tickertape.worker.attempt import Attempt
 from tickertape.worker.job import Job
@@ -136,9 +137,9 @@ async def test_a_lease_loop_that_hangs_shows(
 async def test_an_api_whose_tail_check_hangs_is_not_ready(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tickertape.api.fanout.hub._SILENCE_LIMIT_S", 0.2)
     monkeypatch.setattr("tickertape.api.fanout.hub.Hub._check_tails", hang)
     async with running_api(redis_url, wait_for_redis=False) as api:
+        api.services.streams.hub._tail_checks = Pulse(0.2)
 
         async def is_unready() -> bool:
             return "pushes nothing" in (await api.client.get("/readyz")).text
