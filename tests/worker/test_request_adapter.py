@@ -34,11 +34,11 @@ def limits(body: dict[str, Any]) -> dict[str, Any]:
 
 def asked_after(said: str, sent: dict[str, Any], *, profile: str = "other") -> dict[str, Any]:
     """The limits of the next request for the same, after a refusal with these words."""
-    dialect = RequestAdapter()
+    adapter = RequestAdapter()
     payload = {"model": "m", "messages": [QUESTION], **sent}
-    spoken = profile_for(profile, "")
-    dialect.learn(dialect.body(spoken, payload, None), said, said)
-    return limits(dialect.body(spoken, payload, None))
+    family = profile_for(profile, "")
+    adapter.learn(adapter.adapt(family, payload, None), said, said)
+    return limits(adapter.adapt(family, payload, None))
 
 
 @pytest.mark.parametrize(
@@ -80,32 +80,32 @@ def test_a_profile_is_no_reason_to_insist_on_a_name() -> None:
 
 
 def test_a_name_is_learned_for_its_model_only() -> None:
-    dialect = RequestAdapter()
+    adapter = RequestAdapter()
     other = profile_for("other", "")
     payload = {"model": "new", "messages": [], **OLD}
-    assert dialect.learn(dialect.body(other, payload, None), OPENAI, OPENAI)
-    assert limits(dialect.body(other, payload, None)) == NEW
-    assert limits(dialect.body(other, payload | {"model": "old"}, None)) == OLD
+    assert adapter.learn(adapter.adapt(other, payload, None), OPENAI, OPENAI)
+    assert limits(adapter.adapt(other, payload, None)) == NEW
+    assert limits(adapter.adapt(other, payload | {"model": "old"}, None)) == OLD
 
 
 def test_a_limit_that_is_refused_under_both_names_is_given_up_and_begins_again() -> None:
-    dialect = RequestAdapter()
+    adapter = RequestAdapter()
     other = profile_for("other", "")
     payload = {"model": "m", "messages": [], **OLD}
-    assert dialect.learn(dialect.body(other, payload, None), OPENAI, OPENAI)
-    assert dialect.learn(dialect.body(other, payload, None), OLD_AZURE, OLD_AZURE) is None
-    assert limits(dialect.body(other, payload, None)) == OLD
+    assert adapter.learn(adapter.adapt(other, payload, None), OPENAI, OPENAI)
+    assert adapter.learn(adapter.adapt(other, payload, None), OLD_AZURE, OLD_AZURE) is None
+    assert limits(adapter.adapt(other, payload, None)) == OLD
 
 
 def test_names_of_models_do_not_fill_the_memory() -> None:
-    dialect = RequestAdapter()
+    adapter = RequestAdapter()
     other = profile_for("other", "")
     payload: dict[str, Any] = {}
     for n in range(2500):
         payload = {"model": f"m{n}", "messages": [], **OLD}
-        assert dialect.learn(dialect.body(other, payload, None), OPENAI, OPENAI)
-    assert len(dialect._limit_names) <= 1000
-    assert limits(dialect.body(other, payload, None)) == NEW
+        assert adapter.learn(adapter.adapt(other, payload, None), OPENAI, OPENAI)
+    assert len(adapter._limit_names) <= 1000
+    assert limits(adapter.adapt(other, payload, None)) == NEW
 
 
 def refusing(refused: str, said: str) -> Callable[[Call], Script]:

@@ -1,6 +1,6 @@
-"""One streamed answer: its bytes in, pieces out, with a limit on every wait.
+"""One streamed answer: reads bytes, returns pieces, and limits every wait.
 
-Knows bytes and clocks, not HTTP: worker/upstream/client.py opens the body.
+This module handles bytes and time, but not HTTP; worker/upstream/client.py opens the body.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from tickertape.worker.upstream.errors import (
 from tickertape.worker.upstream.pieces import Piece
 from tickertape.worker.upstream.watchdog import Watchdog
 
-# Time to see the body end after [DONE]: only then can the connection serve the next request.
+# Time for the body to end after [DONE]. Only then can the connection serve the next request.
 DRAIN_S = 0.1
 
 T = TypeVar("T")
@@ -42,11 +42,11 @@ class Body(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long an upstream may take, and how much of an answer that is not streamed is read.
+    """How long an upstream may take, and the size of an answer that is not streamed.
 
-    `first_byte_s` bounds each silence until the first output: a model that thinks unseen says
-    nothing for minutes after its first bytes. `stall_s` bounds each silence after that,
-    `deadline_s` everything together. Comments are bytes too, so they end a silence.
+    `first_byte_s` bounds each silence until the first output, because a model that reasons without
+    output is silent for minutes after its first bytes. `stall_s` bounds each later silence.
+    `deadline_s` bounds the whole answer. Comments are bytes, too, and so end a silence.
     """
 
     first_byte_s: float = 300.0
@@ -59,10 +59,10 @@ class AnswerStream:
     """An answer while it is generated: an async context manager and an async iterator.
 
     Entering opens the body. Each item is a list of the pieces of one network read, never empty. The
-    iteration ends when the answer is complete, as Ending says, and `tally.finish_reason` is then
-    set; everything else raises an UpstreamError, after what came before it was handed out, or
-    TooLong. Leaving the block, or cancelling the task anywhere in it, closes the upstream's
-    connection at once, so that it stops generating.
+    iteration ends when Ending reports a complete answer, and `tally.finish_reason` is then set. In
+    all other cases it raises an UpstreamError or TooLong, after all earlier pieces were returned.
+    Leaving the block, or cancelling the task inside it, closes the upstream's connection at once,
+    so that the upstream stops generating.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class AnswerStream:
             if self._reader.is_done:
                 await self._drain()
         finally:
-            # The connection is given up; how it takes that is of no interest.
+            # The connection is abandoned, so errors at its end do not matter.
             with contextlib.suppress(Exception):
                 await self._segments.aclose()
             with contextlib.suppress(Exception):
@@ -113,7 +113,7 @@ class AnswerStream:
 
     async def __anext__(self) -> list[Piece]:
         while not self._is_over:
-            pieces = self._taken(await self._read())
+            pieces = self._pieces_in(await self._read())
             if self.tally.finish_reason is not None:
                 self._time_trailer()
             if pieces:
@@ -123,8 +123,8 @@ class AnswerStream:
             raise self._failure
         raise StopAsyncIteration
 
-    def _taken(self, segment: bytes | None) -> list[Piece]:
-        """The pieces in a segment, or what is left at the end (None); sets how the answer ended."""
+    def _pieces_in(self, segment: bytes | None) -> list[Piece]:
+        """The pieces in a segment, or the last pieces at the end (None). Records how it ended."""
         pieces: list[Piece] = []
         decoder = self._decoder
         try:
@@ -133,15 +133,15 @@ class AnswerStream:
             if segment is None and decoder.is_document:
                 self._reader.end_document()
         except UpstreamGarbage as error:
-            self.tally.ending.note_loss()
-            # At the end of a stream, and after a cut, it is what was left of an event.
+            self.tally.ending.record_loss()
+            # At the end of a stream, and after a cut, the data is an incomplete event.
             is_rest = segment is None and (decoder.is_stream or self._break is not None)
             if not is_rest:
                 self._end(End.BROKEN, error)
         except UpstreamError as error:
             self._end(End.BROKEN, error)
         if self._reader.is_done:
-            self._end(End.SAID, self._reader.failure or _without_reason())
+            self._end(End.DECLARED, self._reader.failure or _without_reason())
         elif segment is None:
             end = End.CLOSED if self._break is None else End.BROKEN
             self._end(end, self._break or _without_reason())
@@ -155,14 +155,14 @@ class AnswerStream:
         self._is_over = True
 
     def _time_trailer(self) -> None:
-        """Behind a finish_reason that stands only usage is missing, and not worth a long wait."""
-        stands = self.tally.is_completed_by(End.BROKEN)
-        if stands and not self._is_trailing:
+        """Shorten the deadline after a final finish_reason: only usage can follow."""
+        is_final = self.tally.is_completed_by(End.BROKEN)
+        if is_final and not self._is_trailing:
             trailer_until = self._watchdog.time() + self._limits.stall_s
             self._deadline_at = min(self._attempt_until, trailer_until)
-        elif not stands:
+        elif not is_final:
             self._deadline_at = self._attempt_until
-        self._is_trailing = stands
+        self._is_trailing = is_final
 
     async def _read(self) -> bytes | None:
         limits = self._limits
@@ -176,12 +176,12 @@ class AnswerStream:
     async def _next_segment(self) -> bytes | None:
         try:
             return await anext(self._segments, None)
-        except Exception:  # noqa: BLE001  # whatever a transport raises here, the body broke off
+        except Exception:  # noqa: BLE001  # any error of a transport means that the body broke off
             raise Truncated("The upstream broke the connection off.") from None
 
     async def _within(self, silence_s: float, wait: Callable[[], Awaitable[T]]) -> T:
         now = self._watchdog.time()
-        if now >= self._deadline_at:  # a wait that needs no waiting would not notice
+        if now >= self._deadline_at:  # a read that returns at once would not be timed
             raise DeadlineExceeded
         due = min(now + silence_s, self._deadline_at)
         try:

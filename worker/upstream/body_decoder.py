@@ -1,8 +1,8 @@
-"""Pure: the bytes of a 200 to the data of its events, whatever form the body has.
+"""Pure: reads the data of events from the body of a 200, whatever form the body has.
 
-The first bytes decide, not the media type: gateways send good event streams as `text/html`, and
-errors in JSON as `text/event-stream`. An upstream that does not stream answers with one document of
-JSON, which is a completion or an error.
+The first bytes decide the form, because media types are not reliable: gateways send event streams
+as `text/html`, and errors in JSON as `text/event-stream`. An upstream that does not stream answers
+with one JSON document, which is a completion or an error.
 """
 
 import re
@@ -12,21 +12,22 @@ from tickertape.broker.errors import TooLong
 from tickertape.worker.upstream.errors import UpstreamGarbage
 from tickertape.worker.upstream.sse import SSEDecoder
 
-# A server that says nothing an event stream has in so many bytes does not send one.
+# A body without any field of an event stream in this many bytes is not an event stream.
 _MAX_HEAD_BYTES = 64 * 1024
 _BOM = b"\xef\xbb\xbf"
 _FIELD = re.compile(rb"(?:^|[\r\n])(?:data|event|id|retry|error)?:")
 
 
 class BodyDecoder:
-    """Hands out the data of each event; a document is one event, at the end of the body.
+    """Returns the data of each event. A document is one event, at the end of the body.
 
-    `feed` takes the next segment of the body and gives the events that it completes. A document of
-    more than `max_document_bytes` raises TooLong, a body of another form UpstreamGarbage.
+    `feed` reads the next segment of the body, and returns the data of each event that the segment
+    completes. A document of more than `max_document_bytes` raises TooLong; a body of another form
+    raises UpstreamGarbage.
     """
 
     def __init__(self, max_document_bytes: int) -> None:
-        # Once the form is known, `feed` is that of its decoder, at no cost to a token.
+        # Once the form is known, this is the method of its decoder, at no extra cost per token.
         self.feed: Callable[[bytes], list[bytes]] = self._find_form
         self.is_stream = False
         self.is_document = False
@@ -36,7 +37,7 @@ class BodyDecoder:
         self._events = SSEDecoder()
 
     def close(self) -> list[bytes]:
-        """What the end of the body completes: the document, or a last event without blank line."""
+        """The data that the body's end completes: the document, or an event without blank line."""
         if self.is_stream:
             return self._events.close()
         if self.is_document:
@@ -44,7 +45,7 @@ class BodyDecoder:
         raise _without_form()
 
     def _find_form(self, segment: bytes) -> list[bytes]:
-        # Some send blank lines to keep the connection alive until they have the whole document.
+        # Some servers send blank lines until the document is ready, to keep the connection alive.
         self._head = (self._head + segment).removeprefix(_BOM).lstrip()
         if self._head.startswith((b"{", b"[")):
             self.is_document = True

@@ -1,9 +1,9 @@
-"""Pure: the JSON of a chat completion chunk to the few fields that are needed.
+"""Pure: decodes the few fields of a chat completion chunk that are needed.
 
-Typed decoding of just these costs a tenth of building the SDK's objects. What it refuses gets a
-second, patient reading: lone surrogates, bytes that are no UTF-8, fields of another type than
-OpenAI's, and fields that only the upstream knows, which the patient reading gathers in `x`. It
-gives up only where going on could lose a part of the answer.
+Typed decoding of these fields costs a tenth of the SDK's objects. Chunks that it refuses are
+decoded patiently: with lone surrogates, with bytes that are not UTF-8, with other types than
+OpenAI's, and with provider fields, which are collected in `x`. Patient decoding fails only if a
+part of the answer could be lost.
 """
 
 import contextlib
@@ -20,14 +20,14 @@ _MAX_INDEX = 2**31
 Index = Annotated[int, msgspec.Meta(ge=0, le=_MAX_INDEX)]
 
 
-# A field that is often there and empty: with anything in it, the chunk is read patiently.
+# A field that is often sent empty. If it is not empty, the chunk is decoded patiently.
 Empty = Annotated[list[Any], msgspec.Meta(max_length=0)] | None
 Fields = dict[str, Any] | None
-_X = "tickertape.x"  # set here, by no upstream
+_X = "tickertape.x"  # set by this module, never by an upstream
 
 
 class Function(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """What a partial tool call adds to its tool; custom tools say `input` for arguments."""
+    """The part of a call that concerns its tool. Custom tools have `input` instead of arguments."""
 
     name: str | None = None
     arguments: str | None = None
@@ -36,7 +36,7 @@ class Function(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 
 class ToolCall(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """A partial tool call; one of `function` and `custom` is set. `x` has that one's `x`, too."""
+    """A partial tool call with `function` or `custom`, whose `x` is also in the call's `x`."""
 
     index: Index | None = None
     id: str | None = None
@@ -49,7 +49,7 @@ class ToolCall(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 
 class Delta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """What a chunk adds to the message."""
+    """The part of the message that a chunk adds."""
 
     content: str | None = None
     reasoning_content: str | None = None
@@ -69,9 +69,9 @@ class Delta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 
 class Choice(msgspec.Struct, gc=False):
-    """One of the answers asked for; only index 0 is ever used.
+    """One of the requested answers; only index 0 is used.
 
-    Where `delta` is missing, `message` or `text` may say the same.
+    If `delta` is missing, `message` or `text` may have the output.
     """
 
     index: Index | None = 0
@@ -84,9 +84,9 @@ class Choice(msgspec.Struct, gc=False):
 
 
 class Chunk(msgspec.Struct, gc=False):
-    """`choices` may be empty or missing (usage, Azure's first chunk).
+    """One chunk. `choices` may be empty or missing, in a usage chunk or in Azure's first chunk.
 
-    `error` is whatever the upstream says about its failure, or None.
+    `error` is the upstream's report of a failure in any form, or None.
     """
 
     choices: list[Choice] | None = None
@@ -98,9 +98,9 @@ _DECODER = msgspec.json.Decoder(Chunk)
 
 
 def decode_chunk(data: bytes) -> Chunk:
-    """The chunk in `data`; raises UpstreamGarbage for what is none.
+    """The chunk in `data`; raises UpstreamGarbage if `data` is not a chunk.
 
-    Text may hold lone surrogates; everything else can be encoded again.
+    Text may contain lone surrogates. All other fields can be encoded as JSON.
     """
     try:
         chunk = _DECODER.decode(data)
@@ -112,7 +112,7 @@ def decode_chunk(data: bytes) -> Chunk:
 
 
 def decode_error(data: bytes) -> object:
-    """What an event says that is an error by its name: an object, or a text."""
+    """The data of an event whose name is `error`: an object, or a text."""
     value = _value_of(data)
     return data.decode("utf-8", "replace") if value is None else value
 
@@ -124,7 +124,8 @@ def _decode_patiently(data: bytes) -> Chunk:
     if isinstance(value, dict):
         with contextlib.suppress(ValueError, RecursionError):
             return _chunk(value)
-    # What the data was is not told: it may quote the prompt. `from None` would keep it as context.
+    # The error must not contain the data, which may quote the prompt. It is raised outside of the
+    # handler, because `from None` would keep the data as context.
     raise UpstreamGarbage("The upstream sent an event that is not a chat completion chunk.")
 
 
@@ -136,7 +137,7 @@ def _value_of(data: bytes) -> Any:
 
 
 def _error_in(value: Any) -> dict[str, Any] | None:
-    """The whole object, if it is an error: what is said about one may stand next to `error`."""
+    """The whole object if it is an error, because details may be beside its `error` field."""
     if not isinstance(value, dict):
         return None
     has_error = value.get("error") if value.get("choices") else is_error(value)
@@ -168,13 +169,13 @@ def _choice(value: dict[str, Any]) -> Choice:
 def _delta_in(value: Any) -> Delta | None:
     if not isinstance(value, dict):
         return None
-    content, thinking = _content(value.get("content"))
+    content, reasoning = _content(value.get("content"))
     x = _unknown(value, _DELTA_FIELDS)
     if others := _other_parts(value.get("content")):
         x["content_parts"] = others
     return Delta(
         content=content,
-        reasoning_content=_text(value.get("reasoning_content")) or thinking,
+        reasoning_content=_text(value.get("reasoning_content")) or reasoning,
         reasoning=_text(value.get("reasoning")),
         refusal=_text(value.get("refusal")),
         tool_calls=[_tool_call(item) for item in _list(value.get("tool_calls"))],
@@ -183,7 +184,7 @@ def _delta_in(value: Any) -> Delta | None:
 
 
 def _content(value: Any) -> tuple[str | None, str | None]:
-    """Text and thinking: Mistral's reasoning models send content as a list of typed parts."""
+    """Text and reasoning. Mistral's reasoning models send content as a list of typed parts."""
     if not isinstance(value, list):
         return _text(value), None
     texts: list[str] = []
@@ -196,7 +197,7 @@ def _content(value: Any) -> tuple[str | None, str | None]:
                 thoughts.append(_content(inner)[0] or "")
             case {"type": "text"} | {"type": "thinking"} | str():
                 raise ValueError
-            case _:  # an image or a reference: no text, so nothing is missing without it
+            case _:  # an image or a reference, which is not text
                 continue
     return "".join(texts), "".join(thoughts)
 
@@ -211,7 +212,7 @@ def _other_parts(content: Any) -> list[Any]:
 
 def _tool_call(value: Any) -> ToolCall:
     if not isinstance(value, dict):
-        raise ValueError  # noqa: TRY004  # one way out for whatever is odd
+        raise ValueError  # noqa: TRY004  # one error for all malformed chunks
     function, custom = _function(value.get("function")), _function(value.get("custom"))
     x = _unknown(value, _CALL_FIELDS)
     for name, tool in (("function", function), ("custom", custom)):
@@ -242,7 +243,7 @@ def _function(value: Any) -> Function | None:
 
 
 def _unknown(value: dict[str, Any], known: frozenset[str]) -> dict[str, Any]:
-    """The fields that only the upstream knows, as it sent them; empty ones say nothing."""
+    """Provider fields as the upstream sent them, without empty ones."""
     return {
         name: scrubbed(field)
         for name, field in value.items()
@@ -258,7 +259,7 @@ _FUNCTION_FIELDS = frozenset({"name", "arguments", "input"})
 
 
 def _text(value: Any) -> str | None:
-    """A part of the answer: dropping one that cannot be read would leave a hole in the text."""
+    """A text of the answer. Raises ValueError for other types, because text would be lost."""
     if value is not None and not isinstance(value, str):
         raise ValueError
     return value

@@ -1,4 +1,4 @@
-"""Pure: the data of upstream events to pieces of output, and the tally of what was produced."""
+"""Pure: turns the data of upstream events into pieces, and counts these in the tally."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -21,17 +21,17 @@ _DONE = b"[DONE]"
 
 
 def error_without_text(said: object) -> UpstreamError:
-    """The error for what an upstream says in a stream, without its words: they may quote a key."""
+    """The error for a report in a stream, without its message, which may quote a key."""
     return error_from(read_report(said))
 
 
 class ChunkReader:
-    """Turns the data of events into pieces and keeps `tally` up to date with them.
+    """Turns the data of events into pieces, and adds these to `tally`.
 
-    After `[DONE]`, `is_done` is true and whatever follows is ignored; so it is after a
-    finish_reason that stands for the `failure` then set. A first text that is `echo` again, as a
-    whole, is dropped. `refuse` makes the error for what an upstream says about its failure. Ids
-    that the upstream does not give are made from `request_id`.
+    `is_done` is true after `[DONE]`, and later data is ignored. It is also true after a
+    finish_reason that reports a failure, which is then `failure`. A first text that repeats all of
+    `echo` is dropped. `refuse` makes the error for an upstream's report of a failure. Missing ids
+    of tool calls are made from `request_id`.
     """
 
     def __init__(
@@ -49,14 +49,14 @@ class ChunkReader:
         self._refuse = refuse
         self._mender = SurrogateMender()
         self._calls = CallReader(request_id, self._mender)
-        self._held_x: dict[str, Any] = {}
+        self._kept_x: dict[str, Any] = {}
         self._has_messages = False
 
     def read(self, data: bytes) -> list[Piece]:
-        """The pieces of one event, in the order a reader should see them: often one, or none.
+        """The pieces of one event, in the order for readers: mostly one, or none.
 
-        Raises UpstreamGarbage for data that is no chunk, and RateLimited, Rejected or UpstreamFault
-        for an error that the upstream reports in it.
+        Raises UpstreamGarbage for data that is not a chunk, and RateLimited, Rejected or
+        UpstreamFault for an error that the upstream reports in the data.
         """
         if self.is_done or not data:
             return []
@@ -68,59 +68,59 @@ class ChunkReader:
         try:
             chunk = decode_chunk(data)
         except UpstreamGarbage:
-            if self.tally.ending.stands and not data.startswith(b"{"):
-                return []  # a note behind the answer, such as another word for [DONE]
+            if self.tally.ending.is_final and not data.startswith(b"{"):
+                return []  # a remark after the answer, such as another word for [DONE]
             raise
         if chunk.error:
             raise self._refuse(chunk.error)
-        self.tally.note(chunk)
+        self.tally.record_usage(chunk)
         for choice in chunk.choices or ():
             if choice.error:
                 raise self._refuse(choice.error)
             if not choice.index:  # 0, or left out
-                return self._take(choice)
+                return self._read_choice(choice)
         return []
 
     def end_document(self) -> None:
-        """Say that what was read is a whole document, and so an answer that was not streamed.
+        """Treat the data so far as one whole document: an answer that was not streamed.
 
-        Its last bracket is a word for its end, so the finish_reason may be missing. Raises
-        UpstreamGarbage if there was no answer in it.
+        The document's last bracket declares its end, so the finish_reason may be missing. Raises
+        UpstreamGarbage if the document had no answer.
         """
         ending = self.tally.ending
         if ending.reason is None:
-            if not (self.tally.has_new_output or self._held_x):
+            if not (self.tally.has_new_output or self._kept_x):
                 raise UpstreamGarbage("The upstream answered 200 with JSON that is no completion.")
             reason = "tool_calls" if self.tally.calls else "stop"
-            ending.note(reason, has_output=False)
+            ending.record(reason, has_output=False)
         self.is_done = True
 
     def close(self) -> list[Piece]:
-        """What is held back at the end.
+        """The pieces that were kept back until the end.
 
-        Calls without a name, U+FFFD for half a character whose other half never came, and provider
-        fields of an answer that has an end or other output.
+        These are tool calls without a name, U+FFFD for half a character without the other half, and
+        provider fields of an answer that has an end or other output.
         """
         pieces = [Piece("tool_call", "", data) for data in self._calls.close()]
-        if self._held_x and (self.tally.finish_reason or self.tally.has_output):
-            pieces.append(Piece("delta", "", None, self._held_x))
-            self._held_x = {}
+        if self._kept_x and (self.tally.finish_reason or self.tally.has_output):
+            pieces.append(Piece("delta", "", None, self._kept_x))
+            self._kept_x = {}
         for channel, text in self._mender.close():
             kind, _, index = channel.partition(":")
             data = {"index": int(index), "arguments": text} if index else None
             pieces.append(Piece(cast("Output", kind), "" if index else text, data))
         return self._counted(pieces)
 
-    def _take(self, choice: Choice) -> list[Piece]:
+    def _read_choice(self, choice: Choice) -> list[Piece]:
         delta = choice.delta
         if delta is None or choice.message is not None:
-            delta = self._said_otherwise(choice)
+            delta = self._delta_of_choice(choice)
         pieces = self._pieces(delta, choice.logprobs) if delta else []
         if choice.finish_reason or self.tally.ending.reason is not None:
-            self._note_end(choice.finish_reason or "", delta)
+            self._record_end(choice.finish_reason or "", delta)
         return self._counted(pieces)
 
-    def _said_otherwise(self, choice: Choice) -> Delta | None:
+    def _delta_of_choice(self, choice: Choice) -> Delta | None:
         delta, message = choice.delta, choice.message
         if message is None:
             return Delta(content=choice.text)
@@ -134,10 +134,10 @@ class ChunkReader:
             message, tally.new_text, tally.reasoning, tally.refusals, tally.calls
         )
 
-    def _note_end(self, sent: str, delta: Delta | None) -> None:
+    def _record_end(self, sent: str, delta: Delta | None) -> None:
         has_output = delta is not None and _has_output(delta)
         reason = translate_finish_reason(sent)
-        self.tally.ending.note(reason, has_output=has_output)
+        self.tally.ending.record(reason, has_output=has_output)
         if reason and (failure := failure_for(reason)):
             self.failure, self.is_done = failure, True
             self.tally.ending = Ending()
@@ -145,7 +145,7 @@ class ChunkReader:
     def _pieces(self, delta: Delta, logprobs: dict[str, Any] | None) -> list[Piece]:
         pieces = []
         mend = self._mender.mend
-        # Some upstreams send their reasoning under both names, so one of them is taken.
+        # Some upstreams send their reasoning under both names, so only one is used.
         reasoning = delta.reasoning_content or delta.reasoning
         if reasoning and (text := mend("reasoning", reasoning)):
             pieces.append(Piece("reasoning", text))
@@ -156,24 +156,24 @@ class ChunkReader:
         if delta.tool_calls:
             read = map(self._calls.read, delta.tool_calls)
             pieces += [Piece("tool_call", "", data) for data in read if data is not None]
-        if logprobs or delta.x or self._held_x:
+        if logprobs or delta.x or self._kept_x:
             return self._with_fields(pieces, delta.x, logprobs)
         return pieces
 
     def _with_fields(
         self, pieces: list[Piece], x: dict[str, Any] | None, logprobs: dict[str, Any] | None
     ) -> list[Piece]:
-        """The pieces with provider fields: the delta's, and what is held back of earlier ones.
+        """The pieces with the provider fields of this delta, and of earlier deltas.
 
-        They go with the last text, or are a piece of their own where there is none. Before there is
-        any output they are held back, since they alone do not make an answer.
+        The fields are added to the last text, or become a separate piece if there is no text.
+        Before any output they are kept back, because they alone are not an answer.
         """
         fields = {**(x or {}), LOGPROBS: logprobs} if logprobs else x or {}
-        if self._held_x:
-            merge(self._held_x, fields)
-            fields, self._held_x = self._held_x, {}
+        if self._kept_x:
+            merge(self._kept_x, fields)
+            fields, self._kept_x = self._kept_x, {}
         if not pieces and not self.tally.has_output:
-            self._held_x = fields
+            self._kept_x = fields
             return pieces
         texts = [number for number, piece in enumerate(pieces) if piece.text]
         if not texts:
@@ -196,6 +196,6 @@ class ChunkReader:
 
 
 def _has_output(delta: Delta) -> bool:
-    """Whether there is output in it, such as is no piece yet (half a character) included."""
+    """Whether a delta has output. Half a character counts, although it is not a piece yet."""
     texts = delta.content or delta.reasoning_content or delta.reasoning or delta.refusal
     return bool(texts or delta.tool_calls)

@@ -1,8 +1,9 @@
-"""The upstream client.
+"""The client of one upstream.
 
-The SDK does addresses, authorization and HTTP errors. Its retries are off, since worker/retry.py
-decides, and its typed chunks, which cost ten times all the rest, are not used. Nothing here logs,
-and no message of an error holds a key or a prompt.
+The SDK handles addresses, authorization and HTTP errors. Its retries are off, because
+worker/retry.py decides about retries. Its typed chunks are not used, because they cost ten times as
+much as all other work. This module logs nothing, and its error messages contain no key and no
+prompt.
 """
 
 import asyncio
@@ -45,16 +46,16 @@ from tickertape.worker.upstream.tally import Tally
 MODELS_S = 15.0
 
 _EVENT_STARTS = (b"data:", b"event:", b"error:")
-# Some servers that answer chats well have no such path.
+# Some good servers have no list of models, and answer with one of these.
 _NO_SUCH_LIST = frozenset({404, 405, 501})
-_NO_KEY = "none"  # the SDK refuses an empty key, keyless servers ignore any
+_NO_KEY = "none"  # the SDK refuses an empty key; servers without keys ignore this one
 
 
 class Upstream:
-    """One OpenAI-compatible server: an async context manager; any number of streams at a time.
+    """One OpenAI-compatible server: an async context manager, for any number of streams at a time.
 
-    Without `base_url` it is the SDK's default. `model` is for requests that name none; `profile`
-    says what is otherwise guessed from the address and the model list.
+    `base_url` defaults to the SDK's. `model` is for requests without a model. `profile` names the
+    upstream's family, which is otherwise found by the address and the model list.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Upstream:
         self.profile: Profile = profile_for(profile, self._address.url or "")
         self._api_key = api_key or _NO_KEY
         self._profile_name = profile
-        self._dialect = RequestAdapter()
+        self._adapter = RequestAdapter()
         self._context_tokens: dict[str, int] = {}
         self._client: AsyncOpenAI
 
@@ -83,7 +84,7 @@ class Upstream:
         await self._client.close()
 
     def can_continue(self, payload: dict[str, Any], tally: Tally) -> bool:
-        """Whether `stream` can go on from what `tally` has."""
+        """Whether `stream` can continue the output in `tally`."""
         has_text = tally.has_output and tally.has_only_text
         return has_text and self.profile.can_continue and can_be_continued(payload)
 
@@ -97,9 +98,9 @@ class Upstream:
     ) -> AnswerStream:
         """The answer to `payload`, the body of a chat completion request; see AnswerStream.
 
-        The body is sent in the upstream's words, unknown fields as they are, with `stream`, the
-        request for usage and the default model added. A tally that has text makes the upstream go
-        on from it: ask `can_continue` first.
+        The body is sent in the form that the upstream accepts, with `stream`, the request for usage
+        and the default model added. Unknown fields are sent as they are. If `tally` has text, the
+        upstream continues that text; check `can_continue` first.
         """
         echo = ""
         if tally.has_output:
@@ -109,26 +110,24 @@ class Upstream:
         reader = ChunkReader(
             tally,
             echo,
-            lambda said: self._refusal_in_stream(said, sent),
+            lambda report: self._refusal_in_stream(report, sent),
             request_id=request_id,
         )
         return AnswerStream(lambda: self._open(payload, sent), reader, limits or Limits())
 
     def context_tokens(self, model: str | None) -> int | None:
-        """The context of a model (the default one for None) in tokens, where the upstream tells."""
+        """The context of a model in tokens, if the upstream lists it. None is the default model."""
         return self._context_tokens.get(model or self.model or "")
 
     async def list_models(self) -> list[dict[str, Any]]:
-        """The upstream's models as it describes them, each with an `id`; may refine `profile`.
+        """The upstream's models as it describes them, each with an `id`.
 
-        Whatever it says can be encoded again.
-
-        Raises UpstreamError. Called at start, it also takes the cost of the SDK's first call off
-        the first request.
+        The result can be encoded as JSON. May set a more exact `profile`. Raises UpstreamError. A
+        call at start-up also relieves the first request of the cost of the SDK's first call.
         """
         try:
             async with asyncio.timeout(MODELS_S):
-                with self._errors_mapped({}):
+                with self._map_errors({}):
                     models = _models(await self._get_models())
         except TimeoutError:
             raise Stalled("The upstream did not list its models in time.") from None
@@ -150,20 +149,20 @@ class Upstream:
             raise
 
     async def _open(self, payload: dict[str, Any], sent: dict[str, Any]) -> Body:
-        """The body of the answer to `payload`; `sent` becomes what was asked in the end."""
-        mended: set[str] = set()
+        """The open response to `payload`; `sent` becomes the body that the upstream accepted."""
+        retried: set[str] = set()
         while True:
             sent.clear()
-            sent |= self._dialect.body(self.profile, payload, self.model)
+            sent |= self._adapter.adapt(self.profile, payload, self.model)
             try:
                 return await self._post(sent)
             except (_FieldRefused, _HungUp) as error:
-                if error.cause in mended:
+                if error.cause in retried:
                     raise
-                mended.add(error.cause)
+                retried.add(error.cause)
 
     async def _post(self, body: dict[str, Any]) -> Body:
-        with self._errors_mapped(body):
+        with self._map_errors(body):
             stream = await self._client.post(
                 "/chat/completions",
                 cast_to=object,
@@ -174,12 +173,12 @@ class Upstream:
         return stream.response
 
     @contextlib.contextmanager
-    def _errors_mapped(self, body: dict[str, Any]) -> Iterator[None]:
-        """Raise an UpstreamError for what the SDK raises: its own hold the request with the key."""
+    def _map_errors(self, body: dict[str, Any]) -> Iterator[None]:
+        """Replace the SDK's exceptions by UpstreamErrors, because they contain the key."""
         try:
             yield
         except openai.APIStatusError as error:
-            raise self._from_status(error, body) from None
+            raise self._status_error(error, body) from None
         except openai.APIConnectionError as error:
             raise _unreachable(error) from None
         except UnicodeEncodeError:
@@ -194,37 +193,37 @@ class Upstream:
                 raise UpstreamGarbage("The upstream's error cannot be decompressed.") from None
             raise
 
-    def _from_status(self, error: openai.APIStatusError, body: dict[str, Any]) -> UpstreamError:
+    def _status_error(self, error: openai.APIStatusError, body: dict[str, Any]) -> UpstreamError:
         wait_s = retry_after_s(error.response.headers, datetime.now(UTC))
         return self._refusal(_body_of(error), body, error.status_code, wait_s)
 
     def _refusal(
         self,
-        said: object,
+        answer: object,
         body: dict[str, Any],
         status: int | None = None,
         wait_s: float | None = None,
     ) -> UpstreamError:
-        """The error for what was said to a request: with an HTTP status, or in a stream."""
-        report = read_report(said)
+        """The error for a refusal of `body`, with an HTTP status or inside a stream."""
+        report = read_report(answer)
         message = redacted(
             report.message,
             secrets=(self._api_key, *self._address.passwords),
             payload=body,
         )
         is_about_fields = (status or report.status or report.word_status) in {400, 422}
-        if is_about_fields and (field := self._dialect.learn(body, said, report.message)):
+        if is_about_fields and (field := self._adapter.learn(body, answer, report.message)):
             return _FieldRefused(message, field)
         return error_from(report, status=status, message=message, retry_after_s=wait_s)
 
-    def _refusal_in_stream(self, said: object, body: dict[str, Any]) -> UpstreamError:
-        error = self._refusal(said, body)
-        # The next try puts it otherwise, and it is the queue that tries again.
+    def _refusal_in_stream(self, report: object, body: dict[str, Any]) -> UpstreamError:
+        error = self._refusal(report, body)
+        # A retryable error. The queue tries again, and the next try avoids the refused field.
         return UpstreamFault(error.message) if isinstance(error, _FieldRefused) else error
 
 
 class _FieldRefused(Rejected):
-    """The upstream does not know a field, and is asked otherwise from now on."""
+    """The upstream refused a field, which later requests avoid."""
 
     def __init__(self, message: str, field: str) -> None:
         super().__init__(message)
@@ -234,8 +233,8 @@ class _FieldRefused(Rejected):
 class _HungUp(Unreachable):
     """The upstream closed the connection instead of answering.
 
-    Most likely it was closing a connection kept from an earlier answer, just as we used it once
-    more. llama.cpp does so after every stream.
+    Most likely, it closed a kept connection at the moment when the connection was used again.
+    llama.cpp closes its connection after every stream.
     """
 
     cause = "connection"
@@ -245,9 +244,9 @@ class _HungUp(Unreachable):
 
 
 def _body_of(error: openai.APIStatusError) -> object:
-    """The whole body: the SDK keeps only what is in its `error`, if it has one."""
+    """The whole body. The SDK keeps only the value of `error`, if the body has that field."""
     body = error.response.content.strip()
-    if body.startswith(_EVENT_STARTS):  # some write their error as the stream that was asked for
+    if body.startswith(_EVENT_STARTS):  # some servers send their error as an event stream
         body = next(iter(SSEDecoder().feed(body + b"\n\n")), b"")
     return decode_error(body)
 
@@ -260,7 +259,7 @@ def _models(answer: object) -> list[dict[str, Any]]:
 
 
 def _unreachable(error: openai.APIConnectionError) -> Unreachable:
-    # The SDK's HTTP layer calls both a time-out; below it, aiohttp tells them apart.
+    # The SDK's HTTP layer reports both as a time-out. The aiohttp error below it is more exact.
     cause = _cause_of(error, aiohttp.ClientError)
     lost = isinstance(cause, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
     had_connected = not isinstance(cause, aiohttp.ClientConnectorError)

@@ -1,4 +1,4 @@
-"""Pure: the request that makes an upstream go on from a partial answer."""
+"""Pure: the request that makes an upstream continue a partial answer."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ from tickertape.worker.upstream.profiles import Profile
 
 
 def can_be_continued(payload: dict[str, Any]) -> bool:
-    """Whether a partial answer to this request may be continued where the upstream can.
+    """Whether a partial answer to this request may be continued, if the upstream supports that.
 
-    Not with tools or a response format, whose output is no plain text; not with several answers;
-    and not if the request itself ends with the beginning of an answer.
+    Not with tools or a response format, whose output is not plain text; not with several answers;
+    and not if the request already ends with the beginning of an answer.
     """
     messages = payload.get("messages") or [{}]
     form = payload.get("response_format") or {}
@@ -24,10 +24,11 @@ def can_be_continued(payload: dict[str, Any]) -> bool:
 def continue_request(
     profile: Profile, payload: dict[str, Any], kept_text: str, kept_deltas: int
 ) -> dict[str, Any]:
-    """`payload`, changed so that the upstream goes on after `kept_text`.
+    """`payload`, changed so that the upstream continues after `kept_text`.
 
-    The token limit shrinks by `kept_deltas`, as an upstream's delta is about a token; one token
-    remains, since nobody accepts none. A limit that is no count, as llama.cpp's -1, stays.
+    The token limit shrinks by `kept_deltas`, because a delta is about one token. At least one token
+    remains, because upstreams refuse a limit of 0. Limits that are not counts, such as llama.cpp's
+    -1, stay.
     """
     kept = {"role": "assistant", "content": kept_text, **profile.message}
     changed = {**payload, **profile.request, "messages": [*payload["messages"], kept]}

@@ -1,9 +1,9 @@
-"""Pure: what an upstream has said about the end of its answer, and whether that can be believed.
+"""Pure: what an upstream has sent about the end of its answer, and whether that can be believed.
 
-An answer is complete only if the upstream said that it ended and nothing that came was lost. Its
-word for the end is a finish_reason, but some send one with the first chunk, with every chunk, or
-before each step of several (https://github.com/open-webui/open-webui/issues/23921). So output after
-a finish_reason takes that word back.
+An answer is complete only if the upstream declared its end, and no part of it was lost. The
+declaration is a finish_reason. Some upstreams send one with the first chunk, with every chunk, or
+before each step of several (https://github.com/open-webui/open-webui/issues/23921). Therefore,
+output after a finish_reason makes that reason void.
 """
 
 from dataclasses import dataclass
@@ -13,49 +13,50 @@ from enum import Enum, auto
 class End(Enum):
     """How a stream of events ends."""
 
-    SAID = auto()  # by [DONE], or by the last bracket of an answer that is one JSON document
-    CLOSED = auto()  # the body ended as HTTP has it, without [DONE]
-    BROKEN = auto()  # a cut, a silence, an error, or an event that cannot be read
+    DECLARED = auto()  # by [DONE], or by the last bracket of an answer that is one JSON document
+    CLOSED = auto()  # by the end of the body in HTTP, without [DONE]
+    BROKEN = auto()  # by a cut, a silence, an error, or an event that cannot be read
 
 
 @dataclass(slots=True)
 class Ending:
-    """The last finish_reason, and what came behind it.
+    """The last finish_reason, and whether output followed.
 
-    `is_void` says that output came after `reason`, `was_wrong` that this ever happened.
+    `is_void`: output came after `reason`. `was_void`: this has happened to any reason.
     """
 
     reason: str | None = None
     is_void: bool = False
-    was_wrong: bool = False
+    was_void: bool = False
 
-    def note(self, reason: str | None, *, has_output: bool) -> None:
-        """Take what a chunk says of the end; its own output comes before its reason."""
+    def record(self, reason: str | None, *, has_output: bool) -> None:
+        """Record the reason of a chunk, or None. A chunk's output comes before its reason."""
         if has_output and self.reason is not None:
-            self.is_void = self.was_wrong = True
+            self.is_void = self.was_void = True
         if reason is not None:
             self.reason, self.is_void = reason, False
 
-    def note_loss(self) -> None:
-        """Something came that cannot be read, and may have been output."""
-        self.note(None, has_output=True)
+    def record_loss(self) -> None:
+        """Record data that cannot be read, and that may have been output."""
+        self.record(None, has_output=True)
 
     @property
-    def stands(self) -> bool:
-        """Whether the reason counts without a word more from the upstream."""
-        return self.reason is not None and not self.was_wrong
+    def is_final(self) -> bool:
+        """Whether the reason counts even if the upstream sends nothing more."""
+        return self.reason is not None and not self.was_void
 
     def completes(self, end: End, *, has_output: bool, has_usage: bool) -> bool:
-        """Whether a stream that ends in this way was a complete answer.
+        """Whether the answer is complete if its stream ends in this way.
 
-        An answer of nothing is one if the upstream said so twice: a reason alone may be too early.
+        An answer without output is complete only if two signs declare its end, because a reason
+        alone may come too early.
         """
         if self.reason is None:
             return False
         match end:
-            case End.SAID:
+            case End.DECLARED:
                 return True
             case End.CLOSED:
                 return not self.is_void and (has_output or has_usage or self.reason != "stop")
             case End.BROKEN:
-                return self.stands and has_output
+                return self.is_final and has_output

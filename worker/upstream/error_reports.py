@@ -1,8 +1,8 @@
-"""Pure: what an upstream says about a failure, and the error that this becomes.
+"""Pure: reads an upstream's report of a failure, and chooses the error for it.
 
-One reader serves the bodies of HTTP errors and the errors inside a stream, so that a refusal means
-the same wherever it stands. Servers disagree on every name: OpenAI's `error` object may be text,
-nested, listed, flat, or JSON within a text.
+The same code reads the bodies of HTTP errors and the errors inside a stream, so that a refusal
+means the same in both. Servers disagree on every name: OpenAI's `error` object may be text, nested,
+listed, flat, or JSON within a text.
 """
 
 import json
@@ -20,7 +20,7 @@ _MAX_PROBLEMS = 20
 # A page of text. Some servers quote the whole request, and a search in 20 MB stops all answers.
 _MAX_MESSAGE_CHARS = 10_000
 
-# A number in one of these counts if it is an HTTP status of 400 or more; a word, if it is known.
+# In these fields, a number counts if it is an HTTP status of 400 or more, and a known word counts.
 _CODE_KEYS = (
     "code", "error_code", "errorCode", "Code", "status", "status_code", "statusCode",
     "type", "error_type", "errorType", "__type", "error",
@@ -29,16 +29,16 @@ _TEXT_KEYS = (
     "message", "Message", "msg", "error_message", "errorMessage", "error_msg", "status_msg",
     "error_description", "detail", "errors", "base_resp", "title", "error",
 )  # fmt: skip
-# An object without an answer that has one of these is an error, whatever it has besides.
-_TELLING_KEYS = (
+# An object without choices that has one of these fields is an error.
+_ERROR_KEYS = (
     "error", "errors", "error_code", "errorCode", "error_message", "errorMessage", "error_msg",
     "error_type", "errorType", "detail", "Message",
 )  # fmt: skip
 _FINE = frozenset({"", "0", "200", "ok", "success"})
 
-# The words of OpenAI, Anthropic, Google, Azure, AWS, Alibaba, Moonshot, Groq, llama.cpp and of
-# those who wrap them, as `_plain` writes them, by the status they come with. 402 means an empty
-# account: waiting does not fill it.
+# The words of OpenAI, Anthropic, Google, Azure, AWS, Alibaba, Moonshot, Groq, llama.cpp and their
+# gateways, in the form that `_plain` returns, by the HTTP status that they stand for. 402 means an
+# empty account, so that another try is useless.
 _WORDS_BY_STATUS = {
     400: "invalidrequest badrequest invalidargument invalidparameter invalidvalue invalidprompt"
     " invalidtype invalidinput failedprecondition outofrange validation missingrequiredparameter"
@@ -81,10 +81,10 @@ _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*s?\s*")
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What an upstream says about a failure.
+    """An upstream's report of a failure.
 
-    `message` may quote keys and prompts. `status` is the HTTP status that it names itself, and
-    `word_status` the one that its words stand for.
+    `message` may quote keys and prompts. `status` is the HTTP status in the report, and
+    `word_status` is the status that its error codes stand for.
     """
 
     message: str = ""
@@ -93,11 +93,11 @@ class Report:
     retry_after_s: float | None = None
 
 
-def read_report(said: object) -> Report:
-    """What is said in the body of an HTTP error, or in an error inside a stream."""
-    layers = list(_layers(said))
+def read_report(report: object) -> Report:
+    """The report in the body of an HTTP error, or in an error inside a stream."""
+    layers = list(_layers(report))
     return Report(
-        without_orphans(message_of(said)[:_MAX_MESSAGE_CHARS]),
+        without_orphans(message_of(report)[:_MAX_MESSAGE_CHARS]),
         next((status for layer in layers if (status := _status_in(layer))), None),
         next((status for layer in layers if (status := _word_status_in(layer))), None),
         next((wait_s for layer in layers if (wait_s := _retry_after_in(layer)) is not None), None),
@@ -105,11 +105,11 @@ def read_report(said: object) -> Report:
 
 
 def is_error(value: dict[str, Any]) -> bool:
-    """Whether an object that has no choices is an error.
+    """Whether an object without choices is an error.
 
-    A text alone is none: gateways say in such objects what they are doing.
+    An object with only a text is not an error, because gateways report their progress like that.
     """
-    if any(value.get(key) for key in _TELLING_KEYS) or "error" in (
+    if any(value.get(key) for key in _ERROR_KEYS) or "error" in (
         value.get("object"),
         value.get("type"),
     ):
@@ -128,11 +128,11 @@ def error_from(
     message: str = "",
     retry_after_s: float | None = None,
 ) -> UpstreamError:
-    """The error for a report, under the HTTP status it came with, if it came with one.
+    """The error for a report; `status` is the HTTP status of the response, if it had one.
 
-    `message` is shown for a 4xx only, and has been cleared of secrets: what else an upstream says
-    is nothing that the caller could mend. 408 and 425 are the two 4xx that invite another try.
-    `retry_after_s` goes before what the report says of it.
+    `message`, without secrets, is shown for a 4xx only, because a caller cannot act on any other
+    message. 408 and 425 are the only 4xx that are worth another try. `retry_after_s` comes from the
+    headers, and replaces the value in the report.
     """
     status = status or report.status or report.word_status
     wait_s = report.retry_after_s if retry_after_s is None else retry_after_s
@@ -146,16 +146,16 @@ def error_from(
     return Rejected(message or f"The upstream answered {status}.")
 
 
-def message_of(said: object, depth: int = 0) -> str:
-    """What an error says for people to read, wherever it says it; "" if it says nothing."""
+def message_of(report: object, depth: int = 0) -> str:
+    """The text of an error for people, from wherever the error has it; "" without a text."""
     if depth > _MAX_DEPTH:
         return ""
-    match said:
+    match report:
         case str(text):
             inner = _nested(text)
             return _readable(text) if inner is None else message_of(inner, depth + 1)
         case {"loc": list(path), "msg": str(message)}:
-            # FastAPI's. Only where and what: the rest of it quotes the request.
+            # FastAPI's form. Its other fields quote the request.
             return f"{'.'.join(map(str, path))}: {message}"
         case list(problems):
             messages = (message_of(problem, depth + 1) for problem in problems[:_MAX_PROBLEMS])
@@ -166,11 +166,11 @@ def message_of(said: object, depth: int = 0) -> str:
 
 
 def _message_in(error: dict[str, Any], depth: int) -> str:
-    # A text in `error` is often a class of errors only; an object there is the error itself.
+    # A text in `error` often only names a class of errors. An object there is the error itself.
     keys = _TEXT_KEYS if isinstance(error.get("error"), str) else ("error", *_TEXT_KEYS[:-1])
-    found = (message_of(error.get(key), depth) for key in keys)
-    message = next(filter(None, found), "")
-    # OpenRouter says "Provider returned error", and here what the provider said.
+    messages = (message_of(error.get(key), depth) for key in keys)
+    message = next(filter(None, messages), "")
+    # OpenRouter writes "Provider returned error"; the provider's own text is in these fields.
     more = message_of(_raw(error), depth) or _by_field(error.get("errors"), depth)
     return ": ".join(filter(None, (message, more if more not in message else "")))
 
@@ -180,16 +180,16 @@ def _by_field(errors: object, depth: int) -> str:
     if not isinstance(errors, dict):
         return ""
     fields = islice(errors.items(), _MAX_PROBLEMS)
-    told = {field: message_of(problems, depth) for field, problems in fields}
-    return "; ".join(f"{field}: {message}" for field, message in told.items() if message)
+    messages = {field: message_of(problems, depth) for field, problems in fields}
+    return "; ".join(f"{field}: {message}" for field, message in messages.items() if message)
 
 
 def _readable(text: str) -> str:
-    return "" if text.lstrip().startswith("<") else text  # a proxy's page says nothing
+    return "" if text.lstrip().startswith("<") else text  # the HTML page of a proxy
 
 
 def _nested(text: str) -> Any:
-    """The object or list whose JSON a text is, as gateways pass on the errors behind them."""
+    """The object or list in a text that is JSON, as gateways pass on errors of upstreams."""
     if not text.lstrip().startswith(("{", "[")):
         return None
     try:
@@ -203,11 +203,11 @@ def _raw(error: dict[str, Any]) -> object:
     return metadata.get("raw") if isinstance(metadata, dict) else None
 
 
-def _layers(said: object, depth: int = 0) -> Iterator[dict[str, Any]]:
-    """The objects that may say which error it is, outer ones first."""
+def _layers(report: object, depth: int = 0) -> Iterator[dict[str, Any]]:
+    """The objects that may have the error's code, outer ones first."""
     if depth > _MAX_DEPTH:
         return
-    match said:
+    match report:
         case str(text):
             yield from _layers(_nested(text), depth + 1)
         case list(items):
@@ -235,7 +235,7 @@ def _word_status_in(layer: dict[str, Any]) -> int | None:
 
 
 def _plain(word: str) -> str:
-    """`invalid_request_error`, `InvalidRequestError`, `INVALID_REQUEST`: all the same."""
+    """One form for `invalid_request_error`, `InvalidRequestError` and `INVALID_REQUEST`."""
     letters = "".join(filter(str.isalnum, word[:100])).lower()
     return letters.removesuffix("error").removesuffix("exception")
 
@@ -247,11 +247,11 @@ def _whole(value: object) -> int | None:
 
 
 def _retry_after_in(layer: dict[str, Any]) -> float | None:
-    """Google's RetryInfo, and what OpenRouter and others put next to the message."""
+    """The pause in Google's RetryInfo, or in fields of OpenRouter and others."""
     metadata = layer.get("metadata")
-    for place in (layer, metadata if isinstance(metadata, dict) else {}):
+    for fields in (layer, metadata if isinstance(metadata, dict) else {}):
         for key in ("retryDelay", "retry_after", "retry_after_seconds"):
-            match place.get(key):
+            match fields.get(key):
                 case bool():
                     continue
                 case int() | float() as seconds if abs(seconds) < _MAX_WAIT_S:

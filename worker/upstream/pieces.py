@@ -8,11 +8,10 @@ from tickertape.broker.kinds import Output
 
 
 class Piece(msgspec.Struct, frozen=True, gc=False):
-    """One output entry to be.
+    """One output entry, before it is written.
 
-    `kind` is delta, reasoning or refusal, with `text` that is always encodable as UTF-8; or
-    tool_call, with `data` as CallReader makes it. `x` holds provider fields; the text of a delta is
-    empty when it has nothing else.
+    A delta, reasoning or refusal has `text`, which UTF-8 can always encode. A tool_call has `data`,
+    made by CallReader. `x` has provider fields; a delta that only has these has an empty text.
     """
 
     kind: Output

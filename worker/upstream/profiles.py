@@ -1,7 +1,7 @@
-"""Pure: which upstreams can go on from a partial answer, and how each wants to be asked.
+"""Pure: the table of upstream families, and which family an upstream belongs to.
 
-There is no standard for it. An upstream that is asked in a dialect it does not know starts a new
-answer after the kept text, so only what is known to continue is ever asked to.
+No standard defines how to continue a partial answer. An upstream that does not support the request
+starts a new answer after the kept text, so only families that are known to continue are asked to.
 """
 
 from collections.abc import Iterable
@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """How one kind of upstream continues a partial answer.
+    """What one family of upstreams supports and accepts.
 
-    `message` and `request` are what the assistant message and the request need besides the text.
-    With `may_echo`, its stream may begin with the kept text once more. `length_limit` is its name
-    for the limit on an answer. With `takes_developer` it knows that role; with `refuses_reasoning`
-    it refuses messages that hold the reasoning of earlier answers.
+    To continue a partial answer, `message` and `request` are added to the assistant message and to
+    the request. `may_echo`: the stream may begin with the kept text again. `length_limit` is the
+    field that limits an answer. `takes_developer`: the role `developer` is accepted.
+    `refuses_reasoning`: messages with the reasoning of earlier answers are refused.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Profile:
     refuses_reasoning: bool = False
 
 
-# `echo` is off by default in both, but a request may have asked for it.
+# `echo` is off by default in both, but a request may have set it.
 # https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html
 # https://github.com/ggml-org/llama.cpp/pull/23012, https://github.com/ggml-org/llama.cpp/pull/23089
 _OPEN_ENDED = {"continue_final_message": True, "add_generation_prompt": False, "echo": False}
@@ -50,7 +50,7 @@ _PROFILES = {
         ),
         # https://ai.google.dev/gemini-api/docs/openai
         Profile("gemini", refuses_reasoning=True),
-        # Its newer models refuse max_tokens; some other servers know nothing else.
+        # Its newer models refuse max_tokens; some other servers accept nothing else.
         # https://github.com/ollama/ollama/issues/7125
         Profile(
             "openai",
@@ -70,7 +70,7 @@ _BY_HOST = {
     "api.anthropic.com": "anthropic",
     "generativelanguage.googleapis.com": "gemini",
 }
-# OpenAI's regions, and Azure, where each customer has a host and takes OpenAI's names.
+# OpenAI's regions, and Azure, where each customer has a host, and OpenAI's names are accepted.
 # https://platform.openai.com/docs/guides/your-data, litellm#13432
 _BY_DOMAIN = {
     ".api.openai.com": "openai",
@@ -79,17 +79,17 @@ _BY_DOMAIN = {
     ".openai.azure.cn": "openai",
     ".cognitiveservices.azure.com": "openai",
 }
-# It has models of many makers, and OpenAI's API only under this path.
+# This host has models of many makers, and OpenAI's API only under one path.
 _AZURE_FOUNDRY = ".services.ai.azure.com"
 _BY_OWNER = {"vllm": "vllm", "llamacpp": "llama.cpp"}
 
 
 def profile_for(name: str | None, base_url: str, owners: Iterable[str] = ()) -> Profile:
-    """The profile named by a setting; else told from the address or from who owns its models.
+    """The profile with the name of a setting; without one, the profile found by address or owner.
 
-    `owners` are the `owned_by` of the upstream's model list: servers that people run themselves put
-    their own name there. DeepSeek continues only under its beta address. Raises ValueError for a
-    name that is none of PROFILE_NAMES.
+    `owners` are the `owned_by` values of the upstream's model list, where self-hosted servers put
+    their name. DeepSeek continues only under its beta address. Raises ValueError for a name that is
+    not in PROFILE_NAMES.
     """
     if name:
         if name not in _PROFILES:

@@ -1,4 +1,4 @@
-"""Pure: what an upstream says about a request, without the keys and the prompt it may quote."""
+"""Pure: an upstream's message about a request, without the keys and the prompt it may quote."""
 
 import re
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,7 @@
-"""Pure: how a request is put to one upstream, and what its refusals teach about that.
+"""Pure: adapts requests to one upstream, and learns from its refusals.
 
-Servers that call themselves compatible refuse fields of each other, and say so in a 400 or 422 that
-names the field. What was refused once is left out or renamed from then on.
+Compatible servers refuse some fields of other servers, with a 400 or 422 that names the field. A
+field that was refused once is omitted or renamed from then on.
 """
 
 import re
@@ -18,7 +18,7 @@ T = TypeVar("T")
 MAX_TOKENS = "max_tokens"
 MAX_COMPLETION_TOKENS = "max_completion_tokens"
 _OTHER_NAME = {MAX_TOKENS: MAX_COMPLETION_TOKENS, MAX_COMPLETION_TOKENS: MAX_TOKENS}
-# Models are named by requests: so many names must not fill the memory.
+# Requests name the models, so the number of remembered models needs a bound.
 _MAX_MODELS = 1000
 _UNKNOWN_FIELD = re.compile(
     r"""
@@ -30,7 +30,7 @@ _UNKNOWN_FIELD = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-# Another name would not mend a wrong value ("max_tokens above 4096 is not supported").
+# Another name does not help with a wrong value ("max_tokens above 4096 is not supported").
 _WRONG_VALUE = re.compile(
     r"\b(?:above|below|more|less|greater|at most|at least|exceeds?|maximum|minimum|range|value"
     r"|too (?:large|small|high|low|big|many))\b",
@@ -40,9 +40,10 @@ _ADVICE = re.compile(r"\buse \W?\w+\W? instead", re.IGNORECASE)
 
 
 class RequestAdapter:
-    """What one upstream was found to take.
+    """Adapts requests to what one upstream has refused before.
 
-    Models behind one address differ, so all but `stream_options` is learned for each.
+    Models behind one address differ, so all refusals but that of `stream_options` are remembered
+    per model.
     """
 
     def __init__(self) -> None:
@@ -52,19 +53,19 @@ class RequestAdapter:
         self._answers_tools: dict[str, bool] = {}
         self._signs_calls: dict[str, bool] = {}
 
-    def body(self, profile: Profile, payload: dict[str, Any], model: str | None) -> dict[str, Any]:
-        """The body of the call: `payload`, streamed, with `model` where it names none."""
-        asked_model = str(payload.get("model") or model or "")
+    def adapt(self, profile: Profile, payload: dict[str, Any], model: str | None) -> dict[str, Any]:
+        """The body to send for `payload`, with `stream` set, and `model` as the default model."""
+        model_name = str(payload.get("model") or model or "")
         usual = PastReasoning.LEFT_OUT if profile.refuses_reasoning else PastReasoning.KEPT
-        body = build_body(profile, payload, self._reasoning.get(asked_model, usual))
-        if self._answers_tools.get(asked_model, profile.name == "mistral"):
+        body = build_body(profile, payload, self._reasoning.get(model_name, usual))
+        if self._answers_tools.get(model_name, profile.name == "mistral"):
             body["messages"] = with_tools_answered(body["messages"])
-        if self._signs_calls.get(asked_model, profile.name == "gemini"):
+        if self._signs_calls.get(model_name, profile.name == "gemini"):
             body["messages"] = [*map(with_placeholder_signature, body["messages"])]
         body["stream"] = True
-        if asked_model:
-            body["model"] = asked_model
-        name = self._limit_names.get(asked_model)
+        if model_name:
+            body["model"] = model_name
+        name = self._limit_names.get(model_name)
         if name is None and MAX_TOKENS in body:
             name = profile.length_limit
         if name is not None and (other := _OTHER_NAME[name]) in body:
@@ -74,24 +75,25 @@ class RequestAdapter:
             body["stream_options"] = {**options, "include_usage": True}
         return body
 
-    def learn(self, body: dict[str, Any], said: object, message: str) -> str | None:
-        """The field of `body` that was refused, if the same request is put otherwise from now on.
+    def learn(self, body: dict[str, Any], answer: object, message: str) -> str | None:
+        """Learn from the refusal of `body`, if `adapt` can avoid it from now on.
 
-        `said` is all that the upstream answered, `message` its text. A limit that is refused under
-        both names is not put otherwise, and both are forgotten.
+        `answer` is all of the upstream's answer, `message` its text. Returns the name of the
+        refused part, or None if nothing was learned. A limit that is refused under both names is
+        not avoided, and the adapter forgets both names.
         """
         model = str(body.get("model") or "")
         if "stream_options" in body and ("stream_options" in message or "include_usage" in message):
             self._takes_stream_options = False
             return "stream_options"
-        if (wanted := past_reasoning_after(str(said), body)) is not None:
-            _note(self._reasoning, model, wanted)
+        if (wanted := past_reasoning_after(str(answer), body)) is not None:
+            _remember(self._reasoning, model, wanted)
             return "reasoning"
         if is_gap_refused(message, body.get("messages", [])):
-            _note(self._answers_tools, model, found=True)
+            _remember(self._answers_tools, model, value=True)
             return "order"
         if "thought_signature" in message and any(map(lacks_signature, body.get("messages", []))):
-            _note(self._signs_calls, model, found=True)
+            _remember(self._signs_calls, model, value=True)
             return "signature"
         refused = _refused_limit(body, message)
         if refused is None:
@@ -99,20 +101,20 @@ class RequestAdapter:
         if self._limit_names.get(model) == refused:
             del self._limit_names[model]
             return None
-        _note(self._limit_names, model, _OTHER_NAME[refused])
+        _remember(self._limit_names, model, _OTHER_NAME[refused])
         return refused
 
 
-def _note(known: dict[str, T], model: str, found: T) -> None:
+def _remember(known: dict[str, T], model: str, value: T) -> None:
     if len(known) >= _MAX_MODELS:
         known.clear()
-    known[model] = found
+    known[model] = value
 
 
-def _refused_limit(body: dict[str, Any], said: str) -> str | None:
-    """The name that was refused. Where both were sent, the old one gives way."""
-    if _WRONG_VALUE.search(said) or not _UNKNOWN_FIELD.search(said):
+def _refused_limit(body: dict[str, Any], message: str) -> str | None:
+    """The name of the refused limit; the old name if both were sent and refused."""
+    if _WRONG_VALUE.search(message) or not _UNKNOWN_FIELD.search(message):
         return None
-    said = _ADVICE.sub("", said)
+    message = _ADVICE.sub("", message)
     sent = (name for name in (MAX_TOKENS, MAX_COMPLETION_TOKENS) if name in body)
-    return next((name for name in sent if re.search(rf"\b{name}\b", said)), None)
+    return next((name for name in sent if re.search(rf"\b{name}\b", message)), None)

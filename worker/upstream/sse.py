@@ -1,7 +1,7 @@
-"""Pure: bytes of an event stream, cut anywhere, to the `data` of its events.
+"""Pure: reads the `data` of events from the bytes of an event stream, which may be cut anywhere.
 
-Works on bytes and knows only CR, LF and CRLF as line ends: U+2028 and its like may stand inside
-JSON, where `str.splitlines` would cut. What the data means is for others.
+Works on bytes, and accepts only CR, LF and CRLF as line ends. `str.splitlines` would also cut at
+U+2028 and similar characters, which may be part of JSON. The meaning of the data is not read here.
 https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 """
 
@@ -11,22 +11,22 @@ MAX_EVENT_BYTES = 8 * 1024 * 1024
 
 
 class ErrorData(bytes):
-    """The data of an event that is an error by its name, whatever the data says."""
+    """The data of an event whose name is `error`, whatever the data is."""
 
 
 _BOM = b"\xef\xbb\xbf"
 
 
 class SSEDecoder:
-    """Collects segments and hands out the data of each event once its blank line has come.
+    """Collects segments, and returns the data of each event once its blank line has come.
 
-    Ids and `retry` of events are ignored, and of their names all but `error`: the data of such an
-    event comes as ErrorData, since Alibaba's says in no other way that it is an error. A field of
-    that name, which the standard does not know, comes from llama.cpp and is taken for the same.
+    Ids, `retry`, and all names but `error` are ignored. The data of an event with that name is
+    ErrorData, because Alibaba's errors have no other mark. llama.cpp sends a field named `error`,
+    which the standard does not have, and which is read as the same:
     https://github.com/ggml-org/llama.cpp/pull/16109
 
-    An event of more than `max_event_bytes` raises UpstreamGarbage, so that an upstream cannot fill
-    the memory with a line that never ends.
+    An event of more than `max_event_bytes` raises UpstreamGarbage, so that an endless line cannot
+    fill the memory.
     """
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
@@ -40,7 +40,7 @@ class SSEDecoder:
         if self._drop_lf or b"\r" in segment:
             segment = self._with_lf(segment)
         if self._partial:
-            # A blank line may have its first half in what is held back already.
+            # The first half of a blank line may be in the partial event already.
             unsearched = len(self._partial) - 1
             self._partial += segment
             end = self._partial.rfind(b"\n\n", unsearched)
@@ -62,16 +62,16 @@ class SSEDecoder:
         return self._data_of(events)
 
     def close(self) -> list[bytes]:
-        """The data of a last event whose blank line never came: all of it, or what a cut left.
+        """The data of a last event without its blank line: all of it, or the part before a cut.
 
-        The standard has it dropped. Some servers leave the blank line out behind their last event.
+        The standard drops such an event, but some servers omit the blank line after their last one.
         """
         rest = bytes(self._partial)
         self._partial.clear()
         return self._data_of(rest.removeprefix(_BOM) if self._at_start else rest)
 
     def _with_lf(self, segment: bytes) -> bytes:
-        # A CR ends its line at once; should the LF of a CRLF come with the next segment, it goes.
+        # A CR ends its line at once. If its LF comes with the next segment, the LF is dropped.
         if self._drop_lf and segment:
             segment = segment.removeprefix(b"\n")
             self._drop_lf = False
@@ -87,14 +87,14 @@ class SSEDecoder:
     @staticmethod
     def _data_of(events: bytes) -> list[bytes]:
         if b"\n" not in events and events.startswith(b"data: "):
-            return [events[6:]]  # one event of one line: most segments are no more than that
-        found = []
+            return [events[6:]]  # one event of one line, as most segments are
+        data_of_events = []
         for event in events.split(b"\n\n"):
             if event.startswith(b"data: ") and b"\n" not in event:
-                found.append(event[6:])
+                data_of_events.append(event[6:])
             elif (data := _joined_data(event)) is not None:
-                found.append(data)
-        return found
+                data_of_events.append(data)
+        return data_of_events
 
 
 def _joined_data(event: bytes) -> bytes | None:

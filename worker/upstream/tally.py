@@ -11,14 +11,12 @@ from tickertape.worker.upstream.usage import read_usage
 
 
 class Tally:
-    """What an answer amounts to so far.
+    """The output of an attempt so far.
 
-    `sha256` is over the UTF-8 of all `delta` text, `deltas` counts them.
-    `has_output` is true as soon as there was any output of any kind, `has_only_text` until there
-    was one that is not a delta. `refusals`, `calls` and `reasoning` have the
-    pieces of those kinds. `ending` is
-    what the upstream said of the end; `usage` is the last it sent. For an attempt that continues a
-    partial answer the tally starts from `kept_text`, which came in `kept_deltas` entries.
+    `deltas` counts the deltas. `has_output`: there was output of any kind. `has_only_text`: all
+    output so far was deltas. `refusals`, `calls` and `reasoning` are the pieces of those kinds.
+    `usage` is the last usage that the upstream sent. If the attempt continues a partial answer, the
+    tally starts from `kept_text`, which came in `kept_deltas` entries.
     """
 
     def __init__(self, kept_text: str = "", kept_deltas: int = 0) -> None:
@@ -50,9 +48,9 @@ class Tally:
 
     @property
     def finish_reason(self) -> str | None:
-        """The last one that the upstream gave, in OpenAI's words; None until it gave one.
+        """The last finish_reason of the upstream, in OpenAI's words; None before the first one.
 
-        Gemini and some servers say `stop` behind calls, and agents then run no tool:
+        Gemini and some servers send `stop` after tool calls, and agents then run no tool:
         https://github.com/googleapis/python-genai/issues/2868
         """
         reason = self.ending.reason
@@ -60,16 +58,16 @@ class Tally:
 
     @property
     def sha256(self) -> str:
-        """The checksum of `text`, in hex."""
+        """The checksum of `text` in UTF-8, in hex."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
     def is_completed_by(self, end: End) -> bool:
-        """Whether this is a complete answer if its stream ends in this way."""
+        """Whether the answer is complete if its stream ends in this way."""
         has_usage = bool(self.usage)
         return self.ending.completes(end, has_output=self.has_new_output, has_usage=has_usage)
 
-    def note(self, chunk: Chunk) -> None:
-        """Take what a chunk says besides output."""
+    def record_usage(self, chunk: Chunk) -> None:
+        """Keep the usage of a chunk, if it has one."""
         if chunk.usage:
             self.usage = read_usage(chunk.usage)
 
@@ -84,7 +82,7 @@ class Tally:
         """Count one piece of output."""
         self.has_output = True
         if piece.kind != "delta" or not piece.text:
-            # Probabilities of tokens are no output of their own.
+            # Log probabilities alone are not output.
             if not piece.x or piece.x.keys() != {LOGPROBS}:
                 self.has_only_text = False
             if piece.kind == "reasoning":

@@ -1,9 +1,8 @@
-"""Pure: an upstream's partial tool calls to pieces whose index and id are final.
+"""Pure: turns an upstream's partial tool calls into pieces with final indexes and ids.
 
-Upstreams disagree on how the parts of a call are known. Whatever they send, a log has each call
-under an index of its own, counted from 0 in the order in which the calls began, and under an id
-that no other call of the answer has. The first piece of a call has both, and its name; all later
-ones only add arguments.
+Upstreams disagree on how to mark the parts of a call. In a log, each call has a separate index,
+counted from 0 in the order in which the calls began, and an id that is unique in the answer. The
+first piece of a call has both, and the name of the tool. All later pieces only add arguments.
 """
 
 from typing import Any
@@ -19,7 +18,7 @@ _NOTHING = Function()
 
 
 class _Call:
-    """A call that has begun. `upstream_id` is what the upstream names it by, if anything."""
+    """A call that has begun. `upstream_id` is the upstream's id for the call, if it has one."""
 
     def __init__(self, index: int, upstream_id: str | None) -> None:
         self.index = index
@@ -36,7 +35,7 @@ class _Call:
         return "".join(self.arguments)
 
     def is_whole(self) -> bool:
-        """Whether the arguments are a whole JSON object, so that more would be too much."""
+        """Whether the arguments are a whole JSON object, so that no more can follow."""
         try:
             return isinstance(msgspec.json.decode(self.text), dict)
         except (ValueError, RecursionError):
@@ -46,8 +45,8 @@ class _Call:
 class CallReader:
     """Reads the partial calls of one answer, in order.
 
-    A call is written when its name is known, since clients cannot do without; `mender` holds back
-    half a character of its arguments.
+    A call is written when its name is known, because clients need the name. `mender` keeps half a
+    character of its arguments until the other half comes.
     """
 
     def __init__(self, request_id: str, mender: SurrogateMender) -> None:
@@ -59,7 +58,7 @@ class CallReader:
         self._ids: set[str] = set()
 
     def read(self, part: ToolCall) -> dict[str, Any] | None:
-        """The data of the `tool_call` entry for a part; None if it adds nothing, or not yet."""
+        """The data of the `tool_call` entry for a part; None if the part adds nothing yet."""
         function = part.function or part.custom or _NOTHING
         arguments = function.arguments if part.custom is None else function.input
         has_type = part.type is not None and part.type != "function"
@@ -84,11 +83,11 @@ class CallReader:
         return self._beginning(call) if call.name else None
 
     def close(self) -> list[dict[str, Any]]:
-        """The data of the entries for calls that never got a name."""
+        """The data of the entries for calls without a name."""
         return [self._beginning(call) for call in self._calls if not call.is_written]
 
     def _call_of(self, part: ToolCall, name: str | None, arguments: str | None) -> _Call | None:
-        """The call that a part belongs to, which it may begin; None for a part that is repeated."""
+        """The call of a part, which may be a new call; None for a repeated part."""
         is_placed = part.index is not None
         there = self._at_index.get(part.index, []) if part.index is not None else self._calls
         if not there:
@@ -99,7 +98,7 @@ class CallReader:
             if known is not None:
                 return self._same_or_next(known, part, name, arguments)
         if not name:
-            # An id alone announces a call; with arguments it is one of those that change each time.
+            # An id without arguments announces a call. Some upstreams change the id with each part.
             announces = bool(part.id) and not arguments and not is_placed
             return self._begin(part) if announces else last
         if not last.name:
@@ -110,10 +109,10 @@ class CallReader:
     def _same_or_next(
         self, known: _Call, part: ToolCall, name: str | None, arguments: str | None
     ) -> _Call | None:
-        """The call for a part that has the id of one: that call, unless it cannot be."""
+        """The call for a part with the id of `known`: that call, or a new one."""
         if not name or not known.arguments or not _is_another(known, name, arguments):
             return known
-        # The last part of a stream may be the whole call again.
+        # The last part of a stream may repeat the whole call.
         is_repeated = name == known.name and arguments == known.text
         return None if is_repeated else self._begin(part)
 
