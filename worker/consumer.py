@@ -25,7 +25,7 @@ _UNAVAILABLE_PAUSE_S = 0.5
 _MOST_CLAIMS_AT_ONCE = 16
 # A release that takes longer means that Redis is away. Expired leases then return the requests.
 _RELEASE_LIMIT_S = 3.0
-# If Redis is away this long during a drain, whoever started both has most likely stopped it, too.
+# If Redis is away this long during a drain, both were most likely stopped together.
 _AWAY_LIMIT_S = 2.0
 _CHECK_EVERY_S = 0.25
 # Longer than a claim that uses up all its time-outs and repeats; see broker/connections.py.

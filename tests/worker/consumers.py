@@ -45,7 +45,7 @@ def consumer_of(
 
 @contextlib.asynccontextmanager
 async def running(consumer: Consumer, grace_s: float = 30) -> AsyncIterator[asyncio.Task[None]]:
-    """It is told to stop twice at the end, if it runs then, and has to."""
+    """Run a consumer. At the end, stop it twice, so that it does not wait for its jobs."""
     task = asyncio.create_task(consumer.run(grace_s))
     try:
         yield task

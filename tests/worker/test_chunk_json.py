@@ -50,7 +50,7 @@ def told(pieces: list[Piece]) -> list[tuple[str, object]]:
         b'{"choices":[{"delta":{"tool_calls":[{"function":{"arguments":5}}]}}]}',
     ],
 )
-def test_what_is_no_chunk_is_refused_without_quoting_it(data: bytes) -> None:
+def test_data_that_is_not_a_chunk_is_refused_without_quoting_it(data: bytes) -> None:
     with pytest.raises(UpstreamGarbage) as raised:
         ChunkReader(Tally()).read(data)
     assert raised.value.__cause__ is None

@@ -29,7 +29,7 @@ def read(*payloads: object) -> list[Piece]:
     return [piece for payload in payloads for piece in reader.read(data_of(payload))]
 
 
-def told(pieces: list[Piece]) -> list[tuple[str, object]]:
+def kinds_and_data(pieces: list[Piece]) -> list[tuple[str, object]]:
     return [(piece.kind, piece.data or piece.text) for piece in pieces]
 
 
@@ -51,7 +51,7 @@ def told(pieces: list[Piece]) -> list[tuple[str, object]]:
     ],
 )
 def test_a_delta_becomes_its_pieces(fields: dict[str, Any], expected: list[object]) -> None:
-    assert told(read(delta(**fields))) == expected
+    assert kinds_and_data(read(delta(**fields))) == expected
 
 
 @pytest.mark.parametrize(
@@ -67,13 +67,13 @@ def test_a_delta_becomes_its_pieces(fields: dict[str, Any], expected: list[objec
         {"choices": [{"index": 0, "delta": {"content": ""}}], "error": None},
     ],
 )
-def test_a_chunk_without_output_gives_none(payload: object) -> None:
+def test_a_chunk_without_output_has_no_pieces(payload: object) -> None:
     assert read(payload) == []
 
 
 def test_only_the_first_answer_is_taken() -> None:
     both = [{"index": 1, "delta": {"content": "b"}}, {"index": 0, "delta": {"content": "a"}}]
-    assert told(read({"choices": both})) == [("delta", "a")]
+    assert kinds_and_data(read({"choices": both})) == [("delta", "a")]
 
 
 def test_logprobs_go_along_with_the_text_they_belong_to() -> None:
@@ -90,7 +90,7 @@ def call(**fields: Any) -> dict[str, Any]:
     return delta(tool_calls=[fields])
 
 
-def test_a_tool_call_is_told_flat_and_in_parts() -> None:
+def test_a_tool_call_becomes_one_piece_for_each_part() -> None:
     pieces = read(
         payload_of(script.ToolCall("", "look_up", "call_1"), "m"),
         payload_of(script.ToolCall('{"q":'), "m"),
@@ -114,11 +114,11 @@ def test_custom_tools_keep_their_type() -> None:
     }
 
 
-def test_an_empty_part_of_a_tool_call_is_no_piece() -> None:
+def test_an_empty_part_of_a_tool_call_is_dropped() -> None:
     assert read(call(index=0), call(index=0, type="function")) == []
 
 
-def test_the_tally_tells_how_the_answer_ended() -> None:
+def test_the_tally_has_the_finish_reason() -> None:
     tally = Tally()
     reader = ChunkReader(tally)
     for step in (script.Role(), script.Text("a"), script.Finish("length"), script.Usage(3, 4)):
@@ -159,7 +159,7 @@ def test_token_counts_that_come_as_floats_are_whole_numbers_and_a_cost_stays_as_
     )
 
 
-def test_numbers_that_no_encoder_takes_are_left_out() -> None:
+def test_numbers_that_no_encoder_accepts_are_left_out() -> None:
     tally = Tally()
     reader = ChunkReader(tally)
     (piece,) = reader.read(
@@ -172,7 +172,9 @@ def test_numbers_that_no_encoder_takes_are_left_out() -> None:
 def test_a_finish_reason_may_come_with_the_last_text() -> None:
     tally = Tally()
     choice = {"index": 0, "delta": {"content": "end"}, "finish_reason": "stop"}
-    assert told(ChunkReader(tally).read(data_of({"choices": [choice]}))) == [("delta", "end")]
+    assert kinds_and_data(ChunkReader(tally).read(data_of({"choices": [choice]}))) == [
+        ("delta", "end")
+    ]
     assert tally.finish_reason == "stop"
 
 
@@ -251,7 +253,7 @@ def test_an_error_in_the_stream_is_raised_as_what_it_is(
 def test_a_finish_reason_of_error_is_a_failure_after_the_text_that_came_with_it() -> None:
     reader = ChunkReader(Tally())
     choice = {"index": 0, "delta": {"content": "ha"}, "finish_reason": "network_error"}
-    assert told(reader.read(data_of({"choices": [choice]}))) == [("delta", "ha")]
+    assert kinds_and_data(reader.read(data_of({"choices": [choice]}))) == [("delta", "ha")]
     assert isinstance(reader.failure, UpstreamFault)
     assert "network_error" in reader.failure.message
     assert reader.is_done
@@ -260,11 +262,11 @@ def test_a_finish_reason_of_error_is_a_failure_after_the_text_that_came_with_it(
 
 def test_a_character_cut_in_two_deltas_arrives_whole_in_the_second() -> None:
     pieces = read(delta(content="a" + HIGH), delta(content=LOW + "b"))
-    assert told(pieces) == [("delta", "a"), ("delta", "😀b")]
+    assert kinds_and_data(pieces) == [("delta", "a"), ("delta", "😀b")]
 
 
 def test_a_half_is_not_lost_to_a_chunk_that_decodes_quickly() -> None:
-    assert told(read(delta(content=HIGH), delta(content="b"))) == [("delta", "\ufffdb")]
+    assert kinds_and_data(read(delta(content=HIGH), delta(content="b"))) == [("delta", "\ufffdb")]
 
 
 def test_halves_in_tool_arguments_are_joined_too() -> None:
@@ -275,33 +277,14 @@ def test_halves_in_tool_arguments_are_joined_too() -> None:
     assert [(piece.data or {})["arguments"] for piece in pieces] == ["", "😀"]
 
 
-def test_halves_left_at_the_end_are_told_and_counted() -> None:
+def test_halves_left_at_the_end_are_replaced_and_counted() -> None:
     tally = Tally()
     reader = ChunkReader(tally)
     reader.read(data_of(delta(content="a" + HIGH)))
     reader.read(data_of(call(index=3, function={"name": "f", "arguments": HIGH})))
-    assert told(reader.close()) == [
+    assert kinds_and_data(reader.close()) == [
         ("delta", "\ufffd"),
         ("tool_call", {"index": 0, "arguments": "\ufffd"}),
     ]
     assert tally.text == "a\ufffd"
     assert reader.close() == []
-
-
-@pytest.mark.parametrize(
-    ("kept", "texts", "expected"),
-    [
-        ("One, two,", ["One, two,", " three"], " three"),
-        ("One, two, ", ["One, two,", "three"], "three"),
-        ("One, two,", [" three", "One, two,"], " threeOne, two,"),
-        ("One, two,", ["One", " more"], "One more"),
-    ],
-)
-def test_only_a_first_text_that_is_the_whole_kept_text_is_an_echo(
-    kept: str, texts: list[str], expected: str
-) -> None:
-    tally = Tally(kept, kept_deltas=3)
-    reader = ChunkReader(tally, echo=kept)
-    for text in texts:
-        reader.read(data_of(delta(content=text)))
-    assert tally.text == kept + expected

@@ -49,7 +49,7 @@ async def test_a_claim_says_whether_this_upstream_can_continue_an_answer(
     assert [call["can_continue"] for call in queue.all("claim")] == [can_continue]
 
 
-async def test_a_crowd_is_claimed_by_more_and_more_at_once_and_never_beyond_the_slots(
+async def test_a_long_queue_is_claimed_faster_and_never_beyond_the_slots(
     queue: ScriptedQueue,
 ) -> None:
     under_way = 0
@@ -112,7 +112,7 @@ async def test_waits_no_longer_than_until_something_is_due(
 
 
 @pytest.mark.usefixtures("short_polls")
-async def test_with_all_slots_taken_what_is_due_is_put_in_line_for_others(
+async def test_with_all_slots_busy_due_requests_are_queued_for_other_workers(
     queue: ScriptedQueue,
 ) -> None:
     queue.will("claim", leases()[0], Unavailable())  # the one that only reaps finds no Redis
@@ -146,7 +146,7 @@ async def test_a_claim_whose_answer_was_lost_is_repeated_with_its_nonce(
 
 
 @pytest.mark.usefixtures("without_pauses")
-async def test_a_claim_that_redis_calls_wrong_is_told_and_followed_by_a_new_one(
+async def test_a_claim_that_redis_refuses_is_logged_and_followed_by_a_new_one(
     queue: ScriptedQueue,
 ) -> None:
     queue.will("claim", RuntimeError("WRONGTYPE"), leases()[0])
@@ -182,7 +182,9 @@ async def test_a_wait_that_broke_off_is_followed_by_a_claim(queue: ScriptedQueue
 
 
 @pytest.mark.parametrize("crashes", [SUSPECT_CRASHES - 1, SUSPECT_CRASHES])
-async def test_who_holds_a_suspect_takes_no_other(queue: ScriptedQueue, crashes: int) -> None:
+async def test_a_worker_with_a_suspect_claims_no_other_suspect(
+    queue: ScriptedQueue, crashes: int
+) -> None:
     queue.will("claim", *leases(crashes=crashes)[:1])
     async with running(consumer_of(queue, endless())):
         await until(lambda: len(queue.all("claim")) == 3)
@@ -214,7 +216,7 @@ async def test_a_job_that_breaks_frees_its_slot(queue: ScriptedQueue) -> None:
         await until(lambda: consumer.running == 0)
 
 
-async def test_a_consumer_that_is_cancelled_takes_its_jobs_with_it(queue: ScriptedQueue) -> None:
+async def test_cancelling_a_consumer_cancels_its_jobs(queue: ScriptedQueue) -> None:
     queue.will("claim", *leases())
     upstream = OfflineUpstream(endless(), endless(), endless())
     consumer = Consumer(

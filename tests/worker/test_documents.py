@@ -1,4 +1,4 @@
-"""A 200 that is no event stream: a document of JSON is the answer or the error, a page neither."""
+"""A 200 that is not an event stream: a JSON document is an answer or an error, a page neither."""
 
 import asyncio
 import json
@@ -123,7 +123,7 @@ async def test_the_last_bracket_of_a_document_is_the_end_of_its_answer(
         ({"choices": [{"message": {"content": 5}}]}, UpstreamGarbage, ""),
     ],
 )
-async def test_a_document_without_an_answer_is_the_error_it_tells_or_garbage(
+async def test_a_document_without_an_answer_is_its_error_or_garbage(
     body: dict[str, Any], expected: type[UpstreamError], message: str
 ) -> None:
     found = await read([Status(200, {}, body)])
@@ -159,12 +159,12 @@ async def test_a_page_is_not_read_to_its_end(upstream: ScriptedUpstream) -> None
 
 
 @pytest.mark.parametrize("media_type", ["text/html; charset=UTF-8", "text/plain", "x"])
-async def test_a_good_event_stream_is_taken_under_any_media_type(media_type: str) -> None:
+async def test_a_good_event_stream_is_read_under_any_media_type(media_type: str) -> None:
     found = await read([Headers({"content-type": media_type}), *streamed(["a", "b"])])
     assert (found.text, found.error) == ("ab", None)
 
 
-async def test_a_document_that_is_cut_is_no_answer() -> None:
+async def test_a_document_that_is_cut_is_not_an_answer() -> None:
     half = json.dumps(completion(content="Hi")).encode()[:-20]
     found = await read([Headers({"content-type": "application/json"}), Raw(half), Cut()])
     assert (found.text, type(found.error)) == ("", Truncated)
@@ -189,7 +189,7 @@ async def test_no_more_of_a_document_is_read_than_an_answer_may_have() -> None:
             assert [batch async for batch in stream] == []
 
 
-def test_a_body_is_told_by_its_first_bytes_however_they_are_cut() -> None:
+def test_the_form_of_a_body_shows_in_its_first_bytes_however_they_are_cut() -> None:
     stream = b"\xef\xbb\xbf\r\n: hello\n\ndata: a\n\ndata: b"
     decoder = BodyDecoder(1000)
     events = [data for byte in stream for data in decoder.feed(bytes([byte]))]
@@ -200,7 +200,7 @@ def test_a_body_is_told_by_its_first_bytes_however_they_are_cut() -> None:
     assert decoder.close() == [b'{"a":\n\n1}']
 
 
-def test_a_body_that_never_takes_a_form_is_refused() -> None:
+def test_a_body_without_a_known_form_is_refused() -> None:
     decoder = BodyDecoder(1000)
     assert decoder.feed(b"x" * 60_000) == []
     with pytest.raises(UpstreamGarbage):
@@ -250,7 +250,7 @@ async def test_a_document_beyond_the_bound_of_an_answer_costs_one_call(
         ([Finish("MALFORMED_FUNCTION_CALL"), Done()], "upstream_error"),
     ],
 )
-async def test_a_200_that_holds_no_answer_is_asked_for_three_times_and_no_more(
+async def test_a_200_without_an_answer_is_tried_three_times_and_no_more(
     rig: Rig, upstream: ScriptedUpstream, script: Script, code: str
 ) -> None:
     upstream.script = script

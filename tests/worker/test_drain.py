@@ -31,7 +31,7 @@ async def test_stops_at_once_while_it_waits(queue: ScriptedQueue) -> None:
     assert queue.verbs == ["claim", "wait"]
 
 
-async def test_claims_nothing_when_it_is_told_to_stop_before_it_starts(
+async def test_a_consumer_stopped_before_it_starts_claims_nothing(
     queue: ScriptedQueue,
 ) -> None:
     consumer = consumer_of(queue)
@@ -90,7 +90,7 @@ async def stopped_with_three(
     return [call["lease"].request_id for call in queue.all("release")]
 
 
-async def test_after_the_grace_the_last_claimed_are_given_back_first(
+async def test_after_the_grace_the_last_claimed_requests_are_released_first(
     queue: ScriptedQueue,
 ) -> None:
     assert await stopped_with_three(queue, 0.01, then=lambda _: None) == IDS[::-1]
@@ -100,7 +100,7 @@ async def test_a_second_stop_ends_the_grace(queue: ScriptedQueue) -> None:
     assert await stopped_with_three(queue, 3600, then=lambda each: each.stop()) == IDS[::-1]
 
 
-async def test_a_request_that_cannot_be_given_back_in_time_does_not_hold_the_drain_up(
+async def test_a_request_that_cannot_be_released_in_time_does_not_delay_the_drain(
     queue: ScriptedQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tickertape.worker.consumer._RELEASE_LIMIT_S", 0.01)

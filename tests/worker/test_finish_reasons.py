@@ -51,9 +51,7 @@ from tickertape.worker.upstream.tally import Tally
         ("x" * 1000, "x" * 100),
     ],
 )
-def test_a_finish_reason_is_told_in_openai_s_words_or_as_it_is(
-    sent: str, meant: str | None
-) -> None:
+def test_a_finish_reason_is_translated_to_openai_s_or_kept(sent: str, meant: str | None) -> None:
     assert translate_finish_reason(sent) == meant
     assert meant is None or failure_for(meant) is None
 

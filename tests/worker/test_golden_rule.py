@@ -79,7 +79,7 @@ def _words(entry: str) -> str:
     return str(msgspec.json.decode(payload)["arguments"]) if letter == "t" else payload
 
 
-def test_an_answer_is_completed_only_if_it_was_said_to_have_ended_and_nothing_was_lost() -> None:
+def test_an_answer_is_completed_only_if_its_end_was_declared_and_nothing_was_lost() -> None:
     rng = random.Random(7)
 
     async def check_all() -> None:

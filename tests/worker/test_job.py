@@ -1,4 +1,4 @@
-"""How one request ends, for every word that Redis can say to it."""
+"""How a request ends, for each reply of Redis."""
 
 import asyncio
 import hashlib
@@ -50,7 +50,7 @@ async def test_only_a_completed_answer_of_a_conversation_is_remembered() -> None
         assert queue.all("finish")[0]["answered"] == remembered
 
 
-async def test_an_upstream_is_told_what_was_said_before(queue: ScriptedQueue) -> None:
+async def test_an_upstream_gets_the_earlier_turns_of_the_conversation(queue: ScriptedQueue) -> None:
     turns = [Turn("r0_b", [{"role": "user", "content": "before"}], "then")]
     upstream = OfflineUpstream(answer("yes"))
     await Job(lease(conversation="c"), tools(upstream, queue, turns=turns)).run()
@@ -89,7 +89,7 @@ async def test_a_log_that_has_lost_entries_at_the_end_is_begun_again_under_new_i
     assert codes(queue)[-1] == ("completed", "")
 
 
-async def test_a_log_that_never_agrees_on_where_it_ends_is_begun_again_and_not_asked_for_ever(
+async def test_a_log_with_repeated_gaps_is_left_for_a_new_attempt(
     queue: ScriptedQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
@@ -121,7 +121,7 @@ async def test_a_log_that_has_lost_entries_half_way_is_begun_again_at_once(
     assert codes(queue) == [("completed", "")]
 
 
-async def test_a_log_that_takes_no_attempt_is_not_begun_again_for_ever(
+async def test_a_log_that_is_lost_each_time_fails_the_request(
     queue: ScriptedQueue,
 ) -> None:
     attempts = _MAX_LOST_LOGS + 1
@@ -177,7 +177,7 @@ async def test_a_log_that_turns_out_full_before_a_restart_ends_the_request(
 
 
 @pytest.mark.usefixtures("without_pauses")
-async def test_an_end_is_repeated_until_redis_takes_it(queue: ScriptedQueue) -> None:
+async def test_a_terminal_is_repeated_until_redis_accepts_it(queue: ScriptedQueue) -> None:
     queue.will("finish", Unavailable(), Unavailable(), None)
     await Job(lease(), tools(OfflineUpstream(answer("a")), queue)).run()
     calls = queue.all("finish")
@@ -185,7 +185,7 @@ async def test_an_end_is_repeated_until_redis_takes_it(queue: ScriptedQueue) -> 
     assert said(calls[0])[-1]["finish_reason"] == "stop"
 
 
-async def test_a_failure_that_nobody_foresaw_ends_the_request_and_tells_only_its_kind(
+async def test_an_unexpected_failure_ends_the_request_and_shows_only_its_type(
     queue: ScriptedQueue,
 ) -> None:
     upstream = OfflineUpstream(KeyError("a secret prompt"))

@@ -14,7 +14,7 @@ from tickertape.worker.job import Job
 from tickertape.worker.upstream.errors import RateLimited
 
 
-async def test_an_answer_is_begun_again_once_what_was_said_is_written(
+async def test_an_answer_starts_over_after_all_earlier_output_is_written(
     queue: ScriptedQueue,
 ) -> None:
     queue.will("reopen", lease(attempt=2000, n=2, opener="reset"))
@@ -74,7 +74,7 @@ async def test_a_continued_answer_counts_what_was_kept(queue: ScriptedQueue) -> 
     assert call["usage"] == {"completion_tokens": 1, "estimated": True}
 
 
-async def test_an_answer_is_continued_where_that_was_asked_for(queue: ScriptedQueue) -> None:
+async def test_an_answer_is_continued_if_the_policy_is_continue(queue: ScriptedQueue) -> None:
     queue.will("reopen", lease(attempt=2000, n=2, opener="resumed"))
     upstream = OfflineUpstream(HALF, [Role(), Text(" done"), Finish()], can_continue=True)
     job = Job(
@@ -86,7 +86,7 @@ async def test_an_answer_is_continued_where_that_was_asked_for(queue: ScriptedQu
 
 
 @pytest.mark.parametrize("changes", [{}, {"payload": {"params": {"tools": [{}]}}}])
-async def test_what_this_upstream_cannot_continue_fails_without_asking_it(
+async def test_an_answer_that_cannot_be_continued_fails_without_a_call(
     queue: ScriptedQueue, changes: dict[str, Any]
 ) -> None:
     upstream = OfflineUpstream(can_continue=bool(changes))

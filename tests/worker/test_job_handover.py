@@ -38,7 +38,7 @@ async def test_a_request_that_others_took_before_it_was_reopened_is_left_to_them
     assert "finish" not in queue.verbs
 
 
-async def test_a_renewal_refused_while_reopening_says_nothing_about_the_next_attempt(
+async def test_a_renewal_refused_while_reopening_does_not_stop_the_next_attempt(
     queue: ScriptedQueue,
 ) -> None:
     reached, gate = asyncio.Event(), asyncio.Event()
@@ -108,14 +108,14 @@ async def drained(
     assert "finish" not in queue.verbs
 
 
-async def test_a_drained_request_is_given_back_once_what_was_said_is_written(
+async def test_a_drained_request_is_released_after_its_output_is_written(
     queue: ScriptedQueue,
 ) -> None:
     await drained(queue, ScriptedAppender(), answers=("OK", 1))
     assert queue.verbs == ["account", "release"]
 
 
-async def test_a_drain_does_not_wait_for_a_redis_that_says_nothing(
+async def test_a_drain_does_not_wait_for_a_silent_redis(
     queue: ScriptedQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tickertape.worker.job._FLUSH_ON_DRAIN_S", 0.01)
@@ -127,7 +127,7 @@ async def test_a_drain_does_not_wait_for_a_redis_that_says_nothing(
 
 
 @pytest.mark.parametrize("refusal", [Fenced(), Unavailable()])
-async def test_a_request_that_cannot_be_given_back_is_left_to_its_lease(
+async def test_a_request_that_cannot_be_released_is_left_to_its_lease(
     queue: ScriptedQueue, refusal: Exception
 ) -> None:
     queue.will("account", Unavailable())
@@ -145,7 +145,7 @@ async def test_a_drain_before_the_first_output_accounts_nothing(queue: ScriptedQ
     assert queue.verbs == ["release"]
 
 
-async def test_a_drain_while_reopening_gives_the_new_attempt_back(queue: ScriptedQueue) -> None:
+async def test_a_drain_while_reopening_releases_the_new_attempt(queue: ScriptedQueue) -> None:
     again = lease(attempt=2000, n=2, opener="reset")
     job = Job(lease(), tools(OfflineUpstream(HALF), queue))
 

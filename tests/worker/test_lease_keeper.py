@@ -1,4 +1,4 @@
-"""Who is told what about a renewal."""
+"""Renewals, and which jobs a refused one stops."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ LEASE_S = 0.006
 
 
 class ListeningJob(Job):
-    """Keeps what it was told."""
+    """Records the calls of a job."""
 
     def __init__(self, of: Lease, queue: ScriptedQueue) -> None:
         script: Script = [Role(), Text("x"), Wait(asyncio.Event())]
@@ -97,7 +97,7 @@ async def test_a_refused_renewal_ends_the_job_and_only_this_one() -> None:
     assert "finish" not in queue.verbs
 
 
-async def test_a_job_is_not_told_that_redis_is_away() -> None:
+async def test_a_job_is_not_stopped_while_redis_is_away() -> None:
     queue = ScriptedQueue()
     queue.will("renew", Unavailable(), Unavailable())
     job = ListeningJob(lease(), queue)
@@ -106,7 +106,7 @@ async def test_a_job_is_not_told_that_redis_is_away() -> None:
     assert job.told == []
 
 
-async def test_a_lease_is_taken_up_from_the_next_round_on_and_left_when_the_job_is_gone() -> None:
+async def test_a_lease_is_renewed_from_the_next_round_until_its_job_ends() -> None:
     queue = ScriptedQueue()
     job = ListeningJob(lease(), queue)
     async with keeping(queue) as keeper:

@@ -100,7 +100,7 @@ async def test_a_log_that_is_behind_what_was_acknowledged_has_lost_writes(desk: 
     ("word", "stop"),
     [("FENCED", Stop.FENCED), ("TOO_LONG", Stop.LOG_FULL), ("REFUSED", Stop.LOG_LOST)],
 )
-async def test_a_refusal_is_told_once_and_nothing_is_written_after_it(
+async def test_a_refusal_is_reported_once_and_nothing_is_written_after_it(
     desk: Desk, word: AppendOutcome, stop: Stop
 ) -> None:
     desk.writer.write([A])
@@ -113,7 +113,7 @@ async def test_a_refusal_is_told_once_and_nothing_is_written_after_it(
     await desk.writer.room()
 
 
-async def test_a_log_without_room_takes_what_was_held_for_it_with_it(desk: Desk) -> None:
+async def test_a_full_log_discards_the_entries_that_wait_for_it(desk: Desk) -> None:
     desk.writer.write([A, B])
     desk.answer("TOO_LONG")
     assert desk.writer.unacked == []
@@ -146,7 +146,7 @@ async def test_flushed_returns_when_all_is_acknowledged(desk: Desk) -> None:
     await waiting
 
 
-async def test_closing_lets_those_go_who_wait(desk: Desk) -> None:
+async def test_closing_ends_all_waits(desk: Desk) -> None:
     desk.writer.write([A] * (MAX_UNACKED_ENTRIES + 1))
     waiting = [
         asyncio.create_task(desk.writer.room()),

@@ -1,4 +1,4 @@
-"""What the upstream is told of a conversation, after every way in which a turn can end."""
+"""The messages that the upstream gets of a conversation, for each way in which a turn can end."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -30,7 +30,7 @@ from tickertape.runtime.settings import Settings
 _REASONING = "reasoning goes back with the calls that it led to"
 LEARNED = {
     "mistral": ["Mistral has no stream_options"],
-    # Of every answer, once there were calls; some have none.
+    # In every answer after the first tool calls; some answers have none.
     "deepseek": [_REASONING],
     "kimi": [_REASONING],
 }
@@ -135,7 +135,7 @@ async def test_calls_and_their_outcomes_are_remembered_whole(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-async def test_no_upstream_refuses_what_it_is_told_of_a_conversation(
+async def test_no_upstream_refuses_the_messages_of_a_conversation(
     redis_url: str, upstream: ScriptedUpstream, family: str
 ) -> None:
     strict = StrictUpstream(family)
@@ -180,13 +180,13 @@ async def test_no_upstream_refuses_what_it_is_told_of_a_conversation(
     assert strict.refusals == LEARNED.get(family, [])
 
 
-async def test_a_model_is_told_of_more_than_20_turns(rig: Rig, upstream: ScriptedUpstream) -> None:
+async def test_a_model_gets_more_than_20_turns(rig: Rig, upstream: ScriptedUpstream) -> None:
     for number in range(31):
         await rig.ended(await rig.ask(f"{number}", conversation_id="c"))
     assert len(upstream.calls[-1].body["messages"]) == 61
 
 
-async def test_a_setting_bounds_the_bytes_of_a_conversation_that_a_model_is_told(
+async def test_a_setting_bounds_the_bytes_of_a_conversation_that_a_model_gets(
     redis_url: str, upstream: ScriptedUpstream
 ) -> None:
     settings = Settings(openai_base_url=upstream.base_url, openai_model="m", memory_bytes=120)

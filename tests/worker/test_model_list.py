@@ -24,7 +24,7 @@ def test_the_context_is_found_under_each_servers_name_for_it(fields: dict[str, A
 
 
 @pytest.mark.parametrize("fields", [{}, {"meta": None}, {"meta": "x"}, {"max_model_len": -1}])
-def test_a_model_that_tells_no_context_is_not_listed(fields: dict[str, Any]) -> None:
+def test_a_model_without_a_context_size_is_left_out(fields: dict[str, Any]) -> None:
     assert known_contexts([{"id": "m", **fields}]) == {}
 
 

@@ -44,7 +44,7 @@ QUESTION = {"role": "user", "content": "Count to ten."}
         ("other", LOCAL, ["vllm"], "other"),
     ],
 )
-def test_a_profile_is_set_or_told_from_address_and_models(
+def test_a_profile_is_set_or_found_by_address_and_owner(
     name: str | None, base_url: str, owners: list[str], expected: str
 ) -> None:
     assert profile_for(name, base_url, owners).name == expected
@@ -59,7 +59,7 @@ def test_an_unknown_profile_is_refused_with_the_names_there_are() -> None:
         profile_for("vlm", LOCAL)
 
 
-def test_only_upstreams_known_to_continue_are_asked_to() -> None:
+def test_only_families_known_to_continue_can_continue() -> None:
     able = {name for name in PROFILE_NAMES if profile_for(name, "").can_continue}
     assert able == {"vllm", "llama.cpp", "deepseek", "mistral"}
 
@@ -96,7 +96,7 @@ OPEN_ENDED = {"continue_final_message": True, "add_generation_prompt": False, "e
         ("mistral", {"prefix": True}, {}),
     ],
 )
-def test_each_upstream_is_asked_in_its_dialect(
+def test_a_continuation_has_the_form_of_its_family(
     name: str, message: dict[str, Any], request_fields: dict[str, Any]
 ) -> None:
     payload = {"model": "m", "messages": [QUESTION], "temperature": 0}
@@ -112,8 +112,6 @@ def test_each_upstream_is_asked_in_its_dialect(
     # llama.cpp takes -1 for no limit and -2 for what fills the context.
     [(100, 96), (5, 1), (3, 1), (None, None), (-1, -1), (-2, -2), (0, 0), ("100", "100")],
 )
-def test_what_was_said_counts_against_the_token_limit_if_that_is_a_count(
-    limit: str, before: object, after: object
-) -> None:
+def test_kept_deltas_count_against_a_token_limit(limit: str, before: object, after: object) -> None:
     payload = {"messages": [QUESTION], limit: before}
     assert continue_request(profile_for("vllm", ""), payload, "One, two,", 4)[limit] == after

@@ -1,4 +1,4 @@
-"""What of a conversation an upstream is told."""
+"""Which messages of a conversation an upstream gets."""
 
 from typing import Any
 
@@ -52,12 +52,12 @@ def test_a_payload_without_params_and_template_is_enough() -> None:
     assert build({"messages": [QUESTION]}, [], bounds(100)) == {"messages": [QUESTION]}
 
 
-def test_400_short_turns_are_told_to_a_model_that_has_the_room() -> None:
+def test_a_model_with_the_room_gets_400_short_turns() -> None:
     body = build(PAYLOAD, turns(400), ROOM)
     assert contents(body) == [*(m["content"] for m in flat(turns(400))), "now?"]
 
 
-def test_a_memory_that_fits_is_told_whole() -> None:
+def test_a_memory_that_fits_is_sent_whole() -> None:
     memory = turns(3)
     needed = size(*flat(memory), QUESTION)
     payload = {**PAYLOAD, "params": {"max_tokens": 10}}
@@ -82,7 +82,7 @@ def test_beyond_the_bytes_of_the_setting_the_oldest_turns_are_left_out_first() -
     assert contents(build(PAYLOAD, memory, Bounds(0, 1_000_000))) == ["now?"]
 
 
-def test_a_turn_is_told_whole_or_not_at_all() -> None:
+def test_a_turn_is_sent_whole_or_not_at_all() -> None:
     long: list[dict[str, Any]] = [
         {"role": "user", "content": "q"},
         {"role": "assistant", "content": None, "tool_calls": [{"id": "a"}]},
@@ -122,7 +122,7 @@ def test_a_limit_as_long_as_a_context_that_is_only_assumed_leaves_room_for_memor
     assert len(build(payload, turns(20), bounds(4000))["messages"]) == 1
 
 
-def test_a_picture_of_the_turn_before_is_told_though_its_bytes_are_more_than_the_context() -> None:
+def test_a_picture_of_the_last_turn_is_sent_though_its_bytes_exceed_the_context() -> None:
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 500_000}}
     question = {"role": "user", "content": [{"type": "text", "text": "What is it?"}, picture]}
     exchange: list[dict[str, Any]] = [question, {"role": "assistant", "content": "A fox."}]
@@ -140,6 +140,6 @@ def test_template_and_new_messages_are_never_cut() -> None:
 
 
 @pytest.mark.parametrize("part", ["text", 5, None, ["text"]])
-def test_a_part_that_is_no_object_is_left_for_the_upstream_to_judge(part: Any) -> None:
+def test_a_malformed_part_is_left_for_the_upstream_to_refuse(part: Any) -> None:
     odd = {"role": "user", "content": [part]}
     assert build({"messages": [odd], "params": {}}, turns(1), ROOM)["messages"][-1] == odd

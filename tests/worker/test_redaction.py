@@ -81,7 +81,7 @@ def test_the_data_of_a_photo_is_masked_where_an_upstream_quotes_an_end_of_it() -
 
 
 @pytest.mark.parametrize("mark", [" ", ",", ".", '"', "\n", "é"])
-def test_a_long_text_that_is_no_data_is_masked_wherever_it_is_quoted(mark: str) -> None:
+def test_a_long_text_that_is_not_data_is_masked_wherever_it_is_quoted(mark: str) -> None:
     text = f"{DATA}{mark}the secret of the middle{DATA}"
     assert shown("what is 'the secret of the middle'?", text) == "what is '[…]'?"
 

@@ -153,7 +153,9 @@ async def test_an_event_that_is_an_error_by_its_name_need_not_be_json() -> None:
         {},
     ],
 )
-async def test_what_is_no_error_ends_no_answer(chunk: dict[str, Any]) -> None:
+async def test_an_object_that_is_not_an_error_does_not_end_the_answer(
+    chunk: dict[str, Any],
+) -> None:
     found = await read([Chunk(chunk), *answer("all of it")])
     assert (found.text, found.error) == ("all of it", None)
 

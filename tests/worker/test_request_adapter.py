@@ -74,7 +74,7 @@ def test_a_limit_that_was_refused_by_name_has_the_other_name_from_then_on(
     assert asked_after(said, sent) == expected
 
 
-def test_a_profile_is_no_reason_to_insist_on_a_name() -> None:
+def test_a_refused_name_is_replaced_whatever_the_profile() -> None:
     assert asked_after(OLD_AZURE, OLD, profile="openai") == OLD
     assert asked_after(OLD_AZURE, NEW, profile="openai") == OLD
 
@@ -88,7 +88,7 @@ def test_a_name_is_learned_for_its_model_only() -> None:
     assert limits(adapter.adapt(other, payload | {"model": "old"}, None)) == OLD
 
 
-def test_a_limit_that_is_refused_under_both_names_is_given_up_and_begins_again() -> None:
+def test_a_limit_refused_under_both_names_is_forgotten() -> None:
     adapter = RequestAdapter()
     other = profile_for("other", "")
     payload = {"model": "m", "messages": [], **OLD}
@@ -139,7 +139,7 @@ async def test_a_refused_limit_costs_one_more_call_once(
     assert [limits(call.body) for call in upstream.calls] == [asked, sent, sent]
 
 
-async def test_an_upstream_that_takes_neither_name_is_asked_twice_and_no_more(
+async def test_an_upstream_that_accepts_neither_name_is_called_twice_and_no_more(
     upstream: ScriptedUpstream, client: Upstream
 ) -> None:
     upstream.enqueue(

@@ -90,7 +90,7 @@ async def test_fields_of_openai_alone_reach_no_other_upstream(
 
 @pytest.mark.parametrize("refusal", UNKNOWN)
 @pytest.mark.parametrize("status", [400, 422])
-async def test_an_upstream_that_refuses_reasoning_is_asked_without_from_then_on(
+async def test_reasoning_is_left_out_after_its_first_refusal(
     upstream: ScriptedUpstream, refusal: dict[str, Any], status: int
 ) -> None:
     upstream.enqueue([Status(status, {}, refusal)])
@@ -102,7 +102,7 @@ async def test_an_upstream_that_refuses_reasoning_is_asked_without_from_then_on(
 
 
 @pytest.mark.parametrize("said", [MISSING, PASSED_BACK])
-async def test_an_upstream_that_demands_reasoning_is_given_some_for_calls_without(
+async def test_reasoning_is_added_for_an_upstream_that_demands_it(
     upstream: ScriptedUpstream, said: str
 ) -> None:
     upstream.enqueue([Status(400, {}, error_body(said, None))])
@@ -165,7 +165,9 @@ async def test_an_upstream_that_refuses_a_question_behind_a_tool_is_sent_an_answ
     assert [call.body["messages"] for call in upstream.calls] == [GAP, BRIDGED, BRIDGED]
 
 
-async def test_a_refusal_for_another_reason_is_asked_once(upstream: ScriptedUpstream) -> None:
+async def test_a_request_refused_for_another_reason_is_not_repeated(
+    upstream: ScriptedUpstream,
+) -> None:
     upstream.script = [Status(400, {}, error_body("reasoning_content is not the fault", None))]
     async with Upstream(upstream.base_url) as client:
         with pytest.raises(Rejected):
@@ -178,7 +180,7 @@ SKIPPED = {"google": {"thought_signature": "skip_thought_signature_validator"}}
 SIGNED = CALLING | {"tool_calls": [CALL | {"extra_content": SKIPPED}]}
 
 
-async def test_a_model_that_misses_its_signature_is_given_a_word_for_it_from_then_on(
+async def test_a_missing_signature_gets_a_placeholder_after_its_first_refusal(
     upstream: ScriptedUpstream,
 ) -> None:
     refusal = [{"error": {"code": 400, "message": UNSIGNED, "status": "INVALID_ARGUMENT"}}]
@@ -191,7 +193,7 @@ async def test_a_model_that_misses_its_signature_is_given_a_word_for_it_from_the
     assert said == [CALLING, SIGNED, SIGNED]
 
 
-async def test_gemini_is_never_asked_without_a_signature(upstream: ScriptedUpstream) -> None:
+async def test_gemini_always_gets_a_signature(upstream: ScriptedUpstream) -> None:
     body = await asked(upstream, "gemini", [QUESTION, CALLING, OUTCOME])
     assert body["messages"] == [QUESTION, SIGNED, OUTCOME]
 

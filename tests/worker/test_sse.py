@@ -70,7 +70,7 @@ OTHER_LINE_ENDS = "a\u2028b\u2029c\x85d\x0be\x0cf\x1c".encode()
         ),
     ],
 )
-def test_events_are_told_as_the_standard_says(stream: bytes, expected: list[bytes]) -> None:
+def test_events_are_read_as_the_standard_demands(stream: bytes, expected: list[bytes]) -> None:
     assert decoded(stream) == expected
     assert [type(data) for data in decoded(stream)] == [type(data) for data in expected]
     assert decoded(*(bytes([byte]) for byte in stream)) == expected
@@ -163,7 +163,9 @@ STREAMS = st.one_of(
 
 
 @given(STREAMS, st.lists(st.integers(0, 200)))
-def test_any_cutting_of_the_bytes_gives_the_same_events(stream: bytes, cuts: list[int]) -> None:
+def test_the_events_do_not_depend_on_where_the_bytes_are_cut(
+    stream: bytes, cuts: list[int]
+) -> None:
     edges = sorted({0, len(stream), *(cut % (len(stream) + 1) for cut in cuts)})
     segments = [stream[a:b] for a, b in pairwise(edges)]
     assert decoded(*segments) == decoded_by_the_book(stream)

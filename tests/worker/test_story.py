@@ -1,4 +1,4 @@
-"""One request's story, against a real Redis and an upstream that does what it is told."""
+"""One request from submit to end, on a real Redis and a scripted upstream."""
 
 import asyncio
 import hashlib
@@ -69,9 +69,7 @@ async def test_one_upstream_delta_is_one_entry(rig: Rig, upstream: ScriptedUpstr
     assert (await kinds(rig, request_id)).count("delta") == 100
 
 
-async def test_everything_an_upstream_says_is_kept_apart(
-    rig: Rig, upstream: ScriptedUpstream
-) -> None:
+async def test_each_kind_of_output_is_kept_separately(rig: Rig, upstream: ScriptedUpstream) -> None:
     upstream.script = [
         Role(),
         Reasoning("hm"),
@@ -113,7 +111,7 @@ async def test_an_upstream_error_before_any_output_is_tried_again(
     assert (answered.status, answered.n) == ("completed", 2)
 
 
-async def test_an_answer_that_breaks_off_is_begun_again_and_the_reset_says_why(
+async def test_an_answer_that_breaks_off_starts_over_and_the_reset_has_the_reason(
     rig: Rig, upstream: ScriptedUpstream
 ) -> None:
     upstream.enqueue([Role(), Text("half"), Cut()])
@@ -197,7 +195,7 @@ async def test_a_conversation_remembers_what_was_said(rig: Rig, upstream: Script
     ]
 
 
-async def test_a_question_asked_meanwhile_waits_for_the_answer_before_it(
+async def test_a_question_waits_for_the_answer_before_it(
     rig: Rig, upstream: ScriptedUpstream
 ) -> None:
     gate = asyncio.Event()
@@ -247,7 +245,7 @@ async def test_a_worker_that_is_gone_is_replaced_and_readers_see_a_reset(
         assert sum(entry.is_terminal for entry in entries) == 1
 
 
-async def test_a_drained_worker_gives_its_request_back_at_once(
+async def test_a_drained_worker_releases_its_request_at_once(
     redis_url: str, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tickertape.worker.main.DRAIN_GRACE_S", 0.05)

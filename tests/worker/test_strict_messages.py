@@ -54,7 +54,7 @@ def test_calls_whose_client_dropped_the_content_have_a_null_as_content() -> None
         {"role": "narrator", "content": "Once", "name": "n"},
     ],
 )
-def test_a_message_that_says_no_more_than_it_must_stays_as_it_is(message: dict[str, Any]) -> None:
+def test_a_minimal_message_stays_as_it_is(message: dict[str, Any]) -> None:
     assert without_nulls(message) == message
     assert with_placeholder_signature(message) == message or message.get("tool_calls") == [{}]
 
@@ -78,7 +78,7 @@ def test_an_id_that_mistral_refuses_is_the_same_nine_characters_in_call_and_outp
 
 
 @pytest.mark.parametrize("message", [calling("odd"), calling({"function": "odd"})])  # type: ignore[arg-type]
-def test_calls_that_are_none_are_left_for_mistral_to_judge(message: dict[str, Any]) -> None:
+def test_malformed_calls_are_left_for_mistral_to_refuse(message: dict[str, Any]) -> None:
     assert fit_to_mistral(message)["role"] == "assistant"
 
 

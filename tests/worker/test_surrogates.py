@@ -34,7 +34,7 @@ def test_halves_are_joined_and_orphans_replaced(texts: list[str], expected: list
     assert mended(*texts) == expected
 
 
-def test_a_half_waits_for_its_own_channel_only() -> None:
+def test_a_half_joins_only_a_half_of_the_same_channel() -> None:
     mender = SurrogateMender()
     assert mender.mend("delta", HIGH) == ""
     assert mender.mend("reasoning", LOW) == "\ufffd"

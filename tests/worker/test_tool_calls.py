@@ -1,4 +1,4 @@
-"""How the calls of an answer are told apart, whatever an upstream sends of their index and id."""
+"""Calls of one answer are kept separate, whatever index and id an upstream sends."""
 
 import json
 from typing import Any
@@ -177,7 +177,7 @@ CASES: dict[str, tuple[list[list[dict[str, Any]]], list[tuple[str, str, str]]]] 
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_calls_are_told_apart(case: str) -> None:
+def test_calls_are_kept_separate(case: str) -> None:
     deltas, expected = CASES[case]
     assert whole(read(*deltas)) == expected
 
@@ -195,7 +195,7 @@ def test_a_call_is_written_when_its_name_is_known() -> None:
     ]
 
 
-def test_a_part_that_adds_nothing_is_no_entry() -> None:
+def test_a_part_that_adds_nothing_makes_no_entry() -> None:
     entries = read([part("f", "", index=0, id="a")], [part("f", "", index=0, id="a")])
     assert entries == [{"index": 0, "id": "a", "name": "f", "arguments": ""}]
 

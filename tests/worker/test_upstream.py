@@ -105,7 +105,7 @@ async def test_reasoning_and_tool_calls_come_in_order() -> None:
     assert tally.finish_reason == "tool_calls"
 
 
-async def test_half_a_character_at_the_end_is_told_before_the_end() -> None:
+async def test_half_a_character_at_the_end_is_returned_before_the_end() -> None:
     pieces, _ = await played([Text("a\ud83d"), Finish(), Done()])
     assert [piece.text for piece in pieces] == ["a", "\ufffd"]
 
@@ -159,13 +159,13 @@ async def test_the_limit_on_an_answer_has_the_name_that_the_upstream_knows(
     assert limits == sent
 
 
-async def test_a_server_without_a_key_is_asked_all_the_same(upstream: ScriptedUpstream) -> None:
+async def test_a_server_without_a_key_is_called(upstream: ScriptedUpstream) -> None:
     async with Upstream(upstream.base_url) as client:
         assert len(await collect(client)) == 1
 
 
 @pytest.mark.parametrize("status", [400, 422])
-async def test_an_upstream_that_refuses_stream_options_is_asked_without_from_then_on(
+async def test_stream_options_are_left_out_after_their_first_refusal(
     upstream: ScriptedUpstream, client: Upstream, status: int
 ) -> None:
     refusal = Status(status, {}, error_body("Unknown field: stream_options", None))
@@ -176,7 +176,7 @@ async def test_an_upstream_that_refuses_stream_options_is_asked_without_from_the
     assert with_options == [True, False, False]
 
 
-async def test_stream_options_are_given_up_once_only(
+async def test_stream_options_are_left_out_once_only(
     upstream: ScriptedUpstream, client: Upstream
 ) -> None:
     refusal = Status(400, {}, error_body("Unknown field: stream_options", None))
@@ -203,7 +203,7 @@ async def test_a_connection_is_kept_although_the_body_ends_a_little_after_done()
         assert scripted._connections == {first}
 
 
-async def test_a_kept_connection_that_was_closed_meanwhile_is_replaced(
+async def test_a_kept_connection_that_was_closed_is_replaced(
     upstream: ScriptedUpstream, client: Upstream
 ) -> None:
     upstream.enqueue(answer("a"), [Reset()], answer("b"))
@@ -254,7 +254,7 @@ async def test_neither_key_nor_prompt_is_logged_at_any_level(
         assert leaked not in caplog.text
 
 
-async def test_a_silence_that_is_short_enough_is_no_failure(upstream: ScriptedUpstream) -> None:
+async def test_a_short_silence_is_not_a_failure(upstream: ScriptedUpstream) -> None:
     upstream.enqueue([Text("a"), Pause(0.02), Text("b"), Usage(1, 2), Chunk({}), Finish(), Done()])
     tally = Tally()
     limits = Limits(first_byte_s=10, stall_s=10, deadline_s=10)

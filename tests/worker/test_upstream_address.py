@@ -76,7 +76,7 @@ def test_an_upstream_on_this_machine_is_known(url: str | None, is_local: bool) -
     assert parse_address(url).is_local == is_local
 
 
-async def test_an_account_in_the_address_is_sent_and_told_to_nobody(
+async def test_an_account_in_the_address_is_sent_and_never_shown(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """open-webui#28682."""
@@ -107,7 +107,7 @@ async def test_an_account_that_is_refused_is_not_quoted() -> None:
 
 
 @pytest.mark.parametrize("name", PROXIES)
-async def test_an_upstream_on_this_machine_is_asked_directly_whatever_proxy_is_set(
+async def test_a_local_upstream_is_called_without_any_proxy(
     monkeypatch: pytest.MonkeyPatch, upstream: ScriptedUpstream, name: str
 ) -> None:
     """NemoClaw#2616."""
@@ -120,7 +120,7 @@ async def test_an_upstream_on_this_machine_is_asked_directly_whatever_proxy_is_s
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
-async def test_any_other_upstream_is_asked_through_the_proxy(
+async def test_any_other_upstream_is_called_through_the_proxy(
     monkeypatch: pytest.MonkeyPatch, upstream: ScriptedUpstream, name: str
 ) -> None:
     monkeypatch.setenv(name, upstream.base_url.removesuffix("/v1"))
@@ -133,7 +133,7 @@ async def test_any_other_upstream_is_asked_through_the_proxy(
 
 
 @pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
-async def test_an_upstream_that_is_exempt_is_not_asked_through_the_proxy(
+async def test_an_exempt_upstream_is_called_without_the_proxy(
     monkeypatch: pytest.MonkeyPatch, upstream: ScriptedUpstream, name: str
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", upstream.base_url.removesuffix("/v1"))
@@ -145,7 +145,7 @@ async def test_an_upstream_that_is_exempt_is_not_asked_through_the_proxy(
     assert not upstream.calls
 
 
-async def test_a_variable_that_names_no_proxy_is_told_without_its_password(
+async def test_a_wrong_proxy_is_reported_without_its_password(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", "gopher://me:sesame@127.0.0.1:9")

@@ -29,7 +29,7 @@ async def client(upstream: ScriptedUpstream) -> AsyncIterator[Upstream]:
 
 
 class Reader:
-    """An answer that is read in a task of its own."""
+    """An answer that a separate task reads."""
 
     def __init__(self, client: Upstream, upstream: ScriptedUpstream) -> None:
         self.tally = Tally()

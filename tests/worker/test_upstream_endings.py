@@ -64,7 +64,7 @@ async def test_nothing_after_the_last_finish_reason_makes_it_a_failure(ending: S
         ([], Truncated),
     ],
 )
-async def test_output_after_a_finish_reason_takes_it_back_and_what_ends_then_is_the_failure(
+async def test_output_after_a_finish_reason_makes_the_reason_void(
     ending: Script, expected: type[UpstreamError]
 ) -> None:
     # https://github.com/open-webui/open-webui/issues/23921
@@ -76,7 +76,7 @@ ON_EVERY_CHUNK = {"index": 0, "delta": {"content": "a"}, "finish_reason": "stop"
 
 
 @pytest.mark.parametrize("ending", [[Cut()], [Error()]])
-async def test_a_finish_reason_on_every_chunk_is_no_end_where_the_answer_breaks_off(
+async def test_a_finish_reason_on_every_chunk_does_not_complete_an_answer_that_breaks_off(
     ending: Script,
 ) -> None:
     every = [Chunk({"choices": [ON_EVERY_CHUNK]})] * 3
@@ -92,7 +92,7 @@ async def test_a_finish_reason_on_every_chunk_is_an_end_where_the_stream_ends(
     assert (found.text, found.error, found.tally.finish_reason) == ("aaa", None, "stop")
 
 
-async def test_a_finish_reason_in_the_first_chunk_alone_counts_when_the_stream_says_done() -> None:
+async def test_a_finish_reason_in_the_first_chunk_alone_counts_if_done_follows() -> None:
     first = {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": "stop"}
     found = await read([Chunk({"choices": [first]}), Text("a"), Text("b"), Done()])
     assert (found.text, found.error, found.tally.finish_reason) == ("ab", None, "stop")
@@ -111,7 +111,7 @@ async def test_a_finish_reason_in_the_first_chunk_alone_counts_when_the_stream_s
         ([Role(), Done()], False),
     ],
 )
-async def test_an_answer_of_nothing_is_one_only_if_the_upstream_says_so_twice(
+async def test_an_empty_answer_is_complete_only_with_two_signs_of_its_end(
     script: Script, *, is_whole: bool
 ) -> None:
     found = await read(script)

@@ -193,7 +193,7 @@ def test_when_to_come_back_is_read_from_the_body(body: object, expected: float |
     assert read_report(body).retry_after_s == expected
 
 
-def test_the_header_says_better_than_the_body_when_to_come_back() -> None:
+def test_the_pause_in_the_header_wins_over_the_body() -> None:
     report = read_report(GEMINI)
     assert error_from(report, status=429).retry_after_s == 39
     assert error_from(report, status=429, retry_after_s=0.0).retry_after_s == 0
@@ -228,7 +228,7 @@ def test_the_header_says_better_than_the_body_when_to_come_back() -> None:
         ({"model": "m", "message": {"role": "assistant", "content": "hi"}}, False),
     ],
 )
-def test_an_error_is_told_from_a_chunk_without_choices(
+def test_an_error_differs_from_a_chunk_without_choices(
     value: dict[str, Any], expected: bool
 ) -> None:
     assert is_error(value) == expected
@@ -249,7 +249,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_whatever_an_upstream_says_is_read(said: Any) -> None:
+def test_any_json_is_read_as_a_report(said: Any) -> None:
     report = read_report(said)
     report.message.encode()
     assert report.retry_after_s is None or report.retry_after_s >= 0
@@ -265,7 +265,7 @@ def test_an_error_that_quotes_a_whole_request_is_read_for_a_moment_only() -> Non
     assert len(report.message) == 10_000
 
 
-def test_an_error_that_is_nested_without_end_says_nothing() -> None:
+def test_an_error_that_is_nested_too_deeply_has_no_message() -> None:
     deep: Any = {"message": "too deep"}
     for _ in range(100):
         deep = {"error": [deep]}

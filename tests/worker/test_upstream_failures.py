@@ -103,13 +103,13 @@ async def test_an_upstream_that_is_down_is_unreachable(upstream: ScriptedUpstrea
     assert found.error.message == "The upstream cannot be reached."
 
 
-async def test_a_rate_limit_says_when_to_come_back() -> None:
+async def test_a_rate_limit_has_the_pause_to_wait() -> None:
     found = await outcome(*rate_limited("7"))
     assert type(found.error) is RateLimited
     assert found.error.retry_after_s == 7
 
 
-async def test_an_empty_account_is_no_rate_limit() -> None:
+async def test_an_empty_account_is_not_a_rate_limit() -> None:
     body = error_body("You exceeded your current quota", "insufficient_quota")
     found = await outcome(Status(429, {}, body))
     assert type(found.error) is Rejected
@@ -118,7 +118,7 @@ async def test_an_empty_account_is_no_rate_limit() -> None:
 
 @pytest.mark.parametrize("status", [500, 502, 503, 529])
 @pytest.mark.parametrize("body", ["<html>Bad gateway</html>", error_body("oops", None), ""])
-async def test_a_server_error_is_told_without_its_body(status: int, body: Any) -> None:
+async def test_a_server_error_is_reported_without_its_body(status: int, body: Any) -> None:
     found = await outcome(Status(status, {"retry-after": "2"}, body))
     assert type(found.error) is UpstreamFault
     assert found.error.message == f"The upstream answered {status}."
@@ -149,7 +149,7 @@ async def test_no_traceback_leads_to_the_request_with_its_key(status: int) -> No
     assert found.error.__suppress_context__ or found.error.__context__ is None
 
 
-async def test_a_stream_without_a_content_type_is_given_a_try() -> None:
+async def test_a_stream_without_a_content_type_is_read() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         choice = b'{"index":0,"delta":{"content":"hi"},"finish_reason":"stop"}'
@@ -217,7 +217,7 @@ async def test_garbage_in_the_stream_fails_after_what_came_before_it(
     assert "secret" not in found.error.message
 
 
-async def test_text_and_garbage_in_one_segment_are_both_told() -> None:
+async def test_text_and_garbage_in_one_segment_are_both_reported() -> None:
     chunk = b'data: {"choices":[{"index":0,"delta":{"content":"before"}}]}\n\n'
     found = await outcome(Raw(chunk + b"data: {broken\n\n" + chunk))
     assert (found.text, type(found.error)) == ("before", UpstreamGarbage)

@@ -62,7 +62,7 @@ async def test_a_worker_goes_by_the_profile_that_was_set_though_no_models_are_li
     assert upstream.calls[1].body["continue_final_message"] is True
 
 
-async def test_a_list_of_models_that_is_none_is_refused(
+async def test_a_malformed_list_of_models_is_refused(
     upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ScriptedUpstream, "_model_list", lambda self: "odd")
@@ -99,7 +99,7 @@ class Mute(asyncio.Protocol):
         self._live.discard(self)
 
 
-async def test_models_are_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_wait_for_the_list_of_models_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tickertape.worker.upstream.client.MODELS_S", 0.05)
     live: set[Mute] = set()
     loop = asyncio.get_running_loop()
@@ -132,7 +132,7 @@ async def test_a_partial_answer_is_continued_in_the_upstreams_dialect(
     assert tally.text == "One, two, three four"
 
 
-async def test_kept_text_that_is_sent_once_more_is_not_told_twice(
+async def test_kept_text_that_the_upstream_repeats_is_dropped(
     upstream: ScriptedUpstream,
 ) -> None:
     upstream.enqueue(answer(["One, two,", " three"]))

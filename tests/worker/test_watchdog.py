@@ -6,7 +6,7 @@ import pytest
 from tickertape.worker.upstream.watchdog import Watchdog
 
 
-async def test_a_wait_that_is_done_in_time_gives_its_result() -> None:
+async def test_a_wait_that_ends_in_time_returns_its_result() -> None:
     watchdog = Watchdog()
 
     async def work() -> int:
@@ -26,7 +26,7 @@ async def test_a_wait_that_is_overdue_raises_at_its_time() -> None:
     assert _this_task().cancelling() == 0
 
 
-async def test_a_short_wait_after_a_long_one_is_timed_by_its_own_limit() -> None:
+async def test_a_short_wait_after_a_long_one_has_its_own_limit() -> None:
     watchdog = Watchdog()
     await watchdog.wait(lambda: asyncio.sleep(0), watchdog.time() + 600)
     with pytest.raises(TimeoutError):

@@ -50,7 +50,7 @@ def settings_for(upstream: ScriptedUpstream) -> Settings:
 
 
 class ListeningConsumer(Consumer):
-    """Keeps what it was told."""
+    """Records its calls."""
 
     def __init__(self) -> None:
         super().__init__(

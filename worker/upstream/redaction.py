@@ -8,8 +8,8 @@ from typing import Any
 MAX_CHARS = 500
 
 _MASK = "[…]"
-# Shorter runs are words that a prompt and an error message share by chance. Scripts other than
-# Latin say more with a character.
+# A prompt and an error message share shorter runs by chance. A character of a script other than
+# Latin has more information.
 _ECHO_CHARS = 12
 _DENSE_ECHO_CHARS = 6
 _SECRETS = re.compile(
@@ -22,7 +22,7 @@ _SECRETS = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-# What is that long and holds none of these is the data of a file, and no text or program.
+# A text of this length without any of these characters is the data of a file.
 _MIN_DATA_CHARS = 65_536
 _NOT_IN_BASE64 = " \t\r\n\"',.:;()[]{}<>&%"
 # Each word of the message is searched for in this much of a prompt: 0.1 s in all. In 20 MB of text
@@ -36,8 +36,9 @@ _STEP = re.compile(r"\\.|[A-Za-z0-9_]+|.", re.DOTALL)
 def redacted(message: str, *, secrets: Sequence[str], payload: dict[str, Any]) -> str:
     """`message` without `secrets`, anything shaped like a key, and runs of the payload's messages.
 
-    At most MAX_CHARS characters. Of a prompt quoted in escapes of its own only the parts that look
-    the same are found; of a prompt beyond _MAX_SEARCHED_CHARS, the ends of long texts alone.
+    At most MAX_CHARS characters. If the prompt is quoted with other escapes, only its unchanged
+    parts are found. In a prompt beyond _MAX_SEARCHED_CHARS, only the ends of long texts are
+    searched.
     """
     for secret in secrets:
         if len(secret) >= 6:  # a dummy like "none" would mask half of the language
