@@ -1,7 +1,7 @@
-"""`python -m bench`: plays the shapes, and writes docs/performance.md with its plots.
+"""`python -m bench`: measures every shape, and writes docs/performance.md with its plots.
 
-`--quick` plays one of each kind for seconds, about a minute in all, and writes nothing but to the
-terminal: its figures are no figures.
+`--quick` measures one shape of each kind for a few seconds, a minute in total, and only prints the
+reports: its figures are too short to be reliable.
 """
 
 import argparse
@@ -37,14 +37,14 @@ from bench.shapes import (
 
 
 class Measure(Protocol):
-    """The one function of a shape's module."""
+    """The function that every module of a shape has."""
 
     def __call__(self, box: Box, *, rounds: int) -> Awaitable[Report]: ...
 
 
 @dataclass(frozen=True)
 class Shape:
-    """How often a shape is played, and whether `--quick` plays it, too, once."""
+    """A measurement, its number of rounds, and whether `--quick` includes it (with one round)."""
 
     measure: Measure
     rounds: int
@@ -71,13 +71,13 @@ SHAPES = {
 
 
 def main() -> int:
-    """Measure and report; returns 1 when it cannot, or when a reader missed something."""
+    """Measure and report. Returns 1 if the machine cannot, or if a reader missed an event."""
     arguments = _arguments()
     try:
         with prepared(is_quick=arguments.quick) as box:
             for name in arguments.only or _chosen(is_quick=arguments.quick):
                 report = _play(box, name, arguments.rounds)
-                # Each at once: what the next one runs into must not lose it.
+                # Each report is written at once, so that a later failure does not lose it.
                 if not arguments.quick:
                     document.write({name: report})
     except (TooFewCores, NoCompiler, Incorrect) as error:
@@ -88,8 +88,8 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a round of each, for a look")
-    parser.add_argument("--rounds", type=int, metavar="N", help="as many of each")
+    parser.add_argument("--quick", action="store_true", help="one short round of some shapes")
+    parser.add_argument("--rounds", type=int, metavar="N", help="rounds of each shape")
     parser.add_argument(
         "--only", nargs="+", choices=SHAPES, metavar="SHAPE", help=", ".join(SHAPES),
     )  # fmt: skip

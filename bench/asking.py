@@ -1,12 +1,13 @@
-"""What answers and asks in a measurement: the upstream, a real deployment, and the callers.
+"""The parts of a measurement of whole answers: the upstream, a real deployment, and the callers.
 
-The compiled upstream says what it is asked for (native/upstream.c). The compiled callers say how
-long each delta was on its way, and count answers with one lost, repeated or out of order.
+The compiled upstream (native/upstream.c) generates what the prompt plans. The compiled callers
+measure the delay of each delta, and count answers with a lost, repeated or reordered delta.
 """
 
 import asyncio
 import contextlib
 import io
+import re
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -21,21 +22,23 @@ from tests.support.deployment import Deployment, port_of
 from tests.support.servers import valkey_server
 from tickertape.cli.up.spawn import spawn, stop
 
-# The upstream itself; us, asked in the same words; us, asked natively.
+# Calls to the upstream itself; through Tickertape on the same wire; through it on the native wire.
 DIRECT, THROUGH, NATIVE = "direct", "through", "through, native"
+# A delta of the compiled upstream: its number, and when it was written.
+_NUMBER = re.compile(r"(\d+)@\d+ ")
 _SETTINGS = {"OPENAI_MODEL": "bench", "TICKERTAPE_TENANT_LIMIT": "100000"}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What each answer is: so many deltas, at `rate_per_s` (0: as fast as they are taken)."""
+    """The content of each answer: `deltas` deltas at `rate_per_s` (0: as fast as possible)."""
 
     deltas: int
     rate_per_s: float = 0
     per_segment: int = 1
 
     def __str__(self) -> str:
-        """As a prompt."""
+        """The prompt that makes the upstream generate this plan."""
         return f"plan {self.deltas} {self.rate_per_s:g} {self.per_segment}"
 
     @property
@@ -44,7 +47,7 @@ class Plan:
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """What the callers saw; see native/ask.c."""
+    """The measurements of the callers; see native/ask.c."""
 
     first_us: list[int]
     each_us: list[int]
@@ -54,7 +57,7 @@ class Asked(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Running:
-    """A deployment under measurement: where it listens, and its processes."""
+    """A deployment under measurement: its addresses and its process ids."""
 
     redis_url: str
     upstream_url: str
@@ -64,18 +67,18 @@ class Running:
     redis: int
 
     def port(self, way: str) -> int:
-        """Where to ask."""
+        """The port to call for this way."""
         return port_of(self.upstream_url.removesuffix("/v1")) if way == DIRECT else self.api_port
 
 
 @contextlib.contextmanager
 def upstream(box: Box) -> Iterator[str]:
-    """The compiled upstream for the length of the block: its base URL."""
+    """Run the compiled upstream until the end of the block; yields its base URL."""
     process = spawn([compiled("upstream", box.directory), "0"], stdout=subprocess.PIPE)
     assert process.stdout is not None
-    with process.stdout as said:
+    with process.stdout as output:
         try:
-            yield said.readline().decode().strip()
+            yield output.readline().decode().strip()
         finally:
             stop(process)
 
@@ -84,9 +87,9 @@ def upstream(box: Box) -> Iterator[str]:
 async def deployed(
     box: Box, *, workers: int = 1, slots: int = 1000, api_beside_workers: bool = True
 ) -> AsyncIterator[Running]:
-    """An API process and workers, ready; the workers on the server's core."""
+    """An API process and workers that are ready. The workers run on the server's core."""
     with valkey_server(append_only=True) as redis, upstream(box) as upstream_url:
-        # A directory of its own: what a program has logged says that it is ready.
+        # A new directory, because readiness is read from the programs' log files.
         directory = Path(tempfile.mkdtemp(dir=box.directory))
         deployment = Deployment(
             directory, redis_url=redis.url, upstream_url=upstream_url, **_SETTINGS
@@ -109,7 +112,7 @@ async def deployed(
                 redis=redis.process.pid,
             )
         finally:
-            with contextlib.redirect_stdout(io.StringIO()):  # the logs, which tests show
+            with contextlib.redirect_stdout(io.StringIO()):  # tests print the logs here
                 deployment.close()
 
 
@@ -123,7 +126,7 @@ async def ask(
     each: int = 1,
     spread_s: float = 0,
 ) -> Asked:
-    """Have so many callers ask `each` times; raises AssertionError for an answer with a fault."""
+    """Run `at_once` callers with `each` calls. Raises AssertionError if an answer is faulty."""
     wire = "native" if way == NATIVE else "openai"
     asked = await call(
         box, wire, running.port(way), plan, at_once=at_once, each=each, spread_s=spread_s
@@ -136,11 +139,17 @@ async def ask(
 async def call(
     box: Box, wire: str, port: int, plan: Plan, *, at_once: int, each: int, spread_s: float
 ) -> Asked:
-    """What the callers saw; raises AssertionError when nothing came for long."""
+    """The measurements of the callers. Raises AssertionError if they time out."""
     arguments = [wire, port, at_once, each, int(spread_s * 1000), plan]
     process = await asyncio.create_subprocess_exec(
         compiled("ask", box.directory), *map(str, arguments), stdout=subprocess.PIPE
     )
-    said, _ = await process.communicate()
-    assert process.returncode == 0, f"the callers waited in vain: {arguments}"
-    return msgspec.json.decode(said, type=Asked)
+    output, _ = await process.communicate()
+    assert process.returncode == 0, f"the callers timed out: {arguments}"
+    return msgspec.json.decode(output, type=Asked)
+
+
+def check_text(plan: Plan, text: str) -> None:
+    """Raise AssertionError unless every delta of the plan is in the text once and in order."""
+    numbers = [int(number) for number in _NUMBER.findall(text)]
+    assert numbers == list(range(plan.deltas)), "a delta was lost, repeated or out of order"

@@ -1,7 +1,7 @@
-"""The machine under measurement: who runs on which core, and what a process has cost.
+"""The machine under measurement: which process runs on which core, and the cost of a process.
 
-The server under test has the first core to itself. Everything that feeds and reads it (Redis, the
-source, the load generator, this process) shares the second, so that it costs the server nothing.
+The server under test has the first core to itself. All other processes (Redis, the source, the
+load generator, this one) share the second core, so that they do not slow the server down.
 """
 
 import contextlib
@@ -23,20 +23,20 @@ class TooFewCores(RuntimeError):
 
 @dataclass(frozen=True)
 class Box:
-    """Where a bench runs. `directory` is for its files and goes away with it."""
+    """The surroundings of a bench run. `directory` is for its files, and is removed at the end."""
 
     directory: Path
     is_quick: bool = False
 
     def some(self, count: int) -> int:
-        """So many; in a quick look a tenth of them."""
+        """`count`, or a tenth of it in a quick run."""
         return max(1, count // 10) if self.is_quick else count
 
     @contextlib.contextmanager
     def on_server_core(self) -> Iterator[None]:
-        """Processes started in this block run on the server's core alone, and so do their children.
+        """Processes that this thread starts in the block run on the server's core only.
 
-        The affinity is that of the thread which starts them: start them from this one.
+        Their children do too. Processes that other threads start are not affected.
         """
         os.sched_setaffinity(0, {SERVER_CORE})
         try:
@@ -47,10 +47,10 @@ class Box:
 
 @contextlib.contextmanager
 def prepared(*, is_quick: bool = False) -> Iterator[Box]:
-    """A box for the length of the block; raises TooFewCores.
+    """Yields a box. Raises TooFewCores.
 
-    This process moves to the second core, and may hold as many files as the machine lets it, which
-    what it starts inherits: a connection is a file, on both of its sides.
+    Until the end of the block, this process runs on the second core. It raises its limit of open
+    files to the maximum, which its children inherit, because each connection needs two files.
     """
     allowed = os.sched_getaffinity(0)
     if not {SERVER_CORE, OTHERS_CORE} <= allowed:
@@ -69,30 +69,30 @@ def prepared(*, is_quick: bool = False) -> Iterator[Box]:
 
 
 def cpu_s(pids: Iterable[int]) -> float:
-    """Seconds that these processes, with their children, have run on a core until now.
+    """Seconds of CPU that these processes and their children have used.
 
-    From schedstat, which counts in ns and counts the kernel's work for them too.
+    Read from schedstat, which counts in ns and includes the kernel's work for them.
     https://docs.kernel.org/scheduler/sched-stats.html
     """
     return sum(_own_cpu_s(pid) for pid in family(pids))
 
 
 def resident_kib(pids: Iterable[int]) -> int:
-    """Memory of these processes, with their children, in KiB; a shared page is split among them."""
+    """The memory of these processes and their children in KiB; shared pages count once."""
     return sum(_pss_kib(pid) for pid in family(pids))
 
 
 def family(pids: Iterable[int]) -> list[int]:
-    """These processes and all that come from them."""
-    found = list(pids)
-    for pid in found:
+    """These processes and all their descendants."""
+    family_pids = list(pids)
+    for pid in family_pids:
         for task in Path(f"/proc/{pid}/task").iterdir():
-            found += map(int, (task / "children").read_text("ascii").split())
-    return found
+            family_pids += map(int, (task / "children").read_text("ascii").split())
+    return family_pids
 
 
 def machine() -> str:
-    """What it is measured on."""
+    """One line that describes this machine: cores, CPU, system and Python."""
     models = [
         line.partition(":")[2].strip()
         for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""Builds the programs in native/, which measure without being what limits a measurement."""
+"""Builds the C programs in native/, which are fast enough not to limit a measurement."""
 
 import shutil
 import subprocess
@@ -12,7 +12,7 @@ class NoCompiler(RuntimeError):
 
 
 def compiled(name: str, directory: Path) -> Path:
-    """The program made of native/`name`.c, built in `directory` unless it is there already."""
+    """The program built from native/`name`.c in `directory`; an existing one is reused."""
     program = directory / name
     if not program.exists():
         compiler = shutil.which("cc") or shutil.which("gcc")

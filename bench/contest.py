@@ -1,4 +1,4 @@
-"""Servers side by side: their rounds interleave, so that what disturbs one disturbs all."""
+"""Measures servers side by side. Rounds alternate, so that a disturbance affects every server."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -8,29 +8,29 @@ from typing import TypeVar
 from bench.box import Box
 from bench.peers.peer import Absent, Peer
 from bench.report import Spread, Strip, Table, short
-from bench.rounds import Round, Shape, play
+from bench.rounds import FanoutRound, Workload, play
 
 P = TypeVar("P", bound=Peer)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A server in a shape, under the label of its row."""
+    """A server, its workload, and the label of its row."""
 
     label: str
     peer: Peer
-    shape: Shape
+    workload: Workload
 
 
 @dataclass
 class Field:
-    """The servers that take part; those that are not on this machine are in `notes`."""
+    """Starts the servers that take part. `notes` list those that this machine lacks."""
 
     stack: AsyncExitStack
     notes: list[str]
 
     async def start(self, running: AbstractAsyncContextManager[P]) -> P | None:
-        """The server, running until the stack ends, or None."""
+        """The server, running until `stack` closes; None if it cannot run here."""
         try:
             return await self.stack.enter_async_context(running)
         except Absent as absent:
@@ -38,40 +38,42 @@ class Field:
             return None
 
 
-def entry(label: str, peer: Peer | None, shape: Shape) -> list[Entry]:
-    """The entry of a server, if there is one."""
-    return [] if peer is None else [Entry(label, peer, shape)]
+def entry(label: str, peer: Peer | None, workload: Workload) -> list[Entry]:
+    """The entry of a server; an empty list without one."""
+    return [] if peer is None else [Entry(label, peer, workload)]
 
 
 async def contest(
     box: Box, entries: Sequence[Entry], *, rounds: int, redis_pids: Sequence[int] = ()
-) -> dict[str, list[Round]]:
-    """The rounds of each label. Each round begins with another one."""
-    played: dict[str, list[Round]] = {each.label: [] for each in entries}
+) -> dict[str, list[FanoutRound]]:
+    """The rounds of each label. Each round starts with a different server."""
+    played: dict[str, list[FanoutRound]] = {each.label: [] for each in entries}
     for number in range(rounds):
         first = number % len(entries)
         for each in [*entries[first:], *entries[:first]]:
-            played[each.label].append(await play(box, each.peer, each.shape, redis_pids=redis_pids))
+            played[each.label].append(
+                await play(box, each.peer, each.workload, redis_pids=redis_pids)
+            )
     return played
 
 
-def us_per_event(rounds: Sequence[Round]) -> Spread:
-    """The server's CPU for one delivered event, in us."""
+def us_per_event(rounds: Sequence[FanoutRound]) -> Spread:
+    """Server CPU per delivered event, in us."""
     return Spread(tuple(each.us_per_event for each in rounds))
 
 
-def p99_ms(rounds: Sequence[Round], group: int = 0) -> Spread:
-    """The 99th percentile of a group's delays, in ms."""
+def p99_ms(rounds: Sequence[FanoutRound], group: int = 0) -> Spread:
+    """The 99th percentile of the delays of a group, in ms."""
     return Spread(tuple(each.loaded.groups[group].p99_ms for each in rounds))
 
 
-def per_s(rounds: Sequence[Round]) -> Spread:
-    """Deliveries a second."""
+def per_s(rounds: Sequence[FanoutRound]) -> Spread:
+    """Events delivered per second."""
     return Spread(tuple(each.per_s for each in rounds))
 
 
-def table(played: Mapping[str, Sequence[Round]]) -> Table:
-    """A row for each server: median, and in brackets the smallest and the largest."""
+def table(played: Mapping[str, Sequence[FanoutRound]]) -> Table:
+    """A row per server: the median, with the smallest and the largest value in brackets."""
     rows = []
     for label, rounds in played.items():
         p50 = Spread(tuple(each.latencies.p50_ms for each in rounds))
@@ -98,7 +100,7 @@ def table(played: Mapping[str, Sequence[Round]]) -> Table:
     )
 
 
-def strip(name: str, title: str, played: Mapping[str, Sequence[Round]]) -> Strip:
-    """Every round of every server as a dot."""
+def strip(name: str, title: str, played: Mapping[str, Sequence[FanoutRound]]) -> Strip:
+    """A plot with a dot for each round of each server."""
     values = {label: us_per_event(rounds).values for label, rounds in played.items()}
     return Strip(name, title, "server CPU per delivered event, us", values)

@@ -1,4 +1,4 @@
-"""Puts reports into docs/performance.md, each between the two marks of its shape."""
+"""Writes reports into docs/performance.md, each between the two marks of its shape."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -12,9 +12,9 @@ PLOTS = DOCUMENT.with_suffix("")
 
 
 def write(reports: Mapping[str, Report], document: Path = DOCUMENT) -> None:
-    """Replace these shapes' sections and plots; the others, and all prose, stay as they are.
+    """Replace the sections and plots of these shapes, and nothing else.
 
-    Raises ValueError when a shape has no place in the document.
+    Raises ValueError if the document does not have the marks of a shape exactly once.
     """
     from bench.plots import draw
 
@@ -29,7 +29,7 @@ def write(reports: Mapping[str, Report], document: Path = DOCUMENT) -> None:
 
 
 def placed(text: str, name: str, section: str) -> str:
-    """The text with this section between the marks of a shape."""
+    """Pure: the text with `section` between the marks of the shape `name`."""
     begin, end = f"<!-- measured: {name} -->", f"<!-- /measured: {name} -->"
     if text.count(begin) != 1 or text.count(end) != 1:
         raise ValueError(f"docs/performance.md has no place for {name}: {begin} ... {end}")

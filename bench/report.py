@@ -142,3 +142,11 @@ def short(value: float) -> str:
     """Three digits that matter, and all before the point."""
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
     return f"{value:,.{digits}f}"
+
+
+def percentile_ms(values_us: list[int], share: float) -> float:
+    """The percentile `share` (0 to 1) of `values_us`, in ms."""
+    if share == 0.5:
+        return statistics.median(values_us) / 1000
+    ordered = sorted(values_us)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] / 1000

@@ -1,7 +1,7 @@
-"""Reads streams of the compiled upstream as a program of its own, and says what that has cost.
+"""Reads streams of the compiled upstream in a separate process, and prints the CPU time it used.
 
-`python -m bench.reader ours|stock URL STREAMS "plan ..."` prints the CPU time in us for each chunk:
-with the worker's hot path, or with the openai SDK as its documentation shows it.
+`python -m bench.peers.upstream_reader ours|stock URL STREAMS "plan ..."` prints the us of CPU per
+chunk: of the worker's hot path, or of the openai SDK as its documentation shows it.
 """
 
 import asyncio

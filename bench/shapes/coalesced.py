@@ -6,7 +6,7 @@ from bench.box import Box
 from bench.contest import Field, contest, entry, p99_ms, strip, table, us_per_event
 from bench.peers import limit, nchan, ours
 from bench.report import Bound, Report, ratios
-from bench.rounds import Shape
+from bench.rounds import Workload
 from tests.support.servers import valkey_server
 
 _RATE = 100
@@ -15,7 +15,7 @@ _READERS = 1000
 
 async def measure(box: Box, *, rounds: int) -> Report:
     """What fewer writes save, and what they cost in delay."""
-    shape = Shape([box.some(_READERS)], _RATE, box.some(3 * _RATE))
+    shape = Workload([box.some(_READERS)], _RATE, box.some(3 * _RATE))
     async with AsyncExitStack() as stack:
         redis = stack.enter_context(valkey_server(append_only=True))
         field = Field(stack, [])

@@ -2,8 +2,8 @@
 
 from bench.asking import deployed
 from bench.box import Box
+from bench.generating import WINDOW_S, GenerationRound, play, spread, table
 from bench.report import Bound, Plot, Report, Spread
-from bench.shapes.generations import WINDOW_S, Round, play, spread, table
 
 # So slow that a thousand of them leave some of a core free.
 PER_S = 8
@@ -13,7 +13,7 @@ _AT_ONCE = (1, 100, 300, 1000)
 async def measure(box: Box, *, rounds: int) -> Report:
     """CPU per token, and delays."""
     steps = (1, 100) if box.is_quick else _AT_ONCE
-    played: dict[int, list[Round]] = {at_once: [] for at_once in steps}
+    played: dict[int, list[GenerationRound]] = {at_once: [] for at_once in steps}
     async with deployed(box, api_beside_workers=False) as running:
         await play(running, 20, 20, 0.1)
         for _ in range(rounds):

@@ -8,7 +8,7 @@ from bench.contest import Entry, Field, contest, us_per_event
 from bench.peers import limit, nchan, ours
 from bench.peers.peer import Peer
 from bench.report import Bound, Plot, Report, Spread, Table, ratios
-from bench.rounds import Shape
+from bench.rounds import Workload
 from tests.support.servers import valkey_server
 
 _READERS = (1, 10, 100, 1000, 3000, 10_000)
@@ -79,7 +79,7 @@ async def _curves(
             f"{name} {count}",
             peer,
             # A small machine may not deliver the last points in time: what it costs is asked here.
-            Shape(readers(count), rate, events, may_fall_behind=True),
+            Workload(readers(count), rate, events, may_fall_behind=True),
         )
         for count in counts
         for name, peer in peers.items()

@@ -4,12 +4,11 @@ The API and the worker share the server's core. Rounds of both ways alternate, a
 the same program, which checks every answer for lost, repeated and disordered deltas.
 """
 
-import statistics
 from collections.abc import Callable, Iterable
 
 from bench.asking import DIRECT, NATIVE, THROUGH, Asked, Plan, Running, ask, deployed
 from bench.box import Box
-from bench.report import Bound, Report, Spread, Strip, Table
+from bench.report import Bound, Report, Spread, Strip, Table, percentile_ms
 
 _RATE_PER_S = 50
 _SOME = 30
@@ -96,11 +95,3 @@ def _each(asked: Asked) -> list[int]:
 
 def _percentile(rounds: Iterable[Asked], of: Callable[[Asked], list[int]], share: float) -> Spread:
     return Spread(tuple(percentile_ms(of(asked), share) for asked in rounds))
-
-
-def percentile_ms(values_us: list[int], share: float) -> float:
-    """In ms, of values in us."""
-    if share == 0.5:
-        return statistics.median(values_us) / 1000
-    ordered = sorted(values_us)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] / 1000

@@ -6,7 +6,7 @@ from bench.box import Box
 from bench.contest import Field, contest, entry, strip, table, us_per_event
 from bench.peers import limit, nchan, obvious, ours, resumable_stream
 from bench.report import Bound, Report, ratios
-from bench.rounds import Shape
+from bench.rounds import Workload
 from tests.support.servers import valkey_server
 
 _RATE = 50
@@ -19,7 +19,7 @@ _OF_FEW = f", {_FEW} readers"
 async def measure(box: Box, *, rounds: int) -> Report:
     """CPU per delivered event against the write limit, nchan and the obvious version."""
     events = box.some(100)
-    many, few = Shape([box.some(_READERS)], _RATE, events), Shape([_FEW], _RATE, events)
+    many, few = Workload([box.some(_READERS)], _RATE, events), Workload([_FEW], _RATE, events)
     async with AsyncExitStack() as stack:
         redis = stack.enter_context(valkey_server(append_only=True))
         field = Field(stack, [])

@@ -6,7 +6,7 @@ from bench.box import Box
 from bench.contest import Field, contest, entry, p99_ms, strip, table, us_per_event
 from bench.peers import limit, nchan, ours
 from bench.report import Bound, Report, ratios
-from bench.rounds import Shape
+from bench.rounds import Workload
 from tests.support.servers import valkey_server
 
 _LOGS = 2000
@@ -19,7 +19,7 @@ _SLOW = f", {_SLOW_RATE} events/s"
 async def measure(box: Box, *, rounds: int) -> Report:
     """The server's CPU per event with what it takes to receive it, against nchan's."""
     logs = [1] * box.some(_LOGS)
-    shape, slow = Shape(logs, _RATE, _RATE), Shape(logs, _SLOW_RATE, 2 * _SLOW_RATE)
+    shape, slow = Workload(logs, _RATE, _RATE), Workload(logs, _SLOW_RATE, 2 * _SLOW_RATE)
     async with AsyncExitStack() as stack:
         redis = stack.enter_context(valkey_server(append_only=True))
         field = Field(stack, [])

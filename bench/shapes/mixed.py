@@ -6,7 +6,7 @@ from bench.box import Box
 from bench.contest import Field, contest, entry, p99_ms
 from bench.peers import nchan, ours
 from bench.report import Bound, Report, Spread, Strip, Table
-from bench.rounds import Shape
+from bench.rounds import Workload
 from tests.support.servers import valkey_server
 
 _RATE = 30
@@ -15,7 +15,7 @@ _LARGE, _SMALL = 0, 1  # as bench/rounds.py groups them
 
 async def measure(box: Box, *, rounds: int) -> Report:
     """How much a crowded log delays the quiet ones."""
-    shape = Shape([box.some(3000)] + [1] * box.some(200), _RATE, box.some(5 * _RATE))
+    shape = Workload([box.some(3000)] + [1] * box.some(200), _RATE, box.some(5 * _RATE))
     async with AsyncExitStack() as stack:
         redis = stack.enter_context(valkey_server(append_only=True))
         field = Field(stack, [])

@@ -7,7 +7,7 @@ from bench.box import Box
 from bench.contest import Field, contest, entry, p99_ms, per_s, table
 from bench.peers import nchan, ours
 from bench.report import Bound, Report, Spread, Strip, ratios
-from bench.rounds import Shape
+from bench.rounds import Workload
 from tests.support.servers import valkey_server
 
 _RATE = 100
@@ -16,7 +16,7 @@ _READERS = 5000
 
 async def measure(box: Box, *, rounds: int) -> Report:
     """Whether everything is delivered by one core, and how late."""
-    shape = Shape([box.some(_READERS)], _RATE, box.some(3 * _RATE))
+    shape = Workload([box.some(_READERS)], _RATE, box.some(3 * _RATE))
     async with AsyncExitStack() as stack:
         redis = stack.enter_context(valkey_server(append_only=True))
         field = Field(stack, [])

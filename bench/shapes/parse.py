@@ -82,7 +82,7 @@ def _plans(box: Box) -> dict[str, dict[str, Plan]]:
 async def _us_per_chunk(box: Box, who: str, url: str, plan: Plan) -> float:
     with box.on_server_core():
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "bench.reader", who, url, str(STREAMS), str(plan),
+            sys.executable, "-m", "bench.peers.upstream_reader", who, url, str(STREAMS), str(plan),
             stdout=subprocess.PIPE,
         )  # fmt: skip
     said, _ = await process.communicate()

@@ -7,7 +7,7 @@ from bench.box import Box
 from bench.contest import Entry, contest, p99_ms, us_per_event
 from bench.peers import ours
 from bench.report import Bound, Report, Spread, Strip, Table, ratios
-from bench.rounds import Round, Shape
+from bench.rounds import FanoutRound, Workload
 from tests.support.servers import valkey_server
 
 _FEW, _MANY = 1000, 5000
@@ -15,7 +15,7 @@ _FEW, _MANY = 1000, 5000
 _TOKENS_PER_S = 5000
 _BUSY, _BUSY_TOKENS_PER_S = 200, 20_000
 
-Played = Mapping[str, Sequence[Round]]
+Played = Mapping[str, Sequence[FanoutRound]]
 
 
 async def measure(box: Box, *, rounds: int) -> Report:
@@ -23,9 +23,9 @@ async def measure(box: Box, *, rounds: int) -> Report:
     few, many, busy = box.some(_FEW), box.some(_MANY), box.some(_BUSY)
     length_s = 1 if box.is_quick else 2
 
-    def shape(logs: int, tokens_per_s: int, group: int = 1) -> Shape:
+    def shape(logs: int, tokens_per_s: int, group: int = 1) -> Workload:
         rate = tokens_per_s // logs
-        return Shape([1] * logs, rate, max(1, rate * length_s // group) * group, group)
+        return Workload([1] * logs, rate, max(1, rate * length_s // group) * group, group)
 
     async with AsyncExitStack() as stack:
         redis = stack.enter_context(valkey_server(append_only=True))
@@ -71,7 +71,7 @@ def _bounds(cost: Mapping[str, Spread]) -> list[Bound]:
     ]
 
 
-def _us(rounds: Sequence[Round]) -> Spread:
+def _us(rounds: Sequence[FanoutRound]) -> Spread:
     return Spread(tuple(each.redis_us_per_event for each in rounds))
 
 

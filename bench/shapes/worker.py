@@ -7,14 +7,13 @@ every log is read and each delta looked for.
 import asyncio
 import contextlib
 import json
-import re
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
-from bench.asking import Plan, Running, deployed
+from bench.asking import Plan, Running, check_text, deployed
 from bench.box import Box, cpu_s
 from bench.report import Bound, Report, Spread, Strip, Table, ratios, short
 from tests.support.given_settings import GivenSettings
@@ -25,11 +24,10 @@ from tickertape.broker.fold import fold
 
 STREAMS = 32
 _POLL_S = 0.005
-_NUMBER = re.compile(r"(\d+)@\d+ ")
 
 
 @dataclass(frozen=True)
-class Round:
+class WorkerRound:
     """What the tokens of one round cost."""
 
     us_per_token: float
@@ -37,7 +35,7 @@ class Round:
     redis_us_per_token: float
 
 
-Play = Callable[[Plan], Awaitable[Round]]
+Play = Callable[[Plan], Awaitable[WorkerRound]]
 
 
 async def measure(box: Box, *, rounds: int) -> Report:
@@ -45,7 +43,7 @@ async def measure(box: Box, *, rounds: int) -> Report:
     share = 4 if box.is_quick else 1
     paced = Plan(150 // share, 100)
     shapes = {"ours": Plan(2000 // share), "obvious": Plan(300 // share), "ours, paced": paced}
-    played: dict[str, list[Round]] = {label: [] for label in shapes}
+    played: dict[str, list[WorkerRound]] = {label: [] for label in shapes}
     async with (
         deployed(box, slots=STREAMS, api_beside_workers=False) as running,
         ours(running) as play_ours,
@@ -102,14 +100,14 @@ async def ours(running: Running) -> AsyncIterator[Play]:
     settings = GivenSettings(redis_url=running.redis_url, tenant_limit=100_000)
     async with open_rig(running.redis_url, settings) as rig:
 
-        async def play(plan: Plan) -> Round:
+        async def play(plan: Plan) -> WorkerRound:
             meter = _Meter(running.workers, running.redis)
             ids = [await rig.ask(str(plan)) for _ in range(STREAMS)]
             while int(await rig.connections.ask("HGET", keys.load(0), "count") or 0):
                 await asyncio.sleep(_POLL_S)
             played = meter.read(STREAMS * plan.deltas)
             for request_id in ids:
-                check(plan, "".join(fold(await rig.entries(request_id)).text))
+                check_text(plan, "".join(fold(await rig.entries(request_id)).text))
             return played
 
         yield play
@@ -127,7 +125,7 @@ async def obvious(box: Box, running: Running) -> AsyncIterator[Play]:
     assert process.stdout is not None
     assert await process.stdout.readline() == b"working\n"
 
-    async def play(plan: Plan) -> Round:
+    async def play(plan: Plan) -> WorkerRound:
         logs = [f"log-{number}-{time.monotonic_ns()}" for number in range(STREAMS)]
         meter = _Meter([process.pid], running.redis)
         for log in logs:
@@ -138,7 +136,7 @@ async def obvious(box: Box, running: Running) -> AsyncIterator[Play]:
         played = meter.read(STREAMS * plan.deltas)
         for log in logs:
             entries = await connections.ask("XRANGE", log, "-", "+")
-            check(plan, b"".join(fields[b"delta"] for _, fields in entries[:-1]).decode())
+            check_text(plan, b"".join(fields[b"delta"] for _, fields in entries[:-1]).decode())
         return played
 
     try:
@@ -156,20 +154,14 @@ class _Meter:
         self._workers, self._redis = workers, [redis]
         self._began = (time.monotonic(), cpu_s(self._workers), cpu_s(self._redis))
 
-    def read(self, tokens: int) -> Round:
+    def read(self, tokens: int) -> WorkerRound:
         began_s, worker_s, redis_s = self._began
-        return Round(
+        return WorkerRound(
             (cpu_s(self._workers) - worker_s) / tokens * 1e6,
             tokens / (time.monotonic() - began_s),
             (cpu_s(self._redis) - redis_s) / tokens * 1e6,
         )
 
 
-def check(plan: Plan, text: str) -> None:
-    """Raise AssertionError unless every delta of the plan is in the text once and in order."""
-    numbers = [int(number) for number in _NUMBER.findall(text)]
-    assert numbers == list(range(plan.deltas)), "a delta was lost, repeated or out of order"
-
-
-def _spread(rounds: list[Round], of: Callable[[Round], float]) -> Spread:
+def _spread(rounds: list[WorkerRound], of: Callable[[WorkerRound], float]) -> Spread:
     return Spread(tuple(map(of, rounds)))

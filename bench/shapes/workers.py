@@ -2,9 +2,9 @@
 
 from bench.asking import deployed
 from bench.box import Box
+from bench.generating import WINDOW_S, GenerationRound, play, spread, table
 from bench.report import Bound, Report, Spread
 from bench.shapes.concurrency import PER_S
-from bench.shapes.generations import WINDOW_S, Round, play, spread, table
 
 _WORKERS = (1, 2, 4)
 _GENERATIONS = 300
@@ -12,7 +12,7 @@ _GENERATIONS = 300
 
 async def measure(box: Box, *, rounds: int) -> Report:
     """CPU per token of all workers together."""
-    played: dict[int, list[Round]] = {count: [] for count in _WORKERS}
+    played: dict[int, list[GenerationRound]] = {count: [] for count in _WORKERS}
     for _ in range(rounds):
         for count in (1, 2) if box.is_quick else _WORKERS:
             async with deployed(box, workers=count, api_beside_workers=False) as running:
