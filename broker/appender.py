@@ -17,19 +17,19 @@ from tickertape.broker.lua import source
 from tickertape.broker.pauses import Pauses
 from tickertape.runtime.settings import Settings
 
-# How an error begins that is about the keys of one call: others may well be answered. With any
-# other word the server has forgotten the script, or takes no writes now.
+# How errors begin that concern the keys of one call, so that other calls may still succeed. Any
+# other error means that the server has forgotten the script, or accepts no writes now.
 _OF_ONE_CALL = ("ERR ", "WRONGTYPE ")
 _VERDICTS: dict[bytes, AppendVerdict] = {word.encode(): word for word in get_args(AppendVerdict)}
-# Bounds of one attempt's log, next to the bytes: an entry costs the API memory whatever its size.
+# The limit for one attempt's log beside the limit in bytes, because each entry costs memory.
 MAX_ENTRIES = 200_000
 
 
 class Appended(NamedTuple):
-    """What APPEND answered (OK, DUP, GAP, FENCED, TOO_LONG), and the seq the log ends at.
+    """The verdict of APPEND, and the seq at which the log ends.
 
-    LOST stands for a call whose outcome is not known: send the same ids again. REFUSED stands for
-    one that Redis calls wrong and always will: these ids cannot be written.
+    LOST is a call whose outcome is unknown: send the same ids again. REFUSED is a call that Redis
+    rejects each time: these ids cannot be written.
     """
 
     word: AppendOutcome
@@ -41,7 +41,7 @@ REFUSED = Appended("REFUSED", -1)
 
 
 class Target(NamedTuple):
-    """Where an attempt's entries go: made once, since the names are sent with each call."""
+    """Where the entries of an attempt go. Built once, because each call sends all the names."""
 
     request_key: bytes
     log_key: bytes
@@ -60,10 +60,10 @@ def target(request_id: str, attempt: int) -> Target:
 
 
 class Appender:
-    """Sends APPEND calls without waiting, and hands each answer to its caller.
+    """Sends APPEND calls without waiting, and passes each reply to its caller.
 
-    `run` has to be running. Answers come in the order of the calls; when the connection breaks
-    every call without an answer gets LOST, exactly once.
+    A task must execute `run`. Replies come in the order of the calls. When the connection breaks,
+    each call without a reply gets LOST, exactly once.
     """
 
     def __init__(self, connections: Connections, settings: Settings) -> None:
@@ -91,10 +91,11 @@ class Appender:
         values: Sequence[bytes],
         on_answer: Callable[[Appended], None],
     ) -> None:
-        """Append values from the id (attempt, first_seq) on; one call of `on_answer` follows."""
+        """Append values from the id (attempt, first_seq) on; `on_answer` is called once, later."""
         bulk, sha = self._bulk, self._sha
         if bulk is None or sha is None or not bulk.is_open:
-            # It may be closing and `run` not know yet: who sends again once ready would not wait.
+            # The transport may be closing before `run` notices. Clear `ready`, or callers would
+            # send again in a tight loop.
             self._ready.clear()
             asyncio.get_running_loop().call_soon(on_answer, LOST)
             return
@@ -141,8 +142,8 @@ class Appender:
         on_answer(Appended(_VERDICTS[reply[0]], _seq(reply[1])))
 
     def _may_be_silent(self) -> bool:
-        # Dead is a connection that owed answers through a whole period without a byte. What it owes
-        # at the end of the first such period may have been asked for a moment ago.
+        # A connection is dead if it owed replies for a full period and received nothing. Replies
+        # owed at the end of a period may be recent, so wait one more.
         owes = bool(self._waiting) or self._sha is None
         was_owing, self._was_owing = self._was_owing, owes
         return not (owes and was_owing)

@@ -1,8 +1,9 @@
-"""One Redis connection that is written to without waiting and read in bulk.
+"""One Redis connection with writes that do not wait and reads in bulk.
 
-redis-py makes the connection (address, AUTH, TLS, time-outs). Past that its API costs a task switch
-and several awaits for each command, ten times the price of the command itself, so this takes the
-transport over: redis-py's Connection holds it in a private attribute, checked by a test.
+redis-py opens the connection (address, AUTH, TLS, time-outs). After that, its API costs a task
+switch and several awaits for each command, ten times the price of the command itself. So this
+module takes over the transport, which redis-py's Connection keeps in a private attribute; a test
+checks that.
 """
 
 import asyncio
@@ -18,11 +19,11 @@ from tickertape.broker.errors import Unavailable
 
 
 class BulkConnection(asyncio.Protocol):
-    """Calls `on_reply` with every reply or message, in order, as the bytes come.
+    """Calls `on_reply` with every reply or message, in order, as the bytes arrive.
 
-    A server's error reply is passed on as a hiredis.ReplyError; whatever `on_reply` raises ends
-    `run`. One task owns the connection: it opens, runs and closes it; others may only `send` while
-    `is_open`.
+    An error reply of the server is passed as a hiredis.ReplyError. An exception of `on_reply` ends
+    `run`. One task owns the connection: it opens, runs and closes the connection. Other tasks may
+    only `send` while `is_open`.
     """
 
     def __init__(self, connection: Connection, on_reply: Callable[[Any], None]) -> None:
@@ -48,14 +49,14 @@ class BulkConnection(asyncio.Protocol):
         self._transport = writer.transport  # type: ignore[union-attr]  # connected, so there is one
         self._transport.set_protocol(self)
         if not self.is_open:
-            # Lost already: whoever was to be told of it was the protocol before us.
+            # Lost already: the loop has notified the protocol that redis-py installed.
             raise Unavailable
 
     def send(self, *arguments: str | bytes | int) -> None:
-        """Write one command; when the connection breaks it is lost, and `run` raises.
+        """Write one command. If the connection breaks, the command is lost and `run` raises.
 
-        What is sent in one turn of the event loop leaves in one write, so that many requests cost
-        the kernel, and Redis, no more than one: a write costs more than all else about a command.
+        All commands of one turn of the event loop leave in one write, because the write costs more
+        than the rest of a command: many requests cost the kernel and Redis no more than one.
         """
         if self._transport is None:
             return
@@ -64,9 +65,9 @@ class BulkConnection(asyncio.Protocol):
         self._outgoing.append(hiredis.pack_command(arguments))  # type: ignore[arg-type]  # a narrow stub
 
     async def run(self, *, silence_s: float, on_silence: Callable[[], bool]) -> None:
-        """Return never; raise Unavailable when the connection breaks.
+        """Never return; raise Unavailable when the connection breaks.
 
-        After `silence_s` without a byte `on_silence` is asked whether that is all right.
+        After `silence_s` without a byte, `on_silence` decides whether the connection is kept.
         """
         if self._transport is None:
             raise Unavailable
@@ -80,7 +81,7 @@ class BulkConnection(asyncio.Protocol):
         raise self._failure
 
     def data_received(self, data: bytes) -> None:
-        """Hand out the replies that are complete now."""
+        """Pass on the replies that are complete now."""
         self._is_silent = False
         try:
             self._parser.feed(data)
@@ -93,7 +94,7 @@ class BulkConnection(asyncio.Protocol):
             self._fail(error)
 
     def eof_received(self) -> None:
-        """End `run`: what is not sent yet may keep a half-closed connection from being lost."""
+        """End `run`, because unsent bytes may keep a half-closed connection from being lost."""
         self._fail(Unavailable())
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -108,7 +109,7 @@ class BulkConnection(asyncio.Protocol):
 
     def _flush(self) -> None:
         outgoing, self._outgoing = self._outgoing, []
-        # It may have been lost in this very turn, and uvloop refuses to write to what is closed.
+        # The connection may break in the same turn, and uvloop raises for a write after the close.
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(b"".join(outgoing))
 

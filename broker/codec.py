@@ -1,8 +1,9 @@
 """Pure: log entries to bytes and back, cursors, and the push message that carries entries.
 
 An entry is stored as one field, `e`, whose value is one letter for the kind and then the payload:
-bare UTF-8 text for output, JSON for the rest. A constant field name and a one-letter kind keep a
-small delta at some 25 bytes of memory. `queued` and every opener carry `v`, the codec's version.
+bare UTF-8 text for output, JSON for the rest. Because of the constant field name and the one-letter
+kind, a small delta takes about 25 bytes of memory. `queued` and every opener carry `v`, the version
+of the codec.
 """
 
 import re
@@ -18,9 +19,9 @@ VERSION = 1
 FIELD = b"e"
 
 _CURSOR = re.compile(r"(\d{1,16})-(\d{1,10})", re.ASCII)
-_EPHEMERAL = b"~"
-# What msgspec and the built-in decoders raise for bytes that are not what they should be; for JSON
-# nested too deeply it is a RecursionError.
+_NOTICE = b"~"
+# The errors of msgspec and the built-in decoders for malformed bytes; too deeply nested JSON raises
+# RecursionError.
 _MALFORMED = (ValueError, RecursionError)
 
 # The letters of openers and of the terminals that scripts write also stand in scripts/*.lua.
@@ -35,7 +36,7 @@ _JSON_KINDS: dict[str, EntryKind] = {
     "X": "cancelled",
 }
 _TEXT_KINDS: dict[str, TextOutput] = {"d": "delta", "r": "reasoning", "u": "refusal"}
-# The same kinds when provider fields came along: the payload is then {"text", "x"}.
+# The same kinds with provider fields: the payload is {"text", "x"}.
 _EXTENDED_KINDS = {letter.upper(): kind for letter, kind in _TEXT_KINDS.items()}
 _ALL_KINDS: dict[str, EntryKind] = {**_JSON_KINDS, **_TEXT_KINDS}
 _LETTERS = {kind: letter.encode() for letter, kind in _ALL_KINDS.items()}
@@ -46,12 +47,12 @@ _EXTENDED = frozenset(ord(letter) for letter in _EXTENDED_KINDS)
 
 
 class Cursor(msgspec.Struct, frozen=True, order=True, gc=False):
-    """Where a reader is: the id of the last entry it has.
+    """The id of the last entry that a reader has.
 
     Two numbers, compared as numbers. `attempt` is a time in ms that grows with every attempt and is
-    never used twice, so a position in a log that was lost and written again cannot be taken for a
-    position in the new one; `seq` counts from 0 without holes within the attempt, so a missing
-    entry shows. A cursor is valid only while that very entry exists.
+    never reused, so a cursor of a lost log cannot match an entry of the log that replaced it. `seq`
+    counts from 0 without gaps within the attempt, so a missing entry shows. A cursor is valid only
+    while its entry exists.
     """
 
     attempt: int
@@ -81,10 +82,10 @@ START = Cursor(0, 0)
 class Entry(msgspec.Struct, frozen=True):
     """One record of a log.
 
-    `text` is set for delta, reasoning and refusal; `data` for every other kind; `x` holds provider
-    fields of an output entry (logprobs, for example) as the upstream sent them. A delta may have
-    nothing but `x`. Of a `tool_call`, `data` has the call's index and what this piece adds: `id`,
-    `type` if it is not a function's, `name`, `arguments`, and its provider fields as `x`.
+    `text` is set for delta, reasoning and refusal, `data` for every other kind. `x` holds provider
+    fields of an output entry (logprobs, for example) as the upstream sent them; a delta may have
+    only `x`. The `data` of a `tool_call` has the call's index and the fields that this piece adds:
+    `id`, `type` unless the call is a function's, `name`, `arguments`, and provider fields as `x`.
     """
 
     cursor: Cursor
@@ -105,21 +106,21 @@ class _Extended(msgspec.Struct):
 
 
 class Notice(NamedTuple):
-    """News about a log that is not part of it: it is never replayed and has no cursor."""
+    """A message about a log that is not an entry: it is never replayed and has no cursor."""
 
     kind: str
     data: dict[str, Any]
 
 
 class Pushed(msgspec.Struct, frozen=True):
-    """Entries as one script call wrote them; value i has the id (first.attempt, first.seq + i)."""
+    """The entries of one script call; value i has the id (first.attempt, first.seq + i)."""
 
     first: Cursor
     values: list[bytes]
 
 
 def made_call_id(request_id: str, index: int) -> str:
-    """The id of a tool call to which the upstream gave none, or that of another call."""
+    """The id of a tool call that came from the upstream without an id, or with a duplicate."""
     return f"call_{request_id}_{index}"
 
 
@@ -136,7 +137,7 @@ def encode_data(kind: EntryKind, data: dict[str, Any]) -> bytes:
 
 
 def decode(cursor: Cursor, value: bytes) -> Entry:
-    """The entry behind a stored value; raises EntryMalformed when this version cannot tell."""
+    """The entry of a stored value; raises EntryMalformed when this version cannot read it."""
     letter = value[0] if value else 0
     kind = _KINDS.get(letter)
     try:
@@ -153,14 +154,14 @@ def decode(cursor: Cursor, value: bytes) -> Entry:
 
 
 def unpack(message: bytes) -> Pushed | Notice:
-    """Read a push message; raises EntryMalformed for what is none.
+    """Read a push message; raises EntryMalformed for any other message.
 
     The first line is the id of the first entry, the rest netstrings `<length>:<value>`, one for
     each entry; or the first line is `~<kind>` and the rest JSON.
     """
     head, _, body = message.partition(b"\n")
     try:
-        if head.startswith(_EPHEMERAL):
+        if head.startswith(_NOTICE):
             return Notice(head[1:].decode(), msgspec.json.decode(body, type=dict[str, Any]))
         attempt, _, seq = head.partition(b"-")
         return Pushed(Cursor(int(attempt), int(seq)), _netstrings(body))
@@ -174,7 +175,7 @@ def _netstrings(body: bytes) -> list[bytes]:
     while at < size:
         colon = body.index(b":", at)
         length = body[at:colon]
-        # int() also reads "-3", and going backwards would never end.
+        # int() also accepts "-3", and a step backwards would loop without end.
         end = colon + 1 + int(length) if length.isdigit() else sys.maxsize
         if end > size:
             raise EntryMalformed

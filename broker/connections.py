@@ -1,9 +1,9 @@
 """Clients of Redis, each with time-outs and retries chosen for what it does.
 
-redis-py 8 gives every client a socket time-out of 5 s and ten silent retries. A retry repeats a
-write whose reply was lost, so every write here is a script that may be repeated; and a blocking
-read longer than the time-out would be cut and repeated for a minute without a word, so blocking
-reads have a client of their own.
+redis-py 8 sets a socket time-out of 5 s and ten silent retries for every client. A retry repeats a
+write whose reply was lost, so every write here is a script that may be repeated. redis-py would cut
+a blocking read at the time-out and silently repeat the read for a minute, so blocking reads have a
+separate client.
 """
 
 import asyncio
@@ -35,12 +35,12 @@ from tickertape.broker.errors import AccessDenied, SettingsInvalid, Unavailable
 from tickertape.runtime.addresses import hide_secrets
 
 COMMAND_TIMEOUT_S = 5.0
-# A command with all its repeats. One that met a dead connection has time for another one; a server
-# that hangs is told of after this, and not after as many time-outs as there are repeats.
+# The limit for a command with all its repeats. A command that met a dead connection has time for
+# one more connection; a server that hangs is reported now, not after one time-out for each repeat.
 COMMAND_LIMIT_S = 6.0
 CONNECT_TIMEOUT_S = 3.0
-# A blocked read answers this much after its own time-out at the latest (the server's timer has
-# 100 ms steps, and a loaded server is late); later means that the connection is dead.
+# A blocked read is answered at most this long after its own time-out (the server's timer has 100 ms
+# steps, and a loaded server is late). A later reply means that the connection is dead.
 BLOCK_MARGIN_S = 5.0
 MAX_BLOCK_S = 5.0
 MAX_COMMAND_CONNECTIONS = 32
@@ -48,14 +48,14 @@ MAX_BLOCKING_CONNECTIONS = 64
 _POOL_WAIT_S = 5.0
 _RETRIES = 3
 
-# What a server says when it takes no writes now: memory, a replica, a fail-over (which also ends
-# blocked reads, UNBLOCKED), a script of someone else that takes too long (BUSY). redis-py cuts the
-# word off the message of those it has a class for.
+# The errors of a server that accepts no writes now: no memory, a replica, a fail-over (which also
+# ends blocked reads, UNBLOCKED), a foreign script that takes too long (BUSY). redis-py removes the
+# first word from the message of an error that has a class.
 _REFUSALS = (OutOfMemoryError, ReadOnlyError, ClusterDownError, TryAgainError)
 _UVLOOP_CLOSED = "the handler is closed"
 _REFUSAL_WORDS = ("MISCONF", "NOREPLICAS", "UNBLOCKED", "BUSY ")
-# What a server says to a command that the account may not run, or that was renamed, first from
-# inside of a script, or to a database that it has not. redis-py has a class for the first alone.
+# The errors for a command that the account may not run or that was renamed, each also from inside a
+# script, and for a missing database. redis-py has a class for the first error alone.
 _DENIAL_WORDS = (
     "NOPERM",
     "ACL failure in script",
@@ -64,16 +64,16 @@ _DENIAL_WORDS = (
     "unknown command",
     "DB index is out of range",
 )
-# Behind these words a server quotes what it was sent.
+# After these words, a server quotes the arguments of the command.
 _QUOTE = ", with args"
 
 
 class Connections:
     """The clients of one process for one Redis; `aclose` them at the end.
 
-    Replies are bytes in their RESP2 shapes. Everything here raises Unavailable when Redis does not
-    answer or takes no writes at the moment; the outcome of that command is then not known. What
-    Redis does not let this account do is AccessDenied.
+    Replies are bytes in their RESP2 shapes. Every method raises Unavailable when Redis does not
+    answer or accepts no writes at the moment; the outcome of the command is then unknown. A
+    command that this account may not run raises AccessDenied.
     """
 
     def __init__(self, url: str) -> None:
@@ -93,11 +93,11 @@ class Connections:
 
     @property
     def address(self) -> str:
-        """Where Redis is, for people to read: without its password."""
+        """The address of Redis without the password, for people to read."""
         return hide_secrets(self._url)
 
     async def ask(self, *command: str | bytes | float) -> Any:
-        """The reply to one quick command; it may be sent twice, so it must bear that."""
+        """The reply to one quick command, which must be safe to repeat: it may be sent twice."""
         async with in_time():
             return await self.commands.execute_command(*command)  # type: ignore[no-untyped-call]  # bare in redis-py
 
@@ -107,8 +107,8 @@ class Connections:
         for command in commands:
             pipeline.execute_command(*command)
         async with in_time():
-            # Raised here and not by redis-py, which puts words of its own before those of the
-            # server: "BUSY" would be no refusal, but a mistake of ours.
+            # Raised here because redis-py would put words in front of the server's message, and
+            # "BUSY" would then look like a programming error instead of a refusal.
             replies = list(await pipeline.execute(raise_on_error=False))
             for reply in replies:
                 if isinstance(reply, Exception):
@@ -121,7 +121,7 @@ class Connections:
             return await self._blocking.execute_command(*command)  # type: ignore[no-untyped-call]  # as above
 
     def unpooled(self) -> Connection:
-        """A connection of its own, not yet connected: never retried, owned by one task."""
+        """A connection outside of the pools, not yet connected, never retried, for one task."""
         options = _options(self._url, socket_timeout=COMMAND_TIMEOUT_S, retry=Retry(NoBackoff(), 0))
         connection_class = options.pop("connection_class")
         for option_of_pools in ("max_connections", "timeout"):
@@ -130,9 +130,10 @@ class Connections:
         return connection
 
     async def agree_on_partitions(self, partitions: int) -> None:
-        """Make sure that all processes count the same partitions.
+        """Make sure that all processes use the same number of partitions.
 
-        An idempotency key or a conversation would be looked for in the wrong place otherwise.
+        With another number, a process would search an idempotency key or a conversation in the
+        wrong partition.
         Raises SettingsInvalid naming both numbers, Unavailable when Redis does not answer.
         """
         await self.ask("SET", keys.partition_count(), partitions, "NX")
@@ -150,12 +151,12 @@ class Connections:
 
 
 def _client(url: str, **ours: Any) -> Redis:
-    # from_pool and not the constructor: only then does closing the client close its connections.
+    # Closing a client closes its connections only if the client was made by from_pool.
     return Redis.from_pool(BlockingConnectionPool(**_options(url, timeout=_POOL_WAIT_S, **ours)))
 
 
 def _options(url: str, **ours: Any) -> dict[str, Any]:
-    """The address, the account and the TLS of the URL; what this program relies on is its own."""
+    """The address, account and TLS of the URL. The URL cannot change other options."""
     given = parse_url(url)
     kind: Any = given.get("connection_class", Connection)
     return {
@@ -169,12 +170,12 @@ def _options(url: str, **ours: Any) -> dict[str, Any]:
 
 
 class _LossTelling(AbstractConnection):
-    """Says that a connection is lost where uvloop says RuntimeError.
+    """Raises ConnectionError for a lost connection where uvloop raises RuntimeError.
 
-    A write to a transport that has closed since is a ConnectionError on asyncio's own loop, and
-    redis-py repeats the command elsewhere. uvloop's RuntimeError (`_ensure_alive` in its
-    handles/handle.pyx) it lets through: one reset at the wrong moment, and the renewal of a lease
-    ends its worker.
+    On asyncio's loop, a write to a closed transport is a ConnectionError, and redis-py repeats the
+    command on another connection. uvloop raises a RuntimeError (`_ensure_alive` in its
+    handles/handle.pyx), which redis-py lets through: one reset during the renewal of a lease would
+    end the worker.
     """
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002  # redis-py's
@@ -188,7 +189,7 @@ class _LossTelling(AbstractConnection):
 
 @functools.cache
 def _loss_telling(kind: type[AbstractConnection]) -> type[AbstractConnection]:
-    # Once for each kind: a class is a cycle, and connections are made as long as Redis is away.
+    # Cached, because a class is a reference cycle, and each try to reconnect needs one.
     return type(kind.__name__, (_LossTelling, kind), {})
 
 
@@ -197,10 +198,10 @@ _FAILURES = (RedisError, OSError, TimeoutError)
 
 @contextlib.contextmanager
 def failures_mapped() -> Iterator[None]:
-    """Raise Unavailable for what redis-py raises when Redis cannot be reached or refuses.
+    """Raise Unavailable in place of redis-py's errors for a Redis that is away or refuses.
 
-    It also keeps cancellations: one that arrives while redis-py connects can vanish in there, and
-    the task would go on as if nobody had cancelled it.
+    This also keeps cancellations: redis-py can swallow a cancellation that arrives while it
+    connects, and the task would continue as if nobody had cancelled it.
     """
     task = asyncio.current_task()
     cancels_before = task.cancelling() if task else 0
@@ -215,7 +216,7 @@ def failures_mapped() -> Iterator[None]:
 
 @contextlib.asynccontextmanager
 async def in_time() -> AsyncIterator[None]:
-    """The same, and Unavailable after COMMAND_LIMIT_S; the outcome is then not known."""
+    """As `failures_mapped`, and Unavailable after COMMAND_LIMIT_S with an unknown outcome."""
     try:
         async with asyncio.timeout(COMMAND_LIMIT_S):
             with failures_mapped():
@@ -225,7 +226,7 @@ async def in_time() -> AsyncIterator[None]:
 
 
 def unavailable(error: BaseException) -> Unavailable:
-    """The Unavailable that stands for this failure; what is our own fault is raised as it is."""
+    """The Unavailable for this failure; raises the failure itself if it is a programming error."""
     if isinstance(error, AuthenticationError):
         return AccessDenied(f"Redis refuses the login: {reply_text(error)}")
     if isinstance(error, ResponseError) and is_denial(error):
@@ -235,8 +236,8 @@ def unavailable(error: BaseException) -> Unavailable:
     ):
         return Unavailable("Redis cannot take writes at the moment.")
     if isinstance(error, NoScriptError):
-        # redis-py loads a script once more when Redis forgot it; forgotten again meanwhile, as
-        # after a restart and a flush, it was not run.
+        # redis-py loads a forgotten script once more. If Redis forgot the script again before the
+        # call, as after a restart and a flush, the script did not run.
         return Unavailable()
     if isinstance(error, (ResponseError, DataError)):
         raise error
@@ -244,13 +245,13 @@ def unavailable(error: BaseException) -> Unavailable:
 
 
 def is_denial(error: Exception) -> bool:
-    """Whether a server's error says that the account may not do what was asked."""
+    """Whether an error reply denies the command to this account."""
     text = str(error).removeprefix("ERR ")
     return isinstance(error, NoPermissionError) or text.startswith(_DENIAL_WORDS)
 
 
 def reply_text(error: BaseException) -> str | None:
-    """The words of a server's error reply, without what they quote; None for any other error."""
+    """The text of a server's error reply, without quoted arguments; None for any other error."""
     if not isinstance(error, (ResponseError, AuthenticationError)):
         return None
     return str(error).partition(_QUOTE)[0].strip()

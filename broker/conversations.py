@@ -1,4 +1,4 @@
-"""Reads and forgets conversations: what was asked and answered, and which request is active."""
+"""Reads and forgets conversations: their turns, and which request is active."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from tickertape.runtime.settings import Settings
 
 @dataclass(frozen=True)
 class Conversation:
-    """The turns that are part of it now, oldest first, and the active request if there is one."""
+    """The turns that were not replaced, oldest first, and the active request if there is one."""
 
     turns: list[Turn]
     active_request_id: str | None
@@ -43,20 +43,20 @@ class Conversations:
         return Conversation(turns, active.decode() if active else None)
 
     async def active(self, tenant: str, conversation_id: str) -> str | None:
-        """The id of the active request, None also for a conversation that does not exist."""
+        """The id of the active request; None if there is none, or no such conversation."""
         partition, key = self.place(tenant, conversation_id)
         stored = await self._connections.ask("HGET", keys.conversation(partition, key), "active")
         return stored.decode() if stored else None
 
     async def turns(self, partition: int, key: str) -> list[Turn]:
-        """All turns of a conversation, replaced ones too, in the order of their questions."""
+        """All turns of a conversation, also replaced ones, in the order of their questions."""
         rows = await self._connections.ask("XRANGE", keys.turns(partition, key), "-", "+")
         return read_turns(rows)[-self._settings.conversation_turns :]
 
     async def forget(self, tenant: str, conversation_id: str) -> int:
-        """End and erase all of a conversation.
+        """End the requests of a conversation, and erase the conversation with all its requests.
 
-        Returns how many requests were erased (0 if it was done by a call whose reply was lost).
+        Returns how many requests were erased (0 if an earlier call, whose reply was lost, did it).
         Raises RequestMissing, Unavailable.
         """
         partition, key = self.place(tenant, conversation_id)

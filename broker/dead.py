@@ -1,4 +1,4 @@
-"""Poison requests: every worker that ran them died. Kept for people to look at and decide on."""
+"""Poison requests, whose workers all died. They are kept so that people can retry or drop them."""
 
 import contextlib
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _MAX_LISTED = 1000
 
 @dataclass(frozen=True)
 class DeadRequest:
-    """A request that was given up. `can_retry` until its prompt expires, DEAD_KEEP_S after that."""
+    """A poison request. `can_retry` holds for DEAD_RETENTION_S, until the prompt expires."""
 
     request_id: str
     tenant: str
@@ -28,9 +28,10 @@ class DeadRequest:
 
 
 class DeadRequests:
-    """Lists, retries and drops; raises Unavailable when Redis does not answer: then repeat it.
+    """Lists, retries and drops poison requests.
 
-    Nothing here is one script. A request is struck off the list only when what was asked is done.
+    Raises Unavailable when Redis does not answer; the call may then be repeated. No method is one
+    atomic script: a request leaves the list only after the retry or the erasure succeeded.
     """
 
     def __init__(self, connections: Connections, settings: Settings) -> None:
@@ -39,7 +40,7 @@ class DeadRequests:
         self._requests = Requests(connections, settings)
 
     async def listed(self) -> list[DeadRequest]:
-        """All of them, the longest dead first."""
+        """All poison requests, the longest dead first."""
         found = []
         for partition in range(self._settings.partitions):
             for entry_id, request_id, tenant in await self._rows(partition):
@@ -52,10 +53,11 @@ class DeadRequests:
         return sorted(found, key=lambda dead: dead.died_ms)
 
     async def retry(self, request_id: str) -> str:
-        """Submit the same again, as a new request, whose id is returned; repeated, it is the same.
+        """Submit the same prompt as a new request and return its id.
 
-        Raises RequestMissing when it is not on the list or its prompt has expired, QueueFull,
-        TenantLimitReached. Its role was rendered when it was accepted, and is not looked at again.
+        A repeated call returns the same id. The role was rendered when the first request was
+        accepted, and is not rendered again. Raises RequestMissing when the request is not on the
+        list or its prompt has expired, QueueFull, TenantLimitReached.
         """
         entry_id, tenant = await self._find(request_id)
         key = keys.request(request_id)
@@ -64,13 +66,13 @@ class DeadRequests:
             raise RequestMissing(f"The prompt of {request_id} has expired.")
         submitted = await self._requests.submit(_again(request_id, tenant, stored))
         await self._strike(request_id, entry_id)
-        # Its prompt is the new request's now, and what is left may expire like any other.
+        # The new request owns the prompt now, and the rest may expire like any ended request.
         await self._connections.ask("HDEL", key, "payload")
         await self._connections.ask("EXPIRE", key, self._settings.retention_s)
         return submitted.request_id
 
     async def drop(self, request_id: str) -> None:
-        """Erase it, prompt and all; raises RequestMissing when it is not on the list."""
+        """Erase a request and its prompt; raises RequestMissing when it is not on the list."""
         entry_id, tenant = await self._find(request_id)
         with contextlib.suppress(RequestMissing, NotFinished):
             await self._requests.erase(request_id, tenant)
@@ -105,7 +107,7 @@ def _again(request_id: str, tenant: str, stored: dict[bytes, bytes]) -> Submissi
         model=msgspec.json.decode(stored[b"model"]) if stored.get(b"model") else None,
         on_interruption=cast("Policy", stored[b"policy"].decode()),
         conversation_id=head.get("conversation_id"),
-        # Should the answer to this get lost, a repeat finds the request it has made.
+        # If the reply to this submit is lost, a repeated call finds the request by this key.
         idempotency_key=f"retry of {request_id}",
         fingerprint=request_id,
     )

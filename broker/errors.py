@@ -1,27 +1,27 @@
-"""What the broker refuses or cannot do.
+"""The errors of the broker: calls that it refuses, or cannot carry out.
 
     BrokerError
-    ├── Unavailable            Redis did not answer; nothing is known about the last call
-    │   └── AccessDenied       Redis answered that this account may not; nothing was changed
-    ├── Refused                a submit that was not accepted; nothing of it is left behind
+    ├── Unavailable            Redis did not answer; the outcome of the call is unknown
+    │   └── AccessDenied       Redis denied the command to this account; nothing was changed
+    ├── Refused                a submit was not accepted, and has changed nothing
     │   ├── IdempotencyConflict
     │   ├── QueueFull
     │   ├── TenantLimitReached
     │   └── ConversationBusy
     ├── RequestMissing         never existed, expired, or belongs to another tenant
-    ├── NotFinished            the request has to be over before this can be done
-    ├── Fenced                 the attempt is over: another one has begun, or the request has ended
-    ├── TooLong                the log has reached its bound of entries or bytes
+    ├── NotFinished            only a request that is over can be erased
+    ├── Fenced                 the attempt is over: a newer attempt runs, or the request has ended
+    ├── TooLong                the log has reached its limit of entries or bytes
     ├── CursorMalformed
-    ├── EntryMalformed         a log holds something this version cannot read
+    ├── EntryMalformed         a log holds an entry that this version cannot read
     └── SettingsInvalid
 
-The docstring of each is its message when none is given.
+The first line of a class's docstring is the default message.
 """
 
 
 class BrokerError(Exception):
-    """The broker could not do what was asked."""
+    """The broker could not carry out the call."""
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or (type(self).__doc__ or "").partition("\n")[0].strip())
@@ -34,8 +34,8 @@ class Unavailable(BrokerError):
 class AccessDenied(Unavailable):
     """Redis denies access to this account.
 
-    Its operator can mend that while we run, so that it is waited for like a Redis that is away. The
-    message names what is denied, in words of the server's that hold no data of a request.
+    An operator can grant the access while Tickertape runs, so processes wait as they do for a Redis
+    that is away. The message is the server's and contains no data of a request.
     """
 
 

@@ -1,8 +1,8 @@
-"""Where a test may let this process die, as if by SIGKILL: before and after each script.
+"""Points at which a test can end this process, as SIGKILL does: before and after each script.
 
-`TICKERTAPE_FAULT=after_claim` ends the process once a claim was answered with a request, and
-`before_append:3` just before the third append. Unset, as it is outside of tests, passing such a
-point is a call of a function that does nothing.
+`TICKERTAPE_FAULT=after_claim` ends the process after a claim returned a request, and
+`before_append:3` ends the process just before the third append. Outside of tests the variable is
+unset, and each point is a call of a function that does nothing.
 """
 
 import os
@@ -12,12 +12,12 @@ from collections.abc import Callable
 _KILLED = 137  # what a shell reports for a process that SIGKILL ended
 _FAULT = re.compile(r"(before|after)_([a-z]+)(?::([1-9]\d*))?", re.ASCII)
 
-# Takes the moment, before or after, and the name of the script.
+# The arguments are the moment, before or after, and the name of the script.
 CrashAt = Callable[[str, str], None]
 
 
 def armed(fault: str) -> CrashAt:
-    """A function that ends the process where `fault` says; raises ValueError for what is none."""
+    """A function that ends the process at this point; raises ValueError for a malformed point."""
     match = _FAULT.fullmatch(fault)
     if match is None:
         raise ValueError("TICKERTAPE_FAULT looks like after_claim or before_append:3")
@@ -28,7 +28,7 @@ def armed(fault: str) -> CrashAt:
         if (moment, script) == point:
             left -= 1
             if left == 0:
-                # No handler, no flush, no goodbye.
+                # Ends without handlers, flushes or messages.
                 os._exit(_KILLED)
 
     return die_at

@@ -10,9 +10,9 @@ from tickertape.broker.provider_fields import merge, without_logprobs
 class Answer:
     """The state of a request after some entries of its log, in order.
 
-    `started` and `reset` clear the output, `resumed` keeps it, output adds to it, a terminal ends
-    it. `x` has the provider fields of the message, which logprobs are not. Feeding the entries of a
-    log one by one or all at once gives the same answer.
+    `started` and `reset` clear the output, `resumed` keeps the output, output entries extend the
+    output, and a terminal ends the answer. `x` has the provider fields of the message, without
+    logprobs. The same entries always lead to the same answer.
     """
 
     def __init__(self) -> None:
@@ -28,13 +28,13 @@ class Answer:
         self.last: Entry | None = None
 
     def feed(self, entry: Entry) -> None:
-        """Take the next entry of the log."""
+        """Apply the next entry of the log."""
         self.last = entry
         if entry.x:
             merge(self.x, without_logprobs(entry.x))
         match entry.kind:
             case "delta":
-                # One without text has only provider fields.
+                # A delta without text has only provider fields.
                 self.text += [entry.text] if entry.text else []
             case "reasoning":
                 self.reasoning.append(entry.text)
@@ -49,7 +49,7 @@ class Answer:
                 self.end = entry.data
 
     def snapshot(self) -> dict[str, Any]:
-        """Everything a late reader needs to go on with deltas, as JSON."""
+        """The state that a late reader needs before it continues with deltas, as JSON."""
         fields = {"x": self.x} if self.x else {}
         return fields | {
             "text": "".join(self.text),
@@ -73,7 +73,7 @@ class Answer:
         call = self.tool_calls.setdefault(
             index, {"index": index, "id": None, "name": "", "arguments": ""}
         )
-        # What names a call is set once, and nothing of it is appended.
+        # The id and the name are set once; only the arguments arrive in pieces.
         call["id"] = call["id"] or piece.get("id")
         call["name"] = call["name"] or piece.get("name") or ""
         call["arguments"] += piece.get("arguments") or ""

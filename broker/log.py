@@ -17,7 +17,7 @@ Stored = tuple[Cursor, bytes]
 
 
 class Logs:
-    """Reads logs; never blocks and never writes. Raises Unavailable when Redis does not answer."""
+    """Reads logs, without blocking reads. Raises Unavailable when Redis does not answer."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
@@ -25,11 +25,11 @@ class Logs:
     async def read(
         self, request_id: str, first: Cursor = START, count: int = PAGE_ENTRIES
     ) -> list[Stored]:
-        """Entries as stored, from this id on and including it; empty for a log that is not there.
+        """Stored entries from the id `first` on, inclusive; empty when there is no such log.
 
-        A reader that asks from the last entry it has sees by the first answer whether that very
-        entry still exists. What is no entry of ours has a value that `decode` refuses: a log is
-        understood as far as its reader goes.
+        A reader that passes the id of its last entry learns from the first result whether that
+        entry still exists. A foreign entry is returned with a value that `decode` refuses, so that
+        a reader can process the log up to the foreign entry.
         """
         rows = await self._connections.ask(
             "XRANGE", keys.log(request_id), str(first), "+", "COUNT", count
@@ -48,7 +48,7 @@ class Logs:
             first = page[-1][0].next()
 
     async def tails(self, request_ids: Sequence[str]) -> list[Cursor | None]:
-        """The id of the last entry of each log, None for a log that is not there."""
+        """The id of the last entry of each log; None when there is no such log."""
         tails: list[Cursor | None] = []
         for at in range(0, len(request_ids), _TAILS_PER_CALL):
             replies = await self._connections.ask_all(
@@ -69,7 +69,7 @@ def _stored(entry_id: bytes, fields: dict[bytes, bytes]) -> Stored:
 
 
 def _position(entry_id: bytes) -> Cursor:
-    # Ids of Redis are larger than any cursor may be: one that no attempt ever wrote must spoil its
-    # own log only, and not the look at all others.
+    # A foreign entry may have an id that is too large for a cursor. Such an id must affect its own
+    # log only, and not the tails of all others.
     attempt, _, seq = entry_id.partition(b"-")
     return Cursor(int(attempt), int(seq))

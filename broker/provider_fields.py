@@ -1,7 +1,8 @@
-"""Pure: fields of an answer that only its upstream knows, put together from their pieces.
+"""Pure: provider fields of an answer, merged from their pieces.
 
-Gemini's `extra_content`, OpenRouter's `reasoning_details` and `images`, citations: a log keeps such
-fields under `x`, as they were sent, and each wire shows them where it has room.
+Examples are Gemini's `extra_content`, OpenRouter's `reasoning_details` and `images`, and citations.
+A log keeps such fields under `x`, as the upstream sent them, and each wire shows them where its
+format has room.
 """
 
 import copy
@@ -9,16 +10,16 @@ from collections.abc import Mapping
 from typing import Any
 
 LOGPROBS = "logprobs"
-"""The one field of `x` that a chunk has beside its delta, and not in it."""
+"""The one field of `x` that stands beside the delta of a chunk, and not inside the delta."""
 
 _TOOLS = ("function", "custom")
 
 
 def merge(into: dict[str, Any], more: dict[str, Any]) -> None:
-    """Add the fields of a later piece to those of the pieces before it; `more` stays as it is.
+    """Merge the fields of a later piece into those of earlier pieces; `more` is not changed.
 
-    Lists grow, objects are merged, and anything else is replaced: a signature that is repeated in
-    each piece is one signature.
+    Lists grow, objects are merged, and other values are replaced, so that a signature that each
+    piece repeats stays one signature.
     """
     for name, value in more.items():
         before = into.get(name)
@@ -37,9 +38,9 @@ def without_logprobs(x: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def tool_of_call(kind: str, x: Mapping[str, Any], name: str, arguments: str) -> dict[str, Any]:
-    """A call as a chat completion has it, but for its id and type; without a name if that is empty.
+    """A call as in a chat completion, without id and type, and without an empty name.
 
-    Of `x`, the fields under `function` or `custom` go where they came from.
+    The fields of `x` under `function` or `custom` return to where they came from.
     """
     said = {"name": name} if name else {}
     tool = "custom" if kind == "custom" else "function"
@@ -50,7 +51,7 @@ def tool_of_call(kind: str, x: Mapping[str, Any], name: str, arguments: str) -> 
 
 
 def _append(items: list[Any], item: Any) -> None:
-    """Add an item. OpenRouter sends a block of reasoning in parts that have one index.
+    """Add an item, or extend the last item: OpenRouter sends parts of a block with one index.
 
     https://openrouter.ai/docs/use-cases/reasoning-tokens
     """

@@ -1,7 +1,7 @@
 """The push connection: entries of all watched logs as they are written, over one connection.
 
-What comes here is a hint that is usually right: Redis may drop it, and this connection may break
-without a word. The log stays the truth, and whoever listens reads it whenever something is missing.
+A push is only a hint: Redis may drop a push, and the connection may break silently. The log is the
+truth, and the listener reads the log whenever an entry is missing.
 """
 
 import asyncio
@@ -14,26 +14,26 @@ from tickertape.broker.connections import Connections
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.pauses import Pauses
 
-# A quiet connection is asked for a sign of life this often, and given the same time to answer.
+# A quiet connection is pinged this often, and must answer within the same time.
 PING_EVERY_S = 2.0
 _CHANNELS_PER_COMMAND = 500
 
 
 class Listener(Protocol):
-    """Who is told. Called from the push task: quick, and without await."""
+    """Receives pushes. Called from the push task, so each method must return quickly."""
 
     def on_subscribed(self, channel: bytes) -> None:
-        """From now on every push on this channel arrives, until the connection breaks."""
+        """Every push on this channel arrives from now on, until the connection breaks."""
 
     def on_pushed(self, channel: bytes, message: bytes) -> None:
-        """Something was pushed."""
+        """A message was pushed on this channel."""
 
 
 class Push:
-    """One connection and the channels wanted on it; `run` owns it, reconnects and resubscribes.
+    """One connection and its channels; `run` owns the connection, reconnects and resubscribes.
 
-    After each reconnection `on_subscribed` comes again for every channel: what was pushed in
-    between is lost, so that is the moment to read.
+    After each reconnection, `on_subscribed` is called again for every channel. Pushes before that
+    call are lost, so the listener should read the log then.
     """
 
     def __init__(self, connections: Connections, listener: Listener) -> None:
@@ -49,12 +49,12 @@ class Push:
         return self._bulk is not None and self._bulk.is_open
 
     def subscribe(self, channel: bytes) -> None:
-        """Want a channel; `on_subscribed` follows, at the latest after the next reconnection."""
+        """Add a channel; `on_subscribed` follows, at the latest after the next reconnection."""
         self._wanted.add(channel)
         self._send(b"SSUBSCRIBE", channel)
 
     def unsubscribe(self, channel: bytes) -> None:
-        """Want a channel no more; a push already under way may still arrive."""
+        """Remove a channel; a push that is already on its way may still arrive."""
         self._wanted.discard(channel)
         self._send(b"SUNSUBSCRIBE", channel)
 
@@ -82,7 +82,7 @@ class Push:
             bulk.send(b"SSUBSCRIBE", *wanted[at : at + _CHANNELS_PER_COMMAND])
 
     def _send(self, *command: bytes) -> None:
-        # Only ever on a live connection: a task that connected on its own here would race `run`.
+        # Only on an open connection: a task that connected here would race with `run`.
         if self._bulk is not None and self._bulk.is_open:
             self._bulk.send(*command)
 

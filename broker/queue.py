@@ -1,7 +1,7 @@
-"""What a worker asks of the queue: claim, renew, reopen, retry, release, finish, account.
+"""The verbs of a worker: claim, renew, reopen, retry, release, finish, account.
 
-Whoever holds a Lease may write, and only until Redis says otherwise: each verb is checked against
-the attempt inside its script, whatever this process believes.
+The holder of a Lease may write until Redis refuses: the script of each verb compares the attempt
+with the current one, whatever this process believes.
 """
 
 from dataclasses import dataclass, field, replace
@@ -26,10 +26,10 @@ DEAD_RETENTION_S = 604_800
 class Lease:
     """The right to write one attempt of one request.
 
-    `n` counts attempts from 1; `opener` tells how this one began: started, reset or resumed;
-    `prev` is the last entry before it. `retries` counts the times the upstream said "later".
-    `next_ms` was, at the claim, the time until there may be another request to take: 0 at once,
-    None when nothing was planned.
+    `n` counts attempts from 1; `opener` is the kind of this attempt's first entry, and `prev` the
+    entry before that. `retries` counts how often the upstream asked for a later call. `next_ms`:
+    milliseconds until the next claim could succeed (0 = now, None = nothing scheduled), as of this
+    claim.
     """
 
     request_id: str
@@ -47,14 +47,14 @@ class Lease:
 
 @dataclass(frozen=True)
 class Nothing:
-    """No request to take; `next_ms` as in Lease."""
+    """No request can be claimed; `next_ms` as in Lease."""
 
     next_ms: int | None
 
 
 @dataclass(frozen=True)
 class Gap:
-    """The log of this attempt ends at `seq`, which is not where the writer believed it to end."""
+    """The log of this attempt ends at `seq`, and not where the writer expected the end."""
 
     seq: int
 
@@ -78,11 +78,11 @@ class Queue:
         suspect_ok: bool = True,
         can_continue: bool = False,
     ) -> Lease | Nothing:
-        """Take the next request, if there is one; without `take` only put due ones back in line.
+        """Claim the next request if there is one; without `take`, only queue due requests again.
 
-        The same nonce gets the same request while it runs, so a claim whose reply was lost is
-        repeated with its nonce. `can_continue`: the caller's upstream can go on from a partial
-        answer. Raises Unavailable.
+        The same nonce returns the same request while that request runs, so a caller that lost the
+        reply repeats the call with the same nonce. `can_continue`: the caller's upstream can
+        continue a partial answer. Raises Unavailable.
         """
         word, details = await self._scripts.verdict(
             "claim",
@@ -106,7 +106,7 @@ class Queue:
 
     async def wait(self, partition: int, limit_s: float) -> None:
         """Return when work may have arrived, or after `limit_s` (MAX_BLOCK_S at most)."""
-        # Redis takes 0 for "for ever".
+        # Redis treats 0 as "without limit".
         limit_s = min(max(limit_s, _SHORTEST_BLOCK_S), MAX_BLOCK_S)
         await self._connections.block("BLPOP", keys.wake(partition), limit_s)
 
@@ -125,7 +125,7 @@ class Queue:
     async def reopen(
         self, lease: Lease, nonce: str, reason: str, *, can_continue: bool = False
     ) -> Lease | None:
-        """End this attempt and begin the next; None when the policy forbids it: it has failed then.
+        """End this attempt and open the next; None when the policy forbids that, and it has failed.
 
         Raises Fenced, Unavailable (repeat with the same nonce).
         """
@@ -158,7 +158,7 @@ class Queue:
     async def retry(
         self, lease: Lease, delay_ms: int, reason: str, usage: dict[str, Any] | None = None
     ) -> None:
-        """Put the request aside for `delay_ms`; raises Fenced, Unavailable."""
+        """Delay the request for `delay_ms`; raises Fenced, Unavailable."""
         word, _ = await self._scripts.verdict(
             "retry",
             [_ring(lease)],
@@ -171,7 +171,7 @@ class Queue:
         _unless_fenced(word)
 
     async def release(self, lease: Lease) -> None:
-        """Give the request back to the head of the line; raises Fenced, Unavailable."""
+        """Put the request back at the head of the queue; raises Fenced, Unavailable."""
         word, _ = await self._scripts.verdict(
             "release", [_ring(lease)], request_id=lease.request_id, attempt=lease.attempt
         )
@@ -190,10 +190,11 @@ class Queue:
     ) -> Gap | None:
         """End the request with its last entries, from `first_seq` on; the last one is the terminal.
 
-        `answered` is the text of a completed answer that the conversation remembers, `called` its
-        tool calls, as TurnCalls reads them; what is to be remembered of another end is in the log.
-        None when it is done (now or by an earlier call whose reply was lost), a Gap when the log
-        ends elsewhere. Raises Fenced, TooLong (nothing was written), Unavailable.
+        The conversation remembers `answered`, the text of a completed answer, and `called`, its
+        tool calls as TurnCalls reads them; after any other end, the script reads the text from the
+        log. Returns None when the request has ended (by this call, or an earlier one whose reply
+        was lost), and a Gap when the log ends elsewhere. Raises Fenced, TooLong (nothing was
+        written), Unavailable.
         """
         word, details = await self._scripts.verdict(
             "finish",
@@ -216,7 +217,7 @@ class Queue:
         return Gap(int(details[0])) if word == "GAP" else None
 
     async def account(self, lease: Lease, usage: dict[str, Any]) -> None:
-        """Note the usage of an attempt that did not finish, once; raises Unavailable."""
+        """Record the usage of an unfinished attempt, once; raises Unavailable."""
         await self._scripts.verdict(
             "account",
             [keys.request(lease.request_id)],

@@ -1,4 +1,4 @@
-"""What the API asks of the broker: submit, read, list, cancel, erase."""
+"""The verbs of the API: submit, read, list, cancel, erase."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -35,9 +35,9 @@ _POSITION_TENANTS = 1000
 class Submission:
     """A request as the API accepted it.
 
-    `payload` is what the worker needs (JSON); `head` is what a reader of the request may see next
-    to its log; `echo` is in the log only, for the wire it came in on; `question` is the caller's
-    own new messages, remembered by the conversation together with `links`.
+    `payload` is for the worker (JSON), and `head` for readers of the request, beside its log.
+    `echo` is in the log only, for the wire of the submit. `question` has the caller's new messages,
+    which the conversation remembers together with `links`.
     """
 
     tenant: str
@@ -64,7 +64,7 @@ class Submitted:
 
 @dataclass(frozen=True)
 class Record:
-    """The hash of a request, next to its log. `state` may also be held or delayed: both wait."""
+    """The hash of a request, which stands beside its log. Held and delayed requests wait."""
 
     request_id: str
     tenant: str
@@ -94,7 +94,7 @@ class Record:
 
 
 class Listed(NamedTuple):
-    """A place in the list of a tenant's requests; without a record when that one has expired."""
+    """A row in the list of a tenant's requests; `record` is None when the request has expired."""
 
     created_ms: int
     request_id: str
@@ -102,7 +102,7 @@ class Listed(NamedTuple):
 
 
 class Requests:
-    """Accepts requests and answers questions about them; the tenant is checked in every reply."""
+    """Submits, reads, lists, cancels and erases requests; each call checks the tenant."""
 
     def __init__(self, connections: Connections, settings: Settings) -> None:
         self._connections = connections
@@ -110,7 +110,7 @@ class Requests:
         self._scripts = Scripts(connections.commands)
 
     async def submit(self, submission: Submission, request_id: str | None = None) -> Submitted:
-        """Accept a request: once this returns, it is in Redis and will end in a terminal.
+        """Accept a request: when this returns, the request is in Redis and will end in a terminal.
 
         Raises IdempotencyConflict, QueueFull, TenantLimitReached, ConversationBusy (nothing was
         written), or Unavailable (unknown: submit again with the same idempotency key or id).
@@ -125,7 +125,7 @@ class Requests:
         partition = keys.choose_partition(self._settings.partitions, conversation or idem or None)
         request_id = request_id or keys.new_request_id(partition)
         queued = {"v": codec.VERSION, **s.head}
-        # The scripts read the policy in the hash, the worker that ran into trouble in the payload.
+        # Scripts read the policy from the hash, a worker from the payload.
         payload = {**s.payload, "on_interruption": s.on_interruption}
         if s.conversation_id is not None:
             queued["messages"] = s.question
@@ -157,7 +157,7 @@ class Requests:
         return _submitted(word, details[0].decode())
 
     async def get(self, request_id: str, tenant: str) -> Record:
-        """The record of a request; raises RequestMissing, for another tenant's as well."""
+        """The record of a request; raises RequestMissing, also for a request of another tenant."""
         partition = keys.parse_partition(request_id)
         if partition is None or partition >= self._settings.partitions:
             raise RequestMissing
@@ -167,9 +167,10 @@ class Requests:
         return _record(request_id, stored)
 
     async def cancel(self, request_id: str, tenant: str) -> str:
-        """End a request now, whoever runs it; returns its status, `cancelled` or an earlier end.
+        """End a request in any state; returns its status: `cancelled`, or how it ended earlier.
 
-        When this returns, nothing more will be written. Raises RequestMissing, Unavailable.
+        When this returns, the request has ended, and its log gets no more entries. Raises
+        RequestMissing, Unavailable.
         """
         word, details = await self._scripts.verdict(
             "cancel",
@@ -184,17 +185,17 @@ class Requests:
         return details[0].decode()
 
     async def erase(self, request_id: str, tenant: str) -> None:
-        """Erase all of a request that is over; raises RequestMissing, NotFinished, Unavailable."""
+        """Erase a request that is over; raises RequestMissing, NotFinished, Unavailable."""
         await self.get(request_id, tenant)
         word, _ = await self._scripts.verdict(
             "erase", [self._ring(request_id)], request_id=request_id, tenant=tenant
         )
-        # If it is missing by now, the call was repeated because its reply was lost, and it is done.
+        # MISSING after the check above means that a repeated call has already erased the request.
         if word == "ACTIVE":
             raise NotFinished
 
     async def position(self, request_id: str, tenant: str) -> int | None:
-        """How many requests will be claimed first, or None when it does not wait in line."""
+        """How many requests will be claimed earlier; None when the request does not wait."""
         ahead = int(
             await self._scripts.call(
                 "position",
@@ -209,8 +210,8 @@ class Requests:
     async def newest(self, tenant: str, before_ms: int | None = None) -> AsyncIterator[Listed]:
         """The tenant's requests, newest first, created before a time.
 
-        Those that have expired are given, too: each costs a call, and whoever asks has to stop
-        somewhere.
+        Expired requests are included, because each costs a call to Redis and the caller has to
+        limit these calls.
         """
         found: list[tuple[int, str]] = []
         for partition in range(self._settings.partitions):

@@ -1,7 +1,8 @@
-"""Whether the account in REDIS_URL may do all that any process of ours will ask of Redis.
+"""Checks whether the account in REDIS_URL has all the rights that Tickertape's processes need.
 
-Asked at each start and by each probe: what an account may do can change while a process runs. Redis
-itself is asked, so that rules, renamed commands and patterns of keys and channels all count.
+Each start and each probe makes this check, because the rights of an account can change while a
+process runs. Redis itself answers, so rules, renamed commands and patterns of keys and channels all
+count.
 """
 
 from tickertape.broker import keys
@@ -13,20 +14,20 @@ _MOST_NAMED = 8
 
 
 class Rights:
-    """Asks for the rights of one account; reads no key and changes nothing."""
+    """Checks the rights of one account; reads no key and changes nothing."""
 
     def __init__(self, connections: Connections, partitions: int) -> None:
         self._scripts = Scripts(connections.commands)
-        # A pattern of keys covers the first and the last partition, or it does not cover them all.
+        # A pattern of keys that covers the first and the last partition covers all partitions.
         self._tags = sorted({keys.tag(0), keys.tag(partitions - 1)})
 
     async def missing(self) -> list[str]:
-        """What the account may not do, in words; raises AccessDenied when it may not even ask."""
+        """The missing rights in words; raises AccessDenied when the account may not even check."""
         found = await self._scripts.call("probe", [], *self._tags)
         return [refusal.decode() for refusal in found]
 
     async def check(self) -> None:
-        """Raise AccessDenied naming what the account may not do; Unavailable without an answer."""
+        """Raise AccessDenied naming the missing rights; Unavailable when Redis does not answer."""
         missing = await self.missing()
         if missing:
             raise AccessDenied(f"Redis denies access: this account may not run {_listed(missing)}")

@@ -1,8 +1,8 @@
-"""Pure: the turns of a conversation, from their rows in Redis to what a model is given of them.
+"""Pure: the turns of a conversation, from their rows in Redis to the messages for a model.
 
-A turn has one row for the question and, once its request has ended with something to remember, one
-for the answer. `answered` is JSON text in every version, so that processes of the version before,
-which know no other field, read the same conversation.
+A turn has one row for the question and, after its request has ended with a text or calls, one row
+for the answer. `answered` is JSON text in every version, so that processes of the previous version,
+which read no other field, read the same conversation.
 """
 
 from collections.abc import Iterable
@@ -17,11 +17,11 @@ from tickertape.broker.fold import Answer
 from tickertape.broker.kinds import Terminal
 from tickertape.broker.provider_fields import tool_of_call
 
-# Stands behind the text of an answer that was stopped, so that the model knows that it was cut off.
-# cancel.lua remembers a stop before the first word by this text alone.
+# Follows the text of a stopped answer, so that the model sees that the answer was cut off.
+# prefix.lua stores this text alone for a stop before the first word.
 STOPPED = "[stopped]"
 
-# What an assistant's message has beside its text only for the calls.
+# The keys that an assistant's message has only because of its calls.
 _OF_CALLS = ("tool_calls", "reasoning_content")
 
 Messages = list[dict[str, Any]]
@@ -30,11 +30,11 @@ Row = tuple[bytes, dict[bytes, bytes]]
 
 @dataclass(frozen=True, kw_only=True)
 class Links:
-    """How the messages of a turn are called elsewhere, and which turn it takes the place of.
+    """The client's ids for the messages of a turn, and the turn that this one replaces.
 
-    `message_id` is the client's id of the question, `answer_id` its id of the answer where that is
-    not the request's own. `replaces` is the row of the first question that this turn takes the
-    place of: what was asked there and after it is not part of the conversation any more.
+    `message_id` is the client's id of the question; `answer_id` is its id of the answer unless that
+    is the request id. `replaces` is the row of the first question that this turn replaces: that
+    turn and all later turns are no longer part of the conversation.
     """
 
     message_id: str | None = None
@@ -42,12 +42,12 @@ class Links:
     replaces: Cursor | None = None
 
     def encode(self) -> bytes:
-        """The links as a row has them: JSON, empty when there are none."""
+        """The links as a row stores them: JSON, empty without links."""
         fields = {"message_id": self.message_id, "answer_id": self.answer_id}
         if self.replaces is not None:
             fields["replaces"] = str(self.replaces)
-        given = {name: value for name, value in fields.items() if value is not None}
-        return msgspec.json.encode(given) if given else b""
+        links = {name: value for name, value in fields.items() if value is not None}
+        return msgspec.json.encode(links) if links else b""
 
     @classmethod
     def decode(cls, stored: bytes | None) -> "Links":
@@ -62,9 +62,10 @@ class Links:
 
 
 class TurnCalls(msgspec.Struct, frozen=True):
-    """What a row has of an answer that called tools: the pieces of the calls, and what led to them.
+    """The part of a row for an answer that called tools.
 
-    Some models refuse their calls without the reasoning that led to them.
+    It has the pieces of the calls, and the reasoning before the calls: some models refuse a message
+    with their calls if that reasoning is missing.
     """
 
     calls: Messages = []
@@ -73,12 +74,12 @@ class TurnCalls(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Turn:
-    """One request of a conversation: the caller's messages, and what was said until it ended.
+    """One request of a conversation: the caller's messages, and the answer up to its end.
 
-    `status` is how it ended, and None until then; it stays None for one that failed, or was ended
-    by a process of the version before, with nothing to remember. `answered` is the text (that of a
-    refusal, too), None as long as there is none. `calls` are the tools that a completed answer
-    called, with the `reasoning` that led to them. `row` is the place of the question in the stream.
+    `status` is how the request ended, and None until then. It stays None if there was no text to
+    remember and the request failed, or a process of the previous version ended it. `answered` is
+    the text of the answer or refusal, None without one. `calls` are the tool calls of a completed
+    answer, with the `reasoning` before them. `row` is the id of the question's row in the stream.
     """
 
     request_id: str
@@ -92,7 +93,7 @@ class Turn:
 
 
 def read_turns(rows: Iterable[Row]) -> list[Turn]:
-    """The turns of the rows, in the order in which they were asked."""
+    """The turns of the rows, in the order of their questions."""
     asked: dict[str, tuple[Cursor, dict[bytes, bytes]]] = {}
     answered: dict[str, dict[bytes, bytes]] = {}
     for row_id, fields in rows:
@@ -124,7 +125,7 @@ def _turn(
 
 
 def _fold_calls(request_id: str, pieces: Messages) -> Messages:
-    """The calls, each with the id by which its outcome will name it: that of the wires."""
+    """The calls, each with the id that the wires use and that the call's outcome will name."""
     answer = Answer()
     for piece in pieces:
         answer.feed(Entry(START, "tool_call", data=piece))
@@ -136,9 +137,9 @@ def _fold_calls(request_id: str, pieces: Messages) -> Messages:
 
 
 def drop_replaced(turns: Iterable[Turn]) -> list[Turn]:
-    """The turns that are part of the conversation now: without those that others took the place of.
+    """The turns that no later turn replaced.
 
-    A row is compared and not looked up, since the one that is named may have been erased.
+    Rows are compared by id and not searched, because the named row may have been erased.
     """
     kept: list[Turn] = []
     for turn in turns:
@@ -150,11 +151,11 @@ def drop_replaced(turns: Iterable[Turn]) -> list[Turn]:
 
 
 def remember(turns: list[Turn], request_id: str) -> list[Messages]:
-    """What a request is given of the turns that were asked before it, oldest first.
+    """The messages of earlier turns for the prompt of this request, oldest first.
 
-    Each item is a question with its answer, since neither makes sense without the other. A turn
-    without words is left out: strict models refuse an empty answer, and a question without one. For
-    the same reason a tool call is given together with its outcome or not at all.
+    Each item is a question with its answer, because one makes no sense without the other. A turn
+    with an empty answer is left out: strict models refuse an empty answer, and a question without
+    an answer. For the same reason, a tool call is included only together with its outcome.
     """
     line = [*takewhile(lambda turn: turn.request_id != request_id, turns)]
     own = turns[len(line) : len(line) + 1]
@@ -177,11 +178,11 @@ def _exchange(turn: Turn) -> Messages:
         text = f"{text}\n\n{STOPPED}" if text else STOPPED
     if not text and not turn.calls:
         return []
-    said: dict[str, Any] = {"role": "assistant", "content": text or None}
+    answer: dict[str, Any] = {"role": "assistant", "content": text or None}
     if turn.calls:
-        said["tool_calls"] = [_call(call) for call in turn.calls]
-        said |= {"reasoning_content": turn.reasoning} if turn.reasoning else {}
-    return [*turn.asked, said]
+        answer["tool_calls"] = [_call(call) for call in turn.calls]
+        answer |= {"reasoning_content": turn.reasoning} if turn.reasoning else {}
+    return [*turn.asked, answer]
 
 
 def _call(call: dict[str, Any]) -> dict[str, Any]:
@@ -195,7 +196,7 @@ def _is_outcome(message: dict[str, Any]) -> bool:
 
 
 def _pair_calls(messages: Messages, later: Messages) -> Messages:
-    """The messages without calls that have no outcome and outcomes that have no call.
+    """The messages without those calls that have no outcome, and without outcomes of no call.
 
     `later` are the outcomes that follow the messages.
     """

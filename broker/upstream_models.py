@@ -1,4 +1,4 @@
-"""The upstream's model list: workers write it, the API reads it, and it ages."""
+"""The upstream's model list: workers write the list, the API reads it, and it expires."""
 
 from typing import Any
 
@@ -17,17 +17,17 @@ async def write_models(connections: Connections, models: list[dict[str, Any]]) -
 
 
 async def write_models_fault(connections: Connections, reason: str, ttl_s: int) -> None:
-    """Tell why a worker cannot read that list, for `ttl_s`; raises Unavailable."""
+    """Publish for `ttl_s` why a worker cannot read the model list; raises Unavailable."""
     await connections.ask("SET", keys.models_fault(), reason, "EX", ttl_s)
 
 
 async def read_models_fault(connections: Connections) -> str | None:
-    """Why some worker cannot read the list, None if every one could; raises Unavailable."""
+    """Why a worker cannot read the model list; None without a fault. Raises Unavailable."""
     stored = await connections.ask("GET", keys.models_fault())
     return None if stored is None else stored.decode()
 
 
 async def read_models(connections: Connections) -> list[dict[str, Any]] | None:
-    """The upstream's models, or None when no worker has written them lately; raises Unavailable."""
+    """The upstream's models; None when no worker has written them lately. Raises Unavailable."""
     stored = await connections.ask("GET", keys.models())
     return None if stored is None else msgspec.json.decode(stored, type=list[dict[str, Any]])

@@ -1,1 +1,1 @@
-"""What every process of Tickertape does alike: settings, logs, pulse, pauses."""
+"""What every process of Tickertape does alike: settings, logs, pulse, back-off, addresses."""

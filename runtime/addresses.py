@@ -1,4 +1,4 @@
-"""Pure: the addresses of servers, as logs and people may see them."""
+"""Pure: addresses of servers without secrets, and whether an address is this machine."""
 
 import ipaddress
 from urllib.parse import parse_qs, urlsplit
@@ -9,20 +9,21 @@ _HIDDEN = "(hidden)"
 def hide_secrets(url: str) -> str:
     """The scheme, host, port and path of a URL, and the database number if its query has one.
 
-    The account is left out, and the rest of the query, where some services take a key. An address
-    whose parts cannot be told apart shows its scheme alone: most often its password holds a "/".
+    The account is left out, and so is the rest of the query, where some services accept a key. If
+    the parts of an address are ambiguous, only the scheme is shown: most often, the password
+    contains a "/".
     """
     try:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:
         return f"{url.partition('://')[0]}://{_HIDDEN}"
-    place = parts.netloc.rpartition("@")[2]
-    if ":" in place and "@" in f"{parts.path}{parts.query}{parts.fragment}":
+    authority = parts.netloc.rpartition("@")[2]
+    if ":" in authority and "@" in f"{parts.path}{parts.query}{parts.fragment}":
         return f"{parts.scheme}://{_HIDDEN}"
     database = parse_qs(parts.query).get("db", [""])[-1]
     query = f"?db={database}" if database.isdecimal() else ""
-    return f"{parts.scheme}://{place}{parts.path}{query}"
+    return f"{parts.scheme}://{authority}{parts.path}{query}"
 
 
 def is_loopback(host: str) -> bool:

@@ -1,12 +1,12 @@
-"""When a loop last went round: tells one that hangs from one that has nothing to do."""
+"""When a loop last began a round: distinguishes a loop that hangs from an idle loop."""
 
 import time
 
 
 class Pulse:
-    """Beaten by a loop at each round. Silent when no round was begun for `limit_s`.
+    """A loop calls `beat` in each round; the pulse is silent after `limit_s` without a call.
 
-    The limit has to exceed the longest round there is, with every time-out in it used up.
+    The limit must exceed the longest possible round, with all its time-outs used up.
     """
 
     def __init__(self, limit_s: float) -> None:
@@ -14,7 +14,7 @@ class Pulse:
         self._beaten_at_s = time.monotonic()
 
     def beat(self) -> None:
-        """Another round begins."""
+        """Record that a round begins."""
         self._beaten_at_s = time.monotonic()
 
     @property

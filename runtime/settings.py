@@ -1,7 +1,7 @@
 """Every setting, read once at start from the environment and a `.env` file.
 
-Numbers carry their unit in their name. A wrong value stops the start with the variable's name, what
-was given and what is allowed; a secret is never shown.
+Numbers carry their unit in their name. A wrong value stops the start, and the error names the
+variable, its value and the allowed values. A secret is never shown.
 """
 
 import os
@@ -22,7 +22,7 @@ _LATER_SCHEMES = {
 }
 _SCHEMES = {"redis", "rediss", "unix"}
 _SECRET = {"OPENAI_API_KEY", "TICKERTAPE_API_KEYS", "REDIS_URL"}
-# Names of earlier versions, which are still read.
+# Variable names of earlier versions, which are still read.
 _OLD_NAMES = {"TICKERTAPE_MAX_ATTEMPTS": "TICKERTAPE_MAX_CRASHES"}
 _ENV_FILE, _ENV_ENCODING = ".env", "utf-8"
 
@@ -31,7 +31,7 @@ def _ours(*names: str) -> AliasChoices:
     return AliasChoices(*(f"TICKERTAPE_{name}" for name in names))
 
 
-# What worker/upstream/profiles.py describes: here, since a wrong name has to stop the start.
+# The profiles of worker/upstream/profiles.py. Named here, because a wrong name must stop the start.
 UpstreamProfile = Literal[
     "vllm", "llama.cpp", "deepseek", "mistral", "gemini", "openai", "anthropic", "other"
 ]
@@ -77,7 +77,7 @@ class Settings(BaseSettings):
         default=20 * _MIB, ge=1024, validation_alias=_ours("MAX_BODY_BYTES")
     )
     max_json_values: int = Field(default=100_000, ge=100, validation_alias=_ours("MAX_JSON_VALUES"))
-    # Beyond, Python's own limit on recursion would be met somewhere on the way to the upstream.
+    # A larger limit would exceed Python's recursion limit between here and the upstream.
     max_json_depth: int = Field(default=128, ge=8, le=500, validation_alias=_ours("MAX_JSON_DEPTH"))
     max_output_bytes: int = Field(
         default=4 * _MIB, ge=1024, validation_alias=_ours("MAX_OUTPUT_BYTES")
@@ -118,7 +118,7 @@ class Settings(BaseSettings):
         try:
             _ = urlsplit(url).port
         except ValueError:
-            # Usually a password with "/", "#" or "?" in it, and the original message shows a part.
+            # Usually the password contains "/", "#" or "?", and the original error would show it.
             message = "the port is not valid: percent-encode special characters in the password"
             raise ValueError(message) from None
         return url
@@ -138,7 +138,7 @@ class Settings(BaseSettings):
 
     @property
     def lease_ms(self) -> int:
-        """The lease as the scripts take it."""
+        """The lease in ms, as the scripts expect it."""
         return int(self.lease_s * 1000)
 
     @property
@@ -149,7 +149,7 @@ class Settings(BaseSettings):
         )
 
     def share(self, limit: int) -> int:
-        """One partition's part of a limit: exact with one partition, rounded up with more."""
+        """The share of one partition in a limit: exact with one partition, rounded up with more."""
         return -(-limit // self.partitions)
 
 
@@ -173,14 +173,14 @@ def variable_names() -> list[str]:
 
 
 def old_names_in_use() -> dict[str, str]:
-    """The old names that are set, here or in the `.env` file, each with the name it has now."""
+    """The old names that the environment or the `.env` file sets, each with its current name."""
     given = {**dotenv_values(_ENV_FILE, encoding=_ENV_ENCODING), **os.environ}
     return {old: new for old, new in _OLD_NAMES.items() if given.get(old)}
 
 
 def _line(problem: dict[str, Any]) -> str:
     name = str(problem["loc"][0]) if problem["loc"] else "?"
-    # An address may carry a name and a password in front of an "@".
+    # An address may contain a name and a password in front of an "@".
     is_secret = name in _SECRET or "@" in str(problem["input"])
     given = "(hidden)" if is_secret else repr(problem["input"])
     allowed = str(problem["msg"]).removeprefix("Value error, ")
