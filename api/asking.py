@@ -1,7 +1,7 @@
-"""Pure: from what a caller asks, over whatever wire, to what the broker accepts.
+"""Pure: turns the call of any protocol into the submission that the broker accepts.
 
-The role is rendered here, when the request is accepted: an unknown one is refused at once, and a
-worker needs nothing but the request.
+The role is rendered here, when the request is accepted. An unknown role is therefore refused at
+once, and a worker needs only the request.
 """
 
 import hashlib
@@ -17,13 +17,14 @@ from tickertape.runtime.json_types import JsonObject
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
-    """What a caller asks for. `messages` are the caller's own; `params` hold only what was given.
+    """A call of any protocol, checked, in the one form that `Services.submit` accepts.
 
-    `params` are the upstream's names: model, temperature, top_p, max_tokens, and what else a wire
-    passes through; `openai_params` are left out for any other upstream. `question` is what a
-    conversation keeps of the messages: those that are new; `links` are their place in it. Without
-    `memory`, `messages` hold what was said before, and the server adds nothing. `echo` is what the
-    wire says back in its own words; it lives in the log, and only that wire reads it.
+    `messages` are the caller's messages. `params` are the parameters that the caller set, under the
+    upstream's names, such as model and temperature. `openai_params` are sent to OpenAI only.
+    `question` are the messages that the conversation keeps, if not all of `messages` are new, and
+    `links` name the turn that they replace. Without `memory`, `messages` hold the earlier turns,
+    and the worker adds none. `echo` is data that the protocol shows to its clients again; it is
+    kept in the log, and only the wire of that protocol reads it.
     """
 
     wire: str
@@ -45,10 +46,10 @@ class Ask:
 def submission_of(
     ask: Ask, roles: Roles, *, tenant: str, idempotency_key: str | None = None
 ) -> Submission:
-    """The submission for an ask; raises RoleNotFound, UnknownVariable.
+    """The submission for a call; raises RoleNotFound, UnknownVariable.
 
-    The worker's payload keeps the role's messages apart from the caller's, since the finished turns
-    of the conversation go between them.
+    The payload keeps the role's messages apart from the caller's, because the worker inserts the
+    finished turns of the conversation between them.
     """
     role = roles.choose(ask.role)
     params = {**role.model_defaults, **ask.params} if role else ask.params
@@ -70,13 +71,13 @@ def submission_of(
         conversation_id=ask.conversation_id,
         on_busy=ask.on_busy,
         idempotency_key=idempotency_key,
-        # It is compared for the key alone, and costs 100 ms for a body of 20 MB.
+        # Only a key needs the fingerprint, which takes 100 ms for a body of 20 MB.
         fingerprint=fingerprint(ask) if idempotency_key else "",
     )
 
 
 def _head(ask: Ask, role: Role | None, model: str | None) -> JsonObject:
-    """What a reader of the request may see next to its log."""
+    """What readers of the request may see beside its log."""
     head = {
         "wire": ask.wire,
         "role": role.name if role else None,
@@ -88,14 +89,14 @@ def _head(ask: Ask, role: Role | None, model: str | None) -> JsonObject:
 
 
 def fingerprint(ask: Ask) -> str:
-    """A hash that is the same for two bodies that ask for the same, however they were written.
+    """A hash that is equal for two bodies of the same meaning, however they were formatted.
 
-    It leaves out what the server adds: an edited role file does not turn a repeat into a conflict.
+    It covers only what the caller sent, so an edited role file causes no conflict.
     """
+    # Requests of earlier versions had no such fields, and `links` depend on the turns that the
+    # conversation has by now. Neither may make a repetition look like another request.
     later = {"openai_params", "variables"}
-    # A field that came later does not turn a repeat of an earlier request into a conflict, nor does
-    # what else the conversation holds by then.
-    asked = {name: value for name, value in vars(ask).items() if value or name not in later}
-    del asked["links"]
-    canonical = json.dumps(asked, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    fields = {name: value for name, value in vars(ask).items() if value or name not in later}
+    del fields["links"]
+    canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()

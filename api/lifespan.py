@@ -1,4 +1,4 @@
-"""What lives as long as the app: its connections, its streams, and the first wait for Redis."""
+"""What runs as long as the app: its connections, its streams, and the first wait for Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -20,7 +20,7 @@ from tickertape.broker.rights import Rights
 from tickertape.roles import Roles
 from tickertape.runtime.settings import Settings
 
-log = structlog.get_logger("api")
+logger = structlog.get_logger("api")
 
 _FIRST_PAUSE_S = 0.1
 _LAST_PAUSE_S = 2.0
@@ -32,10 +32,10 @@ OnFatal = Callable[[str], None]
 async def running(
     settings: Settings, redis_url: str, roles: Roles, on_fatal: OnFatal
 ) -> AsyncIterator[Services]:
-    """The services of a running app. Redis may be away: then they come up when it does.
+    """The services of a running app. They become usable once Redis is up.
 
-    `on_fatal` is told why when the app has to stop: another process counts other partitions, or a
-    task of ours failed that must never end.
+    `on_fatal` is called with the reason when the app has to stop, because another process uses a
+    different number of partitions, or because a background task failed.
     """
     connections = Connections(redis_url)
     services = _services(settings, connections, roles)
@@ -74,7 +74,7 @@ def _services(settings: Settings, connections: Connections, roles: Roles) -> Ser
 
 
 async def _agree(services: Services) -> None:
-    """Redis is asked until it answers: whichever of us starts first waits for the other."""
+    """Retry until Redis accepts this process, so that both may start in any order."""
     pause_s = _FIRST_PAUSE_S
     readiness, address = services.readiness, services.connections.address
     while True:
@@ -84,15 +84,15 @@ async def _agree(services: Services) -> None:
         except Unavailable as error:
             if isinstance(error, AccessDenied):
                 if str(error) != readiness.denial:
-                    log.warning("Redis denies access", address=address, reason=str(error))
+                    logger.warning("Redis denies access", address=address, reason=str(error))
                 readiness.denial = str(error)
             elif pause_s == _FIRST_PAUSE_S:
-                log.warning("waiting for Redis", address=address)
+                logger.warning("waiting for Redis", address=address)
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LAST_PAUSE_S)
         else:
             readiness.agreed = True
-            log.info("ready for requests", redis=address)
+            logger.info("ready for requests", redis=address)
             return
 
 

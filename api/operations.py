@@ -1,4 +1,4 @@
-"""For whoever runs this: is it alive, should calls come here, and what was counted."""
+"""Routes for operators: liveness, readiness and metrics."""
 
 import asyncio
 
@@ -17,11 +17,11 @@ PUBLIC_PATHS = frozenset({"/healthz", "/readyz"})
 
 router = APIRouter(tags=["operations"])
 
-_REDIS_PATIENCE_S = 1.0
+_REDIS_LIMIT_S = 1.0
 
 
 class Health(BaseModel):
-    """All is well with us. `upstream`: why a worker cannot list its models."""
+    """The process is well. `upstream` says why a worker cannot list the upstream's models."""
 
     status: str = "ok"
     upstream: str | None = None
@@ -29,23 +29,23 @@ class Health(BaseModel):
 
 @router.get("/healthz", responses=error_responses(), response_model_exclude_none=True)
 async def alive() -> Health:
-    """Whether this process answers; says nothing of Redis, which no restart of us would mend."""
+    """Whether this process answers. It ignores Redis, whose failures a restart does not repair."""
     return Health()
 
 
 @router.get("/readyz", responses=error_responses(503), response_model_exclude_none=True)
 async def ready(services: AnyServices) -> Health:
-    """Whether calls should come here: Redis answers, lets us do all that they need, and we stay."""
+    """Whether to route calls here: Redis answers and grants every right, and no stop is due."""
     fault = await _fault(services)
     if fault is not None:
         raise Problem(503, "not_ready", fault, headers={"Retry-After": "1"})
-    # Requests are accepted, read and cancelled all the same, so that calls should come here.
+    # Without the upstream, requests are still accepted, read and cancelled, so this is ready.
     return Health(upstream=await _upstream_fault(services))
 
 
 async def _upstream_fault(services: Services) -> str | None:
     try:
-        async with asyncio.timeout(_REDIS_PATIENCE_S):
+        async with asyncio.timeout(_REDIS_LIMIT_S):
             return await read_models_fault(services.connections)
     except (Unavailable, TimeoutError):
         return None
@@ -56,18 +56,18 @@ async def _fault(services: Services) -> str | None:
         return STOPPING
     has_answered = True
     try:
-        async with asyncio.timeout(_REDIS_PATIENCE_S):
+        async with asyncio.timeout(_REDIS_LIMIT_S):
             await services.rights.check()
     except AccessDenied as denial:
-        # First of all: it is the reason of whatever else is wrong then.
+        # A denied right is the cause of every other fault, so report it first.
         return str(denial)
     except (Unavailable, TimeoutError):
         has_answered = False
     if not services.readiness.agreed:
         return "Redis has not answered since the start."
     if not services.streams.is_up:
-        return "Redis pushes nothing at the moment."
-    return None if has_answered else "Redis does not answer at the moment."
+        return "The push connection to Redis is down."
+    return None if has_answered else "Redis does not answer."
 
 
 @router.get(
@@ -79,5 +79,5 @@ async def _fault(services: Services) -> str | None:
     },
 )
 async def metrics(services: AnyServices, _: Tenant) -> Response:
-    """Prometheus' text format. Of this process: with several, scrape each, or add a proxy's own."""
+    """The metrics of this process, in Prometheus' text format. Scrape each process separately."""
     return Response(services.metrics.text(), media_type=CONTENT_TYPE_LATEST)

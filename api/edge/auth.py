@@ -21,7 +21,7 @@ from tickertape.api.edge.problems import Problem
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.runtime.settings import Settings
 
-log = structlog.get_logger("api")
+logger = structlog.get_logger("api")
 
 OPEN_TENANT = "public"
 _TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
@@ -92,7 +92,7 @@ class KeyFile:
             try:
                 self._keys = self._read()
             except SettingsInvalid as error:
-                log.warning("API keys not reloaded", reason=str(error))
+                logger.warning("API keys not reloaded", reason=str(error))
         return self._keys
 
     def _stamp_now(self) -> tuple[int, int, int] | None:

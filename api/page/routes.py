@@ -1,4 +1,4 @@
-"""The web page and its modules: files of the package, read once; no other file can be asked for."""
+"""The web page: files of the package that are read once. No other file is served."""
 
 import hashlib
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ _MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-# The page shows what models and strangers wrote. Nothing inline runs, and nothing is fetched from,
-# sent to, or framed by anyone else.
+# The page shows text of models and of other users. Therefore no inline script runs, and no other
+# origin is fetched from, sent to, or allowed to frame the page.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -23,14 +23,14 @@ _POLICY = (
 
 @dataclass(frozen=True)
 class PageFile:
-    """A file of the page, and the headers it is sent with."""
+    """A file of the page, with its response headers."""
 
     body: bytes
     headers: dict[str, str]
 
 
 def load_page() -> dict[str, PageFile]:
-    """The page's files by the path they are served at."""
+    """The page's files by URL path."""
     loaded = {}
     for entry in sorted((files("tickertape.api.page")).iterdir(), key=lambda file: file.name):
         media_type = _MEDIA_TYPES.get("." + entry.name.rpartition(".")[2])
@@ -43,7 +43,7 @@ def load_page() -> dict[str, PageFile]:
 def _file(body: bytes, media_type: str) -> PageFile:
     headers = {
         "Content-Type": media_type,
-        # Asked for anew each time, and answered 304: an upgrade is never half there.
+        # Browsers revalidate each file (usually 304), so they never mix files of two versions.
         "Cache-Control": "no-cache",
         "ETag": f'"{hashlib.sha256(body).hexdigest()[:32]}"',
         "Content-Security-Policy": _POLICY,
@@ -54,7 +54,7 @@ def _file(body: bytes, media_type: str) -> PageFile:
 
 
 def page_router(page: dict[str, PageFile]) -> APIRouter:
-    """Routes for exactly these files."""
+    """Routes for these files only."""
     router = APIRouter(include_in_schema=False)
 
     async def show(request: Request) -> Response:

@@ -1,8 +1,8 @@
-"""Pure: JSON that stays on one line of an event stream, whoever cuts the lines.
+"""Pure: JSON that stays on one line of an event stream, however a client splits lines.
 
-The protocol knows CR and LF alone, but clients that cut with Python's `str.splitlines` also end a
-line at U+0085, U+2028 and U+2029, which JSON may hold as they are: a string with one of them became
-two broken events. Below U+0020, where the others are, JSON escapes every character by itself.
+Event streams end lines at CR and LF only. Clients that use Python's `str.splitlines` also split at
+U+0085, U+2028 and U+2029, which JSON may hold unescaped, and so broke an event in two. JSON escapes
+all other line ends, which are below U+0020.
 """
 
 import msgspec
@@ -17,10 +17,11 @@ def encode_json(value: object) -> bytes:
 
 
 def escape_line_ends(data: bytes) -> bytes:
-    """JSON that says the same without the three characters.
+    """The same JSON with those three characters escaped.
 
-    They stand in strings only, and UTF-8 holds no character's bytes inside another's. To look for
-    single bytes first costs 50 ns for any text, where a search for two or three costs 2 ns a byte.
+    They occur in strings only, and in UTF-8 no character's bytes contain those of another. The
+    search for single bytes comes first: it takes 50 ns for any text, while a search for two or
+    three bytes takes 2 ns for each byte of the text.
     """
     if 0xC2 in data and 0x85 in data:
         data = data.replace(_NEL, b"\\u0085")

@@ -1,7 +1,7 @@
-"""A call that stays to hear the answer to its own request, as OpenAI's clients do.
+"""A call that submits a request and returns its answer, as OpenAI's clients expect.
 
-Until the answer begins, a failure is told as an HTTP error. From then on the request is kept and
-goes on whether or not its caller listens, unless the caller wanted it to end with the call.
+Until the answer begins, a failure becomes an HTTP error. If the caller leaves, the request goes on,
+unless the caller wanted it to end with the call.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -22,16 +22,16 @@ from tickertape.broker.codec import Entry
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.kinds import OUTPUT
 
-# The head of a stream is held back for this long, so that an early failure has a status of its own.
+# The response head of a stream is delayed this long, so that an early failure has an HTTP status.
 HOLD_S = 10.0
 _RETRY_AFTER_S = 2
 
 
 class Foreground:
-    """One call and the request it made.
+    """One call and the request that it submitted.
 
-    `cancels_on_leave`: the request ends when the caller goes. `is_repeatable`: the call had an
-    idempotency key, so that its repetition finds the same request.
+    With `cancels_on_leave`, the request is cancelled when the caller leaves. `is_repeatable` states
+    that the call had an idempotency key, so that a repetition finds the same request.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Foreground:
         self._is_repeatable = is_repeatable
 
     async def stream(self, dialect: Dialect) -> Response:
-        """The stream, once there is output or HOLD_S have passed; raises Problem."""
+        """The stream, after the first output or HOLD_S; raises Problem for an early failure."""
         async with self._watch() as watched:
             waited = await self._wait(watched, _has_begun, limit_s=HOLD_S)
             entries = watched.tape.entries()
@@ -62,7 +62,7 @@ class Foreground:
             return await self._services.streams.follow(self._request_id, dialect, on_left=on_left)
 
     async def entries(self) -> list[Entry]:
-        """The whole log, once it has ended well; raises Problem for a request that did not."""
+        """The whole log, once it is completed; raises Problem if the request failed."""
         async with self._watch() as watched:
             await self._wait(watched, _is_over)
             entries = watched.tape.entries()
@@ -86,7 +86,7 @@ class Foreground:
             case Waited.LEFT:
                 if self._cancels_on_leave:
                     await self._cancel()
-                # Nobody hears this.
+                # The caller is gone, so nobody receives this error.
                 raise self._problem(ErrorReply(400, "client_gone", "The caller has left."))
             case Waited.STOPPED:
                 raise self._problem(ErrorReply(503, "draining", STOPPING))
@@ -99,10 +99,10 @@ class Foreground:
             raise self._problem(error_reply(last))
 
     def _problem(self, error: ErrorReply) -> Problem:
-        """An error of a request that was accepted.
+        """The HTTP error of a request that was accepted.
 
-        OpenAI's clients repeat a call that failed, and without an idempotency key that would make
-        a second request, while the first was repeated by the worker or still goes on.
+        OpenAI's clients repeat a failed call. Without an idempotency key that would submit a second
+        request, although the worker has retried the first one already, or still runs it.
         """
         headers = {
             "X-Request-Id": self._request_id,

@@ -12,5 +12,8 @@ IdempotencyKey = Annotated[
     ),
 ]
 CancelOnDisconnect = Annotated[
-    bool, Header(description="`true`: the request ends when its caller goes; otherwise it is kept")
+    bool,
+    Header(
+        description="`true`: the request is cancelled when its caller leaves; otherwise it goes on"
+    ),
 ]

@@ -1,8 +1,8 @@
-"""Reading a JSON body, within what protects the parser and everything behind it.
+"""Reads a JSON body, within limits that protect the parser and the code behind it.
 
-A body may be 20 MB, nearly all of it one picture, which costs milliseconds. As many bytes of empty
-lists would hold the event loop for seconds and take a gigabyte: so values are counted before they
-are made, and what is large is parsed in a thread.
+A body of 20 MB that is mostly one picture is parsed in milliseconds. The same size of empty lists
+would block the event loop for seconds and use a gigabyte of memory. Therefore values are counted
+before they are made, and large bodies are parsed in a thread.
 """
 
 import asyncio
@@ -18,19 +18,19 @@ from fastapi.routing import APIRoute
 from tickertape.api.edge.problems import Problem
 from tickertape.runtime.settings import Settings
 
-# Read by the models of bodies, which FastAPI gives no context of their own.
+# A context variable, because FastAPI passes no context to the models of bodies.
 MAX_DEPTH: ContextVar[int] = ContextVar("max_json_depth", default=128)
 _THREADED_CHARS = 256 * 1024
-# A string, from which nothing is given back to the search; or what a value may follow. A string
+# A string, matched without backtracking, or a character that a value may follow. A string
 # without an end matches to the end of the body, or each escaped quote in it would start a new scan.
 _STRING_OR_SEPARATOR = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[{,]', re.DOTALL)
 
 
 class JsonRequest(Request):
-    """A call whose body is JSON."""
+    """A call with a JSON body."""
 
     async def json(self) -> Any:
-        """The body; raises Problem, or as `json.loads`."""
+        """The parsed body; raises Problem, and the errors of `json.loads`."""
         settings: Settings = self.app.state.services.settings
         MAX_DEPTH.set(settings.max_json_depth)
         body = await self.body()
@@ -40,10 +40,9 @@ class JsonRequest(Request):
 
 
 class JsonRoute(APIRoute):
-    """A route that reads its body so."""
+    """A route whose body is read within the limits."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler of one call."""
         handle = super().get_route_handler()
 
         async def read_json(request: Request) -> Response:
@@ -53,10 +52,10 @@ class JsonRoute(APIRoute):
 
 
 def parse_json(body: bytes, max_values: int) -> Any:
-    """The value of a body; raises Problem for one of too many values, or as `json.loads`."""
+    """The value of a body; raises Problem for too many values, and the errors of `json.loads`."""
     text = body.decode(json.detect_encoding(body), "surrogatepass")
     separators = text.count(",") + text.count("[") + text.count("{")
-    # Most of them may stand in texts, as in a program; to see that costs more.
+    # Many of these characters may be inside strings. Only the slower count can tell.
     if separators >= max_values and _has_too_many(text, max_values):
         raise Problem(400, "too_many_values", f"The body holds more than {max_values} values.")
     return json.loads(text)
@@ -69,7 +68,7 @@ def _has_too_many(text: str, max_values: int) -> bool:
             strings += 1
         else:
             separators += 1
-        # Each value but the first follows a separator, and has two strings at most, with its key.
+        # Each value but the first follows a separator, and has at most two strings with its key.
         if separators >= max_values or strings > 2 * max_values:
             return True
     return False

@@ -1,4 +1,4 @@
-"""What OpenAI's two protocols share: bodies that stay open, and roles that are named as models."""
+"""What OpenAI's two protocols share: open bodies, and roles that callers name as models."""
 
 from pydantic import BaseModel, ConfigDict
 
@@ -12,23 +12,23 @@ ROLE_PREFIX = "role:"
 
 
 class OpenBody(BaseModel):
-    """A body that may hold more fields than are named."""
+    """A body that may have further fields."""
 
     model_config = ConfigDict(extra="allow")
 
 
 def role_of(model: str | None) -> str | None:
-    """The role that a model's name stands for, None for a model of the upstream."""
+    """The role that a model's name selects, None for a model of the upstream."""
     return model.removeprefix(ROLE_PREFIX) if model and model.startswith(ROLE_PREFIX) else None
 
 
 def without_role(params: JsonObject) -> JsonObject:
-    """Parameters for the upstream, which knows no roles."""
+    """The parameters without a role in place of the model, which the upstream would refuse."""
     if role_of(params.get("model")) is None:
         return params
     return {name: value for name, value in params.items() if name != "model"}
 
 
 def unsupported(param: str, message: str) -> Problem:
-    """A field of OpenAI's that this server does not do."""
+    """The error for a field of OpenAI's API that this server does not support."""
     return Problem(400, "unsupported_value", message, param=param)

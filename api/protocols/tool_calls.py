@@ -1,4 +1,4 @@
-"""Pure: the calls of tools in one answer, put together from their pieces."""
+"""Pure: assembles the tool calls of one answer from their pieces."""
 
 from collections.abc import Iterator
 
@@ -8,10 +8,10 @@ from tickertape.runtime.json_types import JsonObject
 
 
 class Call:
-    """One call. The worker has given it an index and an id that no other call has.
+    """One tool call. The worker has set its index and an id that is unique within the answer.
 
-    Logs of version 0.1.0 may lack the id, or have that of another call, which clients trip over:
-    then it is made here as the worker makes it.
+    Logs of version 0.1.0 may lack the id, or repeat that of another call, which breaks clients.
+    `Calls` then makes an id the same way as the worker.
     """
 
     def __init__(self, index: int, call_id: str, kind: str) -> None:
@@ -24,18 +24,17 @@ class Call:
 
     @property
     def arguments(self) -> str:
-        """All arguments so far: JSON, once they are complete; of a custom tool, any text."""
+        """The arguments so far. Complete ones are JSON, or any text for a custom tool."""
         return "".join(self._arguments)
 
     def add(self, piece: JsonObject) -> None:
-        """Take a piece."""
         self.name = self.name or piece.get("name") or ""
         merge(self.x, piece.get("x") or {})
         self._arguments.append(piece.get("arguments") or "")
 
 
 class Calls:
-    """The calls of one answer, in the order in which they began."""
+    """The tool calls of one answer, in the order of their first pieces."""
 
     def __init__(self, request_id: str) -> None:
         self._request_id = request_id
@@ -48,8 +47,8 @@ class Calls:
     def __bool__(self) -> bool:
         return bool(self._by_index)
 
-    def take(self, piece: JsonObject) -> tuple[Call, bool]:
-        """The call that a `tool_call` entry adds to, and whether this begins it."""
+    def add(self, piece: JsonObject) -> tuple[Call, bool]:
+        """Add the piece of a `tool_call` entry; returns its call, and whether the call is new."""
         index = int(piece.get("index", 0))
         call = self._by_index.get(index)
         is_new = call is None

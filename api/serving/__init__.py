@@ -1,1 +1,1 @@
-"""How the process runs: uvicorn's server on one socket, and several processes that share it."""
+"""How the process runs: uvicorn's server, and several processes that share one socket."""

@@ -1,4 +1,4 @@
-"""Several processes on one listening socket: started, replaced when killed, and ended together."""
+"""Runs several processes on one socket: starts them, replaces killed ones, ends them together."""
 
 import multiprocessing
 import os
@@ -12,12 +12,12 @@ from types import FrameType
 
 import structlog
 
-log = structlog.get_logger("api")
+logger = structlog.get_logger("api")
 
 _RESTART_PAUSE_S = 1.0
-# Beyond the grace that a server gives its own calls, and before those who stop us lose patience.
+# Longer than the grace of a server for its calls, and shorter than that of service managers.
 _END_WITHIN_S = 8.0
-_LOOK_EVERY_S = 1.0
+_POLL_S = 1.0
 
 Target = Callable[..., int]
 
@@ -25,16 +25,16 @@ Target = Callable[..., int]
 def run_processes(count: int, target: Target, arguments: tuple[object, ...]) -> int:
     """Run `target(*arguments)` in `count` processes until SIGTERM or SIGINT; returns the exit code.
 
-    One that is killed is replaced. One that ends by itself has found that it must not go on: then
-    all end, and its code is returned. They end when this process does, however it ends. One that
-    does not heed that in time is killed.
+    A killed process is replaced. A process that exits by itself has found a fatal fault, so all
+    processes are ended and its exit code is returned. They also end when this process ends, for
+    whatever reason. A process that does not end in time is killed.
     """
     return _Processes(target, arguments).run(count)
 
 
 class _Processes:
     def __init__(self, target: Target, arguments: tuple[object, ...]) -> None:
-        # Spawned, not forked: no child inherits a lock or a loop in the middle of something.
+        # A forked child could inherit a held lock or a running event loop; a spawned one cannot.
         self._context = multiprocessing.get_context("spawn")
         self._target = target
         self._arguments = arguments
@@ -49,7 +49,7 @@ class _Processes:
         try:
             for _ in range(count):
                 self._start()
-            return self._mind()
+            return self._supervise()
         finally:
             self._end()
             for number, handler in former.items():
@@ -62,13 +62,13 @@ class _Processes:
         child.start()
         self._children.append(child)
         if self._end_by_s is not None:
-            # The signal came after the start and before the line above: it passed this child by.
+            # The signal arrived before this child was in the list, so it did not reach it.
             child.terminate()
 
-    def _mind(self) -> int:
+    def _supervise(self) -> int:
         while self._children and not self._is_late():
-            # A signal ends no wait, and a child that hangs does not end by it: only a look tells.
-            wait([child.sentinel for child in self._children], _LOOK_EVERY_S)
+            # A signal does not end `wait`, so wake up in time to kill children that hang.
+            wait([child.sentinel for child in self._children], _POLL_S)
             ended = [child for child in self._children if child.exitcode is not None]
             for child in ended:
                 self._children.remove(child)
@@ -77,7 +77,7 @@ class _Processes:
                     continue
                 if code >= 0:
                     return code
-                log.error("process was killed", pid=child.pid, signal=-code)
+                logger.error("process was killed", pid=child.pid, signal=-code)
                 time.sleep(_RESTART_PAUSE_S)
                 self._start()
         return 0
@@ -87,7 +87,7 @@ class _Processes:
         self._terminate()
 
     def _terminate(self) -> float:
-        """Ask all to end; returns until when they have time, which the first call says."""
+        """Signal all children to end; returns their deadline, which the first call sets."""
         if self._end_by_s is None:
             self._end_by_s = time.monotonic() + _END_WITHIN_S
         for child in self._children:
@@ -102,7 +102,7 @@ class _Processes:
         for child in self._children:
             child.join(max(0.0, end_by_s - time.monotonic()))
             if child.exitcode is None:
-                log.error("process did not end", pid=child.pid)
+                logger.error("process did not end", pid=child.pid)
                 child.kill()
                 child.join()
 
@@ -117,6 +117,6 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
-        # An event loop that hangs hears no signal, and would keep the socket from who comes next.
+        # A hanging event loop ignores the signal and would keep the socket from the next process.
         time.sleep(_END_WITHIN_S)
         os.kill(os.getpid(), signal.SIGKILL)

@@ -1,7 +1,7 @@
-"""Runs the app: takes the address, serves in one process or several, and ends without hanging.
+"""Runs the app: binds the address, serves in one process or several, and stops without hanging.
 
-An open stream would hold up uvicorn's shutdown for ever, and the app's own shutdown begins only
-after the last connection has closed: so the signal itself ends the streams.
+An open stream would delay uvicorn's shutdown indefinitely, because the app's shutdown starts only
+after the last connection has closed. Therefore the stop signal itself ends the streams.
 """
 
 import asyncio
@@ -27,15 +27,15 @@ from tickertape.broker.errors import SettingsInvalid
 from tickertape.runtime.garbage import tune_garbage_collector
 from tickertape.runtime.settings import Settings
 
-log = structlog.get_logger("api")
+logger = structlog.get_logger("api")
 
-# For calls that are being answered; streams end at once.
+# Calls in progress get this time to finish; streams end at once.
 _GRACE_S = 5
 _BACKLOG = 4096
-# Longer than the idle connections of a proxy in front, which else writes into one that just closed.
+# Longer than a reverse proxy's idle timeout, or the proxy may reuse a connection just closed here.
 _KEEP_ALIVE_S = 75
 _UVICORN_LOGGER = "uvicorn.error"
-_CUT_MESSAGE = "ASGI callable returned without completing response."
+_INCOMPLETE_MESSAGE = "ASGI callable returned without completing response."
 
 ConfigureLogs = Callable[[], None]
 
@@ -50,23 +50,24 @@ def serve(
     behind_loopback: bool = False,
     configure_logs: ConfigureLogs | None = None,
 ) -> int:
-    """Serve until SIGTERM or Ctrl+C; returns the exit code: 0, or 1 when it had to give up.
+    """Serve until SIGTERM or Ctrl+C; returns the exit code: 0, or 1 after a fatal fault.
 
-    Raises SettingsInvalid before anything is served: an address that is taken or too open, a wrong
-    setting; and RolesInvalid. `configure_logs`, a function that can be pickled, is called first in
-    every process. Call it from the main thread, which is where signals arrive.
+    Call it from the main thread, which receives the signals. Raises SettingsInvalid for a wrong
+    setting and for an address that is in use or too open, and RolesInvalid, before it serves.
+    `configure_logs` is called first in every process, so it has to be picklable.
 
-    `behind_loopback` says that only this machine's loopback leads to `host`, as to a container's
-    published port: any is served without keys then, and the Host header is checked all the same.
+    `behind_loopback` states that `host` is reachable from this machine's loopback only, like the
+    published port of a container. Then any `host` is accepted without keys; the Host header is
+    checked nevertheless.
     """
     is_open = open_to_all or behind_loopback
     check_bind(host, has_keys=keys_from(settings) is not None, open_to_all=is_open)
     with _listen(host, port) as listener:
         _raise_file_limit()
-        log.info("listening", host=host, port=listener.getsockname()[1], processes=processes)
+        logger.info("listening", host=host, port=listener.getsockname()[1], processes=processes)
         if processes == 1:
             return _serve_one(settings, listener, open_to_all, configure_logs)
-        # Built once here, so that what is wrong is told once, and not by each of them.
+        # Build the app once here, so that a wrong setting is reported once, not by each process.
         create_app(settings, open_to_all=open_to_all)
         arguments = (settings, listener, open_to_all, configure_logs)
         return run_processes(processes, _serve_one, arguments)
@@ -75,16 +76,16 @@ def serve(
 def _serve_one(
     settings: Settings,
     listener: socket.socket,
-    open_to_all: bool,  # noqa: FBT001  # positional, as multiprocessing passes it on
+    open_to_all: bool,  # noqa: FBT001  # multiprocessing passes it by position
     configure_logs: ConfigureLogs | None,
 ) -> int:
     if configure_logs is not None:
         configure_logs()
-    logging.getLogger(_UVICORN_LOGGER).addFilter(_is_not_a_cut)
+    logging.getLogger(_UVICORN_LOGGER).addFilter(_is_no_cut_stream)
     failures: list[str] = []
 
     def give_up(reason: str) -> None:
-        log.error("giving up", reason=reason)
+        logger.error("giving up", reason=reason)
         failures.append(reason)
         server.should_exit = True
 
@@ -103,7 +104,7 @@ def _config(app: FastAPI) -> uvicorn.Config:
         http=HandoverProtocol,
         ws="none",
         lifespan="on",
-        # Lines of uvicorn's go where ours go. It must never log addresses with their queries.
+        # uvicorn's lines go to the program's log. Queries in URLs must never be logged.
         log_config=None,
         access_log=False,
         server_header=False,
@@ -115,7 +116,7 @@ def _config(app: FastAPI) -> uvicorn.Config:
 
 
 class DrainingServer(uvicorn.Server):
-    """A uvicorn that drains the app as soon as it is told to stop."""
+    """A uvicorn server that drains the app as soon as it receives a stop signal."""
 
     def __init__(self, app: FastAPI) -> None:
         super().__init__(_config(app))
@@ -124,10 +125,11 @@ class DrainingServer(uvicorn.Server):
         self._was_interrupted = False
 
     def listen_to_signals(self) -> None:
-        """From now on, and not only from when uvicorn does.
+        """Handle stop signals from now on, before uvicorn installs its handlers.
 
-        A handler that raises SystemExit while an event loop is being made may be heard by nobody,
-        and the process goes on: seen once in 1,500 starts that were ended at once.
+        Until then, Python's default handler raises SystemExit. Raised while an event loop is being
+        made, it can get lost, and the process continues. That happened in 1 of 1,500 starts that
+        were stopped at once.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.handle_exit)
@@ -138,10 +140,10 @@ class DrainingServer(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop; a second Ctrl+C stops without waiting for anyone.
+        """Stop the server; a second Ctrl+C stops it without waiting for calls in progress.
 
-        Not uvicorn's own way, which raises the signal again after an orderly end, so that every
-        stop would look like a kill.
+        This replaces uvicorn's handler, which raises the signal again after an orderly stop, so
+        that every stop would look like a kill.
         """
         del frame
         if sig == signal.SIGINT:
@@ -149,14 +151,14 @@ class DrainingServer(uvicorn.Server):
             self._was_interrupted = True
         self.should_exit = True
         if self._loop is not None and not self._loop.is_closed():
-            # We may be in the middle of anything here: of a callback, of a write.
+            # The signal may have interrupted any callback of the loop, so only schedule the drain.
             self._loop.call_soon_threadsafe(self._app.state.services.streams.drain)
 
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        found = socket.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_STREAM)  # noqa: S104  # checked by check_bind
-        family, _, _, _, address = found[0]
+        addresses = socket.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_STREAM)  # noqa: S104  # checked by check_bind
+        family, _, _, _, address = addresses[0]
         return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
     except OSError as error:
         raise SettingsInvalid(
@@ -165,17 +167,17 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _reason(error: OSError) -> str:
-    # create_server repeats the address in its own wording; an unknown name has no system's word.
+    # The error of create_server repeats the address; an unknown host name has no system error.
     number = error.errno or 0
     return os.strerror(number) if number > 0 else error.strerror or type(error).__name__
 
 
 def _raise_file_limit() -> None:
-    """Every open stream is a file, and the usual soft limit of 1024 is no more than a default."""
+    """Raise the soft limit of open files, usually 1024, because each open stream is a file."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _is_not_a_cut(record: logging.LogRecord) -> bool:
-    # A raw-text stream whose request failed is broken off on purpose; uvicorn calls it a defect.
-    return record.getMessage() != _CUT_MESSAGE
+def _is_no_cut_stream(record: logging.LogRecord) -> bool:
+    # A raw-text stream of a failed request is cut on purpose, which uvicorn logs as an error.
+    return record.getMessage() != _INCOMPLETE_MESSAGE

@@ -88,7 +88,7 @@ def test_a_process_that_does_not_heed_the_signal_is_killed_and_told_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "_END_WITHIN_S", 0.1)
-    monkeypatch.setattr(processes, "_LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(processes, "_POLL_S", 0.01)
 
     def wait_for_it() -> None:
         wait_until_sync(lambda: children(tmp_path), description="it serves")
@@ -104,7 +104,7 @@ def test_a_process_started_after_the_signal_came_is_ended_too(tmp_path: Path) ->
     starting = processes._Processes(serve, (str(tmp_path),))
     starting._on_signal(signal.SIGTERM, None)
     starting._start()
-    assert starting._mind() == 0
+    assert starting._supervise() == 0
     assert multiprocessing.active_children() == []
 
 

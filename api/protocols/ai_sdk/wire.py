@@ -130,7 +130,7 @@ class UiMessageWire:
 
     def _take_call(self, piece: JsonObject) -> bytes:
         before = self._step() + self._close()
-        call, _ = self._calls.take(piece)
+        call, _ = self._calls.add(piece)
         if call.index not in self._started_calls:
             # Its name may come later, and a client cannot do without.
             return before + (self._start_call(call) if call.name else b"")

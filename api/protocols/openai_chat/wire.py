@@ -90,7 +90,7 @@ class ChatCompletionsWire:
                 return {"reasoning_content": entry.text}
             case "refusal":
                 return {"refusal": entry.text}
-        call, is_new = self._calls.take(entry.data)
+        call, is_new = self._calls.add(entry.data)
         is_named = call.index in self._named
         if call.name:
             self._named.add(call.index)
@@ -136,7 +136,7 @@ def _choice(request_id: str, entries: list[Entry]) -> JsonObject:
     logprobs: dict[str, list[object]] = {}
     for entry in _standing(entries):
         if entry.kind == "tool_call":
-            calls.take(entry.data)
+            calls.add(entry.data)
         for name, tokens in ((entry.x or {}).get("logprobs") or {}).items():
             if isinstance(tokens, list):
                 logprobs.setdefault(name, []).extend(tokens)

@@ -1,4 +1,4 @@
-"""What OpenAI's Responses are asked with, in the words of a chat completion."""
+"""The body of OpenAI's Responses, and its conversion to a chat completion."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _UNSUPPORTED = {
     "n": "only one answer is given",
     "functions": "use tools",
 }
-# Words of the Responses alone, without effect here: chat upstreams refuse what they do not know.
+# Fields of the Responses API that are ignored, because chat upstreams refuse unknown fields.
 _IGNORED = frozenset(
     {
         "access_programs",
@@ -35,7 +35,7 @@ _IGNORED = frozenset(
         "stream_options",
     }
 )
-# OpenAI has them for chat completions, too; clients send them unasked, and others refuse them.
+# Clients send these fields by default. OpenAI accepts them, other upstreams refuse them.
 _OPENAI_ONLY = frozenset(
     {
         "moderation",
@@ -45,7 +45,7 @@ _OPENAI_ONLY = frozenset(
         "safety_identifier",
     }
 )
-# What a function tool may say here and not in a chat completion.
+# Fields of a function tool that chat completions do not have.
 _NOT_IN_CHAT_TOOLS = frozenset(
     {"type", "allowed_callers", "async", "defer_loading", "output_schema"}
 )
@@ -103,7 +103,7 @@ class ResponsesBody(Checked, OpenBody):
     role_template: Annotated[Name | None, Field(description="A template of GET /roles")] = None
 
     def check(self) -> None:
-        """Refuse what cannot be done; raises Problem."""
+        """Refuse fields that are not supported; raises Problem."""
         for name, instead in _UNSUPPORTED.items():
             if (self.model_extra or {}).get(name) is not None:
                 raise unsupported(name, f"{name} is not supported here: {instead}.")
@@ -128,7 +128,7 @@ class ResponsesBody(Checked, OpenBody):
         return [*opening, *in_chat_order([*context, *messages])]
 
     def role(self) -> str | None:
-        """The role that is asked for, in either way."""
+        """The role, which callers name by `role_template` or as a model."""
         return self.role_template or role_of(self.model)
 
     def echoed(self) -> JsonObject:
@@ -159,9 +159,9 @@ class ResponsesBody(Checked, OpenBody):
         return without_role(params)
 
     def openai_params(self) -> JsonObject:
-        """As `params`, for no other upstream than OpenAI."""
-        given = self.model_extra or {}
-        return {name: given[name] for name in _OPENAI_ONLY & given.keys() if given[name]}
+        """Parameters for OpenAI only."""
+        extra = self.model_extra or {}
+        return {name: extra[name] for name in _OPENAI_ONLY & extra.keys() if extra[name]}
 
 
 def _marked(marker: type[M]) -> Iterator[tuple[str, M]]:
@@ -201,7 +201,7 @@ def _tool_choice(choice: str | JsonObject | None) -> str | JsonObject | None:
 
 
 def _nested(param: str) -> Problem:
-    message = "this is the form of chat completions; put what is in it beside type."
+    message = "this is the form of chat completions; put its content beside type."
     return unsupported(param, f"{param}: {message}")
 
 

@@ -1,7 +1,7 @@
-"""Pure: the items of OpenAI's Responses as messages of a chat completion.
+"""Pure: converts the items of OpenAI's Responses to messages of a chat completion.
 
-A response's input and an earlier response's output are both made of items, and both go to an
-upstream that knows only messages.
+The input of a response and the output of an earlier response consist of items, while the upstream
+accepts only messages.
 """
 
 import contextlib
@@ -19,17 +19,17 @@ _TEXT_PARTS = ("input_text", "output_text", "text")
 _DETAILS = ("auto", "low", "high")
 
 
-def input_items(given: str | list[JsonObject]) -> list[JsonObject]:
-    """The input as items, whichever way it was written."""
-    if isinstance(given, str):
-        given = [{"role": "user", "content": given}]
-    return [_item(item) for item in given]
+def input_items(value: str | list[JsonObject]) -> list[JsonObject]:
+    """The input as items. Text becomes one message of the user."""
+    if isinstance(value, str):
+        value = [{"role": "user", "content": value}]
+    return [_item(item) for item in value]
 
 
 def chat_messages(items: list[JsonObject], param: str = "input") -> list[JsonObject]:
-    """The messages for items; raises Problem for what no chat completion has a word for.
+    """The messages for items; raises Problem for an item that chat completions cannot express.
 
-    A call that was cut off is left out: nobody can have an outcome for it.
+    A call that was cut off is omitted, because no client can have an output for it.
     """
     messages = [_message_of(item, f"{param}[{n}]") for n, item in enumerate(items)]
     answered = {message["tool_call_id"] for message in messages if message["role"] == "tool"}
@@ -53,7 +53,7 @@ def _item(item: JsonObject) -> JsonObject:
 
 
 def _message_of(item: JsonObject, param: str) -> JsonObject:
-    """The message for one item; of an answer, each may be a part of the message there will be."""
+    """The message for one item. `in_chat_order` joins those that belong to one answer."""
     match item.get("type"):
         case "message":
             return _message(item, param)
@@ -64,8 +64,9 @@ def _message_of(item: JsonObject, param: str) -> JsonObject:
             call_id = _text(item, "call_id", param)
             return {"role": "tool", "tool_call_id": call_id, "content": output}
         case "reasoning":
-            said = {"role": "assistant", "content": None, "reasoning_content": _reasoning(item)}
-            return {**fields_of_message(item.get("x")), **said}
+            text = _reasoning(item)
+            message = {"role": "assistant", "content": None, "reasoning_content": text}
+            return {**fields_of_message(item.get("x")), **message}
     raise unsupported(
         f"{param}.type",
         f"{param}.type: use message, function_call, function_call_output or reasoning.",
@@ -78,9 +79,9 @@ def _message(item: JsonObject, param: str) -> JsonObject:
         raise unsupported(f"{param}.role", f"{param}.role: use {', '.join(_ROLES)}.")
     content = _content(item.get("content"), f"{param}.content")
     if role == "assistant" and isinstance(content, list):
-        # Of an answer all parts are text.
+        # All parts of an answer are text.
         content = "".join(part.get("text", "") for part in content)
-    # What the upstream sent besides its text goes back with it.
+    # The upstream gets its provider fields back.
     fields = fields_of_message(item.get("x")) if role == "assistant" else {}
     return {**fields, "role": role, "content": content}
 
@@ -97,7 +98,7 @@ def _is_cut_call(item: JsonObject) -> bool:
 
 
 def _reasoning(item: JsonObject) -> str:
-    """The text of a reasoning item: the whole where it is there, else the summary."""
+    """The text of a reasoning item: its content, or its summary without one."""
     for parts in (item.get("content"), item.get("summary")):
         objects = (
             [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
@@ -114,7 +115,7 @@ def _content(content: object, param: str) -> str | list[JsonObject]:
     if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
         raise unsupported(param, f"{param}: use text or a list of parts.")
     parts = [_part(part, f"{param}[{number}]") for number, part in enumerate(content)]
-    # Small servers take nothing but plain text.
+    # Small upstreams accept only plain text.
     if [part["type"] for part in parts] == ["text"]:
         return str(parts[0]["text"])
     return parts
@@ -127,7 +128,7 @@ def _part(part: JsonObject, param: str) -> JsonObject:
     if kind == "refusal":
         return {"type": "text", "text": _text(part, "refusal", param)}
     if kind == "input_image" and part.get("image_url"):
-        # Chat completions know fewer of them.
+        # Chat completions have fewer details.
         detail = {"detail": part["detail"]} if part.get("detail") in _DETAILS else {}
         return {
             "type": "image_url",
@@ -148,7 +149,7 @@ def _file(part: JsonObject, param: str) -> JsonObject:
     name, data = str(part.get("filename") or "file"), _text(part, "file_data", param)
     with contextlib.suppress(NoFormError):
         return file_part(data, None, name)
-    # Some upstreams take more types than have a form of their own.
+    # Some upstreams accept further types of files in this form.
     return {"type": "file", "file": {"filename": name, "file_data": data}}
 
 

@@ -1,7 +1,7 @@
-"""The output of a response: its items, put together from a log, and the events that tell of it.
+"""The output of a response: its items, assembled from a log, and the events of their changes.
 
-Pure. Reasoning, text and refusals follow one another: another kind ends the one before it. Calls of
-tools may come interleaved, so each stays open until the answer ends.
+Pure. Only one item of reasoning or text is open at a time, because an entry of another kind closes
+the open item first. Tool calls may be interleaved, so each call stays open until the answer ends.
 """
 
 from tickertape.api.protocols.tool_calls import Call, Calls
@@ -10,13 +10,13 @@ from tickertape.runtime.json_types import JsonObject
 
 Event = tuple[str, JsonObject]
 
-# Of an entry's kind: the type of item it belongs to, the type of its part, and what its events say.
+# The type of the item and the type of the part that an entry of a kind belongs to.
 _PARTS = {
     "delta": ("message", "output_text"),
     "refusal": ("message", "refusal"),
     "reasoning": ("reasoning", "reasoning_text"),
 }
-_SAID_WHEN_DONE = frozenset({"text", "refusal", "logprobs"})
+_FIELDS_WHEN_DONE = frozenset({"text", "refusal", "logprobs"})
 _ID_PREFIXES = {"message": "msg", "reasoning": "rs", "function_call": "fc"}
 
 
@@ -31,11 +31,10 @@ class Part:
 
     @property
     def text(self) -> str:
-        """All of it so far."""
+        """The text so far."""
         return "".join(self._texts)
 
     def add(self, text: str, logprobs: list[JsonObject]) -> None:
-        """Take a piece."""
         self._texts.append(text)
         self._logprobs += logprobs
 
@@ -51,21 +50,21 @@ class Part:
 
     def delta(self, text: str, logprobs: list[JsonObject]) -> Event:
         """The event for a piece."""
-        said = {"logprobs": logprobs} if self.kind == "output_text" else {}
-        return f"response.{self.kind}.delta", {"delta": text, **said}
+        fields = {"logprobs": logprobs} if self.kind == "output_text" else {}
+        return f"response.{self.kind}.delta", {"delta": text, **fields}
 
     def done(self) -> Event:
-        """The event for the end of it."""
-        whole = self.object()
-        said = {name: value for name, value in whole.items() if name in _SAID_WHEN_DONE}
-        return f"response.{self.kind}.done", said
+        """The event for the end of the part."""
+        part = self.object()
+        fields = {name: value for name, value in part.items() if name in _FIELDS_WHEN_DONE}
+        return f"response.{self.kind}.done", fields
 
 
 class Item:
-    """One item. `call` is set for a function call, `parts` are there for the others.
+    """One item. A function call has `call`, other items have `parts`.
 
-    `x` has the provider fields, for which OpenAI has no place. Clients keep what they do not know,
-    and so give them back with the item.
+    `x` holds the provider fields, for which OpenAI's API has no field. Clients keep unknown fields,
+    so they send these back with the item.
     """
 
     def __init__(self, kind: str, item_id: str, index: int, call: Call | None = None) -> None:
@@ -109,7 +108,7 @@ class Output:
     def write(
         self, kind: str, text: str, logprobs: list[JsonObject], x: JsonObject | None = None
     ) -> list[Event]:
-        """Take an output entry that has text, or nothing but provider fields."""
+        """Add an output entry that has text, or only provider fields; returns its events."""
         merge(self._held_x, x or {})
         if not text:
             return self._attach(logprobs)
@@ -128,17 +127,17 @@ class Output:
         part.add(text, logprobs)
         return [*events, _of_part(item, *part.delta(text, logprobs)), *self._attach([])]
 
-    def take_call(self, piece: JsonObject) -> list[Event]:
-        """Take a piece of a call; a call without a name yet is not told."""
+    def add_call(self, piece: JsonObject) -> list[Event]:
+        """Add a piece of a tool call; a call has no events until its name arrives."""
         events = self._close_open("completed")
-        call, _ = self._calls.take(piece)
+        call, _ = self._calls.add(piece)
         item = self._call_items.get(call.index)
         if item is not None:
             return events + _arguments(item, piece.get("arguments") or "")
         return events + (self._begin_call(call) if call.name else [])
 
     def close(self, status: str) -> list[Event]:
-        """End what is open, in order. The last gets this status, the others are complete."""
+        """Close the open items, in order. The last one gets this status, the others `completed`."""
         begun = [
             self._begin_call(call) for call in self._calls if call.index not in self._call_items
         ]
@@ -152,7 +151,7 @@ class Output:
         return events
 
     def _attach(self, logprobs: list[JsonObject]) -> list[Event]:
-        """Put what came without text into the item that is open; fields wait for the next one."""
+        """Add data without text to the open item. Without one, fields wait for the next item."""
         item = self._open
         if item is None:
             return []
@@ -165,13 +164,13 @@ class Output:
         return [_annotated(item, citation) for citation in cited]
 
     def _hold_fields(self) -> list[Event]:
-        """An item for the provider fields that came when none was open."""
+        """Open an item for provider fields that arrived while no item was open."""
         item = self._open = self._add("message", None)
         self._attach([])
         return [_added(item)]
 
-    def leave(self) -> None:
-        """Mark what is open as what it will stay: incomplete."""
+    def break_off(self) -> None:
+        """Mark the open items as incomplete, because the answer broke off."""
         for item in self.items:
             if item.status == "in_progress":
                 item.status = "incomplete"
@@ -179,7 +178,7 @@ class Output:
     def _begin_call(self, call: Call) -> list[Event]:
         item = self._call_items[call.index] = self._add("function_call", call)
         kind, fields = _added(item)
-        # What is there of its arguments comes as the first delta.
+        # The arguments so far follow as the first delta.
         fields["item"]["arguments"] = ""
         return [(kind, fields), *_arguments(item, call.arguments)]
 
@@ -223,30 +222,36 @@ def _part_object(item: Item) -> JsonObject:
 
 
 def _of_part(item: Item, kind: str, fields: JsonObject) -> Event:
-    place = {
+    ids = {
         "item_id": item.id,
         "output_index": item.index,
         "content_index": len(item.parts) - 1,
     }
-    return kind, {**place, **fields}
+    return kind, {**ids, **fields}
 
 
 def _citations(x: JsonObject) -> tuple[list[JsonObject], JsonObject]:
-    """The citations of pages as this API has them, and the fields without those."""
-    given = x.get("annotations")
-    if not isinstance(given, list):
+    """The URL citations in OpenAI's form, and the other provider fields."""
+    annotations = x.get("annotations")
+    if not isinstance(annotations, list):
         return [], x
-    cited = [_citation(each) for each in given]
-    others = [each for each, known in zip(given, cited, strict=True) if known is None]
+    citations = [_citation(annotation) for annotation in annotations]
+    others = [
+        annotation
+        for annotation, citation in zip(annotations, citations, strict=True)
+        if citation is None
+    ]
     rest = {name: value for name, value in x.items() if name != "annotations"}
-    return [each for each in cited if each], rest | ({"annotations": others} if others else {})
+    return [citation for citation in citations if citation], rest | (
+        {"annotations": others} if others else {}
+    )
 
 
 def _citation(annotation: object) -> JsonObject | None:
     match annotation:
         case {"type": "url_citation", "url_citation": {"url": str(url), **more}}:
-            title, places = more.get("title"), [more.get("start_index"), more.get("end_index")]
-            start, end = (place if isinstance(place, int) else 0 for place in places)
+            title, indices = more.get("title"), [more.get("start_index"), more.get("end_index")]
+            start, end = (index if isinstance(index, int) else 0 for index in indices)
             title = title if isinstance(title, str) else ""
             about = {"start_index": start, "end_index": end, "title": title}
             return {"type": "url_citation", "url": url, **about}
@@ -263,5 +268,5 @@ def _annotated(item: Item, citation: JsonObject) -> Event:
 def _arguments(item: Item, text: str) -> list[Event]:
     if not text:
         return []
-    place = {"item_id": item.id, "output_index": item.index}
-    return [("response.function_call_arguments.delta", {**place, "delta": text})]
+    ids = {"item_id": item.id, "output_index": item.index}
+    return [("response.function_call_arguments.delta", {**ids, "delta": text})]

@@ -1,4 +1,4 @@
-"""OpenAI's Responses: ask and wait, ask and come back, resume, cancel, follow an earlier one."""
+"""OpenAI's Responses: create, retrieve, resume, cancel, delete, list the input."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -45,7 +45,7 @@ _RESPONSE: dict[int | str, JsonObject] = {
 
 
 class Deleted(BaseModel):
-    """A response that is not there any more."""
+    """A response that was deleted."""
 
     id: str
     object: str = "response"
@@ -53,7 +53,7 @@ class Deleted(BaseModel):
 
 
 class InputItems(BaseModel):
-    """What a response was asked with, a page of it."""
+    """A page of the input of a response."""
 
     object: str = "list"
     data: list[JsonObject]
@@ -76,7 +76,7 @@ async def create(
     idempotency_key: IdempotencyKey = None,
     x_cancel_on_disconnect: CancelOnDisconnect = False,
 ) -> Response:
-    """Ask. In the background, it is answered at once, and the response is written without you."""
+    """Create a response. With `background`, it is returned at once and generated afterwards."""
     services.refuse_while_draining()
     ask = await _ask(body, services, tenant)
     submitted = await services.submit(ask, tenant=tenant, idempotency_key=idempotency_key)
@@ -117,7 +117,7 @@ async def retrieve(
         int | None, Query(ge=0, description="The number of the last event you have")
     ] = None,
 ) -> Response:
-    """The response as it is now, or the events after a number and all that follow."""
+    """The response as it is now, or with `stream` its events after a number, to the end."""
     request_id = responses.request_id_of(response_id)
     if not stream:
         stored = await load(services, request_id, tenant)
@@ -133,7 +133,7 @@ async def retrieve(
     responses={**_RESPONSE, **error_responses(400, 401, 404, 503)},
 )
 async def cancel(response_id: ResponseId, services: UsableServices, tenant: Tenant) -> Response:
-    """End a background response now; what was written of it is kept. Repeating this is harmless."""
+    """Cancel a background response and keep its output so far. The call is safe to repeat."""
     request_id = responses.request_id_of(response_id)
     stored = await load(services, request_id, tenant)
     if not stored.is_background:
@@ -145,7 +145,7 @@ async def cancel(response_id: ResponseId, services: UsableServices, tenant: Tena
 
 @router.delete("/v1/responses/{response_id}", responses=error_responses(401, 404, 503))
 async def delete(response_id: ResponseId, services: UsableServices, tenant: Tenant) -> Deleted:
-    """Erase the input, the log and all that is left of a response; an active one ends first."""
+    """Erase a response with its input and its log. An active response is cancelled first."""
     request_id = responses.request_id_of(response_id)
     await find(services, request_id, tenant)
     await services.cancel(request_id, tenant)
@@ -165,11 +165,11 @@ async def list_input_items(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     order: Literal["asc", "desc"] = "desc",
 ) -> InputItems:
-    """What the response was asked with, without what earlier responses hold."""
+    """The input of the response, without that of earlier responses."""
     request_id = responses.request_id_of(response_id)
     stored = await load(services, request_id, tenant)
     items = [
-        # Not the caller's own ids, of which two may be the same: the next page begins after one.
+        # The caller's ids may repeat, so paging uses ids that are made here.
         {"status": "completed", **item, "id": f"in_{request_id}_{number}"}
         for number, item in enumerate(stored.fold.echo.get("input", []))
     ]
@@ -200,8 +200,8 @@ async def _ask(body: ResponsesBody, services: Services, tenant: str) -> Ask:
         params=body.params(),
         openai_params=body.openai_params(),
         role=body.role(),
-        # Who polls gets a new answer whole; what a stream has said it cannot take back, and resumed
-        # by number it would for ever end where the answer began anew.
+        # A polled response can show a new answer. A stream cannot take its events back, and would
+        # end with an error at each resumption.
         on_interruption="continue" if body.stream else "restart",
         metadata=body.metadata,
         echo={"response": body.echoed(), "input": body.items(), "context": context},
@@ -215,16 +215,16 @@ async def _follow(services: Services, request_id: str, starting_after: int | Non
 
 @dataclass(frozen=True)
 class AfterEvent:
-    """Locates what follows the event of a number."""
+    """Locates the frames after the event of a number."""
 
     number: int
 
     def __call__(self, tape: Tape, rendering: Rendering, *, is_current: bool) -> Start | None:
-        """Where to start; raises Problem for a number that no event has. See Locate."""
+        """Where to start, see Locate; raises Problem if no event has the number."""
         del tape
-        place = responses.after(rendering.frames, self.number)
-        if place is not None:
-            first, position = place
+        following = responses.after(rendering.frames, self.number)
+        if following is not None:
+            first, position = following
             return Start(position, first)
         if not is_current:
             return None
@@ -232,5 +232,5 @@ class AfterEvent:
         raise Problem(400, "invalid_value", message, param="starting_after")
 
 
-def _answer(request_id: str, told: JsonObject) -> JSONResponse:
-    return JSONResponse(told, headers={"X-Request-Id": request_id})
+def _answer(request_id: str, response: JsonObject) -> JSONResponse:
+    return JSONResponse(response, headers={"X-Request-Id": request_id})

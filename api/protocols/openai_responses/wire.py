@@ -1,8 +1,8 @@
-"""OpenAI's Responses: one log as numbered events, and as the object they lead to.
+"""OpenAI's Responses: one log as numbered events, and as the response object.
 
-Pure. Numbers, ids and times come from the log alone, so a client that resumes at a number reads on
-without a seam on whatever process it meets. The events cannot take back what they said: a stream
-whose answer begins anew after output ends with an error, while the object has the new answer.
+Pure. Numbers, ids and times come from the log only, so a client can resume by number at any
+process. Events cannot be taken back. If the answer starts over after output, the stream ends with
+an error, while the response object shows the new answer.
 """
 
 import math
@@ -20,10 +20,10 @@ from tickertape.runtime.json_types import JsonObject
 NAME = "responses"
 _ID_PREFIX = "resp_"
 _WHOLE = frozenset({"stop", "tool_calls", "function_call"})
-# OpenAI knows two reasons for an incomplete answer. Any other is told as the upstream put it: a
-# client that finds no reason at all takes the answer for a whole one.
+# OpenAI has two reasons for an incomplete answer. Another reason is passed on in the upstream's
+# words, because clients treat an answer without a reason as complete.
 _INCOMPLETE = {"length": "max_output_tokens"}
-# OpenAI has an enumeration of these, and no word for most of what can happen here.
+# OpenAI enumerates these codes, and has none for most failures of this server.
 _ERROR_CODES = {
     "rate_limit_exceeded": "rate_limit_exceeded",
     "upstream_rejected": "invalid_prompt",
@@ -41,7 +41,7 @@ def response_id(request_id: str) -> str:
 
 
 def request_id_of(response_id: str) -> str:
-    """The request behind a response's id; of another text, an id that no request has."""
+    """The request of a response; for text without the prefix, an id that no request has."""
     return response_id.removeprefix(_ID_PREFIX) if response_id.startswith(_ID_PREFIX) else ""
 
 
@@ -59,7 +59,7 @@ class ResponseFold:
         self._end: JsonObject = {}
 
     def feed(self, entry: Entry) -> list[Event]:
-        """Take the next entry; the events that tell of it."""
+        """Add the next entry; returns its events."""
         if self._created_at is None:
             self._created_at = entry.cursor.attempt // 1000
         match entry.kind:
@@ -71,7 +71,7 @@ class ResponseFold:
                 fields = without_logprobs(entry.x)
                 return self.output.write(entry.kind, entry.text, _logprobs(entry), fields)
             case "tool_call":
-                return self.output.take_call(entry.data)
+                return self.output.add_call(entry.data)
             case "completed":
                 return self._complete(entry.data)
         return self._break_off(entry)
@@ -87,17 +87,17 @@ class ResponseFold:
             "error": None,
             "incomplete_details": None,
         }
-        asked = self.echo.get("response", {})
+        echoed = self.echo.get("response", {})
         output = {"model": self._model, "output": self.output.objects(), "usage": None}
-        return {**about, **asked, **output, **self._end}
+        return {**about, **echoed, **output, **self._end}
 
     def _queue(self, head: JsonObject) -> list[Event]:
         self.echo = head.get("echo") or {}
         self._model = head.get("model") or ""
         if not self.echo.get("response", {}).get("background"):
-            return [self._told("response.created")]
+            return [self._response_event("response.created")]
         self._status = "queued"
-        return [self._told("response.created"), self._told("response.queued")]
+        return [self._response_event("response.created"), self._response_event("response.queued")]
 
     def _open(self, entry: Entry) -> list[Event]:
         self._status = "in_progress"
@@ -107,7 +107,7 @@ class ResponseFold:
             return []
         self._is_begun = True
         self._model = self._model or entry.data.get("model") or ""
-        return [self._told("response.in_progress")]
+        return [self._response_event("response.in_progress")]
 
     def _complete(self, end: JsonObject) -> list[Event]:
         reason = end.get("finish_reason") or "stop"
@@ -116,19 +116,19 @@ class ResponseFold:
         self._end = {"usage": _usage(end.get("usage"))}
         if reason not in _WHOLE:
             self._end["incomplete_details"] = {"reason": _INCOMPLETE.get(reason, reason)}
-        return [*events, self._told(f"response.{self._status}")]
+        return [*events, self._response_event(f"response.{self._status}")]
 
     def _break_off(self, terminal: Entry) -> list[Event]:
         self._status = terminal.kind
-        self.output.leave()
+        self.output.break_off()
         if terminal.kind == "failed":
             error = error_reply(terminal)
             code = _ERROR_CODES.get(error.code, "server_error")
             self._end = {"error": {"code": code, "message": error.message}}
-        # OpenAI's union of events has none for a cancelled response; this one is our own.
-        return [self._told(f"response.{self._status}")]
+        # For `cancelled`, OpenAI's API has no event; this one follows the pattern of the others.
+        return [self._response_event(f"response.{self._status}")]
 
-    def _told(self, kind: str) -> Event:
+    def _response_event(self, kind: str) -> Event:
         return kind, {"response": self.object()}
 
 
@@ -148,12 +148,12 @@ class ResponsesWire:
         return b"".join(map(self._numbered, self._fold.feed(entry)))
 
     def notice(self, kind: str, data: JsonObject) -> bytes:
-        """An error for a log that is gone; nothing for other news."""
+        """An error for `gone`, empty for other notices."""
         del data
         return self._error(LOG_GONE) if kind == "gone" else b""
 
     def _error(self, error: ErrorReply) -> bytes:
-        """An error event. Of its two forms, clients know the flat one, and raise the other."""
+        """An error event with both forms: clients parse the flat one, and raise the nested one."""
         flat = {"code": error.code, "message": error.message, "param": None}
         return _event("error", self._next_number, {**flat, **error.body()})
 
@@ -163,9 +163,9 @@ class ResponsesWire:
 
 
 def after(frames: Iterable[bytes], number: int) -> tuple[bytes, int] | None:
-    """What follows the event of a number: the rest of its frame, and the position of the next one.
+    """What follows the event of a number: the rest of its frame, and the next frame's position.
 
-    None when there is no such event yet.
+    None if no frame has an event of this number yet.
     """
     left = number + 1
     for position, frame in enumerate(frames):
@@ -186,44 +186,44 @@ def _events(frame: bytes) -> list[bytes]:
 
 
 def _logprobs(entry: Entry) -> list[JsonObject]:
-    told = (entry.x or {}).get("logprobs")
-    return [_token(token) for token in _objects(_object(told).get("content"))]
+    logprobs = _object((entry.x or {}).get("logprobs"))
+    return [_token(token) for token in _objects(logprobs.get("content"))]
 
 
-def _token(told: JsonObject) -> JsonObject:
-    """A token as this API has it: what a chat completion may leave out is not optional here."""
-    others = [_alternative(other) for other in _objects(told.get("top_logprobs"))]
-    return {**_alternative(told), "top_logprobs": others}
+def _token(logprob: JsonObject) -> JsonObject:
+    """A token's log probability with all fields, of which a chat completion may omit some."""
+    others = [_alternative(other) for other in _objects(logprob.get("top_logprobs"))]
+    return {**_alternative(logprob), "top_logprobs": others}
 
 
-def _alternative(told: JsonObject) -> JsonObject:
-    token, logprob, spelt = told.get("token"), told.get("logprob"), told.get("bytes")
+def _alternative(alternative: JsonObject) -> JsonObject:
+    token, logprob = alternative.get("token"), alternative.get("logprob")
+    token_bytes = alternative.get("bytes")
     token = token if isinstance(token, str) else ""
     return {
         "token": token,
         "logprob": logprob if isinstance(logprob, int | float) else 0.0,
-        "bytes": spelt if _are_bytes(spelt) else list(token.encode()),
+        "bytes": token_bytes if _are_bytes(token_bytes) else list(token.encode()),
     }
 
 
-# What an upstream tells besides text has whatever form it likes: a wire that stumbles over it would
-# take all streams of its process along.
+# The upstream's data beside the text may have any form, so a wire checks it before use.
 
 
-def _object(told: object) -> JsonObject:
-    return told if isinstance(told, dict) else {}
+def _object(value: object) -> JsonObject:
+    return value if isinstance(value, dict) else {}
 
 
-def _objects(told: object) -> list[JsonObject]:
-    return [each for each in told if isinstance(each, dict)] if isinstance(told, list) else []
+def _objects(value: object) -> list[JsonObject]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def _are_bytes(told: object) -> bool:
-    return isinstance(told, list) and all(isinstance(each, int) for each in told)
+def _are_bytes(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, int) for item in value)
 
 
 def _usage(usage: JsonObject | None) -> JsonObject | None:
-    """What it cost, in this API's words; the details are not optional in them."""
+    """The usage with the names of the Responses API, in which the details are not optional."""
     if usage is None:
         return None
     prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
