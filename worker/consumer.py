@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import structlog
 
@@ -19,17 +20,26 @@ from tickertape.worker.tools import Tools
 
 log = structlog.get_logger()
 
-# Claims are also tried without a wake token, because tokens can be lost and leases expire.
-POLL_S = 1.0
-_UNAVAILABLE_PAUSE_S = 0.5
 _MOST_CLAIMS_AT_ONCE = 16
-# A release that takes longer means that Redis is away. Expired leases then return the requests.
-_RELEASE_LIMIT_S = 3.0
-# If Redis is away this long during a drain, both were most likely stopped together.
-_AWAY_LIMIT_S = 2.0
-_CHECK_EVERY_S = 0.25
-# Longer than a claim that uses up all its time-outs and repeats; see broker/connections.py.
-_SILENCE_LIMIT_S = 60.0
+
+
+@dataclass(frozen=True)
+class ConsumerTiming:
+    """The pauses and limits of a consumer. Tests pass shorter ones."""
+
+    # Claims are also tried without a wake token, because tokens can be lost and leases expire.
+    poll_s: float = 1.0
+    unavailable_pause_s: float = 0.5
+    # A release that takes longer means that Redis is away. Expired leases return the requests.
+    release_limit_s: float = 3.0
+    # If Redis is away this long during a drain, both were most likely stopped together.
+    away_limit_s: float = 2.0
+    check_every_s: float = 0.25
+    # Longer than a claim that uses up all its time-outs and repeats; see broker/connections.py.
+    silence_limit_s: float = 60.0
+
+
+_TIMING = ConsumerTiming()
 
 
 class Consumer:
@@ -40,8 +50,16 @@ class Consumer:
     """
 
     def __init__(
-        self, tools: Tools, *, slots: int, partitions: int, lease_s: float, suspect_crashes: int
+        self,
+        tools: Tools,
+        *,
+        slots: int,
+        partitions: int,
+        lease_s: float,
+        suspect_crashes: int,
+        timing: ConsumerTiming = _TIMING,
     ) -> None:
+        self._timing = timing
         self._tools = tools
         self._queue: Queue = tools.queue
         self._slots = asyncio.Semaphore(slots)
@@ -52,7 +70,7 @@ class Consumer:
         # `stop` also interrupts the preparations before the first claim.
         self.start_up = Interruption()
         self._is_claiming = False
-        self._pulses = [Pulse(_SILENCE_LIMIT_S) for _ in range(partitions)]
+        self._pulses = [Pulse(timing.silence_limit_s) for _ in range(partitions)]
         self._stopping = asyncio.Event()
         self._waits = [Interruption() for _ in range(partitions)]
         self._grace = Interruption()
@@ -144,12 +162,12 @@ class Consumer:
             # left a token, which ends the wait.
             if later := [claim for claim in claimed if claim.next_ms != 0]:
                 at_once = 1
-                await self._wait_for_work(partition, min(map(_limit_s, later)))
+                await self._wait_for_work(partition, min(map(self._limit_s, later)))
 
     async def _acquire_slots(self, wanted: int) -> int:
         """Acquire at most `wanted` free slots; waits briefly for the first. The number acquired."""
         try:
-            async with asyncio.timeout(POLL_S):
+            async with asyncio.timeout(self._timing.poll_s):
                 await self._slots.acquire()
         except TimeoutError:
             return 0
@@ -187,21 +205,25 @@ class Consumer:
             except Unavailable as error:
                 # If the claim did succeed, the same nonce gets the same request again.
                 log.warning("queue not reached", reason=str(error))
-                await wait_at_most(self._stopping, _UNAVAILABLE_PAUSE_S)
+                await wait_at_most(self._stopping, self._timing.unavailable_pause_s)
             except Exception as error:  # the running jobs must go on
                 log.exception("claim broke", partition=partition, error=str(error))
-                await wait_at_most(self._stopping, _UNAVAILABLE_PAUSE_S)
+                await wait_at_most(self._stopping, self._timing.unavailable_pause_s)
                 # The next claim has a new nonce. This nonce might get the request that broke the
                 # claim again, and renew its lease indefinitely.
                 return Nothing(0)
         return Nothing(None)
+
+    def _limit_s(self, claimed: Lease | Nothing) -> float:
+        poll_s = self._timing.poll_s
+        return poll_s if claimed.next_ms is None else min(poll_s, claimed.next_ms / 1000)
 
     async def _wait_for_work(self, partition: int, limit_s: float) -> None:
         """Return when there may be a request to claim, or when the consumer is stopped."""
         try:
             await self._waits[partition].run(lambda: self._queue.wait(partition, limit_s))
         except Unavailable:
-            await wait_at_most(self._stopping, _UNAVAILABLE_PAUSE_S)
+            await wait_at_most(self._stopping, self._timing.unavailable_pause_s)
 
     def _start(self, lease: Lease) -> None:
         job = Job(lease, self._tools)
@@ -229,7 +251,7 @@ class Consumer:
                     await self._grace.run(lambda: self._finish_jobs(claiming))
         finally:
             watching.cancel()
-        limit_s = _RELEASE_LIMIT_S if self._tools.appender.is_ready else 0.0
+        limit_s = self._timing.release_limit_s if self._tools.appender.is_ready else 0.0
         for job, task in reversed(list(self._running.values())):
             job.stop(Stop.DRAINED)
             done, _ = await asyncio.wait({task}, timeout=limit_s)
@@ -247,13 +269,9 @@ class Consumer:
 
         Other workers claim the requests when the leases run out.
         """
-        away_s = 0.0
-        while away_s < _AWAY_LIMIT_S:
-            await asyncio.sleep(_CHECK_EVERY_S)
-            away_s = 0.0 if self._tools.appender.is_ready else away_s + _CHECK_EVERY_S
+        away_s, every_s = 0.0, self._timing.check_every_s
+        while away_s < self._timing.away_limit_s:
+            await asyncio.sleep(every_s)
+            away_s = 0.0 if self._tools.appender.is_ready else away_s + every_s
         log.warning("draining without Redis")
         self._grace.interrupt(Stop.DRAINED)
-
-
-def _limit_s(claimed: Lease | Nothing) -> float:
-    return POLL_S if claimed.next_ms is None else min(POLL_S, claimed.next_ms / 1000)

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -24,6 +25,7 @@ from tickertape.broker.queue import Queue
 from tickertape.runtime.pulse import Pulse
 from tickertape.runtime.settings import Settings
 from tickertape.worker.attempt import Attempt
+from tickertape.worker.consumer import Consumer, ConsumerTiming
 from tickertape.worker.job import Job
 from tickertape.worker.lease_keeper import LeaseKeeper
 from tickertape.worker.main import run
@@ -114,7 +116,8 @@ async def test_a_worker_whose_redis_hangs_is_not_ready(
 async def test_a_claim_loop_that_hangs_shows(
     redis_url: str, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tickertape.worker.consumer._SILENCE_LIMIT_S", 0.2)
+    short = partial(Consumer, timing=ConsumerTiming(silence_limit_s=0.2))
+    monkeypatch.setattr("tickertape.worker.main.Consumer", short)
     monkeypatch.setattr(Queue, "claim", hang)
     async with probed_worker(redis_url, upstream) as (probe, _):
         await probe.says("/healthz", (503, "silent: claim"))

@@ -14,4 +14,3 @@ def queue() -> ScriptedQueue:
 def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is repeated while Redis is away is repeated at once."""
     monkeypatch.setattr("tickertape.worker.tools._UNAVAILABLE_PAUSE_S", 0)
-    monkeypatch.setattr("tickertape.worker.consumer._UNAVAILABLE_PAUSE_S", 0)

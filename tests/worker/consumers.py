@@ -13,7 +13,7 @@ from tests.support.scripted import (
     tools,
 )
 from tickertape.broker.queue import Lease
-from tickertape.worker.consumer import Consumer
+from tickertape.worker.consumer import Consumer, ConsumerTiming
 
 CROWD = [f"r0_{letter * 26}" for letter in "abcdefghi"]
 IDS = CROWD[:3]
@@ -33,13 +33,16 @@ def consumer_of(
     *scripts: Script | Exception,
     slots: int = 8,
     appender: ScriptedAppender | None = None,
+    timing: ConsumerTiming | None = None,
 ) -> Consumer:
+    """A consumer of one partition."""
     return Consumer(
         tools(OfflineUpstream(*scripts), queue, appender),
         slots=slots,
         partitions=1,
         lease_s=60,
         suspect_crashes=SUSPECT_CRASHES,
+        timing=timing or ConsumerTiming(),
     )
 
 

@@ -21,12 +21,10 @@ from tests.worker.consumers import (
 )
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.queue import Lease, Nothing
-from tickertape.worker.consumer import Consumer
+from tickertape.worker.consumer import Consumer, ConsumerTiming
 
-
-@pytest.fixture
-def short_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tickertape.worker.consumer.POLL_S", 0.005)
+SHORT_POLLS = ConsumerTiming(poll_s=0.005)
+WITHOUT_PAUSES = ConsumerTiming(unavailable_pause_s=0)
 
 
 async def test_claims_until_nothing_is_there_and_waits_then(queue: ScriptedQueue) -> None:
@@ -111,12 +109,11 @@ async def test_waits_no_longer_than_until_something_is_due(
     assert queue.all("wait")[0]["limit_s"] == limit_s
 
 
-@pytest.mark.usefixtures("short_polls")
 async def test_with_all_slots_busy_due_requests_are_queued_for_other_workers(
     queue: ScriptedQueue,
 ) -> None:
     queue.will("claim", leases()[0], Unavailable())  # the one that only reaps finds no Redis
-    consumer = consumer_of(queue, endless(), slots=1)
+    consumer = consumer_of(queue, endless(), slots=1, timing=SHORT_POLLS)
     async with running(consumer):
         await wait_until(lambda: len(queue.all("claim")) >= 4, description="it looks again")
         assert consumer.running == 1
@@ -134,24 +131,22 @@ async def test_a_slot_that_is_free_again_is_used(queue: ScriptedQueue) -> None:
         await until(lambda: queue.verbs.count("finish") == 2)
 
 
-@pytest.mark.usefixtures("without_pauses")
 async def test_a_claim_whose_answer_was_lost_is_repeated_with_its_nonce(
     queue: ScriptedQueue,
 ) -> None:
     queue.will("claim", Unavailable(), Unavailable(), leases()[0])
-    async with running(consumer_of(queue, answer("a"))):
+    async with running(consumer_of(queue, answer("a"), timing=WITHOUT_PAUSES)):
         await wait_until(lambda: "finish" in queue.verbs, description="the request is run")
     nonces = [call["nonce"] for call in queue.all("claim")]
     assert nonces[0] == nonces[1] == nonces[2] != nonces[3]
 
 
-@pytest.mark.usefixtures("without_pauses")
 async def test_a_claim_that_redis_refuses_is_logged_and_followed_by_a_new_one(
     queue: ScriptedQueue,
 ) -> None:
     queue.will("claim", RuntimeError("WRONGTYPE"), leases()[0])
     with structlog.testing.capture_logs() as logged:
-        async with running(consumer_of(queue, answer("a"), slots=1)):
+        async with running(consumer_of(queue, answer("a"), slots=1, timing=WITHOUT_PAUSES)):
             await wait_until(lambda: "finish" in queue.verbs, description="the request is run")
     told = [(each["event"], each["error"]) for each in logged if each["log_level"] == "error"]
     assert told == [("claim broke", "WRONGTYPE")]
@@ -159,12 +154,11 @@ async def test_a_claim_that_redis_refuses_is_logged_and_followed_by_a_new_one(
     assert nonces[0] != nonces[1]
 
 
-@pytest.mark.usefixtures("short_polls")
 async def test_a_reaping_that_redis_calls_wrong_leaves_the_jobs_alone(
     queue: ScriptedQueue,
 ) -> None:
     queue.will("claim", leases()[0], RuntimeError("WRONGTYPE"))
-    consumer = consumer_of(queue, endless(), slots=1)
+    consumer = consumer_of(queue, endless(), slots=1, timing=SHORT_POLLS)
     with structlog.testing.capture_logs() as logged:
         async with running(consumer):
             await wait_until(lambda: len(queue.all("claim")) >= 4, description="it looks again")
@@ -173,10 +167,9 @@ async def test_a_reaping_that_redis_calls_wrong_leaves_the_jobs_alone(
     assert told == [("claim broke", "WRONGTYPE")]
 
 
-@pytest.mark.usefixtures("without_pauses")
 async def test_a_wait_that_broke_off_is_followed_by_a_claim(queue: ScriptedQueue) -> None:
     queue.will("wait", Unavailable())
-    async with running(consumer_of(queue)):
+    async with running(consumer_of(queue, timing=WITHOUT_PAUSES)):
         await wait_until(lambda: queue.verbs.count("wait") == 2, description="it waits again")
     assert queue.verbs[:3] == ["claim", "wait", "claim"]
 

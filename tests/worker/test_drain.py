@@ -3,14 +3,12 @@
 import asyncio
 from collections.abc import Callable
 
-import pytest
-
 from tests.support.script import Finish, Role, Text, Wait, answer
 from tests.support.scripted import ScriptedAppender, ScriptedQueue, accepting, until
 from tests.worker.consumers import IDS, consumer_of, endless, leases, running
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.queue import Lease
-from tickertape.worker.consumer import Consumer
+from tickertape.worker.consumer import Consumer, ConsumerTiming
 
 
 async def test_stops_at_once_while_redis_is_away(queue: ScriptedQueue) -> None:
@@ -75,11 +73,15 @@ async def test_within_the_grace_jobs_come_to_their_end(queue: ScriptedQueue) -> 
 
 
 async def stopped_with_three(
-    queue: ScriptedQueue, grace_s: float, *, then: Callable[[Consumer], None]
+    queue: ScriptedQueue,
+    grace_s: float,
+    *,
+    then: Callable[[Consumer], None],
+    timing: ConsumerTiming | None = None,
 ) -> list[str]:
     """Ids in the order in which they were given back."""
     queue.will("claim", *leases())
-    consumer = consumer_of(queue, endless(), endless(), endless())
+    consumer = consumer_of(queue, endless(), endless(), endless(), timing=timing)
     async with running(consumer, grace_s) as task:
         await until(lambda: "wait" in queue.verbs and consumer.running == 3)
         consumer.stop()
@@ -101,22 +103,20 @@ async def test_a_second_stop_ends_the_grace(queue: ScriptedQueue) -> None:
 
 
 async def test_a_request_that_cannot_be_released_in_time_does_not_delay_the_drain(
-    queue: ScriptedQueue, monkeypatch: pytest.MonkeyPatch
+    queue: ScriptedQueue,
 ) -> None:
-    monkeypatch.setattr("tickertape.worker.consumer._RELEASE_LIMIT_S", 0.01)
     queue.will("release", asyncio.Event().wait)
-    assert await stopped_with_three(queue, 0, then=lambda _: None) == IDS[::-1]
+    short = ConsumerTiming(release_limit_s=0.01)
+    released = await stopped_with_three(queue, 0, then=lambda _: None, timing=short)
+    assert released == IDS[::-1]
 
 
-async def test_a_drain_does_not_wait_for_a_redis_that_is_gone(
-    queue: ScriptedQueue, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tickertape.worker.consumer._CHECK_EVERY_S", 0.001)
-    monkeypatch.setattr("tickertape.worker.consumer._AWAY_LIMIT_S", 0.01)
+async def test_a_drain_does_not_wait_for_a_redis_that_is_gone(queue: ScriptedQueue) -> None:
     queue.will("claim", leases()[0])
     queue.will("release", asyncio.Event().wait)
     appender = ScriptedAppender(accepting)
-    consumer = consumer_of(queue, endless(), appender=appender)
+    short = ConsumerTiming(check_every_s=0.001, away_limit_s=0.01)
+    consumer = consumer_of(queue, endless(), appender=appender, timing=short)
     async with running(consumer, 3600) as task:
         await until(lambda: "wait" in queue.verbs)
         consumer.stop()
