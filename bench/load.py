@@ -1,4 +1,4 @@
-"""The readers: runs native/load.c and says what it saw on their connections."""
+"""The readers: runs native/load.c, and returns what it measured on their connections."""
 
 import asyncio
 import contextlib
@@ -19,10 +19,10 @@ _CONNECT_LIMIT_S = 120
 
 @dataclass(frozen=True)
 class Readers:
-    """So many connections to one path, each waiting for the events 0 to `events` - 1.
+    """`connections` connections to one path, each waiting for the events 0 to `events` - 1.
 
-    `group` (0 to 3) is the class that their latencies are counted in. With 0 events they only
-    hold the connection.
+    `group` (0 to 3) is the class in which their latencies are counted. With 0 events, readers only
+    keep the connection open.
     """
 
     path: str
@@ -32,7 +32,7 @@ class Readers:
 
 
 class Latencies(msgspec.Struct, frozen=True):
-    """From the source's stamp to the reader, in ms, over all events of a group."""
+    """The delays from the source to the reader, in ms, of all events of a group."""
 
     events: int
     p50_ms: float
@@ -41,10 +41,10 @@ class Latencies(msgspec.Struct, frozen=True):
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """What all readers got. `seconds` runs from their first event to their last.
+    """The events of all readers. `seconds` runs from the first event to the last.
 
-    `since_ready_s` runs to the last one too, from when all connections were there, and so does
-    `cpu_s`, which is the load generator's own.
+    `since_ready_s` runs from when all connections were open to the last event. `cpu_s` is the CPU
+    time of the load generator in that time.
     """
 
     events: int
@@ -61,29 +61,29 @@ class Loaded(msgspec.Struct, frozen=True):
 
     @property
     def faults(self) -> dict[str, int]:
-        """What no reader may see; empty when none did."""
+        """The number of each kind of fault; empty if there was no fault."""
         names = ("gaps", "repeats", "disorders", "broken", "refused")
         return {name: count for name in names if (count := getattr(self, name))}
 
 
 class Load:
-    """A running load generator whose connections are all there."""
+    """A running load generator whose connections are all open."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
 
     async def result(self) -> Loaded:
-        """What was seen, once all events have come or the time is over."""
+        """The measurements, when all events have arrived or the time limit is over."""
         return msgspec.json.decode(await self._line(), type=Loaded)
 
     async def cut(self) -> Loaded:
-        """What was seen until now; the connections are closed."""
+        """Close the connections, and return the measurements until now."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         return await self.result()
 
     async def until_ready(self) -> None:
-        """Return when every connection has its response head, or is connected to ask together."""
+        """Wait until every connection has a response head, or is open if they call together."""
         async with asyncio.timeout(_CONNECT_LIMIT_S):
             assert await self._line() == b"ready\n"
 
@@ -101,9 +101,9 @@ async def reading(
     limit_s: float = 600,
     together: bool = False,
 ) -> AsyncIterator[Load]:
-    """Readers for the length of the block. They wait for their events `limit_s` at most.
+    """Run readers until the end of the block. They wait for their events at most `limit_s`.
 
-    With `together` all connections are there first, and then ask in the same instant.
+    With `together`, all connections are opened first, and then send their requests at once.
     """
     argv: list[str | Path] = [compiled("load", box.directory), str(port), str(limit_s)]
     process = spawn(

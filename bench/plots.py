@@ -1,4 +1,4 @@
-"""Draws reports' plots as SVG. The only module that needs matplotlib, of the `bench` extra."""
+"""Draws the plots of reports as SVG. Only this module needs matplotlib (the `bench` extra)."""
 
 from pathlib import Path
 from statistics import median
@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter
 
 from bench.report import Plot, Strip, short
 
-# The same figures give the same file: no date, no random ids, text as text.
+# Equal figures make equal files: no date, no random ids, and text as text.
 mpl.rcParams.update({"svg.hashsalt": "tickertape", "svg.fonttype": "none", "font.size": 9})
 _SIZE_INCHES = (6.4, 3.0)
 

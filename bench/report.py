@@ -1,7 +1,7 @@
-"""What a shape measured, as data: tables, bounds that hold or do not, and curves to draw.
+"""The results of a shape as data: tables, bounds and plots.
 
-A shape is a module with `async def measure(box: Box, *, rounds: int) -> Report`; `__main__.py`
-lists them all, `document.py` writes their reports down.
+A shape is a module with `async def measure(box: Box, *, rounds: int) -> Report`. `__main__.py`
+lists the shapes, and `document.py` writes their reports.
 """
 
 import statistics
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Spread:
-    """The same figure of every round, in their order. None of them is thrown away."""
+    """One figure of every round, in order. No round is left out."""
 
     values: tuple[float, ...]
 
@@ -20,22 +20,22 @@ class Spread:
         return statistics.median(self.values)
 
     def __str__(self) -> str:
-        """Median, and in brackets the smallest and the largest."""
+        """The median, with the smallest and the largest value in brackets."""
         if len(self.values) == 1:
             return short(self.values[0])
         return f"{short(self.median)} ({short(min(self.values))}-{short(max(self.values))})"
 
     @property
     def all(self) -> str:
-        """Every round's value."""
+        """The value of every round."""
         return " ".join(map(short, self.values))
 
 
 @dataclass(frozen=True)
 class Bound:
-    """What a figure must be, and should be: its median is held against `must` and `aim`.
+    """The limits of a figure: its median must meet `must`, and should meet `aim`.
 
-    `what` reads as a sentence's beginning: "CPU per event, of the write limit's".
+    `what` names the figure, for example "CPU per event, of the write limit's".
     """
 
     what: str
@@ -74,7 +74,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells that are text already."""
+    """A table of text."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -94,12 +94,12 @@ class Plot:
     x: str
     y: str
     curves: Mapping[str, Sequence[tuple[float, float]]]
-    is_log_x: bool = True  # and then the other axis too: what is flat stays flat
+    is_log_x: bool = True  # both axes are logarithmic, so that a flat curve stays flat
 
 
 @dataclass(frozen=True)
 class Strip:
-    """Every round of several servers as a dot, with its median."""
+    """A dot for each round of each server, with the median."""
 
     name: str
     title: str
@@ -109,7 +109,7 @@ class Strip:
 
 @dataclass(frozen=True)
 class Report:
-    """All of one shape. `notes` say what was skipped and why, and what is odd about the figures."""
+    """The results of one shape. `notes` explain skipped servers and unusual figures."""
 
     tables: Sequence[Table] = ()
     bounds: Sequence[Bound] = ()
@@ -129,17 +129,17 @@ _BOUND_COLUMNS = ("figure", "must", "aim", "median (min-max)", "all rounds", "ve
 
 
 def inverse(spread: Spread) -> Spread:
-    """One over each value."""
+    """The reciprocal of each value."""
     return Spread(tuple(1 / value for value in spread.values))
 
 
 def ratios(ours: Iterable[float], theirs: Iterable[float]) -> Spread:
-    """Ours over theirs, round by round: what disturbs a round disturbs both."""
+    """The ratio of each round, because a disturbance affects both servers of a round."""
     return Spread(tuple(a / b for a, b in zip(ours, theirs, strict=True)))
 
 
 def short(value: float) -> str:
-    """Three digits that matter, and all before the point."""
+    """Pure: `value` with three significant digits, and every digit before the point."""
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
     return f"{value:,.{digits}f}"
 

@@ -12,11 +12,11 @@ from bench.compiled import compiled
 
 
 class SourceFailed(RuntimeError):
-    """A server refused an event, or did not take them at the rate."""
+    """A server rejected an event, or did not accept events at the rate."""
 
 
 class Published(msgspec.Struct, frozen=True):
-    """What the source did. `late_ms`: by how much it was behind its own clock, at worst."""
+    """The work of the source. `late_ms` is its largest delay behind its own schedule."""
 
     sent: int
     answered: int
@@ -38,9 +38,9 @@ async def publish(
     more: Sequence[str] = (),
     password: str | None = None,
 ) -> Published:
-    """Write `events` events into each target at `rate` a second, `group` of them in a call.
+    """Write `events` events into each target at `rate` per second, `group` of them in one call.
 
-    Returns when the last one was acknowledged; raises SourceFailed.
+    Returns when the last event is acknowledged. Raises SourceFailed.
     """
     argv = [mode, port, rate, events, group, *more]
     process = await asyncio.create_subprocess_exec(
@@ -52,11 +52,11 @@ async def publish(
         env={**os.environ, **({"REDIS_PASSWORD": password} if password else {})},
     )
     try:
-        said, complaints = await process.communicate("".join(f"{t}\n" for t in targets).encode())
+        output, errors = await process.communicate("".join(f"{t}\n" for t in targets).encode())
     except BaseException:
         process.kill()
         await process.wait()
         raise
     if process.returncode != 0:
-        raise SourceFailed(f"publish {mode}: {complaints.decode().strip() or process.returncode}")
-    return msgspec.json.decode(said, type=Published)
+        raise SourceFailed(f"publish {mode}: {errors.decode().strip() or process.returncode}")
+    return msgspec.json.decode(output, type=Published)

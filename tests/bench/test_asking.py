@@ -1,4 +1,4 @@
-"""The control of the hop's figures: the callers find what they must find, the upstream says it."""
+"""Checks the instruments of the hop shape: the callers detect every fault of a stream."""
 
 import asyncio
 import time
@@ -66,7 +66,7 @@ async def of_numbers(box: Box, *numbers: int) -> Asked:
 
 
 @pytest.mark.parametrize("per_segment", [1, 8])
-async def test_what_the_upstream_says_is_found_once_and_in_order(
+async def test_every_delta_of_the_upstream_is_found_once_and_in_order(
     box: Box, per_segment: int
 ) -> None:
     with upstream(box) as url:
@@ -102,7 +102,7 @@ async def test_deltas_are_found_wherever_chunks_and_segments_are_cut(box: Box, s
     assert (await asked(box, [raw[at : at + 3] for at in range(0, len(raw), 3)])).complete == 1
 
 
-async def test_a_native_caller_reads_the_stream_it_is_told_of(box: Box) -> None:
+async def test_a_native_caller_reads_the_stream_of_its_request(box: Box) -> None:
     told = b'{"request_id":"r","stream_url":"/chat/r/stream"}'
     accepted = b"HTTP/1.1 202 Accepted\r\ncontent-length: %d\r\n\r\n%b" % (len(told), told)
     stream = _HEAD + chunked(b"".join(map(delta, range(_PLAN.deltas))))

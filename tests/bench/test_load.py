@@ -1,4 +1,4 @@
-"""The control of every figure: the load generator finds what it must find."""
+"""Checks the load generator: it detects every missing, repeated or reordered event."""
 
 import asyncio
 import time
@@ -80,7 +80,7 @@ async def test_an_event_that_comes_twice_is_a_repeat(box: Box) -> None:
     assert (await of_seqs(box, 0, 1, 2, 2, 3, 4)).faults == {"repeats": 1}
 
 
-async def test_events_that_change_places_are_a_disorder_and_no_gap(box: Box) -> None:
+async def test_swapped_events_are_a_disorder_and_not_a_gap(box: Box) -> None:
     assert (await of_seqs(box, 0, 2, 1, 3, 4)).faults == {"disorders": 1}
 
 
@@ -88,7 +88,7 @@ async def test_a_connection_that_ends_before_its_events_is_broken(box: Box) -> N
     assert (await of_seqs(box, 0, 1, 2)).faults == {"broken": 1}
 
 
-async def test_a_refusal_is_no_empty_stream(box: Box) -> None:
+async def test_a_refusal_is_not_an_empty_stream(box: Box) -> None:
     result = await loaded(box, [b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"])
     assert result.faults == {"broken": 1, "refused": 1}
 
@@ -109,7 +109,7 @@ async def test_a_body_without_chunks_is_read_to_its_end(box: Box) -> None:
     assert (await loaded(box, [head, *map(frame, range(_EVENTS))])).faults == {}
 
 
-async def test_a_second_class_of_readers_is_counted_by_itself(box: Box, tmp_path: Path) -> None:
+async def test_a_second_class_of_readers_is_counted_separately(box: Box, tmp_path: Path) -> None:
     pieces = [_HEAD, *(chunk(frame(seq)) for seq in range(_EVENTS))]
     readers = [Readers("/large", 3, _EVENTS), Readers("/small", 1, _EVENTS, group=1)]
     async with answering(*pieces) as port, reading(box, port, readers, limit_s=10) as load:

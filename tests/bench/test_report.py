@@ -1,4 +1,4 @@
-"""A bound says whether it is held, and a report finds its place in the document."""
+"""A bound states whether it is held, and a report replaces its section of the document."""
 
 import pytest
 

@@ -6,7 +6,7 @@ from tickertape.cli.chat.terminal import Terminal
 
 
 class Screen:
-    """`terminal` writes to it."""
+    """Collects the output of its `terminal`."""
 
     def __init__(
         self, *, out_is_tty: bool = False, err_is_tty: bool = False, buffers_answer: bool = False

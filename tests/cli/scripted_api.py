@@ -1,4 +1,4 @@
-"""An API with one finished request, whose every connection can be told how to fail."""
+"""A scripted API with one finished request. A test can make each of its connections fail."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""The command line as people write it."""
+"""The command line: options, defaults and help."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from tickertape.cli.arguments import parse
 
 
-def test_up_needs_nothing() -> None:
+def test_up_needs_no_options() -> None:
     given = parse(["up"])
     assert (given.host, given.port, given.workers) == ("127.0.0.1", 8000, 1)
     assert given.data_dir == Path(".tickertape")
@@ -25,7 +25,7 @@ def test_a_message_may_be_written_without_quotes() -> None:
     assert (given.role, given.temperature, given.model) == ("cli", 0.5, None)
 
 
-def test_variables_of_a_role_are_given_as_name_and_value() -> None:
+def test_variables_of_a_role_are_written_as_name_and_value() -> None:
     given = parse(["chat", "-r", "sql", "--var", "DIALECT=a=b", "--var", "X=", "hello"])
     assert dict(given.var) == {"DIALECT": "a=b", "X": ""}
 

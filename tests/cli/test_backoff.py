@@ -1,4 +1,4 @@
-"""Waits grow, are spread, and heed the other side."""
+"""Pauses grow, have jitter, and are at least what the server asks for."""
 
 from tickertape.runtime.backoff import Backoff
 
@@ -18,5 +18,5 @@ def test_a_success_makes_the_next_wait_short_again() -> None:
     assert backoff.next_s() <= 1
 
 
-def test_what_the_other_side_asks_for_is_the_least() -> None:
+def test_the_wait_is_at_least_what_the_server_asks_for() -> None:
     assert Backoff(first_s=1).next_s(at_least_s=30) == 30

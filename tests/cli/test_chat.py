@@ -54,7 +54,7 @@ async def claim(worker: Rig, screen: Screen) -> str:
     return await worker.claim()
 
 
-async def test_an_answer_is_typed_as_it_is_generated(api: RunningApi, worker: Rig) -> None:
+async def test_an_answer_is_printed_as_it_is_generated(api: RunningApi, worker: Rig) -> None:
     screen = Screen()
     asking = asyncio.create_task(ask(api.url, screen))
     await claim(worker, screen)
@@ -83,7 +83,7 @@ async def test_broken_connections_do_not_show_in_the_answer(api: RunningApi, wor
     assert proxy.connection_count >= 5
 
 
-async def test_an_answer_that_begins_again_is_typed_again_on_a_terminal(
+async def test_an_answer_that_starts_over_is_printed_again_on_a_terminal(
     api: RunningApi, worker: Rig
 ) -> None:
     screen = Screen(out_is_tty=True)
@@ -113,7 +113,7 @@ async def test_ctrl_c_cancels_the_request_on_the_server(api: RunningApi, worker:
     assert signal.getsignal(signal.SIGINT) is before
 
 
-async def test_ctrl_c_while_waiting_in_line_cancels_too(api: RunningApi) -> None:
+async def test_ctrl_c_while_queued_cancels_too(api: RunningApi) -> None:
     screen = Screen(err_is_tty=True)
     asking = asyncio.create_task(ask(api.url, screen))
     await wait_until(lambda: "queued" in screen.err, description="it waits in line")
@@ -121,7 +121,7 @@ async def test_ctrl_c_while_waiting_in_line_cancels_too(api: RunningApi) -> None
     assert await asking == Exit.INTERRUPTED
 
 
-async def test_a_request_that_cannot_be_cancelled_is_told(
+async def test_a_request_that_cannot_be_cancelled_is_reported(
     scripted: ScriptedApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scripted.frames.pop()
@@ -134,7 +134,7 @@ async def test_a_request_that_cannot_be_cancelled_is_told(
     assert failed.value.code == Exit.INTERRUPTED
 
 
-async def test_a_server_that_is_away_cannot_hold_up_a_second_thought(
+async def test_an_unreachable_server_does_not_delay_ctrl_c(
     scripted: ScriptedApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scripted.replies.extend([Refuse(503)] * 1000)
@@ -147,7 +147,7 @@ async def test_a_server_that_is_away_cannot_hold_up_a_second_thought(
     assert failed.value.code == Exit.INTERRUPTED
 
 
-async def test_a_lost_reply_is_asked_for_again_with_the_same_key(scripted: ScriptedApi) -> None:
+async def test_a_lost_reply_is_retried_with_the_same_key(scripted: ScriptedApi) -> None:
     scripted.replies.extend([LoseReply(), Refuse(502), Refuse(503)])
     screen = Screen()
     assert await ask(scripted.url, screen) == Exit.OK
@@ -204,13 +204,13 @@ async def test_options_reach_the_server(scripted: ScriptedApi) -> None:
     ]
 
 
-async def test_a_role_that_does_not_exist_is_told_in_the_servers_words(api: RunningApi) -> None:
+async def test_an_unknown_role_is_reported_with_the_servers_message(api: RunningApi) -> None:
     with pytest.raises(CommandFailed, match="no role is named 'nobody'") as failed:
         await ask(api.url, Screen(), role="nobody")
     assert failed.value.code == Exit.FAILED
 
 
-async def test_a_server_that_is_not_there_is_told_and_given_up(
+async def test_an_unreachable_server_is_reported_and_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(chat_module, "SUBMIT_PATIENCE_S", 0.3)

@@ -1,4 +1,4 @@
-"""Where `chat` and `watch` find the API, and the key they send."""
+"""The URL that `chat` and `watch` call, and the key that they send."""
 
 from pathlib import Path
 

@@ -29,13 +29,13 @@ def levels(found: list[Finding]) -> list[Level]:
     return [finding.level for finding in found]
 
 
-async def test_our_own_server_passes(own_redis: ValkeyServer) -> None:
+async def test_the_embedded_server_passes(own_redis: ValkeyServer) -> None:
     found = await doctor.redis(Settings(redis_url=own_redis.url))
     assert levels(found) == [Level.OK, Level.OK]
     assert own_redis.url.split(":")[2].split("@")[0] not in "".join(map(str, found))
 
 
-async def test_looking_at_a_server_changes_nothing_in_it(redis_url: str) -> None:
+async def test_examining_a_server_changes_nothing_in_it(redis_url: str) -> None:
     await doctor.redis(Settings(redis_url=redis_url))
     found = await doctor.redis(Settings(redis_url=redis_url, partitions=3))
     assert Level.FAIL not in levels(found)
@@ -59,7 +59,7 @@ async def test_a_wrong_password_fails(own_redis: ValkeyServer) -> None:
     assert finding.level is Level.FAIL
 
 
-async def test_an_account_that_redis_refuses_is_told_apart_from_a_redis_that_is_away(
+async def test_a_rejected_account_is_not_reported_as_an_unreachable_redis(
     redis_url: str,
 ) -> None:
     with limited_account(redis_url, *ALL) as account:
@@ -134,7 +134,7 @@ async def test_an_upstream_that_is_away_fails() -> None:
     assert finding.level is Level.FAIL
 
 
-async def test_an_upstream_without_a_list_of_models_may_work_and_is_told(
+async def test_an_upstream_without_a_list_of_models_is_a_warning(
     upstream: ScriptedUpstream,
 ) -> None:
     upstream.models_status = 404
@@ -168,20 +168,20 @@ async def test_a_variable_that_names_no_proxy_fails(monkeypatch: pytest.MonkeyPa
     assert "sesame" not in str(finding)
 
 
-async def test_without_an_upstream_the_local_model_is_looked_for() -> None:
+async def test_without_an_upstream_the_local_model_is_checked() -> None:
     (finding,) = await doctor.upstream(Settings())
     assert finding.level is Level.OK
     assert "gguf" in finding.text
 
 
-async def test_a_port_taken_by_a_stranger_fails(
+async def test_a_port_used_by_another_program_fails(
     taken_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "_READY_S", 0.1)  # this one never answers
     assert (await doctor.listening("127.0.0.1", taken_port)).level is Level.FAIL
 
 
-async def test_a_port_taken_by_ourselves_is_fine(redis_url: str) -> None:
+async def test_a_port_used_by_tickertape_passes(redis_url: str) -> None:
     async with running_api(redis_url) as api:
         finding = await doctor.listening("127.0.0.1", int(api.url.rpartition(":")[2]))
     assert finding.level is Level.OK
@@ -197,7 +197,9 @@ async def test_a_port_taken_by_ourselves_is_fine(redis_url: str) -> None:
         ("secret", "127.0.0.1", Level.FAIL),
     ],
 )
-def test_who_gets_in_is_told(keys: str | None, host: str, level: Level) -> None:
+def test_the_callers_that_may_connect_are_reported(
+    keys: str | None, host: str, level: Level
+) -> None:
     settings = Settings(api_keys=None if keys is None else SecretStr(keys))
     (finding,) = doctor.access(settings, host)
     assert finding.level is level
@@ -217,7 +219,7 @@ def test_a_data_directory_that_is_a_file_fails(tmp_path: Path) -> None:
     assert doctor.data_directory(tmp_path / "new" / "data").level is Level.OK
 
 
-def test_all_is_well_on_this_machine(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_this_machine_has_no_problem(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert doctor.run("127.0.0.1", 0, tmp_path) == 0
     assert "No problem prevents a start." in capsys.readouterr().out
 

@@ -1,4 +1,4 @@
-"""The embedded server: started, joined, killed, and refused with words that help."""
+"""The embedded server: started, joined, killed, and refused with a helpful error."""
 
 import contextlib
 import fcntl
@@ -129,7 +129,7 @@ def test_a_second_process_joins_and_leaves_the_server_running(tmp_path: Path) ->
             assert client.ping()
 
 
-def test_who_joined_has_no_process_to_look_after(tmp_path: Path) -> None:
+def test_a_joined_server_has_no_process(tmp_path: Path) -> None:
     with embedded_server(tmp_path), embedded_server(tmp_path) as joined:
         assert joined.process is None
         assert joined.exit_code() is None
@@ -161,7 +161,7 @@ def test_ctrl_c_in_the_terminal_does_not_reach_the_server(own_redis: ValkeyServe
     assert os.getsid(pid) == pid != os.getsid(0)
 
 
-def test_only_who_can_read_the_directory_can_use_the_server(tmp_path: Path) -> None:
+def test_the_server_needs_the_password_from_its_private_folder(tmp_path: Path) -> None:
     with embedded_server(tmp_path) as server:
         assert (tmp_path / "redis").stat().st_mode & 0o777 == 0o700
         with (
@@ -194,19 +194,19 @@ def test_it_listens_on_loopback_only_and_never_evicts(own_redis: ValkeyServer) -
         }
 
 
-def test_a_directory_with_any_name_will_do(tmp_path: Path) -> None:
+def test_a_data_folder_may_have_any_name(tmp_path: Path) -> None:
     with embedded_server(tmp_path / 'a "quoted" näme\\') as server, connect(server) as client:
         assert client.ping()
 
 
-def test_a_taken_port_is_replaced_by_another(tmp_path: Path) -> None:
+def test_a_port_in_use_is_replaced(tmp_path: Path) -> None:
     with embedded_server(tmp_path) as first:
         pass
     with socket.create_server(("127.0.0.1", first.port)), embedded_server(tmp_path) as second:
         assert second.port != first.port
 
 
-def test_a_port_taken_just_before_the_server_binds_it_is_replaced(
+def test_a_port_bound_just_before_the_server_binds_it_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as squatter:
@@ -259,7 +259,7 @@ def test_an_owner_without_a_server_is_reported(tmp_path: Path) -> None:
             embedded_server(tmp_path, start_timeout_s=0.05).__enter__()
 
 
-def test_a_server_that_nobody_owns_and_nobody_can_end_is_reported(tmp_path: Path) -> None:
+def test_a_server_without_an_owner_that_does_not_end_is_reported(tmp_path: Path) -> None:
     with embedded_server(tmp_path):
         pass
     with (tmp_path / "redis" / "server.lock").open("a") as lock:
@@ -309,7 +309,7 @@ def test_without_the_wheel_a_server_on_the_path_is_used(
     assert find_server() == on_path
 
 
-def test_a_wheel_installed_without_mode_bits_is_mended(
+def test_a_wheel_installed_without_mode_bits_is_made_executable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     binary = tmp_path / "valkey-server"
@@ -317,7 +317,7 @@ def test_a_wheel_installed_without_mode_bits_is_mended(
     assert os.access(tickertape.cli.up.valkey._executable(binary), os.X_OK)
 
 
-def test_settings_are_laid_over_ours() -> None:
+def test_given_settings_override_the_configuration() -> None:
     with valkey_server(settings={"maxmemory": "64mb"}) as server, connect(server) as client:
         assert client.config_get("maxmemory") == {"maxmemory": str(64 * 1024**2)}
         assert client.config_get("appendonly") == {"appendonly": "no"}

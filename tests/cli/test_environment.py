@@ -1,4 +1,4 @@
-"""What child processes are told, and what people are."""
+"""The variables that children get, and the commands that `up` prints."""
 
 import shlex
 import subprocess
@@ -22,13 +22,13 @@ pytestmark = pytest.mark.usefixtures("bare")
 MODEL = ModelAddress("http://127.0.0.1:5000/v1", "key", "small")
 
 
-def test_nothing_is_started_in_place_of_what_is_set() -> None:
+def test_no_server_is_started_if_one_is_set() -> None:
     assert not needs_redis(Settings(redis_url="redis://elsewhere"))
     assert not needs_model(Settings(openai_api_key=SecretStr("sk-x")))
     assert not needs_model(Settings(openai_base_url="http://elsewhere/v1"))
 
 
-def test_what_is_not_set_is_started() -> None:
+def test_redis_and_the_model_are_started_unless_they_are_set() -> None:
     assert needs_redis(Settings(redis_url=None))
     assert needs_model(Settings(openai_model="only-a-name"))
 

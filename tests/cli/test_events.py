@@ -1,4 +1,4 @@
-"""Bytes to events, however the network cut them."""
+"""Bytes become the same events, wherever the network splits them."""
 
 import itertools
 
@@ -30,7 +30,7 @@ def test_where_the_network_cuts_the_stream_does_not_matter(cuts: list[int]) -> N
     assert [event for piece in pieces for event in decoder.feed(piece)] == EVENTS
 
 
-def test_an_event_that_the_end_cuts_off_is_not_seen() -> None:
+def test_an_event_cut_off_by_the_end_is_dropped() -> None:
     decoder = EventDecoder()
     assert decoder.feed(b'id: 1-1\nevent: delta\ndata: {"text":"half"}\n') == []
 
@@ -46,7 +46,7 @@ def test_the_wait_that_the_server_asks_for_is_kept() -> None:
     [b"data: <html>\n\n", b"data: [1]\n\n", b"data: \xff\n\n"],
     ids=["no JSON", "no object", "no UTF-8"],
 )
-def test_what_is_no_native_stream_is_told(garbage: bytes) -> None:
+def test_bytes_that_are_not_a_native_stream_are_reported(garbage: bytes) -> None:
     with pytest.raises(StreamMalformed):
         EventDecoder().feed(garbage)
 

@@ -1,4 +1,4 @@
-"""What `doctor` says about what it saw."""
+"""The conclusions of `doctor`."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def worst(found: list[Finding]) -> Level:
     return max((finding.level for finding in found), key=order.index)
 
 
-def test_a_server_set_up_as_ours_is_fine_and_named_by_its_own_version() -> None:
+def test_a_server_configured_like_the_embedded_one_passes_with_its_version() -> None:
     (finding,) = findings.redis_findings(VALKEY)
     assert finding == Finding(Level.OK, "redis", "Valkey 9.1.2")
 
@@ -33,24 +33,26 @@ def test_a_server_set_up_as_ours_is_fine_and_named_by_its_own_version() -> None:
         ({"redis_version": "6.2.5", "valkey_version": None}, Level.FAIL),
     ],
 )
-def test_a_server_that_would_lose_requests_is_told(wrong: dict[str, object], level: Level) -> None:
+def test_a_server_that_would_lose_requests_is_reported(
+    wrong: dict[str, object], level: Level
+) -> None:
     found = findings.redis_findings({**VALKEY, **wrong})
     assert worst(found) is level
     assert all(finding.remedy for finding in found if finding.level is not Level.OK)
 
 
-def test_a_server_that_tells_little_is_no_crash() -> None:
+def test_a_server_with_an_empty_info_causes_no_crash() -> None:
     assert worst(findings.redis_findings({})) is Level.FAIL
 
 
-def test_another_number_of_partitions_is_told() -> None:
+def test_another_number_of_partitions_is_reported() -> None:
     assert findings.partition_findings(1, None) == []
     assert findings.partition_findings(2, 2) == []
     (finding,) = findings.partition_findings(1, 4)
     assert (finding.level, finding.remedy) == (Level.FAIL, "set it to 4, or use an empty Redis")
 
 
-def test_a_misspelt_variable_is_told_with_the_right_one() -> None:
+def test_a_misspelt_variable_is_reported_with_the_correct_name() -> None:
     found = findings.unknown_variables(
         ["TICKERTAPE_LEASE", "TICKERTAPE_LEASE_S", "TICKERTAPE_API_KEY", "HOME"],
         ["TICKERTAPE_LEASE_S", "REDIS_URL"],
@@ -58,7 +60,7 @@ def test_a_misspelt_variable_is_told_with_the_right_one() -> None:
     assert [finding.remedy for finding in found] == ["did you mean TICKERTAPE_LEASE_S?"]
 
 
-def test_a_variable_that_was_renamed_is_told_with_its_new_name() -> None:
+def test_a_renamed_variable_is_reported_with_its_new_name() -> None:
     (finding,) = findings.old_variables({"TICKERTAPE_OLD": "TICKERTAPE_NEW"})
     assert finding.level is Level.WARN
     assert (finding.text, finding.remedy) == (
@@ -67,7 +69,7 @@ def test_a_variable_that_was_renamed_is_told_with_its_new_name() -> None:
     )
 
 
-def test_a_variable_like_no_other_is_told() -> None:
+def test_an_unknown_variable_without_a_similar_name_is_reported() -> None:
     (finding,) = findings.unknown_variables(["TICKERTAPE_XYZZY"], ["TICKERTAPE_LEASE_S"])
     assert finding.remedy == "remove it"
 
@@ -81,7 +83,7 @@ def test_a_variable_like_no_other_is_told() -> None:
         (None, ["a"], Level.WARN),
     ],
 )
-def test_a_model_that_the_upstream_does_not_offer_is_told(
+def test_a_model_that_the_upstream_does_not_list_is_reported(
     wanted: str | None, offered: list[str], level: Level
 ) -> None:
     assert findings.model_finding(wanted, offered).level is level
@@ -101,7 +103,7 @@ def test_few_files_and_a_full_disk_are_warnings() -> None:
     assert findings.disk_finding("/data", 10**10).level is Level.OK
 
 
-def test_how_to_mend_stands_under_what_is_wrong() -> None:
+def test_the_remedy_is_printed_under_the_problem() -> None:
     assert str(findings.fail("redis", "away", "start it")) == (
         "FAIL  redis      away\n                 start it"
     )

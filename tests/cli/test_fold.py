@@ -1,4 +1,4 @@
-"""What a terminal does about the events of a request, by the rule that all clients are given."""
+"""The actions of a terminal for the events of a request, by the rule for all clients."""
 
 import hashlib
 from typing import Any
@@ -37,7 +37,7 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def test_deltas_are_typed_and_the_end_is_told() -> None:
+def test_deltas_become_text_and_the_terminal_becomes_an_end() -> None:
     actions = fold(
         ("queued", {}),
         ("started", {"n": 1, "model": "m"}),
@@ -53,12 +53,12 @@ def test_a_start_without_output_before_it_clears_nothing() -> None:
 
 
 @pytest.mark.parametrize("kind", ["reset", "rewind", "started"])
-def test_an_answer_that_begins_again_clears_what_was_typed(kind: str) -> None:
+def test_an_answer_that_starts_over_clears_the_text(kind: str) -> None:
     actions = fold(("delta", {"text": "old"}), (kind, {"reason": "worker_lost"}))
     assert visible(actions) == [Text("old"), Clear("worker_lost")]
 
 
-def test_a_resumed_answer_goes_on_where_it_was() -> None:
+def test_a_resumed_answer_continues_after_its_text() -> None:
     actions = fold(
         ("delta", {"text": "one "}),
         ("resumed", {"n": 2}),
@@ -78,7 +78,7 @@ def test_the_checksum_covers_only_the_text_since_the_last_reset() -> None:
     assert actions[-1] == End("completed")
 
 
-def test_a_text_that_does_not_match_its_checksum_is_told() -> None:
+def test_a_text_that_does_not_match_its_checksum_is_reported() -> None:
     (*_, end) = fold(("delta", {"text": "wrong"}), ("completed", {"sha256": sha256("right")}))
     assert isinstance(end, End)
     assert end.problem is not None
@@ -93,13 +93,13 @@ def test_a_reading_that_began_in_the_middle_cannot_check_the_whole() -> None:
     assert actions[-1] == End("completed")
 
 
-def test_a_reset_voids_also_what_was_typed_before_a_reading_that_began_in_the_middle() -> None:
+def test_a_reset_clears_output_even_if_the_reading_began_in_the_middle() -> None:
     assert visible(fold(("reset", {"reason": "worker_lost"}), is_whole=False)) == [
         Clear("worker_lost")
     ]
 
 
-def test_a_start_after_a_reading_that_began_in_the_middle_voids_nothing() -> None:
+def test_a_start_after_a_reading_from_the_middle_clears_nothing() -> None:
     assert visible(fold(("started", {"n": 1}), is_whole=False)) == []
 
 
@@ -115,7 +115,7 @@ def test_a_snapshot_sets_the_text() -> None:
     assert actions[-1] == End("completed")
 
 
-def test_a_refusal_is_typed_and_is_no_part_of_the_checksum() -> None:
+def test_a_refusal_is_printed_and_not_part_of_the_checksum() -> None:
     actions = fold(("refusal", {"text": "I won't."}), ("completed", {"sha256": sha256("")}))
     assert visible(actions) == [Text("I won't."), End("completed")]
 
@@ -130,7 +130,7 @@ def test_tool_calls_that_came_before_a_snapshot_are_mentioned_too() -> None:
     assert [type(action) for action in actions] == [Note]
 
 
-def test_a_failure_says_why() -> None:
+def test_a_failure_shows_its_message_and_code() -> None:
     (end,) = fold(("failed", {"code": "deadline", "message": "It took too long."}))
     assert end == End("failed", "It took too long. (deadline)")
 
@@ -149,14 +149,14 @@ def test_a_log_that_expired_ends_the_reading() -> None:
     assert end.problem is not None
 
 
-def test_a_place_in_line_and_a_wait_are_shown() -> None:
+def test_the_queue_position_and_a_wait_are_shown() -> None:
     assert fold(("position", {"position": 2}), ("waiting", {"reason": "rate limit"})) == [
         Progress("queued, 2 ahead"),
         Progress("waiting: rate limit"),
     ]
 
 
-def test_a_kind_from_the_future_is_nothing() -> None:
+def test_an_unknown_kind_is_ignored() -> None:
     assert fold(("sparkles", {"text": "x"})) == []
 
 
@@ -174,7 +174,7 @@ SOME_EVENTS = st.lists(
 
 
 @given(SOME_EVENTS)
-def test_what_stays_typed_is_what_any_other_client_shows(
+def test_the_final_text_equals_that_of_every_other_client(
     events: list[tuple[str, dict[str, Any]]],
 ) -> None:
     expected = sse.text_of(sse.Event(None, kind, data) for kind, data in events)

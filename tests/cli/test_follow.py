@@ -1,4 +1,4 @@
-"""A reader gets every byte once, whatever becomes of its connections."""
+"""A reader gets every byte once, even if its connections break."""
 
 import hashlib
 from collections.abc import AsyncIterator
@@ -56,7 +56,7 @@ async def read(
         return await print_answer(follower, screen.terminal, REQUEST_ID)
 
 
-async def test_an_answer_is_typed_whole(api: ScriptedApi) -> None:
+async def test_an_answer_is_printed_completely(api: ScriptedApi) -> None:
     screen = Screen()
     assert await read(api, screen) == Exit.OK
     assert screen.out == ANSWER
@@ -73,7 +73,9 @@ async def test_wherever_the_connection_breaks_no_byte_is_lost_or_repeated(
     assert screen.out == ANSWER
 
 
-async def test_a_connection_that_breaks_again_and_again_still_gets_there(api: ScriptedApi) -> None:
+async def test_a_connection_that_breaks_repeatedly_still_delivers_everything(
+    api: ScriptedApi,
+) -> None:
     one_frame = max(len(frame.encode()) for frame in FRAMES)
     api.behaviours.extend([Cut(one_frame)] * len(FRAMES))
     screen = Screen()
@@ -89,7 +91,7 @@ async def test_a_restart_of_the_api_is_waited_out(api: ScriptedApi) -> None:
     assert screen.out == ANSWER
 
 
-async def test_a_cursor_that_cannot_be_continued_types_the_answer_anew(api: ScriptedApi) -> None:
+async def test_a_cursor_that_cannot_be_continued_restarts_the_answer(api: ScriptedApi) -> None:
     screen = Screen(out_is_tty=True)
     assert await read(api, screen, cursor="99-5") == Exit.OK
     assert screen.out == ANSWER + "\n"
@@ -113,14 +115,14 @@ async def test_a_reset_after_output_ends_a_pipe_with_its_own_exit_code(api: Scri
     assert f"watch --buffer {REQUEST_ID}" in str(failed.value)
 
 
-async def test_a_reset_after_output_leaves_a_held_answer_whole(api: ScriptedApi) -> None:
+async def test_a_reset_after_output_leaves_a_buffered_answer_complete(api: ScriptedApi) -> None:
     api.frames = [*FRAMES[:4], Frame("reset", {"reason": "worker_lost"}, "102-0"), *FRAMES[2:]]
     screen = Screen(buffers_answer=True)
     assert await read(api, screen) == Exit.OK
     assert screen.out == ANSWER
 
 
-async def test_a_reader_at_the_end_is_told_how_it_ended(api: ScriptedApi) -> None:
+async def test_a_cursor_at_the_end_still_yields_the_end(api: ScriptedApi) -> None:
     assert await read(api, Screen(), cursor="101-8") == Exit.OK
     api.record = {"status": "failed", "error": {"code": "deadline", "message": "Too slow."}}
     screen = Screen()
@@ -132,37 +134,39 @@ async def test_a_reader_at_the_end_is_told_how_it_ended(api: ScriptedApi) -> Non
     ("kind", "code"),
     [("failed", Exit.FAILED), ("cancelled", Exit.INTERRUPTED), ("gone", Exit.FAILED)],
 )
-async def test_the_exit_code_tells_how_it_ended(api: ScriptedApi, kind: str, code: Exit) -> None:
+async def test_the_exit_code_reflects_how_the_request_ended(
+    api: ScriptedApi, kind: str, code: Exit
+) -> None:
     api.frames = [*FRAMES[:4], Frame(kind, {}, "101-9")]
     assert await read(api, Screen()) == code
 
 
-async def test_a_damaged_text_is_no_success(api: ScriptedApi) -> None:
+async def test_a_damaged_text_is_a_failure(api: ScriptedApi) -> None:
     api.frames = [frame for frame in FRAMES if frame.cursor != "101-3"]
     screen = Screen()
     assert await read(api, screen) == Exit.FAILED
     assert "checksum" in screen.err
 
 
-async def test_an_unknown_request_is_told_at_once(api: ScriptedApi) -> None:
+async def test_an_unknown_request_is_reported_at_once(api: ScriptedApi) -> None:
     api.behaviours.append(Refuse(404, '{"error": {"message": "There is no such request."}}'))
     with pytest.raises(CommandFailed, match="There is no such request"):
         await read(api, Screen())
 
 
-async def test_what_is_not_tickertape_is_not_followed(api: ScriptedApi) -> None:
+async def test_a_server_that_is_not_tickertape_is_rejected(api: ScriptedApi) -> None:
     api.behaviours.append(Refuse(200, "<html>", {"content-type": "text/html"}))
     with pytest.raises(CommandFailed, match="is not Tickertape"):
         await read(api, Screen())
 
 
-async def test_a_redirect_is_told_and_not_followed(api: ScriptedApi) -> None:
+async def test_a_redirect_is_reported_and_not_followed(api: ScriptedApi) -> None:
     api.behaviours.append(Refuse(301, "", {"location": "https://elsewhere.example/"}))
     with pytest.raises(CommandFailed, match="redirects to https://elsewhere"):
         await read(api, Screen())
 
 
-async def test_a_server_that_stays_away_is_given_up_with_the_way_to_go_on(
+async def test_an_unreachable_server_is_given_up_with_a_command_to_continue(
     api: ScriptedApi,
 ) -> None:
     until_third_delta = sum(len(frame.encode()) for frame in FRAMES[:5])
@@ -180,7 +184,7 @@ async def test_giving_up_names_the_reason(api: ScriptedApi) -> None:
             _ = [event async for event in follower.events()]
 
 
-async def test_a_long_outage_and_its_end_are_told_once(
+async def test_a_long_outage_and_its_end_are_reported_once(
     api: ScriptedApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(follow, "_NOTIFY_AFTER_S", 0.0)
@@ -191,7 +195,7 @@ async def test_a_long_outage_and_its_end_are_told_once(
     assert screen.err.count("reconnected") == 1
 
 
-async def test_news_without_a_cursor_does_not_move_it(api: ScriptedApi) -> None:
+async def test_a_notice_does_not_move_the_cursor(api: ScriptedApi) -> None:
     aside = Frame("position", {"position": 1})
     api.frames = [FRAMES[0], aside, *FRAMES[1:]]
     api.behaviours.append(Cut(len(FRAMES[0].encode()) + len(aside.encode())))
@@ -216,7 +220,7 @@ async def test_a_password_in_the_address_is_not_shown() -> None:
 
 
 @pytest.mark.parametrize("url", ["http://", "http://[", "http://127.0.0.1:99999"])
-async def test_an_address_that_is_none_is_told(url: str) -> None:
+async def test_an_invalid_url_is_reported(url: str) -> None:
     with pytest.raises(CallRefused, match="TICKERTAPE_URL"):
         async with Client(url) as client:
             await client.get(REQUEST_ID)

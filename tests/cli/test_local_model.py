@@ -1,4 +1,4 @@
-"""The local model: a real one that streams real tokens, and the words when it cannot run."""
+"""The local model: it streams real tokens, and its errors say why it cannot run."""
 
 import asyncio
 import importlib.util
@@ -100,7 +100,7 @@ async def test_it_answers_as_many_requests_at_a_time_as_it_has_slots(
 
 
 @needs_the_wheel
-async def test_only_who_has_the_key_can_use_it(model: LocalModel) -> None:
+async def test_the_model_needs_its_key(model: LocalModel) -> None:
     async with httpx2.AsyncClient(base_url=model.base_url) as stranger:
         assert (await stranger.get("/models")).status_code == 401
         answer = await stranger.post("/chat/completions", json={"messages": []})
@@ -166,7 +166,7 @@ def test_without_the_weights_the_way_to_install_them_is_named(
 
 
 @needs_the_wheel
-def test_a_cpu_that_lacks_what_the_wheel_uses_is_refused_before_the_start(
+def test_a_cpu_without_the_features_of_the_wheel_is_rejected_before_the_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
@@ -188,7 +188,7 @@ def test_the_weights_package_is_never_imported() -> None:
         ("exec sleep 60", r"not ready after 0.3 s"),
     ],
 )
-def test_a_model_that_does_not_start_says_why(
+def test_a_model_that_does_not_start_reports_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, words: str
 ) -> None:
     interpreter = tmp_path / "python"
@@ -206,7 +206,9 @@ def test_a_log_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
 
 
 @needs_the_wheel
-def test_a_machine_without_openmp_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_openmp_the_error_names_the_package_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("tickertape.cli.up.local_model._lacks_openmp", lambda: True)
     with pytest.raises(LocalModelError, match="apt-get install libgomp1"):
         find_weights()

@@ -1,4 +1,4 @@
-"""Of a child's log, a person sees what needs attention."""
+"""The terminal shows the lines of a child's log that need attention."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from tickertape.cli.up.log_tail import LogTail, put_aside_if_large, shown
 
 
-def test_only_what_was_written_since_the_start_is_read(tmp_path: Path) -> None:
+def test_only_lines_written_since_the_start_are_read(tmp_path: Path) -> None:
     path = tmp_path / "a.log"
     path.write_text("old\n")
     tail = LogTail(path)
@@ -35,7 +35,7 @@ def test_the_rest_has_the_line_that_was_never_ended(tmp_path: Path) -> None:
     assert tail.rest() == ["one", "two"]
 
 
-def test_the_last_lines_stay_known(tmp_path: Path) -> None:
+def test_the_last_lines_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "a.log"
     tail = LogTail(path)
     path.write_text("".join(f"{n}\n" for n in range(100)))
@@ -60,9 +60,9 @@ def test_warnings_and_worse_are_shown_with_their_details(level: str) -> None:
     assert shown(line) == f"{level}: no models reason=401"
 
 
-def test_what_is_usual_is_not_shown() -> None:
+def test_info_records_are_not_shown() -> None:
     assert shown('{"event": "working", "level": "info"}') is None
 
 
-def test_what_is_no_record_is_shown_as_it_is() -> None:
+def test_a_line_that_is_not_json_is_shown_unchanged() -> None:
     assert shown("Traceback (most recent call last):") == "Traceback (most recent call last):"

@@ -1,4 +1,4 @@
-"""What serving processes write, and what they never do."""
+"""The log lines of API and workers, which never contain the text of an error."""
 
 import json
 import subprocess
@@ -44,7 +44,7 @@ def test_records_are_json_of_one_shape_from_info_on_and_from_warnings_on_for_lib
     assert all("timestamp" in record for record in (begun, late, *failures))
 
 
-def test_an_error_is_told_by_its_kind_and_place_and_never_by_its_text() -> None:
+def test_an_error_is_logged_with_its_type_and_place_and_never_its_text() -> None:
     *_, ours, theirs = written()
     for record in (ours, theirs):
         assert record["error"] == "ValueError"

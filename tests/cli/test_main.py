@@ -31,14 +31,14 @@ def run(
     )
 
 
-def test_the_version_is_told(tmp_path: Path) -> None:
+def test_the_version_is_printed(tmp_path: Path) -> None:
     answer = run("--version", cwd=tmp_path)
     assert answer.returncode == 0
     assert answer.stdout.startswith("tickertape ")
 
 
 @pytest.mark.parametrize("command", ["up", "api", "worker", "watch x", "roles"])
-def test_wrong_settings_are_told_in_lines_of_their_own(command: str, tmp_path: Path) -> None:
+def test_wrong_settings_are_printed_one_per_line(command: str, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("TICKERTAPE_LEASE_S=soon\nREDIS_URL=http://:hunter2@wrong\n")
     answer = run(*command.split(), cwd=tmp_path)
     assert answer.returncode == 2
@@ -50,20 +50,20 @@ def test_wrong_settings_are_told_in_lines_of_their_own(command: str, tmp_path: P
 
 
 @pytest.mark.parametrize("command", ["api", "worker"])
-def test_a_process_without_redis_says_what_to_set(command: str, tmp_path: Path) -> None:
+def test_a_process_without_redis_names_the_setting(command: str, tmp_path: Path) -> None:
     answer = run(command, cwd=tmp_path)
     assert answer.returncode == 2
     assert "REDIS_URL" in answer.stderr
     assert "Traceback" not in answer.stderr
 
 
-def test_an_api_that_would_let_strangers_in_does_not_start(tmp_path: Path) -> None:
+def test_an_api_open_to_other_machines_without_keys_does_not_start(tmp_path: Path) -> None:
     answer = run("api", "--host=0.0.0.0", cwd=tmp_path, env={"REDIS_URL": "redis://127.0.0.1:9"})
     assert answer.returncode == 2
     assert "--open" in answer.stderr
 
 
-def test_the_users_own_packages_are_not_run_instead_of_ours(tmp_path: Path) -> None:
+def test_packages_of_the_user_with_the_same_names_are_not_imported(tmp_path: Path) -> None:
     for name in ("api", "worker", "broker", "cli", "roles"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise SystemExit('not ours')")
@@ -85,14 +85,14 @@ def test_one_role_is_shown_whole(tmp_path: Path) -> None:
     assert "${OS}" in answer.stdout
 
 
-def test_a_role_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
+def test_an_unknown_role_is_reported_with_the_existing_roles(tmp_path: Path) -> None:
     answer = run("roles", "nobody", cwd=tmp_path)
     assert answer.returncode == 1
     assert "'nobody'" in answer.stderr
     assert "translator" in answer.stderr
 
 
-def test_wrong_role_files_are_told_by_file_and_line(tmp_path: Path) -> None:
+def test_problems_of_role_files_are_printed_with_file_and_line(tmp_path: Path) -> None:
     (tmp_path / "bad.md").write_text("no heading")
     answer = run("roles", cwd=tmp_path, env={"TICKERTAPE_ROLES_DIR": str(tmp_path)})
     assert answer.returncode == 2
@@ -100,7 +100,7 @@ def test_wrong_role_files_are_told_by_file_and_line(tmp_path: Path) -> None:
     assert "Traceback" not in answer.stderr
 
 
-def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
+def test_a_reader_that_closes_the_pipe_early_causes_no_error(tmp_path: Path) -> None:
     command = (
         f"{sys.executable} -m tickertape.cli.main roles cli | head -c 1; exit ${{PIPESTATUS[0]}}"
     )

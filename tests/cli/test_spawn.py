@@ -1,4 +1,4 @@
-"""A child process ends when it is told to, and when its parent is gone."""
+"""A child process ends when it is stopped, and when its parent ends."""
 
 import signal
 import subprocess
@@ -48,7 +48,7 @@ def test_an_interrupted_stop_leaves_nothing_behind(
     assert stubborn.returncode == -signal.SIGKILL
 
 
-def test_stopping_an_ended_child_tells_its_exit_code() -> None:
+def test_stopping_an_ended_child_returns_its_exit_code() -> None:
     process = spawn(["sh", "-c", "exit 3"])
     process.wait()
     assert stop(process) == 3

@@ -178,7 +178,7 @@ async def test_warnings_of_a_child_reach_the_terminal_and_the_rest_does_not(stag
     assert not any("fine" in line for line in stage.said)
 
 
-async def test_a_child_is_ready_once_it_says_so_and_not_while_it_starts_again(
+async def test_a_child_is_ready_after_its_ready_event_and_not_while_it_restarts(
     stage: Stage,
 ) -> None:
     gate = stage.journal.with_name("gate")
@@ -195,7 +195,7 @@ async def test_a_child_is_ready_once_it_says_so_and_not_while_it_starts_again(
         await wait_until(lambda: worker.is_ready, description="it is ready again")
 
 
-async def test_a_program_that_is_not_there_is_told(stage: Stage, tmp_path: Path) -> None:
+async def test_a_missing_program_is_reported(stage: Stage, tmp_path: Path) -> None:
     missing = ChildProcess("api", [str(tmp_path / "nothing")], tmp_path / "api.log")
     async with stage.supervising([missing]) as task:
         with pytest.raises(CommandFailed, match="api cannot be started"):
@@ -217,7 +217,7 @@ def service(stage: Stage, addresses: list[str]) -> tuple[Service[Fake], list[Fak
     return made, started
 
 
-async def test_a_service_that_dies_comes_back_and_nobody_else_is_disturbed(stage: Stage) -> None:
+async def test_a_service_that_dies_is_restarted_and_children_run_on(stage: Stage) -> None:
     _, started = service(stage, ["one", "one"])
     async with stage.supervising([stage.child("worker-1")]):
         await stage.until("worker-1 starts one")
@@ -227,7 +227,7 @@ async def test_a_service_that_dies_comes_back_and_nobody_else_is_disturbed(stage
     assert stage.said[0].startswith("redis ended (killed by SIGKILL); starting it again in")
 
 
-async def test_a_service_that_comes_back_elsewhere_is_told_to_those_who_use_it(
+async def test_a_service_with_a_new_address_restarts_the_children_that_use_it(
     stage: Stage,
 ) -> None:
     _, started = service(stage, ["one", "two"])

@@ -1,4 +1,4 @@
-"""What reaches stdout and stderr, on a terminal, in a pipe, and held back."""
+"""The output to stdout and stderr: to a terminal, to a pipe, and buffered."""
 
 import io
 import unicodedata
@@ -60,7 +60,7 @@ def test_a_line_that_is_ended_is_not_ended_again(tty: Screen) -> None:
     assert tty.out == "Hello\n"
 
 
-def test_an_answer_that_begins_again_is_announced_on_a_terminal(tty: Screen) -> None:
+def test_an_answer_that_starts_over_is_announced_on_a_terminal(tty: Screen) -> None:
     tty.terminal.show(Text("wro"))
     tty.terminal.show(Clear("worker_lost"))
     tty.terminal.show(Text("right"))
@@ -68,14 +68,14 @@ def test_an_answer_that_begins_again_is_announced_on_a_terminal(tty: Screen) -> 
     assert "starts over (worker_lost)" in tty.err
 
 
-def test_an_answer_that_begins_again_is_never_spliced_in_a_pipe(pipe: Screen) -> None:
+def test_an_answer_that_starts_over_is_never_spliced_in_a_pipe(pipe: Screen) -> None:
     pipe.terminal.show(Text("wro"))
     with pytest.raises(OutputVoid, match="worker_lost"):
         pipe.terminal.show(Clear("worker_lost"))
     assert pipe.out == "wro"
 
 
-def test_a_held_answer_that_begins_again_is_written_once_and_whole(held: Screen) -> None:
+def test_a_buffered_answer_that_starts_over_is_written_once_and_complete(held: Screen) -> None:
     held.terminal.show(Text("wro"))
     held.terminal.show(Clear("worker_lost"))
     held.terminal.show(Text("rig"))
@@ -85,28 +85,28 @@ def test_a_held_answer_that_begins_again_is_written_once_and_whole(held: Screen)
     assert held.out == "right"
 
 
-def test_a_problem_at_the_end_is_told_after_the_partial_answer(held: Screen) -> None:
+def test_a_problem_at_the_end_is_printed_after_the_partial_answer(held: Screen) -> None:
     held.terminal.show(Text("half"))
     held.terminal.show(End("failed", "the upstream hung up"))
     assert held.out == "half"
     assert held.err == "tickertape: the upstream hung up\n"
 
 
-def test_a_status_is_erased_before_the_answer(tty: Screen) -> None:
+def test_progress_is_erased_before_the_answer(tty: Screen) -> None:
     tty.terminal.show(Progress("queued"))
     tty.terminal.show(Text("Hello"))
     assert tty.err.endswith("\r\x1b[K")
     assert tty.out == "Hello"
 
 
-def test_a_status_does_not_erase_half_a_line_of_the_answer(tty: Screen) -> None:
+def test_progress_does_not_erase_a_partial_line_of_the_answer(tty: Screen) -> None:
     tty.terminal.show(Text("Hello"))
     before = tty.err
     tty.terminal.show(Progress("waiting"))
     assert tty.err == before
 
 
-def test_nobody_is_told_the_status_where_stderr_is_a_file(pipe: Screen) -> None:
+def test_progress_is_not_written_to_a_file(pipe: Screen) -> None:
     pipe.terminal.show(Progress("queued"))
     assert pipe.err == ""
 
@@ -117,7 +117,7 @@ def test_reasoning_is_dim_and_apart_from_the_answer(tty: Screen) -> None:
     assert tty.out == "\x1b[2mhm\x1b[22m\n\nHello"
 
 
-def test_a_terminal_with_few_letters_gets_question_marks() -> None:
+def test_a_terminal_with_an_ascii_encoding_gets_question_marks() -> None:
     out = io.BytesIO()
     terminal = Terminal(out, io.StringIO(), out_is_tty=True, err_is_tty=False, encoding="ascii")
     terminal.show(Text("café"))
@@ -141,5 +141,5 @@ def test_nothing_but_line_feeds_and_tabs_is_left_of_control_characters(text: str
 
 
 @given(st.text(st.characters(exclude_categories=["Cc"])))
-def test_a_text_without_control_characters_is_typed_as_it_is(text: str) -> None:
+def test_a_text_without_control_characters_is_unchanged(text: str) -> None:
     assert harmless(text) == text

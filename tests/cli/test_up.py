@@ -1,4 +1,4 @@
-"""`up` with real processes: everything starts, answers, comes back, and is gone afterwards."""
+"""`up` with real processes: they start, answer, restart, and end together."""
 
 import os
 import signal
@@ -55,9 +55,7 @@ def test_it_answers_and_ctrl_c_leaves_nothing_behind(running: Up) -> None:
     assert "Traceback" not in running.printed
 
 
-def test_proxies_that_are_set_for_the_internet_are_not_asked_for_this_machine(
-    tmp_path: Path, upstream_url: str
-) -> None:
+def test_calls_to_this_machine_ignore_http_proxies(tmp_path: Path, upstream_url: str) -> None:
     """NemoClaw#2616; the commands that it prints are for curl, which would ask them."""
     names = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy")
     proxies = dict.fromkeys(names, "http://127.0.0.1:9")
@@ -92,7 +90,7 @@ def test_a_request_can_be_watched_during_and_after_its_answer(running: Up) -> No
     assert "was restarted" in ended.stderr
 
 
-def test_it_ends_in_order_while_an_answer_is_generated(running: Up) -> None:
+def test_up_ends_in_order_while_an_answer_is_generated(running: Up) -> None:
     plan = Plan(deltas=30, rate_per_s=20)
     chat = running.chat(plan.prompt())
     chat.wait_until_begun()
@@ -102,14 +100,14 @@ def test_it_ends_in_order_while_an_answer_is_generated(running: Up) -> None:
     chat.leave()
 
 
-def test_killed_it_takes_everything_with_it(running: Up) -> None:
+def test_killing_up_ends_every_process(running: Up) -> None:
     assert len(running.descendants()) == 4
     running.process.kill()
     running.process.wait()
     running.wait_until_nothing_is_left()
 
 
-def test_killed_in_the_middle_of_an_answer_it_takes_everything_with_it(running: Up) -> None:
+def test_killing_up_during_an_answer_ends_every_process(running: Up) -> None:
     chat = running.chat(Plan(deltas=2000, rate_per_s=20).prompt())
     chat.wait_until_begun()
     running.process.kill()
@@ -118,7 +116,7 @@ def test_killed_in_the_middle_of_an_answer_it_takes_everything_with_it(running: 
     chat.leave()
 
 
-def test_an_api_that_is_killed_comes_back_and_the_answer_goes_on(running: Up) -> None:
+def test_a_killed_api_is_restarted_and_the_answer_continues(running: Up) -> None:
     plan = Plan(deltas=60, rate_per_s=20)
     chat = running.chat(plan.prompt())
     chat.wait_until_begun()
@@ -134,7 +132,7 @@ def test_a_redis_that_is_killed_comes_back_and_the_next_answer_is_whole(running:
     assert running.chat(plan.prompt()).finish() == plan.text()
 
 
-def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_in_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         with up(tmp_path, f"--port={port}") as refused:
@@ -151,7 +149,7 @@ def test_a_data_directory_that_is_a_file_is_one_line(tmp_path: Path) -> None:
     assert len(refused.printed.splitlines()) == 1
 
 
-def test_an_open_address_without_keys_is_told_and_nothing_is_left(
+def test_an_open_address_without_keys_is_reported_and_no_process_is_left(
     tmp_path: Path, upstream_url: str
 ) -> None:
     with up(tmp_path, "--host=0.0.0.0", OPENAI_BASE_URL=upstream_url) as refused:

@@ -64,7 +64,7 @@ def test_variables_may_come_before_other_keys() -> None:
         ("x # not a comment", "x # not a comment"),
     ],
 )
-def test_one_pair_of_quotes_around_a_value_is_taken_off(written: str, meant: str) -> None:
+def test_one_pair_of_quotes_around_a_value_is_removed(written: str, meant: str) -> None:
     front, reports = read(f"---\nvariables:\n  A: {written}\n---")
     assert (front.variables, reports) == ({"A": meant}, [])
 
@@ -121,7 +121,7 @@ def test_a_value_out_of_bounds_is_reported_with_its_line_and_what_is_allowed(
         ("description", "说" * 300),
     ],
 )
-def test_a_value_at_its_bound_is_taken(key: str, value: str) -> None:
+def test_a_value_at_its_bound_is_accepted(key: str, value: str) -> None:
     front, reports = read(f"---\n{key}: {value}\n---")
     assert reports == []
     assert str(front.values[key]).removesuffix(".0") == value

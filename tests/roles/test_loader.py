@@ -33,7 +33,7 @@ def test_hidden_files_other_files_and_subdirectories_are_left_alone(tmp_path: Pa
     assert load_roles(tmp_path).names == ["good"]
 
 
-def test_a_pipe_with_the_name_of_a_role_does_not_hold_up_the_start(tmp_path: Path) -> None:
+def test_a_named_pipe_called_like_a_role_does_not_block_the_start(tmp_path: Path) -> None:
     write(tmp_path, good="# USER\nhi")
     os.mkfifo(tmp_path / "pipe.md")
     assert load_roles(tmp_path).names == ["good"]

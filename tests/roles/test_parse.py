@@ -79,7 +79,7 @@ def test_unusual_separators_in_a_text_do_not_end_a_line(separator: str) -> None:
     "line",
     ["## USER", "### SYSTEM", "#hashtag", "#systematic", "    # USER", "say # USER", "\\# USER"],
 )
-def test_what_is_no_heading_of_level_one_is_content(line: str) -> None:
+def test_lines_that_are_not_level_one_headings_are_content(line: str) -> None:
     assert parse(f"# USER\n{line}\nx").messages[0].content == f"{line}\nx".strip()
 
 
@@ -87,7 +87,7 @@ def test_what_is_no_heading_of_level_one_is_content(line: str) -> None:
     "line",
     ["# SYSTEMS", "# user", "#USER", "#Assistant", " # USER", "#  USER", "#\tUSER", "#", "# Title"],
 )
-def test_a_heading_that_is_none_of_ours_is_reported(line: str) -> None:
+def test_an_unknown_heading_is_reported(line: str) -> None:
     [problem] = problems(f"# SYSTEM\nfirst\n{line}\nsecond")
     assert problem.startswith(
         "demo.md:3: a heading of level one must be # SYSTEM, # USER, # ASSISTANT;"
@@ -180,7 +180,7 @@ def test_other_dollars_are_text(text: str) -> None:
     assert parse(f"# USER\n{text}").messages[0].content == text
 
 
-def test_a_name_that_is_taken_is_reported_with_the_file_that_has_it() -> None:
+def test_a_duplicate_name_is_reported_with_the_file_that_has_it() -> None:
     with pytest.raises(RolesInvalid, match=r"b\.md:2: the name 'sql' is taken by a\.md"):
         parse_role("b.md", b"---\nname: sql\n---\n# USER\nhi", {"sql": "a.md"})
 
@@ -209,7 +209,7 @@ FRAGMENTS = st.sampled_from(
 
 @UNTIMED
 @given(st.lists(FRAGMENTS, max_size=40).map("".join).map(str.encode) | st.binary())
-def test_whatever_the_bytes_a_file_is_a_sound_role_or_invalid(data: bytes) -> None:
+def test_any_bytes_are_either_a_valid_role_or_invalid(data: bytes) -> None:
     messages: tuple[RoleMessage, ...] = ()
     found: tuple[RoleProblem, ...] = ()
     try:

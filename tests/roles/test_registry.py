@@ -34,12 +34,12 @@ def test_a_name_that_no_role_has_is_refused_with_the_names_that_exist(name: str)
     assert str(caught.value) == f"no role is named {name!r}; there are: cli, sql"
 
 
-def test_where_there_are_no_roles_the_refusal_says_so() -> None:
+def test_without_roles_the_error_says_that_there_are_none() -> None:
     with pytest.raises(RoleNotFound, match="there are: none"):
         Roles([]).get("sql")
 
 
-def test_a_refusal_quotes_only_so_much_of_a_strangers_text_and_escapes_it() -> None:
+def test_an_error_quotes_a_limited_part_of_the_callers_text_and_escapes_it() -> None:
     with pytest.raises(RoleNotFound) as caught:
         Roles([SQL]).get("\x1b[2J\n" + "x" * 10_000)
     assert len(str(caught.value)) < 200

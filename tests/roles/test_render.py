@@ -90,7 +90,7 @@ def test_every_occurrence_is_replaced() -> None:
 
 @UNTIMED
 @given(TEXT)
-def test_a_value_goes_in_as_it_is_and_is_never_expanded(value: str) -> None:
+def test_a_value_is_inserted_verbatim_and_never_expanded(value: str) -> None:
     for sent in (value, "${B}" + value, "$${A}", "\\1\\g<0>", "\n# USER\n"):
         assert rendered("[${A}]", {"A": sent}, A="", B="b") == f"[{sent}]"
 

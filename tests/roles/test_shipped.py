@@ -30,7 +30,7 @@ def test_loading_twice_gives_the_same_roles() -> None:
 
 
 @pytest.mark.parametrize("role", list(SHIPPED), ids=SHIPPED.names)
-def test_a_shipped_role_says_what_it_is_and_opens_with_one_system_message(role: Role) -> None:
+def test_a_shipped_role_has_a_description_and_starts_with_one_system_message(role: Role) -> None:
     assert 10 <= len(role.description) <= 100
     assert spoken(role)[0] == "system"
     assert spoken(role)[1:] == ["user", "assistant"] * (len(role.messages) // 2)
@@ -71,7 +71,7 @@ def test_cli_writes_for_the_platform_it_is_given() -> None:
     assert "${" not in system
 
 
-def test_sql_writes_the_dialect_it_is_given_and_has_one_of_its_own() -> None:
+def test_sql_writes_the_dialect_of_its_variable_and_has_a_default() -> None:
     sql = SHIPPED.get("sql")
     assert "PostgreSQL statements" in render(sql, [])[0]["content"]
     assert "SQLite statements" in render(sql, [], {"DIALECT": "SQLite"})[0]["content"]
