@@ -24,7 +24,7 @@ def violations(now: Snapshot) -> list[str]:
 
 
 def keys_without_ttl(now: Snapshot) -> set[str]:
-    """Keys that would stay for ever though every request is over."""
+    """Keys that would stay without limit although every request is over."""
     bounded = {"load", "dead", "partitions", "wake"}
     return {name for name, stored in now.keys.items() if not stored.expires} - bounded
 
@@ -109,7 +109,7 @@ def _conversations(now: Snapshot) -> Iterator[str]:
 
 
 def _ages(now: Snapshot) -> Iterator[str]:
-    """What is over ages, what is not does not."""
+    """Keys of requests that are over expire, and no others do."""
     for id_, state in states(now).items():
         stored = now.hash(f"req:{id_}")
         names = [f"req:{id_}", f"log:{id_}"]

@@ -1,4 +1,4 @@
-"""Pure: who is claimed next."""
+"""Pure: which request is claimed next."""
 
 from dataclasses import dataclass, field
 

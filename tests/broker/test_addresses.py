@@ -53,5 +53,5 @@ def test_the_number_of_the_database_is_shown_wherever_it_stands(url: str, shown:
         "redis://host:port",
     ],
 )
-def test_an_address_that_cannot_be_taken_apart_shows_no_part_of_a_password(url: str) -> None:
+def test_an_ambiguous_address_shows_no_part_of_a_password(url: str) -> None:
     assert hide_secrets(url) == "redis://(hidden)"

@@ -31,7 +31,9 @@ async def test_a_repeated_append_writes_nothing(partition: Partition) -> None:
         assert await partition.append(go, 3, "c") == ("DUP", 3)
 
 
-async def test_an_append_that_overlaps_writes_what_is_missing(partition: Partition) -> None:
+async def test_an_append_that_overlaps_writes_only_the_missing_entries(
+    partition: Partition,
+) -> None:
     go = await running(partition)
     await partition.append(go, 1, "a", "b")
     assert await partition.append(go, 1, "a", "b", "c", "d") == ("OK", 4)
@@ -80,7 +82,7 @@ async def test_bytes_that_are_kept_stay_counted(partition: Partition) -> None:
 @pytest.mark.parametrize(
     "state", ["queued", "delayed", "completed", "failed", "cancelled", "missing"]
 )
-async def test_nobody_writes_or_renews_what_is_not_running(
+async def test_a_request_that_does_not_run_is_neither_written_nor_renewed(
     partition: Partition, state: RequestState | Literal["missing"]
 ) -> None:
     go = await running(partition)

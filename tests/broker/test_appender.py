@@ -70,7 +70,7 @@ async def test_every_answer_of_the_script_comes_through(broker: Rig) -> None:
         assert await broker.texts(lease.request_id) == ["é", "\x00\r\n"]
 
 
-async def test_a_call_that_is_wrong_by_itself_is_refused_and_tears_no_other(broker: Rig) -> None:
+async def test_a_call_that_redis_rejects_is_refused_and_does_not_affect_others(broker: Rig) -> None:
     appender = Appender(broker.connections, SETTINGS)
     async with running(appender.run()):
         await appender.ready()
@@ -92,7 +92,7 @@ async def test_without_a_connection_every_call_is_lost_but_answered(broker: Rig)
     assert await Writer(appender, await broker.leased()).append(1, "a") == LOST
 
 
-async def test_nobody_is_told_to_send_on_a_connection_that_is_about_to_be_lost(
+async def test_the_appender_is_not_ready_while_its_connection_is_closing(
     broker: Rig,
 ) -> None:
     appender = Appender(broker.connections, SETTINGS)
@@ -101,7 +101,7 @@ async def test_nobody_is_told_to_send_on_a_connection_that_is_about_to_be_lost(
         writer = Writer(appender, await broker.leased())
         appender._bulk._transport.close()  # type: ignore[union-attr]  # open
         writer.send(1, "a")
-        assert not appender.is_ready, "who sends again when it is ready would never stop"
+        assert not appender.is_ready, "a caller that sends again once it is ready would never stop"
         await appender.ready()
         assert writer.answers == [LOST]
         assert await writer.append(1, "a") == ("OK", 1)
@@ -172,10 +172,10 @@ async def test_a_server_that_never_answers_the_start_is_left(
         assert await Writer(appender, await broker.leased()).append(1, "a") == ("OK", 1)
 
 
-async def test_an_answer_owed_for_a_moment_only_is_no_dead_connection(
+async def test_a_connection_that_owes_a_recent_reply_is_not_dead(
     proxied: tuple[FaultProxy, Rig],
 ) -> None:
-    """The silence may have begun long before the call that nobody answered yet."""
+    """The silence may have begun long before the call without a reply."""
     proxy, broker = proxied
     appender = Appender(broker.connections, SETTINGS)
     async with running(appender.run()):

@@ -1,4 +1,4 @@
-"""The bulk connection: redis-py's private streams are where they should be; a break is told."""
+"""The bulk connection: redis-py keeps its streams where we find them; a break is reported."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -189,7 +189,7 @@ def test_what_is_sent_to_a_connection_that_uvloop_has_closed_meanwhile_is_lost(
 async def test_a_connection_that_is_lost_while_it_is_taken_over_is_unavailable(
     connections: Connections, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The loss was told to redis-py's own protocol, and nobody will tell us again."""
+    """The loop reported the loss to redis-py's protocol, and does not report it again."""
     connection = connections.unpooled()
     connect = connection.connect
 
@@ -214,7 +214,7 @@ async def test_whether_silence_is_right_is_asked_each_time(connections: Connecti
     await bulk.close()
 
 
-async def test_what_goes_wrong_with_a_reply_ends_the_reading_and_no_more_is_handed_out(
+async def test_an_error_in_the_handler_of_a_reply_ends_run_and_no_later_reply_is_passed_on(
     connections: Connections,
 ) -> None:
     taken: list[Any] = []
@@ -233,7 +233,7 @@ async def test_what_goes_wrong_with_a_reply_ends_the_reading_and_no_more_is_hand
     await bulk.close()
 
 
-async def test_bytes_that_are_no_replies_are_unavailable(connections: Connections) -> None:
+async def test_bytes_that_are_not_replies_are_unavailable(connections: Connections) -> None:
     """Not a crash of the task that should connect again."""
 
     async def babble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -53,7 +53,7 @@ async def test_the_nonce_of_another_worker_gets_nothing_of_it(partition: Partiti
     assert isinstance(await partition.claim("w2", "n1"), Empty)
 
 
-async def test_whoever_takes_the_last_one_is_told_when_more_is_due_and_nobody_is_woken(
+async def test_the_worker_that_takes_the_last_request_learns_when_more_is_due_and_nobody_is_woken(
     partition: Partition,
 ) -> None:
     for id_ in "abc":

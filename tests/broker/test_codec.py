@@ -65,14 +65,14 @@ def test_no_provider_fields_cost_no_bytes() -> None:
     assert encode_text("delta", "hi", {}) == encode_text("delta", "hi") == b"dhi"
 
 
-def test_every_kind_has_a_value_of_its_own() -> None:
+def test_every_kind_has_a_distinct_value() -> None:
     values = {encode_text(kind, "a") for kind in TEXT_KINDS}
     values |= {encode_text(kind, "a", {"b": 1}) for kind in TEXT_KINDS}
     values |= {encode_data(kind, {}) for kind in DATA_KINDS}
     assert len({value[:1] for value in values}) == 2 * len(TEXT_KINDS) + len(DATA_KINDS)
 
 
-def test_the_kinds_that_open_end_and_fill_a_log_are_told_apart() -> None:
+def test_the_kinds_of_openers_terminals_and_output_are_disjoint() -> None:
     assert {*TEXT_KINDS, "tool_call"} == kinds.OUTPUT
     assert set(DATA_KINDS) == kinds.OPENERS | kinds.TERMINALS | {"queued", "tool_call"}
     for kind in DATA_KINDS:
@@ -80,7 +80,7 @@ def test_the_kinds_that_open_end_and_fill_a_log_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\udfffb"])
-def test_text_that_is_no_unicode_is_refused_before_it_is_stored(text: str) -> None:
+def test_text_that_is_not_unicode_is_refused_before_it_is_stored(text: str) -> None:
     with pytest.raises(UnicodeEncodeError):
         encode_text("delta", text)
     with pytest.raises(UnicodeEncodeError):
@@ -179,7 +179,7 @@ def test_pushed_entries_come_back_as_they_were(first: Cursor, values: list[bytes
     kind=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n")),
     data=json_objects,
 )
-def test_news_that_is_no_entry_comes_back_as_it_was(kind: str, data: dict[str, object]) -> None:
+def test_a_notice_comes_back_as_it_was(kind: str, data: dict[str, object]) -> None:
     message = b"~" + kind.encode() + encode_data("queued", data).replace(b"Q", b"\n", 1)
     assert unpack(message) == Notice(kind, data)
 
@@ -219,6 +219,6 @@ def test_a_message_is_a_push_or_malformed(message: bytes) -> None:
         b"~\xff\n{}",
     ],
 )
-def test_a_message_that_is_no_push_is_malformed(message: bytes) -> None:
+def test_a_message_that_is_not_a_push_is_malformed(message: bytes) -> None:
     with pytest.raises(EntryMalformed):
         unpack(message)

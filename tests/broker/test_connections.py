@@ -63,7 +63,9 @@ async def test_commands_are_answered_in_bytes_and_in_their_order(connections: Co
     assert await connections.ask_all([]) == []
 
 
-async def test_options_in_the_url_cannot_change_what_is_relied_on(redis_url: str) -> None:
+async def test_options_in_the_url_cannot_change_time_outs_protocol_or_replies(
+    redis_url: str,
+) -> None:
     """A short socket time-out would cut blocking reads, another protocol change every reply."""
     connections = Connections(
         redis_url + "?socket_timeout=0.05&protocol=3&decode_responses=true"
@@ -189,7 +191,7 @@ async def test_a_server_that_never_answers_is_unavailable(
     await connections.aclose()
 
 
-async def test_a_server_that_hangs_is_told_of_after_one_limit_however_often_a_call_is_repeated(
+async def test_a_server_that_hangs_is_reported_after_one_limit_despite_repeats(
     redis_url: str, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Each repeat waits this long for itself: the limit ends them all.
@@ -244,7 +246,9 @@ async def test_a_blocking_read_may_take_longer_than_the_time_out_of_commands(
     await connections.aclose()
 
 
-async def test_a_blocking_read_hears_what_comes_meanwhile(connections: Connections) -> None:
+async def test_a_blocking_read_returns_a_value_that_arrives_while_it_blocks(
+    connections: Connections,
+) -> None:
     reading = asyncio.create_task(connections.block("BLPOP", "a", 5))
 
     async def is_blocked() -> bool:
@@ -255,7 +259,7 @@ async def test_a_blocking_read_hears_what_comes_meanwhile(connections: Connectio
     assert list(await reading) == [b"a", b"1"]
 
 
-async def test_reads_that_are_cancelled_spoil_no_later_answer(
+async def test_cancelled_reads_do_not_shift_later_replies(
     redis_url: str, proxy: FaultProxy
 ) -> None:
     """A reply nobody read would be taken for the reply to the next command on that connection."""
@@ -284,7 +288,7 @@ async def test_reads_that_are_cancelled_spoil_no_later_answer(
     ],
     ids=["out of memory", "too few replicas", "read only"],
 )
-async def test_a_server_that_takes_no_writes_is_unavailable(
+async def test_a_server_that_accepts_no_writes_is_unavailable(
     connections: Connections, config: tuple[str, ...], back: tuple[str, ...]
 ) -> None:
     write = connections.commands.register_script("return redis.call('SET', KEYS[1], 'x')")
@@ -304,7 +308,7 @@ async def test_a_server_that_cannot_save_is_unavailable() -> None:
         raise ResponseError("MISCONF Errors writing to the AOF file: No space left on device")
 
 
-async def test_a_mistake_of_ours_is_not_taken_for_an_outage(connections: Connections) -> None:
+async def test_a_programming_error_is_not_mistaken_for_an_outage(connections: Connections) -> None:
     await connections.ask("SET", "a", "x")
     with pytest.raises(ResponseError, match="WRONGTYPE"):
         await connections.ask("LPOP", "a")

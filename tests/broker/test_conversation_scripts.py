@@ -171,7 +171,7 @@ def ended(text: str, status: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("end", ["cancel", "queued", "dead", "delayed", "replaced"])
-async def test_a_stop_remembers_what_was_said_whatever_the_request_is_doing(
+async def test_a_stop_in_any_state_remembers_the_text_so_far(
     partition: Partition, end: str
 ) -> None:
     await partition.submit("a", conv="talk")
@@ -202,7 +202,7 @@ async def test_a_stop_before_the_first_word_is_remembered(partition: Partition, 
 
 
 @pytest.mark.parametrize("end", ["finish", "poison", "interrupted", "reopen"])
-async def test_every_failure_remembers_what_was_said(partition: Partition, end: str) -> None:
+async def test_every_failure_remembers_the_text_so_far(partition: Partition, end: str) -> None:
     partition.max_crashes = 1 if end == "poison" else 3
     policy = "fail" if end in {"interrupted", "reopen"} else "restart"
     await partition.submit("a", conv="talk", policy=policy)
@@ -230,7 +230,9 @@ async def test_a_failure_before_the_first_word_is_not_remembered(partition: Part
 
 
 @pytest.mark.parametrize("policy", ["restart", "continue"])
-async def test_a_stop_remembers_only_what_readers_see(partition: Partition, policy: str) -> None:
+async def test_a_stop_remembers_only_the_text_that_readers_see(
+    partition: Partition, policy: str
+) -> None:
     await partition.submit("a", conv="talk", policy=policy)
     for text in ("one ", "two ", "three"):
         go = await partition.take(can_continue=True)
@@ -281,6 +283,6 @@ async def test_new_requests_of_a_conversation_are_announced(partition: Partition
     await listening.ssubscribe(f"{TAG}push:conv:talk")
     await partition.submit("a", conv="talk")
     await partition.submit("b", conv="talk")
-    told = [await listening.get_message(timeout=5) for _ in range(3)]
-    assert [message["data"] for message in told if message] == [1, b"a", b"b"]
+    received = [await listening.get_message(timeout=5) for _ in range(3)]
+    assert [message["data"] for message in received if message] == [1, b"a", b"b"]
     await listening.aclose()  # type: ignore[no-untyped-call]  # bare in redis-py

@@ -50,7 +50,7 @@ async def test_the_active_request_is_known_without_reading_the_turns(redis_url: 
         assert await conversations.active(TENANT, "c") is None
 
 
-async def test_a_worker_finds_the_turns_by_what_its_lease_says(redis_url: str) -> None:
+async def test_a_worker_finds_the_turns_with_the_fields_of_its_lease(redis_url: str) -> None:
     async with open_rig(redis_url) as broker:
         conversations = Conversations(broker.connections, broker.settings)
         first = await broker.leased(conversation_id="c", question=ASKED)
@@ -74,7 +74,7 @@ async def test_a_conversation_is_known_to_its_tenant_only(redis_url: str) -> Non
         assert len((await conversations.get(TENANT, "c")).turns) == 1
 
 
-async def test_a_forgotten_conversation_begins_anew(redis_url: str) -> None:
+async def test_a_forgotten_conversation_starts_over(redis_url: str) -> None:
     async with open_rig(redis_url) as broker:
         conversations = Conversations(broker.connections, broker.settings)
         await answer(broker, await broker.leased(conversation_id="c", question=ASKED), "yes")
@@ -126,7 +126,9 @@ async def test_a_stopped_answer_is_remembered_when_its_log_has_expired(redis_url
         assert turn == Turn(stopped.request_id, ASKED, "hé \n/", "cancelled")
 
 
-async def test_the_conversation_does_not_hold_what_was_asked_before_an_edit(redis_url: str) -> None:
+async def test_the_conversation_does_not_contain_questions_that_an_edit_replaced(
+    redis_url: str,
+) -> None:
     async with open_rig(redis_url) as broker:
         conversations = Conversations(broker.connections, broker.settings)
         for text in "abc":

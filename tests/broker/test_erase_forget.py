@@ -44,7 +44,9 @@ async def test_a_request_that_is_not_over_is_not_erased(partition: Partition, st
         assert await partition.erase("a") == ("ACTIVE", state)
 
 
-async def test_nobody_erases_or_forgets_what_is_not_theirs(partition: Partition) -> None:
+async def test_requests_and_conversations_of_another_tenant_are_not_erased(
+    partition: Partition,
+) -> None:
     await partition.submit("a")
     await partition.cancel("a")
     async with partition.unchanged():
@@ -75,7 +77,7 @@ async def test_a_forgotten_conversation_leaves_nothing_behind(partition: Partiti
         assert await partition.forget("talk") == ("MISSING", "")
 
 
-async def test_forgetting_ends_what_is_active_and_what_is_held(partition: Partition) -> None:
+async def test_forgetting_ends_active_and_held_requests(partition: Partition) -> None:
     for id_ in ("a", "b", "c"):
         await partition.submit(id_, conv="talk")
     go = await partition.take()
@@ -98,7 +100,7 @@ async def test_forgetting_one_conversation_leaves_the_rest(partition: Partition)
     assert [(await partition.take()).id for _ in range(2)] == ["b", "c"]
 
 
-async def test_readers_are_told_that_a_log_is_gone(partition: Partition) -> None:
+async def test_readers_are_notified_that_a_log_is_gone(partition: Partition) -> None:
     await partition.submit("a", conv="talk")
     await partition.cancel("a")
     await partition.submit("b", conv="talk")
@@ -108,12 +110,12 @@ async def test_readers_are_told_that_a_log_is_gone(partition: Partition) -> None
         await listening.get_message(timeout=5)
     await partition.erase("a")
     await partition.forget("talk")
-    told = []
+    received = []
     while (message := await listening.get_message(timeout=5)) is not None:
-        told.append((message["channel"].decode().removeprefix(f"{TAG}push:"), message["data"]))
-        if told[-1] == ("conv:talk", b""):
+        received.append((message["channel"].decode().removeprefix(f"{TAG}push:"), message["data"]))
+        if received[-1] == ("conv:talk", b""):
             break
-    assert ("a", b"~gone\n{}") in told
-    assert ("b", b"~gone\n{}") in told
-    assert told[-1] == ("conv:talk", b"")
+    assert ("a", b"~gone\n{}") in received
+    assert ("b", b"~gone\n{}") in received
+    assert received[-1] == ("conv:talk", b"")
     await listening.aclose()  # type: ignore[no-untyped-call]  # bare in redis-py

@@ -40,7 +40,7 @@ def test_a_process_dies_the_time_it_was_asked_for() -> None:
     "fault",
     ["", "claim", "after_", "during_claim", "after_claim:0", "after_claim:x", "after_claim "],
 )
-def test_a_point_that_is_none_is_refused(fault: str) -> None:
+def test_a_malformed_point_is_refused(fault: str) -> None:
     with pytest.raises(ValueError, match="TICKERTAPE_FAULT looks like"):
         armed(fault)
 

@@ -134,7 +134,7 @@ async def test_a_request_is_cancelled_whatever_it_is_doing(
 
 
 @pytest.mark.parametrize("state", ["completed", "failed", "cancelled"])
-async def test_what_is_over_stays_as_it_ended(partition: Partition, state: str) -> None:
+async def test_a_request_that_is_over_keeps_its_state(partition: Partition, state: str) -> None:
     go = await bring_to(partition, state)
     async with partition.unchanged():
         assert await partition.cancel("a") == ("TERMINAL", state)
@@ -142,7 +142,9 @@ async def test_what_is_over_stays_as_it_ended(partition: Partition, state: str) 
         assert await partition.release(go) == ("FENCED", state)
 
 
-async def test_nobody_cancels_what_is_not_theirs_or_not_there(partition: Partition) -> None:
+async def test_a_request_of_another_tenant_or_none_at_all_is_not_cancelled(
+    partition: Partition,
+) -> None:
     await partition.submit("a")
     async with partition.unchanged():
         assert await partition.cancel("a", "other") == ("MISSING", "")
@@ -182,7 +184,7 @@ async def test_every_end_lets_go_of_all_the_request_held(partition: Partition, e
 
 
 @pytest.mark.parametrize("how", ["cancel", "replace", "forget"])
-async def test_the_owner_is_told_that_its_request_was_cancelled(
+async def test_the_owner_is_notified_that_its_request_was_cancelled(
     partition: Partition, how: str
 ) -> None:
     """Over the channel of the worker that runs it, whose name may hold a colon."""
@@ -197,6 +199,6 @@ async def test_the_owner_is_told_that_its_request_was_cancelled(
             await partition.submit("b", conv="talk", on_busy="replace")
         case "forget":
             await partition.forget("talk")
-    told = [await listening.get_message(timeout=5) for _ in range(2)]
-    assert [message["data"] for message in told if message] == [1, b"a"]
+    received = [await listening.get_message(timeout=5) for _ in range(2)]
+    assert [message["data"] for message in received if message] == [1, b"a"]
     await listening.aclose()  # type: ignore[no-untyped-call]  # bare in redis-py

@@ -46,7 +46,7 @@ def test_output_of_each_kind_is_kept_apart_and_in_order() -> None:
     assert (answer.status, answer.n) == ("running", 1)
 
 
-def test_started_and_reset_clear_what_was_said_and_resumed_keeps_it() -> None:
+def test_started_and_reset_clear_the_output_and_resumed_keeps_it() -> None:
     def said(opener: Opener) -> dict[str, Any]:
         return fold(
             [

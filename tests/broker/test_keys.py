@@ -41,7 +41,7 @@ def test_request_ids_are_never_the_same() -> None:
         "r0_" + "a" * 25 + "}",
     ],
 )
-def test_a_text_that_is_no_request_id_has_no_partition_and_no_keys(text: str) -> None:
+def test_a_text_that_is_not_a_request_id_has_neither_partition_nor_keys(text: str) -> None:
     assert keys.parse_partition(text) is None
     for name in (keys.partition_of, keys.request, keys.log, keys.log_channel):
         with pytest.raises(ValueError, match="not a request id"):
@@ -58,7 +58,7 @@ def test_a_digest_keeps_its_parts_apart(left: list[str], right: list[str]) -> No
 
 
 @given(partitions=st.integers(1, 1024), affinity=words)
-def test_what_shares_an_affinity_shares_a_partition(partitions: int, affinity: str) -> None:
+def test_requests_of_one_affinity_share_a_partition(partitions: int, affinity: str) -> None:
     chosen = {keys.choose_partition(partitions, keys.digest(affinity)) for _ in range(3)}
     assert len(chosen) == 1
     assert 0 <= chosen.pop() < partitions

@@ -1,4 +1,4 @@
-"""When everything is over, everything ages: no key stays for ever but the few that are bounded."""
+"""After all requests are over, every key expires, but for a few of bounded size."""
 
 import random
 

@@ -73,7 +73,7 @@ async def test_an_entry_of_a_later_version_is_not_guessed_at(redis_url: str) -> 
 
 
 @pytest.mark.parametrize(("entry_id", "field"), FOREIGN)
-async def test_an_entry_that_is_none_of_ours_is_malformed_only_where_it_is_read(
+async def test_a_foreign_entry_is_malformed_only_where_it_is_decoded(
     redis_url: str, entry_id: str, field: str
 ) -> None:
     async with open_rig(redis_url) as broker:
@@ -90,7 +90,7 @@ async def test_an_entry_that_is_none_of_ours_is_malformed_only_where_it_is_read(
 
 
 @pytest.mark.parametrize(("entry_id", "field"), FOREIGN)
-async def test_an_entry_that_is_none_of_ours_is_a_tail_like_any_other(
+async def test_a_foreign_entry_is_a_tail_like_any_other(
     redis_url: str, entry_id: str, field: str
 ) -> None:
     async with open_rig(redis_url) as broker:

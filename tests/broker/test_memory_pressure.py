@@ -18,7 +18,9 @@ async def no_memory(partition: Partition) -> AsyncIterator[None]:
         await partition.client.config_set("maxmemory", "0")
 
 
-async def test_what_takes_memory_is_refused_whole(partition: Partition) -> None:
+async def test_a_call_that_takes_memory_is_refused_and_changes_nothing(
+    partition: Partition,
+) -> None:
     await partition.submit("a", conv="talk")
     await partition.submit("b")
     go = await partition.take()
@@ -37,7 +39,7 @@ async def test_what_takes_memory_is_refused_whole(partition: Partition) -> None:
     assert (await partition.take()).id == "b"
 
 
-async def test_what_runs_can_be_kept_and_ended(partition: Partition) -> None:
+async def test_running_requests_can_be_renewed_and_ended(partition: Partition) -> None:
     for id_ in ("finished", "cancelled", "delayed", "released", "queued"):
         await partition.submit(id_, conv="talk" if id_ == "finished" else "")
     gone = {go.id: go for go in [await partition.take() for _ in range(4)]}

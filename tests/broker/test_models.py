@@ -24,7 +24,7 @@ async def test_the_models_are_read_as_they_were_written_until_they_age(redis_url
         assert await read_models(broker.connections) == []
 
 
-async def test_why_the_models_cannot_be_read_is_told_until_they_are_or_nobody_says_so(
+async def test_the_reason_of_a_missing_model_list_is_kept_until_a_list_is_written_or_it_expires(
     redis_url: str,
 ) -> None:
     async with open_rig(redis_url) as broker:

@@ -34,7 +34,9 @@ async def test_a_position_is_the_number_of_claims_before_it(
 
 
 @pytest.mark.parametrize("state", ["held", "running", "delayed", "over", "missing", "foreign"])
-async def test_what_does_not_wait_in_line_has_no_position(partition: Partition, state: str) -> None:
+async def test_a_request_that_does_not_wait_has_no_position(
+    partition: Partition, state: str
+) -> None:
     if state == "held":
         await partition.submit("z", conv="talk")
     if state != "missing":
@@ -48,7 +50,7 @@ async def test_what_does_not_wait_in_line_has_no_position(partition: Partition, 
     assert await partition.position("a", "other" if state == "foreign" else "t") == -1
 
 
-async def test_a_position_looks_at_no_more_tenants_than_it_may(partition: Partition) -> None:
+async def test_a_position_counts_at_most_the_allowed_tenants(partition: Partition) -> None:
     for number in range(5):
         await partition.submit(f"r{number}", f"t{number}")
     assert await partition.position("r4", "t4", looked_at=2) == 2

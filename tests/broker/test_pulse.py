@@ -1,4 +1,4 @@
-"""A loop that hangs is told from one that has nothing to do."""
+"""A loop that hangs is distinguished from an idle loop."""
 
 import time
 
@@ -7,7 +7,7 @@ import pytest
 from tickertape.runtime.pulse import Pulse
 
 
-def test_a_loop_is_silent_when_no_round_was_begun_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loop_that_begins_no_round_in_time_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([100, 105, 105.1, 105.1, 110])
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     pulse = Pulse(limit_s=5)

@@ -20,7 +20,7 @@ from tickertape.broker.push import Push
 
 
 class Heard:
-    """A listener that keeps what it was told."""
+    """A listener that keeps what it received."""
 
     def __init__(self) -> None:
         self.subscribed: list[bytes] = []
@@ -79,7 +79,7 @@ async def test_channels_wanted_before_there_is_a_connection_are_subscribed(broke
         await heard.acknowledged(b"{p0}:a")
 
 
-async def test_a_channel_no_longer_wanted_is_silent(broker: Rig) -> None:
+async def test_an_unsubscribed_channel_is_silent(broker: Rig) -> None:
     heard = Heard()
     push = Push(broker.connections, heard)
     push.subscribe(b"{p0}:a")

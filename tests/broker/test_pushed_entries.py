@@ -1,4 +1,4 @@
-"""Every entry is pushed as it is written: who hears every push has the whole log."""
+"""Every entry is pushed as it is written: a reader of all pushes has the whole log."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

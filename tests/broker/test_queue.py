@@ -17,7 +17,7 @@ from tickertape.broker.queue import Gap, Lease, Nothing
 DONE = encode_data("completed", {})
 
 
-async def test_a_lease_tells_the_worker_all_it_needs(redis_url: str) -> None:
+async def test_a_lease_has_all_the_fields_that_a_worker_needs(redis_url: str) -> None:
     async with open_rig(redis_url) as broker:
         request_id = await broker.submit(conversation_id="c")
         lease = await broker.claim_lease()
@@ -39,7 +39,7 @@ async def test_a_lease_tells_the_worker_all_it_needs(redis_url: str) -> None:
         assert isinstance(await broker.queue.claim(0, "another"), Nothing)
 
 
-async def test_nothing_names_the_time_until_something_is_due(redis_url: str) -> None:
+async def test_an_empty_claim_has_the_time_until_a_request_is_due(redis_url: str) -> None:
     async with open_rig(redis_url) as broker:
         assert await broker.queue.claim(0, "n") == Nothing(None)
         await broker.queue.retry(await broker.leased(), 60_000, "later")
@@ -64,7 +64,7 @@ async def test_an_idle_worker_wakes_when_work_arrives(redis_url: str) -> None:
 
 @pytest.mark.parametrize("limit_s", [-1, 0, 1e-9, 0.01])
 async def test_a_short_wait_is_short(redis_url: str, limit_s: float) -> None:
-    """Redis takes a time-out of 0 for "for ever"."""
+    """Redis treats a time-out of 0 as "without limit"."""
     async with open_rig(redis_url) as broker, asyncio.timeout(2):
         await broker.queue.wait(0, limit_s)
 
@@ -111,7 +111,7 @@ async def test_a_policy_that_forbids_another_attempt_ends_the_request(redis_url:
         assert record.state == "failed"
 
 
-async def test_a_finish_says_where_the_log_ends_when_it_is_elsewhere(redis_url: str) -> None:
+async def test_a_finish_returns_the_end_of_the_log_when_it_is_elsewhere(redis_url: str) -> None:
     async with open_rig(redis_url, GivenSettings(max_output_bytes=1024)) as broker:
         lease = await broker.leased()
         assert await broker.queue.finish(lease, "completed", 5, [DONE]) == Gap(0)
@@ -144,7 +144,7 @@ async def test_without_a_server_every_verb_is_unavailable(own_redis: ValkeyServe
 
 
 @pytest.mark.slow
-async def test_a_pause_of_redis_costs_no_healthy_worker_its_request(
+async def test_an_outage_of_redis_does_not_take_a_request_from_a_healthy_worker(
     own_redis: ValkeyServer,
 ) -> None:
     """Its lease ran out while Redis was away, and another worker claims first."""

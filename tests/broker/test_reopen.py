@@ -128,7 +128,7 @@ async def test_what_is_over_or_gone_is_not_opened_again(partition: Partition) ->
 
 
 async def test_a_reason_is_written_as_it_was_given(partition: Partition) -> None:
-    """A quote in it must not make the log unreadable for ever."""
+    """A quote in the reason must not make the log unreadable."""
     reason = 'it said "no"\\ \n é'
     go = await interrupted(partition, "restart", output=True)
     await partition.reopen(go, reason=reason)

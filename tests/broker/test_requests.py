@@ -28,7 +28,7 @@ async def newest(broker: Rig, tenant: str = TENANT, before_ms: int | None = None
     return [request_id async for _, request_id, record in listed if record is not None]
 
 
-async def test_a_record_tells_what_stands_next_to_the_log(redis_url: str) -> None:
+async def test_a_record_has_the_fields_that_stand_beside_the_log(redis_url: str) -> None:
     async with open_rig(redis_url) as broker:
         request_id = await broker.submit(head={"role": "é"}, model="asked")
         record = await broker.requests.get(request_id, TENANT)
@@ -65,7 +65,7 @@ async def test_a_record_tells_what_stands_next_to_the_log(redis_url: str) -> Non
         assert record.ended_ms >= record.created_ms
 
 
-async def test_the_log_begins_with_what_was_asked(redis_url: str) -> None:
+async def test_the_log_begins_with_the_question(redis_url: str) -> None:
     async with open_rig(redis_url) as broker:
         question = [{"role": "user", "content": "hi"}]
         alone = await broker.submit(head={"role": "r"}, question=question)
@@ -79,7 +79,7 @@ async def test_the_log_begins_with_what_was_asked(redis_url: str) -> None:
         assert entry.data == {"v": 1, "echo": {"tools": []}}
 
 
-async def test_every_refusal_is_said_by_its_name(redis_url: str) -> None:
+async def test_every_refusal_has_a_distinct_error(redis_url: str) -> None:
     settings = GivenSettings(queue_limit=3, tenant_limit=2, queue_bytes=1024)
     async with open_rig(redis_url, settings) as broker:
         request_id = await broker.submit(idempotency_key="k", conversation_id="c", fingerprint="f")
@@ -99,7 +99,7 @@ async def test_every_refusal_is_said_by_its_name(redis_url: str) -> None:
             await broker.submit("v")
 
 
-async def test_what_is_another_tenant_s_is_missing(redis_url: str) -> None:
+async def test_a_request_of_another_tenant_is_missing(redis_url: str) -> None:
     async with open_rig(redis_url) as broker:
         request_id = await broker.submit()
         for call in (broker.requests.get, broker.requests.cancel, broker.requests.erase):
@@ -118,7 +118,7 @@ async def test_an_id_that_names_nothing_is_missing(redis_url: str, text: str) ->
                 await call(text, TENANT)
 
 
-async def test_only_what_is_over_is_erased(redis_url: str) -> None:
+async def test_only_a_request_that_is_over_is_erased(redis_url: str) -> None:
     async with open_rig(redis_url) as broker:
         request_id = await broker.submit()
         with pytest.raises(NotFinished):
@@ -204,7 +204,7 @@ async def test_requests_are_listed_newest_first(redis_url: str) -> None:
         ]
 
 
-async def test_what_can_no_longer_be_read_is_not_listed(redis_url: str) -> None:
+async def test_an_expired_request_is_not_listed(redis_url: str) -> None:
     async with open_rig(redis_url) as broker:
         kept, erased, expired = [await broker.submit() for _ in range(3)]
         for request_id in (erased, expired):

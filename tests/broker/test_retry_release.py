@@ -110,7 +110,7 @@ async def test_a_retry_repeated_after_it_was_due_does_not_delay_it_again(
         assert await partition.retry(go) == ("FENCED", "queued")
 
 
-async def test_a_reason_to_wait_is_told_as_it_was_given(partition: Partition) -> None:
+async def test_a_reason_to_wait_is_published_unchanged(partition: Partition) -> None:
     reason = 'it said "later"\\ \n é'
     await partition.submit("a")
     await partition.retry(await partition.take(), reason=reason)

@@ -1,4 +1,4 @@
-"""Rights: whatever an account may not do is named at once, and met by no script half-way."""
+"""Rights: a missing right is named at the start, and never stops a script half-way."""
 
 import re
 from collections.abc import Awaitable, Callable, Iterator
@@ -29,12 +29,12 @@ from tickertape.broker.errors import AccessDenied, BrokerError
 from tickertape.broker.lua import source
 from tickertape.broker.rights import Rights
 
-# What docs/architecture.md tells people to allow.
+# The account of docs/architecture.md.
 DOCUMENTED = (Path("docs") / "architecture.md").read_text("utf-8")
 
-# What nothing of ours works without: whoever lacks one of these cannot even ask.
+# The rights of the check itself: an account without one of these cannot even check.
 WITHOUT_WHICH_NOBODY_ASKS = ("evalsha",)
-# Of `doctor` alone, which goes on without.
+# Used by `doctor` alone, which continues without it.
 OPTIONAL = {"INFO"}
 
 
@@ -213,7 +213,7 @@ def stored(redis_url: str) -> dict[bytes, bytes | None]:
 
 
 async def every_verb(redis_url: str, all_may: Rig, broker: Rig) -> list[BrokerError | None]:
-    """What each verb of `broker` met, given what `all_may` has put there; none changes anything."""
+    """The error of each verb of `broker`, on data of `all_may`; no verb may change anything."""
     held = await all_may.leased(conversation_id="c", idempotency_key="i")
     done = await all_may.leased(tenant="t3")
     end = [encode_data("completed", {})]
@@ -273,7 +273,7 @@ async def test_a_channel_that_is_missing_in_the_middle_of_a_script_changes_nothi
         ("GET", lambda broker: broker.connections.agree_on_partitions(1)),
     ],
 )
-async def test_a_plain_command_that_is_denied_is_told_as_what_it_is(
+async def test_a_plain_command_that_is_denied_raises_access_denied(
     redis_url: str, command: str, call: object
 ) -> None:
     assert callable(call)

@@ -135,7 +135,7 @@ async def test_a_call_that_is_not_answered_is_unavailable() -> None:
             )
 
 
-async def test_a_script_that_breaks_is_our_own_fault(redis_url: str) -> None:
+async def test_an_error_inside_a_script_is_raised_as_it_is(redis_url: str) -> None:
     async with open_rig(redis_url) as broker:
         await broker.connections.ask("SET", "k", "no hash")
         with pytest.raises(Exception, match="WRONGTYPE"):

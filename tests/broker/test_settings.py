@@ -52,7 +52,7 @@ def test_a_variable_wins_over_the_env_file_and_the_file_over_the_default(
 
 
 @pytest.mark.parametrize("is_in_file", [True, False])
-def test_the_limit_of_crashes_is_read_under_its_old_name_and_that_name_is_told(
+def test_the_limit_of_crashes_is_read_under_its_old_name_and_the_old_name_is_reported(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, is_in_file: bool
 ) -> None:
     monkeypatch.delenv("TICKERTAPE_MAX_ATTEMPTS", raising=False)
@@ -87,7 +87,7 @@ def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
         ("OPENAI_BASE_URL", "127.0.0.1:8080/v1", "http://... or https://..."),
     ],
 )
-def test_a_wrong_value_is_named_shown_and_told_what_is_allowed(
+def test_the_error_of_a_wrong_value_has_its_name_the_value_and_the_allowed_values(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, allowed: str
 ) -> None:
     monkeypatch.setenv(name, value)
@@ -97,7 +97,7 @@ def test_a_wrong_value_is_named_shown_and_told_what_is_allowed(
     assert "\n" not in line
 
 
-def test_all_wrong_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_wrong_values_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TICKERTAPE_PARTITIONS", "none")
     monkeypatch.setenv("TICKERTAPE_STALL_S", "-1")
     names = [line.split()[0] for line in refusal().splitlines()]

@@ -107,7 +107,7 @@ async def test_the_opener_names_the_model_that_was_asked_for_or_the_worker_s(
         assert opener == {"v": 1, "prev": go.prev, "n": 1, "model": expected}
 
 
-async def test_a_tenant_s_index_forgets_what_can_no_longer_be_read(partition: Partition) -> None:
+async def test_a_tenant_s_index_drops_expired_requests(partition: Partition) -> None:
     for number in range(20):
         await partition.submit(f"a{number}")
         await partition.cancel(f"a{number}")

@@ -63,7 +63,7 @@ def test_a_failed_answer_is_remembered_as_far_as_it_was_said() -> None:
 
 
 @pytest.mark.parametrize(("text", "content"), [("cows", f"cows\n\n{STOPPED}"), ("", STOPPED)])
-def test_after_a_stop_the_question_and_what_was_said_are_remembered(
+def test_after_a_stop_the_question_and_the_text_so_far_are_remembered(
     text: str, content: str
 ) -> None:
     # vscode#289186: the model forgot what was asked before the stop.
@@ -93,7 +93,7 @@ def test_calls_are_given_to_the_request_that_brings_their_outcomes() -> None:
     assert remember(turns, "r2") == [[user("1"), said(None, called("a"))]]
 
 
-def test_a_call_that_got_no_outcome_is_left_out_and_with_it_a_turn_of_nothing_else() -> None:
+def test_a_call_without_an_outcome_is_left_out_and_so_is_a_turn_of_such_calls_alone() -> None:
     turns = [
         done(1, "", call("a")),
         done(2, "Hm.", call("b")),

@@ -9,7 +9,7 @@ from tickertape.broker import keys
 from tickertape.runtime.settings import Settings
 
 
-async def test_an_answer_that_someone_else_wrote_into_is_told_anew_and_whole(
+async def test_an_answer_with_foreign_entries_starts_over_and_is_complete(
     redis_url: str, upstream: ScriptedUpstream
 ) -> None:
     gate = asyncio.Event()

@@ -1,4 +1,4 @@
-"""Entries that no script wrote: a writer that heeds no fence added them to a log under way."""
+"""Foreign entries: a writer that ignores the fence adds them to the log of a running request."""
 
 import pytest
 
@@ -10,7 +10,7 @@ PLACES = ["{attempt}-3", "{attempt}-50", "9{attempt}-0"]
 
 @pytest.fixture(params=PLACES)
 async def go(request: pytest.FixtureRequest, partition: Partition) -> Go:
-    """A request with two deltas, and one more that its hash does not know of."""
+    """A request with two deltas, and a foreign delta that its hash does not count."""
     await partition.submit("a")
     go = await partition.take()
     await partition.append(go, 1, "x", "y")
@@ -59,7 +59,7 @@ async def test_a_dead_workers_request_is_taken_over_all_the_same(
     assert (await partition.take("w2")).prev == f"{go.attempt}-2"
 
 
-async def test_a_request_that_is_given_up_holds_up_no_other(partition: Partition, go: Go) -> None:
+async def test_a_poison_request_does_not_delay_another_one(partition: Partition, go: Go) -> None:
     partition.max_crashes = 1
     await partition.end_lease(go)
     await partition.claim(take=False)
