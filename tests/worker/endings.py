@@ -119,25 +119,25 @@ def _bytes(step: StreamStep) -> bytes:
 
 @dataclass(frozen=True)
 class Expected:
-    """What was said before the end, and the finish_reason, or else the failure's code."""
+    """The texts before the end, and the finish_reason or the code of the failure."""
 
-    said: list[str]
+    texts: list[str]
     finish_reason: str | None
     code: str | None
 
 
 def expected(stream: list[StreamStep]) -> Expected:
-    """How a stream ends, by the rule: said to have ended, and nothing that came is lost."""
+    """The end of a stream by the rule: its end was declared, and no part of it was lost."""
     ends = [n for n, step in enumerate(stream) if _code_of(step) or isinstance(step, Done)]
     heard = stream[: ends[0]] if ends else stream
     end = stream[ends[0]] if ends else None
     code = _code_of(end) if end is not None else None
     outputs = [n for n, step in enumerate(heard) if _says(step)]
     reasons = [n for n, step in enumerate(heard) if isinstance(step, Finish | LastText)]
-    said = [_words(heard[n]) for n in outputs]
+    texts = [_words(heard[n]) for n in outputs]
     is_nothing = end is None and all(step == THOUGHT for step in stream)
     no_end = "upstream_error" if is_nothing else "upstream_truncated"
-    failed = Expected(said, None, code or no_end)
+    failed = Expected(texts, None, code or no_end)
     if not reasons or isinstance(end, Finish):
         return failed
     reason = _reason(heard[reasons[-1]])
@@ -151,8 +151,8 @@ def expected(stream: list[StreamStep]) -> Expected:
     else:
         is_whole = was_right and bool(outputs) and end != Raw(GARBAGE)
     has_calls = any(isinstance(heard[n], ToolCall) for n in outputs)
-    told = "tool_calls" if reason == "stop" and has_calls else reason
-    return Expected(said, told, None) if is_whole else failed
+    translated = "tool_calls" if reason == "stop" and has_calls else reason
+    return Expected(texts, translated, None) if is_whole else failed
 
 
 def _code_of(step: StreamStep) -> str | None:

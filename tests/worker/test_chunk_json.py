@@ -27,7 +27,7 @@ def call(**fields: Any) -> dict[str, Any]:
     return delta(tool_calls=[fields])
 
 
-def told(pieces: list[Piece]) -> list[tuple[str, object]]:
+def kinds_and_data(pieces: list[Piece]) -> list[tuple[str, object]]:
     return [(piece.kind, piece.data or piece.text) for piece in pieces]
 
 
@@ -128,9 +128,9 @@ def test_no_shape_makes_it_crash_and_what_comes_out_can_be_encoded(
 def test_a_chunk_of_another_shape_is_read_patiently(
     payload: object, expected: list[object]
 ) -> None:
-    assert told(ChunkReader(Tally()).read(data_of(payload))) == expected
+    assert kinds_and_data(ChunkReader(Tally()).read(data_of(payload))) == expected
 
 
 def test_bytes_that_are_no_utf8_lose_a_character_and_not_the_answer() -> None:
     pieces = ChunkReader(Tally()).read(b'{"choices":[{"delta":{"content":"a\xffb"}}]}')
-    assert told(pieces) == [("delta", "a\ufffdb")]
+    assert kinds_and_data(pieces) == [("delta", "a\ufffdb")]

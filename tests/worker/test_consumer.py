@@ -148,8 +148,8 @@ async def test_a_claim_that_redis_refuses_is_logged_and_followed_by_a_new_one(
     with structlog.testing.capture_logs() as logged:
         async with running(consumer_of(queue, answer("a"), slots=1, timing=WITHOUT_PAUSES)):
             await wait_until(lambda: "finish" in queue.verbs, description="the request is run")
-    told = [(each["event"], each["error"]) for each in logged if each["log_level"] == "error"]
-    assert told == [("claim broke", "WRONGTYPE")]
+    errors = [(line["event"], line["error"]) for line in logged if line["log_level"] == "error"]
+    assert errors == [("claim broke", "WRONGTYPE")]
     nonces = [call["nonce"] for call in queue.all("claim")]
     assert nonces[0] != nonces[1]
 
@@ -163,8 +163,8 @@ async def test_a_reaping_that_redis_calls_wrong_leaves_the_jobs_alone(
         async with running(consumer):
             await wait_until(lambda: len(queue.all("claim")) >= 4, description="it looks again")
             assert consumer.running == 1
-    told = [(each["event"], each["error"]) for each in logged if each["log_level"] == "error"]
-    assert told == [("claim broke", "WRONGTYPE")]
+    errors = [(line["event"], line["error"]) for line in logged if line["log_level"] == "error"]
+    assert errors == [("claim broke", "WRONGTYPE")]
 
 
 async def test_a_wait_that_broke_off_is_followed_by_a_claim(queue: ScriptedQueue) -> None:

@@ -43,7 +43,7 @@ def completion(finish_reason: str | None = "stop", **message: Any) -> dict[str, 
     return {"object": "chat.completion", "model": "m-1", "choices": [choice], "usage": USAGE}
 
 
-def told(pieces: list[Piece]) -> list[tuple[str, object]]:
+def kinds_and_data(pieces: list[Piece]) -> list[tuple[str, object]]:
     return [(piece.kind, piece.data or piece.text) for piece in pieces]
 
 
@@ -69,7 +69,7 @@ async def test_a_completion_that_was_not_streamed_is_the_answer_with_all_its_fie
         tool_calls=[CALL, {**CALL, "id": "c2"}],
     )
     pieces, tally = await pieces_of([document(whole)])
-    assert told(pieces) == [
+    assert kinds_and_data(pieces) == [
         ("reasoning", "hm"),
         ("delta", "Hi 🎉"),
         ("refusal", "no"),

@@ -87,7 +87,7 @@ def test_an_answer_is_completed_only_if_its_end_was_declared_and_nothing_was_los
             stream = random_stream(rng)
             rule = expected(stream)
             found = await outcome(stream, rng)
-            assert found == (rule.said, rule.finish_reason, rule.code), (n, stream)
+            assert found == (rule.texts, rule.finish_reason, rule.code), (n, stream)
 
     with asyncio.Runner(loop_factory=JumpingLoop) as runner:
         runner.run(check_all())

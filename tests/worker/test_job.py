@@ -54,8 +54,8 @@ async def test_an_upstream_gets_the_earlier_turns_of_the_conversation(queue: Scr
     turns = [Turn("r0_b", [{"role": "user", "content": "before"}], "then")]
     upstream = OfflineUpstream(answer("yes"))
     await Job(lease(conversation="c"), tools(upstream, queue, turns=turns)).run()
-    asked = upstream.payloads[0]["messages"]
-    assert [message["content"] for message in asked] == ["before", "then", "why?"]
+    sent_messages = upstream.payloads[0]["messages"]
+    assert [message["content"] for message in sent_messages] == ["before", "then", "why?"]
 
 
 async def test_a_log_that_is_ahead_at_the_end_gets_only_what_it_lacks(

@@ -24,10 +24,10 @@ class ListeningJob(Job):
     def __init__(self, of: Lease, queue: ScriptedQueue) -> None:
         script: Script = [Role(), Text("x"), Wait(asyncio.Event())]
         super().__init__(of, tools(OfflineUpstream(script), queue))
-        self.told: list[Lease] = []
+        self.refused_leases: list[Lease] = []
 
     def fenced(self, lease: Lease) -> None:
-        self.told.append(lease)
+        self.refused_leases.append(lease)
         super().fenced(lease)
 
 
@@ -92,8 +92,8 @@ async def test_a_refused_renewal_ends_the_job_and_only_this_one() -> None:
         await wait_until(
             lambda: queue.all("renew")[-1]["lease"] is other.lease, description="the other's turn"
         )
-    assert refused.told[0] is refused.lease
-    assert other.told == []
+    assert refused.refused_leases[0] is refused.lease
+    assert other.refused_leases == []
     assert "finish" not in queue.verbs
 
 
@@ -103,7 +103,7 @@ async def test_a_job_is_not_stopped_while_redis_is_away() -> None:
     job = ListeningJob(lease(), queue)
     async with keeping(queue, job):
         await wait_until(lambda: len(queue.all("renew")) >= 3, description="it is tried again")
-    assert job.told == []
+    assert job.refused_leases == []
 
 
 async def test_a_lease_is_renewed_from_the_next_round_until_its_job_ends() -> None:

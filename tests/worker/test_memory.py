@@ -120,14 +120,14 @@ async def test_calls_and_their_outcomes_are_remembered_whole(
     outcome = {"role": "tool", "tool_call_id": "c1", "content": "wet"}
     await rig.ended(await rig.ask("first", conversation_id="c"))
     await rig.ended(await rig.ask(messages=[outcome], conversation_id="c"))
-    said = [
+    conversation = [
         {"role": "user", "content": "first"},
         {"role": "assistant", "content": "Let me look.", "tool_calls": [call]},
     ]
-    assert upstream.calls[-1].body["messages"] == [*said, outcome]
+    assert upstream.calls[-1].body["messages"] == [*conversation, outcome]
     await rig.ended(await rig.ask("third", conversation_id="c"))
     assert upstream.calls[-1].body["messages"] == [
-        *said,
+        *conversation,
         outcome,
         {"role": "assistant", "content": "Rain."},
         {"role": "user", "content": "third"},
@@ -147,8 +147,8 @@ async def test_no_upstream_refuses_the_messages_of_a_conversation(
         async def ask(text: str = "", script: Script | None = None, **fields: Any) -> Answer:
             upstream.script = script or strict.script
             fields |= {"messages": [{"role": "user", "content": text}]} if text else {}
-            asked = await rig.ask(conversation_id="c", params=tools, **fields)
-            return await rig.ended(asked)
+            request_id = await rig.ask(conversation_id="c", params=tools, **fields)
+            return await rig.ended(request_id)
 
         called = await ask("What is 2 + 3?")
         outcomes = [
@@ -164,19 +164,19 @@ async def test_no_upstream_refuses_the_messages_of_a_conversation(
         stopped = await rig.ask("stopped", conversation_id="c", params=tools)
         await wait_until(
             lambda: upstream.calls[-1].body["messages"][-1]["content"] == "stopped",
-            description="it is asked",
+            description="the upstream is called",
         )
         await rig.requests.cancel(stopped, TENANT)
         assert (await ask("and now?")).status == "completed"
-    told = [(role, content) for role, content in prompt_of(upstream) if role != "tool"]
-    assert told[-5:] == [
+    messages_sent = [(role, content) for role, content in prompt_of(upstream) if role != "tool"]
+    assert messages_sent[-5:] == [
         ("user", "refused"),
         ("assistant", "No."),
         ("user", "stopped"),
         ("assistant", "[stopped]"),
         ("user", "and now?"),
     ]
-    assert ("user", "empty") not in told
+    assert ("user", "empty") not in messages_sent
     assert strict.refusals == LEARNED.get(family, [])
 
 

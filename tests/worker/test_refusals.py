@@ -28,42 +28,42 @@ def event(data: Any, *lines: str) -> Raw:
 Shape = Callable[[Any, str], Step]
 # How upstreams say a code and a message inside a stream that began with a 200.
 SHAPES: dict[str, Shape] = {
-    "code": lambda code, said: event({"error": {"code": code, "message": said}}),
-    "type": lambda code, said: event({"error": {"type": code, "message": said}}),
+    "code": lambda code, text: event({"error": {"code": code, "message": text}}),
+    "type": lambda code, text: event({"error": {"type": code, "message": text}}),
     # langchain4j#2585
-    "status_code": lambda code, said: event(
-        {"error": {"message": said, "code": "failed_somehow", "status_code": code}}
+    "status_code": lambda code, text: event(
+        {"error": {"message": text, "code": "failed_somehow", "status_code": code}}
     ),
-    "error_type": lambda code, said: event({"error_type": code, "error_message": said}),
-    "error_code": lambda code, said: event({"error_code": code, "error_msg": said}),
-    "a flat event": lambda code, said: event(
-        {"code": code, "message": said, "request_id": "r"}, "event:error", ":HTTP_STATUS/400"
+    "error_type": lambda code, text: event({"error_type": code, "error_message": text}),
+    "error_code": lambda code, text: event({"error_code": code, "error_msg": text}),
+    "a flat event": lambda code, text: event(
+        {"code": code, "message": text, "request_id": "r"}, "event:error", ":HTTP_STATUS/400"
     ),
-    "a named event": lambda code, said: event(
-        {"type": "error", "error": {"type": code, "message": said}}, "event: error"
+    "a named event": lambda code, text: event(
+        {"type": "error", "error": {"type": code, "message": text}}, "event: error"
     ),
     # https://github.com/ggml-org/llama.cpp/pull/16109
-    "a field": lambda code, said: Raw(
-        f"error: {json.dumps({'code': code, 'message': said})}\n\ndata: [DONE]\n\n".encode()
+    "a field": lambda code, text: Raw(
+        f"error: {json.dumps({'code': code, 'message': text})}\n\ndata: [DONE]\n\n".encode()
     ),
-    "object": lambda code, said: event(
-        {"object": "error", "message": said, "type": code, "param": None, "code": None}
+    "object": lambda code, text: event(
+        {"object": "error", "message": text, "type": code, "param": None, "code": None}
     ),
-    "status": lambda code, said: event({"error": {"status": code, "message": said}}),
-    "next to it": lambda code, said: event({"error": {"message": said}, "status_code": code}),
-    "a text": lambda code, said: event({"error": said, "code": code}),
-    "a list": lambda code, said: event({"errors": [{"code": code, "message": said}]}),
-    "a list of objects": lambda code, said: event([{"error": {"code": code, "message": said}}]),
-    "an error in an error": lambda code, said: event(
-        {"error": {"error": {"code": code, "message": said}}}
+    "status": lambda code, text: event({"error": {"status": code, "message": text}}),
+    "next to it": lambda code, text: event({"error": {"message": text}, "status_code": code}),
+    "a text": lambda code, text: event({"error": text, "code": code}),
+    "a list": lambda code, text: event({"errors": [{"code": code, "message": text}]}),
+    "a list of objects": lambda code, text: event([{"error": {"code": code, "message": text}}]),
+    "an error in an error": lambda code, text: event(
+        {"error": {"error": {"code": code, "message": text}}}
     ),
-    "a choice": lambda code, said: event(
+    "a choice": lambda code, text: event(
         {"choices": [{"index": 0, "delta": {}, "finish_reason": "error",
-                      "error": {"code": code, "message": said}}]}
+                      "error": {"code": code, "message": text}}]}
     ),
-    "beside choices": lambda code, said: event(
+    "beside choices": lambda code, text: event(
         {"choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}],
-         "error": {"code": code, "message": said}}
+         "error": {"code": code, "message": text}}
     ),
 }  # fmt: skip
 WORDS = {
@@ -85,8 +85,8 @@ def verdict(error: UpstreamError | None) -> Verdict:
     return type(error), error.message
 
 
-class Asked:
-    """One upstream that is asked again and again."""
+class RepeatedCalls:
+    """One upstream that is called again and again."""
 
     def __init__(self, scripted: ScriptedUpstream, client: Upstream) -> None:
         self._scripted = scripted
@@ -100,20 +100,20 @@ class Asked:
 
 
 @pytest.fixture
-async def asked(upstream: ScriptedUpstream) -> AsyncIterator[Asked]:
+async def calls(upstream: ScriptedUpstream) -> AsyncIterator[RepeatedCalls]:
     async with Upstream(upstream.base_url, KEY) as client:
-        yield Asked(upstream, client)
+        yield RepeatedCalls(upstream, client)
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 async def test_an_error_in_a_stream_is_what_it_is_with_that_status(
-    asked: Asked, shape: Shape
+    calls: RepeatedCalls, shape: Shape
 ) -> None:
     codes: list[tuple[Any, int]] = [*WORDS.items(), ("400", 400), ("429", 429)]
     codes += [(status, status) for status in (400, 401, 402, 404, 408, 413, 422, 429, 500, 503)]
     for code, status in codes:
-        refused = await asked.verdict(Status(status, {}, {"error": {"message": SAID}}))
-        assert await asked.verdict(shape(code, SAID)) == refused, code
+        refused = await calls.verdict(Status(status, {}, {"error": {"message": SAID}}))
+        assert await calls.verdict(shape(code, SAID)) == refused, code
         assert refused[0] is not Rejected or refused[1] == SHOWN
 
 

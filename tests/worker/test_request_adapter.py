@@ -32,17 +32,17 @@ def limits(body: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if name.startswith("max_")}
 
 
-def asked_after(said: str, sent: dict[str, Any], *, profile: str = "other") -> dict[str, Any]:
+def limits_after(refusal: str, sent: dict[str, Any], *, profile: str = "other") -> dict[str, Any]:
     """The limits of the next request for the same, after a refusal with these words."""
     adapter = RequestAdapter()
     payload = {"model": "m", "messages": [QUESTION], **sent}
     family = profile_for(profile, "")
-    adapter.learn(adapter.adapt(family, payload, None), said, said)
+    adapter.learn(adapter.adapt(family, payload, None), refusal, refusal)
     return limits(adapter.adapt(family, payload, None))
 
 
 @pytest.mark.parametrize(
-    ("said", "sent", "expected"),
+    ("refusal", "sent", "expected"),
     [
         (OPENAI, OLD, NEW),  # litellm#13432
         (OLD_AZURE, NEW, OLD),  # litellm#8855
@@ -69,14 +69,14 @@ def asked_after(said: str, sent: dict[str, Any], *, profile: str = "other") -> d
     ],
 )  # fmt: skip
 def test_a_limit_that_was_refused_by_name_has_the_other_name_from_then_on(
-    said: str, sent: dict[str, Any], expected: dict[str, Any]
+    refusal: str, sent: dict[str, Any], expected: dict[str, Any]
 ) -> None:
-    assert asked_after(said, sent) == expected
+    assert limits_after(refusal, sent) == expected
 
 
 def test_a_refused_name_is_replaced_whatever_the_profile() -> None:
-    assert asked_after(OLD_AZURE, OLD, profile="openai") == OLD
-    assert asked_after(OLD_AZURE, NEW, profile="openai") == OLD
+    assert limits_after(OLD_AZURE, OLD, profile="openai") == OLD
+    assert limits_after(OLD_AZURE, NEW, profile="openai") == OLD
 
 
 def test_a_name_is_learned_for_its_model_only() -> None:
@@ -108,10 +108,10 @@ def test_names_of_models_do_not_fill_the_memory() -> None:
     assert limits(adapter.adapt(other, payload, None)) == NEW
 
 
-def refusing(refused: str, said: str) -> Callable[[Call], Script]:
+def refusing(refused: str, refusal: str) -> Callable[[Call], Script]:
     def script(call: Call) -> Script:
         if refused in call.body:
-            return [Status(400, {}, error_body(said, "unsupported_parameter"))]
+            return [Status(400, {}, error_body(refusal, "unsupported_parameter"))]
         return answer("Hello, world.")
 
     return script
@@ -123,20 +123,20 @@ async def client(upstream: ScriptedUpstream) -> AsyncIterator[Upstream]:
         yield client
 
 
-@pytest.mark.parametrize(("said", "asked", "sent"), [(OPENAI, OLD, NEW), (OLD_AZURE, NEW, OLD)])
+@pytest.mark.parametrize(("refusal", "limit", "sent"), [(OPENAI, OLD, NEW), (OLD_AZURE, NEW, OLD)])
 async def test_a_refused_limit_costs_one_more_call_once(
     upstream: ScriptedUpstream,
     client: Upstream,
-    said: str,
-    asked: dict[str, Any],
+    refusal: str,
+    limit: dict[str, Any],
     sent: dict[str, Any],
 ) -> None:
-    upstream.script = refusing(next(iter(asked)), said)
+    upstream.script = refusing(next(iter(limit)), refusal)
     for _ in range(2):
         reading = Reading()
-        await reading.run(client, payload=PAYLOAD | asked)
+        await reading.run(client, payload=PAYLOAD | limit)
         assert (reading.text, reading.error) == ("Hello, world.", None)
-    assert [limits(call.body) for call in upstream.calls] == [asked, sent, sent]
+    assert [limits(call.body) for call in upstream.calls] == [limit, sent, sent]
 
 
 async def test_an_upstream_that_accepts_neither_name_is_called_twice_and_no_more(

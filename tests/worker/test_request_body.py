@@ -42,14 +42,14 @@ UNKNOWN: list[Any] = [
 async def ask(
     client: Upstream, messages: list[dict[str, Any]], model: str = "m", **fields: Any
 ) -> None:
-    asked = {"messages": messages, "params": {"model": model}, **fields}
-    payload = build(asked, [], Bounds(0, 128_000))
+    fields_of_payload = {"messages": messages, "params": {"model": model}, **fields}
+    payload = build(fields_of_payload, [], Bounds(0, 128_000))
     async with client.stream(payload, Tally()) as stream:
         async for _ in stream:
             pass
 
 
-async def asked(
+async def sent_body(
     upstream: ScriptedUpstream, profile: str, messages: list[dict[str, Any]], **fields: Any
 ) -> dict[str, Any]:
     async with Upstream(upstream.base_url, profile=profile) as client:
@@ -62,7 +62,7 @@ async def test_only_openai_is_sent_the_role_developer(
     upstream: ScriptedUpstream, profile: str
 ) -> None:
     rule = {"role": "developer", "content": "Be brief."}
-    body = await asked(upstream, profile, [rule, QUESTION])
+    body = await sent_body(upstream, profile, [rule, QUESTION])
     expected = "developer" if profile == "openai" else "system"
     assert body["messages"] == [rule | {"role": expected}, QUESTION]
 
@@ -71,7 +71,7 @@ async def test_only_openai_is_sent_the_role_developer(
 async def test_reasoning_goes_back_where_it_is_not_known_to_be_refused(
     upstream: ScriptedUpstream, profile: str
 ) -> None:
-    body = await asked(upstream, profile, LOOP)
+    body = await sent_body(upstream, profile, LOOP)
     refuses = profile in {"openai", "mistral", "gemini"}
     if profile == "gemini":
         del body["messages"][1]["tool_calls"][0]["extra_content"]
@@ -82,7 +82,7 @@ async def test_reasoning_goes_back_where_it_is_not_known_to_be_refused(
 async def test_fields_of_openai_alone_reach_no_other_upstream(
     upstream: ScriptedUpstream, profile: str
 ) -> None:
-    body = await asked(upstream, profile, [QUESTION], openai_params={"prompt_cache_key": "k"})
+    body = await sent_body(upstream, profile, [QUESTION], openai_params={"prompt_cache_key": "k"})
     own = {"prompt_cache_key": "k"} if profile == "openai" else {}
     about = {"stream": True, "stream_options": {"include_usage": True}}
     assert body == {"model": "m", "messages": [QUESTION], **about, **own}
@@ -119,7 +119,7 @@ async def test_reasoning_that_a_profile_leaves_out_comes_back_when_it_is_demande
     upstream: ScriptedUpstream,
 ) -> None:
     upstream.enqueue([Status(400, {}, error_body(PASSED_BACK, None))])
-    assert (await asked(upstream, "openai", LOOP))["messages"] == LOOP
+    assert (await sent_body(upstream, "openai", LOOP))["messages"] == LOOP
 
 
 async def test_what_one_model_refuses_another_still_gets(upstream: ScriptedUpstream) -> None:
@@ -150,7 +150,7 @@ BRIDGED = [QUESTION, CALLING, OUTCOME, {"role": "assistant", "content": "I see."
 async def test_only_mistral_is_sent_an_answer_between_a_tool_and_a_question(
     upstream: ScriptedUpstream, profile: str
 ) -> None:
-    body = await asked(upstream, profile, GAP)
+    body = await sent_body(upstream, profile, GAP)
     roles = [message["role"] for message in (BRIDGED if profile == "mistral" else GAP)]
     assert [message["role"] for message in body["messages"]] == roles
 
@@ -194,7 +194,7 @@ async def test_a_missing_signature_gets_a_placeholder_after_its_first_refusal(
 
 
 async def test_gemini_always_gets_a_signature(upstream: ScriptedUpstream) -> None:
-    body = await asked(upstream, "gemini", [QUESTION, CALLING, OUTCOME])
+    body = await sent_body(upstream, "gemini", [QUESTION, CALLING, OUTCOME])
     assert body["messages"] == [QUESTION, SIGNED, OUTCOME]
 
 

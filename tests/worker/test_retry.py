@@ -76,8 +76,8 @@ def test_before_any_output_the_policy_does_not_matter(code: FailureCode, policy:
 def test_after_output_the_policy_decides(
     code: FailureCode, policy: Policy, can_continue: bool, expected: type[Decision]
 ) -> None:
-    told = decision(code, has_output=True, policy=policy, can_continue=can_continue)
-    assert isinstance(told, expected)
+    decided = decision(code, has_output=True, policy=policy, can_continue=can_continue)
+    assert isinstance(decided, expected)
 
 
 @pytest.mark.parametrize("has_output", [False, True])
@@ -106,18 +106,18 @@ def test_tries_are_bounded(code: FailureCode, has_output: bool, bound: int) -> N
 def test_what_most_likely_ends_in_the_same_way_is_tried_a_little_only() -> None:
     failure = Failure(FailureCode.ERROR, "", may_differ=False)
     rng = random.Random(0)
-    told = [
+    decided = [
         decide(failure, tries, has_output=False, policy=FAIL, can_continue=False, rng=rng)
         for tries in range(1, MAX_SLOW_TRIES + 1)
     ]
-    assert [type(each) for each in told] == [Retry, Retry, Fail]
+    assert [type(each) for each in decided] == [Retry, Retry, Fail]
 
 
 @given(st.integers(0, 1000), st.floats(0, MAX_RETRY_AFTER_S))
 def test_a_retry_is_never_earlier_than_the_upstream_asked(seed: int, asked_s: float) -> None:
-    told = decision(FailureCode.RATE_LIMITED, retry_after_s=asked_s, seed=seed)
-    assert isinstance(told, Retry)
-    assert asked_s <= told.delay_s <= asked_s + BASE_DELAY_S
+    decided = decision(FailureCode.RATE_LIMITED, retry_after_s=asked_s, seed=seed)
+    assert isinstance(decided, Retry)
+    assert asked_s <= decided.delay_s <= asked_s + BASE_DELAY_S
 
 
 def test_an_upstream_that_asks_for_hours_ends_the_request() -> None:
@@ -129,13 +129,13 @@ def test_an_upstream_that_asks_for_hours_ends_the_request() -> None:
 def test_the_delay_doubles_up_to_its_bound_and_is_spread_over_all_of_it(
     seed: int, tries: int
 ) -> None:
-    told = decision(tries=tries, seed=seed)
-    assert isinstance(told, Retry)
-    assert 0 <= told.delay_s <= min(MAX_DELAY_S, BASE_DELAY_S * 2 ** (tries - 1))
+    decided = decision(tries=tries, seed=seed)
+    assert isinstance(decided, Retry)
+    assert 0 <= decided.delay_s <= min(MAX_DELAY_S, BASE_DELAY_S * 2 ** (tries - 1))
 
 
 def test_requests_that_failed_together_do_not_come_back_together() -> None:
-    told = [decision(tries=5, seed=seed) for seed in range(100)]
-    delays_s = sorted(retry.delay_s for retry in told if isinstance(retry, Retry))
+    decided = [decision(tries=5, seed=seed) for seed in range(100)]
+    delays_s = sorted(retry.delay_s for retry in decided if isinstance(retry, Retry))
     assert delays_s[0] < 2
     assert 6 < delays_s[-1] <= 8

@@ -61,7 +61,7 @@ CASES: dict[str, tuple[list[list[dict[str, Any]]], list[tuple[str, str, str]]]] 
         [[part(*F, index=0, id="a"), part(*F, index=0, id="b")]],
         [("a", *F), ("b", *F)],
     ),
-    "parallel calls in parts that share an index, told apart by their ids": (
+    "parallel calls in parts that share an index, kept separate by their ids": (
         [
             [part("f", "", index=0, id="a")],
             [part("g", "", index=0, id="b")],
@@ -233,6 +233,6 @@ def test_whatever_comes_each_call_has_one_index_and_one_id_and_no_argument_is_lo
     sent = "".join(
         call.get("function", {}).get("arguments", "") for calls in deltas for call in calls
     )
-    told = "".join(arguments for _, _, arguments in calls)
+    all_arguments = "".join(arguments for _, _, arguments in calls)
     # Only a whole call that is sent a second time is left out.
-    assert sorted(told.replace('{"a":1}', "")) == sorted(sent.replace('{"a":1}', ""))
+    assert sorted(all_arguments.replace('{"a":1}', "")) == sorted(sent.replace('{"a":1}', ""))

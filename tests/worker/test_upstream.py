@@ -1,4 +1,4 @@
-"""The upstream client over real HTTP: what is asked, and what comes back when all is well."""
+"""The upstream client over real HTTP: requests, and answers without faults."""
 
 import asyncio
 import logging
@@ -142,7 +142,7 @@ async def test_other_stream_options_are_kept(upstream: ScriptedUpstream, client:
 
 
 @pytest.mark.parametrize(
-    ("profile", "asked", "sent"),
+    ("profile", "limits", "sent"),
     [
         ("openai", {"max_tokens": 5}, {"max_completion_tokens": 5}),
         ("openai", {"max_tokens": 5, "max_completion_tokens": 6}, {"max_completion_tokens": 6}),
@@ -151,10 +151,10 @@ async def test_other_stream_options_are_kept(upstream: ScriptedUpstream, client:
     ],
 )
 async def test_the_limit_on_an_answer_has_the_name_that_the_upstream_knows(
-    upstream: ScriptedUpstream, profile: str, asked: dict[str, int], sent: dict[str, int]
+    upstream: ScriptedUpstream, profile: str, limits: dict[str, int], sent: dict[str, int]
 ) -> None:
     async with Upstream(upstream.base_url, profile=profile) as client:
-        await collect(client, payload={**PAYLOAD, **asked})
+        await collect(client, payload={**PAYLOAD, **limits})
     limits = {k: v for k, v in upstream.calls[-1].body.items() if k.startswith("max_")}
     assert limits == sent
 

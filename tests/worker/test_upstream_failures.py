@@ -143,8 +143,8 @@ async def test_an_error_page_is_not_passed_on() -> None:
 async def test_no_traceback_leads_to_the_request_with_its_key(status: int) -> None:
     found = await outcome(Status(status, {}, "<html>"))
     assert found.error is not None
-    told = "".join(traceback.format_exception(found.error))
-    assert KEY not in told
+    shown = "".join(traceback.format_exception(found.error))
+    assert KEY not in shown
     assert found.error.__cause__ is None
     assert found.error.__suppress_context__ or found.error.__context__ is None
 

@@ -60,10 +60,10 @@ class ListeningConsumer(Consumer):
             lease_s=60,
             suspect_crashes=2,
         )
-        self.told: list[str] = []
+        self.cancelled_ids: list[str] = []
 
     def cancelled(self, request_id: str) -> None:
-        self.told.append(request_id)
+        self.cancelled_ids.append(request_id)
         super().cancelled(request_id)
 
 
@@ -73,7 +73,7 @@ async def test_a_nudge_names_the_request_whatever_its_bytes_are() -> None:
     listener.on_subscribed(b"channel")
     listener.on_pushed(b"channel", lease().request_id.encode())
     listener.on_pushed(b"channel", b"\xff")
-    assert consumer.told == [lease().request_id, "\ufffd"]
+    assert consumer.cancelled_ids == [lease().request_id, "\ufffd"]
 
 
 def test_each_worker_has_a_name_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,19 +101,19 @@ async def test_a_worker_that_starts_before_redis_waits_for_it(
     monkeypatch: pytest.MonkeyPatch, redis_url: str
 ) -> None:
     monkeypatch.setattr(main, "_REDIS_PAUSE_S", 0)
-    asked: list[int] = []
+    checked: list[int] = []
     agree = Connections.agree_on_partitions
 
     async def away_at_first(self: Connections, partitions: int) -> None:
-        asked.append(partitions)
-        if len(asked) < 3:
+        checked.append(partitions)
+        if len(checked) < 3:
             raise Unavailable
         await agree(self, partitions)
 
     monkeypatch.setattr(Connections, "agree_on_partitions", away_at_first)
     connections = Connections(redis_url)
     await main._wait_for_redis(connections, Rights(connections, 2), 2)
-    assert asked == [2, 2, 2]
+    assert checked == [2, 2, 2]
     assert await connections.ask("GET", keys.partition_count()) == b"2"
     await connections.aclose()
 
