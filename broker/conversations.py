@@ -7,8 +7,13 @@ from tickertape.broker.connections import Connections
 from tickertape.broker.errors import RequestMissing
 from tickertape.broker.lua import Scripts
 from tickertape.broker.requests import conversation_key
-from tickertape.broker.turns import Turn, drop_replaced, read_turns
+from tickertape.broker.turns import Row, Turn, drop_replaced, exceed_memory, read_turns
 from tickertape.runtime.settings import Settings
+
+# Pages of rows: the first may hold four questions of 20 MB, later ones grow while they are small.
+_FIRST_ROWS = 8
+_GROWTH = 4
+_SMALL_PAGE_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,28 @@ class Conversations:
         """All turns of a conversation, also replaced ones, in the order of their questions."""
         rows = await self._connections.ask("XRANGE", keys.turns(partition, key), "-", "+")
         return read_turns(rows)[-self._settings.conversation_turns :]
+
+    async def newest_turns(self, partition: int, key: str, request_id: str) -> list[Turn]:
+        """As `turns`, without the oldest, which exceed what a request is given of them.
+
+        A conversation may hold gigabytes of photos, and one reply with all of them would never
+        come in time. The rows are read from the newest on, in larger pages the smaller they are.
+        """
+        rows: list[Row] = []
+        last, count = "+", _FIRST_ROWS
+        while True:
+            page = await self._connections.ask(
+                "XREVRANGE", keys.turns(partition, key), last, "-", "COUNT", count
+            )
+            rows += page
+            # The messages made of rows are a little longer or shorter than the rows.
+            is_enough = exceed_memory(rows, request_id, 2 * self._settings.memory_bytes)
+            if len(page) < count or is_enough:
+                break
+            last = f"({page[-1][0].decode()}"
+            if sum(len(value) for _, row in page for value in row.values()) < _SMALL_PAGE_BYTES:
+                count *= _GROWTH
+        return read_turns(reversed(rows))[-self._settings.conversation_turns :]
 
     async def forget(self, tenant: str, conversation_id: str) -> int:
         """End the requests of a conversation, and erase the conversation with all its requests.

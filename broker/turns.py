@@ -108,6 +108,26 @@ def read_turns(rows: Iterable[Row]) -> list[Turn]:
     ]
 
 
+def exceed_memory(rows: Iterable[Row], request_id: str, most_bytes: int) -> bool:
+    """Whether the rows, newest first, have more than `most_bytes` before a request's question.
+
+    Questions that others took the place of do not count.
+    """
+    is_before = False
+    replaced_from: Cursor | None = None
+    size_bytes = 0
+    for row_id, fields in rows:
+        row = Cursor.parse(row_id)
+        if is_before and (replaced_from is None or row < replaced_from):
+            size_bytes += sum(map(len, fields.values()))
+        if b"asked" in fields:
+            is_before = is_before or fields[b"id"].decode() == request_id
+            replaces = Links.decode(fields.get(b"links")).replaces if is_before else None
+            if replaces is not None:
+                replaced_from = min(replaced_from or replaces, replaces)
+    return size_bytes > most_bytes
+
+
 def _turn(
     request_id: str, row: Cursor, asked: dict[bytes, bytes], answered: dict[bytes, bytes] | None
 ) -> Turn:

@@ -92,7 +92,10 @@ class Attempt:
         if not lease.conversation or not lease.payload.get("memory", True):
             return prompt.build(lease.payload, [], self._tools.bounds)
         partition = partition_of(lease.request_id)
-        turns = await insist(lambda: self._tools.conversations.turns(partition, lease.conversation))
+        conversations = self._tools.conversations
+        turns = await insist(
+            lambda: conversations.newest_turns(partition, lease.conversation, lease.request_id)
+        )
         model = lease.payload.get("params", {}).get("model")
         bounds = self._tools.bounds.known(self._tools.upstream.context_tokens(model))
         return prompt.build(lease.payload, remember(turns, lease.request_id), bounds)

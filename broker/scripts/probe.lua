@@ -13,7 +13,8 @@ local OTHER_KEYS = {
 local PLAIN = {
   'PING', '', 0, 'EVALSHA', '', 1, 'GET', 'partitions', 0, 'SET', 'partitions', 1, 'GET', 'models', 0,
   'SET', 'models', 1, 'GET', 'models_fault', 0, 'SET', 'models_fault', 1, 'HGETALL', 'req:', 0,
-  'HGETALL', 'conv:', 0, 'EXISTS', 'conv:', 0, 'XRANGE', 'conv:', 2, 'XRANGE', 'dead', 2, 'XDEL', 'dead', 1,
+  'HGETALL', 'conv:', 0, 'EXISTS', 'conv:', 0, 'XRANGE', 'conv:', 2, 'XREVRANGE', 'conv:', 2,
+  'XRANGE', 'dead', 2, 'XDEL', 'dead', 1,
   'ZREVRANGEBYSCORE', 'index:', 2, 'BLPOP', 'wake', 1, 'SUNSUBSCRIBE', 'push:', 0, 'SSUBSCRIBE', 'push:', 0,
   'SSUBSCRIBE', 'push:conv:', 0, 'SSUBSCRIBE', 'push:worker:', 0,
 }

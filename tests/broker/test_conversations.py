@@ -12,6 +12,7 @@ from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import RequestMissing
 from tickertape.broker.queue import Lease
 from tickertape.broker.turns import Links, Turn, remember
+from tickertape.runtime.settings import Settings
 
 ASKED = [{"role": "user", "content": "hé?"}]
 
@@ -216,3 +217,47 @@ async def test_of_an_endless_answer_that_was_stopped_the_end_is_remembered(redis
         await broker.requests.cancel(lease.request_id, TENANT)
         [turn] = (await conversations.get(TENANT, "c")).turns
         assert turn.answered == "".join(words[-16_384:])
+
+
+async def talk(broker: Rig, sizes: list[int], links: dict[int, int]) -> list[str]:
+    """Turns with questions of these sizes; `links` says which turn takes the place of which."""
+    conversations = Conversations(broker.connections, broker.settings)
+    ids: list[str] = []
+    for number, size in enumerate(sizes):
+        asked = [{"role": "user", "content": f"{number} " + "x" * size}]
+        row = None
+        if number in links:
+            turns = await conversations.turns(*conversations.place(TENANT, "c"))
+            row = turns[links[number]].row
+        lease = await broker.leased(conversation_id="c", question=asked, links=Links(replaces=row))
+        ids.append(lease.request_id)
+        if number < len(sizes) - 1:
+            await answer(broker, lease, "yes")
+    return ids
+
+
+@pytest.mark.parametrize(
+    ("sizes", "links", "read"),
+    [
+        ([10] * 60, {}, 60),
+        ([100_000] * 30, {}, 4),
+        ([10] * 20 + [100_000] * 2, {}, 22),
+        # Its own question is given anyway, and those that others replaced are not.
+        ([10] * 20 + [900_000], {}, 21),
+        ([10] * 20 + [900_000] * 4 + [10], {21: 20, 22: 20, 23: 20, 24: 20}, 25),
+    ],
+)
+async def test_of_a_long_conversation_what_a_request_is_given_is_read(
+    redis_url: str, sizes: list[int], links: dict[int, int], read: int
+) -> None:
+    settings = Settings(memory_bytes=150_000)
+    async with open_rig(redis_url, settings) as broker:
+        ids = await talk(broker, sizes, links)
+        await broker.submit(conversation_id="c", question=[{"content": "x" * 900_000}])
+        conversations = Conversations(broker.connections, settings)
+        place = conversations.place(TENANT, "c")
+        turns = await conversations.newest_turns(*place, ids[-1])
+        known = [turn.request_id for turn in turns if turn.request_id in ids]
+        assert known == ids[-read:]
+        given = remember(await conversations.turns(*place), ids[-1])
+        assert remember(turns, ids[-1]) == given[-len(known) + 1 :]
