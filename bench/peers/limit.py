@@ -1,4 +1,4 @@
-"""The physical limit (native/limit.c): one write per client and event, fed by its own clock."""
+"""The physical limit (native/limit.c): one write per client and event, on a timer."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ from tickertape.cli.up.spawn import spawn, stop
 
 
 class Limit:
-    """One log that all read, or many with a reader each."""
+    """One log that all clients read, or many logs with one client each."""
 
     name = "limit"
 
@@ -22,12 +22,12 @@ class Limit:
         self._are_many = False
 
     async def open(self, count: int) -> list[str]:
-        """Paths that stand for the logs; they begin anew with each publish."""
+        """Paths that stand for the logs. Each publish restarts them."""
         self._are_many = count > 1
         return ["/"] * count
 
     async def publish(self, *, rate: float, events: int, group: int = 1) -> None:
-        """Have it write to all who are connected."""
+        """Make the program write to every connected client."""
         del group
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -36,12 +36,12 @@ class Limit:
         assert await asyncio.to_thread(self._process.stdout.readline) == b"done\n"
 
     async def close(self) -> None:
-        """Nothing is kept."""
+        """Does nothing, because the program keeps no events."""
 
 
 @contextlib.asynccontextmanager
 async def running(box: Box) -> AsyncIterator[Limit]:
-    """The limit for the length of the block."""
+    """Run the program until the end of the block."""
     program = compiled("limit", box.directory)
     with box.on_server_core():
         process = spawn([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)

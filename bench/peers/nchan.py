@@ -18,8 +18,8 @@ from tests.support.wait import wait_until
 from tickertape.cli.up.spawn import spawn, stop
 
 _MODULES = ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/usr/local/lib/nginx/modules")
-# One worker, since it has one core. The buffer holds a whole round, so that who falls behind gets
-# everything late and nothing is lost.
+# One worker, because it has one core. The buffer holds a whole round, so that a slow client gets
+# all events late and loses none.
 _CONFIG = """
 load_module {module};
 daemon off;
@@ -69,26 +69,26 @@ class Nchan:
         self._channels: list[str] = []
 
     async def open(self, count: int) -> list[str]:
-        """Channels that nobody has used before; they come into being with their first reader."""
+        """The paths of new channels. A channel exists from its first reader on."""
         self._channels = [f"c{next(self._numbers)}" for _ in range(count)]
         return [f"/read/{channel}" for channel in self._channels]
 
     async def publish(self, *, rate: float, events: int, group: int = 1) -> None:
-        """Over 64 kept connections: one publishes one message at a time."""
+        """Publish over 64 persistent connections, each with one message at a time."""
         del group
         targets = [f"/publish/{channel}" for channel in self._channels]
         await publish(self._box, "http", self.port, targets, rate=rate, events=events)
 
     async def close(self) -> None:
-        """Messages go after their time-out."""
+        """Does nothing, because messages expire."""
 
 
 @contextlib.asynccontextmanager
 async def running(box: Box) -> AsyncIterator[Nchan]:
-    """An nginx with nchan for the length of the block; raises Absent."""
+    """Run nginx with nchan until the end of the block. Raises Absent."""
     nginx, module = shutil.which("nginx"), _module()
     if nginx is None or module is None:
-        raise Absent("nchan is not here (Debian, Ubuntu: apt-get install libnginx-mod-nchan)")
+        raise Absent("nchan is not installed (Debian, Ubuntu: apt-get install libnginx-mod-nchan)")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     directory = Path(tempfile.mkdtemp(prefix="nchan-", dir=box.directory))

@@ -18,7 +18,7 @@ _SERVER = Path(__file__).with_name("obvious_server.py")
 
 
 class Obvious:
-    """Streams in Redis, each read by its readers one by one."""
+    """Redis streams that every reader reads by itself."""
 
     name = "obvious"
 
@@ -31,12 +31,12 @@ class Obvious:
         self._streams: list[str] = []
 
     async def open(self, count: int) -> list[str]:
-        """Names of streams that nobody has used before."""
+        """The paths of new streams."""
         self._streams = [f"obvious:{next(self._numbers)}" for _ in range(count)]
         return [f"/read/{stream}" for stream in self._streams]
 
     async def publish(self, *, rate: float, events: int, group: int = 1) -> None:
-        """One XADD an event."""
+        """Publish with one XADD per event."""
         await publish(
             self._box,
             "xadd",
@@ -49,12 +49,12 @@ class Obvious:
         )
 
     async def close(self) -> None:
-        """They stay until their Redis ends."""
+        """Does nothing, because the streams end with their Redis."""
 
 
 @contextlib.asynccontextmanager
 async def running(box: Box, redis: ValkeyServer) -> AsyncIterator[Obvious]:
-    """The obvious version for the length of the block."""
+    """Run the obvious version until the end of the block."""
     with box.on_server_core():
         process = spawn(
             [sys.executable, _SERVER],

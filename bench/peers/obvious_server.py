@@ -1,6 +1,6 @@
-"""What one writes first, as FastAPI's guide to server-sent events does: a generator that yields.
+"""The obvious server, as in FastAPI's guide to server-sent events: a generator that yields.
 
-Each reader has its own XREAD, so its own connection to Redis. Run by obvious.py.
+Each reader has a separate XREAD, and so a separate connection to Redis. obvious.py runs it.
 """
 
 import os
@@ -19,7 +19,7 @@ redis = Redis.from_url(os.environ["REDIS_URL"], max_connections=20_000, socket_t
 
 @app.get("/read/{key}", response_class=EventSourceResponse)
 async def read(key: str) -> AsyncIterable[ServerSentEvent]:
-    """All entries of a stream, and then those that follow."""
+    """Yield all entries of a stream, and then each new one."""
     last = "0"
     while True:
         answer: Any = await redis.xread({key: last}, block=5000)

@@ -1,6 +1,6 @@
-"""Ours: a real API process, and requests that were submitted and claimed through the broker.
+"""Tickertape: a real API process, with requests submitted and claimed through the broker.
 
-The source then writes with the real append script: what a worker does, without an upstream.
+The source writes with the real append script, as a worker does, but without an upstream.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ class Ours:
         self.pids = pids
         self._box = box
         self._redis = redis
-        # Nobody renews, and nothing may be taken away during a round.
+        # The bench renews no lease, and no request may be reaped during a round.
         self._settings = GivenSettings(
             redis_url=redis.url, lease_s=300, tenant_limit=100_000, queue_limit=100_000
         )
@@ -49,7 +49,7 @@ class Ours:
         self._sha = ""
 
     async def open(self, count: int) -> list[str]:
-        """Submit and claim; the logs have their `queued` and their `started`."""
+        """Submit and claim requests, whose logs then contain `queued` and `started`."""
         self._sha = (await self._rig.connections.ask("SCRIPT", "LOAD", source("append"))).decode()
         await _each(range(count), lambda _: self._rig.submit())
         self._leases = await _each(range(count), lambda _: self._rig.claim_lease(take=True))
@@ -57,7 +57,7 @@ class Ours:
         return [f"/chat/{lease.request_id}/stream" for lease in self._leases]
 
     async def publish(self, *, rate: float, events: int, group: int = 1) -> None:
-        """As a worker appends: fenced, one entry a delta, `group` deltas a call."""
+        """Append as a worker does: fenced, one entry per delta, `group` deltas per call."""
         limits = (str(MAX_ENTRIES), str(self._settings.max_output_bytes))
         await publish(
             self._box,
@@ -78,13 +78,13 @@ class Ours:
         self._leases = []
 
     async def disconnect(self) -> None:
-        """Let Redis go."""
+        """Close the connections to Redis."""
         await self._rig.aclose()
 
     async def _finish(self, lease: Lease) -> None:
         terminal = codec.encode_data("completed", {"finish_reason": "stop"})
         gap = await self._rig.queue.finish(lease, "completed", self._written + 1, [terminal])
-        if gap is not None:  # the source gave up: more was asked for than could be written
+        if gap is not None:  # the source stopped, because the rate was too high
             assert await self._rig.queue.finish(lease, "completed", gap.seq + 1, [terminal]) is None
 
 
@@ -92,7 +92,7 @@ class Ours:
 async def running(
     box: Box, redis: ValkeyServer, name: str = "ours", *, processes: int = 1, **settings: str
 ) -> AsyncIterator[Ours]:
-    """An API of so many processes, with these settings, for the length of the block."""
+    """Run an API of `processes` processes until the end of the block."""
     directory = Path(tempfile.mkdtemp(prefix="ours-", dir=box.directory))
     deployment = Deployment(
         directory, redis_url=redis.url, upstream_url="http://127.0.0.1:9", **settings
@@ -107,7 +107,7 @@ async def running(
         finally:
             await ours.disconnect()
     finally:
-        with contextlib.redirect_stdout(io.StringIO()):  # it shows the logs, for a test that failed
+        with contextlib.redirect_stdout(io.StringIO()):  # prints the logs of failed tests
             deployment.close()
 
 
@@ -118,7 +118,7 @@ def _target(lease: Lease, first_seq: int) -> str:
 
 
 async def _each(items: Iterable[T], act: Callable[[T], Awaitable[R]]) -> list[R]:
-    """The answers for all items, a few of them asked for at once."""
+    """The results for all items, with a few calls at the same time."""
     waiting, answers = list(items), []
     while waiting:
         now, waiting = waiting[:_AT_ONCE], waiting[_AT_ONCE:]

@@ -1,24 +1,24 @@
-"""What the bench asks of a server: logs to read, and events in them."""
+"""The interface of a server under test: logs to read, and events in them."""
 
 from typing import Protocol
 
 
 class Absent(RuntimeError):
-    """A server that cannot run here; the message says what to install."""
+    """A server cannot run here. The message names what to install."""
 
 
 class Peer(Protocol):
-    """A server that is running. `pids` are the processes whose CPU is the server's."""
+    """A running server. `pids` are the processes whose CPU counts as the server's."""
 
     name: str
     port: int
     pids: list[int]
 
     async def open(self, count: int) -> list[str]:
-        """Begin so many new logs; returns the paths they are read at."""
+        """Start `logs` new logs, and return the paths at which they are read."""
 
     async def publish(self, *, rate: float, events: int, group: int = 1) -> None:
-        """Write `events` events into each log of the last `open`, at `rate` a second.
+        """Write `events` events into each log of the last `open`, at `rate` per second.
 
         Returns when all are written; raises SourceFailed. `group` events go in one call where the
         server knows such a thing.

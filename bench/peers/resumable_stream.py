@@ -37,14 +37,14 @@ class ResumableStream:
         self._numbers = itertools.count()
 
     async def open(self, count: int) -> list[str]:
-        """Have the producer begin a stream, which has nothing in it yet."""
+        """Make the producer start an empty stream."""
         assert count == 1
         name = f"stream-{next(self._numbers)}"
         await self._tell(f"open {name}")
         return [f"/{name}"]
 
     async def publish(self, *, rate: float, events: int, group: int = 1) -> None:
-        """Have the producer put these into the stream."""
+        """Make the producer write the events into the stream."""
         del group
         await self._tell(f"publish {rate} {events}")
 
@@ -62,11 +62,11 @@ class ResumableStream:
 
 @contextlib.asynccontextmanager
 async def running(box: Box, redis: ValkeyServer) -> AsyncIterator[ResumableStream]:
-    """Server and producer for the length of the block; raises Absent."""
+    """Run server and producer until the end of the block. Raises Absent."""
     node = shutil.which("node")
     directory = _installed(box)
     if node is None or directory is None:
-        raise Absent("resumable-stream needs node and npm, and npm's packages within reach")
+        raise Absent("resumable-stream needs node, npm and access to npm packages")
     program = shutil.copy(_PROGRAM, directory)
     env = {**os.environ, "REDIS_URL": redis.url}
     with box.on_server_core():
@@ -86,7 +86,7 @@ async def running(box: Box, redis: ValkeyServer) -> AsyncIterator[ResumableStrea
 
 
 def _installed(box: Box) -> Path | None:
-    """The folder with the packages, or None when npm cannot get them."""
+    """The folder with the packages, or None if npm cannot download them."""
     npm, directory = shutil.which("npm"), box.directory / "resumable-stream"
     if npm is None:
         return None

@@ -1,4 +1,4 @@
-"""The obvious worker: the openai SDK as documented, one task a request, one awaited XADD a delta.
+"""The obvious worker: the openai SDK as documented, a task per request, an awaited XADD per delta.
 
 `python -m bench.peers.stock_worker REDIS_URL UPSTREAM_URL` takes prompts from the list `jobs` and
 writes each answer to the stream that the job names. No leases, no fence, no retries.

@@ -28,9 +28,9 @@ def _body(plan: str) -> dict[str, Any]:
 
 
 async def _measure(read: Read, streams: int, plan: str) -> float:
-    """CPU time of this process in us for each delta; raises AssertionError if one is missing."""
+    """CPU time of this process per delta, in us. Raises AssertionError if one is missing."""
     deltas = int(plan.split()[1])
-    await read("plan 10 0 1")  # what is imported and made at the first call
+    await read("plan 10 0 1")  # a warm-up, so that imports do not count
     began_s = time.process_time()
     answers = await asyncio.gather(*(read(plan) for _ in range(streams)))
     took_s = time.process_time() - began_s

@@ -14,7 +14,7 @@ _READERS = 1000
 
 
 async def measure(box: Box, *, rounds: int) -> Report:
-    """What fewer writes save, and what they cost in delay."""
+    """The CPU that fewer writes save, and the delay that they add."""
     shape = Workload([box.some(_READERS)], _RATE, box.some(3 * _RATE))
     async with AsyncExitStack() as stack:
         redis = stack.enter_context(valkey_server(append_only=True))

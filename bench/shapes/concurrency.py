@@ -1,17 +1,17 @@
-"""One to 1,000 generations at once in one worker: what a token costs must not grow with them."""
+"""One to 1,000 generations at once in one worker. The cost of a token must not grow."""
 
 from bench.asking import deployed
 from bench.box import Box
 from bench.generating import WINDOW_S, GenerationRound, play, spread, table
 from bench.report import Bound, Plot, Report, Spread
 
-# So slow that a thousand of them leave some of a core free.
+# Slow enough that a thousand generations do not use a whole core.
 PER_S = 8
 _AT_ONCE = (1, 100, 300, 1000)
 
 
 async def measure(box: Box, *, rounds: int) -> Report:
-    """CPU per token, and delays."""
+    """Measure CPU per token and delays."""
     steps = (1, 100) if box.is_quick else _AT_ONCE
     played: dict[int, list[GenerationRound]] = {at_once: [] for at_once in steps}
     async with deployed(box, api_beside_workers=False) as running:

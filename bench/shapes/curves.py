@@ -15,12 +15,12 @@ _READERS = (1, 10, 100, 1000, 3000, 10_000)
 _LOGS = (1, 10, 100, 1000, 2000, 5000)
 _PROCESSES = (1, 2, 4)
 _QUICK_POINTS = 2
-# Events a second in each log: little enough for the last points to be no full cores.
+# Events per second in each log, few enough that no point of a curve uses a whole core.
 _RATE_OF_READERS = 5
 _RATE_OF_LOGS = 2
 _LENGTH_S = 4
 _LOGS_OF_PROCESSES = 1000
-# From here on a process has so much to do that what it costs to wake it is shared by many events.
+# From here on, a process has so much work that many events share the cost of waking it.
 _FLAT_FROM = 1000
 _FLAT = 1.5
 
@@ -29,8 +29,8 @@ Curves = dict[str, dict[int, Spread]]
 
 
 async def measure(box: Box, *, rounds: int) -> Report:
-    """Three sets of curves; where nothing is saturated they must not rise."""
-    # A quick look stops where a round begins to take more than a second.
+    """Measure three sets of curves, which must not rise while no core is saturated."""
+    # A quick run stops before rounds take more than a second.
     points = _QUICK_POINTS if box.is_quick else None
     async with AsyncExitStack() as stack:
         redis = stack.enter_context(valkey_server(append_only=True))
@@ -57,7 +57,7 @@ async def measure(box: Box, *, rounds: int) -> Report:
         )
         by_processes, logs = {}, box.some(_LOGS_OF_PROCESSES)
         for count, api in zip(_PROCESSES, apis, strict=True):
-            # One point of a curve each, as each is a server of its own.
+            # Each is one point of a curve, because each is a separate server.
             got = await _curves(
                 box, {"ours": api}, [count], rounds, _RATE_OF_LOGS, lambda _: [1] * logs
             )
@@ -78,7 +78,7 @@ async def _curves(
         Entry(
             f"{name} {count}",
             peer,
-            # A small machine may not deliver the last points in time: what it costs is asked here.
+            # A small machine may deliver the last points late. Only the cost counts here.
             Workload(readers(count), rate, events, may_fall_behind=True),
         )
         for count in counts
@@ -122,7 +122,7 @@ def _report(by_readers: Curves, by_logs: Curves, by_processes: Curves, notes: li
 
 
 def _flat(what: str, curve: Mapping[int, Spread], base: int) -> list[Bound]:
-    """The last point held against that of `base`, where both were measured."""
+    """The ratio of the last point to that of `base`, if both were measured."""
     last = max(curve)
     if base not in curve or last == base:
         return []

@@ -9,7 +9,7 @@ _MANY, _MANY_PER_S = 600, 50
 
 
 async def measure(box: Box, *, rounds: int) -> Report:
-    """Whether a worker keeps up, and how late its deltas are."""
+    """Measure whether a worker keeps up, and the delays of its deltas."""
     async with deployed(box, api_beside_workers=False) as running:
         await play(running, 20, 20, 0.1)
         many = [

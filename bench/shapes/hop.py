@@ -1,4 +1,4 @@
-"""What the queue and the log cost: the same answers from the upstream directly and through us.
+"""The cost of queue and log: the same answers directly from the upstream, and through Tickertape.
 
 The API and the worker share the server's core. Rounds of both ways alternate, and the callers are
 the same program, which checks every answer for lost, repeated and disordered deltas.
@@ -17,7 +17,7 @@ _WARM_UP = Plan(10, _RATE_PER_S)
 
 
 async def measure(box: Box, *, rounds: int) -> Report:
-    """The delay we add to the first delta and to each, of one answer at a time and of many."""
+    """Measure the delay that Tickertape adds to the first delta and to each delta."""
     one = (1, Plan(25, _RATE_PER_S), 1 if box.is_quick else 4)
     some = (_SOME, Plan(75, _RATE_PER_S), 2)
     many = (_MANY, Plan(25 if box.is_quick else 175, _RATE_PER_S), 2)

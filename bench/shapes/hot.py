@@ -11,13 +11,13 @@ from tests.support.servers import valkey_server
 
 _RATE = 50
 _READERS = 1000
-# What the obvious version can carry; ours is measured with as few beside it.
+# The readers that the obvious version can serve; Tickertape is measured with as few too.
 _FEW = 50
 _OF_FEW = f", {_FEW} readers"
 
 
 async def measure(box: Box, *, rounds: int) -> Report:
-    """CPU per delivered event against the write limit, nchan and the obvious version."""
+    """Compare CPU per delivered event with the write limit, nchan and the obvious version."""
     events = box.some(100)
     many, few = Workload([box.some(_READERS)], _RATE, events), Workload([_FEW], _RATE, events)
     async with AsyncExitStack() as stack:

@@ -1,4 +1,4 @@
-"""What a reader costs who waits: memory of the server, and connections to Redis."""
+"""The cost of a waiting reader: memory of the server, and connections to Redis."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,22 +14,22 @@ from tests.support.servers import ValkeyServer, valkey_server
 from tickertape.broker.connections import Connections
 
 _COUNTS = (5_000, 10_000)
-# Opened and closed first: what is imported and built once is no reader's.
+# Opened and closed first, so that one-time imports and objects do not count as readers.
 _WARM_UP = 100
-# What opening connections set off is over by then.
+# After this time, the work of opening connections is over.
 _SETTLE_S = 1.0
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """KiB for each reader at each count, and how many connections to Redis came with the last."""
+    """Measure KiB per reader at each count, and the connections to Redis at the last count."""
 
     kib: tuple[float, ...]
     redis_connections: int
 
 
 async def measure(box: Box, *, rounds: int) -> Report:
-    """KiB for each reader who waits, in servers that were started for it."""
+    """KiB per waiting reader, each count in a new server."""
     counts = [box.some(count) for count in _COUNTS]
     seen: dict[str, list[Waiting]] = {}
     notes = set()
@@ -67,7 +67,7 @@ async def _waiting(
 
 
 async def _connected(redis: ValkeyServer) -> int:
-    """Clients of Redis at this moment, without the one that asks."""
+    """The number of clients of Redis, without the one that counts them."""
     asking = Connections(redis.url)
     try:
         return len((await asking.ask("CLIENT", "LIST")).splitlines()) - 1

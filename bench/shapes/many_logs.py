@@ -11,13 +11,13 @@ from tests.support.servers import valkey_server
 
 _LOGS = 2000
 _RATE = 30
-# What a slow machine carries too, so that there are figures that are not those of full cores.
+# A rate that a slow machine can deliver too, for figures without a saturated core.
 _SLOW_RATE = 4
 _SLOW = f", {_SLOW_RATE} events/s"
 
 
 async def measure(box: Box, *, rounds: int) -> Report:
-    """The server's CPU per event with what it takes to receive it, against nchan's."""
+    """Compare the server's CPU per event, with receiving it, with nchan's."""
     logs = [1] * box.some(_LOGS)
     shape, slow = Workload(logs, _RATE, _RATE), Workload(logs, _SLOW_RATE, 2 * _SLOW_RATE)
     async with AsyncExitStack() as stack:

@@ -14,7 +14,7 @@ _LARGE, _SMALL = 0, 1  # as bench/rounds.py groups them
 
 
 async def measure(box: Box, *, rounds: int) -> Report:
-    """How much a crowded log delays the quiet ones."""
+    """Measure how much a log with many readers delays the others."""
     shape = Workload([box.some(3000)] + [1] * box.some(200), _RATE, box.some(5 * _RATE))
     async with AsyncExitStack() as stack:
         redis = stack.enter_context(valkey_server(append_only=True))

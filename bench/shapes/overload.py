@@ -15,12 +15,12 @@ _READERS = 5000
 
 
 async def measure(box: Box, *, rounds: int) -> Report:
-    """Whether everything is delivered by one core, and how late."""
+    """Measure whether one core delivers every event, and the delays."""
     shape = Workload([box.some(_READERS)], _RATE, box.some(3 * _RATE))
     async with AsyncExitStack() as stack:
         redis = stack.enter_context(valkey_server(append_only=True))
         field = Field(stack, [])
-        # What it has not delivered a second later it never will at this rate.
+        # At this rate, events that are not delivered after a second never are.
         behind = replace(shape, grace_s=1, may_fall_behind=True)
         entries = [
             *entry("nchan", await field.start(nchan.running(box)), behind),

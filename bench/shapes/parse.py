@@ -1,4 +1,4 @@
-"""Reading the upstream: 32 streams on one core, our hot path beside the SDK as documented."""
+"""Reading the upstream: 32 streams on one core, by the worker's hot path and by the SDK."""
 
 import asyncio
 import subprocess
@@ -10,12 +10,12 @@ from bench.report import Bound, Report, Spread, Strip, Table, ratios
 
 STREAMS = 32
 _DELTAS = {"ours": 3000, "stock": 300}
-# One by one: so slow that each chunk is read by itself, whichever way it is read.
+# Slow enough that both readers read each chunk separately.
 _PACED_PER_S, _PACED_DELTAS = 60, 90
 
 
 async def measure(box: Box, *, rounds: int) -> Report:
-    """CPU per chunk of both, as fast as they go and at a pace."""
+    """Measure CPU per chunk of both, at full speed and paced."""
     plans = {
         f"{who}, {name}": (who, plan)
         for name, plans in _plans(box).items()

@@ -1,4 +1,4 @@
-"""What Redis pays for a token: fenced append, entry and push, with a reader on every log."""
+"""The cost of a token in Redis: fenced append, entry and push, with a reader on every log."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -11,7 +11,7 @@ from bench.rounds import FanoutRound, Workload
 from tests.support.servers import valkey_server
 
 _FEW, _MANY = 1000, 5000
-# So few that Redis, the source and the readers have room on one core of a slow machine.
+# Few enough that Redis, the source and the readers fit on one core of a slow machine.
 _TOKENS_PER_S = 5000
 _BUSY, _BUSY_TOKENS_PER_S = 200, 20_000
 
@@ -19,7 +19,7 @@ Played = Mapping[str, Sequence[FanoutRound]]
 
 
 async def measure(box: Box, *, rounds: int) -> Report:
-    """CPU of Redis per token: one and four a call, in few logs and many, for one API and four."""
+    """Measure CPU of Redis per token, by tokens per call, logs and API processes."""
     few, many, busy = box.some(_FEW), box.some(_MANY), box.some(_BUSY)
     length_s = 1 if box.is_quick else 2
 

@@ -1,6 +1,6 @@
-"""A finished log of 5,000 events, read from its beginning by 50 readers who ask at once.
+"""A finished log of 5,000 events, read from its beginning by 50 readers at once.
 
-The obvious version gets five readers: it takes a second for each, and is no quicker with more.
+The obvious version gets five readers. Each takes a second, and more readers are not faster.
 Ours is asked when this process has never seen the log (cold), and again when it has (warm); the
 others do not tell these apart.
 """
@@ -21,20 +21,20 @@ from tests.support.servers import valkey_server
 _EVENTS = 5000
 _JOINERS = 50
 _OBVIOUS_JOINERS = 5
-# Fast enough to be quick, slow enough for everyone to take it.
+# Fast enough for a short round, slow enough for every server.
 _WRITE_RATE = 2500
 
 
 @dataclass(frozen=True)
 class Replay:
-    """One replay to all joiners; the time runs from their asking to their last event."""
+    """One replay to all readers, from their requests to their last event."""
 
     per_s: float
     us_per_event: float
 
 
 async def measure(box: Box, *, rounds: int) -> Report:
-    """Events a second to all joiners together."""
+    """Measure events per second to all readers together."""
     async with AsyncExitStack() as stack:
         redis = stack.enter_context(valkey_server(append_only=True))
         field = Field(stack, [])

@@ -28,7 +28,7 @@ _POLL_S = 0.005
 
 @dataclass(frozen=True)
 class WorkerRound:
-    """What the tokens of one round cost."""
+    """The cost of the tokens of one round."""
 
     us_per_token: float
     tokens_per_s: float
@@ -39,7 +39,7 @@ Play = Callable[[Plan], Awaitable[WorkerRound]]
 
 
 async def measure(box: Box, *, rounds: int) -> Report:
-    """CPU per token of both workers, as fast as they go and at a pace."""
+    """Measure CPU per token of both workers, at full speed and paced."""
     share = 4 if box.is_quick else 1
     paced = Plan(150 // share, 100)
     shapes = {"ours": Plan(2000 // share), "obvious": Plan(300 // share), "ours, paced": paced}
@@ -96,7 +96,7 @@ async def measure(box: Box, *, rounds: int) -> Report:
 
 @contextlib.asynccontextmanager
 async def ours(running: Running) -> AsyncIterator[Play]:
-    """Submits to the deployment's worker, and checks the logs afterwards."""
+    """Yields a function that submits to the worker and checks the logs afterwards."""
     settings = GivenSettings(redis_url=running.redis_url, tenant_limit=100_000)
     async with open_rig(running.redis_url, settings) as rig:
 
@@ -115,7 +115,7 @@ async def ours(running: Running) -> AsyncIterator[Play]:
 
 @contextlib.asynccontextmanager
 async def obvious(box: Box, running: Running) -> AsyncIterator[Play]:
-    """Gives jobs to bench/peers/stock_worker.py, and checks its streams afterwards."""
+    """Runs bench/peers/stock_worker.py; yields a function that gives it jobs and checks them."""
     with box.on_server_core():
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "bench.peers.stock_worker", running.redis_url,
@@ -148,7 +148,7 @@ async def obvious(box: Box, running: Running) -> AsyncIterator[Play]:
 
 
 class _Meter:
-    """Counts from its making to `read`."""
+    """Measures from its creation to `read`."""
 
     def __init__(self, workers: list[int], redis: int) -> None:
         self._workers, self._redis = workers, [redis]

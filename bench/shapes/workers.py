@@ -1,4 +1,4 @@
-"""One to four workers on one core: a token must not cost more when several share the work."""
+"""One to four workers on one core. Sharing the work must not make a token cost more."""
 
 from bench.asking import deployed
 from bench.box import Box
@@ -11,7 +11,7 @@ _GENERATIONS = 300
 
 
 async def measure(box: Box, *, rounds: int) -> Report:
-    """CPU per token of all workers together."""
+    """Measure CPU per token of all workers together."""
     played: dict[int, list[GenerationRound]] = {count: [] for count in _WORKERS}
     for _ in range(rounds):
         for count in (1, 2) if box.is_quick else _WORKERS:
