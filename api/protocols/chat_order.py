@@ -1,7 +1,7 @@
-"""Pure: messages in the order that chat completions demand.
+"""Pure: messages in the order that chat completions require.
 
-Items of a response and parts of a page come in any order; an upstream refuses a call that is not
-followed by its outcome at once, and an outcome that holds more than text.
+Clients send the items of a response and the parts of a page in any order. Upstreams refuse a tool
+call whose output does not follow at once, and an output that holds more than text.
 """
 
 import contextlib
@@ -18,12 +18,12 @@ _ATTACHED = "The output is in the user message behind the tool messages."
 
 
 def in_chat_order(messages: list[Message]) -> list[Message]:
-    """The messages as every upstream takes them; to do it twice changes nothing.
+    """The messages in a form that every upstream accepts; applying it twice changes nothing.
 
-    One assistant message holds the text and all the calls of an answer; the outcomes follow it, and
-    behind them a user message with what is no text in them. `reasoning_content` may come in a
-    message of its own, before what it led to, and stays only in turns with calls: no upstream
-    demands it elsewhere.
+    One assistant message holds the text and all tool calls of an answer. The outputs follow it, and
+    then a user message with the parts of the outputs that are not text. `reasoning_content` may
+    arrive as a separate message before its answer. It stays only in turns with tool calls, because
+    no upstream requires it elsewhere.
     """
     joined = [
         message
@@ -34,7 +34,7 @@ def in_chat_order(messages: list[Message]) -> list[Message]:
 
 
 def _joined(run: list[Message]) -> list[Message]:
-    """One message if there are calls; else only what came without words goes into the next."""
+    """One message if there are calls; otherwise, messages without text join the next one."""
     if any(message.get("tool_calls") for message in run):
         return [_one(run)]
     found: list[Message] = []
@@ -62,18 +62,18 @@ def _one(run: list[Message]) -> Message:
 
 
 def _with_object(call: Message) -> Message:
-    """The call with arguments that are a JSON object: upstreams refuse to see others again.
+    """The call with arguments that are a JSON object, because upstreams refuse any other.
 
-    A model that wrote something else was answered with an error, and is to see what it wrote.
+    If the model wrote other arguments, they are wrapped, so that it can see its mistake.
     """
     function = call.get("function")
     if not isinstance(function, dict):
         return call
-    given = function.get("arguments")
+    arguments = function.get("arguments")
     with contextlib.suppress(msgspec.DecodeError, TypeError, RecursionError):
-        msgspec.json.decode(given or "{}", type=dict[str, msgspec.Raw])
-        return {**call, "function": {**function, "arguments": given or "{}"}}
-    wrapped = msgspec.json.encode({"input": given}).decode()
+        msgspec.json.decode(arguments or "{}", type=dict[str, msgspec.Raw])
+        return {**call, "function": {**function, "arguments": arguments or "{}"}}
+    wrapped = msgspec.json.encode({"input": arguments}).decode()
     return {**call, "function": {**function, "arguments": wrapped}}
 
 
@@ -96,7 +96,7 @@ def _without(message: Message, name: str) -> Message:
 
 
 def _answered_at_once(messages: list[Message]) -> list[Message]:
-    """Each outcome goes to its call, whatever came between the two."""
+    """Move each output behind its call, whatever came between the two."""
     groups: list[list[Message]] = []
     calling: dict[str, list[Message]] = {}
     for message in messages:

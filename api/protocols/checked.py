@@ -1,7 +1,4 @@
-"""What callers may send, checked whole before anything is done with it.
-
-Unknown fields are refused on native paths, so that a misspelt one never goes unnoticed.
-"""
+"""What the bodies of all protocols share: each is checked completely before any use."""
 
 import math
 from collections.abc import Mapping
@@ -33,18 +30,18 @@ Metadata: TypeAlias = Annotated[
 
 
 def check_json(value: object) -> None:
-    """Refuse what JSON can say but no model, no log and no other program takes.
+    """Reject valid JSON that other systems cannot store.
 
-    That is NUL, halves of a surrogate pair, numbers without end, and nesting beyond MAX_DEPTH.
-    Raises Problem naming the field.
+    That is NUL, lone surrogates, infinities and nesting beyond MAX_DEPTH. Raises Problem with the
+    name of the field.
     """
-    # The place is looked for only when there is something to name: most bodies are as they should.
+    # Most bodies are valid, so the slower search for the field runs only after a fault.
     if not _is_storable(value, MAX_DEPTH.get()):
         _name_fault(value, ())
 
 
 def _is_storable(value: object, max_depth: int) -> bool:
-    """Whether there is nothing to refuse, level by level: each value is looked at once."""
+    """Whether a value can be stored. It visits each value once, level by level."""
     level, depth = [value], 0
     while level:
         if depth > max_depth:
@@ -92,7 +89,7 @@ def _name_fault(value: object, steps: tuple[str | int, ...]) -> None:
                 _name_fault(item, (*steps, number))
         case dict():
             for key, item in value.items():
-                # Of a wrong key only the place is named: the key itself could not be sent back.
+                # A wrong key is not named, because a response could not contain it.
                 _check_text(key, steps)
                 _name_fault(item, (*steps, key))
 
@@ -112,17 +109,17 @@ def _invalid(steps: tuple[str | int, ...], fault: str) -> Problem:
 
 
 class Checked(BaseModel):
-    """A whole body."""
+    """A body whose JSON is checked before its fields are validated."""
 
     @model_validator(mode="before")
     @classmethod
     def _is_clean(cls, body: object) -> object:
-        check_json(cls.judged(body))
+        check_json(cls.kept_fields(body))
         return body
 
     @classmethod
-    def judged(cls, body: object) -> object:
-        """What of a body is kept or passed on: a fault in the rest hurts nobody."""
+    def kept_fields(cls, body: object) -> object:
+        """The part of a body that is stored or sent on. Only this part is checked."""
         return body
 
 
@@ -138,9 +135,9 @@ def field_error(kind: LiteralString, param: str, message: LiteralString) -> Pyda
 def known_fields(
     model: type[BaseModel], value: object, inner: Mapping[str, type[BaseModel]] | None = None
 ) -> object:
-    """The fields of a model that an object has; of those in `inner`, each object's known fields.
+    """The fields of an object that the model has, also within the fields that `inner` names.
 
-    The numbers of what stands in a list stay, so that a fault is named as its caller would.
+    Items keep their index in a list, so that errors name them as the caller would.
     """
     if not isinstance(value, dict):
         return value
@@ -155,5 +152,5 @@ def known_fields(
 
 
 def shape_of(content: object) -> str:
-    """The branch of what may be text or a list, so that a fault in one is not told of the other."""
+    """The branch of a union of text and list, so that errors name only the branch that was sent."""
     return "parts" if isinstance(content, list) else "text"

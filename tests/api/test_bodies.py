@@ -75,7 +75,7 @@ def test_a_field_is_named_as_its_caller_wrote_it(
 
 def test_one_message_is_a_question_of_the_user() -> None:
     body = ChatBody.model_validate({"message": "Why?"})
-    assert body.asked() == [{"role": "user", "content": "Why?"}]
+    assert body.chat_messages() == [{"role": "user", "content": "Why?"}]
 
 
 def test_messages_go_on_exactly_as_they_were_sent() -> None:
@@ -92,4 +92,4 @@ def test_messages_go_on_exactly_as_they_were_sent() -> None:
         {"role": "assistant", "content": None, "tool_calls": [{"id": "c1", "type": "function"}]},
         {"role": "tool", "content": "42", "tool_call_id": "c1"},
     ]
-    assert ChatBody.model_validate({"messages": sent}).asked() == sent
+    assert ChatBody.model_validate({"messages": sent}).chat_messages() == sent

@@ -206,9 +206,9 @@ def test_what_a_page_keeps_and_no_model_sees_is_not_judged(part: Body, fault: ob
     kept = {**part, "input": fault, "data": fault}
     message = {"role": "assistant", "metadata": fault, "parts": [LOOK, kept]}
     body = UiBody.model_validate({"id": "c", "messages": [message], "note": fault})
-    assert body.asked() == [{"role": "assistant", "content": "hi"}]
+    assert body.chat_messages() == [{"role": "assistant", "content": "hi"}]
     turn = {"role": "user", "content": "hi", "note": fault}
-    assert TerminalBody.model_validate({"message": [turn], "note": fault}).asked() == [HI]
+    assert TerminalBody.model_validate({"message": [turn], "note": fault}).chat_messages() == [HI]
 
 
 @pytest.mark.parametrize("fault", ["\0", "\ud83d", nested(600)])
@@ -231,4 +231,4 @@ def test_what_a_model_would_see_is_judged_and_named(part: Body, fault: object) -
 
 def test_the_id_of_a_call_may_hold_a_thought_signature() -> None:
     answered = {"role": "tool", "content": "42", "tool_call_id": "call_" + "s" * 3000}
-    assert ChatBody.model_validate({"messages": [answered]}).asked() == [answered]
+    assert ChatBody.model_validate({"messages": [answered]}).chat_messages() == [answered]

@@ -193,4 +193,4 @@ def test_a_state_of_another_form_is_no_outcome(odd: Any) -> None:
         {"type": "tool-f", "toolCallId": "t", "state": odd, "output": 1},
     ]
     body = UiBody.model_validate({"id": "c", "messages": [{"role": "assistant", "parts": parts}]})
-    assert body.asked() == [{"role": "assistant", "content": "a"}]
+    assert body.chat_messages() == [{"role": "assistant", "content": "a"}]

@@ -1,7 +1,7 @@
 """Pure: what the AI SDK's `useChat` sends, and its messages as a model takes them.
 
-The browser holds the history and sends all of it with each call. Parts have many types, and more
-with every version: those that are of no use to a model are left out, whatever they are.
+The browser keeps the history and sends all of it with each call. Parts have many types, and each
+version adds more. Parts that no model uses are omitted, whatever their type.
 """
 
 from typing import Annotated, Literal
@@ -27,7 +27,7 @@ from tickertape.runtime.json_types import JsonObject
 _MAX_CHAT_ID_CHARS = 512
 _DENIED = "The user did not allow this call."
 _FILE_LEFT_OUT = "[A file was left out here: this model does not take it.]"
-# What an app may add to the body of its calls.
+# Parameters that an app may add to the body of its calls.
 _PARAMS = ("model", "temperature", "top_p", "max_tokens", "tools", "tool_choice")
 
 _KINDS_FOR_MODELS = frozenset({"text", "file", "reasoning"})
@@ -78,8 +78,8 @@ class UiBody(Checked):
     tool_choice: str | JsonObject | None = None
 
     @classmethod
-    def judged(cls, body: object) -> object:
-        """What the page keeps for itself is left out: its own fields, and parts for no model."""
+    def kept_fields(cls, body: object) -> object:
+        """The body without fields and parts that only the page uses."""
         known = known_fields(cls, body, {"messages": UiMessage, "message": UiMessage})
         if isinstance(known, dict):
             for message in [*_objects(known.get("messages")), *_objects([known.get("message")])]:
@@ -90,12 +90,12 @@ class UiBody(Checked):
 
     @model_validator(mode="after")
     def _asks(self) -> "UiBody":
-        if not self.given and not self.regenerates:
+        if not self.sent_messages and not self.regenerates:
             raise field_error("missing", "messages", "give messages")
         return self
 
     @property
-    def given(self) -> list[UiMessage]:
+    def sent_messages(self) -> list[UiMessage]:
         """The messages that were sent."""
         if self.messages is not None:
             return self.messages
@@ -103,43 +103,45 @@ class UiBody(Checked):
 
     @property
     def regenerates(self) -> bool:
-        """Whether an answer is asked for once more."""
+        """Whether the page requests another answer to the same question."""
         return self.trigger == "regenerate-message"
 
     @property
     def holds_history(self) -> bool:
-        """Whether the page sent what was said before; else the server remembers it."""
+        """Whether the page sent the earlier turns; otherwise the server remembers them."""
         return self.messages is not None
 
     @property
     def continued_id(self) -> str | None:
-        """The id of the answer that this call goes on with, after a tool's output for example."""
-        last = self.given[-1] if self.given else None
+        """The id of the answer that this call continues, for example after the output of a tool."""
+        last = self.sent_messages[-1] if self.sent_messages else None
         return last.id if last and last.role == "assistant" else None
 
     def params(self) -> JsonObject:
-        """What the upstream is to be given next to the messages."""
+        """The upstream's parameters beside the messages."""
         given = {name: getattr(self, name) for name in _PARAMS}
         return {name: value for name, value in given.items() if value is not None}
 
-    def asked(self) -> list[JsonObject]:
+    def chat_messages(self) -> list[JsonObject]:
         """The messages for a model; raises Problem when there are none."""
-        messages = chat_messages(self.given, "message" if self.messages is None else "messages")
+        messages = chat_messages(
+            self.sent_messages, "message" if self.messages is None else "messages"
+        )
         if not messages:
             raise Problem(400, "invalid_value", "messages: there is nothing to answer")
         return messages
 
     def question(self) -> list[JsonObject]:
-        """What is new in this call."""
-        last = self.given[-1]
+        """The new messages of this call, for the conversation."""
+        last = self.sent_messages[-1]
         return chat_messages([last]) if last.role == "user" else []
 
 
 def chat_messages(messages: list[UiMessage], param: str = "messages") -> list[JsonObject]:
     """The messages as a model takes them.
 
-    Raises Problem for a file in the last one that no model takes. In earlier ones it is left out: a
-    page sends its whole history with each call, and could never ask again.
+    Raises Problem if the last message has a file that no model accepts. In earlier messages such a
+    file is omitted, because a page sends its whole history with each call.
     """
     found: list[JsonObject] = []
     for number, message in enumerate(messages):

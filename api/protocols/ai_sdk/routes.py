@@ -10,7 +10,7 @@ from tickertape.api.dependencies import Tenant, UsableServices
 from tickertape.api.edge.error_docs import error_responses
 from tickertape.api.protocols.ai_sdk import wire as ui_message
 from tickertape.api.protocols.ai_sdk.body import UiBody
-from tickertape.api.protocols.ai_sdk.turns import needs_turns, place
+from tickertape.api.protocols.ai_sdk.turns import needs_turns, new_turn
 from tickertape.api.protocols.json_body import JsonRoute
 from tickertape.api.services import Services
 from tickertape.broker.errors import RequestMissing
@@ -31,13 +31,13 @@ _STREAM: dict[int | str, JsonObject] = {
 
 
 class StopBody(BaseModel):
-    """What is to be stopped: by default whatever is active."""
+    """The answer to stop: by default the active one."""
 
     activeStreamId: str | None = None  # noqa: N815  # the client's spelling
 
 
 class Stopped(BaseModel):
-    """Nothing of the chat is active any more."""
+    """No answer of the chat is active now."""
 
     success: bool = True
 
@@ -51,23 +51,23 @@ class Stopped(BaseModel):
     },
 )
 async def send(body: UiBody, services: UsableServices, tenant: Tenant) -> Response:
-    """Ask, and read the answer. Whatever the chat was busy with ends; leaving stops nothing."""
+    """Submit a message and stream the answer. It replaces an active answer of the chat."""
     services.refuse_while_draining()
     continued_id = body.continued_id
-    given = body.asked() if body.given else []
+    messages = body.chat_messages() if body.sent_messages else []
     turns = await _turns(services, body.id, tenant) if needs_turns(body) else []
-    asked = place(body, turns)
+    turn = new_turn(body, turns)
     ask = Ask(
         wire=ui_message.NAME,
-        messages=given if body.holds_history else asked.question or given,
+        messages=messages if body.holds_history else turn.question or messages,
         params=body.params(),
         role=body.role,
         conversation_id=body.id,
         on_busy="replace",
-        # What is on the page already cannot be taken back.
+        # Text on the page cannot be taken back.
         on_interruption="continue",
-        question=asked.question,
-        links=asked.links,
+        question=turn.question,
+        links=turn.links,
         memory=not body.holds_history,
         echo={"message_id": continued_id} if continued_id else None,
     )
@@ -85,7 +85,7 @@ async def send(body: UiBody, services: UsableServices, tenant: Tenant) -> Respon
     },
 )
 async def resume(chat_id: ChatIdPath, services: UsableServices, tenant: Tenant) -> Response:
-    """The active answer from its beginning, and then as it is written."""
+    """Stream the active answer from its beginning."""
     services.refuse_while_draining()
     active_id = await _active(services, chat_id, tenant)
     if active_id is None:
@@ -100,7 +100,7 @@ async def resume(chat_id: ChatIdPath, services: UsableServices, tenant: Tenant) 
 async def stop(
     chat_id: ChatIdPath, services: UsableServices, tenant: Tenant, body: StopBody | None = None
 ) -> Stopped:
-    """End the active answer; what was written of it is kept. Repeating this is harmless."""
+    """Stop the active answer and keep its text so far. The call is safe to repeat."""
     active_id = await _active(services, chat_id, tenant)
     meant_id = body.activeStreamId if body else None
     if active_id is not None and meant_id in (None, active_id):

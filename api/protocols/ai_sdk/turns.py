@@ -17,8 +17,8 @@ from tickertape.runtime.json_types import JsonObject
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What is new in a call, as the conversation keeps it, and its place there."""
+class NewTurn:
+    """The new turn of a call: its question, and the turn that it replaces."""
 
     question: list[JsonObject]
     links: Links
@@ -36,20 +36,20 @@ def needs_turns(body: UiBody) -> bool:
     return body.trigger is None or body.continued_id is not None
 
 
-def place(body: UiBody, turns: list[Turn]) -> Asked:
-    """The question of a call and its place among the turns; raises Problem if there is none."""
-    if not body.given:
+def new_turn(body: UiBody, turns: list[Turn]) -> NewTurn:
+    """The turn that a call adds or replaces; raises Problem if it has no question."""
+    if not body.sent_messages:
         return _regenerated(body, turns)
-    last = body.given[-1]
+    last = body.sent_messages[-1]
     if last.role == "assistant":
         return _continued(last, turns)
     question = body.question()
     target = _target(body, last, question, turns)
     row = target.row if target else None
-    return Asked(question, Links(message_id=last.id, replaces=row))
+    return NewTurn(question, Links(message_id=last.id, replaces=row))
 
 
-def _regenerated(body: UiBody, turns: list[Turn]) -> Asked:
+def _regenerated(body: UiBody, turns: list[Turn]) -> NewTurn:
     """The page sent no message: its question is the one that was asked before."""
     if body.messageId is None and turns:
         target: Turn | None = turns[-1]
@@ -59,10 +59,10 @@ def _regenerated(body: UiBody, turns: list[Turn]) -> Asked:
     if target is None or not question:
         name = "messages" if body.messageId is None else "messageId"
         raise Problem(400, "invalid_value", f"{name}: there is no message to answer", param=name)
-    return Asked(question, Links(message_id=target.links.message_id, replaces=target.row))
+    return NewTurn(question, Links(message_id=target.links.message_id, replaces=target.row))
 
 
-def _continued(answer: UiMessage, turns: list[Turn]) -> Asked:
+def _continued(answer: UiMessage, turns: list[Turn]) -> NewTurn:
     """The page sent the answer so far, with what its tools gave back.
 
     It is kept behind its question, in place of what was kept of it before.
@@ -70,9 +70,9 @@ def _continued(answer: UiMessage, turns: list[Turn]) -> Asked:
     said = chat_messages([answer])
     target = _newest(turns, lambda turn: answer.id is not None and _answer_id(turn) == answer.id)
     if target is None:
-        return Asked(said, Links(answer_id=answer.id))
+        return NewTurn(said, Links(answer_id=answer.id))
     links = Links(message_id=target.links.message_id, answer_id=answer.id, replaces=target.row)
-    return Asked([*_question_of(target), *said], links)
+    return NewTurn([*_question_of(target), *said], links)
 
 
 def _target(
@@ -84,7 +84,7 @@ def _target(
             return target
         # A turn that came in elsewhere, or was kept by version 0.1, has no ids.
         return next((turn for turn in turns[-1:] if _question_of(turn) == question), None)
-    # Many apps send the last message and nothing else: the same one again is asked anew.
+    # Many apps send only the last message; the same message again replaces its turn.
     is_same = turns and last.id is not None and turns[-1].links.message_id == last.id
     return turns[-1] if is_same and _question_of(turns[-1]) == question else None
 

@@ -1,8 +1,8 @@
 """The AI SDK's UI message stream: one log as chunks of one assistant message.
 
-Pure. Only chunks and fields that versions 5, 6 and 7 all know: an unknown one ends their stream.
-The message's id comes from the log, so that a replay replaces what a client has of it and does not
-add a second message. An answer that begins anew after output ends with an error.
+Pure. It uses only chunks and fields that versions 5, 6 and 7 share, because clients end a stream at
+an unknown one. The message's id comes from the log, so that a replay replaces the client's message
+and does not add a second one. An answer that starts over after output ends with an error.
 """
 
 import msgspec
@@ -70,7 +70,7 @@ class UiMessageWire:
         return start + self._chunks(entry)
 
     def notice(self, kind: str, data: JsonObject) -> bytes:
-        """An error for a log that is gone; nothing for other news."""
+        """An error for `gone`, empty for other notices."""
         del data
         return _error(LOG_GONE.message) if kind == "gone" else b""
 

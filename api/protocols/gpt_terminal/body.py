@@ -9,14 +9,14 @@ from tickertape.runtime.json_types import JsonObject
 
 
 class TerminalMessage(BaseModel):
-    """A turn as GPT Terminal's page keeps it; what else it notes there is not ours."""
+    """A turn as GPT Terminal's page keeps it. The page's other fields are ignored."""
 
     role: Literal["system", "user", "assistant"]
     content: str
 
 
 class TerminalBody(Checked):
-    """GPT Terminal's call: a question, or the conversation so far with the question at its end."""
+    """GPT Terminal's call: a question, or the turns so far, of which the last is the question."""
 
     message: Annotated[
         Annotated[str, Field(min_length=1), Tag("text")]
@@ -28,11 +28,11 @@ class TerminalBody(Checked):
     model: Annotated[str, StringConstraints(max_length=200)] | None = None
 
     @classmethod
-    def judged(cls, body: object) -> object:
-        """What the page notes beside its turns is left out."""
+    def kept_fields(cls, body: object) -> object:
+        """The body without the page's own notes."""
         return known_fields(cls, body, {"message": TerminalMessage})
 
-    def asked(self) -> list[JsonObject]:
+    def chat_messages(self) -> list[JsonObject]:
         """The caller's messages."""
         if isinstance(self.message, str):
             return [{"role": "user", "content": self.message}]

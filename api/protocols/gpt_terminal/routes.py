@@ -1,4 +1,4 @@
-"""GPT Terminal's one call: a question in JSON, the answer as bare text while it is written."""
+"""GPT Terminal's one call: a question in JSON, and the answer as a stream of bare text."""
 
 from fastapi import APIRouter, Response
 
@@ -28,15 +28,15 @@ router = APIRouter(tags=["gpt terminal"], route_class=JsonRoute)
     },
 )
 async def get(body: TerminalBody, services: UsableServices, tenant: Tenant) -> Response:
-    """Ask, and read the answer. `X-Request-Id` names it for `/chat/{id}/stream`, if this breaks."""
+    """Submit a question and stream the answer. `X-Request-Id` is its id for `/chat/{id}/stream`."""
     services.refuse_while_draining()
-    given = {"model": body.model or None, "temperature": body.temperature}
+    sent = {"model": body.model or None, "temperature": body.temperature}
     ask = Ask(
         wire="text",
-        messages=body.asked(),
-        params={name: value for name, value in given.items() if value is not None},
+        messages=body.chat_messages(),
+        params={name: value for name, value in sent.items() if value is not None},
         role=body.role,
-        # What is on the page already cannot be taken back: go on from there, or break off.
+        # Text on the page cannot be taken back, so an interrupted answer continues or is cut.
         on_interruption="continue",
     )
     submitted = await services.submit(ask, tenant=tenant)

@@ -27,14 +27,14 @@ class _Strict(BaseModel):
 
 
 class ImageUrl(_Strict):
-    """An image, by address or as a `data:` URL; the upstream fetches it, never this server."""
+    """An image by URL or as a `data:` URL. The upstream fetches it, never this server."""
 
     url: str
     detail: str | None = None
 
 
 class Part(_Strict):
-    """A piece of a message: text, or an image for models that take them."""
+    """A part of a message: text, or an image for models that accept images."""
 
     type: Literal["text", "image_url"]
     text: str | None = None
@@ -53,24 +53,24 @@ Content: TypeAlias = Annotated[
 
 
 class Message(_Strict):
-    """A turn of the chat, as OpenAI has it."""
+    """A message in OpenAI's form."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Content | None = None
     name: Name | None = None
     tool_calls: list[JsonObject] | None = None
-    # Gateways put a thought signature into it, so that it has no length of its own.
+    # Gateways put a thought signature into it, so its length has no limit.
     tool_call_id: Annotated[str, StringConstraints(min_length=1)] | None = None
 
     @model_validator(mode="after")
-    def _says_something(self) -> Self:
+    def _has_content(self) -> Self:
         if self.content is None and not self.tool_calls:
             raise ValueError("a message needs content")
         return self
 
 
 class ChatBody(Checked, _Strict):
-    """A request to be generated: `message`, or `messages` for more than one turn."""
+    """A request: `message`, or `messages` for several turns."""
 
     message: Annotated[str, Field(min_length=1, examples=["Why is the sky blue?"])] | None = None
     messages: Annotated[list[Message], Field(min_length=1)] | None = None
@@ -95,14 +95,14 @@ class ChatBody(Checked, _Strict):
     metadata: Metadata | None = None
 
     @model_validator(mode="after")
-    def _asks_once(self) -> Self:
+    def _has_one_question(self) -> Self:
         if self.message is None and self.messages is None:
             raise field_error("missing", "message", "give message or messages")
         if self.message is not None and self.messages is not None:
             raise field_error("value_error", "message", "give message or messages, not both")
         return self
 
-    def asked(self) -> list[JsonObject]:
+    def chat_messages(self) -> list[JsonObject]:
         """The caller's messages, as they were sent."""
         if self.message is not None:
             return [{"role": "user", "content": self.message}]

@@ -20,14 +20,14 @@ from tickertape.runtime.wait import wait_at_most
 _UNAVAILABLE_PAUSE_S = 0.5
 
 
-class Place(NamedTuple):
+class ConversationCursor(NamedTuple):
     """Where a reader of a conversation is: a request, and its cursor in that request's log."""
 
     request_id: str
     cursor: Cursor
 
     @classmethod
-    def parse(cls, text: str) -> "Place":
+    def parse(cls, text: str) -> "ConversationCursor":
         """Read `<request_id>:<cursor>`; raises CursorMalformed."""
         request_id, _, cursor = text.partition(":")
         if keys.parse_partition(request_id) is None:
@@ -47,7 +47,7 @@ class ConversationReader:
         tenant: str,
         conversation_id: str,
         *,
-        place: Place | None,
+        place: ConversationCursor | None,
         heartbeat_s: float,
     ) -> None:
         self._hub = hub

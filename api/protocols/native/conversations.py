@@ -1,4 +1,4 @@
-"""Conversations: what is remembered, and forgetting it."""
+"""Conversations: read the turns, forget them."""
 
 from typing import Annotated
 
@@ -39,5 +39,5 @@ async def read(
     responses=error_responses(401, 404, 503),
 )
 async def forget(conversation_id: ConversationId, services: UsableServices, tenant: Tenant) -> None:
-    """End what is active or waits, and erase every request and turn of the conversation."""
+    """Cancel active and waiting requests, and erase all requests and turns of the conversation."""
     await services.conversations.forget(tenant, conversation_id)

@@ -47,25 +47,25 @@ async def submit(
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> SubmittedView:
-    """Accept a request. Once this is answered it is kept, and will be generated whoever listens."""
+    """Submit a request. It is stored when this call returns, and runs without any reader."""
     submitted = await services.submit(_ask(body), tenant=tenant, idempotency_key=idempotency_key)
     request_id, status = submitted.request_id, "queued"
     if not submitted.is_new:
         response.status_code = 200
         status = (await services.requests.get(request_id, tenant)).status
     response.headers["Location"] = f"/chat/{request_id}"
-    told: JsonObject = {"request_id": request_id, "status": status}
+    fields: JsonObject = {"request_id": request_id, "status": status}
     if body.conversation_id is not None:
-        told["conversation_id"] = body.conversation_id
-    return SubmittedView(**told, stream_url=stream_url(request_id))
+        fields["conversation_id"] = body.conversation_id
+    return SubmittedView(**fields, stream_url=stream_url(request_id))
 
 
 def _ask(body: ChatBody) -> Ask:
-    given = {name: getattr(body, name) for name in _PARAMS}
+    sent = {name: getattr(body, name) for name in _PARAMS}
     return Ask(
         wire="native",
-        messages=body.asked(),
-        params={name: value for name, value in given.items() if value is not None},
+        messages=body.chat_messages(),
+        params={name: value for name, value in sent.items() if value is not None},
         role=body.role,
         variables=body.variables,
         conversation_id=body.conversation_id,
@@ -85,7 +85,7 @@ async def list_requests(
     after: Annotated[str | None, Query(description="From the page before", max_length=100)] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> RequestList:
-    """Your requests that can still be read, newest first, without their texts."""
+    """Your requests that have not expired, newest first, without their texts."""
     page = Page(conversation_id=conversation_id, status=status, limit=limit)
     records, next_after = await page_of(services.requests, tenant, page, after)
     return request_list(records, next_after)
@@ -97,7 +97,7 @@ async def list_requests(
     responses=error_responses(401, 404, 503),
 )
 async def read(request_id: RequestId, services: UsableServices, tenant: Tenant) -> RequestView:
-    """A request as it is now, with all its text so far."""
+    """A request as it is now, with its text so far."""
     record = await services.requests.get(request_id, tenant)
     position = await services.position(record)
     entries = await services.logs.entries(request_id)
@@ -108,7 +108,7 @@ async def read(request_id: RequestId, services: UsableServices, tenant: Tenant) 
 
 @router.post("/chat/{request_id}/cancel", responses=error_responses(401, 404, 503))
 async def cancel(request_id: RequestId, services: UsableServices, tenant: Tenant) -> CancelView:
-    """End a request now, wherever it is. The text so far is kept; repeating this is harmless."""
+    """Cancel a request in any state and keep its text so far. The call is safe to repeat."""
     return CancelView(request_id=request_id, status=await services.cancel(request_id, tenant))
 
 
@@ -119,6 +119,6 @@ async def cancel(request_id: RequestId, services: UsableServices, tenant: Tenant
     responses=error_responses(401, 404, 503),
 )
 async def erase(request_id: RequestId, services: UsableServices, tenant: Tenant) -> None:
-    """Erase the prompt, the log and all that is left of a request; a running one ends first."""
+    """Erase a request with its prompt and its log. A running request is cancelled first."""
     await services.cancel(request_id, tenant)
     await services.requests.erase(request_id, tenant)

@@ -1,4 +1,4 @@
-"""Roles: the templates a request can name."""
+"""Roles: the templates that a request can name."""
 
 from typing import Annotated
 
@@ -35,7 +35,7 @@ class RoleList(BaseModel):
 
 @router.get("/roles", responses=error_responses(401))
 async def list_roles(services: AnyServices, _: Tenant) -> RoleList:
-    """All roles."""
+    """The roles, by name."""
     return RoleList(roles=[RoleSummary(**role.summary()) for role in services.roles])
 
 
@@ -43,5 +43,5 @@ async def list_roles(services: AnyServices, _: Tenant) -> RoleList:
 async def read(
     name: Annotated[str, Path(max_length=200)], services: AnyServices, _: Tenant
 ) -> RoleDetail:
-    """One role."""
+    """A role with its messages."""
     return RoleDetail(**services.roles.get(name).detail())

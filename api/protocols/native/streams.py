@@ -10,7 +10,10 @@ from tickertape.api.edge.error_docs import error_responses
 from tickertape.api.fanout.stream_response import EVENT_STREAM, StreamResponse
 from tickertape.api.fanout.wire import SSE_COMMENT
 from tickertape.api.protocols.native.after_cursor import AfterCursor
-from tickertape.api.protocols.native.conversation_reader import ConversationReader, Place
+from tickertape.api.protocols.native.conversation_reader import (
+    ConversationCursor,
+    ConversationReader,
+)
 from tickertape.api.protocols.native.conversations import ConversationId
 from tickertape.api.protocols.native.requests import RequestId
 from tickertape.api.protocols.native.text_wire import TEXT
@@ -49,9 +52,9 @@ _RECONNECT_MS = 1000
 
 
 def _reconnect_later() -> Response:
-    """The answer to a client that asks for events while the process ends.
+    """The response to a client that requests events during a shutdown.
 
-    A stream opened now would hold up the end. EventSource reconnects by itself only after a 200.
+    A stream opened now would delay the shutdown. An EventSource reconnects only after a 200.
     """
     return Response(retry_line(_RECONNECT_MS), headers=EVENT_STREAM)
 
@@ -69,7 +72,7 @@ async def follow(
         Literal["events", "text"], Query(description="`text`: the bare text of the answer")
     ] = "events",
 ) -> Response:
-    """Everything after the cursor, then all that follows, to the end. Leaving stops nothing."""
+    """The events after the cursor, to the end of the request. Disconnecting does not stop it."""
     streams = services.streams
     if format == "text":
         services.refuse_while_draining()
@@ -97,7 +100,7 @@ async def follow_conversation(
     last_event_id: LastEventId = None,
     after: After = None,
 ) -> Response:
-    """All requests of a conversation, one after the other, and those still to come."""
+    """The requests of a conversation, one after the other, including future ones."""
     streams = services.streams
     if streams.is_draining:
         return _reconnect_later()
@@ -107,7 +110,7 @@ async def follow_conversation(
         services.conversations,
         tenant,
         conversation_id,
-        place=Place.parse(cursor) if cursor else None,
+        place=ConversationCursor.parse(cursor) if cursor else None,
         heartbeat_s=services.settings.heartbeat_s,
     )
     frames = streams.serve(reader, NATIVE, first=SSE_COMMENT)

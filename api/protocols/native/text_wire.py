@@ -1,7 +1,7 @@
 """The raw text wire: the UTF-8 of the deltas and nothing else.
 
-Bytes that were sent cannot be taken back, and there is no room for an error: an answer that fails,
-or begins anew after some of it was sent, is cut.
+Sent bytes cannot be taken back, and the wire has no errors. Therefore an answer is cut if it fails,
+or if it starts over after output.
 """
 
 from tickertape.api.fanout.wire import CUT, Dialect, Frame
@@ -16,7 +16,7 @@ class TextWire:
         self._has_sent = False
 
     def frame(self, entry: Entry) -> Frame:
-        """The text an entry adds."""
+        """The text of a `delta`, empty for other entries."""
         match entry.kind:
             case "delta":
                 self._has_sent = self._has_sent or entry.text != ""
@@ -29,7 +29,7 @@ class TextWire:
                 return b""
 
     def notice(self, kind: str, data: JsonObject) -> bytes:
-        """Nothing: there is no room for it."""
+        """Empty, because the wire has no notices."""
         del kind, data
         return b""
 

@@ -9,9 +9,9 @@ from tickertape.api.protocols.event_json import encode_json, escape_line_ends
 from tickertape.broker.codec import START, Cursor, Entry
 from tickertape.runtime.json_types import JsonObject
 
-# For readers, `v` and `prev` are the log's own business, and `echo` that of the wire it came in on.
+# Readers do not get `v` and `prev`, which serve the log, nor `echo`, which serves one protocol.
 _INTERNAL = frozenset({"v", "prev", "echo"})
-# Readers come back spread over this time after a shutdown, and not all in the same instant.
+# After a shutdown, readers reconnect spread over this time, not all at once.
 _RETURN_WITHIN_MS = 2000
 
 
@@ -29,7 +29,7 @@ class NativeWire:
         """The event of an entry."""
         cursor = entry.cursor
         if entry.kind == "delta" and entry.x is None:
-            # Nearly all of them: in one go, which is half the price.
+            # Nearly all entries are such deltas; formatting them directly takes half the time.
             text = msgspec.json.encode(entry.text)
             if not text.isascii():
                 text = escape_line_ends(text)
@@ -44,14 +44,14 @@ class NativeWire:
     def notice(self, kind: str, data: JsonObject) -> bytes:
         """An event without an id: a reader that reconnects does not resume from it.
 
-        A `rewind` has one before all entries, and where there is but one log an empty one, with
-        which an EventSource forgets the id it had: should the replay break off at its beginning,
-        the rest of it must not be taken for all.
+        A `rewind` has an id before all entries in a conversation, and an empty id elsewhere, so
+        that an EventSource forgets its last id. If the replay breaks off early, the reconnection
+        then starts from the first entry again.
         https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
         """
         forget = b"id: %b\n" % self._before_all if kind == "rewind" else b""
-        told = encode_json(self._about | data)
-        return b"%bevent: %b\ndata: %b\n\n" % (forget, kind.encode(), told)
+        fields = encode_json(self._about | data)
+        return b"%bevent: %b\ndata: %b\n\n" % (forget, kind.encode(), fields)
 
     def snapshot(self, cursor: Cursor, data: JsonObject) -> bytes:
         """Everything up to and including a cursor in one event; reading goes on after it."""
@@ -63,12 +63,12 @@ class NativeWire:
 
 
 def retry_line(delay_ms: int) -> bytes:
-    """Tells an EventSource how long to wait before it reconnects."""
+    """The line that sets how long an EventSource waits before it reconnects."""
     return b"retry: %d\n\n" % delay_ms
 
 
 def farewell() -> bytes:
-    """The last bytes before a shutdown: come back, each at another time."""
+    """The last bytes before a shutdown, which make readers reconnect after a random delay."""
     return retry_line(random.randrange(100, _RETURN_WITHIN_MS))
 
 

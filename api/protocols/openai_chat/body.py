@@ -1,4 +1,4 @@
-"""What callers of `/v1` may send. What these bodies do not know goes to the upstream as it is."""
+"""The body of a chat completion. Unknown fields go to the upstream unchanged."""
 
 from typing import Annotated
 
@@ -8,9 +8,9 @@ from tickertape.api.protocols.checked import Checked, Name
 from tickertape.api.protocols.openai import OpenBody, role_of, unsupported, without_role
 from tickertape.runtime.json_types import JsonObject
 
-# The caller's own business with us, or set by us; everything else is a parameter of the model.
+# Fields for this server, or set by it. All others are parameters of the model.
 _NOT_PARAMS = frozenset({"messages", "stream", "stream_options", "n", "role_template"})
-# Their answers come in fields that a log has no entry for.
+# The log has no kind of entry for the answers to these fields.
 _UNSUPPORTED = {
     "functions": "use `tools`",
     "function_call": "use `tool_choice`",
@@ -19,13 +19,13 @@ _UNSUPPORTED = {
 
 
 class OpenMessage(OpenBody):
-    """A turn of the chat; what it holds is for the upstream to judge."""
+    """A message. The upstream validates its content."""
 
     role: Name
 
 
 class StreamOptions(OpenBody):
-    """How a stream is to be written."""
+    """Options of a stream."""
 
     include_usage: bool | None = None
 
@@ -47,15 +47,15 @@ class ChatCompletionsBody(Checked, OpenBody):
 
     @property
     def includes_usage(self) -> bool:
-        """Whether a stream is to end with what it cost."""
+        """Whether a stream ends with the usage."""
         return bool(self.stream_options and self.stream_options.include_usage)
 
-    def asked(self) -> list[JsonObject]:
+    def chat_messages(self) -> list[JsonObject]:
         """The caller's messages, as they were sent."""
         return [message.model_dump(exclude_unset=True) for message in self.messages]
 
     def params(self) -> JsonObject:
-        """What the upstream is to be given next to the messages; raises Problem."""
+        """The upstream's parameters beside the messages; raises Problem."""
         if self.n not in (None, 1):
             raise unsupported("n", "Only one answer is given for a request: n has to be 1.")
         for name, instead in _UNSUPPORTED.items():
@@ -66,5 +66,5 @@ class ChatCompletionsBody(Checked, OpenBody):
         return without_role({name: value for name, value in given.items() if value is not None})
 
     def role(self) -> str | None:
-        """The role that is asked for, in either way."""
+        """The role, which callers name by `role_template` or as a model."""
         return self.role_template or role_of(self.model)

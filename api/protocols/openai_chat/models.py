@@ -1,4 +1,4 @@
-"""OpenAI's list of models: the upstream's, as a worker last saw it, and our roles beside them."""
+"""OpenAI's list of models: those that the upstream last listed to a worker, and the roles."""
 
 from typing import Annotated
 
@@ -28,7 +28,7 @@ class Model(BaseModel):
 
 
 class ModelList(BaseModel):
-    """All models."""
+    """The list of models."""
 
     object: str = "list"
     data: list[Model]
@@ -36,7 +36,7 @@ class ModelList(BaseModel):
 
 @router.get("/v1/models", responses=error_responses(401, 503))
 async def list_models(services: UsableServices, _: Tenant) -> ModelList:
-    """The upstream's models, as long as a worker is there to ask it, and each role as a model."""
+    """The upstream's models, as long as a worker runs, and each role as a model."""
     return ModelList(data=await _models(services))
 
 
@@ -54,7 +54,7 @@ async def retrieve(
 async def _models(services: Services) -> list[Model]:
     listed = await read_models(services.connections)
     if listed is None and services.settings.openai_model:
-        # Nobody has asked the upstream lately; this one is taken when a request names none.
+        # No worker has listed the models lately, so show the default model.
         listed = [{"id": services.settings.openai_model}]
     roles = [
         Model(id=f"{ROLE_PREFIX}{role.name}", created=0, owned_by=_ROLES_OWNER)
@@ -63,11 +63,11 @@ async def _models(services: Services) -> list[Model]:
     return [_model(model) for model in listed or ()] + roles
 
 
-def _model(told: JsonObject) -> Model:
-    # Servers that people run themselves leave out what OpenAI's clients need.
-    created, owner = told.get("created"), told.get("owned_by")
+def _model(listed: JsonObject) -> Model:
+    # Self-hosted upstreams omit fields that OpenAI's clients require.
+    created, owner = listed.get("created"), listed.get("owned_by")
     return Model(
-        id=str(told["id"]),
+        id=str(listed["id"]),
         created=created if isinstance(created, int) else 0,
         owned_by=owner if isinstance(owner, str) else "",
     )

@@ -1,4 +1,4 @@
-"""OpenAI's Chat Completions: ask, and read the answer in the same call."""
+"""OpenAI's Chat Completions: one call submits the messages and returns the answer."""
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
@@ -39,14 +39,14 @@ async def create(
     idempotency_key: IdempotencyKey = None,
     x_cancel_on_disconnect: CancelOnDisconnect = False,
 ) -> Response:
-    """Ask, and read the answer. `X-Request-Id` names it for `/chat/{id}/stream`, if this breaks."""
+    """Create a completion. `X-Request-Id` is its id for `/chat/{id}/stream` after a disconnect."""
     services.refuse_while_draining()
     ask = Ask(
         wire=chat_completions.NAME,
-        messages=body.asked(),
+        messages=body.chat_messages(),
         params=body.params(),
         role=body.role(),
-        # What a stream has said it cannot take back.
+        # A stream cannot take its chunks back.
         on_interruption="continue" if body.stream else "restart",
     )
     submitted = await services.submit(ask, tenant=tenant, idempotency_key=idempotency_key)

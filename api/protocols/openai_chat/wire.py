@@ -1,8 +1,7 @@
-"""OpenAI's Chat Completions: one log as chunks, or as one object when it is over.
+"""OpenAI's Chat Completions: one log as chunks, or a complete log as one object.
 
-Pure. All that is constant in an answer comes from its log: the id from the request's, `created`
-from the first entry. The protocol cannot take back what it sent, so an answer that begins anew
-after output ends with an error, and without `[DONE]`.
+Pure. Ids and times come from the log, so each replay is equal. Chunks cannot be taken back, so an
+answer that starts over after output ends with an error and without `[DONE]`.
 """
 
 from tickertape.api.fanout.wire import Dialect, Frame, Last
@@ -20,7 +19,7 @@ _DONE = b"data: [DONE]\n\n"
 
 
 def dialect(request_id: str, *, include_usage: bool) -> Dialect:
-    """The wire for a request; with `include_usage` a last chunk says what it cost, if known."""
+    """The wire for a request; with `include_usage` a last chunk holds the usage, if known."""
     return Dialect(
         (NAME, include_usage), lambda: ChatCompletionsWire(request_id, include_usage=include_usage)
     )
@@ -45,7 +44,7 @@ class ChatCompletionsWire:
         self._head = self._tail = b""
 
     def frame(self, entry: Entry) -> Frame:
-        """The chunks for an entry; the first output brings the chunk with the role along."""
+        """The chunks for an entry. A chunk with the role precedes the first output."""
         if self._created_s is None:
             self._created_s = entry.cursor.attempt // 1000
         match entry.kind:
@@ -62,7 +61,7 @@ class ChatCompletionsWire:
         return b""
 
     def notice(self, kind: str, data: JsonObject) -> bytes:
-        """An error for a log that is gone; nothing for other news."""
+        """An error for `gone`, empty for other notices."""
         del data
         return _error(LOG_GONE) if kind == "gone" else b""
 
@@ -86,7 +85,7 @@ class ChatCompletionsWire:
             case "delta":
                 return {"content": entry.text}
             case "reasoning":
-                # Not OpenAI's own: the name that most clients of other upstreams look for.
+                # Not a field of OpenAI's, but the one that most clients of other upstreams read.
                 return {"reasoning_content": entry.text}
             case "refusal":
                 return {"refusal": entry.text}
@@ -117,7 +116,7 @@ class ChatCompletionsWire:
 
 
 def completion(request_id: str, entries: list[Entry]) -> JsonObject:
-    """The object for a whole log that was completed, of which no entry is missing."""
+    """The object for a completed log; `entries` are all of its entries."""
     answer = fold(entries)
     first = entries[0]
     return {
@@ -160,7 +159,7 @@ def _choice(request_id: str, entries: list[Entry]) -> JsonObject:
 
 
 def _standing(entries: list[Entry]) -> list[Entry]:
-    """The output that stands: what came after the last entry that clears."""
+    """The valid output, which are the entries after the last `started` or `reset`."""
     kept: list[Entry] = []
     for entry in entries:
         if entry.kind in {"started", "reset"}:
@@ -171,10 +170,10 @@ def _standing(entries: list[Entry]) -> list[Entry]:
 
 
 def _call_delta(call: Call, piece: JsonObject, name: str, *, is_new: bool) -> JsonObject:
-    said: JsonObject = {"index": call.index}
+    delta: JsonObject = {"index": call.index}
     if is_new:
-        said |= {"id": call.id, "type": call.kind}
-    return said | tool_of_call(call.kind, piece.get("x") or {}, name, piece.get("arguments") or "")
+        delta |= {"id": call.id, "type": call.kind}
+    return delta | tool_of_call(call.kind, piece.get("x") or {}, name, piece.get("arguments") or "")
 
 
 def _whole_call(call: Call) -> JsonObject:

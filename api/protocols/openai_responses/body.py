@@ -118,7 +118,7 @@ class ResponsesBody(Checked, OpenBody):
         """The input as items."""
         return input_items(self.input)
 
-    def asked(self, context: list[JsonObject]) -> list[JsonObject]:
+    def chat_messages(self, context: list[JsonObject]) -> list[JsonObject]:
         """The messages for the upstream, after those of earlier responses; raises Problem."""
         instructions = self.instructions
         opening = [{"role": "system", "content": instructions}] if instructions else []

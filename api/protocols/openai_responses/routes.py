@@ -196,7 +196,7 @@ async def _ask(body: ResponsesBody, services: Services, tenant: str) -> Ask:
         context = await context_after(services, body.previous_response_id, tenant)
     return Ask(
         wire=responses.NAME,
-        messages=body.asked(context),
+        messages=body.chat_messages(context),
         params=body.params(),
         openai_params=body.openai_params(),
         role=body.role(),
