@@ -211,12 +211,12 @@ async def _restart(stage: Stage, member: Member, *, signals: int) -> bool:
     # The last of several signals may meet a program whose loop is closed: nothing listens there.
     is_met_at_the_door = signals > 1 and code == -signal.SIGTERM
     if code not in {0, None} and has_begun and not is_met_at_the_door:
-        stage.history.odd.append(f"{member.name} was told to end, and ended with {code}")
+        stage.history.odd.append(f"{member.name} was stopped, and ended with {code}")
     return True
 
 
 async def _start_again(stage: Stage, member: Member) -> int | None:
-    """Wait for the end of a member that was told to end; returns its exit code."""
+    """Wait for the end of a stopped member; returns its exit code."""
     stage.ending.add(member.name)
     code = await end_at_last(stage, member)
     member.start()
@@ -225,17 +225,17 @@ async def _start_again(stage: Stage, member: Member) -> int | None:
 
 
 async def end_at_last(stage: Stage, member: Member) -> int | None:
-    """The exit code of a member that was told to end; one that does not is noted, and killed."""
+    """The exit code of a stopped member. If it does not end, it is recorded as odd and killed."""
     code = await member.ended(_HAND_BACK_S)
     if code is None:
-        stage.history.odd.append(f"{member.name} was told to end, and did not")
+        stage.history.odd.append(f"{member.name} was stopped, and did not end")
         await member.kill()
     return code
 
 
 async def _ask_redis(stage: Stage, *command: str) -> bool:
     # Not redis-py by itself, in which the cancellation at the end of a run can vanish: then the
-    # fault would be repeated for ever.
+    # fault would be repeated without limit.
     async with contextlib.aclosing(Connections(stage.system.redis.url)) as connections:
         try:
             await connections.ask(*command)

@@ -129,7 +129,7 @@ async def _end(member: Member, history: History) -> None:
     member.signal(signal.SIGTERM)
     code = await member.ended(_DRAIN_S)
     if code != 0:
-        history.odd.append(f"{member.name} was told to end at rest, and ended with {code}")
+        history.odd.append(f"{member.name} was stopped at rest, and ended with {code}")
 
 
 def _followed(history: History) -> list[tuple[str, str]]:

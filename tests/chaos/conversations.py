@@ -56,7 +56,7 @@ def remembered(history: History) -> Iterator[str]:
             for number in final.calls():
                 call = calls.get((accepted.tag, number))
                 if call is not None and list(call.memory) != memory:
-                    yield f"{accepted.request_id}: call {number} was told of other turns"
+                    yield f"{accepted.request_id}: call {number} was sent other turns"
             if text := _remembered_text(final):
                 memory.append((accepted.tag, text))
 

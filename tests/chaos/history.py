@@ -51,8 +51,7 @@ class Cancelled:
 class Subscriber:
     """All events one reader got, over all its connections, in the order they came.
 
-    It read one request, or else all of `conversation`; `has_ended` when it was told that there is
-    no more.
+    It read one request, or else all of `conversation`. `has_ended` is set at the terminal.
     """
 
     name: str

@@ -111,7 +111,7 @@ def _same_text(history: History) -> Iterator[str]:
             continue
         text = "".join(fold(final.entries).text)
         if final.view.get("text") != text:
-            yield f"{request_id}: the API tells another text than its log"
+            yield f"{request_id}: the API returns another text than its log"
         checksum = hashlib.sha256(text.encode()).hexdigest()
         if final.terminal.kind == "completed" and final.terminal.data.get("sha256") != checksum:
             yield f"{request_id}: the checksum is of another text"
@@ -168,7 +168,7 @@ def _nothing_left(history: History) -> Iterator[str]:
         if name.startswith(queues) and not at_rest.keys[name].expires:
             yield f"{name} is not empty"
     for name in sorted(keys_without_ttl(at_rest)):
-        yield f"{name} stays for ever"
+        yield f"{name} stays without limit"
 
 
 def _allowed_failures(history: History) -> Iterator[str]:
@@ -210,7 +210,7 @@ def _refused_whole(history: History) -> Iterator[str]:
         accepted = {each.request_id for each in history.accepted}
         for name, _ in history.at_rest.named("req:"):
             if name not in accepted:
-                yield f"{name} is there, and nobody was told that it was accepted"
+                yield f"{name} is there, and no submit that returned it"
 
 
 def _accounted_once(history: History) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""An API process whose pushes are lost, doubled or late, as a network would never tell it."""
+"""An API process whose pushes are lost, doubled or late, without a sign of it."""
 
 import asyncio
 import random

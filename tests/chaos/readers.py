@@ -50,7 +50,7 @@ class Reader:
         self._rng = random.Random(subscriber.name)
 
     async def run(self) -> None:
-        """Read until told that there is no more; a conversation's reader reads until cancelled."""
+        """Read a request to its terminal, or a conversation until cancelled."""
         await asyncio.sleep(self._manner.delay_s)
         while not self._subscriber.has_ended:
             self._subscriber.connections += 1
@@ -59,7 +59,7 @@ class Reader:
             except _BROKEN:
                 pass
             except AssertionError as error:
-                self._odd(f"sent what is no event: {error}")
+                self._odd(f"received what is not an event: {error}")
             if not self._subscriber.has_ended:
                 await asyncio.sleep(self._rng.uniform(0, _COME_BACK_WITHIN_S))
 

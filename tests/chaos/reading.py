@@ -14,8 +14,8 @@ _TEXT = frozenset({"delta", "reasoning", "refusal"})
 def reading_problems(events: Sequence[Event], log: Sequence[Entry], *, is_whole: bool) -> list[str]:
     """What is wrong with the events of one log, given that log as it is now.
 
-    A `rewind` begins anew: what came before it may be of a log that is lost, and proves nothing.
-    With `is_whole` the reader was told that there is no more, so it must have all.
+    A `rewind` starts over. Events before it may be of a log that is lost, and prove nothing.
+    With `is_whole` the reader received the terminal, so it must have all entries.
     """
     begun = max((n for n, event in enumerate(events) if event.kind == "rewind"), default=-1) + 1
     places = {str(entry.cursor): place for place, entry in enumerate(log)}
@@ -23,11 +23,11 @@ def reading_problems(events: Sequence[Event], log: Sequence[Entry], *, is_whole:
     at = -1
     for event in events[begun:]:
         if event.kind == "gone":
-            problems.append("was told that a log that exists is gone")
+            problems.append("received `gone` for a log that exists")
         elif event.kind not in _NO_ENTRIES:
             at = _follow(event, at, log, places, problems)
     if is_whole and at != len(log) - 1:
-        problems.append(f"was told it is over after entry {at} of {len(log) - 1}")
+        problems.append(f"received the end after entry {at} of {len(log) - 1}")
     return problems
 
 

@@ -22,7 +22,7 @@ from tests.chaos.system import MAX_CRASHES, TENANTS, running_system
 from tests.chaos.traffic import Traffic
 
 _SUBMITS_PER_S = 5.0
-# All that was accepted has to end within this time, and every reader to be told so.
+# All accepted requests have to end within this time, and every reader has to receive the end.
 _REST_WITHIN_S = 60
 _CONTROL_REST_WITHIN_S = 4
 _SHOWN_PER_INVARIANT = 8

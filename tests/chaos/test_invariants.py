@@ -260,13 +260,13 @@ def test_what_came_before_a_rewind_proves_nothing(history: History) -> None:
     assert violations(history) == {}
 
 
-def test_a_conversation_is_read_anew_after_a_rewind(history: History) -> None:
+def test_a_conversation_is_read_from_the_start_after_a_rewind(history: History) -> None:
     reader = history.subscribers[1]
     reader.events = [*reader.events[:5], Event(None, "rewind", {}), *reader.events]
     assert violations(history) == {}
 
 
-def test_a_reader_that_was_not_told_the_end_need_not_have_it(history: History) -> None:
+def test_a_reader_without_a_terminal_need_not_have_the_end(history: History) -> None:
     history.subscribers[0].has_ended = False
     miss_the_end(history)
     assert violations(history) == {}

@@ -63,7 +63,7 @@ class Traffic:
             await asyncio.wait(self.calls, timeout=patience_s)
 
     async def readers_told(self, patience_s: float) -> None:
-        """Wait until every reader has been told the end."""
+        """Wait until every reader has received the end."""
         if self.readers:
             await asyncio.wait(self.readers, timeout=patience_s)
 

@@ -95,7 +95,7 @@ async def test_a_killed_api_costs_a_chat_on_a_terminal_no_byte(
             assert await chat.wait() == 0
         await wait_until(lambda: screen.shown.endswith(b"\r\n"), description="the line to end")
         typed = screen.shown
-    # A line also ends where the user was told of a longer outage.
+    # A line also ends where `watch` reported a longer outage.
     assert typed.replace(b"\r\n", b"").decode() == plan.text()
     assert screen.pieces > 20
 

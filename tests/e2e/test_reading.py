@@ -61,7 +61,7 @@ async def test_a_cancel_in_mid_answer_hangs_up_on_the_upstream_at_once(
     took_s = math.inf
     # A machine that stalls for a moment may spoil one of them, and a slow cancel is slow each time.
     for n in range(_TRIES):
-        # A prompt of its own: the upstream's calls are told apart by it.
+        # A separate prompt, because it tells the upstream's calls apart.
         plan = msgspec.structs.replace(ENDLESS[pace], tag=f"{pace} {n}")
         took_s = await _cancelled_in_mid_answer(ada, upstream_process, plan)
         if took_s < _CLOSED_WITHIN_S:

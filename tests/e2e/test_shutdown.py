@@ -1,4 +1,4 @@
-"""An API process is told to end while many read: they lose nothing and are not kept waiting."""
+"""An API process is stopped while many read. Readers lose nothing and do not wait."""
 
 import asyncio
 import signal
@@ -24,7 +24,7 @@ READERS_OF_REQUEST, READERS_OF_CONVERSATION = 40, 10
 BEFORE, AFTER = "before the end, ", "after it"
 
 
-async def test_an_api_told_to_end_lets_go_of_fifty_readers_who_all_read_on(
+async def test_a_stopping_api_releases_fifty_readers_which_all_read_on(
     deployment: Deployment, upstream: ScriptedUpstream, tmp_path: Path, figure: Figure
 ) -> None:
     rest = asyncio.Event()

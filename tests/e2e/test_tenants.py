@@ -19,7 +19,7 @@ _EVERYONES = {
     *(("GET", path) for path in ("/roles", "/roles/{name}", "/v1/models", "/v1/models/{model}")),
     *(("GET", path) for path in ("/healthz", "/readyz", "/metrics")),
 }
-# These name nothing that exists, and are told of the caller's own things in tests of their own.
+# These name nothing that exists. Other tests check what they show of the caller's data.
 _UNNAMED = {
     ("GET", "/chat"),
     *(

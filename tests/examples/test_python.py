@@ -8,10 +8,12 @@ from tests.examples.conftest import EXAMPLES, QUESTION, SHORTER, WHOLE, Run
 from tests.support.running_api import RunningApi
 
 
+@pytest.mark.slow
 async def test_openais_python_client_chats(python: Run) -> None:
     assert await python("chat.py") == f"{WHOLE}\n{WHOLE}\n"
 
 
+@pytest.mark.slow
 async def test_openais_python_client_leaves_a_response_and_comes_back(python: Run) -> None:
     assert await python("background.py") == f"{WHOLE}\n{SHORTER}\n"
 

@@ -1,4 +1,4 @@
-"""Ports for servers that are told theirs."""
+"""Free ports, for servers that cannot choose one."""
 
 import socket
 

@@ -1,4 +1,4 @@
-"""Processes of ours that a test does harm to."""
+"""Tickertape processes that a test kills or pauses."""
 
 import contextlib
 from collections.abc import AsyncIterator

@@ -104,7 +104,7 @@ async def rig(redis_url: str, settings: Settings) -> AsyncIterator[Rig]:
 def doomed(
     name: str, arguments: list[str], settings: Settings, directory: Path, fault: str
 ) -> contextlib.AbstractAsyncContextManager[Member]:
-    """A process of ours that will die; it is killed at the end if it has not."""
+    """A Tickertape process that will die; it is killed at the end if it has not."""
     return started(name, arguments, settings, directory, partial(arm, fault))
 
 
@@ -214,7 +214,7 @@ async def test_a_fault_is_armed_by_its_variable(make_deployment: MakeDeployment)
 
 
 @pytest.mark.parametrize("fault", ["", "claim", "during_claim", "after_claim:0", "after_claim:x"])
-def test_a_fault_that_is_none_is_refused(fault: str) -> None:
+def test_an_unknown_fault_is_refused(fault: str) -> None:
     with pytest.raises(ValueError, match="TICKERTAPE_FAULT looks like"):
         tickertape.broker.faults.armed(fault)
 

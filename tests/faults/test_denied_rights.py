@@ -26,12 +26,12 @@ def keys_of(redis_url: str) -> set[bytes]:
         return {*client.keys()}
 
 
-async def assert_refuses(api: RunningApi, redis_url: str, told: str) -> None:
+async def assert_refuses(api: RunningApi, redis_url: str, reason: str) -> None:
     """It says what it lacks, and takes nothing."""
     await wait_until(lambda: api.services.readiness.denial, description="the denial to be met")
     ready = await api.client.get("/readyz")
     assert ready.status_code == 503
-    assert told.lower() in ready.json()["error"]["message"].lower()
+    assert reason.lower() in ready.json()["error"]["message"].lower()
     refused = await submit(api)
     assert refused.status_code == 503
     assert refused.json()["error"]["code"] == "unavailable"
@@ -41,7 +41,7 @@ async def assert_refuses(api: RunningApi, redis_url: str, told: str) -> None:
 
 
 @pytest.mark.parametrize("command", ASKED)
-async def test_an_account_that_may_not_run_a_command_is_told_at_the_start(
+async def test_an_account_that_may_not_run_a_command_is_reported_at_the_start(
     redis_url: str, command: str
 ) -> None:
     with limited_account(redis_url, *ALL, f"-{command}") as account:
@@ -50,7 +50,7 @@ async def test_an_account_that_may_not_run_a_command_is_told_at_the_start(
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
-async def test_an_account_that_may_not_use_a_channel_is_told_at_the_start(
+async def test_an_account_that_may_not_use_a_channel_is_reported_at_the_start(
     redis_url: str, channel: str
 ) -> None:
     with limited_account(redis_url, "~*", *channels_but(channel), "+@all") as account:
@@ -58,7 +58,7 @@ async def test_an_account_that_may_not_use_a_channel_is_told_at_the_start(
             await assert_refuses(api, redis_url, f"SPUBLISH on {{p0}}:{channel}*")
 
 
-async def test_an_account_without_channels_is_told_and_comes_up_once_it_has_them(
+async def test_an_account_without_channels_is_reported_and_comes_up_once_it_has_them(
     redis_url: str,
 ) -> None:
     """celery#8724: such an account came with a managed Redis."""
@@ -79,7 +79,7 @@ async def test_an_account_without_channels_is_told_and_comes_up_once_it_has_them
 
 
 @pytest.mark.parametrize("rules", [("~*", "&*", "+@all", "-xadd"), ("~*", "+@all")])
-async def test_a_right_that_is_taken_away_while_we_run_is_told_and_leaves_nothing(
+async def test_a_right_that_is_revoked_at_run_time_is_reported_and_leaves_nothing(
     redis_url: str, rules: tuple[str, ...]
 ) -> None:
     with limited_account(redis_url, *ALL) as account, structlog.testing.capture_logs() as logged:
@@ -100,7 +100,7 @@ async def test_a_right_that_is_taken_away_while_we_run_is_told_and_leaves_nothin
     assert "secret" not in str(logged)
 
 
-async def test_a_login_that_is_refused_is_told_and_not_waited_for_as_a_redis_that_is_away(
+async def test_a_refused_login_is_reported_and_not_mistaken_for_a_redis_that_is_away(
     redis_url: str,
 ) -> None:
     with limited_account(redis_url, *ALL) as account, structlog.testing.capture_logs() as logged:
@@ -121,8 +121,8 @@ async def test_a_worker_that_lacks_a_right_names_it_and_works_once_it_has_it(
         structlog.testing.capture_logs() as logged,
     ):
         async with probed_worker(account.url, upstream) as (probe, _):
-            told = "Redis denies access: this account may not run BLPOP"
-            await probe.says("/readyz", (503, told))
+            reason = "Redis denies access: this account may not run BLPOP"
+            await probe.says("/readyz", (503, reason))
             assert await probe.get("/healthz") == (200, "ok")
             account.allow(*ALL)
             await probe.says("/readyz", (200, "ok"))
@@ -132,7 +132,7 @@ async def test_a_worker_that_lacks_a_right_names_it_and_works_once_it_has_it(
             assert "SSUBSCRIBE on {p0}:push:worker:*" in named
             account.allow(*ALL)
             await probe.says("/readyz", (200, "ok"))
-    assert told in [line.get("reason") for line in logged]
+    assert reason in [line.get("reason") for line in logged]
     assert "waiting for Redis" not in [line["event"] for line in logged]
 
 

@@ -40,7 +40,7 @@ class Pair:
         return self.primary.url.removeprefix("redis://:").partition("@")[0]
 
     async def cut_link(self) -> None:
-        """From now on the replica gets nothing, and nobody is told."""
+        """From now on the replica gets nothing, and neither side notices."""
         self.link.is_blackhole = True
 
     async def has(self, request_id: str, length: int) -> None:
@@ -101,7 +101,7 @@ async def read_what_the_replica_has_not(
     await reader.shows("abc")
 
 
-async def test_entries_that_a_fail_over_lost_are_told_anew_and_no_id_is_used_twice(
+async def test_after_a_fail_over_lost_entries_the_answer_starts_over_and_no_id_is_used_twice(
     pair: Pair, upstream: ScriptedUpstream
 ) -> None:
     gates = [asyncio.Event(), asyncio.Event()]
@@ -127,7 +127,7 @@ async def test_entries_that_a_fail_over_lost_are_told_anew_and_no_id_is_used_twi
     assert kinds[-3:] == ["delta", "delta", "completed"]
 
 
-async def test_a_cursor_that_a_fail_over_lost_begins_again(
+async def test_a_cursor_that_a_fail_over_lost_starts_over(
     pair: Pair, upstream: ScriptedUpstream
 ) -> None:
     gates = [asyncio.Event(), asyncio.Event()]

@@ -78,7 +78,9 @@ async def hang(*_: object, **__: object) -> None:
     await asyncio.Event().wait()
 
 
-async def test_a_worker_that_works_says_so(redis_url: str, upstream: ScriptedUpstream) -> None:
+async def test_a_working_worker_is_healthy_and_ready(
+    redis_url: str, upstream: ScriptedUpstream
+) -> None:
     async with probed_worker(redis_url, upstream) as (probe, _):
         await probe.says("/readyz", (200, "ok"))
         assert await probe.get("/healthz") == (200, "ok")
@@ -205,7 +207,7 @@ async def test_a_port_for_probes_that_is_taken_stops_the_start(
             await run(settings, redis_url)
 
 
-async def test_what_is_no_call_gets_no_answer_and_does_no_harm(
+async def test_bytes_that_are_not_http_get_no_response_and_do_no_harm(
     redis_url: str, upstream: ScriptedUpstream
 ) -> None:
     async with probed_worker(redis_url, upstream) as (probe, settings):

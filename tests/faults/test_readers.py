@@ -55,7 +55,7 @@ async def test_any_event_is_a_place_to_go_on_from(api: RunningApi, worker: Rig) 
         assert await collect(url, {"Last-Event-ID": str(event.cursor)}) == whole[place:]
 
 
-async def test_a_cursor_that_was_trimmed_away_begins_again(redis_url: str) -> None:
+async def test_a_cursor_that_was_trimmed_away_starts_over(redis_url: str) -> None:
     async with open_rig(redis_url) as worker:
         request_id = await finished(worker)
         entries = await worker.connections.ask("XRANGE", keys.log(request_id), "-", "+")
@@ -68,14 +68,14 @@ async def test_a_cursor_that_was_trimmed_away_begins_again(redis_url: str) -> No
     assert text_of(events) == "".join(WORDS[-5:])
 
 
-async def test_a_cursor_beyond_the_end_begins_again(api: RunningApi, worker: Rig) -> None:
+async def test_a_cursor_beyond_the_end_starts_over(api: RunningApi, worker: Rig) -> None:
     url = f"{api.url}/chat/{await finished(worker)}/stream"
     events = await collect(url, {"Last-Event-ID": "9999999999999-7"})
     assert events[0].kind == "rewind"
     assert text_of(events) == "".join(WORDS)
 
 
-async def test_a_request_that_expired_is_not_found_by_a_reader_who_comes_back(
+async def test_an_expired_request_is_not_found_by_a_reader_that_comes_back(
     redis_url: str,
 ) -> None:
     async with (

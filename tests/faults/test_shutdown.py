@@ -29,9 +29,9 @@ async def end(program: Program, *numbers: signal.Signals) -> tuple[int, float]:
     return await program.ended(), time.monotonic() - told_at_s
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="/proc tells of handlers")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="/proc lists signal handlers")
 @pytest.mark.parametrize("name", ["api", "worker"])
-async def test_a_process_told_to_end_before_it_has_started_ends(
+async def test_a_process_stopped_before_it_has_started_ends(
     deployment: Deployment, name: str
 ) -> None:
     program = deployment.start(name, name)
@@ -78,7 +78,7 @@ async def test_a_worker_that_starts_before_redis_works_when_it_comes(
 
 
 @pytest.mark.parametrize("number", STOPS)
-async def test_a_worker_told_to_end_finishes_what_it_has(
+async def test_a_stopping_worker_finishes_its_answers(
     deployment: Deployment, upstream: ScriptedUpstream, number: signal.Signals
 ) -> None:
     gate = asyncio.Event()

@@ -17,19 +17,19 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "told"),
+    ("status", "reason"),
     [
         (401, "The upstream rejected the request."),
         (500, "The upstream reported an error."),
         (200, "The upstream's list of models is not one."),
     ],
 )
-async def test_a_list_of_models_that_cannot_be_read_is_told_by_both_probes(
+async def test_a_list_of_models_that_cannot_be_read_is_reported_by_both_probes(
     redis_url: str,
     upstream: ScriptedUpstream,
     monkeypatch: pytest.MonkeyPatch,
     status: int,
-    told: str,
+    reason: str,
 ) -> None:
     monkeypatch.setattr(model_watch, "_FIRST_LIST_S", 0)
     upstream.models_status = status
@@ -54,7 +54,7 @@ async def test_a_list_of_models_that_cannot_be_read_is_told_by_both_probes(
                 return status == 503 and text.startswith("cannot list models: ")
 
             await wait_until(is_told, description="the worker to say it")
-            await api_says(told)
+            await api_says(reason)
             assert (await probe.get("/healthz")) == (200, "ok")
             # It takes requests all the same: they wait for the upstream like those before them.
             await api.submit()
@@ -65,7 +65,7 @@ async def test_a_list_of_models_that_cannot_be_read_is_told_by_both_probes(
     assert [line["event"] for line in logged].count("models not listed") == 1
 
 
-async def test_an_upstream_without_a_list_of_models_is_ready_and_that_is_told(
+async def test_an_upstream_without_a_list_of_models_is_ready_and_logged(
     redis_url: str, upstream: ScriptedUpstream
 ) -> None:
     upstream.models_status = 404
@@ -79,10 +79,10 @@ async def test_an_upstream_without_a_list_of_models_is_ready_and_that_is_told(
         await wait_until(is_told, description="the API to say so")
 
 
-async def test_an_upstream_that_is_not_there_is_told(
+async def test_an_upstream_that_is_not_there_is_reported(
     redis_url: str, upstream: ScriptedUpstream
 ) -> None:
     await upstream.close()
     async with probed_worker(redis_url, upstream) as (probe, _):
-        told = "cannot list models: The upstream cannot be reached."
-        await probe.says("/readyz", (503, told))
+        reason = "cannot list models: The upstream cannot be reached."
+        await probe.says("/readyz", (503, reason))

@@ -136,7 +136,7 @@ async def test_a_question_whose_reply_is_lost_is_asked_once(browser: Browser, si
     assert await page.evaluate("document.getElementById('problem').hidden")
 
 
-async def test_an_answer_that_broke_off_starts_over_and_says_so(
+async def test_an_answer_that_broke_off_starts_over_and_the_page_notes_it(
     browser: Browser, site: Site
 ) -> None:
     rest = asyncio.Event()
@@ -234,7 +234,7 @@ async def test_a_new_conversation_is_empty_and_has_a_link_of_its_own(
     assert await page.evaluate(QUESTIONS) == []
 
 
-async def test_who_reads_the_end_stays_there_and_who_reads_above_is_left_in_peace(
+async def test_a_page_at_the_end_follows_the_answer_and_one_scrolled_up_stays(
     browser: Browser, site: Site
 ) -> None:
     more, rest = asyncio.Event(), asyncio.Event()

@@ -1,4 +1,4 @@
-"""What child processes do in tests; imports nothing slow, as each of them imports it anew."""
+"""What child processes do in tests; imports nothing slow, because each child imports this file."""
 
 import os
 import signal

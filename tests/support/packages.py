@@ -43,7 +43,7 @@ def run_installer(*command: str | Path, cwd: Path) -> None:
 
 
 def clients_python() -> Path:
-    """A Python that has the clients of requirements-clients.lock, and nothing of ours."""
+    """A Python that has the clients of requirements-clients.lock, and no Tickertape."""
     lock = ROOT / "requirements-clients.lock"
 
     def install(folder: Path) -> None:

@@ -83,7 +83,7 @@ class PlanFollower:
         try:
             asked = msgspec.json.decode(prompt, type=JsonObject)
         except msgspec.DecodeError:
-            asked = {}  # a prompt that is no plan gets the default answer
+            asked = {}  # any other prompt gets the default answer
         plan = msgspec.convert({**self._default, **asked}, Plan)
         number = self._calls_by_prompt[prompt]
         fails = number <= plan.fail_times

@@ -21,11 +21,11 @@ class _Link:
 
 
 class FaultProxy:
-    """Forwards `127.0.0.1:port` of its own to `host`:`target_port`, until told otherwise.
+    """Forwards `127.0.0.1:port` to `host`:`target_port`, and breaks what its attributes say.
 
     `delay_s` holds back each piece in both directions. While `is_blackhole` is set nothing gets
-    through in either direction and nobody is told, as when a cable is cut; a connection that lost
-    bytes this way stays dead afterwards, and new ones work.
+    through in either direction and neither side notices, as when a cable is cut. A connection that
+    lost bytes this way stays dead afterwards, and new ones work.
     """
 
     def __init__(self, target_port: int, *, host: str = "127.0.0.1") -> None:

@@ -18,7 +18,7 @@ PATIENT = Limits(first_byte_s=30, stall_s=30, deadline_s=30)
 
 
 class Reading:
-    """What was told before the end, and the error it ended with, if it did.
+    """The text before the end, and the error that ended the answer, if there was one.
 
     `on_text` is called after each batch of pieces.
     """

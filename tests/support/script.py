@@ -145,7 +145,7 @@ class Wait:
 
 @dataclass(frozen=True)
 class Status:
-    """A whole response that is no stream: an HTTP error, or a 200 that is HTML. Only as first step.
+    """A whole response that is not a stream: an HTTP error, or an HTML page. Only the first step.
 
     `body` is sent as JSON unless it is text. No step after it is played.
     """

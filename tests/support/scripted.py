@@ -153,7 +153,7 @@ class ScriptedAppender(Appender):
     """Keeps each call for the test to answer, or gives all of them the same answer at once.
 
     `answers` makes the answer to (first seq, values); `connected` is what `ready` waits for;
-    with `is_away` there is no Redis to send to.
+    with `is_away` there is nowhere to send to.
     """
 
     def __init__(self, answers: Callable[[int, list[bytes]], Appended] | None = None) -> None:

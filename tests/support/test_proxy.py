@@ -1,4 +1,4 @@
-"""The fault proxy does to a real Redis connection what it is told."""
+"""The fault proxy does to a real Redis connection what its attributes say."""
 
 import time
 from collections.abc import AsyncIterator

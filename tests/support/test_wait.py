@@ -32,7 +32,7 @@ async def test_a_predicate_that_never_answers_does_not_hang_the_test() -> None:
         await wait_until(asyncio.Event().wait, timeout_s=0.01, description="a reply")
 
 
-async def test_the_predicates_own_timeout_is_not_mistaken_for_ours() -> None:
+async def test_a_timeout_of_the_predicate_is_not_mistaken_for_that_of_the_wait() -> None:
     async def fails() -> bool:
         raise TimeoutError
 

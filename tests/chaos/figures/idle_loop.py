@@ -1,6 +1,6 @@
 """The control: an event loop that does nothing but sleep, and how late it wakes on this machine.
 
-Prints, when it is told to end, a JSON list of delays in seconds.
+On SIGTERM it prints a JSON list of delays in seconds.
 """
 
 import asyncio

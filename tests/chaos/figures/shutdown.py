@@ -41,6 +41,6 @@ async def measure_shutdown(calling: Callers) -> list[str]:
     )
     return [
         f"{len(reads)} open streams: the process ended with code {code} after {took_s:.2f} s",
-        f"{clean} streams ended in order and were told when to come back",
+        f"{clean} streams ended in order and with a time to reconnect",
         f"{whole} went on with another process and got every entry once",
     ]
