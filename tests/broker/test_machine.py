@@ -1,5 +1,5 @@
-"""Whatever is called in whatever order, twice or by a worker long gone, the broker does what its
-model does: on the fake, and on a real server.
+"""Calls in any order, repeated calls and calls of workers long gone: the broker does what its model
+does, on the fake and on a real server.
 """
 
 import pytest

@@ -116,8 +116,8 @@ async def test_a_command_that_an_account_may_not_run_is_named(redis_url: str, co
             # Redis does not say what it minds about a command that no script may run.
             assert {refusal.partition(" on ")[0] for refusal in named} == {command}
             assert named == [command] or "SUBSCRIBE" in command
-            told = f"Redis denies access: this account may not run {', '.join(named)}"
-            assert await denial(account.url) == told
+            expected = f"Redis denies access: this account may not run {', '.join(named)}"
+            assert await denial(account.url) == expected
 
 
 async def test_scripts_that_may_not_be_loaded_are_named(redis_url: str) -> None:
@@ -164,8 +164,8 @@ async def test_a_command_that_was_renamed_is_named(command: str) -> None:
 
 async def test_scripts_on_a_server_where_they_were_renamed_are_named() -> None:
     with valkey_server(settings={"rename-command": 'EVALSHA ""'}) as server:
-        told = await denial(server.url)
-    assert told == "Redis denies access: unknown command 'EVALSHA'"
+        expected = await denial(server.url)
+    assert expected == "Redis denies access: unknown command 'EVALSHA'"
 
 
 async def test_many_rights_are_named_in_a_line_of_bounded_length(redis_url: str) -> None:
@@ -175,7 +175,7 @@ async def test_many_rights_are_named_in_a_line_of_bounded_length(redis_url: str)
 
 
 @pytest.mark.parametrize(
-    ("login", "told"),
+    ("login", "expected"),
     [
         ("limited:wrong@", "invalid username-password pair"),
         ("nobody:sesame@", "invalid username-password pair"),
@@ -183,12 +183,14 @@ async def test_many_rights_are_named_in_a_line_of_bounded_length(redis_url: str)
         ("", "Authentication required"),
     ],
 )
-async def test_a_login_that_redis_refuses_is_named(redis_url: str, login: str, told: str) -> None:
+async def test_a_login_that_redis_refuses_is_named(
+    redis_url: str, login: str, expected: str
+) -> None:
     with limited_account(redis_url, *ALL) as account:
         address = account.url.rpartition("@")[2]
         refusal = await denial(f"redis://{login}{address}")
     assert refusal.startswith("Redis refuses the login: ")
-    assert told in refusal
+    assert expected in refusal
     assert "wrong" not in refusal
 
 

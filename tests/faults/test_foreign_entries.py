@@ -1,4 +1,4 @@
-"""A writer that heeds no fence adds to the log of an answer that is being written."""
+"""A writer that ignores the fence adds an entry to the log of a running request."""
 
 import asyncio
 
