@@ -40,7 +40,7 @@ _DEFAULT_NAME = "file"
 
 
 class NoFormError(ValueError):
-    """No chat message has a form for the file; says why, and repeats nothing of the file."""
+    """Chat messages cannot hold the file. The message says why, without content of the file."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,14 @@ class _Data:
     payload: str
 
     def address(self, kind: str) -> str:
-        """The URL with the type that the caller named, which upstreams go by."""
+        """The URL with the media type that the caller named, which upstreams use."""
         is_vague = "/" not in self.media_type or self.media_type == "application/octet-stream"
         if not is_vague or not self.is_base64 or "/" not in kind or kind.endswith("*"):
             return self.url
         return f"data:{kind};base64,{self.payload}"
 
     def text(self) -> str | None:
-        """The content as text, None for what is none."""
+        """The content as text, None if it is not text."""
         try:
             raw = (
                 base64.b64decode(self.payload, validate=True)

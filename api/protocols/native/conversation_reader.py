@@ -1,4 +1,4 @@
-"""One subscriber of a conversation: its requests, one after the other, and those still to come."""
+"""One reader of a conversation: its requests, one after the other, including future ones."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -38,7 +38,7 @@ class ConversationCursor(NamedTuple):
 
 
 class ConversationReader:
-    """Reads a conversation from a place on, for as long as someone listens."""
+    """Reads a conversation from a cursor on, until the client leaves or the process stops."""
 
     def __init__(
         self,
@@ -66,26 +66,26 @@ class ConversationReader:
         return self._is_stopped
 
     def stop(self) -> None:
-        """End the reading at once: this process shuts down."""
+        """End the reading at once, because this process shuts down."""
         self._is_stopped = True
         self._changed.set()
         if self._reader is not None:
             self._reader.stop()
 
     async def frames(self) -> AsyncIterator[Frame]:
-        """What to write, piece by piece."""
+        """The frames to send, in order."""
         channel = keys.conversation_channel(self._partition, self._key)
         with self._hub.listen(self._partition, channel, self._changed.set):
-            async for turns in self._looks():
-                if reason := self._lost_place(turns):
+            async for turns in self._turns():
+                if reason := self._rewind_reason(turns):
                     yield NativeWire().notice("rewind", {"reason": reason})
                 async for frame in self._unseen(turns):
                     yield frame
                 if not await wait_at_most(self._changed, self._heartbeat_s):
                     yield SSE_COMMENT
 
-    async def _looks(self) -> AsyncIterator[list[Turn]]:
-        """The turns as they are, each time anew. A look that fails is none: it proves nothing."""
+    async def _turns(self) -> AsyncIterator[list[Turn]]:
+        """The current turns at each iteration. A failed read is repeated, as it proves nothing."""
         while not self._is_stopped:
             self._changed.clear()
             try:
@@ -95,8 +95,8 @@ class ConversationReader:
                 continue
             yield turns
 
-    def _lost_place(self, turns: list[Turn]) -> str | None:
-        """Why the reader has to begin again, if it has to; else marks what is before its place."""
+    def _rewind_reason(self, turns: list[Turn]) -> str | None:
+        """Why the reader has to start over; None if not, and earlier requests are then marked."""
         ids = [turn.request_id for turn in turns]
         if self._place is not None and self._place.request_id not in ids:
             self._place = None
@@ -105,7 +105,7 @@ class ConversationReader:
         if self._place is not None:
             self._seen.update(ids[: ids.index(self._place.request_id)])
         elif self._seen and self._seen.isdisjoint(ids):
-            # Also when it was begun anew before we looked: then there are turns, but no old ones.
+            # New requests may have come after the conversation was forgotten, but no old one.
             self._seen.clear()
             return "forgotten"
         return None
@@ -118,7 +118,7 @@ class ConversationReader:
                 async for frame in self._request(turn):
                     yield frame
             except Unavailable:
-                # It is not marked as seen, and the place is where it was: the next look is soon.
+                # The turn is not marked as seen, so the next read of the turns repeats it.
                 await wait_at_most(self._changed, _UNAVAILABLE_PAUSE_S)
                 self._changed.set()
                 return
@@ -162,13 +162,13 @@ class ConversationReader:
             comment=SSE_COMMENT,
             heartbeat_s=self._heartbeat_s,
         )
-        if self._is_stopped:  # while we waited for the log: `stop` knew of no reader
+        if self._is_stopped:  # `stop` was called before there was a reader
             self._reader.stop()
         return [wire.notice("rewind", {"reason": "cursor_not_found"})] if position is None else []
 
 
 def _remembered(turn: Turn, wire: NativeWire) -> list[Frame]:
-    # The log has expired before the conversation did: what is left is the question and the answer.
+    # The log expired before the conversation, which still has the question and the answer.
     frames: list[Frame] = [wire.notice("queued", {"messages": turn.asked})]
     if turn.answered is None:
         return [*frames, wire.notice("gone", {})]

@@ -1,4 +1,4 @@
-"""Pages of a tenant's requests: where a page ends, and how the next one begins after it."""
+"""Pages of a tenant's requests, newest first."""
 
 import re
 from contextlib import aclosing
@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from tickertape.api.edge.problems import Problem
 from tickertape.broker.requests import Record, Requests
 
-# Neither a filter that matches little nor requests that have expired may make one call read
-# everything there is.
+# A filter with few matches, or many expired requests, must not make one call read all requests.
 MAX_LOOKED_AT = 1000
 _AFTER = re.compile(r"(\d{1,16})-(r\d{1,4}_[a-z2-7]{26})", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Page:
-    """Which requests are wanted, and how many of them."""
+    """The filter and the size of a page."""
 
     limit: int
     conversation_id: str | None = None
@@ -32,10 +31,10 @@ class Page:
 async def page_of(
     requests: Requests, tenant: str, page: Page, after: str | None
 ) -> tuple[list[Record], str | None]:
-    """The requests of a page, newest first, and what its follower begins after; None at the end.
+    """The requests of a page, and the `after` of the next page, None at the end.
 
-    A page may be short, even empty, and still have a follower. Raises Problem for an `after` that
-    no page gave, Unavailable.
+    A page may be short or empty although another page follows. Raises Problem for an `after` that
+    no page returned, and Unavailable.
     """
     place = _parse(after) if after is not None else None
     before_ms = place[0] + 1 if place else None
