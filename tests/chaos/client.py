@@ -1,4 +1,7 @@
-"""A caller who never gives up: what was not answered is asked again, of any API process."""
+"""A client that never gives up: it repeats a call that got no answer, at any API process.
+
+`tests/support/callers.py` is the other client: it calls one API process and fails at once.
+"""
 
 import asyncio
 import random

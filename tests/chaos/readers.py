@@ -1,4 +1,7 @@
-"""Readers of event streams: patient, restless, slow, late, and such as begin with a snapshot."""
+"""Readers of event streams that are patient, restless, slow or late, or begin with a snapshot.
+
+`tests/support/followers.py` is the other reader: it misses nothing and fails at what is odd.
+"""
 
 import asyncio
 import random
