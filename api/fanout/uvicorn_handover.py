@@ -10,12 +10,13 @@ every response can also be written as plain ASGI, which is what other servers ge
 """
 
 import asyncio
+import functools
 import socket
 from collections.abc import Callable
 from typing import cast
 
 from starlette.types import Scope
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from tickertape.api.fanout.live_connection import LiveConnection
 from tickertape.api.fanout.unframed import UnframedCycle
@@ -40,20 +41,22 @@ class HandoverProtocol(HttpToolsProtocol):
         if connected.family != socket.AF_UNIX:
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def on_message_begin(self) -> None:
-        """Offer the hand-over to the application."""
-        super().on_message_begin()
-        self.scope[_KEY] = self._hand_over  # type: ignore[literal-required]  # an extension
-
     def on_headers_complete(self) -> None:
-        """Begin a call; that of an older client is answered without chunks."""
+        """Begin a call, with an offer of the hand-over; an older client is answered without chunks.
+
+        The offer names its cycle: `self.cycle` is that of the last request, which a client may have
+        sent behind this one without waiting.
+        """
         super().on_headers_complete()
+        if self.cycle is not None:
+            offer = functools.partial(self._hand_over, self.cycle)
+            self.scope[_KEY] = offer  # type: ignore[literal-required]  # an extension
         if self.scope["http_version"] != _HTTP_WITH_CHUNKS and self.cycle is not None:
             # uvicorn makes its own class by name. Its task has not run yet, and holds no method.
             self.cycle.__class__ = UnframedCycle
 
-    def _hand_over(self) -> LiveConnection | None:
-        cycle, transport = self.cycle, self.transport
+    def _hand_over(self, cycle: RequestResponseCycle) -> LiveConnection | None:
+        transport = self.transport
         if cycle.disconnected or transport.is_closing() or not cycle.chunked_encoding:
             return None
         # All that uvicorn does with a connection is to call its `shutdown`.
@@ -65,6 +68,8 @@ class HandoverProtocol(HttpToolsProtocol):
         connections.add(connection)
         # The application may return now: for uvicorn this response is complete.
         cycle.response_complete = True
+        # The head said that the connection closes: what was sent behind this request is not read.
+        self.pipeline.clear()
         # What refers to each other is let go, and so freed at once: nothing is left to collect.
         self.scope = cycle.scope = self.parser = None  # type: ignore[assignment]  # not used any more
         return connection

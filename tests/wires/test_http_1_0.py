@@ -102,3 +102,21 @@ async def test_an_old_client_does_not_take_a_cut_answer_for_a_whole_one(
     api.services.streams.drain()
     with pytest.raises(ConnectionResetError):
         await asking
+
+
+async def test_a_request_sent_behind_another_does_not_end_the_answer_to_the_first(
+    api: RunningApi, worker: Rig
+) -> None:
+    request_id = await worker.begin()
+    path = f"/chat/{request_id}/stream"
+    behind = "\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+    asking = asyncio.create_task(ask(api, path, headers=behind, version="1.1"))
+    streams = api.services.streams
+    await wait_until(lambda: streams.subscribers, description="the answer is being read")
+    await worker.type("Hello")
+    await worker.finish()
+    head, body = await asking
+    # It says so, that the client sends the second one again.
+    assert "connection: close" in head
+    assert b"Hello" in unframed(body)
+    assert body.endswith(b"\r\n0\r\n\r\n")
