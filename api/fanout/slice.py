@@ -1,11 +1,18 @@
 """Some readers of one log, written to together in one turn of the event loop.
 
-A slice writes the frames [a, b) to the connections whose position is a, and to no others. That one
-rule is what makes slow and new readers right (invariant: no frame is skipped or repeated):
+`Slice.write` writes the frames [a, b) and keeps one invariant: no connection skips a frame or gets
+one twice, and after the write every connection that can take bytes stands at b. Where a connection
+stands decides what it gets:
 
-    position = a        the connection kept up: it gets [a, b) and stands at b
-    a < position < b    it joined with newer frames than the slice had sent: it catches up by itself
-    position = b or <0  it has everything, or its socket is full: it catches up when there is room
+    position = a        it kept up: the slice writes [a, b) to it
+    a < position < b    it joined ahead of the slice: it writes [position, b) itself, in `catch_up`
+    position = b        it has everything
+    paused (< 0)        its socket is full: it catches up when the socket has room
+    gone (< 0)          it has left
+
+A connection joins ahead of its slice if its cursor is newer than what the slice has sent, while the
+slice waits for its interval or its turn. Without `catch_up` that connection would never stand at a
+again, and its client would wait without end.
 
 All connections get the same bytes object, joined and framed as an HTTP chunk once. There is no
 queue, task or future per connection. One write costs 2 to 10 us; everything else together costs
@@ -30,7 +37,9 @@ class SliceOwner(Broadcast, Protocol):
 
 
 class Slice:
-    """At most SLICE_CONNECTIONS connections of an audience. Only the audience calls its methods.
+    """At most SLICE_CONNECTIONS connections of an audience.
+
+    Only the audience calls `write` and `add`; connections call `release` and `follow_epoch`.
 
     `sent`: how many frames every connection that kept up has. `notices`: bytes without a position,
     to be written before the next frame. `next_write_at_s`: the event loop's time before which the
@@ -79,7 +88,7 @@ class Slice:
         return self.audience.is_over and self.sent >= self.audience.frames.count
 
     def add(self, connection: LiveConnection) -> None:
-        """Add a connection, which catches up to `sent` by itself."""
+        """Add a connection, whose `begin` writes what the slice has sent."""
         self._connections.add(connection)
 
     def release(self, connection: LiveConnection) -> None:
@@ -99,13 +108,13 @@ class Slice:
         self.sent = end
         if data:
             self.next_write_at_s = now_s + audience.interval_s
-        # A copy, because a write that finds its connection broken removes it from the set.
+        # A copy, in case a transport reports a broken connection from within `write`.
         for connection in tuple(self._connections):
             if connection.position == begin:
                 connection.position = end
                 if data:
                     connection.write(data)
-            elif begin < connection.position < end:
+            elif begin < connection.position < end:  # it joined ahead of this slice
                 connection.catch_up()
         if audience.is_over:
             self._is_ended = True
