@@ -75,7 +75,7 @@ def _app(lifespan: Lifespan[FastAPI], guards: list[Middleware]) -> FastAPI:
     return FastAPI(
         title="Tickertape",
         version=API_VERSION,
-        description="LLM requests that are typed once, into a log, and can be watched by many.",
+        description="LLM requests, each generated once and streamed to any number of readers.",
         lifespan=lifespan,
         middleware=guards,
         redoc_url=None,

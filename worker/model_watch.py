@@ -81,5 +81,5 @@ class ModelWatch:
 def _public_reason(error: UpstreamError) -> str:
     """The reason that the API shows to clients. The error's own message may quote the upstream."""
     if isinstance(error, UpstreamGarbage):
-        return "The upstream's list of models is not one."
+        return "The upstream answered with JSON that is not a list of models."
     return (type(error).__doc__ or "").partition("\n")[0]

@@ -8,12 +8,12 @@ IdempotencyKey = Annotated[
     str | None,
     Header(
         pattern=r"^[\x21-\x7e]{1,255}$",
-        description="Makes a submit safe to repeat: the same key and body are the same request",
+        description="Makes a submit safe to repeat. The same key and body name the same request",
     ),
 ]
 CancelOnDisconnect = Annotated[
     bool,
     Header(
-        description="`true`: the request is cancelled when its caller leaves; otherwise it goes on"
+        description="`true` cancels the request when the caller disconnects; by default it goes on"
     ),
 ]

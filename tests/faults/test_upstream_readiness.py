@@ -21,7 +21,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (401, "The upstream rejected the request."),
         (500, "The upstream reported an error."),
-        (200, "The upstream's list of models is not one."),
+        (200, "The upstream answered with JSON that is not a list of models."),
     ],
 )
 async def test_a_list_of_models_that_cannot_be_read_is_reported_by_both_probes(

@@ -116,7 +116,7 @@ async def test_the_last_bracket_of_a_document_is_the_end_of_its_answer(
         ),
         ({"error": {"type": "rate_limit_error"}}, RateLimited, ""),
         ({"detail": "Not found", "status": 404}, Rejected, "Not found"),
-        ({}, UpstreamGarbage, "The upstream answered 200 with JSON that is no completion."),
+        ({}, UpstreamGarbage, "The upstream answered 200 with JSON that is not a completion."),
         ({"choices": []}, UpstreamGarbage, ""),
         ({"choices": [], "usage": USAGE}, UpstreamGarbage, ""),
         (completion(None, content=""), UpstreamGarbage, ""),

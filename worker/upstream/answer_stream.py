@@ -177,7 +177,9 @@ class AnswerStream:
         try:
             return await anext(self._segments, None)
         except Exception:  # noqa: BLE001  # any error of a transport means that the body broke off
-            raise Truncated("The upstream broke the connection off.") from None
+            raise Truncated(
+                "The connection to the upstream closed before the answer's end."
+            ) from None
 
     async def _within(self, silence_s: float, wait: Callable[[], Awaitable[T]]) -> T:
         now = self._watchdog.time()

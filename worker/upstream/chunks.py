@@ -90,7 +90,9 @@ class ChunkReader:
         ending = self.tally.ending
         if ending.reason is None:
             if not (self.tally.has_new_output or self._kept_x):
-                raise UpstreamGarbage("The upstream answered 200 with JSON that is no completion.")
+                raise UpstreamGarbage(
+                    "The upstream answered 200 with JSON that is not a completion."
+                )
             reason = "tool_calls" if self.tally.calls else "stop"
             ending.record(reason, has_output=False)
         self.is_done = True

@@ -182,13 +182,15 @@ class Upstream:
         except openai.APIConnectionError as error:
             raise _unreachable(error) from None
         except UnicodeEncodeError:
-            raise Rejected("The request holds text that cannot be encoded as UTF-8.") from None
+            raise Rejected("The request contains text that cannot be encoded as UTF-8.") from None
         except (openai.OpenAIError, aiohttp.ClientError, ValueError):
             raise UpstreamGarbage("The upstream's answer is not HTTP, or not JSON.") from None
         except Exception as error:
             # The SDK lets through what the body of an HTTP error raises while it is read.
             if _cause_of(error, aiohttp.ClientError) is not None:
-                raise Truncated("The upstream broke an error response off.") from None
+                raise Truncated(
+                    "The connection closed in the middle of the upstream's error."
+                ) from None
             if _cause_of(error, zlib.error) is not None:
                 raise UpstreamGarbage("The upstream's error cannot be decompressed.") from None
             raise
@@ -254,7 +256,7 @@ def _body_of(error: openai.APIStatusError) -> object:
 def _models(answer: object) -> list[dict[str, Any]]:
     listed = answer.get("data") if isinstance(answer, dict) else None
     if not isinstance(listed, list):
-        raise UpstreamGarbage("The upstream's list of models is not one.")
+        raise UpstreamGarbage("The upstream answered with JSON that is not a list of models.")
     return [scrubbed(model) for model in listed if isinstance(model, dict) and model.get("id")]
 
 

@@ -63,7 +63,7 @@ def translate_finish_reason(sent: str) -> str | None:
 def failure_for(reason: str) -> UpstreamError | None:
     """The error for a translated reason that stands for one; None for all others."""
     failure = _FAILURES.get(reason)
-    return failure(f"The upstream broke its answer off: {reason}.") if failure else None
+    return failure(f"The upstream ended its answer early: {reason}.") if failure else None
 
 
 def _plain(reason: str) -> str:

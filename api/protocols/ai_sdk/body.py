@@ -69,7 +69,7 @@ class UiBody(Checked):
     message: UiMessage | None = None
     trigger: str | None = None
     messageId: str | None = None  # noqa: N815  # the client's spelling
-    role: Annotated[Name | None, Field(description="A template of GET /roles")] = None
+    role: Annotated[Name | None, Field(description="A role of `GET /roles`")] = None
     model: Name | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None

@@ -19,7 +19,7 @@ from tickertape.runtime.json_types import JsonObject
 
 router = APIRouter(tags=["ai sdk"], route_class=JsonRoute)
 
-ChatIdPath = Annotated[str, Path(description="The chat's id; it may hold slashes")]
+ChatIdPath = Annotated[str, Path(description="The chat's id, which may contain slashes")]
 _STREAM: dict[int | str, JsonObject] = {
     200: {
         "description": "Chunks of the UI message stream protocol, from the message's `start` on, "
@@ -31,7 +31,7 @@ _STREAM: dict[int | str, JsonObject] = {
 
 
 class StopBody(BaseModel):
-    """The answer to stop: by default the active one."""
+    """The answer to stop, by default the active one."""
 
     activeStreamId: str | None = None  # noqa: N815  # the client's spelling
 

@@ -1,4 +1,4 @@
-"""Where a native reader starts: after a cursor, with a rewind or a snapshot where it has to be."""
+"""Where a native stream starts: after a cursor, or with a rewind or a snapshot."""
 
 from dataclasses import dataclass
 
@@ -14,8 +14,9 @@ from tickertape.broker.fold import fold
 class AfterCursor:
     """Locates the entry after a cursor, or the first entry without one.
 
-    A cursor that is not in the log gets `rewind` and a full replay. A client that is at the end of
-    a log that is over gets nothing. `snapshot` folds what a full replay would send into one event.
+    If the cursor is not in the log, the client gets `rewind` and a full replay. If the cursor is
+    the last entry of an ended log, there is nothing to send. `snapshot` folds the entries of a full
+    replay, without the terminal, into one event.
     """
 
     cursor: Cursor | None
@@ -39,7 +40,7 @@ class AfterCursor:
 
 
 def _fold_tape(tape: Tape) -> tuple[bytes, int]:
-    """A snapshot, and the position after it. A terminal is not folded, but follows as an event."""
+    """The snapshot of a tape, and the position after it. The terminal follows as an event."""
     entries = tape.entries()
     if tape.is_over:
         entries = entries[:-1]

@@ -70,15 +70,15 @@ class Message(_Strict):
 
 
 class ChatBody(Checked, _Strict):
-    """A request: `message`, or `messages` for several turns."""
+    """A request, with one `message` or with several `messages`."""
 
     message: Annotated[str, Field(min_length=1, examples=["Why is the sky blue?"])] | None = None
     messages: Annotated[list[Message], Field(min_length=1)] | None = None
-    role: Annotated[Name, Field(description="A template of GET /roles")] | None = None
+    role: Annotated[Name, Field(description="A role of `GET /roles`")] | None = None
     variables: Annotated[
         dict[Name, Annotated[str, StringConstraints(max_length=MAX_VARIABLE_CHARS)]],
         Field(
-            description="Values in place of the role's defaults", examples=[{"LEVEL": "a nurse"}]
+            description="Values that replace the role's defaults", examples=[{"LEVEL": "a nurse"}]
         ),
     ] = {}
     model: Name | None = None

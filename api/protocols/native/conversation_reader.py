@@ -1,4 +1,4 @@
-"""One reader of a conversation: its requests, one after the other, including future ones."""
+"""Reads the requests of a conversation, one after the other, including future ones."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ _UNAVAILABLE_PAUSE_S = 0.5
 
 
 class ConversationCursor(NamedTuple):
-    """Where a reader of a conversation is: a request, and its cursor in that request's log."""
+    """A point in a conversation: a request, and a cursor in that request's log."""
 
     request_id: str
     cursor: Cursor
@@ -32,13 +32,13 @@ class ConversationCursor(NamedTuple):
         request_id, _, cursor = text.partition(":")
         if keys.parse_partition(request_id) is None:
             raise CursorMalformed(
-                "The id of a conversation's event looks like r0_...:1732300000000-12."
+                "The event ids of a conversation have the form r0_...:1732300000000-12."
             )
         return cls(request_id, Cursor.parse(cursor))
 
 
 class ConversationReader:
-    """Reads a conversation from a cursor on, until the client leaves or the process stops."""
+    """Reads a conversation after a cursor, until the client leaves or the process stops."""
 
     def __init__(
         self,
@@ -47,13 +47,13 @@ class ConversationReader:
         tenant: str,
         conversation_id: str,
         *,
-        place: ConversationCursor | None,
+        start: ConversationCursor | None,
         heartbeat_s: float,
     ) -> None:
         self._hub = hub
         self._conversations = conversations
         self._partition, self._key = conversations.place(tenant, conversation_id)
-        self._place = place
+        self._start = start
         self._heartbeat_s = heartbeat_s
         self._seen: set[str] = set()
         self._changed = asyncio.Event()
@@ -85,7 +85,7 @@ class ConversationReader:
                     yield SSE_COMMENT
 
     async def _turns(self) -> AsyncIterator[list[Turn]]:
-        """The current turns at each iteration. A failed read is repeated, as it proves nothing."""
+        """The current turns at each iteration. A read that fails is repeated after a pause."""
         while not self._is_stopped:
             self._changed.clear()
             try:
@@ -96,16 +96,16 @@ class ConversationReader:
             yield turns
 
     def _rewind_reason(self, turns: list[Turn]) -> str | None:
-        """Why the reader has to start over; None if not, and earlier requests are then marked."""
+        """Why the client must start over, or None. Marks requests before the start as seen."""
         ids = [turn.request_id for turn in turns]
-        if self._place is not None and self._place.request_id not in ids:
-            self._place = None
+        if self._start is not None and self._start.request_id not in ids:
+            self._start = None
             self._seen.clear()
             return "cursor_not_found"
-        if self._place is not None:
-            self._seen.update(ids[: ids.index(self._place.request_id)])
+        if self._start is not None:
+            self._seen.update(ids[: ids.index(self._start.request_id)])
         elif self._seen and self._seen.isdisjoint(ids):
-            # New requests may have come after the conversation was forgotten, but no old one.
+            # No seen request is left, so the conversation was forgotten. It may have new requests.
             self._seen.clear()
             return "forgotten"
         return None
@@ -130,27 +130,27 @@ class ConversationReader:
         async with self._hub.watch(turn.request_id) as watched:
             if self._is_ahead_of(watched):
                 await self._hub.catch_up(watched)
-            for frame in self._beginning(turn, watched):
+            for frame in self._open_frames(turn, watched):
                 yield frame
             if self._reader is not None:
                 async for frame in self._reader.frames():
                     yield frame
 
     def _is_ahead_of(self, watched: WatchedLog) -> bool:
-        place, tape = self._place, watched.tape
-        if place is None or place.request_id != tape.request_id or tape.is_over:
+        start, tape = self._start, watched.tape
+        if start is None or start.request_id != tape.request_id or tape.is_over:
             return False
-        return tape.position_after(place.cursor) is None
+        return tape.position_after(start.cursor) is None
 
-    def _beginning(self, turn: Turn, watched: WatchedLog) -> list[Frame]:
-        place, self._place = self._place, None
+    def _open_frames(self, turn: Turn, watched: WatchedLog) -> list[Frame]:
+        start, self._start = self._start, None
         wire = NativeWire(turn.request_id)
         if watched.is_gone:
             self._reader = None
             return _remembered(turn, wire)
         position: int | None = 0
-        if place is not None and place.request_id == turn.request_id:
-            position = watched.tape.position_after(place.cursor)
+        if start is not None and start.request_id == turn.request_id:
+            position = watched.tape.position_after(start.cursor)
         rendering = watched.tape.rendering(
             ("conversation", turn.request_id), lambda: NativeWire(turn.request_id)
         )
@@ -162,13 +162,13 @@ class ConversationReader:
             comment=SSE_COMMENT,
             heartbeat_s=self._heartbeat_s,
         )
-        if self._is_stopped:  # `stop` was called before there was a reader
+        if self._is_stopped:  # `stop` was called before the reader existed
             self._reader.stop()
         return [wire.notice("rewind", {"reason": "cursor_not_found"})] if position is None else []
 
 
 def _remembered(turn: Turn, wire: NativeWire) -> list[Frame]:
-    # The log expired before the conversation, which still has the question and the answer.
+    # The log expired before the conversation, which still has the messages and the answer.
     frames: list[Frame] = [wire.notice("queued", {"messages": turn.asked})]
     if turn.answered is None:
         return [*frames, wire.notice("gone", {})]

@@ -13,8 +13,8 @@ router = APIRouter(tags=["conversations"])
 ConversationId = Annotated[
     str,
     Path(
-        description="Chosen by the caller, with the first request of the conversation; the id of "
-        "a chat of the AI SDK's may hold slashes"
+        description="The id that the caller chose with the first request of the conversation. "
+        "Chat ids of the AI SDK may contain slashes"
     ),
 ]
 
@@ -27,7 +27,7 @@ ConversationId = Annotated[
 async def read(
     conversation_id: ConversationId, services: UsableServices, tenant: Tenant
 ) -> ConversationView:
-    """The turns of a conversation, oldest first, and its active request."""
+    """Return the turns of a conversation, oldest first, and the id of its active request."""
     conversation = await services.conversations.get(tenant, conversation_id)
     return conversation_view(conversation_id, conversation)
 

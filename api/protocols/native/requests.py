@@ -26,7 +26,7 @@ from tickertape.runtime.json_types import JsonObject
 
 router = APIRouter(tags=["requests"], route_class=JsonRoute)
 
-RequestId = Annotated[str, Path(description="As `POST /chat` gave it")]
+RequestId = Annotated[str, Path(description="The `request_id` that `POST /chat` returned")]
 Status = Literal["queued", "running", "completed", "failed", "cancelled"]
 _PARAMS = ("model", "temperature", "top_p", "max_tokens")
 
@@ -36,7 +36,7 @@ _PARAMS = ("model", "temperature", "top_p", "max_tokens")
     status_code=202,
     response_model_exclude_unset=True,
     responses={
-        200: {"model": SubmittedView, "description": "This very request was accepted before"},
+        200: {"model": SubmittedView, "description": "The same request was accepted before"},
         **error_responses(400, 401, 404, 409, 413, 415, 429, 503),
     },
 )
@@ -82,10 +82,12 @@ async def list_requests(
     *,
     conversation_id: Annotated[str | None, Query(max_length=512)] = None,
     status: Status | None = None,
-    after: Annotated[str | None, Query(description="From the page before", max_length=100)] = None,
+    after: Annotated[
+        str | None, Query(description="`after` of the last page", max_length=100)
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> RequestList:
-    """Your requests that have not expired, newest first, without their texts."""
+    """List the tenant's requests that have not expired, newest first, without their texts."""
     page = Page(conversation_id=conversation_id, status=status, limit=limit)
     records, next_after = await page_of(services.requests, tenant, page, after)
     return request_list(records, next_after)
@@ -97,7 +99,7 @@ async def list_requests(
     responses=error_responses(401, 404, 503),
 )
 async def read(request_id: RequestId, services: UsableServices, tenant: Tenant) -> RequestView:
-    """A request as it is now, with its text so far."""
+    """Return the present state of a request, with its text so far."""
     record = await services.requests.get(request_id, tenant)
     position = await services.position(record)
     entries = await services.logs.entries(request_id)

@@ -22,20 +22,20 @@ class RoleSummary(BaseModel):
 
 
 class RoleDetail(RoleSummary):
-    """A role with its messages, which go before the caller's; placeholders unfilled."""
+    """A role with its messages, which precede the caller's. Placeholders are not filled."""
 
     messages: list[dict[str, str]]
 
 
 class RoleList(BaseModel):
-    """All roles, by name."""
+    """All roles, sorted by name."""
 
     roles: list[RoleSummary]
 
 
 @router.get("/roles", responses=error_responses(401))
 async def list_roles(services: AnyServices, _: Tenant) -> RoleList:
-    """The roles, by name."""
+    """List the roles, sorted by name."""
     return RoleList(roles=[RoleSummary(**role.summary()) for role in services.roles])
 
 
@@ -43,5 +43,5 @@ async def list_roles(services: AnyServices, _: Tenant) -> RoleList:
 async def read(
     name: Annotated[str, Path(max_length=200)], services: AnyServices, _: Tenant
 ) -> RoleDetail:
-    """A role with its messages."""
+    """Return a role with its messages."""
     return RoleDetail(**services.roles.get(name).detail())

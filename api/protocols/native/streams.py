@@ -32,20 +32,22 @@ _EXAMPLE = (
 )
 _STREAM_RESPONSES: dict[int | str, JsonObject] = {
     200: {
-        "description": "Events as they are written: `queued`, `started`, `delta`, `reasoning`, "
+        "description": "Events, live after the past: `queued`, `started`, `delta`, `reasoning`, "
         "`refusal`, `tool_call`, `reset`, `resumed`, `snapshot`, `rewind`, `gone`, `position`, "
         "`waiting`, and one of `completed`, `failed`, `cancelled` at the end",
         "content": {
             "text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE},
         },
     },
-    204: {"description": "Over, and you have all of it"},
+    204: {"description": "The request has ended, and the client has all its events"},
     **error_responses(400, 401, 404, 503),
 }
 LastEventId = Annotated[
-    str | None, Header(description="The last `id:` you have; sent by EventSource by itself")
+    str | None, Header(description="The last `id:` received; EventSource sends it by itself")
 ]
-After = Annotated[str | None, Query(description="The same, for clients that cannot set headers")]
+After = Annotated[
+    str | None, Query(description="As `Last-Event-ID`, for clients that cannot set headers")
+]
 
 
 _RECONNECT_MS = 1000
@@ -67,12 +69,12 @@ async def follow(
     *,
     last_event_id: LastEventId = None,
     after: After = None,
-    snapshot: Annotated[bool, Query(description="Begin with all there is as one event")] = False,
+    snapshot: Annotated[bool, Query(description="Begin with one event for the whole past")] = False,
     format: Annotated[  # noqa: A002  the query's name
-        Literal["events", "text"], Query(description="`text`: the bare text of the answer")
+        Literal["events", "text"], Query(description="`text` sends only the text of the answer")
     ] = "events",
 ) -> Response:
-    """The events after the cursor, to the end of the request. Disconnecting does not stop it."""
+    """Stream events from a cursor to the end. The request goes on if the client disconnects."""
     streams = services.streams
     if format == "text":
         services.refuse_while_draining()
@@ -100,7 +102,7 @@ async def follow_conversation(
     last_event_id: LastEventId = None,
     after: After = None,
 ) -> Response:
-    """The requests of a conversation, one after the other, including future ones."""
+    """Stream the requests of a conversation, one after the other, including future ones."""
     streams = services.streams
     if streams.is_draining:
         return _reconnect_later()
@@ -110,7 +112,7 @@ async def follow_conversation(
         services.conversations,
         tenant,
         conversation_id,
-        place=ConversationCursor.parse(cursor) if cursor else None,
+        start=ConversationCursor.parse(cursor) if cursor else None,
         heartbeat_s=services.settings.heartbeat_s,
     )
     frames = streams.serve(reader, NATIVE, first=SSE_COMMENT)

@@ -1,7 +1,7 @@
 """The raw text wire: the UTF-8 of the deltas and nothing else.
 
-Sent bytes cannot be taken back, and the wire has no errors. Therefore an answer is cut if it fails,
-or if it starts over after output.
+Sent bytes cannot be taken back, and the wire has no errors. Therefore the stream is cut if the
+answer fails, or if it starts over after output.
 """
 
 from tickertape.api.fanout.wire import CUT, Dialect, Frame
@@ -16,7 +16,7 @@ class TextWire:
         self._has_sent = False
 
     def frame(self, entry: Entry) -> Frame:
-        """The text of a `delta`, empty for other entries."""
+        """The text of a `delta`; empty for any other entry; CUT where the text is void."""
         match entry.kind:
             case "delta":
                 self._has_sent = self._has_sent or entry.text != ""
@@ -29,7 +29,7 @@ class TextWire:
                 return b""
 
     def notice(self, kind: str, data: JsonObject) -> bytes:
-        """Empty, because the wire has no notices."""
+        """Empty, because this wire cannot express notices."""
         del kind, data
         return b""
 

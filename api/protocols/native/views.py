@@ -1,7 +1,7 @@
 """Pure: what a request, a list of requests and a conversation look like as JSON.
 
-Times are Unix times in seconds, with the milliseconds behind the point. Fields that have nothing to
-say at the moment are left out where a schema says so, and null elsewhere.
+Times are Unix times in seconds, with milliseconds as decimals. A field without a value is omitted
+if its schema gives it a default, and null otherwise.
 """
 
 from pydantic import BaseModel, Field
@@ -16,23 +16,23 @@ _EXAMPLE_ID = "r0_mfzwizltoqydimrtgu2dknjuha"
 
 
 class SubmittedView(BaseModel):
-    """An accepted request: it is kept, and will end in completed, failed or cancelled."""
+    """An accepted request. It is stored, and will end as completed, failed or cancelled."""
 
     request_id: str = Field(examples=[_EXAMPLE_ID])
     status: str = Field(examples=["queued"])
     stream_url: str = Field(examples=[f"/chat/{_EXAMPLE_ID}/stream"])
-    conversation_id: str | None = Field(default=None, description="Only if one was given")
+    conversation_id: str | None = Field(default=None, description="Omitted if the body named none")
 
 
 class CancelView(BaseModel):
-    """How the request ended: `cancelled`, or its earlier end."""
+    """How the request ended: as `cancelled`, or earlier in another state."""
 
     request_id: str = Field(examples=[_EXAMPLE_ID])
     status: str = Field(examples=["cancelled"])
 
 
 class FailureView(BaseModel):
-    """Why a request failed, and whether asking again can help."""
+    """Why a request failed, and whether a repeated request can succeed."""
 
     code: str = Field(examples=["upstream_rate_limited"])
     message: str
@@ -46,19 +46,19 @@ class RequestSummary(BaseModel):
     status: str = Field(examples=["running"])
     role: str | None
     model: str | None
-    n: int = Field(description="Attempts so far; output of an earlier attempt may be thrown away")
+    n: int = Field(description="Attempts so far; a later attempt may discard earlier output")
     created_at: float = Field(examples=[1767225600.123])
     ended_at: float | None
-    wire: str = Field(description="How it came in")
+    wire: str = Field(description="The protocol by which the request was submitted")
     conversation_id: str | None = None
     metadata: dict[str, str] | None = None
 
 
 class RequestView(RequestSummary):
-    """A request as it is now. Optional fields are there only when they have something to say."""
+    """The present state of a request. Optional fields without a value are omitted."""
 
     text: str
-    cursor: str = Field(description="The last entry that is in here: follow the stream after it")
+    cursor: str = Field(description="The last entry that this view includes; resume after it")
     finish_reason: str | None
     usage: JsonObject | None
     error: FailureView | None
@@ -66,36 +66,39 @@ class RequestView(RequestSummary):
     refusal: str | None = None
     tool_calls: list[JsonObject] | None = None
     x: JsonObject | None = Field(
-        default=None, description="What the upstream sent besides: images, annotations, ..."
+        default=None, description="Further fields of the upstream: images, annotations, ..."
     )
-    sha256: str | None = Field(default=None, description="Of the text's UTF-8, once completed")
-    queue_position: int | None = Field(default=None, description="Requests to be started first")
+    sha256: str | None = Field(default=None, description="Of the UTF-8 text, once completed")
+    queue_position: int | None = Field(default=None, description="Requests that start first")
     waiting: JsonObject | None = Field(
-        default=None, description="Until when (`until`, ms) the upstream wants us to wait, and why"
+        default=None,
+        description="Until when the upstream asked to wait (`until`, Unix time in ms), and why",
     )
 
 
 class RequestList(BaseModel):
-    """A page, newest first. Give `after` back to get the next one; null: there is none."""
+    """A page, newest first. Send `after` to get the next page; null marks the last page."""
 
     requests: list[RequestSummary]
     after: str | None
 
 
 class TurnView(BaseModel):
-    """A request of a conversation, and what was said until it ended, however it ended."""
+    """A request of a conversation: its messages, and its answer up to its end in any state."""
 
     request_id: str
     asked: list[JsonObject]
-    answered: str | None = Field(description="Null until it ends, and when it failed unanswered")
-    status: str | None = Field(
-        default=None, description="How it ended; null with an `answered` of null"
+    answered: str | None = Field(
+        description="Null while the request is active, and if it failed without an answer"
     )
-    tool_calls: list[JsonObject] | None = Field(default=None, description="Only if there are")
+    status: str | None = Field(
+        default=None, description="How the request ended; null if `answered` is null"
+    )
+    tool_calls: list[JsonObject] | None = Field(default=None, description="Omitted without calls")
 
 
 class ConversationView(BaseModel):
-    """What is remembered of a conversation, oldest first."""
+    """The turns of a conversation that are remembered, oldest first."""
 
     conversation_id: str
     turns: list[TurnView]
@@ -103,19 +106,19 @@ class ConversationView(BaseModel):
 
 
 def stream_url(request_id: str) -> str:
-    """Where a request is followed; a path, since only the caller knows the host it called."""
+    """The path of a request's stream. It has no host, which only the caller knows."""
     return f"/chat/{request_id}/stream"
 
 
 def request_summary(record: Record) -> RequestSummary:
-    """A request as its record alone shows it."""
+    """The view of a request from its record, without its log."""
     return RequestSummary(**_summary(record), model=record.head.get("model"))
 
 
 def request_view(record: Record, answer: Answer, position: int | None) -> RequestView:
-    """A request as its record and its log show it; the record must have been read first.
+    """The view of a request from its record and its log. Read the record before the log.
 
-    Read in this order the log is never the older of the two, so it has the last word.
+    In this order the log is never older than the record, so its state and its usage win.
     """
     status = status_of(record, answer)
     optional = {
@@ -127,9 +130,9 @@ def request_view(record: Record, answer: Answer, position: int | None) -> Reques
         "waiting": record.waiting if status == "queued" else None,
         "queue_position": position if status == "queued" else None,
     }
-    told = {name: value for name, value in optional.items() if value not in (None, "", [], {})}
+    present = {name: value for name, value in optional.items() if value not in (None, "", [], {})}
     return RequestView(
-        **_summary(record) | told | {"status": status, "n": answer.n},
+        **_summary(record) | present | {"status": status, "n": answer.n},
         model=answer.model or record.head.get("model"),
         text="".join(answer.text),
         cursor=str(answer.last.cursor) if answer.last else f"{record.attempt}-{record.seq}",
@@ -142,8 +145,8 @@ def request_view(record: Record, answer: Answer, position: int | None) -> Reques
 def status_of(record: Record, answer: Answer) -> str:
     """The state of a request whose record was read before its log.
 
-    The log does not say that a running request went back to the queue (its worker drained or died,
-    the upstream said "later"): that is in the record, and true as long as no attempt came after it.
+    A running request may return to the queue, because its worker drained or died, or because the
+    upstream asked to wait. Only the record shows that, and only until another attempt starts.
     """
     is_in_queue = record.status == "queued"
     if answer.status in TERMINALS or answer.last is None or not is_in_queue:
@@ -152,12 +155,12 @@ def status_of(record: Record, answer: Answer) -> str:
 
 
 def request_list(records: list[Record], after: str | None) -> RequestList:
-    """A page of requests."""
+    """The view of a page of requests."""
     return RequestList(requests=[request_summary(record) for record in records], after=after)
 
 
 def conversation_view(conversation_id: str, conversation: Conversation) -> ConversationView:
-    """A conversation."""
+    """The view of a conversation."""
     turns = [
         TurnView(
             request_id=turn.request_id,
@@ -190,7 +193,7 @@ def _summary(record: Record) -> JsonObject:
 
 
 def _last_usage(record: Record) -> JsonObject | None:
-    """What the last attempt cost that was accounted for: an answer cut short is paid, too."""
+    """The usage of the last attempt that reported any, because a cut answer is billed, too."""
     if not record.usage:
         return None
     return record.usage[max(record.usage, key=int)]

@@ -9,9 +9,9 @@ from tickertape.api.protocols.event_json import encode_json, escape_line_ends
 from tickertape.broker.codec import START, Cursor, Entry
 from tickertape.runtime.json_types import JsonObject
 
-# Readers do not get `v` and `prev`, which serve the log, nor `echo`, which serves one protocol.
+# Fields for the log (`v`, `prev`) or for one protocol (`echo`), which clients do not get.
 _INTERNAL = frozenset({"v", "prev", "echo"})
-# After a shutdown, readers reconnect spread over this time, not all at once.
+# After a shutdown, the reconnections of the clients are spread over this time.
 _RETURN_WITHIN_MS = 2000
 
 
@@ -21,9 +21,9 @@ class NativeWire:
     def __init__(self, request_id: str | None = None) -> None:
         self._id_prefix = f"{request_id}:".encode() if request_id else b""
         self._before_all = f"{request_id}:{START}".encode() if request_id else b""
-        self._about = {"request_id": request_id} if request_id else {}
-        about = encode_json(self._about)[1:-1]
-        self._text_prefix = about + b"," if about else b""
+        self._shared_fields = {"request_id": request_id} if request_id else {}
+        shared = encode_json(self._shared_fields)[1:-1]
+        self._text_prefix = shared + b"," if shared else b""
 
     def frame(self, entry: Entry) -> Frame:
         """The event of an entry."""
@@ -36,25 +36,25 @@ class NativeWire:
             return b'id: %b%d-%d\nevent: delta\ndata: {%b"text":%b}\n\n' % (
                 self._id_prefix, cursor.attempt, cursor.seq, self._text_prefix, text,
             )  # fmt: skip
-        data = encode_json(self._about | _public(entry))
+        data = encode_json(self._shared_fields | _public(entry))
         return b"id: %b%d-%d\nevent: %b\ndata: %b\n\n" % (
             self._id_prefix, cursor.attempt, cursor.seq, entry.kind.encode(), data,
         )  # fmt: skip
 
     def notice(self, kind: str, data: JsonObject) -> bytes:
-        """An event without an id: a reader that reconnects does not resume from it.
+        """An event without an id, because a client cannot resume after a notice.
 
-        A `rewind` has an id before all entries in a conversation, and an empty id elsewhere, so
-        that an EventSource forgets its last id. If the replay breaks off early, the reconnection
-        then starts from the first entry again.
+        The exception is `rewind`. In a conversation, its id lies before all entries. Elsewhere, its
+        id is empty, which makes an EventSource forget its last id. If the connection breaks during
+        the replay, the client thus starts from the first entry.
         https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
         """
         forget = b"id: %b\n" % self._before_all if kind == "rewind" else b""
-        fields = encode_json(self._about | data)
+        fields = encode_json(self._shared_fields | data)
         return b"%bevent: %b\ndata: %b\n\n" % (forget, kind.encode(), fields)
 
     def snapshot(self, cursor: Cursor, data: JsonObject) -> bytes:
-        """Everything up to and including a cursor in one event; reading goes on after it."""
+        """One event that replaces all entries up to a cursor; the stream continues after it."""
         return b"id: %b%b\n%b" % (
             self._id_prefix,
             str(cursor).encode(),
@@ -68,7 +68,7 @@ def retry_line(delay_ms: int) -> bytes:
 
 
 def farewell() -> bytes:
-    """The last bytes before a shutdown, which make readers reconnect after a random delay."""
+    """The last bytes before a shutdown, which make clients reconnect after a random delay."""
     return retry_line(random.randrange(100, _RETURN_WITHIN_MS))
 
 

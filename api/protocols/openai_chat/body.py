@@ -35,7 +35,7 @@ class ChatCompletionsBody(Checked, OpenBody):
 
     messages: Annotated[list[OpenMessage], Field(min_length=1)]
     model: Annotated[
-        Name | None, Field(description="`role:<name>` picks one of GET /roles instead")
+        Name | None, Field(description="`role:<name>` selects a role of `GET /roles`")
     ] = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -43,7 +43,7 @@ class ChatCompletionsBody(Checked, OpenBody):
     # The worker counts with these to see how much of a conversation fits.
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
-    role_template: Annotated[Name | None, Field(description="A template of GET /roles")] = None
+    role_template: Annotated[Name | None, Field(description="A role of `GET /roles`")] = None
 
     @property
     def includes_usage(self) -> bool:

@@ -19,7 +19,7 @@ _ROLES_OWNER = "tickertape"
 
 
 class Model(BaseModel):
-    """A model of the upstream, or a role as one."""
+    """A model of the upstream, or a role as a model."""
 
     id: str = Field(examples=["gpt-5-mini", "role:translator"])
     object: str = "model"
@@ -36,15 +36,17 @@ class ModelList(BaseModel):
 
 @router.get("/v1/models", responses=error_responses(401, 503))
 async def list_models(services: UsableServices, _: Tenant) -> ModelList:
-    """The upstream's models, as long as a worker runs, and each role as a model."""
+    """List the upstream's models, as long as a worker runs, and each role as a model."""
     return ModelList(data=await _models(services))
 
 
 @router.get("/v1/models/{model:path}", responses=error_responses(401, 404, 503))
 async def retrieve(
-    model: Annotated[str, Path(description="May hold slashes")], services: UsableServices, _: Tenant
+    model: Annotated[str, Path(description="May contain slashes")],
+    services: UsableServices,
+    _: Tenant,
 ) -> Model:
-    """One model, or one role."""
+    """Return one model, or one role as a model."""
     for found in await _models(services):
         if found.id == model:
             return found

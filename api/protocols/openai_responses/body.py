@@ -78,7 +78,7 @@ class ResponsesBody(Checked, OpenBody):
     ]
     model: Annotated[
         Name | None,
-        Field(description="`role:<name>` picks one of GET /roles instead"),
+        Field(description="`role:<name>` selects a role of `GET /roles`"),
         Forwarded("model"),
     ] = None
     instructions: Annotated[str | None, Echoed(None)] = None
@@ -100,7 +100,7 @@ class ResponsesBody(Checked, OpenBody):
     include: list[str] | None = None
     top_logprobs: Annotated[int | None, Forwarded("top_logprobs")] = None
     truncation: Annotated[str | None, Echoed("disabled")] = None
-    role_template: Annotated[Name | None, Field(description="A template of GET /roles")] = None
+    role_template: Annotated[Name | None, Field(description="A role of `GET /roles`")] = None
 
     def check(self) -> None:
         """Refuse fields that are not supported; raises Problem."""

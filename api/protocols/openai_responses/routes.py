@@ -31,7 +31,7 @@ from tickertape.runtime.json_types import JsonObject
 
 router = APIRouter(tags=["openai"], route_class=JsonRoute)
 
-ResponseId = Annotated[str, Path(description="As `POST /v1/responses` gave it")]
+ResponseId = Annotated[str, Path(description="The `id` that `POST /v1/responses` returned")]
 _RESPONSE: dict[int | str, JsonObject] = {
     200: {
         "description": "OpenAI's `response`; with `stream`, its events, numbered from 0",
@@ -114,10 +114,10 @@ async def retrieve(
     *,
     stream: bool = False,
     starting_after: Annotated[
-        int | None, Query(ge=0, description="The number of the last event you have")
+        int | None, Query(ge=0, description="The number of the last event received")
     ] = None,
 ) -> Response:
-    """The response as it is now, or with `stream` its events after a number, to the end."""
+    """Return the response in its present state, or stream its events after a number."""
     request_id = responses.request_id_of(response_id)
     if not stream:
         stored = await load(services, request_id, tenant)
@@ -165,7 +165,7 @@ async def list_input_items(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     order: Literal["asc", "desc"] = "desc",
 ) -> InputItems:
-    """The input of the response, without that of earlier responses."""
+    """List the input of the response, without that of earlier responses."""
     request_id = responses.request_id_of(response_id)
     stored = await load(services, request_id, tenant)
     items = [
