@@ -29,7 +29,7 @@ def sha256(text: str) -> str:
         f"ada:{sha256('ada-key')},bob:{sha256('bob-key').upper()}",
     ],
 )
-def test_keys_are_written_plain_or_hashed_in_a_line_or_in_lines(text: str) -> None:
+def test_api_keys_are_plain_or_hashed_and_on_one_line_or_several(text: str) -> None:
     keys = parse_keys(text)
     assert keys.tenant_of("ada-key") == "ada"
     assert keys.tenant_of("bob-key") == "bob"
@@ -65,7 +65,7 @@ def test_keys_are_held_as_hashes_only() -> None:
         {"Authorization": "ada-key"},
     ],
 )
-async def test_a_call_without_a_known_key_is_refused_before_its_body_is_read(
+async def test_a_call_without_a_valid_key_is_refused_before_its_body_is_read(
     redis_url: str, headers: dict[str, str]
 ) -> None:
     async with running_api(redis_url, api_keys=KEYS) as api:
@@ -92,7 +92,7 @@ async def test_with_keys_any_host_name_is_served(redis_url: str) -> None:
         assert answer.status_code == 200
 
 
-async def test_a_tenant_never_learns_of_anothers_requests(redis_url: str) -> None:
+async def test_a_tenant_never_sees_another_tenants_requests(redis_url: str) -> None:
     async with running_api(redis_url, api_keys=KEYS, headers=ADA) as api:
         request_id = await api.submit(conversation_id="c1")
         for method, path in (
@@ -120,7 +120,7 @@ async def test_the_same_idempotency_key_of_two_tenants_is_two_requests(redis_url
     assert len(ids) == 2
 
 
-async def test_a_hash_is_not_a_key_and_its_owner_is_told(redis_url: str) -> None:
+async def test_a_hash_is_not_accepted_as_a_key_and_the_refusal_explains_it(redis_url: str) -> None:
     hashed = sha256("ada-key")
     async with running_api(redis_url, api_keys=f"ada:{hashed}") as api:
         answer = await api.client.get("/roles", headers={"Authorization": f"Bearer {hashed}"})
@@ -133,7 +133,7 @@ async def status(api: RunningApi, headers: dict[str, str]) -> int:
     return (await api.client.get("/roles", headers=headers)).status_code
 
 
-async def test_a_file_of_keys_is_read_again_when_it_changes(
+async def test_a_key_file_is_read_again_when_it_changes(
     redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tickertape.api.edge.auth._RELOAD_INTERVAL_S", 0)
@@ -146,7 +146,7 @@ async def test_a_file_of_keys_is_read_again_when_it_changes(
 
 
 @pytest.mark.parametrize("text", ["nonsense", None])
-async def test_a_file_that_breaks_leaves_the_last_good_keys(
+async def test_an_invalid_key_file_keeps_the_last_valid_keys(
     redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
 ) -> None:
     monkeypatch.setattr("tickertape.api.edge.auth._RELOAD_INTERVAL_S", 0)
@@ -166,7 +166,7 @@ async def test_a_file_that_breaks_leaves_the_last_good_keys(
         assert await status(api, BOB) == 200
 
 
-def test_a_file_of_keys_is_looked_at_once_a_second_at_most(tmp_path: Path) -> None:
+def test_a_key_file_is_checked_at_most_once_a_second(tmp_path: Path) -> None:
     now_s = 100.0
     path = tmp_path / "keys"
     path.write_text("ada:ada-key\n")
@@ -177,6 +177,6 @@ def test_a_file_of_keys_is_looked_at_once_a_second_at_most(tmp_path: Path) -> No
     assert keys.current().tenant_of("another-key") == "bob"
 
 
-def test_a_file_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
+def test_a_missing_key_file_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(SettingsInvalid, match="cannot be read"):
         keys_from(Settings(api_keys=f"@{tmp_path / 'none'}"))  # type: ignore[arg-type]  # as the environment gives it

@@ -109,7 +109,7 @@ async def test_a_wrong_field_is_refused_by_its_name(
     ],
     ids=lambda body: repr(body[:12]),
 )
-async def test_a_body_that_is_no_json_object_is_refused(api: RunningApi, body: bytes) -> None:
+async def test_a_body_that_is_not_a_json_object_is_refused(api: RunningApi, body: bytes) -> None:
     answer = await api.client.post(
         "/chat", content=body, headers={"Content-Type": "application/json"}
     )
@@ -172,7 +172,7 @@ async def test_an_unknown_conversation_is_not_found(api: RunningApi, method: str
     assert answer.json()["error"]["code"] == "not_found"
 
 
-async def test_an_unknown_path_is_not_found_in_our_shape(api: RunningApi) -> None:
+async def test_an_unknown_path_gets_a_404_in_the_shape_of_all_errors(api: RunningApi) -> None:
     answer = await api.client.get("/nowhere?secret=1")
     assert answer.status_code == 404
     assert answer.json() == {
@@ -185,14 +185,14 @@ async def test_an_unknown_path_is_not_found_in_our_shape(api: RunningApi) -> Non
     }
 
 
-async def test_a_wrong_method_is_told_which_are_right(api: RunningApi) -> None:
+async def test_a_wrong_method_is_refused_with_the_allowed_ones(api: RunningApi) -> None:
     answer = await api.client.put("/chat")
     assert answer.status_code == 405
     assert answer.headers["Allow"] == "GET, POST"
     assert answer.json()["error"]["code"] == "method_not_allowed"
 
 
-async def test_an_unknown_role_is_refused_with_the_names_there_are(api: RunningApi) -> None:
+async def test_an_unknown_role_is_refused_with_the_known_names(api: RunningApi) -> None:
     answer = await api.client.post("/chat", json={"message": "hi", "role": "ninja"})
     assert answer.status_code == 404
     error = answer.json()["error"]
@@ -200,7 +200,7 @@ async def test_an_unknown_role_is_refused_with_the_names_there_are(api: RunningA
     assert "translator" in error["message"]
 
 
-async def test_a_body_as_large_as_allowed_is_taken_and_one_byte_more_is_not(
+async def test_a_body_of_the_maximum_size_is_accepted_and_one_byte_more_is_not(
     api: RunningApi,
 ) -> None:
     limit = api.services.settings.max_body_bytes
@@ -213,7 +213,7 @@ async def test_a_body_as_large_as_allowed_is_taken_and_one_byte_more_is_not(
     assert refused.json()["error"]["code"] == "body_too_large"
 
 
-async def test_a_body_that_hides_its_size_is_counted(api: RunningApi) -> None:
+async def test_a_body_without_a_content_length_is_counted(api: RunningApi) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(20):
             yield b" " * 1_100_000
@@ -226,14 +226,16 @@ async def test_a_body_that_hides_its_size_is_counted(api: RunningApi) -> None:
 
 
 @pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", ""])
-async def test_what_any_page_may_post_is_refused(api: RunningApi, media_type: str) -> None:
+async def test_content_types_that_any_web_page_may_post_are_refused(
+    api: RunningApi, media_type: str
+) -> None:
     headers = {"Content-Type": media_type} if media_type else {}
     answer = await api.client.post("/chat", content=b'{"message": "hi"}', headers=headers)
     assert answer.status_code == 415
     assert answer.json()["error"]["code"] == "unsupported_media_type"
 
 
-async def test_nothing_that_was_refused_is_in_the_queue(api: RunningApi) -> None:
+async def test_refused_requests_are_not_in_the_queue(api: RunningApi) -> None:
     before = (await api.client.get("/chat")).json()
     for body in ({"message": ""}, {"message": "hi", "role": "ninja"}):
         await api.client.post("/chat", json=body)

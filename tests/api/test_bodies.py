@@ -27,7 +27,7 @@ def nested(depth: int) -> Any:
         10**30,
     ],
 )
-def test_json_that_everyone_can_store_is_accepted(value: Any) -> None:
+def test_json_that_every_downstream_system_can_store_is_accepted(value: Any) -> None:
     check_json(value)
 
 
@@ -43,7 +43,7 @@ def test_json_that_everyone_can_store_is_accepted(value: Any) -> None:
         ({"deep": nested(MAX_DEPTH.get())}, "deep", "nested"),
     ],
 )
-def test_json_that_someone_could_not_store_is_refused_by_name(
+def test_json_that_a_downstream_system_cannot_store_is_refused_by_name(
     value: Any, param: str | None, fault: str
 ) -> None:
     with pytest.raises(Problem) as refused:
@@ -73,12 +73,12 @@ def test_a_field_is_named_as_its_caller_wrote_it(
     assert field_path(steps, body) == named
 
 
-def test_one_message_is_a_question_of_the_user() -> None:
+def test_a_single_message_becomes_a_user_message() -> None:
     body = ChatBody.model_validate({"message": "Why?"})
     assert body.chat_messages() == [{"role": "user", "content": "Why?"}]
 
 
-def test_messages_go_on_exactly_as_they_were_sent() -> None:
+def test_messages_are_passed_on_unchanged() -> None:
     sent = [
         {"role": "system", "content": "Be brief."},
         {

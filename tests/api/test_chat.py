@@ -10,7 +10,7 @@ from tests.support.running_api import RunningApi, running_api
 from tickertape.broker import keys
 
 
-async def test_an_accepted_request_says_where_it_is(api: RunningApi) -> None:
+async def test_the_response_to_a_submit_has_the_requests_location(api: RunningApi) -> None:
     answer = await api.client.post("/chat", json={"message": "hi", "conversation_id": "c1"})
     assert answer.status_code == 202
     told = answer.json()
@@ -25,7 +25,7 @@ async def test_an_accepted_request_says_where_it_is(api: RunningApi) -> None:
     assert (await api.client.get(answer.headers["Location"])).status_code == 200
 
 
-async def test_a_worker_gets_the_rendered_role_the_question_and_the_parameters(
+async def test_a_worker_gets_the_rendered_role_the_message_and_the_parameters(
     api: RunningApi, worker: Rig
 ) -> None:
     await api.submit("dir", role="cli", model="m", temperature=0.5, top_p=1, max_tokens=9)
@@ -67,7 +67,7 @@ async def test_the_same_key_and_body_are_the_same_request(api: RunningApi) -> No
     assert len((await api.client.get("/chat")).json()["requests"]) == 1
 
 
-async def test_a_repeat_tells_what_became_of_the_request(api: RunningApi, worker: Rig) -> None:
+async def test_a_repeated_submit_returns_the_requests_status(api: RunningApi, worker: Rig) -> None:
     headers = {"Idempotency-Key": "k1"}
     await api.client.post("/chat", json={"message": "hi"}, headers=headers)
     await worker.claim()
@@ -76,7 +76,7 @@ async def test_a_repeat_tells_what_became_of_the_request(api: RunningApi, worker
     assert again.json()["status"] == "completed"
 
 
-async def test_many_repeats_at_once_are_one_request(api: RunningApi) -> None:
+async def test_concurrent_repeats_of_a_submit_are_one_request(api: RunningApi) -> None:
     async def post() -> tuple[int, str]:
         answer = await api.client.post(
             "/chat", json={"message": "hi"}, headers={"Idempotency-Key": "k"}
@@ -110,7 +110,9 @@ async def test_a_cancelled_request_keeps_its_text_and_stays_cancelled(
     assert (view["status"], view["text"]) == ("cancelled", "Half")
 
 
-async def test_cancelling_what_is_over_tells_how_it_ended(api: RunningApi, worker: Rig) -> None:
+async def test_cancelling_a_finished_request_returns_how_it_ended(
+    api: RunningApi, worker: Rig
+) -> None:
     request_id = await api.submit()
     await worker.claim()
     await worker.finish()
@@ -152,7 +154,7 @@ async def test_requests_are_listed_newest_first_and_page_by_page(api: RunningApi
     assert pages == 3
 
 
-async def test_a_list_can_be_narrowed(api: RunningApi, worker: Rig) -> None:
+async def test_a_list_of_requests_can_be_filtered(api: RunningApi, worker: Rig) -> None:
     done = await api.submit("done", conversation_id="c1")
     await worker.claim()
     await worker.finish()
@@ -168,7 +170,7 @@ async def test_a_list_can_be_narrowed(api: RunningApi, worker: Rig) -> None:
     assert await ids(conversation_id="c1", status="queued") == []
 
 
-async def test_a_list_shows_no_text(api: RunningApi, worker: Rig) -> None:
+async def test_a_list_of_requests_shows_no_text(api: RunningApi, worker: Rig) -> None:
     await api.submit("a question")
     await worker.claim()
     await worker.type("an answer")
@@ -177,7 +179,7 @@ async def test_a_list_shows_no_text(api: RunningApi, worker: Rig) -> None:
     assert "question" not in shown
 
 
-async def test_a_full_queue_says_when_to_come_back(redis_url: str) -> None:
+async def test_a_full_queue_refuses_with_a_time_to_retry(redis_url: str) -> None:
     async with running_api(redis_url, queue_limit=1) as api:
         await api.submit()
         answer = await api.client.post("/chat", json={"message": "hi"})
@@ -186,7 +188,7 @@ async def test_a_full_queue_says_when_to_come_back(redis_url: str) -> None:
     assert int(answer.headers["Retry-After"]) >= 1
 
 
-async def test_a_tenant_at_its_limit_is_told_to_wait(redis_url: str) -> None:
+async def test_a_tenant_at_its_limit_is_refused_with_a_time_to_retry(redis_url: str) -> None:
     async with running_api(redis_url, tenant_limit=1) as api:
         await api.submit()
         answer = await api.client.post("/chat", json={"message": "hi"})
@@ -196,7 +198,7 @@ async def test_a_tenant_at_its_limit_is_told_to_wait(redis_url: str) -> None:
     assert int(answer.headers["Retry-After"]) >= 1
 
 
-async def test_a_busy_conversation_may_reject(api: RunningApi) -> None:
+async def test_a_busy_conversation_rejects_a_request_that_asks_for_it(api: RunningApi) -> None:
     active = await api.submit(conversation_id="c1")
     answer = await api.client.post(
         "/chat", json={"message": "hi", "conversation_id": "c1", "on_busy": "reject"}
@@ -232,7 +234,7 @@ async def test_a_conversation_shows_its_turns(api: RunningApi, worker: Rig) -> N
     }
 
 
-async def test_a_conversation_shows_what_was_said_before_a_stop_and_which_tools_were_called(
+async def test_a_conversation_shows_the_text_of_a_stopped_answer_and_its_tool_calls(
     api: RunningApi, worker: Rig
 ) -> None:
     stopped = await api.submit("one", conversation_id="c1")
@@ -299,7 +301,7 @@ async def test_a_request_sets_the_variables_that_roles_list(api: RunningApi, wor
         ({"role": "teacher", "variables": {"LEVEL": "\0"}}, "variables.LEVEL", "NUL"),
     ],
 )
-async def test_a_variable_that_a_role_does_not_have_is_refused_with_those_it_has(
+async def test_a_variable_that_a_role_does_not_list_is_refused_with_its_variables(
     api: RunningApi, fields: dict[str, object], param: str, said: str
 ) -> None:
     answer = await api.client.post("/chat", json={"message": "hi", **fields})

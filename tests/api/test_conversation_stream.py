@@ -64,7 +64,7 @@ def ids(events: list[Event]) -> list[str]:
     return [event.data["request_id"] for event in events]
 
 
-async def test_a_newcomer_gets_all_requests_in_the_order_they_were_asked(
+async def test_a_new_reader_gets_all_requests_in_the_order_of_their_submits(
     api: RunningApi, worker: Rig
 ) -> None:
     first, second = await answer(worker, "a", "b"), await answer(worker, "c", "d")
@@ -75,7 +75,7 @@ async def test_a_newcomer_gets_all_requests_in_the_order_they_were_asked(
     assert all(str(event.cursor).startswith(f"{event.data['request_id']}:") for event in events)
 
 
-async def test_every_place_in_a_conversation_is_one_to_go_on_from(
+async def test_a_reader_can_resume_a_conversation_after_every_event(
     api: RunningApi, worker: Rig
 ) -> None:
     await answer(worker, "a", "b")
@@ -85,7 +85,7 @@ async def test_every_place_in_a_conversation_is_one_to_go_on_from(
         assert await take(api, 10 - number, after=event.cursor) == events[number:]
 
 
-async def test_a_reader_who_has_it_all_gets_only_what_is_asked_from_then_on(
+async def test_a_reader_that_has_every_event_gets_only_later_requests(
     api: RunningApi, worker: Rig
 ) -> None:
     await answer(worker, "a", "b")
@@ -96,7 +96,7 @@ async def test_a_reader_who_has_it_all_gets_only_what_is_asked_from_then_on(
     assert (event.kind, event.data["request_id"]) == ("queued", later)
 
 
-async def test_a_place_in_a_request_that_is_not_remembered_gets_all_from_the_start(
+async def test_a_position_in_a_forgotten_request_starts_the_conversation_over(
     api: RunningApi, worker: Rig
 ) -> None:
     known = await answer(worker, "a", "b")
@@ -106,7 +106,7 @@ async def test_a_place_in_a_request_that_is_not_remembered_gets_all_from_the_sta
     assert ids(events[1:]) == [known] * 5
 
 
-async def test_a_cursor_that_its_request_never_had_gets_that_request_from_the_start(
+async def test_a_cursor_that_its_request_never_had_starts_that_request_over(
     api: RunningApi, worker: Rig
 ) -> None:
     await answer(worker, "a", "b")
@@ -117,7 +117,7 @@ async def test_a_cursor_that_its_request_never_had_gets_that_request_from_the_st
     assert ids(events) == [second] * 6
 
 
-async def test_who_is_cut_off_at_a_rewind_of_one_request_gets_that_request_again_and_no_other(
+async def test_a_reader_cut_off_at_a_rewind_of_one_request_gets_only_that_request_again(
     api: RunningApi, worker: Rig
 ) -> None:
     await answer(worker, "a", "b")
@@ -132,7 +132,9 @@ async def test_who_is_cut_off_at_a_rewind_of_one_request_gets_that_request_again
 @pytest.mark.parametrize(
     "place", ["nowhere", ":1-1", "1732300000000-1", "r0_short:1-1", "{id}", "{id}:", "{id}:x"]
 )
-async def test_what_is_no_place_at_all_is_refused(api: RunningApi, worker: Rig, place: str) -> None:
+async def test_a_malformed_last_event_id_is_refused(
+    api: RunningApi, worker: Rig, place: str
+) -> None:
     request_id = await answer(worker, "a")
     refused = await api.client.get(
         "/conversations/c1/stream", params={"after": place.format(id=request_id)}
@@ -141,7 +143,7 @@ async def test_what_is_no_place_at_all_is_refused(api: RunningApi, worker: Rig, 
     assert refused.json()["error"]["code"] == "invalid_cursor"
 
 
-async def test_of_an_expired_log_the_question_and_the_answer_are_left(
+async def test_an_expired_log_leaves_the_message_and_the_answer(
     api: RunningApi, worker: Rig
 ) -> None:
     expired = await answer(worker, "a", "b", message="why?")
@@ -155,7 +157,7 @@ async def test_of_an_expired_log_the_question_and_the_answer_are_left(
     assert text_of(events[:2]) == "ab"
 
 
-async def test_of_an_expired_log_without_an_answer_only_the_question_is_left(
+async def test_an_expired_log_without_an_answer_leaves_only_the_message(
     api: RunningApi, worker: Rig
 ) -> None:
     expired = await begin(worker, "why?")
@@ -168,7 +170,7 @@ async def test_of_an_expired_log_without_an_answer_only_the_question_is_left(
     assert events[0].data["messages"] == [{"role": "user", "content": "why?"}]
 
 
-async def test_of_an_expired_log_that_was_stopped_the_text_is_left(
+async def test_an_expired_log_of_a_stopped_request_leaves_the_text(
     api: RunningApi, worker: Rig
 ) -> None:
     expired = await begin(worker, "why?")
@@ -181,7 +183,7 @@ async def test_of_an_expired_log_that_was_stopped_the_text_is_left(
     assert events[1].data["status"] == "cancelled"
 
 
-async def test_a_place_in_a_log_that_expired_since_gets_the_answer_that_is_left(
+async def test_a_cursor_of_a_log_that_has_expired_gets_the_remembered_answer(
     api: RunningApi, worker: Rig
 ) -> None:
     expired = await answer(worker, "a", "b")
@@ -192,7 +194,7 @@ async def test_a_place_in_a_log_that_expired_since_gets_the_answer_that_is_left(
     assert text_of(events) == "ab"
 
 
-async def test_readers_of_a_conversation_are_told_when_it_is_forgotten(
+async def test_readers_of_a_conversation_are_notified_when_it_is_forgotten(
     api: RunningApi, worker: Rig
 ) -> None:
     await answer(worker, "a", "b")
@@ -208,7 +210,7 @@ async def test_readers_of_a_conversation_are_told_when_it_is_forgotten(
     assert set(ids(events)) == {again}
 
 
-async def test_a_conversation_forgotten_and_begun_anew_at_once_is_another_one(
+async def test_a_conversation_that_is_forgotten_and_recreated_at_once_is_another_one(
     api: RunningApi, worker: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await answer(worker, "a", "b")
@@ -233,7 +235,7 @@ async def test_a_conversation_forgotten_and_begun_anew_at_once_is_another_one(
     assert ids(events[1:]) == [new] * 2
 
 
-async def test_a_log_that_cannot_be_read_just_now_is_read_at_the_next_look(
+async def test_a_log_whose_read_fails_is_read_at_the_next_check(
     api: RunningApi, worker: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -257,7 +259,7 @@ async def test_a_log_that_cannot_be_read_just_now_is_read_at_the_next_look(
     assert len(refused) == 2
 
 
-async def test_a_shutdown_ends_an_idle_conversation_with_a_time_to_come_back(
+async def test_a_shutdown_ends_an_idle_conversation_with_a_time_to_reconnect(
     redis_url: str,
 ) -> None:
     async with running_api(redis_url, heartbeat_s=0.1) as api, conversation(api) as stream:

@@ -32,14 +32,14 @@ async def test_all_connections_get_the_same_bytes(stage: Stage) -> None:
     assert stage.hub.live_connections == 0
 
 
-async def test_frames_that_came_together_go_out_in_one_write(stage: Stage) -> None:
+async def test_frames_that_arrive_together_are_written_together(stage: Stage) -> None:
     transport = stage.join()
     before = transport.sent.count(b"\r\nid:")
     stage.type("a", "b", "c")
     assert transport.sent.count(b"\r\nid:") == before + 1
 
 
-async def test_a_full_socket_holds_nothing_up_and_gets_all_it_missed_in_one_write(
+async def test_a_full_socket_delays_no_other_and_gets_all_missed_frames_in_one_write(
     stage: Stage,
 ) -> None:
     slow, quick = stage.join(fills_up=True), stage.join()
@@ -52,7 +52,7 @@ async def test_a_full_socket_holds_nothing_up_and_gets_all_it_missed_in_one_writ
     assert slow.body.startswith(held)
 
 
-async def test_a_connection_that_is_full_at_the_end_is_not_ended_before_it_has_all(
+async def test_a_connection_that_is_full_at_the_end_gets_every_frame_before_it_is_closed(
     stage: Stage,
 ) -> None:
     slow = stage.join(fills_up=True)
@@ -64,7 +64,9 @@ async def test_a_connection_that_is_full_at_the_end_is_not_ended_before_it_has_a
     assert slow.ended_whole
 
 
-async def test_who_joins_a_finished_log_gets_it_and_the_end(stage: Stage) -> None:
+async def test_a_connection_that_joins_a_finished_log_gets_all_of_it_and_the_end(
+    stage: Stage,
+) -> None:
     stage.type("a")
     stage.finish()
     transport = stage.join()
@@ -84,7 +86,7 @@ async def test_a_connection_that_stalls_is_dropped_and_one_that_reads_is_not(sta
     assert not reading.is_closed
 
 
-async def test_a_connection_that_takes_nothing_of_its_end_is_dropped(stage: Stage) -> None:
+async def test_a_connection_that_never_reads_its_end_is_dropped(stage: Stage) -> None:
     stalled, slow = stage.join(fills_up=True), stage.join(fills_up=True)
     stage.audience.drain()
     for _ in range(4):
@@ -96,7 +98,7 @@ async def test_a_connection_that_takes_nothing_of_its_end_is_dropped(stage: Stag
     await wait_until(lambda: stage.is_empty, description="both have left")
 
 
-async def test_a_socket_that_a_snapshot_has_filled_is_written_to_no_further(stage: Stage) -> None:
+async def test_a_socket_that_a_snapshot_has_filled_gets_no_further_writes(stage: Stage) -> None:
     transport = stage.join(position=2, fills_up=True, first=b"snapshot")
     stage.type("a", "b")
     assert transport.body == b"snapshot"
@@ -104,7 +106,7 @@ async def test_a_socket_that_a_snapshot_has_filled_is_written_to_no_further(stag
     assert transport.body == b"snapshot" + stage.rendering.frames.between(2, 4)
 
 
-async def test_who_joins_ahead_of_what_the_others_have_been_written_gets_everything_after() -> None:
+async def test_a_connection_that_joins_ahead_of_the_others_gets_every_later_frame() -> None:
     stage = Stage(interval_s=60.0)
     keeper = stage.join()
     stage.type("a")
@@ -152,7 +154,7 @@ async def test_more_connections_than_a_slice_all_get_everything(stage: Stage) ->
     assert {transport.body for transport in [*transports, joined_meanwhile]} == {stage.whole}
 
 
-async def test_a_slice_whose_turn_comes_late_gets_what_came_until_then_in_one_write(
+async def test_a_slice_whose_turn_comes_late_writes_all_new_frames_at_once(
     stage: Stage,
 ) -> None:
     transports = [stage.join() for _ in range(2 * SLICE_CONNECTIONS)]
@@ -170,7 +172,7 @@ async def test_a_slice_whose_turn_comes_late_gets_what_came_until_then_in_one_wr
     [(1, 0.01, True), (0, 0.01, False), (1, 0.0, False)],
     ids=["beside other logs", "alone", "event by event"],
 )
-async def test_beside_other_logs_a_crowded_one_rests_for_as_long_as_it_wrote(
+async def test_a_log_with_many_readers_pauses_for_as_long_as_it_wrote_if_other_logs_wait(
     monkeypatch: pytest.MonkeyPatch, readers_of_others: int, interval_s: float, *, rests: bool
 ) -> None:
     wrote_s = 0.4
@@ -186,7 +188,7 @@ async def test_beside_other_logs_a_crowded_one_rests_for_as_long_as_it_wrote(
     assert (loop.time() - began_s >= wrote_s) == rests
 
 
-async def test_a_client_that_leaves_lets_go_of_the_tape(stage: Stage) -> None:
+async def test_a_client_that_leaves_releases_the_tape(stage: Stage) -> None:
     transport = stage.join()
     assert stage.watched.holders == 1
     transport._lost()

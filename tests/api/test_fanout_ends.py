@@ -25,7 +25,7 @@ class FallingWire(NativeWire):
         return super().frame(entry)
 
 
-async def test_a_wire_that_falls_over_an_entry_breaks_off_its_readers_and_nobody_elses() -> None:
+async def test_a_wire_that_fails_at_an_entry_aborts_only_its_own_readers() -> None:
     stage = Stage(FallingWire)
     others = stage.watched.tape.rendering("another", NativeWire)
     reader = stage.join()
@@ -36,7 +36,7 @@ async def test_a_wire_that_falls_over_an_entry_breaks_off_its_readers_and_nobody
     assert others.frames[-1].endswith(b'{"text":"b"}\n\n')
 
 
-async def test_a_log_that_is_gone_says_so_and_ends(stage: Stage) -> None:
+async def test_the_stream_of_a_log_that_is_gone_ends_with_a_gone_event(stage: Stage) -> None:
     transport = stage.join()
     stage.watched.is_gone = True
     stage.watched.wake_all()
@@ -44,7 +44,7 @@ async def test_a_log_that_is_gone_says_so_and_ends(stage: Stage) -> None:
     assert transport.ended_whole
 
 
-async def test_a_log_that_went_back_in_time_is_told_from_its_beginning(stage: Stage) -> None:
+async def test_a_log_that_was_replaced_is_sent_from_its_first_entry(stage: Stage) -> None:
     quick, slow = stage.join(), stage.join(fills_up=True)
     stage.type("lost")
     stage.watched.tape.clear()
@@ -60,7 +60,7 @@ async def test_a_log_that_went_back_in_time_is_told_from_its_beginning(stage: St
         assert b"event: rewind" not in before + after
 
 
-async def test_who_joins_after_a_rewind_with_a_position_from_before_it_begins_again(
+async def test_a_connection_that_joins_with_a_position_from_before_a_rewind_starts_over(
     stage: Stage,
 ) -> None:
     stage.type("lost", "lost, too")
@@ -116,7 +116,7 @@ async def test_a_log_that_is_gone_is_an_error_where_the_wire_has_errors() -> Non
     assert transport.ended_whole
 
 
-async def test_raw_text_ends_whole_when_the_answer_is() -> None:
+async def test_raw_text_of_a_completed_answer_ends_in_order() -> None:
     stage = Stage(TextWire)
     transport = stage.join()
     stage.type("all")
@@ -125,7 +125,7 @@ async def test_raw_text_ends_whole_when_the_answer_is() -> None:
     assert transport.ended_whole
 
 
-async def test_a_drain_ends_every_connection_with_a_farewell_of_its_own(stage: Stage) -> None:
+async def test_a_drain_ends_every_connection_with_the_farewell_of_its_wire(stage: Stage) -> None:
     transports = [stage.join(), stage.join(fills_up=True)]
     farewells = [b"retry: 5\n\n", b"retry: 7\n\n"]
     stage.audience.drain()
@@ -136,7 +136,9 @@ async def test_a_drain_ends_every_connection_with_a_farewell_of_its_own(stage: S
     await wait_until(lambda: stage.is_empty, description="all have left")
 
 
-async def test_a_slow_reader_that_comes_back_before_its_turn_after_a_rewind_is_told_of_it() -> None:
+async def test_a_slow_reader_that_reads_again_before_its_turn_after_a_rewind_gets_the_rewind() -> (
+    None
+):
     stage = Stage(interval_s=60.0)
     slow = stage.join(fills_up=True)
     stage.type("lost")
@@ -149,7 +151,7 @@ async def test_a_slow_reader_that_comes_back_before_its_turn_after_a_rewind_is_t
     assert b"lost" not in after
 
 
-async def test_a_finished_log_that_turns_out_to_be_another_one_ends_once_that_does(
+async def test_a_finished_log_that_is_replaced_ends_when_the_new_log_does(
     stage: Stage,
 ) -> None:
     slow = stage.join(fills_up=True)

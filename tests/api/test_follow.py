@@ -40,7 +40,7 @@ async def test_a_request_is_followed_while_it_is_written(api: RunningApi, worker
     assert events[-1].kind == "completed"
 
 
-async def test_a_connection_that_was_handed_over_leaves_nothing_for_the_collector(
+async def test_a_connection_that_was_handed_over_leaves_no_reference_cycle(
     api: RunningApi, worker: Rig
 ) -> None:
     """The collector seldom looks at all objects: that would stop every stream."""
@@ -60,7 +60,9 @@ async def test_a_connection_that_was_handed_over_leaves_nothing_for_the_collecto
         gc.enable()
 
 
-async def test_a_stream_is_sent_as_one_and_names_its_request(api: RunningApi, worker: Rig) -> None:
+async def test_a_stream_has_the_headers_of_a_stream_and_names_its_request(
+    api: RunningApi, worker: Rig
+) -> None:
     request_id = await finished(api, worker, "x")
     async with open_stream(f"{api.url}/chat/{request_id}/stream") as stream:
         assert stream.headers["Content-Type"].startswith("text/event-stream")
@@ -69,9 +71,7 @@ async def test_a_stream_is_sent_as_one_and_names_its_request(api: RunningApi, wo
         assert stream.headers["X-Request-Id"] == request_id
 
 
-async def test_the_header_goes_before_the_query_as_it_is_the_newer_one(
-    api: RunningApi, worker: Rig
-) -> None:
+async def test_the_last_event_id_header_wins_over_the_query(api: RunningApi, worker: Rig) -> None:
     request_id = await finished(api, worker, "a", "b", "c")
     url = f"{api.url}/chat/{request_id}/stream"
     deltas = [event for event in await collect(url) if event.kind == "delta"]
@@ -84,7 +84,7 @@ async def test_the_header_goes_before_the_query_as_it_is_the_newer_one(
     assert text_of(by_both) == "c"
 
 
-async def test_a_reader_who_has_it_all_is_told_to_stop(api: RunningApi, worker: Rig) -> None:
+async def test_a_reader_that_has_every_event_gets_204(api: RunningApi, worker: Rig) -> None:
     request_id = await finished(api, worker, "x")
     url = f"/chat/{request_id}/stream"
     cursor = (await api.read(request_id))["cursor"]
@@ -92,7 +92,7 @@ async def test_a_reader_who_has_it_all_is_told_to_stop(api: RunningApi, worker: 
     assert (await api.client.get(url, headers={"Last-Event-ID": cursor})).status_code == 204
 
 
-async def test_a_cursor_of_the_status_is_where_its_stream_goes_on(
+async def test_a_stream_continues_after_the_cursor_of_the_status(
     api: RunningApi, worker: Rig
 ) -> None:
     request_id = await api.submit()
@@ -125,7 +125,7 @@ async def test_a_late_reader_may_begin_with_a_snapshot(api: RunningApi, worker: 
     assert text_of(events) == "abc"
 
 
-async def test_the_bare_text_can_be_followed_too(api: RunningApi, worker: Rig) -> None:
+async def test_a_request_can_be_followed_as_raw_text(api: RunningApi, worker: Rig) -> None:
     request_id = await finished(api, worker, "Grüße, ", "世界")
     answer = await api.client.get(
         f"/chat/{request_id}/stream?format=text", headers={"Last-Event-ID": "no cursor here"}
@@ -134,7 +134,7 @@ async def test_the_bare_text_can_be_followed_too(api: RunningApi, worker: Rig) -
     assert answer.headers["X-Request-Id"] == request_id
 
 
-async def test_leaving_a_stream_stops_nothing(api: RunningApi, worker: Rig) -> None:
+async def test_a_request_continues_when_its_reader_leaves(api: RunningApi, worker: Rig) -> None:
     request_id = await api.submit()
     await worker.claim()
     async with open_stream(f"{api.url}/chat/{request_id}/stream") as stream:
@@ -144,7 +144,7 @@ async def test_leaving_a_stream_stops_nothing(api: RunningApi, worker: Rig) -> N
     assert (await api.read(request_id))["text"] == "still here"
 
 
-async def test_open_streams_are_counted_and_forgotten(api: RunningApi) -> None:
+async def test_open_streams_are_counted_until_they_close(api: RunningApi) -> None:
     request_id = await api.submit()
 
     async def shown() -> str:
@@ -180,14 +180,14 @@ async def test_a_conversation_is_followed_from_one_request_to_the_next(
     assert seen == [(request_id, kind) for request_id in ids for kind in kinds]
 
 
-async def test_a_malformed_place_in_a_conversation_is_refused(api: RunningApi) -> None:
+async def test_a_malformed_conversation_cursor_is_refused(api: RunningApi) -> None:
     await api.submit(conversation_id="c1")
     answer = await api.client.get("/conversations/c1/stream?after=nowhere")
     assert answer.status_code == 400
     assert answer.json()["error"]["code"] == "invalid_cursor"
 
 
-async def test_a_stream_asked_for_while_the_process_ends_ends_at_once(
+async def test_a_stream_that_is_opened_during_a_shutdown_ends_at_once(
     api: RunningApi, worker: Rig
 ) -> None:
     request_id = await worker.begin(conversation_id="c1")
@@ -215,7 +215,7 @@ async def test_a_snapshot_of_a_finished_request_is_followed_by_its_end(
     assert events[1].data["finish_reason"] == "stop"
 
 
-async def test_who_joins_while_the_upstream_is_waited_for_is_told_so_after_the_replay(
+async def test_a_reader_that_joins_a_waiting_request_gets_the_waiting_notice_after_the_replay(
     api: RunningApi, worker: Rig
 ) -> None:
     request_id = await api.submit()

@@ -32,14 +32,14 @@ def kept(draw: st.DrawFn) -> tuple[Frames, list[bytes]]:
 
 
 @given(kept())
-def test_they_are_what_was_appended(both: tuple[Frames, list[bytes]]) -> None:
+def test_frames_are_returned_as_they_were_appended(both: tuple[Frames, list[bytes]]) -> None:
     frames, listed = both
     assert len(frames) == len(listed)
     assert list(frames) == listed
 
 
 @given(kept(), st.data())
-def test_any_range_of_them_is_what_it_is_in_a_list(
+def test_a_range_of_frames_equals_the_same_slice_of_a_list(
     both: tuple[Frames, list[bytes]], data: st.DataObject
 ) -> None:
     frames, listed = both
@@ -49,7 +49,7 @@ def test_any_range_of_them_is_what_it_is_in_a_list(
 
 
 @given(kept(), st.data())
-def test_chunk_by_chunk_a_reader_gets_all_from_any_position_to_any_other(
+def test_chunks_cover_every_frame_between_any_two_positions(
     both: tuple[Frames, list[bytes]], data: st.DataObject
 ) -> None:
     frames, listed = both
@@ -63,7 +63,7 @@ def test_chunk_by_chunk_a_reader_gets_all_from_any_position_to_any_other(
     assert _unchunked(body) == b"".join(listed[begin:end])
 
 
-def test_all_readers_of_a_whole_block_get_the_same_object() -> None:
+def test_readers_of_a_whole_block_share_one_bytes_object() -> None:
     frames = Frames()
     for number in range(FRAMES_PER_BLOCK + 1):
         frames.append(b"%d" % number)
@@ -83,7 +83,7 @@ def test_there_is_no_frame_beyond_the_last() -> None:
         frames[1]
 
 
-def test_nothing_makes_no_chunk_since_an_empty_one_would_end_the_response() -> None:
+def test_an_empty_range_makes_no_chunk_because_that_would_end_the_response() -> None:
     assert chunk(b"") == b""
 
 

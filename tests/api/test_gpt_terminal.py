@@ -30,7 +30,7 @@ async def claimed(worker: Rig) -> dict[str, Any]:
     return worker.lease.payload
 
 
-async def test_the_answer_is_its_text_alone(api: RunningApi, worker: Rig) -> None:
+async def test_gpt_terminal_gets_only_the_answers_text(api: RunningApi, worker: Rig) -> None:
     asking = asyncio.create_task(api.client.post(URL, json={"message": "hi", "role": "default"}))
     payload = await claimed(worker)
     await worker.type("unde", "fined ", "", "世界\n\n")
@@ -57,7 +57,7 @@ async def test_the_text_arrives_while_it_is_written(api: RunningApi, worker: Rig
             assert await answer.content.read() == b""
 
 
-async def test_a_talk_with_its_role_and_settings_is_understood(
+async def test_a_gpt_terminal_body_with_role_and_settings_is_accepted(
     api: RunningApi, worker: Rig
 ) -> None:
     talk = [
@@ -76,7 +76,9 @@ async def test_a_talk_with_its_role_and_settings_is_understood(
     assert payload["params"]["temperature"] == 0.5
 
 
-async def test_an_answer_that_fails_never_looks_whole(api: RunningApi, worker: Rig) -> None:
+async def test_a_client_can_always_distinguish_a_failed_answer_from_a_complete_one(
+    api: RunningApi, worker: Rig
+) -> None:
     async with aiohttp.ClientSession(api.url) as session:
         opening = asyncio.create_task(session.post(URL, json={"message": "hi"}))
         await claimed(worker)
@@ -90,7 +92,7 @@ async def test_an_answer_that_fails_never_looks_whole(api: RunningApi, worker: R
                 await answer.content.read()
 
 
-async def test_an_answer_that_begins_again_after_output_is_broken_off(
+async def test_the_stream_of_an_answer_that_starts_over_after_output_is_aborted(
     api: RunningApi, worker: Rig
 ) -> None:
     async with aiohttp.ClientSession(api.url) as session:
@@ -117,7 +119,7 @@ async def test_an_answer_that_begins_again_after_output_is_broken_off(
         ({"message": "a\0"}, "NUL"),
     ],
 )
-async def test_a_wrong_call_is_told_in_plain_words(
+async def test_a_wrong_call_is_refused_with_readable_text(
     api: RunningApi, body: dict[str, Any], said: str
 ) -> None:
     answer = await api.client.post(URL, json=body)
@@ -127,13 +129,13 @@ async def test_a_wrong_call_is_told_in_plain_words(
     assert "{" not in answer.text
 
 
-async def test_an_unknown_role_is_told_in_plain_words(api: RunningApi) -> None:
+async def test_an_unknown_role_is_refused_with_readable_text(api: RunningApi) -> None:
     answer = await api.client.post(URL, json={"message": "hi", "role": "ninja"})
     assert answer.status_code == 404
     assert answer.text.startswith("no role is named 'ninja'")
 
 
-async def test_a_long_talk_of_up_to_five_megabytes_is_taken(api: RunningApi, worker: Rig) -> None:
+async def test_a_conversation_of_five_megabytes_is_accepted(api: RunningApi, worker: Rig) -> None:
     talk = [{"role": "user", "content": "x" * 500_000}] * 9
     asking = asyncio.create_task(api.client.post(URL, json={"message": talk}))
     payload = await claimed(worker)
@@ -149,7 +151,7 @@ async def test_a_long_talk_of_up_to_five_megabytes_is_taken(api: RunningApi, wor
     assert refused.text == "The body is larger than 5242880 bytes."
 
 
-async def test_the_seeds_page_may_call_from_its_origin(redis_url: str, worker: Rig) -> None:
+async def test_a_page_at_an_allowed_origin_may_call(redis_url: str, worker: Rig) -> None:
     origin = "http://localhost:3000"
     async with running_api(redis_url, cors_origins=origin) as api:
         preflight = await api.client.options(

@@ -26,11 +26,11 @@ def test_a_loopback_name_is_known(host: str) -> None:
 @pytest.mark.parametrize(
     "host", ["", "0.0.0.0", "::", "192.168.1.5", "example.com", "localhost.example.com", "1"]
 )
-def test_no_other_name_is_loopback(host: str) -> None:
+def test_other_host_names_are_not_loopback(host: str) -> None:
     assert not is_loopback(host)
 
 
-def test_strangers_are_not_served_without_keys_unless_insisted() -> None:
+def test_an_api_without_keys_serves_other_machines_only_if_the_operator_insists() -> None:
     with pytest.raises(SettingsInvalid, match=r"TICKERTAPE_API_KEYS.*--open"):
         check_bind("0.0.0.0", has_keys=False, open_to_all=False)
     check_bind("0.0.0.0", has_keys=True, open_to_all=False)
@@ -46,20 +46,20 @@ async def test_an_open_api_answers_to_loopback_names(api: RunningApi, host: str)
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "[::1", "a@localhost"]
 )
-async def test_a_page_that_rebinds_its_name_gets_nothing(api: RunningApi, host: str) -> None:
+async def test_a_page_that_rebinds_its_host_name_is_refused(api: RunningApi, host: str) -> None:
     for path in ("/", "/roles", "/healthz"):
         answer = await api.client.get(path, headers={"Host": host})
         assert answer.status_code == 403
         assert answer.json()["error"]["code"] == "forbidden_host"
 
 
-async def test_whoever_insists_serves_every_name(redis_url: str) -> None:
+async def test_an_api_whose_operator_insists_serves_every_host_name(redis_url: str) -> None:
     async with running_api(redis_url, open_to_all=True) as api:
         answer = await api.client.get("/roles", headers={"Host": "tape.example"})
     assert answer.status_code == 200
 
 
-async def test_a_page_elsewhere_may_not_post(api: RunningApi) -> None:
+async def test_a_page_of_another_origin_may_not_post(api: RunningApi) -> None:
     asked = {
         "Origin": "https://evil.example",
         "Access-Control-Request-Method": "POST",
@@ -69,7 +69,7 @@ async def test_a_page_elsewhere_may_not_post(api: RunningApi) -> None:
     assert "Access-Control-Allow-Origin" not in preflight.headers
 
 
-async def test_only_allowed_origins_are_let_in(redis_url: str) -> None:
+async def test_only_allowed_origins_get_cors_headers(redis_url: str) -> None:
     async with running_api(redis_url, cors_origins="https://a.example, https://b.example") as api:
         allowed = await api.client.get("/roles", headers={"Origin": "https://b.example"})
         other = await api.client.get("/roles", headers={"Origin": "https://c.example"})
@@ -82,14 +82,14 @@ async def test_only_allowed_origins_are_let_in(redis_url: str) -> None:
     assert refused.headers["Access-Control-Allow-Origin"] == "https://a.example"
 
 
-async def test_with_any_origin_allowed_none_gets_credentials(redis_url: str) -> None:
+async def test_a_wildcard_origin_never_allows_credentials(redis_url: str) -> None:
     async with running_api(redis_url, cors_origins="*") as api:
         answer = await api.client.get("/roles", headers={"Origin": "https://c.example"})
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert "Access-Control-Allow-Credentials" not in answer.headers
 
 
-async def test_a_defect_is_answered_without_a_word_of_it(
+async def test_a_defect_is_answered_with_a_500_that_reveals_nothing(
     api: RunningApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(*args: Any, **kwargs: Any) -> None:
@@ -110,7 +110,7 @@ async def test_a_defect_is_answered_without_a_word_of_it(
         assert "launch" not in said
 
 
-async def test_a_defect_after_the_head_of_an_answer_breaks_it_off() -> None:
+async def test_a_defect_after_the_response_head_aborts_the_response() -> None:
     sent: list[str] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

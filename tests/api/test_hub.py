@@ -53,7 +53,7 @@ async def has(watched: WatchedLog, expected: str) -> None:
     await wait_until(lambda: text(watched) == expected, description=f"the tape says {expected!r}")
 
 
-async def test_a_tape_has_what_was_written_before_and_after_it_was_watched(
+async def test_a_tape_has_entries_written_before_and_after_it_was_watched(
     rig: Rig, hub: Hub
 ) -> None:
     request_id = await rig.begin()
@@ -66,7 +66,7 @@ async def test_a_tape_has_what_was_written_before_and_after_it_was_watched(
         assert text(watched) == "abc"
 
 
-async def test_a_finished_log_is_read_once_for_all_who_come_later(rig: Rig, hub: Hub) -> None:
+async def test_a_finished_log_is_read_once_for_all_later_readers(rig: Rig, hub: Hub) -> None:
     request_id = await rig.begin()
     await rig.type("a")
     await rig.finish()
@@ -96,7 +96,7 @@ async def test_a_push_lost_at_the_end_is_healed_by_the_tail_check(rig: Rig, hub:
         assert text(watched) == "a"
 
 
-async def test_pushes_that_come_twice_or_late_change_nothing(rig: Rig, hub: Hub) -> None:
+async def test_duplicate_and_late_pushes_change_nothing(rig: Rig, hub: Hub) -> None:
     request_id = await rig.begin()
     channel = keys.log_channel(request_id).encode()
     async with hub.watch(request_id) as watched:
@@ -130,7 +130,7 @@ async def test_a_log_that_is_erased_under_its_readers_is_gone(rig: Rig, hub: Hub
         await wait_until(lambda: watched.is_gone, description="the tail check misses the log")
 
 
-async def test_a_log_that_went_back_in_time_is_read_anew(rig: Rig, hub: Hub) -> None:
+async def test_a_log_that_was_replaced_is_read_from_its_first_entry(rig: Rig, hub: Hub) -> None:
     request_id = await rig.begin()
     await rig.type("a")
     async with hub.watch(request_id) as watched:
@@ -142,7 +142,7 @@ async def test_a_log_that_went_back_in_time_is_read_anew(rig: Rig, hub: Hub) -> 
         assert watched.epoch == 1
 
 
-async def test_a_tail_asked_for_before_a_log_ended_does_not_undo_the_end(
+async def test_the_reply_to_a_tail_query_from_before_the_end_does_not_undo_the_end(
     rig: Rig, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The tape is kept for who comes later, and nobody would bring it up to date again."""
@@ -170,7 +170,7 @@ async def test_a_tail_asked_for_before_a_log_ended_does_not_undo_the_end(
             assert later is watched
 
 
-async def test_a_trimmed_log_is_read_from_what_is_left(rig: Rig, hub: Hub) -> None:
+async def test_a_trimmed_log_is_read_from_its_first_remaining_entry(rig: Rig, hub: Hub) -> None:
     request_id = await rig.begin()
     await rig.type("a", "b", "c")
     await rig.connections.ask("XTRIM", keys.log(request_id), "MAXLEN", 2)
@@ -188,7 +188,7 @@ async def test_a_long_log_is_read_page_by_page(rig: Rig, hub: Hub) -> None:
         assert text(watched) == "x" * 2500
 
 
-async def test_a_reset_follows_the_output_it_throws_away(rig: Rig, hub: Hub) -> None:
+async def test_a_reset_follows_the_output_that_it_discards(rig: Rig, hub: Hub) -> None:
     request_id = await rig.begin()
     async with hub.watch(request_id) as watched:
         await rig.type("a")
@@ -211,7 +211,7 @@ async def test_a_restart_of_redis_loses_nothing(own_redis: ValkeyServer) -> None
             await has(watched, "ab")
 
 
-async def test_a_log_without_readers_is_let_go(rig: Rig) -> None:
+async def test_a_log_without_readers_is_released(rig: Rig) -> None:
     request_id = await rig.begin()
     async with running_hub(rig, linger_s=0.01) as hub:
         async with hub.watch(request_id):
@@ -219,7 +219,7 @@ async def test_a_log_without_readers_is_let_go(rig: Rig) -> None:
         await wait_until(lambda: request_id not in hub._watched, description="the tape is let go")
 
 
-async def test_a_hub_that_ends_waits_for_the_readings_that_it_ends(
+async def test_a_hub_that_stops_waits_for_the_reads_that_it_cancels(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     is_reading, has_ended = asyncio.Event(), False

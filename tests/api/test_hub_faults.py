@@ -74,7 +74,7 @@ async def finished(rig: Rig, text: str) -> str:
 
 
 @pytest.mark.parametrize("message", [b"", b"nonsense", b"~aside\nno json", b"1-1\n99:too short"])
-async def test_a_push_that_is_nonsense_makes_the_hub_read_the_log(
+async def test_an_invalid_push_makes_the_hub_read_the_log(
     rig: Rig, hub: Hub, message: bytes
 ) -> None:
     request_id = await rig.begin()
@@ -85,7 +85,7 @@ async def test_a_push_that_is_nonsense_makes_the_hub_read_the_log(
         await has(watched, "a")
 
 
-async def test_news_that_a_log_is_gone_is_told_at_once(rig: Rig, hub: Hub) -> None:
+async def test_a_gone_notice_ends_a_log_at_once(rig: Rig, hub: Hub) -> None:
     request_id = await rig.begin()
     async with hub.watch(request_id) as watched:
         await push(rig, request_id, b"~gone\n{}")
@@ -93,7 +93,7 @@ async def test_news_that_a_log_is_gone_is_told_at_once(rig: Rig, hub: Hub) -> No
 
 
 @pytest.mark.parametrize(("entry_id", "field", "value"), UNREADABLE)
-async def test_an_entry_that_cannot_be_read_ends_its_log_and_no_other(
+async def test_an_unreadable_entry_ends_only_its_log(
     rig: Rig, hub: Hub, entry_id: str, field: bytes, value: str
 ) -> None:
     other = await rig.submit()
@@ -108,7 +108,7 @@ async def test_an_entry_that_cannot_be_read_ends_its_log_and_no_other(
 
 
 @pytest.mark.parametrize(("entry_id", "field", "value"), UNREADABLE)
-async def test_an_entry_that_cannot_be_read_and_nobody_pushed_ends_its_log_and_no_other(
+async def test_an_unreadable_entry_that_was_not_pushed_ends_only_its_log(
     rig: Rig, entry_id: str, field: bytes, value: str
 ) -> None:
     async with running_hub(rig, heartbeat_s=0.1, tick_s=0.02) as hub:
@@ -123,7 +123,7 @@ async def test_an_entry_that_cannot_be_read_and_nobody_pushed_ends_its_log_and_n
                 await has(sound, "a")
 
 
-async def test_a_log_is_read_up_to_its_terminal_however_much_follows(rig: Rig, hub: Hub) -> None:
+async def test_a_log_is_read_only_up_to_its_terminal(rig: Rig, hub: Hub) -> None:
     request_id = await finished(rig, "a")
     log_key = keys.log(request_id)
     (last, _), *_ = await rig.connections.ask("XREVRANGE", log_key, "+", "-", "COUNT", "1")
@@ -136,7 +136,7 @@ async def test_a_log_is_read_up_to_its_terminal_however_much_follows(rig: Rig, h
         assert text(watched) == "a"
 
 
-async def test_a_log_that_is_another_one_at_every_look_is_given_up(rig: Rig) -> None:
+async def test_a_log_that_is_replaced_at_every_read_is_given_up(rig: Rig) -> None:
     async with running_hub(rig, tick_s=QUIET_S, max_rewinds=3) as hub:
         request_id = await rig.begin()
         await rig.type(*"abcd")
@@ -151,9 +151,7 @@ async def test_a_log_that_is_another_one_at_every_look_is_given_up(rig: Rig) -> 
             assert watched.is_gone
 
 
-async def test_a_log_with_nothing_after_the_last_known_entry_begins_again(
-    rig: Rig, hub: Hub
-) -> None:
+async def test_a_log_without_the_last_known_entry_starts_over(rig: Rig, hub: Hub) -> None:
     request_id = await rig.begin()
     await rig.type("a", "b", "c")
     async with hub.watch(request_id) as watched:
@@ -164,9 +162,7 @@ async def test_a_log_with_nothing_after_the_last_known_entry_begins_again(
         assert watched.epoch == 1
 
 
-async def test_finished_logs_beyond_the_caches_size_are_let_go_least_recently_used_first(
-    rig: Rig, hub: Hub
-) -> None:
+async def test_finished_logs_are_evicted_least_recently_used_first(rig: Rig, hub: Hub) -> None:
     first, second = await finished(rig, "a"), await finished(rig, "b")
     tapes = {}
     for request_id in (first, second, first):
@@ -181,7 +177,7 @@ async def test_finished_logs_beyond_the_caches_size_are_let_go_least_recently_us
             assert watched.tape.is_over
 
 
-async def test_a_finished_log_that_turns_out_to_be_erased_is_not_kept(rig: Rig, hub: Hub) -> None:
+async def test_a_finished_log_that_was_erased_is_dropped_from_the_cache(rig: Rig, hub: Hub) -> None:
     request_id = await finished(rig, "a")
     async with hub.watch(request_id) as watched:
         assert watched.tape.is_over
@@ -193,7 +189,9 @@ async def test_a_finished_log_that_turns_out_to_be_erased_is_not_kept(rig: Rig, 
         assert again.is_gone
 
 
-async def test_other_channels_wake_all_who_listen_until_they_stop(rig: Rig, hub: Hub) -> None:
+async def test_a_push_on_another_channel_wakes_its_listeners_until_they_stop(
+    rig: Rig, hub: Hub
+) -> None:
     channel, woken = keys.conversation_channel(0, "c"), {"one": 0, "two": 0}
 
     def wake(name: str) -> None:
@@ -213,7 +211,7 @@ async def test_other_channels_wake_all_who_listen_until_they_stop(rig: Rig, hub:
         assert woken["two"] == before["two"]
 
 
-async def test_while_pushes_are_down_logs_are_read_again_and_again(
+async def test_logs_are_polled_while_pushes_are_down(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def never_up(_: object) -> None:
@@ -233,7 +231,7 @@ async def test_while_pushes_are_down_logs_are_read_again_and_again(
     await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_a_log_that_cannot_be_read_in_time_is_unavailable_and_not_held(
+async def test_a_log_that_cannot_be_read_in_time_is_unavailable_and_released(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running_hub(
@@ -259,9 +257,7 @@ async def test_a_log_that_cannot_be_read_in_time_is_unavailable_and_not_held(
             await has(watched, "a")
 
 
-async def test_tails_that_cannot_be_read_are_asked_for_again(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_failed_tail_query_is_repeated(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running_hub(rig, heartbeat_s=0.1, tick_s=0.02) as hub:
         request_id = await rig.begin()
         async with hub.watch(request_id) as watched:

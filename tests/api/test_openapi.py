@@ -54,12 +54,14 @@ def test_every_call_is_documented(document: dict[str, Any]) -> None:
     assert documented >= CALLS
 
 
-def test_every_call_says_what_it_does(document: dict[str, Any]) -> None:
+def test_every_call_has_a_summary(document: dict[str, Any]) -> None:
     for method, path, operation in operations(document):
         assert operation.get("description"), f"{method} {path}"
 
 
-def test_errors_have_our_shape_and_never_fastapis(document: dict[str, Any]) -> None:
+def test_documented_errors_have_the_shape_of_problems_and_not_fastapis(
+    document: dict[str, Any],
+) -> None:
     schemas = document["components"]["schemas"]
     # That of an image is OpenAI's own.
     named = {name for name, schema in schemas.items() if "detail" in schema.get("properties", {})}
@@ -94,21 +96,21 @@ def test_streams_are_documented_as_streams(
     assert list(content) == ["text/event-stream"]
 
 
-def test_a_submit_documents_both_of_its_successes(document: dict[str, Any]) -> None:
+def test_a_submit_documents_both_success_statuses(document: dict[str, Any]) -> None:
     responses = document["paths"]["/chat"]["post"]["responses"]
     for status in ("200", "202"):
         schema = responses[status]["content"]["application/json"]["schema"]
         assert schema["$ref"].endswith("/SubmittedView")
 
 
-def test_keys_are_documented_where_they_are_asked_for(document: dict[str, Any]) -> None:
+def test_api_keys_are_documented_when_they_are_required(document: dict[str, Any]) -> None:
     assert document["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
     for method, path, operation in operations(document):
         is_public = path in {"/healthz", "/readyz"}
         assert ("security" in operation) != is_public, f"{method} {path}"
 
 
-def test_the_examples_of_a_body_are_there(document: dict[str, Any]) -> None:
+def test_a_body_has_its_examples_in_the_documentation(document: dict[str, Any]) -> None:
     properties = document["components"]["schemas"]["ChatBody"]["properties"]
     assert "Why is the sky blue?" in str(properties["message"])
     assert document["components"]["schemas"]["ChatBody"]["additionalProperties"] is False

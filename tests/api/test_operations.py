@@ -21,7 +21,7 @@ async def metric(api: RunningApi, line: str) -> float:
     return float(found[0].rpartition(" ")[2])
 
 
-async def test_a_process_that_is_up_and_ready_says_so(api: RunningApi) -> None:
+async def test_a_ready_process_passes_both_probes(api: RunningApi) -> None:
     for path in ("/healthz", "/readyz"):
         answer = await api.client.get(path)
         assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
@@ -55,7 +55,9 @@ async def test_outcomes_are_counted(api: RunningApi, worker: Rig) -> None:
     assert await metric(api, "tickertape_push_up") == 1
 
 
-async def test_two_apps_in_one_process_count_apart(api: RunningApi, redis_url: str) -> None:
+async def test_two_apps_in_one_process_have_separate_metrics(
+    api: RunningApi, redis_url: str
+) -> None:
     await api.submit()
     line = 'tickertape_submits_total{outcome="accepted"}'
     async with running_api(redis_url) as other:
@@ -90,7 +92,7 @@ async def test_an_api_that_starts_before_redis_waits_for_it(own_redis: ValkeySer
     assert password not in str(logged)
 
 
-async def test_a_redis_that_goes_makes_it_unready_and_refuse(own_redis: ValkeyServer) -> None:
+async def test_an_api_that_loses_redis_is_not_ready_and_refuses(own_redis: ValkeyServer) -> None:
     async with running_api(own_redis.url) as api:
         request_id = await api.submit()
         own_redis.kill()
@@ -104,7 +106,7 @@ async def test_a_redis_that_goes_makes_it_unready_and_refuse(own_redis: ValkeySe
         assert (await api.read(request_id))["status"] == "queued"
 
 
-async def test_a_redis_that_hangs_makes_it_unready_soon(own_redis: ValkeyServer) -> None:
+async def test_an_api_whose_redis_hangs_soon_is_not_ready(own_redis: ValkeyServer) -> None:
     async with running_api(own_redis.url) as api:
         own_redis.pause()
         async with asyncio.timeout(5):
@@ -113,7 +115,7 @@ async def test_a_redis_that_hangs_makes_it_unready_soon(own_redis: ValkeyServer)
         await wait_until(api.is_ready, description="it is ready again")
 
 
-async def test_processes_that_count_other_partitions_do_not_serve(redis_url: str) -> None:
+async def test_a_process_with_another_partition_count_does_not_serve(redis_url: str) -> None:
     async with (
         running_api(redis_url, partitions=1),
         running_api(redis_url, partitions=2, wait_for_redis=False) as other,
@@ -124,7 +126,7 @@ async def test_processes_that_count_other_partitions_do_not_serve(redis_url: str
         assert answer.status_code == 503
 
 
-async def test_a_task_that_must_not_end_takes_the_process_with_it(
+async def test_a_process_ends_when_an_essential_task_ends(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(self: object) -> None:

@@ -13,13 +13,13 @@ INLINE = re.compile(
 )
 
 
-def test_the_page_has_nothing_inline_so_its_policy_needs_no_exception() -> None:
+def test_the_page_has_no_inline_code_so_its_policy_needs_no_exception() -> None:
     page = load_page()["/"].body.decode()
     assert INLINE.search(page) is None
     assert "unsafe" not in load_page()["/"].headers["Content-Security-Policy"]
 
 
-def test_every_file_the_page_names_is_served() -> None:
+def test_every_file_that_the_page_references_is_served() -> None:
     served = load_page()
     named = re.findall(r'(?:src|href)="\./([\w.]+)"', served["/"].body.decode())
     assert named

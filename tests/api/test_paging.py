@@ -7,7 +7,7 @@ from tickertape.api.protocols.native.paging import Page, page_of
 from tickertape.broker import keys
 
 
-async def test_what_expired_counts_for_what_one_page_looks_at(
+async def test_expired_requests_count_toward_the_entries_that_one_page_reads(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tickertape.api.protocols.native.paging.MAX_LOOKED_AT", 2)

@@ -91,7 +91,7 @@ async def test_a_client_whose_connection_is_not_handed_over_gets_the_same_events
     assert text_of(events) == "Hello"
 
 
-async def test_a_long_replay_goes_out_whole_though_in_pieces(
+async def test_a_long_replay_is_sent_completely_in_several_pieces(
     api: RunningApi, worker: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tickertape.api.fanout.plain_reader.FRAMES_PER_BLOCK", 3)
@@ -114,7 +114,7 @@ async def test_a_quiet_stream_sends_comments(redis_url: str, worker: Rig) -> Non
         assert text_of(await reading) == "a"
 
 
-async def test_a_client_that_leaves_lets_go_of_its_log(api: RunningApi, worker: Rig) -> None:
+async def test_a_client_that_leaves_releases_its_log(api: RunningApi, worker: Rig) -> None:
     request_id = await worker.begin()
     streams = api.services.streams
     async with streams.hub.watch(request_id) as watched:
@@ -128,7 +128,9 @@ async def test_a_client_that_leaves_lets_go_of_its_log(api: RunningApi, worker: 
         assert not watched.notice_listeners
 
 
-async def test_a_log_that_went_back_in_time_begins_again(api: RunningApi, worker: Rig) -> None:
+async def test_the_stream_of_a_log_that_was_replaced_starts_over(
+    api: RunningApi, worker: Rig
+) -> None:
     request_id = await worker.begin()
     await worker.type("a")
     saved = await worker.connections.ask("DUMP", keys.log(request_id))
@@ -142,9 +144,7 @@ async def test_a_log_that_went_back_in_time_begins_again(api: RunningApi, worker
         assert text_of(await client.until("delta")) == "a"
 
 
-async def test_bare_text_is_broken_off_when_its_log_went_back_in_time(
-    api: RunningApi, worker: Rig
-) -> None:
+async def test_raw_text_is_aborted_when_its_log_was_replaced(api: RunningApi, worker: Rig) -> None:
     request_id = await worker.begin()
     await worker.type("a")
     saved = await worker.connections.ask("DUMP", keys.log(request_id))
@@ -155,9 +155,7 @@ async def test_bare_text_is_broken_off_when_its_log_went_back_in_time(
         assert await client.breaks_off()
 
 
-async def test_bare_text_of_a_request_that_fails_is_broken_off(
-    api: RunningApi, worker: Rig
-) -> None:
+async def test_raw_text_of_a_failed_request_is_aborted(api: RunningApi, worker: Rig) -> None:
     request_id = await worker.begin()
     async with old_client(api, f"/chat/{request_id}/stream?format=text") as client:
         await worker.type("half")
@@ -177,7 +175,7 @@ async def test_a_log_that_is_erased_under_its_reader_is_gone(api: RunningApi, wo
         assert await text.breaks_off()
 
 
-async def test_a_shutdown_tells_events_to_come_back_and_breaks_bare_text_off(
+async def test_a_shutdown_ends_event_streams_with_a_retry_and_aborts_raw_text(
     api: RunningApi, worker: Rig
 ) -> None:
     request_id = await worker.begin()
@@ -204,9 +202,7 @@ async def test_the_stream_of_a_conversation_has_a_plain_body(api: RunningApi, wo
         assert "Transfer-Encoding" not in client.headers
 
 
-async def test_news_that_are_no_entries_reach_a_plain_stream_too(
-    api: RunningApi, worker: Rig
-) -> None:
+async def test_notices_reach_a_plain_stream(api: RunningApi, worker: Rig) -> None:
     request_id = await worker.begin()
     async with old_client(api, f"/chat/{request_id}/stream") as client:
         await client.until("started")
@@ -271,7 +267,7 @@ class Written:
         self.left_count += 1
 
 
-async def test_a_stream_that_ends_is_whole_and_nobody_has_left() -> None:
+async def test_a_stream_that_ends_is_complete_and_reports_no_departure() -> None:
     written = Written(b"a", b"b")
     await written.run()
     assert written.bodies == [b"a", b"b", b""]
@@ -279,7 +275,7 @@ async def test_a_stream_that_ends_is_whole_and_nobody_has_left() -> None:
     assert written.left_count == 0
 
 
-async def test_a_stream_that_is_cut_has_no_last_chunk_and_nobody_has_left() -> None:
+async def test_a_stream_that_is_cut_has_no_last_chunk_and_reports_no_departure() -> None:
     written = Written(b"a", CUT)
     await written.run()
     assert written.bodies == [b"a"]
@@ -287,7 +283,7 @@ async def test_a_stream_that_is_cut_has_no_last_chunk_and_nobody_has_left() -> N
     assert written.left_count == 0
 
 
-async def test_a_client_that_goes_ends_the_stream_and_is_told_of() -> None:
+async def test_a_client_that_leaves_ends_the_stream_and_is_reported() -> None:
     written = Written(b"a", goes_on=True)
     running = asyncio.create_task(written.run())
     await wait_until(lambda: len(written.sent) == 2, description="the first frame is out")
@@ -298,7 +294,7 @@ async def test_a_client_that_goes_ends_the_stream_and_is_told_of() -> None:
 
 
 @pytest.mark.parametrize("taken", [0, 1, 2], ids=["the head", "a frame", "the end"])
-async def test_a_client_that_takes_nothing_for_too_long_is_as_one_that_went(
+async def test_a_client_that_stalls_for_too_long_counts_as_gone(
     monkeypatch: pytest.MonkeyPatch, taken: int
 ) -> None:
     monkeypatch.setattr("tickertape.api.fanout.stream_response.STALL_LIMIT_S", 0.01)

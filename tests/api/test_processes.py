@@ -50,7 +50,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def test_a_signal_ends_all_processes_and_is_no_failure(tmp_path: Path) -> None:
+def test_a_signal_ends_all_processes_with_exit_code_0(tmp_path: Path) -> None:
     handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
 
     def wait_for_both() -> None:
@@ -61,7 +61,7 @@ def test_a_signal_ends_all_processes_and_is_no_failure(tmp_path: Path) -> None:
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == handlers
 
 
-def test_a_process_that_is_killed_is_replaced_and_told_of(
+def test_a_process_that_is_killed_is_replaced_and_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "_RESTART_PAUSE_S", 0.01)
@@ -79,12 +79,12 @@ def test_a_process_that_is_killed_is_replaced_and_told_of(
 
 
 @pytest.mark.parametrize("code", [0, 3])
-def test_a_process_that_ends_by_itself_ends_all_with_its_code(code: int) -> None:
+def test_a_process_that_exits_by_itself_ends_all_with_its_exit_code(code: int) -> None:
     assert run_processes(2, give_up, (code,)) == code
     assert multiprocessing.active_children() == []
 
 
-def test_a_process_that_does_not_heed_the_signal_is_killed_and_told_of(
+def test_a_process_that_ignores_the_signal_is_killed_and_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "_END_WITHIN_S", 0.1)
@@ -100,7 +100,7 @@ def test_a_process_that_does_not_heed_the_signal_is_killed_and_told_of(
     assert [line["pid"] for line in logged if line["event"] == "process did not end"] == [pid]
 
 
-def test_a_process_started_after_the_signal_came_is_ended_too(tmp_path: Path) -> None:
+def test_a_process_that_starts_after_the_signal_is_ended(tmp_path: Path) -> None:
     starting = processes._Processes(serve, (str(tmp_path),))
     starting._on_signal(signal.SIGTERM, None)
     starting._start()

@@ -154,13 +154,15 @@ async def test_a_raw_text_stream_is_broken_off_at_a_signal(
     assert "without completing" not in server.log
 
 
-def test_a_signal_before_the_event_loop_runs_is_heard(redis_url: str, tmp_path: Path) -> None:
+def test_a_signal_before_the_event_loop_runs_ends_the_process(
+    redis_url: str, tmp_path: Path
+) -> None:
     with server_process(tmp_path / "log", redis_url, before=SIGNAL_BEFORE_THE_LOOP) as server:
         assert server.process.wait(20) == 0
     assert "error" not in server.log
 
 
-def test_a_port_that_is_taken_is_told_in_one_line() -> None:
+def test_a_port_in_use_is_reported_in_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         said = f"cannot listen on 127.0.0.1:{port}: Address already in use; "
@@ -178,7 +180,7 @@ def test_a_port_that_is_taken_is_told_in_one_line() -> None:
     ],
 )
 @pytest.mark.parametrize("processes", [1, 2])
-def test_what_must_not_be_served_is_refused_at_the_start(
+def test_an_address_that_needs_keys_is_refused_at_the_start(
     settings: dict[str, Any], host: str, said: str, processes: int
 ) -> None:
     checked = Settings(**{"redis_url": "redis://127.0.0.1:1", **settings})
@@ -189,7 +191,7 @@ def test_what_must_not_be_served_is_refused_at_the_start(
     assert "\n" not in str(refused.value)
 
 
-async def test_behind_loopback_any_address_is_served_and_loopback_names_are_asked_for(
+async def test_an_api_without_keys_on_all_addresses_accepts_only_loopback_host_names(
     redis_url: str, tmp_path: Path
 ) -> None:
     options = {"host": "0.0.0.0", "behind_loopback": True}
@@ -201,7 +203,7 @@ async def test_behind_loopback_any_address_is_served_and_loopback_names_are_aske
     assert rebound.json()["error"]["code"] == "forbidden_host"
 
 
-async def test_other_partitions_end_the_process_with_a_line(
+async def test_a_process_with_another_partition_count_ends_with_one_line(
     redis_url: str, tmp_path: Path, worker: Rig
 ) -> None:
     await worker.connections.agree_on_partitions(1)
@@ -289,7 +291,9 @@ async def test_no_process_outlives_the_one_that_started_it(redis_url: str, tmp_p
 
 
 @pytest.mark.slow
-def test_several_processes_give_up_together(redis_url: str, tmp_path: Path) -> None:
+def test_several_processes_exit_together_when_they_cannot_start(
+    redis_url: str, tmp_path: Path
+) -> None:
     with server_process(tmp_path / "one", redis_url) as one:
         one.wait_until_ready()
         settings = {"partitions": 2}

@@ -20,7 +20,7 @@ from tickertape.broker import keys
 from tickertape.broker.errors import Unavailable
 
 
-async def test_who_waits_in_line_is_told_each_new_place_until_it_is_his_turn(
+async def test_a_reader_of_a_queued_request_gets_each_new_place_until_it_starts(
     redis_url: str, worker: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue_positions, "INTERVAL_S", 0.01)
@@ -38,7 +38,7 @@ async def test_who_waits_in_line_is_told_each_new_place_until_it_is_his_turn(
     assert told == ["queued", 2, 1, 0, "started", "completed"]
 
 
-async def test_a_place_that_cannot_be_asked_for_is_told_later(
+async def test_a_place_whose_query_fails_is_published_later(
     redis_url: str, worker: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue_positions, "INTERVAL_S", 0.01)
@@ -60,7 +60,7 @@ async def test_a_place_that_cannot_be_asked_for_is_told_later(
         assert refused == [request_id]
 
 
-async def test_a_cursor_that_cannot_be_checked_now_is_refused_and_holds_nothing(
+async def test_a_cursor_that_cannot_be_checked_is_refused_and_retains_nothing(
     api: RunningApi, worker: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request_id = await worker.begin()
@@ -76,7 +76,7 @@ async def test_a_cursor_that_cannot_be_checked_now_is_refused_and_holds_nothing(
         assert watched.holders == 1
 
 
-async def test_a_snapshot_of_a_log_of_which_only_the_end_is_left_is_that_end(
+async def test_a_snapshot_of_a_log_trimmed_to_its_terminal_is_the_terminal(
     api: RunningApi, worker: Rig
 ) -> None:
     request_id = await worker.begin()
@@ -108,7 +108,7 @@ async def receive() -> Message:
 @pytest.mark.parametrize(
     ("dialect", "begin", "end"), [(NATIVE, b"retry: ", b"0\r\n\r\n"), (TEXT, b"", b"")]
 )
-async def test_a_shutdown_while_the_head_is_on_its_way_ends_the_stream_too(
+async def test_a_shutdown_while_the_response_head_is_sent_ends_the_stream(
     api: RunningApi, worker: Rig, dialect: Any, begin: bytes, end: bytes
 ) -> None:
     streams = api.services.streams
@@ -125,7 +125,7 @@ async def test_a_shutdown_while_the_head_is_on_its_way_ends_the_stream_too(
     assert streams.subscribers == 0
 
 
-async def test_a_client_that_is_gone_before_it_is_handed_over_holds_nothing(
+async def test_a_client_that_leaves_before_the_hand_over_retains_nothing(
     api: RunningApi, worker: Rig
 ) -> None:
     streams = api.services.streams

@@ -34,14 +34,14 @@ def test_the_payload_keeps_the_roles_messages_apart_from_the_callers() -> None:
     assert submission.question == [{"role": "user", "content": "hi"}]
 
 
-def test_what_the_caller_gives_goes_before_what_the_role_gives() -> None:
+def test_a_callers_parameters_override_those_of_the_role() -> None:
     ask = replace(ASK, role="pirate", params={"model": "boat-2", "top_p": 0.1})
     submission = submission_of(ask, ROLES, tenant="t")
     assert submission.payload["params"] == {"model": "boat-2", "temperature": 0.5, "top_p": 0.1}
     assert submission.model == "boat-2"
 
 
-def test_a_reader_sees_how_it_was_asked_but_not_the_prompt() -> None:
+def test_a_reader_sees_the_parameters_but_not_the_prompt() -> None:
     ask = replace(ASK, role="pirate", conversation_id="c", metadata={"k": "v"})
     assert submission_of(ask, ROLES, tenant="t").head == {
         "wire": "native",
@@ -52,7 +52,7 @@ def test_a_reader_sees_how_it_was_asked_but_not_the_prompt() -> None:
     }
 
 
-def test_a_repeat_of_a_request_to_version_0_1_0_is_no_conflict() -> None:
+def test_a_repeat_of_a_request_to_version_0_1_0_is_not_a_conflict() -> None:
     kept = "c73930568d92c063f9521d64525dc82a30a39d296342114dc7becc8382cd73ec"
     assert fingerprint(replace(ASK, params={"model": "m"})) == kept
 
@@ -64,14 +64,14 @@ def test_parameters_for_openai_alone_are_apart_and_count_as_part_of_the_request(
     assert fingerprint(ask) != fingerprint(ASK)
 
 
-def test_what_a_wire_says_back_is_in_the_log_alone() -> None:
+def test_fields_that_a_wire_echoes_are_only_in_the_log() -> None:
     submission = submission_of(replace(ASK, echo={"k": "v"}), ROLES, tenant="t")
     assert submission.echo == {"k": "v"}
     assert "echo" not in submission.head
     assert "echo" not in submission.payload
 
 
-def test_a_conversation_keeps_what_is_new_and_a_worker_may_be_told_to_add_nothing() -> None:
+def test_a_conversation_stores_only_new_messages_and_a_submission_can_exclude_the_memory() -> None:
     new = [{"role": "user", "content": "new"}]
     submission = submission_of(replace(ASK, question=new, memory=False), ROLES, tenant="t")
     assert submission.question == new
@@ -80,13 +80,13 @@ def test_a_conversation_keeps_what_is_new_and_a_worker_may_be_told_to_add_nothin
 
 
 @pytest.mark.parametrize("name", [None, "", "default"])
-def test_no_role_is_a_role_too(name: str | None) -> None:
+def test_a_submission_needs_no_role(name: str | None) -> None:
     submission = submission_of(replace(ASK, role=name), ROLES, tenant="t")
     assert submission.payload["role_messages"] == []
     assert submission.head == {"wire": "native"}
 
 
-def test_an_unknown_role_is_refused_with_the_names_there_are() -> None:
+def test_an_unknown_role_is_refused_with_the_known_names() -> None:
     with pytest.raises(RoleNotFound, match="pirate"):
         submission_of(replace(ASK, role="ninja"), ROLES, tenant="t")
 

@@ -41,14 +41,14 @@ def filled(log: list[tuple[Cursor, bytes]]) -> Tape:
     return tape
 
 
-def test_it_takes_a_log_in_order() -> None:
+def test_a_tape_accepts_a_log_in_order() -> None:
     tape = filled(log_with_a_reset())
     assert tape.last == Cursor(300, 2)
     assert tape.is_over
     assert [entry.cursor for entry in tape.entries()] == [c for c, _ in log_with_a_reset()]
 
 
-def test_an_entry_pushed_twice_is_taken_once() -> None:
+def test_an_entry_that_is_pushed_twice_is_added_once() -> None:
     tape = filled(log_with_a_reset()[:4])
     assert tape.offer(*delta(200, 2)) is Verdict.OLD
     assert len(tape.values) == 4
@@ -100,7 +100,7 @@ def test_nothing_follows_a_terminal_whoever_wrote_it() -> None:
     assert list(rendering.frames) == whole
 
 
-def test_a_wire_asked_for_late_has_the_same_frames_as_one_that_followed() -> None:
+def test_a_rendering_that_is_made_late_has_the_same_frames_as_a_live_one() -> None:
     log = log_with_a_reset()
     early = Tape("r0_x")
     rendering = early.rendering("native", NativeWire)
@@ -115,7 +115,7 @@ def test_raw_text_is_cut_where_bytes_that_were_sent_would_have_to_be_taken_back(
     assert rendering.is_cut
 
 
-def test_raw_text_goes_on_over_a_new_attempt_before_any_byte() -> None:
+def test_raw_text_continues_over_a_new_attempt_before_any_byte() -> None:
     log = [
         QUEUED,
         opener("started", 200, Cursor(100, 0)),
@@ -129,7 +129,7 @@ def test_raw_text_goes_on_over_a_new_attempt_before_any_byte() -> None:
 
 
 @given(st.lists(st.integers(min_value=0, max_value=6), max_size=60))
-def test_no_order_of_pushes_makes_a_hole_or_a_repeat(order: list[int]) -> None:
+def test_a_tape_has_no_gap_and_no_repeat_in_any_order_of_pushes(order: list[int]) -> None:
     log = log_with_a_reset()
     tape = Tape("r0_x")
     for index in order:
@@ -138,7 +138,7 @@ def test_no_order_of_pushes_makes_a_hole_or_a_repeat(order: list[int]) -> None:
     assert taken == [cursor for cursor, _ in log[: len(taken)]]
 
 
-def test_clearing_begins_all_renderings_anew() -> None:
+def test_clearing_a_tape_starts_all_its_renderings_over() -> None:
     tape = filled(log_with_a_reset())
     rendering = tape.rendering("native", NativeWire)
     tape.clear()
@@ -148,7 +148,7 @@ def test_clearing_begins_all_renderings_anew() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "a\nb\r\n\u2028", "data: x\n\n", "\x00", "你好 🎉"])
-def test_native_frames_are_one_event_each_whatever_the_text(text: str) -> None:
+def test_a_native_frame_is_one_event_for_any_text(text: str) -> None:
     tape = filled(log_with_a_reset()[:2])
     rendering = tape.rendering("native", NativeWire)
     tape.offer(*delta(200, 1, text))
@@ -159,7 +159,7 @@ def test_native_frames_are_one_event_each_whatever_the_text(text: str) -> None:
     assert frame.count(b"\n") == 4
 
 
-def test_an_entry_that_cannot_be_read_leaves_no_trace() -> None:
+def test_an_unreadable_entry_changes_nothing_on_a_tape() -> None:
     tape = filled(log_with_a_reset()[:3])
     with pytest.raises(EntryMalformed):
         tape.offer(Cursor(200, 2), b"?nonsense")

@@ -19,7 +19,7 @@ def delta(text: str) -> Entry:
     return Entry(AT, "delta", text)
 
 
-def test_only_the_text_of_deltas_is_sent() -> None:
+def test_raw_text_has_only_the_text_of_deltas() -> None:
     quiet = [Entry(AT, kind) for kind in ("queued", "started", "tool_call")]
     thought = Entry(AT, "reasoning", "hm")
     end = Entry(AT, "completed")
@@ -28,23 +28,23 @@ def test_only_the_text_of_deltas_is_sent() -> None:
 
 
 @pytest.mark.parametrize("kind", ["started", "reset", "failed"])
-def test_what_was_sent_and_does_not_hold_is_cut(kind: EntryKind) -> None:
+def test_raw_text_is_cut_when_text_that_was_sent_is_discarded(kind: EntryKind) -> None:
     assert frames(delta("half"), Entry(AT, kind)) == [b"half", CUT]
 
 
 @pytest.mark.parametrize("kind", ["started", "reset"])
-def test_an_attempt_that_said_nothing_is_not_missed(kind: EntryKind) -> None:
+def test_raw_text_is_not_cut_when_an_attempt_without_text_is_discarded(kind: EntryKind) -> None:
     assert frames(delta(""), Entry(AT, kind), delta("all")) == [b"", b"", b"all"]
 
 
-def test_an_attempt_that_goes_on_where_it_was_cuts_nothing() -> None:
+def test_raw_text_is_not_cut_when_an_attempt_continues_the_text() -> None:
     assert frames(delta("Hel"), Entry(AT, "resumed"), delta("lo")) == [b"Hel", b"", b"lo"]
 
 
-def test_a_failure_before_any_text_is_cut_too() -> None:
+def test_raw_text_is_cut_at_a_failure_before_any_text() -> None:
     assert frames(Entry(AT, "failed")) == [CUT]
 
 
 @pytest.mark.parametrize("kind", ["gone", "rewind", "position", "waiting"])
-def test_there_is_no_room_for_what_is_not_the_answer(kind: str) -> None:
+def test_raw_text_shows_only_the_answer(kind: str) -> None:
     assert TextWire().notice(kind, {"position": 1}) == b""

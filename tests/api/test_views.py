@@ -83,7 +83,7 @@ def test_a_completed_request_shows_everything() -> None:
     assert "queue_position" not in view
 
 
-def test_a_failure_is_shown_with_the_text_so_far_and_what_it_cost() -> None:
+def test_a_failed_request_shows_its_text_and_its_usage() -> None:
     failure = {"code": "upstream_error", "message": "It broke.", "retryable": True}
     view = shown(
         record(state="failed", usage={"15": {"total_tokens": 1}, "20": {"total_tokens": 2}}),
@@ -96,7 +96,7 @@ def test_a_failure_is_shown_with_the_text_so_far_and_what_it_cost() -> None:
     assert view["usage"] == {"total_tokens": 2}
 
 
-def test_a_request_the_upstream_put_off_is_queued_and_says_until_when() -> None:
+def test_a_request_that_the_upstream_delays_is_queued_with_a_time_to_retry() -> None:
     waiting = {"until": 1_700_000_002_000, "reason": "upstream_rate_limited"}
     view = shown(record(state="delayed", waiting=waiting), QUEUED, STARTED)
     assert view["status"] == "queued"
@@ -113,7 +113,7 @@ def test_a_request_the_upstream_put_off_is_queued_and_says_until_when() -> None:
     ],
     ids=["its worker died", "claimed after the record was read", "held", "ended after the record"],
 )
-def test_the_newer_of_record_and_log_tells_the_status(
+def test_the_status_comes_from_the_newer_of_record_and_log(
     changes: dict[str, Any], entries: list[Entry], status: str
 ) -> None:
     assert status_of(record(**changes), fold(entries)) == status

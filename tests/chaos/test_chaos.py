@@ -9,7 +9,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 SECONDS = 18
 
 
-async def test_whatever_dies_no_invariant_is_broken() -> None:
+async def test_every_invariant_holds_while_any_process_dies() -> None:
     verdict = await run(SECONDS, seed=11)
     print(verdict.report())
     assert not verdict.broken
@@ -19,7 +19,7 @@ async def test_whatever_dies_no_invariant_is_broken() -> None:
     assert verdict.counts["api killed"]
 
 
-async def test_without_the_fence_zombies_write_and_that_is_found() -> None:
+async def test_the_checker_finds_zombies_that_write_without_the_fence() -> None:
     verdict = await run(SECONDS, seed=12, is_fenced=False)
     print(verdict.report())
     broken = {name.partition(" ")[0] for name in verdict.broken}

@@ -243,17 +243,17 @@ BREAKS: list[tuple[str, Break]] = [
 
 
 @pytest.mark.parametrize(("name", "break_it"), BREAKS)
-def test_what_breaks_an_invariant_is_found(history: History, name: str, break_it: Break) -> None:
+def test_the_checker_finds_a_broken_invariant(history: History, name: str, break_it: Break) -> None:
     break_it(history)
     assert name in {found.partition(" ")[0] for found in violations(history)}
 
 
-def test_every_invariant_has_something_that_breaks_it() -> None:
+def test_every_invariant_has_a_history_that_breaks_it() -> None:
     broken = {name for name, _ in BREAKS}
     assert broken == {name.partition(" ")[0] for name in INVARIANTS}
 
 
-def test_what_came_before_a_rewind_proves_nothing(history: History) -> None:
+def test_events_from_before_a_rewind_are_ignored(history: History) -> None:
     reader = history.subscribers[0]
     lost = Event("20-7", "delta", {"text": word(7)})
     reader.events = [*reader.events[:3], lost, Event(None, "rewind", {}), *reader.events]
@@ -266,7 +266,7 @@ def test_a_conversation_is_read_from_the_start_after_a_rewind(history: History) 
     assert violations(history) == {}
 
 
-def test_a_reader_without_a_terminal_need_not_have_the_end(history: History) -> None:
+def test_a_reader_without_a_terminal_may_lack_the_end(history: History) -> None:
     history.subscribers[0].has_ended = False
     miss_the_end(history)
     assert violations(history) == {}
@@ -279,7 +279,7 @@ def test_a_reader_may_begin_with_a_snapshot(history: History) -> None:
     assert violations(history) == {}
 
 
-def test_a_worker_that_was_kept_from_it_may_leave_its_upstream_later(history: History) -> None:
+def test_a_worker_under_a_fault_may_close_its_upstream_later(history: History) -> None:
     upstream_left_late(history)
     history.troubles = [Trouble("pause", 99.0, 101.5), Trouble("pause", 101.0, 103.0)]
     assert violations(history) == {}
@@ -293,7 +293,7 @@ def test_a_worker_that_was_kept_from_it_may_leave_its_upstream_later(history: Hi
         ("upstream_stalled", "restart", 0, 3),
     ],
 )
-def test_failures_that_were_asked_for_are_none(
+def test_failures_that_the_plan_requested_are_not_violations(
     history: History, code: str, policy: str, crashes: int, calls: int
 ) -> None:
     failed(code)(history)
@@ -304,5 +304,5 @@ def test_failures_that_were_asked_for_are_none(
 
 
 @pytest.mark.parametrize("text", ["x", word(0) + "x", "x " + word(0), word(0) + " "])
-def test_what_is_not_all_words_is_found(text: str) -> None:
+def test_a_text_with_foreign_words_is_found(text: str) -> None:
     assert words_of(text) is None

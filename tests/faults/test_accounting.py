@@ -36,7 +36,7 @@ async def usage(rig: Rig, request_id: str) -> list[dict[str, object] | None]:
     return [noted.get(str(attempt)) for attempt in attempts]
 
 
-async def test_an_attempt_that_broke_off_and_the_one_after_it_are_both_noted(
+async def test_the_usage_of_a_broken_attempt_and_of_the_next_one_is_recorded(
     rig: Rig, settings: Settings, upstream: ScriptedUpstream
 ) -> None:
     upstream.enqueue([Role(), Text("a"), Text("b"), Cut()])
@@ -49,7 +49,7 @@ async def test_an_attempt_that_broke_off_and_the_one_after_it_are_both_noted(
     assert "estimated" not in second
 
 
-async def test_an_attempt_whose_log_was_lost_is_noted(
+async def test_the_usage_of_an_attempt_whose_log_was_lost_is_recorded(
     rig: Rig, settings: Settings, upstream: ScriptedUpstream
 ) -> None:
     gate = asyncio.Event()
@@ -68,7 +68,7 @@ async def test_an_attempt_whose_log_was_lost_is_noted(
     assert second is not None
 
 
-async def test_a_cancelled_attempt_is_noted(
+async def test_the_usage_of_a_cancelled_attempt_is_recorded(
     rig: Rig, settings: Settings, upstream: ScriptedUpstream
 ) -> None:
     upstream.script = [Role(), Text("a"), Wait(asyncio.Event())]
@@ -83,7 +83,7 @@ async def test_a_cancelled_attempt_is_noted(
         await wait_until(is_noted, description="the usage to be noted")
 
 
-async def test_what_a_dead_worker_had_written_is_noted_once_even_if_it_comes_back(
+async def test_the_usage_of_a_dead_worker_is_recorded_once_even_if_it_resumes(
     rig: Rig, settings: Settings
 ) -> None:
     queue = Queue(rig.connections, settings, worker="zombie")

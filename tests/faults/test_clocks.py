@@ -83,7 +83,7 @@ async def test_a_dead_workers_request_is_taken_over_whatever_the_clock_does(
     assert (ended.status, ended.n) == ("completed", 2)
 
 
-async def test_a_clock_set_ahead_takes_no_lease_from_a_worker_that_lives(
+async def test_a_clock_set_ahead_does_not_expire_the_lease_of_a_live_worker(
     rig: Rig, settings: Settings, upstream: ScriptedUpstream
 ) -> None:
     gate = asyncio.Event()
@@ -104,7 +104,7 @@ async def test_a_clock_set_ahead_takes_no_lease_from_a_worker_that_lives(
     assert (ended.status, ended.n) == ("completed", 1)
 
 
-async def test_a_clock_set_back_in_a_time_of_grace_does_not_prolong_it(
+async def test_a_clock_set_back_in_a_grace_period_does_not_extend_it(
     rig: Rig, settings: Settings
 ) -> None:
     request_id = await rig.ask()
@@ -116,7 +116,7 @@ async def test_a_clock_set_back_in_a_time_of_grace_does_not_prolong_it(
     assert ended.n == 2
 
 
-async def test_a_clock_set_back_by_hours_does_not_put_a_retry_off_for_them(
+async def test_a_clock_set_back_by_hours_does_not_delay_a_retry_by_hours(
     rig: Rig, settings: Settings, upstream: ScriptedUpstream
 ) -> None:
     upstream.enqueue([Status(503)])

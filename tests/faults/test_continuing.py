@@ -46,7 +46,7 @@ def assert_whole(ended: Answer, text: str) -> None:
     assert ended.end["sha256"] == hashlib.sha256(text.encode()).hexdigest()
 
 
-async def test_an_answer_that_was_cut_off_goes_on_where_it_was(
+async def test_an_answer_that_was_cut_off_continues_where_it_broke(
     rig: Rig, settings: Settings, upstream: ScriptedUpstream
 ) -> None:
     async with working(rig.url, settings):
@@ -58,7 +58,7 @@ async def test_an_answer_that_was_cut_off_goes_on_where_it_was(
     assert again["continue_final_message"] is True
 
 
-async def test_an_answer_whose_worker_died_goes_on_in_another(
+async def test_an_answer_whose_worker_died_continues_at_another(
     rig: Rig, settings: Settings, upstream: ScriptedUpstream
 ) -> None:
     plan = Plan(deltas=20, tag="word", stall_after=9)
@@ -70,7 +70,7 @@ async def test_an_answer_whose_worker_died_goes_on_in_another(
     assert await openers(rig, request_id) == ["started", "resumed"]
 
 
-async def test_an_upstream_that_cannot_continue_is_not_asked_to(
+async def test_an_upstream_that_cannot_continue_an_answer_starts_over(
     rig: Rig, settings: Settings, upstream: ScriptedUpstream
 ) -> None:
     upstream.owner = "someone"
@@ -82,7 +82,7 @@ async def test_an_upstream_that_cannot_continue_is_not_asked_to(
     assert len(upstream.calls) == 1
 
 
-async def test_a_worker_that_just_started_knows_already_what_its_upstream_can(
+async def test_a_new_worker_knows_its_upstreams_abilities_at_the_first_claim(
     rig: Rig, settings: Settings, upstream: ScriptedUpstream
 ) -> None:
     upstream.enqueue([Role(), Text("word-0 "), Wait(asyncio.Event())])
@@ -111,7 +111,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalModel]:
     importlib.util.find_spec("xllamacpp") is None,
     reason="there is no xllamacpp wheel for this platform, or the 'local' extra is missing",
 )
-async def test_the_local_model_goes_on_with_a_sentence_it_was_cut_off_in(
+async def test_the_local_model_continues_a_sentence_that_was_cut_off(
     redis_url: str, model: LocalModel
 ) -> None:
     port = int(model.base_url.rpartition(":")[2].partition("/")[0])

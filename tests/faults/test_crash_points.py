@@ -219,7 +219,7 @@ def test_an_unknown_fault_is_refused(fault: str) -> None:
         tickertape.broker.faults.armed(fault)
 
 
-def test_every_script_that_changes_something_is_a_place_to_die() -> None:
+def test_every_script_that_writes_has_a_crash_point() -> None:
     reads_only, ends_nothing = {"position", "probe"}, {"erase", "forget"}
     died_in = {death.fault.partition("_")[2].partition(":")[0] for death in DEATHS}
     assert (

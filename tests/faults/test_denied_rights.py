@@ -100,7 +100,7 @@ async def test_a_right_that_is_revoked_at_run_time_is_reported_and_leaves_nothin
     assert "secret" not in str(logged)
 
 
-async def test_a_refused_login_is_reported_and_not_mistaken_for_a_redis_that_is_away(
+async def test_a_refused_login_is_reported_and_not_mistaken_for_an_unreachable_redis(
     redis_url: str,
 ) -> None:
     with limited_account(redis_url, *ALL) as account, structlog.testing.capture_logs() as logged:
@@ -137,7 +137,7 @@ async def test_a_worker_that_lacks_a_right_names_it_and_works_once_it_has_it(
 
 
 @pytest.mark.parametrize("command", ["xadd", "spublish", "hset", "hmget", "evalsha"])
-async def test_a_right_that_is_taken_away_in_mid_answer_costs_no_part_of_it(
+async def test_an_answer_is_complete_although_a_right_was_revoked_in_the_middle(
     redis_url: str, upstream: ScriptedUpstream, command: str
 ) -> None:
     gate = asyncio.Event()
@@ -158,7 +158,7 @@ async def test_a_right_that_is_taken_away_in_mid_answer_costs_no_part_of_it(
     assert "".join(answered.text) == "one two three"
 
 
-async def test_a_reply_of_redis_that_is_our_fault_is_logged_in_its_words(
+async def test_an_error_reply_of_redis_is_logged_in_its_own_words(
     redis_url: str,
 ) -> None:
     with structlog.testing.capture_logs() as logged:

@@ -146,7 +146,7 @@ async def test_a_cursor_that_a_fail_over_lost_starts_over(
     assert text_of(again) == reader.text == "abc"
 
 
-async def test_a_request_that_a_fail_over_lost_is_missed_and_can_be_submitted_again(
+async def test_a_request_that_a_fail_over_lost_is_not_found_and_can_be_submitted_again(
     pair: Pair, upstream: ScriptedUpstream
 ) -> None:
     headers = {"Idempotency-Key": "k"}

@@ -115,7 +115,7 @@ async def test_a_worker_whose_redis_hangs_is_not_ready(
         await probe.says("/readyz", (200, "ok"))
 
 
-async def test_a_claim_loop_that_hangs_shows(
+async def test_a_worker_whose_claim_loop_hangs_is_not_healthy(
     redis_url: str, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short = partial(Consumer, timing=ConsumerTiming(silence_limit_s=0.2))
@@ -130,7 +130,7 @@ async def test_a_claim_loop_that_hangs_shows(
         await wait_until(is_not_ready, description="the worker is not ready")
 
 
-async def test_a_lease_loop_that_hangs_shows(
+async def test_a_worker_whose_lease_loop_hangs_is_not_healthy(
     redis_url: str, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tickertape.worker.lease_keeper._SILENCE_LIMIT_S", 0.0)
@@ -152,7 +152,7 @@ async def test_an_api_whose_tail_check_hangs_is_not_ready(
         await wait_until(is_unready, description="it says that nothing is pushed")
 
 
-async def test_a_job_that_hangs_where_no_limit_is_goes_to_another_worker(
+async def test_a_job_that_hangs_without_a_time_limit_moves_to_another_worker(
     redis_url: str, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tickertape.worker.job._OVERDUE_AFTER_S", 0.2)
@@ -174,7 +174,7 @@ async def test_a_job_that_hangs_where_no_limit_is_goes_to_another_worker(
         assert (ended.status, ended.n) == ("completed", 2)
 
 
-async def test_one_dead_connection_costs_the_other_jobs_no_renewal() -> None:
+async def test_a_dead_connection_delays_no_renewal_of_other_jobs() -> None:
     renewed: list[str] = []
 
     class OneHangs:

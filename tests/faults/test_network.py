@@ -66,7 +66,7 @@ def slow_words() -> Script:
 
 
 @pytest.mark.parametrize("line", ["api_to_redis", "worker_to_redis", "reader_to_api"])
-async def test_connections_that_break_again_and_again_cost_no_word(
+async def test_repeatedly_broken_connections_lose_no_word(
     own_redis: ValkeyServer, upstream: ScriptedUpstream, line: str
 ) -> None:
     upstream.script = slow_words()
@@ -84,7 +84,7 @@ async def test_connections_that_break_again_and_again_cost_no_word(
     assert len({event.cursor for event in reader.events if event.cursor}) == len(WORDS) + 3
 
 
-async def test_an_upstream_that_breaks_the_connection_is_asked_again_and_nothing_is_spliced(
+async def test_a_request_whose_upstream_connection_breaks_is_retried_and_nothing_is_spliced(
     own_redis: ValkeyServer, upstream: ScriptedUpstream
 ) -> None:
     upstream.script = slow_words()
@@ -101,7 +101,7 @@ async def test_an_upstream_that_breaks_the_connection_is_asked_again_and_nothing
     assert len(upstream.calls) == 2
 
 
-async def test_an_upstream_that_is_cut_off_without_a_word_is_given_up_and_asked_again(
+async def test_a_request_whose_upstream_falls_silent_is_retried(
     own_redis: ValkeyServer, upstream: ScriptedUpstream
 ) -> None:
     upstream.script = slow_words()
@@ -118,7 +118,7 @@ async def test_an_upstream_that_is_cut_off_without_a_word_is_given_up_and_asked_
     assert reasons[0] == "upstream_stalled"
 
 
-async def test_a_slow_way_to_redis_costs_no_lease(
+async def test_a_worker_with_a_slow_connection_to_redis_loses_no_lease(
     own_redis: ValkeyServer, upstream: ScriptedUpstream
 ) -> None:
     upstream.script = slow_words()
@@ -137,7 +137,7 @@ async def test_a_slow_way_to_redis_costs_no_lease(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("line", ["api_to_redis", "worker_to_redis"])
-async def test_connections_to_redis_that_are_dead_without_a_word_are_noticed_and_replaced(
+async def test_silently_dead_connections_to_redis_are_noticed_and_replaced(
     own_redis: ValkeyServer, upstream: ScriptedUpstream, line: str
 ) -> None:
     gate = asyncio.Event()
@@ -159,7 +159,7 @@ async def test_connections_to_redis_that_are_dead_without_a_word_are_noticed_and
     assert record["n"] == 1
 
 
-async def test_a_reader_that_stopped_reading_holds_nobody_up_and_can_come_back(
+async def test_a_reader_that_stops_reading_delays_no_other_and_can_resume(
     own_redis: ValkeyServer, upstream: ScriptedUpstream
 ) -> None:
     gate = asyncio.Event()

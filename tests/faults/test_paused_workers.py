@@ -48,7 +48,7 @@ def words_in_time(count: int) -> Script:
     ]
 
 
-async def test_a_zombie_writes_nothing_and_lets_its_upstream_go(
+async def test_a_zombie_writes_nothing_and_closes_its_upstream(
     rig: Rig, settings: Settings, upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
     rest = asyncio.Event()
@@ -71,7 +71,7 @@ async def test_a_zombie_writes_nothing_and_lets_its_upstream_go(
     assert ("".join(ended.text), ended.n) == ("the whole", 2)
 
 
-async def test_a_zombie_cannot_take_its_request_back_by_renewing(
+async def test_a_zombie_cannot_regain_its_request_by_renewing(
     rig: Rig, settings: Settings, upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
     gate = asyncio.Event()

@@ -142,7 +142,7 @@ async def test_a_dead_request_whose_prompt_expired_is_shown_and_can_be_dropped(
 
 
 @pytest.mark.slow
-async def test_an_operator_lists_retries_and_drops(rig: Rig, tmp_path: Path) -> None:
+async def test_an_operator_lists_retries_and_drops_dead_requests(rig: Rig, tmp_path: Path) -> None:
     async def command(*arguments: str) -> tuple[int, str]:
         done = await asyncio.to_thread(
             subprocess.run,
@@ -173,7 +173,7 @@ async def test_an_operator_lists_retries_and_drops(rig: Rig, tmp_path: Path) -> 
     assert await command("list") == (0, "No dead requests.\n")
 
 
-def test_without_a_redis_url_the_server_of_up_is_asked(
+def test_dead_commands_without_a_redis_url_use_the_server_of_up(
     redis_url: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -191,7 +191,7 @@ def test_without_a_redis_url_the_server_of_up_is_asked(
     assert capsys.readouterr().out == "No dead requests.\n"
 
 
-def test_a_redis_that_is_away_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_redis_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
     with pytest.raises(CommandFailed, match="cannot be reached"):
         dead_command.run("list", [], is_all=False, data_dir=Path())

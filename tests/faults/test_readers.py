@@ -48,7 +48,7 @@ async def test_a_reader_that_leaves_and_comes_back_gets_every_event_once(
     assert text_of(got) == "".join(WORDS)
 
 
-async def test_any_event_is_a_place_to_go_on_from(api: RunningApi, worker: Rig) -> None:
+async def test_a_reader_can_resume_after_every_event(api: RunningApi, worker: Rig) -> None:
     url = f"{api.url}/chat/{await finished(worker)}/stream"
     whole = await collect(url)
     for place, event in enumerate(whole[:-1], start=1):
@@ -106,7 +106,7 @@ async def test_a_request_erased_under_its_reader_is_gone(api: RunningApi, worker
     assert (await api.client.get(f"/chat/{request_id}/stream")).status_code == 404
 
 
-async def test_a_reader_that_takes_nothing_is_dropped_and_can_come_back(redis_url: str) -> None:
+async def test_a_reader_that_stalls_is_dropped_and_can_resume(redis_url: str) -> None:
     # More than the kernel buffers for a reader, which can be some megabytes.
     big, count = "x" * 64_000, 300
     settings = Settings(max_output_bytes=64_000_000)

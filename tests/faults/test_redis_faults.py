@@ -124,7 +124,7 @@ async def test_without_memory_a_request_can_still_be_cancelled(
 @pytest.mark.parametrize(
     "setting", [("min-replicas-to-write", "1"), ("replicaof", "127.0.0.1 1")], ids=lambda s: s[0]
 )
-async def test_a_redis_that_takes_no_writes_refuses_submits_and_loses_no_answer(
+async def test_a_redis_that_refuses_writes_refuses_submits_and_loses_no_answer(
     own_redis: ValkeyServer, upstream: ScriptedUpstream, setting: tuple[str, str]
 ) -> None:
     answering = Answering(upstream)
@@ -145,7 +145,7 @@ async def test_a_redis_that_takes_no_writes_refuses_submits_and_loses_no_answer(
     assert answer["text"] == "".join(WORDS)
 
 
-async def test_a_redis_that_is_emptied_leaves_nobody_hanging(
+async def test_no_caller_hangs_after_redis_was_emptied(
     own_redis: ValkeyServer, upstream: ScriptedUpstream
 ) -> None:
     answering = Answering(upstream)
@@ -182,7 +182,7 @@ async def test_a_redis_that_hangs_for_longer_than_every_time_out_loses_and_doubl
     assert [event.kind for event in events].count("delta") == len(WORDS)
 
 
-async def test_scripts_that_redis_forgot_are_brought_back(
+async def test_scripts_that_redis_forgot_are_loaded_again(
     own_redis: ValkeyServer, upstream: ScriptedUpstream
 ) -> None:
     answering = Answering(upstream)
@@ -218,7 +218,7 @@ async def test_a_blocking_read_that_a_fail_over_ends_is_an_outage(own_redis: Val
             await reading
 
 
-async def test_a_redis_busy_with_a_script_of_someone_else_is_an_outage(
+async def test_a_redis_busy_with_a_foreign_script_is_an_outage(
     own_redis: ValkeyServer,
 ) -> None:
     async with connected(own_redis) as connections, connected(own_redis) as others:

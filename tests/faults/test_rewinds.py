@@ -34,7 +34,7 @@ async def last_cursor(api: RunningApi, request_id: str) -> str:
     return str((await api.services.logs.entries(request_id))[-1].cursor)
 
 
-async def test_a_reader_that_was_further_elsewhere_does_not_begin_again(redis_url: str) -> None:
+async def test_a_reader_ahead_of_this_process_does_not_start_over(redis_url: str) -> None:
     async with running_api(redis_url, heartbeat_s=QUIET_S) as api, open_rig(redis_url) as rig:
         request_id = await rig.begin()
         hub = api.services.streams.hub
@@ -50,7 +50,7 @@ async def test_a_reader_that_was_further_elsewhere_does_not_begin_again(redis_ur
             assert [event.kind for event in await reading] == ["delta", "completed"]
 
 
-async def test_a_reader_further_in_a_conversation_does_not_begin_again(redis_url: str) -> None:
+async def test_a_reader_ahead_in_a_conversation_does_not_start_over(redis_url: str) -> None:
     async with running_api(redis_url, heartbeat_s=QUIET_S) as api, open_rig(redis_url) as rig:
         request_id = await rig.begin(conversation_id="c")
         hub = api.services.streams.hub
@@ -78,7 +78,7 @@ async def test_a_rewind_makes_an_eventsource_forget_its_cursor(
     assert [event.kind for event in events] == ["rewind", "queued", "started", "delta"]
 
 
-async def test_a_conversation_is_not_taken_for_forgotten_while_redis_is_away(
+async def test_a_conversation_does_not_count_as_forgotten_while_redis_is_unreachable(
     own_redis: ValkeyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look = Conversations.turns

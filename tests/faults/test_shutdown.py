@@ -95,7 +95,7 @@ async def test_a_stopping_worker_finishes_its_answers(
         assert reader.kinds == ["queued", "started", "completed"]
 
 
-async def test_a_second_signal_gives_back_at_once_what_the_first_would_wait_for(
+async def test_a_second_signal_releases_running_requests_at_once(
     deployment: Deployment, upstream: ScriptedUpstream
 ) -> None:
     upstream.enqueue([Role(), Text("half "), Wait(asyncio.Event())])
@@ -113,7 +113,7 @@ async def test_a_second_signal_gives_back_at_once_what_the_first_would_wait_for(
         assert [e.data["reason"] for e in reader.events if e.kind == "reset"] == ["worker_drained"]
 
 
-async def test_a_worker_whose_redis_hangs_ends_all_the_same(
+async def test_a_worker_whose_redis_hangs_ends_on_a_signal(
     deployment: Deployment, own_redis: ValkeyServer, upstream: ScriptedUpstream
 ) -> None:
     upstream.enqueue([Role(), Text("half "), Wait(asyncio.Event())])
@@ -133,7 +133,7 @@ async def test_a_worker_whose_redis_hangs_ends_all_the_same(
 
 
 @pytest.mark.parametrize("number", STOPS)
-async def test_an_api_whose_redis_is_away_ends_at_once(
+async def test_an_api_whose_redis_is_unreachable_ends_at_once(
     deployment: Deployment,
     own_redis: ValkeyServer,
     upstream: ScriptedUpstream,

@@ -79,7 +79,7 @@ async def test_a_key_used_with_another_body_leaves_no_trace(redis_url: str) -> N
         assert await take_snapshot(client) == before
 
 
-async def test_ten_times_more_than_there_is_room_for_is_refused_and_leaves_nothing(
+async def test_submits_beyond_the_limits_are_refused_and_leave_nothing(
     redis_url: str,
 ) -> None:
     limit = 10

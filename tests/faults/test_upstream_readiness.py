@@ -79,7 +79,7 @@ async def test_an_upstream_without_a_list_of_models_is_ready_and_logged(
         await wait_until(is_told, description="the API to say so")
 
 
-async def test_an_upstream_that_is_not_there_is_reported(
+async def test_an_unreachable_upstream_is_reported(
     redis_url: str, upstream: ScriptedUpstream
 ) -> None:
     await upstream.close()

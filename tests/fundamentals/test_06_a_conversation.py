@@ -3,7 +3,7 @@
 from tests.fundamentals.conftest import System
 
 
-async def test_the_next_request_of_a_conversation_knows_the_turns_before(system: System) -> None:
+async def test_the_next_request_of_a_conversation_contains_the_turns_before(system: System) -> None:
     first = await system.api.submit("My name is Ada.", conversation_id="c1")
     await system.events(first)
     second = await system.api.submit("What is my name?", conversation_id="c1")

@@ -49,7 +49,7 @@ async def test_a_reset_breaks_the_connection_and_a_new_one_works(
     assert proxy.connection_count == 2
 
 
-async def test_a_blackhole_swallows_and_its_connections_stay_dead(
+async def test_a_black_hole_loses_bytes_and_its_connections_stay_dead(
     proxy: FaultProxy, client: redis.asyncio.Redis
 ) -> None:
     proxy.is_blackhole = True

@@ -37,7 +37,7 @@ def test_events_are_the_same_however_the_bytes_are_cut(size: int) -> None:
     "frame",
     [b"id: 1-0\n\n", b"foo: 1\n\n", b"data: {}\r\n\n", b"data: {}\ndata: {}\n\n", b"data\n\n"],
 )
-def test_what_we_never_send_is_refused(frame: bytes) -> None:
+def test_a_frame_that_tickertape_never_sends_is_refused(frame: bytes) -> None:
     with pytest.raises(AssertionError):
         SseParser().feed(frame)
 

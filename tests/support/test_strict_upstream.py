@@ -42,7 +42,7 @@ def follow_up(family: str) -> Body:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_family_takes_a_loop_as_it_wants_it(family: str) -> None:
+def test_a_family_accepts_a_tool_loop_in_its_form(family: str) -> None:
     assert breached(family, follow_up(family)) == []
 
 

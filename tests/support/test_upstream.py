@@ -122,7 +122,7 @@ async def test_a_wrong_key_is_refused(client: openai.AsyncOpenAI) -> None:
         assert text_of(await chunks_of(good)) == "Hello, world."
 
 
-async def test_the_upstream_notices_at_once_that_its_client_left(
+async def test_the_upstream_notices_at_once_when_its_client_leaves(
     upstream: ScriptedUpstream, client: openai.AsyncOpenAI
 ) -> None:
     upstream.script = [Text("one"), Wait(asyncio.Event()), Text("never")]
@@ -162,14 +162,14 @@ async def test_a_cut_and_a_reset_break_the_body(
     assert upstream.calls[0].outcome == type(ending).__name__.lower()
 
 
-async def test_a_script_without_a_finish_ends_cleanly_and_the_connection_is_used_again(
+async def test_a_script_without_a_finish_ends_in_order_and_its_connection_is_reused(
     upstream: ScriptedUpstream, client: openai.AsyncOpenAI
 ) -> None:
     upstream.enqueue([Text("no end")], answer("second"))
     assert [text_of(await chunks_of(client)) for _ in range(2)] == ["no end", "second"]
 
 
-async def test_refusals_and_pages_are_answered_as_such(
+async def test_refusals_and_html_pages_are_sent_as_scripted(
     upstream: ScriptedUpstream, client: openai.AsyncOpenAI
 ) -> None:
     upstream.enqueue(rate_limited("7"), [Status(200, body="<html>")], [Error("inside"), Done()])
@@ -192,7 +192,7 @@ async def test_a_mistake_in_a_script_fails_the_test_that_made_it(
         await upstream.__aexit__()
 
 
-async def test_as_a_process_it_answers_what_the_prompt_plans(client: openai.AsyncOpenAI) -> None:
+async def test_an_upstream_process_answers_as_the_prompt_plans(client: openai.AsyncOpenAI) -> None:
     with prompted_upstream("--deltas", "3") as url:
         prompted = client.with_options(base_url=url)
         plan = Plan(deltas=5, tag="x", cut_after=2)
@@ -205,7 +205,9 @@ async def test_as_a_process_it_answers_what_the_prompt_plans(client: openai.Asyn
         assert [call["outcome"] for call in journal] == ["cut", "answered", "answered"]
 
 
-async def test_a_planned_answer_goes_on_where_its_prefill_ends(client: openai.AsyncOpenAI) -> None:
+async def test_a_planned_answer_continues_where_its_prefill_ends(
+    client: openai.AsyncOpenAI,
+) -> None:
     plan = Plan(deltas=4, tag="x")
     begun = plan.text()[:6]
     async with ScriptedUpstream() as upstream:

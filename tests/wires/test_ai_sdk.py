@@ -39,7 +39,7 @@ async def test_an_answer_is_one_message_with_a_stable_id(api: RunningApi, worker
     assert (await api.read(request_id))["wire"] == "ui_message"
 
 
-async def test_calls_of_tools_come_with_their_input(api: RunningApi, worker: Rig) -> None:
+async def test_tool_calls_have_their_input(api: RunningApi, worker: Rig) -> None:
     sending = send(api, tools=[{"type": "function", "function": {"name": "look"}}])
     payload = await claimed(worker)
     pieces = [
@@ -89,7 +89,7 @@ async def test_a_reload_gets_the_active_answer_from_its_beginning(
 
 
 @pytest.mark.parametrize("path", ["nothing", "a%2Fb", "..%2F..%2Fetc", "%F0%9F%98%80", "%00"])
-async def test_an_unknown_chat_has_nothing_to_resume(api: RunningApi, path: str) -> None:
+async def test_an_unknown_chat_has_no_stream_to_resume(api: RunningApi, path: str) -> None:
     answer = await api.client.get(f"/api/chat/{path}/stream")
     assert answer.status_code == 204
     assert answer.content == b""
@@ -121,7 +121,7 @@ async def test_a_chat_is_remembered_under_its_id(
     assert gone.status_code == 204
 
 
-async def test_stopping_ends_the_answer_and_repeats_in_peace(api: RunningApi, worker: Rig) -> None:
+async def test_a_stop_ends_the_answer_and_may_be_repeated(api: RunningApi, worker: Rig) -> None:
     sending = send(api)
     await claimed(worker)
     await worker.type("half")
@@ -138,7 +138,7 @@ async def test_stopping_ends_the_answer_and_repeats_in_peace(api: RunningApi, wo
     assert (await api.client.get("/api/chat/chat-1/stream")).status_code == 204
 
 
-async def test_a_new_question_replaces_the_answer_under_way(api: RunningApi, worker: Rig) -> None:
+async def test_a_new_message_replaces_the_running_answer(api: RunningApi, worker: Rig) -> None:
     first = send(api)
     await claimed(worker)
     await worker.type("one")
@@ -168,7 +168,7 @@ async def test_an_answer_that_cannot_be_continued_is_an_error_chunk(
     assert chunks(await sending)[-1]["type"] == "error"
 
 
-async def test_a_shutdown_breaks_the_stream_off_so_that_the_page_resumes(
+async def test_a_shutdown_aborts_the_stream_so_that_the_page_resumes(
     redis_url: str, worker: Rig
 ) -> None:
     async with running_api(redis_url) as api:
@@ -186,7 +186,7 @@ async def test_a_shutdown_breaks_the_stream_off_so_that_the_page_resumes(
         assert refused.headers["content-type"].startswith("text/plain")
 
 
-async def test_a_chat_whose_active_request_came_in_elsewhere_has_nothing_to_resume(
+async def test_a_chat_whose_active_request_came_over_another_protocol_has_no_stream_to_resume(
     api: RunningApi, worker: Rig
 ) -> None:
     request_id = await api.submit(conversation_id="chat-1")
@@ -195,7 +195,7 @@ async def test_a_chat_whose_active_request_came_in_elsewhere_has_nothing_to_resu
     assert (await api.read(request_id))["status"] == "queued"
 
 
-async def test_chats_of_other_tenants_do_not_exist(redis_url: str, worker: Rig) -> None:
+async def test_a_tenant_cannot_find_another_tenants_chat(redis_url: str, worker: Rig) -> None:
     async with running_api(redis_url, api_keys="a:key-a,b:key-b") as api:
         a, b = ({"Authorization": f"Bearer key-{name}"} for name in "ab")
         sending = asyncio.create_task(api.client.post("/api/chat", json=body(), headers=a))

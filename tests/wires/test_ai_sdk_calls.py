@@ -13,7 +13,7 @@ from tests.wires.relaying import TWO_CALLS
 from tickertape.runtime.settings import Settings
 
 
-async def test_reasoning_goes_back_beside_the_calls_it_led_to(api: RunningApi, worker: Rig) -> None:
+async def test_reasoning_is_sent_back_beside_its_tool_calls(api: RunningApi, worker: Rig) -> None:
     outcome = {"state": "output-available", "input": {"at": 1}, "output": "x"}
     steps = [
         {"type": "step-start"},
@@ -73,7 +73,7 @@ DENIED = "The user did not allow this call."
         ({"state": "approval-requested", "approval": {"id": "p"}}, None),
     ],
 )
-async def test_a_call_that_the_user_denied_has_that_as_its_outcome(
+async def test_a_tool_call_that_the_user_denied_has_the_denial_as_its_outcome(
     api: RunningApi, worker: Rig, part: dict[str, Any], outcome: str | None
 ) -> None:
     call = {"type": "tool-pay", "toolCallId": "t-1", "input": {}, **part}
@@ -86,7 +86,7 @@ async def test_a_call_that_the_user_denied_has_that_as_its_outcome(
     assert len(payload["messages"]) == (2 if outcome is None else 4)
 
 
-async def test_two_calls_of_a_page_come_back_to_the_upstream_whole(
+async def test_two_tool_calls_of_a_page_return_to_the_upstream_complete(
     api: RunningApi, redis_url: str, upstream: ScriptedUpstream
 ) -> None:
     upstream.enqueue(TWO_CALLS)

@@ -101,7 +101,7 @@ FAR = "https://example.org/a"
         (file("", b"%PDF") | {"mediaType": "application/pdf"}, pdf("file")),
     ],
 )
-async def test_a_file_goes_out_in_the_form_that_its_type_has(
+async def test_a_file_is_sent_in_the_form_of_its_type(
     page: Page, given: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     assert await page.contents(user(TEXT, given)) == [[TEXT, expected]]
@@ -126,7 +126,7 @@ NO_FORM = [
 
 
 @pytest.mark.parametrize("given", NO_FORM)
-async def test_a_file_that_no_model_takes_is_refused_by_its_place_and_not_remembered(
+async def test_a_file_that_no_model_accepts_is_refused_by_its_path_and_not_remembered(
     api: RunningApi, given: dict[str, Any]
 ) -> None:
     for asked, place in (
@@ -140,7 +140,7 @@ async def test_a_file_that_no_model_takes_is_refused_by_its_place_and_not_rememb
 
 
 @pytest.mark.parametrize("given", NO_FORM)
-async def test_a_page_that_keeps_a_refused_file_can_ask_on(
+async def test_a_page_that_keeps_a_refused_file_can_send_more_messages(
     page: Page, given: dict[str, Any]
 ) -> None:
     contents = await page.contents(user(TEXT, given), user({"type": "text", "text": "Then not."}))

@@ -67,7 +67,7 @@ async def conversation(page: Page, upstream: ScriptedUpstream) -> list[str]:
     return [await page.ask(1, "one"), await page.ask(2, "two")]
 
 
-async def test_questions_are_told_with_what_was_said_before(
+async def test_a_model_gets_each_message_with_the_turns_before_it(
     page: Page, upstream: ScriptedUpstream
 ) -> None:
     await conversation(page, upstream)
@@ -77,7 +77,7 @@ async def test_questions_are_told_with_what_was_said_before(
 
 @pytest.mark.parametrize("named", [{}, {"messageId": None}, {"messageId": "the answer's"}])
 @pytest.mark.parametrize("sent", ["nothing", "the question"])
-async def test_a_regenerated_answer_takes_the_place_of_the_one_before(
+async def test_a_regenerated_answer_replaces_the_earlier_one(
     page: Page, upstream: ScriptedUpstream, named: Message, sent: str
 ) -> None:
     # n8n#26430: the question was in the memory, and was asked once more.
@@ -95,7 +95,7 @@ async def test_a_regenerated_answer_takes_the_place_of_the_one_before(
 
 
 @pytest.mark.parametrize("of", ["answer", "question"])
-async def test_an_earlier_answer_is_regenerated_and_what_came_after_it_is_gone(
+async def test_regenerating_an_earlier_answer_drops_all_later_turns(
     page: Page, upstream: ScriptedUpstream, of: str
 ) -> None:
     first, _ = await conversation(page, upstream)
@@ -106,7 +106,7 @@ async def test_an_earlier_answer_is_regenerated_and_what_came_after_it_is_gone(
     assert await page.turns() == [("one", "un")]
 
 
-async def test_an_edited_question_takes_the_place_of_the_one_before(
+async def test_an_edited_message_replaces_the_earlier_one(
     page: Page, upstream: ScriptedUpstream
 ) -> None:
     await conversation(page, upstream)
@@ -121,7 +121,7 @@ async def test_an_edited_question_takes_the_place_of_the_one_before(
     assert page.told == ["one", "eins", "two, again"]
 
 
-async def test_a_page_that_sends_the_same_question_without_a_trigger_asks_it_once(
+async def test_a_message_that_is_sent_again_without_a_trigger_is_remembered_once(
     page: Page, upstream: ScriptedUpstream
 ) -> None:
     await conversation(page, upstream)
@@ -132,7 +132,7 @@ async def test_a_page_that_sends_the_same_question_without_a_trigger_asks_it_onc
     assert page.told == ["one", "eins", "two", "Hello, world.", "three"]
 
 
-async def test_an_answer_that_failed_is_asked_for_again_and_told_of_no_more(
+async def test_a_failed_answer_that_is_regenerated_is_left_out_of_later_prompts(
     page: Page, upstream: ScriptedUpstream
 ) -> None:
     await conversation(page, upstream)
@@ -144,7 +144,7 @@ async def test_an_answer_that_failed_is_asked_for_again_and_told_of_no_more(
     assert page.told == ["one", "eins", "two", "zwei", "three", "Hello, world.", "four"]
 
 
-async def test_an_answer_under_way_that_is_regenerated_is_stopped_and_told_of_no_more(
+async def test_a_running_answer_that_is_regenerated_is_stopped_and_left_out_of_later_prompts(
     api: RunningApi, page: Page, upstream: ScriptedUpstream
 ) -> None:
     await conversation(page, upstream)
@@ -187,7 +187,7 @@ def told_step(call_id: str) -> list[Message]:
     ]
 
 
-async def test_calls_of_tools_with_their_outcomes_are_remembered_whole(
+async def test_tool_calls_and_their_outcomes_are_remembered_completely(
     page: Page, upstream: ScriptedUpstream
 ) -> None:
     upstream.enqueue(calls("a"), calls("b"), answer("Rain."))
@@ -214,7 +214,7 @@ async def test_calls_of_tools_with_their_outcomes_are_remembered_whole(
     assert page.messages == [asked]
 
 
-async def test_a_page_that_holds_the_history_leaves_no_question_twice(
+async def test_a_page_that_sends_its_history_has_no_message_remembered_twice(
     api: RunningApi, page: Page, upstream: ScriptedUpstream
 ) -> None:
     _, second = await conversation(page, upstream)
@@ -226,7 +226,7 @@ async def test_a_page_that_holds_the_history_leaves_no_question_twice(
     assert await page.turns() == [("uno", "Hello, world.")]
 
 
-async def test_turns_of_before_that_have_no_ids_are_found_by_what_was_asked(
+async def test_turns_without_message_ids_are_found_by_their_text(
     api: RunningApi, page: Page, upstream: ScriptedUpstream
 ) -> None:
     await page.post(message={**question(1, "one"), "id": None})
@@ -246,14 +246,14 @@ async def test_turns_of_before_that_have_no_ids_are_found_by_what_was_asked(
         ({"trigger": "submit-message"}, "messages: give messages"),
     ],
 )
-async def test_without_a_message_there_has_to_be_one_to_answer(
+async def test_a_call_without_a_message_needs_one_in_memory_to_answer(
     api: RunningApi, fields: Message, said: str
 ) -> None:
     refused = await api.client.post("/api/chat", json={"id": "c", **fields})
     assert (refused.status_code, refused.text.strip()) == (400, said)
 
 
-async def test_a_message_that_nobody_knows_is_a_new_question(
+async def test_a_message_with_an_unknown_id_is_a_new_message(
     page: Page, upstream: ScriptedUpstream
 ) -> None:
     await conversation(page, upstream)

@@ -13,7 +13,7 @@ from tests.wires.pages import HI, body, chunks, send
 from tickertape.runtime.settings import Settings
 
 
-async def test_the_page_brings_the_history_and_the_server_adds_none(
+async def test_a_page_that_sends_its_history_gets_no_memory_added(
     api: RunningApi, worker: Rig
 ) -> None:
     first = send(api)
@@ -49,7 +49,7 @@ async def test_the_page_brings_the_history_and_the_server_adds_none(
     ]
 
 
-async def test_a_page_that_sends_only_what_is_new_relies_on_the_servers_memory(
+async def test_a_page_that_sends_only_new_messages_uses_the_servers_memory(
     api: RunningApi, worker: Rig
 ) -> None:
     sending = asyncio.create_task(api.client.post("/api/chat", json={"id": "c", "message": HI}))
@@ -60,7 +60,7 @@ async def test_a_page_that_sends_only_what_is_new_relies_on_the_servers_memory(
     assert payload["messages"] == [{"role": "user", "content": "hi"}]
 
 
-async def test_an_answer_that_goes_on_keeps_the_id_of_its_message(
+async def test_an_answer_that_continues_keeps_the_id_of_its_message(
     api: RunningApi, worker: Rig
 ) -> None:
     called = {
@@ -159,7 +159,7 @@ async def test_images_and_files_are_passed_on(api: RunningApi, worker: Rig) -> N
         ({"temperature": 9}, "temperature"),
     ],
 )
-async def test_a_wrong_call_is_told_in_plain_words(
+async def test_a_wrong_call_is_refused_with_readable_text(
     api: RunningApi, wrong: dict[str, Any], said: str
 ) -> None:
     answer = await api.client.post("/api/chat", json=body() | wrong)
@@ -184,7 +184,7 @@ async def test_parts_of_unknown_types_are_left_out(api: RunningApi, worker: Rig)
     assert payload["messages"] == [{"role": "user", "content": "hi"}]
 
 
-async def test_a_model_sees_what_the_page_says_was_said_and_nothing_else(
+async def test_a_model_sees_exactly_the_history_that_the_page_sends(
     api: RunningApi, redis_url: str, upstream: ScriptedUpstream
 ) -> None:
     settings = Settings(openai_base_url=upstream.base_url, openai_model="m")

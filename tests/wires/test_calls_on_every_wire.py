@@ -163,7 +163,7 @@ UPSTREAMS: dict[str, tuple[list[dict[str, Any]], list[Call]]] = {
 
 @pytest.mark.parametrize("reading", READINGS)
 @pytest.mark.parametrize("upstream", UPSTREAMS)
-def test_calls_are_the_same_on_every_wire_where(upstream: str, reading: str) -> None:
+def test_tool_calls_are_the_same_on_every_wire(upstream: str, reading: str) -> None:
     deltas, expected = UPSTREAMS[upstream]
     assert READINGS[reading](log_of(*deltas)) == expected
 

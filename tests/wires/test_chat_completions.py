@@ -40,7 +40,7 @@ async def test_an_answer_is_one_object(sdk: AsyncOpenAI, worker: Rig) -> None:
     assert payload["on_interruption"] == "restart"
 
 
-async def test_what_an_attempt_said_that_was_thrown_away_is_not_in_the_object(
+async def test_the_output_of_a_discarded_attempt_is_not_in_the_object(
     sdk: AsyncOpenAI, worker: Rig
 ) -> None:
     asking = ask(sdk)
@@ -73,7 +73,7 @@ async def test_an_answer_arrives_while_it_is_written(sdk: AsyncOpenAI, worker: R
     assert "stream" not in payload["params"]
 
 
-async def test_usage_comes_last_and_only_if_it_was_asked_for(sdk: AsyncOpenAI, worker: Rig) -> None:
+async def test_usage_comes_last_and_only_on_request(sdk: AsyncOpenAI, worker: Rig) -> None:
     asking = ask(sdk, stream=True, stream_options={"include_usage": True})
     payload = await claimed(worker)
     await worker.type("a")
@@ -86,7 +86,9 @@ async def test_usage_comes_last_and_only_if_it_was_asked_for(sdk: AsyncOpenAI, w
     assert "stream_options" not in payload["params"]
 
 
-async def test_tools_go_there_and_calls_come_back(sdk: AsyncOpenAI, worker: Rig) -> None:
+async def test_tools_reach_the_upstream_and_tool_calls_reach_the_client(
+    sdk: AsyncOpenAI, worker: Rig
+) -> None:
     tool: Any = {
         "type": "function",
         "function": {"name": "look", "parameters": {"properties": {"at": {"default": None}}}},
@@ -126,9 +128,7 @@ async def test_tools_go_there_and_calls_come_back(sdk: AsyncOpenAI, worker: Rig)
     assert "".join(a.function.arguments for a in answers if a.index == 0) == '{"at": "x"}'
 
 
-async def test_the_sdks_own_accumulation_ends_in_the_same_message(
-    sdk: AsyncOpenAI, worker: Rig
-) -> None:
+async def test_the_sdks_accumulation_makes_the_same_message(sdk: AsyncOpenAI, worker: Rig) -> None:
     async def accumulate() -> Any:
         messages: Any = [HI]
         async with sdk.chat.completions.stream(model="m", messages=messages) as stream:
@@ -147,7 +147,7 @@ async def test_the_sdks_own_accumulation_ends_in_the_same_message(
     assert message.tool_calls[0].function.name == "f"
 
 
-async def test_a_quiet_stream_has_comments_and_nothing_that_the_sdk_trips_over(
+async def test_a_quiet_stream_has_comments_that_the_sdk_ignores(
     redis_url: str, worker: Rig
 ) -> None:
     async with running_api(redis_url, heartbeat_s=0.1) as api:
@@ -184,7 +184,9 @@ async def test_a_repeated_call_with_its_key_is_the_same_request(
     assert failure.value.code == "idempotency_conflict"
 
 
-async def test_a_role_goes_before_the_messages_in_either_way(sdk: AsyncOpenAI, worker: Rig) -> None:
+async def test_a_roles_messages_precede_the_callers_however_the_role_is_named(
+    sdk: AsyncOpenAI, worker: Rig
+) -> None:
     for fields in ({"model": "role:sql"}, {"extra_body": {"role_template": "sql"}}):
         asking = ask(sdk, **fields)
         payload = await claimed(worker)
@@ -236,7 +238,7 @@ async def test_a_wrong_call_is_refused_by_name_and_not_repeated(
     assert error["type"] == "invalid_request_error"
 
 
-async def test_one_answer_is_what_n_may_ask_for(sdk: AsyncOpenAI, worker: Rig) -> None:
+async def test_n_may_only_be_one(sdk: AsyncOpenAI, worker: Rig) -> None:
     asking = ask(sdk, n=1, user=None)
     payload = await claimed(worker)
     await worker.finish()

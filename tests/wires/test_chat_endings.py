@@ -52,7 +52,7 @@ WAYS_TO_READ = pytest.mark.parametrize(
 
 
 @WAYS_TO_READ
-async def test_a_failure_in_the_middle_is_an_error_and_no_end(
+async def test_a_failure_in_the_middle_is_an_error_and_not_an_orderly_end(
     sdk: AsyncOpenAI, worker: Rig, headers: dict[str, str]
 ) -> None:
     asking = ask(sdk, stream=True, extra_headers=headers)
@@ -68,7 +68,7 @@ async def test_a_failure_in_the_middle_is_an_error_and_no_end(
 
 
 @WAYS_TO_READ
-async def test_an_answer_that_begins_anew_after_output_ends_with_an_error(
+async def test_an_answer_that_starts_over_after_output_ends_with_an_error(
     api: RunningApi, sdk: AsyncOpenAI, worker: Rig, headers: dict[str, str]
 ) -> None:
     # As if Redis had lost what was written: no policy of the request prevents that.
@@ -90,7 +90,7 @@ async def test_an_answer_that_begins_anew_after_output_ends_with_an_error(
 
 
 @WAYS_TO_READ
-async def test_a_stream_that_ended_with_an_error_is_closed_although_its_log_goes_on(
+async def test_a_stream_that_ended_with_an_error_is_closed_while_its_log_continues(
     api: RunningApi, worker: Rig, headers: dict[str, str]
 ) -> None:
     body = {"messages": [HI], "stream": True}
@@ -106,7 +106,9 @@ async def test_a_stream_that_ended_with_an_error_is_closed_although_its_log_goes
     assert (await api.read(worker.lease.request_id))["status"] == "running"
 
 
-async def test_a_cancelled_call_is_told_so(api: RunningApi, sdk: AsyncOpenAI, worker: Rig) -> None:
+async def test_a_cancelled_call_gets_an_error_that_names_the_cancel(
+    api: RunningApi, sdk: AsyncOpenAI, worker: Rig
+) -> None:
     plain, streaming = ask(sdk), ask(sdk, stream=True)
     await claimed(worker)
     assert worker.lease is not None
@@ -121,7 +123,7 @@ async def test_a_cancelled_call_is_told_so(api: RunningApi, sdk: AsyncOpenAI, wo
         await read(stream)
 
 
-async def test_a_stream_is_not_held_for_ever(
+async def test_a_stream_does_not_wait_indefinitely_for_its_start(
     api: RunningApi, sdk: AsyncOpenAI, worker: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tickertape.api.protocols.foreground.HOLD_S", 0.1)
@@ -132,7 +134,7 @@ async def test_a_stream_is_not_held_for_ever(
         await read(stream)
 
 
-async def test_who_leaves_stops_nothing_unless_it_was_asked_for(
+async def test_a_client_that_leaves_cancels_its_request_only_if_it_asked_for_that(
     api: RunningApi, worker: Rig
 ) -> None:
     headers = {"x-cancel-on-disconnect": "true"}
@@ -167,7 +169,7 @@ async def test_who_leaves_stops_nothing_unless_it_was_asked_for(
 
 
 @WAYS_TO_READ
-async def test_a_shutdown_breaks_streams_off_and_sends_plain_calls_away(
+async def test_a_shutdown_aborts_streams_and_refuses_plain_calls(
     redis_url: str, worker: Rig, headers: dict[str, str]
 ) -> None:
     async with running_api(redis_url) as api, openai_client(api.url) as sdk:

@@ -36,7 +36,7 @@ def events(name: str, finish_reason: str | None) -> list[Any]:
         ("a new word", "a new word", "other", ("incomplete", "a new word")),
     ],
 )
-def test_a_reason_that_nobody_knows_is_never_told_as_stop(
+def test_an_unknown_finish_reason_is_never_reported_as_stop(
     reason: str | None, chat: str, ai_sdk: str, response: tuple[str, str | None]
 ) -> None:
     native = b"".join(rendered(DIALECTS["native"], log(reason)).frames)

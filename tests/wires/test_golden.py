@@ -6,11 +6,11 @@ from tests.wires.recorded import DIALECTS, FOLDER, GOLDEN, recorded_log, rendere
 
 
 @pytest.mark.parametrize("name", GOLDEN)
-def test_a_wires_bytes_are_what_they_were(name: str) -> None:
+def test_the_bytes_of_a_wire_equal_its_golden_file(name: str) -> None:
     assert GOLDEN[name]() == (FOLDER / name).read_bytes()
 
 
-def test_the_recorded_log_has_everything() -> None:
+def test_the_recorded_log_has_every_kind_of_entry() -> None:
     kinds = {entry.kind for entry in recorded_log()}
     output = {"delta", "reasoning", "refusal", "tool_call"}
     assert kinds == {"queued", "started", "resumed", "completed"} | output
@@ -19,7 +19,7 @@ def test_the_recorded_log_has_everything() -> None:
 
 
 @pytest.mark.parametrize("name", DIALECTS)
-def test_a_wire_ends_whole_with_its_log(name: str) -> None:
+def test_a_wire_ends_in_order_with_its_log(name: str) -> None:
     rendering = rendered(DIALECTS[name], recorded_log())
     assert not rendering.is_cut
     assert len(rendering.frames) == len(recorded_log())

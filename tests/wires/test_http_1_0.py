@@ -57,7 +57,7 @@ def unframed(chunked: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("query", ["", "?format=text", "?snapshot=1"])
-async def test_an_old_client_that_follows_a_log_gets_no_sizes_of_chunks_in_its_body(
+async def test_an_http_1_0_client_that_follows_a_log_gets_no_chunk_sizes_in_its_body(
     api: RunningApi, worker: Rig, query: str
 ) -> None:
     request_id = await worker.begin()
@@ -74,7 +74,7 @@ async def test_an_old_client_that_follows_a_log_gets_no_sizes_of_chunks_in_its_b
 
 @pytest.mark.parametrize("headers", ["", "X-Cancel-On-Disconnect: true\r\n"])
 @pytest.mark.parametrize("path", ASKING)
-async def test_an_old_client_that_asks_gets_no_sizes_of_chunks_on_any_wire(
+async def test_an_http_1_0_client_that_submits_gets_no_chunk_sizes_on_any_wire(
     api: RunningApi, worker: Rig, path: str, headers: str
 ) -> None:
     asking = asyncio.create_task(ask(api, path, ASKING[path], headers))
@@ -90,7 +90,7 @@ async def test_an_old_client_that_asks_gets_no_sizes_of_chunks_on_any_wire(
 
 
 @pytest.mark.parametrize("path", ASKING)
-async def test_an_old_client_does_not_take_a_cut_answer_for_a_whole_one(
+async def test_an_http_1_0_client_can_distinguish_a_cut_answer_from_a_complete_one(
     api: RunningApi, worker: Rig, path: str
 ) -> None:
     """No last chunk is missed there, and an orderly close would say that this was all."""

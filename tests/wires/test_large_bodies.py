@@ -74,7 +74,7 @@ async def refused(api: RunningApi, path: str, body: Body) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("path", WITH_PHOTO)
-async def test_a_phone_s_photo_goes_to_the_model_on_every_wire_that_carries_images(
+async def test_a_phones_photo_reaches_the_model_on_every_wire_that_carries_images(
     api: RunningApi, worker: Rig, path: str
 ) -> None:
     payload = await taken(api, worker, path, WITH_PHOTO[path])
@@ -82,7 +82,7 @@ async def test_a_phone_s_photo_goes_to_the_model_on_every_wire_that_carries_imag
     assert message["content"][-1]["image_url"]["url"] == PHOTO
 
 
-async def test_a_limit_of_bytes_that_was_set_is_that_of_every_wire(redis_url: str) -> None:
+async def test_a_configured_limit_of_bytes_applies_to_every_wire(redis_url: str) -> None:
     async with running_api(redis_url, max_body_bytes=2048) as api:
         for path, ask_many in WITH_MANY.items():
             status, said = await refused(api, path, ask_many(200))
@@ -110,7 +110,7 @@ async def test_the_bytes_of_the_queue_hold_large_bodies_and_a_refused_one_leaves
 
 
 @pytest.mark.parametrize("path", WITH_MANY)
-async def test_a_history_of_thousands_of_messages_is_taken_on_every_wire(
+async def test_a_history_of_thousands_of_messages_is_accepted_on_every_wire(
     api: RunningApi, worker: Rig, path: str
 ) -> None:
     payload = await taken(api, worker, path, WITH_MANY[path](3000))
@@ -141,7 +141,7 @@ async def test_how_deep_a_body_nests_is_a_setting(redis_url: str, worker: Rig) -
         assert (status, "tools: nested deeper than 8 levels" in said) == (400, True)
 
 
-async def test_nesting_beyond_any_parser_is_refused(api: RunningApi) -> None:
+async def test_nesting_that_no_parser_accepts_is_refused(api: RunningApi) -> None:
     bottomless = b'{"id": "c", "data": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     for path in WITH_MANY:
         answer = await api.client.post(
@@ -176,13 +176,13 @@ def test_values_are_counted_and_not_the_commas_of_texts(body: str, values: int) 
             parse_json(body.encode(), values - 1)
 
 
-def test_an_endless_text_and_a_heap_of_quotes_are_no_json() -> None:
+def test_an_unterminated_string_and_a_heap_of_quotes_are_not_json() -> None:
     for body in ('["a[[[[', '"a' * 1000, "[" * 1000, '{"\\'):
         with pytest.raises((ValueError, RecursionError, Problem)):
             parse_json(body.encode(), 3)
 
 
-def test_a_body_whose_text_never_ends_is_read_once() -> None:
+def test_a_body_with_an_unterminated_string_is_scanned_once() -> None:
     escaped_quotes = '\\"' * 500_000
     began_s = time.process_time()
     for end in ("", "\\"):
@@ -202,7 +202,7 @@ def test_a_body_whose_text_never_ends_is_read_once() -> None:
         {"type": "step-start"},
     ],
 )
-def test_what_a_page_keeps_and_no_model_sees_is_not_judged(part: Body, fault: object) -> None:
+def test_fields_of_a_page_that_no_model_sees_are_not_checked(part: Body, fault: object) -> None:
     kept = {**part, "input": fault, "data": fault}
     message = {"role": "assistant", "metadata": fault, "parts": [LOOK, kept]}
     body = UiBody.model_validate({"id": "c", "messages": [message], "note": fault})
@@ -221,7 +221,7 @@ def test_what_a_page_keeps_and_no_model_sees_is_not_judged(part: Body, fault: ob
         {"type": "dynamic-tool", "toolName": "look", "toolCallId": "t", "state": "output-error"},
     ],
 )
-def test_what_a_model_would_see_is_judged_and_named(part: Body, fault: object) -> None:
+def test_fields_that_a_model_would_see_are_checked_and_named(part: Body, fault: object) -> None:
     wrong = {**part, "text": fault, "url": fault, "output": fault, "errorText": fault}
     body = {"id": "c", "messages": [{"role": "assistant", "parts": [{"type": "x"}, wrong]}]}
     with pytest.raises(Problem) as failure:

@@ -69,7 +69,7 @@ def texts_in(value: Any) -> Iterator[str]:
 
 @pytest.mark.parametrize("end", ENDS, ids=lambda end: end[0])
 @pytest.mark.parametrize("name", EVENT_WIRES)
-def test_no_event_of_any_wire_is_torn_by_a_client_that_splits_lines_as_python_does(
+def test_a_client_that_splits_lines_as_python_does_reads_every_event_of_every_wire(
     name: str, end: tuple[Terminal, dict[str, Any]]
 ) -> None:
     stream = b"".join(rendered(DIALECTS[name], log(*end)).frames).decode()
@@ -83,14 +83,14 @@ def test_no_event_of_any_wire_is_torn_by_a_client_that_splits_lines_as_python_do
     assert SAID in heard
 
 
-def test_news_and_snapshots_are_not_torn_either() -> None:
+def test_a_client_that_splits_lines_as_python_does_reads_notices_and_snapshots() -> None:
     wire = NativeWire("r")
     told = wire.notice("waiting", {"reason": SAID}) + wire.snapshot(Cursor(1, 2), {"text": SAID})
     assert told.decode().splitlines() == told.decode().split("\n")[:-1]
 
 
 @given(st.text(st.sampled_from([*LINE_ENDS, *'\\"\n\0aÂâ¨\xa9\u2027\u202a世'])))
-def test_a_text_is_the_same_after_its_line_ends_were_escaped(text: str) -> None:
+def test_a_text_is_unchanged_after_its_line_ends_were_escaped(text: str) -> None:
     said = encode_json({text: text}).decode()
     assert json.loads(said) == {text: text}
     assert len(said.splitlines()) == 1

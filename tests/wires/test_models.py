@@ -11,7 +11,7 @@ from tests.wires.conftest import openai_client
 from tickertape.broker.upstream_models import write_models
 
 
-async def test_the_upstreams_models_and_our_roles_are_listed(
+async def test_the_upstreams_models_and_the_roles_are_listed(
     api: RunningApi, sdk: AsyncOpenAI
 ) -> None:
     listed: list[dict[str, Any]] = [

@@ -84,7 +84,7 @@ def test_a_call_that_failed_on_a_page_keeps_its_raw_input_beside_a_null_input(
 
 
 @pytest.mark.parametrize("name", ["chat_completions", "responses", "ui_message"])
-def test_a_log_that_is_gone_is_an_error_and_other_news_are_nothing(name: str) -> None:
+def test_a_gone_notice_is_an_error_and_other_notices_make_no_frame(name: str) -> None:
     rendering = rendered(DIALECTS[name], CUSTOM[:2])
     for kind in ("position", "waiting", "rewind"):
         assert rendering.wire.notice(kind, {"x": 1}) == b""
@@ -140,7 +140,7 @@ def test_an_answer_of_several_parts_is_one_text() -> None:
     ]
 
 
-def test_the_forms_of_an_answer_are_told_in_the_words_of_a_chat_completion() -> None:
+def test_response_formats_are_translated_into_those_of_chat_completions() -> None:
     body = ResponsesBody(
         input="hi",
         text={"format": {"type": "json_object"}, "verbosity": "low"},
@@ -176,7 +176,7 @@ def test_a_pages_system_message_and_a_denied_call_reach_the_model() -> None:
 
 
 @pytest.mark.parametrize("odd", [5, ["a"], {"a": 1}, True])
-def test_fields_that_come_back_in_another_form_do_not_take_the_place_of_ours(odd: Any) -> None:
+def test_returned_provider_fields_of_a_wrong_type_do_not_replace_known_fields(odd: Any) -> None:
     x = {"reasoning_content": odd, "reasoning": odd, "tool_calls": odd, "signature": "s"}
     answer = {"role": "assistant", "content": "a", "signature": "s"}
     item = {"type": "message", "role": "assistant", "content": "a", "x": x}
@@ -187,7 +187,7 @@ def test_fields_that_come_back_in_another_form_do_not_take_the_place_of_ours(odd
 
 
 @pytest.mark.parametrize("odd", [5, ["a"], {"a": 1}, None])
-def test_a_state_of_another_form_is_no_outcome(odd: Any) -> None:
+def test_a_tool_state_of_a_wrong_type_is_not_an_outcome(odd: Any) -> None:
     parts = [
         {"type": "text", "text": "a"},
         {"type": "tool-f", "toolCallId": "t", "state": odd, "output": 1},

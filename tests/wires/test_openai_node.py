@@ -31,7 +31,7 @@ def script(call: Call) -> Script:
     return scripts[call.body["messages"][-1]["content"]]
 
 
-async def test_openais_node_client_is_at_home(
+async def test_openais_node_client_works_unchanged(
     tmp_path: Path, redis_url: str, upstream: ScriptedUpstream
 ) -> None:
     folder = installed(tmp_path, "ai7")

@@ -93,7 +93,7 @@ def test_a_field_inside_the_function_comes_out_inside_it() -> None:
     assert deltas(log)[1]["tool_calls"][0]["function"] == {**F, **INNER}
 
 
-def test_a_page_gives_the_signature_back_to_the_upstream() -> None:
+def test_a_page_returns_the_signature_to_the_upstream() -> None:
     part = {
         "type": "tool-f",
         "toolCallId": "a",
@@ -114,7 +114,7 @@ def test_a_page_gives_the_signature_back_to_the_upstream() -> None:
 
 
 @pytest.mark.parametrize("odd", [None, "x", {}, {"tickertape": "x"}, {"openai": {"a": 1}}])
-def test_metadata_that_is_not_ours_goes_nowhere(odd: object) -> None:
+def test_foreign_provider_metadata_is_dropped(odd: object) -> None:
     part = {"type": "tool-f", "toolCallId": "a", "state": "output-available", "input": {}}
     parts = [
         {"type": "text", "text": "Hm.", "providerMetadata": odd},
@@ -125,14 +125,14 @@ def test_metadata_that_is_not_ours_goes_nowhere(odd: object) -> None:
     assert said["tool_calls"][0].keys() == {"id", "type", "function"}
 
 
-def test_the_items_of_a_response_give_the_signature_back_to_the_upstream() -> None:
+def test_the_items_of_a_response_return_the_signature_to_the_upstream() -> None:
     items = response_object(log_of({"content": "Hm.", **SIGNATURE}, SIGNED))["output"]
     (said,) = chat_messages(items)
     assert said["extra_content"] == SIGNATURE["extra_content"]
     assert said["tool_calls"] == [{"id": "a", "type": "function", "function": F, **SIGNATURE}]
 
 
-def test_the_items_of_one_message_give_all_their_fields_back() -> None:
+def test_the_items_of_one_message_return_all_their_fields() -> None:
     def block(index: int) -> dict[str, Any]:
         return {"reasoning_details": [{"type": "reasoning.text", "index": index, "text": "Hm."}]}
 
@@ -145,7 +145,7 @@ def test_the_items_of_one_message_give_all_their_fields_back() -> None:
     assert (said["content"], len(said["tool_calls"])) == ("So.", 1)
 
 
-async def test_a_chain_of_responses_gives_the_signature_back_to_the_upstream(
+async def test_a_chain_of_responses_returns_the_signature_to_the_upstream(
     api: RunningApi, worker: Rig, sdk: AsyncOpenAI
 ) -> None:
     del api
@@ -198,7 +198,7 @@ def test_citations_reach_every_wire_that_shows_them() -> None:
     ]
 
 
-def test_reasoning_that_comes_in_parts_is_whole_where_the_answer_is() -> None:
+def test_reasoning_that_arrives_in_parts_is_complete_in_the_complete_answer() -> None:
     def part(**fields: Any) -> dict[str, Any]:
         return {"reasoning_details": [{"type": "reasoning.text", "index": 0, **fields}]}
 
@@ -220,7 +220,7 @@ def test_reasoning_that_comes_in_parts_is_whole_where_the_answer_is() -> None:
     assert deltas(log)[1]["reasoning_details"] == part(text="Hm", format="v1")["reasoning_details"]
 
 
-def test_a_field_that_nobody_knows_comes_out_as_it_was_sent() -> None:
+def test_an_unknown_field_reaches_the_client_unchanged() -> None:
     log = log_of({"content": "a", "zzz": {"deep": [1, None]}}, {"content": "b", "zzz": {"e": 2}})
     assert [delta.get("zzz") for delta in deltas(log)[1:3]] == [{"deep": [1, None]}, {"e": 2}]
     assert message(log)["zzz"] == {"deep": [1, None], "e": 2}
@@ -257,7 +257,7 @@ def test_fields_that_a_page_would_refuse_are_left_out_for_it() -> None:
     assert "providerMetadata" not in end
 
 
-def test_fields_alone_do_not_make_an_answer_before_there_is_one() -> None:
+def test_provider_fields_alone_do_not_start_an_answer() -> None:
     tally = Tally()
     reader = ChunkReader(tally)
     chunk = {"choices": [{"delta": {"role": "assistant", "content": "", "zzz": 1}}]}
@@ -269,7 +269,7 @@ def test_fields_alone_do_not_make_an_answer_before_there_is_one() -> None:
     assert (piece.text, piece.x) == ("a", {"zzz": 1})
 
 
-def test_a_delta_of_fields_alone_is_no_text_that_counts() -> None:
+def test_a_delta_of_provider_fields_alone_does_not_count_as_output() -> None:
     tally = Tally()
     reader = ChunkReader(tally)
     for delta in ({"content": "a"}, {"content": "", "images": [IMAGE]}):

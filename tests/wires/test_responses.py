@@ -111,7 +111,9 @@ def token(text: str) -> dict[str, Any]:
     return {"token": text, "logprob": -0.1, "bytes": list(text.encode()), "top_logprobs": []}
 
 
-async def test_calls_of_functions_go_there_and_back(sdk: AsyncOpenAI, worker: Rig) -> None:
+async def test_function_calls_reach_the_client_and_their_outputs_reach_the_upstream(
+    sdk: AsyncOpenAI, worker: Rig
+) -> None:
     tool: Any = {
         "type": "function",
         "name": "look",
@@ -186,9 +188,7 @@ async def test_calls_of_functions_go_there_and_back(sdk: AsyncOpenAI, worker: Ri
     ]
 
 
-async def test_the_sdks_own_accumulation_ends_in_the_same_response(
-    sdk: AsyncOpenAI, worker: Rig
-) -> None:
+async def test_the_sdks_accumulation_makes_the_same_response(sdk: AsyncOpenAI, worker: Rig) -> None:
     async def accumulate() -> Any:
         async with sdk.responses.stream(model="m", input="hi") as stream:
             return await stream.get_final_response()
@@ -223,7 +223,7 @@ async def test_an_answer_that_was_cut_short_by_a_limit_is_incomplete(
         assert response.output[0].status == "incomplete"
 
 
-async def test_a_reason_that_openai_has_no_word_for_is_read_by_its_sdk(
+async def test_openais_sdk_reads_a_finish_reason_that_openai_does_not_define(
     sdk: AsyncOpenAI, worker: Rig
 ) -> None:
     plain, streaming = ask(sdk), ask(sdk, stream=True)
@@ -237,7 +237,7 @@ async def test_a_reason_that_openai_has_no_word_for_is_read_by_its_sdk(
         assert response.output_text == "half"
 
 
-async def test_a_failure_in_the_middle_is_told_with_what_there_is(
+async def test_a_failure_in_the_middle_is_reported_with_the_output_so_far(
     sdk: AsyncOpenAI, worker: Rig
 ) -> None:
     asking = ask(sdk, stream=True)

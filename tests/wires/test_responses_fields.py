@@ -29,7 +29,7 @@ from tests.wires.relaying import IMAGE, TOOL, Relay
         ),
     ],
 )
-async def test_a_file_goes_out_in_the_form_that_its_type_has(
+async def test_a_file_is_sent_in_the_form_of_its_type(
     relay: Relay, kind: str, data: str, expected: dict[str, Any]
 ) -> None:
     part = {"type": "input_file", "filename": f"a.{kind}", "file_data": data}
@@ -62,7 +62,7 @@ GIVEN: dict[str, Any] = {
 NOT_SENT = {"background", "conversation", "prompt", "previous_response_id", "input", "model"}
 
 
-async def test_no_field_that_only_responses_have_reaches_a_chat_upstream(relay: Relay) -> None:
+async def test_fields_that_only_responses_have_do_not_reach_a_chat_upstream(relay: Relay) -> None:
     known = get_type_hints(ResponseCreateParamsBase).keys()
     # Codex sends one that is not even in the SDK.
     given = {name: GIVEN.get(name, "x") for name in known - NOT_SENT} | {"client_metadata": {}}
@@ -73,13 +73,13 @@ async def test_no_field_that_only_responses_have_reaches_a_chat_upstream(relay: 
     assert not body.keys() & unasked
 
 
-async def test_what_only_this_upstream_knows_is_passed_on(relay: Relay) -> None:
+async def test_fields_that_only_the_upstream_knows_are_passed_on(relay: Relay) -> None:
     given = {"top_k": 3, "chat_template_kwargs": {"enable_thinking": False}}
     body = await relay.send("hi", extra_body=given)
     assert {name: body[name] for name in given} == given
 
 
-async def test_a_function_is_sent_without_what_chat_completions_do_not_know(relay: Relay) -> None:
+async def test_a_function_is_sent_without_fields_unknown_to_chat_completions(relay: Relay) -> None:
     own = {"defer_loading": True, "allowed_callers": ["direct"], "output_schema": {}}
     body = await relay.send("hi", tools=[TOOL | own | {"description": "Looks."}])
     function = {"name": "look", "parameters": {"type": "object"}, "description": "Looks."}

@@ -130,7 +130,7 @@ async def test_a_wrong_call_is_refused_by_name(
     assert answer.json()["error"]["param"] == param
 
 
-async def test_items_with_ids_of_their_own_are_listed_to_the_end(
+async def test_items_with_ids_of_the_caller_are_listed_to_the_end(
     sdk: AsyncOpenAI, worker: Rig
 ) -> None:
     items = [{**HI, "id": item_id} for item_id in ("same", "same", 5, None)]

@@ -13,7 +13,7 @@ from tests.wires.conftest import openai_client
 from tests.wires.responding import answered, ask
 
 
-async def test_a_deleted_response_is_not_found_by_any_call(
+async def test_every_call_for_a_deleted_response_gets_404(
     api: RunningApi, sdk: AsyncOpenAI, worker: Rig
 ) -> None:
     done = await answered(sdk, worker, "a")
@@ -47,7 +47,7 @@ async def test_an_unknown_response_is_not_found(sdk: AsyncOpenAI, response_id: s
     await assert_missing(sdk, response_id)
 
 
-async def test_what_came_in_over_another_wire_is_no_response(
+async def test_a_request_of_another_protocol_is_not_a_response(
     api: RunningApi, sdk: AsyncOpenAI
 ) -> None:
     await assert_missing(sdk, f"resp_{await api.submit()}")
@@ -65,7 +65,7 @@ async def test_a_response_that_has_expired_is_not_found(
     await assert_missing(sdk, done.id)
 
 
-async def test_a_response_that_was_not_to_be_stored_is_answered_once(
+async def test_a_response_with_store_false_cannot_be_fetched_later(
     sdk: AsyncOpenAI, worker: Rig
 ) -> None:
     done = await answered(sdk, worker, "a", store=False)
@@ -75,7 +75,7 @@ async def test_a_response_that_was_not_to_be_stored_is_answered_once(
             await sdk.responses.retrieve(done.id, stream=stream)
 
 
-async def test_responses_of_other_tenants_do_not_exist(redis_url: str, worker: Rig) -> None:
+async def test_a_tenant_cannot_find_another_tenants_response(redis_url: str, worker: Rig) -> None:
     async with (
         running_api(redis_url, api_keys="a:k,b:other") as api,
         openai_client(api.url) as sdk,
@@ -85,7 +85,7 @@ async def test_responses_of_other_tenants_do_not_exist(redis_url: str, worker: R
         assert (await sdk.responses.retrieve(done.id)).output_text == "a"
 
 
-async def test_a_response_goes_on_from_an_earlier_one(sdk: AsyncOpenAI, worker: Rig) -> None:
+async def test_a_response_continues_an_earlier_one(sdk: AsyncOpenAI, worker: Rig) -> None:
     first = await answered(sdk, worker, "Ann.", "Who?", instructions="Be brief.")
     second = await answered(sdk, worker, "Bo.", "And?", previous_response_id=first.id)
     # Only the one before has to be still there.
@@ -104,16 +104,16 @@ async def test_a_response_goes_on_from_an_earlier_one(sdk: AsyncOpenAI, worker: 
     ]
 
 
-async def test_nothing_follows_a_response_that_is_still_being_written(
-    sdk: AsyncOpenAI, worker: Rig
-) -> None:
+async def test_a_running_response_cannot_be_continued(sdk: AsyncOpenAI, worker: Rig) -> None:
     first = await ask(sdk, background=True)
     with pytest.raises(openai.BadRequestError) as failure:
         await ask(sdk, previous_response_id=first.id)
     assert failure.value.code == "previous_response_active"
 
 
-async def test_a_chain_holds_no_more_than_a_body_may(redis_url: str, worker: Rig) -> None:
+async def test_a_chain_of_responses_is_limited_to_the_size_of_a_body(
+    redis_url: str, worker: Rig
+) -> None:
     async with running_api(redis_url, max_body_bytes=2048) as api, openai_client(api.url) as sdk:
         first = await answered(sdk, worker, "x" * 2000)
         with pytest.raises(openai.BadRequestError) as failure:

@@ -44,7 +44,7 @@ def calling(content: str | None, *call_ids: str, **fields: Any) -> dict[str, Any
 
 
 @pytest.mark.parametrize("by", ["previous_response_id", "input += output"])
-async def test_text_after_a_call_does_not_part_the_calls_from_their_outcomes(
+async def test_text_after_a_tool_call_does_not_separate_the_calls_from_their_outcomes(
     relay: Relay, by: str
 ) -> None:
     relay.upstream.enqueue(TWO_CALLS)
@@ -152,7 +152,7 @@ async def test_text_after_a_call_does_not_part_the_calls_from_their_outcomes(
         ),
     ],
 )
-async def test_items_come_out_in_the_order_that_chat_upstreams_take(
+async def test_items_become_messages_in_the_order_that_chat_upstreams_accept(
     relay: Relay, items: Any, expected: list[dict[str, Any]]
 ) -> None:
     assert await relay.messages(items) == expected
@@ -205,7 +205,9 @@ async def test_an_image_for_a_call_of_the_previous_response_goes_behind_its_outc
 
 
 @pytest.mark.parametrize("by", ["previous_response_id", "input += output"])
-async def test_a_call_that_was_cut_off_does_not_stay_in_what_follows(relay: Relay, by: str) -> None:
+async def test_a_tool_call_that_was_cut_off_is_left_out_of_later_prompts(
+    relay: Relay, by: str
+) -> None:
     cut: Script = [
         Text("So."),
         ToolCall('{"at":', name="look", call_id="c1"),

@@ -39,7 +39,7 @@ async def test_a_background_response_is_there_at_once_and_can_be_polled(
     assert (polled.id, polled.created_at) == (answer.id, answer.created_at)
 
 
-async def test_a_background_stream_cut_anywhere_goes_on_at_another_process(
+async def test_a_background_stream_that_is_cut_anywhere_resumes_at_another_process(
     api: RunningApi, sdk: AsyncOpenAI, worker: Rig, redis_url: str
 ) -> None:
     texts = [f"{number} " for number in range(50)]
@@ -104,7 +104,7 @@ async def test_the_sdks_helper_resumes_by_id(sdk: AsyncOpenAI, worker: Rig) -> N
     assert final.output_text == "Hello"
 
 
-async def test_who_read_further_elsewhere_than_pushes_have_come_here_goes_on(
+async def test_a_reader_ahead_of_this_process_resumes_without_starting_over(
     api: RunningApi, sdk: AsyncOpenAI, worker: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer = await ask(sdk, background=True)
@@ -133,7 +133,7 @@ async def test_who_read_further_elsewhere_than_pushes_have_come_here_goes_on(
         ("starting_after=", 400),
     ],
 )
-async def test_a_place_that_is_none_is_refused(
+async def test_a_malformed_starting_after_is_refused(
     api: RunningApi, sdk: AsyncOpenAI, query: str, status: int
 ) -> None:
     answer = await ask(sdk, background=True)
@@ -147,7 +147,7 @@ async def test_a_place_that_is_none_is_refused(
     [({}, "restart"), ({"background": True}, "restart")]
     + [({"stream": True, "background": each}, "continue") for each in (False, True)],
 )
-async def test_what_a_stream_has_said_is_continued_and_what_is_polled_is_begun_anew(
+async def test_a_streamed_response_continues_and_a_polled_one_starts_over(
     sdk: AsyncOpenAI, worker: Rig, fields: dict[str, bool], policy: str
 ) -> None:
     asking = ask(sdk, **fields)
@@ -158,7 +158,7 @@ async def test_what_a_stream_has_said_is_continued_and_what_is_polled_is_begun_a
         await read(answer)
 
 
-async def test_a_background_response_that_begins_anew_ends_its_streams_and_is_polled_whole(
+async def test_a_background_response_that_starts_over_ends_its_streams_and_is_polled_complete(
     sdk: AsyncOpenAI, worker: Rig
 ) -> None:
     response_id = (await ask(sdk, background=True)).id
@@ -176,7 +176,7 @@ async def test_a_background_response_that_begins_anew_ends_its_streams_and_is_po
         await read(await sdk.responses.retrieve(response_id, stream=True))
 
 
-async def test_a_cancelled_response_keeps_what_there_is_and_stays_cancelled(
+async def test_a_cancelled_response_keeps_its_output_and_stays_cancelled(
     sdk: AsyncOpenAI, worker: Rig
 ) -> None:
     stream = await ask(sdk, background=True, stream=True)
@@ -204,7 +204,7 @@ async def test_only_background_responses_are_cancelled_and_completed_ones_stay(
     assert (await sdk.responses.cancel(background.id)).status == "completed"
 
 
-async def test_a_shutdown_breaks_streams_off(redis_url: str, worker: Rig) -> None:
+async def test_a_shutdown_aborts_streams(redis_url: str, worker: Rig) -> None:
     async with running_api(redis_url) as api, openai_client(api.url) as sdk:
         stream = await ask(sdk, background=True, stream=True)
         await claimed(worker)

@@ -36,7 +36,7 @@ def begins_anew(entries: list[Entry]) -> bool:
 
 @pytest.mark.parametrize("name", READINGS)
 @given(entries=logs(("resumed",)))
-def test_a_log_that_throws_nothing_away_has_the_same_text_on_every_wire(
+def test_a_log_that_discards_no_output_has_the_same_text_on_every_wire(
     name: str, entries: list[Entry]
 ) -> None:
     answer = fold(entries)
@@ -51,7 +51,7 @@ def test_a_log_that_throws_nothing_away_has_the_same_text_on_every_wire(
 
 @pytest.mark.parametrize("name", CANNOT_REWIND)
 @given(entries=logs(("resumed", "reset", "reset")))
-def test_a_log_that_throws_output_away_ends_in_an_error_where_nothing_can_be_taken_back(
+def test_a_log_that_discards_output_is_an_error_on_wires_that_cannot_retract(
     name: str, entries: list[Entry]
 ) -> None:
     assume(begins_anew(entries))
@@ -61,7 +61,7 @@ def test_a_log_that_throws_output_away_ends_in_an_error_where_nothing_can_be_tak
 
 
 @given(entries=logs(("resumed", "reset", "reset")))
-def test_raw_text_is_cut_where_text_is_thrown_away(entries: list[Entry]) -> None:
+def test_raw_text_is_cut_where_text_is_discarded(entries: list[Entry]) -> None:
     rendering = rendered(DIALECTS["text"], entries)
     sent = b"".join(rendering.frames).decode()
     if not rendering.is_cut:
@@ -74,7 +74,7 @@ def test_raw_text_is_cut_where_text_is_thrown_away(entries: list[Entry]) -> None
 
 
 @given(entries=logs(("resumed", "reset")))
-def test_the_native_wire_and_what_is_polled_have_the_last_word(entries: list[Entry]) -> None:
+def test_the_native_wire_and_polled_objects_show_the_final_text(entries: list[Entry]) -> None:
     expected = "".join(fold(entries).text)
     assert heard("native", entries).text == expected
     assert folding.text_of(response_object(entries)) == expected
@@ -82,7 +82,7 @@ def test_the_native_wire_and_what_is_polled_have_the_last_word(entries: list[Ent
 
 @pytest.mark.parametrize("name", DIALECTS)
 @given(entries=logs(("resumed", "reset")))
-def test_a_replay_is_the_same_to_the_byte(name: str, entries: list[Entry]) -> None:
+def test_a_replay_equals_the_live_stream_byte_by_byte(name: str, entries: list[Entry]) -> None:
     first, again = (rendered(DIALECTS[name], entries) for _ in range(2))
     assert list(first.frames) == list(again.frames)
     # And while it was live, a part of it was what it is now.
@@ -91,7 +91,7 @@ def test_a_replay_is_the_same_to_the_byte(name: str, entries: list[Entry]) -> No
 
 
 @given(entries=logs(("resumed", "reset")))
-def test_a_stream_of_responses_goes_on_after_every_event(entries: list[Entry]) -> None:
+def test_a_stream_of_responses_resumes_after_every_event(entries: list[Entry]) -> None:
     frames = list(rendered(responses.dialect(REQUEST_ID), entries).frames)
     whole = b"".join(frames)
     numbers = [json.loads(event)["sequence_number"] for event in folding.events(whole)]
@@ -106,7 +106,7 @@ def test_a_stream_of_responses_goes_on_after_every_event(entries: list[Entry]) -
 
 
 @given(entries=logs(("resumed",)))
-def test_a_quiet_beginning_is_no_output(entries: list[Entry]) -> None:
+def test_an_opening_chunk_without_text_is_not_output(entries: list[Entry]) -> None:
     before = [entry for entry in entries if entry.kind not in OUTPUT and not entry.is_terminal]
     said = b"".join(rendered(DIALECTS["chat_completions"], before).frames)
     assert said == b""

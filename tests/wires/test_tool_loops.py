@@ -44,7 +44,7 @@ def refused(strict: StrictUpstream) -> list[str]:
     return [name for name in strict.refusals if name != "Mistral has no stream_options"]
 
 
-async def test_over_chat_completions(sdk: AsyncOpenAI, strict: StrictUpstream) -> None:
+async def test_a_tool_loop_over_chat_completions(sdk: AsyncOpenAI, strict: StrictUpstream) -> None:
     messages: list[Any] = [{"role": "user", "content": QUESTION}]
     tools: Any = [{"type": "function", "function": ADD}]
     first = await message(sdk, messages=messages, tools=tools)
@@ -58,7 +58,7 @@ async def test_over_chat_completions(sdk: AsyncOpenAI, strict: StrictUpstream) -
     assert refused(strict) == []
 
 
-async def test_over_responses_that_follow_one_another(
+async def test_a_tool_loop_over_a_chain_of_responses(
     sdk: AsyncOpenAI, strict: StrictUpstream
 ) -> None:
     tools: Any = [{"type": "function", **ADD}]
@@ -70,7 +70,7 @@ async def test_over_responses_that_follow_one_another(
     assert refused(strict) == []
 
 
-async def test_over_responses_with_the_items_sent_again(
+async def test_a_tool_loop_over_responses_that_resend_the_items(
     sdk: AsyncOpenAI, strict: StrictUpstream
 ) -> None:
     tools: Any = [{"type": "function", **ADD}]
