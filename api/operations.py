@@ -66,7 +66,7 @@ async def _fault(services: Services) -> str | None:
     if not services.readiness.agreed:
         return "Redis has not answered since the start."
     if not services.streams.is_up:
-        return "The push connection to Redis is down."
+        return "Redis pushes nothing to this process, or the check for lost pushes hangs."
     return None if has_answered else "Redis does not answer."
 
 

@@ -262,6 +262,9 @@ class ScriptedConversations(Conversations):
     async def turns(self, partition: int, key: str) -> list[Turn]:
         return self._turns
 
+    async def newest_turns(self, partition: int, key: str, request_id: str) -> list[Turn]:
+        return self._turns
+
 
 class Impatient(random.Random):
     """Of all delays the shortest."""
