@@ -69,7 +69,7 @@ def _services(settings: Settings, connections: Connections, roles: Roles) -> Ser
         metrics=Metrics(),
     )
     streams = services.streams
-    services.metrics.watch(subscribers=lambda: streams.subscribers, is_up=lambda: streams.is_up)
+    services.metrics.watch(open_streams=lambda: streams.open_streams, is_up=lambda: streams.is_up)
     return services
 
 

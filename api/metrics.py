@@ -32,7 +32,9 @@ class Metrics:
             registry=self._registry,
         )  # fmt: skip
         self._cancels = Counter("tickertape_cancels", "Cancel calls", registry=self._registry)
-        self._subscribers = Gauge("tickertape_subscribers", "Open streams", registry=self._registry)
+        self._open_streams = Gauge(
+            "tickertape_subscribers", "Open streams", registry=self._registry
+        )
         self._up = Gauge(
             "tickertape_push_up", "Whether entries arrive from Redis as they are written",
             registry=self._registry,
@@ -54,9 +56,9 @@ class Metrics:
         """Count a cancel call."""
         self._cancels.inc()
 
-    def watch(self, *, subscribers: Callable[[], int], is_up: Callable[[], bool]) -> None:
+    def watch(self, *, open_streams: Callable[[], int], is_up: Callable[[], bool]) -> None:
         """Call these functions whenever the gauges are read."""
-        self._subscribers.set_function(lambda: float(subscribers()))
+        self._open_streams.set_function(lambda: float(open_streams()))
         self._up.set_function(lambda: float(is_up()))
 
     def text(self) -> bytes:

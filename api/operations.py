@@ -21,7 +21,7 @@ _REDIS_LIMIT_S = 1.0
 
 
 class Health(BaseModel):
-    """The process is well. `upstream` says why a worker cannot list the upstream's models."""
+    """The health of the process. `upstream` is why a worker cannot list the upstream's models."""
 
     status: str = "ok"
     upstream: str | None = None
@@ -29,13 +29,13 @@ class Health(BaseModel):
 
 @router.get("/healthz", responses=error_responses(), response_model_exclude_none=True)
 async def alive() -> Health:
-    """Whether this process answers. It ignores Redis, whose failures a restart does not repair."""
+    """Check that this process answers. Redis is ignored, because a restart does not repair it."""
     return Health()
 
 
 @router.get("/readyz", responses=error_responses(503), response_model_exclude_none=True)
 async def ready(services: AnyServices) -> Health:
-    """Whether to route calls here: Redis answers and grants every right, and no stop is due."""
+    """Check whether to route calls here: Redis is usable, and this process is not stopping."""
     fault = await _fault(services)
     if fault is not None:
         raise Problem(503, "not_ready", fault, headers={"Retry-After": "1"})
@@ -79,5 +79,5 @@ async def _fault(services: Services) -> str | None:
     },
 )
 async def metrics(services: AnyServices, _: Tenant) -> Response:
-    """The metrics of this process, in Prometheus' text format. Scrape each process separately."""
+    """Return this process's metrics in Prometheus' text format. Scrape each process separately."""
     return Response(services.metrics.text(), media_type=CONTENT_TYPE_LATEST)

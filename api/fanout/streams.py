@@ -96,7 +96,7 @@ class Streams:
         return self.hub.is_up
 
     @property
-    def subscribers(self) -> int:
+    def open_streams(self) -> int:
         """How many streams are open."""
         return len(self._readers) + self.hub.live_connections
 

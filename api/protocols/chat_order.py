@@ -34,24 +34,24 @@ def in_chat_order(messages: list[Message]) -> list[Message]:
 
 
 def _joined(run: list[Message]) -> list[Message]:
-    """One message if there are calls; otherwise, messages without text join the next one."""
+    """One message if the run has calls. Otherwise, each message without text joins the next one."""
     if any(message.get("tool_calls") for message in run):
         return [_one(run)]
-    found: list[Message] = []
-    thoughts: list[Message] = []
+    joined: list[Message] = []
+    pending: list[Message] = []
     for message in run:
-        thoughts.append(message)
+        pending.append(message)
         if message.get("content"):
-            found.append(_one(thoughts))
-            thoughts = []
-    return found
+            joined.append(_one(pending))
+            pending = []
+    return joined
 
 
 def _one(run: list[Message]) -> Message:
     reasoning = "".join(message.get("reasoning_content") or "" for message in run)
     one: Message = {}
     for message in run:
-        merge(one, message)  # all the calls, and the fields that only the upstream knows
+        merge(one, message)  # merges the calls and the provider fields
     if calls := one.get("tool_calls"):
         one["tool_calls"] = [_with_object(call) for call in calls]
     one["content"] = "".join(message.get("content") or "" for message in run) or None
@@ -96,7 +96,7 @@ def _without(message: Message, name: str) -> Message:
 
 
 def _answered_at_once(messages: list[Message]) -> list[Message]:
-    """Move each output behind its call, whatever came between the two."""
+    """Move each output behind its call, past any messages between the two."""
     groups: list[list[Message]] = []
     calling: dict[str, list[Message]] = {}
     for message in messages:

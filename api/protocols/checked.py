@@ -1,4 +1,4 @@
-"""What the bodies of all protocols share: each is checked completely before any use."""
+"""The base of all bodies. Each body is checked completely before any use."""
 
 import math
 from collections.abc import Mapping
@@ -32,10 +32,10 @@ Metadata: TypeAlias = Annotated[
 def check_json(value: object) -> None:
     """Reject valid JSON that other systems cannot store.
 
-    That is NUL, lone surrogates, infinities and nesting beyond MAX_DEPTH. Raises Problem with the
-    name of the field.
+    Raises Problem with the field's name for NUL, lone surrogates, infinities and nesting beyond
+    MAX_DEPTH.
     """
-    # Most bodies are valid, so the slower search for the field runs only after a fault.
+    # Most bodies are valid, so the slower search for the field runs only after this check fails.
     if not _is_storable(value, MAX_DEPTH.get()):
         _name_fault(value, ())
 
@@ -89,7 +89,7 @@ def _name_fault(value: object, steps: tuple[str | int, ...]) -> None:
                 _name_fault(item, (*steps, number))
         case dict():
             for key, item in value.items():
-                # A wrong key is not named, because a response could not contain it.
+                # The error does not name a faulty key, because a response could not contain it.
                 _check_text(key, steps)
                 _name_fault(item, (*steps, key))
 
@@ -126,8 +126,8 @@ class Checked(BaseModel):
 def field_error(kind: LiteralString, param: str, message: LiteralString) -> PydanticCustomError:
     """An error about one field, from a validator of the whole body.
 
-    `kind` is pydantic's: `missing`, or `value_error` for a wrong value. Callers read it as any
-    other error of a field, see api/edge/error_rules.py.
+    `kind` is a type of pydantic's errors: `missing`, or `value_error` for a wrong value. See
+    api/edge/error_rules.py for the form that callers receive.
     """
     return PydanticCustomError(kind, message, {"param": param})
 
@@ -137,7 +137,7 @@ def known_fields(
 ) -> object:
     """The fields of an object that the model has, also within the fields that `inner` names.
 
-    Items keep their index in a list, so that errors name them as the caller would.
+    Items keep their indices in lists, so that the paths in errors match the body.
     """
     if not isinstance(value, dict):
         return value

@@ -1,6 +1,6 @@
 """Pure: a file that a caller attached, as a part of a chat message.
 
-The forms are those that `@ai-sdk/openai-compatible` sends, as servers are tried with it.
+The forms are those of `@ai-sdk/openai-compatible`, because many servers are tested with it.
 """
 
 import base64
@@ -18,8 +18,8 @@ _AUDIO_FORMATS = {
     "audio/mp3": "mp3",
     "audio/mpeg": "mp3",
 }
-# Text that is not called so. Browsers name the type of a file by its ending, Windows calls CSV a
-# spreadsheet, and a type that is not known is an octet stream or none at all.
+# Media types of text files. Browsers derive the type from the ending of the name. On Windows, CSV
+# is a spreadsheet. An unknown type is an octet stream or empty.
 _TEXTS = frozenset(
     {
         "application/csv",
@@ -40,7 +40,7 @@ _DEFAULT_NAME = "file"
 
 
 class NoFormError(ValueError):
-    """Chat messages cannot hold the file. The message says why, without content of the file."""
+    """Chat messages have no form for the file. The error never contains content of the file."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class _Data:
     is_base64: bool
     payload: str
 
-    def address(self, kind: str) -> str:
-        """The URL with the media type that the caller named, which upstreams use."""
+    def url_of_type(self, kind: str) -> str:
+        """The `data:` URL, with `kind` as its media type if its own type is vague."""
         is_vague = "/" not in self.media_type or self.media_type == "application/octet-stream"
         if not is_vague or not self.is_base64 or "/" not in kind or kind.endswith("*"):
             return self.url
@@ -72,36 +72,36 @@ class _Data:
 
 
 def file_part(url: object, media_type: object, filename: object) -> JsonObject:
-    """The part for a file by address or as a `data:` URL; raises NoFormError.
+    """The part for a file with an http or `data:` URL; raises NoFormError.
 
-    `media_type` goes before what the URL says. All three are as the caller sent them.
+    `media_type` overrides the type in the URL. All three values are unchecked.
     """
     if not isinstance(url, str):
         raise NoFormError("a file has to have a url")
     data = _data(url)
-    kind = _named(media_type) or (data.media_type.strip().lower() if data else "")
+    kind = _normalized(media_type) or (data.media_type.strip().lower() if data else "")
     if _is_text(kind):
         return _text_part(data)
     top, _, _ = kind.partition("/")
     if top in {"image", "video"}:
-        # By address, too: the upstream fetches it, never this server.
-        address = data.address(kind) if data else url
-        return {"type": f"{top}_url", f"{top}_url": {"url": address}}
+        # Any URL is passed on, because the upstream fetches it, never this server.
+        target = data.url_of_type(kind) if data else url
+        return {"type": f"{top}_url", f"{top}_url": {"url": target}}
     if data is None:
-        raise NoFormError("a file that is no image and no video has to be sent as a data: URL")
+        raise NoFormError("only an image or a video may have another URL than a data: URL")
     if kind in _AUDIO_FORMATS and data.is_base64:
         audio = {"data": data.payload, "format": _AUDIO_FORMATS[kind]}
         return {"type": "input_audio", "input_audio": audio}
     if kind == "application/pdf":
         name = filename if isinstance(filename, str) and filename else _DEFAULT_NAME
-        file = {"filename": name, "file_data": data.address(kind)}
+        file = {"filename": name, "file_data": data.url_of_type(kind)}
         return {"type": "file", "file": file}
     if kind in _PERHAPS_TEXT and data.text() is not None:
         return _text_part(data)
     raise NoFormError("no model takes this type of file: use text, images, PDF, WAV, MP3 or video")
 
 
-def _named(media_type: object) -> str:
+def _normalized(media_type: object) -> str:
     return media_type.partition(";")[0].strip().lower() if isinstance(media_type, str) else ""
 
 
@@ -111,7 +111,7 @@ def _data(url: str) -> _Data | None:
         return None
     head, _, payload = rest.partition(",")
     media_type, *settings = head.split(";")
-    is_base64 = "base64" in (each.strip().lower() for each in settings)
+    is_base64 = "base64" in (setting.strip().lower() for setting in settings)
     return _Data(url, media_type, is_base64, payload)
 
 
@@ -124,5 +124,5 @@ def _text_part(data: _Data | None) -> JsonObject:
         raise NoFormError("a text file has to be sent as a data: URL")
     text = data.text()
     if text is None:
-        raise NoFormError("this file is no text in UTF-8")
+        raise NoFormError("this file is not UTF-8 text")
     return {"type": "text", "text": text}

@@ -1,7 +1,7 @@
 """A call that submits a request and returns its answer, as OpenAI's clients expect.
 
-Until the answer begins, a failure becomes an HTTP error. If the caller leaves, the request goes on,
-unless the caller wanted it to end with the call.
+Until the answer begins, a failure becomes an HTTP error. If the caller disconnects, the request
+goes on, unless the call requested its cancellation on a disconnect.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -31,7 +31,7 @@ class Foreground:
     """One call and the request that it submitted.
 
     With `cancels_on_leave`, the request is cancelled when the caller leaves. `is_repeatable` states
-    that the call had an idempotency key, so that a repetition finds the same request.
+    that the call had an idempotency key, so that a repeated call finds the same request.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Foreground:
             return await self._services.streams.follow(self._request_id, dialect, on_left=on_left)
 
     async def entries(self) -> list[Entry]:
-        """The whole log, once it is completed; raises Problem if the request failed."""
+        """The whole log of a completed request; raises Problem if the request failed."""
         async with self._watch() as watched:
             await self._wait(watched, _is_over)
             entries = watched.tape.entries()
@@ -86,7 +86,7 @@ class Foreground:
             case Waited.LEFT:
                 if self._cancels_on_leave:
                     await self._cancel()
-                # The caller is gone, so nobody receives this error.
+                # The caller has disconnected, so this error ends the call without a reader.
                 raise self._problem(ErrorReply(400, "client_gone", "The caller has left."))
             case Waited.STOPPED:
                 raise self._problem(ErrorReply(503, "draining", STOPPING))
@@ -102,7 +102,7 @@ class Foreground:
         """The HTTP error of a request that was accepted.
 
         OpenAI's clients repeat a failed call. Without an idempotency key that would submit a second
-        request, although the worker has retried the first one already, or still runs it.
+        request, although the worker has retried the first one already or still runs it.
         """
         headers = {
             "X-Request-Id": self._request_id,

@@ -29,10 +29,10 @@ from tickertape.runtime.settings import Settings
 
 logger = structlog.get_logger("api")
 
-# Calls in progress get this time to finish; streams end at once.
+# The time that calls in progress have to finish. Streams end at once.
 _GRACE_S = 5
 _BACKLOG = 4096
-# Longer than a reverse proxy's idle timeout, or the proxy may reuse a connection just closed here.
+# Longer than the idle timeout of reverse proxies, which may otherwise reuse a closed connection.
 _KEEP_ALIVE_S = 75
 _UVICORN_LOGGER = "uvicorn.error"
 _INCOMPLETE_MESSAGE = "ASGI callable returned without completing response."
@@ -52,13 +52,14 @@ def serve(
 ) -> int:
     """Serve until SIGTERM or Ctrl+C; returns the exit code: 0, or 1 after a fatal fault.
 
-    Call it from the main thread, which receives the signals. Raises SettingsInvalid for a wrong
-    setting and for an address that is in use or too open, and RolesInvalid, before it serves.
-    `configure_logs` is called first in every process, so it has to be picklable.
+    Call it from the main thread, which receives the signals. Before it serves, it raises
+    SettingsInvalid for a wrong setting and for an address that is in use or too open, and
+    RolesInvalid for a wrong role. Every process calls `configure_logs` first, so it must be
+    picklable.
 
     `behind_loopback` states that `host` is reachable from this machine's loopback only, like the
-    published port of a container. Then any `host` is accepted without keys; the Host header is
-    checked nevertheless.
+    published port of a container. Then any `host` is accepted without API keys. The Host header is
+    still checked.
     """
     is_open = open_to_all or behind_loopback
     check_bind(host, has_keys=keys_from(settings) is not None, open_to_all=is_open)
@@ -81,7 +82,7 @@ def _serve_one(
 ) -> int:
     if configure_logs is not None:
         configure_logs()
-    logging.getLogger(_UVICORN_LOGGER).addFilter(_is_no_cut_stream)
+    logging.getLogger(_UVICORN_LOGGER).addFilter(_is_not_a_cut_stream)
     failures: list[str] = []
 
     def give_up(reason: str) -> None:
@@ -127,15 +128,15 @@ class DrainingServer(uvicorn.Server):
     def listen_to_signals(self) -> None:
         """Handle stop signals from now on, before uvicorn installs its handlers.
 
-        Until then, Python's default handler raises SystemExit. Raised while an event loop is being
-        made, it can get lost, and the process continues. That happened in 1 of 1,500 starts that
-        were stopped at once.
+        Until then, Python's default handler raises SystemExit. If that happens while the event loop
+        is created, the exception can be lost, and the process continues, as in 1 of 1,500 starts
+        that were stopped at once.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.handle_exit)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the app, then serve."""
+        """Start the app and accept connections; `handle_exit` can drain the app from then on."""
         await super().startup(sockets)
         self._loop = asyncio.get_running_loop()
 
@@ -178,6 +179,6 @@ def _raise_file_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _is_no_cut_stream(record: logging.LogRecord) -> bool:
-    # A raw-text stream of a failed request is cut on purpose, which uvicorn logs as an error.
+def _is_not_a_cut_stream(record: logging.LogRecord) -> bool:
+    # uvicorn logs an error if a raw-text stream is cut, which the API does on purpose.
     return record.getMessage() != _INCOMPLETE_MESSAGE

@@ -155,7 +155,7 @@ async def test_open_streams_are_counted_until_they_close(api: RunningApi) -> Non
         await anext(aiter(stream))
         assert await shown() == "tickertape_subscribers 1.0"
     await wait_until(
-        lambda: api.services.streams.subscribers == 0, description="the stream is forgotten"
+        lambda: api.services.streams.open_streams == 0, description="the stream is forgotten"
     )
     assert await shown() == "tickertape_subscribers 0.0"
 

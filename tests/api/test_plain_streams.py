@@ -120,9 +120,9 @@ async def test_a_client_that_leaves_releases_its_log(api: RunningApi, worker: Ri
     async with streams.hub.watch(request_id) as watched:
         async with old_client(api, f"/chat/{request_id}/stream") as client:
             await client.until("started")
-            assert (streams.subscribers, watched.holders) == (1, 2)
+            assert (streams.open_streams, watched.holders) == (1, 2)
         await wait_until(
-            lambda: (streams.subscribers, watched.holders) == (0, 1), description="it is let go"
+            lambda: (streams.open_streams, watched.holders) == (0, 1), description="it is let go"
         )
         assert not watched.wakes
         assert not watched.notice_listeners

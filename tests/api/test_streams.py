@@ -122,7 +122,7 @@ async def test_a_shutdown_while_the_response_head_is_sent_ends_the_stream(
     await response({"http_version": "1.1", _KEY: lambda: opened.connection}, receive, send)
     assert begin in opened.sent
     assert opened.sent.endswith(end)
-    assert streams.subscribers == 0
+    assert streams.open_streams == 0
 
 
 async def test_a_client_that_leaves_before_the_hand_over_retains_nothing(
@@ -141,4 +141,4 @@ async def test_a_client_that_leaves_before_the_hand_over_retains_nothing(
         await response({"http_version": "1.1", _KEY: lambda: None}, receive, send)
         assert watched.holders == 1
     assert [message["type"] for message in sent] == ["http.response.start"]
-    await wait_until(lambda: streams.subscribers == 0, description="nobody reads")
+    await wait_until(lambda: streams.open_streams == 0, description="nobody reads")

@@ -46,7 +46,7 @@ async def test_the_ai_sdks_chat_is_read_by_two(
     rest.clear()
     running = asyncio.create_task(run("node", "ai_sdk.mjs", QUESTION, cwd=node_folder))
     await wait_until(
-        lambda: running.done() or api.services.streams.subscribers == 2,
+        lambda: running.done() or api.services.streams.open_streams == 2,
         timeout_s=30,
         description="both read",
     )

@@ -120,11 +120,11 @@ async def test_a_reader_that_stalls_is_dropped_and_can_resume(redis_url: str) ->
         stuck.sendall(
             b"GET /chat/%b/stream HTTP/1.1\r\nHost: localhost\r\n\r\n" % request_id.encode()
         )
-        await wait_until(lambda: api.services.streams.subscribers == 1, description="it to read")
+        await wait_until(lambda: api.services.streams.open_streams == 1, description="it to read")
         for _ in range(count):
             await worker.type(big)
         await wait_until(
-            lambda: api.services.streams.subscribers == 0,
+            lambda: api.services.streams.open_streams == 0,
             timeout_s=20,
             description="a reader that takes nothing to be dropped",
         )

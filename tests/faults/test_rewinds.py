@@ -44,7 +44,7 @@ async def test_a_reader_ahead_of_this_process_does_not_start_over(redis_url: str
                 elsewhere = await last_cursor(api, request_id)
             url = f"{api.url}/chat/{request_id}/stream"
             reading = asyncio.create_task(read(url, "completed", elsewhere))
-            await wait_until(lambda: api.services.streams.subscribers, description="it reads")
+            await wait_until(lambda: api.services.streams.open_streams, description="it reads")
             await rig.type("c")
             await rig.finish()
             assert [event.kind for event in await reading] == ["delta", "completed"]

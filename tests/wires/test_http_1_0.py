@@ -98,7 +98,7 @@ async def test_an_http_1_0_client_can_distinguish_a_cut_answer_from_a_complete_o
     await claimed(worker)
     await worker.type("half")
     streams = api.services.streams
-    await wait_until(lambda: streams.subscribers, description="the answer is being read")
+    await wait_until(lambda: streams.open_streams, description="the answer is being read")
     api.services.streams.drain()
     with pytest.raises(ConnectionResetError):
         await asking
@@ -112,7 +112,7 @@ async def test_a_request_sent_behind_another_does_not_end_the_answer_to_the_firs
     behind = "\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n"
     asking = asyncio.create_task(ask(api, path, headers=behind, version="1.1"))
     streams = api.services.streams
-    await wait_until(lambda: streams.subscribers, description="the answer is being read")
+    await wait_until(lambda: streams.open_streams, description="the answer is being read")
     await worker.type("Hello")
     await worker.finish()
     head, body = await asking

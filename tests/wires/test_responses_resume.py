@@ -58,7 +58,7 @@ async def test_a_background_stream_that_is_cut_anywhere_resumes_at_another_proce
 
         resuming = [asyncio.create_task(resume(event.sequence_number)) for event in head]
         await wait_until(
-            lambda: other.services.streams.subscribers == len(head), description="all resume"
+            lambda: other.services.streams.open_streams == len(head), description="all resume"
         )
         await worker.type(*texts[25:])
         await worker.finish()
@@ -82,7 +82,7 @@ async def test_two_resumers_get_the_same_bytes(
     await worker.type("a", "b")
     path = f"{URL}/{answer.id}?stream=true&starting_after=1"
     resuming = [asyncio.create_task(api.client.get(path)) for _ in range(2)]
-    await wait_until(lambda: api.services.streams.subscribers == 2, description="both resume")
+    await wait_until(lambda: api.services.streams.open_streams == 2, description="both resume")
     await worker.type("c")
     await worker.finish()
     first, second = await asyncio.gather(*resuming)

@@ -1,7 +1,7 @@
-"""Pure: what the AI SDK's `useChat` sends, and its messages as a model takes them.
+"""Pure: the body of the AI SDK's `useChat`, and its conversion to chat messages.
 
-The browser keeps the history and sends all of it with each call. Parts have many types, and each
-version adds more. Parts that no model uses are omitted, whatever their type.
+The browser keeps the history and sends all of it with each call. Each version of the SDK adds types
+of parts. The conversion omits every part that no model uses.
 """
 
 from typing import Annotated, Literal
@@ -35,8 +35,8 @@ _TOOL_KINDS = ("tool-", "dynamic-tool")
 _STATES_WITHOUT_OUTCOME = frozenset({"input-streaming", "input-available", "approval-requested"})
 
 
-def _stays_in_a_path(chat_id: str) -> str:
-    # Steps in a path, to clients and proxies: such a chat could be neither resumed nor stopped.
+def _check_path_segment(chat_id: str) -> str:
+    # Clients and proxies resolve these in a path, so the chat could not be resumed or stopped.
     if chat_id in {".", ".."}:
         raise ValueError("use another id than . and ..")
     return chat_id
@@ -45,7 +45,7 @@ def _stays_in_a_path(chat_id: str) -> str:
 ChatId = Annotated[
     str,
     StringConstraints(min_length=1, max_length=_MAX_CHAT_ID_CHARS),
-    AfterValidator(_stays_in_a_path),
+    AfterValidator(_check_path_segment),
 ]
 
 
@@ -60,7 +60,7 @@ class UiMessage(BaseModel):
 
 
 class UiBody(Checked):
-    """A call of `useChat`: the whole history, or only what is new as `message`."""
+    """A call of `useChat`, with the whole history, or with the new message as `message`."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -89,7 +89,7 @@ class UiBody(Checked):
         return known
 
     @model_validator(mode="after")
-    def _asks(self) -> "UiBody":
+    def _has_messages(self) -> "UiBody":
         if not self.sent_messages and not self.regenerates:
             raise field_error("missing", "messages", "give messages")
         return self
@@ -103,7 +103,7 @@ class UiBody(Checked):
 
     @property
     def regenerates(self) -> bool:
-        """Whether the page requests another answer to the same question."""
+        """Whether the page requests another answer to the same messages."""
         return self.trigger == "regenerate-message"
 
     @property
@@ -119,11 +119,11 @@ class UiBody(Checked):
 
     def params(self) -> JsonObject:
         """The upstream's parameters beside the messages."""
-        given = {name: getattr(self, name) for name in _PARAMS}
-        return {name: value for name, value in given.items() if value is not None}
+        sent = {name: getattr(self, name) for name in _PARAMS}
+        return {name: value for name, value in sent.items() if value is not None}
 
     def chat_messages(self) -> list[JsonObject]:
-        """The messages for a model; raises Problem when there are none."""
+        """The messages for the model; raises Problem if no message has content."""
         messages = chat_messages(
             self.sent_messages, "message" if self.messages is None else "messages"
         )
@@ -138,25 +138,25 @@ class UiBody(Checked):
 
 
 def chat_messages(messages: list[UiMessage], param: str = "messages") -> list[JsonObject]:
-    """The messages as a model takes them.
+    """The messages in OpenAI's form.
 
-    Raises Problem if the last message has a file that no model accepts. In earlier messages such a
-    file is omitted, because a page sends its whole history with each call.
+    Raises Problem if the last message has a file that no model accepts. In earlier messages, a note
+    replaces such a file, because the page sends its whole history with each call.
     """
-    found: list[JsonObject] = []
+    converted: list[JsonObject] = []
     for number, message in enumerate(messages):
         match message.role:
             case "assistant":
-                found += _assistant(message.parts)
+                converted += _assistant(message.parts)
             case "user":
                 is_new = number == len(messages) - 1
-                place = param if param == "message" else f"{param}[{number}]"
-                content = _user_content(message.parts, place if is_new else None)
-                found += [{"role": "user", "content": content}] if content else []
+                path = param if param == "message" else f"{param}[{number}]"
+                content = _user_content(message.parts, path if is_new else None)
+                converted += [{"role": "user", "content": content}] if content else []
             case "system":
                 text = _text(message.parts)
-                found += [{"role": "system", "content": text}] if text else []
-    return in_chat_order(found)
+                converted += [{"role": "system", "content": text}] if text else []
+    return in_chat_order(converted)
 
 
 def _objects(items: object) -> list[JsonObject]:
@@ -164,7 +164,7 @@ def _objects(items: object) -> list[JsonObject]:
 
 
 def _for_models(part: object) -> object:
-    """What of a part may be passed on: of those that no model sees, the fields of a provider."""
+    """The part, or only its provider fields if no model sees the part."""
     if not isinstance(part, dict):
         return part
     kind = str(part.get("type", ""))
@@ -183,20 +183,23 @@ def _has_text(part: JsonObject, kind: str = "text") -> bool:
     return part.get("type") == kind and isinstance(part.get("text"), str)
 
 
-def _user_content(parts: list[JsonObject], place: str | None) -> str | list[JsonObject]:
+def _user_content(parts: list[JsonObject], path: str | None) -> str | list[JsonObject]:
     content: list[JsonObject] = []
     for number, part in enumerate(parts):
         if _has_text(part) and part["text"]:
             content.append({"type": "text", "text": part["text"]})
         elif part.get("type") == "file":
-            content.append(_file(part, place and f"{place}.parts[{number}]"))
+            content.append(_file(part, path and f"{path}.parts[{number}]"))
     if any(part.get("type") == "file" for part in parts):
         return content
     return _text(parts)
 
 
 def _file(part: JsonObject, param: str | None) -> JsonObject:
-    """A file as a part of a message; where `param` names it, raises Problem for what is none."""
+    """A file as a part of a chat message.
+
+    A file that no model accepts raises Problem if `param` names it, and is a note otherwise.
+    """
     try:
         return file_part(*(part.get(name) for name in ("url", "mediaType", "filename")))
     except NoFormError as error:
@@ -216,32 +219,32 @@ def _assistant(parts: list[JsonObject]) -> list[JsonObject]:
 
 
 def _step(parts: list[JsonObject]) -> list[JsonObject]:
-    """What was said and called in one step, and what the tools gave back.
+    """The message of one step with its text and tool calls, and the outputs of the tools.
 
-    A call without an outcome is left out, since no model takes one that was not answered.
+    A call without an outcome is omitted, because upstreams refuse a call without an output.
     """
     text = _text(parts)
     outcomes = [(part, outcome) for part in parts if (outcome := _outcome(part)) is not None]
     if not text and not outcomes:
         return []
-    said: JsonObject = {**fields_of_parts(parts), "role": "assistant", "content": text or None}
+    message: JsonObject = {**fields_of_parts(parts), "role": "assistant", "content": text or None}
     if reasoning := _text(parts, "reasoning"):
-        said["reasoning_content"] = reasoning
+        message["reasoning_content"] = reasoning
     if outcomes:
-        said["tool_calls"] = [_call(part) for part, _ in outcomes]
-    return [said, *(outcome for _, outcome in outcomes)]
+        message["tool_calls"] = [_call(part) for part, _ in outcomes]
+    return [message, *(outcome for _, outcome in outcomes)]
 
 
 def _call(part: JsonObject) -> JsonObject:
     kind = str(part["type"])
     name = part.get("toolName") if kind == "dynamic-tool" else kind.removeprefix("tool-")
-    # The input of a call that failed is in `rawInput`, and `input` may stand beside it as null.
-    given: list[object] = [part.get("input"), part.get("rawInput"), {}]
-    arguments = next(value for value in given if value is not None)
-    sent = from_metadata(part.get("callProviderMetadata"))
-    called = "custom" if sent.get("type") == "custom" else "function"
-    about = {"id": str(part.get("toolCallId", "")), "type": called}
-    return about | tool_of_call(called, fields_of_call(sent), str(name), _as_text(arguments))
+    # A call that failed has its input in `rawInput`, and `input` may be null.
+    inputs: list[object] = [part.get("input"), part.get("rawInput"), {}]
+    arguments = next(value for value in inputs if value is not None)
+    fields = from_metadata(part.get("callProviderMetadata"))
+    call_kind = "custom" if fields.get("type") == "custom" else "function"
+    call = {"id": str(part.get("toolCallId", "")), "type": call_kind}
+    return call | tool_of_call(call_kind, fields_of_call(fields), str(name), _as_text(arguments))
 
 
 def _outcome(part: JsonObject) -> JsonObject | None:

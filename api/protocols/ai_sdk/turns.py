@@ -1,8 +1,7 @@
-"""Pure: which turn of the server's memory a call of `useChat` takes the place of, if any.
+"""Pure: which turn of the server's memory a call of `useChat` replaces, if any.
 
-The page names messages by their ids, and says with `trigger` and `messageId` what it does to them.
-A regenerated answer or an edited question takes the place of the one before, and of all that came
-after it.
+The page names messages by their ids. `trigger` and `messageId` state what it does to them. A
+regenerated answer or an edited question replaces the earlier turn and all turns after it.
 """
 
 from collections.abc import Callable
@@ -25,9 +24,9 @@ class NewTurn:
 
 
 def needs_turns(body: UiBody) -> bool:
-    """Whether the call may be about a message that the conversation has already.
+    """Whether the call may refer to a message that the conversation has already.
 
-    A page that says `submit-message` and names no message asks a new question.
+    A call with the trigger `submit-message` and without a message id has a new question.
     """
     if body.regenerates or body.messageId is not None:
         return True
@@ -50,7 +49,7 @@ def new_turn(body: UiBody, turns: list[Turn]) -> NewTurn:
 
 
 def _regenerated(body: UiBody, turns: list[Turn]) -> NewTurn:
-    """The page sent no message: its question is the one that was asked before."""
+    """The new turn of a call without messages, which repeats an earlier question."""
     if body.messageId is None and turns:
         target: Turn | None = turns[-1]
     else:
@@ -63,16 +62,16 @@ def _regenerated(body: UiBody, turns: list[Turn]) -> NewTurn:
 
 
 def _continued(answer: UiMessage, turns: list[Turn]) -> NewTurn:
-    """The page sent the answer so far, with what its tools gave back.
+    """The new turn of a call that sends the answer so far, with the outputs of its tools.
 
-    It is kept behind its question, in place of what was kept of it before.
+    The answer so far is stored behind its question, and replaces the earlier turn of both.
     """
-    said = chat_messages([answer])
+    answer_so_far = chat_messages([answer])
     target = _newest(turns, lambda turn: answer.id is not None and _answer_id(turn) == answer.id)
     if target is None:
-        return NewTurn(said, Links(answer_id=answer.id))
+        return NewTurn(answer_so_far, Links(answer_id=answer.id))
     links = Links(message_id=target.links.message_id, answer_id=answer.id, replaces=target.row)
-    return NewTurn([*_question_of(target), *said], links)
+    return NewTurn([*_question_of(target), *answer_so_far], links)
 
 
 def _target(
@@ -82,9 +81,9 @@ def _target(
         target = _named(turns, body.messageId) or _named(turns, last.id)
         if target is not None or not body.regenerates:
             return target
-        # A turn that came in elsewhere, or was kept by version 0.1, has no ids.
+        # Turns of other protocols and of version 0.1 have no message ids.
         return next((turn for turn in turns[-1:] if _question_of(turn) == question), None)
-    # Many apps send only the last message; the same message again replaces its turn.
+    # Many apps send only the last message. A repeated message replaces its turn.
     is_same = turns and last.id is not None and turns[-1].links.message_id == last.id
     return turns[-1] if is_same and _question_of(turns[-1]) == question else None
 
@@ -104,5 +103,5 @@ def _answer_id(turn: Turn) -> str:
 
 
 def _question_of(turn: Turn) -> list[JsonObject]:
-    """What was asked, without the steps of an answer that was continued."""
+    """The question of a turn, without the steps of an answer that was continued."""
     return [*takewhile(lambda message: message.get("role") in {"system", "user"}, turn.asked)]

@@ -25,14 +25,13 @@ _FINISH_REASONS = {
     "tool_calls": "tool-calls",
     "function_call": "tool-calls",
 }
-# The prefix of a block's ids, and its kind. The protocol knows no refusals; to the person who asked
-# they are the answer.
+# The prefix of a block's ids, and the block's kind. The protocol has no refusals, so they are text.
 _BLOCKS = {
     "delta": ("text", "text"),
     "reasoning": ("reasoning", "reasoning"),
     "refusal": ("refusal", "text"),
 }
-# Clients refuse a chunk that holds these keys, lest it reach into their objects.
+# Clients refuse a chunk with these keys, which could change the prototypes of their objects.
 # https://github.com/vercel/ai/blob/main/packages/provider-utils/src/secure-json-parse.ts
 _REFUSED_KEYS = (b'"__proto__":', b'"constructor":{"prototype"')
 
@@ -44,7 +43,7 @@ def dialect(request_id: str) -> Dialect:
 
 
 def message_id(request_id: str) -> str:
-    """The id of the message, unless the request goes on with one that the client has."""
+    """The id of the message, unless the request continues a message of the client."""
     return f"msg_{request_id}"
 
 
@@ -63,7 +62,7 @@ class UiMessageWire:
         self._sources = 0
 
     def frame(self, entry: Entry) -> Frame:
-        """The chunks for an entry; the first brings the start of the message along."""
+        """The chunks for an entry. The start of the message precedes those of the first entry."""
         start = b"" if self._has_begun else self._start(entry)
         if entry.kind in {"started", "reset"} and self._has_step:
             return Last(_error(STARTED_OVER.message), whole=True)
@@ -78,8 +77,8 @@ class UiMessageWire:
         match entry.kind:
             case "delta" | "reasoning" | "refusal":
                 step = self._step()
-                said = self._write(*_BLOCKS[entry.kind], entry.text) if entry.text else b""
-                return step + said + (self._take_fields(entry.x) if entry.x else b"")
+                text = self._write(*_BLOCKS[entry.kind], entry.text) if entry.text else b""
+                return step + text + (self._take_fields(entry.x) if entry.x else b"")
             case "tool_call":
                 return self._take_call(entry.data)
             case "completed":
@@ -102,7 +101,7 @@ class UiMessageWire:
         return _chunk("start-step")
 
     def _write(self, block: str, kind: str, text: str) -> bytes:
-        """A piece of a block; another kind of block ends the one before it."""
+        """Text for a block. If a block of another kind is open, it ends first."""
         before = self._step()
         if self._open is None or not self._open[1].startswith(f"{block}-"):
             before += self._close()
@@ -119,7 +118,7 @@ class UiMessageWire:
         return _chunk_with_fields(x, f"{kind}-end", id=block_id)
 
     def _take_fields(self, fields: JsonObject) -> bytes:
-        """Images and citations are parts of their own; the rest comes with the end of a block."""
+        """The chunks of images and citations. Other fields are kept for the end of the block."""
         x = without_logprobs(fields)
         chunks = b"".join(map(_image, _list(x.pop("images", None))))
         for annotation in _list(x.pop("annotations", None)):
@@ -132,7 +131,7 @@ class UiMessageWire:
         before = self._step() + self._close()
         call, _ = self._calls.add(piece)
         if call.index not in self._started_calls:
-            # Its name may come later, and a client cannot do without.
+            # The call starts once its name is known, because clients require it at the start.
             return before + (self._start_call(call) if call.name else b"")
         return before + _input_delta(call, piece.get("arguments") or "")
 
@@ -144,7 +143,7 @@ class UiMessageWire:
     def _end(self, end: JsonObject) -> bytes:
         frames = [self._step(), self._close()]
         if self._x:
-            # They came when no block was open: an empty one carries them.
+            # Provider fields that arrived without an open block are sent with an empty block.
             frames += [self._write(*_BLOCKS["delta"], ""), self._close()]
         for call in self._calls:
             if call.index not in self._started_calls:
@@ -160,19 +159,19 @@ def _input_delta(call: Call, text: str) -> bytes:
 
 
 def _input(call: Call) -> bytes:
-    """The whole input of a call, parsed; told as an error where it is no JSON."""
-    about = {"toolCallId": call.id, "toolName": call.name}
+    """The complete input of a call, parsed; an error chunk if it is not JSON or is refused."""
+    ids = {"toolCallId": call.id, "toolName": call.name}
     if call.kind == "custom":
-        # The page sends it back, where nothing else tells it from a function's.
+        # The page sends the type back. Nothing else would distinguish the call from a function's.
         x = {**call.x, "type": call.kind}
-        return _chunk_with_fields(x, "tool-input-available", **about, input=call.arguments)
+        return _chunk_with_fields(x, "tool-input-available", **ids, input=call.arguments)
     try:
         value = msgspec.json.decode(call.arguments or "{}")
     except (ValueError, RecursionError):
         return _input_error(call, "The model gave arguments that are not JSON.")
-    if _is_refused(_chunk("tool-input-available", **about, input=value)):
+    if _is_refused(_chunk("tool-input-available", **ids, input=value)):
         return _input_error(call, "The model gave arguments that are not accepted.")
-    return _chunk_with_fields(call.x, "tool-input-available", **about, input=value)
+    return _chunk_with_fields(call.x, "tool-input-available", **ids, input=value)
 
 
 def _input_error(call: Call, message: str) -> bytes:
@@ -187,7 +186,7 @@ def _input_error(call: Call, message: str) -> bytes:
 
 
 def _image(image: object) -> bytes:
-    """A picture, as OpenRouter and LiteLLM send it."""
+    """The chunk of an image in the form of OpenRouter and LiteLLM."""
     match image:
         case {"image_url": {"url": str(url)}}:
             media_type = url[5:].partition(";")[0] if url.startswith("data:image/") else "image/png"
@@ -196,7 +195,7 @@ def _image(image: object) -> bytes:
 
 
 def _source(annotation: object, source_id: str) -> bytes:
-    """A citation, as OpenAI's models that search send it."""
+    """The chunk of a citation in the form of OpenAI's search models."""
     match annotation:
         case {"url_citation": {"url": str(url), **cited}}:
             title = {"title": cited["title"]} if isinstance(cited.get("title"), str) else {}
@@ -209,7 +208,7 @@ def _list(value: object) -> list[object]:
 
 
 def _chunk_with_fields(x: JsonObject, kind: str, **fields: object) -> bytes:
-    """A chunk with provider fields, which are left out where a client would refuse them."""
+    """A chunk with provider fields, or without them if a client would refuse the chunk."""
     chunk = _chunk(kind, **fields, **metadata(x))
     return _chunk(kind, **fields) if x and _is_refused(chunk) else chunk
 

@@ -1,4 +1,4 @@
-"""What GPT Terminal's page sends."""
+"""The body that GPT Terminal's page sends."""
 
 from typing import Annotated, Literal
 
@@ -16,7 +16,7 @@ class TerminalMessage(BaseModel):
 
 
 class TerminalBody(Checked):
-    """GPT Terminal's call: a question, or the turns so far, of which the last is the question."""
+    """GPT Terminal's call, with one message as text, or with all messages so far."""
 
     message: Annotated[
         Annotated[str, Field(min_length=1), Tag("text")]
@@ -29,7 +29,7 @@ class TerminalBody(Checked):
 
     @classmethod
     def kept_fields(cls, body: object) -> object:
-        """The body without the page's own notes."""
+        """The body without fields that only the page uses."""
         return known_fields(cls, body, {"message": TerminalMessage})
 
     def chat_messages(self) -> list[JsonObject]:

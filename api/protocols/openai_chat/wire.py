@@ -1,6 +1,6 @@
 """OpenAI's Chat Completions: one log as chunks, or a complete log as one object.
 
-Pure. Ids and times come from the log, so each replay is equal. Chunks cannot be taken back, so an
+Pure. Ids and times come from the log, so all replays are equal. Chunks cannot be taken back, so an
 answer that starts over after output ends with an error and without `[DONE]`.
 """
 
@@ -19,7 +19,7 @@ _DONE = b"data: [DONE]\n\n"
 
 
 def dialect(request_id: str, *, include_usage: bool) -> Dialect:
-    """The wire for a request; with `include_usage` a last chunk holds the usage, if known."""
+    """The wire for a request; with `include_usage`, a last chunk has the usage, if known."""
     return Dialect(
         (NAME, include_usage), lambda: ChatCompletionsWire(request_id, include_usage=include_usage)
     )
@@ -69,14 +69,14 @@ class ChatCompletionsWire:
         if self._has_begun:
             return b""
         self._has_begun = True
-        about = {
+        shared = {
             "id": self._id,
             "object": "chat.completion.chunk",
             "created": self._created_s,
             "model": self._model,
         }
-        self._head = b"data: " + encode_json(about)[:-1]
-        # OpenAI has a null in every chunk but the last when usage was asked for.
+        self._head = b"data: " + encode_json(shared)[:-1]
+        # If usage is requested, OpenAI sends a null in every chunk before the last.
         self._tail = b',"usage":null}\n\n' if self._include_usage else b"}\n\n"
         return self._chunk({"role": "assistant", "content": ""})
 
@@ -85,7 +85,7 @@ class ChatCompletionsWire:
             case "delta":
                 return {"content": entry.text}
             case "reasoning":
-                # Not a field of OpenAI's, but the one that most clients of other upstreams read.
+                # OpenAI has no such field. Most clients of other upstreams read this one.
                 return {"reasoning_content": entry.text}
             case "refusal":
                 return {"refusal": entry.text}
@@ -133,7 +133,7 @@ def _choice(request_id: str, entries: list[Entry]) -> JsonObject:
     answer = fold(entries)
     calls = Calls(request_id)
     logprobs: dict[str, list[object]] = {}
-    for entry in _standing(entries):
+    for entry in _valid_output(entries):
         if entry.kind == "tool_call":
             calls.add(entry.data)
         for name, tokens in ((entry.x or {}).get("logprobs") or {}).items():
@@ -158,8 +158,8 @@ def _choice(request_id: str, entries: list[Entry]) -> JsonObject:
     }
 
 
-def _standing(entries: list[Entry]) -> list[Entry]:
-    """The valid output, which are the entries after the last `started` or `reset`."""
+def _valid_output(entries: list[Entry]) -> list[Entry]:
+    """The valid output: the entries after the last `started` or `reset`."""
     kept: list[Entry] = []
     for entry in entries:
         if entry.kind in {"started", "reset"}:
@@ -177,8 +177,8 @@ def _call_delta(call: Call, piece: JsonObject, name: str, *, is_new: bool) -> Js
 
 
 def _whole_call(call: Call) -> JsonObject:
-    about = {"id": call.id, "type": call.kind}
-    return about | tool_of_call(call.kind, call.x, call.name, call.arguments)
+    shared = {"id": call.id, "type": call.kind}
+    return shared | tool_of_call(call.kind, call.x, call.name, call.arguments)
 
 
 def _error(error: ErrorReply) -> bytes:
