@@ -118,7 +118,7 @@ def spread(rounds: list[GenerationRound], name: str) -> Spread:
 def table(name: str, played: dict[int, list[GenerationRound]]) -> Table:
     """A row for each key of `played`, with `name` as the heading of the keys."""
     return Table(
-        (name, "CPU per token, us", "of a core", "delay p50 / p99, ms", "deltas that came"),
+        (name, "CPU per token, us", "of a core", "delay p50 / p99, ms", "deltas received"),
         [
             [
                 f"{count:,}",

@@ -35,7 +35,7 @@ const HIDDEN_MS = 15_000
  */
 export const follow = (options) => new Follower(options)
 
-/** `state` is the fold so far, `connection` as told to `onState`. */
+/** `state` is the fold so far, `connection` as passed to `onState`. */
 class Follower {
   #options
   #url

@@ -15,7 +15,7 @@ const NOT_WAITING = { position: null, waiting: null }
 /** Whether a request has ended: nothing follows `completed`, `failed`, `cancelled` or `gone` (its log has expired). */
 export const isOver = (request) => ENDS.includes(request.status)
 
-/** A request of which nothing is known yet. `expected`: the server has it, the stream has not told of it. */
+/** A request without entries yet. `expected`: the server accepted it, but the stream has no entry of it. */
 export function newRequest(requestId, known = {}) {
   return {
     requestId, status: 'queued', ...NO_OUTPUT, messages: [], role: null, model: null, n: 0, interruption: null,
@@ -63,8 +63,8 @@ function foldConversation(state, event) {
   }
   // Two browsers that ask at the same time must show one order, the log's: what is only expected stays below it.
   const others = requests.filter((request) => request !== known)
-  const told = others.filter((request) => !request.expected)
-  return { ...state, cursor, requests: [...told, after, ...others.filter((request) => request.expected)] }
+  const streamed = others.filter((request) => !request.expected)
+  return { ...state, cursor, requests: [...streamed, after, ...others.filter((request) => request.expected)] }
 }
 
 function foldRequest(state, { kind, id, data }) {

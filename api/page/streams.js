@@ -6,7 +6,7 @@
 import { authorization, errorOf, TickertapeError, unreachable } from './calls.js'
 import { KINDS } from './fold.js'
 
-/** Four of the server's default heartbeats. A socket that a network dropped in silence would else be read for ever. */
+/** Four of the server's default heartbeats. Without a limit, a silently dropped connection would be read indefinitely. */
 const SILENCE_MS = 60_000
 
 /**
@@ -60,7 +60,7 @@ export async function readWithFetch(url, { apiKey, fetch, signal, onOpen, onEven
   }
 }
 
-/** Needs no more than a browser; why a server refused the stream is not told, so fetch asks for that. */
+/** Uses EventSource, which hides why a server refused a stream. A fetch then reads the reason. */
 export async function readWithEventSource(url, { EventSource, fetch, signal, onOpen, onEvent }) {
   const source = new EventSource(url)
   const isRefused = await new Promise((resolve) => {

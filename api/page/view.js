@@ -26,7 +26,7 @@ export function newRequestView(actions) {
   }
 }
 
-/** Show `text` in an element. What only grew is appended, so that a long answer is not laid out anew with each delta. */
+/** Show `text` in an element. Text that only grew is appended, so that a delta does not lay out the whole answer again. */
 function typed(element) {
   const node = element.appendChild(document.createTextNode(''))
   return (text) => {

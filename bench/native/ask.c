@@ -1,15 +1,16 @@
-/* Asks an upstream directly, or through Tickertape, and says how long each delta was on its way.
+/* The callers: submits requests to an upstream or to Tickertape, and measures the delay of each delta.
  *
  *   ask openai|native PORT AT_ONCE EACH SPREAD_MS "plan DELTAS RATE PER_SEGMENT"
  *
- * `openai` is a chat completion, as an upstream and Tickertape take it; `native` a submit, and then
- * its event stream. AT_ONCE callers, each on a connection of its own, ask EACH times one after the other; they begin
- * at random within SPREAD_MS. Prints JSON: `first_us` from asking to the first delta, `each_us` from
- * the upstream's write of a delta to here, both only while all callers are at it; `complete` counts
- * the answers in which every delta came once and in order, `faulty` all others.
+ * `openai` sends a chat completion, which both an upstream and Tickertape accept; `native` sends a
+ * submit and then reads its event stream. Each of AT_ONCE callers has a separate connection, and sends
+ * EACH requests one after the other. The callers start at random times within SPREAD_MS. Prints JSON:
+ * `first_us` from the submit to the first delta, `each_us` from the upstream's write of a delta to its
+ * arrival, both only while all callers are active; `complete` counts the answers in which every delta
+ * arrived once and in order, `faulty` all others.
  *
- * It looks at its sockets every 200 us instead of being woken by each write, which would charge the
- * server for waking a core, as no network card does. Both ways pay the same 100 us for that.
+ * The program polls its sockets every 200 us. If each write woke it, the server would pay for waking a
+ * core, which a network card does not cause. Polling adds 100 us on average, to both ways alike.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -104,7 +105,7 @@ static void send_request(Caller *c, const char *method, const char *path, const 
                         method, path, port, strlen(body), body);
     if (c->fd < 0) connect_to_server(c);
     if (write(c->fd, request, size) != size) {
-        /* A connection kept from the last answer may have been closed: once more on a new one. */
+        /* The peer may have closed a kept-alive connection, so retry once on a new connection. */
         hang_up(c);
         connect_to_server(c);
         if (write(c->fd, request, size) != size) c->is_faulty = 1;
@@ -146,7 +147,7 @@ static void take_delta(Caller *c) {
     if (is_measured) note(&each_us, now - c->stamp);
 }
 
-/* A delta is "number@nanoseconds ": nothing else in a stream looks like that. */
+/* A delta has the form "number@nanoseconds ", which nothing else in a stream has. */
 static void take_text(Caller *c, char byte) {
     if (byte >= '0' && byte <= '9') {
         if (c->has_at) c->stamp = 10 * c->stamp + byte - '0';
@@ -167,7 +168,7 @@ static int take_chunked(Caller *c, const char *data, ssize_t size) {
     for (ssize_t n = 0; n < size; n++) {
         char byte = data[n];
         if (!c->in_chunk_head) {
-            /* The two bytes after a chunk's content end its line. */
+            /* Skip the line end (two bytes) after the content of a chunk. */
             if (c->chunk_left > 2) take_text(c, byte);
             if (--c->chunk_left > 0) continue;
             if (c->is_last_chunk) return 1;
@@ -245,13 +246,13 @@ static int by_start(const void *a, const void *b) {
 int main(int argc, char **argv) {
     if (argc != 7) return 2;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    prctl(PR_SET_TIMERSLACK, 1); /* or pauses are 50 us longer */
+    prctl(PR_SET_TIMERSLACK, 1); /* the default slack makes pauses 50 us longer */
     is_native = strcmp(argv[1], "native") == 0;
     port = atoi(argv[2]), at_once = atoi(argv[3]), each = atoi(argv[4]), plan = argv[6];
     sscanf(plan, "plan %ld", &deltas);
     poll_fd = epoll_create1(0);
     callers = calloc(at_once, sizeof *callers);
-    srandom(7); /* the same beginnings each time, whichever way is asked */
+    srandom(7); /* a fixed seed, so that both ways have the same start times */
     long long begun_ns = now_ns(), spread_ns = atoll(argv[5]) * 1000000;
     for (int n = 0; n < at_once; n++) {
         callers[n].fd = -1;

@@ -2,10 +2,11 @@
  *
  *   limit
  *
- * Prints the port it listens on. Answers every request with the head of an event stream, and for each
- * line "<rate> <events> <apart>" of stdin writes that many events a second to all who are there, in the
- * very bytes of our native wire: to all at once, or, if `apart` is 1, to one after the other, spread
- * over the time between two events. It prints "done" after the last. No routing, no Redis, no log.
+ * Prints the port it listens on, and answers every request with the head of an event stream. For each
+ * line "<rate> <events> <apart>" of stdin, it writes <events> events to every connected client, <rate>
+ * a second, in the bytes of Tickertape's native wire. With `apart` 0, it writes an event to all clients
+ * at once. With 1, it spreads the writes over the time between two events. It prints "done" after the
+ * last event. It has no routing, no Redis and no log.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -27,7 +28,7 @@ static const char HEAD[] =
 static int clients[MAX_CLIENTS], client_count;
 static int poller, listener, timer;
 static uint64_t begin_ns, interval_ns;
-static uint32_t events, turns, written; /* an event is written in so many turns of its own */
+static uint32_t events, turns, written; /* `turns`: the number of steps in which one event is written */
 
 static void write_all(int fd, const char *data, size_t length) {
     while (length) {

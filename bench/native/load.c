@@ -2,17 +2,17 @@
  *
  *   load PORT SECONDS [together] < targets
  *
- * Each line of stdin up to an empty one is "<group> <connections> <events> <path>". It connects,
- * prints "ready" when every connection has its response head, and ends when each has its events,
- * SECONDS after "ready", or when stdin ends; then it prints one line of JSON. With "together" it says
- * "ready" when all are connected and only then asks, all at once.
+ * Each line of stdin up to an empty line is "<group> <connections> <events> <path>". The program
+ * connects, and prints "ready" when every connection has its response head. It ends when every
+ * connection has all its events, SECONDS after "ready", or at the end of stdin. Then it prints one line
+ * of JSON. With "together", it prints "ready" when all are connected, and then sends all requests at once.
  *
- * It looks at its sockets every 500 us instead of sleeping until one wakes it: a reader on loopback
- * that sleeps makes the server's write() pay for waking a core, 5 us and more on a virtual machine,
- * which a reader behind a network card does not. Delays are up to so much too long, for all servers.
+ * The program polls its sockets every 500 us. A sleeping reader on loopback makes the server's write()
+ * pay for waking a core, 5 us and more on a virtual machine, which a reader behind a network card does
+ * not. Polling makes delays up to 500 us too long, for all servers alike.
  *
- * Each connection must get the seqs 0, 1, 2, ... of payload.h: what is jumped over is a gap, what
- * comes twice a repeat, what comes after a later one a disorder.
+ * Each connection must receive the seqs 0, 1, 2, ... of payload.h. A skipped seq counts as a gap, a seq
+ * that arrives twice as a repeat, and a seq that arrives after a later one as a disorder.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -26,13 +26,13 @@
 
 #include "payload.h"
 
-#define LINE_BYTES 1024 /* what is kept of a line, or of a response head, that came in pieces */
+#define LINE_BYTES 1024 /* the buffer for an incomplete line or response head */
 #define OPENING_AT_ONCE 64
 #define LOOK_EVERY_NS 500000
 #define READ_AT_ONCE 512
-#define FEW 16 /* sockets to read: more would be a reason to look again at once */
+#define FEW 16 /* with this many ready sockets or more, poll again at once */
 #define GROUPS 4
-#define MANTISSA_BITS 7 /* of a latency in the histogram: it is off by less than 1 % */
+#define MANTISSA_BITS 7 /* precision of a latency in the histogram: an error below 1 % */
 #define BUCKETS ((64 - MANTISSA_BITS) << MANTISSA_BITS)
 
 enum phase { UNOPENED, CONNECTING, WAITING, HEAD, BODY, OVER };
@@ -43,9 +43,9 @@ struct connection {
     enum phase phase;
     enum chunk chunk;
     int is_chunked, is_done;
-    uint64_t left;             /* of the chunk */
-    uint64_t expected, got, next; /* events, and the seq that must come next */
-    uint64_t missed;           /* of the 64 seqs before `next`: bit i set if next - 1 - i is missing */
+    uint64_t left;             /* bytes of the chunk that have not arrived */
+    uint64_t expected, got, next; /* numbers of events, and the next seq in order */
+    uint64_t missed;           /* for the 64 seqs before `next`: bit i is set if next - 1 - i is missing */
     const char *path;
     size_t held;
     char line[LINE_BYTES];
@@ -270,8 +270,8 @@ int main(int argc, char **argv) {
     port = atoi(argv[1]);
     uint64_t limit_ns = (uint64_t)(atof(argv[2]) * 1e9);
     is_together = argc > 3;
-    prctl(PR_SET_TIMERSLACK, 1); /* or sleeps are 50 us longer */
-    setvbuf(stdin, NULL, _IONBF, 0); /* epoll must see what comes after the targets */
+    prctl(PR_SET_TIMERSLACK, 1); /* the default slack makes sleeps 50 us longer */
+    setvbuf(stdin, NULL, _IONBF, 0); /* a buffer would hide input after the targets from epoll */
     read_targets();
     poller = epoll_create1(0);
     struct epoll_event want = {EPOLLIN, {.ptr = NULL}}, events[READ_AT_ONCE];

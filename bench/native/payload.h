@@ -1,4 +1,4 @@
-/* What all sources write and the load generator reads: "#<seq>,<ns>#" and filling, 120 bytes in all.
+/* The payload that all sources write and the load generator reads: "#<seq>,<ns>#", padded to 120 bytes.
  *
  * `seq` counts from 0 in each log; `ns` is CLOCK_MONOTONIC, which all processes of a machine share.
  */
@@ -29,7 +29,7 @@ static inline void sleep_until(uint64_t ns) {
     clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
 }
 
-/* Writes PAYLOAD_BYTES bytes and no end mark. */
+/* Writes PAYLOAD_BYTES bytes, without a NUL at the end. */
 static inline void write_payload(char *to, uint32_t seq, uint64_t ns) {
     char mark[40];
     int length = snprintf(mark, sizeof mark, "#%08u,%016llu#", seq, (unsigned long long)ns);
@@ -43,7 +43,7 @@ static inline const char *read_digits(const char *at, const char *end, uint64_t 
     return at;
 }
 
-/* Finds the mark in a line; 0 when there is none. */
+/* Finds the mark in a line; returns 0 if the line has no mark. */
 static inline int read_payload(const char *line, size_t length, uint64_t *seq, uint64_t *ns) {
     const char *end = line + length, *at = memchr(line, '#', length);
     if (!at) return 0;

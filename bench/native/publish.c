@@ -1,14 +1,14 @@
-/* The source of events: writes into many logs at a rate, in the way each server is fed.
+/* The source of events: writes into many logs at a rate, with the calls that each server accepts.
  *
  *   publish append PORT RATE EVENTS GROUP SHA MAX_ENTRIES MAX_BYTES < targets
  *   publish xadd   PORT RATE EVENTS GROUP < targets
  *   publish http   PORT RATE EVENTS 1 < targets
  *
- * RATE and EVENTS are those of each log; GROUP events of a log go in one call. A line of stdin is one
- * log: for append "<request key> <log key> <channel> <attempt> <first seq>", for xadd "<key>", for
- * http "<path>". Calls of different logs are spread evenly over time. Redis is spoken to over one
- * pipelined connection (password in REDIS_PASSWORD), HTTP over 64 kept ones, one call under way on
- * each. Prints one line of JSON: what was sent, what was refused, and how late it was at worst.
+ * RATE and EVENTS apply to each log; one call has GROUP events of a log. A line of stdin is one log:
+ * for append "<request key> <log key> <channel> <attempt> <first seq>", for xadd "<key>", for http
+ * "<path>". Calls for different logs are spread evenly over time. Redis calls use one pipelined
+ * connection (password in REDIS_PASSWORD). HTTP calls use 64 persistent connections, each with one call
+ * at a time. Prints one line of JSON: the events sent, the events refused, and the largest delay.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -23,9 +23,9 @@
 #include "payload.h"
 
 #define TARGET_BYTES 400
-#define PUBLISHERS 64 /* one connection publishes one message a time */
-#define TICK_NS 1000000 /* to wake costs 50 us on some virtual machines, and Redis and the readers share the core */
-#define GIVE_UP_NS 10000000000ull /* after the last call was due: the server does not keep up */
+#define PUBLISHERS 64 /* each connection publishes one message at a time */
+#define TICK_NS 1000000 /* each wake costs up to 50 us on a virtual machine, on the core of Redis and the readers */
+#define GIVE_UP_NS 10000000000ull /* so long after the last call was due, the server has failed to keep up */
 
 struct target {
     char names[TARGET_BYTES], log[TARGET_BYTES / 2], channel[TARGET_BYTES / 2];
@@ -114,7 +114,7 @@ static void put_xadd(const struct target *t, uint32_t seq, uint64_t now) {
     }
 }
 
-/* Counts answers by their lines: an append answers "*2 $2 OK :seq", an XADD "$n id". */
+/* Counts replies by their lines: an append replies "*2 $2 OK :seq", an XADD "$n id". */
 static void read_answers(int fd, int lines_each) {
     static char lines[1 << 16];
     static size_t held, line_in_answer;
@@ -160,7 +160,7 @@ static void post_next(struct connection *c) {
 }
 
 static void http_call(const struct call *call) {
-    /* A log's calls stay on one connection, and so in their order. */
+    /* All calls for a log use one connection, which keeps their order. */
     struct connection *c = &connections[call->target % PUBLISHERS];
     if (c->used == c->room) fputs("the server does not keep up\n", stderr), exit(2);
     c->waiting[(c->head + c->used++) % c->room] = *call;
@@ -181,7 +181,7 @@ static void on_answer(struct connection *c) {
     post_next(c);
 }
 
-/* Returns at `until_ns`, having taken the answers that came before. */
+/* Reads replies until `until_ns`. */
 static void wait_http(uint64_t until_ns) {
     struct pollfd waiting[PUBLISHERS];
     for (uint64_t now; (now = now_ns()) < until_ns;) {
@@ -224,7 +224,7 @@ int main(int argc, char **argv) {
     size_t events = (size_t)atol(argv[4]);
     group = (uint32_t)atoi(argv[5]);
     arguments = argv + 6;
-    prctl(PR_SET_TIMERSLACK, 1); /* or sleeps are 50 us longer */
+    prctl(PR_SET_TIMERSLACK, 1); /* the default slack makes sleeps 50 us longer */
     read_targets(is_append);
     size_t calls = events / group * target_count, expected = calls * (is_append || is_http ? 1 : group);
     double gap_ns = 1e9 * group / rate / (double)target_count;

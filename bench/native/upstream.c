@@ -1,11 +1,11 @@
-/* An OpenAI-compatible streaming upstream that is never the limit of a measurement.
+/* An OpenAI-compatible streaming upstream, fast enough that it never limits a measurement.
  *
- *   upstream PORT      prints its base URL; 0 takes a free port; ends on SIGTERM
+ *   upstream PORT      prints its base URL; 0 selects a free port; ends on SIGTERM
  *
- * The last "plan DELTAS RATE PER_SEGMENT" in a request's body says what to answer: so many deltas,
- * at RATE a second (0: as fast as the reader takes them), PER_SEGMENT chunks in each write. A delta
- * is "n@nanoseconds ", its number and the monotonic clock when it was written, in a chunk of some
- * 340 bytes. Connections are kept alive; requests on one connection follow each other.
+ * The last "plan DELTAS RATE PER_SEGMENT" in a request's body defines the answer: DELTAS deltas, RATE
+ * a second (0: as fast as the client reads), with PER_SEGMENT chunks in each write. A delta has the form
+ * "n@nanoseconds ", its number and the monotonic time of its write, in a chunk of about 340 bytes.
+ * Connections are kept alive, and carry one request at a time.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -36,7 +36,7 @@ typedef struct {
 } Conn;
 
 static Conn *conns[MAX_FDS];
-static Conn *heap[MAX_FDS]; /* streams that are not waiting for their socket, the next due first */
+static Conn *heap[MAX_FDS]; /* streams whose sockets are writable, the next due stream first */
 static int heap_size, poll_fd;
 
 static const char HEAD[] =
@@ -144,7 +144,7 @@ static void next_segment(Conn *c) {
     }
 }
 
-/* Send what is there; returns whether all of it went. The connection may be gone after it. */
+/* Sends the buffered bytes; returns whether all were sent. It may close the connection. */
 static int flush(Conn *c) {
     while (c->out_at < c->out_end) {
         ssize_t sent = send(c->fd, c->out + c->out_at, c->out_end - c->out_at, MSG_NOSIGNAL);
@@ -164,7 +164,7 @@ static int flush(Conn *c) {
     return 1;
 }
 
-/* A paced stream keeps to its start, so that one late write does not delay all that follow. */
+/* A paced stream is timed from its start, so that a late write does not delay later writes. */
 static void schedule_next(Conn *c) {
     if (!c->is_streaming) unschedule(c);
     else if (c->rate == 0) schedule(c, now_ns());
@@ -259,7 +259,7 @@ static int listen_on(int port) {
     return fd;
 }
 
-/* Each stream that is due writes once before the sockets are looked at again. */
+/* Each due stream writes once before the next poll of the sockets. */
 static void speak_all(void) {
     long long now = now_ns();
     for (int n = heap_size; n > 0 && heap_size && heap[0]->due_ns <= now; n--) speak(heap[0]);

@@ -1,7 +1,7 @@
 """The npm package resumable-stream behind Node's own HTTP server.
 
-Its producer holds the stream and publishes each piece once for every reader, through Redis; so a
-reader costs the producer too, which is a process of its own here and shares the others' core.
+Its producer keeps the stream, and publishes each piece through Redis once for every reader. So each
+reader costs the producer, too. The producer is a separate process here, on the server's core.
 """
 
 import asyncio
@@ -40,19 +40,19 @@ class ResumableStream:
         """Make the producer start an empty stream."""
         assert count == 1
         name = f"stream-{next(self._numbers)}"
-        await self._tell(f"open {name}")
+        await self._command(f"open {name}")
         return [f"/{name}"]
 
     async def publish(self, *, rate: float, events: int, group: int = 1) -> None:
         """Make the producer write the events into the stream."""
         del group
-        await self._tell(f"publish {rate} {events}")
+        await self._command(f"publish {rate} {events}")
 
     async def close(self) -> None:
         """End the stream."""
-        await self._tell("close")
+        await self._command("close")
 
-    async def _tell(self, command: str) -> None:
+    async def _command(self, command: str) -> None:
         assert self._producer.stdin is not None
         assert self._producer.stdout is not None
         self._producer.stdin.write(f"{command}\n".encode())

@@ -20,6 +20,6 @@ async def measure(box: Box, *, rounds: int) -> Report:
         tables=[table(f"at once, {_MANY_PER_S} deltas/s each", {_MANY: many})],
         bounds=[
             Bound("600 at once: p99 of a delta", spread(many, "p99_ms"), 20, 15, unit="ms"),
-            Bound("600 at once: deltas that came", spread(many, "kept"), 0.97, at_least=True),
+            Bound("600 at once: deltas received", spread(many, "kept"), 0.97, at_least=True),
         ],
     )

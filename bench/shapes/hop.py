@@ -39,8 +39,8 @@ async def measure(box: Box, *, rounds: int) -> Report:
                     )
                 ]
     note = (
-        f"{_RATE_PER_S} deltas a second in each answer; each caller asks again as soon as it"
-        " has its answer, and they begin at random times. `first delta` runs from the submit."
+        f"Each answer has {_RATE_PER_S} deltas a second. Callers start at random times, and submit"
+        " again when their answer is complete. `first delta` is measured from the submit."
     )
     return Report(
         tables=[

@@ -45,7 +45,7 @@ async def measure(box: Box, *, rounds: int) -> Report:
         spread = ratios(cost["ours"], cost["nchan"])
         bounds.append(Bound("CPU per event, of nchan's", spread, 1.0, 0.65))
     fewer = ratios(cost["obvious" + _OF_FEW], cost["ours" + _OF_FEW])
-    bounds.append(Bound("the obvious version's CPU, of ours", fewer, 15, at_least=True))
+    bounds.append(Bound("the obvious version's CPU, of Tickertape's", fewer, 15, at_least=True))
     return Report(
         tables=[table(played)],
         bounds=bounds,

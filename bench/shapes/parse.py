@@ -28,10 +28,10 @@ async def measure(box: Box, *, rounds: int) -> Report:
                 costs[label].append(await _us_per_chunk(box, who, url, plan))
     spreads = {label: Spread(tuple(values)) for label, values in costs.items()}
     note = (
-        f"Chunks of 340 bytes, as fast as they are read; `paced`: {_PACED_PER_S} a second in"
-        " each stream, so that every chunk costs a turn of the event loop. A call's own cost"
-        f" is in it, spread over {_DELTAS['ours']:,} chunks of ours and"
-        f" {_DELTAS['stock']} of the SDK's."
+        f"Chunks have 340 bytes and are sent as fast as they are read. `paced` sends {_PACED_PER_S}"
+        " a second in each stream, so that every chunk costs a turn of the event loop. The figures"
+        f" include the cost of the call, spread over {_DELTAS['ours']:,} chunks for Tickertape"
+        f" and {_DELTAS['stock']} for the SDK."
     )
     return Report(
         tables=[
@@ -48,7 +48,7 @@ async def measure(box: Box, *, rounds: int) -> Report:
                     f"CPU per chunk, {name} per segment", spreads[f"ours, {name}"], 10, unit="us"
                 ),
                 Bound(
-                    f"the SDK's CPU, of ours, {name} per segment",
+                    f"the SDK's CPU, of Tickertape's, {name} per segment",
                     ratios(costs[f"stock, {name}"], costs[f"ours, {name}"]),
                     8,
                     at_least=True,

@@ -1,8 +1,8 @@
 """A finished log of 5,000 events, read from its beginning by 50 readers at once.
 
 The obvious version gets five readers. Each takes a second, and more readers are not faster.
-Ours is asked when this process has never seen the log (cold), and again when it has (warm); the
-others do not tell these apart.
+Tickertape is measured before the process has read the log (cold), and again afterwards (warm). The
+other servers do not distinguish the two.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
-"""A whole worker: a real process, 32 answers as fast as it takes them, beside the obvious worker.
+"""A whole worker process with 32 answers at full speed, beside the obvious worker.
 
-Nobody reads meanwhile, so that only the upstream, Redis and the worker are at work. Afterwards
-every log is read and each delta looked for.
+No client reads during the measurement, so that only the upstream, Redis and the worker use CPU.
+Afterwards every log is checked for every delta.
 """
 
 import asyncio
@@ -66,17 +66,18 @@ async def measure(box: Box, *, rounds: int) -> Report:
         for label, each in played.items()
     ]
     note = (
-        f"A request's own cost is in it, spread over {shapes['ours'].deltas:,} tokens of ours"
-        f" and {shapes['obvious'].deltas} of the obvious worker's, which has no leases, no"
-        f" fence and no retries. `paced`: {paced.rate_per_s:g} a second in each answer, so that"
-        " every token is read, appended and acknowledged by itself."
+        "The figures include the cost of the request, spread over"
+        f" {shapes['ours'].deltas:,} tokens for Tickertape and {shapes['obvious'].deltas} for the"
+        " obvious worker, which has no leases, no fence and no retries. `paced` sends"
+        f" {paced.rate_per_s:g} tokens a second in each answer, so that every token is read,"
+        " appended and acknowledged separately."
     )
     return Report(
         tables=[Table(("worker", "CPU per token, us", "tokens/s", "Redis per token, us"), rows)],
         bounds=[
             Bound("CPU per token of a whole worker", costs["ours"], 20, 12, unit="us"),
             Bound(
-                "the obvious worker's CPU, of ours",
+                "the obvious worker's CPU, of Tickertape's",
                 ratios(costs["obvious"].values, costs["ours"].values),
                 5,
                 at_least=True,
@@ -115,7 +116,7 @@ async def ours(running: Running) -> AsyncIterator[Play]:
 
 @contextlib.asynccontextmanager
 async def obvious(box: Box, running: Running) -> AsyncIterator[Play]:
-    """Runs bench/peers/stock_worker.py; yields a function that gives it jobs and checks them."""
+    """Runs bench/peers/stock_worker.py; yields a function that sends it jobs and checks them."""
     with box.on_server_core():
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "bench.peers.stock_worker", running.redis_url,
