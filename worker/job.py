@@ -176,7 +176,7 @@ class Job:
         lease, writer, tally = attempt.lease, attempt.writer, attempt.tally
         terminal = encode_data(state, data)
         is_remembered = state == "completed" and lease.conversation
-        # For the user who asked, a refusal is the answer.
+        # To the user, a refusal is the answer.
         answered = "".join([tally.text, *tally.refusals]) if is_remembered else None
         called = tally.called if is_remembered else None
 

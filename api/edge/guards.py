@@ -75,7 +75,7 @@ class LoopbackOnly:
     """Refuses calls whose Host header is not a loopback name.
 
     An API without keys listens on loopback only. A web page elsewhere could still reach it, by
-    pointing a domain of its own at 127.0.0.1 (DNS rebinding), but then its calls name that domain.
+    resolving its domain to 127.0.0.1 (DNS rebinding), but its calls then name that domain.
     """
 
     def __init__(self, app: ASGIApp, *, forms: ErrorForms) -> None:

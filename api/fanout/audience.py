@@ -144,7 +144,7 @@ class Audience:
         self._at_last_tick = there
 
     def drain(self) -> None:
-        """End all connections now, each with a farewell of its own; without one, break them off.
+        """End all connections now, each with a separate farewell. Without one, break them off.
 
         With the same farewell, all readers of a log would reconnect in the same instant.
         """

@@ -14,9 +14,9 @@ from tickertape.runtime.wait import wait_at_most
 class PlainReader:
     """Reads the frames of one rendering from a position on, to the end of the log.
 
-    Frames that come while a write is under way go out in the next one. A slow connection so gets
-    fewer and larger writes, and costs no memory of its own. The tape has to be held while the
-    reader is used. `position` was looked up in `epoch`, a value of `watched.epoch`.
+    Frames that arrive during a write are sent with the next one. Thus a slow connection gets fewer
+    and larger writes, and needs no buffer. The caller must retain the tape while it uses the
+    reader. `position` is valid in `epoch`, a value of `watched.epoch`.
     """
 
     def __init__(

@@ -33,7 +33,7 @@ export function newId() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('')
 }
 
-/** How long to wait after so many failures, in ms: at random, so that the readers of a lost server come back spread. */
+/** The random wait before the next try, in ms. It spreads the reconnections of all clients after a server fails. */
 export function backoffMs(failures, random = Math.random) {
   return random() * Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** failures)
 }

@@ -16,9 +16,9 @@ import { readWithEventSource, readWithFetch } from './streams.js'
 export { cancel, listRoles, newId, readConversation, submit, TickertapeError } from './calls.js'
 export { fold, isOver, newConversation, newRequest } from './fold.js'
 
-/** A connection that lived this long was a good one: what ended it starts the back-off from its beginning. */
+/** After a connection that lasted this long, the back-off starts from its first delay. */
 const STEADY_MS = 5_000
-/** A browser opens six connections to a server over all its tabs (HTTP/1.1), so a tab hidden this long gives up its own. */
+/** A tab hidden this long closes its connection, because a browser opens at most six per server over HTTP/1.1. */
 const HIDDEN_MS = 15_000
 
 /**

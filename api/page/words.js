@@ -10,7 +10,7 @@ const FINISHED = {
 const INTERRUPTED = { reset: 'Interrupted, so it started over.', resumed: 'Interrupted, then continued.' }
 const CONNECTIONS = {
   connecting: 'Connecting…',
-  reconnecting: 'Connection lost. Reconnecting… The answer goes on meanwhile.',
+  reconnecting: 'Connection lost. Reconnecting… The server continues the answer.',
 }
 
 /** One line about where a request stands; empty when its text says it all. `nowMs` is `Date.now()`. */

@@ -133,7 +133,7 @@ def partition_findings(wanted: int, used: int | None) -> list[Finding]:
 
 def _version_finding(info: Mapping[str, Any]) -> Finding:
     version = str(info.get("redis_version", "0"))
-    # For the sake of old clients, Valkey reports an old Redis version beside its own.
+    # For old clients, Valkey reports an old Redis version in addition to the Valkey version.
     valkey = info.get("valkey_version")
     name = f"Valkey {valkey}" if valkey else f"Redis {version}"
     if _parts(version) < _MIN_REDIS:

@@ -116,7 +116,7 @@ async def _turns(services: Services, chat_id: str, tenant: str) -> list[Turn]:
 
 
 async def _active(services: Services, chat_id: str, tenant: str) -> str | None:
-    """The chat's active request, if it came in here."""
+    """The chat's active request, if it was submitted by this protocol."""
     active_id = await services.conversations.active(tenant, chat_id)
     if active_id is None:
         return None

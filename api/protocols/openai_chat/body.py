@@ -8,7 +8,7 @@ from tickertape.api.protocols.checked import Checked, Name
 from tickertape.api.protocols.openai import OpenBody, role_of, unsupported, without_role
 from tickertape.runtime.json_types import JsonObject
 
-# Fields for this server, or set by it. All others are parameters of the model.
+# Fields that this server reads or sets. All others are parameters of the upstream.
 _NOT_PARAMS = frozenset({"messages", "stream", "stream_options", "n", "role_template"})
 # The log has no kind of entry for the answers to these fields.
 _UNSUPPORTED = {
@@ -40,7 +40,7 @@ class ChatCompletionsBody(Checked, OpenBody):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: int | None = None
-    # The worker counts with these to see how much of a conversation fits.
+    # The worker subtracts these limits from the context when it selects the turns to send.
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     role_template: Annotated[Name | None, Field(description="A role of `GET /roles`")] = None
@@ -61,9 +61,9 @@ class ChatCompletionsBody(Checked, OpenBody):
         for name, instead in _UNSUPPORTED.items():
             if (self.model_extra or {}).get(name) is not None:
                 raise unsupported(name, f"{name} is not supported here: {instead}.")
-        given = self.model_dump(exclude_unset=True, exclude=set(_NOT_PARAMS))
+        sent = self.model_dump(exclude_unset=True, exclude=set(_NOT_PARAMS))
         # Some clients send every field they know, and null for those that were not set.
-        return without_role({name: value for name, value in given.items() if value is not None})
+        return without_role({name: value for name, value in sent.items() if value is not None})
 
     def role(self) -> str | None:
         """The role, which callers name by `role_template` or as a model."""

@@ -53,20 +53,20 @@ _NOT_IN_CHAT_TOOLS = frozenset(
 
 @dataclass(frozen=True)
 class Echoed:
-    """Marks a field that the response repeats; `default` stands there if the caller sent none."""
+    """Marks a field that the response repeats. If the caller omits it, the value is `default`."""
 
     default: object
 
 
 @dataclass(frozen=True)
 class Forwarded:
-    """Marks a field whose value the upstream gets unchanged, under the name `param`."""
+    """Marks a field that is sent to the upstream unchanged, under the name `param`."""
 
     param: str
 
 
-# A new field is one line here: `Echoed` puts it into the response, `Forwarded` into the call of the
-# upstream. A field that needs a conversion is read in `params`.
+# A new field needs one line here. `Echoed` adds it to the response, `Forwarded` to the call of the
+# upstream. `params` converts the fields that the upstream gets in another form.
 class ResponsesBody(Checked, OpenBody):
     """OpenAI's request for a response."""
 
@@ -165,7 +165,7 @@ class ResponsesBody(Checked, OpenBody):
 
 
 def _marked(marker: type[M]) -> Iterator[tuple[str, M]]:
-    """The fields of the body that have such a marker, in order, each with the marker."""
+    """Yield each field of the body that has such a marker, with the marker."""
     for name, field in ResponsesBody.model_fields.items():
         for item in field.metadata:
             if isinstance(item, marker):

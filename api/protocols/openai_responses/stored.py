@@ -1,4 +1,4 @@
-"""Responses as their logs show them now."""
+"""Responses in their present state, from their records and logs."""
 
 from dataclasses import dataclass
 
@@ -44,7 +44,7 @@ async def find(services: Services, request_id: str, tenant: str) -> Record:
 
 
 async def load(services: Services, request_id: str, tenant: str) -> StoredResponse:
-    """The response as it is now; raises RequestMissing, also for one that is not to be stored."""
+    """Load a response; raises RequestMissing, also for a response with `store` false."""
     record = await find(services, request_id, tenant)
     entries = await services.logs.entries(request_id)
     _check_stored(entries)
