@@ -1,4 +1,4 @@
-"""API keys: how they are written down, who they let in, and what they keep apart."""
+"""API keys: their notation, the callers that they admit, and the separation of tenants."""
 
 import hashlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Everything a caller can get wrong is answered with a 4xx that names it, and never with a 500.
+"""Every mistake of a caller gets a 4xx that names the fault, and never a 500.
 
 One server for all of them: what is refused leaves nothing behind, which is tested, too.
 """

@@ -1,4 +1,4 @@
-"""What a body may hold, and how the field at fault is named. No server needed."""
+"""The values that a body may contain, and how a refusal names the field. No server needed."""
 
 from typing import Any
 

@@ -13,9 +13,9 @@ from tickertape.broker import keys
 async def test_the_response_to_a_submit_has_the_requests_location(api: RunningApi) -> None:
     answer = await api.client.post("/chat", json={"message": "hi", "conversation_id": "c1"})
     assert answer.status_code == 202
-    told = answer.json()
-    request_id = told["request_id"]
-    assert told == {
+    accepted = answer.json()
+    request_id = accepted["request_id"]
+    assert accepted == {
         "request_id": request_id,
         "status": "queued",
         "stream_url": f"/chat/{request_id}/stream",
@@ -149,7 +149,7 @@ async def test_requests_are_listed_newest_first_and_page_by_page(api: RunningApi
         pages += 1
         if (after := page["after"]) is None:
             break
-    # Two of the same millisecond have no order but must both be there.
+    # Two requests of the same millisecond have no order, but the list must have both.
     assert sorted(listed) == sorted(ids)
     assert pages == 3
 
@@ -290,7 +290,7 @@ async def test_a_request_sets_the_variables_that_roles_list(api: RunningApi, wor
 
 
 @pytest.mark.parametrize(
-    ("fields", "param", "said"),
+    ("fields", "param", "reason"),
     [
         ({"role": "teacher", "variables": {"AGE": "7"}}, "variables", "it has: LEVEL"),
         ({"role": "teacher", "variables": {"OS": "x"}}, "variables", "it has: LEVEL"),
@@ -302,12 +302,12 @@ async def test_a_request_sets_the_variables_that_roles_list(api: RunningApi, wor
     ],
 )
 async def test_a_variable_that_a_role_does_not_list_is_refused_with_its_variables(
-    api: RunningApi, fields: dict[str, object], param: str, said: str
+    api: RunningApi, fields: dict[str, object], param: str, reason: str
 ) -> None:
     answer = await api.client.post("/chat", json={"message": "hi", **fields})
     error = answer.json()["error"]
     assert (answer.status_code, error["code"], error["param"]) == (400, "invalid_value", param)
-    assert said in error["message"]
+    assert reason in error["message"]
 
 
 async def test_roles_are_listed_and_shown(api: RunningApi) -> None:

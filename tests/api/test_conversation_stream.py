@@ -1,4 +1,4 @@
-"""A conversation's stream: where it begins, what it tells of what is lost, and when it ends."""
+"""A conversation's stream: its start, its reports of lost logs, and its end."""
 
 import asyncio
 import contextlib
@@ -21,8 +21,8 @@ WHOLE = ["queued", "started", "delta", "delta", "completed"]
 
 
 async def begin(worker: Rig, message: str = "hi") -> str:
-    asked = [{"role": "user", "content": message}]
-    return await worker.begin(conversation_id="c1", question=asked)
+    messages = [{"role": "user", "content": message}]
+    return await worker.begin(conversation_id="c1", question=messages)
 
 
 async def answer(worker: Rig, *texts: str, message: str = "hi") -> str:
@@ -46,7 +46,7 @@ async def conversation(api: RunningApi, after: str | None = None) -> AsyncIterat
 
 
 async def take(api: RunningApi, count: int, after: str | None = None) -> list[Event]:
-    """The first events after a place."""
+    """The first events after a cursor."""
     events: list[Event] = []
     async with conversation(api, after) as stream, aclosing(aiter(stream)) as arriving:
         async for event in arriving:
@@ -202,8 +202,8 @@ async def test_readers_of_a_conversation_are_notified_when_it_is_forgotten(
         for kind in WHOLE:
             assert (await anext(arriving)).kind == kind
         assert (await api.client.delete("/conversations/c1")).status_code == 204
-        told = await anext(arriving)
-        assert (told.kind, told.data) == ("rewind", {"reason": "forgotten"})
+        event = await anext(arriving)
+        assert (event.kind, event.data) == ("rewind", {"reason": "forgotten"})
         again = await answer(worker, "c", "d")
         events = [await anext(arriving) for _ in WHOLE]
     assert kinds(events) == WHOLE

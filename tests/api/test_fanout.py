@@ -176,7 +176,7 @@ async def test_a_log_with_many_readers_pauses_for_as_long_as_it_wrote_if_other_l
     monkeypatch: pytest.MonkeyPatch, readers_of_others: int, interval_s: float, *, rests: bool
 ) -> None:
     wrote_s = 0.4
-    clock = itertools.count(0.0, wrote_s)  # a look before a slice is written, and one after
+    clock = itertools.count(0.0, wrote_s)  # one check before a slice is written, and one after
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     stage = Stage(interval_s=interval_s)
     last = [stage.join() for _ in range(2 * SLICE_CONNECTIONS)][-1]

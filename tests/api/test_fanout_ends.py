@@ -1,4 +1,4 @@
-"""How the fan-out ends its connections, or begins them again, whatever becomes of the log."""
+"""How the fan-out ends its connections or starts them over, whatever happens to the log."""
 
 import pytest
 
@@ -17,7 +17,7 @@ async def stage() -> Stage:
 
 
 class FallingWire(NativeWire):
-    """Has a mistake that one text brings out."""
+    """A wire with a defect that one text triggers."""
 
     def frame(self, entry: Entry) -> Frame:
         if entry.text == "odd":
@@ -94,7 +94,7 @@ async def test_a_wire_that_ends_before_its_log_does_ends_every_connection_in_ord
     begun_anew = {"prev": str(stage.watched.tape.last), "n": 2}
     stage.watched.tape.offer(Cursor(3, 0), encode_data("reset", begun_anew))
     stage.watched.wake_all()
-    # What becomes of the log after that is of no interest to who reads this wire.
+    # Readers of this wire are not affected by what happens to the log after that.
     stage.watched.is_gone = True
     stage.watched.wake_all()
     slow.free()

@@ -1,4 +1,4 @@
-"""Following over HTTP: where a stream begins, on which wire, and when nothing follows."""
+"""Following over HTTP: the start of a stream, its wire, and requests without further events."""
 
 import gc
 from contextlib import aclosing
@@ -43,7 +43,7 @@ async def test_a_request_is_followed_while_it_is_written(api: RunningApi, worker
 async def test_a_connection_that_was_handed_over_leaves_no_reference_cycle(
     api: RunningApi, worker: Rig
 ) -> None:
-    """The collector seldom looks at all objects: that would stop every stream."""
+    """A full garbage collection would stop every stream, so the process seldom runs one."""
     request_id = await finished(api, worker, "x")
     gc.collect()
     gc.disable()

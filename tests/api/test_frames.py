@@ -1,4 +1,4 @@
-"""Frames are what a list of them would be, however they are kept."""
+"""`Frames` behaves as a list of frames, although it stores them in blocks."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ def small_blocks() -> Iterator[None]:
 
 @st.composite
 def kept(draw: st.DrawFn) -> tuple[Frames, list[bytes]]:
-    """Frames, some of them empty, and the same as a list."""
+    """`Frames`, some of them empty, and the same frames as a list."""
     listed = draw(st.lists(st.sampled_from([b"", b"a", b"bc" * 20]), max_size=14))
     frames = Frames()
     for frame in listed:
@@ -88,7 +88,7 @@ def test_an_empty_range_makes_no_chunk_because_that_would_end_the_response() -> 
 
 
 def _unchunked(body: bytes) -> bytes:
-    """What a client makes of chunks."""
+    """The body that a client decodes from chunks."""
     whole = b""
     while body:
         size, _, body = body.partition(b"\r\n")

@@ -1,4 +1,4 @@
-"""GPT Terminal's call: bare text out, and errors a person can read."""
+"""GPT Terminal's call: the response is raw text, and errors are readable text."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ URL = "/api/gpt/get"
 
 
 async def claimed(worker: Rig) -> dict[str, Any]:
-    """The payload of the request that comes in next."""
+    """The payload of the next request."""
 
     async def claim() -> bool:
         with contextlib.suppress(AssertionError):
@@ -101,7 +101,7 @@ async def test_the_stream_of_an_answer_that_starts_over_after_output_is_aborted(
         async with await opening as answer:
             await worker.type("half an answer")
             assert await answer.content.readany() == b"half an answer"
-            # It came in as `continue`, and this worker cannot.
+            # The request asks for `continue`, and this worker's upstream cannot continue.
             await worker.reopen()
             with pytest.raises(aiohttp.ClientPayloadError):
                 await answer.content.read()
@@ -109,7 +109,7 @@ async def test_the_stream_of_an_answer_that_starts_over_after_output_is_aborted(
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "reason"),
     [
         ({"message": ""}, "message"),
         ({"message": []}, "message"),
@@ -120,12 +120,12 @@ async def test_the_stream_of_an_answer_that_starts_over_after_output_is_aborted(
     ],
 )
 async def test_a_wrong_call_is_refused_with_readable_text(
-    api: RunningApi, body: dict[str, Any], said: str
+    api: RunningApi, body: dict[str, Any], reason: str
 ) -> None:
     answer = await api.client.post(URL, json=body)
     assert answer.status_code == 400
     assert answer.headers["Content-Type"].startswith("text/plain")
-    assert said in answer.text
+    assert reason in answer.text
     assert "{" not in answer.text
 
 

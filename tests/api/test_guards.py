@@ -1,4 +1,4 @@
-"""What stands in front of the routes: names, origins, and the last resort."""
+"""The middleware in front of the routes: host names, origins, and the last resort."""
 
 import asyncio
 from typing import Any
@@ -60,12 +60,12 @@ async def test_an_api_whose_operator_insists_serves_every_host_name(redis_url: s
 
 
 async def test_a_page_of_another_origin_may_not_post(api: RunningApi) -> None:
-    asked = {
+    headers = {
         "Origin": "https://evil.example",
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "content-type",
     }
-    preflight = await api.client.options("/chat", headers=asked)
+    preflight = await api.client.options("/chat", headers=headers)
     assert "Access-Control-Allow-Origin" not in preflight.headers
 
 
@@ -78,7 +78,7 @@ async def test_only_allowed_origins_get_cors_headers(redis_url: str) -> None:
         )
     assert allowed.headers["Access-Control-Allow-Origin"] == "https://b.example"
     assert "Access-Control-Allow-Origin" not in other.headers
-    # An error must be readable there, too.
+    # A page of an allowed origin must be able to read errors.
     assert refused.headers["Access-Control-Allow-Origin"] == "https://a.example"
 
 
@@ -106,8 +106,8 @@ async def test_a_defect_is_answered_with_a_500_that_reveals_nothing(
     assert [line["event"] for line in logged] == ["request failed", "request failed"]
     assert logged[0]["error"] == "RuntimeError"
     assert any("fail" in frame for frame in logged[0]["at"])
-    for said in (native.text, text.text, str(logged)):
-        assert "launch" not in said
+    for output in (native.text, text.text, str(logged)):
+        assert "launch" not in output
 
 
 async def test_a_defect_after_the_response_head_aborts_the_response() -> None:

@@ -1,4 +1,4 @@
-"""The hub's promise: whoever watches has the whole log, whatever became of the pushes."""
+"""The hub's guarantee: a holder of a tape has the whole log, even if pushes are lost."""
 
 import asyncio
 import contextlib
@@ -50,7 +50,9 @@ def text(watched: WatchedLog) -> str:
 
 
 async def has(watched: WatchedLog, expected: str) -> None:
-    await wait_until(lambda: text(watched) == expected, description=f"the tape says {expected!r}")
+    await wait_until(
+        lambda: text(watched) == expected, description=f"the tape to contain {expected!r}"
+    )
 
 
 async def test_a_tape_has_entries_written_before_and_after_it_was_watched(
@@ -145,7 +147,7 @@ async def test_a_log_that_was_replaced_is_read_from_its_first_entry(rig: Rig, hu
 async def test_the_reply_to_a_tail_query_from_before_the_end_does_not_undo_the_end(
     rig: Rig, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The tape is kept for who comes later, and nobody would bring it up to date again."""
+    """The tape is kept for later readers, and a finished tape is never healed."""
     request_id = await rig.begin()
     tails, checks = hub._logs.tails, 0
 
@@ -243,7 +245,7 @@ async def test_a_hub_that_stops_waits_for_the_reads_that_it_cancels(
 
 
 class Recorder(Deaf):
-    """Keeps pushes for the test to deliver."""
+    """Keeps pushes until the test delivers them."""
 
     def __init__(self, hub: Hub, seen: list[bytes]) -> None:
         super().__init__(hub)

@@ -1,4 +1,4 @@
-"""The hub when pushes are nonsense, logs are broken, caches are full, or Redis does not answer."""
+"""The hub when pushes are invalid, logs are broken, caches are full, or Redis does not answer."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ from tickertape.broker.errors import Unavailable
 from tickertape.broker.log import PAGE_ENTRIES
 from tickertape.runtime.settings import Settings
 
-QUIET_S = 60  # so rare that no check of the tails can help
+QUIET_S = 60  # so rare that no tail check heals the tape
 UNREADABLE = [
     ("9999999999999-0", FIELD, "?"),
     ("9999999999999-0", b"another", "dx"),
@@ -44,7 +44,7 @@ async def running_hub(
 @pytest.fixture
 async def rig(redis_url: str) -> AsyncIterator[Rig]:
     async with open_rig(redis_url) as running:
-        await running.ready()  # an append that connects first would come after a heal
+        await running.ready()  # an append that has to connect first would arrive after a heal
         yield running
 
 
@@ -59,7 +59,9 @@ def text(watched: WatchedLog) -> str:
 
 
 async def has(watched: WatchedLog, expected: str) -> None:
-    await wait_until(lambda: text(watched) == expected, description=f"the tape says {expected!r}")
+    await wait_until(
+        lambda: text(watched) == expected, description=f"the tape to contain {expected!r}"
+    )
 
 
 async def push(rig: Rig, request_id: str, message: bytes) -> None:
@@ -89,7 +91,7 @@ async def test_a_gone_notice_ends_a_log_at_once(rig: Rig, hub: Hub) -> None:
     request_id = await rig.begin()
     async with hub.watch(request_id) as watched:
         await push(rig, request_id, b"~gone\n{}")
-        await wait_until(lambda: watched.is_gone, description="it is told")
+        await wait_until(lambda: watched.is_gone, description="the tape to be gone")
 
 
 @pytest.mark.parametrize(("entry_id", "field", "value"), UNREADABLE)
@@ -116,7 +118,7 @@ async def test_an_unreadable_entry_that_was_not_pushed_ends_only_its_log(
         request_id = await rig.submit()
         async with hub.watch(request_id) as broken, hub.watch(other) as sound:
             await rig.connections.ask("XADD", keys.log(request_id), entry_id, field, value)
-            await wait_until(lambda: broken.is_gone, description="the readers are told")
+            await wait_until(lambda: broken.is_gone, description="the broken tape to be gone")
             with lost_pushes(hub):
                 assert await rig.claim() == other
                 await rig.type("a")

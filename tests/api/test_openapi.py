@@ -1,4 +1,4 @@
-"""The documentation is what the server does: its calls, its error shape, its streams."""
+"""The API documentation agrees with the server: its calls, its error shape, its streams."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -63,7 +63,7 @@ def test_documented_errors_have_the_shape_of_problems_and_not_fastapis(
     document: dict[str, Any],
 ) -> None:
     schemas = document["components"]["schemas"]
-    # That of an image is OpenAI's own.
+    # OpenAI defines the schema of an image.
     named = {name for name, schema in schemas.items() if "detail" in schema.get("properties", {})}
     assert named == {"ImageUrl"}
     assert "HTTPValidationError" not in schemas

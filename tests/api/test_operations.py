@@ -1,4 +1,4 @@
-"""What its operator sees: probes, metrics, and a Redis that comes late, goes, or disagrees."""
+"""The operator's view: probes, metrics, and a Redis that starts late, fails or disagrees."""
 
 import asyncio
 
@@ -76,11 +76,11 @@ async def test_an_api_that_starts_before_redis_waits_for_it(own_redis: ValkeySer
             assert refused.status_code == 503
             assert refused.json()["error"]["code"] == "unavailable"
             assert int(refused.headers["Retry-After"]) >= 1
-            # What needs no Redis works.
+            # Routes that do not need Redis work.
             assert (await api.client.get("/roles")).status_code == 200
             await wait_until(
                 lambda: [line for line in logged if line["event"] == "waiting for Redis"],
-                description="it says what it waits for",
+                description="the probe to name what the process waits for",
             )
             own_redis.start()
             await wait_until(api.is_ready, description="it comes up by itself")

@@ -1,4 +1,4 @@
-"""The page as it is served: its files and no others, fresh, and fenced in by its policy."""
+"""The page as it is served: only its files, always current, restricted by its policy."""
 
 import re
 from importlib.resources import files

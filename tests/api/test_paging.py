@@ -16,7 +16,7 @@ async def test_expired_requests_count_toward_the_entries_that_one_page_reads(
         for request_id in expired:
             await broker.requests.cancel(request_id, TENANT)
             await broker.connections.ask("DEL", keys.request(request_id))
-        # Those of one millisecond stand in the order of their ids: the kept one is older.
+        # Requests of one millisecond are in the order of their ids, so make the kept one older.
         await broker.connections.ask("ZADD", keys.index(0, TENANT), "XX", 1, kept)
         await broker.connections.ask("HSET", keys.request(kept), "created", 1)
         first, after = await page_of(broker.requests, TENANT, Page(1), None)

@@ -1,4 +1,4 @@
-"""Streams as plain ASGI, as clients of HTTP/1.0 and servers that hand nothing over get them."""
+"""Streams as plain ASGI, for clients of HTTP/1.0 and servers without the hand-over."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ from tickertape.broker import keys
 
 
 class OldClient:
-    """An open stream, and its events up to those that a test waits for."""
+    """An open stream over HTTP/1.0, read event by event."""
 
     def __init__(self, headers: Message, content: asyncio.StreamReader) -> None:
         self.headers = headers
@@ -41,7 +41,7 @@ class OldClient:
         return self._parsed.popleft()
 
     async def until(self, kind: str) -> list[Event]:
-        """The events up to the first of a kind, which has to come."""
+        """The events up to the first one of a kind; fails if the stream ends before it."""
         events: list[Event] = []
         while not events or events[-1].kind != kind:
             event = await self.next()
@@ -50,7 +50,7 @@ class OldClient:
         return events
 
     async def breaks_off(self) -> bool:
-        """Whether nothing follows, not even the end."""
+        """Whether the connection was reset instead of an orderly end."""
         with pytest.raises(ConnectionResetError):
             await self.content.read()
         return True
@@ -212,7 +212,7 @@ async def test_notices_reach_a_plain_stream(api: RunningApi, worker: Rig) -> Non
 
 
 class Written:
-    """A stream written by hand: what was sent, and what became of what it held."""
+    """A plain stream without a server: its messages, and whether it released its tape."""
 
     def __init__(self, *frames: Frame, goes_on: bool = False) -> None:
         self.sent: list[AsgiMessage] = []

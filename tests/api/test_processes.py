@@ -1,4 +1,4 @@
-"""Several processes: replaced when killed, ended together, and none is left behind."""
+"""Several API processes: a killed one is replaced, all end together, and none is left over."""
 
 import multiprocessing
 import os
@@ -23,7 +23,7 @@ def children(directory: Path) -> set[int]:
 def run_until_told(
     target: Callable[..., int], directory: Path, meanwhile: Callable[[], None], count: int = 1
 ) -> int:
-    """Run `target` in processes, and end them as an operator does when `meanwhile` is done."""
+    """Run `target` in processes, and signal them as an operator does once `meanwhile` returns."""
 
     def watch() -> None:
         try:
@@ -43,7 +43,7 @@ def are_over(pids: set[int]) -> bool:
 
 
 def is_running(pid: int) -> bool:
-    """Nobody may be there to bury it, once its parent is dead."""
+    """A zombie counts as ended, because a dead parent cannot reap it."""
     try:
         return ") Z" not in Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):

@@ -38,8 +38,8 @@ settings = Settings(**options.pop("settings"))
 raise SystemExit(serve(settings, configure_logs=logs.configure, **options))
 """
 
-# The signal comes when the server is there and its event loop is not. What heard it until then
-# raised SystemExit, which a loop that is being made may swallow.
+# The signal arrives when the server exists and its event loop does not. The signal handler of that
+# moment used to raise SystemExit, which a loop under construction may swallow.
 SIGNAL_BEFORE_THE_LOOP = """
 import os, signal
 from tickertape.api.serving.server import DrainingServer
@@ -56,7 +56,7 @@ DrainingServer.serve = signalled
 
 
 class ServerProcess:
-    """A server that was started; its log is read from a file."""
+    """A server process; its log is read from a file."""
 
     def __init__(self, log_path: Path, options: dict[str, Any], before: str = "") -> None:
         self._log_path = log_path
@@ -126,12 +126,12 @@ async def test_a_signal_ends_open_streams_in_order_and_the_process_soon(
                 await anext(reader)
             stopping = asyncio.create_task(asyncio.to_thread(server.stop, number))
             for stream, reader in zip(streams, readers, strict=True):
-                # To an orderly end: aiohttp raises for a body that breaks off.
+                # This also checks for an orderly end, because aiohttp raises for an aborted body.
                 async for _ in reader:
                     pass
                 assert stream.parser.retry_ms is not None
             took_s = await stopping
-    # Well below the grace that calls in flight are given, which a hanging stream would use up.
+    # Well below the grace period of running calls, which a hanging stream would use up.
     assert took_s < 3
     assert server.process.returncode == 0
     assert "error" not in server.log

@@ -1,4 +1,4 @@
-"""Streams beyond their frames: the place in the queue, and ends that come at a bad moment."""
+"""Streams beyond their frames: the place in the queue, and ends at an awkward moment."""
 
 import asyncio
 from contextlib import aclosing
@@ -25,17 +25,17 @@ async def test_a_reader_of_a_queued_request_gets_each_new_place_until_it_starts(
 ) -> None:
     monkeypatch.setattr(queue_positions, "INTERVAL_S", 0.01)
     ids = [await worker.submit() for _ in range(3)]
-    told: list[Any] = []
+    shown: list[Any] = []
     async with (
         running_api(redis_url) as api,
         aclosing(follow(f"{api.url}/chat/{ids[-1]}/stream")) as stream,
     ):
         async for event in stream:
-            told.append(event.data.get("position", event.kind))
+            shown.append(event.data.get("position", event.kind))
             if event.kind == "position":
                 await worker.claim()
                 await worker.finish()
-    assert told == ["queued", 2, 1, 0, "started", "completed"]
+    assert shown == ["queued", 2, 1, 0, "started", "completed"]
 
 
 async def test_a_place_whose_query_fails_is_published_later(
@@ -88,7 +88,7 @@ async def test_a_snapshot_of_a_log_trimmed_to_its_terminal_is_the_terminal(
 
 
 class OpenSocket:
-    """Takes what is written and tells its protocol when it was closed."""
+    """A transport that accepts every write and notifies its protocol when it is closed."""
 
     def __init__(self) -> None:
         self.sent = b""

@@ -1,4 +1,4 @@
-"""From an ask to a submission: roles, parameters, and what counts as the same body."""
+"""From an `Ask` to a submission: roles, parameters, and when two bodies count as the same."""
 
 from dataclasses import replace
 

@@ -92,7 +92,7 @@ def test_nothing_follows_a_terminal_whoever_wrote_it() -> None:
     tape = filled(log_with_a_reset())
     rendering = tape.rendering("native", NativeWire)
     whole = list(rendering.frames)
-    # What a writer adds that heeds no fence: to the same attempt, and as another one.
+    # A writer that ignores the fence adds entries to the same attempt, and as another attempt.
     for entry in (delta(300, 3), (Cursor(300, 4), encode_data("completed", {})), delta(400, 1)):
         assert tape.offer(*entry) is Verdict.OLD
     assert tape.last == Cursor(300, 2)

@@ -1,4 +1,4 @@
-"""The raw text wire: the deltas' text, and a cut where it could not be told that it is no whole."""
+"""The raw text wire: the deltas' text, and a cut, so that a partial text is never complete."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What can be done to a running system, one function a fault. Each answers whether it was done.
+"""The faults of a running system, one function each, which returns whether it was injected.
 
 A fault undoes itself at its end; one that is cancelled half-way leaves that to `Faults.mend`.
 """
@@ -23,7 +23,7 @@ _HAND_BACK_S = 25
 
 @dataclass
 class Stage:
-    """What the faults are done to, and where they are noted."""
+    """The system that the faults harm, and the history that records them."""
 
     system: System
     traffic: Traffic
@@ -34,7 +34,7 @@ class Stage:
 
     @contextlib.contextmanager
     def trouble(self, kind: str) -> Iterator[None]:
-        """Note that from now to the end of the block nothing can be asked of what is harmed."""
+        """Record that the harmed part is excused from its duties until the end of the block."""
         begin_s = time.monotonic()
         try:
             yield
@@ -42,7 +42,7 @@ class Stage:
             self.history.troubles.append(Trouble(kind, begin_s, time.monotonic()))
 
     def choose(self, members: list[Member], rng: random.Random) -> Member | None:
-        """One that runs, and to which nothing is being done."""
+        """A member that runs and that no other fault is harming."""
         busy = self.paused | self.ending
         free = [each for each in members if each.is_running and each.name not in busy]
         return rng.choice(free) if free else None
@@ -76,7 +76,7 @@ async def drain_worker(stage: Stage, rng: random.Random) -> bool:
 
 
 async def hurry_worker(stage: Stage, rng: random.Random) -> bool:
-    """SIGTERM, and once more at once: it gives back what it has without waiting for it."""
+    """SIGTERM twice, so that the worker releases its requests without waiting for their ends."""
     return await _end_in_order(stage, stage.system.workers, rng, signals=2)
 
 
@@ -141,7 +141,7 @@ async def swallow_connections(stage: Stage, rng: random.Random) -> bool:
             await asyncio.sleep(rng.uniform(0.2, 2))
         finally:
             stage.system.proxy.is_blackhole = False
-        # Connections that lost bytes stay dead until their time-out is over.
+        # Connections that lost bytes stay dead until their time-out.
         await asyncio.sleep(5)
     return True
 
@@ -187,7 +187,7 @@ async def _pause(stage: Stage, members: list[Member], rng: random.Random, second
             await asyncio.sleep(seconds)
         finally:
             stage.paused.discard(member.name)
-            # It may have been killed meanwhile, and another runs in its place.
+            # Another fault may have killed the process and started a new one.
             was_there = member.is_running and member.pid == pid
             if was_there:
                 member.signal(signal.SIGCONT)
@@ -208,7 +208,7 @@ async def _restart(stage: Stage, member: Member, *, signals: int) -> bool:
     for _ in range(signals):
         member.signal(signal.SIGTERM)
     code = await _start_again(stage, member)
-    # The last of several signals may meet a program whose loop is closed: nothing listens there.
+    # The last of several signals may reach a program whose loop is closed and handles no signal.
     is_met_at_the_door = signals > 1 and code == -signal.SIGTERM
     if code not in {0, None} and has_begun and not is_met_at_the_door:
         stage.history.odd.append(f"{member.name} was stopped, and ended with {code}")
@@ -244,7 +244,7 @@ async def _ask_redis(stage: Stage, *command: str) -> bool:
     return True
 
 
-# Every how many seconds, on average.
+# The mean seconds between two faults of a kind.
 ACTS: dict[str, tuple[float, Act]] = {
     "worker killed": (2.6, kill_worker),
     "worker paused beyond its lease": (1.2, pause_worker_beyond_its_lease),

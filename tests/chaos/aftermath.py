@@ -1,4 +1,4 @@
-"""After the last fault: wait until all is over, then gather what is to be judged."""
+"""After the last fault: wait until the system is at rest, then gather its history."""
 
 import asyncio
 import contextlib
@@ -28,8 +28,8 @@ _DRAIN_S = 20
 async def wait_for_rest(
     system: System, traffic: Traffic, history: History, patience_s: float
 ) -> None:
-    """Wait until nothing is under way. What is then still open shows in the verdict."""
-    # First every call: one that met a dead connection may have something accepted only now.
+    """Wait until no request is running. A request that never ends shows in the verdict."""
+    # Wait for every call first: a repeated call may have its submit accepted only now.
     await traffic.calls_answered(patience_s)
     with contextlib.suppress(AssertionError):
         async with contextlib.aclosing(Connections(system.redis.url)) as connections:
@@ -43,7 +43,7 @@ async def wait_for_rest(
     await traffic.readers_told(patience_s)
     with contextlib.suppress(AssertionError):
         await wait_until(
-            lambda: all(_has_seen_all(history, each) for each in _followed(history)),
+            lambda: all(_has_seen_all(history, stream) for stream in _followed(history)),
             timeout_s=patience_s,
             description="the followers to see all of their conversations",
         )
@@ -52,7 +52,7 @@ async def wait_for_rest(
 async def gather_history(
     system: System, clients: list[Client], traffic: Traffic, history: History
 ) -> None:
-    """Read what there is at rest, then end every process in order and see how it ends."""
+    """Read the final state, then end every process in order and record how it ends."""
     for subscriber in history.subscribers:
         if subscriber.conversation is not None:
             subscriber.has_ended = True
@@ -62,7 +62,7 @@ async def gather_history(
     async with contextlib.aclosing(Connections(system.redis.url)) as connections:
         logs = Logs(connections)
         by_tenant = {client.tenant: client for client in clients}
-        for accepted in {each.request_id: each for each in history.accepted}.values():
+        for accepted in {submit.request_id: submit for submit in history.accepted}.values():
             final = await _final(connections, logs, by_tenant[accepted.tenant], accepted)
             if final is not None:
                 history.finals[accepted.request_id] = final
@@ -88,28 +88,28 @@ async def _final(
 
 async def _journal(client: Client, upstream_url: str) -> list[Call]:
     async with client.session.get(upstream_url.replace("/v1", "/journal")) as answer:
-        told = await answer.json()
+        records = await answer.json()
     numbers: Counter[str] = Counter()
     calls = []
-    for each in told:
-        messages = each["body"]["messages"]
+    for record in records:
+        messages = record["body"]["messages"]
         asked = max(n for n, message in enumerate(messages) if message["role"] == "user")
         tag = _tag(messages[asked]["content"])
         numbers[tag] += 1
-        calls.append(_call(each, tag, numbers[tag], messages[:asked]))
+        calls.append(_call(record, tag, numbers[tag], messages[:asked]))
     return calls
 
 
-def _call(told: dict[str, Any], tag: str, number: int, memory: list[dict[str, str]]) -> Call:
+def _call(record: dict[str, Any], tag: str, number: int, memory: list[dict[str, str]]) -> Call:
     questions = [_tag(message["content"]) for message in memory[::2]]
     answers = [message["content"] for message in memory[1::2]]
     return Call(
         tag,
         number,
-        told["started_at_s"],
-        told["deltas_sent"],
-        told["outcome"],
-        told["closed_at_s"],
+        record["started_at_s"],
+        record["deltas_sent"],
+        record["outcome"],
+        record["closed_at_s"],
         tuple(zip(questions, answers, strict=True)),
     )
 
@@ -118,7 +118,7 @@ def _tag(question: str) -> str:
     try:
         return str(msgspec.json.decode(question)["tag"])
     except msgspec.DecodeError:
-        # Sent with a key that was used: that it was accepted is noted where it was sent.
+        # The call that sent the first submit with this key records its acceptance.
         return question
 
 

@@ -31,7 +31,7 @@ class Answer(NamedTuple):
 
 
 class Client:
-    """Calls as one tenant. Answers that no call should get are noted in the history."""
+    """Calls as one tenant. The history records answers that no call should get."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Client:
         body: dict[str, Any] | None = None,
         headers: dict[str, str] | None = None,
     ) -> Answer:
-        """The first answer that is one: the call may have been carried out more than once."""
+        """The first answer of any API process. The call may have been executed more than once."""
         while True:
             try:
                 answer = await self._once(method, path, body, headers or {})

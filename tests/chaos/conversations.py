@@ -1,4 +1,4 @@
-"""Pure: what must be true of conversations in every run."""
+"""Pure: the invariants of conversations."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def conversation_as_written(history: History, subscriber: Subscriber) -> Iterato
 
 
 def one_at_a_time(history: History) -> Iterator[str]:
-    """In a conversation. An attempt's number is the time in ms at which it began."""
+    """A conversation runs one request at a time. An attempt's number is its start in ms."""
     spans: dict[tuple[str, str], list[tuple[int, int, str]]] = defaultdict(list)
     for accepted, final in history.outcomes():
         begins = [entry.cursor.attempt for entry in final.entries if entry.kind in OPENERS]
@@ -44,7 +44,7 @@ def one_at_a_time(history: History) -> Iterator[str]:
 
 
 def remembered(history: History) -> Iterator[str]:
-    """An attempt is asked with what was said in the turns before it, however they ended."""
+    """The prompt of an attempt contains the turns before it, however they ended."""
     calls = {(call.tag, call.number): call for call in history.calls}
     lines: dict[tuple[str, str], list[tuple[Accepted, Final]]] = defaultdict(list)
     for accepted, final in history.outcomes():

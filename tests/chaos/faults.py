@@ -1,4 +1,4 @@
-"""When what goes wrong: each kind of fault at a pace of its own, which the seed decides."""
+"""The schedule of faults: each kind at a separate pace, which the seed decides."""
 
 import asyncio
 import contextlib
@@ -8,12 +8,12 @@ from collections import Counter
 
 from tests.chaos.acts import ACTS, Stage, end_at_last
 
-# A short run is quicker, so that it, too, sees every kind.
+# A short run injects faults more often, so that it has every kind.
 _ROUNDS_AT_LEAST = 2.5
 
 
 class Faults:
-    """Does harm for a time; `mend` undoes what is left of it. `counts` says what was done."""
+    """Injects faults; `mend` undoes what is left of them. `counts` has the number of each kind."""
 
     def __init__(self, stage: Stage, seed: int) -> None:
         self.counts: Counter[str] = Counter(dict.fromkeys(ACTS, 0))
@@ -28,7 +28,7 @@ class Faults:
                     group.create_task(self._repeat(name, seconds), name=name)
 
     async def mend(self) -> None:
-        """Let everything run again."""
+        """Undo the faults that are left, so that every process runs again."""
         system = self._stage.system
         system.redis.resume()
         system.proxy.is_blackhole = False

@@ -1,4 +1,4 @@
-"""What was asked, answered and seen in one run: all that the invariants are checked on. Pure data.
+"""The calls, answers and events of one run, which the invariants check. Pure data.
 
 Times are of the machine's monotonic clock, in seconds, so those of other processes compare.
 """
@@ -30,7 +30,7 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A submit that was refused for want of room."""
+    """A submit that was refused because a limit was reached."""
 
     tenant: str
     key: str
@@ -82,7 +82,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Final:
-    """A request after all faults: its log, its hash in Redis, and what the API says of it."""
+    """A request after all faults: its log, its hash in Redis, and its status at the API."""
 
     entries: list[Entry]
     stored: dict[str, str]
@@ -95,7 +95,7 @@ class Final:
 
     @property
     def asked(self) -> tuple[int, ...]:
-        """Its place among the turns of its conversation."""
+        """The position of its turn in the conversation."""
         return tuple(map(int, self.stored["asked"].split("-")))
 
     def calls(self) -> Iterator[int]:
@@ -121,7 +121,7 @@ class Final:
 
 @dataclass(frozen=True)
 class Trouble:
-    """A time in which something was kept from doing its work."""
+    """A time in which a fault kept a process from its work."""
 
     kind: str
     begin_s: float
@@ -130,7 +130,7 @@ class Trouble:
 
 @dataclass
 class History:
-    """One run. `odd` holds what no process should ever have said or answered."""
+    """One run. `odd` has the answers and log records that no process should produce."""
 
     max_crashes: int
     accepted: list[Accepted] = field(default_factory=list)
@@ -144,7 +144,7 @@ class History:
     at_rest: Snapshot | None = None
 
     def outcomes(self) -> Iterator[tuple[Accepted, Final]]:
-        """Each accepted request and what became of it; those that are lost are left out."""
+        """Each accepted request with its final state; lost requests are left out."""
         for request_id, accepted in {each.request_id: each for each in self.accepted}.items():
             if request_id in self.finals:
                 yield accepted, self.finals[request_id]

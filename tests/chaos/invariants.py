@@ -1,4 +1,4 @@
-"""Pure: what must be true of every run, whatever died in it.
+"""Pure: the invariants of every run, whatever died in it.
 
 Each invariant is a function from a history to its violations, in words. A call whose outcome is not
 known may or may not have happened: only what was answered is held against the system.
@@ -18,9 +18,9 @@ from tests.chaos.words import Word, is_whole, words_of
 from tickertape.broker.fold import fold
 from tickertape.broker.kinds import OPENERS
 
-# How soon an upstream's connection has to be closed, once nothing keeps its worker from it.
+# Seconds until an upstream's connection has to be closed by a worker without a fault.
 CANCEL_WITHIN_S = 2.0
-# So many failed calls end a request whose answer was cut off each time: see worker/retry.py.
+# The number of failed calls after which a request fails: see worker/retry.py.
 _SLOW_TRIES = 3
 _UPSTREAM_FAILURES = frozenset(
     {"upstream_stalled", "upstream_truncated", "upstream_error", "upstream_unreachable"}
@@ -252,7 +252,7 @@ INVARIANTS: dict[str, Invariant] = {
 
 
 def _undisturbed_s(history: History, at_s: float) -> float:
-    """The first time from `at_s` on with no trouble for as long as a cancel may take."""
+    """The first time from `at_s` on without trouble for as long as a cancel may take."""
     for trouble in sorted(history.troubles, key=lambda each: each.begin_s):
         if trouble.begin_s <= at_s + CANCEL_WITHIN_S and trouble.end_s > at_s:
             at_s = trouble.end_s

@@ -30,7 +30,7 @@ _IMPORTED = [
     "uvloop",
     "tests.chaos.lossy_api",
 ]
-# Forked a moment ago, it may not be the program yet, which listens to signals.
+# A process that was forked a moment ago may not handle signals yet.
 BEGINS_WITHIN_S = 5.0
 _END_S = 20
 _TELLS_WITHIN_S = 2.0
@@ -38,12 +38,12 @@ _SHOWN_LINES = 300
 _PR_SET_PDEATHSIG = 1
 _CONTEXT = multiprocessing.get_context("forkserver")
 
-# Changes a program before it runs; for what a run must be able to show going wrong.
+# Changes a program before it runs, so that a control run can break an invariant.
 Prepare = Callable[[], None]
 
 
 class Member(ProgramLog):
-    """One program. It keeps its name, its settings and its log over all restarts."""
+    """One program, with the same name, settings and log over all restarts."""
 
     def __init__(
         self,
@@ -93,10 +93,10 @@ class Member(ProgramLog):
         await self.ended()
 
     async def ended(self, timeout_s: float = _END_S) -> int | None:
-        """Its exit code once it has ended; None if it has not in time, and its log says why."""
+        """The exit code once the process has ended; None after a time-out, reported in its log."""
         assert self._process is not None
-        # Asked from this thread alone: two that ask at once share one answer, and the other gets
-        # an exit code of 255. multiprocessing asks about all its children at each start.
+        # Only this thread waits for the process: of two concurrent waits, one gets the exit code
+        # 255. multiprocessing waits for all its children at each start.
         try:
             await wait_until(
                 lambda: not self.is_running, timeout_s=timeout_s, description=f"{self.name} to end"
@@ -107,7 +107,7 @@ class Member(ProgramLog):
         return self._process.exitcode
 
     async def diagnosis(self) -> str:
-        """For people: whether it runs, what it does, and what it logged last."""
+        """A readable report: whether the process runs, its stack, and its last log records."""
         if self.is_running:
             self.signal(signal.SIGUSR1)
             await asyncio.sleep(_TELLS_WITHIN_S)
@@ -132,18 +132,18 @@ def _run(argv: list[str], environ: dict[str, str], log_path: Path, prepare: Prep
     os.environ.clear()
     os.environ.update(environ)
     os.chdir(log_path.parent)
-    # SIGKILL, since one that is paused would not heed anything else.
+    # SIGKILL, because a paused process reacts to no other signal.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     log = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     for number in (1, 2):
         os.dup2(log, number)
-    signal.signal(signal.SIGUSR1, _tell_what_hangs)
+    signal.signal(signal.SIGUSR1, _dump_stacks)
     if prepare is not None:
         prepare()
     sys.exit(main(argv))
 
 
-def _tell_what_hangs(_: int, frame: FrameType | None) -> None:
+def _dump_stacks(_: int, frame: FrameType | None) -> None:
     traceback.print_stack(frame)
     with contextlib.suppress(RuntimeError):  # no event loop
         for task in asyncio.all_tasks():

@@ -20,7 +20,7 @@ _BROKEN = (aiohttp.ClientError, TimeoutError, OSError)
 
 @dataclass(frozen=True)
 class Manner:
-    """How a reader reads: when it comes, how many events it stays for, how slowly it takes them."""
+    """When a reader joins, after how many events it leaves, and how slowly it reads."""
 
     delay_s: float = 0
     leaves_after: int | None = None
@@ -67,7 +67,7 @@ class Reader:
                 await asyncio.sleep(self._rng.uniform(0, _COME_BACK_WITHIN_S))
 
     async def _connect(self) -> None:
-        # As EventSource does it: the last id there was, even the empty one of a rewind.
+        # As EventSource does, resume after the last id, even the empty id of a rewind.
         ids = (event.cursor for event in reversed(self._subscriber.events))
         cursor = next((last for last in ids if last is not None), "")
         headers = dict(self._client.headers)

@@ -1,4 +1,4 @@
-"""Pure: whether what a reader got is its log, from where it began to the end, each entry once."""
+"""Pure: whether a reader got its log from its cursor to the end, each entry once."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ _TEXT = frozenset({"delta", "reasoning", "refusal"})
 
 
 def reading_problems(events: Sequence[Event], log: Sequence[Entry], *, is_whole: bool) -> list[str]:
-    """What is wrong with the events of one log, given that log as it is now.
+    """The faults in the events of one log, compared with that log as it is now.
 
     A `rewind` starts over. Events before it may be of a log that is lost, and prove nothing.
     With `is_whole` the reader received the terminal, so it must have all entries.

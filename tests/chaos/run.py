@@ -30,7 +30,7 @@ _SHOWN_PER_INVARIANT = 8
 
 @dataclass
 class Verdict:
-    """What a run has shown."""
+    """The result of a run."""
 
     seed: int
     seconds: float
@@ -46,7 +46,7 @@ class Verdict:
         return sum(map(len, self.broken.values()))
 
     def report(self) -> str:
-        """For people: what was done, what came of it, and what was broken."""
+        """A readable report: the traffic, the faults, the outcomes, and the violations."""
         finals = [final for _, final in self.history.outcomes()]
         states = Counter(final.terminal.kind if final.terminal else "open" for final in finals)
         attempts = Counter(len(list(final.attempts())) for final in finals)

@@ -1,4 +1,4 @@
-"""What a run is done to: Valkey, an upstream, two API processes and three workers, all real.
+"""The system of a run: Valkey, an upstream, two API processes and three workers, all real.
 
 One API process and one worker reach Redis through a proxy that harms their connections, and that
 API process also loses pushes. Addresses stay the same over restarts.
@@ -42,7 +42,7 @@ class System:
 
     @property
     def members(self) -> list[Member]:
-        """All processes that are ours."""
+        """All Tickertape processes."""
         return [*self.apis, *self.workers]
 
     async def ready(self) -> None:

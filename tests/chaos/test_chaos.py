@@ -23,6 +23,6 @@ async def test_the_checker_finds_zombies_that_write_without_the_fence() -> None:
     verdict = await run(SECONDS, seed=12, is_fenced=False)
     print(verdict.report())
     broken = {name.partition(" ")[0] for name in verdict.broken}
-    # An attempt with the words of another, or two ends: what the fence is for.
+    # The fence prevents an attempt with the words of another one, and a second end.
     assert broken & {"I2", "I4"}
     assert "I7" in broken

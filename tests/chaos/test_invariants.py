@@ -42,7 +42,7 @@ def change_log(history: History, change: Callable[[list[Entry]], object]) -> Non
 
 
 def set_entry(history: History, place: int, entry: Entry) -> None:
-    """As if a wrong entry had been written: every reader got it."""
+    """Act as if a wrong entry had been written, which every reader got."""
     history.finals["a"].entries[place] = entry
     [event] = events_of([entry])
     history.subscribers[0].events[place] = event
@@ -105,7 +105,7 @@ def wrong_snapshot(history: History) -> None:
     events[:6] = [Event(cursor, "snapshot", {"text": word(0, call=2)})]
 
 
-def told_gone(history: History) -> None:
+def gone_notice(history: History) -> None:
     history.subscribers[0].events.append(Event(None, "gone", {}))
 
 
@@ -206,7 +206,7 @@ BREAKS: list[tuple[str, Break]] = [
     ("I5", other_text),
     ("I5", unknown_id),
     ("I5", wrong_snapshot),
-    ("I5", told_gone),
+    ("I5", gone_notice),
     ("I5", turns_interleaved),
     ("I5", turn_not_seen),
     ("I6", lambda h: h.finals["a"].view.update(text="another")),

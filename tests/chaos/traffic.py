@@ -1,4 +1,4 @@
-"""What callers do all the while: submit, submit again, read, cancel, flood, pry."""
+"""The callers of a run: they submit, repeat submits, read, cancel, flood and pry."""
 
 import asyncio
 import random
@@ -46,19 +46,19 @@ class Traffic:
             self._begin(self._submit(client, plan, "restart", None))
 
     async def pry(self) -> None:
-        """A tenant asks for what is another's, in every way there is."""
-        owner, stranger = self.rng.sample(self.clients, 2)
+        """A tenant calls every route with another tenant's request."""
+        owner, other = self.rng.sample(self.clients, 2)
         theirs = [a.request_id for a in self.history.accepted if a.tenant == owner.tenant]
         if not theirs:
             return
         path = f"/chat/{self.rng.choice(theirs)}"
         for method, asked in (("GET", path), ("GET", f"{path}/stream"), ("POST", f"{path}/cancel")):
-            answer = await stranger.call(method, asked)
+            answer = await other.call(method, asked)
             if answer.status != 404:
-                self.history.odd.append(f"{stranger.tenant} got {answer.status} for {asked}")
+                self.history.odd.append(f"{other.tenant} got {answer.status} for {asked}")
 
     async def calls_answered(self, patience_s: float) -> None:
-        """Wait until every call is answered; there are no new ones, but new readers."""
+        """Wait until every call is answered. No new calls start, but new readers do."""
         if self.calls:
             await asyncio.wait(self.calls, timeout=patience_s)
 
@@ -106,7 +106,7 @@ class Traffic:
     async def _submit(
         self, client: Client, plan: Plan, policy: str, conversation: str | None
     ) -> Accepted | None:
-        """Submit once, or several times at once: one key is one request all the same."""
+        """Submit once, or several times at once with one key, which is one request."""
         body = {"message": plan.prompt(), "on_interruption": policy}
         if conversation is not None:
             body |= {"conversation_id": conversation, "on_busy": self.rng.choice(_ON_BUSY)}

@@ -1,6 +1,6 @@
 """The control: a worker whose scripts let every attempt write, as if there were no fencing token.
 
-What an attempt writes while it is the current one is as safe as ever: only zombies gain by this. A
+The current attempt writes as safely as before; only zombies benefit. A
 run with such workers must break invariants; if it does not, the run proves nothing.
 """
 
@@ -52,6 +52,6 @@ def remove_fences() -> None:
         return without_fence(name, fenced(name))
 
     for module in (tickertape.broker.lua, tickertape.broker.appender):
-        module.source = unfenced  # type: ignore[attr-defined]  # put in the place of a function
+        module.source = unfenced  # type: ignore[attr-defined] # replaces a function
     for name in _REPLACED:
         unfenced(name)

@@ -1,4 +1,4 @@
-"""Pure: the words of scripted answers: whose each is, which call spoke it, and its number."""
+"""Pure: the words of scripted answers. Each has its tag, its call and its number."""
 
 import re
 from collections.abc import Iterable
@@ -17,12 +17,12 @@ class Word:
 
     @property
     def tenant(self) -> str:
-        """Who asked for it."""
+        """The tenant of the request."""
         return self.tag.partition("/")[0]
 
 
 def words_of(text: str) -> list[Word] | None:
-    """The words of a text, None if anything else is in it."""
+    """The words of a text; None if the text contains anything else."""
     words = []
     at = 0
     for match in _WORD.finditer(text):
@@ -34,5 +34,5 @@ def words_of(text: str) -> list[Word] | None:
 
 
 def is_whole(words: Iterable[Word], count: int) -> bool:
-    """Whether these are all words of an answer, each once and in order."""
+    """Whether these are all the words of an answer, each once and in order."""
     return [word.number for word in words] == list(range(count))

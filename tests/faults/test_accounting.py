@@ -1,4 +1,4 @@
-"""What an attempt cost is noted once, however it ended."""
+"""The usage of an attempt is recorded once, however the attempt ended."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -29,11 +29,11 @@ async def rig(redis_url: str, settings: Settings) -> AsyncIterator[Rig]:
 
 
 async def usage(rig: Rig, request_id: str) -> list[dict[str, object] | None]:
-    """What is noted for each attempt, in their order."""
-    noted = (await rig.record(request_id)).usage
+    """The recorded usage of each attempt, in the order of the attempts."""
+    recorded = (await rig.record(request_id)).usage
     attempts = [e.cursor.attempt for e in await rig.entries(request_id) if e.kind in OPENERS]
-    assert {*noted} <= {str(attempt) for attempt in attempts}
-    return [noted.get(str(attempt)) for attempt in attempts]
+    assert {*recorded} <= {str(attempt) for attempt in attempts}
+    return [recorded.get(str(attempt)) for attempt in attempts]
 
 
 async def test_the_usage_of_a_broken_attempt_and_of_the_next_one_is_recorded(
@@ -80,7 +80,7 @@ async def test_the_usage_of_a_cancelled_attempt_is_recorded(
         async def is_noted() -> bool:
             return await usage(rig, request_id) == [{"completion_tokens": 1, "estimated": True}]
 
-        await wait_until(is_noted, description="the usage to be noted")
+        await wait_until(is_noted, description="the usage to be recorded")
 
 
 async def test_the_usage_of_a_dead_worker_is_recorded_once_even_if_it_resumes(

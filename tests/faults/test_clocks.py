@@ -1,4 +1,4 @@
-"""Clocks that jump. Only that of Redis counts, and not even that one may leave a request hanging.
+"""Clocks that jump. Only Redis' clock counts, and even its jumps never leave a request hanging.
 
 Setting Redis' clock back is the same as setting every time it has stored ahead.
 """
@@ -32,7 +32,7 @@ async def rig(redis_url: str, settings: Settings) -> AsyncIterator[Rig]:
         yield running
 
 
-# All at once: a claim must not come between.
+# One transaction, so that a claim never sees a part of the change.
 _JUMP = """
 local call = redis.call
 for _, name in ipairs({ 'running', 'delayed' }) do
@@ -46,7 +46,7 @@ end
 
 
 async def set_clock(rig: Rig, by_s: int) -> None:
-    """Let Redis' clock have jumped by so much."""
+    """Act as if Redis' clock had jumped by this time."""
     await rig.connections.ask("EVAL", _JUMP, 1, keys.load(0), -by_s * 1000, keys.tag(0))
 
 

@@ -1,4 +1,4 @@
-"""`on_interruption: continue`: what was said stays, and the upstream goes on from it, if it can."""
+"""`on_interruption: continue` keeps the text, and an able upstream continues from there."""
 
 import asyncio
 import hashlib
@@ -91,7 +91,7 @@ async def test_a_new_worker_knows_its_upstreams_abilities_at_the_first_claim(
         async with working(rig.url, settings):
             request_id = await rig.ask(plan.prompt(), on_interruption="continue")
             await rig.shows(request_id, "word-0 ")
-        # Its lease is over: the next worker claims it as the first thing it does.
+        # The lease has run out, so the next worker's first claim gets this request.
         await rig.connections.ask("ZADD", "{p0}:running", 1, request_id)
         async with working(rig.url, settings):
             assert_whole(await rig.ended(request_id), plan.text())
@@ -142,5 +142,5 @@ async def test_the_local_model_continues_a_sentence_that_was_cut_off(
     assert_whole(ended, text)
     assert text.startswith(kept)
     assert len(text) > len(kept)
-    # Not begun again behind what was kept.
+    # The model did not start over behind the kept text.
     assert not text[len(kept) :].startswith(kept[:20])

@@ -35,7 +35,7 @@ KILLED = 137
 
 
 def arm(fault: str) -> None:
-    """Called in the process that is to die."""
+    """Set the crash point; runs in the process that will die."""
     crash_at = tickertape.broker.faults.armed(fault)
     for module in (tickertape.broker.lua, tickertape.broker.appender):
         module.crash_at = crash_at  # type: ignore[attr-defined]  # put in the place of a function
@@ -46,7 +46,7 @@ def whole() -> Script:
 
 
 def slow() -> Script:
-    """So that each word is an append of its own."""
+    """An answer slow enough that each word is a separate append."""
     return [Role(), *(step for n in range(9) for step in (Text(f"{n} "), Pause(0.05))), Finish()]
 
 
@@ -109,7 +109,7 @@ def doomed(
 
 
 async def no_trace(redis_url: str) -> None:
-    """Everything in Redis is as it should be, whatever died."""
+    """Check that Redis is consistent and has no leftovers, whatever died."""
     client = Redis.from_url(redis_url, protocol=2)
     try:
         assert violations(await take_snapshot(client)) == []

@@ -1,4 +1,4 @@
-"""A Redis that does not let us do everything: it is named, a submit is refused, nothing is left."""
+"""A Redis that denies rights: reports name them, submits are refused, and nothing is left."""
 
 import asyncio
 
@@ -27,7 +27,7 @@ def keys_of(redis_url: str) -> set[bytes]:
 
 
 async def assert_refuses(api: RunningApi, redis_url: str, reason: str) -> None:
-    """It says what it lacks, and takes nothing."""
+    """The API names the missing right and refuses a submit."""
     await wait_until(lambda: api.services.readiness.denial, description="the denial to be met")
     ready = await api.client.get("/readyz")
     assert ready.status_code == 503

@@ -1,4 +1,4 @@
-"""Redis fails over to a replica that had not got everything: what was acknowledged last is gone."""
+"""Redis fails over to a replica that lacks the last acknowledged writes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ from tickertape.runtime.settings import Settings
 
 @dataclass
 class Pair:
-    """A server and its replica. Clients use `url`, which leads to the one that is in charge."""
+    """A primary and its replica. Clients use `url`, which leads to the current primary."""
 
     primary: ValkeyServer
     replica: ValkeyServer
@@ -40,11 +40,11 @@ class Pair:
         return self.primary.url.removeprefix("redis://:").partition("@")[0]
 
     async def cut_link(self) -> None:
-        """From now on the replica gets nothing, and neither side notices."""
+        """Cut the replication without a sign to either side."""
         self.link.is_blackhole = True
 
     async def has(self, request_id: str, length: int) -> None:
-        """Wait until the replica has so many entries of a log."""
+        """Wait until the replica has `count` entries of a log."""
         async with aclosing(Redis.from_url(self.replica.url)) as replica:
 
             async def does() -> bool:
@@ -93,7 +93,7 @@ def in_two_parts(gates: list[asyncio.Event]) -> Script:
 async def read_what_the_replica_has_not(
     pair: Pair, request_id: str, reader: Follower, gate: asyncio.Event
 ) -> None:
-    """The first word reaches both servers, and the reader; the others only the one that will go."""
+    """The first word reaches both servers and the reader; later words reach only the primary."""
     await reader.shows("a")
     await pair.has(request_id, 3)
     await pair.cut_link()
@@ -121,7 +121,7 @@ async def test_after_a_fail_over_lost_entries_the_answer_starts_over_and_no_id_i
     assert len(lost) == 2
     for event in log:
         assert event.cursor not in lost
-    # The reader began again, and then got every entry of the log that there is now.
+    # The reader started over, and then got every entry of the current log.
     begin = max(n for n, event in enumerate(reader.events) if event.kind in {"rewind", "reset"})
     kinds = [event.kind for event in reader.events[begin:]]
     assert kinds[-3:] == ["delta", "delta", "completed"]

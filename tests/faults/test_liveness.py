@@ -1,4 +1,4 @@
-"""A process that hangs shows, and keeps no lease from those that work."""
+"""Probes show a process that hangs, and its leases pass to workers that work."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,7 @@ Probed = tuple[int, str]
 
 
 class Probe:
-    """Asks a worker what probes ask."""
+    """A caller of a worker's probes."""
 
     def __init__(self, client: httpx2.AsyncClient) -> None:
         self._client = client
@@ -149,7 +149,7 @@ async def test_an_api_whose_tail_check_hangs_is_not_ready(
         async def is_unready() -> bool:
             return "pushes nothing" in (await api.client.get("/readyz")).text
 
-        await wait_until(is_unready, description="it says that nothing is pushed")
+        await wait_until(is_unready, description="the probe to report that pushes are down")
 
 
 async def test_a_job_that_hangs_without_a_time_limit_moves_to_another_worker(

@@ -1,4 +1,4 @@
-"""A call is lost on its way, or its reply is: redis-py repeats it, and it has been done once."""
+"""A call or its reply is lost. redis-py repeats the call, and the script has run once."""
 
 import asyncio
 import hashlib
@@ -25,10 +25,10 @@ READS_ONLY = {"position", "probe"}
 
 
 class Story(Rig):
-    """Calls every script there is, each to some effect."""
+    """Calls every script, each with an effect."""
 
     async def run(self) -> str:
-        """Returns the id of the request that went through it all."""
+        """Call every script; returns the id of the request that all of them changed."""
         request_id = await self.submit(idempotency_key="k", conversation_id="c")
         held = await self.submit(conversation_id="c")
         await self.claim()
@@ -71,7 +71,7 @@ async def run_story(url: str) -> str:
 
 
 async def outcome(url: str, request_id: str) -> dict[str, Any]:
-    """What the story has led to, but for times and names that are new each time."""
+    """The state that the story left in Redis, without times and random names."""
     connections = Connections(url)
     try:
         snapshot = await take_snapshot(connections.commands)

@@ -1,4 +1,4 @@
-"""A network that is slow, swallows, and breaks, between any two of the processes."""
+"""A network that is slow, loses bytes, and breaks, between any two of the processes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ WHOLE = "".join(WORDS)
 
 @dataclass
 class Lines:
-    """A proxy in each line."""
+    """The proxies between the processes."""
 
     api: RunningApi
     api_to_redis: FaultProxy
@@ -33,7 +33,7 @@ class Lines:
     reader_to_api: FaultProxy
 
     def stream(self, request_id: str) -> str:
-        """Through the proxy between readers and the API."""
+        """The URL of a stream through the proxy between readers and the API."""
         return f"http://127.0.0.1:{self.reader_to_api.port}/chat/{request_id}/stream"
 
 
@@ -54,9 +54,16 @@ async def system(
         api_to_redis, api_redis_url = await proxied(redis.url)
         worker_to_redis, worker_redis_url = await proxied(redis.url)
         worker_to_upstream, upstream_url = await proxied(upstream.base_url)
-        given = {"openai_base_url": upstream_url, "lease_s": 5.0, "heartbeat_s": 0.3, **settings}
-        api = await stack.enter_async_context(running_api(api_redis_url, **given))
-        await stack.enter_async_context(working(worker_redis_url, Settings.model_validate(given)))
+        shared_settings = {
+            "openai_base_url": upstream_url,
+            "lease_s": 5.0,
+            "heartbeat_s": 0.3,
+            **settings,
+        }
+        api = await stack.enter_async_context(running_api(api_redis_url, **shared_settings))
+        await stack.enter_async_context(
+            working(worker_redis_url, Settings.model_validate(shared_settings))
+        )
         reader_to_api, _ = await proxied(api.url)
         yield Lines(api, api_to_redis, worker_to_redis, worker_to_upstream, reader_to_api)
 
@@ -151,7 +158,7 @@ async def test_silently_dead_connections_to_redis_are_noticed_and_replaced(
             proxy.is_blackhole = True
             gate.set()
             await asyncio.sleep(1)
-            # What lost bytes stays dead: only new connections get through.
+            # A connection that lost bytes stays dead; only new connections get through.
             proxy.is_blackhole = False
             await reader.ends(timeout_s=30)
         record = await lines.api.read(request_id)

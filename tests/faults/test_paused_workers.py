@@ -1,4 +1,4 @@
-"""A worker that stands still: for less than its lease nobody minds, for longer it is a zombie."""
+"""A worker that pauses: for less than its lease without effect, for longer it is a zombie."""
 
 import asyncio
 import signal
@@ -61,7 +61,7 @@ async def test_a_zombie_writes_nothing_and_closes_its_upstream(
         async with working(rig.url, settings):
             ended = await rig.ended(request_id)
         log = await rig.entries(request_id)
-        # What its upstream says to it while it is paused is what it will want to write.
+        # The worker will try to write the text that its upstream sends during the pause.
         rest.set()
         zombie.signal(signal.SIGCONT)
         await wait_until(lambda: fenced(zombie), description="the zombie to find out")
@@ -93,12 +93,12 @@ async def test_a_zombie_cannot_regain_its_request_by_renewing(
 async def test_a_pause_shorter_than_the_lease_changes_nothing(
     rig: Rig, settings: Settings, upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
-    # So long that no stall of the machine is mistaken for its end.
+    # A lease so long that no stall of the machine lets it run out.
     settings = settings.model_copy(update={"lease_s": 5 * LEASE_S})
     upstream.script = words_in_time(100)
     async with started("worker", [], settings, tmp_path) as paused:
         request_id = await rig.ask()
-        await wait_until(lambda: upstream.calls, description="the upstream to be asked")
+        await wait_until(lambda: upstream.calls, description="the upstream to be called")
         # From now on another worker waits for its lease to run out.
         async with working(rig.url, settings):
             paused.signal(signal.SIGSTOP)
@@ -110,7 +110,7 @@ async def test_a_pause_shorter_than_the_lease_changes_nothing(
 
 
 def hang_at_word(text: str, seconds: float) -> None:
-    """Let this process' event loop stand still once, when it reads this word."""
+    """Block this process' event loop once, when the worker reads this word."""
     read = ChunkReader.read
     has_hung = False
 

@@ -1,4 +1,4 @@
-"""A request that kills its workers is given up, harms nobody else, and waits for an operator."""
+"""A request that kills its workers is given up, affects no other, and waits for an operator."""
 
 import asyncio
 import re
@@ -37,7 +37,7 @@ async def rig(redis_url: str, settings: Settings) -> AsyncIterator[Rig]:
 
 
 async def die_of(rig: Rig, request_id: str) -> None:
-    """Claim the request as often as it may crash its worker, and never come back."""
+    """Claim the request as often as it may crash a worker, and let every lease run out."""
     queue = Queue(rig.connections, rig.settings, worker="victim")
     for crash in range(CRASHES):
         lease = await queue.claim(0, f"{request_id} {crash}")
@@ -77,7 +77,7 @@ async def test_a_dead_request_is_listed_and_can_be_submitted_again(
         assert (await rig.ended(again)).status == "completed"
     assert upstream.calls[0].body["messages"] == [{"role": "user", "content": "poison"}]
     assert (await rig.answer(again)).model == "other-model"
-    # The prompt of the dead one is not kept any longer than that.
+    # The prompt of the dead request is deleted then.
     stored = await rig.connections.ask("HGETALL", keys.request(poison))
     assert b"payload" not in stored
     assert 0 < await rig.connections.ask("TTL", keys.request(poison)) <= settings.retention_s
@@ -163,10 +163,10 @@ async def test_an_operator_lists_retries_and_drops_dead_requests(rig: Rig, tmp_p
     assert code == 0
     assert re.findall(r"r0_\S+", listed) == [first, second, third]
     assert "secret" not in listed
-    code, told = await command("retry", first, "r0_unknown")
+    code, printed = await command("retry", first, "r0_unknown")
     assert code == 1
-    assert f"{first}  submitted again as r0_" in told
-    assert "r0_unknown  not done" in told
+    assert f"{first}  submitted again as r0_" in printed
+    assert "r0_unknown  not done" in printed
     assert (await command("drop", second))[0] == 0
     assert (await command("retry"))[0] == Exit.USAGE
     assert (await command("drop", "--all"))[1] == f"{third}  dropped\n"

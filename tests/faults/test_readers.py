@@ -1,4 +1,4 @@
-"""Readers that leave, stall, come late or come back to what is gone."""
+"""Readers that leave, stall, come late, or resume a request that is gone."""
 
 import asyncio
 import socket
@@ -151,7 +151,7 @@ def _read_all(stuck: socket.socket) -> bytes:
 
 
 def _events_of_chunks(body: bytes) -> list[Event]:
-    """The whole events in a chunked body that was cut off anywhere."""
+    """The complete events in a chunked body that was cut off anywhere."""
     text = b""
     while body:
         size, found, body = body.partition(b"\r\n")

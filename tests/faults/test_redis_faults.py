@@ -1,4 +1,4 @@
-"""Redis is full, empty, paused, or takes no writes: what was accepted ends, the rest is refused."""
+"""Redis is full, empty, paused or read-only: accepted requests end, and others are refused."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,7 +25,7 @@ WORDS = ("a ", "b ", "c ", "d ", "e ", "f ")
 
 
 class Answering:
-    """An answer of which the test decides when it goes on."""
+    """An answer that continues when the test decides."""
 
     def __init__(self, upstream: ScriptedUpstream) -> None:
         self.go_on = asyncio.Event()
@@ -38,10 +38,15 @@ async def system(
     redis: ValkeyServer, upstream: ScriptedUpstream, **settings: Any
 ) -> AsyncIterator[RunningApi]:
     """An API and a worker in this process."""
-    given = {"openai_base_url": upstream.base_url, "lease_s": 5.0, "heartbeat_s": 0.3, **settings}
+    shared_settings = {
+        "openai_base_url": upstream.base_url,
+        "lease_s": 5.0,
+        "heartbeat_s": 0.3,
+        **settings,
+    }
     async with (
-        running_api(redis.url, **given) as api,
-        working(redis.url, Settings.model_validate(given)),
+        running_api(redis.url, **shared_settings) as api,
+        working(redis.url, Settings.model_validate(shared_settings)),
     ):
         yield api
 
@@ -51,8 +56,8 @@ async def half_said(api: RunningApi) -> str:
     request_id = await api.submit()
 
     async def says() -> bool:
-        said: str = (await api.read(request_id))["text"]
-        return said == "".join(WORDS[:2])
+        text: str = (await api.read(request_id))["text"]
+        return text == "".join(WORDS[:2])
 
     await wait_until(says, description="the first words")
     return request_id
@@ -72,7 +77,7 @@ async def ask(api: RunningApi, *command: str | int) -> Any:
 
 
 async def is_refused(api: RunningApi) -> bool:
-    """Whether a submit is refused for now, and said to be."""
+    """Whether a submit is refused with 503 and a time to retry."""
     answered = await api.client.post("/chat", json={"message": "x" * 1000})
     if answered.status_code == 202:
         return False
@@ -97,7 +102,8 @@ async def test_a_redis_without_memory_refuses_submits_and_ends_what_runs(
 
         await wait_until(is_renewed, description="the lease to be renewed without memory")
         answering.go_on.set()
-        # What cannot be appended rides along with the end, which may take memory: it frees more.
+        # Text that cannot be appended is written with the terminal, which may use memory because it
+        # frees more.
         answer = await ended(api, request_id)
         assert (answer["text"], answer["n"]) == ("".join(WORDS), 1)
         await ask(api, "CONFIG", "SET", "maxmemory", "0")
@@ -157,7 +163,7 @@ async def test_no_caller_hangs_after_redis_was_emptied(
             await reader.ends()
         assert reader.events[-1].kind == "gone"
         assert (await api.client.get(f"/chat/{request_id}")).status_code == 404
-        # Its worker is fenced, and lets its upstream go.
+        # The request's worker is fenced and closes its upstream.
         async with asyncio.timeout(5):
             await upstream.calls[0].closed.wait()
         answering.go_on.set()
@@ -177,7 +183,7 @@ async def test_a_redis_that_hangs_for_longer_than_every_time_out_loses_and_doubl
         own_redis.resume()
         answer = await ended(api, request_id)
         events = await collect(f"{api.url}/chat/{request_id}/stream")
-    # Nobody is blamed for it: every worker gets a lease to renew before any is taken over.
+    # No worker counts as crashed, because every worker gets a lease to renew before a takeover.
     assert (answer["text"], answer["n"]) == ("".join(WORDS), 1)
     assert [event.kind for event in events].count("delta") == len(WORDS)
 

@@ -1,4 +1,4 @@
-"""Readers begin again only where they have to, and then forget where they were."""
+"""Readers start over only if they have to, and then drop their cursor."""
 
 import asyncio
 from contextlib import aclosing
@@ -15,11 +15,11 @@ from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.turns import Turn
 
-QUIET_S = 60  # so rare that no check of the tails can help
+QUIET_S = 60  # so rare that no tail check heals the tape
 
 
 async def read(url: str, until: str, after: str | None = None) -> list[Event]:
-    """The events up to one of a kind."""
+    """The events up to the first one of a kind."""
     events: list[Event] = []
     headers = {"Last-Event-ID": after} if after else None
     async with aclosing(follow(url, headers)) as arriving:

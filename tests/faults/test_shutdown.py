@@ -1,4 +1,4 @@
-"""Told to end: at the start, in the middle of work, twice, and with Redis away."""
+"""A signal to end: at the start, in the middle of work, twice, and with Redis unreachable."""
 
 import asyncio
 import signal
@@ -22,7 +22,7 @@ STOPS = [signal.SIGTERM, signal.SIGINT]
 
 
 async def end(program: Program, *numbers: signal.Signals) -> tuple[int, float]:
-    """Send signals; the exit code, and how many seconds the end took."""
+    """Send signals; returns the exit code and the seconds until the end."""
     told_at_s = time.monotonic()
     for number in numbers:
         program.signal(number)

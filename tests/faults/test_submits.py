@@ -1,4 +1,4 @@
-"""Submits that come many at a time, twice, and more than there is room for."""
+"""Submits that are concurrent, repeated, or more than the queue accepts."""
 
 import asyncio
 from contextlib import aclosing

@@ -1,4 +1,4 @@
-"""An upstream that cannot be used shows at once, and not in a request a minute later."""
+"""An unusable upstream is reported at once, and not by a request a minute later."""
 
 import httpx2
 import pytest
@@ -44,19 +44,19 @@ async def test_a_list_of_models_that_cannot_be_read_is_reported_by_both_probes(
                     assert answer.status_code == 200
                     return bool(answer.json().get("upstream") == upstream_fault)
 
-                await wait_until(does, description="the API to say what the worker met")
+                await wait_until(does, description="the API to report what the worker met")
 
-            async def is_told() -> bool:
+            async def is_reported() -> bool:
                 try:
                     status, text = await probe.get("/readyz")
                 except httpx2.TransportError:
                     return False
                 return status == 503 and text.startswith("cannot list models: ")
 
-            await wait_until(is_told, description="the worker to say it")
+            await wait_until(is_reported, description="the worker to report it")
             await api_says(reason)
             assert (await probe.get("/healthz")) == (200, "ok")
-            # It takes requests all the same: they wait for the upstream like those before them.
+            # The API accepts requests nevertheless; they wait for the upstream as earlier ones do.
             await api.submit()
             upstream.models_status = 200
             monkeypatch.undo()
@@ -72,11 +72,11 @@ async def test_an_upstream_without_a_list_of_models_is_ready_and_logged(
     async with running_api(redis_url) as api, probed_worker(redis_url, upstream) as (probe, _):
         await probe.says("/readyz", (200, "ok"))
 
-        async def is_told() -> bool:
+        async def is_reported() -> bool:
             answer = await api.client.get("/readyz")
             return "no list of models" in answer.json().get("upstream", "")
 
-        await wait_until(is_told, description="the API to say so")
+        await wait_until(is_reported, description="the API to report it")
 
 
 async def test_an_unreachable_upstream_is_reported(

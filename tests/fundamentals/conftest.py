@@ -31,7 +31,7 @@ class System:
         return await collect(f"{self.api.url}/chat/{request_id}/stream{query}")
 
     def worker(self, *, lease_s: float = 5) -> contextlib.AbstractAsyncContextManager[None]:
-        """A worker for the length of a block; its end is that of a process that is killed."""
+        """A worker for the length of the block; at its end it stops as a killed process does."""
         settings = Settings.model_validate(
             {
                 "redis_url": self.redis_url,

@@ -1,4 +1,4 @@
-"""What every measurement does: submit, read, cancel, and ask who runs a request."""
+"""The calls of every measurement: submit, read, cancel, and find a request's owner."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ from tickertape.broker.connections import Connections
 
 @dataclass
 class Read:
-    """What one connection has brought, and when. `ended_well` if the server ended it in order."""
+    """The events of one connection, with their times. `ended_well`: it ended in order."""
 
     events: list[Event] = field(default_factory=list)
     times_s: list[float] = field(default_factory=list)
@@ -30,7 +30,7 @@ class Read:
     ended_well: bool = False
 
     def time_of(self, kind: str) -> float | None:
-        """When the first event of a kind came."""
+        """The time of the first event of a kind."""
         for event, at_s in zip(self.events, self.times_s, strict=True):
             if event.kind == kind:
                 return at_s
@@ -38,13 +38,13 @@ class Read:
 
     @property
     def cursor(self) -> str:
-        """Where another connection goes on."""
+        """The cursor after which another connection resumes."""
         return next(event.cursor for event in reversed(self.events) if event.cursor)
 
 
 @dataclass
 class Callers:
-    """One caller of each tenant, all of them of the first API process: the second loses pushes."""
+    """One caller per tenant. All use the first API process, because the second loses pushes."""
 
     system: System
     clients: list[Client]
@@ -53,7 +53,7 @@ class Callers:
 
     @property
     def url(self) -> str:
-        """The API process that is asked."""
+        """The URL of the API process that is called."""
         return self.system.api_urls[0]
 
     async def submit(self, plan: Plan, client: Client | None = None) -> str:
@@ -70,7 +70,7 @@ class Callers:
         assert answer.body["status"] == "cancelled", answer
 
     def read(self, request_id: str, client: Client | None = None, after: str | None = None) -> Read:
-        """Begin to read on one connection; goes on until its end."""
+        """Read one connection to its end, in the background."""
         read = Read()
         task = asyncio.create_task(
             self._read(read, request_id, client or self.clients[0], after), name="reading"
@@ -80,7 +80,7 @@ class Callers:
         return read
 
     async def owner_of(self, request_id: str) -> Member:
-        """The worker process that runs a request: its pid is in its name."""
+        """The worker process that runs a request, found by the pid in the worker's name."""
         owner = await self.connections.ask("HGET", keys.request(request_id), "owner")
         pid = int(owner.decode().partition(":")[0].split("-")[-2])
         return next(member for member in self.system.workers if member.pid == pid)

@@ -1,4 +1,4 @@
-"""How soon the upstream is left after a cancel, while many other answers are typed."""
+"""The time from a cancel to the end of its upstream call, while many other answers run."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The control: an event loop that does nothing but sleep, and how late it wakes on this machine.
+"""The control: how late an event loop that only sleeps wakes on this machine.
 
 On SIGTERM it prints a JSON list of delays in seconds.
 """

@@ -1,4 +1,4 @@
-"""Whether a process that has done the same three times has grown by the third time.
+"""Whether a process has grown after three equal runs.
 
 Each run is large enough to fill an API process' cache of finished logs, which is bounded.
 """
@@ -16,7 +16,7 @@ RUNS = 3
 _REQUESTS = 320
 _DELTAS = 1000
 _AT_ONCE = 16
-_REST_S = 8.0  # beyond the time for which an API process keeps what nobody reads any more
+_REST_S = 8.0  # longer than an API process keeps a tape without readers
 
 
 async def measure_memory(calling: Callers) -> list[str]:
@@ -36,7 +36,7 @@ async def measure_memory(calling: Callers) -> list[str]:
 
 
 async def _run(calling: Callers, run: int) -> None:
-    """The same requests with other ids, some at a time, each with a reader."""
+    """Equal requests with other ids, a limited number at a time, each with a reader."""
     room = asyncio.Semaphore(_AT_ONCE)
 
     async def one(n: int) -> None:

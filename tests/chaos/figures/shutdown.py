@@ -14,7 +14,7 @@ _REQUESTS = 10
 
 
 async def measure_shutdown(calling: Callers) -> list[str]:
-    """SIGTERM with 500 streams open, then a new process, and all of them go on."""
+    """SIGTERM with 500 open streams, then a new process, at which all of them resume."""
     plans = [Plan(deltas=60, rate_per_s=3, tag=f"long-{n}") for n in range(_REQUESTS)]
     ids = await asyncio.gather(*(calling.submit(plan) for plan in plans)) * (READERS // _REQUESTS)
     reads = [calling.read(request_id) for request_id in ids]

@@ -1,4 +1,4 @@
-"""How long a reader waits when the worker that types for it is killed."""
+"""How long a reader waits when the worker of its request is killed."""
 
 import asyncio
 import time
@@ -27,8 +27,8 @@ async def measure_takeovers(calling: Callers) -> list[str]:
         latencies_s += [await _reset_at_s(read) - killed_at_s for read in orphans]
         victim.start()
         await asyncio.gather(*map(calling.cancel, ids))
-    told = f"{percentiles(latencies_s, 50, 99)}, longest {max(latencies_s) * 1000:.0f} ms"
-    return [f"{KILLS} kills, {len(latencies_s)} requests taken over, lease 1 s: {told}"]
+    summary = f"{percentiles(latencies_s, 50, 99)}, longest {max(latencies_s) * 1000:.0f} ms"
+    return [f"{KILLS} kills, {len(latencies_s)} requests taken over, lease 1 s: {summary}"]
 
 
 async def _reset_at_s(read: Read) -> float:
