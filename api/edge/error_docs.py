@@ -5,19 +5,19 @@ from pydantic import BaseModel, Field
 from tickertape.runtime.json_types import JsonObject
 
 _DESCRIPTIONS = {
-    400: "A field is wrong; `param` names it",
+    400: "A field is invalid; `param` names it",
     401: "The API key is missing or unknown",
-    404: "Nothing of this name exists, or it belongs to another tenant",
-    409: "The call conflicts with an earlier request; `code` says how",
+    404: "The object does not exist, or belongs to another tenant",
+    409: "The call conflicts with an earlier request; see `code`",
     413: "The body is too large",
     415: "The body is not JSON",
-    429: "Too many of your requests are waiting or running; see `Retry-After`",
+    429: "Too many requests of the tenant are waiting or running; see `Retry-After`",
     503: "Temporarily unavailable; see `Retry-After`",
 }
 
 
 class ErrorDetail(BaseModel):
-    """What went wrong, for a person and for a program."""
+    """The details of an error: a message for people, and codes for programs."""
 
     message: str = Field(examples=["temperature: Input should be less than or equal to 2"])
     type: str = Field(examples=["invalid_request_error"])

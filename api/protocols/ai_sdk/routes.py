@@ -80,7 +80,7 @@ async def send(body: UiBody, services: UsableServices, tenant: Tenant) -> Respon
     response_class=Response,
     responses={
         **_STREAM,
-        204: {"description": "Nothing is active in this chat"},
+        204: {"description": "The chat has no active answer"},
         **error_responses(401, 503, as_text=True),
     },
 )

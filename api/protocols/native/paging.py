@@ -58,5 +58,7 @@ async def page_of(
 def _parse(after: str) -> tuple[int, str]:
     match = _AFTER.fullmatch(after)
     if match is None:
-        raise Problem(400, "invalid_cursor", "after: give what the page before said", param="after")
+        raise Problem(
+            400, "invalid_cursor", "after: send the `after` of the last page", param="after"
+        )
     return int(match[1]), match[2]

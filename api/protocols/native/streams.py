@@ -69,7 +69,9 @@ async def follow(
     *,
     last_event_id: LastEventId = None,
     after: After = None,
-    snapshot: Annotated[bool, Query(description="Begin with one event for the whole past")] = False,
+    snapshot: Annotated[
+        bool, Query(description="Send one event in place of all past ones")
+    ] = False,
     format: Annotated[  # noqa: A002  the query's name
         Literal["events", "text"], Query(description="`text` sends only the text of the answer")
     ] = "events",

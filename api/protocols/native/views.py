@@ -25,7 +25,7 @@ class SubmittedView(BaseModel):
 
 
 class CancelView(BaseModel):
-    """How the request ended: as `cancelled`, or earlier in another state."""
+    """The state in which the request ended: `cancelled`, or another one if it ended earlier."""
 
     request_id: str = Field(examples=[_EXAMPLE_ID])
     status: str = Field(examples=["cancelled"])
@@ -68,8 +68,12 @@ class RequestView(RequestSummary):
     x: JsonObject | None = Field(
         default=None, description="Further fields of the upstream: images, annotations, ..."
     )
-    sha256: str | None = Field(default=None, description="Of the UTF-8 text, once completed")
-    queue_position: int | None = Field(default=None, description="Requests that start first")
+    sha256: str | None = Field(
+        default=None, description="SHA-256 of the UTF-8 text, once completed"
+    )
+    queue_position: int | None = Field(
+        default=None, description="How many requests start before this one"
+    )
     waiting: JsonObject | None = Field(
         default=None,
         description="Until when the upstream asked to wait (`until`, Unix time in ms), and why",
@@ -77,7 +81,7 @@ class RequestView(RequestSummary):
 
 
 class RequestList(BaseModel):
-    """A page, newest first. Send `after` to get the next page; null marks the last page."""
+    """A page of requests, newest first. Send `after` for the next page; it is null at the end."""
 
     requests: list[RequestSummary]
     after: str | None

@@ -57,7 +57,7 @@ class ChatCompletionsBody(Checked, OpenBody):
     def params(self) -> JsonObject:
         """The upstream's parameters beside the messages; raises Problem."""
         if self.n not in (None, 1):
-            raise unsupported("n", "Only one answer is given for a request: n has to be 1.")
+            raise unsupported("n", "n must be 1, because a request has one answer.")
         for name, instead in _UNSUPPORTED.items():
             if (self.model_extra or {}).get(name) is not None:
                 raise unsupported(name, f"{name} is not supported here: {instead}.")

@@ -20,7 +20,7 @@ _UNSUPPORTED = {
     "conversation": "use previous_response_id",
     "prompt": "send the input itself",
     "messages": "use input",
-    "n": "only one answer is given",
+    "n": "a response has one answer",
     "functions": "use tools",
 }
 # Fields of the Responses API that are ignored, because chat upstreams refuse unknown fields.
@@ -73,7 +73,7 @@ class ResponsesBody(Checked, OpenBody):
     input: Annotated[
         Annotated[str, Tag("text")]
         | Annotated[list[JsonObject], Field(min_length=1), Tag("parts")],
-        Field(description="Text, or items: messages, function calls and their outputs"),
+        Field(description="Text, or a list of messages, function calls and their outputs"),
         Discriminator(shape_of),
     ]
     model: Annotated[
@@ -181,7 +181,7 @@ def _tool(tool: JsonObject, number: int) -> JsonObject:
         raise unsupported(param, f"{param}: only tools of type function are supported.")
     if not isinstance(tool.get("name"), str):
         param = f"{param}.name"
-        raise Problem(400, "invalid_value", f"{param}: text is needed", param=param)
+        raise Problem(400, "invalid_value", f"{param}: text is required", param=param)
     function = {
         key: value
         for key, value in tool.items()
@@ -194,7 +194,9 @@ def _tool_choice(choice: str | JsonObject | None) -> str | JsonObject | None:
     if choice is None or isinstance(choice, str):
         return choice
     if choice.get("type") != "function":
-        raise unsupported("tool_choice", "tool_choice: use a word, or name a function.")
+        raise unsupported(
+            "tool_choice", "tool_choice: use none, auto or required, or name a function."
+        )
     if "function" in choice:
         raise _nested("tool_choice.function")
     return {"type": "function", "function": {"name": choice.get("name")}}
