@@ -1,4 +1,4 @@
-"""Accounts of a test's Redis that may not do everything."""
+"""Redis accounts with limited rights."""
 
 import contextlib
 import re
@@ -15,7 +15,7 @@ _RIGHT = re.compile(r"'([A-Z]+)', '([a-z_:]*)', (\d)")
 
 
 def rights_in(script: str) -> list[tuple[str, str, str]]:
-    """What a script asks about: command, key or channel, number of arguments that follow."""
+    """A right as a script probes it: command, key or channel, number of further arguments."""
     return _RIGHT.findall(script)
 
 
@@ -25,7 +25,7 @@ KEYS = sorted({name for _, name, _ in RIGHTS if name and not name.startswith("pu
 CHANNELS = sorted({name for command, name, _ in RIGHTS if command == "SPUBLISH"})
 
 _NAME = "limited"
-_PASSWORD = "sesame"  # of a server that ends with its test
+_PASSWORD = "sesame"  # the server ends with its test
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Account:
     _admin: redis.Redis
 
     def allow(self, *rules: str) -> None:
-        """Let the account do what these rules say, and nothing else."""
+        """Limit the account to these rules."""
         reset = ("resetkeys", "resetchannels", "nocommands", "on", f">{_PASSWORD}")
         self._admin.execute_command("ACL", "SETUSER", _NAME, *reset, *rules)  # type: ignore[no-untyped-call]  # bare in redis-py
 
@@ -55,7 +55,7 @@ def limited_account(redis_url: str, *rules: str) -> Iterator[Account]:
 
 
 def channels_but(channel: str) -> list[str]:
-    """All channels but those that begin like this one, and are not named by a longer one."""
+    """Rules for all channels except those with this prefix and with no longer known prefix."""
     return [
         f"&{{p0}}:{other}" if other == "push:" else f"&{{p0}}:{other}*"
         for other in CHANNELS

@@ -1,4 +1,4 @@
-"""A headless Chromium, driven over its DevTools protocol: open a page, type, ask it, look at it.
+"""A headless Chromium, driven over its DevTools protocol: open a page, type, evaluate, inspect.
 
 No driver package: a test page needs seven of the protocol's commands, and aiohttp speaks WebSocket.
 """
@@ -22,7 +22,7 @@ from tests.support.wait import wait_until, wait_until_sync
 
 _FLAGS = (
     "--headless",
-    "--no-sandbox",  # as root there is none
+    "--no-sandbox",  # root has no sandbox
     "--disable-gpu",
     "--disable-dev-shm-usage",  # small in containers
     "--disable-quic",
@@ -39,13 +39,13 @@ _MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 
 def find_chromium() -> str | None:
-    """Where Chromium is, if anywhere."""
+    """The path of Chromium; None without one."""
     return shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @contextlib.contextmanager
 def running_chromium(executable: str) -> Iterator[str]:
-    """Start Chromium with an empty profile; gives the address to `connect` to."""
+    """Start Chromium with an empty profile; yields the address for `connect`."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(
             [executable, *_FLAGS, f"--user-data-dir={profile}", "about:blank"],
@@ -56,7 +56,7 @@ def running_chromium(executable: str) -> Iterator[str]:
         try:
             yield _address(Path(profile) / "DevToolsActivePort")
         finally:
-            # Its helpers are in its own session, and none of them outlives it.
+            # Chromium's helpers are in its session and end with it.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -76,7 +76,7 @@ def _address(port_file: Path) -> str:
 
 
 class Page:
-    """A page in a profile of its own: another `Page` is another browser to the server."""
+    """A page in a separate profile: to the server, another `Page` is another browser."""
 
     def __init__(self, browser: "Browser", session_id: str) -> None:
         self._browser = browser
@@ -84,7 +84,7 @@ class Page:
         self.problems: list[str] = []
 
     async def command(self, method: str, **params: Any) -> dict[str, Any]:
-        """A command of the protocol, to this page."""
+        """Send a command of the protocol to this page."""
         return await self._browser.command(method, self._session_id, **params)
 
     async def evaluate(self, expression: str) -> Any:
@@ -108,18 +108,18 @@ class Page:
         )
 
     async def go(self, url: str) -> None:
-        """Load a page and wait until it and its modules are there."""
+        """Load a page and wait until it and its modules have loaded."""
         await self.command("Page.navigate", url=url)
         await self.wait_for(f"location.href !== 'about:blank' && {_LOADED}", description=url)
 
     async def reload(self) -> None:
-        """What F5 does."""
+        """Reload the page, as F5 does."""
         await self.evaluate("window.isOld = true")
         await self.command("Page.reload")
         await self.wait_for(f"!window.isOld && {_LOADED}", description="the page to reload")
 
     async def type(self, text: str) -> None:
-        """Type into what has the focus."""
+        """Type into the focused element."""
         await self.command("Input.insertText", text=text)
 
     async def press(self, key: str, code: int, *, shift: bool = False) -> None:
@@ -135,10 +135,10 @@ class Page:
         path.write_bytes(base64.b64decode(answer["data"]))
 
     def take(self, method: str, params: dict[str, Any]) -> None:
-        """An event of the protocol: exceptions and refused content become `problems`."""
+        """Handle an event of the protocol: exceptions and refused content become `problems`."""
         if method == "Runtime.exceptionThrown":
             self.problems.append(str(params["exceptionDetails"]))
-        # What the network says here is what a test made it say.
+        # Tests cause network errors on purpose.
         if method == "Log.entryAdded" and params["entry"]["source"] != "network":
             self.problems.append(f"{params['entry']['level']}: {params['entry']['text']}")
 
@@ -157,13 +157,13 @@ class Browser:
 
     @property
     def pages(self) -> list[Page]:
-        """All that were opened."""
+        """All opened pages."""
         return list(self._pages.values())
 
     async def open(
         self, url: str, *, width: int = 1100, height: int = 800, dark: bool = False
     ) -> Page:
-        """A new page, in a window and with storage of its own; narrow ones are phones."""
+        """A new page with a separate window and storage; a narrow page emulates a phone."""
         context = await self.command("Target.createBrowserContext", disposeOnDetach=True)
         target = await self.command(
             "Target.createTarget",
@@ -191,7 +191,7 @@ class Browser:
         return page
 
     async def command(self, method: str, session_id: str = "", **params: Any) -> dict[str, Any]:
-        """A command of the protocol; raises AssertionError when Chromium refuses it."""
+        """Send a command of the protocol; raises AssertionError if Chromium refuses it."""
         number = next(self._numbers)
         reply = self._waiting[number] = asyncio.get_running_loop().create_future()
         session = {"sessionId": session_id} if session_id else {}
@@ -203,15 +203,15 @@ class Browser:
         return result
 
     async def read(self) -> None:
-        """Take what Chromium says, until it hangs up."""
+        """Dispatch Chromium's messages until it closes the connection."""
         async for message in self._socket:
-            said = message.json()
-            if "id" in said:
-                waiting = self._waiting.pop(said["id"])
+            fields = message.json()
+            if "id" in fields:
+                waiting = self._waiting.pop(fields["id"])
                 if not waiting.done():
-                    waiting.set_result(said)
-            elif page := self._pages.get(said.get("sessionId", "")):
-                page.take(said["method"], said["params"])
+                    waiting.set_result(fields)
+            elif page := self._pages.get(fields.get("sessionId", "")):
+                page.take(fields["method"], fields["params"])
 
 
 @contextlib.asynccontextmanager

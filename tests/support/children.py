@@ -1,4 +1,4 @@
-"""What child processes do in tests; imports nothing slow, because each child imports this file."""
+"""Programs of child processes in tests; imports nothing slow, because each child imports it."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ def serve(directory: str, *, ignores_sigterm: bool = False) -> int:
     """Write a file named after our process id, then wait for a signal."""
     if ignores_sigterm:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.alarm(60)  # a test that fails leaves nobody behind
+    signal.alarm(60)  # a failed test leaves no process behind
     Path(directory, str(os.getpid())).touch()
     while True:
         signal.pause()
@@ -23,7 +23,7 @@ def serve_stubbornly(directory: str) -> int:
 
 
 def outstay(directory: str) -> int:
-    """As `serve_stubbornly`; but what ends us with our parent waits for next to nothing."""
+    """As `serve_stubbornly`, but with almost no grace period after the parent's death."""
     processes._END_WITHIN_S = 0.01
     return serve_stubbornly(directory)
 

@@ -5,7 +5,7 @@ import selectors
 
 
 class _JumpingSelector(selectors.SelectSelector):
-    """Adds to `jumped_s` what it was asked to wait, and does not wait."""
+    """Adds the requested wait to `jumped_s`, and does not wait."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -20,12 +20,12 @@ class _JumpingSelector(selectors.SelectSelector):
 
 
 class JumpingLoop(asyncio.SelectorEventLoop):
-    """For code that waits on clocks and nothing else: no thread, no process, no other machine."""
+    """For code that waits only on clocks, and on no thread, process or other machine."""
 
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
         super().__init__(self._jumping)
 
     def time(self) -> float:
-        """The time, with all that was jumped over."""
+        """The time, plus all skipped waits."""
         return super().time() + self._jumping.jumped_s

@@ -1,6 +1,7 @@
 """One server-side HTTP/1.1 connection that a test controls byte by byte. Knows no OpenAI.
 
-Not a framework on purpose: none can cut a body, reset a connection or say when its client left.
+Not a framework on purpose: no framework can cut a body, reset a connection or report that its
+client left.
 """
 
 import asyncio
@@ -63,8 +64,8 @@ class Connection(asyncio.Protocol):
     async def send_chunk(self, data: bytes) -> None:
         """Send `data` as one chunk in one write; waits while the client does not read."""
         if self._transport.is_closing():
-            # A write has found the client gone, which is told in the loop's next turn, and no write
-            # to a lost connection waits: a script that has no pauses would play on to its end.
+            # This write found the client gone, which the loop reports only in its next turn. Writes
+            # to a lost connection do not wait, so a script without pauses would play to its end.
             await asyncio.sleep(0)
         self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
         await self._writable.wait()
@@ -95,13 +96,13 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     async def abort(self) -> None:
-        """Break off the connection and wait until nothing of it is left."""
+        """Abort the connection and wait until it is closed."""
         self._transport.abort()
         self._task.cancel()
         await asyncio.wait([self._task])
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # A promise of the protocol, not a type: the transports of uvloop are no asyncio.Transport.
+        # Only by duck typing: uvloop's transports do not inherit from asyncio.Transport.
         self._transport = cast("asyncio.Transport", transport)
         self._task = asyncio.create_task(self._run(), name="scripted connection")
         self._live.add(self)
@@ -111,7 +112,8 @@ class Connection(asyncio.Protocol):
         self._arrived.set()
 
     def eof_received(self) -> None:
-        # No client of ours half-closes: a FIN says that it left. Returning None closes our side.
+        # No client in these tests half-closes, so a FIN means that the client left. Returning None
+        # closes this side.
         self._notice_gone()
 
     def connection_lost(self, exc: Exception | None) -> None:

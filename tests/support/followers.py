@@ -70,7 +70,7 @@ class Follower:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the stream has ended; raises the error that broke it."""
+        """Whether the stream has ended; raises the error that ended it."""
         if self._task is None or not self._task.done():
             return False
         self._task.result()

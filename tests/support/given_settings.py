@@ -8,7 +8,7 @@ from tickertape.runtime.settings import Settings
 
 
 class GivenSettings(Settings):
-    """What is not given has its default."""
+    """Settings from keyword arguments only; every other setting has its default."""
 
     @classmethod
     def settings_customise_sources(

@@ -1,4 +1,4 @@
-"""Node programs with packages of their own, as a user would install them."""
+"""Node programs with their packages, as a user would install them."""
 
 import asyncio
 import os
@@ -45,7 +45,7 @@ class NodeProgram:
         self._process: asyncio.subprocess.Process
 
     async def __aenter__(self) -> Self:
-        # Packages are looked for beside the script, so it has to be where they are.
+        # Node looks for packages beside the script, so the script is copied there.
         copied = shutil.copy(self._script, self._folder)
         self._process = await asyncio.create_subprocess_exec(
             "node",
@@ -63,7 +63,7 @@ class NodeProgram:
         await self._process.communicate()
 
     async def lines(self) -> AsyncIterator[str]:
-        """What it prints, line by line; fails if it ends with an error."""
+        """The printed lines; fails if the program ends with an error."""
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         async for line in self._process.stdout:

@@ -1,6 +1,6 @@
 """Packages that tests install for programs beside them: locked, once, into a folder of `.venv`.
 
-A changed lock is a folder of its own. `make clean` removes all of them.
+A changed lock gets a new folder. `make clean` removes all of them.
 """
 
 import fcntl
@@ -21,7 +21,7 @@ def installed_once(name: str, lock: Path, install: Callable[[Path], None]) -> Pa
     folder = _CACHE / f"{name}-{digest}"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)  # other test processes may want it, too
+        fcntl.flock(held, fcntl.LOCK_EX)  # other test processes may install it at the same time
         done = folder / ".installed"
         if not done.exists():
             install(folder)
@@ -30,7 +30,7 @@ def installed_once(name: str, lock: Path, install: Callable[[Path], None]) -> Pa
 
 
 def run_installer(*command: str | Path, cwd: Path) -> None:
-    """Run a package manager, and fail with what it complains about."""
+    """Run a package manager; fails with its error output."""
     done = subprocess.run(
         [str(word) for word in command],
         cwd=cwd,
@@ -43,7 +43,7 @@ def run_installer(*command: str | Path, cwd: Path) -> None:
 
 
 def clients_python() -> Path:
-    """A Python that has the clients of requirements-clients.lock, and no Tickertape."""
+    """A Python with the clients of requirements-clients.lock, and without Tickertape."""
     lock = ROOT / "requirements-clients.lock"
 
     def install(folder: Path) -> None:

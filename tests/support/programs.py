@@ -20,12 +20,12 @@ from tickertape.cli.up.spawn import spawn, stop
 from tickertape.runtime.settings import variable_names
 
 _START_S = 20
-# A worker that is stopped gives its answers 10 s to finish.
+# A stopping worker waits 10 s for its answers to finish.
 _END_S = 15
 
 
 def bare_environment() -> dict[str, str]:
-    """The environment of this process without any setting of Tickertape."""
+    """The environment of this process without Tickertape's settings."""
     names = {*variable_names(), "TICKERTAPE_API_KEY"}
     return {name: value for name, value in os.environ.items() if name not in names}
 
@@ -117,7 +117,7 @@ class Program(ProgramLog):
     async def ended(self) -> int:
         """Wait for the end and return the exit code."""
         async with asyncio.timeout(_END_S):
-            # A thread notices the end at once, polling only at its next turn.
+            # A thread notices the end at once; polling notices it only at the next poll.
             return await asyncio.to_thread(self.process.wait)
 
     def stop(self) -> int:

@@ -1,4 +1,4 @@
-"""The scripted upstream as a process of its own: each prompt says what its answer shall be.
+"""The scripted upstream as a separate process: each prompt contains the plan of its answer.
 
 For end-to-end tests and benchmarks with real workers. Prints its base URL as its first line; its
 journal is at /journal on the same server (GET, DELETE).
@@ -57,7 +57,7 @@ class Plan(msgspec.Struct, frozen=True):
     fail_times: int = 1
 
     def pieces(self, call: int = 1) -> list[str]:
-        """The deltas, in order, as the `call`-th call speaks them."""
+        """The deltas, in order, of the `call`-th call."""
         speaker = f"{self.tag}.{call}." if self.marks_calls else f"{self.tag}-"
         return [f"{speaker}{n} " for n in range(self.deltas)]
 
@@ -71,7 +71,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class PlanFollower:
-    """Gives each call the script of the plan in its prompt; `default` holds what a prompt omits."""
+    """Plays to each call the plan in its prompt; `default` has the values that a prompt omits."""
 
     def __init__(self, default: Plan) -> None:
         self._default = msgspec.to_builtins(default)
@@ -105,7 +105,7 @@ def _steps(plan: Plan, pieces: list[str], *, fails: bool) -> Iterator[Step]:
         if fails and n in breaks:
             yield breaks[n]
         if plan.rate_per_s:
-            # Against the start, so that a late wake-up does not slow all that follows.
+            # Relative to the start, so that a late wake-up does not delay all later deltas.
             yield Pause(max(0, started_s + n / plan.rate_per_s - time.monotonic()))
         else:
             yield Pause(0)
@@ -116,12 +116,12 @@ def _steps(plan: Plan, pieces: list[str], *, fails: bool) -> Iterator[Step]:
 
 
 def _pieces_left(plan: Plan, body: JsonObject, call: int) -> list[str]:
-    """What is still to be said after a prefilled beginning of the answer, if there is one."""
+    """The deltas that follow the prefilled beginning of the answer, if the request has one."""
     messages = body["messages"]
     prefill = messages[-1]["content"] if messages[-1].get("role") == "assistant" else ""
     pieces = plan.pieces(call)
     if plan.marks_calls:
-        # What another call said is of the same number of pieces, and of other words.
+        # The text of another call has the same number of pieces, but other words.
         return pieces[prefill.count(" ") :]
     if not plan.text().startswith(prefill):
         return pieces

@@ -1,4 +1,4 @@
-"""A TCP proxy that does to connections what networks do: delay them, lose them, break them."""
+"""A TCP proxy that delays, loses and breaks connections, as networks do."""
 
 import asyncio
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ class _Link:
 
     def reset(self) -> None:
         self.client.transport.abort()
-        # Not aborted: the target shall still get all that was forwarded to it.
+        # Close instead of abort, so that the target still gets all forwarded bytes.
         self.target.close()
 
 
 class FaultProxy:
-    """Forwards `127.0.0.1:port` to `host`:`target_port`, and breaks what its attributes say.
+    """Forwards `127.0.0.1:port` to `host`:`target_port`, with the faults that its attributes set.
 
     `delay_s` holds back each piece in both directions. While `is_blackhole` is set nothing gets
     through in either direction and neither side notices, as when a cable is cut. A connection that
@@ -93,14 +93,14 @@ class FaultProxy:
         link = _Link(writer, target_writer)
         self._links.add(link)
         try:
-            # Whichever side ends first ends both: nothing that is proxied here half-closes.
+            # The first side to end ends both, because no proxied connection half-closes.
             async with asyncio.TaskGroup() as ways:
                 requests = ways.create_task(self._carry_requests(reader, link))
                 replies = ways.create_task(self._carry_replies(target_reader, link))
                 requests.add_done_callback(lambda _: replies.cancel())
                 replies.add_done_callback(lambda _: requests.cancel())
         except* ConnectionError:
-            pass  # one side was broken off while the other had something for it
+            pass  # one side was aborted while the other had bytes for it
         finally:
             self._links.discard(link)
             writer.close()

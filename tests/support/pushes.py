@@ -1,4 +1,4 @@
-"""Pushes that do not arrive, while their connection is as well as ever."""
+"""Pushes that are lost on a healthy connection."""
 
 import contextlib
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from tickertape.api.fanout.hub import Hub
 
 
 class Deaf:
-    """Hears acknowledgements and no pushes."""
+    """Forwards acknowledgements and drops pushes."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
@@ -16,12 +16,12 @@ class Deaf:
         self._hub.on_subscribed(channel)
 
     def on_pushed(self, channel: bytes, message: bytes) -> None:
-        """Lost."""
+        """Drop the push."""
 
 
 @contextlib.contextmanager
 def lost_pushes(hub: Hub) -> Iterator[None]:
-    """Let a hub hear no pushes for the length of the block."""
+    """Drop a hub's pushes for the length of the block."""
     hub._pushes[0]._listener = Deaf(hub)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Reads one answer of an upstream to its end, whatever that is."""
+"""Reads one answer of an upstream to its end or error."""
 
 import asyncio
 from collections.abc import Callable

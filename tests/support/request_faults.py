@@ -1,4 +1,4 @@
-"""What can be wrong with a chat completion request, for tests/support/strict_rules.py. Pure."""
+"""The faults of chat completion requests, for tests/support/strict_rules.py. Pure."""
 
 import json
 import re
@@ -95,7 +95,7 @@ def ends_with_an_answer(body: Body) -> bool:
 
 
 def lacks_reasoning(body: Body) -> bool:
-    # Once there were calls, of every answer. Any text is taken, an empty one by some of them only.
+    # After tool calls, every answer needs reasoning. Only some families accept an empty text.
     return bool([*calls(body)]) and not all(
         message.get("reasoning_content") for message in messages_of("assistant", body)
     )
@@ -113,7 +113,7 @@ def lacks_a_thought_signature(body: Body) -> bool:
 
 
 def mistral_extras(body: Body) -> list[list[Any]]:
-    """Where a request to Mistral holds what its schema has not, as its answer names it."""
+    """The paths of fields that Mistral's schema lacks, as its refusal names them."""
     found: list[list[Any]] = [["body", name] for name in body if name not in _MISTRAL_FIELDS]
     for number, message in enumerate(body["messages"]):
         role = message["role"]

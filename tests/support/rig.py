@@ -29,7 +29,7 @@ PAYLOAD: dict[str, Any] = {"messages": [], "params": {}}
 
 
 class Rig:
-    """The verbs of an API process and of a worker. `lease` is the one that was claimed last."""
+    """The verbs of an API process and of a worker. `lease` is the last claimed one."""
 
     def __init__(self, url: str, settings: Settings | None = None) -> None:
         self.url = url

@@ -16,7 +16,7 @@ from tickertape.runtime.settings import Settings
 
 
 class RunningApi(Caller):
-    """A caller that also reaches into its server. `problems` lists the server's fatal errors."""
+    """A caller with access to its server's objects. `problems` lists the server's fatal errors."""
 
     def __init__(
         self,

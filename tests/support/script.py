@@ -1,4 +1,4 @@
-"""What a scripted upstream does with one request: a list of steps, and the bytes each one sends.
+"""A scripted upstream's answer to one request: a list of steps, and the bytes of each step.
 
 Pure: knows no sockets. A script that runs out of steps ends the body properly, so a script without
 `Finish` is a clean end without a finish_reason.
@@ -60,7 +60,7 @@ class Role:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A chunk given whole, for the shapes no other step has: `Chunk({"choices": []})`."""
+    """A complete chunk, for shapes that no other step has: `Chunk({"choices": []})`."""
 
     payload: JsonObject
 
@@ -102,7 +102,7 @@ class Comment:
 
 @dataclass(frozen=True)
 class LineEnding:
-    """What ends all following lines: LF if never given, or CR LF, or CR."""
+    """The end of all later lines: LF by default, or CR LF, or CR."""
 
     eol: str
 
@@ -116,7 +116,7 @@ class Raw:
 
 @dataclass(frozen=True)
 class Split:
-    """The bytes of `step`, cut at these offsets into writes that arrive one after the other."""
+    """The bytes of `step`, split at these offsets into separate writes."""
 
     step: "Step | bytes"
     offsets: Sequence[int]
@@ -218,7 +218,7 @@ def payload_of(step: Step, model: str) -> JsonObject | None:
 
 
 def bytes_of(step: Step, *, model: str = DEFAULT_MODEL, eol: str = "\n") -> bytes:
-    """What `step` puts into the body. Empty for a step that sends nothing by itself."""
+    """The bytes that `step` adds to the body; empty for a step without output."""
     match step:
         case Raw(data):
             return data

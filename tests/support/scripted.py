@@ -1,6 +1,6 @@
 """A worker's surroundings without a network: all answers of broker and upstream are scripted.
 
-For what a real server says only once in a while, to the exact call. The story of a request against
+For replies that a real server sends rarely, at an exact call. The story of a request against
 real servers is tests/worker/test_story.py.
 """
 
@@ -37,36 +37,36 @@ def lease(**changes: Any) -> Lease:
     return Lease(payload=payload, prev=START, **fields)
 
 
-class Said(NamedTuple):
-    """One call of a queue's verb."""
+class VerbCall(NamedTuple):
+    """One call of a verb of the queue."""
 
     verb: str
     details: dict[str, Any]
 
 
 class ScriptedQueue(Queue):
-    """Answers each verb with what was put in line for it by `will`; `said` is what it was asked.
+    """Answers each verb with the replies that `will` queued for it; `calls` records the calls.
 
-    An exception is raised, a function is awaited, all else returned. With nothing in line: no
+    An exception is raised, a function is awaited, all else returned. Without a queued reply: no
     request to claim, no work until the wait is interrupted, and consent to everything else.
     """
 
     def __init__(self) -> None:
-        self.said: list[Said] = []
+        self.calls: list[VerbCall] = []
         self._answers: defaultdict[str, deque[Any]] = defaultdict(deque)
 
     def will(self, verb: str, *answers: Any) -> None:
-        """Put answers in line."""
+        """Queue replies for a verb."""
         self._answers[verb] += answers
 
     def all(self, verb: str) -> list[dict[str, Any]]:
-        """The details of all calls of a verb."""
-        return [said.details for said in self.said if said.verb == verb]
+        """The arguments of all calls of a verb."""
+        return [call.details for call in self.calls if call.verb == verb]
 
     @property
     def verbs(self) -> list[str]:
         """The verbs in the order in which they were called."""
-        return [said.verb for said in self.said]
+        return [call.verb for call in self.calls]
 
     async def claim(
         self,
@@ -129,7 +129,7 @@ class ScriptedQueue(Queue):
         await self._answer("account", lease=lease, usage=usage)
 
     async def _answer(self, verb: str, **details: Any) -> Any:
-        self.said.append(Said(verb, details))
+        self.calls.append(VerbCall(verb, details))
         answers = self._answers[verb]
         answer = answers.popleft() if answers else None
         if isinstance(answer, Exception):
@@ -183,7 +183,7 @@ class ScriptedAppender(Appender):
 
 
 def accepting(first_seq: int, values: list[bytes]) -> Appended:
-    """What Redis answers when all is well."""
+    """The reply of a healthy Redis."""
     return Appended("OK", first_seq + len(values) - 1)
 
 
@@ -212,7 +212,7 @@ class ScriptedBody:
 class OfflineUpstream(Upstream):
     """Plays one script for each call, or raises the exception in its place.
 
-    `payloads` are what it was asked, `bodies` what it answered.
+    `payloads` are the requests, `bodies` the answers.
     """
 
     def __init__(self, *scripts: Script | Exception, can_continue: bool = False) -> None:
@@ -267,7 +267,7 @@ class ScriptedConversations(Conversations):
 
 
 class Impatient(random.Random):
-    """Of all delays the shortest."""
+    """A random source that picks the shortest delay."""
 
     def uniform(self, a: float, b: float) -> float:
         return a
@@ -281,7 +281,7 @@ def tools(
     kept: list[Entry] | None = None,
     turns: list[Turn] | None = None,
 ) -> Tools:
-    """What a job needs; Redis is well if nothing is said about it."""
+    """The tools of a job; by default Redis answers normally."""
     return Tools(
         queue=queue or ScriptedQueue(),
         appender=appender or ScriptedAppender(accepting),
@@ -295,7 +295,7 @@ def tools(
 
 
 async def until(happened: Callable[[], object], turns: int = 200) -> None:
-    """Give others turns of the loop until it has happened: nothing here needs time, only turns."""
+    """Yield to the event loop until the condition holds: nothing here needs time, only turns."""
     for _ in range(turns):
         if happened():
             return

@@ -1,4 +1,4 @@
-"""Servers as processes of their own: Valkey, for tests to crash, and the prompted upstream."""
+"""Servers as separate processes: Valkey, which tests crash, and the prompted upstream."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ _WITHOUT_AOF = {"appendonly": "no"}
 
 
 class ValkeyServer:
-    """One server with a data directory of its own, whose URL stays the same over restarts."""
+    """One server with a separate data directory and the same URL over all restarts."""
 
     def __init__(self, data_dir: Path, settings: Mapping[str, str]) -> None:
         self._data_dir = data_dir
@@ -49,7 +49,7 @@ class ValkeyServer:
         self._running.close()
 
     def kill(self) -> None:
-        """SIGKILL: what was not yet synced may be lost."""
+        """SIGKILL: unsynced writes may be lost."""
         self.process.kill()
         self.process.wait()
         self.stop()
@@ -88,7 +88,7 @@ def valkey_server(
             yield server
         finally:
             with contextlib.suppress(ProcessLookupError):
-                server.resume()  # a stopped process does not heed SIGTERM
+                server.resume()  # a stopped process does not react to SIGTERM
             server.stop()
 
 
@@ -112,8 +112,8 @@ def prompted_upstream(*options: str) -> Iterator[str]:
         [sys.executable, "-m", "tests.support.upstream", *options], stdout=subprocess.PIPE
     )
     assert process.stdout is not None
-    with process.stdout as said:
+    with process.stdout as output:
         try:
-            yield said.readline().decode().strip()
+            yield output.readline().decode().strip()
         finally:
             stop(process)

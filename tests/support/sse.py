@@ -1,4 +1,4 @@
-"""Reads our event streams as a strict client: what a browser would shrug off fails the test."""
+"""Reads event streams as a strict client: faults that browsers ignore fail the test."""
 
 import contextlib
 import json
@@ -117,7 +117,7 @@ async def collect(url: str, headers: Mapping[str, str] | None = None) -> list[Ev
 
 
 def text_of(events: Iterable[Event]) -> str:
-    """What a client shows after these events, by the whole rule that clients are given."""
+    """The text that a client shows after these events, by the documented rule for clients."""
     text = ""
     for event in events:
         if event.kind in _CLEARING_EVENTS:

@@ -15,7 +15,7 @@ from tickertape.broker.kinds import Terminal
 
 
 class FakeHub:
-    """Counts who holds a tape."""
+    """Counts the holders of a tape."""
 
     live_connections = 0
 
@@ -27,13 +27,13 @@ class FakeHub:
 
 
 class FakeTransport:
-    """A socket that is full when the test says so."""
+    """A socket that a test fills and frees."""
 
     def __init__(self) -> None:
         self.sent = b""
         self.writes = 0
         self.joined_at = 0
-        # What the socket has not taken.
+        # The bytes that the socket has not accepted.
         self.unsent_bytes = 0
         self.is_closed = self.is_aborted = self.fills_up = False
         self.protocol: LiveConnection | None = None
@@ -59,7 +59,7 @@ class FakeTransport:
         asyncio.get_running_loop().call_soon(self._lost)
 
     def free(self) -> None:
-        """The socket takes all there is, and has room again."""
+        """Accept all buffered bytes, so that the socket has room again."""
         self.fills_up = False
         self.unsent_bytes = 0
         assert self.protocol is not None

@@ -1,7 +1,7 @@
-"""What real upstreams refuse: one rule a row, with the families that have it and its source.
+"""The refusals of real upstreams: one rule a row, with its families and its source.
 
 Pure. `breached` finds the rules that a chat completion request breaks for a family. A family is a
-group of upstreams that refuse the same things; Ollama, vLLM and llama.cpp are the lenient ones.
+group of upstreams with the same refusals; Ollama, vLLM and llama.cpp are the lenient ones.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ FAMILIES = ("openai", "mistral", "deepseek", "kimi", "gemini", "ollama")
 
 @dataclass(frozen=True)
 class Rule:
-    """`is_broken` says whether a request body breaks the rule, `words` what is said then."""
+    """`is_broken` checks whether a request body breaks the rule; `words` is the refusal's text."""
 
     name: str
     families: frozenset[str]

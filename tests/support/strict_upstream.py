@@ -1,4 +1,4 @@
-"""An upstream that streams as one family of upstreams does, and refuses what that family refuses.
+"""An upstream with the streams and the refusals of one family of upstreams.
 
 The first answer calls `add` twice, in parallel, with the family's odd chunks. The request with both
 outputs is answered with a text made from them; a request that breaks a rule is refused with the
@@ -47,7 +47,7 @@ class StrictUpstream:
         self.refusals: list[str] = []
 
     def script(self, call: Call) -> Script:
-        """What to answer to a request."""
+        """The script that answers a request."""
         broken = breached(self.family, call.body)
         if broken:
             self.refusals.append(broken[0].name)
@@ -59,7 +59,7 @@ class StrictUpstream:
 
 
 def refusal(family: str, rule: Rule, body: dict[str, Any]) -> Status:
-    """A rule's words in the family's form, with the rule's name behind them."""
+    """A rule's refusal in the family's form, followed by the rule's name."""
     words = f"{rule.words} ({rule.name})"
     if family == "gemini":
         error = {"code": 400, "message": words, "status": "INVALID_ARGUMENT"}
@@ -69,8 +69,8 @@ def refusal(family: str, rule: Rule, body: dict[str, Any]) -> Status:
         return Status(400, {}, {"error": {"message": words, **kind}})
     if not (extras := mistral_extras(body)):
         return Status(400, {}, {"object": "error", "message": words, **kind})
-    told = {"type": "extra_forbidden", "msg": "Extra inputs are not permitted"}
-    detail = [{**told, "loc": at} for at in extras]
+    error = {"type": "extra_forbidden", "msg": "Extra inputs are not permitted"}
+    detail = [{**error, "loc": at} for at in extras]
     return Status(422, {}, {"object": "error", "message": {"detail": detail}, **kind})
 
 
@@ -129,7 +129,7 @@ def _mistral() -> Iterable[Step]:
 
 
 def _deepseek() -> Iterable[Step]:
-    """A thought, then the calls in pieces."""
+    """Reasoning, then the calls in pieces."""
     yield Role(None)
     yield Reasoning("Two ")
     yield Reasoning("sums.")
@@ -157,9 +157,9 @@ def _gemini() -> Iterable[Step]:
 
 
 def _ollama() -> Iterable[Step]:
-    """A thought under another name, and whole calls that share an index (ollama#15457).
+    """Reasoning under another name, and whole calls that share an index (ollama#15457).
 
-    The text behind them is what gateways add (CLIProxyAPI#3152).
+    Gateways add the text after the calls (CLIProxyAPI#3152).
     """
     yield Reasoning("Two sums.", key="reasoning")
     for call_id, arguments in zip(("call_x1", "call_x2"), _ARGUMENTS, strict=True):

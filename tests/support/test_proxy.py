@@ -1,4 +1,4 @@
-"""The fault proxy does to a real Redis connection what its attributes say."""
+"""The fault proxy harms a real Redis connection as its attributes are set."""
 
 import time
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The strict SSE client: what it reads, what it refuses, and the fold that clients are given."""
+"""The strict SSE client: the events that it reads, its refusals, and the documented fold."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -67,7 +67,7 @@ def test_the_text_is_the_fold_of_the_events(kinds: list[str], text: str) -> None
 
 @pytest.fixture
 async def gated_url() -> AsyncIterator[tuple[str, asyncio.Event]]:
-    """A stream whose second half is sent when the gate is opened."""
+    """A stream whose second half is sent when the test opens the gate."""
     gate = asyncio.Event()
 
     async def serve(connection: Connection) -> None:

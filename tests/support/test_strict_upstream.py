@@ -1,4 +1,4 @@
-"""The strict upstream's table: what each family refuses, and that it takes what it should."""
+"""The strict upstream's table: each family's refusals, and the requests that it accepts."""
 
 import copy
 import json
@@ -16,15 +16,15 @@ _PARAMETERS = {"type": "object", "properties": {}}
 
 
 def follow_up(family: str) -> Body:
-    """The second request of a loop, as every family takes it that has its own extras."""
+    """The second request of a tool loop, in the form that a family accepts."""
     ids = ("aB3xK9mP2", "Zq81LmNo0")
     calls: list[Body] = [
         {"id": call_id, "type": "function", "function": {"name": "add", "arguments": json.dumps(a)}}
         for call_id, a in zip(ids, CALLED, strict=True)
     ]
-    said: Body = {"role": "assistant", "content": None, "tool_calls": calls}
+    answer_message: Body = {"role": "assistant", "content": None, "tool_calls": calls}
     if family in {"deepseek", "kimi"}:
-        said["reasoning_content"] = THOUGHT
+        answer_message["reasoning_content"] = THOUGHT
     if family == "gemini":
         calls[0]["extra_content"] = {"google": {"thought_signature": SIGNATURE}}
     return {
@@ -33,7 +33,7 @@ def follow_up(family: str) -> Body:
         "messages": [
             {"role": "system", "content": "Be short."},
             {"role": "user", "content": "Add."},
-            said,
+            answer_message,
             {"role": "tool", "tool_call_id": ids[0], "content": "5"},
             {"role": "tool", "tool_call_id": ids[1], "content": "30"},
         ],
@@ -55,7 +55,7 @@ def _split(body: Body) -> None:
     body["messages"].insert(3, {"role": "assistant", "content": "Adding."})
 
 
-# How each rule is broken, for a family that has it.
+# A request that breaks each rule, for a family with that rule.
 _BREAKS: dict[str, tuple[str, Callable[[Body], object]]] = {
     "each call is answered right behind its message": ("openai", _split),
     "each tool message answers a call of the assistant message before it": (
@@ -136,8 +136,8 @@ def test_a_broken_rule_is_refused_in_the_familys_words(rule: Rule) -> None:
     break_it(body)
     assert rule in breached(family, body)
     assert rule.source
-    said = json.dumps(refusal(family, rule, body).body)
-    assert rule.name in said or "extra_forbidden" in said
+    answer_message = json.dumps(refusal(family, rule, body).body)
+    assert rule.name in answer_message or "extra_forbidden" in answer_message
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -1,4 +1,4 @@
-"""The scripted upstream behaves on the wire as its scripts say: seen with the official SDK."""
+"""The scripted upstream plays its scripts on the wire, as the official SDK reads them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable

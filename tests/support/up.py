@@ -103,7 +103,7 @@ class Chat:
         self.process = subprocess.Popen(
             command("chat", "-"),
             env=env,
-            bufsize=0,  # with a buffer, `read` would take bytes away from `finish`
+            bufsize=0,  # with a buffer, `read` would consume bytes of `finish`
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -1,7 +1,8 @@
 """An OpenAI-compatible upstream over real HTTP whose every byte, pause and failure is scripted.
 
 In a test: `async with ScriptedUpstream() as upstream`. As a process of its own, where the prompts
-say what to answer (tests/support/prompted.py): `python -m tests.support.upstream --help`.
+contain the plan of the answer (tests/support/prompted.py): `python -m tests.support.upstream
+--help`.
 """
 
 import asyncio
@@ -91,9 +92,9 @@ class Call:
 class ScriptedUpstream:
     """Plays `script`, or what it returns for a call, to each chat request, and keeps a journal.
 
-    Scripts given to `enqueue` go first, one per request. With `api_key` or `authorization`, the
+    Scripts of `enqueue` are played first, one per request. With `api_key` or `authorization`, the
     whole header, set, any other gets a 401. Of the key it got, the journal keeps only that there
-    was one. What goes wrong inside a script is raised at the end of the block.
+    was one. An error inside a script is raised at the end of the block.
     """
 
     def __init__(
@@ -129,7 +130,7 @@ class ScriptedUpstream:
 
     @property
     def base_url(self) -> str:
-        """What a client takes as OPENAI_BASE_URL."""
+        """The value of a client's OPENAI_BASE_URL."""
         return f"http://127.0.0.1:{self._port}/v1"
 
     def enqueue(self, *scripts: Script) -> None:
@@ -169,8 +170,8 @@ class ScriptedUpstream:
                 connection.respond_json(404, error_body("No such route", "not_found"))
 
     def _is_authorized(self, request: Request) -> bool:
-        given = request.headers.get("authorization")
-        return self._authorization in {None, given}
+        authorization = request.headers.get("authorization")
+        return self._authorization in {None, authorization}
 
     def _model_list(self) -> list[JsonObject]:
         constant = {"object": "model", "created": CREATED_S, "owned_by": self.owner}
@@ -198,7 +199,7 @@ class ScriptedUpstream:
     async def _answer(self, connection: Connection, call: Call) -> None:
         playing = asyncio.current_task()
         assert playing is not None
-        # A real upstream stops generating when its client leaves, at whatever step it is.
+        # A real upstream stops generating when its client leaves, at any step.
         connection.on_gone = playing.cancel
         try:
             await _Player(connection, call).play(self._script_for(call))

@@ -23,7 +23,7 @@ async def wait_until(
 async def wait_until(
     predicate: Callable[[], T | Awaitable[T]], *, timeout_s: float = 10, description: str
 ) -> T:
-    """Ask `predicate` again and again until it answers something true, and return that.
+    """Call `predicate` repeatedly until it returns a true value, and return that value.
 
     Raises AssertionError naming `description` after `timeout_s`, also if one answer takes longer.
     What `predicate` raises is not caught.
@@ -57,7 +57,7 @@ def wait_until_sync(predicate: Callable[[], T], *, timeout_s: float = 10, descri
 
 
 def _pauses_s() -> Iterator[float]:
-    """Quick at first, since most conditions are about to hold; then easy on a busy machine."""
+    """Short pauses at first, because most conditions hold soon; then longer ones to save CPU."""
     pause_s = _FIRST_POLL_S
     while True:
         yield pause_s

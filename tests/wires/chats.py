@@ -1,4 +1,4 @@
-"""Calls of OpenAI's Chat Completions in mid-flight."""
+"""Running calls of OpenAI's Chat Completions."""
 
 import asyncio
 from typing import Any
@@ -12,7 +12,7 @@ USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 
 
 def ask(sdk: AsyncOpenAI, **fields: Any) -> asyncio.Task[Any]:
-    """A call under way."""
+    """Start a call in the background."""
     messages: Any = [HI]
     call = sdk.chat.completions.create(**{"model": "m-1", "messages": messages, **fields})
     return asyncio.create_task(call)
@@ -21,7 +21,7 @@ def ask(sdk: AsyncOpenAI, **fields: Any) -> asyncio.Task[Any]:
 async def read(
     stream: Any, into: list[ChatCompletionChunk] | None = None
 ) -> list[ChatCompletionChunk]:
-    """What the stream says; `into` has it even if the stream ends with an error."""
+    """The chunks of the stream; `into` has them even if the stream ends with an error."""
     chunks = [] if into is None else into
     async for chunk in stream:
         chunks.append(chunk)  # even if an error follows

@@ -1,4 +1,4 @@
-"""Where a test plays the worker of a call that is under way."""
+"""Helpers of tests that play the worker of a running call."""
 
 import contextlib
 from typing import Any
@@ -8,7 +8,7 @@ from tests.support.wait import wait_until
 
 
 async def claimed(worker: Rig) -> dict[str, Any]:
-    """Claim the request that comes in next; its payload."""
+    """Claim the next request; returns its payload."""
 
     async def claim() -> bool:
         with contextlib.suppress(AssertionError):

@@ -14,8 +14,8 @@ from tests.wires.relaying import Relay
 
 @contextlib.asynccontextmanager
 async def openai_client(url: str, *, max_retries: int = 0) -> AsyncIterator[AsyncOpenAI]:
-    """The official SDK, of which only the address and the key are ours."""
-    # No TLS here, and loading all certificate authorities would be half of a test's time.
+    """The official SDK, with only its address and key changed."""
+    # There is no TLS here. Loading all certificate authorities would take half of a test's time.
     async with (
         httpx2.AsyncClient(verify=False) as http,
         AsyncOpenAI(

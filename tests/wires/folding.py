@@ -1,4 +1,4 @@
-"""What a client makes of the bytes of each wire, by the rules of its protocol.
+"""A client's result from the bytes of each wire, by the rules of its protocol.
 
 Each reading raises AssertionError where a client would stumble.
 """
@@ -17,7 +17,7 @@ _EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 
 @dataclass
 class Heard:
-    """The text of an answer, and whether it is over, and if so how: well, or with an error."""
+    """The text of an answer, whether the answer has ended, and whether it ended with an error."""
 
     text: str = ""
     is_over: bool = False
@@ -37,17 +37,17 @@ def events(data: bytes) -> list[bytes]:
     return found
 
 
-def _in_openai_s_words(said: dict[str, Any]) -> dict[str, Any]:
-    """An event whose reason for an incomplete answer is one of OpenAI's two.
+def _in_openai_s_words(event: dict[str, Any]) -> dict[str, Any]:
+    """An event whose reason for an incomplete response is one of OpenAI's two.
 
-    Clients read the upstream's own word, too: the SDK does not check what it reads.
+    Clients accept the upstream's own reason, too, because the SDK does not validate responses.
     """
-    response = said.get("response") or {}
+    response = event.get("response") or {}
     if not response.get("incomplete_details"):
-        return said
+        return event
     assert response["status"] == "incomplete"
     details = {"reason": "content_filter"}
-    return {**said, "response": {**response, "incomplete_details": details}}
+    return {**event, "response": {**response, "incomplete_details": details}}
 
 
 def native(data: bytes) -> Heard:
@@ -86,27 +86,27 @@ def chat_completions(data: bytes) -> Heard:
 
 
 def responses(data: bytes) -> Heard:
-    """By the SDK's own types and its own accumulation."""
+    """Read with the SDK's own types and accumulation."""
     heard = Heard()
     state: ResponseStreamState[Any] = ResponseStreamState(input_tools=omit, text_format=omit)
     for number, data_of_event in enumerate(events(data)):
         assert not heard.is_over, "something after the end"
-        said = json.loads(data_of_event)
-        assert said["sequence_number"] == number
-        kind = said["type"]
+        event = json.loads(data_of_event)
+        assert event["sequence_number"] == number
+        kind = event["type"]
         if kind == "error":
             heard.is_over = heard.is_error = True
         elif kind == "response.cancelled":
             heard.is_over = heard.is_error = True
-            assert text_of(said["response"]) == heard.text
+            assert text_of(event["response"]) == heard.text
         else:
-            for _ in state.handle_event(_EVENT.validate_python(_in_openai_s_words(said))):
+            for _ in state.handle_event(_EVENT.validate_python(_in_openai_s_words(event))):
                 pass
-            heard.text += said["delta"] if kind == "response.output_text.delta" else ""
+            heard.text += event["delta"] if kind == "response.output_text.delta" else ""
             heard.is_error = kind == "response.failed"
             heard.is_over = kind in {f"response.{end}" for end in _ENDS}
             if heard.is_over:
-                assert text_of(said["response"]) == heard.text
+                assert text_of(event["response"]) == heard.text
     return heard
 
 
@@ -123,7 +123,7 @@ def text_of(response: dict[str, Any]) -> str:
 
 
 class _Message:
-    """The message of an AI SDK's client, with what its reducer insists on."""
+    """The message of an AI SDK client, with the checks of the SDK's reducer."""
 
     def __init__(self) -> None:
         self.heard = Heard()

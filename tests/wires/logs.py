@@ -25,7 +25,7 @@ _FIELDS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Piece:
-    """One output entry to be."""
+    """An output entry that is not yet in a log."""
 
     kind: Output
     text: str = ""
@@ -35,13 +35,13 @@ class Piece:
 
 @dataclass(frozen=True)
 class Attempt:
-    """What one attempt says; `opener` is how the next one begins after output."""
+    """The output of one attempt; `opener` is the next attempt's opener after output."""
 
     pieces: list[Piece]
     opener: Opener
 
 
-# What an upstream may put where OpenAI has something else.
+# Values that an upstream may send in place of OpenAI's.
 _json = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.floats(-9, 9) | st.sampled_from(["", "é"]),
     lambda inner: (
@@ -63,7 +63,7 @@ _said = st.builds(
     text=_TEXT.filter(bool),
     x=st.sampled_from([None, None, _LOGPROBS, _FIELDS]) | _odd_logprobs,
 )
-# An image, or a probability of a token without text.
+# An image, or the probability of a token without text.
 _shown = st.builds(
     Piece, kind=st.just("delta"), x=st.sampled_from([_LOGPROBS, _FIELDS, _LOGPROBS | _FIELDS])
 )
@@ -79,7 +79,7 @@ _called = st.builds(
         },
     ),
     st.integers(0, 2),
-    # Some upstreams give all calls of an answer the same id.
+    # Some upstreams send all calls of an answer with the same id.
     st.sampled_from([None, "call_{}", "same"]),
     st.sampled_from(["", "look", "listen"]),
     st.sampled_from([None, "", "{}", '{"a":', "1}", "\u2028"]),

@@ -21,7 +21,7 @@ def send(api: RunningApi, *args: Any, **fields: Any) -> asyncio.Task[httpx2.Resp
 
 
 async def resume(api: RunningApi, chat_id: str = "chat-1") -> httpx2.Response:
-    """An answer that another client reads, too: open, of which only the head was read."""
+    """A resumed stream of which only the head was read."""
     request = api.client.build_request("GET", f"/api/chat/{quote(chat_id, safe='')}/stream")
     answer = await api.client.send(request, stream=True)
     assert answer.status_code == 200

@@ -1,7 +1,7 @@
-"""One recorded log that has everything, and what each wire makes of it, byte by byte.
+"""One recorded log with every kind of entry, and the bytes of each wire for it.
 
 The log is golden/log.jsonl: an entry per line, its id and its stored value. After a change that is
-meant, `python -m tests.wires.recorded` writes the golden files anew; read the difference.
+meant, `python -m tests.wires.recorded` rewrites the golden files; read the difference.
 """
 
 import json
@@ -45,7 +45,7 @@ def rendered(dialect: Dialect, entries: Iterable[Entry]) -> Rendering:
 
 
 def response_object(entries: Iterable[Entry]) -> dict[str, Any]:
-    """A log as the response that is polled."""
+    """A log as the polled response."""
     fold = responses.ResponseFold(REQUEST_ID)
     for entry in entries:
         fold.feed(entry)
@@ -56,8 +56,8 @@ def _stream(name: str) -> Callable[[], bytes]:
     return lambda: b"".join(rendered(DIALECTS[name], recorded_log()).frames)
 
 
-def _object(told: Callable[[], dict[str, Any]]) -> Callable[[], bytes]:
-    return lambda: json.dumps(told(), indent=2, ensure_ascii=False).encode() + b"\n"
+def _object(rendered_object: Callable[[], dict[str, Any]]) -> Callable[[], bytes]:
+    return lambda: json.dumps(rendered_object(), indent=2, ensure_ascii=False).encode() + b"\n"
 
 
 GOLDEN: dict[str, Callable[[], bytes]] = {

@@ -1,4 +1,4 @@
-"""From a client's request to the exact body that an upstream is sent, through a real worker."""
+"""From a client's request to the exact body that a real worker sends upstream."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from tickertape.runtime.settings import Settings
 HI = {"role": "user", "content": "hi"}
 IMAGE = "data:image/png;base64,AAAA"
 TOOL: Any = {"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": None}
-# A thought, a call, words between and behind the calls: as gateways of several models stream it.
+# Reasoning, calls, and text between and after the calls, as gateways of several models stream them.
 TWO_CALLS: Script = [
     Reasoning("Hm. "),
     Reasoning("Two."),
@@ -35,13 +35,13 @@ class Relay:
         self.settings = Settings(openai_base_url=upstream.base_url, openai_model="m")
         self.redis_url = redis_url
 
-    async def send(self, asked: Any, **fields: Any) -> dict[str, Any]:
-        """Ask for a response; the body that the upstream was sent for it."""
+    async def send(self, messages_or_text: Any, **fields: Any) -> dict[str, Any]:
+        """Create a response; returns the body that the worker sent upstream."""
         async with working(self.redis_url, self.settings):
-            await self.sdk.responses.create(**{"model": "m", "input": asked, **fields})
+            await self.sdk.responses.create(**{"model": "m", "input": messages_or_text, **fields})
         return self.upstream.calls[-1].body
 
-    async def messages(self, asked: Any, **fields: Any) -> list[dict[str, Any]]:
-        """As `send`; only the messages."""
-        messages: list[dict[str, Any]] = (await self.send(asked, **fields))["messages"]
+    async def messages(self, messages_or_text: Any, **fields: Any) -> list[dict[str, Any]]:
+        """As `send`, but returns only the messages."""
+        messages: list[dict[str, Any]] = (await self.send(messages_or_text, **fields))["messages"]
         return messages

@@ -1,4 +1,4 @@
-"""Calls of OpenAI's Responses in mid-flight."""
+"""Running calls of OpenAI's Responses."""
 
 import asyncio
 from typing import Any
@@ -19,13 +19,15 @@ USAGE = {
 }
 CALL = {"index": 0, "id": "call_a", "name": "look", "arguments": ""}
 STRICT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
-# The one event that is ours.
+# The one event that Tickertape adds.
 EXTENSION = "response.cancelled"
 
 
-def ask(sdk: AsyncOpenAI, asked: Any = "hi", **fields: Any) -> asyncio.Task[Any]:
-    """A call under way."""
-    return asyncio.create_task(sdk.responses.create(**{"model": "m-1", "input": asked, **fields}))
+def ask(sdk: AsyncOpenAI, messages_or_text: Any = "hi", **fields: Any) -> asyncio.Task[Any]:
+    """Start a call in the background."""
+    return asyncio.create_task(
+        sdk.responses.create(**{"model": "m-1", "input": messages_or_text, **fields})
+    )
 
 
 async def read(stream: Any) -> list[Any]:
@@ -33,7 +35,7 @@ async def read(stream: Any) -> list[Any]:
 
 
 def checked(events: list[Any]) -> list[str]:
-    """The types of the events, which the SDK's own types allow, numbered without holes."""
+    """The types of the events, checked for gaps in their numbers and by the SDK's types."""
     assert [event.sequence_number for event in events] == list(range(len(events)))
     for event in events:
         if event.type != EXTENSION:
@@ -42,12 +44,12 @@ def checked(events: list[Any]) -> list[str]:
 
 
 async def answered(
-    sdk: AsyncOpenAI, worker: Rig, said: str, asked: Any = "hi", **fields: Any
+    sdk: AsyncOpenAI, worker: Rig, text: str, messages_or_text: Any = "hi", **fields: Any
 ) -> Response:
-    """A response that was asked for and completed."""
-    asking = ask(sdk, asked, **fields)
+    """Create a response whose answer is `text`, and wait for it."""
+    asking = ask(sdk, messages_or_text, **fields)
     await claimed(worker)
-    await worker.type(said)
+    await worker.type(text)
     await worker.finish(usage=USAGE)
     answer = await asking
     assert isinstance(answer, Response)

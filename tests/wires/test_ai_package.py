@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 SCRIPT = Path(__file__).parent / "ai_sdk.mjs"
 
 
-# What only the upstream knows, of a call, of reasoning, and for the reader.
+# Provider fields of a tool call, of reasoning, and of a delta.
 SIGNATURE = {"extra_content": {"google": {"thought_signature": "s1g=="}}}
 THOUGHT = {"reasoning_details": [{"type": "reasoning.text", "index": 0, "text": "Hm."}]}
 SHOWN = {
@@ -43,11 +43,11 @@ SHOWN = {
 
 
 def fields(**delta: Any) -> Chunk:
-    """A chunk with fields that no other step has."""
+    """A chunk with fields that no step of a script has."""
     return Chunk({"choices": [{"index": 0, "delta": delta}]})
 
 
-# What the model is told for a page that sends only what is new: regenerated, edited, continued.
+# The prompts for a page that sends only new messages: regenerated, edited, continued.
 _EDITED = ["r1", "a1", "r2, edited"]
 _SEEN = [*_EDITED, "a4", "tool", None, '{"seen":3}']
 REMEMBERED = [
@@ -63,11 +63,11 @@ REMEMBERED = [
 
 
 class Scenes:
-    """What the upstream answers to each question of the script."""
+    """The upstream's answer to each message of the page's script."""
 
     def __init__(self) -> None:
         self.gates = {name: asyncio.Event() for name in ("send", "leave", "stop")}
-        self.asked: dict[str, list[dict[str, Any]]] = {}
+        self.prompts: dict[str, list[dict[str, Any]]] = {}
         self.remembered: list[list[str | None]] = []
 
     def script(self, call: Call) -> Script:
@@ -77,11 +77,11 @@ class Scenes:
             if messages[-1]["role"] == "user" and messages[-1]["content"] != "tool":
                 return answer(f"a{len(self.remembered)}")
         if messages[-1]["role"] == "tool":
-            self.asked.setdefault("tool-output", messages)
+            self.prompts.setdefault("tool-output", messages)
             return answer("I saw 3.")
         name = [m["content"] for m in messages if m["role"] == "user"][-1]
         if name == "edit":
-            self.asked["edit"] = messages
+            self.prompts["edit"] = messages
             return answer("Edited")
         if name == "send" and self.gates["send"].is_set():
             return answer("Hi again")
@@ -139,7 +139,7 @@ async def test_the_ai_packages_chat_sends_resumes_stops_and_fails(
     assert shown["regenerate"][0]["messages"][1]["id"] != first["messages"][1]["id"]
     (edit,) = shown["edit"]
     assert [m["text"] for m in edit["messages"]] == ["edit", "Edited"]
-    assert scenes.asked["edit"] == [{"role": "user", "content": "edit"}]
+    assert scenes.prompts["edit"] == [{"role": "user", "content": "edit"}]
     idle, unchanged = shown["idle"]
     assert (idle["status"], idle["messages"], idle["error"]) == ("ready", [], None)
     assert unchanged == second
@@ -161,7 +161,7 @@ async def test_the_ai_packages_chat_sends_resumes_stops_and_fails(
     assert [m["role"] for m in output["messages"]] == ["user", "assistant"]
     assert output["messages"][1]["id"] == tool["messages"][1]["id"]
     assert output["messages"][1]["text"] == "I saw 3."
-    _, called, outcome = scenes.asked["tool-output"]
+    _, called, outcome = scenes.prompts["tool-output"]
     assert called["tool_calls"][0]["extra_content"] == SIGNATURE["extra_content"]
     assert called["reasoning_details"] == THOUGHT["reasoning_details"]
     assert "images" not in called

@@ -1,4 +1,4 @@
-"""Calls of tools in a page's history: what a model is sent of them."""
+"""The tool calls in a page's history, as a model gets them."""
 
 from typing import Any
 
@@ -81,8 +81,8 @@ async def test_a_tool_call_that_the_user_denied_has_the_denial_as_its_outcome(
     payload = await claimed(worker)
     await worker.finish()
     await sending
-    told = [message["content"] for message in payload["messages"] if message["role"] == "tool"]
-    assert told == ([] if outcome is None else [outcome])
+    outcomes = [message["content"] for message in payload["messages"] if message["role"] == "tool"]
+    assert outcomes == ([] if outcome is None else [outcome])
     assert len(payload["messages"]) == (2 if outcome is None else 4)
 
 
@@ -110,8 +110,8 @@ async def test_two_tool_calls_of_a_page_return_to_the_upstream_complete(
         answer = {"id": read[0]["messageId"], "role": "assistant", "parts": parts}
         await send(api, "c", HI, answer, tools=[tool])
     function = {"name": "look", "arguments": '{"at":1}'}
-    about = {"stream": True, "stream_options": {"include_usage": True}}
-    assert upstream.calls[-1].body == about | {
+    fields = {"stream": True, "stream_options": {"include_usage": True}}
+    assert upstream.calls[-1].body == fields | {
         "model": "m",
         "messages": [
             {"role": "user", "content": "hi"},

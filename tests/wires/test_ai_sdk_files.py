@@ -1,4 +1,4 @@
-"""Files of a page: what each becomes for a model, and what no model takes."""
+"""Files of a page: the form in which a model gets each one, and files that no model accepts."""
 
 import base64
 from typing import Any
@@ -29,7 +29,7 @@ def user(*parts: dict[str, Any]) -> dict[str, Any]:
 
 
 class Page:
-    """A page whose questions a real worker brings to the upstream."""
+    """A page whose messages a real worker sends upstream."""
 
     def __init__(self, api: RunningApi, upstream: ScriptedUpstream, redis_url: str) -> None:
         self.api = api
@@ -37,7 +37,7 @@ class Page:
         self.redis_url = redis_url
 
     async def contents(self, *messages: dict[str, Any]) -> list[Any]:
-        """What the upstream is sent for these messages."""
+        """The contents that the worker sends upstream for these messages."""
         settings = Settings(openai_base_url=self.upstream.base_url, openai_model="m")
         async with working(self.redis_url, settings):
             answer = await self.api.client.post("/api/chat", json=body("c", *messages))
@@ -82,7 +82,7 @@ FAR = "https://example.org/a"
         (file("application/json"), CSV),
         (file("application/ld+json"), CSV),
         (file("image/svg+xml", b"<svg/>"), {"type": "text", "text": "<svg/>"}),
-        # Windows calls CSV a spreadsheet, and nobody knows the type of a file ending in .rs.
+        # Windows reports CSV as a spreadsheet, and browsers know no type for a file ending in .rs.
         (file("application/vnd.ms-excel", filename="a.csv"), CSV),
         (file("application/octet-stream", filename="a.rs"), CSV),
         (file("text/csv") | {"mediaType": ""}, CSV),

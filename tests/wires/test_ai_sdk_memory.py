@@ -1,4 +1,4 @@
-"""What a model is told when a page sends only what is new, and the server remembers the rest."""
+"""The prompts of a page that sends only new messages, while the server remembers the rest."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -23,7 +23,7 @@ class Page:
         self._upstream = upstream
 
     async def post(self, **fields: Any) -> str:
-        """The id of the answer's message."""
+        """Post a message; returns the id of the answer's message."""
         answer = await self._api.client.post("/api/chat", json={"id": "c", **fields})
         return str(chunks_of(answer)[0]["messageId"])
 
@@ -32,8 +32,8 @@ class Page:
         return await self.post(message=question(number, text), **fields)
 
     @property
-    def told(self) -> list[str]:
-        """The contents of the messages of the last call of the upstream."""
+    def prompt(self) -> list[str]:
+        """The contents of the messages in the upstream's last call."""
         return [message["content"] for message in self.messages]
 
     @property
@@ -41,7 +41,7 @@ class Page:
         return list(self._upstream.calls[-1].body["messages"])
 
     async def turns(self) -> list[tuple[str, str | None]]:
-        """The last message of each question, and the answer."""
+        """The last message of each turn's input, and the turn's answer."""
         kept = (await self._api.client.get("/conversations/c")).json()["turns"]
         return [(turn["asked"][-1]["content"], turn["answered"]) for turn in kept]
 
@@ -62,7 +62,7 @@ async def page(api: RunningApi, redis_url: str, upstream: ScriptedUpstream) -> A
 
 
 async def conversation(page: Page, upstream: ScriptedUpstream) -> list[str]:
-    """Two questions and their answers; the ids of the answers."""
+    """Two messages and their answers; returns the ids of the answers."""
     upstream.enqueue(answer("eins"), answer("zwei"))
     return [await page.ask(1, "one"), await page.ask(2, "two")]
 
@@ -72,7 +72,7 @@ async def test_a_model_gets_each_message_with_the_turns_before_it(
 ) -> None:
     await conversation(page, upstream)
     await page.ask(3, "three")
-    assert page.told == ["one", "eins", "two", "zwei", "three"]
+    assert page.prompt == ["one", "eins", "two", "zwei", "three"]
 
 
 @pytest.mark.parametrize("named", [{}, {"messageId": None}, {"messageId": "the answer's"}])
@@ -80,7 +80,7 @@ async def test_a_model_gets_each_message_with_the_turns_before_it(
 async def test_a_regenerated_answer_replaces_the_earlier_one(
     page: Page, upstream: ScriptedUpstream, named: Message, sent: str
 ) -> None:
-    # n8n#26430: the question was in the memory, and was asked once more.
+    # n8n#26430: the message was in the memory, and was sent a second time.
     _, second = await conversation(page, upstream)
     if named.get("messageId"):
         named = {"messageId": second}
@@ -88,9 +88,9 @@ async def test_a_regenerated_answer_replaces_the_earlier_one(
     upstream.enqueue(answer("deux"))
     again = await page.post(trigger="regenerate-message", **named, **message)
     assert again != second
-    assert page.told == ["one", "eins", "two"]
+    assert page.prompt == ["one", "eins", "two"]
     await page.ask(3, "three")
-    assert page.told == ["one", "eins", "two", "deux", "three"]
+    assert page.prompt == ["one", "eins", "two", "deux", "three"]
     assert (await page.turns())[:2] == [("one", "eins"), ("two", "deux")]
 
 
@@ -102,7 +102,7 @@ async def test_regenerating_an_earlier_answer_drops_all_later_turns(
     upstream.enqueue(answer("un"))
     named = first if of == "answer" else "u-1"
     await page.post(trigger="regenerate-message", messageId=named)
-    assert page.told == ["one"]
+    assert page.prompt == ["one"]
     assert await page.turns() == [("one", "un")]
 
 
@@ -113,12 +113,12 @@ async def test_an_edited_message_replaces_the_earlier_one(
     await page.ask(3, "three")
     upstream.enqueue(answer("deux"))
     await page.ask(2, "deux?", messageId="u-2")
-    assert page.told == ["one", "eins", "deux?"]
+    assert page.prompt == ["one", "eins", "deux?"]
     await page.ask(4, "four")
-    assert page.told == ["one", "eins", "deux?", "deux", "four"]
-    # And it can be edited again, by the same id.
+    assert page.prompt == ["one", "eins", "deux?", "deux", "four"]
+    # The edited message can be edited again, by the same id.
     await page.ask(2, "two, again", messageId="u-2")
-    assert page.told == ["one", "eins", "two, again"]
+    assert page.prompt == ["one", "eins", "two, again"]
 
 
 async def test_a_message_that_is_sent_again_without_a_trigger_is_remembered_once(
@@ -126,10 +126,10 @@ async def test_a_message_that_is_sent_again_without_a_trigger_is_remembered_once
 ) -> None:
     await conversation(page, upstream)
     await page.post(message=question(2, "two"))
-    assert page.told == ["one", "eins", "two"]
-    # Ids that do not tell messages apart lose nothing.
+    assert page.prompt == ["one", "eins", "two"]
+    # Messages with equal ids are all kept.
     await page.post(message=question(2, "three"))
-    assert page.told == ["one", "eins", "two", "Hello, world.", "three"]
+    assert page.prompt == ["one", "eins", "two", "Hello, world.", "three"]
 
 
 async def test_a_failed_answer_that_is_regenerated_is_left_out_of_later_prompts(
@@ -139,9 +139,9 @@ async def test_a_failed_answer_that_is_regenerated_is_left_out_of_later_prompts(
     upstream.enqueue([Role(), Text("half"), Cut()])
     await page.ask(3, "three")
     await page.post(trigger="regenerate-message")
-    assert page.told == ["one", "eins", "two", "zwei", "three"]
+    assert page.prompt == ["one", "eins", "two", "zwei", "three"]
     await page.ask(4, "four")
-    assert page.told == ["one", "eins", "two", "zwei", "three", "Hello, world.", "four"]
+    assert page.prompt == ["one", "eins", "two", "zwei", "three", "Hello, world.", "four"]
 
 
 async def test_a_running_answer_that_is_regenerated_is_stopped_and_left_out_of_later_prompts(
@@ -150,7 +150,7 @@ async def test_a_running_answer_that_is_regenerated_is_stopped_and_left_out_of_l
     await conversation(page, upstream)
     await api.submit("elsewhere", conversation_id="c")
     await page.post(trigger="regenerate-message")
-    assert page.told == ["one", "eins", "two", "zwei", "elsewhere"]
+    assert page.prompt == ["one", "eins", "two", "zwei", "elsewhere"]
     assert len(await page.turns()) == 3
 
 
@@ -164,7 +164,7 @@ def calls(call_id: str) -> Script:
 
 
 def step(call_id: str) -> list[Message]:
-    """The parts of an answer with a call and its outcome."""
+    """The parts of an answer with a tool call and its outcome."""
     return [
         {"type": "step-start"},
         {"type": "text", "text": "Let me look.", "state": "done"},
@@ -178,7 +178,7 @@ def step(call_id: str) -> list[Message]:
     ]
 
 
-def told_step(call_id: str) -> list[Message]:
+def step_messages(call_id: str) -> list[Message]:
     function = {"name": "look", "arguments": "{}"}
     call = {"id": call_id, "type": "function", "function": function}
     return [
@@ -198,20 +198,20 @@ async def test_tool_calls_and_their_outcomes_are_remembered_completely(
         message = {"id": said, "role": "assistant", "parts": parts}
         same = await page.post(trigger="submit-message", messageId=said, message=message)
         assert same == said
-    asked = {"role": "user", "content": "one"}
-    assert page.messages == [asked, *told_step("a"), *told_step("b")]
+    message = {"role": "user", "content": "one"}
+    assert page.messages == [message, *step_messages("a"), *step_messages("b")]
     await page.ask(2, "two")
     whole = [
-        asked,
-        *told_step("a"),
-        *told_step("b"),
+        message,
+        *step_messages("a"),
+        *step_messages("b"),
         {"role": "assistant", "content": "Rain."},
         {"role": "user", "content": "two"},
     ]
     assert page.messages == whole
-    # The whole answer is regenerated, by its id and with all its steps.
+    # The page regenerates the whole answer, with all its steps, by its id.
     await page.post(trigger="regenerate-message", messageId=said)
-    assert page.messages == [asked]
+    assert page.messages == [message]
 
 
 async def test_a_page_that_sends_its_history_has_no_message_remembered_twice(
@@ -231,7 +231,7 @@ async def test_turns_without_message_ids_are_found_by_their_text(
 ) -> None:
     await page.post(message={**question(1, "one"), "id": None})
     await page.post(trigger="regenerate-message", message=question(1, "one"))
-    assert page.told == ["one"]
+    assert page.prompt == ["one"]
     assert len(await page.turns()) == 1
 
 
@@ -258,4 +258,4 @@ async def test_a_message_with_an_unknown_id_is_a_new_message(
 ) -> None:
     await conversation(page, upstream)
     await page.ask(3, "three", messageId="u-9")
-    assert page.told == ["one", "eins", "two", "zwei", "three"]
+    assert page.prompt == ["one", "eins", "two", "zwei", "three"]

@@ -1,4 +1,4 @@
-"""What becomes of the history that a page of the AI SDK sends."""
+"""How the API uses the history that a page of the AI SDK sends."""
 
 import asyncio
 from typing import Any
@@ -190,7 +190,7 @@ async def test_a_model_sees_exactly_the_history_that_the_page_sends(
     settings = Settings(openai_base_url=upstream.base_url, openai_model="m")
     async with working(redis_url, settings):
         await send(api)
-        # The page was edited: of the first question and its answer it knows nothing any more.
+        # The page was edited: its history has lost the first message and its answer.
         await send(api, "chat-1", {**HI, "parts": [{"type": "text", "text": "edited"}]})
         only_new = {"id": "chat-1", "message": HI}
         assert (await api.client.post("/api/chat", json=only_new)).status_code == 200

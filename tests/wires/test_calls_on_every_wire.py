@@ -1,4 +1,4 @@
-"""The same calls with the same ids on every wire, live and afterwards, for odd upstreams."""
+"""The same tool calls with the same ids on every wire, live and afterwards, for odd upstreams."""
 
 import json
 from collections.abc import Callable
@@ -25,7 +25,7 @@ Call = tuple[str, str, str]
 
 
 def native_calls(entries: list[Entry]) -> list[Call]:
-    """By the rule that clients are given: an id and a name are set, arguments are added."""
+    """By the documented rule for clients: an id and a name are set, arguments are appended."""
     calls: dict[int, dict[str, Any]] = {}
     for frame in streamed("native", entries).split(b"\n\n"):
         fields = dict(line.split(b": ", 1) for line in frame.split(b"\n") if line)
@@ -42,7 +42,7 @@ def snapshot_calls(entries: list[Entry]) -> list[Call]:
 
 
 def chat_stream_calls(entries: list[Entry]) -> list[Call]:
-    """By the SDK's own accumulation, which appends whatever is repeated."""
+    """By the SDK's own accumulation, which appends repeated fields."""
     state: ChatCompletionStreamState[Any] = ChatCompletionStreamState()
     for chunk in chunks("chat_completions", entries):
         if chunk["choices"]:

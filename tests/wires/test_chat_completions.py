@@ -1,4 +1,4 @@
-"""Chat Completions, as the official SDK sees them."""
+"""Chat Completions, as the official SDK reads them."""
 
 import asyncio
 import json

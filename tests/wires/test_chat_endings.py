@@ -1,4 +1,4 @@
-"""How calls of Chat Completions end when all is not well, as the official SDK sees it."""
+"""How calls of Chat Completions end after a fault, as the official SDK reads them."""
 
 import asyncio
 
@@ -45,7 +45,7 @@ async def test_a_failure_before_any_output_is_an_http_error(
     assert ("retry-after" in headers) == (status in {429, 503})
 
 
-# Whose leaving means something keeps a task of its own; all others are handed over to the fan-out.
+# A client that cancels by leaving keeps a task; all other streams are handed over to the fan-out.
 WAYS_TO_READ = pytest.mark.parametrize(
     "headers", [{}, {"x-cancel-on-disconnect": "true"}], ids=["handed over", "kept"]
 )
@@ -71,7 +71,7 @@ async def test_a_failure_in_the_middle_is_an_error_and_not_an_orderly_end(
 async def test_an_answer_that_starts_over_after_output_ends_with_an_error(
     api: RunningApi, sdk: AsyncOpenAI, worker: Rig, headers: dict[str, str]
 ) -> None:
-    # As if Redis had lost what was written: no policy of the request prevents that.
+    # As if Redis had lost the output, which no policy of the request prevents.
     asking = ask(sdk, stream=True, extra_headers=headers)
     await claimed(worker)
     await worker.type("half")
@@ -189,7 +189,7 @@ async def test_a_shutdown_aborts_streams_and_refuses_plain_calls(
                 await call
             assert failure.value.status_code == 503
             assert failure.value.response.headers["x-should-retry"] == may_be_repeated
-        # What ends because this process does goes on all the same.
+        # The request continues although this process ends.
         request_id = stream.response.headers["x-request-id"]
         assert (await worker.requests.get(request_id, TENANT)).status == "running"
         with pytest.raises(openai.InternalServerError):

@@ -1,4 +1,4 @@
-"""How an answer ended, on every wire: in its own words, and never as whole when it may not be."""
+"""The finish reason on every wire: in the wire's words, and never a false claim of completeness."""
 
 import json
 from typing import Any
@@ -47,6 +47,6 @@ def test_an_unknown_finish_reason_is_never_reported_as_stop(
     assert events("ui_message", reason)[-1] == {"type": "finish", "finishReason": ai_sdk}
     last = events("responses", reason)[-1]
     assert last["type"] == f"response.{response[0]}"
-    for told in (last["response"], response_object(log(reason))):
-        details = told["incomplete_details"]
-        assert (told["status"], details and details["reason"]) == response
+    for response_of_wire in (last["response"], response_object(log(reason))):
+        details = response_of_wire["incomplete_details"]
+        assert (response_of_wire["status"], details and details["reason"]) == response

@@ -1,6 +1,6 @@
-"""Streams to clients of HTTP/1.0, which take the size of a chunk for text (uvicorn#1360).
+"""Streams to clients of HTTP/1.0, which read the size of a chunk as text (uvicorn#1360).
 
-By default nginx, too, is such a client of what it stands in front of.
+By default nginx is such a client of the server behind it.
 """
 
 import asyncio
@@ -30,24 +30,26 @@ ASKING: dict[str, dict[str, Any]] = {
 async def ask(
     api: RunningApi, path: str, body: object = None, headers: str = "", version: str = "1.0"
 ) -> tuple[str, bytes]:
-    """The head and all that follows it up to the close; raises ConnectionResetError."""
+    """The head and the body up to the close; raises ConnectionResetError."""
     address = urlsplit(api.url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     data = b"" if body is None else json.dumps(body).encode()
-    about = f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n" if data else ""
+    entity_headers = (
+        f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n" if data else ""
+    )
     method = "POST" if data else "GET"
-    head = f"{method} {path} HTTP/{version}\r\nHost: localhost\r\n{about}{headers}\r\n"
+    head = f"{method} {path} HTTP/{version}\r\nHost: localhost\r\n{entity_headers}{headers}\r\n"
     writer.write(head.encode() + data)
     try:
         answer = await reader.read()
     finally:
         writer.close()
-    told, _, rest = answer.partition(b"\r\n\r\n")
-    return told.decode().lower(), rest
+    response_head, _, rest = answer.partition(b"\r\n\r\n")
+    return response_head.decode().lower(), rest
 
 
 def unframed(chunked: bytes) -> bytes:
-    """The body that a client of HTTP/1.1 reads."""
+    """The body that a client of HTTP/1.1 decodes."""
     body = b""
     while chunked:
         size, _, rest = chunked.partition(b"\r\n")
@@ -93,7 +95,7 @@ async def test_an_http_1_0_client_that_submits_gets_no_chunk_sizes_on_any_wire(
 async def test_an_http_1_0_client_can_distinguish_a_cut_answer_from_a_complete_one(
     api: RunningApi, worker: Rig, path: str
 ) -> None:
-    """No last chunk is missed there, and an orderly close would say that this was all."""
+    """HTTP/1.0 has no last chunk, and an orderly close would mean a complete body."""
     asking = asyncio.create_task(ask(api, path, ASKING[path]))
     await claimed(worker)
     await worker.type("half")
@@ -116,7 +118,7 @@ async def test_a_request_sent_behind_another_does_not_end_the_answer_to_the_firs
     await worker.type("Hello")
     await worker.finish()
     head, body = await asking
-    # It says so, that the client sends the second one again.
+    # The response announces the close, so that the client repeats its second request.
     assert "connection: close" in head
     assert b"Hello" in unframed(body)
     assert body.endswith(b"\r\n0\r\n\r\n")

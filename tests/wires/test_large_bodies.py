@@ -1,6 +1,7 @@
 """Bodies as large as real ones: a phone's photo, a long history, a deep schema; and refused ones.
 
-What is large by its bytes alone is taken; only what would hold up the parser has limits of its own.
+A body that is large in bytes alone is accepted; only a body that would delay the parser has
+separate limits.
 """
 
 import asyncio
@@ -58,7 +59,7 @@ def nested(depth: int) -> Any:
 
 
 async def taken(api: RunningApi, worker: Rig, path: str, body: Body) -> Body:
-    """What a worker is given of a call that is accepted."""
+    """The payload that a worker gets for an accepted call."""
     calling = asyncio.create_task(api.client.post(path, json=body))
     payload = await claimed(worker)
     await worker.finish()
@@ -68,7 +69,7 @@ async def taken(api: RunningApi, worker: Rig, path: str, body: Body) -> Body:
 
 
 async def refused(api: RunningApi, path: str, body: Body) -> tuple[int, str]:
-    """The status, and the words, of a call that is not accepted."""
+    """The status and the text of a refused call."""
     answer = await api.client.post(path, json=body)
     return answer.status_code, answer.text
 
@@ -85,20 +86,20 @@ async def test_a_phones_photo_reaches_the_model_on_every_wire_that_carries_image
 async def test_a_configured_limit_of_bytes_applies_to_every_wire(redis_url: str) -> None:
     async with running_api(redis_url, max_body_bytes=2048) as api:
         for path, ask_many in WITH_MANY.items():
-            status, said = await refused(api, path, ask_many(200))
-            assert (status, "2048" in said) == (413, True)
+            status, reason = await refused(api, path, ask_many(200))
+            assert (status, "2048" in reason) == (413, True)
 
 
 async def test_gpt_terminal_sends_no_images_and_may_send_5_mb(api: RunningApi) -> None:
-    status, said = await refused(api, "/api/gpt/get", {"message": "x" * 5_300_000})
-    assert (status, "5242880" in said) == (413, True)
+    status, reason = await refused(api, "/api/gpt/get", {"message": "x" * 5_300_000})
+    assert (status, "5242880" in reason) == (413, True)
 
 
 async def test_the_bytes_of_the_queue_hold_large_bodies_and_a_refused_one_leaves_nothing(
     redis_url: str, worker: Rig
 ) -> None:
     async with running_api(redis_url, queue_bytes=10_000_000) as api:
-        # In a conversation the question is kept twice more: in the log, and among the turns.
+        # A conversation keeps the message twice more: in the log and among the turns.
         talk = {**WITH_PHOTO["/chat"], "conversation_id": "talk"}
         assert (await refused(api, "/chat", talk))[0] == 503
         for _ in range(2):
@@ -137,8 +138,8 @@ async def test_how_deep_a_body_nests_is_a_setting(redis_url: str, worker: Rig) -
         tools = [nested(497)]
         assert (await taken(api, worker, path, {**body, "tools": tools}))["params"]["tools"]
     async with running_api(redis_url, max_json_depth=8) as api:
-        status, said = await refused(api, path, {**body, "tools": [nested(7)]})
-        assert (status, "tools: nested deeper than 8 levels" in said) == (400, True)
+        status, reason = await refused(api, path, {**body, "tools": [nested(7)]})
+        assert (status, "tools: nested deeper than 8 levels" in reason) == (400, True)
 
 
 async def test_nesting_that_no_parser_accepts_is_refused(api: RunningApi) -> None:
@@ -153,15 +154,15 @@ async def test_nesting_that_no_parser_accepts_is_refused(api: RunningApi) -> Non
 async def test_how_many_values_a_body_holds_is_a_setting(redis_url: str, worker: Rig) -> None:
     async with running_api(redis_url, max_json_values=100) as api:
         for path, ask_many in WITH_MANY.items():
-            status, said = await refused(api, path, ask_many(101))
-            assert (status, "more than 100 values" in said) == (400, True)
+            status, reason = await refused(api, path, ask_many(101))
+            assert (status, "more than 100 values" in reason) == (400, True)
         await taken(api, worker, "/chat", WITH_MANY["/chat"](30))
 
 
 @pytest.mark.parametrize(
     ("body", "values"),
     [
-        # One too many: to see that a list is empty is not worth the search.
+        # One more than the list has: the count treats an empty list as one value, for speed.
         ("[]", 2),
         ('{"a": 1, "b": [2, 3]}', 5),
         ('["a", "b", {"c": "d"}]', 5),
@@ -188,7 +189,7 @@ def test_a_body_with_an_unterminated_string_is_scanned_once() -> None:
     for end in ("", "\\"):
         with pytest.raises(ValueError, match="Unterminated"):
             parse_json(f'["[[[[", "{escaped_quotes}{end}'.encode(), 5)
-    # Searched anew from each quote, it would take hours and hold the whole process.
+    # A scan that starts over at each quote would take hours and block the whole process.
     assert time.process_time() - began_s < 2
 
 

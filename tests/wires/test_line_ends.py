@@ -1,4 +1,4 @@
-"""Clients that cut lines as `str.splitlines` does: no event may hold one of its other line ends."""
+"""Clients that split lines as `str.splitlines` does: no event may contain its other line ends."""
 
 import json
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tickertape.api.protocols.openai_responses.body import ResponsesBody
 from tickertape.broker.codec import Cursor, Entry
 from tickertape.broker.kinds import Output, Terminal
 
-# What str.splitlines cuts at, but for CR and LF. JSON escapes the first five by itself.
+# The line ends of str.splitlines except CR and LF. JSON always escapes the first five.
 LINE_ENDS = "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 SAID = f"a{LINE_ENDS}b — 世界 Â¨"
 EVENT_WIRES = ("native", "chat_completions", "responses", "ui_message")

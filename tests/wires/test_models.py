@@ -1,4 +1,4 @@
-"""The list of models, as the official SDK sees it."""
+"""The list of models, as the official SDK reads it."""
 
 from typing import Any
 

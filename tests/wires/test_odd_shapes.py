@@ -1,4 +1,4 @@
-"""What comes up rarely: kinds of input and of tools that most callers never use."""
+"""Rare kinds of input and of tools, which most callers never use."""
 
 import json
 from typing import Any
@@ -33,8 +33,8 @@ CUSTOM: list[Entry] = [
 def test_float_counts_in_a_log_of_an_earlier_version_are_whole_in_a_response() -> None:
     usage = {"prompt_tokens": 3.0, "completion_tokens": 4.4, "prompt_tokens_details": 1.0}
     end = Entry(Cursor(2000, 3), "completed", data={"finish_reason": "stop", "usage": usage})
-    told = events("responses", [*CUSTOM[:2], end])[-1]["response"]["usage"]
-    counts = (told["input_tokens"], told["output_tokens"], told["total_tokens"])
+    usage = events("responses", [*CUSTOM[:2], end])[-1]["response"]["usage"]
+    counts = (usage["input_tokens"], usage["output_tokens"], usage["total_tokens"])
     assert json.dumps(counts) == "[3, 4, 7]"
 
 
@@ -51,10 +51,12 @@ def test_a_custom_tools_input_is_text_and_never_parsed() -> None:
         {"index": 0, "custom": {"input": "{"}},
     ]
     available = [e for e in events("ui_message", CUSTOM) if e["type"] == "tool-input-available"]
-    about = {"toolCallId": "c", "toolName": "sh", "input": "ls {"}
+    call_fields = {"toolCallId": "c", "toolName": "sh", "input": "ls {"}
     custom = {"tickertape": {"type": "custom"}}
-    assert available == [{"type": "tool-input-available", **about, "providerMetadata": custom}]
-    part = {"type": "tool-sh", **about, "state": "output-available", "output": "x"}
+    assert available == [
+        {"type": "tool-input-available", **call_fields, "providerMetadata": custom}
+    ]
+    part = {"type": "tool-sh", **call_fields, "state": "output-available", "output": "x"}
     page = [UiMessage(role="assistant", parts=[{**part, "callProviderMetadata": custom}])]
     called, _ = chat_messages_of_page(page)
     assert called["tool_calls"] == [

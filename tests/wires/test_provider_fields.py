@@ -215,7 +215,7 @@ def test_reasoning_that_arrives_in_parts_is_complete_in_the_complete_answer() ->
     (end,) = ui("reasoning-end", log)
     assert end["providerMetadata"] == {"tickertape": {"reasoning_details": whole}}
     assert response_object(log)["output"][0]["x"] == {"reasoning_details": whole}
-    # The log was not touched by those who folded it.
+    # Folding did not change the log.
     assert message(log)["reasoning_details"] == whole
     assert deltas(log)[1]["reasoning_details"] == part(text="Hm", format="v1")["reasoning_details"]
 
@@ -242,8 +242,8 @@ def test_probabilities_of_tokens_without_text_are_not_lost() -> None:
     choice = chat_completions.completion(REQUEST_ID, log)["choices"][0]
     assert [token["token"] for token in choice["logprobs"]["content"]] == words
     streams = [chunk["choices"][0]["logprobs"] for chunk in chunks("chat_completions", log)]
-    told = [token["token"] for said in streams if said for token in said["content"]]
-    assert told == words
+    tokens_seen = [token["token"] for said in streams if said for token in said["content"]]
+    assert tokens_seen == words
     (part,) = response_object(log)["output"][0]["content"]
     assert [token["token"] for token in part["logprobs"]] == words
     assert part["text"] == "ab"

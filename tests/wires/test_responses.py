@@ -1,4 +1,4 @@
-"""Responses, as the official SDK sees them."""
+"""Responses, as the official SDK reads them."""
 
 import asyncio
 from typing import Any

@@ -33,12 +33,12 @@ async def test_a_file_is_sent_in_the_form_of_its_type(
     relay: Relay, kind: str, data: str, expected: dict[str, Any]
 ) -> None:
     part = {"type": "input_file", "filename": f"a.{kind}", "file_data": data}
-    asked = {"role": "user", "content": [{"type": "input_text", "text": "?"}, part]}
-    [message] = await relay.messages([asked])
+    message_in = {"role": "user", "content": [{"type": "input_text", "text": "?"}, part]}
+    [message] = await relay.messages([message_in])
     assert message["content"] == [{"type": "text", "text": "?"}, expected]
 
 
-# With values of the right types; what is not here is named by the test itself.
+# Values of the right types. Every other field gets "x".
 GIVEN: dict[str, Any] = {
     "include": ["reasoning.encrypted_content"],
     "instructions": "Be.",
@@ -58,15 +58,15 @@ GIVEN: dict[str, Any] = {
     "service_tier": "auto",
     "user": "u",
 }
-# Refused by name, or set by these tests.
+# Fields that are refused by name or set by these tests.
 NOT_SENT = {"background", "conversation", "prompt", "previous_response_id", "input", "model"}
 
 
 async def test_fields_that_only_responses_have_do_not_reach_a_chat_upstream(relay: Relay) -> None:
     known = get_type_hints(ResponseCreateParamsBase).keys()
-    # Codex sends one that is not even in the SDK.
-    given = {name: GIVEN.get(name, "x") for name in known - NOT_SENT} | {"client_metadata": {}}
-    body = await relay.send("hi", extra_body=given)
+    # Codex sends a field that the SDK lacks.
+    sent = {name: GIVEN.get(name, "x") for name in known - NOT_SENT} | {"client_metadata": {}}
+    body = await relay.send("hi", extra_body=sent)
     chat = set(get_type_hints(CompletionCreateParamsBase)) | {"stream"}
     assert body.keys() <= chat
     unasked = {"store", "metadata", "safety_identifier", "prompt_cache_key", "moderation"}
@@ -74,9 +74,9 @@ async def test_fields_that_only_responses_have_do_not_reach_a_chat_upstream(rela
 
 
 async def test_fields_that_only_the_upstream_knows_are_passed_on(relay: Relay) -> None:
-    given = {"top_k": 3, "chat_template_kwargs": {"enable_thinking": False}}
-    body = await relay.send("hi", extra_body=given)
-    assert {name: body[name] for name in given} == given
+    sent = {"top_k": 3, "chat_template_kwargs": {"enable_thinking": False}}
+    body = await relay.send("hi", extra_body=sent)
+    assert {name: body[name] for name in sent} == sent
 
 
 async def test_a_function_is_sent_without_fields_unknown_to_chat_completions(relay: Relay) -> None:

@@ -1,4 +1,4 @@
-"""What a response may be asked with: what reaches the model, and what is refused, by its name."""
+"""The input of a response: the messages that reach the model, and refusals that name the field."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is kept of responses, for whom and for what, as the official SDK sees it."""
+"""The stored responses of a tenant, as the official SDK reads them."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ async def test_a_response_that_has_expired_is_not_found(
     api: RunningApi, sdk: AsyncOpenAI, worker: Rig
 ) -> None:
     done = await answered(sdk, worker, "a")
-    # What Redis does when the retention is over.
+    # Redis deletes these keys at the end of the retention.
     request_id = done.id.removeprefix("resp_")
     await api.services.connections.ask(
         "DEL", f"{{p0}}:req:{request_id}", f"{{p0}}:log:{request_id}"
@@ -88,7 +88,7 @@ async def test_a_tenant_cannot_find_another_tenants_response(redis_url: str, wor
 async def test_a_response_continues_an_earlier_one(sdk: AsyncOpenAI, worker: Rig) -> None:
     first = await answered(sdk, worker, "Ann.", "Who?", instructions="Be brief.")
     second = await answered(sdk, worker, "Bo.", "And?", previous_response_id=first.id)
-    # Only the one before has to be still there.
+    # Only the previous response has to exist.
     await sdk.responses.delete(first.id)
     asking = ask(sdk, "And?", previous_response_id=second.id, instructions="Be long.")
     payload = await claimed(worker)

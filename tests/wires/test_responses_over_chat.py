@@ -1,4 +1,4 @@
-"""Items of Responses over an upstream that knows chat completions: the messages that come out."""
+"""The messages that the items of Responses become for a Chat Completions upstream."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def thought(text: str, kind: str = "reasoning_text") -> dict[str, Any]:
     return {"type": "reasoning", "summary": [], holder: [{"type": kind, "text": text}]}
 
 
-def said(text: str) -> dict[str, Any]:
+def assistant_message(text: str) -> dict[str, Any]:
     return {"role": "assistant", "content": text}
 
 
@@ -50,7 +50,7 @@ async def test_text_after_a_tool_call_does_not_separate_the_calls_from_their_out
     relay.upstream.enqueue(TWO_CALLS)
     async with working(relay.redis_url, relay.settings):
         first = await relay.sdk.responses.create(model="m", input=ASKED, tools=[TOOL])
-        # In the order of the outcomes, not of the calls.
+        # The items have the order of the outcomes, not of the calls.
         items: Any = [output_item("c2", "there"), output_item("c1")]
         if by == "previous_response_id":
             again: dict[str, Any] = {"previous_response_id": first.id, "input": items}
@@ -78,7 +78,7 @@ async def test_text_after_a_tool_call_does_not_separate_the_calls_from_their_out
         "stream_options": {"include_usage": True},
     }
     now = {"role": "user", "content": "And now?"}
-    assert last["messages"] == [*loop, said("Hello, world."), now]
+    assert last["messages"] == [*loop, assistant_message("Hello, world."), now]
 
 
 @pytest.mark.parametrize(
@@ -90,8 +90,15 @@ async def test_text_after_a_tool_call_does_not_separate_the_calls_from_their_out
             id="a question between a call and its outcome",
         ),
         pytest.param(
-            [HI, call_item("a"), call_item("b"), output_item("a"), said("Hm."), output_item("b")],
-            [HI, calling(None, "a", "b"), tool("a"), tool("b"), said("Hm.")],
+            [
+                HI,
+                call_item("a"),
+                call_item("b"),
+                output_item("a"),
+                assistant_message("Hm."),
+                output_item("b"),
+            ],
+            [HI, calling(None, "a", "b"), tool("a"), tool("b"), assistant_message("Hm.")],
             id="words between two outcomes",
         ),
         pytest.param(
@@ -117,8 +124,8 @@ async def test_text_after_a_tool_call_does_not_separate_the_calls_from_their_out
             )
         ),
         pytest.param(
-            [HI, thought("Hm."), said("Hello."), HI],
-            [HI, said("Hello."), HI],
+            [HI, thought("Hm."), assistant_message("Hello."), HI],
+            [HI, assistant_message("Hello."), HI],
             id="a thought that led to no call",
         ),
         pytest.param(
@@ -127,18 +134,28 @@ async def test_text_after_a_tool_call_does_not_separate_the_calls_from_their_out
             id="a thought of which only the summary is there",
         ),
         pytest.param(
-            [HI, thought("1"), call_item("a"), output_item("a"), thought("2"), said("b"), HI],
+            [
+                HI,
+                thought("1"),
+                call_item("a"),
+                output_item("a"),
+                thought("2"),
+                assistant_message("b"),
+                HI,
+            ],
             [
                 HI,
                 calling(None, "a", reasoning_content="1"),
                 tool("a"),
-                said("b") | {"reasoning_content": "2"},
+                assistant_message("b") | {"reasoning_content": "2"},
                 HI,
             ],
             id="a thought after the calls of the same turn",
         ),
         pytest.param(
-            [said("One."), said("Two."), HI], [said("One."), said("Two."), HI], id="texts"
+            [assistant_message("One."), assistant_message("Two."), HI],
+            [assistant_message("One."), assistant_message("Two."), HI],
+            id="texts",
         ),
         pytest.param(
             [{"role": "developer", "content": "Be brief."}, HI],
@@ -223,13 +240,19 @@ async def test_a_tool_call_that_was_cut_off_is_left_out_of_later_prompts(
         else:
             again = {"input": [HI, *first.output, on]}
         await relay.sdk.responses.create(model="m", **again)
-    assert relay.upstream.calls[-1].body["messages"] == [HI, said("So."), on]
+    assert relay.upstream.calls[-1].body["messages"] == [HI, assistant_message("So."), on]
 
 
 async def test_a_response_that_an_earlier_version_kept_can_be_followed(relay: Relay) -> None:
     image = {"type": "image_url", "image_url": {"url": IMAGE}}
-    # It kept messages with the words behind the calls, and with images in the outcomes.
-    kept = [HI, calling(None, "a"), said("So."), tool("a") | {"content": [image]}, said("Seen.")]
+    # That version stored text after the calls, and images in the outcomes.
+    kept = [
+        HI,
+        calling(None, "a"),
+        assistant_message("So."),
+        tool("a") | {"content": [image]},
+        assistant_message("Seen."),
+    ]
     echo = {"response": {}, "input": [{"type": "message", **HI}], "context": kept}
     async with (
         working(relay.redis_url, relay.settings),
@@ -248,8 +271,8 @@ async def test_a_response_that_an_earlier_version_kept_can_be_followed(relay: Re
         calling("So.", "a"),
         outcome,
         shown,
-        said("Seen."),
+        assistant_message("Seen."),
         HI,
-        said("Hello, world."),
+        assistant_message("Hello, world."),
         HI,
     ]

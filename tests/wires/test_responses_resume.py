@@ -1,4 +1,4 @@
-"""Responses in the background: polled, resumed, cancelled, as the official SDK sees them."""
+"""Responses in the background: polled, resumed, cancelled, as the official SDK reads them."""
 
 import asyncio
 from typing import Any
@@ -46,7 +46,7 @@ async def test_a_background_stream_that_is_cut_anywhere_resumes_at_another_proce
     stream = await ask(sdk, background=True, stream=True)
     await claimed(worker)
     await worker.type(*texts[:25])
-    # What a client has when its connection breaks, for every place where it can break.
+    # A client's events when its connection breaks, for every position of the break.
     head = [await anext(stream) for _ in range(30)]
     async with running_api(redis_url) as other, openai_client(other.url) as resumer:
 
@@ -65,7 +65,7 @@ async def test_a_background_stream_that_is_cut_anywhere_resumes_at_another_proce
         live = head + await read(stream)
         for got, rest in enumerate(await asyncio.gather(*resuming), start=1):
             assert head[:got] + rest == live
-        # And once it is over, from every event there is.
+        # Resume the finished response after every event.
         for event in live:
             whole = live[: event.sequence_number + 1] + await resume(event.sequence_number)
             assert whole == live
@@ -111,7 +111,7 @@ async def test_a_reader_ahead_of_this_process_resumes_without_starting_over(
     await claimed(worker)
     hub = api.services.streams.hub
     async with hub.watch(answer.id.removeprefix("resp_")):
-        # Late ones look like this.
+        # Without this method pushes have no effect, as if they were late.
         monkeypatch.setattr(hub, "on_pushed", lambda channel, message: None)
         await worker.type("a", "b", "c")
         rest = await sdk.responses.retrieve(answer.id, stream=True, starting_after=6)
@@ -237,7 +237,7 @@ async def test_a_cancel_closes_the_upstream(
         first = await anext(stream)
         await wait_until(
             lambda: bool(upstream.calls and upstream.calls[0].deltas_sent),
-            description="the upstream has said something",
+            description="the upstream to send text",
         )
         assert (await sdk.responses.cancel(first.response.id)).status == "cancelled"
         await wait_until(upstream.calls[0].closed.is_set, description="the upstream is closed")

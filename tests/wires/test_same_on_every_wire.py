@@ -1,4 +1,4 @@
-"""Whatever a log says, all wires say the same of it, or say that they cannot."""
+"""For any log, all wires show the same text, or report that they cannot."""
 
 import json
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def heard(name: str, entries: list[Entry]) -> Heard:
 
 
 def begins_anew(entries: list[Entry]) -> bool:
-    """Whether output is thrown away somewhere in this log."""
+    """Whether this log discards output."""
     return any(entry.kind == "reset" for entry in entries)
 
 
@@ -40,13 +40,13 @@ def test_a_log_that_discards_no_output_has_the_same_text_on_every_wire(
     name: str, entries: list[Entry]
 ) -> None:
     answer = fold(entries)
-    said = heard(name, entries)
-    assert said.text == "".join(answer.text)
+    result = heard(name, entries)
+    assert result.text == "".join(answer.text)
     if name != "text":
-        assert said.is_over == entries[-1].is_terminal
+        assert result.is_over == entries[-1].is_terminal
     if name in CANNOT_REWIND:
         ended_badly = {"failed", "cancelled"} if name != "ui_message" else {"failed"}
-        assert said.is_error == (entries[-1].kind in ended_badly)
+        assert result.is_error == (entries[-1].kind in ended_badly)
 
 
 @pytest.mark.parametrize("name", CANNOT_REWIND)
@@ -55,9 +55,9 @@ def test_a_log_that_discards_output_is_an_error_on_wires_that_cannot_retract(
     name: str, entries: list[Entry]
 ) -> None:
     assume(begins_anew(entries))
-    said = heard(name, entries)
-    assert said.is_over
-    assert said.is_error
+    result = heard(name, entries)
+    assert result.is_over
+    assert result.is_error
 
 
 @given(entries=logs(("resumed", "reset", "reset")))
@@ -85,7 +85,7 @@ def test_the_native_wire_and_polled_objects_show_the_final_text(entries: list[En
 def test_a_replay_equals_the_live_stream_byte_by_byte(name: str, entries: list[Entry]) -> None:
     first, again = (rendered(DIALECTS[name], entries) for _ in range(2))
     assert list(first.frames) == list(again.frames)
-    # And while it was live, a part of it was what it is now.
+    # Each prefix of the live stream is a prefix of the replay.
     half = rendered(DIALECTS[name], entries[: len(entries) // 2])
     assert list(first.frames)[: len(half.frames)] == list(half.frames)
 
@@ -108,5 +108,5 @@ def test_a_stream_of_responses_resumes_after_every_event(entries: list[Entry]) -
 @given(entries=logs(("resumed",)))
 def test_an_opening_chunk_without_text_is_not_output(entries: list[Entry]) -> None:
     before = [entry for entry in entries if entry.kind not in OUTPUT and not entry.is_terminal]
-    said = b"".join(rendered(DIALECTS["chat_completions"], before).frames)
-    assert said == b""
+    result = b"".join(rendered(DIALECTS["chat_completions"], before).frames)
+    assert result == b""

@@ -1,4 +1,4 @@
-"""A loop of two parallel tools, against upstreams that refuse what each family of them refuses.
+"""A loop of two parallel tools, against upstreams with the refusals of each family.
 
 openai-agents-python#4506: without the thought signature, the second step of every loop over Gemini
 was a 400.
@@ -31,8 +31,8 @@ async def strict(
 
 
 def added(arguments: str) -> str:
-    given = json.loads(arguments)
-    return str(given["a"] + given["b"])
+    parsed = json.loads(arguments)
+    return str(parsed["a"] + parsed["b"])
 
 
 async def message(sdk: AsyncOpenAI, **fields: Any) -> Any:
@@ -40,7 +40,7 @@ async def message(sdk: AsyncOpenAI, **fields: Any) -> Any:
 
 
 def refused(strict: StrictUpstream) -> list[str]:
-    """What was refused, but for what an unknown upstream has to be asked with once."""
+    """The refusals, except those by which a worker learns about an unknown upstream."""
     return [name for name in strict.refusals if name != "Mistral has no stream_options"]
 
 
@@ -52,8 +52,8 @@ async def test_a_tool_loop_over_chat_completions(sdk: AsyncOpenAI, strict: Stric
         {"role": "tool", "tool_call_id": call.id, "content": added(call.function.arguments)}
         for call in first.tool_calls or []
     ]
-    said = {"content": None, **first.to_dict(exclude_none=True)}
-    second = await message(sdk, messages=[*messages, said, *results], tools=tools)
+    answer_message = {"content": None, **first.to_dict(exclude_none=True)}
+    second = await message(sdk, messages=[*messages, answer_message, *results], tools=tools)
     assert second.content == ANSWER
     assert refused(strict) == []
 
@@ -74,10 +74,10 @@ async def test_a_tool_loop_over_responses_that_resend_the_items(
     sdk: AsyncOpenAI, strict: StrictUpstream
 ) -> None:
     tools: Any = [{"type": "function", **ADD}]
-    asked: list[Any] = [{"role": "user", "content": QUESTION}]
-    first = await sdk.responses.create(model="m", input=asked, tools=tools)
-    asked += first.output
-    second = await sdk.responses.create(model="m", input=asked + outputs(first.output), tools=tools)
+    items: list[Any] = [{"role": "user", "content": QUESTION}]
+    first = await sdk.responses.create(model="m", input=items, tools=tools)
+    items += first.output
+    second = await sdk.responses.create(model="m", input=items + outputs(first.output), tools=tools)
     assert second.output_text == ANSWER
     assert refused(strict) == []
 

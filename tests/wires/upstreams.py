@@ -1,4 +1,4 @@
-"""What an upstream sends, as the log that the worker makes of it, and that log on the wires."""
+"""The log that a worker writes for an upstream's chunks, and that log on the wires."""
 
 import json
 from typing import Any

@@ -35,7 +35,7 @@ async def test_a_consumer_stopped_before_it_starts_claims_nothing(
     consumer = consumer_of(queue)
     consumer.stop()
     await consumer.run(30)
-    assert queue.said == []
+    assert queue.calls == []
 
 
 async def test_a_claim_that_is_under_way_at_a_stop_is_not_thrown_away(

@@ -64,7 +64,7 @@ async def outcome(stream: list[StreamStep], rng: random.Random) -> tuple[list[st
     await Job(
         lease(payload=FAILING), tools(RandomUpstream(stream, rng), queue, ScriptedAppender())
     ).run()
-    ending = queue.said[-1]
+    ending = queue.calls[-1]
     if ending.verb == "retry":
         return [], None, ending.details["reason"]
     *entries, terminal = said(ending.details)
