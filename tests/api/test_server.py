@@ -137,7 +137,7 @@ async def test_a_signal_ends_open_streams_in_order_and_the_process_soon(
     assert "error" not in server.log
 
 
-async def test_a_raw_text_stream_is_broken_off_at_a_signal(
+async def test_a_signal_aborts_raw_text_streams(
     redis_url: str, tmp_path: Path, worker: Rig
 ) -> None:
     request_id = await worker.begin()
@@ -154,9 +154,7 @@ async def test_a_raw_text_stream_is_broken_off_at_a_signal(
     assert "without completing" not in server.log
 
 
-def test_a_signal_before_the_event_loop_runs_ends_the_process(
-    redis_url: str, tmp_path: Path
-) -> None:
+def test_a_signal_before_the_event_loop_runs_is_handled(redis_url: str, tmp_path: Path) -> None:
     with server_process(tmp_path / "log", redis_url, before=SIGNAL_BEFORE_THE_LOOP) as server:
         assert server.process.wait(20) == 0
     assert "error" not in server.log
@@ -203,7 +201,7 @@ async def test_an_api_without_keys_on_all_addresses_accepts_only_loopback_host_n
     assert rebound.json()["error"]["code"] == "forbidden_host"
 
 
-async def test_a_process_with_another_partition_count_ends_with_one_line(
+async def test_another_partition_count_ends_the_process(
     redis_url: str, tmp_path: Path, worker: Rig
 ) -> None:
     await worker.connections.agree_on_partitions(1)
@@ -291,9 +289,7 @@ async def test_no_process_outlives_the_one_that_started_it(redis_url: str, tmp_p
 
 
 @pytest.mark.slow
-def test_several_processes_exit_together_when_they_cannot_start(
-    redis_url: str, tmp_path: Path
-) -> None:
+def test_processes_that_cannot_start_exit_together(redis_url: str, tmp_path: Path) -> None:
     with server_process(tmp_path / "one", redis_url) as one:
         one.wait_until_ready()
         settings = {"partitions": 2}

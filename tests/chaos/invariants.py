@@ -68,7 +68,7 @@ def _contiguous_ids(history: History) -> Iterator[str]:
             if entry.cursor.attempt <= before.cursor.attempt or entry.cursor.seq != 0:
                 yield f"{request_id}: the attempt {entry.cursor} follows {before.cursor}"
             if entry.data.get("prev") != str(before.cursor) or entry.data.get("n") != attempts:
-                yield f"{request_id}: attempt {attempts} at {entry.cursor} is told as {entry.data}"
+                yield f"{request_id}: attempt {attempts} at {entry.cursor} shows as {entry.data}"
 
 
 def _own_words(history: History) -> Iterator[str]:
@@ -203,9 +203,9 @@ def _isolated(history: History) -> Iterator[str]:
 
 def _refused_whole(history: History) -> Iterator[str]:
     for refusal in history.refusals:
-        told = refusal.retry_after or ""
-        if refusal.status not in {429, 503} or not told.isdigit() or int(told) < 1:
-            yield f"{refusal.key} was refused with {refusal.status} and Retry-After {told!r}"
+        retry_after = refusal.retry_after or ""
+        if refusal.status not in {429, 503} or not retry_after.isdigit() or int(retry_after) < 1:
+            yield f"{refusal.key} was refused with {refusal.status} and Retry-After {retry_after!r}"
     if history.at_rest is not None:
         accepted = {each.request_id for each in history.accepted}
         for name, _ in history.at_rest.named("req:"):

@@ -85,8 +85,8 @@ def test_a_client_that_splits_lines_as_python_does_reads_every_event_of_every_wi
 
 def test_a_client_that_splits_lines_as_python_does_reads_notices_and_snapshots() -> None:
     wire = NativeWire("r")
-    told = wire.notice("waiting", {"reason": SAID}) + wire.snapshot(Cursor(1, 2), {"text": SAID})
-    assert told.decode().splitlines() == told.decode().split("\n")[:-1]
+    frames = wire.notice("waiting", {"reason": SAID}) + wire.snapshot(Cursor(1, 2), {"text": SAID})
+    assert frames.decode().splitlines() == frames.decode().split("\n")[:-1]
 
 
 @given(st.text(st.sampled_from([*LINE_ENDS, *'\\"\n\0aÂâ¨\xa9\u2027\u202a世'])))

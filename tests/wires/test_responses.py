@@ -204,10 +204,10 @@ async def test_the_sdks_accumulation_makes_the_same_response(sdk: AsyncOpenAI, w
 
 
 @pytest.mark.parametrize(
-    ("reason", "told"), [("length", "max_output_tokens"), ("content_filter", "content_filter")]
+    ("reason", "detail"), [("length", "max_output_tokens"), ("content_filter", "content_filter")]
 )
 async def test_an_answer_that_was_cut_short_by_a_limit_is_incomplete(
-    sdk: AsyncOpenAI, worker: Rig, reason: str, told: str
+    sdk: AsyncOpenAI, worker: Rig, reason: str, detail: str
 ) -> None:
     plain, streaming = ask(sdk), ask(sdk, stream=True)
     for _ in range(2):
@@ -219,7 +219,7 @@ async def test_an_answer_that_was_cut_short_by_a_limit_is_incomplete(
     assert checked(events)[-1] == "incomplete"
     for response in (answer, events[-1].response):
         assert response.status == "incomplete"
-        assert response.incomplete_details.reason == told
+        assert response.incomplete_details.reason == detail
         assert response.output[0].status == "incomplete"
 
 

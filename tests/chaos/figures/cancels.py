@@ -34,10 +34,10 @@ async def measure_cancels(calling: Callers) -> list[str]:
             *(_cancel_many(calling, n, rounds, sent_at_s) for n in range(_AT_ONCE))
         )
         idle.terminate()
-        told, _ = await asyncio.to_thread(idle.communicate)
+        delays, _ = await asyncio.to_thread(idle.communicate)
     latencies_s = await _latencies_s(calling, sent_at_s)
     load = f"{len(calling.clients) * _LOAD_PER_TENANT} answers of {_RATE_PER_S} deltas/s each"
-    control = percentiles(json.loads(told), 50, 95, 99)
+    control = percentiles(json.loads(delays), 50, 95, 99)
     return [
         f"{len(latencies_s)} cancels beside {load}: {percentiles(latencies_s, 50, 95, 99)}",
         f"control, a loop that only sleeps, is late by: {control}",
