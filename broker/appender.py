@@ -9,7 +9,7 @@ import hiredis
 
 from tickertape.broker import keys
 from tickertape.broker.bulk import BulkConnection
-from tickertape.broker.connections import COMMAND_TIMEOUT_S, Connections, is_denial
+from tickertape.broker.connections import TIMING, Connections, is_denial
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.faults import crash_at
 from tickertape.broker.kinds import AppendOutcome, AppendVerdict
@@ -63,11 +63,19 @@ class Appender:
     """Sends APPEND calls without waiting, and passes each reply to its caller.
 
     A task must execute `run`. Replies come in the order of the calls. When the connection breaks,
-    each call without a reply gets LOST, exactly once.
+    each call without a reply gets LOST, exactly once. A connection that owes a reply for longer
+    than `reply_timeout_s` counts as broken.
     """
 
-    def __init__(self, connections: Connections, settings: Settings) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        settings: Settings,
+        *,
+        reply_timeout_s: float = TIMING.command_timeout_s,
+    ) -> None:
         self._connections = connections
+        self._reply_timeout_s = reply_timeout_s
         self._max_bytes = settings.max_output_bytes
         self._waiting: deque[Callable[[Appended], None]] = deque()
         self._bulk: BulkConnection | None = None
@@ -116,7 +124,7 @@ class Appender:
                 pauses.opened()
                 self._bulk, self._was_owing = bulk, False
                 bulk.send("SCRIPT", "LOAD", source("append"))
-                await bulk.run(silence_s=COMMAND_TIMEOUT_S / 2, on_silence=self._may_be_silent)
+                await bulk.run(silence_s=self._reply_timeout_s / 2, on_silence=self._may_be_silent)
             except Unavailable:
                 pass
             finally:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Connection, Redis
@@ -34,14 +35,6 @@ from tickertape.broker import keys
 from tickertape.broker.errors import AccessDenied, SettingsInvalid, Unavailable
 from tickertape.runtime.addresses import hide_secrets
 
-COMMAND_TIMEOUT_S = 5.0
-# The limit for a command with all its repeats. A command that met a dead connection has time for
-# one more connection; a server that hangs is reported now, not after one time-out for each repeat.
-COMMAND_LIMIT_S = 6.0
-CONNECT_TIMEOUT_S = 3.0
-# A blocked read is answered at most this long after its own time-out (the server's timer has 100 ms
-# steps, and a loaded server is late). A later reply means that the connection is dead.
-BLOCK_MARGIN_S = 5.0
 MAX_BLOCK_S = 5.0
 MAX_COMMAND_CONNECTIONS = 32
 MAX_BLOCKING_CONNECTIONS = 64
@@ -68,6 +61,25 @@ _DENIAL_WORDS = (
 _QUOTE = ", with args"
 
 
+@dataclass(frozen=True)
+class ConnectionTiming:
+    """The time-outs of the clients of Redis. Tests pass shorter ones."""
+
+    connect_timeout_s: float = 3.0
+    command_timeout_s: float = 5.0
+    # The limit for a command with all its repeats. A command that met a dead connection has time
+    # for one more connection; a server that hangs is reported now, not after one time-out for each
+    # repeat.
+    command_limit_s: float = 6.0
+    # The longest block and a margin of 5 s, because a blocked read is answered late: the server's
+    # timer has 100 ms steps, and a loaded server is slow. A reply after the margin means that the
+    # connection is dead.
+    block_timeout_s: float = MAX_BLOCK_S + 5.0
+
+
+TIMING = ConnectionTiming()
+
+
 class Connections:
     """The clients of one process for one Redis; `aclose` them at the end.
 
@@ -76,18 +88,21 @@ class Connections:
     command that this account may not run raises AccessDenied.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, timing: ConnectionTiming = TIMING) -> None:
         self._url = url
+        self._timing = timing
         self.commands = _client(
             url,
+            timing,
             max_connections=MAX_COMMAND_CONNECTIONS,
-            socket_timeout=COMMAND_TIMEOUT_S,
+            socket_timeout=timing.command_timeout_s,
             retry=Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.5), _RETRIES),
         )
         self._blocking = _client(
             url,
+            timing,
             max_connections=MAX_BLOCKING_CONNECTIONS,
-            socket_timeout=MAX_BLOCK_S + BLOCK_MARGIN_S,
+            socket_timeout=timing.block_timeout_s,
             retry=Retry(NoBackoff(), 0),
         )
 
@@ -98,7 +113,7 @@ class Connections:
 
     async def ask(self, *command: str | bytes | float) -> Any:
         """The reply to one quick command, which must be safe to repeat: it may be sent twice."""
-        async with in_time():
+        async with in_time(self._timing.command_limit_s):
             return await self.commands.execute_command(*command)  # type: ignore[no-untyped-call]  # bare in redis-py
 
     async def ask_all(self, commands: Sequence[tuple[str | bytes | float, ...]]) -> list[Any]:
@@ -106,7 +121,7 @@ class Connections:
         pipeline = self.commands.pipeline(transaction=False)
         for command in commands:
             pipeline.execute_command(*command)
-        async with in_time():
+        async with in_time(self._timing.command_limit_s):
             # Raised here because redis-py would put words in front of the server's message, and
             # "BUSY" would then look like a programming error instead of a refusal.
             replies = list(await pipeline.execute(raise_on_error=False))
@@ -122,7 +137,12 @@ class Connections:
 
     def unpooled(self) -> Connection:
         """A connection outside of the pools, not yet connected, never retried, for one task."""
-        options = _options(self._url, socket_timeout=COMMAND_TIMEOUT_S, retry=Retry(NoBackoff(), 0))
+        options = _options(
+            self._url,
+            self._timing,
+            socket_timeout=self._timing.command_timeout_s,
+            retry=Retry(NoBackoff(), 0),
+        )
         connection_class = options.pop("connection_class")
         for option_of_pools in ("max_connections", "timeout"):
             options.pop(option_of_pools, None)
@@ -150,12 +170,13 @@ class Connections:
         await self._blocking.aclose()
 
 
-def _client(url: str, **ours: Any) -> Redis:
+def _client(url: str, timing: ConnectionTiming, **ours: Any) -> Redis:
     # Closing a client closes its connections only if the client was made by from_pool.
-    return Redis.from_pool(BlockingConnectionPool(**_options(url, timeout=_POOL_WAIT_S, **ours)))
+    options = _options(url, timing, timeout=_POOL_WAIT_S, **ours)
+    return Redis.from_pool(BlockingConnectionPool(**options))
 
 
-def _options(url: str, **ours: Any) -> dict[str, Any]:
+def _options(url: str, timing: ConnectionTiming, **ours: Any) -> dict[str, Any]:
     """The address, account and TLS of the URL. The URL cannot change other options."""
     given = parse_url(url)
     kind: Any = given.get("connection_class", Connection)
@@ -164,7 +185,7 @@ def _options(url: str, **ours: Any) -> dict[str, Any]:
         "connection_class": _loss_telling(kind),
         "protocol": 2,
         "decode_responses": False,
-        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "socket_connect_timeout": timing.connect_timeout_s,
         **ours,
     }
 
@@ -215,10 +236,10 @@ def failures_mapped() -> Iterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def in_time() -> AsyncIterator[None]:
-    """As `failures_mapped`, and Unavailable after COMMAND_LIMIT_S with an unknown outcome."""
+async def in_time(limit_s: float) -> AsyncIterator[None]:
+    """As `failures_mapped`, and Unavailable after `limit_s` with an unknown outcome."""
     try:
-        async with asyncio.timeout(COMMAND_LIMIT_S):
+        async with asyncio.timeout(limit_s):
             with failures_mapped():
                 yield
     except TimeoutError:

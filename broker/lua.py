@@ -7,7 +7,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 
-from tickertape.broker.connections import in_time
+from tickertape.broker.connections import TIMING, in_time
 from tickertape.broker.faults import crash_at
 from tickertape.broker.kinds import VERDICTS, Verdict
 from tickertape.broker.script_header import Argument, ScriptHeader, parse_header
@@ -43,9 +43,13 @@ def _text(name: str) -> str:
 
 
 class Scripts:
-    """The scripts of one client. The header of each script names the arguments of its calls."""
+    """The scripts of one client. The header of each script names the arguments of its calls.
 
-    def __init__(self, client: "Redis") -> None:
+    A call with all its repeats takes at most `limit_s`.
+    """
+
+    def __init__(self, client: "Redis", *, limit_s: float = TIMING.command_limit_s) -> None:
+        self._limit_s = limit_s
         self._scripts: dict[str, tuple[ScriptHeader, AsyncScript]] = {
             name: (header(name), client.register_script(source(name))) for name in NAMES
         }
@@ -61,7 +65,7 @@ class Scripts:
         """
         signature, script = self._scripts[name]
         ordered = signature.order(keys, arguments, values)
-        async with in_time():
+        async with in_time(self._limit_s):
             return await script(keys=keys, args=ordered)
 
     async def verdict(

@@ -14,8 +14,6 @@ from tickertape.broker.connections import Connections
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.pauses import Pauses
 
-# A quiet connection is pinged this often, and must answer within the same time.
-PING_EVERY_S = 2.0
 _CHANNELS_PER_COMMAND = 500
 
 
@@ -33,10 +31,14 @@ class Push:
     """One connection and its channels; `run` owns the connection, reconnects and resubscribes.
 
     After each reconnection, `on_subscribed` is called again for every channel. Pushes before that
-    call are lost, so the listener should read the log then.
+    call are lost, so the listener should read the log then. A quiet connection is pinged every
+    `ping_every_s`, and Redis must answer within the same time.
     """
 
-    def __init__(self, connections: Connections, listener: Listener) -> None:
+    def __init__(
+        self, connections: Connections, listener: Listener, *, ping_every_s: float = 2.0
+    ) -> None:
+        self._ping_every_s = ping_every_s
         self._connections = connections
         self._listener = listener
         self._wanted: set[bytes] = set()
@@ -68,7 +70,7 @@ class Push:
                 pauses.opened()
                 self._bulk, self._pinged = bulk, False
                 self._resubscribe(bulk)
-                await bulk.run(silence_s=PING_EVERY_S, on_silence=self._ping)
+                await bulk.run(silence_s=self._ping_every_s, on_silence=self._ping)
             except Unavailable:
                 pass
             finally:

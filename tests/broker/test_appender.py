@@ -13,7 +13,6 @@ from tests.support.rig import TENANT, Rig, open_rig
 from tests.support.servers import ValkeyServer
 from tests.support.tasks import running
 from tests.support.wait import wait_until
-from tickertape.broker import appender as module
 from tickertape.broker import keys
 from tickertape.broker.appender import LOST, Appended, Appender
 
@@ -144,11 +143,10 @@ async def test_all_calls_on_a_broken_connection_are_lost_once(
 
 
 async def test_a_connection_that_went_dead_without_a_word_is_noticed(
-    proxied: tuple[FaultProxy, Rig], monkeypatch: pytest.MonkeyPatch
+    proxied: tuple[FaultProxy, Rig],
 ) -> None:
-    monkeypatch.setattr(module, "COMMAND_TIMEOUT_S", 0.2)
     proxy, broker = proxied
-    appender = Appender(broker.connections, SETTINGS)
+    appender = Appender(broker.connections, SETTINGS, reply_timeout_s=0.2)
     async with running(appender.run()):
         await appender.ready()
         writer = Writer(appender, await broker.leased())
@@ -160,11 +158,10 @@ async def test_a_connection_that_went_dead_without_a_word_is_noticed(
 
 
 async def test_a_server_that_never_answers_the_start_is_left(
-    proxied: tuple[FaultProxy, Rig], monkeypatch: pytest.MonkeyPatch
+    proxied: tuple[FaultProxy, Rig],
 ) -> None:
-    monkeypatch.setattr(module, "COMMAND_TIMEOUT_S", 0.2)
     proxy, broker = proxied
-    appender = Appender(broker.connections, SETTINGS)
+    appender = Appender(broker.connections, SETTINGS, reply_timeout_s=0.2)
     lost = proxy.lose_reply_to(b"SCRIPT")
     async with running(appender.run()):
         await appender.ready()

@@ -15,9 +15,8 @@ from tests.broker.address import port_of, through
 from tests.support.proxy import FaultProxy
 from tests.support.servers import ValkeyServer
 from tests.support.wait import wait_until
-from tickertape.broker import connections as module
 from tickertape.broker import keys
-from tickertape.broker.connections import Connections, failures_mapped
+from tickertape.broker.connections import TIMING, Connections, ConnectionTiming, failures_mapped
 from tickertape.broker.errors import SettingsInvalid, Unavailable
 from tickertape.broker.lua import Scripts
 
@@ -78,7 +77,7 @@ async def test_options_in_the_url_cannot_change_time_outs_protocol_or_replies(
     await connections.aclose()
     connection = connections.unpooled()
     await connection.connect()  # type: ignore[no-untyped-call]  # redis-py leaves it bare
-    assert connection.socket_timeout == module.COMMAND_TIMEOUT_S
+    assert connection.socket_timeout == TIMING.command_timeout_s
     await connection.disconnect()
 
 
@@ -172,13 +171,10 @@ async def test_a_wrong_password_is_unavailable_and_not_shown(redis_url: str) -> 
 
 
 async def test_a_server_that_never_answers_is_unavailable(
-    redis_url: str, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+    redis_url: str, proxy: FaultProxy
 ) -> None:
-    monkeypatch.setattr(module, "COMMAND_TIMEOUT_S", 0.3)
-    monkeypatch.setattr(module, "BLOCK_MARGIN_S", 0.2)
-    monkeypatch.setattr(module, "MAX_BLOCK_S", 0.1)
-    monkeypatch.setattr(module, "CONNECT_TIMEOUT_S", 0.3)
-    connections = Connections(through(proxy, redis_url))
+    timing = ConnectionTiming(connect_timeout_s=0.3, command_timeout_s=0.3, block_timeout_s=0.3)
+    connections = Connections(through(proxy, redis_url), timing)
     await connections.ask("PING")
     await connections.block("BLPOP", "a", 0.01)
     proxy.is_blackhole = True
@@ -192,13 +188,12 @@ async def test_a_server_that_never_answers_is_unavailable(
 
 
 async def test_a_server_that_hangs_is_reported_after_one_limit_despite_repeats(
-    redis_url: str, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+    redis_url: str, proxy: FaultProxy
 ) -> None:
-    # Each repeat waits this long for itself: the limit ends them all.
-    monkeypatch.setattr(module, "COMMAND_TIMEOUT_S", 0.6)
-    monkeypatch.setattr(module, "COMMAND_LIMIT_S", 0.9)
-    connections = Connections(through(proxy, redis_url))
-    scripts = Scripts(connections.commands)
+    # Each repeat has its own time-out. The limit ends the command with all its repeats.
+    timing = ConnectionTiming(command_timeout_s=0.6, command_limit_s=0.9)
+    connections = Connections(through(proxy, redis_url), timing)
+    scripts = Scripts(connections.commands, limit_s=timing.command_limit_s)
     await connections.ask("SET", "a", "1")
     proxy.is_blackhole = True
     for call in (
@@ -236,10 +231,9 @@ async def test_a_script_that_redis_forgot_twice_in_one_call_is_unavailable(
 
 
 async def test_a_blocking_read_may_take_longer_than_the_time_out_of_commands(
-    redis_url: str, monkeypatch: pytest.MonkeyPatch
+    redis_url: str,
 ) -> None:
-    monkeypatch.setattr(module, "COMMAND_TIMEOUT_S", 0.1)
-    connections = Connections(redis_url)
+    connections = Connections(redis_url, ConnectionTiming(command_timeout_s=0.1))
     started_s = time.monotonic()
     assert await connections.block("BLPOP", "a", 0.4) is None
     assert time.monotonic() - started_s > 0.35

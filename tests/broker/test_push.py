@@ -149,7 +149,6 @@ async def test_a_server_that_was_restarted_is_listened_to_again(own_redis: Valke
 async def test_a_quiet_connection_is_kept_and_a_dead_one_is_left(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PING_EVERY_S", 0.05)
     pings = 0
     original = Push._ping
 
@@ -164,7 +163,7 @@ async def test_a_quiet_connection_is_kept_and_a_dead_one_is_left(
         open_rig(through(proxy, redis_url)) as broker,
     ):
         heard, opened = Heard(), opened_by(broker.connections, monkeypatch)
-        push = Push(broker.connections, heard)
+        push = Push(broker.connections, heard, ping_every_s=0.05)
         async with running(push.run()):
             await wait_until(lambda: pings >= 4, description="pings before any subscription")
             push.subscribe(b"{p0}:a")
