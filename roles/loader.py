@@ -12,18 +12,18 @@ from tickertape.roles.registry import Roles
 MAX_FILES = 1000
 
 
-def load_roles(directory: Path | None = None) -> Roles:
+def load_roles(directory: Path | None = None, *, max_files: int = MAX_FILES) -> Roles:
     """Read every `*.md` file of the directory, not of its subdirectories; None: the built-in roles.
 
     Hidden files are ignored, because editors and mounted volumes create them. Raises RolesInvalid
     with all problems of all files, or if the directory cannot be read, contains no role file or
-    contains more than MAX_FILES.
+    contains more than `max_files`.
     """
     root: Traversable = files("tickertape.roles") / "templates" if directory is None else directory
     roles: list[Role] = []
     problems: list[RoleProblem] = []
     taken: dict[str, str] = {}
-    for entry in _role_files(root):
+    for entry in _role_files(root, max_files):
         try:
             role = parse_role(str(entry), _read(entry), taken)
         except RolesInvalid as invalid:
@@ -36,7 +36,7 @@ def load_roles(directory: Path | None = None) -> Roles:
     return Roles(roles)
 
 
-def _role_files(root: Traversable) -> list[Traversable]:
+def _role_files(root: Traversable, max_files: int) -> list[Traversable]:
     try:
         # is_file excludes a named pipe `x.md`, which would block the start indefinitely.
         found = [entry for entry in root.iterdir() if _is_role_name(entry.name) and entry.is_file()]
@@ -44,8 +44,8 @@ def _role_files(root: Traversable) -> list[Traversable]:
         raise _unreadable(root, error) from error
     if not found:
         raise RolesInvalid([RoleProblem(str(root), None, "no role file (*.md) in this directory")])
-    if len(found) > MAX_FILES:
-        raise RolesInvalid([RoleProblem(str(root), None, f"more than {MAX_FILES} role files")])
+    if len(found) > max_files:
+        raise RolesInvalid([RoleProblem(str(root), None, f"more than {max_files} role files")])
     return sorted(found, key=lambda entry: entry.name)
 
 

@@ -20,7 +20,7 @@ EVENT_STREAM = {
     "X-Accel-Buffering": "no",
 }
 # A client that takes nothing for this long is disconnected; it resumes by cursor.
-STALL_LIMIT_S = 30.0
+_STALL_LIMIT_S = 30.0
 
 
 class StreamResponse(Response):
@@ -37,19 +37,23 @@ class StreamResponse(Response):
         headers: dict[str, str] | None = None,
         *,
         on_left: OnLeft | None = None,
+        stall_limit_s: float = _STALL_LIMIT_S,
     ) -> None:
         self.status_code = 200
         self.background = None
         self._frames = frames
         self._resources = resources
         self._on_left = on_left
+        self._stall_limit_s = stall_limit_s
         self.init_headers({**EVENT_STREAM, **(headers or {})})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream; returns without the last chunk if it was cut."""
         del scope
         async with self._resources:
-            writing = asyncio.create_task(self._write(_unstalled(send)), name="stream: write")
+            writing = asyncio.create_task(
+                self._write(_unstalled(send, self._stall_limit_s)), name="stream: write"
+            )
             leaving = asyncio.create_task(until_gone(receive), name="stream: client")
             try:
                 await asyncio.wait({writing, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -73,10 +77,10 @@ class StreamResponse(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _unstalled(send: Send) -> Send:
+def _unstalled(send: Send, limit_s: float) -> Send:
     # Every message has the limit, the response head and the end included.
     async def send_in_time(message: Message) -> None:
-        async with asyncio.timeout(STALL_LIMIT_S):
+        async with asyncio.timeout(limit_s):
             await send(message)
 
     return send_in_time

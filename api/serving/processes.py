@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from types import FrameType
@@ -14,30 +15,46 @@ import structlog
 
 logger = structlog.get_logger("api")
 
-_RESTART_PAUSE_S = 1.0
-# Longer than the grace of a server for its calls, and shorter than that of service managers.
-_END_WITHIN_S = 8.0
-_POLL_S = 1.0
-
 Target = Callable[..., int]
 
 
-def run_processes(count: int, target: Target, arguments: tuple[object, ...]) -> int:
+@dataclass(frozen=True)
+class ProcessTiming:
+    """The pauses and limits of the processes. Tests pass shorter ones."""
+
+    restart_pause_s: float = 1.0
+    # Longer than the grace of a server for its calls, and shorter than that of service managers.
+    end_within_s: float = 8.0
+    poll_s: float = 1.0
+
+
+_TIMING = ProcessTiming()
+
+
+def run_processes(
+    count: int,
+    target: Target,
+    arguments: tuple[object, ...],
+    timing: ProcessTiming = _TIMING,
+) -> int:
     """Run `target(*arguments)` in `count` processes until SIGTERM or SIGINT; returns the exit code.
 
     A killed process is replaced. A process that exits by itself has found a fatal fault, so all
     processes are ended and its exit code is returned. They also end when this process ends, for
     whatever reason. A process that does not end in time is killed.
     """
-    return _Processes(target, arguments).run(count)
+    return _Processes(target, arguments, timing).run(count)
 
 
 class _Processes:
-    def __init__(self, target: Target, arguments: tuple[object, ...]) -> None:
+    def __init__(
+        self, target: Target, arguments: tuple[object, ...], timing: ProcessTiming = _TIMING
+    ) -> None:
         # A forked child could inherit a held lock or a running event loop; a spawned one cannot.
         self._context = multiprocessing.get_context("spawn")
         self._target = target
         self._arguments = arguments
+        self._timing = timing
         self._children: list[SpawnProcess] = []
         self._end_by_s: float | None = None
 
@@ -57,7 +74,9 @@ class _Processes:
 
     def _start(self) -> None:
         child = self._context.Process(
-            target=_run, args=(self._target, self._arguments), daemon=True
+            target=_run,
+            args=(self._target, self._arguments, self._timing.end_within_s),
+            daemon=True,
         )
         child.start()
         self._children.append(child)
@@ -68,7 +87,7 @@ class _Processes:
     def _supervise(self) -> int:
         while self._children and not self._is_late():
             # A signal does not end `wait`, so wake up in time to kill children that hang.
-            wait([child.sentinel for child in self._children], _POLL_S)
+            wait([child.sentinel for child in self._children], self._timing.poll_s)
             ended = [child for child in self._children if child.exitcode is not None]
             for child in ended:
                 self._children.remove(child)
@@ -78,7 +97,7 @@ class _Processes:
                 if code >= 0:
                     return code
                 logger.error("process was killed", pid=child.pid, signal=-code)
-                time.sleep(_RESTART_PAUSE_S)
+                time.sleep(self._timing.restart_pause_s)
                 self._start()
         return 0
 
@@ -89,7 +108,7 @@ class _Processes:
     def _terminate(self) -> float:
         """Signal all children to end; returns their deadline, which the first call sets."""
         if self._end_by_s is None:
-            self._end_by_s = time.monotonic() + _END_WITHIN_S
+            self._end_by_s = time.monotonic() + self._timing.end_within_s
         for child in self._children:
             child.terminate()
         return self._end_by_s
@@ -107,16 +126,18 @@ class _Processes:
                 child.join()
 
 
-def _run(target: Target, arguments: tuple[object, ...]) -> None:
-    threading.Thread(target=_end_with_parent, name="end with parent", daemon=True).start()
+def _run(target: Target, arguments: tuple[object, ...], end_within_s: float) -> None:
+    threading.Thread(
+        target=_end_with_parent, args=(end_within_s,), name="end with parent", daemon=True
+    ).start()
     raise SystemExit(target(*arguments))
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(end_within_s: float) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
         # A hanging event loop ignores the signal and would keep the socket from the next process.
-        time.sleep(_END_WITHIN_S)
+        time.sleep(end_within_s)
         os.kill(os.getpid(), signal.SIGKILL)

@@ -43,14 +43,20 @@ async def _run(body: Mapping[str, Any], terminal: Terminal) -> int:
         return await chat(client, body, terminal)
 
 
-async def chat(client: Client, body: Mapping[str, Any], terminal: Terminal) -> int:
+async def chat(
+    client: Client,
+    body: Mapping[str, Any],
+    terminal: Terminal,
+    *,
+    submit_patience_s: float = SUBMIT_PATIENCE_S,
+) -> int:
     """Like `run`, with a given client and terminal. Call it in the main thread.
 
     A cancellation ends this call, not the request.
     """
     interrupted = asyncio.Event()
     with first_interrupt_calls(interrupted.set):
-        request_id = await _submit(client, body, terminal, interrupted)
+        request_id = await _submit(client, body, terminal, interrupted, submit_patience_s)
         follower = Follower(client, request_id, notify=terminal.note)
         printing = asyncio.create_task(
             print_answer(follower, terminal, request_id), name="printing"
@@ -68,12 +74,16 @@ async def chat(client: Client, body: Mapping[str, Any], terminal: Terminal) -> i
 
 
 async def _submit(
-    client: Client, body: Mapping[str, Any], terminal: Terminal, interrupted: asyncio.Event
+    client: Client,
+    body: Mapping[str, Any],
+    terminal: Terminal,
+    interrupted: asyncio.Event,
+    patience_s: float,
 ) -> str:
     """The request_id. All tries use one idempotency key, so the message runs at most once."""
     key = secrets.token_hex(16)
     backoff = Backoff()
-    deadline_s = time.monotonic() + SUBMIT_PATIENCE_S
+    deadline_s = time.monotonic() + patience_s
     has_notified = False
     terminal.show(Progress("sending"))
     while True:

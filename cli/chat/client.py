@@ -15,7 +15,6 @@ _CONNECT_S = 10
 # Four times the server's default heartbeat: a connection that is silent for longer is dead.
 SILENCE_S = 60
 _ANSWER_S = 30.0
-_READY_S = 2.0
 _MAX_SHOWN_CHARS = 500
 
 
@@ -77,10 +76,10 @@ class Client:
         """The current state of the request, as GET /chat/{request_id} returns it."""
         return await self._json("GET", f"/chat/{request_id}")
 
-    async def is_ready(self) -> bool:
-        """Whether the API accepts requests now."""
+    async def is_ready(self, limit_s: float = 2.0) -> bool:
+        """Whether the API accepts requests now; False if it does not answer within `limit_s`."""
         try:
-            await self._json("GET", "/readyz", limit_s=_READY_S, accepts_any=True)
+            await self._json("GET", "/readyz", limit_s=limit_s, accepts_any=True)
         except (ApiUnreachable, CallRefused):
             return False
         return True

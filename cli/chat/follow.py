@@ -4,16 +4,26 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
 
 from tickertape.cli.chat.client import ApiUnreachable, Client
 from tickertape.cli.chat.events import StreamEvent
 from tickertape.runtime.backoff import Backoff
 
 _ENDS = frozenset({"completed", "failed", "cancelled", "gone"})
-PATIENCE_S = 300.0
-_LONGEST_WAIT_S = 10.0
-# A shorter interruption, for example a restart of the API, is not reported to the user.
-_NOTIFY_AFTER_S = 2.0
+
+
+@dataclass(frozen=True)
+class FollowTiming:
+    """The limits of a follower during an outage. Tests pass shorter ones."""
+
+    patience_s: float = 300.0
+    longest_wait_s: float = 10.0
+    # A shorter interruption, for example a restart of the API, is not reported to the user.
+    notify_after_s: float = 2.0
+
+
+_TIMING = FollowTiming()
 
 
 class Lost(Exception):
@@ -38,20 +48,20 @@ class Follower:
         cursor: str | None = None,
         *,
         notify: Callable[[str], None],
-        patience_s: float = PATIENCE_S,
+        timing: FollowTiming = _TIMING,
     ) -> None:
         self.cursor = cursor
         self._client = client
         self._request_id = request_id
         self._notify = notify
-        self._patience_s = patience_s
+        self._timing = timing
         self._backoff = Backoff()
         self._offline_since_s: float | None = None
         self._has_notified = False
         self._has_ended = False
 
     async def events(self) -> AsyncGenerator[StreamEvent]:
-        """Close the iterator if you stop early. Raises CallRefused, and Lost after `patience_s`."""
+        """Close the iterator if you stop early. Raises CallRefused, and Lost after the patience."""
         while True:
             retry_s = 0.0
             try:
@@ -91,12 +101,12 @@ class Follower:
         now_s = time.monotonic()
         self._offline_since_s = self._offline_since_s or now_s
         offline_s = now_s - self._offline_since_s
-        if offline_s > self._patience_s:
+        if offline_s > self._timing.patience_s:
             raise Lost(reason, self.cursor)
-        if offline_s > _NOTIFY_AFTER_S and not self._has_notified:
+        if offline_s > self._timing.notify_after_s and not self._has_notified:
             self._has_notified = True
             self._notify(f"{self._client.display_url}: {reason}; reconnecting")
-        await asyncio.sleep(min(self._backoff.next_s(retry_s), _LONGEST_WAIT_S))
+        await asyncio.sleep(min(self._backoff.next_s(retry_s), self._timing.longest_wait_s))
 
     def _note_reconnect(self) -> None:
         self._offline_since_s = None

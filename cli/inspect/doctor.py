@@ -170,15 +170,15 @@ def _local_model() -> Finding:
         return fail("upstream", "no upstream is set, and the local model cannot run", str(error))
 
 
-async def listening(host: str, port: int) -> Finding:
-    """Whether the API can listen on this address, or already does."""
+async def listening(host: str, port: int, *, limit_s: float = 2.0) -> Finding:
+    """Whether the API can listen on this address, or already does and answers in `limit_s`."""
     from tickertape.cli.up.ports import find_port
 
     try:
         find_port(host, port)
     except CommandFailed as error:
         async with Client(url_of(host, port)) as client:
-            if await client.is_ready():
+            if await client.is_ready(limit_s):
                 return ok("port", f"Tickertape already runs at {url_of(host, port)}")
         return fail("port", str(error), "choose another port with --port")
     return ok("port", f"{host} port {port} is free")

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from tickertape.cli.exits import CommandFailed, Exit
@@ -13,12 +14,20 @@ from tickertape.cli.up.service import Service
 from tickertape.cli.up.spawn import describe_exit
 from tickertape.runtime.wait import wait_at_most
 
-_TICK_S = 0.1
-# Longer than a worker needs to drain and to return its remaining requests to the queue.
-_DRAIN_S = 20.0
-_LAST_GRACE_S = 1.0
-
 PrintLine: TypeAlias = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class SupervisorTiming:
+    """The interval of the checks and the time for the stop. Tests pass shorter ones."""
+
+    tick_s: float = 0.1
+    # Longer than a worker needs to drain and to return its remaining requests to the queue.
+    drain_s: float = 20.0
+    last_grace_s: float = 1.0
+
+
+_TIMING = SupervisorTiming()
 
 
 class Supervisor:
@@ -34,7 +43,9 @@ class Supervisor:
         children: Sequence[Sequence[ChildProcess]],
         environment_of: Callable[[ChildProcess, Mapping[str, str]], Mapping[str, str]],
         print_line: PrintLine,
+        timing: SupervisorTiming = _TIMING,
     ) -> None:
+        self._timing = timing
         self._services = services
         self._groups = children
         self._environment_of = environment_of
@@ -54,7 +65,7 @@ class Supervisor:
                     child.start(self._environment(child))
                 while not self._stopping.is_set():
                     self._check_all()
-                    await wait_at_most(self._stopping, _TICK_S)
+                    await wait_at_most(self._stopping, self._timing.tick_s)
             finally:
                 await self._stop_children()
         return Exit.INTERRUPTED if self._killing.is_set() else Exit.OK
@@ -142,14 +153,14 @@ class Supervisor:
                 self._print_log(child.name, child.tail.rest())
 
     async def _until_ended(self, group: Sequence[ChildProcess]) -> None:
-        deadline_s = time.monotonic() + _DRAIN_S
+        deadline_s = time.monotonic() + self._timing.drain_s
         has_second_signal = False
         while any(child.is_running for child in group) and time.monotonic() < deadline_s:
             if self._killing.is_set() and not has_second_signal:
                 has_second_signal = True
-                deadline_s = time.monotonic() + _LAST_GRACE_S
+                deadline_s = time.monotonic() + self._timing.last_grace_s
                 # At a second signal, a worker returns its requests to the queue at once. If it were
                 # killed, the requests would wait until their leases run out.
                 for child in group:
                     child.terminate()
-            await asyncio.sleep(_TICK_S / 2)
+            await asyncio.sleep(self._timing.tick_s / 2)

@@ -219,6 +219,7 @@ class Written:
         self.left_count = 0
         self.is_open = self.is_released = False
         self.taken_at_most = 100
+        self.stall_limit_s = 30.0
         self.goes_away = asyncio.Event()
         self._frames = frames
         self._goes_on = goes_on
@@ -226,7 +227,12 @@ class Written:
     async def run(self) -> None:
         resources = AsyncExitStack()
         resources.callback(self._release)
-        response = StreamResponse(self._frames_written(), resources, on_left=self._leave)
+        response = StreamResponse(
+            self._frames_written(),
+            resources,
+            on_left=self._leave,
+            stall_limit_s=self.stall_limit_s,
+        )
         async with asyncio.timeout(10):
             await response({"type": "http"}, self._receive, self._send)
         assert not self.is_open
@@ -295,10 +301,10 @@ async def test_a_client_that_leaves_ends_the_stream_and_is_reported() -> None:
 
 @pytest.mark.parametrize("taken", [0, 1, 2], ids=["the head", "a frame", "the end"])
 async def test_a_client_that_stalls_for_too_long_counts_as_gone(
-    monkeypatch: pytest.MonkeyPatch, taken: int
+    taken: int,
 ) -> None:
-    monkeypatch.setattr("tickertape.api.fanout.stream_response.STALL_LIMIT_S", 0.01)
     written = Written(b"a")
+    written.stall_limit_s = 0.01
     written.taken_at_most = taken
     await written.run()
     assert len(written.sent) == taken

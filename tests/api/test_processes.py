@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.children import give_up, outstay, serve, serve_stubbornly
+from tests.support.children import give_up, serve, serve_stubbornly
 from tests.support.wait import wait_until_sync
 from tickertape.api.serving import processes
-from tickertape.api.serving.processes import run_processes
+from tickertape.api.serving.processes import ProcessTiming, run_processes
+
+TIMING = ProcessTiming()
 
 
 def children(directory: Path) -> set[int]:
@@ -21,7 +23,12 @@ def children(directory: Path) -> set[int]:
 
 
 def run_until_told(
-    target: Callable[..., int], directory: Path, meanwhile: Callable[[], None], count: int = 1
+    target: Callable[..., int],
+    directory: Path,
+    meanwhile: Callable[[], None],
+    *,
+    count: int = 1,
+    timing: ProcessTiming = TIMING,
 ) -> int:
     """Run `target` in processes, and signal them as an operator does once `meanwhile` returns."""
 
@@ -33,7 +40,7 @@ def run_until_told(
 
     with ThreadPoolExecutor(1) as pool:
         watching = pool.submit(watch)
-        code = run_processes(count, target, (str(directory),))
+        code = run_processes(count, target, (str(directory),), timing)
         watching.result()
     return code
 
@@ -62,9 +69,9 @@ def test_a_signal_ends_all_processes_with_exit_code_0(tmp_path: Path) -> None:
 
 
 def test_a_process_that_is_killed_is_replaced_and_reported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(processes, "_RESTART_PAUSE_S", 0.01)
+    timing = ProcessTiming(restart_pause_s=0.01)
 
     def kill_the_first() -> None:
         wait_until_sync(lambda: children(tmp_path), description="the first serves")
@@ -72,7 +79,7 @@ def test_a_process_that_is_killed_is_replaced_and_reported(
         wait_until_sync(lambda: len(children(tmp_path)) == 2, description="it is replaced")
 
     with capture_logs() as logged:
-        assert run_until_told(serve, tmp_path, kill_the_first) == 0
+        assert run_until_told(serve, tmp_path, kill_the_first, timing=timing) == 0
     (killed,) = [line for line in logged if line["event"] == "process was killed"]
     assert killed["pid"] in children(tmp_path)
     assert killed["signal"] == signal.SIGKILL
@@ -85,16 +92,15 @@ def test_a_process_that_exits_by_itself_ends_all_with_its_exit_code(code: int) -
 
 
 def test_a_process_that_ignores_the_signal_is_killed_and_reported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(processes, "_END_WITHIN_S", 0.1)
-    monkeypatch.setattr(processes, "_POLL_S", 0.01)
+    timing = ProcessTiming(end_within_s=0.1, poll_s=0.01)
 
     def wait_for_it() -> None:
         wait_until_sync(lambda: children(tmp_path), description="it serves")
 
     with capture_logs() as logged:
-        assert run_until_told(serve_stubbornly, tmp_path, wait_for_it) == 0
+        assert run_until_told(serve_stubbornly, tmp_path, wait_for_it, timing=timing) == 0
     (pid,) = children(tmp_path)
     assert are_over({pid})
     assert [line["pid"] for line in logged if line["event"] == "process did not end"] == [pid]
@@ -108,12 +114,16 @@ def test_a_process_that_starts_after_the_signal_is_ended(tmp_path: Path) -> None
     assert multiprocessing.active_children() == []
 
 
-@pytest.mark.parametrize("target", [serve, outstay], ids=["heeds signals", "hangs"])
+@pytest.mark.parametrize(
+    ("target", "timing"),
+    [(serve, TIMING), (serve_stubbornly, ProcessTiming(end_within_s=0.01))],
+    ids=["heeds signals", "hangs"],
+)
 def test_a_process_ends_when_its_parent_is_killed(
-    tmp_path: Path, target: Callable[..., int]
+    tmp_path: Path, target: Callable[..., int], timing: ProcessTiming
 ) -> None:
     parent = multiprocessing.get_context("spawn").Process(
-        target=run_processes, args=(1, target, (str(tmp_path),))
+        target=run_processes, args=(1, target, (str(tmp_path),), timing)
     )
     parent.start()
     try:

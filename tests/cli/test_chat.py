@@ -210,13 +210,11 @@ async def test_an_unknown_role_is_reported_with_the_servers_message(api: Running
     assert failed.value.code == Exit.FAILED
 
 
-async def test_an_unreachable_server_is_reported_and_given_up(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(chat_module, "SUBMIT_PATIENCE_S", 0.3)
+async def test_an_unreachable_server_is_reported_and_given_up() -> None:
     screen = Screen()
-    with pytest.raises(CommandFailed, match="Connection refused"):
-        await ask("http://127.0.0.1:9", screen)
+    async with Client("http://127.0.0.1:9") as client:
+        with pytest.raises(CommandFailed, match="Connection refused"):
+            await chat(client, {"message": "hi"}, screen.terminal, submit_patience_s=0.3)
     assert screen.err.count("Is `tickertape up` running?") == 1
 
 

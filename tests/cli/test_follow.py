@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -15,11 +16,10 @@ from tests.cli.scripted_api import (
     ScriptedApi,
     Whole,
 )
-from tickertape.cli.chat import follow
 from tickertape.cli.chat.answer import print_answer
 from tickertape.cli.chat.client import SILENCE_S, CallRefused, Client
 from tickertape.cli.chat.events import StreamEvent
-from tickertape.cli.chat.follow import Follower, Lost
+from tickertape.cli.chat.follow import Follower, FollowTiming, Lost
 from tickertape.cli.exits import CommandFailed, Exit
 
 PIECES = ["Once ", "upon ", "a ", "tïme ", "there ", "was ", "😀."]
@@ -34,10 +34,9 @@ FRAMES = [
 LENGTH = sum(len(frame.encode()) for frame in FRAMES)
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Outages of these tests are over at once."""
-    monkeypatch.setattr(follow, "_LONGEST_WAIT_S", 0.01)
+# The outages of these tests end at once.
+TIMING = FollowTiming(patience_s=20, longest_wait_s=0.01)
+IMPATIENT = FollowTiming(patience_s=0.05, longest_wait_s=0.01)
 
 
 @pytest.fixture
@@ -47,12 +46,10 @@ async def api() -> AsyncIterator[ScriptedApi]:
 
 
 async def read(
-    api: ScriptedApi, screen: Screen, cursor: str | None = None, patience_s: float = 20
+    api: ScriptedApi, screen: Screen, cursor: str | None = None, timing: FollowTiming = TIMING
 ) -> int:
     async with Client(api.url) as client:
-        follower = Follower(
-            client, REQUEST_ID, cursor, notify=screen.terminal.note, patience_s=patience_s
-        )
+        follower = Follower(client, REQUEST_ID, cursor, notify=screen.terminal.note, timing=timing)
         return await print_answer(follower, screen.terminal, REQUEST_ID)
 
 
@@ -173,24 +170,23 @@ async def test_an_unreachable_server_is_given_up_with_a_command_to_continue(
     api.behaviours.append(Cut(until_third_delta))
     api.behaviours.extend([Refuse(502)] * 1000)
     with pytest.raises(CommandFailed, match=f"watch {REQUEST_ID} --after 101-3"):
-        await read(api, Screen(), patience_s=0.05)
+        await read(api, Screen(), timing=IMPATIENT)
 
 
 async def test_giving_up_names_the_reason(api: ScriptedApi) -> None:
     api.behaviours.extend([Refuse(502, "bad gateway")] * 1000)
     async with Client(api.url) as client:
-        follower = Follower(client, REQUEST_ID, notify=lambda _: None, patience_s=0.05)
+        follower = Follower(client, REQUEST_ID, notify=lambda _: None, timing=IMPATIENT)
         with pytest.raises(Lost, match="502 bad gateway"):
             _ = [event async for event in follower.events()]
 
 
 async def test_a_long_outage_and_its_end_are_reported_once(
-    api: ScriptedApi, monkeypatch: pytest.MonkeyPatch
+    api: ScriptedApi,
 ) -> None:
-    monkeypatch.setattr(follow, "_NOTIFY_AFTER_S", 0.0)
     api.behaviours.extend([Cut(200), *[Refuse(502)] * 5, Whole()])
     screen = Screen()
-    assert await read(api, screen) == Exit.OK
+    assert await read(api, screen, timing=replace(TIMING, notify_after_s=0)) == Exit.OK
     assert screen.err.count("reconnecting") == 1
     assert screen.err.count("reconnected") == 1
 
@@ -205,7 +201,7 @@ async def test_a_notice_does_not_move_the_cursor(api: ScriptedApi) -> None:
 
 async def test_a_key_is_sent_and_never_shown(api: ScriptedApi) -> None:
     async with Client(api.url, "sk-secret") as client:
-        follower = Follower(client, REQUEST_ID, notify=lambda _: None)
+        follower = Follower(client, REQUEST_ID, notify=lambda _: None, timing=TIMING)
         events = [event async for event in follower.events()]
     assert events[-1] == StreamEvent(
         "completed", {"finish_reason": "stop", "sha256": SHA256}, "101-8"

@@ -12,10 +12,10 @@ import pytest
 
 from tests.support.wait import wait_until
 from tickertape.cli.exits import CommandFailed, Exit
-from tickertape.cli.up import restart, supervisor
+from tickertape.cli.up import restart
 from tickertape.cli.up.child import ChildProcess
 from tickertape.cli.up.service import Service
-from tickertape.cli.up.supervisor import Supervisor
+from tickertape.cli.up.supervisor import Supervisor, SupervisorTiming
 from tickertape.runtime.backoff import Backoff
 
 # Notes its start and its end, and lives until SIGTERM.
@@ -33,7 +33,6 @@ while :; do sleep 0.02; done
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "_TICK_S", 0.01)
     monkeypatch.setattr(restart, "Backoff", lambda *_: Backoff(0.01, 0.01))
 
 
@@ -55,6 +54,7 @@ class Stage:
         self.said: list[str] = []
         self.journal = directory / "journal"
         self.services: list[Service[Any]] = []
+        self.timing = SupervisorTiming(tick_s=0.01)
         self._directory = directory
 
     def child(self, name: str, script: str = STEADY) -> ChildProcess:
@@ -70,8 +70,10 @@ class Stage:
             own = {"NAME": child.name, "JOURNAL": str(self.journal), "PATH": os.environ["PATH"]}
             return {**own, "VALUE": "", **known}
 
-        running = Supervisor(self.services, groups, environment_of, self.said.append).run()
-        task = asyncio.create_task(running, name="supervisor")
+        supervisor = Supervisor(
+            self.services, groups, environment_of, self.said.append, self.timing
+        )
+        task = asyncio.create_task(supervisor.run(), name="supervisor")
         try:
             yield task
         finally:
@@ -111,9 +113,9 @@ async def test_a_signal_ends_the_groups_one_after_the_other(
 
 
 async def test_a_second_signal_kills_what_does_not_end(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    stage: Stage,
 ) -> None:
-    monkeypatch.setattr(supervisor, "_LAST_GRACE_S", 0.05)
+    stage.timing = SupervisorTiming(tick_s=0.01, last_grace_s=0.05)
     stubborn = stage.child("worker-1", STUBBORN)
     async with stage.supervising([stubborn]) as task:
         await stage.until("worker-1 starts")
@@ -126,9 +128,9 @@ async def test_a_second_signal_kills_what_does_not_end(
 
 
 async def test_a_child_that_does_not_drain_in_time_is_killed(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    stage: Stage,
 ) -> None:
-    monkeypatch.setattr(supervisor, "_DRAIN_S", 0.05)
+    stage.timing = SupervisorTiming(tick_s=0.01, drain_s=0.05)
     stubborn = stage.child("worker-1", STUBBORN)
     async with stage.supervising([stubborn]) as task:
         await stage.until("worker-1 starts")

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tickertape.roles import RolesInvalid, load_roles, loader
+from tickertape.roles import RolesInvalid, load_roles
 from tickertape.roles.parse import MAX_FILE_BYTES
 
 
@@ -12,9 +12,9 @@ def write(directory: Path, **texts: str) -> None:
         (directory / f"{stem}.md").write_text(text, encoding="utf-8")
 
 
-def problems(directory: Path) -> list[str]:
+def problems(directory: Path, **limits: int) -> list[str]:
     with pytest.raises(RolesInvalid) as caught:
-        load_roles(directory)
+        load_roles(directory, **limits)
     return [str(problem).removeprefix(str(directory)) for problem in caught.value.problems]
 
 
@@ -94,10 +94,9 @@ def test_a_directory_without_a_role_file_is_an_error_and_not_an_empty_list(tmp_p
 
 
 def test_a_directory_with_too_many_files_is_refused_before_they_are_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(loader, "MAX_FILES", 2)
     write(tmp_path, a="# USER\na", b="# USER\nb")
-    assert len(load_roles(tmp_path)) == 2
+    assert len(load_roles(tmp_path, max_files=2)) == 2
     write(tmp_path, c="stray")
-    assert problems(tmp_path) == [": more than 2 role files"]
+    assert problems(tmp_path, max_files=2) == [": more than 2 role files"]

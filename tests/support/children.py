@@ -4,8 +4,6 @@ import os
 import signal
 from pathlib import Path
 
-from tickertape.api.serving import processes
-
 
 def serve(directory: str, *, ignores_sigterm: bool = False) -> int:
     """Write a file named after our process id, then wait for a signal."""
@@ -20,12 +18,6 @@ def serve(directory: str, *, ignores_sigterm: bool = False) -> int:
 def serve_stubbornly(directory: str) -> int:
     """As `serve`, but only SIGKILL ends it."""
     return serve(directory, ignores_sigterm=True)
-
-
-def outstay(directory: str) -> int:
-    """As `serve_stubbornly`, but with almost no grace period after the parent's death."""
-    processes._END_WITHIN_S = 0.01
-    return serve_stubbornly(directory)
 
 
 def give_up(code: int) -> int:

@@ -8,7 +8,7 @@ from tickertape.api.edge.problems import Problem
 from tickertape.broker.requests import Record, Requests
 
 # A filter with few matches, or many expired requests, must not make one call read all requests.
-MAX_LOOKED_AT = 1000
+MAX_READ = 1000
 _AFTER = re.compile(r"(\d{1,16})-(r\d{1,4}_[a-z2-7]{26})", re.ASCII)
 
 
@@ -29,26 +29,32 @@ class Page:
 
 
 async def page_of(
-    requests: Requests, tenant: str, page: Page, after: str | None
+    requests: Requests,
+    tenant: str,
+    page: Page,
+    after: str | None,
+    *,
+    max_read: int = MAX_READ,
 ) -> tuple[list[Record], str | None]:
     """The requests of a page, and the `after` of the next page, None at the end.
 
-    A page may be short or empty although another page follows. Raises Problem for an `after` that
+    A page may be short or empty although another page follows, because one call reads at most
+    `max_read` requests. Raises Problem for an `after` that
     no page returned, and Unavailable.
     """
     place = _parse(after) if after is not None else None
     before_ms = place[0] + 1 if place else None
     found: list[Record] = []
     last: str | None = None
-    looked_at = 0
+    read_count = 0
     async with aclosing(requests.newest(tenant, before_ms)) as places:  # type: ignore[type-var]  # an async generator
         async for created_ms, request_id, record in places:
             if place is not None and (created_ms, request_id) >= place:
                 # Created in the same millisecond as the last one of the page before, and on it.
                 continue
-            if len(found) == page.limit or looked_at == MAX_LOOKED_AT:
+            if len(found) == page.limit or read_count == max_read:
                 return found, last
-            looked_at += 1
+            read_count += 1
             last = f"{created_ms}-{request_id}"
             if record is not None and page.wants(record):
                 found.append(record)
