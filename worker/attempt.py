@@ -14,7 +14,7 @@ from tickertape.worker import prompt
 from tickertape.worker.failures import Failure, FailureCode
 from tickertape.worker.log_writer import LogWriter
 from tickertape.worker.outcome import Broken, Completed, Failed, Outcome, Stop, failure_of
-from tickertape.worker.tools import Tools, insist
+from tickertape.worker.tools import Tools
 from tickertape.worker.upstream.errors import UpstreamError
 from tickertape.worker.upstream.pieces import Piece
 from tickertape.worker.upstream.tally import Tally
@@ -93,7 +93,7 @@ class Attempt:
             return prompt.build(lease.payload, [], self._tools.bounds)
         partition = partition_of(lease.request_id)
         conversations = self._tools.conversations
-        turns = await insist(
+        turns = await self._tools.insist(
             lambda: conversations.newest_turns(partition, lease.conversation, lease.request_id)
         )
         model = lease.payload.get("params", {}).get("model")
@@ -102,7 +102,9 @@ class Attempt:
 
     async def _kept(self) -> Tally:
         """The output of earlier attempts, which this attempt continues."""
-        answer = fold(await insist(lambda: self._tools.logs.entries(self.lease.request_id)))
+        answer = fold(
+            await self._tools.insist(lambda: self._tools.logs.entries(self.lease.request_id))
+        )
         tally = Tally("".join(answer.text), len(answer.text))
         other_output = answer.refusal or answer.tool_calls or answer.reasoning or answer.x
         tally.has_only_text = not other_output

@@ -37,6 +37,8 @@ class ConsumerTiming:
     check_every_s: float = 0.25
     # Longer than a claim that uses up all its time-outs and repeats; see broker/connections.py.
     silence_limit_s: float = 60.0
+    # The lease keeper counts as hanging when its next turn is later than a whole round by this.
+    renewal_silence_limit_s: float = 30.0
 
 
 _TIMING = ConsumerTiming()
@@ -65,7 +67,9 @@ class Consumer:
         self._slots = asyncio.Semaphore(slots)
         self._partitions = partitions
         self._suspect_crashes = suspect_crashes
-        self._keeper = LeaseKeeper(tools.queue, lease_s)
+        self._keeper = LeaseKeeper(
+            tools.queue, lease_s, silence_limit_s=timing.renewal_silence_limit_s
+        )
         self._running: dict[str, tuple[Job, asyncio.Task[None]]] = {}
         # `stop` also interrupts the preparations before the first claim.
         self.start_up = Interruption()

@@ -16,16 +16,11 @@ from tickertape.worker.failures import Failure, FailureCode
 from tickertape.worker.interruption import Interruption
 from tickertape.worker.outcome import Broken, Completed, Failed, Outcome, Stop, failure_of
 from tickertape.worker.retry import Continue, Fail, Restart, Retry, decide
-from tickertape.worker.tools import Tools, insist
+from tickertape.worker.tools import Tools
 from tickertape.worker.upstream.tally import Tally
 
 log = structlog.get_logger()
 
-# Beyond an attempt's deadline there are the longest pause before a restart (see worker/retry.py)
-# and the last writes.
-_OVERDUE_AFTER_S = 900.0
-# A drain waits this long for the last pieces to reach the log before it releases the request.
-_FLUSH_ON_DRAIN_S = 1.0
 # A log may report a gap once. Repeated gaps mean that it is not the log this attempt wrote.
 _MAX_GAPS = 5
 _GAP_PAUSE_S = 0.2
@@ -55,7 +50,7 @@ class Job:
     @property
     def is_overdue(self) -> bool:
         """Whether the attempt has exceeded all its limits, so that it must be hanging."""
-        limit_s = self._tools.limits.deadline_s + _OVERDUE_AFTER_S
+        limit_s = self._tools.limits.deadline_s + self._tools.timing.overdue_after_s
         return time.monotonic() - self._begun_at_s > limit_s
 
     def stop(self, reason: Stop) -> None:
@@ -145,7 +140,9 @@ class Job:
         self._log.info("retry later", code=code, delay_s=round(delay_s, 3))
         delay_ms = int(delay_s * 1000)
         try:
-            await insist(lambda: self._queue.retry(lease, delay_ms, code, attempt.usage()))
+            await self._tools.insist(
+                lambda: self._queue.retry(lease, delay_ms, code, attempt.usage())
+            )
         except Fenced:
             return Stop.FENCED
         return None
@@ -193,7 +190,7 @@ class Job:
 
         for _ in range(_MAX_GAPS):
             try:
-                gap = await insist(write)
+                gap = await self._tools.insist(write)
             except Fenced:
                 return Stop.FENCED
             except TooLong:
@@ -222,7 +219,7 @@ class Job:
         nonce = secrets.token_hex(8)
         self._is_reopening = True
         try:
-            return await insist(
+            return await self._tools.insist(
                 lambda: self._queue.reopen(
                     lease, nonce, reason, can_continue=self._tools.upstream.profile.can_continue
                 )
@@ -236,7 +233,7 @@ class Job:
     async def _release(self, attempt: Attempt) -> None:
         """Release the request to the queue, with the output so far in its log."""
         try:
-            async with asyncio.timeout(_FLUSH_ON_DRAIN_S):
+            async with asyncio.timeout(self._tools.timing.flush_on_drain_s):
                 await attempt.writer.flushed()
         except TimeoutError:
             self._log.warning("pieces not written before the release")

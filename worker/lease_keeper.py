@@ -18,21 +18,21 @@ _RENEWALS_PER_LEASE = 3
 _TURNS = 20
 # A dead connection must not hold up a renewal for all time-outs and repeats of a command.
 _LEAST_PATIENCE_S = 1.0
-_SILENCE_LIMIT_S = 30.0
 
 
 class LeaseKeeper:
     """Renews each lease three times per lease time; stops a job whose renewal is refused.
 
-    A slow renewal delays no other renewal, so that a dead connection costs one lease, not all.
+    A slow renewal delays no other renewal, so that a dead connection costs one lease, not all. The
+    `pulse` is silent when a turn begins `silence_limit_s` later than a whole round takes.
     """
 
-    def __init__(self, queue: Queue, lease_s: float) -> None:
+    def __init__(self, queue: Queue, lease_s: float, *, silence_limit_s: float = 30.0) -> None:
         self._queue = queue
         self._every_s = lease_s / _RENEWALS_PER_LEASE
         self._under_way: set[Job] = set()
         self.jobs: set[Job] = set()
-        self.pulse = Pulse(self._every_s + _SILENCE_LIMIT_S)
+        self.pulse = Pulse(self._every_s + silence_limit_s)
 
     async def run(self) -> None:
         """Renew until cancelled."""

@@ -7,7 +7,7 @@ import secrets
 import signal
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -22,11 +22,11 @@ from tickertape.broker.queue import Queue
 from tickertape.broker.rights import Rights
 from tickertape.runtime.garbage import tune_garbage_collector
 from tickertape.runtime.settings import Settings
-from tickertape.worker.consumer import Consumer
+from tickertape.worker.consumer import Consumer, ConsumerTiming
 from tickertape.worker.health import Health, health_endpoint
-from tickertape.worker.model_watch import ModelWatch
+from tickertape.worker.model_watch import ModelWatch, ModelWatchTiming
 from tickertape.worker.prompt import Bounds
-from tickertape.worker.tools import Tools
+from tickertape.worker.tools import JobTiming, Tools
 from tickertape.worker.upstream.answer_stream import Limits
 from tickertape.worker.upstream.client import Upstream
 
@@ -34,8 +34,19 @@ log = structlog.get_logger()
 
 DEFAULT_SLOTS = 64
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-DRAIN_GRACE_S = 10.0
-_REDIS_PAUSE_S = 0.5
+
+
+@dataclass(frozen=True)
+class WorkerTiming:
+    """The pauses and limits of a worker and of its parts. Tests pass shorter ones."""
+
+    drain_grace_s: float = 10.0
+    job: JobTiming = field(default_factory=JobTiming)
+    consumer: ConsumerTiming = field(default_factory=ConsumerTiming)
+    models: ModelWatchTiming = field(default_factory=ModelWatchTiming)
+
+
+TIMING = WorkerTiming()
 
 
 class CancelListener:
@@ -68,6 +79,7 @@ class Worker:
     models: ModelWatch
     partitions: int
     slots: int
+    drain_grace_s: float
 
     async def work(self) -> None:
         """Run until the consumer is stopped and drained.
@@ -88,7 +100,7 @@ class Worker:
                 if not self.consumer.is_stopping:
                     tune_garbage_collector()
                     log.info("working", slots=self.slots)
-                    await self.consumer.run(DRAIN_GRACE_S)
+                    await self.consumer.run(self.drain_grace_s)
             finally:
                 for task in background:
                     task.cancel()
@@ -100,7 +112,13 @@ class Worker:
         await self.models.wait_briefly()
 
 
-async def run(settings: Settings, redis_url: str, *, slots: int = DEFAULT_SLOTS) -> None:
+async def run(
+    settings: Settings,
+    redis_url: str,
+    *,
+    slots: int = DEFAULT_SLOTS,
+    timing: WorkerTiming = TIMING,
+) -> None:
     """Work until SIGTERM or SIGINT, then drain; a second signal ends the grace.
 
     Waits while Redis cannot be reached; a signal ends that wait at once. Raises SettingsInvalid.
@@ -108,7 +126,7 @@ async def run(settings: Settings, redis_url: str, *, slots: int = DEFAULT_SLOTS)
     name = worker_name()
     structlog.contextvars.bind_contextvars(worker=name)
     connections = Connections(redis_url)
-    worker = _build_worker(connections, settings, name, slots)
+    worker = _build_worker(connections, settings, name, slots, timing)
     health = Health(
         worker.consumer, worker.tools.appender, worker.pushes, worker.rights, worker.models
     )
@@ -126,14 +144,17 @@ def worker_name() -> str:
     return f"{host}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
-def _build_worker(connections: Connections, settings: Settings, name: str, slots: int) -> Worker:
-    tools = _build_tools(connections, settings, name)
+def _build_worker(
+    connections: Connections, settings: Settings, name: str, slots: int, timing: WorkerTiming
+) -> Worker:
+    tools = _build_tools(connections, settings, name, timing.job)
     consumer = Consumer(
         tools,
         slots=slots,
         partitions=settings.partitions,
         lease_s=settings.lease_s,
         suspect_crashes=settings.max_crashes - 1,
+        timing=timing.consumer,
     )
     return Worker(
         connections,
@@ -141,13 +162,16 @@ def _build_worker(connections: Connections, settings: Settings, name: str, slots
         consumer,
         [_push(connections, consumer, n, name) for n in range(settings.partitions)],
         Rights(connections, settings.partitions),
-        ModelWatch(connections, tools.upstream),
+        ModelWatch(connections, tools.upstream, timing.models),
         settings.partitions,
         slots,
+        timing.drain_grace_s,
     )
 
 
-def _build_tools(connections: Connections, settings: Settings, name: str) -> Tools:
+def _build_tools(
+    connections: Connections, settings: Settings, name: str, timing: JobTiming
+) -> Tools:
     key = settings.openai_api_key
     return Tools(
         queue=Queue(connections, settings, worker=name),
@@ -168,6 +192,7 @@ def _build_tools(connections: Connections, settings: Settings, name: str) -> Too
         ),
         bounds=Bounds(settings.memory_bytes, settings.context_tokens),
         rng=random.Random(),
+        timing=timing,
     )
 
 
@@ -177,7 +202,9 @@ def _push(connections: Connections, consumer: Consumer, partition: int, name: st
     return push
 
 
-async def _wait_for_redis(connections: Connections, rights: Rights, partitions: int) -> None:
+async def _wait_for_redis(
+    connections: Connections, rights: Rights, partitions: int, *, pause_s: float = 0.5
+) -> None:
     logged = None
     while True:
         try:
@@ -190,7 +217,7 @@ async def _wait_for_redis(connections: Connections, rights: Rights, partitions: 
             if logged != (event, reason):
                 log.warning(event, address=connections.address, **reason)
             logged = (event, reason)
-            await asyncio.sleep(_REDIS_PAUSE_S)
+            await asyncio.sleep(pause_s)
 
 
 def _stop_on_signals(consumer: Consumer) -> None:

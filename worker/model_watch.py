@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from dataclasses import dataclass
 
 import structlog
 
@@ -13,9 +14,20 @@ from tickertape.worker.upstream.errors import NoModelList, UpstreamError, Upstre
 
 log = structlog.get_logger()
 
-_RETRY_S = 2.0
 _PAUSE_S = MODELS_TTL_S / 3
-_FIRST_LIST_S = 3.0
+
+
+@dataclass(frozen=True)
+class ModelWatchTiming:
+    """The pauses and limits of the model watch. Tests pass shorter ones."""
+
+    # The pause after a list that could not be read or published.
+    retry_s: float = 2.0
+    # The first claim waits at most this long for the first list.
+    first_list_s: float = 3.0
+
+
+_TIMING = ModelWatchTiming()
 
 
 class ModelWatch:
@@ -25,7 +37,13 @@ class ModelWatch:
     the upstream has no list, which is not a fault.
     """
 
-    def __init__(self, connections: Connections, upstream: Upstream) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        upstream: Upstream,
+        timing: ModelWatchTiming = _TIMING,
+    ) -> None:
+        self._timing = timing
         self._connections = connections
         self._upstream = upstream
         self._has_answered = asyncio.Event()
@@ -35,7 +53,7 @@ class ModelWatch:
     async def run(self) -> None:
         """List and publish the models again and again, until cancelled."""
         while True:
-            pause_s = _RETRY_S
+            pause_s = self._timing.retry_s
             with contextlib.suppress(Unavailable):
                 pause_s = await self._publish()
             await asyncio.sleep(pause_s)
@@ -48,7 +66,7 @@ class ModelWatch:
         keep the worker from claiming.
         """
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_FIRST_LIST_S):
+            async with asyncio.timeout(self._timing.first_list_s):
                 await self._has_answered.wait()
 
     async def _publish(self) -> float:
@@ -70,7 +88,7 @@ class ModelWatch:
         )
         if before != (self.no_list_reason, self.fault):
             log.warning("models not listed", reason=error.message)
-        pause_s = _RETRY_S
+        pause_s = self._timing.retry_s
         if is_missing:
             pause_s = _PAUSE_S
             self._has_answered.set()

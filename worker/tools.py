@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from tickertape.broker.appender import Appender
@@ -17,7 +17,18 @@ from tickertape.worker.upstream.client import Upstream
 
 T = TypeVar("T")
 
-_UNAVAILABLE_PAUSE_S = 0.2
+
+@dataclass(frozen=True)
+class JobTiming:
+    """The pauses and limits of a job. Tests pass shorter ones."""
+
+    # The pause before a broker call is repeated while Redis is away.
+    unavailable_pause_s: float = 0.2
+    # A drain waits this long for the last pieces to reach the log before it releases the request.
+    flush_on_drain_s: float = 1.0
+    # Beyond an attempt's deadline there are the longest pause before a restart (see
+    # worker/retry.py) and the last writes.
+    overdue_after_s: float = 900.0
 
 
 @dataclass(frozen=True)
@@ -32,12 +43,12 @@ class Tools:
     limits: Limits
     bounds: prompt.Bounds
     rng: random.Random
+    timing: JobTiming = field(default_factory=JobTiming)
 
-
-async def insist(call: Callable[[], Awaitable[T]]) -> T:
-    """Repeat a broker call while Redis is away. All broker calls are safe to repeat."""
-    while True:
-        try:
-            return await call()
-        except Unavailable:
-            await asyncio.sleep(_UNAVAILABLE_PAUSE_S)
+    async def insist(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a broker call while Redis is away. All broker calls are safe to repeat."""
+        while True:
+            try:
+                return await call()
+            except Unavailable:
+                await asyncio.sleep(self.timing.unavailable_pause_s)

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator
-from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -25,11 +24,12 @@ from tickertape.broker.queue import Queue
 from tickertape.runtime.pulse import Pulse
 from tickertape.runtime.settings import Settings
 from tickertape.worker.attempt import Attempt
-from tickertape.worker.consumer import Consumer, ConsumerTiming
+from tickertape.worker.consumer import ConsumerTiming
 from tickertape.worker.job import Job
 from tickertape.worker.lease_keeper import LeaseKeeper
-from tickertape.worker.main import run
+from tickertape.worker.main import TIMING, WorkerTiming, run
 from tickertape.worker.outcome import Outcome
+from tickertape.worker.tools import JobTiming
 
 Probed = tuple[int, str]
 
@@ -55,7 +55,10 @@ class Probe:
 
 @contextlib.asynccontextmanager
 async def probed_worker(
-    redis_url: str, upstream: ScriptedUpstream, **settings: Any
+    redis_url: str,
+    upstream: ScriptedUpstream,
+    timing: WorkerTiming = TIMING,
+    **settings: Any,
 ) -> AsyncIterator[tuple[Probe, Settings]]:
     port = free_port()
     given = Settings.model_validate(
@@ -68,7 +71,7 @@ async def probed_worker(
     )
     url = f"http://127.0.0.1:{port}"
     async with (
-        working(redis_url, given),
+        working(redis_url, given, timing=timing),
         httpx2.AsyncClient(base_url=url, verify=False) as client,
     ):
         yield Probe(client), given
@@ -118,10 +121,9 @@ async def test_a_worker_whose_redis_hangs_is_not_ready(
 async def test_a_worker_whose_claim_loop_hangs_is_not_healthy(
     redis_url: str, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    short = partial(Consumer, timing=ConsumerTiming(silence_limit_s=0.2))
-    monkeypatch.setattr("tickertape.worker.main.Consumer", short)
+    timing = WorkerTiming(consumer=ConsumerTiming(silence_limit_s=0.2))
     monkeypatch.setattr(Queue, "claim", hang)
-    async with probed_worker(redis_url, upstream) as (probe, _):
+    async with probed_worker(redis_url, upstream, timing) as (probe, _):
         await probe.says("/healthz", (503, "silent: claim"))
 
         async def is_not_ready() -> bool:
@@ -133,9 +135,9 @@ async def test_a_worker_whose_claim_loop_hangs_is_not_healthy(
 async def test_a_worker_whose_lease_loop_hangs_is_not_healthy(
     redis_url: str, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tickertape.worker.lease_keeper._SILENCE_LIMIT_S", 0.0)
+    timing = WorkerTiming(consumer=ConsumerTiming(renewal_silence_limit_s=0))
     monkeypatch.setattr(LeaseKeeper, "run", hang)
-    async with probed_worker(redis_url, upstream) as (probe, _):
+    async with probed_worker(redis_url, upstream, timing) as (probe, _):
         await probe.says("/healthz", (503, "silent: lease"))
 
 
@@ -155,7 +157,7 @@ async def test_an_api_whose_tail_check_hangs_is_not_ready(
 async def test_a_job_that_hangs_without_a_time_limit_moves_to_another_worker(
     redis_url: str, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tickertape.worker.job._OVERDUE_AFTER_S", 0.2)
+    timing = WorkerTiming(job=JobTiming(overdue_after_s=0.2))
     attempt_run = Attempt.run
     begun: list[Attempt] = []
 
@@ -167,7 +169,7 @@ async def test_a_job_that_hangs_without_a_time_limit_moves_to_another_worker(
 
     monkeypatch.setattr(Attempt, "run", hang_at_first)
     async with (
-        probed_worker(redis_url, upstream, deadline_s=0.5) as (_, settings),
+        probed_worker(redis_url, upstream, timing, deadline_s=0.5) as (_, settings),
         open_rig(redis_url, settings) as rig,
     ):
         ended = await rig.ended(await rig.ask())

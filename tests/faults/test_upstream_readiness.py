@@ -8,12 +8,10 @@ from tests.faults.test_liveness import probed_worker
 from tests.support.running_api import running_api
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
-from tickertape.worker import model_watch
+from tickertape.worker.main import WorkerTiming
+from tickertape.worker.model_watch import ModelWatchTiming
 
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_watch, "_RETRY_S", 0.5)
+IMPATIENT = WorkerTiming(models=ModelWatchTiming(retry_s=0.5))
 
 
 @pytest.mark.parametrize(
@@ -31,12 +29,15 @@ async def test_a_list_of_models_that_cannot_be_read_is_reported_by_both_probes(
     status: int,
     reason: str,
 ) -> None:
-    monkeypatch.setattr(model_watch, "_FIRST_LIST_S", 0)
+    timing = WorkerTiming(models=ModelWatchTiming(retry_s=0.5, first_list_s=0))
     upstream.models_status = status
     if status == 200:
         monkeypatch.setattr(upstream, "_model_list", lambda: "not a list")
     with structlog.testing.capture_logs() as logged:
-        async with running_api(redis_url) as api, probed_worker(redis_url, upstream) as (probe, _):
+        async with (
+            running_api(redis_url) as api,
+            probed_worker(redis_url, upstream, timing) as (probe, _),
+        ):
 
             async def api_says(upstream_fault: str | None) -> None:
                 async def does() -> bool:
@@ -69,7 +70,10 @@ async def test_an_upstream_without_a_list_of_models_is_ready_and_logged(
     redis_url: str, upstream: ScriptedUpstream
 ) -> None:
     upstream.models_status = 404
-    async with running_api(redis_url) as api, probed_worker(redis_url, upstream) as (probe, _):
+    async with (
+        running_api(redis_url) as api,
+        probed_worker(redis_url, upstream, IMPATIENT) as (probe, _),
+    ):
         await probe.says("/readyz", (200, "ok"))
 
         async def is_reported() -> bool:
@@ -83,6 +87,6 @@ async def test_an_unreachable_upstream_is_reported(
     redis_url: str, upstream: ScriptedUpstream
 ) -> None:
     await upstream.close()
-    async with probed_worker(redis_url, upstream) as (probe, _):
+    async with probed_worker(redis_url, upstream, IMPATIENT) as (probe, _):
         reason = "cannot list models: The upstream cannot be reached."
         await probe.says("/readyz", (503, reason))

@@ -22,7 +22,7 @@ from tickertape.broker.log import Logs
 from tickertape.broker.queue import Lease, Queue
 from tickertape.broker.requests import Record, Requests, Submission
 from tickertape.runtime.settings import Settings
-from tickertape.worker.main import run
+from tickertape.worker.main import TIMING, WorkerTiming, run
 
 TENANT = "public"
 PAYLOAD: dict[str, Any] = {"messages": [], "params": {}}
@@ -194,9 +194,11 @@ async def open_rig(url: str, settings: Settings | None = None) -> AsyncIterator[
 
 
 @contextlib.asynccontextmanager
-async def working(url: str, settings: Settings, *, slots: int = 8) -> AsyncIterator[None]:
+async def working(
+    url: str, settings: Settings, *, slots: int = 8, timing: WorkerTiming = TIMING
+) -> AsyncIterator[None]:
     """A real worker in this process. At the end of the block it stops as if it was killed."""
-    task = asyncio.create_task(run(settings, url, slots=slots), name="worker")
+    task = asyncio.create_task(run(settings, url, slots=slots, timing=timing), name="worker")
     try:
         yield
     finally:

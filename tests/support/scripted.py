@@ -19,13 +19,14 @@ from tickertape.broker.log import Logs
 from tickertape.broker.queue import Gap, Lease, Nothing, Queue
 from tickertape.broker.turns import Turn
 from tickertape.worker.prompt import Bounds
-from tickertape.worker.tools import Tools
+from tickertape.worker.tools import JobTiming, Tools
 from tickertape.worker.upstream.answer_stream import AnswerStream, Limits
 from tickertape.worker.upstream.chunks import ChunkReader
 from tickertape.worker.upstream.client import Upstream
 from tickertape.worker.upstream.profiles import Profile
 from tickertape.worker.upstream.tally import Tally
 
+WITHOUT_PAUSES = JobTiming(unavailable_pause_s=0)
 REQUEST_ID = "r0_" + "a" * 26
 QUESTION = {"role": "user", "content": "why?"}
 
@@ -280,8 +281,9 @@ def tools(
     *,
     kept: list[Entry] | None = None,
     turns: list[Turn] | None = None,
+    timing: JobTiming = WITHOUT_PAUSES,
 ) -> Tools:
-    """The tools of a job; by default Redis answers normally."""
+    """The tools of a job; by default Redis answers normally, and a repeat waits for nothing."""
     return Tools(
         queue=queue or ScriptedQueue(),
         appender=appender or ScriptedAppender(accepting),
@@ -291,6 +293,7 @@ def tools(
         limits=Limits(),
         bounds=Bounds(memory_bytes=1_000_000, context_tokens=100_000),
         rng=Impatient(),
+        timing=timing,
     )
 
 

@@ -176,7 +176,6 @@ async def test_a_log_that_turns_out_full_before_a_restart_ends_the_request(
     assert "reopen" not in queue.verbs
 
 
-@pytest.mark.usefixtures("without_pauses")
 async def test_a_terminal_is_repeated_until_redis_accepts_it(queue: ScriptedQueue) -> None:
     queue.will("finish", Unavailable(), Unavailable(), None)
     await Job(lease(), tools(OfflineUpstream(answer("a")), queue)).run()

@@ -36,7 +36,6 @@ async def test_an_answer_that_breaks_off_each_time_fails_after_three_tries(
     assert codes(queue) == [("failed", "upstream_truncated")]
 
 
-@pytest.mark.usefixtures("without_pauses")
 async def test_a_rate_limit_puts_the_request_aside_for_as_long_as_was_asked(
     queue: ScriptedQueue,
 ) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.script import answer
 from tests.support.scripted import (
+    WITHOUT_PAUSES,
     OfflineUpstream,
     ScriptedAppender,
     ScriptedQueue,
@@ -19,6 +20,7 @@ from tickertape.broker.kinds import AppendOutcome
 from tickertape.broker.queue import Lease
 from tickertape.worker.job import Job
 from tickertape.worker.outcome import Stop
+from tickertape.worker.tools import JobTiming
 
 
 async def test_a_request_that_its_policy_ends_is_left_as_it_is(queue: ScriptedQueue) -> None:
@@ -27,7 +29,6 @@ async def test_a_request_that_its_policy_ends_is_left_as_it_is(queue: ScriptedQu
     assert queue.verbs == ["account", "reopen"]
 
 
-@pytest.mark.usefixtures("without_pauses")
 async def test_a_request_that_others_took_before_it_was_reopened_is_left_to_them(
     queue: ScriptedQueue,
 ) -> None:
@@ -93,11 +94,15 @@ async def test_a_refused_end_is_not_repeated(queue: ScriptedQueue) -> None:
 
 
 async def drained(
-    queue: ScriptedQueue, appender: ScriptedAppender, *, answers: tuple[AppendOutcome, int] | None
+    queue: ScriptedQueue,
+    appender: ScriptedAppender,
+    *,
+    answers: tuple[AppendOutcome, int] | None,
+    timing: JobTiming = WITHOUT_PAUSES,
 ) -> None:
     """Run to the first piece, drain, and let Redis answer the append after that, or never."""
     upstream = says_half()
-    job = Job(lease(), tools(upstream, queue, appender))
+    job = Job(lease(), tools(upstream, queue, appender, timing=timing))
     running = await run_to_half(job, appender)
     job.stop(Stop.DRAINED)
     await until(lambda: upstream.bodies[0].is_closed)
@@ -116,11 +121,10 @@ async def test_a_drained_request_is_released_after_its_output_is_written(
 
 
 async def test_a_drain_does_not_wait_for_a_silent_redis(
-    queue: ScriptedQueue, monkeypatch: pytest.MonkeyPatch
+    queue: ScriptedQueue,
 ) -> None:
-    monkeypatch.setattr("tickertape.worker.job._FLUSH_ON_DRAIN_S", 0.01)
     appender = ScriptedAppender()
-    await drained(queue, appender, answers=None)
+    await drained(queue, appender, answers=None, timing=JobTiming(flush_on_drain_s=0.01))
     assert queue.verbs == ["account", "release"]
     appender.calls[0].answer("OK", 1)  # too late, and nobody minds
     assert len(appender.calls) == 1

@@ -28,6 +28,7 @@ from tests.support.wait import wait_until
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.fold import Answer
 from tickertape.runtime.settings import Settings
+from tickertape.worker.main import WorkerTiming
 
 
 def settings_for(upstream: ScriptedUpstream, **changes: object) -> Settings:
@@ -246,13 +247,12 @@ async def test_a_worker_that_is_gone_is_replaced_and_readers_see_a_reset(
 
 
 async def test_a_drained_worker_releases_its_request_at_once(
-    redis_url: str, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+    redis_url: str, upstream: ScriptedUpstream
 ) -> None:
-    monkeypatch.setattr("tickertape.worker.main.DRAIN_GRACE_S", 0.05)
     settings = settings_for(upstream, lease_s=60)
     upstream.enqueue([Role(), Text("half"), Wait(asyncio.Event())])
     async with open_rig(redis_url, settings) as rig:
-        async with working(redis_url, settings):
+        async with working(redis_url, settings, timing=WorkerTiming(drain_grace_s=0.05)):
             request_id = await rig.ask()
             await rig.shows(request_id, "half")
             os.kill(os.getpid(), signal.SIGTERM)

@@ -12,6 +12,8 @@ from tests.support.script import Cut, Done, Finish, Reasoning, Role, Script, Tex
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
 from tickertape.runtime.settings import Settings
+from tickertape.worker.main import WorkerTiming
+from tickertape.worker.model_watch import ModelWatchTiming
 from tickertape.worker.upstream.client import Upstream
 from tickertape.worker.upstream.errors import Stalled, Unreachable, UpstreamGarbage
 from tickertape.worker.upstream.tally import Tally
@@ -51,12 +53,12 @@ async def test_without_an_address_the_profile_is_that_of_the_default_one(
 async def test_a_worker_goes_by_the_profile_that_was_set_though_no_models_are_listed(
     redis_url: str, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tickertape.worker.model_watch._FIRST_LIST_S", 0.0)
+    timing = WorkerTiming(models=ModelWatchTiming(first_list_s=0))
     monkeypatch.setattr(ScriptedUpstream, "_model_list", lambda self: "odd")
     fields = {"openai_base_url": upstream.base_url, "upstream_profile": "vllm", "lease_s": 1}
     settings = Settings.model_validate(fields)
     upstream.enqueue([Role(), Text("half"), Cut()], [Role(), Text(" and half"), Finish()])
-    async with open_rig(redis_url, settings) as rig, working(redis_url, settings):
+    async with open_rig(redis_url, settings) as rig, working(redis_url, settings, timing=timing):
         answered = await rig.ended(await rig.ask(on_interruption="continue"))
     assert "".join(answered.text) == "half and half"
     assert upstream.calls[1].body["continue_final_message"] is True
@@ -99,13 +101,12 @@ class Mute(asyncio.Protocol):
         self._live.discard(self)
 
 
-async def test_the_wait_for_the_list_of_models_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tickertape.worker.upstream.client.MODELS_S", 0.05)
+async def test_the_wait_for_the_list_of_models_is_limited() -> None:
     live: set[Mute] = set()
     loop = asyncio.get_running_loop()
     async with await loop.create_server(lambda: Mute(live), "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        async with Upstream(f"http://127.0.0.1:{port}/v1") as client:
+        async with Upstream(f"http://127.0.0.1:{port}/v1", models_limit_s=0.05) as client:
             with pytest.raises(Stalled):
                 await client.list_models()
         await wait_until(lambda: not live, description="the client to hang up")

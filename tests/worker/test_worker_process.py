@@ -27,7 +27,7 @@ from tickertape.runtime.settings import Settings
 from tickertape.worker import main, model_watch
 from tickertape.worker.consumer import Consumer
 from tickertape.worker.main import CancelListener, worker_name
-from tickertape.worker.model_watch import ModelWatch
+from tickertape.worker.model_watch import ModelWatch, ModelWatchTiming
 from tickertape.worker.upstream.errors import UpstreamError
 
 SIGNAL_BEFORE_THE_LOOP = """
@@ -100,7 +100,6 @@ def test_a_signal_before_the_event_loop_is_made_is_heard(redis_url: str, tmp_pat
 async def test_a_worker_that_starts_before_redis_waits_for_it(
     monkeypatch: pytest.MonkeyPatch, redis_url: str
 ) -> None:
-    monkeypatch.setattr(main, "_REDIS_PAUSE_S", 0)
     checked: list[int] = []
     agree = Connections.agree_on_partitions
 
@@ -112,7 +111,7 @@ async def test_a_worker_that_starts_before_redis_waits_for_it(
 
     monkeypatch.setattr(Connections, "agree_on_partitions", away_at_first)
     connections = Connections(redis_url)
-    await main._wait_for_redis(connections, Rights(connections, 2), 2)
+    await main._wait_for_redis(connections, Rights(connections, 2), 2, pause_s=0)
     assert checked == [2, 2, 2]
     assert await connections.ask("GET", keys.partition_count()) == b"2"
     await connections.aclose()
@@ -122,7 +121,6 @@ async def test_a_worker_that_starts_before_redis_waits_for_it(
 async def test_models_that_cannot_be_listed_or_written_are_tried_again(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    monkeypatch.setattr(model_watch, "_RETRY_S", 0)
     written: list[list[dict[str, Any]]] = []
     models = [{"id": "m"}]
 
@@ -140,7 +138,9 @@ async def test_models_that_cannot_be_listed_or_written_are_tried_again(
 
     monkeypatch.setattr(model_watch, "write_models", write)
     connections = Connections("redis://127.0.0.1:1")
-    task = asyncio.create_task(ModelWatch(connections, Listing()).run())
+    task = asyncio.create_task(
+        ModelWatch(connections, Listing(), ModelWatchTiming(retry_s=0)).run()
+    )
     await wait_until(lambda: len(written) == 2, description="a second try")
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -43,8 +43,6 @@ from tickertape.worker.upstream.sse import SSEDecoder
 from tickertape.worker.upstream.surrogates import scrubbed
 from tickertape.worker.upstream.tally import Tally
 
-MODELS_S = 15.0
-
 _EVENT_STARTS = (b"data:", b"event:", b"error:")
 # Some good servers have no list of models, and answer with one of these.
 _NO_SUCH_LIST = frozenset({404, 405, 501})
@@ -55,7 +53,8 @@ class Upstream:
     """One OpenAI-compatible server: an async context manager, for any number of streams at a time.
 
     `base_url` defaults to the SDK's. `model` is for requests without a model. `profile` names the
-    upstream's family, which is otherwise found by the address and the model list.
+    upstream's family, which is otherwise found by the address and the model list. The model list
+    must arrive within `models_limit_s`.
     """
 
     def __init__(
@@ -65,7 +64,9 @@ class Upstream:
         *,
         model: str | None = None,
         profile: str | None = None,
+        models_limit_s: float = 15.0,
     ) -> None:
+        self._models_limit_s = models_limit_s
         self.model = model
         self._address = parse_address(base_url)
         self.profile: Profile = profile_for(profile, self._address.url or "")
@@ -126,7 +127,7 @@ class Upstream:
         call at start-up also relieves the first request of the cost of the SDK's first call.
         """
         try:
-            async with asyncio.timeout(MODELS_S):
+            async with asyncio.timeout(self._models_limit_s):
                 with self._map_errors({}):
                     models = _models(await self._get_models())
         except TimeoutError:
