@@ -16,6 +16,7 @@ from tickertape.api.edge.guards import BodyLimit, JsonOnly, LastResort, Loopback
 from tickertape.api.lifespan import OnFatal, running
 from tickertape.api.page import routes as page
 from tickertape.api.protocols import ai_sdk, gpt_terminal, native, openai_chat, openai_responses
+from tickertape.api.services import TIMING, ApiTiming
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.roles import Roles, load_roles
 from tickertape.runtime.settings import Settings
@@ -40,6 +41,7 @@ def create_app(
     roles: Roles | None = None,
     open_to_all: bool = False,
     on_fatal: OnFatal | None = None,
+    timing: ApiTiming = TIMING,
 ) -> FastAPI:
     """The API for these settings. It connects to Redis at its start, and waits until Redis is up.
 
@@ -51,7 +53,7 @@ def create_app(
         raise SettingsInvalid(
             "REDIS_URL is not set: it names the Redis server of the queue, redis://host:port"
         )
-    keys = keys_from(settings)
+    keys = keys_from(settings, timing.key_reload_s)
     loaded_roles = load_roles(settings.roles_dir) if roles is None else roles
     files = page.load_page()
     forms = ErrorForms(_error_forms())
@@ -60,7 +62,9 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with running(settings, redis_url, loaded_roles, on_fatal or _ignore) as services:
+        async with running(
+            settings, redis_url, loaded_roles, on_fatal or _ignore, timing
+        ) as services:
             app.state.services = services
             yield
 

@@ -10,7 +10,7 @@ from tickertape.api.failure_log import log_failure
 from tickertape.api.fanout.hub import Hub
 from tickertape.api.fanout.streams import Streams
 from tickertape.api.metrics import Metrics
-from tickertape.api.services import Services
+from tickertape.api.services import ApiTiming, Services
 from tickertape.broker.connections import Connections
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import AccessDenied, SettingsInvalid, Unavailable
@@ -30,7 +30,7 @@ OnFatal = Callable[[str], None]
 
 @asynccontextmanager
 async def running(
-    settings: Settings, redis_url: str, roles: Roles, on_fatal: OnFatal
+    settings: Settings, redis_url: str, roles: Roles, on_fatal: OnFatal, timing: ApiTiming
 ) -> AsyncIterator[Services]:
     """The services of a running app. They become usable once Redis is up.
 
@@ -38,7 +38,7 @@ async def running(
     different number of partitions, or because a background task failed.
     """
     connections = Connections(redis_url)
-    services = _services(settings, connections, roles)
+    services = _services(settings, connections, roles, timing)
     tasks = [
         asyncio.create_task(services.streams.run(), name="streams"),
         asyncio.create_task(_agree(services), name="agree on partitions"),
@@ -55,7 +55,9 @@ async def running(
         await connections.aclose()
 
 
-def _services(settings: Settings, connections: Connections, roles: Roles) -> Services:
+def _services(
+    settings: Settings, connections: Connections, roles: Roles, timing: ApiTiming
+) -> Services:
     requests = Requests(connections, settings)
     services = Services(
         settings=settings,
@@ -65,8 +67,14 @@ def _services(settings: Settings, connections: Connections, roles: Roles) -> Ser
         requests=requests,
         conversations=Conversations(connections, settings),
         logs=Logs(connections),
-        streams=Streams(Hub(connections, settings), requests, settings),
+        streams=Streams(
+            Hub(connections, settings),
+            requests,
+            settings,
+            position_interval_s=timing.position_interval_s,
+        ),
         metrics=Metrics(),
+        timing=timing,
     )
     streams = services.streams
     services.metrics.watch(open_streams=lambda: streams.open_streams, is_up=lambda: streams.is_up)

@@ -6,6 +6,7 @@ Each app has one Services object, made at its start; api/dependencies.py passes 
 from dataclasses import dataclass, field
 
 from tickertape.api.asking import Ask, submission_of
+from tickertape.api.edge.auth import RELOAD_INTERVAL_S
 from tickertape.api.edge.problems import draining
 from tickertape.api.fanout.streams import Streams
 from tickertape.api.metrics import Metrics
@@ -17,6 +18,24 @@ from tickertape.broker.requests import Record, Requests, Submitted
 from tickertape.broker.rights import Rights
 from tickertape.roles import Roles
 from tickertape.runtime.settings import Settings
+
+
+@dataclass(frozen=True)
+class ApiTiming:
+    """The intervals, pauses and limits of the API. Tests pass shorter ones."""
+
+    # The file of the API keys is checked for changes at most this often.
+    key_reload_s: float = RELOAD_INTERVAL_S
+    # The readers of waiting requests receive a new place in the queue at most this often.
+    position_interval_s: float = 1.0
+    # The response head of a stream is delayed this long, so that an early failure has an HTTP
+    # status.
+    head_delay_s: float = 10.0
+    # The pause before a stream of a conversation is read again while Redis is away.
+    unavailable_pause_s: float = 0.5
+
+
+TIMING = ApiTiming()
 
 
 @dataclass
@@ -41,6 +60,7 @@ class Services:
     logs: Logs
     streams: Streams
     metrics: Metrics
+    timing: ApiTiming = TIMING
     readiness: Readiness = field(default_factory=Readiness)
 
     async def submit(

@@ -26,7 +26,7 @@ logger = structlog.get_logger("api")
 OPEN_TENANT = "public"
 _TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _SHA256_HEX = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
-_RELOAD_INTERVAL_S = 1.0
+RELOAD_INTERVAL_S = 1.0
 _FORMAT = "use tenant:key,tenant:key or @file with one tenant:key a line"
 
 
@@ -72,19 +72,27 @@ def parse_keys(text: str) -> Keys:
 class KeyFile:
     """Keys in a file that may be edited while the process runs.
 
+    The file is checked for changes at most once in `reload_interval_s`.
     Raises SettingsInvalid if the file is wrong at the start.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        path: Path,
+        reload_interval_s: float = RELOAD_INTERVAL_S,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._path = path
+        self._reload_interval_s = reload_interval_s
         self._clock = clock
         self._checked_s = clock()
         self._stamp = self._stamp_now()
         self._keys = self._read()
 
     def current(self) -> Keys:
-        """The keys, at most a second behind the file. While it is wrong, the last good keys."""
-        if self._clock() - self._checked_s < _RELOAD_INTERVAL_S:
+        """The keys, at most one interval behind the file. While it is wrong, the last good keys."""
+        if self._clock() - self._checked_s < self._reload_interval_s:
             return self._keys
         self._checked_s = self._clock()
         if (stamp := self._stamp_now()) != self._stamp:
@@ -115,13 +123,15 @@ CurrentKeys: TypeAlias = Callable[[], Keys]
 """Returns the keys that are valid now."""
 
 
-def keys_from(settings: Settings) -> CurrentKeys | None:
+def keys_from(
+    settings: Settings, reload_interval_s: float = RELOAD_INTERVAL_S
+) -> CurrentKeys | None:
     """A function that returns the valid keys, None for an open API; raises SettingsInvalid."""
     if settings.api_keys is None:
         return None
     text = settings.api_keys.get_secret_value().strip()
     if text.startswith("@"):
-        return KeyFile(Path(text[1:])).current
+        return KeyFile(Path(text[1:]), reload_interval_s).current
     keys = parse_keys(text)
     return lambda: keys
 

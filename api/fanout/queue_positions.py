@@ -7,7 +7,6 @@ from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.broker.errors import BrokerError, RequestMissing
 from tickertape.broker.requests import Record, Requests
 
-INTERVAL_S = 1.0
 _REQUESTS_PER_ROUND = 200
 
 

@@ -11,7 +11,6 @@ from typing import NamedTuple, Protocol
 
 from starlette.responses import Response
 
-from tickertape.api.fanout import queue_positions
 from tickertape.api.fanout.audience import Audience, AudienceKey, make_farewell
 from tickertape.api.fanout.hub import Hub
 from tickertape.api.fanout.live_connection import LiveConnection
@@ -81,9 +80,16 @@ def start_of_log(tape: Tape, rendering: Rendering, *, is_current: bool) -> Start
 class Streams:
     """Opens streams; `run` has to be running. Closing the app calls `drain` and cancels `run`."""
 
-    def __init__(self, hub: Hub, requests: Requests, settings: Settings) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        requests: Requests,
+        settings: Settings,
+        *,
+        position_interval_s: float,
+    ) -> None:
         self.hub = hub
-        self._positions = QueuePositions(hub, requests, queue_positions.INTERVAL_S)
+        self._positions = QueuePositions(hub, requests, position_interval_s)
         self._heartbeat_s = settings.heartbeat_s
         self._coalesce_s = settings.coalesce_ms / 1000
         self._readers: set[Stoppable] = set()

@@ -22,8 +22,6 @@ from tickertape.broker.codec import Entry
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.kinds import OUTPUT
 
-# The response head of a stream is delayed this long, so that an early failure has an HTTP status.
-HOLD_S = 10.0
 _RETRY_AFTER_S = 2
 
 
@@ -52,9 +50,11 @@ class Foreground:
         self._is_repeatable = is_repeatable
 
     async def stream(self, dialect: Dialect) -> Response:
-        """The stream, after the first output or HOLD_S; raises Problem for an early failure."""
+        """The stream, after the first output or a delay; raises Problem for an early failure."""
         async with self._watch() as watched:
-            waited = await self._wait(watched, _has_begun, limit_s=HOLD_S)
+            waited = await self._wait(
+                watched, _has_begun, limit_s=self._services.timing.head_delay_s
+            )
             entries = watched.tape.entries()
             if waited is Waited.MET and not any(entry.kind in OUTPUT for entry in entries):
                 self._raise_if_failed(entries[-1])

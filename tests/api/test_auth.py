@@ -8,8 +8,12 @@ import structlog
 
 from tests.support.running_api import RunningApi, running_api
 from tickertape.api.edge.auth import KeyFile, Keys, keys_from, parse_keys
+from tickertape.api.services import ApiTiming
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.runtime.settings import Settings
+
+# The key file is checked at each call.
+RELOADING = ApiTiming(key_reload_s=0)
 
 ADA, BOB = {"Authorization": "Bearer ada-key"}, {"Authorization": "Bearer bob-key"}
 KEYS = "ada:ada-key,bob:bob-key"
@@ -133,13 +137,10 @@ async def status(api: RunningApi, headers: dict[str, str]) -> int:
     return (await api.client.get("/roles", headers=headers)).status_code
 
 
-async def test_a_key_file_is_read_again_when_it_changes(
-    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tickertape.api.edge.auth._RELOAD_INTERVAL_S", 0)
+async def test_a_key_file_is_read_again_when_it_changes(redis_url: str, tmp_path: Path) -> None:
     path = tmp_path / "keys"
     path.write_text("ada:ada-key\n")
-    async with running_api(redis_url, api_keys=f"@{path}") as api:
+    async with running_api(redis_url, api_keys=f"@{path}", timing=RELOADING) as api:
         assert (await status(api, ADA), await status(api, BOB)) == (200, 401)
         path.write_text("bob:bob-key\n")
         assert (await status(api, ADA), await status(api, BOB)) == (401, 200)
@@ -147,12 +148,11 @@ async def test_a_key_file_is_read_again_when_it_changes(
 
 @pytest.mark.parametrize("text", ["nonsense", None])
 async def test_an_invalid_key_file_keeps_the_last_valid_keys(
-    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
+    redis_url: str, tmp_path: Path, text: str | None
 ) -> None:
-    monkeypatch.setattr("tickertape.api.edge.auth._RELOAD_INTERVAL_S", 0)
     path = tmp_path / "keys"
     path.write_text("ada:ada-key\n")
-    async with running_api(redis_url, api_keys=f"@{path}") as api:
+    async with running_api(redis_url, api_keys=f"@{path}", timing=RELOADING) as api:
         if text is None:
             path.unlink()
         else:

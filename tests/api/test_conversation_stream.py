@@ -11,7 +11,9 @@ from tests.support.rig import Rig
 from tests.support.running_api import RunningApi, running_api
 from tests.support.sse import Event, EventStream, open_stream, text_of
 from tests.support.wait import wait_until
+from tickertape.api.fanout.hub import Hub
 from tickertape.api.fanout.watched_log import WatchedLog
+from tickertape.api.services import ApiTiming
 from tickertape.broker import keys
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import Unavailable
@@ -236,25 +238,22 @@ async def test_a_conversation_that_is_forgotten_and_recreated_at_once_is_another
 
 
 async def test_a_log_whose_read_fails_is_read_at_the_next_check(
-    api: RunningApi, worker: Rig, monkeypatch: pytest.MonkeyPatch
+    redis_url: str, worker: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "tickertape.api.protocols.native.conversation_reader._UNAVAILABLE_PAUSE_S", 0.01
-    )
     await answer(worker, "a", "b")
     await answer(worker, "c", "d")
-    hub = api.services.streams.hub
-    acquire = hub.acquire
     refused: list[str] = []
+    acquire = Hub.acquire
 
-    async def flaky(request_id: str) -> WatchedLog:
+    async def flaky(hub: Hub, request_id: str) -> WatchedLog:
         if len(refused) < 2:
             refused.append(request_id)
             raise Unavailable
-        return await acquire(request_id)
+        return await acquire(hub, request_id)
 
-    monkeypatch.setattr(hub, "acquire", flaky)
-    events = await take(api, 10)
+    monkeypatch.setattr(Hub, "acquire", flaky)
+    async with running_api(redis_url, timing=ApiTiming(unavailable_pause_s=0.01)) as api:
+        events = await take(api, 10)
     assert kinds(events) == WHOLE * 2
     assert len(refused) == 2
 

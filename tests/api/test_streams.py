@@ -11,23 +11,24 @@ from tests.support.rig import Rig
 from tests.support.running_api import RunningApi, running_api
 from tests.support.sse import collect, follow
 from tests.support.wait import wait_until
-from tickertape.api.fanout import queue_positions
 from tickertape.api.fanout.live_connection import LiveConnection
 from tickertape.api.fanout.uvicorn_handover import _KEY
 from tickertape.api.protocols.native.text_wire import TEXT
 from tickertape.api.protocols.native.wire import NATIVE
+from tickertape.api.services import ApiTiming
 from tickertape.broker import keys
 from tickertape.broker.errors import Unavailable
 
+OFTEN = ApiTiming(position_interval_s=0.01)
+
 
 async def test_a_reader_of_a_queued_request_gets_each_new_place_until_it_starts(
-    redis_url: str, worker: Rig, monkeypatch: pytest.MonkeyPatch
+    redis_url: str, worker: Rig
 ) -> None:
-    monkeypatch.setattr(queue_positions, "INTERVAL_S", 0.01)
     ids = [await worker.submit() for _ in range(3)]
     shown: list[Any] = []
     async with (
-        running_api(redis_url) as api,
+        running_api(redis_url, timing=OFTEN) as api,
         aclosing(follow(f"{api.url}/chat/{ids[-1]}/stream")) as stream,
     ):
         async for event in stream:
@@ -41,9 +42,8 @@ async def test_a_reader_of_a_queued_request_gets_each_new_place_until_it_starts(
 async def test_a_place_whose_query_fails_is_published_later(
     redis_url: str, worker: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue_positions, "INTERVAL_S", 0.01)
     request_id = await worker.submit()
-    async with running_api(redis_url) as api:
+    async with running_api(redis_url, timing=OFTEN) as api:
         requests = api.services.requests
         position = requests.position
         refused: list[str] = []

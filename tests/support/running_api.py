@@ -9,7 +9,7 @@ from typing import Any
 from tests.support.callers import Caller
 from tests.support.wait import wait_until
 from tickertape.api.app import create_app
-from tickertape.api.services import Services
+from tickertape.api.services import TIMING, ApiTiming, Services
 from tickertape.api.serving.server import DrainingServer
 from tickertape.roles import Roles
 from tickertape.runtime.settings import Settings
@@ -39,6 +39,7 @@ async def running_api(
     open_to_all: bool = False,
     wait_for_redis: bool = True,
     headers: Mapping[str, str] | None = None,
+    timing: ApiTiming = TIMING,
     **settings: Any,
 ) -> AsyncIterator[RunningApi]:
     """Run the app for the length of the block; open streams end with the block."""
@@ -48,6 +49,7 @@ async def running_api(
         roles=roles,
         open_to_all=open_to_all,
         on_fatal=problems.append,
+        timing=timing,
     )
     server = DrainingServer(app)
     listener = socket.create_server(("127.0.0.1", 0))

@@ -13,6 +13,7 @@ from tests.support.wait import wait_until
 from tests.wires.chats import HI, URL, ask, read, text_of
 from tests.wires.claiming import claimed
 from tests.wires.conftest import openai_client
+from tickertape.api.services import ApiTiming
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -124,14 +125,15 @@ async def test_a_cancelled_call_gets_an_error_that_names_the_cancel(
 
 
 async def test_a_stream_does_not_wait_indefinitely_for_its_start(
-    api: RunningApi, sdk: AsyncOpenAI, worker: Rig, monkeypatch: pytest.MonkeyPatch
+    redis_url: str, worker: Rig
 ) -> None:
-    monkeypatch.setattr("tickertape.api.protocols.foreground.HOLD_S", 0.1)
-    stream = await ask(sdk, stream=True)
-    await claimed(worker)
-    await worker.fail("upstream_error", "Too late for a status.")
-    with pytest.raises(openai.APIError, match="Too late"):
-        await read(stream)
+    timing = ApiTiming(head_delay_s=0.1)
+    async with running_api(redis_url, timing=timing) as api, openai_client(api.url) as sdk:
+        stream = await ask(sdk, stream=True)
+        await claimed(worker)
+        await worker.fail("upstream_error", "Too late for a status.")
+        with pytest.raises(openai.APIError, match="Too late"):
+            await read(stream)
 
 
 async def test_a_client_that_leaves_cancels_its_request_only_if_it_asked_for_that(

@@ -17,8 +17,6 @@ from tickertape.broker.turns import Turn
 from tickertape.runtime.json_types import JsonObject
 from tickertape.runtime.wait import wait_at_most
 
-_UNAVAILABLE_PAUSE_S = 0.5
-
 
 class ConversationCursor(NamedTuple):
     """A point in a conversation: a request, and a cursor in that request's log."""
@@ -49,7 +47,9 @@ class ConversationReader:
         *,
         start: ConversationCursor | None,
         heartbeat_s: float,
+        unavailable_pause_s: float,
     ) -> None:
+        self._unavailable_pause_s = unavailable_pause_s
         self._hub = hub
         self._conversations = conversations
         self._partition, self._key = conversations.place(tenant, conversation_id)
@@ -91,7 +91,7 @@ class ConversationReader:
             try:
                 turns = await self._conversations.turns(self._partition, self._key)
             except Unavailable:
-                await wait_at_most(self._changed, _UNAVAILABLE_PAUSE_S)
+                await wait_at_most(self._changed, self._unavailable_pause_s)
                 continue
             yield turns
 
@@ -119,7 +119,7 @@ class ConversationReader:
                     yield frame
             except Unavailable:
                 # The turn is not marked as seen, so the next read of the turns repeats it.
-                await wait_at_most(self._changed, _UNAVAILABLE_PAUSE_S)
+                await wait_at_most(self._changed, self._unavailable_pause_s)
                 self._changed.set()
                 return
             if self.was_stopped:

@@ -116,6 +116,7 @@ async def follow_conversation(
         conversation_id,
         start=ConversationCursor.parse(cursor) if cursor else None,
         heartbeat_s=services.settings.heartbeat_s,
+        unavailable_pause_s=services.timing.unavailable_pause_s,
     )
     frames = streams.serve(reader, NATIVE, first=SSE_COMMENT)
     return StreamResponse(frames, AsyncExitStack())
