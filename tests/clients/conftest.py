@@ -1,6 +1,5 @@
 """A whole Tickertape for each family of upstreams, before one that refuses what that refuses."""
 
-import asyncio
 import contextlib
 import json
 import os
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.client_programs import run_client_program
 from tests.support.rig import working
 from tests.support.running_api import running_api
 from tests.support.servers import in_memory, valkey_server
@@ -58,22 +58,8 @@ class Families:
         self, command: tuple[str | Path, ...], cwd: Path, program: dict[str, Any]
     ) -> dict[str, dict[str, Any]]:
         environment = {**os.environ, "PROGRAM": json.dumps(program), "NODE_NO_WARNINGS": "1"}
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            cwd=cwd,
-            env=environment,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            async with asyncio.timeout(_RUN_S):
-                said, complained = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.communicate()
-        assert process.returncode == 0, complained.decode()
-        loops = [json.loads(line) for line in said.splitlines() if line.startswith(b"{")]
+        output = await run_client_program(command, environment, cwd=cwd, limit_s=_RUN_S)
+        loops = [json.loads(line) for line in output.splitlines() if line.startswith(b"{")]
         return {f"{loop.pop('family')} over {loop.pop('wire')}": loop for loop in loops}
 
 

@@ -1,7 +1,6 @@
 """All of Tickertape in this process, and an upstream that says what the examples expect."""
 
 import asyncio
-import contextlib
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.client_programs import run_client_program
 from tests.support.rig import working
 from tests.support.running_api import RunningApi, running_api
 from tests.support.script import DEFAULT_MODEL, Done, Finish, Script, Text, Wait, answer
@@ -74,23 +74,8 @@ def run(api: RunningApi) -> Run:
     }
 
     async def running(*command: str | Path, cwd: Path | None = None) -> str:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            cwd=cwd,
-            env=environment,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            async with asyncio.timeout(_TIMEOUT_S):
-                said, complained = await process.communicate()
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.communicate()
-            raise
-        assert process.returncode == 0, complained.decode()
-        return said.decode()
+        output = await run_client_program(command, environment, cwd=cwd, limit_s=_TIMEOUT_S)
+        return output.decode()
 
     return running
 
