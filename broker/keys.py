@@ -190,6 +190,11 @@ def models_fault() -> str:
     return f"{tag(0)}models_fault"
 
 
+def upstream() -> str:
+    """String: the upstream of the `tickertape up` that first used this Redis."""
+    return f"{tag(0)}upstream"
+
+
 def partition_count() -> str:
     """String: the number of partitions that this Redis was first used with."""
     return f"{tag(0)}partitions"

@@ -77,6 +77,14 @@ def _add_up(commands: _Commands) -> None:
     up = _add(commands, run.up, "start everything on this machine", _UP)
     _add_address(up)
     up.add_argument("--workers", type=_positive, default=1, metavar="N", help="default: 1")
+    up.add_argument(
+        "--switch-upstream",
+        action="store_true",
+        help="use REDIS_URL although its requests were submitted for another upstream; those that"
+        " wait there are sent to this one",
+    )
+    # What a person typed to start this command: `make run` passes its own name.
+    up.add_argument("--typed", default="", help=argparse.SUPPRESS)
     _add_data_dir(up)
 
 

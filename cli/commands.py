@@ -22,7 +22,15 @@ def up(options: argparse.Namespace) -> int:
     from tickertape.cli.up.processes import Options
 
     return command.run(
-        Options(options.host, options.port, options.workers, options.data_dir, options.open)
+        Options(
+            options.host,
+            options.port,
+            options.workers,
+            options.data_dir,
+            options.open,
+            switches_upstream=options.switch_upstream,
+            typed=options.typed,
+        )
     )
 
 

@@ -12,6 +12,7 @@ local OTHER_KEYS = {
 -- Commands that a process calls directly, outside of scripts.
 local PLAIN = {
   'PING', '', 0, 'EVALSHA', '', 1, 'GET', 'partitions', 0, 'SET', 'partitions', 1, 'GET', 'models', 0,
+  'GET', 'upstream', 0, 'SET', 'upstream', 1,
   'SET', 'models', 1, 'GET', 'models_fault', 0, 'SET', 'models_fault', 1, 'HGETALL', 'req:', 0,
   'HGETALL', 'conv:', 0, 'EXISTS', 'conv:', 0, 'XRANGE', 'conv:', 2, 'XREVRANGE', 'conv:', 2,
   'XRANGE', 'dead', 2, 'XDEL', 'dead', 1,

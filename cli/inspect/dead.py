@@ -14,7 +14,7 @@ from tickertape.runtime.settings import Settings, load_settings
 def run(action: str, request_ids: list[str], *, is_all: bool, data_dir: Path) -> int:
     """List, retry or drop; returns the exit code. Raises CommandFailed, SettingsInvalid."""
     settings = load_settings()
-    url = settings.redis_url or _embedded_url(data_dir)
+    url = settings.redis_url or _embedded_url(data_dir, settings)
     if action != "list" and not request_ids and not is_all:
         raise CommandFailed(
             f"name the requests: `tickertape dead {action} REQUEST_ID ...`, or use --all",
@@ -60,15 +60,22 @@ def _line(dead: DeadRequest) -> str:
     return f"{dead.request_id}  {died}  attempts {dead.attempts}  {dead.tenant}{expired}"
 
 
-def _embedded_url(data_dir: Path) -> str:
+def _embedded_url(data_dir: Path, settings: Settings) -> str:
     """The URL of the embedded server of the `tickertape up` that uses this folder."""
     from tickertape.cli.up.data_dir import DataDir
+    from tickertape.cli.up.upstream_data import all_data_dirs, data_dir_of
+    from tickertape.cli.up.upstream_identity import upstream_identity
 
-    home = DataDir(data_dir) if data_dir.exists() else None
-    if home is None or not home.port():
-        raise CommandFailed(
-            f"REDIS_URL is not set, and no `tickertape up` runs with --data-dir {data_dir}."
-            " Set REDIS_URL, or name the folder with --data-dir.",
-            Exit.USAGE,
-        )
-    return f"redis://:{home.password()}@127.0.0.1:{home.port()}/0"
+    # The server of the upstream in the settings comes first; without one, any that runs.
+    own_dir = data_dir_of(data_dir, upstream_identity(settings))
+    for folder in (own_dir, *all_data_dirs(data_dir)):
+        if not folder.exists():
+            continue
+        home = DataDir(folder)
+        if home.port():
+            return f"redis://:{home.password()}@127.0.0.1:{home.port()}/0"
+    raise CommandFailed(
+        f"REDIS_URL is not set, and no `tickertape up` runs with --data-dir {data_dir}."
+        " Set REDIS_URL, or name the folder with --data-dir.",
+        Exit.USAGE,
+    )

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from pathlib import Path
 
 from tickertape.cli.chat.terminal import harmless
 from tickertape.cli.up.local_model import LocalModel
@@ -37,6 +38,14 @@ def model_line(settings: Settings, model: LocalModel | None) -> str:
     return (
         f"Model    {model.model} on this machine, {model.slots} concurrent answers. It is small and"
         " knows only English.\n         For a better model, set OPENAI_API_KEY or OPENAI_BASE_URL"
+    )
+
+
+def other_upstream_line(data_dir: Path, label: str) -> str:
+    """Pure: why this upstream does not use the data of the upstream `label` in `data_dir`."""
+    return (
+        f"         {data_dir} itself belongs to {label}. Questions and answers of that upstream"
+        " stay there."
     )
 
 

@@ -36,6 +36,10 @@ class Options:
     workers: int
     data_dir: Path
     is_open: bool
+    switches_upstream: bool = False
+    """Whether requests of another upstream may be sent to this one."""
+    typed: str = ""
+    """The command that runs `tickertape up` for the user, if it is not that one itself."""
 
 
 def redis_service(settings: Settings, data_dir: Path) -> Service[EmbeddedServer] | None:

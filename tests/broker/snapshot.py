@@ -14,7 +14,7 @@ _READ: tuple[tuple[str, tuple[str | int, ...]], ...] = (
     ("(wait:.*|ring|suspect|wake|conv:[^:]*:wait)", ("LRANGE", 0, -1)),
     ("(running|delayed|index:.*|expiry:.*)", ("ZRANGE", 0, -1, "WITHSCORES")),
     ("tenant:.*", ("SMEMBERS",)),
-    ("(claim:.*|idem:.*|partitions|models|models_fault)", ("GET",)),
+    ("(claim:.*|idem:.*|partitions|models|models_fault|upstream)", ("GET",)),
 )
 
 

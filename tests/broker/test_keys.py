@@ -97,7 +97,7 @@ OF_SCRIPTS = {
     keys.worker_channel(7, "w"): "push:worker:",
 }
 OF_CONVERSATIONS = {keys.held(7, "c"): ":wait", keys.turns(7, "c"): ":turns"}
-PLAIN_ONLY = {keys.models(), keys.models_fault(), keys.partition_count()}
+PLAIN_ONLY = {keys.models(), keys.models_fault(), keys.partition_count(), keys.upstream()}
 
 
 def texts_of_scripts() -> str:
