@@ -177,7 +177,22 @@ def worker_channel(partition: int, worker: str) -> str:
     return f"{tag(partition)}push:worker:{worker}"
 
 
+def watchers(partition: int, conversation_key: str) -> str:
+    """Hash: how many readers of a conversation each API process has, and until when that holds."""
+    return f"{tag(partition)}watch:{conversation_key}"
+
+
 # One for all partitions
+
+
+def fleet() -> str:
+    """Set: the names of the workers and API processes that report themselves."""
+    return f"{tag(0)}fleet"
+
+
+def report(member: str) -> str:
+    """String: the last report of a worker or an API process, with a TTL of a few seconds."""
+    return f"{tag(0)}report:{member}"
 
 
 def models() -> str:

@@ -75,6 +75,11 @@ class Attempt:
                 await self.writer.room()
         return Completed()
 
+    @property
+    def deltas(self) -> int:
+        """The deltas that this attempt has received, without those of an answer it continues."""
+        return self.tally.deltas - self._kept_deltas
+
     def usage(self) -> dict[str, Any] | None:
         """The usage that the upstream reported.
 
@@ -83,8 +88,7 @@ class Attempt:
         if self.tally.usage is not None:
             return self.tally.usage
         # The kept deltas are in the usage of the attempt that wrote them.
-        deltas = self.tally.deltas - self._kept_deltas
-        return {"completion_tokens": deltas, "estimated": True} if deltas else None
+        return {"completion_tokens": self.deltas, "estimated": True} if self.deltas else None
 
     async def _whole_prompt(self) -> dict[str, Any]:
         """The body of the upstream call. The conversation's earlier turns are read only now."""

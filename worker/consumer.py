@@ -85,6 +85,11 @@ class Consumer:
         return len(self._running)
 
     @property
+    def running_deltas(self) -> int:
+        """The deltas of the attempts under way."""
+        return sum(job.deltas for job, _ in self._running.values())
+
+    @property
     def is_claiming(self) -> bool:
         """Whether `run` was called."""
         return self._is_claiming

@@ -30,13 +30,15 @@ class Failure:
     """Why an attempt failed.
 
     `retry_after_s` is the pause that the upstream asked for, if it did. `may_differ`: the next call
-    of the upstream has a fair chance to succeed.
+    of the upstream has a fair chance to succeed. `problem` says why the upstream would refuse every
+    other request as well, such as a wrong key of this server.
     """
 
     code: FailureCode
     message: str
     retry_after_s: float | None = None
     may_differ: bool = True
+    problem: str | None = None
 
     @property
     def retryable(self) -> bool:

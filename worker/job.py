@@ -46,6 +46,13 @@ class Job:
         self._stop: Stop | None = None
         self._interruption = Interruption()
         self._begun_at_s = time.monotonic()
+        self._counters = tools.counters
+        self._current: Attempt | None = None
+
+    @property
+    def deltas(self) -> int:
+        """The deltas of the attempt under way."""
+        return self._current.deltas if self._current is not None else 0
 
     @property
     def is_overdue(self) -> bool:
@@ -72,6 +79,7 @@ class Job:
         Writes nothing once it is fenced. Cancelling leaves the request to its lease.
         """
         lease: Lease | None = self.lease
+        self._counters.takeovers += self.lease.crashes > 0
         while lease is not None:
             self.lease = lease
             self._log.info("attempt begun", attempt=lease.attempt, n=lease.n, opener=lease.opener)
@@ -83,7 +91,7 @@ class Job:
         self._interruption = Interruption()
         if self._stop is not None:
             self._interruption.interrupt(self._stop)
-        attempt = Attempt(lease, self._tools, self._interruption.interrupt)
+        self._current = attempt = Attempt(lease, self._tools, self._interruption.interrupt)
         try:
             step: Outcome | Lease | None = await self._interruption.run(attempt.run)
             while not (step is None or isinstance(step, Lease)):
@@ -91,11 +99,14 @@ class Job:
             return step
         finally:
             attempt.writer.close()
+            self._current = None
+            self._counters.deltas += attempt.deltas
 
     async def _conclude(self, attempt: Attempt, outcome: Outcome) -> Outcome | Lease | None:
         """Act on an outcome. Returns another outcome if that fails, or the next attempt's lease."""
         match outcome:
             case Completed():
+                self._counters.upstream_problem = None
                 return await self._finish(attempt, "completed", _completed(attempt.tally))
             case Broken(failure):
                 return await self._after_break(attempt, failure)
@@ -137,6 +148,7 @@ class Job:
     async def _retry(self, attempt: Attempt, failure: Failure, delay_s: float) -> Stop | None:
         """Put the request back into the queue, due after a delay."""
         lease, code = attempt.lease, failure.code.value
+        self._counters.retries += 1
         self._log.info("retry later", code=code, delay_s=round(delay_s, 3))
         delay_ms = int(delay_s * 1000)
         try:
@@ -153,6 +165,7 @@ class Job:
         """Open the next attempt in this worker, after the unwritten pieces and a delay."""
         self._log.info("begin again", code=failure.code.value, delay_s=round(delay_s, 3))
         self._restarts += 1
+        self._counters.retries += 1
 
         async def pause() -> None:
             await attempt.writer.flushed()
@@ -166,6 +179,7 @@ class Job:
 
     async def _fail(self, attempt: Attempt, failure: Failure) -> Stop | None:
         self._log.warning("request failed", code=failure.code.value, attempt=attempt.lease.attempt)
+        self._counters.upstream_problem = failure.problem
         return await self._finish(attempt, "failed", failure.terminal())
 
     async def _finish(self, attempt: Attempt, state: Terminal, data: dict[str, Any]) -> Stop | None:
@@ -196,6 +210,7 @@ class Job:
             except TooLong:
                 return Stop.LOG_FULL
             if gap is None:
+                self._counters.ended[state] += 1
                 self._log.info("request ended", state=state, attempt=lease.attempt)
                 return None
             first_seq = writer.first_unacked_seq

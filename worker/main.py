@@ -16,6 +16,7 @@ from tickertape.broker.appender import Appender
 from tickertape.broker.connections import Connections
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import AccessDenied, Unavailable
+from tickertape.broker.fleet import REPORT_INTERVAL_S
 from tickertape.broker.log import Logs
 from tickertape.broker.push import Push
 from tickertape.broker.queue import Queue
@@ -23,6 +24,7 @@ from tickertape.broker.rights import Rights
 from tickertape.runtime.garbage import tune_garbage_collector
 from tickertape.runtime.settings import Settings
 from tickertape.worker.consumer import Consumer, ConsumerTiming
+from tickertape.worker.fleet_reporter import FleetReporter
 from tickertape.worker.health import Health, health_endpoint
 from tickertape.worker.model_watch import ModelWatch, ModelWatchTiming
 from tickertape.worker.prompt import Bounds
@@ -41,6 +43,7 @@ class WorkerTiming:
     """The pauses and limits of a worker and of its parts. Tests pass shorter ones."""
 
     drain_grace_s: float = 10.0
+    report_interval_s: float = REPORT_INTERVAL_S
     job: JobTiming = field(default_factory=JobTiming)
     consumer: ConsumerTiming = field(default_factory=ConsumerTiming)
     models: ModelWatchTiming = field(default_factory=ModelWatchTiming)
@@ -77,6 +80,7 @@ class Worker:
     pushes: Sequence[Push]
     rights: Rights
     models: ModelWatch
+    reporter: FleetReporter
     partitions: int
     slots: int
     drain_grace_s: float
@@ -90,6 +94,7 @@ class Worker:
             background = [
                 group.create_task(self.tools.appender.run(), name="appender"),
                 group.create_task(self.models.run(), name="models"),
+                group.create_task(self.reporter.run(), name="fleet reporter"),
                 *(
                     group.create_task(push.run(), name=f"push {partition}")
                     for partition, push in enumerate(self.pushes)
@@ -156,13 +161,23 @@ def _build_worker(
         suspect_crashes=settings.max_crashes - 1,
         timing=timing.consumer,
     )
+    models = ModelWatch(connections, tools.upstream, timing.models)
     return Worker(
         connections,
         tools,
         consumer,
         [_push(connections, consumer, n, name) for n in range(settings.partitions)],
         Rights(connections, settings.partitions),
-        ModelWatch(connections, tools.upstream, timing.models),
+        models,
+        FleetReporter(
+            connections,
+            consumer,
+            tools.counters,
+            models,
+            name=name,
+            slots=slots,
+            interval_s=timing.report_interval_s,
+        ),
         settings.partitions,
         slots,
         timing.drain_grace_s,

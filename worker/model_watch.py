@@ -49,6 +49,8 @@ class ModelWatch:
         self._has_answered = asyncio.Event()
         self.fault: str | None = "The upstream has not answered yet."
         self.no_list_reason: str | None = None
+        # The fault in words that quote nothing of the upstream, for everyone who reads the status.
+        self.public_fault: str | None = None
 
     async def run(self) -> None:
         """List and publish the models again and again, until cancelled."""
@@ -75,7 +77,7 @@ class ModelWatch:
             models = await self._upstream.list_models()
         except UpstreamError as error:
             return await self._publish_fault(error)
-        self.fault = self.no_list_reason = None
+        self.fault = self.no_list_reason = self.public_fault = None
         self._has_answered.set()
         await write_models(self._connections, models)
         return _PAUSE_S
@@ -88,6 +90,7 @@ class ModelWatch:
         )
         if before != (self.no_list_reason, self.fault):
             log.warning("models not listed", reason=error.message)
+        self.public_fault = None if is_missing else _public_reason(error)
         pause_s = self._timing.retry_s
         if is_missing:
             pause_s = _PAUSE_S
@@ -100,4 +103,6 @@ def _public_reason(error: UpstreamError) -> str:
     """The reason that the API shows to clients. The error's own message may quote the upstream."""
     if isinstance(error, UpstreamGarbage):
         return "The upstream answered with JSON that is not a list of models."
+    if error.problem is not None:
+        return error.problem
     return (type(error).__doc__ or "").partition("\n")[0]

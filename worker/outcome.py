@@ -47,7 +47,9 @@ def failure_of(error: Exception) -> Failure:
     the text may quote a prompt.
     """
     if isinstance(error, UpstreamError):
-        return Failure(error.code, error.message, error.retry_after_s, error.may_differ)
+        return Failure(
+            error.code, error.message, error.retry_after_s, error.may_differ, error.problem
+        )
     if isinstance(error, TooLong):
         return Failure(FailureCode.TOO_LONG, str(error))
     return Failure(FailureCode.INTERNAL, f"The worker failed ({type(error).__name__}).")

@@ -12,6 +12,7 @@ from tickertape.broker.errors import Unavailable
 from tickertape.broker.log import Logs
 from tickertape.broker.queue import Queue
 from tickertape.worker import prompt
+from tickertape.worker.counters import Counters
 from tickertape.worker.upstream.answer_stream import Limits
 from tickertape.worker.upstream.client import Upstream
 
@@ -44,6 +45,7 @@ class Tools:
     bounds: prompt.Bounds
     rng: random.Random
     timing: JobTiming = field(default_factory=JobTiming)
+    counters: Counters = field(default_factory=Counters)
 
     async def insist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Repeat a broker call while Redis is away. All broker calls are safe to repeat."""

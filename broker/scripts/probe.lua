@@ -15,7 +15,10 @@ local PLAIN = {
   'GET', 'upstream', 0, 'SET', 'upstream', 1,
   'SET', 'models', 1, 'GET', 'models_fault', 0, 'SET', 'models_fault', 1, 'HGETALL', 'req:', 0,
   'HGETALL', 'conv:', 0, 'EXISTS', 'conv:', 0, 'XRANGE', 'conv:', 2, 'XREVRANGE', 'conv:', 2,
-  'XRANGE', 'dead', 2, 'XDEL', 'dead', 1,
+  'XRANGE', 'dead', 2, 'XDEL', 'dead', 1, 'XLEN', 'dead', 0, 'ZCARD', 'running', 0, 'ZCARD', 'delayed', 0,
+  'LLEN', 'wait:', 0, 'LINDEX', 'wait:', 1, 'LLEN', 'suspect', 0, 'SMEMBERS', 'fleet', 0, 'SADD', 'fleet', 1,
+  'SREM', 'fleet', 1, 'EXPIRE', 'fleet', 1, 'SET', 'report:', 1, 'GET', 'report:', 0, 'PTTL', 'report:', 0,
+  'DEL', 'report:', 0, 'HGETALL', 'watch:', 0, 'HSET', 'watch:', 2, 'HDEL', 'watch:', 1, 'EXPIRE', 'watch:', 1,
   'ZREVRANGEBYSCORE', 'index:', 2, 'BLPOP', 'wake', 1, 'SUNSUBSCRIBE', 'push:', 0, 'SSUBSCRIBE', 'push:', 0,
   'SSUBSCRIBE', 'push:conv:', 0, 'SSUBSCRIBE', 'push:worker:', 0,
 }

@@ -97,7 +97,10 @@ OF_SCRIPTS = {
     keys.worker_channel(7, "w"): "push:worker:",
 }
 OF_CONVERSATIONS = {keys.held(7, "c"): ":wait", keys.turns(7, "c"): ":turns"}
-PLAIN_ONLY = {keys.models(), keys.models_fault(), keys.partition_count(), keys.upstream()}
+PLAIN_ONLY = {
+    keys.models(), keys.models_fault(), keys.partition_count(), keys.upstream(), keys.fleet(),
+    keys.report("w"), keys.watchers(0, "c"),
+}  # fmt: skip
 
 
 def texts_of_scripts() -> str:
@@ -124,7 +127,7 @@ def test_the_scripts_build_the_keys_of_a_conversation_that_are_listed() -> None:
 
 def test_the_rights_that_are_checked_are_those_of_keys_that_are_listed() -> None:
     checked = {*re.findall(r"'[A-Z]+', '([a-z_:]+)', \d", texts_of_scripts())}
-    plain = {name.removeprefix("{p0}:") for name in PLAIN_ONLY}
+    plain = {re.sub(r"^\{p0\}:|(?<=:)[cw]$", "", name) for name in PLAIN_ONLY}
     assert checked <= {*OF_SCRIPTS.values(), *plain}
 
 

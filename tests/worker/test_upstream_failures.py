@@ -113,7 +113,7 @@ async def test_an_empty_account_is_not_a_rate_limit() -> None:
     body = error_body("You exceeded your current quota", "insufficient_quota")
     found = await outcome(Status(429, {}, body))
     assert type(found.error) is Rejected
-    assert found.error.message == "You exceeded your current quota"
+    assert found.error.message.endswith("The provider says: You exceeded your current quota")
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 529])
@@ -130,13 +130,15 @@ async def test_a_rejection_passes_on_why_without_key_and_prompt(status: int) -> 
     said = f"No: key {KEY} asked for '{QUESTION['content']}' with Bearer abcdef"
     found = await outcome(Status(status, {}, error_body(said, None)))
     assert type(found.error) is Rejected
-    assert found.error.message == "No: key […] asked for '[…]' with Bearer […]"
+    passed_on = "No: key […] asked for '[…]' with Bearer […]"
+    assert found.error.message.endswith(passed_on) == (status != 401)
+    assert KEY not in found.error.message
 
 
 async def test_an_error_page_is_not_passed_on() -> None:
     found = await outcome(Status(404, {}, "<html>nginx 1.2.3</html>"))
     assert type(found.error) is Rejected
-    assert found.error.message == "The upstream answered 404."
+    assert "nginx" not in found.error.message
 
 
 @pytest.mark.parametrize("status", [401, 500, 200])

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any
 
 from tickertape.worker.upstream.errors import RateLimited, Rejected, UpstreamError, UpstreamFault
+from tickertape.worker.upstream.refusal_words import OUT_OF_CREDIT, explain_refusal
 from tickertape.worker.upstream.surrogates import without_orphans
 
 _MAX_DEPTH = 8
@@ -73,7 +74,6 @@ _MINIMAX_STATUSES = {
     1002: 429, 1004: 401, 1008: 402, 1026: 400, 1027: 400, 1039: 429, 1041: 429, 1042: 400,
     2013: 400, 2049: 401,
 }  # fmt: skip
-_OUT_OF_CREDIT = 402
 _TRANSIENT_4XX = frozenset({408, 425})
 _MAX_WAIT_S = 1e9
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*s?\s*")
@@ -131,19 +131,21 @@ def error_from(
     """The error for a report; `status` is the HTTP status of the response, if it had one.
 
     `message`, without secrets, is shown for a 4xx only, because a caller cannot act on any other
-    message. 408 and 425 are the only 4xx that are worth another try. `retry_after_s` comes from the
-    headers, and replaces the value in the report.
+    message. The error says so when a 4xx is about this server's key, account or address. 408 and
+    425 are the only 4xx that are worth another try. `retry_after_s` comes from the headers, and
+    replaces the value in the report.
     """
     status = status or report.status or report.word_status
     wait_s = report.retry_after_s if retry_after_s is None else retry_after_s
     if status is None:
         fault = "The upstream reported an error in its stream."
         return UpstreamFault(fault, retry_after_s=wait_s)
-    if status == 429 and report.word_status != _OUT_OF_CREDIT:
+    if status == 429 and report.word_status != OUT_OF_CREDIT:
         return RateLimited(retry_after_s=wait_s)
     if status >= 500 or status in _TRANSIENT_4XX:
         return UpstreamFault(f"The upstream answered {status}.", retry_after_s=wait_s)
-    return Rejected(message or f"The upstream answered {status}.")
+    refusal = explain_refusal(status, report.word_status, message)
+    return Rejected(refusal.text, problem=refusal.problem)
 
 
 def message_of(report: object, depth: int = 0) -> str:

@@ -32,11 +32,14 @@ class UpstreamError(Exception):
         *,
         retry_after_s: float | None = None,
         may_differ: bool | None = None,
+        problem: str | None = None,
     ) -> None:
         if may_differ is not None:
             self.may_differ = may_differ
         self.message = message or (type(self).__doc__ or "").strip()
         self.retry_after_s = retry_after_s
+        # Why the upstream would refuse every other request of this server as well, in a sentence.
+        self.problem = problem
         super().__init__(self.message)
 
 

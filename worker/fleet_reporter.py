@@ -1,0 +1,76 @@
+"""Reports this worker to Redis every two seconds, for the status page and for waiting readers."""
+
+import asyncio
+import contextlib
+import time
+
+from tickertape.broker.connections import Connections
+from tickertape.broker.errors import Unavailable
+from tickertape.broker.fleet import REPORT_INTERVAL_S, Fleet, WorkerReport
+from tickertape.worker.consumer import Consumer
+from tickertape.worker.counters import Counters, DeltaRate
+from tickertape.worker.model_watch import ModelWatch
+
+_LEAVE_LIMIT_S = 0.5
+
+
+class FleetReporter:
+    """Reports while `run` runs. A report that fails is replaced by the next one."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        consumer: Consumer,
+        counters: Counters,
+        models: ModelWatch,
+        *,
+        name: str,
+        slots: int,
+        interval_s: float = REPORT_INTERVAL_S,
+    ) -> None:
+        self._fleet = Fleet(connections)
+        self._consumer = consumer
+        self._counters = counters
+        self._models = models
+        self._name = name
+        self._slots = slots
+        self._interval_s = interval_s
+        self._is_reported = False
+        self._rate = DeltaRate(time.monotonic)
+
+    async def run(self) -> None:
+        """Report until cancelled, then withdraw the report if Redis answers at once."""
+        try:
+            while True:
+                # A worker that does not claim yet, or that hangs, is not at work.
+                if self._consumer.is_claiming and not self._consumer.silent_loops:
+                    self._is_reported = await self._try_to_report()
+                await asyncio.sleep(self._interval_s)
+        finally:
+            if self._is_reported:
+                with contextlib.suppress(Unavailable, TimeoutError):
+                    async with asyncio.timeout(_LEAVE_LIMIT_S):
+                        await self._fleet.leave(self._name, WorkerReport)
+
+    async def _try_to_report(self) -> bool:
+        try:
+            await self._fleet.report(self._name, self._report())
+        except Unavailable:
+            return False
+        return True
+
+    def _report(self) -> WorkerReport:
+        consumer, counters = self._consumer, self._counters
+        deltas = counters.deltas + consumer.running_deltas
+        return WorkerReport(
+            slots=self._slots,
+            running=consumer.running,
+            is_draining=consumer.is_stopping,
+            deltas=deltas,
+            deltas_per_s=round(self._rate.add(deltas), 1),
+            completed=counters.ended["completed"],
+            failed=counters.ended["failed"],
+            takeovers=counters.takeovers,
+            retries=counters.retries,
+            upstream_problem=counters.upstream_problem or self._models.public_fault,
+        )
