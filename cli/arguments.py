@@ -128,10 +128,12 @@ def _add_clients(commands: _Commands) -> None:
         "-c", "--conversation", metavar="ID", help="continue, or start, the conversation ID"
     )
     _add_buffer(chat)
+    _add_server(chat)
     watch = _add(commands, run.watch, "print the answer to a request", _WATCH)
     watch.add_argument("request_id", metavar="REQUEST_ID")
     watch.add_argument("--after", metavar="CURSOR", help="print only what follows this cursor")
     _add_buffer(watch)
+    _add_server(watch)
 
 
 def _add_inspection(commands: _Commands) -> None:
@@ -179,6 +181,13 @@ def _add_data_dir(parser: argparse.ArgumentParser) -> None:
         default=Path(".tickertape"),
         help="the folder of `tickertape up`; default: .tickertape",
     )
+
+
+def _add_server(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--url", metavar="URL", help="the API; default: TICKERTAPE_URL, else http://127.0.0.1:8000"
+    )
+    parser.add_argument("--key", metavar="KEY", help="the API key; default: TICKERTAPE_API_KEY")
 
 
 def _add_buffer(parser: argparse.ArgumentParser) -> None:

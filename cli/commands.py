@@ -7,9 +7,12 @@ quickly. Raises CommandFailed or SettingsInvalid.
 import argparse
 import os
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tickertape.cli.exits import CommandFailed, Exit
+
+if TYPE_CHECKING:
+    from tickertape.cli.chat.client_settings import Server
 
 Command: TypeAlias = Callable[[argparse.Namespace], int]
 
@@ -64,24 +67,27 @@ def model(options: argparse.Namespace) -> int:
 def chat(options: argparse.Namespace) -> int:
     """`tickertape chat`."""
     from tickertape.cli.chat import ask
+    from tickertape.cli.chat.message import read_message
 
-    body = {
-        "message": ask.read_message(" ".join(options.message)),
+    given = {
         "role": options.role,
         "variables": dict(options.var) if options.var else None,
         "model": options.model,
         "temperature": options.temperature,
         "conversation_id": options.conversation,
     }
-    set_fields = {name: value for name, value in body.items() if value is not None}
-    return ask.run(set_fields, buffers_answer=options.buffer)
+    submit_options: Any = {name: value for name, value in given.items() if value is not None}
+    message = read_message(" ".join(options.message) if options.message else None)
+    return ask.run(_server(options), message, submit_options, buffers_answer=options.buffer)
 
 
 def watch(options: argparse.Namespace) -> int:
     """`tickertape watch`."""
     from tickertape.cli.chat import watch as command
 
-    return command.run(options.request_id, cursor=options.after, buffers_answer=options.buffer)
+    return command.run(
+        _server(options), options.request_id, cursor=options.after, buffers_answer=options.buffer
+    )
 
 
 def roles(options: argparse.Namespace) -> int:
@@ -105,3 +111,9 @@ def doctor(options: argparse.Namespace) -> int:
     from tickertape.cli.inspect import doctor as command
 
     return command.run(options.host, options.port, options.data_dir)
+
+
+def _server(options: argparse.Namespace) -> "Server":
+    from tickertape.cli.chat.client_settings import Server
+
+    return Server(options.url, options.key)

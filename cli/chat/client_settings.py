@@ -1,9 +1,13 @@
-"""The settings of `chat` and `watch`."""
+"""Where the client commands find the API: `--url` and `--key`, else the settings."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from tickertape.cli.chat.client import Client
+from tickertape.cli.exits import CommandFailed, Exit
+from tickertape.client import AsyncClient, CallRefused, Timing
 from tickertape.runtime.settings import load_settings
 
 
@@ -15,12 +19,36 @@ class _Credentials(BaseSettings):
     api_key: SecretStr | None = Field(default=None, validation_alias="TICKERTAPE_API_KEY")
 
 
+@dataclass(frozen=True)
+class Server:
+    """The values of `--url` and `--key`; None stands for the setting."""
+
+    url: str | None = None
+    key: str | None = None
+
+
 def api_key() -> str | None:
     """The value of TICKERTAPE_API_KEY, from the environment or `.env`."""
     secret = _Credentials().api_key
     return None if secret is None else secret.get_secret_value()
 
 
-def make_client() -> Client:
-    """A client of TICKERTAPE_URL. Needs a running event loop. Raises SettingsInvalid."""
-    return Client(load_settings().url, api_key())
+def make_client(
+    server: Server,
+    *,
+    notify: Callable[[str], None] | None = None,
+    timing: Timing | None = None,
+) -> AsyncClient:
+    """A client of `server`. Raises SettingsInvalid, and CommandFailed if `--url` is not a URL."""
+    url = load_settings().url if server.url is None else server.url
+    try:
+        return AsyncClient(
+            url,
+            # An empty key, so that the client does not read the variable a second time.
+            (server.key or api_key()) or "",
+            notify=notify,
+            timing=timing or Timing(),
+            url_name="TICKERTAPE_URL" if server.url is None else "--url",
+        )
+    except CallRefused as refused:
+        raise CommandFailed(str(refused), Exit.USAGE) from None

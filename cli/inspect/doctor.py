@@ -12,11 +12,11 @@ from tickertape.broker import keys
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import AccessDenied, SettingsInvalid, Unavailable
 from tickertape.broker.rights import Rights
-from tickertape.cli.chat.client import Client
 from tickertape.cli.exits import CommandFailed, Exit
 from tickertape.cli.inspect import findings
 from tickertape.cli.inspect.findings import Finding, Level, fail, ok, warn
 from tickertape.cli.up.environment import needs_model, needs_redis, url_of
+from tickertape.client import AsyncClient
 from tickertape.roles import RolesInvalid, load_roles
 from tickertape.runtime.addresses import hide_secrets, is_loopback
 from tickertape.runtime.settings import Settings, load_settings, old_names_in_use, variable_names
@@ -177,7 +177,7 @@ async def listening(host: str, port: int, *, limit_s: float = 2.0) -> Finding:
     try:
         find_port(host, port)
     except CommandFailed as error:
-        async with Client(url_of(host, port)) as client:
+        async with AsyncClient(url_of(host, port), "") as client:
             if await client.is_ready(limit_s):
                 return ok("port", f"Tickertape already runs at {url_of(host, port)}")
         return fail("port", str(error), "choose another port with --port")

@@ -25,10 +25,10 @@ class Announcement:
     async def make(self) -> None:
         """Wait until the API and a worker are ready, then print. Waits without a time limit."""
         # The import takes 0.3 s. Here, the child processes start in that time.
-        from tickertape.cli.chat.client import Client
+        from tickertape.client import AsyncClient
 
         is_slow = False
-        async with Client(self.url) as client:
+        async with AsyncClient(self.url, "") as client:
             while not (any(w.is_ready for w in self.workers) and await client.is_ready()):
                 if self._age_s() > _SLOW_AFTER_S and not is_slow:
                     is_slow = True

@@ -71,7 +71,7 @@ class ScriptedApi:
         self.bodies: list[dict[str, Any]] = []
         self.keys: list[str] = []
         self.authorizations: set[str | None] = set()
-        self.record: dict[str, Any] = {"status": "completed"}
+        self.record: dict[str, Any] = {"request_id": REQUEST_ID, "status": "completed"}
         self.url = ""
         self._connections: set[Connection] = set()
 

@@ -5,6 +5,7 @@ import io
 import signal
 import sys
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -14,10 +15,10 @@ from tests.support.proxy import FaultProxy
 from tests.support.rig import Rig, open_rig
 from tests.support.running_api import RunningApi, running_api
 from tests.support.wait import wait_until
-from tickertape.cli.chat import ask as chat_module
-from tickertape.cli.chat.ask import chat, read_message
-from tickertape.cli.chat.client import Client
+from tickertape.cli.chat.ask import chat
+from tickertape.cli.chat.message import read_message
 from tickertape.cli.exits import CommandFailed, Exit
+from tickertape.client import AsyncClient, Timing
 from tickertape.runtime.settings import Settings
 
 
@@ -40,9 +41,9 @@ async def scripted() -> AsyncIterator[ScriptedApi]:
         yield running
 
 
-async def ask(url: str, screen: Screen, **body: object) -> int:
-    async with Client(url) as client:
-        return await chat(client, {"message": "hi", **body}, screen.terminal)
+async def ask(url: str, screen: Screen, **options: Any) -> int:
+    async with AsyncClient(url, notify=screen.terminal.note) as client:
+        return await chat(client, "hi", options, screen.terminal)  # type: ignore[arg-type]  # any options
 
 
 async def claim(worker: Rig, screen: Screen) -> str:
@@ -156,24 +157,6 @@ async def test_a_lost_reply_is_retried_with_the_same_key(scripted: ScriptedApi) 
     assert len(set(scripted.keys)) == 1
 
 
-async def test_a_full_queue_is_waited_out_as_long_as_the_server_asks(
-    scripted: ScriptedApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    waits: list[float] = []
-
-    async def note(_event: asyncio.Event, limit_s: float) -> None:
-        waits.append(limit_s)
-
-    monkeypatch.setattr(chat_module, "wait_at_most", note)
-    body = '{"error": {"message": "The queue is full; try again later."}}'
-    scripted.replies.append(Refuse(503, body, {"retry-after": "7"}))
-    screen = Screen()
-    assert await ask(scripted.url, screen) == Exit.OK
-    assert waits == [7]
-    assert "The queue is full" in screen.err
-    assert "running?" not in screen.err
-
-
 async def test_two_messages_have_two_keys(scripted: ScriptedApi) -> None:
     await ask(scripted.url, Screen())
     await ask(scripted.url, Screen())
@@ -212,10 +195,12 @@ async def test_an_unknown_role_is_reported_with_the_servers_message(api: Running
 
 async def test_an_unreachable_server_is_reported_and_given_up() -> None:
     screen = Screen()
-    async with Client("http://127.0.0.1:9") as client:
-        with pytest.raises(CommandFailed, match="Connection refused"):
-            await chat(client, {"message": "hi"}, screen.terminal, submit_patience_s=0.3)
-    assert screen.err.count("Is `tickertape up` running?") == 1
+    timing = Timing(first_patience_s=0.3)
+    async with AsyncClient("http://127.0.0.1:9", timing=timing) as client:
+        with pytest.raises(
+            CommandFailed, match=r"Connection refused.*tickertape up` running.*--url"
+        ):
+            await chat(client, "hi", {}, screen.terminal)
 
 
 def test_a_message_can_come_from_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from tests.support import sse
 from tickertape.cli.chat.actions import Action, Clear, End, Fold, Note, Progress, Reasoning, Text
-from tickertape.cli.chat.events import StreamEvent
+from tickertape.client import Event
 
 
 def fold(*events: tuple[str, dict[str, Any]], is_whole: bool = True) -> list[Action]:
     folding = Fold(is_whole=is_whole)
-    return [action for kind, data in events for action in folding.apply(StreamEvent(kind, data))]
+    return [action for kind, data in events for action in folding.apply(Event(kind, data))]
 
 
 def visible(actions: list[Action]) -> list[Action]:

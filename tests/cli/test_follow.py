@@ -17,10 +17,8 @@ from tests.cli.scripted_api import (
     Whole,
 )
 from tickertape.cli.chat.answer import print_answer
-from tickertape.cli.chat.client import SILENCE_S, CallRefused, Client
-from tickertape.cli.chat.events import StreamEvent
-from tickertape.cli.chat.follow import Follower, FollowTiming, Lost
 from tickertape.cli.exits import CommandFailed, Exit
+from tickertape.client import AsyncClient, CallRefused, Event, StreamLost, Timing
 
 PIECES = ["Once ", "upon ", "a ", "tïme ", "there ", "was ", "😀."]
 ANSWER = "".join(PIECES)
@@ -35,8 +33,8 @@ LENGTH = sum(len(frame.encode()) for frame in FRAMES)
 
 
 # The outages of these tests end at once.
-TIMING = FollowTiming(patience_s=20, longest_wait_s=0.01)
-IMPATIENT = FollowTiming(patience_s=0.05, longest_wait_s=0.01)
+TIMING = Timing(stream_patience_s=20, longest_wait_s=0.01)
+IMPATIENT = Timing(stream_patience_s=0.05, longest_wait_s=0.01)
 
 
 @pytest.fixture
@@ -46,11 +44,11 @@ async def api() -> AsyncIterator[ScriptedApi]:
 
 
 async def read(
-    api: ScriptedApi, screen: Screen, cursor: str | None = None, timing: FollowTiming = TIMING
+    api: ScriptedApi, screen: Screen, cursor: str | None = None, timing: Timing = TIMING
 ) -> int:
-    async with Client(api.url) as client:
-        follower = Follower(client, REQUEST_ID, cursor, notify=screen.terminal.note, timing=timing)
-        return await print_answer(follower, screen.terminal, REQUEST_ID)
+    async with AsyncClient(api.url, timing=timing, notify=screen.terminal.note) as client:
+        stream = client.follow(REQUEST_ID, after=cursor)
+        return await print_answer(stream, screen.terminal, REQUEST_ID)
 
 
 async def test_an_answer_is_printed_completely(api: ScriptedApi) -> None:
@@ -121,7 +119,7 @@ async def test_a_reset_after_output_leaves_a_buffered_answer_complete(api: Scrip
 
 async def test_a_cursor_at_the_end_still_yields_the_end(api: ScriptedApi) -> None:
     assert await read(api, Screen(), cursor="101-8") == Exit.OK
-    api.record = {"status": "failed", "error": {"code": "deadline", "message": "Too slow."}}
+    api.record |= {"status": "failed", "error": {"code": "deadline", "message": "Too slow."}}
     screen = Screen()
     assert await read(api, screen, cursor="101-8") == Exit.FAILED
     assert screen.err == "tickertape: Too slow. (deadline)\n"
@@ -175,10 +173,9 @@ async def test_an_unreachable_server_is_given_up_with_a_command_to_continue(
 
 async def test_giving_up_names_the_reason(api: ScriptedApi) -> None:
     api.behaviours.extend([Refuse(502, "bad gateway")] * 1000)
-    async with Client(api.url) as client:
-        follower = Follower(client, REQUEST_ID, notify=lambda _: None, timing=IMPATIENT)
-        with pytest.raises(Lost, match="502 bad gateway"):
-            _ = [event async for event in follower.events()]
+    async with AsyncClient(api.url, timing=IMPATIENT) as client:
+        with pytest.raises(StreamLost, match="502 bad gateway"):
+            _ = [event async for event in client.follow(REQUEST_ID)]
 
 
 async def test_a_long_outage_and_its_end_are_reported_once(
@@ -200,29 +197,26 @@ async def test_a_notice_does_not_move_the_cursor(api: ScriptedApi) -> None:
 
 
 async def test_a_key_is_sent_and_never_shown(api: ScriptedApi) -> None:
-    async with Client(api.url, "sk-secret") as client:
-        follower = Follower(client, REQUEST_ID, notify=lambda _: None, timing=TIMING)
-        events = [event async for event in follower.events()]
-    assert events[-1] == StreamEvent(
-        "completed", {"finish_reason": "stop", "sha256": SHA256}, "101-8"
-    )
+    async with AsyncClient(api.url, "sk-secret", timing=TIMING) as client:
+        events = [event async for event in client.follow(REQUEST_ID)]
+    assert events[-1] == Event("completed", {"finish_reason": "stop", "sha256": SHA256}, "101-8")
     assert api.authorizations == {"Bearer sk-secret"}
     assert "sk-secret" not in repr(vars(client))
 
 
 async def test_a_password_in_the_address_is_not_shown() -> None:
-    async with Client("http://user:secret@127.0.0.1:9") as client:
+    async with AsyncClient("http://user:secret@127.0.0.1:9") as client:
         assert client.display_url == "http://127.0.0.1:9"
 
 
 @pytest.mark.parametrize("url", ["http://", "http://[", "http://127.0.0.1:99999"])
 async def test_an_invalid_url_is_reported(url: str) -> None:
-    with pytest.raises(CallRefused, match="TICKERTAPE_URL"):
-        async with Client(url) as client:
+    with pytest.raises(CallRefused, match="url is not a URL"):
+        async with AsyncClient(url) as client:
             await client.get(REQUEST_ID)
 
 
 def test_silence_is_longer_than_the_heartbeat_of_any_sensible_server() -> None:
     from tickertape.runtime.settings import Settings
 
-    assert Settings().heartbeat_s * 2 < SILENCE_S
+    assert Settings().heartbeat_s * 2 < Timing().silence_s

@@ -127,9 +127,9 @@ def test_an_empty_message_from_stdin_is_not_sent(tmp_path: Path) -> None:
 def test_ctrl_c_ends_watch_without_a_traceback(tmp_path: Path) -> None:
     env = {**os.environ, **module_environment(), "TICKERTAPE_URL": "http://127.0.0.1:9"}
     script = (
-        "import tickertape.cli.chat.follow, tickertape.cli.main, os, signal, sys\n"
+        "import tickertape.client.stream, tickertape.cli.main, os, signal, sys\n"
         "async def interrupt(*_): os.kill(os.getpid(), signal.SIGINT)\n"
-        "tickertape.cli.chat.follow.Follower._wait = interrupt\n"
+        "tickertape.client.stream.AsyncEvents._wait = interrupt\n"
         "sys.exit(tickertape.cli.main.main(['watch', 'x']))\n"
     )
     answer = subprocess.run(

@@ -4,13 +4,39 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+ENDS = frozenset({"completed", "failed", "cancelled", "gone"})
+"""The kinds of the last event of a request. `gone` means that the log expired."""
 
-class StreamEvent(NamedTuple):
-    """One server-sent event. `cursor` is None for a notice, which is not part of the log."""
+HEARTBEAT = "heartbeat"
+"""The event by which a server shows that a silent connection is alive. Clients do not yield it."""
+
+
+class Event(NamedTuple):
+    """One server-sent event.
+
+    `cursor` names the entry of the log, and a stream can be continued after it. `cursor` is None
+    for a notice, which is not part of the log.
+    """
 
     kind: str
     data: dict[str, Any]
     cursor: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The text of a delta, a reasoning, a refusal or a snapshot; empty for other kinds."""
+        return str(self.data.get("text") or "")
+
+    @property
+    def request_id(self) -> str | None:
+        """The request of the event in the stream of a conversation; None in other streams."""
+        value = self.data.get("request_id")
+        return None if value is None else str(value)
+
+    @property
+    def is_end(self) -> bool:
+        """Whether the request of the event has ended with this event."""
+        return self.kind in ENDS
 
 
 class StreamMalformed(ValueError):
@@ -29,7 +55,7 @@ class EventDecoder:
         self._partial = b""
         self._fields: dict[str, str] = {}
 
-    def feed(self, segment: bytes) -> list[StreamEvent]:
+    def feed(self, segment: bytes) -> list[Event]:
         """The events that this segment completes. Raises StreamMalformed.
 
         Also updates `retry_s`, the seconds that the server asks clients to wait before they
@@ -59,9 +85,9 @@ class EventDecoder:
             self.retry_s = int(value) / 1000
 
 
-def _event(fields: dict[str, str]) -> StreamEvent:
+def _event(fields: dict[str, str]) -> Event:
     try:
         data = msgspec.json.decode(fields.get("data", "{}"), type=dict[str, Any])
     except msgspec.DecodeError as error:
         raise StreamMalformed from error
-    return StreamEvent(fields.get("event", "message"), data, fields.get("id") or None)
+    return Event(fields.get("event", "message"), data, fields.get("id") or None)

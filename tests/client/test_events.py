@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tickertape.cli.chat.events import EventDecoder, StreamEvent, StreamMalformed
+from tickertape.client.events import Event, EventDecoder, StreamMalformed
 
 STREAM = (
     b': hb\n\nid: 12-0\nevent: queued\ndata: {}\n\nevent: position\ndata: {"position":3}\n\n'
@@ -15,10 +15,10 @@ STREAM = (
     b'id: 13-2\nevent: completed\ndata: {"finish_reason":"stop"}\n\n'
 )
 EVENTS = [
-    StreamEvent("queued", {}, "12-0"),
-    StreamEvent("position", {"position": 3}),
-    StreamEvent("delta", {"text": "café \u2028 😀"}, "13-1"),
-    StreamEvent("completed", {"finish_reason": "stop"}, "13-2"),
+    Event("queued", {}, "12-0"),
+    Event("position", {"position": 3}),
+    Event("delta", {"text": "café \u2028 😀"}, "13-1"),
+    Event("completed", {"finish_reason": "stop"}, "13-2"),
 ]
 
 
@@ -53,5 +53,5 @@ def test_bytes_that_are_not_a_native_stream_are_reported(garbage: bytes) -> None
 
 def test_data_over_several_lines_is_one_event() -> None:
     assert EventDecoder().feed(b'event: delta\ndata: {"text":\ndata: "x"}\n\n') == [
-        StreamEvent("delta", {"text": "x"})
+        Event("delta", {"text": "x"})
     ]
