@@ -41,6 +41,21 @@ function wordsForEnd({ finishReason, interruption, usage, model }) {
   return [how, [model, tokens].filter(Boolean).join(' · ')].filter(Boolean).join(' ')
 }
 
+/** What a screen reader says when an answer begins. */
+export const wordsForBeginning = () => 'The answer began.'
+
+/** What a screen reader says when a request has ended: how, and how much there is to read. */
+export function wordsForEnding(request) {
+  const count = request.text.trim() === '' ? 0 : request.text.trim().split(/\s+/u).length
+  const words = count === 1 ? '1 word' : `${count} words`
+  switch (request.status) {
+    case 'completed': return `Answer finished, ${words}.`
+    case 'cancelled': return `Answer stopped, ${words}.`
+    case 'failed': return `Answer failed: ${request.error?.message ?? 'the server kept no reason.'}`
+    default: return wordsForRequest(request, Date.now())
+  }
+}
+
 /** One line for the whole page: trouble with the connection first, else what the active request is doing. */
 export function wordsForPage({ requests }, connection, nowMs) {
   if (connection.status === 'closed') return connection.error ? wordsForError(connection.error) : ''

@@ -1,0 +1,23 @@
+/** Says to screen readers that an answer began and how it ended; no token of it is read out. */
+
+import { isOver } from './client.js'
+import { wordsForBeginning, wordsForEnding } from './words.js'
+
+/** `show(requests)` compares with the requests shown before and puts what changed into `element`, a polite live region. */
+export function newAnnouncer(element) {
+  let before = new Map()
+  return {
+    show(requests) {
+      const said = requests.map((request) => change(before.get(request.requestId), request)).filter(Boolean)
+      before = new Map(requests.map((request) => [request.requestId, request.status]))
+      if (said.length > 0) element.textContent = said.at(-1)
+    },
+  }
+}
+
+/** Only changes that happen before the reader's eyes are said: a replay of old answers is not. */
+function change(before, request) {
+  if (before === undefined || before === request.status) return ''
+  if (request.status === 'running') return wordsForBeginning()
+  return isOver(request) ? wordsForEnding(request) : ''
+}

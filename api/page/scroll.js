@@ -1,0 +1,52 @@
+/** Keeps the end of the feed in view while the reader is there, and leaves alone a reader who scrolls up. */
+
+/** A reader who scrolls down to nearer than this to the end, in px, wants to see what comes. */
+const NEAR = 24
+const UP_KEYS = ['PageUp', 'Home', 'ArrowUp']
+
+/**
+ * Pin `feed` to its end. The reader unpins it by any scroll upwards, and pins it by reaching the end; `latest` is a button
+ * that does the same. Returns `{follow(), toEnd()}`: `follow` shows the end if the feed is pinned, `toEnd` pins it.
+ */
+export function newScroll(feed, latest) {
+  let isPinned = true
+  let lastTop = feed.scrollTop
+
+  function pin(value) {
+    isPinned = value
+    latest.hidden = value
+  }
+
+  /** What the position says since the last look. Content that shrank lowers it too, and then it is the end. */
+  function look() {
+    const top = feed.scrollTop
+    const end = feed.scrollHeight - feed.clientHeight
+    if (top < lastTop - .5 && end - top > 1) pin(false)
+    else if (top > lastTop && end - top < NEAR) pin(true)
+    else if (end - top <= 1 && top >= lastTop) pin(true)
+    lastTop = top
+  }
+
+  function toEnd() {
+    pin(true)
+    feed.scrollTop = feed.scrollHeight
+    lastTop = feed.scrollTop
+  }
+
+  function follow() {
+    look()
+    if (isPinned) toEnd()
+  }
+
+  const canScrollUp = () => feed.scrollTop > 0
+  // The wheel and the keys come before the position moves; a smooth scroll moves it by less than a pixel at first.
+  feed.addEventListener('wheel', ({ deltaY, ctrlKey }) => {
+    if (deltaY < 0 && !ctrlKey && canScrollUp()) pin(false)
+  }, { passive: true })
+  feed.addEventListener('keydown', ({ key, shiftKey }) => {
+    if ((UP_KEYS.includes(key) || (key === ' ' && shiftKey)) && canScrollUp()) pin(false)
+  })
+  feed.addEventListener('scroll', look)
+  new ResizeObserver(follow).observe(feed)
+  return { follow, toEnd }
+}
