@@ -62,7 +62,10 @@ def wheel_files(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         return set(archive.namelist())
 
 
-@pytest.mark.parametrize("data", ["roles/templates/*.md", "broker/scripts/*.lua", "api/page/*"])
+@pytest.mark.parametrize(
+    "data",
+    ["roles/templates/*.md", "broker/scripts/*.lua", "api/page/*", "client/javascript/*"],
+)
 def test_the_wheel_holds_every_data_file(data: str, wheel_files: set[str]) -> None:
     in_repository = {
         f"tickertape/{path.relative_to(ROOT)}" for path in ROOT.glob(data) if path.is_file()

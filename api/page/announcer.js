@@ -1,6 +1,6 @@
 /** Says to screen readers that an answer began and how it ended; no token of it is read out. */
 
-import { isOver } from './client.js'
+import { isOver } from './client/v1/client.js'
 import { wordsForBeginning, wordsForEnding } from './words.js'
 
 /** `show(requests)` compares with the requests shown before and puts what changed into `element`, a polite live region. */

@@ -1,7 +1,7 @@
 /** The page: one conversation, named in the address, that everyone with the link reads and may add to. */
 
 import { newAnnouncer } from './announcer.js'
-import { cancel, follow, listRoles, newId, readConversation, submit } from './client.js'
+import { cancel, follow, listRoles, newId, readConversation, submit } from './client/v1/client.js'
 import { newComposer } from './composer.js'
 import { newDoor, readKey } from './door.js'
 import { newScroll } from './scroll.js'

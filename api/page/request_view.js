@@ -1,6 +1,6 @@
 /** One request of the conversation as DOM. Words of people and models enter it as text nodes only. */
 
-import { isOver } from './client.js'
+import { isOver } from './client/v1/client.js'
 import { questionOf, wordsForRequest } from './words.js'
 
 /** A list item that shows a request: `{element, show(request)}`. `actions` has `stop(request)` and `askAgain(request)`. */

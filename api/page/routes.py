@@ -1,12 +1,17 @@
-"""The web page: files of the package that are read once. No other file is served."""
+"""The web page and the JavaScript client: files that are read once. No other file is served."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 
 from fastapi import APIRouter, Request, Response
 
 INDEX = "index.html"
+# The number grows with a change that breaks pages that import the client from here.
+_CLIENT = "/client/v1/"
+# The addresses of the client before it had a version. Pages elsewhere may import from them.
+_UNVERSIONED = ("client.js", "calls.js", "fold.js", "streams.js")
 _MEDIA_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -30,14 +35,29 @@ class PageFile:
 
 
 def load_page() -> dict[str, PageFile]:
-    """The page's files by URL path."""
-    loaded = {}
-    for entry in sorted((files("tickertape.api.page")).iterdir(), key=lambda file: file.name):
-        media_type = _MEDIA_TYPES.get("." + entry.name.rpartition(".")[2])
-        if media_type is not None:
-            path = "/" if entry.name == INDEX else f"/{entry.name}"
-            loaded[path] = _file(entry.read_bytes(), media_type)
-    return loaded
+    """The files of the page and of the JavaScript client by URL path."""
+    served = {
+        "/" if name == INDEX else f"/{name}": body for name, body in _read("tickertape.api.page")
+    }
+    for name, body in _read("tickertape.client", "javascript"):
+        served[_CLIENT + name] = body
+    for name in _UNVERSIONED:
+        served[f"/{name}"] = f"export * from '.{_CLIENT}{name}'\n".encode()
+    return {path: _file(body, _media_type(path)) for path, body in served.items()}
+
+
+def _read(package: str, *folder: str) -> Iterator[tuple[str, bytes]]:
+    for entry in files(package).joinpath(*folder).iterdir():
+        if _suffix(entry.name) in _MEDIA_TYPES:
+            yield entry.name, entry.read_bytes()
+
+
+def _suffix(name: str) -> str:
+    return "." + name.rpartition(".")[2]
+
+
+def _media_type(path: str) -> str:
+    return _MEDIA_TYPES[".html" if path == "/" else _suffix(path)]
 
 
 def _file(body: bytes, media_type: str) -> PageFile:

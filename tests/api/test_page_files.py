@@ -2,6 +2,7 @@
 
 import re
 from importlib.resources import files
+from urllib.parse import urljoin
 
 import pytest
 
@@ -21,12 +22,22 @@ def test_the_page_has_no_inline_code_so_its_policy_needs_no_exception() -> None:
 
 def test_every_file_that_the_page_references_is_served() -> None:
     served = load_page()
-    named = re.findall(r'(?:src|href)="\./([\w.]+)"', served["/"].body.decode())
+    named = {
+        f"/{name}" for name in re.findall(r'(?:src|href)="\./([\w./]+)"', served["/"].body.decode())
+    }
     assert named
     for path, file in served.items():
         if path.endswith(".js"):
-            named += re.findall(r"""from ['"]\./([\w.]+)['"]""", file.body.decode())
-    assert {f"/{name}" for name in named} <= set(served)
+            found = re.findall(r"""from ['"](\.[\w./]+)['"]""", file.body.decode())
+            named |= {urljoin(path, name) for name in found}
+    assert named <= set(served)
+
+
+@pytest.mark.parametrize("name", ["client.js", "calls.js", "fold.js", "streams.js"])
+def test_an_address_without_a_version_exports_what_version_1_does(name: str) -> None:
+    served = load_page()
+    assert served[f"/{name}"].body == f"export * from './client/v1/{name}'\n".encode()
+    assert served[f"/client/v1/{name}"].body.startswith(b"/**")
 
 
 async def test_the_page_is_served_with_its_policy(api: RunningApi) -> None:
@@ -49,7 +60,15 @@ async def test_a_file_is_sent_again_only_when_it_changed(api: RunningApi) -> Non
 
 
 @pytest.mark.parametrize(
-    "path", ["/package.json", "/page/client.js", "/../main.py", "/%2e%2e/main.py", "/index.html"]
+    "path",
+    [
+        "/package.json",
+        "/client/v1/package.json",
+        "/page/client.js",
+        "/../main.py",
+        "/%2e%2e/main.py",
+        "/index.html",
+    ],
 )
 async def test_no_other_file_is_served(api: RunningApi, path: str) -> None:
     assert (await api.client.get(path)).status_code == 404

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { webcrypto } from 'node:crypto'
 import { test } from 'node:test'
 
-import { backoffMs, cancel, listRoles, newId, submit, TickertapeError } from '../../api/page/calls.js'
+import { backoffMs, cancel, listRoles, newId, submit, TickertapeError } from '../../client/javascript/calls.js'
 
 globalThis.crypto ??= webcrypto // Node 18 has it, but not as a global
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { expectRequest, fold, isOver, newConversation, newRequest } from '../../api/page/fold.js'
+import { expectRequest, fold, isOver, newConversation, newRequest } from '../../client/javascript/fold.js'
 
 const event = (kind, data = {}, id = '') => ({ kind, data, id })
 const foldAll = (events, state = newRequest('r1')) => events.reduce((before, one) => fold(freeze(before), one), state)

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { beforeEach, test } from 'node:test'
 
-import { follow } from '../../api/page/client.js'
+import { follow } from '../../client/javascript/client.js'
 import { EventSource, heldTimers, refusing, turns } from './network.mjs'
 
 const made = () => EventSource.made

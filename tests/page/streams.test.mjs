@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { createServer } from 'node:http'
 import { test } from 'node:test'
 
-import { eventStreamDecoder, readWithFetch } from '../../api/page/streams.js'
+import { eventStreamDecoder, readWithFetch } from '../../client/javascript/streams.js'
 
 function decode(pieces) {
   const events = []

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { newRequest } from '../../api/page/fold.js'
+import { newRequest } from '../../client/javascript/fold.js'
 import { activeRequest, questionOf, wordsForError, wordsForPage, wordsForRequest } from '../../api/page/words.js'
 
 const request = (known) => newRequest('r1', known)
