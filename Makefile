@@ -16,8 +16,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
 
-run: .venv/run.stamp ## install what is needed into .venv and start everything on this machine (ARGS="--port 9000")
-	@$(BIN)/tickertape up $(ARGS)
+run: .venv/run.stamp ## install what is needed into .venv and start everything on this machine (PORT=9000, ARGS="--workers 2")
+	@$(BIN)/tickertape up --typed="make run" $(if $(PORT),--port=$(PORT)) $(ARGS)
 
 test: .venv/test.stamp ## the quick tests, in random order, with coverage
 	$(BIN)/python -m pytest -n 2 -m "not slow" --cov --cov-report=term $(ARGS)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -15,6 +16,7 @@ from tickertape.worker.upstream.errors import NoModelList, UpstreamError, Upstre
 log = structlog.get_logger()
 
 _PAUSE_S = MODELS_TTL_S / 3
+_LOGGED_MODELS = 5
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ class ModelWatch:
             models = await self._upstream.list_models()
         except UpstreamError as error:
             return await self._publish_fault(error)
+        if self.fault or self.no_list_reason:
+            log.info("models listed", **_listed(models, self._upstream.model))
         self.fault = self.no_list_reason = self.public_fault = None
         self._has_answered.set()
         await write_models(self._connections, models)
@@ -89,7 +93,15 @@ class ModelWatch:
             (error.message, None) if is_missing else (None, error.message)
         )
         if before != (self.no_list_reason, self.fault):
-            log.warning("models not listed", reason=error.message)
+            has_chat = not is_missing or await self._upstream.has_chat()
+            log.warning(
+                "models not listed",
+                reason=error.message,
+                code=error.code,
+                status=error.status,
+                has_chat=has_chat,
+                has_no_list=is_missing,
+            )
         self.public_fault = None if is_missing else _public_reason(error)
         pause_s = self._timing.retry_s
         if is_missing:
@@ -97,6 +109,22 @@ class ModelWatch:
             self._has_answered.set()
         await write_models_fault(self._connections, _public_reason(error), max(1, int(3 * pause_s)))
         return pause_s
+
+
+def _listed(models: list[dict[str, Any]], wanted: str | None) -> dict[str, Any]:
+    """The fields of a log record: the first models, and whether the default model is in the list.
+
+    `lists_default` is None without a default model.
+    """
+    names = [str(model["id"]) for model in models]
+    aliases = [alias for model in models for alias in _aliases(model)]
+    is_listed = None if wanted is None else wanted in names or wanted in aliases
+    return {"count": len(names), "models": names[:_LOGGED_MODELS], "lists_default": is_listed}
+
+
+def _aliases(model: dict[str, Any]) -> list[Any]:
+    aliases = model.get("aliases")
+    return aliases if isinstance(aliases, list) else []
 
 
 def _public_reason(error: UpstreamError) -> str:

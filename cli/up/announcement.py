@@ -1,15 +1,24 @@
-"""Prints that `up` is ready, once the API and a worker are, and how to use it."""
+"""Prints that `up` is ready and how to use it, and what prevents that it is.
+
+It is ready when the API, a worker and the upstream answer. The upstream is watched until the end,
+because its operator can mend it, or it can fail, at any time.
+"""
 
 import asyncio
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.request import getproxies
 
+from tickertape.cli.program import program_name
 from tickertape.cli.up.child import ChildProcess
-from tickertape.cli.up.console import how_to_use, print_line
+from tickertape.cli.up.console import Usage, how_to_use, print_line
+from tickertape.cli.up.upstream_state import LISTED, UpstreamState, upstream_state
+from tickertape.runtime.settings import Settings
 
 _POLL_S = 0.05
+_POLL_READY_S = 0.5
 _SLOW_AFTER_S = 20.0
 
 
@@ -19,24 +28,72 @@ class Announcement:
 
     url: str
     workers: Sequence[ChildProcess]
-    has_keys: bool
+    settings: Settings
+    is_local: bool
     started_s: float
 
-    async def make(self) -> None:
-        """Wait until the API and a worker are ready, then print. Waits without a time limit."""
+    async def run(self) -> None:
+        """Print the state of the start, and later of the upstream, until cancelled."""
+        state = await self._until_ready()
+        self._print_ready(state)
+        while True:
+            problem = state.problem
+            state = self._upstream() or state
+            if state.problem and state.problem != problem:
+                print_line(f"No answers: {state.problem} Still trying.")
+            elif problem and not state.problem:
+                print_line("The upstream answers again.")
+            await asyncio.sleep(_POLL_READY_S)
+
+    async def _until_ready(self) -> UpstreamState:
         # The import takes 0.3 s. Here, the child processes start in that time.
         from tickertape.client import AsyncClient
 
-        is_slow = False
+        problem, is_slow = "", False
         async with AsyncClient(self.url, "") as client:
-            while not (any(w.is_ready for w in self.workers) and await client.is_ready()):
-                if self._age_s() > _SLOW_AFTER_S and not is_slow:
+            while True:
+                state = self._upstream()
+                if state is not None and state.problem != problem:
+                    problem = state.problem
+                    if problem:
+                        print_line(f"Not ready: {problem} Still trying.")
+                can_answer = state is not None and not state.problem
+                is_working = can_answer and any(worker.is_ready for worker in self.workers)
+                if state is not None and is_working and await client.is_ready():
+                    return state
+                if self._age_s() > _SLOW_AFTER_S and not is_slow and not problem:
                     is_slow = True
                     print_line("The start is slow. The log files may show the cause.")
                 await asyncio.sleep(_POLL_S)
-        has_proxy = bool(getproxies())
-        print_line(how_to_use(self.url, has_keys=self.has_keys, has_proxy=has_proxy))
+
+    def _upstream(self) -> UpstreamState | None:
+        """The state of the upstream; None before a worker has reported it."""
+        records = [worker.upstream_record for worker in self.workers if worker.upstream_record]
+        # If the workers disagree, one that can answer is enough.
+        records.sort(key=lambda record: record.get("event") != LISTED)
+        if not records:
+            return None
+        return upstream_state(records[0], self.settings, is_local=self.is_local)
+
+    def _print_ready(self, state: UpstreamState) -> None:
+        if state.advice:
+            print_line(f"Note     {state.advice}")
+        if state.can_ask:
+            print_line(how_to_use(self._usage(state.example_model)))
+        else:
+            print_line(f"Page     {self.url}/")
         print_line(f"Ready after {self._age_s():.1f} s. Ctrl+C stops everything.")
+
+    def _usage(self, model: str | None) -> Usage:
+        return Usage(
+            url=self.url,
+            program=program_name(),
+            needs_key=self.settings.api_keys is not None,
+            has_key=bool(os.environ.get("TICKERTAPE_API_KEY")),
+            has_proxy=bool(getproxies()),
+            has_url=self.settings.url == self.url,
+            model=model,
+        )
 
     def _age_s(self) -> float:
         return time.monotonic() - self.started_s

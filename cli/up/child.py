@@ -3,11 +3,13 @@
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tickertape.cli.exits import CommandFailed, Exit
-from tickertape.cli.up.log_tail import LogTail, event_of, put_aside_if_large
+from tickertape.cli.up.log_tail import LogTail, put_aside_if_large, record_of
 from tickertape.cli.up.restart import Restart
 from tickertape.cli.up.spawn import spawn
+from tickertape.cli.up.upstream_state import UPSTREAM_EVENTS
 
 # A first start that fails this early would fail again.
 _START_S = 10.0
@@ -22,6 +24,8 @@ class ChildProcess:
         self.name = name
         self.is_ready = False
         """Whether the process has logged `ready_event` since its last start."""
+        self.upstream_record: Mapping[str, Any] | None = None
+        """The latest record in which the process reports the state of the upstream."""
         self.log_path = log_path
         self.environment: Mapping[str, str] = {}
         self.restart = Restart(0.5, 30.0)
@@ -39,6 +43,7 @@ class ChildProcess:
         self.environment = environment
         self.is_replaced = False
         self.is_ready = False
+        self.upstream_record = None
         self._starts += 1
         self.restart.mark_started()
         try:
@@ -48,10 +53,13 @@ class ChildProcess:
             raise CommandFailed(f"{self.name} cannot be started: {error}") from None
 
     def new_lines(self) -> list[str]:
-        """The lines logged since the last call. Updates `is_ready`."""
+        """The lines logged since the last call. Updates `is_ready` and `upstream_record`."""
         lines = self.tail.lines()
-        if not self.is_ready:
-            self.is_ready = any(event_of(line) == self._ready_event for line in lines)
+        for record in map(record_of, lines):
+            event = record.get("event")
+            self.is_ready |= event == self._ready_event is not None
+            if event in UPSTREAM_EVENTS:
+                self.upstream_record = record
         return lines
 
     def exit_code(self) -> int | None:

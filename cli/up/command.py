@@ -39,7 +39,7 @@ def run(options: Options) -> int:
     started_s = time.monotonic()
     settings = load_settings()
     _check_health_port(settings, options.workers)
-    port = find_port(options.host, options.port)
+    port = find_port(options.host, options.port, typed=options.typed)
     upstream = upstream_identity(settings)
     data_dir, logs = _make_folders(options.data_dir, upstream)
     print_line(f"Tickertape {installed_version()}")
@@ -60,8 +60,9 @@ def run(options: Options) -> int:
             workers = worker_processes(options, logs, local_model)
             services: list[Service[Any]] = [s for s in (redis, model) if s is not None]
             supervisor = Supervisor(services, ([api], workers), environment_of, print_line)
-            has_keys = settings.api_keys is not None
-            announcement = Announcement(url_of(options.host, port), workers, has_keys, started_s)
+            announcement = Announcement(
+                url_of(options.host, port), workers, settings, local_model is not None, started_s
+            )
             return asyncio.run(_supervise(supervisor, announcement))
     except (EmbeddedServerError, LocalModelError) as error:
         raise CommandFailed(str(error), Exit.USAGE) from None
@@ -85,7 +86,7 @@ def _start(service: Service[T] | None, at_end: Callable[[Callable[[], None]], ob
 
 
 async def _supervise(supervisor: Supervisor, announcement: Announcement) -> int:
-    announcing = asyncio.create_task(announcement.make(), name="announcing")
+    announcing = asyncio.create_task(announcement.run(), name="announcing")
     try:
         return await supervisor.run()
     finally:

@@ -1,7 +1,10 @@
 """The lines that `up` prints."""
 
 import contextlib
+import json
+import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from tickertape.cli.chat.terminal import harmless
@@ -49,15 +52,41 @@ def other_upstream_line(data_dir: Path, label: str) -> str:
     )
 
 
-def how_to_use(url: str, *, has_keys: bool, has_proxy: bool = False) -> str:
+@dataclass(frozen=True)
+class Usage:
+    """What the commands that `up` prints depend on.
+
+    `model` is for an upstream without a default model. `has_url` and `has_key`: commands in this
+    environment use the address of this API without further words, and have a key.
+    """
+
+    url: str
+    program: str = "tickertape"
+    needs_key: bool = False
+    has_key: bool = True
+    has_proxy: bool = False
+    has_url: bool = True
+    model: str | None = None
+
+
+def how_to_use(usage: Usage) -> str:
     """Pure: shell commands that submit a message, follow it, and do both at once."""
-    key = ' -H "Authorization: Bearer $TICKERTAPE_API_KEY"' if has_keys else ""
+    key = ' -H "Authorization: Bearer $TICKERTAPE_API_KEY"' if usage.needs_key else ""
     # Without this option, curl would send calls to this machine through the user's HTTP proxy.
-    direct = " --noproxy '*'" if has_proxy else ""
-    prefix = "" if url == "http://127.0.0.1:8000" else f"TICKERTAPE_URL={url} "
-    return f"""\
-Page     {url}/
-Submit   id=$(curl -s{direct}{key} {url}/chat -H 'Content-Type: application/json' \
--d '{{"message": "Write a haiku"}}' | cut -d'"' -f4)
-Follow   curl -N{direct}{key} {url}/chat/$id/stream
-Or both  {prefix}tickertape chat 'Write a haiku'"""
+    direct = " --noproxy '*'" if usage.has_proxy else ""
+    # Some shells take the brackets of an IPv6 address for a pattern.
+    url = shlex.quote(usage.url)
+    prefix = "" if usage.has_url else f"TICKERTAPE_URL={url} "
+    body = {"message": "Write a haiku"} | ({"model": usage.model} if usage.model else {})
+    model = f" -m {shlex.quote(usage.model)}" if usage.model else ""
+    call = f"{direct}{key} {url}/chat"
+    submit = f"curl -s{call} -H 'Content-Type: application/json' -d"
+    lines = [
+        f"Page     {usage.url}/",
+        f"Submit   id=$({submit} {shlex.quote(json.dumps(body))} | cut -d'\"' -f4)",
+        f"Follow   curl -N{call}/$id/stream",
+        f"Or both  {prefix}{usage.program} chat{model} 'Write a haiku'",
+    ]
+    if usage.needs_key and not usage.has_key:
+        lines.insert(1, "Key      export TICKERTAPE_API_KEY=...  (one of TICKERTAPE_API_KEYS)")
+    return "\n".join(lines)

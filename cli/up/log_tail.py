@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from tickertape.cli.up.upstream_state import UPSTREAM_EVENTS
+
 _SHOWN = frozenset({"warning", "error", "critical"})
 _UNSHOWN_KEYS = frozenset({"event", "level", "timestamp", "logger"})
 _RECENT_LINES = 5
@@ -55,22 +57,24 @@ def put_aside_if_large(path: Path) -> None:
         path.replace(path.with_suffix(".log.1"))
 
 
-def event_of(line: str) -> str | None:
-    """Pure: the event of a JSON record, None for any other line."""
+def record_of(line: str) -> dict[str, Any]:
+    """Pure: the JSON record in a line, empty for any other line."""
     try:
-        return str(msgspec.json.decode(line, type=dict[str, Any]).get("event"))
+        return msgspec.json.decode(line, type=dict[str, Any])
     except msgspec.DecodeError:
-        return None
+        return {}
 
 
 def shown(line: str) -> str | None:
-    """Pure: what to print for a line: warnings, errors and lines that are not JSON; else None."""
-    try:
-        record = msgspec.json.decode(line, type=dict[str, Any])
-    except msgspec.DecodeError:
+    """Pure: what to print for a line: warnings, errors and lines that are not JSON; else None.
+
+    The state of the upstream is not printed here, because `up` prints that in its own words.
+    """
+    record = record_of(line)
+    if not record:
         return line
     level = str(record.get("level", "")).lower()
-    if level not in _SHOWN:
+    if level not in _SHOWN or record.get("event") in UPSTREAM_EVENTS:
         return None
     details = " ".join(f"{k}={v}" for k, v in record.items() if k not in _UNSHOWN_KEYS)
     return f"{level}: {record.get('event', '')} {details}".rstrip()

@@ -2,11 +2,12 @@
 
 import shlex
 import subprocess
+from dataclasses import replace
 
 import pytest
 from pydantic import SecretStr
 
-from tickertape.cli.up.console import how_to_use
+from tickertape.cli.up.console import Usage, how_to_use
 from tickertape.cli.up.environment import (
     ModelAddress,
     model_environment,
@@ -67,7 +68,16 @@ def test_no_worker_waits_inside_the_model() -> None:
 
 def test_the_lines_to_copy_are_valid_for_a_shell() -> None:
     for has_keys in (False, True):
-        text = how_to_use("http://127.0.0.1:9000", has_keys=has_keys, has_proxy=has_keys)
+        text = how_to_use(
+            Usage(
+                "http://[::1]:9000",
+                "'my venv/bin/tickertape'",
+                needs_key=has_keys,
+                has_proxy=has_keys,
+                has_url=has_keys,
+                model="it's" if has_keys else None,
+            )
+        )
         commands = [line.split(maxsplit=1)[1] for line in text.splitlines()]
         for command in commands[1:]:
             subprocess.run(["sh", "-n", "-c", command], check=True)
@@ -78,8 +88,20 @@ def test_the_lines_to_copy_are_valid_for_a_shell() -> None:
         )
 
 
-def test_the_default_address_needs_no_variable() -> None:
-    assert "TICKERTAPE_URL" not in how_to_use("http://127.0.0.1:8000", has_keys=False)
+def test_the_address_that_commands_use_anyway_needs_no_variable() -> None:
+    assert "TICKERTAPE_URL" not in how_to_use(Usage("http://127.0.0.1:8000"))
     assert "TICKERTAPE_URL=http://127.0.0.1:9000 tickertape" in how_to_use(
-        "http://127.0.0.1:9000", has_keys=False
+        Usage("http://127.0.0.1:9000", has_url=False)
     )
+
+
+def test_a_model_is_named_where_the_upstream_has_no_default_one() -> None:
+    text = how_to_use(Usage("http://127.0.0.1:8000", model="m-1"))
+    assert """-d '{"message": "Write a haiku", "model": "m-1"}'""" in text
+    assert "tickertape chat -m m-1 'Write a haiku'" in text
+
+
+def test_a_key_that_the_shell_does_not_have_is_asked_for() -> None:
+    usage = Usage("http://127.0.0.1:8000", needs_key=True, has_key=False)
+    assert "export TICKERTAPE_API_KEY=" in how_to_use(usage)
+    assert "export" not in how_to_use(replace(usage, has_key=True))

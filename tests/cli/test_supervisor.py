@@ -172,11 +172,11 @@ async def test_a_wrong_setting_ends_everything_also_later(stage: Stage) -> None:
 
 async def test_warnings_of_a_child_reach_the_terminal_and_the_rest_does_not(stage: Stage) -> None:
     script = """echo '{"event": "fine", "level": "info"}'
-        echo '{"event": "models not listed", "level": "warning", "reason": "401"}' >&2
+        echo '{"event": "role unknown", "level": "warning", "reason": "r"}' >&2
         """
     async with stage.supervising([stage.child("worker-1", script + STEADY)]):
         await wait_until(lambda: stage.said, description="something is said")
-    assert stage.said[0] == "worker-1 | warning: models not listed reason=401"
+    assert stage.said[0] == "worker-1 | warning: role unknown reason=r"
     assert not any("fine" in line for line in stage.said)
 
 

@@ -1,5 +1,6 @@
 """`up` with real processes: they start, answer, restart, and end together."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -20,6 +21,17 @@ pytestmark = [
     pytest.mark.timeout(240),
     pytest.mark.skipif(sys.platform != "linux", reason="processes are found through /proc"),
 ]
+
+
+@contextlib.contextmanager
+def _upstream(port: int, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A scripted upstream in a process of its own; its first line was read."""
+    argv = [sys.executable, "-m", "tests.support.upstream", f"--port={port}", *arguments]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+        process.terminate()
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +89,45 @@ def test_the_lines_that_it_prints_work_as_they_are(running: Up) -> None:
     assert followed.returncode == 0, followed.stderr
     assert "event: completed" in followed.stdout
     assert Plan().pieces()[-1] in followed.stdout
+    both = running.shell(running.printed_command("Or both"))
+    assert (both.returncode, both.stdout, both.stderr) == (0, Plan().text(), "")
+
+
+def test_the_printed_lines_of_an_upstream_without_a_default_model_work_with_keys(
+    tmp_path: Path, upstream_url: str
+) -> None:
+    env = {"TICKERTAPE_API_KEYS": "ada:a-key", "TICKERTAPE_API_KEY": "a-key"}
+    with up(tmp_path, OPENAI_BASE_URL=upstream_url, program=None, **env) as started:
+        started.wait_until_printed("Ready after")
+        assert "OPENAI_MODEL is not set" in started.printed
+        script = f"{started.printed_command('Submit')}\n{started.printed_command('Follow')}"
+        assert "event: completed" in started.shell(script).stdout
+        assert started.shell(started.printed_command("Or both")).stdout == Plan().text()
+
+
+def test_up_is_ready_when_its_upstream_answers_and_says_before_what_is_missing(
+    tmp_path: Path,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        port = reserved.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/v1"
+    with up(tmp_path, OPENAI_BASE_URL=url, OPENAI_MODEL="m") as started:
+        started.wait_until_printed(f"Not ready: The upstream at {url} cannot be reached.")
+        with _upstream(port, "--api-key=right"):
+            started.wait_until_printed(f"Not ready: The upstream at {url} needs a key (401).")
+            assert "Ready after" not in started.printed
+        with _upstream(port):
+            started.wait_until_printed("OPENAI_MODEL is m, which the upstream does not list.")
+            started.wait_until_printed("Ready after")
+        assert started.printed.count("Not ready:") == 2
+
+
+def test_a_wrong_path_of_the_upstream_is_named(tmp_path: Path, upstream_url: str) -> None:
+    wrong = upstream_url.replace("/v1", "/api/wrong")
+    with up(tmp_path, OPENAI_BASE_URL=wrong, OPENAI_MODEL="m") as started:
+        started.wait_until_printed("Not ready: ")
+        assert f"The upstream at {wrong} does not know this path (404)." in started.printed
+        assert "OPENAI_BASE_URL" in started.printed
 
 
 def test_a_request_can_be_watched_during_and_after_its_answer(running: Up) -> None:
@@ -138,6 +189,7 @@ def test_a_port_in_use_is_reported_in_one_line(tmp_path: Path) -> None:
         with up(tmp_path, f"--port={port}") as refused:
             assert refused.process.wait(START_S) == 2
     assert f"port {port}: Address already in use" in refused.printed
+    assert "Choose another port: --port " in refused.printed
     assert len(refused.printed.splitlines()) == 1
 
 

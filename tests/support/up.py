@@ -52,9 +52,10 @@ class Up(Program):
         return match[1]
 
     def shell(self, script: str) -> subprocess.CompletedProcess[str]:
-        """Run a shell script in the environment of `up`."""
+        """Run a shell script in the environment and the folder of `up`."""
         return subprocess.run(
             ["sh", "-c", script],
+            cwd=self._directory,
             env=self.env,
             capture_output=True,
             text=True,

@@ -155,6 +155,9 @@ class ScriptedUpstream:
         match request.method, request.path.partition("?")[0]:
             case _, path if path != "/journal" and not self._is_authorized(request):
                 connection.respond_json(401, error_body("Incorrect API key", "invalid_api_key"))
+            case "POST", path if request.body == b"{}":
+                status = 400 if path == "/v1/chat/completions" else 404
+                connection.respond_json(status, error_body("No model", "missing_parameter"))
             case "POST", path if path.endswith("/chat/completions"):
                 await self._answer(connection, self._begin(request))
             case "GET", "/v1/models" if self.models_status != 200:

@@ -46,6 +46,7 @@ from tickertape.worker.upstream.tally import Tally
 _EVENT_STARTS = (b"data:", b"event:", b"error:")
 # Some good servers have no list of models, and answer with one of these.
 _NO_SUCH_LIST = frozenset({404, 405, 501})
+_NO_SUCH_PATH = frozenset({404, 405})
 _NO_KEY = "none"  # the SDK refuses an empty key; servers without keys ignore this one
 
 
@@ -138,6 +139,20 @@ class Upstream:
         self.profile = self._profile(str(model.get("owned_by")) for model in models)
         return models
 
+    async def has_chat(self) -> bool:
+        """Whether the upstream knows the path of chat completions; true if it does not say.
+
+        Asks without a prompt, which every server refuses.
+        """
+        try:
+            async with asyncio.timeout(self._models_limit_s):
+                await self._client.post("/chat/completions", cast_to=object, body={})
+        except openai.APIStatusError as error:
+            return error.status_code not in _NO_SUCH_PATH
+        except Exception:  # noqa: BLE001  # the next list of models reports it
+            return True
+        return True
+
     def _profile(self, owners: Iterable[str] = ()) -> Profile:
         return profile_for(self._profile_name, str(self._client.base_url), owners)
 
@@ -198,7 +213,9 @@ class Upstream:
 
     def _status_error(self, error: openai.APIStatusError, body: dict[str, Any]) -> UpstreamError:
         wait_s = retry_after_s(error.response.headers, datetime.now(UTC))
-        return self._refusal(_body_of(error), body, error.status_code, wait_s)
+        refusal = self._refusal(_body_of(error), body, error.status_code, wait_s)
+        refusal.status = error.status_code
+        return refusal
 
     def _refusal(
         self,

@@ -25,6 +25,8 @@ class UpstreamError(Exception):
 
     code: ClassVar[FailureCode] = FailureCode.ERROR
     may_differ: bool = True
+    status: int | None = None
+    """The HTTP status of the response; None if there was none, or in a stream."""
 
     def __init__(
         self,
