@@ -17,7 +17,7 @@ IMPATIENT = WorkerTiming(models=ModelWatchTiming(retry_s=0.5))
 @pytest.mark.parametrize(
     ("status", "reason"),
     [
-        (401, "The upstream rejected the request."),
+        (401, "The server's key for its model provider was refused."),
         (500, "The upstream reported an error."),
         (200, "The upstream answered with JSON that is not a list of models."),
     ],
