@@ -9,6 +9,9 @@ import structlog
 from tickertape.api.failure_log import log_failure
 from tickertape.api.fanout.hub import Hub
 from tickertape.api.fanout.streams import Streams
+from tickertape.api.fanout.watchers import Watchers
+from tickertape.api.fleet_status import FleetStatus
+from tickertape.api.fleet_watch import FleetWatch
 from tickertape.api.metrics import Metrics
 from tickertape.api.services import ApiTiming, Services
 from tickertape.broker.connections import Connections
@@ -17,6 +20,7 @@ from tickertape.broker.errors import AccessDenied, SettingsInvalid, Unavailable
 from tickertape.broker.log import Logs
 from tickertape.broker.requests import Requests
 from tickertape.broker.rights import Rights
+from tickertape.broker.watchers import WatcherCounts
 from tickertape.roles import Roles
 from tickertape.runtime.settings import Settings
 
@@ -42,6 +46,7 @@ async def running(
     tasks = [
         asyncio.create_task(services.streams.run(), name="streams"),
         asyncio.create_task(_agree(services), name="agree on partitions"),
+        asyncio.create_task(_watch_fleet(services), name="fleet watch"),
     ]
     for task in tasks:
         task.add_done_callback(lambda ended: _report(ended, on_fatal))
@@ -52,6 +57,7 @@ async def running(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await services.fleet.leave()
         await connections.aclose()
 
 
@@ -59,6 +65,13 @@ def _services(
     settings: Settings, connections: Connections, roles: Roles, timing: ApiTiming
 ) -> Services:
     requests = Requests(connections, settings)
+    fleet = FleetWatch(
+        connections,
+        settings.partitions,
+        interval_s=timing.fleet_interval_s,
+        patience_s=timing.no_worker_after_s,
+    )
+    counts = WatcherCounts(connections, fleet.name)
     services = Services(
         settings=settings,
         roles=roles,
@@ -71,12 +84,19 @@ def _services(
             Hub(connections, settings),
             requests,
             settings,
+            watchers=Watchers(counts, interval_s=timing.watchers_interval_s),
+            no_worker_since=lambda: fleet.no_worker_since,
             position_interval_s=timing.position_interval_s,
         ),
+        fleet=fleet,
+        fleet_status=FleetStatus(connections, settings.partitions),
         metrics=Metrics(),
         timing=timing,
     )
     streams = services.streams
+    fleet.watch(
+        open_streams=lambda: streams.open_streams, watchers=lambda: streams.watchers.readers
+    )
     services.metrics.watch(open_streams=lambda: streams.open_streams, is_up=lambda: streams.is_up)
     return services
 
@@ -99,9 +119,15 @@ async def _agree(services: Services) -> None:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LAST_PAUSE_S)
         else:
-            readiness.agreed = True
+            readiness.has_agreed.set()
             logger.info("ready for requests", redis=address)
             return
+
+
+async def _watch_fleet(services: Services) -> None:
+    # Until Redis has accepted this process, nothing is written to Redis.
+    await services.readiness.has_agreed.wait()
+    await services.fleet.run()
 
 
 def _report(task: asyncio.Task[None], on_fatal: OnFatal) -> None:

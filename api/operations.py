@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from tickertape.api.dependencies import AnyServices, Tenant
 from tickertape.api.edge.error_docs import error_responses
 from tickertape.api.edge.problems import STOPPING, Problem
+from tickertape.api.fleet_status import Status
 from tickertape.api.services import Services
 from tickertape.broker.errors import AccessDenied, Unavailable
 from tickertape.broker.upstream_models import read_models_fault
@@ -68,6 +69,16 @@ async def _fault(services: Services) -> str | None:
     if not services.streams.is_up:
         return "Redis pushes nothing to this process, or the check for lost pushes hangs."
     return None if has_answered else "Redis does not answer."
+
+
+@router.get("/status.json", responses=error_responses(401))
+async def status(services: AnyServices, _: Tenant) -> Status:
+    """Return what the whole deployment does now, with a verdict.
+
+    The numbers are of all tenants together. The response is 200 also while Redis is away, because
+    that is a part of the status. It is at most one second old, so that many viewers cost one read.
+    """
+    return await services.fleet_status.read()
 
 
 @router.get(

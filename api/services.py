@@ -3,16 +3,21 @@
 Each app has one Services object, made at its start; api/dependencies.py passes it to routes.
 """
 
+import asyncio
 from dataclasses import dataclass, field
 
 from tickertape.api.asking import Ask, submission_of
 from tickertape.api.edge.auth import RELOAD_INTERVAL_S
 from tickertape.api.edge.problems import draining
 from tickertape.api.fanout.streams import Streams
+from tickertape.api.fanout.watchers import INTERVAL_S
+from tickertape.api.fleet_status import FleetStatus
+from tickertape.api.fleet_watch import FleetWatch
 from tickertape.api.metrics import Metrics
 from tickertape.broker.connections import Connections
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import BrokerError
+from tickertape.broker.fleet import REPORT_INTERVAL_S, REPORT_TTL_S
 from tickertape.broker.log import Logs
 from tickertape.broker.requests import Record, Requests, Submitted
 from tickertape.broker.rights import Rights
@@ -33,6 +38,12 @@ class ApiTiming:
     head_delay_s: float = 10.0
     # The pause before a stream of a conversation is read again while Redis is away.
     unavailable_pause_s: float = 0.5
+    # The process reports itself, and looks whether a worker is at work, this often.
+    fleet_interval_s: float = REPORT_INTERVAL_S
+    # Readers of waiting requests learn that no worker is at work after this time without a sign.
+    no_worker_after_s: float = REPORT_TTL_S
+    # The readers of a conversation receive a new count of them at most this often.
+    watchers_interval_s: float = INTERVAL_S
 
 
 TIMING = ApiTiming()
@@ -42,9 +53,14 @@ TIMING = ApiTiming()
 class Readiness:
     """Whether Redis has accepted this process since its start, with the same partitions."""
 
-    agreed: bool = False
+    has_agreed: asyncio.Event = field(default_factory=asyncio.Event)
     denial: str | None = None
     """The right that Redis denied at the last check before it accepted this process."""
+
+    @property
+    def agreed(self) -> bool:
+        """Whether Redis has accepted this process."""
+        return self.has_agreed.is_set()
 
 
 @dataclass(frozen=True)
@@ -59,6 +75,8 @@ class Services:
     conversations: Conversations
     logs: Logs
     streams: Streams
+    fleet: FleetWatch
+    fleet_status: FleetStatus
     metrics: Metrics
     timing: ApiTiming = TIMING
     readiness: Readiness = field(default_factory=Readiness)

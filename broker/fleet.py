@@ -4,6 +4,7 @@ A report is one string with a TTL, so that a killed process disappears without h
 clock decides about the age of a report. The reports of all processes are in partition 0.
 """
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -121,11 +122,13 @@ def _members(stored: dict[str, tuple[bytes, int]]) -> Members:
 
 
 def _decoded(stored: dict[str, tuple[bytes, int]], kind: type[Report]) -> list[tuple[Report, int]]:
-    return [
-        (msgspec.json.decode(value, type=kind), ttl_ms)
-        for name, (value, ttl_ms) in stored.items()
-        if name.startswith(f"{_KINDS[kind]}:")
-    ]
+    """The reports of one kind. A report of another form, as of another version, is left out."""
+    reports = []
+    for name, (value, ttl_ms) in stored.items():
+        if name.startswith(f"{_KINDS[kind]}:"):
+            with contextlib.suppress(msgspec.DecodeError):
+                reports.append((msgspec.json.decode(value, type=kind), ttl_ms))
+    return reports
 
 
 def _ttl_ms() -> int:

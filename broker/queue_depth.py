@@ -94,6 +94,6 @@ def _latest_s(seen: Any) -> float | None:
     return max((int(claimed) / 1000 for claimed in seen if claimed), default=None)
 
 
-def _seconds(time: list[bytes]) -> float:
+def _seconds(time: tuple[int, int]) -> float:
     seconds, microseconds = time
-    return int(seconds) + int(microseconds) / 1e6
+    return seconds + microseconds / 1e6

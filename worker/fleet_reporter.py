@@ -4,12 +4,16 @@ import asyncio
 import contextlib
 import time
 
+import structlog
+
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.fleet import REPORT_INTERVAL_S, Fleet, WorkerReport
 from tickertape.worker.consumer import Consumer
 from tickertape.worker.counters import Counters, DeltaRate
 from tickertape.worker.model_watch import ModelWatch
+
+log = structlog.get_logger()
 
 _LEAVE_LIMIT_S = 0.5
 
@@ -36,6 +40,7 @@ class FleetReporter:
         self._slots = slots
         self._interval_s = interval_s
         self._is_reported = False
+        self._has_failed = False
         self._rate = DeltaRate(time.monotonic)
 
     async def run(self) -> None:
@@ -57,6 +62,13 @@ class FleetReporter:
             await self._fleet.report(self._name, self._report())
         except Unavailable:
             return False
+        except Exception as error:
+            # Foreign data under these keys must not end the worker.
+            if not self._has_failed:
+                log.exception("worker not reported", error=type(error).__name__)
+            self._has_failed = True
+            return False
+        self._has_failed = False
         return True
 
     def _report(self) -> WorkerReport:

@@ -54,7 +54,7 @@ class PlainReader:
     async def frames(self) -> AsyncIterator[Frame]:
         """What to send, piece by piece. CUT, as the last piece, breaks the stream off."""
         watched = self._watched
-        watched.listen(self._changed.set, self._take_notice)
+        watched.listen(self._changed.set, self.take_notice)
         try:
             while not self._is_stopped:
                 self._changed.clear()
@@ -68,7 +68,11 @@ class PlainReader:
                 if not woke and self._comment:
                     yield self._comment
         finally:
-            watched.leave(self._changed.set, self._take_notice)
+            watched.leave(self._changed.set, self.take_notice)
+
+    def pop_notice(self, kind: str) -> bytes:
+        """The notice of a kind that was not sent before the reading ended, or no bytes."""
+        return self._notices.pop(kind, b"")
 
     def _ready(self) -> list[Frame]:
         rendering, wire = self._rendering, self._rendering.wire
@@ -94,7 +98,8 @@ class PlainReader:
         is_last = watched.tape.is_over or rendering.is_over
         return watched.is_gone or (is_last and self._position >= len(rendering.frames))
 
-    def _take_notice(self, kind: str, data: JsonObject) -> None:
+    def take_notice(self, kind: str, data: JsonObject) -> None:
+        """Send a notice as soon as possible, in place of an unsent one of its kind."""
         # Only the newest notice of a kind matters, so a slow reader holds at most one of each.
         self._notices[kind] = self._rendering.wire.notice(kind, data)
         self._changed.set()

@@ -6,7 +6,7 @@ which finds where its client left off; it never touches the tape's life.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import NamedTuple, Protocol
 
 from starlette.responses import Response
@@ -22,6 +22,7 @@ from tickertape.api.fanout.stream_response import OnLeft
 from tickertape.api.fanout.tape import Tape
 from tickertape.api.fanout.waiting import Waiting
 from tickertape.api.fanout.watched_log import WatchedLog
+from tickertape.api.fanout.watchers import Watchers
 from tickertape.api.fanout.wire import CUT, Dialect, Frame
 from tickertape.broker.requests import Record, Requests
 from tickertape.runtime.settings import Settings
@@ -86,10 +87,13 @@ class Streams:
         requests: Requests,
         settings: Settings,
         *,
+        watchers: Watchers,
+        no_worker_since: Callable[[], float | None],
         position_interval_s: float,
     ) -> None:
         self.hub = hub
-        self._positions = QueuePositions(hub, requests, position_interval_s)
+        self.watchers = watchers
+        self._positions = QueuePositions(hub, requests, position_interval_s, no_worker_since)
         self._heartbeat_s = settings.heartbeat_s
         self._coalesce_s = settings.coalesce_ms / 1000
         self._readers: set[Stoppable] = set()
@@ -116,6 +120,7 @@ class Streams:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.hub.run(), name="hub")
             group.create_task(self._positions.run(), name="positions")
+            group.create_task(self.watchers.run(), name="watchers")
             group.create_task(self._tick(), name="heartbeats")
 
     def drain(self) -> None:

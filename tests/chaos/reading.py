@@ -7,7 +7,7 @@ from tests.support.sse import Event
 from tickertape.broker.codec import Entry
 from tickertape.broker.fold import fold
 
-_NO_ENTRIES = frozenset({"position", "waiting"})
+_NO_ENTRIES = frozenset({"watchers", "position", "waiting"})
 _TEXT = frozenset({"delta", "reasoning", "refusal"})
 
 

@@ -64,9 +64,13 @@ class SseParser:
 
 
 class EventStream:
-    """An open response: `status`, `headers`, and its events as they arrive."""
+    """An open response: `status`, `headers`, and its events as they arrive.
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    The counts of watchers are left out unless `shows_watchers`, because they come at any time.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse, *, shows_watchers: bool = False) -> None:
+        self._shows_watchers = shows_watchers
         self.status = response.status
         self.headers = response.headers
         self.parser = SseParser()
@@ -75,13 +79,14 @@ class EventStream:
     async def __aiter__(self) -> AsyncGenerator[Event]:
         async for data in self._response.content.iter_any():
             for event in self.parser.feed(data):
-                yield event
+                if self._shows_watchers or event.kind != "watchers":
+                    yield event
         self.parser.close()
 
 
 @contextlib.asynccontextmanager
 async def open_stream(
-    url: str, headers: Mapping[str, str] | None = None
+    url: str, headers: Mapping[str, str] | None = None, *, shows_watchers: bool = False
 ) -> AsyncIterator[EventStream]:
     """Open `url` and follow it for the length of the block; leaving it closes the connection."""
     unlimited = aiohttp.ClientTimeout(total=None)
@@ -89,7 +94,7 @@ async def open_stream(
         aiohttp.ClientSession(timeout=unlimited) as session,
         session.get(url, headers=headers) as response,
     ):
-        yield EventStream(response)
+        yield EventStream(response, shows_watchers=shows_watchers)
 
 
 async def follow(

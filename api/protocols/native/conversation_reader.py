@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from tickertape.api.fanout.hub import Hub
 from tickertape.api.fanout.plain_reader import PlainReader
+from tickertape.api.fanout.streams import Streams
 from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.api.fanout.wire import SSE_COMMENT, Frame
 from tickertape.api.protocols.native.wire import NativeWire
@@ -40,7 +40,7 @@ class ConversationReader:
 
     def __init__(
         self,
-        hub: Hub,
+        streams: Streams,
         conversations: Conversations,
         tenant: str,
         conversation_id: str,
@@ -50,13 +50,19 @@ class ConversationReader:
         unavailable_pause_s: float,
     ) -> None:
         self._unavailable_pause_s = unavailable_pause_s
-        self._hub = hub
+        self._hub = streams.hub
+        self._watchers = streams.watchers
         self._conversations = conversations
         self._partition, self._key = conversations.place(tenant, conversation_id)
         self._start = start
         self._heartbeat_s = heartbeat_s
         self._seen: set[str] = set()
         self._changed = asyncio.Event()
+        # Set with `_changed`, and for a notice that is sent while no request is read.
+        self._woken = asyncio.Event()
+        self._count = 0
+        self._watchers_notice = b""
+        self._is_reading = False
         self._is_stopped = False
         self._reader: PlainReader | None = None
 
@@ -68,21 +74,53 @@ class ConversationReader:
     def stop(self) -> None:
         """End the reading at once, because this process shuts down."""
         self._is_stopped = True
-        self._changed.set()
+        self._wake()
         if self._reader is not None:
             self._reader.stop()
 
     async def frames(self) -> AsyncIterator[Frame]:
         """The frames to send, in order."""
         channel = keys.conversation_channel(self._partition, self._key)
-        with self._hub.listen(self._partition, channel, self._changed.set):
+        with (
+            self._hub.listen(self._partition, channel, self._wake),
+            self._watchers.join((self._partition, self._key), self._take_count) as count,
+        ):
+            self._count = count
+            yield NativeWire().notice("watchers", {"count": count})
             async for turns in self._turns():
                 if reason := self._rewind_reason(turns):
                     yield NativeWire().notice("rewind", {"reason": reason})
                 async for frame in self._unseen(turns):
                     yield frame
-                if not await wait_at_most(self._changed, self._heartbeat_s):
-                    yield SSE_COMMENT
+                async for frame in self._idle_frames():
+                    yield frame
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._woken.set()
+
+    def _take_count(self, count: int) -> None:
+        """Send a new count of the conversation's readers."""
+        if count == self._count:
+            return
+        self._count = count
+        if self._reader is not None and self._is_reading:
+            self._reader.take_notice("watchers", {"count": count})
+        else:
+            self._watchers_notice = NativeWire().notice("watchers", {"count": count})
+            self._woken.set()
+
+    async def _idle_frames(self) -> AsyncIterator[Frame]:
+        """What to send until the turns have to be read again."""
+        while not self._changed.is_set():
+            has_woken = await wait_at_most(self._woken, self._heartbeat_s)
+            self._woken.clear()
+            if self._watchers_notice:
+                yield self._watchers_notice
+                self._watchers_notice = b""
+            if not has_woken:
+                yield SSE_COMMENT
+                return
 
     async def _turns(self) -> AsyncIterator[list[Turn]]:
         """The current turns at each iteration. A read that fails is repeated after a pause."""
@@ -120,7 +158,7 @@ class ConversationReader:
             except Unavailable:
                 # The turn is not marked as seen, so the next read of the turns repeats it.
                 await wait_at_most(self._changed, self._unavailable_pause_s)
-                self._changed.set()
+                self._wake()
                 return
             if self.was_stopped:
                 return
@@ -133,8 +171,11 @@ class ConversationReader:
             for frame in self._open_frames(turn, watched):
                 yield frame
             if self._reader is not None:
+                self._is_reading = True
                 async for frame in self._reader.frames():
                     yield frame
+                self._is_reading = False
+                self._watchers_notice = self._reader.pop_notice("watchers")
 
     def _is_ahead_of(self, watched: WatchedLog) -> bool:
         start, tape = self._start, watched.tape

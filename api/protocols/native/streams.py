@@ -110,7 +110,7 @@ async def follow_conversation(
         return _reconnect_later()
     cursor = last_event_id or after or None
     reader = ConversationReader(
-        streams.hub,
+        streams,
         services.conversations,
         tenant,
         conversation_id,
