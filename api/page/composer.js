@@ -1,19 +1,60 @@
-/** The box in which a question is written, its role, and its Send button. */
+/** The box in which a question or a command is written, its role, and its Send button. */
 
-import { wordsForError } from './words.js'
+import { newChoiceFields } from './choice_fields.js'
+import { parseCommand } from './command_line.js'
+import { newCompletion } from './completion.js'
+import { newRecall } from './recall.js'
+import { wordsForCommand, wordsForError } from './words.js'
+
+/** Without a mouse or a real keyboard, Enter is the only key that can start a line. */
+const isPhone = matchMedia('(hover: none) and (pointer: coarse)').matches
 
 /**
- * A composer on `form`. `onSend({message, role})` sends a question; the box is emptied when its promise resolves, and keeps
- * the question when the promise rejects. `onResize()` is called when the box changes its height.
+ * A composer on `form`. `onSend({message, ...choices})` sends a question and `onCommand(command)` runs a command; the box
+ * is emptied when the promise resolves, and keeps its text when the promise rejects. `onResize()` is called when the box
+ * changes its height, `questions()` gives what the arrow keys recall, `completionsOf(text)` what Tab offers. `kept` has
+ * the draft and the choices of this conversation.
  */
-export function newComposer(form, { onSend, onResize }) {
-  const [box, roles, send] = [form.elements.message, form.elements.role, form.querySelector('#send')]
-  const problem = document.getElementById('problem')
+export function newComposer(form, { onSend, onCommand, onResize, questions, completionsOf, kept }) {
+  const [box, send] = [form.elements.message, form.querySelector('#send')]
+  const [problem, hint] = [document.getElementById('problem'), form.querySelector('#hint')]
+  const usualHint = [...(isPhone ? [] : hint.childNodes)]
+  const roles = form.elements.role
+  let ofConversation = { role: null, variables: {}, model: null, temperature: null }
+  const fields = newChoiceFields(
+    { roles, variables: form.querySelector('#variables'), chosen: form.querySelector('#chosen') }, choose,
+  )
+  const completion = newCompletion(box, form.querySelector('#completions'), completionsOf, changed)
+  const recall = newRecall(questions)
 
   function fit() {
     box.style.height = 'auto'
     box.style.height = `${box.scrollHeight}px`
     onResize()
+  }
+
+  function changed() {
+    kept.set('draft', box.value)
+    const words = wordsForCommand(parseCommand(box.value))
+    hint.classList.toggle('command', words !== '')
+    hint.replaceChildren(...(words ? [words] : usualHint))
+    fit()
+  }
+
+  function setText(text) {
+    box.value = text
+    completion.close()
+    changed()
+  }
+
+  function choose(some) {
+    kept.set('choices', { ...kept.get('choices'), ...some })
+    showChoices(ofConversation)
+  }
+
+  function showChoices(choices) {
+    ofConversation = choices
+    fields.show({ ...choices, ...kept.get('choices') })
   }
 
   function showProblem(error) {
@@ -28,13 +69,21 @@ export function newComposer(form, { onSend, onResize }) {
     send.disabled = busy
   }
 
+  /** The choices are the conversation's own after a question, except a role of one's own, which the server does not know. */
+  async function sendQuestion() {
+    const { own, ...choices } = fields.read()
+    await onSend({ message: box.value, ...choices, own })
+    kept.set('choices', own ? kept.get('choices') : null)
+  }
+
   async function submit() {
     if (box.readOnly || box.value.trim() === '') return
+    const command = parseCommand(box.value)
     setBusy(true)
     showProblem(null)
     try {
-      await onSend({ message: box.value, role: roles.value })
-      box.value = ''
+      await (command ? onCommand(command) : sendQuestion())
+      setText('')
       showProblem(null)
     } catch (error) {
       showProblem(error)
@@ -44,32 +93,39 @@ export function newComposer(form, { onSend, onResize }) {
     }
   }
 
-  function showRoles(known) {
-    const chosen = roles.value
-    roles.replaceChildren(new Option('No role', ''), ...known.map(({ name, description }) => {
-      const option = new Option(name, name)
-      option.title = description ?? ''
-      return option
-    }))
-    roles.value = known.some(({ name }) => name === chosen) ? chosen : ''
-  }
-
-  function write(text) {
-    box.value = text
-    fit()
-    box.focus()
-  }
-
-  box.addEventListener('input', fit)
-  box.addEventListener('keydown', (event) => {
+  function press(event) {
     // While an input method composes, Enter takes its suggestion (keyCode 229 where isComposing comes too late).
-    if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return
+    if (event.isComposing || event.keyCode === 229 || completion.press(event)) return
+    if (event.key === 'Enter' && !event.shiftKey && (!isPhone || event.ctrlKey || event.metaKey)) {
+      event.preventDefault()
+      submit()
+    }
+    const walk = { ArrowUp: recall.up, ArrowDown: recall.down }[event.key]
+    const text = walk && !event.shiftKey ? walk(box.value) : null
+    if (text === null) return
     event.preventDefault()
-    submit()
+    setText(text)
+  }
+
+  box.value = kept.get('draft') ?? ''
+  if (isPhone) box.enterKeyHint = 'enter'
+  changed()
+  showChoices(ofConversation)
+  box.addEventListener('input', () => {
+    changed()
+    completion.update()
   })
+  box.addEventListener('blur', completion.close)
+  box.addEventListener('keydown', press)
   form.addEventListener('submit', (event) => {
     event.preventDefault()
     submit()
   })
-  return { showRoles, showProblem, write, focus: () => box.focus() }
+  return {
+    setRoles: fields.setRoles, showChoices, choose, showProblem, focus: () => box.focus(),
+    write(text) {
+      setText(text)
+      box.focus()
+    },
+  }
 }

@@ -30,3 +30,22 @@ function storageOfPage() {
     return null
   }
 }
+
+/** How many conversations the browser keeps something of. The one written longest ago goes first. */
+const MOST_CONVERSATIONS = 50
+
+/** The same two functions for values that belong to one conversation. */
+export function keptOf(conversationId, kept) {
+  const all = () => kept.get('conversations') ?? {}
+  return {
+    get: (name) => all()[conversationId]?.[name] ?? null,
+    set(name, value) {
+      const { [conversationId]: mine = {}, ...others } = all()
+      const { [name]: _, ...rest } = mine
+      const after = value === null || value === '' ? rest : { ...rest, [name]: value }
+      const entries = Object.entries(others).slice(1 - MOST_CONVERSATIONS)
+      if (Object.keys(after).length > 0) entries.push([conversationId, after])
+      kept.set('conversations', entries.length > 0 ? Object.fromEntries(entries) : null)
+    },
+  }
+}

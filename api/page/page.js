@@ -1,10 +1,16 @@
 /** The page: one conversation, named in the address, that everyone with the link reads and may add to. */
 
 import { newAnnouncer } from './announcer.js'
+import { choicesOf, fieldsOf } from './choices.js'
 import { cancel, follow, listRoles, newId, readConversation, submit } from './client/v1/client.js'
+import { completionsOf } from './command_line.js'
+import { newCommands } from './commands.js'
 import { newComposer } from './composer.js'
 import { newDoor, readKey } from './door.js'
+import { keptOf, newKept } from './kept.js'
+import { messagesToSend } from './own_roles.js'
 import { newScroll } from './scroll.js'
+import { watchKeys } from './stop_keys.js'
 import { newTranscript } from './transcript.js'
 import { activeRequest, questionOf, wordsForPage } from './words.js'
 
@@ -15,8 +21,33 @@ const conversationId = conversationOfAddress()
 const baseUrl = new URL('.', location.href).href.replace(/\/$/, '')
 const options = () => ({ baseUrl, apiKey: readKey() })
 
+let follower
+let summary = null
+let draft = { body: null, key: null }
 const scroll = newScroll(find('feed'), find('latest'))
-const composer = newComposer(find('composer'), { onSend: ask, onResize: scroll.follow })
+const kept = newKept()
+const keptHere = keptOf(conversationId, kept)
+const server = { roles: [], models: [] }
+const ownRoles = () => kept.get('roles') ?? []
+const run = newCommands({
+  requests: () => follower.state.requests, roles: () => server.roles, ownRoles, keepRole, models: readModels,
+  choose: (choices) => composer.choose(choices),
+  clear: () => transcript.clear(),
+  print(element) {
+    transcript.print(element)
+    scroll.toEnd()
+  },
+  ask: (message, chosen) => ask({ message, ...withOwn({ ...choicesNow(), ...keptHere.get('choices'), ...chosen }) }),
+})
+const composer = newComposer(find('composer'), {
+  onSend: ask, onResize: scroll.follow, kept: keptHere,
+  async onCommand(command) {
+    await run(command)
+    drawSoon()
+  },
+  questions: () => follower?.state.requests.map(questionOf).filter(Boolean) ?? [],
+  completionsOf: (text) => completionsOf(text, { ...server, roles: [...server.roles, ...ownRoles()] }),
+})
 const transcript = newTranscript(find('requests'), { stop, askAgain: (request) => composer.write(questionOf(request)) })
 const announcer = newAnnouncer(find('announcer'))
 const door = newDoor(find('door'), () => {
@@ -24,8 +55,6 @@ const door = newDoor(find('door'), () => {
   connect()
 })
 
-let follower
-let draft = { body: null, key: null }
 let isDrawing = false
 let countdown
 
@@ -46,12 +75,40 @@ function connect() {
       drawSoon()
     },
   })
-  listRoles(options()).then(composer.showRoles, showProblem)
+  listRoles(options()).then(showRoles, showProblem)
+  readModels().catch(() => {}) // Tab then completes no models
   if (isKnown) readConversation(conversationId, options()).then(showHeld, () => {}) // it may have expired
 }
 
+function showRoles(roles) {
+  server.roles = roles
+  composer.setRoles(roles, ownRoles())
+}
+
+function keepRole(role) {
+  kept.set('roles', [...ownRoles().filter(({ name }) => name !== role.name), role])
+  composer.setRoles(server.roles, ownRoles())
+}
+
+/** The models that the server names; the roles are in the same list, and are chosen as roles. */
+async function readModels() {
+  const { apiKey } = options()
+  const answer = await fetch(`${baseUrl}/v1/models`, { headers: apiKey ? { Authorization: `Bearer ${apiKey}` } : {} })
+  if (!answer.ok) throw new Error('The server did not list its models.')
+  const { data } = await answer.json()
+  server.models = data.filter(({ id }) => !id.startsWith('role:')).map(({ id }) => ({ name: id, description: '' }))
+  return server.models
+}
+
+const choicesNow = () => choicesOf(follower?.state.requests ?? [], summary)
+
+/** A role of one's own is known by its name in this browser only. */
+const withOwn = (choices) => ({ ...choices, own: ownRoles().find(({ name }) => `own:${name}` === choices.role) ?? null })
+
 /** The questions that wait behind the active one: the stream comes to them later. */
-function showHeld({ turns, active_request_id: active }) {
+function showHeld(held) {
+  const { turns, active_request_id: active } = held
+  summary = held
   const at = turns.findIndex((turn) => turn.request_id === active)
   for (const turn of at < 0 ? [] : turns.slice(at + 1)) follower.expect(turn.request_id, { messages: turn.asked })
 }
@@ -67,16 +124,20 @@ function drawSoon() {
 
 function draw() {
   const { state: { requests }, state, connection } = follower
+  const focused = document.activeElement
   transcript.show(requests)
   announcer.show(requests)
-  find('welcome').hidden = requests.length > 0
+  find('welcome').hidden = requests.length > 0 || !transcript.isEmpty()
   stopButton.hidden = !activeRequest(requests)
   const words = wordsForPage(state, connection, Date.now())
   if (statusLine.textContent !== words) statusLine.textContent = words
   statusLine.dataset.connection = connection.status
   clearTimeout(countdown)
   if (requests.some(({ waiting }) => waiting)) countdown = setTimeout(drawSoon, 1_000)
+  composer.showChoices(choicesNow())
   scroll.follow()
+  // A button that disappears under the focus would leave the keyboard nowhere.
+  if (focused !== document.body && focused?.closest('[hidden]')) find('feed').focus({ preventScroll: true })
 }
 
 function showProblem(error) {
@@ -90,15 +151,18 @@ function keyFor(body) {
   return draft.key
 }
 
-async function ask({ message, role }) {
-  const body = { message, conversation_id: conversationId, ...(role && { role }) }
+async function ask({ message, own, ...choices }) {
+  const asked = own ? messagesToSend(own, message, follower.state.requests) : [{ role: 'user', content: message }]
+  const chosen = { ...choices, role: own ? null : choices.role }
+  const body = { ...(own ? { messages: asked } : { message }), conversation_id: conversationId, ...fieldsOf(chosen) }
   const onRetry = () => composer.showProblem({ message: 'The server could not be reached. Trying again…' })
   const idempotencyKey = keyFor(JSON.stringify(body))
   try {
     const { request_id: requestId } = await submit(body, { ...options(), idempotencyKey, onRetry })
     draft = { body: null, key: null }
     scroll.toEnd()
-    follower.expect(requestId, { messages: [{ role: 'user', content: message }], role: role || null })
+    const { role, variables, model, temperature } = chosen
+    follower.expect(requestId, { messages: asked, role, chosen: { variables, model, temperature } })
   } catch (error) {
     if (error.status === 401) door.ask()
     throw error
@@ -121,10 +185,14 @@ async function copyLink() {
   setTimeout(() => { find('copy').textContent = 'Copy link' }, 2_000)
 }
 
-stopButton.addEventListener('click', () => {
+function stopActive() {
   const active = activeRequest(follower.state.requests)
   if (active) stop(active)
-})
+  return Boolean(active)
+}
+
+stopButton.addEventListener('click', stopActive)
+watchKeys(stopActive)
 find('copy').addEventListener('click', copyLink)
 find('latest').addEventListener('click', () => {
   scroll.toEnd()

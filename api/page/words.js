@@ -25,7 +25,8 @@ export function wordsForRequest(request, nowMs) {
   }
 }
 
-function wordsForWaiting({ waiting, position }, nowMs) {
+function wordsForWaiting({ waiting, position, noWorkerSince }, nowMs) {
+  if (noWorkerSince) return wordsForNoWorker(noWorkerSince)
   if (waiting) {
     const seconds = Math.ceil((new Date(waiting.until) - nowMs) / 1_000)
     return seconds > 0 ? `The model is busy. Trying again in ${seconds} s.` : 'The model is busy. Trying again…'
@@ -34,11 +35,24 @@ function wordsForWaiting({ waiting, position }, nowMs) {
   return position === 0 ? 'Next in line.' : `In line, ${position} ahead.`
 }
 
+/** `since` is in Unix seconds; the time of day is the reader's own. */
+function wordsForNoWorker(since) {
+  const time = new Date(since * 1_000).toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })
+  return `No worker has asked for work since ${time}. The question waits in the queue.`
+}
+
 function wordsForEnd({ finishReason, interruption, usage, model }) {
   const tokens = usage?.completion_tokens ? `${usage.completion_tokens} tokens` : null
   const odd = finishReason && !(finishReason in FINISHED) ? `Ended by the model’s server: ${finishReason}.` : ''
   const how = FINISHED[finishReason] || odd || INTERRUPTED[interruption]
   return [how, [model, tokens].filter(Boolean).join(' · ')].filter(Boolean).join(' ')
+}
+
+/** One line about what Enter will do with a command; empty for a question. */
+export function wordsForCommand(command) {
+  if (!command) return ''
+  const name = ['help', 'clear', 'shortcut'].includes(command.name) ? command.name : `gpt ${command.name}`
+  return command.problem ?? `Enter runs ${name}`
 }
 
 /** What a screen reader says when an answer begins. */
@@ -75,10 +89,13 @@ export function activeRequest(requests) {
   return requests.find(({ status }) => status === 'running') ?? requests.find(({ status }) => status === 'queued')
 }
 
-/** What was asked: the caller's own messages, whose content is a string or a list of parts. */
+/**
+ * What was asked: the caller's last messages, whose content is a string or a list of parts. Examples before them belong to
+ * a role of the caller's own.
+ */
 export function questionOf({ messages }) {
-  const asked = messages.filter(({ role }) => role === 'user').map(({ content }) => textOf(content))
-  return asked.join('\n\n')
+  const before = messages.findLastIndex(({ role }) => role !== 'user')
+  return messages.slice(before + 1).map(({ content }) => textOf(content)).join('\n\n')
 }
 
 function textOf(content) {

@@ -10,7 +10,7 @@ export const KINDS = [
   'position', 'waiting', ...ENDS,
 ]
 const NO_OUTPUT = { text: '', reasoning: '', refusal: '', toolCalls: [] }
-const NOT_WAITING = { position: null, waiting: null }
+const NOT_WAITING = { position: null, noWorkerSince: null, waiting: null }
 
 /** Whether a request has ended: nothing follows `completed`, `failed`, `cancelled` or `gone` (its log has expired). */
 export const isOver = (request) => ENDS.includes(request.status)
@@ -90,7 +90,7 @@ const CHANGES = {
   reasoning: (state, data) => ({ reasoning: state.reasoning + data.text }),
   refusal: (state, data) => ({ refusal: state.refusal + data.text }),
   tool_call: (state, data) => ({ toolCalls: addToolCall(state.toolCalls, data) }),
-  position: (state, data) => ({ position: data.position }),
+  position: (state, data) => ({ position: data.position, noWorkerSince: data.no_worker_since ?? null }),
   waiting: (state, data) => ({ status: 'queued', waiting: { until: data.until, reason: data.reason }, position: null }),
   completed: (state, data) => ({
     ...NOT_WAITING, status: 'completed', finishReason: data.finish_reason ?? null, usage: data.usage ?? null,

@@ -20,7 +20,11 @@ async def ask(page: Page, question: str) -> None:
     """Type a question, send it, and wait until it is accepted."""
     await page.evaluate(f"{BOX}.focus()")
     await page.type(question)
-    await page.press("Enter", 13)
+    # On a phone, Enter starts a line.
+    if await page.evaluate("matchMedia('(hover: none) and (pointer: coarse)').matches"):
+        await click(page, "#send")
+    else:
+        await page.press("Enter", 13)
     await page.wait_for(f"{BOX}.value === ''", description="the question to be accepted")
 
 

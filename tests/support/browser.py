@@ -122,10 +122,15 @@ class Page:
         """Type into the focused element."""
         await self.command("Input.insertText", text=text)
 
-    async def press(self, key: str, code: int, *, shift: bool = False) -> None:
+    async def press(self, key: str, code: int, *, shift: bool = False, ctrl: bool = False) -> None:
         """Press and release a key, as `press("Enter", 13)`."""
         text = "\r" if key == "Enter" else ""
-        common = {"key": key, "code": key, "windowsVirtualKeyCode": code, "modifiers": 8 * shift}
+        common = {
+            "key": key,
+            "code": key,
+            "windowsVirtualKeyCode": code,
+            "modifiers": 8 * shift + 2 * ctrl,
+        }
         await self.command("Input.dispatchKeyEvent", type="keyDown", text=text, **common)
         await self.command("Input.dispatchKeyEvent", type="keyUp", **common)
 
