@@ -170,11 +170,13 @@ async function ask({ message, own, ...choices }) {
 }
 
 async function stop({ requestId }) {
+  follower.mark(requestId, { isStopping: true })
   try {
     const { status } = await cancel(requestId, options())
     // Of one that only waits, the stream will say so when its turn comes; of any other, any moment now.
     follower.expect(requestId, { status })
   } catch (error) {
+    follower.mark(requestId, { isStopping: false })
     showProblem(error)
   }
 }

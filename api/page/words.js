@@ -15,6 +15,7 @@ const CONNECTIONS = {
 
 /** One line about where a request stands; empty when its text says it all. `nowMs` is `Date.now()`. */
 export function wordsForRequest(request, nowMs) {
+  if (request.isStopping && ['queued', 'running'].includes(request.status)) return 'Stopping…'
   switch (request.status) {
     case 'queued': return wordsForWaiting(request, nowMs)
     case 'running': return INTERRUPTED[request.interruption] ?? (request.text ? '' : 'Thinking…')

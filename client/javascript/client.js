@@ -10,7 +10,7 @@
  */
 
 import { backoffMs } from './calls.js'
-import { expectRequest, fold, isOver, newConversation, newRequest } from './fold.js'
+import { expectRequest, fold, isOver, markRequest, newConversation, newRequest } from './fold.js'
 import { readWithEventSource, readWithFetch } from './streams.js'
 
 export { cancel, listRoles, newId, readConversation, submit, TickertapeError } from './calls.js'
@@ -59,6 +59,12 @@ class Follower {
   /** Show a request of this conversation, or what is `known` of it, before the stream comes to it. */
   expect(requestId, known) {
     this.state = expectRequest(this.state, requestId, known)
+    this.#tell()
+  }
+
+  /** Keep more `known` of a request of this conversation, as `{isStopping: true}`. A replay forgets this. */
+  mark(requestId, known) {
+    this.state = markRequest(this.state, requestId, known)
     this.#tell()
   }
 

@@ -9,6 +9,9 @@ export const KINDS = [
   'queued', 'started', 'delta', 'reasoning', 'refusal', 'tool_call', 'reset', 'resumed', 'snapshot', 'rewind',
   'position', 'waiting', ...ENDS,
 ]
+/** What a server sends on a quiet stream, to show that the connection lives. Says nothing about any request. */
+export const HEARTBEAT = 'heartbeat'
+
 const NO_OUTPUT = { text: '', reasoning: '', refusal: '', toolCalls: [] }
 const NOT_WAITING = { position: null, noWorkerSince: null, waiting: null }
 
@@ -37,6 +40,12 @@ export function expectRequest(conversation, requestId, known) {
   const after = { ...(before ?? newRequest(requestId)), ...known, expected: true }
   const others = before ? requests.map((request) => (request === before ? after : request)) : [...requests, after]
   return { ...conversation, requests: others }
+}
+
+/** The conversation with more `known` of one of its requests, such as what the reader has just asked the server to do. */
+export function markRequest(conversation, requestId, known) {
+  const requests = conversation.requests.map((one) => (one.requestId === requestId ? { ...one, ...known } : one))
+  return { ...conversation, requests }
 }
 
 /**

@@ -264,7 +264,7 @@ async def test_a_shutdown_ends_an_idle_conversation_with_a_time_to_reconnect(
     async with running_api(redis_url, heartbeat_s=0.1) as api, conversation(api) as stream:
         reading = asyncio.create_task(rest_of(stream))
         await wait_until(
-            lambda: stream.parser.comment_count >= 2, description="heartbeats arrive meanwhile"
+            lambda: stream.parser.heartbeat_count >= 2, description="heartbeats arrive meanwhile"
         )
         api.services.streams.drain()
         assert await reading == []

@@ -102,14 +102,16 @@ async def test_a_long_replay_is_sent_completely_in_several_pieces(
         assert text_of(await client.until("completed")) == "abcdefg"
 
 
-async def test_a_quiet_stream_sends_comments(redis_url: str, worker: Rig) -> None:
+async def test_a_quiet_stream_sends_heartbeats(redis_url: str, worker: Rig) -> None:
     request_id = await worker.begin()
     async with (
         running_api(redis_url, heartbeat_s=0.1) as api,
         old_client(api, f"/chat/{request_id}/stream") as client,
     ):
         reading = asyncio.create_task(client.until("delta"))
-        await wait_until(lambda: client.parser.comment_count >= 2, description="heartbeats arrive")
+        await wait_until(
+            lambda: client.parser.heartbeat_count >= 2, description="heartbeats arrive"
+        )
         await worker.type("a")
         assert text_of(await reading) == "a"
 

@@ -112,6 +112,20 @@ test('an event that cannot be read makes the follower read again behind the last
   follower.close()
 })
 
+test('a connection without so much as a heartbeat is made again behind the last event', async (t) => {
+  const timers = heldTimers(t)
+  const follower = await watch()
+  last().open()
+  last().send('delta', { text: 'one ' }, '1-1')
+  last().send('heartbeat', {}, undefined)
+  assert.equal(follower.state.cursor, '1-1')
+  await timers.fallSilent()
+  assert.deepEqual([made()[0].readyState, follower.connection.status], [EventSource.CLOSED, 'reconnecting'])
+  await timers.fire()
+  assert.equal(last().url, '/chat/r1/stream?after=1-1')
+  follower.close()
+})
+
 test('a request that the server does not know is gone', async () => {
   const follower = await watch({ fetch: refusing(404) })
   last().refuse()

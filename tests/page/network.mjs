@@ -48,7 +48,9 @@ export const turns = async () => {
 /** A `fetch` for a server, or a proxy, that answers everything so. */
 export const refusing = (status, headers = {}) => async () => new Response(status === 204 ? null : '<h1>No</h1>', { status, headers })
 
-/** Timers that run when the test says so. */
+const SILENCE_MS = 37_500
+
+/** Timers that run when the test says so; the one that waits for a connection to fall silent is apart from the others. */
 export function heldTimers(t) {
   const timers = new Set()
   t.mock.method(globalThis, 'setTimeout', (run, delayMs) => {
@@ -57,13 +59,15 @@ export function heldTimers(t) {
     return timer
   })
   t.mock.method(globalThis, 'clearTimeout', (timer) => timers.delete(timer))
+  const fire = async (isDue) => {
+    const due = [...timers].filter(isDue)
+    due.forEach((timer) => timers.delete(timer))
+    due.forEach(({ run }) => run())
+    await turns()
+  }
   return {
-    delays: () => [...timers].map(({ delayMs }) => delayMs),
-    async fire() {
-      const due = [...timers]
-      timers.clear()
-      due.forEach(({ run }) => run())
-      await turns()
-    },
+    delays: () => [...timers].map(({ delayMs }) => delayMs).filter((delayMs) => delayMs !== SILENCE_MS),
+    fire: () => fire(({ delayMs }) => delayMs !== SILENCE_MS),
+    fallSilent: () => fire(({ delayMs }) => delayMs === SILENCE_MS),
   }
 }

@@ -123,15 +123,17 @@ test('a connection without so much as a heartbeat is given up', async (t) => {
   const real = globalThis.setTimeout
   const silences = []
   t.mock.method(globalThis, 'setTimeout', (run, delayMs, ...rest) => {
-    if (delayMs !== 60_000) return real(run, delayMs, ...rest)
-    silences.push(run)
+    if (![37_500, 100_000].includes(delayMs)) return real(run, delayMs, ...rest)
+    silences.push({ run, delayMs })
     return undefined
   })
-  await serving((_, response) => begin(response, ': hb\n\n'), async (url) => {
+  await serving((_, response) => begin(response, 'event: heartbeat\ndata: {"interval_s":40}\n\n'), async (url) => {
     const reading = read(url)
-    while (silences.length === 0) await new Promise(setImmediate)
-    silences[0]()
-    assert.equal((await reading).reason.status, 200)
+    while (silences.at(-1)?.delayMs !== 100_000) await new Promise(setImmediate)
+    assert.equal(silences[0].delayMs, 37_500, 'before the server has said how often its heartbeats come')
+    silences.at(-1).run()
+    const { reason, events } = await reading
+    assert.deepEqual([reason.status, events], [0, []])
   })
 })
 

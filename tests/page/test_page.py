@@ -292,3 +292,33 @@ async def test_every_control_has_a_name_that_can_be_spoken(browser: Browser, sit
         ("button", "Stop"),
         ("button", "Send"),
     }
+
+
+async def test_stop_shows_before_the_server_answers(browser: Browser, site: Site) -> None:
+    site.answers["Hi?"] = [Text("so far"), Wait(asyncio.Event()), Finish()]
+    page = await browser.open(site.url)
+    await ask(page, "Hi?")
+    await shows(page, ANSWERS, ["so far"])
+    site.proxy.is_blackhole = True
+    await click(page, "#stop")
+    await shows(page, NOTES, ["Stopping…"])
+    site.proxy.is_blackhole = False
+    site.proxy.reset_all()
+    await shows(page, NOTES, ["Stopped."])
+
+
+async def test_a_connection_that_dies_in_silence_is_made_again_behind_the_last_event(
+    browser: Browser, redis_url: str, upstream: ScriptedUpstream
+) -> None:
+    rest = asyncio.Event()
+    async with running_site(redis_url, upstream, heartbeat_s=0.4) as site:
+        site.answers["Hi?"] = [Text("before "), Wait(rest), Text("after"), Finish()]
+        page = await browser.open(site.url)
+        await ask(page, "Hi?")
+        await shows(page, ANSWERS, ["before "])
+        site.proxy.is_blackhole = True
+        await page.wait_for(f"{STATUS}.startsWith('Connection lost')")
+        rest.set()
+        # A connection that lost bytes stays dead, so only a new one brings the rest.
+        site.proxy.is_blackhole = False
+        await shows(page, ANSWERS, ["before after"])

@@ -58,3 +58,9 @@ test('a question is what the caller asked, without what was put before it', () =
   ]
   assert.equal(questionOf({ messages }), 'One?\n\nTwo?\n[image_url]')
 })
+
+test('a request that is being stopped says so until it has ended', () => {
+  const stopping = newRequest('r', { status: 'running', text: 'so far', isStopping: true })
+  assert.equal(wordsForRequest(stopping, 0), 'Stopping…')
+  assert.equal(wordsForRequest({ ...stopping, status: 'cancelled' }, 0), 'Stopped.')
+})

@@ -22,14 +22,14 @@ class Event:
 
 
 class SseParser:
-    """Bytes in, events out, in pieces of any size.
+    """Bytes in, events out, in pieces of any size. Heartbeats are counted and not returned.
 
     Raises AssertionError for what the native stream never sends: another field, a frame without
     data, data that is not one line of JSON, a carriage return, an end inside a frame.
     """
 
     def __init__(self) -> None:
-        self.comment_count = 0
+        self.heartbeat_count = 0
         self.retry_ms: int | None = None
         self._unread = b""
 
@@ -47,7 +47,7 @@ class SseParser:
         fields: dict[str, str] = {}
         for line in frame.split(b"\n"):
             if line.startswith(b":"):
-                self.comment_count += 1
+                self.heartbeat_count += 1
                 continue
             name, colon, value = line.decode().partition(": ")
             assert colon, f"not a field: {line!r}"
@@ -57,6 +57,10 @@ class SseParser:
             fields[name] = value
         if "retry" in fields:
             self.retry_ms = int(fields.pop("retry"))
+        if fields.get("event") == "heartbeat":
+            assert set(fields) == {"event", "data"}, f"a heartbeat with an id: {frame!r}"
+            self.heartbeat_count += 1
+            return None
         if not fields:
             return None
         assert "data" in fields, f"a frame without data: {frame!r}"

@@ -30,7 +30,7 @@ def test_events_are_the_same_however_the_bytes_are_cut(size: int) -> None:
     events = [e for at in range(0, len(BODY), size) for e in parser.feed(BODY[at : at + size])]
     parser.close()
     assert events == EVENTS
-    assert (parser.comment_count, parser.retry_ms) == (1, 1500)
+    assert (parser.heartbeat_count, parser.retry_ms) == (1, 1500)
 
 
 @pytest.mark.parametrize(

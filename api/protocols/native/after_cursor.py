@@ -16,11 +16,12 @@ class AfterCursor:
 
     If the cursor is not in the log, the client gets `rewind` and a full replay. If the cursor is
     the last entry of an ended log, there is nothing to send. `snapshot` folds the entries of a full
-    replay, without the terminal, into one event.
+    replay, without the terminal, into one event. `greeting` comes before all of them.
     """
 
     cursor: Cursor | None
     snapshot: bool = False
+    greeting: bytes = b""
 
     def __call__(self, tape: Tape, rendering: Rendering, *, is_current: bool) -> Start | None:
         """Where to start; see Locate."""
@@ -30,9 +31,10 @@ class AfterCursor:
             return None
         if self.cursor is not None and tape.is_over and position == len(tape.values):
             return Start(is_needless=True)
-        first = b""
+        first = self.greeting
         if position is None:
-            first, position = NativeWire().notice("rewind", {"reason": "cursor_not_found"}), 0
+            first += NativeWire().notice("rewind", {"reason": "cursor_not_found"})
+            position = 0
         if self.snapshot and position == 0:
             folded, position = _fold_tape(tape)
             first += folded

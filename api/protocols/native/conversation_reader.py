@@ -7,8 +7,8 @@ from typing import NamedTuple
 from tickertape.api.fanout.plain_reader import PlainReader
 from tickertape.api.fanout.streams import Streams
 from tickertape.api.fanout.watched_log import WatchedLog
-from tickertape.api.fanout.wire import SSE_COMMENT, Frame
-from tickertape.api.protocols.native.wire import NativeWire
+from tickertape.api.fanout.wire import Frame
+from tickertape.api.protocols.native.wire import NativeWire, heartbeat
 from tickertape.broker import keys
 from tickertape.broker.codec import Cursor
 from tickertape.broker.conversations import Conversations
@@ -56,6 +56,7 @@ class ConversationReader:
         self._partition, self._key = conversations.place(tenant, conversation_id)
         self._start = start
         self._heartbeat_s = heartbeat_s
+        self._heartbeat = heartbeat(heartbeat_s)
         self._seen: set[str] = set()
         self._changed = asyncio.Event()
         # Set with `_changed`, and for a notice that is sent while no request is read.
@@ -119,7 +120,7 @@ class ConversationReader:
                 yield self._watchers_notice
                 self._watchers_notice = b""
             if not has_woken:
-                yield SSE_COMMENT
+                yield self._heartbeat
                 return
 
     async def _turns(self) -> AsyncIterator[list[Turn]]:
@@ -200,7 +201,7 @@ class ConversationReader:
             rendering,
             position or 0,
             epoch=watched.epoch,
-            comment=SSE_COMMENT,
+            comment=self._heartbeat,
             heartbeat_s=self._heartbeat_s,
         )
         if self._is_stopped:  # `stop` was called before the reader existed

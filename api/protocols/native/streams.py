@@ -8,7 +8,6 @@ from fastapi import APIRouter, Header, Query, Response
 from tickertape.api.dependencies import Tenant, UsableServices
 from tickertape.api.edge.error_docs import error_responses
 from tickertape.api.fanout.stream_response import EVENT_STREAM, StreamResponse
-from tickertape.api.fanout.wire import SSE_COMMENT
 from tickertape.api.protocols.native.after_cursor import AfterCursor
 from tickertape.api.protocols.native.conversation_reader import (
     ConversationCursor,
@@ -17,7 +16,12 @@ from tickertape.api.protocols.native.conversation_reader import (
 from tickertape.api.protocols.native.conversations import ConversationId
 from tickertape.api.protocols.native.requests import RequestId
 from tickertape.api.protocols.native.text_wire import TEXT
-from tickertape.api.protocols.native.wire import NATIVE, retry_line
+from tickertape.api.protocols.native.wire import (
+    DEFAULT_HEARTBEAT_S,
+    heartbeat,
+    native_dialect,
+    retry_line,
+)
 from tickertape.broker.codec import Cursor
 from tickertape.runtime.json_types import JsonObject
 
@@ -87,8 +91,15 @@ async def follow(
     record = await services.requests.get(request_id, tenant)
     # The header wins, because a browser reconnects with the cursor of its URL, which is older.
     cursor = last_event_id or after
-    locate = AfterCursor(Cursor.parse(cursor) if cursor else None, snapshot=snapshot)
-    return await streams.follow(record.request_id, NATIVE, locate, waiting=record)
+    heartbeat_s = services.settings.heartbeat_s
+    locate = AfterCursor(
+        Cursor.parse(cursor) if cursor else None,
+        snapshot=snapshot,
+        # A client would take a longer silence than it assumes for a dead connection.
+        greeting=heartbeat(heartbeat_s) if heartbeat_s > DEFAULT_HEARTBEAT_S else b"",
+    )
+    dialect = native_dialect(heartbeat_s)
+    return await streams.follow(record.request_id, dialect, locate, waiting=record)
 
 
 @router.get(
@@ -118,5 +129,6 @@ async def follow_conversation(
         heartbeat_s=services.settings.heartbeat_s,
         unavailable_pause_s=services.timing.unavailable_pause_s,
     )
-    frames = streams.serve(reader, NATIVE, first=SSE_COMMENT)
+    dialect = native_dialect(services.settings.heartbeat_s)
+    frames = streams.serve(reader, dialect, first=dialect.comment)
     return StreamResponse(frames, AsyncExitStack())

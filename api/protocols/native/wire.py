@@ -1,6 +1,7 @@
 """The native wire: server-sent events with the cursor as their id."""
 
 import random
+from functools import cache
 
 import msgspec
 
@@ -78,4 +79,21 @@ def _public(entry: Entry) -> JsonObject:
     return {key: value for key, value in entry.data.items() if key not in _INTERNAL}
 
 
-NATIVE = Dialect("native", NativeWire, farewell=farewell)
+def heartbeat(interval_s: float) -> bytes:
+    """An event that shows a quiet connection to be alive, and how often the next ones come.
+
+    A comment would do for proxies, but an EventSource hides comments from its page, which then
+    never notices a dead connection. The event has no id, so the client's cursor stays.
+    """
+    return b'event: heartbeat\ndata: {"interval_s":%g}\n\n' % interval_s
+
+
+@cache
+def native_dialect(heartbeat_s: float) -> Dialect:
+    """The native wire, with the heartbeats of a server that sends one every `heartbeat_s`."""
+    return Dialect("native", NativeWire, comment=heartbeat(heartbeat_s), farewell=farewell)
+
+
+# Pages assume this interval until the first heartbeat comes.
+DEFAULT_HEARTBEAT_S = 15.0
+NATIVE = native_dialect(DEFAULT_HEARTBEAT_S)
