@@ -37,6 +37,9 @@ _DEAD = """\
 Requests that crashed TICKERTAPE_MAX_CRASHES workers. They failed with the code "poison", and their
 prompts are kept for a week. `retry` submits them as new requests; `drop` deletes them. For
 operators: this command connects to Redis directly and checks no API key."""
+_STATUS = """\
+Show whether all is well, and the numbers of the whole deployment: the queue, the workers, the
+streams. Exit codes: 0 all is well; 1 something is wrong, or the API does not answer."""
 _DOCTOR = "Check the settings and everything that a start needs. Starts and changes nothing."
 _FOOT = (
     "Settings are read from the environment and from .env. `tickertape doctor` checks all of them."
@@ -139,6 +142,10 @@ def _add_clients(commands: _Commands) -> None:
 def _add_inspection(commands: _Commands) -> None:
     roles = _add(commands, run.roles, "list the role templates", "List the roles, or show one.")
     roles.add_argument("name", nargs="?", metavar="NAME")
+    status = _add(commands, run.status, "show whether all is well", _STATUS)
+    _add_server(status)
+    status.add_argument("--watch", action="store_true", help="show it again every two seconds")
+    status.add_argument("--json", action="store_true", help="print the JSON of /status.json")
     dead = _add(commands, run.dead, "list, retry or drop poison requests", _DEAD)
     dead.add_argument("action", choices=["list", "retry", "drop"])
     dead.add_argument("request_ids", nargs="*", metavar="REQUEST_ID")

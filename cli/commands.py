@@ -97,6 +97,16 @@ def roles(options: argparse.Namespace) -> int:
     return command.run(options.name)
 
 
+def status(options: argparse.Namespace) -> int:
+    """`tickertape status`."""
+    from tickertape.cli.chat.client_settings import Server
+    from tickertape.cli.inspect import status as command
+
+    return command.run(
+        Server(options.url, options.key), is_watching=options.watch, is_json=options.json
+    )
+
+
 def dead(options: argparse.Namespace) -> int:
     """`tickertape dead`."""
     from tickertape.cli.inspect import dead as command

@@ -7,7 +7,8 @@ from importlib.resources import files
 
 from fastapi import APIRouter, Request, Response
 
-INDEX = "index.html"
+# The pages that have an address without the name of their file.
+_PAGES = {"index.html": "/", "status.html": "/status"}
 # The number grows with a change that breaks pages that import the client from here.
 _CLIENT = "/client/v1/"
 # The addresses of the client before it had a version. Pages elsewhere may import from them.
@@ -36,9 +37,7 @@ class PageFile:
 
 def load_page() -> dict[str, PageFile]:
     """The files of the page and of the JavaScript client by URL path."""
-    served = {
-        "/" if name == INDEX else f"/{name}": body for name, body in _read("tickertape.api.page")
-    }
+    served = {_PAGES.get(name, f"/{name}"): body for name, body in _read("tickertape.api.page")}
     for name, body in _read("tickertape.client", "javascript"):
         served[_CLIENT + name] = body
     for name in _UNVERSIONED:
@@ -57,7 +56,7 @@ def _suffix(name: str) -> str:
 
 
 def _media_type(path: str) -> str:
-    return _MEDIA_TYPES[".html" if path == "/" else _suffix(path)]
+    return _MEDIA_TYPES[".html" if path in _PAGES.values() else _suffix(path)]
 
 
 def _file(body: bytes, media_type: str) -> PageFile:
