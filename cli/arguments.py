@@ -27,12 +27,15 @@ and does not disturb the request.
 {_EXITS}"""
 _UP = """\
 Start everything on this machine: the API, the workers, a Redis server unless REDIS_URL is set, and
-a small model unless OPENAI_API_KEY or OPENAI_BASE_URL is set. All of them end with this command.
+a small model unless OPENAI_API_KEY or OPENAI_BASE_URL is set, or the model file of
+TICKERTAPE_LOCAL_MODEL. All of them end with this command.
 After Ctrl+C, workers finish their requests or return them to the queue. A second Ctrl+C skips
 finishing."""
 _API = "Serve the HTTP API. REDIS_URL must be set."
 _WORKER = "Run requests from the queue. REDIS_URL must be set."
-_MODEL = "Serve the small local model as an OpenAI-compatible API. No setting is needed."
+_MODEL = """\
+Serve the local model as an OpenAI-compatible API: the file of TICKERTAPE_LOCAL_MODEL, else the
+built-in small one."""
 _DEAD = """\
 Requests that crashed TICKERTAPE_MAX_CRASHES workers. They failed with the code "poison", and their
 prompts are kept for a week. `retry` submits them as new requests; `drop` deletes them. For
@@ -110,7 +113,11 @@ def _add_processes(commands: _Commands) -> None:
     model.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1")
     model.add_argument("--port", type=_port, default=9000, help="default: 9000; 0: any free port")
     model.add_argument(
-        "--slots", type=_positive, default=None, metavar="N", help="concurrent answers; default: 4"
+        "--slots",
+        type=_positive,
+        default=None,
+        metavar="N",
+        help="concurrent answers; default: TICKERTAPE_LOCAL_MODEL_SLOTS",
     )
 
 

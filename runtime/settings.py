@@ -102,6 +102,13 @@ class Settings(BaseSettings):
     worker_health_port: int | None = Field(
         default=None, ge=0, le=65535, validation_alias=_ours("WORKER_HEALTH_PORT")
     )
+    local_model: Path | None = Field(default=None, validation_alias=_ours("LOCAL_MODEL"))
+    local_model_slots: int = Field(
+        default=4, ge=1, le=64, validation_alias=_ours("LOCAL_MODEL_SLOTS")
+    )
+    local_model_context: int | None = Field(
+        default=None, ge=256, le=10_000_000, validation_alias=_ours("LOCAL_MODEL_CONTEXT")
+    )
     roles_dir: Path | None = Field(default=None, validation_alias=_ours("ROLES_DIR"))
 
     @field_validator("redis_url")

@@ -130,7 +130,7 @@ def _embedded_redis() -> Finding:
 async def upstream(settings: Settings) -> list[Finding]:
     """Findings about the server of OPENAI_BASE_URL, or the model that `up` would start."""
     if needs_model(settings):
-        return [_local_model()]
+        return [_local_model(settings)]
     from tickertape.worker.upstream.client import Upstream
     from tickertape.worker.upstream.errors import NoModelList, UpstreamError
 
@@ -161,13 +161,17 @@ async def upstream(settings: Settings) -> list[Finding]:
     ]
 
 
-def _local_model() -> Finding:
-    from tickertape.cli.up.local_model import LocalModelError, find_weights
+def _local_model(settings: Settings) -> Finding:
+    from tickertape.cli.up.model_weights import LocalModelError, find_weights
 
     try:
-        return ok("upstream", f"`tickertape up` starts the local model {find_weights().name}")
+        weights = find_weights(settings)
     except LocalModelError as error:
-        return fail("upstream", "no upstream is set, and the local model cannot run", str(error))
+        return fail("upstream", "the local model cannot run", str(error))
+    starts = f"`tickertape up` starts the local model {weights.path.name}"
+    if not weights.has_chat_template:
+        return warn("upstream", f"{starts}, which has no chat template", "use an instruct model")
+    return ok("upstream", f"{starts}: {weights.slots} slots of {weights.context_tokens} tokens")
 
 
 async def listening(host: str, port: int, *, limit_s: float = 2.0) -> Finding:

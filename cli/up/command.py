@@ -15,7 +15,7 @@ from tickertape.cli.up.announcement import Announcement
 from tickertape.cli.up.console import model_line, other_upstream_line, print_line, redis_line
 from tickertape.cli.up.data_dir import EmbeddedServerError
 from tickertape.cli.up.environment import url_of
-from tickertape.cli.up.local_model import LocalModelError
+from tickertape.cli.up.model_weights import LocalModelError
 from tickertape.cli.up.ports import find_port
 from tickertape.cli.up.processes import (
     Options,

@@ -38,10 +38,20 @@ def model_line(settings: Settings, model: LocalModel | None) -> str:
         return (
             f"Model    {settings.openai_model or '(named by each request)'} at {upstream}{profile}"
         )
-    return (
-        f"Model    {model.model} on this machine, {model.slots} concurrent answers. It is small and"
-        " knows only English.\n         For a better model, set OPENAI_API_KEY or OPENAI_BASE_URL"
-    )
+    line = f"Model    {model.model} on this machine, {model.slots} concurrent answers."
+    if model.weights.is_built_in:
+        return (
+            f"{line} It is small and knows only English.\n         For a better model, set"
+            " OPENAI_API_KEY, OPENAI_BASE_URL or TICKERTAPE_LOCAL_MODEL"
+        )
+    if settings.openai_api_key or settings.openai_base_url:
+        line += " OPENAI_API_KEY and OPENAI_BASE_URL are not used."
+    if not model.weights.has_chat_template:
+        line += (
+            "\n         The file has no chat template, so answers may make no sense. Choose an"
+            " instruct model."
+        )
+    return line
 
 
 def other_upstream_line(data_dir: Path, label: str) -> str:

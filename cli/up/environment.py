@@ -23,8 +23,9 @@ def needs_redis(settings: Settings) -> bool:
 
 
 def needs_model(settings: Settings) -> bool:
-    """Whether `up` must start the local model: no upstream is set."""
-    return settings.openai_api_key is None and settings.openai_base_url is None
+    """Whether `up` must start the local model: it is chosen, or no upstream is set."""
+    has_upstream = settings.openai_api_key is not None or settings.openai_base_url is not None
+    return settings.local_model is not None or not has_upstream
 
 
 def model_environment(model: ModelAddress, settings: Settings) -> dict[str, str]:

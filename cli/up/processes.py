@@ -16,6 +16,7 @@ from tickertape.cli.up.environment import (
     slots_per_worker,
 )
 from tickertape.cli.up.local_model import LocalModel, local_model
+from tickertape.cli.up.model_weights import find_weights
 from tickertape.cli.up.service import Service
 from tickertape.cli.up.valkey import EmbeddedServer, embedded_server
 from tickertape.runtime.settings import Settings
@@ -52,7 +53,7 @@ def redis_service(settings: Settings, data_dir: Path) -> Service[EmbeddedServer]
 
 
 def model_service(settings: Settings, logs: Path) -> Service[LocalModel] | None:
-    """The local model; None if an upstream is set."""
+    """The local model; None if an upstream is used. Raises LocalModelError."""
     if not needs_model(settings):
         return None
 
@@ -60,7 +61,9 @@ def model_service(settings: Settings, logs: Path) -> Service[LocalModel] | None:
         address = ModelAddress(model.base_url, model.api_key, model.model)
         return model_environment(address, settings)
 
-    return Service("model", partial(local_model, logs / "model.log"), environment_of)
+    # Found before the start, because a wrong file must end `up` with its reason.
+    weights = find_weights(settings)
+    return Service("model", partial(local_model, weights, logs / "model.log"), environment_of)
 
 
 def api_process(options: Options, port: int, logs: Path) -> ChildProcess:

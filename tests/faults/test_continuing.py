@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.given_settings import GivenSettings
 from tests.support.prompted import Plan, PlanFollower
 from tests.support.proxy import FaultProxy
 from tests.support.rig import Rig, open_rig, working
@@ -16,6 +17,7 @@ from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
 from tickertape.broker.fold import Answer
 from tickertape.cli.up.local_model import LocalModel, local_model
+from tickertape.cli.up.model_weights import find_weights
 from tickertape.runtime.settings import Settings
 
 PLAN = Plan(deltas=20, tag="word", rate_per_s=100, cut_after=9)
@@ -101,7 +103,8 @@ async def test_a_new_worker_knows_its_upstreams_abilities_at_the_first_claim(
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalModel]:
-    with local_model(Path(tmp_path_factory.mktemp("model")) / "model.log", slots=1) as running:
+    weights = find_weights(GivenSettings(local_model_slots=1))
+    with local_model(weights, Path(tmp_path_factory.mktemp("model")) / "model.log") as running:
         yield running
 
 
@@ -125,7 +128,7 @@ async def test_the_local_model_continues_a_sentence_that_was_cut_off(
         )
         async with open_rig(redis_url, settings) as rig, working(redis_url, settings):
             request_id = await rig.ask(
-                "Count from one to thirty, in words.",
+                "Write a long story about a lighthouse.",
                 on_interruption="continue",
                 params={"temperature": 0, "max_tokens": 120},
             )
