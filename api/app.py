@@ -147,7 +147,7 @@ def _cors(origins: tuple[str, ...]) -> Middleware:
         allow_origins=origins,
         # With a wildcard origin, credentials are never allowed.
         allow_credentials="*" not in origins,
-        allow_methods=["GET", "POST", "DELETE"],
+        allow_methods=["GET", "POST", "PATCH", "DELETE"],
         allow_headers=["*"],
         expose_headers=_EXPOSED_HEADERS,
     )

@@ -66,6 +66,7 @@ def submission_of(
         echo=ask.echo,
         question=ask.messages if ask.question is None else ask.question,
         links=ask.links,
+        options=_options(ask),
         model=params.get("model"),
         on_interruption=ask.on_interruption,
         conversation_id=ask.conversation_id,
@@ -74,6 +75,17 @@ def submission_of(
         # Only a key needs the fingerprint, which takes 100 ms for a body of 20 MB.
         fingerprint=fingerprint(ask) if idempotency_key else "",
     )
+
+
+def _options(ask: Ask) -> JsonObject:
+    """What the caller chose for this request, which the list of conversations shows."""
+    options = {
+        "role": ask.role,
+        "model": ask.params.get("model"),
+        "temperature": ask.params.get("temperature"),
+        "variables": ask.variables or None,
+    }
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _head(ask: Ask, role: Role | None, model: str | None) -> JsonObject:
@@ -98,5 +110,7 @@ def fingerprint(ask: Ask) -> str:
     later = {"openai_params", "variables"}
     fields = {name: value for name, value in vars(ask).items() if value or name not in later}
     del fields["links"]
+    if ask.links.parent is not None:
+        fields["parent"] = ask.links.parent
     canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -20,6 +20,7 @@ from tickertape.broker.errors import AccessDenied, SettingsInvalid, Unavailable
 from tickertape.broker.log import Logs
 from tickertape.broker.requests import Requests
 from tickertape.broker.rights import Rights
+from tickertape.broker.summaries import ConversationList
 from tickertape.broker.watchers import WatcherCounts
 from tickertape.roles import Roles
 from tickertape.runtime.settings import Settings
@@ -79,6 +80,7 @@ def _services(
         rights=Rights(connections, settings.partitions),
         requests=requests,
         conversations=Conversations(connections, settings),
+        conversation_list=ConversationList(connections, settings),
         logs=Logs(connections),
         streams=Streams(
             Hub(connections, settings),

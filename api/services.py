@@ -16,11 +16,12 @@ from tickertape.api.fleet_watch import FleetWatch
 from tickertape.api.metrics import Metrics
 from tickertape.broker.connections import Connections
 from tickertape.broker.conversations import Conversations
-from tickertape.broker.errors import BrokerError
+from tickertape.broker.errors import BrokerError, RequestMissing
 from tickertape.broker.fleet import REPORT_INTERVAL_S, REPORT_TTL_S
 from tickertape.broker.log import Logs
 from tickertape.broker.requests import Record, Requests, Submitted
 from tickertape.broker.rights import Rights
+from tickertape.broker.summaries import ConversationList
 from tickertape.roles import Roles
 from tickertape.runtime.settings import Settings
 
@@ -73,6 +74,7 @@ class Services:
     rights: Rights
     requests: Requests
     conversations: Conversations
+    conversation_list: ConversationList
     logs: Logs
     streams: Streams
     fleet: FleetWatch
@@ -84,8 +86,13 @@ class Services:
     async def submit(
         self, ask: Ask, *, tenant: str, idempotency_key: str | None = None
     ) -> Submitted:
-        """Render the role and accept the request; raises as Requests.submit and submission_of."""
+        """Render the role and accept the request.
+
+        Raises as Requests.submit and submission_of, and ParentMissing.
+        """
         submission = submission_of(ask, self.roles, tenant=tenant, idempotency_key=idempotency_key)
+        if ask.links.parent and ask.conversation_id is not None:
+            await self.conversations.check_parent(tenant, ask.conversation_id, ask.links.parent)
         try:
             submitted = await self.requests.submit(submission)
         except BrokerError as error:
@@ -103,6 +110,21 @@ class Services:
         """End a request; returns its status. Raises RequestMissing, Unavailable."""
         self.metrics.count_cancel()
         return await self.requests.cancel(request_id, tenant)
+
+    async def erase_turn(self, tenant: str, conversation_id: str, request_id: str) -> None:
+        """Erase a turn, and its request with its log; an active request is cancelled first.
+
+        Raises RequestMissing when the conversation has no such turn, and Unavailable.
+        """
+        try:
+            record = await self.requests.get(request_id, tenant)
+        except RequestMissing:
+            await self.conversations.erase_turn(tenant, conversation_id, request_id)
+            return
+        if record.head.get("conversation_id") != conversation_id:
+            raise RequestMissing("The conversation has no such turn.")
+        await self.cancel(request_id, tenant)
+        await self.requests.erase(request_id, tenant)
 
     async def position(self, record: Record) -> int | None:
         """How many requests are started before this one; None if it is not queued."""

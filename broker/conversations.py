@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 
 from tickertape.broker import keys
+from tickertape.broker.branches import drop_replaced, path_of, shown_parents
 from tickertape.broker.connections import Connections
-from tickertape.broker.errors import RequestMissing
+from tickertape.broker.errors import NotFinished, ParentMissing, RequestMissing
 from tickertape.broker.lua import Scripts
 from tickertape.broker.requests import conversation_key
-from tickertape.broker.turns import Row, Turn, drop_replaced, exceed_memory, read_turns
+from tickertape.broker.summaries import Summary
+from tickertape.broker.titles import title_of
+from tickertape.broker.turns import Row, Turn, exceed_memory, read_turns
 from tickertape.runtime.settings import Settings
 
 # Pages of rows: the first may hold four questions of 20 MB, later ones grow while they are small.
@@ -18,10 +21,17 @@ _SMALL_PAGE_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class Conversation:
-    """The turns that were not replaced, oldest first, and the active request if there is one."""
+    """The turns of all branches that were not replaced, oldest first, and the summary.
+
+    `parents` has the turn that each turn follows, None at the start of the conversation. `path`
+    has the turns from the start to the latest one.
+    """
 
     turns: list[Turn]
     active_request_id: str | None
+    summary: Summary
+    parents: dict[str, str | None]
+    path: list[Turn]
 
 
 class Conversations:
@@ -44,8 +54,12 @@ class Conversations:
         if not stored:
             raise RequestMissing("There is no such conversation.")
         active = stored.get(b"active")
-        turns = drop_replaced(await self.turns(partition, key))
-        return Conversation(turns, active.decode() if active else None)
+        turns = await self.turns(partition, key)
+        kept = drop_replaced(turns)
+        summary = Summary.read(stored) or _summary_of(conversation_id, kept, stored)
+        active_id = active.decode() if active else None
+        path = path_of(turns, turns[-1].request_id) if turns else []
+        return Conversation(kept, active_id, summary, shown_parents(turns), path)
 
     async def active(self, tenant: str, conversation_id: str) -> str | None:
         """The id of the active request; None if there is none, or no such conversation."""
@@ -54,9 +68,67 @@ class Conversations:
         return stored.decode() if stored else None
 
     async def turns(self, partition: int, key: str) -> list[Turn]:
-        """All turns of a conversation, also replaced ones, in the order of their questions."""
+        """All turns of a conversation, in the order of their questions.
+
+        Replaced turns are included, and the places of erased ones.
+        """
         rows = await self._connections.ask("XRANGE", keys.turns(partition, key), "-", "+")
         return read_turns(rows)[-self._settings.conversation_turns :]
+
+    async def check_parent(self, tenant: str, conversation_id: str, parent_id: str) -> None:
+        """Raise ParentMissing unless the request has a turn in this conversation; or Unavailable.
+
+        A parent that was erased is accepted: the path goes on with the turn before it.
+        """
+        partition, key = self.place(tenant, conversation_id)
+        if keys.parse_partition(parent_id) != partition:
+            raise ParentMissing
+        found = await self._connections.ask("HGET", keys.request(parent_id), "conv")
+        if found is not None and found.decode() == key:
+            return
+        # The request may have expired before its turn.
+        if found is not None or parent_id not in {
+            turn.request_id for turn in await self.turns(partition, key)
+        }:
+            raise ParentMissing
+
+    async def rename(self, tenant: str, conversation_id: str, title: str) -> None:
+        """Give a conversation a title, which no other title replaces.
+
+        Raises RequestMissing when there is no such conversation, and Unavailable.
+        """
+        partition, key = self.place(tenant, conversation_id)
+        word, _ = await self._scripts.verdict(
+            "rename", [keys.ring(partition)], conversation=key, title=title, by="user"
+        )
+        if word == "MISSING":
+            raise RequestMissing("There is no such conversation.")
+
+    async def erase_turn(self, tenant: str, conversation_id: str, request_id: str) -> None:
+        """Erase a turn whose request has expired; the turns that follow it stay.
+
+        Raises RequestMissing when the conversation has no such turn, NotFinished when the request
+        still exists, and Unavailable.
+        """
+        partition, key = self.place(tenant, conversation_id)
+        rows = await self._connections.ask("XRANGE", keys.turns(partition, key), "-", "+")
+        own = [
+            (row_id, row)
+            for row_id, row in rows
+            if row[b"id"].decode() == request_id and b"erased" not in row
+        ]
+        if not own:
+            raise RequestMissing("The conversation has no such turn.")
+        word, _ = await self._scripts.verdict(
+            "erase_turn",
+            [keys.ring(partition)],
+            request_id=request_id,
+            conversation=key,
+            asked=next((row_id for row_id, row in own if b"asked" in row), b""),
+            answered=next((row_id for row_id, row in own if b"asked" not in row), b""),
+        )
+        if word == "ACTIVE":
+            raise NotFinished
 
     async def newest_turns(self, partition: int, key: str, request_id: str) -> list[Turn]:
         """As `turns`, without the oldest, which exceed what a request is given of them.
@@ -98,3 +170,18 @@ class Conversations:
             conversation_ttl_s=self._settings.conversation_ttl_s,
         )
         return int(details[0]) if word == "OK" else 0
+
+
+def _summary_of(conversation_id: str, turns: list[Turn], stored: dict[bytes, bytes]) -> Summary:
+    """The summary of a conversation without a request of this version."""
+    active = stored.get(b"active")
+    times = [turn.row.attempt for turn in turns] or [int(stored.get(b"idle", b"0"))]
+    titles = (title_of(turn.asked) for turn in turns)
+    return Summary(
+        conversation_id=conversation_id,
+        title=next(filter(None, titles), None),
+        created_ms=times[0],
+        updated_ms=times[-1],
+        turns=len(turns),
+        active_request_id=active.decode() if active else None,
+    )

@@ -9,6 +9,7 @@
     │   ├── TenantLimitReached
     │   └── ConversationBusy
     ├── RequestMissing         never existed, expired, or belongs to another tenant
+    ├── ParentMissing          the conversation has no turn of the request that a new turn names
     ├── NotFinished            only a request that is over can be erased
     ├── Fenced                 the attempt is over: a newer attempt runs, or the request has ended
     ├── TooLong                the log has reached its limit of entries or bytes
@@ -65,6 +66,10 @@ class ConversationBusy(Refused):
 
 class RequestMissing(BrokerError):
     """There is no such request (it may have expired)."""
+
+
+class ParentMissing(BrokerError):
+    """parent_id: the conversation has no turn of this request."""
 
 
 class NotFinished(BrokerError):

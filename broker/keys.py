@@ -154,6 +154,11 @@ def index(partition: int, tenant: str) -> str:
     return f"{tag(partition)}index:{tenant}"
 
 
+def conversations(partition: int, tenant: str) -> str:
+    """Sorted set: the conversations of a tenant by the time of their latest request, in ms."""
+    return f"{tag(partition)}convs:{tenant}"
+
+
 def expiry(partition: int, tenant: str) -> str:
     """Sorted set: ended requests of a tenant by the time at which they expire, in ms."""
     return f"{tag(partition)}expiry:{tenant}"

@@ -16,7 +16,7 @@ _HAS_CHANGED = frozenset({"OK", "GO"})
 _VERDICTS: dict[bytes, Verdict] = {word.encode(): word for word in VERDICTS}
 NAMES = (
     "submit", "claim", "append", "renew", "reopen", "retry", "release",
-    "finish", "cancel", "account", "erase", "forget", "position", "probe",
+    "finish", "cancel", "account", "erase", "erase_turn", "rename", "forget", "position", "probe",
 )  # fmt: skip
 
 

@@ -25,6 +25,8 @@ from tickertape.broker.kinds import (
     Verdict,
 )
 from tickertape.broker.lua import Scripts
+from tickertape.broker.summaries import encode_summary
+from tickertape.broker.titles import title_of
 from tickertape.broker.turns import Links
 from tickertape.runtime.settings import Settings
 
@@ -37,7 +39,8 @@ class Submission:
 
     `payload` is for the worker (JSON), and `head` for readers of the request, beside its log.
     `echo` is in the log only, for the wire of the submit. `question` has the caller's new messages,
-    which the conversation remembers together with `links`.
+    which the conversation remembers together with `links`. `options` are shown in the list of
+    conversations.
     """
 
     tenant: str
@@ -46,6 +49,7 @@ class Submission:
     echo: dict[str, Any] | None = None
     question: list[dict[str, Any]] = field(default_factory=list)
     links: Links = field(default_factory=Links)
+    options: dict[str, Any] = field(default_factory=dict)
     model: str | None = None
     on_interruption: Policy = "restart"
     conversation_id: str | None = None
@@ -153,6 +157,10 @@ class Requests:
             question=msgspec.json.encode(s.question) if conversation else "",
             links=s.links.encode(),
             conversation_turns=self._settings.conversation_turns,
+            title=title_of(s.question) if conversation else "",
+            summary=encode_summary(s.conversation_id, s.options)
+            if s.conversation_id is not None
+            else "",
         )
         return _submitted(word, details[0].decode())
 

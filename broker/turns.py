@@ -5,13 +5,15 @@ for the answer. `answered` is JSON text in every version, so that processes of t
 which read no other field, read the same conversation.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
+from tickertape.broker.branches import path_of
 from tickertape.broker.codec import START, Cursor, Entry, made_call_id
 from tickertape.broker.fold import Answer
 from tickertape.broker.kinds import Terminal
@@ -34,16 +36,20 @@ class Links:
 
     `message_id` is the client's id of the question; `answer_id` is its id of the answer unless that
     is the request id. `replaces` is the row of the first question that this turn replaces: that
-    turn and all later turns are no longer part of the conversation.
+    turn and all later turns are no longer part of the conversation. `parent` is the request id of
+    the turn that this one follows, empty for the start of the conversation; without it, the turn
+    follows the latest one.
     """
 
     message_id: str | None = None
     answer_id: str | None = None
     replaces: Cursor | None = None
+    parent: str | None = None
 
     def encode(self) -> bytes:
         """The links as a row stores them: JSON, empty without links."""
         fields = {"message_id": self.message_id, "answer_id": self.answer_id}
+        fields["parent"] = self.parent
         if self.replaces is not None:
             fields["replaces"] = str(self.replaces)
         links = {name: value for name, value in fields.items() if value is not None}
@@ -58,6 +64,7 @@ class Links:
             message_id=fields.get("message_id"),
             answer_id=fields.get("answer_id"),
             replaces=Cursor.parse(replaces) if replaces else None,
+            parent=fields.get("parent"),
         )
 
 
@@ -90,42 +97,61 @@ class Turn:
     reasoning: str = ""
     links: Links = field(default_factory=Links)
     row: Cursor = field(default=START, compare=False)
+    is_erased: bool = False
+
+
+class _Place(NamedTuple):
+    """A turn without its messages."""
+
+    row: Cursor
+    request_id: str
+    links: Links
+    is_erased: bool
 
 
 def read_turns(rows: Iterable[Row]) -> list[Turn]:
-    """The turns of the rows, in the order of their questions."""
+    """The turns of the rows, in the order of their questions, with the places of erased turns."""
     asked: dict[str, tuple[Cursor, dict[bytes, bytes]]] = {}
     answered: dict[str, dict[bytes, bytes]] = {}
+    erased: list[Turn] = []
     for row_id, fields in rows:
         request_id = fields[b"id"].decode()
         if b"asked" in fields:
             asked[request_id] = Cursor.parse(row_id), fields
+        elif b"erased" in fields:
+            place = _place(row_id, fields)
+            erased.append(Turn(request_id, [], links=place.links, row=place.row, is_erased=True))
         else:
             answered[request_id] = fields
-    return [
+    turns = [
         _turn(request_id, row, fields, answered.get(request_id))
         for request_id, (row, fields) in asked.items()
     ]
+    return sorted([*turns, *erased], key=lambda turn: turn.row) if erased else turns
 
 
 def exceed_memory(rows: Iterable[Row], request_id: str, most_bytes: int) -> bool:
-    """Whether the rows, newest first, have more than `most_bytes` before a request's question.
+    """Whether the rows have more than `most_bytes` of the turns that a request's question follows.
 
-    Questions that others took the place of do not count.
+    Rows of other branches, and of turns that others took the place of, do not count.
     """
-    is_before = False
-    replaced_from: Cursor | None = None
-    size_bytes = 0
+    sizes: Counter[str] = Counter()
+    places: list[_Place] = []
     for row_id, fields in rows:
-        row = Cursor.parse(row_id)
-        if is_before and (replaced_from is None or row < replaced_from):
-            size_bytes += sum(map(len, fields.values()))
-        if b"asked" in fields:
-            is_before = is_before or fields[b"id"].decode() == request_id
-            replaces = Links.decode(fields.get(b"links")).replaces if is_before else None
-            if replaces is not None:
-                replaced_from = min(replaced_from or replaces, replaces)
-    return size_bytes > most_bytes
+        sizes[fields[b"id"].decode()] += sum(map(len, fields.values()))
+        if b"asked" in fields or b"erased" in fields:
+            places.append(_place(row_id, fields))
+    if all(place.request_id != request_id for place in places):
+        return False
+    path = path_of(sorted(places), request_id)
+    return sum(sizes[place.request_id] for place in path[:-1]) > most_bytes
+
+
+def _place(row_id: bytes, fields: dict[bytes, bytes]) -> _Place:
+    erased_row = fields.get(b"erased")
+    links = Links.decode(fields.get(b"links"))
+    row = Cursor.parse(erased_row or row_id)
+    return _Place(row, fields[b"id"].decode(), links, erased_row is not None)
 
 
 def _turn(
@@ -156,31 +182,16 @@ def _fold_calls(request_id: str, pieces: Messages) -> Messages:
     return calls
 
 
-def drop_replaced(turns: Iterable[Turn]) -> list[Turn]:
-    """The turns that no later turn replaced.
-
-    Rows are compared by id and not searched, because the named row may have been erased.
-    """
-    kept: list[Turn] = []
-    for turn in turns:
-        replaces = turn.links.replaces
-        if replaces is not None:
-            kept = [other for other in kept if other.row < replaces]
-        kept.append(turn)
-    return kept
-
-
 def remember(turns: list[Turn], request_id: str) -> list[Messages]:
-    """The messages of earlier turns for the prompt of this request, oldest first.
+    """The messages on the path of this request for its prompt, oldest first.
 
     Each item is a question with its answer, because one makes no sense without the other. A turn
     with an empty answer is left out: strict models refuse an empty answer, and a question without
     an answer. For the same reason, a tool call is included only together with its outcome.
     """
-    line = [*takewhile(lambda turn: turn.request_id != request_id, turns)]
-    own = turns[len(line) : len(line) + 1]
+    own = [turn for turn in turns if turn.request_id == request_id]
     exchanges: list[Messages] = []
-    for turn in drop_replaced([*line, *own]):
+    for turn in path_of(turns, request_id):
         messages = [] if turn.request_id == request_id else _exchange(turn)
         if messages and exchanges and _is_outcome(messages[0]):
             exchanges[-1] += messages

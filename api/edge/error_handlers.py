@@ -26,7 +26,7 @@ def _methods_at(request: Request) -> list[str]:
     routes = request.app.router.routes
     return [
         method
-        for method in ("DELETE", "GET", "HEAD", "POST")
+        for method in ("DELETE", "GET", "HEAD", "PATCH", "POST")
         if any(
             route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes
         )

@@ -43,6 +43,7 @@ _RULES: dict[type[Exception], _Rule] = {
         retry_after_s=5,
     ),
     errors.RequestMissing: _Rule(404, "not_found"),
+    errors.ParentMissing: _Rule(400, "invalid_value", param="parent_id"),
     errors.NotFinished: _Rule(409, "not_finished"),
     errors.CursorMalformed: _Rule(400, "invalid_cursor", param="after"),
     RoleNotFound: _Rule(404, "role_not_found", param="role"),

@@ -10,9 +10,7 @@ local h = call('HMGET', request, 'state', 'tenant', 'idem', 'conv', 'asked', 'an
 if not h[1] or h[2] ~= tenant then return { 'MISSING', '' } end
 if not is_over(h[1]) then return { 'ACTIVE', h[1] } end
 delete_idempotency_key(h[3], request_id)
-for _, row in ipairs({ h[5] or '', h[6] or '' }) do
-  if row ~= '' then call('XDEL', P .. 'conv:' .. h[4] .. ':turns', row) end
-end
+if h[4] ~= '' then erase_turn(h[4], request_id, h[5] or '', h[6] or '') end
 call('ZREM', P .. 'index:' .. tenant, request_id)
 call('ZREM', P .. 'expiry:' .. tenant, request_id)
 call('DEL', request, P .. 'log:' .. request_id)

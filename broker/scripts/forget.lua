@@ -28,6 +28,7 @@ for _, turn in ipairs(call('XRANGE', conversation_key .. ':turns', '-', '+')) do
   call('ZREM', P .. 'expiry:' .. tenant, id)
   publish_notice(id, 'gone', '{}')
 end
+call('ZREM', P .. 'convs:' .. tenant, conversation)
 call('DEL', conversation_key, conversation_key .. ':wait', conversation_key .. ':turns')
 call('SPUBLISH', P .. 'push:conv:' .. conversation, '')
 return { 'OK', erased }

@@ -104,12 +104,13 @@ local function advance_conversation(conversation, conversation_ttl_s)
 end
 
 -- Stop counting a request against its tenant, and list the time at which the request expires.
-local function release_tenant(r, retention_s)
+local function release_tenant(r, retention_s, conversation_ttl_s)
   call('SREM', P .. 'tenant:' .. r.tenant, r.id)
   call('ZADD', P .. 'expiry:' .. r.tenant, int(now + retention_s * 1000), r.id)
   if call('EXISTS', P .. 'tenant:' .. r.tenant) == 0 then
     call('EXPIRE', P .. 'index:' .. r.tenant, retention_s)
     call('EXPIRE', P .. 'expiry:' .. r.tenant, retention_s)
+    call('EXPIRE', P .. 'convs:' .. r.tenant, conversation_ttl_s)
   end
 end
 
@@ -166,7 +167,7 @@ local function end_request(r, state, terminal, retention_s, conversation_ttl_s, 
   elseif r.state == 'held' then call('LREM', P .. 'conv:' .. r.conversation .. ':wait', 1, r.id) end
   call('HINCRBY', P .. 'load', 'count', -1)
   call('HINCRBY', P .. 'load', 'bytes', -r.bytes)
-  release_tenant(r, retention_s)
+  release_tenant(r, retention_s, conversation_ttl_s)
   call('HDEL', request, 'payload')
   call('EXPIRE', request, retention_s)
   call('EXPIRE', P .. 'log:' .. r.id, retention_s)
@@ -182,6 +183,24 @@ end
 local function delete_idempotency_key(idempotency, id)
   local known = idempotency ~= '' and call('GET', P .. 'idem:' .. idempotency)
   if known and string.match(known, '|([^|]*)$') == id then call('DEL', P .. 'idem:' .. idempotency) end
+end
+
+-- Erase the rows of a turn, and keep its place in the tree of turns, because later turns may follow it. Processes
+-- of version 0.1 read the row of the place as the answer of no question.
+local function erase_turn(conversation, id, asked, answered)
+  local conversation_key = P .. 'conv:' .. conversation
+  local turns = conversation_key .. ':turns'
+  if answered ~= '' then call('XDEL', turns, answered) end
+  local question = asked ~= '' and call('XRANGE', turns, asked, asked)[1]
+  if not question or question[2][2] ~= id then return end
+  local place = { turns, '*', 'id', id, 'answered', '""', 'erased', asked }
+  for i = 1, #question[2], 2 do
+    if question[2][i] == 'links' then place[#place + 1], place[#place + 2] = 'links', question[2][i + 1] end
+  end
+  call('XDEL', turns, asked)
+  call('XADD', unpack(place))
+  if call('HEXISTS', conversation_key, 'turns') == 1 then call('HINCRBY', conversation_key, 'turns', -1) end
+  call('SPUBLISH', P .. 'push:conv:' .. conversation, '')
 end
 
 -- Open a new attempt of a request that is not running. Returns nil when the policy forbids a new attempt.

@@ -3,25 +3,25 @@
 -- ARGV   1 request_id  2 fingerprint  3 tenant  4 payload (JSON)  5 policy  6 idempotency|''  7 conversation|''
 --        8 on_busy  9 queue_limit  10 tenant_limit  11 queue_bytes  12 retention_s  13 conversation_ttl_s
 --        14 model (JSON)|''  15 queued, the first entry  16 head (JSON)  17 question (JSON)|''
---        18 links (JSON)|''  19 conversation_turns
+--        18 links (JSON)|''  19 conversation_turns  20 title|''  21 summary (JSON)|''
 -- ->     OK id | EXISTS id | CONFLICT id | FULL '' | TENANT_LIMIT '' | BUSY active_id
 -- NEEDS  rights prefix
 -- A repeated call finds the id, or the idempotency key, of the first call. The idempotency key and the log
 -- have no TTL before the terminal, so an accepted request cannot expire while it waits.
 local request_id, fingerprint, tenant, payload, policy, idempotency, conversation, on_busy, queue_limit,
   tenant_limit, queue_bytes, retention_s, conversation_ttl_s, model, queued, head, question, links,
-  conversation_turns = unpack(ARGV)
+  conversation_turns, title, summary = unpack(ARGV)
 local retention_s, conversation_ttl_s = tonumber(retention_s), tonumber(conversation_ttl_s)
 local EXPIRED_PER_SUBMIT = 16
 -- The memory that the request adds. Some protocols keep the question in the log and in the turns, too.
 local bytes = #payload + #queued + #question
 
 if idempotency ~= '' then
-  local known = call('GET', P .. 'idem:' .. idempotency)
-  if known then
-    local bar = string.find(known, '|', 1, true)
-    local is_same = string.sub(known, 1, bar - 1) == fingerprint
-    return { is_same and 'EXISTS' or 'CONFLICT', string.sub(known, bar + 1) }
+  local first = call('GET', P .. 'idem:' .. idempotency)
+  if first then
+    local bar = string.find(first, '|', 1, true)
+    local is_same = string.sub(first, 1, bar - 1) == fingerprint
+    return { is_same and 'EXISTS' or 'CONFLICT', string.sub(first, bar + 1) }
   end
 end
 if call('EXISTS', P .. 'req:' .. request_id) == 1 then return { 'EXISTS', request_id } end
@@ -32,9 +32,21 @@ if tonumber(load[1] or 0) >= tonumber(queue_limit) or tonumber(load[2] or 0) + b
 end
 if call('SCARD', P .. 'tenant:' .. tenant) >= tonumber(tenant_limit) then return { 'TENANT_LIMIT', '' } end
 
+-- List the conversation under its tenant, and drop listed conversations that have expired since.
+local function list_conversation(listed)
+  local list = P .. 'convs:' .. tenant
+  call('ZADD', list, int(now), listed)
+  local idle_since = int(now - conversation_ttl_s * 1000)
+  for _, old in ipairs(call('ZRANGEBYSCORE', list, '-inf', idle_since, 'LIMIT', 0, EXPIRED_PER_SUBMIT)) do
+    if call('EXISTS', P .. 'conv:' .. old) == 0 then call('ZREM', list, old) end
+  end
+  call('PERSIST', list)
+end
+
 local state = 'queued'
 local request, conversation_key = P .. 'req:' .. request_id, P .. 'conv:' .. conversation
-local active = conversation ~= '' and call('HGET', conversation_key, 'active')
+local known = conversation ~= '' and call('HMGET', conversation_key, 'active', 'title', 'created', 'turns') or {}
+local active = known[1]
 if active and on_busy == 'reject' then return { 'BUSY', active } end
 if active and on_busy == 'queue' then state = 'held' end
 
@@ -70,19 +82,31 @@ call('PERSIST', index)
 call('PERSIST', expiry)
 
 if conversation ~= '' then
+  local turns = conversation_key .. ':turns'
+  local created, count = known[3], tonumber(known[4])
+  if not created then
+    -- The conversation is new, or it is older than the list of conversations.
+    local first = call('XRANGE', turns, '-', '+', 'COUNT', 1)[1]
+    created = first and string.match(first[1], '%d+') or int(now)
+    count = math.ceil(call('XLEN', turns) / 2)
+  end
+  count = math.min((count or 0) + 1, tonumber(conversation_turns))
+  local about = { conversation_key, 'summary', summary, 'created', created, 'updated', int(now), 'turns', count }
+  if title ~= '' and (known[2] or '') == '' then about[#about + 1], about[#about + 2] = 'title', title end
   if state == 'held' then
     call('RPUSH', conversation_key .. ':wait', request_id)
   else
-    call('HSET', conversation_key, 'active', request_id)
+    about[#about + 1], about[#about + 2] = 'active', request_id
   end
+  call('HSET', unpack(about))
   -- A turn has at most two rows, and the row of an answer always follows the row of its question.
-  local row = { conversation_key .. ':turns', 'MAXLEN', '~', 2 * tonumber(conversation_turns), '*',
-    'id', request_id, 'asked', question }
+  local row = { turns, 'MAXLEN', '~', 2 * tonumber(conversation_turns), '*', 'id', request_id, 'asked', question }
   if links ~= '' then row[#row + 1], row[#row + 2] = 'links', links end
   call('HSET', request, 'asked', call('XADD', unpack(row)))
   call('PERSIST', conversation_key)
-  call('PERSIST', conversation_key .. ':turns')
+  call('PERSIST', turns)
   call('SPUBLISH', P .. 'push:conv:' .. conversation, request_id)
+  list_conversation(conversation)
 end
 if state == 'queued' then enqueue(request_id, tenant, false) end
 return { 'OK', request_id }

@@ -134,6 +134,8 @@ class Partition:
             question='["asked"]' if conv else "",
             links=links,
             conversation_turns=max_turns,
+            title="a title" if conv else "",
+            summary='{"conversation_id":"c"}' if conv else "",
             **KEEP,
             **(LIMITS | limits),
         )

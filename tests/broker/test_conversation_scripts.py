@@ -275,7 +275,9 @@ async def test_what_was_remembered_of_a_stop_is_erased_with_it(partition: Partit
     await partition.append(await partition.take(), 1, "half")
     await partition.cancel("a")
     await partition.erase("a")
-    assert not (await partition.snapshot()).list("conv:talk:turns")
+    [(_, place)] = (await partition.snapshot()).list("conv:talk:turns")
+    assert {*place} == {"id", "answered", "erased"}
+    assert place["answered"] == '""'
 
 
 async def test_new_requests_of_a_conversation_are_announced(partition: Partition) -> None:

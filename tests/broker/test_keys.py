@@ -92,6 +92,7 @@ OF_SCRIPTS = {
     keys.in_flight(7, "t"): "tenant:",
     keys.index(7, "t"): "index:",
     keys.expiry(7, "t"): "expiry:",
+    keys.conversations(7, "t"): "convs:",
     keys.log_channel(REQUEST_ID): "push:",
     keys.conversation_channel(7, "c"): "push:conv:",
     keys.worker_channel(7, "w"): "push:worker:",
@@ -139,5 +140,5 @@ def test_every_function_that_names_a_key_is_in_this_list() -> None:
 def test_all_names_of_a_partition_share_its_hash_tag_and_are_distinct() -> None:
     names = [*OF_SCRIPTS, *OF_CONVERSATIONS]
     assert {re.match(r"\{p7\}:", name) is not None for name in names} == {True}
-    assert len(set(names)) == 21
+    assert len(set(names)) == 22
     assert {name[:5] for name in PLAIN_ONLY} == {"{p0}:"}

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from tickertape.broker.branches import drop_replaced
 from tickertape.broker.codec import Cursor
 from tickertape.broker.kinds import Terminal
-from tickertape.broker.turns import STOPPED, Links, Turn, drop_replaced, remember
+from tickertape.broker.turns import STOPPED, Links, Turn, remember
 
 Message = dict[str, Any]
 

@@ -110,7 +110,7 @@ async def stop(
 
 async def _turns(services: Services, chat_id: str, tenant: str) -> list[Turn]:
     try:
-        return (await services.conversations.get(tenant, chat_id)).turns
+        return (await services.conversations.get(tenant, chat_id)).path
     except RequestMissing:
         return []
 

@@ -14,6 +14,7 @@ from pydantic import (
 
 from tickertape.api.protocols.checked import Checked, Metadata, Name, field_error, shape_of
 from tickertape.broker.kinds import OnBusy, Policy
+from tickertape.broker.turns import Links
 from tickertape.runtime.json_types import JsonObject
 
 # A template may use a variable many times, so a long value belongs into the message instead.
@@ -86,6 +87,15 @@ class ChatBody(Checked, _Strict):
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     max_tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     conversation_id: Annotated[str, StringConstraints(pattern=CONVERSATION_ID)] | None = None
+    parent_id: Annotated[
+        Annotated[str, StringConstraints(min_length=1)] | None,
+        Field(
+            description="The request id of the turn that this one follows, for another branch of "
+            "the conversation: an edited question or another answer. Null for the start of the "
+            "conversation. Without the field, the request follows the latest turn",
+            examples=["r0_mfzwizltoqydimrtgu2dknjuha"],
+        ),
+    ] = None
     on_busy: Annotated[
         OnBusy, Field(description="What to do while the conversation has an active request")
     ] = "queue"
@@ -100,7 +110,16 @@ class ChatBody(Checked, _Strict):
             raise field_error("missing", "message", "give message or messages")
         if self.message is not None and self.messages is not None:
             raise field_error("value_error", "message", "give message or messages, not both")
+        if "parent_id" in self.model_fields_set and self.conversation_id is None:
+            raise field_error("value_error", "parent_id", "give conversation_id, too")
         return self
+
+    @property
+    def links(self) -> Links:
+        """The place of the turn in its conversation."""
+        if "parent_id" not in self.model_fields_set:
+            return Links()
+        return Links(parent=self.parent_id or "")
 
     def chat_messages(self) -> list[JsonObject]:
         """The caller's messages, as they were sent."""

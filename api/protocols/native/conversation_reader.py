@@ -10,6 +10,7 @@ from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.api.fanout.wire import Frame
 from tickertape.api.protocols.native.wire import NativeWire, heartbeat
 from tickertape.broker import keys
+from tickertape.broker.branches import shown_parents
 from tickertape.broker.codec import Cursor
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import CursorMalformed, Unavailable
@@ -58,6 +59,7 @@ class ConversationReader:
         self._heartbeat_s = heartbeat_s
         self._heartbeat = heartbeat(heartbeat_s)
         self._seen: set[str] = set()
+        self._erased: set[str] = set()
         self._changed = asyncio.Event()
         # Set with `_changed`, and for a notice that is sent while no request is read.
         self._woken = asyncio.Event()
@@ -91,6 +93,8 @@ class ConversationReader:
             async for turns in self._turns():
                 if reason := self._rewind_reason(turns):
                     yield NativeWire().notice("rewind", {"reason": reason})
+                for frame in self._erased_frames(turns):
+                    yield frame
                 async for frame in self._unseen(turns):
                     yield frame
                 async for frame in self._idle_frames():
@@ -149,12 +153,28 @@ class ConversationReader:
             return "forgotten"
         return None
 
+    def _erased_frames(self, turns: list[Turn]) -> list[Frame]:
+        """Notices of the turns that were erased after the client may have received them."""
+        frames: list[Frame] = []
+        for turn in turns:
+            if not turn.is_erased or turn.request_id in self._erased:
+                continue
+            self._erased.add(turn.request_id)
+            is_start = self._start is not None and self._start.request_id == turn.request_id
+            if is_start or turn.request_id in self._seen:
+                frames.append(NativeWire(turn.request_id).notice("erased", {}))
+            self._seen.add(turn.request_id)
+        if self._start is not None and self._start.request_id in self._erased:
+            self._start = None
+        return frames
+
     async def _unseen(self, turns: list[Turn]) -> AsyncIterator[Frame]:
+        parents = shown_parents(turns)
         for turn in turns:
             if turn.request_id in self._seen:
                 continue
             try:
-                async for frame in self._request(turn):
+                async for frame in self._request(turn, parents[turn.request_id]):
                     yield frame
             except Unavailable:
                 # The turn is not marked as seen, so the next read of the turns repeats it.
@@ -165,11 +185,11 @@ class ConversationReader:
                 return
             self._seen.add(turn.request_id)
 
-    async def _request(self, turn: Turn) -> AsyncIterator[Frame]:
+    async def _request(self, turn: Turn, parent_id: str | None) -> AsyncIterator[Frame]:
         async with self._hub.watch(turn.request_id) as watched:
             if self._is_ahead_of(watched):
                 await self._hub.catch_up(watched)
-            for frame in self._open_frames(turn, watched):
+            for frame in self._open_frames(turn, parent_id, watched):
                 yield frame
             if self._reader is not None:
                 self._is_reading = True
@@ -184,17 +204,18 @@ class ConversationReader:
             return False
         return tape.position_after(start.cursor) is None
 
-    def _open_frames(self, turn: Turn, watched: WatchedLog) -> list[Frame]:
+    def _open_frames(self, turn: Turn, parent_id: str | None, watched: WatchedLog) -> list[Frame]:
         start, self._start = self._start, None
-        wire = NativeWire(turn.request_id)
+        place = {"parent_id": parent_id}
+        wire = NativeWire(turn.request_id, place)
         if watched.is_gone:
             self._reader = None
-            return _remembered(turn, wire)
+            return _remembered(turn, wire, place)
         position: int | None = 0
         if start is not None and start.request_id == turn.request_id:
             position = watched.tape.position_after(start.cursor)
         rendering = watched.tape.rendering(
-            ("conversation", turn.request_id), lambda: NativeWire(turn.request_id)
+            ("conversation", turn.request_id, parent_id), lambda: NativeWire(turn.request_id, place)
         )
         self._reader = PlainReader(
             watched,
@@ -209,9 +230,9 @@ class ConversationReader:
         return [wire.notice("rewind", {"reason": "cursor_not_found"})] if position is None else []
 
 
-def _remembered(turn: Turn, wire: NativeWire) -> list[Frame]:
+def _remembered(turn: Turn, wire: NativeWire, place: JsonObject) -> list[Frame]:
     # The log expired before the conversation, which still has the messages and the answer.
-    frames: list[Frame] = [wire.notice("queued", {"messages": turn.asked})]
+    frames: list[Frame] = [wire.notice("queued", {"messages": turn.asked} | place)]
     if turn.answered is None:
         return [*frames, wire.notice("gone", {})]
     end: JsonObject = {"text": turn.answered, "status": turn.status, "n": 1}

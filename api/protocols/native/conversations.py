@@ -1,14 +1,25 @@
-"""Conversations: read the turns, forget them."""
+"""Conversations: list, read, rename, erase a turn, forget."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from tickertape.api.dependencies import Tenant, UsableServices
 from tickertape.api.edge.error_docs import error_responses
-from tickertape.api.protocols.native.views import ConversationView, conversation_view
+from tickertape.api.protocols.checked import Checked
+from tickertape.api.protocols.json_body import JsonRoute
+from tickertape.api.protocols.native.paging import conversations_of
+from tickertape.api.protocols.native.views import (
+    ConversationList,
+    ConversationSummary,
+    ConversationView,
+    conversation_summary,
+    conversation_view,
+)
+from tickertape.broker.titles import MAX_TITLE_CHARS
 
-router = APIRouter(tags=["conversations"])
+router = APIRouter(tags=["conversations"], route_class=JsonRoute)
 
 ConversationId = Annotated[
     str,
@@ -19,6 +30,39 @@ ConversationId = Annotated[
 ]
 
 
+class TitleBody(Checked, BaseModel):
+    """The new title of a conversation."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    title: Annotated[
+        str,
+        StringConstraints(min_length=1, max_length=MAX_TITLE_CHARS, strip_whitespace=True),
+        Field(examples=["Three days in Rome"]),
+    ]
+
+
+@router.get("/conversations", responses=error_responses(400, 401, 503))
+async def list_conversations(
+    services: UsableServices,
+    tenant: Tenant,
+    *,
+    q: Annotated[
+        str, Query(description="Only titles that contain these words", max_length=MAX_TITLE_CHARS)
+    ] = "",
+    after: Annotated[
+        str | None, Query(description="`after` of the last page", max_length=100)
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> ConversationList:
+    """List the tenant's conversations, the one with the latest request first."""
+    found, next_after = await conversations_of(
+        services.conversation_list, tenant, after, limit=limit, words=q
+    )
+    summaries = [conversation_summary(summary) for summary in found]
+    return ConversationList(conversations=summaries, after=next_after)
+
+
 @router.get(
     "/conversations/{conversation_id:path}",
     response_model_exclude_unset=True,
@@ -27,9 +71,38 @@ ConversationId = Annotated[
 async def read(
     conversation_id: ConversationId, services: UsableServices, tenant: Tenant
 ) -> ConversationView:
-    """Return the turns of a conversation, oldest first, and the id of its active request."""
+    """Return the turns of a conversation with their parents, and what the list shows of it."""
     conversation = await services.conversations.get(tenant, conversation_id)
     return conversation_view(conversation_id, conversation)
+
+
+@router.patch(
+    "/conversations/{conversation_id:path}",
+    responses=error_responses(400, 401, 404, 413, 415, 503),
+)
+async def rename(
+    conversation_id: ConversationId, body: TitleBody, services: UsableServices, tenant: Tenant
+) -> ConversationSummary:
+    """Give a conversation a title. It stays until the next rename."""
+    await services.conversations.rename(tenant, conversation_id, body.title)
+    conversation = await services.conversations.get(tenant, conversation_id)
+    return conversation_summary(conversation.summary)
+
+
+@router.delete(
+    "/conversations/{conversation_id:path}/turns/{request_id}",
+    status_code=204,
+    response_class=Response,
+    responses=error_responses(401, 404, 503),
+)
+async def erase_turn(
+    conversation_id: ConversationId,
+    request_id: Annotated[str, Path(description="The `request_id` of the turn")],
+    services: UsableServices,
+    tenant: Tenant,
+) -> None:
+    """Erase a turn with its log. An active one is cancelled; turns that follow it stay."""
+    await services.erase_turn(tenant, conversation_id, request_id)
 
 
 @router.delete(

@@ -1,4 +1,4 @@
-"""Pages of a tenant's requests, newest first."""
+"""Pages of a tenant's requests and of its conversations, newest first."""
 
 import re
 from contextlib import aclosing
@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from tickertape.api.edge.problems import Problem
 from tickertape.broker.requests import Record, Requests
+from tickertape.broker.summaries import ConversationList, Summary
 
 # A filter with few matches, or many expired requests, must not make one call read all requests.
 MAX_READ = 1000
+_AFTER_CONVERSATION = re.compile(r"(\d{1,16})-([0-9a-f]{40})", re.ASCII)
 _AFTER = re.compile(r"(\d{1,16})-(r\d{1,4}_[a-z2-7]{26})", re.ASCII)
 
 
@@ -61,8 +63,42 @@ async def page_of(
     return found, None
 
 
-def _parse(after: str) -> tuple[int, str]:
-    match = _AFTER.fullmatch(after)
+async def conversations_of(
+    conversations: ConversationList,
+    tenant: str,
+    after: str | None,
+    *,
+    limit: int,
+    words: str = "",
+    max_read: int = MAX_READ,
+) -> tuple[list[Summary], str | None]:
+    """The conversations of a page, and the `after` of the next page, None at the end.
+
+    With `words`, only conversations whose title contains these words in any case. A page may be
+    short or empty although another page follows, because one call reads at most `max_read`
+    conversations. Raises Problem for an `after` that no page returned, and Unavailable.
+    """
+    place = _parse(after, _AFTER_CONVERSATION) if after is not None else None
+    before_ms = place[0] + 1 if place else None
+    wanted = words.casefold()
+    found: list[Summary] = []
+    last: str | None = None
+    read_count = 0
+    async with aclosing(conversations.newest(tenant, before_ms)) as listed:  # type: ignore[type-var]  # an async generator
+        async for updated_ms, key, summary in listed:
+            if place is not None and (updated_ms, key) >= place:
+                continue
+            if len(found) == limit or read_count == max_read:
+                return found, last
+            read_count += 1
+            last = f"{updated_ms}-{key}"
+            if summary is not None and wanted in (summary.title or "").casefold():
+                found.append(summary)
+    return found, None
+
+
+def _parse(after: str, form: re.Pattern[str] = _AFTER) -> tuple[int, str]:
+    match = form.fullmatch(after)
     if match is None:
         raise Problem(
             400, "invalid_cursor", "after: send the `after` of the last page", param="after"

@@ -69,6 +69,7 @@ def _ask(body: ChatBody) -> Ask:
         role=body.role,
         variables=body.variables,
         conversation_id=body.conversation_id,
+        links=body.links,
         on_busy=body.on_busy,
         on_interruption=body.on_interruption,
         metadata=body.metadata,

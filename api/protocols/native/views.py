@@ -10,6 +10,7 @@ from tickertape.broker.conversations import Conversation
 from tickertape.broker.fold import Answer
 from tickertape.broker.kinds import TERMINALS
 from tickertape.broker.requests import Record
+from tickertape.broker.summaries import Summary
 from tickertape.runtime.json_types import JsonObject
 
 _EXAMPLE_ID = "r0_mfzwizltoqydimrtgu2dknjuha"
@@ -91,6 +92,10 @@ class TurnView(BaseModel):
     """A request of a conversation: its messages, and its answer up to its end in any state."""
 
     request_id: str
+    parent_id: str | None = Field(
+        description="The request id of the turn that this one follows, null at the start. Turns "
+        "with the same parent are branches"
+    )
     asked: list[JsonObject]
     answered: str | None = Field(
         description="Null while the request is active, and if it failed without an answer"
@@ -101,12 +106,48 @@ class TurnView(BaseModel):
     tool_calls: list[JsonObject] | None = Field(default=None, description="Omitted without calls")
 
 
+class ConversationSummary(BaseModel):
+    """A conversation without its turns, with the options of its latest request."""
+
+    conversation_id: str = Field(examples=["trip-to-rome"])
+    title: str | None = Field(
+        examples=["Three days in Rome"],
+        description="The first words of the first question, until it is renamed",
+    )
+    created_at: float = Field(examples=[1767225600.123])
+    updated_at: float = Field(
+        examples=[1767225660.456], description="The time of the latest request"
+    )
+    turns: int = Field(examples=[4], description="How many turns the conversation remembers")
+    active_request_id: str | None = Field(examples=[None])
+    role: str | None = Field(examples=["translator"])
+    model: str | None = Field(examples=["gpt-5-mini"])
+    temperature: float | None = Field(examples=[0.7])
+    variables: dict[str, str] | None = Field(
+        examples=[{"LANGUAGE": "Italian"}], description="Null without any, or if they are large"
+    )
+
+
+class ConversationList(BaseModel):
+    """A page of conversations, latest first. Send `after` for the next page; null at the end."""
+
+    conversations: list[ConversationSummary]
+    after: str | None = Field(examples=["1767225660456-3f786850e387550fdab836ed7e6dc881de23001b"])
+
+
 class ConversationView(BaseModel):
-    """The turns of a conversation that are remembered, oldest first."""
+    """The turns of a conversation that are remembered, in the order of their questions."""
 
     conversation_id: str
+    title: str | None = Field(description="As in `GET /conversations`, like all fields below")
+    created_at: float
+    updated_at: float
     turns: list[TurnView]
     active_request_id: str | None
+    role: str | None
+    model: str | None
+    temperature: float | None
+    variables: dict[str, str] | None
 
 
 def stream_url(request_id: str) -> str:
@@ -168,6 +209,7 @@ def conversation_view(conversation_id: str, conversation: Conversation) -> Conve
     turns = [
         TurnView(
             request_id=turn.request_id,
+            parent_id=conversation.parents[turn.request_id],
             asked=turn.asked,
             answered=turn.answered,
             status=turn.status,
@@ -175,11 +217,26 @@ def conversation_view(conversation_id: str, conversation: Conversation) -> Conve
         )
         for turn in conversation.turns
     ]
-    return ConversationView(
-        conversation_id=conversation_id,
-        turns=turns,
-        active_request_id=conversation.active_request_id,
-    )
+    fields = _conversation_fields(conversation.summary) | {"conversation_id": conversation_id}
+    return ConversationView.model_validate(fields | {"turns": turns})
+
+
+def conversation_summary(summary: Summary) -> ConversationSummary:
+    """The view of a conversation without its turns."""
+    return ConversationSummary.model_validate(_conversation_fields(summary))
+
+
+def _conversation_fields(summary: Summary) -> JsonObject:
+    options = ("role", "model", "temperature", "variables")
+    return {
+        "conversation_id": summary.conversation_id,
+        "title": summary.title,
+        "created_at": summary.created_ms / 1000,
+        "updated_at": summary.updated_ms / 1000,
+        "turns": summary.turns,
+        "active_request_id": summary.active_request_id,
+        **{name: summary.options.get(name) for name in options},
+    }
 
 
 def _summary(record: Record) -> JsonObject:

@@ -17,9 +17,13 @@ _RETURN_WITHIN_MS = 2000
 
 
 class NativeWire:
-    """Entries of one log as events; in a conversation's stream they carry their request's id."""
+    """Entries of one log as events; in a conversation's stream they carry their request's id.
 
-    def __init__(self, request_id: str | None = None) -> None:
+    `place` are further fields of `queued`: where the request stands in its conversation.
+    """
+
+    def __init__(self, request_id: str | None = None, place: JsonObject | None = None) -> None:
+        self._place = place or {}
         self._id_prefix = f"{request_id}:".encode() if request_id else b""
         self._before_all = f"{request_id}:{START}".encode() if request_id else b""
         self._shared_fields = {"request_id": request_id} if request_id else {}
@@ -37,7 +41,8 @@ class NativeWire:
             return b'id: %b%d-%d\nevent: delta\ndata: {%b"text":%b}\n\n' % (
                 self._id_prefix, cursor.attempt, cursor.seq, self._text_prefix, text,
             )  # fmt: skip
-        data = encode_json(self._shared_fields | _public(entry))
+        fields = self._shared_fields | _public(entry)
+        data = encode_json(fields | self._place if entry.kind == "queued" else fields)
         return b"id: %b%d-%d\nevent: %b\ndata: %b\n\n" % (
             self._id_prefix, cursor.attempt, cursor.seq, entry.kind.encode(), data,
         )  # fmt: skip

@@ -1,0 +1,12 @@
+-- Erase a turn whose request has expired.
+-- KEYS   1 ring
+-- ARGV   1 request_id  2 conversation  3 asked, a row  4 answered, a row|''
+-- ->     OK '' | ACTIVE state
+-- FLAGS  allow-oom
+-- NEEDS  rights prefix
+-- A request that still exists is erased by erase.lua, which erases its turn, too.
+local request_id, conversation, asked, answered = unpack(ARGV)
+local state = call('HGET', P .. 'req:' .. request_id, 'state')
+if state then return { 'ACTIVE', state } end
+erase_turn(conversation, request_id, asked, answered)
+return { 'OK', '' }
