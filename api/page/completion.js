@@ -1,5 +1,8 @@
 /** The list of completions over the box: a listbox that the box controls, so that focus stays in the box. */
 
+/** More would need a scroller, which the keyboard could not reach. */
+const MOST = 8
+
 /**
  * Completions for `box` in `list`. `completionsOf(text)` gives `[{text, about}]`; `onTake()` is called after a completion was
  * written into the box. `press(event)` handles a key first, and gives true if the key was for the list.
@@ -9,10 +12,10 @@ export function newCompletion(box, list, completionsOf, onTake) {
   let active = -1
 
   function show(items) {
-    found = items
+    found = items.slice(0, MOST)
     active = -1
-    list.hidden = items.length === 0
-    list.replaceChildren(...items.map(itemOf))
+    list.hidden = found.length === 0
+    list.replaceChildren(...found.map(itemOf))
     mark()
   }
 
@@ -31,7 +34,6 @@ export function newCompletion(box, list, completionsOf, onTake) {
 
   function mark() {
     Array.from(list.children, (item, at) => item.setAttribute('aria-selected', String(at === active)))
-    list.children[active]?.scrollIntoView({ block: 'nearest' })
     if (active < 0) box.removeAttribute('aria-activedescendant')
     else box.setAttribute('aria-activedescendant', `completion-${active}`)
   }

@@ -43,8 +43,15 @@ export function newScroll(feed, latest) {
   feed.addEventListener('wheel', ({ deltaY, ctrlKey }) => {
     if (deltaY < 0 && !ctrlKey && canScrollUp()) pin(false)
   }, { passive: true })
-  feed.addEventListener('keydown', ({ key, shiftKey }) => {
+  feed.addEventListener('keydown', (event) => {
+    const { key, shiftKey } = event
     if ((UP_KEYS.includes(key) || (key === ' ' && shiftKey)) && canScrollUp()) pin(false)
+    if (event.target !== feed || event.ctrlKey || event.altKey || event.metaKey) return
+    // The end moves while an answer streams, so a smooth scroll might never reach it.
+    if (key === 'End') toEnd()
+    else if (key === 'Home') feed.scrollTop = 0
+    else return
+    event.preventDefault()
   })
   feed.addEventListener('scroll', look)
   new ResizeObserver(follow).observe(feed)

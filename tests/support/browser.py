@@ -190,6 +190,7 @@ class Browser:
             deviceScaleFactor=1 + phone,
             mobile=phone,
         )
+        await page.command("Emulation.setTouchEmulationEnabled", enabled=phone)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await page.command("Emulation.setEmulatedMedia", features=[scheme])
         await page.go(url)
