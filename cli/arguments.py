@@ -11,7 +11,9 @@ _EXITS = """\
 Exit codes: 0 completed; 1 failed; 2 wrong command line or setting; 3 the answer was restarted, so
 discard what was written to the pipe or file; 130 cancelled."""
 _CHAT = f"""\
-Submit a message and print the answer as it is generated. If the connection breaks, the command
+Submit a message and print the answer as it is generated. Without a message, a terminal opens a
+prompt that keeps one conversation, and a pipe or file on stdin is the message. With a message, the
+text of a pipe or file follows it. If the connection breaks, the command
 reconnects without losing or repeating a byte. Ctrl+C cancels the request on the server. A second
 Ctrl+C ends the command at once.
 
@@ -21,10 +23,17 @@ written before the answer is complete. Only the answer is written to stdout.
 
 {_EXITS}"""
 _WATCH = f"""\
-Print the answer to a request that any client submitted, from its beginning. Ctrl+C ends the command
-and does not disturb the request.
+Print the answer to a request that any client submitted, from its beginning. With the id of a
+conversation, print its questions and answers, and those to come. Ctrl+C ends the command and does
+not disturb the request.
 
 {_EXITS}"""
+_LIST = "List the conversations of the server, or its requests, newest first."
+_COMPLETION = """\
+Print a script that completes the commands and options of tickertape:
+  bash: eval "$(tickertape completion bash)"     in ~/.bashrc
+  zsh:  tickertape completion zsh >_tickertape   in a folder of $fpath
+  fish: tickertape completion fish >~/.config/fish/completions/tickertape.fish"""
 _UP = """\
 Start everything on this machine: the API, the workers, a Redis server unless REDIS_URL is set, and
 a small model unless OPENAI_API_KEY or OPENAI_BASE_URL is set, or the model file of
@@ -54,6 +63,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
     Ends the process with 0 after --help and --version, and with 2 if the command line is wrong.
     """
+    return parser().parse_args(argv)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
     parser = argparse.ArgumentParser(
         prog="tickertape",
         description="An append-only log per LLM request: typed once, watched by many.",
@@ -65,7 +79,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     _add_processes(commands)
     _add_clients(commands)
     _add_inspection(commands)
-    return parser.parse_args(argv)
+    return parser
 
 
 def installed_version() -> str:
@@ -123,7 +137,12 @@ def _add_processes(commands: _Commands) -> None:
 
 def _add_clients(commands: _Commands) -> None:
     chat = _add(commands, run.chat, "send a message and print the answer", _CHAT)
-    chat.add_argument("message", nargs="+", metavar="MESSAGE", help="- reads it from stdin")
+    chat.add_argument(
+        "message",
+        nargs="*",
+        metavar="MESSAGE",
+        help="without a message, a terminal opens a prompt, and a pipe is read",
+    )
     chat.add_argument("-r", "--role", help="a role template; `tickertape roles` lists them")
     chat.add_argument(
         "--var",
@@ -140,15 +159,32 @@ def _add_clients(commands: _Commands) -> None:
     _add_buffer(chat)
     _add_server(chat)
     watch = _add(commands, run.watch, "print the answer to a request", _WATCH)
-    watch.add_argument("request_id", metavar="REQUEST_ID")
+    watch.add_argument("watched_id", metavar="ID", help="of a request or of a conversation")
     watch.add_argument("--after", metavar="CURSOR", help="print only what follows this cursor")
     _add_buffer(watch)
     _add_server(watch)
+    listing = _add(commands, run.list, "list conversations or requests", _LIST)
+    listing.add_argument("words", nargs="*", metavar="WORDS", help="list what contains these words")
+    listing.add_argument(
+        "--requests", action="store_true", help="list requests in place of conversations"
+    )
+    listing.add_argument(
+        "-n", "--limit", type=_limit, default=20, metavar="N", help="at most 100; default: 20"
+    )
+    _add_server(listing)
 
 
 def _add_inspection(commands: _Commands) -> None:
-    roles = _add(commands, run.roles, "list the role templates", "List the roles, or show one.")
+    roles = _add(
+        commands, run.roles, "list the role templates", "List the roles of the server, or show one."
+    )
     roles.add_argument("name", nargs="?", metavar="NAME")
+    roles.add_argument(
+        "--local", action="store_true", help="show the roles of this machine; ask no server"
+    )
+    _add_server(roles)
+    completion = _add(commands, run.completion, "print the completion for a shell", _COMPLETION)
+    completion.add_argument("shell", choices=["bash", "zsh", "fish"])
     status = _add(commands, run.status, "show whether all is well", _STATUS)
     _add_server(status)
     status.add_argument("--watch", action="store_true", help="show it again every two seconds")
@@ -214,6 +250,13 @@ def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
+
+
+def _limit(text: str) -> int:
+    number = _positive(text)
+    if number > 100:
+        raise argparse.ArgumentTypeError(f"{number} is more than 100")
     return number
 
 

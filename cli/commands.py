@@ -6,6 +6,7 @@ quickly. Raises CommandFailed or SettingsInvalid.
 
 import argparse
 import os
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -77,6 +78,10 @@ def chat(options: argparse.Namespace) -> int:
         "conversation_id": options.conversation,
     }
     submit_options: Any = {name: value for name, value in given.items() if value is not None}
+    if not options.message and not options.buffer and sys.stdin.isatty() and sys.stdout.isatty():
+        from tickertape.cli.chat import interactive
+
+        return interactive.run(_server(options), submit_options)
     message = read_message(" ".join(options.message) if options.message else None)
     return ask.run(_server(options), message, submit_options, buffers_answer=options.buffer)
 
@@ -86,15 +91,37 @@ def watch(options: argparse.Namespace) -> int:
     from tickertape.cli.chat import watch as command
 
     return command.run(
-        _server(options), options.request_id, cursor=options.after, buffers_answer=options.buffer
+        _server(options), options.watched_id, cursor=options.after, buffers_answer=options.buffer
     )
+
+
+def list(options: argparse.Namespace) -> int:  # noqa: A001  # the command's name
+    """`tickertape list`."""
+    from tickertape.cli.chat import listing
+
+    return listing.run(
+        _server(options),
+        is_requests=options.requests,
+        query=" ".join(options.words) or None,
+        limit=options.limit,
+    )
+
+
+def completion(options: argparse.Namespace) -> int:
+    """`tickertape completion`."""
+    import shtab
+
+    from tickertape.cli.arguments import parser
+
+    print(shtab.complete(parser(), options.shell))
+    return Exit.OK
 
 
 def roles(options: argparse.Namespace) -> int:
     """`tickertape roles`."""
     from tickertape.cli.inspect import roles as command
 
-    return command.run(options.name)
+    return command.run(_server(options), options.name, is_local=options.local)
 
 
 def status(options: argparse.Namespace) -> int:

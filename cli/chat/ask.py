@@ -1,11 +1,14 @@
 """`tickertape chat MESSAGE`: prints the answer to one message. Ctrl+C cancels the request."""
 
 import asyncio
+import secrets
+import sys
 from typing import Any
 
 from tickertape.cli.chat.actions import Progress
 from tickertape.cli.chat.answer import print_answer
 from tickertape.cli.chat.client_settings import Server, make_client
+from tickertape.cli.chat.server_errors import refusal, unreachable
 from tickertape.cli.chat.terminal import Terminal
 from tickertape.cli.exits import CommandFailed, Exit
 from tickertape.cli.program import program_name
@@ -32,8 +35,30 @@ def run(server: Server, message: str, options: SubmitOptions, *, buffers_answer:
 
 
 async def _run(server: Server, message: str, options: SubmitOptions, terminal: Terminal) -> int:
+    is_shown = sys.stdout.isatty() and sys.stderr.isatty()
+    if is_shown and "conversation_id" not in options:
+        # A person may want to continue. A program that wants to names the conversation.
+        options["conversation_id"] = new_conversation_id()
     async with make_client(server, notify=terminal.note) as client:
-        return await chat(client, message, options, terminal)
+        exit_code = await chat(client, message, options, terminal)
+    if is_shown:
+        print_how_to_continue(options["conversation_id"])
+    return exit_code
+
+
+def new_conversation_id() -> str:
+    """An id that nobody can guess, short enough to be typed."""
+    return secrets.token_hex(6)
+
+
+def print_how_to_continue(conversation_id: str) -> None:
+    """Print, on stderr, the commands that watch and continue a conversation."""
+    program = program_name()
+    print(
+        f"Watch it from anywhere:  {program} watch {conversation_id}\n"
+        f"Continue it:             {program} chat -c {conversation_id}",
+        file=sys.stderr,
+    )
 
 
 async def chat(
@@ -73,22 +98,11 @@ async def _submit(
             raise CommandFailed(_LEFT_EARLY, Exit.INTERRUPTED)
         return await submitting
     except CallRefused as refused:
-        raise CommandFailed(f"the server rejected the message: {refused}") from None
+        raise CommandFailed(f"the server rejected the message: {refusal(refused)}") from None
     except ApiUnreachable as error:
         raise CommandFailed(unreachable(client, error)) from None
     finally:
         await _end(submitting, interruption)
-
-
-def unreachable(client: AsyncClient, error: ApiUnreachable) -> str:
-    """The message for an API that did not answer, with what the user can do."""
-    hint = ""
-    if not error.has_response:
-        hint = (
-            f". Is `{program_name()} up` running? Another server is named by --url or"
-            " TICKERTAPE_URL"
-        )
-    return f"{client.display_url}: {error}{hint}"
 
 
 async def _cancel(answer: AsyncAnswer, terminal: Terminal, interrupted: asyncio.Event) -> None:

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tickertape.cli.chat.terminal import harmless
+from tickertape.cli.chat.text import harmless
 from tickertape.cli.up.local_model import LocalModel
 from tickertape.cli.up.valkey import EmbeddedServer
 from tickertape.runtime.addresses import hide_secrets

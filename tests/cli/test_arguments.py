@@ -35,8 +35,9 @@ def test_variables_of_a_role_are_written_as_name_and_value() -> None:
     [
         "",
         "down",
-        "chat",
         "watch",
+        "list -n 0",
+        "completion csh",
         "up --port 70000",
         "up --port x",
         "up --workers 0",
@@ -54,7 +55,8 @@ def test_a_wrong_command_line_ends_with_2(line: str, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize(
-    "command", ["", "up", "api", "worker", "model", "chat", "watch", "roles", "doctor"]
+    "command",
+    ["", "up", "api", "worker", "model", "chat", "watch", "list", "roles", "completion", "doctor"],
 )
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

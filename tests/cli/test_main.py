@@ -13,6 +13,8 @@ from tickertape.cli.serve import module_environment
 from tickertape.runtime.settings import variable_names
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+# Nothing listens there.
+AWAY = "http://127.0.0.1:9"
 
 
 def run(
@@ -22,7 +24,7 @@ def run(
     return subprocess.run(
         [sys.executable, "-m", "tickertape.cli.main", *arguments],
         cwd=cwd,
-        env={**bare, **module_environment(), **(env or {})},
+        env={**bare, **module_environment(), "TICKERTAPE_URL": AWAY, **(env or {})},
         input=stdin,
         capture_output=True,
         text=True,
@@ -101,9 +103,8 @@ def test_problems_of_role_files_are_printed_with_file_and_line(tmp_path: Path) -
 
 
 def test_a_reader_that_closes_the_pipe_early_causes_no_error(tmp_path: Path) -> None:
-    command = (
-        f"{sys.executable} -m tickertape.cli.main roles cli | head -c 1; exit ${{PIPESTATUS[0]}}"
-    )
+    program = f"{sys.executable} -m tickertape.cli.main"
+    command = f"{program} roles --local cli | head -c 1; exit ${{PIPESTATUS[0]}}"
     answer = subprocess.run(
         ["bash", "-c", command],
         cwd=tmp_path,
@@ -130,7 +131,7 @@ def test_ctrl_c_ends_watch_without_a_traceback(tmp_path: Path) -> None:
         "import tickertape.client.stream, tickertape.cli.main, os, signal, sys\n"
         "async def interrupt(*_): os.kill(os.getpid(), signal.SIGINT)\n"
         "tickertape.client.stream.AsyncEvents._wait = interrupt\n"
-        "sys.exit(tickertape.cli.main.main(['watch', 'x']))\n"
+        "sys.exit(tickertape.cli.main.main(['watch', 'r0_x']))\n"
     )
     answer = subprocess.run(
         [sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from tests.cli.screen import Screen
 from tickertape.cli.chat.actions import Clear, End, Note, Progress, Reasoning, Text
-from tickertape.cli.chat.terminal import OutputVoid, Terminal, harmless
+from tickertape.cli.chat.terminal import OutputVoid, Terminal
+from tickertape.cli.chat.text import harmless
 
 
 @pytest.fixture
