@@ -18,6 +18,12 @@ async def test_openais_python_client_leaves_a_response_and_comes_back(python: Ru
     assert await python("background.py") == f"{WHOLE}\n{SHORTER}\n"
 
 
+async def test_the_python_client_follows_an_answer(
+    python: Run,
+) -> None:
+    assert await python("follow.py") == f"{WHOLE}\n"
+
+
 async def test_curl_is_enough(api: RunningApi, run: Run) -> None:
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
