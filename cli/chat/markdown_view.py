@@ -20,6 +20,7 @@ from rich.segment import Segment, Segments
 from tickertape.cli.chat.text import harmless
 
 _UP, _BELOW, _REST = "\x1b[{}A", "\x1b[J", "\x1b[K"
+_STYLE = re.compile(r"\x1b\[[0-9;]*m")
 _PARSER = MarkdownIt("commonmark").enable("table")
 _UNDECIDED_LINE = re.compile(r"(?<=\n)[ \t]*(\d+[.)]?|[-+*=_~`#>|:]*)[ \t]*\Z")
 _SHORTEST_PAUSE_S = 0.05
@@ -123,10 +124,15 @@ class MarkdownView:
         segments = [Segment(harmless(s.text), s.style) for s in console.render(markdown)]
         with console.capture() as captured:
             console.print(Segments(segments), end="")
-        lines = [line.rstrip(" ") for line in captured.get().split("\n")]
-        while lines and not lines[-1]:
-            lines.pop()
+        lines = _without_margins(captured.get().split("\n"))
         return lines if self._is_first else ["", *lines]
+
+
+def _without_margins(lines: list[str]) -> list[str]:
+    """The lines without spaces at their ends, and without empty lines before and after them."""
+    texts = [_STYLE.sub("", line).strip() for line in lines]
+    full = [index for index, text in enumerate(texts) if text]
+    return [line.rstrip(" ") for line in lines[full[0] : full[-1] + 1]] if full else []
 
 
 def split_last_block(text: str) -> tuple[str, str]:
