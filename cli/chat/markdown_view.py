@@ -5,6 +5,7 @@ over itself; while it is taller than the screen, only its end is shown.
 """
 
 import io
+import itertools
 import os
 import re
 import shutil
@@ -83,10 +84,8 @@ class MarkdownView:
     def finish(self) -> None:
         """Draw the last block for good."""
         self._stop_timer()
-        if self._last_block.strip():
-            self._write(self._overwrite(self._lines(self._last_block)))
-            self._is_first = False
-        self._last_block, self._drawn_count = "", 0
+        self._write("".join(map(self._settled, split_blocks(self._last_block))))
+        self._last_block = ""
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -96,11 +95,8 @@ class MarkdownView:
     def _draw(self) -> None:
         self._stop_timer()
         begin_s = time.monotonic()
-        done, self._last_block = split_last_block(self._last_block)
-        shown = ""
-        if done.strip():
-            shown = self._overwrite(self._lines(done))
-            self._drawn_count, self._is_first = 0, False
+        *done, self._last_block = split_blocks(self._last_block)
+        shown = "".join(map(self._settled, done))
         lines = self._lines(self._last_block) if self._last_block.strip() else []
         # One line stays free for the cursor.
         shown += self._overwrite(lines[-max(1, self._size().lines - 1) :])
@@ -108,10 +104,19 @@ class MarkdownView:
         self._drawn_at_s = time.monotonic()
         self._pause_s = max(_SHORTEST_PAUSE_S, _PAUSE_PER_DRAWING * (self._drawn_at_s - begin_s))
 
+    def _settled(self, block: str) -> str:
+        """What draws a block for good."""
+        if not block.strip():
+            return ""
+        drawing = self._overwrite(self._lines(block))
+        self._drawn_count, self._is_first = 0, False
+        return drawing
+
     def _overwrite(self, lines: list[str]) -> str:
-        up = _UP.format(self._drawn_count) if self._drawn_count else ""
+        # The terminal itself echoes Ctrl+C as two characters on the line of the cursor.
+        begin = "\r" + (_UP.format(self._drawn_count) if self._drawn_count else "")
         self._drawn_count = len(lines)
-        return up + "".join(f"{line}{_REST}\n" for line in lines) + _BELOW
+        return begin + "".join(f"{line}{_REST}\n" for line in lines) + _BELOW
 
     def _lines(self, text: str) -> list[str]:
         # One column stays free, because a full line wraps on some terminals.
@@ -135,13 +140,12 @@ def _without_margins(lines: list[str]) -> list[str]:
     return [line.rstrip(" ") for line in lines[full[0] : full[-1] + 1]] if full else []
 
 
-def split_last_block(text: str) -> tuple[str, str]:
-    """Pure: the blocks that are complete, and the last one, which may grow or change its kind."""
-    # "2" may become "2. item" of the list above, so a line of markers does not end a block yet.
+def split_blocks(text: str) -> list[str]:
+    """Pure: the blocks of Markdown. The last one may grow or change its kind."""
+    # "2" may become "2. item" of the list above, so a line of markers does not begin a block yet.
     known = _UNDECIDED_LINE.sub("", text)
     starts = [token.map[0] for token in _PARSER.parse(known) if token.level == 0 and token.map]
-    if len(starts) < 2 or not starts[-1]:
-        return "", text
-    lines = text.split("\n")
-    done = "\n".join(lines[: starts[-1]]) + "\n"
-    return done, "\n".join(lines[starts[-1] :])
+    *whole, rest = text.split("\n")
+    lines = [*(f"{line}\n" for line in whole), rest]
+    edges = [0, *starts[1:], len(lines)]
+    return ["".join(lines[begin:end]) for begin, end in itertools.pairwise(edges)]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tickertape.cli.chat.markdown_view import MarkdownView, split_last_block
+from tickertape.cli.chat.markdown_view import MarkdownView, split_blocks
 
 STYLE = re.compile(r"\x1b\[[0-9;]*m")
 ANSWER = """\
@@ -36,7 +36,7 @@ class Paper:
 
     def __init__(self, columns: int = 60, lines: int = 200, **environment: str) -> None:
         self.rows = [""]
-        self.row = 0
+        self.row = self.column = 0
         self.is_written = False
         self.written = ""
         size = os.terminal_size((columns, lines))
@@ -46,21 +46,26 @@ class Paper:
 
     def write(self, text: str) -> None:
         self.written += text
-        for part in re.split(r"(\x1b\[\d+A|\x1b\[J|\x1b\[K|\n)", text):
+        for part in re.split(r"(\r|\x1b\[\d+A|\x1b\[J|\x1b\[K|\n)", text):
             if up := re.fullmatch(r"\x1b\[(\d+)A", part):
                 self.row -= int(up[1])
                 assert self.row >= 0, "the cursor left the top of the screen"
+            elif part == "\r":
+                self.column = 0
             elif part == "\x1b[J":
+                assert self.column == 0
                 self.rows = [*self.rows[: self.row], ""]
             elif part == "\x1b[K":
                 self.rows[self.row] = self.rows[self.row] if self.is_written else ""
             elif part == "\n":
                 self.row += 1
+                self.column = 0
                 self.is_written = False
                 self.rows += [""] * (self.row + 1 - len(self.rows))
             elif part:
                 self.rows[self.row] = part
                 self.is_written = True
+                self.column = 1
 
     @property
     def shown(self) -> str:
@@ -102,6 +107,16 @@ def test_a_finished_block_is_not_drawn_again() -> None:
     assert paper.shown == "First paragraph.\n\nSecond has more words"
 
 
+def test_the_echo_of_ctrl_c_is_drawn_over() -> None:
+    paper = Paper()
+    paper.view.add("It began")
+    paper.write("^C")
+    paper.view.hide()
+    assert paper.shown == ""
+    paper.view.show()
+    assert paper.shown == "It began"
+
+
 def test_a_block_taller_than_the_screen_is_shown_whole_at_the_end() -> None:
     items = [f"- item {n}\n" for n in range(50)]
     paper = Paper(lines=10)
@@ -136,25 +151,40 @@ def test_a_model_cannot_command_the_terminal(attack: str) -> None:
 @given(st.text())
 def test_no_text_leaves_a_control_character(text: str) -> None:
     left = re.sub(r"\x1b\[(\d+A|J|K|[0-9;]*m)", "", drawn(text).written)
-    assert not {c for c in left if ord(c) < 32 and c not in "\n\t"}
+    assert not {c for c in left if ord(c) < 32 and c not in "\r\n\t"}
 
 
 def test_the_target_of_a_link_can_be_read() -> None:
     assert "https://a.example/" in drawn("[good](https://a.example/)").shown
 
 
+def test_blocks_are_one_line_apart_however_they_arrive() -> None:
+    paper = Paper()
+    paper.view.add(ANSWER)
+    paper.view.finish()
+    whole = paper.shown
+    assert "\n\n\n" not in re.sub(r" +\n", "\n", whole)
+    paper = Paper()
+    for line in ANSWER.splitlines(keepends=True):
+        paper.view.add(line)
+    paper.view.finish()
+    assert paper.shown == whole
+
+
 @pytest.mark.parametrize(
-    ("text", "done"),
+    "blocks",
     [
-        ("one", ""),
-        ("one\n\ntwo", "one\n\n"),
-        ("- a\n- b", ""),
-        ("1. a\n\n2", ""),
-        ("1. a\n\n2. b", ""),
-        ("```\na\n\nb", ""),
-        ("a\n\n```\nb\n```\n\nc", "a\n\n```\nb\n```\n\n"),
-        ("# a\n", ""),
+        [""],
+        ["one"],
+        ["one\n\n", "two"],
+        ["- a\n- b"],
+        ["1. a\n\n2"],
+        ["1. a\n\n2. b"],
+        ["```\na\n\nb"],
+        ["a\n\n", "```\nb\n```\n\n", "c"],
+        ["# a\n", "b\n\n\n", "> c"],
+        ["a\u2028b\n\n", "c"],
     ],
 )
-def test_only_blocks_that_cannot_change_are_done(text: str, done: str) -> None:
-    assert split_last_block(text) == (done, text[len(done) :])
+def test_a_block_ends_where_another_one_begins(blocks: list[str]) -> None:
+    assert split_blocks("".join(blocks)) == blocks
