@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from tickertape.cli.chat.client_settings import Server, make_client
-from tickertape.cli.chat.terminal import harmless
+from tickertape.cli.chat.text import harmless
 from tickertape.cli.exits import CommandFailed, Exit
 from tickertape.client import ApiUnreachable, AsyncClient, CallRefused
 

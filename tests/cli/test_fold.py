@@ -1,6 +1,7 @@
 """The actions of a terminal for the events of a request, by the rule for all clients."""
 
 import hashlib
+import time
 from typing import Any
 
 import pytest
@@ -181,3 +182,12 @@ def test_the_final_text_equals_that_of_every_other_client(
     actions = fold(*events, ("completed", {"sha256": sha256(expected)}))
     assert typed(actions) == expected
     assert actions[-1] == End("completed")
+
+
+def test_a_queue_without_a_worker_is_reported_with_the_time_since_when() -> None:
+    noon = time.mktime((*time.localtime()[:3], 12, 3, 0, 0, 0, -1))
+    waiting = ("position", {"position": 1, "no_worker_since": noon})
+    assert fold(waiting) == [Progress("no worker has asked for work since 12:03")]
+    old = ("position", {"position": 1, "no_worker_since": 86_400 * 2})
+    assert isinstance(shown := fold(old)[0], Progress)
+    assert "since 1970-01-0" in shown.text
