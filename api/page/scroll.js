@@ -47,9 +47,11 @@ export function newScroll(feed, latest) {
     const { key, shiftKey } = event
     if ((UP_KEYS.includes(key) || (key === ' ' && shiftKey)) && canScrollUp()) pin(false)
     if (event.target !== feed || event.ctrlKey || event.altKey || event.metaKey) return
-    // The end moves while an answer streams, so a smooth scroll might never reach it.
+    // A smooth scroll would go on after the next key, and might never reach an end that moves while an answer streams.
+    const page = .9 * feed.clientHeight
+    const tops = { Home: 0, PageUp: feed.scrollTop - page, PageDown: feed.scrollTop + page }
     if (key === 'End') toEnd()
-    else if (key === 'Home') feed.scrollTop = 0
+    else if (key in tops) feed.scrollTop = tops[key]
     else return
     event.preventDefault()
   })
