@@ -35,6 +35,7 @@ CALLS = {
     ("get", "/healthz"),
     ("get", "/readyz"),
     ("get", "/metrics"),
+    ("get", "/status.json"),
 }
 
 
