@@ -90,13 +90,22 @@ class EventStream:
 
 @contextlib.asynccontextmanager
 async def open_stream(
-    url: str, headers: Mapping[str, str] | None = None, *, shows_watchers: bool = False
+    url: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    body: object = None,
+    shows_watchers: bool = False,
 ) -> AsyncIterator[EventStream]:
-    """Open `url` and follow it for the length of the block; leaving it closes the connection."""
+    """Open `url` and follow it for the length of the block; leaving it closes the connection.
+
+    A `body` is sent with POST.
+    """
     unlimited = aiohttp.ClientTimeout(total=None)
     async with (
         aiohttp.ClientSession(timeout=unlimited) as session,
-        session.get(url, headers=headers) as response,
+        session.request(
+            "GET" if body is None else "POST", url, headers=headers, json=body
+        ) as response,
     ):
         yield EventStream(response, shows_watchers=shows_watchers)
 

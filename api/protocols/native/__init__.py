@@ -1,8 +1,20 @@
 """The native protocol: requests, their event streams, conversations and roles."""
 
 from tickertape.api.protocols.http_protocol import HttpProtocol
-from tickertape.api.protocols.native import conversations, requests, roles, streams
+from tickertape.api.protocols.native import (
+    conversations,
+    many_streams,
+    requests,
+    roles,
+    streams,
+)
 
 PROTOCOL = HttpProtocol(
-    routers=(requests.router, streams.router, conversations.router, roles.router)
+    routers=(
+        requests.router,
+        streams.router,
+        many_streams.router,
+        conversations.router,
+        roles.router,
+    )
 )

@@ -57,7 +57,7 @@ After = Annotated[
 _RECONNECT_MS = 1000
 
 
-def _reconnect_later() -> Response:
+def reconnect_later() -> Response:
     """The response to a client that requests events during a shutdown.
 
     A stream opened now would delay the shutdown. An EventSource reconnects only after a 200.
@@ -87,7 +87,7 @@ async def follow(
         record = await services.requests.get(request_id, tenant)
         return await streams.follow(record.request_id, TEXT)
     if streams.is_draining:
-        return _reconnect_later()
+        return reconnect_later()
     record = await services.requests.get(request_id, tenant)
     # The header wins, because a browser reconnects with the cursor of its URL, which is older.
     cursor = last_event_id or after
@@ -118,7 +118,7 @@ async def follow_conversation(
     """Stream the requests of a conversation, one after the other, including future ones."""
     streams = services.streams
     if streams.is_draining:
-        return _reconnect_later()
+        return reconnect_later()
     cursor = last_event_id or after or None
     reader = ConversationReader(
         streams,

@@ -1,0 +1,88 @@
+"""One event stream for many conversations."""
+
+from contextlib import AsyncExitStack
+from typing import Annotated, Self
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from tickertape.api.dependencies import Tenant, UsableServices
+from tickertape.api.edge.error_docs import error_responses
+from tickertape.api.fanout.stream_response import StreamResponse
+from tickertape.api.protocols.checked import Checked, Name, field_error
+from tickertape.api.protocols.json_body import JsonRoute
+from tickertape.api.protocols.native.conversation_reader import (
+    ConversationCursor,
+    ConversationReader,
+)
+from tickertape.api.protocols.native.many_reader import ManyReader
+from tickertape.api.protocols.native.streams import reconnect_later
+from tickertape.api.protocols.native.wire import native_dialect
+from tickertape.runtime.json_types import JsonObject
+
+router = APIRouter(tags=["streams"], route_class=JsonRoute)
+
+MAX_CONVERSATIONS = 100
+_EXAMPLE = (
+    'event: conversation\ndata: {"conversation_id":"trip"}\n\n'
+    "id: r0_01kb4c1f4m2x9y7z3w5v6u8t0s:1767225600123-1\nevent: delta\n"
+    'data: {"request_id":"r0_01kb4c1f4m2x9y7z3w5v6u8t0s","text":"Because"}\n\n'
+)
+_RESPONSES: dict[int | str, JsonObject] = {
+    200: {
+        "description": "The events of `GET /conversations/{conversation_id}/stream` of each "
+        "conversation. A `conversation` event names the conversation of the events that follow",
+        "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE}},
+    },
+    **error_responses(400, 401, 413, 415, 503),
+}
+
+
+class Followed(BaseModel):
+    """A conversation to read, and where to start."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    conversation_id: Annotated[Name, Field(examples=["trip"])]
+    after: Annotated[
+        str | None,
+        Field(description="The last `id:` received of this conversation", examples=[None]),
+    ] = None
+
+
+class StreamsBody(Checked):
+    """The conversations of one stream."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    conversations: Annotated[list[Followed], Field(min_length=1, max_length=MAX_CONVERSATIONS)]
+
+    @model_validator(mode="after")
+    def _names_each_once(self) -> Self:
+        ids = [each.conversation_id for each in self.conversations]
+        if len(set(ids)) < len(ids):
+            raise field_error("value_error", "conversations", "give each conversation once")
+        return self
+
+
+@router.post("/streams", response_class=Response, responses=_RESPONSES)
+async def follow_many(body: StreamsBody, services: UsableServices, tenant: Tenant) -> Response:
+    """Stream up to 100 conversations over one connection, including future requests of each."""
+    streams, heartbeat_s = services.streams, services.settings.heartbeat_s
+    if streams.is_draining:
+        return reconnect_later()
+    readers = {
+        each.conversation_id: ConversationReader(
+            streams,
+            services.conversations,
+            tenant,
+            each.conversation_id,
+            start=ConversationCursor.parse(each.after) if each.after else None,
+            heartbeat_s=heartbeat_s,
+            unavailable_pause_s=services.timing.unavailable_pause_s,
+        )
+        for each in body.conversations
+    }
+    dialect = native_dialect(heartbeat_s)
+    frames = streams.serve(ManyReader(readers, heartbeat_s), dialect, first=dialect.comment)
+    return StreamResponse(frames, AsyncExitStack())
