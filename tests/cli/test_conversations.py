@@ -10,7 +10,7 @@ from tests.support.rig import Rig, open_rig
 from tests.support.running_api import RunningApi, running_api
 from tests.support.wait import wait_until
 from tickertape.cli.chat.client_settings import Server
-from tickertape.cli.chat.listing import conversation_table, request_table
+from tickertape.cli.chat.listing import conversation_lines, conversation_table, request_table
 from tickertape.cli.chat.turns import print_conversation, question_of, show_turns
 from tickertape.cli.exits import CommandFailed
 from tickertape.cli.inspect import roles
@@ -74,6 +74,16 @@ async def test_an_opened_conversation_shows_its_turns(api: RunningApi, worker: R
         await turn(client, worker, "first?", "One.")
         await show_turns(client, await client.conversation("c1"), screen.terminal)
     assert screen.out == "> first?\n\nOne.\n\n"
+
+
+async def test_conversations_are_listed_and_searched(api: RunningApi, worker: Rig) -> None:
+    async with AsyncClient(api.url) as client:
+        await turn(client, worker, "Why is the sky blue?", "Air.")
+        table = await conversation_lines(client, None, 20)
+        assert table.startswith("c1  ")
+        assert "Why is the sky blue?" in table
+        assert await conversation_lines(client, "sky", 20) == table
+        assert await conversation_lines(client, "nothing like it", 20) == ""
 
 
 def test_a_question_is_the_last_message_of_the_user() -> None:

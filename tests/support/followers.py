@@ -1,5 +1,7 @@
 """Follows an event stream while a test does something else, and reconnects if asked to.
 
+A follower that comes back is an ordinary client, so the Python client reads for it. The other one
+reads one connection as a strict client does.
 `tests/chaos/readers.py` is the other reader: it leaves early, reads slowly and resumes in each of
 the three ways, and it records what is odd instead of failing.
 """
@@ -8,46 +10,35 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 
-import aiohttp
-
 from tests.support.sse import TERMINAL_EVENTS, Event, follow, text_of
 from tests.support.wait import wait_until
+from tickertape.client import AsyncClient, Timing
 
-_RECONNECT_PAUSE_S = 0.05
-_BROKEN = (aiohttp.ClientError, TimeoutError, OSError)
+_TIMING = Timing(longest_wait_s=0.05)
 
 
 class Follower:
-    """The events that one reader received so far, over `connections` connections."""
+    """The events that one reader received so far."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
-        self.connections = 0
         self._task: asyncio.Task[None] | None = None
 
     async def read(self, url: str, headers: Mapping[str, str] | None) -> None:
         """Follow one connection until the server ends the stream."""
         self._task = asyncio.current_task()
-        await self._connect(url, headers, until_terminal=False)
-
-    async def read_to_terminal(self, url: str) -> None:
-        """Follow over many connections, each after the last cursor, as EventSource does."""
-        self._task = asyncio.current_task()
-        while not self.terminals:
-            headers = {"Last-Event-ID": self.last_cursor} if self.last_cursor else None
-            try:
-                await self._connect(url, headers, until_terminal=True)
-            except _BROKEN:
-                await asyncio.sleep(_RECONNECT_PAUSE_S)
-
-    async def _connect(
-        self, url: str, headers: Mapping[str, str] | None, *, until_terminal: bool
-    ) -> None:
-        self.connections += 1
-        stream = follow(url, headers, until_terminal=until_terminal)
+        stream = follow(url, headers, until_terminal=False)
         async with contextlib.aclosing(stream) as events:
             async for event in events:
                 self.events.append(event)
+
+    async def read_to_terminal(self, url: str) -> None:
+        """Follow over many connections, as the Python client does."""
+        self._task = asyncio.current_task()
+        base, _, request_id = url.removesuffix("/stream").rpartition("/chat/")
+        async with AsyncClient(base, "", timing=_TIMING) as client:
+            async for event in client.follow(request_id):
+                self.events.append(Event(event.cursor, event.kind, event.data))
 
     @property
     def text(self) -> str:
