@@ -212,7 +212,7 @@ def _keep_a_small_model_to_the_point(params: Any) -> None:
     """
     params.chat_template = _CHAT_TEMPLATE
     sampling = params.sampling
-    sampling.temp = 0.2
+    sampling.temp = 0.1
     sampling.top_p = 0.9
     sampling.penalty_repeat = 1.05
     sampling.penalty_last_n = 256
