@@ -7,7 +7,7 @@ const ENDS = ['completed', 'failed', 'cancelled', 'gone']
 /** Every kind of event a native stream sends. */
 export const KINDS = [
   'queued', 'started', 'delta', 'reasoning', 'refusal', 'tool_call', 'reset', 'resumed', 'snapshot', 'rewind',
-  'position', 'waiting', ...ENDS,
+  'position', 'waiting', 'erased', ...ENDS,
 ]
 /** What a server sends on a quiet stream, to show that the connection lives. Says nothing about any request. */
 export const HEARTBEAT = 'heartbeat'
@@ -21,7 +21,7 @@ export const isOver = (request) => ENDS.includes(request.status)
 /** A request without entries yet. `expected`: the server accepted it, but the stream has no entry of it. */
 export function newRequest(requestId, known = {}) {
   return {
-    requestId, status: 'queued', ...NO_OUTPUT, messages: [], role: null, model: null, n: 0, interruption: null,
+    requestId, status: 'queued', ...NO_OUTPUT, messages: [], role: null, parentId: null, model: null, n: 0, interruption: null,
     ...NOT_WAITING, cursor: null, error: null, usage: null, finishReason: null, sha256: null, expected: false, ...known,
   }
 }
@@ -63,6 +63,7 @@ function foldConversation(state, event) {
     // Only a rewind concerns all of a conversation; a replay follows, and what is only expected is not yet in it.
     return event.kind === 'rewind' ? { ...state, cursor: null, requests: requests.filter((one) => one.expected) } : state
   }
+  if (event.kind === 'erased') return { ...state, requests: withoutTurn(requests, requestId) }
   const cursor = event.id || state.cursor
   const known = requests.find((request) => request.requestId === requestId)
   const before = known ?? newRequest(requestId)
@@ -76,6 +77,15 @@ function foldConversation(state, event) {
   return { ...state, cursor, requests: [...streamed, after, ...others.filter((request) => request.expected)] }
 }
 
+/** The requests without an erased one. Those that followed it follow the request before it. */
+function withoutTurn(requests, requestId) {
+  const erased = requests.find((request) => request.requestId === requestId)
+  if (!erased) return requests
+  return requests.filter((request) => request !== erased).map((request) => (
+    request.parentId === requestId ? { ...request, parentId: erased.parentId } : request
+  ))
+}
+
 function foldRequest(state, { kind, id, data }) {
   if (isOver(state) && kind !== 'rewind') return state
   const cursor = id || state.cursor
@@ -87,11 +97,12 @@ const opened = (data, interruption) => ({ ...NOT_WAITING, status: 'running', n: 
 const CHANGES = {
   queued: (state, data) => ({
     ...NO_OUTPUT, status: 'queued', messages: data.messages ?? state.messages, role: data.role ?? state.role,
+    parentId: data.parent_id === undefined ? state.parentId : data.parent_id,
   }),
   started: (state, data) => ({ ...NO_OUTPUT, ...opened(data, null), model: data.model ?? state.model }),
   reset: (state, data) => ({ ...NO_OUTPUT, ...opened(data, 'reset') }),
   resumed: (state, data) => opened(data, 'resumed'),
-  rewind: ({ requestId, messages, role }) => newRequest(requestId, { messages, role }),
+  rewind: ({ requestId, messages, role, parentId }) => newRequest(requestId, { messages, role, parentId }),
   snapshot: (state, { text, reasoning, refusal, tool_calls, status, n }) => ({
     text, reasoning: reasoning ?? '', refusal: refusal ?? '', toolCalls: tool_calls ?? [], status, n,
   }),

@@ -17,6 +17,7 @@ from tickertape.broker.log import Logs
 from tickertape.broker.lua import Scripts
 from tickertape.broker.queue import Lease, Queue
 from tickertape.broker.requests import Requests
+from tickertape.broker.summaries import ConversationList
 from tickertape.runtime.settings import Settings
 
 T = TypeVar("T")
@@ -35,6 +36,7 @@ class Subject:
         self.requests = Requests(self.connections, settings)
         self.queue = Queue(self.connections, settings, worker="w")
         self.conversations = Conversations(self.connections, settings)
+        self.conversation_list = ConversationList(self.connections, settings)
         self.logs = Logs(self.connections)
 
     def run(self, call: Coroutine[Any, Any, T]) -> T:
@@ -62,6 +64,18 @@ class Subject:
         )
         word, details = self.run(call)
         return word, int(details[0]) if word != "FENCED" else -1
+
+    def listed(self, tenant: str) -> dict[str, tuple[str | None, int]]:
+        """The active request and the number of turns of each listed conversation."""
+
+        async def read() -> dict[str, tuple[str | None, int]]:
+            summaries = [row.summary async for row in self.conversation_list.newest(tenant)]
+            assert None not in summaries, "a conversation is listed and missing"
+            return {
+                one.conversation_id: (one.active_request_id, one.turns) for one in summaries if one
+            }
+
+        return self.run(read())
 
     def end_lease(self, id_: str, order: int) -> None:
         self.run(self.connections.ask("ZADD", keys.running(0), "XX", 1 + order, id_))

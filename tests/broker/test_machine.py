@@ -40,6 +40,16 @@ class BrokerMachine(WritingMachine):
         assert not isinstance(found, type)
         assert found.active_request_id == talk.active
         assert [(turn.request_id, turn.answered) for turn in found.turns] == [*talk.turns.items()]
+        ids = list(talk.turns)
+        assert [found.parents[id_] for id_ in ids] == ([None, *ids] if ids else [])[: len(ids)]
+
+    @rule(tenant=tenants)
+    def look_at_the_list_of_conversations(self, tenant: str) -> None:
+        assert self.subject.listed(tenant) == {
+            name: (talk.active, len(talk.turns))
+            for (owner, name), talk in self.model.talks.items()
+            if owner == tenant
+        }
 
     @rule(id_=WritingMachine.ids, tenant=tenants)
     def look_at_a_request(self, id_: str, tenant: str) -> None:

@@ -170,3 +170,13 @@ test('a rewind of one request leaves the rest of its conversation', () => {
   const state = foldAll([...log, about('b', 'started', { n: 1 }, 1), about('b', 'delta', { text: 'two' }, 2), about('b', 'rewind')], newConversation('c'))
   assert.deepEqual(texts(state), [['a', 'one'], ['b', '']])
 })
+
+test('an erased request leaves the conversation, and its children follow its parent', () => {
+  const queued = (request_id, parent_id) => event('queued', { request_id, parent_id, messages: [] }, `${request_id}:1-0`)
+  const state = foldAll(
+    [queued('a', null), queued('b', 'a'), queued('c', 'b'), event('erased', { request_id: 'b' }), event('erased', { request_id: 'x' })],
+    newConversation('talk'),
+  )
+  assert.deepEqual(state.requests.map((request) => [request.requestId, request.parentId]), [['a', null], ['c', 'a']])
+  assert.equal(state.cursor, 'c:1-0')
+})

@@ -37,8 +37,8 @@ _EXAMPLE = (
 _STREAM_RESPONSES: dict[int | str, JsonObject] = {
     200: {
         "description": "Events, live after the past: `queued`, `started`, `delta`, `reasoning`, "
-        "`refusal`, `tool_call`, `reset`, `resumed`, `snapshot`, `rewind`, `gone`, `position`, "
-        "`waiting`, and one of `completed`, `failed`, `cancelled` at the end",
+        "`refusal`, `tool_call`, `reset`, `resumed`, `snapshot`, `rewind`, `gone`, `erased`, "
+        "`position`, `waiting`, and one of `completed`, `failed`, `cancelled` at the end",
         "content": {
             "text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE},
         },
