@@ -14,6 +14,7 @@ from tickertape.api.edge.error_forms import ErrorForm, ErrorForms
 from tickertape.api.edge.error_handlers import handle_errors
 from tickertape.api.edge.guards import BodyLimit, JsonOnly, LastResort, LoopbackOnly
 from tickertape.api.lifespan import OnFatal, running
+from tickertape.api.openapi import document_app, operation_id
 from tickertape.api.page import routes as page
 from tickertape.api.protocols import ai_sdk, gpt_terminal, native, openai_chat, openai_responses
 from tickertape.api.services import TIMING, ApiTiming
@@ -31,7 +32,7 @@ _PROTOCOLS = (
 )
 # The version of the HTTP contract, not of the program.
 API_VERSION = "1"
-_DOCUMENTATION_PATHS = frozenset({"/openapi.json", "/docs"})
+_DOCUMENTATION_PATHS = frozenset({"/openapi.json"})
 _EXPOSED_HEADERS = ("X-Request-Id", "Location", "Retry-After")
 
 
@@ -72,6 +73,7 @@ def create_app(
     handle_errors(app, forms)
     for router in _routers(files):
         app.include_router(router)
+    document_app(app)
     return app
 
 
@@ -79,13 +81,16 @@ def _app(lifespan: Lifespan[FastAPI], guards: list[Middleware]) -> FastAPI:
     return FastAPI(
         title="Tickertape",
         version=API_VERSION,
-        description="LLM requests, each generated once and streamed to any number of readers.",
+        description="Submit a request, then follow its stream from any number of clients. A client "
+        "that reconnects continues after the last event that it received.",
         lifespan=lifespan,
         middleware=guards,
+        # The page with the documentation is one of ours: page/docs.html.
+        docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=operation_id,
         # A redirect would name the host and scheme that this process sees behind a proxy.
         redirect_slashes=False,
-        swagger_ui_oauth2_redirect_url=None,
         # Spans and logs of FastAPI would carry bodies, which hold prompts, out of the process.
         telemetry={
             "tracing": False,

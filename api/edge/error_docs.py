@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel, Field
 
+from tickertape.api.edge.problems import Problem
 from tickertape.runtime.json_types import JsonObject
 
 _DESCRIPTIONS = {
@@ -14,6 +15,27 @@ _DESCRIPTIONS = {
     429: "Too many requests of the tenant are waiting or running; see `Retry-After`",
     503: "Temporarily unavailable; see `Retry-After`",
 }
+
+
+# What a caller gets for a typical mistake. A test compares them with the server's answers.
+_EXAMPLES = {
+    400: Problem(
+        400,
+        "invalid_value",
+        "temperature: Input should be less than or equal to 2",
+        param="temperature",
+    ),
+    401: Problem(401, "invalid_api_key", "This API key is unknown."),
+    404: Problem(404, "not_found", "There is no such request (it may have expired)."),
+    409: Problem(409, "conversation_busy", "The conversation has an active request."),
+    413: Problem(413, "body_too_large", "The body is larger than 20971520 bytes."),
+    415: Problem(415, "unsupported_media_type", "Send JSON, and `Content-Type: application/json`."),
+    429: Problem(
+        429, "rate_limit_exceeded", "Too many requests of this tenant are waiting or running."
+    ),
+    503: Problem(503, "unavailable", "The queue cannot be reached at the moment."),
+}
+_DEFECT = Problem(500, "internal", "Internal server error. It has been logged.")
 
 
 class ErrorDetail(BaseModel):
@@ -36,13 +58,18 @@ def error_responses(*statuses: int, as_text: bool = False) -> dict[int | str, Js
 
     `as_text` is for routes whose errors are plain text; see ErrorForm.
     """
-    form: JsonObject = (
-        {"content": {"text/plain": {"schema": {"type": "string"}}}}
-        if as_text
-        else {"model": ErrorBody}
-    )
     documented: dict[int | str, JsonObject] = {
-        status: {**form, "description": _DESCRIPTIONS[status]} for status in statuses
+        status: _response(_EXAMPLES[status], _DESCRIPTIONS[status], as_text=as_text)
+        for status in statuses
     }
     # Without a default, FastAPI would document its own form of errors.
-    return {**documented, "default": {**form, "description": "Any other error"}}
+    default = _response(_DEFECT, "Any other error", as_text=as_text)
+    return {**documented, "default": default}
+
+
+def _response(example: Problem, description: str, *, as_text: bool) -> JsonObject:
+    if as_text:
+        text = {"schema": {"type": "string"}, "example": example.message}
+        return {"description": description, "content": {"text/plain": text}}
+    content = {"application/json": {"example": example.body()}}
+    return {"description": description, "model": ErrorBody, "content": content}

@@ -8,7 +8,9 @@ from importlib.resources import files
 from fastapi import APIRouter, Request, Response
 
 # The pages that have an address without the name of their file.
-_PAGES = {"index.html": "/", "status.html": "/status"}
+_PAGES = {"index.html": "/", "status.html": "/status", "docs.html": "/docs"}
+# The files of other people's packages, which the build puts there. A checkout may lack them.
+_ASSETS = "assets"
 # The number grows with a change that breaks pages that import the client from here.
 _CLIENT = "/client/v1/"
 # The addresses of the client before it had a version. Pages elsewhere may import from them.
@@ -38,6 +40,8 @@ class PageFile:
 def load_page() -> dict[str, PageFile]:
     """The files of the page and of the JavaScript client by URL path."""
     served = {_PAGES.get(name, f"/{name}"): body for name, body in _read("tickertape.api.page")}
+    for name, body in _read("tickertape.api.page", _ASSETS):
+        served[f"/{_ASSETS}/{name}"] = body
     for name, body in _read("tickertape.client", "javascript"):
         served[_CLIENT + name] = body
     for name in _UNVERSIONED:
@@ -46,7 +50,8 @@ def load_page() -> dict[str, PageFile]:
 
 
 def _read(package: str, *folder: str) -> Iterator[tuple[str, bytes]]:
-    for entry in files(package).joinpath(*folder).iterdir():
+    place = files(package).joinpath(*folder)
+    for entry in place.iterdir() if place.is_dir() else ():
         if _suffix(entry.name) in _MEDIA_TYPES:
             yield entry.name, entry.read_bytes()
 

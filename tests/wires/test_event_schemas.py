@@ -22,6 +22,7 @@ from tickertape.api.protocols.native.event_schemas import (
 from tickertape.broker import keys
 from tickertape.broker.kinds import EntryKind
 from tickertape.client.events import EventDecoder
+from tickertape.runtime.json_types import JsonObject
 from tickertape.worker.failures import Failure, FailureCode
 
 
@@ -65,12 +66,16 @@ def test_each_failure_has_the_documented_payload(code: FailureCode) -> None:
 
 
 @contextlib.asynccontextmanager
-async def reading(api: RunningApi, path: str) -> AsyncIterator[Callable[[], list[Event]]]:
+async def reading(
+    api: RunningApi, path: str, body: JsonObject | None = None
+) -> AsyncIterator[Callable[[], list[Event]]]:
     """Read a stream for the length of the block; returns what was read so far."""
     data = bytearray()
 
     async def read() -> None:
-        async with api.client.stream("GET", path, timeout=None) as answer:
+        async with api.client.stream(
+            "POST" if body else "GET", path, json=body, timeout=None
+        ) as answer:
             assert answer.status_code == 200
             async for piece in answer.aiter_raw():
                 data.extend(piece)
@@ -107,6 +112,8 @@ async def test_every_kind_occurs_and_has_the_documented_payload(redis_url: str) 
             await until(read, "heartbeat")
             await api.cancel(request_id)
             await until(read, "cancelled")
+            await api.client.delete(f"/conversations/c/turns/{request_id}")
+            await until(read, "erased")
             events += read()
         other = await api.submit()
         assert await rig.claim() == other
@@ -114,6 +121,11 @@ async def test_every_kind_occurs_and_has_the_documented_payload(redis_url: str) 
             await until(read, "started")
             await rig.connections.ask("DEL", keys.log(other))
             await until(read, "gone")
+            events += read()
+        body = {"conversations": [{"conversation_id": "c"}]}
+        async with reading(api, "/streams", body) as read:
+            await until(read, "conversation")
+            await until(read, "cancelled")
             events += read()
         events += await _failed(api, rig)
     recorded = decoded((FOLDER / "native.stream").read_bytes())

@@ -62,7 +62,23 @@ class UiMessage(BaseModel):
 class UiBody(Checked):
     """A call of `useChat`, with the whole history, or with the new message as `message`."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(
+        extra="ignore",
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "demo",
+                    "messages": [
+                        {
+                            "id": "m1",
+                            "role": "user",
+                            "parts": [{"type": "text", "text": "Why is the sky blue?"}],
+                        }
+                    ],
+                }
+            ]
+        },
+    )
 
     id: ChatId
     messages: Annotated[list[UiMessage], Field(min_length=1)] | None = None

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from tickertape.api.asking import Ask
 from tickertape.api.dependencies import Tenant, UsableServices
@@ -32,6 +32,8 @@ _STREAM: dict[int | str, JsonObject] = {
 
 class StopBody(BaseModel):
     """The answer to stop, by default the active one."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{}]})
 
     activeStreamId: str | None = None  # noqa: N815  # the client's spelling
 

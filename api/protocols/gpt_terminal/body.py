@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Discriminator, Field, StringConstraints, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
 from tickertape.api.protocols.checked import Checked, known_fields, shape_of
 from tickertape.runtime.json_types import JsonObject
@@ -17,6 +17,8 @@ class TerminalMessage(BaseModel):
 
 class TerminalBody(Checked):
     """GPT Terminal's call, with one message as text, or with all messages so far."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"message": "Why is the sky blue?"}]})
 
     message: Annotated[
         Annotated[str, Field(min_length=1), Tag("text")]

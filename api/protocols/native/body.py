@@ -73,6 +73,14 @@ class Message(_Strict):
 class ChatBody(Checked, _Strict):
     """A request, with one `message` or with several `messages`."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"message": "Why is the sky blue?", "conversation_id": "sky", "max_tokens": 100}
+            ]
+        }
+    )
+
     message: Annotated[str, Field(min_length=1, examples=["Why is the sky blue?"])] | None = None
     messages: Annotated[list[Message], Field(min_length=1)] | None = None
     role: Annotated[Name, Field(description="A role of `GET /roles`")] | None = None

@@ -9,7 +9,7 @@ from tickertape.api.dependencies import Tenant, UsableServices
 from tickertape.api.edge.error_docs import error_responses
 from tickertape.api.protocols.checked import Checked
 from tickertape.api.protocols.json_body import JsonRoute
-from tickertape.api.protocols.native.paging import conversations_of
+from tickertape.api.protocols.native.paging import Limit, conversations_of
 from tickertape.api.protocols.native.views import (
     ConversationList,
     ConversationSummary,
@@ -33,7 +33,11 @@ ConversationId = Annotated[
 class TitleBody(Checked, BaseModel):
     """The new title of a conversation."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"examples": [{"title": "The colour of the sky"}]},
+    )
 
     title: Annotated[
         str,
@@ -53,7 +57,7 @@ async def list_conversations(
     after: Annotated[
         str | None, Query(description="`after` of the last page", max_length=100)
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    limit: Limit = 20,
 ) -> ConversationList:
     """List the tenant's conversations, the one with the latest request first."""
     found, next_after = await conversations_of(

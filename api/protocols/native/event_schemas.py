@@ -4,6 +4,7 @@ Tests compare the models with recorded logs and with live streams. The server do
 from them, because the encoding of a delta must stay cheap.
 """
 
+from collections.abc import Iterable
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -166,10 +167,20 @@ class GoneEvent(EventData):
     """The log has expired or was erased. The stream ends."""
 
 
+class ErasedEvent(EventData):
+    """The turn was erased from the conversation. Only in streams of conversations."""
+
+
 class WatchersEvent(EventData):
     """How many clients read this conversation. Only in streams of conversations."""
 
     count: int = Field(ge=0)
+
+
+class ConversationEvent(EventData):
+    """The events that follow belong to this conversation. Only in streams of `POST /streams`."""
+
+    conversation_id: str
 
 
 class HeartbeatEvent(EventData):
@@ -201,7 +212,9 @@ NOTICE_MODELS: MappingProxyType[str, type[EventData]] = MappingProxyType(
         "waiting": WaitingEvent,
         "rewind": RewindEvent,
         "gone": GoneEvent,
+        "erased": ErasedEvent,
         "watchers": WatchersEvent,
+        "conversation": ConversationEvent,
         "heartbeat": HeartbeatEvent,
     }
 )
@@ -214,6 +227,11 @@ def event_schemas() -> dict[str, Any]:
     _, document = models_json_schema(models, ref_template=_REF)  # type: ignore[arg-type]  # a list of literals
     schemas: dict[str, Any] = document["$defs"]
     return schemas
+
+
+def listed(kinds: Iterable[str]) -> str:
+    """The kinds as words of a sentence in Markdown."""
+    return ", ".join(f"`{kind}`" for kind in kinds)
 
 
 def schema_links() -> dict[str, str]:

@@ -53,7 +53,11 @@ class Followed(BaseModel):
 class StreamsBody(Checked):
     """The conversations of one stream."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"examples": [{"conversations": [{"conversation_id": "sky"}]}]},
+    )
 
     conversations: Annotated[list[Followed], Field(min_length=1, max_length=MAX_CONVERSATIONS)]
 

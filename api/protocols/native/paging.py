@@ -3,10 +3,15 @@
 import re
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Query
 
 from tickertape.api.edge.problems import Problem
 from tickertape.broker.requests import Record, Requests
 from tickertape.broker.summaries import ConversationList, Summary
+
+Limit = Annotated[int, Query(description="The length of the page", ge=1, le=100)]
 
 # A filter with few matches, or many expired requests, must not make one call read all requests.
 MAX_READ = 1000

@@ -10,7 +10,7 @@ from tickertape.api.edge.error_docs import error_responses
 from tickertape.api.protocols.headers import IdempotencyKey
 from tickertape.api.protocols.json_body import JsonRoute
 from tickertape.api.protocols.native.body import ChatBody
-from tickertape.api.protocols.native.paging import Page, page_of
+from tickertape.api.protocols.native.paging import Limit, Page, page_of
 from tickertape.api.protocols.native.views import (
     CancelView,
     RequestList,
@@ -81,12 +81,14 @@ async def list_requests(
     services: UsableServices,
     tenant: Tenant,
     *,
-    conversation_id: Annotated[str | None, Query(max_length=512)] = None,
-    status: Status | None = None,
+    conversation_id: Annotated[
+        str | None, Query(description="Only requests of this conversation", max_length=512)
+    ] = None,
+    status: Annotated[Status | None, Query(description="Only requests in this state")] = None,
     after: Annotated[
         str | None, Query(description="`after` of the last page", max_length=100)
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    limit: Limit = 20,
 ) -> RequestList:
     """List the tenant's requests that have not expired, newest first, without their texts."""
     page = Page(conversation_id=conversation_id, status=status, limit=limit)

@@ -41,7 +41,11 @@ async def list_roles(services: AnyServices, _: Tenant) -> RoleList:
 
 @router.get("/roles/{name}", responses=error_responses(401, 404))
 async def read(
-    name: Annotated[str, Path(max_length=200)], services: AnyServices, _: Tenant
+    name: Annotated[
+        str, Path(description="A `name` of `GET /roles`", max_length=200, examples=["translator"])
+    ],
+    services: AnyServices,
+    _: Tenant,
 ) -> RoleDetail:
     """Return a role with its messages."""
     return RoleDetail(**services.roles.get(name).detail())

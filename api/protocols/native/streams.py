@@ -1,6 +1,7 @@
 """Event streams of requests and conversations, on the native wire and as raw text."""
 
 from contextlib import AsyncExitStack
+from hashlib import sha256
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Response
@@ -14,33 +15,52 @@ from tickertape.api.protocols.native.conversation_reader import (
     ConversationReader,
 )
 from tickertape.api.protocols.native.conversations import ConversationId
+from tickertape.api.protocols.native.event_schemas import (
+    ENTRY_MODELS,
+    NOTICE_MODELS,
+    listed,
+    schema_links,
+)
 from tickertape.api.protocols.native.requests import RequestId
 from tickertape.api.protocols.native.text_wire import TEXT
 from tickertape.api.protocols.native.wire import (
     DEFAULT_HEARTBEAT_S,
+    NativeWire,
     heartbeat,
     native_dialect,
     retry_line,
 )
-from tickertape.broker.codec import Cursor
+from tickertape.broker.codec import Cursor, Entry
 from tickertape.runtime.json_types import JsonObject
 
 router = APIRouter(tags=["streams"])
 
-_EXAMPLE = (
-    "id: 1767225600123-0\nevent: started\ndata: "
-    '{"v":1,"prev":"1767225600100-0","n":1,"model":"gpt-5-mini"}\n\n'
-    'id: 1767225600123-1\nevent: delta\ndata: {"text":"Because"}\n\n'
-    "id: 1767225600123-2\nevent: completed\ndata: "
-    '{"finish_reason":"stop","usage":null,"sha256":"6f5f..."}\n\n'
+_EXAMPLE_LOG = (
+    Entry(Cursor(1767225600123, 0), "started", data={"n": 1, "model": "gpt-5-mini"}),
+    Entry(Cursor(1767225600123, 1), "delta", text="Because"),
+    Entry(
+        Cursor(1767225600123, 2),
+        "completed",
+        data={"finish_reason": "stop", "usage": None, "sha256": sha256(b"Because").hexdigest()},
+    ),
 )
+_EXAMPLE = b"".join(
+    frame for entry in _EXAMPLE_LOG if isinstance(frame := NativeWire().frame(entry), bytes)
+).decode()
 _STREAM_RESPONSES: dict[int | str, JsonObject] = {
     200: {
-        "description": "Events, live after the past: `queued`, `started`, `delta`, `reasoning`, "
-        "`refusal`, `tool_call`, `reset`, `resumed`, `snapshot`, `rewind`, `gone`, `erased`, "
-        "`position`, `waiting`, and one of `completed`, `failed`, `cancelled` at the end",
+        "description": "Events, live after the past. The `data:` of each is JSON, and `x-events` "
+        "names its schema. "
+        f"Entries of the log have an `id:` to resume after: {listed(ENTRY_MODELS)}. "
+        f"Notices have none: {listed(NOTICE_MODELS)}. "
+        "A `snapshot` has an `id:` too. The stream of a request ends after `completed`, `failed`, "
+        "`cancelled` or `gone`",
         "content": {
-            "text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE},
+            "text/event-stream": {
+                "schema": {"type": "string"},
+                "example": _EXAMPLE,
+                "x-events": schema_links(),
+            },
         },
     },
     204: {"description": "The request has ended, and the client has all its events"},

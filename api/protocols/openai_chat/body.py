@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from tickertape.api.protocols.checked import Checked, Name
 from tickertape.api.protocols.openai import OpenBody, role_of, unsupported, without_role
@@ -32,6 +32,17 @@ class StreamOptions(OpenBody):
 
 class ChatCompletionsBody(Checked, OpenBody):
     """OpenAI's chat completion request."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "messages": [{"role": "user", "content": "Why is the sky blue?"}],
+                    "max_tokens": 100,
+                }
+            ]
+        }
+    )
 
     messages: Annotated[list[OpenMessage], Field(min_length=1)]
     model: Annotated[

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import ConfigDict, Discriminator, Field, Tag
 
 from tickertape.api.edge.problems import Problem
 from tickertape.api.protocols.chat_order import in_chat_order
@@ -69,6 +69,12 @@ class Forwarded:
 # upstream. `params` converts the fields that the upstream gets in another form.
 class ResponsesBody(Checked, OpenBody):
     """OpenAI's request for a response."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"input": "Why is the sky blue?", "max_output_tokens": 100}]
+        }
+    )
 
     input: Annotated[
         Annotated[str, Tag("text")]

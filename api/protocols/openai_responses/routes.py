@@ -112,7 +112,9 @@ async def retrieve(
     services: UsableServices,
     tenant: Tenant,
     *,
-    stream: bool = False,
+    stream: Annotated[
+        bool, Query(description="Send events, those of the past first, and do not wait for the end")
+    ] = False,
     starting_after: Annotated[
         int | None, Query(ge=0, description="The number of the last event received")
     ] = None,
@@ -161,9 +163,11 @@ async def list_input_items(
     services: UsableServices,
     tenant: Tenant,
     *,
-    after: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    order: Literal["asc", "desc"] = "desc",
+    after: Annotated[str | None, Query(description="The last id of the page before")] = None,
+    limit: Annotated[int, Query(description="The length of the page", ge=1, le=100)] = 20,
+    order: Annotated[
+        Literal["asc", "desc"], Query(description="`desc` lists the newest item first")
+    ] = "desc",
 ) -> InputItems:
     """List the input of the response, without that of earlier responses."""
     request_id = responses.request_id_of(response_id)

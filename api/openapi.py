@@ -1,0 +1,89 @@
+"""The OpenAPI document: what FastAPI derives from the routes, completed and named.
+
+Examples of bodies come from the models (`json_schema_extra`), examples of errors from
+`edge/error_docs`, and the payloads of events from `native/event_schemas`.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+
+from tickertape.api.protocols.native.event_schemas import event_schemas
+from tickertape.runtime.json_types import JsonObject
+
+_TAGS = {
+    "requests": "Submit a request, read it, cancel it, erase it.",
+    "streams": "Follow requests and conversations as server-sent events. A browser's "
+    "`EventSource` or `curl -N` shows them as they arrive; this page shows a stream at its end.",
+    "conversations": "List conversations, read their turns, rename and erase them.",
+    "roles": "The templates that a request can name.",
+    "openai": "For OpenAI's SDKs: Chat Completions, Responses and Models.",
+    "ai sdk": "For the AI SDK's `useChat`.",
+    "gpt terminal": "The call of GPT Terminal's page.",
+    "operations": "Probes, status and metrics for operators.",
+}
+
+
+def operation_id(route: APIRoute) -> str:
+    """A unique name for code generators: the module of the route and its function."""
+    *_, folder, module = route.endpoint.__module__.split(".")
+    return f"{folder if module == 'routes' else module}_{route.name}"
+
+
+def document_app(app: FastAPI) -> None:
+    """Make `app.openapi` return the completed document, which is made at the first call."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _document(app)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary="LLM answers, each generated once and streamed to any number of readers.",
+        description=app.description,
+        routes=app.routes,
+        tags=[{"name": name, "description": words} for name, words in _TAGS.items()],
+        # Relative, because only the caller knows the address of this server.
+        servers=[{"url": "/", "description": "This server"}],
+        license_info={"name": "Apache 2.0", "identifier": "Apache-2.0"},
+    )
+    schemas = document["components"]["schemas"]
+    schemas.update(event_schemas())
+    for operation in _operations(document):
+        # A list of calls is read by their summaries, and a function's name says too little there.
+        operation["summary"] = operation["description"].partition(".")[0]
+        _show_example(operation, schemas)
+        _show_nulls(operation)
+    return document
+
+
+def _operations(document: JsonObject) -> Iterator[JsonObject]:
+    for methods in document["paths"].values():
+        yield from methods.values()
+
+
+def _show_nulls(operation: JsonObject) -> None:
+    """Show `param` in the examples of errors where it is null, which FastAPI leaves out."""
+    for response in operation["responses"].values():
+        error = response.get("content", {}).get("application/json", {}).get("example", {})
+        if "error" in error:
+            error["error"] = {"message": "", "type": "", "param": None} | error["error"]
+
+
+def _show_example(operation: JsonObject, schemas: JsonObject) -> None:
+    """Show the first example of the body's model, which works as it stands."""
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+    for schema in (content.get("schema", {}), *content.get("schema", {}).get("anyOf", ())):
+        model = schemas.get(str(schema.get("$ref", "")).rpartition("/")[2], {})
+        if model.get("examples"):
+            content["example"] = model["examples"][0]
+            return
