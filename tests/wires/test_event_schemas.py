@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
 from typing import get_args
 
 import jsonschema
@@ -58,6 +60,18 @@ def test_the_recorded_log_has_the_documented_payloads() -> None:
     assert check(recorded) == {
         "queued", "started", "resumed", "reasoning", "delta", "refusal", "tool_call", "completed",
     }  # fmt: skip
+
+
+def test_the_table_of_events_in_the_documents_names_each_field() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "wires.md").read_text("utf-8")
+    table = text.partition("| event | fields of `data` |")[2].partition("\n\n")[0]
+    documented: dict[str, set[str]] = {}
+    for row in table.splitlines()[2:]:
+        kinds, fields = (re.findall(r"`(\w+)`", cell) for cell in row.split("|")[1:3])
+        documented.update({kind: set(fields) for kind in kinds})
+    assert documented == {
+        kind: set(model.model_fields) - {"request_id"} for kind, model in EVENT_MODELS.items()
+    }
 
 
 @pytest.mark.parametrize("code", FailureCode)
