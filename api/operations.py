@@ -28,13 +28,13 @@ class Health(BaseModel):
     upstream: str | None = None
 
 
-@router.get("/healthz", responses=error_responses(), response_model_exclude_none=True)
+@router.get("/healthz", responses=error_responses(403), response_model_exclude_none=True)
 async def alive() -> Health:
     """Check that this process answers. Redis is ignored, because a restart does not repair it."""
     return Health()
 
 
-@router.get("/readyz", responses=error_responses(503), response_model_exclude_none=True)
+@router.get("/readyz", responses=error_responses(403, 503), response_model_exclude_none=True)
 async def ready(services: AnyServices) -> Health:
     """Check whether to route calls here: Redis is usable, and this process is not stopping."""
     fault = await _fault(services)

@@ -8,6 +8,7 @@ from tickertape.runtime.json_types import JsonObject
 _DESCRIPTIONS = {
     400: "A field is invalid; `param` names it",
     401: "The API key is missing or unknown",
+    403: "The server has no API keys, and the call names it by another host than localhost",
     404: "The object does not exist, or belongs to another tenant",
     409: "The call conflicts with an earlier request; see `code`",
     413: "The body is too large",
@@ -26,6 +27,12 @@ _EXAMPLES = {
         param="temperature",
     ),
     401: Problem(401, "invalid_api_key", "This API key is unknown."),
+    403: Problem(
+        403,
+        "forbidden_host",
+        "Without API keys this server accepts only loopback names, such as localhost; "
+        "set TICKERTAPE_API_KEYS, or use --open.",
+    ),
     404: Problem(404, "not_found", "There is no such request (it may have expired)."),
     409: Problem(409, "conversation_busy", "The conversation has an active request."),
     413: Problem(413, "body_too_large", "The body is larger than 20971520 bytes."),

@@ -234,6 +234,19 @@ def listed(kinds: Iterable[str]) -> str:
     return ", ".join(f"`{kind}`" for kind in kinds)
 
 
-def schema_links() -> dict[str, str]:
-    """The address of each kind's schema within the OpenAPI document."""
-    return {kind: _REF.format(model=model.__name__) for kind, model in EVENT_MODELS.items()}
+def schema_links() -> dict[str, dict[str, str]]:
+    """A reference to the schema of each kind in the OpenAPI document."""
+    return {
+        kind: {"$ref": _REF.format(model=model.__name__)} for kind, model in EVENT_MODELS.items()
+    }
+
+
+EVENT_STREAM_SCHEMA: JsonObject = {
+    "type": "string",
+    "contentMediaType": "text/event-stream",
+    "contentSchema": {
+        "description": "The `data:` of an event",
+        "anyOf": [*schema_links().values()],
+    },
+}
+"""The schema of a stream of these events."""

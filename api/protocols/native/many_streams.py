@@ -15,6 +15,7 @@ from tickertape.api.protocols.native.conversation_reader import (
     ConversationCursor,
     ConversationReader,
 )
+from tickertape.api.protocols.native.event_schemas import EVENT_STREAM_SCHEMA
 from tickertape.api.protocols.native.many_reader import ManyReader
 from tickertape.api.protocols.native.streams import reconnect_later
 from tickertape.api.protocols.native.wire import native_dialect
@@ -32,7 +33,7 @@ _RESPONSES: dict[int | str, JsonObject] = {
     200: {
         "description": "The events of `GET /conversations/{conversation_id}/stream` of each "
         "conversation. A `conversation` event names the conversation of the events that follow",
-        "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE}},
+        "content": {"text/event-stream": {"schema": EVENT_STREAM_SCHEMA, "example": _EXAMPLE}},
     },
     **error_responses(400, 401, 413, 415, 503),
 }

@@ -17,6 +17,7 @@ from tickertape.api.protocols.native.conversation_reader import (
 from tickertape.api.protocols.native.conversations import ConversationId
 from tickertape.api.protocols.native.event_schemas import (
     ENTRY_MODELS,
+    EVENT_STREAM_SCHEMA,
     NOTICE_MODELS,
     listed,
     schema_links,
@@ -57,7 +58,7 @@ _STREAM_RESPONSES: dict[int | str, JsonObject] = {
         "`cancelled` or `gone`",
         "content": {
             "text/event-stream": {
-                "schema": {"type": "string"},
+                "schema": EVENT_STREAM_SCHEMA,
                 "example": _EXAMPLE,
                 "x-events": schema_links(),
             },
