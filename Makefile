@@ -1,6 +1,6 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all chaos bench check lint fmt docs dist lock clean
+.PHONY: help run test test-all chaos bench check lint fmt docs dist assets lock clean
 
 # If set, every child process recompiles its imports (1.5 s each).
 unexport PYTHONDONTWRITEBYTECODE
@@ -58,11 +58,14 @@ dist: .venv/run.stamp ## build wheel and sdist into dist/
 	@$(BIN)/python -m hatchling build >/dev/null
 	@ls dist
 
+assets: ## build other people's JavaScript of the page into api/page/assets again (`make run` builds it once)
+	@rm -f .venv/assets.stamp && $(MAKE) --no-print-directory .venv/assets.stamp
+
 lock: .venv/python.stamp ## write the locks from pyproject.toml (ARGS="--upgrade" for newer releases)
 	@.ci/lock $(ARGS)
 
 clean: ## remove .venv and caches; data in .tickertape stays
-	rm -rf .venv site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov dist
+	rm -rf .venv api/page/assets site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/python.stamp:
@@ -70,8 +73,16 @@ clean: ## remove .venv and caches; data in .tickertape stays
 	@$(PYTHON) -m venv .venv
 	@touch $@
 
+# The page works without its assets. Therefore a machine that reaches no npm registry starts without them.
+.venv/assets.stamp: .venv/python.stamp requirements-assets.lock $(wildcard assets/*.json assets/build.py assets/src/*.js)
+	@echo "Building the assets of the page: Markdown, code, maths ..."
+	@start=$$(date +%s) && $(PIP) --require-hashes -r requirements-assets.lock && $(BIN)/python assets/build.py \
+		&& echo "Built in $$(($$(date +%s) - start)) s." \
+		|| echo "The page shows answers as plain text until 'make assets' has built them."
+	@touch $@
+
 # Each stamp is newer than the locks that it installed, so only a changed lock triggers an install.
-.venv/run.stamp: .venv/python.stamp pyproject.toml requirements.lock model.lock
+.venv/run.stamp: .venv/python.stamp .venv/assets.stamp pyproject.toml requirements.lock model.lock
 	@echo "Installing into .venv: server, model (93 MB) and libraries ..."
 	@start=$$(date +%s) && $(PIP) --require-hashes -r requirements.lock && $(PIP) --require-hashes -r model.lock \
 		&& $(PIP) --no-build-isolation --editable . && echo "Installed in $$(($$(date +%s) - start)) s."

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ["api", "broker", "cli", "roles", "runtime", "worker"]
 LOCKS = [
     "requirements.lock",
+    "requirements-assets.lock",
     "requirements-test.lock",
     "requirements-bench.lock",
     "requirements-clients.lock",
@@ -64,7 +65,13 @@ def wheel_files(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 
 @pytest.mark.parametrize(
     "data",
-    ["roles/templates/*.md", "broker/scripts/*.lua", "api/page/*", "client/javascript/*"],
+    [
+        "roles/templates/*.md",
+        "broker/scripts/*.lua",
+        "api/page/*",
+        "api/page/assets/*",
+        "client/javascript/*",
+    ],
 )
 def test_the_wheel_holds_every_data_file(data: str, wheel_files: set[str]) -> None:
     in_repository = {
@@ -72,6 +79,29 @@ def test_the_wheel_holds_every_data_file(data: str, wheel_files: set[str]) -> No
     }
     assert in_repository
     assert in_repository <= wheel_files
+
+
+@pytest.mark.slow
+def test_a_build_of_the_assets_without_a_registry_says_so_and_keeps_the_old_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path: path.read_bytes() for path in (ROOT / "api/page/assets").iterdir()}
+    monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:9")
+    monkeypatch.setenv("npm_config_cache", str(tmp_path))
+    done = subprocess.run(
+        [sys.executable, ROOT / "assets" / "build.py"],
+        cwd=tmp_path, check=False, capture_output=True, text=True, timeout=30,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("The assets of the page were not built: ")
+    assert {path: path.read_bytes() for path in (ROOT / "api/page/assets").iterdir()} == before
+
+
+def test_the_assets_carry_the_licence_of_each_package_in_them() -> None:
+    licenses = (ROOT / "api/page/assets/LICENSES.txt").read_text(encoding="utf-8")
+    package = json.loads((ROOT / "assets/package.json").read_text(encoding="utf-8"))
+    for name in package["dependencies"].keys() - {"esbuild"}:
+        assert f"\n{name}\n===" in f"\n{licenses}", name
 
 
 def test_the_wheel_holds_our_packages_and_nothing_else(wheel_files: set[str]) -> None:
@@ -123,13 +153,12 @@ def test_a_lock_fits_pyproject(lock: str, extras: list[str]) -> None:
     _assert_fits(wanted, locked)
 
 
-def test_the_clients_lock_fits_pyproject() -> None:
-    _assert_fits(
-        PYPROJECT["dependency-groups"]["clients"], _requirements("requirements-clients.lock")
-    )
+@pytest.mark.parametrize("group", ["assets", "clients"])
+def test_the_lock_of_a_group_fits_pyproject(group: str) -> None:
+    _assert_fits(PYPROJECT["dependency-groups"][group], _requirements(f"requirements-{group}.lock"))
 
 
-@pytest.mark.parametrize("folder", sorted(ROOT.glob("tests/support/npm/*")))
+@pytest.mark.parametrize("folder", [ROOT / "assets", *sorted(ROOT.glob("tests/support/npm/*"))])
 def test_a_lock_of_node_packages_hashes_all_it_names_and_no_place(folder: Path) -> None:
     lock = json.loads((folder / "package-lock.json").read_text("utf-8"))
     package = json.loads((folder / "package.json").read_text("utf-8"))

@@ -1,8 +1,11 @@
 """The web page and the JavaScript client: files that are read once. No other file is served."""
 
+import gzip
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
 
 from fastapi import APIRouter, Request, Response
@@ -20,7 +23,10 @@ _MEDIA_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
 }
+# The build puts a hash of the content into these names, so a browser asks for such a file once.
+_HASHED_NAME = re.compile(r"-[0-9A-Z]{8}\.js$")
 # The page shows text of models and of other users. Therefore no inline script runs, and no other
 # origin is fetched from, sent to, or allowed to frame the page.
 _POLICY = (
@@ -31,29 +37,46 @@ _POLICY = (
 
 @dataclass(frozen=True)
 class PageFile:
-    """A file of the page, with its response headers."""
+    """A file of the page, as it is and compressed, with its response headers."""
 
     body: bytes
+    gzipped: bytes
     headers: dict[str, str]
+
+    @property
+    def gzip_headers(self) -> dict[str, str]:
+        """The headers of the compressed form, whose entity tag differs."""
+        etag = f'{self.headers["ETag"][:-1]}-gzip"'
+        return {**self.headers, "Content-Encoding": "gzip", "ETag": etag}
 
 
 def load_page() -> dict[str, PageFile]:
     """The files of the page and of the JavaScript client by URL path."""
     served = {_PAGES.get(name, f"/{name}"): body for name, body in _read("tickertape.api.page")}
-    for name, body in _read("tickertape.api.page", _ASSETS):
-        served[f"/{_ASSETS}/{name}"] = body
     for name, body in _read("tickertape.client", "javascript"):
         served[_CLIENT + name] = body
     for name in _UNVERSIONED:
         served[f"/{name}"] = f"export * from '.{_CLIENT}{name}'\n".encode()
-    return {path: _file(body, _media_type(path)) for path, body in served.items()}
+    files_by_path = {path: _file(path, body, _compressed(body)) for path, body in served.items()}
+    assets = dict(_read("tickertape.api.page", _ASSETS))
+    for name, body in assets.items():
+        if (path := f"/{_ASSETS}/{name}").endswith(".gz"):
+            continue
+        # Compressed at the build, because the largest takes a tenth of a second.
+        files_by_path[path] = _file(path, body, assets.get(f"{name}.gz") or _compressed(body))
+    return files_by_path
 
 
 def _read(package: str, *folder: str) -> Iterator[tuple[str, bytes]]:
     place = files(package).joinpath(*folder)
     for entry in place.iterdir() if place.is_dir() else ():
-        if _suffix(entry.name) in _MEDIA_TYPES:
+        if _suffix(entry.name.removesuffix(".gz")) in _MEDIA_TYPES:
             yield entry.name, entry.read_bytes()
+
+
+@lru_cache(maxsize=256)
+def _compressed(body: bytes) -> bytes:
+    return gzip.compress(body, 6, mtime=0)
 
 
 def _suffix(name: str) -> str:
@@ -64,17 +87,19 @@ def _media_type(path: str) -> str:
     return _MEDIA_TYPES[".html" if path in _PAGES.values() else _suffix(path)]
 
 
-def _file(body: bytes, media_type: str) -> PageFile:
+def _file(path: str, body: bytes, gzipped: bytes) -> PageFile:
+    is_fixed = _HASHED_NAME.search(path)
     headers = {
-        "Content-Type": media_type,
-        # Browsers revalidate each file (usually 304), so they never mix files of two versions.
-        "Cache-Control": "no-cache",
+        "Content-Type": _media_type(path),
+        # Browsers revalidate all others (usually 304), so they never mix files of two versions.
+        "Cache-Control": "public, max-age=31536000, immutable" if is_fixed else "no-cache",
         "ETag": f'"{hashlib.sha256(body).hexdigest()[:32]}"',
+        "Vary": "Accept-Encoding",
         "Content-Security-Policy": _POLICY,
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",
     }
-    return PageFile(body, headers)
+    return PageFile(body, gzipped, headers)
 
 
 def page_router(page: dict[str, PageFile]) -> APIRouter:
@@ -83,9 +108,13 @@ def page_router(page: dict[str, PageFile]) -> APIRouter:
 
     async def show(request: Request) -> Response:
         file = page[request.scope["route"].path]
-        if file.headers["ETag"] in request.headers.get("if-none-match", ""):
-            return Response(status_code=304, headers=file.headers)
-        return Response(file.body, headers=file.headers)
+        wants_gzip = "gzip" in request.headers.get("accept-encoding", "")
+        body, headers = (
+            (file.gzipped, file.gzip_headers) if wants_gzip else (file.body, file.headers)
+        )
+        if headers["ETag"] in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        return Response(body, headers=headers)
 
     for path in page:
         router.add_api_route(path, show, methods=["GET", "HEAD"])

@@ -2,6 +2,7 @@
 
 import re
 from importlib.resources import files
+from pathlib import Path
 from urllib.parse import urljoin
 
 import pytest
@@ -57,6 +58,33 @@ async def test_a_file_is_sent_again_only_when_it_changed(api: RunningApi) -> Non
     assert (again.status_code, again.content) == (304, b"")
     stale = await api.client.get("/client.js", headers={"If-None-Match": '"another"'})
     assert stale.status_code == 200
+
+
+async def test_a_browser_gets_files_compressed_and_another_client_as_they_are(
+    api: RunningApi,
+) -> None:
+    plain = await api.client.get("/page.css", headers={"Accept-Encoding": "identity"})
+    packed = await api.client.get("/page.css", headers={"Accept-Encoding": "gzip"})
+    assert "Content-Encoding" not in plain.headers
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert packed.content == plain.content
+    assert int(packed.headers["Content-Length"]) < len(plain.content) / 2
+    assert packed.headers["Vary"] == plain.headers["Vary"] == "Accept-Encoding"
+    assert packed.headers["ETag"] != plain.headers["ETag"]
+
+
+def test_files_with_a_hash_in_their_name_stay_in_the_browser_and_others_are_asked_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a-0123ABCD.js").write_bytes(b"1")
+    (tmp_path / "a-0123ABCD.js.gz").write_bytes(b"packed at the build")
+    (tmp_path / "libraries.js").write_bytes(b"2")
+    monkeypatch.setattr("tickertape.api.page.routes._ASSETS", str(tmp_path))
+    served = {path.rpartition("/")[2]: file for path, file in load_page().items()}
+    assert "immutable" in served["a-0123ABCD.js"].headers["Cache-Control"]
+    assert served["a-0123ABCD.js"].gzipped == b"packed at the build"
+    assert served["libraries.js"].headers["Cache-Control"] == "no-cache"
+    assert "a-0123ABCD.js.gz" not in served
 
 
 @pytest.mark.parametrize(
