@@ -195,6 +195,7 @@ function stopActive() {
 
 stopButton.addEventListener('click', stopActive)
 watchKeys(stopActive)
+find('requests').addEventListener('drawn', scroll.follow)
 find('copy').addEventListener('click', copyLink)
 find('latest').addEventListener('click', () => {
   scroll.toEnd()

@@ -1,6 +1,7 @@
-/** One request of the conversation as DOM. Words of people and models enter it as text nodes only. */
+/** One request of the conversation as DOM. Words enter it as text nodes, and the answer as sanitised Markdown. */
 
 import { isOver } from './client/v1/client.js'
+import { newMarkdownView } from './markdown.js'
 import { questionOf, wordsForRequest } from './words.js'
 
 /** A list item that shows a request: `{element, show(request)}`. `actions` has `stop(request)` and `askAgain(request)`. */
@@ -9,7 +10,7 @@ export function newRequestView(actions) {
   const part = (selector) => element.querySelector(selector)
   const parts = {
     question: part('.question'), asked: typed(part('.question .text')), role: part('.question .role'),
-    answer: part('.answer'), text: typed(part('.answer > .text')), refusal: part('.refusal'), calls: part('.calls'),
+    answer: part('.answer'), text: newMarkdownView(part('.answer > .text')), refusal: part('.refusal'), calls: part('.calls'),
     reasoning: part('.reasoning'), reasoned: typed(part('.reasoning .text')), note: part('.note'),
     cancel: part('.cancel'), again: part('.again'),
   }
@@ -47,7 +48,7 @@ function showAnswer(parts, request) {
   const over = isOver(request)
   answer.dataset.status = request.status
   answer.setAttribute('aria-busy', String(!over))
-  parts.text(request.text)
+  parts.text.show(request.text, { isFinal: over })
   parts.reasoned(request.reasoning)
   reasoning.hidden = request.reasoning === ''
   refusal.textContent = request.refusal

@@ -10,7 +10,11 @@ def _texts(selector: str) -> str:
 
 # JavaScript for `Page.evaluate` and `shows`.
 QUESTIONS = _texts(".question .text")
-ANSWERS = _texts(".answer > .text")
+# The text of each answer, if what is drawn has all its words; else what is drawn.
+ANSWERS = """
+    [...document.querySelectorAll('.answer > .text')].map(({rawText, textContent}) =>
+      rawText.replace(/\\s+/g, '') === textContent.replace(/\\s+/g, '') ? rawText : textContent)
+"""
 NOTES = _texts(".note")
 STATUS = "document.getElementById('status').textContent"
 BOX = "document.getElementById('message')"

@@ -280,7 +280,7 @@ async def test_forced_colours_keep_the_bubble_and_the_caret(browser: Browser, si
     await page.command("Emulation.setEmulatedMedia", features=[forced])
     await ask(page, "Hi?")
     await shows(page, ANSWERS, ["so far"])
-    caret = "getComputedStyle(document.querySelector('.answer > .text'), '::after').backgroundColor"
+    caret = "getComputedStyle(document.querySelector('.answer .tip'), '::after').backgroundColor"
     border = "getComputedStyle(document.querySelector('.question')).borderTopColor"
     paper = await page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert await page.evaluate(caret) != paper

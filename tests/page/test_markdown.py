@@ -1,0 +1,224 @@
+"""Answers as Markdown, in a real browser, under the page's policy."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.page.looking import ask, click, shows
+from tests.page.markdown_samples import ATTACKS, RICH
+from tests.page.site import Site, running_site
+from tests.support.browser import Browser, Page
+from tests.support.node import installed
+from tests.support.script import Finish, Script, Text, Wait, answer
+from tests.support.upstream import ScriptedUpstream
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+LAST = "[...document.querySelectorAll('.answer > .text')].at(-1)"
+RAW = f"{LAST}?.rawText"
+HTML = f"{LAST}.innerHTML"
+# Code has its colours, maths its formulas, and nothing waits to be drawn.
+IS_DRAWN = f"""
+    {LAST}?.querySelectorAll('.hljs-keyword').length === 2 &&
+    {LAST}.querySelectorAll('math').length === 3 && !{LAST}.querySelector('.plain, .tip')
+"""
+# What no answer may bring to the page.
+REFUSED = """
+    [...document.querySelectorAll('.answer > .text *')].flatMap((element) => [
+      ...(element.matches(`script, style, iframe, svg, form, object, embed, img, link, meta,
+        details, base`) ? [element.outerHTML] : []),
+      ...[...element.attributes].map(({name}) => name).filter((name) =>
+        /^on|^(style|id|name|src|srcdoc|srcset|action|formaction|xlink:href)$/.test(name)),
+      ...(element.matches('a') && (!/^https?:/.test(element.getAttribute('href')) ||
+        element.rel !== 'noopener noreferrer nofollow') ? [element.outerHTML] : []),
+    ])
+"""
+
+
+async def open_with(browser: Browser, site: Site, text: str, **how: object) -> Page:
+    """A page whose only question is answered with this text."""
+    site.answers["Hi?"] = answer(text)
+    page = await browser.open(site.url, **how)  # type: ignore[arg-type]
+    await ask(page, "Hi?")
+    await page.wait_for("document.querySelector('.answer')?.dataset.status === 'completed'")
+    return page
+
+
+async def test_an_answer_is_drawn_as_markdown_without_a_style(browser: Browser, site: Site) -> None:
+    page = await open_with(browser, site, RICH)
+    await page.wait_for(IS_DRAWN)
+    assert await page.evaluate(RAW) == RICH
+    assert await page.evaluate(REFUSED) == []
+    for selector, words in {
+        "h3.level-1": "Title",
+        "h4.level-3": "The end",
+        "ul > li > ol > li": "inner",
+        "li.task > input[type=checkbox]:checked": "",
+        ".table[tabindex] td.align-right": "1",
+        "pre code[data-language=python] .hljs-string": '"a"',
+        ".code .language": "python",
+        "blockquote > p": "quoted",
+        "strong": "text",
+        "p > a[href='https://example.org/p.png']": "a picture",
+    }.items():
+        found = await page.evaluate(f'{LAST}.querySelector("{selector}")?.textContent.trim()')
+        assert found == words, selector
+
+
+async def test_a_streamed_answer_keeps_its_blocks_and_ends_as_if_it_came_at_once(
+    browser: Browser, site: Site
+) -> None:
+    steps = [asyncio.Event() for _ in range(2)]
+    cut = RICH.index("> quoted")
+    pieces: list[Script] = [
+        [Text(character) for character in part] for part in (RICH[:cut], RICH[cut:])
+    ]
+    page = await open_with(browser, site, RICH)
+    await page.wait_for(IS_DRAWN)  # with all libraries
+    site.answers["Hi?"] = [*pieces[0], Wait(steps[0]), *pieces[1], Wait(steps[1]), Finish()]
+    await page.evaluate(_WATCH_HEIGHT)
+    await ask(page, "Hi?")
+    await page.wait_for("document.querySelectorAll('.answer').length === 2")
+    await page.wait_for(f"{LAST}.querySelector('td.align-right')?.textContent === '1'")
+    await page.evaluate(
+        f"window.cell = {LAST}.querySelector('td'); getSelection().selectAllChildren(cell)"
+    )
+    steps[0].set()
+    await page.wait_for(f"{LAST}.querySelector('h4')?.textContent === 'The end'")
+    assert await page.evaluate("cell.isConnected && getSelection().toString()") == "a"
+    assert await page.evaluate("document.querySelectorAll('.tip').length") == 1
+    steps[1].set()
+    await page.wait_for(IS_DRAWN)
+    assert await page.evaluate("shrunk") == []
+    streamed = await page.evaluate(HTML)
+    await page.reload()
+    await page.wait_for(IS_DRAWN)
+    assert await page.evaluate(HTML) == streamed
+
+
+# The sizes by which an answer became shorter while it was written, in px.
+_WATCH_HEIGHT = """
+    window.shrunk = []
+    let last = 0
+    const look = () => {
+      const now = [...document.querySelectorAll('.answer > .text')][1]
+        ?.getBoundingClientRect().height ?? 0
+      if (now < last - 8) shrunk.push(Math.round(last - now))
+      last = now
+      requestAnimationFrame(look)
+    }
+    look()
+"""
+
+
+async def test_hostile_answers_stay_inert(browser: Browser, site: Site) -> None:
+    page = await browser.open(site.url)
+    await page.evaluate(
+        "window.violations = []; addEventListener('securitypolicyviolation', (event) =>"
+        " violations.push(`${event.violatedDirective} ${event.sample}`));"
+        "window.alert = window.confirm = window.prompt = () => { window.owned = 1 }"
+    )
+    for number, attack in enumerate(ATTACKS):
+        site.answers[f"{number}?"] = answer(attack)
+        await ask(page, f"{number}?")
+        await shows(page, RAW, attack)
+        await page.wait_for(
+            f"{LAST}.closest('.answer').dataset.status === 'completed' && "
+            f"!{LAST}.querySelector('.plain')"
+        )
+        # A reader clicks on everything.
+        await page.evaluate(
+            f"{LAST}.querySelectorAll('a, button, input').forEach((one) => "
+            "{ one.addEventListener('click', (event) => { if (one.href) event.preventDefault() });"
+            " one.click() })"
+        )
+        assert await page.evaluate(REFUSED) == [], attack
+    assert await page.evaluate("document.querySelectorAll('.answer math').length") > 5
+    assert await page.evaluate("window.owned ?? null") is None
+    assert await page.evaluate("violations") == []
+    assert (
+        await page.evaluate(
+            "performance.getEntriesByType('resource').filter(({name}) => "
+            "!name.startsWith(location.origin) && !name.startsWith('data:')).length"
+        )
+        == 0
+    )
+    assert await page.evaluate("document.getElementById('feed').tagName") == "MAIN"
+    # What the test would see of a style.
+    await page.evaluate("document.body.setAttribute('style', 'color: red')")
+    await page.wait_for("violations.length === 1")
+    await page.wait_for("document.body.getAttribute('style')")
+    page.problems.clear()
+
+
+@pytest.fixture
+async def bare_site(
+    redis_url: str, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Site]:
+    """A site whose assets were not built."""
+    monkeypatch.setattr("tickertape.api.page.routes._ASSETS", "a-folder-that-is-missing")
+    async with running_site(redis_url, upstream) as running:
+        yield running
+
+
+async def test_without_the_assets_an_answer_is_plain_text(
+    browser: Browser, bare_site: Site
+) -> None:
+    page = await open_with(browser, bare_site, RICH)
+    assert await page.evaluate(f"{LAST}.textContent") == RICH
+    assert await page.evaluate(f"{LAST}.children.length") == 1
+
+
+async def test_a_definition_that_comes_last_makes_a_link_of_what_came_first(
+    browser: Browser, site: Site
+) -> None:
+    page = await open_with(
+        browser, site, "See [this].\n\nMore.\n\nMore.\n\n[this]: https://example.org\n"
+    )
+    await page.wait_for(f"{LAST}.querySelector('p > a')?.textContent === 'this'")
+    assert await page.evaluate(f"{LAST}.children.length") == 3
+
+
+async def test_code_is_copied_by_its_button(browser: Browser, site: Site) -> None:
+    page = await open_with(browser, site, RICH)
+    await page.evaluate("navigator.clipboard.writeText = async (text) => { window.copied = text }")
+    await page.wait_for(IS_DRAWN)
+    await click(page, ".code .copy")
+    await shows(page, "document.querySelector('.code .copy').textContent", "Copied")
+    assert await page.evaluate("copied") == 'def f(x):\n    return "a" + x  # a comment\n'
+
+
+async def test_axe_finds_nothing_in_an_answer_in_light_dark_and_on_a_phone(
+    browser: Browser, site: Site, tmp_path: Path
+) -> None:
+    axe = (installed(tmp_path, "axe") / "node_modules/axe-core/axe.min.js").read_text()
+    for how in ({}, {"dark": True}, {"width": 320, "height": 600}):
+        page = await open_with(
+            browser, site, RICH + "| " + "wide " * 60 + "|\n|---|\n" + "x" * 200, **how
+        )
+        await page.wait_for(IS_DRAWN)
+        await page.evaluate(axe)
+        found = await page.evaluate(
+            "axe.run().then(({violations}) => violations.map(({id, nodes}) => "
+            "`${id}: ${nodes.map((node) => node.html).join(' ')}`))"
+        )
+        assert found == []
+        feed = "document.getElementById('feed')"
+        assert await page.evaluate(f"{feed}.scrollWidth - {feed}.clientWidth") == 0
+
+
+async def test_a_long_answer_that_is_there_at_once_is_drawn_whole(
+    browser: Browser, site: Site
+) -> None:
+    text = "".join(f"## Part {n}\n\nSome **words** of it.\n\n" for n in range(2_000))
+    page = await open_with(browser, site, text)
+    await page.wait_for(
+        f"{LAST}.querySelectorAll('strong').length === 2000 && !{LAST}.querySelector('.plain')"
+    )
+    await page.reload()
+    await page.wait_for(
+        f"{LAST}?.querySelectorAll('strong').length === 2000 && !{LAST}.querySelector('.plain')"
+    )
+    assert await page.evaluate(f"{LAST}.children.length") == 4_000
