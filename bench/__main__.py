@@ -28,6 +28,7 @@ from bench.shapes import (
     many_logs,
     mixed,
     overload,
+    page,
     parse,
     redis_cost,
     replay,
@@ -66,6 +67,7 @@ SHAPES = {
     "hop": Shape(hop.measure, 5, is_quick=True),
     "generations": Shape(generations.measure, 5),
     "concurrency": Shape(concurrency.measure, 5),
+    "page": Shape(page.measure, 3),
     "workers": Shape(workers.measure, 5),
 }
 

@@ -15,9 +15,9 @@ export function newAnnouncer(element) {
   }
 }
 
-/** Only changes that happen before the reader's eyes are said: a replay of old answers is not. */
+/** Only changes that happen before the reader's eyes are said: a replay of old answers is not. One may begin before it is seen. */
 function change(before, request) {
-  if (before === undefined || before === request.status) return ''
+  if (before === request.status) return ''
   if (request.status === 'running') return wordsForBeginning()
-  return isOver(request) ? wordsForEnding(request) : ''
+  return before && isOver(request) ? wordsForEnding(request) : ''
 }

@@ -34,6 +34,28 @@ def test_every_file_that_the_page_references_is_served() -> None:
     assert named <= set(served)
 
 
+def test_the_page_asks_for_all_its_modules_at_once() -> None:
+    served = load_page()
+    reached: set[str] = set()
+    ahead = ["/page.js"]
+    while ahead:
+        path = ahead.pop()
+        found = re.findall(r"""from ['"](\.[\w./]+)['"]""", served[path].body.decode())
+        new = {urljoin(path, name) for name in found} - reached
+        reached |= new
+        ahead += new
+    preloaded = re.findall(r'"modulepreload" href="\.(/[\w./]+)"', served["/"].body.decode())
+    assert sorted(preloaded) == sorted(reached)
+
+
+def test_all_that_the_page_may_load_is_under_300_kib() -> None:
+    of_other_pages = re.compile("swagger|LICENSES|docs|status")
+    sizes = [
+        len(file.gzipped) for path, file in load_page().items() if not of_other_pages.search(path)
+    ]
+    assert sum(sizes) < 300 * 1024
+
+
 @pytest.mark.parametrize("name", ["client.js", "calls.js", "fold.js", "streams.js"])
 def test_an_address_without_a_version_exports_what_version_1_does(name: str) -> None:
     served = load_page()

@@ -17,12 +17,16 @@ from tests.support.upstream import ScriptedUpstream
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 LAST = "[...document.querySelectorAll('.answer > .text')].at(-1)"
+FEED = "document.getElementById('feed')"
 RAW = f"{LAST}?.rawText"
 HTML = f"{LAST}.innerHTML"
 # Code has its colours, maths its formulas, and nothing waits to be drawn.
 IS_DRAWN = f"""
     {LAST}?.querySelectorAll('.hljs-keyword').length === 2 &&
     {LAST}.querySelectorAll('math').length === 3 && !{LAST}.querySelector('.plain, .tip')
+"""
+TWO_FRAMES = """
+    new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))
 """
 # What no answer may bring to the page.
 REFUSED = """
@@ -205,8 +209,7 @@ async def test_axe_finds_nothing_in_an_answer_in_light_dark_and_on_a_phone(
             "`${id}: ${nodes.map((node) => node.html).join(' ')}`))"
         )
         assert found == []
-        feed = "document.getElementById('feed')"
-        assert await page.evaluate(f"{feed}.scrollWidth - {feed}.clientWidth") == 0
+        assert await page.evaluate(f"{FEED}.scrollWidth - {FEED}.clientWidth") == 0
 
 
 async def test_a_long_answer_that_is_there_at_once_is_drawn_whole(
@@ -222,3 +225,28 @@ async def test_a_long_answer_that_is_there_at_once_is_drawn_whole(
         f"{LAST}?.querySelectorAll('strong').length === 2000 && !{LAST}.querySelector('.plain')"
     )
     assert await page.evaluate(f"{LAST}.children.length") == 4_000
+
+
+async def test_scrolling_up_through_a_long_conversation_moves_the_text_by_what_was_scrolled(
+    browser: Browser, site: Site
+) -> None:
+    for number in range(12):
+        site.answers[f"{number}?"] = answer(RICH * (1 + number % 3))
+    page = await browser.open(site.url)
+    for number in range(12):
+        await ask(page, f"{number}?")
+        await page.wait_for(
+            f"document.querySelectorAll('.answer[data-status=completed]').length > {number}"
+        )
+    await page.reload()
+    await page.wait_for("document.querySelectorAll('.answer').length === 12")
+    await page.wait_for("!document.querySelector('.answer .plain')")
+    moved = []
+    while await page.evaluate(f"{FEED}.scrollTop") > 0:
+        await page.evaluate(
+            "window.read = document.elementFromPoint(550, 400);"
+            f"window.was = read.getBoundingClientRect().top; {FEED}.scrollTop -= 200"
+        )
+        await page.evaluate(TWO_FRAMES)
+        moved.append(round(await page.evaluate("read.getBoundingClientRect().top - was")))
+    assert set(moved[:-1]) <= {199, 200, 201}
