@@ -68,3 +68,5 @@ def test_an_installed_wheel_runs_everything_and_answers(environment: Path, proje
         request_id = httpx2.post(f"{up.url}/chat", json=question).json()["request_id"]
         streamed = httpx2.get(f"{up.url}/chat/{request_id}/stream", timeout=60)
         assert "event: completed" in streamed.text
+        for name in ("libraries.js", "swagger-ui-bundle.js", "LICENSES.txt"):
+            assert httpx2.get(f"{up.url}/assets/{name}").status_code == 200
