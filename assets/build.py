@@ -37,7 +37,7 @@ _SWAGGER_UI = ("swagger-ui-bundle.js", "swagger-ui.css")
 
 
 class BuildError(Exception):
-    """A program of the build failed; the message is what it printed."""
+    """A program of the build failed; the message has the first lines that the program printed."""
 
 
 def main() -> int:
@@ -75,7 +75,9 @@ def _node(script: str | Path, *arguments: str, cwd: Path) -> None:
     command = [str(_NODE / "bin" / "node"), str(_NODE / script), *arguments]
     done = subprocess.run(command, cwd=cwd, check=False, capture_output=True, text=True)
     if done.returncode:
-        raise BuildError(done.stderr.strip() or f"{script} ended with {done.returncode}")
+        # npm says what went wrong first, and then how to report it.
+        words = "; ".join(done.stderr.strip().splitlines()[:4])
+        raise BuildError(words or f"{script} ended with {done.returncode}")
 
 
 def _licenses(packages: Path) -> Iterator[str]:

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -95,6 +96,20 @@ def test_a_build_of_the_assets_without_a_registry_says_so_and_keeps_the_old_ones
     assert done.returncode == 1
     assert done.stderr.startswith("The assets of the page were not built: ")
     assert {path: path.read_bytes() for path in (ROOT / "api/page/assets").iterdir()} == before
+
+
+def test_the_sdist_holds_the_assets_that_its_builder_has_no_node_for(tmp_path: Path) -> None:
+    _run(
+        sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path), cwd=ROOT
+    )  # fmt: skip
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    built = {
+        f"tickertape/api/page/assets/{path.name}" for path in (ROOT / "api/page/assets").iterdir()
+    }
+    assert built
+    assert built <= names
 
 
 def test_the_assets_carry_the_licence_of_each_package_in_them() -> None:
