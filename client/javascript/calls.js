@@ -1,4 +1,4 @@
-/** The API's calls that answer once: ask, stop, list the roles; and what a refused or lost call looks like. */
+/** The API's calls that answer once: ask, stop, list the roles, keep the conversations; and what a refused or lost call looks like. */
 
 const FIRST_DELAY_MS = 1_000
 const LONGEST_DELAY_MS = 30_000
@@ -63,10 +63,36 @@ export async function listRoles(options) {
 
 /** What the server remembers of a conversation: `{conversation_id, turns, active_request_id}`. */
 export function readConversation(conversationId, options) {
-  return call(`/conversations/${encodeURIComponent(conversationId)}`, {}, options)
+  return call(conversationPath(conversationId), {}, options)
 }
 
-/** The JSON of a call that is safe to repeat. */
+/**
+ * A page of the conversations, the one with the latest request first: `{conversations, after}`. `after` asks for the next
+ * page and is null at the end; `words` finds titles. A page may be short or empty although another one follows.
+ */
+export function listConversations({ words = '', after = null, limit = 30, ...options } = {}) {
+  const query = new URLSearchParams({ limit, ...(words && { q: words }), ...(after && { after }) })
+  return call(`/conversations?${query}`, {}, options)
+}
+
+/** Give a conversation a title that no other one replaces. Resolves to the conversation as the list has it. */
+export function renameConversation(conversationId, title, options) {
+  return call(conversationPath(conversationId), { method: 'PATCH', body: JSON.stringify({ title }) }, options)
+}
+
+/** Erase a conversation with all its questions and answers, for everyone. One that is not there counts as erased. */
+export async function eraseConversation(conversationId, options) {
+  try {
+    await call(conversationPath(conversationId), { method: 'DELETE' }, options)
+  } catch (error) {
+    // The reply to the first try was lost, or somebody else was faster.
+    if (error.status !== 404) throw error
+  }
+}
+
+const conversationPath = (conversationId) => `/conversations/${encodeURIComponent(conversationId)}`
+
+/** The JSON of a call that is safe to repeat; null for an answer without a body. */
 async function call(path, init, options = {}) {
   const { baseUrl = '', apiKey, fetch = globalThis.fetch, signal, tries = 6, onRetry = () => {} } = options
   const headers = { 'Content-Type': 'application/json', ...init.headers, ...authorization(apiKey) }
@@ -83,7 +109,8 @@ async function call(path, init, options = {}) {
 async function callOnce(fetch, url, init) {
   try {
     const response = await fetch(url, init)
-    return response.ok ? { answer: await response.json() } : { error: await errorOf(response) }
+    if (!response.ok) return { error: await errorOf(response) }
+    return { answer: response.status === 204 ? null : await response.json() }
   } catch {
     return { error: unreachable() }
   }

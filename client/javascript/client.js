@@ -13,7 +13,9 @@ import { backoffMs } from './calls.js'
 import { expectRequest, fold, isOver, markRequest, newConversation, newRequest } from './fold.js'
 import { readWithEventSource, readWithFetch } from './streams.js'
 
-export { cancel, listRoles, newId, readConversation, submit, TickertapeError } from './calls.js'
+export {
+  cancel, eraseConversation, listConversations, listRoles, newId, readConversation, renameConversation, submit, TickertapeError,
+} from './calls.js'
 export { fold, isOver, newConversation, newRequest } from './fold.js'
 
 /** After a connection that lasted this long, the back-off starts from its first delay. */

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict'
 import { webcrypto } from 'node:crypto'
 import { test } from 'node:test'
 
-import { backoffMs, cancel, listRoles, newId, submit, TickertapeError } from '../../client/javascript/calls.js'
+import {
+  backoffMs, cancel, eraseConversation, listConversations, listRoles, newId, renameConversation, submit, TickertapeError,
+} from '../../client/javascript/calls.js'
 
 globalThis.crypto ??= webcrypto // Node 18 has it, but not as a global
 
@@ -98,4 +100,24 @@ test('ids are 128 bits and not the same twice', () => {
   const ids = new Set(Array.from({ length: 1000 }, newId))
   assert.equal(ids.size, 1000)
   for (const id of ids) assert.match(id, /^[0-9a-f]{32}$/)
+})
+
+test('conversations are listed by pages, renamed and erased', async () => {
+  const page = { conversations: [{ conversation_id: 'a/b' }], after: '17-x' }
+  const { calls, fetch } = answering(json(200, page), json(200, page), json(200, { title: 'New' }), new Response(null, { status: 204 }))
+  assert.deepEqual(await listConversations({ fetch }), page)
+  await listConversations({ words: 'a & b', after: '17-x', limit: 5, fetch })
+  assert.deepEqual(await renameConversation('a/b', 'New', { fetch }), { title: 'New' })
+  assert.equal(await eraseConversation('a/b', { fetch }), undefined)
+  assert.deepEqual(calls.map(({ method, url }) => [method, url]), [
+    [undefined, '/conversations?limit=30'], [undefined, '/conversations?limit=5&q=a+%26+b&after=17-x'],
+    ['PATCH', '/conversations/a%2Fb'], ['DELETE', '/conversations/a%2Fb'],
+  ])
+  assert.deepEqual(JSON.parse(calls[2].body), { title: 'New' })
+})
+
+test('a conversation that is gone counts as erased, and a refusal does not', async () => {
+  const { fetch } = answering(refusal(404, { message: 'unknown' }), refusal(401, { message: 'no key' }))
+  await eraseConversation('c', { fetch })
+  await assert.rejects(eraseConversation('c', { fetch }), { status: 401 })
 })

@@ -180,3 +180,10 @@ test('an erased request leaves the conversation, and its children follow its par
   assert.deepEqual(state.requests.map((request) => [request.requestId, request.parentId]), [['a', null], ['c', 'a']])
   assert.equal(state.cursor, 'c:1-0')
 })
+
+test('the number of watchers belongs to the conversation and moves no cursor', () => {
+  const before = fold(newConversation('c'), event('queued', { request_id: 'r1', messages: [] }, 'r1:1-0'))
+  const after = fold(freeze(before), event('watchers', { count: 2 }))
+  assert.deepEqual([before.watchers, after.watchers, after.cursor], [1, 2, 'r1:1-0'])
+  assert.equal(after.requests, before.requests)
+})
