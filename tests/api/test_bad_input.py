@@ -23,6 +23,8 @@ async def api(redis_server: ValkeyServer) -> AsyncIterator[RunningApi]:
 
 
 HI = {"role": "user", "content": "hi"}
+FAR_FILE = {"type": "file", "file": {"filename": "a.pdf", "file_data": "https://example.org/a.pdf"}}
+ODD_SOUND = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "ogg"}}
 
 WRONG_FIELDS: list[tuple[str, dict[str, Any], str]] = [
     ("an unknown field", {"message": "hi", "temprature": 1}, "temprature"),
@@ -46,6 +48,16 @@ WRONG_FIELDS: list[tuple[str, dict[str, Any], str]] = [
         "a part without what it names",
         {"messages": [{**HI, "content": [{"type": "text"}]}]},
         "messages[0].content[0]",
+    ),
+    (
+        "a file by URL, which no server fetches",
+        {"messages": [{**HI, "content": [FAR_FILE]}]},
+        "messages[0].content[0].file.file_data",
+    ),
+    (
+        "sound in a form that no model takes",
+        {"messages": [{**HI, "content": [ODD_SOUND]}]},
+        "messages[0].content[0].input_audio.format",
     ),
     ("a temperature too high", {"message": "hi", "temperature": 2.1}, "temperature"),
     ("a temperature below zero", {"message": "hi", "temperature": -0.1}, "temperature"),

@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.rig import Rig
 from tests.support.running_api import RunningApi, running_api
+from tests.wires.claiming import claimed
 from tickertape.broker import keys
 
 
@@ -23,6 +24,28 @@ async def test_the_response_to_a_submit_has_the_requests_location(api: RunningAp
     }
     assert answer.headers["Location"] == f"/chat/{request_id}"
     assert (await api.client.get(answer.headers["Location"])).status_code == 200
+
+
+async def test_images_sound_and_files_reach_the_worker_and_stay_in_the_conversation(
+    api: RunningApi, worker: Rig
+) -> None:
+    content = [
+        {"type": "text", "text": "Look"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
+        {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
+        {
+            "type": "file",
+            "file": {"filename": "a.pdf", "file_data": "data:;base64,"},
+        },
+    ]
+    asked = [{"role": "user", "content": content}]
+    body = {"messages": asked, "conversation_id": "c1"}
+    assert (await api.client.post("/chat", json=body)).status_code == 202
+    payload = await claimed(worker)
+    assert payload["messages"] == asked
+    await worker.finish()
+    held = (await api.client.get("/conversations/c1")).json()
+    assert [turn["asked"] for turn in held["turns"]] == [asked]
 
 
 async def test_a_worker_gets_the_rendered_role_the_message_and_the_parameters(

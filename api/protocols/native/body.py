@@ -34,12 +34,28 @@ class ImageUrl(_Strict):
     detail: str | None = None
 
 
-class Part(_Strict):
-    """A part of a message: text, or an image for models that accept images."""
+class InputAudio(_Strict):
+    """Sound in base64."""
 
-    type: Literal["text", "image_url"]
+    data: Annotated[str, Field(min_length=1)]
+    format: Literal["wav", "mp3"]
+
+
+class AttachedFile(_Strict):
+    """A file, usually a PDF, as a `data:` URL."""
+
+    filename: Name
+    file_data: Annotated[str, StringConstraints(pattern="^data:")]
+
+
+class Part(_Strict):
+    """A part of a message: text, or an image, sound or file for models that accept it."""
+
+    type: Literal["text", "image_url", "input_audio", "file"]
     text: str | None = None
     image_url: ImageUrl | None = None
+    input_audio: InputAudio | None = None
+    file: AttachedFile | None = None
 
     @model_validator(mode="after")
     def _holds_its_type(self) -> Self:
