@@ -236,24 +236,33 @@ async def test_a_conversation_shows_its_turns(api: RunningApi, worker: Rig) -> N
     await worker.claim()
     await worker.type("eins")
     await worker.finish(answered="eins")
-    second = await api.submit("two", conversation_id="c1")
-    assert (await api.client.get("/conversations/c1")).json() == {
+    second = await api.submit("two", conversation_id="c1", model="m")
+    shown = (await api.client.get("/conversations/c1")).json()
+    assert shown.pop("created_at") < shown.pop("updated_at")
+    assert shown == {
         "conversation_id": "c1",
+        "title": "one",
         "turns": [
             {
                 "request_id": first,
+                "parent_id": None,
                 "asked": [{"role": "user", "content": "one"}],
                 "answered": "eins",
                 "status": "completed",
             },
             {
                 "request_id": second,
+                "parent_id": first,
                 "asked": [{"role": "user", "content": "two"}],
                 "answered": None,
                 "status": None,
             },
         ],
         "active_request_id": second,
+        "role": None,
+        "model": "m",
+        "temperature": None,
+        "variables": None,
     }
 
 
@@ -271,9 +280,16 @@ async def test_a_conversation_shows_the_text_of_a_stopped_answer_and_its_tool_ca
     asked = [[{"role": "user", "content": content}] for content in ("one", "two")]
     turns = (await api.client.get("/conversations/c1")).json()["turns"]
     assert turns == [
-        {"request_id": stopped, "asked": asked[0], "answered": "half", "status": "cancelled"},
+        {
+            "request_id": stopped,
+            "parent_id": None,
+            "asked": asked[0],
+            "answered": "half",
+            "status": "cancelled",
+        },
         {
             "request_id": called,
+            "parent_id": stopped,
             "asked": asked[1],
             "answered": "",
             "status": "completed",

@@ -18,10 +18,11 @@ _PUBLIC = {"/healthz", "/readyz"}
 _EVERYONES = {
     *(("GET", path) for path in ("/roles", "/roles/{name}", "/v1/models", "/v1/models/{model}")),
     *(("GET", path) for path in ("/healthz", "/readyz", "/metrics")),
+    ("GET", "/status.json"),
 }
 # These name nothing that exists. Other tests check what they show of the caller's data.
 _UNNAMED = {
-    ("GET", "/chat"),
+    *(("GET", path) for path in ("/chat", "/conversations")),
     *(
         ("POST", path)
         for path in ("/chat", "/v1/chat/completions", "/v1/responses", "/api/chat", "/api/gpt/get")
@@ -33,7 +34,8 @@ _NOTHING_THERE = {
     ("POST", "/api/chat/{chat_id}/stop"): 200,
 }
 # A conversation begins with its first request, so one can be followed before there is one.
-_FOLLOW_CONVERSATION = ("GET", "/conversations/{conversation_id}/stream")
+_FOLLOWING = {("GET", "/conversations/{conversation_id}/stream"), ("POST", "/streams")}
+_BODIES = {"PATCH": {"title": "a stranger's"}}
 
 Call = tuple[str, str]
 
@@ -45,7 +47,7 @@ async def calls_of(caller: Caller) -> list[Call]:
 
 
 @pytest.fixture
-async def running(ada: Caller) -> AsyncIterator[dict[str, str]]:
+async def running(ada: Caller, bob: Caller, eve: Caller) -> AsyncIterator[dict[str, str]]:
     """What ada is being answered, by the names in the paths: natively, as a response, in a chat."""
     prompt = ENDLESS.prompt()
     asked = {"input": prompt, "background": True}
@@ -67,6 +69,8 @@ async def running(ada: Caller) -> AsyncIterator[dict[str, str]]:
     }
     for each in ids:
         assert await ada.cancel(each) == "cancelled"
+    for caller in (ada, bob, eve):
+        await caller.client.delete("/conversations/ours")
 
 
 async def test_every_call_but_the_health_checks_needs_a_key(ada: Caller, shared_api: str) -> None:
@@ -83,8 +87,9 @@ async def test_every_call_but_the_health_checks_needs_a_key(ada: Caller, shared_
 async def test_no_call_reaches_what_another_tenant_has(
     ada: Caller, bob: Caller, eve: Caller, running: dict[str, str]
 ) -> None:
-    named = {*await calls_of(ada)} - _EVERYONES - _UNNAMED - {_FOLLOW_CONVERSATION}
+    named = {*await calls_of(ada)} - _EVERYONES - _UNNAMED - _FOLLOWING
     assert {call[1].split("/")[1] for call in named} == {"chat", "conversations", "v1", "api"}
+    ada_s_title = (await ada.client.get("/conversations/ours")).json()["title"]
     nobodys_names = {name: value[:-3] + "aaa" for name, value in running.items()}
     for stranger in (bob, eve):
         for call in named:
@@ -97,12 +102,13 @@ async def test_no_call_reaches_what_another_tenant_has(
         refused = await stranger.client.post("/v1/responses", json=followed)
         assert refused.json()["error"]["code"] == "previous_response_not_found"
     assert (await ada.read(running["request_id"]))["status"] == "running"
-    assert len((await ada.client.get("/conversations/ours")).json()["turns"]) == 1
+    kept = (await ada.client.get("/conversations/ours")).json()
+    assert (len(kept["turns"]), kept["title"]) == (1, ada_s_title)
 
 
 async def _call(caller: Caller, call: Call, names: dict[str, str]) -> Any:
     method, path = call
-    return await caller.client.request(method, path.format(**names))
+    return await caller.client.request(method, path.format(**names), json=_BODIES.get(method))
 
 
 async def test_conversations_of_one_name_are_one_for_each_tenant(
@@ -128,6 +134,50 @@ async def test_conversations_of_one_name_are_one_for_each_tenant(
     for name in ("bob", "eve"):
         [turn] = (await callers[name].client.get(url)).json()["turns"]
         assert turn["answered"] == plans[name].text()
+
+
+async def test_streams_of_many_conversations_hold_the_caller_s_only(
+    ada: Caller, bob: Caller, eve: Caller, running: dict[str, str]
+) -> None:
+    url, cursor = f"{ada.url}/streams", f"{running['request_id']}:0-0"
+    body = {"conversations": [{"conversation_id": "ours", "after": cursor}]}
+    async with (
+        following(url, ada.headers, body=body) as of_ada,
+        following(url, bob.headers, body=body) as of_bob,
+        following(url, eve.headers, body=body) as of_eve,
+    ):
+        await of_ada.contains("delta-5 ")
+        for stranger, reader in ((bob, of_bob), (eve, of_eve)):
+            await stranger.submit(Plan(deltas=2, tag="own").prompt(), conversation_id="ours")
+            await reader.completes()
+            assert reader.text == Plan(deltas=2, tag="own").text()
+            seen = {event.data.get("request_id") for event in reader.events}
+            assert running["request_id"] not in seen
+
+
+async def test_the_list_of_conversations_holds_the_caller_s_only(
+    ada: Caller, bob: Caller, eve: Caller
+) -> None:
+    callers = {"ada": ada, "bob": bob, "eve": eve}
+    for name, caller in callers.items():
+        await caller.submit(f"listed for {name}", conversation_id="listed")
+    assert (
+        await ada.client.patch("/conversations/listed", json={"title": "listed by ada"})
+    ).is_success
+    titles = {
+        name: [
+            each["title"]
+            for each in (
+                await caller.client.get("/conversations", params={"q": "listed", "limit": 100})
+            ).json()["conversations"]
+        ]
+        for name, caller in callers.items()
+    }
+    assert titles == {
+        "ada": ["listed by ada"],
+        "bob": ["listed for bob"],
+        "eve": ["listed for eve"],
+    }
 
 
 async def test_an_idempotency_key_is_a_tenant_s_own(ada: Caller, bob: Caller, eve: Caller) -> None:

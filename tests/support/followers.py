@@ -24,10 +24,10 @@ class Follower:
         self.events: list[Event] = []
         self._task: asyncio.Task[None] | None = None
 
-    async def read(self, url: str, headers: Mapping[str, str] | None) -> None:
+    async def read(self, url: str, headers: Mapping[str, str] | None, body: object) -> None:
         """Follow one connection until the server ends the stream."""
         self._task = asyncio.current_task()
-        stream = follow(url, headers, until_terminal=False)
+        stream = follow(url, headers, body=body, until_terminal=False)
         async with contextlib.aclosing(stream) as events:
             async for event in events:
                 self.events.append(event)
@@ -107,15 +107,20 @@ class Follower:
 
 @contextlib.asynccontextmanager
 async def following(
-    url: str, headers: Mapping[str, str] | None = None, *, comes_back: bool = False
+    url: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    body: object = None,
+    comes_back: bool = False,
 ) -> AsyncIterator[Follower]:
     """Follow `url` until it ends or the block does; the end of the block cuts the connection.
 
     A follower that comes back reconnects until it has the terminal event. The other one stays on
-    its connection until the server ends the stream, also after a terminal event.
+    its connection until the server ends the stream, also after a terminal event. A `body` is sent
+    with POST.
     """
     follower = Follower()
-    read = follower.read_to_terminal(url) if comes_back else follower.read(url, headers)
+    read = follower.read_to_terminal(url) if comes_back else follower.read(url, headers, body)
     task = asyncio.create_task(read, name=f"following {url}")
     try:
         yield follower

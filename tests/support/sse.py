@@ -111,14 +111,18 @@ async def open_stream(
 
 
 async def follow(
-    url: str, headers: Mapping[str, str] | None = None, *, until_terminal: bool = True
+    url: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    body: object = None,
+    until_terminal: bool = True,
 ) -> AsyncGenerator[Event]:
     """The events of `url` as they arrive, to the terminal one or to the end of the body.
 
     Raises AssertionError if the answer is not a 200 event stream. A loop that leaves before the end
     must close it: `async with aclosing(follow(url)) as events`.
     """
-    async with open_stream(url, headers) as stream:
+    async with open_stream(url, headers, body=body) as stream:
         kind = stream.headers.get("content-type", "")
         assert stream.status == 200, f"{url} answered {stream.status}"
         assert kind.startswith("text/event-stream"), f"{url} answered {kind}"
