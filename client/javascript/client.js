@@ -1,6 +1,6 @@
 /**
  * Tickertape in JavaScript: ask (`submit`), watch (`follow`), stop (`cancel`). No dependencies, no build step; this file
- * and the three it imports run in browsers and in Node >= 20.
+ * and those it imports run in browsers and in Node >= 20.
  *
  *     const { request_id } = await submit({ message: 'Hello' })
  *     const follower = follow({ requestId: request_id, onState: (state) => { answer.textContent = state.text } })
@@ -9,8 +9,8 @@
  * with `textContent`, never with `innerHTML`.
  */
 
-import { backoffMs } from './calls.js'
 import { expectRequest, fold, isOver, markRequest, newConversation, newRequest } from './fold.js'
+import { isRefusal, Reconnection } from './reconnection.js'
 import { readWithEventSource, readWithFetch } from './streams.js'
 
 export {
@@ -18,8 +18,6 @@ export {
 } from './calls.js'
 export { fold, isOver, newConversation, newRequest } from './fold.js'
 
-/** After a connection that lasted this long, the back-off starts from its first delay. */
-const STEADY_MS = 5_000
 /** A tab hidden this long closes its connection, because a browser opens at most six per server over HTTP/1.1. */
 const HIDDEN_MS = 15_000
 
@@ -41,11 +39,7 @@ export const follow = (options) => new Follower(options)
 class Follower {
   #options
   #url
-  #failures = 0
-  #attempt = new AbortController()
-  #life = new AbortController()
-  #wake = () => {}
-  #isPaused = false
+  #reconnection
 
   constructor({ requestId, conversationId, baseUrl = '', url, state, after, ...options }) {
     const thing = conversationId ? `conversations/${encodeURIComponent(conversationId)}` : `chat/${encodeURIComponent(requestId)}`
@@ -53,53 +47,44 @@ class Follower {
     this.#options = { fetch: globalThis.fetch, EventSource: globalThis.EventSource, onState: () => {}, ...options }
     this.state = state ?? (conversationId ? newConversation(conversationId) : newRequest(requestId))
     if (after) this.state = { ...this.state, cursor: after }
-    this.connection = { status: 'connecting', error: null }
+    this.#reconnection = new Reconnection({
+      read: (signal) => this.#read(signal), judge: (error) => this.#judge(error), onChange: () => this.#report(),
+    })
     this.#watchPage()
     this.#run()
+  }
+
+  /** How the stream is connected: `{status, error}`. */
+  get connection() {
+    return this.#reconnection.connection
   }
 
   /** Show a request of this conversation, or what is `known` of it, before the stream comes to it. */
   expect(requestId, known) {
     this.state = expectRequest(this.state, requestId, known)
-    this.#tell()
+    this.#report()
   }
 
   /** Keep more `known` of a request of this conversation, as `{isStopping: true}`. A replay forgets this. */
   mark(requestId, known) {
     this.state = markRequest(this.state, requestId, known)
-    this.#tell()
+    this.#report()
   }
 
   /** Drop the connection and make it again at once, behind the last event. */
   reconnect() {
-    this.#failures = 0
-    this.#isPaused = false
-    this.#attempt.abort()
-    this.#wake()
+    this.#reconnection.reconnect()
   }
 
   /** Read no more. What is being written goes on. */
   close(error = null) {
-    if (this.#life.signal.aborted) return
-    this.#life.abort()
-    this.reconnect()
-    this.#connectionIs('closed', error)
+    this.#reconnection.close(error)
   }
 
   async #run() {
     await null // so that `onState` is never called before the caller holds the follower
-    const { signal: closed } = this.#life
     if (isOver(this.state)) this.close()
-    while (!closed.aborted) {
-      this.#connectionIs(this.#failures > 0 ? 'reconnecting' : 'connecting')
-      this.#attempt = new AbortController()
-      const { signal } = this.#attempt
-      const since = Date.now()
-      const reason = await this.#read(signal)
-      if (Date.now() - since > STEADY_MS) this.#failures = 0
-      if (!signal.aborted) await this.#sleep(this.#judge(reason))
-      while (this.#isPaused) await this.#sleep()
-    }
+    await this.#reconnection.run()
   }
 
   #read(signal) {
@@ -107,44 +92,29 @@ class Follower {
     const mark = this.#url.includes('?') ? '&' : '?'
     const url = cursor ? `${this.#url}${mark}after=${encodeURIComponent(cursor)}` : this.#url
     const read = this.#options.EventSource && !this.#options.apiKey ? readWithEventSource : readWithFetch
-    const onOpen = () => this.#connectionIs('open')
+    const onOpen = () => this.#reconnection.opened()
     return read(url, { ...this.#options, signal, onOpen, onEvent: (event) => this.#take(event) })
   }
 
   #take(event) {
-    this.#failures = 0
+    this.#reconnection.heard()
     this.state = fold(this.state, event)
     if (isOver(this.state)) this.close()
-    else this.#tell()
+    else this.#report()
   }
 
-  /** What the end of a connection means. Closes the follower, or gives the delay before the next connection, in ms. */
-  #judge(reason) {
-    const { status, retryAfterMs } = reason
+  /** What the end of a connection means. May close the follower; true if the next connection must not wait. */
+  #judge(error) {
+    const { status } = error
     const isRequest = !('requests' in this.state)
-    const isRefused = status >= 400 && status < 500 && ![408, 425, 429].includes(status)
     if (this.state.cursor && (status === 400 || (isRequest && status === 204))) {
       // The server knows nothing behind our cursor, and we have no end: only a replay from the start can tell more.
       this.state = fold(this.state, { kind: 'rewind', data: {} })
-      return 0
+      return true
     }
     if (isRequest && (status === 404 || status === 204)) this.#take({ kind: 'gone', data: {} })
-    else if (isRefused) this.close(reason)
-    else this.#connectionIs('reconnecting')
-    this.#failures += 1
-    return Math.max(retryAfterMs, backoffMs(this.#failures - 1))
-  }
-
-  /** Until the time is over or `reconnect` is called; without a time, until then. */
-  #sleep(delayMs) {
-    if (this.#life.signal.aborted) return null
-    return new Promise((resolve) => {
-      const timer = delayMs === undefined ? undefined : setTimeout(resolve, delayMs)
-      this.#wake = () => {
-        clearTimeout(timer)
-        resolve()
-      }
-    })
+    else if (isRefusal(status)) this.close(error)
+    return false
   }
 
   #watchPage() {
@@ -152,31 +122,17 @@ class Follower {
     let hiding
     const look = () => {
       clearTimeout(hiding)
-      if (document?.hidden) hiding = setTimeout(() => this.#pause(), HIDDEN_MS)
+      if (document?.hidden) hiding = setTimeout(() => this.#reconnection.pause(), HIDDEN_MS)
       else this.reconnect()
     }
-    const { signal } = this.#life
+    const { closed: signal } = this.#reconnection
     globalThis.addEventListener?.('online', look, { signal })
     document?.addEventListener('visibilitychange', look, { signal })
     if (document?.hidden) look()
   }
 
-  #pause() {
-    if (this.#life.signal.aborted) return
-    this.#attempt.abort()
-    this.#wake()
-    this.#isPaused = true
-    this.#connectionIs('paused')
-  }
-
-  #connectionIs(status, error = null) {
-    if (status === this.connection.status) return
-    this.connection = { status, error }
-    this.#tell()
-  }
-
   /** A mistake in the caller's `onState` must not pass for a broken stream. */
-  #tell() {
+  #report() {
     try {
       this.#options.onState(this.state, this.connection)
     } catch (error) {
