@@ -1,6 +1,7 @@
 /** The page: one conversation, named in the address, that everyone with the link reads and may add to. */
 
 import { newAnnouncer } from './announcer.js'
+import { newBranchView } from './branch_view.js'
 import { choicesOf, fieldsOf } from './choices.js'
 import { cancel, follow, listRoles, newId, readConversation, submit } from './client/v1/client.js'
 import { completionsOf } from './command_line.js'
@@ -29,8 +30,9 @@ const kept = newKept()
 const keptHere = keptOf(conversationId, kept)
 const server = { roles: [], models: [] }
 const ownRoles = () => kept.get('roles') ?? []
+const branch = newBranchView(keptHere, () => follower?.state.requests ?? [])
 const run = newCommands({
-  requests: () => follower.state.requests, roles: () => server.roles, ownRoles, keepRole, models: readModels,
+  requests: branch.path, roles: () => server.roles, ownRoles, keepRole, models: readModels,
   choose: (choices) => composer.choose(choices),
   clear: () => transcript.clear(),
   print(element) {
@@ -45,7 +47,7 @@ const composer = newComposer(find('composer'), {
     await run(command)
     drawSoon()
   },
-  questions: () => follower?.state.requests.map(questionOf).filter(Boolean) ?? [],
+  questions: () => branch.path().map(questionOf).filter(Boolean),
   completionsOf: (text) => completionsOf(text, { ...server, roles: [...server.roles, ...ownRoles()] }),
 })
 const transcript = newTranscript(find('requests'), { stop, askAgain: (request) => composer.write(questionOf(request)) })
@@ -100,7 +102,7 @@ async function readModels() {
   return server.models
 }
 
-const choicesNow = () => choicesOf(follower?.state.requests ?? [], summary)
+const choicesNow = () => choicesOf(branch.path(), summary)
 
 /** A role of one's own is known by its name in this browser only. */
 const withOwn = (choices) => ({ ...choices, own: ownRoles().find(({ name }) => `own:${name}` === choices.role) ?? null })
@@ -110,7 +112,9 @@ function showHeld(held) {
   const { turns, active_request_id: active } = held
   summary = held
   const at = turns.findIndex((turn) => turn.request_id === active)
-  for (const turn of at < 0 ? [] : turns.slice(at + 1)) follower.expect(turn.request_id, { messages: turn.asked })
+  for (const turn of at < 0 ? [] : turns.slice(at + 1)) {
+    follower.expect(turn.request_id, { messages: turn.asked, parentId: turn.parent_id })
+  }
 }
 
 function drawSoon() {
@@ -123,13 +127,14 @@ function drawSoon() {
 }
 
 function draw() {
-  const { state: { requests }, state, connection } = follower
+  const { state, connection } = follower
+  const requests = branch.path()
   const focused = document.activeElement
   transcript.show(requests)
   announcer.show(requests)
   find('welcome').hidden = requests.length > 0 || !transcript.isEmpty()
   stopButton.hidden = !activeRequest(requests)
-  const words = wordsForPage(state, connection, Date.now())
+  const words = wordsForPage({ requests }, connection, Date.now())
   if (statusLine.textContent !== words) statusLine.textContent = words
   statusLine.dataset.connection = connection.status
   clearTimeout(countdown)
@@ -152,9 +157,11 @@ function keyFor(body) {
 }
 
 async function ask({ message, own, ...choices }) {
-  const asked = own ? messagesToSend(own, message, follower.state.requests) : [{ role: 'user', content: message }]
+  const asked = own ? messagesToSend(own, message, branch.path()) : [{ role: 'user', content: message }]
   const chosen = { ...choices, role: own ? null : choices.role }
-  const body = { ...(own ? { messages: asked } : { message }), conversation_id: conversationId, ...fieldsOf(chosen) }
+  const body = {
+    ...(own ? { messages: asked } : { message }), conversation_id: conversationId, parent_id: branch.parent(), ...fieldsOf(chosen),
+  }
   const onRetry = () => composer.showProblem({ message: 'The server could not be reached. Trying again…' })
   const idempotencyKey = keyFor(JSON.stringify(body))
   try {
@@ -162,7 +169,9 @@ async function ask({ message, own, ...choices }) {
     draft = { body: null, key: null }
     scroll.toEnd()
     const { role, variables, model, temperature } = chosen
-    follower.expect(requestId, { messages: asked, role, chosen: { variables, model, temperature } })
+    const known = body.parent_id === undefined ? {} : { parentId: body.parent_id }
+    follower.expect(requestId, { messages: asked, role, ...known, chosen: { variables, model, temperature } })
+    branch.goTo(requestId)
   } catch (error) {
     if (error.status === 401) door.ask()
     throw error
@@ -188,7 +197,7 @@ async function copyLink() {
 }
 
 function stopActive() {
-  const active = activeRequest(follower.state.requests)
+  const active = activeRequest(branch.path())
   if (active) stop(active)
   return Boolean(active)
 }

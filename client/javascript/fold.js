@@ -35,12 +35,13 @@ export const newConversation = (conversationId) => ({ conversationId, requests: 
 /**
  * The conversation with a request that the server accepted and whose turn has not come, or with more `known` about it.
  * A stream tells one request after the other: without this, a question would show only when the one before is answered.
+ * Its `parentId` is undefined until it is known: then it follows the request before it.
  */
 export function expectRequest(conversation, requestId, known) {
   const { requests } = conversation
   const before = requests.find((request) => request.requestId === requestId)
   if (before && !before.expected) return conversation
-  const after = { ...(before ?? newRequest(requestId)), ...known, expected: true }
+  const after = { ...(before ?? newRequest(requestId, { parentId: undefined })), ...known, expected: true }
   const others = before ? requests.map((request) => (request === before ? after : request)) : [...requests, after]
   return { ...conversation, requests: others }
 }
