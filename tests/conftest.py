@@ -17,6 +17,7 @@ import redis
 
 from tests.support.browser import Browser, connect, find_chromium, running_chromium
 from tests.support.deployment import Deployment, MakeDeployment
+from tests.support.firefox import find_firefox, running_firefox
 from tests.support.rig import Rig, open_rig
 from tests.support.running_api import RunningApi, running_api
 from tests.support.servers import ValkeyServer, in_memory, valkey_server
@@ -131,6 +132,16 @@ def chromium() -> Iterator[str]:
     if executable is None:
         pytest.skip("Chromium is not installed")  # the page cannot be tried without a browser
     with running_chromium(executable) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def firefox() -> Iterator[str]:
+    """The address of one Firefox for all tests; each page in it has separate storage."""
+    executable = find_firefox()
+    if executable is None:
+        pytest.skip("Firefox is not installed")  # its tests need it
+    with running_firefox(executable) as address:
         yield address
 
 

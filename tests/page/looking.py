@@ -1,6 +1,9 @@
 """What a person does with the page and sees on it."""
 
-from tests.support.browser import Page
+import asyncio
+
+from tests.support.any_browser import AnyPage
+from tests.support.script import Finish, Script, Text, Wait
 from tests.support.wait import wait_until
 
 
@@ -18,9 +21,36 @@ ANSWERS = """
 NOTES = _texts(".note")
 STATUS = "document.getElementById('status').textContent"
 BOX = "document.getElementById('message')"
+FEED = "document.getElementById('feed')"
+# How many pixels the history is above its end.
+GAP = f"Math.round({FEED}.scrollHeight - {FEED}.clientHeight - {FEED}.scrollTop)"
+FOCUSED = "document.activeElement.id"
+ANNOUNCED = "document.getElementById('announcer').textContent"
+LAST = "[...document.querySelectorAll('.answer > .text')].at(-1)"
+RAW = f"{LAST}?.rawText"
+# What no answer may bring to the page.
+REFUSED = """
+    [...document.querySelectorAll('.answer > .text *')].flatMap((element) => [
+      ...(element.matches(`script, style, iframe, svg, form, object, embed, img, link, meta,
+        details, base`) ? [element.outerHTML] : []),
+      ...[...element.attributes].map(({name}) => name).filter((name) =>
+        /^on|^(style|id|name|src|srcdoc|srcset|action|formaction|xlink:href)$/.test(name)),
+      ...(element.matches('a') && (!/^https?:/.test(element.getAttribute('href')) ||
+        element.rel !== 'noopener noreferrer nofollow') ? [element.outerHTML] : []),
+    ])
+"""
+
+# An answer that is longer than the window.
+LINES = "".join(f"line {n}\n" for n in range(200))
 
 
-async def ask(page: Page, question: str) -> None:
+def waiting(*texts: str) -> tuple[asyncio.Event, Script]:
+    """An answer that stops behind its first text until the event."""
+    rest = asyncio.Event()
+    return rest, [Text(texts[0]), Wait(rest), *(Text(text) for text in texts[1:]), Finish()]
+
+
+async def ask(page: AnyPage, question: str) -> None:
     """Type a question, send it, and wait until it is accepted."""
     await page.evaluate(f"{BOX}.focus()")
     await page.type(question)
@@ -32,13 +62,13 @@ async def ask(page: Page, question: str) -> None:
     await page.wait_for(f"{BOX}.value === ''", description="the question to be accepted")
 
 
-async def click(page: Page, selector: str) -> None:
+async def click(page: AnyPage, selector: str) -> None:
     """Click what `selector` finds, once it can be seen."""
     await page.wait_for(f"document.querySelector('{selector}')?.checkVisibility()")
     await page.evaluate(f"document.querySelector('{selector}').click()")
 
 
-async def shows(page: Page, expression: str, value: object) -> None:
+async def shows(page: AnyPage, expression: str, value: object) -> None:
     """Wait until the page shows this."""
 
     async def does() -> bool:

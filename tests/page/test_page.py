@@ -11,69 +11,8 @@ from tests.page.site import Site, running_site
 from tests.support.browser import Browser
 from tests.support.script import Cut, Finish, Script, Text, Wait, answer
 from tests.support.upstream import ScriptedUpstream
-from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.slow
-
-
-async def test_a_question_is_answered_as_it_is_typed(browser: Browser, site: Site) -> None:
-    rest = asyncio.Event()
-    site.answers["Hi?"] = [Text("Hel"), Text("lo, "), Wait(rest), Text("world."), Finish()]
-    page = await browser.open(site.url)
-    await ask(page, "Hi?")
-    await shows(page, ANSWERS, ["Hello, "])
-    assert await page.evaluate("document.querySelector('.answer').ariaBusy") == "true"
-    rest.set()
-    await shows(page, ANSWERS, ["Hello, world."])
-    await page.wait_for("document.querySelector('.answer').ariaBusy === 'false'")
-    assert await page.evaluate(QUESTIONS) == ["Hi?"]
-
-
-async def test_two_browsers_on_one_link_see_both_questions_and_both_answers(
-    browser: Browser, site: Site
-) -> None:
-    first = await browser.open(site.url)
-    second = await browser.open(await first.evaluate("location.href"))
-    await ask(first, "One?")
-    await shows(second, ANSWERS, ["You said: One?"])
-    await ask(second, "Two?")
-    for page in (first, second):
-        await shows(page, ANSWERS, ["You said: One?", "You said: Two?"])
-        await shows(page, QUESTIONS, ["One?", "Two?"])
-
-
-async def test_a_reload_in_the_middle_of_an_answer_misses_nothing(
-    browser: Browser, site: Site
-) -> None:
-    rest = asyncio.Event()
-    site.answers["Hi?"] = [Text("before "), Wait(rest), Text("after"), Finish()]
-    page = await browser.open(site.url)
-    await ask(page, "Hi?")
-    await shows(page, ANSWERS, ["before "])
-    await page.reload()
-    await shows(page, ANSWERS, ["before "])
-    rest.set()
-    await shows(page, ANSWERS, ["before after"])
-    assert await page.evaluate(QUESTIONS) == ["Hi?"]
-    assert site.asked == ["Hi?"]
-
-
-async def test_stop_in_another_browser_ends_the_upstream_call_and_keeps_the_text(
-    browser: Browser, site: Site
-) -> None:
-    site.answers["Hi?"] = [Text("so far"), Wait(asyncio.Event()), Finish()]
-    first = await browser.open(site.url)
-    await ask(first, "Hi?")
-    await shows(first, ANSWERS, ["so far"])
-    second = await browser.open(await first.evaluate("location.href"))
-    await click(second, "#stop")
-    for page in (first, second):
-        await shows(page, NOTES, ["Stopped."])
-        await shows(page, ANSWERS, ["so far"])
-        await page.wait_for("document.getElementById('stop').hidden")
-    await wait_until(
-        lambda: site.upstream.calls[0].outcome == "closed", description="the upstream call to end"
-    )
 
 
 async def test_a_question_asked_during_an_answer_waits_its_turn_and_can_be_taken_back(
@@ -106,24 +45,6 @@ async def test_markup_in_questions_and_answers_is_text(browser: Browser, site: S
         == 0
     )
     assert await page.evaluate("document.title") == "Tickertape"
-
-
-async def test_a_stream_that_a_proxy_refuses_heals_and_misses_nothing(
-    browser: Browser, site: Site
-) -> None:
-    rest = asyncio.Event()
-    site.answers["Hi?"] = [Text("before "), Wait(rest), Text("after"), Finish()]
-    page = await browser.open(site.url)
-    await ask(page, "Hi?")
-    await shows(page, ANSWERS, ["before "])
-    # Two connections for each try: EventSource's, and the question why it was refused.
-    site.refused_streams = 4
-    site.proxy.reset_all()
-    await page.wait_for(f"{STATUS}.startsWith('Connection lost')")
-    rest.set()
-    await shows(page, ANSWERS, ["before after"])
-    assert site.refused_streams == 0
-    await shows(page, STATUS, "")
 
 
 async def test_a_question_whose_reply_is_lost_is_asked_once(browser: Browser, site: Site) -> None:
@@ -210,17 +131,6 @@ async def test_a_server_with_keys_is_given_one_that_stays_in_the_tab(
     assert await stranger.evaluate(ANSWERS) == []
 
 
-async def test_enter_sends_and_shift_enter_starts_a_line(browser: Browser, site: Site) -> None:
-    page = await browser.open(site.url)
-    await page.press("Enter", 13)
-    await page.type("one")
-    await page.press("Enter", 13, shift=True)
-    await page.type("two")
-    await page.press("Enter", 13)
-    await shows(page, QUESTIONS, ["one\ntwo"])
-    await shows(page, ANSWERS, ["You said: one\ntwo"])
-
-
 async def test_a_new_conversation_is_empty_and_has_a_link_of_its_own(
     browser: Browser, site: Site
 ) -> None:
@@ -305,20 +215,3 @@ async def test_stop_shows_before_the_server_answers(browser: Browser, site: Site
     site.proxy.is_blackhole = False
     site.proxy.reset_all()
     await shows(page, NOTES, ["Stopped."])
-
-
-async def test_a_connection_that_dies_in_silence_is_made_again_behind_the_last_event(
-    browser: Browser, redis_url: str, upstream: ScriptedUpstream
-) -> None:
-    rest = asyncio.Event()
-    async with running_site(redis_url, upstream, heartbeat_s=0.4) as site:
-        site.answers["Hi?"] = [Text("before "), Wait(rest), Text("after"), Finish()]
-        page = await browser.open(site.url)
-        await ask(page, "Hi?")
-        await shows(page, ANSWERS, ["before "])
-        site.proxy.is_blackhole = True
-        await page.wait_for(f"{STATUS}.startsWith('Connection lost')")
-        rest.set()
-        # A connection that lost bytes stays dead, so only a new one brings the rest.
-        site.proxy.is_blackhole = False
-        await shows(page, ANSWERS, ["before after"])

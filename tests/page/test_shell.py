@@ -1,87 +1,32 @@
 """The page's box, history and keys, in a real browser."""
 
-import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
-from tests.page.looking import ANSWERS, BOX, NOTES, QUESTIONS, ask, click, shows
+from tests.page.looking import (
+    ANSWERS,
+    BOX,
+    FEED,
+    FOCUSED,
+    LINES,
+    NOTES,
+    QUESTIONS,
+    ask,
+    click,
+    shows,
+    waiting,
+)
 from tests.page.site import Site
 from tests.support.browser import Browser, Page
 from tests.support.node import installed
-from tests.support.script import Finish, Script, Text, Wait, answer
+from tests.support.script import answer
 
 pytestmark = pytest.mark.slow
 
-FEED = "document.getElementById('feed')"
-GAP = f"Math.round({FEED}.scrollHeight - {FEED}.clientHeight - {FEED}.scrollTop)"
-FOCUSED = "document.activeElement.id"
-ANNOUNCED = "document.getElementById('announcer').textContent"
 ROLES_LOADED = "document.getElementById('role').options.length > 1"
-LINES = "".join(f"line {n}\n" for n in range(200))
 SEVERE = ("moderate", "serious", "critical")
-
-
-def waiting(*texts: str) -> tuple[asyncio.Event, Script]:
-    """An answer that stops behind its first text until the event."""
-    rest = asyncio.Event()
-    return rest, [Text(texts[0]), Wait(rest), *(Text(text) for text in texts[1:]), Finish()]
-
-
-async def test_sixty_gentle_wheel_steps_leave_the_end_of_a_streaming_answer(
-    browser: Browser, site: Site
-) -> None:
-    steps = [asyncio.Event() for _ in range(60)]
-    more = [part for step in steps for part in (Wait(step), Text("more\n"))]
-    site.answers["Hi?"] = [Text(LINES), *more, Finish()]
-    page = await browser.open(site.url)
-    await ask(page, "Hi?")
-    await shows(page, ANSWERS, [LINES])
-    await shows(page, GAP, 0)
-    for number, step in enumerate(steps, 1):
-        await page.command(
-            "Input.dispatchMouseEvent", type="mouseWheel", x=500, y=300, deltaX=0, deltaY=-6
-        )
-        step.set()
-        await shows(page, ANSWERS, [LINES + "more\n" * number])
-    assert await page.evaluate(GAP) > 60 * 6
-    assert not await page.evaluate("document.getElementById('latest').hidden")
-
-
-async def test_the_history_scrolls_by_keys_and_reaching_the_end_follows_again(
-    browser: Browser, site: Site
-) -> None:
-    rest, site.answers["Hi?"] = waiting(LINES, LINES)
-    page = await browser.open(site.url)
-    await ask(page, "Hi?")
-    await shows(page, ANSWERS, [LINES])
-    await page.evaluate(f"{FEED}.focus()")
-    await page.press("PageUp", 33)
-    await page.wait_for(f"{GAP} > 100")
-    await page.press("Home", 36)
-    await shows(page, f"{FEED}.scrollTop", 0)
-    await page.press("End", 35)
-    await shows(page, GAP, 0)
-    rest.set()
-    await shows(page, ANSWERS, [LINES * 2])
-    await shows(page, GAP, 0)
-
-
-@pytest.mark.parametrize(
-    ("key", "code", "ctrl"), [("Escape", 27, False), ("c", 67, True)], ids=["esc", "ctrl-c"]
-)
-async def test_a_key_stops_the_answer_and_the_focus_stays(
-    browser: Browser, site: Site, key: str, code: int, *, ctrl: bool
-) -> None:
-    _, site.answers["Hi?"] = waiting("so far")
-    page = await browser.open(site.url)
-    await ask(page, "Hi?")
-    await shows(page, ANSWERS, ["so far"])
-    await page.press(key, code, ctrl=ctrl)
-    await shows(page, NOTES, ["Stopped."])
-    assert await page.evaluate(FOCUSED) == "message"
-    await shows(page, ANNOUNCED, "Answer stopped, 2 words.")
 
 
 async def test_ctrl_c_with_a_selection_copies_and_stops_nothing(

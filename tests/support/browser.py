@@ -1,12 +1,11 @@
 """A headless Chromium, driven over its DevTools protocol: open a page, type, evaluate, inspect.
 
-No driver package: a test page needs seven of the protocol's commands, and aiohttp speaks WebSocket.
+No driver package: a test page needs a few of the protocol's commands, and aiohttp speaks WebSocket.
 """
 
 import asyncio
 import base64
 import contextlib
-import itertools
 import os
 import shutil
 import signal
@@ -16,8 +15,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
+from tests.support.browser_socket import BrowserSocket, Message, open_socket
 from tests.support.wait import wait_until, wait_until_sync
 
 _FLAGS = (
@@ -32,10 +30,7 @@ _FLAGS = (
     "--no-first-run",
     "--remote-debugging-port=0",
 )
-_COMMAND_TIMEOUT_S = 20
 _START_TIMEOUT_S = 30
-# Longer than the largest screenshot in base64.
-_MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 
 def find_chromium() -> str | None:
@@ -134,6 +129,12 @@ class Page:
         await self.command("Input.dispatchKeyEvent", type="keyDown", text=text, **common)
         await self.command("Input.dispatchKeyEvent", type="keyUp", **common)
 
+    async def wheel(self, x: int, y: int, down: int) -> None:
+        """Turn the wheel over a point of the window; a negative number of pixels scrolls up."""
+        await self.command(
+            "Input.dispatchMouseEvent", type="mouseWheel", x=x, y=y, deltaX=0, deltaY=down
+        )
+
     async def screenshot(self, path: Path) -> None:
         """Write what the page shows as a PNG."""
         answer = await self.command("Page.captureScreenshot", format="png")
@@ -154,10 +155,8 @@ _LOADED = "document.readyState === 'complete'"
 class Browser:
     """A connection to a running Chromium."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(self, socket: BrowserSocket) -> None:
         self._socket = socket
-        self._numbers = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._pages: dict[str, Page] = {}
 
     @property
@@ -198,37 +197,21 @@ class Browser:
 
     async def command(self, method: str, session_id: str = "", **params: Any) -> dict[str, Any]:
         """Send a command of the protocol; raises AssertionError if Chromium refuses it."""
-        number = next(self._numbers)
-        reply = self._waiting[number] = asyncio.get_running_loop().create_future()
         session = {"sessionId": session_id} if session_id else {}
-        await self._socket.send_json({"id": number, "method": method, "params": params, **session})
-        async with asyncio.timeout(_COMMAND_TIMEOUT_S):
-            message = await reply
-        assert "error" not in message, f"{method}: {message['error']}"
-        result: dict[str, Any] = message["result"]
-        return result
+        return await self._socket.command(method, params, **session)
 
-    async def read(self) -> None:
-        """Dispatch Chromium's messages until it closes the connection."""
-        async for message in self._socket:
-            fields = message.json()
-            if "id" in fields:
-                waiting = self._waiting.pop(fields["id"])
-                if not waiting.done():
-                    waiting.set_result(fields)
-            elif page := self._pages.get(fields.get("sessionId", "")):
-                page.take(fields["method"], fields["params"])
+    def take(self, event: Message) -> None:
+        """Give an event to its page."""
+        if page := self._pages.get(event.get("sessionId", "")):
+            page.take(event["method"], event["params"])
 
 
 @contextlib.asynccontextmanager
 async def connect(address: str) -> AsyncIterator[Browser]:
     """A browser at the address of `running_chromium`; its pages close with it."""
-    async with (
-        aiohttp.ClientSession() as session,
-        session.ws_connect(address, max_msg_size=_MAX_MESSAGE_BYTES) as socket,
-    ):
+    async with open_socket(address) as socket:
         browser = Browser(socket)
-        reading = asyncio.create_task(browser.read(), name="chromium")
+        reading = asyncio.create_task(socket.read(browser.take), name="chromium")
         try:
             yield browser
         finally:
