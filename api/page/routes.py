@@ -23,6 +23,7 @@ _MEDIA_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
+    ".ts": "text/plain; charset=utf-8",  # the types of the client, for people and their tools
     ".txt": "text/plain; charset=utf-8",
 }
 # The build puts a hash of the content into these names, so a browser asks for such a file once.

@@ -28,6 +28,12 @@ export async function errorOf(response) {
 
 export const authorization = (apiKey) => (apiKey ? { Authorization: `Bearer ${apiKey}` } : {})
 
+/** Throws where an address without a server can only fail: outside of a page, unless a `fetch` of the caller's knows it. */
+export function requireServer(url, { fetch, EventSource }) {
+  if (fetch || EventSource || globalThis.location || URL.canParse(url)) return
+  throw new TypeError(`${url} names no server: give baseUrl, as in { baseUrl: 'http://127.0.0.1:8000' }`)
+}
+
 /** 128 random bits in hex. `crypto.randomUUID` is missing on plain http, as on a phone in the same network. */
 export function newId() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('')
@@ -95,6 +101,7 @@ const conversationPath = (conversationId) => `/conversations/${encodeURIComponen
 /** The JSON of a call that is safe to repeat; null for an answer without a body. */
 async function call(path, init, options = {}) {
   const { baseUrl = '', apiKey, fetch = globalThis.fetch, signal, tries = 6, onRetry = () => {} } = options
+  requireServer(baseUrl + path, options)
   const headers = { 'Content-Type': 'application/json', ...init.headers, ...authorization(apiKey) }
   for (let failures = 1; ; failures += 1) {
     const { answer, error } = await callOnce(fetch, baseUrl + path, { ...init, headers, signal })

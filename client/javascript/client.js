@@ -1,6 +1,6 @@
 /**
  * Tickertape in JavaScript: ask (`submit`), watch (`follow`), stop (`cancel`). No dependencies, no build step; this file
- * and those it imports run in browsers and in Node >= 20.
+ * and those it imports run in browsers and in Node >= 20. docs/javascript-client.md describes every export.
  *
  *     const { request_id } = await submit({ message: 'Hello' })
  *     const follower = follow({ requestId: request_id, onState: (state) => { answer.textContent = state.text } })
@@ -9,6 +9,7 @@
  * with `textContent`, never with `innerHTML`.
  */
 
+import { requireServer } from './calls.js'
 import { expectRequest, fold, isOver, markRequest, newConversation, newRequest } from './fold.js'
 import { isRefusal, Reconnection } from './reconnection.js'
 import { readWithEventSource, readWithFetch } from './streams.js'
@@ -31,22 +32,29 @@ const HIDDEN_MS = 15_000
  *
  * More options: `baseUrl`; `url`, the stream's address if it is not the usual one; `state`, an earlier fold to go on from
  * at its cursor; `after`, a cursor to start behind; `apiKey`, which EventSource cannot send: the stream is then read with
- * fetch, as it is where there is no EventSource. Returns a Follower.
+ * fetch, as it is where there is no EventSource. Returns a Follower, whose `closed` is a promise of the last state.
  */
 export const follow = (options) => new Follower(options)
 
-/** `state` is the fold so far, `connection` as passed to `onState`. */
+/**
+ * `state` is the fold so far, `connection` as passed to `onState`. `closed` resolves to the last state when the follower
+ * reads no more; it rejects with the TickertapeError that closed it.
+ */
 class Follower {
   #options
   #url
   #reconnection
+  #settle
 
   constructor({ requestId, conversationId, baseUrl = '', url, state, after, ...options }) {
     const thing = conversationId ? `conversations/${encodeURIComponent(conversationId)}` : `chat/${encodeURIComponent(requestId)}`
     this.#url = url ?? `${baseUrl}/${thing}/stream`
+    requireServer(this.#url, options)
     this.#options = { fetch: globalThis.fetch, EventSource: globalThis.EventSource, onState: () => {}, ...options }
     this.state = state ?? (conversationId ? newConversation(conversationId) : newRequest(requestId))
     if (after) this.state = { ...this.state, cursor: after }
+    this.closed = new Promise((resolve, reject) => { this.#settle = (error) => (error ? reject(error) : resolve(this.state)) })
+    this.closed.catch(() => {}) // whoever does not ask for it must not be met by an unhandled rejection
     this.#reconnection = new Reconnection({
       read: (signal) => this.#read(signal), judge: (error) => this.#judge(error), onChange: () => this.#report(),
     })
@@ -79,6 +87,7 @@ class Follower {
   /** Read no more. What is being written goes on. */
   close(error = null) {
     this.#reconnection.close(error)
+    this.#settle(error)
   }
 
   async #run() {

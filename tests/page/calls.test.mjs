@@ -121,3 +121,7 @@ test('a conversation that is gone counts as erased, and a refusal does not', asy
   await eraseConversation('c', { fetch })
   await assert.rejects(eraseConversation('c', { fetch }), { status: 401 })
 })
+
+test('outside of a page, a call without a server is refused at once', async () => {
+  await assert.rejects(submit({ message: 'Hi' }), /^TypeError: \/chat names no server: give baseUrl/)
+})

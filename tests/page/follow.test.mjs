@@ -277,3 +277,27 @@ test('a tab hidden for a moment keeps its connection until it is shown, and then
   assert.deepEqual([made().length, timers.delays()], [2, []])
   follower.close()
 })
+
+test('a program can wait for the end of a request, and gets its last state', async () => {
+  const follower = await watch()
+  last().open()
+  last().send('started', { n: 1 }, '1-0')
+  last().send('delta', { text: 'Hello' }, '1-1')
+  last().send('completed', { finish_reason: 'stop' }, '1-2')
+  const { text, status } = await follower.closed
+  assert.deepEqual([text, status], ['Hello', 'completed'])
+})
+
+test('whoever waits for the end learns why it will not come, and whoever does not wait is not disturbed', async () => {
+  const options = { EventSource: undefined, fetch: refusing(401) }
+  const follower = await watch(options)
+  await assert.rejects(follower.closed, { name: 'TickertapeError', status: 401 })
+  await watch(options) // an unhandled rejection would end this test
+  const left = await watch()
+  left.close()
+  assert.equal((await left.closed).status, 'queued')
+})
+
+test('outside of a page, a follower without a server is refused at once', () => {
+  assert.throws(() => follow({ requestId: 'r1' }), /^TypeError: \/chat\/r1\/stream names no server: give baseUrl/)
+})
