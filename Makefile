@@ -1,6 +1,6 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all chaos bench check lint fmt docs dist assets lock clean
+.PHONY: help run test test-all chaos bench check lint fmt docs pictures dist assets lock clean
 
 # If set, every child process recompiles its imports (1.5 s each).
 unexport PYTHONDONTWRITEBYTECODE
@@ -54,6 +54,10 @@ fmt: .venv/test.stamp ## format, and fix what ruff can fix
 docs: .venv/docs.stamp ## build the documentation as a site that reads offline (site/index.html)
 	@DISABLE_MKDOCS_2_WARNING=true NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "open site/index.html"
+
+pictures: .venv/test.stamp ## make the README's pictures of the page again (needs Chromium)
+	@$(BIN)/python -m tests.page.pictures $(ARGS)
+	@ls -l docs/pictures
 
 dist: .venv/run.stamp ## build wheel, sdist and the npm package of the JavaScript client into dist/
 	@rm -rf dist

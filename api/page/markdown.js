@@ -79,8 +79,9 @@ export function newMarkdownView(element) {
     drawChildren(element, settled, [...done, ...open], code.grow)
     const from = settled
     settled += done.length
-    const ended = Array.from({ length: done.length }, (_, index) => element.childNodes[from + index])
-    if (ended.some((node) => node.querySelector('code[data-language]'))) queue.add(() => ended.forEach(code.finish))
+    const drawn = Array.from({ length: done.length + open.length }, (_, index) => element.childNodes[from + index])
+    const due = drawn.filter((node, index) => (index < done.length ? code.isIn(node) : code.isNewIn(node)))
+    if (due.length > 0) queue.add(() => due.forEach(code.finish))
     showEnd()
   }
 

@@ -8,7 +8,7 @@ const SHORT = 3_000
 const MAX_LENGTH = 40_000
 const COPIED_MS = 2_000
 
-/** `{grow(code, text), finish(element), useHighlighter()}`. `libraries` has the highlighter or loads it, and a sanitizer. */
+/** `{grow(code, text), isIn(element), isNewIn(element), finish(element), useHighlighter()}`. `libraries` has the highlighter or loads it, and a sanitizer. */
 export function newCodeView(libraries) {
   /** Of each code element: the text that is coloured. */
   const coloured = new WeakMap()
@@ -22,12 +22,15 @@ export function newCodeView(libraries) {
     if (!highlighter) {
       pending.add(code)
       libraries.needHighlighter()
-    } else if (highlighter.getLanguage(language)) {
+    } else {
+      coloured.set(code, text)
+      if (!highlighter.getLanguage(language)) return
       const { value } = highlighter.highlight(text, { language, ignoreIllegals: true })
       drawChildren(code, 0, sanitizer.coloursOf(value))
-      coloured.set(code, text)
     }
   }
+
+  const codesOf = (element) => [...element.querySelectorAll('code[data-language]')]
 
   return {
     /** Make `text` the content. Text that only grew is appended in the colour of plain code. */
@@ -40,9 +43,13 @@ export function newCodeView(libraries) {
       const isDue = text.length < SHORT ? text.lastIndexOf('\n') >= done : text.length > done * 1.25
       if (isDue) colour(code)
     },
-    /** Colour all code in an element that will not grow any more. */
+    /** Whether an element has code that can be coloured. */
+    isIn: (element) => codesOf(element).length > 0,
+    /** Whether an element has code that came whole, so that `grow` did not colour its beginning. */
+    isNewIn: (element) => codesOf(element).some((code) => !coloured.has(code)),
+    /** Colour all code in an element as it is now. */
     finish(element) {
-      for (const code of element.querySelectorAll('code[data-language]')) colour(code)
+      for (const code of codesOf(element)) colour(code)
     },
     /** Colour what waited for the highlighter. */
     useHighlighter() {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.page.looking import FEED, LAST, RAW, REFUSED, ask, click, shows
+from tests.page.looking import FEED, LAST, RAW, REFUSED, ask, click, shows, waiting
 from tests.page.markdown_samples import RICH
 from tests.page.site import Site, running_site
 from tests.support.browser import Browser, Page
@@ -129,6 +129,16 @@ async def test_a_definition_that_comes_last_makes_a_link_of_what_came_first(
     )
     await page.wait_for(f"{LAST}.querySelector('p > a')?.textContent === 'this'")
     assert await page.evaluate(f"{LAST}.children.length") == 3
+
+
+async def test_code_that_comes_whole_is_coloured_before_the_answer_goes_on(
+    browser: Browser, site: Site
+) -> None:
+    _, site.answers["Hi?"] = waiting("```python\ndef f():\n    return 1\n```\n\nIt gives")
+    page = await browser.open(site.url)
+    await ask(page, "Hi?")
+    await page.wait_for(f"{LAST}?.querySelectorAll('.hljs-keyword').length === 2")
+    assert await page.evaluate(f"{LAST}.querySelector('.tip').textContent") == "It gives"
 
 
 async def test_code_is_copied_by_its_button(browser: Browser, site: Site) -> None:
