@@ -42,7 +42,7 @@ async def running(
     `on_fatal` is called with the reason when the app has to stop, because another process uses a
     different number of partitions, or because a background task failed.
     """
-    connections = Connections(redis_url)
+    connections = Connections(redis_url, namespace=settings.namespace)
     services = _services(settings, connections, roles, timing)
     tasks = [
         asyncio.create_task(services.streams.run(), name="streams"),

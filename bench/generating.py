@@ -14,8 +14,8 @@ from bench.asking import Plan, Running, check_text
 from bench.box import cpu_s
 from bench.report import Spread, Table, percentile_ms
 from tests.support.given_settings import GivenSettings
+from tests.support.keyspace import KEYS
 from tests.support.rig import Rig, open_rig
-from tickertape.broker import keys
 from tickertape.broker.fold import fold
 from tickertape.broker.push import Push
 
@@ -73,7 +73,7 @@ async def play(
             count = min(_TOGETHER, at_once - len(ids))
             ids += await asyncio.gather(*(rig.ask(str(plan)) for _ in range(count)))
             for request_id in ids[-count:]:
-                push.subscribe(keys.log_channel(request_id).encode())
+                push.subscribe(KEYS.log_channel(request_id).encode())
             await asyncio.sleep(begin_s * count / at_once)
         await asyncio.sleep(0.3)
         played = await _window(running, delays, at_once * rate_per_s, window_s)
@@ -104,7 +104,7 @@ async def _window(
 
 
 async def _check_all(rig: Rig, plan: Plan, ids: list[str]) -> None:
-    while int(await rig.connections.ask("HGET", keys.load(0), "count") or 0):
+    while int(await rig.connections.ask("HGET", KEYS.load(0), "count") or 0):
         await asyncio.sleep(0.05)
     for request_id in ids:
         check_text(plan, "".join(fold(await rig.entries(request_id)).text))

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple, get_args
 
 import hiredis
 
-from tickertape.broker import keys
 from tickertape.broker.bulk import BulkConnection
 from tickertape.broker.connections import TIMING, Connections, is_denial
 from tickertape.broker.errors import Unavailable
@@ -49,16 +48,6 @@ class Target(NamedTuple):
     attempt: int
 
 
-def target(request_id: str, attempt: int) -> Target:
-    """The target of an attempt."""
-    return Target(
-        keys.request(request_id).encode(),
-        keys.log(request_id).encode(),
-        keys.log_channel(request_id).encode(),
-        attempt,
-    )
-
-
 class Appender:
     """Sends APPEND calls without waiting, and passes each reply to its caller.
 
@@ -75,6 +64,7 @@ class Appender:
         reply_timeout_s: float = TIMING.command_timeout_s,
     ) -> None:
         self._connections = connections
+        self._keys = connections.keys
         self._reply_timeout_s = reply_timeout_s
         self._max_bytes = settings.max_output_bytes
         self._waiting: deque[Callable[[Appended], None]] = deque()
@@ -82,6 +72,15 @@ class Appender:
         self._sha: bytes | None = None
         self._was_owing = False
         self._ready = asyncio.Event()
+
+    def target(self, request_id: str, attempt: int) -> Target:
+        """The target of an attempt."""
+        return Target(
+            self._keys.request(request_id).encode(),
+            self._keys.log(request_id).encode(),
+            self._keys.log_channel(request_id).encode(),
+            attempt,
+        )
 
     @property
     def is_ready(self) -> bool:

@@ -31,8 +31,8 @@ from redis.exceptions import (
 )
 from redis.exceptions import ConnectionError as ConnectionLost
 
-from tickertape.broker import keys
 from tickertape.broker.errors import AccessDenied, SettingsInvalid, Unavailable
+from tickertape.broker.keys import Keyspace
 from tickertape.runtime.addresses import hide_secrets
 
 MAX_BLOCK_S = 5.0
@@ -88,7 +88,8 @@ class Connections:
     command that this account may not run raises AccessDenied.
     """
 
-    def __init__(self, url: str, timing: ConnectionTiming = TIMING) -> None:
+    def __init__(self, url: str, timing: ConnectionTiming = TIMING, *, namespace: str = "") -> None:
+        self.keys = Keyspace(namespace)
         self._url = url
         self._timing = timing
         self.commands = _client(
@@ -156,8 +157,8 @@ class Connections:
         wrong partition.
         Raises SettingsInvalid naming both numbers, Unavailable when Redis does not answer.
         """
-        await self.ask("SET", keys.partition_count(), partitions, "NX")
-        known = int(await self.ask("GET", keys.partition_count()) or partitions)
+        await self.ask("SET", self.keys.partition_count(), partitions, "NX")
+        known = int(await self.ask("GET", self.keys.partition_count()) or partitions)
         if known != partitions:
             raise SettingsInvalid(
                 f"TICKERTAPE_PARTITIONS is {partitions}, but this Redis was used with {known}: "

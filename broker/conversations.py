@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tickertape.broker import keys
+from tickertape.broker import keys, request_ids
 from tickertape.broker.branches import drop_replaced, path_of, shown_parents
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import NotFinished, ParentMissing, RequestMissing
@@ -39,8 +39,13 @@ class Conversations:
 
     def __init__(self, connections: Connections, settings: Settings) -> None:
         self._connections = connections
+        self._keys = connections.keys
         self._settings = settings
         self._scripts = Scripts(connections.commands)
+
+    def channel(self, partition: int, key: str) -> str:
+        """The channel of a conversation's notices."""
+        return self._keys.conversation_channel(partition, key)
 
     def place(self, tenant: str, conversation_id: str) -> tuple[int, str]:
         """The partition and the short key of a conversation."""
@@ -50,7 +55,7 @@ class Conversations:
     async def get(self, tenant: str, conversation_id: str) -> Conversation:
         """The conversation; raises RequestMissing when there is none."""
         partition, key = self.place(tenant, conversation_id)
-        stored = await self._connections.ask("HGETALL", keys.conversation(partition, key))
+        stored = await self._connections.ask("HGETALL", self._keys.conversation(partition, key))
         if not stored:
             raise RequestMissing("There is no such conversation.")
         active = stored.get(b"active")
@@ -64,7 +69,9 @@ class Conversations:
     async def active(self, tenant: str, conversation_id: str) -> str | None:
         """The id of the active request; None if there is none, or no such conversation."""
         partition, key = self.place(tenant, conversation_id)
-        stored = await self._connections.ask("HGET", keys.conversation(partition, key), "active")
+        stored = await self._connections.ask(
+            "HGET", self._keys.conversation(partition, key), "active"
+        )
         return stored.decode() if stored else None
 
     async def turns(self, partition: int, key: str) -> list[Turn]:
@@ -72,7 +79,7 @@ class Conversations:
 
         Replaced turns are included, and the places of erased ones.
         """
-        rows = await self._connections.ask("XRANGE", keys.turns(partition, key), "-", "+")
+        rows = await self._connections.ask("XRANGE", self._keys.turns(partition, key), "-", "+")
         return read_turns(rows)[-self._settings.conversation_turns :]
 
     async def check_parent(self, tenant: str, conversation_id: str, parent_id: str) -> None:
@@ -81,9 +88,9 @@ class Conversations:
         A parent that was erased is accepted: the path goes on with the turn before it.
         """
         partition, key = self.place(tenant, conversation_id)
-        if keys.parse_partition(parent_id) != partition:
+        if request_ids.parse_partition(parent_id) != partition:
             raise ParentMissing
-        found = await self._connections.ask("HGET", keys.request(parent_id), "conv")
+        found = await self._connections.ask("HGET", self._keys.request(parent_id), "conv")
         if found is not None and found.decode() == key:
             return
         # The request may have expired before its turn.
@@ -99,7 +106,7 @@ class Conversations:
         """
         partition, key = self.place(tenant, conversation_id)
         word, _ = await self._scripts.verdict(
-            "rename", [keys.ring(partition)], conversation=key, title=title, by="user"
+            "rename", [self._keys.ring(partition)], conversation=key, title=title, by="user"
         )
         if word == "MISSING":
             raise RequestMissing("There is no such conversation.")
@@ -111,7 +118,7 @@ class Conversations:
         still exists, and Unavailable.
         """
         partition, key = self.place(tenant, conversation_id)
-        rows = await self._connections.ask("XRANGE", keys.turns(partition, key), "-", "+")
+        rows = await self._connections.ask("XRANGE", self._keys.turns(partition, key), "-", "+")
         own = [
             (row_id, row)
             for row_id, row in rows
@@ -121,7 +128,7 @@ class Conversations:
             raise RequestMissing("The conversation has no such turn.")
         word, _ = await self._scripts.verdict(
             "erase_turn",
-            [keys.ring(partition)],
+            [self._keys.ring(partition)],
             request_id=request_id,
             conversation=key,
             asked=next((row_id for row_id, row in own if b"asked" in row), b""),
@@ -140,7 +147,7 @@ class Conversations:
         last, count = "+", _FIRST_ROWS
         while True:
             page = await self._connections.ask(
-                "XREVRANGE", keys.turns(partition, key), last, "-", "COUNT", count
+                "XREVRANGE", self._keys.turns(partition, key), last, "-", "COUNT", count
             )
             rows += page
             # The messages made of rows are a little longer or shorter than the rows.
@@ -159,11 +166,11 @@ class Conversations:
         Raises RequestMissing, Unavailable.
         """
         partition, key = self.place(tenant, conversation_id)
-        if not await self._connections.ask("EXISTS", keys.conversation(partition, key)):
+        if not await self._connections.ask("EXISTS", self._keys.conversation(partition, key)):
             raise RequestMissing("There is no such conversation.")
         word, details = await self._scripts.verdict(
             "forget",
-            [keys.ring(partition)],
+            [self._keys.ring(partition)],
             conversation=key,
             tenant=tenant,
             retention_s=self._settings.retention_s,

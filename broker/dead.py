@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import msgspec
 
-from tickertape.broker import keys
+from tickertape.broker import request_ids
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import NotFinished, RequestMissing
 from tickertape.broker.kinds import Policy
@@ -36,6 +36,7 @@ class DeadRequests:
 
     def __init__(self, connections: Connections, settings: Settings) -> None:
         self._connections = connections
+        self._keys = connections.keys
         self._settings = settings
         self._requests = Requests(connections, settings)
 
@@ -45,7 +46,7 @@ class DeadRequests:
         for partition in range(self._settings.partitions):
             for entry_id, request_id, tenant in await self._rows(partition):
                 n, payload = await self._connections.ask(
-                    "HMGET", keys.request(request_id), "n", "payload"
+                    "HMGET", self._keys.request(request_id), "n", "payload"
                 )
                 died_ms = int(entry_id.partition("-")[0])
                 dead = DeadRequest(request_id, tenant, died_ms, int(n or 0), payload is not None)
@@ -60,7 +61,7 @@ class DeadRequests:
         list or its prompt has expired, QueueFull, TenantLimitReached.
         """
         entry_id, tenant = await self._find(request_id)
-        key = keys.request(request_id)
+        key = self._keys.request(request_id)
         stored = await self._connections.ask("HGETALL", key)
         if b"payload" not in stored:
             raise RequestMissing(f"The prompt of {request_id} has expired.")
@@ -79,7 +80,7 @@ class DeadRequests:
         await self._strike(request_id, entry_id)
 
     async def _find(self, request_id: str) -> tuple[str, str]:
-        partition = keys.parse_partition(request_id)
+        partition = request_ids.parse_partition(request_id)
         if partition is not None and partition < self._settings.partitions:
             for entry_id, dead_id, tenant in await self._rows(partition):
                 if dead_id == request_id:
@@ -88,12 +89,14 @@ class DeadRequests:
 
     async def _rows(self, partition: int) -> list[tuple[str, str, str]]:
         rows = await self._connections.ask(
-            "XRANGE", keys.dead(partition), "-", "+", "COUNT", _MAX_LISTED
+            "XRANGE", self._keys.dead(partition), "-", "+", "COUNT", _MAX_LISTED
         )
         return [(id_.decode(), row[b"id"].decode(), row[b"tenant"].decode()) for id_, row in rows]
 
     async def _strike(self, request_id: str, entry_id: str) -> None:
-        await self._connections.ask("XDEL", keys.dead(keys.partition_of(request_id)), entry_id)
+        await self._connections.ask(
+            "XDEL", self._keys.dead(request_ids.partition_of(request_id)), entry_id
+        )
 
 
 def _again(request_id: str, tenant: str, stored: dict[bytes, bytes]) -> Submission:

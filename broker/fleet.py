@@ -11,7 +11,6 @@ from typing import TypeVar
 
 import msgspec
 
-from tickertape.broker import keys
 from tickertape.broker.connections import Connections
 
 REPORT_INTERVAL_S = 2.0
@@ -76,15 +75,16 @@ class Fleet:
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
+        self._keys = connections.keys
 
     async def report(self, name: str, report: WorkerReport | ApiReport) -> None:
         """Replace the report of the process `name`, for REPORT_TTL_S, in one round trip."""
         member = f"{_KINDS[type(report)]}:{name}"
         await self._connections.ask_all(
             [
-                ("SET", keys.report(member), msgspec.json.encode(report), "PX", _ttl_ms()),
-                ("SADD", keys.fleet(), member),
-                ("EXPIRE", keys.fleet(), _FLEET_TTL_S),
+                ("SET", self._keys.report(member), msgspec.json.encode(report), "PX", _ttl_ms()),
+                ("SADD", self._keys.fleet(), member),
+                ("EXPIRE", self._keys.fleet(), _FLEET_TTL_S),
             ]
         )
 
@@ -92,24 +92,24 @@ class Fleet:
         """Withdraw the report of a process that ends in order."""
         member = f"{_KINDS[kind]}:{name}"
         await self._connections.ask_all(
-            [("DEL", keys.report(member)), ("SREM", keys.fleet(), member)]
+            [("DEL", self._keys.report(member)), ("SREM", self._keys.fleet(), member)]
         )
 
     async def members(self) -> Members:
         """The processes whose reports have not expired. Names without a report are removed."""
         names = sorted(
-            name.decode() for name in await self._connections.ask("SMEMBERS", keys.fleet())
+            name.decode() for name in await self._connections.ask("SMEMBERS", self._keys.fleet())
         )
         replies = await self._connections.ask_all(
             [
                 command
                 for name in names
-                for command in (("GET", keys.report(name)), ("PTTL", keys.report(name)))
+                for command in (("GET", self._keys.report(name)), ("PTTL", self._keys.report(name)))
             ]
         )  # fmt: skip
         stored = dict(zip(names, zip(replies[::2], replies[1::2], strict=True), strict=True))
         if gone := [name for name, (value, _) in stored.items() if value is None]:
-            await self._connections.ask("SREM", keys.fleet(), *gone)
+            await self._connections.ask("SREM", self._keys.fleet(), *gone)
         return _members({name: found for name, found in stored.items() if name not in gone})
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from tickertape.broker import keys
 from tickertape.broker.codec import FIELD, START, Cursor, Entry, decode
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import CursorMalformed
@@ -21,6 +20,7 @@ class Logs:
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
+        self._keys = connections.keys
 
     async def read(
         self, request_id: str, first: Cursor = START, count: int = PAGE_ENTRIES
@@ -32,7 +32,7 @@ class Logs:
         a reader can process the log up to the foreign entry.
         """
         rows = await self._connections.ask(
-            "XRANGE", keys.log(request_id), str(first), "+", "COUNT", count
+            "XRANGE", self._keys.log(request_id), str(first), "+", "COUNT", count
         )
         return [_stored(entry_id, fields) for entry_id, fields in rows]
 
@@ -53,7 +53,7 @@ class Logs:
         for at in range(0, len(request_ids), _TAILS_PER_CALL):
             replies = await self._connections.ask_all(
                 [
-                    ("XREVRANGE", keys.log(request_id), "+", "-", "COUNT", 1)
+                    ("XREVRANGE", self._keys.log(request_id), "+", "-", "COUNT", 1)
                     for request_id in request_ids[at : at + _TAILS_PER_CALL]
                 ]
             )

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import msgspec
 
-from tickertape.broker import keys
+from tickertape.broker import request_ids
 from tickertape.broker.codec import Cursor
 from tickertape.broker.connections import MAX_BLOCK_S, Connections
 from tickertape.broker.errors import Fenced, TooLong
@@ -64,6 +64,7 @@ class Queue:
 
     def __init__(self, connections: Connections, settings: Settings, *, worker: str) -> None:
         self._connections = connections
+        self._keys = connections.keys
         self._settings = settings
         self._worker = worker
         self._scripts = Scripts(connections.commands)
@@ -86,7 +87,7 @@ class Queue:
         """
         word, details = await self._scripts.verdict(
             "claim",
-            [keys.ring(partition)],
+            [self._keys.ring(partition)],
             worker=self._worker,
             nonce=nonce,
             lease_ms=self._settings.lease_ms,
@@ -108,14 +109,17 @@ class Queue:
         """Return when work may have arrived, or after `limit_s` (MAX_BLOCK_S at most)."""
         # Redis treats 0 as "without limit".
         limit_s = min(max(limit_s, _SHORTEST_BLOCK_S), MAX_BLOCK_S)
-        await self._connections.block("BLPOP", keys.wake(partition), limit_s)
+        await self._connections.block("BLPOP", self._keys.wake(partition), limit_s)
 
     async def renew(self, lease: Lease) -> None:
         """Keep the lease for its full length from now; raises Fenced, Unavailable."""
         request_id = lease.request_id
         word, _ = await self._scripts.verdict(
             "renew",
-            [keys.request(request_id), keys.running(keys.partition_of(request_id))],
+            [
+                self._keys.request(request_id),
+                self._keys.running(request_ids.partition_of(request_id)),
+            ],
             attempt=lease.attempt,
             lease_ms=self._settings.lease_ms,
             request_id=request_id,
@@ -131,7 +135,7 @@ class Queue:
         """
         word, details = await self._scripts.verdict(
             "reopen",
-            [_ring(lease)],
+            [self._ring(lease)],
             request_id=lease.request_id,
             attempt=lease.attempt,
             worker=self._worker,
@@ -161,7 +165,7 @@ class Queue:
         """Delay the request for `delay_ms`; raises Fenced, Unavailable."""
         word, _ = await self._scripts.verdict(
             "retry",
-            [_ring(lease)],
+            [self._ring(lease)],
             request_id=lease.request_id,
             attempt=lease.attempt,
             delay_ms=delay_ms,
@@ -173,7 +177,7 @@ class Queue:
     async def release(self, lease: Lease) -> None:
         """Put the request back at the head of the queue; raises Fenced, Unavailable."""
         word, _ = await self._scripts.verdict(
-            "release", [_ring(lease)], request_id=lease.request_id, attempt=lease.attempt
+            "release", [self._ring(lease)], request_id=lease.request_id, attempt=lease.attempt
         )
         _unless_fenced(word)
 
@@ -198,7 +202,7 @@ class Queue:
         """
         word, details = await self._scripts.verdict(
             "finish",
-            [_ring(lease)],
+            [self._ring(lease)],
             *values,
             request_id=lease.request_id,
             attempt=lease.attempt,
@@ -220,10 +224,13 @@ class Queue:
         """Record the usage of an unfinished attempt, once; raises Unavailable."""
         await self._scripts.verdict(
             "account",
-            [keys.request(lease.request_id)],
+            [self._keys.request(lease.request_id)],
             attempt=lease.attempt,
             usage=msgspec.json.encode(usage),
         )
+
+    def _ring(self, lease: Lease) -> str:
+        return self._keys.ring(request_ids.partition_of(lease.request_id))
 
 
 def _lease(details: list[bytes]) -> Lease:
@@ -255,7 +262,3 @@ def _unless_fenced(word: Verdict) -> None:
 
 def _json(value: dict[str, Any] | str | None) -> bytes:
     return b"" if value is None else msgspec.json.encode(value)
-
-
-def _ring(lease: Lease) -> str:
-    return keys.ring(keys.partition_of(lease.request_id))

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from tickertape.broker import keys
 from tickertape.broker.connections import Connections
+from tickertape.broker.keys import Keyspace
 
 # The tenants whose lists are measured in each partition. The others are in their queue as well, but
 # 200 tenants that wait at once already show that the queue grows.
@@ -43,7 +43,7 @@ class LastClaim:
 async def read_last_claim(connections: Connections, partitions: int) -> LastClaim:
     """The last claim, in one round trip; raises Unavailable."""
     (now, *seen) = await connections.ask_all(
-        [("TIME",), *(("HGET", keys.load(n), "seen") for n in range(partitions))]
+        [("TIME",), *(("HGET", connections.keys.load(n), "seen") for n in range(partitions))]
     )
     return LastClaim(_latest_s(seen), _seconds(now))
 
@@ -51,15 +51,26 @@ async def read_last_claim(connections: Connections, partitions: int) -> LastClai
 async def read_queue_depth(connections: Connections, partitions: int) -> QueueDepth:
     """The state of the queue, in at most three round trips; raises Unavailable."""
     now, *counts = await connections.ask_all(
-        [("TIME",), *(command for n in range(partitions) for command in _counts(n))]
+        [
+            ("TIME",),
+            *(command for n in range(partitions) for command in _counts(connections.keys, n)),
+        ]
     )
     parts = [counts[start : start + 6] for start in range(0, len(counts), 6)]
-    lists = [keys.waiting(n, tenant.decode()) for n, part in enumerate(parts) for tenant in part[3]]
+    lists = [
+        connections.keys.waiting(n, tenant.decode())
+        for n, part in enumerate(parts)
+        for tenant in part[3]
+    ]
     ends = await connections.ask_all(
         [command for name in lists for command in (("LLEN", name), ("LINDEX", name, 0))]
     )
     accepted = await connections.ask_all(
-        [("HGET", keys.request(first.decode()), "created") for first in ends[1::2] if first]
+        [
+            ("HGET", connections.keys.request(first.decode()), "created")
+            for first in ends[1::2]
+            if first
+        ]
     )
     waiting = sum(ends[::2]) + sum(part[4] for part in parts)
     running, delayed, dead = (sum(part[n] for part in parts) for n in (1, 2, 5))
@@ -79,7 +90,7 @@ async def read_queue_depth(connections: Connections, partitions: int) -> QueueDe
     )
 
 
-def _counts(partition: int) -> list[tuple[str | int, ...]]:
+def _counts(keys: Keyspace, partition: int) -> list[tuple[str | int, ...]]:
     return [
         ("HMGET", keys.load(partition), "count", "seen"),
         ("ZCARD", keys.running(partition)),

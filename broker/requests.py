@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
-from tickertape.broker import codec, keys
+from tickertape.broker import codec, keys, request_ids
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import (
     ConversationBusy,
@@ -110,6 +110,7 @@ class Requests:
 
     def __init__(self, connections: Connections, settings: Settings) -> None:
         self._connections = connections
+        self._keys = connections.keys
         self._settings = settings
         self._scripts = Scripts(connections.commands)
 
@@ -127,7 +128,7 @@ class Requests:
             else ""
         )
         partition = keys.choose_partition(self._settings.partitions, conversation or idem or None)
-        request_id = request_id or keys.new_request_id(partition)
+        request_id = request_id or request_ids.new_request_id(partition)
         queued = {"v": codec.VERSION, **s.head}
         # Scripts read the policy from the hash, a worker from the payload.
         payload = {**s.payload, "on_interruption": s.on_interruption}
@@ -137,7 +138,7 @@ class Requests:
             queued["echo"] = s.echo
         word, details = await self._scripts.verdict(
             "submit",
-            [keys.ring(keys.partition_of(request_id))],
+            [self._keys.ring(request_ids.partition_of(request_id))],
             request_id=request_id,
             fingerprint=s.fingerprint,
             tenant=s.tenant,
@@ -166,10 +167,10 @@ class Requests:
 
     async def get(self, request_id: str, tenant: str) -> Record:
         """The record of a request; raises RequestMissing, also for a request of another tenant."""
-        partition = keys.parse_partition(request_id)
+        partition = request_ids.parse_partition(request_id)
         if partition is None or partition >= self._settings.partitions:
             raise RequestMissing
-        stored = await self._connections.ask("HGETALL", keys.request(request_id))
+        stored = await self._connections.ask("HGETALL", self._keys.request(request_id))
         if not stored or stored[b"tenant"].decode() != tenant:
             raise RequestMissing
         return _record(request_id, stored)
@@ -235,17 +236,17 @@ class Requests:
     ) -> list[tuple[int, str]]:
         newest = "+inf" if before_ms is None else f"({before_ms}"
         row = await self._connections.ask(
-            "ZREVRANGEBYSCORE", keys.index(partition, tenant), newest, "-inf", "WITHSCORES"
+            "ZREVRANGEBYSCORE", self._keys.index(partition, tenant), newest, "-inf", "WITHSCORES"
         )
         return [
             (int(score), member.decode()) for member, score in zip(row[::2], row[1::2], strict=True)
         ]
 
     def _ring(self, request_id: str) -> str:
-        partition = keys.parse_partition(request_id)
+        partition = request_ids.parse_partition(request_id)
         if partition is None or partition >= self._settings.partitions:
             raise RequestMissing
-        return keys.ring(partition)
+        return self._keys.ring(partition)
 
 
 def conversation_key(tenant: str, conversation_id: str | None) -> str:

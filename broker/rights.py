@@ -5,7 +5,6 @@ process runs. Redis itself answers, so rules, renamed commands and patterns of k
 count.
 """
 
-from tickertape.broker import keys
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import AccessDenied
 from tickertape.broker.lua import Scripts
@@ -18,6 +17,7 @@ class Rights:
 
     def __init__(self, connections: Connections, partitions: int) -> None:
         self._scripts = Scripts(connections.commands)
+        keys = connections.keys
         # A pattern of keys that covers the first and the last partition covers all partitions.
         self._tags = sorted({keys.tag(0), keys.tag(partitions - 1)})
 

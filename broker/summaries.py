@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tickertape.broker import keys
 from tickertape.broker.connections import Connections
 from tickertape.runtime.settings import Settings
 
@@ -74,6 +73,7 @@ class ConversationList:
 
     def __init__(self, connections: Connections, settings: Settings) -> None:
         self._connections = connections
+        self._keys = connections.keys
         self._settings = settings
 
     async def newest(
@@ -88,7 +88,7 @@ class ConversationList:
         found: list[tuple[int, str, int]] = []
         for partition in range(self._settings.partitions):
             row = await self._connections.ask(
-                "ZREVRANGEBYSCORE", keys.conversations(partition, tenant), newest, "-inf",
+                "ZREVRANGEBYSCORE", self._keys.conversations(partition, tenant), newest, "-inf",
                 "WITHSCORES", "LIMIT", 0, _MOST_READ,
             )  # fmt: skip
             found += [
@@ -99,7 +99,7 @@ class ConversationList:
         for at in range(0, len(found), _READ_AT_ONCE):
             page = found[at : at + _READ_AT_ONCE]
             stored = await self._connections.ask_all(
-                [("HMGET", keys.conversation(where, key), *_FIELDS) for _, key, where in page]
+                [("HMGET", self._keys.conversation(where, key), *_FIELDS) for _, key, where in page]
             )
             for (updated_ms, key, _), values in zip(page, stored, strict=True):
                 pairs = zip(_FIELDS, values, strict=True)

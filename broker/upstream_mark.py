@@ -2,7 +2,6 @@
 
 import msgspec
 
-from tickertape.broker import keys
 from tickertape.broker.connections import Connections
 
 
@@ -20,7 +19,7 @@ async def mark_upstream(
     unless `replaces`. The values must contain no secret. Raises Unavailable.
     """
     mark = msgspec.json.encode(_Mark(name, label))
-    await connections.ask("SET", keys.upstream(), mark, *([] if replaces else ["NX"]))
-    stored = await connections.ask("GET", keys.upstream())
+    await connections.ask("SET", connections.keys.upstream(), mark, *([] if replaces else ["NX"]))
+    stored = await connections.ask("GET", connections.keys.upstream())
     known = msgspec.json.decode(stored or mark, type=_Mark)
     return None if known.name == name else known.label

@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-from tickertape.broker import keys
 from tickertape.broker.connections import Connections
 
 ConversationPlace: TypeAlias = tuple[int, str]
@@ -21,6 +20,7 @@ class WatcherCounts:
 
     def __init__(self, connections: Connections, process: str) -> None:
         self._connections = connections
+        self._keys = connections.keys
         self._process = process
         self._ahead_s: float | None = None
 
@@ -40,7 +40,7 @@ class WatcherCounts:
         for place, count in counts.items():
             commands += self._written(place, count, valid_s)
         written = len(commands)
-        commands += [("HGETALL", keys.watchers(*place)) for place in places]
+        commands += [("HGETALL", self._keys.watchers(*place)) for place in places]
         replies = await self._connections.ask_all(commands)
         self._learn_time(replies[0])
         return {
@@ -51,7 +51,7 @@ class WatcherCounts:
     def _written(
         self, place: ConversationPlace, count: int, valid_s: float
     ) -> list[tuple[str | bytes | float, ...]]:
-        key = keys.watchers(*place)
+        key = self._keys.watchers(*place)
         if not count:
             return [("HDEL", key, self._process)]
         value = f"{count}:{int(self._now_s() + valid_s)}"

@@ -5,6 +5,7 @@ variable, its value and the allowed values. A secret is never shown.
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ _LATER_SCHEMES = {
     "redis+cluster": "Redis Cluster is not supported yet: give one server as redis://host:port",
     "redis+sentinel": "Sentinel is not supported yet: give one server as redis://host:port",
 }
+_NAMESPACE = re.compile(r"[a-z0-9_-]{1,32}", re.ASCII)
 _SCHEMES = {"redis", "rediss", "unix"}
 _SECRET = {"OPENAI_API_KEY", "TICKERTAPE_API_KEYS", "REDIS_URL"}
 # Variable names of earlier versions, which are still read.
@@ -59,6 +61,7 @@ class Settings(BaseSettings):
         default=None, validation_alias=_ours("UPSTREAM_PROFILE")
     )
     url: str = Field(default="http://127.0.0.1:8000", validation_alias=_ours("URL"))
+    namespace: str = Field(default="", validation_alias=_ours("NAMESPACE"))
     partitions: int = Field(default=1, ge=1, le=1024, validation_alias=_ours("PARTITIONS"))
     lease_s: float = Field(default=5, ge=0.5, le=300, validation_alias=_ours("LEASE_S"))
     max_crashes: int = Field(
@@ -129,6 +132,14 @@ class Settings(BaseSettings):
             message = "the port is not valid: percent-encode special characters in the password"
             raise ValueError(message) from None
         return url
+
+    @field_validator("namespace")
+    @classmethod
+    def _part_of_keys(cls, namespace: str) -> str:
+        if namespace and not _NAMESPACE.fullmatch(namespace):
+            message = "use at most 32 of the characters a-z, 0-9, - and _"
+            raise ValueError(message)
+        return namespace
 
     @field_validator("openai_base_url", "url")
     @classmethod

@@ -7,8 +7,8 @@ import structlog
 
 from tickertape.broker.codec import encode_data, encode_text
 from tickertape.broker.fold import fold
-from tickertape.broker.keys import partition_of
 from tickertape.broker.queue import Lease
+from tickertape.broker.request_ids import partition_of
 from tickertape.broker.turns import remember
 from tickertape.worker import prompt
 from tickertape.worker.failures import Failure, FailureCode

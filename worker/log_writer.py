@@ -8,7 +8,7 @@ Redis gets fewer and larger appends. There is no timer, and the upstream never w
 import asyncio
 from collections.abc import Callable
 
-from tickertape.broker.appender import Appended, Appender, target
+from tickertape.broker.appender import Appended, Appender
 from tickertape.broker.queue import Lease
 from tickertape.worker.outcome import Stop
 
@@ -25,7 +25,7 @@ class LogWriter:
 
     def __init__(self, appender: Appender, lease: Lease, on_stop: Callable[[Stop], None]) -> None:
         self._appender = appender
-        self._target = target(lease.request_id, lease.attempt)
+        self._target = appender.target(lease.request_id, lease.attempt)
         self._on_stop = on_stop
         self._acked_seq = 0
         self._unacked: list[bytes] = []

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from tickertape.broker import keys
 from tickertape.broker.appender import Appender
 from tickertape.broker.connections import Connections
 from tickertape.broker.conversations import Conversations
@@ -130,7 +129,7 @@ async def run(
     """
     name = worker_name()
     structlog.contextvars.bind_contextvars(worker=name)
-    connections = Connections(redis_url)
+    connections = Connections(redis_url, namespace=settings.namespace)
     worker = _build_worker(connections, settings, name, slots, timing)
     health = Health(
         worker.consumer, worker.tools.appender, worker.pushes, worker.rights, worker.models
@@ -213,7 +212,7 @@ def _build_tools(
 
 def _push(connections: Connections, consumer: Consumer, partition: int, name: str) -> Push:
     push = Push(connections, CancelListener(consumer))
-    push.subscribe(keys.worker_channel(partition, name).encode())
+    push.subscribe(connections.keys.worker_channel(partition, name).encode())
     return push
 
 

@@ -20,7 +20,7 @@ import structlog
 from tickertape.api.fanout.finished_logs import FinishedLogs
 from tickertape.api.fanout.healing import Healer
 from tickertape.api.fanout.watched_log import WatchedLog, merge
-from tickertape.broker import keys
+from tickertape.broker import request_ids
 from tickertape.broker.codec import Notice, unpack
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import EntryMalformed, Unavailable
@@ -58,6 +58,7 @@ class Hub:
         self, connections: Connections, settings: Settings, limits: HubLimits = _LIMITS
     ) -> None:
         self._limits = limits
+        self._keys = connections.keys
         self._logs = Logs(connections)
         self._heartbeat_s = settings.heartbeat_s
         self._pushes = [Push(connections, self) for _ in range(settings.partitions)]
@@ -204,7 +205,7 @@ class Hub:
             self._finish(watched)
 
     def _begin(self, request_id: str) -> WatchedLog:
-        watched = WatchedLog(request_id)
+        watched = WatchedLog(request_id, self._keys.log_channel(request_id).encode())
         self._watched[request_id] = watched
         self._by_channel[watched.channel] = watched
         push = self._push_of(request_id)
@@ -243,7 +244,7 @@ class Hub:
             self._push_of(request_id).unsubscribe(watched.channel)
 
     def _push_of(self, request_id: str) -> Push:
-        return self._pushes[keys.partition_of(request_id)]
+        return self._pushes[request_ids.partition_of(request_id)]
 
     async def _check_tails(self) -> None:
         due = 0.0

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable
 
 from tickertape.api.fanout.tape import Tape, Verdict
-from tickertape.broker import keys
 from tickertape.broker.codec import START, Pushed
 from tickertape.runtime.json_types import JsonObject
 
@@ -39,9 +38,9 @@ class WatchedLog:
         "wakes",
     )
 
-    def __init__(self, request_id: str) -> None:
+    def __init__(self, request_id: str, channel: bytes) -> None:
         self.tape = Tape(request_id)
-        self.channel = keys.log_channel(request_id).encode()
+        self.channel = channel
         self.synced = asyncio.Event()
         self.is_gone = False
         self.epoch = 0

@@ -16,9 +16,10 @@ from bench.box import Box
 from bench.source import publish
 from tests.support.deployment import Deployment, api_url, port_of
 from tests.support.given_settings import GivenSettings
+from tests.support.keyspace import KEYS
 from tests.support.rig import Rig
 from tests.support.servers import ValkeyServer
-from tickertape.broker import codec, keys
+from tickertape.broker import codec
 from tickertape.broker.appender import MAX_ENTRIES
 from tickertape.broker.lua import source
 from tickertape.broker.queue import Lease
@@ -113,7 +114,7 @@ async def running(
 
 def _target(lease: Lease, first_seq: int) -> str:
     request_id = lease.request_id
-    names = (keys.request(request_id), keys.log(request_id), keys.log_channel(request_id))
+    names = (KEYS.request(request_id), KEYS.log(request_id), KEYS.log_channel(request_id))
     return " ".join([*names, str(lease.attempt), str(first_seq)])
 
 

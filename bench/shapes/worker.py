@@ -17,8 +17,8 @@ from bench.asking import Plan, Running, check_text, deployed
 from bench.box import Box, cpu_s
 from bench.report import Bound, Report, Spread, Strip, Table, ratios, short
 from tests.support.given_settings import GivenSettings
+from tests.support.keyspace import KEYS
 from tests.support.rig import open_rig
-from tickertape.broker import keys
 from tickertape.broker.connections import Connections
 from tickertape.broker.fold import fold
 
@@ -104,7 +104,7 @@ async def ours(running: Running) -> AsyncIterator[Play]:
         async def play(plan: Plan) -> WorkerRound:
             meter = _Meter(running.workers, running.redis)
             ids = [await rig.ask(str(plan)) for _ in range(STREAMS)]
-            while int(await rig.connections.ask("HGET", keys.load(0), "count") or 0):
+            while int(await rig.connections.ask("HGET", KEYS.load(0), "count") or 0):
                 await asyncio.sleep(_POLL_S)
             played = meter.read(STREAMS * plan.deltas)
             for request_id in ids:

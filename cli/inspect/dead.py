@@ -27,7 +27,7 @@ def run(action: str, request_ids: list[str], *, is_all: bool, data_dir: Path) ->
 
 
 async def _run(url: str, settings: Settings, action: str, request_ids: list[str] | None) -> int:
-    connections = Connections(url)
+    connections = Connections(url, namespace=settings.namespace)
     try:
         dead = DeadRequests(connections, settings)
         listed = await dead.listed()

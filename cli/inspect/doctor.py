@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from tickertape.broker import keys
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import AccessDenied, SettingsInvalid, Unavailable
 from tickertape.broker.rights import Rights
@@ -73,7 +72,7 @@ async def redis(settings: Settings) -> list[Finding]:
     if settings.redis_url is None:
         return [_embedded_redis()]
     address = hide_secrets(settings.redis_url)
-    connections = Connections(settings.redis_url)
+    connections = Connections(settings.redis_url, namespace=settings.namespace)
     try:
         async with asyncio.timeout(_ANSWER_S):
             found = [
@@ -111,7 +110,7 @@ async def _server(connections: Connections) -> list[Finding]:
 
 async def _partitions(connections: Connections, wanted: int) -> list[Finding]:
     try:
-        used = await connections.ask("GET", keys.partition_count())
+        used = await connections.ask("GET", connections.keys.partition_count())
     except AccessDenied:
         return []  # the findings about rights name it
     return findings.partition_findings(wanted, used and int(used))

@@ -46,7 +46,7 @@ def run(options: Options) -> int:
     try:
         with handling(STOP_SIGNALS, raise_interrupt), contextlib.ExitStack() as resources:
             if settings.redis_url is not None:
-                _claim_redis(settings.redis_url, upstream, options)
+                _claim_redis(settings.redis_url, settings.namespace, upstream, options)
             redis = redis_service(settings, data_dir)
             model = model_service(settings, logs)
             redis_server = _start(redis, resources.callback)
@@ -70,11 +70,13 @@ def run(options: Options) -> int:
         return Exit.INTERRUPTED
 
 
-def _claim_redis(redis_url: str, upstream: UpstreamIdentity, options: Options) -> None:
+def _claim_redis(
+    redis_url: str, namespace: str, upstream: UpstreamIdentity, options: Options
+) -> None:
     # The import takes 0.3 s, which a start with an embedded server does not need.
     from tickertape.cli.up.redis_mark import claim_redis
 
-    claim_redis(redis_url, upstream, replaces=options.switches_upstream)
+    claim_redis(redis_url, upstream, namespace=namespace, replaces=options.switches_upstream)
 
 
 def _start(service: Service[T] | None, at_end: Callable[[Callable[[], None]], object]) -> T | None:

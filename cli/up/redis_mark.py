@@ -14,16 +14,17 @@ from tickertape.cli.up.upstream_identity import UpstreamIdentity
 from tickertape.runtime.backoff import Backoff
 
 
-def claim_redis(redis_url: str, upstream: UpstreamIdentity, *, replaces: bool) -> None:
+def claim_redis(
+    redis_url: str, upstream: UpstreamIdentity, *, namespace: str, replaces: bool
+) -> None:
     """Mark the Redis for this upstream. Waits without a limit while Redis does not answer.
 
     Raises CommandFailed if it has the mark of another upstream and `replaces` is false.
     """
-    asyncio.run(_claim(redis_url, upstream, replaces=replaces))
+    asyncio.run(_claim(Connections(redis_url, namespace=namespace), upstream, replaces=replaces))
 
 
-async def _claim(redis_url: str, upstream: UpstreamIdentity, *, replaces: bool) -> None:
-    connections = Connections(redis_url)
+async def _claim(connections: Connections, upstream: UpstreamIdentity, *, replaces: bool) -> None:
     try:
         other = await _mark(connections, upstream, replaces=replaces)
     finally:

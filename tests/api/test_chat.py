@@ -5,10 +5,10 @@ import asyncio
 import msgspec
 import pytest
 
+from tests.support.keyspace import KEYS
 from tests.support.rig import Rig
 from tests.support.running_api import RunningApi, running_api
 from tests.wires.claiming import claimed
-from tickertape.broker import keys
 
 
 async def test_the_response_to_a_submit_has_the_requests_location(api: RunningApi) -> None:
@@ -157,7 +157,7 @@ async def test_an_erased_request_leaves_nothing_behind(
     assert (await api.client.get(f"/chat/{request_id}")).status_code == 404
     assert (await api.client.delete(f"/chat/{request_id}")).status_code == 404
     ask = worker.connections.ask
-    assert await ask("EXISTS", keys.request(request_id), keys.log(request_id)) == 0
+    assert await ask("EXISTS", KEYS.request(request_id), KEYS.log(request_id)) == 0
     assert (await api.client.get("/chat")).json()["requests"] == []
 
 
@@ -307,14 +307,14 @@ async def test_a_forgotten_conversation_is_gone_with_its_requests(api: RunningAp
 
 async def test_a_request_whose_log_is_gone_is_not_found(api: RunningApi, worker: Rig) -> None:
     request_id = await api.submit()
-    await worker.connections.ask("DEL", keys.log(request_id))
+    await worker.connections.ask("DEL", KEYS.log(request_id))
     assert (await api.client.get(f"/chat/{request_id}")).status_code == 404
 
 
 async def test_the_queue_holds_the_prompt_as_it_was_sent(api: RunningApi, worker: Rig) -> None:
     text = 'quotes " and \\ and \u2028 and 😀 and {"json": true}'
     request_id = await api.submit(text)
-    stored = await worker.connections.ask("HGET", keys.request(request_id), "payload")
+    stored = await worker.connections.ask("HGET", KEYS.request(request_id), "payload")
     assert msgspec.json.decode(stored)["messages"] == [{"role": "user", "content": text}]
 
 

@@ -7,6 +7,7 @@ from contextlib import aclosing
 
 import pytest
 
+from tests.support.keyspace import KEYS
 from tests.support.rig import Rig
 from tests.support.running_api import RunningApi, running_api
 from tests.support.sse import Event, EventStream, open_stream, text_of
@@ -14,7 +15,7 @@ from tests.support.wait import wait_until
 from tickertape.api.fanout.hub import Hub
 from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.api.services import ApiTiming
-from tickertape.broker import keys
+from tickertape.broker import request_ids
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.turns import Turn
@@ -36,7 +37,7 @@ async def answer(worker: Rig, *texts: str, message: str = "hi") -> str:
 
 
 async def forget_log(worker: Rig, request_id: str) -> None:
-    await worker.connections.ask("DEL", keys.log(request_id))
+    await worker.connections.ask("DEL", KEYS.log(request_id))
 
 
 @contextlib.asynccontextmanager
@@ -102,7 +103,7 @@ async def test_a_position_in_a_forgotten_request_starts_the_conversation_over(
     api: RunningApi, worker: Rig
 ) -> None:
     known = await answer(worker, "a", "b")
-    events = await take(api, 6, after=f"{keys.new_request_id(0)}:1732300000000-1")
+    events = await take(api, 6, after=f"{request_ids.new_request_id(0)}:1732300000000-1")
     assert kinds(events) == ["rewind", *WHOLE]
     assert events[0].data == {"reason": "cursor_not_found"}
     assert ids(events[1:]) == [known] * 5

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.keyspace import KEYS
 from tests.support.rig import TENANT, Rig
 from tests.support.running_api import RunningApi
 from tests.support.sse import Event, open_stream
-from tickertape.broker import keys
 from tickertape.broker.conversations import Conversations
 
 
@@ -58,7 +58,7 @@ async def test_queued_events_of_a_conversation_name_the_parent(
 ) -> None:
     first = await say(api, worker, "one")
     second = await say(api, worker, "two", parent_id=first)
-    await worker.connections.ask("DEL", keys.log(first))
+    await worker.connections.ask("DEL", KEYS.log(first))
     url = f"{api.url}/conversations/c1/stream"
     async with open_stream(url) as stream, aclosing(aiter(stream)) as events:
         queued = [await next_kind(events, "queued") for _ in range(2)]
@@ -92,7 +92,7 @@ async def test_a_parent_outside_of_the_conversation_is_refused(
 
 async def test_a_parent_whose_request_has_expired_is_known(api: RunningApi, worker: Rig) -> None:
     first = await say(api, worker, "one")
-    await worker.connections.ask("DEL", keys.request(first), keys.log(first))
+    await worker.connections.ask("DEL", KEYS.request(first), KEYS.log(first))
     await say(api, worker, "two")
     await say(api, worker, "zwei", parent_id=first)
     assert [turn["parent_id"] for turn in (await view(api))["turns"]] == [None, first, first]
@@ -158,9 +158,9 @@ async def test_a_conversation_of_an_earlier_version_is_listed_after_its_next_req
     first = await say(api, worker, "one")
     place = Conversations(worker.connections, worker.settings).place(TENANT, "c1")
     # What version 0.1 had not written yet.
-    await worker.connections.ask("DEL", keys.conversations(place[0], TENANT))
+    await worker.connections.ask("DEL", KEYS.conversations(place[0], TENANT))
     new = ("summary", "title", "created", "updated", "turns")
-    await worker.connections.ask("HDEL", keys.conversation(*place), *new)
+    await worker.connections.ask("HDEL", KEYS.conversation(*place), *new)
     assert (await listed(api))["conversations"] == []
     before = await view(api)
     assert (before["title"], [turn["request_id"] for turn in before["turns"]]) == ("one", [first])
@@ -177,14 +177,14 @@ async def test_turns_below_an_erased_one_follow_the_turn_before_it(
     second = await say(api, worker, "two")
     third = await say(api, worker, "three")
     if has_expired:
-        await worker.connections.ask("DEL", keys.request(second), keys.log(second))
+        await worker.connections.ask("DEL", KEYS.request(second), KEYS.log(second))
     path = f"/conversations/c1/turns/{second}"
     assert (await api.client.delete(path)).status_code == 204
     assert (await api.client.delete(path)).status_code == 404
     whole = await view(api)
     places = [(turn["request_id"], turn["parent_id"]) for turn in whole["turns"]]
     assert places == [(first, None), (third, first)]
-    rows = keys.turns(*Conversations(worker.connections, worker.settings).place(TENANT, "c1"))
+    rows = KEYS.turns(*Conversations(worker.connections, worker.settings).place(TENANT, "c1"))
     assert "two" not in str(await worker.connections.ask("XRANGE", rows, "-", "+"))
     [one] = (await listed(api))["conversations"]
     assert one["turns"] == 2

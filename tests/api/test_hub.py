@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.keyspace import KEYS
 from tests.support.pushes import Deaf, lost_pushes
 from tests.support.rig import Rig, open_rig
 from tests.support.servers import ValkeyServer
@@ -14,7 +15,7 @@ from tests.support.wait import wait_until
 from tickertape.api.fanout.hub import Hub, HubLimits
 from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.api.protocols.native.text_wire import TextWire
-from tickertape.broker import keys
+from tickertape.broker import request_ids
 from tickertape.broker.codec import Cursor
 from tickertape.runtime.settings import Settings
 
@@ -100,7 +101,7 @@ async def test_a_push_lost_at_the_end_is_healed_by_the_tail_check(rig: Rig, hub:
 
 async def test_duplicate_and_late_pushes_change_nothing(rig: Rig, hub: Hub) -> None:
     request_id = await rig.begin()
-    channel = keys.log_channel(request_id).encode()
+    channel = KEYS.log_channel(request_id).encode()
     async with hub.watch(request_id) as watched:
         seen: list[bytes] = []
         original = hub.on_pushed
@@ -128,7 +129,7 @@ async def test_a_broken_push_connection_heals_when_it_comes_back(rig: Rig, hub: 
 async def test_a_log_that_is_erased_under_its_readers_is_gone(rig: Rig, hub: Hub) -> None:
     request_id = await rig.begin()
     async with hub.watch(request_id) as watched:
-        await rig.connections.ask("DEL", keys.log(request_id))
+        await rig.connections.ask("DEL", KEYS.log(request_id))
         await wait_until(lambda: watched.is_gone, description="the tail check misses the log")
 
 
@@ -136,10 +137,10 @@ async def test_a_log_that_was_replaced_is_read_from_its_first_entry(rig: Rig, hu
     request_id = await rig.begin()
     await rig.type("a")
     async with hub.watch(request_id) as watched:
-        saved = await rig.connections.ask("DUMP", keys.log(request_id))
+        saved = await rig.connections.ask("DUMP", KEYS.log(request_id))
         await rig.type("b")
         await has(watched, "ab")
-        await rig.connections.ask("RESTORE", keys.log(request_id), 0, saved, "REPLACE")
+        await rig.connections.ask("RESTORE", KEYS.log(request_id), 0, saved, "REPLACE")
         await has(watched, "a")
         assert watched.epoch == 1
 
@@ -152,7 +153,7 @@ async def test_the_reply_to_a_tail_query_from_before_the_end_does_not_undo_the_e
     tails, checks = hub._logs.tails, 0
 
     async with hub.watch(request_id) as watched:
-        saved = await rig.connections.ask("DUMP", keys.log(request_id))
+        saved = await rig.connections.ask("DUMP", KEYS.log(request_id))
 
         async def answered_late(request_ids: list[str]) -> list[Cursor | None]:
             nonlocal checks
@@ -160,7 +161,7 @@ async def test_the_reply_to_a_tail_query_from_before_the_end_does_not_undo_the_e
             if request_id in request_ids:
                 await rig.finish()
                 await wait_until(lambda: watched.tape.is_over, description="the terminal arrives")
-                restored = ("RESTORE", keys.log(request_id), 0, saved, "REPLACE")
+                restored = ("RESTORE", KEYS.log(request_id), 0, saved, "REPLACE")
                 await rig.connections.ask(*restored)
             checks += 1
             return answer
@@ -175,7 +176,7 @@ async def test_the_reply_to_a_tail_query_from_before_the_end_does_not_undo_the_e
 async def test_a_trimmed_log_is_read_from_its_first_remaining_entry(rig: Rig, hub: Hub) -> None:
     request_id = await rig.begin()
     await rig.type("a", "b", "c")
-    await rig.connections.ask("XTRIM", keys.log(request_id), "MAXLEN", 2)
+    await rig.connections.ask("XTRIM", KEYS.log(request_id), "MAXLEN", 2)
     async with hub.watch(request_id) as watched:
         assert text(watched) == "bc"
         await rig.type("d")
@@ -237,7 +238,7 @@ async def test_a_hub_that_stops_waits_for_the_reads_that_it_cancels(
 
     monkeypatch.setattr("tickertape.broker.log.Logs.read", hard_to_end)
     async with running_hub(rig) as hub:
-        acquiring = asyncio.create_task(hub.acquire(keys.new_request_id(0)))
+        acquiring = asyncio.create_task(hub.acquire(request_ids.new_request_id(0)))
         await is_reading.wait()
     assert has_ended
     acquiring.cancel()

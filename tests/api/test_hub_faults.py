@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from tests.support.keyspace import KEYS
 from tests.support.pushes import lost_pushes
 from tests.support.rig import Rig, open_rig
 from tests.support.wait import wait_until
 from tickertape.api.fanout.hub import Hub, HubLimits
 from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.api.protocols.native.text_wire import TextWire
-from tickertape.broker import keys
 from tickertape.broker.codec import FIELD, encode_text
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.log import PAGE_ENTRIES
@@ -65,7 +65,7 @@ async def has(watched: WatchedLog, expected: str) -> None:
 
 
 async def push(rig: Rig, request_id: str, message: bytes) -> None:
-    await rig.connections.ask("SPUBLISH", keys.log_channel(request_id), message)
+    await rig.connections.ask("SPUBLISH", KEYS.log_channel(request_id), message)
 
 
 async def finished(rig: Rig, text: str) -> str:
@@ -100,7 +100,7 @@ async def test_an_unreadable_entry_ends_only_its_log(
 ) -> None:
     other = await rig.submit()
     request_id = await rig.submit()
-    await rig.connections.ask("XADD", keys.log(request_id), entry_id, field, value)
+    await rig.connections.ask("XADD", KEYS.log(request_id), entry_id, field, value)
     async with hub.watch(request_id) as broken, hub.watch(other) as sound:
         assert broken.is_gone
         assert not sound.is_gone
@@ -117,7 +117,7 @@ async def test_an_unreadable_entry_that_was_not_pushed_ends_only_its_log(
         other = await rig.submit()
         request_id = await rig.submit()
         async with hub.watch(request_id) as broken, hub.watch(other) as sound:
-            await rig.connections.ask("XADD", keys.log(request_id), entry_id, field, value)
+            await rig.connections.ask("XADD", KEYS.log(request_id), entry_id, field, value)
             await wait_until(lambda: broken.is_gone, description="the broken tape to be gone")
             with lost_pushes(hub):
                 assert await rig.claim() == other
@@ -127,7 +127,7 @@ async def test_an_unreadable_entry_that_was_not_pushed_ends_only_its_log(
 
 async def test_a_log_is_read_only_up_to_its_terminal(rig: Rig, hub: Hub) -> None:
     request_id = await finished(rig, "a")
-    log_key = keys.log(request_id)
+    log_key = KEYS.log(request_id)
     (last, _), *_ = await rig.connections.ask("XREVRANGE", log_key, "+", "-", "COUNT", "1")
     attempt, _, seq = last.decode().partition("-")
     for after in range(1, 2 * PAGE_ENTRIES + 1):
@@ -144,11 +144,11 @@ async def test_a_log_that_is_replaced_at_every_read_is_given_up(rig: Rig) -> Non
         await rig.type(*"abcd")
         async with hub.watch(request_id) as watched:
             for left in ("abc", "ab", "a"):
-                await rig.connections.ask("XDEL", keys.log(request_id), str(watched.tape.last))
+                await rig.connections.ask("XDEL", KEYS.log(request_id), str(watched.tape.last))
                 await hub.catch_up(watched)
                 assert text(watched) == left
             assert not watched.is_gone
-            await rig.connections.ask("XDEL", keys.log(request_id), str(watched.tape.last))
+            await rig.connections.ask("XDEL", KEYS.log(request_id), str(watched.tape.last))
             await hub.catch_up(watched)
             assert watched.is_gone
 
@@ -158,7 +158,7 @@ async def test_a_log_without_the_last_known_entry_starts_over(rig: Rig, hub: Hub
     await rig.type("a", "b", "c")
     async with hub.watch(request_id) as watched:
         last = str(watched.tape.last)
-        await rig.connections.ask("XDEL", keys.log(request_id), last)
+        await rig.connections.ask("XDEL", KEYS.log(request_id), last)
         await hub.catch_up(watched)
         assert text(watched) == "ab"
         assert watched.epoch == 1
@@ -183,7 +183,7 @@ async def test_a_finished_log_that_was_erased_is_dropped_from_the_cache(rig: Rig
     request_id = await finished(rig, "a")
     async with hub.watch(request_id) as watched:
         assert watched.tape.is_over
-        await rig.connections.ask("DEL", keys.log(request_id))
+        await rig.connections.ask("DEL", KEYS.log(request_id))
         await hub.catch_up(watched)
         assert watched.is_gone
     async with hub.watch(request_id) as again:
@@ -194,7 +194,7 @@ async def test_a_finished_log_that_was_erased_is_dropped_from_the_cache(rig: Rig
 async def test_a_push_on_another_channel_wakes_its_listeners_until_they_stop(
     rig: Rig, hub: Hub
 ) -> None:
-    channel, woken = keys.conversation_channel(0, "c"), {"one": 0, "two": 0}
+    channel, woken = KEYS.conversation_channel(0, "c"), {"one": 0, "two": 0}
 
     def wake(name: str) -> None:
         woken[name] += 1

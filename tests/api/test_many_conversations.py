@@ -13,7 +13,7 @@ from tests.support.rig import Rig
 from tests.support.running_api import RunningApi, running_api
 from tests.support.sse import Event, EventStream, open_stream
 from tests.support.wait import wait_until
-from tickertape.broker import keys
+from tickertape.broker import request_ids
 
 
 async def begin(worker: Rig, conversation_id: str) -> str:
@@ -107,7 +107,7 @@ async def test_an_unknown_cursor_rewinds_only_its_conversation(
 ) -> None:
     await answer(worker, "a", "one")
     await answer(worker, "b", "two")
-    lost = f"{keys.new_request_id(0)}:1732300000000-1"
+    lost = f"{request_ids.new_request_id(0)}:1732300000000-1"
     async with many(api, a=lost, b=None) as stream:
         found = await by_conversation(stream, 9)
     assert [event.kind for event in found["a"]] == [

@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 import pytest
 from starlette.types import Message as AsgiMessage
 
+from tests.support.keyspace import KEYS
 from tests.support.rig import Rig
 from tests.support.running_api import RunningApi, running_api
 from tests.support.sse import Event, SseParser, collect, text_of
 from tests.support.wait import wait_until
 from tickertape.api.fanout.stream_response import StreamResponse
 from tickertape.api.fanout.wire import CUT, Frame
-from tickertape.broker import keys
 
 
 class OldClient:
@@ -135,13 +135,13 @@ async def test_the_stream_of_a_log_that_was_replaced_starts_over(
 ) -> None:
     request_id = await worker.begin()
     await worker.type("a")
-    saved = await worker.connections.ask("DUMP", keys.log(request_id))
+    saved = await worker.connections.ask("DUMP", KEYS.log(request_id))
     async with old_client(api, f"/chat/{request_id}/stream") as client:
         events = await client.until("delta")
         await worker.type("b")
         events += await client.until("delta")
         assert text_of(events) == "ab"
-        await worker.connections.ask("RESTORE", keys.log(request_id), 0, saved, "REPLACE")
+        await worker.connections.ask("RESTORE", KEYS.log(request_id), 0, saved, "REPLACE")
         assert (await client.until("rewind"))[-1].data == {"reason": "log_changed"}
         assert text_of(await client.until("delta")) == "a"
 
@@ -149,11 +149,11 @@ async def test_the_stream_of_a_log_that_was_replaced_starts_over(
 async def test_raw_text_is_aborted_when_its_log_was_replaced(api: RunningApi, worker: Rig) -> None:
     request_id = await worker.begin()
     await worker.type("a")
-    saved = await worker.connections.ask("DUMP", keys.log(request_id))
+    saved = await worker.connections.ask("DUMP", KEYS.log(request_id))
     await worker.type("b")
     async with old_client(api, f"/chat/{request_id}/stream?format=text") as client:
         assert await client.content.readexactly(2) == b"ab"
-        await worker.connections.ask("RESTORE", keys.log(request_id), 0, saved, "REPLACE")
+        await worker.connections.ask("RESTORE", KEYS.log(request_id), 0, saved, "REPLACE")
         assert await client.breaks_off()
 
 
@@ -171,7 +171,7 @@ async def test_a_log_that_is_erased_under_its_reader_is_gone(api: RunningApi, wo
     path = f"/chat/{request_id}/stream"
     async with old_client(api, path) as client, old_client(api, f"{path}?format=text") as text:
         await client.until("started")
-        await worker.connections.ask("DEL", keys.log(request_id))
+        await worker.connections.ask("DEL", KEYS.log(request_id))
         await client.until("gone")
         assert await client.next() is None
         assert await text.breaks_off()

@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 from starlette.types import Message
 
+from tests.support.keyspace import KEYS
 from tests.support.rig import Rig
 from tests.support.running_api import RunningApi, running_api
 from tests.support.sse import collect, follow
@@ -16,7 +17,6 @@ from tickertape.api.fanout.uvicorn_handover import _KEY
 from tickertape.api.protocols.native.text_wire import TEXT
 from tickertape.api.protocols.native.wire import NATIVE
 from tickertape.api.services import ApiTiming
-from tickertape.broker import keys
 from tickertape.broker.errors import Unavailable
 
 OFTEN = ApiTiming(position_interval_s=0.01)
@@ -82,7 +82,7 @@ async def test_a_snapshot_of_a_log_trimmed_to_its_terminal_is_the_terminal(
     request_id = await worker.begin()
     await worker.type("a")
     await worker.finish()
-    await worker.connections.ask("XTRIM", keys.log(request_id), "MAXLEN", 1)
+    await worker.connections.ask("XTRIM", KEYS.log(request_id), "MAXLEN", 1)
     events = await collect(f"{api.url}/chat/{request_id}/stream?snapshot=1")
     assert [event.kind for event in events] == ["completed"]
 

@@ -15,7 +15,7 @@ from hypothesis.stateful import (
 from tests.broker.model import MAX_CRASHES, QUEUE_LIMIT, TENANT_LIMIT, Model, Request
 from tests.broker.subject import Subject
 from tests.support.given_settings import GivenSettings
-from tickertape.broker import errors, keys
+from tickertape.broker import errors, request_ids
 from tickertape.broker.codec import encode_data, encode_text
 from tickertape.broker.kinds import OnBusy, Policy, Terminal
 from tickertape.broker.queue import Gap, Lease, Nothing
@@ -78,7 +78,7 @@ class WritingMachine(RuleBasedStateMachine):
         fingerprint: str,
         times: int,
     ) -> str:
-        id_ = keys.new_request_id(0)
+        id_ = request_ids.new_request_id(0)
         submission = Submission(
             tenant=tenant,
             payload={"id": id_},

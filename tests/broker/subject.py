@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from tests.broker.fake import FakeServer
 from tests.broker.snapshot import Snapshot, take_snapshot
-from tickertape.broker import keys
+from tests.support.keyspace import KEYS
 from tickertape.broker.connections import Connections
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.log import Logs
@@ -54,13 +54,13 @@ class Subject:
         id_ = lease.request_id
         call = self._scripts.verdict(
             "append",
-            [keys.request(id_), keys.log(id_)],
+            [KEYS.request(id_), KEYS.log(id_)],
             *values,
             attempt=lease.attempt,
             first_seq=first_seq,
             max_entries=1000,
             max_output_bytes=1_000_000,
-            channel=keys.log_channel(id_),
+            channel=KEYS.log_channel(id_),
         )
         word, details = self.run(call)
         return word, int(details[0]) if word != "FENCED" else -1
@@ -78,10 +78,10 @@ class Subject:
         return self.run(read())
 
     def end_lease(self, id_: str, order: int) -> None:
-        self.run(self.connections.ask("ZADD", keys.running(0), "XX", 1 + order, id_))
+        self.run(self.connections.ask("ZADD", KEYS.running(0), "XX", 1 + order, id_))
 
     def make_due(self, id_: str, order: int) -> None:
-        self.run(self.connections.ask("ZADD", keys.delayed(0), "XX", 1 + order, id_))
+        self.run(self.connections.ask("ZADD", KEYS.delayed(0), "XX", 1 + order, id_))
 
     def snapshot(self) -> Snapshot:
         return self.run(take_snapshot(self.connections.commands))

@@ -8,12 +8,12 @@ import pytest
 from tests.broker.address import port_of, through
 from tests.broker.writer import Writer
 from tests.support.given_settings import GivenSettings
+from tests.support.keyspace import KEYS
 from tests.support.proxy import FaultProxy
 from tests.support.rig import TENANT, Rig, open_rig
 from tests.support.servers import ValkeyServer
 from tests.support.tasks import running
 from tests.support.wait import wait_until
-from tickertape.broker import keys
 from tickertape.broker.appender import LOST, Appended, Appender
 
 SETTINGS = GivenSettings(max_output_bytes=1024)
@@ -74,7 +74,7 @@ async def test_a_call_that_redis_rejects_is_refused_and_does_not_affect_others(b
     async with running(appender.run()):
         await appender.ready()
         strange, well = await broker.leased(), await broker.leased()
-        log_key = keys.log(strange.request_id)
+        log_key = KEYS.log(strange.request_id)
         await broker.connections.ask("XADD", log_key, f"{strange.attempt}-5", "e", "dz")
         refused, taken = Writer(appender, strange), Writer(appender, well)
         taken.send(1, "a")

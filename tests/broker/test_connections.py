@@ -12,10 +12,10 @@ from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import DataError, ResponseError
 
 from tests.broker.address import port_of, through
+from tests.support.keyspace import KEYS
 from tests.support.proxy import FaultProxy
 from tests.support.servers import ValkeyServer
 from tests.support.wait import wait_until
-from tickertape.broker import keys
 from tickertape.broker.connections import TIMING, Connections, ConnectionTiming, failures_mapped
 from tickertape.broker.errors import SettingsInvalid, Unavailable
 from tickertape.broker.lua import Scripts
@@ -101,7 +101,7 @@ async def test_all_processes_count_the_same_partitions(connections: Connections)
     await connections.agree_on_partitions(4)
     with pytest.raises(SettingsInvalid, match=r"TICKERTAPE_PARTITIONS is 2, .* used with 4"):
         await connections.agree_on_partitions(2)
-    assert await connections.ask("GET", keys.partition_count()) == b"4"
+    assert await connections.ask("GET", KEYS.partition_count()) == b"4"
 
 
 async def test_processes_that_start_together_agree(connections: Connections) -> None:
@@ -199,7 +199,7 @@ async def test_a_server_that_hangs_is_reported_after_one_limit_despite_repeats(
     for call in (
         lambda: connections.ask("GET", "a"),
         lambda: connections.ask_all([("GET", "a")]),
-        lambda: scripts.call("position", [keys.ring(0)], **OF_A_REQUEST),
+        lambda: scripts.call("position", [KEYS.ring(0)], **OF_A_REQUEST),
     ):
         started_s = time.monotonic()
         with pytest.raises(Unavailable):
@@ -225,9 +225,9 @@ async def test_a_script_that_redis_forgot_twice_in_one_call_is_unavailable(
 
     monkeypatch.setattr(commands, "script_load", load_and_forget)
     with pytest.raises(Unavailable):
-        await Scripts(commands).call("position", [keys.ring(0)], **OF_A_REQUEST)
+        await Scripts(commands).call("position", [KEYS.ring(0)], **OF_A_REQUEST)
     monkeypatch.undo()
-    assert await Scripts(commands).call("position", [keys.ring(0)], **OF_A_REQUEST) is not None
+    assert await Scripts(commands).call("position", [KEYS.ring(0)], **OF_A_REQUEST) is not None
 
 
 async def test_a_blocking_read_may_take_longer_than_the_time_out_of_commands(

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from tests.support.given_settings import GivenSettings
+from tests.support.keyspace import KEYS
 from tests.support.rig import TENANT, Rig, open_rig
-from tickertape.broker import keys
 from tickertape.broker.codec import encode_data, encode_text
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import RequestMissing
@@ -101,7 +101,7 @@ async def test_of_420_finished_turns_the_last_400_are_remembered(redis_url: str)
         turns = (await conversations.get(TENANT, "c")).turns
         assert [turn.request_id for turn in turns] == ids[-400:]
         assert all(turn.answered == "yes" for turn in turns)
-        stored = await broker.connections.ask("XLEN", keys.turns(*conversations.place(TENANT, "c")))
+        stored = await broker.connections.ask("XLEN", KEYS.turns(*conversations.place(TENANT, "c")))
         # Redis trims whole nodes of a stream.
         assert 800 <= stored < 1000
 
@@ -122,7 +122,7 @@ async def test_a_stopped_answer_is_remembered_when_its_log_has_expired(redis_url
         await broker.append(encode_text("reasoning", "Hm."), encode_text("delta", "hé "))
         await broker.append(encode_text("delta", "\n/", {"logprobs": {}}))
         await broker.requests.cancel(stopped.request_id, TENANT)
-        await broker.connections.ask("DEL", keys.log(stopped.request_id))
+        await broker.connections.ask("DEL", KEYS.log(stopped.request_id))
         [turn] = (await conversations.get(TENANT, "c")).turns
         assert turn == Turn(stopped.request_id, ASKED, "hé \n/", "cancelled")
 
@@ -150,7 +150,7 @@ async def test_turns_that_version_0_1_stored_are_read(redis_url: str) -> None:
     async with open_rig(redis_url) as broker:
         conversations = Conversations(broker.connections, broker.settings)
         partition, key = conversations.place(TENANT, "c")
-        rows = keys.turns(partition, key)
+        rows = KEYS.turns(partition, key)
         asked = '[{"role":"user","content":"why?"}]'
         await broker.connections.ask_all(
             [
@@ -191,7 +191,7 @@ async def test_version_0_1_reads_every_turn_of_today(redis_url: str) -> None:
         call = {"index": 0, "id": "k", "name": "look", "arguments": "{}"}
         end = [encode_data("completed", {})]
         await broker.queue.finish(done, "completed", 1, end, answered="", called={"calls": [call]})
-        rows = keys.turns(*conversations.place(TENANT, "c"))
+        rows = KEYS.turns(*conversations.place(TENANT, "c"))
         assert as_0_1_reads(await broker.connections.ask("XRANGE", rows, "-", "+")) == {
             half.request_id: "half",
             silent.request_id: "[stopped]",

@@ -2,8 +2,8 @@
 
 import redis
 
+from tests.support.keyspace import KEYS
 from tests.support.rig import Rig
-from tickertape.broker import keys
 from tickertape.broker.fleet import ApiReport, Fleet, WorkerReport
 from tickertape.broker.queue_depth import read_last_claim, read_queue_depth
 
@@ -33,8 +33,8 @@ async def test_an_expired_report_leaves_nothing_behind(worker: Rig) -> None:
     fleet = Fleet(worker.connections)
     await fleet.report("w", REPORT)
     with redis.Redis.from_url(worker.url) as client:
-        assert client.pttl(keys.report("worker:w")) > 0
-        client.delete(keys.report("worker:w"))
+        assert client.pttl(KEYS.report("worker:w")) > 0
+        client.delete(KEYS.report("worker:w"))
         assert (await fleet.members()).workers == []
         assert client.keys() == []
 

@@ -8,20 +8,21 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tickertape.broker import keys
+from tests.support.keyspace import KEYS
+from tickertape.broker import keys, request_ids
 
 words = st.text(max_size=8)
 
 
 @given(partition=st.integers(0, 9999))
 def test_a_request_id_names_its_partition_and_nothing_else(partition: int) -> None:
-    request_id = keys.new_request_id(partition)
-    assert keys.partition_of(request_id) == partition
+    request_id = request_ids.new_request_id(partition)
+    assert request_ids.partition_of(request_id) == partition
     assert re.fullmatch(r"r\d+_[a-z2-7]{26}", request_id)
 
 
 def test_request_ids_are_never_the_same() -> None:
-    assert len({keys.new_request_id(0) for _ in range(1000)}) == 1000
+    assert len({request_ids.new_request_id(0) for _ in range(1000)}) == 1000
 
 
 @pytest.mark.parametrize(
@@ -42,8 +43,8 @@ def test_request_ids_are_never_the_same() -> None:
     ],
 )
 def test_a_text_that_is_not_a_request_id_has_neither_partition_nor_keys(text: str) -> None:
-    assert keys.parse_partition(text) is None
-    for name in (keys.partition_of, keys.request, keys.log, keys.log_channel):
+    assert request_ids.parse_partition(text) is None
+    for name in (request_ids.partition_of, KEYS.request, KEYS.log, KEYS.log_channel):
         with pytest.raises(ValueError, match="not a request id"):
             name(text)
 
@@ -73,34 +74,34 @@ def test_affinities_go_everywhere() -> None:
     assert {keys.choose_partition(3, digest) for digest in digests} == {0, 1, 2}
 
 
-REQUEST_ID = keys.new_request_id(7)
+REQUEST_ID = request_ids.new_request_id(7)
 # Every key and channel of one partition. A script builds the beginning of each and adds the rest.
 OF_SCRIPTS = {
-    keys.ring(7): "ring",
-    keys.waiting(7, "t"): "wait:",
-    keys.suspect(7): "suspect",
-    keys.running(7): "running",
-    keys.delayed(7): "delayed",
-    keys.wake(7): "wake",
-    keys.claim(7, "n"): "claim:",
-    keys.load(7): "load",
-    keys.dead(7): "dead",
-    keys.request(REQUEST_ID): "req:",
-    keys.log(REQUEST_ID): "log:",
-    keys.idempotency(7, "i"): "idem:",
-    keys.conversation(7, "c"): "conv:",
-    keys.in_flight(7, "t"): "tenant:",
-    keys.index(7, "t"): "index:",
-    keys.expiry(7, "t"): "expiry:",
-    keys.conversations(7, "t"): "convs:",
-    keys.log_channel(REQUEST_ID): "push:",
-    keys.conversation_channel(7, "c"): "push:conv:",
-    keys.worker_channel(7, "w"): "push:worker:",
+    KEYS.ring(7): "ring",
+    KEYS.waiting(7, "t"): "wait:",
+    KEYS.suspect(7): "suspect",
+    KEYS.running(7): "running",
+    KEYS.delayed(7): "delayed",
+    KEYS.wake(7): "wake",
+    KEYS.claim(7, "n"): "claim:",
+    KEYS.load(7): "load",
+    KEYS.dead(7): "dead",
+    KEYS.request(REQUEST_ID): "req:",
+    KEYS.log(REQUEST_ID): "log:",
+    KEYS.idempotency(7, "i"): "idem:",
+    KEYS.conversation(7, "c"): "conv:",
+    KEYS.in_flight(7, "t"): "tenant:",
+    KEYS.index(7, "t"): "index:",
+    KEYS.expiry(7, "t"): "expiry:",
+    KEYS.conversations(7, "t"): "convs:",
+    KEYS.log_channel(REQUEST_ID): "push:",
+    KEYS.conversation_channel(7, "c"): "push:conv:",
+    KEYS.worker_channel(7, "w"): "push:worker:",
 }
-OF_CONVERSATIONS = {keys.held(7, "c"): ":wait", keys.turns(7, "c"): ":turns"}
+OF_CONVERSATIONS = {KEYS.held(7, "c"): ":wait", KEYS.turns(7, "c"): ":turns"}
 PLAIN_ONLY = {
-    keys.models(), keys.models_fault(), keys.partition_count(), keys.upstream(), keys.fleet(),
-    keys.report("w"), keys.watchers(0, "c"),
+    KEYS.models(), KEYS.models_fault(), KEYS.partition_count(), KEYS.upstream(), KEYS.fleet(),
+    KEYS.report("w"), KEYS.watchers(0, "c"),
 }  # fmt: skip
 
 
@@ -123,7 +124,7 @@ def test_the_scripts_build_the_keys_of_a_conversation_that_are_listed() -> None:
     built = {*re.findall(r"\.\. '(:[a-z]+)'", texts_of_scripts())}
     assert built == set(OF_CONVERSATIONS.values())
     for name, ending in OF_CONVERSATIONS.items():
-        assert name == keys.conversation(7, "c") + ending
+        assert name == KEYS.conversation(7, "c") + ending
 
 
 def test_the_rights_that_are_checked_are_those_of_keys_that_are_listed() -> None:
@@ -134,7 +135,7 @@ def test_the_rights_that_are_checked_are_those_of_keys_that_are_listed() -> None
 
 def test_every_function_that_names_a_key_is_in_this_list() -> None:
     source = inspect.getsource(keys).partition("# The queue of a partition")[2]
-    assert source.count("\ndef ") == len(OF_SCRIPTS) + len(OF_CONVERSATIONS) + len(PLAIN_ONLY)
+    assert source.count("\n    def ") == len(OF_SCRIPTS) + len(OF_CONVERSATIONS) + len(PLAIN_ONLY)
 
 
 def test_all_names_of_a_partition_share_its_hash_tag_and_are_distinct() -> None:
@@ -142,3 +143,14 @@ def test_all_names_of_a_partition_share_its_hash_tag_and_are_distinct() -> None:
     assert {re.match(r"\{p7\}:", name) is not None for name in names} == {True}
     assert len(set(names)) == 22
     assert {name[:5] for name in PLAIN_ONLY} == {"{p0}:"}
+
+
+def test_systems_with_different_namespaces_share_no_name() -> None:
+    spaces = [keys.Keyspace(name) for name in ("", "a", "b", "p0")]
+    names = [
+        name
+        for space in spaces
+        for name in (space.ring(0), space.ring(10), space.request(REQUEST_ID), space.fleet())
+    ]
+    assert len(set(names)) == len(names)
+    assert spaces[1].ring(0) == "{a.p0}:ring"

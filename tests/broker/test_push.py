@@ -7,12 +7,12 @@ import pytest
 from redis.asyncio import Connection
 
 from tests.broker.address import port_of, through
+from tests.support.keyspace import KEYS
 from tests.support.proxy import FaultProxy
 from tests.support.rig import Rig, open_rig
 from tests.support.servers import ValkeyServer
 from tests.support.tasks import running
 from tests.support.wait import wait_until
-from tickertape.broker import keys
 from tickertape.broker import push as module
 from tickertape.broker.codec import Cursor, Pushed, unpack
 from tickertape.broker.connections import Connections
@@ -58,7 +58,7 @@ async def test_entries_of_a_watched_log_arrive_after_the_acknowledgement(broker:
     push = Push(broker.connections, heard)
     async with running(push.run()):
         request_id = await broker.submit()
-        channel = keys.log_channel(request_id).encode()
+        channel = KEYS.log_channel(request_id).encode()
         push.subscribe(channel)
         await heard.acknowledged(channel)
         assert push.is_up

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from tests.support.given_settings import GivenSettings
+from tests.support.keyspace import KEYS
 from tests.support.rig import PAYLOAD, TENANT, open_rig
 from tests.support.servers import ValkeyServer
 from tests.support.wait import wait_until
-from tickertape.broker import keys
 from tickertape.broker.codec import Cursor, encode_data, encode_text
 from tickertape.broker.connections import MAX_BLOCK_S
 from tickertape.broker.errors import Fenced, TooLong, Unavailable
@@ -105,7 +105,7 @@ async def test_a_policy_that_forbids_another_attempt_ends_the_request(redis_url:
         assert await broker.queue.finish(lease, "completed", 9, values) == Gap(0)
         again = await broker.queue.reopen(lease, "n", "cut", can_continue=True)
         assert again is not None
-        await broker.connections.ask("HSET", keys.request(lease.request_id), "seq", "0", "kept", 1)
+        await broker.connections.ask("HSET", KEYS.request(lease.request_id), "seq", "0", "kept", 1)
         assert await broker.queue.reopen(again, "m", "cut") is None
         record = await broker.requests.get(lease.request_id, TENANT)
         assert record.state == "failed"

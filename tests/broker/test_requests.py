@@ -6,10 +6,11 @@ import pytest
 
 from tests.broker.address import port_of, through
 from tests.support.given_settings import GivenSettings
+from tests.support.keyspace import KEYS
 from tests.support.proxy import FaultProxy
 from tests.support.rig import TENANT, Rig, open_rig
 from tests.support.wait import wait_until
-from tickertape.broker import keys
+from tickertape.broker import request_ids
 from tickertape.broker.codec import encode_data
 from tickertape.broker.errors import (
     ConversationBusy,
@@ -167,7 +168,7 @@ async def test_a_submit_whose_reply_was_lost_is_made_once(redis_url: str) -> Non
         assert lost.is_set()
         # Two in one millisecond are listed in either order.
         assert request_id in await newest(broker)
-        assert int(await broker.connections.ask("HGET", keys.load(0), "count")) == 2
+        assert int(await broker.connections.ask("HGET", KEYS.load(0), "count")) == 2
 
 
 async def test_a_server_that_forgot_the_scripts_gets_them_again(redis_url: str) -> None:
@@ -210,18 +211,20 @@ async def test_an_expired_request_is_not_listed(redis_url: str) -> None:
         for request_id in (erased, expired):
             await broker.requests.cancel(request_id, TENANT)
         await broker.requests.erase(erased, TENANT)
-        await broker.connections.ask("DEL", keys.request(expired))
+        await broker.connections.ask("DEL", KEYS.request(expired))
         assert await newest(broker) == [kept]
 
 
 async def test_what_belongs_together_shares_a_partition(redis_url: str) -> None:
     async with open_rig(redis_url, GivenSettings(partitions=64, tenant_limit=6400)) as broker:
         talk = {
-            keys.partition_of(await broker.submit(conversation_id="c", idempotency_key=key))
+            request_ids.partition_of(await broker.submit(conversation_id="c", idempotency_key=key))
             for key in (None, "k", "l")
         }
         assert len(talk) == 1
-        keyed = {keys.partition_of(await broker.submit(idempotency_key="k")) for _ in range(3)}
+        keyed = {
+            request_ids.partition_of(await broker.submit(idempotency_key="k")) for _ in range(3)
+        }
         assert len(keyed) == 1
-        free = {keys.partition_of(await broker.submit()) for _ in range(60)}
+        free = {request_ids.partition_of(await broker.submit()) for _ in range(60)}
         assert len(free) > 10

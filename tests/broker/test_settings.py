@@ -78,6 +78,7 @@ def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("TICKERTAPE_PARTITIONS", "0", "greater than or equal to 1"),
         ("TICKERTAPE_PARTITIONS", "1025", "less than or equal to 1024"),
+        ("TICKERTAPE_NAMESPACE", "{a}", "a-z, 0-9, - and _"),
         ("TICKERTAPE_LEASE_S", "soon", "valid number"),
         ("TICKERTAPE_LEASE_S", "nan", "less than or equal to 300"),
         ("TICKERTAPE_FIRST_BYTE_S", "0", "greater than 0"),

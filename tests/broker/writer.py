@@ -1,7 +1,7 @@
 """Appends as a worker sends them, and what they are answered."""
 
 from tests.support.wait import wait_until
-from tickertape.broker.appender import Appended, Appender, target
+from tickertape.broker.appender import Appended, Appender
 from tickertape.broker.codec import encode_text
 from tickertape.broker.queue import Lease
 
@@ -12,7 +12,7 @@ class Writer:
     def __init__(self, appender: Appender, lease: Lease) -> None:
         self.answers: list[Appended] = []
         self._appender = appender
-        self._target = target(lease.request_id, lease.attempt)
+        self._target = appender.target(lease.request_id, lease.attempt)
 
     def send(self, first_seq: int, *texts: str) -> None:
         values = [encode_text("delta", text) for text in texts]

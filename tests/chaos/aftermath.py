@@ -16,9 +16,9 @@ from tests.chaos.history import Accepted, Call, Final, History
 from tests.chaos.members import BEGINS_WITHIN_S, Member
 from tests.chaos.system import System
 from tests.chaos.traffic import Traffic
+from tests.support.keyspace import KEYS
 from tests.support.sse import TERMINAL_EVENTS
 from tests.support.wait import wait_until
-from tickertape.broker import keys
 from tickertape.broker.connections import Connections
 from tickertape.broker.log import Logs
 
@@ -36,7 +36,7 @@ async def wait_for_rest(
 
             async def is_at_rest() -> bool:
                 await asyncio.sleep(0.2)
-                load = await connections.ask("HGET", f"{keys.tag(0)}load", "count")
+                load = await connections.ask("HGET", f"{KEYS.tag(0)}load", "count")
                 return int(load or 0) == 0
 
             await wait_until(is_at_rest, timeout_s=patience_s, description="all to end")
@@ -77,7 +77,7 @@ async def gather_history(
 async def _final(
     connections: Connections, logs: Logs, client: Client, accepted: Accepted
 ) -> Final | None:
-    stored = await connections.ask("HGETALL", keys.request(accepted.request_id))
+    stored = await connections.ask("HGETALL", KEYS.request(accepted.request_id))
     if not stored:
         return None
     answer = await client.call("GET", f"/chat/{accepted.request_id}")

@@ -131,10 +131,10 @@ async def test_a_redis_keeps_the_mark_of_its_first_upstream(redis_url: str) -> N
 def test_a_redis_of_another_upstream_is_refused_until_the_switch_is_allowed(
     redis_url: str,
 ) -> None:
-    claim_redis(redis_url, A, replaces=False)
-    claim_redis(redis_url, A, replaces=False)
+    claim_redis(redis_url, A, namespace="", replaces=False)
+    claim_redis(redis_url, A, namespace="", replaces=False)
     with pytest.raises(CommandFailed, match=r"used with https://a\.example/v1.*--switch-upstream"):
-        claim_redis(redis_url, B, replaces=False)
-    claim_redis(redis_url, B, replaces=True)
+        claim_redis(redis_url, B, namespace="", replaces=False)
+    claim_redis(redis_url, B, namespace="", replaces=True)
     with pytest.raises(CommandFailed, match=r"used with https://b\.example/v1"):
-        claim_redis(redis_url, A, replaces=False)
+        claim_redis(redis_url, A, namespace="", replaces=False)

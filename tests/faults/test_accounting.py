@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.support.keyspace import KEYS
 from tests.support.rig import TENANT, Rig, open_rig, working
 from tests.support.script import Cut, Finish, Role, Text, Wait
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
-from tickertape.broker import keys
-from tickertape.broker.appender import Appender, target
+from tickertape.broker.appender import Appender
 from tickertape.broker.codec import encode_text
 from tickertape.broker.kinds import OPENERS
 from tickertape.broker.queue import Lease, Queue
@@ -58,8 +58,8 @@ async def test_the_usage_of_an_attempt_whose_log_was_lost_is_recorded(
         request_id = await rig.ask()
         await rig.shows(request_id, "ab")
         lost = (await rig.entries(request_id))[-1].cursor
-        await rig.connections.ask("XDEL", keys.log(request_id), str(lost))
-        await rig.connections.ask("HSET", keys.request(request_id), "seq", lost.seq - 1)
+        await rig.connections.ask("XDEL", KEYS.log(request_id), str(lost))
+        await rig.connections.ask("HSET", KEYS.request(request_id), "seq", lost.seq - 1)
         gate.set()
         await rig.ended(request_id)
     first, second = await usage(rig, request_id)
@@ -91,7 +91,7 @@ async def test_the_usage_of_a_dead_worker_is_recorded_once_even_if_it_resumes(
     lease = await queue.claim(0, "nonce")
     assert isinstance(lease, Lease)
     await write(rig, lease, "a", "b", "c")
-    await rig.connections.ask("ZADD", keys.running(0), 1, request_id)
+    await rig.connections.ask("ZADD", KEYS.running(0), 1, request_id)
     async with working(rig.url, settings):
         await rig.ended(request_id)
     await queue.account(lease, {"completion_tokens": 77})
@@ -107,7 +107,7 @@ async def write(rig: Rig, lease: Lease, *texts: str) -> None:
     written = asyncio.Event()
     values = [encode_text("delta", text) for text in texts]
     appender.append(
-        target(lease.request_id, lease.attempt), 1, values, lambda answer: written.set()
+        appender.target(lease.request_id, lease.attempt), 1, values, lambda answer: written.set()
     )
     await written.wait()
     running.cancel()

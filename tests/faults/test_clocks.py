@@ -10,11 +10,11 @@ from itertools import pairwise
 
 import pytest
 
+from tests.support.keyspace import KEYS
 from tests.support.rig import Rig, open_rig, working
 from tests.support.script import Finish, Role, Status, Text, Wait
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
-from tickertape.broker import keys
 from tickertape.broker.queue import Lease, Queue
 from tickertape.runtime.settings import Settings
 
@@ -47,7 +47,7 @@ end
 
 async def set_clock(rig: Rig, by_s: int) -> None:
     """Act as if Redis' clock had jumped by this time."""
-    await rig.connections.ask("EVAL", _JUMP, 1, keys.load(0), -by_s * 1000, keys.tag(0))
+    await rig.connections.ask("EVAL", _JUMP, 1, KEYS.load(0), -by_s * 1000, KEYS.tag(0))
 
 
 async def claim(rig: Rig) -> Lease:
@@ -92,10 +92,10 @@ async def test_a_clock_set_ahead_does_not_expire_the_lease_of_a_live_worker(
         request_id = await rig.ask()
         await rig.shows(request_id, "a")
         await set_clock(rig, HOUR_S)
-        renewed = await rig.connections.ask("ZSCORE", keys.running(0), request_id)
+        renewed = await rig.connections.ask("ZSCORE", KEYS.running(0), request_id)
 
         async def is_renewed() -> bool:
-            score = await rig.connections.ask("ZSCORE", keys.running(0), request_id)
+            score = await rig.connections.ask("ZSCORE", KEYS.running(0), request_id)
             return score is not None and float(score) > float(renewed)
 
         await wait_until(is_renewed, description="the lease to be renewed")
@@ -110,7 +110,7 @@ async def test_a_clock_set_back_in_a_grace_period_does_not_extend_it(
     request_id = await rig.ask()
     await claim(rig)
     now_ms = int(time.time() * 1000)
-    await rig.connections.ask("HSET", keys.load(0), "grace", now_ms + HOUR_S * 1000)
+    await rig.connections.ask("HSET", KEYS.load(0), "grace", now_ms + HOUR_S * 1000)
     async with working(rig.url, settings):
         ended = await rig.ended(request_id)
     assert ended.n == 2
@@ -131,6 +131,6 @@ async def test_a_clock_set_back_by_hours_does_not_delay_a_retry_by_hours(
 async def test_an_attempt_never_goes_back_in_time(rig: Rig, settings: Settings) -> None:
     request_id = await rig.ask()
     ahead_ms = int(time.time() + HOUR_S) * 1000
-    await rig.connections.ask("HSET", keys.request(request_id), "attempt", ahead_ms)
+    await rig.connections.ask("HSET", KEYS.request(request_id), "attempt", ahead_ms)
     lease = await claim(rig)
     assert lease.attempt == ahead_ms + 1

@@ -10,6 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.support.followers import Follower, following
+from tests.support.keyspace import KEYS
 from tests.support.proxy import FaultProxy
 from tests.support.rig import working
 from tests.support.running_api import RunningApi, running_api
@@ -18,7 +19,6 @@ from tests.support.servers import ValkeyServer, valkey_server
 from tests.support.sse import collect, text_of
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
-from tickertape.broker import keys
 from tickertape.runtime.settings import Settings
 
 
@@ -48,7 +48,7 @@ class Pair:
         async with aclosing(Redis.from_url(self.replica.url)) as replica:
 
             async def does() -> bool:
-                entries: int = await replica.xlen(keys.log(request_id))
+                entries: int = await replica.xlen(KEYS.log(request_id))
                 return entries == length
 
             await wait_until(does, description=f"the replica to have {length} entries")

@@ -2,10 +2,10 @@
 
 import asyncio
 
+from tests.support.keyspace import KEYS
 from tests.support.rig import open_rig, working
 from tests.support.script import Role, Script, Text, Wait, answer
 from tests.support.upstream import ScriptedUpstream
-from tickertape.broker import keys
 from tickertape.runtime.settings import Settings
 
 
@@ -22,7 +22,7 @@ async def test_an_answer_with_foreign_entries_starts_over_and_is_complete(
         request_id = await rig.ask()
         await rig.shows(request_id, "a")
         attempt = (await rig.record(request_id)).attempt
-        await rig.connections.ask("XADD", keys.log(request_id), f"{attempt}-50", "e", "dz")
+        await rig.connections.ask("XADD", KEYS.log(request_id), f"{attempt}-50", "e", "dz")
         gate.set()
         answered = await rig.ended(request_id, timeout_s=5)
         entries = await rig.entries(request_id)

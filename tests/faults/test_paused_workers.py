@@ -11,11 +11,11 @@ import pytest
 
 from tests.chaos.members import Member
 from tests.faults.processes import started
+from tests.support.keyspace import KEYS
 from tests.support.rig import Rig, open_rig, working
 from tests.support.script import Finish, Pause, Role, Script, Text, Wait, answer
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
-from tickertape.broker import keys
 from tickertape.runtime.settings import Settings
 from tickertape.worker.upstream.chunks import ChunkReader
 from tickertape.worker.upstream.pieces import Piece
@@ -137,4 +137,4 @@ async def test_a_worker_whose_event_loop_hangs_beyond_its_lease_is_a_zombie_like
         await wait_until(lambda: fenced(worker), description="the worker to find out")
     assert "".join(ended.text) == "".join(f"{n} " for n in range(20))
     assert ended.n == 2
-    assert await rig.connections.ask("ZCARD", keys.running(0)) == 0
+    assert await rig.connections.ask("ZCARD", KEYS.running(0)) == 0

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.keyspace import KEYS
 from tests.support.programs import environment
 from tests.support.rig import Rig, open_rig, working
 from tests.support.upstream import ScriptedUpstream
-from tickertape.broker import keys
 from tickertape.broker.dead import DeadRequests
 from tickertape.broker.errors import RequestMissing, TenantLimitReached, Unavailable
 from tickertape.broker.queue import Lease, Queue
@@ -43,7 +43,7 @@ async def die_of(rig: Rig, request_id: str) -> None:
         lease = await queue.claim(0, f"{request_id} {crash}")
         assert isinstance(lease, Lease)
         assert lease.request_id == request_id
-        await rig.connections.ask("ZADD", keys.running(0), 1, request_id)
+        await rig.connections.ask("ZADD", KEYS.running(0), 1, request_id)
     await queue.claim(0, "reaper", take=False)
 
 
@@ -78,9 +78,9 @@ async def test_a_dead_request_is_listed_and_can_be_submitted_again(
     assert upstream.calls[0].body["messages"] == [{"role": "user", "content": "poison"}]
     assert (await rig.answer(again)).model == "other-model"
     # The prompt of the dead request is deleted then.
-    stored = await rig.connections.ask("HGETALL", keys.request(poison))
+    stored = await rig.connections.ask("HGETALL", KEYS.request(poison))
     assert b"payload" not in stored
-    assert 0 < await rig.connections.ask("TTL", keys.request(poison)) <= settings.retention_s
+    assert 0 < await rig.connections.ask("TTL", KEYS.request(poison)) <= settings.retention_s
 
 
 async def test_a_retry_whose_answer_was_lost_is_the_same_request(
@@ -93,7 +93,7 @@ async def test_a_retry_whose_answer_was_lost_is_the_same_request(
         patch.setattr(DeadRequests, "_strike", _lose)
         with pytest.raises(Unavailable):
             await dead.retry(poison)
-    waiting = await rig.connections.ask("LRANGE", f"{keys.tag(0)}wait:public", 0, -1)
+    waiting = await rig.connections.ask("LRANGE", f"{KEYS.tag(0)}wait:public", 0, -1)
     assert [await dead.retry(poison)] == [request_id.decode() for request_id in waiting]
 
 
@@ -120,7 +120,7 @@ async def test_a_dropped_request_leaves_nothing_behind(rig: Rig, settings: Setti
     dead = DeadRequests(rig.connections, settings)
     await dead.drop(poison)
     assert await dead.listed() == []
-    assert await rig.connections.ask("EXISTS", keys.request(poison), keys.log(poison)) == 0
+    assert await rig.connections.ask("EXISTS", KEYS.request(poison), KEYS.log(poison)) == 0
     with pytest.raises(RequestMissing, match="not among the dead"):
         await dead.drop(poison)
     with pytest.raises(RequestMissing, match="not among the dead"):
@@ -132,7 +132,7 @@ async def test_a_dead_request_whose_prompt_expired_is_shown_and_can_be_dropped(
 ) -> None:
     poison = await rig.ask()
     await die_of(rig, poison)
-    await rig.connections.ask("DEL", keys.request(poison))
+    await rig.connections.ask("DEL", KEYS.request(poison))
     dead = DeadRequests(rig.connections, settings)
     assert [each.can_retry for each in await dead.listed()] == [False]
     with pytest.raises(RequestMissing, match="expired"):

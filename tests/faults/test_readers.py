@@ -5,11 +5,11 @@ import socket
 
 import pytest
 
+from tests.support.keyspace import KEYS
 from tests.support.rig import Rig, open_rig
 from tests.support.running_api import RunningApi, running_api
 from tests.support.sse import Event, SseParser, collect, open_stream, text_of
 from tests.support.wait import wait_until
-from tickertape.broker import keys
 from tickertape.runtime.settings import Settings
 
 WORDS = [f"{n} " for n in range(12)]
@@ -58,9 +58,9 @@ async def test_a_reader_can_resume_after_every_event(api: RunningApi, worker: Ri
 async def test_a_cursor_that_was_trimmed_away_starts_over(redis_url: str) -> None:
     async with open_rig(redis_url) as worker:
         request_id = await finished(worker)
-        entries = await worker.connections.ask("XRANGE", keys.log(request_id), "-", "+")
+        entries = await worker.connections.ask("XRANGE", KEYS.log(request_id), "-", "+")
         trimmed = entries[2][0].decode()
-        await worker.connections.ask("XTRIM", keys.log(request_id), "MAXLEN", 6)
+        await worker.connections.ask("XTRIM", KEYS.log(request_id), "MAXLEN", 6)
     async with running_api(redis_url) as api:
         url = f"{api.url}/chat/{request_id}/stream"
         events = await collect(url, {"Last-Event-ID": trimmed})

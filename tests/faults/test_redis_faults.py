@@ -9,6 +9,7 @@ import pytest
 from redis.exceptions import ResponseError
 
 from tests.support.followers import following
+from tests.support.keyspace import KEYS
 from tests.support.rig import working
 from tests.support.running_api import RunningApi, running_api
 from tests.support.script import Finish, Role, Text, Wait
@@ -16,7 +17,6 @@ from tests.support.servers import ValkeyServer
 from tests.support.sse import collect
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
-from tickertape.broker import keys
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import Unavailable
 from tickertape.runtime.settings import Settings
@@ -111,7 +111,7 @@ async def test_a_redis_without_memory_refuses_submits_and_ends_what_runs(
 
 
 async def lease_end_ms(api: RunningApi, request_id: str) -> float:
-    return float(await ask(api, "ZSCORE", keys.running(0), request_id))
+    return float(await ask(api, "ZSCORE", KEYS.running(0), request_id))
 
 
 async def test_without_memory_a_request_can_still_be_cancelled(

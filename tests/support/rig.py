@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.support.given_settings import GivenSettings
 from tests.support.wait import wait_until
-from tickertape.broker.appender import Appended, Appender, target
+from tickertape.broker.appender import Appended, Appender
 from tickertape.broker.codec import Entry, encode_data, encode_text
 from tickertape.broker.connections import Connections
 from tickertape.broker.fold import Answer, fold
@@ -34,7 +34,7 @@ class Rig:
     def __init__(self, url: str, settings: Settings | None = None) -> None:
         self.url = url
         self.settings = settings or GivenSettings(openai_model="m")
-        self.connections = Connections(url)
+        self.connections = Connections(url, namespace=self.settings.namespace)
         self.requests = Requests(self.connections, self.settings)
         self.queue = Queue(self.connections, self.settings, worker="w")
         self.logs = Logs(self.connections)
@@ -93,7 +93,7 @@ class Rig:
     async def append(self, *values: bytes) -> None:
         """Append entries of any kind with one call, which is repeated if it was lost."""
         assert self.lease is not None
-        to = target(self.lease.request_id, self.lease.attempt)
+        to = self._appender.target(self.lease.request_id, self.lease.attempt)
         word = "LOST"
         while word == "LOST":
             await self.ready()

@@ -10,6 +10,7 @@ from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, NamedTuple
 
+from tests.support.keyspace import KEYS
 from tests.support.script import Cut, Pause, Script, Wait, bytes_of
 from tickertape.broker.appender import Appended, Appender, Target
 from tickertape.broker.codec import START, Entry
@@ -162,6 +163,7 @@ class ScriptedAppender(Appender):
         self.connected = asyncio.Event()
         self.is_away = False
         self._answers = answers
+        self._keys = KEYS
 
     @property
     def is_ready(self) -> bool:

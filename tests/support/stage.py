@@ -90,7 +90,7 @@ class Stage:
     """A log, its fan-out, and connections that join it."""
 
     def __init__(self, wire: Any = NativeWire, interval_s: float = 0.0) -> None:
-        self.watched = WatchedLog("r0_" + "a" * 26)
+        self.watched = WatchedLog("r0_" + "a" * 26, b"channel")
         self.watched.tape.offer(Cursor(1, 0), encode_data("queued", {}))
         opener = {"prev": "1-0", "n": 1}
         self.watched.tape.offer(Cursor(2, 0), encode_data("started", opener))

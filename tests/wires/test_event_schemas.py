@@ -10,6 +10,7 @@ from typing import get_args
 import jsonschema
 import pytest
 
+from tests.support.keyspace import KEYS
 from tests.support.rig import Rig, open_rig
 from tests.support.running_api import RunningApi, running_api
 from tests.support.sse import Event
@@ -21,7 +22,6 @@ from tickertape.api.protocols.native.event_schemas import (
     event_schemas,
     schema_links,
 )
-from tickertape.broker import keys
 from tickertape.broker.kinds import EntryKind
 from tickertape.client.events import EventDecoder
 from tickertape.runtime.json_types import JsonObject
@@ -133,7 +133,7 @@ async def test_every_kind_occurs_and_has_the_documented_payload(redis_url: str) 
         assert await rig.claim() == other
         async with reading(api, f"/chat/{other}/stream") as read:
             await until(read, "started")
-            await rig.connections.ask("DEL", keys.log(other))
+            await rig.connections.ask("DEL", KEYS.log(other))
             await until(read, "gone")
             events += read()
         body = {"conversations": [{"conversation_id": "c"}]}

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
+from tests.support.keyspace import KEYS
 from tests.support.programs import environment
 from tests.support.rig import open_rig, working
 from tests.support.script import Role, Text, Wait
 from tests.support.scripted import OfflineUpstream, ScriptedQueue, lease, tools
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
-from tickertape.broker import keys
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.rights import Rights
@@ -113,7 +113,7 @@ async def test_a_worker_that_starts_before_redis_waits_for_it(
     connections = Connections(redis_url)
     await main._wait_for_redis(connections, Rights(connections, 2), 2, pause_s=0)
     assert checked == [2, 2, 2]
-    assert await connections.ask("GET", keys.partition_count()) == b"2"
+    assert await connections.ask("GET", KEYS.partition_count()) == b"2"
     await connections.aclose()
 
 

@@ -9,7 +9,7 @@ from tickertape.api.fanout.streams import Streams
 from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.api.fanout.wire import Frame
 from tickertape.api.protocols.native.wire import NativeWire, heartbeat
-from tickertape.broker import keys
+from tickertape.broker import request_ids
 from tickertape.broker.branches import shown_parents
 from tickertape.broker.codec import Cursor
 from tickertape.broker.conversations import Conversations
@@ -29,7 +29,7 @@ class ConversationCursor(NamedTuple):
     def parse(cls, text: str) -> "ConversationCursor":
         """Read `<request_id>:<cursor>`; raises CursorMalformed."""
         request_id, _, cursor = text.partition(":")
-        if keys.parse_partition(request_id) is None:
+        if request_ids.parse_partition(request_id) is None:
             raise CursorMalformed(
                 "The event ids of a conversation have the form r0_...:1732300000000-12."
             )
@@ -83,7 +83,7 @@ class ConversationReader:
 
     async def frames(self) -> AsyncIterator[Frame]:
         """The frames to send, in order."""
-        channel = keys.conversation_channel(self._partition, self._key)
+        channel = self._conversations.channel(self._partition, self._key)
         with (
             self._hub.listen(self._partition, channel, self._wake),
             self._watchers.join((self._partition, self._key), self._take_count) as count,

@@ -13,10 +13,10 @@ from tests.chaos.client import Client
 from tests.chaos.history import History
 from tests.chaos.members import Member
 from tests.chaos.system import MAX_CRASHES, TENANTS, System
+from tests.support.keyspace import KEYS
 from tests.support.prompted import Plan
 from tests.support.sse import TERMINAL_EVENTS, Event, SseParser
 from tests.support.wait import wait_until
-from tickertape.broker import keys
 from tickertape.broker.connections import Connections
 
 
@@ -81,7 +81,7 @@ class Callers:
 
     async def owner_of(self, request_id: str) -> Member:
         """The worker process that runs a request, found by the pid in the worker's name."""
-        owner = await self.connections.ask("HGET", keys.request(request_id), "owner")
+        owner = await self.connections.ask("HGET", KEYS.request(request_id), "owner")
         pid = int(owner.decode().partition(":")[0].split("-")[-2])
         return next(member for member in self.system.workers if member.pid == pid)
 

@@ -1,0 +1,29 @@
+"""Request ids, which name the partition of their request."""
+
+import re
+import secrets
+from base64 import b32encode
+
+_REQUEST_ID = re.compile(r"r(0|[1-9]\d{0,3})_[a-z2-7]{26}", re.ASCII)
+_RANDOM_BYTES = 16
+
+
+def new_request_id(partition: int) -> str:
+    """A new id that names its partition and has 128 random bits, for example `r0_mfzw...`."""
+    random = b32encode(secrets.token_bytes(_RANDOM_BYTES)).decode().rstrip("=").lower()
+    return f"r{partition}_{random}"
+
+
+def parse_partition(text: str) -> int | None:
+    """The partition that a request id names, or None when the text is not a request id."""
+    match = _REQUEST_ID.fullmatch(text)
+    return int(match[1]) if match else None
+
+
+def partition_of(request_id: str) -> int:
+    """The partition that a request id names; raises ValueError for any other text."""
+    partition = parse_partition(request_id)
+    if partition is None:
+        message = "not a request id"
+        raise ValueError(message)
+    return partition
