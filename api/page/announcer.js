@@ -7,6 +7,10 @@ import { wordsForBeginning, wordsForEnding } from './words.js'
 export function newAnnouncer(element) {
   let before = new Map()
   return {
+    /** Say these words now. */
+    say(words) {
+      element.textContent = words
+    },
     show(requests) {
       const said = requests.map((request) => change(before.get(request.requestId), request)).filter(Boolean)
       before = new Map(requests.map((request) => [request.requestId, request.status]))

@@ -13,9 +13,9 @@ const isPhone = matchMedia('(hover: none) and (pointer: coarse)').matches
  * A composer on `form`. `onSend({message, ...choices})` sends a question and `onCommand(command)` runs a command; the box
  * is emptied when the promise resolves, and keeps its text when the promise rejects. `onResize()` is called when the box
  * changes its height, `questions()` gives what the arrow keys recall, `completionsOf(text)` what Tab offers. `kept` has
- * the draft and the choices of this conversation.
+ * the draft and the choices of this conversation. With `hasFiles()` an empty box is sent as well.
  */
-export function newComposer(form, { onSend, onCommand, onResize, questions, completionsOf, kept }) {
+export function newComposer(form, { onSend, onCommand, onResize, questions, completionsOf, kept, hasFiles = () => false }) {
   const [box, send] = [form.elements.message, form.querySelector('#send')]
   const [problem, hint] = [document.getElementById('problem'), form.querySelector('#hint')]
   const usualHint = [...(isPhone ? [] : hint.childNodes)]
@@ -77,7 +77,7 @@ export function newComposer(form, { onSend, onCommand, onResize, questions, comp
   }
 
   async function submit() {
-    if (box.readOnly || box.value.trim() === '') return
+    if (box.readOnly || (box.value.trim() === '' && !hasFiles())) return
     const command = parseCommand(box.value)
     setBusy(true)
     showProblem(null)

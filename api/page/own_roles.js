@@ -20,12 +20,12 @@ export function roleOfCommand({ keyword, title, description, file }) {
 }
 
 /**
- * The messages to send for `text` with this role. The role's own messages go before the text once in a conversation:
+ * The messages to send for `content`, a text or parts, with this role. The role's own messages go before it once in a conversation:
  * the server sends the earlier turns along.
  */
-export function messagesToSend(role, text, requests) {
+export function messagesToSend(role, content, requests) {
   const first = JSON.stringify(role.messages)
   const isThere = requests.some(({ messages }) => JSON.stringify(messages.slice(0, role.messages.length)) === first)
-  const message = { role: 'user', content: text }
+  const message = { role: 'user', content }
   return isThere ? [message] : [...role.messages, message]
 }

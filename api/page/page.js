@@ -1,6 +1,9 @@
 /** The page: one conversation, named in the address, that everyone with the link reads and may add to. */
 
 import { newAnnouncer } from './announcer.js'
+import { newAttachmentList } from './attachment_list.js'
+import { watchFiles } from './attachment_ways.js'
+import { contentOf } from './attachments.js'
 import { newBranchView } from './branch_view.js'
 import { choicesOf, fieldsOf } from './choices.js'
 import { cancel, follow, listRoles, newId, readConversation, submit } from './client/v1/client.js'
@@ -39,10 +42,10 @@ const run = newCommands({
     transcript.print(element)
     scroll.toEnd()
   },
-  ask: (message, chosen) => ask({ message, ...withOwn({ ...choicesNow(), ...keptHere.get('choices'), ...chosen }) }),
+  ask: (message, chosen) => askWithFiles({ message, ...withOwn({ ...choicesNow(), ...keptHere.get('choices'), ...chosen }) }),
 })
 const composer = newComposer(find('composer'), {
-  onSend: ask, onResize: scroll.follow, kept: keptHere,
+  onSend: askWithFiles, onResize: scroll.follow, kept: keptHere, hasFiles: () => !attachments.isEmpty(),
   async onCommand(command) {
     await run(command)
     drawSoon()
@@ -52,6 +55,13 @@ const composer = newComposer(find('composer'), {
 })
 const transcript = newTranscript(find('requests'), { stop, askAgain: (request) => composer.write(questionOf(request)) })
 const announcer = newAnnouncer(find('announcer'))
+const attachments = newAttachmentList(find('attachments'), {
+  onProblem: composer.showProblem, focus: composer.focus,
+  onChange(words) {
+    if (words) announcer.say(words)
+    scroll.follow()
+  },
+})
 const door = newDoor(find('door'), () => {
   composer.showProblem(null)
   connect()
@@ -156,11 +166,19 @@ function keyFor(body) {
   return draft.key
 }
 
-async function ask({ message, own, ...choices }) {
-  const asked = own ? messagesToSend(own, message, branch.path()) : [{ role: 'user', content: message }]
+async function askWithFiles(question) {
+  const files = await attachments.read()
+  await ask({ ...question, parts: files.map(({ part }) => part) })
+  attachments.remove(files)
+}
+
+async function ask({ message, parts = [], own, ...choices }) {
+  const content = contentOf(message, parts)
+  const asked = own ? messagesToSend(own, content, branch.path()) : [{ role: 'user', content }]
   const chosen = { ...choices, role: own ? null : choices.role }
   const body = {
-    ...(own ? { messages: asked } : { message }), conversation_id: conversationId, parent_id: branch.parent(), ...fieldsOf(chosen),
+    ...(own || parts.length > 0 ? { messages: asked } : { message }), conversation_id: conversationId, parent_id: branch.parent(),
+    ...fieldsOf(chosen),
   }
   const onRetry = () => composer.showProblem({ message: 'The server could not be reached. Trying again…' })
   const idempotencyKey = keyFor(JSON.stringify(body))
@@ -204,6 +222,10 @@ function stopActive() {
 
 stopButton.addEventListener('click', stopActive)
 watchKeys(stopActive)
+watchFiles({ button: find('attach'), chooser: find('files'), shade: find('drop'), box: find('message') }, attachments.add)
+addEventListener('beforeunload', (event) => {
+  if (!attachments.isEmpty()) event.preventDefault() // the browser asks: a reload would lose the attachments
+})
 find('requests').addEventListener('drawn', scroll.follow)
 find('copy').addEventListener('click', copyLink)
 find('latest').addEventListener('click', () => {

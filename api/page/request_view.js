@@ -1,6 +1,8 @@
 /** One request of the conversation as DOM. Words enter it as text nodes, and the answer as sanitised Markdown. */
 
 import { isOver } from './client/v1/client.js'
+import { attachmentView } from './attachment_view.js'
+import { attachedParts, attachmentOf } from './attachments.js'
 import { newMarkdownView } from './markdown.js'
 import { questionOf, wordsForRequest } from './words.js'
 
@@ -9,7 +11,7 @@ export function newRequestView(actions) {
   const element = document.getElementById('request').content.firstElementChild.cloneNode(true)
   const part = (selector) => element.querySelector(selector)
   const parts = {
-    question: part('.question'), asked: typed(part('.question .text')), role: part('.question .role'),
+    question: part('.question'), asked: typed(part('.question .text')), attached: part('.attached'), role: part('.question .role'),
     answer: part('.answer'), text: newMarkdownView(part('.answer > .text')), refusal: part('.refusal'), calls: part('.calls'),
     reasoning: part('.reasoning'), reasoned: typed(part('.reasoning .text')), note: part('.note'),
     cancel: part('.cancel'), again: part('.again'),
@@ -20,6 +22,7 @@ export function newRequestView(actions) {
   return {
     element,
     show(request) {
+      if (shown?.messages !== request.messages) showAttachments(parts, request)
       shown = request
       showQuestion(parts, request)
       showAnswer(parts, request)
@@ -40,7 +43,12 @@ function showQuestion(parts, request) {
   const question = questionOf(request)
   parts.asked(question)
   parts.role.textContent = request.role ?? ''
-  parts.question.hidden = question === ''
+  parts.question.hidden = question === '' && parts.attached.hidden
+}
+
+function showAttachments({ attached }, { messages }) {
+  attached.replaceChildren(...attachedParts(messages).map((part) => attachmentView(attachmentOf(part))))
+  attached.hidden = !attached.hasChildNodes()
 }
 
 function showAnswer(parts, request) {

@@ -1,5 +1,7 @@
 /** Pure: what the page says about a request, a connection or an error. No DOM here. */
 
+import { attachmentOf, lastOfUser } from './attachments.js'
+
 const FINISHED = {
   stop: '',
   tool_calls: '',
@@ -90,16 +92,12 @@ export function activeRequest(requests) {
   return requests.find(({ status }) => status === 'running') ?? requests.find(({ status }) => status === 'queued')
 }
 
-/**
- * What was asked: the caller's last messages, whose content is a string or a list of parts. Examples before them belong to
- * a role of the caller's own.
- */
+/** What was asked, in words: the text of the caller's last messages. Attachments are left out (`attachedParts`). */
 export function questionOf({ messages }) {
-  const before = messages.findLastIndex(({ role }) => role !== 'user')
-  return messages.slice(before + 1).map(({ content }) => textOf(content)).join('\n\n')
+  return lastOfUser(messages).map(({ content }) => textOf(content)).filter(Boolean).join('\n\n')
 }
 
 function textOf(content) {
   if (!Array.isArray(content)) return content ?? ''
-  return content.map((part) => part.text ?? `[${part.type}]`).join('\n')
+  return content.filter((part) => attachmentOf(part) === null).map(({ text }) => text).join('\n')
 }

@@ -17,6 +17,8 @@ _READ: tuple[tuple[str, tuple[str | int, ...]], ...] = (
     ("(claim:.*|idem:.*|partitions|models|models_fault|upstream)", ("GET",)),
 )
 
+# What processes write about themselves. It changes at any time, whatever happens to requests.
+_REPORTS = re.compile("fleet|report:.*|watch:.*", re.DOTALL)
 
 _GONE = -2
 
@@ -55,9 +57,13 @@ class Snapshot:
 
 
 async def take_snapshot(client: Redis, tag: str = "{p0}:") -> Snapshot:
-    """Read every key of a partition; the server must be at rest for it to be one moment."""
+    """Read every key of a partition; the server must be at rest for it to be one moment.
+
+    Reports of workers and API processes are left out.
+    """
     asked = client.pipeline(transaction=False)
-    names = sorted(_plain(name).removeprefix(tag) for name in await client.keys(tag + "*"))
+    found = (_plain(name).removeprefix(tag) for name in await client.keys(tag + "*"))
+    names = sorted(name for name in found if not _REPORTS.fullmatch(name))
     for name in names:
         command, *arguments = _how_to_read(name)
         asked.execute_command("PTTL", tag + name)

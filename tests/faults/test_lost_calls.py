@@ -46,10 +46,20 @@ class Story(Rig):
         await self.finish("d")
         await self.requests.cancel(held, "public")
         await self.requests.erase(held, "public")
+        await self._change_conversation()
         other = await self.submit(conversation_id="other")
         assert await self.requests.position(other, "public") == 0
         await Conversations(self.connections, self.settings).forget("public", "other")
         return request_id
+
+    async def _change_conversation(self) -> None:
+        """Rename a conversation, and erase a turn whose request has expired."""
+        conversations = Conversations(self.connections, self.settings)
+        await conversations.rename("public", "c", "A title")
+        expired = await self.submit(conversation_id="c")
+        await self.requests.cancel(expired, "public")
+        await self.connections.ask("DEL", KEYS.request(expired), KEYS.log(expired))
+        await conversations.erase_turn("public", "c", expired)
 
     async def _due(self, request_id: str) -> None:
         await self.connections.ask("ZADD", KEYS.delayed(0), 1, request_id)
@@ -86,6 +96,17 @@ def _summary(snapshot: Snapshot, request_id: str) -> dict[str, Any]:
     facts = ("state", "n", "seq", "crashes", "retries", "output_bytes")
     return {
         "log": [fields["e"][0] for _, fields in snapshot.list(f"log:{request_id}")],
+        "conversations": [
+            (stored["title"], stored["title_by"], stored["turns"])
+            for name, stored in snapshot.named("conv:")
+            if ":" not in name
+        ],
+        "turns": [
+            sorted(fields)
+            for name, rows in snapshot.named("conv:")
+            if name.endswith(":turns")
+            for _, fields in rows
+        ],
         "facts": {name: stored[name] for name in facts},
         "accounted": sum(name.startswith("usage:") for name in stored),
         "load": (snapshot.hash("load")["count"], snapshot.hash("load")["bytes"]),

@@ -56,7 +56,7 @@ test('a question is what the caller asked, without what was put before it', () =
     { role: 'system', content: 'Be kind.' }, { role: 'user', content: 'One?' },
     { role: 'user', content: [{ type: 'text', text: 'Two?' }, { type: 'image_url', image_url: {} }] },
   ]
-  assert.equal(questionOf({ messages }), 'One?\n\nTwo?\n[image_url]')
+  assert.equal(questionOf({ messages }), 'One?\n\nTwo?')
 })
 
 test('a request that is being stopped says so until it has ended', () => {
