@@ -6,7 +6,8 @@ import { watchFiles } from './attachment_ways.js'
 import { contentOf } from './attachments.js'
 import { newBranchView } from './branch_view.js'
 import { choicesOf, fieldsOf } from './choices.js'
-import { cancel, follow, listRoles, newId, readConversation, submit } from './client/v1/client.js'
+import { cancel, listRoles, newId, readConversation, submit } from './client/v1/client.js'
+import { followShared } from './client/v1/shared.js'
 import { completionsOf } from './command_line.js'
 import { newCommands } from './commands.js'
 import { newComposer } from './composer.js'
@@ -81,7 +82,7 @@ function conversationOfAddress() {
 
 function connect() {
   follower?.close()
-  follower = follow({
+  follower = followShared({
     ...options(), conversationId, state: follower?.state, onState: (_, { error }) => {
       if (error?.status === 401) door.ask()
       drawSoon()

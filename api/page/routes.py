@@ -32,7 +32,8 @@ _HASHED_NAME = re.compile(r"-[0-9A-Z]{8}\.js$")
 # origin is fetched from, sent to, or allowed to frame the page.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    "connect-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'"
 )
 
 

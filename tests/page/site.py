@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.support.proxy import FaultProxy
 from tests.support.rig import working
-from tests.support.running_api import running_api
+from tests.support.running_api import RunningApi, running_api
 from tests.support.script import Script, answer
 from tests.support.upstream import Call, ScriptedUpstream
 from tickertape.runtime.settings import Settings
@@ -26,12 +26,14 @@ class Site:
     proxies give.
     """
 
-    def __init__(self, proxy: FaultProxy, upstream: ScriptedUpstream) -> None:
+    def __init__(self, proxy: FaultProxy, upstream: ScriptedUpstream, api: RunningApi) -> None:
         self.proxy = proxy
+        self.api = api
         self.upstream = upstream
         self.url = f"http://127.0.0.1:{proxy.port}/"
         self.answers: dict[str, Answer] = {}
         self.refused_streams = 0
+        self.streams_opened = 0
         upstream.script = self._script
 
     @property
@@ -53,7 +55,9 @@ class _Front:
         self._site = site
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._site.refused_streams and scope["path"].endswith("/stream"):
+        is_stream = scope["path"].endswith(("/stream", "/streams"))
+        self._site.streams_opened += is_stream
+        if is_stream and self._site.refused_streams:
             self._site.refused_streams -= 1
             response = HTMLResponse("<h1>Bad Gateway</h1>", status_code=502)
             await response(scope, receive, send)
@@ -79,7 +83,7 @@ async def running_site(
         FaultProxy(urlsplit(api.url).port or 0) as proxy,
         working(redis_url, for_worker),
     ):
-        site = Site(proxy, upstream)
+        site = Site(proxy, upstream, api)
         # uvicorn asks its configuration for the app at each connection.
         config = api.server.config
         config.loaded_app = _Front(config.loaded_app, site)

@@ -117,8 +117,7 @@ async def test_a_stream_that_a_proxy_refuses_heals_and_misses_nothing(
     page = await browser.open(site.url)
     await ask(page, "Hi?")
     await shows(page, ANSWERS, ["before "])
-    # Two connections for each try: EventSource's, and the question why it was refused.
-    site.refused_streams = 4
+    site.refused_streams = 2
     site.proxy.reset_all()
     await page.wait_for(f"{STATUS}.startsWith('Connection lost')")
     rest.set()

@@ -71,11 +71,15 @@ def _address(port_file: Path) -> str:
 
 
 class Page:
-    """A page in a separate profile: to the server, another `Page` is another browser."""
+    """A page. Those of one profile are tabs of one browser; those of others are other browsers."""
 
-    def __init__(self, browser: "Browser", session_id: str) -> None:
+    def __init__(
+        self, browser: "Browser", session_id: str, *, profile_id: str, target_id: str
+    ) -> None:
         self._browser = browser
         self._session_id = session_id
+        self.profile_id = profile_id
+        self._target_id = target_id
         self.problems: list[str] = []
 
     async def command(self, method: str, **params: Any) -> dict[str, Any]:
@@ -106,6 +110,19 @@ class Page:
         """Load a page and wait until it and its modules have loaded."""
         await self.command("Page.navigate", url=url)
         await self.wait_for(f"location.href !== 'about:blank' && {_LOADED}", description=url)
+
+    async def close(self) -> None:
+        """Close the page, as a user does."""
+        self._browser.forget(self._session_id)
+        await self._browser.command("Target.closeTarget", targetId=self._target_id)
+
+    async def crash(self) -> None:
+        """Kill the process of the page."""
+        self._browser.forget(self._session_id)
+        # A page that has crashed may not reply.
+        with contextlib.suppress(TimeoutError, AssertionError):
+            async with asyncio.timeout(1):
+                await self.command("Page.crash")
 
     async def reload(self) -> None:
         """Reload the page, as F5 does."""
@@ -165,20 +182,35 @@ class Browser:
         return list(self._pages.values())
 
     async def open(
-        self, url: str, *, width: int = 1100, height: int = 800, dark: bool = False
+        self,
+        url: str,
+        *,
+        width: int = 1100,
+        height: int = 800,
+        dark: bool = False,
+        beside: Page | None = None,
     ) -> Page:
-        """A new page with a separate window and storage; a narrow page emulates a phone."""
-        context = await self.command("Target.createBrowserContext", disposeOnDetach=True)
+        """A new page with a separate window; a narrow page emulates a phone.
+
+        It has a storage of its own, or that of the page that it is opened `beside`.
+        """
+        if beside is None:
+            context = await self.command("Target.createBrowserContext", disposeOnDetach=True)
+            profile_id = context["browserContextId"]
+        else:
+            profile_id = beside.profile_id
         target = await self.command(
             "Target.createTarget",
             url="about:blank",
             newWindow=True,
-            browserContextId=context["browserContextId"],
+            browserContextId=profile_id,
         )
         session = await self.command(
             "Target.attachToTarget", targetId=target["targetId"], flatten=True
         )
-        page = self._pages[session["sessionId"]] = Page(self, session["sessionId"])
+        page = self._pages[session["sessionId"]] = Page(
+            self, session["sessionId"], profile_id=profile_id, target_id=target["targetId"]
+        )
         for domain in ("Page", "Runtime", "Log"):
             await page.command(f"{domain}.enable")
         phone = width < 500
@@ -204,6 +236,10 @@ class Browser:
         """Give an event to its page."""
         if page := self._pages.get(event.get("sessionId", "")):
             page.take(event["method"], event["params"])
+
+    def forget(self, session_id: str) -> None:
+        """Leave a page out of `pages`."""
+        del self._pages[session_id]
 
 
 @contextlib.asynccontextmanager

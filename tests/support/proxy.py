@@ -25,7 +25,8 @@ class FaultProxy:
 
     `delay_s` holds back each piece in both directions. While `is_blackhole` is set nothing gets
     through in either direction and neither side notices, as when a cable is cut. A connection that
-    lost bytes this way stays dead afterwards, and new ones work.
+    lost bytes this way stays dead afterwards, and new ones work. `carried` is every byte that the
+    target replied, if it is set to a bytearray.
     """
 
     def __init__(self, target_port: int, *, host: str = "127.0.0.1") -> None:
@@ -33,6 +34,7 @@ class FaultProxy:
         self.delay_s = 0.0
         self.is_blackhole = False
         self.connection_count = 0
+        self.carried: bytearray | None = None
         self._target = host, target_port
         self._losing: tuple[bytes, asyncio.Event, bool] | None = None
         self._links: set[_Link] = set()
@@ -129,6 +131,8 @@ class FaultProxy:
                 return
             if link.client.is_closing():
                 return
+            if self.carried is not None:
+                self.carried += data
             link.client.write(data)
             await link.client.drain()
 
