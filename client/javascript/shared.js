@@ -25,7 +25,7 @@ export function followShared(options) {
   return canShare ? new SharedFollower(options) : follow(options)
 }
 
-/** `state` is the fold so far, `connection` as passed to `onState`. */
+/** `state` is the fold so far, `connection` as passed to `onState`; `closed` is a promise as that of `follow`. */
 class SharedFollower {
   #options
   #worker = null
@@ -34,11 +34,14 @@ class SharedFollower {
   #isHeard = false
   #alone = null
   #life = new AbortController()
+  #settle
 
   constructor(options) {
     this.#options = { onState: () => {}, ...options }
     this.state = options.state ?? newConversation(options.conversationId)
     this.connection = { status: 'connecting', error: null }
+    this.closed = new Promise((resolve, reject) => { this.#settle = (error) => (error ? reject(error) : resolve(this.state)) })
+    this.closed.catch(() => {}) // whoever does not ask for it must not be met by an unhandled rejection
     this.#join()
     this.#watchPage()
   }
@@ -68,6 +71,7 @@ class SharedFollower {
     this.#leave()
     if (this.#alone) this.#alone.close(error)
     else this.#connectionIs({ status: 'closed', error })
+    this.#settle(error)
   }
 
   #join() {
@@ -121,6 +125,7 @@ class SharedFollower {
       this.#show(state)
     }
     this.#alone = follow({ ...this.#options, state: this.state, onState })
+    this.#alone.closed.then(() => this.#settle(null), this.#settle)
   }
 
   #watchPage() {
