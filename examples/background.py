@@ -1,6 +1,7 @@
 """A background response: followed, interrupted in the middle, and resumed at the same event.
 
-OPENAI_BASE_URL=http://127.0.0.1:8000/v1 OPENAI_API_KEY=none python examples/background.py Tell
+OPENAI_BASE_URL=http://127.0.0.1:8000/v1 OPENAI_API_KEY=none \
+    .venv/bin/python examples/background.py "Tell me!"
 """
 
 import sys

@@ -1,6 +1,7 @@
 """Chat Completions with OpenAI's client: a whole answer, then a streamed one.
 
-OPENAI_BASE_URL=http://127.0.0.1:8000/v1 OPENAI_API_KEY=none python examples/chat.py "Why?"
+OPENAI_BASE_URL=http://127.0.0.1:8000/v1 OPENAI_API_KEY=none \
+    .venv/bin/python examples/chat.py "Why is it blue?"
 """
 
 import sys

@@ -1,7 +1,8 @@
-"""Chat Completions with LangChain's ChatOpenAI (pip install langchain-openai).
+"""Chat Completions with LangChain's ChatOpenAI.
 
-OPENAI_BASE_URL=http://127.0.0.1:8000/v1 OPENAI_API_KEY=none OPENAI_MODEL=... \
-    python examples/langchain_chat.py "Why is it blue?"
+.venv/bin/python -m pip install langchain-openai
+OPENAI_BASE_URL=http://127.0.0.1:8000/v1 OPENAI_API_KEY=none OPENAI_MODEL=smollm2-135m-instruct \
+    .venv/bin/python examples/langchain_chat.py "Why is it blue?"
 """
 
 import os
