@@ -61,8 +61,6 @@ export interface RequestState {
   readonly sha256: string | null
   /** Whether the server accepted the request, and the stream has no entry of it yet. */
   readonly expected: boolean
-  /** What a reader has noted with `expect` or `mark`. */
-  readonly [known: string]: any
 }
 
 /** The fold of the events of all requests of a conversation. */
@@ -75,8 +73,8 @@ export interface ConversationState {
   readonly watchers: number
 }
 
-/** What a reader knows of a request before its stream says so, and what it notes for itself. */
-export type Known = Partial<RequestState>
+/** What a reader knows of a request before its stream says so, and fields of its own. */
+export type Known = Partial<RequestState> & { readonly [own: string]: unknown }
 
 export const KINDS: EventKind[]
 export const HEARTBEAT: 'heartbeat'

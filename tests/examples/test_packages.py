@@ -1,17 +1,13 @@
 """The examples whose packages are installed for the test, and the one that needs a browser."""
 
 import asyncio
-import functools
-import http.server
 import shutil
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.examples.conftest import EXAMPLES, QUESTION, SHORTER, WHOLE, Run
-from tests.support.browser import connect, find_chromium, running_chromium
+from tests.examples.conftest import EXAMPLES, QUESTION, SHORTER, WHOLE, Run, serving_files
+from tests.support.browser import Browser
 from tests.support.node import installed
 from tests.support.packages import clients_python
 from tests.support.running_api import RunningApi
@@ -59,30 +55,9 @@ async def test_langchain_chats(python: Run) -> None:
     assert said == f"{WHOLE}\n{WHOLE}\n"
 
 
-@pytest.fixture
-def page_url() -> Iterator[str]:
-    """The examples, served as files from an origin of their own."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args: object) -> None:
-            """Say nothing of each file that is served."""
-
-    handler = functools.partial(Quiet, directory=str(EXAMPLES))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        serving = threading.Thread(target=server.serve_forever)
-        serving.start()
-        yield f"http://127.0.0.1:{server.server_port}/event_source.html"
-        server.shutdown()
-        serving.join()
-
-
-async def test_a_pages_event_source_follows_an_answer(api: RunningApi, page_url: str) -> None:
-    executable = find_chromium()
-    if executable is None:
-        pytest.skip("Chromium is not installed")
-    with running_chromium(executable) as address:
-        async with connect(address) as browser:
-            page = await browser.open(f"{page_url}?api={api.url}")
-            await page.evaluate("document.querySelector('button').click()")
-            await page.wait_for("document.querySelector('pre').dataset.status === 'completed'")
-            assert await page.evaluate("document.querySelector('pre').textContent") == WHOLE
+async def test_a_pages_event_source_follows_an_answer(api: RunningApi, browser: Browser) -> None:
+    with serving_files(EXAMPLES) as origin:
+        page = await browser.open(f"{origin}/event_source.html?api={api.url}")
+        await page.evaluate("document.querySelector('button').click()")
+        await page.wait_for("document.querySelector('pre').dataset.status === 'completed'")
+        assert await page.evaluate("document.querySelector('pre').textContent") == WHOLE

