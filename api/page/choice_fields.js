@@ -3,7 +3,7 @@
 const OWN = 'own:'
 
 /** Shows choices `{role, variables, model, temperature}`; a role of one's own has `own:` before its name. */
-export function newChoiceFields({ roles, variables, chosen }, onChange) {
+export function newChoiceFields({ roles, variables }, onChange) {
   let known = []
   let own = []
   let shown = { role: null, variables: {}, model: null, temperature: null }
@@ -60,7 +60,6 @@ export function newChoiceFields({ roles, variables, chosen }, onChange) {
       const isOther = choices.role !== shown.role || JSON.stringify(choices.variables) !== JSON.stringify(shown.variables)
       shown = choices
       if (isOther) fillRoles()
-      chosen.textContent = [choices.model, choices.temperature !== null && `temperature ${choices.temperature}`].filter(Boolean).join(' · ')
     },
     /** The choices as the fields say, and the role of one's own if one is chosen. */
     read: () => ({ ...shown, role: roles.value || null, own: ownRole(roles.value) ?? null }),

@@ -14,15 +14,16 @@ const isPhone = matchMedia('(hover: none) and (pointer: coarse)').matches
  * is emptied when the promise resolves, and keeps its text when the promise rejects. `onResize()` is called when the box
  * changes its height, `questions()` gives what the arrow keys recall, `completionsOf(text)` what Tab offers. `kept` has
  * the draft and the choices of this conversation. With `hasFiles()` an empty box is sent as well.
+ * `onChoices(choices)` gets the choices for the next question whenever they are shown.
  */
-export function newComposer(form, { onSend, onCommand, onResize, questions, completionsOf, kept, hasFiles = () => false }) {
+export function newComposer(form, { onSend, onCommand, onResize, questions, completionsOf, kept, hasFiles = () => false, onChoices = () => {} }) {
   const [box, send] = [form.elements.message, form.querySelector('#send')]
   const [problem, hint] = [document.getElementById('problem'), form.querySelector('#hint')]
   const usualHint = [...(isPhone ? [] : hint.childNodes)]
   const roles = form.elements.role
   let ofConversation = { role: null, variables: {}, model: null, temperature: null }
   const fields = newChoiceFields(
-    { roles, variables: form.querySelector('#variables'), chosen: form.querySelector('#chosen') }, choose,
+    { roles, variables: form.querySelector('#variables') }, choose,
   )
   const completion = newCompletion(box, form.querySelector('#completions'), completionsOf, changed)
   const recall = newRecall(questions)
@@ -54,7 +55,9 @@ export function newComposer(form, { onSend, onCommand, onResize, questions, comp
 
   function showChoices(choices) {
     ofConversation = choices
-    fields.show({ ...choices, ...kept.get('choices') })
+    const shown = { ...choices, ...kept.get('choices') }
+    fields.show(shown)
+    onChoices(shown)
   }
 
   function showProblem(error) {

@@ -13,7 +13,9 @@ import { newCommands } from './commands.js'
 import { newComposer } from './composer.js'
 import { newDoor, readKey } from './door.js'
 import { keptOf, newKept } from './kept.js'
+import { choicesOfLink } from './link_choices.js'
 import { messagesToSend } from './own_roles.js'
+import { newPicker } from './picker.js'
 import { newScroll } from './scroll.js'
 import { watchKeys } from './stop_keys.js'
 import { newTranscript } from './transcript.js'
@@ -45,7 +47,11 @@ const run = newCommands({
   },
   ask: (message, chosen) => askWithFiles({ message, ...withOwn({ ...choicesNow(), ...keptHere.get('choices'), ...chosen }) }),
 })
+const picker = newPicker({ button: find('picker-button'), popover: find('picker') }, (choice) => composer.choose(choice), {
+  onOpen: () => readModels().catch(() => {}), // the models known before stay
+})
 const composer = newComposer(find('composer'), {
+  onChoices: (choices) => picker.show(choices, usedModel()),
   onSend: askWithFiles, onResize: scroll.follow, kept: keptHere, hasFiles: () => !attachments.isEmpty(),
   async onCommand(command) {
     await run(command)
@@ -110,10 +116,16 @@ async function readModels() {
   if (!answer.ok) throw new Error('The server did not list its models.')
   const { data } = await answer.json()
   server.models = data.filter(({ id }) => !id.startsWith('role:')).map(({ id }) => ({ name: id, description: '' }))
+  picker.setModels(server.models)
   return server.models
 }
 
-const choicesNow = () => choicesOf(branch.path(), summary)
+const choicesNow = () => choicesOf(branch.path(), summary ?? (branch.path().length === 0 ? choicesOfLink(location.href) : null))
+
+/** The model of the latest answer. */
+function usedModel() {
+  return follower ? branch.path().findLast(({ model }) => model)?.model ?? null : null
+}
 
 /** A role of one's own is known by its name in this browser only. */
 const withOwn = (choices) => ({ ...choices, own: ownRoles().find(({ name }) => `own:${name}` === choices.role) ?? null })

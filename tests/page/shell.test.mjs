@@ -3,6 +3,7 @@ import { test } from 'node:test'
 
 import { choicesOf, fieldsOf } from '../../api/page/choices.js'
 import { keptOf, newKept } from '../../api/page/kept.js'
+import { choicesOfLink } from '../../api/page/link_choices.js'
 import { messagesOfFile, messagesToSend, roleOfCommand } from '../../api/page/own_roles.js'
 import { newRecall } from '../../api/page/recall.js'
 
@@ -82,4 +83,12 @@ test('the messages of one’s own role go out once in a conversation', () => {
   const first = messagesToSend(role, 'Hi', [])
   assert.deepEqual(first, [{ role: 'system', content: 'Be kind.' }, { role: 'user', content: 'Hi' }])
   assert.deepEqual(messagesToSend(role, 'More', [{ messages: first }]), [{ role: 'user', content: 'More' }])
+})
+
+test('a link carries a role, a model and a temperature that the server could take', () => {
+  const choices = (query) => choicesOfLink(`https://x/?c=1&${query}`)
+  assert.deepEqual(choices('role=sql&model=m&temperature=0'), { role: 'sql', model: 'm', temperature: 0 })
+  assert.deepEqual(choices(''), { role: null, model: null, temperature: null })
+  for (const odd of ['-1', '2.1', 'x', '', 'NaN']) assert.equal(choices(`temperature=${odd}`).temperature, null)
+  assert.equal(choices(`model=${'m'.repeat(999)}`).model.length, 200)
 })
