@@ -52,8 +52,8 @@ class Status(BaseModel):
     """The state of the whole deployment. The numbers are of all tenants together.
 
     `deltas_per_s` is the mean of the last ten seconds; a delta is mostly one token. The counters
-    `completed`, `failed`, `takeovers` and `retries` are the sums over the workers that are alive,
-    each since its start. `queue` is null while Redis does not answer.
+    `completed`, `failed`, `takeovers`, `retries` and `titles` are the sums over the workers that
+    are alive, each since its start. `queue` is null while Redis does not answer.
     """
 
     verdict: str = Field(description="`ok`, or `problems`")
@@ -67,6 +67,7 @@ class Status(BaseModel):
     failed: int = 0
     takeovers: int = 0
     retries: int = 0
+    titles: int = Field(default=0, description="Conversations to which the model gave a title")
     api_processes: int = 0
     open_streams: int = 0
     watchers: int = Field(default=0, description="Streams of conversations that are open")
@@ -162,6 +163,7 @@ def status_of(
         failed=sum(report.failed for report in reports),
         takeovers=sum(report.takeovers for report in reports),
         retries=sum(report.retries for report in reports),
+        titles=sum(report.titles for report in reports),
         api_processes=len(members.apis),
         open_streams=sum(report.open_streams for report in members.apis),
         watchers=sum(report.watchers for report in members.apis),

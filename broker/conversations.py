@@ -106,7 +106,13 @@ class Conversations:
         """
         partition, key = self.place(tenant, conversation_id)
         word, _ = await self._scripts.verdict(
-            "rename", [self._keys.ring(partition)], conversation=key, title=title, by="user"
+            "rename",
+            [self._keys.ring(partition)],
+            conversation=key,
+            title=title,
+            by="user",
+            claim="",
+            request_id="",
         )
         if word == "MISSING":
             raise RequestMissing("There is no such conversation.")

@@ -22,9 +22,9 @@ class WorkerReport(msgspec.Struct, frozen=True):
     """What a worker reports. The counters count since the worker's start.
 
     `takeovers` counts the claims of requests that a lost worker had begun. `retries` counts the
-    repeated calls of the upstream. `deltas_per_s` is the mean of the last seconds.
+    repeated calls of the upstream. `titles` counts the titles that the model gave. `deltas_per_s` is the mean of the last seconds.
     `upstream_problem` says why the upstream refuses all work; None when there is no such reason.
-    """
+    """  # noqa: E501
 
     slots: int
     running: int
@@ -35,6 +35,7 @@ class WorkerReport(msgspec.Struct, frozen=True):
     failed: int = 0
     takeovers: int = 0
     retries: int = 0
+    titles: int = 0
     upstream_problem: str | None = None
 
 

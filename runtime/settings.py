@@ -112,6 +112,8 @@ class Settings(BaseSettings):
     local_model_context: int | None = Field(
         default=None, ge=256, le=10_000_000, validation_alias=_ours("LOCAL_MODEL_CONTEXT")
     )
+    titles: Literal["words", "model"] = Field(default="words", validation_alias=_ours("TITLES"))
+    titles_model: str | None = Field(default=None, validation_alias=_ours("TITLES_MODEL"))
     roles_dir: Path | None = Field(default=None, validation_alias=_ours("ROLES_DIR"))
 
     @field_validator("redis_url")

@@ -74,6 +74,9 @@ class Consumer:
         # `stop` also interrupts the preparations before the first claim.
         self.start_up = Interruption()
         self._is_claiming = False
+        self.full = asyncio.Event()  # jobs take all slots, so that other work gives way
+        self._is_queue_empty = [False] * partitions
+        self._slot_count = slots
         self._pulses = [Pulse(timing.silence_limit_s) for _ in range(partitions)]
         self._stopping = asyncio.Event()
         self._waits = [Interruption() for _ in range(partitions)]
@@ -88,6 +91,11 @@ class Consumer:
     def running_deltas(self) -> int:
         """The deltas of the attempts under way."""
         return sum(job.deltas for job, _ in self._running.values())
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether a slot is free and the last claim of each partition found nothing."""
+        return not self.is_stopping and not self.full.is_set() and all(self._is_queue_empty)
 
     @property
     def is_claiming(self) -> bool:
@@ -169,7 +177,9 @@ class Consumer:
             at_once = min(2 * at_once, _MOST_CLAIMS_AT_ONCE)
             # If one claim found the queue empty, the loop waits. A request submitted since then has
             # left a token, which ends the wait.
-            if later := [claim for claim in claimed if claim.next_ms != 0]:
+            later = [claim for claim in claimed if claim.next_ms != 0]
+            self._is_queue_empty[partition] = bool(later)
+            if later:
                 at_once = 1
                 await self._wait_for_work(partition, min(map(self._limit_s, later)))
 
@@ -238,6 +248,8 @@ class Consumer:
         job = Job(lease, self._tools)
         task = asyncio.create_task(job.run(), name=f"job {lease.request_id}")
         self._running[lease.request_id] = (job, task)
+        if len(self._running) >= self._slot_count:
+            self.full.set()
         self._keeper.jobs.add(job)
         task.add_done_callback(lambda done: self._ended(job, done))
 
@@ -245,6 +257,8 @@ class Consumer:
         self._slots.release()
         self._keeper.jobs.discard(job)
         self._running.pop(job.lease.request_id, None)
+        if len(self._running) < self._slot_count:
+            self.full.clear()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("job broke", request_id=job.lease.request_id, error=type(error).__name__)
 

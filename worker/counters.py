@@ -14,13 +14,15 @@ class Counters:
 
     `deltas` are those of ended attempts. `ended` counts requests by their terminal.
     `upstream_problem` says why the upstream refused the last call for a reason that concerns all
-    calls, such as its key; a completed answer clears it.
+    calls, such as its key; a completed answer clears it. `titles` counts the titles that were asked
+    for: given, refused or failed.
     """
 
     deltas: int = 0
     takeovers: int = 0
     retries: int = 0
     ended: Counter[str] = field(default_factory=Counter)
+    titles: Counter[str] = field(default_factory=Counter)
     upstream_problem: str | None = None
 
 

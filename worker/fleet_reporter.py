@@ -84,5 +84,6 @@ class FleetReporter:
             failed=counters.ended["failed"],
             takeovers=counters.takeovers,
             retries=counters.retries,
+            titles=counters.titles["given"],
             upstream_problem=counters.upstream_problem or self._models.public_fault,
         )

@@ -212,6 +212,9 @@ class Job:
             if gap is None:
                 self._counters.ended[state] += 1
                 self._log.info("request ended", state=state, attempt=lease.attempt)
+                if state == "completed":
+                    for listener in self._tools.answer_listeners:
+                        listener(lease)
                 return None
             first_seq = writer.first_unacked_seq
             if not writer.accept(gap.seq):

@@ -17,6 +17,7 @@ from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import AccessDenied, Unavailable
 from tickertape.broker.fleet import REPORT_INTERVAL_S
 from tickertape.broker.log import Logs
+from tickertape.broker.model_titles import ModelTitles
 from tickertape.broker.push import Push
 from tickertape.broker.queue import Queue
 from tickertape.broker.rights import Rights
@@ -27,6 +28,7 @@ from tickertape.worker.fleet_reporter import FleetReporter
 from tickertape.worker.health import Health, health_endpoint
 from tickertape.worker.model_watch import ModelWatch, ModelWatchTiming
 from tickertape.worker.prompt import Bounds
+from tickertape.worker.title_maker import TitleMaker, TitleTiming
 from tickertape.worker.tools import JobTiming, Tools
 from tickertape.worker.upstream.answer_stream import Limits
 from tickertape.worker.upstream.client import Upstream
@@ -46,6 +48,7 @@ class WorkerTiming:
     job: JobTiming = field(default_factory=JobTiming)
     consumer: ConsumerTiming = field(default_factory=ConsumerTiming)
     models: ModelWatchTiming = field(default_factory=ModelWatchTiming)
+    titles: TitleTiming = field(default_factory=TitleTiming)
 
 
 TIMING = WorkerTiming()
@@ -80,6 +83,7 @@ class Worker:
     rights: Rights
     models: ModelWatch
     reporter: FleetReporter
+    titles: TitleMaker | None
     partitions: int
     slots: int
     drain_grace_s: float
@@ -99,6 +103,8 @@ class Worker:
                     for partition, push in enumerate(self.pushes)
                 ),
             ]
+            if self.titles is not None:
+                background.append(group.create_task(self.titles.run(), name="titles"))
             try:
                 await self.consumer.start_up.run(self._start)
                 if not self.consumer.is_stopping:
@@ -161,6 +167,17 @@ def _build_worker(
         timing=timing.consumer,
     )
     models = ModelWatch(connections, tools.upstream, timing.models)
+    titles: TitleMaker | None = None
+    if settings.titles == "model":
+        titles = TitleMaker(
+            ModelTitles(connections),
+            tools.upstream,
+            consumer,
+            tools.counters,
+            model=settings.titles_model,
+            timing=timing.titles,
+        )
+        tools.answer_listeners.append(titles.answered)
     return Worker(
         connections,
         tools,
@@ -177,6 +194,7 @@ def _build_worker(
             slots=slots,
             interval_s=timing.report_interval_s,
         ),
+        titles,
         settings.partitions,
         slots,
         timing.drain_grace_s,

@@ -10,7 +10,7 @@ from tickertape.broker.appender import Appender
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.log import Logs
-from tickertape.broker.queue import Queue
+from tickertape.broker.queue import Lease, Queue
 from tickertape.worker import prompt
 from tickertape.worker.counters import Counters
 from tickertape.worker.upstream.answer_stream import Limits
@@ -46,6 +46,8 @@ class Tools:
     rng: random.Random
     timing: JobTiming = field(default_factory=JobTiming)
     counters: Counters = field(default_factory=Counters)
+    answer_listeners: list[Callable[[Lease], None]] = field(default_factory=list)
+    """Are called with each request that is completed."""
 
     async def insist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Repeat a broker call while Redis is away. All broker calls are safe to repeat."""

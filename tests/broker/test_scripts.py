@@ -43,7 +43,9 @@ def test_every_script_file_is_loaded() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_scripts_that_end_requests_run_without_memory_and_no_others_do(name: str) -> None:
-    takes_memory = name in {"submit", "claim", "append", "reopen", "position", "probe"}
+    takes_memory = name in {
+        "submit", "claim", "claim_title", "append", "reopen", "position", "probe",
+    }  # fmt: skip
     assert source(name).startswith("#!lua flags=allow-oom\n") != takes_memory
     assert source(name).count("#!") == (0 if takes_memory else 1)
 

@@ -16,6 +16,7 @@ from tests.support.servers import ValkeyServer
 from tickertape.broker.connections import Connections
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.lua import NAMES, source
+from tickertape.broker.model_titles import ModelTitles
 from tickertape.broker.queue import Lease, Queue
 from tickertape.broker.requests import Requests, Submission
 from tickertape.runtime.settings import Settings
@@ -46,14 +47,20 @@ class Story(Rig):
         await self.finish("d")
         await self.requests.cancel(held, "public")
         await self.requests.erase(held, "public")
-        await self._change_conversation()
+        await self._change_conversation(request_id)
         other = await self.submit(conversation_id="other")
         assert await self.requests.position(other, "public") == 0
         await Conversations(self.connections, self.settings).forget("public", "other")
         return request_id
 
-    async def _change_conversation(self) -> None:
-        """Rename a conversation, and erase a turn whose request has expired."""
+    async def _change_conversation(self, request_id: str) -> None:
+        """Give a conversation titles, and erase a turn whose request has expired."""
+        lease = self.lease
+        assert lease is not None
+        titles = ModelTitles(self.connections)
+        claim = await titles.claim(request_id, lease.conversation)
+        assert claim is not None
+        assert await titles.give(claim, "A title of the model")
         conversations = Conversations(self.connections, self.settings)
         await conversations.rename("public", "c", "A title")
         expired = await self.submit(conversation_id="c")
