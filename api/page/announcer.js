@@ -1,12 +1,19 @@
 /** Says to screen readers that an answer began and how it ended; no token of it is read out. */
 
 import { isOver } from './client/v1/client.js'
-import { wordsForBeginning, wordsForEnding } from './words.js'
+import { wordsForBeginning, wordsForConnection, wordsForEnding } from './words.js'
 
 /** `show(requests)` compares with the requests shown before and puts what changed into `element`, a polite live region. */
 export function newAnnouncer(element) {
   let before = new Map()
+  let isLost = false
   return {
+    /** Say once that the connection was lost, however often it is tried, and once that it is back. */
+    showConnection({ status }) {
+      const words = wordsForConnection(status, isLost)
+      if (words) element.textContent = words
+      isLost = status === 'reconnecting' || (isLost && status !== 'open')
+    },
     /** Say these words now. */
     say(words) {
       element.textContent = words

@@ -155,6 +155,7 @@ function draw() {
   const focused = document.activeElement
   transcript.show(requests)
   announcer.show(requests)
+  announcer.showConnection(connection)
   find('welcome').hidden = requests.length > 0 || !transcript.isEmpty()
   stopButton.hidden = !activeRequest(requests)
   const words = wordsForPage({ requests }, connection, Date.now())

@@ -61,6 +61,12 @@ export function wordsForCommand(command) {
 /** What a screen reader says when an answer begins. */
 export const wordsForBeginning = () => 'The answer began.'
 
+/** What a screen reader says when the connection changes; empty if it heard it before. `isLost` is what it heard last. */
+export function wordsForConnection(status, isLost) {
+  if (status === 'reconnecting' && !isLost) return 'Connection lost. The server continues the answer.'
+  return status === 'open' && isLost ? 'Connected again.' : ''
+}
+
 /** What a screen reader says when a request has ended: how, and how much there is to read. */
 export function wordsForEnding(request) {
   const count = request.text.trim() === '' ? 0 : request.text.trim().split(/\s+/u).length

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import { newRequest } from '../../client/javascript/fold.js'
-import { activeRequest, questionOf, wordsForError, wordsForPage, wordsForRequest } from '../../api/page/words.js'
+import { activeRequest, questionOf, wordsForConnection, wordsForError, wordsForPage, wordsForRequest } from '../../api/page/words.js'
 
 const request = (known) => newRequest('r1', known)
 const words = (known) => wordsForRequest(request(known), 10_000)
@@ -63,4 +63,18 @@ test('a request that is being stopped says so until it has ended', () => {
   const stopping = newRequest('r', { status: 'running', text: 'so far', isStopping: true })
   assert.equal(wordsForRequest(stopping, 0), 'Stopping…')
   assert.equal(wordsForRequest({ ...stopping, status: 'cancelled' }, 0), 'Stopped.')
+})
+
+test('without a worker, a question says since when and where it is', () => {
+  const since = new Date(2026, 0, 2, 15, 4).getTime() / 1_000
+  assert.equal(words({ position: 0, noWorkerSince: since }), 'No worker has asked for work since 15:04. The question waits in the queue.')
+  assert.equal(words({ position: 3, noWorkerSince: since, waiting: { until: 99_000 } }), words({ noWorkerSince: since }))
+  assert.equal(words({ status: 'running', noWorkerSince: since }), 'Thinking…')
+})
+
+test('a screen reader hears that the connection was lost, no retry, and that it is back', () => {
+  assert.equal(wordsForConnection('open', false), '')
+  assert.equal(wordsForConnection('reconnecting', false), 'Connection lost. The server continues the answer.')
+  for (const status of ['reconnecting', 'connecting']) assert.equal(wordsForConnection(status, true), '')
+  assert.equal(wordsForConnection('open', true), 'Connected again.')
 })
