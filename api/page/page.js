@@ -15,8 +15,11 @@ import { newDoor, readKey } from './door.js'
 import { keptOf, newKept } from './kept.js'
 import { choicesOfLink } from './link_choices.js'
 import { messagesToSend } from './own_roles.js'
+import { newPageHead } from './page_head.js'
 import { newPicker } from './picker.js'
 import { newScroll } from './scroll.js'
+import { newShare } from './share.js'
+import { newSidebar } from './sidebar.js'
 import { watchKeys } from './stop_keys.js'
 import { newTranscript } from './transcript.js'
 import { activeRequest, questionOf, wordsForPage } from './words.js'
@@ -69,6 +72,17 @@ const attachments = newAttachmentList(find('attachments'), {
     scroll.follow()
   },
 })
+const head = newPageHead({ title: find('title'), watchers: find('watchers'), said: find('said') })
+const sidebar = newSidebar(find('sidebar'), {
+  conversationId, options, toggle: find('sidebar-toggle'), behind: ['header', 'feed', 'footer'].map(find), kept,
+  snapshot: newKept(sessionStorage), onList: ({ conversations }) => {
+    const { title } = conversations.find((one) => one.conversation_id === conversationId) ?? summary ?? {}
+    if (title) head.titleIs(title)
+  },
+})
+newShare({ button: find('share'), menu: find('share-menu'), said: find('said') }, () => ({
+  conversationId, title: head.title ?? 'Conversation', requests: follower.state.requests, visible: branch.path(),
+}))
 const door = newDoor(find('door'), () => {
   composer.showProblem(null)
   connect()
@@ -89,11 +103,13 @@ function conversationOfAddress() {
 function connect() {
   follower?.close()
   follower = followShared({
-    ...options(), conversationId, state: follower?.state, onState: (_, { error }) => {
+    ...options(), conversationId, state: follower?.state, onState: (state, { error }) => {
       if (error?.status === 401) door.ask()
+      if (document.hidden) showHead(state) // a hidden page has no animation frames
       drawSoon()
     },
   })
+  sidebar.refresh()
   listRoles(options()).then(showRoles, showProblem)
   readModels().catch(() => {}) // Tab then completes no models
   if (isKnown) readConversation(conversationId, options()).then(showHeld, () => {}) // it may have expired
@@ -134,6 +150,7 @@ const withOwn = (choices) => ({ ...choices, own: ownRoles().find(({ name }) => `
 function showHeld(held) {
   const { turns, active_request_id: active } = held
   summary = held
+  head.titleIs(held.title)
   const at = turns.findIndex((turn) => turn.request_id === active)
   for (const turn of at < 0 ? [] : turns.slice(at + 1)) {
     follower.expect(turn.request_id, { messages: turn.asked, parentId: turn.parent_id })
@@ -149,10 +166,17 @@ function drawSoon() {
   })
 }
 
+/** The server knows more of a conversation when an answer begins or ends. */
+function showHead(state) {
+  head.show(state)
+  sidebar.show(activeRequest(state.requests)?.requestId ?? null)
+}
+
 function draw() {
   const { state, connection } = follower
   const requests = branch.path()
   const focused = document.activeElement
+  showHead(state)
   transcript.show(requests)
   announcer.show(requests)
   announcer.showConnection(connection)
@@ -222,12 +246,6 @@ async function stop({ requestId }) {
   }
 }
 
-async function copyLink() {
-  const copied = await navigator.clipboard?.writeText(location.href).then(() => true, () => false)
-  find('copy').textContent = copied ? 'Copied' : 'Copy it from the address bar'
-  setTimeout(() => { find('copy').textContent = 'Copy link' }, 2_000)
-}
-
 function stopActive() {
   const active = activeRequest(branch.path())
   if (active) stop(active)
@@ -241,7 +259,6 @@ addEventListener('beforeunload', (event) => {
   if (!attachments.isEmpty()) event.preventDefault() // the browser asks: a reload would lose the attachments
 })
 find('requests').addEventListener('drawn', scroll.follow)
-find('copy').addEventListener('click', copyLink)
 find('latest').addEventListener('click', () => {
   scroll.toEnd()
   composer.focus()

@@ -136,6 +136,9 @@ class Follower {
     }
     const { closed: signal } = this.#reconnection
     globalThis.addEventListener?.('online', look, { signal })
+    // A page that the browser keeps for its back button keeps its connection, too: six of them block the server.
+    globalThis.addEventListener?.('pagehide', () => this.#reconnection.pause(), { signal })
+    globalThis.addEventListener?.('pageshow', ({ persisted }) => { if (persisted) look() }, { signal })
     document?.addEventListener('visibilitychange', look, { signal })
     if (document?.hidden) look()
   }
