@@ -6,6 +6,7 @@ import {
 import type { ChatBody, Connection, ConversationState, Follower, RequestState, StreamEvent } from 'tickertape-client'
 import { authorization, backoffMs, errorOf } from 'tickertape-client/calls.js'
 import { expectRequest, HEARTBEAT, KINDS, markRequest } from 'tickertape-client/fold.js'
+import { followShared } from 'tickertape-client/shared.js'
 import { eventStreamDecoder, readWithEventSource, readWithFetch } from 'tickertape-client/streams.js'
 
 const body: ChatBody = { message: 'Hi', variables: { LEVEL: 'a nurse' }, on_busy: 'replace', parent_id: null }
@@ -25,6 +26,7 @@ conversation.mark(request_id, { isStopping: true })
 const connection: Connection = conversation.connection
 console.log(connection.status)
 conversation.close()
+followShared({ conversationId: 'c', apiKey: 'k' }).expect(request_id)
 follow({ requestId: 'r', state: newRequest('r'), after: '1-1', fetch, EventSource, url: '/s' }).reconnect()
 
 const event: StreamEvent = { kind: 'delta', id: '1-1', data: { text: 'a' } }
