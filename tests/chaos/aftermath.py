@@ -138,9 +138,11 @@ def _followed(history: History) -> list[tuple[str, str]]:
 
 def _has_seen_all(history: History, followed: tuple[str, str]) -> bool:
     asked = {a.request_id for a in history.accepted if (a.tenant, a.conversation) == followed}
-    [follower] = [s for s in history.subscribers if (s.tenant, s.conversation) == followed]
-    ended = {e.data["request_id"] for e in follower.events if e.kind in TERMINAL_EVENTS}
-    return asked <= ended
+    followers = [s for s in history.subscribers if (s.tenant, s.conversation) == followed]
+    return all(
+        asked <= {e.data["request_id"] for e in follower.events if e.kind in TERMINAL_EVENTS}
+        for follower in followers
+    )
 
 
 @contextlib.asynccontextmanager

@@ -13,9 +13,9 @@ from tests.chaos.client import Client
 from tests.chaos.history import Subscriber
 from tests.support.sse import TERMINAL_EVENTS, Event, SseParser
 
-_COME_BACK_WITHIN_S = 0.3
-_SILENCE_S = 20
-_BROKEN = (aiohttp.ClientError, TimeoutError, OSError)
+COME_BACK_WITHIN_S = 0.3
+SILENCE_S = 20
+BROKEN = (aiohttp.ClientError, TimeoutError, OSError)
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,12 @@ class Reader:
             self._subscriber.connections += 1
             try:
                 await self._connect()
-            except _BROKEN:
+            except BROKEN:
                 pass
             except AssertionError as error:
                 self._odd(f"received what is not an event: {error}")
             if not self._subscriber.has_ended:
-                await asyncio.sleep(self._rng.uniform(0, _COME_BACK_WITHIN_S))
+                await asyncio.sleep(self._rng.uniform(0, COME_BACK_WITHIN_S))
 
     async def _connect(self) -> None:
         # As EventSource does, resume after the last id, even the empty id of a rewind.
@@ -81,7 +81,7 @@ class Reader:
         async with self._client.session.get(
             self._client.url(path),
             headers=headers,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=_SILENCE_S),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=SILENCE_S),
         ) as response:
             match response.status:
                 case 200:

@@ -34,11 +34,14 @@ def reading_problems(events: Sequence[Event], log: Sequence[Entry], *, is_whole:
 def turns_of(events: Sequence[Event]) -> Iterator[tuple[str, list[Event]]]:
     """The events of a conversation's stream by request, in runs: one run for a request is order.
 
-    Those before a `rewind` of the whole conversation are left out.
+    Those before a `rewind` of the whole conversation are left out, and the counts of its watchers,
+    which come at any time.
     """
     request_id = ""
     run: list[Event] = []
     for event in _since_rewind(events):
+        if event.kind == "watchers":
+            continue
         of = str(event.data.get("request_id", ""))
         if of != request_id and run:
             yield request_id, run

@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.chaos.client import Client
 from tests.chaos.history import Accepted, Cancelled, History, Refusal, Subscriber
+from tests.chaos.many_reader import ManyReader
 from tests.chaos.readers import Manner, Reader, any_manner
 from tests.support.prompted import Plan
 
@@ -30,6 +31,7 @@ class Traffic:
     serial: int = 0
     readers: set[asyncio.Task[None]] = field(default_factory=set)
     followers: dict[tuple[str, str], asyncio.Task[None]] = field(default_factory=dict)
+    many_followers: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     calls: set[asyncio.Task[Any]] = field(default_factory=set)
 
     async def run(self) -> None:
@@ -69,7 +71,8 @@ class Traffic:
 
     async def stop(self) -> None:
         """End all readers and callers."""
-        tasks = [*self.calls, *self.readers, *self.followers.values()]
+        followers = [*self.followers.values(), *self.many_followers.values()]
+        tasks = [*self.calls, *self.readers, *followers]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -82,6 +85,7 @@ class Traffic:
             return
         if conversation is not None:
             self._follow(client, conversation)
+            self._follow_many(client)
         for n in range(self.rng.choice([1, 1, 2, 3])):
             self._read(client, accepted, n, any_manner(self.rng))
         if self.rng.random() < 0.2:
@@ -178,6 +182,21 @@ class Traffic:
         manner = Manner(leaves_after=self.rng.choice([None, 50, 150]))
         reader = Reader(client, subscriber, path, manner)
         self.followers[client.tenant, conversation] = asyncio.create_task(reader.run(), name=name)
+
+    def _follow_many(self, client: Client) -> None:
+        """All conversations of a tenant over one connection."""
+        if client.tenant in self.many_followers:
+            return
+        name = f"follower of all of {client.tenant}"
+        subscribers = {
+            conversation: Subscriber(
+                f"{name}: {conversation}", client.tenant, conversation=conversation
+            )
+            for conversation in _CONVERSATIONS
+        }
+        self.history.subscribers += subscribers.values()
+        reader = ManyReader(client, subscribers, Manner(leaves_after=self.rng.choice([50, 150])))
+        self.many_followers[client.tenant] = asyncio.create_task(reader.run(), name=name)
 
     def _begin(self, call: Awaitable[Any]) -> None:
         task = asyncio.ensure_future(call)

@@ -50,6 +50,7 @@ async def test_twelve_tabs_with_eight_conversations_have_one_connection(
     names = [f"c{number}" for number in range(8)]
     opened = await tabs(browser, site, list(islice(cycle(names), 12)))
     await streams(site, 1)
+    await conversations_read(site, 8)
     rest = asyncio.Event()
     for name in names:
         site.answers[f"{name}?"] = [
