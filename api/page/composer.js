@@ -11,12 +11,12 @@ const isPhone = matchMedia('(hover: none) and (pointer: coarse)').matches
 
 /**
  * A composer on `form`. `onSend({message, ...choices})` sends a question and `onCommand(command)` runs a command; the box
- * is emptied when the promise resolves, and keeps its text when the promise rejects. `onResize()` is called when the box
- * changes its height, `questions()` gives what the arrow keys recall, `completionsOf(text)` what Tab offers. `kept` has
+ * is emptied when the promise resolves, and keeps its text when the promise rejects. `resize(change)` runs what changes
+ * the height of the box, `questions()` gives what the arrow keys recall, `completionsOf(text)` what Tab offers. `kept` has
  * the draft and the choices of this conversation. With `hasFiles()` an empty box is sent as well.
  * `onChoices(choices)` gets the choices for the next question whenever they are shown.
  */
-export function newComposer(form, { onSend, onCommand, onResize, questions, completionsOf, kept, hasFiles = () => false, onChoices = () => {} }) {
+export function newComposer(form, { onSend, onCommand, resize, questions, completionsOf, kept, hasFiles = () => false, onChoices = () => {} }) {
   const [box, send] = [form.elements.message, form.querySelector('#send')]
   const [problem, hint] = [document.getElementById('problem'), form.querySelector('#hint')]
   const usualHint = [...(isPhone ? [] : hint.childNodes)]
@@ -29,9 +29,10 @@ export function newComposer(form, { onSend, onCommand, onResize, questions, comp
   const recall = newRecall(questions)
 
   function fit() {
-    box.style.height = 'auto'
-    box.style.height = `${box.scrollHeight}px`
-    onResize()
+    resize(() => {
+      box.style.height = 'auto'
+      box.style.height = `${box.scrollHeight}px`
+    })
   }
 
   function changed() {

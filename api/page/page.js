@@ -55,7 +55,7 @@ const picker = newPicker({ button: find('picker-button'), popover: find('picker'
 })
 const composer = newComposer(find('composer'), {
   onChoices: (choices) => picker.show(choices, usedModel()),
-  onSend: askWithFiles, onResize: scroll.follow, kept: keptHere, hasFiles: () => !attachments.isEmpty(),
+  onSend: askWithFiles, resize: scroll.hold, kept: keptHere, hasFiles: () => !attachments.isEmpty(),
   async onCommand(command) {
     await run(command)
     drawSoon()

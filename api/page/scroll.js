@@ -6,7 +6,8 @@ const UP_KEYS = ['PageUp', 'Home', 'ArrowUp']
 
 /**
  * Pin `feed` to its end. The reader unpins it by any scroll upwards, and pins it by reaching the end; `latest` is a button
- * that does the same. Returns `{follow(), toEnd()}`: `follow` shows the end if the feed is pinned, `toEnd` pins it.
+ * that does the same. Returns `{follow(), hold(change), toEnd()}`: `follow` shows the end if the feed is pinned, `toEnd` pins it,
+ * and `hold` runs a change of the feed's size.
  */
 export function newScroll(feed, latest) {
   let isPinned = true
@@ -38,6 +39,15 @@ export function newScroll(feed, latest) {
     if (isPinned) toEnd()
   }
 
+  /** Make a change that moves the feed's edges. Firefox moves the position with them, which no reader did. */
+  function hold(change) {
+    look()
+    const top = feed.scrollTop
+    change()
+    if (isPinned) toEnd()
+    else lastTop = feed.scrollTop = top
+  }
+
   const canScrollUp = () => feed.scrollTop > 0
   // The wheel and the keys come before the position moves; a smooth scroll moves it by less than a pixel at first.
   feed.addEventListener('wheel', ({ deltaY, ctrlKey }) => {
@@ -57,5 +67,5 @@ export function newScroll(feed, latest) {
   })
   feed.addEventListener('scroll', look)
   new ResizeObserver(follow).observe(feed)
-  return { follow, toEnd }
+  return { follow, hold, toEnd }
 }

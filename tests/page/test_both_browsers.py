@@ -12,6 +12,7 @@ import pytest
 from tests.page.looking import (
     ANNOUNCED,
     ANSWERS,
+    BOX,
     FEED,
     FOCUSED,
     GAP,
@@ -245,3 +246,18 @@ async def test_hostile_answers_stay_inert(browser: AnyBrowser, site: Site) -> No
     await page.wait_for("violations.length === 1")
     await wait_until(lambda: page.problems, description="the browser to report the violation")
     page.problems.clear()
+
+
+async def test_a_box_that_grows_leaves_the_end_of_the_answer_in_view(
+    browser: AnyBrowser, site: Site
+) -> None:
+    _, site.answers["Hi?"] = waiting(LINES)
+    page = await browser.open(site.url)
+    await ask(page, "Hi?")
+    await shows(page, ANSWERS, [LINES])
+    await page.evaluate(f"{BOX}.focus()")
+    for _ in range(4):
+        await page.type("a line")
+        await page.press("Enter", 13, shift=True)
+    await shows(page, GAP, 0)
+    assert await page.evaluate("document.getElementById('latest').hidden")
