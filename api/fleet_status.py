@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from tickertape.api.failure_log import log_failure
 from tickertape.broker.connections import Connections
@@ -11,6 +11,7 @@ from tickertape.broker.errors import AccessDenied, BrokerError
 from tickertape.broker.fleet import REPORT_TTL_S, Fleet, Members
 from tickertape.broker.queue_depth import QueueDepth, read_queue_depth
 from tickertape.broker.upstream_models import read_models_fault
+from tickertape.runtime.json_types import JsonObject
 
 # Viewers within this time get the same numbers, so many viewers cost one read.
 _CACHE_S = 1.0
@@ -48,6 +49,29 @@ class QueueStatus(BaseModel):
     dead: int = Field(description="Requests that were given up; see `tickertape dead`")
 
 
+_EXAMPLE: JsonObject = {
+    "verdict": "ok",
+    "problems": [],
+    "at": 1767225600.123,
+    "queue": {
+        "waiting": 0, "oldest_s": None, "running": 2, "delayed": 0, "held": 0, "dead": 0,
+    },
+    "workers": [{"slots": 64, "running": 2, "is_draining": False, "seen_s": 0.4}],
+    "no_worker_since": None,
+    "deltas_per_s": 85.2,
+    "completed": 140,
+    "failed": 1,
+    "takeovers": 0,
+    "retries": 3,
+    "titles": 12,
+    "api_processes": 1,
+    "open_streams": 5,
+    "watchers": 2,
+    "upstream_problem": None,
+    "redis_ms": 0.6,
+}  # fmt: skip
+
+
 class Status(BaseModel):
     """The state of the whole deployment. The numbers are of all tenants together.
 
@@ -55,6 +79,8 @@ class Status(BaseModel):
     `completed`, `failed`, `takeovers`, `retries` and `titles` are the sums over the workers that
     are alive, each since its start. `queue` is null while Redis does not answer.
     """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     verdict: str = Field(description="`ok`, or `problems`")
     problems: list[StatusProblem]

@@ -63,7 +63,9 @@ def _document(app: FastAPI) -> dict[str, Any]:
         operation["summary"] = operation["description"].partition(".")[0]
         # Explicitly none, or a linter cannot tell it from a forgotten one.
         operation.setdefault("security", [])
-        _show_example(operation, schemas)
+        _show_example(operation.get("requestBody", {}), schemas)
+        for response in operation["responses"].values():
+            _show_example(response, schemas)
         _show_nulls(operation)
     return document
 
@@ -81,9 +83,14 @@ def _show_nulls(operation: JsonObject) -> None:
             error["error"] = {"message": "", "type": "", "param": None} | error["error"]
 
 
-def _show_example(operation: JsonObject, schemas: JsonObject) -> None:
-    """Show the first example of the body's model, which works as it stands."""
-    content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+def _show_example(body: JsonObject, schemas: JsonObject) -> None:
+    """Show the first example of the model of a body, unless the body has its own example.
+
+    The example of a request works as it stands.
+    """
+    content = body.get("content", {}).get("application/json", {})
+    if "example" in content:
+        return
     for schema in (content.get("schema", {}), *content.get("schema", {}).get("anyOf", ())):
         model = schemas.get(str(schema.get("$ref", "")).rpartition("/")[2], {})
         if model.get("examples"):

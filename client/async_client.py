@@ -155,14 +155,17 @@ class AsyncClient:
     async def conversations(
         self, *, query: str | None = None, limit: int = 20, after: str | None = None
     ) -> ConversationPage:
-        """A page of the conversations, newest first; `query` searches their titles and texts."""
+        """A page of the conversations, newest first; `query` searches their titles."""
         return await self._get(
             ConversationPage, "/conversations", limit=limit, q=query, after=after
         )
 
-    async def conversation(self, conversation_id: str) -> Conversation:
-        """A conversation with its turns."""
-        return await self._call(Conversation, "GET", address.conversation_path(conversation_id))
+    async def conversation(
+        self, conversation_id: str, *, limit: int | None = None, before: str | None = None
+    ) -> Conversation:
+        """A conversation with its turns: all, or the newest `limit` in front of `before`."""
+        path = address.conversation_path(conversation_id)
+        return await self._get(Conversation, path, limit=limit, before=before)
 
     async def rename_conversation(self, conversation_id: str, title: str) -> None:
         """Set the title of a conversation."""
@@ -172,6 +175,11 @@ class AsyncClient:
     async def delete_conversation(self, conversation_id: str) -> None:
         """Cancel the active requests of a conversation, and erase it with all its requests."""
         await self._call(type(None), "DELETE", address.conversation_path(conversation_id))
+
+    async def delete_turn(self, conversation_id: str, request_id: str) -> None:
+        """Cancel a request of a conversation and erase its turn; turns that follow it stay."""
+        path = f"{address.conversation_path(conversation_id)}/turns/{address.quoted(request_id)}"
+        await self._call(type(None), "DELETE", path)
 
     async def roles(self) -> list[Role]:
         """The roles of the server, sorted by name, without their messages."""

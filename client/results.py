@@ -89,7 +89,7 @@ class Turn(_Record, frozen=True, kw_only=True):
 
 
 class Conversation(_Record, frozen=True, kw_only=True):
-    """A conversation with its turns, oldest first."""
+    """A conversation with its turns, oldest first. `before` gets the page in front of a page."""
 
     conversation_id: str
     turns: list[Turn] = []
@@ -97,6 +97,7 @@ class Conversation(_Record, frozen=True, kw_only=True):
     title: str | None = None
     role: str | None = None
     model: str | None = None
+    before: str | None = None
 
 
 class Role(_Record, frozen=True, kw_only=True):

@@ -118,12 +118,14 @@ class Client:
     def conversations(
         self, *, query: str | None = None, limit: int = 20, after: str | None = None
     ) -> ConversationPage:
-        """A page of the conversations, newest first; `query` searches their titles and texts."""
+        """A page of the conversations, newest first; `query` searches their titles."""
         return self.run(self._async.conversations(query=query, limit=limit, after=after))
 
-    def conversation(self, conversation_id: str) -> Conversation:
-        """A conversation with its turns."""
-        return self.run(self._async.conversation(conversation_id))
+    def conversation(
+        self, conversation_id: str, *, limit: int | None = None, before: str | None = None
+    ) -> Conversation:
+        """A conversation with its turns: all, or the newest `limit` in front of `before`."""
+        return self.run(self._async.conversation(conversation_id, limit=limit, before=before))
 
     def rename_conversation(self, conversation_id: str, title: str) -> None:
         """Set the title of a conversation."""
@@ -132,6 +134,10 @@ class Client:
     def delete_conversation(self, conversation_id: str) -> None:
         """Cancel the active requests of a conversation, and erase it with all its requests."""
         self.run(self._async.delete_conversation(conversation_id))
+
+    def delete_turn(self, conversation_id: str, request_id: str) -> None:
+        """Cancel a request of a conversation and erase its turn; turns that follow it stay."""
+        self.run(self._async.delete_turn(conversation_id, request_id))
 
     def roles(self) -> list[Role]:
         """The roles of the server, sorted by name, without their messages."""

@@ -237,3 +237,34 @@ async def test_a_reader_that_was_away_learns_of_erased_turns(api: RunningApi, wo
     url = f"{api.url}/conversations/c1/stream"
     async with open_stream(url, after) as stream, aclosing(aiter(stream)) as events:
         assert await next_kind(events, "erased") == {"request_id": first}
+
+
+async def test_a_conversation_is_read_in_pages_from_the_newest_turn(
+    api: RunningApi, worker: Rig
+) -> None:
+    ids = [await say(api, worker, f"{n}") for n in range(5)]
+    url = "/conversations/c1"
+    whole = (await api.client.get(url)).json()
+    assert [turn["request_id"] for turn in whole["turns"]] == ids
+    assert "before" not in whole
+    newest = (await api.client.get(url, params={"limit": 2})).json()
+    assert newest["turns"] == whole["turns"][3:]
+    assert newest["title"] == whole["title"]
+    erased = await api.client.delete(f"{url}/turns/{ids[3]}")
+    assert erased.status_code == 204
+    earlier = {"limit": 2, "before": newest["before"]}
+    page = (await api.client.get(url, params=earlier)).json()
+    assert page["turns"] == whole["turns"][1:3]
+    first = (await api.client.get(url, params={"limit": 2, "before": page["before"]})).json()
+    assert (first["turns"], first["before"]) == (whole["turns"][:1], None)
+
+
+@pytest.mark.parametrize(
+    ("query", "param"), [("limit=0", "limit"), ("limit=x", "limit"), ("before=x", "before")]
+)
+async def test_a_page_of_turns_that_cannot_be_is_refused_by_its_name(
+    api: RunningApi, worker: Rig, query: str, param: str
+) -> None:
+    await say(api, worker, "one")
+    answer = await api.client.get(f"/conversations/c1?{query}")
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)

@@ -123,6 +123,21 @@ def test_a_body_has_its_examples_in_the_documentation(document: dict[str, Any]) 
     assert document["components"]["schemas"]["ChatBody"]["additionalProperties"] is False
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("get", "/conversations"),
+        ("get", "/conversations/{conversation_id}"),
+        ("patch", "/conversations/{conversation_id}"),
+        ("get", "/status.json"),
+    ],
+)
+def test_an_answer_has_a_whole_example(document: dict[str, Any], method: str, path: str) -> None:
+    content = document["paths"][path][method]["responses"]["200"]["content"]["application/json"]
+    model = document["components"]["schemas"][content["schema"]["$ref"].rpartition("/")[2]]
+    assert {*model.get("required", ())} <= {*content["example"]} <= {*model["properties"]}
+
+
 def test_the_document_is_valid(document: dict[str, Any]) -> None:
     assert [str(error) for error in OpenAPIV31SpecValidator(document).iter_errors()] == []
     assert document["servers"] == [{"url": "/", "description": "This server"}]

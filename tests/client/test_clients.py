@@ -176,6 +176,25 @@ async def test_a_conversation_is_followed_across_its_requests(
     assert [turn.answered for turn in conversation.turns] == ["one", "two"]
 
 
+async def test_conversations_are_searched_renamed_paged_and_erased(
+    client: AsyncClient, worker: Rig
+) -> None:
+    first = await answered(client, worker, "one", conversation_id="a~b:c")
+    second = await answered(client, worker, "two", conversation_id="a~b:c")
+    await client.rename_conversation("a~b:c", "Rome")
+    [found] = (await client.conversations(query="ROME")).conversations
+    assert (found.conversation_id, found.title) == ("a~b:c", "Rome")
+    assert (await client.conversations(query="Paris")).conversations == []
+    newest = await client.conversation("a~b:c", limit=1)
+    assert [turn.request_id for turn in newest.turns] == [second.request_id]
+    rest = await client.conversation("a~b:c", before=newest.before)
+    assert [turn.request_id for turn in rest.turns] == [first.request_id]
+    await client.delete_turn("a~b:c", first.request_id)
+    assert [turn.answered for turn in (await client.conversation("a~b:c")).turns] == ["two"]
+    await client.delete_conversation("a~b:c")
+    assert (await client.conversations()).conversations == []
+
+
 async def test_a_submit_with_the_same_key_is_the_same_request(client: AsyncClient) -> None:
     first = await client.submit("hi", idempotency_key="k")
     second = await client.submit("hi", idempotency_key="k")

@@ -1,5 +1,6 @@
 """Conversations: list, read, rename, erase a turn, forget."""
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
@@ -9,7 +10,11 @@ from tickertape.api.dependencies import Tenant, UsableServices
 from tickertape.api.edge.error_docs import error_responses
 from tickertape.api.protocols.checked import Checked
 from tickertape.api.protocols.json_body import JsonRoute
-from tickertape.api.protocols.native.paging import Limit, conversations_of
+from tickertape.api.protocols.native.paging import (
+    Limit,
+    conversations_of,
+    turns_before,
+)
 from tickertape.api.protocols.native.views import (
     ConversationList,
     ConversationSummary,
@@ -70,14 +75,27 @@ async def list_conversations(
 @router.get(
     "/conversations/{conversation_id:path}",
     response_model_exclude_unset=True,
-    responses=error_responses(401, 404, 503),
+    responses=error_responses(400, 401, 404, 503),
 )
 async def read(
-    conversation_id: ConversationId, services: UsableServices, tenant: Tenant
+    conversation_id: ConversationId,
+    services: UsableServices,
+    tenant: Tenant,
+    *,
+    limit: Annotated[
+        int | None, Query(description="Only the newest turns; all by default", ge=1, le=1000)
+    ] = None,
+    before: Annotated[
+        str | None, Query(description="`before` of the last page", max_length=100)
+    ] = None,
 ) -> ConversationView:
     """Return the turns of a conversation with their parents, and what the list shows of it."""
     conversation = await services.conversations.get(tenant, conversation_id)
-    return conversation_view(conversation_id, conversation)
+    if limit is None and before is None:
+        return conversation_view(conversation_id, conversation)
+    turns, next_before = turns_before(conversation.turns, before, limit)
+    view = conversation_view(conversation_id, replace(conversation, turns=[*turns]))
+    return view.model_copy(update={"before": next_before})
 
 
 @router.patch(

@@ -1,6 +1,7 @@
 """Pages of a tenant's requests and of its conversations, newest first."""
 
 import re
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Annotated
@@ -8,14 +9,17 @@ from typing import Annotated
 from fastapi import Query
 
 from tickertape.api.edge.problems import Problem
+from tickertape.broker.codec import Cursor
 from tickertape.broker.requests import Record, Requests
 from tickertape.broker.summaries import ConversationList, Summary
+from tickertape.broker.turns import Turn
 
 Limit = Annotated[int, Query(description="The length of the page", ge=1, le=100)]
 
 # A filter with few matches, or many expired requests, must not make one call read all requests.
 MAX_READ = 1000
 _AFTER_CONVERSATION = re.compile(r"(\d{1,16})-([0-9a-f]{40})", re.ASCII)
+_BEFORE = re.compile(r"\d{1,16}-\d{1,10}", re.ASCII)
 _AFTER = re.compile(r"(\d{1,16})-(r\d{1,4}_[a-z2-7]{26})", re.ASCII)
 
 
@@ -100,6 +104,25 @@ async def conversations_of(
             if summary is not None and wanted in (summary.title or "").casefold():
                 found.append(summary)
     return found, None
+
+
+def turns_before(
+    turns: Sequence[Turn], before: str | None, limit: int | None
+) -> tuple[Sequence[Turn], str | None]:
+    """Pure: the last `limit` turns in front of the place `before`, and the place of the first one.
+
+    The place is None at the start of the conversation. Turns keep their places when others are
+    erased. Raises Problem for a `before` that no page returned.
+    """
+    if before is not None:
+        if _BEFORE.fullmatch(before) is None:
+            raise Problem(
+                400, "invalid_cursor", "before: send the `before` of the last page", param="before"
+            )
+        place = Cursor.parse(before)
+        turns = [turn for turn in turns if turn.row < place]
+    page = turns if limit is None else turns[-limit:]
+    return page, str(page[0].row) if len(page) < len(turns) else None
 
 
 def _parse(after: str, form: re.Pattern[str] = _AFTER) -> tuple[int, str]:

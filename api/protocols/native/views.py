@@ -4,7 +4,7 @@ Times are Unix times in seconds, with milliseconds as decimals. A field without 
 if its schema gives it a default, and null otherwise.
 """
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from tickertape.broker.conversations import Conversation
 from tickertape.broker.fold import Answer
@@ -14,6 +14,28 @@ from tickertape.broker.summaries import Summary
 from tickertape.runtime.json_types import JsonObject
 
 _EXAMPLE_ID = "r0_mfzwizltoqydimrtgu2dknjuha"
+
+
+_EXAMPLE_AFTER = "1767225660456-3f786850e387550fdab836ed7e6dc881de23001b"
+_EXAMPLE_TURN: JsonObject = {
+    "request_id": _EXAMPLE_ID,
+    "parent_id": "r0_h3qk5mzt2vd7xw4yb6ncfs2ajq",
+    "asked": [{"role": "user", "content": "What can I see in Rome in three days?"}],
+    "answered": "Start at the Forum.",
+    "status": "completed",
+}
+_EXAMPLE_SUMMARY: JsonObject = {
+    "conversation_id": "trip-to-rome",
+    "title": "Three days in Rome",
+    "created_at": 1767225600.123,
+    "updated_at": 1767225660.456,
+    "turns": 2,
+    "active_request_id": "r0_ua4x7gq2kd6zt3mwh5vnbc2sje",
+    "role": "translator",
+    "model": "gpt-5-mini",
+    "temperature": 0.7,
+    "variables": {"LANGUAGE": "Italian"},
+}
 
 
 class SubmittedView(BaseModel):
@@ -109,6 +131,8 @@ class TurnView(BaseModel):
 class ConversationSummary(BaseModel):
     """A conversation without its turns, with the options of its latest request."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE_SUMMARY]})
+
     conversation_id: str = Field(examples=["trip-to-rome"])
     title: str | None = Field(
         examples=["Three days in Rome"],
@@ -131,12 +155,22 @@ class ConversationSummary(BaseModel):
 class ConversationList(BaseModel):
     """A page of conversations, latest first. Send `after` for the next page; null at the end."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"conversations": [_EXAMPLE_SUMMARY], "after": _EXAMPLE_AFTER}]
+        }
+    )
+
     conversations: list[ConversationSummary]
-    after: str | None = Field(examples=["1767225660456-3f786850e387550fdab836ed7e6dc881de23001b"])
+    after: str | None = Field(examples=[_EXAMPLE_AFTER])
 
 
 class ConversationView(BaseModel):
     """The turns of a conversation that are remembered, in the order of their questions."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [_EXAMPLE_SUMMARY | {"turns": [_EXAMPLE_TURN]}]}
+    )
 
     conversation_id: str
     title: str | None = Field(description="As in `GET /conversations`, like all fields below")
@@ -148,6 +182,11 @@ class ConversationView(BaseModel):
     model: str | None
     temperature: float | None
     variables: dict[str, str] | None
+    before: str | None = Field(
+        default=None,
+        description="Omitted without `limit` and `before`. Send it for the page with the turns in "
+        "front of these; null at the start",
+    )
 
 
 def stream_url(request_id: str) -> str:
