@@ -14,6 +14,8 @@ from tickertape.broker.turns import Links
 from tickertape.roles import Role, Roles, render
 from tickertape.runtime.json_types import JsonObject
 
+_MAX_SHOWN_VARIABLES_BYTES = 4096
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
@@ -88,6 +90,12 @@ def _options(ask: Ask) -> JsonObject:
     return {name: value for name, value in options.items() if value is not None}
 
 
+def _shown_variables(ask: Ask) -> dict[str, str] | None:
+    """The variables, if they are small: each reader of the log gets them."""
+    size = len(json.dumps(ask.variables, ensure_ascii=False).encode())
+    return ask.variables if ask.variables and size <= _MAX_SHOWN_VARIABLES_BYTES else None
+
+
 def _head(ask: Ask, role: Role | None, model: str | None) -> JsonObject:
     """What readers of the request may see beside its log."""
     head = {
@@ -96,6 +104,8 @@ def _head(ask: Ask, role: Role | None, model: str | None) -> JsonObject:
         "model": model,
         "conversation_id": ask.conversation_id,
         "metadata": ask.metadata,
+        "temperature": ask.params.get("temperature"),
+        "variables": _shown_variables(ask),
     }
     return {name: value for name, value in head.items() if value is not None}
 

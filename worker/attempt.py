@@ -1,5 +1,6 @@
 """One attempt at a request: call the upstream, and write its answer while it arrives."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -39,6 +40,8 @@ class Attempt:
         self._tools = tools
         self._body: dict[str, Any] = {}
         self._kept_deltas = 0
+        self._begun_at_s = time.monotonic()
+        self._first_output_at_s: float | None = None
 
     @property
     def can_be_continued(self) -> bool:
@@ -71,6 +74,8 @@ class Attempt:
             self._body, self.tally, self._tools.limits, request_id=self.lease.request_id
         ) as stream:
             async for pieces in stream:
+                if self._first_output_at_s is None:
+                    self._first_output_at_s = time.monotonic()
                 self.writer.write([encoded(piece) for piece in pieces])
                 await self.writer.room()
         return Completed()
@@ -79,6 +84,18 @@ class Attempt:
     def deltas(self) -> int:
         """The deltas that this attempt has received, without those of an answer it continues."""
         return self.tally.deltas - self._kept_deltas
+
+    def timing(self) -> dict[str, int]:
+        """The ms from the begin of the attempt to its first output and to now.
+
+        Entries have no times of their own, so the log needs these for readers that come later.
+        """
+        now_s = time.monotonic()
+        first_s = now_s if self._first_output_at_s is None else self._first_output_at_s
+        return {
+            "first_output_ms": round(1000 * (first_s - self._begun_at_s)),
+            "total_ms": round(1000 * (now_s - self._begun_at_s)),
+        }
 
     def usage(self) -> dict[str, Any] | None:
         """The usage that the upstream reported.

@@ -17,7 +17,6 @@ from tickertape.worker.interruption import Interruption
 from tickertape.worker.outcome import Broken, Completed, Failed, Outcome, Stop, failure_of
 from tickertape.worker.retry import Continue, Fail, Restart, Retry, decide
 from tickertape.worker.tools import Tools
-from tickertape.worker.upstream.tally import Tally
 
 log = structlog.get_logger()
 
@@ -107,7 +106,7 @@ class Job:
         match outcome:
             case Completed():
                 self._counters.upstream_problem = None
-                return await self._finish(attempt, "completed", _completed(attempt.tally))
+                return await self._finish(attempt, "completed", _completed(attempt))
             case Broken(failure):
                 return await self._after_break(attempt, failure)
             case Failed(failure):
@@ -274,6 +273,12 @@ class Job:
             self._log.warning("usage not noted", attempt=attempt.lease.attempt)
 
 
-def _completed(tally: Tally) -> dict[str, Any]:
+def _completed(attempt: Attempt) -> dict[str, Any]:
     """The data of the log's `completed` entry."""
-    return {"finish_reason": tally.finish_reason, "usage": tally.usage, "sha256": tally.sha256}
+    tally = attempt.tally
+    return {
+        "finish_reason": tally.finish_reason,
+        "usage": tally.usage,
+        "sha256": tally.sha256,
+        "timing": attempt.timing(),
+    }

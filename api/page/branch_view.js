@@ -1,6 +1,6 @@
 /** The branch of the conversation that this browser shows. The choices at forks are kept, so that a reload shows the same. */
 
-import { choicesAfterErasure, chooseBranch, parentToName, siblingsById, visiblePath } from './branches.js'
+import { choicesAfterErasure, chooseBranch, parentToName, siblingsById, visiblePath, withoutErased } from './branches.js'
 
 /**
  * `kept` has what the browser keeps of this conversation, `requests()` gives all its requests. Returns `path()`, the
@@ -9,7 +9,9 @@ import { choicesAfterErasure, chooseBranch, parentToName, siblingsById, visibleP
  */
 export function newBranchView(kept, requests) {
   let chosen = [kept.get('branches') ?? []].flat()
+  let latest = null
   let seen = []
+  let awaited = null
   let path = []
 
   function keep(choices) {
@@ -20,21 +22,30 @@ export function newBranchView(kept, requests) {
 
   /** Looks once at each state, because the state changes with each token. */
   function look() {
-    const now = requests()
-    if (now === seen) return
+    if (requests() === latest) return
+    latest = requests()
+    const now = withoutErased(latest)
     keep(choicesAfterErasure(chosen, seen, now))
     seen = now
+    if (awaited && isSeen(awaited)) {
+      keep(chooseBranch(chosen, now, awaited))
+      awaited = null
+    }
     path = visiblePath(now, chosen)
   }
+
+  const isSeen = (id) => seen.some(({ requestId }) => requestId === id)
 
   return {
     path() {
       look()
       return path
     },
-    goTo(requestId) {
+    goTo(requestId, options) {
       look()
-      keep(chooseBranch(chosen, seen, requestId))
+      // What was just submitted may come with the next state only.
+      if (!isSeen(requestId)) awaited = requestId
+      keep(chooseBranch(chosen, seen, requestId, options))
       path = visiblePath(seen, chosen)
     },
     parent() {

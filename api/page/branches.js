@@ -65,13 +65,27 @@ export function siblingsById(requests) {
   return new Map(siblings.flatMap((group) => group.map(({ requestId }) => [requestId, group])))
 }
 
-/** The choices after a reader went to a request: at each fork on its path, the branch that leads there. */
-export function chooseBranch(chosen, requests, requestId) {
+/** The requests without those that this reader erased (`isErased`), whose stream may say so later. */
+export function withoutErased(requests) {
+  const erased = new Set(requests.filter(({ isErased }) => isErased).map(({ requestId }) => requestId))
+  if (erased.size === 0) return requests
+  const parents = parentsOf(requests)
+  const leftOf = (id) => (erased.has(id) ? leftOf(parents.get(id)) : id)
+  return requests.filter(({ isErased }) => !isErased).map((request) => (
+    erased.has(request.parentId) ? { ...request, parentId: leftOf(request.parentId) } : request
+  ))
+}
+
+/**
+ * The choices after a reader went to a request: at each fork on its path, the branch that leads there. A held request is
+ * chosen even without siblings, so that siblings which others add do not take its place.
+ */
+export function chooseBranch(chosen, requests, requestId, { isHeld = false } = {}) {
   const [parents, siblings] = [parentsOf(requests), siblingsById(requests)]
   let after = chosen
   for (let id = requestId; parents.has(id); id = parents.get(id)) {
     const group = siblings.get(id)
-    if (group.length > 1) after = [...after.filter((other) => !group.some((one) => one.requestId === other)), id]
+    if (group.length > 1 || (isHeld && id === requestId)) after = [...after.filter((other) => !group.some((one) => one.requestId === other)), id]
   }
   return after.slice(-MOST_CHOICES)
 }

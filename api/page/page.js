@@ -6,7 +6,7 @@ import { watchFiles } from './attachment_ways.js'
 import { contentOf } from './attachments.js'
 import { newBranchView } from './branch_view.js'
 import { choicesOf, fieldsOf } from './choices.js'
-import { cancel, listRoles, newId, readConversation, submit } from './client/v1/client.js'
+import { cancel, eraseTurn, listRoles, newId, readConversation, submit } from './client/v1/client.js'
 import { followShared } from './client/v1/shared.js'
 import { completionsOf } from './command_line.js'
 import { newCommands } from './commands.js'
@@ -22,6 +22,7 @@ import { newShare } from './share.js'
 import { newSidebar } from './sidebar.js'
 import { watchKeys } from './stop_keys.js'
 import { newTranscript } from './transcript.js'
+import { newTurnCommands } from './turn_commands.js'
 import { activeRequest, questionOf, wordsForPage } from './words.js'
 
 const find = (id) => document.getElementById(id)
@@ -40,6 +41,9 @@ const keptHere = keptOf(conversationId, kept)
 const server = { roles: [], models: [] }
 const ownRoles = () => kept.get('roles') ?? []
 const branch = newBranchView(keptHere, () => follower?.state.requests ?? [])
+const announce = (words) => announcer.say(words)
+const focusFeed = () => find('feed').focus({ preventScroll: true })
+const commands = newTurnCommands({ branch, transcript: () => transcript, send, erase, draw, announce, showProblem })
 const run = newCommands({
   requests: branch.path, roles: () => server.roles, ownRoles, keepRole, models: readModels,
   choose: (choices) => composer.choose(choices),
@@ -63,7 +67,9 @@ const composer = newComposer(find('composer'), {
   questions: () => branch.path().map(questionOf).filter(Boolean),
   completionsOf: (text) => completionsOf(text, { ...server, roles: [...server.roles, ...ownRoles()] }),
 })
-const transcript = newTranscript(find('requests'), { stop, askAgain: (request) => composer.write(questionOf(request)) })
+const transcript = newTranscript(find('requests'), {
+  stop, askAgain: (request) => composer.write(questionOf(request)), commands,
+})
 const announcer = newAnnouncer(find('announcer'))
 const attachments = newAttachmentList(find('attachments'), {
   onProblem: composer.showProblem, focus: composer.focus,
@@ -177,7 +183,7 @@ function draw() {
   const requests = branch.path()
   const focused = document.activeElement
   showHead(state)
-  transcript.show(requests)
+  transcript.show(requests, branch.siblings())
   announcer.show(requests)
   announcer.showConnection(connection)
   find('welcome').hidden = requests.length > 0 || !transcript.isEmpty()
@@ -189,8 +195,8 @@ function draw() {
   if (requests.some(({ waiting }) => waiting)) countdown = setTimeout(drawSoon, 1_000)
   composer.showChoices(choicesNow())
   scroll.follow()
-  // A button that disappears under the focus would leave the keyboard nowhere.
-  if (focused !== document.body && focused?.closest('[hidden]')) find('feed').focus({ preventScroll: true })
+  // A button or a turn that disappears under the focus would leave the keyboard nowhere.
+  if (focused !== document.body && (!focused?.isConnected || focused.closest('[hidden]'))) focusFeed()
 }
 
 function showProblem(error) {
@@ -213,25 +219,33 @@ async function askWithFiles(question) {
 async function ask({ message, parts = [], own, ...choices }) {
   const content = contentOf(message, parts)
   const asked = own ? messagesToSend(own, content, branch.path()) : [{ role: 'user', content }]
-  const chosen = { ...choices, role: own ? null : choices.role }
-  const body = {
-    ...(own || parts.length > 0 ? { messages: asked } : { message }), conversation_id: conversationId, parent_id: branch.parent(),
-    ...fieldsOf(chosen),
-  }
+  const { role, variables, model, temperature } = own ? { ...choices, role: null } : choices
+  const question = own || parts.length > 0 ? { messages: asked } : { message }
+  const fields = { ...question, parent_id: branch.parent(), ...fieldsOf({ role, variables, model, temperature }) }
+  await send(fields, { messages: asked, role, chosen: { variables, model, temperature } })
+}
+
+/** Submit, and show the question of which this much is `known` before the stream comes to it. */
+async function send(fields, known) {
+  const body = { ...fields, conversation_id: conversationId }
   const onRetry = () => composer.showProblem({ message: 'The server could not be reached. Trying again…' })
   const idempotencyKey = keyFor(JSON.stringify(body))
   try {
     const { request_id: requestId } = await submit(body, { ...options(), idempotencyKey, onRetry })
     draft = { body: null, key: null }
     scroll.toEnd()
-    const { role, variables, model, temperature } = chosen
-    const known = body.parent_id === undefined ? {} : { parentId: body.parent_id }
-    follower.expect(requestId, { messages: asked, role, ...known, chosen: { variables, model, temperature } })
+    follower.expect(requestId, { ...known, parentId: body.parent_id })
     branch.goTo(requestId)
   } catch (error) {
     if (error.status === 401) door.ask()
     throw error
   }
+}
+
+async function erase(requestId) {
+  await eraseTurn(conversationId, requestId, options())
+  // While an answer is written, the stream says so only at its end.
+  follower.mark(requestId, { isErased: true })
 }
 
 async function stop({ requestId }) {

@@ -1,12 +1,16 @@
 /** One request of the conversation as DOM. Words enter it as text nodes, and the answer as sanitised Markdown. */
 
+import { newActions } from './actions.js'
 import { isOver } from './client/v1/client.js'
 import { attachmentView } from './attachment_view.js'
 import { attachedParts, attachmentOf } from './attachments.js'
 import { newMarkdownView } from './markdown.js'
 import { questionOf, wordsForRequest } from './words.js'
 
-/** A list item that shows a request: `{element, show(request)}`. `actions` has `stop(request)` and `askAgain(request)`. */
+/**
+ * A list item that shows a request: `{element, show(request, siblings), focusSwitch(step)}`. `actions` has `stop(request)`,
+ * `askAgain(request)` and the `commands` of the buttons.
+ */
 export function newRequestView(actions) {
   const element = document.getElementById('request').content.firstElementChild.cloneNode(true)
   const part = (selector) => element.querySelector(selector)
@@ -16,16 +20,19 @@ export function newRequestView(actions) {
     reasoning: part('.reasoning'), reasoned: typed(part('.reasoning .text')), note: part('.note'),
     cancel: part('.cancel'), again: part('.again'),
   }
+  const rows = newActions(parts, actions.commands)
   let shown
   parts.cancel.addEventListener('click', () => actions.stop(shown))
   parts.again.addEventListener('click', () => actions.askAgain(shown))
   return {
     element,
-    show(request) {
+    focusSwitch: rows.focusSwitch,
+    show(request, siblings) {
       if (shown?.messages !== request.messages) showAttachments(parts, request)
       shown = request
       showQuestion(parts, request)
       showAnswer(parts, request)
+      rows.show(request, siblings)
     },
   }
 }

@@ -3,7 +3,7 @@
 import { newRequestView } from './request_view.js'
 
 /**
- * `show(requests)` draws the requests that changed. `print(element)` puts local output behind what is shown now, and
+ * `show(requests, siblings)` draws the requests that changed; `siblings` has those of each request by its id. `print(element)` puts local output behind what is shown now, and
  * `clear()` hides all that is shown now. `actions` are what each view can do with its request.
  */
 export function newTranscript(list, actions) {
@@ -22,11 +22,13 @@ export function newTranscript(list, actions) {
     if (!ids.has(latest)) latest = null
   }
 
-  function viewOf(request) {
+  function viewOf(request, siblings) {
     const view = views.get(request.requestId) ?? newRequestView(actions)
     views.set(request.requestId, view)
-    if (view.shown !== request || request.waiting) view.show(request)
+    const others = siblings.map(({ requestId }) => requestId).join()
+    if (view.shown !== request || view.siblings !== others || request.waiting) view.show(request, siblings)
     view.shown = request
+    view.siblings = others
     view.element.hidden = cleared.has(request.requestId)
     return view.element
   }
@@ -43,11 +45,14 @@ export function newTranscript(list, actions) {
   const printedBehind = (id) => printed.filter(({ behind }) => behind === id).map(({ element }) => element)
 
   return {
-    show(requests) {
+    show(requests, siblings) {
       dropOthers(requests)
       latest = requests.at(-1)?.requestId ?? null
-      place([...printedBehind(null), ...requests.flatMap((request) => [viewOf(request), ...printedBehind(request.requestId)])])
+      place([...printedBehind(null), ...requests.flatMap(({ requestId }, number) => (
+        [viewOf(requests[number], siblings.get(requestId)), ...printedBehind(requestId)]
+      ))])
     },
+    focusSwitch: (requestId, step) => views.get(requestId)?.focusSwitch(step),
     print(element) {
       printed.push({ behind: latest, element })
       list.append(element)

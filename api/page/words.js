@@ -1,6 +1,7 @@
 /** Pure: what the page says about a request, a connection or an error. No DOM here. */
 
 import { attachmentOf, lastOfUser } from './attachments.js'
+import { wordsForUsage } from './usage_words.js'
 
 const FINISHED = {
   stop: '',
@@ -44,11 +45,11 @@ function wordsForNoWorker(since) {
   return `No worker has asked for work since ${time}. The question waits in the queue.`
 }
 
-function wordsForEnd({ finishReason, interruption, usage, model }) {
-  const tokens = usage?.completion_tokens ? `${usage.completion_tokens} tokens` : null
+function wordsForEnd(request) {
+  const { finishReason, interruption } = request
   const odd = finishReason && !(finishReason in FINISHED) ? `Ended by the model’s server: ${finishReason}.` : ''
   const how = FINISHED[finishReason] || odd || INTERRUPTED[interruption]
-  return [how, [model, tokens].filter(Boolean).join(' · ')].filter(Boolean).join(' ')
+  return [how, wordsForUsage(request)].filter(Boolean).join(' ')
 }
 
 /** One line about what Enter will do with a command; empty for a question. */

@@ -80,6 +80,9 @@ export function renameConversation(
 /** Erase a conversation for everyone. One that is not there counts as erased. */
 export function eraseConversation(conversationId: string, options?: CallOptions): Promise<void>
 
+/** Erase one turn for everyone; turns that followed it stay. One that is not there counts as erased. */
+export function eraseTurn(conversationId: string, requestId: string, options?: CallOptions): Promise<void>
+
 /** 128 random bits in hex, as an idempotency key or as the id of a conversation. */
 export function newId(): string
 

@@ -96,6 +96,15 @@ export async function eraseConversation(conversationId, options) {
   }
 }
 
+/** Erase one turn of a conversation, for everyone; those that followed it stay. One that is not there counts as erased. */
+export async function eraseTurn(conversationId, requestId, options) {
+  try {
+    await call(`${conversationPath(conversationId)}/turns/${encodeURIComponent(requestId)}`, { method: 'DELETE' }, options)
+  } catch (error) {
+    if (error.status !== 404) throw error // the reply to the first try was lost, or somebody else was faster
+  }
+}
+
 const conversationPath = (conversationId) => `/conversations/${encodeURIComponent(conversationId)}`
 
 /** The JSON of a call that is safe to repeat; null for an answer without a body. */

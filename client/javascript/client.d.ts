@@ -2,7 +2,8 @@ import type { TickertapeError } from './calls.js'
 import type { ConversationState, Known, RequestState } from './fold.js'
 
 export {
-  cancel, eraseConversation, listConversations, listRoles, newId, readConversation, renameConversation, submit, TickertapeError,
+  cancel, eraseConversation, eraseTurn, listConversations, listRoles, newId, readConversation, renameConversation, submit,
+  TickertapeError,
 } from './calls.js'
 export type { CallOptions, ListOptions, SubmitOptions } from './calls.js'
 export type * from './bodies.js'

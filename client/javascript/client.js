@@ -15,7 +15,8 @@ import { isRefusal, Reconnection } from './reconnection.js'
 import { readWithEventSource, readWithFetch } from './streams.js'
 
 export {
-  cancel, eraseConversation, listConversations, listRoles, newId, readConversation, renameConversation, submit, TickertapeError,
+  cancel, eraseConversation, eraseTurn, listConversations, listRoles, newId, readConversation, renameConversation, submit,
+  TickertapeError,
 } from './calls.js'
 export { fold, isOver, newConversation, newRequest } from './fold.js'
 

@@ -38,8 +38,8 @@ export interface RequestState {
   /** The caller's messages of this request. */
   readonly messages: readonly Record<string, any>[]
   readonly role: string | null
-  /** The request id of the turn before, in a stream of a conversation. */
-  readonly parentId: string | null
+  /** The request id of the turn before, in a stream of a conversation; undefined until it is known. */
+  readonly parentId: string | null | undefined
   readonly model: string | null
   /** The number of the attempt, from 1; 0 before the first. */
   readonly n: number
@@ -56,6 +56,10 @@ export interface RequestState {
   /** Why the request failed. */
   readonly error: { code: string, message: string, retryable: boolean } | null
   readonly usage: Record<string, unknown> | null
+  /** The ms from the begin of the last attempt to its first output and to its end, once completed. */
+  readonly timing: { firstOutputMs: number, totalMs: number } | null
+  /** What the caller chose for this request. */
+  readonly options: { model: string | null, temperature: number | null, variables: Record<string, string> } | null
   readonly finishReason: string | null
   /** The SHA-256 of the complete text, in hex. */
   readonly sha256: string | null

@@ -22,7 +22,8 @@ export const isOver = (request) => ENDS.includes(request.status)
 export function newRequest(requestId, known = {}) {
   return {
     requestId, status: 'queued', ...NO_OUTPUT, messages: [], role: null, parentId: null, model: null, n: 0, interruption: null,
-    ...NOT_WAITING, cursor: null, error: null, usage: null, finishReason: null, sha256: null, expected: false, ...known,
+    ...NOT_WAITING, cursor: null, error: null, usage: null, timing: null, options: null, finishReason: null, sha256: null,
+    expected: false, ...known,
   }
 }
 
@@ -82,7 +83,7 @@ function foldConversation(state, event) {
   return { ...state, cursor, requests: [...streamed, after, ...others.filter((request) => request.expected)] }
 }
 
-/** The requests without an erased one. Those that followed it follow the request before it. */
+/** The requests of a conversation without an erased one. Those that followed it follow the request before it. */
 function withoutTurn(requests, requestId) {
   const erased = requests.find((request) => request.requestId === requestId)
   if (!erased) return requests
@@ -97,17 +98,21 @@ function foldRequest(state, { kind, id, data }) {
   return Object.hasOwn(CHANGES, kind) ? { ...state, cursor, ...CHANGES[kind](state, data) } : state
 }
 
+/** What the worker measured, in ms from the begin of the last attempt; null in logs of version 0.1. */
+const timingOf = (timing) => (timing ? { firstOutputMs: timing.first_output_ms, totalMs: timing.total_ms } : null)
+
 const opened = (data, interruption) => ({ ...NOT_WAITING, status: 'running', n: data.n, interruption })
 
 const CHANGES = {
   queued: (state, data) => ({
     ...NO_OUTPUT, status: 'queued', messages: data.messages ?? state.messages, role: data.role ?? state.role,
     parentId: data.parent_id === undefined ? state.parentId : data.parent_id,
+    options: { model: data.model ?? null, temperature: data.temperature ?? null, variables: data.variables ?? {} },
   }),
   started: (state, data) => ({ ...NO_OUTPUT, ...opened(data, null), model: data.model ?? state.model }),
   reset: (state, data) => ({ ...NO_OUTPUT, ...opened(data, 'reset') }),
   resumed: (state, data) => opened(data, 'resumed'),
-  rewind: ({ requestId, messages, role, parentId }) => newRequest(requestId, { messages, role, parentId }),
+  rewind: ({ requestId, messages, role, parentId, options }) => newRequest(requestId, { messages, role, parentId, options }),
   snapshot: (state, { text, reasoning, refusal, tool_calls, status, n }) => ({
     text, reasoning: reasoning ?? '', refusal: refusal ?? '', toolCalls: tool_calls ?? [], status, n,
   }),
@@ -119,7 +124,7 @@ const CHANGES = {
   waiting: (state, data) => ({ status: 'queued', waiting: { until: data.until, reason: data.reason }, position: null }),
   completed: (state, data) => ({
     ...NOT_WAITING, status: 'completed', finishReason: data.finish_reason ?? null, usage: data.usage ?? null,
-    sha256: data.sha256 ?? null,
+    sha256: data.sha256 ?? null, timing: timingOf(data.timing),
   }),
   failed: (state, { code, message, retryable }) => ({
     ...NOT_WAITING, status: 'failed', error: { code, message, retryable },

@@ -52,6 +52,15 @@ def test_a_reader_sees_the_parameters_but_not_the_prompt() -> None:
     }
 
 
+def test_a_reader_sees_the_options_of_a_request_but_no_large_variables() -> None:
+    roles = Roles([Role("nurse", "Explains", (RoleMessage("system", "${A}"),), {}, {"A": ""})])
+    ask = replace(ASK, role="nurse", params={"temperature": 0}, variables={"A": "b"})
+    head = submission_of(ask, roles, tenant="t").head
+    assert (head["temperature"], head["variables"]) == (0, {"A": "b"})
+    large = replace(ask, variables={"A": "b" * 4096})
+    assert "variables" not in submission_of(large, roles, tenant="t").head
+
+
 def test_a_repeat_of_a_request_to_version_0_1_0_is_not_a_conflict() -> None:
     kept = "c73930568d92c063f9521d64525dc82a30a39d296342114dc7becc8382cd73ec"
     assert fingerprint(replace(ASK, params={"model": "m"})) == kept

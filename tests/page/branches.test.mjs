@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import { newBranchView } from '../../api/page/branch_view.js'
-import { choicesAfterErasure, chooseBranch, parentToName, siblingsById, visiblePath } from '../../api/page/branches.js'
+import { choicesAfterErasure, chooseBranch, parentToName, siblingsById, visiblePath, withoutErased } from '../../api/page/branches.js'
 import { expectRequest, fold, newConversation } from '../../client/javascript/fold.js'
 
 /** Requests of `'a>b'` (b follows a), `'>a'` (a begins the conversation) and `'?a'` (the parent of a is not known yet). */
@@ -69,6 +69,13 @@ test('going to a request chooses each fork on its way, and one branch per fork',
   assert.deepEqual(chooseBranch(['b'], requests, 'unknown'), ['b'])
 })
 
+test('a turn that is edited stays, also if somebody else asks beside it', () => {
+  const line = tree('>a', 'a>b')
+  const chosen = chooseBranch([], line, 'b', { isHeld: true })
+  assert.equal(path([...line, ...tree('a>c')], chosen), 'ab')
+  assert.equal(path([...line, ...tree('a>c')], chooseBranch([], line, 'b')), 'ac')
+})
+
 test('choices do not grow without limit', () => {
   const many = Array.from({ length: 1_000 }, (_, number) => `old${number}`)
   assert.equal(chooseBranch(many, tree('>a', '>b'), 'a').length, 400)
@@ -80,6 +87,14 @@ test('a reader of a turn that is erased stays with the turns that followed it', 
   const chosen = choicesAfterErasure(['b'], before, after)
   assert.equal(path(after, chosen), 'ac')
   assert.equal(path(tree('>a', 'a>d'), choicesAfterErasure(['b'], tree('>a', 'a>b', 'a>d'), tree('>a', 'a>d'))), 'ad')
+})
+
+test('what a reader erased is gone before the stream says so', () => {
+  const erase = (requests, ...gone) => requests.map((one) => ({ ...one, isErased: gone.includes(one.requestId) }))
+  const line = tree('>a', 'a>b', 'b>c', 'c>d')
+  assert.equal(path(withoutErased(erase(line, 'b', 'c'))), 'ad')
+  assert.equal(path(withoutErased(erase(line, 'a'))), 'bcd')
+  assert.equal(withoutErased(line), line)
 })
 
 test('a replay from the start changes no choice', () => {
@@ -95,6 +110,16 @@ test('the parent is named only where the newest turn is not the last one that is
   const edited = tree('>a', 'a>b', 'a>c')
   assert.equal(parentToName(edited, visiblePath(edited)), undefined)
   assert.equal(parentToName(edited, visiblePath(edited, ['b'])), 'b')
+})
+
+test('a request that was just submitted is gone to when it is there', () => {
+  let requests = tree('>a', 'a>b', 'a>c')
+  const view = newBranchView({ get: () => null, set: () => {} }, () => requests)
+  view.goTo('b')
+  view.goTo('d')
+  assert.equal(ids(view.path()), 'ab')
+  requests = [...requests, ...tree('a>d')]
+  assert.equal(ids(view.path()), 'ad')
 })
 
 test('the chosen branch survives a reload, and an erased turn under it', () => {

@@ -24,7 +24,7 @@ test('an interruption shows while the answer is written and after it', () => {
 
 test('an end says what came of the request', () => {
   const usage = { completion_tokens: 9 }
-  assert.equal(words({ status: 'completed', finishReason: 'stop', model: 'm', usage }), 'm · 9 tokens')
+  assert.equal(words({ status: 'completed', finishReason: 'stop', model: 'm', usage }), '9 tokens · m')
   assert.equal(words({ status: 'completed', finishReason: 'length' }), 'Cut off at the length limit.')
   assert.equal(words({ status: 'completed', finishReason: 'a new word' }), 'Ended by the model’s server: a new word.')
   assert.equal(words({ status: 'failed', error: { message: 'no' } }), 'Failed: no')

@@ -35,6 +35,12 @@ async def test_what_is_not_acknowledged_rides_along_with_the_terminal(
     assert call["usage"]["completion_tokens"] == 5
 
 
+async def test_a_completed_log_has_the_times_of_its_attempt(queue: ScriptedQueue) -> None:
+    await Job(lease(), tools(OfflineUpstream(answer(["a", "b"])), queue)).run()
+    timing = said(queue.all("finish")[0])[-1]["timing"]
+    assert 0 <= timing["first_output_ms"] <= timing["total_ms"] < 60_000
+
+
 async def test_only_a_completed_answer_of_a_conversation_is_remembered() -> None:
     for conversation, script, remembered in (
         ("c", answer("yes"), "yes"),

@@ -39,6 +39,10 @@ class QueuedEvent(EventData):
         default=None, description="The request that this turn follows; in streams of conversations"
     )
     metadata: dict[str, str] | None = None
+    temperature: float | None = Field(default=None, description="Omitted if none was chosen")
+    variables: dict[str, str] | None = Field(
+        default=None, description="The role's variables; omitted without any, or above 4 KiB"
+    )
     messages: list[JsonObject] | None = Field(
         default=None, description="What was asked; in streams of conversations"
     )
@@ -105,12 +109,20 @@ class ToolCallEvent(EventData):
     x: JsonObject | None = None
 
 
+class TimingData(BaseModel):
+    """How long the last attempt took, in ms from its begin."""
+
+    first_output_ms: int = Field(examples=[312])
+    total_ms: int = Field(examples=[1512])
+
+
 class CompletedEvent(EventData):
     """The answer is complete. The stream ends."""
 
     finish_reason: str | None = Field(examples=["stop"])
     usage: JsonObject | None = Field(examples=[{"prompt_tokens": 12, "completion_tokens": 34}])
     sha256: str = Field(description="SHA-256 of the UTF-8 text of the answer")
+    timing: TimingData | None = Field(default=None, description="Omitted in logs of version 0.1")
 
 
 class FailedEvent(EventData):

@@ -1,6 +1,6 @@
 // What a user may write: it compiles.
 import {
-  cancel, eraseConversation, fold, follow, isOver, listConversations, listRoles, newConversation, newId, newRequest,
+  cancel, eraseConversation, eraseTurn, fold, follow, isOver, listConversations, listRoles, newConversation, newId, newRequest,
   readConversation, renameConversation, submit, TickertapeError,
 } from 'tickertape-client'
 import type { ChatBody, Connection, ConversationState, Follower, RequestState, StreamEvent } from 'tickertape-client'
@@ -40,6 +40,7 @@ const page = await listConversations({ words: 'sky', after: null, limit: 5 })
 const title: string | null = (await renameConversation(page.conversations[0]!.conversation_id, 'New')).title
 const answers = (await readConversation('c')).turns.map(({ answered }) => answered?.length)
 await eraseConversation('c', { signal: AbortSignal.timeout(1) })
+await eraseTurn('c', 'r', { signal: AbortSignal.timeout(1) })
 console.log(stopped, names, title, answers, authorization('k').Authorization, backoffMs(1).toFixed())
 
 try {
