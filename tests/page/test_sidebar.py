@@ -22,6 +22,7 @@ CURRENT = "document.querySelector('[aria-current=page] .title')?.textContent ?? 
 IS_OPEN = "document.getElementById('sidebar').checkVisibility()"
 FOCUSED = "document.activeElement.textContent.trim()"
 TITLE = "document.title"
+CONNECTION = "document.getElementById('status').dataset.connection"
 
 
 async def submit(site: Site, *messages: str) -> None:
@@ -137,6 +138,7 @@ async def test_a_conversation_is_deleted_after_a_question(browser: Browser, site
         await shows(page, LIST, left)
     await shows(page, "document.activeElement.matches('.conversation a')", value=True)
     await page.reload()
+    await shows(page, CONNECTION, "open")
     await shows(page, LIST, ["Three?", "One?"])
 
 
@@ -170,9 +172,11 @@ async def test_the_drawer_stays_as_the_person_left_it(browser: Browser, site: Si
     await click(page, "#sidebar-toggle")
     assert not await page.evaluate(IS_OPEN)
     await page.reload()
+    await shows(page, CONNECTION, "open")
     assert not await page.evaluate(IS_OPEN)
     await click(page, "#sidebar-toggle")
     await page.reload()
+    await shows(page, CONNECTION, "open")
     assert await page.evaluate(IS_OPEN)
 
 
