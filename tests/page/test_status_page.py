@@ -1,10 +1,14 @@
 """The status page in a real browser: the verdict, the charts, and a lost server."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.page.looking import shows
+from tests.page.test_shell import findings
 from tests.support.browser import Browser
 from tests.support.given_settings import GivenSettings
+from tests.support.node import installed
 from tests.support.rig import working
 from tests.support.running_api import running_api
 from tests.support.upstream import ScriptedUpstream
@@ -37,3 +41,28 @@ async def test_the_page_shows_no_worker_then_a_worker_then_a_lost_server(
         )  # fmt: skip
         await page.wait_for(WIDTH, description="a page that fits 320 px")
     await shows(page, HEADLINE, "The server does not answer")
+
+
+async def test_axe_finds_nothing_on_the_status_page_in_any_colours_or_width(
+    browser: Browser, redis_url: str, upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    axe = (installed(tmp_path, "axe") / "node_modules/axe-core/axe.min.js").read_text()
+    settings = GivenSettings(openai_base_url=upstream.base_url, openai_model="m")
+    timing = WorkerTiming(report_interval_s=0.1)
+    async with (
+        running_api(redis_url, timing=ApiTiming(fleet_interval_s=0.1)) as api,
+        working(redis_url, settings, timing=timing),
+    ):
+        for dark, width in ((False, 1280), (True, 320)):
+            page = await browser.open(f"{api.url}/status", dark=dark, width=width)
+            await shows(page, HEADLINE, "All is well")
+            await page.evaluate(axe)
+            assert await findings(page) == []
+            assert await page.evaluate(WIDTH)
+        page = browser.pages[-1]
+        forced = {"name": "forced-colors", "value": "active"}
+        await page.command("Emulation.setEmulatedMedia", features=[forced])
+        paper = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+        line = "getComputedStyle(document.querySelector('#charts polyline')).stroke"
+        assert await page.evaluate(line) != paper
+        assert await findings(page) == []
