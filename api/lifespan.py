@@ -99,7 +99,11 @@ def _services(
     fleet.watch(
         open_streams=lambda: streams.open_streams, watchers=lambda: streams.watchers.readers
     )
-    services.metrics.watch(open_streams=lambda: streams.open_streams, is_up=lambda: streams.is_up)
+    services.metrics.watch(
+        open_streams=lambda: streams.open_streams,
+        is_up=lambda: streams.is_up,
+        writes=connections.writes,
+    )
     return services
 
 

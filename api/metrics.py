@@ -1,8 +1,10 @@
 """What this process counts, for Prometheus. No label holds an id, a tenant or text of a caller."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from tickertape.broker.errors import (
     BrokerError,
@@ -11,6 +13,7 @@ from tickertape.broker.errors import (
     QueueFull,
     TenantLimitReached,
 )
+from tickertape.broker.write_state import WORDS, WriteState
 
 _UNAVAILABLE = "unavailable"
 _OUTCOMES: dict[type[BrokerError], str] = {
@@ -39,6 +42,10 @@ class Metrics:
             "tickertape_push_up", "Whether entries arrive from Redis as they are written",
             registry=self._registry,
         )  # fmt: skip
+        self._takes_writes = Gauge(
+            "tickertape_redis_takes_writes", "Whether Redis refused no write lately",
+            registry=self._registry,
+        )  # fmt: skip
         for outcome in SUBMIT_OUTCOMES:
             # An alert on a rise needs the series to exist before its first event.
             self._submits.labels(outcome)
@@ -56,11 +63,32 @@ class Metrics:
         """Count a cancel call."""
         self._cancels.inc()
 
-    def watch(self, *, open_streams: Callable[[], int], is_up: Callable[[], bool]) -> None:
-        """Call these functions whenever the gauges are read."""
+    def watch(
+        self, *, open_streams: Callable[[], int], is_up: Callable[[], bool], writes: WriteState
+    ) -> None:
+        """Call these functions, and look at `writes`, whenever the metrics are read."""
         self._open_streams.set_function(lambda: float(open_streams()))
         self._up.set_function(lambda: float(is_up()))
+        self._takes_writes.set_function(lambda: float(writes.reason is None))
+        self._registry.register(_Refusals(writes))
 
     def text(self) -> bytes:
         """All metrics, in Prometheus' text format."""
         return generate_latest(self._registry)
+
+
+class _Refusals(Collector):
+    """How often Redis refused this process, by the first word of its reply."""
+
+    def __init__(self, writes: WriteState) -> None:
+        self._writes = writes
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        family = CounterMetricFamily(
+            "tickertape_redis_refusals",
+            "Replies of Redis that a new connection may not get",
+            labels=["reply"],
+        )
+        for word in WORDS:
+            family.add_metric([word], self._writes.refusals[word])
+        yield family

@@ -11,7 +11,7 @@ from tickertape.api.edge.error_docs import error_responses
 from tickertape.api.edge.problems import STOPPING, Problem
 from tickertape.api.fleet_status import Status
 from tickertape.api.services import Services
-from tickertape.broker.errors import AccessDenied, Unavailable
+from tickertape.broker.errors import AccessDenied, Unavailable, WritesRefused
 from tickertape.broker.upstream_models import read_models_fault
 
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz"})
@@ -59,13 +59,15 @@ async def _fault(services: Services) -> str | None:
     try:
         async with asyncio.timeout(_REDIS_LIMIT_S):
             await services.rights.check()
-    except AccessDenied as denial:
-        # A denied right is the cause of every other fault, so report it first.
-        return str(denial)
+    except (AccessDenied, WritesRefused) as refusal:
+        # What Redis itself says is the cause of every other fault, so report it first.
+        return str(refusal)
     except (Unavailable, TimeoutError):
         has_answered = False
     if not services.readiness.agreed:
         return "Redis has not answered since the start."
+    if (reason := services.connections.writes.reason) is not None:
+        return f"Redis takes no writes: {reason}"
     if not services.streams.is_up:
         return "Redis pushes nothing to this process, or the check for lost pushes hangs."
     return None if has_answered else "Redis does not answer."

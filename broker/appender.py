@@ -14,6 +14,7 @@ from tickertape.broker.faults import crash_at
 from tickertape.broker.kinds import AppendOutcome, AppendVerdict
 from tickertape.broker.lua import source
 from tickertape.broker.pauses import Pauses
+from tickertape.broker.write_state import is_demotion
 from tickertape.runtime.settings import Settings
 
 # How errors begin that concern the keys of one call, so that other calls may still succeed. Any
@@ -134,7 +135,7 @@ class Appender:
         self._was_owing = False
         if self._sha is None:
             if isinstance(reply, hiredis.ReplyError):
-                raise Unavailable(str(reply))
+                raise self._refused(str(reply))
             self._sha = reply
             self._ready.set()
             return
@@ -144,9 +145,14 @@ class Appender:
                 on_answer(REFUSED)
                 return
             on_answer(LOST)
-            raise Unavailable(str(reply))
+            raise self._refused(str(reply))
         crash_at("after", "append")
         on_answer(Appended(_VERDICTS[reply[0]], _seq(reply[1])))
+
+    def _refused(self, reply: str) -> Unavailable:
+        if is_demotion(reply):
+            self._connections.writes.refused(reply)
+        return Unavailable(reply)
 
     def _may_be_silent(self) -> bool:
         # A connection is dead if it owed replies for a full period and received nothing. Replies

@@ -102,6 +102,10 @@ class BulkConnection(asyncio.Protocol):
         del exc
         self._fail(Unavailable())
 
+    def abandon(self) -> None:
+        """End `run`, as if the connection had broken."""
+        self._fail(Unavailable())
+
     async def close(self) -> None:
         """Close at once; safe to call at any time."""
         self._transport = None

@@ -8,17 +8,17 @@ separate client.
 
 import asyncio
 import contextlib
-import functools
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Connection, Redis
-from redis.asyncio.connection import AbstractConnection, parse_url
+from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.exceptions import (
     AuthenticationError,
+    BusyLoadingError,
     ClusterDownError,
     DataError,
     NoPermissionError,
@@ -29,10 +29,11 @@ from redis.exceptions import (
     ResponseError,
     TryAgainError,
 )
-from redis.exceptions import ConnectionError as ConnectionLost
 
-from tickertape.broker.errors import AccessDenied, SettingsInvalid, Unavailable
+from tickertape.broker.errors import AccessDenied, SettingsInvalid, Unavailable, WritesRefused
 from tickertape.broker.keys import Keyspace
+from tickertape.broker.server_connection import ServerDemoted, full_reply, server_connection
+from tickertape.broker.write_state import WriteState
 from tickertape.runtime.addresses import hide_secrets
 
 MAX_BLOCK_S = 5.0
@@ -42,10 +43,12 @@ _POOL_WAIT_S = 5.0
 _RETRIES = 3
 
 # The errors of a server that accepts no writes now: no memory, a replica, a fail-over (which also
-# ends blocked reads, UNBLOCKED), a foreign script that takes too long (BUSY). redis-py removes the
-# first word from the message of an error that has a class.
-_REFUSALS = (OutOfMemoryError, ReadOnlyError, ClusterDownError, TryAgainError)
-_UVLOOP_CLOSED = "the handler is closed"
+# ends blocked reads, UNBLOCKED), a foreign script that takes too long (BUSY).
+_REFUSALS = (
+    OutOfMemoryError, ReadOnlyError, ClusterDownError, TryAgainError, BusyLoadingError,
+    ServerDemoted,
+)  # fmt: skip
+_NO_LOGIN = "NOAUTH "
 _REFUSAL_WORDS = ("MISCONF", "NOREPLICAS", "UNBLOCKED", "BUSY ")
 # The errors for a command that the account may not run or that was renamed, each also from inside a
 # script, and for a missing database. redis-py has a class for the first error alone.
@@ -84,17 +87,20 @@ class Connections:
     """The clients of one process for one Redis; `aclose` them at the end.
 
     Replies are bytes in their RESP2 shapes. Every method raises Unavailable when Redis does not
-    answer or accepts no writes at the moment; the outcome of the command is then unknown. A
-    command that this account may not run raises AccessDenied.
+    answer; the outcome of the command is then unknown. A server that accepts no writes at the
+    moment raises WritesRefused, and `writes` has its last word. A command that this account may not
+    run raises AccessDenied.
     """
 
     def __init__(self, url: str, timing: ConnectionTiming = TIMING, *, namespace: str = "") -> None:
         self.keys = Keyspace(namespace)
         self._url = url
         self._timing = timing
+        self.writes = WriteState(self.address)
         self.commands = _client(
             url,
             timing,
+            writes=self.writes,
             max_connections=MAX_COMMAND_CONNECTIONS,
             socket_timeout=timing.command_timeout_s,
             retry=Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.5), _RETRIES),
@@ -102,6 +108,7 @@ class Connections:
         self._blocking = _client(
             url,
             timing,
+            writes=self.writes,
             max_connections=MAX_BLOCKING_CONNECTIONS,
             socket_timeout=timing.block_timeout_s,
             retry=Retry(NoBackoff(), 0),
@@ -141,6 +148,7 @@ class Connections:
         options = _options(
             self._url,
             self._timing,
+            writes=self.writes,
             socket_timeout=self._timing.command_timeout_s,
             retry=Retry(NoBackoff(), 0),
         )
@@ -183,36 +191,12 @@ def _options(url: str, timing: ConnectionTiming, **ours: Any) -> dict[str, Any]:
     kind: Any = given.get("connection_class", Connection)
     return {
         **given,
-        "connection_class": _loss_telling(kind),
+        "connection_class": server_connection(kind),
         "protocol": 2,
         "decode_responses": False,
         "socket_connect_timeout": timing.connect_timeout_s,
         **ours,
     }
-
-
-class _LossTelling(AbstractConnection):
-    """Raises ConnectionError for a lost connection where uvloop raises RuntimeError.
-
-    On asyncio's loop, a write to a closed transport is a ConnectionError, and redis-py repeats the
-    command on another connection. uvloop raises a RuntimeError (`_ensure_alive` in its
-    handles/handle.pyx), which redis-py lets through: one reset during the renewal of a lease would
-    end the worker.
-    """
-
-    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002  # redis-py's
-        try:
-            await super().send_packed_command(command, check_health)
-        except RuntimeError as error:
-            if _UVLOOP_CLOSED not in str(error):
-                raise
-            raise ConnectionLost("The connection was lost.") from error
-
-
-@functools.cache
-def _loss_telling(kind: type[AbstractConnection]) -> type[AbstractConnection]:
-    # Cached, because a class is a reference cycle, and each try to reconnect needs one.
-    return type(kind.__name__, (_LossTelling, kind), {})
 
 
 _FAILURES = (RedisError, OSError, TimeoutError)
@@ -249,14 +233,16 @@ async def in_time(limit_s: float) -> AsyncIterator[None]:
 
 def unavailable(error: BaseException) -> Unavailable:
     """The Unavailable for this failure; raises the failure itself if it is a programming error."""
-    if isinstance(error, AuthenticationError):
+    if isinstance(error, AuthenticationError) or (
+        isinstance(error, ServerDemoted) and str(error).startswith(_NO_LOGIN)
+    ):
         return AccessDenied(f"Redis refuses the login: {reply_text(error)}")
     if isinstance(error, ResponseError) and is_denial(error):
         return AccessDenied(f"Redis denies access: {reply_text(error)}")
     if isinstance(error, _REFUSALS) or (
         isinstance(error, ResponseError) and str(error).startswith(_REFUSAL_WORDS)
     ):
-        return Unavailable("Redis cannot take writes at the moment.")
+        return WritesRefused(f"Redis cannot take writes at the moment: {full_reply(error)}")
     if isinstance(error, NoScriptError):
         # redis-py loads a forgotten script once more. If Redis forgot the script again before the
         # call, as after a restart and a flush, the script did not run.
@@ -274,6 +260,6 @@ def is_denial(error: Exception) -> bool:
 
 def reply_text(error: BaseException) -> str | None:
     """The text of a server's error reply, without quoted arguments; None for any other error."""
-    if not isinstance(error, (ResponseError, AuthenticationError)):
+    if not isinstance(error, (ResponseError, AuthenticationError, ServerDemoted)):
         return None
     return str(error).partition(_QUOTE)[0].strip()

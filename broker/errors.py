@@ -2,6 +2,7 @@
 
     BrokerError
     ├── Unavailable            Redis did not answer; the outcome of the call is unknown
+    │   ├── WritesRefused      Redis takes no writes now: a replica, no memory, no disk, a fail-over
     │   └── AccessDenied       Redis denied the command to this account; nothing was changed
     ├── Refused                a submit was not accepted, and has changed nothing
     │   ├── IdempotencyConflict
@@ -30,6 +31,13 @@ class BrokerError(Exception):
 
 class Unavailable(BrokerError):
     """Redis cannot be reached at the moment."""
+
+
+class WritesRefused(Unavailable):
+    """Redis cannot take writes at the moment.
+
+    The message has the server's own words, which contain no data of a request.
+    """
 
 
 class AccessDenied(Unavailable):

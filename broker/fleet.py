@@ -88,6 +88,7 @@ class Fleet:
                 ("EXPIRE", self._keys.fleet(), _FLEET_TTL_S),
             ]
         )
+        self._connections.writes.accepted()
 
     async def leave(self, name: str, kind: type[WorkerReport | ApiReport]) -> None:
         """Withdraw the report of a process that ends in order."""

@@ -16,9 +16,9 @@ class Pauses:
     not subscribe, accepts each connection and refuses the first command.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, *, jitter: float = 0.5) -> None:
         self._clock = clock
-        self._backoff = Backoff(_FIRST_S, _LONGEST_S, jitter=0)
+        self._backoff = Backoff(_FIRST_S, _LONGEST_S, jitter=jitter)
         self._opened_at_s: float | None = None
 
     def opened(self) -> None:

@@ -13,6 +13,7 @@ from tickertape.broker.bulk import BulkConnection
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.pauses import Pauses
+from tickertape.broker.write_state import is_demotion
 
 _CHANNELS_PER_COMMAND = 500
 
@@ -31,8 +32,11 @@ class Push:
     """One connection and its channels; `run` owns the connection, reconnects and resubscribes.
 
     After each reconnection, `on_subscribed` is called again for every channel. Pushes before that
-    call are lost, so the listener should read the log then. A quiet connection is pinged every
-    `ping_every_s`, and Redis must answer within the same time.
+    call are lost, so the listener should read the log then. A quiet connection is asked for the
+    role of its server every `ping_every_s`, and Redis must answer within the same time. A server
+    that was demoted sends no error to its subscribers, so the connection leaves a replica, and asks
+    at once when another connection of this process was refused. HELLO is the command for that: it
+    needs no right, and it is allowed to subscribers of the protocol's version 3.
     """
 
     def __init__(
@@ -68,9 +72,11 @@ class Push:
             try:
                 await bulk.open()
                 pauses.opened()
-                self._bulk, self._pinged = bulk, False
+                self._bulk, self._pinged = bulk, True
+                bulk.send(b"HELLO", b"3")
                 self._resubscribe(bulk)
-                await bulk.run(silence_s=self._ping_every_s, on_silence=self._ping)
+                with self._connections.writes.watch(self._ask_role, bulk.abandon):
+                    await bulk.run(silence_s=self._ping_every_s, on_silence=self._ping)
             except Unavailable:
                 pass
             finally:
@@ -95,12 +101,20 @@ class Push:
                 self._listener.on_pushed(channel, message)
             case [b"ssubscribe", channel, _] if channel in self._wanted:
                 self._listener.on_subscribed(channel)
+            case {b"role": b"replica" | b"slave"}:
+                raise Unavailable("Redis is a replica.")
             case hiredis.ReplyError():
-                raise Unavailable(str(reply))
+                reply_text = str(reply)
+                if is_demotion(reply_text):
+                    self._connections.writes.refused(reply_text)
+                raise Unavailable(reply_text)
 
     def _ping(self) -> bool:
         if self._pinged:
             return False
-        self._pinged = True
-        self._send(b"PING")
+        self._ask_role()
         return True
+
+    def _ask_role(self) -> None:
+        self._pinged = True
+        self._send(b"HELLO")

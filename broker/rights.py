@@ -17,6 +17,7 @@ class Rights:
 
     def __init__(self, connections: Connections, partitions: int) -> None:
         self._scripts = Scripts(connections.commands)
+        self._writes = connections.writes
         keys = connections.keys
         # A pattern of keys that covers the first and the last partition covers all partitions.
         self._tags = sorted({keys.tag(0), keys.tag(partitions - 1)})
@@ -24,10 +25,15 @@ class Rights:
     async def missing(self) -> list[str]:
         """The missing rights in words; raises AccessDenied when the account may not even check."""
         found = await self._scripts.call("probe", [], *self._tags)
+        # Redis refuses this script where it refuses a write, because the script has flags.
+        self._writes.accepted()
         return [refusal.decode() for refusal in found]
 
     async def check(self) -> None:
-        """Raise AccessDenied naming the missing rights; Unavailable when Redis does not answer."""
+        """Raise AccessDenied naming the missing rights, WritesRefused where a write would fail.
+
+        Unavailable when Redis does not answer.
+        """
         missing = await self.missing()
         if missing:
             raise AccessDenied(f"Redis denies access: this account may not run {_listed(missing)}")

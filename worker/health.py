@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from tickertape.broker.appender import Appender
-from tickertape.broker.errors import AccessDenied, SettingsInvalid, Unavailable
+from tickertape.broker.errors import AccessDenied, SettingsInvalid, Unavailable, WritesRefused
 from tickertape.broker.push import Push
 from tickertape.broker.rights import Rights
 from tickertape.runtime.settings import Settings
@@ -50,9 +50,9 @@ class Health:
         try:
             async with asyncio.timeout(_REDIS_PATIENCE_S):
                 await self.rights.check()
-        except AccessDenied as denial:
-            # Checked first, because a denial causes the other faults.
-            return str(denial)
+        except (AccessDenied, WritesRefused) as refusal:
+            # Checked first, because a refusal causes the other faults.
+            return str(refusal)
         except (Unavailable, TimeoutError):
             has_answered = False
         if not self.consumer.is_claiming:

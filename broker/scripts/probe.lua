@@ -1,7 +1,9 @@
 -- Name everything that Tickertape's processes do and that the account in REDIS_URL may not do. Changes nothing.
+-- A script with flags, but without `no-writes`, is refused where a write would be refused: by a replica, for example.
 -- KEYS
 -- ARGV   1.. values, the hash tags of the partitions to check, as {p0}:
 -- ->     the refusals in words, each once; empty when everything is allowed
+-- FLAGS  allow-oom
 -- NEEDS  rights
 local OTHER_KEYS = {
   'HMGET', 'load', 1, 'HSET', 'load', 2, 'LREM', 'ring', 2, 'RPUSH', 'ring', 1, 'LPUSH', 'suspect', 1,

@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 import pytest
-from redis.asyncio import Connection
+from redis.asyncio import Connection, Redis
 
 from tests.broker.address import port_of, through
 from tests.support.keyspace import KEYS
@@ -16,6 +17,7 @@ from tests.support.wait import wait_until
 from tickertape.broker import push as module
 from tickertape.broker.codec import Cursor, Pushed, unpack
 from tickertape.broker.connections import Connections
+from tickertape.broker.errors import Unavailable
 from tickertape.broker.push import Push
 
 
@@ -196,3 +198,33 @@ async def test_an_account_that_may_not_listen_tries_until_it_may(
                 await heard.acknowledged(b"{p0}:a")
     finally:
         await ask("ACL", "DELUSER", "deaf")
+
+
+async def test_a_push_connection_leaves_a_server_that_was_demoted(own_redis: ValkeyServer) -> None:
+    """A replica answers its subscribers with no error, and so the connection asks for the role."""
+    async with open_rig(own_redis.url) as broker, aclosing(Redis.from_url(own_redis.url)) as other:
+        heard = Heard()
+        push = Push(broker.connections, heard, ping_every_s=0.1)
+        push.subscribe(b"{p0}:push:a")
+        async with running(push.run()):
+            await heard.acknowledged(b"{p0}:push:a")
+            await other.replicaof("127.0.0.1", "1")
+            await wait_until(lambda: not push.is_up, description="the connection to be left")
+            await other.replicaof("NO", "ONE")
+            await heard.acknowledged(b"{p0}:push:a", 2)
+            await wait_until(lambda: push.is_up, description="the connection to be up")
+
+
+async def test_a_push_connection_asks_for_the_role_as_soon_as_another_one_is_refused(
+    own_redis: ValkeyServer,
+) -> None:
+    async with open_rig(own_redis.url) as broker, aclosing(Redis.from_url(own_redis.url)) as other:
+        heard = Heard()
+        push = Push(broker.connections, heard, ping_every_s=60)
+        push.subscribe(b"{p0}:push:a")
+        async with running(push.run()):
+            await heard.acknowledged(b"{p0}:push:a")
+            await other.replicaof("127.0.0.1", "1")
+            with pytest.raises(Unavailable):
+                await broker.submit()
+            await wait_until(lambda: not push.is_up, description="the connection to be left")

@@ -42,9 +42,11 @@ def test_every_script_file_is_loaded() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_scripts_that_end_requests_run_without_memory_and_no_others_do(name: str) -> None:
+def test_scripts_that_end_requests_or_only_probe_run_without_memory_and_no_others_do(
+    name: str,
+) -> None:
     takes_memory = name in {
-        "submit", "claim", "claim_title", "append", "reopen", "position", "probe",
+        "submit", "claim", "claim_title", "append", "reopen", "position",
     }  # fmt: skip
     assert source(name).startswith("#!lua flags=allow-oom\n") != takes_memory
     assert source(name).count("#!") == (0 if takes_memory else 1)

@@ -2,74 +2,26 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 
 from tests.support.followers import Follower, following
-from tests.support.keyspace import KEYS
-from tests.support.proxy import FaultProxy
+from tests.support.pair import Pair, server_pair
 from tests.support.rig import working
 from tests.support.running_api import RunningApi, running_api
 from tests.support.script import Finish, Role, Script, Text, Wait
-from tests.support.servers import ValkeyServer, valkey_server
 from tests.support.sse import collect, text_of
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
 from tickertape.runtime.settings import Settings
 
 
-@dataclass
-class Pair:
-    """A primary and its replica. Clients use `url`, which leads to the current primary."""
-
-    primary: ValkeyServer
-    replica: ValkeyServer
-    front: FaultProxy
-    link: FaultProxy
-
-    @property
-    def url(self) -> str:
-        return self.primary.url.replace(f":{self.primary.port}/", f":{self.front.port}/")
-
-    @property
-    def password(self) -> str:
-        return self.primary.url.removeprefix("redis://:").partition("@")[0]
-
-    async def cut_link(self) -> None:
-        """Cut the replication without a sign to either side."""
-        self.link.is_blackhole = True
-
-    async def has(self, request_id: str, length: int) -> None:
-        """Wait until the replica has `count` entries of a log."""
-        async with aclosing(Redis.from_url(self.replica.url)) as replica:
-
-            async def does() -> bool:
-                entries: int = await replica.xlen(KEYS.log(request_id))
-                return entries == length
-
-            await wait_until(does, description=f"the replica to have {length} entries")
-
-    async def fail_over(self) -> None:
-        """The primary dies, the replica is promoted, and clients are led there."""
-        self.primary.kill()
-        async with aclosing(Redis.from_url(self.replica.url)) as replica:
-            await replica.replicaof("NO", "ONE")
-            await replica.config_set("requirepass", self.password)
-        self.front.lead_to(self.replica.port)
-
-
 @pytest.fixture
 async def pair() -> AsyncIterator[Pair]:
-    with valkey_server(append_only=True) as primary:
-        password = primary.url.removeprefix("redis://:").partition("@")[0]
-        async with FaultProxy(primary.port) as front, FaultProxy(primary.port) as link:
-            follows = {"replicaof": f"127.0.0.1 {link.port}", "masterauth": password}
-            with valkey_server(settings=follows) as replica:
-                yield Pair(primary, replica, front, link)
+    async with server_pair() as running:
+        yield running
 
 
 @asynccontextmanager

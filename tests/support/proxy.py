@@ -72,8 +72,12 @@ class FaultProxy:
 
     def lead_to(self, target_port: int) -> None:
         """Forward new connections elsewhere, as after a fail-over; what is open is broken."""
-        self._target = self._target[0], target_port
+        self.lead_new_to(target_port)
         self.reset_all()
+
+    def lead_new_to(self, target_port: int) -> None:
+        """Forward new connections elsewhere and keep the open ones, as TCP balancers do."""
+        self._target = self._target[0], target_port
 
     def reset_all(self) -> None:
         """Break every open connection."""
