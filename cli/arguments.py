@@ -70,7 +70,8 @@ def parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
     parser = argparse.ArgumentParser(
         prog="tickertape",
-        description="An append-only log per LLM request: typed once, watched by many.",
+        description="A server between users and a language model. It keeps each answer in a log "
+        "that any number of clients can read live.",
         epilog=_FOOT,
     )
     parser.add_argument("--version", action="version", version=f"tickertape {installed_version()}")

@@ -1,4 +1,4 @@
-"""Tickertape: one append-only log per LLM request, typed once, watched by many, resumed by anyone.
+"""Tickertape: an append-only log for each LLM request, which any number of clients can read live.
 
 The packages below are folders of the repository's top level, linked here so that all of them are
 imported under one name: `tickertape.api`, `tickertape.worker`, `tickertape.broker`,

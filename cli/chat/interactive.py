@@ -136,7 +136,7 @@ class Prompt:
                 self._terminal.note("this is another conversation")
             case "/list":
                 lines = await conversation_lines(self._client, argument or None, _LISTED)
-                print(lines or "(none)")
+                print(lines or "No conversation was found.")
             case "/open" if argument:
                 await self._open(argument)
             case "/open":

@@ -26,8 +26,20 @@ async def _run(server: Server, *, is_requests: bool, query: str | None, limit: i
                 table = request_table((await client.requests(limit=limit)).requests)
             else:
                 table = await conversation_lines(client, query, limit)
-    print(table or "(none)", file=sys.stdout if table else sys.stderr)
+    if table:
+        print(table)
+    else:
+        print(words_for_nothing(is_requests=is_requests, query=query), file=sys.stderr)
     return Exit.OK
+
+
+def words_for_nothing(*, is_requests: bool, query: str | None) -> str:
+    """Pure: what stands in place of an empty table."""
+    if is_requests:
+        return "There are no requests."
+    if query:
+        return "No conversation has these words in its title."
+    return "There are no conversations. --requests lists the requests that belong to none, too."
 
 
 async def conversation_lines(client: AsyncClient, query: str | None, limit: int) -> str:

@@ -10,7 +10,12 @@ from tests.support.rig import Rig, open_rig
 from tests.support.running_api import RunningApi, running_api
 from tests.support.wait import wait_until
 from tickertape.cli.chat.client_settings import Server
-from tickertape.cli.chat.listing import conversation_lines, conversation_table, request_table
+from tickertape.cli.chat.listing import (
+    conversation_lines,
+    conversation_table,
+    request_table,
+    words_for_nothing,
+)
 from tickertape.cli.chat.turns import print_conversation, question_of, show_turns
 from tickertape.cli.exits import CommandFailed
 from tickertape.cli.inspect import roles
@@ -105,6 +110,12 @@ def test_a_conversation_is_listed_on_one_harmless_line() -> None:
     assert "  1 turn  a␛[2J long xxx" in table
     assert not set(table) & set("\x1b\n")
     assert conversation_table([]) == ""
+
+
+def test_an_empty_list_says_what_it_lacks_and_where_requests_are() -> None:
+    assert "--requests" in words_for_nothing(is_requests=False, query=None)
+    assert "in its title" in words_for_nothing(is_requests=False, query="fox")
+    assert words_for_nothing(is_requests=True, query=None) == "There are no requests."
 
 
 def test_requests_are_listed_with_their_state() -> None:
