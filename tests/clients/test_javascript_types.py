@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.clients.test_javascript_documents import blocks
 from tests.support.node import installed, nodes
 from tests.support.packages import ROOT
 
@@ -46,6 +47,12 @@ def test_a_strict_program_that_uses_every_export_compiles(folder: Path) -> None:
     text = (folder / "right.ts").read_text("utf-8")
     assert [name for name in exports if f"{name}" not in text] == []
     assert _compile(folder, "right.ts") == ""
+
+
+def test_the_program_of_the_document_compiles(folder: Path) -> None:
+    (program,) = blocks("ts")
+    (folder / "document.ts").write_text(program, "utf-8")
+    assert _compile(folder, "document.ts") == ""
 
 
 def test_what_the_client_would_not_understand_does_not_compile(folder: Path) -> None:
