@@ -12,7 +12,7 @@ const TAKES_ESCAPE = '[role="menu"], form'
  * opens it on a wide screen where the person has chosen nothing.
  */
 export function newSidebarDrawer(sidebar, { toggle, behind, kept, onOpen, narrow = matchMedia('(max-width: 52rem)') }) {
-  let isUseful = false
+  let isOffered = false
   const isOverlay = () => narrow.matches && !sidebar.hidden
 
   function set(isOpen) {
@@ -25,7 +25,7 @@ export function newSidebarDrawer(sidebar, { toggle, behind, kept, onOpen, narrow
     }
   }
 
-  const setAsKept = () => set(!narrow.matches && (kept.get(KEPT) ?? isUseful))
+  const setAsKept = () => set(!narrow.matches && kept.get(KEPT) === true)
 
   function closeOverlay() {
     if (!isOverlay()) return
@@ -54,12 +54,15 @@ export function newSidebarDrawer(sidebar, { toggle, behind, kept, onOpen, narrow
     closeOverlay()
   }, { capture: true })
   setAsKept()
+  document.documentElement.classList.remove('sidebar-early')
   return {
     closeOverlay,
-    offer(isNowUseful) {
-      if (isUseful || !isNowUseful) return
-      isUseful = true
-      if (!narrow.matches && kept.get(KEPT) === null) set(true)
+    offer(isUseful) {
+      if (isOffered || !isUseful) return
+      isOffered = true
+      if (kept.get(KEPT) !== null) return
+      kept.set(KEPT, true) // the next page opens it before its first paint
+      if (!narrow.matches) set(true)
     },
   }
 }
