@@ -3,11 +3,11 @@
 /** What each command is for; `usage` is what a person types. */
 export const COMMANDS = [
   { name: 'chat', usage: 'gpt chat [-r role] [-t temperature] [-m model] <message>', about: 'Asks a question' },
-  { name: 'role', usage: 'gpt role [name]', about: 'Lists the roles, or chooses one (`default`: none)' },
-  { name: 'model', usage: 'gpt model [name]', about: 'Lists the models, or chooses one (`default`: the server’s)' },
-  { name: 'history', usage: 'gpt history [-p page]', about: 'Shows what was asked in this conversation, newest first' },
+  { name: 'role', usage: 'gpt role [name]', about: 'Lists the roles, or chooses one; default is no role' },
+  { name: 'model', usage: 'gpt model [name]', about: 'Lists the models, or chooses one; default is the server’s choice' },
+  { name: 'history', usage: 'gpt history [-p page]', about: 'Shows the questions of this conversation, newest first' },
   { name: 'diy', usage: 'gpt diy -k keyword -n name -d description', about: 'Makes a role of your own, kept in this browser' },
-  { name: 'image', usage: 'gpt image <description>', about: 'Is not offered: this server writes text only' },
+  { name: 'image', usage: 'gpt image <description>', about: 'Is not offered, because this server writes text only' },
   { name: 'help', usage: 'help', about: 'Lists the commands' },
   { name: 'clear', usage: 'clear', about: 'Empties the history on this screen; nothing is deleted' },
   { name: 'shortcut', usage: 'shortcut', about: 'Lists the keys' },

@@ -12,7 +12,6 @@ import { completionsOf } from './command_line.js'
 import { newCommands } from './commands.js'
 import { newComposer } from './composer.js'
 import { newDoor, readKey } from './door.js'
-import { newElsewhere, requestToStop } from './elsewhere.js'
 import { keptOf, newKept } from './kept.js'
 import { choicesOfLink } from './link_choices.js'
 import { messagesToSend } from './own_roles.js'
@@ -44,9 +43,7 @@ const ownRoles = () => kept.get('roles') ?? []
 const branch = newBranchView(keptHere, () => follower?.state.requests ?? [])
 const announce = (words) => announcer.say(words)
 const focusFeed = () => find('feed').focus({ preventScroll: true })
-const commands = newTurnCommands({
-  branch, transcript: () => transcript, send, erase, draw, announce, showProblem, keepText: (text) => composer.add(text),
-})
+const commands = newTurnCommands({ branch, transcript: () => transcript, send, erase, draw, announce, showProblem })
 const run = newCommands({
   requests: branch.path, roles: () => server.roles, ownRoles, keepRole, models: readModels,
   choose: (choices) => composer.choose(choices),
@@ -74,14 +71,6 @@ const transcript = newTranscript(find('requests'), {
   stop, askAgain: (request) => composer.write(questionOf(request)), commands,
 })
 const announcer = newAnnouncer(find('announcer'))
-const elsewhere = newElsewhere(find('elsewhere'), {
-  announce,
-  goTo(requestId) {
-    branch.goTo(requestId)
-    draw()
-    scroll.toEnd()
-  },
-})
 const attachments = newAttachmentList(find('attachments'), {
   onProblem: composer.showProblem, focus: composer.focus,
   onChange(words) {
@@ -198,8 +187,7 @@ function draw() {
   announcer.show(requests)
   announcer.showConnection(connection)
   find('welcome').hidden = requests.length > 0 || !transcript.isEmpty()
-  elsewhere.show(requests, branch.all())
-  stopButton.hidden = !requestToStop(requests, branch.all())
+  stopButton.hidden = !activeRequest(requests)
   const words = wordsForPage({ requests }, connection, Date.now())
   if (statusLine.textContent !== words) statusLine.textContent = words
   statusLine.dataset.connection = connection.status
@@ -208,8 +196,7 @@ function draw() {
   composer.showChoices(choicesNow())
   scroll.follow()
   // A button or a turn that disappears under the focus would leave the keyboard nowhere.
-  const isLost = focused !== document.body && (!focused?.isConnected || focused.closest('[hidden]'))
-  if (isLost && [focused, document.body].includes(document.activeElement)) focusFeed()
+  if (focused !== document.body && (!focused?.isConnected || focused.closest('[hidden]'))) focusFeed()
 }
 
 function showProblem(error) {
@@ -274,7 +261,7 @@ async function stop({ requestId }) {
 }
 
 function stopActive() {
-  const active = requestToStop(branch.path(), branch.all())
+  const active = activeRequest(branch.path())
   if (active) stop(active)
   return Boolean(active)
 }

@@ -13,8 +13,12 @@ export function newShare({ button, menu, said }, conversation) {
 
   function say(words) {
     label.textContent = words
+    button.classList.add('says')
     said.textContent = words
-    setTimeout(() => { label.textContent = name }, SHOWN_MS)
+    setTimeout(() => {
+      label.textContent = name
+      button.classList.remove('says')
+    }, SHOWN_MS)
   }
 
   async function copyLink() {

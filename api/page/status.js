@@ -44,7 +44,7 @@ function show(status) {
   lastReadAt = Date.now()
   statuses = keep(statuses, status)
   showVerdict(verdictOf(status))
-  find('age').textContent = `As of ${new Date(status.at * 1000).toLocaleTimeString()}, read every two seconds.`
+  find('age').textContent = `As of ${new Date(status.at * 1000).toLocaleTimeString()}. The page reads the numbers every two seconds.`
   find('numbers').replaceChildren(...numbersOf(status).map(numberView))
   find('charts').replaceChildren(...CHARTS.map(({ name, valueOf }) => chartView(name, chartOf(name, statuses, valueOf))))
   find('workers').replaceChildren(...status.workers.map(workerView))

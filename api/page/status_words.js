@@ -18,7 +18,7 @@ export function numbersOf(status) {
     ['Waiting', `${queue.waiting}`],
     ['Oldest wait', queue.oldest_s === null ? '–' : duration(queue.oldest_s)],
     ['Running', slots > 0 ? `${queue.running} / ${slots}` : `${queue.running}`],
-    ['Tried again later', `${queue.delayed}`],
+    ['Waiting to retry', `${queue.delayed}`],
     ['Behind another turn', `${queue.held}`],
     ['Given up (dead)', `${queue.dead}`],
   ]
@@ -27,7 +27,7 @@ export function numbersOf(status) {
     ['Workers', `${workers.length}`],
     ['Deltas per second', `${status.deltas_per_s}`],
     ['Open streams', `${status.open_streams}`],
-    ['Watching conversations', `${status.watchers}`],
+    ['Readers of conversations', `${status.watchers}`],
     ['API processes', `${status.api_processes}`],
     ['Takeovers', `${status.takeovers}`],
     ['Retries', `${status.retries}`],

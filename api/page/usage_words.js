@@ -3,7 +3,7 @@
 /** A shorter time from the first output to the last says nothing about the speed. */
 const SHORTEST_MS = 100
 
-/** `45 tokens · first after 0.3 s · 38/s · smollm2`, from what the log has; each part only where it is known. */
+/** `45 tokens · began after 0.3 s · ended after 1.5 s · 38 tokens/s · smollm2`, from what the log has; each part only where it is known. */
 export function wordsForUsage({ usage, timing, model, interruption }) {
   return [wordsForTokens(usage), ...(timing ? wordsForTiming(usage, timing, interruption) : []), model].filter(Boolean).join(' · ')
 }
@@ -20,8 +20,8 @@ function wordsForTiming(usage, { firstOutputMs, totalMs }, interruption) {
   // An answer that was continued has tokens of attempts whose time is not known.
   const isKnown = usage?.completion_tokens > 1 && writtenMs >= SHORTEST_MS && interruption !== 'resumed'
   return [
-    `first after ${seconds(firstOutputMs)}`, `all after ${seconds(totalMs)}`,
-    isKnown ? `${short(1_000 * (usage.completion_tokens - 1) / writtenMs)}/s` : '',
+    `began after ${seconds(firstOutputMs)}`, `ended after ${seconds(totalMs)}`,
+    isKnown ? `${short(1_000 * (usage.completion_tokens - 1) / writtenMs)} tokens/s` : '',
   ]
 }
 

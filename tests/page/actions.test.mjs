@@ -10,16 +10,16 @@ const USAGE = { prompt_tokens: 12, completion_tokens: 45 }
 test('usage and times are one line, and each part shows only where it is known', () => {
   const timing = { firstOutputMs: 312, totalMs: 1_470 }
   const all = { usage: USAGE, timing, model: 'smollm2', interruption: null }
-  assert.equal(wordsForUsage(all), '12 tokens in, 45 out · first after 0.3 s · all after 1.5 s · 38/s · smollm2')
-  assert.equal(wordsForUsage({ ...all, interruption: 'resumed' }), '12 tokens in, 45 out · first after 0.3 s · all after 1.5 s · smollm2')
-  assert.equal(wordsForUsage({ ...all, usage: { completion_tokens: 1 } }), '1 token · first after 0.3 s · all after 1.5 s · smollm2')
+  assert.equal(wordsForUsage(all), '12 tokens in, 45 out · began after 0.3 s · ended after 1.5 s · 38 tokens/s · smollm2')
+  assert.equal(wordsForUsage({ ...all, interruption: 'resumed' }), '12 tokens in, 45 out · began after 0.3 s · ended after 1.5 s · smollm2')
+  assert.equal(wordsForUsage({ ...all, usage: { completion_tokens: 1 } }), '1 token · began after 0.3 s · ended after 1.5 s · smollm2')
   assert.equal(wordsForUsage({ usage: null, timing: null, model: null }), '')
 })
 
 test('a burst has no speed, and slow answers have a decimal', () => {
   const words = (firstOutputMs, totalMs) => wordsForUsage({ usage: { completion_tokens: 3 }, timing: { firstOutputMs, totalMs } })
-  assert.equal(words(0, 99), '3 tokens · first after 0.0 s · all after 0.1 s')
-  assert.equal(words(12_000, 14_000), '3 tokens · first after 12 s · all after 14 s · 1.0/s')
+  assert.equal(words(0, 99), '3 tokens · began after 0.0 s · ended after 0.1 s')
+  assert.equal(words(12_000, 14_000), '3 tokens · began after 12 s · ended after 14 s · 1.0 tokens/s')
 })
 
 test('times and options come from the log, and a replay keeps the options', () => {

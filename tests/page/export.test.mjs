@@ -23,12 +23,10 @@ test('reasoning, a refusal and tool calls are named', () => {
   assert.ok(words.includes('**Tool call** `find`\n\n````json\n{"a": "```"}\n````'))
 })
 
-test('code or HTML that an answer left open does not swallow the next turn', () => {
+test('a fence that an answer left open does not swallow the next turn', () => {
   for (const [text, end] of [
     ['```js\nlet a', '\n```'], ['````\n```\n', '````'], ['~~~\n```\n', '~~~'], ['```\na\n```\n', ''], ['    ```\ncode', ''],
-    ['``` a`b', ''], ['<!-- a\n\n```', '\n-->'], ['<!-- a -->', ''], ['<!-- a\n-->\n```', '\n```'], ['a <!-- b', ''],
-    ['<PRE>\n\na', '\n</pre>'], ['<script>a</script>', ''], ['<?php\n', '?>'], ['<!DOCTYPE a', '\n>'], ['<![CDATA[ a', '\n]]>'],
-    ['```\n<!--\n```', ''], ['<preface>', ''],
+    ['``` a`b', ''],
   ]) {
     assert.ok(markdownOf([asked('Q', { text })], 'T').endsWith(`${text}${end}\n`), text)
   }

@@ -235,7 +235,7 @@ async def test_usage_and_times_are_the_same_in_two_browsers_and_after_a_reload(
     page = await browser.open(site.url)
     await talk(page, "Hi?")
     note = f"({NOTES})[0]"
-    await page.wait_for(f"/tokens in, \\d+ out · first after [\\d.]+ s · all/.test({note})")
+    await page.wait_for(f"/tokens in, \\d+ out · began after [\\d.]+ s · ended/.test({note})")
     words = await page.evaluate(note)
     other = await browser.open(await page.evaluate("location.href"))
     await shows(other, note, words)

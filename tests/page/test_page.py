@@ -197,9 +197,11 @@ async def test_every_control_has_a_name_that_can_be_spoken(browser: Browser, sit
         ("button", "Share"),
         ("link", "New conversation"),
         ("list", "Questions and answers"),
+        ("button", "Attach files"),
         ("button", "Cancel"),
         ("textbox", "Message"),
         ("combobox", "Role"),
+        ("button", "Model: the server’s choice. Temperature: its own."),
         ("button", "Stop"),
         ("button", "Send"),
     }
