@@ -106,6 +106,8 @@ export interface ConversationSummary {
 export interface ConversationView extends Omit<ConversationSummary, 'turns'> {
   /** In the order of their questions. */
   turns: TurnView[]
+  /** Only with `limit` or `before`: asks for the turns in front of these; null at the start. */
+  before?: string | null
 }
 
 /** A page of conversations, the one with the latest request first. */

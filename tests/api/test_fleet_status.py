@@ -1,9 +1,11 @@
 """What operators see: the numbers of the whole deployment, a verdict, and "no worker"."""
 
 import asyncio
+import time
 from contextlib import aclosing
 from typing import Any
 
+import msgspec
 import pytest
 import structlog
 from redis import Redis
@@ -167,9 +169,11 @@ async def test_many_viewers_cost_one_read(api: RunningApi, monkeypatch: pytest.M
     reader = api.services.fleet_status
     monkeypatch.setattr(reader, "_fleet", fleet := Fleet(api.services.connections))
     monkeypatch.setattr(fleet, "members", lambda: counted(fleet))
+    began_s = time.monotonic()
     seen = await asyncio.gather(*(status(api) for _ in range(50)))
-    assert reads == 1
-    assert all(each == seen[0] for each in seen)
+    # One read in a second; a busy machine may need several seconds for the calls.
+    assert 1 <= reads <= 1 + (time.monotonic() - began_s)
+    assert len({msgspec.json.encode(each) for each in seen}) <= reads
 
 
 async def test_the_status_needs_a_key_where_the_api_needs_one(redis_url: str) -> None:

@@ -25,6 +25,9 @@ from tickertape.api.serving.server import serve
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.runtime.settings import Settings
 
+# Each test starts processes and waits for their end.
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 SERVE = """
 import json, sys
@@ -251,7 +254,6 @@ def is_running(pid: int) -> bool:
         return False
 
 
-@pytest.mark.slow
 async def test_several_processes_share_a_socket_and_a_killed_one_is_replaced(
     redis_url: str, tmp_path: Path
 ) -> None:
@@ -276,7 +278,6 @@ async def test_several_processes_share_a_socket_and_a_killed_one_is_replaced(
     assert len(server.events("process was killed")) == 1
 
 
-@pytest.mark.slow
 async def test_no_process_outlives_the_one_that_started_it(redis_url: str, tmp_path: Path) -> None:
     with server_process(tmp_path / "log", redis_url, processes=2) as server:
         server.wait_until_ready(2)
@@ -288,7 +289,6 @@ async def test_no_process_outlives_the_one_that_started_it(redis_url: str, tmp_p
         )
 
 
-@pytest.mark.slow
 def test_processes_that_cannot_start_exit_together(redis_url: str, tmp_path: Path) -> None:
     with server_process(tmp_path / "one", redis_url) as one:
         one.wait_until_ready()
