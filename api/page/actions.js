@@ -10,18 +10,22 @@ const COPIED_MS = 2_000
 
 /**
  * The rows for one request. `question` and `answer` are the elements to put them into. `commands` has `announce(words)`,
- * `hold(request)`, `regenerate(request)`, `edit(request, text)`, `erase(request)` and `goTo(request)`. Returns `show(request, siblings)`.
+ * `hold(request)`, `regenerate(request)`, `edit(request, text)`, `erase(request)`, `goTo(request)` and
+ * `keepText(text)`, for an edited question that goes. Returns `show(request, siblings)`, and `leave()` for the end of the request.
  */
 export function newActions({ question, answer }, commands) {
   let request
   let siblings = []
   const copyQuestion = newCopyButton('Copy question', () => questionOf(request), commands)
+  let form = null
   const edit = newIconButton('edit', 'Edit question', () => {
     commands.hold(request)
     question.classList.add('editing')
-    editQuestion(question.querySelector('.text'), questionOf(request), {
+    form = editQuestion(question.querySelector('.text'), questionOf(request), {
       onSave: (text) => commands.edit(request, text),
+      onLost: commands.keepText,
       onClose() {
+        form = null
         question.classList.remove('editing')
         if (edit.isConnected) edit.focus()
       },
@@ -50,6 +54,7 @@ export function newActions({ question, answer }, commands) {
       if (branches.element.parentNode !== place) place.prepend(branches.element)
     },
     focusSwitch: branches.focus,
+    leave: () => form?.leave(),
   }
 }
 

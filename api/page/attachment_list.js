@@ -3,6 +3,7 @@
 import { readPart } from './attachment_reading.js'
 import { attachmentView } from './attachment_view.js'
 import { attachmentOf, problemOf, safeName, sizeOf, wordsForBytes, MOST_BYTES } from './attachments.js'
+import { newIconButton } from './icons.js'
 
 /**
  * Attachments in `list`. `onProblem(error)` gets why a file was refused, or null when files were added; `onChange(words)` is
@@ -48,16 +49,12 @@ export function newAttachmentList(list, { onProblem, onChange, focus }) {
 
   function viewOf(item, attachment) {
     const view = attachmentView(attachment)
-    const button = document.createElement('button')
-    Object.assign(button, { type: 'button', className: 'remove', textContent: '✕', title: 'Remove' })
-    button.setAttribute('aria-label', `Remove ${item.name}`)
-    button.addEventListener('click', () => {
+    view.append(newIconButton('remove', `Remove ${item.name}`, () => {
       const next = view.nextElementSibling ?? view.previousElementSibling
       remove([item], `${item.name} was removed.`)
       if (next) next.querySelector('button').focus()
       else focus()
-    })
-    view.append(button)
+    }))
     return view
   }
 

@@ -5,7 +5,7 @@ import { choicesAfterErasure, chooseBranch, parentToName, siblingsById, visibleP
 /**
  * `kept` has what the browser keeps of this conversation, `requests()` gives all its requests. Returns `path()`, the
  * requests to show; `goTo(requestId)`, which shows the branch of a request from now on; `parent()`, the parent to name for
- * the next question; and `siblings()`, the siblings of each request by its id.
+ * the next question; `siblings()`, the siblings of each request by its id; and `all()`, the requests of all branches.
  */
 export function newBranchView(kept, requests) {
   let chosen = [kept.get('branches') ?? []].flat()
@@ -55,6 +55,10 @@ export function newBranchView(kept, requests) {
     siblings() {
       look()
       return siblingsById(seen)
+    },
+    all() {
+      look()
+      return seen
     },
   }
 }

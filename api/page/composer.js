@@ -131,5 +131,10 @@ export function newComposer(form, { onSend, onCommand, resize, questions, comple
       setText(text)
       box.focus()
     },
+    /** Put a text behind what a person has written, so that neither is lost. */
+    add(text) {
+      setText([box.value.trimEnd(), text].filter(Boolean).join('\n\n'))
+      box.focus()
+    },
   }
 }

@@ -6,12 +6,15 @@ const isPhone = matchMedia('(hover: none) and (pointer: coarse)').matches
 /**
  * Show the form in front of the element `text`, which is hidden until the form is gone. `onSave(text)` is a promise: the
  * form stays if it rejects. Esc and Cancel call `onClose()` after the form is gone, and so does a question that was sent.
+ * Returns `leave()`, to be called when the question itself goes: `onLost(text)` then gets a text that the person changed
+ * and that is not sent.
  */
-export function editQuestion(text, question, { onSave, onClose }) {
+export function editQuestion(text, question, { onSave, onClose, onLost }) {
   const form = document.createElement('form')
   const box = form.appendChild(document.createElement('textarea'))
   const row = form.appendChild(document.createElement('div'))
   const [cancel, save] = ['Cancel', 'Save & send'].map((words) => row.appendChild(newButton(words)))
+  let [isOpen, isLeft] = [true, false]
   form.className = 'edit'
   row.className = 'row'
   save.type = 'submit'
@@ -24,7 +27,19 @@ export function editQuestion(text, question, { onSave, onClose }) {
     box.rows = Math.min(12, box.value.split('\n').length + 1)
   }
 
+  function leave() {
+    isLeft = true
+    // While the text is on its way, nothing is lost yet.
+    if (!box.readOnly) keepText()
+  }
+
+  function keepText() {
+    if (isOpen && box.value !== question && box.value.trim() !== '') onLost(box.value)
+    isOpen = false
+  }
+
   function close() {
+    isOpen = false
     form.remove()
     text.hidden = false
     onClose()
@@ -40,7 +55,8 @@ export function editQuestion(text, question, { onSave, onClose }) {
     } catch {
       box.readOnly = false
       save.disabled = false
-      box.focus()
+      if (isLeft) keepText()
+      else box.focus()
     }
   }
 
@@ -62,6 +78,7 @@ export function editQuestion(text, question, { onSave, onClose }) {
   fit()
   box.focus()
   box.setSelectionRange(question.length, question.length)
+  return { leave }
 }
 
 function newButton(words) {

@@ -1,6 +1,7 @@
 /** Pure: a conversation as a file, Markdown of what can be seen or JSON of everything. */
 
 import { attachedParts, attachmentOf } from './attachments.js'
+import { closedMarkdown } from './markdown_closing.js'
 import { questionOf } from './words.js'
 
 /** The visible turns as Markdown: questions as quotations, answers as they were written. `title` is one line. */
@@ -31,7 +32,7 @@ function turnOf(request) {
   const parts = [
     `## Question${request.role ? ` (role ${codeOf(request.role)})` : ''}`, quoted(withNames(request)),
     `## Answer${request.model ? ` (${codeOf(request.model)})` : ''}`,
-    request.reasoning && quoted(`**Reasoning**\n\n${request.reasoning}`), closed(request.text),
+    request.reasoning && quoted(`**Reasoning**\n\n${request.reasoning}`), closedMarkdown(request.text),
     request.refusal && quoted(`**Refusal**\n\n${request.refusal}`), ...request.toolCalls.map(toolCallOf), endingOf(request),
   ]
   return parts.filter(Boolean).join('\n\n')
@@ -68,16 +69,3 @@ function fenced(text, language) {
 }
 
 const longestRun = (text, runs) => Math.max(0, ...(text.match(runs) ?? []).map(({ length }) => length))
-
-/** The text, with the end of a fence that it left open: an answer may have been cut off inside code. */
-function closed(text) {
-  let open = null
-  for (const line of text.split('\n')) {
-    const [, fence, rest] = /^ {0,3}(`{3,}|~{3,})(.*)$/.exec(line) ?? []
-    if (!fence) continue
-    if (open) open = fence[0] === open[0] && fence.length >= open.length && rest.trim() === '' ? null : open
-    else if (fence[0] === '~' || !rest.includes('`')) open = fence
-  }
-  if (!open) return text
-  return `${text}${text.endsWith('\n') ? '' : '\n'}${open}`
-}

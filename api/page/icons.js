@@ -7,6 +7,7 @@ const PATHS = {
   again: 'M16 10a6 6 0 1 1-2-4.5L16 7.5M16 3.5v4h-4',
   edit: 'M4 16l1-4 8-8 3 3-8 8zM11.5 5.5l3 3',
   erase: 'M4 6h12M8 6V4h4v2M6 6l.7 10h6.6L14 6M8.5 9v4.5M11.5 9v4.5',
+  remove: 'M5 5l10 10M15 5 5 15',
   earlier: 'M12 5 7 10l5 5',
   later: 'M8 5l5 5-5 5',
 }

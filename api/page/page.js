@@ -12,6 +12,7 @@ import { completionsOf } from './command_line.js'
 import { newCommands } from './commands.js'
 import { newComposer } from './composer.js'
 import { newDoor, readKey } from './door.js'
+import { newElsewhere, requestToStop } from './elsewhere.js'
 import { keptOf, newKept } from './kept.js'
 import { choicesOfLink } from './link_choices.js'
 import { messagesToSend } from './own_roles.js'
@@ -43,7 +44,9 @@ const ownRoles = () => kept.get('roles') ?? []
 const branch = newBranchView(keptHere, () => follower?.state.requests ?? [])
 const announce = (words) => announcer.say(words)
 const focusFeed = () => find('feed').focus({ preventScroll: true })
-const commands = newTurnCommands({ branch, transcript: () => transcript, send, erase, draw, announce, showProblem })
+const commands = newTurnCommands({
+  branch, transcript: () => transcript, send, erase, draw, announce, showProblem, keepText: (text) => composer.add(text),
+})
 const run = newCommands({
   requests: branch.path, roles: () => server.roles, ownRoles, keepRole, models: readModels,
   choose: (choices) => composer.choose(choices),
@@ -71,6 +74,14 @@ const transcript = newTranscript(find('requests'), {
   stop, askAgain: (request) => composer.write(questionOf(request)), commands,
 })
 const announcer = newAnnouncer(find('announcer'))
+const elsewhere = newElsewhere(find('elsewhere'), {
+  announce,
+  goTo(requestId) {
+    branch.goTo(requestId)
+    draw()
+    scroll.toEnd()
+  },
+})
 const attachments = newAttachmentList(find('attachments'), {
   onProblem: composer.showProblem, focus: composer.focus,
   onChange(words) {
@@ -187,7 +198,8 @@ function draw() {
   announcer.show(requests)
   announcer.showConnection(connection)
   find('welcome').hidden = requests.length > 0 || !transcript.isEmpty()
-  stopButton.hidden = !activeRequest(requests)
+  elsewhere.show(requests, branch.all())
+  stopButton.hidden = !requestToStop(requests, branch.all())
   const words = wordsForPage({ requests }, connection, Date.now())
   if (statusLine.textContent !== words) statusLine.textContent = words
   statusLine.dataset.connection = connection.status
@@ -196,7 +208,8 @@ function draw() {
   composer.showChoices(choicesNow())
   scroll.follow()
   // A button or a turn that disappears under the focus would leave the keyboard nowhere.
-  if (focused !== document.body && (!focused?.isConnected || focused.closest('[hidden]'))) focusFeed()
+  const isLost = focused !== document.body && (!focused?.isConnected || focused.closest('[hidden]'))
+  if (isLost && [focused, document.body].includes(document.activeElement)) focusFeed()
 }
 
 function showProblem(error) {
@@ -261,7 +274,7 @@ async function stop({ requestId }) {
 }
 
 function stopActive() {
-  const active = activeRequest(branch.path())
+  const active = requestToStop(branch.path(), branch.all())
   if (active) stop(active)
   return Boolean(active)
 }

@@ -8,7 +8,7 @@ import { newMarkdownView } from './markdown.js'
 import { questionOf, wordsForRequest } from './words.js'
 
 /**
- * A list item that shows a request: `{element, show(request, siblings), focusSwitch(step)}`. `actions` has `stop(request)`,
+ * A list item that shows a request: `{element, show(request, siblings), focusSwitch(step), remove()}`. `actions` has `stop(request)`,
  * `askAgain(request)` and the `commands` of the buttons.
  */
 export function newRequestView(actions) {
@@ -27,6 +27,10 @@ export function newRequestView(actions) {
   return {
     element,
     focusSwitch: rows.focusSwitch,
+    remove() {
+      rows.leave()
+      element.remove()
+    },
     show(request, siblings) {
       if (shown?.messages !== request.messages) showAttachments(parts, request)
       shown = request

@@ -16,7 +16,7 @@ export function newTranscript(list, actions) {
     const ids = new Set(requests.map(({ requestId }) => requestId))
     for (const [id, view] of views) {
       if (ids.has(id)) continue
-      view.element.remove()
+      view.remove()
       views.delete(id)
     }
     if (!ids.has(latest)) latest = null

@@ -5,7 +5,7 @@ import { askToConfirm } from './confirmation.js'
 
 /**
  * `page` has `branch`, `transcript()`, `send(fields, known)`, `erase(requestId)`, `draw()`, `announce(words)`,
- * `showProblem(error)` and `focusFeed()`. No command rejects but `edit`, whose form keeps the text.
+ * `showProblem(error)` and `keepText(text)`. No command rejects but `edit`, whose form keeps the text.
  */
 export function newTurnCommands(page) {
   /** Ask beside `request`: with the same parent and the same options, so the old answer stays reachable. */
@@ -34,6 +34,10 @@ export function newTurnCommands(page) {
         page.showProblem(error)
         throw error
       }
+    },
+    keepText(text) {
+      page.keepText(text)
+      page.showProblem({ message: 'The question that you edited is not here any more. Your text is in this box.' })
     },
     async erase(request) {
       const isConfirmed = await askToConfirm({

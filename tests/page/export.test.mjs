@@ -23,10 +23,12 @@ test('reasoning, a refusal and tool calls are named', () => {
   assert.ok(words.includes('**Tool call** `find`\n\n````json\n{"a": "```"}\n````'))
 })
 
-test('a fence that an answer left open does not swallow the next turn', () => {
+test('code or HTML that an answer left open does not swallow the next turn', () => {
   for (const [text, end] of [
     ['```js\nlet a', '\n```'], ['````\n```\n', '````'], ['~~~\n```\n', '~~~'], ['```\na\n```\n', ''], ['    ```\ncode', ''],
-    ['``` a`b', ''],
+    ['``` a`b', ''], ['<!-- a\n\n```', '\n-->'], ['<!-- a -->', ''], ['<!-- a\n-->\n```', '\n```'], ['a <!-- b', ''],
+    ['<PRE>\n\na', '\n</pre>'], ['<script>a</script>', ''], ['<?php\n', '?>'], ['<!DOCTYPE a', '\n>'], ['<![CDATA[ a', '\n]]>'],
+    ['```\n<!--\n```', ''], ['<preface>', ''],
   ]) {
     assert.ok(markdownOf([asked('Q', { text })], 'T').endsWith(`${text}${end}\n`), text)
   }
