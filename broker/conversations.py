@@ -74,6 +74,13 @@ class Conversations:
         )
         return stored.decode() if stored else None
 
+    async def title(self, partition: int, key: str) -> str | None:
+        """The title of a conversation; None without one, or without the conversation."""
+        stored = await self._connections.ask(
+            "HGET", self._keys.conversation(partition, key), "title"
+        )
+        return stored.decode() if stored else None
+
     async def turns(self, partition: int, key: str) -> list[Turn]:
         """All turns of a conversation, in the order of their questions.
 

@@ -38,6 +38,7 @@ class PlainReader:
         self._notices = {
             kind: rendering.wire.notice(kind, d) for kind, d in watched.notices.items()
         }
+        self._frames: dict[str, bytes] = {}
         self._changed = asyncio.Event()
         self._is_stopped = False
 
@@ -70,9 +71,10 @@ class PlainReader:
         finally:
             watched.leave(self._changed.set, self.take_notice)
 
-    def pop_notice(self, kind: str) -> bytes:
-        """The notice of a kind that was not sent before the reading ended, or no bytes."""
-        return self._notices.pop(kind, b"")
+    def pop_frames(self) -> dict[str, bytes]:
+        """What `take_frame` got and the reading did not send before it ended, by its keys."""
+        frames, self._frames = self._frames, {}
+        return frames
 
     def _ready(self) -> list[Frame]:
         rendering, wire = self._rendering, self._rendering.wire
@@ -91,6 +93,7 @@ class PlainReader:
             pieces.append(wire.notice("gone", {}) or CUT)
         pieces += self._notices.values()
         self._notices.clear()
+        pieces += self.pop_frames().values()
         return [piece for piece in pieces if piece != b""]
 
     def _is_at_the_end(self) -> bool:
@@ -102,4 +105,12 @@ class PlainReader:
         """Send a notice as soon as possible, in place of an unsent one of its kind."""
         # Only the newest notice of a kind matters, so a slow reader holds at most one of each.
         self._notices[kind] = self._rendering.wire.notice(kind, data)
+        self._changed.set()
+
+    def take_frame(self, key: str, frame: bytes) -> None:
+        """Send bytes that are no part of the log as soon as possible.
+
+        They replace unsent bytes with the same key, so that a slow reader holds few of them.
+        """
+        self._frames[key] = frame
         self._changed.set()

@@ -35,6 +35,7 @@ const options = () => ({ baseUrl, apiKey: readKey() })
 
 let follower
 let summary = null
+let titleShown
 let draft = { body: null, key: null }
 const scroll = newScroll(find('feed'), find('latest'))
 const kept = newKept()
@@ -167,7 +168,7 @@ const withOwn = (choices) => ({ ...choices, own: ownRoles().find(({ name }) => `
 function showHeld(held) {
   const { turns, active_request_id: active } = held
   summary = held
-  head.titleIs(held.title)
+  if (follower.state.title === undefined) head.titleIs(held.title)
   const at = turns.findIndex((turn) => turn.request_id === active)
   for (const turn of at < 0 ? [] : turns.slice(at + 1)) {
     follower.expect(turn.request_id, { messages: turn.asked, parentId: turn.parent_id })
@@ -187,6 +188,10 @@ function drawSoon() {
 function showHead(state) {
   head.show(state)
   sidebar.show(activeRequest(state.requests)?.requestId ?? null)
+  if (state.title === titleShown) return
+  titleShown = state.title
+  head.titleIs(titleShown)
+  sidebar.refresh()
 }
 
 function draw() {

@@ -17,7 +17,7 @@ if by == 'model' then
   end
 end
 if known[1] ~= title or known[2] ~= by then
-  call('HSET', conversation_key, 'title', title, 'title_by', by)
+  call('HSET', conversation_key, 'title', title, 'title_by', by, 'title_of', request_id)
   call('SPUBLISH', P .. 'push:conv:' .. conversation, '')
 end
 return { 'OK', '' }

@@ -91,8 +91,10 @@ if conversation ~= '' then
     count = math.ceil(call('XLEN', turns) / 2)
   end
   count = math.min((count or 0) + 1, tonumber(conversation_turns))
-  local about = { conversation_key, 'summary', summary, 'created', created, 'updated', int(now), 'turns', count }
-  if title ~= '' and (known[2] or '') == '' then about[#about + 1], about[#about + 2] = 'title', title end
+  local about = { conversation_key, 'summary', summary, 'summary_of', request_id, 'created', created, 'updated', int(now), 'turns', count }
+  if title ~= '' and (known[2] or '') == '' then
+    for _, field in ipairs({ 'title', title, 'title_of', request_id }) do about[#about + 1] = field end
+  end
   if state == 'held' then
     call('RPUSH', conversation_key .. ':wait', request_id)
   else
@@ -101,6 +103,7 @@ if conversation ~= '' then
   call('HSET', unpack(about))
   -- A turn has at most two rows, and the row of an answer always follows the row of its question.
   local row = { turns, 'MAXLEN', '~', 2 * tonumber(conversation_turns), '*', 'id', request_id, 'asked', question }
+  if title ~= '' then row[#row + 1], row[#row + 2] = 'title', title end
   if links ~= '' then row[#row + 1], row[#row + 2] = 'links', links end
   call('HSET', request, 'asked', call('XADD', unpack(row)))
   call('PERSIST', conversation_key)

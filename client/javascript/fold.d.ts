@@ -1,7 +1,7 @@
 /** The kinds of events that a stream of a request, or of a conversation, consists of. */
 export type EventKind =
   | 'queued' | 'started' | 'delta' | 'reasoning' | 'refusal' | 'tool_call' | 'reset' | 'resumed' | 'snapshot' | 'rewind'
-  | 'position' | 'waiting' | 'erased' | 'watchers' | 'completed' | 'failed' | 'cancelled' | 'gone'
+  | 'position' | 'waiting' | 'erased' | 'watchers' | 'title' | 'completed' | 'failed' | 'cancelled' | 'gone'
 
 /** An event as the wire sends it; docs/wires.md names the fields of each kind's `data`. */
 export interface StreamEvent {
@@ -75,6 +75,8 @@ export interface ConversationState {
   readonly cursor: string | null
   /** How many clients read the conversation, with this one. */
   readonly watchers: number
+  /** Absent until the server gave one; null when the question that it was made of was erased. */
+  readonly title?: string | null
 }
 
 /** What a reader knows of a request before its stream says so, and fields of its own. */

@@ -7,7 +7,7 @@ const ENDS = ['completed', 'failed', 'cancelled', 'gone']
 /** Every kind of event a native stream sends. */
 export const KINDS = [
   'queued', 'started', 'delta', 'reasoning', 'refusal', 'tool_call', 'reset', 'resumed', 'snapshot', 'rewind',
-  'position', 'waiting', 'erased', 'watchers', ...ENDS,
+  'position', 'waiting', 'erased', 'watchers', 'title', ...ENDS,
 ]
 /** What a server sends on a quiet stream, to show that the connection lives. Says nothing about any request. */
 export const HEARTBEAT = 'heartbeat'
@@ -29,7 +29,7 @@ export function newRequest(requestId, known = {}) {
 
 /**
  * A conversation of which nothing is known yet; `requests` is in the order of the server's log, `watchers` is how many
- * clients read it, with this one.
+ * clients read it, with this one. `title` is added when the server has one, null if the server erased it.
  */
 export const newConversation = (conversationId) => ({ conversationId, requests: [], cursor: null, watchers: 1 })
 
@@ -65,6 +65,7 @@ function foldConversation(state, event) {
   const { requests } = state
   const requestId = event.data.request_id
   if (event.kind === 'watchers') return { ...state, watchers: event.data.count }
+  if (event.kind === 'title') return { ...state, title: event.data.title }
   if (!requestId) {
     // Only a rewind concerns all of a conversation; a replay follows, and what is only expected is not yet in it.
     return event.kind === 'rewind' ? { ...state, cursor: null, requests: requests.filter((one) => one.expected) } : state

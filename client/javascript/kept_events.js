@@ -8,6 +8,9 @@ const CLEARING = ['started', 'reset', 'rewind']
 /** Of these, only the latest says how things are. */
 const PASSING = ['position', 'waiting']
 
+/** Notices about the whole conversation. */
+const OF_ALL = ['watchers', 'title']
+
 /**
  * Whoever folds `events` behind a `rewind` has the state of a reader that got every event. Pieces of text are joined, so
  * an answer of any length is a few events. `cursor` is where to read on.
@@ -19,7 +22,8 @@ export class KeptEvents {
 
   /** Keep an event. Returns the event as tabs should get it, or null if it says nothing new. */
   take({ kind, id, data }) {
-    const { request_id: requestId } = data
+    // A notice about the conversation may come with the request that is read at the time.
+    const requestId = OF_ALL.includes(kind) ? undefined : data.request_id
     // The last id of a stream stands for all its conversations. An event without one of its own gets none.
     const isOwn = requestId !== undefined && id.startsWith(`${requestId}:`)
     const event = { kind, id: isOwn ? id : '', data }
@@ -36,7 +40,7 @@ export class KeptEvents {
 
   #takeOfAll(event) {
     if (event.kind === 'rewind') {
-      this.events = []
+      this.events = this.events.filter(({ kind }) => OF_ALL.includes(kind))
       this.#ended.clear()
       this.cursor = null
     } else {

@@ -154,10 +154,10 @@ async def test_what_was_asked_and_answered_is_remembered_in_order(partition: Par
     await partition.submit("c", conv="talk", links='{"message_id":"m"}')
     turns = [fields for _, fields in (await partition.snapshot()).list("conv:talk:turns")]
     assert turns == [
-        {"id": "a", "asked": '["asked"]'},
-        {"id": "b", "asked": '["asked"]'},
+        {"id": "a", "asked": '["asked"]', "title": "a title"},
+        {"id": "b", "asked": '["asked"]', "title": "a title"},
         {"id": "a", "answered": '"yes"', "status": "completed"},
-        {"id": "c", "asked": '["asked"]', "links": '{"message_id":"m"}'},
+        {"id": "c", "asked": '["asked"]', "title": "a title", "links": '{"message_id":"m"}'},
     ]
 
 

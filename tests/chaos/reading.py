@@ -7,7 +7,7 @@ from tests.support.sse import Event
 from tickertape.broker.codec import Entry
 from tickertape.broker.fold import fold
 
-_NO_ENTRIES = frozenset({"watchers", "position", "waiting"})
+_NO_ENTRIES = frozenset({"watchers", "title", "erased", "position", "waiting"})
 _TEXT = frozenset({"delta", "reasoning", "refusal"})
 
 
@@ -34,13 +34,13 @@ def reading_problems(events: Sequence[Event], log: Sequence[Entry], *, is_whole:
 def turns_of(events: Sequence[Event]) -> Iterator[tuple[str, list[Event]]]:
     """The events of a conversation's stream by request, in runs: one run for a request is order.
 
-    Those before a `rewind` of the whole conversation are left out, and the counts of its watchers,
-    which come at any time.
+    Those before a `rewind` of the whole conversation are left out, and what comes at any time: the
+    counts of its watchers, its titles, and the notices of erased turns.
     """
     request_id = ""
     run: list[Event] = []
     for event in _since_rewind(events):
-        if event.kind == "watchers":
+        if event.kind in {"watchers", "title", "erased"}:
             continue
         of = str(event.data.get("request_id", ""))
         if of != request_id and run:

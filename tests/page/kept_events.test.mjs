@@ -69,9 +69,19 @@ test('an expired answer that comes again with each connection is kept and handed
   assert.equal(kept.events.length, 2)
 })
 
-test('a rewind of the conversation forgets everything, its cursor too', () => {
+test('a rewind of the conversation forgets all requests and the cursor, and keeps what no replay brings', () => {
   const { kept, early } = bothStates([...LOG, { kind: 'rewind', id: 'r2:4-2', data: { reason: 'forgotten' } }])
-  assert.deepEqual([kept.events, kept.cursor, early.requests], [[], null, []])
+  assert.deepEqual([kept.events.map(({ kind }) => kind), kept.cursor, early.requests], [['watchers'], null, []])
+})
+
+test('notices about the conversation are kept, whatever request is read at the time', () => {
+  const notice = (kind, data) => ({ kind, id: '', data: { request_id: 'r1', ...data } })
+  const { kept, late } = bothStates([
+    ...LOG, notice('watchers', { count: 3 }), notice('title', { title: 'Rom' }), notice('watchers', { count: 4 }),
+    notice('title', { title: 'Rome' }),
+  ])
+  assert.deepEqual([late.watchers, late.title], [4, 'Rome'])
+  assert.equal(kept.events.filter(({ kind }) => kind === 'title').length, 1)
 })
 
 test('of an erased turn only its place is kept', () => {

@@ -70,7 +70,8 @@ class SseParser:
 class EventStream:
     """An open response: `status`, `headers`, and its events as they arrive.
 
-    The counts of watchers are left out unless `shows_watchers`, because they come at any time.
+    The counts of watchers and the titles are left out unless `shows_watchers`, because they come at
+    any time.
     """
 
     def __init__(self, response: aiohttp.ClientResponse, *, shows_watchers: bool = False) -> None:
@@ -83,7 +84,7 @@ class EventStream:
     async def __aiter__(self) -> AsyncGenerator[Event]:
         async for data in self._response.content.iter_any():
             for event in self.parser.feed(data):
-                if self._shows_watchers or event.kind != "watchers":
+                if self._shows_watchers or event.kind not in {"watchers", "title"}:
                     yield event
         self.parser.close()
 

@@ -123,6 +123,7 @@ async def test_every_kind_occurs_and_has_the_documented_payload(redis_url: str) 
         async with reading(api, "/conversations/c/stream?after=r0_" + "a" * 26 + ":1-1") as read:
             await until(read, "rewind")
             await until(read, "watchers")
+            await until(read, "title")
             await until(read, "heartbeat")
             await api.cancel(request_id)
             await until(read, "cancelled")

@@ -8,6 +8,7 @@ from tickertape.api.fanout.plain_reader import PlainReader
 from tickertape.api.fanout.streams import Streams
 from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.api.fanout.wire import Frame
+from tickertape.api.protocols.native.conversation_notices import ConversationNotices
 from tickertape.api.protocols.native.wire import NativeWire, heartbeat
 from tickertape.broker import request_ids
 from tickertape.broker.branches import shown_parents
@@ -63,9 +64,12 @@ class ConversationReader:
         self._changed = asyncio.Event()
         # Set with `_changed`, and for a notice that is sent while no request is read.
         self._woken = asyncio.Event()
+        self._notices = ConversationNotices(self._woken)
         self._count = 0
-        self._watchers_notice = b""
-        self._is_reading = False
+        # A client that resumes may have a title that was erased since: no title is news to it.
+        self._title: str | None = None if start is None else ""
+        self._looking: asyncio.Task[None] | None = None
+        self._has_news = False
         self._is_stopped = False
         self._reader: PlainReader | None = None
 
@@ -90,39 +94,62 @@ class ConversationReader:
         ):
             self._count = count
             yield NativeWire().notice("watchers", {"count": count})
-            async for turns in self._turns():
-                if reason := self._rewind_reason(turns):
-                    yield NativeWire().notice("rewind", {"reason": reason})
-                for frame in self._erased_frames(turns):
-                    yield frame
-                async for frame in self._unseen(turns):
-                    yield frame
-                async for frame in self._idle_frames():
-                    yield frame
+            try:
+                async for turns in self._turns():
+                    if reason := self._rewind_reason(turns):
+                        yield NativeWire().notice("rewind", {"reason": reason})
+                    self._send_erased(turns)
+                    for frame in self._notices.pop().values():
+                        yield frame
+                    async for frame in self._unseen(turns):
+                        yield frame
+                    async for frame in self._idle_frames():
+                        yield frame
+            finally:
+                if self._looking is not None:
+                    self._looking.cancel()
 
     def _wake(self) -> None:
         self._changed.set()
         self._woken.set()
+        self._look()
+
+    def _look(self) -> None:
+        """Send what the turns say besides the request that is read, which may go on for long."""
+        self._has_news = True
+        if self._notices.is_reading and (self._looking is None or self._looking.done()):
+            self._looking = asyncio.create_task(
+                self._send_news(), name="stream: news of a conversation"
+            )
+
+    async def _send_news(self) -> None:
+        while self._has_news and self._notices.is_reading:
+            self._has_news = False
+            try:
+                turns = await self._read_turns()
+            except Unavailable:
+                return  # the turns are read again when the request has ended
+            self._send_erased(turns)
 
     def _take_count(self, count: int) -> None:
         """Send a new count of the conversation's readers."""
-        if count == self._count:
-            return
-        self._count = count
-        if self._reader is not None and self._is_reading:
-            self._reader.take_notice("watchers", {"count": count})
-        else:
-            self._watchers_notice = NativeWire().notice("watchers", {"count": count})
-            self._woken.set()
+        if count != self._count:
+            self._count = count
+            self._notices.send("watchers", NativeWire().notice("watchers", {"count": count}))
+
+    def _take_title(self, title: str | None) -> None:
+        """Send a new title."""
+        if title != self._title:
+            self._title = title
+            self._notices.send("title", NativeWire().notice("title", {"title": title}))
 
     async def _idle_frames(self) -> AsyncIterator[Frame]:
         """What to send until the turns have to be read again."""
         while not self._changed.is_set():
             has_woken = await wait_at_most(self._woken, self._heartbeat_s)
             self._woken.clear()
-            if self._watchers_notice:
-                yield self._watchers_notice
-                self._watchers_notice = b""
+            for frame in self._notices.pop().values():
+                yield frame
             if not has_woken:
                 yield self._heartbeat
                 return
@@ -132,11 +159,15 @@ class ConversationReader:
         while not self._is_stopped:
             self._changed.clear()
             try:
-                turns = await self._conversations.turns(self._partition, self._key)
+                turns = await self._read_turns()
             except Unavailable:
                 await wait_at_most(self._changed, self._unavailable_pause_s)
                 continue
             yield turns
+
+    async def _read_turns(self) -> list[Turn]:
+        self._take_title(await self._conversations.title(self._partition, self._key))
+        return await self._conversations.turns(self._partition, self._key)
 
     def _rewind_reason(self, turns: list[Turn]) -> str | None:
         """Why the client must start over, or None. Marks requests before the start as seen."""
@@ -153,20 +184,19 @@ class ConversationReader:
             return "forgotten"
         return None
 
-    def _erased_frames(self, turns: list[Turn]) -> list[Frame]:
-        """Notices of the turns that were erased after the client may have received them."""
-        frames: list[Frame] = []
+    def _send_erased(self, turns: list[Turn]) -> None:
+        """Send notices of the turns that were erased after the client may have received them."""
         for turn in turns:
             if not turn.is_erased or turn.request_id in self._erased:
                 continue
             self._erased.add(turn.request_id)
             is_start = self._start is not None and self._start.request_id == turn.request_id
             if is_start or turn.request_id in self._seen:
-                frames.append(NativeWire(turn.request_id).notice("erased", {}))
+                notice = NativeWire(turn.request_id).notice("erased", {})
+                self._notices.send(f"erased {turn.request_id}", notice)
             self._seen.add(turn.request_id)
         if self._start is not None and self._start.request_id in self._erased:
             self._start = None
-        return frames
 
     async def _unseen(self, turns: list[Turn]) -> AsyncIterator[Frame]:
         parents = shown_parents(turns)
@@ -184,6 +214,9 @@ class ConversationReader:
             if self.was_stopped:
                 return
             self._seen.add(turn.request_id)
+            if self._changed.is_set():
+                # A parent of the turns behind this one may have been erased.
+                return
 
     async def _request(self, turn: Turn, parent_id: str | None) -> AsyncIterator[Frame]:
         async with self._hub.watch(turn.request_id) as watched:
@@ -192,11 +225,11 @@ class ConversationReader:
             for frame in self._open_frames(turn, parent_id, watched):
                 yield frame
             if self._reader is not None:
-                self._is_reading = True
-                async for frame in self._reader.frames():
-                    yield frame
-                self._is_reading = False
-                self._watchers_notice = self._reader.pop_notice("watchers")
+                with self._notices.through(self._reader):
+                    if self._changed.is_set():
+                        self._look()
+                    async for frame in self._reader.frames():
+                        yield frame
 
     def _is_ahead_of(self, watched: WatchedLog) -> bool:
         start, tape = self._start, watched.tape

@@ -189,6 +189,12 @@ class WatchersEvent(EventData):
     count: int = Field(ge=0)
 
 
+class TitleEvent(EventData):
+    """The title of the conversation has changed. Only in streams of conversations."""
+
+    title: str | None = Field(description="Null if what it was made of was erased")
+
+
 class ConversationEvent(EventData):
     """The events that follow belong to this conversation. Only in streams of `POST /streams`."""
 
@@ -226,6 +232,7 @@ NOTICE_MODELS: MappingProxyType[str, type[EventData]] = MappingProxyType(
         "gone": GoneEvent,
         "erased": ErasedEvent,
         "watchers": WatchersEvent,
+        "title": TitleEvent,
         "conversation": ConversationEvent,
         "heartbeat": HeartbeatEvent,
     }
