@@ -1,15 +1,29 @@
 /** The dialog that asks for the server's API key. The key stays in the tab, and goes with the tab. */
 
+import { storageOf } from './kept.js'
+
 const KEY = 'tickertape-api-key'
 
-export const readKey = () => sessionStorage.getItem(KEY)
+const storage = storageOf('sessionStorage')
+let keyOfPage = null // for a browser that forbids the storage
+
+export const readKey = () => storage?.getItem(KEY) ?? keyOfPage
+
+function keepKey(key) {
+  keyOfPage = key
+  try {
+    storage?.setItem(KEY, key)
+  } catch {
+    // The storage is full: the key goes with the page.
+  }
+}
 
 /** `ask()` opens `dialog`; `onKey()` is called when a key was given. */
 export function newDoor(dialog, onKey) {
   const [refused, input] = [dialog.querySelector('.problem'), dialog.querySelector('input')]
   dialog.addEventListener('close', () => {
     if (input.value === '') return
-    sessionStorage.setItem(KEY, input.value)
+    keepKey(input.value)
     input.value = ''
     onKey()
   })

@@ -1,9 +1,9 @@
-/** What the browser keeps over a reload: JSON values in localStorage, or nowhere if the browser forbids that. */
+/** What the browser keeps over a reload: JSON values in its storage, or nowhere if the browser forbids that. */
 
 const PREFIX = 'tickertape:'
 
 /** `get(name)` gives the kept value or null, `set(name, value)` keeps it; null or an empty text removes it. */
-export function newKept(storage = storageOfPage()) {
+export function newKept(storage = storageOf('localStorage')) {
   return {
     get(name) {
       try {
@@ -23,9 +23,10 @@ export function newKept(storage = storageOfPage()) {
   }
 }
 
-function storageOfPage() {
+/** `localStorage` or `sessionStorage`; null if the browser forbids it, as browsers do that block cookies. */
+export function storageOf(name) {
   try {
-    return globalThis.localStorage
+    return globalThis[name] ?? null
   } catch {
     return null
   }
@@ -34,7 +35,7 @@ function storageOfPage() {
 /** How many conversations the browser keeps something of. The one written longest ago goes first. */
 const MOST_CONVERSATIONS = 50
 
-/** The same two functions for values that belong to one conversation. */
+/** The same two functions for values that belong to one conversation, and `forget()`, which removes all of them. */
 export function keptOf(conversationId, kept) {
   const all = () => kept.get('conversations') ?? {}
   return {
@@ -46,6 +47,10 @@ export function keptOf(conversationId, kept) {
       const entries = Object.entries(others).slice(1 - MOST_CONVERSATIONS)
       if (Object.keys(after).length > 0) entries.push([conversationId, after])
       kept.set('conversations', entries.length > 0 ? Object.fromEntries(entries) : null)
+    },
+    forget() {
+      const { [conversationId]: _, ...others } = all()
+      kept.set('conversations', Object.keys(others).length > 0 ? others : null)
     },
   }
 }

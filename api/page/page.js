@@ -13,7 +13,7 @@ import { newCommands } from './commands.js'
 import { newComposer } from './composer.js'
 import { newDoor, readKey } from './door.js'
 import { newElsewhere, requestToStop } from './elsewhere.js'
-import { keptOf, newKept } from './kept.js'
+import { keptOf, newKept, storageOf } from './kept.js'
 import { choicesOfLink } from './link_choices.js'
 import { messagesToSend } from './own_roles.js'
 import { newPageHead } from './page_head.js'
@@ -93,7 +93,7 @@ const attachments = newAttachmentList(find('attachments'), {
 const head = newPageHead({ title: find('title'), watchers: find('watchers'), said: find('said') })
 const sidebar = newSidebar(find('sidebar'), {
   conversationId, options, toggle: find('sidebar-toggle'), behind: ['header', 'feed', 'footer'].map(find), kept,
-  snapshot: newKept(sessionStorage), onList: ({ conversations }) => {
+  snapshot: newKept(storageOf('sessionStorage')), onList: ({ conversations }) => {
     const { title } = conversations.find((one) => one.conversation_id === conversationId) ?? summary ?? {}
     if (title) head.titleIs(title)
   },

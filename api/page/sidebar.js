@@ -3,6 +3,7 @@
 import { eraseConversation, listConversations, renameConversation } from './client/v1/client.js'
 import { EMPTY_LIST, withoutConversation, withTitle, wordsForList } from './conversation_list.js'
 import { newConversationPages } from './conversation_pages.js'
+import { keptOf } from './kept.js'
 import { newSidebarDrawer } from './sidebar_drawer.js'
 import { newSidebarList } from './sidebar_list.js'
 import { wordsForError } from './words.js'
@@ -98,6 +99,7 @@ export function newSidebar(element, { conversationId, options, toggle, behind, k
       showProblem(error)
       return
     }
+    keptOf(id, kept).forget()
     source.change((now) => withoutConversation(now, id))
     if (id === conversationId) location.assign('./')
     else if (!list.focus(at)) search.focus()

@@ -4,7 +4,17 @@ import asyncio
 
 import pytest
 
-from tests.page.looking import ANNOUNCED, ANSWERS, BOX, FOCUSED, QUESTIONS, click, shows, waiting
+from tests.page.looking import (
+    ANNOUNCED,
+    ANSWERS,
+    BOX,
+    FOCUSED,
+    QUESTIONS,
+    ask,
+    click,
+    shows,
+    waiting,
+)
 from tests.page.site import Site
 from tests.page.test_actions import BRANCHES, button, press, talk
 from tests.support.browser import Browser, Page
@@ -104,6 +114,7 @@ async def test_an_edited_question_stays_when_the_reader_looks_at_another_branch(
     await talk(page, "One?", "Two?")
     await press(page, button(1, "Regenerate answer"))
     await shows(page, BRANCHES, ["2 / 2"])
+    await page.wait_for("!document.querySelector('[aria-busy=true]')")
     await press(page, button(1, "Earlier branch"))
     await shows(page, QUESTIONS, ["One?", "Two?"])
     await press(page, button(2, "Edit question"))
@@ -131,3 +142,58 @@ async def test_two_readers_delete_and_answer_the_same_turn_at_once(
     for one in (page, *others):
         await shows(one, QUESTIONS, ["Two?"])
         await one.wait_for("!document.querySelector('dialog[open]')")
+
+
+async def test_a_title_follows_in_other_browsers_and_goes_with_its_turn(
+    browser: Browser, site: Site
+) -> None:
+    page = await browser.open(site.url)
+    await talk(page, "One?", "Two?")
+    other = await beside(browser, page)
+    await shows(other, "document.title", "One?")
+    _, site.answers["Three?"] = waiting("so far")
+    await ask(other, "Three?")
+    await shows(page, f"({ANSWERS}).length", 3)
+    await delete(page, 1)
+    for one in (page, other):
+        await shows(one, QUESTIONS, ["Two?", "Three?"])
+        await shows(one, "document.title", "… Two?")
+    address = await page.evaluate("location.href")
+    path = f"/conversations/{address.partition('?c=')[2]}"
+    assert (await site.api.client.patch(path, json={"title": "<b>Rome</b>"})).status_code == 200
+    for one in (page, other):
+        await shows(one, "document.title", "… <b>Rome</b>")
+
+
+async def test_a_conversation_that_is_deleted_elsewhere_is_empty_and_can_be_asked_in(
+    browser: Browser, site: Site
+) -> None:
+    page = await browser.open(site.url)
+    _, site.answers["One?"] = waiting("so far")
+    await ask(page, "One?")
+    await shows(page, ANSWERS, ["so far"])
+    await page.evaluate(f"{BOX}.focus()")
+    await page.type("A draft")
+    path = f"/conversations/{(await page.evaluate('location.href')).partition('?c=')[2]}"
+    assert (await site.api.client.delete(path)).status_code == 204
+    await page.wait_for("document.getElementById('welcome').checkVisibility()")
+    await shows(page, "document.title", "Tickertape")
+    assert await page.evaluate(f"{BOX}.value") == "A draft"
+    await page.press("Enter", 13)
+    await shows(page, ANSWERS, ["You said: A draft"])
+    await page.wait_for("!document.getElementById('stop').checkVisibility()")
+
+
+async def test_a_browser_without_any_storage_shows_the_page(browser: Browser, site: Site) -> None:
+    page = await browser.open(site.url)
+    script = """
+        const refuse = () => { throw new DOMException('No.', 'SecurityError') }
+        for (const name of ['localStorage', 'sessionStorage']) {
+          Object.defineProperty(window, name, {get: refuse})
+        }
+        window.SharedWorker = function SharedWorker() { refuse() }
+    """
+    await page.command("Page.addScriptToEvaluateOnNewDocument", source=script)
+    await page.reload()
+    await ask(page, "Hi?")
+    await shows(page, ANSWERS, ["You said: Hi?"])
