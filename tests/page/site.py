@@ -74,7 +74,8 @@ async def running_site(
         {
             "openai_base_url": upstream.base_url,
             "openai_api_key": "key",
-            "lease_s": 1,
+            # No worker dies here, and a busy machine must not look as if one had.
+            "lease_s": 10,
             "redis_url": redis_url,
         }
     )
