@@ -99,8 +99,8 @@ class ConversationReader:
                     if reason := self._rewind_reason(turns):
                         yield NativeWire().notice("rewind", {"reason": reason})
                     self._send_erased(turns)
-                    for frame in self._notices.pop().values():
-                        yield frame
+                    for notice in self._notices.pop().values():
+                        yield notice
                     async for frame in self._unseen(turns):
                         yield frame
                     async for frame in self._idle_frames():
