@@ -32,9 +32,11 @@ from redis.exceptions import (
 
 from tickertape.broker.errors import AccessDenied, SettingsInvalid, Unavailable, WritesRefused
 from tickertape.broker.keys import Keyspace
+from tickertape.broker.sentinel import PrimaryLocator
 from tickertape.broker.server_connection import ServerDemoted, full_reply, server_connection
 from tickertape.broker.write_state import WriteState
 from tickertape.runtime.addresses import hide_secrets
+from tickertape.runtime.sentinel_address import is_sentinel, parse_sentinel_url
 
 MAX_BLOCK_S = 5.0
 MAX_COMMAND_CONNECTIONS = 32
@@ -97,10 +99,17 @@ class Connections:
         self._url = url
         self._timing = timing
         self.writes = WriteState(self.address)
+        self._locator: PrimaryLocator | None = None
+        if is_sentinel(url):
+            address = parse_sentinel_url(url)
+            url, self._locator = address.server_url, PrimaryLocator(address)
+        self._server_url = url
+        # What every connection gets from us.
+        self._shared = {"writes": self.writes, "locate": self._locator and self._locator.locate}
         self.commands = _client(
             url,
             timing,
-            writes=self.writes,
+            **self._shared,
             max_connections=MAX_COMMAND_CONNECTIONS,
             socket_timeout=timing.command_timeout_s,
             retry=Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.5), _RETRIES),
@@ -108,7 +117,7 @@ class Connections:
         self._blocking = _client(
             url,
             timing,
-            writes=self.writes,
+            **self._shared,
             max_connections=MAX_BLOCKING_CONNECTIONS,
             socket_timeout=timing.block_timeout_s,
             retry=Retry(NoBackoff(), 0),
@@ -146,9 +155,9 @@ class Connections:
     def unpooled(self) -> Connection:
         """A connection outside of the pools, not yet connected, never retried, for one task."""
         options = _options(
-            self._url,
+            self._server_url,
             self._timing,
-            writes=self.writes,
+            **self._shared,
             socket_timeout=self._timing.command_timeout_s,
             retry=Retry(NoBackoff(), 0),
         )
@@ -157,6 +166,17 @@ class Connections:
             options.pop(option_of_pools, None)
         connection: Connection = connection_class(**options)
         return connection
+
+    async def primary(self) -> str | None:
+        """Host and port of the primary that the Sentinels name; None without Sentinels.
+
+        Raises Unavailable.
+        """
+        if self._locator is None:
+            return None
+        async with in_time(self._timing.command_limit_s):
+            host, port = await self._locator.locate()
+            return f"{host}:{port}"
 
     async def agree_on_partitions(self, partitions: int) -> None:
         """Make sure that all processes use the same number of partitions.
@@ -177,6 +197,8 @@ class Connections:
         """Close all pooled connections; safe to call twice."""
         await self.commands.aclose()
         await self._blocking.aclose()
+        if self._locator is not None:
+            await self._locator.aclose()
 
 
 def _client(url: str, timing: ConnectionTiming, **ours: Any) -> Redis:

@@ -7,6 +7,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as ConnectionLost
 
+from tickertape.broker.sentinel import Locate
 from tickertape.broker.write_state import WriteState, is_demotion
 
 _UVLOOP_CLOSED = "the handler is closed"
@@ -28,8 +29,9 @@ class _ServerConnection(AbstractConnection):
     end the worker.
     """
 
-    def __init__(self, *, writes: WriteState, **options: Any) -> None:
+    def __init__(self, *, writes: WriteState, locate: Locate | None = None, **options: Any) -> None:
         self._writes = writes
+        self._locate = locate
         self._generation = writes.generation
         super().__init__(**options)
 
@@ -46,6 +48,11 @@ class _ServerConnection(AbstractConnection):
         if not self.is_connected:
             self._generation = self._writes.generation
         await super().connect_check_health(check_health, retry_socket_connect)
+
+    async def _connect(self) -> None:
+        if self._locate is not None:
+            self.host, self.port = await self._locate()
+        await super()._connect()  # type: ignore[no-untyped-call,safe-super]  # a kind has one
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002  # redis-py's
         try:

@@ -15,10 +15,11 @@ def hide_secrets(url: str) -> str:
     """
     try:
         parts = urlsplit(url)
-        _ = parts.port
+        authority = parts.netloc.rpartition("@")[2]
+        for server in authority.split(","):  # several, if Sentinels are named
+            _ = urlsplit(f"//{server}").port
     except ValueError:
         return f"{url.partition('://')[0]}://{_HIDDEN}"
-    authority = parts.netloc.rpartition("@")[2]
     if ":" in authority and "@" in f"{parts.path}{parts.query}{parts.fragment}":
         return f"{parts.scheme}://{_HIDDEN}"
     database = parse_qs(parts.query).get("db", [""])[-1]

@@ -15,11 +15,12 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tickertape.broker.errors import SettingsInvalid
+from tickertape.runtime.sentinel_address import SCHEMES as SENTINEL_SCHEMES
+from tickertape.runtime.sentinel_address import parse_sentinel_url
 
 _MIB = 1024 * 1024
 _LATER_SCHEMES = {
     "redis+cluster": "Redis Cluster is not supported yet: give one server as redis://host:port",
-    "redis+sentinel": "Sentinel is not supported yet: give one server as redis://host:port",
 }
 _NAMESPACE = re.compile(r"[a-z0-9_-]{1,32}", re.ASCII)
 _SCHEMES = {"redis", "rediss", "unix"}
@@ -124,8 +125,14 @@ class Settings(BaseSettings):
         scheme = url.partition("://")[0]
         if scheme in _LATER_SCHEMES:
             raise ValueError(_LATER_SCHEMES[scheme])
+        if scheme in SENTINEL_SCHEMES:
+            parse_sentinel_url(url)
+            return url
         if scheme not in _SCHEMES:
-            message = "use redis://host:port, rediss://host:port or unix:///path"
+            message = (
+                "use redis://host:port, rediss://host:port, unix:///path"
+                " or redis+sentinel://host:port,host:port/NAME"
+            )
             raise ValueError(message)
         try:
             _ = urlsplit(url).port

@@ -75,6 +75,7 @@ async def redis(settings: Settings) -> list[Finding]:
     connections = Connections(settings.redis_url, namespace=settings.namespace)
     try:
         async with asyncio.timeout(_ANSWER_S):
+            primary = await connections.primary()
             found = [
                 *await _rights(connections, settings.partitions),
                 *await _server(connections),
@@ -87,7 +88,8 @@ async def redis(settings: Settings) -> list[Finding]:
         return [fail("redis", f"{address}: {reason}", "start the server, or correct REDIS_URL")]
     finally:
         await connections.aclose()
-    return [ok("redis", f"{address} answers"), *found]
+    named = f", the Sentinels name {primary}" if primary else ""
+    return [ok("redis", f"{address} answers{named}"), *found]
 
 
 async def _rights(connections: Connections, partitions: int) -> list[Finding]:

@@ -11,6 +11,10 @@ from tickertape.runtime.addresses import hide_secrets
         ("redis://:secret@127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
         ("rediss://user:secret@host", "rediss://host"),
         ("redis://host", "redis://host"),
+        (
+            "redis+sentinel://me:secret@a:1,[::1]:2/main/0?sentinel_password=secret",
+            "redis+sentinel://a:1,[::1]:2/main/0",
+        ),
         ("https://user:secret@host/v1?key=secret#secret", "https://host/v1"),
         ("https://host/v1/@cf/model", "https://host/v1/@cf/model"),
     ],

@@ -108,10 +108,14 @@ def test_all_wrong_values_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("url", "allowed"),
     [
-        ("http://u:sesame@127.0.0.1", "redis://host:port, rediss://host:port or unix:///path"),
-        ("sesame", "redis://host:port, rediss://host:port or unix:///path"),
+        ("http://u:sesame@127.0.0.1", "redis://host:port, rediss://host:port, unix:///path"),
+        ("sesame", "redis://host:port, rediss://host:port, unix:///path"),
         ("redis+cluster://u:sesame@a:1,b:2", "Redis Cluster is not supported yet"),
-        ("redis+sentinel://:sesame@a:1/name", "Sentinel is not supported yet"),
+        ("redis+sentinel://:sesame@a:1", "name the primary after the Sentinels"),
+        ("redis+sentinel://:sesame@a:1/main/x", "the database after the name is a number"),
+        ("redis+sentinel://:sesame@a:1,b:sesame/main", "a port is not valid"),
+        ("rediss+sentinel://:sesame@a,,b/main", "give each Sentinel as host:port"),
+        ("redis+sentinel://a/main?sentinel_username=sesame", "give sentinel_password"),
         ("redis://:ses/ame@127.0.0.1:6379", "percent-encode"),
         ("redis://:sesame@127.0.0.1:sesame", "percent-encode"),
     ],
@@ -126,8 +130,16 @@ def test_an_address_of_redis_that_cannot_work_is_refused_without_showing_it(
     assert "ses" not in line
 
 
-@pytest.mark.parametrize("url", ["redis://", "rediss://:p@h:1/2", "unix:///run/redis.sock?db=1"])
-def test_an_address_of_one_server_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://",
+        "rediss://:p@h:1/2",
+        "unix:///run/redis.sock?db=1",
+        "redis+sentinel://me:p@a:1,b,[::1]:3/main/2?sentinel_password=q",
+    ],
+)
+def test_an_address_that_can_work_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("REDIS_URL", url)
     assert load_settings().redis_url == url
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -90,6 +91,14 @@ def valkey_server(
             with contextlib.suppress(ProcessLookupError):
                 server.resume()  # a stopped process does not react to SIGTERM
             server.stop()
+
+
+def open_port() -> int:
+    """A port that no program listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def in_memory() -> Path | None:

@@ -1,0 +1,89 @@
+"""Finds the primary that the Sentinels name at the moment, for every new connection."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from redis.asyncio.connection import parse_url
+from redis.asyncio.sentinel import Sentinel
+from redis.exceptions import ConnectionError as ConnectionLost
+from redis.exceptions import RedisError
+
+from tickertape.runtime.sentinel_address import SentinelAddress
+
+log = structlog.get_logger()
+
+# One Sentinel that hangs must not use up the time of a command.
+_TIMEOUT_S = 1.0
+# Connections that open together ask once.
+_VALID_S = 0.1
+
+_BEFORE_A_FAILURE = "> - "
+
+Locate = Callable[[], Awaitable[tuple[str, int]]]
+
+
+class PrimaryLocator:
+    """Asks the Sentinels in turn, and starts with the one that answered last."""
+
+    def __init__(self, address: SentinelAddress) -> None:
+        self._name = address.name
+        self._sentinel = Sentinel(
+            address.sentinels,
+            sentinel_kwargs={
+                **_tls_options(address.server_url),
+                "username": address.username,
+                "password": address.password,
+                "protocol": 2,
+                "socket_timeout": _TIMEOUT_S,
+                "socket_connect_timeout": _TIMEOUT_S,
+                "retry": None,
+            },
+        )  # type: ignore[no-untyped-call]  # bare in redis-py
+        self._asking = asyncio.Lock()
+        self._known: tuple[str, int] | None = None
+        self._known_at_s = 0.0
+        self._fault: str | None = None
+
+    async def locate(self) -> tuple[str, int]:
+        """Host and port of the primary; raises ConnectionError when no Sentinel names one."""
+        async with self._asking:
+            known = self._known
+            if known is None or time.monotonic() - self._known_at_s > _VALID_S:
+                known = await self._ask()
+            return known
+
+    async def aclose(self) -> None:
+        """Close the connections to the Sentinels."""
+        await self._sentinel.aclose()
+
+    async def _ask(self) -> tuple[str, int]:
+        before = self._known
+        try:
+            known: tuple[str, int] = await self._sentinel.discover_master(self._name)
+        except RedisError as error:
+            self._known, fault = None, self._words_for(error)
+            if fault != self._fault:
+                log.warning("no primary found", reason=fault)
+            self._fault = fault
+            raise ConnectionLost(fault) from error
+        self._known, self._known_at_s, self._fault = known, time.monotonic(), None
+        if known != before:
+            host, port = known
+            log.info("the Sentinels name a primary", name=self._name, primary=f"{host}:{port}")
+        return known
+
+    def _words_for(self, error: RedisError) -> str:
+        """redis-py's message without its descriptions of clients."""
+        _, *failed = str(error).split(_BEFORE_A_FAILURE)
+        reasons = sorted({each.partition(", <")[0] for each in failed})
+        because = f": {'; '.join(reasons)}" if reasons else ""
+        return f"no Sentinel names the primary {self._name!r}{because}"
+
+
+def _tls_options(server_url: str) -> dict[str, Any]:
+    options = parse_url(server_url)
+    kept = {name: value for name, value in options.items() if name.startswith("ssl_")}
+    return {"ssl": server_url.startswith("rediss:"), **kept}

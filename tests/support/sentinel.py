@@ -1,0 +1,163 @@
+"""A primary, a replica and three Sentinels on loopback, all with passwords."""
+
+import contextlib
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from tests.support.servers import in_memory, open_port
+from tests.support.wait import wait_until_sync
+from tickertape.cli.up.spawn import spawn, stop
+from tickertape.cli.up.valkey import find_server
+
+NAME = "main"
+DOWN_AFTER_MS = 1000
+_HOST, _PASSWORD, _SENTINEL_PASSWORD = "127.0.0.1", "sesame", "open"
+
+
+class Member:
+    """One server or Sentinel, with the same port over all restarts."""
+
+    def __init__(self, directory: Path, lines: list[str], password: str, *options: str) -> None:
+        self.port = open_port()
+        directory.mkdir()
+        self._directory = directory
+        self._config = directory / "member.conf"
+        self._config.write_text("\n".join([f"port {self.port}", f"bind {_HOST}", *lines]))
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+        self.client = redis.Redis(_HOST, self.port, password=password, protocol=2)
+
+    def start(self) -> None:
+        """Start, or start again with the configuration that fail-overs have changed."""
+        with (self._directory / "log").open("ab") as log:
+            self._process = spawn(
+                [find_server(), str(self._config), *self._options],
+                cwd=self._directory,
+                stdout=log,
+                stderr=log,
+            )
+        wait_until_sync(self._answers, description=f"port {self.port} answers")
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def start_if_killed(self) -> None:
+        """Start after a `kill`."""
+        if self._process is None or self._process.poll() is not None:
+            self.start()
+
+    def close(self) -> None:
+        """End in order."""
+        self.client.close()
+        if self._process is not None:
+            stop(self._process)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(redis.RedisError):
+            return bool(self.client.ping())
+        return False
+
+
+class Watched:
+    """The servers and their Sentinels. `url` is what Tickertape is given."""
+
+    def __init__(self, directory: Path) -> None:
+        server = [
+            f"requirepass {_PASSWORD}", f"masterauth {_PASSWORD}", "appendonly yes", 'save ""',
+            "repl-diskless-sync-delay 0", "dir ./",
+        ]  # fmt: skip
+        first = Member(directory / "a", server, _PASSWORD)
+        second = Member(directory / "b", [*server, f"replicaof {_HOST} {first.port}"], _PASSWORD)
+        self.servers = {first.port: first, second.port: second}
+        watch = [
+            f"requirepass {_SENTINEL_PASSWORD}",
+            f"sentinel sentinel-pass {_SENTINEL_PASSWORD}",
+            f"sentinel monitor {NAME} {_HOST} {first.port} 2",
+            f"sentinel auth-pass {NAME} {_PASSWORD}",
+            f"sentinel down-after-milliseconds {NAME} {DOWN_AFTER_MS}",
+            f"sentinel failover-timeout {NAME} 6000",
+            "dir ./",
+        ]
+        self.sentinels = [
+            Member(directory / f"s{n}", watch, _SENTINEL_PASSWORD, "--sentinel") for n in range(3)
+        ]
+
+    @property
+    def url(self) -> str:
+        hosts = ",".join(f"{_HOST}:{sentinel.port}" for sentinel in self.sentinels)
+        return (
+            f"redis+sentinel://:{_PASSWORD}@{hosts}/{NAME}/0?sentinel_password={_SENTINEL_PASSWORD}"
+        )
+
+    @property
+    def primary(self) -> Member:
+        """The server that the first Sentinel names."""
+        return self.servers[self._state()["port"]]
+
+    @property
+    def replica(self) -> Member:
+        """The other server."""
+        return next(each for each in self.servers.values() if each is not self.primary)
+
+    def start(self) -> None:
+        """Start everything, and wait until a fail-over is possible."""
+        for member in (*self.servers.values(), *self.sentinels):
+            member.start()
+        self.become_whole()
+
+    def become_whole(self) -> None:
+        """Wait until a fail-over is possible."""
+        wait_until_sync(self.is_whole, timeout_s=30, description="the Sentinels to know all")
+
+    def is_whole(self) -> bool:
+        """Whether each Sentinel knows the others and a replica that is in sync."""
+        states = [self._state(sentinel) for sentinel in self.sentinels]
+        known = [
+            (state["num-other-sentinels"], state["num-slaves"], state["is_sdown"])
+            for state in states
+        ]
+        link = self.replica.client.info("replication").get("master_link_status")
+        return known == [(2, 1, False)] * 3 and link == "up"
+
+    def fail_over(self) -> None:
+        """Planned: ask a Sentinel to promote the replica. Returns before it is done."""
+        wait_until_sync(self._takes_orders, timeout_s=30, description="a fail-over to begin")
+
+    def wait_for_copies(self) -> None:
+        """Wait until the replica has every write so far."""
+        assert self.primary.client.wait(1, 5000) == 1
+
+    def close(self) -> None:
+        for member in (*self.sentinels, *self.servers.values()):
+            member.close()
+
+    def _takes_orders(self) -> bool:
+        with contextlib.suppress(redis.ResponseError):
+            self.sentinels[0].client.execute_command("SENTINEL", "FAILOVER", NAME)  # type: ignore[no-untyped-call]  # bare in redis-py
+            return True
+        return False
+
+    def _state(self, sentinel: Member | None = None) -> dict[str, Any]:
+        state = (sentinel or self.sentinels[0]).client.sentinel_master(NAME)
+        assert isinstance(state, dict)
+        return state
+
+
+@contextlib.contextmanager
+def watched_servers() -> Iterator[Watched]:
+    """Run the servers and the Sentinels for the length of the block."""
+    with tempfile.TemporaryDirectory(prefix="tickertape-test-", dir=in_memory()) as directory:
+        watched = Watched(Path(directory))
+        try:
+            watched.start()
+            yield watched
+        finally:
+            watched.close()
