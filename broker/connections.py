@@ -8,7 +8,7 @@ separate client.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,6 +122,16 @@ class Connections:
             socket_timeout=timing.block_timeout_s,
             retry=Retry(NoBackoff(), 0),
         )
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether the partitions are spread over several servers."""
+        return False
+
+    def node_of(self, partition: int) -> Hashable:
+        """A name of the server that owns the partition now."""
+        del partition
+        return self.address
 
     @property
     def address(self) -> str:

@@ -65,8 +65,12 @@ class Keyspace:
         """Sorted set: delayed requests by the time at which they are due, in ms."""
         return f"{self.tag(partition)}delayed"
 
+    def idle(self, partition: int) -> str:
+        """Sorted set: workers that wait for a wake, by the time of their last claim, in ms."""
+        return f"{self.tag(partition)}idle"
+
     def wake(self, partition: int) -> str:
-        """List: the tokens that idle workers block on."""
+        """List: the tokens that idle workers of version 0.1 block on."""
         return f"{self.tag(partition)}wake"
 
     def claim(self, partition: int, nonce: str) -> str:
@@ -138,7 +142,7 @@ class Keyspace:
         return f"{self.tag(partition)}push:conv:{conversation_key}"
 
     def worker_channel(self, partition: int, worker: str) -> str:
-        """Carries the ids of requests that were cancelled while this worker ran them."""
+        """Carries WAKE, and the ids of requests that were cancelled while this worker ran them."""
         return f"{self.tag(partition)}push:worker:{worker}"
 
     def watchers(self, partition: int, conversation_key: str) -> str:

@@ -15,7 +15,7 @@ from tickertape.broker.script_header import Argument, ScriptHeader, parse_header
 _HAS_CHANGED = frozenset({"OK", "GO"})
 _VERDICTS: dict[bytes, Verdict] = {word.encode(): word for word in VERDICTS}
 NAMES = (
-    "submit", "claim", "append", "renew", "reopen", "retry", "release",
+    "submit", "claim", "look", "append", "renew", "reopen", "retry", "release",
     "finish", "cancel", "account", "erase", "erase_turn", "rename", "claim_title", "forget", "position", "probe",  # noqa: E501
 )  # fmt: skip
 

@@ -4,6 +4,7 @@ The holder of a Lease may write until Redis refuses: the script of each verb com
 with the current one, whatever this process believes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -11,15 +12,18 @@ import msgspec
 
 from tickertape.broker import request_ids
 from tickertape.broker.codec import Cursor
-from tickertape.broker.connections import MAX_BLOCK_S, Connections
+from tickertape.broker.connections import Connections
 from tickertape.broker.errors import Fenced, TooLong
 from tickertape.broker.kinds import Opener, Terminal, Verdict
 from tickertape.broker.lua import Scripts
 from tickertape.runtime.settings import Settings
 
 CLAIM_BUDGET = 50
-_SHORTEST_BLOCK_S = 0.001
 DEAD_RETENTION_S = 604_800
+# The message on a worker's channel that asks it to claim; see `wake_idle_worker` in prefix.lua.
+WAKE = b"wake"
+# Redis serves nobody else while a script runs: this many renewals take half a millisecond.
+MOST_RENEWALS = 200
 
 
 @dataclass(frozen=True)
@@ -78,12 +82,20 @@ class Queue:
         take: bool = True,
         suspect_ok: bool = True,
         can_continue: bool = False,
+        stays_idle: bool = True,
+        reachable_ms: int = 0,
     ) -> Lease | Nothing:
         """Claim the next request if there is one; without `take`, only queue due requests again.
 
         The same nonce returns the same request while that request runs, so a caller that lost the
         reply repeats the call with the same nonce. `can_continue`: the caller's upstream can
-        continue a partial answer. Raises Unavailable.
+        continue a partial answer. `stays_idle`: the worker can take more after this request.
+        `reachable_ms`: for how long this server has answered the caller without a pause.
+
+        A worker that gets Nothing with `next_ms` other than 0, or a Lease with such a `next_ms` and
+        `stays_idle`, is sent WAKE on its channel of the partition when there is work; a claim
+        without `take` ends that. A wake can be lost, so look from time to time (broker/looks.py).
+        Raises Unavailable.
         """
         word, details = await self._scripts.verdict(
             "claim",
@@ -100,31 +112,24 @@ class Queue:
             suspect_ok=int(suspect_ok),
             default_model=msgspec.json.encode(self.default_model),
             dead_retention_s=DEAD_RETENTION_S,
+            stays_idle=int(stays_idle),
+            reachable_ms=reachable_ms,
         )
         if word == "EMPTY":
             return Nothing(_next_ms(details[0]))
         return _lease(details)
 
-    async def wait(self, partition: int, limit_s: float) -> None:
-        """Return when work may have arrived, or after `limit_s` (MAX_BLOCK_S at most)."""
-        # Redis treats 0 as "without limit".
-        limit_s = min(max(limit_s, _SHORTEST_BLOCK_S), MAX_BLOCK_S)
-        await self._connections.block("BLPOP", self._keys.wake(partition), limit_s)
+    async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
+        """Keep the leases for their full length from now, in one call; returns the refused ones.
 
-    async def renew(self, lease: Lease) -> None:
-        """Keep the lease for its full length from now; raises Fenced, Unavailable."""
-        request_id = lease.request_id
-        word, _ = await self._scripts.verdict(
-            "renew",
-            [
-                self._keys.request(request_id),
-                self._keys.running(request_ids.partition_of(request_id)),
-            ],
-            attempt=lease.attempt,
-            lease_ms=self._settings.lease_ms,
-            request_id=request_id,
+        All of them must be of one partition, and at most MOST_RENEWALS. Raises Unavailable.
+        """
+        held = [word for lease in leases for word in (lease.request_id, lease.attempt)]
+        partition = request_ids.partition_of(leases[0].request_id)
+        _, refused = await self._scripts.verdict(
+            "renew", [self._keys.running(partition)], *held, lease_ms=self._settings.lease_ms
         )
-        _unless_fenced(word)
+        return [leases[int(number)] for number in refused]
 
     async def reopen(
         self, lease: Lease, nonce: str, reason: str, *, can_continue: bool = False

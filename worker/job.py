@@ -47,6 +47,8 @@ class Job:
         self._begun_at_s = time.monotonic()
         self._counters = tools.counters
         self._current: Attempt | None = None
+        # After the end of the job: when the request, which went back to the queue, is due.
+        self.due_in_ms: int | None = None
 
     @property
     def deltas(self) -> int:
@@ -156,6 +158,7 @@ class Job:
             )
         except Fenced:
             return Stop.FENCED
+        self.due_in_ms = delay_ms
         return None
 
     async def _restart(

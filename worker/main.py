@@ -17,6 +17,7 @@ from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import AccessDenied, Unavailable
 from tickertape.broker.fleet import REPORT_INTERVAL_S
 from tickertape.broker.log import Logs
+from tickertape.broker.looks import Looks
 from tickertape.broker.model_titles import ModelTitles
 from tickertape.broker.push import Push
 from tickertape.broker.queue import Queue
@@ -32,6 +33,7 @@ from tickertape.worker.title_maker import TitleMaker, TitleTiming
 from tickertape.worker.tools import JobTiming, Tools
 from tickertape.worker.upstream.answer_stream import Limits
 from tickertape.worker.upstream.client import Upstream
+from tickertape.worker.worker_channels import WorkerChannels
 
 log = structlog.get_logger()
 
@@ -52,24 +54,6 @@ class WorkerTiming:
 
 
 TIMING = WorkerTiming()
-
-
-class CancelListener:
-    """Passes cancellations to the consumer.
-
-    A lost cancellation costs only time, because the next write is fenced.
-    """
-
-    def __init__(self, consumer: Consumer) -> None:
-        self._consumer = consumer
-
-    def on_subscribed(self, channel: bytes) -> None:
-        """Do nothing: a missed cancellation shows at the next write or renewal."""
-
-    def on_pushed(self, channel: bytes, message: bytes) -> None:
-        """Stop the job of a request that another process has ended."""
-        del channel
-        self._consumer.cancelled(message.decode(errors="replace"))
 
 
 @dataclass(frozen=True)
@@ -99,8 +83,8 @@ class Worker:
                 group.create_task(self.models.run(), name="models"),
                 group.create_task(self.reporter.run(), name="fleet reporter"),
                 *(
-                    group.create_task(push.run(), name=f"push {partition}")
-                    for partition, push in enumerate(self.pushes)
+                    group.create_task(push.run(), name=f"push {n}")
+                    for n, push in enumerate(self.pushes)
                 ),
             ]
             if self.titles is not None:
@@ -182,7 +166,7 @@ def _build_worker(
         connections,
         tools,
         consumer,
-        [_push(connections, consumer, n, name) for n in range(settings.partitions)],
+        [_push(connections, WorkerChannels(consumer, connections.keys, settings.partitions, name))],
         Rights(connections, settings.partitions),
         models,
         FleetReporter(
@@ -207,6 +191,7 @@ def _build_tools(
     key = settings.openai_api_key
     return Tools(
         queue=Queue(connections, settings, worker=name),
+        looks=Looks(connections),
         appender=Appender(connections, settings),
         upstream=Upstream(
             settings.openai_base_url,
@@ -228,9 +213,11 @@ def _build_tools(
     )
 
 
-def _push(connections: Connections, consumer: Consumer, partition: int, name: str) -> Push:
-    push = Push(connections, CancelListener(consumer))
-    push.subscribe(connections.keys.worker_channel(partition, name).encode())
+def _push(connections: Connections, channels: WorkerChannels) -> Push:
+    """One connection for the channels of all partitions."""
+    push = Push(connections, channels)
+    for name in channels.names:
+        push.subscribe(name)
     return push
 
 

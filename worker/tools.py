@@ -10,6 +10,7 @@ from tickertape.broker.appender import Appender
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.log import Logs
+from tickertape.broker.looks import Looks
 from tickertape.broker.queue import Lease, Queue
 from tickertape.worker import prompt
 from tickertape.worker.counters import Counters
@@ -37,6 +38,7 @@ class Tools:
     """What every job of a worker shares."""
 
     queue: Queue
+    looks: Looks
     appender: Appender
     upstream: Upstream
     logs: Logs

@@ -2,18 +2,21 @@
 -- KEYS   1 ring
 -- ARGV   1 worker  2 nonce  3 lease_ms  4 can_continue (0|1)  5 max_crashes  6 retention_s
 --        7 conversation_ttl_s  8 budget  9 take (0|1)  10 suspect_ok (0|1)  11 default_model (JSON)
---        12 dead_retention_s
+--        12 dead_retention_s  13 stays_idle (0|1)  14 reachable_ms
 -- ->     GO id attempt n opener prev payload crashes retries conversation tenant next_ms | EMPTY next_ms
 -- NEEDS  rights prefix
 -- `next_ms` is the time in ms until another claim could succeed: 0 now, -1 nothing is scheduled.
 -- A repeated call with the same nonce returns the same request while that request runs. A request whose
--- policy forbids another attempt ends as `failed`, and the next one is claimed. While the ring is not empty
--- there is a wake token, and no token remains when nothing waits.
+-- policy forbids another attempt ends as `failed`, and the next one is claimed. A claim that leaves work in the
+-- ring wakes an idle worker, or leaves a wake token. A claim that leaves none removes all tokens, and lists the
+-- worker as idle if it can take more: if it got nothing, or says `stays_idle`. In the same step, a worker that
+-- takes nothing is no longer listed, so that a full worker can pass on a wake, and a stopping one gets none.
 local worker, nonce, lease_ms, can_continue, max_crashes, retention_s, conversation_ttl_s, budget, take,
-  suspect_ok, default_model, dead_retention_s = unpack(ARGV)
+  suspect_ok, default_model, dead_retention_s, stays_idle, reachable_ms = unpack(ARGV)
 local lease_ms, max_crashes, budget = tonumber(lease_ms), tonumber(max_crashes), tonumber(budget)
 local retention_s, conversation_ttl_s = tonumber(retention_s), tonumber(conversation_ttl_s)
 local owner = worker .. ':' .. nonce
+local MOST_IDLE = 10000
 local POISON = 'F{"code":"poison","message":"The request was given up: every worker that ran it died.","retryable":false}'
 
 local function claimed_reply(id, next_ms)
@@ -30,21 +33,9 @@ if claimed then
   end
 end
 
--- No lease, grace or delay is this long. A later end means that the clock was set back, and would not come.
-local FAR_MS = { running = 900000, delayed = 7200000 }
-local seen = call('HMGET', P .. 'load', 'seen', 'grace', 'late')
-local grace = tonumber(seen[2] or 0)
-if grace > now + FAR_MS.running then grace = 0 end
-
--- Idle workers claim every second. A longer time without a claim means that Redis itself was away, and a
--- lease that ran out during the outage does not show that its worker died. All workers get the time of one
--- lease to renew, but not twice in a row: slow claims would otherwise delay each takeover without limit.
-local is_late = seen[1] and now - tonumber(seen[1]) > math.max(lease_ms / 2, 1500)
-if is_late and seen[3] ~= '1' then
-  grace = now + lease_ms
-  call('HSET', P .. 'load', 'grace', int(grace))
-end
-call('HSET', P .. 'load', 'seen', int(now), 'late', is_late and 1 or 0)
+-- No lease or delay is this long. A later end means that the clock was set back, and would not come.
+local FAR_MS = { running = MAX_LEASE_MS, delayed = 7200000 }
+local grace = note_seen(lease_ms, tonumber(reachable_ms))
 
 -- Replace ends that a set-back clock moved out of reach.
 local function bring_ends_near(set)
@@ -113,14 +104,18 @@ local function pop_next_id()
   return id
 end
 
--- Keep one wake token while requests wait, since this worker took a token, and no token when nothing waits.
--- Returns next_ms.
-local function settle_wake_tokens()
+-- Wake another worker while requests wait, because this one was woken for one of them. Returns next_ms.
+local function settle_wakes(is_idle)
+  if take == '0' then call('ZREM', P .. 'idle', worker) end
   if call('EXISTS', P .. 'ring') == 1 then
-    if call('EXISTS', P .. 'wake') == 0 then call('LPUSH', P .. 'wake', '1') end
+    if not wake_idle_worker(worker) and call('EXISTS', P .. 'wake') == 0 then call('LPUSH', P .. 'wake', '1') end
     return 0
   end
   if call('EXISTS', P .. 'suspect') == 0 then call('DEL', P .. 'wake') end
+  if is_idle then
+    call('ZADD', P .. 'idle', int(now), worker)
+    call('ZREMRANGEBYRANK', P .. 'idle', 0, -MOST_IDLE - 1)
+  end
   local soonest_ms = -1
   for _, set in ipairs({ 'running', 'delayed' }) do
     local first = call('ZRANGE', P .. set, 0, 0, 'WITHSCORES')
@@ -144,10 +139,10 @@ while take == '1' and tries < budget do
   if r.state == 'queued' then
     if open_attempt(r, can_continue, owner, lease_ms, default_model) then
       call('SET', P .. 'claim:' .. nonce, id, 'PX', int(lease_ms * 2))
-      return claimed_reply(id, settle_wake_tokens())
+      return claimed_reply(id, settle_wakes(stays_idle == '1'))
     end
     end_request(r, 'failed', INTERRUPTED, retention_s, conversation_ttl_s)
   end
 end
 
-return { 'EMPTY', settle_wake_tokens() }
+return { 'EMPTY', settle_wakes(take == '1') }

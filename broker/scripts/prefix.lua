@@ -41,7 +41,21 @@ local function publish_notice(id, kind, json)
   call('SPUBLISH', P .. 'push:' .. id, '~' .. kind .. '\n' .. json)
 end
 
+-- Wake the worker that has been idle for the longest time, except `itself`; returns whether a connected worker
+-- was woken. A worker that died or lost its connection has no subscription, and the next one is woken.
+local MOST_WAKES = 100
+local function wake_idle_worker(itself)
+  for _ = 1, MOST_WAKES do
+    local worker = call('ZPOPMIN', P .. 'idle')[1]
+    if not worker then return false end
+    if worker ~= itself and call('SPUBLISH', P .. 'push:worker:' .. worker, 'wake') > 0 then return true end
+  end
+  return false
+end
+
+-- Workers of version 0.1 block on the tokens. They are asked last, because nobody can see whether one waits.
 local function wake_worker()
+  if wake_idle_worker() then return end
   if call('LLEN', P .. 'wake') < WAKE_LIMIT then call('LPUSH', P .. 'wake', '1') end
 end
 
@@ -73,6 +87,24 @@ local function read_request(id)
     conversation = h[5] or '', idempotency = h[6] or '', bytes = tonumber(h[7] or 0), owner = h[8] or '',
     crashes = tonumber(h[9] or 0), n = tonumber(h[10] or 0), kept = h[11], policy = h[12],
     model = h[13] or '', reason = h[14] or 'null' }
+end
+
+-- Record that Redis serves workers now, and return the time before which no lease is reaped.
+-- A gap since the last record means that Redis itself was away, and a lease that ran out during the outage
+-- does not show that its worker died. All workers get the time of one lease to renew, but not twice in a row:
+-- slow workers would otherwise delay each takeover without limit. `reachable_ms` is for how long the calling
+-- worker has had an answer from this server at least every half lease: in that time, there was no gap.
+local MAX_LEASE_MS = 900000
+local function note_seen(lease_ms, reachable_ms)
+  local seen = call('HMGET', P .. 'load', 'seen', 'grace', 'late')
+  local grace = tonumber(seen[2] or 0)
+  -- No lease is this long. A later end means that the clock was set back, and would not come.
+  if grace > now + MAX_LEASE_MS then grace = 0 end
+  local gap_ms = seen[1] and now - reachable_ms - tonumber(seen[1]) or 0
+  local is_late = gap_ms > math.max(lease_ms / 2, 1500)
+  if is_late and seen[3] ~= '1' then grace = now + lease_ms end
+  call('HSET', P .. 'load', 'seen', int(now), 'grace', int(grace), 'late', is_late and 1 or 0)
+  return grace
 end
 
 local function is_over(state) return state == 'completed' or state == 'failed' or state == 'cancelled' end

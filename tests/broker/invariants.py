@@ -25,7 +25,7 @@ def violations(now: Snapshot) -> list[str]:
 
 def keys_without_ttl(now: Snapshot) -> set[str]:
     """Keys that would stay without limit although every request is over."""
-    bounded = {"load", "dead", "partitions", "wake"}
+    bounded = {"load", "dead", "partitions", "wake", "idle"}
     return {name for name, stored in now.keys.items() if not stored.expires} - bounded
 
 

@@ -104,23 +104,30 @@ class WritingMachine(RuleBasedStateMachine):
         take=st.sampled_from([True, True, True, True, False]),
         suspect_ok=st.booleans(),
         can_continue=st.booleans(),
+        stays_idle=st.booleans(),
         times=replies_lost,
     )
     def claim(
-        self, is_new: bool, take: bool, suspect_ok: bool, can_continue: bool, times: int
+        self,
+        is_new: bool,
+        take: bool,
+        suspect_ok: bool,
+        can_continue: bool,
+        stays_idle: bool,
+        times: int,
     ) -> Lease | None:
         self.nonces += is_new
         nonce = f"n{self.nonces}"
         lease = None
+        options = {
+            "take": take,
+            "suspect_ok": suspect_ok,
+            "can_continue": can_continue,
+            "stays_idle": stays_idle,
+        }
         for _ in range(times):
-            expected = self.model.claim(
-                nonce, take=take, suspect_ok=suspect_ok, can_continue=can_continue
-            )
-            got = self.subject.run(
-                self.subject.queue.claim(
-                    0, nonce, take=take, suspect_ok=suspect_ok, can_continue=can_continue
-                )
-            )
+            expected = self.model.claim(nonce, **options)
+            got = self.subject.run(self.subject.queue.claim(0, nonce, **options))
             if expected is None:
                 assert isinstance(got, Nothing)
                 return None
@@ -140,12 +147,12 @@ class WritingMachine(RuleBasedStateMachine):
             answer = self.subject.append(lease, first, values)
             assert answer == (word, -1 if seq is None else seq)
 
-    @rule(lease=leases)
-    def renew(self, lease: Lease | None) -> None:
-        if lease is None:
-            return
-        word = self.model.renew(lease.request_id, lease.n)
-        assert self.subject.outcome(self.subject.queue.renew(lease)) == REFUSALS.get(word)
+    @rule(drawn=st.lists(leases, max_size=3))
+    def renew(self, drawn: list[Lease | None]) -> None:
+        held = [lease for lease in drawn if lease is not None]
+        words = [self.model.renew(lease.request_id, lease.n) for lease in held]
+        refused = self.subject.run(self.subject.queue.renew(held)) if held else []
+        assert [lease in refused for lease in held] == [word == "FENCED" for word in words]
 
     @rule(target=leases, lease=leases, can_continue=st.booleans(), times=replies_lost)
     def reopen(self, lease: Lease | None, can_continue: bool, times: int) -> Lease | None:

@@ -70,6 +70,8 @@ class Model:
         self.due: list[str] = []
         self.talks: dict[tuple[str, str], Talk] = {}
         self.claims: dict[str, str] = {}
+        # The worker is listed as idle. It has no subscription, so a wake only removes it.
+        self.is_listed = False
 
     def submit(self, new: Request, fingerprint: str, on_busy: str) -> Answer:
         if new.key in self.keys and new.key is not None:
@@ -91,7 +93,7 @@ class Model:
         return "OK", new.id
 
     def claim(
-        self, nonce: str, *, take: bool, suspect_ok: bool, can_continue: bool
+        self, nonce: str, *, take: bool, suspect_ok: bool, can_continue: bool, stays_idle: bool
     ) -> Request | None:
         mine = self.requests.get(self.claims.get(nonce, ""))
         if mine is not None and mine.state == "running" and mine.owner == nonce:
@@ -103,8 +105,12 @@ class Model:
             r = self.requests[id_]
             if self._open(r, nonce, can_continue=can_continue):
                 self.claims[nonce] = r.id
+                self._settle_wakes(is_idle=stays_idle)
                 return r
             self._end(r, "failed")
+        if not take:
+            self.is_listed = False
+        self._settle_wakes(is_idle=take)
         return None
 
     def append(self, id_: str, n: int, first: int, texts: list[str]) -> Answer:
@@ -237,8 +243,12 @@ class Model:
             talk.active = new.id
         self._enqueue(new)
 
+    def _settle_wakes(self, *, is_idle: bool) -> None:
+        self.is_listed = not self.line.ring and (is_idle or self.is_listed)
+
     def _enqueue(self, r: Request, *, to_head: bool = False, turn_now: bool = False) -> None:
         r.state = "queued"
+        self.is_listed = False
         self.line.put(r.id, r.tenant, is_suspect=r.is_suspect, to_head=to_head, turn_now=turn_now)
 
     def _leave(self, r: Request) -> None:

@@ -65,6 +65,8 @@ class Partition:
         self.max_crashes = 3
         self._scripts = Scripts(client)
         self._nonces = 0
+        # Whether workers are subscribed, so that one of them is woken in place of a token.
+        self.has_listeners = False
         # What the last claim that got something said of the next.
         self.next_ms = 0
 
@@ -76,7 +78,7 @@ class Partition:
         now = await self.snapshot()
         problems = violations(now)
         assert not problems, "\n".join(problems)
-        if name == "claim":
+        if name == "claim" and not self.has_listeners:
             _check_tokens(reply, now)
         return tuple(part.decode() if isinstance(part, bytes) else part for part in reply)
 
@@ -149,6 +151,8 @@ class Partition:
         can_continue: bool = False,
         take: bool = True,
         suspect_ok: bool = True,
+        stays_idle: bool = True,
+        reachable_ms: int = 0,
         budget: int = 50,
     ) -> Go | Empty:
         self._nonces += 1
@@ -165,6 +169,8 @@ class Partition:
             suspect_ok=int(suspect_ok),
             default_model='"default"',
             dead_retention_s=10 * RETENTION_S,
+            stays_idle=int(stays_idle),
+            reachable_ms=reachable_ms,
             **KEEP,
         )
         if reply[0] == "EMPTY":
@@ -211,11 +217,11 @@ class Partition:
             channel=f"{TAG}push:{go.id}",
         )
 
-    async def renew(self, go: Go, lease_ms: int = LEASE_MS) -> Reply:
-        keys = [f"{TAG}req:{go.id}", f"{TAG}running"]
-        return await self.call(
-            "renew", keys, attempt=go.attempt, lease_ms=lease_ms, request_id=go.id
-        )
+    async def renew(self, *held: Go, lease_ms: int = LEASE_MS) -> list[int]:
+        """The numbers of the leases whose renewal was refused."""
+        values = [str(part).encode() for go in held for part in (go.id, go.attempt)]
+        _, *refused = await self.call("renew", [f"{TAG}running"], *values, lease_ms=lease_ms)
+        return [int(number) for number in refused]
 
     async def reopen(
         self,

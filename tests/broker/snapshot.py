@@ -12,7 +12,7 @@ _READ: tuple[tuple[str, tuple[str | int, ...]], ...] = (
     ("(req:.*|load|conv:[^:]*)", ("HGETALL",)),
     ("(log:.*|dead|conv:[^:]*:turns)", ("XRANGE", "-", "+")),
     ("(wait:.*|ring|suspect|wake|conv:[^:]*:wait)", ("LRANGE", 0, -1)),
-    ("(running|delayed|index:.*|expiry:.*|convs:.*)", ("ZRANGE", 0, -1, "WITHSCORES")),
+    ("(running|delayed|idle|index:.*|expiry:.*|convs:.*)", ("ZRANGE", 0, -1, "WITHSCORES")),
     ("tenant:.*", ("SMEMBERS",)),
     ("(claim:.*|idem:.*|partitions|models|models_fault|upstream)", ("GET",)),
 )

@@ -14,6 +14,7 @@ from tests.support.keyspace import KEYS
 from tickertape.broker.connections import Connections
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.log import Logs
+from tickertape.broker.looks import Looks
 from tickertape.broker.lua import Scripts
 from tickertape.broker.queue import Lease, Queue
 from tickertape.broker.requests import Requests
@@ -38,6 +39,7 @@ class Subject:
         self.conversations = Conversations(self.connections, settings)
         self.conversation_list = ConversationList(self.connections, settings)
         self.logs = Logs(self.connections)
+        self.looks = Looks(self.connections)
 
     def run(self, call: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(call)

@@ -71,6 +71,11 @@ class BrokerMachine(WritingMachine):
         assert now.list("ring") == self.model.line.ring
         assert now.list("suspect") == self.model.line.suspects
         assert dict(now.named("wait:")) == self.model.line.waiting
+        assert [worker for worker, _ in now.list("idle")] == ["w"] * self.model.is_listed
+        look = self.subject.run(self.subject.looks.look(0))
+        assert look.has_waiting == bool(self.model.line.ring)
+        assert look.has_suspects == bool(self.model.line.suspects)
+        assert (look.next_ms == 0) == bool(self.model.expired or self.model.due)
         self.attempts = {}
         for id_, r in self.model.requests.items():
             log = log_of(now, id_)

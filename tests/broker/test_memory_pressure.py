@@ -45,7 +45,7 @@ async def test_running_requests_can_be_renewed_and_ended(partition: Partition) -
     gone = {go.id: go for go in [await partition.take() for _ in range(4)]}
     assert set(gone) == {"finished", "cancelled", "delayed", "released"}
     async with no_memory(partition):
-        assert await partition.renew(gone["finished"]) == ("OK", "")
+        assert await partition.renew(gone["finished"]) == []
         assert await partition.account(gone["finished"], "{}") == ("OK", "")
         assert await partition.finish(gone["finished"], 1, "x", answered='"x"') == ("OK", 2)
         assert await partition.cancel("cancelled") == ("OK", "cancelled")

@@ -10,8 +10,8 @@ from tests.support.rig import PAYLOAD, TENANT, open_rig
 from tests.support.servers import ValkeyServer
 from tests.support.wait import wait_until
 from tickertape.broker.codec import Cursor, encode_data, encode_text
-from tickertape.broker.connections import MAX_BLOCK_S
 from tickertape.broker.errors import Fenced, TooLong, Unavailable
+from tickertape.broker.looks import Looks
 from tickertape.broker.queue import Gap, Lease, Nothing
 
 DONE = encode_data("completed", {})
@@ -49,26 +49,6 @@ async def test_an_empty_claim_has_the_time_until_a_request_is_due(redis_url: str
         assert 50_000 < got.next_ms <= 60_001
 
 
-async def test_an_idle_worker_wakes_when_work_arrives(redis_url: str) -> None:
-    async with open_rig(redis_url) as broker, open_rig(redis_url) as worker:
-        waiting = asyncio.create_task(worker.queue.wait(0, MAX_BLOCK_S))
-
-        async def is_blocked() -> bool:
-            return bool((await broker.connections.ask("INFO", "clients"))["blocked_clients"])
-
-        await wait_until(is_blocked, description="the worker blocks")
-        async with asyncio.timeout(MAX_BLOCK_S / 2):
-            await broker.submit()
-            await waiting
-
-
-@pytest.mark.parametrize("limit_s", [-1, 0, 1e-9, 0.01])
-async def test_a_short_wait_is_short(redis_url: str, limit_s: float) -> None:
-    """Redis treats a time-out of 0 as "without limit"."""
-    async with open_rig(redis_url) as broker, asyncio.timeout(2):
-        await broker.queue.wait(0, limit_s)
-
-
 async def test_each_verb_of_a_stale_lease_is_fenced(redis_url: str) -> None:
     async with open_rig(redis_url) as broker:
         stale = await broker.leased()
@@ -76,7 +56,6 @@ async def test_each_verb_of_a_stale_lease_is_fenced(redis_url: str) -> None:
         lease = await broker.claim_lease()
         queue = broker.queue
         for call in (
-            queue.renew(stale),
             queue.reopen(stale, "n", "cut"),
             queue.retry(stale, 1, "later"),
             queue.release(stale),
@@ -84,7 +63,7 @@ async def test_each_verb_of_a_stale_lease_is_fenced(redis_url: str) -> None:
         ):
             with pytest.raises(Fenced):
                 await call
-        await queue.renew(lease)
+        assert await queue.renew([stale, lease]) == [stale]
         assert (await broker.requests.get(lease.request_id, TENANT)).attempt == lease.attempt
 
 
@@ -134,8 +113,9 @@ async def test_without_a_server_every_verb_is_unavailable(own_redis: ValkeyServe
         own_redis.kill()
         for call in (
             broker.queue.claim(0, "n"),
-            broker.queue.wait(0, 0.01),
-            broker.queue.renew(lease),
+            broker.queue.renew([lease]),
+            Looks(broker.connections).look(0),
+            Looks(broker.connections).has_waiting(1),
             broker.queue.account(lease, {}),
         ):
             with pytest.raises(Unavailable):
@@ -162,7 +142,7 @@ async def test_an_outage_of_redis_does_not_take_a_request_from_a_healthy_worker(
         )
         own_redis.resume()
         assert isinstance(await other.queue.claim(0, "n"), Nothing)
-        await healthy.queue.renew(lease)
+        assert await healthy.queue.renew([lease]) == []
         record = await healthy.requests.get(lease.request_id, TENANT)
         assert (record.state, record.n) == ("running", 1)
 

@@ -38,7 +38,7 @@ async def test_a_lease_that_is_renewed_is_not_taken_over(partition: Partition) -
     await partition.submit("a")
     go = await partition.take()
     await partition.end_lease(go)
-    assert await partition.renew(go) == ("OK", "")
+    assert await partition.renew(go) == []
     assert isinstance(await partition.claim(), Empty)
     assert await partition.state("a") == "running"
 

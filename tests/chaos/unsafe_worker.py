@@ -14,8 +14,8 @@ _APPEND_ANYWHERE = """\
 if not h[2] then return { 'FENCED', 'missing' } end
 if h[1] ~= 'running' or h[2] ~= ARGV[1] then ARGV[1], ARGV[2] = h[2], h[3] + 1 end
 """
-_RENEW_FENCE = "if h[1] ~= 'running' or h[2] ~= attempt then"
-_RENEW_ANYBODY = "if h[1] ~= 'running' then"
+_RENEW_FENCE = "if h[1] == 'running' and h[2] == attempt then"
+_RENEW_ANYBODY = "if h[1] == 'running' then"
 _FINISH_FENCE = """\
 local first = tonumber(first_seq)
 local last = first + #ARGV - VALUES

@@ -180,10 +180,11 @@ async def test_a_dead_connection_delays_no_renewal_of_other_jobs() -> None:
     renewed: list[str] = []
 
     class OneHangs:
-        async def renew(self, lease: SimpleNamespace) -> None:
-            renewed.append(lease.request_id)
-            if lease.request_id == "stuck":
+        async def renew(self, leases: list[SimpleNamespace]) -> list[SimpleNamespace]:
+            renewed.extend(lease.request_id for lease in leases)
+            if stuck in renewed[-len(leases) :]:
                 await hang()
+            return []
 
     class FakeJob:
         is_overdue = False
@@ -191,11 +192,13 @@ async def test_a_dead_connection_delays_no_renewal_of_other_jobs() -> None:
         def __init__(self, request_id: str) -> None:
             self.lease = SimpleNamespace(request_id=request_id)
 
+    stuck, well = (f"r{n}_{'a' * 26}" for n in range(2))
     keeper = LeaseKeeper(cast("Queue", OneHangs()), lease_s=0.06)
-    keeper.jobs = {cast("Job", FakeJob(request_id)) for request_id in ("stuck", "well")}
+    for request_id in (stuck, well):
+        keeper.add(cast("Job", FakeJob(request_id)))
     keeping = asyncio.create_task(keeper.run())
-    await wait_until(lambda: renewed.count("well") > 5, description="renewals of the other job")
-    assert renewed.count("stuck") == 1
+    await wait_until(lambda: renewed.count(well) > 5, description="renewals of the other job")
+    assert renewed.count(stuck) == 1
     keeping.cancel()
     await asyncio.gather(keeping, return_exceptions=True)
 

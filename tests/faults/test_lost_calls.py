@@ -35,7 +35,7 @@ class Story(Rig):
         await self.claim()
         await self.type("a", "b")
         assert self.lease is not None
-        await self.queue.renew(self.lease)
+        await self.queue.renew([self.lease])
         await self.reopen()
         await self.type("c")
         await self.queue.account(self.lease, {"completion_tokens": 1})

@@ -7,7 +7,7 @@ real servers is tests/worker/test_story.py.
 import asyncio
 import random
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
 from tests.support.keyspace import KEYS
@@ -17,6 +17,7 @@ from tickertape.broker.codec import START, Entry
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.kinds import AppendOutcome
 from tickertape.broker.log import Logs
+from tickertape.broker.looks import Look, Looks
 from tickertape.broker.queue import Gap, Lease, Nothing, Queue
 from tickertape.broker.turns import Turn
 from tickertape.worker.prompt import Bounds
@@ -50,7 +51,7 @@ class ScriptedQueue(Queue):
     """Answers each verb with the replies that `will` queued for it; `calls` records the calls.
 
     An exception is raised, a function is awaited, all else returned. Without a queued reply: no
-    request to claim, no work until the wait is interrupted, and consent to everything else.
+    request to claim, and consent to everything else.
     """
 
     def __init__(self) -> None:
@@ -78,18 +79,22 @@ class ScriptedQueue(Queue):
         take: bool = True,
         suspect_ok: bool = True,
         can_continue: bool = False,
+        stays_idle: bool = True,
+        reachable_ms: int = 0,
     ) -> Lease | Nothing:
-        details = {"take": take, "suspect_ok": suspect_ok, "can_continue": can_continue}
+        details = {
+            "partition": partition,
+            "take": take,
+            "suspect_ok": suspect_ok,
+            "can_continue": can_continue,
+            "stays_idle": stays_idle,
+            "reachable_ms": reachable_ms,
+        }
         answer = await self._answer("claim", nonce=nonce, **details)
         return Nothing(None) if answer is None else answer
 
-    async def wait(self, partition: int, limit_s: float) -> None:
-        if not self._answers["wait"]:
-            self.will("wait", asyncio.Event().wait)
-        await self._answer("wait", limit_s=limit_s)
-
-    async def renew(self, lease: Lease) -> None:
-        await self._answer("renew", lease=lease)
+    async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
+        return await self._answer("renew", leases=list(leases)) or []
 
     async def reopen(
         self, lease: Lease, nonce: str, reason: str, *, can_continue: bool = False
@@ -137,6 +142,28 @@ class ScriptedQueue(Queue):
         if isinstance(answer, Exception):
             raise answer
         return await answer() if callable(answer) else answer
+
+
+class ScriptedLooks(Looks):
+    """Each look returns, or raises, the next of `found`; without one, the partition is empty."""
+
+    def __init__(self, *found: Look | Exception) -> None:
+        self.found = deque(found)
+        self.looked_at: list[int] = []
+        self.is_any_waiting = False
+
+    def node_of(self, partition: int) -> Hashable:
+        return "the server"
+
+    async def look(self, partition: int) -> Look:
+        self.looked_at.append(partition)
+        found = self.found.popleft() if self.found else Look()
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    async def has_waiting(self, partitions: int) -> bool:
+        return self.is_any_waiting
 
 
 class Append(NamedTuple):
@@ -283,11 +310,13 @@ def tools(
     *,
     kept: list[Entry] | None = None,
     turns: list[Turn] | None = None,
+    looks: Looks | None = None,
     timing: JobTiming = WITHOUT_PAUSES,
 ) -> Tools:
     """The tools of a job; by default Redis answers normally, and a repeat waits for nothing."""
     return Tools(
         queue=queue or ScriptedQueue(),
+        looks=looks or ScriptedLooks(),
         appender=appender or ScriptedAppender(accepting),
         upstream=upstream,
         logs=ScriptedLogs(kept or []),

@@ -8,6 +8,7 @@ from tests.support.script import Role, Script, Text, Wait
 from tests.support.scripted import (
     OfflineUpstream,
     ScriptedAppender,
+    ScriptedLooks,
     ScriptedQueue,
     lease,
     tools,
@@ -33,13 +34,15 @@ def consumer_of(
     *scripts: Script | Exception,
     slots: int = 8,
     appender: ScriptedAppender | None = None,
+    looks: ScriptedLooks | None = None,
+    partitions: int = 1,
     timing: ConsumerTiming | None = None,
 ) -> Consumer:
-    """A consumer of one partition."""
+    """A consumer of one partition, or of more."""
     return Consumer(
-        tools(OfflineUpstream(*scripts), queue, appender),
+        tools(OfflineUpstream(*scripts), queue, appender, looks=looks),
         slots=slots,
-        partitions=1,
+        partitions=partitions,
         lease_s=60,
         suspect_crashes=SUSPECT_CRASHES,
         timing=timing or ConsumerTiming(),

@@ -23,10 +23,31 @@ async def test_stops_at_once_while_redis_is_away(queue: ScriptedQueue) -> None:
 async def test_stops_at_once_while_it_waits(queue: ScriptedQueue) -> None:
     consumer = consumer_of(queue)
     async with running(consumer) as task:
-        await until(lambda: "wait" in queue.verbs)
+        await until(lambda: consumer.is_idle)
         consumer.stop()
         await until(task.done)
-    assert queue.verbs == ["claim", "wait"]
+    assert [call["take"] for call in queue.all("claim")] == [True, False]
+
+
+async def test_a_worker_that_is_stopped_tells_redis_to_wake_it_no_more(
+    queue: ScriptedQueue,
+) -> None:
+    consumer = consumer_of(queue, partitions=3)
+    async with running(consumer) as task:
+        await until(lambda: consumer.is_idle)
+        consumer.stop()
+        await until(task.done)
+    assert [call["partition"] for call in queue.all("claim") if not call["take"]] == [0, 1, 2]
+
+
+async def test_a_stop_does_not_wait_for_a_redis_that_hangs(queue: ScriptedQueue) -> None:
+    consumer = consumer_of(queue, timing=ConsumerTiming(poll_s=0.005))
+    async with running(consumer) as task:
+        await until(lambda: consumer.is_idle)
+        queue.will("claim", asyncio.Event().wait)
+        consumer.stop()
+        async with asyncio.timeout(5):
+            await task
 
 
 async def test_a_consumer_stopped_before_it_starts_claims_nothing(
@@ -55,7 +76,7 @@ async def test_a_claim_that_is_under_way_at_a_stop_is_not_thrown_away(
         consumer.stop()
         gate.set()
         await until(task.done)
-    assert queue.verbs == ["claim", "finish"]
+    assert [verb for verb in queue.verbs if verb != "claim"] == ["finish"]
 
 
 async def test_within_the_grace_jobs_come_to_their_end(queue: ScriptedQueue) -> None:
@@ -63,7 +84,7 @@ async def test_within_the_grace_jobs_come_to_their_end(queue: ScriptedQueue) -> 
     queue.will("claim", leases()[0])
     consumer = consumer_of(queue, [Role(), Wait(gate), Text("a"), Finish()])
     async with running(consumer) as task:
-        await until(lambda: "wait" in queue.verbs)
+        await until(lambda: consumer.running == 1 and consumer.is_idle)
         consumer.stop()
         await asyncio.sleep(0)
         gate.set()
@@ -83,7 +104,7 @@ async def stopped_with_three(
     queue.will("claim", *leases())
     consumer = consumer_of(queue, endless(), endless(), endless(), timing=timing)
     async with running(consumer, grace_s) as task:
-        await until(lambda: "wait" in queue.verbs and consumer.running == 3)
+        await until(lambda: consumer.is_idle and consumer.running == 3)
         consumer.stop()
         then(consumer)
         async with asyncio.timeout(5):
@@ -118,7 +139,7 @@ async def test_a_drain_does_not_wait_for_a_redis_that_is_gone(queue: ScriptedQue
     short = ConsumerTiming(check_every_s=0.001, away_limit_s=0.01)
     consumer = consumer_of(queue, endless(), appender=appender, timing=short)
     async with running(consumer, 3600) as task:
-        await until(lambda: "wait" in queue.verbs)
+        await until(lambda: consumer.running == 1 and consumer.is_idle)
         consumer.stop()
         appender.is_away = True
         async with asyncio.timeout(5):

@@ -10,8 +10,8 @@ import pytest
 from tests.support.script import Role, Script, Text, Wait
 from tests.support.scripted import OfflineUpstream, ScriptedQueue, lease, tools, until
 from tests.support.wait import wait_until
-from tickertape.broker.errors import Fenced, Unavailable
-from tickertape.broker.queue import Lease
+from tickertape.broker.errors import Unavailable
+from tickertape.broker.queue import MOST_RENEWALS, Lease
 from tickertape.worker.job import Job
 from tickertape.worker.lease_keeper import _TURNS, LeaseKeeper
 
@@ -31,10 +31,16 @@ class ListeningJob(Job):
         super().fenced(lease)
 
 
+def renewed_by(queue: ScriptedQueue) -> list[Lease]:
+    """The leases of all calls, in order."""
+    return [lease for call in queue.all("renew") for lease in call["leases"]]
+
+
 @contextlib.asynccontextmanager
 async def keeping(queue: ScriptedQueue, *jobs: Job) -> AsyncIterator[LeaseKeeper]:
     keeper = LeaseKeeper(queue, LEASE_S)
-    keeper.jobs.update(jobs)
+    for job in jobs:
+        keeper.add(job)
     task = asyncio.create_task(keeper.run())
     try:
         yield keeper
@@ -48,7 +54,7 @@ async def test_all_jobs_are_renewed_again_and_again() -> None:
     leases = [lease(), lease(attempt=2000)]
     async with keeping(queue, *(ListeningJob(each, queue) for each in leases)):
         await wait_until(lambda: len(queue.all("renew")) >= 6, description="three rounds")
-    renewed = [call["lease"] for call in queue.all("renew")]
+    renewed = renewed_by(queue)
     assert [renewed.count(each) >= 3 for each in leases] == [True, True]
 
 
@@ -65,7 +71,7 @@ async def test_renewals_of_many_leases_are_spread_over_the_time_between_two_of_o
     async def counting(delay_s: float) -> None:
         if delay_s:  # and not a test that gives others their turn
             pauses.append(delay_s)
-            renewed_by_turn.append(len(queue.all("renew")))
+            renewed_by_turn.append(len(renewed_by(queue)))
             await sleep(0)
         await sleep(0)
 
@@ -77,20 +83,31 @@ async def test_renewals_of_many_leases_are_spread_over_the_time_between_two_of_o
     assert in_a_round == len(leases), "each once"
     in_a_turn = [b - a for a, b in pairwise(renewed_by_turn)]
     assert max(in_a_turn) < len(leases) / 2
+    assert len(queue.all("renew")) <= len(pauses), "one call a turn"
+
+
+async def test_a_call_renews_leases_of_one_partition_and_not_too_many() -> None:
+    queue = ScriptedQueue()
+    leases = [lease(request_id=f"r{n % 2}_{'a' * 26}", attempt=n) for n in range(900)]
+    async with keeping(queue, *(ListeningJob(each, queue) for each in leases)):
+        await wait_until(lambda: len(renewed_by(queue)) >= 900, description="a round")
+    calls = [call["leases"] for call in queue.all("renew")]
+    assert max(map(len, calls)) == MOST_RENEWALS
+    assert all(len({each.request_id for each in held}) == 1 for held in calls)
 
 
 async def test_a_refused_renewal_ends_the_job_and_only_this_one() -> None:
     queue = ScriptedQueue()
-    queue.will("renew", Fenced())
     refused = ListeningJob(lease(), queue)
+    queue.will("renew", [refused.lease])
     async with keeping(queue, refused) as keeper:
         async with asyncio.timeout(5):
             await refused.run()
-        keeper.jobs.discard(refused)
+        keeper.discard(refused)
         other = ListeningJob(lease(attempt=2000), queue)
-        keeper.jobs.add(other)
+        keeper.add(other)
         await wait_until(
-            lambda: queue.all("renew")[-1]["lease"] is other.lease, description="the other's turn"
+            lambda: renewed_by(queue)[-1] is other.lease, description="the other's turn"
         )
     assert refused.refused_leases[0] is refused.lease
     assert other.refused_leases == []
@@ -110,12 +127,12 @@ async def test_a_lease_is_renewed_from_the_next_round_until_its_job_ends() -> No
     queue = ScriptedQueue()
     job = ListeningJob(lease(), queue)
     async with keeping(queue) as keeper:
-        keeper.jobs.add(job)
+        keeper.add(job)
         await wait_until(lambda: queue.all("renew"), description="a first renewal")
-        keeper.jobs.discard(job)
-        renewals = len(queue.all("renew"))
-        keeper.jobs.add(other := ListeningJob(lease(attempt=2000), queue))
+        keeper.discard(job)
+        renewals = len(renewed_by(queue))
+        keeper.add(other := ListeningJob(lease(attempt=2000), queue))
         await wait_until(
-            lambda: queue.all("renew")[-1]["lease"] is other.lease, description="the other's turn"
+            lambda: renewed_by(queue)[-1] is other.lease, description="the other's turn"
         )
-    assert [call["lease"] for call in queue.all("renew")].count(job.lease) == renewals
+    assert renewed_by(queue).count(job.lease) == renewals

@@ -26,9 +26,10 @@ from tickertape.broker.upstream_models import read_models
 from tickertape.runtime.settings import Settings
 from tickertape.worker import main, model_watch
 from tickertape.worker.consumer import Consumer
-from tickertape.worker.main import CancelListener, worker_name
+from tickertape.worker.main import worker_name
 from tickertape.worker.model_watch import ModelWatch, ModelWatchTiming
 from tickertape.worker.upstream.errors import UpstreamError
+from tickertape.worker.worker_channels import WorkerChannels
 
 SIGNAL_BEFORE_THE_LOOP = """
 import os, signal, sys
@@ -61,18 +62,25 @@ class ListeningConsumer(Consumer):
             suspect_crashes=2,
         )
         self.cancelled_ids: list[str] = []
+        self.woken: list[int] = []
+
+    def wake(self, partition: int) -> None:
+        self.woken.append(partition)
 
     def cancelled(self, request_id: str) -> None:
         self.cancelled_ids.append(request_id)
         super().cancelled(request_id)
 
 
-async def test_a_nudge_names_the_request_whatever_its_bytes_are() -> None:
+def test_a_push_wakes_a_worker_or_names_a_cancelled_request_whatever_its_bytes_are() -> None:
     consumer = ListeningConsumer()
-    listener = CancelListener(consumer)
-    listener.on_subscribed(b"channel")
-    listener.on_pushed(b"channel", lease().request_id.encode())
-    listener.on_pushed(b"channel", b"\xff")
+    channels = WorkerChannels(consumer, KEYS, 2, "w")
+    first, second = channels.names
+    channels.on_subscribed(first)
+    channels.on_pushed(second, b"wake")
+    channels.on_pushed(first, lease().request_id.encode())
+    channels.on_pushed(first, b"\xff")
+    assert consumer.woken == [0, 1]
     assert consumer.cancelled_ids == [lease().request_id, "\ufffd"]
 
 

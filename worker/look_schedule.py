@@ -1,0 +1,67 @@
+"""Pure: when a worker looks at each partition for work that no wake announced."""
+
+import heapq
+import random
+
+# An empty partition costs two commands a look, so looks cost at most eight commands a second when
+# all partitions are empty, whatever their number.
+_LOOKS_PER_S = 4
+# Old plans of a partition stay in the heap until their time; beyond this many, they are removed.
+_MOST_PLANS = 8
+
+
+class LookSchedule:
+    """Each partition is looked at once a round, and when its next lease or delay ends.
+
+    A round takes `shortest_round_s` for few partitions, and lets through `_LOOKS_PER_S` for many.
+    All times are in seconds of one clock.
+    """
+
+    def __init__(
+        self, partitions: int, now_s: float, shortest_round_s: float, rng: random.Random
+    ) -> None:
+        self._round_s = max(shortest_round_s, partitions / _LOOKS_PER_S)
+        # In a random order, so that each server of a cluster is asked every second or so.
+        order = rng.sample(range(partitions), partitions)
+        self._due_s = {
+            partition: now_s + self._round_s * (n + 1) / partitions
+            for n, partition in enumerate(order)
+        }
+        self._heap = [(due_s, partition) for partition, due_s in self._due_s.items()]
+        heapq.heapify(self._heap)
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether a round takes longer than the shortest one, because there are many partitions."""
+        return len(self._due_s) > _LOOKS_PER_S
+
+    def plan(self, partition: int, now_s: float, next_ms: int | None = None) -> None:
+        """Look when `next_ms` have passed, or after a round if that is earlier or it is 0."""
+        in_s = min(self._round_s, next_ms / 1000) if next_ms else self._round_s
+        self._set(partition, now_s + in_s)
+
+    def plan_all_now(self, now_s: float) -> None:
+        """Look at all partitions at once."""
+        for partition in self._due_s:
+            self._set(partition, now_s)
+
+    def pop_due(self, now_s: float) -> list[int]:
+        """The partitions to look at now. Each is planned again for after a round."""
+        due: list[int] = []
+        while self._heap[0][0] <= now_s:
+            due_s, partition = heapq.heappop(self._heap)
+            if self._due_s[partition] == due_s:
+                due.append(partition)
+                self._set(partition, now_s + self._round_s)
+        return due
+
+    def pause_s(self, now_s: float) -> float:
+        """How long no look is due, at least; another plan may be earlier."""
+        return max(0.0, self._heap[0][0] - now_s)
+
+    def _set(self, partition: int, due_s: float) -> None:
+        self._due_s[partition] = due_s
+        heapq.heappush(self._heap, (due_s, partition))
+        if len(self._heap) > _MOST_PLANS * len(self._due_s):
+            self._heap = [(due_s, partition) for partition, due_s in self._due_s.items()]
+            heapq.heapify(self._heap)

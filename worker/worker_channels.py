@@ -1,0 +1,36 @@
+"""What Redis pushes to a worker: wakes, and cancellations of requests that it runs."""
+
+from tickertape.broker.keys import Keyspace
+from tickertape.broker.queue import WAKE
+from tickertape.worker.consumer import Consumer
+
+
+class WorkerChannels:
+    """Passes pushes to the consumer.
+
+    A lost wake or cancellation costs only time: the consumer looks at every partition from time to
+    time, and the next write of a cancelled request is fenced.
+    """
+
+    def __init__(self, consumer: Consumer, keys: Keyspace, partitions: int, worker: str) -> None:
+        self._consumer = consumer
+        self._partitions = {
+            keys.worker_channel(partition, worker).encode(): partition
+            for partition in range(partitions)
+        }
+
+    @property
+    def names(self) -> list[bytes]:
+        """The channels, one for each partition."""
+        return list(self._partitions)
+
+    def on_subscribed(self, channel: bytes) -> None:
+        """Claim from the channel's partition, because wakes may have been missed until now."""
+        self._consumer.wake(self._partitions[channel])
+
+    def on_pushed(self, channel: bytes, message: bytes) -> None:
+        """Claim from the channel's partition, or stop the job of a request that was cancelled."""
+        if message == WAKE:
+            self._consumer.wake(self._partitions[channel])
+        else:
+            self._consumer.cancelled(message.decode(errors="replace"))
