@@ -98,6 +98,9 @@ export function errorOf(response: Response): Promise<TickertapeError>
 /** The header that carries a key; no header without a key. */
 export function authorization(apiKey?: string): { Authorization?: string }
 
+/** Throws a TypeError if these options name nothing to follow. */
+export function requireTarget(options: { requestId?: string, conversationId?: string, url?: string }): void
+
 /** Throws a TypeError if this address names no server and there is no page whose server it could mean. */
 export function requireServer(
   url: string,

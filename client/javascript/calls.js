@@ -34,6 +34,11 @@ export function requireServer(url, { fetch, EventSource }) {
   throw new TypeError(`${url} names no server: give baseUrl, as in { baseUrl: 'http://127.0.0.1:8000' }`)
 }
 
+/** Throws where a follower gets nothing to follow. */
+export function requireTarget({ requestId, conversationId, url }) {
+  if (!requestId && !conversationId && !url) throw new TypeError('Nothing to follow: give requestId or conversationId')
+}
+
 /** 128 random bits in hex. `crypto.randomUUID` is missing on plain http, as on a phone in the same network. */
 export function newId() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('')

@@ -9,7 +9,7 @@
  * with `textContent`, never with `innerHTML`.
  */
 
-import { requireServer } from './calls.js'
+import { requireServer, requireTarget } from './calls.js'
 import { expectRequest, fold, isOver, markRequest, newConversation, newRequest } from './fold.js'
 import { isRefusal, Reconnection } from './reconnection.js'
 import { readWithEventSource, readWithFetch } from './streams.js'
@@ -47,7 +47,8 @@ class Follower {
   #reconnection
   #settle
 
-  constructor({ requestId, conversationId, baseUrl = '', url, state, after, ...options }) {
+  constructor({ requestId, conversationId, baseUrl = '', url, state, after, ...options } = {}) {
+    requireTarget({ requestId, conversationId, url })
     const thing = conversationId ? `conversations/${encodeURIComponent(conversationId)}` : `chat/${encodeURIComponent(requestId)}`
     this.#url = url ?? `${baseUrl}/${thing}/stream`
     requireServer(this.#url, options)

@@ -1,6 +1,6 @@
 /** Follow a conversation over one connection for all tabs of a browser. */
 
-import { TickertapeError } from './calls.js'
+import { requireTarget, TickertapeError } from './calls.js'
 import { follow } from './client.js'
 import { expectRequest, fold, markRequest, newConversation } from './fold.js'
 
@@ -20,7 +20,8 @@ const OWN = ['requestId', 'after', 'url', 'fetch', 'EventSource']
  * Where there is no SharedWorker, where it does not start, and with the options `requestId`, `after`, `url`, `fetch` and
  * `EventSource`, this is `follow`. `state` is shown until the conversation has come from the server.
  */
-export function followShared(options) {
+export function followShared(options = {}) {
+  requireTarget(options)
   const canShare = globalThis.SharedWorker && globalThis.document && !OWN.some((name) => options[name])
   return canShare ? new SharedFollower(options) : follow(options)
 }
@@ -91,9 +92,9 @@ class SharedFollower {
     }
   }
 
-  #leave() {
+  #leave({ isKept = false } = {}) {
     clearTimeout(this.#timer)
-    this.#port?.postMessage({ verb: 'leave' })
+    this.#port?.postMessage({ verb: 'leave', isKept })
     this.#port?.close()
     this.#port = null
   }
@@ -132,7 +133,7 @@ class SharedFollower {
     const { signal } = this.#life
     const say = () => this.#port?.postMessage({ verb: 'hidden', isHidden: document.hidden })
     document.addEventListener('visibilitychange', say, { signal })
-    globalThis.addEventListener('pagehide', () => this.#leave(), { signal })
+    globalThis.addEventListener('pagehide', ({ persisted }) => this.#leave({ isKept: persisted }), { signal })
     globalThis.addEventListener('pageshow', ({ persisted }) => { if (persisted && !this.#alone) this.#join() }, { signal })
   }
 

@@ -18,7 +18,7 @@ const MAX_STREAMS = 3
 
 /**
  * Takes the messages of tabs: `join` (`url`, `apiKey`, `conversationId`, `isHidden`), `hidden` (`isHidden`), `reconnect`,
- * `pong`, `leave`. Sends `replay` and `events` (`events`), `connection` (`status`, `error`), `ping`, `alone` (read it
+ * `pong`, `leave` (`isKept`). Sends `replay` and `events` (`events`), `connection` (`status`, `error`), `ping`, `alone` (read it
  * yourself) and `dropped` (join again). Tabs share a stream only if both address and key are the same.
  */
 export class SharedHub {
@@ -42,14 +42,14 @@ export class SharedHub {
       member.feed.watchHidden()
     }
     if (verb === 'reconnect') member.feed.streamOf(member.conversation)?.reconnect()
-    if (verb === 'leave') this.leave(tab)
+    if (verb === 'leave') this.leave(tab, message)
   }
 
-  /** The tab is closed. */
-  leave(tab) {
+  /** The tab is closed, or `isKept` for the back button: a browser stops a worker all of whose tabs are, with its timers. */
+  leave(tab, { isKept = false } = {}) {
     const member = this.#members.get(tab)
     this.#members.delete(tab)
-    member?.feed.leave(member)
+    member?.feed.leave(member, isKept)
   }
 
   /** Ask every tab whether it lives, and drop those that do not answer. */
@@ -114,12 +114,13 @@ class Feed {
     return true
   }
 
-  leave(member) {
+  leave(member, isKept) {
     const { conversation, tab } = member
     this.#members.delete(member)
     conversation.tabs.delete(tab)
     this.watchHidden()
-    if (conversation.tabs.size === 0) setTimeout(() => this.#closeUnread(conversation), LEAVE_MS)
+    if (this.#members.size === 0 && isKept) this.#conversations.forEach((one) => this.#closeUnread(one))
+    else if (conversation.tabs.size === 0) setTimeout(() => this.#closeUnread(conversation), LEAVE_MS)
   }
 
   streamOf(conversation) {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { beforeEach, test } from 'node:test'
 
 import { follow } from '../../client/javascript/client.js'
+import { followShared } from '../../client/javascript/shared.js'
 import { EventSource, heldTimers, refusing, turns } from './network.mjs'
 
 const made = () => EventSource.made
@@ -296,6 +297,13 @@ test('whoever waits for the end learns why it will not come, and whoever does no
   const left = await watch()
   left.close()
   assert.equal((await left.closed).status, 'queued')
+})
+
+test('a follower without an id is refused at once, with what is missing', () => {
+  for (const options of [undefined, {}, { requestId: '', baseUrl: 'http://server' }, { conversationId: undefined }]) {
+    assert.throws(() => follow(options), /^TypeError: Nothing to follow: give requestId or conversationId/)
+    assert.throws(() => followShared(options), /^TypeError: Nothing to follow/)
+  }
 })
 
 test('outside of a page, a follower without a server is refused at once', () => {

@@ -68,14 +68,16 @@ async def click(page: AnyPage, selector: str) -> None:
     await page.evaluate(f"document.querySelector('{selector}').click()")
 
 
-async def shows(page: AnyPage, expression: str, value: object) -> None:
+async def shows(
+    page: AnyPage, expression: str, value: object, *, timeout_s: float = 20
+) -> None:
     """Wait until the page shows this."""
 
     async def does() -> bool:
         return bool(await page.evaluate(expression) == value)
 
     try:
-        await wait_until(does, timeout_s=20, description=f"{expression} to be {value!r}")
+        await wait_until(does, timeout_s=timeout_s, description=f"{expression} to be {value!r}")
     except AssertionError as error:
         error.add_note(f"it is {await page.evaluate(expression)!r}")
         raise

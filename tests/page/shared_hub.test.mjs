@@ -121,6 +121,21 @@ test('a conversation is read no more when its last tab has left, and the connect
   assert.deepEqual(timers.delays(), [])
 })
 
+test('a browser whose last tab is kept for the back button gives its connection back without a timer', async (t) => {
+  const { server, hub, tabs: [a, b], run } = begin(t, ['a', 'b'])
+  await run()
+  await server.last().accept()
+  hub.take(b, { verb: 'leave', isKept: true })
+  await turns()
+  assert.ok(!server.last().isClosed)
+  hub.take(a, { verb: 'leave', isKept: true })
+  await turns()
+  assert.ok(server.last().isClosed)
+  a.join()
+  await run()
+  assert.deepEqual(server.last().after, { a: null })
+})
+
 test('a tab that answers no pings is dropped, and joins again when it wakes', async (t) => {
   const { server, hub, tabs: [a, b], run } = begin(t, ['a', 'b'])
   await run()

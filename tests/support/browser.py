@@ -109,7 +109,7 @@ class Page:
     async def go(self, url: str) -> None:
         """Load a page and wait until it and its modules have loaded."""
         await self.command("Page.navigate", url=url)
-        await self.wait_for(f"location.href !== 'about:blank' && {_LOADED}", description=url)
+        await self._loaded("location.href !== 'about:blank'", description=url)
 
     async def close(self) -> None:
         """Close the page, as a user does."""
@@ -128,7 +128,19 @@ class Page:
         """Reload the page, as F5 does."""
         await self.evaluate("window.isOld = true")
         await self.command("Page.reload")
-        await self.wait_for(f"!window.isOld && {_LOADED}", description="the page to reload")
+        await self._loaded("!window.isOld", description="the page to reload")
+
+    async def _loaded(self, condition: str, *, description: str) -> None:
+        async def is_loaded() -> bool:
+            try:
+                return bool(await self.evaluate(f"{condition} && {_LOADED}"))
+            except AssertionError as error:
+                # A page that is just being replaced answers nothing.
+                if "Inspected target navigated" not in str(error):
+                    raise
+                return False
+
+        await wait_until(is_loaded, timeout_s=20, description=description)
 
     async def type(self, text: str) -> None:
         """Type into the focused element."""

@@ -89,11 +89,12 @@ def _address(port_file: Path) -> str:
 
 
 class FirefoxPage:
-    """A page in a separate container: to the server, another page is another browser."""
+    """A page. Those of one container are tabs of one browser; those of others are other browsers."""
 
-    def __init__(self, socket: BrowserSocket, context: str) -> None:
+    def __init__(self, socket: BrowserSocket, context: str, *, container: str) -> None:
         self._socket = socket
         self._context = context
+        self.container = container
         self.problems: list[str] = []
 
     async def command(self, method: str, **params: Any) -> Message:
@@ -201,20 +202,31 @@ class Firefox:
         await self._socket.command("session.new", {"capabilities": {}})
         await self._socket.command("session.subscribe", {"events": ["log.entryAdded"]})
 
-    async def open(self, url: str, *, width: int = 1100, height: int = 800) -> FirefoxPage:
-        """A new page with a separate window and storage."""
-        container = (await self._socket.command("browser.createUserContext", {}))["userContext"]
-        self._containers.append(container)
+    async def open(
+        self, url: str, *, width: int = 1100, height: int = 800, beside: FirefoxPage | None = None
+    ) -> FirefoxPage:
+        """A new page with a separate window.
+
+        It has a storage of its own, or that of the page that it is opened `beside`.
+        """
+        container = beside.container if beside else await self._new_container()
         # A tab in the background draws nothing; a window of its own does.
         created = await self._socket.command(
             "browsingContext.create", {"type": "window", "userContext": container}
         )
-        page = self._pages[created["context"]] = FirefoxPage(self._socket, created["context"])
+        page = FirefoxPage(self._socket, created["context"], container=container)
+        self._pages[created["context"]] = page
         await page.command(
             "browsingContext.setViewport", viewport={"width": width, "height": height}
         )
         await page.go(url)
         return page
+
+    async def _new_container(self) -> str:
+        created = await self._socket.command("browser.createUserContext", {})
+        container: str = created["userContext"]
+        self._containers.append(container)
+        return container
 
     def take(self, event: Message) -> None:
         """Handle an event of the protocol: errors and refused content become `problems`."""
