@@ -6,13 +6,14 @@ import { watchFiles } from './attachment_ways.js'
 import { contentOf } from './attachments.js'
 import { newBranchView } from './branch_view.js'
 import { choicesOf, fieldsOf } from './choices.js'
-import { cancel, eraseTurn, listRoles, newId, readConversation, submit } from './client/v1/client.js'
+import { cancel, eraseTurn, listRoles, newId, submit } from './client/v1/client.js'
 import { followShared } from './client/v1/shared.js'
 import { completionsOf } from './command_line.js'
 import { newCommands } from './commands.js'
 import { newComposer } from './composer.js'
 import { newDoor, readKey } from './door.js'
 import { newElsewhere, requestToStop } from './elsewhere.js'
+import { readHeld } from './held_turns.js'
 import { keptOf, newKept, storageOf } from './kept.js'
 import { choicesOfLink } from './link_choices.js'
 import { messagesToSend } from './own_roles.js'
@@ -130,7 +131,7 @@ function connect() {
   sidebar.refresh()
   listRoles(options()).then(showRoles, showProblem)
   readModels().catch(() => {}) // Tab then completes no models
-  if (isKnown) readConversation(conversationId, options()).then(showHeld, () => {}) // it may have expired
+  if (isKnown) readHeld(conversationId, options()).then(showHeld, () => {}) // it may have expired
 }
 
 function showRoles(roles) {
@@ -165,14 +166,10 @@ function usedModel() {
 const withOwn = (choices) => ({ ...choices, own: ownRoles().find(({ name }) => `own:${name}` === choices.role) ?? null })
 
 /** The questions that wait behind the active one: the stream comes to them later. */
-function showHeld(held) {
-  const { turns, active_request_id: active } = held
+function showHeld({ summary: held, waiting }) {
   summary = held
   if (follower.state.title === undefined) head.titleIs(held.title)
-  const at = turns.findIndex((turn) => turn.request_id === active)
-  for (const turn of at < 0 ? [] : turns.slice(at + 1)) {
-    follower.expect(turn.request_id, { messages: turn.asked, parentId: turn.parent_id })
-  }
+  for (const turn of waiting) follower.expect(turn.request_id, { messages: turn.asked, parentId: turn.parent_id })
 }
 
 function drawSoon() {

@@ -1,6 +1,6 @@
 /** Pure: what the page says about a request, a connection or an error. No DOM here. */
 
-import { attachmentOf, lastOfUser } from './attachments.js'
+import { attachmentOf, lastOfUser, wordsForBytes } from './attachments.js'
 import { wordsForUsage } from './usage_words.js'
 
 const FINISHED = {
@@ -91,7 +91,15 @@ export function wordsForPage({ requests }, connection, nowMs) {
 /** An error, with the field it is about if it is about one and does not say so itself. */
 export function wordsForError({ status, param, message }) {
   if (status === 401) return 'This server asks for a key.'
+  if (status === 413) return wordsForTooLarge(message)
   return param && !message.startsWith(param) ? `${param}: ${message}` : message
+}
+
+/** A proxy in front of the server has a limit of its own, and does not name it. */
+function wordsForTooLarge(message) {
+  const [, bytes] = /larger than (\d+) bytes/.exec(message) ?? []
+  const limit = bytes ? `, which takes ${wordsForBytes(Number(bytes))} at most` : ''
+  return `The question and its attachments are too large for this server${limit}.`
 }
 
 /** The request that Stop stops: the running one, else the first in line. */

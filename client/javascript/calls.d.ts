@@ -24,6 +24,13 @@ export interface SubmitOptions extends CallOptions {
   idempotencyKey?: string
 }
 
+export interface TurnsOptions extends CallOptions {
+  /** How many of the newest turns. Default: all. */
+  limit?: number | null
+  /** The `before` of the page behind. */
+  before?: string | null
+}
+
 export interface ListOptions extends CallOptions {
   /** Only conversations with these words in their titles. */
   words?: string
@@ -66,8 +73,8 @@ export function cancel(requestId: string, options?: CallOptions): Promise<Cancel
 /** The role templates to choose from. */
 export function listRoles(options?: CallOptions): Promise<RoleSummary[]>
 
-/** What the server remembers of a conversation. */
-export function readConversation(conversationId: string, options?: CallOptions): Promise<ConversationView>
+/** What the server remembers of a conversation: all turns, or a page of them. */
+export function readConversation(conversationId: string, options?: TurnsOptions): Promise<ConversationView>
 
 /** A page of the conversations. A page may be short or empty although another one follows. */
 export function listConversations(options?: ListOptions): Promise<ConversationList>

@@ -72,9 +72,13 @@ export async function listRoles(options) {
   return roles
 }
 
-/** What the server remembers of a conversation: `{conversation_id, turns, active_request_id}`. */
-export function readConversation(conversationId, options) {
-  return call(conversationPath(conversationId), {}, options)
+/**
+ * What the server remembers of a conversation: `{conversation_id, turns, active_request_id, ...}`, with all turns or with
+ * the newest `limit`. `before` of a page asks for the page in front of it, and is null at the start.
+ */
+export function readConversation(conversationId, { limit = null, before = null, ...options } = {}) {
+  const query = String(new URLSearchParams({ ...(limit !== null && { limit }), ...(before !== null && { before }) }))
+  return call(conversationPath(conversationId) + (query && `?${query}`), {}, options)
 }
 
 /**

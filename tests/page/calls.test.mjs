@@ -3,7 +3,8 @@ import { webcrypto } from 'node:crypto'
 import { test } from 'node:test'
 
 import {
-  backoffMs, cancel, eraseConversation, listConversations, listRoles, newId, renameConversation, submit, TickertapeError,
+  backoffMs, cancel, eraseConversation, listConversations, listRoles, newId, readConversation, renameConversation, submit,
+  TickertapeError,
 } from '../../client/javascript/calls.js'
 
 globalThis.crypto ??= webcrypto // Node 18 has it, but not as a global
@@ -114,6 +115,16 @@ test('conversations are listed by pages, renamed and erased', async () => {
     ['PATCH', '/conversations/a%2Fb'], ['DELETE', '/conversations/a%2Fb'],
   ])
   assert.deepEqual(JSON.parse(calls[2].body), { title: 'New' })
+})
+
+test('a conversation is read whole or by pages', async () => {
+  const { calls, fetch } = answering(json(200, { turns: [] }), json(200, { turns: [] }), json(200, { turns: [] }))
+  await readConversation('a/b', { fetch })
+  await readConversation('a/b', { limit: 1, fetch })
+  await readConversation('a/b', { limit: 20, before: '17 x', fetch })
+  assert.deepEqual(calls.map(({ url }) => url), [
+    '/conversations/a%2Fb', '/conversations/a%2Fb?limit=1', '/conversations/a%2Fb?limit=20&before=17+x',
+  ])
 })
 
 test('a conversation that is gone counts as erased, and a refusal does not', async () => {

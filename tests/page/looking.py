@@ -68,9 +68,7 @@ async def click(page: AnyPage, selector: str) -> None:
     await page.evaluate(f"document.querySelector('{selector}').click()")
 
 
-async def shows(
-    page: AnyPage, expression: str, value: object, *, timeout_s: float = 20
-) -> None:
+async def shows(page: AnyPage, expression: str, value: object, *, timeout_s: float = 20) -> None:
     """Wait until the page shows this."""
 
     async def does() -> bool:

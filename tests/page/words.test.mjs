@@ -51,6 +51,12 @@ test('an error names its field once', () => {
   assert.equal(wordsForError({ status: 401, message: 'Send `Authorization: Bearer <key>`.' }), 'This server asks for a key.')
 })
 
+test('a question that is too large names the limit if the server did', () => {
+  const words = 'The question and its attachments are too large for this server'
+  assert.equal(wordsForError({ status: 413, message: 'The body is larger than 1048576 bytes.' }), `${words}, which takes 1 MB at most.`)
+  assert.equal(wordsForError({ status: 413, message: 'The server answered 413.' }), `${words}.`)
+})
+
 test('a question is what the caller asked, without what was put before it', () => {
   const messages = [
     { role: 'system', content: 'Be kind.' }, { role: 'user', content: 'One?' },
