@@ -89,7 +89,7 @@ def _address(port_file: Path) -> str:
 
 
 class FirefoxPage:
-    """A page. Those of one container are tabs of one browser; those of others are other browsers."""
+    """A page. Those of one container are tabs of one browser, those of two are two browsers."""
 
     def __init__(self, socket: BrowserSocket, context: str, *, container: str) -> None:
         self._socket = socket
