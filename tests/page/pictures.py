@@ -136,6 +136,12 @@ async def _open(browser: Browser, url: str, size: tuple[int, int], *, is_dark: b
     page = await browser.open(url, width=width, height=height, dark=is_dark)
     await _resize(page, size, is_phone=size == _PHONE_PX)
     await page.command("Emulation.setScrollbarsHidden", hidden=True)
+    # Otherwise the caret blinks, and one of the pictures may lack it.
+    still = [
+        {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"},
+        {"name": "prefers-reduced-motion", "value": "reduce"},
+    ]
+    await page.command("Emulation.setEmulatedMedia", features=still)
     return page
 
 
