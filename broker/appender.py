@@ -1,4 +1,4 @@
-"""The hot path of writing: all requests of a worker append over one pipelined connection."""
+"""The hot path of writing: a worker appends over one pipelined connection to each node."""
 
 import asyncio
 from collections import deque
@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, get_args
 
 import hiredis
+from redis.asyncio import Connection
 
 from tickertape.broker.bulk import BulkConnection
 from tickertape.broker.connections import TIMING, Connections, is_denial
@@ -13,8 +14,9 @@ from tickertape.broker.errors import Unavailable
 from tickertape.broker.faults import crash_at
 from tickertape.broker.kinds import AppendOutcome, AppendVerdict
 from tickertape.broker.lua import source
-from tickertape.broker.pauses import Pauses
-from tickertape.broker.write_state import is_demotion
+from tickertape.broker.owners import Owners, is_redirection
+from tickertape.broker.request_ids import partition_of
+from tickertape.broker.write_state import WriteState, is_demotion
 from tickertape.runtime.settings import Settings
 
 # How errors begin that concern the keys of one call, so that other calls may still succeed. Any
@@ -47,14 +49,16 @@ class Target(NamedTuple):
     log_key: bytes
     channel: bytes
     attempt: int
+    partition: int
 
 
 class Appender:
     """Sends APPEND calls without waiting, and passes each reply to its caller.
 
-    A task must execute `run`. Replies come in the order of the calls. When the connection breaks,
-    each call without a reply gets LOST, exactly once. A connection that owes a reply for longer
-    than `reply_timeout_s` counts as broken.
+    All requests of a node of Redis share one pipelined connection. A task must execute `run`. The
+    replies of one node come in the order of the calls. Each call that has no reply when the
+    connection breaks, or whose node does not serve the partition now, gets LOST, exactly once. A
+    connection that owes a reply for longer than `reply_timeout_s` counts as broken.
     """
 
     def __init__(
@@ -64,15 +68,18 @@ class Appender:
         *,
         reply_timeout_s: float = TIMING.command_timeout_s,
     ) -> None:
-        self._connections = connections
         self._keys = connections.keys
-        self._reply_timeout_s = reply_timeout_s
-        self._max_bytes = settings.max_output_bytes
-        self._waiting: deque[Callable[[Appended], None]] = deque()
-        self._bulk: BulkConnection | None = None
-        self._sha: bytes | None = None
-        self._was_owing = False
-        self._ready = asyncio.Event()
+        self._owners: Owners[_AppendLine] = Owners(
+            connections,
+            settings.partitions,
+            lambda node: _AppendLine(
+                connections.unpooled(node),
+                connections.writes,
+                self._owners.redirected,
+                settings.max_output_bytes,
+                reply_timeout_s,
+            ),
+        )
 
     def target(self, request_id: str, attempt: int) -> Target:
         """The target of an attempt."""
@@ -81,16 +88,20 @@ class Appender:
             self._keys.log(request_id).encode(),
             self._keys.log_channel(request_id).encode(),
             attempt,
+            partition_of(request_id),
         )
 
     @property
     def is_ready(self) -> bool:
-        """Whether there is a connection to send on."""
-        return self._ready.is_set()
+        """Whether there is a connection for every partition."""
+        return self._owners.is_complete
 
-    async def ready(self) -> None:
-        """Return when there is a connection to send on."""
-        await self._ready.wait()
+    async def ready(self, to: Target | None = None) -> None:
+        """Return when there is a connection for a target; without one, for every partition."""
+        if to is None:
+            await self._owners.all_served()
+        else:
+            await self._owners.served(to.partition)
 
     def append(
         self,
@@ -100,74 +111,116 @@ class Appender:
         on_answer: Callable[[Appended], None],
     ) -> None:
         """Append values from the id (attempt, first_seq) on; `on_answer` is called once, later."""
-        bulk, sha = self._bulk, self._sha
-        if bulk is None or sha is None or not bulk.is_open:
-            # The transport may be closing before `run` notices. Clear `ready`, or callers would
-            # send again in a tight loop.
-            self._ready.clear()
+        line = self._owners.lines[to.partition]
+        if line is None or not line.is_open:
+            # The transport may be closing before the line's task notices. Clear `ready`, or callers
+            # would send again in a tight loop.
+            self._owners.broken(to.partition)
             asyncio.get_running_loop().call_soon(on_answer, LOST)
             return
         crash_at("before", "append")
-        self._waiting.append(on_answer)
-        bulk.send(
-            b"EVALSHA", sha, b"2", to.request_key, to.log_key,
+        line.append(to, first_seq, values, on_answer)
+
+    async def run(self) -> None:
+        """Keep the connections up until cancelled."""
+        await self._owners.run()
+
+
+class _AppendLine:
+    """The pipelined connection to one node."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        writes: WriteState,
+        redirected: Callable[[int, "_AppendLine"], None],
+        max_bytes: int,
+        reply_timeout_s: float,
+    ) -> None:
+        self._bulk = BulkConnection(connection, self._on_reply)
+        self._writes = writes
+        self._redirected = redirected
+        self._max_bytes = max_bytes
+        self._reply_timeout_s = reply_timeout_s
+        self._waiting: deque[tuple[Callable[[Appended], None], int]] = deque()
+        self._on_open: Callable[[], None] = lambda: None
+        self._sha = b""
+        self._was_owing = False
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self._sha) and self._bulk.is_open
+
+    def append(
+        self,
+        to: Target,
+        first_seq: int,
+        values: Sequence[bytes],
+        on_answer: Callable[[Appended], None],
+    ) -> None:
+        self._waiting.append((on_answer, to.partition))
+        self._bulk.send(
+            b"EVALSHA", self._sha, b"2", to.request_key, to.log_key,
             to.attempt, first_seq, MAX_ENTRIES, self._max_bytes, to.channel, *values,
         )  # fmt: skip
 
-    async def run(self) -> None:
-        """Keep a connection up until cancelled."""
-        pauses = Pauses()
-        while True:
-            bulk = BulkConnection(self._connections.unpooled(), self._on_reply)
-            try:
-                await bulk.open()
-                pauses.opened()
-                self._bulk, self._was_owing = bulk, False
-                bulk.send("SCRIPT", "LOAD", source("append"))
-                await bulk.run(silence_s=self._reply_timeout_s / 2, on_silence=self._may_be_silent)
-            except Unavailable:
-                pass
-            finally:
-                await self._lose(bulk)
-            await asyncio.sleep(pauses.next_s())
+    async def run(self, on_open: Callable[[], None]) -> None:
+        self._on_open = on_open
+        await self._bulk.open()
+        self._bulk.send("SCRIPT", "LOAD", source("append"))
+        await self._bulk.run(silence_s=self._reply_timeout_s / 2, on_silence=self._may_be_silent)
+
+    async def close(self) -> None:
+        lost, self._waiting = self._waiting, deque()
+        for on_answer, _ in lost:
+            on_answer(LOST)
+        await self._bulk.close()
+
+    def gain(self, partition: int) -> None:
+        """Nothing to do: calls name their partition."""
+
+    def lose(self, partition: int) -> None:
+        """Nothing to do: the replies to calls under way still count."""
 
     def _on_reply(self, reply: Any) -> None:
         self._was_owing = False
-        if self._sha is None:
+        if not self._sha:
             if isinstance(reply, hiredis.ReplyError):
                 raise self._refused(str(reply))
             self._sha = reply
-            self._ready.set()
+            self._on_open()
             return
-        on_answer = self._waiting.popleft()
+        on_answer, partition = self._waiting.popleft()
         if isinstance(reply, hiredis.ReplyError):
-            if str(reply).startswith(_OF_ONE_CALL) and not is_denial(reply):
-                on_answer(REFUSED)
-                return
-            on_answer(LOST)
-            raise self._refused(str(reply))
+            self._on_error(reply, on_answer, partition)
+            return
         crash_at("after", "append")
         on_answer(Appended(_VERDICTS[reply[0]], _seq(reply[1])))
 
+    def _on_error(
+        self, error: hiredis.ReplyError, on_answer: Callable[[Appended], None], partition: int
+    ) -> None:
+        if is_redirection(error):
+            # The partition has moved, or is about to. The caller sends the same ids to its owner.
+            self._redirected(partition, self)
+            on_answer(LOST)
+        elif str(error).startswith(_OF_ONE_CALL) and not is_denial(error):
+            on_answer(REFUSED)
+        else:
+            on_answer(LOST)
+            raise self._refused(str(error))
+
     def _refused(self, reply: str) -> Unavailable:
         if is_demotion(reply):
-            self._connections.writes.refused(reply)
+            self._writes.refused(reply)
         return Unavailable(reply)
 
     def _may_be_silent(self) -> bool:
         # A connection is dead if it owed replies for a full period and received nothing. Replies
         # owed at the end of a period may be recent, so wait one more.
-        owes = bool(self._waiting) or self._sha is None
+        owes = bool(self._waiting) or not self._sha
         was_owing, self._was_owing = self._was_owing, owes
         return not (owes and was_owing)
-
-    async def _lose(self, bulk: BulkConnection) -> None:
-        self._bulk = self._sha = None
-        self._ready.clear()
-        lost, self._waiting = self._waiting, deque()
-        for on_answer in lost:
-            on_answer(LOST)
-        await bulk.close()
 
 
 def _seq(detail: bytes | int) -> int:

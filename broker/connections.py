@@ -8,11 +8,11 @@ separate client.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Hashable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Connection, Redis
+from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
@@ -27,20 +27,26 @@ from redis.exceptions import (
     ReadOnlyError,
     RedisError,
     ResponseError,
+    SlotNotCoveredError,
     TryAgainError,
 )
 
+from tickertape.broker.cluster import ClusterClient, Node, NotACluster
 from tickertape.broker.errors import AccessDenied, SettingsInvalid, Unavailable, WritesRefused
 from tickertape.broker.keys import Keyspace
 from tickertape.broker.sentinel import PrimaryLocator
 from tickertape.broker.server_connection import ServerDemoted, full_reply, server_connection
 from tickertape.broker.write_state import WriteState
-from tickertape.runtime.addresses import hide_secrets
+from tickertape.runtime.addresses import hide_secrets, is_cluster, node_urls
 from tickertape.runtime.sentinel_address import is_sentinel, parse_sentinel_url
 
 MAX_BLOCK_S = 5.0
 MAX_COMMAND_CONNECTIONS = 32
 MAX_BLOCKING_CONNECTIONS = 64
+# In a cluster, for all nodes together: a node that hangs must leave some for the others. A blocking
+# read serves one partition only.
+_MAX_CLUSTER_CONNECTIONS = 128
+_MAX_CLUSTER_BLOCKING = 1024
 _POOL_WAIT_S = 5.0
 _RETRIES = 3
 
@@ -84,6 +90,16 @@ class ConnectionTiming:
 
 TIMING = ConnectionTiming()
 
+_ONE_SERVER = Node("", 0)
+_NOT_A_CLUSTER = (
+    "REDIS_URL begins with redis+cluster://, but its server is not part of a cluster:"
+    " use redis://host:port (rediss:// with TLS)"
+)
+_A_CLUSTER = (
+    "REDIS_URL names a node of a Redis Cluster as if it was one server:"
+    " give several of its nodes as redis+cluster://host:port,host:port (rediss+cluster:// with TLS)"
+)
+
 
 class Connections:
     """The clients of one process for one Redis; `aclose` them at the end.
@@ -95,7 +111,8 @@ class Connections:
     """
 
     def __init__(self, url: str, timing: ConnectionTiming = TIMING, *, namespace: str = "") -> None:
-        self.keys = Keyspace(namespace)
+        self._is_cluster = is_cluster(url)
+        self.keys = Keyspace(namespace, is_spread=self._is_cluster)
         self._url = url
         self._timing = timing
         self.writes = WriteState(self.address)
@@ -106,19 +123,25 @@ class Connections:
         self._server_url = url
         # What every connection gets from us.
         self._shared = {"writes": self.writes, "locate": self._locator and self._locator.locate}
-        self.commands = _client(
+        make: Any = _client
+        most, most_blocking = MAX_COMMAND_CONNECTIONS, MAX_BLOCKING_CONNECTIONS
+        if self._is_cluster:
+            make = _cluster_client
+            most, most_blocking = _MAX_CLUSTER_CONNECTIONS, _MAX_CLUSTER_BLOCKING
+        # A ClusterClient is called in the same ways.
+        self.commands: Redis = make(
             url,
             timing,
             **self._shared,
-            max_connections=MAX_COMMAND_CONNECTIONS,
+            max_connections=most,
             socket_timeout=timing.command_timeout_s,
             retry=Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.5), _RETRIES),
         )
-        self._blocking = _client(
+        self._blocking: Redis = make(
             url,
             timing,
             **self._shared,
-            max_connections=MAX_BLOCKING_CONNECTIONS,
+            max_connections=most_blocking,
             socket_timeout=timing.block_timeout_s,
             retry=Retry(NoBackoff(), 0),
         )
@@ -126,12 +149,12 @@ class Connections:
     @property
     def is_cluster(self) -> bool:
         """Whether the partitions are spread over several servers."""
-        return False
+        return self._is_cluster
 
-    def node_of(self, partition: int) -> Hashable:
-        """A name of the server that owns the partition now."""
-        del partition
-        return self.address
+    @property
+    def _clusters(self) -> tuple[ClusterClient, ...]:
+        clients: tuple[object, ...] = (self.commands, self._blocking)
+        return tuple(client for client in clients if isinstance(client, ClusterClient))
 
     @property
     def address(self) -> str:
@@ -162,8 +185,28 @@ class Connections:
         with failures_mapped():
             return await self._blocking.execute_command(*command)  # type: ignore[no-untyped-call]  # as above
 
-    def unpooled(self) -> Connection:
-        """A connection outside of the pools, not yet connected, never retried, for one task."""
+    def node_of(self, partition: int) -> Node | None:
+        """The node that owns a partition as it was last learned; None if it is not known."""
+        if not self._clusters:
+            return _ONE_SERVER
+        return self._clusters[0].owner_of(self.keys.tag_text(partition))
+
+    async def learn_topology(self) -> None:
+        """Learn which node owns which partition. Does nothing if there is one server."""
+        if self._clusters:
+            async with in_time(self._timing.command_limit_s):
+                await self._clusters[0].learn_topology()
+
+    def forget_topology(self) -> None:
+        """Ask for the topology before the next command: a node was not what it was taken for."""
+        for client in self._clusters:
+            client.forget_topology()
+
+    def unpooled(self, node: Node | None = None) -> Connection:
+        """A connection to a node, outside of the pools, for one task; not connected, not retried.
+
+        Without a node, to the server that the URL names first.
+        """
         options = _options(
             self._server_url,
             self._timing,
@@ -171,6 +214,8 @@ class Connections:
             socket_timeout=self._timing.command_timeout_s,
             retry=Retry(NoBackoff(), 0),
         )
+        if node is not None and node != _ONE_SERVER:
+            options |= node._asdict()
         connection_class = options.pop("connection_class")
         for option_of_pools in ("max_connections", "timeout"):
             options.pop(option_of_pools, None)
@@ -195,6 +240,7 @@ class Connections:
         wrong partition.
         Raises SettingsInvalid naming both numbers, Unavailable when Redis does not answer.
         """
+        await self._check_kind()
         await self.ask("SET", self.keys.partition_count(), partitions, "NX")
         known = int(await self.ask("GET", self.keys.partition_count()) or partitions)
         if known != partitions:
@@ -202,6 +248,23 @@ class Connections:
                 f"TICKERTAPE_PARTITIONS is {partitions}, but this Redis was used with {known}: "
                 f"set it to {known}, or use an empty Redis"
             )
+
+    async def _check_kind(self) -> None:
+        """Raise SettingsInvalid if REDIS_URL names a cluster as one server, or the reverse."""
+        if self._is_cluster:
+            try:
+                await self.ask("PING")
+            except Unavailable as error:
+                if isinstance(error.__cause__, NotACluster):
+                    raise SettingsInvalid(_NOT_A_CLUSTER) from None
+                raise
+            return
+        # A server or a proxy that does not know HELLO is no node of a cluster.
+        with contextlib.suppress(AccessDenied, ResponseError):
+            told = await self.ask("HELLO")
+            about = dict(zip(told[::2], told[1::2], strict=True))
+            if about.get(b"mode") == b"cluster":
+                raise SettingsInvalid(_A_CLUSTER)
 
     async def aclose(self) -> None:
         """Close all pooled connections; safe to call twice."""
@@ -217,9 +280,21 @@ def _client(url: str, timing: ConnectionTiming, **ours: Any) -> Redis:
     return Redis.from_pool(BlockingConnectionPool(**options))
 
 
+def _cluster_client(url: str, timing: ConnectionTiming, **ours: Any) -> ClusterClient:
+    options = _options(url, timing, **ours)
+    connection = {name: options.pop(name) for name in ("connection_class", "writes", "locate")}
+    starts = [parse_url(each) for each in node_urls(url)]
+    return ClusterClient(
+        [Node(start.get("host", "localhost"), start.get("port", 6379)) for start in starts],
+        connection,
+        ssl=issubclass(connection["connection_class"], SSLConnection),
+        **{name: value for name, value in options.items() if name not in {"host", "port", "db"}},
+    )
+
+
 def _options(url: str, timing: ConnectionTiming, **ours: Any) -> dict[str, Any]:
     """The address, account and TLS of the URL. The URL cannot change other options."""
-    given = parse_url(url)
+    given = parse_url(node_urls(url)[0])
     kind: Any = given.get("connection_class", Connection)
     return {
         **given,
@@ -231,7 +306,7 @@ def _options(url: str, timing: ConnectionTiming, **ours: Any) -> dict[str, Any]:
     }
 
 
-_FAILURES = (RedisError, OSError, TimeoutError)
+_FAILURES = (RedisError, OSError, TimeoutError, SlotNotCoveredError)
 
 
 @contextlib.contextmanager

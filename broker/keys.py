@@ -1,16 +1,21 @@
 """The names of every key and channel in Redis, and how a request finds its partition.
 
-A key starts with the hash tag `{pN}:` of its partition. A request, its queue, its conversation and
+A key starts with the hash tag `{pN}:` of its partition, or in a cluster with `{pN.SUFFIX}:`, where
+the suffix chooses the slot (partition_tags.py). A request, its queue, its conversation and
 its idempotency key share that tag and therefore one cluster slot, so that one atomic script can
 change all of them. The scripts build the same names from the tag of KEYS[1]; a test compares both
 sides. Some names below are built by scripts alone, and stand here because this is their list.
 """
 
 import hashlib
+import re
 import secrets
 from dataclasses import dataclass
 
+from tickertape.broker.partition_tags import spread_tag
 from tickertape.broker.request_ids import partition_of
+
+_PARTITION_OF_TAG = re.compile(rb"\{(?:[^{}.]+\.)?p(\d+)(?:\.[a-z]+)?\}")
 
 
 def digest(*parts: str) -> str:
@@ -29,19 +34,35 @@ def choose_partition(partitions: int, affinity: str | None) -> int:
     return int(affinity, 16) % partitions
 
 
+def partition_of_name(name: bytes) -> int:
+    """The partition of a key or a channel; raises ValueError for any other name."""
+    found = _PARTITION_OF_TAG.match(name)
+    if found is None:
+        message = "not the name of a key"
+        raise ValueError(message)
+    return int(found[1])
+
+
 @dataclass(frozen=True)
 class Keyspace:
     """The names of all keys and channels of one system.
 
     Systems with different namespaces share a Redis without seeing each other. The namespace is part
-    of the hash tag: `{NAMESPACE.pN}:`, and `{pN}:` without one.
+    of the hash tag: `{NAMESPACE.pN}:`, and `{pN}:` without one. In a cluster, `is_spread` adds a
+    suffix to each tag, so that the partitions are spread evenly over the slots.
     """
 
     namespace: str = ""
+    is_spread: bool = False
 
     def tag(self, partition: int) -> str:
         """The hash tag that all keys of a partition begin with."""
-        return f"{{{self.namespace}.p{partition}}}:" if self.namespace else f"{{p{partition}}}:"
+        return f"{{{self.tag_text(partition)}}}:"
+
+    def tag_text(self, partition: int) -> str:
+        """The text between the braces of a hash tag, which decides about the slot."""
+        name = f"{self.namespace}.p{partition}" if self.namespace else f"p{partition}"
+        return spread_tag(name, partition) if self.is_spread else name
 
     # The queue of a partition
 

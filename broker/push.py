@@ -1,19 +1,24 @@
-"""The push connection: entries of all watched logs as they are written, over one connection.
+"""The push connections: entries of all watched logs as they are written, one for each node.
 
 A push is only a hint: Redis may drop a push, and the connection may break silently. The log is the
 truth, and the listener reads the log whenever an entry is missing.
 """
 
-import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import hiredis
+from redis.asyncio import Connection
 
 from tickertape.broker.bulk import BulkConnection
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import Unavailable
-from tickertape.broker.pauses import Pauses
-from tickertape.broker.write_state import is_demotion
+from tickertape.broker.keys import Keyspace, partition_of_name
+from tickertape.broker.owners import Owners
+from tickertape.broker.partition_tags import slot_of
+from tickertape.broker.write_state import WriteState, is_demotion
 
 _CHANNELS_PER_COMMAND = 500
 
@@ -28,86 +33,177 @@ class Listener(Protocol):
         """A message was pushed on this channel."""
 
 
-class Push:
-    """One connection and its channels; `run` owns the connection, reconnects and resubscribes.
+@dataclass
+class _Channels:
+    """What the lines of all nodes share; `wanted` has the channels of each partition."""
 
-    After each reconnection, `on_subscribed` is called again for every channel. Pushes before that
-    call are lost, so the listener should read the log then. A quiet connection is asked for the
-    role of its server every `ping_every_s`, and Redis must answer within the same time. A server
-    that was demoted sends no error to its subscribers, so the connection leaves a replica, and asks
-    at once when another connection of this process was refused. HELLO is the command for that: it
-    needs no right, and it is allowed to subscribers of the protocol's version 3.
+    keys: Keyspace
+    listener: Listener
+    wanted: list[set[bytes]]
+
+
+class Push:
+    """One connection to each node of Redis, and the channels of all partitions.
+
+    `run` owns the connections, reconnects and resubscribes. After each reconnection, and when a
+    partition has moved to another node, `on_subscribed` is called again for every channel of it.
+    Pushes before that call are lost, so the listener should read the log then. A quiet connection
+    is asked for the role of its server every `ping_every_s`, and Redis must answer within the same
+    time. A server that was demoted sends no error to its subscribers, so the connection leaves a
+    replica, and asks at once when another connection of this process was refused. HELLO is the
+    command for that: it needs no right, and it is allowed to subscribers of the protocol's version
+    3.
     """
 
     def __init__(
-        self, connections: Connections, listener: Listener, *, ping_every_s: float = 2.0
+        self,
+        connections: Connections,
+        listener: Listener,
+        *,
+        partitions: int = 1,
+        ping_every_s: float = 2.0,
     ) -> None:
-        self._ping_every_s = ping_every_s
-        self._connections = connections
-        self._listener = listener
-        self._wanted: set[bytes] = set()
-        self._bulk: BulkConnection | None = None
-        self._pinged = False
+        self._channels = _Channels(connections.keys, listener, [set() for _ in range(partitions)])
+        self._owners: Owners[_PushLine] = Owners(
+            connections,
+            partitions,
+            lambda node: _PushLine(
+                connections.unpooled(node),
+                connections.writes,
+                self._channels,
+                self._owners.redirected,
+                ping_every_s,
+            ),
+        )
 
     @property
     def is_up(self) -> bool:
-        """Whether pushes can arrive now."""
-        return self._bulk is not None and self._bulk.is_open
+        """Whether pushes of every partition can arrive now."""
+        return self._owners.is_complete
+
+    def is_up_for(self, partition: int) -> bool:
+        """Whether pushes of this partition can arrive now."""
+        return self._owners.serves(partition)
 
     def subscribe(self, channel: bytes) -> None:
         """Add a channel; `on_subscribed` follows, at the latest after the next reconnection."""
-        self._wanted.add(channel)
-        self._send(b"SSUBSCRIBE", channel)
+        partition = partition_of_name(channel)
+        self._channels.wanted[partition].add(channel)
+        if (line := self._line(partition)) is not None:
+            line.send(b"SSUBSCRIBE", channel)
 
     def unsubscribe(self, channel: bytes) -> None:
         """Remove a channel; a push that is already on its way may still arrive."""
-        self._wanted.discard(channel)
-        self._send(b"SUNSUBSCRIBE", channel)
+        partition = partition_of_name(channel)
+        self._channels.wanted[partition].discard(channel)
+        if (line := self._line(partition)) is not None:
+            line.unsubscribe(channel)
 
     async def run(self) -> None:
-        """Keep the connection up until cancelled."""
-        pauses = Pauses()
-        while True:
-            bulk = BulkConnection(self._connections.unpooled(), self._on_reply)
-            try:
-                await bulk.open()
-                pauses.opened()
-                self._bulk, self._pinged = bulk, True
-                bulk.send(b"HELLO", b"3")
-                self._resubscribe(bulk)
-                with self._connections.writes.watch(self._ask_role, bulk.abandon):
-                    await bulk.run(silence_s=self._ping_every_s, on_silence=self._ping)
-            except Unavailable:
-                pass
-            finally:
-                self._bulk = None
-                await bulk.close()
-            await asyncio.sleep(pauses.next_s())
+        """Keep the connections up until cancelled."""
+        await self._owners.run()
 
-    def _resubscribe(self, bulk: BulkConnection) -> None:
-        wanted = sorted(self._wanted)
+    def _line(self, partition: int) -> "_PushLine | None":
+        # Only an open connection: a task that connected here would race with `run`.
+        line = self._owners.lines[partition]
+        return line if line is not None and line.is_open else None
+
+
+class _PushLine:
+    """The push connection to one node."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        writes: WriteState,
+        channels: _Channels,
+        redirected: Callable[[int, "_PushLine"], None],
+        ping_every_s: float,
+    ) -> None:
+        self._bulk = BulkConnection(connection, self._on_reply)
+        self._writes = writes
+        self._channels = channels
+        self._redirected = redirected
+        self._ping_every_s = ping_every_s
+        self._pinged = False
+        # Channels that this side gave up, until the node confirms it.
+        self._given_up: Counter[bytes] = Counter()
+        self._gained: set[int] = set()
+
+    @property
+    def is_open(self) -> bool:
+        return self._bulk.is_open
+
+    def send(self, *command: bytes) -> None:
+        self._bulk.send(*command)
+
+    def unsubscribe(self, channel: bytes) -> None:
+        self._given_up[channel] += 1
+        self._bulk.send(b"SUNSUBSCRIBE", channel)
+
+    async def run(self, on_open: Callable[[], None]) -> None:
+        await self._bulk.open()
+        self._pinged = True
+        self.send(b"HELLO", b"3")
+        on_open()
+        with self._writes.watch(self._ask_role, self._bulk.abandon):
+            await self._bulk.run(silence_s=self._ping_every_s, on_silence=self._ping)
+
+    async def close(self) -> None:
+        await self._bulk.close()
+
+    def gain(self, partition: int) -> None:
+        """Subscribe to the channels of a partition; the channels of one command share a slot."""
+        self._gained.add(partition)
+        wanted = sorted(self._channels.wanted[partition])
         for at in range(0, len(wanted), _CHANNELS_PER_COMMAND):
-            bulk.send(b"SSUBSCRIBE", *wanted[at : at + _CHANNELS_PER_COMMAND])
+            self.send(b"SSUBSCRIBE", *wanted[at : at + _CHANNELS_PER_COMMAND])
 
-    def _send(self, *command: bytes) -> None:
-        # Only on an open connection: a task that connected here would race with `run`.
-        if self._bulk is not None and self._bulk.is_open:
-            self._bulk.send(*command)
+    def lose(self, partition: int) -> None:
+        """Leave the channels of a partition, which another node serves now."""
+        self._gained.discard(partition)
+        for channel in self._channels.wanted[partition]:
+            self.unsubscribe(channel)
 
     def _on_reply(self, reply: Any) -> None:
         self._pinged = False
         match reply:
             case [b"smessage", channel, message]:
-                self._listener.on_pushed(channel, message)
-            case [b"ssubscribe", channel, _] if channel in self._wanted:
-                self._listener.on_subscribed(channel)
+                self._channels.listener.on_pushed(channel, message)
+            case [b"ssubscribe", channel, _]:
+                if channel in self._channels.wanted[partition_of_name(channel)]:
+                    self._channels.listener.on_subscribed(channel)
+            case [b"sunsubscribe", bytes(channel), _]:
+                self._on_unsubscribed(channel)
             case {b"role": b"replica" | b"slave"}:
                 raise Unavailable("Redis is a replica.")
             case hiredis.ReplyError():
-                reply_text = str(reply)
-                if is_demotion(reply_text):
-                    self._connections.writes.refused(reply_text)
-                raise Unavailable(reply_text)
+                self._on_error(str(reply))
+
+    def _on_unsubscribed(self, channel: bytes) -> None:
+        if (count := self._given_up.pop(channel, 0)) == 0:
+            # The node no longer owns the slot.
+            self._refused(partition_of_name(channel))
+        elif count > 1:
+            self._given_up[channel] = count - 1
+
+    def _on_error(self, error: str) -> None:
+        """Leave the partition of a slot that has moved; any other error ends the line."""
+        word, _, rest = error.partition(" ")
+        slot = rest.partition(" ")[0]
+        if word != "MOVED" or not slot.isdecimal():
+            if is_demotion(error):
+                self._writes.refused(error)
+            raise Unavailable(error)
+        for partition in list(self._gained):
+            if slot_of(self._channels.keys.tag_text(partition)) == int(slot):
+                self._refused(partition)
+
+    def _refused(self, partition: int) -> None:
+        self._gained.discard(partition)
+        for channel in [each for each in self._given_up if partition_of_name(each) == partition]:
+            del self._given_up[channel]
+        self._redirected(partition, self)
 
     def _ping(self) -> bool:
         if self._pinged:
@@ -117,4 +213,4 @@ class Push:
 
     def _ask_role(self) -> None:
         self._pinged = True
-        self._send(b"HELLO")
+        self.send(b"HELLO")

@@ -16,6 +16,8 @@ class Rights:
     """Checks the rights of one account; reads no key and changes nothing."""
 
     def __init__(self, connections: Connections, partitions: int) -> None:
+        self._connections = connections
+        self._partitions = partitions
         self._scripts = Scripts(connections.commands)
         self._writes = connections.writes
         keys = connections.keys
@@ -23,11 +25,21 @@ class Rights:
         self._tags = sorted({keys.tag(0), keys.tag(partitions - 1)})
 
     async def missing(self) -> list[str]:
-        """The missing rights in words; raises AccessDenied when the account may not even check."""
-        found = await self._scripts.call("probe", [], *self._tags)
+        """The missing rights in words; raises AccessDenied when the account may not even check.
+
+        Each node of a cluster has its own list of accounts, so each is asked.
+        """
+        found: dict[bytes, None] = {}
+        for ring in await self._ring_of_each_node():
+            found |= dict.fromkeys(await self._scripts.call("probe", [ring], *self._tags))
         # Redis refuses this script where it refuses a write, because the script has flags.
         self._writes.accepted()
         return [refusal.decode() for refusal in found]
+
+    async def _ring_of_each_node(self) -> list[str]:
+        await self._connections.learn_topology()
+        nodes = {self._connections.node_of(n): n for n in reversed(range(self._partitions))}
+        return [self._connections.keys.ring(partition) for partition in nodes.values()]
 
     async def check(self) -> None:
         """Raise AccessDenied naming the missing rights, WritesRefused where a write would fail.

@@ -26,7 +26,8 @@ class _ServerConnection(AbstractConnection):
     On asyncio's loop, a write to a closed transport is a ConnectionError, and redis-py repeats the
     command on another connection. uvloop raises a RuntimeError (`_ensure_alive` in its
     handles/handle.pyx), which redis-py lets through: one reset during the renewal of a lease would
-    end the worker.
+    end the worker. When a node of a cluster is lost, redis-py closes connections to it that calls
+    have just taken, and these calls fail with an AttributeError.
     """
 
     def __init__(self, *, writes: WriteState, locate: Locate | None = None, **options: Any) -> None:
@@ -61,6 +62,8 @@ class _ServerConnection(AbstractConnection):
             if _UVLOOP_CLOSED not in str(error):
                 raise
             raise ConnectionLost("The connection was lost.") from error
+        except AttributeError as error:
+            raise self._lost(error) from error
 
     async def read_response(self, *arguments: Any, **options: Any) -> Any:
         try:
@@ -74,6 +77,11 @@ class _ServerConnection(AbstractConnection):
                 raise
             await self.disconnect(nowait=True)
             raise ServerDemoted(reply) from error
+        except AttributeError as error:
+            raise self._lost(error) from error
+
+    def _lost(self, error: AttributeError) -> Exception:
+        return error if self.is_connected else ConnectionLost("The connection was lost.")
 
     @property
     def _is_old(self) -> bool:

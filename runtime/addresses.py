@@ -6,6 +6,29 @@ from urllib.parse import parse_qs, urlsplit
 _HIDDEN = "(hidden)"
 
 
+def is_cluster(url: str) -> bool:
+    """Whether REDIS_URL names the nodes of a cluster."""
+    return url.partition("://")[0] in {"redis+cluster", "rediss+cluster"}
+
+
+def node_urls(url: str) -> list[str]:
+    """A URL for each server of an address such as `redis+cluster://user:pw@h1:1,h2:2?x=y`.
+
+    The account and the query are the same for all of them; the scheme has no `+` in it.
+    """
+    scheme, _, rest = url.partition("://")
+    authority, slash, path = _cut(rest)
+    account, at, hosts = authority.rpartition("@")
+    kind = scheme.partition("+")[0]
+    return [f"{kind}://{account}{at}{host}{slash}{path}" for host in hosts.split(",")]
+
+
+def _cut(rest: str) -> tuple[str, str, str]:
+    """The authority of a URL, and what follows it with the character in between."""
+    end = min((at for mark in "/?#" if (at := rest.find(mark)) >= 0), default=len(rest))
+    return rest[:end], rest[end : end + 1], rest[end + 1 :]
+
+
 def hide_secrets(url: str) -> str:
     """The scheme, host, port and path of a URL, and the database number if its query has one.
 
@@ -16,7 +39,7 @@ def hide_secrets(url: str) -> str:
     try:
         parts = urlsplit(url)
         authority = parts.netloc.rpartition("@")[2]
-        for server in authority.split(","):  # several, if Sentinels are named
+        for server in authority.split(","):  # several, of Sentinels or of a cluster
             _ = urlsplit(f"//{server}").port
     except ValueError:
         return f"{url.partition('://')[0]}://{_HIDDEN}"

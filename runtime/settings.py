@@ -11,19 +11,26 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tickertape.broker.errors import SettingsInvalid
+from tickertape.runtime.addresses import is_cluster, node_urls
 from tickertape.runtime.sentinel_address import SCHEMES as SENTINEL_SCHEMES
 from tickertape.runtime.sentinel_address import parse_sentinel_url
 
 _MIB = 1024 * 1024
-_LATER_SCHEMES = {
-    "redis+cluster": "Redis Cluster is not supported yet: give one server as redis://host:port",
-}
 _NAMESPACE = re.compile(r"[a-z0-9_-]{1,32}", re.ASCII)
-_SCHEMES = {"redis", "rediss", "unix"}
+_SCHEMES = {"redis", "rediss", "unix", "redis+cluster", "rediss+cluster"}
+# A cluster serves each partition from one master, so that one partition would use one master only.
+_CLUSTER_PARTITIONS = 16
 _SECRET = {"OPENAI_API_KEY", "TICKERTAPE_API_KEYS", "REDIS_URL"}
 # Variable names of earlier versions, which are still read.
 _OLD_NAMES = {"TICKERTAPE_MAX_ATTEMPTS": "TICKERTAPE_MAX_CRASHES"}
@@ -123,24 +130,31 @@ class Settings(BaseSettings):
         if url is None:
             return None
         scheme = url.partition("://")[0]
-        if scheme in _LATER_SCHEMES:
-            raise ValueError(_LATER_SCHEMES[scheme])
         if scheme in SENTINEL_SCHEMES:
             parse_sentinel_url(url)
             return url
         if scheme not in _SCHEMES:
             message = (
-                "use redis://host:port, rediss://host:port, unix:///path"
-                " or redis+sentinel://host:port,host:port/NAME"
+                "use redis://host:port, rediss://host:port, unix:///path,"
+                " redis+sentinel://host:port,host:port/NAME or redis+cluster://host:port,host:port"
             )
             raise ValueError(message)
         try:
-            _ = urlsplit(url).port
+            _ = [urlsplit(each).port for each in node_urls(url)]
         except ValueError:
             # Usually the password contains "/", "#" or "?", and the original error would show it.
             message = "the port is not valid: percent-encode special characters in the password"
             raise ValueError(message) from None
+        if is_cluster(url):
+            _check_cluster_url(url)
         return url
+
+    @model_validator(mode="after")
+    def _several_masters(self) -> "Settings":
+        is_given = "partitions" in self.model_fields_set
+        if self.redis_url and is_cluster(self.redis_url) and not is_given:
+            self.partitions = _CLUSTER_PARTITIONS
+        return self
 
     @field_validator("namespace")
     @classmethod
@@ -178,6 +192,17 @@ class Settings(BaseSettings):
     def share(self, limit: int) -> int:
         """The share of one partition in a limit: exact with one partition, rounded up with more."""
         return -(-limit // self.partitions)
+
+
+def _check_cluster_url(url: str) -> None:
+    for each in node_urls(url):
+        parts = urlsplit(each)
+        if not parts.hostname:
+            message = "give each node of the cluster as host:port, with commas in between"
+            raise ValueError(message)
+        if parts.path.strip("/"):
+            message = "a cluster has one database: leave out what follows the last port"
+            raise ValueError(message)
 
 
 def load_settings() -> Settings:

@@ -7,7 +7,7 @@ event loop hangs, a probe gets no response, and counts that as a failure.
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import structlog
@@ -33,7 +33,7 @@ class Health:
 
     consumer: Consumer
     appender: Appender
-    pushes: Sequence[Push]
+    push: Push
     rights: Rights
     models: ModelWatch
 
@@ -59,7 +59,7 @@ class Health:
             return "starting"
         if fault := self.is_alive():
             return fault
-        if not self.appender.is_ready or not all(push.is_up for push in self.pushes):
+        if not self.appender.is_ready or not self.push.is_up:
             return "not connected to Redis"
         if not has_answered:
             return "Redis does not answer"

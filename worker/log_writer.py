@@ -106,7 +106,7 @@ class LogWriter:
 
     async def _resend(self) -> None:
         # The ids stay the same, and the script skips the entries that did arrive.
-        await self._appender.ready()
+        await self._appender.ready(self._target)
         self._is_under_way = False
         self._pump()
 

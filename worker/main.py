@@ -6,7 +6,6 @@ import random
 import secrets
 import signal
 import socket
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -63,7 +62,7 @@ class Worker:
     connections: Connections
     tools: Tools
     consumer: Consumer
-    pushes: Sequence[Push]
+    push: Push
     rights: Rights
     models: ModelWatch
     reporter: FleetReporter
@@ -82,10 +81,7 @@ class Worker:
                 group.create_task(self.tools.appender.run(), name="appender"),
                 group.create_task(self.models.run(), name="models"),
                 group.create_task(self.reporter.run(), name="fleet reporter"),
-                *(
-                    group.create_task(push.run(), name=f"push {n}")
-                    for n, push in enumerate(self.pushes)
-                ),
+                group.create_task(self.push.run(), name="push"),
             ]
             if self.titles is not None:
                 background.append(group.create_task(self.titles.run(), name="titles"))
@@ -122,7 +118,7 @@ async def run(
     connections = Connections(redis_url, namespace=settings.namespace)
     worker = _build_worker(connections, settings, name, slots, timing)
     health = Health(
-        worker.consumer, worker.tools.appender, worker.pushes, worker.rights, worker.models
+        worker.consumer, worker.tools.appender, worker.push, worker.rights, worker.models
     )
     try:
         _stop_on_signals(worker.consumer)
@@ -166,7 +162,7 @@ def _build_worker(
         connections,
         tools,
         consumer,
-        [_push(connections, WorkerChannels(consumer, connections.keys, settings.partitions, name))],
+        _push(connections, consumer, settings.partitions, name),
         Rights(connections, settings.partitions),
         models,
         FleetReporter(
@@ -213,11 +209,11 @@ def _build_tools(
     )
 
 
-def _push(connections: Connections, channels: WorkerChannels) -> Push:
-    """One connection for the channels of all partitions."""
-    push = Push(connections, channels)
-    for name in channels.names:
-        push.subscribe(name)
+def _push(connections: Connections, consumer: Consumer, partitions: int, name: str) -> Push:
+    channels = WorkerChannels(consumer, connections.keys, partitions, name)
+    push = Push(connections, channels, partitions=partitions)
+    for channel in channels.names:
+        push.subscribe(channel)
     return push
 
 

@@ -1,6 +1,7 @@
 """One hub per process: keeps a tape up to date for every log that has readers here.
 
-All logs share one push connection per partition. Pushes are hints, and the log is the truth:
+All logs share one push connection to each node of Redis. Pushes are hints, and the log is the
+truth:
 
     watch:  subscribe, wait for the acknowledgement, read the log, then merge pushes by id.
     gap:    a push that is not the next entry makes the hub read from the last entry it has.
@@ -61,7 +62,7 @@ class Hub:
         self._keys = connections.keys
         self._logs = Logs(connections)
         self._heartbeat_s = settings.heartbeat_s
-        self._pushes = [Push(connections, self) for _ in range(settings.partitions)]
+        self._push = Push(connections, self, partitions=settings.partitions)
         self._watched: dict[str, WatchedLog] = {}
         self._by_channel: dict[bytes, WatchedLog] = {}
         self._finished = FinishedLogs(limits.finished_cache_bytes)
@@ -86,14 +87,13 @@ class Hub:
     @property
     def is_up(self) -> bool:
         """Whether pushes arrive and the tail check runs, which finds lost pushes."""
-        return all(push.is_up for push in self._pushes) and not self._tail_checks.is_silent
+        return self._push.is_up and not self._tail_checks.is_silent
 
     async def run(self) -> None:
         """Keep the push connections up and check the tails until cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
-                for number, push in enumerate(self._pushes):
-                    group.create_task(push.run(), name=f"push {number}")
+                group.create_task(self._push.run(), name="push")
                 group.create_task(self._check_tails(), name="tail check")
         finally:
             await self._healer.aclose()
@@ -151,18 +151,18 @@ class Hub:
             self.release(watched)
 
     @contextlib.contextmanager
-    def listen(self, partition: int, channel: str, wake: Callable[[], None]) -> Any:
+    def listen(self, channel: str, wake: Callable[[], None]) -> Any:
         """Call `wake` after every push on a channel, and whenever pushes may have been missed."""
         name = channel.encode()
         wakes = self._topics.setdefault(name, set())
         wakes.add(wake)
-        self._pushes[partition].subscribe(name)
+        self._push.subscribe(name)
         try:
             yield
         finally:
             wakes.discard(wake)
             if not wakes and self._topics.pop(name, None) is not None:
-                self._pushes[partition].unsubscribe(name)
+                self._push.unsubscribe(name)
 
     def on_subscribed(self, channel: bytes) -> None:
         """Read what was pushed before this subscription; called by Push."""
@@ -208,9 +208,8 @@ class Hub:
         watched = WatchedLog(request_id, self._keys.log_channel(request_id).encode())
         self._watched[request_id] = watched
         self._by_channel[watched.channel] = watched
-        push = self._push_of(request_id)
-        push.subscribe(watched.channel)
-        if not push.is_up:
+        self._push.subscribe(watched.channel)
+        if not self._push.is_up_for(request_ids.partition_of(request_id)):
             self._healer.start(watched)
         return watched
 
@@ -220,7 +219,7 @@ class Hub:
         if self._watched.pop(request_id, None) is None:
             return
         del self._by_channel[watched.channel]
-        self._push_of(request_id).unsubscribe(watched.channel)
+        self._push.unsubscribe(watched.channel)
         self._finished.add(watched)
 
     def _end_if_unused(self, watched: WatchedLog) -> None:
@@ -229,7 +228,7 @@ class Hub:
             return
         del self._watched[request_id]
         del self._by_channel[watched.channel]
-        self._push_of(request_id).unsubscribe(watched.channel)
+        self._push.unsubscribe(watched.channel)
         if watched.heal is not None:
             watched.heal.cancel()
 
@@ -241,10 +240,7 @@ class Hub:
         self._finished.drop(request_id)
         if self._watched.pop(request_id, None) is not None:
             del self._by_channel[watched.channel]
-            self._push_of(request_id).unsubscribe(watched.channel)
-
-    def _push_of(self, request_id: str) -> Push:
-        return self._pushes[request_ids.partition_of(request_id)]
+            self._push.unsubscribe(watched.channel)
 
     async def _check_tails(self) -> None:
         due = 0.0

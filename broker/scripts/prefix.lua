@@ -11,6 +11,12 @@ local P = string.match(KEYS[1], '^{[^}]*}:')
 local refused = refusals(P, RIGHTS, 1)[1]
 if refused then return redis.error_reply('NOPERM this account may not run ' .. refused) end
 
+-- While an operator moves the slot of this partition key by key, a missing key may be at the other node. Redis
+-- then refuses commands for missing keys, which would leave half of a change behind. So a command for two keys
+-- that never exist asks whether the slot is whole, before anything is changed. The caller calls again.
+local whole = redis.pcall('EXISTS', P .. 'never:1', P .. 'never:2')
+if type(whole) == 'table' then return redis.error_reply('TRYAGAIN the slot of this partition is moving') end
+
 local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local WAKE_LIMIT = 64

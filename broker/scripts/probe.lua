@@ -1,6 +1,6 @@
 -- Name everything that Tickertape's processes do and that the account in REDIS_URL may not do. Changes nothing.
 -- A script with flags, but without `no-writes`, is refused where a write would be refused: by a replica, for example.
--- KEYS
+-- KEYS   1 ring
 -- ARGV   1.. values, the hash tags of the partitions to check, as {p0}:
 -- ->     the refusals in words, each once; empty when everything is allowed
 -- FLAGS  allow-oom

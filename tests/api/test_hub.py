@@ -105,7 +105,7 @@ async def test_duplicate_and_late_pushes_change_nothing(rig: Rig, hub: Hub) -> N
     async with hub.watch(request_id) as watched:
         seen: list[bytes] = []
         original = hub.on_pushed
-        hub._pushes[0]._listener = Recorder(hub, seen)
+        hub._push._channels.listener = Recorder(hub, seen)
         await rig.type("a")
         await rig.type("b")
         await wait_until(lambda: len(seen) == 2, description="both pushes came")

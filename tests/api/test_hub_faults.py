@@ -199,8 +199,8 @@ async def test_a_push_on_another_channel_wakes_its_listeners_until_they_stop(
     def wake(name: str) -> None:
         woken[name] += 1
 
-    with hub.listen(0, channel, lambda: wake("one")):
-        with hub.listen(0, channel, lambda: wake("two")):
+    with hub.listen(channel, lambda: wake("one")):
+        with hub.listen(channel, lambda: wake("two")):
             await wait_until(lambda: all(woken.values()), description="both may have missed some")
             before = dict(woken)
             await rig.connections.ask("SPUBLISH", channel, "new")

@@ -15,6 +15,7 @@ from tests.support.servers import ValkeyServer
 from tests.support.tasks import running
 from tests.support.wait import wait_until
 from tickertape.broker import push as module
+from tickertape.broker.cluster import Node
 from tickertape.broker.codec import Cursor, Pushed, unpack
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import Unavailable
@@ -104,8 +105,8 @@ def opened_by(connections: Connections, monkeypatch: pytest.MonkeyPatch) -> list
     opened: list[Connection] = []
     unpooled = connections.unpooled
 
-    def open_one() -> Connection:
-        opened.append(unpooled())
+    def open_one(node: Node | None = None) -> Connection:
+        opened.append(unpooled(node))
         return opened[-1]
 
     monkeypatch.setattr(connections, "unpooled", open_one)
@@ -152,14 +153,14 @@ async def test_a_quiet_connection_is_kept_and_a_dead_one_is_left(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pings = 0
-    original = Push._ping
+    original = module._PushLine._ping
 
-    def count(push: Push) -> bool:
+    def count(line: module._PushLine) -> bool:
         nonlocal pings
         pings += 1
-        return original(push)
+        return original(line)
 
-    monkeypatch.setattr(Push, "_ping", count)
+    monkeypatch.setattr(module._PushLine, "_ping", count)
     async with (
         FaultProxy(port_of(redis_url)) as proxy,
         open_rig(through(proxy, redis_url)) as broker,

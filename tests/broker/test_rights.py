@@ -34,8 +34,8 @@ DOCUMENTED = (Path("docs") / "architecture.md").read_text("utf-8")
 
 # The rights of the check itself: an account without one of these cannot even check.
 WITHOUT_WHICH_NOBODY_ASKS = ("evalsha",)
-# Used by `doctor` alone, which continues without it.
-OPTIONAL = {"INFO"}
+# Used by `doctor` and at the start, which continue without them.
+OPTIONAL = {"INFO", "HELLO"}
 
 
 def commands_of_scripts() -> Iterator[str]:

@@ -71,7 +71,11 @@ def test_every_call_of_a_script_names_the_arguments_of_its_header(name: str) -> 
 
 
 def test_the_appender_sends_the_arguments_of_its_script_in_their_order() -> None:
-    sent = (Path("broker") / "appender.py").read_text("utf-8").partition('b"EVALSHA", sha, b"2",')
+    sent = (
+        (Path("broker") / "appender.py")
+        .read_text("utf-8")
+        .partition('b"EVALSHA", self._sha, b"2",')
+    )
     names = ["to.request_key", "to.log_key", "to.attempt", "first_seq", "MAX_ENTRIES"]
     names += ["self._max_bytes", "to.channel", "*values"]
     assert [name.strip() for name in sent[2].split(",")[:8]] == names

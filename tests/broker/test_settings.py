@@ -110,7 +110,9 @@ def test_all_wrong_values_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) 
     [
         ("http://u:sesame@127.0.0.1", "redis://host:port, rediss://host:port, unix:///path"),
         ("sesame", "redis://host:port, rediss://host:port, unix:///path"),
-        ("redis+cluster://u:sesame@a:1,b:2", "Redis Cluster is not supported yet"),
+        ("redis+cluster://u:sesame@a:1,b:2/3", "a cluster has one database"),
+        ("redis+cluster://u:sesame@a:1,:2", "host:port, with commas"),
+        ("redis+cluster://u:ses/ame@a:1,b:2", "percent-encode"),
         ("redis+sentinel://:sesame@a:1", "name the primary after the Sentinels"),
         ("redis+sentinel://:sesame@a:1/main/x", "the database after the name is a number"),
         ("redis+sentinel://:sesame@a:1,b:sesame/main", "a port is not valid"),

@@ -36,7 +36,7 @@ def lose_pushes() -> None:
     """Let every push connection of this process lose, double and delay 5 % of its pushes each."""
     whole = Push.__init__
 
-    def lossy(self: Push, connections: Any, listener: Listener, **timing: float) -> None:
-        whole(self, connections, _Lossy(listener), **timing)
+    def lossy(self: Push, connections: Any, listener: Listener, **options: Any) -> None:
+        whole(self, connections, _Lossy(listener), **options)
 
     Push.__init__ = lossy  # type: ignore[method-assign]

@@ -22,8 +22,8 @@ class Deaf:
 @contextlib.contextmanager
 def lost_pushes(hub: Hub) -> Iterator[None]:
     """Drop a hub's pushes for the length of the block."""
-    hub._pushes[0]._listener = Deaf(hub)
+    hub._push._channels.listener = Deaf(hub)
     try:
         yield
     finally:
-        hub._pushes[0]._listener = hub
+        hub._push._channels.listener = hub

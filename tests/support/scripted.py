@@ -196,7 +196,8 @@ class ScriptedAppender(Appender):
     def is_ready(self) -> bool:
         return not self.is_away
 
-    async def ready(self) -> None:
+    async def ready(self, to: Target | None = None) -> None:
+        del to
         await self.connected.wait()
 
     def append(

@@ -89,7 +89,7 @@ class ConversationReader:
         """The frames to send, in order."""
         channel = self._conversations.channel(self._partition, self._key)
         with (
-            self._hub.listen(self._partition, channel, self._wake),
+            self._hub.listen(channel, self._wake),
             self._watchers.join((self._partition, self._key), self._take_count) as count,
         ):
             self._count = count
