@@ -11,8 +11,8 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -47,18 +47,21 @@ _CONFIG: Mapping[str, str] = {
 class EmbeddedServer:
     """A running server. Its `url` contains the password, so the repr leaves it out.
 
-    `process` is None if this process joined the server of another `tickertape up`. That server ends
-    with its owner, which clients notice as a loss of Redis.
+    `process` is None if this process joined the server of another `tickertape up`, and
+    `has_owner_ended` then says whether that one is gone, and its server with it.
     """
 
     url: str = field(repr=False)
     port: int
     log_path: Path
     process: subprocess.Popen[bytes] | None
+    has_owner_ended: Callable[[], bool] = field(default=lambda: False, repr=False)
 
     def exit_code(self) -> int | None:
-        """The return code of the server if it has ended, else None. None for a joined server."""
-        return None if self.process is None else self.process.poll()
+        """The return code of the server if it has ended, else None; 0 for a joined one."""
+        if self.process is not None:
+            return self.process.poll()
+        return 0 if self.has_owner_ended() else None
 
 
 @contextlib.contextmanager
@@ -122,7 +125,9 @@ def _own_or_join(home: DataDir, owner_lock: int, timeout_s: float) -> EmbeddedSe
     while not home.try_lock(owner_lock):
         # While the owner starts or stops its server, there is no port to join.
         if (port := home.port()) and _query(port, home.password(), "PING") == _PONG:
-            return _describe(home, port, None)
+            joined = _describe(home, port, None)
+            # The owner holds the lock until its end, however it ends.
+            return replace(joined, has_owner_ended=lambda: home.try_lock(owner_lock))
         if time.monotonic() > deadline_s:
             raise EmbeddedServerError(
                 f"{home.path} is in use by another process, but no server answers there."

@@ -20,6 +20,7 @@ from redis.retry import Retry
 import tickertape.cli.up.valkey
 from tests.support.servers import ValkeyServer, valkey_server
 from tests.support.wait import wait_until_sync
+from tickertape.cli.up.service import Service
 from tickertape.cli.up.valkey import (
     EmbeddedServer,
     EmbeddedServerError,
@@ -133,6 +134,23 @@ def test_a_joined_server_has_no_process(tmp_path: Path) -> None:
     with embedded_server(tmp_path), embedded_server(tmp_path) as joined:
         assert joined.process is None
         assert joined.exit_code() is None
+
+
+def test_a_joined_server_counts_as_ended_when_its_owner_was_killed(tmp_path: Path) -> None:
+    service = Service("redis", lambda: embedded_server(tmp_path), lambda _: {})
+    with owner_process(tmp_path) as (owner, _, url), contextlib.ExitStack() as stack:
+        stack.callback(service.stop)
+        service.start()
+        assert (service.server.process, service.exit_code()) == (None, None)
+        with connect(service.server) as client:
+            client.set("k", "kept")
+        owner.kill()
+        wait_until_sync(lambda: service.exit_code() == 0, description="the owner's end")
+        service.start()
+        assert service.server.process is not None
+        assert service.server.url == url
+        with connect(service.server) as client:
+            assert client.get("k") == "kept"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the signal at a parent's death is Linux's")
