@@ -18,6 +18,7 @@ from tickertape.broker.connections import Connections
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import AccessDenied, SettingsInvalid, Unavailable
 from tickertape.broker.log import Logs
+from tickertape.broker.queue_lines import QueueLines
 from tickertape.broker.requests import Requests
 from tickertape.broker.rights import Rights
 from tickertape.broker.summaries import ConversationList
@@ -84,7 +85,7 @@ def _services(
         logs=Logs(connections),
         streams=Streams(
             Hub(connections, settings),
-            requests,
+            QueueLines(connections),
             settings,
             watchers=Watchers(counts, interval_s=timing.watchers_interval_s),
             no_worker_since=lambda: fleet.no_worker_since,

@@ -1,19 +1,34 @@
 """Shows the readers of waiting requests their place in the queue."""
 
 import asyncio
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import structlog
 
 from tickertape.api.fanout.hub import Hub
 from tickertape.api.fanout.watched_log import WatchedLog
-from tickertape.broker.errors import BrokerError, RequestMissing
-from tickertape.broker.requests import Record, Requests
+from tickertape.broker import request_ids
+from tickertape.broker.errors import BrokerError
+from tickertape.broker.queue_lines import PART_SIZE, Lines, Part, QueueLines
+from tickertape.broker.requests import Record
 from tickertape.runtime.json_types import JsonObject
 
-_REQUESTS_PER_ROUND = 200
+logger = structlog.get_logger("api")
+
+_MOST_TENANTS_PER_CALL = 200
+# A notice costs about 20 us for each reader. The limit keeps a long queue that moves from taking
+# more than a few percent of the process, whatever the number of its readers.
+MOST_NOTICES = 1000
+_NEAREST_NOTICES = 700
 
 
 class QueuePositions:
-    """Asks Redis for the places of watched requests that wait; `run` has to be running.
+    """Reads the places of watched requests that wait; `run` has to be running.
+
+    In each interval, one call for each partition reads a part of the line of limited length, so
+    the number of readers does not matter. The heads of the tenants' lists are read first. A longer
+    line is read in turn, and its far positions are then some intervals old.
 
     `no_worker_since` returns the Unix time of the last sign of a worker, or None while a worker is
     at work. Readers of waiting requests get it with their place.
@@ -22,13 +37,14 @@ class QueuePositions:
     def __init__(
         self,
         hub: Hub,
-        requests: Requests,
+        lines: QueueLines,
         interval_s: float,
         no_worker_since: Callable[[], float | None],
     ) -> None:
         self._no_worker_since = no_worker_since
         self._hub = hub
-        self._requests = requests
+        self._lines = lines
+        self._parts: dict[int, PartTurns] = {}
         self.interval_s = interval_s
 
     def show(self, watched: WatchedLog, record: Record) -> None:
@@ -38,20 +54,85 @@ class QueuePositions:
             watched.keep_notice("waiting", record.waiting)
 
     async def run(self) -> None:
-        """Publish every place that has changed, once in each interval, until cancelled."""
+        """Publish places that have changed, once in each interval, until cancelled."""
         while True:
-            for watched in self._hub.queued()[:_REQUESTS_PER_ROUND]:
-                try:
-                    position = await self._requests.position(
-                        watched.tape.request_id, watched.tenant
-                    )
-                except RequestMissing:
-                    continue
-                except BrokerError:
-                    break
-                data: JsonObject = {"position": position}
-                if (since_s := self._no_worker_since()) is not None:
-                    data["no_worker_since"] = int(since_s)
-                if position is not None and data != watched.notices.get("position"):
-                    watched.publish_notice("position", data)
+            try:
+                await self.publish()
+            except BrokerError:
+                pass
+            except Exception as error:
+                # Foreign data under one key must not end the streams of all readers.
+                logger.exception("positions not read", error=type(error).__name__)
             await asyncio.sleep(self.interval_s)
+
+    async def publish(self) -> None:
+        """Read the line once, and publish the places that have changed; raises BrokerError."""
+        waiting: dict[int, dict[str, WatchedLog]] = {}
+        for watched in self._hub.queued():
+            request_id = watched.tape.request_id
+            partition = request_ids.partition_of(request_id)
+            waiting.setdefault(partition, {})[request_id] = watched
+        self._parts = {n: self._parts.get(n) or PartTurns() for n in waiting}
+        changed: list[tuple[int, WatchedLog, JsonObject]] = []
+        for partition, of_partition in waiting.items():
+            turns = self._parts[partition]
+            tenants = {watched.tenant for watched in of_partition.values()}
+            lines = await self._lines.read(partition, list(turns.choose(tenants)))
+            turns.read(lines)
+            changed += self._changed(lines.positions(), of_partition)
+        for _, watched, data in _most_urgent(changed):
+            watched.publish_notice("position", data)
+
+    def _changed(
+        self, positions: Mapping[str, int], waiting: Mapping[str, WatchedLog]
+    ) -> Iterator[tuple[int, WatchedLog, JsonObject]]:
+        since_s = self._no_worker_since()
+        for request_id, position in positions.items():
+            watched = waiting.get(request_id)
+            if watched is None or not watched.tape.is_queued:
+                continue
+            data: JsonObject = {"position": position}
+            if since_s is not None:
+                data["no_worker_since"] = int(since_s)
+            if data != watched.notices.get("position"):
+                yield position, watched, data
+
+
+class PartTurns:
+    """Pure: which parts of the line of one partition are read next."""
+
+    def __init__(self) -> None:
+        # In the order of their turns; what was read goes to the end.
+        self._heads: dict[Part, None] = {}
+        self._far: dict[Part, None] = {}
+
+    def choose(self, tenants: Iterable[str]) -> Iterator[Part]:
+        """The heads of these tenants' lists, then the parts behind them, each in turn."""
+        wanted = set(tenants)
+        for tenant in wanted:
+            self._heads.setdefault((tenant, 0))
+        self._heads = {part: None for part in self._heads if part[0] in wanted}
+        self._far = {part: None for part in self._far if part[0] in wanted}
+        yield from list(self._heads)[:_MOST_TENANTS_PER_CALL]
+        yield from list(self._far)[:_MOST_TENANTS_PER_CALL]
+
+    def read(self, lines: Lines) -> None:
+        """These parts were read: they have their next turn after all others."""
+        for part, ids in lines.parts.items():
+            turns = self._far if part[1] else self._heads
+            turns.pop(part, None)
+            if ids or not part[1]:
+                turns[part] = None
+            if len(ids) == PART_SIZE:
+                self._far.setdefault((part[0], part[1] + PART_SIZE))
+
+
+def _most_urgent(
+    changed: list[tuple[int, WatchedLog, JsonObject]],
+) -> list[tuple[int, WatchedLog, JsonObject]]:
+    """At most MOST_NOTICES: readers without a place, the nearest ones, and some of the others."""
+    if len(changed) <= MOST_NOTICES:
+        return changed
+    changed.sort(key=lambda each: ("position" in each[1].notices, each[0]))
+    others = random.sample(changed[_NEAREST_NOTICES:], MOST_NOTICES - _NEAREST_NOTICES)
+    return [*changed[:_NEAREST_NOTICES], *others]

@@ -24,7 +24,8 @@ from tickertape.api.fanout.waiting import Waiting
 from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.api.fanout.watchers import Watchers
 from tickertape.api.fanout.wire import CUT, Dialect, Frame
-from tickertape.broker.requests import Record, Requests
+from tickertape.broker.queue_lines import QueueLines
+from tickertape.broker.requests import Record
 from tickertape.runtime.settings import Settings
 
 
@@ -84,7 +85,7 @@ class Streams:
     def __init__(
         self,
         hub: Hub,
-        requests: Requests,
+        lines: QueueLines,
         settings: Settings,
         *,
         watchers: Watchers,
@@ -93,7 +94,7 @@ class Streams:
     ) -> None:
         self.hub = hub
         self.watchers = watchers
-        self._positions = QueuePositions(hub, requests, position_interval_s, no_worker_since)
+        self._positions = QueuePositions(hub, lines, position_interval_s, no_worker_since)
         self._heartbeat_s = settings.heartbeat_s
         self._coalesce_s = settings.coalesce_ms / 1000
         self._readers: set[Stoppable] = set()

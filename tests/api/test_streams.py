@@ -1,6 +1,7 @@
 """Streams beyond their frames: the place in the queue, and ends at an awkward moment."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from tickertape.api.protocols.native.text_wire import TEXT
 from tickertape.api.protocols.native.wire import NATIVE
 from tickertape.api.services import ApiTiming
 from tickertape.broker.errors import Unavailable
+from tickertape.broker.queue_lines import Lines, Part, QueueLines
 
 OFTEN = ApiTiming(position_interval_s=0.01)
 
@@ -43,21 +45,20 @@ async def test_a_place_whose_query_fails_is_published_later(
     redis_url: str, worker: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request_id = await worker.submit()
+    read = QueueLines.read
     async with running_api(redis_url, timing=OFTEN) as api:
-        requests = api.services.requests
-        position = requests.position
-        refused: list[str] = []
+        refused: list[int] = []
 
-        async def flaky(request_id: str, tenant: str) -> int | None:
+        async def flaky(self: QueueLines, partition: int, parts: Sequence[Part]) -> Lines:
             if not refused:
-                refused.append(request_id)
+                refused.append(partition)
                 raise Unavailable
-            return await position(request_id, tenant)
+            return await read(self, partition, parts)
 
-        monkeypatch.setattr(requests, "position", flaky)
+        monkeypatch.setattr(QueueLines, "read", flaky)
         async with aclosing(follow(f"{api.url}/chat/{request_id}/stream")) as stream:
             assert [(await anext(stream)).kind for _ in range(2)] == ["queued", "position"]
-        assert refused == [request_id]
+        assert refused == [0]
 
 
 async def test_a_cursor_that_cannot_be_checked_is_refused_and_retains_nothing(

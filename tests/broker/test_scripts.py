@@ -46,7 +46,7 @@ def test_scripts_that_end_requests_or_only_probe_run_without_memory_and_no_other
     name: str,
 ) -> None:
     takes_memory = name in {
-        "submit", "claim", "claim_title", "append", "look", "reopen", "position",
+        "submit", "claim", "claim_title", "append", "look", "reopen", "position", "lines",
     }  # fmt: skip
     assert source(name).startswith("#!lua flags=allow-oom\n") != takes_memory
     assert source(name).count("#!") == (0 if takes_memory else 1)
@@ -54,7 +54,7 @@ def test_scripts_that_end_requests_or_only_probe_run_without_memory_and_no_other
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_hot_path_carries_no_prefix(name: str) -> None:
-    is_bare = name in {"append", "look", "account", "probe"}
+    is_bare = name in {"append", "look", "lines", "account", "probe"}
     assert ("local function end_request(" in source(name)) != is_bare
 
 
@@ -100,7 +100,7 @@ def test_a_script_reads_its_arguments_in_the_order_of_its_header(name: str) -> N
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in NAMES if name not in {"look", "position", "probe"}]
+    "name", [name for name in NAMES if name not in {"look", "position", "lines", "probe"}]
 )
 def test_a_script_returns_the_verdicts_of_its_header(name: str) -> None:
     body = text_of(name).partition("\nlocal ")[2]

@@ -1,0 +1,19 @@
+-- Read the line of a partition: the tenants in turn, and parts of their waiting lists. Changes nothing.
+-- KEYS   1 ring
+-- ARGV   1 max_tenants  2 max_ids  3 part_size  4.. values, a tenant and the place where a part begins, in turn
+-- ->     tenants in turn, number of waiting requests of each, then the ids of each part
+-- At most `max_tenants` tenants are read. No part is read after the one that reaches `max_ids`, so the work of a
+-- call has a limit, and the caller asks for the other parts first the next time.
+local max_tenants, max_ids, part_size = unpack(ARGV, 1, 3)
+local call = redis.call
+local P = string.match(KEYS[1], '^{[^}]*}:')
+local tenants, lengths, count = call('LRANGE', KEYS[1], 0, max_tenants - 1), {}, 0
+for i, tenant in ipairs(tenants) do lengths[i] = call('LLEN', P .. 'wait:' .. tenant) end
+local reply = { tenants, lengths }
+for i = 4, #ARGV, 2 do
+  if count >= tonumber(max_ids) then break end
+  local ids = call('LRANGE', P .. 'wait:' .. ARGV[i], ARGV[i + 1], ARGV[i + 1] + part_size - 1)
+  count = count + #ids
+  reply[#reply + 1] = ids
+end
+return reply
