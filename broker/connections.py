@@ -112,6 +112,7 @@ class Connections:
 
     def __init__(self, url: str, timing: ConnectionTiming = TIMING, *, namespace: str = "") -> None:
         self._is_cluster = is_cluster(url)
+        self._is_kind_known = False
         self.keys = Keyspace(namespace, is_spread=self._is_cluster)
         self._url = url
         self._timing = timing
@@ -240,7 +241,7 @@ class Connections:
         wrong partition.
         Raises SettingsInvalid naming both numbers, Unavailable when Redis does not answer.
         """
-        await self._check_kind()
+        await self.check_kind()
         await self.ask("SET", self.keys.partition_count(), partitions, "NX")
         known = int(await self.ask("GET", self.keys.partition_count()) or partitions)
         if known != partitions:
@@ -249,22 +250,30 @@ class Connections:
                 f"set it to {known}, or use an empty Redis"
             )
 
-    async def _check_kind(self) -> None:
-        """Raise SettingsInvalid if REDIS_URL names a cluster as one server, or the reverse."""
+    async def check_kind(self) -> None:
+        """Raise SettingsInvalid if REDIS_URL names a cluster as one server, or the reverse.
+
+        Asks until it was answered once; raises Unavailable.
+        """
+        if self._is_kind_known:
+            return
         if self._is_cluster:
             try:
-                await self.ask("PING")
+                await self.learn_topology()
             except Unavailable as error:
                 if isinstance(error.__cause__, NotACluster):
                     raise SettingsInvalid(_NOT_A_CLUSTER) from None
                 raise
-            return
+        elif await self._mode() == b"cluster":
+            raise SettingsInvalid(_A_CLUSTER)
+        self._is_kind_known = True
+
+    async def _mode(self) -> bytes | None:
         # A server or a proxy that does not know HELLO is no node of a cluster.
         with contextlib.suppress(AccessDenied, ResponseError):
-            told = await self.ask("HELLO")
-            about = dict(zip(told[::2], told[1::2], strict=True))
-            if about.get(b"mode") == b"cluster":
-                raise SettingsInvalid(_A_CLUSTER)
+            reply = await self.ask("HELLO")
+            return dict(zip(reply[::2], reply[1::2], strict=True)).get(b"mode")
+        return None
 
     async def aclose(self) -> None:
         """Close all pooled connections; safe to call twice."""

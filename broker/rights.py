@@ -27,8 +27,10 @@ class Rights:
     async def missing(self) -> list[str]:
         """The missing rights in words; raises AccessDenied when the account may not even check.
 
-        Each node of a cluster has its own list of accounts, so each is asked.
+        SettingsInvalid when REDIS_URL names another kind of deployment. Each node of a cluster has
+        its own list of accounts, so each is asked.
         """
+        await self._connections.check_kind()
         found: dict[bytes, None] = {}
         for ring in await self._ring_of_each_node():
             found |= dict.fromkeys(await self._scripts.call("probe", [ring], *self._tags))

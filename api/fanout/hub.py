@@ -251,11 +251,19 @@ class Hub:
             if self.is_up and due > 0:
                 continue
             due = self._heartbeat_s
-            with contextlib.suppress(Unavailable):
-                await self._heal_by_tails()
+            for watched in self._by_partition():
+                # A partition whose server is away must not keep the others from being checked.
+                with contextlib.suppress(Unavailable):
+                    await self._heal_by_tails(watched)
 
-    async def _heal_by_tails(self) -> None:
-        watched = [each for each in self._watched.values() if each.heal is None]
+    def _by_partition(self) -> list[list[WatchedLog]]:
+        partitions: dict[int, list[WatchedLog]] = {}
+        for request_id, watched in self._watched.items():
+            partitions.setdefault(request_ids.partition_of(request_id), []).append(watched)
+        return list(partitions.values())
+
+    async def _heal_by_tails(self, all_watched: list[WatchedLog]) -> None:
+        watched = [each for each in all_watched if each.heal is None]
         tails = await self._logs.tails([each.tape.request_id for each in watched])
         for each, tail in zip(watched, tails, strict=True):
             if self._watched.get(each.tape.request_id) is not each:

@@ -80,7 +80,10 @@ async def redis(settings: Settings) -> list[Finding]:
                 *await _rights(connections, settings.partitions),
                 *await _server(connections),
                 *await _partitions(connections, settings.partitions),
+                *_nodes(connections, settings.partitions),
             ]
+    except SettingsInvalid as error:
+        return [fail("redis", f"{address}: {error}", "correct REDIS_URL")]
     except AccessDenied as denial:
         return [fail("redis", f"{address}: {denial}", "correct the account in REDIS_URL")]
     except (Unavailable, TimeoutError) as error:
@@ -116,6 +119,17 @@ async def _partitions(connections: Connections, wanted: int) -> list[Finding]:
     except AccessDenied:
         return []  # the findings about rights name it
     return findings.partition_findings(wanted, used and int(used))
+
+
+def _nodes(connections: Connections, partitions: int) -> list[Finding]:
+    """Where the partitions of a cluster are; the check of the rights has asked for that."""
+    if not connections.is_cluster:
+        return []
+    owners: dict[str, list[int]] = {}
+    for partition in range(partitions):
+        node = connections.node_of(partition)
+        owners.setdefault(f"{node.host}:{node.port}" if node else "no node", []).append(partition)
+    return findings.node_findings(owners)
 
 
 def _embedded_redis() -> Finding:

@@ -123,6 +123,14 @@ def rights_findings(missing: Sequence[str]) -> list[Finding]:
     return [fail("redis", text, "grant the rights that docs/architecture.md lists (ACL SETUSER)")]
 
 
+def node_findings(owners: Mapping[str, Sequence[int]]) -> list[Finding]:
+    """Which node of a cluster has which partitions."""
+    return [
+        ok("redis", f"{node} has the partitions {', '.join(map(str, partitions))}")
+        for node, partitions in sorted(owners.items())
+    ]
+
+
 def partition_findings(wanted: int, used: int | None) -> list[Finding]:
     """Compares TICKERTAPE_PARTITIONS with the number that this Redis was used with, if any."""
     if used is None or used == wanted:

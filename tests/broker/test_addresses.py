@@ -17,6 +17,9 @@ from tickertape.runtime.addresses import hide_secrets
         ),
         ("https://user:secret@host/v1?key=secret#secret", "https://host/v1"),
         ("https://host/v1/@cf/model", "https://host/v1/@cf/model"),
+        ("redis+cluster://me:secret@h1:1,h2:2", "redis+cluster://h1:1,h2:2"),
+        ("rediss+cluster://:se,cret@h1,[::1]:2?ssl_keyfile=s", "rediss+cluster://h1,[::1]:2"),
+        ("redis+cluster://me:sec/ret@h1:1,h2:2", "redis+cluster://(hidden)"),
     ],
 )
 def test_an_address_is_shown_without_its_secrets(url: str, shown: str) -> None:

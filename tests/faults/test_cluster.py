@@ -20,6 +20,8 @@ from tickertape.broker.errors import SettingsInvalid
 from tickertape.broker.keys import Keyspace
 from tickertape.broker.partition_tags import slot_of
 from tickertape.broker.request_ids import partition_of
+from tickertape.broker.rights import Rights
+from tickertape.cli.inspect.doctor import redis
 from tickertape.runtime.settings import Settings
 
 pytestmark = pytest.mark.slow
@@ -273,6 +275,27 @@ async def test_a_node_of_a_cluster_is_refused_as_one_server(cluster: Cluster) ->
     one = Connections(cluster.url.partition(",")[0].replace("+cluster", ""))
     try:
         with pytest.raises(SettingsInvalid, match=r"redis\+cluster://host:port,host:port"):
-            await one.agree_on_partitions(1)
+            await Rights(one, 1).check()
     finally:
         await one.aclose()
+
+
+async def test_one_server_is_refused_as_a_cluster(redis_url: str) -> None:
+    url = redis_url.replace("redis://", "redis+cluster://").removesuffix("/0")
+    several = Connections(url)
+    try:
+        with pytest.raises(SettingsInvalid, match="use redis://host:port"):
+            await Rights(several, 1).check()
+    finally:
+        await several.aclose()
+
+
+async def test_doctor_shows_which_node_has_which_partitions(cluster: Cluster) -> None:
+    found = await redis(Settings.model_validate({"redis_url": cluster.url}))
+    shown = [str(finding) for finding in found if "has the partitions" in str(finding)]
+    assert len(shown) >= 3
+    named = [
+        int(word.strip(",")) for line in shown for word in line.split("partitions ")[1].split()
+    ]
+    assert sorted(named) == list(range(PARTITIONS))
+    assert "sesame" not in "".join(map(str, found))
