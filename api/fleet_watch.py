@@ -1,7 +1,6 @@
 """Watches the fleet: reports this process, and notices when no worker asks for work."""
 
 import asyncio
-import contextlib
 import os
 import secrets
 import socket
@@ -62,7 +61,6 @@ class FleetWatch:
         self._no_worker = NoWorker(patience_s)
         self._name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._is_reported = False
-        self._has_failed = False
         self._open_streams: Callable[[], int] = int
         self._watchers: Callable[[], int] = int
 
@@ -86,14 +84,8 @@ class FleetWatch:
         Foreign data under these keys is logged once, and harms no request.
         """
         while True:
-            try:
-                with contextlib.suppress(BrokerError):
-                    await self._look()
-                self._has_failed = False
-            except Exception as error:
-                if not self._has_failed:
-                    logger.exception("fleet not read", error=type(error).__name__)
-                self._has_failed = True
+            with self._connections.faults.contain("fleet watch"):
+                await self._look()
             await asyncio.sleep(self._interval_s)
 
     async def leave(self) -> None:

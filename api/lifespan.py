@@ -87,7 +87,9 @@ def _services(
             Hub(connections, settings),
             QueueLines(connections),
             settings,
-            watchers=Watchers(counts, interval_s=timing.watchers_interval_s),
+            watchers=Watchers(
+                counts, interval_s=timing.watchers_interval_s, faults=connections.faults
+            ),
             no_worker_since=lambda: fleet.no_worker_since,
             position_interval_s=timing.position_interval_s,
         ),

@@ -68,6 +68,8 @@ async def _fault(services: Services) -> str | None:
         return "Redis has not answered since the start."
     if (reason := services.connections.writes.reason) is not None:
         return f"Redis takes no writes: {reason}"
+    if (refused := services.connections.faults.refused) is not None:
+        return refused
     if not services.streams.is_up:
         return "Redis pushes nothing to this process, or the check for lost pushes hangs."
     return None if has_answered else "Redis does not answer."

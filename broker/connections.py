@@ -36,6 +36,7 @@ from tickertape.broker.errors import AccessDenied, SettingsInvalid, Unavailable,
 from tickertape.broker.keys import Keyspace
 from tickertape.broker.sentinel import PrimaryLocator
 from tickertape.broker.server_connection import ServerDemoted, full_reply, server_connection
+from tickertape.broker.task_faults import TaskFaults
 from tickertape.broker.write_state import WriteState
 from tickertape.runtime.addresses import hide_secrets, is_cluster, node_urls
 from tickertape.runtime.sentinel_address import is_sentinel, parse_sentinel_url
@@ -117,6 +118,7 @@ class Connections:
         self._url = url
         self._timing = timing
         self.writes = WriteState(self.address)
+        self.faults = TaskFaults()
         self._locator: PrimaryLocator | None = None
         if is_sentinel(url):
             address = parse_sentinel_url(url)

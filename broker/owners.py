@@ -152,8 +152,8 @@ class Owners(Generic[AnyLine]):
             line = self._make_line(node)
             try:
                 await line.run(functools.partial(self._opened, node, line, pauses))
-            except Unavailable:
-                pass
+            except Unavailable as error:
+                self._connections.faults.failed(f"line to {node}", error)
             finally:
                 self._closed(node)
                 await line.close()
@@ -161,6 +161,7 @@ class Owners(Generic[AnyLine]):
 
     def _opened(self, node: Node, line: AnyLine, pauses: Pauses) -> None:
         pauses.opened()
+        self._connections.faults.worked(f"line to {node}")
         self._open[node] = line
         for partition in self._of(node):
             self._gain(partition)

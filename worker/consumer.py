@@ -52,7 +52,10 @@ class Consumer:
         self._timing = timing
         self._tools = tools
         self._keeper = LeaseKeeper(
-            tools.queue, lease_s, silence_limit_s=timing.renewal_silence_limit_s
+            tools.queue,
+            lease_s,
+            silence_limit_s=timing.renewal_silence_limit_s,
+            faults=tools.faults,
         )
         self._jobs = RunningJobs(tools, self._keeper, slots=slots, suspect_crashes=suspect_crashes)
         self._claims = ClaimLoop(

@@ -4,16 +4,12 @@ import asyncio
 import contextlib
 import time
 
-import structlog
-
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.fleet import REPORT_INTERVAL_S, Fleet, WorkerReport
 from tickertape.worker.consumer import Consumer
 from tickertape.worker.counters import Counters, DeltaRate
 from tickertape.worker.model_watch import ModelWatch
-
-log = structlog.get_logger()
 
 _LEAVE_LIMIT_S = 0.5
 
@@ -33,6 +29,7 @@ class FleetReporter:
         interval_s: float = REPORT_INTERVAL_S,
     ) -> None:
         self._fleet = Fleet(connections)
+        self._faults = connections.faults
         self._consumer = consumer
         self._counters = counters
         self._models = models
@@ -40,7 +37,6 @@ class FleetReporter:
         self._slots = slots
         self._interval_s = interval_s
         self._is_reported = False
-        self._has_failed = False
         self._rate = DeltaRate(time.monotonic)
 
     async def run(self) -> None:
@@ -49,7 +45,7 @@ class FleetReporter:
             while True:
                 # A worker that does not claim yet, or that hangs, is not at work.
                 if self._consumer.is_claiming and not self._consumer.silent_loops:
-                    self._is_reported = await self._try_to_report()
+                    await self._try_to_report()
                 await asyncio.sleep(self._interval_s)
         finally:
             if self._is_reported:
@@ -57,19 +53,11 @@ class FleetReporter:
                     async with asyncio.timeout(_LEAVE_LIMIT_S):
                         await self._fleet.leave(self._name, WorkerReport)
 
-    async def _try_to_report(self) -> bool:
-        try:
+    async def _try_to_report(self) -> None:
+        self._is_reported = False
+        with self._faults.contain("fleet report"):
             await self._fleet.report(self._name, self._report())
-        except Unavailable:
-            return False
-        except Exception as error:
-            # Foreign data under these keys must not end the worker.
-            if not self._has_failed:
-                log.exception("worker not reported", error=type(error).__name__)
-            self._has_failed = True
-            return False
-        self._has_failed = False
-        return True
+            self._is_reported = True
 
     def _report(self) -> WorkerReport:
         consumer, counters = self._consumer, self._counters

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -16,6 +16,7 @@ from tickertape.broker.appender import Appender
 from tickertape.broker.errors import AccessDenied, SettingsInvalid, Unavailable, WritesRefused
 from tickertape.broker.push import Push
 from tickertape.broker.rights import Rights
+from tickertape.broker.task_faults import TaskFaults
 from tickertape.runtime.settings import Settings
 from tickertape.worker.consumer import Consumer
 from tickertape.worker.model_watch import ModelWatch
@@ -36,6 +37,7 @@ class Health:
     push: Push
     rights: Rights
     models: ModelWatch
+    faults: TaskFaults = field(default_factory=TaskFaults)
 
     def is_alive(self) -> str | None:
         """The loops that hang; None if no loop hangs."""
@@ -61,6 +63,8 @@ class Health:
             return fault
         if not self.appender.is_ready or not self.push.is_up:
             return "not connected to Redis"
+        if (refused := self.faults.refused) is not None:
+            return refused
         if not has_answered:
             return "Redis does not answer"
         return f"cannot list models: {self.models.fault}" if self.models.fault else None

@@ -7,14 +7,15 @@ from collections.abc import Iterable, Iterator
 import structlog
 
 from tickertape.broker import request_ids
-from tickertape.broker.errors import Unavailable
 from tickertape.broker.queue import MOST_RENEWALS, Queue
+from tickertape.broker.task_faults import TaskFaults
 from tickertape.runtime.pulse import Pulse
 from tickertape.worker.job import Job
 from tickertape.worker.outcome import Stop
 
 log = structlog.get_logger()
 
+_TASK = "lease renewals"
 _RENEWALS_PER_LEASE = 3
 # Thousands of renewals at once would delay every answer, so they are spread over this many turns.
 _TURNS = 20
@@ -30,8 +31,16 @@ class LeaseKeeper:
     `silence_limit_s` later than a whole round takes.
     """
 
-    def __init__(self, queue: Queue, lease_s: float, *, silence_limit_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        lease_s: float,
+        *,
+        silence_limit_s: float = 30.0,
+        faults: TaskFaults | None = None,
+    ) -> None:
         self._queue = queue
+        self._faults = faults or TaskFaults()
         self._every_s = lease_s / _RENEWALS_PER_LEASE
         self._under_way: set[Job] = set()
         self._jobs_by_turn: tuple[set[Job], ...] = tuple(set() for _ in range(_TURNS))
@@ -65,12 +74,15 @@ class LeaseKeeper:
                 return
             async with asyncio.timeout(max(self._every_s, _LEAST_PATIENCE_S)):
                 refused = await self._queue.renew([lease for _, lease in held])
+            self._faults.worked(_TASK)
             for job, lease in held:
                 if any(lease is each for each in refused):
                     job.fenced(lease)
-        except (Unavailable, TimeoutError):
-            # The jobs go on, because Redis checks at each write who may write.
+        except TimeoutError:
             log.warning("leases not renewed", count=len(batch))
+        except Exception as error:  # noqa: BLE001  # one batch must not end the worker
+            # The jobs go on, because Redis checks at each write who may write.
+            self._faults.failed(_TASK, error)
         finally:
             self._under_way.difference_update(batch)
 

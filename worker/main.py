@@ -118,7 +118,12 @@ async def run(
     connections = Connections(redis_url, namespace=settings.namespace)
     worker = _build_worker(connections, settings, name, slots, timing)
     health = Health(
-        worker.consumer, worker.tools.appender, worker.push, worker.rights, worker.models
+        worker.consumer,
+        worker.tools.appender,
+        worker.push,
+        worker.rights,
+        worker.models,
+        connections.faults,
     )
     try:
         _stop_on_signals(worker.consumer)
@@ -206,6 +211,7 @@ def _build_tools(
         bounds=Bounds(settings.memory_bytes, settings.context_tokens),
         rng=random.Random(),
         timing=timing,
+        faults=connections.faults,
     )
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import structlog
 
 from tickertape.broker.connections import Connections
-from tickertape.broker.errors import Unavailable
 from tickertape.broker.upstream_models import MODELS_TTL_S, write_models, write_models_fault
 from tickertape.worker.upstream.client import Upstream
 from tickertape.worker.upstream.errors import NoModelList, UpstreamError, UpstreamGarbage
@@ -58,7 +57,7 @@ class ModelWatch:
         """List and publish the models again and again, until cancelled."""
         while True:
             pause_s = self._timing.retry_s
-            with contextlib.suppress(Unavailable):
+            with self._connections.faults.contain("model list"):
                 pause_s = await self._publish()
             await asyncio.sleep(pause_s)
 

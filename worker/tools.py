@@ -12,6 +12,7 @@ from tickertape.broker.errors import Unavailable
 from tickertape.broker.log import Logs
 from tickertape.broker.looks import Looks
 from tickertape.broker.queue import Lease, Queue
+from tickertape.broker.task_faults import TaskFaults
 from tickertape.worker import prompt
 from tickertape.worker.counters import Counters
 from tickertape.worker.upstream.answer_stream import Limits
@@ -47,6 +48,7 @@ class Tools:
     bounds: prompt.Bounds
     rng: random.Random
     timing: JobTiming = field(default_factory=JobTiming)
+    faults: TaskFaults = field(default_factory=TaskFaults)
     counters: Counters = field(default_factory=Counters)
     answer_listeners: list[Callable[[Lease], None]] = field(default_factory=list)
     """Are called with each request that is completed."""

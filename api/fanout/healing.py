@@ -64,7 +64,8 @@ class Healer:
                     continue
                 if is_complete and _merge_early(watched):
                     break
-        except EntryMalformed:
+        except Exception:
+            # An entry of another form, or a key of another type. Readers of other logs go on.
             log.exception("log not understood", request_id=watched.tape.request_id)
             self._on_gone(watched)
         finally:

@@ -61,6 +61,7 @@ class Hub:
         self._limits = limits
         self._keys = connections.keys
         self._logs = Logs(connections)
+        self.faults = connections.faults
         self._heartbeat_s = settings.heartbeat_s
         self._push = Push(connections, self, partitions=settings.partitions)
         self._watched: dict[str, WatchedLog] = {}
@@ -253,7 +254,7 @@ class Hub:
             due = self._heartbeat_s
             for watched in self._by_partition():
                 # A partition whose server is away must not keep the others from being checked.
-                with contextlib.suppress(Unavailable):
+                with self.faults.contain("tail check"):
                     await self._heal_by_tails(watched)
 
     def _by_partition(self) -> list[list[WatchedLog]]:

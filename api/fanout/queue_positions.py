@@ -4,17 +4,12 @@ import asyncio
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-import structlog
-
 from tickertape.api.fanout.hub import Hub
 from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.broker import request_ids
-from tickertape.broker.errors import BrokerError
 from tickertape.broker.queue_lines import PART_SIZE, Lines, Part, QueueLines
 from tickertape.broker.requests import Record
 from tickertape.runtime.json_types import JsonObject
-
-logger = structlog.get_logger("api")
 
 _MOST_TENANTS_PER_CALL = 200
 # A notice costs about 20 us for each reader. The limit keeps a long queue that moves from taking
@@ -56,13 +51,8 @@ class QueuePositions:
     async def run(self) -> None:
         """Publish places that have changed, once in each interval, until cancelled."""
         while True:
-            try:
+            with self._hub.faults.contain("queue positions"):
                 await self.publish()
-            except BrokerError:
-                pass
-            except Exception as error:
-                # Foreign data under one key must not end the streams of all readers.
-                logger.exception("positions not read", error=type(error).__name__)
             await asyncio.sleep(self.interval_s)
 
     async def publish(self) -> None:

@@ -10,12 +10,8 @@ import contextlib
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-import structlog
-
-from tickertape.broker.errors import BrokerError
+from tickertape.broker.task_faults import TaskFaults
 from tickertape.broker.watchers import ConversationPlace, WatcherCounts
-
-logger = structlog.get_logger("api")
 
 INTERVAL_S = 2.0
 # More conversations than this are taken in turn, so that their number sets how old a count may be,
@@ -54,7 +50,9 @@ class Watchers:
         *,
         interval_s: float = INTERVAL_S,
         most_per_interval: int = _MOST_PER_INTERVAL,
+        faults: TaskFaults | None = None,
     ) -> None:
+        self._faults = faults or TaskFaults()
         self._counts = counts
         self._interval_s = interval_s
         self._most_per_interval = most_per_interval
@@ -86,13 +84,8 @@ class Watchers:
         while True:
             await asyncio.sleep(self._interval_s)
             for places in self._turns():
-                try:
+                with self._faults.contain("watchers"):
                     await self._exchange(places)
-                except BrokerError:
-                    continue
-                except Exception as error:
-                    # Foreign data under one key must not end the streams of all readers.
-                    logger.exception("watchers not counted", error=type(error).__name__)
             self._show()
 
     def _turns(self) -> list[list[ConversationPlace]]:

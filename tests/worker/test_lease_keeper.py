@@ -123,6 +123,15 @@ async def test_a_job_is_not_stopped_while_redis_is_away() -> None:
     assert job.refused_leases == []
 
 
+async def test_a_renewal_that_redis_rejects_ends_neither_the_job_nor_the_renewals() -> None:
+    queue = ScriptedQueue()
+    queue.will("renew", RuntimeError("WRONGTYPE"), RuntimeError("WRONGTYPE"))
+    job = ListeningJob(lease(), queue)
+    async with keeping(queue, job):
+        await wait_until(lambda: len(queue.all("renew")) >= 3, description="it is tried again")
+    assert job.refused_leases == []
+
+
 async def test_a_lease_is_renewed_from_the_next_round_until_its_job_ends() -> None:
     queue = ScriptedQueue()
     job = ListeningJob(lease(), queue)
