@@ -267,7 +267,7 @@ class ClaimLoop:
         """Look at all partitions now if any of them has work, because a round of looks is slow."""
         with contextlib.suppress(Unavailable):
             if await self._tools.looks.has_waiting(self._partitions) and self._turns.is_empty:
-                self._schedule.plan_all_now(time.monotonic())
+                self._schedule.plan_all_now()
                 self._changed.set()
 
     def _reachability(self, partition: int) -> Reachability:

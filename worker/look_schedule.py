@@ -29,6 +29,7 @@ class LookSchedule:
         }
         self._heap = [(due_s, partition) for partition, due_s in self._due_s.items()]
         heapq.heapify(self._heap)
+        self._is_all_due = False
 
     @property
     def is_slow(self) -> bool:
@@ -36,22 +37,26 @@ class LookSchedule:
         return len(self._due_s) > _LOOKS_PER_S
 
     def plan(self, partition: int, now_s: float, next_ms: int | None = None) -> None:
-        """Look when `next_ms` have passed, or after a round if that is earlier or it is 0."""
-        in_s = min(self._round_s, next_ms / 1000) if next_ms else self._round_s
-        self._set(partition, now_s + in_s)
+        """Look when `next_ms` have passed, unless a look is planned before; 0 plans nothing.
 
-    def plan_all_now(self, now_s: float) -> None:
-        """Look at all partitions at once."""
-        for partition in self._due_s:
-            self._set(partition, now_s)
+        Without a time, the plan stays, so that the looks of a round stay spread.
+        """
+        if next_ms and now_s + next_ms / 1000 < self._due_s[partition]:
+            self._set(partition, now_s + next_ms / 1000)
+
+    def plan_all_now(self) -> None:
+        """Look at all partitions at once, beside what is planned."""
+        self._is_all_due = True
 
     def pop_due(self, now_s: float) -> list[int]:
         """The partitions to look at now. Each is planned again for after a round."""
-        due: list[int] = []
+        due = list(self._due_s) if self._is_all_due else []
+        self._is_all_due = False
         while self._heap[0][0] <= now_s:
             due_s, partition = heapq.heappop(self._heap)
             if self._due_s[partition] == due_s:
-                due.append(partition)
+                if partition not in due:
+                    due.append(partition)
                 self._set(partition, now_s + self._round_s)
         return due
 
