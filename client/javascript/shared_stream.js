@@ -119,10 +119,12 @@ export class SharedStream {
     const init = {
       method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ conversations }),
     }
+    // A conversation that was closed and opened again has the same id, and must not begin in the middle.
+    const asked = new Map(this.conversations)
     let current
     const onEvent = (event) => {
       this.#reconnection.heard()
-      if (event.kind === 'conversation') current = this.conversations.get(event.data.conversation_id)
+      if (event.kind === 'conversation') current = asked.get(event.data.conversation_id)
       else current?.take(event)
     }
     const onOpen = () => this.#reconnection.opened()

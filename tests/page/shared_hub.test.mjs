@@ -121,6 +121,24 @@ test('a conversation is read no more when its last tab has left, and the connect
   assert.deepEqual(timers.delays(), [])
 })
 
+test('a conversation that is opened again at once is read from its start, whatever the old connection still brings', async (t) => {
+  const { hub, server, tabs: [a], run } = begin(t, ['a', 'b'])
+  await run()
+  await server.last().accept()
+  await server.last().send('a', 'delta', '1-1', { text: 'one ' })
+  hub.leave(a)
+  await run()
+  const again = newTab(hub, 'a')
+  await server.last().send('a', 'delta', '2-1', { text: 'two' })
+  assert.deepEqual(again.texts(), [])
+  await run()
+  assert.equal(server.last().after.a, null)
+  await server.last().accept()
+  await server.last().send('a', 'delta', '1-1', { text: 'one ' })
+  await server.last().send('a', 'delta', '2-1', { text: 'two' })
+  assert.deepEqual(again.texts(), ['one ', 'two'])
+})
+
 test('a browser whose last tab is kept for the back button gives its connection back without a timer', async (t) => {
   const { server, hub, tabs: [a, b], run } = begin(t, ['a', 'b'])
   await run()
