@@ -83,6 +83,7 @@ OF_SCRIPTS = {
     KEYS.running(7): "running",
     KEYS.delayed(7): "delayed",
     KEYS.wake(7): "wake",
+    KEYS.idle(7): "idle",
     KEYS.claim(7, "n"): "claim:",
     KEYS.load(7): "load",
     KEYS.dead(7): "dead",
@@ -141,7 +142,7 @@ def test_every_function_that_names_a_key_is_in_this_list() -> None:
 def test_all_names_of_a_partition_share_its_hash_tag_and_are_distinct() -> None:
     names = [*OF_SCRIPTS, *OF_CONVERSATIONS]
     assert {re.match(r"\{p7\}:", name) is not None for name in names} == {True}
-    assert len(set(names)) == 22
+    assert len(set(names)) == 23
     assert {name[:5] for name in PLAIN_ONLY} == {"{p0}:"}
 
 

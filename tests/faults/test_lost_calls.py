@@ -22,7 +22,7 @@ from tickertape.broker.requests import Requests, Submission
 from tickertape.runtime.settings import Settings
 
 SETTINGS = Settings(retention_s=600)
-READS_ONLY = {"position", "probe"}
+READS_ONLY = {"lines", "look", "position", "probe"}
 
 
 class Story(Rig):
