@@ -25,6 +25,11 @@ class Counters:
     titles: Counter[str] = field(default_factory=Counter)
     upstream_problem: str | None = None
 
+    def retried(self, problem: str | None) -> None:
+        """Count a retry. Its `problem` shows at once and not only after the last retry."""
+        self.retries += 1
+        self.upstream_problem = problem or self.upstream_problem
+
 
 class DeltaRate:
     """Deltas per second over the last samples."""

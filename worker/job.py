@@ -149,7 +149,7 @@ class Job:
     async def _retry(self, attempt: Attempt, failure: Failure, delay_s: float) -> Stop | None:
         """Put the request back into the queue, due after a delay."""
         lease, code = attempt.lease, failure.code.value
-        self._counters.retries += 1
+        self._counters.retried(failure.problem)
         self._log.info("retry later", code=code, delay_s=round(delay_s, 3))
         delay_ms = int(delay_s * 1000)
         try:
@@ -167,7 +167,7 @@ class Job:
         """Open the next attempt in this worker, after the unwritten pieces and a delay."""
         self._log.info("begin again", code=failure.code.value, delay_s=round(delay_s, 3))
         self._restarts += 1
-        self._counters.retries += 1
+        self._counters.retried(failure.problem)
 
         async def pause() -> None:
             await attempt.writer.flushed()

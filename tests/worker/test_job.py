@@ -21,6 +21,7 @@ from tickertape.broker.errors import TooLong, Unavailable
 from tickertape.broker.queue import Gap
 from tickertape.broker.turns import Turn
 from tickertape.worker.job import _GAP_PAUSE_S, _MAX_GAPS, _MAX_LOST_LOGS, Job
+from tickertape.worker.upstream.errors import Unreachable
 
 
 async def test_what_is_not_acknowledged_rides_along_with_the_terminal(
@@ -204,3 +205,12 @@ async def test_the_question_is_passed_on_as_it_is(queue: ScriptedQueue) -> None:
     job = Job(lease(payload={"params": {"top_k": 3}}), tools(upstream, queue))
     await job.run()
     assert upstream.payloads == [{"top_k": 3, "messages": [QUESTION]}]
+
+
+async def test_an_upstream_out_of_reach_is_a_problem_until_an_answer_is_complete() -> None:
+    kit = tools(OfflineUpstream(Unreachable(), answer(["a"])))
+    await Job(lease(), kit).run()
+    assert kit.counters.upstream_problem == "The upstream cannot be reached."
+    assert kit.counters.retries == 1
+    await Job(lease(), kit).run()
+    assert kit.counters.upstream_problem is None

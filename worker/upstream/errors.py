@@ -25,6 +25,8 @@ class UpstreamError(Exception):
 
     code: ClassVar[FailureCode] = FailureCode.ERROR
     may_differ: bool = True
+    of_all_requests: ClassVar[str | None] = None
+    """Why every other request of this server would fail as well, in a sentence."""
     status: int | None = None
     """The HTTP status of the response; None if there was none, or in a stream."""
 
@@ -40,8 +42,7 @@ class UpstreamError(Exception):
             self.may_differ = may_differ
         self.message = message or (type(self).__doc__ or "").strip()
         self.retry_after_s = retry_after_s
-        # Why the upstream would refuse every other request of this server as well, in a sentence.
-        self.problem = problem
+        self.problem = problem or self.of_all_requests
         super().__init__(self.message)
 
 
@@ -64,6 +65,7 @@ class UpstreamGarbage(UpstreamFault):
 class Unreachable(UpstreamError):
     """The upstream cannot be reached."""
 
+    of_all_requests = "The upstream cannot be reached."
     code = FailureCode.UNREACHABLE
 
 
