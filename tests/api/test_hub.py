@@ -150,9 +150,10 @@ async def test_the_reply_to_a_tail_query_from_before_the_end_does_not_undo_the_e
 ) -> None:
     """The tape is kept for later readers, and a finished tape is never healed."""
     request_id = await rig.begin()
+    other = await rig.submit()
     tails, checks = hub._logs.tails, 0
 
-    async with hub.watch(request_id) as watched:
+    async with hub.watch(other), hub.watch(request_id) as watched:
         saved = await rig.connections.ask("DUMP", KEYS.log(request_id))
 
         async def answered_late(request_ids: list[str]) -> list[Cursor | None]:

@@ -268,7 +268,6 @@ async def test_a_channel_that_is_missing_in_the_middle_of_a_script_changes_nothi
 @pytest.mark.parametrize(
     ("command", "call"),
     [
-        ("BLPOP", lambda broker: broker.queue.wait(0, 0.01)),
         ("XRANGE", lambda broker: broker.logs.read("r0_" + "a" * 26)),
         ("XREVRANGE", lambda broker: broker.logs.tails(["r0_" + "a" * 26])),
         ("HGETALL", lambda broker: broker.requests.get("r0_" + "a" * 26, TENANT)),

@@ -39,6 +39,10 @@ def test_a_host_that_is_not_of_this_machine_is_named() -> None:
 def test_make_run_takes_a_port_and_arguments(given: list[str], passed: str) -> None:
     root = Path(__file__).parents[2]
     printed = subprocess.run(
-        ["make", "-n", "run", *given], cwd=root, capture_output=True, text=True, check=True
+        ["make", "--no-print-directory", "-n", "run", *given],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     assert " ".join(printed.splitlines()[-1].split()).endswith(passed)

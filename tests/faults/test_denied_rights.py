@@ -117,11 +117,11 @@ async def test_a_worker_that_lacks_a_right_names_it_and_works_once_it_has_it(
     redis_url: str, upstream: ScriptedUpstream
 ) -> None:
     with (
-        limited_account(redis_url, "~*", "&*", "+@all", "-blpop") as account,
+        limited_account(redis_url, "~*", "&*", "+@all", "-zpopmin") as account,
         structlog.testing.capture_logs() as logged,
     ):
         async with probed_worker(account.url, upstream) as (probe, _):
-            reason = "Redis denies access: this account may not run BLPOP"
+            reason = "Redis denies access: this account may not run ZPOPMIN"
             await probe.says("/readyz", (503, reason))
             assert await probe.get("/healthz") == (200, "ok")
             account.allow(*ALL)
