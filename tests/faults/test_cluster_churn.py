@@ -70,7 +70,7 @@ async def test_every_reader_gets_the_text_of_the_log_while_masters_die_and_slots
     upstream.script = [Role(), *steps, Finish()]
     with valkey_cluster() as cluster:
         async with (
-            system(cluster, upstream, lease_s=1.0) as api,
+            system(cluster, upstream, lease_s=5.0) as api,
             contextlib.AsyncExitStack() as stack,
         ):
             readers: list[tuple[str, Follower]] = []
