@@ -1,5 +1,6 @@
 """A port in use: the error names another one as it is typed. `make run` passes a port on."""
 
+import os
 import shutil
 import socket
 import subprocess
@@ -38,9 +39,13 @@ def test_a_host_that_is_not_of_this_machine_is_named() -> None:
 )
 def test_make_run_takes_a_port_and_arguments(given: list[str], passed: str) -> None:
     root = Path(__file__).parents[2]
+    # These tests may run under a make whose flags and variables this one must not inherit.
+    environment = {name: value for name, value in os.environ.items() if "MAKE" not in name}
+    environment.pop("ARGS", None)
     printed = subprocess.run(
         ["make", "--no-print-directory", "-n", "run", *given],
         cwd=root,
+        env=environment,
         capture_output=True,
         text=True,
         check=True,
