@@ -12,9 +12,8 @@ truth:
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
 
@@ -152,7 +151,7 @@ class Hub:
             self.release(watched)
 
     @contextlib.contextmanager
-    def listen(self, channel: str, wake: Callable[[], None]) -> Any:
+    def listen(self, channel: str, wake: Callable[[], None]) -> Iterator[None]:
         """Call `wake` after every push on a channel, and whenever pushes may have been missed."""
         name = channel.encode()
         wakes = self._topics.setdefault(name, set())

@@ -29,7 +29,7 @@ export function newRequest(requestId, known = {}) {
 
 /**
  * A conversation of which nothing is known yet; `requests` is in the order of the server's log, `watchers` is how many
- * clients read it, with this one. `title` is added when the server has one, null if the server erased it.
+ * clients read it, with this one. `title` is undefined until the server has one, null if the server erased it.
  */
 export const newConversation = (conversationId) => ({ conversationId, requests: [], cursor: null, watchers: 1, title: undefined })
 

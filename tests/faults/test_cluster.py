@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+import functools
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -150,9 +151,10 @@ async def test_a_request_can_be_cancelled_in_every_partition(
         assert {reader.kinds[-1] for reader in readers} == {"cancelled"}
 
 
-async def test_slots_that_move_in_one_step_leave_no_gap_and_no_repeat(
-    cluster: Cluster, upstream: ScriptedUpstream
+async def assert_exact_while_slots_move(
+    cluster: Cluster, upstream: ScriptedUpstream, move: Callable[[int], object]
 ) -> None:
+    """Move every third slot before each word; all readers get the exact text."""
     gates = [asyncio.Event() for _ in WORDS[1:]]
     async with (
         system(cluster, upstream) as api,
@@ -160,28 +162,23 @@ async def test_slots_that_move_in_one_step_leave_no_gap_and_no_repeat(
     ):
         for number, gate in enumerate(gates, 1):
             for partition in range(number % 3, PARTITIONS, 3):
-                await asyncio.to_thread(cluster.move_slot, slot_of_partition(partition))
+                await asyncio.to_thread(move, slot_of_partition(partition))
             gate.set()
             await all_show(readers, "".join(WORDS[: number + 1]))
         await all_end(readers)
         assert_exact(readers, "".join(WORDS))
+
+
+async def test_slots_that_move_in_one_step_leave_no_gap_and_no_repeat(
+    cluster: Cluster, upstream: ScriptedUpstream
+) -> None:
+    await assert_exact_while_slots_move(cluster, upstream, cluster.move_slot)
 
 
 async def test_slots_that_move_key_by_key_leave_no_gap_and_no_repeat(
     cluster: Cluster, upstream: ScriptedUpstream
 ) -> None:
-    gates = [asyncio.Event() for _ in WORDS[1:]]
-    async with (
-        system(cluster, upstream) as api,
-        many_readers(api, upstream, gates) as readers,
-    ):
-        for number, gate in enumerate(gates, 1):
-            for partition in range(number % 3, PARTITIONS, 3):
-                await asyncio.to_thread(move_slowly, cluster, slot_of_partition(partition))
-            gate.set()
-            await all_show(readers, "".join(WORDS[: number + 1]))
-        await all_end(readers)
-        assert_exact(readers, "".join(WORDS))
+    await assert_exact_while_slots_move(cluster, upstream, functools.partial(move_slowly, cluster))
 
 
 def move_slowly(cluster: Cluster, slot: int) -> None:

@@ -6,15 +6,13 @@ No driver package: a test page needs a few of the protocol's commands, and aioht
 import asyncio
 import base64
 import contextlib
-import os
 import shutil
-import signal
-import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.support.browser_process import running_browser
 from tests.support.browser_socket import BrowserSocket, Message, open_socket
 from tests.support.wait import wait_until, wait_until_sync
 
@@ -41,20 +39,11 @@ def find_chromium() -> str | None:
 @contextlib.contextmanager
 def running_chromium(executable: str) -> Iterator[str]:
     """Start Chromium with an empty profile; yields the address for `connect`."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        process = subprocess.Popen(
-            [executable, *_FLAGS, f"--user-data-dir={profile}", "about:blank"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            yield _address(Path(profile) / "DevToolsActivePort")
-        finally:
-            # Chromium's helpers are in its session and end with it.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile,
+        running_browser([executable, *_FLAGS, f"--user-data-dir={profile}", "about:blank"]),
+    ):
+        yield _address(Path(profile) / "DevToolsActivePort")
 
 
 def _address(port_file: Path) -> str:

@@ -4,15 +4,13 @@ import asyncio
 import base64
 import contextlib
 import json
-import os
 import shutil
-import signal
-import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.support.browser_process import running_browser
 from tests.support.browser_socket import BrowserSocket, Message, open_socket
 from tests.support.wait import wait_until, wait_until_sync
 
@@ -60,19 +58,8 @@ def running_firefox(executable: str) -> Iterator[str]:
             for name, value in _PREFERENCES.items()
         ]
         (Path(profile) / "user.js").write_text("".join(lines))
-        process = subprocess.Popen(
-            [executable, *_FLAGS, "--profile", profile, "about:blank"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
+        with running_browser([executable, *_FLAGS, "--profile", profile, "about:blank"]):
             yield _address(Path(profile) / "WebDriverBiDiServer.json")
-        finally:
-            # Firefox's helpers are in its session and end with it.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
 
 
 def _address(port_file: Path) -> str:
