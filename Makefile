@@ -21,11 +21,11 @@ help: ## list the targets
 run: .venv/run.stamp ## install what is needed into .venv and start everything on this machine (PORT=9000, ARGS="--workers 2")
 	@$(BIN)/tickertape up --typed="make run" $(if $(PORT),--port=$(PORT)) $(ARGS)
 
-test: .venv/test.stamp ## the quick tests, in random order, with coverage
-	$(BIN)/python -m pytest -n 2 -m "not slow" --cov --cov-report=term $(ARGS)
+test: .venv/test.stamp ## the quick tests, in random order
+	$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
 
-test-all: .venv/test.stamp ## all tests: the quick ones, then those that kill processes and wait for leases to end
-	$(MAKE) --no-print-directory test
+test-all: .venv/test.stamp ## all tests: the quick ones with coverage, then those that kill processes and wait for leases to end
+	$(MAKE) --no-print-directory test ARGS="--cov --cov-report=term $(ARGS)"
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
 chaos: .venv/test.stamp ## break a running system at random and check its guarantees (SECONDS=60 SEED=7 ARGS=--control)

@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import BaseRoute
 from starlette.types import Lifespan
 
 from tickertape.api import operations
@@ -17,6 +19,7 @@ from tickertape.api.lifespan import OnFatal, running
 from tickertape.api.openapi import document_app, operation_id
 from tickertape.api.page import routes as page
 from tickertape.api.protocols import ai_sdk, gpt_terminal, native, openai_chat, openai_responses
+from tickertape.api.protocols.http_protocol import HttpProtocol
 from tickertape.api.services import TIMING, ApiTiming
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.roles import Roles, load_roles
@@ -71,8 +74,7 @@ def create_app(
 
     app = _app(lifespan, guards)
     handle_errors(app, forms)
-    for router in _routers(files):
-        app.include_router(router)
+    app.router.routes.extend([*_completed_routes(_PROTOCOLS), *page.page_routes(files)])
     document_app(app)
     return app
 
@@ -88,7 +90,6 @@ def _app(lifespan: Lifespan[FastAPI], guards: list[Middleware]) -> FastAPI:
         # The page with the documentation is one of ours: page/docs.html.
         docs_url=None,
         redoc_url=None,
-        generate_unique_id_function=operation_id,
         # A redirect would name the host and scheme that this process sees behind a proxy.
         redirect_slashes=False,
         # Spans and logs of FastAPI would carry bodies, which hold prompts, out of the process.
@@ -102,9 +103,19 @@ def _app(lifespan: Lifespan[FastAPI], guards: list[Middleware]) -> FastAPI:
     )
 
 
-def _routers(files: dict[str, page.PageFile]) -> list[APIRouter]:
-    protocols = [router for protocol in _PROTOCOLS for router in protocol.routers]
-    return [*protocols, operations.router, page.page_router(files)]
+@cache
+def _completed_routes(protocols: tuple[HttpProtocol, ...]) -> list[BaseRoute]:
+    """The routes of the protocols and of the operations, which all apps of a process share.
+
+    FastAPI completes included routes when it first matches one, which takes 60 ms. Matching one
+    here keeps those from the first request.
+    """
+    everything = APIRouter(generate_unique_id_function=operation_id)
+    for router in [*(each for one in protocols for each in one.routers), operations.router]:
+        everything.include_router(router)
+    for route in everything.routes:
+        route.matches({"type": "http", "method": "GET", "path": "/", "root_path": ""})
+    return everything.routes
 
 
 def _error_forms() -> dict[str, ErrorForm]:

@@ -7,6 +7,7 @@ Every test ends with no asyncio task left; a fixture that starts tasks must awai
 """
 
 import asyncio
+import gc
 import inspect
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -32,6 +33,16 @@ def pytest_configure() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_frozen() -> Iterator[None]:
+    """A process that serves exempts its objects from garbage collection; this one lives longer."""
+    thresholds = gc.get_threshold()
+    yield
+    if gc.get_threshold() != thresholds:
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
 
 
 @pytest.fixture(autouse=True)

@@ -3,12 +3,13 @@
 import gzip
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
+from starlette.routing import Route
 
 # The pages that have an address without the name of their file.
 _PAGES = {"index.html": "/", "status.html": "/status", "docs.html": "/docs"}
@@ -104,12 +105,13 @@ def _file(path: str, body: bytes, gzipped: bytes) -> PageFile:
     return PageFile(body, gzipped, headers)
 
 
-def page_router(page: dict[str, PageFile]) -> APIRouter:
-    """Routes for these files only."""
-    router = APIRouter(include_in_schema=False)
+def page_routes(page: dict[str, PageFile]) -> list[Route]:
+    """A route for each of these files. The OpenAPI document does not show them."""
+    return [Route(path, _shows(file), include_in_schema=False) for path, file in page.items()]
 
+
+def _shows(file: PageFile) -> Callable[[Request], Awaitable[Response]]:
     async def show(request: Request) -> Response:
-        file = page[request.scope["route"].path]
         wants_gzip = "gzip" in request.headers.get("accept-encoding", "")
         body, headers = (
             (file.gzipped, file.gzip_headers) if wants_gzip else (file.body, file.headers)
@@ -118,6 +120,4 @@ def page_router(page: dict[str, PageFile]) -> APIRouter:
             return Response(status_code=304, headers=headers)
         return Response(body, headers=headers)
 
-    for path in page:
-        router.add_api_route(path, show, methods=["GET", "HEAD"])
-    return router
+    return show

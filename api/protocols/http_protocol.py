@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from tickertape.api.edge.error_forms import ErrorForm
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # Identity, so that a protocol can be hashed.
 class HttpProtocol:
     """One protocol. Each folder of api/protocols/ has one as `PROTOCOL`; api/app.py collects them.
 
