@@ -4,6 +4,10 @@ An entry is stored as one field, `e`, whose value is one letter for the kind and
 bare UTF-8 text for output, JSON for the rest. Because of the constant field name and the one-letter
 kind, a small delta takes about 25 bytes of memory. `queued` and every opener carry `v`, the version
 of the codec.
+
+A later version may add kinds, under other letters or signs. This version reads such an entry as
+`unknown`. A new kind that ends a log, or that must be read, needs a release whose `FORMAT` excludes
+older ones (formats.py); a new kind of opener names `prev`, as all openers do.
 """
 
 import re
@@ -44,6 +48,8 @@ _EXTENDED_LETTERS = {kind: letter.encode() for letter, kind in _EXTENDED_KINDS.i
 _KINDS = {ord(letter): kind for letter, kind in (_ALL_KINDS | _EXTENDED_KINDS).items()}
 _PLAIN = frozenset(ord(letter) for letter in _TEXT_KINDS)
 _EXTENDED = frozenset(ord(letter) for letter in _EXTENDED_KINDS)
+# The first byte of any kind, known or not: a printable ASCII character.
+_OF_KINDS = frozenset(range(ord("!"), ord("~") + 1))
 
 
 class Cursor(msgspec.Struct, frozen=True, order=True, gc=False):
@@ -137,12 +143,15 @@ def encode_data(kind: EntryKind, data: dict[str, Any]) -> bytes:
 
 
 def decode(cursor: Cursor, value: bytes) -> Entry:
-    """The entry of a stored value; raises EntryMalformed when this version cannot read it."""
+    """The entry of a stored value, with the kind `unknown` if a later version has added its kind.
+
+    Raises EntryMalformed for what no version writes.
+    """
     letter = value[0] if value else 0
     kind = _KINDS.get(letter)
+    if kind is None:
+        return _decode_unknown(cursor, value)
     try:
-        if kind is None:
-            raise EntryMalformed
         if letter in _PLAIN:
             return Entry(cursor, kind, value[1:].decode())
         if letter in _EXTENDED:
@@ -151,6 +160,17 @@ def decode(cursor: Cursor, value: bytes) -> Entry:
         return Entry(cursor, kind, data=msgspec.json.decode(value[1:], type=dict[str, Any]))
     except _MALFORMED as error:
         raise EntryMalformed from error
+
+
+def _decode_unknown(cursor: Cursor, value: bytes) -> Entry:
+    """An entry of a later version, with its data if that is a JSON object: an opener has `prev`."""
+    if not value or value[0] not in _OF_KINDS:
+        raise EntryMalformed
+    try:
+        data = msgspec.json.decode(value[1:], type=dict[str, Any])
+    except _MALFORMED:
+        data = {}
+    return Entry(cursor, "unknown", data=data)
 
 
 def unpack(message: bytes) -> Pushed | Notice:

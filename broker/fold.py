@@ -11,8 +11,9 @@ class Answer:
     """The state of a request after some entries of its log, in order.
 
     `started` and `reset` clear the output, `resumed` keeps the output, output entries extend the
-    output, and a terminal ends the answer. `x` has the provider fields of the message, without
-    logprobs. The same entries always lead to the same answer.
+    output, and a terminal ends the answer. An entry of a later version changes nothing. `x` has the
+    provider fields of the message, without logprobs. The same entries always lead to the same
+    answer.
     """
 
     def __init__(self) -> None:

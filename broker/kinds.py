@@ -11,7 +11,8 @@ Output = Literal[TextOutput, "tool_call"]
 Terminal = Literal["completed", "failed", "cancelled"]
 """The last entry of a log, and the state of the request from then on."""
 
-EntryKind = Literal["queued", Opener, Output, Terminal]
+EntryKind = Literal["queued", Opener, Output, Terminal, "unknown"]
+"""`unknown` stands for any kind of a later version: it is skipped, and its position is kept."""
 
 Status = Literal["queued", "running", Terminal]
 """The state of a request as clients see it."""
@@ -31,7 +32,7 @@ AppendOutcome = Literal[AppendVerdict, "LOST", "REFUSED"]
 Verdict = Literal[
     AppendVerdict, "GO", "EMPTY", "INTERRUPTED",
     "EXISTS", "CONFLICT", "FULL", "TENANT_LIMIT", "BUSY",
-    "TERMINAL", "MISSING", "ACTIVE",
+    "TERMINAL", "MISSING", "ACTIVE", "REFUSED",
 ]  # fmt: skip
 """The first word of a script's reply. The header of each script lists the words that it returns."""
 

@@ -7,6 +7,7 @@ from tickertape.api.fanout.frames import OBJECT_BYTES
 from tickertape.api.fanout.rendering import Rendering
 from tickertape.api.fanout.wire import Wire
 from tickertape.broker.codec import START, Cursor, Entry, decode
+from tickertape.broker.errors import EntryMalformed
 from tickertape.broker.kinds import OPENERS, TERMINALS
 
 
@@ -67,6 +68,9 @@ class Tape:
         # Decoded before the tape changes, so that an unreadable entry leaves no trace.
         entry = decode(cursor, value)
         if cursor.attempt != last.attempt:
+            if entry.kind == "unknown" and last != START and "prev" not in entry.data:
+                # An opener of any version names the entry before it, so this entry is foreign.
+                raise EntryMalformed
             if not is_first and not self._follows(entry):
                 return _GAP
             self._attempts.append((cursor.attempt, cursor.seq, len(self.values)))
@@ -74,7 +78,8 @@ class Tape:
             return _GAP
         self.last = cursor
         self.values.append(value)
-        self.is_queued = entry.kind == "queued"
+        if entry.kind != "unknown":
+            self.is_queued = entry.kind == "queued"
         self.is_over = entry.kind in TERMINALS
         for rendering in self._renderings.values():
             rendering.add(entry)
@@ -116,4 +121,5 @@ class Tape:
             return False
         if self.last == START:
             return entry.kind == "queued"
-        return entry.kind in OPENERS and entry.data.get("prev") == str(self.last)
+        is_opener = entry.kind in OPENERS or entry.kind == "unknown"
+        return is_opener and entry.data.get("prev") == str(self.last)

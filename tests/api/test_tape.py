@@ -162,6 +162,36 @@ def test_a_native_frame_is_one_event_for_any_text(text: str) -> None:
 def test_an_unreadable_entry_changes_nothing_on_a_tape() -> None:
     tape = filled(log_with_a_reset()[:3])
     with pytest.raises(EntryMalformed):
-        tape.offer(Cursor(200, 2), b"?nonsense")
+        tape.offer(Cursor(200, 2), b"\x00nonsense")
     assert tape.offer(*delta(200, 2, "b")) is Verdict.TAKEN
     assert len(tape.entries()) == 4
+
+
+def test_an_entry_of_a_later_version_takes_its_position_and_shows_nothing() -> None:
+    log = log_with_a_reset()
+    log.insert(3, (Cursor(200, 2), b"vthe future"))
+    log[4] = delta(200, 3, "b")
+    log[5] = opener("reset", 300, Cursor(200, 3))
+    tape = filled(log)
+    rendering = tape.rendering("native", NativeWire)
+    assert rendering.frames[3] == b""
+    assert len(rendering.frames) == len(log)
+    assert tape.position_after(Cursor(200, 2)) == 4
+    assert [entry.kind for entry in tape.entries()][3] == "unknown"
+    assert tape.is_over
+
+
+def test_an_attempt_that_a_later_version_opened_follows_the_entry_that_its_opener_names() -> None:
+    tape = filled([QUEUED])
+    value = b'w{"prev":"100-0"}'
+    assert tape.offer(Cursor(200, 0), b'w{"prev":"99-0"}') is Verdict.GAP
+    assert tape.offer(Cursor(200, 0), value) is Verdict.TAKEN
+    assert tape.is_queued
+    assert tape.offer(*delta(200, 1)) is Verdict.TAKEN
+    assert not tape.is_queued
+
+
+def test_an_unknown_entry_that_opens_an_attempt_and_names_no_entry_is_foreign() -> None:
+    tape = filled([QUEUED])
+    with pytest.raises(EntryMalformed):
+        tape.offer(Cursor(200, 0), b"w")

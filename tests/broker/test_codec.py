@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tickertape.broker import kinds
 from tickertape.broker.codec import (
     Cursor,
+    Entry,
     Notice,
     Pushed,
     decode,
@@ -103,7 +104,8 @@ def test_a_stored_value_is_an_entry_or_malformed(value: bytes) -> None:
         entry = decode(AT, value)
     except EntryMalformed:
         return
-    assert entry.kind in kinds.OUTPUT | kinds.OPENERS | kinds.TERMINALS | {"queued"}
+    known = kinds.OUTPUT | kinds.OPENERS | kinds.TERMINALS | {"queued"}
+    assert entry.kind in known | {"unknown"}
     assert isinstance(entry.text, str)
     assert isinstance(entry.data, dict)
     assert entry.x is None or isinstance(entry.x, dict)
@@ -114,7 +116,8 @@ def test_a_stored_value_is_an_entry_or_malformed(value: bytes) -> None:
     [
         b"",
         b"\x00",
-        b"?",
+        b"\x7f",
+        b"\xff",
         b"d\xff",
         b"Q",
         b"Q[]",
@@ -124,7 +127,7 @@ def test_a_stored_value_is_an_entry_or_malformed(value: bytes) -> None:
         b'Q{"a":' + b"[" * 100_000,
     ],
 )
-def test_what_this_version_cannot_read_is_malformed(value: bytes) -> None:
+def test_what_no_version_writes_is_malformed(value: bytes) -> None:
     with pytest.raises(EntryMalformed):
         decode(AT, value)
 
@@ -222,3 +225,19 @@ def test_a_message_is_a_push_or_malformed(message: bytes) -> None:
 def test_a_message_that_is_not_a_push_is_malformed(message: bytes) -> None:
     with pytest.raises(EntryMalformed):
         unpack(message)
+
+
+@pytest.mark.parametrize(
+    ("value", "data"),
+    [
+        (b"?", {}),
+        (b"?from the future", {}),
+        (b"v\xff\x00", {}),
+        (b"v[1]", {}),
+        (b'W{"prev":"1-2"}', {"prev": "1-2"}),
+    ],
+)
+def test_a_kind_of_a_later_version_is_unknown_and_not_malformed(
+    value: bytes, data: dict[str, object]
+) -> None:
+    assert decode(AT, value) == Entry(AT, "unknown", data=data)

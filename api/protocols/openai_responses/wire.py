@@ -74,7 +74,9 @@ class ResponseFold:
                 return self.output.add_call(entry.data)
             case "completed":
                 return self._complete(entry.data)
-        return self._break_off(entry)
+            case "failed" | "cancelled":
+                return self._break_off(entry)
+        return []
 
     def object(self) -> JsonObject:
         """The response as it is now."""
