@@ -14,6 +14,7 @@ from tickertape.api.fleet_status import FleetStatus
 from tickertape.api.fleet_watch import FleetWatch
 from tickertape.api.metrics import Metrics
 from tickertape.api.services import ApiTiming, Services
+from tickertape.broker.agreement import Agreement, settings_of_api
 from tickertape.broker.connections import Connections
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import AccessDenied, SettingsInvalid, Unavailable
@@ -41,13 +42,15 @@ async def running(
     """The services of a running app. They become usable once Redis is up.
 
     `on_fatal` is called with the reason when the app has to stop, because another process uses a
-    different number of partitions, or because a background task failed.
+    different number of partitions, because this release cannot read the data in Redis, or because a
+    background task failed.
     """
     connections = Connections(redis_url, namespace=settings.namespace)
     services = _services(settings, connections, roles, timing)
+    agreement = Agreement(connections, settings_of_api(settings))
     tasks = [
         asyncio.create_task(services.streams.run(), name="streams"),
-        asyncio.create_task(_agree(services), name="agree on partitions"),
+        asyncio.create_task(_agree(services, agreement), name="agreement"),
         asyncio.create_task(_watch_fleet(services), name="fleet watch"),
     ]
     for task in tasks:
@@ -110,14 +113,18 @@ def _services(
     return services
 
 
-async def _agree(services: Services) -> None:
-    """Retry until Redis accepts this process, so that both may start in any order."""
+async def _agree(services: Services, agreement: Agreement) -> None:
+    """Retry until Redis accepts this process, so that both may start in any order.
+
+    Then compare from time to time.
+    """
     pause_s = _FIRST_PAUSE_S
     readiness, address = services.readiness, services.connections.address
     while True:
         try:
             await services.rights.check()
             await services.connections.agree_on_partitions(services.settings.partitions)
+            await agreement.start()
         except Unavailable as error:
             if isinstance(error, AccessDenied):
                 if str(error) != readiness.denial:
@@ -130,7 +137,7 @@ async def _agree(services: Services) -> None:
         else:
             readiness.has_agreed.set()
             logger.info("ready for requests", redis=address)
-            return
+            await agreement.run()
 
 
 async def _watch_fleet(services: Services) -> None:

@@ -78,6 +78,10 @@ class Keyspace:
         """List: waiting requests that are one crash short of poison."""
         return f"{self.tag(partition)}suspect"
 
+    def newer(self, partition: int) -> str:
+        """Sorted set: waiting requests that need a newer worker, by their format."""
+        return f"{self.tag(partition)}newer"
+
     def running(self, partition: int) -> str:
         """Sorted set: running requests by the end of their lease, in ms."""
         return f"{self.tag(partition)}running"
@@ -191,6 +195,10 @@ class Keyspace:
     def upstream(self) -> str:
         """String: the upstream of the `tickertape up` that first used this Redis."""
         return f"{self.tag(0)}upstream"
+
+    def agreement(self) -> str:
+        """Hash: the format of the data, and the settings that all processes share."""
+        return f"{self.tag(0)}agreement"
 
     def partition_count(self) -> str:
         """String: the number of partitions that this Redis was first used with."""

@@ -3,6 +3,7 @@
 from collections.abc import Hashable
 from dataclasses import dataclass
 
+from tickertape.broker.codec import VERSION
 from tickertape.broker.connections import Connections
 from tickertape.broker.lua import Scripts
 
@@ -22,8 +23,9 @@ class Look:
 class Looks:
     """Every method raises Unavailable when Redis does not answer."""
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, *, newest_format: int = VERSION) -> None:
         self._connections = connections
+        self._format = newest_format
         self._keys = connections.keys
         self._scripts = Scripts(connections.commands)
 
@@ -41,7 +43,9 @@ class Looks:
                 keys.suspect(partition),
                 keys.running(partition),
                 keys.delayed(partition),
+                keys.newer(partition),
             ],
+            format=self._format,
         )
         return Look(waiting > 0, suspects > 0, next_ms if next_ms >= 0 else None)
 

@@ -16,7 +16,7 @@ _HAS_CHANGED = frozenset({"OK", "GO"})
 _VERDICTS: dict[bytes, Verdict] = {word.encode(): word for word in VERDICTS}
 NAMES = (
     "submit", "claim", "look", "append", "renew", "reopen", "retry", "release",
-    "finish", "cancel", "account", "erase", "erase_turn", "rename", "claim_title", "forget", "position", "lines", "probe",  # noqa: E501
+    "finish", "cancel", "account", "erase", "erase_turn", "rename", "claim_title", "forget", "position", "lines", "agree", "probe",  # noqa: E501
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 import msgspec
 
 from tickertape.broker import request_ids
-from tickertape.broker.codec import Cursor
+from tickertape.broker.codec import VERSION, Cursor
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import Fenced, TooLong
 from tickertape.broker.kinds import Opener, Terminal, Verdict
@@ -64,13 +64,21 @@ class Gap:
 
 
 class Queue:
-    """The queue as one worker sees it."""
+    """The queue as one worker sees it. The worker runs requests up to `newest_format`."""
 
-    def __init__(self, connections: Connections, settings: Settings, *, worker: str) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        settings: Settings,
+        *,
+        worker: str,
+        newest_format: int = VERSION,
+    ) -> None:
         self._connections = connections
         self._keys = connections.keys
         self._settings = settings
         self._worker = worker
+        self._format = newest_format
         self._scripts = Scripts(connections.commands)
         self.default_model = settings.openai_model or ""
 
@@ -114,6 +122,7 @@ class Queue:
             dead_retention_s=DEAD_RETENTION_S,
             stays_idle=int(stays_idle),
             reachable_ms=reachable_ms,
+            format=self._format,
         )
         if word == "EMPTY":
             return Nothing(_next_ms(details[0]))

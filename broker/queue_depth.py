@@ -15,11 +15,11 @@ _MOST_TENANTS = 200
 class QueueDepth:
     """The requests that have not ended, by what they wait for.
 
-    `waiting` requests could be claimed now, and the oldest of them was accepted `oldest_s` seconds
-    ago. `delayed` requests are due for another try later, and `held` requests wait for the request
-    before them in their conversation. `dead` counts the kept poison requests. `claimed_s` is the
-    Unix time at which a worker last asked for work, or None if no worker ever did; `now_s` is the
-    time by the clock of Redis.
+    `waiting` requests could be claimed now, if only by a newer worker, and the oldest of them was
+    accepted `oldest_s` seconds ago. `delayed` requests are due for another try later, and `held`
+    requests wait for the request before them in their conversation. `dead` counts the kept poison
+    requests. `claimed_s` is the Unix time at which a worker last asked for work, or None if no
+    worker ever did; `now_s` is the time by the clock of Redis.
     """
 
     waiting: int
@@ -56,7 +56,7 @@ async def read_queue_depth(connections: Connections, partitions: int) -> QueueDe
             *(command for n in range(partitions) for command in _counts(connections.keys, n)),
         ]
     )
-    parts = [counts[start : start + 6] for start in range(0, len(counts), 6)]
+    parts = [counts[start : start + 7] for start in range(0, len(counts), 7)]
     lists = [
         connections.keys.waiting(n, tenant.decode())
         for n, part in enumerate(parts)
@@ -72,7 +72,7 @@ async def read_queue_depth(connections: Connections, partitions: int) -> QueueDe
             if first
         ]
     )
-    waiting = sum(ends[::2]) + sum(part[4] for part in parts)
+    waiting = sum(ends[::2]) + sum(part[4] + part[6] for part in parts)
     running, delayed, dead = (sum(part[n] for part in parts) for n in (1, 2, 5))
     unfinished = sum(int(part[0][0] or 0) for part in parts)
     now_s = _seconds(now)
@@ -98,6 +98,7 @@ def _counts(keys: Keyspace, partition: int) -> list[tuple[str | int, ...]]:
         ("LRANGE", keys.ring(partition), 0, _MOST_TENANTS - 1),
         ("LLEN", keys.suspect(partition)),
         ("XLEN", keys.dead(partition)),
+        ("ZCARD", keys.newer(partition)),
     ]
 
 

@@ -40,7 +40,7 @@ class Submission:
     `payload` is for the worker (JSON), and `head` for readers of the request, beside its log.
     `echo` is in the log only, for the wire of the submit. `question` has the caller's new messages,
     which the conversation remembers together with `links`. `options` are shown in the list of
-    conversations.
+    conversations. `format` is the lowest format of a worker that can run the request.
     """
 
     tenant: str
@@ -56,6 +56,7 @@ class Submission:
     on_busy: OnBusy = "queue"
     idempotency_key: str | None = None
     fingerprint: str = ""
+    format: int = 1
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,7 @@ class Requests:
             summary=encode_summary(s.conversation_id, s.options)
             if s.conversation_id is not None
             else "",
+            format=s.format,
         )
         return _submitted(word, details[0].decode())
 

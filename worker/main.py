@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from tickertape.broker.agreement import Agreement, settings_of_worker
 from tickertape.broker.appender import Appender
 from tickertape.broker.connections import Connections
 from tickertape.broker.conversations import Conversations
@@ -64,6 +65,7 @@ class Worker:
     consumer: Consumer
     push: Push
     rights: Rights
+    agreement: Agreement
     models: ModelWatch
     reporter: FleetReporter
     titles: TitleMaker | None
@@ -90,6 +92,7 @@ class Worker:
                 if not self.consumer.is_stopping:
                     tune_garbage_collector()
                     log.info("working", slots=self.slots)
+                    background.append(group.create_task(self.agreement.run(), name="agreement"))
                     await self.consumer.run(self.drain_grace_s)
             finally:
                 for task in background:
@@ -97,7 +100,7 @@ class Worker:
         log.info("drained")
 
     async def _start(self) -> None:
-        await _wait_for_redis(self.connections, self.rights, self.partitions)
+        await _wait_for_redis(self.connections, self.rights, self.agreement, self.partitions)
         await self.tools.appender.ready()
         await self.models.wait_briefly()
 
@@ -169,6 +172,7 @@ def _build_worker(
         consumer,
         _push(connections, consumer, settings.partitions, name),
         Rights(connections, settings.partitions),
+        Agreement(connections, settings_of_worker(settings)),
         models,
         FleetReporter(
             connections,
@@ -224,13 +228,19 @@ def _push(connections: Connections, consumer: Consumer, partitions: int, name: s
 
 
 async def _wait_for_redis(
-    connections: Connections, rights: Rights, partitions: int, *, pause_s: float = 0.5
+    connections: Connections,
+    rights: Rights,
+    agreement: Agreement,
+    partitions: int,
+    *,
+    pause_s: float = 0.5,
 ) -> None:
     logged = None
     while True:
         try:
             await rights.check()
-            return await connections.agree_on_partitions(partitions)
+            await connections.agree_on_partitions(partitions)
+            return await agreement.start()
         except Unavailable as error:
             is_denied = isinstance(error, AccessDenied)
             event = "Redis denies access" if is_denied else "waiting for Redis"

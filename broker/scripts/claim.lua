@@ -2,7 +2,7 @@
 -- KEYS   1 ring
 -- ARGV   1 worker  2 nonce  3 lease_ms  4 can_continue (0|1)  5 max_crashes  6 retention_s
 --        7 conversation_ttl_s  8 budget  9 take (0|1)  10 suspect_ok (0|1)  11 default_model (JSON)
---        12 dead_retention_s  13 stays_idle (0|1)  14 reachable_ms
+--        12 dead_retention_s  13 stays_idle (0|1)  14 reachable_ms  15 format
 -- ->     GO id attempt n opener prev payload crashes retries conversation tenant next_ms | EMPTY next_ms
 -- NEEDS  rights prefix
 -- `next_ms` is the time in ms until another claim could succeed: 0 now, -1 nothing is scheduled.
@@ -11,8 +11,10 @@
 -- ring wakes an idle worker, or leaves a wake token. A claim that leaves none removes all tokens, and lists the
 -- worker as idle if it can take more: if it got nothing, or says `stays_idle`. In the same step, a worker that
 -- takes nothing is no longer listed, so that a full worker can pass on a wake, and a stopping one gets none.
+-- A worker that can run requests up to `format` puts a request that needs a later one into `newer`. Workers of
+-- that format take it from there, and find it by their looks.
 local worker, nonce, lease_ms, can_continue, max_crashes, retention_s, conversation_ttl_s, budget, take,
-  suspect_ok, default_model, dead_retention_s, stays_idle, reachable_ms = unpack(ARGV)
+  suspect_ok, default_model, dead_retention_s, stays_idle, reachable_ms, format = unpack(ARGV)
 local lease_ms, max_crashes, budget = tonumber(lease_ms), tonumber(max_crashes), tonumber(budget)
 local retention_s, conversation_ttl_s = tonumber(retention_s), tonumber(conversation_ttl_s)
 local owner = worker .. ':' .. nonce
@@ -93,8 +95,17 @@ bring_ends_near('delayed')
 if now >= grace then for_each_due('running', reap) end
 for_each_due('delayed', queue_delayed)
 
+-- The first request in `newer` that this worker can run. These have waited at the head of a list before.
+local function first_newer_id()
+  for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'newer', '-inf', format, 'LIMIT', 0, budget)) do
+    if suspect_ok == '1' or call('HEXISTS', P .. 'req:' .. id, 'suspect') == 0 then return id end
+  end
+end
+
 local function pop_next_id()
-  local id = suspect_ok == '1' and call('LPOP', P .. 'suspect')
+  local id = first_newer_id()
+  if id then call('ZREM', P .. 'newer', id) end
+  id = id or suspect_ok == '1' and call('LPOP', P .. 'suspect')
   if id then return id end
   local tenant = call('LPOP', P .. 'ring')
   if not tenant then return nil end
@@ -116,6 +127,7 @@ local function settle_wakes(is_idle)
     call('ZADD', P .. 'idle', int(now), worker)
     call('ZREMRANGEBYRANK', P .. 'idle', 0, -MOST_IDLE - 1)
   end
+  if first_newer_id() then return 0 end
   local soonest_ms = -1
   for _, set in ipairs({ 'running', 'delayed' }) do
     local first = call('ZRANGE', P .. set, 0, 0, 'WITHSCORES')
@@ -136,7 +148,9 @@ while take == '1' and tries < budget do
   local id = pop_next_id()
   if not id then break end
   local r = read_request(id)
-  if r.state == 'queued' then
+  if r.state == 'queued' and r.format > tonumber(format) then
+    call('ZADD', P .. 'newer', r.format, id)
+  elseif r.state == 'queued' then
     if open_attempt(r, can_continue, owner, lease_ms, default_model) then
       call('SET', P .. 'claim:' .. nonce, id, 'PX', int(lease_ms * 2))
       return claimed_reply(id, settle_wakes(stays_idle == '1'))

@@ -2,8 +2,8 @@
 -- KEYS[1] is any key of the partition: all others are built from its hash tag, so they share its slot.
 -- Invariants kept by these functions:
 --   a tenant stands in the ring exactly once if and only if its waiting list is not empty;
---   a request is in exactly one of waiting list, suspect list, held list, delayed, running, or is over;
---   a request that was suspect once waits nowhere but in the suspect list;
+--   a request is in exactly one of waiting list, suspect list, newer, held list, delayed, running, or is over;
+--   a request that was suspect once waits nowhere but in the suspect list, and in newer;
 --   an entry is never written without being published; the terminal is the last entry of a log;
 --   a log that ends, or continues with another attempt, holds only entries that its hash counts.
 local call = redis.call
@@ -81,6 +81,7 @@ local function remove_from_queue(id, tenant)
   local waiting = P .. 'wait:' .. tenant
   if call('LREM', waiting, 1, id) == 0 then
     call('LREM', P .. 'suspect', 1, id)
+    call('ZREM', P .. 'newer', id)
   elseif call('EXISTS', waiting) == 0 then
     call('LREM', P .. 'ring', 1, tenant)
   end
@@ -88,11 +89,11 @@ end
 
 local function read_request(id)
   local h = call('HMGET', P .. 'req:' .. id, 'state', 'attempt', 'seq', 'tenant', 'conv', 'idem', 'bytes',
-    'owner', 'crashes', 'n', 'kept', 'policy', 'model', 'reason')
+    'owner', 'crashes', 'n', 'kept', 'policy', 'model', 'reason', 'format')
   return { id = id, state = h[1], attempt = h[2], seq = tonumber(h[3] or 0), tenant = h[4],
     conversation = h[5] or '', idempotency = h[6] or '', bytes = tonumber(h[7] or 0), owner = h[8] or '',
     crashes = tonumber(h[9] or 0), n = tonumber(h[10] or 0), kept = h[11], policy = h[12],
-    model = h[13] or '', reason = h[14] or 'null' }
+    model = h[13] or '', reason = h[14] or 'null', format = tonumber(h[15] or 1) }
 end
 
 -- Record that Redis serves workers now, and return the time before which no lease is reaped.
@@ -100,16 +101,21 @@ end
 -- does not show that its worker died. All workers get the time of one lease to renew, but not twice in a row:
 -- slow workers would otherwise delay each takeover without limit. `reachable_ms` is for how long the calling
 -- worker has had an answer from this server at least every half lease: in that time, there was no gap.
+-- Leases differ while a new one is rolled out, so all workers get the longest one that was in use before the gap.
 local MAX_LEASE_MS = 900000
 local function note_seen(lease_ms, reachable_ms)
-  local seen = call('HMGET', P .. 'load', 'seen', 'grace', 'late')
+  local seen = call('HMGET', P .. 'load', 'seen', 'grace', 'late', 'lease', 'lease_seen')
   local grace = tonumber(seen[2] or 0)
   -- No lease is this long. A later end means that the clock was set back, and would not come.
   if grace > now + MAX_LEASE_MS then grace = 0 end
+  local longest_ms, longest_seen = tonumber(seen[4] or 0), tonumber(seen[5] or 0)
+  local is_unused = tonumber(seen[1] or now) - longest_seen > longest_ms
+  if lease_ms >= longest_ms or is_unused then longest_ms, longest_seen = lease_ms, now end
   local gap_ms = seen[1] and now - reachable_ms - tonumber(seen[1]) or 0
   local is_late = gap_ms > math.max(lease_ms / 2, 1500)
-  if is_late and seen[3] ~= '1' then grace = now + lease_ms end
-  call('HSET', P .. 'load', 'seen', int(now), 'grace', int(grace), 'late', is_late and 1 or 0)
+  if is_late and seen[3] ~= '1' then grace = now + longest_ms end
+  call('HSET', P .. 'load', 'seen', int(now), 'grace', int(grace), 'late', is_late and 1 or 0,
+    'lease', int(longest_ms), 'lease_seen', int(longest_seen))
   return grace
 end
 

@@ -10,7 +10,7 @@ local OTHER_KEYS = {
   'LPOP', 'suspect', 0, 'LREM', 'wait:', 2, 'LPOP', 'wake', 0, 'ZREM', 'running', 1, 'ZRANGE', 'delayed', 2,
   'ZADD', 'delayed', 2, 'ZADD', 'index:', 2, 'ZREM', 'index:', 1, 'ZADD', 'expiry:', 2, 'HSET', 'conv:', 2,
   'XADD', 'conv:', 3, 'XADD', 'dead', 3, 'SET', 'idem:', 1, 'GET', 'claim:', 0,
-  'ZADD', 'idle', 2, 'ZREM', 'idle', 1,
+  'ZADD', 'idle', 2, 'ZREM', 'idle', 1, 'ZRANGEBYSCORE', 'newer', 2, 'ZADD', 'newer', 2, 'ZREM', 'newer', 1,
   'HINCRBY', 'conv:', 2, 'ZADD', 'convs:', 2, 'ZREM', 'convs:', 1, 'ZRANGEBYSCORE', 'convs:', 2, 'PERSIST', 'convs:', 0,
 }
 -- Commands that a process calls directly, outside of scripts.
@@ -23,7 +23,7 @@ local PLAIN = {
   'LLEN', 'wait:', 0, 'LINDEX', 'wait:', 1, 'LLEN', 'suspect', 0, 'SMEMBERS', 'fleet', 0, 'SADD', 'fleet', 1,
   'SREM', 'fleet', 1, 'EXPIRE', 'fleet', 1, 'SET', 'report:', 1, 'GET', 'report:', 0, 'PTTL', 'report:', 0,
   'DEL', 'report:', 0, 'HGETALL', 'watch:', 0, 'HSET', 'watch:', 2, 'HDEL', 'watch:', 1, 'EXPIRE', 'watch:', 1,
-  'HMGET', 'conv:', 1, 'ZREVRANGEBYSCORE', 'convs:', 2, 'ZREVRANGEBYSCORE', 'index:', 2, 'EXISTS', 'ring', 0, 'EXISTS', 'suspect', 0, 'SUNSUBSCRIBE', 'push:', 0, 'SSUBSCRIBE', 'push:', 0,
+  'HMGET', 'agreement', 1, 'HSET', 'agreement', 2, 'HMGET', 'conv:', 1, 'ZREVRANGEBYSCORE', 'convs:', 2, 'ZREVRANGEBYSCORE', 'index:', 2, 'EXISTS', 'ring', 0, 'EXISTS', 'suspect', 0, 'SUNSUBSCRIBE', 'push:', 0, 'SSUBSCRIBE', 'push:', 0,
   'SSUBSCRIBE', 'push:conv:', 0, 'SSUBSCRIBE', 'push:worker:', 0,
 }
 local named, is_named = {}, {}

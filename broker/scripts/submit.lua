@@ -3,14 +3,15 @@
 -- ARGV   1 request_id  2 fingerprint  3 tenant  4 payload (JSON)  5 policy  6 idempotency|''  7 conversation|''
 --        8 on_busy  9 queue_limit  10 tenant_limit  11 queue_bytes  12 retention_s  13 conversation_ttl_s
 --        14 model (JSON)|''  15 queued, the first entry  16 head (JSON)  17 question (JSON)|''
---        18 links (JSON)|''  19 conversation_turns  20 title|''  21 summary (JSON)|''
+--        18 links (JSON)|''  19 conversation_turns  20 title|''  21 summary (JSON)|''  22 format
 -- ->     OK id | EXISTS id | CONFLICT id | FULL '' | TENANT_LIMIT '' | BUSY active_id
 -- NEEDS  rights prefix
 -- A repeated call finds the id, or the idempotency key, of the first call. The idempotency key and the log
--- have no TTL before the terminal, so an accepted request cannot expire while it waits.
+-- have no TTL before the terminal, so an accepted request cannot expire while it waits. `format` is the lowest format
+-- of a worker that can run the request. A request without the field needs format 1.
 local request_id, fingerprint, tenant, payload, policy, idempotency, conversation, on_busy, queue_limit,
   tenant_limit, queue_bytes, retention_s, conversation_ttl_s, model, queued, head, question, links,
-  conversation_turns, title, summary = unpack(ARGV)
+  conversation_turns, title, summary, format = unpack(ARGV)
 local retention_s, conversation_ttl_s = tonumber(retention_s), tonumber(conversation_ttl_s)
 local EXPIRED_PER_SUBMIT = 16
 -- The memory that the request adds. Some protocols keep the question in the log and in the turns, too.
@@ -53,6 +54,7 @@ if active and on_busy == 'queue' then state = 'held' end
 call('HSET', request, 'state', state, 'attempt', int(now), 'n', 0, 'crashes', 0, 'retries', 0, 'seq', '0',
   'kept', '0', 'output_bytes', 0, 'tenant', tenant, 'payload', payload, 'bytes', bytes, 'policy', policy,
   'idem', idempotency, 'conv', conversation, 'model', model, 'head', head, 'created', int(now))
+if format ~= '1' then call('HSET', request, 'format', format) end
 
 if active and on_busy == 'replace' then
   local replaced = call('LRANGE', conversation_key .. ':wait', 0, -1)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from tickertape.broker.agreement import read_agreed, refusal_of, settings_of_worker
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import AccessDenied, SettingsInvalid, Unavailable
 from tickertape.broker.rights import Rights
@@ -80,6 +81,7 @@ async def redis(settings: Settings) -> list[Finding]:
                 *await _rights(connections, settings.partitions),
                 *await _server(connections),
                 *await _partitions(connections, settings.partitions),
+                *await _agreement(connections, settings),
                 *_nodes(connections, settings.partitions),
             ]
     except SettingsInvalid as error:
@@ -119,6 +121,18 @@ async def _partitions(connections: Connections, wanted: int) -> list[Finding]:
     except AccessDenied:
         return []  # the findings about rights name it
     return findings.partition_findings(wanted, used and int(used))
+
+
+async def _agreement(connections: Connections, settings: Settings) -> list[Finding]:
+    try:
+        agreed = await read_agreed(connections)
+    except AccessDenied:
+        return []  # as above
+    refusal = refusal_of(agreed)
+    refused = (
+        [fail("redis", refusal, "see docs/redis.md, Releases side by side")] if refusal else []
+    )
+    return [*refused, *findings.agreement_findings(settings_of_worker(settings), agreed)]
 
 
 def _nodes(connections: Connections, partitions: int) -> list[Finding]:

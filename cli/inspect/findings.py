@@ -139,6 +139,19 @@ def partition_findings(wanted: int, used: int | None) -> list[Finding]:
     return [fail("redis", text, f"set it to {used}, or use an empty Redis")]
 
 
+def agreement_findings(here: Mapping[str, str], agreed: Mapping[str, str]) -> list[Finding]:
+    """Compares settings with those that the processes on this Redis agreed on, if any."""
+    return [
+        warn(
+            "redis",
+            f"{name} is {value}, and a process was started with {agreed[name]}",
+            f"set it to {agreed[name]}, or restart all processes with {value}",
+        )
+        for name, value in here.items()
+        if agreed.get(name, value) != value
+    ]
+
+
 def _version_finding(info: Mapping[str, Any]) -> Finding:
     version = str(info.get("redis_version", "0"))
     # For old clients, Valkey reports an old Redis version in addition to the Valkey version.

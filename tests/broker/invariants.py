@@ -25,7 +25,7 @@ def violations(now: Snapshot) -> list[str]:
 
 def keys_without_ttl(now: Snapshot) -> set[str]:
     """Keys that would stay without limit although every request is over."""
-    bounded = {"load", "dead", "partitions", "wake", "idle"}
+    bounded = {"load", "dead", "partitions", "wake", "idle", "agreement"}
     return {name for name, stored in now.keys.items() if not stored.expires} - bounded
 
 
@@ -58,7 +58,7 @@ def _places(now: Snapshot) -> Iterator[str]:
         found.setdefault(id_, []).append(place)
     for id_, state in states(now).items():
         tenant = now.hash(f"req:{id_}")["tenant"]
-        places = {"queued": [[f"wait:{tenant}"], ["suspect"]], "held": [["held"]]}
+        places = {"queued": [[f"wait:{tenant}"], ["suspect"], ["newer"]], "held": [["held"]]}
         expected = places.get(state, [[]] if state in TERMINALS else [[state]])
         if (places_found := found.pop(id_, [])) not in expected:
             yield f"{id_} is {state}, and was found in {places_found}"
@@ -71,7 +71,7 @@ def _found(now: Snapshot) -> Iterator[tuple[str, str]]:
         yield from ((id_, f"wait:{tenant}") for id_ in ids)
     for id_ in now.list("suspect"):
         yield id_, "suspect"
-    for place in ("running", "delayed"):
+    for place in ("running", "delayed", "newer"):
         yield from ((id_, place) for id_, _ in now.list(place))
     for name, ids in now.named("conv:"):
         yield from ((id_, "held") for id_ in (ids if name.endswith(":wait") else ()))

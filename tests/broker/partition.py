@@ -117,6 +117,7 @@ class Partition:
         model: str = '"m"',
         links: str = "",
         max_turns: int = 400,
+        format_: int = 1,
         **limits: int,
     ) -> Reply:
         return await self.call(
@@ -138,6 +139,7 @@ class Partition:
             conversation_turns=max_turns,
             title="a title" if conv else "",
             summary='{"conversation_id":"c"}' if conv else "",
+            format=format_,
             **KEEP,
             **(LIMITS | limits),
         )
@@ -154,6 +156,7 @@ class Partition:
         stays_idle: bool = True,
         reachable_ms: int = 0,
         budget: int = 50,
+        format_: int = 1,
     ) -> Go | Empty:
         self._nonces += 1
         reply = await self.call(
@@ -171,6 +174,7 @@ class Partition:
             dead_retention_s=10 * RETENTION_S,
             stays_idle=int(stays_idle),
             reachable_ms=reachable_ms,
+            format=format_,
             **KEEP,
         )
         if reply[0] == "EMPTY":

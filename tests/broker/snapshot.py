@@ -9,10 +9,10 @@ from redis.asyncio import Redis
 
 # A value of another type makes the read fail, so this holds the types to their design as well.
 _READ: tuple[tuple[str, tuple[str | int, ...]], ...] = (
-    ("(req:.*|load|conv:[^:]*)", ("HGETALL",)),
+    ("(req:.*|load|agreement|conv:[^:]*)", ("HGETALL",)),
     ("(log:.*|dead|conv:[^:]*:turns)", ("XRANGE", "-", "+")),
     ("(wait:.*|ring|suspect|wake|conv:[^:]*:wait)", ("LRANGE", 0, -1)),
-    ("(running|delayed|idle|index:.*|expiry:.*|convs:.*)", ("ZRANGE", 0, -1, "WITHSCORES")),
+    ("(running|delayed|newer|idle|index:.*|expiry:.*|convs:.*)", ("ZRANGE", 0, -1, "WITHSCORES")),
     ("tenant:.*", ("SMEMBERS",)),
     ("(claim:.*|idem:.*|partitions|models|models_fault|upstream)", ("GET",)),
 )

@@ -80,6 +80,7 @@ OF_SCRIPTS = {
     KEYS.ring(7): "ring",
     KEYS.waiting(7, "t"): "wait:",
     KEYS.suspect(7): "suspect",
+    KEYS.newer(7): "newer",
     KEYS.running(7): "running",
     KEYS.delayed(7): "delayed",
     KEYS.wake(7): "wake",
@@ -102,7 +103,7 @@ OF_SCRIPTS = {
 OF_CONVERSATIONS = {KEYS.held(7, "c"): ":wait", KEYS.turns(7, "c"): ":turns"}
 PLAIN_ONLY = {
     KEYS.models(), KEYS.models_fault(), KEYS.partition_count(), KEYS.upstream(), KEYS.fleet(),
-    KEYS.report("w"), KEYS.watchers(0, "c"),
+    KEYS.report("w"), KEYS.watchers(0, "c"), KEYS.agreement(),
 }  # fmt: skip
 
 
@@ -142,7 +143,7 @@ def test_every_function_that_names_a_key_is_in_this_list() -> None:
 def test_all_names_of_a_partition_share_its_hash_tag_and_are_distinct() -> None:
     names = [*OF_SCRIPTS, *OF_CONVERSATIONS]
     assert {re.match(r"\{p7\}:", name) is not None for name in names} == {True}
-    assert len(set(names)) == 23
+    assert len(set(names)) == 24
     assert {name[:5] for name in PLAIN_ONLY} == {"{p0}:"}
 
 

@@ -156,10 +156,11 @@ async def test_a_suspect_can_be_cancelled(partition: Partition) -> None:
 async def test_after_a_pause_of_redis_every_worker_has_one_lease_to_renew(
     partition: Partition,
 ) -> None:
-    await partition.submit("a")
-    go = await partition.take()
-    await partition.end_lease(go)
     lease_ms = 4000
+    await partition.submit("a")
+    go = await partition.claim(lease_ms=lease_ms)
+    assert isinstance(go, Go)
+    await partition.end_lease(go)
     last_seen = int((await partition.snapshot()).hash("load")["seen"]) - lease_ms
     await partition.client.hset(f"{TAG}load", "seen", str(last_seen))
     due = await partition.claim(lease_ms=lease_ms)
@@ -169,6 +170,43 @@ async def test_after_a_pause_of_redis_every_worker_has_one_lease_to_renew(
     assert isinstance(await partition.claim(lease_ms=lease_ms), Empty)
     await partition.client.hset(f"{TAG}load", "grace", "1")
     assert (await partition.take()).id == "a"
+
+
+async def test_after_a_pause_of_redis_a_worker_with_a_longer_lease_has_that_lease_to_renew(
+    partition: Partition,
+) -> None:
+    """Leases differ while a new setting is rolled out."""
+    await partition.submit("a")
+    long = await partition.claim(lease_ms=60_000)
+    assert isinstance(long, Go)
+    await partition.claim("other", lease_ms=1000)
+    await partition.end_lease(long)
+    await pause_redis(partition, 70_000)
+    due = await partition.claim("other", lease_ms=1000)
+    assert isinstance(due, Empty)
+    assert 59_000 < due.due_ms <= 60_001
+    assert await partition.state("a") == "running"
+
+
+async def test_a_lease_that_no_worker_uses_any_more_does_not_count(partition: Partition) -> None:
+    await partition.claim("long", lease_ms=60_000)
+    await pause_redis(partition, 70_000)
+    await partition.submit("a")
+    short = await partition.claim(lease_ms=1000)
+    assert isinstance(short, Go)
+    await partition.client.hset(f"{TAG}load", mapping={"late": "0", "grace": "0"})
+    await partition.end_lease(short)
+    await pause_redis(partition, 10_000)
+    due = await partition.claim(lease_ms=1000)
+    assert isinstance(due, Empty)
+    assert due.due_ms <= 1001
+
+
+async def pause_redis(partition: Partition, pause_ms: int) -> None:
+    """Let this time have passed in which Redis served nobody."""
+    load = (await partition.snapshot()).hash("load")
+    for name in ("seen", "lease_seen"):
+        await partition.client.hset(f"{TAG}load", name, str(int(load[name]) - pause_ms))
 
 
 async def test_slow_claims_do_not_put_a_takeover_off_for_ever(partition: Partition) -> None:

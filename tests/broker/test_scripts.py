@@ -42,7 +42,7 @@ def test_every_script_file_is_loaded() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_scripts_that_end_requests_or_only_probe_run_without_memory_and_no_others_do(
+def test_scripts_that_end_requests_or_begin_a_process_run_without_memory_and_no_others_do(
     name: str,
 ) -> None:
     takes_memory = name in {

@@ -11,6 +11,8 @@ from tests.support.accounts import ALL, ASKED, limited_account
 from tests.support.running_api import running_api
 from tests.support.servers import ValkeyServer
 from tests.support.upstream import ScriptedUpstream
+from tickertape.broker.agreement import Agreement, Format
+from tickertape.broker.connections import Connections
 from tickertape.cli.inspect import doctor
 from tickertape.cli.inspect.findings import Finding, Level
 from tickertape.runtime.settings import Settings, UpstreamProfile
@@ -44,6 +46,27 @@ async def test_another_number_of_partitions_fails(redis_url: str) -> None:
     async with running_api(redis_url):
         found = await doctor.redis(Settings(redis_url=redis_url, partitions=3))
     assert levels(found)[-1] is Level.FAIL
+
+
+async def test_a_setting_that_differs_from_the_agreed_one_is_a_warning_with_both_values(
+    redis_url: str,
+) -> None:
+    async with running_api(redis_url, retention_s=60):
+        found = await doctor.redis(Settings(redis_url=redis_url, retention_s=90))
+    (warning,) = [finding for finding in found if "TICKERTAPE_RETENTION_S" in finding.text]
+    assert warning.level is Level.WARN
+    assert "TICKERTAPE_RETENTION_S is 90" in warning.text
+    assert "60" in warning.text
+
+
+async def test_data_that_this_release_cannot_read_fail(redis_url: str) -> None:
+    connections = Connections(redis_url)
+    later = Format(version=9, oldest=1, reader=9)
+    await Agreement(connections, {}, own_format=later).start()
+    await connections.aclose()
+    found = await doctor.redis(Settings(redis_url=redis_url))
+    assert levels(found)[-1] is Level.FAIL
+    assert "format 9 or later" in found[-1].text
 
 
 async def test_a_server_that_is_away_fails_without_its_password() -> None:

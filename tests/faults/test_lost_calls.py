@@ -13,6 +13,7 @@ from tests.support.keyspace import KEYS
 from tests.support.proxy import FaultProxy
 from tests.support.rig import Rig
 from tests.support.servers import ValkeyServer
+from tickertape.broker.agreement import Agreement, settings_of_api
 from tickertape.broker.connections import Connections
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.lua import NAMES, source
@@ -51,6 +52,7 @@ class Story(Rig):
         other = await self.submit(conversation_id="other")
         assert await self.requests.position(other, "public") == 0
         await Conversations(self.connections, self.settings).forget("public", "other")
+        await Agreement(self.connections, settings_of_api(self.settings)).start()
         return request_id
 
     async def _change_conversation(self, request_id: str) -> None:

@@ -19,6 +19,7 @@ from tests.support.script import Role, Text, Wait
 from tests.support.scripted import OfflineUpstream, ScriptedQueue, lease, tools
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
+from tickertape.broker.agreement import Agreement
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.rights import Rights
@@ -119,7 +120,8 @@ async def test_a_worker_that_starts_before_redis_waits_for_it(
 
     monkeypatch.setattr(Connections, "agree_on_partitions", away_at_first)
     connections = Connections(redis_url)
-    await main._wait_for_redis(connections, Rights(connections, 2), 2, pause_s=0)
+    agreement = Agreement(connections, {})
+    await main._wait_for_redis(connections, Rights(connections, 2), agreement, 2, pause_s=0)
     assert checked == [2, 2, 2]
     assert await connections.ask("GET", KEYS.partition_count()) == b"2"
     await connections.aclose()
