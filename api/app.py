@@ -17,7 +17,8 @@ from tickertape.api.edge.error_handlers import handle_errors
 from tickertape.api.edge.guards import BodyLimit, JsonOnly, LastResort, LoopbackOnly
 from tickertape.api.lifespan import OnFatal, running
 from tickertape.api.openapi import document_app, operation_id
-from tickertape.api.page import routes as page
+from tickertape.api.page.files import ServedPage, load_page
+from tickertape.api.page.routes import page_routes
 from tickertape.api.protocols import ai_sdk, gpt_terminal, native, openai_chat, openai_responses
 from tickertape.api.protocols.http_protocol import HttpProtocol
 from tickertape.api.services import TIMING, ApiTiming
@@ -59,10 +60,9 @@ def create_app(
         )
     keys = keys_from(settings, timing.key_reload_s)
     loaded_roles = load_roles(settings.roles_dir) if roles is None else roles
-    files = page.load_page()
+    page = load_page()
     forms = ErrorForms(_error_forms())
-    public_paths = operations.PUBLIC_PATHS | _DOCUMENTATION_PATHS | frozenset(files)
-    guards = _guards(settings, keys, forms, public_paths, open_to_all=open_to_all)
+    guards = _guards(settings, keys, forms, page, open_to_all=open_to_all)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -74,7 +74,7 @@ def create_app(
 
     app = _app(lifespan, guards)
     handle_errors(app, forms)
-    app.router.routes.extend([*_completed_routes(_PROTOCOLS), *page.page_routes(files)])
+    app.router.routes.extend([*_completed_routes(_PROTOCOLS), *page_routes(page)])
     document_app(app)
     return app
 
@@ -128,11 +128,16 @@ def _guards(
     settings: Settings,
     keys: CurrentKeys | None,
     forms: ErrorForms,
-    public_paths: frozenset[str],
+    page: ServedPage,
     *,
     open_to_all: bool,
 ) -> list[Middleware]:
     """The guards, outermost first. The refusal of an inner guard passes through the outer ones."""
+    public_paths = operations.PUBLIC_PATHS | _DOCUMENTATION_PATHS
+
+    def is_public(path: str) -> bool:
+        return path in public_paths or page.find(path) is not None
+
     guards = [Middleware(LastResort, forms=forms)]
     if settings.origins:
         guards.insert(0, _cors(settings.origins))
@@ -140,7 +145,7 @@ def _guards(
         guards.append(Middleware(LoopbackOnly, forms=forms))
     return [
         *guards,
-        Middleware(Authentication, forms=forms, keys=keys, public_paths=public_paths),
+        Middleware(Authentication, forms=forms, keys=keys, is_public=is_public),
         Middleware(JsonOnly, forms=forms),
         Middleware(BodyLimit, forms=forms, limit_bytes=_body_limit(settings)),
     ]

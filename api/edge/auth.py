@@ -139,7 +139,7 @@ def keys_from(
 class Authentication:
     """Identifies the tenant of a call before its body is read, or answers 401.
 
-    `public_paths` need no key.
+    A path that `is_public` needs no key.
     """
 
     def __init__(
@@ -148,12 +148,12 @@ class Authentication:
         *,
         forms: ErrorForms,
         keys: CurrentKeys | None,
-        public_paths: frozenset[str],
+        is_public: Callable[[str], bool],
     ) -> None:
         self._app = app
         self._forms = forms
         self._keys = keys
-        self._public_paths = public_paths
+        self._is_public = is_public
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -167,7 +167,7 @@ class Authentication:
     def _tenant(self, scope: Scope) -> str | None:
         if self._keys is None:
             return OPEN_TENANT
-        if scope["path"] in self._public_paths:
+        if self._is_public(scope["path"]):
             return None
         scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():

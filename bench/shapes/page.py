@@ -16,7 +16,7 @@ from tests.support.browser import Browser, Page, connect, find_chromium, running
 from tests.support.script import Finish, Pause, Script, Text
 from tests.support.servers import valkey_server
 from tests.support.upstream import ScriptedUpstream
-from tickertape.api.page.routes import load_page
+from tickertape.api.page.files import load_page
 
 _DELTAS_PER_S = 100
 _STREAM_S = 60
@@ -207,7 +207,7 @@ def _report(streamed: Sequence[Streamed], reloaded: Sequence[Reloaded]) -> Repor
     def spread(values: Iterable[float]) -> Spread:
         return Spread(tuple(values))
 
-    files = load_page().items()
+    files = load_page().files.items()
     kib = sum(len(file.gzipped) for path, file in files if _belongs_to_chat(path)) / 1024
     rows = {
         "work in a frame, p50": spread(_percentile(each.work, 0.5) for each in streamed),

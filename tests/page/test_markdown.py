@@ -108,7 +108,7 @@ async def bare_site(
     redis_url: str, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Site]:
     """A site whose assets were not built."""
-    monkeypatch.setattr("tickertape.api.page.routes._ASSETS", "a-folder-that-is-missing")
+    monkeypatch.setattr("tickertape.api.page.files._ASSETS", "a-folder-that-is-missing")
     async with running_site(redis_url, upstream) as running:
         yield running
 
