@@ -110,6 +110,10 @@ class Keyspace:
         """Stream: poison requests."""
         return f"{self.tag(partition)}dead"
 
+    def uncompacted(self, partition: int) -> str:
+        """Sorted set: ended requests whose logs will be compacted, by the time of the end in ms."""
+        return f"{self.tag(partition)}uncompacted"
+
     # A request
 
     def request(self, request_id: str) -> str:

@@ -1,10 +1,14 @@
 """Reading logs: pages of entries, whether a cursor is valid, and where the tails are."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 
 from tickertape.broker.codec import FIELD, START, Cursor, Entry, decode
 from tickertape.broker.connections import Connections
-from tickertape.broker.errors import CursorMalformed
+from tickertape.broker.errors import CursorMalformed, EntryMalformed
+from tickertape.broker.segments import PARTS_FIELD, Segment, Stored, entries_of
 
 PAGE_ENTRIES = 1000
 _TAILS_PER_CALL = 200
@@ -12,7 +16,34 @@ _TAILS_PER_CALL = 200
 # No kind has an empty value.
 _UNREADABLE = b""
 
-Stored = tuple[Cursor, bytes]
+
+@dataclass(frozen=True)
+class Page:
+    """Some segments of a log, and the entries that they hold from the id `first` on.
+
+    `is_last`: there were no more segments. Entries are made while they are iterated over, because
+    a compacted log may have a hundred thousand of them in one segment.
+    """
+
+    segments: list[Segment]
+    first: Cursor
+    is_last: bool
+
+    def parts(self) -> Iterator[list[Stored]]:
+        """The entries, at most PAGE_ENTRIES at once; none in place of an empty part."""
+        entries = self.entries()
+        while part := list(islice(entries, PAGE_ENTRIES)):
+            yield part
+
+    def entries(self) -> Iterator[Stored]:
+        """The entries, in order. An unreadable segment is one entry that `decode` refuses."""
+        for segment in self.segments:
+            try:
+                for entry in entries_of(segment):
+                    if entry[0] >= self.first:
+                        yield entry
+            except EntryMalformed:
+                yield segment.last, _UNREADABLE
 
 
 class Logs:
@@ -31,21 +62,33 @@ class Logs:
         entry still exists. A foreign entry is returned with a value that `decode` refuses, so that
         a reader can process the log up to the foreign entry.
         """
+        page = await self.read_page(request_id, first, count)
+        return list(islice(page.entries(), count))
+
+    async def read_page(
+        self, request_id: str, first: Cursor = START, count: int = PAGE_ENTRIES
+    ) -> Page:
+        """As `read`, but at most `count` segments, each with all its entries."""
         rows = await self._connections.ask(
             "XRANGE", self._keys.log(request_id), str(first), "+", "COUNT", count
         )
-        return [_stored(entry_id, fields) for entry_id, fields in rows]
+        segments = [_segment(entry_id, fields) for entry_id, fields in rows]
+        return Page(segments, first, is_last=len(rows) < count)
 
     async def entries(self, request_id: str) -> list[Entry]:
         """The whole log as it is now, decoded."""
         entries: list[Entry] = []
         first = START
         while True:
-            page = await self.read(request_id, first)
-            entries += [decode(cursor, value) for cursor, value in page]
-            if len(page) < PAGE_ENTRIES:
+            page = await self.read_page(request_id, first)
+            for number, part in enumerate(page.parts()):
+                if number > 0:
+                    # A compacted log is one page, however long, and other tasks need turns.
+                    await asyncio.sleep(0)
+                entries += [decode(cursor, value) for cursor, value in part]
+            if page.is_last:
                 return entries
-            first = page[-1][0].next()
+            first = entries[-1].cursor.next()
 
     async def tails(self, request_ids: Sequence[str]) -> list[Cursor | None]:
         """The id of the last entry of each log; None when there is no such log."""
@@ -61,11 +104,11 @@ class Logs:
         return tails
 
 
-def _stored(entry_id: bytes, fields: dict[bytes, bytes]) -> Stored:
+def _segment(entry_id: bytes, fields: dict[bytes, bytes]) -> Segment:
     try:
-        return Cursor.parse(entry_id), fields[FIELD]
+        return Segment(Cursor.parse(entry_id), fields[FIELD], fields.get(PARTS_FIELD, b""))
     except (CursorMalformed, KeyError):
-        return _position(entry_id), _UNREADABLE
+        return Segment(_position(entry_id), _UNREADABLE)
 
 
 def _position(entry_id: bytes) -> Cursor:

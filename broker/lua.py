@@ -17,6 +17,7 @@ _VERDICTS: dict[bytes, Verdict] = {word.encode(): word for word in VERDICTS}
 NAMES = (
     "submit", "claim", "look", "append", "renew", "reopen", "retry", "release",
     "finish", "cancel", "account", "erase", "erase_turn", "rename", "claim_title", "forget", "position", "lines", "agree", "probe",  # noqa: E501
+    "uncompacted", "compact",
 )  # fmt: skip
 
 

@@ -81,6 +81,9 @@ class Settings(BaseSettings):
     retention_s: int = Field(
         default=3600, ge=1, le=31_536_000, validation_alias=_ours("RETENTION_S")
     )
+    compact_after_s: float = Field(
+        default=60, ge=0, le=31_536_000, validation_alias=_ours("COMPACT_AFTER_S")
+    )
     queue_limit: int = Field(default=10_000, ge=1, validation_alias=_ours("QUEUE_LIMIT"))
     tenant_limit: int = Field(default=100, ge=1, validation_alias=_ours("TENANT_LIMIT"))
     queue_bytes: int = Field(default=256 * _MIB, ge=1024, validation_alias=_ours("QUEUE_BYTES"))

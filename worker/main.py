@@ -12,6 +12,7 @@ import structlog
 
 from tickertape.broker.agreement import Agreement, settings_of_worker
 from tickertape.broker.appender import Appender
+from tickertape.broker.compaction import Compaction
 from tickertape.broker.connections import Connections
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import AccessDenied, Unavailable
@@ -27,6 +28,7 @@ from tickertape.runtime.settings import Settings
 from tickertape.worker.consumer import Consumer, ConsumerTiming
 from tickertape.worker.fleet_reporter import FleetReporter
 from tickertape.worker.health import Health, health_endpoint
+from tickertape.worker.housekeeping import Housekeeper, HousekeepingTiming
 from tickertape.worker.model_watch import ModelWatch, ModelWatchTiming
 from tickertape.worker.prompt import Bounds
 from tickertape.worker.title_maker import TitleMaker, TitleTiming
@@ -51,6 +53,7 @@ class WorkerTiming:
     consumer: ConsumerTiming = field(default_factory=ConsumerTiming)
     models: ModelWatchTiming = field(default_factory=ModelWatchTiming)
     titles: TitleTiming = field(default_factory=TitleTiming)
+    housekeeping: HousekeepingTiming = field(default_factory=HousekeepingTiming)
 
 
 TIMING = WorkerTiming()
@@ -69,6 +72,7 @@ class Worker:
     models: ModelWatch
     reporter: FleetReporter
     titles: TitleMaker | None
+    housekeeper: Housekeeper | None
     partitions: int
     slots: int
     drain_grace_s: float
@@ -87,6 +91,8 @@ class Worker:
             ]
             if self.titles is not None:
                 background.append(group.create_task(self.titles.run(), name="titles"))
+            if self.housekeeper is not None:
+                background.append(group.create_task(self.housekeeper.run(), name="housekeeping"))
             try:
                 await self.consumer.start_up.run(self._start)
                 if not self.consumer.is_stopping:
@@ -184,6 +190,7 @@ def _build_worker(
             interval_s=timing.report_interval_s,
         ),
         titles,
+        _housekeeper(connections, settings, tools, timing.housekeeping),
         settings.partitions,
         slots,
         timing.drain_grace_s,
@@ -216,6 +223,21 @@ def _build_tools(
         rng=random.Random(),
         timing=timing,
         faults=connections.faults,
+    )
+
+
+def _housekeeper(
+    connections: Connections, settings: Settings, tools: Tools, timing: HousekeepingTiming
+) -> Housekeeper | None:
+    if settings.compact_after_s == 0:
+        return None
+    return Housekeeper(
+        Compaction(connections),
+        connections.faults,
+        partitions=settings.partitions,
+        compact_after_s=settings.compact_after_s,
+        rng=tools.rng,
+        timing=timing,
     )
 
 

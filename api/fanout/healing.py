@@ -9,7 +9,7 @@ from tickertape.api.fanout.tape import Verdict
 from tickertape.api.fanout.watched_log import WatchedLog, merge
 from tickertape.broker.codec import START, Cursor
 from tickertape.broker.errors import EntryMalformed, Unavailable
-from tickertape.broker.log import PAGE_ENTRIES, Logs
+from tickertape.broker.log import Logs
 
 log = structlog.get_logger()
 
@@ -77,18 +77,23 @@ class Healer:
         """Read one page behind the last entry; True if the end of the log was reached."""
         tape = watched.tape
         known = tape.last
-        page = await self._logs.read(tape.request_id, known)
-        if not page:
+        page = await self._logs.read_page(tape.request_id, known)
+        if not page.segments:
             self._gone_or_rewind(watched, await self._logs.tails([tape.request_id]))
             return False
-        if known != START and page[0][0] != known:
+        if known != START and next(page.entries())[0] != known:
             self._rewind(watched)
             return False
-        for cursor, value in page:
-            if tape.offer(cursor, value, is_first=known == START) is _GAP:
-                self._rewind(watched)
-                return False
-        if len(page) < PAGE_ENTRIES or tape.is_over:
+        for number, part in enumerate(page.parts()):
+            if number > 0:
+                # A segment of a compacted log may hold very many entries, and others need turns.
+                watched.wake_all()
+                await asyncio.sleep(0)
+            for cursor, value in part:
+                if tape.offer(cursor, value, is_first=known == START) is _GAP:
+                    self._rewind(watched)
+                    return False
+        if page.is_last or tape.is_over:
             return True
         watched.wake_all()
         return False

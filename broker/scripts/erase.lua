@@ -13,6 +13,7 @@ delete_idempotency_key(h[3], request_id)
 if h[4] ~= '' then erase_turn(h[4], request_id, h[5] or '', h[6] or '') end
 call('ZREM', P .. 'index:' .. tenant, request_id)
 call('ZREM', P .. 'expiry:' .. tenant, request_id)
+call('ZREM', P .. 'uncompacted', request_id)
 call('DEL', request, P .. 'log:' .. request_id)
 publish_notice(request_id, 'gone', '{}')
 return { 'OK', '' }

@@ -26,6 +26,7 @@ for _, turn in ipairs(call('XRANGE', conversation_key .. ':turns', '-', '+')) do
   call('DEL', P .. 'log:' .. id)
   call('ZREM', P .. 'index:' .. tenant, id)
   call('ZREM', P .. 'expiry:' .. tenant, id)
+  call('ZREM', P .. 'uncompacted', id)
   publish_notice(id, 'gone', '{}')
 end
 call('ZREM', P .. 'convs:' .. tenant, conversation)

@@ -195,6 +195,15 @@ local function remember_partial_answer(r, state)
   if text ~= '' then add_answer(r, cjson.encode(text), state, '') end
 end
 
+-- List a request for compaction, if its log has enough entries. Without a process that compacts, the oldest ones
+-- are dropped; their logs expire as they are.
+local LEAST_ENTRIES, MOST_UNCOMPACTED = 16, 100000
+local function list_uncompacted(r)
+  if r.seq < LEAST_ENTRIES then return end
+  call('ZADD', P .. 'uncompacted', int(now), r.id)
+  call('ZREMRANGEBYRANK', P .. 'uncompacted', 0, -MOST_UNCOMPACTED - 1)
+end
+
 -- The one place where a request ends. `terminal` is the value of the last entry. A caller that passes
 -- `keeps_conversation` decides itself which request of the conversation comes next.
 local function end_request(r, state, terminal, retention_s, conversation_ttl_s, keeps_conversation)
@@ -215,6 +224,7 @@ local function end_request(r, state, terminal, retention_s, conversation_ttl_s, 
   call('HDEL', request, 'payload')
   call('EXPIRE', request, retention_s)
   call('EXPIRE', P .. 'log:' .. r.id, retention_s)
+  list_uncompacted(r)
   if r.idempotency ~= '' then call('EXPIRE', P .. 'idem:' .. r.idempotency, retention_s) end
   if r.conversation ~= '' and r.state ~= 'held' and not keeps_conversation then
     advance_conversation(r.conversation, conversation_ttl_s)

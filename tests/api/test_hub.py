@@ -237,7 +237,7 @@ async def test_a_hub_that_stops_waits_for_the_reads_that_it_cancels(
             await rig.connections.ask("PING")
             has_ended = True
 
-    monkeypatch.setattr("tickertape.broker.log.Logs.read", hard_to_end)
+    monkeypatch.setattr("tickertape.broker.log.Logs.read_page", hard_to_end)
     async with running_hub(rig) as hub:
         acquiring = asyncio.create_task(hub.acquire(request_ids.new_request_id(0)))
         await is_reading.wait()

@@ -245,13 +245,13 @@ async def test_a_log_that_cannot_be_read_in_time_is_unavailable_and_released(
             async def refuse(*_: object) -> list[object]:
                 raise Unavailable
 
-            away.setattr("tickertape.broker.log.Logs.read", refuse)
+            away.setattr("tickertape.broker.log.Logs.read_page", refuse)
             with pytest.raises(Unavailable):
                 await hub.acquire(request_id)
             await wait_until(lambda: not hub._watched, description="it is let go")
         async with hub.watch(request_id) as watched:
             with monkeypatch.context() as away:
-                away.setattr("tickertape.broker.log.Logs.read", refuse)
+                away.setattr("tickertape.broker.log.Logs.read_page", refuse)
                 with pytest.raises(Unavailable):
                     await hub.catch_up(watched)
             with lost_pushes(hub):

@@ -7,6 +7,7 @@ from itertools import pairwise
 from tests.broker.snapshot import Snapshot
 from tickertape.broker.codec import Cursor, Entry, decode
 from tickertape.broker.kinds import OPENERS, TERMINALS
+from tickertape.broker.segments import Segment, entries_of
 
 _WAKE_LIMIT = 64
 
@@ -25,7 +26,7 @@ def violations(now: Snapshot) -> list[str]:
 
 def keys_without_ttl(now: Snapshot) -> set[str]:
     """Keys that would stay without limit although every request is over."""
-    bounded = {"load", "dead", "partitions", "wake", "idle", "agreement"}
+    bounded = {"load", "dead", "partitions", "wake", "idle", "agreement", "uncompacted"}
     return {name for name, stored in now.keys.items() if not stored.expires} - bounded
 
 
@@ -36,10 +37,15 @@ def states(now: Snapshot) -> dict[str, str]:
 
 def log_of(now: Snapshot, id_: str) -> list[Entry]:
     """The decoded log of a request."""
-    return [
-        decode(Cursor.parse(entry_id), fields["e"].encode())
+    segments = [
+        Segment(Cursor.parse(entry_id), _bytes(fields["e"]), _bytes(fields.get("p", "")))
         for entry_id, fields in now.list(f"log:{id_}")
     ]
+    return [decode(*stored) for segment in segments for stored in entries_of(segment)]
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _ring(now: Snapshot) -> Iterator[str]:

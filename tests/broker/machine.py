@@ -222,6 +222,18 @@ class WritingMachine(RuleBasedStateMachine):
         word = self.model.erase(id_, tenant)
         assert self.subject.outcome(self.subject.requests.erase(id_, tenant)) == REFUSALS.get(word)
 
+    @rule(id_=ids, times=replies_lost)
+    def compact(self, id_: str, times: int) -> None:
+        r = self.model.requests.get(id_)
+        for _ in range(times):
+            word = self.subject.run(self.subject.compaction.compact(0, id_))
+            if r is None:
+                assert word == "MISSING"
+            elif r.is_over:
+                assert word in {"OK", "DUP"}
+            else:
+                assert word == "FENCED"
+
     @rule(tenant=tenants, conversation=st.sampled_from(["one", "two"]), really=st.integers(0, 5))
     def forget(self, tenant: str, conversation: str, really: int) -> None:
         if really:

@@ -12,7 +12,10 @@ _READ: tuple[tuple[str, tuple[str | int, ...]], ...] = (
     ("(req:.*|load|agreement|conv:[^:]*)", ("HGETALL",)),
     ("(log:.*|dead|conv:[^:]*:turns)", ("XRANGE", "-", "+")),
     ("(wait:.*|ring|suspect|wake|conv:[^:]*:wait)", ("LRANGE", 0, -1)),
-    ("(running|delayed|newer|idle|index:.*|expiry:.*|convs:.*)", ("ZRANGE", 0, -1, "WITHSCORES")),
+    (
+        "(running|delayed|newer|idle|uncompacted|index:.*|expiry:.*|convs:.*)",
+        ("ZRANGE", 0, -1, "WITHSCORES"),
+    ),
     ("tenant:.*", ("SMEMBERS",)),
     ("(claim:.*|idem:.*|partitions|models|models_fault|upstream)", ("GET",)),
 )
@@ -97,7 +100,7 @@ def _value(name: str, value: Any) -> Any:
 def _plain(value: Any) -> Any:
     match value:
         case bytes():
-            return value.decode("utf-8", "backslashreplace")
+            return value.decode("utf-8", "surrogateescape")
         case dict():
             return {_plain(key): _plain(inner) for key, inner in value.items()}
         case set():

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from tests.broker.fake import FakeServer
 from tests.broker.snapshot import Snapshot, take_snapshot
 from tests.support.keyspace import KEYS
+from tickertape.broker.compaction import Compaction
 from tickertape.broker.connections import Connections
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.log import Logs
@@ -40,6 +41,7 @@ class Subject:
         self.conversation_list = ConversationList(self.connections, settings)
         self.logs = Logs(self.connections)
         self.looks = Looks(self.connections)
+        self.compaction = Compaction(self.connections)
 
     def run(self, call: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(call)

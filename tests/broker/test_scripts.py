@@ -54,7 +54,7 @@ def test_scripts_that_end_requests_or_begin_a_process_run_without_memory_and_no_
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_hot_path_carries_no_prefix(name: str) -> None:
-    is_bare = name in {"append", "look", "lines", "account", "probe"}
+    is_bare = name in {"append", "look", "lines", "account", "probe", "uncompacted"}
     assert ("local function end_request(" in source(name)) != is_bare
 
 
@@ -100,7 +100,8 @@ def test_a_script_reads_its_arguments_in_the_order_of_its_header(name: str) -> N
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in NAMES if name not in {"look", "position", "lines", "probe"}]
+    "name",
+    [name for name in NAMES if name not in {"look", "position", "lines", "probe", "uncompacted"}],
 )
 def test_a_script_returns_the_verdicts_of_its_header(name: str) -> None:
     body = text_of(name).partition("\nlocal ")[2]
