@@ -168,7 +168,10 @@ class _AppendLine:
         self._on_open = on_open
         await self._bulk.open()
         self._bulk.send("SCRIPT", "LOAD", source("append"))
-        await self._bulk.run(silence_s=self._reply_timeout_s / 2, on_silence=self._may_be_silent)
+        with self._writes.watch(on_moved=self._bulk.abandon):
+            await self._bulk.run(
+                silence_s=self._reply_timeout_s / 2, on_silence=self._may_be_silent
+            )
 
     async def close(self) -> None:
         lost, self._waiting = self._waiting, deque()

@@ -122,7 +122,7 @@ class Connections:
         self._locator: PrimaryLocator | None = None
         if is_sentinel(url):
             address = parse_sentinel_url(url)
-            url, self._locator = address.server_url, PrimaryLocator(address)
+            url, self._locator = address.server_url, PrimaryLocator(address, self.writes.moved)
         self._server_url = url
         # What every connection gets from us.
         self._shared = {"writes": self.writes, "locate": self._locator and self._locator.locate}

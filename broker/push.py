@@ -146,7 +146,8 @@ class _PushLine:
         self._pinged = True
         self.send(b"HELLO", b"3")
         on_open()
-        with self._writes.watch(self._ask_role, self._bulk.abandon):
+        leave = self._bulk.abandon
+        with self._writes.watch(on_moved=leave, on_refused=self._ask_role, on_accepted=leave):
             await self._bulk.run(silence_s=self._ping_every_s, on_silence=self._ping)
 
     async def close(self) -> None:

@@ -1,6 +1,11 @@
-"""Finds the primary that the Sentinels name at the moment, for every new connection."""
+"""Finds the primary that the Sentinels name, for every new connection and once a second.
+
+After a fail-over, the old primary serves its connections until the Sentinels demote it, which is up
+to ten seconds later. What it takes in that time is lost. So no connection waits for a refusal.
+"""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -17,6 +22,8 @@ log = structlog.get_logger()
 
 # One Sentinel that hangs must not use up the time of a command.
 _TIMEOUT_S = 1.0
+# Each process asks so often whether there is another primary.
+_ASK_EVERY_S = 1.0
 # Connections that open together ask once.
 _VALID_S = 0.1
 
@@ -26,10 +33,17 @@ Locate = Callable[[], Awaitable[tuple[str, int]]]
 
 
 class PrimaryLocator:
-    """Asks the Sentinels in turn, and starts with the one that answered last."""
+    """Asks the Sentinels in turn, and starts with the one that answered last.
 
-    def __init__(self, address: SentinelAddress) -> None:
+    After the first `locate`, a task asks once a second until `aclose`, and calls `on_moved` when
+    another primary is named.
+    """
+
+    def __init__(self, address: SentinelAddress, on_moved: Callable[[], None]) -> None:
         self._name = address.name
+        self._on_moved = on_moved
+        self._following: asyncio.Task[None] | None = None
+        self._named: tuple[str, int] | None = None
         self._sentinel = Sentinel(
             address.sentinels,
             sentinel_kwargs={
@@ -53,11 +67,24 @@ class PrimaryLocator:
             known = self._known
             if known is None or time.monotonic() - self._known_at_s > _VALID_S:
                 known = await self._ask()
+            if self._following is None:
+                self._following = asyncio.create_task(self._follow(), name="follow the primary")
             return known
 
     async def aclose(self) -> None:
-        """Close the connections to the Sentinels."""
+        """Ask no more, and close the connections to the Sentinels."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.wait([self._following])
         await self._sentinel.aclose()
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(_ASK_EVERY_S)
+            # A lock, because the clients of the Sentinels have one connection each.
+            async with self._asking:
+                with contextlib.suppress(ConnectionLost):
+                    await self._ask()
 
     async def _ask(self) -> tuple[str, int]:
         before = self._known
@@ -73,6 +100,10 @@ class PrimaryLocator:
         if known != before:
             host, port = known
             log.info("the Sentinels name a primary", name=self._name, primary=f"{host}:{port}")
+        has_moved = self._named not in {None, known}
+        self._named = known
+        if has_moved:
+            self._on_moved()
         return known
 
     def _words_for(self, error: RedisError) -> str:

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import structlog
 
@@ -35,6 +36,17 @@ def is_demotion(reply: str) -> bool:
     return reply.startswith((*_DEMOTIONS, _UNBLOCKED))
 
 
+def _do_nothing() -> None:
+    pass
+
+
+@dataclass(eq=False)
+class _Watcher:
+    on_moved: Callable[[], None]
+    on_refused: Callable[[], None]
+    on_accepted: Callable[[], None]
+
+
 class WriteState:
     """What the server last said about writes. One object for all connections of a process.
 
@@ -49,7 +61,7 @@ class WriteState:
         self._backoff = Backoff(_FIRST_S, _LONGEST_S)
         self._next_renewal_s = 0.0
         self._refused_at_s = 0.0
-        self._watchers: list[tuple[Callable[[], None], Callable[[], None]]] = []
+        self._watchers: list[_Watcher] = []
         self.generation = 0
         self.reason: str | None = None
         """The server's last word while it refuses writes; None while it takes them."""
@@ -66,8 +78,8 @@ class WriteState:
         if now_s >= self._next_renewal_s:
             self._next_renewal_s = now_s + self._backoff.next_s()
             self.generation += 1
-            for on_refused, _ in self._watchers:
-                on_refused()
+            for watcher in list(self._watchers):
+                watcher.on_refused()
 
     def _note(self, word: str, reason: str, now_s: float) -> None:
         if self.reason is None or not self.reason.startswith(word):
@@ -81,15 +93,32 @@ class WriteState:
         self.reason = None
         self._backoff.reset()
         log.info("Redis takes writes again", address=self._address)
-        for _, on_accepted in self._watchers:
-            on_accepted()
+        for watcher in list(self._watchers):
+            watcher.on_accepted()
+
+    def moved(self) -> None:
+        """Make every connection old, because another server is the primary now.
+
+        The old primary refuses nothing until somebody demotes it, and what it takes is lost.
+        """
+        self.generation += 1
+        for watcher in list(self._watchers):
+            watcher.on_moved()
 
     @contextmanager
     def watch(
-        self, on_refused: Callable[[], None], on_accepted: Callable[[], None]
+        self,
+        *,
+        on_moved: Callable[[], None],
+        on_refused: Callable[[], None] = _do_nothing,
+        on_accepted: Callable[[], None] = _do_nothing,
     ) -> Iterator[None]:
-        """Call these functions in the block: when connections become old, and after a refusal."""
-        watcher = (on_refused, on_accepted)
+        """Call these functions in the block.
+
+        `on_refused` is called when refused connections become old, `on_accepted` after a refusal,
+        and `on_moved` when another server has become the primary.
+        """
+        watcher = _Watcher(on_moved, on_refused, on_accepted)
         self._watchers.append(watcher)
         try:
             yield

@@ -33,6 +33,18 @@ def test_a_server_that_stays_refused_makes_connections_old_once_a_second_at_most
     assert state.refusals == {"READONLY": 1000}
 
 
+def test_another_primary_makes_connections_old_at_once_every_time() -> None:
+    state = WriteState("redis://h", Clock())
+    left: list[str] = []
+    with state.watch(on_moved=lambda: left.append("a")):
+        state.moved()
+        state.moved()
+    state.moved()
+    assert state.generation == 3
+    assert left == ["a", "a"]
+    assert state.reason is None
+
+
 def test_each_new_word_of_the_server_is_logged_once_and_so_is_the_end() -> None:
     clock = Clock()
     state = WriteState("redis://h", clock)

@@ -8,6 +8,7 @@ from pathlib import Path
 import uvloop
 
 from tests.chaos.run import run
+from tests.chaos.system import ENGINES
 
 
 def main() -> int:
@@ -15,6 +16,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--redis", choices=list(ENGINES), default="one", help="the kind of Redis")
     parser.add_argument(
         "--control", action="store_true", help="without the fence; must break invariants"
     )
@@ -23,7 +25,13 @@ def main() -> int:
     seed = random.randrange(1_000_000) if given.seed is None else given.seed
     print(f"seed {seed}", flush=True)
     verdict = uvloop.run(
-        run(given.seconds, seed, is_fenced=not given.control, log_directory=given.logs)
+        run(
+            given.seconds,
+            seed,
+            kind=given.redis,
+            is_fenced=not given.control,
+            log_directory=given.logs,
+        )
     )
     print(verdict.report())
     return 1 if verdict.broken else 0

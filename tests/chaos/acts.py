@@ -1,22 +1,20 @@
-"""The faults of a running system, one function each, which returns whether it was injected.
+"""The faults of processes and callers, one function each, which returns whether it was injected.
 
 A fault undoes itself at its end; one that is cancelled half-way leaves that to `Faults.mend`.
 """
 
 import asyncio
-import contextlib
+import functools
 import random
 import signal
-import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from tests.chaos.history import History, Trouble
+from tests.chaos.engine import Schedule
+from tests.chaos.history import History
 from tests.chaos.members import BEGINS_WITHIN_S, Member
 from tests.chaos.system import LEASE_S, System
 from tests.chaos.traffic import Traffic
-from tickertape.broker.connections import Connections
-from tickertape.broker.errors import Unavailable
 
 _HAND_BACK_S = 25
 
@@ -30,16 +28,6 @@ class Stage:
     history: History
     paused: set[str] = field(default_factory=set)
     ending: set[str] = field(default_factory=set)
-    redis_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    @contextlib.contextmanager
-    def trouble(self, kind: str) -> Iterator[None]:
-        """Record that the harmed part is excused from its duties until the end of the block."""
-        begin_s = time.monotonic()
-        try:
-            yield
-        finally:
-            self.history.troubles.append(Trouble(kind, begin_s, time.monotonic()))
 
     def choose(self, members: list[Member], rng: random.Random) -> Member | None:
         """A member that runs and that no other fault is harming."""
@@ -48,7 +36,7 @@ class Stage:
         return rng.choice(free) if free else None
 
 
-Act = Callable[[Stage, random.Random], Awaitable[bool]]
+_Act = Callable[[Stage, random.Random], Awaitable[bool]]
 
 
 async def kill_worker(stage: Stage, rng: random.Random) -> bool:
@@ -92,70 +80,6 @@ async def restart_all(stage: Stage, rng: random.Random) -> bool:
     return True
 
 
-async def kill_redis(stage: Stage, rng: random.Random) -> bool:
-    async with stage.redis_lock:
-        with stage.trouble("redis killed"):
-            stage.system.redis.kill()
-            try:
-                await asyncio.sleep(rng.uniform(0.1, 2))
-            finally:
-                stage.system.redis.start()
-            await asyncio.sleep(LEASE_S)
-    return True
-
-
-async def pause_redis(stage: Stage, rng: random.Random) -> bool:
-    async with stage.redis_lock:
-        with stage.trouble("redis paused"):
-            stage.system.redis.pause()
-            try:
-                await asyncio.sleep(rng.uniform(0.3, 4))
-            finally:
-                stage.system.redis.resume()
-    return True
-
-
-async def cut_pushes(stage: Stage, rng: random.Random) -> bool:
-    return await _ask_redis(stage, "CLIENT", "KILL", "TYPE", "pubsub")
-
-
-async def forget_scripts(stage: Stage, rng: random.Random) -> bool:
-    return await _ask_redis(stage, "SCRIPT", "FLUSH")
-
-
-async def reset_connections(stage: Stage, rng: random.Random) -> bool:
-    stage.system.proxy.reset_all()
-    return True
-
-
-async def lose_reply(stage: Stage, rng: random.Random) -> bool:
-    """The next script called through the proxy is run, and its reply is lost."""
-    stage.system.proxy.lose_reply_to(b"EVALSHA")
-    return True
-
-
-async def swallow_connections(stage: Stage, rng: random.Random) -> bool:
-    with stage.trouble("connections swallowed"):
-        stage.system.proxy.is_blackhole = True
-        try:
-            await asyncio.sleep(rng.uniform(0.2, 2))
-        finally:
-            stage.system.proxy.is_blackhole = False
-        # Connections that lost bytes stay dead until their time-out.
-        await asyncio.sleep(5)
-    return True
-
-
-async def slow_connections(stage: Stage, rng: random.Random) -> bool:
-    with stage.trouble("connections slow"):
-        stage.system.proxy.delay_s = rng.uniform(0.01, 0.1)
-        try:
-            await asyncio.sleep(rng.uniform(1, 3))
-        finally:
-            stage.system.proxy.delay_s = 0
-    return True
-
-
 async def flood(stage: Stage, rng: random.Random) -> bool:
     await stage.traffic.flood()
     return True
@@ -181,7 +105,7 @@ async def _pause(stage: Stage, members: list[Member], rng: random.Random, second
         return False
     pid = member.pid
     stage.paused.add(member.name)
-    with stage.trouble(f"{member.name} paused"):
+    with stage.history.trouble(f"{member.name} paused"):
         try:
             member.signal(signal.SIGSTOP)
             await asyncio.sleep(seconds)
@@ -233,36 +157,25 @@ async def end_at_last(stage: Stage, member: Member) -> int | None:
     return code
 
 
-async def _ask_redis(stage: Stage, *command: str) -> bool:
-    # Not redis-py by itself, in which the cancellation at the end of a run can vanish: then the
-    # fault would be repeated without limit.
-    async with contextlib.aclosing(Connections(stage.system.redis.url)) as connections:
-        try:
-            await connections.ask(*command)
-        except Unavailable:
-            return False
-    return True
-
-
 # The mean seconds between two faults of a kind.
-ACTS: dict[str, tuple[float, Act]] = {
+_ACTS: dict[str, tuple[float, _Act]] = {
     "worker killed": (2.6, kill_worker),
     "worker paused beyond its lease": (1.2, pause_worker_beyond_its_lease),
     "worker paused": (9, pause_worker),
     "worker drained": (12, drain_worker),
     "worker hurried": (30, hurry_worker),
-    "redis killed": (16, kill_redis),
-    "redis paused": (24, pause_redis),
     "api killed": (16, kill_api),
     "api stopped": (20, stop_api),
     "api paused": (20, pause_api),
-    "pushes cut off": (9, cut_pushes),
-    "scripts forgotten": (11, forget_scripts),
-    "connections reset": (9, reset_connections),
-    "connections swallowed": (21, swallow_connections),
-    "connections slow": (17, slow_connections),
-    "reply lost": (6, lose_reply),
     "flood": (15, flood),
     "pry": (3, pry),
     "all restarted": (55, restart_all),
 }
+
+
+def schedule_of(stage: Stage) -> Schedule:
+    """The faults of processes and callers, and those of this kind of Redis."""
+    acts = {
+        name: (period_s, functools.partial(act, stage)) for name, (period_s, act) in _ACTS.items()
+    }
+    return {**acts, **stage.system.engine.faults(stage.history)}

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
@@ -16,7 +17,6 @@ from tests.chaos.history import Accepted, Call, Final, History
 from tests.chaos.members import BEGINS_WITHIN_S, Member
 from tests.chaos.system import System
 from tests.chaos.traffic import Traffic
-from tests.support.keyspace import KEYS
 from tests.support.sse import TERMINAL_EVENTS
 from tests.support.wait import wait_until
 from tickertape.broker.connections import Connections
@@ -31,22 +31,44 @@ async def wait_for_rest(
     """Wait until no request is running. A request that never ends shows in the verdict."""
     # Wait for every call first: a repeated call may have its submit accepted only now.
     await traffic.calls_answered(patience_s)
-    with contextlib.suppress(AssertionError):
-        async with contextlib.aclosing(Connections(system.redis.url)) as connections:
-
-            async def is_at_rest() -> bool:
-                await asyncio.sleep(0.2)
-                load = await connections.ask("HGET", f"{KEYS.tag(0)}load", "count")
-                return int(load or 0) == 0
-
-            await wait_until(is_at_rest, timeout_s=patience_s, description="all to end")
+    async with contextlib.aclosing(Connections(system.engine.url)) as connections:
+        await _wait_for_ends(system, connections, patience_s)
+        if lost := _accepted(history) - await _kept(system, connections, history):
+            await traffic.submit_again(lost)
+            await _wait_for_ends(system, connections, patience_s)
+        kept = await _kept(system, connections, history)
     await traffic.readers_told(patience_s)
     with contextlib.suppress(AssertionError):
         await wait_until(
-            lambda: all(_has_seen_all(history, stream) for stream in _followed(history)),
+            lambda: all(_has_seen_all(history, stream, kept) for stream in _followed(history)),
             timeout_s=patience_s,
             description="the followers to see all of their conversations",
         )
+
+
+async def _wait_for_ends(system: System, connections: Connections, patience_s: float) -> None:
+    async def is_at_rest() -> bool:
+        await asyncio.sleep(0.2)
+        return await _count_running(system, connections) == 0
+
+    with contextlib.suppress(AssertionError):
+        await wait_until(is_at_rest, timeout_s=patience_s, description="all to end")
+
+
+async def _count_running(system: System, connections: Connections) -> int:
+    keys = [system.engine.keys.load(number) for number in range(system.engine.partitions)]
+    counts = [await connections.ask("HGET", key, "count") for key in keys]
+    return sum(int(count or 0) for count in counts)
+
+
+async def _kept(system: System, connections: Connections, history: History) -> set[str]:
+    """The accepted requests that Redis still has; a fail-over may lose some."""
+    keys = system.engine.keys
+    return {id_ for id_ in _accepted(history) if await connections.ask("EXISTS", keys.request(id_))}
+
+
+def _accepted(history: History) -> set[str]:
+    return {accepted.request_id for accepted in history.accepted}
 
 
 async def gather_history(
@@ -56,28 +78,31 @@ async def gather_history(
     for subscriber in history.subscribers:
         if subscriber.conversation is not None:
             subscriber.has_ended = True
+            subscriber.ended_s = time.monotonic()
         elif not subscriber.has_ended:
             history.odd.append(f"{subscriber.name} of {subscriber.request_id} was left hanging")
     await traffic.stop()
-    async with contextlib.aclosing(Connections(system.redis.url)) as connections:
+    async with contextlib.aclosing(Connections(system.engine.url)) as connections:
         logs = Logs(connections)
         by_tenant = {client.tenant: client for client in clients}
         for accepted in {submit.request_id: submit for submit in history.accepted}.values():
-            final = await _final(connections, logs, by_tenant[accepted.tenant], accepted)
+            final = await _final(system, connections, logs, by_tenant[accepted.tenant], accepted)
             if final is not None:
                 history.finals[accepted.request_id] = final
     history.calls = await _journal(clients[0], system.upstream_url)
     await asyncio.gather(*(_end(member, history) for member in system.members))
-    async with _at_rest(system) as client:
-        history.at_rest = await take_snapshot(client)
+    for partition in range(system.engine.partitions):
+        async with _server_of(system, partition) as client:
+            tag = system.engine.keys.tag(partition)
+            history.at_rest.append(await take_snapshot(client, tag))
     for member in system.members:
         history.odd += member.complaints()
 
 
 async def _final(
-    connections: Connections, logs: Logs, client: Client, accepted: Accepted
+    system: System, connections: Connections, logs: Logs, client: Client, accepted: Accepted
 ) -> Final | None:
-    stored = await connections.ask("HGETALL", KEYS.request(accepted.request_id))
+    stored = await connections.ask("HGETALL", system.engine.keys.request(accepted.request_id))
     if not stored:
         return None
     answer = await client.call("GET", f"/chat/{accepted.request_id}")
@@ -136,8 +161,9 @@ def _followed(history: History) -> list[tuple[str, str]]:
     return [(s.tenant, s.conversation) for s in history.subscribers if s.conversation is not None]
 
 
-def _has_seen_all(history: History, followed: tuple[str, str]) -> bool:
+def _has_seen_all(history: History, followed: tuple[str, str], kept: set[str]) -> bool:
     asked = {a.request_id for a in history.accepted if (a.tenant, a.conversation) == followed}
+    asked &= kept
     followers = [s for s in history.subscribers if (s.tenant, s.conversation) == followed]
     return all(
         asked <= {e.data["request_id"] for e in follower.events if e.kind in TERMINAL_EVENTS}
@@ -146,8 +172,8 @@ def _has_seen_all(history: History, followed: tuple[str, str]) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def _at_rest(system: System) -> AsyncIterator[redis.asyncio.Redis]:
-    client = redis.asyncio.Redis.from_url(system.redis.url, protocol=2)
+async def _server_of(system: System, partition: int) -> AsyncIterator[redis.asyncio.Redis]:
+    client = redis.asyncio.Redis.from_url(system.engine.server_url(partition), protocol=2)
     try:
         yield client
     finally:

@@ -5,12 +5,13 @@
 
 import asyncio
 import random
+import time
 from typing import Any, NamedTuple
 
 import aiohttp
 
-from tests.chaos.history import History
-from tests.chaos.system import key_of
+from tests.chaos.history import Drained, History
+from tests.chaos.tenants import key_of
 
 _PATIENCE_S = 8
 _PAUSE_S = 0.1
@@ -62,12 +63,18 @@ class Client:
     ) -> Answer:
         """The first answer of any API process. The call may have been executed more than once."""
         while True:
+            begin_s = time.monotonic()
             try:
                 answer = await self._once(method, path, body, headers or {})
-            except _UNKNOWN:
+            except _UNKNOWN as error:
+                self.history.repeats[type(error).__name__] += 1
                 await asyncio.sleep(_PAUSE_S)
                 continue
-            if answer.status == 503 and answer.code == "unavailable":
+            if answer.status == 503 and answer.code in {"unavailable", "draining"}:
+                self.history.repeats[answer.body["error"]["message"]] += 1
+                if answer.code == "draining":
+                    drained = Drained(path, begin_s, time.monotonic(), answer.retry_after)
+                    self.history.drained.append(drained)
                 await asyncio.sleep(_PAUSE_S)
                 continue
             if answer.status >= 500 and answer.code != "queue_full":

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from tests.chaos.history import Accepted, Final, History, Subscriber
+from tests.chaos.losses import loss_of_request
 from tests.chaos.reading import reading_problems, turns_of
 from tickertape.broker.fold import fold
 from tickertape.broker.kinds import OPENERS
@@ -26,6 +27,8 @@ def conversation_as_written(history: History, subscriber: Subscriber) -> Iterato
     if subscriber.has_ended:
         asked = {a.request_id for a in history.accepted if _is_of(a, subscriber)}
         for request_id in sorted(asked - seen):
+            if request_id not in history.finals and loss_of_request(history, request_id):
+                continue
             yield f"{subscriber.name} never saw {request_id}"
 
 

@@ -6,7 +6,7 @@ import random
 import signal
 from collections import Counter
 
-from tests.chaos.acts import ACTS, Stage, end_at_last
+from tests.chaos.acts import Stage, end_at_last, schedule_of
 
 # A short run injects faults more often, so that it has every kind.
 _ROUNDS_AT_LEAST = 2.5
@@ -16,7 +16,8 @@ class Faults:
     """Injects faults; `mend` undoes what is left of them. `counts` has the number of each kind."""
 
     def __init__(self, stage: Stage, seed: int) -> None:
-        self.counts: Counter[str] = Counter(dict.fromkeys(ACTS, 0))
+        self._schedule = schedule_of(stage)
+        self.counts: Counter[str] = Counter(dict.fromkeys(self._schedule, 0))
         self._stage = stage
         self._seed = seed
 
@@ -24,15 +25,13 @@ class Faults:
         """Run every kind of fault, all of them side by side."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
-                for name in ACTS:
+                for name in self._schedule:
                     group.create_task(self._repeat(name, seconds), name=name)
 
     async def mend(self) -> None:
         """Undo the faults that are left, so that every process runs again."""
         system = self._stage.system
-        system.redis.resume()
-        system.proxy.is_blackhole = False
-        system.proxy.delay_s = 0
+        await system.engine.mend()
         for member in system.members:
             member.signal(signal.SIGCONT)
             if member.name in self._stage.ending:
@@ -42,9 +41,9 @@ class Faults:
 
     async def _repeat(self, name: str, seconds: float) -> None:
         rng = random.Random(f"{self._seed} {name}")
-        period_s, act = ACTS[name]
+        period_s, inject = self._schedule[name]
         period_s = min(period_s, seconds / _ROUNDS_AT_LEAST)
         while True:
             await asyncio.sleep(period_s * rng.uniform(0.5, 1.5))
-            if await act(self._stage, rng):
+            if await inject(rng):
                 self.counts[name] += 1

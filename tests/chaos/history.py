@@ -1,9 +1,11 @@
-"""The calls, answers and events of one run, which the invariants check. Pure data.
+"""The calls, answers and events of one run, which the invariants check.
 
 Times are of the machine's monotonic clock, in seconds, so those of other processes compare.
 """
 
-from collections import defaultdict
+import contextlib
+import time
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +28,8 @@ class Accepted:
     words: int
     policy: str = "restart"
     conversation: str | None = None
+    asked_s: float = 0
+    answered_s: float = 0
 
 
 @dataclass(frozen=True)
@@ -45,13 +49,33 @@ class Cancelled:
     request_id: str
     status: str
     at_s: float
+    asked_s: float = 0
+
+
+@dataclass(frozen=True)
+class Missed:
+    """A call of `caller` that was answered 404 for an accepted request."""
+
+    request_id: str
+    caller: str
+
+
+@dataclass(frozen=True)
+class Drained:
+    """A call that was answered 503 because its API process stopped, and the time it took."""
+
+    call: str
+    begin_s: float
+    end_s: float
+    retry_after: str | None
 
 
 @dataclass
 class Subscriber:
     """All events one reader got, over all its connections, in the order they came.
 
-    It read one request, or else all of `conversation`. `has_ended` is set at the terminal.
+    It read one request, or else all of `conversation`. `has_ended` is set at the terminal, and then
+    `ended_s` is the time.
     """
 
     name: str
@@ -61,6 +85,7 @@ class Subscriber:
     events: list[Event] = field(default_factory=list)
     connections: int = 0
     has_ended: bool = False
+    ended_s: float = 0
 
 
 @dataclass(frozen=True)
@@ -128,9 +153,26 @@ class Trouble:
     end_s: float
 
 
+@dataclass(frozen=True)
+class Loss:
+    """A time whose acknowledged writes to these partitions a promoted replica may lack.
+
+    At `begin_s` the replica had every write. At `end_s` the old master took no more of them.
+    """
+
+    kind: str
+    partitions: frozenset[int]
+    begin_s: float
+    end_s: float
+
+
 @dataclass
 class History:
-    """One run. `odd` has the answers and log records that no process should produce."""
+    """One run. `odd` has the answers and log records that no process should produce.
+
+    `repeats` counts the reasons for which calls were repeated. `at_rest` has what is stored after
+    the run, by partition.
+    """
 
     max_crashes: int
     accepted: list[Accepted] = field(default_factory=list)
@@ -139,9 +181,24 @@ class History:
     subscribers: list[Subscriber] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     finals: dict[str, Final] = field(default_factory=dict)
+    missed: list[Missed] = field(default_factory=list)
+    drained: list[Drained] = field(default_factory=list)
+    repeats: Counter[str] = field(default_factory=Counter)
     troubles: list[Trouble] = field(default_factory=list)
+    losses: list[Loss] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)
-    at_rest: Snapshot | None = None
+    at_rest: list[Snapshot] = field(default_factory=list)
+    # The wall clock less the monotonic one.
+    clock_ahead_s: float = field(default_factory=lambda: time.time() - time.monotonic())
+
+    @contextlib.contextmanager
+    def trouble(self, kind: str) -> Iterator[None]:
+        """Record that the harmed part is excused from its duties until the end of the block."""
+        begin_s = time.monotonic()
+        try:
+            yield
+        finally:
+            self.troubles.append(Trouble(kind, begin_s, time.monotonic()))
 
     def outcomes(self) -> Iterator[tuple[Accepted, Final]]:
         """Each accepted request with its final state; lost requests are left out."""

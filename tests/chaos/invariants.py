@@ -12,7 +12,16 @@ from itertools import pairwise
 from tests.broker.invariants import keys_without_ttl
 from tests.broker.invariants import violations as violations_at_rest
 from tests.chaos.conversations import conversation_as_written, one_at_a_time, remembered
-from tests.chaos.history import Accepted, Call, Final, History
+from tests.chaos.history import Accepted, Call, Final, History, Subscriber
+from tests.chaos.losses import (
+    loss_of_attempt,
+    loss_of_cancel,
+    loss_of_end,
+    loss_of_opener,
+    loss_of_request,
+    noticed_loss,
+    whole_by_itself,
+)
 from tests.chaos.reading import reading_problems
 from tests.chaos.words import Word, is_whole, words_of
 from tickertape.broker.fold import fold
@@ -40,7 +49,8 @@ def _not_lost(history: History) -> Iterator[str]:
     for accepted in history.accepted:
         final = history.finals.get(accepted.request_id)
         if final is None or not final.entries:
-            yield f"{accepted.request_id} was accepted and is not there"
+            if final is not None or loss_of_request(history, accepted.request_id) is None:
+                yield f"{accepted.request_id} was accepted and is not there"
         elif final.terminal is None:
             yield f"{accepted.request_id} has not ended: its last entry is {final.entries[-1].kind}"
 
@@ -96,13 +106,47 @@ def _one_speaker(words: list[Word], last_call: int) -> str | None:
 
 def _read_as_written(history: History) -> Iterator[str]:
     for subscriber in history.subscribers:
-        if subscriber.request_id is not None:
-            final = history.finals.get(subscriber.request_id)
-            log = final.entries if final else []
-            for problem in reading_problems(subscriber.events, log, is_whole=subscriber.has_ended):
-                yield f"{subscriber.name} of {subscriber.request_id} {problem}"
-        else:
+        if subscriber.request_id is None:
             yield from conversation_as_written(history, subscriber)
+            continue
+        for problem in _reading_problems(history, subscriber, subscriber.request_id):
+            yield f"{subscriber.name} of {subscriber.request_id} {problem}"
+
+
+def _reading_problems(history: History, subscriber: Subscriber, request_id: str) -> Iterator[str]:
+    final = history.finals.get(request_id)
+    if final is None and loss_of_request(history, request_id) is not None:
+        if not noticed_loss(history, subscriber):
+            yield "was not told that the request was lost"
+    elif final is not None and loss_of_end(history, subscriber, final) is not None:
+        words = {each.request_id: each.words for each in history.accepted}
+        yield from whole_by_itself(subscriber.events, words[request_id])
+    else:
+        log = final.entries if final else []
+        missed = {(each.request_id, each.caller) for each in history.missed}
+        is_whole = subscriber.has_ended and (request_id, subscriber.name) not in missed
+        yield from reading_problems(subscriber.events, log, is_whole=is_whole)
+
+
+def _missing_is_lost(history: History) -> Iterator[str]:
+    for missed in history.missed:
+        if missed.request_id in history.finals:
+            yield f"{missed.caller} of {missed.request_id} was answered 404, and it is there"
+
+
+def _refused_by_a_stop(history: History) -> Iterator[str]:
+    """A process that stops refuses a call only if the call has waited for Redis for too long."""
+    troubles = [each for each in history.troubles if not each.kind.startswith("worker")]
+    for drained in history.drained:
+        retry_after = drained.retry_after or ""
+        if not retry_after.isdigit() or int(retry_after) < 1:
+            yield f"{drained.call} was refused with Retry-After {retry_after!r}"
+        waited = any(
+            each.begin_s <= drained.end_s and drained.begin_s <= each.end_s for each in troubles
+        )
+        if not waited:
+            took_s = drained.end_s - drained.begin_s
+            yield f"{drained.call} was refused after {took_s:.2f} s without trouble"
 
 
 def _same_text(history: History) -> Iterator[str]:
@@ -130,13 +174,15 @@ def _idempotent(history: History) -> Iterator[str]:
     for accepted in history.accepted:
         by_key[accepted.tenant, accepted.conversation, accepted.key].add(accepted.request_id)
     for (tenant, _, key), ids in by_key.items():
-        if len(ids) > 1:
+        lost = {id_ for id_ in ids - history.finals.keys() if loss_of_request(history, id_)}
+        if len(ids - lost) > 1:
             yield f"the key {key} of {tenant} is {len(ids)} requests"
     calls = history.calls_by_tag()
     for accepted, final in history.outcomes():
         speaking = sum(call.words_sent > 0 for call in calls[accepted.tag])
         attempts = sum(entry.kind in OPENERS for entry in final.entries)
-        if speaking > attempts:
+        starts_s = [call.started_at_s for call in calls[accepted.tag]]
+        if speaking > attempts and loss_of_attempt(history, accepted, starts_s) is None:
             yield f"{accepted.request_id}: {speaking} calls spoke for {attempts} attempts"
 
 
@@ -145,7 +191,7 @@ def _cancelled_for_good(history: History) -> Iterator[str]:
     tags = {accepted.request_id: accepted.tag for accepted in history.accepted}
     for cancelled in history.cancels:
         final = history.finals.get(cancelled.request_id)
-        if final is None or cancelled.status != "cancelled":
+        if final is None or cancelled.status != "cancelled" or loss_of_cancel(history, cancelled):
             continue
         if final.terminal is None or final.terminal.kind != "cancelled":
             yield f"{cancelled.request_id} was cancelled, and something follows that"
@@ -159,16 +205,14 @@ def _cancelled_for_good(history: History) -> Iterator[str]:
 
 
 def _nothing_left(history: History) -> Iterator[str]:
-    at_rest = history.at_rest
-    if at_rest is None:
-        return
-    yield from violations_at_rest(at_rest)
     queues = ("wait:", "ring", "suspect", "running", "delayed", "tenant:", "claim:")
-    for name in at_rest.keys:
-        if name.startswith(queues) and not at_rest.keys[name].expires:
-            yield f"{name} is not empty"
-    for name in sorted(keys_without_ttl(at_rest)):
-        yield f"{name} stays without limit"
+    for at_rest in history.at_rest:
+        yield from violations_at_rest(at_rest)
+        for name in at_rest.keys:
+            if name.startswith(queues) and not at_rest.keys[name].expires:
+                yield f"{name} is not empty"
+        for name in sorted(keys_without_ttl(at_rest)):
+            yield f"{name} stays without limit"
 
 
 def _allowed_failures(history: History) -> Iterator[str]:
@@ -206,9 +250,9 @@ def _refused_whole(history: History) -> Iterator[str]:
         retry_after = refusal.retry_after or ""
         if refusal.status not in {429, 503} or not retry_after.isdigit() or int(retry_after) < 1:
             yield f"{refusal.key} was refused with {refusal.status} and Retry-After {retry_after!r}"
-    if history.at_rest is not None:
-        accepted = {each.request_id for each in history.accepted}
-        for name, _ in history.at_rest.named("req:"):
+    accepted = {each.request_id for each in history.accepted}
+    for at_rest in history.at_rest:
+        for name, _ in at_rest.named("req:"):
             if name not in accepted:
                 yield f"{name} is there, and no submit that returned it"
 
@@ -216,9 +260,11 @@ def _refused_whole(history: History) -> Iterator[str]:
 def _accounted_once(history: History) -> Iterator[str]:
     for request_id, final in history.finals.items():
         attempts = {str(e.cursor.attempt) for e in final.entries if e.kind in OPENERS}
-        for name in final.stored:
-            if name.startswith("usage:") and name.removeprefix("usage:") not in attempts:
-                yield f"{request_id}: {name} is of no attempt of it"
+        noted = {name.partition(":")[2] for name in final.stored if name.startswith("usage:")}
+        for attempt in sorted(noted - attempts):
+            # The upstream was called for it, and its call has a price.
+            if loss_of_opener(history, request_id, int(attempt)) is None:
+                yield f"{request_id}: usage:{attempt} is of no attempt of it"
         last = final.entries[-1] if final.entries else None
         if last is not None and last.kind == "completed":
             name = f"usage:{last.cursor.attempt}"
@@ -247,6 +293,8 @@ INVARIANTS: dict[str, Invariant] = {
     "I16 a conversation has one active request": one_at_a_time,
     "I18 a conversation remembers its turns": remembered,
     "I17 an attempt is accounted for once": _accounted_once,
+    "I19 what is not found is lost": _missing_is_lost,
+    "I20 a stop refuses only what Redis delayed": _refused_by_a_stop,
     "nothing odd was answered or logged": _nothing_odd,
 }
 

@@ -5,12 +5,13 @@
 
 import asyncio
 import random
+import time
 from dataclasses import dataclass
 
 import aiohttp
 
 from tests.chaos.client import Client
-from tests.chaos.history import Subscriber
+from tests.chaos.history import Missed, Subscriber
 from tests.support.sse import TERMINAL_EVENTS, Event, SseParser
 
 COME_BACK_WITHIN_S = 0.3
@@ -87,12 +88,14 @@ class Reader:
                 case 200:
                     await self._follow(response)
                 case 204:
-                    self._subscriber.has_ended = True
+                    self._end()
+                case 404:
+                    self._miss()
                 case 503:
                     pass
                 case status:
                     self._odd(f"was answered {status}")
-                    self._subscriber.has_ended = True
+                    self._end()
 
     async def _follow(self, response: aiohttp.ClientResponse) -> None:
         parser = SseParser()
@@ -102,7 +105,7 @@ class Reader:
                 self._subscriber.events.append(event)
                 taken += 1
                 if self._is_end(event):
-                    self._subscriber.has_ended = True
+                    self._end()
                     return
                 if taken == self._manner.leaves_after:
                     return
@@ -112,6 +115,17 @@ class Reader:
     def _is_end(self, event: Event) -> bool:
         is_of_request = self._subscriber.request_id is not None
         return is_of_request and event.kind in TERMINAL_EVENTS
+
+    def _end(self) -> None:
+        self._subscriber.has_ended = True
+        self._subscriber.ended_s = time.monotonic()
+
+    def _miss(self) -> None:
+        """A request that Redis lost is not found. A conversation may be begun again."""
+        request_id = self._subscriber.request_id
+        if request_id is not None:
+            self._client.history.missed.append(Missed(request_id, self._subscriber.name))
+            self._end()
 
     def _odd(self, text: str) -> None:
         self._client.history.odd.append(f"{self._subscriber.name} {text}")

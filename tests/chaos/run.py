@@ -15,10 +15,12 @@ from tests.chaos.acts import Stage
 from tests.chaos.aftermath import gather_history, wait_for_rest
 from tests.chaos.client import Client
 from tests.chaos.faults import Faults
-from tests.chaos.history import History
+from tests.chaos.history import Final, History
 from tests.chaos.invariants import violations
+from tests.chaos.losses import documented_losses
 from tests.chaos.members import preload
-from tests.chaos.system import MAX_CRASHES, TENANTS, running_system
+from tests.chaos.system import MAX_CRASHES, running_system
+from tests.chaos.tenants import TENANTS
 from tests.chaos.traffic import Traffic
 
 _SUBMITS_PER_S = 5.0
@@ -32,6 +34,7 @@ _SHOWN_PER_INVARIANT = 8
 class Verdict:
     """The result of a run."""
 
+    kind: str
     seed: int
     seconds: float
     is_fenced: bool
@@ -54,16 +57,23 @@ class Verdict:
         epoch = sum(e.kind == "rewind" for each in subscribers for e in each.events)
         connections = sum(each.connections for each in subscribers)
         events = sum(len(each.events) for each in subscribers)
+        fence = "fenced" if self.is_fenced else "NO FENCE"
         lines = [
-            f"seed {self.seed}, {self.seconds:g} s, {'fenced' if self.is_fenced else 'NO FENCE'}",
+            f"{self.kind}, seed {self.seed}, {self.seconds:g} s, {fence}",
             "faults: " + ", ".join(f"{name} {count}" for name, count in self.counts.items()),
             f"requests: {len(finals)}, {_told(states)}; refused {len(self.history.refusals)}",
+            f"failed: {_told(_codes(finals)) or 'none'}",
             f"attempts: {_told(attempts)}",
             f"cancels: {len(self.history.cancels)}; upstream calls: {len(self.history.calls)}",
+            f"calls repeated: {_told(self.history.repeats) or 'none'}",
             f"readers: {len(subscribers)}, over {connections} connections",
             f"events: {events}, of which epoch {epoch}",
             f"at rest {self.rest_s:.1f} s after the last fault",
+            f"writes may be lost: {_lengths(self.history) or 'never'}",
         ]
+        lost = documented_losses(self.history)
+        lines.append(f"documented losses: {len(lost)}")
+        lines += [f"    {reason}" for reason in lost[:_SHOWN_PER_INVARIANT]]
         for name, problems in self.broken.items():
             lines.append(f"{name}: broken {len(problems)} times")
             lines += [f"    {problem}" for problem in problems[:_SHOWN_PER_INVARIANT]]
@@ -72,11 +82,17 @@ class Verdict:
 
 
 async def run(
-    seconds: float, seed: int, *, is_fenced: bool = True, log_directory: Path | None = None
+    seconds: float,
+    seed: int,
+    *,
+    kind: str = "one",
+    is_fenced: bool = True,
+    log_directory: Path | None = None,
 ) -> Verdict:
     """Run for a time and judge. The same seed does the same things, if not at the same moments.
 
-    What the processes log is kept in `log_directory`, if there is one.
+    `kind` is that of Redis: "one", "sentinel" or "cluster". What the processes log is kept in
+    `log_directory`, if there is one.
     """
     preload()
     history = History(max_crashes=MAX_CRASHES)
@@ -85,7 +101,8 @@ async def run(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-"))
         )
         directory.mkdir(parents=True, exist_ok=True)
-        system = await stack.enter_async_context(running_system(directory, is_fenced=is_fenced))
+        running = running_system(directory, is_fenced=is_fenced, kind=kind)
+        system = await stack.enter_async_context(running)
         connector = aiohttp.TCPConnector(limit=0)
         session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
         clients = [Client(session, system.api_urls, tenant, history, seed) for tenant in TENANTS]
@@ -99,7 +116,7 @@ async def run(
         mended_s = time.monotonic()
         patience_s = _REST_WITHIN_S if is_fenced else _CONTROL_REST_WITHIN_S
         await wait_for_rest(system, traffic, history, patience_s)
-        verdict = Verdict(seed, seconds, is_fenced, faults.counts, history)
+        verdict = Verdict(kind, seed, seconds, is_fenced, faults.counts, history)
         verdict.rest_s = time.monotonic() - mended_s
         await gather_history(system, clients, traffic, history)
     verdict.broken = violations(history)
@@ -108,3 +125,13 @@ async def run(
 
 def _told(counts: Counter[object] | Counter[str] | Counter[int]) -> str:
     return ", ".join(f"{name}: {count}" for name, count in sorted(counts.items(), key=str))
+
+
+def _lengths(history: History) -> str:
+    lengths = ((loss, loss.end_s - loss.begin_s) for loss in history.losses)
+    return ", ".join(f"{loss.kind} {seconds:.2f} s" for loss, seconds in lengths)
+
+
+def _codes(finals: list[Final]) -> Counter[str]:
+    ends = [final.terminal for final in finals if final.terminal is not None]
+    return Counter(str(end.data.get("code")) for end in ends if end.kind == "failed")

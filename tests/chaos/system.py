@@ -1,30 +1,38 @@
-"""The system of a run: Valkey, an upstream, two API processes and three workers, all real.
+"""The system of a run: Redis, an upstream, two API processes and three workers, all real.
 
-One API process and one worker reach Redis through a proxy that harms their connections, and that
-API process also loses pushes. Addresses stay the same over restarts.
+One API process and one worker reach a single server through a proxy that harms their connections.
+That API process also loses pushes. Addresses stay the same over restarts.
 """
 
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 
+from tests.chaos.cluster_engine import cluster_engine
+from tests.chaos.engine import Engine
 from tests.chaos.lossy_api import lose_pushes
 from tests.chaos.members import Member
+from tests.chaos.one_server import one_server
+from tests.chaos.sentinel_engine import sentinel_engine
+from tests.chaos.tenants import TENANTS, key_of
 from tests.chaos.unsafe_worker import remove_fences
-from tests.support.proxy import FaultProxy
-from tests.support.servers import ValkeyServer, in_memory, prompted_upstream, valkey_server
+from tests.support.servers import prompted_upstream
 from tests.support.wait import wait_until
 
-TENANTS = ("ada", "bob", "eve")
 LEASE_S = 1.0
 STALL_S = 3.0
 MAX_CRASHES = 6
-TENANT_LIMIT = 40
+ENGINES: Mapping[str, Callable[[], AbstractAsyncContextManager[Engine]]] = {
+    "one": one_server,
+    "sentinel": sentinel_engine,
+    "cluster": cluster_engine,
+}
 _SLOTS = 24
 _START_S = 60
 
@@ -33,8 +41,7 @@ _START_S = 60
 class System:
     """The parts of a running system."""
 
-    redis: ValkeyServer
-    proxy: FaultProxy
+    engine: Engine
     upstream_url: str
     apis: list[Member]
     workers: list[Member]
@@ -63,14 +70,13 @@ class System:
 
 
 @contextlib.asynccontextmanager
-async def running_system(directory: Path, *, is_fenced: bool) -> AsyncIterator[System]:
+async def running_system(
+    directory: Path, *, is_fenced: bool, kind: str = "one"
+) -> AsyncIterator[System]:
     """Start everything, and end it at the end of the block, whatever state it is in."""
-    with (
-        prompted_upstream("--owner=llamacpp") as upstream_url,
-        valkey_server(append_only=True, parent=in_memory()) as redis,
-    ):
-        async with FaultProxy(redis.port) as proxy:
-            system = _system(directory, redis, proxy, upstream_url, is_fenced=is_fenced)
+    with prompted_upstream("--owner=llamacpp") as upstream_url:
+        async with ENGINES[kind]() as engine:
+            system = _system(directory, engine, upstream_url, is_fenced=is_fenced)
             try:
                 for member in system.members:
                     member.start()
@@ -80,14 +86,7 @@ async def running_system(directory: Path, *, is_fenced: bool) -> AsyncIterator[S
                 await asyncio.gather(*(_end(member) for member in system.members))
 
 
-def key_of(tenant: str) -> str:
-    """The API key of a tenant."""
-    return f"key-of-{tenant}"
-
-
-def _system(
-    directory: Path, redis: ValkeyServer, proxy: FaultProxy, upstream_url: str, *, is_fenced: bool
-) -> System:
+def _system(directory: Path, engine: Engine, upstream_url: str, *, is_fenced: bool) -> System:
     ports = _free_ports(2)
     prepare = None if is_fenced else remove_fences
 
@@ -96,28 +95,27 @@ def _system(
             f"api-{number}",
             ["api", f"--port={ports[number]}"],
             directory,
-            _settings(redis_url, upstream_url),
+            _settings(engine, redis_url, upstream_url),
             lose_pushes if number else None,
         )
 
     def worker(number: int, redis_url: str) -> Member:
-        settings = _settings(redis_url, upstream_url)
+        settings = _settings(engine, redis_url, upstream_url)
         return Member(
             f"worker-{number}", ["worker", f"--slots={_SLOTS}"], directory, settings, prepare
         )
 
-    proxied = redis.url.replace(f":{redis.port}/", f":{proxy.port}/")
+    url, harmed_url = engine.url, engine.harmed_url
     return System(
-        redis=redis,
-        proxy=proxy,
+        engine=engine,
         upstream_url=upstream_url,
-        apis=[api(0, redis.url), api(1, proxied)],
-        workers=[worker(0, redis.url), worker(1, proxied), worker(2, redis.url)],
+        apis=[api(0, url), api(1, harmed_url)],
+        workers=[worker(0, url), worker(1, harmed_url), worker(2, url)],
         api_urls=[f"http://127.0.0.1:{port}" for port in ports],
     )
 
 
-def _settings(redis_url: str, upstream_url: str) -> dict[str, str]:
+def _settings(engine: Engine, redis_url: str, upstream_url: str) -> dict[str, str]:
     return {
         "REDIS_URL": redis_url,
         "OPENAI_BASE_URL": upstream_url,
@@ -126,7 +124,7 @@ def _settings(redis_url: str, upstream_url: str) -> dict[str, str]:
         "TICKERTAPE_LEASE_S": f"{LEASE_S:g}",
         "TICKERTAPE_STALL_S": f"{STALL_S:g}",
         "TICKERTAPE_MAX_CRASHES": str(MAX_CRASHES),
-        "TICKERTAPE_TENANT_LIMIT": str(TENANT_LIMIT),
+        "TICKERTAPE_TENANT_LIMIT": str(engine.tenant_limit),
         "TICKERTAPE_HEARTBEAT_S": "1",
     }
 

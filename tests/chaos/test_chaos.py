@@ -2,11 +2,19 @@
 
 import pytest
 
-from tests.chaos.run import run
+from tests.chaos.run import Verdict, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 SECONDS = 18
+WITH_REPLICAS = ["cluster", "sentinel"]
+
+
+def assert_without_fence_is_found(verdict: Verdict) -> None:
+    broken = {name.partition(" ")[0] for name in verdict.broken}
+    # The fence prevents an attempt with the words of another one, and a second end.
+    assert broken & {"I2", "I4"}
+    assert "I7" in broken
 
 
 async def test_every_invariant_holds_while_any_process_dies() -> None:
@@ -19,10 +27,25 @@ async def test_every_invariant_holds_while_any_process_dies() -> None:
     assert verdict.counts["api killed"]
 
 
+@pytest.mark.parametrize("kind", WITH_REPLICAS)
+async def test_every_invariant_holds_while_masters_die_and_replicas_lack_writes(kind: str) -> None:
+    verdict = await run(SECONDS, seed=11, kind=kind)
+    print(verdict.report())
+    assert not verdict.broken
+    assert verdict.counts["master killed"] + verdict.counts["master killed whose replica lags"]
+    assert verdict.counts["worker killed"]
+    if kind == "cluster":
+        assert verdict.counts["slot moved"]
+
+
 async def test_the_checker_finds_zombies_that_write_without_the_fence() -> None:
     verdict = await run(SECONDS, seed=12, is_fenced=False)
     print(verdict.report())
-    broken = {name.partition(" ")[0] for name in verdict.broken}
-    # The fence prevents an attempt with the words of another one, and a second end.
-    assert broken & {"I2", "I4"}
-    assert "I7" in broken
+    assert_without_fence_is_found(verdict)
+
+
+@pytest.mark.parametrize("kind", WITH_REPLICAS)
+async def test_fail_overs_excuse_no_zombie_that_writes_without_the_fence(kind: str) -> None:
+    verdict = await run(SECONDS, seed=12, kind=kind, is_fenced=False)
+    print(verdict.report())
+    assert_without_fence_is_found(verdict)

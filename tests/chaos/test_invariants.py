@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.broker.snapshot import Snapshot, Stored
-from tests.chaos.history import Call, History, Refusal, Trouble
+from tests.chaos.history import Call, Drained, History, Missed, Refusal, Trouble
 from tests.chaos.invariants import INVARIANTS, violations
 from tests.chaos.sample import (
     TAG,
@@ -170,7 +170,7 @@ def rest(**keys: object) -> Snapshot:
 
 def leave_behind(**keys: object) -> Break:
     def leave(history: History) -> None:
-        history.at_rest = rest(**keys)
+        history.at_rest = [rest(**keys)]
 
     return leave
 
@@ -180,7 +180,8 @@ def unknown_request(history: History) -> None:
     last = {"attempt": "1", "seq": "1"}
     log = [("1-0", {"e": "Q{}"}), ("1-1", {"e": "C{}"})]
     kept = {"req:z": {**unknown, **last}, "log:z": log}
-    history.at_rest = Snapshot({name: Stored(value, expires=True) for name, value in kept.items()})
+    stored = {name: Stored(value, expires=True) for name, value in kept.items()}
+    history.at_rest = [Snapshot(stored)]
 
 
 BREAKS: list[tuple[str, Break]] = [
@@ -238,6 +239,9 @@ BREAKS: list[tuple[str, Break]] = [
     ("I18", lambda h: h.calls.__setitem__(2, replace(h.calls[2], memory=()))),
     ("I18", lambda h: h.calls.__setitem__(2, replace(h.calls[2], memory=((TAG, "other"),)))),
     ("I18", lambda h: h.calls.__setitem__(1, replace(h.calls[1], memory=((TAG, "own"),)))),
+    ("I19", lambda h: h.missed.append(Missed("a", "a cancel"))),
+    ("I20", lambda h: h.drained.append(Drained("/chat", 90.0, 95.0, "1"))),
+    ("I20", lambda h: h.drained.append(Drained("/chat", 90.0, 95.0, None))),
     ("nothing", lambda h: h.odd.append("a worker complained")),
 ]
 
@@ -282,6 +286,12 @@ def test_a_reader_may_begin_with_a_snapshot(history: History) -> None:
 def test_a_worker_under_a_fault_may_close_its_upstream_later(history: History) -> None:
     upstream_left_late(history)
     history.troubles = [Trouble("pause", 99.0, 101.5), Trouble("pause", 101.0, 103.0)]
+    assert violations(history) == {}
+
+
+def test_a_stopping_api_may_refuse_a_call_that_waited_for_redis(history: History) -> None:
+    history.drained = [Drained("/chat", 90.0, 95.0, "1")]
+    history.troubles = [Trouble("redis killed", 91.0, 96.0)]
     assert violations(history) == {}
 
 

@@ -3,12 +3,12 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.chaos.client import Client
-from tests.chaos.history import Accepted, Cancelled, History, Refusal, Subscriber
+from tests.chaos.history import Accepted, Cancelled, History, Missed, Refusal, Subscriber
 from tests.chaos.many_reader import ManyReader
 from tests.chaos.readers import Manner, Reader, any_manner
 from tests.support.prompted import Plan
@@ -33,6 +33,7 @@ class Traffic:
     followers: dict[tuple[str, str], asyncio.Task[None]] = field(default_factory=dict)
     many_followers: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     calls: set[asyncio.Task[Any]] = field(default_factory=set)
+    _submits: dict[str, tuple[Client, "_Submit"]] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Submit at a rate, until cancelled. Calls under way go on."""
@@ -58,6 +59,15 @@ class Traffic:
             answer = await other.call(method, asked)
             if answer.status != 404:
                 self.history.odd.append(f"{other.tenant} got {answer.status} for {asked}")
+
+    async def submit_again(self, lost: Iterable[str]) -> None:
+        """Repeat the submits of lost requests, as docs/guarantees.md advises.
+
+        A call that got no answer may have been executed after the fail-over: then this finds out.
+        """
+        submits = {self._submits[request_id] for request_id in lost}
+        for client, submit in sorted(submits, key=lambda each: each[1].key):
+            await self._post(client, submit)
 
     async def calls_answered(self, patience_s: float) -> None:
         """Wait until every call is answered. No new calls start, but new readers do."""
@@ -111,58 +121,54 @@ class Traffic:
         self, client: Client, plan: Plan, policy: str, conversation: str | None
     ) -> Accepted | None:
         """Submit once, or several times at once with one key, which is one request."""
-        body = {"message": plan.prompt(), "on_interruption": policy}
-        if conversation is not None:
-            body |= {"conversation_id": conversation, "on_busy": self.rng.choice(_ON_BUSY)}
-        key = f"key-{plan.tag}"
+        on_busy = self.rng.choice(_ON_BUSY) if conversation is not None else None
+        submit = _Submit(f"key-{plan.tag}", plan, policy, conversation, on_busy)
         times = 3 if self.rng.random() < 0.1 else 1
-        found = await asyncio.gather(
-            *(self._post(client, key, body, plan, policy, conversation) for _ in range(times))
-        )
+        found = await asyncio.gather(*(self._post(client, submit) for _ in range(times)))
         accepted = [each for each in found if each is not None]
         if accepted and self.rng.random() < 0.05:
-            await self._post_another(client, key, {**body, "message": "another"})
+            await self._post_another(client, submit)
         return accepted[0] if accepted else None
 
-    async def _post(
-        self,
-        client: Client,
-        key: str,
-        body: dict[str, Any],
-        plan: Plan,
-        policy: str,
-        conversation: str | None,
-    ) -> Accepted | None:
-        answer = await client.call("POST", "/chat", body=body, headers={"Idempotency-Key": key})
+    async def _post(self, client: Client, submit: "_Submit") -> Accepted | None:
+        asked_s = time.monotonic()
+        answer = await client.call(
+            "POST", "/chat", body=submit.body(), headers={"Idempotency-Key": submit.key}
+        )
         match answer.status, answer.code:
             case ((200 | 202), _):
-                request_id = str(answer.body["request_id"])
-                accepted = Accepted(
-                    request_id, client.tenant, key, plan.tag, plan.deltas, policy, conversation
-                )
+                accepted = submit.accepted(client.tenant, answer.body["request_id"], asked_s)
                 self.history.accepted.append(accepted)
+                self._submits[accepted.request_id] = (client, submit)
                 return accepted
             case _, "rate_limit_exceeded" | "queue_full":
-                refusal = Refusal(client.tenant, key, answer.status, answer.retry_after)
+                refusal = Refusal(client.tenant, submit.key, answer.status, answer.retry_after)
                 self.history.refusals.append(refusal)
             case _, "conversation_busy":
+                pass
+            case 409, "idempotency_conflict" if submit.is_another:
                 pass
             case _:
                 self.history.odd.append(f"a submit was answered {answer}")
         return None
 
-    async def _post_another(self, client: Client, key: str, body: dict[str, Any]) -> None:
-        answer = await client.call("POST", "/chat", body=body, headers={"Idempotency-Key": key})
-        if (answer.status, answer.code) != (409, "idempotency_conflict"):
-            self.history.odd.append(f"a key used with another body was answered {answer}")
+    async def _post_another(self, client: Client, submit: "_Submit") -> None:
+        """Use a key again with another body, which is accepted only if the first is lost."""
+        plan = Plan(deltas=1, marks_calls=True, tag=self._tag(client))
+        await self._post(client, replace(submit, plan=plan, is_another=True))
 
     async def _cancel(self, client: Client, accepted: Accepted) -> None:
+        asked_s = time.monotonic()
         answer = await client.call("POST", f"/chat/{accepted.request_id}/cancel")
+        if answer.status == 404:
+            self.history.missed.append(Missed(accepted.request_id, "a cancel"))
+            return
         if answer.status != 200:
             self.history.odd.append(f"a cancel was answered {answer}")
             return
         status = str(answer.body["status"])
-        self.history.cancels.append(Cancelled(accepted.request_id, status, time.monotonic()))
+        cancelled = Cancelled(accepted.request_id, status, time.monotonic(), asked_s)
+        self.history.cancels.append(cancelled)
 
     def _read(self, client: Client, accepted: Accepted, number: int, manner: Manner) -> None:
         name = f"reader {number} ({manner})"
@@ -206,3 +212,36 @@ class Traffic:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self.history.odd.append(f"a caller failed: {error!r}")
+
+
+@dataclass(frozen=True)
+class _Submit:
+    """One submit, which may be sent several times."""
+
+    key: str
+    plan: Plan
+    policy: str
+    conversation: str | None
+    on_busy: str | None
+    is_another: bool = False
+
+    def body(self) -> dict[str, Any]:
+        """The body of the call."""
+        body = {"message": self.plan.prompt(), "on_interruption": self.policy}
+        if self.conversation is not None:
+            body |= {"conversation_id": self.conversation, "on_busy": str(self.on_busy)}
+        return body
+
+    def accepted(self, tenant: str, request_id: str, asked_s: float) -> Accepted:
+        """The record of its acceptance, a moment ago."""
+        return Accepted(
+            request_id,
+            tenant,
+            self.key,
+            self.plan.tag,
+            self.plan.deltas,
+            self.policy,
+            self.conversation,
+            asked_s,
+            time.monotonic(),
+        )

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.followers import following
 from tests.support.given_settings import GivenSettings
+from tests.support.keyspace import KEYS
 from tests.support.rig import working
 from tests.support.running_api import RunningApi, running_api
 from tests.support.script import Finish, Role, Text, Wait
@@ -23,6 +24,8 @@ pytestmark = pytest.mark.slow
 
 # Sentinels take a second to notice a crash, and about a second to vote.
 LONGEST_OUTAGE_S = 10.0
+# Each process asks the Sentinels once a second.
+NOTICED_WITHIN_S = 1.5
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +93,24 @@ async def test_after_a_fail_over_readers_have_the_exact_text_and_nothing_is_rest
     assert outage_s < LONGEST_OUTAGE_S
     assert reader.text == "ab"
     assert kept["text"] == answer
+
+
+async def test_a_second_after_a_fail_over_nothing_is_written_to_the_old_primary(
+    watched: Watched, upstream: ScriptedUpstream
+) -> None:
+    """Sentinels demote the old primary up to ten seconds later, and what it took is lost."""
+    async with system(watched, upstream) as api:
+        await api.submit()
+        old = watched.primary
+        watched.fail_over()
+        await wait_until(
+            lambda: watched.primary is not old, timeout_s=30, description="another primary"
+        )
+        await asyncio.sleep(NOTICED_WITHIN_S)
+        for _ in range(5):
+            request_id = await api.submit()
+            assert watched.primary.client.exists(KEYS.request(request_id))
+            assert text_of(await collect(api.stream_url(request_id))) == "Hello, world."
 
 
 async def test_doctor_names_the_primary_and_shows_no_password(watched: Watched) -> None:

@@ -226,7 +226,8 @@ class Cluster:
     def _is_settled(self) -> bool:
         running = [node for node in self.nodes if node.is_running]
         with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):
-            return all(
+            # A master that was paused takes itself for one until it has heard of its successor.
+            return len({_owners(node) for node in running}) == 1 and all(
                 node.client.cluster("INFO")["cluster_state"] == "ok"
                 and _role(node) in {"master", "replica in step"}
                 for node in running
@@ -243,6 +244,13 @@ def _role(node: Node) -> str:
 
 def _slots(node: Node) -> bool:
     return any(master[1] == node.port for _, _, master, *_ in node.call("CLUSTER", "SLOTS"))
+
+
+def _owners(node: Node) -> frozenset[tuple[int, int, int]]:
+    """The ranges of slots, and the port of the master of each, as a node sees them."""
+    return frozenset(
+        (start, end, master[1]) for start, end, master, *_ in node.call("CLUSTER", "SLOTS")
+    )
 
 
 def _free_port() -> int:

@@ -1,6 +1,7 @@
 """A primary, a replica and three Sentinels on loopback, all with passwords."""
 
 import contextlib
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -16,7 +17,8 @@ from tickertape.cli.up.valkey import find_server
 
 NAME = "main"
 DOWN_AFTER_MS = 1000
-_HOST, _PASSWORD, _SENTINEL_PASSWORD = "127.0.0.1", "sesame", "open"
+PASSWORD = "sesame"
+_HOST, _SENTINEL_PASSWORD = "127.0.0.1", "open"
 
 
 class Member:
@@ -49,6 +51,16 @@ class Member:
         self._process.kill()
         self._process.wait()
 
+    def pause(self) -> None:
+        """SIGSTOP: connections stay open and nothing answers."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def start_if_killed(self) -> None:
         """Start after a `kill`."""
         if self._process is None or self._process.poll() is not None:
@@ -58,6 +70,7 @@ class Member:
         """End in order."""
         self.client.close()
         if self._process is not None:
+            self.resume()
             stop(self._process)
 
     def _answers(self) -> bool:
@@ -69,21 +82,21 @@ class Member:
 class Watched:
     """The servers and their Sentinels. `url` is what Tickertape is given."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, failover_timeout_ms: int = 6000) -> None:
         server = [
-            f"requirepass {_PASSWORD}", f"masterauth {_PASSWORD}", "appendonly yes", 'save ""',
+            f"requirepass {PASSWORD}", f"masterauth {PASSWORD}", "appendonly yes", 'save ""',
             "repl-diskless-sync-delay 0", "dir ./",
         ]  # fmt: skip
-        first = Member(directory / "a", server, _PASSWORD)
-        second = Member(directory / "b", [*server, f"replicaof {_HOST} {first.port}"], _PASSWORD)
+        first = Member(directory / "a", server, PASSWORD)
+        second = Member(directory / "b", [*server, f"replicaof {_HOST} {first.port}"], PASSWORD)
         self.servers = {first.port: first, second.port: second}
         watch = [
             f"requirepass {_SENTINEL_PASSWORD}",
             f"sentinel sentinel-pass {_SENTINEL_PASSWORD}",
             f"sentinel monitor {NAME} {_HOST} {first.port} 2",
-            f"sentinel auth-pass {NAME} {_PASSWORD}",
+            f"sentinel auth-pass {NAME} {PASSWORD}",
             f"sentinel down-after-milliseconds {NAME} {DOWN_AFTER_MS}",
-            f"sentinel failover-timeout {NAME} 6000",
+            f"sentinel failover-timeout {NAME} {failover_timeout_ms}",
             "dir ./",
         ]
         self.sentinels = [
@@ -94,13 +107,17 @@ class Watched:
     def url(self) -> str:
         hosts = ",".join(f"{_HOST}:{sentinel.port}" for sentinel in self.sentinels)
         return (
-            f"redis+sentinel://:{_PASSWORD}@{hosts}/{NAME}/0?sentinel_password={_SENTINEL_PASSWORD}"
+            f"redis+sentinel://:{PASSWORD}@{hosts}/{NAME}/0?sentinel_password={_SENTINEL_PASSWORD}"
         )
 
     @property
     def primary(self) -> Member:
         """The server that the first Sentinel names."""
         return self.servers[self._state()["port"]]
+
+    def primary_url(self) -> str:
+        """The URL of the primary as one server."""
+        return f"redis://:{PASSWORD}@{_HOST}:{self.primary.port}"
 
     @property
     def replica(self) -> Member:
@@ -121,11 +138,10 @@ class Watched:
         """Whether each Sentinel knows the others and a replica that is in sync."""
         states = [self._state(sentinel) for sentinel in self.sentinels]
         known = [
-            (state["num-other-sentinels"], state["num-slaves"], state["is_sdown"])
-            for state in states
+            (state["num-other-sentinels"], state["num-slaves"], state["flags"]) for state in states
         ]
         link = self.replica.client.info("replication").get("master_link_status")
-        return known == [(2, 1, False)] * 3 and link == "up"
+        return known == [(2, 1, "master")] * 3 and link == "up"
 
     def fail_over(self) -> None:
         """Planned: ask a Sentinel to promote the replica. Returns before it is done."""
@@ -138,6 +154,10 @@ class Watched:
     def close(self) -> None:
         for member in (*self.sentinels, *self.servers.values()):
             member.close()
+
+    def follow(self, server: Member, primary: Member) -> None:
+        """Make a server a replica at once, which the Sentinels do after eight seconds."""
+        server.client.replicaof(_HOST, primary.port)
 
     def _takes_orders(self) -> bool:
         with contextlib.suppress(redis.ResponseError):
@@ -152,10 +172,13 @@ class Watched:
 
 
 @contextlib.contextmanager
-def watched_servers() -> Iterator[Watched]:
-    """Run the servers and the Sentinels for the length of the block."""
+def watched_servers(*, failover_timeout_ms: int = 6000) -> Iterator[Watched]:
+    """Run the servers and the Sentinels for the length of the block.
+
+    Sentinels begin two fail-overs at least twice `failover_timeout_ms` apart.
+    """
     with tempfile.TemporaryDirectory(prefix="tickertape-test-", dir=in_memory()) as directory:
-        watched = Watched(Path(directory))
+        watched = Watched(Path(directory), failover_timeout_ms=failover_timeout_ms)
         try:
             watched.start()
             yield watched

@@ -12,7 +12,8 @@ import aiohttp
 from tests.chaos.client import Client
 from tests.chaos.history import History
 from tests.chaos.members import Member
-from tests.chaos.system import MAX_CRASHES, TENANTS, System
+from tests.chaos.system import MAX_CRASHES, System
+from tests.chaos.tenants import TENANTS
 from tests.support.keyspace import KEYS
 from tests.support.prompted import Plan
 from tests.support.sse import TERMINAL_EVENTS, Event, SseParser
@@ -118,7 +119,7 @@ class Callers:
 async def callers(system: System) -> AsyncIterator[Callers]:
     """Callers of a running system."""
     connector = aiohttp.TCPConnector(limit=0)
-    connections = Connections(system.redis.url)
+    connections = Connections(system.engine.url)
     async with aiohttp.ClientSession(connector=connector) as session:
         history = History(max_crashes=MAX_CRASHES)
         clients = [Client(session, system.api_urls[:1], t, history, 0) for t in TENANTS]
