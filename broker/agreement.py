@@ -21,7 +21,7 @@ from tickertape.runtime.settings import Settings
 log = structlog.get_logger()
 
 _INTERVAL_S = 10.0
-_RESTARTED_LATER = "other processes keep the agreed value until they are restarted with this one"
+_RESTARTED_LATER = "processes that run already keep the agreed value: restart them with this one"
 _RESTARTED_EARLIER = "a process was started with the agreed value: restart this one with it"
 
 

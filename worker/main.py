@@ -15,7 +15,7 @@ from tickertape.broker.appender import Appender
 from tickertape.broker.compaction import Compaction
 from tickertape.broker.connections import Connections
 from tickertape.broker.conversations import Conversations
-from tickertape.broker.errors import AccessDenied, Unavailable
+from tickertape.broker.errors import AccessDenied, SettingsInvalid, Unavailable
 from tickertape.broker.fleet import REPORT_INTERVAL_S
 from tickertape.broker.log import Logs
 from tickertape.broker.looks import Looks
@@ -138,6 +138,12 @@ async def run(
         _stop_on_signals(worker.consumer)
         async with health_endpoint(health, settings), worker.tools.upstream:
             await worker.work()
+    except ExceptionGroup as failures:
+        # Of the tasks' failures, only this one is for people, and has one line.
+        invalid = failures.subgroup(SettingsInvalid)
+        if invalid is None:
+            raise
+        raise SettingsInvalid(str(invalid.exceptions[0])) from None
     finally:
         await connections.aclose()
 

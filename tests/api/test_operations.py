@@ -10,6 +10,7 @@ from tests.support.running_api import RunningApi, running_api
 from tests.support.servers import ValkeyServer
 from tests.support.wait import wait_until
 from tickertape.api.app import create_app
+from tickertape.broker.agreement import Agreement, Format
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.runtime.settings import Settings
 
@@ -124,6 +125,17 @@ async def test_a_process_with_another_partition_count_does_not_serve(redis_url: 
         assert "TICKERTAPE_PARTITIONS is 2" in other.problems[0]
         answer = await other.client.post("/chat", json={"message": "hi"})
         assert answer.status_code == 503
+
+
+async def test_a_process_that_cannot_read_the_data_does_not_serve(
+    redis_url: str, worker: Rig
+) -> None:
+    later = Format(version=9, oldest=1, reader=9)
+    await Agreement(worker.connections, {}, own_format=later).start()
+    async with running_api(redis_url, wait_for_redis=False) as api:
+        await wait_until(lambda: api.problems, description="it gives up")
+        assert "format 9 or later" in api.problems[0]
+        assert not await api.is_ready()
 
 
 async def test_a_process_ends_when_an_essential_task_ends(

@@ -1,7 +1,5 @@
 """What processes agree on in Redis: the format of its data, and settings."""
 
-import asyncio
-import contextlib
 from collections.abc import AsyncIterator, MutableMapping
 from typing import Any
 
@@ -9,6 +7,7 @@ import pytest
 import structlog
 
 from tests.support.accounts import ALL, limited_account
+from tests.support.tasks import running
 from tests.support.wait import wait_until
 from tickertape.broker.agreement import (
     FORMAT,
@@ -66,20 +65,10 @@ async def test_another_value_is_logged_with_both_and_replaces_the_agreed_one(
     assert line["log_level"] == "warning"
     assert (line["event"], line["setting"]) == ("a setting differs", RETENTION)
     assert (line["here"], line["agreed"]) == ("90", "60")
-    assert "restarted with this one" in line["advice"]
+    assert "restart them with this one" in line["advice"]
     assert (await read_agreed(connections))[RETENTION] == "90"
     # The second process of a rolling restart.
     assert await begin(connections, {RETENTION: "90"}) == []
-
-
-@contextlib.asynccontextmanager
-async def running(agreement: Agreement) -> AsyncIterator[None]:
-    task = asyncio.create_task(agreement.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_a_running_process_logs_once_that_another_one_was_started_with_another_value(
@@ -88,7 +77,7 @@ async def test_a_running_process_logs_once_that_another_one_was_started_with_ano
     agreement = Agreement(connections, {RETENTION: "60"}, interval_s=0.01)
     await agreement.start()
     with structlog.testing.capture_logs() as logged:
-        async with running(agreement):
+        async with running(agreement.run()):
             await Agreement(connections, {RETENTION: "90"}).start()
             logged.clear()
             await wait_until(lambda: logged, description="the running process logs it")
@@ -118,7 +107,7 @@ async def test_a_lost_agreement_is_written_again(connections: Connections) -> No
     agreement = Agreement(connections, {RETENTION: "60"}, interval_s=0.01)
     await agreement.start()
     before = await read_agreed(connections)
-    async with running(agreement):
+    async with running(agreement.run()):
         await connections.ask("FLUSHALL")
 
         async def is_back() -> bool:
@@ -157,7 +146,7 @@ async def test_a_running_process_logs_once_that_a_later_format_excludes_it(
     agreement = Agreement(connections, {}, interval_s=0.01)
     await agreement.start()
     with structlog.testing.capture_logs() as logged:
-        async with running(agreement):
+        async with running(agreement.run()):
             await begin(connections, {}, Format(version=2, oldest=1, reader=2))
             await wait_until(lambda: logged, description="the running process logs it")
             await rounds(connections)
@@ -177,7 +166,7 @@ async def test_an_account_without_the_right_is_denied_and_the_running_process_lo
         with pytest.raises(AccessDenied, match="HMGET"):
             await denied.start()
         with structlog.testing.capture_logs() as logged:
-            async with running(denied):
+            async with running(denied.run()):
                 await wait_until(lambda: logged, description="the refusal in the log")
                 await rounds(connections)
         await poor.aclose()

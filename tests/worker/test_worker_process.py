@@ -19,9 +19,9 @@ from tests.support.script import Role, Text, Wait
 from tests.support.scripted import OfflineUpstream, ScriptedQueue, lease, tools
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
-from tickertape.broker.agreement import Agreement
+from tickertape.broker.agreement import Agreement, Format
 from tickertape.broker.connections import Connections
-from tickertape.broker.errors import Unavailable
+from tickertape.broker.errors import SettingsInvalid, Unavailable
 from tickertape.broker.rights import Rights
 from tickertape.broker.upstream_models import read_models
 from tickertape.runtime.settings import Settings
@@ -125,6 +125,16 @@ async def test_a_worker_that_starts_before_redis_waits_for_it(
     assert checked == [2, 2, 2]
     assert await connections.ask("GET", KEYS.partition_count()) == b"2"
     await connections.aclose()
+
+
+async def test_a_worker_that_cannot_read_the_data_ends_with_one_error(
+    redis_url: str, upstream: ScriptedUpstream
+) -> None:
+    async with open_rig(redis_url) as rig:
+        later = Format(version=9, oldest=1, reader=9)
+        await Agreement(rig.connections, {}, own_format=later).start()
+    with pytest.raises(SettingsInvalid, match="format 9 or later"):
+        await main.run(settings_for(upstream), redis_url)
 
 
 @pytest.mark.parametrize("error", [UpstreamError("down"), Unavailable()])
