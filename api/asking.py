@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, field
 
 from tickertape.broker.kinds import OnBusy, Policy
-from tickertape.broker.requests import Submission
+from tickertape.broker.submission import Submission
 from tickertape.broker.turns import Links
 from tickertape.roles import Role, Roles, render
 from tickertape.runtime.json_types import JsonObject

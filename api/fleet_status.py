@@ -104,9 +104,8 @@ class Status(BaseModel):
 class FleetStatus:
     """Reads the status, at most once in a second."""
 
-    def __init__(self, connections: Connections, partitions: int) -> None:
+    def __init__(self, connections: Connections) -> None:
         self._connections = connections
-        self._partitions = partitions
         self._fleet = Fleet(connections)
         self._reading = asyncio.Lock()
         self._read_at_s = -_CACHE_S
@@ -127,7 +126,7 @@ class FleetStatus:
                 fault = await read_models_fault(self._connections)
                 redis_ms = (time.monotonic() - begun_s) * 1000
                 members = await self._fleet.members()
-                depth = await read_queue_depth(self._connections, self._partitions)
+                depth = await read_queue_depth(self._connections)
         except AccessDenied as denial:
             return without_redis(str(denial))
         except (BrokerError, TimeoutError):

@@ -49,13 +49,11 @@ class FleetWatch:
     def __init__(
         self,
         connections: Connections,
-        partitions: int,
         *,
         interval_s: float = REPORT_INTERVAL_S,
         patience_s: float = REPORT_TTL_S,
     ) -> None:
         self._connections = connections
-        self._partitions = partitions
         self._interval_s = interval_s
         self._fleet = Fleet(connections)
         self._no_worker = NoWorker(patience_s)
@@ -105,9 +103,7 @@ class FleetWatch:
         await self._fleet.report(self._name, report)
         members = await self._fleet.members()
         before = self.no_worker_since
-        since_s = self._no_worker.look(
-            members, await read_last_claim(self._connections, self._partitions)
-        )
+        since_s = self._no_worker.look(members, await read_last_claim(self._connections))
         if since_s is not None and before is None:
             logger.warning(
                 "no worker asks for work",

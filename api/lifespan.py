@@ -41,17 +41,20 @@ async def running(
 ) -> AsyncIterator[Services]:
     """The services of a running app. They become usable once Redis is up.
 
-    `on_fatal` is called with the reason when the app has to stop, because another process uses a
-    different number of partitions, because this release cannot read the data in Redis, or because a
-    background task failed.
+    `on_fatal` is called with the reason when the app has to stop, because REDIS_URL names another
+    kind of deployment, because this release cannot read the data in Redis, or because a background
+    task failed.
     """
-    connections = Connections(redis_url, namespace=settings.namespace)
+    connections = Connections(
+        redis_url, namespace=settings.namespace, partitions=settings.partitions
+    )
     services = _services(settings, connections, roles, timing)
     agreement = Agreement(connections, settings_of_api(settings))
     tasks = [
         asyncio.create_task(services.streams.run(), name="streams"),
         asyncio.create_task(_agree(services, agreement), name="agreement"),
         asyncio.create_task(_watch_fleet(services), name="fleet watch"),
+        asyncio.create_task(connections.partitions.follow(), name="partition map"),
     ]
     for task in tasks:
         task.add_done_callback(lambda ended: _report(ended, on_fatal))
@@ -72,7 +75,6 @@ def _services(
     requests = Requests(connections, settings)
     fleet = FleetWatch(
         connections,
-        settings.partitions,
         interval_s=timing.fleet_interval_s,
         patience_s=timing.no_worker_after_s,
     )
@@ -81,7 +83,7 @@ def _services(
         settings=settings,
         roles=roles,
         connections=connections,
-        rights=Rights(connections, settings.partitions),
+        rights=Rights(connections),
         requests=requests,
         conversations=Conversations(connections, settings),
         conversation_list=ConversationList(connections, settings),
@@ -97,7 +99,7 @@ def _services(
             position_interval_s=timing.position_interval_s,
         ),
         fleet=fleet,
-        fleet_status=FleetStatus(connections, settings.partitions),
+        fleet_status=FleetStatus(connections),
         metrics=Metrics(),
         timing=timing,
     )

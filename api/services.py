@@ -19,8 +19,9 @@ from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import BrokerError, RequestMissing
 from tickertape.broker.fleet import REPORT_INTERVAL_S, REPORT_TTL_S
 from tickertape.broker.log import Logs
-from tickertape.broker.requests import Record, Requests, Submitted
+from tickertape.broker.requests import Record, Requests
 from tickertape.broker.rights import Rights
+from tickertape.broker.submission import Submitted
 from tickertape.broker.summaries import ConversationList
 from tickertape.roles import Roles
 from tickertape.runtime.settings import Settings
@@ -52,7 +53,7 @@ TIMING = ApiTiming()
 
 @dataclass
 class Readiness:
-    """Whether Redis has accepted this process since its start, with the same partitions."""
+    """Whether Redis has accepted this process since its start, and its partitions are known."""
 
     has_agreed: asyncio.Event = field(default_factory=asyncio.Event)
     denial: str | None = None

@@ -71,7 +71,7 @@ class Appender:
         self._keys = connections.keys
         self._owners: Owners[_AppendLine] = Owners(
             connections,
-            settings.partitions,
+            connections.partitions.served,
             lambda node: _AppendLine(
                 connections.unpooled(node),
                 connections.writes,
@@ -80,6 +80,7 @@ class Appender:
                 reply_timeout_s,
             ),
         )
+        connections.partitions.listen(lambda: self._owners.resize(connections.partitions.served))
 
     def target(self, request_id: str, attempt: int) -> Target:
         """The target of an attempt."""

@@ -34,6 +34,7 @@ from redis.exceptions import (
 from tickertape.broker.cluster import ClusterClient, Node, NotACluster
 from tickertape.broker.errors import AccessDenied, SettingsInvalid, Unavailable, WritesRefused
 from tickertape.broker.keys import Keyspace
+from tickertape.broker.partitions import Partitions
 from tickertape.broker.sentinel import PrimaryLocator
 from tickertape.broker.server_connection import ServerDemoted, full_reply, server_connection
 from tickertape.broker.task_faults import TaskFaults
@@ -111,7 +112,14 @@ class Connections:
     run raises AccessDenied.
     """
 
-    def __init__(self, url: str, timing: ConnectionTiming = TIMING, *, namespace: str = "") -> None:
+    def __init__(
+        self,
+        url: str,
+        timing: ConnectionTiming = TIMING,
+        *,
+        namespace: str = "",
+        partitions: int = 1,
+    ) -> None:
         self._is_cluster = is_cluster(url)
         self._is_kind_known = False
         self.keys = Keyspace(namespace, is_spread=self._is_cluster)
@@ -119,6 +127,7 @@ class Connections:
         self._timing = timing
         self.writes = WriteState(self.address)
         self.faults = TaskFaults()
+        self.partitions = Partitions(self, partitions)
         self._locator: PrimaryLocator | None = None
         if is_sentinel(url):
             address = parse_sentinel_url(url)
@@ -237,20 +246,12 @@ class Connections:
             return f"{host}:{port}"
 
     async def agree_on_partitions(self, partitions: int) -> None:
-        """Make sure that all processes use the same number of partitions.
+        """Learn the partition map; the first process of a system makes one with `partitions`.
 
-        With another number, a process would search an idempotency key or a conversation in the
-        wrong partition.
-        Raises SettingsInvalid naming both numbers, Unavailable when Redis does not answer.
+        Raises SettingsInvalid when REDIS_URL names another kind of deployment, and Unavailable.
         """
         await self.check_kind()
-        await self.ask("SET", self.keys.partition_count(), partitions, "NX")
-        known = int(await self.ask("GET", self.keys.partition_count()) or partitions)
-        if known != partitions:
-            raise SettingsInvalid(
-                f"TICKERTAPE_PARTITIONS is {partitions}, but this Redis was used with {known}: "
-                f"set it to {known}, or use an empty Redis"
-            )
+        await self.partitions.agree(partitions)
 
     async def check_kind(self) -> None:
         """Raise SettingsInvalid if REDIS_URL names a cluster as one server, or the reverse.

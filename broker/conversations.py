@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
-from tickertape.broker import keys, request_ids
+from tickertape.broker import request_ids
 from tickertape.broker.branches import drop_replaced, path_of, shown_parents
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import NotFinished, ParentMissing, RequestMissing
+from tickertape.broker.homes import Homes
 from tickertape.broker.lua import Scripts
-from tickertape.broker.requests import conversation_key
+from tickertape.broker.submission import conversation_key
 from tickertape.broker.summaries import Summary
 from tickertape.broker.titles import title_of
 from tickertape.broker.turns import Row, Turn, exceed_memory, read_turns
@@ -42,19 +43,24 @@ class Conversations:
         self._keys = connections.keys
         self._settings = settings
         self._scripts = Scripts(connections.commands)
+        self._homes = Homes(connections)
+        self.partitions = connections.partitions
 
     def channel(self, partition: int, key: str) -> str:
         """The channel of a conversation's notices."""
         return self._keys.conversation_channel(partition, key)
 
-    def place(self, tenant: str, conversation_id: str) -> tuple[int, str]:
-        """The partition and the short key of a conversation."""
+    async def place(self, tenant: str, conversation_id: str) -> tuple[int, str]:
+        """The partition and the short key of a conversation; raises Unavailable.
+
+        The partition changes only while the conversation does not exist.
+        """
         key = conversation_key(tenant, conversation_id)
-        return keys.choose_partition(self._settings.partitions, key), key
+        return await self._homes.of_conversation(key), key
 
     async def get(self, tenant: str, conversation_id: str) -> Conversation:
         """The conversation; raises RequestMissing when there is none."""
-        partition, key = self.place(tenant, conversation_id)
+        partition, key = await self.place(tenant, conversation_id)
         stored = await self._connections.ask("HGETALL", self._keys.conversation(partition, key))
         if not stored:
             raise RequestMissing("There is no such conversation.")
@@ -68,7 +74,7 @@ class Conversations:
 
     async def active(self, tenant: str, conversation_id: str) -> str | None:
         """The id of the active request; None if there is none, or no such conversation."""
-        partition, key = self.place(tenant, conversation_id)
+        partition, key = await self.place(tenant, conversation_id)
         stored = await self._connections.ask(
             "HGET", self._keys.conversation(partition, key), "active"
         )
@@ -94,7 +100,7 @@ class Conversations:
 
         A parent that was erased is accepted: the path goes on with the turn before it.
         """
-        partition, key = self.place(tenant, conversation_id)
+        partition, key = await self.place(tenant, conversation_id)
         if request_ids.parse_partition(parent_id) != partition:
             raise ParentMissing
         found = await self._connections.ask("HGET", self._keys.request(parent_id), "conv")
@@ -111,7 +117,7 @@ class Conversations:
 
         Raises RequestMissing when there is no such conversation, and Unavailable.
         """
-        partition, key = self.place(tenant, conversation_id)
+        partition, key = await self.place(tenant, conversation_id)
         word, _ = await self._scripts.verdict(
             "rename",
             [self._keys.ring(partition)],
@@ -130,7 +136,7 @@ class Conversations:
         Raises RequestMissing when the conversation has no such turn, NotFinished when the request
         still exists, and Unavailable.
         """
-        partition, key = self.place(tenant, conversation_id)
+        partition, key = await self.place(tenant, conversation_id)
         rows = await self._connections.ask("XRANGE", self._keys.turns(partition, key), "-", "+")
         own = [
             (row_id, row)
@@ -178,7 +184,7 @@ class Conversations:
         Returns how many requests were erased (0 if an earlier call, whose reply was lost, did it).
         Raises RequestMissing, Unavailable.
         """
-        partition, key = self.place(tenant, conversation_id)
+        partition, key = await self.place(tenant, conversation_id)
         if not await self._connections.ask("EXISTS", self._keys.conversation(partition, key)):
             raise RequestMissing("There is no such conversation.")
         word, details = await self._scripts.verdict(

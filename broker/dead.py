@@ -10,7 +10,8 @@ from tickertape.broker import request_ids
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import NotFinished, RequestMissing
 from tickertape.broker.kinds import Policy
-from tickertape.broker.requests import Requests, Submission
+from tickertape.broker.requests import Requests
+from tickertape.broker.submission import Submission
 from tickertape.runtime.settings import Settings
 
 _MAX_LISTED = 1000
@@ -43,7 +44,7 @@ class DeadRequests:
     async def listed(self) -> list[DeadRequest]:
         """All poison requests, the longest dead first."""
         found = []
-        for partition in range(self._settings.partitions):
+        for partition in range(self._connections.partitions.served):
             for entry_id, request_id, tenant in await self._rows(partition):
                 n, payload = await self._connections.ask(
                     "HMGET", self._keys.request(request_id), "n", "payload"
@@ -81,7 +82,7 @@ class DeadRequests:
 
     async def _find(self, request_id: str) -> tuple[str, str]:
         partition = request_ids.parse_partition(request_id)
-        if partition is not None and partition < self._settings.partitions:
+        if partition is not None and await self._connections.partitions.serves(partition):
             for entry_id, dead_id, tenant in await self._rows(partition):
                 if dead_id == request_id:
                     return entry_id, tenant

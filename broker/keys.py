@@ -9,7 +9,6 @@ sides. Some names below are built by scripts alone, and stand here because this 
 
 import hashlib
 import re
-import secrets
 from dataclasses import dataclass
 
 from tickertape.broker.partition_tags import spread_tag
@@ -25,13 +24,6 @@ def digest(*parts: str) -> str:
         raw = part.encode("utf-8", "surrogatepass")
         hashed.update(b"%d:%b" % (len(raw), raw))
     return hashed.hexdigest()[:40]
-
-
-def choose_partition(partitions: int, affinity: str | None) -> int:
-    """The partition of all requests that share this affinity; without one, a random partition."""
-    if affinity is None:
-        return secrets.randbelow(partitions)
-    return int(affinity, 16) % partitions
 
 
 def partition_of_name(name: bytes) -> int:
@@ -113,6 +105,10 @@ class Keyspace:
     def uncompacted(self, partition: int) -> str:
         """Sorted set: ended requests whose logs will be compacted, by the time of the end in ms."""
         return f"{self.tag(partition)}uncompacted"
+
+    def epoch(self, partition: int) -> str:
+        """String: submits that were routed by a map before this epoch are refused."""
+        return f"{self.tag(partition)}epoch"
 
     # A request
 
@@ -204,6 +200,10 @@ class Keyspace:
         """Hash: the format of the data, and the settings that all processes share."""
         return f"{self.tag(0)}agreement"
 
+    def partition_map(self) -> str:
+        """String: the partition map (JSON)."""
+        return f"{self.tag(0)}map"
+
     def partition_count(self) -> str:
-        """String: the number of partitions that this Redis was first used with."""
+        """String: the number of partitions, for version 0.1; 0 while earlier maps are kept."""
         return f"{self.tag(0)}partitions"

@@ -32,7 +32,7 @@ AppendOutcome = Literal[AppendVerdict, "LOST", "REFUSED"]
 Verdict = Literal[
     AppendVerdict, "GO", "EMPTY", "INTERRUPTED",
     "EXISTS", "CONFLICT", "FULL", "TENANT_LIMIT", "BUSY",
-    "TERMINAL", "MISSING", "ACTIVE", "REFUSED",
+    "TERMINAL", "MISSING", "ACTIVE", "REFUSED", "STALE", "ELSEWHERE",
 ]  # fmt: skip
 """The first word of a script's reply. The header of each script lists the words that it returns."""
 

@@ -16,8 +16,8 @@ _HAS_CHANGED = frozenset({"OK", "GO"})
 _VERDICTS: dict[bytes, Verdict] = {word.encode(): word for word in VERDICTS}
 NAMES = (
     "submit", "claim", "look", "append", "renew", "reopen", "retry", "release",
-    "finish", "cancel", "account", "erase", "erase_turn", "rename", "claim_title", "forget", "position", "lines", "agree", "probe",  # noqa: E501
-    "uncompacted", "compact",
+    "finish", "cancel", "account", "erase", "erase_turn", "rename", "claim_title", "forget",
+    "position", "lines", "agree", "probe", "fence", "remap", "uncompacted", "compact",
 )  # fmt: skip
 
 

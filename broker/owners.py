@@ -78,6 +78,19 @@ class Owners(Generic[AnyLine]):
         line = self.lines[partition]
         return line is not None and line.is_open
 
+    def resize(self, partitions: int) -> None:
+        """Serve at least this many partitions from now on."""
+        more = range(len(self.lines), partitions)
+        if not more:
+            return
+        self.lines += [None for _ in more]
+        self._nodes += [None for _ in more]
+        self._served += [asyncio.Event() for _ in more]
+        # The owners are known as a rule, and have lines.
+        if self._keepers:
+            self._assign()
+        self._changed.set()
+
     async def served(self, partition: int) -> None:
         """Return when this partition has a line."""
         await self._served[partition].wait()

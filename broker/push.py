@@ -60,9 +60,9 @@ class Push:
         connections: Connections,
         listener: Listener,
         *,
-        partitions: int = 1,
         ping_every_s: float = 2.0,
     ) -> None:
+        partitions = connections.partitions.served
         self._channels = _Channels(connections.keys, listener, [set() for _ in range(partitions)])
         self._owners: Owners[_PushLine] = Owners(
             connections,
@@ -75,6 +75,7 @@ class Push:
                 ping_every_s,
             ),
         )
+        connections.partitions.listen(lambda: self._resize(connections.partitions.served))
 
     @property
     def is_up(self) -> bool:
@@ -88,6 +89,7 @@ class Push:
     def subscribe(self, channel: bytes) -> None:
         """Add a channel; `on_subscribed` follows, at the latest after the next reconnection."""
         partition = partition_of_name(channel)
+        self._resize(partition + 1)
         self._channels.wanted[partition].add(channel)
         if (line := self._line(partition)) is not None:
             line.send(b"SSUBSCRIBE", channel)
@@ -102,6 +104,11 @@ class Push:
     async def run(self) -> None:
         """Keep the connections up until cancelled."""
         await self._owners.run()
+
+    def _resize(self, partitions: int) -> None:
+        wanted = self._channels.wanted
+        wanted += [set() for _ in range(len(wanted), partitions)]
+        self._owners.resize(partitions)
 
     def _line(self, partition: int) -> "_PushLine | None":
         # Only an open connection: a task that connected here would race with `run`.

@@ -40,20 +40,22 @@ class LastClaim:
     now_s: float
 
 
-async def read_last_claim(connections: Connections, partitions: int) -> LastClaim:
+async def read_last_claim(connections: Connections) -> LastClaim:
     """The last claim, in one round trip; raises Unavailable."""
+    partitions = range(connections.partitions.served)
     (now, *seen) = await connections.ask_all(
-        [("TIME",), *(("HGET", connections.keys.load(n), "seen") for n in range(partitions))]
+        [("TIME",), *(("HGET", connections.keys.load(n), "seen") for n in partitions)]
     )
     return LastClaim(_latest_s(seen), _seconds(now))
 
 
-async def read_queue_depth(connections: Connections, partitions: int) -> QueueDepth:
+async def read_queue_depth(connections: Connections) -> QueueDepth:
     """The state of the queue, in at most three round trips; raises Unavailable."""
+    partitions = range(connections.partitions.served)
     now, *counts = await connections.ask_all(
         [
             ("TIME",),
-            *(command for n in range(partitions) for command in _counts(connections.keys, n)),
+            *(command for n in partitions for command in _counts(connections.keys, n)),
         ]
     )
     parts = [counts[start : start + 7] for start in range(0, len(counts), 7)]

@@ -19,14 +19,10 @@ _OF_A_KEY = re.compile("access (a key|one of the keys)")
 class Rights:
     """Checks the rights of one account; reads no key and changes nothing."""
 
-    def __init__(self, connections: Connections, partitions: int) -> None:
+    def __init__(self, connections: Connections) -> None:
         self._connections = connections
-        self._partitions = partitions
         self._scripts = Scripts(connections.commands)
         self._writes = connections.writes
-        keys = connections.keys
-        # A pattern of keys that covers the first and the last partition covers all partitions.
-        self._tags = sorted({keys.tag(0), keys.tag(partitions - 1)})
 
     async def missing(self) -> list[str]:
         """The missing rights in words; raises AccessDenied when the account may not even check.
@@ -44,7 +40,7 @@ class Rights:
 
     async def _probe(self, ring: str) -> list[str]:
         try:
-            refusals = await self._scripts.call("probe", [ring], *self._tags)
+            refusals = await self._scripts.call("probe", [ring], *self._tags())
         except AccessDenied as denial:
             if not _OF_A_KEY.search(str(denial)):
                 raise
@@ -52,9 +48,17 @@ class Rights:
             return [f"EVALSHA on {ring}*"]
         return [refusal.decode() for refusal in refusals]
 
+    def _tags(self) -> list[str]:
+        # A pattern of keys that covers the first and the last partition covers all partitions.
+        keys, last = self._connections.keys, self._connections.partitions.served - 1
+        return sorted({keys.tag(0), keys.tag(last)})
+
     async def _ring_of_each_node(self) -> list[str]:
         await self._connections.learn_topology()
-        nodes = {self._connections.node_of(n): n for n in reversed(range(self._partitions))}
+        nodes = {
+            self._connections.node_of(n): n
+            for n in reversed(range(self._connections.partitions.served))
+        }
         return [self._connections.keys.ring(partition) for partition in nodes.values()]
 
     async def check(self) -> None:

@@ -86,7 +86,7 @@ class ConversationList:
         """
         newest = "+inf" if before_ms is None else f"({before_ms}"
         found: list[tuple[int, str, int]] = []
-        for partition in range(self._settings.partitions):
+        for partition in range(self._connections.partitions.served):
             row = await self._connections.ask(
                 "ZREVRANGEBYSCORE", self._keys.conversations(partition, tenant), newest, "-inf",
                 "WITHSCORES", "LIMIT", 0, _MOST_READ,

@@ -52,6 +52,15 @@ operators: this command connects to Redis directly and checks no API key."""
 _STATUS = """\
 Show whether all is well, and the numbers of the whole deployment: the queue, the workers, the
 streams. Exit codes: 0 all is well; 1 something is wrong, or the API does not answer."""
+_PARTITIONS = """\
+Show the partitions of the queue, or change their number while everything runs. New requests use the
+new number at once. Requests and conversations that exist stay where they are, and are found there,
+so an earlier map is kept until nothing needs it. The command shows what still does, and drops the
+map when it is run again with the same number after that.
+
+A change needs no restart and ends within seconds: all processes follow a change within 2 seconds.
+If the command is killed, run it again. Stop processes of version 0.1 before, which cannot follow.
+For operators: this command connects to Redis directly and checks no API key."""
 _DOCTOR = "Check the settings and everything that a start needs. Starts and changes nothing."
 _FOOT = (
     "Settings are read from the environment and from .env. `tickertape doctor` checks all of them."
@@ -195,6 +204,13 @@ def _add_inspection(commands: _Commands) -> None:
     dead.add_argument("request_ids", nargs="*", metavar="REQUEST_ID")
     dead.add_argument("--all", action="store_true", help="retry or drop every dead request")
     _add_data_dir(dead)
+    partitions = _add(
+        commands, run.partitions, "show or change the partitions of the queue", _PARTITIONS
+    )
+    partitions.add_argument(
+        "count", nargs="?", type=_positive, metavar="N", help="1 to 1024; without it, show only"
+    )
+    _add_data_dir(partitions)
     doctor = _add(commands, run.doctor, "check the settings and the machine", _DOCTOR)
     doctor.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1")
     doctor.add_argument("--port", type=_port, default=8000, help="default: 8000")

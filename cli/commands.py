@@ -143,6 +143,13 @@ def dead(options: argparse.Namespace) -> int:
     )
 
 
+def partitions(options: argparse.Namespace) -> int:
+    """`tickertape partitions`."""
+    from tickertape.cli.inspect import partitions as command
+
+    return command.run(options.count, data_dir=options.data_dir)
+
+
 def doctor(options: argparse.Namespace) -> int:
     """`tickertape doctor`."""
     from tickertape.cli.inspect import doctor as command

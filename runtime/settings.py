@@ -192,10 +192,6 @@ class Settings(BaseSettings):
             origin.strip() for origin in (self.cors_origins or "").split(",") if origin.strip()
         )
 
-    def share(self, limit: int) -> int:
-        """The share of one partition in a limit: exact with one partition, rounded up with more."""
-        return -(-limit // self.partitions)
-
 
 def _check_cluster_url(url: str) -> None:
     for each in node_urls(url):

@@ -97,9 +97,20 @@ class ClaimLoop:
         self._changed.set()
 
     def wake(self, partition: int) -> None:
-        """Claim from a partition, because it may have work."""
-        self._turns.wake(partition)
-        self._changed.set()
+        """Claim from a partition, because it may have work. One that was dropped is ignored."""
+        if partition < self._partitions:
+            self._turns.wake(partition)
+            self._changed.set()
+
+    def resize(self, partitions: int) -> None:
+        """Claim from this many partitions from now on. Those that are dropped must be empty."""
+        before, self._partitions = self._partitions, partitions
+        self._at_once += [1] * (partitions - len(self._at_once))
+        self._schedule.resize(partitions, time.monotonic())
+        self._listed = {n for n in self._listed if n < partitions}
+        self._turns.drop_from(partitions)
+        for partition in range(before, partitions):
+            self.wake(partition)
 
     async def run(self) -> None:
         """Claim until stopped; then finish the claims under way, and be listed as idle no more."""

@@ -117,6 +117,10 @@ class Consumer:
         """Claim from a partition, because it may have work."""
         self._claims.wake(partition)
 
+    def resize(self, partitions: int) -> None:
+        """Claim from this many partitions from now on."""
+        self._claims.resize(partitions)
+
     def cancelled(self, request_id: str) -> None:
         """Stop the job of a request that another process has ended, if it runs here.
 

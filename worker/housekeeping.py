@@ -1,6 +1,7 @@
 """What a worker does for the logs of requests that are over: it compacts them, one at a time."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
@@ -31,7 +32,7 @@ class Housekeeper:
         compaction: Compaction,
         faults: TaskFaults,
         *,
-        partitions: int,
+        partitions: Callable[[], int],
         compact_after_s: float,
         rng: Random,
         timing: HousekeepingTiming = TIMING,
@@ -41,14 +42,16 @@ class Housekeeper:
         self._partitions = partitions
         self._compact_after_s = compact_after_s
         self._rng = rng
-        self._round_s = max(timing.round_s, timing.partition_s * partitions)
+        self._timing = timing
 
     async def run(self) -> None:
         """Look at all partitions in turn until cancelled. No failure ends this."""
         while True:
             # Workers that start together must not look at the same moment.
-            await asyncio.sleep(self._round_s * self._rng.uniform(0.5, 1.0))
-            for partition in range(self._partitions):
+            partitions = self._partitions()
+            round_s = max(self._timing.round_s, self._timing.partition_s * partitions)
+            await asyncio.sleep(round_s * self._rng.uniform(0.5, 1.0))
+            for partition in range(partitions):
                 with self._faults.contain("housekeeping"):
                     await self._compact_due(partition)
 

@@ -20,16 +20,22 @@ class LookSchedule:
     def __init__(
         self, partitions: int, now_s: float, shortest_round_s: float, rng: random.Random
     ) -> None:
-        self._round_s = max(shortest_round_s, partitions / _LOOKS_PER_S)
+        self._shortest_round_s = shortest_round_s
+        self._rng = rng
+        self._due_s: dict[int, float] = {}
+        self._is_all_due = False
+        self.resize(partitions, now_s)
+
+    def resize(self, partitions: int, now_s: float) -> None:
+        """Look at this many partitions. The plans of those that stay are kept."""
+        self._round_s = max(self._shortest_round_s, partitions / _LOOKS_PER_S)
         # In a random order, so that each server of a cluster is asked every second or so.
-        order = rng.sample(range(partitions), partitions)
+        order = self._rng.sample(range(partitions), partitions)
         self._due_s = {
-            partition: now_s + self._round_s * (n + 1) / partitions
+            partition: self._due_s.get(partition, now_s + self._round_s * (n + 1) / partitions)
             for n, partition in enumerate(order)
         }
-        self._heap = [(due_s, partition) for partition, due_s in self._due_s.items()]
-        heapq.heapify(self._heap)
-        self._is_all_due = False
+        self._renew_heap()
 
     @property
     def is_slow(self) -> bool:
@@ -41,7 +47,8 @@ class LookSchedule:
 
         Without a time, the plan stays, so that the looks of a round stay spread.
         """
-        if next_ms and now_s + next_ms / 1000 < self._due_s[partition]:
+        due_s = self._due_s.get(partition)
+        if next_ms and due_s is not None and now_s + next_ms / 1000 < due_s:
             self._set(partition, now_s + next_ms / 1000)
 
     def plan_all_now(self) -> None:
@@ -54,7 +61,7 @@ class LookSchedule:
         self._is_all_due = False
         while self._heap[0][0] <= now_s:
             due_s, partition = heapq.heappop(self._heap)
-            if self._due_s[partition] == due_s:
+            if self._due_s.get(partition) == due_s:
                 if partition not in due:
                     due.append(partition)
                 self._set(partition, now_s + self._round_s)
@@ -68,5 +75,8 @@ class LookSchedule:
         self._due_s[partition] = due_s
         heapq.heappush(self._heap, (due_s, partition))
         if len(self._heap) > _MOST_PLANS * len(self._due_s):
-            self._heap = [(due_s, partition) for partition, due_s in self._due_s.items()]
-            heapq.heapify(self._heap)
+            self._renew_heap()
+
+    def _renew_heap(self) -> None:
+        self._heap = [(due_s, partition) for partition, due_s in self._due_s.items()]
+        heapq.heapify(self._heap)

@@ -88,6 +88,7 @@ class Worker:
                 group.create_task(self.models.run(), name="models"),
                 group.create_task(self.reporter.run(), name="fleet reporter"),
                 group.create_task(self.push.run(), name="push"),
+                group.create_task(self.connections.partitions.follow(), name="partition map"),
             ]
             if self.titles is not None:
                 background.append(group.create_task(self.titles.run(), name="titles"))
@@ -124,7 +125,9 @@ async def run(
     """
     name = worker_name()
     structlog.contextvars.bind_contextvars(worker=name)
-    connections = Connections(redis_url, namespace=settings.namespace)
+    connections = Connections(
+        redis_url, namespace=settings.namespace, partitions=settings.partitions
+    )
     worker = _build_worker(connections, settings, name, slots, timing)
     health = Health(
         worker.consumer,
@@ -161,7 +164,7 @@ def _build_worker(
     consumer = Consumer(
         tools,
         slots=slots,
-        partitions=settings.partitions,
+        partitions=connections.partitions.served,
         lease_s=settings.lease_s,
         suspect_crashes=settings.max_crashes - 1,
         timing=timing.consumer,
@@ -182,8 +185,8 @@ def _build_worker(
         connections,
         tools,
         consumer,
-        _push(connections, consumer, settings.partitions, name),
-        Rights(connections, settings.partitions),
+        _push(connections, consumer, name),
+        Rights(connections),
         Agreement(connections, settings_of_worker(settings)),
         models,
         FleetReporter(
@@ -240,18 +243,26 @@ def _housekeeper(
     return Housekeeper(
         Compaction(connections),
         connections.faults,
-        partitions=settings.partitions,
+        partitions=lambda: connections.partitions.served,
         compact_after_s=settings.compact_after_s,
         rng=tools.rng,
         timing=timing,
     )
 
 
-def _push(connections: Connections, consumer: Consumer, partitions: int, name: str) -> Push:
-    channels = WorkerChannels(consumer, connections.keys, partitions, name)
-    push = Push(connections, channels, partitions=partitions)
-    for channel in channels.names:
-        push.subscribe(channel)
+def _push(connections: Connections, consumer: Consumer, name: str) -> Push:
+    channels = WorkerChannels(consumer, connections.keys, name)
+    push = Push(connections, channels)
+    partitions = connections.partitions
+
+    def serve_all() -> None:
+        # The consumer first, because a subscription leads to a claim.
+        consumer.resize(partitions.served)
+        for channel in channels.added(partitions.served):
+            push.subscribe(channel)
+
+    serve_all()
+    partitions.listen(serve_all)
     return push
 
 

@@ -27,6 +27,11 @@ class Turns:
         self._queue.setdefault(partition)
         self._woken.add(partition)
 
+    def drop_from(self, partitions: int) -> None:
+        """Forget the wakes of the partitions from this number on."""
+        self._woken = {n for n in self._woken if n < partitions}
+        self._queue = dict.fromkeys(n for n in self._queue if n < partitions)
+
     def choose(self, blocked: Container[int] = ()) -> int | None:
         """The partition whose turn it is, except `blocked` ones."""
         for partition in self._queue:

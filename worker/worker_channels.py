@@ -12,17 +12,18 @@ class WorkerChannels:
     time, and the next write of a cancelled request is fenced.
     """
 
-    def __init__(self, consumer: Consumer, keys: Keyspace, partitions: int, worker: str) -> None:
+    def __init__(self, consumer: Consumer, keys: Keyspace, worker: str) -> None:
         self._consumer = consumer
-        self._partitions = {
-            keys.worker_channel(partition, worker).encode(): partition
-            for partition in range(partitions)
-        }
+        self._keys = keys
+        self._worker = worker
+        self._partitions: dict[bytes, int] = {}
 
-    @property
-    def names(self) -> list[bytes]:
-        """The channels, one for each partition."""
-        return list(self._partitions)
+    def added(self, partitions: int) -> list[bytes]:
+        """The channels to subscribe to as well, so that each of the partitions has one."""
+        more = range(len(self._partitions), partitions)
+        added = {self._keys.worker_channel(n, self._worker).encode(): n for n in more}
+        self._partitions |= added
+        return list(added)
 
     def on_subscribed(self, channel: bytes) -> None:
         """Claim from the channel's partition, because wakes may have been missed until now."""

@@ -62,7 +62,7 @@ class Hub:
         self._logs = Logs(connections)
         self.faults = connections.faults
         self._heartbeat_s = settings.heartbeat_s
-        self._push = Push(connections, self, partitions=settings.partitions)
+        self._push = Push(connections, self)
         self._watched: dict[str, WatchedLog] = {}
         self._by_channel: dict[bytes, WatchedLog] = {}
         self._finished = FinishedLogs(limits.finished_cache_bytes)

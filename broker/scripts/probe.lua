@@ -13,12 +13,13 @@ local OTHER_KEYS = {
   'ZADD', 'idle', 2, 'ZREM', 'idle', 1, 'ZRANGEBYSCORE', 'newer', 2, 'ZADD', 'newer', 2, 'ZREM', 'newer', 1,
   'ZADD', 'uncompacted', 2, 'ZREM', 'uncompacted', 1,
   'ZRANGEBYSCORE', 'uncompacted', 2,
+  'GET', 'epoch', 0, 'SET', 'epoch', 1,
   'HINCRBY', 'conv:', 2, 'ZADD', 'convs:', 2, 'ZREM', 'convs:', 1, 'ZRANGEBYSCORE', 'convs:', 2, 'PERSIST', 'convs:', 0,
 }
 -- Commands that a process calls directly, outside of scripts.
 local PLAIN = {
   'PING', '', 0, 'EVALSHA', '', 1, 'GET', 'partitions', 0, 'SET', 'partitions', 1, 'GET', 'models', 0,
-  'GET', 'upstream', 0, 'SET', 'upstream', 1,
+  'GET', 'map', 0, 'SET', 'map', 1, 'EXISTS', 'idem:', 0, 'GET', 'upstream', 0, 'SET', 'upstream', 1,
   'SET', 'models', 1, 'GET', 'models_fault', 0, 'SET', 'models_fault', 1, 'HGETALL', 'req:', 0,
   'HGETALL', 'conv:', 0, 'EXISTS', 'conv:', 0, 'XRANGE', 'conv:', 2, 'XREVRANGE', 'conv:', 2,
   'XRANGE', 'dead', 2, 'XDEL', 'dead', 1, 'XLEN', 'dead', 0, 'ZCARD', 'running', 0, 'ZCARD', 'delayed', 0,

@@ -3,15 +3,21 @@
 -- ARGV   1 request_id  2 fingerprint  3 tenant  4 payload (JSON)  5 policy  6 idempotency|''  7 conversation|''
 --        8 on_busy  9 queue_limit  10 tenant_limit  11 queue_bytes  12 retention_s  13 conversation_ttl_s
 --        14 model (JSON)|''  15 queued, the first entry  16 head (JSON)  17 question (JSON)|''
---        18 links (JSON)|''  19 conversation_turns  20 title|''  21 summary (JSON)|''  22 format
--- ->     OK id | EXISTS id | CONFLICT id | FULL '' | TENANT_LIMIT '' | BUSY active_id
+--        18 links (JSON)|''  19 conversation_turns  20 title|''  21 summary (JSON)|''  22 format  23 epoch
+--        24 must_be_known (0|1)
+-- ->     OK id | EXISTS id | CONFLICT id | FULL '' | TENANT_LIMIT '' | BUSY active_id | STALE '' | ELSEWHERE ''
 -- NEEDS  rights prefix
 -- A repeated call finds the id, or the idempotency key, of the first call. The idempotency key and the log
 -- have no TTL before the terminal, so an accepted request cannot expire while it waits. `format` is the lowest format
 -- of a worker that can run the request. A request without the field needs format 1.
+-- Invariant: a conversation, and an idempotency key, lives in one partition. A partition that a newer map has
+-- fenced refuses the submits of older maps (STALE). So only the partition that the newest map chooses gets new
+-- names, and only from callers that looked for the name in all others after these were fenced. A caller that found
+-- the name elsewhere sets `must_be_known`, and is refused if it is gone by now (ELSEWHERE).
+-- The id comes before the fence: a repeated call whose first reply was lost must find its request.
 local request_id, fingerprint, tenant, payload, policy, idempotency, conversation, on_busy, queue_limit,
   tenant_limit, queue_bytes, retention_s, conversation_ttl_s, model, queued, head, question, links,
-  conversation_turns, title, summary, format = unpack(ARGV)
+  conversation_turns, title, summary, format, epoch, must_be_known = unpack(ARGV)
 local retention_s, conversation_ttl_s = tonumber(retention_s), tonumber(conversation_ttl_s)
 local EXPIRED_PER_SUBMIT = 16
 -- The memory that the request adds. Some protocols keep the question in the log and in the turns, too.
@@ -26,6 +32,14 @@ if idempotency ~= '' then
   end
 end
 if call('EXISTS', P .. 'req:' .. request_id) == 1 then return { 'EXISTS', request_id } end
+
+local fence = tonumber(call('GET', P .. 'epoch') or 0)
+if tonumber(epoch) < fence then return { 'STALE', '' } end
+-- A fence that a fail-over has lost is put up again.
+if tonumber(epoch) > fence then call('SET', P .. 'epoch', epoch) end
+if must_be_known == '1' and (conversation == '' or call('EXISTS', P .. 'conv:' .. conversation) == 0) then
+  return { 'ELSEWHERE', '' }
+end
 
 local load = call('HMGET', P .. 'load', 'count', 'bytes')
 if tonumber(load[1] or 0) >= tonumber(queue_limit) or tonumber(load[2] or 0) + bytes > tonumber(queue_bytes) then

@@ -73,16 +73,20 @@ async def redis(settings: Settings) -> list[Finding]:
     if settings.redis_url is None:
         return [_embedded_redis()]
     address = hide_secrets(settings.redis_url)
-    connections = Connections(settings.redis_url, namespace=settings.namespace)
+    connections = Connections(
+        settings.redis_url, namespace=settings.namespace, partitions=settings.partitions
+    )
     try:
         async with asyncio.timeout(_ANSWER_S):
             primary = await connections.primary()
+            # The other findings are about the partitions that are in use.
+            partitions = await _partitions(connections, settings.partitions)
             found = [
-                *await _rights(connections, settings.partitions),
+                *await _rights(connections),
                 *await _server(connections),
-                *await _partitions(connections, settings.partitions),
+                *partitions,
                 *await _agreement(connections, settings),
-                *_nodes(connections, settings.partitions),
+                *_nodes(connections),
             ]
     except SettingsInvalid as error:
         return [fail("redis", f"{address}: {error}", "correct REDIS_URL")]
@@ -97,8 +101,8 @@ async def redis(settings: Settings) -> list[Finding]:
     return [ok("redis", f"{address} answers{named}"), *found]
 
 
-async def _rights(connections: Connections, partitions: int) -> list[Finding]:
-    missing = await Rights(connections, partitions).missing()
+async def _rights(connections: Connections) -> list[Finding]:
+    missing = await Rights(connections).missing()
     return findings.rights_findings(missing)
 
 
@@ -117,10 +121,10 @@ async def _server(connections: Connections) -> list[Finding]:
 
 async def _partitions(connections: Connections, wanted: int) -> list[Finding]:
     try:
-        used = await connections.ask("GET", connections.keys.partition_count())
+        used = await connections.partitions.refresh()
     except AccessDenied:
         return []  # the findings about rights name it
-    return findings.partition_findings(wanted, used and int(used))
+    return findings.partition_findings(wanted, used)
 
 
 async def _agreement(connections: Connections, settings: Settings) -> list[Finding]:
@@ -135,12 +139,12 @@ async def _agreement(connections: Connections, settings: Settings) -> list[Findi
     return [*refused, *findings.agreement_findings(settings_of_worker(settings), agreed)]
 
 
-def _nodes(connections: Connections, partitions: int) -> list[Finding]:
+def _nodes(connections: Connections) -> list[Finding]:
     """Where the partitions of a cluster are; the check of the rights has asked for that."""
     if not connections.is_cluster:
         return []
     owners: dict[str, list[int]] = {}
-    for partition in range(partitions):
+    for partition in range(connections.partitions.served):
         node = connections.node_of(partition)
         owners.setdefault(f"{node.host}:{node.port}" if node else "no node", []).append(partition)
     return findings.node_findings(owners)

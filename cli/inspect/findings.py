@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from tickertape.broker.partition_map import PartitionMap
+
 MIN_PYTHON = (3, 11)
 _MIN_REDIS = (7, 0)
 _FEW_DESCRIPTORS = 4096
@@ -131,12 +133,20 @@ def node_findings(owners: Mapping[str, Sequence[int]]) -> list[Finding]:
     ]
 
 
-def partition_findings(wanted: int, used: int | None) -> list[Finding]:
-    """Compares TICKERTAPE_PARTITIONS with the number that this Redis was used with, if any."""
-    if used is None or used == wanted:
-        return []
-    text = f"TICKERTAPE_PARTITIONS is {wanted}, but this Redis holds data of {used} partitions"
-    return [fail("redis", text, f"set it to {used}, or use an empty Redis")]
+def partition_findings(wanted: int, used: PartitionMap) -> list[Finding]:
+    """Compares TICKERTAPE_PARTITIONS with the partition map, and shows what is not settled."""
+    found = []
+    if used.partitions != wanted:
+        text = f"TICKERTAPE_PARTITIONS is {wanted} and has no effect: {used.partitions} are in use"
+        change = f"`tickertape partitions {wanted}` changes the partitions"
+        found.append(warn("redis", text, f"set it to {used.partitions}; {change}"))
+    if used.next is not None:
+        text = f"a change of the partitions to {used.next} was begun and not finished"
+        found.append(warn("redis", text, f"run `tickertape partitions {used.next}`"))
+    if used.old:
+        kept = ", ".join(map(str, used.old))
+        found.append(ok("redis", f"the maps of {kept} partitions are kept beside the present one"))
+    return found
 
 
 def agreement_findings(here: Mapping[str, str], agreed: Mapping[str, str]) -> list[Finding]:

@@ -156,7 +156,7 @@ async def test_a_conversation_of_an_earlier_version_is_listed_after_its_next_req
     api: RunningApi, worker: Rig
 ) -> None:
     first = await say(api, worker, "one")
-    place = Conversations(worker.connections, worker.settings).place(TENANT, "c1")
+    place = await Conversations(worker.connections, worker.settings).place(TENANT, "c1")
     # What version 0.1 had not written yet.
     await worker.connections.ask("DEL", KEYS.conversations(place[0], TENANT))
     new = ("summary", "title", "created", "updated", "turns")
@@ -184,7 +184,7 @@ async def test_turns_below_an_erased_one_follow_the_turn_before_it(
     whole = await view(api)
     places = [(turn["request_id"], turn["parent_id"]) for turn in whole["turns"]]
     assert places == [(first, None), (third, first)]
-    rows = KEYS.turns(*Conversations(worker.connections, worker.settings).place(TENANT, "c1"))
+    rows = KEYS.turns(*await Conversations(worker.connections, worker.settings).place(TENANT, "c1"))
     assert "two" not in str(await worker.connections.ask("XRANGE", rows, "-", "+"))
     [one] = (await listed(api))["conversations"]
     assert one["turns"] == 2

@@ -26,7 +26,17 @@ def violations(now: Snapshot) -> list[str]:
 
 def keys_without_ttl(now: Snapshot) -> set[str]:
     """Keys that would stay without limit although every request is over."""
-    bounded = {"load", "dead", "partitions", "wake", "idle", "agreement", "uncompacted"}
+    bounded = {
+        "load",
+        "dead",
+        "partitions",
+        "map",
+        "epoch",
+        "wake",
+        "idle",
+        "agreement",
+        "uncompacted",
+    }
     return {name for name, stored in now.keys.items() if not stored.expires} - bounded
 
 

@@ -19,7 +19,7 @@ from tickertape.broker import errors, request_ids
 from tickertape.broker.codec import encode_data, encode_text
 from tickertape.broker.kinds import OnBusy, Policy, Terminal
 from tickertape.broker.queue import Gap, Lease, Nothing
-from tickertape.broker.requests import Submission, Submitted
+from tickertape.broker.submission import Submission, Submitted
 
 LIMITS = GivenSettings(
     lease_s=300, max_crashes=MAX_CRASHES, queue_limit=QUEUE_LIMIT, tenant_limit=TENANT_LIMIT

@@ -118,6 +118,8 @@ class Partition:
         links: str = "",
         max_turns: int = 400,
         format_: int = 1,
+        epoch: int = 0,
+        must_be_known: bool = False,
         **limits: int,
     ) -> Reply:
         return await self.call(
@@ -140,6 +142,8 @@ class Partition:
             title="a title" if conv else "",
             summary='{"conversation_id":"c"}' if conv else "",
             format=format_,
+            epoch=epoch,
+            must_be_known=int(must_be_known),
             **KEEP,
             **(LIMITS | limits),
         )

@@ -17,7 +17,7 @@ _READ: tuple[tuple[str, tuple[str | int, ...]], ...] = (
         ("ZRANGE", 0, -1, "WITHSCORES"),
     ),
     ("tenant:.*", ("SMEMBERS",)),
-    ("(claim:.*|idem:.*|partitions|models|models_fault|upstream)", ("GET",)),
+    ("(claim:.*|idem:.*|partitions|map|epoch|models|models_fault|upstream)", ("GET",)),
 )
 
 # What processes write about themselves. It changes at any time, whatever happens to requests.

@@ -17,7 +17,7 @@ from tests.support.proxy import FaultProxy
 from tests.support.servers import ValkeyServer
 from tests.support.wait import wait_until
 from tickertape.broker.connections import TIMING, Connections, ConnectionTiming, failures_mapped
-from tickertape.broker.errors import SettingsInvalid, Unavailable
+from tickertape.broker.errors import Unavailable
 from tickertape.broker.lua import Scripts
 
 OF_A_REQUEST: dict[str, str | int] = {"request_id": "r0_x", "tenant": "t", "max_tenants": 1}
@@ -94,21 +94,6 @@ async def test_an_address_for_people_holds_no_password(url: str, address: str) -
     connections = Connections(url)
     assert connections.address == address
     await connections.aclose()
-
-
-async def test_all_processes_count_the_same_partitions(connections: Connections) -> None:
-    await connections.agree_on_partitions(4)
-    await connections.agree_on_partitions(4)
-    with pytest.raises(SettingsInvalid, match=r"TICKERTAPE_PARTITIONS is 2, .* used with 4"):
-        await connections.agree_on_partitions(2)
-    assert await connections.ask("GET", KEYS.partition_count()) == b"4"
-
-
-async def test_processes_that_start_together_agree(connections: Connections) -> None:
-    answers = await asyncio.gather(
-        *(connections.agree_on_partitions(count) for count in (1, 2, 1, 2)), return_exceptions=True
-    )
-    assert [type(answer) for answer in answers].count(SettingsInvalid) == 2
 
 
 async def test_a_server_that_is_not_there_is_unavailable() -> None:

@@ -101,7 +101,9 @@ async def test_of_420_finished_turns_the_last_400_are_remembered(redis_url: str)
         turns = (await conversations.get(TENANT, "c")).turns
         assert [turn.request_id for turn in turns] == ids[-400:]
         assert all(turn.answered == "yes" for turn in turns)
-        stored = await broker.connections.ask("XLEN", KEYS.turns(*conversations.place(TENANT, "c")))
+        stored = await broker.connections.ask(
+            "XLEN", KEYS.turns(*await conversations.place(TENANT, "c"))
+        )
         # Redis trims whole nodes of a stream.
         assert 800 <= stored < 1000
 
@@ -149,7 +151,7 @@ async def test_the_conversation_does_not_contain_questions_that_an_edit_replaced
 async def test_turns_that_version_0_1_stored_are_read(redis_url: str) -> None:
     async with open_rig(redis_url) as broker:
         conversations = Conversations(broker.connections, broker.settings)
-        partition, key = conversations.place(TENANT, "c")
+        partition, key = await conversations.place(TENANT, "c")
         rows = KEYS.turns(partition, key)
         asked = '[{"role":"user","content":"why?"}]'
         await broker.connections.ask_all(
@@ -191,7 +193,7 @@ async def test_version_0_1_reads_every_turn_of_today(redis_url: str) -> None:
         call = {"index": 0, "id": "k", "name": "look", "arguments": "{}"}
         end = [encode_data("completed", {})]
         await broker.queue.finish(done, "completed", 1, end, answered="", called={"calls": [call]})
-        rows = KEYS.turns(*conversations.place(TENANT, "c"))
+        rows = KEYS.turns(*await conversations.place(TENANT, "c"))
         assert as_0_1_reads(await broker.connections.ask("XRANGE", rows, "-", "+")) == {
             half.request_id: "half",
             silent.request_id: "[stopped]",
@@ -227,7 +229,7 @@ async def talk(broker: Rig, sizes: list[int], links: dict[int, int]) -> list[str
         asked = [{"role": "user", "content": f"{number} " + "x" * size}]
         row = None
         if number in links:
-            turns = await conversations.turns(*conversations.place(TENANT, "c"))
+            turns = await conversations.turns(*await conversations.place(TENANT, "c"))
             row = turns[links[number]].row
         lease = await broker.leased(conversation_id="c", question=asked, links=Links(replaces=row))
         ids.append(lease.request_id)
@@ -255,7 +257,7 @@ async def test_of_a_long_conversation_what_a_request_is_given_is_read(
         ids = await talk(broker, sizes, links)
         await broker.submit(conversation_id="c", question=[{"content": "x" * 900_000}])
         conversations = Conversations(broker.connections, settings)
-        place = conversations.place(TENANT, "c")
+        place = await conversations.place(TENANT, "c")
         turns = await conversations.newest_turns(*place, ids[-1])
         known = [turn.request_id for turn in turns if turn.request_id in ids]
         assert known == ids[-read:]

@@ -47,25 +47,25 @@ async def test_a_process_that_leaves_is_gone_at_once(worker: Rig) -> None:
 
 
 async def test_the_queue_is_measured_over_all_its_states(worker: Rig) -> None:
-    empty = await read_queue_depth(worker.connections, 2)
+    empty = await read_queue_depth(worker.connections)
     assert (empty.waiting, empty.running, empty.delayed, empty.held, empty.dead) == (0, 0, 0, 0, 0)
     assert (empty.oldest_s, empty.claimed_s) == (None, None)
     await worker.leased()
     await worker.submit(conversation_id="c")
     await worker.submit(conversation_id="c")
     await worker.submit(tenant="other")
-    depth = await read_queue_depth(worker.connections, 1)
+    depth = await read_queue_depth(worker.connections)
     assert (depth.waiting, depth.running, depth.delayed, depth.held) == (2, 1, 0, 1)
     assert depth.oldest_s is not None
     assert 0 <= depth.oldest_s < 30
     lease = await worker.claim_lease()
     await worker.queue.retry(lease, 60_000, "upstream_error", None)
-    assert (await read_queue_depth(worker.connections, 1)).delayed == 1
+    assert (await read_queue_depth(worker.connections)).delayed == 1
 
 
 async def test_the_last_claim_of_any_worker_is_known(worker: Rig) -> None:
-    assert (await read_last_claim(worker.connections, 1)).claimed_s is None
+    assert (await read_last_claim(worker.connections)).claimed_s is None
     await worker.leased()
-    last = await read_last_claim(worker.connections, 1)
+    last = await read_last_claim(worker.connections)
     assert last.claimed_s is not None
     assert 0 <= last.now_s - last.claimed_s < 30

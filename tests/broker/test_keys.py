@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support.keyspace import KEYS
 from tickertape.broker import keys, request_ids
+from tickertape.broker.partition_map import PartitionMap
 
 words = st.text(max_size=8)
 
@@ -60,24 +61,21 @@ def test_a_digest_keeps_its_parts_apart(left: list[str], right: list[str]) -> No
 
 @given(partitions=st.integers(1, 1024), affinity=words)
 def test_requests_of_one_affinity_share_a_partition(partitions: int, affinity: str) -> None:
-    chosen = {keys.choose_partition(partitions, keys.digest(affinity)) for _ in range(3)}
+    chosen = {PartitionMap(partitions).homes(keys.digest(affinity))[0] for _ in range(3)}
     assert len(chosen) == 1
     assert 0 <= chosen.pop() < partitions
 
 
-def test_requests_without_affinity_go_everywhere() -> None:
-    assert {keys.choose_partition(3, None) for _ in range(200)} == {0, 1, 2}
-
-
 def test_affinities_go_everywhere() -> None:
     digests = [keys.digest(str(n)) for n in range(200)]
-    assert {keys.choose_partition(3, digest) for digest in digests} == {0, 1, 2}
+    assert {PartitionMap(3).homes(digest)[0] for digest in digests} == {0, 1, 2}
 
 
 REQUEST_ID = request_ids.new_request_id(7)
 # Every key and channel of one partition. A script builds the beginning of each and adds the rest.
 OF_SCRIPTS = {
     KEYS.ring(7): "ring",
+    KEYS.epoch(7): "epoch",
     KEYS.waiting(7, "t"): "wait:",
     KEYS.suspect(7): "suspect",
     KEYS.newer(7): "newer",
@@ -103,8 +101,8 @@ OF_SCRIPTS = {
 }
 OF_CONVERSATIONS = {KEYS.held(7, "c"): ":wait", KEYS.turns(7, "c"): ":turns"}
 PLAIN_ONLY = {
-    KEYS.models(), KEYS.models_fault(), KEYS.partition_count(), KEYS.upstream(), KEYS.fleet(),
-    KEYS.report("w"), KEYS.watchers(0, "c"), KEYS.agreement(),
+    KEYS.models(), KEYS.models_fault(), KEYS.partition_map(), KEYS.partition_count(),
+    KEYS.upstream(), KEYS.fleet(), KEYS.report("w"), KEYS.watchers(0, "c"), KEYS.agreement(),
 }  # fmt: skip
 
 
@@ -144,7 +142,7 @@ def test_every_function_that_names_a_key_is_in_this_list() -> None:
 def test_all_names_of_a_partition_share_its_hash_tag_and_are_distinct() -> None:
     names = [*OF_SCRIPTS, *OF_CONVERSATIONS]
     assert {re.match(r"\{p7\}:", name) is not None for name in names} == {True}
-    assert len(set(names)) == 25
+    assert len(set(names)) == 26
     assert {name[:5] for name in PLAIN_ONLY} == {"{p0}:"}
 
 

@@ -36,8 +36,8 @@ async def test_a_request_of_another_namespace_does_not_exist(systems: tuple[Rig,
         with pytest.raises(RequestMissing):
             await call(request_id, "public")
     assert (await theirs.logs.read(request_id)) == []
-    assert (await read_queue_depth(theirs.connections, 1)).waiting == 0
-    assert (await read_queue_depth(ours.connections, 1)).waiting == 1
+    assert (await read_queue_depth(theirs.connections)).waiting == 0
+    assert (await read_queue_depth(ours.connections)).waiting == 1
 
 
 async def test_systems_without_a_namespace_keep_their_keys(redis_url: str) -> None:

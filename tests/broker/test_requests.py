@@ -21,7 +21,8 @@ from tickertape.broker.errors import (
     TenantLimitReached,
     Unavailable,
 )
-from tickertape.broker.requests import Record, Submission
+from tickertape.broker.requests import Record
+from tickertape.broker.submission import Submission
 
 
 async def newest(broker: Rig, tenant: str = TENANT, before_ms: int | None = None) -> list[str]:

@@ -76,9 +76,9 @@ async def test_no_command_is_asked_about_with_fewer_arguments_than_it_takes(redi
 
 
 async def missing(url: str, partitions: int = 1) -> list[str]:
-    connections = Connections(url)
+    connections = Connections(url, partitions=partitions)
     try:
-        return await Rights(connections, partitions).missing()
+        return await Rights(connections).missing()
     finally:
         await connections.aclose()
 
@@ -87,7 +87,7 @@ async def denial(url: str) -> str:
     connections = Connections(url)
     try:
         with pytest.raises(AccessDenied) as caught:
-            await Rights(connections, 1).check()
+            await Rights(connections).check()
     finally:
         await connections.aclose()
     return str(caught.value)

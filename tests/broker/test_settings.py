@@ -176,11 +176,6 @@ def test_origins_are_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings().origins == ("http://a", "https://b")
 
 
-@pytest.mark.parametrize(("partitions", "share"), [(1, 100), (2, 50), (3, 34), (100, 1), (128, 1)])
-def test_a_limit_is_shared_out_rounded_up(partitions: int, share: int) -> None:
-    assert Settings(partitions=partitions).share(100) == share
-
-
 def test_an_unknown_profile_stops_the_start_with_the_names_there_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

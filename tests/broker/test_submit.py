@@ -142,3 +142,27 @@ async def test_names_and_payloads_are_only_ever_data(partition: Partition) -> No
     assert (go.tenant, go.payload) == (tenant, '{"text":"\\u0000 \' [[ ]] \n"}')
     await partition.finish(go, 1, "}\r\n:0\x00")
     assert await partition.log("a") == ["queued", "started", "'}\r\n:0\x00'", "completed"]
+
+
+async def test_a_fenced_partition_refuses_a_submit_of_an_older_map_without_a_trace(
+    partition: Partition,
+) -> None:
+    await partition.submit("a", idem="k", epoch=2)
+    assert (await partition.snapshot()).get("epoch") == "2"
+    async with partition.unchanged():
+        assert await partition.submit("b", epoch=1) == ("STALE", "")
+        # A repeated call must find what its first call made, whatever happened since.
+        assert await partition.submit("a", epoch=1) == ("EXISTS", "a")
+        assert await partition.submit("b", idem="k", epoch=1) == ("EXISTS", "a")
+    assert await partition.submit("b", epoch=2) == ("OK", "b")
+
+
+async def test_a_submit_for_a_known_conversation_is_refused_when_it_is_gone(
+    partition: Partition,
+) -> None:
+    async with partition.unchanged():
+        assert await partition.submit("a", conv="c", must_be_known=True) == ("ELSEWHERE", "")
+        assert await partition.submit("a", idem="k", must_be_known=True) == ("ELSEWHERE", "")
+    await partition.submit("a", conv="c", idem="k")
+    assert await partition.submit("b", conv="c", must_be_known=True) == ("OK", "b")
+    assert await partition.submit("b2", idem="k", must_be_known=True) == ("EXISTS", "a")

@@ -114,10 +114,10 @@ async def test_the_check_of_the_rights_is_refused_where_a_write_would_be_refused
 ) -> None:
     connections = Connections(own_redis.url)
     async with Redis.from_url(own_redis.url) as other:
-        await Rights(connections, 1).check()
+        await Rights(connections).check()
         await other.replicaof("127.0.0.1", "1")
         with pytest.raises(WritesRefused, match="READONLY"):
-            await Rights(connections, 1).check()
+            await Rights(connections).check()
         await other.replicaof("NO", "ONE")
-        await Rights(connections, 1).check()
+        await Rights(connections).check()
     await connections.aclose()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tickertape.broker.partition_map import PartitionMap
 from tickertape.cli.inspect import findings
 from tickertape.cli.inspect.findings import Finding, Level
 
@@ -46,10 +47,16 @@ def test_a_server_with_an_empty_info_causes_no_crash() -> None:
 
 
 def test_another_number_of_partitions_is_reported() -> None:
-    assert findings.partition_findings(1, None) == []
-    assert findings.partition_findings(2, 2) == []
-    (finding,) = findings.partition_findings(1, 4)
-    assert (finding.level, finding.remedy) == (Level.FAIL, "set it to 4, or use an empty Redis")
+    assert findings.partition_findings(2, PartitionMap(2)) == []
+    (finding,) = findings.partition_findings(1, PartitionMap(4))
+    assert finding.level is Level.WARN
+    assert "set it to 4" in finding.remedy
+
+
+def test_a_change_of_the_partitions_that_is_not_settled_is_reported() -> None:
+    begun, kept = findings.partition_findings(4, PartitionMap(4, 2, (1, 2), 8))
+    assert begun.remedy == "run `tickertape partitions 8`"
+    assert (kept.level, "1, 2" in kept.text) == (Level.OK, True)
 
 
 def test_a_misspelt_variable_is_reported_with_the_correct_name() -> None:

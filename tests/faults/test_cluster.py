@@ -222,7 +222,7 @@ async def submit_into(api: RunningApi, request_id: str) -> int:
     """Submit into the partition of a request; the status."""
     number = 0
     conversations = api.services.conversations
-    while conversations.place("public", f"x{number}")[0] != partition_of(request_id):
+    while (await conversations.place("public", f"x{number}"))[0] != partition_of(request_id):
         number += 1
     body = {"message": "hi", "conversation_id": f"x{number}"}
     return (await api.client.post("/chat", json=body)).status_code
@@ -272,7 +272,7 @@ async def test_a_node_of_a_cluster_is_refused_as_one_server(cluster: Cluster) ->
     one = Connections(cluster.url.partition(",")[0].replace("+cluster", ""))
     try:
         with pytest.raises(SettingsInvalid, match=r"redis\+cluster://host:port,host:port"):
-            await Rights(one, 1).check()
+            await Rights(one).check()
     finally:
         await one.aclose()
 
@@ -282,7 +282,7 @@ async def test_one_server_is_refused_as_a_cluster(redis_url: str) -> None:
     several = Connections(url)
     try:
         with pytest.raises(SettingsInvalid, match="use redis://host:port"):
-            await Rights(several, 1).check()
+            await Rights(several).check()
     finally:
         await several.aclose()
 

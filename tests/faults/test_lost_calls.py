@@ -19,7 +19,8 @@ from tickertape.broker.conversations import Conversations
 from tickertape.broker.lua import NAMES, source
 from tickertape.broker.model_titles import ModelTitles
 from tickertape.broker.queue import Lease, Queue
-from tickertape.broker.requests import Requests, Submission
+from tickertape.broker.requests import Requests
+from tickertape.broker.submission import Submission
 from tickertape.runtime.settings import Settings
 
 SETTINGS = Settings(retention_s=600)

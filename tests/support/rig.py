@@ -20,7 +20,8 @@ from tickertape.broker.fold import Answer, fold
 from tickertape.broker.kinds import Terminal
 from tickertape.broker.log import Logs
 from tickertape.broker.queue import Lease, Queue
-from tickertape.broker.requests import Record, Requests, Submission
+from tickertape.broker.requests import Record, Requests
+from tickertape.broker.submission import Submission
 from tickertape.runtime.settings import Settings
 from tickertape.worker.main import TIMING, WorkerTiming, run
 
@@ -34,7 +35,9 @@ class Rig:
     def __init__(self, url: str, settings: Settings | None = None) -> None:
         self.url = url
         self.settings = settings or GivenSettings(openai_model="m")
-        self.connections = Connections(url, namespace=self.settings.namespace)
+        self.connections = Connections(
+            url, namespace=self.settings.namespace, partitions=self.settings.partitions
+        )
         self.requests = Requests(self.connections, self.settings)
         self.queue = Queue(self.connections, self.settings, worker="w")
         self.logs = Logs(self.connections)

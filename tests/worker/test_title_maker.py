@@ -16,7 +16,7 @@ from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.model_titles import ModelTitles
-from tickertape.broker.requests import conversation_key
+from tickertape.broker.submission import conversation_key
 from tickertape.broker.summaries import Summary
 from tickertape.runtime.settings import Settings
 from tickertape.worker.main import WorkerTiming

@@ -75,8 +75,9 @@ class ListeningConsumer(Consumer):
 
 def test_a_push_wakes_a_worker_or_names_a_cancelled_request_whatever_its_bytes_are() -> None:
     consumer = ListeningConsumer()
-    channels = WorkerChannels(consumer, KEYS, 2, "w")
-    first, second = channels.names
+    channels = WorkerChannels(consumer, KEYS, "w")
+    (first,) = channels.added(1)
+    (second,) = channels.added(2)
     channels.on_subscribed(first)
     channels.on_pushed(second, b"wake")
     channels.on_pushed(first, lease().request_id.encode())
@@ -121,7 +122,7 @@ async def test_a_worker_that_starts_before_redis_waits_for_it(
     monkeypatch.setattr(Connections, "agree_on_partitions", away_at_first)
     connections = Connections(redis_url)
     agreement = Agreement(connections, {})
-    await main._wait_for_redis(connections, Rights(connections, 2), agreement, 2, pause_s=0)
+    await main._wait_for_redis(connections, Rights(connections), agreement, 2, pause_s=0)
     assert checked == [2, 2, 2]
     assert await connections.ask("GET", KEYS.partition_count()) == b"2"
     await connections.aclose()

@@ -55,7 +55,9 @@ class ConversationReader:
         self._hub = streams.hub
         self._watchers = streams.watchers
         self._conversations = conversations
-        self._partition, self._key = conversations.place(tenant, conversation_id)
+        self._tenant, self._conversation_id = tenant, conversation_id
+        self._place = (0, "")
+        self._may_move = False
         self._start = start
         self._heartbeat_s = heartbeat_s
         self._heartbeat = heartbeat(heartbeat_s)
@@ -87,27 +89,60 @@ class ConversationReader:
 
     async def frames(self) -> AsyncIterator[Frame]:
         """The frames to send, in order."""
-        channel = self._conversations.channel(self._partition, self._key)
-        with (
-            self._hub.listen(channel, self._wake),
-            self._watchers.join((self._partition, self._key), self._take_count) as count,
-        ):
-            self._count = count
-            yield NativeWire().notice("watchers", {"count": count})
+        partitions = self._conversations.partitions
+        partitions.listen(self._map_changed)
+        try:
+            is_first = True
+            while await self._find_place():
+                channel = self._conversations.channel(*self._place)
+                with (
+                    self._hub.listen(channel, self._wake),
+                    self._watchers.join(self._place, self._take_count) as count,
+                ):
+                    if is_first:
+                        is_first, self._count = False, count
+                        yield NativeWire().notice("watchers", {"count": count})
+                    else:
+                        self._take_count(count)
+                    async for frame in self._frames_here():
+                        yield frame
+        finally:
+            partitions.unlisten(self._map_changed)
+            if self._looking is not None:
+                self._looking.cancel()
+
+    async def _frames_here(self) -> AsyncIterator[Frame]:
+        """The frames to send, until the conversation may be in another partition."""
+        async for turns in self._turns():
+            if reason := self._rewind_reason(turns):
+                yield NativeWire().notice("rewind", {"reason": reason})
+            self._send_erased(turns)
+            for notice in self._notices.pop().values():
+                yield notice
+            async for frame in self._unseen(turns):
+                yield frame
+            async for frame in self._idle_frames():
+                yield frame
+
+    async def _find_place(self) -> bool:
+        """Learn the partition of the conversation; False if the reading was stopped before."""
+        while not self._is_stopped:
+            self._may_move = False
             try:
-                async for turns in self._turns():
-                    if reason := self._rewind_reason(turns):
-                        yield NativeWire().notice("rewind", {"reason": reason})
-                    self._send_erased(turns)
-                    for notice in self._notices.pop().values():
-                        yield notice
-                    async for frame in self._unseen(turns):
-                        yield frame
-                    async for frame in self._idle_frames():
-                        yield frame
-            finally:
-                if self._looking is not None:
-                    self._looking.cancel()
+                self._place = await self._conversations.place(self._tenant, self._conversation_id)
+            except Unavailable:
+                await wait_at_most(self._changed, self._unavailable_pause_s)
+                continue
+            return True
+        return False
+
+    async def _has_moved(self) -> bool:
+        place = await self._conversations.place(self._tenant, self._conversation_id)
+        return place != self._place
+
+    def _map_changed(self) -> None:
+        self._may_move = True
+        self._wake()
 
     def _wake(self) -> None:
         self._changed.set()
@@ -159,15 +194,20 @@ class ConversationReader:
         while not self._is_stopped:
             self._changed.clear()
             try:
+                if self._may_move and await self._has_moved():
+                    return
+                self._may_move = False
                 turns = await self._read_turns()
             except Unavailable:
                 await wait_at_most(self._changed, self._unavailable_pause_s)
                 continue
+            # A conversation that does not exist, or not any more, may begin elsewhere.
+            self._may_move = not turns
             yield turns
 
     async def _read_turns(self) -> list[Turn]:
-        self._take_title(await self._conversations.title(self._partition, self._key))
-        return await self._conversations.turns(self._partition, self._key)
+        self._take_title(await self._conversations.title(*self._place))
+        return await self._conversations.turns(*self._place)
 
     def _rewind_reason(self, turns: list[Turn]) -> str | None:
         """Why the client must start over, or None. Marks requests before the start as seen."""
