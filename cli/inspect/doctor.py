@@ -136,7 +136,14 @@ async def _agreement(connections: Connections, settings: Settings) -> list[Findi
     refused = (
         [fail("redis", refusal, "see docs/redis.md, Releases side by side")] if refusal else []
     )
-    return [*refused, *findings.agreement_findings(settings_of_worker(settings), agreed)]
+    waiting = await connections.ask_all(
+        [("ZCARD", connections.keys.newer(n)) for n in range(settings.partitions)]
+    )
+    return [
+        *refused,
+        *findings.agreement_findings(settings_of_worker(settings), agreed),
+        *findings.newer_findings(sum(waiting)),
+    ]
 
 
 def _nodes(connections: Connections) -> list[Finding]:

@@ -162,6 +162,14 @@ def agreement_findings(here: Mapping[str, str], agreed: Mapping[str, str]) -> li
     ]
 
 
+def newer_findings(waiting: int) -> list[Finding]:
+    """Reports the requests that no worker of this release can run."""
+    if not waiting:
+        return []
+    text = f"requests that wait for workers of a later release: {waiting}"
+    return [warn("redis", text, "start workers of the release whose API accepted them")]
+
+
 def _version_finding(info: Mapping[str, Any]) -> Finding:
     version = str(info.get("redis_version", "0"))
     # For old clients, Valkey reports an old Redis version in addition to the Valkey version.

@@ -1,9 +1,12 @@
 """A request that needs a newer worker waits for one, and costs older workers one look at it."""
 
 from tests.broker.partition import Empty, Go, Partition
-from tests.support.rig import open_rig
+from tests.support.keyspace import KEYS
+from tests.support.rig import open_rig, working
+from tests.support.upstream import ScriptedUpstream
 from tickertape.broker.looks import Look, Looks
 from tickertape.broker.queue import Lease, Nothing, Queue
+from tickertape.runtime.settings import Settings
 
 
 async def take(partition: Partition, format_: int) -> str:
@@ -90,6 +93,23 @@ async def test_it_can_be_cancelled_while_it_waits(partition: Partition) -> None:
     await partition.cancel("new")
     assert await newer(partition) == []
     assert await partition.log("new") == ["queued", "cancelled"]
+
+
+async def test_a_running_worker_leaves_it_and_goes_on_with_others(
+    redis_url: str, upstream: ScriptedUpstream
+) -> None:
+    settings = Settings.model_validate({"openai_base_url": upstream.base_url, "openai_model": "m"})
+    async with open_rig(redis_url, settings) as rig, working(redis_url, settings):
+        request_id = await rig.ask("later", format=2)
+        other = await rig.ask()
+        assert (await rig.ended(other)).status == "completed"
+        assert await rig.connections.ask("ZRANGE", KEYS.newer(0), 0, -1) == [request_id.encode()]
+        assert [entry.kind for entry in await rig.entries(request_id)] == ["queued"]
+        newer_worker = Queue(rig.connections, settings, worker="new", newest_format=2)
+        lease = await newer_worker.claim(0, "nonce")
+        assert isinstance(lease, Lease)
+        assert lease.request_id == request_id
+    assert len(upstream.calls) == 1
 
 
 async def test_only_the_looks_of_newer_workers_find_it(redis_url: str) -> None:

@@ -8,11 +8,13 @@ import pytest
 from pydantic import SecretStr
 
 from tests.support.accounts import ALL, ASKED, limited_account
+from tests.support.rig import Rig
 from tests.support.running_api import running_api
 from tests.support.servers import ValkeyServer
 from tests.support.upstream import ScriptedUpstream
 from tickertape.broker.agreement import Agreement, Format
 from tickertape.broker.connections import Connections
+from tickertape.broker.queue import Nothing
 from tickertape.cli.inspect import doctor
 from tickertape.cli.inspect.findings import Finding, Level
 from tickertape.runtime.settings import Settings, UpstreamProfile
@@ -57,6 +59,14 @@ async def test_a_setting_that_differs_from_the_agreed_one_is_a_warning_with_both
     assert warning.level is Level.WARN
     assert "TICKERTAPE_RETENTION_S is 90" in warning.text
     assert "60" in warning.text
+
+
+async def test_requests_that_need_a_newer_worker_are_a_warning(redis_url: str, worker: Rig) -> None:
+    await worker.submit(format=2)
+    assert isinstance(await worker.queue.claim(0, "nonce"), Nothing)
+    found = await doctor.redis(Settings(redis_url=redis_url))
+    assert found[-1].level is Level.WARN
+    assert found[-1].text == "requests that wait for workers of a later release: 1"
 
 
 async def test_data_that_this_release_cannot_read_fail(redis_url: str) -> None:
