@@ -13,15 +13,19 @@ from tests.support.deployment import Deployment, api_url
 from tests.support.followers import following
 from tests.support.programs import Program
 from tests.support.releases import COMMITS, Release, extract_release
+from tests.support.rig import open_rig
 from tests.support.script import Text, Wait, answer
 from tests.support.servers import valkey_server
 from tests.support.sse import collect, text_of
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
+from tickertape.broker.codec import encode_text
+from tickertape.broker.compaction import Compaction
 
 pytestmark = pytest.mark.slow
 
 REQUESTS = 20
+WORDS = [f"{number} " for number in range(20)]
 NAMES = ("tree", "release")
 
 
@@ -112,8 +116,7 @@ async def test_one_worker_of_either_serves_the_requests_of_both_apis(
 async def test_all_processes_at_once_serve_each_other_s_requests(
     workers: dict[str, Deployment], callers: dict[str, Caller], upstream: ScriptedUpstream
 ) -> None:
-    words = [f"{number} " for number in range(20)]
-    upstream.script = answer(words)
+    upstream.script = answer(WORDS)
     running = [await each.running_worker() for each in workers.values()]
     ids = await asyncio.gather(
         *(caller.submit() for caller in callers.values() for _ in range(REQUESTS))
@@ -121,7 +124,7 @@ async def test_all_processes_at_once_serve_each_other_s_requests(
     read = await asyncio.gather(
         *(collect(caller.stream_url(id_)) for caller in callers.values() for id_ in ids)
     )
-    assert [text_of(events) for events in read] == ["".join(words)] * (4 * REQUESTS)
+    assert [text_of(events) for events in read] == ["".join(WORDS)] * (4 * REQUESTS)
     assert all(served_by(worker) for worker in running)
     assert sorted(id_ for worker in running for id_ in served_by(worker)) == sorted(ids)
 
@@ -186,6 +189,39 @@ async def test_a_request_is_cancelled_at_the_other_api(
         lambda: all(call.closed.is_set() for call in upstream.calls),
         description="the upstream's connections to be closed",
     )
+
+
+async def test_release_0_1_0_reads_the_answer_of_a_compacted_log(
+    apis: Apis, callers: dict[str, Caller]
+) -> None:
+    """docs/decisions, on compaction, says what it does not read."""
+    async with open_rig(apis.redis_url) as rig:
+        request_id = await rig.begin()
+        await rig.type(*WORDS)
+        await rig.finish()
+        assert await Compaction(rig.connections).compact(0, request_id) == "OK"
+    for name, kinds in {"tree": ["started", *["delta"] * 20], "release": ["delta"]}.items():
+        events = await collect(callers[name].stream_url(request_id))
+        assert [event.kind for event in events] == ["queued", *kinds, "completed"]
+        assert text_of(events) == "".join(WORDS)
+        assert (await callers[name].read(request_id))["text"] == "".join(WORDS)
+
+
+async def test_release_0_1_0_reads_all_of_a_compacted_log_but_does_not_stream_two_kinds(
+    apis: Apis, callers: dict[str, Caller]
+) -> None:
+    async with open_rig(apis.redis_url) as rig:
+        request_id = await rig.begin()
+        await rig.append(*(encode_text("reasoning", word) for word in WORDS))
+        await rig.type(*WORDS)
+        await rig.finish()
+        before = await callers["tree"].read(request_id)
+        assert await Compaction(rig.connections).compact(0, request_id) == "OK"
+    record = await callers["release"].read(request_id)
+    assert record["text"] == record["reasoning"] == "".join(WORDS)
+    assert record["cursor"] == before["cursor"]
+    assert (await collect(callers["release"].stream_url(request_id)))[-1].kind == "gone"
+    assert (await collect(callers["tree"].stream_url(request_id)))[-1].kind == "completed"
 
 
 def served_by(worker: Program) -> list[str]:
