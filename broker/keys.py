@@ -148,6 +148,10 @@ class Keyspace:
         """Sorted set: the readable requests of a tenant by creation time, in ms."""
         return f"{self.tag(partition)}index:{tenant}"
 
+    def tenants(self, partition: int) -> str:
+        """Set: the tenants that have requests that are not over."""
+        return f"{self.tag(partition)}tenants"
+
     def conversations(self, partition: int, tenant: str) -> str:
         """Sorted set: the conversations of a tenant by the time of their latest request, in ms."""
         return f"{self.tag(partition)}convs:{tenant}"

@@ -17,7 +17,7 @@ _VERDICTS: dict[bytes, Verdict] = {word.encode(): word for word in VERDICTS}
 NAMES = (
     "submit", "claim", "look", "append", "renew", "reopen", "retry", "release",
     "finish", "cancel", "account", "erase", "erase_turn", "rename", "claim_title", "forget",
-    "position", "lines", "agree", "probe", "fence", "remap", "uncompacted", "compact",
+    "position", "lines", "agree", "probe", "fence", "remap", "uncompacted", "compact", "recount",
 )  # fmt: skip
 
 

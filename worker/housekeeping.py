@@ -1,11 +1,13 @@
-"""What a worker does for the logs of requests that are over: it compacts them, one at a time."""
+"""What a worker does beside its jobs: it compacts logs, and counts unfinished requests again."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
 from tickertape.broker.compaction import Compaction
+from tickertape.broker.counts import EVERY_S, Counts
 from tickertape.broker.task_faults import TaskFaults
 
 
@@ -17,6 +19,7 @@ class HousekeepingTiming:
     round_s: float = 5.0
     # A worker looks at two partitions a second, whatever their number.
     partition_s: float = 0.5
+    recount_s: float = EVERY_S
 
 
 TIMING = HousekeepingTiming()
@@ -25,11 +28,15 @@ _LOGS_AT_ONCE = 16
 
 
 class Housekeeper:
-    """Compacts logs while `run` runs. Several workers share the logs; none waits for another."""
+    """Keeps house while `run` runs. Several workers share the work; none waits for another.
+
+    With `compact_after_s` 0, logs are not compacted.
+    """
 
     def __init__(
         self,
         compaction: Compaction,
+        counts: Counts,
         faults: TaskFaults,
         *,
         partitions: Callable[[], int],
@@ -38,11 +45,13 @@ class Housekeeper:
         timing: HousekeepingTiming = TIMING,
     ) -> None:
         self._compaction = compaction
+        self._counts = counts
         self._faults = faults
         self._partitions = partitions
         self._compact_after_s = compact_after_s
         self._rng = rng
         self._timing = timing
+        self._recount_at_s = 0.0
 
     async def run(self) -> None:
         """Look at all partitions in turn until cancelled. No failure ends this."""
@@ -51,9 +60,16 @@ class Housekeeper:
             partitions = self._partitions()
             round_s = max(self._timing.round_s, self._timing.partition_s * partitions)
             await asyncio.sleep(round_s * self._rng.uniform(0.5, 1.0))
+            is_recount_due = time.monotonic() >= self._recount_at_s
+            if is_recount_due:
+                self._recount_at_s = time.monotonic() + self._timing.recount_s
             for partition in range(partitions):
-                with self._faults.contain("housekeeping"):
-                    await self._compact_due(partition)
+                if self._compact_after_s > 0:
+                    with self._faults.contain("compaction"):
+                        await self._compact_due(partition)
+                if is_recount_due:
+                    with self._faults.contain("recount"):
+                        await self._counts.recount(partition, every_s=self._timing.recount_s)
 
     async def _compact_due(self, partition: int) -> None:
         while due := await self._compaction.due(
@@ -61,7 +77,7 @@ class Housekeeper:
         ):
             for request_id in due:
                 # One log that cannot be compacted must not keep the others from it.
-                with self._faults.contain("compaction"):
+                with self._faults.contain("compaction of a log"):
                     await self._compaction.compact(partition, request_id)
             if len(due) < _LOGS_AT_ONCE:
                 return

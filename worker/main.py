@@ -15,6 +15,7 @@ from tickertape.broker.appender import Appender
 from tickertape.broker.compaction import Compaction
 from tickertape.broker.connections import Connections
 from tickertape.broker.conversations import Conversations
+from tickertape.broker.counts import Counts
 from tickertape.broker.errors import AccessDenied, SettingsInvalid, Unavailable
 from tickertape.broker.fleet import REPORT_INTERVAL_S
 from tickertape.broker.log import Logs
@@ -72,7 +73,7 @@ class Worker:
     models: ModelWatch
     reporter: FleetReporter
     titles: TitleMaker | None
-    housekeeper: Housekeeper | None
+    housekeeper: Housekeeper
     partitions: int
     slots: int
     drain_grace_s: float
@@ -89,11 +90,10 @@ class Worker:
                 group.create_task(self.reporter.run(), name="fleet reporter"),
                 group.create_task(self.push.run(), name="push"),
                 group.create_task(self.connections.partitions.follow(), name="partition map"),
+                group.create_task(self.housekeeper.run(), name="housekeeping"),
             ]
             if self.titles is not None:
                 background.append(group.create_task(self.titles.run(), name="titles"))
-            if self.housekeeper is not None:
-                background.append(group.create_task(self.housekeeper.run(), name="housekeeping"))
             try:
                 await self.consumer.start_up.run(self._start)
                 if not self.consumer.is_stopping:
@@ -237,11 +237,10 @@ def _build_tools(
 
 def _housekeeper(
     connections: Connections, settings: Settings, tools: Tools, timing: HousekeepingTiming
-) -> Housekeeper | None:
-    if settings.compact_after_s == 0:
-        return None
+) -> Housekeeper:
     return Housekeeper(
         Compaction(connections),
+        Counts(connections, settings),
         connections.faults,
         partitions=lambda: connections.partitions.served,
         compact_after_s=settings.compact_after_s,

@@ -147,15 +147,19 @@ local function advance_conversation(conversation, conversation_ttl_s)
   call('EXPIRE', conversation_key .. ':turns', conversation_ttl_s)
 end
 
+-- Let what is listed of a tenant without unfinished requests start to age.
+local function age_tenant(tenant, retention_s, conversation_ttl_s)
+  call('SREM', P .. 'tenants', tenant)
+  call('EXPIRE', P .. 'index:' .. tenant, retention_s)
+  call('EXPIRE', P .. 'expiry:' .. tenant, retention_s)
+  call('EXPIRE', P .. 'convs:' .. tenant, conversation_ttl_s)
+end
+
 -- Stop counting a request against its tenant, and list the time at which the request expires.
 local function release_tenant(r, retention_s, conversation_ttl_s)
   call('SREM', P .. 'tenant:' .. r.tenant, r.id)
   call('ZADD', P .. 'expiry:' .. r.tenant, int(now + retention_s * 1000), r.id)
-  if call('EXISTS', P .. 'tenant:' .. r.tenant) == 0 then
-    call('EXPIRE', P .. 'index:' .. r.tenant, retention_s)
-    call('EXPIRE', P .. 'expiry:' .. r.tenant, retention_s)
-    call('EXPIRE', P .. 'convs:' .. r.tenant, conversation_ttl_s)
-  end
+  if call('EXISTS', P .. 'tenant:' .. r.tenant) == 0 then age_tenant(r.tenant, retention_s, conversation_ttl_s) end
 end
 
 -- Add the row of an answer. `answered` is always JSON text, because processes of version 0.1 read no other

@@ -11,7 +11,7 @@ local RIGHTS = {
   'HMGET', 'req:', 1, 'HEXISTS', 'req:', 1,
   'HSET', 'req:', 2, 'HSETNX', 'req:', 2, 'HDEL', 'req:', 1, 'HINCRBY', 'load', 2, 'LPUSH', 'wake', 1,
   'RPUSH', 'wait:', 1, 'LPOP', 'ring', 0, 'LREM', 'suspect', 2, 'LRANGE', 'ring', 2, 'LLEN', 'wake', 0,
-  'LPOS', 'wait:', 1, 'SADD', 'tenant:', 1, 'SREM', 'tenant:', 1, 'SCARD', 'tenant:', 0,
+  'LPOS', 'wait:', 1, 'SADD', 'tenant:', 1, 'SREM', 'tenant:', 1, 'SCARD', 'tenant:', 0, 'SMEMBERS', 'tenant:', 0,
   'ZADD', 'running', 2, 'ZREM', 'delayed', 1, 'ZRANGE', 'running', 2, 'ZRANGEBYSCORE', 'expiry:', 2,
   'XADD', 'log:', 3, 'XLEN', 'conv:', 0, 'XDEL', 'conv:', 1, 'XRANGE', 'log:', 2, 'XREVRANGE', 'log:', 2, 'SPUBLISH', 'push:', 1,
   'ZPOPMIN', 'idle', 0, 'ZREMRANGEBYRANK', 'idle', 2,

@@ -85,6 +85,7 @@ end
 append_entry(request_id, int(now) .. '-0', queued)
 if idempotency ~= '' then call('SET', P .. 'idem:' .. idempotency, fingerprint .. '|' .. request_id) end
 call('SADD', P .. 'tenant:' .. tenant, request_id)
+call('SADD', P .. 'tenants', tenant)
 call('HINCRBY', P .. 'load', 'count', 1)
 call('HINCRBY', P .. 'load', 'bytes', bytes)
 

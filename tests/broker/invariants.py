@@ -103,6 +103,8 @@ def _tenants_and_load(now: Snapshot) -> Iterator[str]:
             size += int(stored["bytes"])
     if dict(now.named("tenant:")) != in_flight:
         yield f"in flight are {in_flight}, not {dict(now.named('tenant:'))}"
+    if set(now.get("tenants") or ()) != {*in_flight}:
+        yield f"tenants with requests in flight are {set(in_flight)}, not {now.get('tenants')}"
     load = now.hash("load")
     counted = int(load.get("count", 0)), int(load.get("bytes", 0))
     if counted != (sum(map(len, in_flight.values())), size):

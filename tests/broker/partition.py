@@ -312,6 +312,9 @@ class Partition:
     async def forget(self, conv: str, tenant: str = "t") -> Reply:
         return await self.call("forget", [RING], conversation=conv, tenant=tenant, **KEEP)
 
+    async def recount(self, *, every_ms: int = 0, most: int = 100) -> Reply:
+        return await self.call("recount", [RING], every_ms=every_ms, most=most, **KEEP)
+
     async def position(self, id_: str, tenant: str = "t", *, looked_at: int = 1000) -> int:
         named = {"request_id": id_, "tenant": tenant}
         return int(await self._scripts.call("position", [RING], max_tenants=looked_at, **named))

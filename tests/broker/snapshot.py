@@ -16,7 +16,7 @@ _READ: tuple[tuple[str, tuple[str | int, ...]], ...] = (
         "(running|delayed|newer|idle|uncompacted|index:.*|expiry:.*|convs:.*)",
         ("ZRANGE", 0, -1, "WITHSCORES"),
     ),
-    ("tenant:.*", ("SMEMBERS",)),
+    ("tenants|tenant:.*", ("SMEMBERS",)),
     ("(claim:.*|idem:.*|partitions|map|epoch|models|models_fault|upstream)", ("GET",)),
 )
 

@@ -85,6 +85,7 @@ OF_SCRIPTS = {
     KEYS.idle(7): "idle",
     KEYS.claim(7, "n"): "claim:",
     KEYS.load(7): "load",
+    KEYS.tenants(7): "tenants",
     KEYS.uncompacted(7): "uncompacted",
     KEYS.dead(7): "dead",
     KEYS.request(REQUEST_ID): "req:",
@@ -142,7 +143,7 @@ def test_every_function_that_names_a_key_is_in_this_list() -> None:
 def test_all_names_of_a_partition_share_its_hash_tag_and_are_distinct() -> None:
     names = [*OF_SCRIPTS, *OF_CONVERSATIONS]
     assert {re.match(r"\{p7\}:", name) is not None for name in names} == {True}
-    assert len(set(names)) == 26
+    assert len(set(names)) == 27
     assert {name[:5] for name in PLAIN_ONLY} == {"{p0}:"}
 
 

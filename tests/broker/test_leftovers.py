@@ -65,5 +65,6 @@ async def test_a_key_that_would_stay_for_ever_is_found(partition: Partition) -> 
         "ring",
         "wait:t",
         "tenant:t",
+        "tenants",
         "index:t",
     }

@@ -14,8 +14,10 @@ from tests.support.proxy import FaultProxy
 from tests.support.rig import Rig
 from tests.support.servers import ValkeyServer
 from tickertape.broker.agreement import Agreement, settings_of_api
+from tickertape.broker.compaction import Compaction
 from tickertape.broker.connections import Connections
 from tickertape.broker.conversations import Conversations
+from tickertape.broker.counts import Counts
 from tickertape.broker.lua import NAMES, source
 from tickertape.broker.model_titles import ModelTitles
 from tickertape.broker.queue import Lease, Queue
@@ -45,8 +47,8 @@ class Story(Rig):
         await self.claim()
         await self.queue.retry(self.lease, 1, "later")
         await self._due(request_id)
-        await self.type("d")
-        await self.finish("d")
+        await self.type(*"d" * 16)
+        await self.finish("d" * 16)
         await self.requests.cancel(held, "public")
         await self.requests.erase(held, "public")
         await self._change_conversation(request_id)
@@ -54,7 +56,15 @@ class Story(Rig):
         assert await self.requests.position(other, "public") == 0
         await Conversations(self.connections, self.settings).forget("public", "other")
         await Agreement(self.connections, settings_of_api(self.settings)).start()
+        await self._keep_house(request_id)
         return request_id
+
+    async def _keep_house(self, request_id: str) -> None:
+        compaction = Compaction(self.connections)
+        # A list whose reply was lost is due again later.
+        assert await compaction.due(0, after_s=0, limit=9) in ([request_id], [])
+        assert await compaction.compact(0, request_id) in {"OK", "DUP"}
+        await Counts(self.connections, self.settings).recount(0)
 
     async def _change_conversation(self, request_id: str) -> None:
         """Give a conversation titles, and erase a turn whose request has expired."""
