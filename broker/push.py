@@ -6,7 +6,7 @@ truth, and the listener reads the log whenever an entry is missing.
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import hiredis
@@ -40,6 +40,7 @@ class _Channels:
     keys: Keyspace
     listener: Listener
     wanted: list[set[bytes]]
+    gains: Counter[int] = field(default_factory=Counter)
 
 
 class Push:
@@ -85,6 +86,13 @@ class Push:
     def is_up_for(self, partition: int) -> bool:
         """Whether pushes of this partition can arrive now."""
         return self._owners.serves(partition)
+
+    def gains(self, partition: int) -> int:
+        """How often a connection has begun to serve this partition.
+
+        Another count means that another server may have the partition, and may have lost writes.
+        """
+        return self._channels.gains[partition]
 
     def subscribe(self, channel: bytes) -> None:
         """Add a channel; `on_subscribed` follows, at the latest after the next reconnection."""
@@ -163,6 +171,7 @@ class _PushLine:
     def gain(self, partition: int) -> None:
         """Subscribe to the channels of a partition; the channels of one command share a slot."""
         self._gained.add(partition)
+        self._channels.gains[partition] += 1
         wanted = sorted(self._channels.wanted[partition])
         for at in range(0, len(wanted), _CHANNELS_PER_COMMAND):
             self.send(b"SSUBSCRIBE", *wanted[at : at + _CHANNELS_PER_COMMAND])

@@ -104,7 +104,7 @@ class Hub:
         The tape is kept up to date until `release`. Raises Unavailable if the log cannot be read
         within `sync_timeout_s`.
         """
-        watched = self._finished.get(request_id) or self._watched.get(request_id)
+        watched = await self._finished_log(request_id) or self._watched.get(request_id)
         if watched is None:
             watched = self._begin(request_id)
         self.hold(watched)
@@ -117,6 +117,26 @@ class Hub:
                 raise Unavailable from None
             raise
         return watched
+
+    async def _finished_log(self, request_id: str) -> WatchedLog | None:
+        """A kept tape that is over, unless its log has lost the end since, as in a fail-over."""
+        watched = self._finished.get(request_id)
+        if watched is None:
+            return None
+        gains = self._push.gains(request_ids.partition_of(request_id))
+        if watched.gains != gains:
+            # While Redis is away, readers of finished logs are still served.
+            with contextlib.suppress(Unavailable):
+                (tail,) = await self._logs.tails([request_id])
+                if tail != watched.tape.last:
+                    self._finished.drop(request_id)
+                    return None
+                watched.gains = gains
+        return watched
+
+    def doubt(self, request_id: str) -> None:
+        """Read a log again for its next reader, although it was over."""
+        self._finished.drop(request_id)
 
     def hold(self, watched: WatchedLog) -> None:
         """Keep a tape up to date for one more holder."""
@@ -220,6 +240,7 @@ class Hub:
             return
         del self._by_channel[watched.channel]
         self._push.unsubscribe(watched.channel)
+        watched.gains = self._push.gains(request_ids.partition_of(request_id))
         self._finished.add(watched)
 
     def _end_if_unused(self, watched: WatchedLog) -> None:

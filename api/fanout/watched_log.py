@@ -27,6 +27,7 @@ class WatchedLog:
         "channel",
         "early",
         "epoch",
+        "gains",
         "heal",
         "holders",
         "is_gone",
@@ -45,6 +46,8 @@ class WatchedLog:
         self.is_gone = False
         self.epoch = 0
         self.holders = 0
+        # Of a finished log, the number of Push.gains at which it was last known to be complete.
+        self.gains = 0
         # The size under which the cache of finished logs has accounted for this tape.
         self.cached_bytes = 0
         # The newest notice of each kind, for readers that join while the request waits.

@@ -149,8 +149,9 @@ class _Faults:
         owners = [await asyncio.to_thread(self._cluster.owner_of, slot) for slot in self._slots]
         partitions = frozenset(n for n, owner in enumerate(owners) if owner is master)
         yield
+        end_s = time.monotonic()
         if master not in await asyncio.to_thread(self._cluster.masters):
-            self._history.losses.append(Loss(kind, partitions, begin_s, time.monotonic()))
+            self._history.losses.append(Loss(kind, partitions, begin_s, end_s))
 
     async def _lag(self, master: Node, replica: Node, seconds: float) -> None:
         await asyncio.to_thread(cut_off, master.client, replica.client)

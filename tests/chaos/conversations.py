@@ -21,6 +21,9 @@ def conversation_as_written(history: History, subscriber: Subscriber) -> Iterato
             yield f"{subscriber.name} came back to {request_id} after another request"
         seen.add(request_id)
         final = history.finals.get(request_id)
+        is_told = any(event.kind == "gone" for event in events)
+        if final is None and is_told and loss_of_request(history, request_id):
+            continue
         is_whole = number < len(turns) or subscriber.has_ended
         for problem in reading_problems(events, final.entries if final else [], is_whole=is_whole):
             yield f"{subscriber.name} of {request_id} {problem}"

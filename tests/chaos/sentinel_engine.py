@@ -127,8 +127,9 @@ class _Faults:
         """
         begin_s = await asyncio.to_thread(catch_up, primary.client, replica.client)
         yield
+        end_s = time.monotonic()
         if not await asyncio.to_thread(_takes_writes, primary):
-            self._history.losses.append(Loss(kind, frozenset({0}), begin_s, time.monotonic()))
+            self._history.losses.append(Loss(kind, frozenset({0}), begin_s, end_s))
 
     def _both(self) -> tuple[Member, Member]:
         return self._watched.primary, self._watched.replica

@@ -67,7 +67,8 @@ class Traffic:
         """
         submits = {self._submits[request_id] for request_id in lost}
         for client, submit in sorted(submits, key=lambda each: each[1].key):
-            await self._post(client, submit)
+            # Another request may have got the key when the first one was lost.
+            await self._post(client, replace(submit, is_another=True))
 
     async def calls_answered(self, patience_s: float) -> None:
         """Wait until every call is answered. No new calls start, but new readers do."""

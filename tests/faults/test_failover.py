@@ -12,7 +12,7 @@ from tests.support.pair import Pair, server_pair
 from tests.support.rig import working
 from tests.support.running_api import RunningApi, running_api
 from tests.support.script import Finish, Role, Script, Text, Wait
-from tests.support.sse import collect, text_of
+from tests.support.sse import Event, collect, text_of
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
 from tickertape.runtime.settings import Settings
@@ -121,3 +121,54 @@ async def test_a_request_that_a_fail_over_lost_is_not_found_and_can_be_submitted
 
         await wait_until(is_accepted, description="the same to be accepted again")
         assert (await api.read(first))["status"] == "completed"
+
+
+def since_rewind(reader: Follower) -> list[Event]:
+    """The events behind the last `rewind`; none if there was none."""
+    begun = [n for n, event in enumerate(reader.events) if event.kind == "rewind"]
+    return reader.events[begun[-1] :] if begun else []
+
+
+async def test_an_end_that_a_fail_over_lost_is_taken_back_from_a_conversation(
+    pair: Pair, upstream: ScriptedUpstream
+) -> None:
+    gate = asyncio.Event()
+    upstream.enqueue([Role(), Text("a"), Wait(gate), Text("b"), Finish()])
+    upstream.script = [Role(), Text("another "), Text("answer"), Finish()]
+    async with system(pair, upstream) as api:
+        request_id = await api.submit(conversation_id="c1")
+        async with following(f"{api.url}/conversations/c1/stream") as reader:
+            await reader.shows("a")
+            await pair.has(request_id, 3)
+            await pair.cut_link()
+            gate.set()
+            await reader.completes()
+            # The process keeps a finished log, and must not replay this one.
+            assert text_of(await collect(api.stream_url(request_id))) == "ab"
+            await pair.fail_over()
+            await wait_until(
+                lambda: text_of(since_rewind(reader)) == "another answer",
+                description="the follower to start over",
+            )
+        log = await collect(api.stream_url(request_id))
+    assert text_of(log) == "another answer"
+
+
+async def test_a_turn_that_a_fail_over_lost_is_taken_back_from_a_conversation(
+    pair: Pair, upstream: ScriptedUpstream
+) -> None:
+    upstream.script = [Role(), Text("a"), Finish()]
+    async with system(pair, upstream) as api:
+        kept = await api.submit(conversation_id="c1")
+        async with following(f"{api.url}/conversations/c1/stream") as reader:
+            await reader.completes()
+            await pair.has(kept, 4)
+            await pair.cut_link()
+            await api.submit(conversation_id="c1")
+            await wait_until(lambda: len(reader.terminals) == 2, description="the second turn")
+            await pair.fail_over()
+            await wait_until(
+                lambda: [e.kind for e in since_rewind(reader)][-1:] == ["completed"],
+                description="the follower to start over",
+            )
+        assert {e.data["request_id"] for e in since_rewind(reader)[1:]} == {kept}

@@ -1,7 +1,7 @@
 """Reads the requests of a conversation, one after the other, including future ones."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import NamedTuple
 
 from tickertape.api.fanout.plain_reader import PlainReader
@@ -18,6 +18,9 @@ from tickertape.broker.errors import CursorMalformed, Unavailable
 from tickertape.broker.turns import Turn
 from tickertape.runtime.json_types import JsonObject
 from tickertape.runtime.wait import wait_at_most
+
+# How a turn ended, and the text that is remembered of it.
+_End = tuple[str, str | None]
 
 
 class ConversationCursor(NamedTuple):
@@ -63,6 +66,8 @@ class ConversationReader:
         self._heartbeat = heartbeat(heartbeat_s)
         self._seen: set[str] = set()
         self._erased: set[str] = set()
+        # How each turn of the last read had ended, in order.
+        self._ends: dict[str, _End | None] = {}
         self._changed = asyncio.Event()
         # Set with `_changed`, and for a notice that is sent while no request is read.
         self._woken = asyncio.Event()
@@ -212,6 +217,7 @@ class ConversationReader:
     def _rewind_reason(self, turns: list[Turn]) -> str | None:
         """Why the client must start over, or None. Marks requests before the start as seen."""
         ids = [turn.request_id for turn in turns]
+        before, self._ends = self._ends, {turn.request_id: _end_of(turn) for turn in turns}
         if self._start is not None and self._start.request_id not in ids:
             self._start = None
             self._seen.clear()
@@ -222,6 +228,11 @@ class ConversationReader:
             # No seen request is left, so the conversation was forgotten. It may have new requests.
             self._seen.clear()
             return "forgotten"
+        elif _has_lost(before, turns):
+            for request_id in self._seen:
+                self._hub.doubt(request_id)
+            self._seen.clear()
+            return "log_changed"
         return None
 
     def _send_erased(self, turns: list[Turn]) -> None:
@@ -301,6 +312,23 @@ class ConversationReader:
         if self._is_stopped:  # `stop` was called before the reader existed
             self._reader.stop()
         return [wire.notice("rewind", {"reason": "cursor_not_found"})] if position is None else []
+
+
+def _end_of(turn: Turn) -> _End | None:
+    return None if turn.status is None else (turn.status, turn.answered)
+
+
+def _has_lost(before: Mapping[str, _End | None], turns: list[Turn]) -> bool:
+    """Whether Redis lost the latest turns or the end of a turn, as a fail-over may.
+
+    The earliest turns are forgotten in the course of time, and a turn that is erased has no end.
+    """
+    kept = [turn for turn in turns if turn.request_id in before]
+    if list(before)[-1:] != [turn.request_id for turn in kept[-1:]]:
+        return True
+    return any(
+        before[turn.request_id] not in {None, _end_of(turn)} for turn in kept if not turn.is_erased
+    )
 
 
 def _remembered(turn: Turn, wire: NativeWire, place: JsonObject) -> list[Frame]:

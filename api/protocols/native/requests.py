@@ -20,7 +20,7 @@ from tickertape.api.protocols.native.views import (
     request_view,
     stream_url,
 )
-from tickertape.broker.errors import RequestMissing
+from tickertape.broker.errors import RequestMissing, Unavailable
 from tickertape.broker.fold import fold
 from tickertape.runtime.json_types import JsonObject
 
@@ -52,7 +52,11 @@ async def submit(
     request_id, status = submitted.request_id, "queued"
     if not submitted.is_new:
         response.status_code = 200
-        status = (await services.requests.get(request_id, tenant)).status
+        try:
+            status = (await services.requests.get(request_id, tenant)).status
+        except RequestMissing:
+            # A fail-over lost the request since. The same call may be repeated, and finds that out.
+            raise Unavailable from None
     response.headers["Location"] = f"/chat/{request_id}"
     fields: JsonObject = {"request_id": request_id, "status": status}
     if body.conversation_id is not None:
