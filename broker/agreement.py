@@ -14,13 +14,15 @@ import structlog
 
 from tickertape.broker.codec import VERSION
 from tickertape.broker.connections import Connections
-from tickertape.broker.errors import SettingsInvalid
+from tickertape.broker.errors import SettingsInvalid, Unavailable
 from tickertape.broker.lua import Scripts
 from tickertape.runtime.settings import Settings
 
 log = structlog.get_logger()
 
+_TASK = "agreement"
 _INTERVAL_S = 10.0
+_RETRY_S = 1.0
 _RESTARTED_LATER = "processes that run already keep the agreed value: restart them with this one"
 _RESTARTED_EARLIER = "a process was started with the agreed value: restart this one with it"
 
@@ -83,10 +85,12 @@ class Agreement:
         *,
         own_format: Format = FORMAT,
         interval_s: float = _INTERVAL_S,
+        retry_s: float = _RETRY_S,
     ) -> None:
         self._settings = dict(settings)
         self._format = own_format
         self._interval_s = interval_s
+        self._retry_s = retry_s
         self._key = connections.keys.agreement()
         self._faults = connections.faults
         self._scripts = Scripts(connections.commands)
@@ -95,24 +99,36 @@ class Agreement:
         self._is_refused = False
 
     async def start(self) -> None:
-        """Agree, and log each setting that differs.
+        """Agree, and log each setting that differs. Foreign data in the agreement are only logged.
 
         Raises SettingsInvalid if this release cannot read the data in Redis, or the data are too
         old for it; AccessDenied, Unavailable.
         """
-        refusal = await self._agree(is_start=True)
-        if refusal is not None:
-            raise SettingsInvalid(refusal)
+        try:
+            refusal = await self._agree(is_start=True)
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001  # foreign data must stop no process
+            self._faults.failed(_TASK, error)
+        else:
+            if refusal is not None:
+                raise SettingsInvalid(refusal)
 
     async def run(self) -> None:
         """Compare again from time to time, until cancelled. No failure ends it."""
         while True:
-            await asyncio.sleep(self._interval_s)
-            with self._faults.contain("agreement"):
-                refusal = await self._agree(is_start=False)
-                if refusal is not None and not self._is_refused:
-                    log.error("the format has changed", reason=refusal)
-                self._is_refused = refusal is not None
+            # A process whose task is refused is not ready, so the next try must come soon.
+            pause_s = self._retry_s
+            with self._faults.contain(_TASK):
+                await self._compare_again()
+                pause_s = self._interval_s
+            await asyncio.sleep(pause_s)
+
+    async def _compare_again(self) -> None:
+        refusal = await self._agree(is_start=False)
+        if refusal is not None and not self._is_refused:
+            log.error("the format has changed", reason=refusal)
+        self._is_refused = refusal is not None
 
     async def _agree(self, *, is_start: bool) -> str | None:
         """Compare and log; returns why this release does not fit to the data, if it does not."""

@@ -162,7 +162,7 @@ async def test_an_account_without_the_right_is_denied_and_the_running_process_lo
     await agreement.start()
     with limited_account(redis_url, *ALL, "-hmget") as poor_account:
         poor = Connections(poor_account.url)
-        denied = Agreement(poor, {RETENTION: "60"}, interval_s=0.01)
+        denied = Agreement(poor, {RETENTION: "60"}, retry_s=0.01)
         with pytest.raises(AccessDenied, match="HMGET"):
             await denied.start()
         with structlog.testing.capture_logs() as logged:
@@ -173,3 +173,33 @@ async def test_an_account_without_the_right_is_denied_and_the_running_process_lo
     (line,) = logged
     assert line["task"] == "agreement"
     assert "HMGET" in line["reason"]
+
+
+@pytest.mark.parametrize(
+    "foreign", [("SET", "text"), ("HSET", "format_min", "text"), ("HSET", RETENTION, "\udcff")]
+)
+async def test_foreign_data_in_the_agreement_stop_no_process(
+    connections: Connections, foreign: tuple[str, ...]
+) -> None:
+    command, *words = foreign
+    raw = [word.encode("utf-8", "surrogateescape") for word in words]
+    await connections.ask(command, connections.keys.agreement(), *raw)
+    with structlog.testing.capture_logs() as logged:
+        await Agreement(connections, {RETENTION: "60"}).start()
+    (line,) = logged
+    assert line["event"] in {"a background task failed", "a setting differs"}
+    assert connections.faults.refused is None
+
+
+async def test_a_task_that_was_refused_tries_again_soon(redis_url: str) -> None:
+    """Until then, the process is not ready."""
+    with limited_account(redis_url, *ALL) as poor_account:
+        poor = Connections(poor_account.url)
+        agreement = Agreement(poor, {}, interval_s=60, retry_s=0.01)
+        await agreement.start()
+        poor_account.allow(*ALL, "-hmget")
+        async with running(agreement.run()):
+            await wait_until(lambda: poor.faults.refused, description="the refusal")
+            poor_account.allow(*ALL)
+            await wait_until(lambda: poor.faults.refused is None, description="the next try")
+        await poor.aclose()
