@@ -13,7 +13,6 @@ from tests.support.sse import Event, follow
 from tests.support.wait import wait_until
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import Unavailable
-from tickertape.broker.turns import Turn
 
 QUIET_S = 60  # so rare that no tail check heals the tape
 
@@ -81,17 +80,17 @@ async def test_a_rewind_makes_an_eventsource_forget_its_cursor(
 async def test_a_conversation_does_not_count_as_forgotten_while_redis_is_unreachable(
     own_redis: ValkeyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look = Conversations.turns
+    look = Conversations.title  # the first command of each look at a conversation
     has_failed = asyncio.Event()
 
-    async def noted_look(self: Conversations, partition: int, key: str) -> list[Turn]:
+    async def noted_look(self: Conversations, partition: int, key: str) -> str | None:
         try:
             return await look(self, partition, key)
         except Unavailable:
             has_failed.set()
             raise
 
-    monkeypatch.setattr(Conversations, "turns", noted_look)
+    monkeypatch.setattr(Conversations, "title", noted_look)
     async with (
         running_api(own_redis.url, heartbeat_s=0.1) as api,
         open_rig(own_redis.url) as rig,
