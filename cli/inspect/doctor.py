@@ -137,7 +137,7 @@ async def _agreement(connections: Connections, settings: Settings) -> list[Findi
         [fail("redis", refusal, "see docs/redis.md, Releases side by side")] if refusal else []
     )
     waiting = await connections.ask_all(
-        [("ZCARD", connections.keys.newer(n)) for n in range(settings.partitions)]
+        [("ZCARD", connections.keys.newer(n)) for n in range(connections.partitions.served)]
     )
     return [
         *refused,
