@@ -67,7 +67,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with running(
-            settings, redis_url, loaded_roles, on_fatal or _ignore, timing
+            settings, redis_url, loaded_roles, on_fatal or _ignore, timing, keys
         ) as services:
             app.state.services = services
             yield

@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass, field
 
 from tickertape.broker.kinds import OnBusy, Policy
+from tickertape.broker.retention import Keep
 from tickertape.broker.submission import Submission
 from tickertape.broker.turns import Links
 from tickertape.roles import Role, Roles, render
@@ -25,7 +26,8 @@ class Ask:
     upstream's names, such as model and temperature. `openai_params` are sent to OpenAI only.
     `question` are the messages that the conversation keeps, if not all of `messages` are new, and
     `links` name the turn that they replace. Without `memory`, `messages` hold the earlier turns,
-    and the worker adds none. `echo` is data that the protocol shows to its clients again; it is
+    and the worker adds none. `retention_s` is how long the caller wants the request, and its
+    conversation, to be kept. `echo` is data that the protocol shows to its clients again; it is
     kept in the log, and only the wire of that protocol reads it.
     """
 
@@ -39,6 +41,7 @@ class Ask:
     on_busy: OnBusy = "queue"
     on_interruption: Policy = "restart"
     metadata: dict[str, str] | None = None
+    retention_s: int | None = None
     question: list[JsonObject] | None = None
     links: Links = field(default_factory=Links)
     memory: bool = True
@@ -46,7 +49,12 @@ class Ask:
 
 
 def submission_of(
-    ask: Ask, roles: Roles, *, tenant: str, idempotency_key: str | None = None
+    ask: Ask,
+    roles: Roles,
+    *,
+    tenant: str,
+    idempotency_key: str | None = None,
+    keep: Keep | None = None,
 ) -> Submission:
     """The submission for a call; raises RoleNotFound, UnknownVariable.
 
@@ -76,6 +84,7 @@ def submission_of(
         idempotency_key=idempotency_key,
         # Only a key needs the fingerprint, which takes 100 ms for a body of 20 MB.
         fingerprint=fingerprint(ask) if idempotency_key else "",
+        keep=keep or Keep(),
     )
 
 
@@ -117,7 +126,7 @@ def fingerprint(ask: Ask) -> str:
     """
     # Requests of earlier versions had no such fields, and `links` depend on the turns that the
     # conversation has by now. Neither may make a repetition look like another request.
-    later = {"openai_params", "variables"}
+    later = {"openai_params", "variables", "retention_s"}
     fields = {name: value for name, value in vars(ask).items() if value or name not in later}
     del fields["links"]
     if ask.links.parent is not None:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 
+from tickertape.api.edge.auth import CurrentKeys
 from tickertape.api.failure_log import log_failure
 from tickertape.api.fanout.hub import Hub
 from tickertape.api.fanout.streams import Streams
@@ -37,7 +38,12 @@ OnFatal = Callable[[str], None]
 
 @asynccontextmanager
 async def running(
-    settings: Settings, redis_url: str, roles: Roles, on_fatal: OnFatal, timing: ApiTiming
+    settings: Settings,
+    redis_url: str,
+    roles: Roles,
+    on_fatal: OnFatal,
+    timing: ApiTiming,
+    keys: CurrentKeys | None = None,
 ) -> AsyncIterator[Services]:
     """The services of a running app. They become usable once Redis is up.
 
@@ -48,7 +54,7 @@ async def running(
     connections = Connections(
         redis_url, namespace=settings.namespace, partitions=settings.partitions
     )
-    services = _services(settings, connections, roles, timing)
+    services = _services(settings, connections, roles, timing, keys)
     agreement = Agreement(connections, settings_of_api(settings))
     tasks = [
         asyncio.create_task(services.streams.run(), name="streams"),
@@ -70,7 +76,11 @@ async def running(
 
 
 def _services(
-    settings: Settings, connections: Connections, roles: Roles, timing: ApiTiming
+    settings: Settings,
+    connections: Connections,
+    roles: Roles,
+    timing: ApiTiming,
+    keys: CurrentKeys | None,
 ) -> Services:
     requests = Requests(connections, settings)
     fleet = FleetWatch(
@@ -101,6 +111,7 @@ def _services(
         fleet=fleet,
         fleet_status=FleetStatus(connections),
         metrics=Metrics(),
+        keys=keys,
         timing=timing,
     )
     streams = services.streams

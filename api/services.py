@@ -7,19 +7,21 @@ import asyncio
 from dataclasses import dataclass, field
 
 from tickertape.api.asking import Ask, submission_of
-from tickertape.api.edge.auth import RELOAD_INTERVAL_S
+from tickertape.api.edge.auth import RELOAD_INTERVAL_S, CurrentKeys
 from tickertape.api.edge.problems import draining
 from tickertape.api.fanout.streams import Streams
 from tickertape.api.fanout.watchers import INTERVAL_S
 from tickertape.api.fleet_status import FleetStatus
 from tickertape.api.fleet_watch import FleetWatch
 from tickertape.api.metrics import Metrics
+from tickertape.api.retention import keep_of, limits_of_settings
 from tickertape.broker.connections import Connections
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import BrokerError, RequestMissing
 from tickertape.broker.fleet import REPORT_INTERVAL_S, REPORT_TTL_S
 from tickertape.broker.log import Logs
 from tickertape.broker.requests import Record, Requests
+from tickertape.broker.retention import Retention
 from tickertape.broker.rights import Rights
 from tickertape.broker.submission import Submitted
 from tickertape.broker.summaries import ConversationList
@@ -81,6 +83,7 @@ class Services:
     fleet: FleetWatch
     fleet_status: FleetStatus
     metrics: Metrics
+    keys: CurrentKeys | None = None
     timing: ApiTiming = TIMING
     readiness: Readiness = field(default_factory=Readiness)
 
@@ -89,9 +92,18 @@ class Services:
     ) -> Submitted:
         """Render the role and accept the request.
 
-        Raises as Requests.submit and submission_of, and ParentMissing.
+        Raises as Requests.submit and submission_of, ParentMissing, and Problem for a retention
+        above the limit.
         """
-        submission = submission_of(ask, self.roles, tenant=tenant, idempotency_key=idempotency_key)
+        keep = keep_of(
+            ask.retention_s,
+            self.retention_of(tenant),
+            self.settings,
+            has_conversation=ask.conversation_id is not None,
+        )
+        submission = submission_of(
+            ask, self.roles, tenant=tenant, idempotency_key=idempotency_key, keep=keep
+        )
         if ask.links.parent and ask.conversation_id is not None:
             await self.conversations.check_parent(tenant, ask.conversation_id, ask.links.parent)
         try:
@@ -101,6 +113,11 @@ class Services:
             raise
         self.metrics.count_submit(is_new=submitted.is_new)
         return submitted
+
+    def retention_of(self, tenant: str) -> Retention:
+        """How long the data of a tenant may be kept."""
+        limits = limits_of_settings(self.settings)
+        return limits if self.keys is None else limits.limited(*self.keys().retention(tenant))
 
     def refuse_while_draining(self) -> None:
         """Accept no call that could not be answered before the process stops; raises Problem."""

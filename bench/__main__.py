@@ -21,6 +21,7 @@ from bench.shapes import (
     coalesced,
     concurrency,
     curves,
+    finished,
     generations,
     hop,
     hot,
@@ -69,6 +70,7 @@ SHAPES = {
     "concurrency": Shape(concurrency.measure, 5),
     "page": Shape(page.measure, 3),
     "workers": Shape(workers.measure, 5),
+    "finished": Shape(finished.measure, 5),
 }
 
 

@@ -130,6 +130,19 @@ class Conversations:
         if word == "MISSING":
             raise RequestMissing("There is no such conversation.")
 
+    async def retain(self, tenant: str, conversation_id: str, keep_s: int) -> None:
+        """Keep a conversation, and the requests of it that end from now on, for at most `keep_s`.
+
+        The time begins with the end of the last request. Raises RequestMissing when there is no
+        such conversation, and Unavailable.
+        """
+        partition, key = await self.place(tenant, conversation_id)
+        word, _ = await self._scripts.verdict(
+            "retain", [self._keys.ring(partition)], conversation=key, keep_s=keep_s
+        )
+        if word == "MISSING":
+            raise RequestMissing("There is no such conversation.")
+
     async def erase_turn(self, tenant: str, conversation_id: str, request_id: str) -> None:
         """Erase a turn whose request has expired; the turns that follow it stay.
 

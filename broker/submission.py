@@ -5,6 +5,7 @@ from typing import Any
 
 from tickertape.broker import keys
 from tickertape.broker.kinds import OnBusy, Policy
+from tickertape.broker.retention import Keep
 from tickertape.broker.turns import Links
 
 
@@ -32,6 +33,7 @@ class Submission:
     idempotency_key: str | None = None
     fingerprint: str = ""
     format: int = 1
+    keep: Keep = field(default_factory=Keep)
 
 
 @dataclass(frozen=True)

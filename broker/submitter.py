@@ -102,6 +102,9 @@ class Submitter:
             format=s.format,
             epoch=home.epoch,
             must_be_known=int(home.must_be_known),
+            keep_s=s.keep.request_s or "",
+            conversation_keep_s=s.keep.conversation_s or "",
+            tenant_keep_s=s.keep.tenant_conversation_s or "",
         )
         return word, details[0].decode()
 

@@ -26,6 +26,7 @@ class SubmitOptions(TypedDict, total=False):
     on_busy: Literal["queue", "reject", "replace"]
     on_interruption: Literal["restart", "continue", "fail"]
     metadata: Mapping[str, str]
+    retention_s: int
 
 
 def submit_body(message: Messages, options: SubmitOptions) -> dict[str, Any]:

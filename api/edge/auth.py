@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -26,6 +26,9 @@ logger = structlog.get_logger("api")
 OPEN_TENANT = "public"
 _TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _SHA256_HEX = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
+_OPTION = re.compile(r"\s+([a-z_]+)=(\S*)", re.ASCII)
+_KEPT = ("retention_s", "conversation_ttl_s")
+_MOST_SECONDS = 31_536_000
 RELOAD_INTERVAL_S = 1.0
 _FORMAT = "use tenant:key,tenant:key or @file with one tenant:key a line"
 
@@ -33,8 +36,11 @@ _FORMAT = "use tenant:key,tenant:key or @file with one tenant:key a line"
 class Keys:
     """Tenants by the hashes of their keys; a tenant may have several keys."""
 
-    def __init__(self, tenants: dict[bytes, str]) -> None:
+    def __init__(
+        self, tenants: dict[bytes, str], kept_s: Mapping[str, Mapping[str, int]] | None = None
+    ) -> None:
         self._tenants = tenants
+        self._kept_s = kept_s or {}
 
     def tenant_of(self, key: str) -> str | None:
         """The tenant of a key, None for an unknown key. The time does not depend on the result."""
@@ -45,6 +51,11 @@ class Keys:
                 key_tenant = tenant
         return key_tenant
 
+    def retention(self, tenant: str) -> tuple[int | None, int | None]:
+        """For how many seconds requests and conversations of a tenant are kept; None if not set."""
+        kept_s = self._kept_s.get(tenant, {})
+        return kept_s.get("retention_s"), kept_s.get("conversation_ttl_s")
+
     def lists_as_hash(self, key: str) -> bool:
         """Whether the text is a listed hash, which a caller sent in place of the key."""
         return bool(_SHA256_HEX.fullmatch(key)) and bytes.fromhex(key) in self._tenants
@@ -53,20 +64,37 @@ class Keys:
 def parse_keys(text: str) -> Keys:
     """Read `tenant:key` items, separated by commas or lines; `#` begins a comment line.
 
-    A key is plain text, or its SHA-256 as 64 hex digits. Raises SettingsInvalid, without the key.
+    A key is plain text, or its SHA-256 as 64 hex digits. Behind a key, `retention_s=N` and
+    `conversation_ttl_s=N` shorten how long the tenant's data is kept. Raises SettingsInvalid,
+    without the key.
     """
     tenants: dict[bytes, str] = {}
+    kept_s: dict[str, dict[str, int]] = {}
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
     items = [item.strip() for item in ",".join(lines).split(",")]
     for number, item in enumerate(filter(None, items), 1):
-        tenant, colon, key = item.partition(":")
-        if not colon or not key or not _TENANT.fullmatch(tenant):
+        words = _OPTION.split(item)
+        tenant, colon, key = words[0].partition(":")
+        if not colon or not key or not _TENANT.fullmatch(tenant) or any(words[3::3]):
             raise SettingsInvalid(f"TICKERTAPE_API_KEYS: item {number} is wrong: {_FORMAT}")
         is_hash = _SHA256_HEX.fullmatch(key)
         tenants[bytes.fromhex(key) if is_hash else hashlib.sha256(key.encode()).digest()] = tenant
+        for name, value in zip(words[1::3], words[2::3], strict=True):
+            own = kept_s.setdefault(tenant, {})
+            own[name] = min(_seconds(number, name, value), own.get(name, _MOST_SECONDS))
     if not tenants:
         raise SettingsInvalid(f"TICKERTAPE_API_KEYS holds no key: {_FORMAT}")
-    return Keys(tenants)
+    return Keys(tenants, kept_s)
+
+
+def _seconds(number: int, name: str, value: str) -> int:
+    if name not in _KEPT:
+        reason = f"there is no {name}, only {' and '.join(_KEPT)}"
+    elif not value.isascii() or not value.isdigit() or not 1 <= int(value[:9]) <= _MOST_SECONDS:
+        reason = f"{name} is not a number of seconds from 1 to {_MOST_SECONDS}"
+    else:
+        return int(value[:9])
+    raise SettingsInvalid(f"TICKERTAPE_API_KEYS: item {number} is wrong: {reason}")
 
 
 class KeyFile:

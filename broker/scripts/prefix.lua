@@ -127,6 +127,16 @@ local function notify_owner(r)
   if r.state == 'running' and worker then call('SPUBLISH', P .. 'push:worker:' .. worker, r.id) end
 end
 
+-- The time for which something is kept: at most what the settings say.
+local function shorter_s(keep_s, setting_s) return math.min(tonumber(keep_s or setting_s), setting_s) end
+
+-- How long a request is kept: at most as long as its conversation.
+local function retention_of(r, retention_s)
+  local kept_s = shorter_s(call('HGET', P .. 'req:' .. r.id, 'keep'), retention_s)
+  if r.conversation == '' then return kept_s end
+  return shorter_s(call('HGET', P .. 'conv:' .. r.conversation, 'keep'), kept_s)
+end
+
 -- Queue the next held request of a conversation, or let an idle conversation start to age.
 local function advance_conversation(conversation, conversation_ttl_s)
   local conversation_key = P .. 'conv:' .. conversation
@@ -143,6 +153,7 @@ local function advance_conversation(conversation, conversation_ttl_s)
   end
   call('HDEL', conversation_key, 'active')
   call('HSET', conversation_key, 'idle', int(now))
+  local conversation_ttl_s = shorter_s(call('HGET', conversation_key, 'keep'), conversation_ttl_s)
   call('EXPIRE', conversation_key, conversation_ttl_s)
   call('EXPIRE', conversation_key .. ':turns', conversation_ttl_s)
 end
@@ -156,9 +167,9 @@ local function age_tenant(tenant, retention_s, conversation_ttl_s)
 end
 
 -- Stop counting a request against its tenant, and list the time at which the request expires.
-local function release_tenant(r, retention_s, conversation_ttl_s)
+local function release_tenant(r, kept_s, retention_s, conversation_ttl_s)
   call('SREM', P .. 'tenant:' .. r.tenant, r.id)
-  call('ZADD', P .. 'expiry:' .. r.tenant, int(now + retention_s * 1000), r.id)
+  call('ZADD', P .. 'expiry:' .. r.tenant, int(now + kept_s * 1000), r.id)
   if call('EXISTS', P .. 'tenant:' .. r.tenant) == 0 then age_tenant(r.tenant, retention_s, conversation_ttl_s) end
 end
 
@@ -224,12 +235,13 @@ local function end_request(r, state, terminal, retention_s, conversation_ttl_s, 
   elseif r.state == 'held' then call('LREM', P .. 'conv:' .. r.conversation .. ':wait', 1, r.id) end
   call('HINCRBY', P .. 'load', 'count', -1)
   call('HINCRBY', P .. 'load', 'bytes', -r.bytes)
-  release_tenant(r, retention_s, conversation_ttl_s)
+  local kept_s = retention_of(r, retention_s)
+  release_tenant(r, kept_s, retention_s, conversation_ttl_s)
   call('HDEL', request, 'payload')
-  call('EXPIRE', request, retention_s)
-  call('EXPIRE', P .. 'log:' .. r.id, retention_s)
+  call('EXPIRE', request, kept_s)
+  call('EXPIRE', P .. 'log:' .. r.id, kept_s)
   list_uncompacted(r)
-  if r.idempotency ~= '' then call('EXPIRE', P .. 'idem:' .. r.idempotency, retention_s) end
+  if r.idempotency ~= '' then call('EXPIRE', P .. 'idem:' .. r.idempotency, kept_s) end
   if r.conversation ~= '' and r.state ~= 'held' and not keeps_conversation then
     advance_conversation(r.conversation, conversation_ttl_s)
   end

@@ -4,7 +4,7 @@
 --        8 on_busy  9 queue_limit  10 tenant_limit  11 queue_bytes  12 retention_s  13 conversation_ttl_s
 --        14 model (JSON)|''  15 queued, the first entry  16 head (JSON)  17 question (JSON)|''
 --        18 links (JSON)|''  19 conversation_turns  20 title|''  21 summary (JSON)|''  22 format  23 epoch
---        24 must_be_known (0|1)
+--        24 must_be_known (0|1)  25 keep_s|''  26 conversation_keep_s|''  27 tenant_keep_s|''
 -- ->     OK id | EXISTS id | CONFLICT id | FULL '' | TENANT_LIMIT '' | BUSY active_id | STALE '' | ELSEWHERE ''
 -- NEEDS  rights prefix
 -- A repeated call finds the id, or the idempotency key, of the first call. The idempotency key and the log
@@ -14,10 +14,13 @@
 -- fenced refuses the submits of older maps (STALE). So only the partition that the newest map chooses gets new
 -- names, and only from callers that looked for the name in all others after these were fenced. A caller that found
 -- the name elsewhere sets `must_be_known`, and is refused if it is gone by now (ELSEWHERE).
+-- `keep_s` shortens the retention of this request. `conversation_keep_s` is how long the conversation is kept after its
+-- last request from now on, and `tenant_keep_s` how long a conversation for which nobody has chosen a time is kept.
 -- The id comes before the fence: a repeated call whose first reply was lost must find its request.
 local request_id, fingerprint, tenant, payload, policy, idempotency, conversation, on_busy, queue_limit,
   tenant_limit, queue_bytes, retention_s, conversation_ttl_s, model, queued, head, question, links,
-  conversation_turns, title, summary, format, epoch, must_be_known = unpack(ARGV)
+  conversation_turns, title, summary, format, epoch, must_be_known, keep_s, conversation_keep_s,
+  tenant_keep_s = unpack(ARGV)
 local retention_s, conversation_ttl_s = tonumber(retention_s), tonumber(conversation_ttl_s)
 local EXPIRED_PER_SUBMIT = 16
 -- The memory that the request adds. Some protocols keep the question in the log and in the turns, too.
@@ -69,6 +72,7 @@ call('HSET', request, 'state', state, 'attempt', int(now), 'n', 0, 'crashes', 0,
   'kept', '0', 'output_bytes', 0, 'tenant', tenant, 'payload', payload, 'bytes', bytes, 'policy', policy,
   'idem', idempotency, 'conv', conversation, 'model', model, 'head', head, 'created', int(now))
 if format ~= '1' then call('HSET', request, 'format', format) end
+if keep_s ~= '' then call('HSET', request, 'keep', keep_s) end
 
 if active and on_busy == 'replace' then
   local replaced = call('LRANGE', conversation_key .. ':wait', 0, -1)
@@ -118,6 +122,8 @@ if conversation ~= '' then
     about[#about + 1], about[#about + 2] = 'active', request_id
   end
   call('HSET', unpack(about))
+  if conversation_keep_s ~= '' then call('HSET', conversation_key, 'keep', conversation_keep_s)
+  elseif tenant_keep_s ~= '' then call('HSETNX', conversation_key, 'keep', tenant_keep_s) end
   -- A turn has at most two rows, and the row of an answer always follows the row of its question.
   local row = { turns, 'MAXLEN', '~', 2 * tonumber(conversation_turns), '*', 'id', request_id, 'asked', question }
   if title ~= '' then row[#row + 1], row[#row + 2] = 'title', title end

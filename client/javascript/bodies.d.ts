@@ -55,6 +55,11 @@ export interface ChatBody {
   /** What to do when the answer breaks off after output. */
   on_interruption?: 'restart' | 'continue' | 'fail'
   metadata?: Record<string, string> | null
+  /**
+   * How many seconds the request is kept after its end. With a conversation: how many the conversation is kept after
+   * its last request, from now on, and its requests for at most as long. The server sets the limits.
+   */
+  retention_s?: number | null
 }
 
 /** An accepted request. */

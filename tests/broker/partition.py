@@ -144,6 +144,9 @@ class Partition:
             format=format_,
             epoch=epoch,
             must_be_known=int(must_be_known),
+            keep_s="",
+            conversation_keep_s="",
+            tenant_keep_s="",
             **KEEP,
             **(LIMITS | limits),
         )

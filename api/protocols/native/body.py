@@ -23,6 +23,18 @@ MAX_VARIABLE_CHARS = 65_536
 CONVERSATION_ID = r"^[A-Za-z0-9._~:@+=-]{1,200}$"
 
 
+RetentionS = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=31_536_000,
+        description="How many seconds the request is kept after its end. With a conversation: how "
+        "many the conversation is kept after its last request, from now on, and its requests for "
+        "at most as long. The server sets the limits",
+    ),
+]
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -127,6 +139,7 @@ class ChatBody(Checked, _Strict):
         Policy, Field(description="What to do when the answer breaks off after output")
     ] = "restart"
     metadata: Metadata | None = None
+    retention_s: RetentionS | None = None
 
     @model_validator(mode="after")
     def _has_one_question(self) -> Self:

@@ -1,15 +1,16 @@
 """Conversations: list, read, rename, erase a turn, forget."""
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Self
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from tickertape.api.dependencies import Tenant, UsableServices
 from tickertape.api.edge.error_docs import error_responses
-from tickertape.api.protocols.checked import Checked
+from tickertape.api.protocols.checked import Checked, field_error
 from tickertape.api.protocols.json_body import JsonRoute
+from tickertape.api.protocols.native.body import RetentionS
 from tickertape.api.protocols.native.paging import (
     Limit,
     conversations_of,
@@ -22,6 +23,7 @@ from tickertape.api.protocols.native.views import (
     conversation_summary,
     conversation_view,
 )
+from tickertape.api.retention import check_conversation_retention
 from tickertape.broker.titles import MAX_TITLE_CHARS
 
 router = APIRouter(tags=["conversations"], route_class=JsonRoute)
@@ -35,8 +37,8 @@ ConversationId = Annotated[
 ]
 
 
-class TitleBody(Checked, BaseModel):
-    """The new title of a conversation."""
+class ChangeBody(Checked, BaseModel):
+    """What to change of a conversation: its title, or how long it is kept."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -44,11 +46,21 @@ class TitleBody(Checked, BaseModel):
         json_schema_extra={"examples": [{"title": "The colour of the sky"}]},
     )
 
-    title: Annotated[
-        str,
-        StringConstraints(min_length=1, max_length=MAX_TITLE_CHARS, strip_whitespace=True),
-        Field(examples=["Three days in Rome"]),
-    ]
+    title: (
+        Annotated[
+            str,
+            StringConstraints(min_length=1, max_length=MAX_TITLE_CHARS, strip_whitespace=True),
+            Field(examples=["Three days in Rome"]),
+        ]
+        | None
+    ) = None
+    retention_s: RetentionS | None = None
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Self:
+        if self.title is None and self.retention_s is None:
+            raise field_error("missing", "title", "give title or retention_s")
+        return self
 
 
 @router.get("/conversations", responses=error_responses(400, 401, 503))
@@ -103,10 +115,14 @@ async def read(
     responses=error_responses(400, 401, 404, 413, 415, 503),
 )
 async def rename(
-    conversation_id: ConversationId, body: TitleBody, services: UsableServices, tenant: Tenant
+    conversation_id: ConversationId, body: ChangeBody, services: UsableServices, tenant: Tenant
 ) -> ConversationSummary:
-    """Give a conversation a title. It stays until the next rename."""
-    await services.conversations.rename(tenant, conversation_id, body.title)
+    """Give a conversation a title, which stays until the next one, or set how long it is kept."""
+    if body.retention_s is not None:
+        check_conversation_retention(body.retention_s, services.retention_of(tenant))
+        await services.conversations.retain(tenant, conversation_id, body.retention_s)
+    if body.title is not None:
+        await services.conversations.rename(tenant, conversation_id, body.title)
     conversation = await services.conversations.get(tenant, conversation_id)
     return conversation_summary(conversation.summary)
 

@@ -77,6 +77,7 @@ def _ask(body: ChatBody) -> Ask:
         on_busy=body.on_busy,
         on_interruption=body.on_interruption,
         metadata=body.metadata,
+        retention_s=body.retention_s,
     )
 
 
