@@ -33,9 +33,8 @@ async def wait_for_rest(
     await traffic.calls_answered(patience_s)
     async with contextlib.aclosing(Connections(system.engine.url)) as connections:
         await _wait_for_ends(system, connections, patience_s)
-        if lost := _accepted(history) - await _kept(system, connections, history):
-            await traffic.submit_again(lost)
-            await _wait_for_ends(system, connections, patience_s)
+        await traffic.submit_again(_accepted(history) - await _kept(system, connections, history))
+        await _wait_for_ends(system, connections, patience_s)
         kept = await _kept(system, connections, history)
     await traffic.readers_told(patience_s)
     with contextlib.suppress(AssertionError):

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import itertools
 import random
 import time
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ class Answer(NamedTuple):
     status: int
     retry_after: str | None
     body: Any
+    was_repeated: bool = False
 
     @property
     def code(self) -> str:
@@ -62,7 +64,7 @@ class Client:
         headers: dict[str, str] | None = None,
     ) -> Answer:
         """The first answer of any API process. The call may have been executed more than once."""
-        while True:
+        for tries in itertools.count():
             begin_s = time.monotonic()
             try:
                 answer = await self._once(method, path, body, headers or {})
@@ -79,7 +81,8 @@ class Client:
                 continue
             if answer.status >= 500 and answer.code != "queue_full":
                 self.history.odd.append(f"{method} {path} was answered {answer}")
-            return answer
+            return answer._replace(was_repeated=tries > 0)
+        raise AssertionError("itertools.count ends")
 
     async def _once(
         self, method: str, path: str, body: dict[str, Any] | None, headers: dict[str, str]

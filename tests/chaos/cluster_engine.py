@@ -40,8 +40,8 @@ class ClusterEngine:
         acts = _Faults(self._cluster, self.slots, history)
         alone = OneAtATime().fault
         return {
-            "master killed": (7, alone(acts.kill_master)),
-            "master killed whose replica lags": (11, alone(acts.kill_master_without_a_copy)),
+            "master killed": (5, alone(acts.kill_master)),
+            "master killed whose replica lags": (9, alone(acts.kill_master_without_a_copy)),
             "master paused": (21, alone(acts.pause_master)),
             "replica promoted in order": (17, alone(acts.promote_in_order)),
             "replica promoted that lags": (14, alone(acts.promote_without_a_copy)),

@@ -37,8 +37,8 @@ class SentinelEngine:
         acts = _Faults(self._watched, history)
         alone = OneAtATime().fault
         return {
-            "master killed": (7, alone(acts.kill_primary)),
-            "master killed whose replica lags": (11, alone(acts.kill_primary_without_a_copy)),
+            "master killed": (4, alone(acts.kill_primary)),
+            "master killed whose replica lags": (7, alone(acts.kill_primary_without_a_copy)),
             "master paused": (31, alone(acts.pause_primary)),
             "replica promoted": (17, alone(acts.promote)),
             "pushes cut off": (9, alone(acts.cut_pushes)),
@@ -76,21 +76,16 @@ class _Faults:
                 primary.pause()
                 await asyncio.sleep(rng.uniform(0.3, 4))
                 primary.resume()
-                await asyncio.to_thread(self._watched.become_whole)
+                await self._demote(primary, replica, rng)
 
     async def promote(self, rng: random.Random) -> None:
-        """Sentinels do not wait for the replica, and the primary takes writes until it is told.
-
-        Sentinels tell it after eight seconds.
-        """
+        """Sentinels do not wait for the replica, and the primary takes writes until it is told."""
         primary, replica = await asyncio.to_thread(self._both)
         with self._history.trouble("replica promoted"):
             async with self._losing("replica promoted", primary, replica):
                 await asyncio.to_thread(self._watched.fail_over)
                 await asyncio.to_thread(self._wait_for_promotion, replica)
-                await asyncio.sleep(rng.uniform(0, 3))
-                await asyncio.to_thread(self._watched.follow, primary, replica)
-                await asyncio.to_thread(self._watched.become_whole)
+                await self._demote(primary, replica, rng)
 
     async def cut_pushes(self, rng: random.Random) -> None:
         await self._tell_both("CLIENT", "KILL", "TYPE", "pubsub")
@@ -130,6 +125,13 @@ class _Faults:
         end_s = time.monotonic()
         if not await asyncio.to_thread(_takes_writes, primary):
             self._history.losses.append(Loss(kind, frozenset({0}), begin_s, end_s))
+
+    async def _demote(self, primary: Member, replica: Member, rng: random.Random) -> None:
+        """Demote a primary that was replaced, which the Sentinels do after eight seconds."""
+        await asyncio.sleep(rng.uniform(0, 3))
+        if await asyncio.to_thread(lambda: self._watched.primary) is replica:
+            await asyncio.to_thread(self._watched.follow, primary, replica)
+        await asyncio.to_thread(self._watched.become_whole)
 
     def _both(self) -> tuple[Member, Member]:
         return self._watched.primary, self._watched.replica

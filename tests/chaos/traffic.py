@@ -33,6 +33,7 @@ class Traffic:
     followers: dict[tuple[str, str], asyncio.Task[None]] = field(default_factory=dict)
     many_followers: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     calls: set[asyncio.Task[Any]] = field(default_factory=set)
+    _uncertain: set[tuple[Client, "_Submit"]] = field(default_factory=set)
     _submits: dict[str, tuple[Client, "_Submit"]] = field(default_factory=dict)
 
     async def run(self) -> None:
@@ -63,9 +64,11 @@ class Traffic:
     async def submit_again(self, lost: Iterable[str]) -> None:
         """Repeat the submits of lost requests, as docs/guarantees.md advises.
 
-        A call that got no answer may have been executed after the fail-over: then this finds out.
+        Also those that were refused after a call without an answer. That call may have been
+        executed later, and then this finds out.
         """
-        submits = {self._submits[request_id] for request_id in lost}
+        submits = {self._submits[request_id] for request_id in lost} | self._uncertain
+        self._uncertain = set()
         for client, submit in sorted(submits, key=lambda each: each[1].key):
             # Another request may have got the key when the first one was lost.
             await self._post(client, replace(submit, is_another=True))
@@ -136,6 +139,8 @@ class Traffic:
         answer = await client.call(
             "POST", "/chat", body=submit.body(), headers={"Idempotency-Key": submit.key}
         )
+        if answer.status >= 400 and answer.was_repeated:
+            self._uncertain.add((client, submit))
         match answer.status, answer.code:
             case ((200 | 202), _):
                 accepted = submit.accepted(client.tenant, answer.body["request_id"], asked_s)
