@@ -7,16 +7,13 @@ The rules that keep a name from living twice are in docs/decisions/0029.
 from typing import NamedTuple
 
 from tickertape.broker.connections import Connections
+from tickertape.broker.partition_map import PartitionMap
 
 
 class Home(NamedTuple):
-    """A partition, and the epoch of the map by which it was chosen.
-
-    `must_be_known`: a submit there is refused if the partition no longer knows the names.
-    """
+    """`must_be_known`: a submit there is refused if the partition no longer knows the names."""
 
     partition: int
-    epoch: int
     must_be_known: bool = False
 
 
@@ -28,16 +25,14 @@ class Homes:
         self._keys = connections.keys
         self._partitions = connections.partitions
 
-    async def of_submit(self, conversation: str, idempotency: str) -> Home:
+    async def of_submit(self, present: PartitionMap, conversation: str, idempotency: str) -> Home:
         """The home of a submit, by its conversation and its idempotency key; both may be empty."""
-        # One map for all that follows: this process may learn a newer one meanwhile.
-        present = self._partitions.map
         affinity = conversation or idempotency
         if not affinity:
-            return Home(present.choose(), present.epoch)
+            return Home(present.choose())
         homes = present.homes(affinity)
         if len(homes) == 1:
-            return Home(homes[0], present.epoch)
+            return Home(homes[0])
         # In this order: a partition of an earlier map without the conversation gets no new
         # idempotency keys, so what is absent then stays absent.
         conversations = await self._known(
@@ -50,8 +45,8 @@ class Homes:
         for known in (idempotency_keys, conversations):
             if True in known:
                 at = homes[known.index(True)]
-                return Home(at, present.epoch, must_be_known=not is_new_here)
-        return Home(homes[0], present.epoch)
+                return Home(at, must_be_known=not is_new_here)
+        return Home(homes[0])
 
     async def of_conversation(self, conversation: str) -> int:
         """The partition of a conversation; without one, where a new one would be."""

@@ -144,6 +144,10 @@ class Keyspace:
         """Set: the requests of a tenant that are not over."""
         return f"{self.tag(partition)}tenant:{tenant}"
 
+    def seats(self, partition: int, tenant: str) -> str:
+        """Hash: the requests of a tenant in all partitions, in the tenant's home partition."""
+        return f"{self.tag(partition)}seats:{tenant}"
+
     def index(self, partition: int, tenant: str) -> str:
         """Sorted set: the readable requests of a tenant by creation time, in ms."""
         return f"{self.tag(partition)}index:{tenant}"

@@ -84,7 +84,7 @@ def _count(
 
 # Keys that stay behind in a partition that is no longer used, and mean nothing there.
 _TRACES = frozenset(
-    {"load", "epoch", "idle", "wake", "watch", "claim", "dead", "newer", "uncompacted"}
+    {"load", "epoch", "idle", "wake", "watch", "claim", "dead", "newer", "uncompacted", "seats"}
 )
 
 

@@ -18,7 +18,7 @@ NAMES = (
     "submit", "claim", "look", "append", "renew", "reopen", "retry", "release",
     "finish", "cancel", "account", "erase", "erase_turn", "rename", "claim_title", "forget",
     "position", "lines", "agree", "probe", "fence", "remap", "uncompacted", "compact", "recount",
-    "retain",
+    "retain", "seat", "unseat", "count_seats",
 )  # fmt: skip
 
 

@@ -13,7 +13,8 @@ local OTHER_KEYS = {
   'ZADD', 'idle', 2, 'ZREM', 'idle', 1, 'ZRANGEBYSCORE', 'newer', 2, 'ZADD', 'newer', 2, 'ZREM', 'newer', 1,
   'SADD', 'tenants', 1, 'SREM', 'tenants', 1, 'SMEMBERS', 'tenants', 0, 'ZADD', 'uncompacted', 2, 'ZREM', 'uncompacted', 1,
   'ZRANGEBYSCORE', 'uncompacted', 2,
-  'GET', 'epoch', 0, 'SET', 'epoch', 1,
+  'HMGET', 'seats:', 1, 'HSET', 'seats:', 2, 'HDEL', 'seats:', 1, 'HINCRBY', 'seats:', 2, 'HGETALL', 'seats:', 0,
+  'DEL', 'seats:', 0, 'EXPIRE', 'seats:', 1, 'GET', 'epoch', 0, 'SET', 'epoch', 1,
   'HINCRBY', 'conv:', 2, 'ZADD', 'convs:', 2, 'ZREM', 'convs:', 1, 'ZRANGEBYSCORE', 'convs:', 2, 'PERSIST', 'convs:', 0,
 }
 -- Commands that a process calls directly, outside of scripts.
@@ -23,7 +24,7 @@ local PLAIN = {
   'SET', 'models', 1, 'GET', 'models_fault', 0, 'SET', 'models_fault', 1, 'HGETALL', 'req:', 0,
   'HGETALL', 'conv:', 0, 'EXISTS', 'conv:', 0, 'XRANGE', 'conv:', 2, 'XREVRANGE', 'conv:', 2,
   'XRANGE', 'dead', 2, 'XDEL', 'dead', 1, 'XLEN', 'dead', 0, 'ZCARD', 'running', 0, 'ZCARD', 'delayed', 0,
-  'LLEN', 'wait:', 0, 'LINDEX', 'wait:', 1, 'LLEN', 'suspect', 0, 'SMEMBERS', 'fleet', 0, 'SADD', 'fleet', 1,
+  'LLEN', 'wait:', 0, 'LINDEX', 'wait:', 1, 'LLEN', 'suspect', 0, 'SMEMBERS', 'fleet', 0, 'SMEMBERS', 'tenant:', 0, 'SADD', 'fleet', 1,
   'SREM', 'fleet', 1, 'EXPIRE', 'fleet', 1, 'SET', 'report:', 1, 'GET', 'report:', 0, 'PTTL', 'report:', 0,
   'DEL', 'report:', 0, 'HGETALL', 'watch:', 0, 'HSET', 'watch:', 2, 'HDEL', 'watch:', 1, 'EXPIRE', 'watch:', 1,
   'HMGET', 'agreement', 1, 'HSET', 'agreement', 2, 'HMGET', 'conv:', 1, 'ZREVRANGEBYSCORE', 'convs:', 2, 'ZREVRANGEBYSCORE', 'index:', 2, 'EXISTS', 'ring', 0, 'EXISTS', 'suspect', 0, 'SUNSUBSCRIBE', 'push:', 0, 'SSUBSCRIBE', 'push:', 0,

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 # A value of another type makes the read fail, so this holds the types to their design as well.
 _READ: tuple[tuple[str, tuple[str | int, ...]], ...] = (
-    ("(req:.*|load|agreement|conv:[^:]*)", ("HGETALL",)),
+    ("(req:.*|seats:.*|load|agreement|conv:[^:]*)", ("HGETALL",)),
     ("(log:.*|dead|conv:[^:]*:turns)", ("XRANGE", "-", "+")),
     ("(wait:.*|ring|suspect|wake|conv:[^:]*:wait)", ("LRANGE", 0, -1)),
     (

@@ -46,7 +46,7 @@ def test_scripts_that_end_requests_or_begin_a_process_run_without_memory_and_no_
     name: str,
 ) -> None:
     takes_memory = name in {
-        "submit", "claim", "claim_title", "append", "look", "reopen", "position", "lines",
+        "submit", "seat", "claim", "claim_title", "append", "look", "reopen", "position", "lines",
     }  # fmt: skip
     assert source(name).startswith("#!lua flags=allow-oom\n") != takes_memory
     assert source(name).count("#!") == (0 if takes_memory else 1)
@@ -54,7 +54,17 @@ def test_scripts_that_end_requests_or_begin_a_process_run_without_memory_and_no_
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_hot_path_carries_no_prefix(name: str) -> None:
-    is_bare = name in {"append", "look", "lines", "account", "probe", "uncompacted"}
+    is_bare = name in {
+        "append",
+        "seat",
+        "unseat",
+        "count_seats",
+        "look",
+        "lines",
+        "account",
+        "probe",
+        "uncompacted",
+    }
     assert ("local function end_request(" in source(name)) != is_bare
 
 
