@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
-FAULTS = 57
+FAULTS = 59
 # With no consumer group in the design these two cannot happen.
 FALLEN_AWAY = {10, 37}
 _GUARANTEES = (TESTS.parent / "docs" / "guarantees.md").read_text("utf-8")

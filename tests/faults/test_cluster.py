@@ -12,11 +12,13 @@ from tests.support.cluster import Cluster, Node, valkey_cluster
 from tests.support.followers import Follower, following
 from tests.support.rig import working
 from tests.support.running_api import RunningApi, running_api
-from tests.support.script import Finish, Role, Script, Text, Wait
+from tests.support.script import Finish, Role, Script, Text, Wait, answer
 from tests.support.sse import collect, text_of
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
+from tickertape.broker.compaction import Compaction
 from tickertape.broker.connections import Connections
+from tickertape.broker.counts import Counts
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.broker.keys import Keyspace
 from tickertape.broker.partition_tags import slot_of
@@ -296,3 +298,27 @@ async def test_doctor_shows_which_node_has_which_partitions(cluster: Cluster) ->
     ]
     assert sorted(named) == list(range(PARTITIONS))
     assert "sesame" not in "".join(map(str, found))
+
+
+async def test_logs_are_compacted_and_requests_counted_again_in_every_partition(
+    cluster: Cluster, upstream: ScriptedUpstream
+) -> None:
+    words = [f"{number} " for number in range(30)]
+    upstream.script = answer(words)
+    async with system(cluster, upstream) as api:
+        ids = [await api.submit(str(number)) for number in range(20)]
+        for request_id in ids:
+            assert text_of(await collect(api.stream_url(request_id))) == "".join(words)
+    connections = Connections(cluster.url, partitions=PARTITIONS)
+    compaction, counts = Compaction(connections), Counts(connections, Settings())
+    compacted = []
+    for partition in range(PARTITIONS):
+        for request_id in await compaction.due(partition, after_s=0, limit=99):
+            assert await compaction.compact(partition, request_id) == "OK"
+            compacted.append(request_id)
+        assert await counts.recount(partition, every_s=0)
+    await connections.aclose()
+    assert sorted(compacted) == sorted(ids)
+    async with system(cluster, upstream) as api:
+        for request_id in ids:
+            assert text_of(await collect(api.stream_url(request_id))) == "".join(words)
