@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.cluster import Cluster, Node, valkey_cluster
 from tests.support.followers import Follower, following
-from tests.support.rig import working
+from tests.support.rig import open_rig, working
 from tests.support.running_api import RunningApi, running_api
 from tests.support.script import Finish, Role, Script, Text, Wait, answer
 from tests.support.sse import collect, text_of
@@ -21,7 +21,9 @@ from tickertape.broker.connections import Connections
 from tickertape.broker.counts import Counts
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.broker.keys import Keyspace
+from tickertape.broker.leftovers import find_leftovers
 from tickertape.broker.partition_tags import slot_of
+from tickertape.broker.repartition import Repartition
 from tickertape.broker.request_ids import partition_of
 from tickertape.broker.rights import Rights
 from tickertape.cli.inspect.doctor import redis
@@ -322,3 +324,23 @@ async def test_logs_are_compacted_and_requests_counted_again_in_every_partition(
     async with system(cluster, upstream) as api:
         for request_id in ids:
             assert text_of(await collect(api.stream_url(request_id))) == "".join(words)
+
+
+async def test_the_partitions_change_and_limits_stay_exact(cluster: Cluster) -> None:
+    given: dict[str, Any] = {"redis_url": cluster.url, "partitions": 4, "tenant_limit": 40}
+    settings = Settings.model_validate(given)
+    async with open_rig(cluster.url, settings) as old, open_rig(cluster.url, settings) as new:
+        for rig in (old, new):
+            await rig.connections.agree_on_partitions(4)
+        named = [{"idempotency_key": f"k{n}", "fingerprint": "f"} for n in range(10)]
+        first = [await old.submit(**fields) for fields in named]
+        talks = [await old.submit(conversation_id=f"c{n}") for n in range(10)]
+        present = await Repartition(new.connections).change(16, lambda _: None, announce_s=0)
+        assert [await old.submit(**fields) for fields in named] == first
+        again = [await new.submit(conversation_id=f"c{n}") for n in range(10)]
+        assert [*map(partition_of, again)] == [*map(partition_of, talks)]
+        answers = await asyncio.gather(
+            *((old, new)[n % 2].submit() for n in range(20)), return_exceptions=True
+        )
+        assert len([answer for answer in answers if isinstance(answer, str)]) == 10
+        assert (await find_leftovers(new.connections, present))[4].conversations > 0
