@@ -64,7 +64,10 @@ class Tape:
         """
         last = self.last
         if cursor <= last or self.is_over:
-            return _OLD
+            # After a fail-over that lost entries, a cancel may write its terminal under the id of
+            # a lost one.
+            is_other = cursor == last and not self.is_over and value != self.values[-1]
+            return _GAP if is_other else _OLD
         # Decoded before the tape changes, so that an unreadable entry leaves no trace.
         entry = decode(cursor, value)
         if cursor.attempt != last.attempt:

@@ -48,9 +48,14 @@ def test_a_tape_accepts_a_log_in_order() -> None:
     assert [entry.cursor for entry in tape.entries()] == [c for c, _ in log_with_a_reset()]
 
 
+def test_another_entry_under_the_last_id_is_a_gap() -> None:
+    tape = filled(log_with_a_reset()[:4])
+    assert tape.offer(Cursor(200, 2), encode_data("cancelled", {})) is Verdict.GAP
+
+
 def test_an_entry_that_is_pushed_twice_is_added_once() -> None:
     tape = filled(log_with_a_reset()[:4])
-    assert tape.offer(*delta(200, 2)) is Verdict.OLD
+    assert tape.offer(*delta(200, 2, "b")) is Verdict.OLD
     assert len(tape.values) == 4
 
 

@@ -172,3 +172,27 @@ async def test_a_turn_that_a_fail_over_lost_is_taken_back_from_a_conversation(
                 description="the follower to start over",
             )
         assert {e.data["request_id"] for e in since_rewind(reader)[1:]} == {kept}
+
+
+async def test_a_cancel_under_the_id_of_a_lost_entry_ends_every_reader(
+    pair: Pair, upstream: ScriptedUpstream
+) -> None:
+    gates = [asyncio.Event(), asyncio.Event()]
+    upstream.enqueue([Role(), Text("a"), Wait(gates[0]), Text("b"), Wait(gates[1]), Finish()])
+    async with system(pair, upstream) as api:
+        request_id = await api.submit()
+        async with following(api.stream_url(request_id)) as reader:
+            await reader.shows("a")
+            await pair.has(request_id, 3)
+            await pair.cut_link()
+            gates[0].set()
+            await reader.shows("ab")
+            await pair.fail_over()
+
+            async def is_cancelled() -> bool:
+                return (await api.client.post(f"/chat/{request_id}/cancel")).status_code == 200
+
+            await wait_until(is_cancelled, description="the cancel")
+            await reader.ends(timeout_s=15)
+    assert "rewind" in reader.kinds
+    assert reader.kinds[-1] == "cancelled"
