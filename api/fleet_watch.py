@@ -10,7 +10,6 @@ from collections.abc import Callable
 import structlog
 
 from tickertape.broker.connections import Connections
-from tickertape.broker.errors import BrokerError
 from tickertape.broker.fleet import REPORT_INTERVAL_S, REPORT_TTL_S, ApiReport, Fleet, Members
 from tickertape.broker.queue_depth import LastClaim, read_last_claim
 
@@ -90,12 +89,10 @@ class FleetWatch:
         """Withdraw the report of this process, which ends; at most half a second."""
         if not self._is_reported:
             return
-        try:
+        # Whatever the reply, the process closes its connections next, and the report expires.
+        with self._connections.faults.contain("fleet watch"):
             async with asyncio.timeout(0.5):
                 await self._fleet.leave(self._name, ApiReport)
-        except (BrokerError, TimeoutError):
-            # The report expires by itself.
-            return
 
     async def _look(self) -> None:
         report = ApiReport(open_streams=self._open_streams(), watchers=self._watchers())

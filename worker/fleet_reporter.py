@@ -1,11 +1,9 @@
 """Reports this worker to Redis every two seconds, for the status page and for waiting readers."""
 
 import asyncio
-import contextlib
 import time
 
 from tickertape.broker.connections import Connections
-from tickertape.broker.errors import Unavailable
 from tickertape.broker.fleet import REPORT_INTERVAL_S, Fleet, WorkerReport
 from tickertape.worker.consumer import Consumer
 from tickertape.worker.counters import Counters, DeltaRate
@@ -49,7 +47,7 @@ class FleetReporter:
                 await asyncio.sleep(self._interval_s)
         finally:
             if self._is_reported:
-                with contextlib.suppress(Unavailable, TimeoutError):
+                with self._faults.contain("fleet report"):
                     async with asyncio.timeout(_LEAVE_LIMIT_S):
                         await self._fleet.leave(self._name, WorkerReport)
 

@@ -198,3 +198,6 @@ async def test_foreign_data_harms_neither_the_process_nor_its_requests(redis_url
         assert problems(await status(api)) == ["redis_unavailable"]
         await api.submit()
         assert api.problems == []
+    with Redis.from_url(redis_url) as client:
+        # A process that ends closes its connections, also if its report cannot be withdrawn.
+        assert len(client.client_list()) == 1
