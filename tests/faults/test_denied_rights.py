@@ -9,6 +9,7 @@ from redis import Redis
 
 from tests.faults.test_liveness import probed_worker
 from tests.support.accounts import ALL, ASKED, CHANNELS, channels_but, limited_account
+from tests.support.keyspace import KEYS
 from tests.support.rig import open_rig, working
 from tests.support.running_api import RunningApi, running_api
 from tests.support.script import Role, Text, Wait, answer
@@ -84,6 +85,8 @@ async def test_a_right_that_is_revoked_at_run_time_is_reported_and_leaves_nothin
 ) -> None:
     with limited_account(redis_url, *ALL) as account, structlog.testing.capture_logs() as logged:
         async with running_api(account.url) as api:
+            reported = KEYS.fleet().encode()
+            await wait_until(lambda: reported in keys_of(redis_url), description="a report")
             before = keys_of(redis_url)
             account.allow(*rules)
             refused = await submit(api)

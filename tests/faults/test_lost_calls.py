@@ -21,7 +21,9 @@ from tickertape.broker.counts import Counts
 from tickertape.broker.lua import NAMES, source
 from tickertape.broker.model_titles import ModelTitles
 from tickertape.broker.queue import Lease, Queue
+from tickertape.broker.repartition import Repartition
 from tickertape.broker.requests import Requests
+from tickertape.broker.seats import Seats
 from tickertape.broker.submission import Submission
 from tickertape.runtime.settings import Settings
 
@@ -57,7 +59,16 @@ class Story(Rig):
         await Conversations(self.connections, self.settings).forget("public", "other")
         await Agreement(self.connections, settings_of_api(self.settings)).start()
         await self._keep_house(request_id)
+        await self._grow()
         return request_id
+
+    async def _grow(self) -> None:
+        """Change the partitions, which makes a tenant's requests counted over all of them."""
+        await self.connections.partitions.agree(1)
+        two = await Repartition(self.connections).change(2, lambda _: None, announce_s=0)
+        seats, request_id = Seats(self.connections), "r1_aaaaaaaaaaaaaaaaaaaaaaaaaa"
+        assert await seats.take(two, "public", request_id, 9) == 9
+        await seats.give_back(two, "public", request_id)
 
     async def _keep_house(self, request_id: str) -> None:
         compaction = Compaction(self.connections)
@@ -76,6 +87,7 @@ class Story(Rig):
         assert await titles.give(claim, "A title of the model")
         conversations = Conversations(self.connections, self.settings)
         await conversations.rename("public", "c", "A title")
+        await conversations.retain("public", "c", 600)
         expired = await self.submit(conversation_id="c")
         await self.requests.cancel(expired, "public")
         await self.connections.ask("DEL", KEYS.request(expired), KEYS.log(expired))

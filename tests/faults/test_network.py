@@ -135,11 +135,9 @@ async def test_a_worker_with_a_slow_connection_to_redis_loses_no_lease(
         async with following(stream, comes_back=True) as reader:
             await reader.ends(timeout_s=30)
     assert reader.text == WHOLE
-    assert [e.kind for e in reader.events if e.kind != "delta"] == [
-        "queued",
-        "started",
-        "completed",
-    ]
+    # A claim takes so long that the reader may get a place in the queue first.
+    kinds = [e.kind for e in reader.events if e.kind not in {"delta", "position"}]
+    assert kinds == ["queued", "started", "completed"]
 
 
 @pytest.mark.slow
