@@ -26,7 +26,7 @@ test: .venv/test.stamp ## the quick tests, in random order
 
 test-all: .venv/test.stamp ## all tests: the quick ones with coverage, then those that kill processes and wait for leases to end
 	$(MAKE) --no-print-directory test ARGS="--cov --cov-report=term $(ARGS)"
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m slow $(ARGS)
 
 chaos: .venv/test.stamp ## break a running system at random and check its guarantees (SECONDS=60 SEED=7 ARGS=--control)
 	$(BIN)/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
