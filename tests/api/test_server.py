@@ -18,6 +18,7 @@ import aiohttp
 import httpx2
 import pytest
 
+from tests.support.keyspace import KEYS
 from tests.support.rig import Rig
 from tests.support.sse import open_stream
 from tests.support.wait import wait_until, wait_until_sync
@@ -204,14 +205,24 @@ async def test_an_api_without_keys_on_all_addresses_accepts_only_loopback_host_n
     assert rebound.json()["error"]["code"] == "forbidden_host"
 
 
-async def test_another_partition_count_ends_the_process(
+async def test_data_of_a_later_release_end_the_process(
+    redis_url: str, tmp_path: Path, worker: Rig
+) -> None:
+    await worker.connections.ask("HSET", KEYS.agreement(), "format_min", 9, "format_max", 9)
+    with server_process(tmp_path / "log", redis_url) as other:
+        assert other.process.wait(30) == 1
+    (line,) = other.events("giving up")
+    assert "format 9 or later" in line["reason"]
+
+
+async def test_another_partition_count_has_no_effect_and_is_warned_about(
     redis_url: str, tmp_path: Path, worker: Rig
 ) -> None:
     await worker.connections.agree_on_partitions(1)
     with server_process(tmp_path / "log", redis_url, settings={"partitions": 2}) as other:
-        assert other.process.wait(30) == 1
-    (line,) = other.events("giving up")
-    assert "TICKERTAPE_PARTITIONS is 2" in line["reason"]
+        other.wait_until_ready()
+    (line,) = other.events("TICKERTAPE_PARTITIONS has no effect")
+    assert (line["setting"], line["in_use"]) == (2, 1)
 
 
 def test_the_log_holds_no_query_no_prompt_and_no_key(redis_url: str, tmp_path: Path) -> None:
@@ -289,10 +300,10 @@ async def test_no_process_outlives_the_one_that_started_it(redis_url: str, tmp_p
         )
 
 
-def test_processes_that_cannot_start_exit_together(redis_url: str, tmp_path: Path) -> None:
-    with server_process(tmp_path / "one", redis_url) as one:
-        one.wait_until_ready()
-        settings = {"partitions": 2}
-        with server_process(tmp_path / "two", redis_url, settings=settings, processes=2) as two:
-            assert two.process.wait(30) == 1
-            assert children_of(one.process.pid) == []
+async def test_processes_that_cannot_start_exit_together(
+    redis_url: str, tmp_path: Path, worker: Rig
+) -> None:
+    await worker.connections.ask("HSET", KEYS.agreement(), "format_min", 9, "format_max", 9)
+    with server_process(tmp_path / "two", redis_url, processes=2) as two:
+        assert two.process.wait(30) == 1
+    assert two.events("giving up")
