@@ -93,7 +93,9 @@ async def test_a_killed_api_costs_a_chat_on_a_terminal_no_byte(
             await api.kill()
             await deployment.running_api(port=port_of(url))
             assert await chat.wait() == 0
-        await wait_until(lambda: screen.shown.endswith(b"\r\n"), description="the line to end")
+        await wait_until(
+            lambda: screen.shown.endswith(b"\r\n"), timeout_s=30, description="the line to end"
+        )
         typed = screen.shown
     # A line also ends where `watch` reported a longer outage.
     assert typed.replace(b"\r\n", b"").decode() == plan.text()

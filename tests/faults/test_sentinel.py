@@ -67,7 +67,10 @@ async def test_after_a_fail_over_readers_have_the_exact_text_and_nothing_is_rest
     async with system(watched, upstream) as api:
         ended = await api.submit()
         answer = text_of(await collect(api.stream_url(ended)))
-        upstream.enqueue([Role(), Text("a"), Wait(gates[0]), Text("b"), Wait(gates[1]), Finish()])
+        # For each attempt: what the old primary took in the last second before a move is lost.
+        upstream.script = [
+            Role(), Text("a"), Wait(gates[0]), Text("b"), Wait(gates[1]), Finish(),
+        ]  # fmt: skip
         request_id = await api.submit()
         before = watched.primary
         async with following(api.stream_url(request_id)) as reader:

@@ -24,6 +24,11 @@ CHOICE = "The server’s choice"
 async def opened(browser: Browser, url: str, *models: str, width: int = 1100) -> Page:
     """A page whose server has these models."""
     page = await browser.open(url, width=width)
+    # The page's own first reading would otherwise come later, and replace these.
+    reading = (
+        "performance.getEntriesByType('resource').some(({name}) => name.endsWith('/v1/models'))"
+    )
+    await page.wait_for(reading)
     listed = ", ".join(f"{{id: '{model}'}}" for model in models)
     await page.evaluate(
         f"window.real = fetch; window.fetch = (url, ...more) => String(url).endsWith('/v1/models') "
@@ -40,6 +45,7 @@ async def test_the_picker_sends_a_model_and_a_temperature_which_stay_with_the_co
     await shows(page, MODELS, [CHOICE, "small", "large"])
     await page.wait_for("document.activeElement.type === 'radio'")
     await page.press("ArrowDown", 40)
+    await shows(page, BUTTON, "small")
     await page.press("ArrowDown", 40)
     await shows(page, BUTTON, "large")
     await page.evaluate("document.querySelector('#picker [type=number]').focus()")
