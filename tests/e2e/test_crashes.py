@@ -82,11 +82,12 @@ async def test_a_killed_api_costs_a_chat_in_a_pipe_no_byte(
 
 
 async def test_a_killed_api_costs_a_chat_on_a_terminal_no_byte(
-    deployment: Deployment, upstream: ScriptedUpstream
+    deployment: Deployment, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = Plan(deltas=200, rate_per_s=80)
     upstream.script = PlanFollower(plan).script_for
     (api, url), _ = await asyncio.gather(deployment.running_api(), deployment.running_worker())
+    monkeypatch.setenv("TERM", "dumb")  # other terminals get Markdown, whose lines are drawn again
     with open_screen() as screen:
         async with running(url, "chat", plan.prompt(), terminal=screen.slave) as chat:
             await wait_until(lambda: len(screen.shown) > 200, description="chat to type")
