@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,7 +11,8 @@ from structlog.testing import capture_logs
 
 from tests.support.given_settings import GivenSettings
 from tests.support.keyspace import KEYS
-from tests.support.rig import TENANT, Rig
+from tests.support.rig import TENANT, Rig, open_rigs
+from tests.support.wait import wait_until
 from tickertape.broker import keys
 from tickertape.broker.connections import Connections
 from tickertape.broker.conversations import Conversations
@@ -67,20 +67,15 @@ def test_requests_that_nothing_binds_go_to_all_partitions_of_the_newest_map() ->
     assert {PartitionMap(3, 1, (9,), 12).choose() for _ in range(200)} == {0, 1, 2}
 
 
-@contextlib.asynccontextmanager
-async def processes(url: str, *partitions: int) -> AsyncIterator[list[Rig]]:
-    """Processes of one system, started one after the other with these settings."""
-    rigs = [
-        Rig(url, GivenSettings(openai_model="m", partitions=count, tenant_limit=1000))
-        for count in partitions
-    ]
-    try:
-        for rig in rigs:
-            await rig.connections.agree_on_partitions(rig.settings.partitions)
-        yield rigs
-    finally:
-        for rig in rigs:
-            await rig.aclose()
+def processes(url: str, *partitions: int) -> contextlib.AbstractAsyncContextManager[list[Rig]]:
+    """Processes of one system, started one after the other with these numbers."""
+    return open_rigs(
+        url,
+        *(
+            GivenSettings(openai_model="m", partitions=count, tenant_limit=1000)
+            for count in partitions
+        ),
+    )
 
 
 async def change(rig: Rig, partitions: int) -> PartitionMap:
@@ -295,8 +290,10 @@ async def test_submits_under_changes_are_accepted_once_each(redis_url: str) -> N
     async with processes(redis_url, 2, 2, 2, 2) as (changer, *rigs):
         accepted: dict[str, set[str]] = {}
         is_over = asyncio.Event()
+        submitted = 0
 
         async def submit_all(rig: Rig) -> None:
+            nonlocal submitted
             number = 0
             while not is_over.is_set() or number < 50:
                 number += 1
@@ -308,11 +305,16 @@ async def test_submits_under_changes_are_accepted_once_each(redis_url: str) -> N
                 place = str(partition_of(request_id))
                 accepted.setdefault(name, set()).add(place)
                 await rig.requests.cancel(request_id, TENANT)
+                submitted += 1
+
+        async def more_submits() -> None:
+            due = submitted + 30
+            await wait_until(lambda: submitted >= due, description="submits by the present map")
 
         tasks = [asyncio.create_task(submit_all(rig)) for rig in rigs]
         for count in (7, 1, 5, 2, 7):
             await change(changer, count)
-            await asyncio.sleep(0.05)
+            await more_submits()
         is_over.set()
         await asyncio.gather(*tasks)
         assert {name: found for name, found in accepted.items() if len(found) != 1} == {}

@@ -2,14 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from tests.support.given_settings import GivenSettings
 from tests.support.keyspace import KEYS
-from tests.support.rig import TENANT, Rig
+from tests.support.rig import TENANT, Rig, open_rigs
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import QueueFull, TenantLimitReached, Unavailable
 from tickertape.broker.lua import Scripts
@@ -18,18 +17,12 @@ from tickertape.broker.request_ids import new_request_id, partition_of
 from tickertape.broker.seats import GRACE_MS
 
 
-@contextlib.asynccontextmanager
-async def rigs(url: str, count: int = 2, **settings: Any) -> AsyncIterator[list[Rig]]:
+def rigs(
+    url: str, count: int = 2, **settings: Any
+) -> contextlib.AbstractAsyncContextManager[list[Rig]]:
     """Processes of a system with 16 partitions."""
     given = {"openai_model": "m", "partitions": 16, **settings}
-    found = [Rig(url, GivenSettings(**given)) for _ in range(count)]
-    try:
-        for rig in found:
-            await rig.connections.agree_on_partitions(rig.settings.partitions)
-        yield found
-    finally:
-        for rig in found:
-            await rig.aclose()
+    return open_rigs(url, *(GivenSettings(**given) for _ in range(count)))
 
 
 async def accepted(rigs: list[Rig], count: int, **fields: Any) -> list[str]:

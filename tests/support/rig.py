@@ -197,6 +197,19 @@ async def open_rig(url: str, settings: Settings | None = None) -> AsyncIterator[
 
 
 @contextlib.asynccontextmanager
+async def open_rigs(url: str, *settings: Settings) -> AsyncIterator[list[Rig]]:
+    """Processes of one system, started one after the other with these settings."""
+    rigs = [Rig(url, each) for each in settings]
+    try:
+        for rig in rigs:
+            await rig.connections.agree_on_partitions(rig.settings.partitions)
+        yield rigs
+    finally:
+        for rig in rigs:
+            await rig.aclose()
+
+
+@contextlib.asynccontextmanager
 async def working(
     url: str, settings: Settings, *, slots: int = 8, timing: WorkerTiming = TIMING
 ) -> AsyncIterator[None]:
