@@ -1,43 +1,22 @@
 """Reads the requests of a conversation, one after the other, including future ones."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from typing import NamedTuple
+from collections.abc import AsyncIterator
 
 from tickertape.api.fanout.plain_reader import PlainReader
 from tickertape.api.fanout.streams import Streams
 from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.api.fanout.wire import Frame
+from tickertape.api.protocols.native.conversation_cursor import ConversationCursor
 from tickertape.api.protocols.native.conversation_notices import ConversationNotices
+from tickertape.api.protocols.native.turn_ends import End, end_of, has_lost
 from tickertape.api.protocols.native.wire import NativeWire, heartbeat
-from tickertape.broker import request_ids
 from tickertape.broker.branches import shown_parents
-from tickertape.broker.codec import Cursor
 from tickertape.broker.conversations import Conversations
-from tickertape.broker.errors import CursorMalformed, Unavailable
+from tickertape.broker.errors import Unavailable
 from tickertape.broker.turns import Turn
 from tickertape.runtime.json_types import JsonObject
 from tickertape.runtime.wait import wait_at_most
-
-# How a turn ended, and the text that is remembered of it.
-_End = tuple[str, str | None]
-
-
-class ConversationCursor(NamedTuple):
-    """A point in a conversation: a request, and a cursor in that request's log."""
-
-    request_id: str
-    cursor: Cursor
-
-    @classmethod
-    def parse(cls, text: str) -> "ConversationCursor":
-        """Read `<request_id>:<cursor>`; raises CursorMalformed."""
-        request_id, _, cursor = text.partition(":")
-        if request_ids.parse_partition(request_id) is None:
-            raise CursorMalformed(
-                "The event ids of a conversation have the form r0_...:1732300000000-12."
-            )
-        return cls(request_id, Cursor.parse(cursor))
 
 
 class ConversationReader:
@@ -67,7 +46,7 @@ class ConversationReader:
         self._seen: set[str] = set()
         self._erased: set[str] = set()
         # How each turn of the last read had ended, in order.
-        self._ends: dict[str, _End | None] = {}
+        self._ends: dict[str, End | None] = {}
         self._changed = asyncio.Event()
         # Set with `_changed`, and for a notice that is sent while no request is read.
         self._woken = asyncio.Event()
@@ -217,7 +196,7 @@ class ConversationReader:
     def _rewind_reason(self, turns: list[Turn]) -> str | None:
         """Why the client must start over, or None. Marks requests before the start as seen."""
         ids = [turn.request_id for turn in turns]
-        before, self._ends = self._ends, {turn.request_id: _end_of(turn) for turn in turns}
+        before, self._ends = self._ends, {turn.request_id: end_of(turn) for turn in turns}
         if self._start is not None and self._start.request_id not in ids:
             self._start = None
             self._seen.clear()
@@ -228,7 +207,7 @@ class ConversationReader:
             # No seen request is left, so the conversation was forgotten. It may have new requests.
             self._seen.clear()
             return "forgotten"
-        elif _has_lost(before, turns):
+        elif has_lost(before, turns):
             for request_id in self._seen:
                 self._hub.doubt(request_id)
             self._seen.clear()
@@ -312,23 +291,6 @@ class ConversationReader:
         if self._is_stopped:  # `stop` was called before the reader existed
             self._reader.stop()
         return [wire.notice("rewind", {"reason": "cursor_not_found"})] if position is None else []
-
-
-def _end_of(turn: Turn) -> _End | None:
-    return None if turn.status is None else (turn.status, turn.answered)
-
-
-def _has_lost(before: Mapping[str, _End | None], turns: list[Turn]) -> bool:
-    """Whether Redis lost the latest turns or the end of a turn, as a fail-over may.
-
-    The earliest turns are forgotten in the course of time, and a turn that is erased has no end.
-    """
-    kept = [turn for turn in turns if turn.request_id in before]
-    if list(before)[-1:] != [turn.request_id for turn in kept[-1:]]:
-        return True
-    return any(
-        before[turn.request_id] not in {None, _end_of(turn)} for turn in kept if not turn.is_erased
-    )
 
 
 def _remembered(turn: Turn, wire: NativeWire, place: JsonObject) -> list[Frame]:

@@ -11,10 +11,8 @@ from tickertape.api.edge.error_docs import error_responses
 from tickertape.api.fanout.stream_response import StreamResponse
 from tickertape.api.protocols.checked import Checked, Name, field_error
 from tickertape.api.protocols.json_body import JsonRoute
-from tickertape.api.protocols.native.conversation_reader import (
-    ConversationCursor,
-    ConversationReader,
-)
+from tickertape.api.protocols.native.conversation_cursor import ConversationCursor
+from tickertape.api.protocols.native.conversation_reader import ConversationReader
 from tickertape.api.protocols.native.event_schemas import EVENT_STREAM_SCHEMA
 from tickertape.api.protocols.native.many_reader import ManyReader
 from tickertape.api.protocols.native.streams import reconnect_later

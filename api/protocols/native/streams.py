@@ -10,10 +10,8 @@ from tickertape.api.dependencies import Tenant, UsableServices
 from tickertape.api.edge.error_docs import error_responses
 from tickertape.api.fanout.stream_response import EVENT_STREAM, StreamResponse
 from tickertape.api.protocols.native.after_cursor import AfterCursor
-from tickertape.api.protocols.native.conversation_reader import (
-    ConversationCursor,
-    ConversationReader,
-)
+from tickertape.api.protocols.native.conversation_cursor import ConversationCursor
+from tickertape.api.protocols.native.conversation_reader import ConversationReader
 from tickertape.api.protocols.native.conversations import ConversationId
 from tickertape.api.protocols.native.event_schemas import (
     ENTRY_MODELS,
