@@ -272,7 +272,7 @@ class Connections:
         self._is_kind_known = True
 
     async def _mode(self) -> bytes | None:
-        # A server or a proxy that does not know HELLO is no node of a cluster.
+        # A server or a proxy that does not know HELLO is not a node of a cluster.
         with contextlib.suppress(AccessDenied, ResponseError):
             reply = await self.ask("HELLO")
             return dict(zip(reply[::2], reply[1::2], strict=True)).get(b"mode")

@@ -22,9 +22,10 @@ class WorkerReport(msgspec.Struct, frozen=True):
     """What a worker reports. The counters count since the worker's start.
 
     `takeovers` counts the claims of requests that a lost worker had begun. `retries` counts the
-    repeated calls of the upstream. `titles` counts the titles that the model gave. `deltas_per_s` is the mean of the last seconds.
-    `upstream_problem` says why the upstream refuses all work; None when there is no such reason.
-    """  # noqa: E501
+    repeated calls of the upstream. `titles` counts the titles that the model gave. `deltas_per_s`
+    is the mean of the last seconds. `upstream_problem` says why the upstream refuses all work; None
+    when there is no such reason.
+    """
 
     slots: int
     running: int

@@ -87,9 +87,8 @@ def load_page() -> ServedPage:
     for name, body in _read("tickertape.api.page", _ASSETS):
         bodies[f"/{_ASSETS}/{name}"] = body
     pages = {path: bodies.pop(f"/{name}") for name, path in _PAGES.items()}
-    version = _hash("".join(f"{path} {_hash(bodies[path])} " for path in sorted(bodies)).encode())[
-        :12
-    ]
+    digests = (f"{path} {_hash(body)} " for path, body in sorted(bodies.items()))
+    version = _hash("".join(digests).encode())[:12]
     folder = f".{FILES}{version}/".encode()
     for path, body in pages.items():
         bodies[path] = _REFERENCE.sub(rb'\1="' + folder + rb'\2"', body)

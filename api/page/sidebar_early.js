@@ -1,6 +1,6 @@
 /**
  * Runs before the first paint: a list of conversations that will be open on a wide screen has its room from the start,
- * so nothing jumps when the modules open it. It is no module, because modules run after the first paint.
+ * so nothing jumps when the modules open it. It is not a module, because modules run after the first paint.
  */
 try {
   if (localStorage.getItem('tickertape:sidebar') === 'true') document.documentElement.classList.add('sidebar-early')
