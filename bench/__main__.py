@@ -33,6 +33,7 @@ from bench.shapes import (
     parse,
     redis_cost,
     replay,
+    scaling,
     worker,
     workers,
 )
@@ -71,6 +72,7 @@ SHAPES = {
     "page": Shape(page.measure, 3),
     "workers": Shape(workers.measure, 5),
     "finished": Shape(finished.measure, 5),
+    "scaling": Shape(scaling.measure, 3),
 }
 
 

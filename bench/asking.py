@@ -16,8 +16,9 @@ from pathlib import Path
 
 import msgspec
 
-from bench.box import Box
+from bench.box import OTHERS_CORE, SERVER_CORE, Box, pin
 from bench.compiled import compiled
+from tests.support.cluster import valkey_cluster
 from tests.support.deployment import Deployment, port_of
 from tests.support.servers import valkey_server
 from tickertape.cli.up.spawn import spawn, stop
@@ -64,7 +65,7 @@ class Running:
     api_port: int
     api: int
     workers: list[int]
-    redis: int
+    redis: list[int]
 
     def port(self, way: str) -> int:
         """The port to call for this way."""
@@ -85,35 +86,62 @@ def upstream(box: Box) -> Iterator[str]:
 
 @contextlib.asynccontextmanager
 async def deployed(
-    box: Box, *, workers: int = 1, slots: int = 1000, api_beside_workers: bool = True
+    box: Box,
+    *,
+    workers: int = 1,
+    slots: int = 1000,
+    api_beside_workers: bool = True,
+    apis: int = 1,
+    partitions: int = 1,
+    masters: int = 1,
+    replicas: int = 0,
 ) -> AsyncIterator[Running]:
-    """An API process and workers that are ready. The workers run on the server's core."""
-    with valkey_server(append_only=True) as redis, upstream(box) as upstream_url:
+    """An API of `apis` processes and workers that are ready. The workers run on the server's core.
+
+    More than one master is a cluster. Only masters count as Redis, not the replicas of each.
+    """
+    with _redis(masters, replicas) as (redis_url, redis_pids), upstream(box) as upstream_url:
         # A new directory, because readiness is read from the programs' log files.
         directory = Path(tempfile.mkdtemp(dir=box.directory))
         deployment = Deployment(
-            directory, redis_url=redis.url, upstream_url=upstream_url, **_SETTINGS
+            directory,
+            redis_url=redis_url,
+            upstream_url=upstream_url,
+            TICKERTAPE_PARTITIONS=str(partitions),
+            **_SETTINGS,
         )
         try:
-            with box.on_server_core() if api_beside_workers else contextlib.nullcontext():
-                api, api_url = await deployment.running_api()
-            with box.on_server_core():
+            # Starting many processes takes seconds of CPU, so they start on both cores.
+            with box.on_all_cores():
                 working = [
                     deployment.start("worker", "worker", f"--slots={slots}") for _ in range(workers)
                 ]
+                api, api_url = await deployment.running_api(processes=apis)
             for worker in working:
                 await worker.logged("working")
+            pin([worker.process.pid for worker in working], SERVER_CORE)
+            pin([api.process.pid], SERVER_CORE if api_beside_workers else OTHERS_CORE)
             yield Running(
-                redis_url=redis.url,
+                redis_url=redis_url,
                 upstream_url=upstream_url,
                 api_port=port_of(api_url),
                 api=api.process.pid,
                 workers=[worker.process.pid for worker in working],
-                redis=redis.process.pid,
+                redis=redis_pids,
             )
         finally:
             with contextlib.redirect_stdout(io.StringIO()):  # tests print the logs here
                 deployment.close()
+
+
+@contextlib.contextmanager
+def _redis(masters: int, replicas: int) -> Iterator[tuple[str, list[int]]]:
+    if masters == 1:
+        with valkey_server(append_only=True) as server:
+            yield server.url, [server.process.pid]
+    else:
+        with valkey_cluster(masters=masters, replicas=replicas) as cluster:
+            yield cluster.url, [node.pid for node in cluster.masters()]
 
 
 async def ask(

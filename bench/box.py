@@ -33,6 +33,15 @@ class Box:
         return max(1, count // 10) if self.is_quick else count
 
     @contextlib.contextmanager
+    def on_all_cores(self) -> Iterator[None]:
+        """Processes that this thread starts in the block run on both cores, until `pin`."""
+        os.sched_setaffinity(0, {SERVER_CORE, OTHERS_CORE})
+        try:
+            yield
+        finally:
+            os.sched_setaffinity(0, {OTHERS_CORE})
+
+    @contextlib.contextmanager
     def on_server_core(self) -> Iterator[None]:
         """Processes that this thread starts in the block run on the server's core only.
 
@@ -66,6 +75,13 @@ def prepared(*, is_quick: bool = False) -> Iterator[Box]:
             yield Box(Path(directory), is_quick)
     finally:
         os.sched_setaffinity(0, allowed)
+
+
+def pin(pids: Iterable[int], core: int) -> None:
+    """From now on these processes and their children run on this core only."""
+    for pid in family(pids):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            os.sched_setaffinity(int(task.name), {core})
 
 
 def cpu_s(pids: Iterable[int]) -> float:

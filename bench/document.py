@@ -28,11 +28,11 @@ def write(reports: Mapping[str, Report], document: Path = DOCUMENT) -> None:
     document.write_text(text, "utf-8")
 
 
-def placed(text: str, name: str, section: str) -> str:
-    """Pure: the text with `section` between the marks of the shape `name`."""
-    begin, end = f"<!-- measured: {name} -->", f"<!-- /measured: {name} -->"
+def placed(text: str, name: str, section: str, *, kind: str = "measured") -> str:
+    """Pure: the text with `section` between the marks of `name`. Raises ValueError without them."""
+    begin, end = f"<!-- {kind}: {name} -->", f"<!-- /{kind}: {name} -->"
     if text.count(begin) != 1 or text.count(end) != 1:
-        raise ValueError(f"docs/performance.md has no place for {name}: {begin} ... {end}")
+        raise ValueError(f"the document has no place for {name}: {begin} ... {end}")
     before, rest = text.split(begin)
     return f"{before}{begin}\n\n{section}\n\n{end}{rest.split(end)[1]}"
 

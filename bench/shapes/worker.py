@@ -151,8 +151,8 @@ async def obvious(box: Box, running: Running) -> AsyncIterator[Play]:
 class _Meter:
     """Measures from its creation to `read`."""
 
-    def __init__(self, workers: list[int], redis: int) -> None:
-        self._workers, self._redis = workers, [redis]
+    def __init__(self, workers: list[int], redis: list[int]) -> None:
+        self._workers, self._redis = workers, redis
         self._began = (time.monotonic(), cpu_s(self._workers), cpu_s(self._redis))
 
     def read(self, tokens: int) -> WorkerRound:

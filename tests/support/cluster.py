@@ -49,6 +49,12 @@ class Node:
         wait_until_sync(self._answers, description=f"{self.name} answers")
 
     @property
+    def pid(self) -> int:
+        """The id of the process, which has been started."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def is_running(self) -> bool:
         """Whether the process runs, paused or not."""
         return self._process is not None and self._process.poll() is None

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.support.callers import Caller
-from tests.support.programs import Program, command, environment
+from tests.support.programs import START_S, Program, command, environment
 from tests.support.wait import wait_until
 
 
@@ -30,18 +30,22 @@ class Deployment:
         self.programs.append(program)
         return program
 
-    def start_api(self, port: int = 0) -> Program:
-        """An API process; `api_url` returns its address."""
-        return self.start("api", "api", f"--port={port}")
+    def start_api(self, port: int = 0, *, processes: int = 1) -> Program:
+        """An API of `processes` processes; `api_url` returns its address."""
+        return self.start("api", "api", f"--port={port}", f"--processes={processes}")
 
     def start_worker(self) -> Program:
         """A worker."""
         return self.start("worker", "worker")
 
-    async def running_api(self, port: int = 0) -> tuple[Program, str]:
-        """An API process that is ready, and its URL."""
-        program = self.start_api(port)
-        await program.logged("ready for requests")
+    async def running_api(self, port: int = 0, *, processes: int = 1) -> tuple[Program, str]:
+        """An API that is ready, and its URL."""
+        program = self.start_api(port, processes=processes)
+        await wait_until(
+            lambda: len(program.records("ready for requests")) == processes,
+            timeout_s=START_S * processes,
+            description=f"{program.name} to log that {processes} processes are ready",
+        )
         url = api_url(program)
         async with Caller(url) as caller:
             await wait_until(caller.is_ready, description=f"{program.name} to be ready")

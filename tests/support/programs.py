@@ -19,7 +19,7 @@ from tickertape.cli.serve import module_argv, module_environment
 from tickertape.cli.up.spawn import spawn, stop
 from tickertape.runtime.settings import variable_names
 
-_START_S = 20
+START_S = 20
 # A stopping worker waits 10 s for its answers to finish.
 _END_S = 15
 
@@ -78,7 +78,7 @@ class ProgramLog:
         """Wait for a record with this event and these fields, and return the first one."""
         records = await wait_until(
             lambda: self.records(event, **fields),
-            timeout_s=_START_S,
+            timeout_s=START_S,
             description=f"{self.name} to log {event!r}",
         )
         return records[0]
@@ -87,7 +87,7 @@ class ProgramLog:
         """`logged` without an event loop."""
         return wait_until_sync(
             lambda: self.records(event),
-            timeout_s=_START_S,
+            timeout_s=START_S,
             description=f"{self.name} to log {event!r}",
         )[0]
 

@@ -1,0 +1,161 @@
+"""One deployment of a given size, and what a token, a watcher and a request cost its processes.
+
+Each process keeps its load when the system grows: twice the workers have twice the generations.
+CPU comes from /proc, so two cores suffice for many processes, and other programs disturb little.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from bench.asking import NATIVE, Asked, Plan, Running, ask, deployed
+from bench.box import Box, cpu_s
+from bench.load import Readers, reading
+from bench.report import percentile_ms
+from tests.support.given_settings import GivenSettings
+from tests.support.rig import TENANT, open_rig
+
+GENERATIONS = 40
+TOKENS_PER_S = 8
+# Requests of one token, to see what a request costs besides its tokens.
+_REQUESTS, _AT_ONCE = 15, 8
+_WATCHERS = 200
+# A slow machine may need long to open all readers. The answer is cancelled after the measurement.
+_LONGEST_S = 120
+_BEGIN_S, _SETTLE_S, _WINDOW_S, _REST_S = 1.0, 0.5, 2.0, 0.5
+
+
+@dataclass(frozen=True)
+class Size:
+    """The processes of a deployment. `load` multiplies the generations."""
+
+    workers: int = 1
+    partitions: int = 1
+    masters: int = 1
+    replicas: int = 0
+    apis: int = 1
+    load: int = 1
+
+    @property
+    def generations(self) -> int:
+        """The answers that are written at the same time, each with one reader."""
+        return GENERATIONS * self.load
+
+    @property
+    def watchers(self) -> int:
+        """The readers of one log, 200 for each API process."""
+        return _WATCHERS * self.apis
+
+
+@dataclass(frozen=True)
+class Used:
+    """CPU in us: of the workers, of Redis and of the API processes."""
+
+    worker: float
+    redis: float
+    api: float
+
+    @property
+    def total(self) -> float:
+        return self.worker + self.redis + self.api
+
+
+@dataclass(frozen=True)
+class ScaledRound:
+    """`token` is for a token with one reader, `watcher` for a token that one more watcher gets.
+
+    Delays are from the upstream's write to the reader.
+    """
+
+    token: Used
+    watcher_us: float
+    request: Used
+    p50_ms: float
+    p99_ms: float
+
+
+async def play(box: Box, size: Size) -> ScaledRound:
+    """Start a deployment, measure it, and stop it. Raises AssertionError for a faulty answer."""
+    async with deployed(
+        box,
+        workers=size.workers,
+        apis=size.apis,
+        partitions=size.partitions,
+        masters=size.masters,
+        replicas=size.replicas,
+        api_beside_workers=False,
+    ) as running:
+        await ask(box, running, NATIVE, Plan(20), at_once=size.apis * 8)
+        token, asked = await _tokens(box, running, size)
+        watcher_us = await _watchers(box, running, size)
+        request = await _requests(box, running)
+    return ScaledRound(
+        token,
+        watcher_us,
+        request,
+        percentile_ms(asked.each_us, 0.5),
+        percentile_ms(asked.each_us, 0.99),
+    )
+
+
+async def _tokens(box: Box, running: Running, size: Size) -> tuple[Used, Asked]:
+    """All generations write at the same time; the CPU of a window in which none begins or ends."""
+    length_s = _BEGIN_S + _SETTLE_S + _WINDOW_S + _REST_S
+    plan = Plan(int(length_s * TOKENS_PER_S), TOKENS_PER_S)
+    asking = asyncio.create_task(
+        ask(box, running, NATIVE, plan, at_once=size.generations, spread_s=_BEGIN_S)
+    )
+    await asyncio.sleep(_BEGIN_S + _SETTLE_S)
+    meter = Meter(running)
+    await asyncio.sleep(_WINDOW_S)
+    used = meter.read(size.generations * TOKENS_PER_S * meter.seconds)
+    return used, await asking
+
+
+async def _watchers(box: Box, running: Running, size: Size) -> float:
+    """One answer that many watch: CPU of the API for a token and a watcher, in us."""
+    plan = Plan(int(_LONGEST_S * TOKENS_PER_S), TOKENS_PER_S)
+    settings = GivenSettings(
+        redis_url=running.redis_url, partitions=size.partitions, tenant_limit=100_000
+    )
+    async with open_rig(running.redis_url, settings) as rig:
+        request_id = await rig.ask(str(plan))
+        path = f"/chat/{request_id}/stream"
+        async with reading(box, running.api_port, [Readers(path, size.watchers, 0)]):
+            await asyncio.sleep(_SETTLE_S)
+            meter = Meter(running)
+            await asyncio.sleep(_WINDOW_S)
+            used = meter.read(size.watchers * TOKENS_PER_S * meter.seconds)
+        assert await rig.requests.cancel(request_id, TENANT) == "cancelled", "the answer was over"
+    return used.api
+
+
+async def _requests(box: Box, running: Running) -> Used:
+    """Answers of one token, each submitted and read by a caller of its own."""
+    meter = Meter(running)
+    await ask(box, running, NATIVE, Plan(1), at_once=_AT_ONCE, each=_REQUESTS)
+    return meter.read(_AT_ONCE * _REQUESTS)
+
+
+class Meter:
+    """Measures from its creation to `read`."""
+
+    def __init__(self, running: Running) -> None:
+        self._kinds = (running.workers, running.redis, [running.api])
+        self._began_s, self._cpu_s = time.monotonic(), self._now()
+
+    @property
+    def seconds(self) -> float:
+        """The time since the creation."""
+        return time.monotonic() - self._began_s
+
+    def read(self, units: float) -> Used:
+        """The CPU since the creation, for each of `units`."""
+        now = self._now()
+        worker, redis, api = (
+            (after - before) / units * 1e6 for after, before in zip(now, self._cpu_s, strict=True)
+        )
+        return Used(worker, redis, api)
+
+    def _now(self) -> list[float]:
+        return [cpu_s(pids) for pids in self._kinds]

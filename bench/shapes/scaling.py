@@ -1,0 +1,177 @@
+"""The cost of a token and of a watcher as a system grows, beside what the simulation predicts."""
+
+from bench.box import Box
+from bench.capacity import costs
+from bench.capacity.simulation import COSTS, Costs, Simulated, Simulation, System
+from bench.report import Bound, Report, Spread, Table, ratios, short
+from bench.scaled import TOKENS_PER_S, ScaledRound, Size, play
+
+_BASE = "the smallest"
+_SIZES = {
+    _BASE: Size(),
+    "4 partitions": Size(partitions=4),
+    "16 partitions": Size(partitions=16),
+    "2 workers": Size(workers=2, load=2),
+    "4 workers": Size(workers=4, load=4),
+    "2 API processes": Size(apis=2, load=2),
+    "4 API processes": Size(apis=4, load=4),
+    "3 masters": Size(partitions=16, masters=3, load=3),
+    "3 masters with replicas": Size(partitions=16, masters=3, replicas=1, load=3),
+    "all of these": Size(workers=4, partitions=16, masters=3, apis=4, load=4),
+}
+_QUICK = (_BASE, "16 partitions", "all of these")
+_LARGEST = "all of these"
+_MOST = 1.2
+_SIMULATED_S = 2.0
+# In the bench, the workers share one core, and all other processes share another one.
+_CORES = (0, 1, 1)
+
+Played = dict[str, list[ScaledRound]]
+
+
+async def measure(box: Box, *, rounds: int) -> Report:
+    """Measure each size in each round, and simulate it with the costs of the round's smallest."""
+    names = _QUICK if box.is_quick else tuple(_SIZES)
+    played: Played = {name: [] for name in names}
+    for number in range(rounds):
+        first = number % len(names)
+        for name in [*names[first:], *names[:first]]:
+            played[name].append(await play(box, _SIZES[name]))
+    simulated = {name: [_simulated(_SIZES[name], base) for base in played[_BASE]] for name in names}
+    return Report(
+        tables=[_costs(played), _beside(played, simulated), _requests(played)],
+        bounds=[*_flat(played), *_deviations(played, simulated)],
+        notes=[_NOTE],
+    )
+
+
+_NOTE = (
+    "Each process keeps its load: k workers or k API processes have k times 40 generations of 8"
+    " tokens a second, each with a reader, and three masters have three times as many. A watcher is"
+    " one of 200 readers for each API process, who all read one log."
+)
+
+
+def _costs(played: Played) -> Table:
+    rows = [
+        [
+            name,
+            *(str(_spread(rounds, kind)) for kind in ("worker", "redis", "api", "total")),
+            str(Spread(tuple(each.watcher_us for each in rounds))),
+        ]
+        for name, rounds in played.items()
+    ]
+    columns = ("CPU, us", "worker", "Redis", "API", "token, all three", "watcher and token")
+    return Table(columns, rows)
+
+
+def _beside(played: Played, simulated: dict[str, list[Simulated]]) -> Table:
+    rows = []
+    for name, rounds in played.items():
+        predicted = Spread(tuple(each.us_per_token for each in simulated[name]))
+        rows.append(
+            [
+                name,
+                str(predicted),
+                str(_deviation(rounds, simulated[name])),
+                short(Spread(tuple(each.p50_ms for each in simulated[name])).median),
+                short(Spread(tuple(each.p50_ms for each in rounds)).median),
+            ]
+        )
+    columns = (
+        "simulated", "CPU of a token, us", "measured, of that", "delay p50, ms", "measured, ms",
+    )  # fmt: skip
+    return Table(columns, rows)
+
+
+def _requests(played: Played) -> Table:
+    names = [name for name in (_BASE, _LARGEST) if name in played]
+    rows = [
+        [
+            name,
+            *(
+                str(Spread(tuple(getattr(each.request, kind) / 1e3 for each in played[name])))
+                for kind in ("worker", "redis", "api")
+            ),
+        ]
+        for name in names
+    ]
+    return Table(("a request with one token, CPU, ms", "worker", "Redis", "API"), rows)
+
+
+def _flat(played: Played) -> list[Bound]:
+    """The cost of each size, of the smallest one's: of the processes that grow in number."""
+    watched = {
+        "4 partitions": "total",
+        "16 partitions": "total",
+        "2 workers": "worker",
+        "4 workers": "worker",
+        "2 API processes": "api",
+        "4 API processes": "api",
+        "3 masters": "redis",
+        "3 masters with replicas": "redis",
+        "all of these": "total",
+    }
+    words = {
+        "total": "token",
+        "worker": "token, worker",
+        "api": "token, API",
+        "redis": "token, Redis",
+    }
+    bounds = []
+    for name, kind in watched.items():
+        if name in played:
+            ratio = _of_base(played, name, kind)
+            bounds.append(Bound(f"{words[kind]}: {name}, of {_BASE}'s", ratio, _MOST))
+    base = [each.watcher_us for each in played[_BASE]]
+    for name in ("16 partitions", "4 API processes", "3 masters", _LARGEST):
+        if name in played:
+            ratio = ratios([each.watcher_us for each in played[name]], base)
+            bounds.append(Bound(f"watcher: {name}, of {_BASE}'s", ratio, _MOST))
+    return bounds
+
+
+def _deviations(played: Played, simulated: dict[str, list[Simulated]]) -> list[Bound]:
+    """How far the simulation is from the real run: the larger of the two, over the other."""
+    bounds = []
+    for name, rounds in played.items():
+        if name != _BASE:
+            deviation = _deviation(rounds, simulated[name])
+            away = Spread(tuple(max(value, 1 / value) for value in deviation.values))
+            bounds.append(Bound(f"simulation and real run: {name}", away, _MOST))
+    return bounds
+
+
+def _deviation(rounds: list[ScaledRound], simulated: list[Simulated]) -> Spread:
+    return ratios([each.token.total for each in rounds], [each.us_per_token for each in simulated])
+
+
+def _of_base(played: Played, name: str, kind: str) -> Spread:
+    return ratios(_spread(played[name], kind).values, _spread(played[_BASE], kind).values)
+
+
+def _spread(rounds: list[ScaledRound], kind: str) -> Spread:
+    return Spread(tuple(getattr(each.token, kind) for each in rounds))
+
+
+def _simulated(size: Size, base: ScaledRound) -> Simulated:
+    """The size, with costs that give this round's figures for the smallest size."""
+    start = _run(Size(), COSTS)
+    machine = Costs(
+        costs.WORKER.scaled(base.token.worker / start.worker_us),
+        costs.REDIS.scaled(base.token.redis / start.redis_us),
+        costs.API.scaled(base.token.api / start.api_us),
+    )
+    return _run(size, machine)
+
+
+def _run(size: Size, price: Costs) -> Simulated:
+    system = System(
+        generations=size.generations,
+        tokens_per_s=TOKENS_PER_S,
+        workers=size.workers,
+        masters=size.masters,
+        apis=size.apis,
+        cores=_CORES,
+    )
+    return Simulation(system, price).run(_SIMULATED_S)
