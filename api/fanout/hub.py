@@ -19,6 +19,7 @@ import structlog
 
 from tickertape.api.fanout.finished_logs import FinishedLogs
 from tickertape.api.fanout.healing import Healer
+from tickertape.api.fanout.log_ends import LogEnds
 from tickertape.api.fanout.watched_log import WatchedLog, merge
 from tickertape.broker import request_ids
 from tickertape.broker.codec import Notice, unpack
@@ -63,6 +64,7 @@ class Hub:
         self.faults = connections.faults
         self._heartbeat_s = settings.heartbeat_s
         self._push = Push(connections, self)
+        self.ends = LogEnds(self._logs, self._push)
         self._watched: dict[str, WatchedLog] = {}
         self._by_channel: dict[bytes, WatchedLog] = {}
         self._finished = FinishedLogs(limits.finished_cache_bytes)
@@ -121,17 +123,13 @@ class Hub:
     async def _finished_log(self, request_id: str) -> WatchedLog | None:
         """A kept tape that is over, unless its log has lost the end since, as in a fail-over."""
         watched = self._finished.get(request_id)
-        if watched is None:
+        if watched is None or watched.end is None:
             return None
-        gains = self._push.gains(request_ids.partition_of(request_id))
-        if watched.gains != gains:
-            # While Redis is away, readers of finished logs are still served.
-            with contextlib.suppress(Unavailable):
-                (tail,) = await self._logs.tails([request_id])
-                if tail != watched.tape.last:
-                    self._finished.drop(request_id)
-                    return None
-                watched.gains = gains
+        # While Redis is away, readers of finished logs are still served.
+        with contextlib.suppress(Unavailable):
+            if await self.ends.tail_of(watched.end) != watched.end.last:
+                self._finished.drop(request_id)
+                return None
         return watched
 
     def doubt(self, request_id: str) -> None:
@@ -240,7 +238,7 @@ class Hub:
             return
         del self._by_channel[watched.channel]
         self._push.unsubscribe(watched.channel)
-        watched.gains = self._push.gains(request_ids.partition_of(request_id))
+        watched.end = self.ends.note(watched.tape)
         self._finished.add(watched)
 
     def _end_if_unused(self, watched: WatchedLog) -> None:

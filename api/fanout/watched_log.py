@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+from tickertape.api.fanout.log_ends import LogEnd
 from tickertape.api.fanout.tape import Tape, Verdict
 from tickertape.broker.codec import START, Pushed
 from tickertape.runtime.json_types import JsonObject
@@ -26,8 +27,8 @@ class WatchedLog:
         "cached_bytes",
         "channel",
         "early",
+        "end",
         "epoch",
-        "gains",
         "heal",
         "holders",
         "is_gone",
@@ -46,8 +47,8 @@ class WatchedLog:
         self.is_gone = False
         self.epoch = 0
         self.holders = 0
-        # Of a finished log, the number of Push.gains at which it was last known to be complete.
-        self.gains = 0
+        # Set when the log has ended.
+        self.end: LogEnd | None = None
         # The size under which the cache of finished logs has accounted for this tape.
         self.cached_bytes = 0
         # The newest notice of each kind, for readers that join while the request waits.

@@ -33,6 +33,8 @@ for seq = r.seq + 1, last - 1 do
   append_entry(r.id, r.attempt .. '-' .. int(seq), ARGV[VALUES + seq - first])
   r.seq = seq
 end
+-- The worker counts what it wrote, so nothing of this attempt is missing.
+r.replid = nil
 if usage ~= '' then call('HSETNX', P .. 'req:' .. r.id, 'usage:' .. r.attempt, usage) end
 if answered ~= '' then add_answer(r, answered, state, called) end
 end_request(r, state, ARGV[#ARGV], retention_s, conversation_ttl_s)

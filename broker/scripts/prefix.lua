@@ -5,7 +5,8 @@
 --   a request is in exactly one of waiting list, suspect list, newer, held list, delayed, running, or is over;
 --   a request that was suspect once waits nowhere but in the suspect list, and in newer;
 --   an entry is never written without being published; the terminal is the last entry of a log;
---   a log that ends, or continues with another attempt, holds only entries that its hash counts.
+--   a log that ends, or continues with another attempt, holds only entries that its hash counts;
+--   no entry gets the id of an entry that a reader may have and that Redis has lost.
 local call = redis.call
 local P = string.match(KEYS[1], '^{[^}]*}:')
 local refused = refusals(P, RIGHTS, 1)[1]
@@ -89,11 +90,18 @@ end
 
 local function read_request(id)
   local h = call('HMGET', P .. 'req:' .. id, 'state', 'attempt', 'seq', 'tenant', 'conv', 'idem', 'bytes',
-    'owner', 'crashes', 'n', 'kept', 'policy', 'model', 'reason', 'format')
+    'owner', 'crashes', 'n', 'kept', 'policy', 'model', 'reason', 'format', 'replid')
   return { id = id, state = h[1], attempt = h[2], seq = tonumber(h[3] or 0), tenant = h[4],
     conversation = h[5] or '', idempotency = h[6] or '', bytes = tonumber(h[7] or 0), owner = h[8] or '',
     crashes = tonumber(h[9] or 0), n = tonumber(h[10] or 0), kept = h[11], policy = h[12],
-    model = h[13] or '', reason = h[14] or 'null', format = tonumber(h[15] or 1) }
+    model = h[13] or '', reason = h[14] or 'null', format = tonumber(h[15] or 1), replid = h[16] }
+end
+
+-- The replication ID of this server: another one after each start, and after each promotion of a replica. Writes
+-- just before that may be lost. Empty for an account without the right to INFO.
+local function current_replid()
+  local info = redis.pcall('INFO', 'replication')
+  return type(info) == 'string' and string.match(info, 'master_replid:(%x+)') or ''
 end
 
 -- Record that Redis serves workers now, and return the time before which no lease is reaped.
@@ -210,6 +218,27 @@ local function remember_partial_answer(r, state)
   if text ~= '' then add_answer(r, cjson.encode(text), state, '') end
 end
 
+-- Begin an attempt: its number is larger than that of any other, and its first entry names the entry before it.
+-- `more` is the end of that entry's JSON. The text so far is kept if `kept` is '1'.
+local function append_opener(r, kind, letter, kept, model, more)
+  drop_foreign_entries(r)
+  local prev = r.attempt .. '-' .. int(r.seq)
+  local attempt, n = int(math.max(tonumber(r.attempt) + 1, now)), r.n + 1
+  call('HSET', P .. 'req:' .. r.id, 'attempt', attempt, 'n', n, 'seq', '0', 'kept', kept, 'opener', kind,
+    'prev', prev, 'replid', current_replid())
+  local json = '{"v":1,"prev":"' .. prev .. '","n":' .. n .. ',"model":' .. model .. more .. '}'
+  append_entry(r.id, attempt .. '-0', letter .. json)
+  r.attempt, r.n, r.seq, r.kept = attempt, n, 0, kept
+  return prev
+end
+
+-- A promoted replica may lack the last entries of a log. If the terminal got the id of one of them, a reader that
+-- has that entry would never get the terminal. So the terminal of such a log is in an attempt of its own.
+local function leave_lost_ids(r)
+  if not r.replid or r.replid == current_replid() then return end
+  append_opener(r, 'resumed', 'K', '1', r.model ~= '' and r.model or 'null', ',"reason":"log_lost"')
+end
+
 -- List a request for compaction, if its log has enough entries. Without a process that compacts, the oldest ones
 -- are dropped; their logs expire as they are.
 local LEAST_ENTRIES, MOST_UNCOMPACTED = 16, 100000
@@ -223,6 +252,7 @@ end
 -- `keeps_conversation` decides itself which request of the conversation comes next.
 local function end_request(r, state, terminal, retention_s, conversation_ttl_s, keeps_conversation)
   drop_foreign_entries(r)
+  leave_lost_ids(r)
   remember_partial_answer(r, state)
   r.seq = r.seq + 1
   append_entry(r.id, r.attempt .. '-' .. int(r.seq), terminal)
@@ -311,19 +341,12 @@ local function open_attempt(r, can_continue, owner, lease_ms, default_model)
     elseif r.policy == 'continue' and can_continue == '1' then kind, letter, kept = 'resumed', 'K', '1'
     else return nil end
   end
-  drop_foreign_entries(r)
   local request = P .. 'req:' .. r.id
-  local prev = r.attempt .. '-' .. int(r.seq)
-  local attempt = int(math.max(tonumber(r.attempt) + 1, now))
-  local n = r.n + 1
-  call('HSET', request, 'state', 'running', 'attempt', attempt, 'n', n, 'seq', '0', 'kept', kept, 'owner', owner,
-    'opener', kind, 'prev', prev)
+  call('HSET', request, 'state', 'running', 'owner', owner)
   if kept == '0' then call('HSET', request, 'output_bytes', 0) end
   call('ZADD', P .. 'running', int(now + lease_ms), r.id)
   local model = r.model ~= '' and r.model or default_model
-  local json = '{"v":1,"prev":"' .. prev .. '","n":' .. n .. ',"model":' .. model
-  if has_output then json = json .. ',"reason":' .. r.reason end
-  append_entry(r.id, attempt .. '-0', letter .. json .. '}')
-  return attempt, n, kind, prev
+  local prev = append_opener(r, kind, letter, kept, model, has_output and ',"reason":' .. r.reason or '')
+  return r.attempt, r.n, kind, prev
 end
 

@@ -174,7 +174,7 @@ async def test_a_turn_that_a_fail_over_lost_is_taken_back_from_a_conversation(
         assert {e.data["request_id"] for e in since_rewind(reader)[1:]} == {kept}
 
 
-async def test_a_cancel_under_the_id_of_a_lost_entry_ends_every_reader(
+async def test_a_cancel_after_lost_entries_reuses_no_id_and_ends_every_reader(
     pair: Pair, upstream: ScriptedUpstream
 ) -> None:
     gates = [asyncio.Event(), asyncio.Event()]
@@ -187,6 +187,7 @@ async def test_a_cancel_under_the_id_of_a_lost_entry_ends_every_reader(
             await pair.cut_link()
             gates[0].set()
             await reader.shows("ab")
+            lost = {event.cursor for event in reader.events[3:]}
             await pair.fail_over()
 
             async def is_cancelled() -> bool:
@@ -194,5 +195,8 @@ async def test_a_cancel_under_the_id_of_a_lost_entry_ends_every_reader(
 
             await wait_until(is_cancelled, description="the cancel")
             await reader.ends(timeout_s=15)
-    assert "rewind" in reader.kinds
+        log = await collect(api.stream_url(request_id))
+        again = await collect(api.stream_url(request_id), {"Last-Event-ID": str(*lost)})
     assert reader.kinds[-1] == "cancelled"
+    assert not lost & {event.cursor for event in log}
+    assert [again[0].kind, again[-1].kind] == ["rewind", "cancelled"]

@@ -9,6 +9,7 @@ from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.api.fanout.wire import Frame
 from tickertape.api.protocols.native.conversation_cursor import ConversationCursor
 from tickertape.api.protocols.native.conversation_notices import ConversationNotices
+from tickertape.api.protocols.native.received_ends import ReceivedEnds
 from tickertape.api.protocols.native.turn_ends import End, end_of, has_lost
 from tickertape.api.protocols.native.wire import NativeWire, heartbeat
 from tickertape.broker.branches import shown_parents
@@ -47,6 +48,8 @@ class ConversationReader:
         self._erased: set[str] = set()
         # How each turn of the last read had ended, in order.
         self._ends: dict[str, End | None] = {}
+        self._received = ReceivedEnds(streams.hub.ends)
+        self._has_lost_end = False
         self._changed = asyncio.Event()
         # Set with `_changed`, and for a notice that is sent while no request is read.
         self._woken = asyncio.Event()
@@ -182,6 +185,7 @@ class ConversationReader:
                     return
                 self._may_move = False
                 turns = await self._read_turns()
+                self._has_lost_end = await self._received.has_lost()
             except Unavailable:
                 await wait_at_most(self._changed, self._unavailable_pause_s)
                 continue
@@ -207,10 +211,11 @@ class ConversationReader:
             # No seen request is left, so the conversation was forgotten. It may have new requests.
             self._seen.clear()
             return "forgotten"
-        elif has_lost(before, turns):
+        elif self._has_lost_end or has_lost(before, turns):
             for request_id in self._seen:
                 self._hub.doubt(request_id)
             self._seen.clear()
+            self._received.clear()
             return "log_changed"
         return None
 
@@ -260,6 +265,7 @@ class ConversationReader:
                         self._look()
                     async for frame in self._reader.frames():
                         yield frame
+                self._received.add(watched.end)
 
     def _is_ahead_of(self, watched: WatchedLog) -> bool:
         start, tape = self._start, watched.tape
