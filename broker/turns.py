@@ -20,7 +20,7 @@ from tickertape.broker.kinds import Terminal
 from tickertape.broker.provider_fields import tool_of_call
 
 # Follows the text of a stopped answer, so that the model sees that the answer was cut off.
-# prefix.lua stores this text alone for a stop before the first word.
+# lifecycle.lua stores this text alone for a stop before the first word.
 STOPPED = "[stopped]"
 
 # The keys that an assistant's message has only because of its calls.

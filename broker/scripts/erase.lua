@@ -3,7 +3,7 @@
 -- ARGV   1 request_id  2 tenant
 -- ->     OK '' | ACTIVE state | MISSING ''
 -- FLAGS  allow-oom
--- NEEDS  rights prefix
+-- NEEDS  rights prefix erasure
 local request_id, tenant = unpack(ARGV)
 local request = P .. 'req:' .. request_id
 local h = call('HMGET', request, 'state', 'tenant', 'idem', 'conv', 'asked', 'answered')

@@ -5,7 +5,7 @@
 --        11.. values, the last one the terminal
 -- ->     OK seq | DUP seq | GAP seq | FENCED state | TOO_LONG seq
 -- FLAGS  allow-oom
--- NEEDS  rights prefix
+-- NEEDS  rights prefix lifecycle
 -- The terminal is written in one step with the state, the lease, the limits and the TTLs, so no reader
 -- can see one without the others. A repeated call returns DUP. The worker passes the completed answer that
 -- the conversation remembers; any other end is remembered from the log.

@@ -6,7 +6,7 @@
 --        18 links (JSON)|''  19 conversation_turns  20 title|''  21 summary (JSON)|''  22 format  23 epoch
 --        24 must_be_known (0|1)  25 keep_s|''  26 conversation_keep_s|''  27 tenant_keep_s|''
 -- ->     OK id | EXISTS id | CONFLICT id | FULL '' | TENANT_LIMIT '' | BUSY active_id | STALE '' | ELSEWHERE ''
--- NEEDS  rights prefix
+-- NEEDS  rights prefix lifecycle
 -- A repeated call finds the id, or the idempotency key, of the first call. The idempotency key and the log
 -- have no TTL before the terminal, so an accepted request cannot expire while it waits. `format` is the lowest format
 -- of a worker that can run the request. A request without the field needs format 1.

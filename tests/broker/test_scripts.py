@@ -18,7 +18,7 @@ from tickertape.broker.script_header import parse_header
 
 # The appender packs the arguments of this script itself; another test compares their order.
 BY_APPENDER = "append"
-_FILES = ("rights", "prefix")
+_FILES = ("rights", "prefix", "lifecycle", "erasure")
 
 
 def text_of(name: str) -> str:
@@ -65,7 +65,7 @@ def test_the_hot_path_carries_no_prefix(name: str) -> None:
         "probe",
         "uncompacted",
     }
-    assert ("local function end_request(" in source(name)) != is_bare
+    assert ("local function read_request(" in source(name)) != is_bare
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,0 +1,56 @@
+-- How the parts of a request are erased: functions that scripts share, behind those of prefix.lua.
+
+-- Delete the idempotency key unless it names another request: a poison request outlives its key, and a
+-- newer request may have reused the key.
+local function delete_idempotency_key(idempotency, id)
+  local known = idempotency ~= '' and call('GET', P .. 'idem:' .. idempotency)
+  if known and string.match(known, '|([^|]*)$') == id then call('DEL', P .. 'idem:' .. idempotency) end
+end
+
+-- Neither the title nor the variables in the list of conversations outlive the turn that they were made of. A user's
+-- title names no turn, and stays. The first question that is left and has words gives another title: the title is a field
+-- of its row, and few rows are read, because rows may have megabytes.
+local MOST_ROWS_READ = 16
+local function erase_summary(conversation_key, id, asked)
+  local known = call('HMGET', conversation_key, 'title_of', 'summary_of', 'summary')
+  if known[2] == id then
+    local summary = cjson.decode(known[3])
+    summary.variables = nil
+    call('HSET', conversation_key, 'summary', cjson.encode(summary))
+    call('HDEL', conversation_key, 'summary_of')
+  end
+  if known[1] ~= id then return end
+  call('HDEL', conversation_key, 'title', 'title_of', 'title_by')
+  local last = '-'
+  for _ = 1, MOST_ROWS_READ do
+    local row = call('XRANGE', conversation_key .. ':turns', last, '+', 'COUNT', 1)[1]
+    if not row then return end
+    last = '(' .. row[1]
+    for i = 1, #row[2], 2 do
+      if row[2][i] == 'title' and row[1] ~= asked then
+        call('HSET', conversation_key, 'title', row[2][i + 1], 'title_of', row[2][2])
+        return
+      end
+    end
+  end
+end
+
+-- Erase the rows of a turn, and keep its place in the tree of turns, because later turns may follow it. Processes
+-- of version 0.1 read the row of the place as the answer of no question.
+local function erase_turn(conversation, id, asked, answered)
+  local conversation_key = P .. 'conv:' .. conversation
+  local turns = conversation_key .. ':turns'
+  erase_summary(conversation_key, id, asked)
+  if answered ~= '' then call('XDEL', turns, answered) end
+  local question = asked ~= '' and call('XRANGE', turns, asked, asked)[1]
+  if not question or question[2][2] ~= id then return end
+  local place = { turns, '*', 'id', id, 'answered', '""', 'erased', asked }
+  for i = 1, #question[2], 2 do
+    if question[2][i] == 'links' then place[#place + 1], place[#place + 2] = 'links', question[2][i + 1] end
+  end
+  call('XDEL', turns, asked)
+  call('XADD', unpack(place))
+  if call('HEXISTS', conversation_key, 'turns') == 1 then call('HINCRBY', conversation_key, 'turns', -1) end
+  call('SPUBLISH', P .. 'push:conv:' .. conversation, '')
+end
+

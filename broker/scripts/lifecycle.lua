@@ -1,0 +1,176 @@
+-- How an attempt begins, and how a request ends: functions that scripts share, behind those of prefix.lua.
+-- Invariants kept by these functions:
+--   the terminal is the last entry of a log;
+--   a log that ends, or continues with another attempt, holds only entries that its hash counts;
+--   no entry gets the id of an entry that a reader may have and that Redis has lost.
+local INTERRUPTED = 'F{"code":"interrupted","message":"The answer was cut off and may not be started again.","retryable":true}'
+
+-- A client that ignores the fence can add an entry with a larger id, and Redis then refuses every id of the
+-- attempt. That error inside a claim would stop each claim that reaps this request, and with it the whole
+-- partition; readers would wait at the gap before the foreign entry. Redis does not lower the last id of a
+-- stream, so the log is written again without the foreign entries.
+local function drop_foreign_entries(r)
+  local log, last = P .. 'log:' .. r.id, r.attempt .. '-' .. int(r.seq)
+  if #call('XRANGE', log, '(' .. last, '+', 'COUNT', 1) == 0 then return end
+  local counted = call('XRANGE', log, '-', last)
+  call('DEL', log)
+  for _, entry in ipairs(counted) do call('XADD', log, entry[1], 'e', entry[2][2]) end
+end
+
+-- The replication ID of this server: another one after each start, and after each promotion of a replica. Writes
+-- just before that may be lost. Empty for an account without the right to INFO.
+local function current_replid()
+  local info = redis.pcall('INFO', 'replication')
+  return type(info) == 'string' and string.match(info, 'master_replid:(%x+)') or ''
+end
+
+-- Begin an attempt: its number is larger than that of any other, and its first entry names the entry before it.
+-- `more` is the end of that entry's JSON. The text so far is kept if `kept` is '1'.
+local function append_opener(r, kind, letter, kept, model, more)
+  drop_foreign_entries(r)
+  local prev = r.attempt .. '-' .. int(r.seq)
+  local attempt, n = int(math.max(tonumber(r.attempt) + 1, now)), r.n + 1
+  call('HSET', P .. 'req:' .. r.id, 'attempt', attempt, 'n', n, 'seq', '0', 'kept', kept, 'opener', kind,
+    'prev', prev, 'replid', current_replid())
+  local json = '{"v":1,"prev":"' .. prev .. '","n":' .. n .. ',"model":' .. model .. more .. '}'
+  append_entry(r.id, attempt .. '-0', letter .. json)
+  r.attempt, r.n, r.seq, r.kept = attempt, n, 0, kept
+  return prev
+end
+
+-- Open a new attempt of a request that is not running. Returns nil when the policy forbids a new attempt.
+local function open_attempt(r, can_continue, owner, lease_ms, default_model)
+  local has_output = r.kept == '1' or (r.n > 0 and r.seq > 0)
+  local kind, letter, kept = 'started', 'S', '0'
+  if has_output then
+    if r.policy == 'restart' then kind, letter = 'reset', 'Z'
+    elseif r.policy == 'continue' and can_continue == '1' then kind, letter, kept = 'resumed', 'K', '1'
+    else return nil end
+  end
+  local request = P .. 'req:' .. r.id
+  call('HSET', request, 'state', 'running', 'owner', owner)
+  if kept == '0' then call('HSET', request, 'output_bytes', 0) end
+  call('ZADD', P .. 'running', int(now + lease_ms), r.id)
+  local model = r.model ~= '' and r.model or default_model
+  local prev = append_opener(r, kind, letter, kept, model, has_output and ',"reason":' .. r.reason or '')
+  return r.attempt, r.n, kind, prev
+end
+
+-- A promoted replica may lack the last entries of a log. If the terminal got the id of one of them, a reader that
+-- has that entry would never get the terminal. So the terminal of such a log is in an attempt of its own.
+local function leave_lost_ids(r)
+  if not r.replid or r.replid == current_replid() then return end
+  append_opener(r, 'resumed', 'K', '1', r.model ~= '' and r.model or 'null', ',"reason":"log_lost"')
+end
+
+-- How long a request is kept: at most as long as its conversation.
+local function retention_of(r, retention_s)
+  local kept_s = shorter_s(call('HGET', P .. 'req:' .. r.id, 'keep'), retention_s)
+  if r.conversation == '' then return kept_s end
+  return shorter_s(call('HGET', P .. 'conv:' .. r.conversation, 'keep'), kept_s)
+end
+
+-- Queue the next held request of a conversation, or let an idle conversation start to age.
+local function advance_conversation(conversation, conversation_ttl_s)
+  local conversation_key = P .. 'conv:' .. conversation
+  local id = call('LPOP', conversation_key .. ':wait')
+  while id do
+    local h = call('HMGET', P .. 'req:' .. id, 'state', 'tenant')
+    if h[1] == 'held' then
+      call('HSET', conversation_key, 'active', id)
+      call('HSET', P .. 'req:' .. id, 'state', 'queued')
+      enqueue(id, h[2], false)
+      return
+    end
+    id = call('LPOP', conversation_key .. ':wait')
+  end
+  call('HDEL', conversation_key, 'active')
+  call('HSET', conversation_key, 'idle', int(now))
+  local conversation_ttl_s = shorter_s(call('HGET', conversation_key, 'keep'), conversation_ttl_s)
+  call('EXPIRE', conversation_key, conversation_ttl_s)
+  call('EXPIRE', conversation_key .. ':turns', conversation_ttl_s)
+end
+
+-- Stop counting a request against its tenant, and list the time at which the request expires.
+local function release_tenant(r, kept_s, retention_s, conversation_ttl_s)
+  call('SREM', P .. 'tenant:' .. r.tenant, r.id)
+  call('ZADD', P .. 'expiry:' .. r.tenant, int(now + kept_s * 1000), r.id)
+  if call('EXISTS', P .. 'tenant:' .. r.tenant) == 0 then age_tenant(r.tenant, retention_s, conversation_ttl_s) end
+end
+
+-- Add the row of an answer. `answered` is always JSON text, because processes of version 0.1 read no other
+-- field.
+local function add_answer(r, answered, state, called)
+  if r.conversation == '' then return end
+  local row = { P .. 'conv:' .. r.conversation .. ':turns', '*', 'id', r.id, 'answered', answered, 'status', state }
+  if called ~= '' then row[#row + 1], row[#row + 2] = 'called', called end
+  call('HSET', P .. 'req:' .. r.id, 'answered', call('XADD', unpack(row)))
+end
+
+-- The text that readers of the log see. Redis serves nobody else while a script runs, so only the last
+-- entries of a very long answer are read: 1000 entries take 1 to 2 ms.
+local MAX_ENTRIES_READ = 16384
+local function read_output_text(r)
+  local first = r.kept == '1' and '-' or r.attempt .. '-0'
+  local texts = {}
+  for _, entry in ipairs(call('XREVRANGE', P .. 'log:' .. r.id, '+', first, 'COUNT', MAX_ENTRIES_READ)) do
+    local value = entry[2][2]
+    local kind = string.sub(value, 1, 1)
+    if kind == 'd' or kind == 'u' then texts[#texts + 1] = string.sub(value, 2)
+    elseif kind == 'D' or kind == 'U' then texts[#texts + 1] = cjson.decode(string.sub(value, 2)).text
+    elseif kind == 'S' or kind == 'Z' then break end
+  end
+  for i = 1, math.floor(#texts / 2) do texts[i], texts[#texts + 1 - i] = texts[#texts + 1 - i], texts[i] end
+  return table.concat(texts)
+end
+
+-- The conversation remembers a stopped or failed answer up to its last entry. The text is read from the log
+-- in the step that ends the request, because the log expires before the conversation and no worker may be
+-- alive. A stop before the first word is remembered as well: the question was asked, and the stop is its
+-- answer.
+local function remember_partial_answer(r, state)
+  if r.conversation == '' or state == 'completed' then return end
+  local text = read_output_text(r)
+  if text == '' and state == 'cancelled' then text = '[stopped]' end
+  if text ~= '' then add_answer(r, cjson.encode(text), state, '') end
+end
+
+-- List a request for compaction, if its log has enough entries. Without a process that compacts, the oldest ones
+-- are dropped; their logs expire as they are.
+local LEAST_ENTRIES, MOST_UNCOMPACTED = 16, 100000
+local function list_uncompacted(r)
+  if r.seq < LEAST_ENTRIES then return end
+  call('ZADD', P .. 'uncompacted', int(now), r.id)
+  call('ZREMRANGEBYRANK', P .. 'uncompacted', 0, -MOST_UNCOMPACTED - 1)
+end
+
+-- The one place where a request ends. `terminal` is the value of the last entry. A caller that passes
+-- `keeps_conversation` decides itself which request of the conversation comes next.
+local function end_request(r, state, terminal, retention_s, conversation_ttl_s, keeps_conversation)
+  drop_foreign_entries(r)
+  leave_lost_ids(r)
+  remember_partial_answer(r, state)
+  r.seq = r.seq + 1
+  append_entry(r.id, r.attempt .. '-' .. int(r.seq), terminal)
+  local request = P .. 'req:' .. r.id
+  call('HSET', request, 'state', state, 'seq', int(r.seq), 'ended', int(now))
+  call('HDEL', request, 'waiting')
+  if r.state == 'running' then call('ZREM', P .. 'running', r.id)
+  elseif r.state == 'delayed' then call('ZREM', P .. 'delayed', r.id)
+  elseif r.state == 'queued' then remove_from_queue(r.id, r.tenant)
+  elseif r.state == 'held' then call('LREM', P .. 'conv:' .. r.conversation .. ':wait', 1, r.id) end
+  call('HINCRBY', P .. 'load', 'count', -1)
+  call('HINCRBY', P .. 'load', 'bytes', -r.bytes)
+  local kept_s = retention_of(r, retention_s)
+  release_tenant(r, kept_s, retention_s, conversation_ttl_s)
+  call('HDEL', request, 'payload')
+  call('EXPIRE', request, kept_s)
+  call('EXPIRE', P .. 'log:' .. r.id, kept_s)
+  list_uncompacted(r)
+  if r.idempotency ~= '' then call('EXPIRE', P .. 'idem:' .. r.idempotency, kept_s) end
+  if r.conversation ~= '' and r.state ~= 'held' and not keeps_conversation then
+    advance_conversation(r.conversation, conversation_ttl_s)
+  end
+  r.state = state
+end
+
