@@ -34,7 +34,7 @@ DOCUMENTED = (Path("docs") / "architecture.md").read_text("utf-8")
 
 # The rights of the check itself: an account without one of these cannot even check.
 WITHOUT_WHICH_NOBODY_ASKS = ("evalsha",)
-# Used by `doctor` and at the start, which continue without them.
+# Used by `doctor`, at the start, and after a fail-over, all of which continue without them.
 OPTIONAL = {"INFO", "HELLO"}
 
 
@@ -42,8 +42,8 @@ def commands_of_scripts() -> Iterator[str]:
     for path in (files("broker") / "scripts").iterdir():
         if path.name not in {"rights.lua", "probe.lua"}:
             text = path.read_text("utf-8")
-            yield from re.findall(r"call\('([A-Z]+)'", text)
-            yield from re.findall(r"'([LR]PUSH)'", text)
+            names = re.findall(r"call\('([A-Z]+)'|'([LR]PUSH)'", text)
+            yield from (name for pair in names for name in pair if name and name not in OPTIONAL)
 
 
 def plain_commands() -> Iterator[str]:
