@@ -13,6 +13,7 @@ from tests.support.callers import Caller
 from tests.support.followers import following
 from tests.support.prompted import Plan
 from tests.support.up import Up
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -86,18 +87,30 @@ async def test_stop_in_one_browser_stops_both_and_keeps_the_text(browser: Browse
     assert await second.evaluate(f"{ANSWERS}[0]") == kept
 
 
+async def open_streams(caller: Caller) -> float:
+    metrics = (await caller.client.get("/metrics")).text
+    return float(metrics.partition("\ntickertape_subscribers ")[2].partition("\n")[0])
+
+
 @pytest.mark.parametrize(
     "words", ["tickertape.cli.main worker", "tickertape.cli.main api", "valkey-server"]
 )
 async def test_what_dies_in_mid_answer_is_started_again_and_the_answer_is_whole(
     up: Up, words: str
 ) -> None:
-    plan = Plan(deltas=150, rate_per_s=50, tag=words.replace(" ", "-"))
+    plan = Plan(deltas=400, rate_per_s=50, tag=words.replace(" ", "-"))
     async with Caller(up.url) as caller:
+        others = await open_streams(caller)
         request_id = await caller.submit(plan.prompt())
+
+        async def are_connected() -> bool:
+            return await open_streams(caller) >= others + 2
+
         # Held back until it is whole, since an answer that begins again cannot be unwritten.
         async with running(up.url, "watch", "--buffer", request_id) as watch:
             async with following(caller.stream_url(request_id)) as reader:
+                # An API to which no connection could be opened yet is given up after 3 s.
+                await wait_until(are_connected, description="the watch to be connected")
                 await reader.starts_with(plan.text()[:200])
             pid = up.pid_of(words)
             os.kill(pid, signal.SIGKILL)

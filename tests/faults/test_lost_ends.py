@@ -21,7 +21,9 @@ async def push_what_will_be_lost(worker: Rig, request_id: str) -> None:
 async def test_an_end_is_taken_back_that_was_lost_before_the_turns_were_read_again(
     api: RunningApi, worker: Rig
 ) -> None:
-    request_id = await worker.begin(conversation_id="c1", question=[{"role": "user", "content": "hi"}])
+    request_id = await worker.begin(
+        conversation_id="c1", question=[{"role": "user", "content": "hi"}]
+    )
     async with following(f"{api.url}/conversations/c1/stream") as reader:
         await worker.type("a")
         await reader.shows("a")
