@@ -87,9 +87,13 @@ async def test_stop_in_one_browser_stops_both_and_keeps_the_text(browser: Browse
     assert await second.evaluate(f"{ANSWERS}[0]") == kept
 
 
-async def open_streams(caller: Caller) -> float:
-    metrics = (await caller.client.get("/metrics")).text
-    return float(metrics.partition("\ntickertape_subscribers ")[2].partition("\n")[0])
+async def has_streams(caller: Caller, number: int) -> None:
+    async def has() -> bool:
+        return (
+            f"\ntickertape_subscribers {number}.0\n" in (await caller.client.get("/metrics")).text
+        )
+
+    await wait_until(has, description=f"{number} open streams")
 
 
 @pytest.mark.parametrize(
@@ -100,17 +104,13 @@ async def test_what_dies_in_mid_answer_is_started_again_and_the_answer_is_whole(
 ) -> None:
     plan = Plan(deltas=400, rate_per_s=50, tag=words.replace(" ", "-"))
     async with Caller(up.url) as caller:
-        others = await open_streams(caller)
+        await has_streams(caller, 0)  # those of the other tests are closed
         request_id = await caller.submit(plan.prompt())
-
-        async def are_connected() -> bool:
-            return await open_streams(caller) >= others + 2
-
         # Held back until it is whole, since an answer that begins again cannot be unwritten.
         async with running(up.url, "watch", "--buffer", request_id) as watch:
             async with following(caller.stream_url(request_id)) as reader:
                 # An API to which no connection could be opened yet is given up after 3 s.
-                await wait_until(are_connected, description="the watch to be connected")
+                await has_streams(caller, 2)
                 await reader.starts_with(plan.text()[:200])
             pid = up.pid_of(words)
             os.kill(pid, signal.SIGKILL)
