@@ -6,6 +6,7 @@ CPU comes from /proc, so two cores suffice for many processes, and other program
 
 import asyncio
 import time
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from bench.asking import NATIVE, Asked, Plan, Running, ask, deployed
@@ -13,10 +14,11 @@ from bench.box import Box, cpu_s
 from bench.load import Readers, reading
 from bench.report import percentile_ms
 from tests.support.given_settings import GivenSettings
-from tests.support.rig import TENANT, open_rig
+from tests.support.rig import TENANT, Rig, open_rig
 
 GENERATIONS = 40
 TOKENS_PER_S = 8
+SPREAD_READERS = 4
 # Requests of one token, to see what a request costs besides its tokens.
 _REQUESTS, _AT_ONCE = 15, 8
 _WATCHERS = 200
@@ -74,8 +76,11 @@ class ScaledRound:
     p99_ms: float
 
 
-async def play(box: Box, size: Size) -> ScaledRound:
-    """Start a deployment, measure it, and stop it. Raises AssertionError for a faulty answer."""
+async def play(box: Box, size: Size, *, is_whole: bool = True) -> ScaledRound:
+    """Start a deployment, measure it, and stop it. Raises AssertionError for a faulty answer.
+
+    Unless `is_whole`, only tokens are measured.
+    """
     async with deployed(
         box,
         workers=size.workers,
@@ -87,8 +92,10 @@ async def play(box: Box, size: Size) -> ScaledRound:
     ) as running:
         await ask(box, running, NATIVE, Plan(20), at_once=size.apis * 8)
         token, asked = await _tokens(box, running, size)
-        watcher_us = await _watchers(box, running, size)
-        request = await _requests(box, running)
+        watcher_us, request = 0.0, Used(0, 0, 0)
+        if is_whole:
+            watcher_us = await _watchers(box, running, size)
+            request = await _requests(box, running)
     return ScaledRound(
         token,
         watcher_us,
@@ -96,6 +103,23 @@ async def play(box: Box, size: Size) -> ScaledRound:
         percentile_ms(asked.each_us, 0.5),
         percentile_ms(asked.each_us, 0.99),
     )
+
+
+async def play_spread(box: Box, apis: int) -> Used:
+    """The CPU of a token with four readers, who are spread by chance over so many processes."""
+    async with deployed(box, apis=apis, api_beside_workers=False) as running:
+        await ask(box, running, NATIVE, Plan(20), at_once=apis * 8)
+        async with _rig(running, Size()) as rig:
+            plan = str(Plan(int(_LONGEST_S * TOKENS_PER_S), TOKENS_PER_S))
+            ids = await asyncio.gather(*(rig.ask(plan) for _ in range(GENERATIONS)))
+            readers = [Readers(f"/chat/{each}/stream", SPREAD_READERS, 0) for each in ids]
+            async with reading(box, running.api_port, readers):
+                await asyncio.sleep(_SETTLE_S)
+                meter = Meter(running)
+                await asyncio.sleep(_WINDOW_S)
+                used = meter.read(GENERATIONS * TOKENS_PER_S * meter.seconds)
+            await asyncio.gather(*(_cancel(rig, each) for each in ids))
+    return used
 
 
 async def _tokens(box: Box, running: Running, size: Size) -> tuple[Used, Asked]:
@@ -115,10 +139,7 @@ async def _tokens(box: Box, running: Running, size: Size) -> tuple[Used, Asked]:
 async def _watchers(box: Box, running: Running, size: Size) -> float:
     """One answer that many watch: CPU of the API for a token and a watcher, in us."""
     plan = Plan(int(_LONGEST_S * TOKENS_PER_S), TOKENS_PER_S)
-    settings = GivenSettings(
-        redis_url=running.redis_url, partitions=size.partitions, tenant_limit=100_000
-    )
-    async with open_rig(running.redis_url, settings) as rig:
+    async with _rig(running, size) as rig:
         request_id = await rig.ask(str(plan))
         path = f"/chat/{request_id}/stream"
         async with reading(box, running.api_port, [Readers(path, size.watchers, 0)]):
@@ -126,8 +147,19 @@ async def _watchers(box: Box, running: Running, size: Size) -> float:
             meter = Meter(running)
             await asyncio.sleep(_WINDOW_S)
             used = meter.read(size.watchers * TOKENS_PER_S * meter.seconds)
-        assert await rig.requests.cancel(request_id, TENANT) == "cancelled", "the answer was over"
+        await _cancel(rig, request_id)
     return used.api
+
+
+def _rig(running: Running, size: Size) -> AbstractAsyncContextManager[Rig]:
+    settings = GivenSettings(
+        redis_url=running.redis_url, partitions=size.partitions, tenant_limit=100_000
+    )
+    return open_rig(running.redis_url, settings)
+
+
+async def _cancel(rig: Rig, request_id: str) -> None:
+    assert await rig.requests.cancel(request_id, TENANT) == "cancelled", "the answer was over"
 
 
 async def _requests(box: Box, running: Running) -> Used:

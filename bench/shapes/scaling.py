@@ -2,9 +2,10 @@
 
 from bench.box import Box
 from bench.capacity import costs
+from bench.capacity.plan import processes_of
 from bench.capacity.simulation import COSTS, Costs, Simulated, Simulation, System
 from bench.report import Bound, Report, Spread, Table, ratios, short
-from bench.scaled import TOKENS_PER_S, ScaledRound, Size, play
+from bench.scaled import SPREAD_READERS, TOKENS_PER_S, ScaledRound, Size, Used, play, play_spread
 
 _BASE = "the smallest"
 _SIZES = {
@@ -19,9 +20,12 @@ _SIZES = {
     "3 masters with replicas": Size(partitions=16, masters=3, replicas=1, load=3),
     "all of these": Size(workers=4, partitions=16, masters=3, apis=4, load=4),
 }
+# Watchers and requests are measured at these sizes.
+_WHOLE = (_BASE, "16 partitions", "4 API processes", "3 masters", "all of these")
 _QUICK = (_BASE, "16 partitions", "all of these")
 _LARGEST = "all of these"
 _MOST = 1.2
+_SPREAD = (1, 4)
 _SIMULATED_S = 2.0
 # In the bench, the workers share one core, and all other processes share another one.
 _CORES = (0, 1, 1)
@@ -33,23 +37,33 @@ async def measure(box: Box, *, rounds: int) -> Report:
     """Measure each size in each round, and simulate it with the costs of the round's smallest."""
     names = _QUICK if box.is_quick else tuple(_SIZES)
     played: Played = {name: [] for name in names}
+    spread: dict[int, list[Used]] = {count: [] for count in _SPREAD}
     for number in range(rounds):
         first = number % len(names)
         for name in [*names[first:], *names[:first]]:
-            played[name].append(await play(box, _SIZES[name]))
-    simulated = {name: [_simulated(_SIZES[name], base) for base in played[_BASE]] for name in names}
-    return Report(
-        tables=[_costs(played), _beside(played, simulated), _requests(played)],
-        bounds=[*_flat(played), *_deviations(played, simulated)],
-        notes=[_NOTE],
-    )
+            played[name].append(await play(box, _SIZES[name], is_whole=name in _WHOLE))
+        for count, rounds_of_count in spread.items():
+            rounds_of_count.append(await play_spread(box, count))
+    return _report(played, spread)
 
 
 _NOTE = (
     "Each process keeps its load: k workers or k API processes have k times 40 generations of 8"
     " tokens a second, each with a reader, and three masters have three times as many. A watcher is"
-    " one of 200 readers for each API process, who all read one log."
+    " one of 200 readers for each API process, who all read one log. In the last table, each answer"
+    " has four readers who chose a process by chance; the model's figures are for its own machine."
 )
+
+
+def _report(played: Played, spread: dict[int, list[Used]]) -> Report:
+    simulated = {
+        name: [_simulated(_SIZES[name], base) for base in played[_BASE]] for name in played
+    }
+    return Report(
+        tables=[_costs(played), _beside(played, simulated), _requests(played), _spread_out(spread)],
+        bounds=[*_flat(played), *_deviations(played, simulated)],
+        notes=[_NOTE],
+    )
 
 
 def _costs(played: Played) -> Table:
@@ -57,7 +71,7 @@ def _costs(played: Played) -> Table:
         [
             name,
             *(str(_spread(rounds, kind)) for kind in ("worker", "redis", "api", "total")),
-            str(Spread(tuple(each.watcher_us for each in rounds))),
+            str(Spread(tuple(each.watcher_us for each in rounds))) if name in _WHOLE else "-",
         ]
         for name, rounds in played.items()
     ]
@@ -99,6 +113,30 @@ def _requests(played: Played) -> Table:
     return Table(("a request with one token, CPU, ms", "worker", "Redis", "API"), rows)
 
 
+def _spread_out(spread: dict[int, list[Used]]) -> Table:
+    """What it costs that the readers of an answer are at several processes, beside the model."""
+    rows = []
+    for count, rounds in spread.items():
+        readers = processes_of(SPREAD_READERS, count)
+        redis = costs.REDIS.turn_us + costs.REDIS.of_message(writes=readers - 1)
+        api = costs.API.turn_us + costs.API.of_message(writes=SPREAD_READERS / readers)
+        rows.append(
+            [
+                f"{count}",
+                short(readers),
+                str(Spread(tuple(each.redis for each in rounds))),
+                short(redis),
+                str(Spread(tuple(each.api for each in rounds))),
+                short(api * readers),
+            ]
+        )
+    columns = (
+        "API processes", "of which read an answer", "Redis, us a token", "model", "API, us",
+        "model",
+    )  # fmt: skip
+    return Table(columns, rows)
+
+
 def _flat(played: Played) -> list[Bound]:
     """The cost of each size, of the smallest one's: of the processes that grow in number."""
     watched = {
@@ -124,7 +162,7 @@ def _flat(played: Played) -> list[Bound]:
             ratio = _of_base(played, name, kind)
             bounds.append(Bound(f"{words[kind]}: {name}, of {_BASE}'s", ratio, _MOST))
     base = [each.watcher_us for each in played[_BASE]]
-    for name in ("16 partitions", "4 API processes", "3 masters", _LARGEST):
+    for name in _WHOLE[1:]:
         if name in played:
             ratio = ratios([each.watcher_us for each in played[name]], base)
             bounds.append(Bound(f"watcher: {name}, of {_BASE}'s", ratio, _MOST))

@@ -19,10 +19,10 @@ def test_the_costs_of_turns_are_near_every_row_that_was_measured(row: costs.Row)
     assert 0.7 < row.deviation < 1.35
 
 
-@pytest.mark.parametrize("per_s", [10, 800, 4000, 12_000, 20_000])
+@pytest.mark.parametrize("per_s", [40, 800, 4000, 20_000])
 def test_the_formula_gives_what_the_simulation_of_one_process_gives(per_s: int) -> None:
     price = costs.WORKER
-    run = Simulation(System(generations=per_s // 2, tokens_per_s=2)).run(0.5)
+    run = Simulation(System(generations=per_s // 2, tokens_per_s=2)).run(0.25)
     modelled = us_per_message(price.turn_us, price.of_message(), per_s)
     assert run.worker_us == pytest.approx(modelled, rel=0.1)
 
