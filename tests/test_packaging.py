@@ -25,6 +25,7 @@ LOCKS = [
     "requirements-bench.lock",
     "requirements-clients.lock",
     "requirements-docs.lock",
+    "requirements-servers.lock",
     "model.lock",
 ]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -168,7 +169,7 @@ def test_a_lock_fits_pyproject(lock: str, extras: list[str]) -> None:
     _assert_fits(wanted, locked)
 
 
-@pytest.mark.parametrize("group", ["assets", "clients"])
+@pytest.mark.parametrize("group", ["assets", "clients", "servers"])
 def test_the_lock_of_a_group_fits_pyproject(group: str) -> None:
     _assert_fits(PYPROJECT["dependency-groups"][group], _requirements(f"requirements-{group}.lock"))
 

@@ -70,6 +70,7 @@ def embedded_server(
     *,
     settings: Mapping[str, str] | None = None,
     start_timeout_s: float = 10,
+    program: Path | None = None,
 ) -> Iterator[EmbeddedServer]:
     """Run a server on loopback until the end of the block, or join the one that uses `data_dir`.
 
@@ -77,7 +78,8 @@ def embedded_server(
     none. A restart uses the last port if it is free, so that the URL stays; else a random port.
     The password can be read only in `data_dir`/redis (mode 0700). The server may load its data for
     any time, but must not be silent for `start_timeout_s`. `settings` override the configuration.
-    Call it in the main thread. Raises EmbeddedServerError.
+    `program` is the server to run, by default that of `find_server`. Call it in the main thread.
+    Raises EmbeddedServerError.
     """
     home = DataDir(data_dir)
     with home.open_lock(OWNER_LOCK) as owner_lock:
@@ -85,7 +87,7 @@ def embedded_server(
         if joined is not None:
             yield joined
             return
-        program = find_server()
+        program = program or find_server()
         with home.open_lock(SERVER_LOCK) as server_lock:
             _end_orphan(home, server_lock, start_timeout_s)
             server, process = _start(home, server_lock, program, settings or {}, start_timeout_s)

@@ -12,11 +12,10 @@ from typing import Any
 
 import redis
 
-from tests.support.servers import in_memory
+from tests.support.servers import in_memory, server_program
 from tests.support.wait import wait_until_sync
 from tickertape.broker.partition_tags import SLOTS
 from tickertape.cli.up.spawn import spawn, stop
-from tickertape.cli.up.valkey import find_server
 
 PASSWORD = "sesame"
 NODE_TIMEOUT_MS = 1000
@@ -45,7 +44,7 @@ class Node:
             "repl-diskless-sync-delay": 0,
         }  # fmt: skip
         arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-        self._process = spawn([find_server(), *arguments], stdout=self._log, stderr=self._log)
+        self._process = spawn([server_program(), *arguments], stdout=self._log, stderr=self._log)
         wait_until_sync(self._answers, description=f"{self.name} answers")
 
     @property
@@ -179,8 +178,13 @@ class Cluster:
         return next(node for node in self.masters() if node is not owner and _slots(node))
 
     def move_slot(self, slot: int) -> Node:
-        """Move a slot in one step, as Valkey 9 can; the new master."""
+        """Move a slot, in one step if the servers can (Valkey 9); the new master."""
         source, target = self.owner_of(slot), self.other_master(slot)
+        if source.call("COMMAND", "INFO", "CLUSTER|MIGRATESLOTS") == [None]:
+            self.begin_move(slot)
+            self.move_keys(slot, source, target)
+            self.end_move(slot, source, target)
+            return target
         source.call("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", self.id_of(target))
         wait_until_sync(lambda: self._all_see(slot, target), description="the slot moves")
         return target

