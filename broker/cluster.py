@@ -28,7 +28,7 @@ from tickertape.broker.partition_tags import slot_of
 # redis-py asks for the topology after each lost connection, and many commands lose theirs at once.
 _LEAST_AGE_S = 0.1
 # Commands without a key, which redis-py would send to all nodes.
-_KEYLESS = ("TIME", "PING", "INFO", "HELLO", "ACL WHOAMI")
+_KEYLESS = ("TIME", "PING", "INFO", "HELLO", "COMMAND INFO", "ACL WHOAMI")
 
 
 class Node(NamedTuple):

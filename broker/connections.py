@@ -31,11 +31,12 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from tickertape.broker.cluster import ClusterClient, Node, NotACluster
-from tickertape.broker.errors import AccessDenied, SettingsInvalid, Unavailable, WritesRefused
+from tickertape.broker.cluster import ClusterClient, Node
+from tickertape.broker.errors import AccessDenied, Unavailable, WritesRefused
 from tickertape.broker.keys import Keyspace
 from tickertape.broker.partitions import Partitions
 from tickertape.broker.sentinel import PrimaryLocator
+from tickertape.broker.server_check import check_server
 from tickertape.broker.server_connection import ServerDemoted, full_reply, server_connection
 from tickertape.broker.task_faults import TaskFaults
 from tickertape.broker.write_state import WriteState
@@ -65,6 +66,7 @@ _REFUSAL_WORDS = ("MISCONF", "NOREPLICAS", "UNBLOCKED", "BUSY ")
 _DENIAL_WORDS = (
     "NOPERM",
     "ACL failure in script",
+    "The user executing the script can't",
     "Unknown command called from script",
     "Unknown Redis command called from script",
     "unknown command",
@@ -93,14 +95,6 @@ class ConnectionTiming:
 TIMING = ConnectionTiming()
 
 _ONE_SERVER = Node("", 0)
-_NOT_A_CLUSTER = (
-    "REDIS_URL begins with redis+cluster://, but its server is not part of a cluster:"
-    " use redis://host:port (rediss:// with TLS)"
-)
-_A_CLUSTER = (
-    "REDIS_URL names a node of a Redis Cluster as if it was one server:"
-    " give several of its nodes as redis+cluster://host:port,host:port (rediss+cluster:// with TLS)"
-)
 
 
 class Connections:
@@ -121,7 +115,8 @@ class Connections:
         partitions: int = 1,
     ) -> None:
         self._is_cluster = is_cluster(url)
-        self._is_kind_known = False
+        # Set once the server is known to be one that can be used.
+        self.checked = asyncio.Event()
         self.keys = Keyspace(namespace, is_spread=self._is_cluster)
         self._url = url
         self._timing = timing
@@ -248,35 +243,19 @@ class Connections:
     async def agree_on_partitions(self, partitions: int) -> None:
         """Learn the partition map; the first process of a system makes one with `partitions`.
 
-        Raises SettingsInvalid when REDIS_URL names another kind of deployment, and Unavailable.
+        Raises SettingsInvalid as `check_server` does, and Unavailable.
         """
-        await self.check_kind()
+        await self.check_server()
         await self.partitions.agree(partitions)
 
-    async def check_kind(self) -> None:
-        """Raise SettingsInvalid if REDIS_URL names a cluster as one server, or the reverse.
+    async def check_server(self) -> None:
+        """Raise SettingsInvalid for another kind of deployment or for a server that is too old.
 
         Asks until it was answered once; raises Unavailable.
         """
-        if self._is_kind_known:
-            return
-        if self._is_cluster:
-            try:
-                await self.learn_topology()
-            except Unavailable as error:
-                if isinstance(error.__cause__, NotACluster):
-                    raise SettingsInvalid(_NOT_A_CLUSTER) from None
-                raise
-        elif await self._mode() == b"cluster":
-            raise SettingsInvalid(_A_CLUSTER)
-        self._is_kind_known = True
-
-    async def _mode(self) -> bytes | None:
-        # A server or a proxy that does not know HELLO is not a node of a cluster.
-        with contextlib.suppress(AccessDenied, ResponseError):
-            reply = await self.ask("HELLO")
-            return dict(zip(reply[::2], reply[1::2], strict=True)).get(b"mode")
-        return None
+        if not self.checked.is_set():
+            await check_server(self)
+            self.checked.set()
 
     async def aclose(self) -> None:
         """Close all pooled connections; safe to call twice."""

@@ -27,10 +27,10 @@ class Rights:
     async def missing(self) -> list[str]:
         """The missing rights in words; raises AccessDenied when the account may not even check.
 
-        SettingsInvalid when REDIS_URL names another kind of deployment. Each node of a cluster has
+        SettingsInvalid as Connections.check_server. Each node of a cluster has
         its own list of accounts, so each is asked.
         """
-        await self._connections.check_kind()
+        await self._connections.check_server()
         found: dict[str, None] = {}
         for ring in await self._ring_of_each_node():
             found |= dict.fromkeys(await self._probe(ring))

@@ -88,7 +88,7 @@ class Worker:
                 group.create_task(self.tools.appender.run(), name="appender"),
                 group.create_task(self.models.run(), name="models"),
                 group.create_task(self.reporter.run(), name="fleet reporter"),
-                group.create_task(self.push.run(), name="push"),
+                group.create_task(self._listen(), name="push"),
                 group.create_task(self.connections.partitions.follow(), name="partition map"),
                 group.create_task(self.housekeeper.run(), name="housekeeping"),
             ]
@@ -105,6 +105,11 @@ class Worker:
                 for task in background:
                     task.cancel()
         log.info("drained")
+
+    async def _listen(self) -> None:
+        # A server that is too old, which ends the start, has no such subscriptions.
+        await self.connections.checked.wait()
+        await self.push.run()
 
     async def _start(self) -> None:
         await _wait_for_redis(self.connections, self.rights, self.agreement, self.partitions)

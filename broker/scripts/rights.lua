@@ -25,6 +25,7 @@ local function describe_refusal(tag, command, name, count)
   local reply = redis.pcall(command, name, unpack(ZEROS, 1, count))
   local text = type(reply) == 'table' and reply.err or ''
   local is_of_command = name == tag or string.find(text, 'no permissions to run', 1, true)
+    or string.find(text, "can't run this command", 1, true) -- the words of Redis 7.0
   return is_of_command and command or command .. ' on ' .. name .. '*'
 end
 

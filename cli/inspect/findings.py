@@ -9,7 +9,6 @@ from typing import Any
 from tickertape.broker.partition_map import PartitionMap
 
 MIN_PYTHON = (3, 11)
-_MIN_REDIS = (7, 0)
 _FEW_DESCRIPTORS = 4096
 _LITTLE_DISK_BYTES = 1_000_000_000
 _PREFIX = "TICKERTAPE_"
@@ -171,17 +170,9 @@ def newer_findings(waiting: int) -> list[Finding]:
 
 
 def _version_finding(info: Mapping[str, Any]) -> Finding:
-    version = str(info.get("redis_version", "0"))
     # For old clients, Valkey reports an old Redis version in addition to the Valkey version.
     valkey = info.get("valkey_version")
-    name = f"Valkey {valkey}" if valkey else f"Redis {version}"
-    if _parts(version) < _MIN_REDIS:
-        return fail("redis", f"{name} is too old", "use Redis 7.0 or newer, or Valkey")
-    return ok("redis", name)
-
-
-def _parts(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    return ok("redis", f"Valkey {valkey}" if valkey else f"Redis {info.get('redis_version', '?')}")
 
 
 def model_finding(wanted: str | None, offered: Iterable[str]) -> Finding:

@@ -32,7 +32,7 @@ def run(partitions: int | None, *, data_dir: Path) -> int:
 async def _run(url: str, settings: Settings, wanted: int | None) -> None:
     connections = Connections(url, namespace=settings.namespace, partitions=settings.partitions)
     try:
-        await connections.check_kind()
+        await connections.check_server()
         if not await connections.partitions.learn():
             raise CommandFailed(
                 "no process has used this Redis yet: TICKERTAPE_PARTITIONS sets the first number"
