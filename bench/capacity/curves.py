@@ -65,7 +65,7 @@ def _row(name: str, each: Simulated) -> list[str]:
         short(each.worker_us),
         short(each.redis_us),
         short(each.api_us),
-        f"{each.busiest:.0%}",
+        f"{100 * each.busiest:.0f} %",
         f"{each.p50_ms:.2f} / {each.p99_ms:.2f}",
     ]
 

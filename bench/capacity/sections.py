@@ -127,17 +127,17 @@ def assumptions() -> Table:
         ["tokens of an answer", f"{WHOLE.tokens_per_answer:,.0f}"],
         ["a watcher connects again every", f"{WHOLE.reconnect_every_s:,.0f} s"],
         ["`TICKERTAPE_RETENTION_S`", f"{WHOLE.retention_s:,.0f} s"],
-        ["a process is busy at the peak for", f"{TERMS.busy:.0%} of the time"],
+        ["a process is busy at the peak for", f"{100 * TERMS.busy:.0f} % of the time"],
         ["a machine: cores, memory, network",
          f"{TERMS.cores}, {TERMS.machine_gb:.0f} GB, {TERMS.network_gbit:.0f} Gbit/s"],
         ["Redis servers on a machine", f"{TERMS.redis_per_machine}"],
         ["replicas of a master", f"{TERMS.replicas}"],
-        ["memory of Redis that data may fill", f"{TERMS.memory_share:.0%}"],
+        ["memory of Redis that data may fill", f"{100 * TERMS.memory_share:.0f} %"],
         ["watchers and generations of a system, at most",
          f"{TERMS.watchers_of_a_system:,.0f} and {TERMS.generations_of_a_system:,.0f}"],
         ["price of a machine, a month", f"{TERMS.machine_usd:,.0f} $"],
         ["price of egress", f"{TERMS.egress_usd_per_gb} $/GB"],
-        ["mean load, of the peak's", f"{TERMS.mean_of_peak:.0%}"],
+        ["mean load, of the peak's", f"{100 * TERMS.mean_of_peak:.0f} %"],
     ]  # fmt: skip
     return Table(("assumption", "value"), rows)
 
