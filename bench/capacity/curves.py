@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from bench.capacity import costs
+from bench.capacity.demand import Load
 from bench.capacity.limits import background_share
-from bench.capacity.plan import ONE_SYSTEM, TERMS, Load, Plan, TooLarge, api_processes, plan
+from bench.capacity.plan import ONE_SYSTEM, TERMS, Plan, TooLarge, api_processes, plan
 from bench.capacity.sections import WHOLE
 from bench.capacity.simulation import Simulated, Simulation, System
 from bench.capacity.turns import TurnCosts, busy_share

@@ -5,21 +5,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from bench.capacity import costs
-from bench.capacity.plan import (
-    ONE_SYSTEM,
-    TERMS,
+from bench.capacity.demand import (
     Load,
-    Plan,
-    TooLarge,
     api_cores,
-    api_processes,
     background_calls,
     egress_bytes,
-    plan,
     redis_bytes,
     redis_cores,
     worker_cores,
 )
+from bench.capacity.plan import ONE_SYSTEM, TERMS, Plan, TooLarge, api_processes, plan
 
 _STEPS = 40
 _FEWEST, _MOST = 1.0, 1e9

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from bench.capacity import costs, limits
-from bench.capacity.plan import ONE_SYSTEM, TERMS, Load, Plan, Terms, plan
+from bench.capacity.demand import Load
+from bench.capacity.plan import ONE_SYSTEM, TERMS, Plan, Terms, plan
 from bench.report import Table, short
 
 WHOLE = Load(watchers=1_000_000, generations=100_000)

@@ -2,7 +2,7 @@
 
 from bench.box import Box
 from bench.capacity import costs
-from bench.capacity.plan import processes_of
+from bench.capacity.demand import processes_of
 from bench.capacity.simulation import COSTS, Costs, Simulated, Simulation, System
 from bench.report import Bound, Report, Spread, Table, ratios, short
 from bench.scaled import SPREAD_READERS, TOKENS_PER_S, ScaledRound, Size, Used, play, play_spread

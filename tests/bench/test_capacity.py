@@ -7,8 +7,9 @@ import pytest
 
 from bench.capacity import costs
 from bench.capacity.__main__ import COMPUTED, DOCUMENT, computed
+from bench.capacity.demand import Load, processes_of
 from bench.capacity.limits import by_order
-from bench.capacity.plan import ONE_SYSTEM, TERMS, Load, TooLarge, plan, processes_of
+from bench.capacity.plan import ONE_SYSTEM, TERMS, TooLarge, plan
 from bench.capacity.sections import DECADES, WHOLE
 from bench.capacity.simulation import Simulation, System
 from bench.capacity.turns import TurnCosts, busy_share, rate_at, us_per_message
