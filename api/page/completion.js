@@ -12,6 +12,7 @@ export function newCompletion(box, list, completionsOf, onTake) {
   let active = -1
 
   function show(items) {
+    if (items.length === 0 && found.length === 0) return // at most keys there is nothing to show or to hide
     found = items.slice(0, MOST)
     active = -1
     list.hidden = found.length === 0

@@ -8,6 +8,8 @@ import { wordsForCommand, wordsForError } from './words.js'
 
 /** Without a mouse or a real keyboard, Enter is the only key that can start a line. */
 const isPhone = matchMedia('(hover: none) and (pointer: coarse)').matches
+/** The style sheet then sets the height of the box, which costs no layout of its own at each key. */
+const fitsItself = CSS.supports('field-sizing', 'content')
 
 /**
  * A composer on `form`. `onSend({message, ...choices})` sends a question and `onCommand(command)` runs a command; the box
@@ -21,6 +23,7 @@ export function newComposer(form, { onSend, onCommand, resize, questions, comple
   const [problem, hint] = [document.getElementById('problem'), form.querySelector('#hint')]
   const usualHint = [...(isPhone ? [] : hint.childNodes)]
   const roles = form.elements.role
+  let hinted
   let ofConversation = { role: null, variables: {}, model: null, temperature: null }
   const fields = newChoiceFields(
     { roles, variables: form.querySelector('#variables') }, choose,
@@ -29,6 +32,7 @@ export function newComposer(form, { onSend, onCommand, resize, questions, comple
   const recall = newRecall(questions)
 
   function fit() {
+    if (fitsItself) return
     resize(() => {
       box.style.height = 'auto'
       box.style.height = `${box.scrollHeight}px`
@@ -37,10 +41,15 @@ export function newComposer(form, { onSend, onCommand, resize, questions, comple
 
   function changed() {
     kept.set('draft', box.value)
-    const words = wordsForCommand(parseCommand(box.value))
+    showHint(wordsForCommand(parseCommand(box.value)))
+    fit()
+  }
+
+  function showHint(words) {
+    if (words === hinted) return
+    hinted = words
     hint.classList.toggle('command', words !== '')
     hint.replaceChildren(...(words ? [words] : usualHint))
-    fit()
   }
 
   function setText(text) {

@@ -17,6 +17,7 @@ import { readHeld } from './held_turns.js'
 import { keptOf, newKept, storageOf } from './kept.js'
 import { choicesOfLink } from './link_choices.js'
 import { messagesToSend } from './own_roles.js'
+import { newPacer } from './pacer.js'
 import { newPageHead } from './page_head.js'
 import { newPicker } from './picker.js'
 import { newScroll } from './scroll.js'
@@ -107,7 +108,8 @@ const door = newDoor(find('door'), () => {
   connect()
 })
 
-let isDrawing = false
+const pacer = newPacer(draw)
+const drawSoon = pacer.ask
 let countdown
 
 function conversationOfAddress() {
@@ -170,15 +172,6 @@ function showHeld({ summary: held, waiting }) {
   summary = held
   if (follower.state.title === undefined) head.titleIs(held.title)
   for (const turn of waiting) follower.expect(turn.request_id, { messages: turn.asked, parentId: turn.parent_id })
-}
-
-function drawSoon() {
-  if (isDrawing) return
-  isDrawing = true
-  requestAnimationFrame(() => {
-    isDrawing = false
-    draw()
-  })
 }
 
 /** The server knows more of a conversation when an answer begins or ends. */

@@ -3,10 +3,12 @@
 /** `stop()` gives whether there was something to stop. Ctrl+C with a selection copies, and Esc closes an open dialog or popover. */
 export function watchKeys(stop) {
   document.addEventListener('keydown', (event) => {
-    if (event.defaultPrevented || event.isComposing || document.querySelector('dialog[open], :popover-open')) return
     const isEscape = event.key === 'Escape'
-    const isInterrupt = event.key.toLowerCase() === 'c' && event.ctrlKey && !event.shiftKey && !event.altKey && !hasSelection()
-    if ((isEscape || isInterrupt) && stop()) event.preventDefault()
+    const isInterrupt = event.key.toLowerCase() === 'c' && event.ctrlKey && !event.shiftKey && !event.altKey
+    // Any other key must not search the whole page.
+    if ((!isEscape && !isInterrupt) || event.defaultPrevented || event.isComposing) return
+    if ((isInterrupt && hasSelection()) || document.querySelector('dialog[open], :popover-open')) return
+    if (stop()) event.preventDefault()
   })
 }
 
