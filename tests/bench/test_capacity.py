@@ -128,7 +128,7 @@ def test_the_words_of_the_document_have_the_figures_of_its_tables() -> None:
     first, redis = (f"{each:,.0f}" for each in (1600, 4600))
     order = by_order(WHOLE)
     assert f"a worker, at some {first} watchers" in text
-    assert f"at some {redis} watchers. A cluster" in text
+    assert f"the Redis server, at some {redis} watchers" in text
     assert f"{float(f'{order[0][0]:.1e}'):,.0f}" == first
     assert any(
         f"{float(f'{watchers:.1e}'):,.0f}" == redis and "Redis server" in limit.name
