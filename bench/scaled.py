@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from bench.asking import NATIVE, Asked, Plan, Running, ask, deployed
-from bench.box import Box, cpu_s
+from bench.box import Box, cpu_s, resident_kib
 from bench.load import Readers, reading
 from bench.report import percentile_ms
 from tests.support.given_settings import GivenSettings
@@ -66,7 +66,8 @@ class Used:
 class ScaledRound:
     """`token` is for a token with one reader, `watcher` for a token that one more watcher gets.
 
-    Delays are from the upstream's write to the reader.
+    Delays are from the upstream's write to the reader. The memory is that of one more answer, in
+    the workers and in the API processes.
     """
 
     token: Used
@@ -74,6 +75,8 @@ class ScaledRound:
     request: Used
     p50_ms: float
     p99_ms: float
+    worker_kib: float
+    api_kib: float
 
 
 async def play(box: Box, size: Size, *, is_whole: bool = True) -> ScaledRound:
@@ -91,7 +94,8 @@ async def play(box: Box, size: Size, *, is_whole: bool = True) -> ScaledRound:
         api_beside_workers=False,
     ) as running:
         await ask(box, running, NATIVE, Plan(20), at_once=size.apis * 8)
-        token, asked = await _tokens(box, running, size)
+        before = _resident(running)
+        token, asked, during = await _tokens(box, running, size)
         watcher_us, request = 0.0, Used(0, 0, 0)
         if is_whole:
             watcher_us = await _watchers(box, running, size)
@@ -102,6 +106,8 @@ async def play(box: Box, size: Size, *, is_whole: bool = True) -> ScaledRound:
         request,
         percentile_ms(asked.each_us, 0.5),
         percentile_ms(asked.each_us, 0.99),
+        (during[0] - before[0]) / size.generations,
+        (during[1] - before[1]) / size.generations,
     )
 
 
@@ -122,8 +128,11 @@ async def play_spread(box: Box, apis: int) -> Used:
     return used
 
 
-async def _tokens(box: Box, running: Running, size: Size) -> tuple[Used, Asked]:
-    """All generations write at the same time; the CPU of a window in which none begins or ends."""
+async def _tokens(box: Box, running: Running, size: Size) -> tuple[Used, Asked, tuple[int, int]]:
+    """All generations write at the same time.
+
+    Returns the CPU and the memory of a window in which no answer begins or ends.
+    """
     length_s = _BEGIN_S + _SETTLE_S + _WINDOW_S + _REST_S
     plan = Plan(int(length_s * TOKENS_PER_S), TOKENS_PER_S)
     asking = asyncio.create_task(
@@ -133,7 +142,13 @@ async def _tokens(box: Box, running: Running, size: Size) -> tuple[Used, Asked]:
     meter = Meter(running)
     await asyncio.sleep(_WINDOW_S)
     used = meter.read(size.generations * TOKENS_PER_S * meter.seconds)
-    return used, await asking
+    during = _resident(running)
+    return used, await asking, during
+
+
+def _resident(running: Running) -> tuple[int, int]:
+    """Memory of the workers and of the API, in KiB."""
+    return resident_kib(running.workers), resident_kib([running.api])
 
 
 async def _watchers(box: Box, running: Running, size: Size) -> float:

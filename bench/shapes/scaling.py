@@ -1,5 +1,7 @@
 """The cost of a token and of a watcher as a system grows, beside what the simulation predicts."""
 
+from collections.abc import Callable
+
 from bench.box import Box
 from bench.capacity import costs
 from bench.capacity.demand import processes_of
@@ -25,6 +27,7 @@ _SIZES = {
 _WHOLE = (_BASE, "16 partitions", "4 API processes", "3 masters", "all of these")
 _QUICK = (_BASE, "16 partitions", "all of these")
 _LARGEST = "all of these"
+_KINDS = ("worker", "redis", "api", "total")
 _MOST = 1.2
 _SPREAD = (1, 4)
 _SIMULATED_S = 2.0
@@ -72,8 +75,8 @@ def _costs(played: Played) -> Table:
     rows = [
         [
             name,
-            *(str(_spread(rounds, kind)) for kind in ("worker", "redis", "api", "total")),
-            str(Spread(tuple(each.watcher_us for each in rounds))) if name in _WHOLE else "-",
+            *(str(_spread(rounds, kind)) for kind in _KINDS),
+            _figure(rounds, lambda each: each.watcher_us) if name in _WHOLE else "-",
         ]
         for name, rounds in played.items()
     ]
@@ -101,18 +104,28 @@ def _beside(played: Played, simulated: dict[str, list[Simulated]]) -> Table:
 
 
 def _requests(played: Played) -> Table:
-    names = [name for name in (_BASE, _LARGEST) if name in played]
+    """What a request costs besides its tokens, and the memory of an answer while it is written."""
+    figures: tuple[Callable[[ScaledRound], float], ...] = (
+        lambda each: each.request.worker / 1e3,
+        lambda each: each.request.redis / 1e3,
+        lambda each: each.request.api / 1e3,
+        lambda each: each.worker_kib,
+        lambda each: each.api_kib,
+    )
     rows = [
-        [
-            name,
-            *(
-                str(Spread(tuple(getattr(each.request, kind) / 1e3 for each in played[name])))
-                for kind in ("worker", "redis", "api")
-            ),
-        ]
-        for name in names
+        [name, *(_figure(played[name], figure) for figure in figures)]
+        for name in (_BASE, _LARGEST)
+        if name in played
     ]
-    return Table(("a request with one token, CPU, ms", "worker", "Redis", "API"), rows)
+    columns = (
+        "a request with one token, CPU, ms", "worker", "Redis", "API",
+        "an answer in a worker, KiB", "in the API, KiB",
+    )  # fmt: skip
+    return Table(columns, rows)
+
+
+def _figure(rounds: list[ScaledRound], figure: Callable[[ScaledRound], float]) -> str:
+    return str(Spread(tuple(map(figure, rounds))))
 
 
 def _spread_out(spread: dict[int, list[Used]]) -> Table:

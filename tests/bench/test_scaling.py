@@ -10,7 +10,7 @@ def round_of(size: Size, *, times: float = 1.0) -> ScaledRound:
     """A round in which everything costs `times` what the simulation says."""
     run = scaling._run(size, COSTS)
     used = Used(run.worker_us * times, run.redis_us * times, run.api_us * times)
-    return ScaledRound(used, 20.0 * times, used, run.p50_ms, run.p99_ms)
+    return ScaledRound(used, 20.0 * times, used, run.p50_ms, run.p99_ms, 100, 50)
 
 
 def verdicts(report: Report) -> dict[str, bool]:
