@@ -2,7 +2,7 @@
 
 import structlog
 
-from tickertape.broker.connections import reply_text
+from tickertape.broker.redis_errors import reply_text
 from tickertape.runtime.logs import traceback_places
 
 logger = structlog.get_logger("api")

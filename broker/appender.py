@@ -9,12 +9,13 @@ import hiredis
 from redis.asyncio import Connection
 
 from tickertape.broker.bulk import BulkConnection
-from tickertape.broker.connections import TIMING, Connections, is_denial
+from tickertape.broker.connections import TIMING, Connections
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.faults import crash_at
 from tickertape.broker.kinds import AppendOutcome, AppendVerdict
 from tickertape.broker.lua import source
 from tickertape.broker.owners import Owners, is_redirection
+from tickertape.broker.redis_errors import is_denial
 from tickertape.broker.request_ids import partition_of
 from tickertape.broker.write_state import WriteState, is_demotion
 from tickertape.runtime.settings import Settings

@@ -14,8 +14,8 @@ from typing import Any
 import hiredis
 from redis.asyncio import Connection
 
-from tickertape.broker.connections import failures_mapped
 from tickertape.broker.errors import Unavailable
+from tickertape.broker.redis_errors import failures_mapped
 
 
 class BulkConnection(asyncio.Protocol):

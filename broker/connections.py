@@ -1,14 +1,12 @@
 """Clients of Redis, each with time-outs and retries chosen for what it does.
 
 redis-py 8 sets a socket time-out of 5 s and ten silent retries for every client. A retry repeats a
-write whose reply was lost, so every write here is a script that may be repeated. redis-py would cut
-a blocking read at the time-out and silently repeat the read for a minute, so blocking reads have a
-separate client.
+write whose reply was lost, so every write here is a script that may be repeated. No command blocks:
+redis-py would cut a blocking read at the time-out, and silently repeat the read for a minute.
 """
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,64 +14,24 @@ from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnecti
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    BusyLoadingError,
-    ClusterDownError,
-    DataError,
-    NoPermissionError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-    SlotNotCoveredError,
-    TryAgainError,
-)
 
 from tickertape.broker.cluster import ClusterClient, Node
-from tickertape.broker.errors import AccessDenied, Unavailable, WritesRefused
 from tickertape.broker.keys import Keyspace
 from tickertape.broker.partitions import Partitions
+from tickertape.broker.redis_errors import in_time
 from tickertape.broker.sentinel import PrimaryLocator
 from tickertape.broker.server_check import check_server
-from tickertape.broker.server_connection import ServerDemoted, full_reply, server_connection
+from tickertape.broker.server_connection import server_connection
 from tickertape.broker.task_faults import TaskFaults
 from tickertape.broker.write_state import WriteState
 from tickertape.runtime.addresses import hide_secrets, is_cluster, node_urls
 from tickertape.runtime.sentinel_address import is_sentinel, parse_sentinel_url
 
-MAX_BLOCK_S = 5.0
 MAX_COMMAND_CONNECTIONS = 32
-MAX_BLOCKING_CONNECTIONS = 64
-# In a cluster, for all nodes together: a node that hangs must leave some for the others. A blocking
-# read serves one partition only.
+# In a cluster, for all nodes together: a node that hangs must leave some for the others.
 _MAX_CLUSTER_CONNECTIONS = 128
-_MAX_CLUSTER_BLOCKING = 1024
 _POOL_WAIT_S = 5.0
 _RETRIES = 3
-
-# The errors of a server that accepts no writes now: no memory, a replica, a fail-over (which also
-# ends blocked reads, UNBLOCKED), a foreign script that takes too long (BUSY).
-_REFUSALS = (
-    OutOfMemoryError, ReadOnlyError, ClusterDownError, TryAgainError, BusyLoadingError,
-    ServerDemoted,
-)  # fmt: skip
-_NO_LOGIN = "NOAUTH "
-_REFUSAL_WORDS = ("MISCONF", "NOREPLICAS", "UNBLOCKED", "BUSY ")
-# The errors for a command that the account may not run or that was renamed, each also from inside a
-# script, and for a missing database. redis-py has a class for the first error alone.
-_DENIAL_WORDS = (
-    "NOPERM",
-    "ACL failure in script",
-    "The user executing the script can't",
-    "Unknown command called from script",
-    "Unknown Redis command called from script",
-    "unknown command",
-    "DB index is out of range",
-)
-# After these words, a server quotes the arguments of the command.
-_QUOTE = ", with args"
 
 
 @dataclass(frozen=True)
@@ -86,10 +44,6 @@ class ConnectionTiming:
     # for one more connection; a server that hangs is reported now, not after one time-out for each
     # repeat.
     command_limit_s: float = 6.0
-    # The longest block and a margin of 5 s, because a blocked read is answered late: the server's
-    # timer has 100 ms steps, and a loaded server is slow. A reply after the margin means that the
-    # connection is dead.
-    block_timeout_s: float = MAX_BLOCK_S + 5.0
 
 
 TIMING = ConnectionTiming()
@@ -130,27 +84,17 @@ class Connections:
         self._server_url = url
         # What every connection gets from us.
         self._shared = {"writes": self.writes, "locate": self._locator and self._locator.locate}
-        make: Any = _client
-        most, most_blocking = MAX_COMMAND_CONNECTIONS, MAX_BLOCKING_CONNECTIONS
-        if self._is_cluster:
-            make = _cluster_client
-            most, most_blocking = _MAX_CLUSTER_CONNECTIONS, _MAX_CLUSTER_BLOCKING
+        make: Any = _cluster_client if self._is_cluster else _client
         # A ClusterClient is called in the same ways.
         self.commands: Redis = make(
             url,
             timing,
             **self._shared,
-            max_connections=most,
+            max_connections=(
+                _MAX_CLUSTER_CONNECTIONS if self._is_cluster else MAX_COMMAND_CONNECTIONS
+            ),
             socket_timeout=timing.command_timeout_s,
             retry=Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.5), _RETRIES),
-        )
-        self._blocking: Redis = make(
-            url,
-            timing,
-            **self._shared,
-            max_connections=most_blocking,
-            socket_timeout=timing.block_timeout_s,
-            retry=Retry(NoBackoff(), 0),
         )
 
     @property
@@ -159,9 +103,9 @@ class Connections:
         return self._is_cluster
 
     @property
-    def _clusters(self) -> tuple[ClusterClient, ...]:
-        clients: tuple[object, ...] = (self.commands, self._blocking)
-        return tuple(client for client in clients if isinstance(client, ClusterClient))
+    def _cluster(self) -> ClusterClient | None:
+        client: object = self.commands
+        return client if isinstance(client, ClusterClient) else None
 
     @property
     def address(self) -> str:
@@ -187,27 +131,22 @@ class Connections:
                     raise reply
             return replies
 
-    async def block(self, *command: str | bytes | float) -> Any:
-        """The reply to a command that blocks for at most MAX_BLOCK_S; never sent twice."""
-        with failures_mapped():
-            return await self._blocking.execute_command(*command)  # type: ignore[no-untyped-call]  # as above
-
     def node_of(self, partition: int) -> Node | None:
         """The node that owns a partition as it was last learned; None if it is not known."""
-        if not self._clusters:
+        if self._cluster is None:
             return _ONE_SERVER
-        return self._clusters[0].owner_of(self.keys.tag_text(partition))
+        return self._cluster.owner_of(self.keys.tag_text(partition))
 
     async def learn_topology(self) -> None:
         """Learn which node owns which partition. Does nothing if there is one server."""
-        if self._clusters:
+        if self._cluster is not None:
             async with in_time(self._timing.command_limit_s):
-                await self._clusters[0].learn_topology()
+                await self._cluster.learn_topology()
 
     def forget_topology(self) -> None:
         """Ask for the topology before the next command: a node was not what it was taken for."""
-        for client in self._clusters:
-            client.forget_topology()
+        if self._cluster is not None:
+            self._cluster.forget_topology()
 
     def unpooled(self, node: Node | None = None) -> Connection:
         """A connection to a node, outside of the pools, for one task; not connected, not retried.
@@ -260,7 +199,6 @@ class Connections:
     async def aclose(self) -> None:
         """Close all pooled connections; safe to call twice."""
         await self.commands.aclose()
-        await self._blocking.aclose()
         if self._locator is not None:
             await self._locator.aclose()
 
@@ -295,69 +233,3 @@ def _options(url: str, timing: ConnectionTiming, **ours: Any) -> dict[str, Any]:
         "socket_connect_timeout": timing.connect_timeout_s,
         **ours,
     }
-
-
-_FAILURES = (RedisError, OSError, TimeoutError, SlotNotCoveredError)
-
-
-@contextlib.contextmanager
-def failures_mapped() -> Iterator[None]:
-    """Raise Unavailable in place of redis-py's errors for a Redis that is away or refuses.
-
-    This also keeps cancellations: redis-py can swallow a cancellation that arrives while it
-    connects, and the task would continue as if nobody had cancelled it.
-    """
-    task = asyncio.current_task()
-    cancels_before = task.cancelling() if task else 0
-    try:
-        yield
-    except _FAILURES as error:
-        raise unavailable(error) from error
-    finally:
-        if task is not None and task.cancelling() > cancels_before:
-            raise asyncio.CancelledError
-
-
-@contextlib.asynccontextmanager
-async def in_time(limit_s: float) -> AsyncIterator[None]:
-    """As `failures_mapped`, and Unavailable after `limit_s` with an unknown outcome."""
-    try:
-        async with asyncio.timeout(limit_s):
-            with failures_mapped():
-                yield
-    except TimeoutError:
-        raise Unavailable from None
-
-
-def unavailable(error: BaseException) -> Unavailable:
-    """The Unavailable for this failure; raises the failure itself if it is a programming error."""
-    if isinstance(error, AuthenticationError) or (
-        isinstance(error, ServerDemoted) and str(error).startswith(_NO_LOGIN)
-    ):
-        return AccessDenied(f"Redis refuses the login: {reply_text(error)}")
-    if isinstance(error, ResponseError) and is_denial(error):
-        return AccessDenied(f"Redis denies access: {reply_text(error)}")
-    if isinstance(error, _REFUSALS) or (
-        isinstance(error, ResponseError) and str(error).startswith(_REFUSAL_WORDS)
-    ):
-        return WritesRefused(f"Redis cannot take writes at the moment: {full_reply(error)}")
-    if isinstance(error, NoScriptError):
-        # redis-py loads a forgotten script once more. If Redis forgot the script again before the
-        # call, as after a restart and a flush, the script did not run.
-        return Unavailable()
-    if isinstance(error, (ResponseError, DataError)):
-        raise error
-    return Unavailable()
-
-
-def is_denial(error: Exception) -> bool:
-    """Whether an error reply denies the command to this account."""
-    text = str(error).removeprefix("ERR ")
-    return isinstance(error, NoPermissionError) or text.startswith(_DENIAL_WORDS)
-
-
-def reply_text(error: BaseException) -> str | None:
-    """The text of a server's error reply, without quoted arguments; None for any other error."""
-    if not isinstance(error, (ResponseError, AuthenticationError, ServerDemoted)):
-        return None
-    return str(error).partition(_QUOTE)[0].strip()

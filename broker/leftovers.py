@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from tickertape.broker.cluster import Node
-from tickertape.broker.connections import Connections, failures_mapped
+from tickertape.broker.connections import Connections
 from tickertape.broker.keys import partition_of_name
 from tickertape.broker.partition_map import PartitionMap
+from tickertape.broker.redis_errors import failures_mapped
 
 _KEYS_AT_ONCE = 1000
 

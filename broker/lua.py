@@ -7,9 +7,10 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 
-from tickertape.broker.connections import TIMING, in_time
+from tickertape.broker.connections import TIMING
 from tickertape.broker.faults import crash_at
 from tickertape.broker.kinds import VERDICTS, Verdict
+from tickertape.broker.redis_errors import in_time
 from tickertape.broker.script_header import Argument, ScriptHeader, parse_header
 
 _HAS_CHANGED = frozenset({"OK", "GO"})

@@ -17,23 +17,21 @@ from tickertape.runtime.backoff import Backoff
 
 log = structlog.get_logger()
 
-# How error replies begin that another server, or another connection, may not give. A fail-over ends
-# blocked reads with UNBLOCKED.
+# How error replies begin that another server may not give.
 _DEMOTIONS = (
     "READONLY ", "LOADING ", "MASTERDOWN ", "NOREPLICAS ", "CLUSTERDOWN ", "NOAUTH ", "MISCONF ",
 )  # fmt: skip
-_UNBLOCKED = "UNBLOCKED "
 # After these words, a server names the line of the script.
 _PLACE = " script: "
 _FIRST_S, _LONGEST_S = 0.05, 1.0
 # Other connections may lead to a server that takes writes while one is still refused.
 _HOLD_S = 1.0
-WORDS = tuple(each.strip() for each in (*_DEMOTIONS, _UNBLOCKED))
+WORDS = tuple(each.strip() for each in _DEMOTIONS)
 
 
 def is_demotion(reply: str) -> bool:
     """Whether an error reply means that a new connection may find another server."""
-    return reply.startswith((*_DEMOTIONS, _UNBLOCKED))
+    return reply.startswith(_DEMOTIONS)
 
 
 def _do_nothing() -> None:
@@ -73,8 +71,7 @@ class WriteState:
         now_s = self._clock()
         word = reply.partition(" ")[0]
         self.refusals[word] += 1
-        if not reply.startswith(_UNBLOCKED):
-            self._note(word, reply.partition(_PLACE)[0], now_s)
+        self._note(word, reply.partition(_PLACE)[0], now_s)
         if now_s >= self._next_renewal_s:
             self._next_renewal_s = now_s + self._backoff.next_s()
             self.generation += 1

@@ -16,9 +16,10 @@ from tests.support.keyspace import KEYS
 from tests.support.proxy import FaultProxy
 from tests.support.servers import ValkeyServer
 from tests.support.wait import wait_until
-from tickertape.broker.connections import TIMING, Connections, ConnectionTiming, failures_mapped
+from tickertape.broker.connections import TIMING, Connections, ConnectionTiming
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.lua import Scripts
+from tickertape.broker.redis_errors import failures_mapped
 
 OF_A_REQUEST: dict[str, str | int] = {"request_id": "r0_x", "tenant": "t", "max_tenants": 1}
 
@@ -41,8 +42,7 @@ async def test_closing_leaves_no_connection_behind(redis_url: str) -> None:
         before = len(await other.client_list())
         connections = Connections(redis_url)
         await connections.ask("PING")
-        await connections.block("BLPOP", "nothing", 0.01)
-        assert len(await other.client_list()) == before + 2
+        assert len(await other.client_list()) == before + 1
         await connections.aclose()
         await connections.aclose()
 
@@ -65,12 +65,12 @@ async def test_commands_are_answered_in_bytes_and_in_their_order(connections: Co
 async def test_options_in_the_url_cannot_change_time_outs_protocol_or_replies(
     redis_url: str,
 ) -> None:
-    """A short socket time-out would cut blocking reads, another protocol change every reply."""
+    """A short socket time-out would cut slow commands, another protocol change every reply."""
     connections = Connections(
         redis_url + "?socket_timeout=0.05&protocol=3&decode_responses=true"
         "&max_connections=1&timeout=0.01&client_name=me"
     )
-    assert await connections.block("BLPOP", "nothing", 0.2) is None
+    assert await connections.ask("BLPOP", "nothing", 0.2) is None
     assert await connections.ask("CLIENT", "GETNAME") == b"me"
     assert await connections.ask("ZADD", "z", 1, "a") == 1
     assert await connections.ask("ZRANGE", "z", 0, -1) == [b"a"]
@@ -103,8 +103,6 @@ async def test_a_server_that_is_not_there_is_unavailable() -> None:
     with pytest.raises(Unavailable):
         await connections.ask_all([("PING",)])
     with pytest.raises(Unavailable):
-        await connections.block("BLPOP", "a", 0.1)
-    with pytest.raises(Unavailable):
         await connections.agree_on_partitions(1)
     await connections.aclose()
 
@@ -117,7 +115,6 @@ async def test_a_server_that_came_back_is_used_again(own_redis: ValkeyServer) ->
         await connections.ask("GET", "a")
     own_redis.start()
     assert await connections.ask("GET", "a") == b"1"
-    assert await connections.block("BLPOP", "b", 0.01) is None
     await connections.aclose()
 
 
@@ -158,15 +155,12 @@ async def test_a_wrong_password_is_unavailable_and_not_shown(redis_url: str) -> 
 async def test_a_server_that_never_answers_is_unavailable(
     redis_url: str, proxy: FaultProxy
 ) -> None:
-    timing = ConnectionTiming(connect_timeout_s=0.3, command_timeout_s=0.3, block_timeout_s=0.3)
+    timing = ConnectionTiming(connect_timeout_s=0.3, command_timeout_s=0.3)
     connections = Connections(through(proxy, redis_url), timing)
     await connections.ask("PING")
-    await connections.block("BLPOP", "a", 0.01)
     proxy.is_blackhole = True
     with pytest.raises(Unavailable):
         await connections.ask("PING")
-    with pytest.raises(Unavailable):
-        await connections.block("BLPOP", "a", 0.01)
     proxy.is_blackhole = False
     assert await connections.ask("PING") in (True, b"PONG")
     await connections.aclose()
@@ -213,29 +207,6 @@ async def test_a_script_that_redis_forgot_twice_in_one_call_is_unavailable(
         await Scripts(commands).call("position", [KEYS.ring(0)], **OF_A_REQUEST)
     monkeypatch.undo()
     assert await Scripts(commands).call("position", [KEYS.ring(0)], **OF_A_REQUEST) is not None
-
-
-async def test_a_blocking_read_may_take_longer_than_the_time_out_of_commands(
-    redis_url: str,
-) -> None:
-    connections = Connections(redis_url, ConnectionTiming(command_timeout_s=0.1))
-    started_s = time.monotonic()
-    assert await connections.block("BLPOP", "a", 0.4) is None
-    assert time.monotonic() - started_s > 0.35
-    await connections.aclose()
-
-
-async def test_a_blocking_read_returns_a_value_that_arrives_while_it_blocks(
-    connections: Connections,
-) -> None:
-    reading = asyncio.create_task(connections.block("BLPOP", "a", 5))
-
-    async def is_blocked() -> bool:
-        return bool((await connections.ask("INFO", "clients"))["blocked_clients"])
-
-    await wait_until(is_blocked, description="the read blocks")
-    await connections.ask("RPUSH", "a", "1")
-    assert list(await reading) == [b"a", b"1"]
 
 
 async def test_cancelled_reads_do_not_shift_later_replies(
@@ -293,7 +264,5 @@ async def test_a_programming_error_is_not_mistaken_for_an_outage(connections: Co
         await connections.ask("LPOP", "a")
     with pytest.raises(ResponseError, match="WRONGTYPE"):
         await connections.ask_all([("LPOP", "a")])
-    with pytest.raises(ResponseError, match="WRONGTYPE"):
-        await connections.block("LPOP", "a")
     with pytest.raises(DataError):
         await connections.ask("SET", "a", None)  # type: ignore[arg-type]  # the mistake

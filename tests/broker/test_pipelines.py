@@ -26,7 +26,7 @@ async def connections(own_redis: ValkeyServer) -> AsyncIterator[Connections]:
 async def a_script_that_does_not_end(connections: Connections) -> AsyncIterator[None]:
     """Someone else's, on this server; it is killed at the end of the block."""
     await connections.ask("CONFIG", "SET", "busy-reply-threshold", "1")
-    running = asyncio.create_task(connections.block("EVAL", _ENDLESS, 0))
+    running = asyncio.create_task(connections.ask("EVAL", _ENDLESS, 0))
 
     async def is_busy() -> bool:
         try:

@@ -24,9 +24,10 @@ from tests.support.given_settings import GivenSettings
 from tests.support.rig import TENANT, Rig, open_rig
 from tests.support.servers import valkey_server
 from tickertape.broker.codec import encode_data
-from tickertape.broker.connections import Connections, reply_text
+from tickertape.broker.connections import Connections
 from tickertape.broker.errors import AccessDenied, BrokerError
 from tickertape.broker.lua import source
+from tickertape.broker.redis_errors import reply_text
 from tickertape.broker.rights import Rights
 
 # The account of docs/architecture.md.

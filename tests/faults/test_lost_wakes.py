@@ -78,7 +78,7 @@ async def test_an_old_worker_gets_a_token_when_all_new_workers_are_full(
     upstream.script = [Role(), Text("a"), Wait(asyncio.Event())]
     async with idle_worker(redis_url, settings_for(upstream), slots=1) as rig:
         await rig.shows(await rig.ask(), "a")
-        waiting = asyncio.create_task(rig.connections.block("BLPOP", KEYS.wake(0), 5))
+        waiting = asyncio.create_task(rig.connections.ask("BLPOP", KEYS.wake(0), 4))
         request_id = await rig.ask()
         assert await waiting is not None
         lease = await rig.claim_lease()

@@ -210,20 +210,6 @@ async def connected(redis: ValkeyServer) -> AsyncIterator[Connections]:
         await connections.aclose()
 
 
-async def test_a_blocking_read_that_a_fail_over_ends_is_an_outage(own_redis: ValkeyServer) -> None:
-    async with connected(own_redis) as connections:
-        reading = asyncio.create_task(connections.block("BLPOP", "nothing", 5))
-
-        async def is_blocked() -> bool:
-            clients: dict[str, int] = await connections.ask("INFO", "clients")
-            return clients["blocked_clients"] == 1
-
-        await wait_until(is_blocked, description="the read to block")
-        await connections.ask("REPLICAOF", "127.0.0.1", "1")
-        with pytest.raises(Unavailable):
-            await reading
-
-
 async def test_a_redis_busy_with_a_foreign_script_is_an_outage(
     own_redis: ValkeyServer,
 ) -> None:
