@@ -125,7 +125,7 @@ class ClusterClient(RedisCluster):
         redis-py learns this as well, but would renew all its connections for it.
         """
         found = await self.execute_command("CLUSTER SLOTS")
-        asked = self.nodes_manager.default_node
+        asked = self._default_node()
         owners = {}
         for (first, _), nodes in found.items():
             host, port = nodes["primary"]
@@ -145,6 +145,22 @@ class ClusterClient(RedisCluster):
     def forget_topology(self) -> None:
         """Have redis-py ask for the topology before its next command."""
         self._initialize = True
+
+    async def _determine_nodes(self, *args: Any, **kwargs: Any) -> list[ClusterNode]:
+        nodes: list[ClusterNode | None] = [*await super()._determine_nodes(*args, **kwargs)]
+        return [self._default_node() if node is None else node for node in nodes]
+
+    def _default_node(self) -> ClusterNode:
+        """The node for commands without a key.
+
+        redis-py has none while it closes its connections, as it does when a node says CLUSTERDOWN.
+        A call that had begun would fail with an AttributeError; this error has it repeated.
+        """
+        node: ClusterNode | None = self.nodes_manager.default_node
+        if node is None:
+            self._initialize = True
+            raise ConnectionLost("the topology of the cluster is not known")
+        return node
 
     def _restart(self) -> None:
         nodes = [ClusterNode(*start, **self.connection_kwargs) for start in self._starts]

@@ -142,6 +142,11 @@ class Owners(Generic[AnyLine]):
             await self._connections.learn_topology()
         except Unavailable:
             self._is_stale = True
+        except Exception as error:  # noqa: BLE001  # no error of a client ends a process
+            self._connections.faults.failed("topology", error)
+            self._is_stale = True
+        else:
+            self._connections.faults.worked("topology")
 
     def _assign(self) -> None:
         """Give each partition the line of its owner, and keep lines to owners alone."""
@@ -165,7 +170,7 @@ class Owners(Generic[AnyLine]):
             line = self._make_line(node)
             try:
                 await line.run(functools.partial(self._opened, node, line, pauses))
-            except Unavailable as error:
+            except Exception as error:  # noqa: BLE001  # as above
                 self._connections.faults.failed(f"line to {node}", error)
             finally:
                 self._closed(node)

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from tests.support.given_settings import GivenSettings
+from tests.support.tasks import running
 from tests.support.wait import wait_until
 from tickertape.broker.appender import Appended, Appender
 from tickertape.broker.codec import Entry, encode_data, encode_text
@@ -213,10 +214,9 @@ async def open_rigs(url: str, *settings: Settings) -> AsyncIterator[list[Rig]]:
 async def working(
     url: str, settings: Settings, *, slots: int = 8, timing: WorkerTiming = TIMING
 ) -> AsyncIterator[None]:
-    """A real worker in this process. At the end of the block it stops as if it was killed."""
-    task = asyncio.create_task(run(settings, url, slots=slots, timing=timing), name="worker")
-    try:
+    """A real worker in this process. At the end of the block it stops as if it was killed.
+
+    The error of a worker that ended before is raised then.
+    """
+    async with running(run(settings, url, slots=slots, timing=timing)):
         yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
