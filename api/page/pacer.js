@@ -6,15 +6,15 @@ const REST = 6
 const LONGEST_REST_MS = 100
 
 /**
- * `ask()` calls `draw` in one of the next frames, once for all who asked since the last. `frame`, `later` and `now` are the
- * browser's, or a test's.
+ * `ask()` calls `draw` in one of the next frames, once for all who asked since the last; `askNow()` does not wait for the
+ * rest to end. `frame`, `later` and `now` are the browser's, or a test's.
  */
 export function newPacer(draw, { frame = (run) => requestAnimationFrame(run), later = setTimeout, now = () => performance.now() } = {}) {
-  let isAsked = false
+  let [isAsked, isFramed] = [false, false]
   let restsUntil = 0
 
   function run() {
-    isAsked = false
+    isAsked = isFramed = false
     const from = now()
     try {
       draw()
@@ -24,13 +24,21 @@ export function newPacer(draw, { frame = (run) => requestAnimationFrame(run), la
     }
   }
 
+  function askNow() {
+    isAsked = true
+    if (isFramed) return
+    isFramed = true
+    frame(run)
+  }
+
   return {
     ask() {
       if (isAsked) return
       isAsked = true
       const rest = restsUntil - now()
-      if (rest > 0) later(() => frame(run), rest)
-      else frame(run)
+      if (rest <= 0) askNow()
+      else later(() => { if (isAsked) askNow() }, rest)
     },
+    askNow,
   }
 }

@@ -110,6 +110,7 @@ const door = newDoor(find('door'), () => {
 
 const pacer = newPacer(draw)
 const drawSoon = pacer.ask
+let turnsDrawn = 0
 let countdown
 
 function conversationOfAddress() {
@@ -127,7 +128,8 @@ function connect() {
     ...options(), conversationId, state: follower?.state, onState: (state, { error }) => {
       if (error?.status === 401) door.ask()
       if (document.hidden) showHead(state) // a hidden page has no animation frames
-      drawSoon()
+      if (state.requests.length > turnsDrawn) pacer.askNow()
+      else drawSoon()
     },
   })
   sidebar.refresh()
@@ -188,6 +190,7 @@ function draw() {
   const { state, connection } = follower
   const requests = branch.path()
   const focused = document.activeElement
+  turnsDrawn = state.requests.length
   showHead(state)
   transcript.show(requests, branch.siblings())
   announcer.show(requests)

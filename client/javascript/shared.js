@@ -3,9 +3,8 @@
 import { requireTarget, TickertapeError } from './calls.js'
 import { follow } from './client.js'
 import { expectRequest, fold, markRequest, newConversation } from './fold.js'
+import { startWorker } from './shared_start.js'
 
-/** A worker goes on until all its tabs are closed, so a change of the messages needs another name. */
-const WORKER = 'tickertape-1'
 /** After this long without a sign of life, the worker did not start. */
 const START_MS = 10_000
 /** After this long without a ping, the worker is dead. */
@@ -79,7 +78,7 @@ class SharedFollower {
     this.#leave()
     const { baseUrl = '', apiKey, conversationId } = this.#options
     try {
-      this.#worker = new SharedWorker(new URL('./shared_worker.js', import.meta.url), { type: 'module', name: WORKER })
+      this.#worker = startWorker()
       this.#worker.addEventListener('error', () => this.#goAlone())
       this.#port = this.#worker.port
       this.#port.onmessage = ({ target, data }) => { if (target === this.#port) this.#take(data) }

@@ -1,6 +1,13 @@
 /** The SharedWorker of a browser: the edge between its tabs and the hub that reads for all of them. */
 
 import { PING_MS, SharedHub } from './shared_hub.js'
+// All that the hub imports, so that the browser asks for all at once and not for one behind the other.
+import './calls.js'
+import './fold.js'
+import './kept_events.js'
+import './reconnection.js'
+import './shared_stream.js'
+import './streams.js'
 
 const hub = new SharedHub()
 

@@ -177,18 +177,55 @@ test('no text makes the parser hang', () => { // the test runner ends one that d
   }
 })
 
+/** A queue on a clock of its own: `pass()` lets the time pass until the queue works on. */
+function queueOnClock() {
+  const runs = []
+  const clock = { now: 0 }
+  const queue = newDrawQueue({ later: (run, ms) => runs.push({ run, at: clock.now + ms }), now: () => clock.now })
+  const pass = () => {
+    const { run, at } = runs.shift()
+    clock.now = Math.max(clock.now, at)
+    run()
+  }
+  return { queue, clock, runs, pass }
+}
+
 test('the newest work comes first, and no slice of it takes longer than its budget', () => {
-  const [runs, done] = [[], []]
-  let now = 0
-  const queue = newDrawQueue({ later: (run) => runs.push(run), now: () => now })
+  const { queue, clock, runs, pass } = queueOnClock()
+  const done = []
   const jobs = ['a', 'b', 'c'].map((name) => () => {
     done.push(name)
-    now += 5
+    clock.now += 5
   })
   for (const job of [...jobs, jobs[0]]) queue.add(job)
   assert.equal(runs.length, 1)
-  runs.shift()()
+  pass()
   assert.deepEqual(done, ['a', 'c'])
-  runs.shift()()
+  pass()
   assert.deepEqual([done, runs.length], [['a', 'c', 'b'], 0])
+})
+
+test('while more comes, nothing older is drawn, but the wait has an end', () => {
+  const { queue, clock, runs, pass } = queueOnClock()
+  const done = []
+  for (const number of Array(20).keys()) {
+    queue.add(() => done.push({ number, at: clock.now }))
+    clock.now += 20
+    while (runs[0]?.at <= clock.now) pass()
+  }
+  const [first] = done
+  assert.equal(first.at, 200)
+  assert.equal(first.number, 9)
+})
+
+test('what a piece of work adds comes at once', () => {
+  const { queue, clock, pass } = queueOnClock()
+  const done = []
+  queue.add(() => {
+    clock.now += 10
+    queue.add(() => done.push(clock.now))
+  })
+  pass()
+  pass()
+  assert.deepEqual(done, [40])
 })

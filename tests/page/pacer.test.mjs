@@ -55,6 +55,21 @@ test('who asks after the rest gets the next frame', () => {
   assert.deepEqual([frames, waits], [[0, 36], []])
 })
 
+test('a new question does not wait for the rest to end', () => {
+  const runs = []
+  const frames = []
+  let count = 0
+  const pacer = newPacer(() => { count += 1 }, { frame: (run) => frames.push(run), later: (run) => runs.push(run), now: () => count * 5 })
+  pacer.ask()
+  frames.shift()()
+  pacer.ask()
+  pacer.askNow()
+  assert.equal(frames.length, 1)
+  frames.shift()()
+  runs.shift()?.()
+  assert.deepEqual([count, frames.length], [2, 0])
+})
+
 test('a slow machine still draws ten times a second', () => {
   const { pacer, waits, showFrame } = paced(60)
   pacer.ask()
