@@ -36,7 +36,7 @@ from tickertape.worker.title_maker import TitleMaker, TitleTiming
 from tickertape.worker.tools import JobTiming, Tools
 from tickertape.worker.upstream.answer_stream import Limits
 from tickertape.worker.upstream.client import Upstream
-from tickertape.worker.worker_channels import WorkerChannels
+from tickertape.worker.worker_channels import open_push
 
 log = structlog.get_logger()
 
@@ -190,7 +190,7 @@ def _build_worker(
         connections,
         tools,
         consumer,
-        _push(connections, consumer, name),
+        open_push(connections, consumer, name),
         Rights(connections),
         Agreement(connections, settings_of_worker(settings)),
         models,
@@ -252,22 +252,6 @@ def _housekeeper(
         rng=tools.rng,
         timing=timing,
     )
-
-
-def _push(connections: Connections, consumer: Consumer, name: str) -> Push:
-    channels = WorkerChannels(consumer, connections.keys, name)
-    push = Push(connections, channels)
-    partitions = connections.partitions
-
-    def serve_all() -> None:
-        # The consumer first, because a subscription leads to a claim.
-        consumer.resize(partitions.served)
-        for channel in channels.added(partitions.served):
-            push.subscribe(channel)
-
-    serve_all()
-    partitions.listen(serve_all)
-    return push
 
 
 async def _wait_for_redis(

@@ -1,6 +1,8 @@
 """What Redis pushes to a worker: wakes, and cancellations of requests that it runs."""
 
+from tickertape.broker.connections import Connections
 from tickertape.broker.keys import Keyspace
+from tickertape.broker.push import Push
 from tickertape.broker.queue import WAKE
 from tickertape.worker.consumer import Consumer
 
@@ -35,3 +37,20 @@ class WorkerChannels:
             self._consumer.wake(self._partitions[channel])
         else:
             self._consumer.cancelled(message.decode(errors="replace"))
+
+
+def open_push(connections: Connections, consumer: Consumer, worker: str) -> Push:
+    """The worker's push connections, which follow the number of partitions; `run` has to run."""
+    channels = WorkerChannels(consumer, connections.keys, worker)
+    push = Push(connections, channels)
+    partitions = connections.partitions
+
+    def serve_all() -> None:
+        # The consumer first, because a subscription leads to a claim.
+        consumer.resize(partitions.served)
+        for channel in channels.added(partitions.served):
+            push.subscribe(channel)
+
+    serve_all()
+    partitions.listen(serve_all)
+    return push

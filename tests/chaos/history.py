@@ -206,6 +206,13 @@ class History:
             if request_id in self.finals:
                 yield accepted, self.finals[request_id]
 
+    def undisturbed_s(self, at_s: float, for_s: float) -> float:
+        """The first time from `at_s` on that is followed by `for_s` without trouble."""
+        for trouble in sorted(self.troubles, key=lambda each: each.begin_s):
+            if trouble.begin_s <= at_s + for_s and trouble.end_s > at_s:
+                at_s = trouble.end_s
+        return at_s
+
     def calls_by_tag(self) -> dict[str, list[Call]]:
         """The upstream's calls for each answer."""
         calls: dict[str, list[Call]] = defaultdict(list)

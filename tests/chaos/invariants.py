@@ -195,7 +195,7 @@ def _cancelled_for_good(history: History) -> Iterator[str]:
             continue
         if final.terminal is None or final.terminal.kind != "cancelled":
             yield f"{cancelled.request_id} was cancelled, and something follows that"
-        due_s = _undisturbed_s(history, cancelled.at_s) + CANCEL_WITHIN_S
+        due_s = history.undisturbed_s(cancelled.at_s, CANCEL_WITHIN_S) + CANCEL_WITHIN_S
         for call in calls[tags[cancelled.request_id]]:
             if call.outcome is None:
                 yield f"{cancelled.request_id} was cancelled, and its upstream is still at work"
@@ -297,11 +297,3 @@ INVARIANTS: dict[str, Invariant] = {
     "I20 a stop refuses only what Redis delayed": _refused_by_a_stop,
     "nothing odd was answered or logged": _nothing_odd,
 }
-
-
-def _undisturbed_s(history: History, at_s: float) -> float:
-    """The first time from `at_s` on without trouble for as long as a cancel may take."""
-    for trouble in sorted(history.troubles, key=lambda each: each.begin_s):
-        if trouble.begin_s <= at_s + CANCEL_WITHIN_S and trouble.end_s > at_s:
-            at_s = trouble.end_s
-    return at_s

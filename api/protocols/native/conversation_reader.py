@@ -10,13 +10,13 @@ from tickertape.api.fanout.wire import Frame
 from tickertape.api.protocols.native.conversation_cursor import ConversationCursor
 from tickertape.api.protocols.native.conversation_notices import ConversationNotices
 from tickertape.api.protocols.native.received_ends import ReceivedEnds
+from tickertape.api.protocols.native.remembered import remembered_frames
 from tickertape.api.protocols.native.turn_ends import End, end_of, has_lost
 from tickertape.api.protocols.native.wire import NativeWire, heartbeat
 from tickertape.broker.branches import shown_parents
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.turns import Turn
-from tickertape.runtime.json_types import JsonObject
 from tickertape.runtime.wait import wait_at_most
 
 
@@ -279,7 +279,7 @@ class ConversationReader:
         wire = NativeWire(turn.request_id, place)
         if watched.is_gone:
             self._reader = None
-            return _remembered(turn, wire, place)
+            return remembered_frames(turn, wire, place)
         position: int | None = 0
         if start is not None and start.request_id == turn.request_id:
             position = watched.tape.position_after(start.cursor)
@@ -297,13 +297,3 @@ class ConversationReader:
         if self._is_stopped:  # `stop` was called before the reader existed
             self._reader.stop()
         return [wire.notice("rewind", {"reason": "cursor_not_found"})] if position is None else []
-
-
-def _remembered(turn: Turn, wire: NativeWire, place: JsonObject) -> list[Frame]:
-    # The log expired before the conversation, which still has the messages and the answer.
-    frames: list[Frame] = [wire.notice("queued", {"messages": turn.asked} | place)]
-    if turn.answered is None:
-        return [*frames, wire.notice("gone", {})]
-    end: JsonObject = {"text": turn.answered, "status": turn.status, "n": 1}
-    end |= {"tool_calls": turn.calls} if turn.calls else {}
-    return [*frames, wire.notice("snapshot", end)]
