@@ -17,12 +17,15 @@ class HousekeepingTiming:
 
     # Between two looks at all partitions.
     round_s: float = 5.0
-    # A worker looks at two partitions a second, whatever their number.
-    partition_s: float = 0.5
+    # A worker looks at one partition a second, whatever their number: two commands.
+    partition_s: float = 1.0
     recount_s: float = EVERY_S
 
 
 TIMING = HousekeepingTiming()
+# An empty partition costs a dozen commands, so recounts cost at most three commands a second. More
+# partitions than these are counted less often.
+_RECOUNTED_EACH_TIME = 12
 # Logs that one look takes; other workers take the next ones.
 _LOGS_AT_ONCE = 16
 
@@ -60,16 +63,17 @@ class Housekeeper:
             partitions = self._partitions()
             round_s = max(self._timing.round_s, self._timing.partition_s * partitions)
             await asyncio.sleep(round_s * self._rng.uniform(0.5, 1.0))
+            recount_s = self._timing.recount_s * max(1.0, partitions / _RECOUNTED_EACH_TIME)
             is_recount_due = time.monotonic() >= self._recount_at_s
             if is_recount_due:
-                self._recount_at_s = time.monotonic() + self._timing.recount_s
+                self._recount_at_s = time.monotonic() + recount_s
             for partition in range(partitions):
                 if self._compact_after_s > 0:
                     with self._faults.contain("compaction"):
                         await self._compact_due(partition)
                 if is_recount_due:
                     with self._faults.contain("recount"):
-                        await self._counts.recount(partition, every_s=self._timing.recount_s)
+                        await self._counts.recount(partition, every_s=recount_s)
 
     async def _compact_due(self, partition: int) -> None:
         while due := await self._compaction.due(

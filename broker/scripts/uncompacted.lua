@@ -7,6 +7,7 @@
 -- again. A partition without such requests costs one command.
 local after_ms, hold_ms, limit = unpack(ARGV)
 local call = redis.call
+if call('EXISTS', KEYS[1]) == 0 then return {} end
 local clock = call('TIME')
 local due = clock[1] * 1000 + math.floor(clock[2] / 1000) - after_ms
 local ids = call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', due), 'LIMIT', 0, limit)
