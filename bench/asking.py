@@ -20,7 +20,7 @@ from bench.box import OTHERS_CORE, SERVER_CORE, Box, pin
 from bench.compiled import compiled
 from tests.support.cluster import valkey_cluster
 from tests.support.deployment import Deployment, port_of
-from tests.support.servers import valkey_server
+from tests.support.servers import in_memory, valkey_server
 from tickertape.cli.up.spawn import spawn, stop
 
 # Calls to the upstream itself; through Tickertape on the same wire; through it on the native wire.
@@ -95,12 +95,20 @@ async def deployed(
     partitions: int = 1,
     masters: int = 1,
     replicas: int = 0,
+    is_undisturbed: bool = False,
 ) -> AsyncIterator[Running]:
     """An API of `apis` processes and workers that are ready. The workers run on the server's core.
 
     More than one master is a cluster. Only masters count as Redis, not the replicas of each.
+    With `is_undisturbed`, no slow disk delays Redis, and a starved worker loses no lease.
     """
-    with _redis(masters, replicas) as (redis_url, redis_pids), upstream(box) as upstream_url:
+    with (
+        _redis(masters, replicas, in_memory() if is_undisturbed else None) as (
+            redis_url,
+            redis_pids,
+        ),
+        upstream(box) as upstream_url,
+    ):
         # A new directory, because readiness is read from the programs' log files.
         directory = Path(tempfile.mkdtemp(dir=box.directory))
         deployment = Deployment(
@@ -108,6 +116,7 @@ async def deployed(
             redis_url=redis_url,
             upstream_url=upstream_url,
             TICKERTAPE_PARTITIONS=str(partitions),
+            TICKERTAPE_LEASE_S="60" if is_undisturbed else "5",
             **_SETTINGS,
         )
         try:
@@ -135,9 +144,9 @@ async def deployed(
 
 
 @contextlib.contextmanager
-def _redis(masters: int, replicas: int) -> Iterator[tuple[str, list[int]]]:
+def _redis(masters: int, replicas: int, parent: Path | None) -> Iterator[tuple[str, list[int]]]:
     if masters == 1:
-        with valkey_server(append_only=True) as server:
+        with valkey_server(append_only=True, parent=parent) as server:
             yield server.url, [server.process.pid]
     else:
         with valkey_cluster(masters=masters, replicas=replicas) as cluster:

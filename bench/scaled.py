@@ -91,6 +91,7 @@ async def play(box: Box, size: Size, *, is_whole: bool = True) -> ScaledRound:
         partitions=size.partitions,
         masters=size.masters,
         replicas=size.replicas,
+        is_undisturbed=True,
         api_beside_workers=False,
     ) as running:
         await ask(box, running, NATIVE, Plan(20), at_once=size.apis * 8)
@@ -113,7 +114,7 @@ async def play(box: Box, size: Size, *, is_whole: bool = True) -> ScaledRound:
 
 async def play_spread(box: Box, apis: int) -> Used:
     """The CPU of a token with four readers, who are spread by chance over so many processes."""
-    async with deployed(box, apis=apis, api_beside_workers=False) as running:
+    async with deployed(box, apis=apis, api_beside_workers=False, is_undisturbed=True) as running:
         await ask(box, running, NATIVE, Plan(20), at_once=apis * 8)
         async with _rig(running, Size()) as rig:
             plan = str(Plan(int(_LONGEST_S * TOKENS_PER_S), TOKENS_PER_S))
@@ -133,12 +134,14 @@ async def _tokens(box: Box, running: Running, size: Size) -> tuple[Used, Asked, 
 
     Returns the CPU and the memory of a window in which no answer begins or ends.
     """
-    length_s = _BEGIN_S + _SETTLE_S + _WINDOW_S + _REST_S
+    # Submits cost more than tokens, and none of them may fall into the window.
+    begin_s = _BEGIN_S * size.load
+    length_s = begin_s + _SETTLE_S + _WINDOW_S + _REST_S
     plan = Plan(int(length_s * TOKENS_PER_S), TOKENS_PER_S)
     asking = asyncio.create_task(
-        ask(box, running, NATIVE, plan, at_once=size.generations, spread_s=_BEGIN_S)
+        ask(box, running, NATIVE, plan, at_once=size.generations, spread_s=begin_s)
     )
-    await asyncio.sleep(_BEGIN_S + _SETTLE_S)
+    await asyncio.sleep(begin_s + _SETTLE_S)
     meter = Meter(running)
     await asyncio.sleep(_WINDOW_S)
     used = meter.read(size.generations * TOKENS_PER_S * meter.seconds)

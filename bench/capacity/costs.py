@@ -45,7 +45,7 @@ class Row:
 
 # A message is a read of one answer's connection (worker), an append (Redis), a push (API).
 WORKER = TurnCosts(turn_us=150, message_us=36, token_us=9.3)
-REDIS = TurnCosts(turn_us=45, message_us=12, token_us=12, write_us=10)
+REDIS = TurnCosts(turn_us=45, message_us=12, token_us=12, write_us=17)
 API = TurnCosts(turn_us=45, message_us=3, token_us=5, write_us=10)
 
 ROWS = (
@@ -75,16 +75,16 @@ REDIS_COMPACTION = Unit(
     "Redis: compaction of an answer of 500 tokens", 0.872, "ms", "Finished requests"
 )
 REDIS_REQUEST = Unit(
-    "Redis: submit, claim and end of an answer, the opening of its log by a reader", 1.0, "ms",
-    "assumed; a submit alone is 0.2 ms (decision 25)",
+    "Redis: submit, claim and end of an answer, the opening of its log by a reader", 1.8, "ms",
+    "As the system grows",
 )  # fmt: skip
 REDIS_OPEN = Unit("Redis: a log that a process begins to read", 0.1, "ms", "assumed")
 REDIS_CALL = Unit("Redis: a call in the background", 60.0, "us", "a turn and a message of Redis")
 
 WATCHER_KIB = Unit("API: memory of a waiting reader", 1.78, "KiB", "Waiting readers")
 SOCKET_KIB = Unit("API: memory of a socket in the kernel", 4.0, "KiB", "assumed")
-LIVE_LOG_KIB = Unit("API: memory of a log that is read", 50.0, "KiB", "assumed")
-GENERATION_KIB = Unit("worker: memory of an answer", 100.0, "KiB", "assumed")
+LIVE_LOG_KIB = Unit("API: memory of a log that is read", 50.0, "KiB", "assumed; 13 at its start")
+GENERATION_KIB = Unit("worker: memory of an answer", 33.0, "KiB", "As the system grows")
 PROCESS_MIB = Unit("memory of a process without work", 70.0, "MiB", "assumed")
 TOKEN_BYTES = Unit(
     "Redis: memory of a token before compaction", 13_300 / 500, "B", "Finished requests"

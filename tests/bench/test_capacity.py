@@ -125,7 +125,7 @@ def test_the_document_has_what_the_model_computes(name: str) -> None:
 
 def test_the_words_of_the_document_have_the_figures_of_its_tables() -> None:
     text = DOCUMENT.read_text("utf-8")
-    first, redis = (f"{each:,.0f}" for each in (1600, 4600))
+    first, redis = (f"{each:,.0f}" for each in (1600, 4500))
     order = by_order(WHOLE)
     assert f"a worker, at some {first} watchers" in text
     assert f"the Redis server, at some {redis} watchers" in text
