@@ -109,27 +109,30 @@ async def test_a_position_in_a_forgotten_request_starts_the_conversation_over(
     assert ids(events[1:]) == [known] * 5
 
 
-async def test_a_cursor_that_its_request_never_had_starts_that_request_over(
-    api: RunningApi, worker: Rig
+@pytest.mark.parametrize("entry", ["1732300000000-7", "0-0"])
+async def test_a_cursor_that_its_request_never_had_starts_the_conversation_over(
+    api: RunningApi, worker: Rig, entry: str
 ) -> None:
-    await answer(worker, "a", "b")
+    """A fail-over may have lost it, and with it the end of the turn before."""
+    first = await answer(worker, "a", "b")
     second = await answer(worker, "c", "d")
-    events = await take(api, 6, after=f"{second}:1732300000000-7")
-    assert kinds(events) == ["rewind", *WHOLE]
-    assert events[0].data == {"request_id": second, "reason": "cursor_not_found"}
-    assert ids(events) == [second] * 6
+    events = await take(api, 11, after=f"{second}:{entry}")
+    assert kinds(events) == ["rewind", *WHOLE, *WHOLE]
+    assert events[0].data == {"reason": "cursor_not_found"}
+    assert ids(events[1:]) == [first] * 5 + [second] * 5
 
 
-async def test_a_reader_cut_off_at_a_rewind_of_one_request_gets_only_that_request_again(
+async def test_a_turn_that_goes_on_ahead_of_the_cursor_starts_the_conversation_over(
     api: RunningApi, worker: Rig
 ) -> None:
-    await answer(worker, "a", "b")
-    second = await answer(worker, "c", "d")
-    [rewind] = await take(api, 1, after=f"{second}:1732300000000-7")
-    assert rewind.kind == "rewind"
-    events = await take(api, 6, after=rewind.cursor)
-    assert kinds(events) == ["rewind", *WHOLE]
-    assert ids(events) == [second] * 6
+    """Its end was received, as the cursor shows, and is lost."""
+    first = await begin(worker)
+    question = [{"role": "user", "content": "and?"}]
+    second = await worker.submit(conversation_id="c1", question=question)
+    queued = (await worker.entries(second))[0].cursor
+    events = await take(api, 3, after=f"{second}:{queued}")
+    assert kinds(events) == ["rewind", "queued", "started"]
+    assert ids(events[1:]) == [first] * 2
 
 
 @pytest.mark.parametrize(

@@ -233,7 +233,8 @@ async def test_a_reader_that_was_away_learns_of_erased_turns(api: RunningApi, wo
     first = await say(api, worker, "one")
     second = await say(api, worker, "two")
     assert (await api.client.delete(f"/conversations/c1/turns/{first}")).status_code == 204
-    after = {"Last-Event-ID": f"{second}:0-0"}
+    queued = (await worker.entries(second))[0].cursor
+    after = {"Last-Event-ID": f"{second}:{queued}"}
     url = f"{api.url}/conversations/c1/stream"
     async with open_stream(url, after) as stream, aclosing(aiter(stream)) as events:
         assert await next_kind(events, "erased") == {"request_id": first}

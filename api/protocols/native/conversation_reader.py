@@ -9,6 +9,7 @@ from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.api.fanout.wire import Frame
 from tickertape.api.protocols.native.conversation_cursor import ConversationCursor
 from tickertape.api.protocols.native.conversation_notices import ConversationNotices
+from tickertape.api.protocols.native.lost_start import has_lost_start
 from tickertape.api.protocols.native.received_ends import ReceivedEnds
 from tickertape.api.protocols.native.remembered import remembered_frames
 from tickertape.api.protocols.native.turn_ends import End, end_of, has_lost
@@ -49,7 +50,7 @@ class ConversationReader:
         # How each turn of the last read had ended, in order.
         self._ends: dict[str, End | None] = {}
         self._received = ReceivedEnds(streams.hub.ends)
-        self._has_lost_end = False
+        self._has_lost_end = self._has_lost_start = False
         self._changed = asyncio.Event()
         # Set with `_changed`, and for a notice that is sent while no request is read.
         self._woken = asyncio.Event()
@@ -186,6 +187,7 @@ class ConversationReader:
                 self._may_move = False
                 turns = await self._read_turns()
                 self._has_lost_end = await self._received.has_lost()
+                self._has_lost_start = await self._lost_start(turns)
             except Unavailable:
                 await wait_at_most(self._changed, self._unavailable_pause_s)
                 continue
@@ -201,7 +203,7 @@ class ConversationReader:
         """Why the client must start over, or None. Marks requests before the start as seen."""
         ids = [turn.request_id for turn in turns]
         before, self._ends = self._ends, {turn.request_id: end_of(turn) for turn in turns}
-        if self._start is not None and self._start.request_id not in ids:
+        if self._start is not None and (self._has_lost_start or self._start.request_id not in ids):
             self._start = None
             self._seen.clear()
             return "cursor_not_found"
@@ -255,8 +257,6 @@ class ConversationReader:
 
     async def _request(self, turn: Turn, parent_id: str | None) -> AsyncIterator[Frame]:
         async with self._hub.watch(turn.request_id) as watched:
-            if self._is_ahead_of(watched):
-                await self._hub.catch_up(watched)
             for frame in self._open_frames(turn, parent_id, watched):
                 yield frame
             if self._reader is not None:
@@ -267,11 +267,11 @@ class ConversationReader:
                         yield frame
                 self._received.add(watched.end)
 
-    def _is_ahead_of(self, watched: WatchedLog) -> bool:
-        start, tape = self._start, watched.tape
-        if start is None or start.request_id != tape.request_id or tape.is_over:
+    async def _lost_start(self, turns: list[Turn]) -> bool:
+        start = self._start
+        if start is None or all(turn.request_id != start.request_id for turn in turns):
             return False
-        return tape.position_after(start.cursor) is None
+        return await has_lost_start(self._hub, start, turns)
 
     def _open_frames(self, turn: Turn, parent_id: str | None, watched: WatchedLog) -> list[Frame]:
         start, self._start = self._start, None
