@@ -59,7 +59,7 @@ async def test_a_worker_that_waits_for_redis_ends_at_once(
     assert waiting["address"].startswith("redis://127.0.0.1:")
     code, took_s = await end(worker, number)
     assert code == 0
-    assert took_s < 1.5
+    assert took_s < 3
     assert len(worker.records("waiting for Redis")) == 1
 
 
@@ -147,5 +147,5 @@ async def test_an_api_whose_redis_is_unreachable_ends_at_once(
         code, took_s = await end(api, number)
         own_redis.start()
         assert code == 0
-        assert took_s < 1.5
+        assert took_s < 3
         await reader.ends()

@@ -3,6 +3,7 @@
 import asyncio
 
 from tests.support.any_browser import AnyPage
+from tests.support.browser_socket import Navigated
 from tests.support.script import Finish, Script, Text, Wait
 from tests.support.wait import wait_until
 
@@ -72,7 +73,10 @@ async def shows(page: AnyPage, expression: str, value: object, *, timeout_s: flo
     """Wait until the page shows this."""
 
     async def does() -> bool:
-        return bool(await page.evaluate(expression) == value)
+        try:
+            return bool(await page.evaluate(expression) == value)
+        except Navigated:
+            return False
 
     try:
         await wait_until(does, timeout_s=timeout_s, description=f"{expression} to be {value!r}")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.browser_process import running_browser
-from tests.support.browser_socket import BrowserSocket, Message, open_socket
+from tests.support.browser_socket import BrowserSocket, Message, Navigated, open_socket
 from tests.support.wait import wait_until, wait_until_sync
 
 _FLAGS = (
@@ -89,11 +89,12 @@ class Page:
         self, expression: str, *, description: str = "", timeout_s: float = 10
     ) -> Any:
         """`evaluate` until the value is true."""
-        return await wait_until(
-            lambda: self.evaluate(expression),
-            timeout_s=timeout_s,
-            description=description or expression,
-        )
+
+        async def look() -> Any:
+            with contextlib.suppress(Navigated):
+                return await self.evaluate(expression)
+
+        return await wait_until(look, timeout_s=timeout_s, description=description or expression)
 
     async def go(self, url: str) -> None:
         """Load a page and wait until it and its modules have loaded."""

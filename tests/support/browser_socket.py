@@ -15,6 +15,10 @@ _COMMAND_TIMEOUT_S = 20
 _MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 
+class Navigated(AssertionError):
+    """The page was left while a command ran in it, so there is no result."""
+
+
 class BrowserSocket:
     """Chromium's DevTools protocol and WebDriver BiDi number commands alike."""
 
@@ -30,6 +34,8 @@ class BrowserSocket:
         await self._socket.send_json({"id": number, "method": method, "params": params, **fields})
         async with asyncio.timeout(_COMMAND_TIMEOUT_S):
             message = await reply
+        if "Inspected target navigated" in str(message.get("error")):
+            raise Navigated
         assert "error" not in message, f"{method}: {message['error']} {message.get('message', '')}"
         result: Message = message["result"]
         return result

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -73,12 +74,22 @@ class Tmux:
 
     async def exit_code(self) -> int:
         """Wait until the program has ended."""
+        status = ""
 
-        async def has_ended() -> str:
-            return (await self._run("display-message", "-p", "#{pane_dead_status}")).strip()
+        async def has_ended() -> bool:
+            nonlocal status
+            told = await self._run(
+                "display-message", "-p", "#{pid} #{pane_dead}:#{pane_dead_status}"
+            )
+            server, _, rest = told.strip().partition(" ")
+            is_dead, _, status = rest.partition(":")
+            if is_dead == "1" and status == "":
+                # tmux 3.3 can miss the end of a program whose terminal is closed at that moment.
+                os.kill(int(server), signal.SIGCHLD)
+            return status != ""
 
         await wait_until(has_ended, timeout_s=20, description="the program ends")
-        return int(await has_ended())
+        return int(status)
 
     async def stop(self) -> None:
         """End the terminal and its program."""
