@@ -179,6 +179,18 @@ class Connections:
             host, port = await self._locator.locate()
             return f"{host}:{port}"
 
+    async def check_primary(self) -> bool:
+        """Leave a former primary; returns whether another one could have been named.
+
+        For a while after a fail-over, a process may read the former primary, which lacks what was
+        written since. Without Sentinels nothing is asked. Raises Unavailable.
+        """
+        if self._locator is None:
+            return False
+        async with in_time(self._timing.command_limit_s):
+            await self._locator.ask_again()
+        return True
+
     async def agree_on_partitions(self, partitions: int) -> None:
         """Learn the partition map; the first process of a system makes one with `partitions`.
 

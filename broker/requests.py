@@ -83,6 +83,8 @@ class Requests:
         """The record of a request; raises RequestMissing, also for a request of another tenant."""
         await self._ring(request_id)
         stored = await self._connections.ask("HGETALL", self._keys.request(request_id))
+        if not stored and await self._connections.check_primary():
+            stored = await self._connections.ask("HGETALL", self._keys.request(request_id))
         if not stored or stored[b"tenant"].decode() != tenant:
             raise RequestMissing
         return _record(request_id, stored)

@@ -71,6 +71,13 @@ class PrimaryLocator:
                 self._following = asyncio.create_task(self._follow(), name="follow the primary")
             return known
 
+    async def ask_again(self) -> None:
+        """Ask now; one answer serves all who wait. Raises ConnectionError as `locate` does."""
+        called_s = time.monotonic()
+        async with self._asking:
+            if self._known_at_s < called_s:
+                await self._ask()
+
     async def aclose(self) -> None:
         """Ask no more, and close the connections to the Sentinels."""
         if self._following is not None:

@@ -11,13 +11,14 @@ import pytest
 from tests.support.followers import following
 from tests.support.given_settings import GivenSettings
 from tests.support.keyspace import KEYS
-from tests.support.rig import working
+from tests.support.rig import open_rig, working
 from tests.support.running_api import RunningApi, running_api
 from tests.support.script import Finish, Role, Text, Wait
 from tests.support.sentinel import Watched, watched_servers
 from tests.support.sse import collect, text_of
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
+from tickertape.broker import sentinel
 from tickertape.cli.inspect import doctor
 
 pytestmark = pytest.mark.slow
@@ -114,6 +115,22 @@ async def test_a_second_after_a_fail_over_nothing_is_written_to_the_old_primary(
             request_id = await api.submit()
             assert watched.primary.client.exists(KEYS.request(request_id))
             assert text_of(await collect(api.stream_url(request_id))) == "Hello, world."
+
+
+async def test_a_request_at_the_new_primary_is_found_by_a_process_that_reads_the_old_one(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sentinel, "_ASK_EVERY_S", 3600)
+    async with open_rig(watched.url) as before:
+        await before.submit()
+        old = watched.primary
+        watched.fail_over()
+        await wait_until(
+            lambda: watched.primary is not old, timeout_s=30, description="another primary"
+        )
+        async with open_rig(watched.url) as after:
+            request_id = await after.submit()
+        assert (await before.record(request_id)).status == "queued"
 
 
 async def test_doctor_names_the_primary_and_shows_no_password(watched: Watched) -> None:
