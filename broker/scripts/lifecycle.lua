@@ -59,8 +59,9 @@ end
 -- A promoted replica may lack the last entries of a log. If the terminal got the id of one of them, a reader that
 -- has that entry would never get the terminal. So the terminal of such a log is in an attempt of its own.
 local function leave_lost_ids(r)
+  if not r.replid or r.replid == '' then return end
   local replid = current_replid()
-  if not r.replid or r.replid == '' or replid == '' or r.replid == replid then return end
+  if replid == '' or r.replid == replid then return end
   append_opener(r, 'resumed', 'K', '1', r.model ~= '' and r.model or 'null', ',"reason":"log_lost"')
 end
 
