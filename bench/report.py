@@ -148,5 +148,10 @@ def percentile_ms(values_us: list[int], share: float) -> float:
     """The percentile `share` (0 to 1) of `values_us`, in ms."""
     if share == 0.5:
         return statistics.median(values_us) / 1000
-    ordered = sorted(values_us)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] / 1000
+    return percentile(values_us, share) / 1000
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value below which `share` (0 to 1) of the values are."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]

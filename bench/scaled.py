@@ -121,10 +121,7 @@ async def play_spread(box: Box, apis: int) -> Used:
             ids = await asyncio.gather(*(rig.ask(plan) for _ in range(GENERATIONS)))
             readers = [Readers(f"/chat/{each}/stream", SPREAD_READERS, 0) for each in ids]
             async with reading(box, running.api_port, readers):
-                await asyncio.sleep(_SETTLE_S)
-                meter = Meter(running)
-                await asyncio.sleep(_WINDOW_S)
-                used = meter.read(GENERATIONS * TOKENS_PER_S * meter.seconds)
+                used = await _in_window(running, GENERATIONS * TOKENS_PER_S)
             await asyncio.gather(*(_cancel(rig, each) for each in ids))
     return used
 
@@ -141,12 +138,18 @@ async def _tokens(box: Box, running: Running, size: Size) -> tuple[Used, Asked, 
     asking = asyncio.create_task(
         ask(box, running, NATIVE, plan, at_once=size.generations, spread_s=begin_s)
     )
-    await asyncio.sleep(begin_s + _SETTLE_S)
-    meter = Meter(running)
-    await asyncio.sleep(_WINDOW_S)
-    used = meter.read(size.generations * TOKENS_PER_S * meter.seconds)
+    await asyncio.sleep(begin_s)
+    used = await _in_window(running, size.generations * TOKENS_PER_S)
     during = _resident(running)
     return used, await asking, during
+
+
+async def _in_window(running: Running, units_per_s: float) -> Used:
+    """The CPU of a unit, once the processes have settled."""
+    await asyncio.sleep(_SETTLE_S)
+    meter = Meter(running)
+    await asyncio.sleep(_WINDOW_S)
+    return meter.read(units_per_s * meter.seconds)
 
 
 def _resident(running: Running) -> tuple[int, int]:
@@ -161,10 +164,7 @@ async def _watchers(box: Box, running: Running, size: Size) -> float:
         request_id = await rig.ask(str(plan))
         path = f"/chat/{request_id}/stream"
         async with reading(box, running.api_port, [Readers(path, size.watchers, 0)]):
-            await asyncio.sleep(_SETTLE_S)
-            meter = Meter(running)
-            await asyncio.sleep(_WINDOW_S)
-            used = meter.read(size.watchers * TOKENS_PER_S * meter.seconds)
+            used = await _in_window(running, size.watchers * TOKENS_PER_S)
         await _cancel(rig, request_id)
     return used.api
 

@@ -188,5 +188,5 @@ def _writes(write_us: float) -> str:
 
 
 def _rounded(watchers: float) -> str:
-    """Two digits, because the model is no more exact."""
+    """Two digits, because more would say more than the model knows."""
     return f"{float(f'{watchers:.1e}'):,.0f}"

@@ -14,13 +14,13 @@ Assumptions:
 
 import heapq
 import itertools
-import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bench.capacity import costs
 from bench.capacity.turns import TurnCosts
+from bench.report import percentile
 
 HOP_S = 50e-6
 _WARM_UP = 0.2
@@ -172,21 +172,17 @@ class Simulation:
         self._delays_s += [at_s - written_s for written_s in message.written_s]
 
     def _result(self, tokens: int, length_s: float) -> Simulated:
-        delays = sorted(self._delays_s[int(len(self._delays_s) * _WARM_UP) :])
+        delays = self._delays_s[int(len(self._delays_s) * _WARM_UP) :]
         everyone = [*self._workers, *self._masters, *self._apis]
         return Simulated(
             worker_us=_us(self._workers, tokens),
             redis_us=_us(self._masters, tokens),
             api_us=_us(self._apis, tokens),
-            p50_ms=_at(delays, 0.5) * 1e3,
-            p99_ms=_at(delays, 0.99) * 1e3,
+            p50_ms=percentile(delays, 0.5) * 1e3,
+            p99_ms=percentile(delays, 0.99) * 1e3,
             busiest=max(each.busy_s for each in everyone) / length_s,
         )
 
 
 def _us(processes: list[_Process], tokens: int) -> float:
     return sum(each.busy_s for each in processes) / tokens * 1e6
-
-
-def _at(ordered: list[float], share: float) -> float:
-    return ordered[min(len(ordered) - 1, math.floor(len(ordered) * share))]

@@ -9,7 +9,7 @@ from itertools import cycle, islice
 import httpx2
 
 from bench.box import Box
-from bench.report import Bound, Report, Spread, Table
+from bench.report import Bound, Report, Spread, Table, percentile
 from bench.rounds import Incorrect
 from tests.page.site import Site, running_site
 from tests.support.browser import Browser, Page, connect, find_chromium, running_chromium
@@ -213,15 +213,15 @@ def _report(streamed: Sequence[Streamed], reloaded: Sequence[Reloaded]) -> Repor
     files = load_page().files.items()
     kib = sum(len(file.gzipped) for path, file in files if _belongs_to_chat(path)) / 1024
     rows = {
-        "work in a frame, p50": spread(_percentile(each.work, 0.5) for each in streamed),
+        "work in a frame, p50": spread(percentile(each.work, 0.5) for each in streamed),
         "longest task": spread(max([*each.long_tasks, 0]) for each in streamed),
         "tasks of 50 ms and more, number": spread(len(each.long_tasks) for each in streamed),
-        "key, p50": spread(_percentile(each.keys, 0.5) for each in streamed),
+        "key, p50": spread(percentile(each.keys, 0.5) for each in streamed),
         "first paint": spread(each.first_paint for each in reloaded),
         "all answers drawn": spread(each.all for each in reloaded),
     }
-    work = spread(_percentile(each.work, 0.99) for each in streamed)
-    keys = spread(_percentile(each.keys, 0.99) for each in streamed)
+    work = spread(percentile(each.work, 0.99) for each in streamed)
+    keys = spread(percentile(each.keys, 0.99) for each in streamed)
     bounds = [
         Bound("work in a frame, p99", work, 50, 16, "ms"),
         Bound("key until its handlers are done, p99", keys, 16, unit="ms"),
@@ -235,8 +235,3 @@ def _report(streamed: Sequence[Streamed], reloaded: Sequence[Reloaded]) -> Repor
 def _belongs_to_chat(path: str) -> bool:
     """All that the page may load; the pages of the status and the documentation are others."""
     return not any(word in path for word in ("swagger", "docs", "status", "LICENSES"))
-
-
-def _percentile(values: list[float], share: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
