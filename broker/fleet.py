@@ -24,7 +24,7 @@ class WorkerReport(msgspec.Struct, frozen=True):
     `takeovers` counts the claims of requests that a lost worker had begun. `retries` counts the
     repeated calls of the upstream. `titles` counts the titles that the model gave. `deltas_per_s`
     is the mean of the last seconds. `upstream_problem` says why the upstream refuses all work; None
-    when there is no such reason.
+    if the upstream takes work.
     """
 
     slots: int

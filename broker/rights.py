@@ -27,8 +27,8 @@ class Rights:
     async def missing(self) -> list[str]:
         """The missing rights in words; raises AccessDenied when the account may not even check.
 
-        SettingsInvalid as Connections.check_server. Each node of a cluster has
-        its own list of accounts, so each is asked.
+        Raises SettingsInvalid as `Connections.check_server` does. Each node of a cluster has its
+        own list of accounts, so each is asked.
         """
         await self._connections.check_server()
         found: dict[str, None] = {}

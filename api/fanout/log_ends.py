@@ -31,7 +31,7 @@ class LogEnds:
         return LogEnd(request_id, tape.last, self._gains(request_id))
 
     async def tail_of(self, end: LogEnd) -> Cursor | None:
-        """The id of the last entry now; None if there is no such log. May raise Unavailable.
+        """The id of the last entry now; None if the log does not exist. May raise Unavailable.
 
         Redis is asked only if another connection has served the partition since.
         """

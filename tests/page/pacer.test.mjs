@@ -45,7 +45,7 @@ test('a drawing that took long is followed by a rest, in which keys get their tu
   assert.deepEqual(waits, [30])
 })
 
-test('who asks after the rest gets the next frame', () => {
+test('a drawing that is asked for after the rest comes with the next frame', () => {
   const { pacer, frames, waits, showFrame, pass } = paced(5)
   pacer.ask()
   showFrame()

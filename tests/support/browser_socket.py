@@ -16,7 +16,7 @@ _MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 
 class Navigated(AssertionError):
-    """The page was left while a command ran in it, so there is no result."""
+    """The page was left while a command ran in it, so the command has no result."""
 
 
 class BrowserSocket:

@@ -35,7 +35,7 @@ class ServerProgram:
 
 
 def describe(path: Path) -> ServerProgram | None:
-    """The program at a path; None if it cannot run here or is no such server."""
+    """The program at a path; None if it cannot run here, or is another program."""
     try:
         told = subprocess.run(
             [path, "--version"], check=False, capture_output=True, text=True, timeout=10
