@@ -54,13 +54,14 @@ local function reap(id)
     return
   end
   r.crashes = r.crashes + 1
-  call('HSET', P .. 'req:' .. id, 'crashes', r.crashes, 'reason', '"worker_lost"')
   -- The lost worker cannot report what the attempt cost, so the cost is estimated: an entry is mostly one
   -- delta, and a delta mostly one token.
   if r.seq > 0 then
     call('HSETNX', P .. 'req:' .. id, 'usage:' .. r.attempt, '{"completion_tokens":' .. int(r.seq) .. ',"estimated":true}')
   end
+  local counted = { 'crashes', r.crashes, 'reason', '"worker_lost"' }
   if r.crashes >= max_crashes then
+    call('HSET', P .. 'req:' .. id, unpack(counted))
     local payload = call('HGET', P .. 'req:' .. id, 'payload')
     end_request(r, 'failed', POISON, retention_s, conversation_ttl_s)
     call('HSET', P .. 'req:' .. id, 'payload', payload)
@@ -68,10 +69,10 @@ local function reap(id)
     call('XADD', P .. 'dead', 'MAXLEN', '~', 1000, '*', 'id', id, 'tenant', r.tenant)
     return
   end
-  call('ZREM', P .. 'running', id)
-  call('HSET', P .. 'req:' .. id, 'state', 'queued')
   if r.crashes == max_crashes - 1 then call('HSET', P .. 'req:' .. id, 'suspect', 1) end
   enqueue(id, r.tenant, true, true)
+  call('HSET', P .. 'req:' .. id, 'state', 'queued', unpack(counted))
+  call('ZREM', P .. 'running', id)
 end
 
 -- Backwards, because `action` puts each id at the head of its list, and the earliest due id must come first.
@@ -81,13 +82,13 @@ local function for_each_due(set, action)
 end
 
 local function queue_delayed(id)
-  call('ZREM', P .. 'delayed', id)
   local h = call('HMGET', P .. 'req:' .. id, 'state', 'tenant')
   if h[1] == 'delayed' then
+    enqueue(id, h[2], true)
     call('HSET', P .. 'req:' .. id, 'state', 'queued')
     call('HDEL', P .. 'req:' .. id, 'waiting')
-    enqueue(id, h[2], true)
   end
+  call('ZREM', P .. 'delayed', id)
 end
 
 bring_ends_near('running')
@@ -109,9 +110,11 @@ local function pop_next_id()
   if id then return id end
   local tenant = call('LPOP', P .. 'ring')
   if not tenant then return nil end
+  -- The next turn comes first: a list that cannot be read ends the script, and its tenant must keep its turns.
+  call('RPUSH', P .. 'ring', tenant)
   local waiting = P .. 'wait:' .. tenant
   id = call('LPOP', waiting)
-  if call('EXISTS', waiting) == 1 then call('RPUSH', P .. 'ring', tenant) end
+  if call('EXISTS', waiting) == 0 then call('LREM', P .. 'ring', -1, tenant) end
   return id
 end
 

@@ -52,7 +52,8 @@ local function wake_worker()
 end
 
 -- Put a request into its tenant's waiting list, or into the suspect list. `to_head` puts the request at the
--- head of that list; `turn_now` gives the tenant the next turn if it had nothing waiting.
+-- head of that list; `turn_now` gives the tenant the next turn if it had nothing waiting. Callers do this before
+-- they take the request from where it was: a list that cannot be written ends the script here, with nothing lost.
 local function enqueue(id, tenant, to_head, turn_now)
   local push = to_head and 'LPUSH' or 'RPUSH'
   if call('HEXISTS', P .. 'req:' .. id, 'suspect') == 1 then

@@ -81,6 +81,11 @@ async def test_a_foreign_key_ends_neither_the_api_nor_the_worker(
                         lambda: len(client.execute_command("PUBSUB", "SHARDCHANNELS")) >= 2,
                         description="the worker to listen",
                     )
+                    claims = rounds(client)
+                    await wait_until(
+                        lambda: rounds(client) > claims + 2,
+                        description="claims with this key",
+                    )
                     client.delete(name)
                     if before:
                         client.restore(name, 0, before)
