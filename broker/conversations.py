@@ -1,11 +1,13 @@
 """Reads and forgets conversations: their turns, and which request is active."""
 
+import contextlib
 from dataclasses import dataclass
 
 from tickertape.broker import request_ids
 from tickertape.broker.branches import drop_replaced, path_of, shown_parents
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import NotFinished, ParentMissing, RequestMissing
+from tickertape.broker.former_primary import never_from_a_former_primary
 from tickertape.broker.homes import Homes
 from tickertape.broker.lua import Scripts
 from tickertape.broker.submission import conversation_key
@@ -58,6 +60,7 @@ class Conversations:
         key = conversation_key(tenant, conversation_id)
         return await self._homes.of_conversation(key), key
 
+    @never_from_a_former_primary
     async def get(self, tenant: str, conversation_id: str) -> Conversation:
         """The conversation; raises RequestMissing when there is none."""
         partition, key = await self.place(tenant, conversation_id)
@@ -74,11 +77,20 @@ class Conversations:
 
     async def active(self, tenant: str, conversation_id: str) -> str | None:
         """The id of the active request; None if there is none, or no such conversation."""
+        with contextlib.suppress(RequestMissing):
+            return await self._active(tenant, conversation_id)
+        return None
+
+    @never_from_a_former_primary
+    async def _active(self, tenant: str, conversation_id: str) -> str:
         partition, key = await self.place(tenant, conversation_id)
         stored = await self._connections.ask(
             "HGET", self._keys.conversation(partition, key), "active"
         )
-        return stored.decode() if stored else None
+        if not stored:
+            raise RequestMissing
+        active_id: str = stored.decode()
+        return active_id
 
     async def title(self, partition: int, key: str) -> str | None:
         """The title of a conversation; None without one, or without the conversation."""
@@ -95,6 +107,7 @@ class Conversations:
         rows = await self._connections.ask("XRANGE", self._keys.turns(partition, key), "-", "+")
         return read_turns(rows)[-self._settings.conversation_turns :]
 
+    @never_from_a_former_primary
     async def check_parent(self, tenant: str, conversation_id: str, parent_id: str) -> None:
         """Raise ParentMissing unless the request has a turn in this conversation; or Unavailable.
 
@@ -112,6 +125,7 @@ class Conversations:
         }:
             raise ParentMissing
 
+    @never_from_a_former_primary
     async def rename(self, tenant: str, conversation_id: str, title: str) -> None:
         """Give a conversation a title, which no other title replaces.
 
@@ -130,6 +144,7 @@ class Conversations:
         if word == "MISSING":
             raise RequestMissing("There is no such conversation.")
 
+    @never_from_a_former_primary
     async def retain(self, tenant: str, conversation_id: str, keep_s: int) -> None:
         """Keep a conversation, and the requests of it that end from now on, for at most `keep_s`.
 
@@ -143,6 +158,7 @@ class Conversations:
         if word == "MISSING":
             raise RequestMissing("There is no such conversation.")
 
+    @never_from_a_former_primary
     async def erase_turn(self, tenant: str, conversation_id: str, request_id: str) -> None:
         """Erase a turn whose request has expired; the turns that follow it stay.
 
@@ -191,6 +207,7 @@ class Conversations:
                 count *= _GROWTH
         return read_turns(reversed(rows))[-self._settings.conversation_turns :]
 
+    @never_from_a_former_primary
     async def forget(self, tenant: str, conversation_id: str) -> int:
         """End the requests of a conversation, and erase the conversation with all its requests.
 

@@ -12,6 +12,7 @@ from tickertape.broker.errors import (
     NotFinished,
     RequestMissing,
 )
+from tickertape.broker.former_primary import never_from_a_former_primary
 from tickertape.broker.kinds import (
     TERMINALS,
     RequestState,
@@ -79,16 +80,16 @@ class Requests:
         """Accept a request; see `Submitter.submit`."""
         return await self._submitter.submit(submission, request_id)
 
+    @never_from_a_former_primary
     async def get(self, request_id: str, tenant: str) -> Record:
         """The record of a request; raises RequestMissing, also for a request of another tenant."""
         await self._ring(request_id)
         stored = await self._connections.ask("HGETALL", self._keys.request(request_id))
-        if not stored and await self._connections.check_primary():
-            stored = await self._connections.ask("HGETALL", self._keys.request(request_id))
         if not stored or stored[b"tenant"].decode() != tenant:
             raise RequestMissing
         return _record(request_id, stored)
 
+    @never_from_a_former_primary
     async def cancel(self, request_id: str, tenant: str) -> str:
         """End a request in any state; returns its status: `cancelled`, or how it ended earlier.
 

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from tests.support.followers import following
 from tests.support.given_settings import GivenSettings
 from tests.support.keyspace import KEYS
-from tests.support.rig import open_rig, working
+from tests.support.rig import TENANT, Rig, open_rig, working
 from tests.support.running_api import RunningApi, running_api
 from tests.support.script import Finish, Role, Text, Wait
 from tests.support.sentinel import Watched, watched_servers
@@ -19,6 +19,8 @@ from tests.support.sse import collect, text_of
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
 from tickertape.broker import sentinel
+from tickertape.broker.conversations import Conversations
+from tickertape.broker.errors import BrokerError
 from tickertape.cli.inspect import doctor
 
 pytestmark = pytest.mark.slow
@@ -117,20 +119,44 @@ async def test_a_second_after_a_fail_over_nothing_is_written_to_the_old_primary(
             assert text_of(await collect(api.stream_url(request_id))) == "Hello, world."
 
 
-async def test_a_request_at_the_new_primary_is_found_by_a_process_that_reads_the_old_one(
+async def test_what_is_at_the_new_primary_is_found_by_processes_that_read_the_old_one(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sentinel, "_ASK_EVERY_S", 3600)
-    async with open_rig(watched.url) as before:
-        await before.submit()
+    async with AsyncExitStack() as stack:
+        rigs = [await stack.enter_async_context(open_rig(watched.url)) for _ in _LOOKS]
+        for before in rigs:
+            await before.submit()
         old = watched.primary
         watched.fail_over()
         await wait_until(
             lambda: watched.primary is not old, timeout_s=30, description="another primary"
         )
         async with open_rig(watched.url) as after:
-            request_id = await after.submit()
-        assert (await before.record(request_id)).status == "queued"
+            request_id = await after.submit(conversation_id="c", question=[{"role": "user"}])
+        for name, look in _LOOKS.items():
+            try:
+                found = await look(rigs.pop(), request_id)
+            except BrokerError as error:
+                pytest.fail(f"{name}: {error}")
+            assert found == request_id or name != "active"
+
+
+def conversations(rig: Rig) -> Conversations:
+    return Conversations(rig.connections, rig.settings)
+
+
+# What a caller can ask for by an id. The last ones change what the others find.
+_LOOKS: dict[str, Callable[[Rig, str], Awaitable[object]]] = {
+    "get": lambda rig, id_: rig.requests.get(id_, TENANT),
+    "conversation": lambda rig, _: conversations(rig).get(TENANT, "c"),
+    "active": lambda rig, _: conversations(rig).active(TENANT, "c"),
+    "parent": lambda rig, id_: conversations(rig).check_parent(TENANT, "c", id_),
+    "rename": lambda rig, _: conversations(rig).rename(TENANT, "c", "title"),
+    "retain": lambda rig, _: conversations(rig).retain(TENANT, "c", 60),
+    "cancel": lambda rig, id_: rig.requests.cancel(id_, TENANT),
+    "forget": lambda rig, _: conversations(rig).forget(TENANT, "c"),
+}
 
 
 async def test_doctor_names_the_primary_and_shows_no_password(watched: Watched) -> None:
