@@ -11,10 +11,12 @@ from starlette.routing import BaseRoute
 from starlette.types import Lifespan
 
 from tickertape.api import operations
-from tickertape.api.edge.auth import Authentication, CurrentKeys, keys_from
+from tickertape.api.edge.auth import Authentication, ListedKeys, everyone
+from tickertape.api.edge.caller import Authenticator
 from tickertape.api.edge.error_forms import ErrorForm, ErrorForms
 from tickertape.api.edge.error_handlers import handle_errors
 from tickertape.api.edge.guards import BodyLimit, JsonOnly, LastResort, LoopbackOnly
+from tickertape.api.edge.listed_keys import keys_from
 from tickertape.api.lifespan import OnFatal, running
 from tickertape.api.openapi import document_app, operation_id
 from tickertape.api.page.files import ServedPage, load_page
@@ -47,11 +49,13 @@ def create_app(
     open_to_all: bool = False,
     on_fatal: OnFatal | None = None,
     timing: ApiTiming = TIMING,
+    authenticator: Authenticator | None = None,
 ) -> FastAPI:
     """The API for these settings. It connects to Redis at its start, and waits until Redis is up.
 
     `open_to_all` drops the check of the Host header that protects an API without keys. `on_fatal`
-    is called with the reason when the app has to be stopped. Raises SettingsInvalid, RolesInvalid.
+    is called with the reason when the app has to be stopped. `authenticator` recognizes callers in
+    place of the keys of the settings. Raises SettingsInvalid, RolesInvalid.
     """
     redis_url = settings.redis_url
     if redis_url is None:
@@ -62,7 +66,9 @@ def create_app(
     loaded_roles = load_roles(settings.roles_dir) if roles is None else roles
     page = load_page()
     forms = ErrorForms(_error_forms())
-    guards = _guards(settings, keys, forms, page, open_to_all=open_to_all)
+    if authenticator is None and keys is not None:
+        authenticator = ListedKeys(keys)
+    guards = _guards(settings, authenticator, forms, page, open_to_all=open_to_all)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -126,7 +132,7 @@ def _error_forms() -> dict[str, ErrorForm]:
 
 def _guards(
     settings: Settings,
-    keys: CurrentKeys | None,
+    authenticator: Authenticator | None,
     forms: ErrorForms,
     page: ServedPage,
     *,
@@ -141,11 +147,16 @@ def _guards(
     guards = [Middleware(LastResort, forms=forms)]
     if settings.origins:
         guards.insert(0, _cors(settings.origins))
-    if keys is None and not open_to_all:
+    if authenticator is None and not open_to_all:
         guards.append(Middleware(LoopbackOnly, forms=forms))
     return [
         *guards,
-        Middleware(Authentication, forms=forms, keys=keys, is_public=is_public),
+        Middleware(
+            Authentication,
+            forms=forms,
+            authenticator=authenticator or everyone,
+            is_public=is_public,
+        ),
         Middleware(JsonOnly, forms=forms),
         Middleware(BodyLimit, forms=forms, limit_bytes=_body_limit(settings)),
     ]

@@ -1,10 +1,11 @@
-"""What FastAPI passes to a route: the services and the tenant."""
+"""What FastAPI passes to a route: the services, the caller and its tenant."""
 
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 
+from tickertape.api.edge.caller import Caller
 from tickertape.api.services import Services
 from tickertape.broker.errors import AccessDenied, Unavailable
 
@@ -25,10 +26,18 @@ async def _usable(services: Annotated[Services, Depends(_services)]) -> Services
 _bearer = HTTPBearer(auto_error=False, description="Required if the server has API keys")
 
 
-async def _tenant(request: Request, _: Annotated[object, Security(_bearer)]) -> str:
+async def _caller(request: Request, _: Annotated[object, Security(_bearer)]) -> Caller:
     # api/edge/auth.py has checked the key; the scheme is here for the OpenAPI document.
-    tenant: str = request.state.tenant
-    return tenant
+    caller: Caller = request.state.caller
+    return caller
+
+
+CurrentCaller = Annotated[Caller, Depends(_caller)]
+"""The caller that the call's API key belongs to."""
+
+
+async def _tenant(caller: CurrentCaller) -> str:
+    return caller.tenant
 
 
 AnyServices = Annotated[Services, Depends(_services)]

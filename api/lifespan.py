@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from tickertape.api.edge.auth import CurrentKeys
+from tickertape.api.edge.listed_keys import CurrentKeys
 from tickertape.api.failure_log import log_failure
 from tickertape.api.fanout.hub import Hub
 from tickertape.api.fanout.streams import Streams

@@ -7,7 +7,8 @@ import asyncio
 from dataclasses import dataclass, field
 
 from tickertape.api.asking import Ask, submission_of
-from tickertape.api.edge.auth import RELOAD_INTERVAL_S, CurrentKeys
+from tickertape.api.edge.caller import Caller
+from tickertape.api.edge.listed_keys import RELOAD_INTERVAL_S, CurrentKeys
 from tickertape.api.edge.problems import draining
 from tickertape.api.fanout.streams import Streams
 from tickertape.api.fanout.watchers import INTERVAL_S
@@ -88,24 +89,27 @@ class Services:
     readiness: Readiness = field(default_factory=Readiness)
 
     async def submit(
-        self, ask: Ask, *, tenant: str, idempotency_key: str | None = None
+        self, ask: Ask, *, caller: Caller, idempotency_key: str | None = None
     ) -> Submitted:
         """Render the role and accept the request.
 
         Raises as Requests.submit and submission_of, ParentMissing, and Problem for a retention
-        above the limit.
+        above the limit and for a model that the caller may not use.
         """
         keep = keep_of(
             ask.retention_s,
-            self.retention_of(tenant),
+            self.retention_of(caller.tenant),
             self.settings,
             has_conversation=ask.conversation_id is not None,
         )
         submission = submission_of(
-            ask, self.roles, tenant=tenant, idempotency_key=idempotency_key, keep=keep
+            ask, self.roles, tenant=caller.tenant, idempotency_key=idempotency_key, keep=keep
         )
+        caller.require_model(submission.model)
         if ask.links.parent and ask.conversation_id is not None:
-            await self.conversations.check_parent(tenant, ask.conversation_id, ask.links.parent)
+            await self.conversations.check_parent(
+                caller.tenant, ask.conversation_id, ask.links.parent
+            )
         try:
             submitted = await self.requests.submit(submission)
         except BrokerError as error:

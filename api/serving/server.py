@@ -19,8 +19,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from tickertape.api.app import create_app
-from tickertape.api.edge.auth import keys_from
 from tickertape.api.edge.guards import check_bind
+from tickertape.api.edge.listed_keys import keys_from
 from tickertape.api.fanout.uvicorn_handover import HandoverProtocol
 from tickertape.api.serving.processes import run_processes
 from tickertape.broker.errors import SettingsInvalid

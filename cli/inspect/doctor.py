@@ -230,7 +230,7 @@ async def listening(host: str, port: int, *, limit_s: float = 2.0) -> Finding:
 
 def access(settings: Settings, host: str) -> Iterator[Finding]:
     """Findings about the callers that the API accepts."""
-    from tickertape.api.edge.auth import keys_from
+    from tickertape.api.edge.listed_keys import keys_from
 
     try:
         listed = keys_from(settings)

@@ -18,7 +18,7 @@ from typing import Annotated
 from fastapi import APIRouter, Response
 from pydantic import ConfigDict, Field
 from tickertape.api.asking import Ask
-from tickertape.api.dependencies import Tenant, UsableServices
+from tickertape.api.dependencies import CurrentCaller, UsableServices
 from tickertape.api.edge.error_docs import error_responses
 from tickertape.api.fanout.wire import CUT, Dialect, Frame
 from tickertape.api.protocols.checked import Checked

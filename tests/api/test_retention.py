@@ -5,7 +5,7 @@ import pytest
 from tests.support.keyspace import KEYS
 from tests.support.rig import Rig, open_rig
 from tests.support.running_api import RunningApi, running_api
-from tickertape.api.edge.auth import parse_keys
+from tickertape.api.edge.listed_keys import parse_keys
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.broker.submission import conversation_key
 
@@ -114,4 +114,6 @@ def test_the_shortest_retention_of_a_tenant_s_keys_counts() -> None:
     keys = parse_keys("ada:one retention_s=9,ada:two retention_s=5 conversation_ttl_s=7")
     assert keys.retention("ada") == (5, 7)
     assert keys.retention("bob") == (None, None)
-    assert keys.tenant_of("two") == "ada"
+    caller = keys.find("two")
+    assert caller is not None
+    assert caller.tenant == "ada"

@@ -9,6 +9,7 @@ from typing import Any
 from tests.support.callers import Caller
 from tests.support.wait import wait_until
 from tickertape.api.app import create_app
+from tickertape.api.edge.caller import Authenticator
 from tickertape.api.services import TIMING, ApiTiming, Services
 from tickertape.api.serving.server import DrainingServer
 from tickertape.roles import Roles
@@ -40,6 +41,7 @@ async def running_api(
     wait_for_redis: bool = True,
     headers: Mapping[str, str] | None = None,
     timing: ApiTiming = TIMING,
+    authenticator: Authenticator | None = None,
     **settings: Any,
 ) -> AsyncIterator[RunningApi]:
     """Run the app for the length of the block; open streams end with the block."""
@@ -50,6 +52,7 @@ async def running_api(
         open_to_all=open_to_all,
         on_fatal=problems.append,
         timing=timing,
+        authenticator=authenticator,
     )
     server = DrainingServer(app)
     listener = socket.create_server(("127.0.0.1", 0))

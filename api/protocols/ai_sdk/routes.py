@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, ConfigDict
 
 from tickertape.api.asking import Ask
-from tickertape.api.dependencies import Tenant, UsableServices
+from tickertape.api.dependencies import CurrentCaller, Tenant, UsableServices
 from tickertape.api.edge.error_docs import error_responses
 from tickertape.api.protocols.ai_sdk import wire as ui_message
 from tickertape.api.protocols.ai_sdk.body import UiBody
@@ -52,12 +52,12 @@ class Stopped(BaseModel):
         **error_responses(400, 401, 404, 413, 415, 429, 503, as_text=True),
     },
 )
-async def send(body: UiBody, services: UsableServices, tenant: Tenant) -> Response:
+async def send(body: UiBody, services: UsableServices, caller: CurrentCaller) -> Response:
     """Submit a message and stream the answer. It replaces an active answer of the chat."""
     services.refuse_while_draining()
     continued_id = body.continued_id
     messages = body.chat_messages() if body.sent_messages else []
-    turns = await _turns(services, body.id, tenant) if needs_turns(body) else []
+    turns = await _turns(services, body.id, caller.tenant) if needs_turns(body) else []
     turn = new_turn(body, turns)
     ask = Ask(
         wire=ui_message.NAME,
@@ -73,7 +73,7 @@ async def send(body: UiBody, services: UsableServices, tenant: Tenant) -> Respon
         memory=not body.holds_history,
         echo={"message_id": continued_id} if continued_id else None,
     )
-    submitted = await services.submit(ask, tenant=tenant)
+    submitted = await services.submit(ask, caller=caller)
     return await _stream(services, submitted.request_id)
 
 

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from tickertape.api.asking import Ask
-from tickertape.api.dependencies import Tenant, UsableServices
+from tickertape.api.dependencies import CurrentCaller, UsableServices
 from tickertape.api.edge.error_docs import error_responses
 from tickertape.api.protocols.gpt_terminal.body import TerminalBody
 from tickertape.api.protocols.json_body import JsonRoute
@@ -27,7 +27,7 @@ router = APIRouter(tags=["gpt terminal"], route_class=JsonRoute)
         **error_responses(400, 401, 404, 413, 415, 429, 503, as_text=True),
     },
 )
-async def get(body: TerminalBody, services: UsableServices, tenant: Tenant) -> Response:
+async def get(body: TerminalBody, services: UsableServices, caller: CurrentCaller) -> Response:
     """Submit a question and stream the answer. `X-Request-Id` is its id for `/chat/{id}/stream`."""
     services.refuse_while_draining()
     sent = {"model": body.model or None, "temperature": body.temperature}
@@ -39,5 +39,5 @@ async def get(body: TerminalBody, services: UsableServices, tenant: Tenant) -> R
         # Text on the page cannot be taken back, so an interrupted answer continues or is cut.
         on_interruption="continue",
     )
-    submitted = await services.submit(ask, tenant=tenant)
+    submitted = await services.submit(ask, caller=caller)
     return await services.streams.follow(submitted.request_id, TEXT)

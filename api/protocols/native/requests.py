@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Query, Response
 
 from tickertape.api.asking import Ask
-from tickertape.api.dependencies import Tenant, UsableServices
+from tickertape.api.dependencies import CurrentCaller, Tenant, UsableServices
 from tickertape.api.edge.error_docs import error_responses
 from tickertape.api.protocols.headers import IdempotencyKey
 from tickertape.api.protocols.json_body import JsonRoute
@@ -43,17 +43,17 @@ _PARAMS = ("model", "temperature", "top_p", "max_tokens")
 async def submit(
     body: ChatBody,
     services: UsableServices,
-    tenant: Tenant,
+    caller: CurrentCaller,
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> SubmittedView:
     """Submit a request. It is stored when this call returns, and runs without any reader."""
-    submitted = await services.submit(_ask(body), tenant=tenant, idempotency_key=idempotency_key)
+    submitted = await services.submit(_ask(body), caller=caller, idempotency_key=idempotency_key)
     request_id, status = submitted.request_id, "queued"
     if not submitted.is_new:
         response.status_code = 200
         try:
-            status = (await services.requests.get(request_id, tenant)).status
+            status = (await services.requests.get(request_id, caller.tenant)).status
         except RequestMissing:
             # A fail-over lost the request since. The same call may be repeated, and finds that out.
             raise Unavailable from None

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from tickertape.api.asking import Ask
-from tickertape.api.dependencies import Tenant, UsableServices
+from tickertape.api.dependencies import CurrentCaller, UsableServices
 from tickertape.api.edge.error_docs import error_responses
 from tickertape.api.protocols.foreground import Foreground
 from tickertape.api.protocols.headers import CancelOnDisconnect, IdempotencyKey
@@ -34,7 +34,7 @@ async def create(
     body: ChatCompletionsBody,
     request: Request,
     services: UsableServices,
-    tenant: Tenant,
+    caller: CurrentCaller,
     *,
     idempotency_key: IdempotencyKey = None,
     x_cancel_on_disconnect: CancelOnDisconnect = False,
@@ -49,11 +49,11 @@ async def create(
         # A stream cannot take its chunks back.
         on_interruption="continue" if body.stream else "restart",
     )
-    submitted = await services.submit(ask, tenant=tenant, idempotency_key=idempotency_key)
+    submitted = await services.submit(ask, caller=caller, idempotency_key=idempotency_key)
     request_id = submitted.request_id
     call = Foreground(
         services,
-        tenant,
+        caller.tenant,
         request_id,
         request.receive,
         cancels_on_leave=x_cancel_on_disconnect,

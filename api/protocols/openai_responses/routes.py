@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from tickertape.api.asking import Ask
-from tickertape.api.dependencies import Tenant, UsableServices
+from tickertape.api.dependencies import CurrentCaller, Tenant, UsableServices
 from tickertape.api.edge.error_docs import error_responses
 from tickertape.api.edge.problems import Problem
 from tickertape.api.fanout.rendering import Rendering
@@ -71,25 +71,25 @@ async def create(
     body: ResponsesBody,
     request: Request,
     services: UsableServices,
-    tenant: Tenant,
+    caller: CurrentCaller,
     *,
     idempotency_key: IdempotencyKey = None,
     x_cancel_on_disconnect: CancelOnDisconnect = False,
 ) -> Response:
     """Create a response. With `background`, it is returned at once and generated afterwards."""
     services.refuse_while_draining()
-    ask = await _ask(body, services, tenant)
-    submitted = await services.submit(ask, tenant=tenant, idempotency_key=idempotency_key)
+    ask = await _ask(body, services, caller.tenant)
+    submitted = await services.submit(ask, caller=caller, idempotency_key=idempotency_key)
     request_id = submitted.request_id
     if body.background:
         # The caller needs the id more than the HTTP status of an early failure.
         if body.stream:
             return await _follow(services, request_id, None)
-        stored = await load(services, request_id, tenant)
+        stored = await load(services, request_id, caller.tenant)
         return _answer(request_id, stored.object())
     call = Foreground(
         services,
-        tenant,
+        caller.tenant,
         request_id,
         request.receive,
         cancels_on_leave=x_cancel_on_disconnect,
@@ -98,7 +98,7 @@ async def create(
     if body.stream:
         return await call.stream(responses.dialect(request_id))
     entries = await call.entries()
-    record = await services.requests.get(request_id, tenant)
+    record = await services.requests.get(request_id, caller.tenant)
     return _answer(request_id, stored_of(record, entries).object())
 
 

@@ -1,0 +1,80 @@
+"""The caller of a request over HTTP, and the interface of what recognizes callers.
+
+The keys of the settings are the first implementation. A host application passes its own one to
+`create_app`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias, get_args
+
+from tickertape.api.edge.problems import Problem
+
+CallScope: TypeAlias = Literal["submit", "read", "cancel", "erase", "list", "metrics", "admin"]
+"""What a caller may do. `edge/route_scopes.py` says which routes need which scope.
+
+A caller with `submit` also gets the answers of its own calls, and the model's view of the
+conversations that these calls name.
+"""
+
+ALL_SCOPES: frozenset[CallScope] = frozenset(get_args(CallScope))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Whose call this is, and what the call may do.
+
+    `key_id` names the key for logs, without its secret. `user` is the end user of the tenant, None
+    if the key is the tenant's own, which sees the data of all its users. `models` are the models
+    that the caller may name, None for all.
+    """
+
+    tenant: str
+    key_id: str | None = None
+    user: str | None = None
+    scopes: frozenset[CallScope] = ALL_SCOPES
+    models: frozenset[str] | None = None
+
+    def require(self, scope: CallScope) -> None:
+        """Raise Problem 403 unless the caller has the scope."""
+        if scope not in self.scopes:
+            raise Problem(
+                403,
+                "missing_scope",
+                f"This call needs the scope `{scope}`, which its key does not have. "
+                "Use a key with this scope.",
+            )
+
+    def require_model(self, model: str | None) -> None:
+        """Raise Problem 403 unless the caller may use the model; None is the server's default."""
+        if self.models is not None and model not in self.models:
+            raise Problem(
+                403,
+                "model_not_allowed",
+                f"This key may use these models only: {', '.join(sorted(self.models))}. "
+                "Name one of them in `model`.",
+                param="model",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """The head of a call, as an authenticator sees it. Names of headers are in lower case.
+
+    `address` is the address of the client, behind the proxies that the settings trust; empty if
+    the server does not know the address.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    address: str
+
+
+class Authenticator(Protocol):
+    """Recognizes the caller of each call that is not public, before the body is read."""
+
+    async def __call__(self, call: Call) -> Caller:
+        """The caller. Raises Problem 401 for an unknown caller, and 403 for a forbidden call."""
+        ...
