@@ -31,7 +31,8 @@ class Failure:
 
     `retry_after_s` is the pause that the upstream asked for, if it did. `may_differ`: the next call
     of the upstream has a fair chance to succeed. `problem` says why the upstream would refuse every
-    other request as well, such as a wrong key of this server.
+    other request as well, such as a wrong key of this server. `detail` is the upstream's own text,
+    which goes to this worker's log only.
     """
 
     code: FailureCode
@@ -39,6 +40,7 @@ class Failure:
     retry_after_s: float | None = None
     may_differ: bool = True
     problem: str | None = None
+    detail: str | None = None
 
     @property
     def retryable(self) -> bool:

@@ -180,7 +180,10 @@ class Job:
         return await self._reopen(attempt.lease, failure.code.value)
 
     async def _fail(self, attempt: Attempt, failure: Failure) -> Stop | None:
-        self._log.warning("request failed", code=failure.code.value, attempt=attempt.lease.attempt)
+        said = {"upstream_said": failure.detail} if failure.detail else {}
+        self._log.warning(
+            "request failed", code=failure.code.value, attempt=attempt.lease.attempt, **said
+        )
         self._counters.upstream_problem = failure.problem
         return await self._finish(attempt, "failed", failure.terminal())
 

@@ -96,6 +96,7 @@ class ModelWatch:
             log.warning(
                 "models not listed",
                 reason=error.message,
+                upstream_said=error.detail,
                 code=error.code,
                 status=error.status,
                 has_chat=has_chat,

@@ -48,7 +48,12 @@ def failure_of(error: Exception) -> Failure:
     """
     if isinstance(error, UpstreamError):
         return Failure(
-            error.code, error.message, error.retry_after_s, error.may_differ, error.problem
+            error.code,
+            error.message,
+            error.retry_after_s,
+            error.may_differ,
+            error.problem,
+            error.detail,
         )
     if isinstance(error, TooLong):
         return Failure(FailureCode.TOO_LONG, str(error))

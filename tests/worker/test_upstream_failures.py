@@ -113,7 +113,8 @@ async def test_an_empty_account_is_not_a_rate_limit() -> None:
     body = error_body("You exceeded your current quota", "insufficient_quota")
     found = await outcome(Status(429, {}, body))
     assert type(found.error) is Rejected
-    assert found.error.message.endswith("The provider says: You exceeded your current quota")
+    assert "no credit left" in found.error.message
+    assert found.error.detail == "You exceeded your current quota"
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 529])

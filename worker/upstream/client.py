@@ -8,7 +8,6 @@ prompt.
 
 import asyncio
 import contextlib
-import zlib
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -23,16 +22,17 @@ from tickertape.worker.upstream.chunk_json import decode_error
 from tickertape.worker.upstream.chunks import ChunkReader
 from tickertape.worker.upstream.continuation import can_be_continued, continue_request
 from tickertape.worker.upstream.error_reports import error_from, read_report
+from tickertape.worker.upstream.error_responses import ErrorResponse, read_bounded
 from tickertape.worker.upstream.errors import (
     NoModelList,
     Rejected,
     Stalled,
-    Truncated,
     Unreachable,
     UpstreamError,
     UpstreamFault,
     UpstreamGarbage,
 )
+from tickertape.worker.upstream.inner_names import without_inner_names
 from tickertape.worker.upstream.model_list import known_contexts
 from tickertape.worker.upstream.profiles import Profile, profile_for
 from tickertape.worker.upstream.redaction import redacted
@@ -47,6 +47,7 @@ _EVENT_STARTS = (b"data:", b"event:", b"error:")
 # Some good servers have no list of models, and answer with one of these.
 _NO_SUCH_LIST = frozenset({404, 405, 501})
 _NO_SUCH_PATH = frozenset({404, 405})
+_MAX_LIST_BYTES = 8 * 1024 * 1024
 _NO_KEY = "none"  # the SDK refuses an empty key; servers without keys ignore this one
 
 
@@ -130,7 +131,7 @@ class Upstream:
         try:
             async with asyncio.timeout(self._models_limit_s):
                 with self._map_errors({}):
-                    models = _models(await self._get_models())
+                    models = _models(decode_error(await self._get_models()))
         except TimeoutError:
             raise Stalled("The upstream did not list its models in time.") from None
         except RecursionError:
@@ -147,8 +148,8 @@ class Upstream:
         try:
             async with asyncio.timeout(self._models_limit_s):
                 await self._client.post("/chat/completions", cast_to=object, body={})
-        except openai.APIStatusError as error:
-            return error.status_code not in _NO_SUCH_PATH
+        except ErrorResponse as error:
+            return error.status not in _NO_SUCH_PATH
         except Exception:  # noqa: BLE001  # the next list of models reports it
             return True
         return True
@@ -156,13 +157,20 @@ class Upstream:
     def _profile(self, owners: Iterable[str] = ()) -> Profile:
         return profile_for(self._profile_name, str(self._client.base_url), owners)
 
-    async def _get_models(self) -> object:
+    async def _get_models(self) -> bytes:
+        # As a stream, because the SDK would read a body of any size.
         try:
-            return await self._client.get("/models", cast_to=object)
-        except openai.APIStatusError as error:
-            if error.status_code in _NO_SUCH_LIST:
+            stream = await self._client.get(
+                "/models", cast_to=object, stream=True, stream_cls=AsyncStream[object]
+            )
+        except ErrorResponse as error:
+            if error.status in _NO_SUCH_LIST:
                 raise NoModelList from None
             raise
+        try:
+            return await read_bounded(stream.response, _MAX_LIST_BYTES)
+        finally:
+            await stream.response.aclose()
 
     async def _open(self, payload: dict[str, Any], sent: dict[str, Any]) -> Body:
         """The open response to `payload`; `sent` becomes the body that the upstream accepted."""
@@ -193,7 +201,7 @@ class Upstream:
         """Replace the SDK's exceptions by UpstreamErrors, because they contain the key."""
         try:
             yield
-        except openai.APIStatusError as error:
+        except ErrorResponse as error:
             raise self._status_error(error, body) from None
         except openai.APIConnectionError as error:
             raise _unreachable(error) from None
@@ -201,20 +209,11 @@ class Upstream:
             raise Rejected("The request contains text that cannot be encoded as UTF-8.") from None
         except (openai.OpenAIError, aiohttp.ClientError, ValueError):
             raise UpstreamGarbage("The upstream's answer is not HTTP, or not JSON.") from None
-        except Exception as error:
-            # The SDK lets through what the body of an HTTP error raises while it is read.
-            if _cause_of(error, aiohttp.ClientError) is not None:
-                raise Truncated(
-                    "The connection closed in the middle of the upstream's error."
-                ) from None
-            if _cause_of(error, zlib.error) is not None:
-                raise UpstreamGarbage("The upstream's error cannot be decompressed.") from None
-            raise
 
-    def _status_error(self, error: openai.APIStatusError, body: dict[str, Any]) -> UpstreamError:
-        wait_s = retry_after_s(error.response.headers, datetime.now(UTC))
-        refusal = self._refusal(_body_of(error), body, error.status_code, wait_s)
-        refusal.status = error.status_code
+    def _status_error(self, error: ErrorResponse, body: dict[str, Any]) -> UpstreamError:
+        wait_s = retry_after_s(error.headers, datetime.now(UTC))
+        refusal = self._refusal(_report_in(error.body), body, error.status, wait_s)
+        refusal.status = error.status
         return refusal
 
     def _refusal(
@@ -231,10 +230,13 @@ class Upstream:
             secrets=(self._api_key, *self._address.passwords),
             payload=body,
         )
+        shown = without_inner_names(message)
         is_about_fields = (status or report.status or report.word_status) in {400, 422}
         if is_about_fields and (field := self._adapter.learn(body, answer, report.message)):
-            return _FieldRefused(message, field)
-        return error_from(report, status=status, message=message, retry_after_s=wait_s)
+            return _FieldRefused(shown, field)
+        error = error_from(report, status=status, message=message, retry_after_s=wait_s)
+        error.detail = message
+        return error
 
     def _refusal_in_stream(self, report: object, body: dict[str, Any]) -> UpstreamError:
         error = self._refusal(report, body)
@@ -263,9 +265,8 @@ class _HungUp(Unreachable):
         super().__init__("The upstream closed the connection instead of answering.")
 
 
-def _body_of(error: openai.APIStatusError) -> object:
-    """The whole body. The SDK keeps only the value of `error`, if the body has that field."""
-    body = error.response.content.strip()
+def _report_in(body: bytes) -> object:
+    body = body.strip()
     if body.startswith(_EVENT_STARTS):  # some servers send their error as an event stream
         body = next(iter(SSEDecoder().feed(body + b"\n\n")), b"")
     return decode_error(body)

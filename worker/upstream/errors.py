@@ -29,6 +29,8 @@ class UpstreamError(Exception):
     """Why every other request of this server would fail as well, in a sentence."""
     status: int | None = None
     """The HTTP status of the response; None if there was none, or in a stream."""
+    detail: str | None = None
+    """The upstream's own text for the log, without keys and the prompt. No client sees it."""
 
     def __init__(
         self,

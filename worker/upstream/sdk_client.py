@@ -4,12 +4,14 @@ import logging
 import os
 import ssl
 from functools import cache
+from typing import Any
 
 import openai
 from openai import AsyncOpenAI, DefaultAioHttpClient
 
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.worker.upstream.address import UpstreamAddress
+from tickertape.worker.upstream.error_responses import refuse
 
 CONNECT_S = 10.0
 
@@ -30,13 +32,19 @@ def make_client(address: UpstreamAddress, api_key: str) -> AsyncOpenAI:
 
 
 def _http_client(*, is_local: bool) -> DefaultAioHttpClient:
-    """The SDK's client over aiohttp, with the proxies of the environment unless it is local."""
+    """The SDK's client over aiohttp, with the proxies of the environment unless it is local.
+
+    It follows no redirect, which would carry the prompt to another host, and its answers with a
+    status other than 2xx raise ErrorResponse. aiohttp bounds the head of a response to 128 fields
+    of 8 KB.
+    """
+    safe: dict[str, Any] = {"follow_redirects": False, "event_hooks": {"response": [refuse]}}
     if is_local:
         # Certificates still come from the environment.
         places = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-        return DefaultAioHttpClient(trust_env=False, verify=_trusted_certificates(*places))
+        return DefaultAioHttpClient(trust_env=False, verify=_trusted_certificates(*places), **safe)
     try:
-        return DefaultAioHttpClient()
+        return DefaultAioHttpClient(**safe)
     except ValueError:
         # The message of the ValueError may contain the proxy's password.
         raise SettingsInvalid(
