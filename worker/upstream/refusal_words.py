@@ -69,8 +69,9 @@ def explain_refusal(status: int, words: int | None, reason: str) -> Refusal:
     if status in {404, 405}:
         do = f"{_OPERATOR} has to check OPENAI_BASE_URL, which mostly ends with /v1."
         return Refusal(_joined(_NOT_FOUND, do, shown), _NOT_FOUND)
-    if not shown and speaks_of_account(reason):
-        return Refusal(_joined(_ACCOUNT, f"{_OPERATOR} finds it in the log of the workers."))
+    if speaks_of_account(reason):
+        do = f"{_OPERATOR} finds it in the log of the workers."
+        return Refusal(_joined(_ACCOUNT, do, shown))
     return Refusal(shown or f"The upstream answered {status}.")
 
 
