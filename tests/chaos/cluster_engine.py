@@ -146,8 +146,8 @@ class _Faults:
         Nothing is lost if it is a master at the end.
         """
         begin_s = await asyncio.to_thread(catch_up, master.client, replica.client)
-        owners = [await asyncio.to_thread(self._cluster.owner_of, slot) for slot in self._slots]
-        partitions = frozenset(n for n, owner in enumerate(owners) if owner is master)
+        owned = await asyncio.to_thread(self._cluster.slots_of, master)
+        partitions = frozenset(n for n, slot in enumerate(self._slots) if slot in owned)
         yield
         end_s = time.monotonic()
         if master not in await asyncio.to_thread(self._cluster.masters):

@@ -146,6 +146,15 @@ class Cluster:
                         return next(each for each in self.nodes if each.port == port)
         raise AssertionError(f"slot {slot} has no master")
 
+    def slots_of(self, master: Node) -> set[int]:
+        """The slots of a master as it knows them itself. Other nodes learn of a move later."""
+        return {
+            slot
+            for start, end, (_, port, *_), *_ in master.call("CLUSTER", "SLOTS")
+            if port == master.port
+            for slot in range(start, end + 1)
+        }
+
     def masters(self) -> list[Node]:
         """The masters that run, as they see themselves."""
         return [node for node in self.nodes if node.is_running and _role(node) == "master"]
