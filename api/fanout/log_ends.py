@@ -43,5 +43,9 @@ class LogEnds:
             end.gains = gains
         return tail
 
+    async def tails(self, request_ids: list[str]) -> list[Cursor | None]:
+        """The ids of the last entries now, as `Logs.tails`. May raise Unavailable."""
+        return await self._logs.tails(request_ids)
+
     def _gains(self, request_id: str) -> int:
         return self._push.gains(request_ids.partition_of(request_id))

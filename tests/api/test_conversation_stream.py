@@ -135,6 +135,21 @@ async def test_a_turn_that_goes_on_ahead_of_the_cursor_starts_the_conversation_o
     assert ids(events[1:]) == [first] * 2
 
 
+async def test_a_turn_that_ran_again_ahead_of_the_cursor_starts_the_conversation_over(
+    api: RunningApi, worker: Rig
+) -> None:
+    """The client had its end before the cursor, and a fail-over lost that end."""
+    first = await begin(worker)
+    question = [{"role": "user", "content": "and?"}]
+    second = await worker.submit(conversation_id="c1", question=question)
+    queued = (await worker.entries(second))[0].cursor
+    await worker.reopen()
+    await worker.finish(answered="b")
+    events = await take(api, 3, after=f"{second}:{queued}")
+    assert kinds(events)[:2] == ["rewind", "queued"]
+    assert ids(events[1:]) == [first] * 2
+
+
 @pytest.mark.parametrize(
     "place", ["nowhere", ":1-1", "1732300000000-1", "r0_short:1-1", "{id}", "{id}:", "{id}:x"]
 )

@@ -11,8 +11,7 @@ _MOST_LOOKED_AT = 3
 async def has_lost_start(hub: Hub, start: ConversationCursor, turns: list[Turn]) -> bool:
     """Whether the cursor's entry, or the end of a turn before it, is lost. May raise Unavailable.
 
-    A client gets no entry of a turn before the end of the turn ahead of it. So a turn that goes on
-    ahead of the cursor had an end that is lost. A log that has expired is not lost.
+    A log that has expired is not lost.
     """
     async with hub.watch(start.request_id) as watched:
         position = watched.tape.position_after(start.cursor)
@@ -23,9 +22,25 @@ async def has_lost_start(hub: Hub, start: ConversationCursor, turns: list[Turn])
             return True
     ids = [turn.request_id for turn in turns]
     ahead = turns[: ids.index(start.request_id)]
-    open_turns = [turn for turn in ahead if turn.status is None and not turn.is_erased]
-    for turn in open_turns[-_MOST_LOOKED_AT:]:
-        async with hub.watch(turn.request_id) as watched:
-            if not watched.tape.is_over and not watched.is_gone:
-                return True
+    recent = [turn for turn in ahead if not turn.is_erased][-_MOST_LOOKED_AT:]
+    return await _goes_on(hub, recent) or await _has_run_again(hub, recent, start)
+
+
+async def _goes_on(hub: Hub, ahead: list[Turn]) -> bool:
+    """Whether a turn is open. A client gets no entry of a turn before the turn ahead has ended."""
+    for turn in ahead:
+        if turn.status is None:
+            async with hub.watch(turn.request_id) as watched:
+                if not watched.tape.is_over and not watched.is_gone:
+                    return True
     return False
+
+
+async def _has_run_again(hub: Hub, ahead: list[Turn], start: ConversationCursor) -> bool:
+    """Whether a turn ended in an attempt that began after the cursor's entry was written.
+
+    The client may have received another end before. A worker that crashed shows the same: the
+    turn then had no other end, and the client receives the conversation once more in vain.
+    """
+    tails = await hub.ends.tails([turn.request_id for turn in ahead])
+    return any(tail is not None and tail.attempt > start.cursor.attempt for tail in tails)
