@@ -44,7 +44,7 @@ def test_a_listed_key_has_all_scopes_unless_its_line_limits_them() -> None:
     assert ada is not None
     assert bob is not None
     assert ada.scopes == frozenset[CallScope]({"read", "list"})
-    assert ada.models == {"small", "big"}
+    assert ada.models == frozenset({"small", "big"})
     assert (bob.scopes, bob.models) == (ALL_SCOPES, None)
     assert ada.key_id != bob.key_id
     assert KEY not in repr(ada)
