@@ -17,6 +17,7 @@ from tickertape.api.edge.error_forms import ErrorForm, ErrorForms
 from tickertape.api.edge.error_handlers import handle_errors
 from tickertape.api.edge.guards import BodyLimit, JsonOnly, LastResort, LoopbackOnly
 from tickertape.api.edge.listed_keys import keys_from
+from tickertape.api.edge.tenant_rules import TenantRulebook
 from tickertape.api.lifespan import OnFatal, running
 from tickertape.api.openapi import document_app, operation_id
 from tickertape.api.page.files import ServedPage, load_page
@@ -63,6 +64,7 @@ def create_app(
             "REDIS_URL is not set: it names the Redis server of the queue, redis://host:port"
         )
     keys = keys_from(settings, timing.key_reload_s)
+    rules = TenantRulebook(settings.tenant_rules)
     loaded_roles = load_roles(settings.roles_dir) if roles is None else roles
     page = load_page()
     forms = ErrorForms(_error_forms())
@@ -73,7 +75,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with running(
-            settings, redis_url, loaded_roles, on_fatal or _ignore, timing, keys
+            settings, redis_url, loaded_roles, on_fatal or _ignore, timing, keys, rules
         ) as services:
             app.state.services = services
             yield

@@ -6,6 +6,7 @@ once, and a worker needs only the request.
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tickertape.broker.kinds import OnBusy, Policy
@@ -55,14 +56,17 @@ def submission_of(
     tenant: str,
     idempotency_key: str | None = None,
     keep: Keep | None = None,
+    limited: Callable[[JsonObject], JsonObject] = lambda params: params,
 ) -> Submission:
     """The submission for a call; raises RoleNotFound, UnknownVariable.
+
+    `limited` returns the parameters within the limits of the tenant, and may raise Problem.
 
     The payload keeps the role's messages apart from the caller's, because the worker inserts the
     finished turns of the conversation between them.
     """
     role = roles.choose(ask.role)
-    params = {**role.model_defaults, **ask.params} if role else ask.params
+    params = limited({**role.model_defaults, **ask.params} if role else ask.params)
     return Submission(
         tenant=tenant,
         payload={

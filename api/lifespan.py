@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import structlog
 
 from tickertape.api.edge.listed_keys import CurrentKeys
+from tickertape.api.edge.tenant_rules import TenantRulebook
 from tickertape.api.failure_log import log_failure
 from tickertape.api.fanout.hub import Hub
 from tickertape.api.fanout.streams import Streams
@@ -44,6 +45,7 @@ async def running(
     on_fatal: OnFatal,
     timing: ApiTiming,
     keys: CurrentKeys | None = None,
+    rules: TenantRulebook | None = None,
 ) -> AsyncIterator[Services]:
     """The services of a running app. They become usable once Redis is up.
 
@@ -54,7 +56,7 @@ async def running(
     connections = Connections(
         redis_url, namespace=settings.namespace, partitions=settings.partitions
     )
-    services = _services(settings, connections, roles, timing, keys)
+    services = _services(settings, connections, roles, timing, keys, rules or TenantRulebook(None))
     agreement = Agreement(connections, settings_of_api(settings))
     tasks = [
         asyncio.create_task(services.streams.run(), name="streams"),
@@ -81,6 +83,7 @@ def _services(
     roles: Roles,
     timing: ApiTiming,
     keys: CurrentKeys | None,
+    rules: TenantRulebook,
 ) -> Services:
     requests = Requests(connections, settings)
     fleet = FleetWatch(
@@ -112,6 +115,7 @@ def _services(
         fleet_status=FleetStatus(connections),
         metrics=Metrics(),
         keys=keys,
+        rules=rules,
         timing=timing,
     )
     streams = services.streams

@@ -10,6 +10,7 @@ from tickertape.api.asking import Ask, submission_of
 from tickertape.api.edge.caller import Caller
 from tickertape.api.edge.listed_keys import RELOAD_INTERVAL_S, CurrentKeys
 from tickertape.api.edge.problems import draining
+from tickertape.api.edge.tenant_rules import TenantRulebook
 from tickertape.api.fanout.streams import Streams
 from tickertape.api.fanout.watchers import INTERVAL_S
 from tickertape.api.fleet_status import FleetStatus
@@ -85,6 +86,7 @@ class Services:
     fleet_status: FleetStatus
     metrics: Metrics
     keys: CurrentKeys | None = None
+    rules: TenantRulebook = field(default_factory=lambda: TenantRulebook(None))
     timing: ApiTiming = TIMING
     readiness: Readiness = field(default_factory=Readiness)
 
@@ -94,8 +96,11 @@ class Services:
         """Render the role and accept the request.
 
         Raises as Requests.submit and submission_of, ParentMissing, and Problem for a retention
-        above the limit and for a model that the caller may not use.
+        above the limit, for a model that the caller may not use, and for what its tenant may not
+        pass on to the upstream.
         """
+        rules = self.rules.of(caller.tenant)
+        rules.check(ask)
         keep = keep_of(
             ask.retention_s,
             self.retention_of(caller.tenant),
@@ -103,7 +108,12 @@ class Services:
             has_conversation=ask.conversation_id is not None,
         )
         submission = submission_of(
-            ask, self.roles, tenant=caller.tenant, idempotency_key=idempotency_key, keep=keep
+            ask,
+            self.roles,
+            tenant=caller.tenant,
+            idempotency_key=idempotency_key,
+            keep=keep,
+            limited=rules.limited,
         )
         caller.require_model(submission.model)
         if ask.links.parent and ask.conversation_id is not None:

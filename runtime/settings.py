@@ -107,6 +107,7 @@ class Settings(BaseSettings):
         default=128_000, ge=1024, le=100_000_000, validation_alias=_ours("CONTEXT_TOKENS")
     )
     api_keys: SecretStr | None = Field(default=None, validation_alias=_ours("API_KEYS"))
+    tenant_rules: str | None = Field(default=None, validation_alias=_ours("TENANT_RULES"))
     cors_origins: str | None = Field(default=None, validation_alias=_ours("CORS_ORIGINS"))
     heartbeat_s: float = Field(default=15, ge=0.1, le=300, validation_alias=_ours("HEARTBEAT_S"))
     coalesce_ms: float = Field(default=16, ge=0, le=1000, validation_alias=_ours("COALESCE_MS"))

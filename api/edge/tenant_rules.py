@@ -1,0 +1,147 @@
+"""Pure: which models, fields, tools and addresses a tenant may pass on to the upstream.
+
+The rules are applied to every protocol in one place, `Services.submit`.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+from tickertape.api.asking import Ask
+from tickertape.api.edge.image_sources import DEFAULT_SOURCES, refused_source
+from tickertape.api.edge.problems import Problem
+from tickertape.broker.errors import SettingsInvalid
+from tickertape.runtime.json_types import JsonObject
+
+EVERYONE = "*"
+_LENGTH_LIMITS = (
+    "max_tokens",
+    "max_completion_tokens",
+    "max_output_tokens",
+    "max_new_tokens",
+    "n_predict",
+)
+_COUNTS_OF_ANSWERS = ("n", "best_of")
+_OWN_RULES = frozenset({"model", *_LENGTH_LIMITS, *_COUNTS_OF_ANSWERS})
+_ITEM = re.compile(r"\s*[,\n]\s*")
+_TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}|\*", re.ASCII)
+_NAME = "TICKERTAPE_TENANT_RULES"
+_FORMAT = (
+    "use tenant name=value name=value, with commas between tenants and * for all tenants;"
+    " the names are models, fields, images, max_tokens and max_tools"
+)
+
+
+@dataclass(frozen=True)
+class TenantRules:
+    """What a tenant may pass on. None is no limit.
+
+    `models` and `fields` are patterns, in which `*` stands for any text. `images` are the sources
+    of files; see `image_sources`. `max_tokens` also becomes the limit of a request without one.
+    """
+
+    models: tuple[str, ...] | None = None
+    fields: tuple[str, ...] | None = None
+    images: frozenset[str] = DEFAULT_SOURCES
+    max_tokens: int | None = None
+    max_tools: int | None = None
+
+    def check(self, ask: Ask) -> None:
+        """Raise Problem 403 or 400, which names the field, for what the tenant may not pass on."""
+        params = {**ask.params, **ask.openai_params}
+        self._check_model(params.get("model"))
+        self._check_fields(params)
+        self._check_tools(params.get("tools"))
+        for name in _COUNTS_OF_ANSWERS:
+            if params.get(name) not in (None, 1):
+                raise _refused(400, "unsupported_value", name, "use 1: a request has one answer")
+        if reason := refused_source(ask.messages, self.images):
+            raise _refused(400, "address_not_allowed", "messages", reason)
+
+    def limited(self, params: JsonObject) -> JsonObject:
+        """The parameters with a limit for the answer's length, if the tenant has one."""
+        if self.max_tokens is None:
+            return params
+        given = {name: params[name] for name in _LENGTH_LIMITS if params.get(name) is not None}
+        for name, limit in given.items():
+            # Upstreams read "9999" and 9999.0 as numbers.
+            if not isinstance(limit, int) or isinstance(limit, bool):
+                raise _refused(400, "invalid_value", name, "use a whole number")
+        lowered = {name: min(limit, self.max_tokens) for name, limit in given.items()}
+        return {**params, **(lowered or {"max_tokens": self.max_tokens})}
+
+    def _check_model(self, model: Any) -> None:
+        if model is not None and not _matches(str(model), self.models):
+            may = ", ".join(self.models or ())
+            raise _refused(403, "model_not_allowed", "model", f"you may use {may}")
+
+    def _check_fields(self, params: JsonObject) -> None:
+        for name in params:
+            if name not in _OWN_RULES and not _matches(name, self.fields):
+                may = ", ".join(self.fields or ()) or "no other field"
+                raise _refused(403, "field_not_allowed", name, f"you may set {may}")
+
+    def _check_tools(self, tools: Any) -> None:
+        count = len(tools) if isinstance(tools, list) else 0
+        if self.max_tools is not None and count > self.max_tools:
+            raise _refused(400, "too_many_tools", "tools", f"use at most {self.max_tools}")
+
+
+class TenantRulebook:
+    """The rules of every tenant; `text` is TICKERTAPE_TENANT_RULES. Raises SettingsInvalid."""
+
+    def __init__(self, text: str | None) -> None:
+        given = _parse(text or "")
+        self._default = _with(TenantRules(), given.pop(EVERYONE, {}))
+        self._own = {tenant: _with(self._default, rules) for tenant, rules in given.items()}
+
+    def of(self, tenant: str) -> TenantRules:
+        """The rules of a tenant: its own ones, and those for all tenants where it has none."""
+        return self._own.get(tenant, self._default)
+
+
+def _parse(text: str) -> dict[str, dict[str, str]]:
+    rules: dict[str, dict[str, str]] = {}
+    for item in filter(None, _ITEM.split(text.strip())):
+        tenant, *words = item.split()
+        pairs = [word.partition("=") for word in words]
+        if not _TENANT.fullmatch(tenant) or not pairs or not all(equals for _, equals, _ in pairs):
+            raise SettingsInvalid(f"{_NAME} is wrong at `{tenant}`: {_FORMAT}")
+        own = rules.setdefault(tenant, {})
+        own |= {name: value for name, _, value in pairs}
+    return rules
+
+
+def _with(rules: TenantRules, given: dict[str, str]) -> TenantRules:
+    read: dict[str, Callable[[str], object]] = {
+        "models": _names,
+        "fields": _names,
+        "images": lambda value: frozenset(_names(value)),
+        "max_tokens": lambda value: _number("max_tokens", value, lowest=1),
+        "max_tools": lambda value: _number("max_tools", value, lowest=0),
+    }
+    for name in given:
+        if name not in read:
+            raise SettingsInvalid(f"{_NAME}: there is no {name}; {_FORMAT}")
+    changes: dict[str, Any] = {name: read[name](value) for name, value in given.items()}
+    return replace(rules, **changes)
+
+
+def _names(value: str) -> tuple[str, ...]:
+    return tuple(filter(None, value.split("+")))
+
+
+def _number(name: str, value: str, *, lowest: int) -> int:
+    if not value.isascii() or not value.isdigit() or not lowest <= int(value[:9]):
+        raise SettingsInvalid(f"{_NAME}: {name} is a whole number from {lowest}")
+    return int(value[:9])
+
+
+def _matches(name: str, patterns: tuple[str, ...] | None) -> bool:
+    return patterns is None or any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _refused(status: int, code: str, param: str, reason: str) -> Problem:
+    return Problem(status, code, f"{param}: {reason}.", param=param)
