@@ -81,6 +81,7 @@ def create_app(
             yield
 
     app = _app(lifespan, guards)
+    app.state.settings = settings
     handle_errors(app, forms)
     app.router.routes.extend([*_completed_routes(_PROTOCOLS), *page_routes(page)])
     document_app(app)

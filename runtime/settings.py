@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.runtime.addresses import is_cluster, node_urls
+from tickertape.runtime.networks import networks_of
 from tickertape.runtime.sentinel_address import SCHEMES as SENTINEL_SCHEMES
 from tickertape.runtime.sentinel_address import parse_sentinel_url
 
@@ -109,6 +110,21 @@ class Settings(BaseSettings):
     api_keys: SecretStr | None = Field(default=None, validation_alias=_ours("API_KEYS"))
     tenant_rules: str | None = Field(default=None, validation_alias=_ours("TENANT_RULES"))
     cors_origins: str | None = Field(default=None, validation_alias=_ours("CORS_ORIGINS"))
+    # What any caller may send, hold and leave unread: see api/serving/bounds.py.
+    trusted_proxies: str = Field(default="", validation_alias=_ours("TRUSTED_PROXIES"))
+    max_header_bytes: int = Field(
+        default=32_768, ge=4096, le=_MIB, validation_alias=_ours("MAX_HEADER_BYTES")
+    )
+    max_headers: int = Field(default=100, ge=20, le=10_000, validation_alias=_ours("MAX_HEADERS"))
+    head_s: float = Field(default=20, gt=0, le=3600, validation_alias=_ours("HEAD_S"))
+    body_s: float = Field(default=300, gt=0, le=86400, validation_alias=_ours("BODY_S"))
+    body_stall_s: float = Field(default=10, gt=0, le=3600, validation_alias=_ours("BODY_STALL_S"))
+    body_slots: int = Field(default=256, ge=1, validation_alias=_ours("BODY_SLOTS"))
+    unread_s: float = Field(default=30, gt=0, le=3600, validation_alias=_ours("UNREAD_S"))
+    address_connections: int = Field(
+        default=1000, ge=0, validation_alias=_ours("ADDRESS_CONNECTIONS")
+    )
+    bodies_bytes: int = Field(default=128 * _MIB, ge=1024, validation_alias=_ours("BODIES_BYTES"))
     heartbeat_s: float = Field(default=15, ge=0.1, le=300, validation_alias=_ours("HEARTBEAT_S"))
     coalesce_ms: float = Field(default=16, ge=0, le=1000, validation_alias=_ours("COALESCE_MS"))
     worker_health_host: str = Field(
@@ -159,6 +175,12 @@ class Settings(BaseSettings):
         if self.redis_url and is_cluster(self.redis_url) and not is_given:
             self.partitions = _CLUSTER_PARTITIONS
         return self
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, text: str) -> str:
+        networks_of(text)
+        return text
 
     @field_validator("namespace")
     @classmethod

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tickertape.api.edge.bound_problems import REFUSED
 from tickertape.api.edge.error_forms import ErrorForms
 from tickertape.api.edge.error_rules import problem_of
 from tickertape.api.edge.problems import Problem, draining
@@ -128,7 +129,10 @@ def _is_json_or_nothing(headers: Headers) -> bool:
 
 
 class BodyLimit:
-    """Refuses a body larger than `limit_bytes(path)`, by its Content-Length or by its bytes."""
+    """Refuses a body larger than `limit_bytes(path)`, by its Content-Length or by its bytes.
+
+    A body that the server does not receive further is refused for the reason in the scope.
+    """
 
     def __init__(
         self, app: ASGIApp, *, forms: ErrorForms, limit_bytes: Callable[[str], int]
@@ -151,6 +155,8 @@ class BodyLimit:
         async def counting_receive() -> Message:
             nonlocal received
             message = await receive()
+            if (refusal := scope.get(REFUSED)) is not None:
+                raise refusal
             received += len(message.get("body", b""))
             if received > limit:
                 raise _too_large(limit)

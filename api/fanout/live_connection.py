@@ -50,6 +50,14 @@ class Broadcast(Protocol):
         ...
 
 
+class Members(Protocol):
+    """What a connection is a member of until it is lost."""
+
+    def discard(self, connection: "LiveConnection", /) -> None:
+        """Let the connection go, once."""
+        ...
+
+
 class Group(Protocol):
     """The connections that are written to together; slice.py implements it."""
 
@@ -99,7 +107,7 @@ class LiveConnection(asyncio.Protocol):
     def __init__(
         self,
         transport: asyncio.Transport,
-        connections: "set[LiveConnection]",
+        connections: Members,
         *,
         is_full: bool = False,
     ) -> None:

@@ -18,7 +18,7 @@ from typing import cast
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from tickertape.api.fanout.live_connection import LiveConnection
+from tickertape.api.fanout.live_connection import LiveConnection, Members
 from tickertape.api.fanout.unframed import UnframedCycle
 
 _KEY = "tickertape.handover"
@@ -55,13 +55,17 @@ class HandoverProtocol(HttpToolsProtocol):
             # uvicorn makes its own class by name. Its task has not run yet, and holds no method.
             self.cycle.__class__ = UnframedCycle
 
+    def _members(self) -> Members:
+        """What the connection leaves when it is lost."""
+        return cast("set[LiveConnection]", self.connections)
+
     def _hand_over(self, cycle: RequestResponseCycle) -> LiveConnection | None:
         transport = self.transport
         if cycle.disconnected or transport.is_closing() or not cycle.chunked_encoding:
             return None
         # All that uvicorn does with a connection is to call its `shutdown`.
         connections = cast("set[LiveConnection]", self.connections)
-        connection = LiveConnection(transport, connections, is_full=self.flow.write_paused)
+        connection = LiveConnection(transport, self._members(), is_full=self.flow.write_paused)
         transport.set_protocol(connection)
         self.flow.resume_reading()
         self.connections.discard(self)

@@ -5,6 +5,7 @@ after the last connection has closed. Therefore the stop signal itself ends the 
 """
 
 import asyncio
+import functools
 import gc
 import logging
 import os
@@ -13,6 +14,7 @@ import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
+from typing import cast
 
 import structlog
 import uvicorn
@@ -21,7 +23,9 @@ from fastapi import FastAPI
 from tickertape.api.app import create_app
 from tickertape.api.edge.guards import check_bind
 from tickertape.api.edge.listed_keys import keys_from
-from tickertape.api.fanout.uvicorn_handover import HandoverProtocol
+from tickertape.api.serving.bounded_protocol import BoundedProtocol
+from tickertape.api.serving.bounds import bounds_from
+from tickertape.api.serving.doorway import Doorway
 from tickertape.api.serving.processes import run_processes
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.runtime.garbage import tune_garbage_collector
@@ -99,10 +103,10 @@ def _serve_one(
     return 1 if failures else 0
 
 
-def _config(app: FastAPI) -> uvicorn.Config:
+def _config(app: FastAPI, doorway: Doorway) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=HandoverProtocol,
+        http=cast("type[asyncio.Protocol]", functools.partial(BoundedProtocol, doorway=doorway)),
         ws="none",
         lifespan="on",
         # uvicorn's lines go to the program's log. Queries in URLs must never be logged.
@@ -120,7 +124,8 @@ class DrainingServer(uvicorn.Server):
     """A uvicorn server that drains the app as soon as it receives a stop signal."""
 
     def __init__(self, app: FastAPI) -> None:
-        super().__init__(_config(app))
+        self.doorway = Doorway(bounds_from(app.state.settings))
+        super().__init__(_config(app, self.doorway))
         self._app = app
         self._loop: asyncio.AbstractEventLoop | None = None
         self._was_interrupted = False
