@@ -11,14 +11,15 @@ from starlette.routing import BaseRoute
 from starlette.types import Lifespan
 
 from tickertape.api import operations
-from tickertape.api.edge.auth import Authentication, ListedKeys, everyone
+from tickertape.api.edge.access import Access
+from tickertape.api.edge.auth import Authentication
 from tickertape.api.edge.caller import Authenticator
 from tickertape.api.edge.error_forms import ErrorForm, ErrorForms
 from tickertape.api.edge.error_handlers import handle_errors
 from tickertape.api.edge.guards import BodyLimit, JsonOnly, LastResort, LoopbackOnly
 from tickertape.api.edge.listed_keys import keys_from
 from tickertape.api.edge.tenant_rules import TenantRulebook
-from tickertape.api.lifespan import OnFatal, running
+from tickertape.api.lifespan import Callers, OnFatal, running
 from tickertape.api.openapi import document_app, operation_id
 from tickertape.api.page.files import ServedPage, load_page
 from tickertape.api.page.routes import page_routes
@@ -64,19 +65,22 @@ def create_app(
             "REDIS_URL is not set: it names the Redis server of the queue, redis://host:port"
         )
     keys = keys_from(settings, timing.key_reload_s)
-    rules = TenantRulebook(settings.tenant_rules)
     loaded_roles = load_roles(settings.roles_dir) if roles is None else roles
     page = load_page()
     forms = ErrorForms(_error_forms())
-    if authenticator is None and keys is not None:
-        authenticator = ListedKeys(keys)
-    guards = _guards(settings, authenticator, forms, page, open_to_all=open_to_all)
+    access = Access(settings, keys)
+    callers = Callers(access, keys, TenantRulebook(settings.tenant_rules))
+    is_open = authenticator is None and not access.is_closed
+    guards = _guards(
+        settings, forms, page, authenticator or access, is_loopback_only=is_open and not open_to_all
+    )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with running(
-            settings, redis_url, loaded_roles, on_fatal or _ignore, timing, keys, rules
+            settings, redis_url, loaded_roles, on_fatal or _ignore, timing, callers
         ) as services:
+            forms.on_refused = services.metrics.count_refusal
             app.state.services = services
             yield
 
@@ -135,11 +139,11 @@ def _error_forms() -> dict[str, ErrorForm]:
 
 def _guards(
     settings: Settings,
-    authenticator: Authenticator | None,
     forms: ErrorForms,
     page: ServedPage,
+    authenticator: Authenticator,
     *,
-    open_to_all: bool,
+    is_loopback_only: bool,
 ) -> list[Middleware]:
     """The guards, outermost first. The refusal of an inner guard passes through the outer ones."""
     public_paths = operations.PUBLIC_PATHS | _DOCUMENTATION_PATHS
@@ -150,14 +154,14 @@ def _guards(
     guards = [Middleware(LastResort, forms=forms)]
     if settings.origins:
         guards.insert(0, _cors(settings.origins))
-    if authenticator is None and not open_to_all:
+    if is_loopback_only:
         guards.append(Middleware(LoopbackOnly, forms=forms))
     return [
         *guards,
         Middleware(
             Authentication,
             forms=forms,
-            authenticator=authenticator or everyone,
+            authenticator=authenticator,
             is_public=is_public,
         ),
         Middleware(JsonOnly, forms=forms),

@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 import structlog
 
+from tickertape.api.edge.access import Access
 from tickertape.api.edge.listed_keys import CurrentKeys
 from tickertape.api.edge.tenant_rules import TenantRulebook
 from tickertape.api.failure_log import log_failure
@@ -16,6 +18,7 @@ from tickertape.api.fleet_status import FleetStatus
 from tickertape.api.fleet_watch import FleetWatch
 from tickertape.api.metrics import Metrics
 from tickertape.api.services import ApiTiming, Services
+from tickertape.broker.access import AccessRecords
 from tickertape.broker.agreement import Agreement, settings_of_api
 from tickertape.broker.connections import Connections
 from tickertape.broker.conversations import Conversations
@@ -37,6 +40,14 @@ _LAST_PAUSE_S = 2.0
 OnFatal = Callable[[str], None]
 
 
+class Callers(NamedTuple):
+    """Who is let in, and what tenants may do."""
+
+    access: Access
+    keys: CurrentKeys | None
+    rules: TenantRulebook
+
+
 @asynccontextmanager
 async def running(
     settings: Settings,
@@ -44,8 +55,7 @@ async def running(
     roles: Roles,
     on_fatal: OnFatal,
     timing: ApiTiming,
-    keys: CurrentKeys | None = None,
-    rules: TenantRulebook | None = None,
+    callers: Callers,
 ) -> AsyncIterator[Services]:
     """The services of a running app. They become usable once Redis is up.
 
@@ -56,12 +66,16 @@ async def running(
     connections = Connections(
         redis_url, namespace=settings.namespace, partitions=settings.partitions
     )
-    services = _services(settings, connections, roles, timing, keys, rules or TenantRulebook(None))
+    services = _services(settings, connections, roles, timing, callers)
     agreement = Agreement(connections, settings_of_api(settings))
     tasks = [
         asyncio.create_task(services.streams.run(), name="streams"),
-        asyncio.create_task(_agree(services, agreement), name="agreement"),
+        asyncio.create_task(_agree(services, agreement, callers.access), name="agreement"),
         asyncio.create_task(_watch_fleet(services), name="fleet watch"),
+        asyncio.create_task(
+            callers.access.run(services.access, connections.faults, timing.access_interval_s),
+            name="access",
+        ),
         asyncio.create_task(connections.partitions.follow(), name="partition map"),
     ]
     for task in tasks:
@@ -82,8 +96,7 @@ def _services(
     connections: Connections,
     roles: Roles,
     timing: ApiTiming,
-    keys: CurrentKeys | None,
-    rules: TenantRulebook,
+    callers: Callers,
 ) -> Services:
     requests = Requests(connections, settings)
     fleet = FleetWatch(
@@ -101,6 +114,7 @@ def _services(
         conversations=Conversations(connections, settings),
         conversation_list=ConversationList(connections, settings),
         logs=Logs(connections),
+        access=AccessRecords(connections),
         streams=Streams(
             Hub(connections, settings),
             QueueLines(connections),
@@ -114,8 +128,8 @@ def _services(
         fleet=fleet,
         fleet_status=FleetStatus(connections),
         metrics=Metrics(),
-        keys=keys,
-        rules=rules,
+        keys=callers.keys,
+        rules=callers.rules,
         timing=timing,
     )
     streams = services.streams
@@ -130,7 +144,7 @@ def _services(
     return services
 
 
-async def _agree(services: Services, agreement: Agreement) -> None:
+async def _agree(services: Services, agreement: Agreement, access: Access) -> None:
     """Retry until Redis accepts this process, so that both may start in any order.
 
     Then compare from time to time.
@@ -142,6 +156,7 @@ async def _agree(services: Services, agreement: Agreement) -> None:
             await services.rights.check()
             await services.connections.agree_on_partitions(services.settings.partitions)
             await agreement.start()
+            await access.refresh(services.access)
         except Unavailable as error:
             if isinstance(error, AccessDenied):
                 if str(error) != readiness.denial:

@@ -34,6 +34,10 @@ class Metrics:
             "tickertape_submits", "Submitted requests by outcome", ["outcome"],
             registry=self._registry,
         )  # fmt: skip
+        self._refusals = Counter(
+            "tickertape_refusals", "Refused calls by the code of the error", ["code"],
+            registry=self._registry,
+        )  # fmt: skip
         self._cancels = Counter("tickertape_cancels", "Cancel calls", registry=self._registry)
         self._open_streams = Gauge(
             "tickertape_subscribers", "Open streams", registry=self._registry
@@ -58,6 +62,10 @@ class Metrics:
     def count_failed_submit(self, error: BrokerError) -> None:
         """Count a submit that was not accepted."""
         self._submits.labels(_OUTCOMES.get(type(error), _UNAVAILABLE)).inc()
+
+    def count_refusal(self, code: str) -> None:
+        """Count a call that was refused with this code, such as `invalid_api_key`."""
+        self._refusals.labels(code).inc()
 
     def count_cancel(self) -> None:
         """Count a cancel call."""

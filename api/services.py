@@ -7,6 +7,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from tickertape.api.asking import Ask, submission_of
+from tickertape.api.edge.access import POLL_INTERVAL_S
 from tickertape.api.edge.caller import Caller
 from tickertape.api.edge.listed_keys import RELOAD_INTERVAL_S, CurrentKeys
 from tickertape.api.edge.problems import draining
@@ -17,6 +18,7 @@ from tickertape.api.fleet_status import FleetStatus
 from tickertape.api.fleet_watch import FleetWatch
 from tickertape.api.metrics import Metrics
 from tickertape.api.retention import keep_of, limits_of_settings
+from tickertape.broker.access import AccessRecords
 from tickertape.broker.connections import Connections
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import BrokerError, RequestMissing
@@ -46,6 +48,8 @@ class ApiTiming:
     unavailable_pause_s: float = 0.5
     # The process reports itself, and looks whether a worker is at work, this often.
     fleet_interval_s: float = REPORT_INTERVAL_S
+    # A change of keys or tickets is seen after this time.
+    access_interval_s: float = POLL_INTERVAL_S
     # Readers of waiting requests learn that no worker is at work after this time without a sign.
     no_worker_after_s: float = REPORT_TTL_S
     # The readers of a conversation receive a new count of them at most this often.
@@ -81,6 +85,7 @@ class Services:
     conversations: Conversations
     conversation_list: ConversationList
     logs: Logs
+    access: AccessRecords
     streams: Streams
     fleet: FleetWatch
     fleet_status: FleetStatus

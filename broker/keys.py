@@ -208,6 +208,26 @@ class Keyspace:
         """Hash: the format of the data, and the settings that all processes share."""
         return f"{self.tag(0)}agreement"
 
+    def access(self) -> str:
+        """Hash: how many times access has changed, and the secret of tickets."""
+        return f"{self.tag(0)}access"
+
+    def api_keys(self) -> str:
+        """Hash: the records of API keys (JSON) by the digests of the keys."""
+        return f"{self.tag(0)}keys"
+
+    def key_ids(self) -> str:
+        """Hash: the digests of API keys by their ids."""
+        return f"{self.tag(0)}key_ids"
+
+    def key_uses(self) -> str:
+        """Hash: when API keys were last used, in ms, by their ids."""
+        return f"{self.tag(0)}key_uses"
+
+    def revoked(self) -> str:
+        """Sorted set: tickets that are revoked, by the time from which they are void, in ms."""
+        return f"{self.tag(0)}revoked"
+
     def partition_map(self) -> str:
         """String: the partition map (JSON)."""
         return f"{self.tag(0)}map"

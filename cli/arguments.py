@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from tickertape.cli import commands as run
+from tickertape.cli.argument_types import limit_of, port_of, positive_of, variable_of
 
 _EXITS = """\
 Exit codes: 0 completed; 1 failed; 2 wrong command line or setting; 3 the answer was restarted, so
@@ -49,6 +50,10 @@ _DEAD = """\
 Requests that crashed TICKERTAPE_MAX_CRASHES workers. They failed with the code "poison", and their
 prompts are kept for a week. `retry` submits them as new requests; `drop` deletes them. For
 operators: this command connects to Redis directly and checks no API key."""
+_KEYS = """\
+Add a key for a tenant, list all keys, or revoke one. Redis keeps a hash of the key, and the API
+accepts or refuses it within a second. `add` prints the key once. Scopes are some of submit, read,
+cancel, erase, list, metrics and admin. For operators: this command connects to Redis directly."""
 _STATUS = """\
 Show whether all is well, and the numbers of the whole deployment: the queue, the workers, the
 streams. Exit codes: 0 all is well; 1 something is wrong, or the API does not answer."""
@@ -106,7 +111,7 @@ _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # 
 def _add_up(commands: _Commands) -> None:
     up = _add(commands, run.up, "start everything on this machine", _UP)
     _add_address(up)
-    up.add_argument("--workers", type=_positive, default=1, metavar="N", help="default: 1")
+    up.add_argument("--workers", type=positive_of, default=1, metavar="N", help="default: 1")
     up.add_argument(
         "--switch-upstream",
         action="store_true",
@@ -121,7 +126,7 @@ def _add_up(commands: _Commands) -> None:
 def _add_processes(commands: _Commands) -> None:
     api = _add(commands, run.api, "start the HTTP process", _API)
     _add_address(api)
-    api.add_argument("--processes", type=_positive, default=1, metavar="N", help="default: 1")
+    api.add_argument("--processes", type=positive_of, default=1, metavar="N", help="default: 1")
     api.add_argument(
         "--behind-loopback",
         action="store_true",
@@ -131,14 +136,18 @@ def _add_processes(commands: _Commands) -> None:
     )
     worker = _add(commands, run.worker, "start a process that generates answers", _WORKER)
     worker.add_argument(
-        "--slots", type=_positive, default=64, metavar="N", help="concurrent requests; default: 64"
+        "--slots",
+        type=positive_of,
+        default=64,
+        metavar="N",
+        help="concurrent requests; default: 64",
     )
     model = _add(commands, run.model, "start the small local model", _MODEL)
     model.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1")
-    model.add_argument("--port", type=_port, default=9000, help="default: 9000; 0: any free port")
+    model.add_argument("--port", type=port_of, default=9000, help="default: 9000; 0: any free port")
     model.add_argument(
         "--slots",
-        type=_positive,
+        type=positive_of,
         default=None,
         metavar="N",
         help="concurrent answers; default: TICKERTAPE_LOCAL_MODEL_SLOTS",
@@ -157,7 +166,7 @@ def _add_clients(commands: _Commands) -> None:
     chat.add_argument(
         "--var",
         action="append",
-        type=_variable,
+        type=variable_of,
         metavar="NAME=VALUE",
         help="set a variable of the role; may be repeated",
     )
@@ -179,7 +188,7 @@ def _add_clients(commands: _Commands) -> None:
         "--requests", action="store_true", help="list requests in place of conversations"
     )
     listing.add_argument(
-        "-n", "--limit", type=_limit, default=20, metavar="N", help="at most 100; default: 20"
+        "-n", "--limit", type=limit_of, default=20, metavar="N", help="at most 100; default: 20"
     )
     _add_server(listing)
 
@@ -208,12 +217,20 @@ def _add_inspection(commands: _Commands) -> None:
         commands, run.partitions, "show or change the partitions of the queue", _PARTITIONS
     )
     partitions.add_argument(
-        "count", nargs="?", type=_positive, metavar="N", help="1 to 1024; without it, show only"
+        "count", nargs="?", type=positive_of, metavar="N", help="1 to 1024; without it, show only"
     )
     _add_data_dir(partitions)
+    keys = _add(commands, run.keys, "add, list or revoke API keys", _KEYS)
+    keys.add_argument("action", choices=["add", "list", "revoke"])
+    keys.add_argument("subject", nargs="?", metavar="TENANT|KEY_ID")
+    keys.add_argument("--scopes", metavar="A+B", help="what the key may do; default: everything")
+    keys.add_argument("--models", metavar="A+B", help="the models that the key may use")
+    keys.add_argument("--expires", metavar="AGE", help="30m, 12h or 90d; default: never")
+    keys.add_argument("--name", default="", help="a note that `list` shows")
+    _add_data_dir(keys)
     doctor = _add(commands, run.doctor, "check the settings and the machine", _DOCTOR)
     doctor.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1")
-    doctor.add_argument("--port", type=_port, default=8000, help="default: 8000")
+    doctor.add_argument("--port", type=port_of, default=8000, help="default: 8000")
     _add_data_dir(doctor)
 
 
@@ -232,7 +249,9 @@ def _add(
 
 def _add_address(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1")
-    parser.add_argument("--port", type=_port, default=8000, help="default: 8000; 0: any free port")
+    parser.add_argument(
+        "--port", type=port_of, default=8000, help="default: 8000; 0: any free port"
+    )
     parser.add_argument(
         "--open",
         action="store_true",
@@ -261,31 +280,3 @@ def _add_buffer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--buffer", action="store_true", help="write the answer only when it is complete"
     )
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is less than 1")
-    return number
-
-
-def _limit(text: str) -> int:
-    number = _positive(text)
-    if number > 100:
-        raise argparse.ArgumentTypeError(f"{number} is more than 100")
-    return number
-
-
-def _variable(text: str) -> tuple[str, str]:
-    name, found, value = text.partition("=")
-    if not name or not found:
-        raise argparse.ArgumentTypeError(f"{text!r} does not read NAME=VALUE")
-    return name, value
-
-
-def _port(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 65535:
-        raise argparse.ArgumentTypeError(f"{number} is not a port from 0 to 65535")
-    return number

@@ -150,6 +150,16 @@ def partitions(options: argparse.Namespace) -> int:
     return command.run(options.count, data_dir=options.data_dir)
 
 
+def keys(options: argparse.Namespace) -> int:
+    """`tickertape keys`."""
+    from tickertape.cli.inspect import keys as command
+
+    new = command.NewKey(
+        scopes=options.scopes, models=options.models, expires=options.expires, name=options.name
+    )
+    return command.run(options.action, options.subject, new, data_dir=options.data_dir)
+
+
 def doctor(options: argparse.Namespace) -> int:
     """`tickertape doctor`."""
     from tickertape.cli.inspect import doctor as command

@@ -32,7 +32,7 @@ _NAMESPACE = re.compile(r"[a-z0-9_-]{1,32}", re.ASCII)
 _SCHEMES = {"redis", "rediss", "unix", "redis+cluster", "rediss+cluster"}
 # A cluster serves each partition from one master, so that one partition would use one master only.
 _CLUSTER_PARTITIONS = 16
-_SECRET = {"OPENAI_API_KEY", "TICKERTAPE_API_KEYS", "REDIS_URL"}
+_SECRET = {"OPENAI_API_KEY", "TICKERTAPE_API_KEYS", "TICKERTAPE_KEY_SECRET", "REDIS_URL"}
 # Variable names of earlier versions, which are still read.
 _OLD_NAMES = {"TICKERTAPE_MAX_ATTEMPTS": "TICKERTAPE_MAX_CRASHES"}
 _ENV_FILE, _ENV_ENCODING = ".env", "utf-8"
@@ -109,6 +109,10 @@ class Settings(BaseSettings):
     )
     api_keys: SecretStr | None = Field(default=None, validation_alias=_ours("API_KEYS"))
     tenant_rules: str | None = Field(default=None, validation_alias=_ours("TENANT_RULES"))
+    require_keys: bool = Field(default=False, validation_alias=_ours("REQUIRE_KEYS"))
+    key_secret: SecretStr | None = Field(
+        default=None, min_length=16, validation_alias=_ours("KEY_SECRET")
+    )
     cors_origins: str | None = Field(default=None, validation_alias=_ours("CORS_ORIGINS"))
     # What any caller may send, hold and leave unread: see api/serving/bounds.py.
     trusted_proxies: str = Field(default="", validation_alias=_ours("TRUSTED_PROXIES"))

@@ -5,10 +5,11 @@ The keys of the settings are the first implementation. A host application passes
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias, get_args
 
 from tickertape.api.edge.problems import Problem
+from tickertape.api.fanout.permit import Permit
 
 CallScope: TypeAlias = Literal["submit", "read", "cancel", "erase", "list", "metrics", "admin"]
 """What a caller may do. `edge/route_scopes.py` says which routes need which scope.
@@ -26,7 +27,7 @@ class Caller:
 
     `key_id` names the key for logs, without its secret. `user` is the end user of the tenant, None
     if the key is the tenant's own, which sees the data of all its users. `models` are the models
-    that the caller may name, None for all.
+    that the caller may name, None for all. The streams of the call end together with `permit`.
     """
 
     tenant: str
@@ -34,6 +35,7 @@ class Caller:
     user: str | None = None
     scopes: frozenset[CallScope] = ALL_SCOPES
     models: frozenset[str] | None = None
+    permit: Permit | None = field(default=None, compare=False, repr=False)
 
     def require(self, scope: CallScope) -> None:
         """Raise Problem 403 unless the caller has the scope."""

@@ -1,6 +1,6 @@
 """The forms in which clients read errors, and which form the clients of a path read."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -22,6 +22,7 @@ class ErrorForms:
     """The error form of each path: that of the longest prefix of the path, JSON without one."""
 
     def __init__(self, by_prefix: Mapping[str, ErrorForm]) -> None:
+        self.on_refused: Callable[[str], None] = _ignore
         self._by_prefix = sorted(by_prefix.items(), key=lambda item: -len(item[0]))
 
     def of(self, path: str) -> ErrorForm:
@@ -31,7 +32,12 @@ class ErrorForms:
         )
 
     def respond(self, problem: Problem, path: str) -> Response:
-        """The response for an error of a call to this path."""
+        """The response for an error of a call to this path; its code goes to `on_refused`."""
+        self.on_refused(problem.code)
         if self.of(path) is ErrorForm.TEXT:
             return PlainTextResponse(problem.message, problem.status_code, problem.headers)
         return JSONResponse(problem.body(), problem.status_code, problem.headers)
+
+
+def _ignore(code: str) -> None:
+    """Before the app has started, refusals are not counted."""

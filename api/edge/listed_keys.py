@@ -8,13 +8,14 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias, cast
 
 import structlog
 
 from tickertape.api.edge.caller import ALL_SCOPES, Caller, CallScope
+from tickertape.api.fanout.permit import Permit
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.runtime.settings import Settings
 
@@ -27,6 +28,8 @@ _KEPT = ("retention_s", "conversation_ttl_s")
 _OPTIONS = (*_KEPT, "scopes", "models")
 _MOST_SECONDS = 31_536_000
 RELOAD_INTERVAL_S = 1.0
+PERMIT_PREFIX = "listed:"
+_SHORTEST_KEY = 16
 _FORMAT = "use tenant:key,tenant:key or @file with one tenant:key a line"
 
 
@@ -39,9 +42,17 @@ class Keys:
         self._callers = callers
         self._kept_s = kept_s or {}
 
-    def find(self, key: str) -> Caller | None:
-        """The caller with this key, None for an unknown key."""
-        return self._callers.get(_digest(key))
+    def find(self, key: str, permit: Callable[[str], Permit] | None = None) -> Caller | None:
+        """The caller with this key, None for an unknown key; `permit` makes its permit by name."""
+        digest = _digest(key)
+        caller = self._callers.get(digest)
+        if caller is None or permit is None:
+            return caller
+        return replace(caller, permit=permit(PERMIT_PREFIX + digest.hex()))
+
+    def has(self, digest: str) -> bool:
+        """Whether a key with this SHA-256 in hex is listed."""
+        return bytes.fromhex(digest) in self._callers
 
     def retention(self, tenant: str) -> tuple[int | None, int | None]:
         """For how many seconds requests and conversations of a tenant are kept; None if not set."""
@@ -85,6 +96,12 @@ def parse_keys(text: str) -> Keys:
         options = _options(number, list(zip(words[1::3], words[2::3], strict=True)))
         is_hash = _SHA256_HEX.fullmatch(key)
         digest = bytes.fromhex(key) if is_hash else _digest(key)
+        if len(key) < _SHORTEST_KEY:
+            raise _wrong(
+                number,
+                f"its key has fewer than {_SHORTEST_KEY} characters, which can be guessed; "
+                "`openssl rand -hex 24` makes one, and so does `tickertape keys add`",
+            )
         callers[digest] = Caller(
             tenant=tenant,
             key_id=digest.hex()[:8],
@@ -175,11 +192,17 @@ class KeyFile:
 
     def _read(self) -> Keys:
         try:
-            return parse_keys(self._path.read_text("utf-8"))
+            text = self._path.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             reason = type(error).__name__
             message = f"TICKERTAPE_API_KEYS: {self._path} cannot be read: {reason}"
             raise SettingsInvalid(message) from None
+        if text and not text.endswith("\n"):
+            # A line that is cut short may have lost the options that limit its key.
+            raise SettingsInvalid(
+                f"TICKERTAPE_API_KEYS: {self._path} ends in the middle of a line: end the last line"
+            )
+        return parse_keys(text)
 
 
 CurrentKeys: TypeAlias = Callable[[], Keys]
@@ -197,3 +220,8 @@ def keys_from(
         return KeyFile(Path(text[1:]), reload_interval_s).current
     keys = parse_keys(text)
     return lambda: keys
+
+
+def needs_keys(settings: Settings) -> bool:
+    """Whether the settings let in callers with keys only; raises SettingsInvalid."""
+    return keys_from(settings) is not None or settings.require_keys

@@ -92,6 +92,7 @@ class LiveConnection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "__weakref__",
         "_connections",
         "_epoch",
         "_group",
@@ -182,6 +183,10 @@ class LiveConnection(asyncio.Protocol):
     def drop(self) -> None:
         """Break the connection off."""
         self._transport.abort()
+
+    def break_off(self) -> None:
+        """End at once, because the client may not read any more."""
+        self.drop()
 
     def shutdown(self) -> None:
         """End the response; uvicorn calls this on each of its connections when it stops."""

@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from tickertape.api.fanout.http_chunk import chunk
 from tickertape.api.fanout.live_connection import LiveConnection
+from tickertape.api.fanout.permit import permit_of
 from tickertape.api.fanout.rendering import Rendering
 from tickertape.api.fanout.stream_response import EVENT_STREAM, OnLeft, StreamResponse
 from tickertape.api.fanout.uvicorn_handover import hand_over_from
@@ -87,5 +88,7 @@ class LogResponse(Response):
             if connection is not None:
                 connection.write(chunk(reading.first))
                 readers.join(reading, connection)
+                if (permit := permit_of(scope)) is not None:
+                    permit.hold(connection)
         finally:
             readers.release(reading)

@@ -8,6 +8,7 @@ import structlog
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from tickertape.api.fanout.permit import permit_of
 from tickertape.api.fanout.wire import Frame
 
 OnLeft = Callable[[], Awaitable[None]]
@@ -45,15 +46,18 @@ class StreamResponse(Response):
         self._resources = resources
         self._on_left = on_left
         self._stall_limit_s = stall_limit_s
+        self._writing: asyncio.Task[None] | None = None
         self.init_headers({**EVENT_STREAM, **(headers or {})})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream; returns without the last chunk if it was cut."""
-        del scope
         async with self._resources:
             writing = asyncio.create_task(
                 self._write(_unstalled(send, self._stall_limit_s)), name="stream: write"
             )
+            self._writing = writing
+            if (permit := permit_of(scope)) is not None:
+                permit.hold(self)
             leaving = asyncio.create_task(until_gone(receive), name="stream: client")
             try:
                 await asyncio.wait({writing, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -66,6 +70,11 @@ class StreamResponse(Response):
                 log.error("stream broke", error=type(ended).__name__)
             if ended is not None and self._on_left is not None:
                 await self._on_left()
+
+    def break_off(self) -> None:
+        """End at once, because the client may not read any more."""
+        if self._writing is not None:
+            self._writing.cancel()
 
     async def _write(self, send: Send) -> None:
         async with aclosing(self._frames) as frames:  # type: ignore[type-var]  # an async generator

@@ -22,7 +22,7 @@ from fastapi import FastAPI
 
 from tickertape.api.app import create_app
 from tickertape.api.edge.guards import check_bind
-from tickertape.api.edge.listed_keys import keys_from
+from tickertape.api.edge.listed_keys import needs_keys
 from tickertape.api.serving.bounded_protocol import BoundedProtocol
 from tickertape.api.serving.bounds import bounds_from
 from tickertape.api.serving.doorway import Doorway
@@ -66,7 +66,7 @@ def serve(
     still checked.
     """
     is_open = open_to_all or behind_loopback
-    check_bind(host, has_keys=keys_from(settings) is not None, open_to_all=is_open)
+    check_bind(host, has_keys=needs_keys(settings), open_to_all=is_open)
     with _listen(host, port) as listener:
         _raise_file_limit()
         logger.info("listening", host=host, port=listener.getsockname()[1], processes=processes)

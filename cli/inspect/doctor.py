@@ -230,14 +230,14 @@ async def listening(host: str, port: int, *, limit_s: float = 2.0) -> Finding:
 
 def access(settings: Settings, host: str) -> Iterator[Finding]:
     """Findings about the callers that the API accepts."""
-    from tickertape.api.edge.listed_keys import keys_from
+    from tickertape.api.edge.listed_keys import needs_keys
 
     try:
-        listed = keys_from(settings)
+        is_closed = needs_keys(settings)
     except SettingsInvalid as error:
         yield fail("keys", str(error), "correct TICKERTAPE_API_KEYS")
         return
-    if listed is not None:
+    if is_closed:
         yield ok("keys", "every caller needs a key")
     elif is_loopback(host):
         yield ok("keys", "no keys: any program on this machine can call the API")

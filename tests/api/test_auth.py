@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+import httpx2
 import pytest
 import structlog
 
@@ -15,8 +16,11 @@ from tickertape.runtime.settings import Settings
 # The key file is checked at each call.
 RELOADING = ApiTiming(key_reload_s=0)
 
-ADA, BOB = {"Authorization": "Bearer ada-key"}, {"Authorization": "Bearer bob-key"}
-KEYS = "ada:ada-key,bob:bob-key"
+ADA, BOB = (
+    {"Authorization": "Bearer the-key-of-ada-01"},
+    {"Authorization": "Bearer the-key-of-bob-01"},
+)
+KEYS = "ada:the-key-of-ada-01,bob:the-key-of-bob-01"
 
 
 def tenant_of(keys: Keys, key: str) -> str | None:
@@ -32,23 +36,23 @@ def sha256(text: str) -> str:
     "text",
     [
         KEYS,
-        " ada:ada-key , bob:bob-key ,",
-        "ada:ada-key\nbob:bob-key\n",
-        "# who may\nada:ada-key\n\n  # a friend\nbob:bob-key",
-        f"ada:{sha256('ada-key')},bob:{sha256('bob-key').upper()}",
+        " ada:the-key-of-ada-01 , bob:the-key-of-bob-01 ,",
+        "ada:the-key-of-ada-01\nbob:the-key-of-bob-01\n",
+        "# who may\nada:the-key-of-ada-01\n\n  # a friend\nbob:the-key-of-bob-01",
+        f"ada:{sha256('the-key-of-ada-01')},bob:{sha256('the-key-of-bob-01').upper()}",
     ],
 )
 def test_api_keys_are_plain_or_hashed_and_on_one_line_or_several(text: str) -> None:
     keys = parse_keys(text)
-    assert tenant_of(keys, "ada-key") == "ada"
-    assert tenant_of(keys, "bob-key") == "bob"
-    assert tenant_of(keys, "ada-key ") is None
-    assert tenant_of(keys, sha256("ada-key")) is None
+    assert tenant_of(keys, "the-key-of-ada-01") == "ada"
+    assert tenant_of(keys, "the-key-of-bob-01") == "bob"
+    assert tenant_of(keys, "the-key-of-ada-01 ") is None
+    assert tenant_of(keys, sha256("the-key-of-ada-01")) is None
 
 
 def test_a_tenant_may_have_several_keys_and_a_key_may_hold_colons() -> None:
-    keys = parse_keys("ada:one,ada:two:three")
-    assert tenant_of(keys, "one") == tenant_of(keys, "two:three") == "ada"
+    keys = parse_keys("ada:one-key-of-ada-01,ada:two:key-of-ada-01")
+    assert tenant_of(keys, "one-key-of-ada-01") == tenant_of(keys, "two:key-of-ada-01") == "ada"
 
 
 @pytest.mark.parametrize("text", ["", " , ", "# nobody", "secret", "ada:", ":secret", "a b:secret"])
@@ -60,7 +64,7 @@ def test_wrong_keys_stop_the_start_and_are_not_shown(text: str) -> None:
 
 
 def test_keys_are_held_as_hashes_only() -> None:
-    assert "ada-key" not in str(vars(parse_keys(KEYS)))
+    assert "the-key-of-ada-01" not in str(vars(parse_keys(KEYS)))
     assert isinstance(parse_keys(KEYS), Keys)
 
 
@@ -69,9 +73,9 @@ def test_keys_are_held_as_hashes_only() -> None:
     [
         {},
         {"Authorization": "Bearer"},
-        {"Authorization": "Bearer nobody"},
-        {"Authorization": "Basic ada-key"},
-        {"Authorization": "ada-key"},
+        {"Authorization": "Bearer nobody-has-this-key"},
+        {"Authorization": "Basic the-key-of-ada-01"},
+        {"Authorization": "the-key-of-ada-01"},
     ],
 )
 async def test_a_call_without_a_valid_key_is_refused_before_its_body_is_read(
@@ -130,7 +134,7 @@ async def test_the_same_idempotency_key_of_two_tenants_is_two_requests(redis_url
 
 
 async def test_a_hash_is_not_accepted_as_a_key_and_the_refusal_explains_it(redis_url: str) -> None:
-    hashed = sha256("ada-key")
+    hashed = sha256("the-key-of-ada-01")
     async with running_api(redis_url, api_keys=f"ada:{hashed}") as api:
         answer = await api.client.get("/roles", headers={"Authorization": f"Bearer {hashed}"})
         assert answer.status_code == 401
@@ -144,19 +148,21 @@ async def status(api: RunningApi, headers: dict[str, str]) -> int:
 
 async def test_a_key_file_is_read_again_when_it_changes(redis_url: str, tmp_path: Path) -> None:
     path = tmp_path / "keys"
-    path.write_text("ada:ada-key\n")
+    path.write_text("ada:the-key-of-ada-01\n")
     async with running_api(redis_url, api_keys=f"@{path}", timing=RELOADING) as api:
         assert (await status(api, ADA), await status(api, BOB)) == (200, 401)
-        path.write_text("bob:bob-key\n")
+        path.write_text("bob:the-key-of-bob-01\n")
         assert (await status(api, ADA), await status(api, BOB)) == (401, 200)
 
 
-@pytest.mark.parametrize("text", ["nonsense", None])
+@pytest.mark.parametrize(
+    "text", ["nonsense", None, "", "\n", "eve:the-key-of-eve-01 scopes=read", "eve:short\n"]
+)
 async def test_an_invalid_key_file_keeps_the_last_valid_keys(
     redis_url: str, tmp_path: Path, text: str | None
 ) -> None:
     path = tmp_path / "keys"
-    path.write_text("ada:ada-key\n")
+    path.write_text("ada:the-key-of-ada-01\n")
     async with running_api(redis_url, api_keys=f"@{path}", timing=RELOADING) as api:
         if text is None:
             path.unlink()
@@ -167,19 +173,40 @@ async def test_an_invalid_key_file_keeps_the_last_valid_keys(
             assert await status(api, ADA) == 200
         assert [line["event"] for line in logged] == ["API keys not reloaded"]
         assert "nonsense" not in str(logged)
-        path.write_text("bob:bob-key\n")
+        path.write_text("bob:the-key-of-bob-01\n")
         assert await status(api, BOB) == 200
+
+
+@pytest.mark.parametrize("item", ["ada:" + "k" * 15])
+def test_a_key_that_can_be_guessed_stops_the_start(item: str) -> None:
+    with pytest.raises(SettingsInvalid, match="fewer than 16 characters") as refused:
+        parse_keys(item)
+    assert item[4:] not in str(refused.value)
+
+
+async def test_a_key_that_is_taken_from_the_file_ends_its_open_streams(
+    redis_url: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "keys"
+    path.write_text("ada:the-key-of-ada-01\n")
+    timing = ApiTiming(key_reload_s=0, access_interval_s=0.02)
+    async with running_api(redis_url, api_keys=f"@{path}", timing=timing, headers=ADA) as api:
+        request_id = await api.submit()
+        async with api.client.stream("GET", f"/chat/{request_id}/stream") as stream:
+            path.write_text("bob:the-key-of-bob-01\n")
+            with pytest.raises(httpx2.TransportError):
+                await stream.aread()
 
 
 def test_a_key_file_is_checked_at_most_once_a_second(tmp_path: Path) -> None:
     now_s = 100.0
     path = tmp_path / "keys"
-    path.write_text("ada:ada-key\n")
+    path.write_text("ada:the-key-of-ada-01\n")
     keys = KeyFile(path, clock=lambda: now_s)
-    path.write_text("bob:another-key\n")
-    assert tenant_of(keys.current(), "ada-key") == "ada"
+    path.write_text("bob:another-key-of-bob\n")
+    assert tenant_of(keys.current(), "the-key-of-ada-01") == "ada"
     now_s += 1
-    assert tenant_of(keys.current(), "another-key") == "bob"
+    assert tenant_of(keys.current(), "another-key-of-bob") == "bob"
 
 
 def test_a_missing_key_file_stops_the_start(tmp_path: Path) -> None:

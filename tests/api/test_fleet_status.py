@@ -177,9 +177,9 @@ async def test_many_viewers_cost_one_read(api: RunningApi, monkeypatch: pytest.M
 
 
 async def test_the_status_needs_a_key_where_the_api_needs_one(redis_url: str) -> None:
-    async with running_api(redis_url, api_keys="acme:secret") as api:
+    async with running_api(redis_url, api_keys="acme:secret-of-acme-01") as api:
         assert (await api.client.get("/status.json")).status_code == 401
-        headers = {"Authorization": "Bearer secret"}
+        headers = {"Authorization": "Bearer secret-of-acme-01"}
         assert (await api.client.get("/status.json", headers=headers)).status_code == 200
 
 

@@ -181,8 +181,8 @@ async def test_a_body_that_any_page_can_send_is_refused(api: RunningApi) -> None
 async def test_another_tenant_has_other_conversations(redis_url: str, worker: Rig) -> None:
     await answer(worker, "a", "of another tenant")
     async with (
-        running_api(redis_url, api_keys="ada:ada-key") as api,
-        many(api, key="ada-key", a=None) as stream,
+        running_api(redis_url, api_keys="ada:the-key-of-ada-01") as api,
+        many(api, key="the-key-of-ada-01", a=None) as stream,
     ):
         reading = asyncio.create_task(by_conversation(stream, 1))
         await wait_until(lambda: stream.parser.heartbeat_count >= 1, description="the stream")

@@ -9,8 +9,11 @@ from tickertape.api.edge.listed_keys import parse_keys
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.broker.submission import conversation_key
 
-TENANTS = "ada:ada-key retention_s=600 conversation_ttl_s=7200,bob:bob-key"
-ADA, BOB = {"Authorization": "Bearer ada-key"}, {"Authorization": "Bearer bob-key"}
+TENANTS = "ada:the-key-of-ada-01 retention_s=600 conversation_ttl_s=7200,bob:the-key-of-bob-01"
+ADA, BOB = (
+    {"Authorization": "Bearer the-key-of-ada-01"},
+    {"Authorization": "Bearer the-key-of-bob-01"},
+)
 
 
 async def ttl_s(rig: Rig, key: str) -> float:
@@ -111,9 +114,12 @@ def test_a_wrong_retention_of_a_key_is_named_and_the_key_is_not(item: str, named
 
 
 def test_the_shortest_retention_of_a_tenant_s_keys_counts() -> None:
-    keys = parse_keys("ada:one retention_s=9,ada:two retention_s=5 conversation_ttl_s=7")
+    keys = parse_keys(
+        "ada:one-key-of-ada-01 retention_s=9,"
+        "ada:two-key-of-ada-01 retention_s=5 conversation_ttl_s=7"
+    )
     assert keys.retention("ada") == (5, 7)
     assert keys.retention("bob") == (None, None)
-    caller = keys.find("two")
+    caller = keys.find("two-key-of-ada-01")
     assert caller is not None
     assert caller.tenant == "ada"

@@ -177,7 +177,7 @@ def test_a_port_in_use_is_reported_in_one_line() -> None:
     [
         ({}, "0.0.0.0", "--host 0.0.0.0 would accept calls from everyone"),
         ({"api_keys": "nonsense"}, "127.0.0.1", "TICKERTAPE_API_KEYS"),
-        ({"api_keys": "ada:key"}, "no.such.host.invalid", "cannot listen on"),
+        ({"api_keys": "ada:a-key-of-ada-0123"}, "no.such.host.invalid", "cannot listen on"),
         ({"redis_url": None}, "127.0.0.1", "REDIS_URL is not set"),
     ],
 )
@@ -226,10 +226,10 @@ async def test_another_partition_count_has_no_effect_and_is_warned_about(
 
 
 def test_the_log_holds_no_query_no_prompt_and_no_key(redis_url: str, tmp_path: Path) -> None:
-    settings = {"api_keys": "ada:secret-key"}
+    settings = {"api_keys": "ada:secret-key-of-ada"}
     with server_process(tmp_path / "log", redis_url, settings=settings) as server:
         server.wait_until_ready()
-        headers = {"Authorization": "Bearer secret-key"}
+        headers = {"Authorization": "Bearer secret-key-of-ada"}
         with httpx2.Client(base_url=server.url, headers=headers, verify=False) as client:
             assert client.post("/chat", json={"message": "secret-prompt"}).status_code == 202
             assert client.get("/chat?limit=1&x=secret-query").status_code == 200

@@ -9,11 +9,11 @@ from redis.asyncio import Redis
 
 # A value of another type makes the read fail, so this holds the types to their design as well.
 _READ: tuple[tuple[str, tuple[str | int, ...]], ...] = (
-    ("(req:.*|seats:.*|load|agreement|conv:[^:]*)", ("HGETALL",)),
+    ("(req:.*|seats:.*|load|agreement|access|keys|key_ids|key_uses|conv:[^:]*)", ("HGETALL",)),
     ("(log:.*|dead|conv:[^:]*:turns)", ("XRANGE", "-", "+")),
     ("(wait:.*|ring|suspect|wake|conv:[^:]*:wait)", ("LRANGE", 0, -1)),
     (
-        "(running|delayed|newer|idle|uncompacted|index:.*|expiry:.*|convs:.*)",
+        "(running|delayed|newer|idle|uncompacted|revoked|index:.*|expiry:.*|convs:.*)",
         ("ZRANGE", 0, -1, "WITHSCORES"),
     ),
     ("tenants|tenant:.*", ("SMEMBERS",)),

@@ -104,7 +104,8 @@ OF_CONVERSATIONS = {KEYS.held(7, "c"): ":wait", KEYS.turns(7, "c"): ":turns"}
 PLAIN_ONLY = {
     KEYS.models(), KEYS.models_fault(), KEYS.partition_map(), KEYS.partition_count(),
     KEYS.upstream(), KEYS.fleet(), KEYS.report("w"), KEYS.watchers(0, "c"), KEYS.agreement(),
-    KEYS.seats(0, "w"),
+    KEYS.seats(0, "w"), KEYS.access(), KEYS.api_keys(), KEYS.key_ids(), KEYS.key_uses(),
+    KEYS.revoked(),
 }  # fmt: skip
 
 

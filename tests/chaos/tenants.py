@@ -5,4 +5,4 @@ TENANTS = ("ada", "bob", "eve")
 
 def key_of(tenant: str) -> str:
     """The API key of a tenant."""
-    return f"key-of-{tenant}"
+    return f"the-api-key-of-{tenant}"

@@ -226,7 +226,7 @@ async def test_a_port_used_by_tickertape_passes(redis_url: str) -> None:
     [
         (None, "127.0.0.1", Level.OK),
         (None, "0.0.0.0", Level.FAIL),
-        ("a:secret", "0.0.0.0", Level.OK),
+        ("a:secret-of-a-012345", "0.0.0.0", Level.OK),
         ("secret", "127.0.0.1", Level.FAIL),
     ],
 )

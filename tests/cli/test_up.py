@@ -96,7 +96,10 @@ def test_the_lines_that_it_prints_work_as_they_are(running: Up) -> None:
 def test_the_printed_lines_of_an_upstream_without_a_default_model_work_with_keys(
     tmp_path: Path, upstream_url: str
 ) -> None:
-    env = {"TICKERTAPE_API_KEYS": "ada:a-key", "TICKERTAPE_API_KEY": "a-key"}
+    env = {
+        "TICKERTAPE_API_KEYS": "ada:a-key-of-ada-0123",
+        "TICKERTAPE_API_KEY": "a-key-of-ada-0123",
+    }
     with up(tmp_path, OPENAI_BASE_URL=upstream_url, program=None, **env) as started:
         started.wait_until_printed("Ready after")
         assert "OPENAI_MODEL is not set" in started.printed

@@ -24,7 +24,7 @@ from tests.support.upstream import ScriptedUpstream
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
-KEY = "key-of-ada"
+KEY = "the-key-of-ada-01"
 FIFTY = [f"{number} " for number in range(50)]
 # A socket or timer that is left open would hold a program for at least 37 s.
 _ENDS_WITHIN_S = 20

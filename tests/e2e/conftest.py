@@ -48,7 +48,7 @@ def shared_api(tmp_path_factory: pytest.TempPathFactory, upstream_process: str) 
             tmp_path_factory.mktemp("shared"),
             redis_url=redis.url,
             upstream_url=upstream_process,
-            TICKERTAPE_API_KEYS=",".join(f"{tenant}:key-of-{tenant}" for tenant in TENANTS),
+            TICKERTAPE_API_KEYS=",".join(f"{tenant}:the-api-key-of-{tenant}" for tenant in TENANTS),
             TICKERTAPE_TENANT_LIMIT=str(TENANT_LIMIT),
         )
         try:
@@ -62,17 +62,17 @@ def shared_api(tmp_path_factory: pytest.TempPathFactory, upstream_process: str) 
 
 @pytest.fixture
 async def ada(shared_api: str) -> AsyncIterator[Caller]:
-    async with Caller(shared_api, "key-of-ada") as caller:
+    async with Caller(shared_api, "the-api-key-of-ada") as caller:
         yield caller
 
 
 @pytest.fixture
 async def bob(shared_api: str) -> AsyncIterator[Caller]:
-    async with Caller(shared_api, "key-of-bob") as caller:
+    async with Caller(shared_api, "the-api-key-of-bob") as caller:
         yield caller
 
 
 @pytest.fixture
 async def eve(shared_api: str) -> AsyncIterator[Caller]:
-    async with Caller(shared_api, "key-of-eve") as caller:
+    async with Caller(shared_api, "the-api-key-of-eve") as caller:
         yield caller

@@ -75,7 +75,11 @@ async def running(ada: Caller, bob: Caller, eve: Caller) -> AsyncIterator[dict[s
 
 async def test_every_call_but_the_health_checks_needs_a_key(ada: Caller, shared_api: str) -> None:
     answers = {}
-    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic key-of-ada"}):
+    for headers in (
+        {},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": "Basic the-api-key-of-ada"},
+    ):
         async with httpx2.AsyncClient(base_url=shared_api, headers=headers) as stranger:
             for method, path in await calls_of(ada):
                 answer = await stranger.request(method, path)

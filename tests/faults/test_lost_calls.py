@@ -13,6 +13,7 @@ from tests.support.keyspace import KEYS
 from tests.support.proxy import FaultProxy
 from tests.support.rig import Rig
 from tests.support.servers import ValkeyServer
+from tickertape.broker.access import AccessRecords, KeyRecord, member_of_ticket
 from tickertape.broker.agreement import Agreement, settings_of_api
 from tickertape.broker.compaction import Compaction
 from tickertape.broker.connections import Connections
@@ -59,8 +60,16 @@ class Story(Rig):
         await Conversations(self.connections, self.settings).forget("public", "other")
         await Agreement(self.connections, settings_of_api(self.settings)).start()
         await self._keep_house(request_id)
+        await self._let_in()
         await self._grow()
         return request_id
+
+    async def _let_in(self) -> None:
+        """Add and revoke a key and a ticket."""
+        access = AccessRecords(self.connections)
+        await access.add("digest", KeyRecord(key_id="1", tenant="t", scopes=(), created_ms=1))
+        assert await access.revoke("1")
+        await access.revoke_tickets(member_of_ticket("1"), 2**45)
 
     async def _grow(self) -> None:
         """Change the partitions, which makes a tenant's requests counted over all of them."""

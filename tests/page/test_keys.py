@@ -17,12 +17,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 DOOR = "document.getElementById('door').open"
 REFUSAL = "document.querySelector('#door .problem').checkVisibility()"
 HAS_ROLES = "document.getElementById('role').options.length > 1"
-HEADERS = {"Authorization": "Bearer ada-key"}
+HEADERS = {"Authorization": "Bearer the-key-of-ada-01"}
 
 
 @pytest.fixture
 async def site(redis_url: str, upstream: ScriptedUpstream) -> AsyncIterator[Site]:
-    keys = "ada:ada-key,bob:bob-key"
+    keys = "ada:the-key-of-ada-01,bob:the-key-of-bob-01"
     async with running_site(redis_url, upstream, api_keys=keys, headers=HEADERS) as running:
         yield running
 
@@ -46,7 +46,7 @@ async def test_the_page_asks_for_a_key_once_and_keeps_it_for_a_reload(
     )
     await give(page, "wrong")
     await page.wait_for(f"{DOOR} && {REFUSAL}")
-    await give(page, "ada-key")
+    await give(page, "the-key-of-ada-01")
     await page.wait_for(HAS_ROLES)
     await ask(page, "Hi?")
     await shows(page, ANSWERS, ["You said: Hi?"])
@@ -63,12 +63,12 @@ async def test_two_keys_in_two_tabs_of_one_browser_see_only_their_own_conversati
     browser: Browser, site: Site
 ) -> None:
     ada = await browser.open(f"{site.url}?c=same")
-    await give(ada, "ada-key")
+    await give(ada, "the-key-of-ada-01")
     await ask(ada, "Of Ada?")
     await shows(ada, LIST, ["Of Ada?"])
     bob = await browser.open(f"{site.url}?c=same", beside=ada)
     assert "Ada" not in await bob.evaluate("document.body.textContent")
-    await give(bob, "bob-key")
+    await give(bob, "the-key-of-bob-01")
     await bob.wait_for(HAS_ROLES)
     await ask(bob, "Of Bob?")
     await shows(bob, ANSWERS, ["You said: Of Bob?"])
@@ -85,7 +85,7 @@ async def test_two_keys_in_two_tabs_of_one_browser_see_only_their_own_conversati
 
 async def test_an_attachment_goes_out_with_the_key(browser: Browser, site: Site) -> None:
     page = await opened(browser, site.url)
-    await give(page, "ada-key")
+    await give(page, "the-key-of-ada-01")
     await page.wait_for(HAS_ROLES)
     await page.evaluate("paste(textFile('a.txt', 'one'))")
     await page.wait_for(f"{PENDING}.length === 1 && {READ}")
@@ -98,7 +98,7 @@ async def test_the_status_page_uses_the_key_of_its_tab_and_asks_without_one(
     browser: Browser, site: Site
 ) -> None:
     page = await browser.open(site.url)
-    await give(page, "ada-key")
+    await give(page, "the-key-of-ada-01")
     await page.wait_for(HAS_ROLES)
     await page.go(f"{site.url}status")
     await page.wait_for(f"{HEADLINE} === 'All is well'", timeout_s=20)
@@ -106,5 +106,5 @@ async def test_the_status_page_uses_the_key_of_its_tab_and_asks_without_one(
     other = await browser.open(f"{site.url}status", beside=page)
     await give(other, "wrong")
     await other.wait_for(f"{DOOR} && {REFUSAL}")
-    await give(other, "bob-key")
+    await give(other, "the-key-of-bob-01")
     await other.wait_for(f"{HEADLINE} === 'All is well'", timeout_s=20)

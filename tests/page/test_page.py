@@ -103,7 +103,7 @@ async def test_a_refused_question_stays_in_the_box_and_the_field_is_named(
 
 @pytest.fixture
 async def locked_site(redis_url: str, upstream: ScriptedUpstream) -> AsyncIterator[Site]:
-    keys, headers = "someone:the-key", {"Authorization": "Bearer the-key"}
+    keys, headers = "someone:the-key-of-someone", {"Authorization": "Bearer the-key-of-someone"}
     async with running_site(redis_url, upstream, api_keys=keys, headers=headers) as running:
         yield running
 
@@ -112,7 +112,7 @@ async def test_a_server_with_keys_is_given_one_that_stays_in_the_tab(
     browser: Browser, locked_site: Site
 ) -> None:
     page = await browser.open(locked_site.url)
-    for key, is_second in (("wrong", False), ("the-key", True)):
+    for key, is_second in (("wrong", False), ("the-key-of-someone", True)):
         await page.wait_for("document.getElementById('door').open")
         refused = await page.evaluate("document.getElementById('refused').checkVisibility()")
         assert refused is is_second

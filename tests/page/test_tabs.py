@@ -258,10 +258,15 @@ async def test_two_tabs_of_firefox_have_one_connection(firefox: str, site: Site)
 async def test_each_tab_asks_for_its_key_and_reads_with_no_other(
     browser: Browser, redis_url: str, upstream: ScriptedUpstream
 ) -> None:
-    keys, headers = "ada:ada-key,bob:bob-key", {"Authorization": "Bearer ada-key"}
+    keys, headers = (
+        "ada:the-key-of-ada-01,bob:the-key-of-bob-01",
+        {"Authorization": "Bearer the-key-of-ada-01"},
+    )
     async with running_site(redis_url, upstream, api_keys=keys, headers=headers) as site:
         opened = await tabs(browser, site.url, ["c", "c", "c"])
-        for page, key in zip(opened, ("ada-key", "ada-key", "bob-key"), strict=True):
+        for page, key in zip(
+            opened, ("the-key-of-ada-01", "the-key-of-ada-01", "the-key-of-bob-01"), strict=True
+        ):
             await page.wait_for("document.getElementById('door').open")
             await page.evaluate("document.getElementById('key').focus()")
             await page.type(key)

@@ -19,7 +19,10 @@ async def openai_client(url: str, *, max_retries: int = 0) -> AsyncIterator[Asyn
     async with (
         httpx2.AsyncClient(verify=False) as http,
         AsyncOpenAI(
-            base_url=f"{url}/v1", api_key="k", http_client=http, max_retries=max_retries
+            base_url=f"{url}/v1",
+            api_key="the-key-of-the-sdk",
+            http_client=http,
+            max_retries=max_retries,
         ) as client,
     ):
         yield client

@@ -196,8 +196,8 @@ async def test_a_chat_whose_active_request_came_over_another_protocol_has_no_str
 
 
 async def test_a_tenant_cannot_find_another_tenants_chat(redis_url: str, worker: Rig) -> None:
-    async with running_api(redis_url, api_keys="a:key-a,b:key-b") as api:
-        a, b = ({"Authorization": f"Bearer key-{name}"} for name in "ab")
+    async with running_api(redis_url, api_keys="a:long-enough-key-a,b:long-enough-key-b") as api:
+        a, b = ({"Authorization": f"Bearer long-enough-key-{name}"} for name in "ab")
         sending = asyncio.create_task(api.client.post("/api/chat", json=body(), headers=a))
         await claimed(worker)
         await worker.type("secret")

@@ -77,11 +77,11 @@ async def test_a_response_with_store_false_cannot_be_fetched_later(
 
 async def test_a_tenant_cannot_find_another_tenants_response(redis_url: str, worker: Rig) -> None:
     async with (
-        running_api(redis_url, api_keys="a:k,b:other") as api,
+        running_api(redis_url, api_keys="a:the-key-of-the-sdk,b:the-key-of-another") as api,
         openai_client(api.url) as sdk,
     ):
         done = await answered(sdk, worker, "a")
-        await assert_missing(sdk.with_options(api_key="other"), done.id)
+        await assert_missing(sdk.with_options(api_key="the-key-of-another"), done.id)
         assert (await sdk.responses.retrieve(done.id)).output_text == "a"
 
 

@@ -1,0 +1,238 @@
+"""API keys that Redis keeps: their calls, their revocation, and tries with wrong keys."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx2
+import pytest
+import structlog
+
+from tests.support.rig import Rig
+from tests.support.running_api import RunningApi, running_api
+from tests.support.wait import wait_until
+from tickertape.api.edge.failed_tries import FailedTries
+from tickertape.api.services import ApiTiming
+from tickertape.broker.access import AccessRecords, KeyRecord
+from tickertape.broker.connections import Connections
+from tickertape.broker.errors import Refused
+from tickertape.runtime import api_key
+
+FAST = ApiTiming(access_interval_s=0.02)
+SCOPES = ("submit", "read", "cancel", "erase", "list", "metrics", "admin")
+
+
+def of(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+async def add(access: AccessRecords, tenant: str, key_id: str = "1", **fields: object) -> str:
+    key = api_key.new_key()
+    record = KeyRecord(
+        key_id=key_id,
+        tenant=tenant,
+        scopes=SCOPES,
+        created_ms=1,
+        **fields,  # type: ignore[arg-type]  # as named
+    )
+    await access.add(api_key.digest(key, None), record)
+    return key
+
+
+@asynccontextmanager
+async def closed_api(redis_url: str) -> AsyncIterator[RunningApi]:
+    async with running_api(redis_url, require_keys=True, timing=FAST) as api:
+        yield api
+
+
+async def gets(api: RunningApi, key: str, path: str = "/chat") -> int:
+    return (await api.client.get(path, headers=of(key))).status_code
+
+
+def test_a_mistyped_key_is_found_without_a_look_into_redis() -> None:
+    key = api_key.new_key()
+    assert api_key.is_key(key)
+    assert key.startswith("tt_")
+    for wrong in (key[:-1], key + "a", key.replace("tt_", "tt-"), key[:9] + "!" + key[10:]):
+        assert not api_key.is_key(wrong)
+    other = "a" if key[9] != "a" else "b"
+    assert not api_key.is_key(key[:9] + other + key[10:])
+
+
+def test_a_digest_with_a_secret_cannot_be_made_without_it() -> None:
+    key = api_key.new_key()
+    digests = {api_key.digest(key, secret) for secret in (None, "one secret", "another secret")}
+    assert len(digests) == 3
+    assert all(key not in digest for digest in digests)
+
+
+async def test_a_key_of_redis_is_accepted_by_every_process_within_a_second(redis_url: str) -> None:
+    async with closed_api(redis_url) as one, closed_api(redis_url) as two:
+        assert await gets(one, api_key.new_key()) == 401
+        key = await add(one.services.access, "ada")
+        began = time.monotonic()
+        for api in (one, two):
+            await wait_until(lambda api=api: accepts(api, key), description="accepted")  # type: ignore[misc]
+        assert time.monotonic() - began < 1
+        assert await gets(one, api_key.new_key()) == 401
+
+
+async def accepts(api: RunningApi, key: str) -> bool:
+    return await gets(api, key) == 200
+
+
+async def test_a_key_that_is_in_use_costs_no_call_of_redis(redis_url: str) -> None:
+    async with closed_api(redis_url) as api:
+        key = await add(api.services.access, "ada")
+        await wait_until(lambda: accepts(api, key), description="accepted")
+        await api.services.connections.ask("DEL", api.services.connections.keys.api_keys())
+        assert await gets(api, key, "/roles") == 200
+
+
+async def test_a_revoked_key_ends_its_open_streams_on_every_process(
+    redis_url: str, worker: Rig
+) -> None:
+    async with closed_api(redis_url) as one, closed_api(redis_url) as two:
+        access = one.services.access
+        stolen, good = await add(access, "ada", "1"), await add(access, "ada", "2")
+        for api in (one, two):
+            await wait_until(lambda api=api: accepts(api, stolen), description="accepted")  # type: ignore[misc]
+        body = {"message": "hi", "conversation_id": "c"}
+        answer = await one.client.post("/chat", json=body, headers=of(stolen))
+        path = f"/chat/{answer.json()['request_id']}/stream"
+        wires = [path, "/conversations/c/stream", path + "?format=text"]
+        async with asyncio.TaskGroup() as group:
+            ending = [
+                group.create_task(read_to_the_end(api, wire, stolen))
+                for api in (one, two)
+                for wire in wires
+            ]
+            staying = group.create_task(read_to_the_end(one, path, good))
+            await wait_until(
+                lambda: (
+                    (one.services.streams.open_streams, two.services.streams.open_streams) == (4, 3)
+                ),
+                description="all streams are open",
+            )
+            began = time.monotonic()
+            assert await access.revoke("1")
+            for task in ending:
+                assert not await task
+            assert time.monotonic() - began < 5
+            assert not staying.done()
+            await worker.claim()
+            await worker.finish("x")
+            assert await staying
+        assert await gets(one, stolen) == 401
+
+
+async def read_to_the_end(api: RunningApi, path: str, key: str) -> bool:
+    """Whether the stream ended in order."""
+    try:
+        async with api.client.stream("GET", path, headers=of(key)) as answer:
+            assert answer.status_code == 200
+            async for _ in answer.aiter_bytes():
+                pass
+    except (httpx2.ReadError, httpx2.RemoteProtocolError):
+        return False
+    return True
+
+
+async def test_an_expired_key_opens_nothing_and_its_streams_end(redis_url: str) -> None:
+    async with closed_api(redis_url) as api:
+        soon = int(time.time() * 1000) + 700
+        key = await add(api.services.access, "ada", expires_ms=soon)
+        await wait_until(lambda: accepts(api, key), description="accepted")
+        answer = await api.client.post("/chat", json={"message": "hi"}, headers=of(key))
+        path = f"/chat/{answer.json()['request_id']}/stream"
+        assert not await read_to_the_end(api, path, key)
+        assert await gets(api, key) == 401
+
+
+async def test_an_open_api_closes_when_redis_holds_a_key_and_never_opens_again(
+    redis_url: str,
+) -> None:
+    async with running_api(redis_url, timing=FAST) as api:
+        assert (await api.client.get("/chat")).status_code == 200
+        key = await add(api.services.access, "ada")
+        await wait_until(lambda: is_closed(api), description="closed")
+        await wait_until(lambda: accepts(api, key), description="accepted")
+        await api.services.connections.ask("FLUSHALL")
+        await wait_until(lambda: refuses(api, key), description="the key is gone")
+        assert await is_closed(api)
+
+
+async def is_closed(api: RunningApi) -> bool:
+    return (await api.client.get("/chat")).status_code == 401
+
+
+async def refuses(api: RunningApi, key: str) -> bool:
+    return await gets(api, key) == 401
+
+
+async def test_the_last_use_of_a_key_is_kept_and_the_key_is_not(redis_url: str) -> None:
+    async with closed_api(redis_url) as api:
+        access = api.services.access
+        key = await add(access, "ada")
+        await wait_until(lambda: accepts(api, key), description="accepted")
+
+        async def is_noted() -> bool:
+            ((record, used_ms),) = await access.listed()
+            return record.key_id == "1" and used_ms is not None
+
+        await wait_until(is_noted, description="the use is noted")
+        stored = await api.services.connections.ask("HGETALL", "{p0}:keys")
+        assert key not in str(stored)
+
+
+async def test_a_key_id_names_one_key(redis_url: str) -> None:
+    connections = Connections(redis_url)
+    access = AccessRecords(connections)
+    try:
+        await add(access, "ada")
+        with pytest.raises(Refused):
+            await add(access, "bob")
+        assert await access.revoke("1")
+        assert await access.revoke("1")
+        assert not await access.revoke("2")
+    finally:
+        await connections.aclose()
+
+
+def test_an_address_that_tries_keys_is_slowed_and_logged_once_a_minute() -> None:
+    now_s = 100.0
+    tries = FailedTries(lambda: now_s)
+    with structlog.testing.capture_logs() as logged:
+        delays = [tries.note("192.0.2.1") for _ in range(10)]
+        assert delays[:3] == [0, 0, 0]
+        assert delays[3:] == sorted(delays[3:])
+        assert delays[-1] == 2.0
+        assert tries.note("192.0.2.2") == 0
+        now_s += 61
+        assert tries.note("192.0.2.1") == 0
+    assert [(line["address"], line["tries"]) for line in logged] == [
+        ("192.0.2.1", 1),
+        ("192.0.2.2", 1),
+        ("192.0.2.1", 10),
+    ]
+
+
+def test_a_host_with_many_addresses_is_one_host() -> None:
+    tries = FailedTries()
+    delays = [tries.note(f"2001:db8::{n}") for n in range(1, 6)]
+    assert delays[-1] > 0
+    assert len([n for n in range(20_000) if tries.note(f"192.0.2.{n}")]) == 0
+
+
+async def test_wrong_keys_are_counted_and_a_valid_key_is_not_slowed(redis_url: str) -> None:
+    key = "the-key-of-ada-01"
+    async with running_api(redis_url, api_keys=f"ada:{key}") as api:
+        with structlog.testing.capture_logs() as logged:
+            wrong = [gets(api, f"wrong-key-of-ada-{n}") for n in range(6)]
+            statuses = asyncio.gather(*wrong)
+            assert await gets(api, key) == 200
+            assert await statuses == [401] * 6
+        assert "wrong-key" not in str(logged)
+        metrics = (await api.client.get("/metrics", headers=of(key))).text
+        assert 'tickertape_refusals_total{code="invalid_api_key"} 6.0' in metrics
