@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 import redis
@@ -27,6 +27,7 @@ class ClusterEngine:
 
     kind = "cluster"
     keys = Keyspace(is_spread=True)
+    sizes: Sequence[int] = (5, _PARTITIONS)
     partitions = _PARTITIONS
     tenant_limit = 128
 

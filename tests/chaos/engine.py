@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 
 from tests.chaos.history import History
@@ -22,6 +22,8 @@ class Engine(Protocol):
     # For one API process and one worker, whose connections are harmed if the kind can do that.
     harmed_url: str
     keys: Keyspace
+    # The numbers of partitions that a run changes between, and the largest of them.
+    sizes: Sequence[int]
     partitions: int
     # Each partition has a share of the limit, so it has to be larger if there are many.
     tenant_limit: int

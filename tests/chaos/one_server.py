@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from tests.chaos.engine import Engine, Schedule
 from tests.chaos.history import History
@@ -23,7 +23,8 @@ class OneServer:
 
     kind = "one"
     keys = KEYS
-    partitions = 1
+    sizes: Sequence[int] = (1, 3, 8)
+    partitions = max(sizes)
     tenant_limit = 40
 
     def __init__(self, server: ValkeyServer, proxy: FaultProxy) -> None:

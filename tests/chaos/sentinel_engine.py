@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import redis
 
@@ -25,7 +25,8 @@ class SentinelEngine:
 
     kind = "sentinel"
     keys = KEYS
-    partitions = 1
+    sizes: Sequence[int] = (1, 4)
+    partitions = max(sizes)
     tenant_limit = 40
 
     def __init__(self, watched: Watched) -> None:

@@ -27,6 +27,7 @@ async def test_every_invariant_holds_while_any_process_dies() -> None:
     assert verdict.counts["worker paused beyond its lease"]
     assert verdict.counts["redis killed"]
     assert verdict.counts["api killed"]
+    assert verdict.counts["partitions changed"]
 
 
 @pytest.mark.parametrize("kind", WITH_REPLICAS)

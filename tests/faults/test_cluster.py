@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import functools
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
-from tests.support.cluster import Cluster, Node, valkey_cluster
+from tests.support.cluster import Cluster, Node
 from tests.support.followers import Follower, following
 from tests.support.rig import open_rig, working
 from tests.support.running_api import RunningApi, running_api
@@ -34,21 +34,6 @@ pytestmark = pytest.mark.slow
 KEYS = Keyspace(is_spread=True)
 PARTITIONS = 16
 WORDS = ["a ", "b ", "c ", "d ", "e "]
-
-
-@pytest.fixture(scope="session")
-def one_cluster() -> Iterator[Cluster]:
-    with valkey_cluster() as running:
-        yield running
-
-
-@pytest.fixture
-def cluster(one_cluster: Cluster) -> Iterator[Cluster]:
-    """Three masters with a replica each, without data."""
-    for master in one_cluster.masters():
-        master.client.flushall()
-    yield one_cluster
-    one_cluster.revive()
 
 
 @contextlib.asynccontextmanager
