@@ -56,10 +56,12 @@ def submission_of(
     tenant: str,
     idempotency_key: str | None = None,
     keep: Keep | None = None,
+    cache_key: str | None = None,
     limited: Callable[[JsonObject], JsonObject] = lambda params: params,
 ) -> Submission:
     """The submission for a call; raises RoleNotFound, UnknownVariable.
 
+    `cache_key` separates the tenant's prompts in the cache of the upstream; None shares them.
     `limited` returns the parameters within the limits of the tenant, and may raise Problem.
 
     The payload keeps the role's messages apart from the caller's, because the worker inserts the
@@ -75,6 +77,7 @@ def submission_of(
             "params": params,
             **({"openai_params": ask.openai_params} if ask.openai_params else {}),
             **({} if ask.memory else {"memory": False}),
+            **({"cache_key": cache_key} if cache_key else {}),
         },
         head=_head(ask, role, params.get("model")),
         echo=ask.echo,

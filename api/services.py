@@ -7,7 +7,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from tickertape.api.asking import Ask, submission_of
-from tickertape.api.edge.access import POLL_INTERVAL_S
+from tickertape.api.edge.access import OPEN_TENANT, POLL_INTERVAL_S
 from tickertape.api.edge.caller import Caller
 from tickertape.api.edge.listed_keys import RELOAD_INTERVAL_S, CurrentKeys
 from tickertape.api.edge.problems import draining
@@ -23,6 +23,7 @@ from tickertape.broker.connections import Connections
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import BrokerError, RequestMissing
 from tickertape.broker.fleet import REPORT_INTERVAL_S, REPORT_TTL_S
+from tickertape.broker.keys import digest
 from tickertape.broker.log import Logs
 from tickertape.broker.requests import Record, Requests
 from tickertape.broker.retention import Retention
@@ -118,6 +119,7 @@ class Services:
             tenant=caller.tenant,
             idempotency_key=idempotency_key,
             keep=keep,
+            cache_key=self._cache_key(caller.tenant),
             limited=rules.limited,
         )
         caller.require_model(submission.model)
@@ -132,6 +134,10 @@ class Services:
             raise
         self.metrics.count_submit(is_new=submitted.is_new)
         return submitted
+
+    def _cache_key(self, tenant: str) -> str | None:
+        is_shared = tenant == OPEN_TENANT or self.settings.prompt_cache == "shared"
+        return None if is_shared else digest("prompt cache", tenant)
 
     def retention_of(self, tenant: str) -> Retention:
         """How long the data of a tenant may be kept."""

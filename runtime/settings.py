@@ -108,6 +108,9 @@ class Settings(BaseSettings):
         default=128_000, ge=1024, le=100_000_000, validation_alias=_ours("CONTEXT_TOKENS")
     )
     api_keys: SecretStr | None = Field(default=None, validation_alias=_ours("API_KEYS"))
+    prompt_cache: Literal["tenant", "shared"] = Field(
+        default="tenant", validation_alias=_ours("PROMPT_CACHE")
+    )
     tenant_rules: str | None = Field(default=None, validation_alias=_ours("TENANT_RULES"))
     require_keys: bool = Field(default=False, validation_alias=_ours("REQUIRE_KEYS"))
     key_secret: SecretStr | None = Field(

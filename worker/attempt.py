@@ -97,13 +97,18 @@ class Attempt:
             "total_ms": round(1000 * (now_s - self._begun_at_s)),
         }
 
+    def reported_usage(self) -> dict[str, Any] | None:
+        """The usage that the upstream reported, as far as the tenant may see it."""
+        usage = self.tally.usage
+        return None if usage is None else self._tools.upstream.shown_usage(self._body, usage)
+
     def usage(self) -> dict[str, Any] | None:
         """The usage that the upstream reported.
 
         Without a report, the number of deltas, marked as an estimate; None without output.
         """
-        if self.tally.usage is not None:
-            return self.tally.usage
+        if (usage := self.reported_usage()) is not None:
+            return usage
         # The kept deltas are in the usage of the attempt that wrote them.
         return {"completion_tokens": self.deltas, "estimated": True} if self.deltas else None
 

@@ -284,7 +284,7 @@ def _completed(attempt: Attempt) -> dict[str, Any]:
     tally = attempt.tally
     return {
         "finish_reason": tally.finish_reason,
-        "usage": tally.usage,
+        "usage": attempt.reported_usage(),
         "sha256": tally.sha256,
         "timing": attempt.timing(),
     }

@@ -39,15 +39,16 @@ def build(
     `memory` has one list of messages per exchange, the oldest first. The oldest exchanges are left
     out if all together exceed the memory's bytes or the model's context. A question and its answer
     stay together. The template and the new messages are never cut. Parameters that only OpenAI
-    accepts stay under `openai_params`; see worker/upstream/request_body.py.
+    accepts stay under `openai_params`, and the tenant's key of the upstream's cache under
+    `cache_key`; see worker/upstream/request_body.py and worker/upstream/cache_isolation.py.
     """
     params = payload.get("params", {})
     role_messages, new_messages = payload.get("role_messages", []), payload["messages"]
     fixed_messages = [*role_messages, *new_messages]
     budget_bytes = _context_bytes(params, bounds) - sum(map(_weight, fixed_messages))
     kept = _newest(memory, budget_bytes, bounds.memory_bytes)
-    openai = {name: payload[name] for name in ("openai_params",) if name in payload}
-    return {**params, **openai, "messages": [*role_messages, *kept, *new_messages]}
+    apart = {name: payload[name] for name in ("openai_params", "cache_key") if name in payload}
+    return {**params, **apart, "messages": [*role_messages, *kept, *new_messages]}
 
 
 def _context_bytes(params: dict[str, Any], bounds: Bounds) -> int:

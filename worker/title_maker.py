@@ -110,6 +110,8 @@ class TitleMaker:
         params = {"max_tokens": _MAX_TOKENS, "temperature": _TEMPERATURE, "messages": messages}
         model = self._model or lease.payload.get("params", {}).get("model")
         payload = params | ({"model": model} if model else {})
+        if "cache_key" in lease.payload:
+            payload["cache_key"] = lease.payload["cache_key"]
         try:
             async with asyncio.timeout(CLAIM_S):
                 text = await self._ask_when_idle(payload)

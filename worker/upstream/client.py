@@ -18,6 +18,7 @@ from openai import AsyncOpenAI, AsyncStream
 
 from tickertape.worker.upstream.address import parse_address
 from tickertape.worker.upstream.answer_stream import AnswerStream, Body, Limits
+from tickertape.worker.upstream.cache_isolation import is_separate, without_cached_counts
 from tickertape.worker.upstream.chunk_json import decode_error
 from tickertape.worker.upstream.chunks import ChunkReader
 from tickertape.worker.upstream.continuation import can_be_continued, continue_request
@@ -90,6 +91,13 @@ class Upstream:
         """Whether `stream` can continue the output in `tally`."""
         has_text = tally.has_output and tally.has_only_text
         return has_text and self.profile.can_continue and can_be_continued(payload)
+
+    def shown_usage(self, payload: dict[str, Any], usage: dict[str, Any]) -> dict[str, Any]:
+        """The usage without the counts by which one tenant could find out another's prompt."""
+        is_shared = "cache_key" in payload and not (
+            is_separate(self.profile.name) and self._adapter.takes_cache_field
+        )
+        return without_cached_counts(usage) if is_shared else usage
 
     def stream(
         self,

@@ -7,6 +7,7 @@ field that was refused once is omitted or renamed from then on.
 import re
 from typing import Any, TypeVar
 
+from tickertape.worker.upstream.cache_isolation import CACHE_FIELDS, set_cache_field
 from tickertape.worker.upstream.gemini_signatures import lacks_signature, with_placeholder_signature
 from tickertape.worker.upstream.mistral_messages import is_gap_refused, with_tools_answered
 from tickertape.worker.upstream.past_reasoning import PastReasoning, past_reasoning_after
@@ -52,6 +53,7 @@ class RequestAdapter:
         self._reasoning: dict[str, PastReasoning] = {}
         self._answers_tools: dict[str, bool] = {}
         self._signs_calls: dict[str, bool] = {}
+        self.takes_cache_field = True
 
     def adapt(self, profile: Profile, payload: dict[str, Any], model: str | None) -> dict[str, Any]:
         """The body to send for `payload`, with `stream` set, and `model` as the default model."""
@@ -62,6 +64,8 @@ class RequestAdapter:
             body["messages"] = with_tools_answered(body["messages"])
         if self._signs_calls.get(model_name, profile.name == "gemini"):
             body["messages"] = [*map(with_placeholder_signature, body["messages"])]
+        if self.takes_cache_field:
+            set_cache_field(body, profile.name, payload.get("cache_key"))
         body["stream"] = True
         if model_name:
             body["model"] = model_name
@@ -86,6 +90,9 @@ class RequestAdapter:
         if "stream_options" in body and ("stream_options" in message or "include_usage" in message):
             self._takes_stream_options = False
             return "stream_options"
+        if refused := next((f for f in CACHE_FIELDS if f in body and f in message), None):
+            self.takes_cache_field = False
+            return refused
         if (wanted := past_reasoning_after(str(answer), body)) is not None:
             _remember(self._reasoning, model, wanted)
             return "reasoning"

@@ -11,12 +11,14 @@ from tickertape.worker.upstream.mistral_messages import fit_to_mistral
 from tickertape.worker.upstream.past_reasoning import PastReasoning, treat_reasoning
 from tickertape.worker.upstream.profiles import Profile
 
+_NOT_SENT = ("openai_params", "cache_key")
+
 
 def build_body(
     profile: Profile, payload: dict[str, Any], reasoning: PastReasoning
 ) -> dict[str, Any]:
     """The body of a chat completion request; `payload` is the result of worker/prompt.py."""
-    body = {name: value for name, value in payload.items() if name != "openai_params"}
+    body = {name: value for name, value in payload.items() if name not in _NOT_SENT}
     if profile.name == "openai":
         body |= payload.get("openai_params", {})
     body["messages"] = [
