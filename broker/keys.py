@@ -106,6 +106,14 @@ class Keyspace:
         """Sorted set: ended requests whose logs will be compacted, by the time of the end in ms."""
         return f"{self.tag(partition)}uncompacted"
 
+    def erasures(self, partition: int) -> str:
+        """Hash: how often something was erased, and how much of that the files have lost."""
+        return f"{self.tag(partition)}erasures"
+
+    def rewriting(self, partition: int) -> str:
+        """String: whose turn it is to have the append-only file rewritten, with a TTL."""
+        return f"{self.tag(partition)}rewriting"
+
     def epoch(self, partition: int) -> str:
         """String: submits that were routed by a map before this epoch are refused."""
         return f"{self.tag(partition)}epoch"
@@ -169,6 +177,10 @@ class Keyspace:
     def log_channel(self, request_id: str) -> str:
         """Carries the entries of a log as they are written, and the notices about the log."""
         return f"{self.tag(partition_of(request_id))}push:{request_id}"
+
+    def erased_channel(self, partition: int) -> str:
+        """Carries the ids of requests that were erased, for what processes keep of their logs."""
+        return f"{self.tag(partition)}push:erased"
 
     def conversation_channel(self, partition: int, conversation_key: str) -> str:
         """Carries the ids of the new requests of a conversation."""

@@ -97,6 +97,9 @@ class Settings(BaseSettings):
     max_output_bytes: int = Field(
         default=4 * _MIB, ge=1024, validation_alias=_ours("MAX_OUTPUT_BYTES")
     )
+    rewrite_aof_s: float = Field(
+        default=0, ge=0, le=31_536_000, validation_alias=_ours("REWRITE_AOF_S")
+    )
     conversation_ttl_s: int = Field(
         default=604_800, ge=1, le=31_536_000, validation_alias=_ours("CONVERSATION_TTL_S")
     )

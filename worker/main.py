@@ -26,6 +26,7 @@ from tickertape.broker.queue import Queue
 from tickertape.broker.rights import Rights
 from tickertape.runtime.garbage import tune_garbage_collector
 from tickertape.runtime.settings import Settings
+from tickertape.worker.aof_rewriter import LOOK_S, AofRewriter, rewriter_of
 from tickertape.worker.consumer import Consumer, ConsumerTiming
 from tickertape.worker.fleet_reporter import FleetReporter
 from tickertape.worker.health import Health, health_endpoint
@@ -50,6 +51,7 @@ class WorkerTiming:
 
     drain_grace_s: float = 10.0
     report_interval_s: float = REPORT_INTERVAL_S
+    erasure_look_s: float = LOOK_S
     job: JobTiming = field(default_factory=JobTiming)
     consumer: ConsumerTiming = field(default_factory=ConsumerTiming)
     models: ModelWatchTiming = field(default_factory=ModelWatchTiming)
@@ -74,6 +76,7 @@ class Worker:
     reporter: FleetReporter
     titles: TitleMaker | None
     housekeeper: Housekeeper
+    rewriter: AofRewriter | None
     partitions: int
     slots: int
     drain_grace_s: float
@@ -92,6 +95,8 @@ class Worker:
                 group.create_task(self.connections.partitions.follow(), name="partition map"),
                 group.create_task(self.housekeeper.run(), name="housekeeping"),
             ]
+            if self.rewriter is not None:
+                background.append(group.create_task(self.rewriter.run(), name="erasures"))
             if self.titles is not None:
                 background.append(group.create_task(self.titles.run(), name="titles"))
             try:
@@ -205,6 +210,7 @@ def _build_worker(
         ),
         titles,
         _housekeeper(connections, settings, tools, timing.housekeeping),
+        rewriter_of(connections, settings, tools.rng, timing.erasure_look_s),
         settings.partitions,
         slots,
         timing.drain_grace_s,

@@ -29,6 +29,11 @@ class FinishedLogs:
             _, oldest = self._kept.popitem(last=False)
             self._bytes -= oldest.cached_bytes
 
+    def clear(self) -> None:
+        """Evict all."""
+        self._kept.clear()
+        self._bytes = 0
+
     def drop(self, request_id: str) -> None:
         """Evict a log that is gone, if it is kept."""
         watched = self._kept.pop(request_id, None)

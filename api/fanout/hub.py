@@ -13,12 +13,13 @@ truth:
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
 
 import structlog
 
+from tickertape.api.fanout.erasure_channels import ErasureChannels
 from tickertape.api.fanout.finished_logs import FinishedLogs
 from tickertape.api.fanout.healing import Healer
+from tickertape.api.fanout.hub_limits import HubLimits
 from tickertape.api.fanout.log_ends import LogEnds
 from tickertape.api.fanout.watched_log import WatchedLog, merge
 from tickertape.broker import request_ids
@@ -31,22 +32,6 @@ from tickertape.runtime.pulse import Pulse
 from tickertape.runtime.settings import Settings
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class HubLimits:
-    """The times and sizes of a hub. Tests pass shorter and smaller ones."""
-
-    sync_timeout_s: float = 5.0
-    # A log without readers is kept this long, so that a reader that reconnects finds its tape.
-    linger_s: float = 5.0
-    tick_s: float = 1.0
-    # Longer than a tail check that uses up all time-outs and retries of broker/connections.py.
-    silence_limit_s: float = 60.0
-    heal_pause_s: float = 0.2
-    # A log that is replaced this often is broken; its readers are sent `gone`.
-    max_rewinds: int = 20
-    finished_cache_bytes: int = 64 * 1024 * 1024
 
 
 _LIMITS = HubLimits()
@@ -70,6 +55,7 @@ class Hub:
         self._finished = FinishedLogs(limits.finished_cache_bytes)
         # How many connections were handed over to audiences; each of them holds its tape.
         self.live_connections = 0
+        self._erasures = ErasureChannels(connections.keys, connections.partitions, self._push)
         self._topics: dict[bytes, set[Callable[[], None]]] = {}
         self._healer = Healer(
             self._logs,
@@ -93,6 +79,7 @@ class Hub:
 
     async def run(self) -> None:
         """Keep the push connections up and check the tails until cancelled."""
+        self._erasures.subscribe()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._push.run(), name="push")
@@ -186,15 +173,21 @@ class Hub:
         """Read what was pushed before this subscription; called by Push."""
         if (watched := self._by_channel.get(channel)) is not None:
             self._healer.start(watched)
+        if channel in self._erasures:
+            # Erasures may have been missed, and a log that was erased must not be kept.
+            self._finished.clear()
         for wake in list(self._topics.get(channel, ())):
             wake()
 
     def on_pushed(self, channel: bytes, message: bytes) -> None:
         """Merge pushed entries, or read the log if they do not fit; called by Push."""
         watched = self._by_channel.get(channel)
-        if watched is None:
+        if channel in self._erasures:
+            self._erased(message.decode(errors="replace"))
+        elif watched is None:
             for wake in list(self._topics.get(channel, ())):
                 wake()
+        if watched is None:
             return
         try:
             pushed = unpack(message)
@@ -251,6 +244,11 @@ class Hub:
         if watched.heal is not None:
             watched.heal.cancel()
 
+    def _erased(self, request_id: str) -> None:
+        """Drop the tape of a log that is over and was erased; its readers are sent `gone`."""
+        if (watched := self._finished.get(request_id)) is not None:
+            self._gone(watched)
+
     def _gone(self, watched: WatchedLog) -> None:
         watched.is_gone = True
         watched.synced.set()
@@ -270,6 +268,7 @@ class Hub:
             if self.is_up and due > 0:
                 continue
             due = self._heartbeat_s
+            self._erasures.subscribe()
             for watched in self._by_partition():
                 # A partition whose server is away must not keep the others from being checked.
                 with self.faults.contain("tail check"):

@@ -8,5 +8,6 @@
 local request_id, conversation, asked, answered = unpack(ARGV)
 local state = call('HGET', P .. 'req:' .. request_id, 'state')
 if state then return { 'ACTIVE', state } end
+note_erasure(request_id)
 erase_turn(conversation, request_id, asked, answered)
 return { 'OK', '' }

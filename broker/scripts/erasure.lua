@@ -1,5 +1,21 @@
 -- How the parts of a request are erased: functions that scripts share, behind those of prefix.lua.
 
+-- Count an erasure, because the append-only file still has what was erased until the server rewrites it; and let all
+-- API processes drop what they keep of the log. Called first, so that an account without the right erases nothing.
+local function note_erasure(id)
+  call('HINCRBY', P .. 'erasures', 'count', 1)
+  call('SPUBLISH', P .. 'push:erased', id)
+end
+
+-- Take a request off the list of the dead. Only requests on that list keep their prompt after their end.
+local MOST_DEAD = 1000
+local function strike_dead(id)
+  if call('HEXISTS', P .. 'req:' .. id, 'payload') == 0 then return end
+  for _, row in ipairs(call('XRANGE', P .. 'dead', '-', '+', 'COUNT', MOST_DEAD)) do
+    if row[2][2] == id then call('XDEL', P .. 'dead', row[1]) end
+  end
+end
+
 -- Delete the idempotency key unless it names another request: a poison request outlives its key, and a
 -- newer request may have reused the key.
 local function delete_idempotency_key(idempotency, id)

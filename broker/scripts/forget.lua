@@ -8,6 +8,7 @@ local conversation, tenant, retention_s, conversation_ttl_s = unpack(ARGV)
 local retention_s, conversation_ttl_s = tonumber(retention_s), tonumber(conversation_ttl_s)
 local conversation_key = P .. 'conv:' .. conversation
 if call('EXISTS', conversation_key) == 0 then return { 'MISSING', '' } end
+note_erasure('')
 local ids = call('LRANGE', conversation_key .. ':wait', 0, -1)
 local active = call('HGET', conversation_key, 'active')
 if active then ids[#ids + 1] = active end
@@ -21,6 +22,7 @@ end
 local erased = 0
 for _, turn in ipairs(call('XRANGE', conversation_key .. ':turns', '-', '+')) do
   local id = turn[2][2]
+  strike_dead(id)
   delete_idempotency_key(call('HGET', P .. 'req:' .. id, 'idem') or '', id)
   erased = erased + call('DEL', P .. 'req:' .. id)
   call('DEL', P .. 'log:' .. id)
@@ -28,6 +30,7 @@ for _, turn in ipairs(call('XRANGE', conversation_key .. ':turns', '-', '+')) do
   call('ZREM', P .. 'expiry:' .. tenant, id)
   call('ZREM', P .. 'uncompacted', id)
   publish_notice(id, 'gone', '{}')
+  call('SPUBLISH', P .. 'push:erased', id)
 end
 call('ZREM', P .. 'convs:' .. tenant, conversation)
 call('DEL', conversation_key, conversation_key .. ':wait', conversation_key .. ':turns')

@@ -15,7 +15,7 @@ local OTHER_KEYS = {
   'ZRANGEBYSCORE', 'uncompacted', 2,
   'HMGET', 'seats:', 1, 'HSET', 'seats:', 2, 'HDEL', 'seats:', 1, 'HINCRBY', 'seats:', 2, 'HGETALL', 'seats:', 0,
   'DEL', 'seats:', 0, 'EXPIRE', 'seats:', 1, 'GET', 'epoch', 0, 'SET', 'epoch', 1,
-  'HINCRBY', 'access', 2, 'HSET', 'keys', 2, 'HDEL', 'keys', 1, 'HGET', 'key_ids', 1, 'HSET', 'key_ids', 2, 'HDEL', 'key_ids', 1,
+  'HINCRBY', 'erasures', 2, 'HINCRBY', 'access', 2, 'HSET', 'keys', 2, 'HDEL', 'keys', 1, 'HGET', 'key_ids', 1, 'HSET', 'key_ids', 2, 'HDEL', 'key_ids', 1,
   'HDEL', 'key_uses', 1, 'ZADD', 'revoked', 2, 'ZRANGEBYSCORE', 'revoked', 2, 'ZREM', 'revoked', 1, 'HINCRBY', 'conv:', 2, 'ZADD', 'convs:', 2, 'ZREM', 'convs:', 1, 'ZRANGEBYSCORE', 'convs:', 2, 'PERSIST', 'convs:', 0,
 }
 -- Commands that a process calls directly, outside of scripts.
@@ -28,7 +28,7 @@ local PLAIN = {
   'LLEN', 'wait:', 0, 'LINDEX', 'wait:', 1, 'LLEN', 'suspect', 0, 'SMEMBERS', 'fleet', 0, 'SMEMBERS', 'tenant:', 0, 'SADD', 'fleet', 1,
   'SREM', 'fleet', 1, 'EXPIRE', 'fleet', 1, 'SET', 'report:', 1, 'GET', 'report:', 0, 'PTTL', 'report:', 0,
   'DEL', 'report:', 0, 'HGETALL', 'watch:', 0, 'HSET', 'watch:', 2, 'HDEL', 'watch:', 1, 'EXPIRE', 'watch:', 1,
-  'HMGET', 'agreement', 1, 'HSET', 'agreement', 2, 'HGET', 'access', 1, 'HSETNX', 'access', 2,
+  'HMGET', 'erasures', 1, 'HSET', 'erasures', 2, 'SET', 'rewriting', 1, 'HMGET', 'agreement', 1, 'HSET', 'agreement', 2, 'HGET', 'access', 1, 'HSETNX', 'access', 2,
   'HMGET', 'keys', 1, 'HGETALL', 'keys', 0, 'HGETALL', 'key_uses', 0, 'HSET', 'key_uses', 2, 'ZSCORE', 'revoked', 1, 'HMGET', 'conv:', 1, 'ZREVRANGEBYSCORE', 'convs:', 2, 'ZREVRANGEBYSCORE', 'index:', 2, 'EXISTS', 'ring', 0, 'EXISTS', 'suspect', 0, 'SUNSUBSCRIBE', 'push:', 0, 'SSUBSCRIBE', 'push:', 0,
   'SSUBSCRIBE', 'push:conv:', 0, 'SSUBSCRIBE', 'push:worker:', 0,
 }

@@ -6,6 +6,8 @@ from tickertape.runtime.settings import Settings
 
 # A CPU may take minutes to process a long prompt, and nothing else waits for that slot.
 _LOCAL_FIRST_BYTE_S = "1800"
+# The file of one machine is small, so that a rewrite after an erasure costs little.
+_REWRITE_AOF_S = "60"
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,14 @@ def needs_model(settings: Settings) -> bool:
     """Whether `up` must start the local model: it is chosen, or no upstream is set."""
     has_upstream = settings.openai_api_key is not None or settings.openai_base_url is not None
     return settings.local_model is not None or not has_upstream
+
+
+def redis_environment(url: str, settings: Settings) -> dict[str, str]:
+    """The variables that make the API and the workers use the embedded server."""
+    environment = {"REDIS_URL": url}
+    if "rewrite_aof_s" not in settings.model_fields_set:
+        environment["TICKERTAPE_REWRITE_AOF_S"] = _REWRITE_AOF_S
+    return environment
 
 
 def model_environment(model: ModelAddress, settings: Settings) -> dict[str, str]:

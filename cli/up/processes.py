@@ -13,6 +13,7 @@ from tickertape.cli.up.environment import (
     model_environment,
     needs_model,
     needs_redis,
+    redis_environment,
     slots_per_worker,
 )
 from tickertape.cli.up.local_model import LocalModel, local_model
@@ -48,7 +49,9 @@ def redis_service(settings: Settings, data_dir: Path) -> Service[EmbeddedServer]
     if not needs_redis(settings):
         return None
     return Service(
-        "redis", partial(embedded_server, data_dir), lambda server: {"REDIS_URL": server.url}
+        "redis",
+        partial(embedded_server, data_dir),
+        lambda server: redis_environment(server.url, settings),
     )
 
 

@@ -12,7 +12,8 @@ from tests.support.pushes import Deaf, lost_pushes
 from tests.support.rig import Rig, open_rig
 from tests.support.servers import ValkeyServer
 from tests.support.wait import wait_until
-from tickertape.api.fanout.hub import Hub, HubLimits
+from tickertape.api.fanout.hub import Hub
+from tickertape.api.fanout.hub_limits import HubLimits
 from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.api.protocols.native.text_wire import TextWire
 from tickertape.broker import request_ids

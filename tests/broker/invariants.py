@@ -36,6 +36,7 @@ def keys_without_ttl(now: Snapshot) -> set[str]:
         "idle",
         "agreement",
         "uncompacted",
+        "erasures",
     }
     return {name for name, stored in now.keys.items() if not stored.expires} - bounded
 

@@ -9,7 +9,10 @@ from redis.asyncio import Redis
 
 # A value of another type makes the read fail, so this holds the types to their design as well.
 _READ: tuple[tuple[str, tuple[str | int, ...]], ...] = (
-    ("(req:.*|seats:.*|load|agreement|access|keys|key_ids|key_uses|conv:[^:]*)", ("HGETALL",)),
+    (
+        "(req:.*|seats:.*|load|erasures|agreement|access|keys|key_ids|key_uses|conv:[^:]*)",
+        ("HGETALL",),
+    ),
     ("(log:.*|dead|conv:[^:]*:turns)", ("XRANGE", "-", "+")),
     ("(wait:.*|ring|suspect|wake|conv:[^:]*:wait)", ("LRANGE", 0, -1)),
     (
@@ -17,7 +20,7 @@ _READ: tuple[tuple[str, tuple[str | int, ...]], ...] = (
         ("ZRANGE", 0, -1, "WITHSCORES"),
     ),
     ("tenants|tenant:.*", ("SMEMBERS",)),
-    ("(claim:.*|idem:.*|partitions|map|epoch|models|models_fault|upstream)", ("GET",)),
+    ("(claim:.*|idem:.*|rewriting|partitions|map|epoch|models|models_fault|upstream)", ("GET",)),
 )
 
 # What processes write about themselves. It changes at any time, whatever happens to requests.

@@ -6,7 +6,7 @@ from tests.broker.partition import TAG, Partition
 
 
 async def names(partition: Partition) -> set[str]:
-    bounded = {"load", "wake", "idle", "uncompacted"}
+    bounded = {"load", "wake", "idle", "uncompacted", "erasures"}
     return {
         name
         for name in (await partition.snapshot()).keys

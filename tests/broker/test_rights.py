@@ -35,8 +35,8 @@ DOCUMENTED = (Path("docs") / "architecture.md").read_text("utf-8")
 
 # The rights of the check itself: an account without one of these cannot even check.
 WITHOUT_WHICH_NOBODY_ASKS = ("evalsha",)
-# Used by `doctor`, at the start, and after a fail-over, all of which continue without them.
-OPTIONAL = {"INFO", "HELLO"}
+# Used by `doctor`, at the start, after a fail-over and after erasures. All continue without them.
+OPTIONAL = {"INFO", "HELLO", "BGREWRITEAOF"}
 
 
 def commands_of_scripts() -> Iterator[str]:

@@ -14,6 +14,7 @@ from tickertape.cli.up.environment import (
     model_environment,
     needs_model,
     needs_redis,
+    redis_environment,
     slots_per_worker,
     url_of,
 )
@@ -33,6 +34,14 @@ def test_no_server_is_started_if_one_is_set() -> None:
 def test_redis_and_the_model_are_started_unless_they_are_set() -> None:
     assert needs_redis(Settings(redis_url=None))
     assert needs_model(Settings(openai_model="only-a-name"))
+
+
+def test_the_embedded_server_s_file_loses_erased_texts_unless_that_was_turned_off() -> None:
+    assert redis_environment("redis://here", Settings()) == {
+        "REDIS_URL": "redis://here",
+        "TICKERTAPE_REWRITE_AOF_S": "60",
+    }
+    assert "TICKERTAPE_REWRITE_AOF_S" not in redis_environment("x", Settings(rewrite_aof_s=0))
 
 
 def test_the_local_model_gets_time_to_read_a_long_prompt() -> None:

@@ -23,7 +23,7 @@ from tickertape.worker.upstream.chunk_json import decode_error
 from tickertape.worker.upstream.chunks import ChunkReader
 from tickertape.worker.upstream.continuation import can_be_continued, continue_request
 from tickertape.worker.upstream.error_reports import error_from, read_report
-from tickertape.worker.upstream.error_responses import ErrorResponse, read_bounded
+from tickertape.worker.upstream.error_responses import ErrorResponse, read_bounded, report_in
 from tickertape.worker.upstream.errors import (
     NoModelList,
     Rejected,
@@ -40,11 +40,9 @@ from tickertape.worker.upstream.redaction import redacted
 from tickertape.worker.upstream.request_adapter import RequestAdapter
 from tickertape.worker.upstream.retry_after import retry_after_s
 from tickertape.worker.upstream.sdk_client import make_client
-from tickertape.worker.upstream.sse import SSEDecoder
 from tickertape.worker.upstream.surrogates import scrubbed
 from tickertape.worker.upstream.tally import Tally
 
-_EVENT_STARTS = (b"data:", b"event:", b"error:")
 # Some good servers have no list of models, and answer with one of these.
 _NO_SUCH_LIST = frozenset({404, 405, 501})
 _NO_SUCH_PATH = frozenset({404, 405})
@@ -220,7 +218,7 @@ class Upstream:
 
     def _status_error(self, error: ErrorResponse, body: dict[str, Any]) -> UpstreamError:
         wait_s = retry_after_s(error.headers, datetime.now(UTC))
-        refusal = self._refusal(_report_in(error.body), body, error.status, wait_s)
+        refusal = self._refusal(report_in(error.body), body, error.status, wait_s)
         refusal.status = error.status
         return refusal
 
@@ -271,13 +269,6 @@ class _HungUp(Unreachable):
 
     def __init__(self) -> None:
         super().__init__("The upstream closed the connection instead of answering.")
-
-
-def _report_in(body: bytes) -> object:
-    body = body.strip()
-    if body.startswith(_EVENT_STARTS):  # some servers send their error as an event stream
-        body = next(iter(SSEDecoder().feed(body + b"\n\n")), b"")
-    return decode_error(body)
 
 
 def _models(answer: object) -> list[dict[str, Any]]:

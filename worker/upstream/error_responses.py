@@ -10,8 +10,11 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
+from tickertape.worker.upstream.chunk_json import decode_error
 from tickertape.worker.upstream.errors import Truncated, UpstreamGarbage
+from tickertape.worker.upstream.sse import SSEDecoder
 
+_EVENT_STARTS = (b"data:", b"event:", b"error:")
 ERROR_BYTES = 64 * 1024
 """An error's body is read up to this many bytes, counted after decompression."""
 ERROR_S = 10.0
@@ -69,6 +72,14 @@ async def read_bounded(response: Response, max_bytes: int) -> bytes:
         if len(body) > max_bytes:
             raise UpstreamGarbage("The upstream's answer is too large.")
     return bytes(body)
+
+
+def report_in(body: bytes) -> object:
+    """Pure: the report of an error in a body: an object, or a text."""
+    body = body.strip()
+    if body.startswith(_EVENT_STARTS):  # some servers send their error as an event stream
+        body = next(iter(SSEDecoder().feed(body + b"\n\n")), b"")
+    return decode_error(body)
 
 
 async def _beginning(response: Response) -> bytes:
