@@ -1,6 +1,6 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-servers chaos bench check lint fmt docs pictures dist assets lock clean
+.PHONY: help run test test-all test-servers chaos bench audit check lint fmt docs pictures dist assets lock clean
 
 # If set, every child process recompiles its imports (1.5 s each).
 unexport PYTHONDONTWRITEBYTECODE
@@ -36,6 +36,9 @@ chaos: .venv/test.stamp ## break a running system at random and check its guaran
 
 bench: .venv/bench.stamp ## measure against other servers, and write docs/performance.md (QUICK=1 for a dry run, ARGS="--only hot replay")
 	$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)
+
+audit: .venv/audit.stamp ## known vulnerabilities of the locked packages (AUDIT_OFFLINE=1 goes on where no database is reached)
+	.ci/audit .venv/audit/bin/pip-audit requirements.lock requirements-assets.lock requirements-test.lock
 
 check: .venv/test.stamp ## what CI checks besides tests: format, lint, types, imports, spelling, sizes, compose file
 	$(BIN)/ruff format --check --quiet .
@@ -101,6 +104,13 @@ clean: ## remove .venv and caches; data in .tickertape stays
 .venv/test.stamp: .venv/run.stamp requirements-test.lock
 	@echo "Installing into .venv: test and check tools ..."
 	@start=$$(date +%s) && $(PIP) --require-hashes -r requirements-test.lock && echo "Installed in $$(($$(date +%s) - start)) s."
+	@touch $@
+
+# In an environment of its own, because its libraries are those of the product in other versions.
+.venv/audit.stamp: .venv/python.stamp requirements-audit.lock
+	@echo "Installing into .venv/audit: pip-audit ..."
+	@$(BIN)/python -m venv .venv/audit && .venv/audit/bin/python -m pip --disable-pip-version-check install -qq --no-compile --no-deps \
+		--require-hashes -r requirements-audit.lock
 	@touch $@
 
 .venv/docs.stamp: .venv/run.stamp requirements-docs.lock
