@@ -24,7 +24,9 @@ NOT_RUN = {
     "OPENAI_BASE_URL=http://127.0.0.1:11434/v1 OPENAI_MODEL=qwen3 make run": "needs that server",
     "tickertape api --host 0.0.0.0 --processes 2": "serves until it is stopped; tests/e2e",
     "tickertape worker --slots 64": "works until it is stopped; tests/e2e",
-    "docker compose up --scale worker=4": "needs Docker; make check checks the compose file",
+    "REDIS_PASSWORD=$(openssl rand -hex 24) docker compose up --scale worker=4": (
+        "needs Docker; make check checks the compose file"
+    ),
 }
 
 _BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
