@@ -68,12 +68,10 @@ def create_app(
     loaded_roles = load_roles(settings.roles_dir) if roles is None else roles
     page = load_page()
     forms = ErrorForms(_error_forms())
-    access = Access(settings, keys)
+    access = Access(settings, keys, authenticator)
     callers = Callers(access, keys, TenantRulebook(settings.tenant_rules))
-    is_open = authenticator is None and not access.is_closed
-    guards = _guards(
-        settings, forms, page, authenticator or access, is_loopback_only=is_open and not open_to_all
-    )
+    is_loopback_only = not access.is_closed and not open_to_all
+    guards = _guards(settings, forms, page, access, is_loopback_only=is_loopback_only)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -83,6 +81,7 @@ def create_app(
             forms.on_refused = services.metrics.count_refusal
             app.state.services = services
             yield
+        access.close()
 
     app = _app(lifespan, guards)
     app.state.settings = settings
@@ -141,7 +140,7 @@ def _guards(
     settings: Settings,
     forms: ErrorForms,
     page: ServedPage,
-    authenticator: Authenticator,
+    access: Access,
     *,
     is_loopback_only: bool,
 ) -> list[Middleware]:
@@ -161,8 +160,9 @@ def _guards(
         Middleware(
             Authentication,
             forms=forms,
-            authenticator=authenticator,
+            authenticator=access,
             is_public=is_public,
+            audit=access.audit,
         ),
         Middleware(JsonOnly, forms=forms),
         Middleware(BodyLimit, forms=forms, limit_bytes=_body_limit(settings)),

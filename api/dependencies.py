@@ -23,7 +23,11 @@ async def _usable(services: Annotated[Services, Depends(_services)]) -> Services
     return services
 
 
-_bearer = HTTPBearer(auto_error=False, description="Required if the server has API keys")
+_bearer = HTTPBearer(
+    auto_error=False,
+    description="An API key, if the server has keys. A ticket is sent as `Ticket <ticket>`; "
+    "streams also accept it as the query `ticket`.",
+)
 
 
 async def _caller(request: Request, _: Annotated[object, Security(_bearer)]) -> Caller:
@@ -37,7 +41,7 @@ CurrentCaller = Annotated[Caller, Depends(_caller)]
 
 
 async def _tenant(caller: CurrentCaller) -> str:
-    return caller.tenant
+    return caller.owner
 
 
 AnyServices = Annotated[Services, Depends(_services)]
@@ -45,4 +49,4 @@ AnyServices = Annotated[Services, Depends(_services)]
 UsableServices = Annotated[Services, Depends(_usable)]
 """The services once Redis has accepted this process; until then, the route answers 503."""
 Tenant = Annotated[str, Depends(_tenant)]
-"""The tenant that the call's API key belongs to."""
+"""The tenant, or the user of a tenant, whose data the call may reach: `Caller.owner`."""

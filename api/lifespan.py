@@ -115,6 +115,7 @@ def _services(
         conversation_list=ConversationList(connections, settings),
         logs=Logs(connections),
         access=AccessRecords(connections),
+        tickets=callers.access.tickets,
         streams=Streams(
             Hub(connections, settings),
             QueueLines(connections),

@@ -19,6 +19,7 @@ _TAGS = {
     "streams": "Follow requests and conversations as server-sent events. A browser's "
     "`EventSource` or `curl -N` shows them as they arrive; this page shows a stream at its end.",
     "conversations": "List conversations, read their turns, rename and erase them.",
+    "tickets": "Rights to one request or one conversation for a while, for clients without a key.",
     "roles": "The templates that a request can name.",
     "openai": "For OpenAI's SDKs: Chat Completions, Responses and Models.",
     "ai sdk": "For the AI SDK's `useChat`.",

@@ -12,6 +12,7 @@ from tickertape.api.edge.caller import Caller
 from tickertape.api.edge.listed_keys import RELOAD_INTERVAL_S, CurrentKeys
 from tickertape.api.edge.problems import draining
 from tickertape.api.edge.tenant_rules import TenantRulebook
+from tickertape.api.edge.tickets import Tickets
 from tickertape.api.fanout.streams import Streams
 from tickertape.api.fanout.watchers import INTERVAL_S
 from tickertape.api.fleet_status import FleetStatus
@@ -23,7 +24,7 @@ from tickertape.broker.connections import Connections
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import BrokerError, RequestMissing
 from tickertape.broker.fleet import REPORT_INTERVAL_S, REPORT_TTL_S
-from tickertape.broker.keys import digest
+from tickertape.broker.keys import digest, tenant_of
 from tickertape.broker.log import Logs
 from tickertape.broker.requests import Record, Requests
 from tickertape.broker.retention import Retention
@@ -87,6 +88,7 @@ class Services:
     conversation_list: ConversationList
     logs: Logs
     access: AccessRecords
+    tickets: Tickets
     streams: Streams
     fleet: FleetWatch
     fleet_status: FleetStatus
@@ -102,9 +104,10 @@ class Services:
         """Render the role and accept the request.
 
         Raises as Requests.submit and submission_of, ParentMissing, and Problem for a retention
-        above the limit, for a model that the caller may not use, and for what its tenant may not
-        pass on to the upstream.
+        above the limit, for a ticket of another conversation, for a model that the caller may
+        not use, and for what its tenant may not pass on to the upstream.
         """
+        caller.require_conversation(ask.conversation_id)
         rules = self.rules.of(caller.tenant)
         rules.check(ask)
         keep = keep_of(
@@ -116,16 +119,16 @@ class Services:
         submission = submission_of(
             ask,
             self.roles,
-            tenant=caller.tenant,
+            tenant=caller.owner,
             idempotency_key=idempotency_key,
             keep=keep,
-            cache_key=self._cache_key(caller.tenant),
+            cache_key=self._cache_key(caller.owner),
             limited=rules.limited,
         )
         caller.require_model(submission.model)
         if ask.links.parent and ask.conversation_id is not None:
             await self.conversations.check_parent(
-                caller.tenant, ask.conversation_id, ask.links.parent
+                caller.owner, ask.conversation_id, ask.links.parent
             )
         try:
             submitted = await self.requests.submit(submission)
@@ -135,14 +138,16 @@ class Services:
         self.metrics.count_submit(is_new=submitted.is_new)
         return submitted
 
-    def _cache_key(self, tenant: str) -> str | None:
-        is_shared = tenant == OPEN_TENANT or self.settings.prompt_cache == "shared"
-        return None if is_shared else digest("prompt cache", tenant)
+    def _cache_key(self, owner: str) -> str | None:
+        is_shared = owner == OPEN_TENANT or self.settings.prompt_cache == "shared"
+        return None if is_shared else digest("prompt cache", owner)
 
-    def retention_of(self, tenant: str) -> Retention:
-        """How long the data of a tenant may be kept."""
+    def retention_of(self, owner: str) -> Retention:
+        """How long the data of a tenant, or of one of its users, may be kept."""
         limits = limits_of_settings(self.settings)
-        return limits if self.keys is None else limits.limited(*self.keys().retention(tenant))
+        if self.keys is None:
+            return limits
+        return limits.limited(*self.keys().retention(tenant_of(owner)))
 
     def refuse_while_draining(self) -> None:
         """Accept no call that could not be answered before the process stops; raises Problem."""

@@ -26,6 +26,20 @@ def digest(*parts: str) -> str:
     return hashed.hexdigest()[:40]
 
 
+def owner_of(tenant: str, user: str | None) -> str:
+    """The name under which the data of a tenant, or of one of its end users, is kept.
+
+    It stands for the tenant in keys and records, so that the data of two users is as separate as
+    that of two tenants. No tenant has a `~` in its name.
+    """
+    return tenant if user is None else f"{tenant}~{digest(tenant, user)[:32]}"
+
+
+def tenant_of(owner: str) -> str:
+    """The tenant that an owner belongs to."""
+    return owner.partition("~")[0]
+
+
 def partition_of_name(name: bytes) -> int:
     """The partition of a key or a channel; raises ValueError for any other name."""
     found = _PARTITION_OF_TAG.match(name)

@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tickertape.broker.errors import SettingsInvalid
-from tickertape.runtime.addresses import is_cluster, node_urls
+from tickertape.runtime.addresses import is_cluster, is_loopback, node_urls
 from tickertape.runtime.networks import networks_of
 from tickertape.runtime.sentinel_address import SCHEMES as SENTINEL_SCHEMES
 from tickertape.runtime.sentinel_address import parse_sentinel_url
@@ -32,7 +32,13 @@ _NAMESPACE = re.compile(r"[a-z0-9_-]{1,32}", re.ASCII)
 _SCHEMES = {"redis", "rediss", "unix", "redis+cluster", "rediss+cluster"}
 # A cluster serves each partition from one master, so that one partition would use one master only.
 _CLUSTER_PARTITIONS = 16
-_SECRET = {"OPENAI_API_KEY", "TICKERTAPE_API_KEYS", "TICKERTAPE_KEY_SECRET", "REDIS_URL"}
+_SECRET = {
+    "OPENAI_API_KEY",
+    "TICKERTAPE_API_KEYS",
+    "TICKERTAPE_KEY_SECRET",
+    "TICKERTAPE_TICKET_SECRET",
+    "REDIS_URL",
+}
 # Variable names of earlier versions, which are still read.
 _OLD_NAMES = {"TICKERTAPE_MAX_ATTEMPTS": "TICKERTAPE_MAX_CRASHES"}
 _ENV_FILE, _ENV_ENCODING = ".env", "utf-8"
@@ -116,8 +122,24 @@ class Settings(BaseSettings):
     )
     tenant_rules: str | None = Field(default=None, validation_alias=_ours("TENANT_RULES"))
     require_keys: bool = Field(default=False, validation_alias=_ours("REQUIRE_KEYS"))
+    ticket_secret: SecretStr | None = Field(
+        default=None, min_length=16, validation_alias=_ours("TICKET_SECRET")
+    )
     key_secret: SecretStr | None = Field(
         default=None, min_length=16, validation_alias=_ours("KEY_SECRET")
+    )
+    audit_log: str | None = Field(default=None, validation_alias=_ours("AUDIT_LOG"))
+    jwt_jwks_url: str | None = Field(default=None, validation_alias=_ours("JWT_JWKS_URL"))
+    jwt_issuer: str | None = Field(default=None, validation_alias=_ours("JWT_ISSUER"))
+    jwt_audience: str | None = Field(default=None, validation_alias=_ours("JWT_AUDIENCE"))
+    jwt_user_claim: str = Field(
+        default="sub", min_length=1, validation_alias=_ours("JWT_USER_CLAIM")
+    )
+    jwt_tenant_claim: str = Field(
+        default="tenant", min_length=1, validation_alias=_ours("JWT_TENANT_CLAIM")
+    )
+    jwt_tenant: str | None = Field(
+        default=None, pattern=r"^[A-Za-z0-9_.-]{1,64}$", validation_alias=_ours("JWT_TENANT")
     )
     cors_origins: str | None = Field(default=None, validation_alias=_ours("CORS_ORIGINS"))
     # What any caller may send, hold and leave unread: see api/serving/bounds.py.
@@ -199,6 +221,19 @@ class Settings(BaseSettings):
             message = "use at most 32 of the characters a-z, 0-9, - and _"
             raise ValueError(message)
         return namespace
+
+    @field_validator("jwt_jwks_url")
+    @classmethod
+    def _unchanged_on_its_way(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme != "https" and not (
+            parts.scheme == "http" and is_loopback(parts.hostname or "")
+        ):
+            message = "use https://..., because whoever changes the keys on their way gets in"
+            raise ValueError(message)
+        return url
 
     @field_validator("openai_base_url", "url")
     @classmethod

@@ -6,39 +6,65 @@ itself as soon as Redis holds a key.
 
 import asyncio
 import time
+from dataclasses import replace
 
 import structlog
+from pydantic import SecretStr
 
-from tickertape.api.edge.caller import Call, Caller
+from tickertape.api.edge.audit import audit_of
+from tickertape.api.edge.caller import Authenticator, Call, Caller, Unrecognized
 from tickertape.api.edge.failed_tries import FailedTries
-from tickertape.api.edge.listed_keys import PERMIT_PREFIX, CurrentKeys, Keys
+from tickertape.api.edge.listed_keys import (
+    LISTED_ID,
+    PERMIT_PREFIX,
+    CurrentKeys,
+    Keys,
+    needs_keys,
+)
 from tickertape.api.edge.permits import Permits
 from tickertape.api.edge.problems import Problem
 from tickertape.api.edge.stored_keys import StoredKeys
+from tickertape.api.edge.tickets import Tickets
+from tickertape.api.edge.user_tokens import UserTokens
 from tickertape.broker.access import AccessRecords
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.task_faults import TaskFaults
+from tickertape.runtime import api_key
 from tickertape.runtime.settings import Settings
 
 logger = structlog.get_logger("api")
 
 OPEN_TENANT = "public"
 POLL_INTERVAL_S = 0.5
+_STREAM, _TICKET = "/stream", "ticket"
+_USER = "x-tickertape-user"
+_MOST_USER_CHARS = 256
 
 
 class Access:
     """The authenticator of the settings and of the keys in Redis."""
 
-    def __init__(self, settings: Settings, listed: CurrentKeys | None) -> None:
-        secret = None if settings.key_secret is None else settings.key_secret.get_secret_value()
+    def __init__(
+        self,
+        settings: Settings,
+        listed: CurrentKeys | None,
+        authenticator: Authenticator | None = None,
+    ) -> None:
         self._listed = listed
         self._known_list: Keys | None = None
         self._permits = Permits()
-        self._stored = StoredKeys(self._permits, secret)
+        self._authenticator = authenticator
+        self._stored = StoredKeys(self._permits, _secret_of(settings.key_secret))
+        self.tickets = Tickets(
+            self._permits, _secret_of(settings.ticket_secret), self._has_not_lost
+        )
+        self._tokens = (
+            None if settings.jwt_jwks_url is None else UserTokens(settings, self._permits)
+        )
         self._tries = FailedTries()
-        self._records: AccessRecords | None = None
+        self.audit = audit_of(settings.audit_log)
         self._version: int | None = None
-        self._is_closed = listed is not None or settings.require_keys
+        self._is_closed = authenticator is not None or needs_keys(settings)
 
     @property
     def is_closed(self) -> bool:
@@ -46,55 +72,97 @@ class Access:
         return self._is_closed
 
     async def __call__(self, call: Call) -> Caller:
-        """The caller by its key. Raises Problem 401, and 503 while a key cannot be looked up."""
+        """The caller by its ticket or key.
+
+        Raises Problem 401 for an unknown caller, and 503 while Redis cannot be asked.
+        """
         if not self._is_closed:
             return Caller(tenant=OPEN_TENANT)
-        scheme, _, key = call.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not key.strip():
-            raise unauthorized("An API key is required: send it as `Authorization: Bearer <key>`.")
-        caller = self._listed_caller(key.strip()) or await self._stored_caller(key.strip())
-        if caller is None:
-            await self._tries.refuse(call.address, self._unknown_key(key.strip()))
-            raise AssertionError("a refusal raises")
-        return caller
+        try:
+            return await self._recognize(call)
+        except Unavailable as error:
+            raise Problem(503, "unavailable", str(error), headers={"Retry-After": "1"}) from None
+        except Unrecognized as problem:
+            await self._tries.refuse(call.address, problem)
+            raise
+
+    async def _recognize(self, call: Call) -> Caller:
+        scheme, _, text = call.headers.get("authorization", "").partition(" ")
+        scheme, text = scheme.lower(), text.strip()
+        if not scheme and call.method == "GET" and call.path.endswith(_STREAM):
+            # Of all that a browser sends by itself, EventSource chooses the address only.
+            scheme, text = "ticket", call.query.get(_TICKET, "")
+        if scheme == "ticket" and text:
+            return await self.tickets.find(text)
+        if self._authenticator is not None:
+            return await self._authenticator(call)
+        if scheme != "bearer" or not text:
+            # Not an `Unrecognized` error, because a call without any key is not a wrong try.
+            raise Problem(
+                401,
+                "invalid_api_key",
+                "An API key is required: send it as `Authorization: Bearer <key>`.",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        caller = self._listed_caller(text) or await self._stored_caller(text)
+        if caller is not None:
+            return _on_behalf(caller, call.headers.get(_USER))
+        if self._tokens is not None and (caller := await self._tokens.find(text)) is not None:
+            return caller
+        raise self._unknown_key(text)
 
     def _listed_caller(self, key: str) -> Caller | None:
         return self._listed and self._listed().find(key, self._permits.get)
 
     async def _stored_caller(self, key: str) -> Caller | None:
-        if self._version == 0:
+        if self._version == 0 or not api_key.is_key(key):
             return None
-        try:
-            return await self._stored.find(key)
-        except Unavailable as error:
-            raise Problem(503, "unavailable", str(error), headers={"Retry-After": "1"}) from None
+        if self._version is None:
+            raise Unavailable
+        return await self._stored.find(key)
+
+    def _has_not_lost(self, key_id: str) -> bool:
+        """False for the id of a key that was taken out of the list."""
+        if not key_id.startswith(LISTED_ID):
+            return True
+        return self._listed is not None and self._listed().has_id(key_id)
 
     def _unknown_key(self, key: str) -> Problem:
-        return unauthorized(
+        return Unrecognized(
+            "invalid_api_key",
             "This is the hash of an API key: send the key itself. (A key that is itself 64 hex "
             "digits has to be listed by its SHA-256.)"
             if self._listed and self._listed().lists_as_hash(key)
-            else "This API key is unknown."
+            else "This API key is unknown.",
         )
+
+    def close(self) -> None:
+        """Close the audit log."""
+        if self.audit is not None:
+            self.audit.close()
 
     async def refresh(self, records: AccessRecords) -> None:
         """Learn what has changed in Redis and in the list of keys; raises Unavailable."""
+        self._stored.attach(records)
+        self.tickets.attach(records)
         self._permits.end_expired(int(time.time() * 1000))
         if self._listed and (keys := self._listed()) is not self._known_list:
-            self._known_list = keys
             names = self._permits.named(PERMIT_PREFIX)
+            await self.tickets.recheck()
+            self._known_list = keys
             self._permits.end(
                 name for name in names if not keys.has(name.removeprefix(PERMIT_PREFIX))
             )
         version = await records.version()
         if version != self._version:
-            self._stored.attach(records)
             self._stored.forget()
             await self._stored.recheck()
+            await self.tickets.recheck()
             self._version = version
         if version and not self._is_closed:
             logger.warning("the API is closed now, because Redis holds keys")
             self._is_closed = True
+        await self.tickets.renew()
         await self._stored.write_uses()
 
     async def run(self, records: AccessRecords, faults: TaskFaults, interval_s: float) -> None:
@@ -105,6 +173,14 @@ class Access:
                 await self.refresh(records)
 
 
-def unauthorized(message: str) -> Problem:
-    """The refusal of an unknown caller."""
-    return Problem(401, "invalid_api_key", message, headers={"WWW-Authenticate": "Bearer"})
+def _on_behalf(caller: Caller, user: str | None) -> Caller:
+    """The caller that a tenant's own key acts for: one of the tenant's users, or the tenant."""
+    if user is None:
+        return caller
+    if not 1 <= len(user) <= _MOST_USER_CHARS:
+        raise Problem(400, "invalid_value", f"{_USER}: use 1 to {_MOST_USER_CHARS} characters")
+    return replace(caller, user=user)
+
+
+def _secret_of(setting: SecretStr | None) -> str | None:
+    return None if setting is None else setting.get_secret_value()

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from starlette.datastructures import Headers, QueryParams
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tickertape.api.edge.caller import ALL_SCOPES, Authenticator, Call, Caller
+from tickertape.api.edge.audit import Audit, AuditedCall
+from tickertape.api.edge.caller import ALL_SCOPES, Authenticator, Call, Caller, other_object
 from tickertape.api.edge.error_forms import ErrorForms
 from tickertape.api.edge.problems import Problem
 from tickertape.api.edge.route_scopes import needed_scope
@@ -25,30 +26,50 @@ class Authentication:
         forms: ErrorForms,
         authenticator: Authenticator,
         is_public: Callable[[str], bool],
+        audit: Audit | None = None,
     ) -> None:
         self._app = app
         self._forms = forms
         self._authenticator = authenticator
         self._is_public = is_public
+        self._audit = audit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+        elif self._is_public(scope["path"]):
+            scope.setdefault("state", {})["caller"] = None
+            await self._app(scope, receive, send)
+        elif self._audit is None:
+            await self._let_in(scope, receive, send, None)
+        else:
+            audited = self._audit.watch(scope, send)
             try:
-                caller = await self._caller(scope)
-                scope.setdefault("state", {})["caller"] = caller
-                set_permit(scope, None if caller is None else caller.permit)
-            except Problem as problem:
-                await self._forms.respond(problem, scope["path"])(scope, receive, send)
-                return
+                await self._let_in(scope, receive, audited.send, audited)
+            finally:
+                audited.write()
+
+    async def _let_in(
+        self, scope: Scope, receive: Receive, send: Send, audited: AuditedCall | None
+    ) -> None:
+        try:
+            caller = await self._authenticator(_call(scope))
+            if audited is not None:
+                audited.caller = caller
+            _check(caller, scope)
+        except Problem as problem:
+            await self._forms.respond(problem, scope["path"])(scope, receive, send)
+            return
+        scope.setdefault("state", {})["caller"] = caller
+        set_permit(scope, caller.permit)
         await self._app(scope, receive, send)
 
-    async def _caller(self, scope: Scope) -> Caller | None:
-        if self._is_public(scope["path"]):
-            return None
-        caller = await self._authenticator(_call(scope))
-        if caller.scopes != ALL_SCOPES:
-            caller.require(needed_scope(scope["method"], scope["path"]))
-        return caller
+
+def _check(caller: Caller, scope: Scope) -> None:
+    if caller.only is not None and not caller.only.allows(scope["method"], scope["path"]):
+        raise other_object()
+    if caller.scopes != ALL_SCOPES:
+        caller.require(needed_scope(scope["method"], scope["path"]))
 
 
 def _call(scope: Scope) -> Call:

@@ -10,6 +10,7 @@ from typing import Literal, Protocol, TypeAlias, get_args
 
 from tickertape.api.edge.problems import Problem
 from tickertape.api.fanout.permit import Permit
+from tickertape.broker.keys import owner_of
 
 CallScope: TypeAlias = Literal["submit", "read", "cancel", "erase", "list", "metrics", "admin"]
 """What a caller may do. `edge/route_scopes.py` says which routes need which scope.
@@ -21,13 +22,33 @@ conversations that these calls name.
 ALL_SCOPES: frozenset[CallScope] = frozenset(get_args(CallScope))
 
 
+@dataclass(frozen=True)
+class Only:
+    """The one object that a caller with a ticket may reach."""
+
+    kind: Literal["chat", "conversation"]
+    object_id: str
+
+    def allows(self, method: str, path: str) -> bool:
+        """Whether a call reaches this object, or says in its body which object it reaches."""
+        own = f"/{'chat' if self.kind == 'chat' else 'conversations'}/{self.object_id}"
+        if method in {"GET", "HEAD"}:
+            return path in {own, f"{own}/stream"}
+        if self.kind == "chat":
+            return method == "POST" and path == f"{own}/cancel"
+        # `Caller.require_conversation` checks these.
+        is_cancel = path.startswith("/chat/") and path.endswith("/cancel")
+        return method == "POST" and (path in {"/chat", "/streams"} or is_cancel)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Caller:
     """Whose call this is, and what the call may do.
 
     `key_id` names the key for logs, without its secret. `user` is the end user of the tenant, None
     if the key is the tenant's own, which sees the data of all its users. `models` are the models
-    that the caller may name, None for all. The streams of the call end together with `permit`.
+    that the caller may name, None for all. `only` is the object that a ticket is
+    for. The streams of the call end together with `permit`.
     """
 
     tenant: str
@@ -35,7 +56,18 @@ class Caller:
     user: str | None = None
     scopes: frozenset[CallScope] = ALL_SCOPES
     models: frozenset[str] | None = None
+    only: Only | None = None
     permit: Permit | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def owner(self) -> str:
+        """The name under which the data of this caller is kept; no other caller's data has it."""
+        return owner_of(self.tenant, self.user)
+
+    def require_conversation(self, conversation_id: str | None) -> None:
+        """Raise Problem 403 if the caller has a ticket for another object."""
+        if self.only is not None and self.only != Only("conversation", conversation_id or ""):
+            raise other_object()
 
     def require(self, scope: CallScope) -> None:
         """Raise Problem 403 unless the caller has the scope."""
@@ -80,3 +112,15 @@ class Authenticator(Protocol):
     async def __call__(self, call: Call) -> Caller:
         """The caller. Raises Problem 401 for an unknown caller, and 403 for a forbidden call."""
         ...
+
+
+class Unrecognized(Problem):
+    """The refusal of a wrong key, ticket or token. An address that gets many is slowed down."""
+
+    def __init__(self, code: str, message: str, scheme: str = "Bearer") -> None:
+        super().__init__(401, code, message, headers={"WWW-Authenticate": scheme})
+
+
+def other_object() -> Problem:
+    """The refusal of a call that a ticket is not for."""
+    return Problem(403, "ticket_mismatch", "This ticket is for another object, or for other calls.")

@@ -29,6 +29,7 @@ _OPTIONS = (*_KEPT, "scopes", "models")
 _MOST_SECONDS = 31_536_000
 RELOAD_INTERVAL_S = 1.0
 PERMIT_PREFIX = "listed:"
+LISTED_ID = "list-"
 _SHORTEST_KEY = 16
 _FORMAT = "use tenant:key,tenant:key or @file with one tenant:key a line"
 
@@ -53,6 +54,10 @@ class Keys:
     def has(self, digest: str) -> bool:
         """Whether a key with this SHA-256 in hex is listed."""
         return bytes.fromhex(digest) in self._callers
+
+    def has_id(self, key_id: str) -> bool:
+        """Whether a key with this id is listed."""
+        return any(caller.key_id == key_id for caller in self._callers.values())
 
     def retention(self, tenant: str) -> tuple[int | None, int | None]:
         """For how many seconds requests and conversations of a tenant are kept; None if not set."""
@@ -104,7 +109,7 @@ def parse_keys(text: str) -> Keys:
             )
         callers[digest] = Caller(
             tenant=tenant,
-            key_id=digest.hex()[:8],
+            key_id=LISTED_ID + digest.hex()[:8],
             scopes=options.scopes,
             models=options.models,
         )
@@ -224,4 +229,5 @@ def keys_from(
 
 def needs_keys(settings: Settings) -> bool:
     """Whether the settings let in callers with keys only; raises SettingsInvalid."""
-    return keys_from(settings) is not None or settings.require_keys
+    has_own = settings.require_keys or settings.jwt_jwks_url is not None
+    return keys_from(settings) is not None or has_own

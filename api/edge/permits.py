@@ -1,9 +1,12 @@
 """The permits of one process: by which keys, tickets and tokens its streams are open."""
 
 from collections.abc import Iterable
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from tickertape.api.fanout.permit import Permit
+
+Kind = TypeVar("Kind", bound=Permit)
 
 
 class Permits:
@@ -16,10 +19,18 @@ class Permits:
 
     def get(self, name: str, ends_ms: int | None = None) -> Permit:
         """The permit of this name, made if there is none; `ends_ms` is when it ends by itself."""
+        return self.get_as(Permit, name, ends_ms)
+
+    def get_as(self, kind: type[Kind], name: str, ends_ms: int | None = None) -> Kind:
+        """As `get`, of a kind that belongs to such names."""
         permit = self._known.get(name)
-        if permit is None or permit.is_over:
-            permit = self._known[name] = Permit(name, self._held, ends_ms)
+        if not isinstance(permit, kind) or permit.is_over:
+            permit = self._known[name] = kind(name, self._held, ends_ms)
         return permit
+
+    def of(self, kind: type[Kind]) -> list[Kind]:
+        """The permits of a kind."""
+        return [permit for permit in self._known.values() if isinstance(permit, kind)]
 
     def named(self, prefix: str) -> list[str]:
         """The names of the permits that begin with a prefix."""

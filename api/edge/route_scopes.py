@@ -21,6 +21,12 @@ ROUTE_SCOPES: dict[tuple[str, str], CallScope] = {
     ("GET", "/conversations/{conversation_id:path}/stream"): "read",
     ("DELETE", "/conversations/{conversation_id:path}/turns/{request_id}"): "erase",
     ("POST", "/streams"): "read",
+    # A ticket needs the scope of its right as well.
+    ("POST", "/chat/{request_id}/ticket"): "read",
+    ("POST", "/chat/{request_id}/tickets/revoke"): "read",
+    ("POST", "/conversations/{conversation_id:path}/ticket"): "read",
+    ("POST", "/conversations/{conversation_id:path}/tickets/revoke"): "read",
+    ("POST", "/tickets/revoke"): "read",
     # What can be submitted: templates and models.
     ("GET", "/roles"): "submit",
     ("GET", "/roles/{name}"): "submit",

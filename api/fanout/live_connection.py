@@ -188,6 +188,10 @@ class LiveConnection(asyncio.Protocol):
         """End at once, because the client may not read any more."""
         self.drop()
 
+    def send_event(self, event: bytes) -> None:
+        """Send an event that is no part of the log, unless the socket is full."""
+        self.write_notice(chunk(event))
+
     def shutdown(self) -> None:
         """End the response; uvicorn calls this on each of its connections when it stops."""
         self._close(LAST_CHUNK)

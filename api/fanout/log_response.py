@@ -77,7 +77,11 @@ class LogResponse(Response):
             resources = AsyncExitStack()
             resources.callback(readers.release, reading)
             stream = StreamResponse(
-                readers.frames(reading), resources, self._fields, on_left=self._on_left
+                readers.frames(reading),
+                resources,
+                self._fields,
+                on_left=self._on_left,
+                takes_events=bool(reading.dialect.comment),
             )
             await stream(scope, receive, send)
             return
@@ -89,6 +93,6 @@ class LogResponse(Response):
                 connection.write(chunk(reading.first))
                 readers.join(reading, connection)
                 if (permit := permit_of(scope)) is not None:
-                    permit.hold(connection)
+                    permit.hold(connection, takes_events=bool(reading.dialect.comment))
         finally:
             readers.release(reading)

@@ -15,6 +15,10 @@ class Endable(Protocol):
         """End at once, in a way that does not look complete to the client."""
         ...
 
+    def send_event(self, event: bytes) -> None:
+        """Send an event that is no part of a log; it may be lost."""
+        ...
+
 
 class Permit:
     """The open streams of one key, ticket or token. A stream that is closed is forgotten.
@@ -29,6 +33,7 @@ class Permit:
         self._held = held
         self._is_over = False
         self._streams: WeakSet[Endable] = WeakSet()
+        self._listening: WeakSet[Endable] = WeakSet()
 
     @property
     def is_over(self) -> bool:
@@ -40,12 +45,19 @@ class Permit:
         """Whether a stream is open by this permit."""
         return bool(self._streams)
 
-    def hold(self, stream: Endable) -> None:
-        """End this stream together with the permit."""
+    def hold(self, stream: Endable, *, takes_events: bool) -> None:
+        """End this stream together with the permit; `takes_events` says that `tell` reaches it."""
         self._streams.add(stream)
+        if takes_events:
+            self._listening.add(stream)
         self._held.add(self)
         if self._is_over:
             stream.break_off()
+
+    def tell(self, event: bytes) -> None:
+        """Send an event on the streams that take events."""
+        for stream in list(self._listening):
+            stream.send_event(event)
 
     def end(self) -> None:
         """End every stream that is open by this permit, and those that follow."""

@@ -39,6 +39,7 @@ class StreamResponse(Response):
         *,
         on_left: OnLeft | None = None,
         stall_limit_s: float = _STALL_LIMIT_S,
+        takes_events: bool = False,
     ) -> None:
         self.status_code = 200
         self.background = None
@@ -46,6 +47,8 @@ class StreamResponse(Response):
         self._resources = resources
         self._on_left = on_left
         self._stall_limit_s = stall_limit_s
+        self._takes_events = takes_events
+        self._events: list[bytes] = []
         self._writing: asyncio.Task[None] | None = None
         self.init_headers({**EVENT_STREAM, **(headers or {})})
 
@@ -57,7 +60,7 @@ class StreamResponse(Response):
             )
             self._writing = writing
             if (permit := permit_of(scope)) is not None:
-                permit.hold(self)
+                permit.hold(self, takes_events=self._takes_events)
             leaving = asyncio.create_task(until_gone(receive), name="stream: client")
             try:
                 await asyncio.wait({writing, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -76,13 +79,19 @@ class StreamResponse(Response):
         if self._writing is not None:
             self._writing.cancel()
 
+    def send_event(self, event: bytes) -> None:
+        """Send an event with the next frame, which a heartbeat is at the latest."""
+        self._events = [event]
+
     async def _write(self, send: Send) -> None:
         async with aclosing(self._frames) as frames:  # type: ignore[type-var]  # an async generator
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             async for frame in frames:
                 if not isinstance(frame, bytes):
                     return
-                await send({"type": "http.response.body", "body": frame, "more_body": True})
+                body = b"".join((*self._events, frame))
+                self._events.clear()
+                await send({"type": "http.response.body", "body": body, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

@@ -4,10 +4,13 @@ import { storageOf } from './kept.js'
 
 const KEY = 'tickertape-api-key'
 
+/** The ticket of a shared link. It is behind the `#` of the address, which browsers send to no server. */
+export const readTicket = () => new URLSearchParams(location.hash.slice(1)).get('ticket')
+
 const storage = storageOf('sessionStorage')
 let keyOfPage = null // for a browser that forbids the storage
 
-export const readKey = () => storage?.getItem(KEY) ?? keyOfPage
+export const readKey = () => readTicket() ?? storage?.getItem(KEY) ?? keyOfPage
 
 function keepKey(key) {
   keyOfPage = key

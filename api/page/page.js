@@ -6,12 +6,13 @@ import { watchFiles } from './attachment_ways.js'
 import { contentOf } from './attachments.js'
 import { newBranchView } from './branch_view.js'
 import { choicesOf, fieldsOf } from './choices.js'
+import { authorization } from './client/v1/calls.js'
 import { cancel, eraseTurn, listRoles, newId, submit } from './client/v1/client.js'
 import { followShared } from './client/v1/shared.js'
 import { completionsOf } from './command_line.js'
 import { newCommands } from './commands.js'
 import { newComposer } from './composer.js'
-import { newDoor, readKey } from './door.js'
+import { newDoor, readKey, readTicket } from './door.js'
 import { newElsewhere, requestToStop } from './elsewhere.js'
 import { readHeld } from './held_turns.js'
 import { keptOf, newKept, storageOf } from './kept.js'
@@ -33,6 +34,9 @@ const [stopButton, statusLine] = [find('stop'), find('status')]
 const isKnown = new URL(location.href).searchParams.has('c')
 const conversationId = conversationOfAddress()
 const baseUrl = new URL('.', location.href).href.replace(/\/$/, '')
+// The page of a read-only link shows the conversation, and offers nothing that its ticket does not allow.
+const isReadOnly = Boolean(readTicket())
+document.body.classList.toggle('read-only', isReadOnly)
 const options = () => ({ baseUrl, apiKey: readKey() })
 
 let follower
@@ -102,7 +106,7 @@ const sidebar = newSidebar(find('sidebar'), {
 })
 newShare({ button: find('share'), menu: find('share-menu'), said: find('said') }, () => ({
   conversationId, title: head.title ?? 'Conversation', requests: follower.state.requests, visible: branch.path(),
-}))
+}), { options, canIssue: () => Boolean(readKey()) && !isReadOnly })
 const door = newDoor(find('door'), () => {
   composer.showProblem(null)
   connect()
@@ -126,16 +130,23 @@ function connect() {
   follower?.close()
   follower = followShared({
     ...options(), conversationId, state: follower?.state, onState: (state, { error }) => {
-      if (error?.status === 401) door.ask()
+      if (error?.status === 401) askForKey()
       if (document.hidden) showHead(state) // a hidden page has no animation frames
       if (state.requests.length > turnsDrawn) pacer.askNow()
       else drawSoon()
     },
   })
-  sidebar.refresh()
-  listRoles(options()).then(showRoles, showProblem)
-  readModels().catch(() => {}) // Tab then completes no models
+  if (!isReadOnly) {
+    sidebar.refresh()
+    listRoles(options()).then(showRoles, showProblem)
+    readModels().catch(() => {}) // Tab then completes no models
+  }
   if (isKnown) readHeld(conversationId, options()).then(showHeld, () => {}) // it may have expired
+}
+
+function askForKey() {
+  if (isReadOnly) composer.showProblem({ message: 'This link was stopped, or its week is over.' })
+  else door.ask()
 }
 
 function showRoles(roles) {
@@ -150,8 +161,7 @@ function keepRole(role) {
 
 /** The models that the server names; the roles are in the same list, and are chosen as roles. */
 async function readModels() {
-  const { apiKey } = options()
-  const answer = await fetch(`${baseUrl}/v1/models`, { headers: apiKey ? { Authorization: `Bearer ${apiKey}` } : {} })
+  const answer = await fetch(`${baseUrl}/v1/models`, { headers: authorization(options().apiKey) })
   if (!answer.ok) throw new Error('The server did not list its models.')
   const { data } = await answer.json()
   server.models = data.filter(({ id }) => !id.startsWith('role:')).map(({ id }) => ({ name: id, description: '' }))
@@ -183,7 +193,7 @@ function showHead(state) {
   if (state.title === titleShown) return
   titleShown = state.title
   head.titleIs(titleShown)
-  sidebar.refresh()
+  if (!isReadOnly) sidebar.refresh()
 }
 
 function draw() {
@@ -211,7 +221,7 @@ function draw() {
 }
 
 function showProblem(error) {
-  if (error?.status === 401) door.ask()
+  if (error?.status === 401) askForKey()
   composer.showProblem(error)
 }
 
@@ -248,7 +258,7 @@ async function send(fields, known) {
     follower.expect(requestId, { ...known, parentId: body.parent_id })
     branch.goTo(requestId)
   } catch (error) {
-    if (error.status === 401) door.ask()
+    if (error.status === 401) askForKey()
     throw error
   }
 }
@@ -290,4 +300,4 @@ find('latest').addEventListener('click', () => {
 })
 
 connect()
-if (matchMedia('(pointer: fine)').matches) composer.focus()
+if (matchMedia('(pointer: fine)').matches && !isReadOnly) composer.focus()

@@ -31,6 +31,20 @@ export interface TurnsOptions extends CallOptions {
   before?: string | null
 }
 
+/** A ticket, its end, and the end of all tickets that it is renewed to, in ms since 1970. */
+export interface Ticket {
+  readonly ticket: string
+  readonly expires_ms: number
+  readonly ends_ms: number
+}
+
+export interface TicketOptions extends CallOptions {
+  /** `read` by default; `write` also submits, and `cancel` also stops answers. */
+  rights?: 'read' | 'write' | 'cancel'
+  /** For how many seconds the ticket is valid: 300 by default, at most a week. */
+  ttlS?: number
+}
+
 export interface ListOptions extends CallOptions {
   /** Only conversations with these words in their titles. */
   words?: string
@@ -90,6 +104,12 @@ export function eraseConversation(conversationId: string, options?: CallOptions)
 /** Erase one turn for everyone; turns that followed it stay. One that is not there counts as erased. */
 export function eraseTurn(conversationId: string, requestId: string, options?: CallOptions): Promise<void>
 
+/** A ticket for a conversation, which a client without a key gives as its `apiKey`. */
+export function issueTicket(conversationId: string, options?: TicketOptions): Promise<Ticket>
+
+/** Revoke all tickets of a conversation that were issued until now. */
+export function revokeTickets(conversationId: string, options?: CallOptions): Promise<void>
+
 /** 128 random bits in hex, as an idempotency key or as the id of a conversation. */
 export function newId(): string
 
@@ -102,7 +122,7 @@ export function unreachable(): TickertapeError
 /** The error behind a response that is not what was asked for. */
 export function errorOf(response: Response): Promise<TickertapeError>
 
-/** The header that carries a key; no header without a key. */
+/** The header that carries a key or a ticket; no header without one. */
 export function authorization(apiKey?: string): { Authorization?: string }
 
 /** Throws a TypeError if these options name nothing to follow. */

@@ -26,7 +26,10 @@ export async function errorOf(response) {
   return new TickertapeError(error, response.status, retryAfterMs)
 }
 
-export const authorization = (apiKey) => (apiKey ? { Authorization: `Bearer ${apiKey}` } : {})
+const TICKET = 'tk1_'
+
+/** The header of a key or a ticket; a ticket is recognized by how it begins. */
+export const authorization = (apiKey) => (apiKey ? { Authorization: `${apiKey.startsWith(TICKET) ? 'Ticket' : 'Bearer'} ${apiKey}` } : {})
 
 /** Throws where an address without a server can only fail: outside of a page, unless a `fetch` of the caller's knows it. */
 export function requireServer(url, { fetch, EventSource }) {
@@ -112,6 +115,20 @@ export async function eraseTurn(conversationId, requestId, options) {
   } catch (error) {
     if (error.status !== 404) throw error // the reply to the first try was lost, or somebody else was faster
   }
+}
+
+/**
+ * A ticket for a conversation: `{ticket, expires_ms, ends_ms}`. `rights` is `read`, `write` or `cancel`. Clients without a
+ * key give the ticket as their `apiKey`, or an EventSource gives it as `?ticket=` of the stream's address.
+ */
+export function issueTicket(conversationId, { rights = 'read', ttlS = 300, ...options } = {}) {
+  const body = JSON.stringify({ rights, ttl_s: ttlS })
+  return call(`${conversationPath(conversationId)}/ticket`, { method: 'POST', body }, options)
+}
+
+/** Revoke all tickets of a conversation that were issued until now. Their streams end within 5 seconds. */
+export function revokeTickets(conversationId, options) {
+  return call(`${conversationPath(conversationId)}/tickets/revoke`, { method: 'POST' }, options)
 }
 
 const conversationPath = (conversationId) => `/conversations/${encodeURIComponent(conversationId)}`

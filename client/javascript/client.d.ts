@@ -2,10 +2,10 @@ import type { TickertapeError } from './calls.js'
 import type { ConversationState, Known, RequestState } from './fold.js'
 
 export {
-  cancel, eraseConversation, eraseTurn, listConversations, listRoles, newId, readConversation, renameConversation, submit,
-  TickertapeError,
+  cancel, eraseConversation, eraseTurn, issueTicket, listConversations, listRoles, newId, readConversation,
+  renameConversation, revokeTickets, submit, TickertapeError,
 } from './calls.js'
-export type { CallOptions, ListOptions, SubmitOptions } from './calls.js'
+export type { CallOptions, ListOptions, SubmitOptions, Ticket, TicketOptions } from './calls.js'
 export type * from './bodies.js'
 export { fold, isOver, newConversation, newRequest } from './fold.js'
 export type {

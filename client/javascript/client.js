@@ -15,8 +15,8 @@ import { isRefusal, Reconnection } from './reconnection.js'
 import { readWithEventSource, readWithFetch } from './streams.js'
 
 export {
-  cancel, eraseConversation, eraseTurn, listConversations, listRoles, newId, readConversation, renameConversation, submit,
-  TickertapeError,
+  cancel, eraseConversation, eraseTurn, issueTicket, listConversations, listRoles, newId, readConversation,
+  renameConversation, revokeTickets, submit, TickertapeError,
 } from './calls.js'
 export { fold, isOver, newConversation, newRequest } from './fold.js'
 

@@ -16,6 +16,8 @@ from tests.support.running_api import RunningApi, running_api
 from tests.support.sse import Event
 from tests.support.wait import wait_until
 from tests.wires.recorded import FOLDER
+from tickertape.api.edge.ticket_text import Claims
+from tickertape.api.edge.tickets import ticket_event
 from tickertape.api.protocols.native.event_schemas import (
     ENTRY_MODELS,
     EVENT_MODELS,
@@ -26,6 +28,11 @@ from tickertape.broker.kinds import EntryKind
 from tickertape.client.events import EventDecoder
 from tickertape.runtime.json_types import JsonObject
 from tickertape.worker.failures import Failure, FailureCode
+
+CLAIMS = Claims(
+    ticket_id="1", tenant="t", kind="chat", object_id="r", right="read", issued_ms=1, ttl_ms=1,
+    expires_ms=2, ends_ms=3,
+)  # fmt: skip
 
 
 def check(events: Iterable[Event]) -> set[str]:
@@ -142,6 +149,7 @@ async def test_every_kind_occurs_and_has_the_documented_payload(redis_url: str) 
             await until(read, "conversation")
             events += read()
         events += await _failed(api, rig)
+        events += decoded(ticket_event("tk1_", CLAIMS))
     recorded = decoded((FOLDER / "native.stream").read_bytes())
     assert check(events) | check(recorded) == set(EVENT_MODELS)
 

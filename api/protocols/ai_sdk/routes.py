@@ -57,7 +57,7 @@ async def send(body: UiBody, services: UsableServices, caller: CurrentCaller) ->
     services.refuse_while_draining()
     continued_id = body.continued_id
     messages = body.chat_messages() if body.sent_messages else []
-    turns = await _turns(services, body.id, caller.tenant) if needs_turns(body) else []
+    turns = await _turns(services, body.id, caller.owner) if needs_turns(body) else []
     turn = new_turn(body, turns)
     ask = Ask(
         wire=ui_message.NAME,

@@ -7,6 +7,7 @@ from tickertape.api.protocols.native import (
     requests,
     roles,
     streams,
+    tickets,
 )
 
 PROTOCOL = HttpProtocol(
@@ -14,6 +15,7 @@ PROTOCOL = HttpProtocol(
         requests.router,
         streams.router,
         many_streams.router,
+        tickets.router,
         conversations.router,
         roles.router,
     )

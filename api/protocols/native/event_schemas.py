@@ -207,6 +207,14 @@ class HeartbeatEvent(EventData):
     interval_s: float = Field(description="The longest time between two heartbeats", gt=0)
 
 
+class TicketEvent(EventData):
+    """A new ticket for a stream that was opened by one. Use it for the next connection."""
+
+    ticket: str = Field(description="In place of the one before", examples=["tk1_..."])
+    expires_ms: int = Field(description="When the ticket expires", examples=[1767225900000])
+    ends_ms: int = Field(description="When renewal ends", examples=[1767312000000])
+
+
 # The entries of a log, which have a cursor as their id, and the notices, which have none.
 ENTRY_MODELS: MappingProxyType[str, type[EventData]] = MappingProxyType(
     {
@@ -235,6 +243,7 @@ NOTICE_MODELS: MappingProxyType[str, type[EventData]] = MappingProxyType(
         "title": TitleEvent,
         "conversation": ConversationEvent,
         "heartbeat": HeartbeatEvent,
+        "ticket": TicketEvent,
     }
 )
 EVENT_MODELS = MappingProxyType({**ENTRY_MODELS, **NOTICE_MODELS})

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from tickertape.api.dependencies import Tenant, UsableServices
+from tickertape.api.dependencies import CurrentCaller, UsableServices
 from tickertape.api.edge.error_docs import error_responses
 from tickertape.api.fanout.stream_response import StreamResponse
 from tickertape.api.protocols.checked import Checked, Name, field_error
@@ -69,16 +69,20 @@ class StreamsBody(Checked):
 
 
 @router.post("/streams", response_class=Response, responses=_RESPONSES)
-async def follow_many(body: StreamsBody, services: UsableServices, tenant: Tenant) -> Response:
+async def follow_many(
+    body: StreamsBody, services: UsableServices, caller: CurrentCaller
+) -> Response:
     """Stream up to 100 conversations over one connection, including future requests of each."""
     streams, heartbeat_s = services.streams, services.settings.heartbeat_s
     if streams.is_draining:
         return reconnect_later()
+    for each in body.conversations:
+        caller.require_conversation(each.conversation_id)
     readers = {
         each.conversation_id: ConversationReader(
             streams,
             services.conversations,
-            tenant,
+            caller.owner,
             each.conversation_id,
             start=ConversationCursor.parse(each.after) if each.after else None,
             heartbeat_s=heartbeat_s,
@@ -88,4 +92,4 @@ async def follow_many(body: StreamsBody, services: UsableServices, tenant: Tenan
     }
     dialect = native_dialect(heartbeat_s)
     frames = streams.serve(ManyReader(readers, heartbeat_s), dialect, first=dialect.comment)
-    return StreamResponse(frames, AsyncExitStack())
+    return StreamResponse(frames, AsyncExitStack(), takes_events=True)

@@ -53,7 +53,7 @@ async def submit(
     if not submitted.is_new:
         response.status_code = 200
         try:
-            status = (await services.requests.get(request_id, caller.tenant)).status
+            status = (await services.requests.get(request_id, caller.owner)).status
         except RequestMissing:
             # A fail-over lost the request since. The same call may be repeated, and finds that out.
             raise Unavailable from None
@@ -117,9 +117,15 @@ async def read(request_id: RequestId, services: UsableServices, tenant: Tenant) 
 
 
 @router.post("/chat/{request_id}/cancel", responses=error_responses(401, 404, 503))
-async def cancel(request_id: RequestId, services: UsableServices, tenant: Tenant) -> CancelView:
+async def cancel(
+    request_id: RequestId, services: UsableServices, caller: CurrentCaller
+) -> CancelView:
     """Cancel a request in any state and keep its text so far. The call is safe to repeat."""
-    return CancelView(request_id=request_id, status=await services.cancel(request_id, tenant))
+    if caller.only is not None and caller.only.kind == "conversation":
+        record = await services.requests.get(request_id, caller.owner)
+        caller.require_conversation(record.head.get("conversation_id"))
+    status = await services.cancel(request_id, caller.owner)
+    return CancelView(request_id=request_id, status=status)
 
 
 @router.delete(

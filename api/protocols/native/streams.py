@@ -150,4 +150,4 @@ async def follow_conversation(
     )
     dialect = native_dialect(services.settings.heartbeat_s)
     frames = streams.serve(reader, dialect, first=dialect.comment)
-    return StreamResponse(frames, AsyncExitStack())
+    return StreamResponse(frames, AsyncExitStack(), takes_events=True)

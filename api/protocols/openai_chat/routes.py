@@ -53,7 +53,7 @@ async def create(
     request_id = submitted.request_id
     call = Foreground(
         services,
-        caller.tenant,
+        caller.owner,
         request_id,
         request.receive,
         cancels_on_leave=x_cancel_on_disconnect,
