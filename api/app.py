@@ -18,6 +18,7 @@ from tickertape.api.edge.error_forms import ErrorForm, ErrorForms
 from tickertape.api.edge.error_handlers import handle_errors
 from tickertape.api.edge.guards import BodyLimit, JsonOnly, LastResort, LoopbackOnly
 from tickertape.api.edge.listed_keys import keys_from
+from tickertape.api.edge.rate_headers import RateHeaders
 from tickertape.api.edge.tenant_rules import TenantRulebook
 from tickertape.api.lifespan import Callers, OnFatal, running
 from tickertape.api.openapi import document_app, operation_id
@@ -25,6 +26,7 @@ from tickertape.api.page.files import ServedPage, load_page
 from tickertape.api.page.routes import page_routes
 from tickertape.api.protocols import ai_sdk, gpt_terminal, native, openai_chat, openai_responses
 from tickertape.api.protocols.http_protocol import HttpProtocol
+from tickertape.api.rates import RESTS, rate_headers
 from tickertape.api.services import TIMING, ApiTiming
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.roles import Roles, load_roles
@@ -164,6 +166,7 @@ def _guards(
             is_public=is_public,
             audit=access.audit,
         ),
+        Middleware(RateHeaders, headers=lambda: rate_headers(RESTS.get())),
         Middleware(JsonOnly, forms=forms),
         Middleware(BodyLimit, forms=forms, limit_bytes=_body_limit(settings)),
     ]

@@ -77,6 +77,7 @@ async def running(
             name="access",
         ),
         asyncio.create_task(connections.partitions.follow(), name="partition map"),
+        asyncio.create_task(services.loop_watch.run(), name="loop watch"),
     ]
     for task in tasks:
         task.add_done_callback(lambda ended: _report(ended, on_fatal))
@@ -88,6 +89,7 @@ async def running(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await services.fleet.leave()
+        services.heavy.close()
         await connections.aclose()
 
 
@@ -141,6 +143,7 @@ def _services(
         open_streams=lambda: streams.open_streams,
         is_up=lambda: streams.is_up,
         writes=connections.writes,
+        longest_turn_s=lambda: services.loop_watch.longest_turn_s,
     )
     return services
 

@@ -11,6 +11,8 @@ from tickertape.broker.errors import (
     ConversationBusy,
     IdempotencyConflict,
     QueueFull,
+    RateReached,
+    TenantBytesReached,
     TenantLimitReached,
 )
 from tickertape.broker.write_state import WORDS, WriteState
@@ -20,6 +22,8 @@ _OUTCOMES: dict[type[BrokerError], str] = {
     IdempotencyConflict: "conflict",
     QueueFull: "queue_full",
     TenantLimitReached: "tenant_limit",
+    TenantBytesReached: "tenant_bytes",
+    RateReached: "rate",
     ConversationBusy: "busy",
 }
 SUBMIT_OUTCOMES = ("accepted", "repeated", *_OUTCOMES.values(), _UNAVAILABLE)
@@ -50,6 +54,11 @@ class Metrics:
             "tickertape_redis_takes_writes", "Whether Redis refused no write lately",
             registry=self._registry,
         )  # fmt: skip
+        self._longest_turn = Gauge(
+            "tickertape_longest_turn_seconds",
+            "The longest turn of the event loop in the last minute, within 0.05 s",
+            registry=self._registry,
+        )
         for outcome in SUBMIT_OUTCOMES:
             # An alert on a rise needs the series to exist before its first event.
             self._submits.labels(outcome)
@@ -72,12 +81,18 @@ class Metrics:
         self._cancels.inc()
 
     def watch(
-        self, *, open_streams: Callable[[], int], is_up: Callable[[], bool], writes: WriteState
+        self,
+        *,
+        open_streams: Callable[[], int],
+        is_up: Callable[[], bool],
+        writes: WriteState,
+        longest_turn_s: Callable[[], float],
     ) -> None:
         """Call these functions, and look at `writes`, whenever the metrics are read."""
         self._open_streams.set_function(lambda: float(open_streams()))
         self._up.set_function(lambda: float(is_up()))
         self._takes_writes.set_function(lambda: float(writes.reason is None))
+        self._longest_turn.set_function(longest_turn_s)
         self._registry.register(_Refusals(writes))
 
     def text(self) -> bytes:

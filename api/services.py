@@ -11,13 +11,16 @@ from tickertape.api.edge.access import OPEN_TENANT, POLL_INTERVAL_S
 from tickertape.api.edge.caller import Caller
 from tickertape.api.edge.listed_keys import RELOAD_INTERVAL_S, CurrentKeys
 from tickertape.api.edge.problems import draining
-from tickertape.api.edge.tenant_rules import TenantRulebook
+from tickertape.api.edge.tenant_rules import TenantRulebook, TenantRules
 from tickertape.api.edge.tickets import Tickets
 from tickertape.api.fanout.streams import Streams
 from tickertape.api.fanout.watchers import INTERVAL_S
 from tickertape.api.fleet_status import FleetStatus
 from tickertape.api.fleet_watch import FleetWatch
+from tickertape.api.heavy_work import HeavyWork
+from tickertape.api.loop_watch import LoopWatch
 from tickertape.api.metrics import Metrics
+from tickertape.api.rates import RESTS, input_tokens, limits_of
 from tickertape.api.retention import keep_of, limits_of_settings
 from tickertape.broker.access import AccessRecords
 from tickertape.broker.connections import Connections
@@ -29,7 +32,7 @@ from tickertape.broker.log import Logs
 from tickertape.broker.requests import Record, Requests
 from tickertape.broker.retention import Retention
 from tickertape.broker.rights import Rights
-from tickertape.broker.submission import Submitted
+from tickertape.broker.submission import Submission, Submitted
 from tickertape.broker.summaries import ConversationList
 from tickertape.roles import Roles
 from tickertape.runtime.settings import Settings
@@ -97,6 +100,8 @@ class Services:
     rules: TenantRulebook = field(default_factory=lambda: TenantRulebook(None))
     timing: ApiTiming = TIMING
     readiness: Readiness = field(default_factory=Readiness)
+    heavy: HeavyWork = field(default_factory=HeavyWork)
+    loop_watch: LoopWatch = field(default_factory=LoopWatch)
 
     async def submit(
         self, ask: Ask, *, caller: Caller, idempotency_key: str | None = None
@@ -116,14 +121,21 @@ class Services:
             self.settings,
             has_conversation=ask.conversation_id is not None,
         )
-        submission = submission_of(
-            ask,
-            self.roles,
-            tenant=caller.owner,
-            idempotency_key=idempotency_key,
-            keep=keep,
-            cache_key=self._cache_key(caller.owner),
-            limited=rules.limited,
+        submission = await self.heavy.run_if_heavy(
+            caller.tenant,
+            lambda: _limited(
+                submission_of(
+                    ask,
+                    self.roles,
+                    tenant=caller.owner,
+                    idempotency_key=idempotency_key,
+                    keep=keep,
+                    cache_key=self._cache_key(caller.owner),
+                    limited=rules.limited,
+                ),
+                rules,
+                caller,
+            ),
         )
         caller.require_model(submission.model)
         if ask.links.parent and ask.conversation_id is not None:
@@ -136,6 +148,7 @@ class Services:
             self.metrics.count_failed_submit(error)
             raise
         self.metrics.count_submit(is_new=submitted.is_new)
+        RESTS.set(submitted.rests)
         return submitted
 
     def _cache_key(self, owner: str) -> str | None:
@@ -179,3 +192,14 @@ class Services:
         if record.state != "queued":
             return None
         return await self.requests.position(record.request_id, record.tenant)
+
+
+def _limited(submission: Submission, rules: TenantRules, caller: Caller) -> Submission:
+    """A submission with its limits, and with its encoded form, which the loop need not make."""
+    prompt_tokens = input_tokens(submission.encoded.payload)
+    return submission.limited(
+        tenant_limit=rules.concurrent,
+        weight=str(rules.weight or ""),
+        rates=limits_of(rules, caller, submission.payload["params"], prompt_tokens),
+        input_tokens=prompt_tokens,
+    )

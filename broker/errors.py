@@ -64,6 +64,22 @@ class TenantLimitReached(Refused):
     """Too many requests of this tenant are waiting or running."""
 
 
+class TenantBytesReached(TenantLimitReached):
+    """The waiting and running requests of this tenant have too many bytes together."""
+
+
+class RateReached(Refused):
+    """A tenant or a user has used up a limit; `wait_ms` is the time until there is room again."""
+
+    def __init__(self, name: str, limit: int, wait_ms: int) -> None:
+        super().__init__(
+            f"The limit {name} ({limit}) is reached. Try again in {-(-wait_ms // 1000)} s."
+        )
+        self.name = name
+        self.limit = limit
+        self.wait_ms = wait_ms
+
+
 class ConversationBusy(Refused):
     """The conversation has an active request."""
 

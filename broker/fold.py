@@ -23,10 +23,15 @@ class Answer:
         self.text: list[str] = []
         self.reasoning: list[str] = []
         self.refusal: list[str] = []
-        self.tool_calls: dict[int, dict[str, Any]] = {}
+        self._calls: dict[int, _Call] = {}
         self.x: dict[str, Any] = {}
         self.end: dict[str, Any] = {}
         self.last: Entry | None = None
+
+    @property
+    def tool_calls(self) -> dict[int, dict[str, Any]]:
+        """The tool calls by their indices. Takes time for all of their pieces."""
+        return {index: call.object() for index, call in self._calls.items()}
 
     def feed(self, entry: Entry) -> None:
         """Apply the next entry of the log."""
@@ -56,14 +61,14 @@ class Answer:
             "text": "".join(self.text),
             "reasoning": "".join(self.reasoning),
             "refusal": "".join(self.refusal),
-            "tool_calls": [self.tool_calls[index] for index in sorted(self.tool_calls)],
+            "tool_calls": [call for _, call in sorted(self.tool_calls.items())],
             "status": self.status,
             "n": self.n,
         }
 
     def _open(self, entry: Entry) -> None:
         if entry.kind != "resumed":
-            self.text, self.reasoning, self.refusal, self.tool_calls = [], [], [], {}
+            self.text, self.reasoning, self.refusal, self._calls = [], [], [], {}
             self.x = {}
         self.status = "running"
         self.n = entry.data.get("n", self.n)
@@ -71,17 +76,32 @@ class Answer:
 
     def _add_tool_call(self, piece: dict[str, Any]) -> None:
         index = piece.get("index", 0)
-        call = self.tool_calls.setdefault(
-            index, {"index": index, "id": None, "name": "", "arguments": ""}
-        )
+        call = self._calls.get(index)
+        if call is None:
+            call = self._calls[index] = _Call(index)
+        call.add(piece)
+
+
+class _Call:
+    """A tool call. Its arguments may come in 100,000 pieces, which are joined once."""
+
+    def __init__(self, index: int) -> None:
+        self._fields: dict[str, Any] = {"index": index, "id": None, "name": "", "arguments": ""}
+        self._arguments: list[str] = []
+
+    def add(self, piece: dict[str, Any]) -> None:
         # The id and the name are set once; only the arguments arrive in pieces.
-        call["id"] = call["id"] or piece.get("id")
-        call["name"] = call["name"] or piece.get("name") or ""
-        call["arguments"] += piece.get("arguments") or ""
+        fields = self._fields
+        fields["id"] = fields["id"] or piece.get("id")
+        fields["name"] = fields["name"] or piece.get("name") or ""
+        self._arguments.append(piece.get("arguments") or "")
         if piece.get("type"):
-            call.setdefault("type", piece["type"])
+            fields.setdefault("type", piece["type"])
         if piece.get("x"):
-            merge(call.setdefault("x", {}), piece["x"])
+            merge(fields.setdefault("x", {}), piece["x"])
+
+    def object(self) -> dict[str, Any]:
+        return {**self._fields, "arguments": "".join(self._arguments)}
 
 
 def fold(entries: list[Entry]) -> Answer:

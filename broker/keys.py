@@ -112,6 +112,18 @@ class Keyspace:
         """Hash: count and bytes of the requests that are not over; time of the last claim."""
         return f"{self.tag(partition)}load"
 
+    def busy(self, partition: int) -> str:
+        """Hash: how many requests of each tenant run."""
+        return f"{self.tag(partition)}busy"
+
+    def owed(self, partition: int) -> str:
+        """Hash: the bytes of the requests of each tenant that are not over."""
+        return f"{self.tag(partition)}owed"
+
+    def weights(self, partition: int) -> str:
+        """Hash: the weight of each tenant that has another one than 1."""
+        return f"{self.tag(partition)}weights"
+
     def dead(self, partition: int) -> str:
         """Stream: poison requests."""
         return f"{self.tag(partition)}dead"
@@ -169,6 +181,10 @@ class Keyspace:
     def seats(self, partition: int, tenant: str) -> str:
         """Hash: the requests of a tenant in all partitions, in the tenant's home partition."""
         return f"{self.tag(partition)}seats:{tenant}"
+
+    def rates(self, partition: int, name: str) -> str:
+        """Hash: what a tenant or a user has used up of its limits; in the home of the tenant."""
+        return f"{self.tag(partition)}rates:{name}"
 
     def index(self, partition: int, tenant: str) -> str:
         """Sorted set: the readable requests of a tenant by creation time, in ms."""

@@ -12,10 +12,11 @@ from tickertape.runtime.settings import Settings
 
 
 class QueueBounds(NamedTuple):
-    """The most requests and bytes of one partition that are not over."""
+    """The most requests and bytes of one partition that are not over, and bytes of one tenant."""
 
     requests: int
     bytes: int
+    tenant_bytes: int
 
 
 class QueueShares:
@@ -24,29 +25,46 @@ class QueueShares:
     def __init__(self, connections: Connections, settings: Settings) -> None:
         self._connections = connections
         self._keys = connections.keys
-        self._limits = QueueBounds(settings.queue_limit, settings.queue_bytes)
+        # Without keys there is one tenant, which may use all.
+        has_tenants = settings.require_keys or settings.api_keys is not None
+        most = settings.queue_bytes // 2 if has_tenants else settings.queue_bytes
+        tenant_bytes = settings.tenant_bytes or most
+        self._limits = QueueBounds(settings.queue_limit, settings.queue_bytes, tenant_bytes)
 
     def share(self, present: PartitionMap) -> QueueBounds:
         """The share of each partition, rounded up."""
         return QueueBounds(*(-(-limit // present.partitions) for limit in self._limits))
 
     async def beyond_share(
-        self, present: PartitionMap, partition: int, size: int
+        self, present: PartitionMap, partition: int, size: int, tenant: str
     ) -> QueueBounds | None:
-        """The bounds with room for one more request of `size` bytes; None if the queue is full.
+        """The bounds with room for one more request of `size` bytes; None if a limit is reached.
 
         Submits that do this at the same time may each get the last room. Raises Unavailable.
         """
         if present.served == 1:
             return None
         loads = [
-            QueueBounds(int(count or 0), int(size or 0))
-            for count, size in await self._connections.ask_all(
-                [("HMGET", self._keys.load(n), "count", "bytes") for n in range(present.served)]
-            )
+            QueueBounds(int(count or 0), int(total or 0), int(owed or 0))
+            for (count, total), owed in await self._loads(present, tenant)
         ]
-        total_requests = sum(load.requests for load in loads) + 1
-        total_bytes = sum(load.bytes for load in loads) + size
-        if total_requests > self._limits.requests or total_bytes > self._limits.bytes:
+        together = QueueBounds(*map(sum, zip(*loads, strict=True)))
+        more = QueueBounds(1, size, size)
+        if any(
+            known + added > limit
+            for known, added, limit in zip(together, more, self._limits, strict=True)
+        ):
             return None
-        return QueueBounds(loads[partition].requests + 1, loads[partition].bytes + size)
+        return QueueBounds(*map(sum, zip(loads[partition], more, strict=True)))
+
+    async def _loads(
+        self, present: PartitionMap, tenant: str
+    ) -> list[tuple[list[bytes | None], bytes | None]]:
+        numbers = range(present.served)
+        loads = await self._connections.ask_all(
+            [("HMGET", self._keys.load(n), "count", "bytes") for n in numbers]
+        )
+        owed = await self._connections.ask_all(
+            [("HGET", self._keys.owed(n), tenant) for n in numbers]
+        )
+        return list(zip(loads, owed, strict=True))

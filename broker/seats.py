@@ -6,12 +6,16 @@ of a request that is over is given up when the limit seems to be reached, so tha
 request costs nothing more. See docs/decisions/0030.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from tickertape.broker import keys, request_ids
 from tickertape.broker.connections import Connections
-from tickertape.broker.errors import Unavailable
+from tickertape.broker.errors import RateReached, Unavailable
 from tickertape.broker.kinds import TERMINALS
 from tickertape.broker.lua import Scripts
 from tickertape.broker.partition_map import PartitionMap
+from tickertape.broker.rates import RateLimit, RateRest, encode_limits, read_rests, refusal_of
 
 # A submit is given up sooner, so an older seat without a request has none to come.
 GRACE_MS = 30_000
@@ -19,6 +23,17 @@ _TTL_S = 86_400
 # A home that does not answer must not keep submits from partitions that do.
 _HOME_LIMIT_S = 3.0
 _TRIES = 3
+
+
+class Seat(NamedTuple):
+    """The limit for the submit of a request, and what is left of the limits that it used up.
+
+    With `refusal`, the request may be found if it exists, and is not let in otherwise.
+    """
+
+    limit: int
+    rests: tuple[RateRest, ...] = ()
+    refusal: RateReached | None = None
 
 
 class Seats:
@@ -30,26 +45,34 @@ class Seats:
         self._scripts = Scripts(connections.commands, limit_s=_HOME_LIMIT_S)
 
     async def take(
-        self, present: PartitionMap, tenant: str, request_id: str, tenant_limit: int
-    ) -> int:
+        self,
+        present: PartitionMap,
+        tenant: str,
+        request_id: str,
+        tenant_limit: int,
+        rates: Sequence[RateLimit] = (),
+    ) -> Seat:
         """The tenant's limit in the partition of the request, for its submit.
 
         This is the limit of the tenant itself if the request has a seat, and 0 without one. If the
         home does not answer, the partition has a share of the limit, rounded up.
         """
         if present.served == 1:
-            return tenant_limit
+            return Seat(tenant_limit)
         try:
             for _ in range(_TRIES):
-                word, _ = await self._scripts.verdict(
+                word, (detail,) = await self._scripts.verdict(
                     "seat",
                     [self._seats(present, tenant)],
                     request_id=request_id,
                     tenant_limit=tenant_limit,
                     epoch=present.epoch,
+                    rates=encode_limits(rates),
                 )
                 if word == "OK":
-                    return tenant_limit
+                    return Seat(tenant_limit, read_rests(rates, detail))
+                if word == "RATE":
+                    return Seat(0, refusal=refusal_of(rates, detail))
                 if word == "STALE":
                     await self._count(present, tenant)
                 elif await self._in_flight(present, tenant) >= tenant_limit:
@@ -57,8 +80,8 @@ class Seats:
                 else:
                     await self._sweep(present, tenant)
         except Unavailable:
-            return -(-tenant_limit // present.partitions)
-        return 0
+            return Seat(-(-tenant_limit // present.partitions))
+        return Seat(0)
 
     async def give_back(self, present: PartitionMap, tenant: str, request_id: str) -> None:
         """Give up the seat of a request that was not submitted. A sweep repeats a lost call."""

@@ -4,12 +4,14 @@ from typing import NamedTuple
 
 import msgspec
 
-from tickertape.broker import codec, keys, request_ids
+from tickertape.broker import keys, request_ids
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import (
     ConversationBusy,
     IdempotencyConflict,
     QueueFull,
+    RateReached,
+    TenantBytesReached,
     TenantLimitReached,
     Unavailable,
 )
@@ -18,11 +20,11 @@ from tickertape.broker.kinds import Verdict
 from tickertape.broker.lua import Scripts
 from tickertape.broker.partition_map import PartitionMap
 from tickertape.broker.queue_shares import QueueBounds, QueueShares
+from tickertape.broker.rates import RateRest, encode_limits, read_rests, refusal_of
 from tickertape.broker.repartition import Repartition
 from tickertape.broker.seats import Seats
 from tickertape.broker.submission import Submission, Submitted, conversation_key
 from tickertape.broker.summaries import encode_summary
-from tickertape.broker.titles import title_of
 from tickertape.runtime.settings import Settings
 
 # How often a submit is routed again while the partitions change.
@@ -49,75 +51,77 @@ class Submitter:
         written), or Unavailable (unknown: submit again with the same idempotency key or id).
         """
         s = submission
-        conversation = conversation_key(s.tenant, s.conversation_id)
-        idem = (
-            keys.digest(s.tenant, s.conversation_id or "", s.idempotency_key)
-            if s.idempotency_key
-            else ""
-        )
-        encoded = _encode(s, conversation, idem)
+        names = _names(s)
         for _ in range(_MOST_ROUTES):
             # One map for all steps: this process may learn a newer one meanwhile.
             present = self._partitions.map
-            home = await self._homes.of_submit(present, conversation, idem)
+            home = await self._homes.of_submit(present, *names)
             id_ = request_id or request_ids.new_request_id(home.partition)
-            word, detail = await self._submit_as(id_, s, encoded, present, home)
-            if word == "STALE":
+            reply = await self._submit_as(id_, s, names, present, home)
+            if reply.word == "STALE":
                 await self._repartition.catch_up()
-            elif word != "ELSEWHERE":
-                return _submitted(word, detail)
+            elif reply.word != "ELSEWHERE":
+                return _submitted(reply)
         raise Unavailable("The partitions are being changed.")
 
     async def _submit_as(
-        self, request_id: str, s: Submission, encoded: "_Encoded", present: PartitionMap, home: Home
-    ) -> tuple[Verdict, str]:
+        self, request_id: str, s: Submission, names: "_Names", present: PartitionMap, home: Home
+    ) -> "_Reply":
         """Submit with a seat of the tenant; without one, only an earlier submit is found."""
-        limit = await self._seats.take(present, s.tenant, request_id, self._settings.tenant_limit)
+        tenant_limit = s.tenant_limit or self._settings.tenant_limit
+        seat = await self._seats.take(present, s.tenant, request_id, tenant_limit, s.rates)
         share = self._shares.share(present)
-        word, detail = await self._call(request_id, s, encoded, present, home, limit, share)
-        if word == "FULL":
-            bounds = await self._shares.beyond_share(present, home.partition, encoded.size)
+        reply = await self._call(request_id, s, names, present, home, seat.limit, share)
+        if reply.word in {"FULL", "TENANT_BYTES"}:
+            bounds = await self._shares.beyond_share(
+                present, home.partition, s.encoded.size, s.tenant
+            )
             if bounds is not None:
-                word, detail = await self._call(
-                    request_id, s, encoded, present, home, limit, bounds
-                )
-        if limit and detail != request_id:
+                reply = await self._call(request_id, s, names, present, home, seat.limit, bounds)
+        if seat.limit and reply.detail != request_id:
             await self._seats.give_back(present, s.tenant, request_id)
-        return word, detail
+        if seat.refusal is not None and reply.word == "TENANT_LIMIT":
+            raise seat.refusal
+        return reply._replace(rests=seat.rests) if seat.rests else reply
 
     async def _call(
         self,
         request_id: str,
         s: Submission,
-        encoded: "_Encoded",
+        names: "_Names",
         present: PartitionMap,
         home: Home,
         tenant_limit: int,
         bounds: QueueBounds,
-    ) -> tuple[Verdict, str]:
+    ) -> "_Reply":
         word, details = await self._scripts.verdict(
             "submit",
             [self._keys.ring(request_ids.partition_of(request_id))],
             request_id=request_id,
             fingerprint=s.fingerprint,
             tenant=s.tenant,
-            payload=encoded.payload,
+            payload=s.encoded.payload,
             policy=s.on_interruption,
-            idempotency=encoded.idempotency,
-            conversation=encoded.conversation,
+            idempotency=names.idempotency,
+            conversation=names.conversation,
             on_busy=s.on_busy,
             queue_limit=bounds.requests,
             tenant_limit=tenant_limit,
             queue_bytes=bounds.bytes,
+            tenant_bytes=bounds.tenant_bytes,
+            weight=s.weight,
+            # With several partitions, the home of the tenant has counted them with the seat.
+            rates=encode_limits(s.rates) if present.served == 1 else b"",
+            input_tokens=s.input_tokens,
             retention_s=self._settings.retention_s,
             conversation_ttl_s=self._settings.conversation_ttl_s,
             model=msgspec.json.encode(s.model) if s.model else "",
-            queued=encoded.queued,
+            queued=s.encoded.queued,
             head=msgspec.json.encode(s.head),
-            question=encoded.question,
+            question=s.encoded.question,
             links=s.links.encode(),
             conversation_turns=self._settings.conversation_turns,
-            title=title_of(s.question) if encoded.conversation else "",
+            title=s.encoded.title,
             summary=encode_summary(s.conversation_id, s.options)
             if s.conversation_id is not None
             else "",
@@ -128,50 +132,48 @@ class Submitter:
             conversation_keep_s=s.keep.conversation_s or "",
             tenant_keep_s=s.keep.tenant_conversation_s or "",
         )
-        return word, details[0].decode()
+        more = details[1] if len(details) > 1 else b""
+        rests = read_rests(s.rates, more) if word == "OK" else ()
+        refusal = refusal_of(s.rates, more) if word == "RATE" else None
+        return _Reply(word, details[0].decode(), rests, refusal)
 
 
-class _Encoded(NamedTuple):
-    """What a submission adds to the memory of Redis, and its names in keys."""
+class _Names(NamedTuple):
+    """The names of a submission in keys; empty without one."""
 
     conversation: str
     idempotency: str
-    payload: bytes
-    queued: bytes
-    question: bytes
-
-    @property
-    def size(self) -> int:
-        """The bytes as submit.lua counts them."""
-        return len(self.payload) + len(self.queued) + len(self.question)
 
 
-def _encode(s: Submission, conversation: str, idempotency: str) -> _Encoded:
-    queued = {"v": codec.VERSION, **s.head}
-    # Scripts read the policy from the hash, a worker from the payload.
-    payload = {**s.payload, "on_interruption": s.on_interruption}
-    if s.conversation_id is not None:
-        queued["messages"] = s.question
-    if s.echo is not None:
-        queued["echo"] = s.echo
-    return _Encoded(
-        conversation,
-        idempotency,
-        msgspec.json.encode(payload),
-        codec.encode_data("queued", queued),
-        msgspec.json.encode(s.question) if conversation else b"",
+def _names(s: Submission) -> _Names:
+    idempotency = s.idempotency_key and keys.digest(
+        s.tenant, s.conversation_id or "", s.idempotency_key
     )
+    return _Names(conversation_key(s.tenant, s.conversation_id), idempotency or "")
 
 
-def _submitted(verdict: Verdict, detail: str) -> Submitted:
-    match verdict:
+class _Reply(NamedTuple):
+    """What a submit came to; `detail` is an id, or empty."""
+
+    word: Verdict
+    detail: str
+    rests: tuple[RateRest, ...] = ()
+    refusal: RateReached | None = None
+
+
+def _submitted(reply: _Reply) -> Submitted:
+    if reply.refusal is not None:
+        raise reply.refusal
+    match reply.word:
         case "OK" | "EXISTS":
-            return Submitted(detail, is_new=verdict == "OK")
+            return Submitted(reply.detail, is_new=reply.word == "OK", rests=reply.rests)
         case "CONFLICT":
             raise IdempotencyConflict
         case "FULL":
             raise QueueFull
+        case "TENANT_BYTES":
+            raise TenantBytesReached
         case "TENANT_LIMIT":
             raise TenantLimitReached
         case _:
-            raise ConversationBusy(detail)
+            raise ConversationBusy(reply.detail)

@@ -6,7 +6,7 @@ which read no other field, read the same conversation.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any, NamedTuple, cast
@@ -176,9 +176,11 @@ def _fold_calls(request_id: str, pieces: Messages) -> Messages:
     for piece in pieces:
         answer.feed(Entry(START, "tool_call", data=piece))
     calls: Messages = []
+    known: set[str | None] = {None, ""}
     for index, call in sorted(answer.tool_calls.items()):
-        is_known = call["id"] in [None, "", *(other["id"] for other in calls)]
-        calls.append(call | {"id": made_call_id(request_id, index) if is_known else call["id"]})
+        call_id = made_call_id(request_id, index) if call["id"] in known else call["id"]
+        known.add(call_id)
+        calls.append(call | {"id": call_id})
     return calls
 
 
@@ -233,12 +235,12 @@ def _pair_calls(messages: Messages, later: Messages) -> Messages:
     """
     paired: Messages = []
     open_ids: set[str] = set()
-    for number, given in enumerate(messages, start=1):
+    for number, given in enumerate(messages):
         if _is_outcome(given):
             paired += [given] if given.get("tool_call_id") in open_ids else []
             continue
-        outcomes = [*takewhile(_is_outcome, messages[number:])]
-        outcomes += later if number + len(outcomes) == len(messages) else []
+        outcomes = [*takewhile(_is_outcome, _behind(messages, number))]
+        outcomes += later if number + 1 + len(outcomes) == len(messages) else []
         open_ids = {str(outcome.get("tool_call_id")) for outcome in outcomes}
         calls = [call for call in given.get("tool_calls") or () if call.get("id") in open_ids]
         open_ids = {call["id"] for call in calls}
@@ -248,3 +250,8 @@ def _pair_calls(messages: Messages, later: Messages) -> Messages:
         if message.get("content") or calls or message.get("role") != "assistant":
             paired.append(message)
     return paired
+
+
+def _behind(messages: Messages, number: int) -> Iterator[dict[str, Any]]:
+    """The messages behind one of them. A slice would copy all of them for each message."""
+    return (messages[at] for at in range(number + 1, len(messages)))

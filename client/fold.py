@@ -64,14 +64,19 @@ class Folded:
 
     is_whole: bool = True
     text: str = ""
-    reasoning: str = ""
     model: str | None = None
     usage: dict[str, Any] | None = None
     end: Ended | None = None
     _has_output: bool = False
     _has_tool_call: bool = False
     _pieces: list[str] = field(default_factory=list)
+    _reasoning: list[str] = field(default_factory=list)
     _sha256: Any = field(default_factory=hashlib.sha256)
+
+    @property
+    def reasoning(self) -> str:
+        """The reasoning so far. Takes time for all of its pieces."""
+        return "".join(self._reasoning)
 
     def apply(self, event: Event) -> list[Change]:
         """What the next event changes; an empty list for an unknown kind."""
@@ -101,7 +106,7 @@ class Folded:
 
     def _add_reasoning(self, text: str) -> ReasoningAdded:
         self._has_output = True
-        self.reasoning += text
+        self._reasoning.append(text)
         return ReasoningAdded(text)
 
     def _note_tool_call(self) -> list[Change]:
@@ -117,7 +122,7 @@ class Folded:
         self.is_whole = True
         self._has_output = self._has_tool_call = False
         self._pieces.clear()
-        self.reasoning = ""
+        self._reasoning.clear()
         self._sha256 = hashlib.sha256()
         return [TextCleared(reason)] if had_output else []
 

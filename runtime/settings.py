@@ -93,6 +93,7 @@ class Settings(BaseSettings):
     )
     queue_limit: int = Field(default=10_000, ge=1, validation_alias=_ours("QUEUE_LIMIT"))
     tenant_limit: int = Field(default=100, ge=1, validation_alias=_ours("TENANT_LIMIT"))
+    tenant_bytes: int | None = Field(default=None, ge=1024, validation_alias=_ours("TENANT_BYTES"))
     queue_bytes: int = Field(default=256 * _MIB, ge=1024, validation_alias=_ours("QUEUE_BYTES"))
     max_body_bytes: int = Field(
         default=20 * _MIB, ge=1024, validation_alias=_ours("MAX_BODY_BYTES")

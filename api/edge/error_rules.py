@@ -33,6 +33,7 @@ _RULES: dict[type[Exception], _Rule] = {
     errors.ConversationBusy: _Rule(409, "conversation_busy", openai_status=400),
     errors.QueueFull: _Rule(503, "queue_full", retry_after_s=5),
     errors.TenantLimitReached: _Rule(429, "rate_limit_exceeded", retry_after_s=2),
+    errors.RateReached: _Rule(429, "rate_limit_exceeded"),
     errors.Unavailable: _Rule(
         503, "unavailable", "The queue cannot be reached at the moment.", retry_after_s=1
     ),
@@ -73,7 +74,7 @@ def problem_of(error: Exception, path: str, form: ErrorForm) -> Problem:
         case Problem():
             return error
         case RequestValidationError():
-            return _problem_of_validation(error)
+            return problem_of_validation(error)
         case HTTPException():
             return _problem_of_http(error)
     rule = next((_RULES[kind] for kind in type(error).__mro__ if kind in _RULES), None)
@@ -84,6 +85,8 @@ def problem_of(error: Exception, path: str, form: ErrorForm) -> Problem:
         logger.warning("Redis denies access", path=path, reason=str(error))
     status = rule.openai_status if form is ErrorForm.OPENAI else None
     headers = {"Retry-After": str(rule.retry_after_s)} if rule.retry_after_s else None
+    if isinstance(error, errors.RateReached):
+        headers = {"Retry-After": str(-(-error.wait_ms // 1000))}
     message = rule.message or str(error)
     return Problem(status or rule.status, rule.code, message, param=rule.param, headers=headers)
 
@@ -93,7 +96,8 @@ def _problem_of_http(error: HTTPException) -> Problem:
     return Problem(error.status_code, code, message, headers=error.headers)
 
 
-def _problem_of_validation(error: RequestValidationError) -> Problem:
+def problem_of_validation(error: RequestValidationError) -> Problem:
+    """The error that names the first field at fault."""
     first = error.errors()[0]
     kind, (holder, *steps) = str(first["type"]), first["loc"]
     if holder != "body":
@@ -104,6 +108,8 @@ def _problem_of_validation(error: RequestValidationError) -> Problem:
         return Problem(400, "invalid_json", f"The body is not valid JSON: {where}.")
     # A rule about several fields names the one to report: see checked.field_error.
     param = first.get("ctx", {}).get("param") or field_path(steps, error.body)
+    if not steps and not param and kind == "too_long":
+        return Problem(400, "invalid_value", f"body: {_text(first)}")
     if not steps and not param:
         return Problem(400, "invalid_body", "The body has to be a JSON object.")
     code = {"missing": "missing_field", "extra_forbidden": "unknown_field"}

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 from tickertape.api.asking import Ask
@@ -25,12 +26,22 @@ _LENGTH_LIMITS = (
 )
 _COUNTS_OF_ANSWERS = ("n", "best_of")
 _OWN_RULES = frozenset({"model", *_LENGTH_LIMITS, *_COUNTS_OF_ANSWERS})
+_NUMBERS = (
+    "max_tokens",
+    "concurrent",
+    "weight",
+    "requests_per_minute",
+    "tokens_per_minute",
+    "tokens_per_day",
+    "user_requests_per_minute",
+    "user_tokens_per_minute",
+)
 _ITEM = re.compile(r"\s*[,\n]\s*")
 _TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}|\*", re.ASCII)
 _NAME = "TICKERTAPE_TENANT_RULES"
 _FORMAT = (
     "use tenant name=value name=value, with commas between tenants and * for all tenants;"
-    " the names are models, fields, images, max_tokens and max_tools"
+    f" the names are models, fields, images, max_tools, {', '.join(_NUMBERS)}"
 )
 
 
@@ -40,6 +51,8 @@ class TenantRules:
 
     `models` and `fields` are patterns, in which `*` stands for any text. `images` are the sources
     of files; see `image_sources`. `max_tokens` also becomes the limit of a request without one.
+    `concurrent` is how many requests of the tenant may wait and run, and `weight` its share of the
+    workers beside tenants with the weight 1. The other limits are explained in `api/rates.py`.
     """
 
     models: tuple[str, ...] | None = None
@@ -47,6 +60,13 @@ class TenantRules:
     images: frozenset[str] = DEFAULT_SOURCES
     max_tokens: int | None = None
     max_tools: int | None = None
+    concurrent: int | None = None
+    weight: int | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    tokens_per_day: int | None = None
+    user_requests_per_minute: int | None = None
+    user_tokens_per_minute: int | None = None
 
     def check(self, ask: Ask) -> None:
         """Raise Problem 403 or 400, which names the field, for what the tenant may not pass on."""
@@ -119,8 +139,8 @@ def _with(rules: TenantRules, given: dict[str, str]) -> TenantRules:
         "models": _names,
         "fields": _names,
         "images": lambda value: frozenset(_names(value)),
-        "max_tokens": lambda value: _number("max_tokens", value, lowest=1),
         "max_tools": lambda value: _number("max_tools", value, lowest=0),
+        **{name: partial(_number, name, lowest=1) for name in _NUMBERS},
     }
     for name in given:
         if name not in read:

@@ -1,12 +1,19 @@
 """The tapes of logs that have ended, kept for replays in a bounded LRU cache."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 
+from tickertape.api.fanout.catching_up import rendered
+from tickertape.api.fanout.rendering import Rendering
 from tickertape.api.fanout.watched_log import WatchedLog
+from tickertape.api.fanout.wire import Wire
 
 
 class FinishedLogs:
-    """A cache. Evicting a tape does not disturb its readers, because they hold a reference."""
+    """A cache of at most `max_bytes`, with all renderings of its tapes.
+
+    Evicting a tape does not disturb its readers, because they hold a reference.
+    """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -21,13 +28,33 @@ class FinishedLogs:
         return watched
 
     def add(self, watched: WatchedLog) -> None:
-        """Keep a tape that is over, and evict others until all fit."""
+        """Keep a tape that is over, and evict others until all fit.
+
+        A tape that is larger than the cache is not kept, and evicts no other one.
+        """
+        self.drop(watched.tape.request_id)
+        size = watched.tape.size_bytes
+        if size > self._max_bytes:
+            return
         self._kept[watched.tape.request_id] = watched
-        watched.cached_bytes = watched.tape.size_bytes
-        self._bytes += watched.cached_bytes
+        watched.cached_bytes = size
+        self._bytes += size
         while self._bytes > self._max_bytes:
             _, oldest = self._kept.popitem(last=False)
             self._bytes -= oldest.cached_bytes
+
+    async def rendering(
+        self, watched: WatchedLog, name: object, make: Callable[[], Wire]
+    ) -> Rendering:
+        """The frames of a tape on a wire, with all entries that the tape has at the return.
+
+        A new rendering of a kept tape counts against the cache.
+        """
+        is_new = not watched.tape.has_rendering(name)
+        rendering = await rendered(watched.tape, name, make)
+        if is_new and self._kept.get(watched.tape.request_id) is watched:
+            self.add(watched)
+        return rendering
 
     def clear(self) -> None:
         """Evict all."""

@@ -53,6 +53,7 @@ class Hub:
         self._watched: dict[str, WatchedLog] = {}
         self._by_channel: dict[bytes, WatchedLog] = {}
         self._finished = FinishedLogs(limits.finished_cache_bytes)
+        self.rendering = self._finished.rendering
         # How many connections were handed over to audiences; each of them holds its tape.
         self.live_connections = 0
         self._erasures = ErasureChannels(connections.keys, connections.partitions, self._push)

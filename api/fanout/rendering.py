@@ -13,7 +13,8 @@ class Rendering:
     """The frames of a tape on one wire: `frames[i]` shows entry i, up to where the wire ends.
 
     A wire may end before its log does. Then `is_over` is true, and `is_cut` is true if the stream
-    must break off there, so that no client takes what it has for the whole answer.
+    must break off there, so that no client takes what it has for the whole answer. `seen` counts
+    the entries that were added.
     """
 
     def __init__(self, make: Callable[[], Wire]) -> None:
@@ -25,10 +26,12 @@ class Rendering:
         """Start from an empty log, after the log was replaced by another one."""
         self.wire = self._make()
         self.frames.clear()
+        self.seen = 0
         self.is_over = self.is_cut = False
 
     def add(self, entry: Entry) -> None:
         """Render the next entry. One of a later version has an empty frame, on every wire."""
+        self.seen += 1
         if self.is_over:
             return
         if entry.kind == "unknown":

@@ -149,7 +149,7 @@ class Streams:
         """
         watched = await self.hub.acquire(request_id)
         try:
-            rendering = watched.tape.rendering(dialect.name, dialect.make)
+            rendering = await self.hub.rendering(watched, dialect.name, dialect.make)
             start = await self._locate(watched, rendering, locate)
             if start.is_needless:
                 self.hub.release(watched)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from enum import Enum
+from itertools import islice
 
 from tickertape.api.fanout.frames import OBJECT_BYTES
 from tickertape.api.fanout.rendering import Rendering
@@ -84,26 +85,50 @@ class Tape:
         if entry.kind != "unknown":
             self.is_queued = entry.kind == "queued"
         self.is_over = entry.kind in TERMINALS
+        position = len(self.values) - 1
         for rendering in self._renderings.values():
-            rendering.add(entry)
+            if rendering.seen == position:
+                rendering.add(entry)
         return _TAKEN
 
     def rendering(self, name: object, make: Callable[[], Wire]) -> Rendering:
-        """The frames on a wire, rendered on first use and kept up to date from then on."""
+        """The frames on a wire, rendered on first use and kept up to date from then on.
+
+        A long log takes long: `rendered` in catching_up.py gives other logs their turns.
+        """
+        rendering = self.begin_rendering(name, make)
+        self.render(rendering, len(self.values))
+        return rendering
+
+    def has_rendering(self, name: object) -> bool:
+        """Whether there are frames on this wire."""
+        return name in self._renderings
+
+    def begin_rendering(self, name: object, make: Callable[[], Wire]) -> Rendering:
+        """The frames on a wire, as many of them as were rendered by now."""
         rendering = self._renderings.get(name)
         if rendering is None:
             rendering = self._renderings[name] = Rendering(make)
-            for entry in self.entries():
-                rendering.add(entry)
         return rendering
+
+    def render(self, rendering: Rendering, most: int) -> bool:
+        """Render at most so many entries more; whether all are rendered.
+
+        From then on, the rendering is kept up to date.
+        """
+        for entry in islice(self.entries_from(rendering.seen), most):
+            rendering.add(entry)
+        return rendering.seen == len(self.values)
 
     def entries(self) -> list[Entry]:
         """All entries, decoded."""
-        return [
-            decode(Cursor(attempt, seq + position - first), self.values[position])
-            for attempt, seq, first, end in self._spans()
-            for position in range(first, end)
-        ]
+        return list(self.entries_from(0))
+
+    def entries_from(self, begin: int) -> Iterator[Entry]:
+        """The entries from a position on, each decoded when its turn comes."""
+        for attempt, seq, first, end in self._spans():
+            for position in range(max(first, begin), end):
+                yield decode(Cursor(attempt, seq + position - first), self.values[position])
 
     def position_after(self, cursor: Cursor) -> int | None:
         """The position of the entry after a cursor; None unless that very entry is on the tape."""

@@ -2,22 +2,52 @@
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, LiteralString, TypeAlias
+from typing import Annotated, LiteralString, TypeAlias, TypeVar
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     Field,
     StringConstraints,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from tickertape.api.edge.field_paths import join_path
 from tickertape.api.edge.problems import Problem
 from tickertape.api.protocols.json_body import MAX_DEPTH
+from tickertape.runtime.json_types import JsonObject
 
 MAX_METADATA_KEYS = 16
+# Of an object that may have further fields; each of them is a parameter of the upstream.
+_MAX_FIELDS = 1000
 
+T = TypeVar("T")
+
+
+def at_most(most: int) -> BeforeValidator:
+    """Refuse an object of more than `most` fields before its fields are validated.
+
+    Each faulty field would be an error, and only the first one is reported.
+    """
+
+    def check(value: object) -> object:
+        if isinstance(value, dict):
+            check_size(value, most)
+        return value
+
+    return BeforeValidator(check)
+
+
+def check_size(value: JsonObject, most: int) -> None:
+    """Refuse an object with more than `most` fields, as pydantic does."""
+    if len(value) > most:
+        details = {"field_type": "Dictionary", "max_length": most, "actual_length": len(value)}
+        raise PydanticKnownError("too_long", details)
+
+
+Items: TypeAlias = Annotated[list[T], Field(fail_fast=True)]
+"""A list whose validation ends at the first faulty item, because only that one is reported."""
 Name: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Metadata: TypeAlias = Annotated[
     dict[
@@ -25,6 +55,7 @@ Metadata: TypeAlias = Annotated[
         Annotated[str, StringConstraints(max_length=512)],
     ],
     Field(max_length=MAX_METADATA_KEYS),
+    at_most(MAX_METADATA_KEYS),
 ]
 """A caller's labels for a request, within OpenAI's limits."""
 
@@ -108,7 +139,39 @@ def _invalid(steps: tuple[str | int, ...], fault: str) -> Problem:
     return Problem(400, "invalid_value", f"{param or 'body'}: {fault}", param=param or None)
 
 
-class Checked(BaseModel):
+class Item(BaseModel):
+    """A part of a body that may occur thousands of times.
+
+    A thread that validates a large body lets other threads run at each call of Python code, and so
+    before each item.
+    """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_not_crowded(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        match cls.model_config.get("extra"):
+            case "forbid":
+                return _without_more_unknown(cls, value)
+            case "allow":
+                check_size(value, _MAX_FIELDS)
+        return value
+
+
+def _without_more_unknown(model: type[BaseModel], value: JsonObject) -> JsonObject:
+    """The object with at most one field that the model does not have, the first one.
+
+    Each unknown field would be an error, and only the first one is reported.
+    """
+    known = model.model_fields
+    if len(value) <= len(known):
+        return value
+    first = next(name for name in value if name not in known)
+    return {name: item for name, item in value.items() if name in known or name == first}
+
+
+class Checked(Item):
     """A body whose JSON is checked before its fields are validated."""
 
     @model_validator(mode="before")

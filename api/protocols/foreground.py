@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive
 
 from tickertape.api.edge.problems import STOPPING, Problem
+from tickertape.api.fanout.catching_up import decoded
 from tickertape.api.fanout.stream_response import OnLeft
 from tickertape.api.fanout.tape import Tape
 from tickertape.api.fanout.waiting import Waited
@@ -55,9 +56,8 @@ class Foreground:
             waited = await self._wait(
                 watched, _has_begun, limit_s=self._services.timing.head_delay_s
             )
-            entries = watched.tape.entries()
-            if waited is Waited.MET and not any(entry.kind in OUTPUT for entry in entries):
-                self._raise_if_failed(entries[-1])
+            if waited is Waited.MET and not _has_output(watched.tape):
+                self._raise_if_failed(watched.tape.entries()[-1])
             on_left: OnLeft | None = self._cancel if self._cancels_on_leave else None
             return await self._services.streams.follow(self._request_id, dialect, on_left=on_left)
 
@@ -65,7 +65,7 @@ class Foreground:
         """The whole log of a completed request; raises Problem if the request failed."""
         async with self._watch() as watched:
             await self._wait(watched, _is_over)
-            entries = watched.tape.entries()
+            entries = await decoded(watched.tape)
         self._raise_if_failed(entries[-1])
         return entries
 
@@ -124,4 +124,8 @@ def _is_over(tape: Tape) -> bool:
 
 
 def _has_begun(tape: Tape) -> bool:
-    return tape.is_over or any(entry.kind in OUTPUT for entry in tape.entries())
+    return tape.is_over or _has_output(tape)
+
+
+def _has_output(tape: Tape) -> bool:
+    return any(entry.kind in OUTPUT for entry in tape.entries_from(0))

@@ -4,7 +4,7 @@
 --        7 conversation_ttl_s  8 budget  9 take (0|1)  10 suspect_ok (0|1)  11 default_model (JSON)
 --        12 dead_retention_s  13 stays_idle (0|1)  14 reachable_ms  15 format
 -- ->     GO id attempt n opener prev payload crashes retries conversation tenant next_ms | EMPTY next_ms
--- NEEDS  rights prefix lifecycle
+-- NEEDS  rights prefix rates lifecycle
 -- `next_ms` is the time in ms until another claim could succeed: 0 now, -1 nothing is scheduled.
 -- A repeated call with the same nonce returns the same request while that request runs. A request whose
 -- policy forbids another attempt ends as `failed`, and the next one is claimed. A claim that leaves work in the
@@ -72,7 +72,7 @@ local function reap(id)
   if r.crashes == max_crashes - 1 then call('HSET', P .. 'req:' .. id, 'suspect', 1) end
   enqueue(id, r.tenant, true, true)
   call('HSET', P .. 'req:' .. id, 'state', 'queued', unpack(counted))
-  call('ZREM', P .. 'running', id)
+  leave_running(r)
 end
 
 -- Backwards, because `action` puts each id at the head of its list, and the earliest due id must come first.
@@ -103,13 +103,31 @@ local function first_newer_id()
   end
 end
 
+-- The place in the ring of the tenant with the next turn: of those that wait, the one with the fewest running requests
+-- for its weight, and of several the first. So no tenant holds all workers while another one waits. Few tenants are
+-- compared. Those behind come nearer with each turn, so all have one.
+local MOST_COMPARED = 16
+local function next_tenant()
+  local tenants = call('LRANGE', P .. 'ring', 0, MOST_COMPARED - 1)
+  if #tenants < 2 then return tenants[1] end
+  local busy = call('HMGET', P .. 'busy', unpack(tenants))
+  local weights = call('HMGET', P .. 'weights', unpack(tenants))
+  local best, least
+  for i, tenant in ipairs(tenants) do
+    local share = tonumber(busy[i] or 0) / tonumber(weights[i] or 1)
+    if not least or share < least then best, least = tenant, share end
+  end
+  return best
+end
+
 local function pop_next_id()
   local id = first_newer_id()
   if id then call('ZREM', P .. 'newer', id) end
   id = id or suspect_ok == '1' and call('LPOP', P .. 'suspect')
   if id then return id end
-  local tenant = call('LPOP', P .. 'ring')
+  local tenant = next_tenant()
   if not tenant then return nil end
+  call('LREM', P .. 'ring', 1, tenant)
   -- The next turn comes first: a list that cannot be read ends the script, and its tenant must keep its turns.
   call('RPUSH', P .. 'ring', tenant)
   local waiting = P .. 'wait:' .. tenant

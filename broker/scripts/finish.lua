@@ -5,7 +5,7 @@
 --        11.. values, the last one the terminal
 -- ->     OK seq | DUP seq | GAP seq | FENCED state | TOO_LONG seq
 -- FLAGS  allow-oom
--- NEEDS  rights prefix lifecycle
+-- NEEDS  rights prefix rates lifecycle
 -- The terminal is written in one step with the state, the lease, the limits and the TTLs, so no reader
 -- can see one without the others. A repeated call returns DUP. The worker passes the completed answer that
 -- the conversation remembers; any other end is remembered from the log.
@@ -35,7 +35,11 @@ for seq = r.seq + 1, last - 1 do
 end
 -- The worker counts what it wrote, so nothing of this attempt is missing.
 r.replid = nil
-if usage ~= '' then call('HSETNX', P .. 'req:' .. r.id, 'usage:' .. r.attempt, usage) end
+if usage ~= '' then
+  call('HSETNX', P .. 'req:' .. r.id, 'usage:' .. r.attempt, usage)
+  local is_json, read = pcall(cjson.decode, usage)
+  if is_json and type(read) == 'table' then r.used = tonumber(read.total_tokens) end
+end
 if answered ~= '' then add_answer(r, answered, state, called) end
 end_request(r, state, ARGV[#ARGV], retention_s, conversation_ttl_s)
 return { 'OK', r.seq }

@@ -3,7 +3,7 @@
 -- ARGV   1 conversation  2 tenant  3 retention_s  4 conversation_ttl_s
 -- ->     OK count of requests erased | MISSING ''
 -- FLAGS  allow-oom
--- NEEDS  rights prefix lifecycle erasure
+-- NEEDS  rights prefix rates lifecycle erasure
 local conversation, tenant, retention_s, conversation_ttl_s = unpack(ARGV)
 local retention_s, conversation_ttl_s = tonumber(retention_s), tonumber(conversation_ttl_s)
 local conversation_key = P .. 'conv:' .. conversation

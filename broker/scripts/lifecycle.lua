@@ -48,6 +48,7 @@ local function open_attempt(r, can_continue, owner, lease_ms, default_model)
     else return nil end
   end
   local request = P .. 'req:' .. r.id
+  if r.state ~= 'running' then count_of_tenant('busy', r.tenant, 1) end
   call('HSET', request, 'state', 'running', 'owner', owner)
   if kept == '0' then call('HSET', request, 'output_bytes', 0) end
   call('ZADD', P .. 'running', int(now + lease_ms), r.id)
@@ -157,12 +158,15 @@ local function end_request(r, state, terminal, retention_s, conversation_ttl_s, 
   local request = P .. 'req:' .. r.id
   call('HSET', request, 'state', state, 'seq', int(r.seq), 'ended', int(now))
   call('HDEL', request, 'waiting')
-  if r.state == 'running' then call('ZREM', P .. 'running', r.id)
+  if r.state == 'running' then leave_running(r)
   elseif r.state == 'delayed' then call('ZREM', P .. 'delayed', r.id)
   elseif r.state == 'queued' then remove_from_queue(r.id, r.tenant)
   elseif r.state == 'held' then call('LREM', P .. 'conv:' .. r.conversation .. ':wait', 1, r.id) end
   call('HINCRBY', P .. 'load', 'count', -1)
   call('HINCRBY', P .. 'load', 'bytes', -r.bytes)
+  count_of_tenant('owed', r.tenant, -r.bytes)
+  -- Where the upstream reported no usage, an entry is taken for a token.
+  if r.rates ~= '' then settle_rates(P, r.rates, r.used or r.input + r.seq, now) end
   local kept_s = retention_of(r, retention_s)
   release_tenant(r, kept_s, retention_s, conversation_ttl_s)
   call('HDEL', request, 'payload')

@@ -64,6 +64,17 @@ local function enqueue(id, tenant, to_head, turn_now)
   wake_worker()
 end
 
+-- Count what a tenant has in this partition: `busy` is how many of its requests run, and `owed` the bytes of its
+-- requests that are not over. A recount replaces both.
+local function count_of_tenant(count, tenant, change)
+  if change ~= 0 and call('HINCRBY', P .. count, tenant, int(change)) <= 0 then call('HDEL', P .. count, tenant) end
+end
+
+local function leave_running(r)
+  call('ZREM', P .. 'running', r.id)
+  count_of_tenant('busy', r.tenant, -1)
+end
+
 local function remove_from_queue(id, tenant)
   local waiting = P .. 'wait:' .. tenant
   if call('LREM', waiting, 1, id) == 0 then
@@ -76,11 +87,11 @@ end
 
 local function read_request(id)
   local h = call('HMGET', P .. 'req:' .. id, 'state', 'attempt', 'seq', 'tenant', 'conv', 'idem', 'bytes',
-    'owner', 'crashes', 'n', 'kept', 'policy', 'model', 'reason', 'format', 'replid')
+    'owner', 'crashes', 'n', 'kept', 'policy', 'model', 'reason', 'format', 'replid', 'rates', 'input')
   return { id = id, state = h[1], attempt = h[2], seq = tonumber(h[3] or 0), tenant = h[4],
     conversation = h[5] or '', idempotency = h[6] or '', bytes = tonumber(h[7] or 0), owner = h[8] or '',
     crashes = tonumber(h[9] or 0), n = tonumber(h[10] or 0), kept = h[11], policy = h[12],
-    model = h[13] or '', reason = h[14] or 'null', format = tonumber(h[15] or 1), replid = h[16] }
+    model = h[13] or '', reason = h[14] or 'null', format = tonumber(h[15] or 1), replid = h[16], rates = h[17] or '', input = tonumber(h[18] or 0) }
 end
 
 -- Record that Redis serves workers now, and return the time before which no lease is reaped.

@@ -11,5 +11,5 @@ if r.state == 'queued' and r.attempt == attempt then return { 'OK', '' } end
 if r.state ~= 'running' or r.attempt ~= attempt then return { 'FENCED', r.state or 'missing' } end
 enqueue(r.id, r.tenant, true, true)
 call('HSET', P .. 'req:' .. r.id, 'state', 'queued', 'reason', '"worker_drained"')
-call('ZREM', P .. 'running', r.id)
+leave_running(r)
 return { 'OK', '' }

@@ -16,7 +16,7 @@ local request = P .. 'req:' .. r.id
 call('HSET', request, 'state', 'delayed', 'reason', reason, 'waiting', waiting)
 call('HINCRBY', request, 'retries', 1)
 if usage ~= '' then call('HSETNX', request, 'usage:' .. r.attempt, usage) end
-call('ZREM', P .. 'running', r.id)
+leave_running(r)
 call('ZADD', P .. 'delayed', until_ms, r.id)
 publish_notice(r.id, 'waiting', waiting)
 return { 'OK', '' }

@@ -4,9 +4,10 @@
 --        8 on_busy  9 queue_limit  10 tenant_limit  11 queue_bytes  12 retention_s  13 conversation_ttl_s
 --        14 model (JSON)|''  15 queued, the first entry  16 head (JSON)  17 question (JSON)|''
 --        18 links (JSON)|''  19 conversation_turns  20 title|''  21 summary (JSON)|''  22 format  23 epoch
---        24 must_be_known (0|1)  25 keep_s|''  26 conversation_keep_s|''  27 tenant_keep_s|''
--- ->     OK id | EXISTS id | CONFLICT id | FULL '' | TENANT_LIMIT '' | BUSY active_id | STALE '' | ELSEWHERE ''
--- NEEDS  rights prefix lifecycle
+--        24 must_be_known (0|1)  25 keep_s|''  26 conversation_keep_s|''  27 tenant_keep_s|''  28 tenant_bytes  29 weight|''
+--        30 rates (JSON)|''  31 input_tokens
+-- ->     OK id [rests] | EXISTS id | CONFLICT id | FULL '' | TENANT_LIMIT '' | TENANT_BYTES '' | RATE '' limit | BUSY active_id | STALE '' | ELSEWHERE ''
+-- NEEDS  rights prefix rates lifecycle
 -- A repeated call finds the id, or the idempotency key, of the first call. The idempotency key and the log
 -- have no TTL before the terminal, so an accepted request cannot expire while it waits. `format` is the lowest format
 -- of a worker that can run the request. A request without the field needs format 1.
@@ -20,7 +21,7 @@
 local request_id, fingerprint, tenant, payload, policy, idempotency, conversation, on_busy, queue_limit,
   tenant_limit, queue_bytes, retention_s, conversation_ttl_s, model, queued, head, question, links,
   conversation_turns, title, summary, format, epoch, must_be_known, keep_s, conversation_keep_s,
-  tenant_keep_s = unpack(ARGV)
+  tenant_keep_s, tenant_bytes, weight, rates, input_tokens = unpack(ARGV)
 local retention_s, conversation_ttl_s = tonumber(retention_s), tonumber(conversation_ttl_s)
 local EXPIRED_PER_SUBMIT = 16
 -- The memory that the request adds. Some protocols keep the question in the log and in the turns, too.
@@ -49,6 +50,7 @@ if tonumber(load[1] or 0) >= tonumber(queue_limit) or tonumber(load[2] or 0) + b
   return { 'FULL', '' }
 end
 if call('SCARD', P .. 'tenant:' .. tenant) >= tonumber(tenant_limit) then return { 'TENANT_LIMIT', '' } end
+if tonumber(call('HGET', P .. 'owed', tenant) or 0) + bytes > tonumber(tenant_bytes) then return { 'TENANT_BYTES', '' } end
 
 -- List the conversation under its tenant, and drop listed conversations that have expired since.
 local function list_conversation(listed)
@@ -67,12 +69,15 @@ local known = conversation ~= '' and call('HMGET', conversation_key, 'active', '
 local active = known[1]
 if active and on_busy == 'reject' then return { 'BUSY', active } end
 if active and on_busy == 'queue' then state = 'held' end
+local has_room, rests = take_rates(P, rates, now)
+if not has_room then return { 'RATE', '', rests } end
 
 call('HSET', request, 'state', state, 'attempt', int(now), 'n', 0, 'crashes', 0, 'retries', 0, 'seq', '0',
   'kept', '0', 'output_bytes', 0, 'tenant', tenant, 'payload', payload, 'bytes', bytes, 'policy', policy,
   'idem', idempotency, 'conv', conversation, 'model', model, 'head', head, 'created', int(now))
 if format ~= '1' then call('HSET', request, 'format', format) end
 if keep_s ~= '' then call('HSET', request, 'keep', keep_s) end
+if rates ~= '' then call('HSET', request, 'rates', rates, 'input', input_tokens) end
 
 if active and on_busy == 'replace' then
   local replaced = call('LRANGE', conversation_key .. ':wait', 0, -1)
@@ -92,6 +97,8 @@ call('SADD', P .. 'tenant:' .. tenant, request_id)
 call('SADD', P .. 'tenants', tenant)
 call('HINCRBY', P .. 'load', 'count', 1)
 call('HINCRBY', P .. 'load', 'bytes', bytes)
+count_of_tenant('owed', tenant, bytes)
+if weight ~= '' then call('HSET', P .. 'weights', tenant, weight) end
 
 local index, expiry = P .. 'index:' .. tenant, P .. 'expiry:' .. tenant
 call('ZADD', index, int(now), request_id)
@@ -135,4 +142,5 @@ if conversation ~= '' then
   list_conversation(conversation)
 end
 if state == 'queued' then enqueue(request_id, tenant, false) end
-return { 'OK', request_id }
+if rests == '' then return { 'OK', request_id } end
+return { 'OK', request_id, rests }

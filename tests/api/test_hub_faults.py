@@ -180,6 +180,32 @@ async def test_finished_logs_are_evicted_least_recently_used_first(rig: Rig, hub
             assert watched.tape.is_over
 
 
+async def test_every_rendering_of_a_finished_log_counts_against_the_cache(
+    rig: Rig, hub: Hub
+) -> None:
+    logs = [await finished(rig, "a" * 1000) for _ in range(3)]
+    async with hub.watch(logs[0]) as watched:
+        hub._finished._max_bytes = 3 * watched.tape.size_bytes
+    for request_id in logs:
+        async with hub.watch(request_id) as watched:
+            for name in range(3):
+                await hub.rendering(watched, name, TextWire)
+            assert hub._finished._bytes <= hub._finished._max_bytes
+    assert len(hub._finished._kept) < 3
+    sizes = [kept.tape.size_bytes for kept in hub._finished._kept.values()]
+    assert hub._finished._bytes == sum(sizes)
+
+
+async def test_a_log_larger_than_the_cache_evicts_no_other_one(rig: Rig, hub: Hub) -> None:
+    small, large = await finished(rig, "a"), await finished(rig, "a" * 10_000)
+    async with hub.watch(small) as kept:
+        hub._finished._max_bytes = 2 * kept.tape.size_bytes
+    async with hub.watch(large):
+        pass
+    assert hub._finished.get(large) is None
+    assert hub._finished.get(small) is kept
+
+
 async def test_a_finished_log_that_was_erased_is_dropped_from_the_cache(rig: Rig, hub: Hub) -> None:
     request_id = await finished(rig, "a")
     async with hub.watch(request_id) as watched:

@@ -28,6 +28,7 @@ def keys_without_ttl(now: Snapshot) -> set[str]:
     """Keys that would stay without limit although every request is over."""
     bounded = {
         "load",
+        "weights",
         "dead",
         "partitions",
         "map",
@@ -102,6 +103,7 @@ def _tenants_and_load(now: Snapshot) -> Iterator[str]:
             stored = now.hash(f"req:{id_}")
             in_flight.setdefault(stored["tenant"], set()).add(id_)
             size += int(stored["bytes"])
+    yield from _counts_of_tenants(now, in_flight)
     if dict(now.named("tenant:")) != in_flight:
         yield f"in flight are {in_flight}, not {dict(now.named('tenant:'))}"
     if set(now.get("tenants") or ()) != {*in_flight}:
@@ -110,6 +112,18 @@ def _tenants_and_load(now: Snapshot) -> Iterator[str]:
     counted = int(load.get("count", 0)), int(load.get("bytes", 0))
     if counted != (sum(map(len, in_flight.values())), size):
         yield f"the load is counted as {counted}"
+
+
+def _counts_of_tenants(now: Snapshot, in_flight: dict[str, set[str]]) -> Iterator[str]:
+    busy, owed = Counter[str](), Counter[str]()
+    for tenant, ids in in_flight.items():
+        stored = [now.hash(f"req:{id_}") for id_ in ids]
+        busy[tenant] = sum(each["state"] == "running" for each in stored)
+        owed[tenant] = sum(int(each["bytes"]) for each in stored)
+    for name, expected in (("busy", +busy), ("owed", +owed)):
+        counted = {tenant: int(count) for tenant, count in now.hash(name).items()}
+        if counted != expected:
+            yield f"{name} is {counted}, not {dict(expected)}"
 
 
 def _conversations(now: Snapshot) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Pure: which request is claimed next."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
@@ -19,12 +20,15 @@ class Line:
         if not is_suspect and tenant not in self.ring:
             self.ring.insert(0 if turn_now else len(self.ring), tenant)
 
-    def take(self, *, suspect_ok: bool) -> str | None:
+    def take(self, *, suspect_ok: bool, busy: Mapping[str, int] | None = None) -> str | None:
+        """`busy` is how many requests of each tenant run: the tenant with the fewest is next."""
         if suspect_ok and self.suspects:
             return self.suspects.pop(0)
         if not self.ring:
             return None
-        tenant = self.ring.pop(0)
+        running = busy or {}
+        tenant = min(self.ring, key=lambda each: running.get(each, 0))
+        self.ring.remove(tenant)
         id_ = self.waiting[tenant].pop(0)
         if self.waiting[tenant]:
             self.ring.append(tenant)

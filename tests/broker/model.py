@@ -4,6 +4,7 @@ An attempt is known by its number. What depends on time happens when a test says
 delays are over in the order in which they were put into `expired` and `due`.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from tests.broker.line import Line
@@ -101,7 +102,8 @@ class Model:
                 self.expired.remove(mine.id)
             return mine
         self._reap_and_promote()
-        while take and (id_ := self.line.take(suspect_ok=suspect_ok)) is not None:
+        busy = Counter(r.tenant for r in self.requests.values() if r.state == "running")
+        while take and (id_ := self.line.take(suspect_ok=suspect_ok, busy=busy)) is not None:
             r = self.requests[id_]
             if self._open(r, nonce, can_continue=can_continue):
                 self.claims[nonce] = r.id

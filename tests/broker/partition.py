@@ -20,7 +20,12 @@ RETENTION_S = 3600
 CONVERSATION_TTL_S = 7200
 # So long that no test sees a lease end by itself: they end when a test says so.
 LEASE_MS = 600_000
-LIMITS = {"queue_limit": 1000, "tenant_limit": 1000, "queue_bytes": 1_000_000}
+LIMITS = {
+    "queue_limit": 1000,
+    "tenant_limit": 1000,
+    "queue_bytes": 1_000_000,
+    "tenant_bytes": 1_000_000,
+}
 KEEP = {"retention_s": RETENTION_S, "conversation_ttl_s": CONVERSATION_TTL_S}
 
 Reply = tuple[str | int, ...]
@@ -120,6 +125,8 @@ class Partition:
         format_: int = 1,
         epoch: int = 0,
         must_be_known: bool = False,
+        weight: str = "",
+        rates: str = "",
         **limits: int,
     ) -> Reply:
         return await self.call(
@@ -147,6 +154,9 @@ class Partition:
             keep_s="",
             conversation_keep_s="",
             tenant_keep_s="",
+            weight=weight,
+            rates=rates,
+            input_tokens=10,
             **KEEP,
             **(LIMITS | limits),
         )

@@ -10,9 +10,10 @@ from redis.asyncio import Redis
 # A value of another type makes the read fail, so this holds the types to their design as well.
 _READ: tuple[tuple[str, tuple[str | int, ...]], ...] = (
     (
-        "(req:.*|seats:.*|load|erasures|agreement|access|keys|key_ids|key_uses|conv:[^:]*)",
+        "(req:.*|seats:.*|rates:.*|load|busy|owed|weights|erasures|agreement|conv:[^:]*)",
         ("HGETALL",),
     ),
+    ("(access|keys|key_ids|key_uses)", ("HGETALL",)),
     ("(log:.*|dead|conv:[^:]*:turns)", ("XRANGE", "-", "+")),
     ("(wait:.*|ring|suspect|wake|conv:[^:]*:wait)", ("LRANGE", 0, -1)),
     (

@@ -74,7 +74,9 @@ async def test_a_process_that_died_between_its_two_steps_holds_its_seat_for_the_
         scripts = Scripts(both[0].connections.commands)
         lost = new_request_id(1)
         (seats,) = await both[0].connections.ask("KEYS", "*seats:*")
-        await scripts.verdict("seat", [seats.decode()], request_id=lost, tenant_limit=2, epoch=0)
+        await scripts.verdict(
+            "seat", [seats.decode()], request_id=lost, tenant_limit=2, epoch=0, rates=""
+        )
         assert await accepted(both, 1) == []
         await both[0].connections.ask("HINCRBY", seats, lost, -GRACE_MS)
         assert len(await accepted(both, 3)) == 1

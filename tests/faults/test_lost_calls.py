@@ -76,7 +76,7 @@ class Story(Rig):
         await self.connections.partitions.agree(1)
         two = await Repartition(self.connections).change(2, lambda _: None, announce_s=0)
         seats, request_id = Seats(self.connections), "r1_aaaaaaaaaaaaaaaaaaaaaaaaaa"
-        assert await seats.take(two, "public", request_id, 9) == 9
+        assert (await seats.take(two, "public", request_id, 9)).limit == 9
         await seats.give_back(two, "public", request_id)
 
     async def _keep_house(self, request_id: str) -> None:

@@ -56,6 +56,8 @@ class CallReader:
         self._at_index: dict[int, list[_Call]] = {}
         self._last: _Call | None = None
         self._ids: set[str] = set()
+        # The latest call with each id of the upstream, at each index and, by None, anywhere.
+        self._with_id: dict[tuple[int | None, str | None], _Call] = {}
 
     def read(self, part: ToolCall) -> dict[str, Any] | None:
         """The data of the `tool_call` entry for a part; None if the part adds nothing yet."""
@@ -69,6 +71,8 @@ class CallReader:
             return None
         self._last = call
         call.upstream_id = call.upstream_id or part.id
+        if call.upstream_id == part.id:
+            self._with_id[part.index, part.id] = self._with_id[None, part.id] = call
         call.name = call.name or function.name or ""
         if part.type:
             call.kind = part.type
@@ -94,7 +98,7 @@ class CallReader:
             return self._begin(part)
         last = there[-1] if is_placed else self._last or there[-1]
         if part.id:
-            known = next((call for call in reversed(there) if call.upstream_id == part.id), None)
+            known = self._with_id.get((part.index, part.id))
             if known is not None:
                 return self._same_or_next(known, part, name, arguments)
         if not name:

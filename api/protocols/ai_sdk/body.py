@@ -18,7 +18,7 @@ from pydantic import (
 
 from tickertape.api.edge.problems import Problem
 from tickertape.api.protocols.chat_order import in_chat_order
-from tickertape.api.protocols.checked import Checked, Name, field_error, known_fields
+from tickertape.api.protocols.checked import Checked, Item, Items, Name, field_error, known_fields
 from tickertape.api.protocols.file_parts import NoFormError, file_part
 from tickertape.api.protocols.provider_fields import fields_of_call, fields_of_parts, from_metadata
 from tickertape.broker.provider_fields import tool_of_call
@@ -49,14 +49,14 @@ ChatId = Annotated[
 ]
 
 
-class UiMessage(BaseModel):
+class UiMessage(Item, BaseModel):
     """A message as the page keeps it."""
 
     model_config = ConfigDict(extra="ignore")
 
     id: str | None = None
     role: Literal["system", "user", "assistant"]
-    parts: list[JsonObject] = []
+    parts: Items[JsonObject] = []
 
 
 class UiBody(Checked):
@@ -81,7 +81,7 @@ class UiBody(Checked):
     )
 
     id: ChatId
-    messages: Annotated[list[UiMessage], Field(min_length=1)] | None = None
+    messages: Annotated[Items[UiMessage], Field(min_length=1)] | None = None
     message: UiMessage | None = None
     trigger: str | None = None
     messageId: str | None = None  # noqa: N815  # the client's spelling
@@ -90,7 +90,7 @@ class UiBody(Checked):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     max_tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
-    tools: list[JsonObject] | None = None
+    tools: Items[JsonObject] | None = None
     tool_choice: str | JsonObject | None = None
 
     @classmethod

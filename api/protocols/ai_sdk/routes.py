@@ -55,11 +55,17 @@ class Stopped(BaseModel):
 async def send(body: UiBody, services: UsableServices, caller: CurrentCaller) -> Response:
     """Submit a message and stream the answer. It replaces an active answer of the chat."""
     services.refuse_while_draining()
+    turns = await _turns(services, body.id, caller.owner) if needs_turns(body) else []
+    ask = await services.heavy.run_if_heavy(caller.tenant, lambda: _ask(body, turns))
+    submitted = await services.submit(ask, caller=caller)
+    return await _stream(services, submitted.request_id)
+
+
+def _ask(body: UiBody, turns: list[Turn]) -> Ask:
     continued_id = body.continued_id
     messages = body.chat_messages() if body.sent_messages else []
-    turns = await _turns(services, body.id, caller.owner) if needs_turns(body) else []
     turn = new_turn(body, turns)
-    ask = Ask(
+    return Ask(
         wire=ui_message.NAME,
         messages=messages if body.holds_history else turn.question or messages,
         params=body.params(),
@@ -73,8 +79,6 @@ async def send(body: UiBody, services: UsableServices, caller: CurrentCaller) ->
         memory=not body.holds_history,
         echo={"message_id": continued_id} if continued_id else None,
     )
-    submitted = await services.submit(ask, caller=caller)
-    return await _stream(services, submitted.request_id)
 
 
 @router.get(

@@ -2,13 +2,13 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
+from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag
 
-from tickertape.api.protocols.checked import Checked, known_fields, shape_of
+from tickertape.api.protocols.checked import Checked, Item, Items, known_fields, shape_of
 from tickertape.runtime.json_types import JsonObject
 
 
-class TerminalMessage(BaseModel):
+class TerminalMessage(Item):
     """A turn as GPT Terminal's page keeps it. The page's other fields are ignored."""
 
     role: Literal["system", "user", "assistant"]
@@ -22,7 +22,7 @@ class TerminalBody(Checked):
 
     message: Annotated[
         Annotated[str, Field(min_length=1), Tag("text")]
-        | Annotated[list[TerminalMessage], Field(min_length=1), Tag("parts")],
+        | Annotated[Items[TerminalMessage], Field(min_length=1), Tag("parts")],
         Discriminator(shape_of),
     ]
     role: Annotated[str, StringConstraints(max_length=200)] | None = None

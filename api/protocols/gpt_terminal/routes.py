@@ -30,8 +30,14 @@ router = APIRouter(tags=["gpt terminal"], route_class=JsonRoute)
 async def get(body: TerminalBody, services: UsableServices, caller: CurrentCaller) -> Response:
     """Submit a question and stream the answer. `X-Request-Id` is its id for `/chat/{id}/stream`."""
     services.refuse_while_draining()
+    ask = await services.heavy.run_if_heavy(caller.tenant, lambda: _ask(body))
+    submitted = await services.submit(ask, caller=caller)
+    return await services.streams.follow(submitted.request_id, TEXT)
+
+
+def _ask(body: TerminalBody) -> Ask:
     sent = {"model": body.model or None, "temperature": body.temperature}
-    ask = Ask(
+    return Ask(
         wire="text",
         messages=body.chat_messages(),
         params={name: value for name, value in sent.items() if value is not None},
@@ -39,5 +45,3 @@ async def get(body: TerminalBody, services: UsableServices, caller: CurrentCalle
         # Text on the page cannot be taken back, so an interrupted answer continues or is cut.
         on_interruption="continue",
     )
-    submitted = await services.submit(ask, caller=caller)
-    return await services.streams.follow(submitted.request_id, TEXT)

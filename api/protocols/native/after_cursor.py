@@ -1,13 +1,13 @@
 """Where a native stream starts: after a cursor, or with a rewind or a snapshot."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from tickertape.api.fanout.catching_up import TapeFold
 from tickertape.api.fanout.rendering import Rendering
 from tickertape.api.fanout.streams import Start
 from tickertape.api.fanout.tape import Tape
 from tickertape.api.protocols.native.wire import NativeWire
 from tickertape.broker.codec import Cursor
-from tickertape.broker.fold import fold
 
 
 @dataclass(frozen=True)
@@ -16,12 +16,14 @@ class AfterCursor:
 
     If the cursor is not in the log, the client gets `rewind` and a full replay. If the cursor is
     the last entry of an ended log, there is nothing to send. `snapshot` folds the entries of a full
-    replay, without the terminal, into one event. `greeting` comes before all of them.
+    replay, without the terminal, into one event; `folded` may have folded a part of them already.
+    `greeting` comes before all of them.
     """
 
     cursor: Cursor | None
     snapshot: bool = False
     greeting: bytes = b""
+    folded: TapeFold = field(default_factory=TapeFold)
 
     def __call__(self, tape: Tape, rendering: Rendering, *, is_current: bool) -> Start | None:
         """Where to start; see Locate."""
@@ -36,16 +38,14 @@ class AfterCursor:
             first += NativeWire().notice("rewind", {"reason": "cursor_not_found"})
             position = 0
         if self.snapshot and position == 0:
-            folded, position = _fold_tape(tape)
-            first += folded
+            first += self._snapshot(tape)
+            position = self.folded.count
         return Start(position, first)
 
-
-def _fold_tape(tape: Tape) -> tuple[bytes, int]:
-    """The snapshot of a tape, and the position after it. The terminal follows as an event."""
-    entries = tape.entries()
-    if tape.is_over:
-        entries = entries[:-1]
-    if not entries:
-        return b"", 0
-    return NativeWire().snapshot(entries[-1].cursor, fold(entries).snapshot()), len(entries)
+    def _snapshot(self, tape: Tape) -> bytes:
+        """The snapshot of a tape. The terminal follows as an event."""
+        folded = self.folded
+        folded.finish(tape)
+        if not folded.count:
+            return b""
+        return NativeWire().snapshot(folded.last, folded.answer.snapshot())

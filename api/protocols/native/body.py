@@ -12,13 +12,23 @@ from pydantic import (
     model_validator,
 )
 
-from tickertape.api.protocols.checked import Checked, Metadata, Name, field_error, shape_of
+from tickertape.api.protocols.checked import (
+    Checked,
+    Item,
+    Items,
+    Metadata,
+    Name,
+    at_most,
+    field_error,
+    shape_of,
+)
 from tickertape.broker.kinds import OnBusy, Policy
 from tickertape.broker.turns import Links
 from tickertape.runtime.json_types import JsonObject
 
 # A template may use a variable many times, so a long value belongs into the message instead.
 MAX_VARIABLE_CHARS = 65_536
+MAX_VARIABLES = 1000
 # Conversations are addressed by their ids, so an id holds only what a URL path holds unescaped.
 CONVERSATION_ID = r"^[A-Za-z0-9._~:@+=-]{1,200}$"
 
@@ -35,7 +45,7 @@ RetentionS = Annotated[
 ]
 
 
-class _Strict(BaseModel):
+class _Strict(Item, BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
@@ -77,7 +87,7 @@ class Part(_Strict):
 
 
 Content: TypeAlias = Annotated[
-    Annotated[str, Tag("text")] | Annotated[list[Part], Tag("parts")], Discriminator(shape_of)
+    Annotated[str, Tag("text")] | Annotated[Items[Part], Tag("parts")], Discriminator(shape_of)
 ]
 
 
@@ -87,9 +97,21 @@ class Message(_Strict):
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Content | None = None
     name: Name | None = None
-    tool_calls: list[JsonObject] | None = None
+    tool_calls: Items[JsonObject] | None = None
     # Gateways put a thought signature into it, so its length has no limit.
     tool_call_id: Annotated[str, StringConstraints(min_length=1)] | None = None
+
+    def sent(self) -> JsonObject:
+        """The message as it was sent."""
+        sent: JsonObject = {
+            name: getattr(self, name)
+            for name in type(self).model_fields
+            if name in self.model_fields_set
+        }
+        if isinstance(self.content, list):
+            # One by one, because one call for all parts would delay other threads.
+            sent["content"] = [part.model_dump(exclude_unset=True) for part in self.content]
+        return sent
 
     @model_validator(mode="after")
     def _has_content(self) -> Self:
@@ -110,10 +132,11 @@ class ChatBody(Checked, _Strict):
     )
 
     message: Annotated[str, Field(min_length=1, examples=["Why is the sky blue?"])] | None = None
-    messages: Annotated[list[Message], Field(min_length=1)] | None = None
+    messages: Annotated[Items[Message], Field(min_length=1)] | None = None
     role: Annotated[Name, Field(description="A role of `GET /roles`")] | None = None
     variables: Annotated[
         dict[Name, Annotated[str, StringConstraints(max_length=MAX_VARIABLE_CHARS)]],
+        at_most(MAX_VARIABLES),
         Field(
             description="Values that replace the role's defaults", examples=[{"LEVEL": "a nurse"}]
         ),
@@ -162,4 +185,4 @@ class ChatBody(Checked, _Strict):
         """The caller's messages, as they were sent."""
         if self.message is not None:
             return [{"role": "user", "content": self.message}]
-        return [message.model_dump(exclude_unset=True) for message in self.messages or ()]
+        return [message.sent() for message in self.messages or ()]

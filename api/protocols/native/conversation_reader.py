@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 
 from tickertape.api.fanout.plain_reader import PlainReader
 from tickertape.api.fanout.streams import Streams
@@ -125,8 +126,7 @@ class ConversationReader:
         return False
 
     async def _has_moved(self) -> bool:
-        place = await self._conversations.place(self._tenant, self._conversation_id)
-        return place != self._place
+        return self._place != await self._conversations.place(self._tenant, self._conversation_id)
 
     def _map_changed(self) -> None:
         self._may_move = True
@@ -257,7 +257,7 @@ class ConversationReader:
 
     async def _request(self, turn: Turn, parent_id: str | None) -> AsyncIterator[Frame]:
         async with self._hub.watch(turn.request_id) as watched:
-            for frame in self._open_frames(turn, parent_id, watched):
+            for frame in await self._open(turn, parent_id, watched):
                 yield frame
             if self._reader is not None:
                 with self._notices.through(self._reader):
@@ -273,19 +273,18 @@ class ConversationReader:
             return False
         return await has_lost_start(self._hub, start, turns)
 
-    def _open_frames(self, turn: Turn, parent_id: str | None, watched: WatchedLog) -> list[Frame]:
+    async def _open(self, turn: Turn, parent: str | None, watched: WatchedLog) -> list[Frame]:
+        place = {"parent_id": parent}
+        make = partial(NativeWire, turn.request_id, place)
+        wire, name = make(), ("conversation", turn.request_id, parent)
+        rendering = await self._hub.rendering(watched, name, make)
         start, self._start = self._start, None
-        place = {"parent_id": parent_id}
-        wire = NativeWire(turn.request_id, place)
         if watched.is_gone:
             self._reader = None
             return remembered_frames(turn, wire, place)
         position: int | None = 0
         if start is not None and start.request_id == turn.request_id:
             position = watched.tape.position_after(start.cursor)
-        rendering = watched.tape.rendering(
-            ("conversation", turn.request_id, parent_id), lambda: NativeWire(turn.request_id, place)
-        )
         self._reader = PlainReader(
             watched,
             rendering,

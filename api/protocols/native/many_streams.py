@@ -4,12 +4,12 @@ from contextlib import AsyncExitStack
 from typing import Annotated, Self
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from tickertape.api.dependencies import CurrentCaller, UsableServices
 from tickertape.api.edge.error_docs import error_responses
 from tickertape.api.fanout.stream_response import StreamResponse
-from tickertape.api.protocols.checked import Checked, Name, field_error
+from tickertape.api.protocols.checked import Checked, Item, Items, Name, field_error
 from tickertape.api.protocols.json_body import JsonRoute
 from tickertape.api.protocols.native.conversation_cursor import ConversationCursor
 from tickertape.api.protocols.native.conversation_reader import ConversationReader
@@ -37,7 +37,7 @@ _RESPONSES: dict[int | str, JsonObject] = {
 }
 
 
-class Followed(BaseModel):
+class Followed(Item):
     """A conversation to read, and where to start."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -58,7 +58,7 @@ class StreamsBody(Checked):
         json_schema_extra={"examples": [{"conversations": [{"conversation_id": "sky"}]}]},
     )
 
-    conversations: Annotated[list[Followed], Field(min_length=1, max_length=MAX_CONVERSATIONS)]
+    conversations: Annotated[Items[Followed], Field(min_length=1, max_length=MAX_CONVERSATIONS)]
 
     @model_validator(mode="after")
     def _names_each_once(self) -> Self:

@@ -48,7 +48,8 @@ async def submit(
     idempotency_key: IdempotencyKey = None,
 ) -> SubmittedView:
     """Submit a request. It is stored when this call returns, and runs without any reader."""
-    submitted = await services.submit(_ask(body), caller=caller, idempotency_key=idempotency_key)
+    ask = await services.heavy.run_if_heavy(caller.tenant, lambda: _ask(body))
+    submitted = await services.submit(ask, caller=caller, idempotency_key=idempotency_key)
     request_id, status = submitted.request_id, "queued"
     if not submitted.is_new:
         response.status_code = 200
@@ -103,17 +104,24 @@ async def list_requests(
 
 @router.get(
     "/chat/{request_id}",
+    response_model=RequestView,
     response_model_exclude_unset=True,
     responses=error_responses(401, 404, 503),
 )
-async def read(request_id: RequestId, services: UsableServices, tenant: Tenant) -> RequestView:
+async def read(request_id: RequestId, services: UsableServices, tenant: Tenant) -> Response:
     """Return the present state of a request, with its text so far."""
     record = await services.requests.get(request_id, tenant)
     position = await services.position(record)
     entries = await services.logs.entries(request_id)
     if not entries:
         raise RequestMissing
-    return request_view(record, fold(entries), position)
+
+    def view() -> bytes:
+        shown = request_view(record, fold(entries), position)
+        return shown.model_dump_json(exclude_unset=True).encode()
+
+    content = await services.heavy.run_for(tenant, len(entries), view)
+    return Response(content, media_type="application/json")
 
 
 @router.post("/chat/{request_id}/cancel", responses=error_responses(401, 404, 503))

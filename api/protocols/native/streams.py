@@ -118,6 +118,9 @@ async def follow(
         greeting=heartbeat(heartbeat_s) if heartbeat_s > DEFAULT_HEARTBEAT_S else b"",
     )
     dialect = native_dialect(heartbeat_s)
+    if snapshot and cursor is None:
+        async with streams.hub.watch(record.request_id) as watched:
+            await locate.folded.prepare(watched.tape)
     return await streams.follow(record.request_id, dialect, locate, waiting=record)
 
 

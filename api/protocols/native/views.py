@@ -208,7 +208,7 @@ def request_view(record: Record, answer: Answer, position: int | None) -> Reques
     optional = {
         "reasoning": "".join(answer.reasoning),
         "refusal": "".join(answer.refusal),
-        "tool_calls": [answer.tool_calls[index] for index in sorted(answer.tool_calls)],
+        "tool_calls": [call for _, call in sorted(answer.tool_calls.items())],
         "x": answer.x,
         "sha256": answer.end.get("sha256"),
         "waiting": record.waiting if status == "queued" else None,

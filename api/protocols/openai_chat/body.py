@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from tickertape.api.protocols.checked import Checked, Name
+from tickertape.api.protocols.checked import Checked, Item, Items, Name
 from tickertape.api.protocols.openai import OpenBody, role_of, unsupported, without_role
 from tickertape.runtime.json_types import JsonObject
 
@@ -18,10 +18,14 @@ _UNSUPPORTED = {
 }
 
 
-class OpenMessage(OpenBody):
+class OpenMessage(Item, OpenBody):
     """A message. The upstream validates its content."""
 
     role: Name
+
+    def sent(self) -> JsonObject:
+        """The message as it was sent."""
+        return {"role": self.role, **(self.model_extra or {})}
 
 
 class StreamOptions(OpenBody):
@@ -44,7 +48,7 @@ class ChatCompletionsBody(Checked, OpenBody):
         }
     )
 
-    messages: Annotated[list[OpenMessage], Field(min_length=1)]
+    messages: Annotated[Items[OpenMessage], Field(min_length=1)]
     model: Annotated[
         Name | None, Field(description="`role:<name>` selects a role of `GET /roles`")
     ] = None
@@ -63,7 +67,7 @@ class ChatCompletionsBody(Checked, OpenBody):
 
     def chat_messages(self) -> list[JsonObject]:
         """The caller's messages, as they were sent."""
-        return [message.model_dump(exclude_unset=True) for message in self.messages]
+        return [message.sent() for message in self.messages]
 
     def params(self) -> JsonObject:
         """The upstream's parameters beside the messages; raises Problem."""
@@ -72,9 +76,11 @@ class ChatCompletionsBody(Checked, OpenBody):
         for name, instead in _UNSUPPORTED.items():
             if (self.model_extra or {}).get(name) is not None:
                 raise unsupported(name, f"{name} is not supported here: {instead}.")
-        sent = self.model_dump(exclude_unset=True, exclude=set(_NOT_PARAMS))
+        known = {name: getattr(self, name) for name in type(self).model_fields}
+        sent = {**known, **(self.model_extra or {})}
         # Some clients send every field they know, and null for those that were not set.
-        return without_role({name: value for name, value in sent.items() if value is not None})
+        params = {name: value for name, value in sent.items() if value is not None}
+        return without_role({name: params[name] for name in params if name not in _NOT_PARAMS})
 
     def role(self) -> str | None:
         """The role, which callers name by `role_template` or as a model."""

@@ -41,14 +41,7 @@ async def create(
 ) -> Response:
     """Create a completion. `X-Request-Id` is its id for `/chat/{id}/stream` after a disconnect."""
     services.refuse_while_draining()
-    ask = Ask(
-        wire=chat_completions.NAME,
-        messages=body.chat_messages(),
-        params=body.params(),
-        role=body.role(),
-        # A stream cannot take its chunks back.
-        on_interruption="continue" if body.stream else "restart",
-    )
+    ask = await services.heavy.run_if_heavy(caller.tenant, lambda: _ask(body))
     submitted = await services.submit(ask, caller=caller, idempotency_key=idempotency_key)
     request_id = submitted.request_id
     call = Foreground(
@@ -62,5 +55,19 @@ async def create(
     if body.stream:
         dialect = chat_completions.dialect(request_id, include_usage=body.includes_usage)
         return await call.stream(dialect)
-    completion = chat_completions.completion(request_id, await call.entries())
+    entries = await call.entries()
+    completion = await services.heavy.run_for(
+        caller.tenant, len(entries), lambda: chat_completions.completion(request_id, entries)
+    )
     return JSONResponse(completion, headers={"X-Request-Id": request_id})
+
+
+def _ask(body: ChatCompletionsBody) -> Ask:
+    return Ask(
+        wire=chat_completions.NAME,
+        messages=body.chat_messages(),
+        params=body.params(),
+        role=body.role(),
+        # A stream cannot take its chunks back.
+        on_interruption="continue" if body.stream else "restart",
+    )

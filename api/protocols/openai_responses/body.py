@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Discriminator, Field, Tag
 
 from tickertape.api.edge.problems import Problem
 from tickertape.api.protocols.chat_order import in_chat_order
-from tickertape.api.protocols.checked import Checked, Metadata, Name, shape_of
+from tickertape.api.protocols.checked import Checked, Items, Metadata, Name, shape_of
 from tickertape.api.protocols.openai import OpenBody, role_of, unsupported, without_role
 from tickertape.api.protocols.openai_responses.input_items import chat_messages, input_items
 from tickertape.runtime.json_types import JsonObject
@@ -78,7 +78,7 @@ class ResponsesBody(Checked, OpenBody):
 
     input: Annotated[
         Annotated[str, Tag("text")]
-        | Annotated[list[JsonObject], Field(min_length=1), Tag("parts")],
+        | Annotated[Items[JsonObject], Field(min_length=1), Tag("parts")],
         Field(description="Text, or a list of messages, function calls and their outputs"),
         Discriminator(shape_of),
     ]
@@ -98,12 +98,12 @@ class ResponsesBody(Checked, OpenBody):
     max_output_tokens: Annotated[
         Annotated[int, Field(ge=1)] | None, Forwarded("max_tokens"), Echoed(None)
     ] = None
-    tools: Annotated[list[JsonObject] | None, Echoed([])] = None
+    tools: Annotated[Items[JsonObject] | None, Echoed([])] = None
     tool_choice: Annotated[str | JsonObject | None, Echoed("auto")] = None
     parallel_tool_calls: Annotated[bool | None, Echoed(default=True)] = None
     text: Annotated[JsonObject | None, Echoed({"format": {"type": "text"}})] = None
     reasoning: Annotated[JsonObject | None, Echoed({})] = None
-    include: list[str] | None = None
+    include: Items[str] | None = None
     top_logprobs: Annotated[int | None, Forwarded("top_logprobs")] = None
     truncation: Annotated[str | None, Echoed("disabled")] = None
     role_template: Annotated[Name | None, Field(description="A role of `GET /roles`")] = None

@@ -99,7 +99,10 @@ async def create(
         return await call.stream(responses.dialect(request_id))
     entries = await call.entries()
     record = await services.requests.get(request_id, caller.owner)
-    return _answer(request_id, stored_of(record, entries).object())
+    stored = await services.heavy.run_for(
+        caller.tenant, len(entries), lambda: stored_of(record, entries)
+    )
+    return _answer(request_id, stored.object())
 
 
 @router.get(
@@ -198,6 +201,10 @@ async def _ask(body: ResponsesBody, services: Services, tenant: str) -> Ask:
     context: list[JsonObject] = []
     if body.previous_response_id is not None:
         context = await context_after(services, body.previous_response_id, tenant)
+    return await services.heavy.run_if_heavy(tenant, lambda: _ask_with(body, context))
+
+
+def _ask_with(body: ResponsesBody, context: list[JsonObject]) -> Ask:
     return Ask(
         wire=responses.NAME,
         messages=body.chat_messages(context),

@@ -51,7 +51,7 @@ async def load(services: Services, request_id: str, tenant: str) -> StoredRespon
     if entries[-1].is_terminal and not record.is_over:
         # The request ended after its record was read.
         record = await find(services, request_id, tenant)
-    return stored_of(record, entries)
+    return await services.heavy.run_for(tenant, len(entries), lambda: stored_of(record, entries))
 
 
 async def check_stored(services: Services, request_id: str, tenant: str) -> None:

@@ -1,0 +1,34 @@
+"""How long the event loop of this process was away, because one of its turns took long."""
+
+import asyncio
+from collections import deque
+
+_INTERVAL_S = 0.05
+# The longest turn of the last minute, in two halves, of which the older one is dropped.
+_HALF_S = 30.0
+
+
+class LoopWatch:
+    """Wakes often, and notes how late it woke. Streams are late by the same time."""
+
+    def __init__(self, interval_s: float = _INTERVAL_S) -> None:
+        self._interval_s = interval_s
+        self._longest_s: deque[float] = deque([0.0], maxlen=2)
+
+    @property
+    def longest_turn_s(self) -> float:
+        """The longest turn of the loop in the last half minute to minute, within the interval."""
+        return max(self._longest_s)
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        loop = asyncio.get_running_loop()
+        half_ends_s = loop.time() + _HALF_S
+        while True:
+            due_s = loop.time() + self._interval_s
+            await asyncio.sleep(self._interval_s)
+            now_s = loop.time()
+            if now_s > half_ends_s:
+                half_ends_s = now_s + _HALF_S
+                self._longest_s.append(0.0)
+            self._longest_s[-1] = max(self._longest_s[-1], now_s - due_s)

@@ -1,0 +1,98 @@
+"""Pure: the limits that a request uses up, and how an answer shows what is left of them."""
+
+from collections.abc import Sequence
+from contextvars import ContextVar
+
+from tickertape.api.edge.caller import Caller
+from tickertape.api.edge.tenant_rules import TenantRules
+from tickertape.broker import keys
+from tickertape.broker.rates import RateLimit, RateRest
+from tickertape.runtime.json_types import JsonObject
+
+RESTS: ContextVar[tuple[RateRest, ...]] = ContextVar("rate_rests", default=())
+"""What is left of the limits after the submit of this call, for the head of its answer."""
+
+_MINUTE_MS = 60_000
+_DAY_MS = 86_400_000
+_BYTES_PER_TOKEN = 4
+# A request that does not limit its answer reserves this many tokens for the answer.
+_ANSWER_TOKENS = 512
+# OpenAI's words for a kind of limit, by the end of a rule's name.
+_SHOWN_AS = {
+    "requests_per_minute": "requests",
+    "tokens_per_minute": "tokens",
+    "tokens_per_day": "tokens-day",
+}
+
+
+def input_tokens(payload: bytes) -> int:
+    """An estimate of the tokens of a prompt."""
+    return len(payload) // _BYTES_PER_TOKEN
+
+
+def limits_of(
+    rules: TenantRules, caller: Caller, params: JsonObject, prompt_tokens: int
+) -> tuple[RateLimit, ...]:
+    """The limits that a request uses up. Tokens are those of the prompt and of the answer."""
+    asked = params.get("max_tokens") or params.get("max_completion_tokens")
+    answer_tokens = asked if isinstance(asked, int) and asked > 0 else _ANSWER_TOKENS
+    tokens = prompt_tokens + answer_tokens
+    user = caller.user and f"u:{keys.digest(caller.tenant, caller.user)}"
+    found = [
+        _requests("requests_per_minute", caller.tenant, rules.requests_per_minute),
+        _tokens("tokens_per_minute", caller.tenant, rules.tokens_per_minute, _MINUTE_MS, tokens),
+        _tokens("tokens_per_day", caller.tenant, rules.tokens_per_day, _DAY_MS, tokens),
+        _requests("user_requests_per_minute", user, rules.user_requests_per_minute),
+        _tokens("user_tokens_per_minute", user, rules.user_tokens_per_minute, _MINUTE_MS, tokens),
+    ]
+    return tuple(limit for limit in found if limit is not None)
+
+
+def _requests(name: str, key: str | None, limit: int | None) -> RateLimit | None:
+    if key is None or limit is None:
+        return None
+    return RateLimit(
+        name=name, key=key, limit=limit, window_ms=_MINUTE_MS, cost=1, is_settled=False
+    )
+
+
+def _tokens(
+    name: str, key: str | None, limit: int | None, window_ms: int, tokens: int
+) -> RateLimit | None:
+    if key is None or limit is None:
+        return None
+    return RateLimit(
+        name=name, key=key, limit=limit, window_ms=window_ms, cost=tokens, is_settled=True
+    )
+
+
+def rate_headers(rests: Sequence[RateRest]) -> list[tuple[bytes, bytes]]:
+    """The headers in OpenAI's form. Of two limits of one kind, the nearer one is shown."""
+    nearest: dict[str, RateRest] = {}
+    for rest in rests:
+        shown = _SHOWN_AS[rest.limit.name.removeprefix("user_")]
+        known = nearest.get(shown)
+        if known is None or rest.remaining < known.remaining:
+            nearest[shown] = rest
+    headers: list[tuple[bytes, bytes]] = []
+    for shown, rest in nearest.items():
+        values = (
+            ("limit", str(rest.limit.limit)),
+            ("remaining", str(rest.remaining)),
+            ("reset", duration(rest.reset_ms)),
+        )
+        headers += [
+            (f"x-ratelimit-{name}-{shown}".encode(), value.encode()) for name, value in values
+        ]
+    return headers
+
+
+def duration(ms: int) -> str:
+    """A time as OpenAI writes it: `120ms`, `1.5s`, `6m0s`, `1h0m0s`."""
+    if ms < 1000:
+        return f"{ms}ms"
+    minutes, seconds = divmod(ms / 1000, 60)
+    if not minutes:
+        return f"{seconds:g}s"
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours}h{minutes}m{seconds:.0f}s" if hours else f"{minutes}m{seconds:.0f}s"

@@ -1,0 +1,56 @@
+"""Limits of rates over HTTP: OpenAI's headers, a true Retry-After, and each tenant by itself."""
+
+import pytest
+
+from tests.support.running_api import running_api
+from tickertape.api.rates import duration
+
+RULES = "t requests_per_minute=2 tokens_per_minute=100000 weight=2, u requests_per_minute=60"
+KEYS = "t:a-key-of-tenant-t,u:a-key-of-tenant-u"
+HI = {"message": "hi"}
+
+
+def of(tenant: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer a-key-of-tenant-{tenant}"}
+
+
+async def test_each_answer_shows_what_is_left_and_a_refusal_names_the_limit(
+    redis_url: str,
+) -> None:
+    async with running_api(redis_url, api_keys=KEYS, tenant_rules=RULES) as api:
+        for remaining in (1, 0):
+            answer = await api.client.post("/chat", json=HI, headers=of("t"))
+            assert answer.status_code == 202
+            assert answer.headers["x-ratelimit-limit-requests"] == "2"
+            assert answer.headers["x-ratelimit-remaining-requests"] == str(remaining)
+            assert answer.headers["x-ratelimit-reset-requests"].endswith("s")
+            assert answer.headers["x-ratelimit-limit-tokens"] == "100000"
+        refused = await api.client.post("/chat", json=HI, headers=of("t"))
+        assert refused.status_code == 429
+        assert refused.json()["error"]["code"] == "rate_limit_exceeded"
+        assert "requests_per_minute" in refused.json()["error"]["message"]
+        assert 25 < int(refused.headers["Retry-After"]) <= 30
+        other = await api.client.post("/chat", json=HI, headers=of("u"))
+        assert other.status_code == 202
+
+
+@pytest.mark.parametrize("partitions", [1, 4])
+async def test_a_limit_is_exact_over_all_partitions(redis_url: str, partitions: int) -> None:
+    rules = "* requests_per_minute=5"
+    async with running_api(redis_url, partitions=partitions, tenant_rules=rules) as api:
+        answers = [await api.client.post("/chat", json=HI) for _ in range(8)]
+    assert [answer.status_code for answer in answers] == [202] * 5 + [429] * 3
+
+
+async def test_a_tenant_may_have_fewer_requests_at_a_time_than_others(redis_url: str) -> None:
+    async with running_api(redis_url, tenant_rules="* concurrent=2") as api:
+        answers = [await api.client.post("/chat", json=HI) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [202, 202, 429]
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [(120, "120ms"), (1500, "1.5s"), (360_000, "6m0s"), (3_600_000, "1h0m0s")],
+)
+def test_a_time_is_written_as_openai_writes_it(ms: int, text: str) -> None:
+    assert duration(ms) == text

@@ -1,0 +1,74 @@
+"""One tenant beside others: its share of the workers, and its share of the queue's memory."""
+
+from tests.broker.partition import Empty, Go, Partition
+
+
+async def submit_many(partition: Partition, tenant: str, count: int, weight: str = "") -> None:
+    for number in range(count):
+        await partition.submit(f"{tenant}{number}", tenant, weight=weight)
+
+
+async def take_tenants(partition: Partition, count: int) -> str:
+    return "".join([(await partition.take()).tenant for _ in range(count)])
+
+
+async def test_a_tenant_that_holds_all_workers_gets_none_that_becomes_free_while_another_waits(
+    partition: Partition,
+) -> None:
+    await submit_many(partition, "f", 20)
+    flood = [await partition.take() for _ in range(8)]
+    await submit_many(partition, "c", 6)
+    for number in range(4):
+        await partition.finish(flood[number], 1)
+        assert (await partition.take()).tenant == "c"
+    # Now each of them has four.
+    await partition.finish(flood[4], 1)
+    assert (await partition.take()).tenant == "f"
+
+
+async def test_alone_a_tenant_may_have_all_workers(partition: Partition) -> None:
+    await submit_many(partition, "f", 9)
+    assert await take_tenants(partition, 9) == "f" * 9
+
+
+async def test_tenants_with_as_many_running_requests_have_their_turns(partition: Partition) -> None:
+    for tenant in "abc":
+        await submit_many(partition, tenant, 3)
+    assert await take_tenants(partition, 9) == "abcabcabc"
+
+
+async def test_a_tenant_with_weight_3_gets_three_times_as_many_workers(
+    partition: Partition,
+) -> None:
+    await submit_many(partition, "a", 9, weight="3")
+    await submit_many(partition, "b", 9)
+    assert sorted(await take_tenants(partition, 8)) == [*"aaaaaabb"]
+
+
+async def test_requests_that_leave_their_worker_do_not_count(partition: Partition) -> None:
+    await submit_many(partition, "a", 4)
+    first, second, third = [await partition.take() for _ in range(3)]
+    await partition.retry(first, 60_000)
+    await partition.release(second)
+    await partition.cancel(third.id, "a")
+    assert (await partition.snapshot()).hash("busy") == {}
+
+
+async def test_a_request_whose_worker_died_does_not_count(partition: Partition) -> None:
+    await submit_many(partition, "a", 1)
+    go = await partition.take()
+    await partition.end_lease(go)
+    assert isinstance(await partition.claim(take=False), Empty)
+    assert (await partition.snapshot()).hash("busy") == {}
+    assert isinstance(await partition.claim(), Go)
+    assert (await partition.snapshot()).hash("busy") == {"a": "1"}
+
+
+async def test_a_tenant_cannot_fill_the_queue_for_all(partition: Partition) -> None:
+    payload = "x" * 100
+    assert await partition.submit("a", payload=payload, tenant_bytes=250) == ("OK", "a")
+    refused = await partition.submit("b", payload=payload, tenant_bytes=150)
+    assert refused == ("TENANT_BYTES", "")
+    assert await partition.submit("c", "u", payload=payload, tenant_bytes=150) == ("OK", "c")
+    await partition.cancel("a")
+    assert await partition.submit("b", payload=payload, tenant_bytes=150) == ("OK", "b")

@@ -1,0 +1,109 @@
+"""Rates: what a submit reserves, what the end of the request puts in its place, and refusals."""
+
+import json
+
+from tests.broker.partition import TAG, Partition
+
+MINUTE_MS = 60_000
+
+
+def rates(*limits: tuple[str, int, int, bool]) -> str:
+    """For each limit its name, its size, what the request costs, and whether that is settled."""
+    rows = [
+        ["rates:t", name, size, MINUTE_MS, cost, settled] for name, size, cost, settled in limits
+    ]
+    return json.dumps(rows)
+
+
+def requests(size: int) -> str:
+    return rates(("requests", size, 1, False))
+
+
+async def used(partition: Partition, name: str) -> float:
+    stored = (await partition.snapshot()).hash("rates:t")
+    return float(stored[name].partition("|")[0])
+
+
+async def age(partition: Partition, name: str, ms: int) -> None:
+    """Let a time pass for a bucket."""
+    stored = (await partition.snapshot()).hash("rates:t")
+    level, _, at_ms = stored[name].partition("|")
+    await partition.client.hset(f"{TAG}rates:t", name, f"{level}|{int(at_ms) - ms}")
+
+
+async def test_a_tenant_submits_as_often_as_its_limit_says_and_then_learns_how_long_to_wait(
+    partition: Partition,
+) -> None:
+    for number in range(3):
+        word, _, rests = await partition.submit(f"a{number}", rates=requests(3))
+        assert word == "OK"
+        [[remaining, _]] = json.loads(str(rests))
+        assert remaining == 2 - number
+    word, _, refusal = await partition.submit("b", rates=requests(3))
+    number, wait_ms = json.loads(str(refusal))
+    assert (word, number) == ("RATE", 0)
+    assert MINUTE_MS / 3 - 2000 < wait_ms <= MINUTE_MS / 3
+    assert await partition.state("b") == "missing"
+
+
+async def test_after_the_time_that_the_refusal_names_there_is_room(partition: Partition) -> None:
+    await partition.submit("a", rates=requests(1))
+    _, _, refusal = await partition.submit("b", rates=requests(1))
+    _, wait_ms = json.loads(str(refusal))
+    await age(partition, "requests", wait_ms - 2000)
+    assert (await partition.submit("b", rates=requests(1)))[0] == "RATE"
+    await age(partition, "requests", 2000)
+    assert (await partition.submit("b", rates=requests(1)))[0] == "OK"
+
+
+async def test_a_refusal_by_one_limit_uses_up_no_other_limit(partition: Partition) -> None:
+    both = rates(("tokens", 100, 10, True), ("requests", 1, 1, False))
+    await partition.submit("a", rates=both)
+    before = await used(partition, "tokens")
+    word, _, refusal = await partition.submit("b", rates=both)
+    assert (word, json.loads(str(refusal))[0]) == ("RATE", 1)
+    assert await used(partition, "tokens") == before
+
+
+async def test_the_end_of_a_request_puts_its_usage_in_place_of_what_it_reserved(
+    partition: Partition,
+) -> None:
+    await partition.submit("a", rates=rates(("tokens", 100_000, 4000, True)))
+    assert await used(partition, "tokens") == 4000
+    go = await partition.take()
+    await partition.finish(go, 1, usage='{"total_tokens":150}')
+    assert 50 < await used(partition, "tokens") <= 150
+
+
+async def test_a_request_without_usage_is_settled_by_its_prompt_and_its_entries(
+    partition: Partition,
+) -> None:
+    await partition.submit("a", rates=rates(("tokens", 100_000, 4000, True)))
+    go = await partition.take()
+    await partition.append(go, 1, "x", "y")
+    await partition.cancel("a")
+    # 10 tokens of the prompt, 2 deltas and the terminal, less what a moment gives back.
+    assert 0 <= await used(partition, "tokens") <= 13
+
+
+async def test_a_request_larger_than_the_limit_is_let_in_when_nothing_else_is_used(
+    partition: Partition,
+) -> None:
+    large = rates(("tokens", 100, 500, True))
+    assert (await partition.submit("a", rates=large))[0] == "OK"
+    assert (await partition.submit("b", rates=large))[0] == "RATE"
+
+
+async def test_a_repeated_submit_uses_up_nothing(partition: Partition) -> None:
+    await partition.submit("a", rates=requests(2))
+    assert await partition.submit("a", rates=requests(2)) == ("EXISTS", "a")
+    assert (await partition.submit("b", rates=requests(2)))[0] == "OK"
+
+
+async def test_a_request_that_is_not_settled_costs_its_tenant_nothing_at_its_end(
+    partition: Partition,
+) -> None:
+    await partition.submit("a", rates=requests(2))
+    before = await used(partition, "requests")
+    await partition.finish(await partition.take(), 1)
+    assert await used(partition, "requests") == before
