@@ -24,7 +24,7 @@ _STREAM: dict[int | str, JsonObject] = {
     200: {
         "description": "Chunks of the UI message stream protocol, from the message's `start` on, "
         "and a last `[DONE]`",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {}},
         "headers": {"X-Request-Id": {"schema": {"type": "string"}}},
     }
 }

@@ -21,7 +21,7 @@ router = APIRouter(tags=["gpt terminal"], route_class=JsonRoute)
         200: {
             "description": "The answer's text alone, in UTF-8, without framing; an answer cut "
             "short breaks off without an orderly end",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {}},
             "headers": {"X-Request-Id": {"schema": {"type": "string"}}},
         },
         **error_responses(400, 401, 404, 413, 415, 429, 503, as_text=True),

@@ -21,7 +21,7 @@ _ANSWERS: dict[int | str, JsonObject] = {
         "`chat.completion.chunk` and a last `[DONE]`",
         "content": {
             "application/json": {"schema": {"type": "object"}},
-            "text/event-stream": {"schema": {"type": "string"}},
+            "text/event-stream": {},
         },
         "headers": {"X-Request-Id": {"schema": {"type": "string"}}},
     },

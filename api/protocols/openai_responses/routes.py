@@ -37,7 +37,7 @@ _RESPONSE: dict[int | str, JsonObject] = {
         "description": "OpenAI's `response`; with `stream`, its events, numbered from 0",
         "content": {
             "application/json": {"schema": {"type": "object"}},
-            "text/event-stream": {"schema": {"type": "string"}},
+            "text/event-stream": {},
         },
         "headers": {"X-Request-Id": {"schema": {"type": "string"}}},
     }
