@@ -16,7 +16,7 @@ class Deployment:
     ) -> None:
         self.programs: list[Program] = []
         self._directory = directory
-        self._settings = {
+        self.settings = {
             "REDIS_URL": redis_url,
             "OPENAI_BASE_URL": upstream_url,
             "OPENAI_API_KEY": "key",
@@ -26,7 +26,7 @@ class Deployment:
     def start(self, name: str, *arguments: str) -> Program:
         """Start `tickertape` with these arguments."""
         name = f"{name}-{len(self.programs)}"
-        program = Program(name, command(*arguments), self._directory, environment(**self._settings))
+        program = Program(name, command(*arguments), self._directory, environment(**self.settings))
         self.programs.append(program)
         return program
 
