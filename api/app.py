@@ -16,8 +16,10 @@ from tickertape.api.edge.auth import Authentication
 from tickertape.api.edge.caller import Authenticator
 from tickertape.api.edge.error_forms import ErrorForm, ErrorForms
 from tickertape.api.edge.error_handlers import handle_errors
-from tickertape.api.edge.guards import BodyLimit, JsonOnly, LastResort, LoopbackOnly
+from tickertape.api.edge.front import Front
+from tickertape.api.edge.guards import BodyLimit, JsonOnly, LastResort
 from tickertape.api.edge.listed_keys import keys_from
+from tickertape.api.edge.open_api import OpenApi
 from tickertape.api.edge.rate_headers import RateHeaders
 from tickertape.api.edge.tenant_rules import TenantRulebook
 from tickertape.api.lifespan import Callers, OnFatal, running
@@ -72,8 +74,9 @@ def create_app(
     forms = ErrorForms(_error_forms())
     access = Access(settings, keys, authenticator)
     callers = Callers(access, keys, TenantRulebook(settings.tenant_rules))
-    is_loopback_only = not access.is_closed and not open_to_all
-    guards = _guards(settings, forms, page, access, is_loopback_only=is_loopback_only)
+    if not access.is_closed:
+        _check_origins(settings)
+    guards = _guards(settings, forms, page, access, serves_all=open_to_all)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -144,7 +147,7 @@ def _guards(
     page: ServedPage,
     access: Access,
     *,
-    is_loopback_only: bool,
+    serves_all: bool,
 ) -> list[Middleware]:
     """The guards, outermost first. The refusal of an inner guard passes through the outer ones."""
     public_paths = operations.PUBLIC_PATHS | _DOCUMENTATION_PATHS
@@ -152,13 +155,19 @@ def _guards(
     def is_public(path: str) -> bool:
         return path in public_paths or page.find(path) is not None
 
-    guards = [Middleware(LastResort, forms=forms)]
+    guards = [Middleware(Front, settings=settings)]
     if settings.origins:
-        guards.insert(0, _cors(settings.origins))
-    if is_loopback_only:
-        guards.append(Middleware(LoopbackOnly, forms=forms))
+        guards.append(_cors(settings.origins))
+    guards.append(Middleware(LastResort, forms=forms))
     return [
         *guards,
+        Middleware(
+            OpenApi,
+            forms=forms,
+            is_open=lambda: not access.is_closed,
+            serves_all=serves_all,
+            origins=settings.origins,
+        ),
         Middleware(
             Authentication,
             forms=forms,
@@ -170,6 +179,14 @@ def _guards(
         Middleware(JsonOnly, forms=forms),
         Middleware(BodyLimit, forms=forms, limit_bytes=_body_limit(settings)),
     ]
+
+
+def _check_origins(settings: Settings) -> None:
+    if "*" in settings.origins:
+        raise SettingsInvalid(
+            "TICKERTAPE_CORS_ORIGINS=* without keys would let every web page use this server: name"
+            " the origins, or set TICKERTAPE_API_KEYS or TICKERTAPE_REQUIRE_KEYS=1"
+        )
 
 
 def _body_limit(settings: Settings) -> Callable[[str], int]:

@@ -54,7 +54,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
         routes=app.routes,
         tags=[{"name": name, "description": words} for name, words in _TAGS.items()],
         # Relative, because only the caller knows the address of this server.
-        servers=[{"url": "/", "description": "This server"}],
+        servers=[{"url": app.state.settings.root_path or "/", "description": "This server"}],
         license_info={"name": "Apache 2.0", "identifier": "Apache-2.0"},
     )
     schemas = document["components"]["schemas"]

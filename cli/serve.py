@@ -16,6 +16,7 @@ from tickertape.broker.errors import SettingsInvalid
 from tickertape.cli.exits import CommandFailed, Exit
 from tickertape.roles import RolesInvalid
 from tickertape.runtime import logs
+from tickertape.runtime.setting_names import check_names
 from tickertape.runtime.settings import Settings, load_settings, old_names_in_use
 
 
@@ -23,7 +24,7 @@ def run_api(
     host: str, port: int, *, processes: int, is_open: bool, is_behind_loopback: bool
 ) -> int:
     """Serve until SIGTERM or Ctrl+C. Raises SettingsInvalid, CommandFailed."""
-    settings, _ = _settings()
+    settings, _ = _settings(serves=True)
     with _nothing_to_collect():
         from tickertape.api.serving.server import serve
 
@@ -68,13 +69,15 @@ def run_model(host: str, port: int, slots: int | None) -> int:
     os.execve(argv[0], argv, {**os.environ, **module_environment()})  # noqa: S606  # no shell is meant
 
 
-def _settings() -> tuple[Settings, str]:
+def _settings(*, serves: bool = False) -> tuple[Settings, str]:
     """The settings and REDIS_URL, before any large import. Raises SettingsInvalid."""
     # A handler until the program installs its own. Without one, the first process of a container
     # would ignore SIGTERM. `sys.exit` could be lost in a callback during an import, and there is
     # nothing to clean up yet, hence `os._exit`.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     settings = load_settings()
+    has_keys = settings.api_keys is not None or settings.require_keys
+    check_names(has_keys=has_keys if serves else None)
     if settings.redis_url is None:
         raise SettingsInvalid(
             "REDIS_URL is not set. Set it to the server of the queue (redis://host:port), or run"

@@ -64,3 +64,14 @@ def is_loopback(host: str) -> bool:
 def is_this_machine(host: str) -> bool:
     """Whether a call to this host stays on this machine: loopback, or the unspecified address."""
     return is_loopback(host) or host in {"0.0.0.0", "::"}  # noqa: S104  # compared, not bound
+
+
+def is_public(host: str) -> bool:
+    """Whether a server at this name or address may be reached from outside its own network."""
+    if is_loopback(host):
+        return False
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return True
+    return address.is_global or address.is_unspecified

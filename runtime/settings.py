@@ -29,6 +29,7 @@ from tickertape.runtime.sentinel_address import parse_sentinel_url
 
 _MIB = 1024 * 1024
 _NAMESPACE = re.compile(r"[a-z0-9_-]{1,32}", re.ASCII)
+_ROOT_PATH = re.compile(r"[A-Za-z0-9_.~-]+(?:/[A-Za-z0-9_.~-]+)*", re.ASCII)
 _SCHEMES = {"redis", "rediss", "unix", "redis+cluster", "rediss+cluster"}
 # A cluster serves each partition from one master, so that one partition would use one master only.
 _CLUSTER_PARTITIONS = 16
@@ -145,6 +146,8 @@ class Settings(BaseSettings):
     cors_origins: str | None = Field(default=None, validation_alias=_ours("CORS_ORIGINS"))
     # What any caller may send, hold and leave unread: see api/serving/bounds.py.
     trusted_proxies: str = Field(default="", validation_alias=_ours("TRUSTED_PROXIES"))
+    root_path: str = Field(default="", validation_alias=_ours("ROOT_PATH"))
+    hsts_s: int = Field(default=0, ge=0, le=63_072_000, validation_alias=_ours("HSTS_S"))
     max_header_bytes: int = Field(
         default=32_768, ge=4096, le=_MIB, validation_alias=_ours("MAX_HEADER_BYTES")
     )
@@ -208,6 +211,15 @@ class Settings(BaseSettings):
         if self.redis_url and is_cluster(self.redis_url) and not is_given:
             self.partitions = _CLUSTER_PARTITIONS
         return self
+
+    @field_validator("root_path")
+    @classmethod
+    def _path(cls, path: str) -> str:
+        bare = path.strip("/")
+        if bare and not _ROOT_PATH.fullmatch(bare):
+            message = "use a path such as /llm"
+            raise ValueError(message)
+        return f"/{bare}" if bare else ""
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -292,9 +304,14 @@ def variable_names() -> list[str]:
     return names
 
 
+def given_variables() -> dict[str, str | None]:
+    """The variables of the environment, and those of the `.env` file that it does not set."""
+    return {**dotenv_values(_ENV_FILE, encoding=_ENV_ENCODING), **os.environ}
+
+
 def old_names_in_use() -> dict[str, str]:
     """The old names that the environment or the `.env` file sets, each with its current name."""
-    given = {**dotenv_values(_ENV_FILE, encoding=_ENV_ENCODING), **os.environ}
+    given = given_variables()
     return {old: new for old, new in _OLD_NAMES.items() if given.get(old)}
 
 

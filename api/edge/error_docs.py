@@ -8,7 +8,7 @@ from tickertape.runtime.json_types import JsonObject
 _DESCRIPTIONS = {
     400: "A field is invalid; `param` names it",
     401: "The API key is missing or unknown",
-    403: "The server has no API keys, and the call names it by another host than localhost",
+    403: "The server has no API keys, and the call comes from elsewhere; see `code`",
     404: "The object does not exist, or belongs to another tenant",
     409: "The call conflicts with an earlier request; see `code`",
     413: "The body is too large",

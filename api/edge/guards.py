@@ -4,7 +4,6 @@ A guard checks the head of a call or counts the bytes of its body. No guard dela
 """
 
 import asyncio
-import re
 from collections.abc import Callable
 
 from starlette.datastructures import Headers
@@ -17,9 +16,6 @@ from tickertape.api.edge.problems import Problem, draining
 from tickertape.api.failure_log import log_failure
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.runtime.addresses import is_loopback
-
-# A host or an IPv6 address in brackets, each with or without a port.
-_HOST = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([^:\[\]/@]+))(?::\d{1,5})?", re.ASCII)
 
 
 def check_bind(host: str, *, has_keys: bool, open_to_all: bool) -> None:
@@ -70,35 +66,6 @@ class LastResort:
             path = scope["path"]
             problem = problem_of(error, path, self._forms.of(path))
             await self._forms.respond(problem, path)(scope, receive, send)
-
-
-class LoopbackOnly:
-    """Refuses calls whose Host header is not a loopback name.
-
-    An API without keys listens on loopback only. A web page elsewhere could still reach it, by
-    resolving its domain to 127.0.0.1 (DNS rebinding), but its calls then name that domain.
-    """
-
-    def __init__(self, app: ASGIApp, *, forms: ErrorForms) -> None:
-        self._app = app
-        self._forms = forms
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or _is_loopback_name(Headers(scope=scope).get("host", "")):
-            await self._app(scope, receive, send)
-            return
-        problem = Problem(
-            403,
-            "forbidden_host",
-            "Without API keys this server accepts only loopback names, such as localhost; "
-            "set TICKERTAPE_API_KEYS, or use --open.",
-        )
-        await self._forms.respond(problem, scope["path"])(scope, receive, send)
-
-
-def _is_loopback_name(host: str) -> bool:
-    match = _HOST.fullmatch(host)
-    return match is not None and is_loopback(match[1] or match[2])
 
 
 class JsonOnly:

@@ -208,7 +208,9 @@ class BoundedProtocol(OrderedProtocol):
             self._linger_by_s = self.loop.time() + self._bounds.linger_s
 
     def _write_raw(self, refusal: Problem) -> None:
-        self.transport.write(raw_answer(refusal, self.server_state.default_headers))
+        defaults = self.server_state.default_headers
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in defaults}
+        self.transport.write(raw_answer(refusal, {**headers, **self._doorway.headers}))
 
     def on_response_complete(self) -> None:
         """Wait for the rest of the next head from now on."""

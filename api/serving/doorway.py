@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import structlog
@@ -42,8 +43,10 @@ class Leavable(Protocol):
 class Doorway:
     """Counts connections and bodies, and looks at every connection once in `tick_s`."""
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: Bounds, headers: Mapping[str, str]) -> None:
         self.bounds = bounds
+        # Of the answers to callers that reach no route.
+        self.headers = headers
         self.refusals: Counter[str] = Counter()
         self._guests: set[Guest] = set()
         self._heads: dict[Guest, None] = {}

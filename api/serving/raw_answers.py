@@ -1,18 +1,18 @@
 """Pure: an error as the bytes of a whole response, for callers that reach no route."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from tickertape.api.edge.problems import Problem
 
 
-def raw_answer(problem: Problem, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+def raw_answer(problem: Problem, headers: Mapping[str, str]) -> bytes:
     """The response with the body that a route would send, and the end of the connection."""
     body = json.dumps(problem.body(), separators=(",", ":")).encode()
     status = HTTPStatus(problem.status_code)
     fields = {
-        **{name.decode("latin-1"): value.decode("latin-1") for name, value in headers},
+        **headers,
         "content-type": "application/json",
         "content-length": str(len(body)),
         **(problem.headers or {}),

@@ -21,6 +21,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from tickertape.api.app import create_app
+from tickertape.api.edge.front import headers_of_answers
 from tickertape.api.edge.guards import check_bind
 from tickertape.api.edge.listed_keys import needs_keys
 from tickertape.api.serving.bounded_protocol import BoundedProtocol
@@ -28,6 +29,7 @@ from tickertape.api.serving.bounds import bounds_from
 from tickertape.api.serving.doorway import Doorway
 from tickertape.api.serving.processes import run_processes
 from tickertape.broker.errors import SettingsInvalid
+from tickertape.runtime.addresses import is_public
 from tickertape.runtime.garbage import tune_garbage_collector
 from tickertape.runtime.settings import Settings
 
@@ -67,6 +69,7 @@ def serve(
     """
     is_open = open_to_all or behind_loopback
     check_bind(host, has_keys=needs_keys(settings), open_to_all=is_open)
+    _warn_of_access(settings, host)
     with _listen(host, port) as listener:
         _raise_file_limit()
         logger.info("listening", host=host, port=listener.getsockname()[1], processes=processes)
@@ -76,6 +79,17 @@ def serve(
         create_app(settings, open_to_all=open_to_all)
         arguments = (settings, listener, open_to_all, configure_logs)
         return run_processes(processes, _serve_one, arguments)
+
+
+def _warn_of_access(settings: Settings, host: str) -> None:
+    if not needs_keys(settings):
+        logger.warning("open: no keys", host=host, fix="set TICKERTAPE_API_KEYS")
+    elif is_public(host) and not settings.trusted_proxies:
+        logger.warning(
+            "keys in clear",
+            host=host,
+            fix="put a proxy with TLS in front, and name it in TICKERTAPE_TRUSTED_PROXIES",
+        )
 
 
 def _serve_one(
@@ -124,7 +138,9 @@ class DrainingServer(uvicorn.Server):
     """A uvicorn server that drains the app as soon as it receives a stop signal."""
 
     def __init__(self, app: FastAPI) -> None:
-        self.doorway = Doorway(bounds_from(app.state.settings))
+        self.doorway = Doorway(
+            bounds_from(app.state.settings), headers_of_answers(app.state.settings)
+        )
         super().__init__(_config(app, self.doorway))
         self._app = app
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -19,7 +19,13 @@ from tickertape.cli.up.environment import needs_model, needs_redis, url_of
 from tickertape.client import AsyncClient
 from tickertape.roles import RolesInvalid, load_roles
 from tickertape.runtime.addresses import hide_secrets, is_loopback
-from tickertape.runtime.settings import Settings, load_settings, old_names_in_use, variable_names
+from tickertape.runtime.settings import (
+    Settings,
+    given_variables,
+    load_settings,
+    old_names_in_use,
+    variable_names,
+)
 
 _BASE = ("fastapi", "uvicorn", "uvloop", "httptools", "redis", "hiredis", "openai", "aiohttp")
 _ANSWER_S = 5.0
@@ -41,7 +47,7 @@ async def _examine(host: str, port: int, data_dir: Path) -> list[Finding]:
         findings.python_finding(tuple(sys.version_info[:3])),
         findings.packages_finding({name: _version(name) for name in _BASE}, _INSTALL),
         *findings.old_variables(old := old_names_in_use()),
-        *findings.unknown_variables(os.environ, [*variable_names(), *old]),
+        *findings.unknown_variables(given_variables(), [*variable_names(), *old]),
     ]
     try:
         settings = load_settings()

@@ -1,19 +1,17 @@
 """Pure: the conclusions of `doctor`, each with a remedy."""
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from tickertape.broker.partition_map import PartitionMap
+from tickertape.runtime.setting_names import unknown_names
 
 MIN_PYTHON = (3, 11)
 _FEW_DESCRIPTORS = 4096
 _LITTLE_DISK_BYTES = 1_000_000_000
-_PREFIX = "TICKERTAPE_"
 # Variables that only clients or child processes read, so that they are not fields of Settings.
-_OTHER_VARIABLES = ("TICKERTAPE_API_KEY", "TICKERTAPE_LOCAL_MODEL_KEY")
 
 
 class Level(StrEnum):
@@ -69,18 +67,16 @@ def packages_finding(versions: Mapping[str, str | None], remedy: str) -> Finding
     return ok("packages", ", ".join(f"{name} {version}" for name, version in versions.items()))
 
 
-def unknown_variables(environment: Iterable[str], known: Iterable[str]) -> list[Finding]:
-    """Warns of environment variables that start with TICKERTAPE_ and are not settings."""
-    allowed = [name.removeprefix(_PREFIX) for name in (*known, *_OTHER_VARIABLES)]
-    findings = []
-    for name in sorted(environment):
-        suffix = name.removeprefix(_PREFIX)
-        if suffix == name or suffix in allowed:
-            continue
-        close = difflib.get_close_matches(suffix, allowed, 1)
-        remedy = f"did you mean {_PREFIX}{close[0]}?" if close else "remove it"
-        findings.append(warn("settings", f"{name} is not a setting", remedy))
-    return findings
+def unknown_variables(given: Mapping[str, str | None], known: Iterable[str]) -> list[Finding]:
+    """Reports variables that start with TICKERTAPE_ and are not settings, which end a start."""
+    return [
+        fail(
+            "settings",
+            f"{name} is not a setting",
+            f"did you mean {close}?" if close else "remove it",
+        )
+        for name, close in unknown_names(given, known).items()
+    ]
 
 
 def old_variables(names: Mapping[str, str]) -> list[Finding]:

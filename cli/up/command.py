@@ -29,6 +29,7 @@ from tickertape.cli.up.service import Server, Service
 from tickertape.cli.up.supervisor import Supervisor
 from tickertape.cli.up.upstream_data import claim_data_dir, label_of
 from tickertape.cli.up.upstream_identity import UpstreamIdentity, upstream_identity
+from tickertape.runtime.setting_names import check_names
 from tickertape.runtime.settings import Settings, load_settings
 
 T = TypeVar("T", bound=Server)
@@ -38,6 +39,7 @@ def run(options: Options) -> int:
     """Run until a stop signal; returns the exit code. Raises CommandFailed, SettingsInvalid."""
     started_s = time.monotonic()
     settings = load_settings()
+    check_names(has_keys=settings.api_keys is not None or settings.require_keys)
     _check_health_port(settings, options.workers)
     port = find_port(options.host, options.port, typed=options.typed)
     upstream = upstream_identity(settings)

@@ -13,6 +13,8 @@ from tickertape.api.edge.guards import LastResort, check_bind
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.runtime.addresses import is_loopback
 
+KEY = "a-key-of-tenant-one"
+KEYS = f"one:{KEY}"
 SECRET = "the launch code is 1234"
 
 
@@ -83,8 +85,9 @@ async def test_only_allowed_origins_get_cors_headers(redis_url: str) -> None:
 
 
 async def test_a_wildcard_origin_never_allows_credentials(redis_url: str) -> None:
-    async with running_api(redis_url, cors_origins="*") as api:
-        answer = await api.client.get("/roles", headers={"Origin": "https://c.example"})
+    async with running_api(redis_url, cors_origins="*", api_keys=KEYS) as api:
+        headers = {"Origin": "https://c.example", "Authorization": f"Bearer {KEY}"}
+        answer = await api.client.get("/roles", headers=headers)
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert "Access-Control-Allow-Credentials" not in answer.headers
 

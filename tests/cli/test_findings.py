@@ -60,7 +60,9 @@ def test_a_change_of_the_partitions_that_is_not_settled_is_reported() -> None:
 
 def test_a_misspelt_variable_is_reported_with_the_correct_name() -> None:
     found = findings.unknown_variables(
-        ["TICKERTAPE_LEASE", "TICKERTAPE_LEASE_S", "TICKERTAPE_API_KEY", "HOME"],
+        dict.fromkeys(
+            ["TICKERTAPE_LEASE", "TICKERTAPE_LEASE_S", "TICKERTAPE_API_KEY", "HOME"], "1"
+        ),
         ["TICKERTAPE_LEASE_S", "REDIS_URL"],
     )
     assert [finding.remedy for finding in found] == ["did you mean TICKERTAPE_LEASE_S?"]
@@ -76,7 +78,7 @@ def test_a_renamed_variable_is_reported_with_its_new_name() -> None:
 
 
 def test_an_unknown_variable_without_a_similar_name_is_reported() -> None:
-    (finding,) = findings.unknown_variables(["TICKERTAPE_XYZZY"], ["TICKERTAPE_LEASE_S"])
+    (finding,) = findings.unknown_variables({"TICKERTAPE_XYZZY": "1"}, ["TICKERTAPE_LEASE_S"])
     assert finding.remedy == "remove it"
 
 

@@ -35,7 +35,10 @@ class Flood:
         """Open everything, and keep on."""
         attacks = [
             *[self._dribble(_HEAD, b"x") for _ in range(HEADS)],
-            *[self._dribble(_JSON + b"Content-Length: 1000000\r\n\r\n{", b" ") for _ in range(BODIES)],
+            *[
+                self._dribble(_JSON + b"Content-Length: 1000000\r\n\r\n{", b" ")
+                for _ in range(BODIES)
+            ],
             *[self._pour(_HEAD, b"x" * 10 * _MIB) for _ in range(LARGE)],
             *[self._pour(_CHUNKED, b"X-Trailer: 1\r\n" * 700_000) for _ in range(LARGE)],
             *[self._pour(b"\x00garbage", b"\r\n\r\n") for _ in range(LARGE)],

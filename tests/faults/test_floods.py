@@ -85,7 +85,7 @@ async def test_slow_heads_slow_bodies_and_floods_of_headers_harm_nobody(
     late_s.sort()
     p99_s = late_s[int(len(late_s) * 0.99)]
     print(
-        f"{HEADS} heads, {BODIES} bodies: {before:.0f} MiB before, at most {peak - before:+.1f} MiB;"
+        f"{HEADS} heads, {BODIES} bodies: {before:.0f} MiB, at most {peak - before:+.1f} MiB;"
         f" /healthz p50 {late_s[len(late_s) // 2] * 1000:.0f} ms, p99 {p99_s * 1000:.0f} ms,"
         f" longest {late_s[-1] * 1000:.0f} ms of {len(late_s)};"
         f" {len(program.printed):,} bytes logged"

@@ -72,7 +72,7 @@ class Release(Deployment):
         """Start the release's `tickertape` with these arguments."""
         name = f"{self._version}-{name}-{len(self.programs)}"
         argv = module_argv(_MODULES[self._version], *arguments)
-        env = environment(**self._settings)
+        env = environment(**self.settings)
         env["PYTHONPATH"] = os.pathsep.join([str(self._tree), env["PYTHONPATH"]])
         program = Program(name, argv, self._directory, env)
         self.programs.append(program)

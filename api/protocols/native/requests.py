@@ -58,7 +58,7 @@ async def submit(
         except RequestMissing:
             # A fail-over lost the request since. The same call may be repeated, and finds that out.
             raise Unavailable from None
-    response.headers["Location"] = f"/chat/{request_id}"
+    response.headers["Location"] = f"{services.settings.root_path}/chat/{request_id}"
     fields: JsonObject = {"request_id": request_id, "status": status}
     if body.conversation_id is not None:
         fields["conversation_id"] = body.conversation_id

@@ -1,0 +1,102 @@
+"""What protects an API without keys, which serves whoever reaches it.
+
+Such an API listens on loopback only. Calls of others can still arrive there: by a web page in a
+browser on this machine, and by a proxy that someone put in front.
+"""
+
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tickertape.api.edge.error_forms import ErrorForms
+from tickertape.api.edge.host_names import is_loopback_name
+from tickertape.api.edge.problems import Problem
+
+HOW_TO_OPEN = "set TICKERTAPE_API_KEYS, or use --open."
+_OF_PROXIES = frozenset({"forwarded", "via", "x-real-ip"})
+_OF_PROXIES_PREFIX = "x-forwarded-"
+_HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
+_FROM_OUR_PAGE = frozenset({"same-origin", "none"})
+
+
+class OpenApi:
+    """Refuses calls of other machines and of other sites' pages, as long as the API `is_open`.
+
+    `serves_all` states that the operator wants calls of other machines. `origins` are those whose
+    pages may call.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        forms: ErrorForms,
+        is_open: Callable[[], bool],
+        serves_all: bool,
+        origins: tuple[str, ...],
+    ) -> None:
+        self._app = app
+        self._forms = forms
+        self._is_open = is_open
+        self._serves_all = serves_all
+        self._origins = frozenset(origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self._is_open():
+            problem = self._refusal(scope["method"], Headers(scope=scope))
+            if problem is not None:
+                await self._forms.respond(problem, scope["path"])(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _refusal(self, method: str, headers: Headers) -> Problem | None:
+        if not self._serves_all:
+            if not is_loopback_name(headers.get("host", "")):
+                return forbidden_host()
+            if came_through_a_proxy(headers):
+                return forbidden_proxy()
+        if method not in _HARMLESS and is_of_another_site(headers, self._origins):
+            return forbidden_origin()
+        return None
+
+
+def came_through_a_proxy(headers: Headers) -> bool:
+    """Whether a proxy says that the call is of another machine."""
+    return any(name in _OF_PROXIES or name.startswith(_OF_PROXIES_PREFIX) for name in headers)
+
+
+def is_of_another_site(headers: Headers, origins: frozenset[str]) -> bool:
+    """Whether a browser says that a page of another site makes the call.
+
+    A page can make a browser post without a body and without asking first (CORS), and no page can
+    change these headers. Other programs than browsers send none of them.
+    """
+    origin = headers.get("origin")
+    if origin in origins:
+        return False
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site not in _FROM_OUR_PAGE
+    return origin is not None and urlsplit(origin).netloc != headers.get("host")
+
+
+def forbidden_host() -> Problem:
+    """The refusal of a Host header that is not a loopback name."""
+    message = "Without API keys this server accepts only loopback names, such as localhost; "
+    return Problem(403, "forbidden_host", message + HOW_TO_OPEN)
+
+
+def forbidden_proxy() -> Problem:
+    """The refusal of a call that came through a proxy."""
+    message = "Without API keys this server accepts no calls through a proxy; "
+    return Problem(403, "forbidden_proxy", message + HOW_TO_OPEN)
+
+
+def forbidden_origin() -> Problem:
+    """The refusal of a page that is neither ours nor of an allowed origin."""
+    message = (
+        "Pages of other origins may not call this server; TICKERTAPE_CORS_ORIGINS allows some."
+    )
+    return Problem(403, "forbidden_origin", message)
