@@ -126,7 +126,14 @@ class Doorway:
 
     def tick(self) -> None:
         """Look at all connections, and cut those that leave most unread if all leave too much."""
-        now_s = asyncio.get_running_loop().time()
+        self._timer = None
+        try:
+            self._look(asyncio.get_running_loop().time())
+        finally:
+            if self._guests or self._unlogged:
+                self._wait()
+
+    def _look(self, now_s: float) -> None:
         unread = [(guest.tick(now_s), guest) for guest in list(self._guests)]
         total = sum(size for size, _ in unread)
         if total > self.bounds.unread_bytes:
@@ -137,9 +144,6 @@ class Doorway:
                 if total <= self.bounds.unread_bytes:
                     break
         self._log(now_s)
-        self._timer = None
-        if self._guests or self._unlogged:
-            self._wait()
 
     def _wait(self) -> None:
         loop = asyncio.get_running_loop()

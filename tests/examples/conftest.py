@@ -5,6 +5,7 @@ import contextlib
 import functools
 import http.server
 import os
+import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -27,6 +28,8 @@ WHOLE = "".join(PIECES)
 SHORTER = "Air."
 QUESTION = "Why is it blue?"
 _TIMEOUT_S = 50
+_PAGES = 3
+_SERVED: set[int] = set()
 
 Run = Callable[..., Coroutine[Any, Any, str]]
 
@@ -52,8 +55,7 @@ async def api(
     upstream.script = script
     settings = Settings(openai_base_url=upstream.base_url, openai_model=DEFAULT_MODEL)
     async with (
-        # Any origin, since a page's is known only when it is served.
-        running_api(redis_url, cors_origins="*") as running,
+        running_api(redis_url, cors_origins=",".join(map(_origin, page_ports()))) as running,
         working(redis_url, settings),
     ):
 
@@ -84,6 +86,18 @@ def run(api: RunningApi) -> Run:
     return running
 
 
+@functools.cache
+def page_ports() -> list[int]:
+    """The ports at which pages are served. An API is told of them before it starts."""
+    with contextlib.ExitStack() as stack:
+        found = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(_PAGES)]
+        return [listener.getsockname()[1] for listener in found]
+
+
+def _origin(port: int) -> str:
+    return f"http://127.0.0.1:{port}"
+
+
 @contextlib.contextmanager
 def serving_files(folder: Path) -> Iterator[str]:
     """Serve a folder from an origin of its own; yields the origin."""
@@ -93,12 +107,17 @@ def serving_files(folder: Path) -> Iterator[str]:
             """Say nothing of each file that is served."""
 
     handler = functools.partial(Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        serving = threading.Thread(target=server.serve_forever)
-        serving.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        serving.join()
+    port = next(each for each in page_ports() if each not in _SERVED)
+    _SERVED.add(port)
+    try:
+        with http.server.ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
+            serving = threading.Thread(target=server.serve_forever)
+            serving.start()
+            yield _origin(port)
+            server.shutdown()
+            serving.join()
+    finally:
+        _SERVED.discard(port)
 
 
 @pytest.fixture
