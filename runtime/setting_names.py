@@ -20,13 +20,14 @@ _ADDRESS_OF_SERVICE = re.compile(r"(?:tcp|udp|sctp)://.*")
 
 def unknown_names(given: Mapping[str, str | None], known: Iterable[str]) -> dict[str, str | None]:
     """Pure: names with our prefix that are not known, each with the nearest known name."""
-    allowed = [name.removeprefix(_PREFIX) for name in (*known, *_OTHERS)]
+    settings = [name.removeprefix(_PREFIX) for name in known]
+    allowed = {*settings, *(name.removeprefix(_PREFIX) for name in _OTHERS)}
     unknown = {}
     for name, value in sorted(given.items()):
         suffix = name.removeprefix(_PREFIX)
         if suffix == name or suffix in allowed or not value or _is_of_service(name, value):
             continue
-        close = difflib.get_close_matches(suffix, allowed, 1)
+        close = difflib.get_close_matches(suffix, settings, 1)
         unknown[name] = f"{_PREFIX}{close[0]}" if close else None
     return unknown
 
