@@ -41,7 +41,7 @@ CurrentCaller = Annotated[Caller, Depends(_caller)]
 
 
 async def _tenant(caller: CurrentCaller) -> str:
-    return caller.owner
+    return caller.principal
 
 
 AnyServices = Annotated[Services, Depends(_services)]
@@ -49,4 +49,4 @@ AnyServices = Annotated[Services, Depends(_services)]
 UsableServices = Annotated[Services, Depends(_usable)]
 """The services once Redis has accepted this process; until then, the route answers 503."""
 Tenant = Annotated[str, Depends(_tenant)]
-"""The tenant, or the user of a tenant, whose data the call may reach: `Caller.owner`."""
+"""The tenant, or the user of a tenant, whose data the call may reach: `Caller.principal`."""

@@ -28,6 +28,29 @@ _TAGS = {
 }
 
 
+# FastAPI knows no scheme of these kinds. Every call that takes a ticket takes a key as well.
+_TICKETS = {
+    "Ticket": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "Authorization",
+        "description": "A ticket, as `Ticket tk1_...`: a right to one request or one conversation.",
+    },
+    "TicketOfStream": {
+        "type": "apiKey",
+        "in": "query",
+        "name": "ticket",
+        "description": "A ticket in the address of a stream, for a browser's `EventSource`.",
+    },
+}
+_STREAMS = ("/chat/{request_id}/stream", "/conversations/{conversation_id}/stream")
+_WITH_TICKETS = {
+    ("get", "/chat/{request_id}"), ("post", "/chat/{request_id}/cancel"), ("post", "/chat"),
+    ("get", "/conversations/{conversation_id}"), ("post", "/streams"),
+    *(("get", path) for path in _STREAMS),
+}  # fmt: skip
+
+
 def operation_id(route: APIRoute) -> str:
     """A unique name for code generators: the module of the route and its function."""
     *_, folder, module = route.endpoint.__module__.split(".")
@@ -57,8 +80,10 @@ def _document(app: FastAPI) -> dict[str, Any]:
         servers=[{"url": app.state.settings.root_path or "/", "description": "This server"}],
         license_info={"name": "Apache 2.0", "identifier": "Apache-2.0"},
     )
+    document["components"].setdefault("securitySchemes", {}).update(_TICKETS)
     schemas = document["components"]["schemas"]
     schemas.update(event_schemas())
+    _document_tickets(document)
     for operation in _operations(document):
         # A list of calls is read by their summaries, and a function's name says too little there.
         operation["summary"] = operation["description"].partition(".")[0]
@@ -69,6 +94,14 @@ def _document(app: FastAPI) -> dict[str, Any]:
             _show_example(response, schemas)
         _show_nulls(operation)
     return document
+
+
+def _document_tickets(document: JsonObject) -> None:
+    for method, path in _WITH_TICKETS:
+        operation = document["paths"][path][method]
+        operation["security"] = [*operation["security"], {"Ticket": []}]
+        if path in _STREAMS:
+            operation["security"].append({"TicketOfStream": []})
 
 
 def _operations(document: JsonObject) -> Iterator[JsonObject]:

@@ -127,10 +127,10 @@ class Services:
                 submission_of(
                     ask,
                     self.roles,
-                    tenant=caller.owner,
+                    tenant=caller.principal,
                     idempotency_key=idempotency_key,
                     keep=keep,
-                    cache_key=self._cache_key(caller.owner),
+                    cache_key=self._cache_key(caller.principal),
                     limited=rules.limited,
                 ),
                 rules,
@@ -140,7 +140,7 @@ class Services:
         caller.require_model(submission.model)
         if ask.links.parent and ask.conversation_id is not None:
             await self.conversations.check_parent(
-                caller.owner, ask.conversation_id, ask.links.parent
+                caller.principal, ask.conversation_id, ask.links.parent
             )
         try:
             submitted = await self.requests.submit(submission)
@@ -151,16 +151,16 @@ class Services:
         RESTS.set(submitted.rests)
         return submitted
 
-    def _cache_key(self, owner: str) -> str | None:
-        is_shared = owner == OPEN_TENANT or self.settings.prompt_cache == "shared"
-        return None if is_shared else digest("prompt cache", owner)
+    def _cache_key(self, principal: str) -> str | None:
+        is_shared = principal == OPEN_TENANT or self.settings.prompt_cache == "shared"
+        return None if is_shared else digest("prompt cache", principal)
 
-    def retention_of(self, owner: str) -> Retention:
+    def retention_of(self, principal: str) -> Retention:
         """How long the data of a tenant, or of one of its users, may be kept."""
         limits = limits_of_settings(self.settings)
         if self.keys is None:
             return limits
-        return limits.limited(*self.keys().retention(tenant_of(owner)))
+        return limits.limited(*self.keys().retention(tenant_of(principal)))
 
     def refuse_while_draining(self) -> None:
         """Accept no call that could not be answered before the process stops; raises Problem."""

@@ -26,7 +26,7 @@ def digest(*parts: str) -> str:
     return hashed.hexdigest()[:40]
 
 
-def owner_of(tenant: str, user: str | None) -> str:
+def principal_of(tenant: str, user: str | None) -> str:
     """The name under which the data of a tenant, or of one of its end users, is kept.
 
     It stands for the tenant in keys and records, so that the data of two users is as separate as
@@ -35,9 +35,9 @@ def owner_of(tenant: str, user: str | None) -> str:
     return tenant if user is None else f"{tenant}~{digest(tenant, user)[:32]}"
 
 
-def tenant_of(owner: str) -> str:
-    """The tenant that an owner belongs to."""
-    return owner.partition("~")[0]
+def tenant_of(principal: str) -> str:
+    """The tenant that a principal belongs to."""
+    return principal.partition("~")[0]
 
 
 def partition_of_name(name: bytes) -> int:

@@ -35,7 +35,7 @@ class Transport:
         self._silence_s = silence_s
         with self._as_client_errors():
             self.display_url = str(URL(self._url).with_user(None))
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._headers = _authorization(api_key) if api_key else {}
         self.has_connected = False
         self._opened: aiohttp.ClientSession | None = None
 
@@ -183,3 +183,8 @@ def _reason(body: str) -> tuple[str | None, str]:
 
 def _seconds(value: str | None) -> float:
     return float(value) if value is not None and value.isascii() and value.isdigit() else 0
+
+
+def _authorization(key: str) -> dict[str, str]:
+    """The header of a key or a ticket; a ticket is recognized by how it begins."""
+    return {"Authorization": f"{'Ticket' if key.startswith('tk1_') else 'Bearer'} {key}"}

@@ -10,7 +10,7 @@ from typing import Literal, Protocol, TypeAlias, get_args
 
 from tickertape.api.edge.problems import Problem
 from tickertape.api.fanout.permit import Permit
-from tickertape.broker.keys import owner_of
+from tickertape.broker.keys import principal_of
 
 CallScope: TypeAlias = Literal["submit", "read", "cancel", "erase", "list", "metrics", "admin"]
 """What a caller may do. `edge/route_scopes.py` says which routes need which scope.
@@ -60,9 +60,9 @@ class Caller:
     permit: Permit | None = field(default=None, compare=False, repr=False)
 
     @property
-    def owner(self) -> str:
+    def principal(self) -> str:
         """The name under which the data of this caller is kept; no other caller's data has it."""
-        return owner_of(self.tenant, self.user)
+        return principal_of(self.tenant, self.user)
 
     def require_conversation(self, conversation_id: str | None) -> None:
         """Raise Problem 403 if the caller has a ticket for another object."""

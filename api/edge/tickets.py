@@ -22,7 +22,7 @@ from tickertape.broker.access import (
     member_of_object,
     member_of_ticket,
 )
-from tickertape.broker.keys import digest, owner_of
+from tickertape.broker.keys import digest, principal_of
 
 _PERMIT_PREFIX = "ticket:"
 _SECRET_READ_EVERY_MS = 1000
@@ -131,7 +131,7 @@ class Tickets:
 
     async def revoke_of(self, caller: Caller, only: Only) -> None:
         """Revoke all tickets of an object that have been issued until now; raises Unavailable."""
-        member = member_of_object(digest(caller.owner, only.kind, only.object_id))
+        member = member_of_object(digest(caller.principal, only.kind, only.object_id))
         await self._store().revoke_tickets(member, self._now_ms() + TICKET_LIFE_MS)
 
     async def recheck(self) -> None:
@@ -205,11 +205,11 @@ def ticket_event(ticket: str, claims: Claims) -> bytes:
 
 
 def _members(claims: Claims) -> list[str]:
-    owner = owner_of(claims.tenant, claims.user)
+    principal = principal_of(claims.tenant, claims.user)
     return [
         member_of_ticket(claims.ticket_id),
         member_of_key(claims.key_id or ""),
-        member_of_object(digest(owner, claims.kind, claims.object_id)),
+        member_of_object(digest(principal, claims.kind, claims.object_id)),
     ]
 
 

@@ -127,6 +127,24 @@ async def test_a_revoked_key_ends_its_open_streams_on_every_process(
         assert await gets(one, stolen) == 401
 
 
+async def test_the_tickets_of_a_revoked_key_are_void_and_their_streams_end(
+    redis_url: str,
+) -> None:
+    async with closed_api(redis_url) as api:
+        key = await add(api.services.access, "ada")
+        await wait_until(lambda: accepts(api, key), description="accepted")
+        made = await api.client.post("/chat", json={"message": "hi"}, headers=of(key))
+        path = f"/chat/{made.json()['request_id']}"
+        issued = await api.client.post(f"{path}/ticket", json={"rights": "read"}, headers=of(key))
+        ticket = issued.json()["ticket"]
+        async with api.client.stream("GET", f"{path}/stream?ticket={ticket}") as stream:
+            await api.services.access.revoke("1")
+            with pytest.raises(httpx2.TransportError):
+                await stream.aread()
+        answer = await api.client.get(path, headers={"Authorization": f"Ticket {ticket}"})
+        assert answer.status_code == 401
+
+
 async def read_to_the_end(api: RunningApi, path: str, key: str) -> bool:
     """Whether the stream ended in order."""
     try:

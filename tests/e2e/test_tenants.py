@@ -23,6 +23,7 @@ _EVERYONES = {
 # These name nothing that exists. Other tests check what they show of the caller's data.
 _UNNAMED = {
     *(("GET", path) for path in ("/chat", "/conversations")),
+    ("POST", "/tickets/revoke"),
     *(
         ("POST", path)
         for path in ("/chat", "/v1/chat/completions", "/v1/responses", "/api/chat", "/api/gpt/get")
@@ -34,8 +35,16 @@ _NOTHING_THERE = {
     ("POST", "/api/chat/{chat_id}/stop"): 200,
 }
 # A conversation begins with its first request, so one can be followed before there is one.
-_FOLLOWING = {("GET", "/conversations/{conversation_id}/stream"), ("POST", "/streams")}
-_BODIES = {"PATCH": {"title": "a stranger's"}}
+_FOLLOWING = {
+    ("GET", "/conversations/{conversation_id}/stream"),
+    ("POST", "/streams"),
+    ("POST", "/conversations/{conversation_id}/ticket"),
+    ("POST", "/conversations/{conversation_id}/tickets/revoke"),
+}
+_BODIES: dict[str, object] = {
+    "PATCH": {"title": "a stranger's"},
+    "/chat/{request_id}/ticket": {"rights": "read"},
+}
 
 Call = tuple[str, str]
 
@@ -81,8 +90,10 @@ async def test_every_call_but_the_health_checks_needs_a_key(ada: Caller, shared_
         {"Authorization": "Basic the-api-key-of-ada"},
     ):
         async with httpx2.AsyncClient(base_url=shared_api, headers=headers) as stranger:
-            for method, path in await calls_of(ada):
-                answer = await stranger.request(method, path)
+            calls = await calls_of(ada)
+            # At once, because the refusals of wrong keys are delayed.
+            found = await asyncio.gather(*(stranger.request(*call) for call in calls))
+            for (method, path), answer in zip(calls, found, strict=True):
                 answers[method, path, str(headers)] = answer.status_code
     refused = {call for call, status in answers.items() if status == 401}
     assert {path for _, path, _ in answers.keys() - refused} == _PUBLIC
@@ -112,7 +123,8 @@ async def test_no_call_reaches_what_another_tenant_has(
 
 async def _call(caller: Caller, call: Call, names: dict[str, str]) -> Any:
     method, path = call
-    return await caller.client.request(method, path.format(**names), json=_BODIES.get(method))
+    body = _BODIES.get(path, _BODIES.get(method))
+    return await caller.client.request(method, path.format(**names), json=body)
 
 
 async def test_conversations_of_one_name_are_one_for_each_tenant(

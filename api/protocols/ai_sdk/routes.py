@@ -55,7 +55,7 @@ class Stopped(BaseModel):
 async def send(body: UiBody, services: UsableServices, caller: CurrentCaller) -> Response:
     """Submit a message and stream the answer. It replaces an active answer of the chat."""
     services.refuse_while_draining()
-    turns = await _turns(services, body.id, caller.owner) if needs_turns(body) else []
+    turns = await _turns(services, body.id, caller.principal) if needs_turns(body) else []
     ask = await services.heavy.run_if_heavy(caller.tenant, lambda: _ask(body, turns))
     submitted = await services.submit(ask, caller=caller)
     return await _stream(services, submitted.request_id)

@@ -82,7 +82,7 @@ async def follow_many(
         each.conversation_id: ConversationReader(
             streams,
             services.conversations,
-            caller.owner,
+            caller.principal,
             each.conversation_id,
             start=ConversationCursor.parse(each.after) if each.after else None,
             heartbeat_s=heartbeat_s,

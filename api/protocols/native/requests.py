@@ -54,7 +54,7 @@ async def submit(
     if not submitted.is_new:
         response.status_code = 200
         try:
-            status = (await services.requests.get(request_id, caller.owner)).status
+            status = (await services.requests.get(request_id, caller.principal)).status
         except RequestMissing:
             # A fail-over lost the request since. The same call may be repeated, and finds that out.
             raise Unavailable from None
@@ -130,9 +130,9 @@ async def cancel(
 ) -> CancelView:
     """Cancel a request in any state and keep its text so far. The call is safe to repeat."""
     if caller.only is not None and caller.only.kind == "conversation":
-        record = await services.requests.get(request_id, caller.owner)
+        record = await services.requests.get(request_id, caller.principal)
         caller.require_conversation(record.head.get("conversation_id"))
-    status = await services.cancel(request_id, caller.owner)
+    status = await services.cancel(request_id, caller.principal)
     return CancelView(request_id=request_id, status=status)
 
 

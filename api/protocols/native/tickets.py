@@ -73,7 +73,7 @@ async def of_request(
         raise Problem(
             400, "invalid_value", "rights: a request takes `read` or `cancel`", param="rights"
         )
-    record = await services.requests.get(request_id, caller.owner)
+    record = await services.requests.get(request_id, caller.principal)
     return await _issue(services, caller, Only("chat", record.request_id), body)
 
 
@@ -98,7 +98,7 @@ async def revoke_of_request(
     request_id: RequestId, services: UsableServices, caller: CurrentCaller
 ) -> None:
     """Revoke all tickets of a request. Their streams end within 5 seconds."""
-    record = await services.requests.get(request_id, caller.owner)
+    record = await services.requests.get(request_id, caller.principal)
     await services.tickets.revoke_of(caller, Only("chat", record.request_id))
 
 

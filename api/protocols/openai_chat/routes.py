@@ -46,7 +46,7 @@ async def create(
     request_id = submitted.request_id
     call = Foreground(
         services,
-        caller.owner,
+        caller.principal,
         request_id,
         request.receive,
         cancels_on_leave=x_cancel_on_disconnect,

@@ -78,18 +78,18 @@ async def create(
 ) -> Response:
     """Create a response. With `background`, it is returned at once and generated afterwards."""
     services.refuse_while_draining()
-    ask = await _ask(body, services, caller.owner)
+    ask = await _ask(body, services, caller.principal)
     submitted = await services.submit(ask, caller=caller, idempotency_key=idempotency_key)
     request_id = submitted.request_id
     if body.background:
         # The caller needs the id more than the HTTP status of an early failure.
         if body.stream:
             return await _follow(services, request_id, None)
-        stored = await load(services, request_id, caller.owner)
+        stored = await load(services, request_id, caller.principal)
         return _answer(request_id, stored.object())
     call = Foreground(
         services,
-        caller.owner,
+        caller.principal,
         request_id,
         request.receive,
         cancels_on_leave=x_cancel_on_disconnect,
@@ -98,7 +98,7 @@ async def create(
     if body.stream:
         return await call.stream(responses.dialect(request_id))
     entries = await call.entries()
-    record = await services.requests.get(request_id, caller.owner)
+    record = await services.requests.get(request_id, caller.principal)
     stored = await services.heavy.run_for(
         caller.tenant, len(entries), lambda: stored_of(record, entries)
     )
