@@ -4,7 +4,6 @@ A fault undoes itself at its end; one that is cancelled half-way leaves that to 
 """
 
 import asyncio
-import contextlib
 import functools
 import random
 import signal
@@ -16,9 +15,6 @@ from tests.chaos.history import History
 from tests.chaos.members import BEGINS_WITHIN_S, Member
 from tests.chaos.system import LEASE_S, System
 from tests.chaos.traffic import Traffic
-from tickertape.broker.connections import Connections
-from tickertape.broker.errors import Unavailable
-from tickertape.broker.repartition import Repartition, TooManyMaps
 
 _HAND_BACK_S = 25
 _CHANGES_WITHIN_S = 30
@@ -96,22 +92,15 @@ async def pry(stage: Stage, rng: random.Random) -> bool:
 
 
 async def change_partitions(stage: Stage, rng: random.Random) -> bool:
-    """Another number of partitions. Half of the changes are cut off, and any later one goes on."""
-    engine = stage.system.engine
-    cut_off_s = rng.choice([rng.uniform(0, 3), _CHANGES_WITHIN_S])
-    async with contextlib.aclosing(Connections(engine.url)) as connections:
-        try:
-            async with asyncio.timeout(cut_off_s):
-                await Repartition(connections).change(rng.choice(engine.sizes), _say_nothing)
-        except (Unavailable, TooManyMaps):
-            return False
-        except TimeoutError:
-            pass
-    return True
-
-
-def _say_nothing(step: str) -> None:
-    del step
+    """`tickertape partitions N`. Half of the calls are killed, and any later one goes on."""
+    wanted = rng.choice(stage.system.engine.sizes)
+    command = stage.system.command(["partitions", str(wanted)])
+    command.start()
+    try:
+        code = await command.ended(rng.choice([rng.uniform(0, 3), _CHANGES_WITHIN_S]))
+    finally:
+        command.signal(signal.SIGKILL)
+    return code in {0, None}
 
 
 async def _kill(stage: Stage, members: list[Member], rng: random.Random) -> bool:

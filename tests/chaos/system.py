@@ -46,6 +46,8 @@ class System:
     apis: list[Member]
     workers: list[Member]
     api_urls: list[str]
+    # A command of an operator, with the settings of a worker.
+    command: Callable[[list[str]], Member]
 
     @property
     def members(self) -> list[Member]:
@@ -105,6 +107,10 @@ def _system(directory: Path, engine: Engine, upstream_url: str, *, is_fenced: bo
             f"worker-{number}", ["worker", f"--slots={_SLOTS}"], directory, settings, prepare
         )
 
+    def command(argv: list[str]) -> Member:
+        settings = _settings(engine, engine.url, upstream_url)
+        return Member(f"tickertape {argv[0]}", argv, directory, settings)
+
     url, harmed_url = engine.url, engine.harmed_url
     return System(
         engine=engine,
@@ -112,6 +118,7 @@ def _system(directory: Path, engine: Engine, upstream_url: str, *, is_fenced: bo
         apis=[api(0, url), api(1, harmed_url)],
         workers=[worker(0, url), worker(1, harmed_url), worker(2, url)],
         api_urls=[f"http://127.0.0.1:{port}" for port in ports],
+        command=command,
     )
 
 
