@@ -139,5 +139,6 @@ class Seats:
             )
 
     def _seats(self, present: PartitionMap, tenant: str) -> str:
-        home = int(keys.digest("tenant", tenant), 16) % present.partitions
+        # The users of a tenant share its home, where the rates of the whole tenant are counted.
+        home = int(keys.digest("tenant", keys.tenant_of(tenant)), 16) % present.partitions
         return self._keys.seats(home, tenant)

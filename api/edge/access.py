@@ -112,7 +112,7 @@ class Access:
         raise self._unknown_key(text)
 
     def _listed_caller(self, key: str) -> Caller | None:
-        return self._listed and self._listed().find(key, self._permits.get)
+        return None if self._listed is None else self._listed().find(key, self._permits.get)
 
     async def _stored_caller(self, key: str) -> Caller | None:
         if self._version == 0 or not api_key.is_key(key):

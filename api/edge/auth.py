@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from starlette.datastructures import Headers, QueryParams
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tickertape.api.edge.audit import Audit, AuditedCall
@@ -53,7 +52,7 @@ class Authentication:
         self, scope: Scope, receive: Receive, send: Send, audited: AuditedCall | None
     ) -> None:
         try:
-            caller = await self._authenticator(_call(scope))
+            caller = await self._authenticator(Call(scope))
             if audited is not None:
                 audited.caller = caller
             _check(caller, scope)
@@ -70,14 +69,3 @@ def _check(caller: Caller, scope: Scope) -> None:
         raise other_object()
     if caller.scopes != ALL_SCOPES:
         caller.require(needed_scope(scope["method"], scope["path"]))
-
-
-def _call(scope: Scope) -> Call:
-    client = scope.get("client")
-    return Call(
-        method=scope["method"],
-        path=scope["path"],
-        headers=Headers(scope=scope),
-        query=QueryParams(scope["query_string"]),
-        address=client[0] if client else "",
-    )

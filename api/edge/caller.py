@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias, get_args
 
+from starlette.datastructures import Headers, QueryParams
+from starlette.types import Scope
+
 from tickertape.api.edge.problems import Problem
 from tickertape.api.fanout.permit import Permit
 from tickertape.broker.keys import principal_of
@@ -91,19 +94,35 @@ class Caller:
             )
 
 
-@dataclass(frozen=True, kw_only=True)
 class Call:
-    """The head of a call, as an authenticator sees it. Names of headers are in lower case.
+    """The head of a call, as an authenticator sees it. Names of headers are in any case."""
 
-    `address` is the address of the client, behind the proxies that the settings trust; empty if
-    the server does not know the address.
-    """
+    __slots__ = ("_scope", "headers")
 
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    query: Mapping[str, str]
-    address: str
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self.headers: Mapping[str, str] = Headers(scope=scope)
+
+    @property
+    def method(self) -> str:
+        """The method, in upper case."""
+        return str(self._scope["method"])
+
+    @property
+    def path(self) -> str:
+        """The path, decoded."""
+        return str(self._scope["path"])
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """The query, decoded."""
+        return QueryParams(self._scope["query_string"])
+
+    @property
+    def address(self) -> str:
+        """The address of the client, behind trusted proxies; empty if it is not known."""
+        client = self._scope.get("client")
+        return client[0] if client else ""
 
 
 class Authenticator(Protocol):

@@ -47,9 +47,11 @@ class Keys:
         """The caller with this key, None for an unknown key; `permit` makes its permit by name."""
         digest = _digest(key)
         caller = self._callers.get(digest)
-        if caller is None or permit is None:
-            return caller
-        return replace(caller, permit=permit(PERMIT_PREFIX + digest.hex()))
+        if caller is not None and permit is not None and caller.permit is None:
+            # Once for each key, because this is on the way of every call.
+            caller = replace(caller, permit=permit(PERMIT_PREFIX + digest.hex()))
+            self._callers[digest] = caller
+        return caller
 
     def has(self, digest: str) -> bool:
         """Whether a key with this SHA-256 in hex is listed."""

@@ -11,6 +11,7 @@ from tests.support.keyspace import KEYS
 from tests.support.rig import TENANT, Rig, open_rigs
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import QueueFull, TenantLimitReached, Unavailable
+from tickertape.broker.keys import principal_of
 from tickertape.broker.lua import Scripts
 from tickertape.broker.repartition import Repartition
 from tickertape.broker.request_ids import new_request_id, partition_of
@@ -89,6 +90,15 @@ async def test_seats_that_redis_lost_are_counted_from_the_requests(redis_url: st
         for name in await both[0].connections.ask("KEYS", "*seats:*"):
             await both[0].connections.ask("DEL", name)
         assert len(await accepted(both, 5)) == 1
+
+
+async def test_the_users_of_a_tenant_are_counted_in_its_home(redis_url: str) -> None:
+    async with rigs(redis_url) as (rig, _):
+        for user in (None, "ann", "bob", "cid", "dan"):
+            await rig.submit(tenant=principal_of(TENANT, user))
+        seats = await rig.connections.ask("KEYS", "*seats:*")
+        assert len(seats) == 5
+        assert len({name.partition(b":")[0] for name in seats}) == 1
 
 
 @pytest.mark.parametrize("counts", [(1, 16), (16, 3), (16, 1)])
