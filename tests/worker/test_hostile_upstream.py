@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gzip
 import json
+import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -17,6 +18,7 @@ from tests.support.script import Status
 from tests.support.upstream import ScriptedUpstream
 from tickertape.broker.errors import TooLong
 from tickertape.runtime.settings import Settings
+from tickertape.worker.upstream.chunk_json import decode_chunk
 from tickertape.worker.upstream.client import Upstream
 from tickertape.worker.upstream.error_responses import ERROR_BYTES
 from tickertape.worker.upstream.errors import Rejected, UpstreamError, UpstreamGarbage
@@ -187,6 +189,16 @@ async def test_a_list_of_models_is_read_up_to_its_bound() -> None:
         with pytest.raises(UpstreamGarbage, match="too large"):
             await client.list_models()
     assert flood.sent < 40 * MIB
+
+
+def test_an_event_of_countless_objects_is_not_made_into_objects() -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(UpstreamGarbage):
+            decode_chunk(b"[" + b"{}," * 2_500_000 + b"{}]")
+        assert tracemalloc.get_traced_memory()[1] < 40 * MIB
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from tickertape.worker.upstream.errors import UpstreamGarbage
 from tickertape.worker.upstream.surrogates import scrubbed
 
 _MAX_INDEX = 2**31
+_MAX_NESTED = 1_000_000
 Index = Annotated[int, msgspec.Meta(ge=0, le=_MAX_INDEX)]
 
 
@@ -130,6 +131,9 @@ def _decode_patiently(data: bytes) -> Chunk:
 
 
 def _value_of(data: bytes) -> Any:
+    # An event of 8 MB that is a list of empty objects would take 200 MB.
+    if data.count(b"{") + data.count(b"[") > _MAX_NESTED:
+        return None
     try:
         return json.loads(data.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
