@@ -44,7 +44,10 @@ class FailedTries:
     256 refusals wait at a time, and further ones are answered at once with 429.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, *, most_waiting: int = _MOST_WAITING
+    ) -> None:
+        self._most_waiting = most_waiting
         self._clock = clock
         self._by_network: OrderedDict[str, _Tries] = OrderedDict()
         self._waiting = 0
@@ -54,7 +57,7 @@ class FailedTries:
         delay_s = self.note(address)
         if delay_s == 0:
             raise problem
-        if self._waiting >= _MOST_WAITING:
+        if self._waiting >= self._most_waiting:
             raise Problem(
                 429,
                 "too_many_tries",

@@ -12,6 +12,7 @@ import structlog
 from tests.support.rig import Rig
 from tests.support.running_api import RunningApi, running_api
 from tests.support.wait import wait_until
+from tickertape.api.edge.caller import Unrecognized
 from tickertape.api.edge.failed_tries import FailedTries
 from tickertape.api.services import ApiTiming
 from tickertape.broker.access import AccessRecords, KeyRecord
@@ -19,6 +20,7 @@ from tickertape.broker.connections import Connections
 from tickertape.broker.errors import Refused
 from tickertape.runtime import api_key
 
+UI_MESSAGE = {"role": "user", "parts": [{"type": "text", "text": "hi"}]}
 FAST = ApiTiming(access_interval_s=0.02)
 SCOPES = ("submit", "read", "cancel", "erase", "list", "metrics", "admin")
 
@@ -125,6 +127,28 @@ async def test_a_revoked_key_ends_its_open_streams_on_every_process(
             await worker.finish("x")
             assert await staying
         assert await gets(one, stolen) == 401
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/streams", {"conversations": [{"conversation_id": "c"}]}),
+        ("/api/chat", {"id": "c", "messages": [UI_MESSAGE]}),
+        ("/api/gpt/get", {"message": "hi"}),
+        ("/v1/responses", {"input": "hi", "stream": True, "background": True}),
+    ],
+)
+async def test_a_revoked_key_ends_the_streams_of_every_protocol(
+    redis_url: str, path: str, body: dict[str, object]
+) -> None:
+    async with closed_api(redis_url) as api:
+        key = await add(api.services.access, "ada")
+        await wait_until(lambda: accepts(api, key), description="accepted")
+        async with api.client.stream("POST", path, json=body, headers=of(key)) as stream:
+            assert stream.status_code == 200
+            await api.services.access.revoke("1")
+            with pytest.raises(httpx2.TransportError):
+                await stream.aread()
 
 
 async def test_the_tickets_of_a_revoked_key_are_void_and_their_streams_end(
@@ -234,6 +258,18 @@ def test_an_address_that_tries_keys_is_slowed_and_logged_once_a_minute() -> None
         ("192.0.2.2", 1),
         ("192.0.2.1", 10),
     ]
+
+
+async def test_refusals_beyond_what_may_wait_are_answered_at_once() -> None:
+    tries = FailedTries(most_waiting=2)
+    wrong = Unrecognized("invalid_api_key", "This API key is unknown.")
+    for _ in range(3):
+        with pytest.raises(Unrecognized):
+            await tries.refuse("192.0.2.1", wrong)
+    answers = [asyncio.create_task(tries.refuse("192.0.2.1", wrong)) for _ in range(5)]
+    refused = await asyncio.gather(*answers, return_exceptions=True)
+    codes = [getattr(problem, "code", None) for problem in refused]
+    assert codes == ["invalid_api_key"] * 2 + ["too_many_tries"] * 3
 
 
 def test_a_host_with_many_addresses_is_one_host() -> None:
