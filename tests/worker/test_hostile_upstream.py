@@ -183,6 +183,15 @@ async def test_what_never_ends_is_left_at_its_bound(head: bytes, piece: bytes) -
     assert flood.sent < 40 * MIB
 
 
+async def test_the_owner_of_a_model_does_not_name_the_operator_s_organization(
+    upstream: ScriptedUpstream,
+) -> None:
+    async with Upstream(upstream.base_url) as client:
+        for owner, shown in (("org-Ab12Cd34Ef", "[…]"), ("openai-internal", "openai-internal")):
+            upstream.owner = owner
+            assert (await client.list_models())[0]["owned_by"] == shown
+
+
 async def test_a_list_of_models_is_read_up_to_its_bound() -> None:
     flood = Flood(b'HTTP/1.1 200 OK\r\n\r\n{"data":[', b'{"id":"m"},' * 100_000)
     async with upstream_that(flood) as base_url, Upstream(base_url) as client:

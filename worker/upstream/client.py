@@ -144,7 +144,13 @@ class Upstream:
             raise UpstreamGarbage("The upstream's list of models is nested too deeply.") from None
         self._context_tokens = known_contexts(models)
         self.profile = self._profile(str(model.get("owned_by")) for model in models)
-        return models
+        # Every tenant may list the models.
+        return [
+            model | {"owned_by": without_inner_names(owner)}
+            if isinstance(owner := model.get("owned_by"), str)
+            else model
+            for model in models
+        ]
 
     async def has_chat(self) -> bool:
         """Whether the upstream knows the path of chat completions; true if it does not say.
