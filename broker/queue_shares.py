@@ -7,6 +7,7 @@ up, the loads of all partitions are read: one of them may be full while the queu
 from typing import NamedTuple
 
 from tickertape.broker.connections import Connections
+from tickertape.broker.keys import tenant_of
 from tickertape.broker.partition_map import PartitionMap
 from tickertape.runtime.settings import Settings
 
@@ -65,6 +66,6 @@ class QueueShares:
             [("HMGET", self._keys.load(n), "count", "bytes") for n in numbers]
         )
         owed = await self._connections.ask_all(
-            [("HGET", self._keys.owed(n), tenant) for n in numbers]
+            [("HGET", self._keys.owed(n), tenant_of(tenant)) for n in numbers]
         )
         return list(zip(loads, owed, strict=True))

@@ -106,12 +106,14 @@ end
 -- The place in the ring of the tenant with the next turn: of those that wait, the one with the fewest running requests
 -- for its weight, and of several the first. So no tenant holds all workers while another one waits. Few tenants are
 -- compared. Those behind come nearer with each turn, so all have one.
-local MOST_COMPARED = 16
+local MOST_COMPARED = 64
 local function next_tenant()
   local tenants = call('LRANGE', P .. 'ring', 0, MOST_COMPARED - 1)
   if #tenants < 2 then return tenants[1] end
-  local busy = call('HMGET', P .. 'busy', unpack(tenants))
-  local weights = call('HMGET', P .. 'weights', unpack(tenants))
+  local accounts = {}
+  for i, tenant in ipairs(tenants) do accounts[i] = account_of(tenant) end
+  local busy = call('HMGET', P .. 'busy', unpack(accounts))
+  local weights = call('HMGET', P .. 'weights', unpack(accounts))
   local best, least
   for i, tenant in ipairs(tenants) do
     local share = tonumber(busy[i] or 0) / tonumber(weights[i] or 1)

@@ -64,9 +64,13 @@ local function enqueue(id, tenant, to_head, turn_now)
   wake_worker()
 end
 
--- Count what a tenant has in this partition: `busy` is how many of its requests run, and `owed` the bytes of its
--- requests that are not over. A recount replaces both.
-local function count_of_tenant(count, tenant, change)
+-- The tenant of a request whose owner is a user of that tenant.
+local function account_of(owner) return string.match(owner, '^[^~]*') end
+
+-- Count what a tenant has in this partition, with all its users: `busy` is how many of its requests run, and `owed`
+-- the bytes of its requests that are not over. A recount replaces both.
+local function count_of_tenant(count, owner, change)
+  local tenant = account_of(owner)
   if change ~= 0 and call('HINCRBY', P .. count, tenant, int(change)) <= 0 then call('HDEL', P .. count, tenant) end
 end
 

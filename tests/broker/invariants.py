@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from tests.broker.snapshot import Snapshot
 from tickertape.broker.codec import Cursor, Entry, decode
+from tickertape.broker.keys import tenant_of
 from tickertape.broker.kinds import OPENERS, TERMINALS
 from tickertape.broker.segments import Segment, entries_of
 
@@ -118,8 +119,8 @@ def _counts_of_tenants(now: Snapshot, in_flight: dict[str, set[str]]) -> Iterato
     busy, owed = Counter[str](), Counter[str]()
     for tenant, ids in in_flight.items():
         stored = [now.hash(f"req:{id_}") for id_ in ids]
-        busy[tenant] = sum(each["state"] == "running" for each in stored)
-        owed[tenant] = sum(int(each["bytes"]) for each in stored)
+        busy[tenant_of(tenant)] += sum(each["state"] == "running" for each in stored)
+        owed[tenant_of(tenant)] += sum(int(each["bytes"]) for each in stored)
     for name, expected in (("busy", +busy), ("owed", +owed)):
         counted = {tenant: int(count) for tenant, count in now.hash(name).items()}
         if counted != expected:

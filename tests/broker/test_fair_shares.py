@@ -72,3 +72,15 @@ async def test_a_tenant_cannot_fill_the_queue_for_all(partition: Partition) -> N
     assert await partition.submit("c", "u", payload=payload, tenant_bytes=150) == ("OK", "c")
     await partition.cancel("a")
     assert await partition.submit("b", payload=payload, tenant_bytes=150) == ("OK", "b")
+
+
+async def test_all_users_of_a_tenant_share_what_the_tenant_may_have(partition: Partition) -> None:
+    for user in "123":
+        await submit_many(partition, f"f~{user}", 3)
+    for _ in range(3):
+        await partition.take()
+    await submit_many(partition, "c", 3)
+    assert await take_tenants(partition, 3) == "ccc"
+    payload = "x" * 100
+    refused = await partition.submit("b", "f~4", payload=payload, tenant_bytes=150)
+    assert refused == ("TENANT_BYTES", "")
