@@ -1,6 +1,7 @@
 """Reads and forgets conversations: their turns, and which request is active."""
 
 import contextlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from tickertape.broker import request_ids
@@ -13,13 +14,23 @@ from tickertape.broker.lua import Scripts
 from tickertape.broker.submission import conversation_key
 from tickertape.broker.summaries import Summary
 from tickertape.broker.titles import title_of
-from tickertape.broker.turns import Row, Turn, exceed_memory, read_turns
+from tickertape.broker.turns import (
+    Row,
+    Turn,
+    answered_ids,
+    exceed_memory,
+    read_turns,
+    without_messages,
+)
 from tickertape.runtime.settings import Settings
 
 # Pages of rows: the first may hold four questions of 20 MB, later ones grow while they are small.
 _FIRST_ROWS = 8
 _GROWTH = 4
 _SMALL_PAGE_BYTES = 1024 * 1024
+ReadTurns = Callable[[int, str], Awaitable[list[Turn]]]
+# Pages of rows whose messages are dropped at once.
+_FIRST_OUTLINES, _MOST_ROWS, _PAGE_BYTES = 16, 1000, 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -63,14 +74,21 @@ class Conversations:
     @never_from_a_former_primary
     async def get(self, tenant: str, conversation_id: str) -> Conversation:
         """The conversation; raises RequestMissing when there is none."""
+        return await self._conversation(tenant, conversation_id, self.turns)
+
+    async def _conversation(
+        self, tenant: str, conversation_id: str, read: ReadTurns
+    ) -> Conversation:
         partition, key = await self.place(tenant, conversation_id)
         stored = await self._connections.ask("HGETALL", self._keys.conversation(partition, key))
         if not stored:
             raise RequestMissing("There is no such conversation.")
         active = stored.get(b"active")
-        turns = await self.turns(partition, key)
+        turns = await read(partition, key)
         kept = drop_replaced(turns)
-        summary = Summary.read(stored) or _summary_of(conversation_id, kept, stored)
+        # A conversation of version 0.1 has its title in its first question only.
+        whole = [] if b"summary" in stored else drop_replaced(await self.turns(partition, key))
+        summary = Summary.read(stored) or _summary_of(conversation_id, whole, stored)
         active_id = active.decode() if active else None
         path = path_of(turns, turns[-1].request_id) if turns else []
         return Conversation(kept, active_id, summary, shown_parents(turns), path)
@@ -106,6 +124,45 @@ class Conversations:
         """
         rows = await self._connections.ask("XRANGE", self._keys.turns(partition, key), "-", "+")
         return read_turns(rows)[-self._settings.conversation_turns :]
+
+    async def outlines(self, partition: int, key: str) -> list[Turn]:
+        """As `turns`, without messages, so that a conversation of any size takes little memory."""
+        outlines: dict[str, Turn] = {}
+        questions: dict[str, Row] = {}
+        first, count = "-", _FIRST_OUTLINES
+        while True:
+            page = await self._connections.ask(
+                "XRANGE", self._keys.turns(partition, key), first, "+", "COUNT", count
+            )
+            open_rows = [questions[id_] for id_ in answered_ids(page) if id_ in questions]
+            for turn in read_turns([*open_rows, *page]):
+                outlines[turn.request_id] = turn.outline(outlines.get(turn.request_id))
+            questions |= {row[1][b"id"].decode(): without_messages(row) for row in page}
+            if len(page) < count:
+                turns = sorted(outlines.values(), key=lambda turn: turn.row)
+                return turns[-self._settings.conversation_turns :]
+            first = f"({page[-1][0].decode()}"
+            size = sum(len(value) for _, row in page for value in row.values())
+            count = max(1, min(_MOST_ROWS, _PAGE_BYTES * len(page) // max(1, size)))
+
+    @never_from_a_former_primary
+    async def outline(self, tenant: str, conversation_id: str) -> Conversation:
+        """As `get`, with turns without messages."""
+        return await self._conversation(tenant, conversation_id, self.outlines)
+
+    async def whole(self, tenant: str, conversation_id: str, outlines: list[Turn]) -> list[Turn]:
+        """These turns with their messages, without those that were erased since."""
+        partition, key = await self.place(tenant, conversation_id)
+        return await self.whole_at(partition, key, outlines)
+
+    async def whole_at(self, partition: int, key: str, outlines: list[Turn]) -> list[Turn]:
+        """As `whole`, for the place of a conversation."""
+        rows = [str(row) for turn in outlines for row in (turn.row, turn.answer_row) if row]
+        found = await self._connections.ask_all(
+            [("XRANGE", self._keys.turns(partition, key), row, row) for row in rows]
+        )
+        turns = read_turns(row for page in found for row in page)
+        return [turn for turn in turns if not turn.is_erased]
 
     @never_from_a_former_primary
     async def check_parent(self, tenant: str, conversation_id: str, parent_id: str) -> None:

@@ -89,6 +89,11 @@ class _Call:
         self._fields: dict[str, Any] = {"index": index, "id": None, "name": "", "arguments": ""}
         self._arguments: list[str] = []
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Call) and self.object() == other.object()
+
+    __hash__ = None  # type: ignore[assignment]  # pieces are added
+
     def add(self, piece: dict[str, Any]) -> None:
         # The id and the name are set once; only the arguments arrive in pieces.
         fields = self._fields

@@ -5,9 +5,10 @@ for the answer. `answered` is JSON text in every version, so that processes of t
 which read no other field, read the same conversation.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any, NamedTuple, cast
 
@@ -86,7 +87,8 @@ class Turn:
     `status` is how the request ended, and None until then. It stays None if there was no text to
     remember and the request failed, or a process of the previous version ended it. `answered` is
     the text of the answer or refusal, None without one. `calls` are the tool calls of a completed
-    answer, with the `reasoning` before them. `row` is the id of the question's row in the stream.
+    answer, with the `reasoning` before them. `row` is the id of the question's row in the stream,
+    and `answer_row` that of the answer. `size_bytes` is the size of both rows.
     """
 
     request_id: str
@@ -98,6 +100,17 @@ class Turn:
     links: Links = field(default_factory=Links)
     row: Cursor = field(default=START, compare=False)
     is_erased: bool = False
+    answer_row: Cursor | None = field(default=None, compare=False)
+    size_bytes: int = field(default=0, compare=False)
+
+    def outline(self, earlier: "Turn | None" = None) -> "Turn":
+        """The turn without its messages. A hash stands for the text, so that a change shows.
+
+        `earlier` is the outline of the question alone, if that was read before.
+        """
+        text = self.answered and hashlib.sha256(self.answered.encode()).hexdigest()
+        size = self.size_bytes + (earlier.size_bytes if earlier else 0)
+        return replace(self, asked=[], answered=text, calls=[], reasoning="", size_bytes=size)
 
 
 class _Place(NamedTuple):
@@ -112,7 +125,7 @@ class _Place(NamedTuple):
 def read_turns(rows: Iterable[Row]) -> list[Turn]:
     """The turns of the rows, in the order of their questions, with the places of erased turns."""
     asked: dict[str, tuple[Cursor, dict[bytes, bytes]]] = {}
-    answered: dict[str, dict[bytes, bytes]] = {}
+    answered: dict[str, Row] = {}
     erased: list[Turn] = []
     for row_id, fields in rows:
         request_id = fields[b"id"].decode()
@@ -122,12 +135,23 @@ def read_turns(rows: Iterable[Row]) -> list[Turn]:
             place = _place(row_id, fields)
             erased.append(Turn(request_id, [], links=place.links, row=place.row, is_erased=True))
         else:
-            answered[request_id] = fields
+            answered[request_id] = row_id, fields
     turns = [
         _turn(request_id, row, fields, answered.get(request_id))
         for request_id, (row, fields) in asked.items()
     ]
     return sorted([*turns, *erased], key=lambda turn: turn.row) if erased else turns
+
+
+def answered_ids(rows: Iterable[Row]) -> Iterator[str]:
+    """The requests whose answers are among the rows."""
+    return (row[b"id"].decode() for _, row in rows if b"answered" in row and b"erased" not in row)
+
+
+def without_messages(row: Row) -> Row:
+    """The row of a question without the question, for the page that has the answer."""
+    row_id, fields = row
+    return row_id, {**fields, b"asked": b"[]"} if b"asked" in fields else fields
 
 
 def exceed_memory(rows: Iterable[Row], request_id: str, most_bytes: int) -> bool:
@@ -154,20 +178,32 @@ def _place(row_id: bytes, fields: dict[bytes, bytes]) -> _Place:
     return _Place(row, fields[b"id"].decode(), links, erased_row is not None)
 
 
-def _turn(
-    request_id: str, row: Cursor, asked: dict[bytes, bytes], answered: dict[bytes, bytes] | None
-) -> Turn:
+def _turn(request_id: str, row: Cursor, asked: dict[bytes, bytes], answer: Row | None) -> Turn:
     messages = msgspec.json.decode(asked[b"asked"], type=Messages)
     links = Links.decode(asked.get(b"links"))
-    if answered is None:
-        return Turn(request_id, messages, links=links, row=row)
+    size = sum(map(len, asked.values()))
+    if answer is None:
+        return Turn(request_id, messages, links=links, row=row, size_bytes=size)
+    answer_row, answered = Cursor.parse(answer[0]), answer[1]
+    size += sum(map(len, answered.values()))
     text = msgspec.json.decode(answered[b"answered"], type=str)
     status = cast("Terminal", answered.get(b"status", b"completed").decode())
     if status == "cancelled" and text == STOPPED:
         text = ""
     called = msgspec.json.decode(answered.get(b"called", b"{}"), type=TurnCalls)
     calls = _fold_calls(request_id, called.calls)
-    return Turn(request_id, messages, text, status, calls, called.reasoning, links, row)
+    return Turn(
+        request_id,
+        messages,
+        text,
+        status,
+        calls,
+        called.reasoning,
+        links,
+        row,
+        answer_row=answer_row,
+        size_bytes=size,
+    )
 
 
 def _fold_calls(request_id: str, pieces: Messages) -> Messages:

@@ -197,7 +197,7 @@ class ConversationReader:
 
     async def _read_turns(self) -> list[Turn]:
         self._take_title(await self._conversations.title(*self._place))
-        return await self._conversations.turns(*self._place)
+        return await self._conversations.outlines(*self._place)
 
     def _rewind_reason(self, turns: list[Turn]) -> str | None:
         """Why the client must start over, or None. Marks requests before the start as seen."""
@@ -281,7 +281,8 @@ class ConversationReader:
         start, self._start = self._start, None
         if watched.is_gone:
             self._reader = None
-            return remembered_frames(turn, wire, place)
+            whole = await self._conversations.whole_at(*self._place, [turn])
+            return remembered_frames(whole[0] if whole else turn, wire, place)
         position: int | None = 0
         if start is not None and start.request_id == turn.request_id:
             position = watched.tape.position_after(start.cursor)

@@ -1,10 +1,11 @@
 """Conversations: list, read, rename, erase a turn, forget."""
 
-from dataclasses import replace
+from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Self
 
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from starlette.responses import StreamingResponse
 
 from tickertape.api.dependencies import Tenant, UsableServices
 from tickertape.api.edge.error_docs import error_responses
@@ -14,6 +15,7 @@ from tickertape.api.protocols.native.body import RetentionS
 from tickertape.api.protocols.native.paging import (
     Limit,
     conversations_of,
+    pages_of,
     turns_before,
 )
 from tickertape.api.protocols.native.views import (
@@ -22,9 +24,12 @@ from tickertape.api.protocols.native.views import (
     ConversationView,
     conversation_summary,
     conversation_view,
+    turn_view,
 )
 from tickertape.api.retention import check_conversation_retention
+from tickertape.api.services import Services
 from tickertape.broker.titles import MAX_TITLE_CHARS
+from tickertape.broker.turns import Turn
 
 router = APIRouter(tags=["conversations"], route_class=JsonRoute)
 
@@ -86,6 +91,7 @@ async def list_conversations(
 
 @router.get(
     "/conversations/{conversation_id:path}",
+    response_model=ConversationView,
     response_model_exclude_unset=True,
     responses=error_responses(400, 401, 404, 503),
 )
@@ -100,14 +106,36 @@ async def read(
     before: Annotated[
         str | None, Query(description="`before` of the last page", max_length=100)
     ] = None,
-) -> ConversationView:
+) -> Response:
     """Return the turns of a conversation with their parents, and what the list shows of it."""
-    conversation = await services.conversations.get(tenant, conversation_id)
-    if limit is None and before is None:
-        return conversation_view(conversation_id, conversation)
-    turns, next_before = turns_before(conversation.turns, before, limit)
-    view = conversation_view(conversation_id, replace(conversation, turns=[*turns]))
-    return view.model_copy(update={"before": next_before})
+    conversation = await services.conversations.outline(tenant, conversation_id)
+    turns, more = conversation.turns, {}
+    if limit is not None or before is not None:
+        page, next_before = turns_before(turns, before, limit)
+        turns, more = [*page], {"before": next_before}
+    head = conversation_view(conversation_id, conversation)
+    pieces = _pieces(services, tenant, head.model_copy(update=more), turns, conversation.parents)
+    return StreamingResponse(pieces, media_type="application/json")
+
+
+async def _pieces(
+    services: Services,
+    tenant: str,
+    head: ConversationView,
+    turns: list[Turn],
+    parents: Mapping[str, str | None],
+) -> AsyncIterator[bytes]:
+    """The view of a conversation, read in pages while it is sent."""
+    before, field, after = head.model_dump_json(exclude_unset=True).encode().partition(b'"turns":[')
+    yield before + field
+    comma = b""
+    for page in pages_of(turns):
+        whole = await services.conversations.whole(tenant, head.conversation_id, page)
+        for turn in whole:
+            view = turn_view(turn, parents[turn.request_id])
+            yield comma + view.model_dump_json(exclude_unset=True).encode()
+            comma = b","
+    yield after
 
 
 @router.patch(
@@ -123,7 +151,7 @@ async def rename(
         await services.conversations.retain(tenant, conversation_id, body.retention_s)
     if body.title is not None:
         await services.conversations.rename(tenant, conversation_id, body.title)
-    conversation = await services.conversations.get(tenant, conversation_id)
+    conversation = await services.conversations.outline(tenant, conversation_id)
     return conversation_summary(conversation.summary)
 
 

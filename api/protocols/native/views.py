@@ -11,6 +11,7 @@ from tickertape.broker.fold import Answer
 from tickertape.broker.kinds import TERMINALS
 from tickertape.broker.requests import Record
 from tickertape.broker.summaries import Summary
+from tickertape.broker.turns import Turn
 from tickertape.runtime.json_types import JsonObject
 
 _EXAMPLE_ID = "r0_mfzwizltoqydimrtgu2dknjuha"
@@ -244,20 +245,21 @@ def request_list(records: list[Record], after: str | None) -> RequestList:
 
 
 def conversation_view(conversation_id: str, conversation: Conversation) -> ConversationView:
-    """The view of a conversation."""
-    turns = [
-        TurnView(
-            request_id=turn.request_id,
-            parent_id=conversation.parents[turn.request_id],
-            asked=turn.asked,
-            answered=turn.answered,
-            status=turn.status,
-            **({"tool_calls": turn.calls} if turn.calls else {}),
-        )
-        for turn in conversation.turns
-    ]
+    """The view of a conversation without its turns, which `turn_view` shows one by one."""
     fields = _conversation_fields(conversation.summary) | {"conversation_id": conversation_id}
-    return ConversationView.model_validate(fields | {"turns": turns})
+    return ConversationView.model_validate(fields | {"turns": []})
+
+
+def turn_view(turn: Turn, parent_id: str | None) -> TurnView:
+    """The view of a turn."""
+    return TurnView(
+        request_id=turn.request_id,
+        parent_id=parent_id,
+        asked=turn.asked,
+        answered=turn.answered,
+        status=turn.status,
+        **({"tool_calls": turn.calls} if turn.calls else {}),
+    )
 
 
 def conversation_summary(summary: Summary) -> ConversationSummary:
