@@ -3,13 +3,12 @@
 import sys
 from typing import Any
 
-from tickertape.api.edge.problems import Problem
+from starlette.datastructures import Headers
+
+from tickertape.api.edge import guards
 from tickertape.api.fanout.uvicorn_handover import HandoverProtocol
-from tickertape.api.protocols import json_body
 from tickertape.api.serving import server
 from tickertape.cli.main import main
-
-parse = json_body.parse_json
 
 
 class UnboundedProtocol(HandoverProtocol):
@@ -19,15 +18,14 @@ class UnboundedProtocol(HandoverProtocol):
         super().__init__(**uvicorn)
 
 
-def parse_badly(body: bytes, max_values: int) -> Any:
-    """A defect: an unexpected exception for some bodies."""
-    try:
-        return parse(body, max_values)
-    except Problem as problem:
-        raise RuntimeError from problem
+def check_badly(headers: Headers) -> bool:
+    """A defect: an unexpected exception for some headers."""
+    if "range" in headers:
+        raise RuntimeError
+    return True
 
 
 if __name__ == "__main__":
     vars(server)["BoundedProtocol"] = UnboundedProtocol
-    json_body.parse_json = parse_badly
+    vars(guards)["_is_json_or_nothing"] = check_badly
     sys.exit(main())
