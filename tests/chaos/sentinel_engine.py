@@ -18,6 +18,8 @@ from tests.support.wait import wait_until_sync
 _SETTLES_WITHIN_S = 60.0
 # Sentinels wait for twice this time between two fail-overs.
 _FAILOVER_TIMEOUT_MS = 2000
+_SIZES = (1, 4)
+_ALL_PARTITIONS = frozenset(range(max(_SIZES)))
 
 
 class SentinelEngine:
@@ -25,7 +27,7 @@ class SentinelEngine:
 
     kind = "sentinel"
     keys = KEYS
-    sizes: Sequence[int] = (1, 4)
+    sizes: Sequence[int] = _SIZES
     partitions = max(sizes)
     tenant_limit = 40
 
@@ -125,7 +127,7 @@ class _Faults:
         yield
         end_s = time.monotonic()
         if not await asyncio.to_thread(_takes_writes, primary):
-            self._history.losses.append(Loss(kind, frozenset({0}), begin_s, end_s))
+            self._history.losses.append(Loss(kind, _ALL_PARTITIONS, begin_s, end_s))
 
     async def _demote(self, primary: Member, replica: Member, rng: random.Random) -> None:
         """Demote a primary that was replaced, which the Sentinels do after eight seconds."""
