@@ -15,8 +15,6 @@ from tickertape.broker.turns import Turn
 from tickertape.runtime.json_types import JsonObject
 
 _EXAMPLE_ID = "r0_mfzwizltoqydimrtgu2dknjuha"
-
-
 _EXAMPLE_AFTER = "1767225660456-3f786850e387550fdab836ed7e6dc881de23001b"
 _EXAMPLE_TURN: JsonObject = {
     "request_id": _EXAMPLE_ID,
