@@ -61,8 +61,9 @@ def _tokens(
 ) -> RateLimit | None:
     if key is None or limit is None:
         return None
+    cost = min(tokens, limit)
     return RateLimit(
-        name=name, key=key, limit=limit, window_ms=window_ms, cost=tokens, is_settled=True
+        name=name, key=key, limit=limit, window_ms=window_ms, cost=cost, is_settled=True
     )
 
 

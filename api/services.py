@@ -10,7 +10,7 @@ from tickertape.api.asking import Ask, submission_of
 from tickertape.api.edge.access import OPEN_TENANT, POLL_INTERVAL_S
 from tickertape.api.edge.caller import Caller
 from tickertape.api.edge.listed_keys import RELOAD_INTERVAL_S, CurrentKeys
-from tickertape.api.edge.problems import draining
+from tickertape.api.edge.problems import Problem, draining
 from tickertape.api.edge.tenant_rules import TenantRulebook, TenantRules
 from tickertape.api.edge.tickets import Tickets
 from tickertape.api.fanout.streams import Streams
@@ -113,8 +113,12 @@ class Services:
         not use, and for what its tenant may not pass on to the upstream.
         """
         caller.require_conversation(ask.conversation_id)
+        if ask.retention_s is not None and ask.conversation_id is not None:
+            caller.require("erase")  # what is kept for a second is erased
         rules = self.rules.of(caller.tenant)
         rules.check(ask)
+        if caller.models is not None or rules.models is not None:
+            _refuse_other_models(ask)
         keep = keep_of(
             ask.retention_s,
             self.retention_of(caller.tenant),
@@ -194,12 +198,20 @@ class Services:
         return await self.requests.position(record.request_id, record.tenant)
 
 
+def _refuse_other_models(ask: Ask) -> None:
+    """Raise Problem 403 for a field in which some gateways take further models."""
+    for name in ("models", "fallbacks"):
+        if name in ask.params or name in ask.openai_params:
+            message = f"{name}: name one model in `model`; this caller may use listed models only."
+            raise Problem(403, "field_not_allowed", message, param=name)
+
+
 def _limited(submission: Submission, rules: TenantRules, caller: Caller) -> Submission:
     """A submission with its limits, and with its encoded form, which the loop need not make."""
     prompt_tokens = input_tokens(submission.encoded.payload)
     return submission.limited(
         tenant_limit=rules.concurrent,
-        weight=str(rules.weight or ""),
+        weight=str(rules.weight or 1),
         rates=limits_of(rules, caller, submission.payload["params"], prompt_tokens),
         input_tokens=prompt_tokens,
     )

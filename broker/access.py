@@ -42,6 +42,10 @@ class AccessRecords:
         """A number that rises with each change; 0 if there never was one."""
         return int(await self._connections.ask("HGET", self._keys.access(), "version") or 0)
 
+    async def hold_keys(self) -> bool:
+        """Whether there is any key."""
+        return bool(await self._connections.ask("EXISTS", self._keys.api_keys()))
+
     async def add(self, digest: str, record: KeyRecord) -> None:
         """Keep a new key; raises Refused if its id is taken."""
         word, _ = await self._scripts.verdict(

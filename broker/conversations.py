@@ -137,7 +137,9 @@ class Conversations:
             open_rows = [questions[id_] for id_ in answered_ids(page) if id_ in questions]
             for turn in read_turns([*open_rows, *page]):
                 outlines[turn.request_id] = turn.outline(outlines.get(turn.request_id))
-            questions |= {row[1][b"id"].decode(): without_messages(row) for row in page}
+            questions |= {
+                row[1][b"id"].decode(): without_messages(row) for row in page if b"asked" in row[1]
+            }
             if len(page) < count:
                 turns = sorted(outlines.values(), key=lambda turn: turn.row)
                 return turns[-self._settings.conversation_turns :]

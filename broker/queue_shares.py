@@ -27,7 +27,7 @@ class QueueShares:
         self._connections = connections
         self._keys = connections.keys
         # Without keys there is one tenant, which may use all.
-        has_tenants = settings.require_keys or settings.api_keys is not None
+        has_tenants = settings.is_closed
         most = settings.queue_bytes // 2 if has_tenants else settings.queue_bytes
         tenant_bytes = settings.tenant_bytes or most
         self._limits = QueueBounds(settings.queue_limit, settings.queue_bytes, tenant_bytes)
@@ -46,7 +46,7 @@ class QueueShares:
         if present.served == 1:
             return None
         loads = [
-            QueueBounds(int(count or 0), int(total or 0), int(owed or 0))
+            QueueBounds(int(count or 0), int(total or 0), min(int(owed or 0), int(total or 0)))
             for (count, total), owed in await self._loads(present, tenant)
         ]
         together = QueueBounds(*map(sum, zip(*loads, strict=True)))

@@ -83,12 +83,21 @@ class Seats:
             return Seat(-(-tenant_limit // present.partitions))
         return Seat(0)
 
-    async def give_back(self, present: PartitionMap, tenant: str, request_id: str) -> None:
-        """Give up the seat of a request that was not submitted. A sweep repeats a lost call."""
+    async def give_back(
+        self,
+        present: PartitionMap,
+        tenant: str,
+        request_id: str,
+        rates: Sequence[RateLimit] = (),
+    ) -> None:
+        """Give up the seat of a request that was not submitted, and what it took of the limits.
+
+        A sweep repeats a lost call for the seat.
+        """
         if present.served == 1:
             return
         try:
-            await self._give_up(present, tenant, [request_id], grace_ms=0)
+            await self._give_up(present, tenant, [request_id], grace_ms=0, rates=rates)
         except Unavailable:
             return
 
@@ -127,7 +136,13 @@ class Seats:
         await self._give_up(present, tenant, missing, grace_ms=GRACE_MS)
 
     async def _give_up(
-        self, present: PartitionMap, tenant: str, ids: list[str], *, grace_ms: int
+        self,
+        present: PartitionMap,
+        tenant: str,
+        ids: list[str],
+        *,
+        grace_ms: int,
+        rates: Sequence[RateLimit] = (),
     ) -> None:
         if ids:
             await self._scripts.verdict(
@@ -136,6 +151,7 @@ class Seats:
                 *ids,
                 epoch=present.epoch,
                 grace_ms=grace_ms,
+                rates=encode_limits(rates),
             )
 
     def _seats(self, present: PartitionMap, tenant: str) -> str:

@@ -79,7 +79,7 @@ class Submitter:
             if bounds is not None:
                 reply = await self._call(request_id, s, names, present, home, seat.limit, bounds)
         if seat.limit and reply.detail != request_id:
-            await self._seats.give_back(present, s.tenant, request_id)
+            await self._seats.give_back(present, s.tenant, request_id, s.rates)
         if seat.refusal is not None and reply.word == "TENANT_LIMIT":
             raise seat.refusal
         return reply._replace(rests=seat.rests) if seat.rests else reply

@@ -76,8 +76,7 @@ def _settings(*, serves: bool = False) -> tuple[Settings, str]:
     # nothing to clean up yet, hence `os._exit`.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     settings = load_settings()
-    has_keys = settings.api_keys is not None or settings.require_keys
-    check_names(has_keys=has_keys if serves else None)
+    check_names(has_keys=settings.is_closed if serves else None)
     if settings.redis_url is None:
         raise SettingsInvalid(
             "REDIS_URL is not set. Set it to the server of the queue (redis://host:port), or run"

@@ -267,6 +267,11 @@ class Settings(BaseSettings):
         return int(self.lease_s * 1000)
 
     @property
+    def is_closed(self) -> bool:
+        """Whether the settings let in callers with keys or tokens only."""
+        return self.api_keys is not None or self.require_keys or self.jwt_jwks_url is not None
+
+    @property
     def origins(self) -> tuple[str, ...]:
         """The allowed CORS origins."""
         return tuple(

@@ -24,7 +24,8 @@ from tickertape.api.edge.listed_keys import (
 from tickertape.api.edge.permits import Permits
 from tickertape.api.edge.problems import Problem
 from tickertape.api.edge.stored_keys import StoredKeys
-from tickertape.api.edge.tickets import Tickets
+from tickertape.api.edge.ticket_text import Claims
+from tickertape.api.edge.tickets import NEEDED, Tickets
 from tickertape.api.edge.user_tokens import UserTokens
 from tickertape.broker.access import AccessRecords
 from tickertape.broker.errors import Unavailable
@@ -56,7 +57,7 @@ class Access:
         self._authenticator = authenticator
         self._stored = StoredKeys(self._permits, _secret_of(settings.key_secret))
         self.tickets = Tickets(
-            self._permits, _secret_of(settings.ticket_secret), self._has_not_lost
+            self._permits, _secret_of(settings.ticket_secret), self._still_grants
         )
         self._tokens = (
             None if settings.jwt_jwks_url is None else UserTokens(settings, self._permits)
@@ -121,11 +122,13 @@ class Access:
             raise Unavailable
         return await self._stored.find(key)
 
-    def _has_not_lost(self, key_id: str) -> bool:
-        """False for the id of a key that was taken out of the list."""
+    def _still_grants(self, claims: Claims) -> bool:
+        """False for a ticket of a key that was taken out of the list, or may do less now."""
+        key_id = claims.key_id or ""
         if not key_id.startswith(LISTED_ID):
             return True
-        return self._listed is not None and self._listed().has_id(key_id)
+        needed = NEEDED[claims.right]
+        return self._listed is not None and self._listed().grants(key_id, claims.tenant, needed)
 
     def _unknown_key(self, key: str) -> Problem:
         return Unrecognized(
@@ -149,19 +152,22 @@ class Access:
         if self._listed and (keys := self._listed()) is not self._known_list:
             names = self._permits.named(PERMIT_PREFIX)
             await self.tickets.recheck()
-            self._known_list = keys
+            before, self._known_list = self._known_list, keys
             self._permits.end(
-                name for name in names if not keys.has(name.removeprefix(PERMIT_PREFIX))
+                name
+                for name in names
+                if keys.has_changed(name.removeprefix(PERMIT_PREFIX), since=before)
             )
         version = await records.version()
         if version != self._version:
             self._stored.forget()
             await self._stored.recheck()
             await self.tickets.recheck()
+            # Revoked tickets raise the version, too.
+            if not self._is_closed and await records.hold_keys():
+                logger.warning("the API is closed now, because Redis holds keys")
+                self._is_closed = True
             self._version = version
-        if version and not self._is_closed:
-            logger.warning("the API is closed now, because Redis holds keys")
-            self._is_closed = True
         await self.tickets.renew()
         await self._stored.write_uses()
 
@@ -177,6 +183,11 @@ def _on_behalf(caller: Caller, user: str | None) -> Caller:
     """The caller that a tenant's own key acts for: one of the tenant's users, or the tenant."""
     if user is None:
         return caller
+    try:
+        # The bytes of the header are UTF-8, as the claims of a token are, and were read as Latin-1.
+        user = user.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        raise Problem(400, "invalid_value", f"{_USER}: use UTF-8") from None
     if not 1 <= len(user) <= _MOST_USER_CHARS:
         raise Problem(400, "invalid_value", f"{_USER}: use 1 to {_MOST_USER_CHARS} characters")
     return replace(caller, user=user)

@@ -36,7 +36,8 @@ class Only:
         """Whether a call reaches this object, or says in its body which object it reaches."""
         own = f"/{'chat' if self.kind == 'chat' else 'conversations'}/{self.object_id}"
         if method in {"GET", "HEAD"}:
-            return path in {own, f"{own}/stream"}
+            # The path of a conversation "a/stream" is that of the stream of "a".
+            return path == f"{own}/stream" or (path == own and not own.endswith("/stream"))
         if self.kind == "chat":
             return method == "POST" and path == f"{own}/cancel"
         # `Caller.require_conversation` checks these.
@@ -69,7 +70,9 @@ class Caller:
 
     def require_conversation(self, conversation_id: str | None) -> None:
         """Raise Problem 403 if the caller has a ticket for another object."""
-        if self.only is not None and self.only != Only("conversation", conversation_id or ""):
+        if self.only is None:
+            return
+        if not conversation_id or self.only != Only("conversation", conversation_id):
             raise other_object()
 
     def require(self, scope: CallScope) -> None:

@@ -8,7 +8,7 @@ import asyncio
 import time
 import urllib.request
 from collections.abc import Callable
-from http.client import HTTPResponse
+from http.client import HTTPException, HTTPResponse
 
 import jwt
 import structlog
@@ -46,7 +46,8 @@ class Jwks:
 
     async def find(self, key_id: str | None) -> jwt.PyJWK | None:
         """The key; None if the issuer has no key of this id. Raises Unavailable."""
-        if self._is_due(key_id):
+        if self._is_due(key_id) or (not self._has(key_id) and self._lock.locked()):
+            # Also calls that come while the keys are being read wait for them.
             async with self._lock:
                 if self._is_due(key_id):
                     await self._read()
@@ -61,14 +62,17 @@ class Jwks:
         if now_s - self._tried_s < _PAUSE_S:
             return False
         is_old = now_s - self._read_s >= _READ_EVERY_S
-        return self._keys is None or is_old or (key_id is not None and key_id not in self._keys)
+        return is_old or not self._has(key_id)
+
+    def _has(self, key_id: str | None) -> bool:
+        return self._keys is not None and (key_id is None or key_id in self._keys)
 
     async def _read(self) -> None:
         self._tried_s = self._clock()
         try:
             text = await asyncio.to_thread(self._fetch, self._url)
             self._keys = _public_keys(text)
-        except (OSError, ValueError, jwt.PyJWTError) as error:
+        except (OSError, ValueError, AttributeError, HTTPException, jwt.PyJWTError) as error:
             logger.warning("keys of tokens not read", url=self._url, reason=type(error).__name__)
         else:
             self._read_s = self._clock()

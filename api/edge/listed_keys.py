@@ -53,13 +53,21 @@ class Keys:
             self._callers[digest] = caller
         return caller
 
-    def has(self, digest: str) -> bool:
-        """Whether a key with this SHA-256 in hex is listed."""
-        return bytes.fromhex(digest) in self._callers
+    def has_changed(self, digest: str, *, since: "Keys | None") -> bool:
+        """Whether the key with this SHA-256 in hex is listed no more, or with other rights."""
+        now = self.of_digest(digest)
+        return now is None or (since is not None and since.of_digest(digest) != now)
 
-    def has_id(self, key_id: str) -> bool:
-        """Whether a key with this id is listed."""
-        return any(caller.key_id == key_id for caller in self._callers.values())
+    def of_digest(self, digest: str) -> Caller | None:
+        """The caller by the SHA-256 of its key in hex."""
+        return self._callers.get(bytes.fromhex(digest))
+
+    def grants(self, key_id: str, tenant: str, scope: CallScope) -> bool:
+        """Whether a key with this id is listed, is of the tenant and has the scope."""
+        return any(
+            (caller.key_id, caller.tenant) == (key_id, tenant) and scope in caller.scopes
+            for caller in self._callers.values()
+        )
 
     def retention(self, tenant: str) -> tuple[int | None, int | None]:
         """For how many seconds requests and conversations of a tenant are kept; None if not set."""
@@ -231,5 +239,4 @@ def keys_from(
 
 def needs_keys(settings: Settings) -> bool:
     """Whether the settings let in callers with keys only; raises SettingsInvalid."""
-    has_own = settings.require_keys or settings.jwt_jwks_url is not None
-    return keys_from(settings) is not None or has_own
+    return keys_from(settings) is not None or settings.is_closed

@@ -60,15 +60,16 @@ class StoredKeys:
         return caller
 
     async def _look_up(self, records: AccessRecords, digest: str) -> Caller | None:
-        known = self._callers
-        (record,) = await records.find([digest])
+        while True:
+            known = self._callers
+            (record,) = await records.find([digest])
+            if known is self._callers:
+                break  # otherwise the records have changed since they were asked
         if record is None:
             _remember(self._unknown, digest, None)
             return None
         caller = self._caller(digest, record)
-        if known is self._callers:
-            # Otherwise the records have changed since they were asked.
-            _remember(self._callers, digest, caller)
+        _remember(self._callers, digest, caller)
         return caller
 
     def forget(self) -> None:

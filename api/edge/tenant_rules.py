@@ -39,6 +39,7 @@ _NUMBERS = (
 _ITEM = re.compile(r"\s*[,\n]\s*")
 _TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}|\*", re.ASCII)
 _NAME = "TICKERTAPE_TENANT_RULES"
+_MOST_DIGITS = 12
 _FORMAT = (
     "use tenant name=value name=value, with commas between tenants and * for all tenants;"
     f" the names are models, fields, images, max_tools, {', '.join(_NUMBERS)}"
@@ -154,9 +155,11 @@ def _names(value: str) -> tuple[str, ...]:
 
 
 def _number(name: str, value: str, *, lowest: int) -> int:
-    if not value.isascii() or not value.isdigit() or not lowest <= int(value[:9]):
-        raise SettingsInvalid(f"{_NAME}: {name} is a whole number from {lowest}")
-    return int(value[:9])
+    is_number = value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS
+    if not is_number or int(value) < lowest:
+        most = 10**_MOST_DIGITS - 1
+        raise SettingsInvalid(f"{_NAME}: {name} is a whole number from {lowest} to {most}")
+    return int(value)
 
 
 def _matches(name: str, patterns: tuple[str, ...] | None) -> bool:

@@ -6,6 +6,7 @@ keeps its id, so that revoking one ticket revokes those that it was renewed to.
 
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -27,6 +28,8 @@ from tickertape.broker.keys import digest, principal_of
 _PERMIT_PREFIX = "ticket:"
 _SECRET_READ_EVERY_MS = 1000
 _CHECKED_AT_ONCE = 200
+# Of a tenant, by one process.
+_MOST_REVOCATIONS, _REVOCATIONS_WITHIN_MS = 60, 60_000
 # A client has several chances to receive a new ticket before the old one expires.
 _RENEWALS_IN_A_LIFE = 3
 _SCOPES: dict[Right, frozenset[CallScope]] = {
@@ -48,20 +51,21 @@ class TicketPermit(Permit):
 class Tickets:
     """Issues, checks and revokes tickets. `attach` gives it the records that it needs.
 
-    `is_known` is false for the id of a key that was taken out of the list.
+    `still_grants` is false for a ticket whose key could not issue it now.
     """
 
     def __init__(
         self,
         permits: Permits,
         secret: str | None,
-        is_known: Callable[[str], bool],
+        still_grants: Callable[[Claims], bool],
         *,
         now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
     ) -> None:
         self._permits = permits
         self._own_secret = None if secret is None else secret.encode()
-        self._is_known = is_known
+        self._still_grants = still_grants
+        self._revocations: dict[str, deque[int]] = {}
         self._now_ms = now_ms
         self._records: AccessRecords | None = None
         self._secret: bytes | None = None
@@ -127,16 +131,32 @@ class Tickets:
         claims = await self._claims(ticket)
         if claims is None or (claims.tenant, claims.user) != (caller.tenant, caller.user):
             raise Problem(404, "not_found", "There is no such ticket.", param="ticket")
+        self._note_revocation(caller.tenant)
         await self._store().revoke_tickets(member_of_ticket(claims.ticket_id), claims.ends_ms)
 
     async def revoke_of(self, caller: Caller, only: Only) -> None:
         """Revoke all tickets of an object that have been issued until now; raises Unavailable."""
+        self._note_revocation(caller.tenant)
         member = member_of_object(digest(caller.principal, only.kind, only.object_id))
         await self._store().revoke_tickets(member, self._now_ms() + TICKET_LIFE_MS)
 
+    def _note_revocation(self, tenant: str) -> None:
+        """Raise Problem 429 beyond a limit: each is kept for days and read by all processes."""
+        now_ms = self._now_ms()
+        times_ms = self._revocations.setdefault(tenant, deque(maxlen=_MOST_REVOCATIONS))
+        if len(times_ms) == _MOST_REVOCATIONS and now_ms - times_ms[0] < _REVOCATIONS_WITHIN_MS:
+            raise Problem(
+                429,
+                "too_many_revocations",
+                f"Revoke at most {_MOST_REVOCATIONS} times a minute.",
+                headers={"Retry-After": "60"},
+            )
+        times_ms.append(now_ms)
+
     async def recheck(self) -> None:
         """End the streams of tickets that are revoked; raises Unavailable."""
-        permits = self._open()
+        # Also those whose streams are about to open.
+        permits = self._permits.of(TicketPermit)
         for start in range(0, len(permits), _CHECKED_AT_ONCE):
             some = permits[start : start + _CHECKED_AT_ONCE]
             revoked = await self._revoked([permit.claims for permit in some])
@@ -185,12 +205,13 @@ class Tickets:
         ]
 
     def _is_revoked(self, claims: Claims, until_ms: Sequence[int | None]) -> bool:
-        if claims.key_id is not None and not self._is_known(claims.key_id):
+        of_ticket, of_key, of_object = until_ms
+        # The id of a key is never used again, so its time does not matter: it is of another clock.
+        if of_ticket is not None or (claims.key_id is not None and of_key is not None):
             return True
-        of_ticket, *of_groups = until_ms
-        return of_ticket is not None or any(
-            until is not None and claims.issued_ms <= until - TICKET_LIFE_MS for until in of_groups
-        )
+        if claims.key_id is not None and not self._still_grants(claims):
+            return True
+        return of_object is not None and claims.issued_ms <= of_object - TICKET_LIFE_MS
 
     def _store(self) -> AccessRecords:
         if self._records is None:

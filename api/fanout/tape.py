@@ -45,6 +45,11 @@ class Tape:
         frames = sum(rendering.frames.size_bytes for rendering in self._renderings.values())
         return frames + sum(map(len, self.values)) + OBJECT_BYTES * len(self.values)
 
+    @property
+    def runs(self) -> int:
+        """How many attempts at the upstream the entries are of. The entry `queued` is of none."""
+        return max(0, len(self._attempts) - 1)
+
     def clear(self) -> None:
         """Forget all entries."""
         self.last = START

@@ -105,21 +105,26 @@ end
 
 -- The place in the ring of the tenant with the next turn: of those that wait, the one with the fewest running requests
 -- for its weight, and of several the first. So no tenant holds all workers while another one waits. Few tenants are
--- compared. Those behind come nearer with each turn, so all have one.
+-- compared: those at the head, and those at the end, who were served last or have just come. Otherwise the many users of
+-- one tenant could keep all others out of sight. Returns the tenant, and from which side of the ring it is removed.
 local MOST_COMPARED = 64
 local function next_tenant()
   local tenants = call('LRANGE', P .. 'ring', 0, MOST_COMPARED - 1)
-  if #tenants < 2 then return tenants[1] end
+  if #tenants < 2 then return tenants[1], 1 end
+  local ahead = #tenants
+  if ahead == MOST_COMPARED then
+    for _, tenant in ipairs(call('LRANGE', P .. 'ring', -MOST_COMPARED, -1)) do tenants[#tenants + 1] = tenant end
+  end
   local accounts = {}
   for i, tenant in ipairs(tenants) do accounts[i] = account_of(tenant) end
   local busy = call('HMGET', P .. 'busy', unpack(accounts))
   local weights = call('HMGET', P .. 'weights', unpack(accounts))
-  local best, least
+  local best, least, side
   for i, tenant in ipairs(tenants) do
     local share = tonumber(busy[i] or 0) / tonumber(weights[i] or 1)
-    if not least or share < least then best, least = tenant, share end
+    if not least or share < least then best, least, side = tenant, share, i <= ahead and 1 or -1 end
   end
-  return best
+  return best, side
 end
 
 local function pop_next_id()
@@ -127,9 +132,9 @@ local function pop_next_id()
   if id then call('ZREM', P .. 'newer', id) end
   id = id or suspect_ok == '1' and call('LPOP', P .. 'suspect')
   if id then return id end
-  local tenant = next_tenant()
+  local tenant, side = next_tenant()
   if not tenant then return nil end
-  call('LREM', P .. 'ring', 1, tenant)
+  call('LREM', P .. 'ring', side, tenant)
   -- The next turn comes first: a list that cannot be read ends the script, and its tenant must keep its turns.
   call('RPUSH', P .. 'ring', tenant)
   local waiting = P .. 'wait:' .. tenant

@@ -8,7 +8,8 @@ local function note_erasure(id)
 end
 
 -- Take a request off the list of the dead. Only requests on that list keep their prompt after their end.
-local MOST_DEAD = 1000
+-- The limit of 1000 is approximate, and the list may be longer by a node of the stream.
+local MOST_DEAD = 1200
 local function strike_dead(id)
   if call('HEXISTS', P .. 'req:' .. id, 'payload') == 0 then return end
   for _, row in ipairs(call('XRANGE', P .. 'dead', '-', '+', 'COUNT', MOST_DEAD)) do

@@ -50,7 +50,9 @@ if tonumber(load[1] or 0) >= tonumber(queue_limit) or tonumber(load[2] or 0) + b
   return { 'FULL', '' }
 end
 if call('SCARD', P .. 'tenant:' .. tenant) >= tonumber(tenant_limit) then return { 'TENANT_LIMIT', '' } end
-if tonumber(call('HGET', P .. 'owed', account_of(tenant)) or 0) + bytes > tonumber(tenant_bytes) then return { 'TENANT_BYTES', '' } end
+-- Processes of version 0.1 adjust `load` and not `owed`, which is never more.
+local owed = math.min(tonumber(call('HGET', P .. 'owed', account_of(tenant)) or 0), tonumber(load[2] or 0))
+if owed + bytes > tonumber(tenant_bytes) then return { 'TENANT_BYTES', '' } end
 
 -- List the conversation under its tenant, and drop listed conversations that have expired since.
 local function list_conversation(listed)
@@ -98,7 +100,8 @@ call('SADD', P .. 'tenants', tenant)
 call('HINCRBY', P .. 'load', 'count', 1)
 call('HINCRBY', P .. 'load', 'bytes', bytes)
 count_of_tenant('owed', tenant, bytes)
-if weight ~= '' then call('HSET', P .. 'weights', account_of(tenant), weight) end
+if weight == '1' then call('HDEL', P .. 'weights', account_of(tenant))
+elseif weight ~= '' then call('HSET', P .. 'weights', account_of(tenant), weight) end
 
 local index, expiry = P .. 'index:' .. tenant, P .. 'expiry:' .. tenant
 call('ZADD', index, int(now), request_id)

@@ -88,7 +88,7 @@ class Announcement:
         return Usage(
             url=self.url,
             program=program_name(),
-            needs_key=self.settings.api_keys is not None,
+            needs_key=self.settings.is_closed,
             has_key=bool(os.environ.get("TICKERTAPE_API_KEY")),
             has_proxy=bool(getproxies()),
             has_url=self.settings.url == self.url,

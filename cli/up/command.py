@@ -39,7 +39,7 @@ def run(options: Options) -> int:
     """Run until a stop signal; returns the exit code. Raises CommandFailed, SettingsInvalid."""
     started_s = time.monotonic()
     settings = load_settings()
-    check_names(has_keys=settings.api_keys is not None or settings.require_keys)
+    check_names(has_keys=settings.is_closed)
     _check_health_port(settings, options.workers)
     port = find_port(options.host, options.port, typed=options.typed)
     upstream = upstream_identity(settings)

@@ -150,6 +150,20 @@ async def test_a_turn_that_ran_again_ahead_of_the_cursor_starts_the_conversation
     assert ids(events[1:]) == [first] * 2
 
 
+async def test_a_turn_that_began_after_the_next_one_was_queued_is_not_sent_again(
+    api: RunningApi, worker: Rig
+) -> None:
+    question = [{"role": "user", "content": "hi"}]
+    await worker.submit(conversation_id="c1", question=question)
+    second = await worker.submit(conversation_id="c1", question=question)
+    queued = (await worker.entries(second))[0].cursor
+    await worker.claim()
+    await worker.finish(answered="a")
+    await worker.claim()
+    events = await take(api, 2, after=f"{second}:{queued}")
+    assert kinds(events) == ["watchers", "started"] or kinds(events)[0] == "started"
+
+
 @pytest.mark.parametrize(
     "place", ["nowhere", ":1-1", "1732300000000-1", "r0_short:1-1", "{id}", "{id}:", "{id}:x"]
 )

@@ -66,5 +66,6 @@ async def test_a_key_that_would_stay_for_ever_is_found(partition: Partition) -> 
         "wait:t",
         "tenant:t",
         "tenants",
+        "owed",
         "index:t",
     }

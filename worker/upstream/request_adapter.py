@@ -90,7 +90,9 @@ class RequestAdapter:
         if "stream_options" in body and ("stream_options" in message or "include_usage" in message):
             self._takes_stream_options = False
             return "stream_options"
-        if refused := next((f for f in CACHE_FIELDS if f in body and f in message), None):
+        refused = next((f for f in CACHE_FIELDS if f in body and f in message), None)
+        # A caller whose value names the field, and is quoted, must not end the separation for all.
+        if refused and refused not in str({n: v for n, v in body.items() if n != refused}):
             self.takes_cache_field = False
             return refused
         if (wanted := past_reasoning_after(str(answer), body)) is not None:

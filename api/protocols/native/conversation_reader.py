@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
 
 from tickertape.api.fanout.plain_reader import PlainReader
@@ -282,7 +283,9 @@ class ConversationReader:
         if watched.is_gone:
             self._reader = None
             whole = await self._conversations.whole_at(*self._place, [turn])
-            return remembered_frames(whole[0] if whole else turn, wire, place)
+            # An outline has a digest in place of the answer.
+            remembered = whole[0] if whole else replace(turn, answered=None)
+            return remembered_frames(remembered, wire, place)
         position: int | None = 0
         if start is not None and start.request_id == turn.request_id:
             position = watched.tape.position_after(start.cursor)

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from starlette.responses import StreamingResponse
 
-from tickertape.api.dependencies import Tenant, UsableServices
+from tickertape.api.dependencies import CurrentCaller, Tenant, UsableServices
 from tickertape.api.edge.error_docs import error_responses
 from tickertape.api.protocols.checked import Checked, field_error
 from tickertape.api.protocols.json_body import JsonRoute
@@ -140,13 +140,18 @@ async def _pieces(
 
 @router.patch(
     "/conversations/{conversation_id:path}",
-    responses=error_responses(400, 401, 404, 413, 415, 503),
+    responses=error_responses(400, 401, 403, 404, 413, 415, 503),
 )
 async def rename(
-    conversation_id: ConversationId, body: ChangeBody, services: UsableServices, tenant: Tenant
+    conversation_id: ConversationId,
+    body: ChangeBody,
+    services: UsableServices,
+    caller: CurrentCaller,
 ) -> ConversationSummary:
     """Give a conversation a title, which stays until the next one, or set how long it is kept."""
+    tenant = caller.principal
     if body.retention_s is not None:
+        caller.require("erase")  # what is kept for a second is erased
         check_conversation_retention(body.retention_s, services.retention_of(tenant))
         await services.conversations.retain(tenant, conversation_id, body.retention_s)
     if body.title is not None:

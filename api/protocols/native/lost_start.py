@@ -37,10 +37,16 @@ async def _goes_on(hub: Hub, ahead: list[Turn]) -> bool:
 
 
 async def _has_run_again(hub: Hub, ahead: list[Turn], start: ConversationCursor) -> bool:
-    """Whether a turn ended in an attempt that began after the cursor's entry was written.
+    """Whether a turn ended in a later attempt than its first, begun after the cursor's entry.
 
     The client may have received another end before. A worker that crashed shows the same: the
-    turn then had no other end, and the client receives the conversation once more in vain.
+    turn then had no other end, and the client receives the conversation once more in vain. A turn
+    that waited while the next one was queued begins late, too, but only once.
     """
     tails = await hub.ends.tails([turn.request_id for turn in ahead])
-    return any(tail is not None and tail.attempt > start.cursor.attempt for tail in tails)
+    for turn, tail in zip(ahead, tails, strict=True):
+        if tail is not None and tail.attempt > start.cursor.attempt:
+            async with hub.watch(turn.request_id) as watched:
+                if watched.tape.runs > 1:
+                    return True
+    return False

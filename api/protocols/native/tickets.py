@@ -19,7 +19,7 @@ from tickertape.api.services import Services
 router = APIRouter(tags=["tickets"], route_class=JsonRoute)
 
 _LONGEST_S = 7 * 86_400
-_REFUSALS = error_responses(400, 401, 403, 404, 413, 415, 503)
+_REFUSALS = error_responses(400, 401, 403, 404, 413, 415, 429, 503)
 
 
 class TicketBody(Checked):
@@ -92,7 +92,7 @@ async def of_conversation(
     "/chat/{request_id}/tickets/revoke",
     status_code=204,
     response_class=Response,
-    responses=error_responses(401, 403, 404, 503),
+    responses=error_responses(401, 403, 404, 429, 503),
 )
 async def revoke_of_request(
     request_id: RequestId, services: UsableServices, caller: CurrentCaller
@@ -106,7 +106,7 @@ async def revoke_of_request(
     "/conversations/{conversation_id:path}/tickets/revoke",
     status_code=204,
     response_class=Response,
-    responses=error_responses(401, 403, 503),
+    responses=error_responses(401, 403, 429, 503),
 )
 async def revoke_of_conversation(
     conversation_id: ConversationId, services: UsableServices, caller: CurrentCaller
@@ -119,7 +119,7 @@ async def revoke_of_conversation(
     "/tickets/revoke",
     status_code=204,
     response_class=Response,
-    responses=error_responses(400, 401, 403, 404, 413, 415, 503),
+    responses=error_responses(400, 401, 403, 404, 413, 415, 429, 503),
 )
 async def revoke(body: RevokedBody, services: UsableServices, caller: CurrentCaller) -> None:
     """Revoke one ticket, and those that it was renewed to. Their streams end within 5 seconds."""
