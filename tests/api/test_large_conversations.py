@@ -1,10 +1,18 @@
 """A conversation of many megabytes: its readers hold a page of it, and never all of it."""
 
 import asyncio
+import tracemalloc
+from contextlib import aclosing
 
+import pytest
+
+from tests.support.keyspace import KEYS
 from tests.support.memory import forget_peak, peak_mib, resident_mib
-from tests.support.rig import Rig
+from tests.support.rig import TENANT, Rig
 from tests.support.running_api import RunningApi
+from tests.support.sse import open_stream
+from tickertape.broker.conversations import Conversations
+from tickertape.broker.turns import Turn
 
 TURNS, TURN_BYTES = 40, 1_000_000
 # All of it is 40 MB, and each of its readers held several copies.
@@ -47,3 +55,41 @@ async def test_a_page_of_a_long_conversation_has_its_messages(api: RunningApi, w
     assert view["turns"][0]["asked"][0]["content"].startswith("38 x")
     assert view["turns"][1]["parent_id"] == view["turns"][0]["request_id"]
     assert view["before"]
+
+
+async def test_an_outline_keeps_no_answer_of_the_pages_before(worker: Rig) -> None:
+    question = [{"role": "user", "content": "hi"}]
+    for _ in range(TURNS):
+        await worker.begin(conversation_id="large", question=question)
+        await worker.finish(answered="x" * TURN_BYTES)
+    conversations = Conversations(worker.connections, worker.settings)
+    place = await conversations.place(TENANT, "large")
+    tracemalloc.start()
+    try:
+        assert len(await conversations.outlines(*place)) == TURNS
+        assert tracemalloc.get_traced_memory()[1] < TURNS * TURN_BYTES * 3 / 4
+    finally:
+        tracemalloc.stop()
+
+
+async def test_a_turn_that_is_erased_while_it_is_read_shows_no_digest_as_its_answer(
+    api: RunningApi, worker: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request_id = await worker.begin(
+        conversation_id="large", question=[{"role": "user", "content": "hi"}]
+    )
+    await worker.finish(answered="hello")
+    await worker.connections.ask("DEL", KEYS.log(request_id))
+    read = Conversations.whole_at
+
+    async def erased_before(
+        self: Conversations, partition: int, key: str, outlines: list[Turn]
+    ) -> list[Turn]:
+        await worker.connections.ask("DEL", KEYS.turns(partition, key))
+        return await read(self, partition, key, outlines)
+
+    monkeypatch.setattr(Conversations, "whole_at", erased_before)
+    url = f"{api.url}/conversations/large/stream"
+    async with open_stream(url) as stream, aclosing(aiter(stream)) as arriving:
+        events = [await anext(arriving) for _ in range(3)]
+    assert [event.kind for event in events] == ["watchers", "queued", "gone"]

@@ -144,6 +144,12 @@ def test_wrong_rules_stop_the_start_and_name_the_variable(text: str) -> None:
         TenantRulebook(text)
 
 
+def test_a_number_is_kept_with_all_its_digits_or_refused_with_its_name() -> None:
+    assert TenantRulebook("* tokens_per_day=2500000000").of("t").tokens_per_day == 2_500_000_000
+    with pytest.raises(SettingsInvalid, match="tokens_per_day"):
+        TenantRulebook("* tokens_per_day=1000000000000")
+
+
 def test_models_fields_and_tools_beyond_the_lists_are_refused_by_name() -> None:
     rules = TenantRulebook("* models=gpt-* fields=temperature+tools max_tools=1").of("any")
     rules.check(ask(model="gpt-5", temperature=1, tools=[{}], max_tokens=5))
