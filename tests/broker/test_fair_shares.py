@@ -1,6 +1,9 @@
 """One tenant beside others: its share of the workers, and its share of the queue's memory."""
 
 from tests.broker.partition import Empty, Go, Partition
+from tests.support.keyspace import KEYS
+from tests.support.rig import TENANT, open_rig
+from tickertape.broker.keys import principal_of
 
 
 async def submit_many(partition: Partition, tenant: str, count: int, weight: str = "") -> None:
@@ -84,3 +87,31 @@ async def test_all_users_of_a_tenant_share_what_the_tenant_may_have(partition: P
     payload = "x" * 100
     refused = await partition.submit("b", "f~4", payload=payload, tenant_bytes=150)
     assert refused == ("TENANT_BYTES", "")
+
+
+async def test_a_hundred_waiting_users_of_a_tenant_keep_no_other_tenant_waiting(
+    partition: Partition,
+) -> None:
+    for number in range(100):
+        await partition.submit(f"a{number}", principal_of("a", f"user {number}"))
+    for _ in range(4):
+        await partition.take()
+    await submit_many(partition, "b", 2)
+    assert await take_tenants(partition, 2) == "bb"
+
+
+async def test_a_tenant_whose_weight_is_taken_away_has_the_weight_of_all_others(
+    partition: Partition,
+) -> None:
+    await partition.submit("1", "a", weight="3")
+    assert (await partition.snapshot()).hash("weights") == {"a": "3"}
+    await partition.submit("2", principal_of("a", "ann"), weight="1")
+    assert (await partition.snapshot()).hash("weights") == {}
+
+
+async def test_bytes_that_a_process_of_version_0_1_left_uncounted_refuse_no_request(
+    redis_url: str,
+) -> None:
+    async with open_rig(redis_url) as rig:
+        await rig.connections.ask("HSET", KEYS.owed(0), TENANT, 10 * rig.settings.queue_bytes)
+        assert (await rig.record(await rig.submit())).state == "queued"

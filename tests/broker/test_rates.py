@@ -2,7 +2,9 @@
 
 import json
 
-from tests.broker.partition import TAG, Partition
+import pytest
+
+from tests.broker.partition import TAG, Partition, Reply
 
 MINUTE_MS = 60_000
 
@@ -22,6 +24,14 @@ def requests(size: int) -> str:
 async def used(partition: Partition, name: str) -> float:
     stored = (await partition.snapshot()).hash("rates:t")
     return float(stored[name].partition("|")[0])
+
+
+def numbers(reply: Reply) -> list[int]:
+    """The numbers at the end of a reply; fails if a reader of whole numbers could not read them."""
+    read = json.loads(str(reply[2]))
+    found = read[0] if reply[0] == "OK" else read
+    assert [type(number) for number in found] == [int, int], reply
+    return [*found]
 
 
 async def age(partition: Partition, name: str, ms: int) -> None:
@@ -107,3 +117,49 @@ async def test_a_request_that_is_not_settled_costs_its_tenant_nothing_at_its_end
     before = await used(partition, "requests")
     await partition.finish(await partition.take(), 1)
     assert await used(partition, "requests") == before
+
+
+@pytest.mark.parametrize("cost", [500, 10**15])
+async def test_a_request_of_any_cost_is_let_in_once_and_blocks_its_tenant_for_one_window_only(
+    partition: Partition, cost: int
+) -> None:
+    huge = rates(("tokens", 100, cost, True))
+    assert numbers(await partition.submit("a", rates=huge)) == [0, MINUTE_MS]
+    assert await used(partition, "tokens") == 100
+    refused = await partition.submit("b", rates=huge)
+    assert refused[0] == "RATE"
+    assert numbers(refused)[1] <= MINUTE_MS
+    await age(partition, "tokens", MINUTE_MS)
+    let_in = await partition.submit("c", rates=rates(("tokens", 100, 1, True)))
+    assert numbers(let_in)[0] == 99
+
+
+async def test_an_absurd_usage_leaves_a_bucket_that_can_be_read_and_empties(
+    partition: Partition,
+) -> None:
+    tokens = rates(("tokens", 100_000, 4000, True))
+    await partition.submit("a", rates=tokens)
+    await partition.finish(await partition.take(), 1, usage='{"total_tokens":1e300}')
+    assert await used(partition, "tokens") <= 1e9
+    refused = await partition.submit("b", rates=tokens)
+    assert refused[0] == "RATE"
+    await age(partition, "tokens", numbers(refused)[1])
+    assert (await partition.submit("b", rates=tokens))[0] == "OK"
+
+
+async def test_a_bucket_from_before_the_clock_was_set_back_empties_from_now_on(
+    partition: Partition,
+) -> None:
+    await partition.submit("a", rates=requests(1))
+    await age(partition, "requests", -3_600_000)
+    assert (await partition.submit("b", rates=requests(1)))[0] == "RATE"
+    await age(partition, "requests", MINUTE_MS)
+    assert (await partition.submit("b", rates=requests(1)))[0] == "OK"
+
+
+async def test_a_request_that_is_cancelled_while_it_waits_has_used_no_tokens(
+    partition: Partition,
+) -> None:
+    await partition.submit("a", rates=rates(("tokens", 100_000, 4000, True)))
+    await partition.cancel("a")
+    assert await used(partition, "tokens") == 0

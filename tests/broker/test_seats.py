@@ -10,9 +10,16 @@ from tests.support.given_settings import GivenSettings
 from tests.support.keyspace import KEYS
 from tests.support.rig import TENANT, Rig, open_rigs
 from tickertape.broker.connections import Connections
-from tickertape.broker.errors import QueueFull, TenantLimitReached, Unavailable
+from tickertape.broker.errors import (
+    ConversationBusy,
+    QueueFull,
+    RateReached,
+    TenantLimitReached,
+    Unavailable,
+)
 from tickertape.broker.keys import principal_of
 from tickertape.broker.lua import Scripts
+from tickertape.broker.rates import RateLimit
 from tickertape.broker.repartition import Repartition
 from tickertape.broker.request_ids import new_request_id, partition_of
 from tickertape.broker.seats import GRACE_MS
@@ -24,6 +31,15 @@ def rigs(
     """Processes of a system with 16 partitions."""
     given = {"openai_model": "m", "partitions": 16, **settings}
     return open_rigs(url, *(GivenSettings(**given) for _ in range(count)))
+
+
+def requests(limit: int) -> tuple[RateLimit, ...]:
+    """A limit of requests a day, and one request of it."""
+    return (
+        RateLimit(
+            name="r", key=TENANT, limit=limit, window_ms=86_400_000, cost=1, is_settled=False
+        ),
+    )
 
 
 async def accepted(rigs: list[Rig], count: int, **fields: Any) -> list[str]:
@@ -65,6 +81,28 @@ async def test_a_refused_submit_takes_no_room(redis_url: str) -> None:
         assert len(await accepted(both, 9)) == 2
         # At the limit, a repeated submit is still found.
         assert await both[1].submit(**fields) == first
+
+
+async def test_a_submit_that_its_busy_conversation_refuses_uses_up_no_rate(redis_url: str) -> None:
+    async with rigs(redis_url, 1) as (rig,):
+        await rig.submit(conversation_id="c", rates=requests(2))
+        for _ in range(3):
+            with pytest.raises(ConversationBusy):
+                await rig.submit(conversation_id="c", on_busy="reject", rates=requests(2))
+        await rig.submit(rates=requests(2))
+        with pytest.raises(RateReached):
+            await rig.submit(rates=requests(2))
+
+
+async def test_a_repeated_submit_uses_up_no_rate(redis_url: str) -> None:
+    async with rigs(redis_url, 1) as (rig,):
+        fields: dict[str, Any] = {"idempotency_key": "k", "fingerprint": "f"}
+        fields["rates"] = requests(2)
+        first = await rig.submit(**fields)
+        assert [await rig.submit(**fields) for _ in range(3)] == [first] * 3
+        await rig.submit(rates=requests(2))
+        with pytest.raises(RateReached):
+            await rig.submit(rates=requests(2))
 
 
 async def test_a_process_that_died_between_its_two_steps_holds_its_seat_for_the_grace_only(

@@ -108,6 +108,18 @@ def test_names_of_models_do_not_fill_the_memory() -> None:
     assert limits(adapter.adapt(other, payload, None)) == NEW
 
 
+@pytest.mark.parametrize("value", ["cache_salt", {"cache_salt": 1}])
+def test_a_quoted_value_of_a_caller_does_not_end_the_salts(value: object) -> None:
+    adapter = RequestAdapter()
+    vllm = profile_for("vllm", "")
+    salted = {"model": "m", "messages": [QUESTION], "cache_key": "salt of ada"}
+    refusal = f"temperature: Input should be a valid number, input: {value}"
+    body = adapter.adapt(vllm, salted | {"temperature": value}, None)
+    assert body["cache_salt"] == "salt of ada"
+    assert adapter.learn(body, refusal, refusal) is None
+    assert adapter.adapt(vllm, salted, None)["cache_salt"] == "salt of ada"
+
+
 def refusing(refused: str, refusal: str) -> Callable[[Call], Script]:
     def script(call: Call) -> Script:
         if refused in call.body:
