@@ -105,8 +105,9 @@ end
 
 -- The place in the ring of the tenant with the next turn: of those that wait, the one with the fewest running requests
 -- for its weight, and of several the first. So no tenant holds all workers while another one waits. Few tenants are
--- compared: those at the head, and those at the end, who were served last or have just come. Otherwise the many users of
--- one tenant could keep all others out of sight. Returns the tenant, and from which side of the ring it is removed.
+-- compared: those at the head, and those at the end, who were served last or have just come. With the head alone, the
+-- many users of one tenant would hide all others. Who is hidden between both comes nearer with each turn. Returns the
+-- tenant, and from which side of the ring it is removed.
 local MOST_COMPARED = 64
 local function next_tenant()
   local tenants = call('LRANGE', P .. 'ring', 0, MOST_COMPARED - 1)

@@ -58,7 +58,9 @@ local function settle_rates(tag, rates, used, at_ms)
     local key, field, limit, window_ms, cost, is_settled = unpack(each)
     if is_settled then
       local level = bucket_level(tag .. key, field, limit, window_ms, at_ms)
-      set_bucket(tag .. key, field, math.max(0, level + used - math.min(cost, limit)), window_ms, at_ms)
+      -- A bucket is kept for one window, so it holds no more than empties in that time.
+      local settled = math.min(limit, level + used - math.min(cost, limit))
+      set_bucket(tag .. key, field, math.max(0, settled), window_ms, at_ms)
     end
   end
 end
