@@ -1,15 +1,18 @@
 """A log with very many entries: its readers do not stop the event loop for others."""
 
+import time
+
 import pytest
 
 from tests.support.loop_turns import watched_turns
 from tests.support.rig import Rig
 from tests.support.running_api import RunningApi
 from tickertape.broker.codec import encode_data
+from tickertape.broker.fold import fold
 
 PIECES = 30_000
-# The fold of all these pieces in one turn took 600 ms of processor time.
-MOST_MS = 300
+# Of the time that a read of all these pieces in one turn takes on this machine; a quarter is usual.
+MOST_OF_ONE_TURN = 0.7
 
 
 async def long_log(api: RunningApi, worker: Rig) -> str:
@@ -25,15 +28,22 @@ async def long_log(api: RunningApi, worker: Rig) -> str:
     return request_id
 
 
+async def time_of_one_turn_ms(worker: Rig, request_id: str) -> float:
+    began_s = time.thread_time()
+    fold(await worker.entries(request_id)).snapshot()
+    return (time.thread_time() - began_s) * 1000
+
+
 @pytest.mark.parametrize("view", ["", "/stream?snapshot=true", "/stream"])
 async def test_a_log_of_30000_pieces_is_read_without_stopping_the_loop(
     api: RunningApi, worker: Rig, view: str
 ) -> None:
     request_id = await long_log(api, worker)
+    in_one_turn_ms = await time_of_one_turn_ms(worker, request_id)
     size, call = 0, api.client.stream("GET", f"/chat/{request_id}{view}")
     async with watched_turns() as turns, call as answer:
         async for data in answer.aiter_bytes():
             size += len(data)
     assert answer.status_code == 200
     assert size > PIECES * 100
-    assert turns.longest_ms < MOST_MS
+    assert turns.longest_ms < MOST_OF_ONE_TURN * in_one_turn_ms
