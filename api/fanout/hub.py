@@ -56,6 +56,7 @@ class Hub:
         self.rendering = self._finished.rendering
         # How many connections were handed over to audiences; each of them holds its tape.
         self.live_connections = 0
+        self._checked = connections.checked
         self._erasures = ErasureChannels(connections.keys, connections.partitions, self._push)
         self._topics: dict[bytes, set[Callable[[], None]]] = {}
         self._healer = Healer(
@@ -80,9 +81,9 @@ class Hub:
 
     async def run(self) -> None:
         """Keep the push connections up and check the tails until cancelled."""
-        self._erasures.subscribe()
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(self._listen_to_erasures(), name="erasures")
                 group.create_task(self._push.run(), name="push")
                 group.create_task(self._check_tails(), name="tail check")
         finally:
@@ -260,6 +261,11 @@ class Hub:
             del self._by_channel[watched.channel]
             self._push.unsubscribe(watched.channel)
 
+    async def _listen_to_erasures(self) -> None:
+        # An old server does not know the command, and is to be refused with words of its own.
+        await self._checked.wait()
+        self._erasures.subscribe()
+
     async def _check_tails(self) -> None:
         due = 0.0
         while True:
@@ -269,7 +275,8 @@ class Hub:
             if self.is_up and due > 0:
                 continue
             due = self._heartbeat_s
-            self._erasures.subscribe()
+            if self._checked.is_set():
+                self._erasures.subscribe()
             for watched in self._by_partition():
                 # A partition whose server is away must not keep the others from being checked.
                 with self.faults.contain("tail check"):

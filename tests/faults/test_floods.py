@@ -21,7 +21,8 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parent.parent.parent
 READERS = 20
 FLOOD_S = 15.0
-MOST_MIB = 20.0
+# 17 MiB on a quiet machine. Beside other tests, memory is given back later.
+MOST_MIB = 24.0
 MOST_S = 0.1
 MIB = 1024 * 1024
 

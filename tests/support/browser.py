@@ -124,10 +124,7 @@ class Page:
         async def is_loaded() -> bool:
             try:
                 return bool(await self.evaluate(f"{condition} && {_LOADED}"))
-            except AssertionError as error:
-                # A page that is just being replaced answers nothing.
-                if "Inspected target navigated" not in str(error):
-                    raise
+            except Navigated:  # a page that is just being replaced answers nothing
                 return False
 
         await wait_until(is_loaded, timeout_s=20, description=description)

@@ -1,7 +1,7 @@
 // What a user may write: it compiles.
 import {
-  cancel, eraseConversation, eraseTurn, fold, follow, isOver, listConversations, listRoles, newConversation, newId, newRequest,
-  readConversation, renameConversation, submit, TickertapeError,
+  cancel, eraseConversation, eraseTurn, fold, follow, isOver, issueTicket, listConversations, listRoles, newConversation, newId, newRequest,
+  readConversation, renameConversation, revokeTickets, submit, TickertapeError,
 } from 'tickertape-client'
 import type { ChatBody, Connection, ConversationState, Follower, RequestState, StreamEvent } from 'tickertape-client'
 import { authorization, backoffMs, errorOf } from 'tickertape-client/calls.js'
@@ -39,6 +39,8 @@ const names: string[] = (await listRoles()).map(({ name }) => name)
 const page = await listConversations({ words: 'sky', after: null, limit: 5 })
 const title: string | null = (await renameConversation(page.conversations[0]!.conversation_id, 'New')).title
 const answers = (await readConversation('c')).turns.map(({ answered }) => answered?.length)
+const shared: string = (await issueTicket('c', { rights: 'read', ttlS: 60 })).ticket
+await revokeTickets('c', { apiKey: shared })
 await eraseConversation('c', { signal: AbortSignal.timeout(1) })
 await eraseTurn('c', 'r', { signal: AbortSignal.timeout(1) })
 console.log(stopped, names, title, answers, authorization('k').Authorization, backoffMs(1).toFixed())
