@@ -17,6 +17,7 @@ from tickertape.api.fanout.live_connection import LiveConnection, Members
 from tickertape.api.serving.body_pace import BodyPace
 from tickertape.api.serving.doorway import Doorway, Place
 from tickertape.api.serving.ordered_protocol import OrderedProtocol
+from tickertape.api.serving.plain_head import without_upgrade
 from tickertape.api.serving.raw_answers import raw_answer
 
 
@@ -93,7 +94,7 @@ class BoundedProtocol(OrderedProtocol):
     def _feed_piece(self, piece: memoryview) -> None:
         before, self._is_heard, self._body_bytes = self._phase, False, 0
         try:
-            self.parser.feed_data(piece)
+            self.parser.feed_data(piece if before is _Phase.BODY else without_upgrade(piece))
         except httptools.HttpParserUpgrade:
             self._doorway.note("upgrade_ignored")
         except httptools.HttpParserError:

@@ -11,6 +11,7 @@ import structlog
 from tests.support.raw import RawConnection, call, error_of, exchange, raw_connection
 from tests.support.running_api import RunningApi, running_api
 from tests.support.wait import wait_until
+from tickertape.api.serving.plain_head import without_upgrade
 from tickertape.runtime.networks import address_of, neighborhood, networks_of
 
 CHUNKED = ("Transfer-Encoding: chunked", "Content-Type: application/json")
@@ -253,3 +254,21 @@ def test_addresses_of_one_caller_are_counted_together() -> None:
 def test_a_list_of_proxies_with_a_wrong_address_is_refused() -> None:
     with pytest.raises(ValueError, match=r"'10\.0\.0' is not an address"):
         networks_of("10.0.0.1, 10.0.0")
+
+
+@pytest.mark.parametrize("name", ["Upgrade", "upgrade", "UPGRADE"])
+async def test_a_call_that_offers_http_2_keeps_its_body(small: RunningApi, name: str) -> None:
+    """Java's HttpClient and `curl --http2` offer it with every call."""
+    offer = ("Connection: Upgrade, HTTP2-Settings", f"{name}: h2c", "HTTP2-Settings: AAMA")
+    json = ("Content-Type: application/json", f"Content-Length: {len(BODY)}")
+    async with raw_connection(small.url, call("POST", "/chat", *offer, *json) + BODY) as caller:
+        answer = await caller.until(b"request_id")
+        assert answer.startswith(b"HTTP/1.1 202")
+        await caller.send(call("GET", "/healthz", *offer))
+        assert b"HTTP/1.1 200" in await caller.until(b"HTTP/1.1 200")
+
+
+def test_an_upgrade_in_a_body_stays_as_it_is() -> None:
+    head, body = b"POST / HTTP/1.1\r\n%b: h2c\r\n\r\n", b"one\nupgrade: two"
+    kept = without_upgrade(memoryview(head % b"Upgrade" + body))
+    assert bytes(kept) == head % b"ignored" + body
