@@ -10,6 +10,8 @@ from tests.support.running_api import RunningApi
 from tickertape.broker.codec import encode_data
 from tickertape.broker.fold import fold
 
+pytestmark = pytest.mark.slow
+
 PIECES = 30_000
 # Of the time that a read of all these pieces in one turn takes on this machine; a quarter is usual.
 MOST_OF_ONE_TURN = 0.7

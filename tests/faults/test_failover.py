@@ -17,6 +17,8 @@ from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
 from tickertape.runtime.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def pair() -> AsyncIterator[Pair]:

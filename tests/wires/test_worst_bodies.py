@@ -20,6 +20,7 @@ MOST_MS = 300
 MOST_MIB = 150
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PATHS)
 async def test_no_body_stops_the_event_loop_or_takes_much_memory(redis_url: str, path: str) -> None:
     tune_garbage_collector()
