@@ -17,8 +17,7 @@ def without_upgrade(piece: memoryview) -> memoryview | bytes:
 
     They begin in a head. A name that is split between two pieces stays.
     """
-    data = bytes(piece)
-    if b"pgrade" not in data and b"PGRADE" not in data:
+    if _UPGRADE.search(piece) is None:
         return piece
-    head, end, rest = data.partition(_HEAD_END)
+    head, end, rest = bytes(piece).partition(_HEAD_END)
     return _UPGRADE.sub(_IGNORED, head) + end + rest
