@@ -19,6 +19,7 @@ from tickertape.api.serving.doorway import Doorway, Place
 from tickertape.api.serving.ordered_protocol import OrderedProtocol
 from tickertape.api.serving.plain_head import without_upgrade
 from tickertape.api.serving.raw_answers import raw_answer
+from tickertape.api.serving.unread_bytes import has_unread_bytes
 
 
 class _Phase(Enum):
@@ -239,11 +240,14 @@ class BoundedProtocol(OrderedProtocol):
         self._head_by_s = None
         self._doorway.end_head(self)
 
-    def make_room(self) -> None:
-        """Close a connection that waited longest for its head."""
+    def make_room(self) -> bool:
+        """Close a connection that waited longest for its head; False if bytes of it arrived."""
+        if has_unread_bytes(self.transport):
+            return False
         if not self._has_to_wait():
             self._doorway.note("heads_closed")
             self.transport.close()
+        return True
 
     def cut(self) -> None:
         """Break off."""

@@ -37,7 +37,7 @@ class Bounds:
     pipelined: int = 16
     pipelined_bytes: int = 65_536
     # Connections that have not sent a whole head. The one that waited longest makes room.
-    heads: int = 500
+    heads: int = 250
     # What all plain answers together hold for clients that do not read.
     unread_bytes: int = 64 * _MIB
     # How long a refused caller may read the refusal.

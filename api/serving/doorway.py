@@ -15,6 +15,10 @@ logger = structlog.get_logger("api")
 
 _LOG_INTERVAL_S = 60.0
 
+_HEAD_COMES_WITHIN_S = 0.5
+# As many times the limit may wait for this moment.
+_MOST_NEW = 4
+
 
 class Guest(Protocol):
     """A connection that has not been handed over; bounded_protocol.py implements it."""
@@ -23,8 +27,8 @@ class Guest(Protocol):
         """Notice which times are over; returns the bytes that the client has not taken."""
         ...
 
-    def make_room(self) -> None:
-        """Close, because newer connections need the place."""
+    def make_room(self) -> bool:
+        """Close a connection that waits for its head; False if bytes of the head have arrived."""
         ...
 
     def cut(self) -> None:
@@ -49,7 +53,8 @@ class Doorway:
         self.headers = headers
         self.refusals: Counter[str] = Counter()
         self._guests: set[Guest] = set()
-        self._heads: dict[Guest, None] = {}
+        # Since when each connection has waited.
+        self._heads: dict[Guest, float] = {}
         self._bodies: dict[Guest, int] = {}
         self._body_bytes = 0
         self._places: dict[str, Place] = {}
@@ -87,11 +92,18 @@ class Doorway:
 
     def begin_head(self, guest: Guest) -> None:
         """Count a connection without a whole head; the one that waited longest may have to go."""
-        self._heads[guest] = None
-        if len(self._heads) > self.bounds.heads:
-            oldest = next(iter(self._heads))
-            del self._heads[oldest]
-            oldest.make_room()
+        now_s = asyncio.get_running_loop().time()
+        self._heads[guest] = now_s
+        if len(self._heads) <= self.bounds.heads:
+            return
+        oldest, since_s = next(iter(self._heads.items()))
+        # Many may come at once, as after a restart, and send their heads in a moment.
+        is_new = now_s - since_s < _HEAD_COMES_WITHIN_S
+        if is_new and len(self._heads) <= _MOST_NEW * self.bounds.heads:
+            return
+        del self._heads[oldest]
+        if not oldest.make_room():
+            self._heads[oldest] = since_s
 
     def end_head(self, guest: Guest) -> None:
         """Stop counting a connection whose head is whole."""

@@ -272,3 +272,12 @@ def test_an_upgrade_in_a_body_stays_as_it_is() -> None:
     head, body = b"POST / HTTP/1.1\r\n%b: h2c\r\n\r\n", b"one\nupgrade: two"
     kept = without_upgrade(memoryview(head % b"Upgrade" + body))
     assert bytes(kept) == head % b"ignored" + body
+
+
+async def test_many_callers_that_come_at_once_are_all_answered(redis_url: str) -> None:
+    """As after a restart of the server: their heads have arrived before one of them is read."""
+    async with running_api(redis_url) as api:
+        answers = await asyncio.gather(
+            *(exchange(api.url, call("GET", "/healthz", "Connection: close")) for _ in range(400))
+        )
+    assert {answer[:15] for answer in answers} == {b"HTTP/1.1 200 OK"}

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parent.parent.parent
 READERS = 20
 FLOOD_S = 15.0
-# 17 MiB on a quiet machine. Beside other tests, memory is given back later.
-MOST_MIB = 24.0
+# 28 MiB on a quiet machine, 9 of them for 1,000 new connections, which may be of honest callers.
+MOST_MIB = 34.0
 MOST_S = 0.1
 MIB = 1024 * 1024
 
