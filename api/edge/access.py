@@ -19,7 +19,6 @@ from tickertape.api.edge.listed_keys import (
     PERMIT_PREFIX,
     CurrentKeys,
     Keys,
-    needs_keys,
 )
 from tickertape.api.edge.permits import Permits
 from tickertape.api.edge.problems import Problem
@@ -65,7 +64,7 @@ class Access:
         self._tries = FailedTries()
         self.audit = audit_of(settings.audit_log)
         self._version: int | None = None
-        self._is_closed = authenticator is not None or needs_keys(settings)
+        self._is_closed = authenticator is not None or settings.is_closed
 
     @property
     def is_closed(self) -> bool:

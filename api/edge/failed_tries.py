@@ -4,7 +4,6 @@ A caller with a valid key is never delayed, because others may share its address
 """
 
 import asyncio
-import ipaddress
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 import structlog
 
 from tickertape.api.edge.problems import Problem
+from tickertape.runtime.networks import address_of, neighborhood
 
 logger = structlog.get_logger("api")
 
@@ -25,8 +25,6 @@ _LAST_DELAY_S = 2.0
 _FORGOTTEN_AFTER_S = 60.0
 _LOGGED_EVERY_S = 60.0
 _RETRY_AFTER_S = 2
-# The smallest network that one host usually has.
-_IPV6_NETWORK = 64
 
 
 @dataclass
@@ -95,14 +93,7 @@ class FailedTries:
             tries.unlogged, tries.logged_at_s = 0, now_s
 
 
-def _network(address: str) -> str:
+def _network(client: str) -> str:
     """The address, or the network that its host has for itself."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address[:64]
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return address
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((parsed, _IPV6_NETWORK), strict=False))
+    address = address_of(client)
+    return client[:64] if address is None else neighborhood(address)

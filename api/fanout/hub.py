@@ -56,7 +56,7 @@ class Hub:
         self.rendering = self._finished.rendering
         # How many connections were handed over to audiences; each of them holds its tape.
         self.live_connections = 0
-        self._checked = connections.checked
+        self._checked, self._partitions = connections.checked, connections.partitions
         self._erasures = ErasureChannels(connections.keys, connections.partitions, self._push)
         self._topics: dict[bytes, set[Callable[[], None]]] = {}
         self._healer = Healer(
@@ -87,6 +87,7 @@ class Hub:
                 group.create_task(self._push.run(), name="push")
                 group.create_task(self._check_tails(), name="tail check")
         finally:
+            self._partitions.unlisten(self._erasures.subscribe)
             await self._healer.aclose()
 
     async def acquire(self, request_id: str) -> WatchedLog:
@@ -264,6 +265,7 @@ class Hub:
     async def _listen_to_erasures(self) -> None:
         # An old server does not know the command, and is to be refused with words of its own.
         await self._checked.wait()
+        self._partitions.listen(self._erasures.subscribe)
         self._erasures.subscribe()
 
     async def _check_tails(self) -> None:
@@ -275,8 +277,6 @@ class Hub:
             if self.is_up and due > 0:
                 continue
             due = self._heartbeat_s
-            if self._checked.is_set():
-                self._erasures.subscribe()
             for watched in self._by_partition():
                 # A partition whose server is away must not keep the others from being checked.
                 with self.faults.contain("tail check"):

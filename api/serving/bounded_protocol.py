@@ -51,7 +51,7 @@ class BoundedProtocol(OrderedProtocol):
         self._bounds = doorway.bounds
         super().__init__(**uvicorn)
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Wait for a head, unless the address has too many connections."""
         super().connection_made(transport)
         self._doorway.enter(self)

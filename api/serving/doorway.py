@@ -14,7 +14,6 @@ from tickertape.runtime.networks import Address, address_of, is_in, neighborhood
 logger = structlog.get_logger("api")
 
 _LOG_INTERVAL_S = 60.0
-
 _HEAD_COMES_WITHIN_S = 0.5
 # As many times the limit may wait for this moment.
 _MOST_NEW = 4

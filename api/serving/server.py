@@ -82,7 +82,7 @@ def serve(
 
 
 def _warn_of_access(settings: Settings, host: str) -> None:
-    if not needs_keys(settings):
+    if not settings.is_closed:
         logger.warning("open: no keys", host=host, fix="set TICKERTAPE_API_KEYS")
     elif is_public(host) and not settings.trusted_proxies:
         logger.warning(

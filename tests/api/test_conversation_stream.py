@@ -36,6 +36,13 @@ async def answer(worker: Rig, *texts: str, message: str = "hi") -> str:
     return request_id
 
 
+async def queue_next(worker: Rig) -> tuple[str, str]:
+    """Submit a turn that waits; its id, and the place behind its first entry."""
+    question = [{"role": "user", "content": "and?"}]
+    request_id = await worker.submit(conversation_id="c1", question=question)
+    return request_id, f"{request_id}:{(await worker.entries(request_id))[0].cursor}"
+
+
 async def forget_log(worker: Rig, request_id: str) -> None:
     await worker.connections.ask("DEL", KEYS.log(request_id))
 
@@ -127,10 +134,8 @@ async def test_a_turn_that_goes_on_ahead_of_the_cursor_starts_the_conversation_o
 ) -> None:
     """Its end was received, as the cursor shows, and is lost."""
     first = await begin(worker)
-    question = [{"role": "user", "content": "and?"}]
-    second = await worker.submit(conversation_id="c1", question=question)
-    queued = (await worker.entries(second))[0].cursor
-    events = await take(api, 3, after=f"{second}:{queued}")
+    _, queued = await queue_next(worker)
+    events = await take(api, 3, after=queued)
     assert kinds(events) == ["rewind", "queued", "started"]
     assert ids(events[1:]) == [first] * 2
 
@@ -140,12 +145,10 @@ async def test_a_turn_that_ran_again_ahead_of_the_cursor_starts_the_conversation
 ) -> None:
     """The client had its end before the cursor, and a fail-over lost that end."""
     first = await begin(worker)
-    question = [{"role": "user", "content": "and?"}]
-    second = await worker.submit(conversation_id="c1", question=question)
-    queued = (await worker.entries(second))[0].cursor
+    _, queued = await queue_next(worker)
     await worker.reopen()
     await worker.finish(answered="b")
-    events = await take(api, 3, after=f"{second}:{queued}")
+    events = await take(api, 3, after=queued)
     assert kinds(events)[:2] == ["rewind", "queued"]
     assert ids(events[1:]) == [first] * 2
 
@@ -153,14 +156,12 @@ async def test_a_turn_that_ran_again_ahead_of_the_cursor_starts_the_conversation
 async def test_a_turn_that_began_after_the_next_one_was_queued_is_not_sent_again(
     api: RunningApi, worker: Rig
 ) -> None:
-    question = [{"role": "user", "content": "hi"}]
-    await worker.submit(conversation_id="c1", question=question)
-    second = await worker.submit(conversation_id="c1", question=question)
-    queued = (await worker.entries(second))[0].cursor
+    await queue_next(worker)
+    second, queued = await queue_next(worker)
     await worker.claim()
     await worker.finish(answered="a")
     await worker.claim()
-    events = await take(api, 1, after=f"{second}:{queued}")
+    events = await take(api, 1, after=queued)
     assert (kinds(events), ids(events)) == (["started"], [second])
 
 
