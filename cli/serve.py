@@ -16,8 +16,9 @@ from tickertape.broker.errors import SettingsInvalid
 from tickertape.cli.exits import CommandFailed, Exit
 from tickertape.roles import RolesInvalid
 from tickertape.runtime import logs
+from tickertape.runtime.environment import load_settings, old_names_in_use
 from tickertape.runtime.setting_names import check_names
-from tickertape.runtime.settings import Settings, load_settings, old_names_in_use
+from tickertape.runtime.settings import Settings
 
 
 def run_api(

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from tickertape.broker.errors import SettingsInvalid
-from tickertape.runtime.settings import given_variables, old_names_in_use, variable_names
+from tickertape.runtime.environment import given_variables, old_names_in_use, variable_names
 
 _PREFIX = "TICKERTAPE_"
 _CLIENT_KEY, _SERVER_KEYS = "TICKERTAPE_API_KEY", "TICKERTAPE_API_KEYS"

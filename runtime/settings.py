@@ -1,48 +1,29 @@
-"""Every setting, read once at start from the environment and a `.env` file.
+"""Every setting of all processes, with its default and its bounds.
 
-Numbers carry their unit in their name. A wrong value stops the start, and the error names the
-variable, its value and the allowed values. A secret is never shown.
+Numbers carry their unit in their name. `environment.py` reads the values, once at the start.
 """
 
-import os
 import re
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from typing import Literal
 
-from dotenv import dotenv_values
-from pydantic import (
-    AliasChoices,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from tickertape.broker.errors import SettingsInvalid
-from tickertape.runtime.addresses import is_cluster, is_loopback, node_urls
+from tickertape.runtime.addresses import is_cluster
 from tickertape.runtime.networks import networks_of
-from tickertape.runtime.sentinel_address import SCHEMES as SENTINEL_SCHEMES
-from tickertape.runtime.sentinel_address import parse_sentinel_url
+from tickertape.runtime.setting_addresses import (
+    checked_http_url,
+    checked_key_set_url,
+    checked_redis_url,
+    checked_root_path,
+)
 
 _MIB = 1024 * 1024
 _NAMESPACE = re.compile(r"[a-z0-9_-]{1,32}", re.ASCII)
-_ROOT_PATH = re.compile(r"[A-Za-z0-9_.~-]+(?:/[A-Za-z0-9_.~-]+)*", re.ASCII)
-_SCHEMES = {"redis", "rediss", "unix", "redis+cluster", "rediss+cluster"}
 # A cluster serves each partition from one master, so that one partition would use one master only.
 _CLUSTER_PARTITIONS = 16
-_SECRET = {
-    "OPENAI_API_KEY",
-    "TICKERTAPE_API_KEYS",
-    "TICKERTAPE_KEY_SECRET",
-    "TICKERTAPE_TICKET_SECRET",
-    "REDIS_URL",
-}
-# Variable names of earlier versions, which are still read.
-_OLD_NAMES = {"TICKERTAPE_MAX_ATTEMPTS": "TICKERTAPE_MAX_CRASHES"}
-_ENV_FILE, _ENV_ENCODING = ".env", "utf-8"
+ENV_FILE, ENV_ENCODING = ".env", "utf-8"
 
 
 def _ours(*names: str) -> AliasChoices:
@@ -59,8 +40,8 @@ class Settings(BaseSettings):
     """All settings of all processes; the field's alias is the variable's name."""
 
     model_config = SettingsConfigDict(
-        env_file=_ENV_FILE,
-        env_file_encoding=_ENV_ENCODING,
+        env_file=ENV_FILE,
+        env_file_encoding=ENV_ENCODING,
         env_ignore_empty=True,
         extra="ignore",
         populate_by_name=True,
@@ -183,27 +164,7 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _one_server(cls, url: str | None) -> str | None:
-        if url is None:
-            return None
-        scheme = url.partition("://")[0]
-        if scheme in SENTINEL_SCHEMES:
-            parse_sentinel_url(url)
-            return url
-        if scheme not in _SCHEMES:
-            message = (
-                "use redis://host:port, rediss://host:port, unix:///path,"
-                " redis+sentinel://host:port,host:port/NAME or redis+cluster://host:port,host:port"
-            )
-            raise ValueError(message)
-        try:
-            _ = [urlsplit(each).port for each in node_urls(url)]
-        except ValueError:
-            # Usually the password contains "/", "#" or "?", and the original error would show it.
-            message = "the port is not valid: percent-encode special characters in the password"
-            raise ValueError(message) from None
-        if is_cluster(url):
-            _check_cluster_url(url)
-        return url
+        return url if url is None else checked_redis_url(url)
 
     @model_validator(mode="after")
     def _several_masters(self) -> "Settings":
@@ -215,11 +176,7 @@ class Settings(BaseSettings):
     @field_validator("root_path")
     @classmethod
     def _path(cls, path: str) -> str:
-        bare = path.strip("/")
-        if bare and not _ROOT_PATH.fullmatch(bare):
-            message = "use a path such as /llm"
-            raise ValueError(message)
-        return f"/{bare}" if bare else ""
+        return checked_root_path(path)
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -238,28 +195,12 @@ class Settings(BaseSettings):
     @field_validator("jwt_jwks_url")
     @classmethod
     def _unchanged_on_its_way(cls, url: str | None) -> str | None:
-        if url is None:
-            return None
-        parts = urlsplit(url)
-        if parts.scheme != "https" and not (
-            parts.scheme == "http" and is_loopback(parts.hostname or "")
-        ):
-            message = "use https://..., because whoever changes the keys on their way gets in"
-            raise ValueError(message)
-        return url
+        return url if url is None else checked_key_set_url(url)
 
     @field_validator("openai_base_url", "url")
     @classmethod
     def _http(cls, url: str | None) -> str | None:
-        if url is not None and urlsplit(url).scheme not in {"http", "https"}:
-            message = "use http://... or https://..."
-            raise ValueError(message)
-        try:
-            _ = url and urlsplit(url).port
-        except ValueError:
-            message = "the port is not valid: percent-encode special characters in the password"
-            raise ValueError(message) from None
-        return url.rstrip("/") if url else url
+        return url if url is None else checked_http_url(url)
 
     @property
     def lease_ms(self) -> int:
@@ -277,53 +218,3 @@ class Settings(BaseSettings):
         return tuple(
             origin.strip() for origin in (self.cors_origins or "").split(",") if origin.strip()
         )
-
-
-def _check_cluster_url(url: str) -> None:
-    for each in node_urls(url):
-        parts = urlsplit(each)
-        if not parts.hostname:
-            message = "give each node of the cluster as host:port, with commas in between"
-            raise ValueError(message)
-        if parts.path.strip("/"):
-            message = "a cluster has one database: leave out what follows the last port"
-            raise ValueError(message)
-
-
-def load_settings() -> Settings:
-    """The settings of this process; raises SettingsInvalid with one line per wrong variable."""
-    try:
-        return Settings()
-    except ValidationError as error:
-        raise SettingsInvalid(
-            "\n".join(_line(dict(problem)) for problem in error.errors())
-        ) from None
-
-
-def variable_names() -> list[str]:
-    """The names of all variables, in the order of declaration."""
-    names = []
-    for field in Settings.model_fields.values():
-        alias = field.validation_alias
-        names.append(str(alias.choices[0]) if isinstance(alias, AliasChoices) else str(alias))
-    return names
-
-
-def given_variables() -> dict[str, str | None]:
-    """The variables of the environment, and those of the `.env` file that it does not set."""
-    return {**dotenv_values(_ENV_FILE, encoding=_ENV_ENCODING), **os.environ}
-
-
-def old_names_in_use() -> dict[str, str]:
-    """The old names that the environment or the `.env` file sets, each with its current name."""
-    given = given_variables()
-    return {old: new for old, new in _OLD_NAMES.items() if given.get(old)}
-
-
-def _line(problem: dict[str, Any]) -> str:
-    name = str(problem["loc"][0]) if problem["loc"] else "?"
-    # An address may contain a name and a password in front of an "@".
-    is_secret = name in _SECRET or "@" in str(problem["input"])
-    given = "(hidden)" if is_secret else repr(problem["input"])
-    allowed = str(problem["msg"]).removeprefix("Value error, ")
-    return f"{name} is {given}: {allowed}"

@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tickertape.runtime.settings import load_settings, variable_names
+from tickertape.runtime.environment import load_settings, variable_names
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ["api", "broker", "cli", "roles", "runtime", "worker"]

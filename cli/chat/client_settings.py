@@ -8,7 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tickertape.cli.exits import CommandFailed, Exit
 from tickertape.client import AsyncClient, CallRefused, Timing
-from tickertape.runtime.settings import load_settings
+from tickertape.runtime.environment import load_settings
 
 
 class _Credentials(BaseSettings):

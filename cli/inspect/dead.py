@@ -9,7 +9,8 @@ from tickertape.broker.dead import DeadRequest, DeadRequests
 from tickertape.broker.errors import Refused, RequestMissing, Unavailable
 from tickertape.cli.exits import CommandFailed, Exit
 from tickertape.cli.inspect.redis_url import redis_url
-from tickertape.runtime.settings import Settings, load_settings
+from tickertape.runtime.environment import load_settings
+from tickertape.runtime.settings import Settings
 
 
 def run(action: str, request_ids: list[str], *, is_all: bool, data_dir: Path) -> int:

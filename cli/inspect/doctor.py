@@ -19,13 +19,13 @@ from tickertape.cli.up.environment import needs_model, needs_redis, url_of
 from tickertape.client import AsyncClient
 from tickertape.roles import RolesInvalid, load_roles
 from tickertape.runtime.addresses import hide_secrets, is_loopback
-from tickertape.runtime.settings import (
-    Settings,
+from tickertape.runtime.environment import (
     given_variables,
     load_settings,
     old_names_in_use,
     variable_names,
 )
+from tickertape.runtime.settings import Settings
 
 _BASE = ("fastapi", "uvicorn", "uvloop", "httptools", "redis", "hiredis", "openai", "aiohttp")
 _ANSWER_S = 5.0

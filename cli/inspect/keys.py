@@ -15,7 +15,8 @@ from tickertape.broker.errors import Refused, Unavailable
 from tickertape.cli.exits import CommandFailed, Exit
 from tickertape.cli.inspect.redis_url import redis_url
 from tickertape.runtime import api_key
-from tickertape.runtime.settings import Settings, load_settings
+from tickertape.runtime.environment import load_settings
+from tickertape.runtime.settings import Settings
 
 SCOPES = ("submit", "read", "cancel", "erase", "list", "metrics", "admin")
 _TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)

@@ -10,7 +10,8 @@ from tickertape.broker.partition_map import MAX_PARTITIONS, PartitionMap
 from tickertape.broker.repartition import Repartition
 from tickertape.cli.exits import CommandFailed, Exit
 from tickertape.cli.inspect.redis_url import redis_url
-from tickertape.runtime.settings import Settings, load_settings
+from tickertape.runtime.environment import load_settings
+from tickertape.runtime.settings import Settings
 
 
 def run(partitions: int | None, *, data_dir: Path) -> int:

@@ -10,7 +10,7 @@ from tickertape.cli.chat.text import harmless
 from tickertape.cli.exits import CommandFailed, Exit
 from tickertape.client import ApiUnreachable, CallRefused, Role, Timing
 from tickertape.roles import RoleNotFound, RolesInvalid, load_roles
-from tickertape.runtime.settings import load_settings
+from tickertape.runtime.environment import load_settings
 
 _TIMING = Timing(first_patience_s=0.5, call_patience_s=3.0)
 

@@ -29,8 +29,9 @@ from tickertape.cli.up.service import Server, Service
 from tickertape.cli.up.supervisor import Supervisor
 from tickertape.cli.up.upstream_data import claim_data_dir, label_of
 from tickertape.cli.up.upstream_identity import UpstreamIdentity, upstream_identity
+from tickertape.runtime.environment import load_settings
 from tickertape.runtime.setting_names import check_names
-from tickertape.runtime.settings import Settings, load_settings
+from tickertape.runtime.settings import Settings
 
 T = TypeVar("T", bound=Server)
 

@@ -25,7 +25,7 @@ import msgspec
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.cli.up.model_weights import INSTEAD, LocalModelError, Weights, find_weights
 from tickertape.cli.up.spawn import describe_exit, spawn, stop
-from tickertape.runtime.settings import load_settings
+from tickertape.runtime.environment import load_settings
 
 _HOST = "127.0.0.1"
 _KEY_VARIABLE = "TICKERTAPE_LOCAL_MODEL_KEY"

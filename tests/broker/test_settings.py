@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tickertape.broker.errors import SettingsInvalid
-from tickertape.runtime.settings import Settings, load_settings, old_names_in_use, variable_names
+from tickertape.runtime.environment import load_settings, old_names_in_use, variable_names
+from tickertape.runtime.settings import Settings
 
 
 @pytest.fixture(autouse=True)

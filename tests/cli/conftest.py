@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tickertape.runtime.settings import variable_names
+from tickertape.runtime.environment import variable_names
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ from pathlib import Path
 import tickertape.cli.up.spawn
 from tickertape.cli.up.local_model import local_model
 from tickertape.cli.up.model_weights import find_weights
-from tickertape.runtime.settings import load_settings
+from tickertape.runtime.environment import load_settings
 if sys.argv[2]:
     tickertape.cli.up.spawn._LIBC = None
 with local_model(find_weights(load_settings()), Path(sys.argv[1])) as model:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tickertape.cli.serve import module_environment
-from tickertape.runtime.settings import variable_names
+from tickertape.runtime.environment import variable_names
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # Nothing listens there.

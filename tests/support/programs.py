@@ -17,7 +17,7 @@ import msgspec
 from tests.support.wait import wait_until, wait_until_sync
 from tickertape.cli.serve import module_argv, module_environment
 from tickertape.cli.up.spawn import spawn, stop
-from tickertape.runtime.settings import variable_names
+from tickertape.runtime.environment import variable_names
 
 START_S = 20
 # A stopping worker waits 10 s for its answers to finish.

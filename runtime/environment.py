@@ -1,0 +1,63 @@
+"""Reads the settings from the environment and the `.env` file, and words what is wrong there.
+
+A wrong value stops the start, and the error names the variable, its value and the allowed values. A
+secret is never shown.
+"""
+
+import os
+from typing import Any
+
+from dotenv import dotenv_values
+from pydantic import AliasChoices, ValidationError
+
+from tickertape.broker.errors import SettingsInvalid
+from tickertape.runtime.settings import ENV_ENCODING, ENV_FILE, Settings
+
+_SECRET = {
+    "OPENAI_API_KEY",
+    "TICKERTAPE_API_KEYS",
+    "TICKERTAPE_KEY_SECRET",
+    "TICKERTAPE_TICKET_SECRET",
+    "REDIS_URL",
+}
+# Variable names of earlier versions, which are still read.
+_OLD_NAMES = {"TICKERTAPE_MAX_ATTEMPTS": "TICKERTAPE_MAX_CRASHES"}
+
+
+def load_settings() -> Settings:
+    """The settings of this process; raises SettingsInvalid with one line per wrong variable."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsInvalid(
+            "\n".join(_line(dict(problem)) for problem in error.errors())
+        ) from None
+
+
+def variable_names() -> list[str]:
+    """The names of all variables, in the order of declaration."""
+    names = []
+    for field in Settings.model_fields.values():
+        alias = field.validation_alias
+        names.append(str(alias.choices[0]) if isinstance(alias, AliasChoices) else str(alias))
+    return names
+
+
+def given_variables() -> dict[str, str | None]:
+    """The variables of the environment, and those of the `.env` file that it does not set."""
+    return {**dotenv_values(ENV_FILE, encoding=ENV_ENCODING), **os.environ}
+
+
+def old_names_in_use() -> dict[str, str]:
+    """The old names that the environment or the `.env` file sets, each with its current name."""
+    given = given_variables()
+    return {old: new for old, new in _OLD_NAMES.items() if given.get(old)}
+
+
+def _line(problem: dict[str, Any]) -> str:
+    name = str(problem["loc"][0]) if problem["loc"] else "?"
+    # An address may contain a name and a password in front of an "@".
+    is_secret = name in _SECRET or "@" in str(problem["input"])
+    given = "(hidden)" if is_secret else repr(problem["input"])
+    allowed = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{name} is {given}: {allowed}"
