@@ -110,7 +110,8 @@ class Services:
 
         Raises as Requests.submit and submission_of, ParentMissing, and Problem for a retention
         above the limit, for a ticket of another conversation, for a model that the caller may
-        not use, and for what its tenant may not pass on to the upstream.
+        not use, for what its tenant may not pass on to the upstream, and for a key that was revoked
+        since the call began.
         """
         caller.require_conversation(ask.conversation_id)
         if ask.retention_s is not None and ask.conversation_id is not None:
@@ -146,6 +147,8 @@ class Services:
             await self.conversations.check_parent(
                 caller.principal, ask.conversation_id, ask.links.parent
             )
+        # The body may have taken minutes to arrive.
+        caller.require_permit()
         try:
             submitted = await self.requests.submit(submission)
         except BrokerError as error:

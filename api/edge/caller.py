@@ -85,9 +85,18 @@ class Caller:
                 "Use a key with this scope.",
             )
 
+    def require_permit(self) -> None:
+        """Raise Problem 401 if the key, ticket or token was taken back since the call began."""
+        if self.permit is not None and self.permit.is_over:
+            raise taken_back()
+
+    def may_use(self, model: str | None) -> bool:
+        """Whether the caller may use the model; None is the server's default."""
+        return self.models is None or model in self.models
+
     def require_model(self, model: str | None) -> None:
         """Raise Problem 403 unless the caller may use the model; None is the server's default."""
-        if self.models is not None and model not in self.models:
+        if self.models is not None and not self.may_use(model):
             raise Problem(
                 403,
                 "model_not_allowed",
@@ -141,6 +150,12 @@ class Unrecognized(Problem):
 
     def __init__(self, code: str, message: str, scheme: str = "Bearer") -> None:
         super().__init__(401, code, message, headers={"WWW-Authenticate": scheme})
+
+
+def taken_back() -> Problem:
+    """The refusal of a call whose key, ticket or token was valid when the call began."""
+    message = "The key, ticket or token of this call has expired or was revoked: use a valid one."
+    return Unrecognized("invalid_api_key", message)
 
 
 def other_object() -> Problem:

@@ -81,6 +81,10 @@ class TenantRules:
         if reason := refused_source(ask.messages, self.images):
             raise _refused(400, "address_not_allowed", "messages", reason)
 
+    def allows_model(self, model: str) -> bool:
+        """Whether the tenant may name the model."""
+        return _matches(model, self.models)
+
     def limited(self, params: JsonObject) -> JsonObject:
         """The parameters with a limit for the answer's length, if the tenant has one."""
         if self.max_tokens is None:
@@ -94,7 +98,7 @@ class TenantRules:
         return {**params, **(lowered or {"max_tokens": self.max_tokens})}
 
     def _check_model(self, model: Any) -> None:
-        if model is not None and not _matches(str(model), self.models):
+        if model is not None and not self.allows_model(str(model)):
             may = ", ".join(self.models or ())
             raise _refused(403, "model_not_allowed", "model", f"you may use {may}")
 

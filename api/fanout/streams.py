@@ -15,6 +15,7 @@ from tickertape.api.fanout.audience import Audience, AudienceKey, make_farewell
 from tickertape.api.fanout.hub import Hub
 from tickertape.api.fanout.live_connection import LiveConnection
 from tickertape.api.fanout.log_response import LogResponse, Reading
+from tickertape.api.fanout.permit import Permit
 from tickertape.api.fanout.plain_reader import PlainReader
 from tickertape.api.fanout.queue_positions import QueuePositions
 from tickertape.api.fanout.rendering import Rendering
@@ -221,9 +222,11 @@ class Streams:
                 yield CUT if farewell is None else farewell
 
     @contextlib.contextmanager
-    def waiting(self, watched: WatchedLog) -> Iterator[Waiting]:
-        """A wait for something in a log, which a drain ends."""
+    def waiting(self, watched: WatchedLog, permit: Permit | None) -> Iterator[Waiting]:
+        """A wait for something in a log, which a drain ends, and the end of the permit."""
         waiting = Waiting(watched)
+        if permit is not None:
+            permit.hold(waiting, takes_events=False)
         with self._stopped_by_drain(waiting):
             yield waiting
 

@@ -19,6 +19,7 @@ class Waited(Enum):
     LOST = "the log is gone"
     LEFT = "the client is gone"
     STOPPED = "this process shuts down"
+    TAKEN_BACK = "the caller may not read any more"
 
 
 class Waiting:
@@ -28,11 +29,20 @@ class Waiting:
         self._watched = watched
         self._changed = asyncio.Event()
         self._is_stopped = False
+        self._is_taken_back = False
 
     def stop(self) -> None:
         """End the wait at once, because this process shuts down."""
         self._is_stopped = True
         self._changed.set()
+
+    def break_off(self) -> None:
+        """End the wait at once, because the caller may not read any more."""
+        self._is_taken_back = True
+        self._changed.set()
+
+    def send_event(self, event: bytes) -> None:
+        """Send nothing: the answer has not begun."""
 
     async def until(
         self,
@@ -41,7 +51,7 @@ class Waiting:
         *,
         limit_s: float | None = None,
     ) -> Waited:
-        """Wait until `is_met`, the log is gone, the client leaves, or this process stops."""
+        """Wait until `is_met`, or until one of the other reasons of `Waited` ends the wait."""
         watched = self._watched
         watched.listen(self._changed.set)
         leaving = asyncio.create_task(until_gone(receive), name="waiting: client")
@@ -51,6 +61,8 @@ class Waiting:
                 while not is_met(watched.tape):
                     if watched.is_gone:
                         return Waited.LOST
+                    if self._is_taken_back:
+                        return Waited.TAKEN_BACK
                     if self._is_stopped:
                         return Waited.STOPPED
                     if leaving.done():

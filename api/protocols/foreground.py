@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from starlette.responses import Response
 from starlette.types import Receive
 
+from tickertape.api.edge.caller import Caller, taken_back
 from tickertape.api.edge.problems import STOPPING, Problem
 from tickertape.api.fanout.catching_up import decoded
 from tickertape.api.fanout.stream_response import OnLeft
@@ -29,14 +30,15 @@ _RETRY_AFTER_S = 2
 class Foreground:
     """One call and the request that it submitted.
 
-    With `cancels_on_leave`, the request is cancelled when the caller leaves. `is_repeatable` states
+    With `cancels_on_leave`, the request is cancelled when the caller leaves, and when its key is
+    taken back. `is_repeatable` states
     that the call had an idempotency key, so that a repeated call finds the same request.
     """
 
     def __init__(
         self,
         services: Services,
-        tenant: str,
+        caller: Caller,
         request_id: str,
         receive: Receive,
         *,
@@ -44,7 +46,7 @@ class Foreground:
         is_repeatable: bool = False,
     ) -> None:
         self._services = services
-        self._tenant = tenant
+        self._caller = caller
         self._request_id = request_id
         self._receive = receive
         self._cancels_on_leave = cancels_on_leave
@@ -80,14 +82,17 @@ class Foreground:
     async def _wait(
         self, watched: WatchedLog, is_met: Callable[[Tape], bool], *, limit_s: float | None = None
     ) -> Waited:
-        with self._services.streams.waiting(watched) as waiting:
+        with self._services.streams.waiting(watched, self._caller.permit) as waiting:
             waited = await waiting.until(is_met, self._receive, limit_s=limit_s)
+        if waited in {Waited.LEFT, Waited.TAKEN_BACK} and self._cancels_on_leave:
+            await self._cancel()
         match waited:
             case Waited.LEFT:
-                if self._cancels_on_leave:
-                    await self._cancel()
                 # The caller has disconnected, so this error ends the call without a reader.
                 raise self._problem(ErrorReply(400, "client_gone", "The caller has left."))
+            case Waited.TAKEN_BACK:
+                problem = taken_back()
+                raise self._problem(ErrorReply(401, problem.code, problem.message))
             case Waited.STOPPED:
                 raise self._problem(ErrorReply(503, "draining", STOPPING))
             case Waited.LOST:
@@ -108,6 +113,8 @@ class Foreground:
             "X-Request-Id": self._request_id,
             "x-should-retry": "true" if self._may_be_repeated(error) else "false",
         }
+        if error.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
         if error.status in {429, 503}:
             headers["Retry-After"] = str(_RETRY_AFTER_S)
         return Problem(error.status, error.code, error.message, headers=headers)
@@ -116,7 +123,7 @@ class Foreground:
         return self._is_repeatable and error.code in {"draining", "unavailable"}
 
     async def _cancel(self) -> None:
-        await self._services.cancel(self._request_id, self._tenant)
+        await self._services.cancel(self._request_id, self._caller.principal)
 
 
 def _is_over(tape: Tape) -> bool:

@@ -46,7 +46,7 @@ async def create(
     request_id = submitted.request_id
     call = Foreground(
         services,
-        caller.principal,
+        caller,
         request_id,
         request.receive,
         cancels_on_leave=x_cancel_on_disconnect,

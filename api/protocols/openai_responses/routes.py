@@ -89,7 +89,7 @@ async def create(
         return _answer(request_id, stored.object())
     call = Foreground(
         services,
-        caller.principal,
+        caller,
         request_id,
         request.receive,
         cancels_on_leave=x_cancel_on_disconnect,
