@@ -1,6 +1,6 @@
 """What this process counts, for Prometheus. No label holds an id, a tenant or text of a caller."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily
@@ -93,25 +93,45 @@ class Metrics:
         self._up.set_function(lambda: float(is_up()))
         self._takes_writes.set_function(lambda: float(writes.reason is None))
         self._longest_turn.set_function(longest_turn_s)
-        self._registry.register(_Refusals(writes))
+        self._registry.register(
+            _Counted(
+                "tickertape_redis_refusals",
+                "Replies of Redis that a new connection may not get",
+                "reply",
+                WORDS,
+                writes.refusals,
+            )
+        )
+
+    def watch_edge(self, reasons: Iterable[str], counted: Mapping[str, int]) -> None:
+        """Look at what the server counted before any route, whenever the metrics are read."""
+        self._registry.register(
+            _Counted(
+                "tickertape_edge_refusals",
+                "What was refused, cut or ignored before a route saw it, by reason",
+                "reason",
+                reasons,
+                counted,
+            )
+        )
 
     def text(self) -> bytes:
         """All metrics, in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
-class _Refusals(Collector):
-    """How often Redis refused this process, by the first word of its reply."""
+class _Counted(Collector):
+    """A counter with one label that another part of the process keeps. Its series begin at 0."""
 
-    def __init__(self, writes: WriteState) -> None:
-        self._writes = writes
+    def __init__(
+        self, name: str, text: str, label: str, values: Iterable[str], counted: Mapping[str, int]
+    ) -> None:
+        self._name, self._text, self._label = name, text, label
+        self._values = tuple(values)
+        self._counted = counted
 
     def collect(self) -> Iterator[CounterMetricFamily]:
-        family = CounterMetricFamily(
-            "tickertape_redis_refusals",
-            "Replies of Redis that a new connection may not get",
-            labels=["reply"],
-        )
-        for word in WORDS:
-            family.add_metric([word], self._writes.refusals[word])
+        family = CounterMetricFamily(self._name, self._text, labels=[self._label])
+        for value in self._values:
+            family.add_metric([value], self._counted.get(value, 0))
         yield family

@@ -13,6 +13,13 @@ from tickertape.runtime.networks import Address, address_of, is_in, neighborhood
 
 logger = structlog.get_logger("api")
 
+REASONS = (
+    "invalid_request", "target_too_long", "headers_too_large", "trailers_too_large",
+    "chunks_too_small", "head_timeout", "body_timeout", "too_many_bodies", "too_many_connections",
+    "too_many_pipelined", "heads_closed", "answer_unread", "answers_unread", "upgrade_ignored",
+)  # fmt: skip
+"""What `Doorway.note` counts. Most of these are codes of edge/bound_problems.py."""
+
 _LOG_INTERVAL_S = 60.0
 _HEAD_COMES_WITHIN_S = 0.5
 # As many times the limit may wait for this moment.

@@ -26,7 +26,7 @@ from tickertape.api.edge.guards import check_bind
 from tickertape.api.edge.listed_keys import needs_keys
 from tickertape.api.serving.bounded_protocol import BoundedProtocol
 from tickertape.api.serving.bounds import bounds_from
-from tickertape.api.serving.doorway import Doorway
+from tickertape.api.serving.doorway import REASONS, Doorway
 from tickertape.api.serving.processes import run_processes
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.runtime.addresses import is_public
@@ -160,6 +160,8 @@ class DrainingServer(uvicorn.Server):
         """Start the app and accept connections; `handle_exit` can drain the app from then on."""
         await super().startup(sockets)
         self._loop = asyncio.get_running_loop()
+        if self.started:
+            self._app.state.services.metrics.watch_edge(REASONS, self.doorway.refusals)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop the server; a second Ctrl+C stops it without waiting for calls in progress.
