@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TextIO
 from urllib.parse import urlsplit
 
 import msgspec
@@ -96,13 +96,16 @@ class FileSink:
             return False
 
 
-class StdoutSink:
-    """The standard output of the process."""
+class StreamSink:
+    """An output of the process."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
 
     def write(self, line: bytes) -> None:
         """Write one line at once."""
-        sys.stdout.write(line.decode())
-        sys.stdout.flush()
+        self._stream.write(line.decode())
+        self._stream.flush()
 
     def close(self) -> None:
         """Leave the output open."""
@@ -184,7 +187,7 @@ def audit_of(setting: str | None) -> Audit | None:
     if setting is None:
         return None
     if setting == STDOUT:
-        return Audit(StdoutSink())
+        return Audit(StreamSink(sys.stdout))
     try:
         return Audit(FileSink(Path(setting)))
     except OSError as error:

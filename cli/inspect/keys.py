@@ -13,6 +13,7 @@ from tickertape.broker.access import AccessRecords, KeyRecord
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import Refused, Unavailable
 from tickertape.cli.exits import CommandFailed, Exit
+from tickertape.cli.inspect.operator_audit import audited
 from tickertape.cli.inspect.redis_url import redis_url
 from tickertape.runtime import api_key
 from tickertape.runtime.environment import load_settings
@@ -45,8 +46,11 @@ def run(action: str, subject: str | None, new: NewKey, *, data_dir: Path) -> int
         raise CommandFailed(f"name it: `tickertape keys {action} {what}`", Exit.USAGE)
     record = _record(subject or "", new) if action == "add" else None
     url = redis_url(settings, data_dir)
+    path = f"/keys/{record.key_id if record else subject}" if action != "list" else "/keys"
+    tenant = record.tenant if record else None
     try:
-        return asyncio.run(_run(url, settings, record, subject if action == "revoke" else None))
+        with audited(settings.audit_log, f"keys {action}", path, tenant=tenant):
+            return asyncio.run(_run(url, settings, record, subject if action == "revoke" else None))
     except (Unavailable, Refused) as error:
         raise CommandFailed(str(error)) from None
 

@@ -1,9 +1,12 @@
-"""`tickertape keys`: what it prints, and what it refuses."""
+"""`tickertape keys`: what it prints, what it refuses, and what it leaves in the audit log."""
 
+import getpass
+import json
 from pathlib import Path
 
 import pytest
 
+from tickertape.broker.errors import SettingsInvalid
 from tickertape.cli.exits import CommandFailed
 from tickertape.cli.inspect.keys import NewKey, run
 from tickertape.runtime import api_key
@@ -55,3 +58,50 @@ def test_a_wrong_call_says_what_to_write(
 ) -> None:
     with pytest.raises(CommandFailed, match=named):
         run(action, subject, new, data_dir=HERE)
+
+
+def test_a_key_that_an_operator_makes_lists_or_revokes_leaves_a_line_without_the_key(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    log = tmp_path / "audit.log"
+    monkeypatch.setenv("TICKERTAPE_AUDIT_LOG", str(log))
+    run("add", "ada", NewKey(), data_dir=HERE)
+    key = capsys.readouterr().out.strip()
+    run("list", None, NewKey(), data_dir=HERE)
+    key_id = capsys.readouterr().out.split()[0]
+    run("revoke", key_id, NewKey(), data_dir=HERE)
+    with pytest.raises(CommandFailed):
+        run("revoke", "none", NewKey(), data_dir=HERE)
+    assert key not in log.read_text()
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [(line["method"], line["object"], line["outcome"]) for line in lines] == [
+        ("keys add", f"/keys/{key_id}", 200),
+        ("keys list", "/keys", 200),
+        ("keys revoke", f"/keys/{key_id}", 200),
+        ("keys revoke", "/keys/none", 404),
+    ]
+    assert lines[0]["tenant"] == "ada"
+    for line in lines:
+        who = (line["action"], line["address"], line["user"])
+        assert who == ("admin", "local", getpass.getuser())
+
+
+def test_no_key_is_made_if_its_line_cannot_be_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TICKERTAPE_AUDIT_LOG", str(tmp_path / "none" / "audit.log"))
+    with pytest.raises(SettingsInvalid, match="TICKERTAPE_AUDIT_LOG"):
+        run("add", "ada", NewKey(), data_dir=HERE)
+    monkeypatch.delenv("TICKERTAPE_AUDIT_LOG")
+    run("list", None, NewKey(), data_dir=HERE)
+    assert capsys.readouterr().out == "No keys.\n"
+
+
+def test_the_audit_line_of_a_new_key_does_not_stand_beside_the_key_in_the_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TICKERTAPE_AUDIT_LOG", "-")
+    run("add", "ada", NewKey(), data_dir=HERE)
+    printed = capsys.readouterr()
+    assert api_key.is_key(printed.out.strip())
+    assert json.loads(printed.err.splitlines()[-1])["method"] == "keys add"
