@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextvars import ContextVar
+from functools import lru_cache
 
 from tickertape.api.edge.caller import Caller
 from tickertape.api.edge.tenant_rules import TenantRules
@@ -19,9 +20,9 @@ _BYTES_PER_TOKEN = 4
 _ANSWER_TOKENS = 512
 # OpenAI's words for a kind of limit, by the end of a rule's name.
 _SHOWN_AS = {
-    "requests_per_minute": "requests",
-    "tokens_per_minute": "tokens",
-    "tokens_per_day": "tokens-day",
+    "requests_per_minute": b"requests",
+    "tokens_per_minute": b"tokens",
+    "tokens_per_day": b"tokens-day",
 }
 
 
@@ -37,7 +38,7 @@ def limits_of(
     asked = params.get("max_tokens") or params.get("max_completion_tokens")
     answer_tokens = asked if isinstance(asked, int) and asked > 0 else _ANSWER_TOKENS
     tokens = prompt_tokens + answer_tokens
-    user = caller.user and f"u:{keys.digest(caller.tenant, caller.user)}"
+    user = caller.user and _user_key(caller.tenant, caller.user)
     found = [
         _requests("requests_per_minute", caller.tenant, rules.requests_per_minute),
         _tokens("tokens_per_minute", caller.tenant, rules.tokens_per_minute, _MINUTE_MS, tokens),
@@ -48,12 +49,15 @@ def limits_of(
     return tuple(limit for limit in found if limit is not None)
 
 
+@lru_cache(10_000)
+def _user_key(tenant: str, user: str) -> str:
+    return f"u:{keys.digest(tenant, user)}"
+
+
 def _requests(name: str, key: str | None, limit: int | None) -> RateLimit | None:
     if key is None or limit is None:
         return None
-    return RateLimit(
-        name=name, key=key, limit=limit, window_ms=_MINUTE_MS, cost=1, is_settled=False
-    )
+    return RateLimit(name, key, limit, _MINUTE_MS, cost=1)
 
 
 def _tokens(
@@ -61,30 +65,24 @@ def _tokens(
 ) -> RateLimit | None:
     if key is None or limit is None:
         return None
-    cost = min(tokens, limit)
-    return RateLimit(
-        name=name, key=key, limit=limit, window_ms=window_ms, cost=cost, is_settled=True
-    )
+    return RateLimit(name, key, limit, window_ms, min(tokens, limit), 1, 1)
 
 
 def rate_headers(rests: Sequence[RateRest]) -> list[tuple[bytes, bytes]]:
     """The headers in OpenAI's form. Of two limits of one kind, the nearer one is shown."""
-    nearest: dict[str, RateRest] = {}
+    nearest: dict[bytes, RateRest] = {}
     for rest in rests:
         shown = _SHOWN_AS[rest.limit.name.removeprefix("user_")]
         known = nearest.get(shown)
         if known is None or rest.remaining < known.remaining:
             nearest[shown] = rest
     headers: list[tuple[bytes, bytes]] = []
-    for shown, rest in nearest.items():
-        values = (
-            ("limit", str(rest.limit.limit)),
-            ("remaining", str(rest.remaining)),
-            ("reset", duration(rest.reset_ms)),
+    for shown, (limit, remaining, reset_ms) in nearest.items():
+        headers += (
+            (b"x-ratelimit-limit-" + shown, b"%d" % limit.limit),
+            (b"x-ratelimit-remaining-" + shown, b"%d" % remaining),
+            (b"x-ratelimit-reset-" + shown, duration(reset_ms).encode()),
         )
-        headers += [
-            (f"x-ratelimit-{name}-{shown}".encode(), value.encode()) for name, value in values
-        ]
     return headers
 
 

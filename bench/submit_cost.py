@@ -1,16 +1,21 @@
-"""What SUBMIT, CLAIM and FINISH cost Redis: `python -m bench.submit_cost`.
+"""What limits cost a submit: `python -m bench.submit_cost`.
 
-The least mean time of a call in a batch, in us, without limits of rates and with five of them.
+First what SUBMIT, CLAIM and FINISH cost Redis: the least mean time of a call in a batch, in us,
+without limits of rates and with five of them. Then whole submits, `POST /chat` to the 202, with
+keys and a user: two APIs in turn, one without limits and one with five, and the ratio of both.
 """
 
 import asyncio
 import math
+import statistics
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
 from tests.support.given_settings import GivenSettings
 from tests.support.rig import Rig, open_rig
+from tests.support.running_api import RunningApi, running_api
 from tests.support.servers import in_memory, valkey_server
 from tickertape.broker.queue import Lease
 from tickertape.broker.rates import RateLimit
@@ -19,8 +24,7 @@ from tickertape.broker.rates import RateLimit
 _BATCHES, _BATCH = 30, 50
 _leases: list[Lease] = []
 _RATES = tuple(
-    RateLimit(name=f"n{n}", key="public", limit=10**9, window_ms=60_000, cost=9, is_settled=True)
-    for n in range(5)
+    RateLimit(f"n{n}", "public" if n < 3 else "u:1", 10**9, 60_000, 9, 1, 1) for n in range(5)
 )
 
 
@@ -52,12 +56,74 @@ async def _cost(
     return float(stats["cmdstat_evalsha"]["usec_per_call"])
 
 
+_KEY = "a-key-of-the-benchmark"
+_LIMITS = (
+    "* requests_per_minute=100000000 tokens_per_minute=100000000 tokens_per_day=100000000000"
+    " user_requests_per_minute=100000000 user_tokens_per_minute=100000000"
+)
+_BODY = b'{"message":"' + b"how do the tides work? " * 20 + b'"}'
+_HEAD = (
+    f"POST /chat HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {_KEY}\r\n"
+    "X-Tickertape-User: ann\r\nContent-Type: application/json\r\n"
+    f"Content-Length: {len(_BODY)}\r\n\r\n"
+)
+_ROUNDS, _SUBMITS_OF_ROUND = 60, 25
+
+
+class _Client:
+    """One kept connection, without the cost of a real client."""
+
+    def __init__(self, api: RunningApi) -> None:
+        self._port = int(api.url.rpartition(":")[2])
+        self._request = _HEAD.encode() + _BODY
+
+    async def connect(self) -> None:
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+
+    async def mean_us(self, submits: int) -> float:
+        begun_s = time.perf_counter()
+        for _ in range(submits):
+            self._writer.write(self._request)
+            head = await self._reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 202"), head
+            length = head.lower().partition(b"content-length:")[2].split()[0]
+            await self._reader.readexactly(int(length))
+        return (time.perf_counter() - begun_s) / submits * 1e6
+
+
+async def _whole_submits(url: str) -> None:
+    settings: dict[str, Any] = {
+        "api_keys": f"t:{_KEY}",
+        "tenant_limit": 10**6,
+        "queue_limit": 10**6,
+        "tenant_bytes": 10**10,
+        "queue_bytes": 10**10,
+    }
+    async with (
+        running_api(url, **settings) as free,
+        running_api(url, tenant_rules=_LIMITS, **settings) as limited,
+    ):
+        clients = [_Client(api) for api in (free, limited)]
+        for client in clients:
+            await client.connect()
+            await client.mean_us(_SUBMITS_OF_ROUND)
+        rounds = [
+            [await client.mean_us(_SUBMITS_OF_ROUND) for client in clients] for _ in range(_ROUNDS)
+        ]
+    without, with_limits = (min(each) for each in zip(*rounds, strict=True))
+    ratio = statistics.median(limited / free for free, limited in rounds)
+    print(f"whole submit       without limits {without:.0f} us, with five {with_limits:.0f} us")
+    print(f"ratio              {ratio:.3f} (median of {_ROUNDS} rounds in turn)")
+
+
 async def main() -> None:
     """Print the table."""
     for name, fields in (("without limits", {}), ("with five limits", {"rates": _RATES})):
         with valkey_server(parent=in_memory()) as server:
             submit, claim, finish = await _costs(server.url, **fields)
         print(f"{name:18} submit {submit:6.1f}  claim {claim:6.1f}  finish {finish:6.1f} us")
+    with valkey_server(parent=in_memory()) as server:
+        await _whole_submits(server.url)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ sides. Some names below are built by scripts alone, and stand here because this 
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tickertape.broker.partition_tags import spread_tag
 from tickertape.broker.request_ids import partition_of
@@ -26,6 +27,7 @@ def digest(*parts: str) -> str:
     return hashed.hexdigest()[:40]
 
 
+@lru_cache(10_000)
 def principal_of(tenant: str, user: str | None) -> str:
     """The name under which the data of a tenant, or of one of its end users, is kept.
 

@@ -7,31 +7,36 @@ and tokens stay as they were reserved, because no script can change two partitio
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from typing import NamedTuple
 
 import msgspec
 
 from tickertape.broker.errors import RateReached
 
+_ENCODER = msgspec.json.Encoder()
+_RESTS = msgspec.json.Decoder(list[tuple[int, int]])
 
-@dataclass(frozen=True, kw_only=True)
-class RateLimit:
+
+class RateLimit(NamedTuple):
     """A limit, and what one request costs of it.
 
-    `name` is that of the rule which sets the limit, and `key` names whose limit it is. `is_settled`
-    states that the cost is a reservation, which the end of the request replaces.
+    `name` is that of the rule which sets the limit, and `key` names whose limit it is. With prices,
+    the cost is a reservation: the end of the request puts in its place what the tokens of its input
+    and of its output cost, in units of the limit.
     """
 
     name: str
     key: str
     limit: int
     window_ms: int
-    cost: int
-    is_settled: bool
+    cost: float
+    input_price: float = 0
+    output_price: float = 0
 
 
-@dataclass(frozen=True)
-class RateRest:
+class RateRest(NamedTuple):
     """What is left of a limit after a submit, and after how many ms all of it is back."""
 
     limit: RateLimit
@@ -39,18 +44,32 @@ class RateRest:
     reset_ms: int
 
 
-def encode_limits(limits: Sequence[RateLimit]) -> bytes:
-    """The limits as rates.lua reads them; empty without limits."""
-    rows = [
-        [f"rates:{each.key}", each.name, each.limit, each.window_ms, each.cost, each.is_settled]
-        for each in limits
-    ]
-    return msgspec.json.encode(rows) if rows else b""
+class EncodedLimits(NamedTuple):
+    """Limits as rates.lua reads them, and those of them that the end of the request settles."""
+
+    rates: bytes = b""
+    settled: bytes = b""
+
+
+def encode_limits(limits: Sequence[RateLimit]) -> EncodedLimits:
+    """The limits in JSON, empty without limits. Those of one key are successive."""
+    if not limits:
+        return EncodedLimits()
+    accounts, settled = [], []
+    for key, group in groupby(limits, _key):
+        own = [(each.name, *each[2:]) for each in group]
+        accounts.append((f"rates:{key}", own))
+        if priced := [each for each in own if each[-1] or each[-2]]:
+            settled.append((f"rates:{key}", priced))
+    return EncodedLimits(_ENCODER.encode(accounts), _ENCODER.encode(settled) if settled else b"")
+
+
+_key = attrgetter("key")
 
 
 def read_rests(limits: Sequence[RateLimit], rests: bytes) -> tuple[RateRest, ...]:
     """The reply of rates.lua to a request that it let in."""
-    rows = msgspec.json.decode(rests, type=list[tuple[int, int]]) if rests else []
+    rows = _RESTS.decode(rests) if rests else []
     return tuple(RateRest(limit, *row) for limit, row in zip(limits, rows, strict=False))
 
 

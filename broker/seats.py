@@ -67,7 +67,7 @@ class Seats:
                     request_id=request_id,
                     tenant_limit=tenant_limit,
                     epoch=present.epoch,
-                    rates=encode_limits(rates),
+                    rates=encode_limits(rates).rates,
                 )
                 if word == "OK":
                     return Seat(tenant_limit, read_rests(rates, detail))
@@ -151,7 +151,7 @@ class Seats:
                 *ids,
                 epoch=present.epoch,
                 grace_ms=grace_ms,
-                rates=encode_limits(rates),
+                rates=encode_limits(rates).rates,
             )
 
     def _seats(self, present: PartitionMap, tenant: str) -> str:

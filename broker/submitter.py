@@ -94,6 +94,8 @@ class Submitter:
         tenant_limit: int,
         bounds: QueueBounds,
     ) -> "_Reply":
+        # With several partitions, the home of the tenant has counted them with the seat.
+        limits = encode_limits(s.rates if present.served == 1 else ())
         word, details = await self._scripts.verdict(
             "submit",
             [self._keys.ring(request_ids.partition_of(request_id))],
@@ -110,8 +112,8 @@ class Submitter:
             queue_bytes=bounds.bytes,
             tenant_bytes=bounds.tenant_bytes,
             weight=s.weight,
-            # With several partitions, the home of the tenant has counted them with the seat.
-            rates=encode_limits(s.rates) if present.served == 1 else b"",
+            rates=limits.rates,
+            settled=limits.settled,
             input_tokens=s.input_tokens,
             retention_s=self._settings.retention_s,
             conversation_ttl_s=self._settings.conversation_ttl_s,

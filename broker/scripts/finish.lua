@@ -38,7 +38,15 @@ r.replid = nil
 if usage ~= '' then
   call('HSETNX', P .. 'req:' .. r.id, 'usage:' .. r.attempt, usage)
   local is_json, read = pcall(cjson.decode, usage)
-  if is_json and type(read) == 'table' then r.used = tonumber(read.total_tokens) end
+  if is_json and type(read) == 'table' then
+    local total = tonumber(read.total_tokens)
+    r.used_input, r.used_output = tonumber(read.prompt_tokens), tonumber(read.completion_tokens)
+    -- Some upstreams report the sum alone, and some count tokens of the answer in the sum only.
+    if total then
+      r.used_input = r.used_input or math.min(r.input, total)
+      r.used_output = total - r.used_input
+    end
+  end
 end
 if answered ~= '' then add_answer(r, answered, state, called) end
 end_request(r, state, ARGV[#ARGV], retention_s, conversation_ttl_s)

@@ -165,8 +165,12 @@ local function end_request(r, state, terminal, retention_s, conversation_ttl_s, 
   call('HINCRBY', P .. 'load', 'count', -1)
   call('HINCRBY', P .. 'load', 'bytes', -r.bytes)
   count_of_tenant('owed', r.tenant, -r.bytes)
-  -- Where the upstream reported no usage, an entry is taken for a token. A request that never ran has used none.
-  if r.rates ~= '' then settle_rates(P, r.rates, r.used or (r.n > 0 and r.input + r.seq or 0), now) end
+  if r.rates ~= '' then
+    -- Where the upstream reported no usage, an entry is taken for a token. A request that never ran has used none.
+    local input, output = r.used_input or r.input, r.used_output or r.seq
+    if r.n == 0 then input, output = 0, 0 end
+    settle_rates(P, r.rates, input, output, now)
+  end
   local kept_s = retention_of(r, retention_s)
   release_tenant(r, kept_s, retention_s, conversation_ttl_s)
   call('HDEL', request, 'payload')

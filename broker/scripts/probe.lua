@@ -17,7 +17,7 @@ local OTHER_KEYS = {
   'DEL', 'seats:', 0, 'EXPIRE', 'seats:', 1, 'GET', 'epoch', 0, 'SET', 'epoch', 1,
   'HINCRBY', 'erasures', 2, 'HINCRBY', 'access', 2, 'HSET', 'keys', 2, 'HDEL', 'keys', 1, 'HGET', 'key_ids', 1, 'HSET', 'key_ids', 2, 'HDEL', 'key_ids', 1,
   'HDEL', 'key_uses', 1, 'ZADD', 'revoked', 2, 'ZRANGEBYSCORE', 'revoked', 2, 'ZREM', 'revoked', 1, 'HINCRBY', 'busy', 2, 'HDEL', 'busy', 1, 'HMGET', 'busy', 1, 'DEL', 'busy', 0, 'HINCRBY', 'owed', 2, 'HDEL', 'owed', 1,
-  'HGET', 'owed', 1, 'DEL', 'owed', 0, 'HGET', 'rates:', 1, 'HSET', 'rates:', 2, 'PTTL', 'rates:', 0, 'PEXPIRE', 'rates:', 1, 'HMGET', 'weights', 1, 'HSET', 'weights', 2, 'HDEL', 'weights', 1,
+  'HGET', 'owed', 1, 'DEL', 'owed', 0, 'HMGET', 'rates:', 1, 'HSET', 'rates:', 2, 'PEXPIRE', 'rates:', 1, 'HMGET', 'weights', 1, 'HSET', 'weights', 2, 'HDEL', 'weights', 1,
   'HINCRBY', 'conv:', 2, 'ZADD', 'convs:', 2, 'ZREM', 'convs:', 1, 'ZRANGEBYSCORE', 'convs:', 2, 'PERSIST', 'convs:', 0,
 }
 -- Commands that a process calls directly, outside of scripts.

@@ -5,7 +5,7 @@
 --        14 model (JSON)|''  15 queued, the first entry  16 head (JSON)  17 question (JSON)|''
 --        18 links (JSON)|''  19 conversation_turns  20 title|''  21 summary (JSON)|''  22 format  23 epoch
 --        24 must_be_known (0|1)  25 keep_s|''  26 conversation_keep_s|''  27 tenant_keep_s|''  28 tenant_bytes  29 weight|''
---        30 rates (JSON)|''  31 input_tokens
+--        30 rates (JSON)|''  31 settled (JSON)|''  32 input_tokens
 -- ->     OK id [rests] | EXISTS id | CONFLICT id | FULL '' | TENANT_LIMIT '' | TENANT_BYTES '' | RATE '' limit | BUSY active_id | STALE '' | ELSEWHERE ''
 -- NEEDS  rights prefix rates lifecycle
 -- A repeated call finds the id, or the idempotency key, of the first call. The idempotency key and the log
@@ -21,7 +21,7 @@
 local request_id, fingerprint, tenant, payload, policy, idempotency, conversation, on_busy, queue_limit,
   tenant_limit, queue_bytes, retention_s, conversation_ttl_s, model, queued, head, question, links,
   conversation_turns, title, summary, format, epoch, must_be_known, keep_s, conversation_keep_s,
-  tenant_keep_s, tenant_bytes, weight, rates, input_tokens = unpack(ARGV)
+  tenant_keep_s, tenant_bytes, weight, rates, settled, input_tokens = unpack(ARGV)
 local retention_s, conversation_ttl_s = tonumber(retention_s), tonumber(conversation_ttl_s)
 local EXPIRED_PER_SUBMIT = 16
 -- The memory that the request adds. Some protocols keep the question in the log and in the turns, too.
@@ -79,7 +79,7 @@ call('HSET', request, 'state', state, 'attempt', int(now), 'n', 0, 'crashes', 0,
   'idem', idempotency, 'conv', conversation, 'model', model, 'head', head, 'created', int(now))
 if format ~= '1' then call('HSET', request, 'format', format) end
 if keep_s ~= '' then call('HSET', request, 'keep', keep_s) end
-if rates ~= '' then call('HSET', request, 'rates', rates, 'input', input_tokens) end
+if settled ~= '' then call('HSET', request, 'rates', settled, 'input', input_tokens) end
 
 if active and on_busy == 'replace' then
   local replaced = call('LRANGE', conversation_key .. ':wait', 0, -1)

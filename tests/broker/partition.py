@@ -156,6 +156,7 @@ class Partition:
             tenant_keep_s="",
             weight=weight,
             rates=rates,
+            settled=_settled(rates),
             input_tokens=10,
             **KEEP,
             **(LIMITS | limits),
@@ -350,6 +351,17 @@ class Partition:
     async def drain_tokens(self) -> None:
         """Take every token, as workers do when they wake."""
         await self.client.delete(f"{TAG}wake")
+
+
+def _settled(rates: str) -> str:
+    """Of limits in JSON, those with prices."""
+    accounts = json.loads(rates) if rates else []
+    settled = [[key, [limit for limit in own if any(limit[4:])]] for key, own in accounts]
+    return (
+        json.dumps([account for account in settled if account[1]])
+        if any(s[1] for s in settled)
+        else ""
+    )
 
 
 def _check_tokens(reply: list[bytes], now: Snapshot) -> None:

@@ -12,9 +12,10 @@ MINUTE_MS = 60_000
 def rates(*limits: tuple[str, int, int, bool]) -> str:
     """For each limit its name, its size, what the request costs, and whether that is settled."""
     rows = [
-        ["rates:t", name, size, MINUTE_MS, cost, settled] for name, size, cost, settled in limits
+        [name, size, MINUTE_MS, cost, int(settled), int(settled)]
+        for name, size, cost, settled in limits
     ]
-    return json.dumps(rows)
+    return json.dumps([["rates:t", rows]])
 
 
 def requests(size: int) -> str:
@@ -78,7 +79,7 @@ async def test_a_refusal_by_one_limit_uses_up_no_other_limit(partition: Partitio
 async def test_the_end_of_a_request_puts_its_usage_in_place_of_what_it_reserved(
     partition: Partition,
 ) -> None:
-    await partition.submit("a", rates=rates(("tokens", 100_000, 4000, True)))
+    await partition.submit("a", rates=rates(("tokens", 5000, 4000, True)))
     assert await used(partition, "tokens") == 4000
     go = await partition.take()
     await partition.finish(go, 1, usage='{"total_tokens":150}')
@@ -163,3 +164,33 @@ async def test_a_request_that_is_cancelled_while_it_waits_has_used_no_tokens(
     await partition.submit("a", rates=rates(("tokens", 100_000, 4000, True)))
     await partition.cancel("a")
     assert await used(partition, "tokens") == 0
+
+
+async def test_a_refusal_names_the_time_after_which_all_limits_have_room(
+    partition: Partition,
+) -> None:
+    both = rates(("tokens", 100, 25, True), ("requests", 2, 1, False))
+    for id_ in "ab":
+        await partition.submit(id_, rates=both)
+    await partition.submit("c", rates=rates(("tokens", 100, 25, True)))
+    number, wait_ms = numbers(await partition.submit("d", rates=both))
+    assert number == 1
+    await age(partition, "tokens", wait_ms)
+    await age(partition, "requests", wait_ms)
+    assert (await partition.submit("d", rates=both))[0] == "OK"
+
+
+async def test_input_and_output_are_settled_by_their_own_prices(partition: Partition) -> None:
+    money = json.dumps([["rates:t", [["money", 10_000_000, 86_400_000, 5000, 2.5, 10]]]])
+    await partition.submit("a", rates=money)
+    usage = '{"prompt_tokens":100,"completion_tokens":40,"total_tokens":150}'
+    await partition.finish(await partition.take(), 1, usage=usage)
+    # Tokens that only the sum has are taken for output.
+    assert 740 < await used(partition, "money") <= 750
+
+
+async def test_a_limit_of_a_day_is_not_lost_to_one_of_a_minute(partition: Partition) -> None:
+    day = json.dumps([["rates:t", [["day", 10, 86_400_000, 5, 0, 0]]]])
+    await partition.submit("a", rates=day)
+    await partition.submit("b", rates=requests(9))
+    assert await partition.client.pttl(f"{TAG}rates:t") > 86_400_000

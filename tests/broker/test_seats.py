@@ -35,11 +35,7 @@ def rigs(
 
 def requests(limit: int) -> tuple[RateLimit, ...]:
     """A limit of requests a day, and one request of it."""
-    return (
-        RateLimit(
-            name="r", key=TENANT, limit=limit, window_ms=86_400_000, cost=1, is_settled=False
-        ),
-    )
+    return (RateLimit("r", TENANT, limit, 86_400_000, cost=1),)
 
 
 async def accepted(rigs: list[Rig], count: int, **fields: Any) -> list[str]:
