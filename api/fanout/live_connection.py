@@ -10,9 +10,12 @@ from typing import Protocol
 
 from tickertape.api.fanout.frames import Frames
 from tickertape.api.fanout.http_chunk import LAST_CHUNK, chunk
+from tickertape.api.fanout.peer import has_left
 
 # A connection that takes nothing for this many heartbeats is dropped; its client resumes.
 _STALLED_TICKS = 2
+# A client of a stream has nothing to send. What was on its way is a call that was sent behind it.
+_MOST_IGNORED_BYTES = 1024 * 1024
 # Slices write at positions from 0 on, so a negative position is never written to.
 _PAUSED = -1
 _GONE = -2
@@ -96,6 +99,7 @@ class LiveConnection(asyncio.Protocol):
         "_connections",
         "_epoch",
         "_group",
+        "_ignored_bytes",
         "_is_full",
         "_paused_at",
         "_ticks",
@@ -117,6 +121,7 @@ class LiveConnection(asyncio.Protocol):
         self._group: Group | None = None
         self._epoch = 0
         self._is_full = is_full
+        self._ignored_bytes = 0
         self._paused_at = 0
         self._ticks = 0
         self._unsent_bytes = 0
@@ -170,10 +175,12 @@ class LiveConnection(asyncio.Protocol):
             self.write(data)
 
     def has_stalled(self) -> bool:
-        """Whether the client took nothing for too long; to be called once in each heartbeat.
+        """Whether the client took nothing for too long, or left unread; called each heartbeat.
 
         A response that has ended counts too: a transport that closes waits for its buffer.
         """
+        if self._is_deaf and has_left(self._transport):
+            return True
         before = self._unsent_bytes
         self._unsent_bytes = self._transport.get_write_buffer_size() if self.position < 0 else 0
         is_stuck = self._unsent_bytes > 0 and self._unsent_bytes >= before
@@ -208,6 +215,16 @@ class LiveConnection(asyncio.Protocol):
         if self.position == _PAUSED:
             self.position = self._paused_at
             self.catch_up()
+
+    def data_received(self, data: bytes) -> None:
+        """Throw away what the client sends, and read no more once it is much."""
+        self._ignored_bytes += len(data)
+        if self._is_deaf:
+            self._transport.pause_reading()
+
+    @property
+    def _is_deaf(self) -> bool:
+        return self._ignored_bytes > _MOST_IGNORED_BYTES
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Leave the group; the transport calls this once, whichever side closed the connection."""

@@ -36,7 +36,11 @@ class FakeTransport:
         # The bytes that the socket has not accepted.
         self.unsent_bytes = 0
         self.is_closed = self.is_aborted = self.fills_up = False
+        self.is_reading = True
         self.protocol: LiveConnection | None = None
+
+    def pause_reading(self) -> None:
+        self.is_reading = False
 
     def write(self, data: bytes) -> None:
         assert not self.is_closed, "written after the end"
