@@ -36,15 +36,24 @@ class Curl:
 
 @contextlib.asynccontextmanager
 async def curl(
-    url: str, path: Path, headers: Mapping[str, str] | None = None
+    url: str,
+    path: Path,
+    headers: Mapping[str, str] | None = None,
+    *,
+    authority: Path | None = None,
 ) -> AsyncIterator[Curl]:
-    """Read `url` into `path` until it ends or the block does."""
+    """Read `url` into `path` until it ends or the block does.
+
+    `authority` is the certificate that the server's one has to be signed with.
+    """
     program = shutil.which("curl")
     if program is None:
         pytest.skip("curl is not installed")  # only an independent client can check us
     options = ["-sN", "--fail", "--max-time", str(_CURL_LIMIT_S), "--output", str(path)]
     for name, value in (headers or {}).items():
         options += ["--header", f"{name}: {value}"]
+    if authority is not None:
+        options += ["--cacert", str(authority)]
     process = await asyncio.create_subprocess_exec(program, *options, url)
     try:
         yield Curl(process, path)

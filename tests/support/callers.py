@@ -10,7 +10,8 @@ from typing import Any, Self
 
 import httpx2
 
-# There is no TLS here. Loading the system's certificate authorities would take longer than a call.
+# There is no TLS, except behind a proxy. Loading the system's certificate authorities would take
+# longer than a call.
 _NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
@@ -18,15 +19,18 @@ class Caller:
     """Calls one API process; with a `key`, as its tenant. An async context manager."""
 
     def __init__(
-        self, url: str, key: str | None = None, *, headers: Mapping[str, str] | None = None
+        self,
+        url: str,
+        key: str | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        tls: ssl.SSLContext = _NO_AUTHORITIES,
     ) -> None:
         self.url = url
         self.headers = {**(headers or {})}
         if key is not None:
             self.headers["Authorization"] = f"Bearer {key}"
-        self.client = httpx2.AsyncClient(
-            base_url=url, headers=self.headers, timeout=20, verify=_NO_AUTHORITIES
-        )
+        self.client = httpx2.AsyncClient(base_url=url, headers=self.headers, timeout=20, verify=tls)
 
     async def __aenter__(self) -> Self:
         return self
