@@ -11,6 +11,7 @@ from dotenv import dotenv_values
 from pydantic import AliasChoices, ValidationError
 
 from tickertape.broker.errors import SettingsInvalid
+from tickertape.runtime.secret_files import secrets_in_files
 from tickertape.runtime.settings import ENV_ENCODING, ENV_FILE, Settings
 
 _SECRET = {
@@ -26,8 +27,9 @@ _OLD_NAMES = {"TICKERTAPE_MAX_ATTEMPTS": "TICKERTAPE_MAX_CRASHES"}
 
 def load_settings() -> Settings:
     """The settings of this process; raises SettingsInvalid with one line per wrong variable."""
+    in_files = secrets_in_files(given_variables())
     try:
-        return Settings()
+        return Settings.model_validate(in_files) if in_files else Settings()
     except ValidationError as error:
         raise SettingsInvalid(
             "\n".join(_line(dict(problem)) for problem in error.errors())

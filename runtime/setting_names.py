@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.runtime.environment import given_variables, old_names_in_use, variable_names
+from tickertape.runtime.secret_files import file_variable_names
 
 _PREFIX = "TICKERTAPE_"
 _CLIENT_KEY, _SERVER_KEYS = "TICKERTAPE_API_KEY", "TICKERTAPE_API_KEYS"
@@ -21,7 +22,8 @@ _ADDRESS_OF_SERVICE = re.compile(r"(?:tcp|udp|sctp)://.*")
 def unknown_names(given: Mapping[str, str | None], known: Iterable[str]) -> dict[str, str | None]:
     """Pure: names with our prefix that are not known, each with the nearest known name."""
     settings = [name.removeprefix(_PREFIX) for name in known]
-    allowed = {*settings, *(name.removeprefix(_PREFIX) for name in _OTHERS)}
+    others = (*_OTHERS, *file_variable_names())
+    allowed = {*settings, *(name.removeprefix(_PREFIX) for name in others)}
     unknown = {}
     for name, value in sorted(given.items()):
         suffix = name.removeprefix(_PREFIX)

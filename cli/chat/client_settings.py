@@ -8,7 +8,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tickertape.cli.exits import CommandFailed, Exit
 from tickertape.client import AsyncClient, CallRefused, Timing
-from tickertape.runtime.environment import load_settings
+from tickertape.runtime.environment import given_variables, load_settings
+from tickertape.runtime.secret_files import secret_in_file
 
 
 class _Credentials(BaseSettings):
@@ -28,9 +29,10 @@ class Server:
 
 
 def api_key() -> str | None:
-    """The value of TICKERTAPE_API_KEY, from the environment or `.env`."""
+    """The value of TICKERTAPE_API_KEY, or of its file. Raises SettingsInvalid for the file."""
+    in_file = secret_in_file("TICKERTAPE_API_KEY", given_variables())
     secret = _Credentials().api_key
-    return None if secret is None else secret.get_secret_value()
+    return in_file if secret is None else secret.get_secret_value()
 
 
 def make_client(

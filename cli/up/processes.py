@@ -20,6 +20,7 @@ from tickertape.cli.up.local_model import LocalModel, local_model
 from tickertape.cli.up.model_weights import find_weights
 from tickertape.cli.up.service import Service
 from tickertape.cli.up.valkey import EmbeddedServer, embedded_server
+from tickertape.runtime.secret_files import unset_files
 from tickertape.runtime.settings import Settings
 
 _COMMAND = "tickertape.cli.main"
@@ -93,4 +94,4 @@ def environment_of(child: ChildProcess, services: Mapping[str, str]) -> Mapping[
     """The environment of a child: the user's, and over it the addresses of the `services`."""
     if child.name == "api":
         services = {name: services[name] for name in services.keys() - _WORKER_VARIABLES}
-    return {**os.environ, **module_environment(), **services}
+    return {**os.environ, **module_environment(), **unset_files(services)}
