@@ -6,6 +6,7 @@ redis-py would cut a blocking read at the time-out, and silently repeat the read
 """
 
 import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +15,10 @@ from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnecti
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.exceptions import RedisError
 
 from tickertape.broker.cluster import ClusterClient, Node
+from tickertape.broker.errors import SettingsInvalid
 from tickertape.broker.keys import Keyspace
 from tickertape.broker.partitions import Partitions
 from tickertape.broker.redis_errors import in_time
@@ -32,6 +35,8 @@ MAX_COMMAND_CONNECTIONS = 32
 _MAX_CLUSTER_CONNECTIONS = 128
 _POOL_WAIT_S = 5.0
 _RETRIES = 3
+# Options of a URL that a pool takes in place of its connections.
+_POOL_OPTIONS = {"max_connections", "timeout"}
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,7 @@ class Connections:
             address = parse_sentinel_url(url)
             url, self._locator = address.server_url, PrimaryLocator(address, self.writes.moved)
         self._server_url = url
+        _check_options(url)
         # What every connection gets from us.
         self._shared = {"writes": self.writes, "locate": self._locator and self._locator.locate}
         make: Any = _cluster_client if self._is_cluster else _client
@@ -213,6 +219,21 @@ class Connections:
         await self.commands.aclose()
         if self._locator is not None:
             await self._locator.aclose()
+
+
+def _check_options(url: str) -> None:
+    """Raise SettingsInvalid for options of the URL that no connection has, before the first use."""
+    try:
+        options = parse_url(node_urls(url)[0])
+        kind: Any = options.pop("connection_class", Connection)
+        kind(**{name: value for name, value in options.items() if name not in _POOL_OPTIONS})
+    except (TypeError, ValueError, RedisError) as error:
+        # Python quotes the name of an unknown option, and redis-py that of a wrong value.
+        name = next(iter(re.findall("'([a-z_]+)'", str(error))), None)
+        named = f"the option {name}" if name else "an option"
+        raise SettingsInvalid(
+            f"REDIS_URL has {named} behind its ? that is unknown or has a wrong value"
+        ) from None
 
 
 def _client(url: str, timing: ConnectionTiming, **ours: Any) -> Redis:

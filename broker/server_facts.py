@@ -79,8 +79,7 @@ async def _config(connections: Connections) -> Mapping[str, str]:
     with contextlib.suppress(AccessDenied):
         for name in _CONFIG:
             reply = await connections.ask("CONFIG GET", name)
-            pairs = reply.items() if isinstance(reply, dict) else zip(*[iter(reply)] * 2)
-            found |= {_text(key): _text(value) for key, value in pairs}
+            found |= {_text(key): _text(value) for key, value in reply.items()}
     return found
 
 

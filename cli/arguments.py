@@ -66,7 +66,10 @@ map when it is run again with the same number after that.
 A change needs no restart and ends within seconds: all processes follow a change within 2 seconds.
 If the command is killed, run it again. Stop processes of version 0.1 before, which cannot follow.
 For operators: this command connects to Redis directly and checks no API key."""
-_DOCTOR = "Check the settings and everything that a start needs. Starts and changes nothing."
+_DOCTOR = """\
+Check the settings and everything that `tickertape api`, `worker` or `up` needs. Starts and changes
+nothing, and shows no secret. Exit codes: 0 no failure, perhaps warnings; 1 a failure; 2 wrong
+command line."""
 _FOOT = (
     "Settings are read from the environment and from .env. `tickertape doctor` checks all of them."
 )
@@ -229,6 +232,15 @@ def _add_inspection(commands: _Commands) -> None:
     keys.add_argument("--name", default="", help="a note that `list` shows")
     _add_data_dir(keys)
     doctor = _add(commands, run.doctor, "check the settings and the machine", _DOCTOR)
+    doctor.add_argument(
+        "role",
+        nargs="?",
+        choices=["api", "worker", "up"],
+        default="up",
+        metavar="ROLE",
+        help="api, worker or up: check what this command needs; default: up",
+    )
+    doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
     doctor.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1")
     doctor.add_argument("--port", type=port_of, default=8000, help="default: 8000")
     _add_data_dir(doctor)

@@ -162,9 +162,11 @@ def keys(options: argparse.Namespace) -> int:
 
 def doctor(options: argparse.Namespace) -> int:
     """`tickertape doctor`."""
+    from tickertape.cli.checks.examine import Place
     from tickertape.cli.inspect import doctor as command
 
-    return command.run(options.host, options.port, options.data_dir)
+    place = Place(options.host, options.port, options.data_dir)
+    return command.run(options.role, place, is_json=options.json)
 
 
 def _server(options: argparse.Namespace) -> "Server":

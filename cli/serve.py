@@ -13,6 +13,7 @@ import structlog
 
 import tickertape
 from tickertape.broker.errors import SettingsInvalid
+from tickertape.cli.checks.finding import Role
 from tickertape.cli.exits import CommandFailed, Exit
 from tickertape.roles import RolesInvalid
 from tickertape.runtime import logs
@@ -30,6 +31,7 @@ def run_api(
         from tickertape.api.serving.server import serve
 
     _configure_logs()
+    _check_start(settings, "api")
     try:
         return serve(
             settings,
@@ -51,6 +53,7 @@ def run_worker(slots: int) -> int:
         from tickertape.worker.main import STOP_SIGNALS, run
 
     _configure_logs()
+    _check_start(settings, "worker")
     # Blocked until the worker installs its handlers. A handler that raised SystemExit while the
     # event loop is created could be lost.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
@@ -90,6 +93,16 @@ def _configure_logs() -> None:
     logs.configure()
     for old, new in old_names_in_use().items():
         structlog.get_logger("settings").warning("old name of a setting", given=old, use=new)
+
+
+def _check_start(settings: Settings, role: Role) -> None:
+    """End a start that only other settings can help, and log what `doctor` would warn of."""
+    from tickertape.cli.checks.examine import check_start
+
+    for finding in asyncio.run(check_start(settings, role)):
+        structlog.get_logger(role).warning(
+            "wrong set-up", case=finding.case, problem=finding.text, fix=finding.fix
+        )
 
 
 @contextlib.contextmanager

@@ -5,9 +5,11 @@ secret is never shown.
 """
 
 import os
+from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import AliasChoices, ValidationError
 
 from tickertape.broker.errors import SettingsInvalid
@@ -34,6 +36,8 @@ def load_settings() -> Settings:
         raise SettingsInvalid(
             "\n".join(_line(dict(problem)) for problem in error.errors())
         ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(error) from None
 
 
 def variable_names() -> list[str]:
@@ -46,8 +50,29 @@ def variable_names() -> list[str]:
 
 
 def given_variables() -> dict[str, str | None]:
-    """The variables of the environment, and those of the `.env` file that it does not set."""
-    return {**dotenv_values(ENV_FILE, encoding=ENV_ENCODING), **os.environ}
+    """The variables of the environment, and those of the `.env` file that it does not set.
+
+    Raises SettingsInvalid if the file cannot be read.
+    """
+    try:
+        return {**dotenv_values(ENV_FILE, encoding=ENV_ENCODING), **os.environ}
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(error) from None
+
+
+def wrong_lines() -> list[int]:
+    """The numbers of the lines of the `.env` file that set no variable; raises SettingsInvalid."""
+    try:
+        with Path(ENV_FILE).open(encoding=ENV_ENCODING) as stream:
+            return [
+                each.original.line
+                for each in parse_stream(stream)
+                if each.error or (each.key is not None and each.value is None)
+            ]
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(error) from None
 
 
 def old_names_in_use() -> dict[str, str]:
@@ -56,10 +81,19 @@ def old_names_in_use() -> dict[str, str]:
     return {old: new for old, new in _OLD_NAMES.items() if given.get(old)}
 
 
+def _unreadable(error: OSError | UnicodeDecodeError) -> SettingsInvalid:
+    reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+    return SettingsInvalid(
+        f"{ENV_FILE} cannot be read: {reason}; save it as UTF-8 text that this user may read"
+    )
+
+
 def _line(problem: dict[str, Any]) -> str:
     name = str(problem["loc"][0]) if problem["loc"] else "?"
     # An address may contain a name and a password in front of an "@".
     is_secret = name in _SECRET or "@" in str(problem["input"])
     given = "(hidden)" if is_secret else repr(problem["input"])
     allowed = str(problem["msg"]).removeprefix("Value error, ")
+    if str(problem["input"])[:1] in {'"', "'"}:
+        allowed = "it begins with a quotation mark, which is part of the value: remove the marks"
     return f"{name} is {given}: {allowed}"

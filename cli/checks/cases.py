@@ -19,8 +19,8 @@ SETTINGS = (
          "{problem}", "correct the value, or unset it", ends_start=True),
     Case("settings-old", _WARN, "an old name of a variable is used",
          "{old} is the old name of {new}", "rename it to {new}"),
-    Case("settings-env", _FAIL, ".env cannot be read",
-         "{problem}", "save .env as UTF-8 text that this user may read", ends_start=True),
+    Case("settings-line", _WARN, "a line of .env sets nothing",
+         "line {number} of .env sets no variable", "write NAME=value, or begin the line with #"),
     Case("settings-cors", _WARN, "a CORS origin is one that no browser sends",
          "TICKERTAPE_CORS_ORIGINS has {origin}, which no browser sends as an origin, so its pages"
          " are refused", "write {instead}"),
@@ -30,7 +30,7 @@ SETTINGS = (
          "set TICKERTAPE_FIRST_BYTE_S below TICKERTAPE_DEADLINE_S"),
     Case("settings-heartbeat", _WARN, "proxies close streams between two heartbeats",
          "TICKERTAPE_HEARTBEAT_S is {heartbeat}, and proxies close a stream that is silent for"
-         " {limit} s (nginx and most load balancers: 60 s, some 30 s)",
+         " longer than they allow: nginx and load balancers 60 s, others less",
          "set TICKERTAPE_HEARTBEAT_S to 15"),
     Case("settings-tenant-limit", _WARN, "one tenant may fill the whole queue",
          "TICKERTAPE_TENANT_LIMIT is {tenant}, more than TICKERTAPE_QUEUE_LIMIT ({queue}), so one"
@@ -84,7 +84,7 @@ REDIS = (
          "{address}: {words}", f"raise maxclients {_CONF}"),
     Case("redis-kind", _FAIL, "REDIS_URL names a server of another kind, or one that is too old",
          "{address}: {problem}", "correct REDIS_URL, or replace the server", ends_start=True),
-    Case("redis-format", _FAIL, "another release wrote the data in a form that this one cannot read",
+    Case("redis-format", _FAIL, "the data in Redis have a form that this release cannot read",
          "{problem}", "see docs/redis.md, Releases side by side", ends_start=True),
     Case("redis-other", _FAIL, "an unexpected reply", "{address}: {words}",
          "compare the server with docs/redis.md"),
@@ -103,7 +103,7 @@ REDIS = (
     Case("redis-memory", _WARN, "maxmemory is smaller than the queue may become",
          "maxmemory is {limit} MB, less than TICKERTAPE_QUEUE_BYTES ({queue} MB), so Redis is full"
          " before the queue is",
-         "raise maxmemory to twice TICKERTAPE_QUEUE_BYTES or more, or lower TICKERTAPE_QUEUE_BYTES"),
+         "raise maxmemory to twice TICKERTAPE_QUEUE_BYTES, or lower TICKERTAPE_QUEUE_BYTES"),
     Case("redis-aof", _WARN, "the append-only file is off",
          "the append-only file is off, so a restart of Redis loses accepted requests",
          f"set appendonly yes and appendfsync everysec {_CONF}"),
@@ -113,7 +113,7 @@ REDIS = (
     Case("redis-pubsub-buffer", _WARN, "connections that receive pushes are cut early",
          "client-output-buffer-limit pubsub is {limit} bytes, so Redis cuts the connection over"
          " which tokens arrive as soon as it falls behind",
-         f"set client-output-buffer-limit \"pubsub 32mb 8mb 60\" {_CONF}"),
+         f'set client-output-buffer-limit "pubsub 32mb 8mb 60" {_CONF}'),
     Case("redis-replicas", _FAIL, "too few replicas follow, so Redis takes no writes",
          "{address} takes no writes: {words}",
          f"start the replicas that min-replicas-to-write demands, or lower it {_CONF}"),
@@ -206,8 +206,8 @@ MACHINE = (
     Case("data-full", _WARN, "little disk space is free", "{folder} is writable, {free} GB free",
          "free disk space, or choose another folder with --data-dir"),
     Case("clock-off", _WARN, "the clocks of this machine and of Redis differ",
-         "the clock of this machine is {off} s {direction} that of Redis, so keys and tickets expire"
-         " at wrong times", "synchronize both clocks (NTP)"),
+         "the clock of this machine is {off} s {direction} that of Redis, so keys and tickets"
+         " expire at wrong times", "synchronize both clocks (NTP)"),
 )  # fmt: skip
 
 

@@ -42,7 +42,7 @@ class Finding:
     @property
     def line(self) -> str:
         """The finding with its fix in one line, as a start prints it."""
-        return f"{self.text}: {self.fix}" if self.fix else self.text
+        return f"{self.text.rstrip('.')}: {self.fix}" if self.fix else self.text
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ def run(options: Options) -> int:
     try:
         with handling(STOP_SIGNALS, raise_interrupt), contextlib.ExitStack() as resources:
             if settings.redis_url is not None:
+                _check_redis(settings)
                 _claim_redis(settings.redis_url, settings.namespace, upstream, options)
             redis = redis_service(settings, data_dir)
             model = model_service(settings, logs)
@@ -73,10 +74,16 @@ def run(options: Options) -> int:
         return Exit.INTERRUPTED
 
 
+def _check_redis(settings: Settings) -> None:
+    # The import takes 0.3 s, which a start with an embedded server does not need.
+    from tickertape.cli.checks.examine import check_start
+
+    asyncio.run(check_start(settings, "up"))  # the processes log its warnings
+
+
 def _claim_redis(
     redis_url: str, namespace: str, upstream: UpstreamIdentity, options: Options
 ) -> None:
-    # The import takes 0.3 s, which a start with an embedded server does not need.
     from tickertape.cli.up.redis_mark import claim_redis
 
     claim_redis(redis_url, upstream, namespace=namespace, replaces=options.switches_upstream)

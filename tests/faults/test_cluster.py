@@ -26,7 +26,7 @@ from tickertape.broker.partition_tags import slot_of
 from tickertape.broker.repartition import Repartition
 from tickertape.broker.request_ids import partition_of
 from tickertape.broker.rights import Rights
-from tickertape.cli.inspect.doctor import redis
+from tickertape.cli.checks.servers import redis
 from tickertape.runtime.settings import Settings
 
 pytestmark = pytest.mark.slow

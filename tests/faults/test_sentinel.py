@@ -21,7 +21,7 @@ from tests.support.wait import wait_until
 from tickertape.broker import sentinel
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import BrokerError
-from tickertape.cli.inspect import doctor
+from tickertape.cli.checks import servers
 
 pytestmark = pytest.mark.slow
 
@@ -160,14 +160,14 @@ _LOOKS: dict[str, Callable[[Rig, str], Awaitable[object]]] = {
 
 
 async def test_doctor_names_the_primary_and_shows_no_password(watched: Watched) -> None:
-    found = await doctor.redis(GivenSettings(redis_url=watched.url))
+    found = await servers.redis(GivenSettings(redis_url=watched.url))
     assert f"the Sentinels name 127.0.0.1:{watched.primary.port}" in found[0].text
     assert "sesame" not in str(found)
     assert "open" not in found[0].text
 
 
 async def test_doctor_says_that_the_sentinels_refuse_the_login(watched: Watched) -> None:
-    (found,) = await doctor.redis(GivenSettings(redis_url=watched.url.partition("?")[0]))
+    (found,) = await servers.redis(GivenSettings(redis_url=watched.url.partition("?")[0]))
     assert "no Sentinel names the primary 'main': auth:AuthenticationError" in found.text
     assert "sesame" not in found.text
 
@@ -176,7 +176,9 @@ async def test_an_unknown_name_is_reported_and_a_dead_sentinel_is_passed_over(
     watched: Watched,
 ) -> None:
     url = watched.url.replace("127.0.0.1:", "127.0.0.1:1,127.0.0.1:", 1)
-    (found, *_) = await doctor.redis(GivenSettings(redis_url=url))
+    (found, *_) = await servers.redis(GivenSettings(redis_url=url))
     assert "the Sentinels name" in found.text
-    (found,) = await doctor.redis(GivenSettings(redis_url=watched.url.replace("/main/", "/other/")))
+    (found,) = await servers.redis(
+        GivenSettings(redis_url=watched.url.replace("/main/", "/other/"))
+    )
     assert "no Sentinel names the primary 'other'" in found.text
