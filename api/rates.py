@@ -5,7 +5,7 @@ from contextvars import ContextVar
 from functools import lru_cache
 
 from tickertape.api.edge.caller import Caller
-from tickertape.api.edge.tenant_rules import TenantRules
+from tickertape.api.edge.tenant_rules import TenantRules, answer_limit
 from tickertape.broker import keys
 from tickertape.broker.rates import RateLimit, RateRest
 from tickertape.runtime.json_types import JsonObject
@@ -35,9 +35,7 @@ def limits_of(
     rules: TenantRules, caller: Caller, params: JsonObject, prompt_tokens: int
 ) -> tuple[RateLimit, ...]:
     """The limits that a request uses up. Tokens are those of the prompt and of the answer."""
-    asked = params.get("max_tokens") or params.get("max_completion_tokens")
-    answer_tokens = asked if isinstance(asked, int) and asked > 0 else _ANSWER_TOKENS
-    tokens = prompt_tokens + answer_tokens
+    tokens = prompt_tokens + (answer_limit(params) or _ANSWER_TOKENS)
     user = caller.user and _user_key(caller.tenant, caller.user)
     found = [
         _requests("requests_per_minute", caller.tenant, rules.requests_per_minute),

@@ -7,11 +7,11 @@ import asyncio
 from dataclasses import dataclass, field
 
 from tickertape.api.asking import Ask, submission_of
-from tickertape.api.edge.access import OPEN_TENANT, POLL_INTERVAL_S
+from tickertape.api.edge.access import POLL_INTERVAL_S
 from tickertape.api.edge.caller import Caller
 from tickertape.api.edge.listed_keys import RELOAD_INTERVAL_S, CurrentKeys
-from tickertape.api.edge.problems import Problem, draining
-from tickertape.api.edge.tenant_rules import TenantRulebook, TenantRules
+from tickertape.api.edge.problems import draining
+from tickertape.api.edge.tenant_rules import TenantRulebook, TenantRules, refuse_other_models
 from tickertape.api.edge.tickets import Tickets
 from tickertape.api.fanout.streams import Streams
 from tickertape.api.fanout.watchers import INTERVAL_S
@@ -27,10 +27,10 @@ from tickertape.broker.connections import Connections
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import BrokerError, RequestMissing
 from tickertape.broker.fleet import REPORT_INTERVAL_S, REPORT_TTL_S
-from tickertape.broker.keys import digest, tenant_of
+from tickertape.broker.keys import OPEN_TENANT, digest, tenant_of
 from tickertape.broker.log import Logs
 from tickertape.broker.requests import Record, Requests
-from tickertape.broker.retention import Retention
+from tickertape.broker.retention import Keep, Retention
 from tickertape.broker.rights import Rights
 from tickertape.broker.submission import Submission, Submitted
 from tickertape.broker.summaries import ConversationList
@@ -114,12 +114,11 @@ class Services:
         since the call began.
         """
         caller.require_conversation(ask.conversation_id)
+        if ask.on_busy == "replace":
+            caller.require("cancel")
         if ask.retention_s is not None and ask.conversation_id is not None:
             caller.require("erase")  # what is kept for a second is erased
         rules = self.rules.of(caller.tenant)
-        rules.check(ask)
-        if caller.models is not None or rules.models is not None:
-            _refuse_other_models(ask)
         keep = keep_of(
             ask.retention_s,
             self.retention_of(caller.tenant),
@@ -128,19 +127,7 @@ class Services:
         )
         submission = await self.heavy.run_if_heavy(
             caller.tenant,
-            lambda: _limited(
-                submission_of(
-                    ask,
-                    self.roles,
-                    tenant=caller.principal,
-                    idempotency_key=idempotency_key,
-                    keep=keep,
-                    cache_key=self._cache_key(caller.principal),
-                    limited=rules.limited,
-                ),
-                rules,
-                caller,
-            ),
+            lambda: self._checked(ask, rules, caller, idempotency_key, keep),
         )
         caller.require_model(submission.model)
         if ask.links.parent and ask.conversation_id is not None:
@@ -158,9 +145,28 @@ class Services:
         RESTS.set(submitted.rests)
         return submitted
 
-    def _cache_key(self, principal: str) -> str | None:
-        is_shared = principal == OPEN_TENANT or self.settings.prompt_cache == "shared"
-        return None if is_shared else digest("prompt cache", principal)
+    def _checked(
+        self, ask: Ask, rules: TenantRules, caller: Caller, idempotency_key: str | None, keep: Keep
+    ) -> Submission:
+        """The submission of a call that may pass on what it has; raises Problem, RoleNotFound."""
+        rules.check(ask)
+        if caller.models is not None or rules.models is not None:
+            refuse_other_models(ask)
+        submission = submission_of(
+            ask,
+            self.roles,
+            tenant=caller.principal,
+            idempotency_key=idempotency_key,
+            keep=keep,
+            cache_key=self._cache_key(caller),
+            limited=rules.limited,
+        )
+        return _limited(submission, rules, caller)
+
+    def _cache_key(self, caller: Caller) -> str | None:
+        # A tenant of a closed API may have the name of the only one of an open API.
+        is_shared = caller == Caller(tenant=OPEN_TENANT) or self.settings.prompt_cache == "shared"
+        return None if is_shared else digest("prompt cache", caller.principal)
 
     def retention_of(self, principal: str) -> Retention:
         """How long the data of a tenant, or of one of its users, may be kept."""
@@ -199,14 +205,6 @@ class Services:
         if record.state != "queued":
             return None
         return await self.requests.position(record.request_id, record.tenant)
-
-
-def _refuse_other_models(ask: Ask) -> None:
-    """Raise Problem 403 for a field in which some gateways take further models."""
-    for name in ("models", "fallbacks"):
-        if name in ask.params or name in ask.openai_params:
-            message = f"{name}: name one model in `model`; this caller may use listed models only."
-            raise Problem(403, "field_not_allowed", message, param=name)
 
 
 def _limited(submission: Submission, rules: TenantRules, caller: Caller) -> Submission:

@@ -15,6 +15,9 @@ from functools import lru_cache
 from tickertape.broker.partition_tags import spread_tag
 from tickertape.broker.request_ids import partition_of
 
+OPEN_TENANT = "public"
+"""The only tenant of an API without keys."""
+
 _PARTITION_OF_TAG = re.compile(rb"\{(?:[^{}.]+\.)?p(\d+)(?:\.[a-z]+)?\}")
 
 

@@ -7,7 +7,7 @@ up, the loads of all partitions are read: one of them may be full while the queu
 from typing import NamedTuple
 
 from tickertape.broker.connections import Connections
-from tickertape.broker.keys import tenant_of
+from tickertape.broker.keys import OPEN_TENANT, tenant_of
 from tickertape.broker.partition_map import PartitionMap
 from tickertape.runtime.settings import Settings
 
@@ -26,15 +26,19 @@ class QueueShares:
     def __init__(self, connections: Connections, settings: Settings) -> None:
         self._connections = connections
         self._keys = connections.keys
-        # Without keys there is one tenant, which may use all.
-        has_tenants = settings.is_closed
-        most = settings.queue_bytes // 2 if has_tenants else settings.queue_bytes
-        tenant_bytes = settings.tenant_bytes or most
-        self._limits = QueueBounds(settings.queue_limit, settings.queue_bytes, tenant_bytes)
+        self._settings = settings
 
-    def share(self, present: PartitionMap) -> QueueBounds:
+    def _limits(self, tenant: str) -> QueueBounds:
+        s = self._settings
+        # Keys in Redis close an API that its settings leave open. The only tenant of an open API
+        # may use all.
+        has_others = s.is_closed or tenant != OPEN_TENANT
+        most = s.queue_bytes // 2 if has_others else s.queue_bytes
+        return QueueBounds(s.queue_limit, s.queue_bytes, s.tenant_bytes or most)
+
+    def share(self, present: PartitionMap, tenant: str) -> QueueBounds:
         """The share of each partition, rounded up."""
-        return QueueBounds(*(-(-limit // present.partitions) for limit in self._limits))
+        return QueueBounds(*(-(-limit // present.partitions) for limit in self._limits(tenant)))
 
     async def beyond_share(
         self, present: PartitionMap, partition: int, size: int, tenant: str
@@ -53,7 +57,7 @@ class QueueShares:
         more = QueueBounds(1, size, size)
         if any(
             known + added > limit
-            for known, added, limit in zip(together, more, self._limits, strict=True)
+            for known, added, limit in zip(together, more, self._limits(tenant), strict=True)
         ):
             return None
         return QueueBounds(*map(sum, zip(loads[partition], more, strict=True)))

@@ -70,7 +70,7 @@ class Submitter:
         """Submit with a seat of the tenant; without one, only an earlier submit is found."""
         tenant_limit = s.tenant_limit or self._settings.tenant_limit
         seat = await self._seats.take(present, s.tenant, request_id, tenant_limit, s.rates)
-        share = self._shares.share(present)
+        share = self._shares.share(present, s.tenant)
         reply = await self._call(request_id, s, names, present, home, seat.limit, share)
         if reply.word in {"FULL", "TENANT_BYTES"}:
             bounds = await self._shares.beyond_share(

@@ -28,13 +28,13 @@ from tickertape.api.edge.tickets import NEEDED, Tickets
 from tickertape.api.edge.user_tokens import UserTokens
 from tickertape.broker.access import AccessRecords
 from tickertape.broker.errors import Unavailable
+from tickertape.broker.keys import OPEN_TENANT
 from tickertape.broker.task_faults import TaskFaults
 from tickertape.runtime import api_key
 from tickertape.runtime.settings import Settings
 
 logger = structlog.get_logger("api")
 
-OPEN_TENANT = "public"
 POLL_INTERVAL_S = 0.5
 _STREAM, _TICKET = "/stream", "ticket"
 _USER = "x-tickertape-user"
@@ -127,7 +127,9 @@ class Access:
         if not key_id.startswith(LISTED_ID):
             return True
         needed = NEEDED[claims.right]
-        return self._listed is not None and self._listed().grants(key_id, claims.tenant, needed)
+        return self._listed is not None and self._listed().grants(
+            key_id, claims.tenant, needed, claims.models
+        )
 
     def _unknown_key(self, key: str) -> Problem:
         return Unrecognized(

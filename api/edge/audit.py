@@ -155,6 +155,10 @@ class AuditedCall:
             self.write(message["status"], location)
         await self._send(message)
 
+    def leave_out(self) -> None:
+        """Write no line for this call."""
+        self._is_written = True
+
     def write(self, outcome: int | None = None, location: str | None = None) -> None:
         """Write the line, unless it is written."""
         if self._is_written:

@@ -5,7 +5,14 @@ from collections.abc import Callable
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tickertape.api.edge.audit import Audit, AuditedCall
-from tickertape.api.edge.caller import ALL_SCOPES, Authenticator, Call, Caller, other_object
+from tickertape.api.edge.caller import (
+    ALL_SCOPES,
+    Authenticator,
+    Call,
+    Caller,
+    Unrecognized,
+    other_object,
+)
 from tickertape.api.edge.error_forms import ErrorForms
 from tickertape.api.edge.problems import Problem
 from tickertape.api.edge.route_scopes import needed_scope
@@ -57,6 +64,10 @@ class Authentication:
                 audited.caller = caller
             _check(caller, scope)
         except Problem as problem:
+            is_try = isinstance(problem, Unrecognized)
+            if audited is not None and audited.caller is None and not is_try:
+                # Strangers without a key could fill the disk. Wrong tries are slowed.
+                audited.leave_out()
             await self._forms.respond(problem, scope["path"])(scope, receive, send)
             return
         scope.setdefault("state", {})["caller"] = caller

@@ -25,39 +25,51 @@ _INNER_NAMES = (
     "home.arpa", "svc", "consul",
 )  # fmt: skip
 _HOLDS_IPV4 = tuple(map(ipaddress.IPv6Network, ("::/96", "64:ff9b::/96", "64:ff9b:1::/48")))
+# Parts of a message that models read as text.
+_TEXTS = frozenset(
+    {"arguments", "content", "input", "reasoning", "reasoning_content", "refusal", "text", "type"}
+)
 _NUMBER = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)", re.ASCII)
 
 
 def refused_source(messages: Iterable[JsonObject], sources: frozenset[str]) -> str | None:
     """Why the messages name an address that their tenant may not use; None if all are allowed.
 
+    An address is a text in a field whose name ends with `url`, and any text that begins as an
+    address does, at any depth, in whatever form the upstream's family has for its parts.
+
     `sources` are schemes, such as `https`, and hosts with their scheme, such as
     `http://files.example` or `https://*.example`. A listed host may also be a private one. The
     reason does not repeat the address.
     """
-    return next(
-        (reason for address in _addresses(messages) if (reason := _refused(address, sources))),
-        None,
-    )
+    found = (address for message in messages for address in _addresses(message, ""))
+    return next((reason for address in found if (reason := _refused(address, sources))), None)
 
 
-def _addresses(messages: Iterable[JsonObject]) -> Iterator[str]:
-    """Every text in a part of a message that an upstream may take for an address."""
-    for message in messages:
-        content = message.get("content")
-        for part in content if isinstance(content, list) else ():
-            if isinstance(part, dict):
-                yield from _addresses_in(part)
+def refused_server(tools: object, sources: frozenset[str]) -> str | None:
+    """Why the tools name a server that their tenant may not use; None if all are allowed.
+
+    The upstream calls the `server_url` of a tool. The schema of a tool's arguments, which may have
+    addresses as examples, is not looked into.
+    """
+    for tool in tools if isinstance(tools, list) else ():
+        for name, address in tool.items() if isinstance(tool, dict) else ():
+            if name.endswith("url") and (reason := _refused(str(address), sources)):
+                return reason
+    return None
 
 
-def _addresses_in(part: JsonObject) -> Iterator[str]:
-    for name, value in part.items():
-        fields = value if isinstance(value, dict) else {name: value}
-        for key, text in fields.items():
-            if not isinstance(text, str) or key in {"text", "type"}:
-                continue
-            if key.endswith("url") or "://" in text[:_MAX_SCHEME_CHARS]:
-                yield text
+def _addresses(value: object, name: str) -> Iterator[str]:
+    """Every text in a field of this name that an upstream may take for an address."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not (key in _TEXTS and isinstance(inner, str)) and key != "input":
+                yield from _addresses(inner, key)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _addresses(inner, name)
+    elif isinstance(value, str) and (name.endswith("url") or "://" in value[:_MAX_SCHEME_CHARS]):
+        yield value
 
 
 def _refused(address: str, sources: frozenset[str]) -> str | None:

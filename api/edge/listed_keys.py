@@ -7,7 +7,7 @@ a guess, so the time of the search shows nothing about the listed keys.
 import hashlib
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias, cast
@@ -62,10 +62,17 @@ class Keys:
         """The caller by the SHA-256 of its key in hex."""
         return self._callers.get(bytes.fromhex(digest))
 
-    def grants(self, key_id: str, tenant: str, scope: CallScope) -> bool:
-        """Whether a key with this id is listed, is of the tenant and has the scope."""
+    def grants(
+        self, key_id: str, tenant: str, scope: CallScope, models: Iterable[str] | None
+    ) -> bool:
+        """Whether a key with this id is listed, is of the tenant and has the scope and the models.
+
+        None are all models.
+        """
         return any(
-            (caller.key_id, caller.tenant) == (key_id, tenant) and scope in caller.scopes
+            (caller.key_id, caller.tenant) == (key_id, tenant)
+            and scope in caller.scopes
+            and (caller.models is None or (models is not None and caller.models >= {*models}))
             for caller in self._callers.values()
         )
 

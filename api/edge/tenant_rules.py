@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from tickertape.api.asking import Ask
-from tickertape.api.edge.image_sources import DEFAULT_SOURCES, refused_source
+from tickertape.api.edge.image_sources import DEFAULT_SOURCES, refused_server, refused_source
 from tickertape.api.edge.problems import Problem
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.runtime.json_types import JsonObject
@@ -24,7 +24,13 @@ _LENGTH_LIMITS = (
     "max_new_tokens",
     "n_predict",
 )
+# The names that every upstream reads, or that the worker puts in place of each other.
+_COMMON_LIMITS = frozenset({"max_tokens", "max_completion_tokens"})
 _COUNTS_OF_ANSWERS = ("n", "best_of")
+# Parts of the stored request, which the worker would take from there.
+_RESERVED = frozenset({"openai_params", "cache_key"})
+# Fields in which gateways take further models, besides those with "fallback" in their names.
+_FURTHER_MODELS = frozenset({"models", "preset"})
 _OWN_RULES = frozenset({"model", *_LENGTH_LIMITS, *_COUNTS_OF_ANSWERS})
 _NUMBERS = (
     "max_tokens",
@@ -72,6 +78,8 @@ class TenantRules:
     def check(self, ask: Ask) -> None:
         """Raise Problem 403 or 400, which names the field, for what the tenant may not pass on."""
         params = {**ask.params, **ask.openai_params}
+        for name in _RESERVED & params.keys():
+            raise _refused(400, "unsupported_value", name, "this name is reserved; leave it out")
         self._check_model(params.get("model"))
         self._check_fields(params)
         self._check_tools(params.get("tools"))
@@ -80,6 +88,8 @@ class TenantRules:
                 raise _refused(400, "unsupported_value", name, "use 1: a request has one answer")
         if reason := refused_source(ask.messages, self.images):
             raise _refused(400, "address_not_allowed", "messages", reason)
+        if reason := refused_server(params.get("tools"), self.images):
+            raise _refused(400, "address_not_allowed", "tools", reason)
 
     def allows_model(self, model: str) -> bool:
         """Whether the tenant may name the model."""
@@ -92,10 +102,13 @@ class TenantRules:
         given = {name: params[name] for name in _LENGTH_LIMITS if params.get(name) is not None}
         for name, limit in given.items():
             # Upstreams read "9999" and 9999.0 as numbers.
-            if not isinstance(limit, int) or isinstance(limit, bool):
-                raise _refused(400, "invalid_value", name, "use a whole number")
+            # To llama.cpp, -1 is no limit.
+            if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+                raise _refused(400, "invalid_value", name, "use a whole number from 1")
         lowered = {name: min(limit, self.max_tokens) for name, limit in given.items()}
-        return {**params, **(lowered or {"max_tokens": self.max_tokens})}
+        if not _COMMON_LIMITS & lowered.keys():
+            lowered["max_tokens"] = self.max_tokens
+        return {**params, **lowered}
 
     def _check_model(self, model: Any) -> None:
         if model is not None and not self.allows_model(str(model)):
@@ -125,6 +138,20 @@ class TenantRulebook:
     def of(self, tenant: str) -> TenantRules:
         """The rules of a tenant: its own ones, and those for all tenants where it has none."""
         return self._own.get(tenant, self._default)
+
+
+def answer_limit(params: JsonObject) -> int | None:
+    """The largest limit of the answer's length, by any name, in tokens; None if there is none."""
+    given = [params.get(name) for name in _LENGTH_LIMITS]
+    return max((limit for limit in given if isinstance(limit, int) and limit > 0), default=None)
+
+
+def refuse_other_models(ask: Ask) -> None:
+    """Raise Problem 403 for a field in which some gateways take further models."""
+    for name in (*ask.params, *ask.openai_params):
+        if name in _FURTHER_MODELS or "fallback" in name.lower():
+            reason = "name one model in `model`; this caller may use listed models only"
+            raise _refused(403, "field_not_allowed", name, reason)
 
 
 def _parse(text: str) -> dict[str, dict[str, str]]:

@@ -7,6 +7,7 @@ with a call waits as bytes, and the connection is read on.
 """
 
 import abc
+import contextvars
 
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -67,7 +68,8 @@ class OrderedProtocol(HandoverProtocol, abc.ABC):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
-        super()._start_asgi_task(cycle, app)
+        # A call that waited is started by the call before it, whose context is not for others.
+        contextvars.Context().run(super()._start_asgi_task, cycle, app)
 
     def on_response_complete(self) -> None:
         """Go on with what waited for the end of this answer."""

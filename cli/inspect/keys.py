@@ -19,7 +19,9 @@ from tickertape.runtime import api_key
 from tickertape.runtime.environment import load_settings
 from tickertape.runtime.settings import Settings
 
-SCOPES = ("submit", "read", "cancel", "erase", "list", "metrics", "admin")
+# `metrics` and `admin` show the numbers of all tenants.
+_OWN_SCOPES = ("submit", "read", "cancel", "erase", "list")
+SCOPES = (*_OWN_SCOPES, "metrics", "admin")
 _TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _AGE = re.compile(r"(\d{1,4})([mhd])", re.ASCII)
 _UNITS_S = {"m": 60, "h": 3600, "d": 86_400}
@@ -94,7 +96,7 @@ def _record(tenant: str, new: NewKey) -> KeyRecord:
         raise CommandFailed(
             "a tenant is 1 to 64 of the characters A-Z, a-z, 0-9, _, . and -", Exit.USAGE
         )
-    scopes = SCOPES if new.scopes is None else tuple(filter(None, new.scopes.split("+")))
+    scopes = _OWN_SCOPES if new.scopes is None else tuple(filter(None, new.scopes.split("+")))
     if not scopes or not {*scopes} <= {*SCOPES}:
         raise CommandFailed(f"scopes are some of {'+'.join(SCOPES)}", Exit.USAGE)
     now_ms = int(time.time() * 1000)

@@ -87,3 +87,12 @@ def test_an_audit_log_that_cannot_be_written_stops_the_start(tmp_path: Path) -> 
         audit_of(str(tmp_path / "none" / "audit.log"))
     assert audit_of(None) is None
     assert isinstance(audit_of("-"), Audit)
+
+
+async def test_a_call_without_any_key_has_no_line(redis_url: str, tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    async with running_api(redis_url, audit_log=str(path), api_keys=f"ada:{KEY}") as api:
+        for _ in range(3):
+            assert (await api.client.get(f"/chat/{'x' * 500}")).status_code == 401
+        await api.client.get("/chat", headers={"Authorization": "Bearer a-wrong-key-01"})
+    assert [line["outcome"] for line in lines_of(path)] == [401]

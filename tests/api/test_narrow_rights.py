@@ -60,6 +60,13 @@ async def test_a_replacement_is_no_way_to_cancel_the_answers_of_others(api: Runn
     assert (await submit(api, ADA, on_busy="replace"))[0] == 202
 
 
+async def test_a_message_of_use_chat_cancels_no_answer_without_the_scope(api: RunningApi) -> None:
+    body = {"id": "c", "messages": [{"role": "user", "parts": [{"type": "text", "text": "hi"}]}]}
+    assert (await submit(api, ADA))[0] == 202
+    refused = await api.client.post("/api/chat", json=body, headers=SUBMITS)
+    assert refused.status_code == 409
+
+
 @pytest.mark.parametrize("field", ["models", "fallbacks"])
 async def test_a_gateway_is_not_asked_for_further_models(api: RunningApi, field: str) -> None:
     body = {"model": "small", "messages": [{"role": "user", "content": "hi"}], field: ["big"]}
@@ -124,12 +131,21 @@ def test_a_listed_key_that_may_do_less_has_changed() -> None:
     narrow = parse_keys("ada:the-key-of-ada-01 scopes=list")
     (key_id,) = {caller.key_id for caller in [narrow.find("the-key-of-ada-01")] if caller}
     assert key_id is not None
-    assert wide.grants(key_id, "ada", "read")
-    assert not narrow.grants(key_id, "ada", "read")
-    assert not wide.grants(key_id, "bob", "read")
+    assert wide.grants(key_id, "ada", "read", None)
+    assert not narrow.grants(key_id, "ada", "read", None)
+    assert not wide.grants(key_id, "bob", "read", None)
     digest = hashlib.sha256(b"the-key-of-ada-01").hexdigest()
     assert narrow.has_changed(digest, since=wide)
     assert not narrow.has_changed(digest, since=parse_keys("ada:the-key-of-ada-01 scopes=list"))
+
+
+def test_a_ticket_keeps_no_model_that_its_key_has_lost() -> None:
+    keys = parse_keys("ada:the-key-of-ada-01 models=small+tiny")
+    (key_id,) = {caller.key_id for caller in [keys.find("the-key-of-ada-01")] if caller}
+    assert key_id is not None
+    assert not keys.grants(key_id, "ada", "submit", None)
+    assert not keys.grants(key_id, "ada", "submit", ("small", "large"))
+    assert keys.grants(key_id, "ada", "submit", ("small",))
 
 
 async def test_calls_that_come_while_the_keys_of_an_issuer_are_read_wait_for_them() -> None:

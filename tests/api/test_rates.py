@@ -1,7 +1,10 @@
 """Limits of rates over HTTP: OpenAI's headers, a true Retry-After, and each tenant by itself."""
 
+import json
+
 import pytest
 
+from tests.support.raw import call, exchange
 from tests.support.running_api import running_api
 from tickertape.api.rates import duration
 
@@ -54,3 +57,15 @@ async def test_a_tenant_may_have_fewer_requests_at_a_time_than_others(redis_url:
 )
 def test_a_time_is_written_as_openai_writes_it(ms: int, text: str) -> None:
     assert duration(ms) == text
+
+
+async def test_a_call_shows_nothing_of_the_call_before_it_on_the_connection(redis_url: str) -> None:
+    rules = "* requests_per_minute=60"
+    good = call("POST", "/chat", body=json.dumps(HI).encode())
+    bad = call("POST", "/chat", "Connection: close", body=b"{}")
+    async with running_api(redis_url, tenant_rules=rules) as api:
+        answers = await exchange(api.url, good + bad)
+    first, second = answers.split(b"HTTP/1.1 ")[1:]
+    assert (first[:3], second[:3]) == (b"202", b"400")
+    assert b"x-ratelimit" in first.lower()
+    assert b"x-ratelimit" not in second.lower()

@@ -11,11 +11,12 @@ import structlog
 
 from tests.support.rig import Rig
 from tests.support.running_api import RunningApi, running_api
+from tests.support.stored_keys import add_key
 from tests.support.wait import wait_until
 from tickertape.api.edge.caller import Unrecognized
 from tickertape.api.edge.failed_tries import FailedTries
 from tickertape.api.services import ApiTiming
-from tickertape.broker.access import AccessRecords, KeyRecord
+from tickertape.broker.access import AccessRecords
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import Refused
 from tickertape.runtime import api_key
@@ -27,19 +28,6 @@ SCOPES = ("submit", "read", "cancel", "erase", "list", "metrics", "admin")
 
 def of(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
-
-
-async def add(access: AccessRecords, tenant: str, key_id: str = "1", **fields: object) -> str:
-    key = api_key.new_key()
-    record = KeyRecord(
-        key_id=key_id,
-        tenant=tenant,
-        scopes=SCOPES,
-        created_ms=1,
-        **fields,  # type: ignore[arg-type]  # as named
-    )
-    await access.add(api_key.digest(key, None), record)
-    return key
 
 
 @asynccontextmanager
@@ -72,7 +60,7 @@ def test_a_digest_with_a_secret_cannot_be_made_without_it() -> None:
 async def test_a_key_of_redis_is_accepted_by_every_process_within_a_second(redis_url: str) -> None:
     async with closed_api(redis_url) as one, closed_api(redis_url) as two:
         assert await gets(one, api_key.new_key()) == 401
-        key = await add(one.services.access, "ada")
+        key = await add_key(one.services.access, "ada")
         began = time.monotonic()
         for api in (one, two):
             await wait_until(lambda api=api: accepts(api, key), description="accepted")  # type: ignore[misc]
@@ -86,7 +74,7 @@ async def accepts(api: RunningApi, key: str) -> bool:
 
 async def test_a_key_that_is_in_use_costs_no_call_of_redis(redis_url: str) -> None:
     async with closed_api(redis_url) as api:
-        key = await add(api.services.access, "ada")
+        key = await add_key(api.services.access, "ada")
         await wait_until(lambda: accepts(api, key), description="accepted")
         await api.services.connections.ask("DEL", api.services.connections.keys.api_keys())
         assert await gets(api, key, "/roles") == 200
@@ -97,7 +85,7 @@ async def test_a_revoked_key_ends_its_open_streams_on_every_process(
 ) -> None:
     async with closed_api(redis_url) as one, closed_api(redis_url) as two:
         access = one.services.access
-        stolen, good = await add(access, "ada", "1"), await add(access, "ada", "2")
+        stolen, good = await add_key(access, "ada", "1"), await add_key(access, "ada", "2")
         for api in (one, two):
             await wait_until(lambda api=api: accepts(api, stolen), description="accepted")  # type: ignore[misc]
         body = {"message": "hi", "conversation_id": "c"}
@@ -142,7 +130,7 @@ async def test_a_revoked_key_ends_the_streams_of_every_protocol(
     redis_url: str, path: str, body: dict[str, object]
 ) -> None:
     async with closed_api(redis_url) as api:
-        key = await add(api.services.access, "ada")
+        key = await add_key(api.services.access, "ada")
         await wait_until(lambda: accepts(api, key), description="accepted")
         async with api.client.stream("POST", path, json=body, headers=of(key)) as stream:
             assert stream.status_code == 200
@@ -155,7 +143,7 @@ async def test_the_tickets_of_a_revoked_key_are_void_and_their_streams_end(
     redis_url: str,
 ) -> None:
     async with closed_api(redis_url) as api:
-        key = await add(api.services.access, "ada")
+        key = await add_key(api.services.access, "ada")
         await wait_until(lambda: accepts(api, key), description="accepted")
         made = await api.client.post("/chat", json={"message": "hi"}, headers=of(key))
         path = f"/chat/{made.json()['request_id']}"
@@ -184,7 +172,7 @@ async def read_to_the_end(api: RunningApi, path: str, key: str) -> bool:
 async def test_an_expired_key_opens_nothing_and_its_streams_end(redis_url: str) -> None:
     async with closed_api(redis_url) as api:
         soon = int(time.time() * 1000) + 700
-        key = await add(api.services.access, "ada", expires_ms=soon)
+        key = await add_key(api.services.access, "ada", expires_ms=soon)
         await wait_until(lambda: accepts(api, key), description="accepted")
         answer = await api.client.post("/chat", json={"message": "hi"}, headers=of(key))
         path = f"/chat/{answer.json()['request_id']}/stream"
@@ -197,7 +185,7 @@ async def test_an_open_api_closes_when_redis_holds_a_key_and_never_opens_again(
 ) -> None:
     async with running_api(redis_url, timing=FAST) as api:
         assert (await api.client.get("/chat")).status_code == 200
-        key = await add(api.services.access, "ada")
+        key = await add_key(api.services.access, "ada")
         await wait_until(lambda: is_closed(api), description="closed")
         await wait_until(lambda: accepts(api, key), description="accepted")
         await api.services.connections.ask("FLUSHALL")
@@ -216,7 +204,7 @@ async def refuses(api: RunningApi, key: str) -> bool:
 async def test_the_last_use_of_a_key_is_kept_and_the_key_is_not(redis_url: str) -> None:
     async with closed_api(redis_url) as api:
         access = api.services.access
-        key = await add(access, "ada")
+        key = await add_key(access, "ada")
         await wait_until(lambda: accepts(api, key), description="accepted")
 
         async def is_noted() -> bool:
@@ -232,9 +220,9 @@ async def test_a_key_id_names_one_key(redis_url: str) -> None:
     connections = Connections(redis_url)
     access = AccessRecords(connections)
     try:
-        await add(access, "ada")
+        await add_key(access, "ada")
         with pytest.raises(Refused):
-            await add(access, "bob")
+            await add_key(access, "bob")
         assert await access.revoke("1")
         assert await access.revoke("1")
         assert not await access.revoke("2")

@@ -11,7 +11,12 @@ from tests.support.upstream import ScriptedUpstream
 from tickertape.api.asking import Ask, submission_of
 from tickertape.api.edge.image_sources import is_public, refused_source
 from tickertape.api.edge.problems import Problem
-from tickertape.api.edge.tenant_rules import TenantRulebook, TenantRules
+from tickertape.api.edge.tenant_rules import (
+    TenantRulebook,
+    TenantRules,
+    answer_limit,
+    refuse_other_models,
+)
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.roles import Role, Roles
 from tickertape.runtime.settings import Settings
@@ -83,17 +88,35 @@ def test_a_public_address_and_data_are_accepted(address: str) -> None:
         {"type": "input_audio", "input_audio": {"data": "http://10.0.0.1/", "format": "wav"}},
         {"type": "image", "source": {"type": "url", "url": "http://10.0.0.1/"}},
         {"type": "image", "image": "http://10.0.0.1/"},
+        {"type": "image", "image": ["http://10.0.0.1/"]},
+        {"type": "tool_result", "content": [{"type": "x", "source": {"url": "http://10.0.0.1/"}}]},
     ],
 )
 def test_an_address_in_any_kind_of_part_is_found(part: dict[str, Any]) -> None:
     messages = [{"role": "user", "content": [part]}]
     assert refused_source(messages, PUBLIC) is not None
+    assert refused_source([{"role": "user", "content": part}], PUBLIC) is not None
+    assert refused_source([{"role": "user", "content": "", "images": [part]}], PUBLIC) is not None
+
+
+def test_a_tool_on_a_server_inside_a_network_is_refused() -> None:
+    rules = TenantRules()
+    assert refusal(rules, tools=[{"type": "mcp", "server_url": "http://10.0.0.1/"}]) == (
+        400, "tools",
+    )  # fmt: skip
+    rules.check(ask(tools=[{"type": "mcp", "server_url": "https://tools.example/"}]))
+    schema = {"properties": {"url": {"type": "string", "default": "http://localhost"}}}
+    rules.check(ask(tools=[{"type": "function", "function": {"parameters": schema}}]))
 
 
 def test_a_text_that_names_an_address_is_no_address() -> None:
     messages = [{"role": "user", "content": [{"type": "text", "text": "http://10.0.0.1/"}]}]
     assert refused_source(messages, PUBLIC) is None
     assert refused_source([{"role": "user", "content": "http://10.0.0.1/"}], PUBLIC) is None
+    call = {"function": {"name": "open", "arguments": "http://10.0.0.1/"}}
+    assert refused_source([{"role": "assistant", "tool_calls": [call]}], PUBLIC) is None
+    use = {"type": "tool_use", "input": {"url": "http://10.0.0.1/"}}
+    assert refused_source([{"role": "assistant", "content": [use]}], PUBLIC) is None
 
 
 def test_listed_hosts_may_be_private_and_others_may_not() -> None:
@@ -171,9 +194,30 @@ def test_a_limit_of_tokens_lowers_what_was_asked_and_is_set_where_nothing_was() 
     assert rules.limited({"max_tokens": 5, "max_new_tokens": 99}) == {
         "max_tokens": 5, "max_new_tokens": 10,
     }  # fmt: skip
-    for value in ("99", 99.0, True, [99]):
+    for value in ("99", 99.0, True, [99], -1, 0):
         with pytest.raises(Problem):
             rules.limited({"max_tokens": value})
+
+
+@pytest.mark.parametrize("name", ["max_new_tokens", "n_predict", "max_output_tokens"])
+def test_a_limit_that_few_upstreams_read_does_not_replace_the_one_that_all_read(name: str) -> None:
+    assert TenantRules(max_tokens=10).limited({name: 5}) == {name: 5, "max_tokens": 10}
+
+
+def test_the_largest_limit_by_any_name_is_reserved() -> None:
+    assert answer_limit({"max_tokens": 1, "max_completion_tokens": 900, "n_predict": -1}) == 900
+    assert answer_limit({"max_tokens": "900"}) is None
+
+
+@pytest.mark.parametrize("name", ["openai_params", "cache_key"])
+def test_a_field_with_the_name_of_a_stored_part_is_refused(name: str) -> None:
+    assert refusal(TenantRules(), **{name: {"n": 128}}) == (400, name)
+
+
+@pytest.mark.parametrize("name", ["models", "fallbacks", "context_window_fallbacks", "preset"])
+def test_no_field_names_further_models_for_a_limited_caller(name: str) -> None:
+    with pytest.raises(Problem):
+        refuse_other_models(ask(**{name: ["big"]}))
 
 
 ADDRESS = "https://169.254.169.254/latest"

@@ -41,6 +41,15 @@ def test_a_key_is_printed_once_listed_without_it_and_revoked(
     assert capsys.readouterr().out == "No keys.\n"
 
 
+def test_a_new_key_does_not_show_the_numbers_of_other_tenants(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run("add", "ada", NewKey(), data_dir=HERE)
+    capsys.readouterr()
+    run("list", None, NewKey(), data_dir=HERE)
+    assert "submit+read+cancel+erase+list" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("action", "subject", "new", "named"),
     [

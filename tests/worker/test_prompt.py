@@ -143,3 +143,9 @@ def test_template_and_new_messages_are_never_cut() -> None:
 def test_a_malformed_part_is_left_for_the_upstream_to_refuse(part: Any) -> None:
     odd = {"role": "user", "content": [part]}
     assert build({"messages": [odd], "params": {}}, turns(1), ROOM)["messages"][-1] == odd
+
+
+def test_a_parameter_with_the_name_of_a_stored_part_is_not_taken_for_the_part() -> None:
+    params = {"openai_params": {"n": 128}, "cache_key": "of another tenant", "n": 1}
+    body = build({"params": params, "messages": []}, [], bounds(1000))
+    assert body == {"n": 1, "messages": []}

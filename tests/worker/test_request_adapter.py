@@ -63,6 +63,7 @@ def limits_after(refusal: str, sent: dict[str, Any], *, profile: str = "other") 
         ("Invalid value for max_tokens: not allowed", OLD, OLD),
         ("Unsupported parameter: 'temperature' is not supported with this model.", OLD, OLD),
         ("Unsupported parameter: 'max_tokens_to_sample'", OLD, OLD),
+        ("Unknown parameter: 'response_format.max_tokens'", OLD, OLD),
         # A gateway renames it itself, to what the upstream behind it refuses.
         (OPENAI, NEW, NEW),
         (OPENAI, {}, {}),
@@ -118,6 +119,27 @@ def test_a_quoted_value_of_a_caller_does_not_end_the_salts(value: object) -> Non
     assert body["cache_salt"] == "salt of ada"
     assert adapter.learn(body, refusal, refusal) is None
     assert adapter.adapt(vllm, salted, None)["cache_salt"] == "salt of ada"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"response_format": {"type": "include_usage"}}, {"stream_options": {"bogus": True}}],
+    ids=["a value", "an option"],
+)
+def test_a_quoted_value_of_a_caller_does_not_end_the_usage_of_others(
+    fields: dict[str, Any],
+) -> None:
+    adapter = RequestAdapter()
+    other = profile_for("other", "")
+    refusal = (
+        "Invalid value: 'include_usage'"
+        if "response_format" in fields
+        else ("Unknown parameter: 'stream_options.bogus'")
+    )
+    body = adapter.adapt(other, {"model": "m", "messages": [QUESTION], **fields}, None)
+    assert adapter.learn(body, refusal, refusal) is None
+    adapted = adapter.adapt(other, {"model": "m", "messages": [QUESTION]}, None)
+    assert adapted["stream_options"] == {"include_usage": True}
 
 
 def refusing(refused: str, refusal: str) -> Callable[[Call], Script]:
@@ -203,3 +225,19 @@ async def test_a_refused_limit_never_shows(redis_url: str, upstream: ScriptedUps
             answered = await rig.ended(await rig.ask(params=OLD))
         assert "".join(answered.text) == "Hello, world."
         assert [limits(call.body) for call in upstream.calls] == [OLD, NEW]
+
+
+async def test_what_a_refusal_taught_is_forgotten_when_it_did_not_help(
+    upstream: ScriptedUpstream, client: Upstream
+) -> None:
+    # The first refusal quotes the caller. Its fault is another one, so the second body fails too.
+    upstream.enqueue(
+        [Status(400, {}, error_body("'max_tokens' is not supported", None))],
+        [Status(400, {}, error_body("temperature is too hot", None))],
+    )
+    reading = Reading()
+    await reading.run(client, payload=PAYLOAD | OLD)
+    assert type(reading.error) is Rejected
+    upstream.script = lambda _: answer("fine")
+    await Reading().run(client, payload=PAYLOAD | OLD)
+    assert [limits(call.body) for call in upstream.calls] == [OLD, NEW, OLD]

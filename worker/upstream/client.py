@@ -46,6 +46,7 @@ from tickertape.worker.upstream.tally import Tally
 # Some good servers have no list of models, and answer with one of these.
 _NO_SUCH_LIST = frozenset({404, 405, 501})
 _NO_SUCH_PATH = frozenset({404, 405})
+_FAULT_OF_FIELDS = frozenset({400, 422})
 _MAX_LIST_BYTES = 8 * 1024 * 1024
 _NO_KEY = "none"  # the SDK refuses an empty key; servers without keys ignore this one
 
@@ -196,6 +197,11 @@ class Upstream:
                 if error.cause in retried:
                     raise
                 retried.add(error.cause)
+            except Rejected as error:
+                if error.status in _FAULT_OF_FIELDS:
+                    for refused in retried:
+                        self._adapter.unlearn(sent, refused)
+                raise
 
     async def _post(self, body: dict[str, Any]) -> Body:
         with self._map_errors(body):
@@ -243,7 +249,7 @@ class Upstream:
             payload=body,
         )
         shown = without_inner_names(message)
-        is_about_fields = (status or report.status or report.word_status) in {400, 422}
+        is_about_fields = (status or report.status or report.word_status) in _FAULT_OF_FIELDS
         if is_about_fields and (field := self._adapter.learn(body, answer, report.message)):
             return _FieldRefused(shown, field)
         error = error_from(report, status=status, message=message, retry_after_s=wait_s)

@@ -5,6 +5,7 @@ field that was refused once is omitted or renamed from then on.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from tickertape.worker.upstream.cache_isolation import CACHE_FIELDS, set_cache_field
@@ -19,6 +20,8 @@ T = TypeVar("T")
 MAX_TOKENS = "max_tokens"
 MAX_COMPLETION_TOKENS = "max_completion_tokens"
 _OTHER_NAME = {MAX_TOKENS: MAX_COMPLETION_TOKENS, MAX_COMPLETION_TOKENS: MAX_TOKENS}
+# A name behind a dot is that of a field within another one.
+_LIMIT = re.compile(rf"(?<![\w.])(?:body\.)?({MAX_TOKENS}|{MAX_COMPLETION_TOKENS})\b")
 # Requests name the models, so the number of remembered models needs a bound.
 _MAX_MODELS = 1000
 _UNKNOWN_FIELD = re.compile(
@@ -37,6 +40,8 @@ _WRONG_VALUE = re.compile(
     r"|too (?:large|small|high|low|big|many))\b",
     re.IGNORECASE,
 )
+# The field that is added to every request, and what it holds.
+_USAGE_FIELDS = ("stream_options", "include_usage")
 _ADVICE = re.compile(r"\buse \W?\w+\W? instead", re.IGNORECASE)
 
 
@@ -87,14 +92,13 @@ class RequestAdapter:
         not avoided, and the adapter forgets both names.
         """
         model = str(body.get("model") or "")
-        if "stream_options" in body and ("stream_options" in message or "include_usage" in message):
+        if _is_refused("stream_options", _USAGE_FIELDS, body, message):
             self._takes_stream_options = False
             return "stream_options"
-        refused = next((f for f in CACHE_FIELDS if f in body and f in message), None)
-        # A caller whose value names the field, and is quoted, must not end the separation for all.
-        if refused and refused not in str({n: v for n, v in body.items() if n != refused}):
-            self.takes_cache_field = False
-            return refused
+        for field in CACHE_FIELDS:
+            if _is_refused(field, (field,), body, message):
+                self.takes_cache_field = False
+                return field
         if (wanted := past_reasoning_after(str(answer), body)) is not None:
             _remember(self._reasoning, model, wanted)
             return "reasoning"
@@ -113,6 +117,37 @@ class RequestAdapter:
         _remember(self._limit_names, model, _OTHER_NAME[refused])
         return refused
 
+    def unlearn(self, body: dict[str, Any], refused: str) -> None:
+        """Forget what `learn` returned for `body`, because the adapted body was refused as well.
+
+        Otherwise a caller whose fault was another one would change the requests of all callers.
+        """
+        model = str(body.get("model") or "")
+        if refused == "stream_options":
+            self._takes_stream_options = True
+        elif refused in CACHE_FIELDS:
+            self.takes_cache_field = True
+        else:
+            by_model: dict[str, dict[str, Any]] = {
+                "reasoning": self._reasoning,
+                "order": self._answers_tools,
+                "signature": self._signs_calls,
+            }
+            by_model.get(refused, self._limit_names).pop(model, None)
+
+
+def _is_refused(field: str, names: Sequence[str], body: dict[str, Any], message: str) -> bool:
+    """Whether the refusal of `body` names this field of all requests.
+
+    A caller whose values name the field, and are quoted, must not change the requests of others.
+    """
+    if field not in body or not any(name in message for name in names):
+        return False
+    others = str({name: value for name, value in body.items() if name != field})
+    own = body[field]
+    has_more = isinstance(own, dict) and not own.keys() <= {*names}
+    return not has_more and not any(name in others for name in names)
+
 
 def _remember(known: dict[str, T], model: str, value: T) -> None:
     if len(known) >= _MAX_MODELS:
@@ -126,4 +161,5 @@ def _refused_limit(body: dict[str, Any], message: str) -> str | None:
         return None
     message = _ADVICE.sub("", message)
     sent = (name for name in (MAX_TOKENS, MAX_COMPLETION_TOKENS) if name in body)
-    return next((name for name in sent if re.search(rf"\b{name}\b", message)), None)
+    named = {*re.findall(_LIMIT, message)}
+    return next((name for name in sent if name in named), None)

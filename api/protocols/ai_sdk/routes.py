@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tickertape.api.asking import Ask
 from tickertape.api.dependencies import CurrentCaller, Tenant, UsableServices
+from tickertape.api.edge.caller import Caller
 from tickertape.api.edge.error_docs import error_responses
 from tickertape.api.protocols.ai_sdk import wire as ui_message
 from tickertape.api.protocols.ai_sdk.body import UiBody
@@ -56,12 +57,12 @@ async def send(body: UiBody, services: UsableServices, caller: CurrentCaller) ->
     """Submit a message and stream the answer. It replaces an active answer of the chat."""
     services.refuse_while_draining()
     turns = await _turns(services, body.id, caller.principal) if needs_turns(body) else []
-    ask = await services.heavy.run_if_heavy(caller.tenant, lambda: _ask(body, turns))
+    ask = await services.heavy.run_if_heavy(caller.tenant, lambda: _ask(body, turns, caller))
     submitted = await services.submit(ask, caller=caller)
     return await _stream(services, submitted.request_id)
 
 
-def _ask(body: UiBody, turns: list[Turn]) -> Ask:
+def _ask(body: UiBody, turns: list[Turn], caller: Caller) -> Ask:
     continued_id = body.continued_id
     messages = body.chat_messages() if body.sent_messages else []
     turn = new_turn(body, turns)
@@ -71,7 +72,8 @@ def _ask(body: UiBody, turns: list[Turn]) -> Ask:
         params=body.params(),
         role=body.role,
         conversation_id=body.id,
-        on_busy="replace",
+        # A replacement ends an answer that somebody else may have asked for.
+        on_busy="replace" if "cancel" in caller.scopes else "reject",
         # Text on the page cannot be taken back.
         on_interruption="continue",
         question=turn.question,

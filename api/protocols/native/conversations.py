@@ -1,14 +1,15 @@
 """Conversations: list, read, rename, erase a turn, forget."""
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
 from typing import Annotated, Self
 
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
-from starlette.responses import StreamingResponse
 
 from tickertape.api.dependencies import CurrentCaller, Tenant, UsableServices
 from tickertape.api.edge.error_docs import error_responses
+from tickertape.api.fanout.stream_response import StreamResponse
 from tickertape.api.protocols.checked import Checked, field_error
 from tickertape.api.protocols.json_body import JsonRoute
 from tickertape.api.protocols.native.body import RetentionS
@@ -32,6 +33,8 @@ from tickertape.broker.titles import MAX_TITLE_CHARS
 from tickertape.broker.turns import Turn
 
 router = APIRouter(tags=["conversations"], route_class=JsonRoute)
+
+_JSON = {"Content-Type": "application/json"}
 
 ConversationId = Annotated[
     str,
@@ -115,7 +118,7 @@ async def read(
         turns, more = [*page], {"before": next_before}
     head = conversation_view(conversation_id, conversation)
     pieces = _pieces(services, tenant, head.model_copy(update=more), turns, conversation.parents)
-    return StreamingResponse(pieces, media_type="application/json")
+    return StreamResponse(pieces, AsyncExitStack(), _JSON)
 
 
 async def _pieces(

@@ -48,8 +48,6 @@ async def submit(
     idempotency_key: IdempotencyKey = None,
 ) -> SubmittedView:
     """Submit a request. It is stored when this call returns, and runs without any reader."""
-    if body.on_busy == "replace":
-        caller.require("cancel")
     ask = await services.heavy.run_if_heavy(caller.tenant, lambda: _ask(body))
     submitted = await services.submit(ask, caller=caller, idempotency_key=idempotency_key)
     request_id, status = submitted.request_id, "queued"
