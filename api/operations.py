@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from tickertape.api.dependencies import AnyServices, Tenant
 from tickertape.api.edge.error_docs import error_responses
-from tickertape.api.edge.problems import STOPPING, Problem
+from tickertape.api.edge.problems import Problem, draining
 from tickertape.api.fleet_status import Status
 from tickertape.api.services import Services
 from tickertape.broker.errors import AccessDenied, Unavailable, WritesRefused
@@ -37,6 +37,8 @@ async def alive() -> Health:
 @router.get("/readyz", responses=error_responses(403, 503), response_model_exclude_none=True)
 async def ready(services: AnyServices) -> Health:
     """Check whether to route calls here: Redis is usable, and this process is not stopping."""
+    if services.streams.is_ending:
+        raise draining()
     fault = await _fault(services)
     if fault is not None:
         raise Problem(503, "not_ready", fault, headers={"Retry-After": "1"})
@@ -53,8 +55,6 @@ async def _upstream_fault(services: Services) -> str | None:
 
 
 async def _fault(services: Services) -> str | None:
-    if services.streams.is_draining:
-        return STOPPING
     has_answered = True
     try:
         async with asyncio.timeout(_REDIS_LIMIT_S):

@@ -25,7 +25,7 @@ from tickertape.runtime.settings import Settings
 def run_api(
     host: str, port: int, *, processes: int, is_open: bool, is_behind_loopback: bool
 ) -> int:
-    """Serve until SIGTERM or Ctrl+C. Raises SettingsInvalid, CommandFailed."""
+    """Serve until a stop signal, then drain. Raises SettingsInvalid, CommandFailed."""
     settings, _ = _settings(serves=True)
     with _nothing_to_collect():
         from tickertape.api.serving.server import serve
@@ -47,7 +47,7 @@ def run_api(
 
 
 def run_worker(slots: int) -> int:
-    """Work until SIGTERM or Ctrl+C, then drain. Raises SettingsInvalid."""
+    """Work until a stop signal, then drain. Raises SettingsInvalid."""
     settings, redis_url = _settings()
     with _nothing_to_collect():
         from tickertape.worker.main import STOP_SIGNALS, run

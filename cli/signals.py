@@ -14,8 +14,15 @@ Handler: TypeAlias = Callable[[int, FrameType | None], object]
 
 @contextlib.contextmanager
 def handling(signals: Iterable[signal.Signals], handler: Handler) -> Iterator[None]:
-    """Install `handler` for `signals`, and restore the previous handlers after the block."""
-    previous = {number: signal.signal(number, handler) for number in signals}
+    """Install `handler` for `signals`, and restore the previous handlers after the block.
+
+    SIGHUP stays ignored if it is, because a program under nohup outlives its terminal.
+    """
+    previous = {
+        number: signal.signal(number, handler)
+        for number in signals
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
+    }
     try:
         yield
     finally:

@@ -143,6 +143,8 @@ class Settings(BaseSettings):
     )
     bodies_bytes: int = Field(default=128 * _MIB, ge=1024, validation_alias=_ours("BODIES_BYTES"))
     heartbeat_s: float = Field(default=15, ge=0.1, le=300, validation_alias=_ours("HEARTBEAT_S"))
+    drain_s: float = Field(default=300, ge=0, le=86400, validation_alias=_ours("DRAIN_S"))
+    drain_delay_s: float = Field(default=5, ge=0, le=600, validation_alias=_ours("DRAIN_DELAY_S"))
     coalesce_ms: float = Field(default=16, ge=0, le=1000, validation_alias=_ours("COALESCE_MS"))
     worker_health_host: str = Field(
         default="127.0.0.1", min_length=1, validation_alias=_ours("WORKER_HEALTH_HOST")

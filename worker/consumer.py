@@ -23,7 +23,8 @@ class ConsumerTiming(ClaimTiming):
     # A release that takes longer means that Redis is away. Expired leases return the requests.
     release_limit_s: float = 3.0
     # If Redis is away this long during a drain, both were most likely stopped together.
-    away_limit_s: float = 2.0
+    # A restart or a fail-over of Redis takes less.
+    away_limit_s: float = 15.0
     check_every_s: float = 0.25
     # The lease keeper counts as hanging when its next turn is later than a whole round by this.
     renewal_silence_limit_s: float = 30.0

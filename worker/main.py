@@ -42,14 +42,15 @@ from tickertape.worker.worker_channels import open_push
 log = structlog.get_logger()
 
 DEFAULT_SLOTS = 64
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
 class WorkerTiming:
     """The pauses and limits of a worker and of its parts. Tests pass shorter ones."""
 
-    drain_grace_s: float = 10.0
+    # None for that of the settings.
+    drain_grace_s: float | None = None
     report_interval_s: float = REPORT_INTERVAL_S
     erasure_look_s: float = LOOK_S
     job: JobTiming = field(default_factory=JobTiming)
@@ -129,7 +130,7 @@ async def run(
     slots: int = DEFAULT_SLOTS,
     timing: WorkerTiming = TIMING,
 ) -> None:
-    """Work until SIGTERM or SIGINT, then drain; a second signal ends the grace.
+    """Work until a stop signal, then drain; a second signal ends the grace.
 
     Waits while Redis cannot be reached; a signal ends that wait at once. Raises SettingsInvalid.
     """
@@ -213,7 +214,7 @@ def _build_worker(
         rewriter_of(connections, settings, tools.rng, timing.erasure_look_s),
         settings.partitions,
         slots,
-        timing.drain_grace_s,
+        settings.drain_s if timing.drain_grace_s is None else timing.drain_grace_s,
     )
 
 
@@ -285,9 +286,18 @@ async def _wait_for_redis(
 
 
 def _stop_on_signals(consumer: Consumer) -> None:
-    """Stop the consumer at SIGTERM and SIGINT, until the loop closes: a second one may come."""
+    """Stop the consumer at stop signals, until the loop closes: a second one may come."""
     loop = asyncio.get_running_loop()
-    for number in STOP_SIGNALS:
+
+    def hang_up() -> None:
+        # A terminal that closes may send the signal twice, by itself and through its shell.
+        if not consumer.is_stopping:
+            consumer.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, consumer.stop)
+    # A program under nohup outlives its terminal.
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        loop.add_signal_handler(signal.SIGHUP, hang_up)
     # The process was started with these signals blocked. Pending ones arrive now; see cli/serve.py.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)

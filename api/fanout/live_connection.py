@@ -200,8 +200,7 @@ class LiveConnection(asyncio.Protocol):
         self.write_notice(chunk(event))
 
     def shutdown(self) -> None:
-        """End the response; uvicorn calls this on each of its connections when it stops."""
-        self._close(LAST_CHUNK)
+        """Go on: uvicorn calls this on each of its connections, and `Streams` ends this one."""
 
     def pause_writing(self) -> None:
         """Stand still; the transport calls this when its buffer is full."""

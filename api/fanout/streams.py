@@ -7,6 +7,7 @@ which finds where its client left off; it never touches the tape's life.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
+from enum import IntEnum
 from typing import NamedTuple, Protocol
 
 from starlette.responses import Response
@@ -80,8 +81,18 @@ def start_of_log(tape: Tape, rendering: Rendering, *, is_current: bool) -> Start
     return Start()
 
 
+class _Ending(IntEnum):
+    NO = 0
+    ANNOUNCED = 1
+    PARTING = 2
+    CUT = 3
+
+
 class Streams:
-    """Opens streams; `run` has to be running. Closing the app calls `drain` and cancels `run`."""
+    """Opens streams; `run` has to be running. Closing the app calls `drain` and cancels `run`.
+
+    A process that ends calls `announce`, then `part`, then `drain`.
+    """
 
     def __init__(
         self,
@@ -100,7 +111,8 @@ class Streams:
         self._coalesce_s = settings.coalesce_ms / 1000
         self._readers: set[Stoppable] = set()
         self._audiences: dict[AudienceKey, Audience] = {}
-        self._draining = asyncio.Event()
+        self._resuming: set[Stoppable] = set()
+        self._ending = _Ending.NO
 
     @property
     def is_up(self) -> bool:
@@ -113,9 +125,14 @@ class Streams:
         return len(self._readers) + self.hub.live_connections
 
     @property
+    def is_ending(self) -> bool:
+        """Whether the process was asked to end, so that new calls had better go elsewhere."""
+        return self._ending >= _Ending.ANNOUNCED
+
+    @property
     def is_draining(self) -> bool:
-        """Whether `drain` was called."""
-        return self._draining.is_set()
+        """Whether `part` or `drain` was called, so that no call may begin."""
+        return self._ending >= _Ending.PARTING
 
     async def run(self) -> None:
         """Follow the watched logs until cancelled."""
@@ -125,9 +142,22 @@ class Streams:
             group.create_task(self.watchers.run(), name="watchers")
             group.create_task(self._tick(), name="heartbeats")
 
+    def announce(self) -> None:
+        """Note that the process is about to end. Streams and calls go on, and new ones begin."""
+        self._ending = max(self._ending, _Ending.ANNOUNCED)
+
+    def part(self) -> None:
+        """End the streams whose clients resume by themselves, with a farewell; the others go on."""
+        self._ending = max(self._ending, _Ending.PARTING)
+        for (_, dialect), audience in list(self._audiences.items()):
+            if dialect.farewell is not None:
+                audience.drain()
+        for reader in list(self._resuming):
+            reader.stop()
+
     def drain(self) -> None:
-        """End every open stream now, with a farewell that makes clients reconnect."""
-        self._draining.set()
+        """End every open stream and every wait now. Streams without a farewell are broken off."""
+        self._ending = _Ending.CUT
         for audience in list(self._audiences.values()):
             audience.drain()
         for reader in list(self._readers):
@@ -187,9 +217,9 @@ class Streams:
                 interval_s=self._coalesce_s,
             )
         audience.join(connection, reading.position, reading.epoch)
-        if self.is_draining:
-            # `drain` was called while the response head was on its way, before this connection
-            # could be seen.
+        if self._ends(resumes=reading.dialect.farewell is not None):
+            # `part` or `drain` was called while the response head was on its way, before this
+            # connection could be seen.
             connection.leave(make_farewell(reading.dialect))
 
     def frames(self, reading: Reading) -> AsyncIterator[Frame]:
@@ -212,7 +242,7 @@ class Streams:
         self, reader: FrameReader, dialect: Dialect, *, first: bytes = b""
     ) -> AsyncIterator[Frame]:
         """The frames of a reader that a drain ends with the dialect's farewell."""
-        with self._stopped_by_drain(reader):
+        with self._stopped_by_drain(reader, resumes=dialect.farewell is not None):
             if first:
                 yield first
             async for frame in reader.frames():
@@ -231,15 +261,21 @@ class Streams:
             yield waiting
 
     @contextlib.contextmanager
-    def _stopped_by_drain(self, reader: Stoppable) -> Iterator[None]:
+    def _stopped_by_drain(self, reader: Stoppable, *, resumes: bool = False) -> Iterator[None]:
         self._readers.add(reader)
-        if self.is_draining:
-            # `drain` was called before this reader could be seen.
+        if resumes:
+            self._resuming.add(reader)
+        if self._ends(resumes=resumes):
+            # `part` or `drain` was called before this reader could be seen.
             reader.stop()
         try:
             yield
         finally:
             self._readers.discard(reader)
+            self._resuming.discard(reader)
+
+    def _ends(self, *, resumes: bool) -> bool:
+        return self._ending >= (_Ending.PARTING if resumes else _Ending.CUT)
 
     async def _tick(self) -> None:
         while True:

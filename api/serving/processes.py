@@ -15,6 +15,11 @@ import structlog
 
 logger = structlog.get_logger("api")
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# What makes a child stop its drain. A second SIGTERM would not do: service managers signal children
+# too, so that each gets the first signal twice.
+END_AT_ONCE = signal.SIGUSR2
+
 Target = Callable[..., int]
 
 
@@ -23,7 +28,9 @@ class ProcessTiming:
     """The pauses and limits of the processes. Tests pass shorter ones."""
 
     restart_pause_s: float = 1.0
-    # Longer than the grace of a server for its calls, and shorter than that of service managers.
+    # The time that a server gives its calls to end.
+    drain_s: float = 0.0
+    # Longer than the grace of a server for the calls that it cuts.
     end_within_s: float = 8.0
     poll_s: float = 1.0
 
@@ -37,9 +44,10 @@ def run_processes(
     arguments: tuple[object, ...],
     timing: ProcessTiming = _TIMING,
 ) -> int:
-    """Run `target(*arguments)` in `count` processes until SIGTERM or SIGINT; returns the exit code.
+    """Run `target(*arguments)` in `count` processes until a stop signal; returns the exit code.
 
-    A killed process is replaced. A process that exits by itself has found a fatal fault, so all
+    A first signal makes the processes drain, and a second one makes them end at once. A killed
+    process is replaced. A process that exits by itself has found a fatal fault, so all
     processes are ended and its exit code is returned. They also end when this process ends, for
     whatever reason. A process that does not end in time is killed.
     """
@@ -57,11 +65,13 @@ class _Processes:
         self._timing = timing
         self._children: list[SpawnProcess] = []
         self._end_by_s: float | None = None
+        self._is_hurried = False
 
     def run(self, count: int) -> int:
         former = {
             number: signal.signal(number, self._on_signal)
-            for number in (signal.SIGTERM, signal.SIGINT)
+            for number in STOP_SIGNALS
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
         }
         try:
             for _ in range(count):
@@ -82,7 +92,7 @@ class _Processes:
         self._children.append(child)
         if self._end_by_s is not None:
             # The signal arrived before this child was in the list, so it did not reach it.
-            child.terminate()
+            self._signal(child)
 
     def _supervise(self) -> int:
         while self._children and not self._is_late():
@@ -102,22 +112,37 @@ class _Processes:
         return 0
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        self._terminate()
-
-    def _terminate(self) -> float:
-        """Signal all children to end; returns their deadline, which the first call sets."""
+        del frame
         if self._end_by_s is None:
-            self._end_by_s = time.monotonic() + self._timing.end_within_s
+            self._terminate(self._timing.drain_s)
+        elif number != signal.SIGHUP:
+            self._hurry()
+
+    def _terminate(self, drain_s: float) -> None:
+        self._end_by_s = time.monotonic() + drain_s + self._timing.end_within_s
         for child in self._children:
-            child.terminate()
-        return self._end_by_s
+            self._signal(child)
+
+    def _hurry(self) -> None:
+        """Make all children end at once."""
+        self._is_hurried = True
+        self._terminate(0.0)
+
+    def _signal(self, child: SpawnProcess) -> None:
+        if child.pid is None or child.exitcode is not None:
+            return
+        # A child takes the second signal from its first moment on only if it also got the first.
+        child.terminate()
+        if self._is_hurried:
+            os.kill(child.pid, END_AT_ONCE)
 
     def _is_late(self) -> bool:
         return self._end_by_s is not None and time.monotonic() >= self._end_by_s
 
     def _end(self) -> None:
-        end_by_s = self._terminate()
+        if self._end_by_s is None:
+            self._hurry()  # because of a fault
+        end_by_s = self._end_by_s or 0.0
         for child in self._children:
             child.join(max(0.0, end_by_s - time.monotonic()))
             if child.exitcode is None:
@@ -138,6 +163,7 @@ def _end_with_parent(end_within_s: float) -> None:
     if parent is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), END_AT_ONCE)
         # A hanging event loop ignores the signal and would keep the socket from the next process.
         time.sleep(end_within_s)
         os.kill(os.getpid(), signal.SIGKILL)

@@ -5,6 +5,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from tickertape.cli.up.processes import (
     environment_of,
     model_service,
     redis_service,
+    supervisor_timing,
     worker_processes,
 )
 from tickertape.cli.up.service import Server, Service
@@ -63,7 +65,13 @@ def run(options: Options) -> int:
             api = api_process(options, port, logs)
             workers = worker_processes(options, logs, local_model)
             services: list[Service[Any]] = [s for s in (redis, model) if s is not None]
-            supervisor = Supervisor(services, ([api], workers), environment_of, print_line)
+            supervisor = Supervisor(
+                services,
+                ([api], workers),
+                partial(environment_of, settings=settings),
+                print_line,
+                supervisor_timing(settings),
+            )
             announcement = Announcement(
                 url_of(options.host, port), workers, settings, local_model is not None, started_s
             )

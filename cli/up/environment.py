@@ -8,6 +8,8 @@ from tickertape.runtime.settings import Settings
 _LOCAL_FIRST_BYTE_S = "1800"
 # The file of one machine is small, so that a rewrite after an erasure costs little.
 _REWRITE_AOF_S = "60"
+# A person at a terminal waits for the end of `up`. No load balancer is in front of it.
+_DRAIN_S, _DRAIN_DELAY_S = 5.0, 0.0
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,14 @@ def model_environment(model: ModelAddress, settings: Settings) -> dict[str, str]
     if "first_byte_s" not in settings.model_fields_set:
         environment["TICKERTAPE_FIRST_BYTE_S"] = _LOCAL_FIRST_BYTE_S
     return environment
+
+
+def drain_environment(settings: Settings) -> dict[str, str]:
+    """The variables that set how long the API and the workers drain."""
+    is_set = settings.model_fields_set
+    drain_s = settings.drain_s if "drain_s" in is_set else _DRAIN_S
+    delay_s = settings.drain_delay_s if "drain_delay_s" in is_set else _DRAIN_DELAY_S
+    return {"TICKERTAPE_DRAIN_S": f"{drain_s:g}", "TICKERTAPE_DRAIN_DELAY_S": f"{delay_s:g}"}
 
 
 def url_of(host: str, port: int) -> str:

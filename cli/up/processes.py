@@ -10,6 +10,7 @@ from tickertape.cli.serve import module_argv, module_environment
 from tickertape.cli.up.child import ChildProcess
 from tickertape.cli.up.environment import (
     ModelAddress,
+    drain_environment,
     model_environment,
     needs_model,
     needs_redis,
@@ -19,6 +20,7 @@ from tickertape.cli.up.environment import (
 from tickertape.cli.up.local_model import LocalModel, local_model
 from tickertape.cli.up.model_weights import find_weights
 from tickertape.cli.up.service import Service
+from tickertape.cli.up.supervisor import SupervisorTiming
 from tickertape.cli.up.valkey import EmbeddedServer, embedded_server
 from tickertape.runtime.secret_files import unset_files
 from tickertape.runtime.settings import Settings
@@ -90,8 +92,16 @@ def worker_processes(options: Options, logs: Path, model: LocalModel | None) -> 
     ]
 
 
-def environment_of(child: ChildProcess, services: Mapping[str, str]) -> Mapping[str, str]:
+def supervisor_timing(settings: Settings) -> SupervisorTiming:
+    """The times of a supervisor of children that drain as `drain_environment` says."""
+    return SupervisorTiming(drain_s=sum(map(float, drain_environment(settings).values())))
+
+
+def environment_of(
+    child: ChildProcess, services: Mapping[str, str], *, settings: Settings
+) -> Mapping[str, str]:
     """The environment of a child: the user's, and over it the addresses of the `services`."""
     if child.name == "api":
         services = {name: services[name] for name in services.keys() - _WORKER_VARIABLES}
-    return {**os.environ, **module_environment(), **unset_files(services)}
+    services = unset_files(services)
+    return {**os.environ, **drain_environment(settings), **module_environment(), **services}

@@ -1,13 +1,14 @@
 """Restarts the processes of `up` when they end, and stops them in order at a signal."""
 
 import asyncio
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from tickertape.cli.exits import CommandFailed, Exit
-from tickertape.cli.signals import STOP_SIGNALS, call_in_loop, handling
+from tickertape.cli.signals import STOP_SIGNALS, Handler, handling
 from tickertape.cli.up.child import ChildProcess
 from tickertape.cli.up.log_tail import shown
 from tickertape.cli.up.service import Service
@@ -22,8 +23,10 @@ class SupervisorTiming:
     """The interval of the checks and the time for the stop. Tests pass shorter ones."""
 
     tick_s: float = 0.1
-    # Longer than a worker needs to drain and to return its remaining requests to the queue.
-    drain_s: float = 20.0
+    # The time that each group of children takes to drain, one group after the other.
+    drain_s: float = 5.0
+    # What a child may need after it to return its requests to the queue. Then it is killed.
+    release_s: float = 15.0
     last_grace_s: float = 1.0
 
 
@@ -59,7 +62,7 @@ class Supervisor:
         The children are also stopped if this call is cancelled. Raises CommandFailed if a child
         cannot start.
         """
-        with handling(STOP_SIGNALS, call_in_loop(self._on_signal)):
+        with handling(STOP_SIGNALS, self._on_any_signal()):
             try:
                 for child in self._children():
                     child.start(self._environment(child))
@@ -81,12 +84,21 @@ class Supervisor:
             variables.update(service.environment)
         return self._environment_of(child, variables)
 
-    def _on_signal(self) -> None:
-        if self._stopping.is_set():
-            self._killing.set()
-        else:
-            self._print("Stopping. Press Ctrl+C again to stop at once.")
+    def _on_any_signal(self) -> Handler:
+        loop = asyncio.get_running_loop()
+        return lambda number, _frame: loop.call_soon_threadsafe(self._on_signal, number)
+
+    def _on_signal(self, number: int) -> None:
+        if not self._stopping.is_set():
+            limit_s = self._timing.drain_s * len(self._groups)
+            self._print(
+                f"Stopping: answers have up to {limit_s:g} s to end."
+                " Press Ctrl+C again to stop at once."
+            )
             self._stopping.set()
+        elif number != signal.SIGHUP:
+            # A terminal that closes may send SIGHUP twice, by itself and through its shell.
+            self._killing.set()
 
     def _check_all(self) -> None:
         for service in self._services:
@@ -153,7 +165,7 @@ class Supervisor:
                 self._print_log(child.name, child.tail.rest())
 
     async def _until_ended(self, group: Sequence[ChildProcess]) -> None:
-        deadline_s = time.monotonic() + self._timing.drain_s
+        deadline_s = time.monotonic() + self._timing.drain_s + self._timing.release_s
         has_second_signal = False
         while any(child.is_running for child in group) and time.monotonic() < deadline_s:
             if self._killing.is_set() and not has_second_signal:

@@ -30,11 +30,11 @@ async def test_a_ready_process_passes_both_probes(api: RunningApi) -> None:
 
 
 async def test_a_process_that_drains_is_alive_but_not_ready(api: RunningApi) -> None:
-    api.services.streams.drain()
+    api.services.streams.announce()
     assert (await api.client.get("/healthz")).status_code == 200
     answer = await api.client.get("/readyz")
     assert answer.status_code == 503
-    assert answer.json()["error"]["code"] == "not_ready"
+    assert answer.json()["error"]["code"] == "draining"
 
 
 async def test_outcomes_are_counted(api: RunningApi, worker: Rig) -> None:

@@ -46,7 +46,7 @@ raise SystemExit(serve(settings, configure_logs=logs.configure, **options))
 # moment used to raise SystemExit, which a loop under construction may swallow.
 SIGNAL_BEFORE_THE_LOOP = """
 import os, signal
-from tickertape.api.serving.server import DrainingServer
+from tickertape.api.serving.draining_server import DrainingServer
 
 signal.signal(signal.SIGTERM, lambda *_: os._exit(3))
 begin = DrainingServer.serve
@@ -101,7 +101,7 @@ class ServerProcess:
 
 @contextlib.contextmanager
 def server_process(log_path: Path, redis_url: str, **options: Any) -> Iterator[ServerProcess]:
-    settings = {"redis_url": redis_url, **options.pop("settings", {})}
+    settings = {"redis_url": redis_url, "drain_delay_s": 0, **options.pop("settings", {})}
     before = options.pop("before", "")
     server = ServerProcess(
         log_path, {"settings": settings, "host": "127.0.0.1", "port": 0, **options}, before
@@ -141,12 +141,12 @@ async def test_a_signal_ends_open_streams_in_order_and_the_process_soon(
     assert "error" not in server.log
 
 
-async def test_a_signal_aborts_raw_text_streams(
+async def test_raw_text_streams_are_aborted_after_the_drain(
     redis_url: str, tmp_path: Path, worker: Rig
 ) -> None:
     request_id = await worker.begin()
     await worker.type("half")
-    with server_process(tmp_path / "log", redis_url) as server:
+    with server_process(tmp_path / "log", redis_url, settings={"drain_s": 0.1}) as server:
         server.wait_until_ready()
         url = f"{server.url}/chat/{request_id}/stream?format=text"
         async with aiohttp.ClientSession() as session, session.get(url) as answer:

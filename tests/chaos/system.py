@@ -133,6 +133,8 @@ def _settings(engine: Engine, redis_url: str, upstream_url: str) -> dict[str, st
         "TICKERTAPE_MAX_CRASHES": str(MAX_CRASHES),
         "TICKERTAPE_TENANT_LIMIT": str(engine.tenant_limit),
         "TICKERTAPE_HEARTBEAT_S": "1",
+        "TICKERTAPE_DRAIN_S": "10",
+        "TICKERTAPE_DRAIN_DELAY_S": "0.2",
     }
 
 

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from tickertape.cli.up.console import Usage, how_to_use
 from tickertape.cli.up.environment import (
     ModelAddress,
+    drain_environment,
     model_environment,
     needs_model,
     needs_redis,
@@ -42,6 +43,15 @@ def test_the_embedded_server_s_file_loses_erased_texts_unless_that_was_turned_of
         "TICKERTAPE_REWRITE_AOF_S": "60",
     }
     assert "TICKERTAPE_REWRITE_AOF_S" not in redis_environment("x", Settings(rewrite_aof_s=0))
+
+
+def test_a_person_at_a_terminal_waits_seconds_unless_a_longer_drain_is_set() -> None:
+    assert drain_environment(Settings()) == {
+        "TICKERTAPE_DRAIN_S": "5",
+        "TICKERTAPE_DRAIN_DELAY_S": "0",
+    }
+    set_by_user = Settings(drain_s=300, drain_delay_s=1)
+    assert drain_environment(set_by_user)["TICKERTAPE_DRAIN_S"] == "300"
 
 
 def test_the_local_model_gets_time_to_read_a_long_prompt() -> None:

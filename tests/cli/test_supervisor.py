@@ -127,10 +127,31 @@ async def test_a_second_signal_kills_what_does_not_end(
     assert stage.said[-1] == "worker-1 did not end in time and was killed"
 
 
+async def test_a_terminal_that_closes_and_signals_twice_ends_nothing_early(stage: Stage) -> None:
+    stubborn = stage.child("worker-1", STUBBORN)
+    stage.timing = SupervisorTiming(tick_s=0.01, drain_s=0.2, release_s=0, last_grace_s=0)
+    async with stage.supervising([stubborn]) as task:
+        await stage.until("worker-1 starts")
+        for _ in range(2):
+            signal.raise_signal(signal.SIGHUP)
+        assert await task == Exit.OK
+
+
+async def test_the_first_signal_says_how_long_the_end_may_take(stage: Stage) -> None:
+    stage.timing = SupervisorTiming(tick_s=0.01, drain_s=5)
+    async with stage.supervising([stage.child("api")], [stage.child("worker-1")]) as task:
+        await stage.until("api starts ", "worker-1 starts ")
+        signal.raise_signal(signal.SIGINT)
+        assert await task == Exit.OK
+    assert stage.said[0] == (
+        "Stopping: answers have up to 10 s to end. Press Ctrl+C again to stop at once."
+    )
+
+
 async def test_a_child_that_does_not_drain_in_time_is_killed(
     stage: Stage,
 ) -> None:
-    stage.timing = SupervisorTiming(tick_s=0.01, drain_s=0.05)
+    stage.timing = SupervisorTiming(tick_s=0.01, drain_s=0.0, release_s=0.05)
     stubborn = stage.child("worker-1", STUBBORN)
     async with stage.supervising([stubborn]) as task:
         await stage.until("worker-1 starts")

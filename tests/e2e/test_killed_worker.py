@@ -5,45 +5,34 @@ Never a text that was spliced together, and never a part of one that looks whole
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from typing import Any
 
-import httpx2
-import openai
 import pytest
-from openai import AsyncOpenAI
 
 from tests.support.callers import Caller
 from tests.support.deployment import Deployment
 from tests.support.script import Done, Finish, Script, Text, Wait, answer
 from tests.support.upstream import Call, ScriptedUpstream
 from tests.support.wait import wait_until
-from tests.wires import folding
+from tests.support.wire_calls import (
+    ERROR,
+    Ask,
+    Asked,
+    ai_sdk,
+    background,
+    background_stream,
+    chat,
+    chat_stream,
+    native,
+    raw_text,
+    response,
+    response_stream,
+)
 from tests.wires.conftest import openai_client
-from tickertape.api.fanout.wire import SSE_COMMENT
 
 pytestmark = pytest.mark.slow
 
 KEPT, REST = "Hel", "lo, world."
 ANEW, WHOLE = "Something else.", KEPT + REST
-ERROR = "an error"
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A question, unlike those on other wires, and what it is asked with."""
-
-    question: str
-    client: httpx2.AsyncClient
-    sdk: AsyncOpenAI
-
-    @property
-    def messages(self) -> Any:
-        return [{"role": "user", "content": self.question}]
-
-
-Ask = Callable[[Asked], Coroutine[Any, Any, str]]
 
 
 class Dying:
@@ -65,76 +54,6 @@ class Dying:
             return [Text(REST), Finish(), Done()]
         # Not what it said at first: whoever joins the two has made something up.
         return answer(ANEW)
-
-
-async def native(asked: Asked) -> str:
-    submitted = await asked.client.post("/chat", json={"message": asked.question})
-    return _folded(folding.native, await asked.client.get(submitted.json()["stream_url"]))
-
-
-async def raw_text(asked: Asked) -> str:
-    try:
-        return (await asked.client.post("/api/gpt/get", json={"message": asked.question})).text
-    except httpx2.RemoteProtocolError:
-        return ERROR
-
-
-async def chat(asked: Asked) -> str:
-    answered = await asked.sdk.chat.completions.create(model="m", messages=asked.messages)
-    return answered.choices[0].message.content or ""
-
-
-async def chat_stream(asked: Asked) -> str:
-    create = asked.sdk.chat.completions.create
-    stream = await create(model="m", messages=asked.messages, stream=True)
-    try:
-        return "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
-    except openai.APIError:
-        return ERROR
-
-
-async def response(asked: Asked) -> str:
-    return (await asked.sdk.responses.create(model="m", input=asked.question)).output_text
-
-
-async def response_stream(asked: Asked, **fields: Any) -> str:
-    create: Any = asked.sdk.responses.create
-    text = ""
-    try:
-        async for event in await create(model="m", input=asked.question, stream=True, **fields):
-            text += event.delta if event.type == "response.output_text.delta" else ""
-            if event.type == "response.failed":
-                return ERROR
-    except openai.APIError:
-        return ERROR
-    return text
-
-
-async def background(asked: Asked) -> str:
-    responses = asked.sdk.responses
-    response = await responses.create(model="m", input=asked.question, background=True)
-
-    async def ended() -> bool:
-        return (await responses.retrieve(response.id)).status == "completed"
-
-    await wait_until(ended, timeout_s=20, description="the response is completed")
-    return (await responses.retrieve(response.id)).output_text
-
-
-async def background_stream(asked: Asked) -> str:
-    return await response_stream(asked, background=True)
-
-
-async def ai_sdk(asked: Asked) -> str:
-    message = {"role": "user", "parts": [{"type": "text", "text": asked.question}]}
-    body = {"id": asked.question, "messages": [message]}
-    return _folded(folding.ui_message, await asked.client.post("/api/chat", json=body))
-
-
-def _folded(fold: Callable[[bytes], folding.Heard], answered: httpx2.Response) -> str:
-    heard = fold(answered.content.replace(SSE_COMMENT, b""))
-    assert heard.is_over
-    return ERROR if heard.is_error else heard.text
 
 
 # What is heard where the upstream cannot go on from a partial answer, and where it can.

@@ -18,7 +18,7 @@ from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.slow
 
-STOPS = [signal.SIGTERM, signal.SIGINT]
+STOPS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
 
 async def end(program: Program, *numbers: signal.Signals) -> tuple[int, float]:

@@ -20,6 +20,8 @@ class Deployment:
             "REDIS_URL": redis_url,
             "OPENAI_BASE_URL": upstream_url,
             "OPENAI_API_KEY": "key",
+            "TICKERTAPE_DRAIN_S": "10",
+            "TICKERTAPE_DRAIN_DELAY_S": "0",
             **settings,
         }
 

@@ -11,7 +11,7 @@ from tests.support.wait import wait_until
 from tickertape.api.app import create_app
 from tickertape.api.edge.caller import Authenticator
 from tickertape.api.services import TIMING, ApiTiming, Services
-from tickertape.api.serving.server import DrainingServer
+from tickertape.api.serving.draining_server import DrainingServer
 from tickertape.roles import Roles
 from tickertape.runtime.settings import Settings
 

@@ -1,0 +1,114 @@
+"""A call on each wire by its real client, and the text that the client shows, or ERROR."""
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+import openai
+from openai import AsyncOpenAI
+
+from tests.support.wait import wait_until
+from tests.wires import folding
+from tickertape.api.fanout.wire import SSE_COMMENT
+from tickertape.client import AsyncClient, Timing
+
+ERROR = "an error"
+_TIMING = Timing(longest_wait_s=0.05)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question, unlike those on other wires, and what it is asked with."""
+
+    question: str
+    client: httpx2.AsyncClient
+    sdk: AsyncOpenAI
+
+    @property
+    def messages(self) -> Any:
+        return [{"role": "user", "content": self.question}]
+
+
+Ask = Callable[[Asked], Coroutine[Any, Any, str]]
+
+
+async def native(asked: Asked) -> str:
+    submitted = await asked.client.post("/chat", json={"message": asked.question})
+    return _folded(folding.native, await asked.client.get(submitted.json()["stream_url"]))
+
+
+async def raw_text(asked: Asked) -> str:
+    try:
+        return (await asked.client.post("/api/gpt/get", json={"message": asked.question})).text
+    except httpx2.RemoteProtocolError:
+        return ERROR
+
+
+async def chat(asked: Asked) -> str:
+    answered = await asked.sdk.chat.completions.create(model="m", messages=asked.messages)
+    return answered.choices[0].message.content or ""
+
+
+async def chat_stream(asked: Asked) -> str:
+    create = asked.sdk.chat.completions.create
+    stream = await create(model="m", messages=asked.messages, stream=True)
+    try:
+        return "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+    except openai.APIError:
+        return ERROR
+
+
+async def response(asked: Asked) -> str:
+    return (await asked.sdk.responses.create(model="m", input=asked.question)).output_text
+
+
+async def response_stream(asked: Asked, **fields: Any) -> str:
+    create: Any = asked.sdk.responses.create
+    text = ""
+    try:
+        async for event in await create(model="m", input=asked.question, stream=True, **fields):
+            text += event.delta if event.type == "response.output_text.delta" else ""
+            if event.type == "response.failed":
+                return ERROR
+    except openai.APIError:
+        return ERROR
+    return text
+
+
+async def background(asked: Asked) -> str:
+    responses = asked.sdk.responses
+    response = await responses.create(model="m", input=asked.question, background=True)
+
+    async def ended() -> bool:
+        return (await responses.retrieve(response.id)).status == "completed"
+
+    await wait_until(ended, timeout_s=20, description="the response is completed")
+    return (await responses.retrieve(response.id)).output_text
+
+
+async def background_stream(asked: Asked) -> str:
+    return await response_stream(asked, background=True)
+
+
+async def ai_sdk(asked: Asked) -> str:
+    message = {"role": "user", "parts": [{"type": "text", "text": asked.question}]}
+    body = {"id": asked.question, "messages": [message]}
+    return _folded(folding.ui_message, await asked.client.post("/api/chat", json=body))
+
+
+def _folded(fold: Callable[[bytes], folding.Heard], answered: httpx2.Response) -> str:
+    heard = fold(answered.content.replace(SSE_COMMENT, b""))
+    assert heard.is_over
+    return ERROR if heard.is_error else heard.text
+
+
+async def resuming_native(asked: Asked) -> str:
+    """The native wire as the Python client reads it, over as many connections as it takes."""
+    async with AsyncClient(str(asked.client.base_url), "", timing=_TIMING) as client:
+        answer = await client.submit(asked.question)
+        return (await answer.wait()).text
+
+
+# The wires that cannot resume, whose calls a stopping API finishes.
+FOREGROUND: tuple[Ask, ...] = (raw_text, chat, chat_stream, response, response_stream, ai_sdk)
