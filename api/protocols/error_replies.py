@@ -31,6 +31,8 @@ _STATUSES = {
     "interrupted": 503,
     "too_long": 400,
 }
+# The codes of errors that say nothing about the request: a repeated call may find its answer.
+REPEATABLE = frozenset({"draining", "unavailable"})
 # Clients compare with OpenAI's own code where there is one.
 _CODES = {"upstream_rate_limited": "rate_limit_exceeded"}
 

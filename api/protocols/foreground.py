@@ -4,10 +4,11 @@ Until the answer begins, a failure becomes an HTTP error. If the caller disconne
 goes on, unless the call requested its cancellation on a disconnect.
 """
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import Receive
 
 from tickertape.api.edge.caller import Caller, taken_back
@@ -18,11 +19,13 @@ from tickertape.api.fanout.tape import Tape
 from tickertape.api.fanout.waiting import Waited
 from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.api.fanout.wire import Dialect
-from tickertape.api.protocols.error_replies import LOG_GONE, ErrorReply, error_reply
+from tickertape.api.protocols.error_replies import LOG_GONE, REPEATABLE, ErrorReply, error_reply
+from tickertape.api.protocols.late_json import LateJson, cancelled, done_within
 from tickertape.api.services import Services
 from tickertape.broker.codec import Entry
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.kinds import OUTPUT
+from tickertape.runtime.json_types import JsonObject
 
 _RETRY_AFTER_S = 2
 
@@ -63,7 +66,27 @@ class Foreground:
             on_left: OnLeft | None = self._cancel if self._cancels_on_leave else None
             return await self._services.streams.follow(self._request_id, dialect, on_left=on_left)
 
-    async def entries(self) -> list[Entry]:
+    async def answer(self, render: Callable[[list[Entry]], Awaitable[JsonObject]]) -> Response:
+        """The whole answer as JSON, made by `render`; raises Problem for an early failure.
+
+        From the time of a heartbeat on, the head is sent, and white space at each heartbeat. A
+        failure is then a JSON error under the status 200.
+        """
+        content = asyncio.create_task(self._content(render), name="answer")
+        headers = {"X-Request-Id": self._request_id}
+        interval_s = self._services.settings.heartbeat_s
+        try:
+            if not await done_within(content, interval_s):
+                return LateJson(content, interval_s, headers)
+        except asyncio.CancelledError:
+            await cancelled(content)
+            raise
+        return Response(content.result(), media_type="application/json", headers=headers)
+
+    async def _content(self, render: Callable[[list[Entry]], Awaitable[JsonObject]]) -> bytes:
+        return bytes(JSONResponse(await render(await self._entries())).body)
+
+    async def _entries(self) -> list[Entry]:
         """The whole log of a completed request; raises Problem if the request failed."""
         async with self._watch() as watched:
             await self._wait(watched, _is_over)
@@ -120,7 +143,7 @@ class Foreground:
         return Problem(error.status, error.code, error.message, headers=headers)
 
     def _may_be_repeated(self, error: ErrorReply) -> bool:
-        return self._is_repeatable and error.code in {"draining", "unavailable"}
+        return self._is_repeatable and error.code in REPEATABLE
 
     async def _cancel(self) -> None:
         await self._services.cancel(self._request_id, self._caller.principal)

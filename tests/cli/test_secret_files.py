@@ -12,6 +12,7 @@ from tickertape.cli.up.processes import environment_of
 from tickertape.runtime.environment import load_settings
 from tickertape.runtime.secret_files import NAMES, file_variable_names
 from tickertape.runtime.setting_names import check_names
+from tickertape.runtime.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("bare")
 
@@ -122,7 +123,7 @@ def test_the_local_model_s_key_counts_although_a_file_has_another(
     monkeypatch.setenv("OPENAI_API_KEY_FILE", str(tmp_path / "secret"))
     worker = ChildProcess("worker-1", [], tmp_path / "log", ready_event="working")
     services = {"OPENAI_API_KEY": "of-the-local-model"}
-    for name, value in environment_of(worker, services).items():
+    for name, value in environment_of(worker, services, settings=Settings()).items():
         monkeypatch.setenv(name, value)
     key = load_settings().openai_api_key
     assert key is not None

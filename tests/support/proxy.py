@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from typing import Self
 
 _READ_BYTES = 65_536
+_GATEWAY_TIME_OUT = (
+    b"HTTP/1.1 504 Gateway Time-out\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+)
 
 
 @dataclass(eq=False)
@@ -13,6 +16,8 @@ class _Link:
     target: asyncio.StreamWriter
     is_lost: bool = False
     breaks_on_reply: asyncio.Event | None = None
+    # Whether the client has sent something, and the target has not replied to it.
+    is_unanswered: bool = False
 
     def reset(self) -> None:
         self.client.transport.abort()
@@ -26,7 +31,8 @@ class FaultProxy:
     `delay_s` holds back each piece in both directions. While `is_blackhole` is set nothing gets
     through in either direction and neither side notices, as when a cable is cut. A connection that
     lost bytes this way stays dead afterwards, and new ones work. `carried` is every byte that the
-    target replied, if it is set to a bytearray.
+    target replied, if it is set to a bytearray. If the target is silent for `gives_up_after_s`, the
+    proxy answers 504 (`given_up`), or breaks off in mid-answer, as nginx does after 60 s.
     """
 
     def __init__(self, target_port: int, *, host: str = "127.0.0.1") -> None:
@@ -35,6 +41,8 @@ class FaultProxy:
         self.is_blackhole = False
         self.connection_count = 0
         self.carried: bytearray | None = None
+        self.gives_up_after_s: float | None = None
+        self.given_up = 0
         self._target = host, target_port
         self._losing: tuple[bytes, asyncio.Event, bool] | None = None
         self._links: set[_Link] = set()
@@ -122,13 +130,15 @@ class FaultProxy:
                     lost.set()
                     return
                 link.breaks_on_reply = lost
+            link.is_unanswered = True
             if link.target.is_closing():
                 return
             link.target.write(data)
             await link.target.drain()
 
     async def _carry_replies(self, reader: asyncio.StreamReader, link: _Link) -> None:
-        while data := await self._read(reader, link):
+        while data := await self._read_in_time(reader, link):
+            link.is_unanswered = False
             if link.breaks_on_reply is not None:
                 link.reset()
                 link.breaks_on_reply.set()
@@ -139,6 +149,19 @@ class FaultProxy:
                 self.carried += data
             link.client.write(data)
             await link.client.drain()
+
+    async def _read_in_time(self, reader: asyncio.StreamReader, link: _Link) -> bytes:
+        """The next bytes of the target, empty also when the proxy gives up."""
+        try:
+            async with asyncio.timeout(self.gives_up_after_s):
+                return await self._read(reader, link)
+        except TimeoutError:
+            if link.is_unanswered:
+                self.given_up += 1
+                link.client.write(_GATEWAY_TIME_OUT)
+            else:
+                link.client.transport.abort()
+            return b""
 
     async def _read(self, reader: asyncio.StreamReader, link: _Link) -> bytes:
         """The next bytes that get through, empty when the connection has ended."""

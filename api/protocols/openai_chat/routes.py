@@ -1,7 +1,6 @@
 """OpenAI's Chat Completions: one call submits the messages and returns the answer."""
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
 
 from tickertape.api.asking import Ask
 from tickertape.api.dependencies import CurrentCaller, UsableServices
@@ -11,6 +10,7 @@ from tickertape.api.protocols.headers import CancelOnDisconnect, IdempotencyKey
 from tickertape.api.protocols.json_body import JsonRoute
 from tickertape.api.protocols.openai_chat import wire as chat_completions
 from tickertape.api.protocols.openai_chat.body import ChatCompletionsBody
+from tickertape.broker.codec import Entry
 from tickertape.runtime.json_types import JsonObject
 
 router = APIRouter(tags=["openai"], route_class=JsonRoute)
@@ -55,11 +55,13 @@ async def create(
     if body.stream:
         dialect = chat_completions.dialect(request_id, include_usage=body.includes_usage)
         return await call.stream(dialect)
-    entries = await call.entries()
-    completion = await services.heavy.run_for(
-        caller.tenant, len(entries), lambda: chat_completions.completion(request_id, entries)
-    )
-    return JSONResponse(completion, headers={"X-Request-Id": request_id})
+
+    async def render(entries: list[Entry]) -> JsonObject:
+        return await services.heavy.run_for(
+            caller.tenant, len(entries), lambda: chat_completions.completion(request_id, entries)
+        )
+
+    return await call.answer(render)
 
 
 def _ask(body: ChatCompletionsBody) -> Ask:

@@ -27,6 +27,7 @@ from tickertape.api.protocols.openai_responses.stored import (
     stored_of,
 )
 from tickertape.api.services import Services
+from tickertape.broker.codec import Entry
 from tickertape.runtime.json_types import JsonObject
 
 router = APIRouter(tags=["openai"], route_class=JsonRoute)
@@ -97,12 +98,15 @@ async def create(
     )
     if body.stream:
         return await call.stream(responses.dialect(request_id))
-    entries = await call.entries()
-    record = await services.requests.get(request_id, caller.principal)
-    stored = await services.heavy.run_for(
-        caller.tenant, len(entries), lambda: stored_of(record, entries)
-    )
-    return _answer(request_id, stored.object())
+
+    async def render(entries: list[Entry]) -> JsonObject:
+        record = await services.requests.get(request_id, caller.principal)
+        stored = await services.heavy.run_for(
+            caller.tenant, len(entries), lambda: stored_of(record, entries)
+        )
+        return stored.object()
+
+    return await call.answer(render)
 
 
 @router.get(
