@@ -9,8 +9,8 @@ from tickertape.cli.checks.finding import Finding, Role
 from tickertape.runtime.setting_names import unknown_names
 from tickertape.runtime.settings import Settings
 
-# nginx, HAProxy and load balancers allow a minute between two bytes. A stream is silent for up to two
-# intervals, and timers may be late.
+# nginx, HAProxy and load balancers allow a minute between two bytes. A stream is silent for up to
+# two intervals, and timers may be late.
 _SILENCE_S = 25
 _SHORTEST_RETENTION_S = 60
 # Names of other programs for the same things.
