@@ -2,6 +2,8 @@
 
 import asyncio
 import contextvars
+import math
+import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,10 +11,15 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 
+from tickertape.api.edge.problems import Problem
+
 T = TypeVar("T")
 
 # The fold of so many entries takes 5 ms.
 _FEW_ENTRIES = 1000
+# The calls of one tenant that wait. Each holds its body, or the entries of its log, meanwhile.
+_MOST_WAITING = 64
+_LONGEST_RETRY_S = 60
 # A context variable, because each step of a call has to know this about its body.
 _IS_HEAVY: ContextVar[bool] = ContextVar("is_heavy", default=False)
 
@@ -26,24 +33,35 @@ class FairTurns:
     """At most `most` turns at a time, and at most `most_of_tenant` of them of one tenant.
 
     Tenants that wait get the free turns one after the other, however many calls each of them has.
+    At most `most_waiting` calls of a tenant wait.
     """
 
-    def __init__(self, most: int, most_of_tenant: int) -> None:
+    def __init__(self, most: int, most_of_tenant: int, most_waiting: int = _MOST_WAITING) -> None:
         self._free = most
         self._most_of_tenant = most_of_tenant
+        self._most_waiting = most_waiting
+        # How long a turn takes, as a mean that follows the last ones.
+        self._turn_s = 0.1
         self._held: Counter[str] = Counter()
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
     @asynccontextmanager
     async def turn(self, tenant: str) -> AsyncIterator[None]:
-        """Wait for a turn of the tenant, and hold it for the length of the block."""
+        """Wait for a turn of the tenant, and hold it for the length of the block.
+
+        Raises Problem 429 if too many calls of the tenant wait.
+        """
         await self._take(tenant)
+        begun_s = time.monotonic()
         try:
             yield
         finally:
+            self._turn_s += (time.monotonic() - begun_s - self._turn_s) / 8
             self._give_back(tenant)
 
     async def _take(self, tenant: str) -> None:
+        if len(self._waiting.get(tenant, ())) >= self._most_waiting:
+            raise self._too_many(tenant)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(tenant, deque()).append(turn)
         self._hand_out()
@@ -53,6 +71,18 @@ class FairTurns:
             if not turn.cancelled():
                 self._give_back(tenant)
             raise
+
+    def _too_many(self, tenant: str) -> Problem:
+        # A quarter of the tenant's calls is over by then, and all tenants that wait have turns.
+        turns = math.ceil(len(self._waiting[tenant]) / 4) * len(self._waiting)
+        wait_s = min(_LONGEST_RETRY_S, max(1, math.ceil(turns * self._turn_s)))
+        return Problem(
+            429,
+            "rate_limit_exceeded",
+            f"The limit heavy_calls ({self._most_waiting}) is reached: so many calls with large "
+            f"bodies or long logs wait in this process. Try again in {wait_s} s.",
+            headers={"Retry-After": str(wait_s)},
+        )
 
     def _give_back(self, tenant: str) -> None:
         self._free += 1
@@ -90,7 +120,7 @@ class HeavyWork:
         self._turns = FairTurns(1, 1)
 
     async def run(self, tenant: str, compute: Callable[[], T]) -> T:
-        """The result of a computation; raises what it raises.
+        """The result of a computation; raises what it raises, and as FairTurns.turn.
 
         After a cancellation, a computation that has begun goes on, and its result is dropped.
         """

@@ -40,6 +40,12 @@ def principal_of(tenant: str, user: str | None) -> str:
     return tenant if user is None else f"{tenant}~{digest(tenant, user)[:32]}"
 
 
+def account_in_turn(owner: str) -> str:
+    """What has turns for an owner of requests: the tenant, or `<tenant>~` for all of its users."""
+    tenant, tilde, _ = owner.partition("~")
+    return tenant + tilde
+
+
 def tenant_of(principal: str) -> str:
     """The tenant that a principal belongs to."""
     return principal.partition("~")[0]
@@ -78,12 +84,19 @@ class Keyspace:
     # The queue of a partition
 
     def ring(self, partition: int) -> str:
-        """List: tenants with waiting requests, claimed in turn; most scripts get this key."""
+        """List: tenants with waiting requests, claimed in turn; most scripts get this key.
+
+        `<tenant>~` stands for all users of a tenant.
+        """
         return f"{self.tag(partition)}ring"
 
     def waiting(self, partition: int, tenant: str) -> str:
         """List: the waiting requests of a tenant, in order."""
         return f"{self.tag(partition)}wait:{tenant}"
+
+    def users_in_turn(self, partition: int, tenant: str) -> str:
+        """List: the users of a tenant with waiting requests, claimed in the turns of the tenant."""
+        return f"{self.tag(partition)}users:{tenant}"
 
     def suspect(self, partition: int) -> str:
         """List: waiting requests that are one crash short of poison."""

@@ -1,5 +1,6 @@
 """How much waits in the queue, for all tenants together. Changes nothing."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +51,7 @@ async def read_last_claim(connections: Connections) -> LastClaim:
 
 
 async def read_queue_depth(connections: Connections) -> QueueDepth:
-    """The state of the queue, in at most three round trips; raises Unavailable."""
+    """The state of the queue, in at most four round trips; raises Unavailable."""
     partitions = range(connections.partitions.served)
     now, *counts = await connections.ask_all(
         [
@@ -59,11 +60,8 @@ async def read_queue_depth(connections: Connections) -> QueueDepth:
         ]
     )
     parts = [counts[start : start + 7] for start in range(0, len(counts), 7)]
-    lists = [
-        connections.keys.waiting(n, tenant.decode())
-        for n, part in enumerate(parts)
-        for tenant in part[3]
-    ]
+    owners = await _owners_in_turn(connections, [part[3] for part in parts])
+    lists = [connections.keys.waiting(n, owner) for n, owner in owners]
     ends = await connections.ask_all(
         [command for name in lists for command in (("LLEN", name), ("LINDEX", name, 0))]
     )
@@ -90,6 +88,28 @@ async def read_queue_depth(connections: Connections) -> QueueDepth:
         claimed_s=_latest_s(part[0][1] for part in parts),
         now_s=now_s,
     )
+
+
+async def _owners_in_turn(
+    connections: Connections, rings: Sequence[list[bytes]]
+) -> list[tuple[int, str]]:
+    """Who has waiting requests, with the partition: each tenant, or the users in its place."""
+    places = [(n, place.decode()) for n, ring in enumerate(rings) for place in ring]
+    of_users = [(n, place.removesuffix("~")) for n, place in places if place.endswith("~")]
+    users = await connections.ask_all(
+        [
+            ("LRANGE", connections.keys.users_in_turn(n, tenant), 0, _MOST_TENANTS - 1)
+            for n, tenant in of_users
+        ]
+    )
+    return [
+        *((n, place) for n, place in places if not place.endswith("~")),
+        *(
+            (n, user.decode())
+            for (n, _), in_turn in zip(of_users, users, strict=True)
+            for user in in_turn
+        ),
+    ]
 
 
 def _counts(keys: Keyspace, partition: int) -> list[tuple[str | int, ...]]:

@@ -1,11 +1,13 @@
 """Reads where many waiting requests stand, in one call for each partition. Changes nothing."""
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from itertools import accumulate
 
 from tickertape.broker.connections import Connections
+from tickertape.broker.keys import account_in_turn
 from tickertape.broker.lua import Scripts
 
 # At most this many tenants of the ring are counted.
@@ -46,7 +48,8 @@ def _claims(lengths: list[int], sums: list[int], turns: int) -> int:
 class Lines:
     """The line of one partition at one moment, as far as it was read.
 
-    `parts` are the parts that were read, with their ids. `lengths` has the tenants in turn.
+    `parts` are the parts that were read, with their ids. `lengths` has the tenants in turn; the
+    users of a tenant are successive and have their turns in those of the tenant.
     """
 
     lengths: dict[str, int]
@@ -54,18 +57,24 @@ class Lines:
 
     def positions(self) -> dict[str, int]:
         """How many requests will be claimed before each one that was read."""
+        groups: dict[str, dict[str, int]] = {}
+        for owner, length in self.lengths.items():
+            groups.setdefault(account_in_turn(owner), {})[owner] = length
+        totals = {account: sum(owners.values()) for account, owners in groups.items()}
+        turns = cache(partial(_turns_of, totals))
         found: dict[str, int] = {}
-        turns: dict[str, Turns] = {}
-        for (tenant, first), ids in self.parts.items():
-            count_ahead = turns.setdefault(tenant, self._turns(tenant)).count_ahead
-            found |= {id_: count_ahead(first + n) for n, id_ in enumerate(ids)}
+        for (owner, first), ids in self.parts.items():
+            account = account_in_turn(owner)
+            inside, outside = _turns_of(groups.get(account, {}), owner), turns(account)
+            for n, id_ in enumerate(ids):
+                found[id_] = outside.count_ahead(inside.count_ahead(first + n))
         return found
 
-    def _turns(self, tenant: str) -> Turns:
-        in_turn = list(self.lengths)
-        own = in_turn.index(tenant) if tenant in self.lengths else len(in_turn)
-        lengths = list(self.lengths.values())
-        return Turns(lengths[:own], lengths[own + 1 :])
+
+def _turns_of(lengths: Mapping[str, int], own: str) -> Turns:
+    in_turn, counts = list(lengths), list(lengths.values())
+    at = in_turn.index(own) if own in lengths else len(in_turn)
+    return Turns(counts[:at], counts[at + 1 :])
 
 
 class QueueLines:

@@ -6,7 +6,6 @@ itself as soon as Redis holds a key.
 
 import asyncio
 import time
-from dataclasses import replace
 
 import structlog
 from pydantic import SecretStr
@@ -87,7 +86,7 @@ class Access:
             raise
 
     async def _recognize(self, call: Call) -> Caller:
-        scheme, _, text = call.headers.get("authorization", "").partition(" ")
+        scheme, _, text = (call.header(b"authorization") or "").partition(" ")
         scheme, text = scheme.lower(), text.strip()
         if not scheme and call.method == "GET" and call.path.endswith(_STREAM):
             # Of all that a browser sends by itself, EventSource chooses the address only.
@@ -106,7 +105,7 @@ class Access:
             )
         caller = self._listed_caller(text) or await self._stored_caller(text)
         if caller is not None:
-            return _on_behalf(caller, call.headers.get(_USER))
+            return _on_behalf(caller, call.header(_USER.encode()))
         if self._tokens is not None and (caller := await self._tokens.find(text)) is not None:
             return caller
         raise self._unknown_key(text)
@@ -191,7 +190,7 @@ def _on_behalf(caller: Caller, user: str | None) -> Caller:
         raise Problem(400, "invalid_value", f"{_USER}: use UTF-8") from None
     if not 1 <= len(user) <= _MOST_USER_CHARS:
         raise Problem(400, "invalid_value", f"{_USER}: use 1 to {_MOST_USER_CHARS} characters")
-    return replace(caller, user=user)
+    return caller.acting_for(user)
 
 
 def _secret_of(setting: SecretStr | None) -> str | None:

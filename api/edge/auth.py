@@ -78,5 +78,5 @@ class Authentication:
 def _check(caller: Caller, scope: Scope) -> None:
     if caller.only is not None and not caller.only.allows(scope["method"], scope["path"]):
         raise other_object()
-    if caller.scopes != ALL_SCOPES:
+    if caller.scopes is not ALL_SCOPES:
         caller.require(needed_scope(scope["method"], scope["path"]))

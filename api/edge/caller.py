@@ -63,6 +63,12 @@ class Caller:
     only: Only | None = None
     permit: Permit | None = field(default=None, compare=False, repr=False)
 
+    def acting_for(self, user: str) -> "Caller":
+        """The caller as this user of its tenant. `dataclasses.replace` takes ten times as long."""
+        acting = object.__new__(Caller)
+        vars(acting).update(vars(self), user=user)
+        return acting
+
     @property
     def principal(self) -> str:
         """The name under which the data of this caller is kept; no other caller's data has it."""
@@ -109,11 +115,22 @@ class Caller:
 class Call:
     """The head of a call, as an authenticator sees it. Names of headers are in any case."""
 
-    __slots__ = ("_scope", "headers")
+    __slots__ = ("_scope",)
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
-        self.headers: Mapping[str, str] = Headers(scope=scope)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """All headers."""
+        return Headers(scope=self._scope)
+
+    def header(self, name: bytes) -> str | None:
+        """The first header of a name in lower case: ten times as fast as `headers`."""
+        for known, value in self._scope["headers"]:
+            if known == name:
+                return bytes(value).decode("latin-1")
+        return None
 
     @property
     def method(self) -> str:

@@ -54,6 +54,8 @@ _PATTERNS = [
 def needed_scope(method: str, path: str) -> CallScope:
     """The scope that a call needs."""
     method = "GET" if method == "HEAD" else method
+    if (scope := ROUTE_SCOPES.get((method, path))) is not None:
+        return scope
     for known, pattern, scope in _PATTERNS:
         if known == method and pattern.match(path):
             return scope

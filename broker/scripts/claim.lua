@@ -105,9 +105,9 @@ end
 
 -- The place in the ring of the tenant with the next turn: of those that wait, the one with the fewest running requests
 -- for its weight, and of several the first. So no tenant holds all workers while another one waits. Few tenants are
--- compared: those at the head, and those at the end, who were served last or have just come. With the head alone, the
--- many users of one tenant would hide all others. Who is hidden between both comes nearer with each turn. Returns the
--- tenant, and from which side of the ring it is removed.
+-- compared: those at the head, and those at the end, who were served last or have just come. Who is hidden between both
+-- comes nearer with each turn. The users of a tenant have one place together: `<tenant>~`. Returns the place, and from
+-- which side of the ring it is removed.
 local MOST_COMPARED = 64
 local function next_tenant()
   local tenants = call('LRANGE', P .. 'ring', 0, MOST_COMPARED - 1)
@@ -128,19 +128,32 @@ local function next_tenant()
   return best, side
 end
 
+-- The owner with the next turn at a place of the ring: of several users, one after the other.
+local function next_owner(place)
+  if string.sub(place, -1) ~= '~' then return place end
+  local users = P .. 'users:' .. account_of(place)
+  local owner = call('LPOP', users)
+  if owner then call('RPUSH', users, owner) end
+  return owner
+end
+
 local function pop_next_id()
   local id = first_newer_id()
   if id then call('ZREM', P .. 'newer', id) end
   id = id or suspect_ok == '1' and call('LPOP', P .. 'suspect')
   if id then return id end
-  local tenant, side = next_tenant()
-  if not tenant then return nil end
-  call('LREM', P .. 'ring', side, tenant)
+  local place, side = next_tenant()
+  if not place then return nil end
+  call('LREM', P .. 'ring', side, place)
   -- The next turn comes first: a list that cannot be read ends the script, and its tenant must keep its turns.
-  call('RPUSH', P .. 'ring', tenant)
-  local waiting = P .. 'wait:' .. tenant
-  id = call('LPOP', waiting)
-  if call('EXISTS', waiting) == 0 then call('LREM', P .. 'ring', -1, tenant) end
+  call('RPUSH', P .. 'ring', place)
+  local owner = next_owner(place)
+  if not owner then
+    call('LREM', P .. 'ring', -1, place)
+    return nil
+  end
+  id = call('LPOP', P .. 'wait:' .. owner)
+  if call('EXISTS', P .. 'wait:' .. owner) == 0 then leave_turns(owner, -1) end
   return id
 end
 

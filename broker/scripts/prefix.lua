@@ -2,6 +2,7 @@
 -- KEYS[1] is any key of the partition: all others are built from its hash tag, so they share its slot.
 -- Invariants kept by these functions:
 --   a tenant stands in the ring exactly once if and only if its waiting list is not empty;
+--   so does `<tenant>~` for all users of a tenant together, and each of them in `users:<tenant>`;
 --   a request is in exactly one of waiting list, suspect list, newer, held list, delayed, running, or is over;
 --   a request that was suspect once waits nowhere but in the suspect list, and in newer;
 --   an entry is never written without being published.
@@ -51,6 +52,33 @@ local function wake_worker()
   if call('LLEN', P .. 'wake') < WAKE_LIMIT then call('LPUSH', P .. 'wake', '1') end
 end
 
+-- The tenant of a request whose owner is a user of that tenant.
+local function account_of(owner) return string.match(owner, '^[^~]*') end
+local function is_user(owner) return string.find(owner, '~', 1, true) ~= nil end
+
+-- Give an owner whose waiting list was empty its turns. All users of a tenant have one place in the ring, so that they
+-- hide no other tenant, and their turns in `users:<tenant>`. If a process that knows no users took that place away, the
+-- next user restores it.
+local function enter_turns(owner, turn_now)
+  local push, entry = turn_now and 'LPUSH' or 'RPUSH', owner
+  if is_user(owner) then
+    local tenant = account_of(owner)
+    entry = tenant .. '~'
+    if call(push, P .. 'users:' .. tenant, owner) > 1 and call('LPOS', P .. 'ring', entry) then return end
+  end
+  call(push, P .. 'ring', entry)
+end
+
+-- Take the turns of an owner with nothing waiting away. `side` is the end to search from, 1 or -1.
+local function leave_turns(owner, side)
+  local entry, users = owner, is_user(owner) and P .. 'users:' .. account_of(owner)
+  if users and call('LREM', users, side, owner) > 0 then
+    if call('EXISTS', users) == 1 then return end
+    entry = account_of(owner) .. '~'
+  end
+  call('LREM', P .. 'ring', side, entry)
+end
+
 -- Put a request into its tenant's waiting list, or into the suspect list. `to_head` puts the request at the
 -- head of that list; `turn_now` gives the tenant the next turn if it had nothing waiting. Callers do this before
 -- they take the request from where it was: a list that cannot be written ends the script here, with nothing lost.
@@ -59,13 +87,10 @@ local function enqueue(id, tenant, to_head, turn_now)
   if call('HEXISTS', P .. 'req:' .. id, 'suspect') == 1 then
     call(push, P .. 'suspect', id)
   elseif call(push, P .. 'wait:' .. tenant, id) == 1 then
-    call(turn_now and 'LPUSH' or 'RPUSH', P .. 'ring', tenant)
+    enter_turns(tenant, turn_now)
   end
   wake_worker()
 end
-
--- The tenant of a request whose owner is a user of that tenant.
-local function account_of(owner) return string.match(owner, '^[^~]*') end
 
 -- Count what a tenant has in this partition, with all its users: `busy` is how many of its requests run, and `owed`
 -- the bytes of its requests that are not over. A recount replaces both.
@@ -85,7 +110,7 @@ local function remove_from_queue(id, tenant)
     call('LREM', P .. 'suspect', 1, id)
     call('ZREM', P .. 'newer', id)
   elseif call('EXISTS', waiting) == 0 then
-    call('LREM', P .. 'ring', 1, tenant)
+    leave_turns(tenant, 1)
   end
 end
 

@@ -21,10 +21,13 @@ local function add_ids(listed)
 end
 
 for _, tenant in ipairs(call('SMEMBERS', P .. 'tenants')) do tenants[tenant] = true end
-for _, tenant in ipairs(call('LRANGE', P .. 'ring', 0, most)) do
-  tenants[tenant] = true
-  add_ids(call('LRANGE', P .. 'wait:' .. tenant, 0, most))
-  if found > most then return { 'TOO_LONG', '' } end
+for _, place in ipairs(call('LRANGE', P .. 'ring', 0, most)) do
+  local users = string.match(place, '^(.*)~$')
+  for _, owner in ipairs(users and call('LRANGE', P .. 'users:' .. users, 0, most) or { place }) do
+    tenants[owner] = true
+    add_ids(call('LRANGE', P .. 'wait:' .. owner, 0, most))
+    if found > most then return { 'TOO_LONG', '' } end
+  end
 end
 add_ids(call('LRANGE', P .. 'suspect', 0, most))
 for _, set in ipairs({ 'running', 'delayed', 'newer' }) do add_ids(call('ZRANGE', P .. set, 0, most)) end

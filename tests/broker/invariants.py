@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from tests.broker.snapshot import Snapshot
 from tickertape.broker.codec import Cursor, Entry, decode
-from tickertape.broker.keys import tenant_of
+from tickertape.broker.keys import account_in_turn, tenant_of
 from tickertape.broker.kinds import OPENERS, TERMINALS
 from tickertape.broker.segments import Segment, entries_of
 
@@ -64,8 +64,12 @@ def _bytes(text: str) -> bytes:
 def _ring(now: Snapshot) -> Iterator[str]:
     ring = Counter(now.list("ring"))
     waiting = {tenant for tenant, _ in now.named("wait:")}
-    if ring != Counter(waiting):
+    if ring != Counter({account_in_turn(tenant) for tenant in waiting}):
         yield f"the ring is {dict(ring)}, and {waiting} have waiting requests"
+    users = {tenant for tenant in waiting if "~" in tenant}
+    in_turn = Counter(user for _, line in now.named("users:") for user in line)
+    if in_turn != Counter(users):
+        yield f"the users in turn are {dict(in_turn)}, and {users} have waiting requests"
     if len(now.list("wake")) > _WAKE_LIMIT:
         yield "there are more wake tokens than the limit"
 

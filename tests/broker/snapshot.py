@@ -15,7 +15,7 @@ _READ: tuple[tuple[str, tuple[str | int, ...]], ...] = (
     ),
     ("(access|keys|key_ids|key_uses)", ("HGETALL",)),
     ("(log:.*|dead|conv:[^:]*:turns)", ("XRANGE", "-", "+")),
-    ("(wait:.*|ring|suspect|wake|conv:[^:]*:wait)", ("LRANGE", 0, -1)),
+    ("(wait:.*|users:.*|ring|suspect|wake|conv:[^:]*:wait)", ("LRANGE", 0, -1)),
     (
         "(running|delayed|newer|idle|uncompacted|revoked|index:.*|expiry:.*|convs:.*)",
         ("ZRANGE", 0, -1, "WITHSCORES"),

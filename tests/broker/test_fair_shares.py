@@ -1,6 +1,7 @@
 """One tenant beside others: its share of the workers, and its share of the queue's memory."""
 
-from tests.broker.partition import Empty, Go, Partition
+from tests.broker.partition import TAG, Empty, Go, Partition
+from tests.support.given_settings import GivenSettings
 from tests.support.keyspace import KEYS
 from tests.support.rig import TENANT, open_rig
 from tickertape.broker.keys import principal_of
@@ -98,6 +99,81 @@ async def test_a_hundred_waiting_users_of_a_tenant_keep_no_other_tenant_waiting(
         await partition.take()
     await submit_many(partition, "b", 2)
     assert await take_tenants(partition, 2) == "bb"
+
+
+async def test_a_thousand_waiting_users_of_a_tenant_hide_no_other_tenant(redis_url: str) -> None:
+    settings = GivenSettings(openai_model="m", tenant_limit=10_000, lease_s=300)
+    async with open_rig(redis_url, settings) as rig:
+        users = [principal_of("a", f"user {number}") for number in range(1000)]
+        for user in users[:500]:
+            await rig.submit(user)
+        only = await rig.submit("b")
+        for user in users[500:]:
+            await rig.submit(user)
+        taken = [await rig.claim() for _ in range(2)]
+        assert only in taken, "the other tenant has every second turn"
+        tenants = [(await rig.claim_lease()).tenant for _ in range(999)]
+        assert sorted(tenants) == sorted(users[1:]), "each user has a turn before any has two"
+
+
+async def test_the_users_of_a_tenant_have_their_turns_one_after_the_other(
+    partition: Partition,
+) -> None:
+    for user, count in (("ann", 4), ("bob", 2), ("cy", 1)):
+        await submit_many(partition, principal_of("a", user), count)
+    names = {principal_of("a", user): user for user in ("ann", "bob", "cy")}
+    taken = [names[(await partition.take()).tenant] for _ in range(7)]
+    assert taken == ["ann", "bob", "cy", "ann", "bob", "ann", "ann"]
+
+
+async def test_a_tenant_and_its_users_and_another_tenant_all_have_turns(
+    partition: Partition,
+) -> None:
+    await submit_many(partition, "a", 2)
+    await submit_many(partition, principal_of("a", "ann"), 2)
+    await submit_many(partition, "b", 2)
+    taken = [(await partition.take()).tenant.partition("~")[0] for _ in range(6)]
+    assert sorted(taken[:4]) == ["a", "a", "b", "b"]
+
+
+async def test_a_cancelled_request_of_a_user_takes_its_turns_away(partition: Partition) -> None:
+    ann, bob = principal_of("a", "ann"), principal_of("a", "bob")
+    await partition.submit("1", ann)
+    await partition.submit("2", bob)
+    await partition.cancel("1", ann)
+    assert (await partition.take()).id == "2"
+    assert isinstance(await partition.claim(), Empty)
+
+
+async def test_the_place_of_a_user_counts_the_turns_inside_its_tenant(
+    partition: Partition,
+) -> None:
+    ann, bob = principal_of("a", "ann"), principal_of("a", "bob")
+    for owner in (ann, bob, "b"):
+        await submit_many(partition, owner, 3)
+    places = {
+        f"{owner}{number}": await partition.position(f"{owner}{number}", owner)
+        for owner in (ann, bob, "b")
+        for number in range(3)
+    }
+    order = sorted(places, key=lambda id_: places[id_])
+    assert sorted(places.values()) == list(range(9))
+    # All three run as many requests as each other: each one that is taken ends at once.
+    taken = []
+    for _ in range(9):
+        go = await partition.take()
+        taken.append(go.id)
+        await partition.finish(go, 1)
+    assert taken == order
+
+
+async def test_a_place_that_an_older_process_took_from_the_ring_comes_back(
+    partition: Partition,
+) -> None:
+    await partition.submit("1", principal_of("a", "ann"))
+    await partition.client.lrem(f"{TAG}ring", 0, "a~")
+    await partition.submit("2", principal_of("a", "bob"))
+    assert {(await partition.take()).id for _ in range(2)} == {"1", "2"}
 
 
 async def test_a_tenant_whose_weight_is_taken_away_has_the_weight_of_all_others(

@@ -77,6 +77,7 @@ OF_SCRIPTS = {
     KEYS.ring(7): "ring",
     KEYS.epoch(7): "epoch",
     KEYS.waiting(7, "t"): "wait:",
+    KEYS.users_in_turn(7, "t"): "users:",
     KEYS.suspect(7): "suspect",
     KEYS.newer(7): "newer",
     KEYS.running(7): "running",
@@ -150,7 +151,7 @@ def test_every_function_that_names_a_key_is_in_this_list() -> None:
 def test_all_names_of_a_partition_share_its_hash_tag_and_are_distinct() -> None:
     names = [*OF_SCRIPTS, *OF_CONVERSATIONS]
     assert {re.match(r"\{p7\}:", name) is not None for name in names} == {True}
-    assert len(set(names)) == 32
+    assert len(set(names)) == 33
     assert {name[:5] for name in PLAIN_ONLY} == {"{p0}:"}
 
 

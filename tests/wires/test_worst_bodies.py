@@ -12,6 +12,7 @@ from tests.support.loop_turns import watched_turns
 from tests.support.posting import AT_ONCE, cost_of
 from tests.support.running_api import RunningApi, running_api
 from tests.support.worst_bodies import HI, PATHS, worst_bodies
+from tickertape.api.edge.problems import Problem
 from tickertape.api.heavy_work import FairTurns, HeavyWork
 from tickertape.runtime.garbage import tune_garbage_collector
 
@@ -130,3 +131,31 @@ async def test_a_call_that_is_cancelled_gives_its_turn_to_the_next_one() -> None
     await asyncio.gather(tasks[2], return_exceptions=True)
     async with asyncio.timeout(1), turns.turn("other"):
         pass
+
+
+async def test_a_tenant_cannot_hold_the_memory_of_thousands_of_waiting_bodies() -> None:
+    turns, others = FairTurns(1, 1, most_waiting=3), []
+
+    async def call(tenant: str) -> str:
+        async with turns.turn(tenant):
+            await asyncio.sleep(0)
+        return tenant
+
+    async with turns.turn("held"):
+        calls = [asyncio.create_task(call("flood")) for _ in range(1000)]
+        others = [asyncio.create_task(call("other")) for _ in range(3)]
+        refused = [task for task in calls if (await settled(task)) is not None]
+    assert len(refused) == 997
+    problem = await settled(refused[0])
+    assert isinstance(problem, Problem)
+    assert problem.status_code == 429
+    assert "heavy_calls" in problem.message
+    assert 1 <= int((problem.headers or {})["Retry-After"]) <= 60
+    assert await asyncio.gather(*others) == ["other"] * 3
+    assert await asyncio.gather(*(set(calls) - set(refused))) == ["flood"] * 3
+
+
+async def settled(task: asyncio.Task[str]) -> BaseException | None:
+    """The error of a call that was refused; None for one that waits."""
+    await asyncio.wait([task], timeout=0)
+    return task.exception() if task.done() else None
