@@ -8,6 +8,9 @@
 
 -- No request uses more tokens than this, whatever an upstream reports.
 local MOST_USED = 1e9
+-- A request may use more than it reserved, and more than a whole limit. A bucket holds this many limits at most, so that
+-- a wrong report of an upstream ends.
+local MOST_OWED = 60
 
 -- The level of a bucket, and whether its last change is in the future, because the clock was set back since.
 local function bucket_level(stored, limit, window_ms, at_ms)
@@ -31,11 +34,12 @@ local function read_levels(name, limits, at_ms)
   return levels
 end
 
--- A key lives for two windows, so that one command writes it, and its end is moved once in a window.
+-- A key lives for a window longer than its buckets need to empty, so that one command writes it, and its end is moved
+-- once in a window.
 local function write_levels(name, limits, levels, at_ms)
   local changes, longest_ms = {}, 0
   for i, each in ipairs(limits) do
-    longest_ms = math.max(longest_ms, each[3])
+    longest_ms = math.max(longest_ms, each[3], levels[i] * each[3] / each[2])
     changes[#changes + 1], changes[#changes + 2] = each[1], string.format('%.3f|%.0f', levels[i], at_ms)
   end
   local kept_ms = tonumber(levels[#limits + 1] or 0) - at_ms
@@ -80,8 +84,8 @@ local function change_levels(tag, rates, at_ms, change)
     local name, limits = tag .. account[1], account[2]
     local levels = read_levels(name, limits, at_ms)
     for i, each in ipairs(limits) do
-      -- A bucket is kept for one window, so it holds no more than empties in that time.
-      levels[i] = math.max(0, math.min(each[2], levels[i] - math.min(each[4], each[2]) + change(each)))
+      local level = levels[i] - math.min(each[4], each[2]) + change(each)
+      levels[i] = math.max(0, math.min(MOST_OWED * each[2], level))
     end
     write_levels(name, limits, levels, at_ms)
   end

@@ -135,13 +135,29 @@ async def test_a_request_of_any_cost_is_let_in_once_and_blocks_its_tenant_for_on
     assert numbers(let_in)[0] == 99
 
 
+async def test_a_tenant_that_uses_more_than_it_reserved_waits_until_all_of_it_is_paid(
+    partition: Partition,
+) -> None:
+    # Otherwise each small reservation would buy an answer of any length.
+    small = rates(("tokens", 1000, 10, True))
+    await partition.submit("a", rates=small)
+    await partition.finish(await partition.take(), 1, usage='{"total_tokens":32000}')
+    refused = await partition.submit("b", rates=small)
+    assert refused[0] == "RATE"
+    wait_ms = numbers(refused)[1]
+    assert 31 * MINUTE_MS - 1000 < wait_ms <= 31 * MINUTE_MS + 1000
+    assert await partition.client.pttl(f"{TAG}rates:t") > wait_ms
+    await age(partition, "tokens", wait_ms)
+    assert (await partition.submit("b", rates=small))[0] == "OK"
+
+
 async def test_an_absurd_usage_leaves_a_bucket_that_can_be_read_and_empties(
     partition: Partition,
 ) -> None:
     tokens = rates(("tokens", 100_000, 4000, True))
     await partition.submit("a", rates=tokens)
     await partition.finish(await partition.take(), 1, usage='{"total_tokens":1e300}')
-    assert await used(partition, "tokens") <= 1e9
+    assert await used(partition, "tokens") <= 60 * 100_000
     refused = await partition.submit("b", rates=tokens)
     assert refused[0] == "RATE"
     await age(partition, "tokens", numbers(refused)[1])
