@@ -53,6 +53,18 @@ class Broadcast(Protocol):
         ...
 
 
+class FullConnections(Protocol):
+    """The connections whose sockets are full; serving/doorway.py implements it."""
+
+    def add(self, connection: "LiveConnection", /) -> None:
+        """Look at what the connection holds for its client."""
+        ...
+
+    def discard(self, connection: "LiveConnection", /) -> None:
+        """Look at the connection no more, as its client has taken nearly all."""
+        ...
+
+
 class Members(Protocol):
     """What a connection is a member of until it is lost."""
 
@@ -98,9 +110,11 @@ class LiveConnection(asyncio.Protocol):
         "__weakref__",
         "_connections",
         "_epoch",
+        "_full",
         "_group",
         "_ignored_bytes",
         "_is_full",
+        "_own_bytes",
         "_paused_at",
         "_ticks",
         "_transport",
@@ -125,8 +139,24 @@ class LiveConnection(asyncio.Protocol):
         self._paused_at = 0
         self._ticks = 0
         self._unsent_bytes = 0
+        self._full: FullConnections | None = None
+        # What was written to this connection alone, since its socket last had room.
+        self._own_bytes = 0
         self.position = _GONE
         self.write: Callable[[bytes], None] = transport.write
+
+    def report_to(self, full: FullConnections) -> None:
+        """Be a member of `full` while the socket is full."""
+        self._full = full
+
+    def own_unsent_bytes(self) -> int:
+        """The bytes that wait for the client and that no other connection shares."""
+        return min(self._own_bytes, self._transport.get_write_buffer_size())
+
+    def write_own(self, data: bytes) -> None:
+        """Write bytes that only this connection holds."""
+        self._own_bytes += len(data)
+        self.write(data)
 
     def begin(self, group: Group, position: int, epoch: int) -> None:
         """Join a group, at a position that was looked up in `epoch`; write what it has sent."""
@@ -151,9 +181,11 @@ class LiveConnection(asyncio.Protocol):
         while 0 <= self.position < group.sent:
             # `position` is set before the write, because a write may find the socket full, which
             # sets `position` to _PAUSED and ends this loop.
-            piece, self.position = frames.chunk_from(self.position, group.sent)
-            if piece:
+            piece, self.position, is_shared = frames.chunk_from(self.position, group.sent)
+            if is_shared:
                 self.write(piece)
+            elif piece:
+                self.write_own(piece)
         self.end_if_done()
 
     def end_if_done(self) -> None:
@@ -181,6 +213,8 @@ class LiveConnection(asyncio.Protocol):
         """
         if self._is_deaf and has_left(self._transport):
             return True
+        if self.position >= 0:
+            self._own_bytes = 0
         before = self._unsent_bytes
         self._unsent_bytes = self._transport.get_write_buffer_size() if self.position < 0 else 0
         is_stuck = self._unsent_bytes > 0 and self._unsent_bytes >= before
@@ -205,12 +239,17 @@ class LiveConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Stand still; the transport calls this when its buffer is full."""
         self._is_full = True
+        if self._full is not None:
+            self._full.add(self)
         if self.position >= 0:
             self._paused_at, self.position = self.position, _PAUSED
 
     def resume_writing(self) -> None:
         """Catch up; the transport calls this when its buffer has room."""
         self._is_full = False
+        self._own_bytes = 0
+        if self._full is not None:
+            self._full.discard(self)
         if self.position == _PAUSED:
             self.position = self._paused_at
             self.catch_up()
@@ -230,6 +269,8 @@ class LiveConnection(asyncio.Protocol):
         del exc
         self.position = _GONE
         self._connections.discard(self)
+        if self._full is not None:
+            self._full.discard(self)
         group, self._group = self._group, None
         if group is not None:
             group.release(self)

@@ -90,7 +90,7 @@ class LogResponse(Response):
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             connection = hand_over()
             if connection is not None:
-                connection.write(chunk(reading.first))
+                connection.write_own(chunk(reading.first))
                 readers.join(reading, connection)
                 if (permit := permit_of(scope)) is not None:
                     permit.hold(connection, takes_events=bool(reading.dialect.comment))

@@ -1,9 +1,8 @@
 """One reader of one log on plain ASGI: a position, and what to send next."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
-from tickertape.api.fanout.frames import FRAMES_PER_BLOCK
 from tickertape.api.fanout.rendering import Rendering
 from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.api.fanout.wire import CUT, Frame
@@ -76,25 +75,33 @@ class PlainReader:
         frames, self._frames = self._frames, {}
         return frames
 
-    def _ready(self) -> list[Frame]:
-        rendering, wire = self._rendering, self._rendering.wire
-        pieces: list[Frame] = []
-        if self._epoch != self._watched.epoch:
-            self._epoch, self._position = self._watched.epoch, 0
-            pieces.append(wire.notice("rewind", {"reason": "log_changed"}) or CUT)
+    def _ready(self) -> Iterator[Frame]:
+        """What to send now. Each piece is made when the client has taken the one before."""
+        for piece in self._missed():
+            if piece != b"":
+                yield piece
+        yield from self._take_notices()
+
+    def _missed(self) -> Iterator[Frame]:
+        watched, rendering = self._watched, self._rendering
         frames = rendering.frames
-        while self._position < len(frames):
-            end = min(self._position + FRAMES_PER_BLOCK, len(frames))
-            pieces.append(frames.between(self._position, end))
-            self._position = end
+        while True:
+            if self._epoch != watched.epoch:
+                self._epoch, self._position = watched.epoch, 0
+                yield rendering.wire.notice("rewind", {"reason": "log_changed"}) or CUT
+            if self._position >= frames.count:
+                break
+            begin, self._position = self._position, frames.stop_after(self._position)
+            yield frames.between(begin, self._position)
         if rendering.is_cut:
-            pieces.append(CUT)
-        elif self._watched.is_gone and not rendering.is_over:
-            pieces.append(wire.notice("gone", {}) or CUT)
-        pieces += self._notices.values()
+            yield CUT
+        elif watched.is_gone and not rendering.is_over:
+            yield rendering.wire.notice("gone", {}) or CUT
+
+    def _take_notices(self) -> list[bytes]:
+        notices = [*self._notices.values(), *self.pop_frames().values()]
         self._notices.clear()
-        pieces += self.pop_frames().values()
-        return [piece for piece in pieces if piece != b""]
+        return [notice for notice in notices if notice]
 
     def _is_at_the_end(self) -> bool:
         watched, rendering = self._watched, self._rendering

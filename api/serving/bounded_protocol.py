@@ -230,6 +230,7 @@ class BoundedProtocol(OrderedProtocol):
         connection = super()._hand_over(cycle)
         if connection is not None:
             self._doorway.leave(self)
+            connection.report_to(self._doorway)
         return connection
 
     def _await_head(self, limit_s: float) -> None:

@@ -59,6 +59,7 @@ class Doorway:
         self.headers = headers
         self.refusals: Counter[str] = Counter()
         self._guests: set[Guest] = set()
+        self._full: set[LiveConnection] = set()
         # Since when each connection has waited.
         self._heads: dict[Guest, float] = {}
         self._bodies: dict[Guest, int] = {}
@@ -73,6 +74,16 @@ class Doorway:
         self._guests.add(guest)
         if self._timer is None:
             self._wait()
+
+    def add(self, connection: LiveConnection) -> None:
+        """Look at a stream whose client does not take what is sent."""
+        self._full.add(connection)
+        if self._timer is None:
+            self._wait()
+
+    def discard(self, connection: LiveConnection) -> None:
+        """Look at a stream no more, whose client has taken what was sent or has left."""
+        self._full.discard(connection)
 
     def leave(self, guest: Guest) -> None:
         """Forget a connection that was closed or handed over."""
@@ -148,16 +159,17 @@ class Doorway:
         try:
             self._look(asyncio.get_running_loop().time())
         finally:
-            if self._guests or self._unlogged:
+            if self._guests or self._full or self._unlogged:
                 self._wait()
 
     def _look(self, now_s: float) -> None:
-        unread = [(guest.tick(now_s), guest) for guest in list(self._guests)]
+        unread = [(guest.tick(now_s), guest.cut) for guest in list(self._guests)]
+        unread += [(each.own_unsent_bytes(), each.drop) for each in self._full]
         total = sum(size for size, _ in unread)
         if total > self.bounds.unread_bytes:
-            for size, guest in sorted(unread, key=lambda each: -each[0]):
+            for size, cut in sorted(unread, key=lambda each: -each[0]):
                 self.note("answers_unread")
-                guest.cut()
+                cut()
                 total -= size
                 if total <= self.bounds.unread_bytes:
                     break

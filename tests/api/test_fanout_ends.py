@@ -4,7 +4,6 @@ import pytest
 
 from tests.support.stage import Stage
 from tests.support.wait import wait_until
-from tickertape.api.fanout.wire import Frame
 from tickertape.api.protocols.native.text_wire import TextWire
 from tickertape.api.protocols.native.wire import NativeWire
 from tickertape.api.protocols.openai_chat.wire import ChatCompletionsWire
@@ -19,7 +18,7 @@ async def stage() -> Stage:
 class FallingWire(NativeWire):
     """A wire with a defect that one text triggers."""
 
-    def frame(self, entry: Entry) -> Frame:
+    def frame(self, entry: Entry) -> bytes:
         if entry.text == "odd":
             raise KeyError(entry.text)
         return super().frame(entry)

@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 from tickertape.api.fanout.frames import Frames
 from tickertape.api.fanout.http_chunk import chunk
 
-FRAMES_PER_BLOCK = 4
+FRAMES_PER_BLOCK, BLOCK_BYTES = 4, 60
 
 
 @pytest.fixture(autouse=True, scope="module")
 def small_blocks() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tickertape.api.fanout.frames.FRAMES_PER_BLOCK", FRAMES_PER_BLOCK)
+        patch.setattr("tickertape.api.fanout.frames.BLOCK_BYTES", BLOCK_BYTES)
         yield
 
 
@@ -48,6 +49,16 @@ def test_a_range_of_frames_equals_the_same_slice_of_a_list(
     assert frames.between(begin, end) == b"".join(listed[begin:end])
 
 
+@given(kept())
+def test_a_walk_over_the_stops_covers_every_frame(both: tuple[Frames, list[bytes]]) -> None:
+    frames, listed = both
+    position, walked = 0, b""
+    while position < len(frames):
+        begin, position = position, frames.stop_after(position)
+        walked += frames.between(begin, position)
+    assert walked == b"".join(listed)
+
+
 @given(kept(), st.data())
 def test_chunks_cover_every_frame_between_any_two_positions(
     both: tuple[Frames, list[bytes]], data: st.DataObject
@@ -57,7 +68,7 @@ def test_chunks_cover_every_frame_between_any_two_positions(
     end = data.draw(st.integers(begin, len(listed)))
     body = b""
     while position < end:
-        piece, position = frames.chunk_from(position, end)
+        piece, position, _ = frames.chunk_from(position, end)
         body += piece
     assert position == end
     assert _unchunked(body) == b"".join(listed[begin:end])
@@ -67,13 +78,26 @@ def test_readers_of_a_whole_block_share_one_bytes_object() -> None:
     frames = Frames()
     for number in range(FRAMES_PER_BLOCK + 1):
         frames.append(b"%d" % number)
-    first, position = frames.chunk_from(0, len(frames))
-    again, _ = frames.chunk_from(0, len(frames))
-    assert first is again
+    first, position, is_shared = frames.chunk_from(0, len(frames))
+    assert first is frames.chunk_from(0, len(frames))[0]
+    assert is_shared
     assert position == FRAMES_PER_BLOCK
+    assert not frames.chunk_from(position, len(frames))[2]
     frames.close_block()
-    last, _ = frames.chunk_from(position, len(frames))
+    last, _, is_shared = frames.chunk_from(position, len(frames))
     assert last is frames.chunk_from(position, len(frames))[0]
+    assert is_shared
+
+
+def test_readers_of_one_huge_frame_of_a_log_that_goes_on_share_one_bytes_object() -> None:
+    frames = Frames()
+    for frame in (b"a", b"b" * BLOCK_BYTES, b"c"):
+        frames.append(frame)
+    first, position, _ = frames.chunk_from(0, len(frames))
+    assert position == 2
+    assert first is frames.chunk_from(0, len(frames))[0]
+    assert first is frames.chunk_between(0, 2)
+    assert frames.between(0, 3) == b"a" + b"b" * BLOCK_BYTES + b"c"
 
 
 def test_there_is_no_frame_beyond_the_last() -> None:

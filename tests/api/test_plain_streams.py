@@ -94,7 +94,7 @@ async def test_a_client_whose_connection_is_not_handed_over_gets_the_same_events
 async def test_a_long_replay_is_sent_completely_in_several_pieces(
     api: RunningApi, worker: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tickertape.api.fanout.plain_reader.FRAMES_PER_BLOCK", 3)
+    monkeypatch.setattr("tickertape.api.fanout.frames.FRAMES_PER_BLOCK", 3)
     request_id = await worker.begin()
     await worker.type(*"abcdefg")
     await worker.finish()

@@ -1,6 +1,7 @@
 """Event streams of requests and conversations, on the native wire and as raw text."""
 
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from hashlib import sha256
 from typing import Annotated, Literal
 
@@ -28,6 +29,7 @@ from tickertape.api.protocols.native.wire import (
     heartbeat,
     native_dialect,
     retry_line,
+    snapshot_dialect,
 )
 from tickertape.broker.codec import Cursor, Entry
 from tickertape.runtime.json_types import JsonObject
@@ -43,9 +45,7 @@ _EXAMPLE_LOG = (
         data={"finish_reason": "stop", "usage": None, "sha256": sha256(b"Because").hexdigest()},
     ),
 )
-_EXAMPLE = b"".join(
-    frame for entry in _EXAMPLE_LOG if isinstance(frame := NativeWire().frame(entry), bytes)
-).decode()
+_EXAMPLE = b"".join(NativeWire().frame(entry) for entry in _EXAMPLE_LOG).decode()
 _STREAM_RESPONSES: dict[int | str, JsonObject] = {
     200: {
         "description": "Events, live after the past. The `data:` of each is JSON, and `x-events` "
@@ -120,7 +120,11 @@ async def follow(
     dialect = native_dialect(heartbeat_s)
     if snapshot and cursor is None:
         async with streams.hub.watch(record.request_id) as watched:
-            await locate.folded.prepare(watched.tape)
+            if watched.tape.is_over:
+                dialect = snapshot_dialect(heartbeat_s)
+                locate = replace(locate, snapshot=False)
+            else:
+                await locate.folded.prepare(watched.tape)
     return await streams.follow(record.request_id, dialect, locate, waiting=record)
 
 

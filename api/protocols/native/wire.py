@@ -5,9 +5,11 @@ from functools import cache
 
 import msgspec
 
-from tickertape.api.fanout.wire import Dialect, Frame
+from tickertape.api.fanout.wire import Dialect
 from tickertape.api.protocols.event_json import encode_json, escape_line_ends
 from tickertape.broker.codec import START, Cursor, Entry
+from tickertape.broker.fold import Answer
+from tickertape.broker.kinds import TERMINALS
 from tickertape.runtime.json_types import JsonObject
 
 # Fields for the log (`v`, `prev`) or for one protocol (`echo`), which clients do not get.
@@ -30,7 +32,7 @@ class NativeWire:
         shared = encode_json(self._shared_fields)[1:-1]
         self._text_prefix = shared + b"," if shared else b""
 
-    def frame(self, entry: Entry) -> Frame:
+    def frame(self, entry: Entry) -> bytes:
         """The event of an entry."""
         cursor = entry.cursor
         if entry.kind == "delta" and entry.x is None:
@@ -68,6 +70,29 @@ class NativeWire:
         )
 
 
+class SnapshotWire(NativeWire):
+    """A log that is over, as one snapshot and the terminal.
+
+    It is a wire of its own so that all readers of the snapshot share its bytes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._answer = Answer()
+
+    def frame(self, entry: Entry) -> bytes:
+        """Nothing before the terminal, then the snapshot and the event of the terminal."""
+        answer = self._answer
+        if entry.kind not in TERMINALS:
+            answer.feed(entry)
+            return b""
+        self._answer = Answer()
+        end = super().frame(entry)
+        if answer.last is None:
+            return end
+        return self.snapshot(answer.last.cursor, answer.snapshot()) + end
+
+
 def retry_line(delay_ms: int) -> bytes:
     """The line that sets how long an EventSource waits before it reconnects."""
     return b"retry: %d\n\n" % delay_ms
@@ -97,6 +122,14 @@ def heartbeat(interval_s: float) -> bytes:
 def native_dialect(heartbeat_s: float) -> Dialect:
     """The native wire, with the heartbeats of a server that sends one every `heartbeat_s`."""
     return Dialect("native", NativeWire, comment=heartbeat(heartbeat_s), farewell=farewell)
+
+
+@cache
+def snapshot_dialect(heartbeat_s: float) -> Dialect:
+    """The snapshot and the terminal of a log that is over, with heartbeats as `native_dialect`."""
+    return Dialect(
+        "native snapshot", SnapshotWire, comment=heartbeat(heartbeat_s), farewell=farewell
+    )
 
 
 # Pages assume this interval until the first heartbeat comes.
