@@ -29,7 +29,9 @@ class Ask:
     `links` name the turn that they replace. Without `memory`, `messages` hold the earlier turns,
     and the worker adds none. `retention_s` is how long the caller wants the request, and its
     conversation, to be kept. `echo` is data that the protocol shows to its clients again; it is
-    kept in the log, and only the wire of that protocol reads it.
+    kept in the log, and only the wire of that protocol reads it. `kept_echo` is what the log keeps
+    instead, with references in place of what is stored already. `follows` is the request that this
+    one continues.
     """
 
     wire: str
@@ -47,6 +49,8 @@ class Ask:
     links: Links = field(default_factory=Links)
     memory: bool = True
     echo: JsonObject | None = None
+    kept_echo: JsonObject | None = None
+    follows: str | None = None
 
 
 def submission_of(
@@ -80,9 +84,10 @@ def submission_of(
             **({"cache_key": cache_key} if cache_key else {}),
         },
         head=_head(ask, role, params.get("model")),
-        echo=ask.echo,
+        echo=ask.kept_echo or ask.echo,
         question=ask.messages if ask.question is None else ask.question,
         links=ask.links,
+        near=ask.follows,
         options=_options(ask),
         model=params.get("model"),
         on_interruption=ask.on_interruption,
@@ -135,7 +140,8 @@ def fingerprint(ask: Ask) -> str:
     # conversation has by now. Neither may make a repetition look like another request.
     later = {"openai_params", "variables", "retention_s"}
     fields = {name: value for name, value in vars(ask).items() if value or name not in later}
-    del fields["links"]
+    for name in ("links", "kept_echo", "follows"):
+        del fields[name]
     if ask.links.parent is not None:
         fields["parent"] = ask.links.parent
     digest = hashlib.sha256()

@@ -23,6 +23,7 @@ from tickertape.broker.agreement import Agreement, settings_of_api
 from tickertape.broker.connections import Connections
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import AccessDenied, SettingsInvalid, Unavailable
+from tickertape.broker.exchanges import Exchanges
 from tickertape.broker.log import Logs
 from tickertape.broker.queue_lines import QueueLines
 from tickertape.broker.requests import Requests
@@ -116,6 +117,7 @@ def _services(
         conversations=Conversations(connections, settings),
         conversation_list=ConversationList(connections, settings),
         logs=Logs(connections),
+        exchanges=Exchanges(connections),
         access=AccessRecords(connections),
         tickets=callers.access.tickets,
         streams=Streams(

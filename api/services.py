@@ -26,6 +26,7 @@ from tickertape.broker.access import AccessRecords
 from tickertape.broker.connections import Connections
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import BrokerError, RequestMissing
+from tickertape.broker.exchanges import Exchanges
 from tickertape.broker.fleet import REPORT_INTERVAL_S, REPORT_TTL_S
 from tickertape.broker.keys import OPEN_TENANT, digest, tenant_of
 from tickertape.broker.log import Logs
@@ -90,6 +91,7 @@ class Services:
     conversations: Conversations
     conversation_list: ConversationList
     logs: Logs
+    exchanges: Exchanges
     access: AccessRecords
     tickets: Tickets
     streams: Streams

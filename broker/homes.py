@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from tickertape.broker.connections import Connections
 from tickertape.broker.partition_map import PartitionMap
+from tickertape.broker.request_ids import parse_partition
 
 
 class Home(NamedTuple):
@@ -25,11 +26,23 @@ class Homes:
         self._keys = connections.keys
         self._partitions = connections.partitions
 
-    async def of_submit(self, present: PartitionMap, conversation: str, idempotency: str) -> Home:
-        """The home of a submit, by its conversation and its idempotency key; both may be empty."""
+    async def of_submit(
+        self,
+        present: PartitionMap,
+        conversation: str,
+        idempotency: str,
+        *,
+        near: str | None = None,
+    ) -> Home:
+        """The home of a submit, by its conversation and its idempotency key; both may be empty.
+
+        Without both, it is that of the request `near`, if the map still uses that partition.
+        """
         affinity = conversation or idempotency
         if not affinity:
-            return Home(present.choose())
+            beside = parse_partition(near) if near else None
+            is_used = beside is not None and beside < present.partitions
+            return Home(beside if beside is not None and is_used else present.choose())
         homes = present.homes(affinity)
         if len(homes) == 1:
             return Home(homes[0])

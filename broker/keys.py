@@ -172,6 +172,10 @@ class Keyspace:
         """Stream: the log of a request."""
         return f"{self.tag(partition_of(request_id))}log:{request_id}"
 
+    def exchange(self, request_id: str) -> str:
+        """Hash: what a response was asked and answered, for the responses that follow it."""
+        return f"{self.tag(partition_of(request_id))}exchange:{request_id}"
+
     def idempotency(self, partition: int, idempotency_key: str) -> str:
         """String: the fingerprint and the request id of an idempotency key, given as its digest."""
         return f"{self.tag(partition)}idem:{idempotency_key}"

@@ -19,7 +19,7 @@ NAMES = (
     "submit", "claim", "look", "append", "renew", "reopen", "retry", "release",
     "finish", "cancel", "account", "erase", "erase_turn", "rename", "claim_title", "forget",
     "position", "lines", "agree", "probe", "fence", "remap", "uncompacted", "compact", "recount",
-    "retain", "seat", "unseat", "count_seats", "add_key", "revoke_key", "revoke_tickets",
+    "retain", "chain", "seat", "unseat", "count_seats", "add_key", "revoke_key", "revoke_tickets",
 )  # fmt: skip
 
 

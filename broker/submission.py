@@ -38,7 +38,8 @@ class Submission:
     conversations. `weight` is the tenant's share of the workers beside other tenants, empty for 1.
     `tenant_limit` replaces that of the settings. `rates` are the limits that the request uses up,
     and `input_tokens` estimates its prompt. `format` is the lowest format of a worker that can run
-    the request.
+    the request. `near` is a request whose partition this one should share, if its conversation and
+    its key do not choose another one.
     """
 
     tenant: str
@@ -60,6 +61,7 @@ class Submission:
     rates: tuple[RateLimit, ...] = ()
     input_tokens: int = 0
     keep: Keep = field(default_factory=Keep)
+    near: str | None = None
 
     def limited(self, **limits: Any) -> Self:
         """The submission with other fields for its limits; it is not encoded again."""

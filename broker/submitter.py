@@ -55,7 +55,7 @@ class Submitter:
         for _ in range(_MOST_ROUTES):
             # One map for all steps: this process may learn a newer one meanwhile.
             present = self._partitions.map
-            home = await self._homes.of_submit(present, *names)
+            home = await self._homes.of_submit(present, *names, near=s.near)
             id_ = request_id or request_ids.new_request_id(home.partition)
             reply = await self._submit_as(id_, s, names, present, home)
             if reply.word == "STALE":

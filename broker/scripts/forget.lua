@@ -25,7 +25,7 @@ for _, turn in ipairs(call('XRANGE', conversation_key .. ':turns', '-', '+')) do
   strike_dead(id)
   delete_idempotency_key(call('HGET', P .. 'req:' .. id, 'idem') or '', id)
   erased = erased + call('DEL', P .. 'req:' .. id)
-  call('DEL', P .. 'log:' .. id)
+  call('DEL', P .. 'log:' .. id, P .. 'exchange:' .. id)
   call('ZREM', P .. 'index:' .. tenant, id)
   call('ZREM', P .. 'expiry:' .. tenant, id)
   call('ZREM', P .. 'uncompacted', id)

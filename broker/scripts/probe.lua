@@ -19,6 +19,8 @@ local OTHER_KEYS = {
   'HDEL', 'key_uses', 1, 'ZADD', 'revoked', 2, 'ZRANGEBYSCORE', 'revoked', 2, 'ZREM', 'revoked', 1, 'HINCRBY', 'busy', 2, 'HDEL', 'busy', 1, 'HMGET', 'busy', 1, 'DEL', 'busy', 0, 'HINCRBY', 'owed', 2, 'HDEL', 'owed', 1,
   'HGET', 'owed', 1, 'DEL', 'owed', 0, 'HMGET', 'rates:', 1, 'HSET', 'rates:', 2, 'PEXPIRE', 'rates:', 1, 'HMGET', 'weights', 1, 'HSET', 'weights', 2, 'HDEL', 'weights', 1,
   'HINCRBY', 'conv:', 2, 'ZADD', 'convs:', 2, 'ZREM', 'convs:', 1, 'ZRANGEBYSCORE', 'convs:', 2, 'PERSIST', 'convs:', 0,
+  'HGET', 'exchange:', 1, 'HMGET', 'exchange:', 1, 'HSET', 'exchange:', 2, 'PTTL', 'exchange:', 0, 'PEXPIRE', 'exchange:', 1,
+  'DEL', 'exchange:', 0,
 }
 -- Commands that a process calls directly, outside of scripts.
 local PLAIN = {

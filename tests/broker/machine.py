@@ -222,6 +222,19 @@ class WritingMachine(RuleBasedStateMachine):
         word = self.model.erase(id_, tenant)
         assert self.subject.outcome(self.subject.requests.erase(id_, tenant)) == REFUSALS.get(word)
 
+    @rule(id_=ids, parent=st.none() | ids, tenant=tenants, times=replies_lost)
+    def follow(self, id_: str, parent: str | None, tenant: str, times: int) -> None:
+        after = "" if parent is None else parent
+        messages = [{"of": id_}]
+        for _ in range(times):
+            expected = self.model.follow(id_, tenant, after)
+            call = self.subject.exchanges.follow(id_, tenant, messages, after, retention_s=60)
+            outcome = self.subject.outcome(call)
+            if expected is None:
+                assert outcome == errors.RequestMissing
+            else:
+                assert outcome == [{"of": each} for each in expected]
+
     @rule(id_=ids, times=replies_lost)
     def compact(self, id_: str, times: int) -> None:
         r = self.model.requests.get(id_)

@@ -71,6 +71,8 @@ class Model:
         self.due: list[str] = []
         self.talks: dict[tuple[str, str], Talk] = {}
         self.claims: dict[str, str] = {}
+        # The tenant, and the request before, of each one whose messages are kept for followers.
+        self.exchanges: dict[str, tuple[str, str]] = {}
         # The worker is listed as idle. It has no subscription, so a wake only removes it.
         self.is_listed = False
 
@@ -209,6 +211,21 @@ class Model:
             talk.turns.pop(id_, None)
         return "OK"
 
+    def follow(self, id_: str, tenant: str, after: str) -> list[str] | None:
+        """The ids of the chain before a response, the oldest first; None if one is missing."""
+        r = self.requests.get(id_)
+        if r is None or r.tenant != tenant or not r.is_over:
+            return None
+        chain: list[str] = []
+        first = after
+        while after:
+            if after not in self.exchanges or self.exchanges[after][0] != tenant:
+                return None
+            chain.insert(0, after)
+            after = self.exchanges[after][1]
+        self.exchanges.setdefault(id_, (tenant, first))
+        return chain
+
     def forget(self, tenant: str, conversation: str) -> int | None:
         talk = self.talks.pop((tenant, conversation), None)
         if talk is None:
@@ -304,5 +321,6 @@ class Model:
 
     def _forget_request(self, r: Request) -> None:
         del self.requests[r.id]
+        self.exchanges.pop(r.id, None)
         if r.key is not None and self.keys.get(r.key, ("", ""))[1] == r.id:
             del self.keys[r.key]

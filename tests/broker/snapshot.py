@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 # A value of another type makes the read fail, so this holds the types to their design as well.
 _READ: tuple[tuple[str, tuple[str | int, ...]], ...] = (
     (
-        "(req:.*|seats:.*|rates:.*|load|busy|owed|weights|erasures|agreement|conv:[^:]*)",
+        "(req:.*|exchange:.*|seats:.*|rates:.*|load|busy|owed|weights|erasures|agreement|conv:[^:]*)",
         ("HGETALL",),
     ),
     ("(access|keys|key_ids|key_uses)", ("HGETALL",)),

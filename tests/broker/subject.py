@@ -14,6 +14,7 @@ from tests.support.keyspace import KEYS
 from tickertape.broker.compaction import Compaction
 from tickertape.broker.connections import Connections
 from tickertape.broker.conversations import Conversations
+from tickertape.broker.exchanges import Exchanges
 from tickertape.broker.log import Logs
 from tickertape.broker.looks import Looks
 from tickertape.broker.lua import Scripts
@@ -42,6 +43,7 @@ class Subject:
         self.logs = Logs(self.connections)
         self.looks = Looks(self.connections)
         self.compaction = Compaction(self.connections)
+        self.exchanges = Exchanges(self.connections)
 
     def run(self, call: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(call)

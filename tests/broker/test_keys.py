@@ -95,6 +95,7 @@ OF_SCRIPTS = {
     KEYS.dead(7): "dead",
     KEYS.request(REQUEST_ID): "req:",
     KEYS.log(REQUEST_ID): "log:",
+    KEYS.exchange(REQUEST_ID): "exchange:",
     KEYS.idempotency(7, "i"): "idem:",
     KEYS.conversation(7, "c"): "conv:",
     KEYS.in_flight(7, "t"): "tenant:",
@@ -151,7 +152,7 @@ def test_every_function_that_names_a_key_is_in_this_list() -> None:
 def test_all_names_of_a_partition_share_its_hash_tag_and_are_distinct() -> None:
     names = [*OF_SCRIPTS, *OF_CONVERSATIONS]
     assert {re.match(r"\{p7\}:", name) is not None for name in names} == {True}
-    assert len(set(names)) == 33
+    assert len(set(names)) == 34
     assert {name[:5] for name in PLAIN_ONLY} == {"{p0}:"}
 
 

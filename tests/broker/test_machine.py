@@ -68,6 +68,7 @@ class BrokerMachine(WritingMachine):
         now = self.subject.snapshot()
         assert violations(now) == []
         assert states(now) == {id_: r.state for id_, r in self.model.requests.items()}
+        assert {id_ for id_, _ in now.named("exchange:")} == {*self.model.exchanges}
         assert now.list("ring") == self.model.line.ring
         assert now.list("suspect") == self.model.line.suspects
         assert dict(now.named("wait:")) == self.model.line.waiting

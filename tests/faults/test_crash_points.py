@@ -189,6 +189,28 @@ async def test_a_submit_that_killed_the_api_and_is_repeated_is_one_request(
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
+async def test_a_follow_up_that_killed_the_api_and_is_repeated_has_the_whole_chain(
+    rig: Rig, settings: Settings, upstream: ScriptedUpstream, tmp_path: Path, moment: str
+) -> None:
+    upstream.script = whole()
+    async with (
+        doomed_api(settings, tmp_path, f"{moment}_chain") as (api, client),
+        working(rig.url, settings),
+    ):
+        first = await client.post("/v1/responses", json={"input": "hi"}, timeout=20)
+        body = {"input": "and?", "previous_response_id": first.json()["id"]}
+        with pytest.raises(httpx2.TransportError):
+            await client.post("/v1/responses", json=body)
+        assert await api.ended() == KILLED
+        async with doomed_api(settings, tmp_path, "before_forget") as (_, survivor):
+            again = await survivor.post("/v1/responses", json=body, timeout=20)
+            assert again.json()["status"] == "completed"
+    sent = [message["content"] for message in upstream.calls[-1].body["messages"]]
+    assert sent == ["hi", "the whole answer", "and?"]
+    await no_trace(rig.url)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
 async def test_a_cancel_that_killed_the_api_and_is_repeated_cancels(
     rig: Rig, settings: Settings, upstream: ScriptedUpstream, tmp_path: Path, moment: str
 ) -> None:

@@ -19,6 +19,7 @@ from tickertape.broker.compaction import Compaction
 from tickertape.broker.connections import Connections
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.counts import Counts
+from tickertape.broker.exchanges import Exchanges
 from tickertape.broker.lua import NAMES, source
 from tickertape.broker.model_titles import ModelTitles
 from tickertape.broker.queue import Lease, Queue
@@ -53,6 +54,9 @@ class Story(Rig):
         await self.type(*"d" * 16)
         await self.finish("d" * 16)
         await self.requests.cancel(held, "public")
+        exchanges = Exchanges(self.connections)
+        for each in (held, request_id):
+            await exchanges.follow(each, "public", [], "", retention_s=60)
         await self.requests.erase(held, "public")
         await self._change_conversation(request_id)
         other = await self.submit(conversation_id="other")

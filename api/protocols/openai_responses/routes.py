@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
@@ -20,6 +21,7 @@ from tickertape.api.protocols.json_body import JsonRoute
 from tickertape.api.protocols.openai_responses import wire as responses
 from tickertape.api.protocols.openai_responses.body import ResponsesBody
 from tickertape.api.protocols.openai_responses.stored import (
+    Context,
     check_stored,
     context_after,
     find,
@@ -28,6 +30,7 @@ from tickertape.api.protocols.openai_responses.stored import (
 )
 from tickertape.api.services import Services
 from tickertape.broker.codec import Entry
+from tickertape.broker.errors import RequestMissing
 from tickertape.runtime.json_types import JsonObject
 
 router = APIRouter(tags=["openai"], route_class=JsonRoute)
@@ -156,7 +159,12 @@ async def cancel(response_id: ResponseId, services: UsableServices, tenant: Tena
 async def delete(response_id: ResponseId, services: UsableServices, tenant: Tenant) -> Deleted:
     """Erase a response with its input and its log. An active response is cancelled first."""
     request_id = responses.request_id_of(response_id)
-    await find(services, request_id, tenant)
+    try:
+        await find(services, request_id, tenant)
+    except RequestMissing:
+        # Responses that follow may still need what an expired one said.
+        await services.exchanges.erase(request_id, tenant)
+        return Deleted(id=response_id)
     await services.cancel(request_id, tenant)
     await services.requests.erase(request_id, tenant)
     return Deleted(id=response_id)
@@ -202,16 +210,22 @@ async def list_input_items(
 
 async def _ask(body: ResponsesBody, services: Services, tenant: str) -> Ask:
     body.check()
-    context: list[JsonObject] = []
+    context = Context()
     if body.previous_response_id is not None:
         context = await context_after(services, body.previous_response_id, tenant)
     return await services.heavy.run_if_heavy(tenant, lambda: _ask_with(body, context))
 
 
-def _ask_with(body: ResponsesBody, context: list[JsonObject]) -> Ask:
+def _ask_with(body: ResponsesBody, context: Context) -> Ask:
+    echo = {"response": body.echoed(), "input": body.items(), "context": context.messages}
+    kept_echo = None
+    if context.after.count:
+        # A process of version 0.1 reads `context`. It fails at None, and would lose the messages
+        # without it.
+        kept_echo = {**echo, "context": None, "after": msgspec.to_builtins(context.after)}
     return Ask(
         wire=responses.NAME,
-        messages=body.chat_messages(context),
+        messages=body.chat_messages(context.messages),
         params=body.params(),
         openai_params=body.openai_params(),
         role=body.role(),
@@ -219,7 +233,9 @@ def _ask_with(body: ResponsesBody, context: list[JsonObject]) -> Ask:
         # end with an error at each resumption.
         on_interruption="continue" if body.stream else "restart",
         metadata=body.metadata,
-        echo={"response": body.echoed(), "input": body.items(), "context": context},
+        echo=echo,
+        kept_echo=kept_echo,
+        follows=context.after.request_id or None,
     )
 
 

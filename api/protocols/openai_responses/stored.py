@@ -1,6 +1,6 @@
 """Responses in their present state, from their records and logs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -11,8 +11,12 @@ from tickertape.api.protocols.openai_responses.input_items import chat_messages
 from tickertape.api.services import Services
 from tickertape.broker.codec import Entry, decode
 from tickertape.broker.errors import RequestMissing
+from tickertape.broker.exchanges import Chain
 from tickertape.broker.requests import Record
 from tickertape.runtime.json_types import JsonObject
+
+# Over several partitions, so many exchanges may be read in a second.
+_MOST_EXCHANGES = 4096
 
 
 @dataclass(frozen=True)
@@ -69,34 +73,51 @@ def stored_of(record: Record, entries: list[Entry]) -> StoredResponse:
     return StoredResponse(record, fold)
 
 
-async def context_after(services: Services, response_id: str, tenant: str) -> list[JsonObject]:
+@dataclass(frozen=True)
+class Context:
+    """The messages before a response, and the responses that these are of."""
+
+    messages: list[JsonObject] = field(default_factory=list)
+    after: Chain = field(default_factory=Chain)
+
+
+async def context_after(services: Services, response_id: str, principal: str) -> Context:
     """The messages up to and including a response, as the context of the next; raises Problem.
 
-    Each response keeps its whole context, so only the previous one has to exist still. Its
-    instructions are not part of the context. An active response cannot be followed, because a chain
-    of responses is a conversation, which has one active request.
+    Its instructions are not part of the context. An active response cannot be followed, because a
+    chain of responses is a conversation, which has one active request.
     """
     request_id = responses.request_id_of(response_id)
     try:
-        previous = await load(services, request_id, tenant)
+        previous = await load(services, request_id, principal)
+        if not previous.record.is_over:
+            raise _refusal("previous_response_active", "That response is still in progress.")
+        return await _context(services, previous, principal)
     except RequestMissing:
-        raise _refusal("previous_response_not_found", "This response does not exist.") from None
-    if not previous.record.is_over:
-        raise _refusal("previous_response_active", "That response is still in progress.")
-    fold = previous.fold
+        message = "This response, or one that it follows, does not exist."
+        raise _refusal("previous_response_not_found", message) from None
+
+
+async def _context(services: Services, previous: StoredResponse, principal: str) -> Context:
+    request_id, echo = previous.record.request_id, previous.fold.echo
+    before = msgspec.convert(echo.get("after", {}), Chain)
     messages = in_chat_order(
         [
-            *fold.echo.get("context", []),
-            *chat_messages(fold.echo.get("input", [])),
-            *chat_messages(fold.output.objects()),
+            # Version 0.1 stored the whole context with each response.
+            *(echo.get("context") or []),
+            *chat_messages(echo.get("input", [])),
+            *chat_messages(previous.fold.output.objects()),
         ]
     )
-    size_bytes = len(msgspec.json.encode(messages))
-    if size_bytes > services.settings.max_body_bytes:
-        raise _refusal(
-            "context_too_large", "The messages up to there exceed the size limit of a body."
-        )
-    return messages
+    after = before.with_next(request_id, len(msgspec.json.encode(messages)))
+    if after.size_bytes > services.settings.max_body_bytes or after.count > _MOST_EXCHANGES:
+        message = "The messages up to there exceed the size limit of a body."
+        raise _refusal("context_too_large", message)
+    retention_s = services.retention_of(principal).request_s
+    earlier = await services.exchanges.follow(
+        request_id, principal, messages, before.request_id, retention_s=retention_s
+    )
+    return Context(in_chat_order([*earlier, *messages]), after)
 
 
 def _check_stored(entries: list[Entry]) -> None:
