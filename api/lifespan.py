@@ -31,6 +31,7 @@ from tickertape.broker.rights import Rights
 from tickertape.broker.summaries import ConversationList
 from tickertape.broker.watchers import WatcherCounts
 from tickertape.roles import Roles
+from tickertape.runtime import service_manager
 from tickertape.runtime.settings import Settings
 
 logger = structlog.get_logger("api")
@@ -79,6 +80,7 @@ async def running(
         ),
         asyncio.create_task(connections.partitions.follow(), name="partition map"),
         asyncio.create_task(services.loop_watch.run(), name="loop watch"),
+        asyncio.create_task(_report_to_manager(services), name="service manager"),
     ]
     for task in tasks:
         task.add_done_callback(lambda ended: _report(ended, on_fatal))
@@ -182,6 +184,12 @@ async def _watch_fleet(services: Services) -> None:
     # Until Redis has accepted this process, nothing is written to Redis.
     await services.readiness.has_agreed.wait()
     await services.fleet.run()
+
+
+async def _report_to_manager(services: Services) -> None:
+    await services.readiness.has_agreed.wait()
+    service_manager.notify(service_manager.READY)
+    await service_manager.keep_watchdog()
 
 
 def _report(task: asyncio.Task[None], on_fatal: OnFatal) -> None:

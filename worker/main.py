@@ -24,6 +24,7 @@ from tickertape.broker.model_titles import ModelTitles
 from tickertape.broker.push import Push
 from tickertape.broker.queue import Queue
 from tickertape.broker.rights import Rights
+from tickertape.runtime import service_manager
 from tickertape.runtime.garbage import tune_garbage_collector
 from tickertape.runtime.settings import Settings
 from tickertape.worker.aof_rewriter import LOOK_S, AofRewriter, rewriter_of
@@ -95,6 +96,10 @@ class Worker:
                 group.create_task(self._listen(), name="push"),
                 group.create_task(self.connections.partitions.follow(), name="partition map"),
                 group.create_task(self.housekeeper.run(), name="housekeeping"),
+                group.create_task(
+                    service_manager.keep_watchdog(lambda: not self.consumer.silent_loops),
+                    name="watchdog",
+                ),
             ]
             if self.rewriter is not None:
                 background.append(group.create_task(self.rewriter.run(), name="erasures"))
@@ -105,6 +110,7 @@ class Worker:
                 if not self.consumer.is_stopping:
                     tune_garbage_collector()
                     log.info("working", slots=self.slots)
+                    service_manager.notify(service_manager.READY)
                     background.append(group.create_task(self.agreement.run(), name="agreement"))
                     await self.consumer.run(self.drain_grace_s)
             finally:
@@ -289,13 +295,17 @@ def _stop_on_signals(consumer: Consumer) -> None:
     """Stop the consumer at stop signals, until the loop closes: a second one may come."""
     loop = asyncio.get_running_loop()
 
+    def stop() -> None:
+        service_manager.notify(service_manager.STOPPING)
+        consumer.stop()
+
     def hang_up() -> None:
         # A terminal that closes may send the signal twice, by itself and through its shell.
         if not consumer.is_stopping:
-            consumer.stop()
+            stop()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, consumer.stop)
+        loop.add_signal_handler(number, stop)
     # A program under nohup outlives its terminal.
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         loop.add_signal_handler(signal.SIGHUP, hang_up)

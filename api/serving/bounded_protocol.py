@@ -45,6 +45,8 @@ class BoundedProtocol(OrderedProtocol):
     _pace: BodyPace | None = None
     _unsent_bytes = 0
     _unread_since_s: float | None = None
+    # Whether the server stops, so that a call on its way is the last one.
+    _is_stopping = False
 
     def __init__(self, *, doorway: Doorway, **uvicorn: Any) -> None:
         self._doorway = doorway
@@ -151,6 +153,8 @@ class BoundedProtocol(OrderedProtocol):
         self._phase, self._is_reading_body, self._pace = _Phase.BODY, True, None
         self._fields = self._field_bytes = 0
         self._have_head()
+        if self._is_stopping:
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
@@ -232,6 +236,27 @@ class BoundedProtocol(OrderedProtocol):
             self._doorway.leave(self)
             connection.report_to(self._doorway)
         return connection
+
+    def shutdown(self) -> None:
+        """Close with the answer to the call that is under way or on its way, or else now.
+
+        Clients repeat no post whose connection closes without an answer, so such a close is an
+        error to them.
+        """
+        self._is_stopping = True
+        is_new = self._running is None
+        is_coming = self._phase is _Phase.HEAD or has_unread_bytes(self.transport)
+        if self._is_between_calls() and (is_new or is_coming):
+            self.loop.call_later(self._bounds.last_call_s, self._end_without_call)
+        else:
+            super().shutdown()
+
+    def _is_between_calls(self) -> bool:
+        return self._running is None or self._running.response_complete
+
+    def _end_without_call(self) -> None:
+        if self._phase is not _Phase.BODY and self._is_between_calls():
+            self.transport.close()
 
     def _await_head(self, limit_s: float) -> None:
         self._head_by_s = self.loop.time() + limit_s

@@ -42,6 +42,8 @@ class Bounds:
     unread_bytes: int = 64 * _MIB
     # How long a refused caller may read the refusal.
     linger_s: float = 2
+    # How long a server that stops waits for a call on a connection that has just been opened.
+    last_call_s: float = 0.5
     tick_s: float = 1
 
 

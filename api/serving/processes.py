@@ -13,6 +13,8 @@ from types import FrameType
 
 import structlog
 
+from tickertape.runtime.service_manager import beat_watchdog
+
 logger = structlog.get_logger("api")
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -96,6 +98,7 @@ class _Processes:
 
     def _supervise(self) -> int:
         while self._children and not self._is_late():
+            beat_watchdog()
             # A signal does not end `wait`, so wake up in time to kill children that hang.
             wait([child.sentinel for child in self._children], self._timing.poll_s)
             ended = [child for child in self._children if child.exitcode is not None]

@@ -1,5 +1,6 @@
 """Runs the app: binds the address, and serves in one process or several."""
 
+import contextlib
 import gc
 import logging
 import os
@@ -17,6 +18,7 @@ from tickertape.api.serving.processes import ProcessTiming, run_processes
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.runtime.addresses import is_public
 from tickertape.runtime.garbage import tune_garbage_collector
+from tickertape.runtime.service_manager import inherited_sockets
 from tickertape.runtime.settings import Settings
 
 logger = structlog.get_logger("api")
@@ -44,21 +46,30 @@ def serve(
     RolesInvalid for a wrong role. Every process calls `configure_logs` first, so it must be
     picklable.
 
+    Sockets that a service manager opened (socket activation) take the place of `host` and `port`.
+
     `behind_loopback` states that `host` is reachable from this machine's loopback only, like the
     published port of a container. Then any `host` is accepted without API keys. The Host header is
     still checked.
     """
     is_open = open_to_all or behind_loopback
-    check_bind(host, has_keys=needs_keys(settings), open_to_all=is_open)
-    _warn_of_access(settings, host)
-    with _listen(host, port) as listener:
+    with contextlib.ExitStack() as stack:
+        listeners = [stack.enter_context(each) for each in inherited_sockets()]
+        hosts = [each.getsockname()[0] for each in listeners] or [host]
+        for each in hosts:
+            check_bind(each, has_keys=needs_keys(settings), open_to_all=is_open)
+            _warn_of_access(settings, each)
+        if not listeners:
+            listeners.append(stack.enter_context(_listen(host, port)))
         _raise_file_limit()
-        logger.info("listening", host=host, port=listener.getsockname()[1], processes=processes)
+        for each, listener in zip(hosts, listeners, strict=True):
+            port = listener.getsockname()[1]
+            logger.info("listening", host=each, port=port, processes=processes)
         if processes == 1:
-            return _serve_one(settings, listener, open_to_all, configure_logs)
+            return _serve_one(settings, listeners, open_to_all, configure_logs)
         # Build the app once here, so that a wrong setting is reported once, not by each process.
         create_app(settings, open_to_all=open_to_all)
-        arguments = (settings, listener, open_to_all, configure_logs, True)
+        arguments = (settings, listeners, open_to_all, configure_logs, True)
         return run_processes(processes, _serve_one, arguments, _timing(settings))
 
 
@@ -79,7 +90,7 @@ def _warn_of_access(settings: Settings, host: str) -> None:
 
 def _serve_one(
     settings: Settings,
-    listener: socket.socket,
+    listeners: list[socket.socket],
     open_to_all: bool,  # noqa: FBT001  # multiprocessing passes it by position
     configure_logs: ConfigureLogs | None,
     is_child: bool = False,  # noqa: FBT001, FBT002  # as above
@@ -99,7 +110,7 @@ def _serve_one(
     server.listen_to_signals()
     gc.collect()
     tune_garbage_collector()
-    server.run(sockets=[listener])
+    server.run(sockets=listeners)
     return 1 if failures else 0
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.half_answers import HALF, REST, Gated, asking, until_closed
+from tests.support.raw import raw_connection
 from tests.support.rig import working
 from tests.support.running_api import RunningApi, running_api
 from tests.support.upstream import ScriptedUpstream
@@ -125,3 +126,39 @@ async def test_a_person_at_a_terminal_does_not_wait_for_load_balancers(
     async with running_api(redis_url, drain_delay_s=600) as api:
         tell(api, number)
         await until_closed(api.url)
+
+
+async def test_a_call_on_a_connection_that_has_just_been_opened_is_answered_by_a_stopping_api(
+    redis_url: str,
+) -> None:
+    async with running_api(redis_url, drain_delay_s=0) as api:
+        async with raw_connection(api.url) as fresh, raw_connection(api.url) as kept:
+            await kept.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await kept.until(b"}")
+            await wait_until(
+                lambda: len(api.server.server_state.connections) >= 3,
+                description="both connections and the caller's to be accepted",
+            )
+            tell(api, signal.SIGINT)
+            # An idle one is closed at once, because its client knows that this may happen.
+            await kept.until_closed()
+            await fresh.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            answer = await fresh.until_closed()
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert b"connection: close" in answer.lower()
+
+
+async def test_a_connection_without_a_call_does_not_delay_the_stop(redis_url: str) -> None:
+    async with (
+        running_api(redis_url, drain_delay_s=0) as api,
+        raw_connection(api.url) as silent,
+        raw_connection(api.url) as slow,
+    ):
+        await slow.send(b"GET /healthz HTTP/1.1\r\nHost:")
+        await wait_until(
+            lambda: len(api.server.server_state.connections) >= 3,
+            description="both connections and the caller's to be accepted",
+        )
+        tell(api, signal.SIGINT)
+        assert await silent.until_closed() == b""
+        assert await slow.until_closed() == b""

@@ -1,11 +1,22 @@
 """API processes and workers on one Redis server and one upstream."""
 
-from collections.abc import Callable
+import socket
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.support.callers import Caller
 from tests.support.programs import START_S, Program, command, environment
 from tests.support.wait import wait_until
+
+# As systemd starts a program with a socket: descriptor 3, and the id of the process in a variable.
+_ACTIVATE = """
+import os, sys
+
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 class Deployment:
@@ -27,8 +38,18 @@ class Deployment:
 
     def start(self, name: str, *arguments: str) -> Program:
         """Start `tickertape` with these arguments."""
+        return self._start(name, command(*arguments))
+
+    def start_activated(self, listener: socket.socket, *arguments: str) -> Program:
+        """Start `tickertape` with a socket that it inherits as systemd hands sockets over."""
+        argv = [sys.executable, "-c", _ACTIVATE, str(listener.fileno()), *command(*arguments)]
+        return self._start("activated", argv, pass_fds=[listener.fileno()])
+
+    def _start(self, name: str, argv: list[str], *, pass_fds: Sequence[int] = ()) -> Program:
         name = f"{name}-{len(self.programs)}"
-        program = Program(name, command(*arguments), self._directory, environment(**self.settings))
+        program = Program(
+            name, argv, self._directory, environment(**self.settings), pass_fds=pass_fds
+        )
         self.programs.append(program)
         return program
 

@@ -96,11 +96,19 @@ class Program(ProgramLog):
     """A running process. It ends with this process, however this process ends."""
 
     def __init__(
-        self, name: str, argv: Sequence[str | Path], directory: Path, env: Mapping[str, str]
+        self,
+        name: str,
+        argv: Sequence[str | Path],
+        directory: Path,
+        env: Mapping[str, str],
+        *,
+        pass_fds: Sequence[int] = (),
     ) -> None:
         super().__init__(name, directory)
         with self.log_path.open("ab") as log:
-            self.process = spawn(argv, cwd=directory, env=env, stdout=log, stderr=log)
+            self.process = spawn(
+                argv, cwd=directory, env=env, stdout=log, stderr=log, pass_fds=pass_fds
+            )
 
     def is_harmless(self, record: dict[str, Any]) -> bool:
         """The upstream prints its address."""
