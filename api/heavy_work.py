@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from typing import TypeVar
 
 from tickertape.api.edge.problems import Problem
+from tickertape.broker.keys import tenant_of
 
 T = TypeVar("T")
 
@@ -119,23 +120,24 @@ class HeavyWork:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="heavy")
         self._turns = FairTurns(1, 1)
 
-    async def run(self, tenant: str, compute: Callable[[], T]) -> T:
+    async def run(self, principal: str, compute: Callable[[], T]) -> T:
         """The result of a computation; raises what it raises, and as FairTurns.turn.
 
+        All users of a tenant share its turns, because a key can name any number of users.
         After a cancellation, a computation that has begun goes on, and its result is dropped.
         """
-        async with self._turns.turn(tenant):
+        async with self._turns.turn(tenant_of(principal)):
             context = contextvars.copy_context()
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._thread, context.run, compute)
 
-    async def run_if_heavy(self, tenant: str, compute: Callable[[], T]) -> T:
+    async def run_if_heavy(self, principal: str, compute: Callable[[], T]) -> T:
         """As `run` in a call with a large body, and at once in any other call."""
-        return await self.run(tenant, compute) if _IS_HEAVY.get() else compute()
+        return await self.run(principal, compute) if _IS_HEAVY.get() else compute()
 
-    async def run_for(self, tenant: str, entries: int, compute: Callable[[], T]) -> T:
+    async def run_for(self, principal: str, entries: int, compute: Callable[[], T]) -> T:
         """As `run` for a log with many entries, and at once for any other log."""
-        return await self.run(tenant, compute) if entries > _FEW_ENTRIES else compute()
+        return await self.run(principal, compute) if entries > _FEW_ENTRIES else compute()
 
     def close(self) -> None:
         """Drop the computations that have not begun."""

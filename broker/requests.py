@@ -1,7 +1,7 @@
 """The verbs of the API: submit, read, list, cancel, erase."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -24,11 +24,21 @@ from tickertape.broker.submitter import Submitter
 from tickertape.runtime.settings import Settings
 
 _POSITION_TENANTS = 1000
+# The hash also has the prompt, of up to 20 MB, so the fields that readers need are named.
+_FIELDS = (
+    "tenant", "state", "attempt", "seq", "n", "created", "ended", "head", "waiting", "prev",
+    "bytes",
+)  # fmt: skip
+# A hash with such a prompt is read whole.
+_SMALL_BYTES = 65_536
 
 
 @dataclass(frozen=True)
 class Record:
-    """The hash of a request, which stands beside its log. Held and delayed requests wait."""
+    """The hash of a request, which stands beside its log. Held and delayed requests wait.
+
+    `usage` is what each attempt has used, if `get_with_usage` read the record.
+    """
 
     request_id: str
     tenant: str
@@ -40,7 +50,7 @@ class Record:
     ended_ms: int | None
     head: dict[str, Any]
     waiting: dict[str, Any] | None
-    usage: dict[str, dict[str, Any]]
+    usage: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def status(self) -> Status:
@@ -83,11 +93,37 @@ class Requests:
     @never_from_a_former_primary
     async def get(self, request_id: str, tenant: str) -> Record:
         """The record of a request; raises RequestMissing, also for a request of another tenant."""
+        return _record(request_id, await self._fields(request_id, tenant))
+
+    @never_from_a_former_primary
+    async def get_with_usage(self, request_id: str, tenant: str) -> Record:
+        """As `get`, with what the attempts have used.
+
+        While a request has a large prompt, only its last two attempts are looked up.
+        """
+        stored = await self._fields(request_id, tenant)
+        record = _record(request_id, stored)
+        if not record.n:
+            return record
+        key = self._keys.request(request_id)
+        is_small = int(stored.get(b"bytes", _SMALL_BYTES)) < _SMALL_BYTES
+        if is_small or not await self._connections.ask("HEXISTS", key, "payload"):
+            return replace(record, usage=_usage(await self._connections.ask("HGETALL", key)))
+        attempts = [stored[b"attempt"], stored.get(b"prev", b"").partition(b"-")[0]]
+        names = [b"usage:" + attempt for attempt in attempts]
+        found = dict(zip(names, await self._connections.ask("HMGET", key, *names), strict=True))
+        return replace(record, usage=_usage({name: used for name, used in found.items() if used}))
+
+    async def _fields(self, request_id: str, tenant: str) -> dict[bytes, bytes]:
         await self._ring(request_id)
-        stored = await self._connections.ask("HGETALL", self._keys.request(request_id))
-        if not stored or stored[b"tenant"].decode() != tenant:
+        key = self._keys.request(request_id)
+        values = await self._connections.ask("HMGET", key, *_FIELDS)
+        stored = {
+            name.encode(): value for name, value in zip(_FIELDS, values, strict=True) if value
+        }
+        if b"tenant" not in stored or stored[b"tenant"].decode() != tenant:
             raise RequestMissing
-        return _record(request_id, stored)
+        return stored
 
     @never_from_a_former_primary
     async def cancel(self, request_id: str, tenant: str) -> str:
@@ -166,11 +202,6 @@ class Requests:
 
 def _record(request_id: str, stored: dict[bytes, bytes]) -> Record:
     waiting, ended = stored.get(b"waiting"), stored.get(b"ended")
-    usage = {
-        name.decode().removeprefix("usage:"): msgspec.json.decode(value)
-        for name, value in stored.items()
-        if name.startswith(b"usage:")
-    }
     return Record(
         request_id=request_id,
         tenant=stored[b"tenant"].decode(),
@@ -182,5 +213,12 @@ def _record(request_id: str, stored: dict[bytes, bytes]) -> Record:
         ended_ms=int(ended) if ended else None,
         head=msgspec.json.decode(stored[b"head"]),
         waiting=msgspec.json.decode(waiting) if waiting else None,
-        usage=usage,
     )
+
+
+def _usage(stored: dict[bytes, bytes]) -> dict[str, dict[str, Any]]:
+    return {
+        name.decode().removeprefix("usage:"): msgspec.json.decode(value)
+        for name, value in stored.items()
+        if name.startswith(b"usage:")
+    }

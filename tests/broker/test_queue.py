@@ -103,7 +103,7 @@ async def test_a_finish_returns_the_end_of_the_log_when_it_is_elsewhere(redis_ur
         for _ in range(2):
             assert await broker.queue.finish(lease, "completed", 1, values, usage=usage) is None
         assert await broker.texts(lease.request_id) == ["x"]
-        record = await broker.requests.get(lease.request_id, TENANT)
+        record = await broker.requests.get_with_usage(lease.request_id, TENANT)
         assert record.usage == {str(lease.attempt): usage}
 
 

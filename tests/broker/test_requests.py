@@ -30,6 +30,28 @@ async def newest(broker: Rig, tenant: str = TENANT, before_ms: int | None = None
     return [request_id async for _, request_id, record in listed if record is not None]
 
 
+async def test_reading_a_request_with_a_huge_prompt_does_not_move_the_prompt(
+    redis_url: str,
+) -> None:
+    payload = {"messages": [{"role": "user", "content": "x" * 1_000_000}]}
+    async with open_rig(redis_url) as broker:
+        request_id = await broker.begin(payload=payload)
+        assert broker.lease is not None
+        await broker.queue.account(broker.lease, {"tokens": 1})
+        before = await sent_bytes(broker)
+        record = await broker.requests.get(request_id, TENANT)
+        shown = await broker.requests.get_with_usage(request_id, TENANT)
+        assert await newest(broker) == [request_id]
+        assert await sent_bytes(broker) - before < 100_000
+        assert (record.usage, shown.n) == ({}, 1)
+        assert shown.usage == {str(shown.attempt): {"tokens": 1}}
+
+
+async def sent_bytes(broker: Rig) -> int:
+    """The bytes that the server has sent to all of its clients."""
+    return int((await broker.connections.ask("INFO", "stats"))["total_net_output_bytes"])
+
+
 async def test_a_record_has_the_fields_that_stand_beside_the_log(redis_url: str) -> None:
     async with open_rig(redis_url) as broker:
         request_id = await broker.submit(head={"role": "é"}, model="asked")
@@ -52,7 +74,7 @@ async def test_a_record_has_the_fields_that_stand_beside_the_log(redis_url: str)
         lease = await broker.claim_lease()
         await broker.queue.account(lease, {"tokens": 1})
         await broker.queue.retry(lease, 60_000, "rate_limited")
-        record = await broker.requests.get(request_id, TENANT)
+        record = await broker.requests.get_with_usage(request_id, TENANT)
         assert (record.state, record.status, record.n) == ("delayed", "queued", 1)
         assert record.waiting is not None
         assert record.waiting["reason"] == "rate_limited"

@@ -160,7 +160,7 @@ class Rig:
 
     async def record(self, request_id: str) -> Record:
         """The record as it is now."""
-        return await self.requests.get(request_id, TENANT)
+        return await self.requests.get_with_usage(request_id, TENANT)
 
     async def ended(self, request_id: str, timeout_s: float = 15) -> Answer:
         """Wait for the terminal and return the answer."""

@@ -100,6 +100,17 @@ async def test_a_tenant_with_many_calls_does_not_delay_the_only_call_of_another(
     assert len(order) == 51
 
 
+async def test_a_tenant_with_many_made_up_users_has_the_turns_of_one_tenant() -> None:
+    heavy, order = HeavyWork(), list[str]()
+
+    async def call(principal: str) -> None:
+        await heavy.run(principal, lambda: order.append(principal))
+
+    await asyncio.gather(*(call(f"flood~{user}") for user in range(20)), call("calm"))
+    assert order.index("calm") <= 2
+    heavy.close()
+
+
 async def test_a_tenant_has_at_most_its_share_of_the_turns() -> None:
     turns, open_now, most = FairTurns(4, 2), 0, 0
 

@@ -110,7 +110,7 @@ async def list_requests(
 )
 async def read(request_id: RequestId, services: UsableServices, tenant: Tenant) -> Response:
     """Return the present state of a request, with its text so far."""
-    record = await services.requests.get(request_id, tenant)
+    record = await services.requests.get_with_usage(request_id, tenant)
     position = await services.position(record)
     entries = await services.logs.entries(request_id)
     if not entries:
