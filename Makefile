@@ -1,6 +1,6 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-servers chaos fuzz bench audit check lint fmt docs pictures dist assets lock clean
+.PHONY: help run test test-all test-servers chaos doctor-table fuzz bench audit check lint fmt docs pictures dist assets lock clean
 
 # If set, every child process recompiles its imports (1.5 s each).
 unexport PYTHONDONTWRITEBYTECODE
@@ -33,6 +33,9 @@ test-servers: .venv/test.stamp ## the quick tests that need Redis, on Redis 7.0 
 
 chaos: .venv/test.stamp ## break a running system at random and check its guarantees (SECONDS=60 SEED=7 ARGS=--control)
 	$(BIN)/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+doctor-table: .venv/test.stamp ## cause each wrong set-up that `tickertape doctor` knows, and print what it says (ARGS=--write for docs/doctor.md)
+	@$(BIN)/python -m tests.cli.wrong_setups $(ARGS)
 
 fuzz: .venv/test.stamp ## send raw requests of every odd kind to a real API, and check its answers (REQUESTS=100000 SEED=7 ARGS=--control)
 	$(BIN)/python -m tests.fuzz $(if $(REQUESTS),--requests $(REQUESTS)) $(if $(SEED),--seed $(SEED)) $(ARGS)

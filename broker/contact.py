@@ -70,6 +70,8 @@ def _of_connection(error: BaseException, causes: list[BaseException]) -> Contact
                 return Contact(Trouble.FILE, each.strerror or type(each).__name__)
             case socket.gaierror():
                 return Contact(Trouble.NAME, each.strerror or "unknown name")
+            case ConnectionRefusedError():
+                return Contact(Trouble.AWAY, "the connection is refused")
             case InvalidResponse():
                 return Contact(Trouble.FOREIGN, "its answer is not of the Redis protocol")
     if not isinstance(error, Unavailable) or any(isinstance(each, TimeoutError) for each in causes):

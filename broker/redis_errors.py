@@ -41,6 +41,8 @@ _DENIAL_WORDS = (
     "unknown command",
     "DB index is out of range",
 )
+# In front of the server's own words.
+REFUSES_WRITES = "Redis cannot take writes at the moment: "
 # After these words, a server quotes the arguments of the command.
 _QUOTE = ", with args"
 _FAILURES = (RedisError, OSError, TimeoutError, SlotNotCoveredError)
@@ -86,7 +88,7 @@ def unavailable(error: BaseException) -> Unavailable:
     if isinstance(error, _REFUSALS) or (
         isinstance(error, ResponseError) and str(error).startswith(_REFUSAL_WORDS)
     ):
-        return WritesRefused(f"Redis cannot take writes at the moment: {full_reply(error)}")
+        return WritesRefused(f"{REFUSES_WRITES}{full_reply(error)}")
     if isinstance(error, NoScriptError):
         # redis-py loads a forgotten script once more. If Redis forgot the script again before the
         # call, as after a restart and a flush, the script did not run.

@@ -10,6 +10,7 @@ from tickertape.broker.connections import Connections
 from tickertape.broker.errors import AccessDenied, WritesRefused
 from tickertape.broker.partition_map import PartitionMap
 from tickertape.broker.queue_depth import QueueDepth, read_queue_depth
+from tickertape.broker.redis_errors import REFUSES_WRITES
 from tickertape.broker.rights import Rights
 
 
@@ -88,7 +89,7 @@ async def _rights(connections: Connections) -> tuple[tuple[str, ...], str | None
     try:
         return tuple(await Rights(connections).missing()), None
     except WritesRefused as refused:
-        return (), str(refused)
+        return (), str(refused).removeprefix(REFUSES_WRITES)
 
 
 async def _partitions(connections: Connections) -> PartitionMap | None:

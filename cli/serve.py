@@ -13,11 +13,12 @@ import structlog
 
 import tickertape
 from tickertape.broker.errors import SettingsInvalid
+from tickertape.cli.checks.cases import CASES
 from tickertape.cli.checks.finding import Role
 from tickertape.cli.exits import CommandFailed, Exit
 from tickertape.roles import RolesInvalid
 from tickertape.runtime import logs
-from tickertape.runtime.environment import load_settings, old_names_in_use
+from tickertape.runtime.environment import load_settings
 from tickertape.runtime.setting_names import check_names
 from tickertape.runtime.settings import Settings
 
@@ -82,17 +83,12 @@ def _settings(*, serves: bool = False) -> tuple[Settings, str]:
     settings = load_settings()
     check_names(has_keys=settings.is_closed if serves else None)
     if settings.redis_url is None:
-        raise SettingsInvalid(
-            "REDIS_URL is not set. Set it to the server of the queue (redis://host:port), or run"
-            " `tickertape up`, which starts one"
-        )
+        raise SettingsInvalid(CASES["redis-unset"].found().line)
     return settings, settings.redis_url
 
 
 def _configure_logs() -> None:
     logs.configure()
-    for old, new in old_names_in_use().items():
-        structlog.get_logger("settings").warning("old name of a setting", given=old, use=new)
 
 
 def _check_start(settings: Settings, role: Role) -> None:

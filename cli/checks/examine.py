@@ -92,7 +92,9 @@ async def check_start(settings: Settings, role: Role) -> list[Finding]:
     Looks at the settings and at the server of REDIS_URL, for at most a second. What a start tries
     itself is not tried twice: its address, its keys, its roles, and the right to each command.
     """
-    found = [*of_settings.unwise_values(settings, role)]
+    found = [*_variables(), *of_settings.unwise_values(settings, role), machine.open_files()]
+    if role != "worker":
+        found += machine.key_file(settings)
     if settings.redis_url is not None:
         found += await servers.redis(
             settings, role, read=read_start_facts, limit_s=_START_LIMIT_S, timing=_START_TIMING

@@ -79,7 +79,7 @@ def access(settings: Settings, host: str, *, is_open: bool = False) -> Iterator[
     except SettingsInvalid as error:
         yield CASES["keys-wrong"].found(problem=str(error))
         return
-    yield from _key_file(settings)
+    yield from key_file(settings)
     if is_closed:
         yield ok("keys-needed", "every caller needs a key")
         return
@@ -93,11 +93,12 @@ def access(settings: Settings, host: str, *, is_open: bool = False) -> Iterator[
         yield CASES["keys-none"].found(host=host)
 
 
-def _key_file(settings: Settings) -> Iterator[Finding]:
+def key_file(settings: Settings) -> Iterator[Finding]:
+    """Whether others may write to the file of keys, if it exists."""
     text = settings.api_keys.get_secret_value().strip() if settings.api_keys else ""
     if text.startswith("@"):
         path = Path(text[1:])
-        if path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        if path.is_file() and path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             yield CASES["keys-writable"].found(path=path)
 
 

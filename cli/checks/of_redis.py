@@ -43,7 +43,7 @@ def server_findings(
     yield ok("redis-answers", f"{address} answers{named}")
     if facts.missing_rights:
         yield CASES["redis-rights"].found(missing=", ".join(facts.missing_rights))
-    yield from _info_findings(facts.info, settings)
+    yield from _info_findings(facts.info, settings, address)
     yield from _write_findings(facts, address)
     yield from _buffer_findings(facts.config)
     if facts.partitions is not None:
@@ -58,7 +58,9 @@ def server_findings(
         yield ok("redis-node", f"{node} has the partitions {numbers}")
 
 
-def _info_findings(info: Mapping[str, Any] | None, settings: Settings) -> Iterator[Finding]:
+def _info_findings(
+    info: Mapping[str, Any] | None, settings: Settings, address: str
+) -> Iterator[Finding]:
     if info is None:
         yield CASES["redis-unasked"].found()
         return
@@ -72,8 +74,8 @@ def _info_findings(info: Mapping[str, Any] | None, settings: Settings) -> Iterat
     if policy != "noeviction":
         yield CASES["redis-eviction"].found(policy=policy)
     if str(info.get("role", "master")) != "master":
-        host, port = info.get("master_host"), info.get("master_port")
-        yield CASES["redis-replica"].found(of=f" of {host}:{port}" if host else "")
+        primary = f"{info.get('master_host', '?')}:{info.get('master_port', '?')}"
+        yield CASES["redis-replica"].found(address=address, primary=primary)
     yield from _memory_findings(info, settings)
     yield from _client_findings(info)
 

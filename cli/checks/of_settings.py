@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from tickertape.cli.checks.cases import CASES
 from tickertape.cli.checks.finding import Finding, Role
 from tickertape.runtime.setting_names import unknown_names
-from tickertape.runtime.settings import Settings
+from tickertape.runtime.settings import ENV_FILE, Settings
 
 # nginx, HAProxy and load balancers allow a minute between two bytes. A stream is silent for up to
 # two intervals, and timers may be late.
@@ -49,8 +49,15 @@ def old_variables(names: Mapping[str, str]) -> list[Finding]:
 
 
 def invalid_values(lines: Iterable[str]) -> list[Finding]:
-    """The lines of a SettingsInvalid, each of which names a variable."""
-    return [CASES["settings-value"].found(problem=line) for line in lines]
+    """The lines of a SettingsInvalid, each of which names a variable or the file."""
+    return [_invalid(line) for line in lines]
+
+
+def _invalid(line: str) -> Finding:
+    problem, _, fix = line.partition("; ")
+    if fix and line.startswith(ENV_FILE):
+        return CASES["settings-env"].found(problem=problem, fix=fix)
+    return CASES["settings-value"].found(problem=line)
 
 
 def unwise_values(settings: Settings, role: Role = "up") -> Iterator[Finding]:

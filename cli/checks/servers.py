@@ -19,7 +19,6 @@ from tickertape.runtime.settings import Settings
 
 _ANSWER_S = 5.0
 _OPENAI = "https://api.openai.com/v1"
-_MODELS_S = 15.0
 _REFUSED_KEY = {401, 403}
 
 ReadFacts = Callable[[Connections], Awaitable[ServerFacts]]
@@ -74,7 +73,7 @@ def _embedded_redis() -> Finding:
 
 
 async def upstream(
-    settings: Settings, role: Role = "up", *, limit_s: float = _MODELS_S
+    settings: Settings, role: Role = "up", *, limit_s: float = _ANSWER_S
 ) -> list[Finding]:
     """Findings about the server of OPENAI_BASE_URL, or the model that `up` would start."""
     if role == "up" and needs_model(settings):

@@ -8,7 +8,7 @@ from tickertape.broker.connections import Connections
 from tickertape.broker.dead import DeadRequest, DeadRequests
 from tickertape.broker.errors import Refused, RequestMissing, Unavailable
 from tickertape.cli.exits import CommandFailed, Exit
-from tickertape.cli.inspect.redis_url import redis_url
+from tickertape.cli.inspect.redis_url import command_failed, redis_url
 from tickertape.runtime.environment import load_settings
 from tickertape.runtime.settings import Settings
 
@@ -25,7 +25,7 @@ def run(action: str, request_ids: list[str], *, is_all: bool, data_dir: Path) ->
     try:
         return asyncio.run(_run(url, settings, action, None if is_all else request_ids))
     except Unavailable as error:
-        raise CommandFailed(str(error)) from None
+        raise command_failed(error, url) from None
 
 
 async def _run(url: str, settings: Settings, action: str, request_ids: list[str] | None) -> int:

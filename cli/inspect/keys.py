@@ -14,7 +14,7 @@ from tickertape.broker.connections import Connections
 from tickertape.broker.errors import Refused, Unavailable
 from tickertape.cli.exits import CommandFailed, Exit
 from tickertape.cli.inspect.operator_audit import audited
-from tickertape.cli.inspect.redis_url import redis_url
+from tickertape.cli.inspect.redis_url import command_failed, redis_url
 from tickertape.runtime import api_key
 from tickertape.runtime.environment import load_settings
 from tickertape.runtime.settings import Settings
@@ -53,7 +53,9 @@ def run(action: str, subject: str | None, new: NewKey, *, data_dir: Path) -> int
     try:
         with audited(settings.audit_log, f"keys {action}", path, tenant=tenant):
             return asyncio.run(_run(url, settings, record, subject if action == "revoke" else None))
-    except (Unavailable, Refused) as error:
+    except Unavailable as error:
+        raise command_failed(error, url) from None
+    except Refused as error:
         raise CommandFailed(str(error)) from None
 
 

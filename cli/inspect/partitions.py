@@ -9,7 +9,7 @@ from tickertape.broker.leftovers import Leftovers, find_leftovers
 from tickertape.broker.partition_map import MAX_PARTITIONS, PartitionMap
 from tickertape.broker.repartition import Repartition
 from tickertape.cli.exits import CommandFailed, Exit
-from tickertape.cli.inspect.redis_url import redis_url
+from tickertape.cli.inspect.redis_url import command_failed, redis_url
 from tickertape.runtime.environment import load_settings
 from tickertape.runtime.settings import Settings
 
@@ -23,8 +23,9 @@ def run(partitions: int | None, *, data_dir: Path) -> int:
     try:
         asyncio.run(_run(url, settings, partitions))
     except Unavailable as error:
-        again = "" if partitions is None else f" Run `tickertape partitions {partitions}` again."
-        raise CommandFailed(f"{error}{again}") from None
+        again = "" if partitions is None else f". Run `tickertape partitions {partitions}` again."
+        failed = command_failed(error, url)
+        raise CommandFailed(f"{failed}{again}", failed.code) from None
     except Refused as error:
         raise CommandFailed(str(error)) from None
     return Exit.OK

@@ -1,14 +1,24 @@
-"""The Redis of commands that connect to it directly."""
+"""The Redis of commands that connect to it directly, and their ends without it."""
 
 from pathlib import Path
 
+from tickertape.broker.contact import trouble_of
+from tickertape.broker.errors import Unavailable
+from tickertape.cli.checks.of_redis import unreachable
 from tickertape.cli.exits import CommandFailed, Exit
+from tickertape.runtime.addresses import hide_secrets
 from tickertape.runtime.settings import Settings
 
 
 def redis_url(settings: Settings, data_dir: Path) -> str:
     """REDIS_URL, else the embedded server of a running `tickertape up`; raises CommandFailed."""
     return settings.redis_url or _embedded_url(data_dir, settings)
+
+
+def command_failed(error: Unavailable, url: str) -> CommandFailed:
+    """The end of a command that Redis did not serve, with what to do about that."""
+    found = unreachable(trouble_of(error), hide_secrets(url))
+    return CommandFailed(found.line, Exit.USAGE if found.ends_start else Exit.FAILED)
 
 
 def _embedded_url(data_dir: Path, settings: Settings) -> str:

@@ -1,7 +1,5 @@
 """Redis over TLS, as docs/redis.md describes it: its lines are run as they stand there."""
 
-import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,21 +9,11 @@ import pytest
 from tests.support.rig import working
 from tests.support.running_api import running_api
 from tests.support.servers import PROGRAM_VARIABLE, open_port, valkey_server
+from tests.support.tls import TLS_PROGRAM, make_certificates, tls_settings
 from tests.support.upstream import ScriptedUpstream
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import Unavailable
 from tickertape.runtime.settings import Settings
-
-SECTION = Path("docs/redis.md").read_text("utf-8").partition("## TLS")[2].partition("\n## ")[0]
-COMMANDS = re.findall(r"^\$ (.+)$", SECTION, re.MULTILINE)
-SERVER = dict(re.findall(r"^(tls-\S+) (\S+)$", SECTION, re.MULTILINE))
-# The embedded Valkey is built without TLS.
-PROGRAM = Path("/usr/bin/redis-server")
-
-
-def make_certificates(folder: Path) -> None:
-    for command in COMMANDS:
-        subprocess.run(["/bin/sh", "-c", command], cwd=folder, check=True, capture_output=True)
 
 
 @pytest.fixture
@@ -36,15 +24,10 @@ def certificates(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(certificates: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
-    if not PROGRAM.exists():
+    if not TLS_PROGRAM.exists():
         pytest.skip("needs the package redis-server, which has TLS")
-    monkeypatch.setenv(PROGRAM_VARIABLE, str(PROGRAM))
-    settings = {
-        name: str(certificates / value) if value.endswith((".crt", ".key")) else value
-        for name, value in SERVER.items()
-    }
-    # The plain port stays open for the rig, which asks there whether the server is up.
-    settings["tls-port"] = str(open_port())
+    monkeypatch.setenv(PROGRAM_VARIABLE, str(TLS_PROGRAM))
+    settings = tls_settings(certificates, open_port())
     with valkey_server(settings=settings) as running:
         yield f":{urlsplit(running.url).password}@", settings["tls-port"]
 

@@ -193,5 +193,5 @@ def test_dead_commands_without_a_redis_url_use_the_server_of_up(
 
 def test_an_unreachable_redis_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
-    with pytest.raises(CommandFailed, match="cannot be reached"):
+    with pytest.raises(CommandFailed, match="refused: start the server"):
         dead_command.run("list", [], is_all=False, data_dir=Path())
