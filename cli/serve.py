@@ -88,7 +88,9 @@ def _settings(*, serves: bool = False) -> tuple[Settings, str]:
 
 
 def _configure_logs() -> None:
+    """Configure what this process leaves behind: its log, and no core if it crashes."""
     logs.configure()
+    _write_no_core()
 
 
 def _check_start(settings: Settings, role: Role) -> None:
@@ -99,6 +101,16 @@ def _check_start(settings: Settings, role: Role) -> None:
         structlog.get_logger(role).warning(
             "wrong set-up", case=finding.case, problem=finding.text, fix=finding.fix
         )
+
+
+def _write_no_core() -> None:
+    """A core has every prompt and key of the process. Programs that it starts write none either."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import sys
+import threading
 import traceback
 from typing import TextIO, cast
 
@@ -43,6 +44,9 @@ def configure() -> None:
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
+    # Of the handler too, because variables such as OPENAI_LOG let a library log whole prompts.
+    handler.setLevel(logging.WARNING)
+    handler.addFilter(_hide_values)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -50,6 +54,34 @@ def configure() -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    _log_crashes()
+
+
+def _log_crashes() -> None:
+    """Let no crash print its error, whose text may quote a prompt or a key."""
+    log = structlog.get_logger("crash")
+
+    def crashed(error: BaseException | None, event: str) -> None:
+        if not isinstance(error, SystemExit):  # an end that was asked for, of a thread
+            log.error(event, exc_info=error)
+
+    sys.excepthook = lambda _, error, __: crashed(error, "the program crashed")
+    sys.unraisablehook = lambda given: crashed(given.exc_value, "an error was ignored")
+    threading.excepthook = lambda given: crashed(given.exc_value, "a thread crashed")
+
+
+def _hide_values(record: logging.LogRecord) -> bool:
+    """Cut what asyncio says of tasks and callbacks: they show their errors and arguments."""
+    if record.name == "asyncio":
+        if isinstance(record.args, tuple) and record.args:
+            record.args = tuple(map(_type_or_number, record.args))
+        else:
+            record.msg = str(record.msg).partition("\n")[0].partition("(")[0]
+    return True
+
+
+def _type_or_number(value: object) -> object:
+    return value if isinstance(value, int | float) else type(value).__name__
 
 
 def hide_error_text(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

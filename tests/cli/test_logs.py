@@ -24,14 +24,50 @@ except ValueError:
 """
 
 
-def written() -> list[dict[str, object]]:
+CRASHING = """
+import asyncio, gc, logging, os, threading
+from tickertape.runtime import logs
+
+def fail(text):
+    raise ValueError("a prompt with sk-secret")
+
+async def fail_later(text):
+    fail(text)
+
+async def main():
+    task = asyncio.create_task(fail_later("sk-secret"))
+    await asyncio.sleep(0)
+    del task
+    asyncio.get_running_loop().call_soon(fail, "sk-secret")
+    await asyncio.sleep(0)
+
+class Unclean:
+    def __del__(self):
+        fail("sk-secret")
+
+logs.configure()
+asyncio.run(main())
+gc.collect()
+Unclean()
+thread = threading.Thread(target=fail, args=["sk-secret"])
+thread.start()
+thread.join()
+library = logging.getLogger("openai._base_client")
+library.setLevel(logging.DEBUG)  # as OPENAI_LOG=debug does
+library.debug("Request options: sk-secret")
+fail("sk-secret")
+"""
+
+
+def written(source: str = PROGRAM, *, exit_code: int = 0) -> list[dict[str, object]]:
     program = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", source],
         env=module_environment(),
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
+    assert program.returncode == exit_code, program.stderr
     assert program.stdout == ""
     return [json.loads(line) for line in program.stderr.splitlines()]
 
@@ -50,3 +86,11 @@ def test_an_error_is_logged_with_its_type_and_place_and_never_its_text() -> None
         assert record["error"] == "ValueError"
         assert record["at"] == ["<string>:12 <module>"]
         assert "sk-secret" not in json.dumps(record)
+
+
+def test_no_crash_of_a_task_a_callback_a_thread_or_the_program_quotes_its_error() -> None:
+    records = written(CRASHING, exit_code=1)
+    assert len(records) == 5, records
+    assert all((each["level"], each["error"]) == ("error", "ValueError") for each in records)
+    assert all("fail" in str(each["at"]) for each in records)
+    assert "sk-secret" not in json.dumps(records)
