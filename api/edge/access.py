@@ -61,7 +61,7 @@ class Access:
             None if settings.jwt_jwks_url is None else UserTokens(settings, self._permits)
         )
         self._tries = FailedTries()
-        self.audit = audit_of(settings.audit_log)
+        self.audit = audit_of(settings.audit_log, self._is_listed_key)
         self._version: int | None = None
         self._is_closed = authenticator is not None or settings.is_closed
 
@@ -138,6 +138,9 @@ class Access:
             if self._listed and self._listed().lists_as_hash(key)
             else "This API key is unknown.",
         )
+
+    def _is_listed_key(self, text: str) -> bool:
+        return self._listed is not None and self._listed().find(text) is not None
 
     def close(self) -> None:
         """Close the audit log."""

@@ -1,7 +1,7 @@
 """The audit log: whose call did what to which object, from where, and how it ended.
 
 One JSON object a line, apart from the program's log. No line holds content: no query, body, key or
-ticket. The ids of users and the names of conversations are in it.
+ticket. The ids of users are in it, and the names of conversations of calls that were served.
 """
 
 import os
@@ -19,6 +19,7 @@ import structlog
 from starlette.datastructures import Headers
 from starlette.types import Message, Scope, Send
 
+from tickertape.api.edge.audit_names import IsKey, name_of, object_of
 from tickertape.api.edge.caller import Caller
 from tickertape.api.edge.route_scopes import needed_scope
 from tickertape.broker.errors import SettingsInvalid
@@ -28,6 +29,7 @@ logger = structlog.get_logger("api")
 STDOUT = "-"
 _WARNED_EVERY_S = 60.0
 _MOST_CHARS = 600
+_REFUSED = 400
 
 
 class AuditLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -114,9 +116,15 @@ class StreamSink:
 class Audit:
     """Writes a line when the head of a call's response is sent. A full disk refuses no call."""
 
-    def __init__(self, sink: Sink, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        clock: Callable[[], float] = time.monotonic,
+        is_key: IsKey = lambda _: False,
+    ) -> None:
         self._sink = sink
         self._clock = clock
+        self.is_key = is_key
         self._warned_s = float("-inf")
 
     def close(self) -> None:
@@ -167,33 +175,36 @@ class AuditedCall:
         scope, caller = self._scope, self.caller
         client = scope.get("client")
         path = urlsplit(location).path if location else scope["path"]
+        is_key = self._audit.is_key
+        is_served = caller is not None and outcome is not None and outcome < _REFUSED
+        user = None if caller is None or caller.user is None else name_of(caller.user, is_key)
         self._audit.write(
             AuditLine(
                 time=datetime.now(UTC).isoformat(timespec="milliseconds"),
                 action=needed_scope(scope["method"], scope["path"]),
                 method=scope["method"],
-                object=path[:_MOST_CHARS],
+                object=object_of(path, is_key, is_served=is_served)[:_MOST_CHARS],
                 address=client[0] if client else "",
                 tenant=None if caller is None else caller.tenant,
                 key_id=None if caller is None else caller.key_id,
-                user=None if caller is None else caller.user,
+                user=user,
                 by_ticket=caller is not None and caller.only is not None,
                 outcome=outcome,
             )
         )
 
 
-def audit_of(setting: str | None) -> Audit | None:
+def audit_of(setting: str | None, is_key: IsKey = lambda _: False) -> Audit | None:
     """The audit log of the settings: a file, `-` for stdout, None for none.
 
-    Raises SettingsInvalid if the file cannot be written.
+    `is_key` says which texts are keys in use. Raises SettingsInvalid if the file cannot be written.
     """
     if setting is None:
         return None
     if setting == STDOUT:
-        return Audit(StreamSink(sys.stdout))
+        return Audit(StreamSink(sys.stdout), is_key=is_key)
     try:
-        return Audit(FileSink(Path(setting)))
+        return Audit(FileSink(Path(setting)), is_key=is_key)
     except OSError as error:
         raise SettingsInvalid(
             f"TICKERTAPE_AUDIT_LOG: {setting} cannot be written: {type(error).__name__}; "

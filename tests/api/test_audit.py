@@ -60,6 +60,29 @@ async def test_every_call_leaves_who_what_and_the_outcome_and_no_content(
         assert secret not in text
 
 
+async def test_a_key_or_a_prompt_in_an_address_is_not_in_the_audit_log(
+    redis_url: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "audit.log"
+    issued = "tt_" + "a" * 46
+    async with running_api(redis_url, api_keys=f"ada:{KEY}", audit_log=str(path)) as api:
+        for word in (KEY, issued, "tk1_a.b", "eyJhbGciOiJub25lIn0.e30.", "secret-prompt"):
+            for where in (f"/chat/{word}", f"/conversations/{word}", f"/{word}", f"/v1/x/{word}"):
+                await api.client.get(where)
+                await api.client.get(where, headers=ADA)
+            where = f"/conversations/{word}/ticket" if word != "secret-prompt" else "/chat"
+            headers = {**ADA, "X-Tickertape-User": word}
+            await api.client.post(where, json={"rights": "read"}, headers=headers)
+    text = path.read_text()
+    for secret in (KEY, issued, "tk1_", "eyJ"):
+        assert secret not in text
+    assert "secret-prompt" not in text.replace('"user":"secret-prompt"', "")
+    shown = {line["object"] for line in lines_of(path)}
+    assert shown == {
+        "/chat/*", "/conversations/*", "/*", "/v1/*/*", "/conversations/*/ticket", "/chat",
+    }  # fmt: skip
+
+
 async def test_a_stream_has_its_line_when_it_begins(redis_url: str, tmp_path: Path) -> None:
     path = tmp_path / "audit.log"
     async with running_api(redis_url, api_keys=f"ada:{KEY}", audit_log=str(path)) as api:
