@@ -1,6 +1,6 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-servers chaos doctor-table fuzz bench audit check lint fmt docs pictures dist assets lock clean
+.PHONY: help run test test-all test-servers chaos doctor-table fuzz isolation bench audit check lint fmt docs pictures dist assets lock clean
 
 # If set, every child process recompiles its imports (1.5 s each).
 unexport PYTHONDONTWRITEBYTECODE
@@ -39,6 +39,9 @@ doctor-table: .venv/test.stamp ## cause each wrong set-up that `tickertape docto
 
 fuzz: .venv/test.stamp ## send raw requests of every odd kind to a real API, and check its answers (REQUESTS=100000 SEED=7 ARGS=--control)
 	$(BIN)/python -m tests.fuzz $(if $(REQUESTS),--requests $(REQUESTS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+isolation: .venv/test.stamp ## show that tenants stay apart: marked tokens, a flood, a search for secrets (RUN=tags ARGS="--deltas 100000")
+	@for run in $(or $(RUN),tags flood secrets); do $(BIN)/python -m tests.isolation $$run $(ARGS) || exit 1; done
 
 bench: .venv/bench.stamp ## measure against other servers, and write docs/performance.md (QUICK=1 for a dry run, ARGS="--only hot replay")
 	$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)

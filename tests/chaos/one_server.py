@@ -146,3 +146,11 @@ async def one_server() -> AsyncIterator[Engine]:
     with valkey_server(append_only=True, parent=in_memory()) as server:
         async with FaultProxy(server.port) as proxy:
             yield OneServer(server, proxy)
+
+
+@contextlib.asynccontextmanager
+async def whole_server() -> AsyncIterator[Engine]:
+    """Run a server that every process reaches directly."""
+    async with one_server() as engine:
+        engine.harmed_url = engine.url
+        yield engine

@@ -19,7 +19,7 @@ from tests.chaos.history import Final, History
 from tests.chaos.invariants import violations
 from tests.chaos.losses import documented_losses
 from tests.chaos.members import preload
-from tests.chaos.system import MAX_CRASHES, running_system
+from tests.chaos.system import ENGINES, MAX_CRASHES, WITHOUT_FENCE, running_system
 from tests.chaos.tenants import TENANTS
 from tests.chaos.traffic import Traffic
 
@@ -101,7 +101,8 @@ async def run(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-"))
         )
         directory.mkdir(parents=True, exist_ok=True)
-        running = running_system(directory, is_fenced=is_fenced, kind=kind)
+        recipe = None if is_fenced else WITHOUT_FENCE
+        running = running_system(directory, recipe, engine=ENGINES[kind])
         system = await stack.enter_async_context(running)
         connector = aiohttp.TCPConnector(limit=0)
         session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))

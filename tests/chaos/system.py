@@ -7,9 +7,9 @@ That API process also loses pushes. Addresses stay the same over restarts.
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
@@ -17,7 +17,7 @@ import aiohttp
 from tests.chaos.cluster_engine import cluster_engine
 from tests.chaos.engine import Engine
 from tests.chaos.lossy_api import lose_pushes
-from tests.chaos.members import Member
+from tests.chaos.members import Member, Prepare
 from tests.chaos.one_server import one_server
 from tests.chaos.sentinel_engine import sentinel_engine
 from tests.chaos.tenants import TENANTS, key_of
@@ -28,13 +28,27 @@ from tests.support.wait import wait_until
 LEASE_S = 1.0
 STALL_S = 3.0
 MAX_CRASHES = 6
-ENGINES: Mapping[str, Callable[[], AbstractAsyncContextManager[Engine]]] = {
+MakeEngine = Callable[[], AbstractAsyncContextManager[Engine]]
+ENGINES: Mapping[str, MakeEngine] = {
     "one": one_server,
     "sentinel": sentinel_engine,
     "cluster": cluster_engine,
 }
 _SLOTS = 24
 _START_S = 60
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a run changes: settings, and programs that are changed before they run."""
+
+    settings: Mapping[str, str] = field(default_factory=dict)
+    prepare_apis: Sequence[Prepare | None] = (None, lose_pushes)
+    prepare_workers: Prepare | None = None
+    upstream_options: Sequence[str] = ()
+
+
+WITHOUT_FENCE = Recipe(prepare_workers=remove_fences)
 
 
 @dataclass(frozen=True)
@@ -73,12 +87,13 @@ class System:
 
 @contextlib.asynccontextmanager
 async def running_system(
-    directory: Path, *, is_fenced: bool, kind: str = "one"
+    directory: Path, recipe: Recipe | None = None, *, engine: MakeEngine = one_server
 ) -> AsyncIterator[System]:
     """Start everything, and end it at the end of the block, whatever state it is in."""
-    with prompted_upstream("--owner=llamacpp") as upstream_url:
-        async with ENGINES[kind]() as engine:
-            system = _system(directory, engine, upstream_url, is_fenced=is_fenced)
+    recipe = recipe or Recipe()
+    with prompted_upstream("--owner=llamacpp", *recipe.upstream_options) as upstream_url:
+        async with engine() as redis:
+            system = _system(directory, redis, upstream_url, recipe)
             try:
                 for member in system.members:
                     member.start()
@@ -88,28 +103,23 @@ async def running_system(
                 await asyncio.gather(*(_end(member) for member in system.members))
 
 
-def _system(directory: Path, engine: Engine, upstream_url: str, *, is_fenced: bool) -> System:
+def _system(directory: Path, engine: Engine, upstream_url: str, recipe: Recipe) -> System:
     ports = _free_ports(2)
-    prepare = None if is_fenced else remove_fences
+
+    def member(name: str, argv: list[str], redis_url: str, prepare: Prepare | None) -> Member:
+        settings = {**_settings(engine, redis_url, upstream_url), **recipe.settings}
+        return Member(name, argv, directory, settings, prepare)
 
     def api(number: int, redis_url: str) -> Member:
-        return Member(
-            f"api-{number}",
-            ["api", f"--port={ports[number]}"],
-            directory,
-            _settings(engine, redis_url, upstream_url),
-            lose_pushes if number else None,
-        )
+        argv = ["api", f"--port={ports[number]}"]
+        return member(f"api-{number}", argv, redis_url, recipe.prepare_apis[number])
 
     def worker(number: int, redis_url: str) -> Member:
-        settings = _settings(engine, redis_url, upstream_url)
-        return Member(
-            f"worker-{number}", ["worker", f"--slots={_SLOTS}"], directory, settings, prepare
-        )
+        argv = ["worker", f"--slots={_SLOTS}"]
+        return member(f"worker-{number}", argv, redis_url, recipe.prepare_workers)
 
     def command(argv: list[str]) -> Member:
-        settings = _settings(engine, engine.url, upstream_url)
-        return Member(f"tickertape {argv[0]}", argv, directory, settings)
+        return member(f"tickertape {argv[0]}", argv, engine.url, None)
 
     url, harmed_url = engine.url, engine.harmed_url
     return System(

@@ -27,6 +27,7 @@ from tests.support.script import (
     Step,
     Text,
     Usage,
+    error_body,
     rate_limited,
 )
 from tests.support.upstream import Call, ScriptedUpstream
@@ -41,7 +42,8 @@ class Plan(msgspec.Struct, frozen=True):
     with it. With `stamp` each delta is instead the machine's monotonic time, in seconds, at which
     it was sent. With `marks_calls` each names the call that spoke it, counted from 1 for a prompt.
     `cut_after` and `reset_after` break off after that many deltas, `stall_after` falls silent and
-    `status` refuses, for the first `fail_times` calls with this prompt. Rate 0 is the fastest.
+    `status` refuses, in the words of `refusal` if it has any, for the first `fail_times` calls with
+    this prompt. Rate 0 is the fastest.
     """
 
     deltas: int = 20
@@ -54,6 +56,7 @@ class Plan(msgspec.Struct, frozen=True):
     reset_after: int | None = None
     stall_after: int | None = None
     status: int | None = None
+    refusal: str | None = None
     fail_times: int = 1
 
     def pieces(self, call: int = 1) -> list[str]:
@@ -88,6 +91,8 @@ class PlanFollower:
         number = self._calls_by_prompt[prompt]
         fails = number <= plan.fail_times
         if fails and plan.status is not None:
+            if plan.refusal is not None:
+                return [Status(plan.status, body=error_body(plan.refusal, "refused"))]
             return rate_limited() if plan.status == 429 else [Status(plan.status)]
         return _steps(plan, _pieces_left(plan, call.body, number), fails=fails)
 

@@ -32,7 +32,7 @@ async def measure(names: list[str]) -> None:
     for name in names:
         with tempfile.TemporaryDirectory(prefix="figures-") as directory:
             async with (
-                running_system(Path(directory), is_fenced=True) as system,
+                running_system(Path(directory)) as system,
                 callers(system) as calling,
             ):
                 for line in await _MEASURES[name](calling):

@@ -1,0 +1,147 @@
+"""One tenant floods the system, and another one submits one request after the other.
+
+The second tenant waits for the first delta of each answer. Its 95th percentile during the flood is
+compared with the one that it had alone, on the same processes.
+"""
+
+import asyncio
+import contextlib
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import msgspec
+
+from tests.chaos.members import preload
+from tests.chaos.one_server import whole_server
+from tests.chaos.system import Recipe, System, running_system
+from tests.isolation.one_tenant import FLOODING
+from tests.support.programs import environment
+from tests.support.prompted import Plan
+
+CALM, CROWD = "the-key-of-the-calm-one", "the-key-of-the-crowd"
+MOST_RATIO = 2.0
+_ROOT = Path(__file__).resolve().parent.parent.parent
+_WARM_UP = 50
+_OPENS_WITHIN_S = 120
+_SHORT = Plan(deltas=3, tag="calm")
+_SETTINGS = {
+    "TICKERTAPE_API_KEYS": f"calm:{CALM},crowd:{CROWD}",
+    "TICKERTAPE_ADDRESS_CONNECTIONS": "0",
+    "TICKERTAPE_LEASE_S": "5",
+    "TICKERTAPE_STALL_S": "60",
+    "TICKERTAPE_TENANT_LIMIT": "100",
+    "TICKERTAPE_HEARTBEAT_S": "15",
+}
+
+
+@dataclass
+class Waits:
+    """The seconds from a submit to its first delta, of many submits."""
+
+    alone_s: list[float] = field(default_factory=list)
+    flooded_s: list[float] = field(default_factory=list)
+    crowd: dict[str, int] = field(default_factory=dict)
+    took_s: float = 0
+
+    @property
+    def ratio(self) -> float:
+        """The 95th percentile during the flood, for each second of the one alone."""
+        return _percentile(self.flooded_s, 0.95) / _percentile(self.alone_s, 0.95)
+
+    def report(self) -> str:
+        """The result in words."""
+        crowd = ", ".join(f"{name}: {count:,}" for name, count in sorted(self.crowd.items()))
+        return "\n".join(
+            [
+                f"alone:   {_told(self.alone_s)}",
+                f"flooded: {_told(self.flooded_s)}, in {self.took_s:.0f} s",
+                f"the crowd got {crowd}",
+                f"p95 is {self.ratio:.2f} times that of the tenant alone",
+            ]
+        )
+
+
+async def flood(directory: Path, *, asks: int = 300, submits: int, streams: int) -> Waits:
+    """Measure `asks` submits alone, and at least as many during the flood."""
+    preload()
+    waits = Waits()
+    recipe = Recipe(settings=_SETTINGS, prepare_apis=(None, None))
+    async with (
+        running_system(directory, recipe, engine=whole_server) as system,
+        aiohttp.ClientSession(headers={"Authorization": f"Bearer {CALM}"}) as session,
+    ):
+        for _ in range(_WARM_UP):
+            await _ask(session, system.api_urls[0])
+        waits.alone_s = [await _ask(session, system.api_urls[0]) for _ in range(asks)]
+        await _measure_flooded(session, system, waits, asks, (submits, streams))
+    return waits
+
+
+async def _measure_flooded(
+    session: aiohttp.ClientSession,
+    system: System,
+    waits: Waits,
+    asks: int,
+    flood_of: tuple[int, int],
+) -> None:
+    began_s = time.monotonic()
+    async with _flooding(system.api_urls[0], *flood_of) as counting:
+        while len(waits.flooded_s) < asks or not counting.done():
+            waits.flooded_s.append(await _ask(session, system.api_urls[0]))
+        waits.crowd = msgspec.json.decode(counting.result(), type=dict[str, int])
+    waits.took_s = time.monotonic() - began_s
+
+
+async def _ask(session: aiohttp.ClientSession, url: str) -> float:
+    """The seconds from a submit to its first delta."""
+    began_s = time.perf_counter()
+    async with session.post(f"{url}/chat", json={"message": _SHORT.prompt()}) as answer:
+        request_id = (await answer.json())["request_id"]
+    received, took_s = b"", 0.0
+    async with session.get(f"{url}/chat/{request_id}/stream") as stream:
+        async for data in stream.content.iter_any():
+            received += data
+            if b"event: delta" in received:
+                took_s = time.perf_counter() - began_s
+                break
+        async for _ in stream.content.iter_any():
+            pass
+    return took_s
+
+
+@contextlib.asynccontextmanager
+async def _flooding(url: str, submits: int, streams: int) -> AsyncIterator["asyncio.Task[bytes]"]:
+    """The flood for the length of the block, and a task that ends with its counts."""
+    argv = [
+        sys.executable, "-m", "tests.isolation.one_tenant", url, CROWD,
+        f"--submits={submits}", f"--streams={streams}",
+    ]  # fmt: skip
+    process = await asyncio.create_subprocess_exec(
+        *argv, cwd=_ROOT, env=environment(), stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(_OPENS_WITHIN_S):
+            assert await process.stdout.readline() == FLOODING
+        counting = asyncio.create_task(process.stdout.readline(), name="counts of the flood")
+        yield counting
+    finally:
+        process.kill()
+        await process.wait()
+
+
+def _percentile(seconds: list[float], share: float) -> float:
+    return sorted(seconds)[int(len(seconds) * share)]
+
+
+def _told(seconds: list[float]) -> str:
+    shares = {name: _percentile(seconds, share) for name, share in _SHARES.items()}
+    told = ", ".join(f"{name} {value * 1000:.1f} ms" for name, value in shares.items())
+    return f"{told} of {len(seconds):,}"
+
+
+_SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
