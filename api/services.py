@@ -5,6 +5,7 @@ Each app has one Services object, made at its start; api/dependencies.py passes 
 
 import asyncio
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from tickertape.api.asking import Ask, submission_of
 from tickertape.api.edge.access import POLL_INTERVAL_S
@@ -33,7 +34,7 @@ from tickertape.broker.log import Logs
 from tickertape.broker.requests import Record, Requests
 from tickertape.broker.retention import Keep, Retention
 from tickertape.broker.rights import Rights
-from tickertape.broker.submission import Submission, Submitted
+from tickertape.broker.submission import Submission, Submitted, Tries
 from tickertape.broker.summaries import ConversationList
 from tickertape.roles import Roles
 from tickertape.runtime.settings import Settings
@@ -106,9 +107,17 @@ class Services:
     loop_watch: LoopWatch = field(default_factory=LoopWatch)
 
     async def submit(
-        self, ask: Ask, *, caller: Caller, idempotency_key: str | None = None
+        self,
+        ask: Ask,
+        *,
+        caller: Caller,
+        idempotency_key: str | None = None,
+        sdk_try: int | None = None,
     ) -> Submitted:
         """Render the role and accept the request.
+
+        `sdk_try` is how often an SDK has repeated the call, None if no SDK counts that. A repeated
+        call finds the request of an earlier one of the same caller with the same body.
 
         Raises as Requests.submit and submission_of, ParentMissing, and Problem for a retention
         above the limit, for a ticket of another conversation, for a model that the caller may
@@ -129,7 +138,9 @@ class Services:
         )
         submission = await self.heavy.run_if_heavy(
             caller.tenant,
-            lambda: self._checked(ask, rules, caller, idempotency_key, keep),
+            lambda: _with_tries(
+                self._checked(ask, rules, caller, idempotency_key, keep), caller, sdk_try
+            ),
         )
         caller.require_model(submission.model)
         if ask.links.parent and ask.conversation_id is not None:
@@ -218,3 +229,12 @@ def _limited(submission: Submission, rules: TenantRules, caller: Caller) -> Subm
         rates=limits_of(rules, caller, submission.payload["params"], prompt_tokens),
         input_tokens=prompt_tokens,
     )
+
+
+def _with_tries(submission: Submission, caller: Caller, sdk_try: int | None) -> Submission:
+    if sdk_try is None:
+        return submission
+    encoded = submission.encoded
+    bodies = (sha256(body).hexdigest() for body in (encoded.payload, encoded.queued))
+    name = digest("tries", caller.principal, caller.key_id or "", *bodies)
+    return submission.limited(tries=Tries(name, is_retry=sdk_try > 0))

@@ -180,6 +180,10 @@ class Keyspace:
         """String: the fingerprint and the request id of an idempotency key, given as its digest."""
         return f"{self.tag(partition)}idem:{idempotency_key}"
 
+    def tries(self, partition: int, name: str) -> str:
+        """String: the ids of the latest requests of calls that SDKs repeat; named by `Tries`."""
+        return f"{self.tag(partition)}tries:{name}"
+
     # A conversation
 
     def conversation(self, partition: int, conversation_key: str) -> str:

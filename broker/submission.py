@@ -28,6 +28,13 @@ class Encoded(NamedTuple):
         return len(self.payload) + len(self.queued) + len(self.question)
 
 
+class Tries(NamedTuple):
+    """The calls of one caller with one body; `is_retry` for one that an SDK repeats by itself."""
+
+    name: str
+    is_retry: bool
+
+
 @dataclass(frozen=True)
 class Submission:
     """A request as the API accepted it.
@@ -39,7 +46,8 @@ class Submission:
     `tenant_limit` replaces that of the settings. `rates` are the limits that the request uses up,
     and `input_tokens` estimates its prompt. `format` is the lowest format of a worker that can run
     the request. `near` is a request whose partition this one should share, if its conversation and
-    its key do not choose another one.
+    its key do not choose another one. `tries` lets a call that an SDK repeats find the request of
+    an earlier one, if there is neither a conversation nor an idempotency key.
     """
 
     tenant: str
@@ -54,6 +62,7 @@ class Submission:
     conversation_id: str | None = None
     on_busy: OnBusy = "queue"
     idempotency_key: str | None = None
+    tries: Tries | None = None
     fingerprint: str = ""
     format: int = 1
     weight: str = ""
@@ -91,7 +100,7 @@ class Submission:
 
 @dataclass(frozen=True)
 class Submitted:
-    """`is_new` is false when the idempotency key had already been used with the same body.
+    """`is_new` is false when the request of an earlier call was found, by its key or its tries.
 
     `rests` is what is left of the limits of a new request.
     """

@@ -55,7 +55,11 @@ class Submitter:
         for _ in range(_MOST_ROUTES):
             # One map for all steps: this process may learn a newer one meanwhile.
             present = self._partitions.map
-            home = await self._homes.of_submit(present, *names, near=s.near)
+            home = await self._homes.of_submit(
+                present, names.conversation, names.idempotency, near=s.near
+            )
+            if names.tries and not s.near:
+                home = Home(present.homes(names.tries)[0])
             id_ = request_id or request_ids.new_request_id(home.partition)
             reply = await self._submit_as(id_, s, names, present, home)
             if reply.word == "STALE":
@@ -115,6 +119,8 @@ class Submitter:
             rates=limits.rates,
             settled=limits.settled,
             input_tokens=s.input_tokens,
+            tries=names.tries,
+            is_retry=int(s.tries is not None and names.tries != "" and s.tries.is_retry),
             retention_s=self._settings.retention_s,
             conversation_ttl_s=self._settings.conversation_ttl_s,
             model=msgspec.json.encode(s.model) if s.model else "",
@@ -145,13 +151,16 @@ class _Names(NamedTuple):
 
     conversation: str
     idempotency: str
+    tries: str
 
 
 def _names(s: Submission) -> _Names:
     idempotency = s.idempotency_key and keys.digest(
         s.tenant, s.conversation_id or "", s.idempotency_key
     )
-    return _Names(conversation_key(s.tenant, s.conversation_id), idempotency or "")
+    conversation = conversation_key(s.tenant, s.conversation_id)
+    tries = s.tries.name if s.tries and not (conversation or idempotency) else ""
+    return _Names(conversation, idempotency or "", tries)
 
 
 class _Reply(NamedTuple):

@@ -35,7 +35,8 @@ class Foreground:
 
     With `cancels_on_leave`, the request is cancelled when the caller leaves, and when its key is
     taken back. `is_repeatable` states
-    that the call had an idempotency key, so that a repeated call finds the same request.
+    that the call had an idempotency key or an SDK's count of its tries, so that a repeated call
+    finds the same request.
     """
 
     def __init__(

@@ -7,6 +7,7 @@
 -- how many arguments must follow. Valkey 9 crashes if a check passes too few arguments.
 local RIGHTS = {
   'TIME', '', 0, 'EXISTS', 'tenant:', 0, 'DEL', 'log:', 0, 'GET', 'idem:', 0, 'SET', 'claim:', 1,
+  'GET', 'tries:', 0, 'SET', 'tries:', 3,
   'EXPIRE', 'req:', 1, 'PEXPIRE', 'log:', 1, 'PTTL', 'log:', 0, 'PERSIST', 'index:', 0, 'HGET', 'conv:', 1,
   'HMGET', 'req:', 1, 'HEXISTS', 'req:', 1,
   'HSET', 'req:', 2, 'HSETNX', 'req:', 2, 'HDEL', 'req:', 1, 'HINCRBY', 'load', 2, 'LPUSH', 'wake', 1,

@@ -5,7 +5,7 @@
 --        14 model (JSON)|''  15 queued, the first entry  16 head (JSON)  17 question (JSON)|''
 --        18 links (JSON)|''  19 conversation_turns  20 title|''  21 summary (JSON)|''  22 format  23 epoch
 --        24 must_be_known (0|1)  25 keep_s|''  26 conversation_keep_s|''  27 tenant_keep_s|''  28 tenant_bytes  29 weight|''
---        30 rates (JSON)|''  31 settled (JSON)|''  32 input_tokens
+--        30 rates (JSON)|''  31 settled (JSON)|''  32 input_tokens  33 tries|''  34 is_retry (0|1)
 -- ->     OK id [rests] | EXISTS id | CONFLICT id | FULL '' | TENANT_LIMIT '' | TENANT_BYTES '' | RATE '' limit | BUSY active_id | STALE '' | ELSEWHERE ''
 -- NEEDS  rights prefix rates lifecycle
 -- A repeated call finds the id, or the idempotency key, of the first call. The idempotency key and the log
@@ -17,13 +17,18 @@
 -- the name elsewhere sets `must_be_known`, and is refused if it is gone by now (ELSEWHERE).
 -- `keep_s` shortens the retention of this request. `conversation_keep_s` is how long the conversation is kept after its
 -- last request from now on, and `tenant_keep_s` how long a conversation for which nobody has chosen a time is kept.
+-- `tries` names the calls of one caller with one body that SDKs repeat by themselves. A repeated one (`is_retry`) finds
+-- the request of an earlier call that runs or has just ended, and a first one never does. Of several requests, each
+-- repeated call finds the one that was found least recently, because as many calls of one body expect as many answers.
 -- The id comes before the fence: a repeated call whose first reply was lost must find its request.
 local request_id, fingerprint, tenant, payload, policy, idempotency, conversation, on_busy, queue_limit,
   tenant_limit, queue_bytes, retention_s, conversation_ttl_s, model, queued, head, question, links,
   conversation_turns, title, summary, format, epoch, must_be_known, keep_s, conversation_keep_s,
-  tenant_keep_s, tenant_bytes, weight, rates, settled, input_tokens = unpack(ARGV)
+  tenant_keep_s, tenant_bytes, weight, rates, settled, input_tokens, tries, is_retry = unpack(ARGV)
 local retention_s, conversation_ttl_s = tonumber(retention_s), tonumber(conversation_ttl_s)
 local EXPIRED_PER_SUBMIT = 16
+-- How long after the last call its requests are known, how long after its end one is found, and how many are known.
+local TRIES_MS, FOUND_MS, MOST_TRIES = 900000, 120000, 32
 -- The memory that the request adds. Some protocols keep the question in the log and in the turns, too.
 local bytes = #payload + #queued + #question
 
@@ -36,6 +41,30 @@ if idempotency ~= '' then
   end
 end
 if call('EXISTS', P .. 'req:' .. request_id) == 1 then return { 'EXISTS', request_id } end
+
+local known_tries = tries ~= '' and call('GET', P .. 'tries:' .. tries) or ''
+
+-- Know a request as that of the last call.
+local function note_try(id)
+  local ids = {}
+  for each in string.gmatch(known_tries, '%S+') do
+    if each ~= id then ids[#ids + 1] = each end
+  end
+  ids[#ids + 1] = id
+  local known = table.concat(ids, ' ', math.max(1, #ids - MOST_TRIES + 1))
+  call('SET', P .. 'tries:' .. tries, known, 'PX', TRIES_MS)
+end
+
+if is_retry == '1' then
+  for id in string.gmatch(known_tries, '%S+') do
+    local state, owner, ended = unpack(call('HMGET', P .. 'req:' .. id, 'state', 'tenant', 'ended'))
+    local is_fresh = not ended or now - tonumber(ended) <= FOUND_MS
+    if state and state ~= 'cancelled' and owner == tenant and is_fresh then
+      note_try(id)
+      return { 'EXISTS', id }
+    end
+  end
+end
 
 local fence = tonumber(call('GET', P .. 'epoch') or 0)
 if tonumber(epoch) < fence then return { 'STALE', '' } end
@@ -94,6 +123,7 @@ if active and on_busy == 'replace' then
 end
 
 append_entry(request_id, int(now) .. '-0', queued)
+if tries ~= '' then note_try(request_id) end
 if idempotency ~= '' then call('SET', P .. 'idem:' .. idempotency, fingerprint .. '|' .. request_id) end
 call('SADD', P .. 'tenant:' .. tenant, request_id)
 call('SADD', P .. 'tenants', tenant)

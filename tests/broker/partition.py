@@ -127,6 +127,8 @@ class Partition:
         must_be_known: bool = False,
         weight: str = "",
         rates: str = "",
+        tries: str = "",
+        is_retry: bool = False,
         **limits: int,
     ) -> Reply:
         return await self.call(
@@ -158,6 +160,8 @@ class Partition:
             rates=rates,
             settled=_settled(rates),
             input_tokens=10,
+            tries=tries,
+            is_retry=int(is_retry),
             **KEEP,
             **(LIMITS | limits),
         )

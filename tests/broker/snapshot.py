@@ -21,7 +21,10 @@ _READ: tuple[tuple[str, tuple[str | int, ...]], ...] = (
         ("ZRANGE", 0, -1, "WITHSCORES"),
     ),
     ("tenants|tenant:.*", ("SMEMBERS",)),
-    ("(claim:.*|idem:.*|rewriting|partitions|map|epoch|models|models_fault|upstream)", ("GET",)),
+    (
+        "(claim:.*|idem:.*|tries:.*|rewriting|partitions|map|epoch|models|models_fault|upstream)",
+        ("GET",),
+    ),
 )
 
 # What processes write about themselves. It changes at any time, whatever happens to requests.

@@ -97,6 +97,7 @@ OF_SCRIPTS = {
     KEYS.log(REQUEST_ID): "log:",
     KEYS.exchange(REQUEST_ID): "exchange:",
     KEYS.idempotency(7, "i"): "idem:",
+    KEYS.tries(7, "i"): "tries:",
     KEYS.conversation(7, "c"): "conv:",
     KEYS.in_flight(7, "t"): "tenant:",
     KEYS.index(7, "t"): "index:",
@@ -152,7 +153,7 @@ def test_every_function_that_names_a_key_is_in_this_list() -> None:
 def test_all_names_of_a_partition_share_its_hash_tag_and_are_distinct() -> None:
     names = [*OF_SCRIPTS, *OF_CONVERSATIONS]
     assert {re.match(r"\{p7\}:", name) is not None for name in names} == {True}
-    assert len(set(names)) == 34
+    assert len(set(names)) == 35
     assert {name[:5] for name in PLAIN_ONLY} == {"{p0}:"}
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import openai
 import pytest
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, Omit
 from openai.types.chat import ChatCompletionChunk
 
 from tests.support.rig import TENANT, Rig
@@ -179,14 +179,17 @@ async def test_a_shutdown_aborts_streams_and_refuses_plain_calls(
         await claimed(worker)
         await worker.type("a")
         stream = await streaming
-        plain = ask(sdk)
+        # The SDK counts its tries, so that a repeated call finds the request. Others do not.
+        counted = ask(sdk)
+        await claimed(worker)
+        plain = ask(sdk, extra_headers={"x-stainless-retry-count": Omit()})
         await claimed(worker)
         keyed = ask(sdk, extra_headers={"Idempotency-Key": "k-1"})
         await claimed(worker)
         api.services.streams.drain()
         with pytest.raises(openai.APIConnectionError):
             await read(stream)
-        for call, may_be_repeated in ((plain, "false"), (keyed, "true")):
+        for call, may_be_repeated in ((plain, "false"), (counted, "true"), (keyed, "true")):
             with pytest.raises(openai.InternalServerError) as failure:
                 await call
             assert failure.value.status_code == 503

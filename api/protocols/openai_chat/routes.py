@@ -6,7 +6,7 @@ from tickertape.api.asking import Ask
 from tickertape.api.dependencies import CurrentCaller, UsableServices
 from tickertape.api.edge.error_docs import error_responses
 from tickertape.api.protocols.foreground import Foreground
-from tickertape.api.protocols.headers import CancelOnDisconnect, IdempotencyKey
+from tickertape.api.protocols.headers import CancelOnDisconnect, IdempotencyKey, sdk_try_of
 from tickertape.api.protocols.json_body import JsonRoute
 from tickertape.api.protocols.openai_chat import wire as chat_completions
 from tickertape.api.protocols.openai_chat.body import ChatCompletionsBody
@@ -42,7 +42,11 @@ async def create(
     """Create a completion. `X-Request-Id` is its id for `/chat/{id}/stream` after a disconnect."""
     services.refuse_while_draining()
     ask = await services.heavy.run_if_heavy(caller.tenant, lambda: _ask(body))
-    submitted = await services.submit(ask, caller=caller, idempotency_key=idempotency_key)
+    # A request that ends with its caller is not there for a repeated call.
+    sdk_try = None if x_cancel_on_disconnect else sdk_try_of(request.headers)
+    submitted = await services.submit(
+        ask, caller=caller, idempotency_key=idempotency_key, sdk_try=sdk_try
+    )
     request_id = submitted.request_id
     call = Foreground(
         services,
@@ -50,7 +54,7 @@ async def create(
         request_id,
         request.receive,
         cancels_on_leave=x_cancel_on_disconnect,
-        is_repeatable=idempotency_key is not None,
+        is_repeatable=idempotency_key is not None or sdk_try is not None,
     )
     if body.stream:
         dialect = chat_completions.dialect(request_id, include_usage=body.includes_usage)

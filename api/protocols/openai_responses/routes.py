@@ -16,7 +16,7 @@ from tickertape.api.fanout.rendering import Rendering
 from tickertape.api.fanout.streams import Start, start_of_log
 from tickertape.api.fanout.tape import Tape
 from tickertape.api.protocols.foreground import Foreground
-from tickertape.api.protocols.headers import CancelOnDisconnect, IdempotencyKey
+from tickertape.api.protocols.headers import CancelOnDisconnect, IdempotencyKey, sdk_try_of
 from tickertape.api.protocols.json_body import JsonRoute
 from tickertape.api.protocols.openai_responses import wire as responses
 from tickertape.api.protocols.openai_responses.body import ResponsesBody
@@ -83,7 +83,11 @@ async def create(
     """Create a response. With `background`, it is returned at once and generated afterwards."""
     services.refuse_while_draining()
     ask = await _ask(body, services, caller.principal)
-    submitted = await services.submit(ask, caller=caller, idempotency_key=idempotency_key)
+    # A request that ends with its caller is not there for a repeated call.
+    sdk_try = None if x_cancel_on_disconnect else sdk_try_of(request.headers)
+    submitted = await services.submit(
+        ask, caller=caller, idempotency_key=idempotency_key, sdk_try=sdk_try
+    )
     request_id = submitted.request_id
     if body.background:
         # The caller needs the id more than the HTTP status of an early failure.
@@ -97,7 +101,7 @@ async def create(
         request_id,
         request.receive,
         cancels_on_leave=x_cancel_on_disconnect,
-        is_repeatable=idempotency_key is not None,
+        is_repeatable=idempotency_key is not None or sdk_try is not None,
     )
     if body.stream:
         return await call.stream(responses.dialect(request_id))
