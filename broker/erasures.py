@@ -12,6 +12,7 @@ from redis.exceptions import ResponseError
 
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import AccessDenied, Unavailable
+from tickertape.broker.lua import Scripts
 from tickertape.broker.redis_errors import in_time, is_denial
 
 _POLL_S = 0.2
@@ -37,6 +38,11 @@ class Erasures:
             "HMGET", self._keys.erasures(partition), "count", "rewritten"
         )
         return None if count is None or count == rewritten else int(count)
+
+    async def may_rewrite(self) -> bool:
+        """Whether the account has the rights for `rewrite`; raises AccessDenied and Unavailable."""
+        scripts = Scripts(self._connections.commands)
+        return bool(await scripts.call("may_rewrite", [self._keys.erasures(0)]))
 
     async def take_turn(self, partition: int, every_s: float) -> bool:
         """Whether the caller may rewrite now; nobody else may for `every_s`. Raises Unavailable."""

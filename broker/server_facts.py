@@ -7,6 +7,7 @@ from typing import Any
 
 from tickertape.broker.agreement import read_agreed
 from tickertape.broker.connections import Connections
+from tickertape.broker.erasures import Erasures
 from tickertape.broker.errors import AccessDenied, WritesRefused
 from tickertape.broker.partition_map import PartitionMap
 from tickertape.broker.queue_depth import QueueDepth, read_queue_depth
@@ -19,7 +20,8 @@ class ServerFacts:
     """What the server said. None, or empty, is what this account may not ask.
 
     `info` is the reply to INFO, and `config` has the settings of the server in `_CONFIG`. `refusal`
-    is the server's word for why it takes no writes.
+    is the server's word for why it takes no writes. `may_rewrite` is whether the account may have
+    the append-only file rewritten.
     """
 
     primary: str | None = None
@@ -27,6 +29,7 @@ class ServerFacts:
     config: Mapping[str, str] = field(default_factory=dict)
     refusal: str | None = None
     missing_rights: tuple[str, ...] = ()
+    may_rewrite: bool | None = None
     partitions: PartitionMap | None = None
     agreed: Mapping[str, str] = field(default_factory=dict)
     newer: int = 0
@@ -60,6 +63,7 @@ async def read_server_facts(connections: Connections) -> ServerFacts:
         config=facts.config,
         refusal=refusal,
         missing_rights=missing,
+        may_rewrite=await _may_rewrite(connections),
         partitions=facts.partitions,
         agreed=facts.agreed,
         newer=await _newer(connections),
@@ -90,6 +94,12 @@ async def _rights(connections: Connections) -> tuple[tuple[str, ...], str | None
         return tuple(await Rights(connections).missing()), None
     except WritesRefused as refused:
         return (), str(refused).removeprefix(REFUSES_WRITES)
+
+
+async def _may_rewrite(connections: Connections) -> bool | None:
+    with contextlib.suppress(AccessDenied, WritesRefused):
+        return await Erasures(connections).may_rewrite()
+    return None
 
 
 async def _partitions(connections: Connections) -> PartitionMap | None:

@@ -108,6 +108,14 @@ REDIS = (
     Case("redis-aof", _WARN, "the append-only file is off",
          "the append-only file is off, so a restart of Redis loses accepted requests",
          f"set appendonly yes and appendfsync everysec {_CONF}"),
+    Case("redis-erased", _WARN, "erased texts stay in the append-only file",
+         "TICKERTAPE_REWRITE_AOF_S is 0, so erased texts stay in the append-only file until Redis"
+         " rewrites it by itself",
+         "set TICKERTAPE_REWRITE_AOF_S of the workers, for example to 3600"),
+    Case("redis-rewrite", _WARN, "an erasure cannot rewrite the append-only file",
+         "TICKERTAPE_REWRITE_AOF_S is {seconds}, and the account in REDIS_URL may not run"
+         " BGREWRITEAOF and INFO, so erased texts stay in the append-only file",
+         "add +bgrewriteaof +info to the ACL of the account"),
     Case("redis-maxclients", _WARN, "few connections are left for Tickertape",
          "maxclients is {limit} and {used} are in use; one API and one worker may need {needed}",
          f"raise maxclients {_CONF}"),

@@ -44,6 +44,8 @@ def server_findings(
     if facts.missing_rights:
         yield CASES["redis-rights"].found(missing=", ".join(facts.missing_rights))
     yield from _info_findings(facts.info, settings, address)
+    if role != "api" and facts.info and int(facts.info.get("aof_enabled", 0)):
+        yield from _erasure_findings(facts.may_rewrite, settings)
     yield from _write_findings(facts, address)
     yield from _buffer_findings(facts.config)
     if facts.partitions is not None:
@@ -78,6 +80,15 @@ def _info_findings(
         yield CASES["redis-replica"].found(address=address, primary=primary)
     yield from _memory_findings(info, settings)
     yield from _client_findings(info)
+
+
+def _erasure_findings(may_rewrite: bool | None, settings: Settings) -> Iterator[Finding]:  # noqa: FBT001  # a fact
+    if may_rewrite is None:
+        return  # a start does not ask
+    if settings.rewrite_aof_s == 0:
+        yield CASES["redis-erased"].found()
+    elif not may_rewrite:
+        yield CASES["redis-rewrite"].found(seconds=f"{settings.rewrite_aof_s:g}")
 
 
 def _memory_findings(info: Mapping[str, Any], settings: Settings) -> Iterator[Finding]:

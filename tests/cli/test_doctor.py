@@ -17,7 +17,7 @@ from tickertape.broker.connections import Connections
 from tickertape.broker.queue import Nothing
 from tickertape.cli.checks import machine, servers
 from tickertape.cli.checks.examine import Place
-from tickertape.cli.checks.finding import Finding, Level
+from tickertape.cli.checks.finding import Finding, Level, Role
 from tickertape.cli.inspect import doctor
 from tickertape.runtime.settings import Settings, UpstreamProfile
 
@@ -35,9 +35,33 @@ def levels(found: list[Finding]) -> list[Level]:
 
 
 async def test_the_embedded_server_passes(own_redis: ValkeyServer) -> None:
-    found = await servers.redis(Settings(redis_url=own_redis.url))
+    found = await servers.redis(Settings(redis_url=own_redis.url, rewrite_aof_s=3600))
     assert levels(found) == [Level.OK, Level.OK]
     assert own_redis.url.split(":")[2].split("@")[0] not in "".join(map(str, found))
+
+
+async def cases_of(settings: Settings, role: Role = "worker") -> list[str]:
+    found = await servers.redis(settings, role)
+    return [finding.case for finding in found if finding.level is Level.WARN]
+
+
+async def test_a_worker_that_may_not_rewrite_what_was_erased_is_a_warning(
+    own_redis: ValkeyServer,
+) -> None:
+    with limited_account(own_redis.url, *ALL, "-bgrewriteaof") as account:
+        given = Settings(redis_url=account.url, rewrite_aof_s=60)
+        assert await cases_of(given) == ["redis-rewrite"]
+        # Only workers rewrite.
+        assert await cases_of(given, "api") == []
+    assert await cases_of(Settings(redis_url=own_redis.url, rewrite_aof_s=60)) == []
+
+
+async def test_erased_texts_that_no_worker_takes_out_of_the_file_are_a_warning(
+    own_redis: ValkeyServer, redis_url: str
+) -> None:
+    assert await cases_of(Settings(redis_url=own_redis.url)) == ["redis-erased"]
+    # Without such a file, nothing of what was erased is kept.
+    assert await cases_of(Settings(redis_url=redis_url)) == ["redis-aof"]
 
 
 async def test_examining_a_server_changes_nothing_in_it(redis_url: str) -> None:
