@@ -20,9 +20,11 @@ from tickertape.api.edge.front import Front
 from tickertape.api.edge.guards import BodyLimit, JsonOnly, LastResort
 from tickertape.api.edge.listed_keys import keys_from
 from tickertape.api.edge.open_api import OpenApi
+from tickertape.api.edge.operator_port import OperatorPort
 from tickertape.api.edge.rate_headers import RateHeaders
 from tickertape.api.edge.tenant_rules import TenantRulebook
 from tickertape.api.lifespan import Callers, OnFatal, running
+from tickertape.api.metrics import Metrics
 from tickertape.api.openapi import document_app, operation_id
 from tickertape.api.page.files import ServedPage, load_page
 from tickertape.api.page.routes import page_routes
@@ -30,6 +32,7 @@ from tickertape.api.protocols import ai_sdk, gpt_terminal, native, openai_chat, 
 from tickertape.api.protocols.http_protocol import HttpProtocol
 from tickertape.api.rates import RESTS, rate_headers
 from tickertape.api.services import TIMING, ApiTiming
+from tickertape.api.siblings import Hosting
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.roles import Roles, load_roles
 from tickertape.runtime.settings import Settings
@@ -45,6 +48,7 @@ _PROTOCOLS = (
 # The version of the HTTP contract, not of the program.
 API_VERSION = "1"
 _DOCUMENTATION_PATHS = frozenset({"/openapi.json"})
+_ALONE = Hosting()
 _EXPOSED_HEADERS = ("X-Request-Id", "Location", "Retry-After")
 
 
@@ -56,12 +60,15 @@ def create_app(
     on_fatal: OnFatal | None = None,
     timing: ApiTiming = TIMING,
     authenticator: Authenticator | None = None,
+    hosting: Hosting = _ALONE,
 ) -> FastAPI:
     """The API for these settings. It connects to Redis at its start, and waits until Redis is up.
 
     `open_to_all` drops the check of the Host header that protects an API without keys. `on_fatal`
     is called with the reason when the app has to be stopped. `authenticator` recognizes callers in
-    place of the keys of the settings. Raises SettingsInvalid, RolesInvalid.
+    place of the keys of the settings. `hosting` has the port of operators, and the
+    processes of the same address, of which each answers for all. Raises SettingsInvalid,
+    RolesInvalid.
     """
     redis_url = settings.redis_url
     if redis_url is None:
@@ -76,14 +83,15 @@ def create_app(
     callers = Callers(access, keys, TenantRulebook(settings.tenant_rules))
     if not access.is_closed:
         _check_origins(settings)
-    guards = _guards(settings, forms, page, access, serves_all=open_to_all)
+    metrics = Metrics(hosting.siblings)
+    forms.on_refused = metrics.count_refusal
+    guards = _guards(settings, forms, page, access, hosting.operator_port, serves_all=open_to_all)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with running(
-            settings, redis_url, loaded_roles, on_fatal or _ignore, timing, callers
+            settings, redis_url, loaded_roles, on_fatal or _ignore, timing, callers, metrics
         ) as services:
-            forms.on_refused = services.metrics.count_refusal
             app.state.services = services
             yield
         access.close()
@@ -146,6 +154,7 @@ def _guards(
     forms: ErrorForms,
     page: ServedPage,
     access: Access,
+    operator_port: int | None,
     *,
     serves_all: bool,
 ) -> list[Middleware]:
@@ -161,6 +170,13 @@ def _guards(
     guards.append(Middleware(LastResort, forms=forms))
     return [
         *guards,
+        Middleware(
+            OperatorPort,
+            forms=forms,
+            settings=settings,
+            port=operator_port,
+            is_page=lambda path: page.find(path) is not None,
+        ),
         Middleware(
             OpenApi,
             forms=forms,

@@ -58,6 +58,7 @@ async def running(
     on_fatal: OnFatal,
     timing: ApiTiming,
     callers: Callers,
+    metrics: Metrics,
 ) -> AsyncIterator[Services]:
     """The services of a running app. They become usable once Redis is up.
 
@@ -68,7 +69,7 @@ async def running(
     connections = Connections(
         redis_url, namespace=settings.namespace, partitions=settings.partitions
     )
-    services = _services(settings, connections, roles, timing, callers)
+    services = _services(settings, connections, roles, timing, callers, metrics)
     agreement = Agreement(connections, settings_of_api(settings))
     tasks = [
         asyncio.create_task(services.streams.run(), name="streams"),
@@ -81,6 +82,7 @@ async def running(
         asyncio.create_task(connections.partitions.follow(), name="partition map"),
         asyncio.create_task(services.loop_watch.run(), name="loop watch"),
         asyncio.create_task(_report_to_manager(services), name="service manager"),
+        asyncio.create_task(metrics.run(), name="metrics"),
     ]
     for task in tasks:
         task.add_done_callback(lambda ended: _report(ended, on_fatal))
@@ -102,6 +104,7 @@ def _services(
     roles: Roles,
     timing: ApiTiming,
     callers: Callers,
+    metrics: Metrics,
 ) -> Services:
     requests = Requests(connections, settings)
     fleet = FleetWatch(
@@ -134,7 +137,7 @@ def _services(
         ),
         fleet=fleet,
         fleet_status=FleetStatus(connections),
-        metrics=Metrics(),
+        metrics=metrics,
         keys=callers.keys,
         rules=callers.rules,
         timing=timing,

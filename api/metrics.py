@@ -1,11 +1,14 @@
 """What this process counts, for Prometheus. No label holds an id, a tenant or text of a caller."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
+from tickertape.api.metric_sums import summed
+from tickertape.api.siblings import Siblings
 from tickertape.broker.errors import (
     BrokerError,
     ConversationBusy,
@@ -17,6 +20,7 @@ from tickertape.broker.errors import (
 )
 from tickertape.broker.write_state import WORDS, WriteState
 
+_WRITTEN_EVERY_S = 1.0
 _UNAVAILABLE = "unavailable"
 _OUTCOMES: dict[type[BrokerError], str] = {
     IdempotencyConflict: "conflict",
@@ -30,10 +34,15 @@ SUBMIT_OUTCOMES = ("accepted", "repeated", *_OUTCOMES.values(), _UNAVAILABLE)
 
 
 class Metrics:
-    """The metrics of one app, in a separate registry."""
+    """The metrics of one app, in a separate registry, and of its siblings."""
 
-    def __init__(self) -> None:
+    def __init__(self, siblings: Siblings | None = None) -> None:
+        self._siblings = siblings
         self._registry = CollectorRegistry()
+        Gauge(
+            "tickertape_api_processes", "API processes of this address that are at work",
+            registry=self._registry,
+        ).set(1)  # fmt: skip
         self._submits = Counter(
             "tickertape_submits", "Submitted requests by outcome", ["outcome"],
             registry=self._registry,
@@ -115,9 +124,28 @@ class Metrics:
             )
         )
 
-    def text(self) -> bytes:
-        """All metrics, in Prometheus' text format."""
-        return generate_latest(self._registry)
+    async def run(self) -> None:
+        """Let the siblings see what this process counted, once a second, until cancelled."""
+        if self._siblings is None:
+            return
+        while True:
+            self._siblings.write(self._own(self._siblings))
+            await asyncio.sleep(_WRITTEN_EVERY_S)
+
+    def _own(self, siblings: Siblings) -> bytes:
+        own = generate_latest(self._registry)
+        return summed([own], [siblings.before]) if siblings.before else own
+
+    async def text(self) -> bytes:
+        """All metrics, in Prometheus' text format. Those of siblings are about a second old."""
+        siblings = self._siblings
+        if siblings is None:
+            return generate_latest(self._registry)
+        others = [*siblings.others()]
+        alive = [self._own(siblings), *(each.text for each in others if each.is_fresh)]
+        ended = [each.text for each in others if not each.is_fresh]
+        # A sum over many processes takes longer than a turn of the loop may.
+        return await asyncio.to_thread(summed, alive, ended)
 
 
 class _Counted(Collector):

@@ -94,5 +94,5 @@ async def status(services: AnyServices, _: Tenant) -> Status:
     },
 )
 async def metrics(services: AnyServices, _: Tenant) -> Response:
-    """Return this process's metrics in Prometheus' text format. Scrape each process separately."""
-    return Response(services.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+    """Return the metrics of all API processes of this address, in Prometheus' text format."""
+    return Response(await services.metrics.text(), media_type=CONTENT_TYPE_LATEST)

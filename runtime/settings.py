@@ -128,6 +128,12 @@ class Settings(BaseSettings):
     # What any caller may send, hold and leave unread: see api/serving/bounds.py.
     trusted_proxies: str = Field(default="", validation_alias=_ours("TRUSTED_PROXIES"))
     root_path: str = Field(default="", validation_alias=_ours("ROOT_PATH"))
+    metrics_host: str = Field(
+        default="127.0.0.1", min_length=1, validation_alias=_ours("METRICS_HOST")
+    )
+    metrics_port: int | None = Field(
+        default=None, ge=0, le=65535, validation_alias=_ours("METRICS_PORT")
+    )
     hsts_s: int = Field(default=0, ge=0, le=63_072_000, validation_alias=_ours("HSTS_S"))
     max_header_bytes: int = Field(
         default=32_768, ge=4096, le=_MIB, validation_alias=_ours("MAX_HEADER_BYTES")

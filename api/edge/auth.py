@@ -14,6 +14,7 @@ from tickertape.api.edge.caller import (
     other_object,
 )
 from tickertape.api.edge.error_forms import ErrorForms
+from tickertape.api.edge.operator_port import OPERATOR, is_operator
 from tickertape.api.edge.problems import Problem
 from tickertape.api.edge.route_scopes import needed_scope
 from tickertape.api.fanout.permit import set_permit
@@ -22,7 +23,7 @@ from tickertape.api.fanout.permit import set_permit
 class Authentication:
     """Puts the caller of a call into `scope["state"]["caller"]`, or answers 401 or 403.
 
-    A path that `is_public` needs no caller, and gets None.
+    A path that `is_public` needs no caller, and gets None. The operator port needs no key.
     """
 
     def __init__(
@@ -43,8 +44,8 @@ class Authentication:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-        elif self._is_public(scope["path"]):
-            scope.setdefault("state", {})["caller"] = None
+        elif self._is_public(scope["path"]) or is_operator(scope):
+            scope.setdefault("state", {})["caller"] = OPERATOR if is_operator(scope) else None
             await self._app(scope, receive, send)
         elif self._audit is None:
             await self._let_in(scope, receive, send, None)

@@ -40,4 +40,4 @@ class ErrorForms:
 
 
 def _ignore(code: str) -> None:
-    """Before the app has started, refusals are not counted."""
+    """Refusals are not counted without an app."""

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tickertape.api.edge.error_forms import ErrorForms
 from tickertape.api.edge.host_names import is_loopback_name
+from tickertape.api.edge.operator_port import is_operator
 from tickertape.api.edge.problems import Problem
 
 HOW_TO_OPEN = "set TICKERTAPE_API_KEYS, or use --open."
@@ -44,7 +45,7 @@ class OpenApi:
         self._origins = frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self._is_open():
+        if scope["type"] == "http" and self._is_open() and not is_operator(scope):
             problem = self._refusal(scope["method"], Headers(scope=scope))
             if problem is not None:
                 await self._forms.respond(problem, scope["path"])(scope, receive, send)

@@ -51,6 +51,18 @@ _PATTERNS = [
 ]
 
 
+_OF_OPERATORS = frozenset({"metrics", "admin"})
+
+
+def is_for_operators(method: str, path: str) -> bool:
+    """Whether a route of the table has this path, and is for those who run the server."""
+    method = "GET" if method == "HEAD" else method
+    return any(
+        known == method and scope in _OF_OPERATORS and pattern.match(path) is not None
+        for known, pattern, scope in _PATTERNS
+    )
+
+
 def needed_scope(method: str, path: str) -> CallScope:
     """The scope that a call needs."""
     method = "GET" if method == "HEAD" else method

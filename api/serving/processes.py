@@ -1,5 +1,6 @@
 """Runs several processes on one socket: starts them, replaces killed ones, ends them together."""
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -23,6 +24,8 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 END_AT_ONCE = signal.SIGUSR2
 
 Target = Callable[..., int]
+
+_NAME = "api-"
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,9 @@ class _Processes:
                 signal.signal(number, handler)
 
     def _start(self) -> None:
+        taken = {child.name for child in self._children}
         child = self._context.Process(
+            name=next(name for name in map(_name, itertools.count()) if name not in taken),
             target=_run,
             args=(self._target, self._arguments, self._timing.end_within_s),
             daemon=True,
@@ -152,6 +157,15 @@ class _Processes:
                 logger.error("process did not end", pid=child.pid)
                 child.kill()
                 child.join()
+
+
+def _name(number: int) -> str:
+    return f"{_NAME}{number}"
+
+
+def number_of_process() -> int:
+    """The number of this child, from 0 on. A child that replaces another one has its number."""
+    return int(multiprocessing.current_process().name.removeprefix(_NAME))
 
 
 def _run(target: Target, arguments: tuple[object, ...], end_within_s: float) -> None:

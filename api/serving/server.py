@@ -14,7 +14,8 @@ from tickertape.api.app import create_app
 from tickertape.api.edge.guards import check_bind
 from tickertape.api.edge.listed_keys import needs_keys
 from tickertape.api.serving.draining_server import BACKLOG, DrainingServer
-from tickertape.api.serving.processes import ProcessTiming, run_processes
+from tickertape.api.serving.processes import ProcessTiming, number_of_process, run_processes
+from tickertape.api.siblings import Hosting, Siblings
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.runtime.addresses import is_public
 from tickertape.runtime.garbage import tune_garbage_collector
@@ -60,21 +61,35 @@ def serve(
             check_bind(each, has_keys=needs_keys(settings), open_to_all=is_open)
             _warn_of_access(settings, each)
         if not listeners:
-            listeners.append(stack.enter_context(_listen(host, port)))
+            listeners.append(stack.enter_context(_listen(host, port, "--host or --port")))
         _raise_file_limit()
         for each, listener in zip(hosts, listeners, strict=True):
-            port = listener.getsockname()[1]
-            logger.info("listening", host=each, port=port, processes=processes)
+            logger.info("listening", host=each, port=_port_of(listener), processes=processes)
+        if settings.metrics_port is not None:
+            listeners.append(stack.enter_context(_listen_for_operators(settings)))
         if processes == 1:
             return _serve_one(settings, listeners, open_to_all, configure_logs)
         # Build the app once here, so that a wrong setting is reported once, not by each process.
         create_app(settings, open_to_all=open_to_all)
-        arguments = (settings, listeners, open_to_all, configure_logs, True)
+        siblings = Siblings(processes)
+        arguments = (settings, listeners, open_to_all, configure_logs, siblings)
         return run_processes(processes, _serve_one, arguments, _timing(settings))
 
 
 def _timing(settings: Settings) -> ProcessTiming:
     return ProcessTiming(drain_s=settings.drain_delay_s + settings.drain_s)
+
+
+def _listen_for_operators(settings: Settings) -> socket.socket:
+    host, port = settings.metrics_host, settings.metrics_port or 0
+    choice = "TICKERTAPE_METRICS_HOST or TICKERTAPE_METRICS_PORT"
+    listener = _listen(host, port, choice)
+    logger.info("listening for operators", host=host, port=_port_of(listener))
+    return listener
+
+
+def _port_of(listener: socket.socket) -> int:
+    return int(listener.getsockname()[1])
 
 
 def _warn_of_access(settings: Settings, host: str) -> None:
@@ -93,7 +108,7 @@ def _serve_one(
     listeners: list[socket.socket],
     open_to_all: bool,  # noqa: FBT001  # multiprocessing passes it by position
     configure_logs: ConfigureLogs | None,
-    is_child: bool = False,  # noqa: FBT001, FBT002  # as above
+    siblings: Siblings | None = None,
 ) -> int:
     if configure_logs is not None:
         configure_logs()
@@ -105,8 +120,13 @@ def _serve_one(
         failures.append(reason)
         server.should_exit = True
 
-    app = create_app(settings, open_to_all=open_to_all, on_fatal=give_up)
-    server = DrainingServer(app, is_child=is_child)
+    if siblings is not None:
+        siblings.join(number_of_process())
+    # The socket for operators is the last one.
+    operator_port = None if settings.metrics_port is None else _port_of(listeners[-1])
+    hosting = Hosting(operator_port, siblings)
+    app = create_app(settings, open_to_all=open_to_all, on_fatal=give_up, hosting=hosting)
+    server = DrainingServer(app, is_child=siblings is not None)
     server.listen_to_signals()
     gc.collect()
     tune_garbage_collector()
@@ -114,14 +134,14 @@ def _serve_one(
     return 1 if failures else 0
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, choice: str) -> socket.socket:
     try:
         addresses = socket.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_STREAM)  # noqa: S104  # checked by check_bind
         family, _, _, _, address = addresses[0]
         return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
         raise SettingsInvalid(
-            f"cannot listen on {host}:{port}: {_reason(error)}; choose another --host or --port"
+            f"cannot listen on {host}:{port}: {_reason(error)}; choose another {choice}"
         ) from None
 
 

@@ -87,7 +87,7 @@ class ServerProcess:
     def wait_until_ready(self, processes: int = 1) -> None:
         wait_until_sync(
             lambda: len(self.events("ready for requests")) >= processes,
-            timeout_s=30,
+            timeout_s=90,
             description="the server is ready",
         )
 

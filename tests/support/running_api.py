@@ -12,12 +12,16 @@ from tickertape.api.app import create_app
 from tickertape.api.edge.caller import Authenticator
 from tickertape.api.services import TIMING, ApiTiming, Services
 from tickertape.api.serving.draining_server import DrainingServer
+from tickertape.api.siblings import Hosting
 from tickertape.roles import Roles
 from tickertape.runtime.settings import Settings
 
 
 class RunningApi(Caller):
-    """A caller with access to its server's objects. `problems` lists the server's fatal errors."""
+    """A caller with access to its server's objects. `problems` lists the server's fatal errors.
+
+    `operators_url` is the address for operators, if the settings have a port for it.
+    """
 
     def __init__(
         self,
@@ -30,6 +34,7 @@ class RunningApi(Caller):
         self.server = server
         self.services = services
         self.problems: list[str] = []
+        self.operators_url = ""
 
 
 @contextlib.asynccontextmanager
@@ -42,10 +47,16 @@ async def running_api(
     headers: Mapping[str, str] | None = None,
     timing: ApiTiming = TIMING,
     authenticator: Authenticator | None = None,
+    opens_operator_port: bool = True,
     **settings: Any,
 ) -> AsyncIterator[RunningApi]:
     """Run the app for the length of the block; open streams end with the block."""
     problems: list[str] = []
+    listeners = [socket.create_server(("127.0.0.1", 0))]
+    hosting = Hosting()
+    if settings.get("metrics_port") is not None and opens_operator_port:
+        listeners.append(socket.create_server(("127.0.0.1", 0)))
+        hosting = Hosting(operator_port=listeners[1].getsockname()[1])
     app = create_app(
         Settings(redis_url=redis_url, **settings),
         roles=roles,
@@ -53,15 +64,17 @@ async def running_api(
         on_fatal=problems.append,
         timing=timing,
         authenticator=authenticator,
+        hosting=hosting,
     )
     server = DrainingServer(app)
-    listener = socket.create_server(("127.0.0.1", 0))
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    serving = asyncio.create_task(server.serve([listener]), name="server")
+    url = f"http://127.0.0.1:{listeners[0].getsockname()[1]}"
+    serving = asyncio.create_task(server.serve(listeners), name="server")
     try:
         await wait_until(lambda: server.started, description="the server listens")
         async with RunningApi(url, server, app.state.services, headers) as api:
             api.problems = problems
+            if hosting.operator_port is not None:
+                api.operators_url = f"http://127.0.0.1:{hosting.operator_port}"
             if wait_for_redis:
                 await wait_until(api.is_ready, description="the API is ready")
             yield api

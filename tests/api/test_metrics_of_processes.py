@@ -1,0 +1,103 @@
+"""Several API processes on one address: a scrape of any of them has the numbers of all."""
+
+import os
+import signal
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.api.test_server import ServerProcess, children_of, server_process
+from tests.support.wait import wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+ACCEPTED = 'tickertape_submits_total{outcome="accepted"}'
+PROCESSES = "tickertape_api_processes"
+SUBMITS = 12
+
+
+async def read(server: ServerProcess, sample: str) -> float:
+    """The sample as the next process shows it: each scrape is a connection of its own."""
+    (listening,) = server.events("listening for operators")
+    async with httpx2.AsyncClient(verify=False) as scraper:
+        text = (await scraper.get(f"http://127.0.0.1:{listening['port']}/metrics")).text
+    (line,) = [line for line in text.splitlines() if line.startswith(f"{sample} ")]
+    return float(line.rpartition(" ")[2])
+
+
+async def wait_for(server: ServerProcess, sample: str, value: float) -> None:
+    """Wait until ten scrapes in a row have the value."""
+
+    async def does() -> bool:
+        return [await read(server, sample) for _ in range(10)] == [value] * 10
+
+    await wait_until(does, timeout_s=20, description=f"{sample} is {value}")
+
+
+async def submit(server: ServerProcess, count: int) -> None:
+    for _ in range(count):
+        async with httpx2.AsyncClient(base_url=server.url, verify=False) as client:
+            assert (await client.post("/chat", json={"message": "hi"})).status_code == 202
+
+
+async def test_a_scrape_of_one_process_counts_for_all_also_after_one_was_killed(
+    redis_url: str, tmp_path: Path
+) -> None:
+    with server_process(
+        tmp_path / "log", redis_url, processes=2, settings={"metrics_port": 0}
+    ) as server:
+        server.wait_until_ready(2)
+        await wait_for(server, PROCESSES, 2)
+        await submit(server, SUBMITS)
+        await wait_for(server, ACCEPTED, SUBMITS)
+        os.kill(children_of(server.process.pid)[0], signal.SIGKILL)
+        server.wait_until_ready(3)
+        await wait_for(server, PROCESSES, 2)
+        # What the killed process had counted is not forgotten.
+        await wait_for(server, ACCEPTED, SUBMITS)
+        await submit(server, 1)
+        await wait_for(server, ACCEPTED, SUBMITS + 1)
+
+
+async def test_a_process_that_hangs_is_missing_and_its_counts_are_not(
+    redis_url: str, tmp_path: Path
+) -> None:
+    with server_process(
+        tmp_path / "log", redis_url, processes=2, settings={"metrics_port": 0}
+    ) as server:
+        server.wait_until_ready(2)
+        await submit(server, SUBMITS)
+        await wait_for(server, ACCEPTED, SUBMITS)
+        hanging = children_of(server.process.pid)[0]
+        os.kill(hanging, signal.SIGSTOP)
+        try:
+            (listening,) = server.events("listening for operators")
+            limits = httpx2.Timeout(1)
+
+            async def shows_one() -> bool:
+                # The process that hangs takes every other connection.
+                async with httpx2.AsyncClient(verify=False, timeout=limits) as scraper:
+                    try:
+                        url = f"http://127.0.0.1:{listening['port']}/metrics"
+                        text = (await scraper.get(url)).text
+                    except httpx2.TimeoutException:
+                        return False
+                assert f"{ACCEPTED} {SUBMITS}.0" in text
+                return f"{PROCESSES} 1.0" in text
+
+            await wait_until(shows_one, timeout_s=30, description="one process is at work")
+        finally:
+            os.kill(hanging, signal.SIGCONT)
+
+
+def test_a_port_of_operators_that_is_in_use_names_its_setting(
+    redis_url: str, tmp_path: Path
+) -> None:
+    with server_process(tmp_path / "one", redis_url, settings={"metrics_port": 0}) as one:
+        one.wait_until_ready()
+        (listening,) = one.events("listening for operators")
+        settings = {"metrics_port": listening["port"]}
+        with server_process(tmp_path / "two", redis_url, settings=settings) as two:
+            assert two.process.wait(30) == 1
+        assert "another TICKERTAPE_METRICS_HOST or TICKERTAPE_METRICS_PORT" in two.log
