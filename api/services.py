@@ -225,6 +225,7 @@ def _limited(submission: Submission, rules: TenantRules, caller: Caller) -> Subm
     prompt_tokens = input_tokens(submission.encoded.payload)
     return submission.limited(
         tenant_limit=rules.concurrent,
+        user_limit=rules.user_concurrent if caller.user is not None else None,
         weight=str(rules.weight or 1),
         rates=limits_of(rules, caller, submission.payload["params"], prompt_tokens),
         input_tokens=prompt_tokens,

@@ -138,6 +138,10 @@ class Keyspace:
         """Hash: the bytes of the requests of each tenant that are not over."""
         return f"{self.tag(partition)}owed"
 
+    def crowd(self, partition: int) -> str:
+        """Hash: how many requests of the users of each tenant are not over."""
+        return f"{self.tag(partition)}crowd"
+
     def weights(self, partition: int) -> str:
         """Hash: the weight of each tenant that has another one than 1."""
         return f"{self.tag(partition)}weights"
@@ -211,6 +215,14 @@ class Keyspace:
     def rates(self, partition: int, name: str) -> str:
         """Hash: what a tenant or a user has used up of its limits; in the home of the tenant."""
         return f"{self.tag(partition)}rates:{name}"
+
+    def unsettled(self, partition: int) -> str:
+        """Stream: what ended requests have used of limits that another partition counts."""
+        return f"{self.tag(partition)}unsettled"
+
+    def settled(self, partition: int) -> str:
+        """Hash: the last request of each other partition that was settled in this one."""
+        return f"{self.tag(partition)}settled"
 
     def index(self, partition: int, tenant: str) -> str:
         """Sorted set: the readable requests of a tenant by creation time, in ms."""

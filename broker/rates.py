@@ -2,8 +2,8 @@
 
 A limit is a bucket that requests use up and that empties evenly, the whole of it in `window_ms`. A
 request reserves tokens when it is submitted. Its end puts what it used in place of that. With
-several partitions the buckets are in the tenant's home partition, where the submit takes its seat,
-and tokens stay as they were reserved, because no script can change two partitions.
+several partitions the buckets are in the tenant's home partition, where the submit takes its seat;
+settlements.py carries what requests of other partitions have used there.
 """
 
 from collections.abc import Sequence

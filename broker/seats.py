@@ -7,11 +7,13 @@ request costs nothing more. See docs/decisions/0030.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from tickertape.broker import keys, request_ids
 from tickertape.broker.connections import Connections
-from tickertape.broker.errors import RateReached, Unavailable
+from tickertape.broker.errors import Refused, TenantLimitReached, Unavailable
+from tickertape.broker.keys import tenant_of
 from tickertape.broker.kinds import TERMINALS
 from tickertape.broker.lua import Scripts
 from tickertape.broker.partition_map import PartitionMap
@@ -25,6 +27,13 @@ _HOME_LIMIT_S = 3.0
 _TRIES = 3
 
 
+class SeatLimits(NamedTuple):
+    """The most requests of a tenant with all its users, and of one user, that are not over."""
+
+    tenant: int
+    user: int | None = None
+
+
 class Seat(NamedTuple):
     """The limit for the submit of a request, and what is left of the limits that it used up.
 
@@ -33,7 +42,7 @@ class Seat(NamedTuple):
 
     limit: int
     rests: tuple[RateRest, ...] = ()
-    refusal: RateReached | None = None
+    refusal: Refused | None = None
 
 
 class Seats:
@@ -47,9 +56,9 @@ class Seats:
     async def take(
         self,
         present: PartitionMap,
-        tenant: str,
+        principal: str,
         request_id: str,
-        tenant_limit: int,
+        limits: SeatLimits,
         rates: Sequence[RateLimit] = (),
     ) -> Seat:
         """The tenant's limit in the partition of the request, for its submit.
@@ -58,36 +67,40 @@ class Seats:
         home does not answer, the partition has a share of the limit, rounded up.
         """
         if present.served == 1:
-            return Seat(tenant_limit)
+            return Seat(limits.tenant)
+        tenant, whose = tenant_of(principal), b""
         try:
             for _ in range(_TRIES):
-                word, (detail,) = await self._scripts.verdict(
+                word, (whose,) = await self._scripts.verdict(
                     "seat",
-                    [self._seats(present, tenant)],
+                    [self._seats(present, tenant), self._seats(present, principal)],
                     request_id=request_id,
-                    tenant_limit=tenant_limit,
+                    tenant_limit=limits.tenant,
+                    user_limit=limits.user or "",
                     epoch=present.epoch,
                     rates=encode_limits(rates).rates,
                 )
                 if word == "OK":
-                    return Seat(tenant_limit, read_rests(rates, detail))
+                    return Seat(limits.tenant, read_rests(rates, whose))
                 if word == "RATE":
-                    return Seat(0, refusal=refusal_of(rates, detail))
+                    return Seat(0, refusal=refusal_of(rates, whose))
+                counted, limit = (principal, limits.user or 0) if whose else (tenant, limits.tenant)
                 if word == "STALE":
-                    await self._count(present, tenant)
-                elif await self._in_flight(present, tenant) >= tenant_limit:
+                    await self._count(present, counted)
+                elif await self._in_flight(present, counted) >= limit:
                     break
                 else:
-                    await self._sweep(present, tenant)
+                    await self._sweep(present, counted)
         except Unavailable:
-            return Seat(-(-tenant_limit // present.partitions))
-        return Seat(0)
+            return Seat(-(-limits.tenant // present.partitions))
+        return Seat(0, refusal=too_many_requests(limits, whose=whose.decode()))
 
     async def give_back(
         self,
         present: PartitionMap,
-        tenant: str,
+        principal: str,
         request_id: str,
+        limits: SeatLimits,
         rates: Sequence[RateLimit] = (),
     ) -> None:
         """Give up the seat of a request that was not submitted, and what it took of the limits.
@@ -97,23 +110,35 @@ class Seats:
         if present.served == 1:
             return
         try:
+            tenant = tenant_of(principal)
             await self._give_up(present, tenant, [request_id], grace_ms=0, rates=rates)
+            if limits.user is not None:
+                await self._give_up(present, principal, [request_id], grace_ms=0)
         except Unavailable:
             return
 
-    async def _in_flight(self, present: PartitionMap, tenant: str) -> int:
-        counts = await self._connections.ask_all(
-            [("SCARD", self._keys.in_flight(n, tenant)) for n in range(present.served)]
-        )
-        return sum(counts)
+    async def _in_flight(self, present: PartitionMap, counted: str) -> int:
+        numbers = range(present.served)
+        own = [("SCARD", self._keys.in_flight(n, counted)) for n in numbers]
+        of_users = [("HGET", self._keys.crowd(n), counted) for n in numbers]
+        # A user has no field there.
+        return sum(int(count or 0) for count in await self._connections.ask_all([*own, *of_users]))
 
-    async def _count(self, present: PartitionMap, tenant: str) -> None:
+    async def _count(self, present: PartitionMap, counted: str) -> None:
+        numbers, principals = range(present.served), {counted}
+        if tenant_of(counted) == counted:
+            for listed in await self._connections.ask_all(
+                [("SMEMBERS", self._keys.tenants(n)) for n in numbers]
+            ):
+                principals |= {
+                    name.decode() for name in listed if tenant_of(name.decode()) == counted
+                }
         found = await self._connections.ask_all(
-            [("SMEMBERS", self._keys.in_flight(n, tenant)) for n in range(present.served)]
+            [("SMEMBERS", self._keys.in_flight(n, each)) for n in numbers for each in principals]
         )
         await self._scripts.verdict(
             "count_seats",
-            [self._seats(present, tenant)],
+            [self._seats(present, counted)],
             *(request_id for of_partition in found for request_id in of_partition),
             epoch=present.epoch,
             ttl_s=_TTL_S,
@@ -155,6 +180,23 @@ class Seats:
             )
 
     def _seats(self, present: PartitionMap, tenant: str) -> str:
-        # The users of a tenant share its home, where the rates of the whole tenant are counted.
-        home = int(keys.digest("tenant", keys.tenant_of(tenant)), 16) % present.partitions
-        return self._keys.seats(home, tenant)
+        return self._keys.seats(home_of(present, tenant), tenant)
+
+
+def too_many_requests(limits: SeatLimits, *, whose: str) -> TenantLimitReached:
+    """The error for a limit that is reached: that of the user, or that of the tenant."""
+    name, limit = ("user_concurrent", limits.user) if whose else ("concurrent", limits.tenant)
+    return TenantLimitReached(
+        f"The limit {name} ({limit}) is reached: so many requests wait or run."
+        " Try again when one of them has ended."
+    )
+
+
+def home_of(present: PartitionMap, principal: str) -> int:
+    """The partition where a tenant is counted over all partitions, together with its users."""
+    return _home_number(tenant_of(principal)) % present.partitions
+
+
+@lru_cache(10_000)
+def _home_number(tenant: str) -> int:
+    return int(keys.digest("tenant", tenant), 16)

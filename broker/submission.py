@@ -43,11 +43,12 @@ class Submission:
     `echo` is in the log only, for the wire of the submit. `question` has the caller's new messages,
     which the conversation remembers together with `links`. `options` are shown in the list of
     conversations. `weight` is the tenant's share of the workers beside other tenants, empty for 1.
-    `tenant_limit` replaces that of the settings. `rates` are the limits that the request uses up,
-    and `input_tokens` estimates its prompt. `format` is the lowest format of a worker that can run
-    the request. `near` is a request whose partition this one should share, if its conversation and
-    its key do not choose another one. `tries` lets a call that an SDK repeats find the request of
-    an earlier one, if there is neither a conversation nor an idempotency key.
+    `tenant_limit` replaces that of the settings, and `user_limit` is that of the user, if there is
+    one. `rates` are the limits that the request uses up, and `input_tokens` estimates its prompt.
+    `format` is the lowest format of a worker that can run the request. `near` is a request whose
+    partition this one should share, if its conversation and its key do not choose another one.
+    `tries` lets a call that an SDK repeats find the request of an earlier one, if there is neither
+    a conversation nor an idempotency key.
     """
 
     tenant: str
@@ -67,6 +68,7 @@ class Submission:
     format: int = 1
     weight: str = ""
     tenant_limit: int | None = None
+    user_limit: int | None = None
     rates: tuple[RateLimit, ...] = ()
     input_tokens: int = 0
     keep: Keep = field(default_factory=Keep)

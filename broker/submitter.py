@@ -12,7 +12,6 @@ from tickertape.broker.errors import (
     QueueFull,
     RateReached,
     TenantBytesReached,
-    TenantLimitReached,
     Unavailable,
 )
 from tickertape.broker.homes import Home, Homes
@@ -22,7 +21,7 @@ from tickertape.broker.partition_map import PartitionMap
 from tickertape.broker.queue_shares import QueueBounds, QueueShares
 from tickertape.broker.rates import RateRest, encode_limits, read_rests, refusal_of
 from tickertape.broker.repartition import Repartition
-from tickertape.broker.seats import Seats
+from tickertape.broker.seats import SeatLimits, Seats, home_of, too_many_requests
 from tickertape.broker.submission import Submission, Submitted, conversation_key
 from tickertape.broker.summaries import encode_summary
 from tickertape.runtime.settings import Settings
@@ -72,8 +71,8 @@ class Submitter:
         self, request_id: str, s: Submission, names: "_Names", present: PartitionMap, home: Home
     ) -> "_Reply":
         """Submit with a seat of the tenant; without one, only an earlier submit is found."""
-        tenant_limit = s.tenant_limit or self._settings.tenant_limit
-        seat = await self._seats.take(present, s.tenant, request_id, tenant_limit, s.rates)
+        limits = SeatLimits(s.tenant_limit or self._settings.tenant_limit, s.user_limit)
+        seat = await self._seats.take(present, s.tenant, request_id, limits, s.rates)
         share = self._shares.share(present, s.tenant)
         reply = await self._call(request_id, s, names, present, home, seat.limit, share)
         if reply.word in {"FULL", "TENANT_BYTES"}:
@@ -83,7 +82,9 @@ class Submitter:
             if bounds is not None:
                 reply = await self._call(request_id, s, names, present, home, seat.limit, bounds)
         if seat.limit and reply.detail != request_id:
-            await self._seats.give_back(present, s.tenant, request_id, s.rates)
+            await self._seats.give_back(present, s.tenant, request_id, limits, s.rates)
+        if reply.word == "TENANT_LIMIT" and seat.refusal is None:
+            raise too_many_requests(limits, whose=reply.detail)
         if seat.refusal is not None and reply.word == "TENANT_LIMIT":
             raise seat.refusal
         return reply._replace(rests=seat.rests) if seat.rests else reply
@@ -99,7 +100,9 @@ class Submitter:
         bounds: QueueBounds,
     ) -> "_Reply":
         # With several partitions, the home of the tenant has counted them with the seat.
-        limits = encode_limits(s.rates if present.served == 1 else ())
+        limits, is_counted_here = encode_limits(s.rates), present.served == 1
+        home_of_tenant = home_of(present, s.tenant)
+        is_home = is_counted_here or home_of_tenant == request_ids.partition_of(request_id)
         word, details = await self._scripts.verdict(
             "submit",
             [self._keys.ring(request_ids.partition_of(request_id))],
@@ -113,11 +116,13 @@ class Submitter:
             on_busy=s.on_busy,
             queue_limit=bounds.requests,
             tenant_limit=tenant_limit,
+            user_limit=s.user_limit or "",
             queue_bytes=bounds.bytes,
             tenant_bytes=bounds.tenant_bytes,
             weight=s.weight,
-            rates=limits.rates,
+            rates=limits.rates if is_counted_here else b"",
             settled=limits.settled,
+            home="" if is_home else home_of_tenant,
             input_tokens=s.input_tokens,
             tries=names.tries,
             is_retry=int(s.tries is not None and names.tries != "" and s.tries.is_retry),
@@ -184,7 +189,5 @@ def _submitted(reply: _Reply) -> Submitted:
             raise QueueFull
         case "TENANT_BYTES":
             raise TenantBytesReached
-        case "TENANT_LIMIT":
-            raise TenantLimitReached
         case _:
             raise ConversationBusy(reply.detail)

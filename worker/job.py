@@ -217,9 +217,10 @@ class Job:
             if gap is None:
                 self._counters.ended[state] += 1
                 self._log.info("request ended", state=state, attempt=lease.attempt)
-                if state == "completed":
-                    for listener in self._tools.answer_listeners:
-                        listener(lease)
+                listeners = [*self._tools.end_listeners]
+                listeners += self._tools.answer_listeners if state == "completed" else []
+                for listener in listeners:
+                    listener(lease)
                 return None
             first_seq = writer.first_unacked_seq
             if not writer.accept(gap.seq):

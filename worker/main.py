@@ -24,6 +24,7 @@ from tickertape.broker.model_titles import ModelTitles
 from tickertape.broker.push import Push
 from tickertape.broker.queue import Queue
 from tickertape.broker.rights import Rights
+from tickertape.broker.settlements import Settlements
 from tickertape.runtime import service_manager
 from tickertape.runtime.garbage import tune_garbage_collector
 from tickertape.runtime.settings import Settings
@@ -34,6 +35,7 @@ from tickertape.worker.health import Health, health_endpoint
 from tickertape.worker.housekeeping import Housekeeper, HousekeepingTiming
 from tickertape.worker.model_watch import ModelWatch, ModelWatchTiming
 from tickertape.worker.prompt import Bounds
+from tickertape.worker.settler import Settler
 from tickertape.worker.title_maker import TitleMaker, TitleTiming
 from tickertape.worker.tools import JobTiming, Tools
 from tickertape.worker.upstream.answer_stream import Limits
@@ -78,6 +80,7 @@ class Worker:
     reporter: FleetReporter
     titles: TitleMaker | None
     housekeeper: Housekeeper
+    settler: Settler
     rewriter: AofRewriter | None
     partitions: int
     slots: int
@@ -100,6 +103,7 @@ class Worker:
                     service_manager.keep_watchdog(lambda: not self.consumer.silent_loops),
                     name="watchdog",
                 ),
+                group.create_task(self.settler.run(), name="settlements"),
             ]
             if self.rewriter is not None:
                 background.append(group.create_task(self.rewriter.run(), name="erasures"))
@@ -217,6 +221,7 @@ def _build_worker(
         ),
         titles,
         _housekeeper(connections, settings, tools, timing.housekeeping),
+        _settler(connections, tools),
         rewriter_of(connections, settings, tools.rng, timing.erasure_look_s),
         settings.partitions,
         slots,
@@ -265,6 +270,16 @@ def _housekeeper(
         rng=tools.rng,
         timing=timing,
     )
+
+
+def _settler(connections: Connections, tools: Tools) -> Settler:
+    settler = Settler(
+        Settlements(connections),
+        connections.faults,
+        partitions=lambda: connections.partitions.served,
+    )
+    tools.end_listeners.append(settler.ended)
+    return settler
 
 
 async def _wait_for_redis(

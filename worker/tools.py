@@ -52,6 +52,8 @@ class Tools:
     counters: Counters = field(default_factory=Counters)
     answer_listeners: list[Callable[[Lease], None]] = field(default_factory=list)
     """Are called with each request that is completed."""
+    end_listeners: list[Callable[[Lease], None]] = field(default_factory=list)
+    """Are called with each request that this worker ends."""
 
     async def insist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Repeat a broker call while Redis is away. All broker calls are safe to repeat."""

@@ -35,6 +35,7 @@ _OWN_RULES = frozenset({"model", *_LENGTH_LIMITS, *_COUNTS_OF_ANSWERS})
 _NUMBERS = (
     "max_tokens",
     "concurrent",
+    "user_concurrent",
     "weight",
     "requests_per_minute",
     "tokens_per_minute",
@@ -58,7 +59,8 @@ class TenantRules:
 
     `models` and `fields` are patterns, in which `*` stands for any text. `images` are the sources
     of files; see `image_sources`. `max_tokens` also becomes the limit of a request without one.
-    `concurrent` is how many requests of the tenant may wait and run, and `weight` its share of the
+    `concurrent` is how many requests of the tenant with all its users may wait and run,
+    `user_concurrent` how many of one user, and `weight` its share of the
     workers beside tenants with the weight 1. The other limits are explained in `api/rates.py`.
     """
 
@@ -68,6 +70,7 @@ class TenantRules:
     max_tokens: int | None = None
     max_tools: int | None = None
     concurrent: int | None = None
+    user_concurrent: int | None = None
     weight: int | None = None
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None

@@ -147,6 +147,10 @@ local function list_uncompacted(r)
   call('ZREMRANGEBYRANK', P .. 'uncompacted', 0, -MOST_UNCOMPACTED - 1)
 end
 
+-- Requests whose limits are counted in another partition; a worker settles them there. Without a worker, the oldest
+-- ones stay as they were reserved.
+local MOST_UNSETTLED = 100000
+
 -- The one place where a request ends. `terminal` is the value of the last entry. A caller that passes
 -- `keeps_conversation` decides itself which request of the conversation comes next.
 local function end_request(r, state, terminal, retention_s, conversation_ttl_s, keeps_conversation)
@@ -165,11 +169,17 @@ local function end_request(r, state, terminal, retention_s, conversation_ttl_s, 
   call('HINCRBY', P .. 'load', 'count', -1)
   call('HINCRBY', P .. 'load', 'bytes', -r.bytes)
   count_of_tenant('owed', r.tenant, -r.bytes)
+  if is_user(r.tenant) then count_of_tenant('crowd', r.tenant, -1) end
   if r.rates ~= '' then
     -- Where the upstream reported no usage, an entry is taken for a token. A request that never ran has used none.
     local input, output = r.used_input or r.input, r.used_output or r.seq
     if r.n == 0 then input, output = 0, 0 end
-    settle_rates(P, r.rates, input, output, now)
+    if r.home == '' then
+      settle_rates(P, r.rates, input, output, now)
+    else
+      call('XADD', P .. 'unsettled', 'MAXLEN', '~', MOST_UNSETTLED, '*', 'home', r.home, 'rates', r.rates,
+        'input', int(input), 'output', int(output))
+    end
   end
   local kept_s = retention_of(r, retention_s)
   release_tenant(r, kept_s, retention_s, conversation_ttl_s)

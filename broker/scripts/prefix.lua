@@ -92,8 +92,8 @@ local function enqueue(id, tenant, to_head, turn_now)
   wake_worker()
 end
 
--- Count what a tenant has in this partition, with all its users: `busy` is how many of its requests run, and `owed`
--- the bytes of its requests that are not over. A recount replaces both.
+-- Count what a tenant has in this partition, with all its users: `busy` is how many of its requests run, `owed` the
+-- bytes of its requests that are not over, and `crowd` the number of those of its users. A recount replaces all.
 local function count_of_tenant(count, owner, change)
   local tenant = account_of(owner)
   if change ~= 0 and call('HINCRBY', P .. count, tenant, int(change)) <= 0 then call('HDEL', P .. count, tenant) end
@@ -116,11 +116,11 @@ end
 
 local function read_request(id)
   local h = call('HMGET', P .. 'req:' .. id, 'state', 'attempt', 'seq', 'tenant', 'conv', 'idem', 'bytes',
-    'owner', 'crashes', 'n', 'kept', 'policy', 'model', 'reason', 'format', 'replid', 'rates', 'input')
+    'owner', 'crashes', 'n', 'kept', 'policy', 'model', 'reason', 'format', 'replid', 'rates', 'input', 'home')
   return { id = id, state = h[1], attempt = h[2], seq = tonumber(h[3] or 0), tenant = h[4],
     conversation = h[5] or '', idempotency = h[6] or '', bytes = tonumber(h[7] or 0), owner = h[8] or '',
     crashes = tonumber(h[9] or 0), n = tonumber(h[10] or 0), kept = h[11], policy = h[12],
-    model = h[13] or '', reason = h[14] or 'null', format = tonumber(h[15] or 1), replid = h[16], rates = h[17] or '', input = tonumber(h[18] or 0) }
+    model = h[13] or '', reason = h[14] or 'null', format = tonumber(h[15] or 1), replid = h[16], rates = h[17] or '', input = tonumber(h[18] or 0), home = h[19] or '' }
 end
 
 -- Record that Redis serves workers now, and return the time before which no lease is reaped.

@@ -51,13 +51,14 @@ for tenant in pairs(tenants) do found = found + call('SCARD', P .. 'tenant:' .. 
 if found > most then return { 'TOO_LONG', '' } end
 
 local count, bytes = 0, 0
-call('DEL', P .. 'busy', P .. 'owed')
+call('DEL', P .. 'busy', P .. 'owed', P .. 'crowd')
 for tenant in pairs(tenants) do
   for _, id in ipairs(call('SMEMBERS', P .. 'tenant:' .. tenant)) do
     local h = call('HMGET', P .. 'req:' .. id, 'state', 'bytes')
     if h[1] and not is_over(h[1]) then
       count, bytes = count + 1, bytes + tonumber(h[2] or 0)
       count_of_tenant('owed', tenant, tonumber(h[2] or 0))
+      if is_user(tenant) then count_of_tenant('crowd', tenant, 1) end
       if h[1] == 'running' then count_of_tenant('busy', tenant, 1) end
     else
       call('SREM', P .. 'tenant:' .. tenant, id)

@@ -6,7 +6,8 @@
 --        18 links (JSON)|''  19 conversation_turns  20 title|''  21 summary (JSON)|''  22 format  23 epoch
 --        24 must_be_known (0|1)  25 keep_s|''  26 conversation_keep_s|''  27 tenant_keep_s|''  28 tenant_bytes  29 weight|''
 --        30 rates (JSON)|''  31 settled (JSON)|''  32 input_tokens  33 tries|''  34 is_retry (0|1)
--- ->     OK id [rests] | EXISTS id | CONFLICT id | FULL '' | TENANT_LIMIT '' | TENANT_BYTES '' | RATE '' limit | BUSY active_id | STALE '' | ELSEWHERE ''
+--        35 home|''  36 user_limit|''
+-- ->     OK id [rests] | EXISTS id | CONFLICT id | FULL '' | TENANT_LIMIT whose | TENANT_BYTES '' | RATE '' limit | BUSY active_id | STALE '' | ELSEWHERE ''
 -- NEEDS  rights prefix rates lifecycle
 -- A repeated call finds the id, or the idempotency key, of the first call. The idempotency key and the log
 -- have no TTL before the terminal, so an accepted request cannot expire while it waits. `format` is the lowest format
@@ -20,11 +21,14 @@
 -- `tries` names the calls of one caller with one body that SDKs repeat by themselves. A repeated one (`is_retry`) finds
 -- the request of an earlier call that runs or has just ended, and a first one never does. Of several requests, each
 -- repeated call finds the one that was found least recently, because as many calls of one body expect as many answers.
+-- `home` is the partition where the limits of the tenant are counted, empty for this one.
+-- `tenant_limit` is that of a tenant with all its users, and `user_limit` that of one user: `whose` is `user`, or empty.
 -- The id comes before the fence: a repeated call whose first reply was lost must find its request.
 local request_id, fingerprint, tenant, payload, policy, idempotency, conversation, on_busy, queue_limit,
   tenant_limit, queue_bytes, retention_s, conversation_ttl_s, model, queued, head, question, links,
   conversation_turns, title, summary, format, epoch, must_be_known, keep_s, conversation_keep_s,
-  tenant_keep_s, tenant_bytes, weight, rates, settled, input_tokens, tries, is_retry = unpack(ARGV)
+  tenant_keep_s, tenant_bytes, weight, rates, settled, input_tokens, tries, is_retry, home,
+  user_limit = unpack(ARGV)
 local retention_s, conversation_ttl_s = tonumber(retention_s), tonumber(conversation_ttl_s)
 local EXPIRED_PER_SUBMIT = 16
 -- How long after the last call its requests are known, how long after its end one is found, and how many are known.
@@ -78,7 +82,11 @@ local load = call('HMGET', P .. 'load', 'count', 'bytes')
 if tonumber(load[1] or 0) >= tonumber(queue_limit) or tonumber(load[2] or 0) + bytes > tonumber(queue_bytes) then
   return { 'FULL', '' }
 end
-if call('SCARD', P .. 'tenant:' .. tenant) >= tonumber(tenant_limit) then return { 'TENANT_LIMIT', '' } end
+local own = call('SCARD', P .. 'tenant:' .. tenant)
+if user_limit ~= '' and own >= tonumber(user_limit) then return { 'TENANT_LIMIT', 'user' } end
+if is_user(tenant) then own = call('SCARD', P .. 'tenant:' .. account_of(tenant)) end
+local of_users = tonumber(call('HGET', P .. 'crowd', account_of(tenant)) or 0)
+if own + of_users >= tonumber(tenant_limit) then return { 'TENANT_LIMIT', '' } end
 -- Processes of version 0.1 adjust `load` and not `owed`, which is never more.
 local owed = math.min(tonumber(call('HGET', P .. 'owed', account_of(tenant)) or 0), tonumber(load[2] or 0))
 if owed + bytes > tonumber(tenant_bytes) then return { 'TENANT_BYTES', '' } end
@@ -108,7 +116,7 @@ call('HSET', request, 'state', state, 'attempt', int(now), 'n', 0, 'crashes', 0,
   'idem', idempotency, 'conv', conversation, 'model', model, 'head', head, 'created', int(now))
 if format ~= '1' then call('HSET', request, 'format', format) end
 if keep_s ~= '' then call('HSET', request, 'keep', keep_s) end
-if settled ~= '' then call('HSET', request, 'rates', settled, 'input', input_tokens) end
+if settled ~= '' then call('HSET', request, 'rates', settled, 'input', input_tokens, 'home', home) end
 
 if active and on_busy == 'replace' then
   local replaced = call('LRANGE', conversation_key .. ':wait', 0, -1)
@@ -130,6 +138,7 @@ call('SADD', P .. 'tenants', tenant)
 call('HINCRBY', P .. 'load', 'count', 1)
 call('HINCRBY', P .. 'load', 'bytes', bytes)
 count_of_tenant('owed', tenant, bytes)
+if is_user(tenant) then count_of_tenant('crowd', tenant, 1) end
 if weight == '1' then call('HDEL', P .. 'weights', account_of(tenant))
 elseif weight ~= '' then call('HSET', P .. 'weights', account_of(tenant), weight) end
 

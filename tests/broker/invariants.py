@@ -39,6 +39,8 @@ def keys_without_ttl(now: Snapshot) -> set[str]:
         "agreement",
         "uncompacted",
         "erasures",
+        "unsettled",
+        "settled",
     }
     return {name for name, stored in now.keys.items() if not stored.expires} - bounded
 
@@ -120,12 +122,13 @@ def _tenants_and_load(now: Snapshot) -> Iterator[str]:
 
 
 def _counts_of_tenants(now: Snapshot, in_flight: dict[str, set[str]]) -> Iterator[str]:
-    busy, owed = Counter[str](), Counter[str]()
+    busy, owed, crowd = Counter[str](), Counter[str](), Counter[str]()
     for tenant, ids in in_flight.items():
         stored = [now.hash(f"req:{id_}") for id_ in ids]
         busy[tenant_of(tenant)] += sum(each["state"] == "running" for each in stored)
         owed[tenant_of(tenant)] += sum(int(each["bytes"]) for each in stored)
-    for name, expected in (("busy", +busy), ("owed", +owed)):
+        crowd[tenant_of(tenant)] += len(ids) if "~" in tenant else 0
+    for name, expected in (("busy", +busy), ("owed", +owed), ("crowd", +crowd)):
         counted = {tenant: int(count) for tenant, count in now.hash(name).items()}
         if counted != expected:
             yield f"{name} is {counted}, not {dict(expected)}"

@@ -20,11 +20,12 @@ RETENTION_S = 3600
 CONVERSATION_TTL_S = 7200
 # So long that no test sees a lease end by itself: they end when a test says so.
 LEASE_MS = 600_000
-LIMITS = {
+LIMITS: dict[str, int | str] = {
     "queue_limit": 1000,
     "tenant_limit": 1000,
     "queue_bytes": 1_000_000,
     "tenant_bytes": 1_000_000,
+    "user_limit": "",
 }
 KEEP = {"retention_s": RETENTION_S, "conversation_ttl_s": CONVERSATION_TTL_S}
 
@@ -129,7 +130,7 @@ class Partition:
         rates: str = "",
         tries: str = "",
         is_retry: bool = False,
-        **limits: int,
+        **limits: int | str,
     ) -> Reply:
         return await self.call(
             "submit",
@@ -162,6 +163,7 @@ class Partition:
             input_tokens=10,
             tries=tries,
             is_retry=int(is_retry),
+            home="",
             **KEEP,
             **(LIMITS | limits),
         )

@@ -89,7 +89,9 @@ OF_SCRIPTS = {
     KEYS.erasures(7): "erasures",
     KEYS.busy(7): "busy",
     KEYS.owed(7): "owed",
+    KEYS.crowd(7): "crowd",
     KEYS.weights(7): "weights",
+    KEYS.unsettled(7): "unsettled",
     KEYS.tenants(7): "tenants",
     KEYS.uncompacted(7): "uncompacted",
     KEYS.dead(7): "dead",
@@ -112,8 +114,8 @@ OF_CONVERSATIONS = {KEYS.held(7, "c"): ":wait", KEYS.turns(7, "c"): ":turns"}
 PLAIN_ONLY = {
     KEYS.models(), KEYS.models_fault(), KEYS.partition_map(), KEYS.partition_count(),
     KEYS.upstream(), KEYS.fleet(), KEYS.report("w"), KEYS.watchers(0, "c"), KEYS.agreement(),
-    KEYS.seats(0, "w"), KEYS.rates(0, "w"), KEYS.access(), KEYS.api_keys(), KEYS.key_ids(),
-    KEYS.key_uses(), KEYS.revoked(), KEYS.rewriting(0),
+    KEYS.seats(0, "w"), KEYS.rates(0, "w"), KEYS.settled(0), KEYS.access(), KEYS.api_keys(),
+    KEYS.key_ids(), KEYS.key_uses(), KEYS.revoked(), KEYS.rewriting(0),
 }  # fmt: skip
 
 
@@ -153,7 +155,7 @@ def test_every_function_that_names_a_key_is_in_this_list() -> None:
 def test_all_names_of_a_partition_share_its_hash_tag_and_are_distinct() -> None:
     names = [*OF_SCRIPTS, *OF_CONVERSATIONS]
     assert {re.match(r"\{p7\}:", name) is not None for name in names} == {True}
-    assert len(set(names)) == 35
+    assert len(set(names)) == 37
     assert {name[:5] for name in PLAIN_ONLY} == {"{p0}:"}
 
 

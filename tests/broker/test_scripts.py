@@ -59,6 +59,7 @@ def test_the_hot_path_carries_no_prefix(name: str) -> None:
         "append",
         "seat",
         "unseat",
+        "settle",
         "count_seats",
         "look",
         "lines",

@@ -110,7 +110,13 @@ async def test_a_process_that_died_between_its_two_steps_holds_its_seat_for_the_
         lost = new_request_id(1)
         (seats,) = await both[0].connections.ask("KEYS", "*seats:*")
         await scripts.verdict(
-            "seat", [seats.decode()], request_id=lost, tenant_limit=2, epoch=0, rates=""
+            "seat",
+            [seats.decode()] * 2,
+            request_id=lost,
+            tenant_limit=2,
+            user_limit="",
+            epoch=0,
+            rates="",
         )
         assert await accepted(both, 1) == []
         await both[0].connections.ask("HINCRBY", seats, lost, -GRACE_MS)
@@ -129,7 +135,7 @@ async def test_seats_that_redis_lost_are_counted_from_the_requests(redis_url: st
 async def test_the_users_of_a_tenant_are_counted_in_its_home(redis_url: str) -> None:
     async with rigs(redis_url) as (rig, _):
         for user in (None, "ann", "bob", "cid", "dan"):
-            await rig.submit(tenant=principal_of(TENANT, user))
+            await rig.submit(tenant=principal_of(TENANT, user), user_limit=5)
         seats = await rig.connections.ask("KEYS", "*seats:*")
         assert len(seats) == 5
         assert len({name.partition(b":")[0] for name in seats}) == 1
@@ -186,3 +192,37 @@ async def test_one_partition_keeps_no_seats(redis_url: str) -> None:
         assert await connections.ask("KEYS", "*seats:*") == []
         await connections.aclose()
     assert KEYS.seats(0, "t") == "{p0}:seats:t"
+
+
+@pytest.mark.parametrize("partitions", [1, 16])
+async def test_a_tenant_with_many_users_has_a_limit_of_its_own(
+    redis_url: str, partitions: int
+) -> None:
+    async with rigs(redis_url, tenant_limit=10, partitions=partitions) as both:
+        ids = []
+        for number in range(25):
+            user = principal_of(TENANT, f"user {number}")
+            ids += [(id_, user) for id_ in await accepted(both, 1, tenant=user)]
+        assert len(ids) == 10
+        assert await accepted(both, 1) == []
+        assert len(await accepted(both, 1, tenant=principal_of("other", "ann"))) == 1
+        for id_, user in ids[:3]:
+            await both[0].requests.cancel(id_, user)
+        assert len(await accepted(both, 5)) == 3
+
+
+@pytest.mark.parametrize("partitions", [1, 16])
+async def test_a_user_has_a_limit_inside_that_of_its_tenant(
+    redis_url: str, partitions: int
+) -> None:
+    ann, bob = principal_of(TENANT, "ann"), principal_of(TENANT, "bob")
+    async with rigs(redis_url, tenant_limit=10, partitions=partitions) as both:
+        ids = await accepted(both, 8, tenant=ann, user_limit=4)
+        assert len(ids) == 4
+        with pytest.raises(TenantLimitReached, match="user_concurrent"):
+            await both[0].submit(ann, user_limit=4)
+        assert len(await accepted(both, 8, tenant=bob, user_limit=8)) == 6
+        with pytest.raises(TenantLimitReached, match=r"\bconcurrent"):
+            await both[0].submit(bob, user_limit=8)
+        await both[0].requests.cancel(ids[0], ann)
+        assert len(await accepted(both, 3, tenant=ann, user_limit=4)) == 1

@@ -23,9 +23,11 @@ from tickertape.broker.exchanges import Exchanges
 from tickertape.broker.lua import NAMES, source
 from tickertape.broker.model_titles import ModelTitles
 from tickertape.broker.queue import Lease, Queue
+from tickertape.broker.rates import RateLimit
 from tickertape.broker.repartition import Repartition
 from tickertape.broker.requests import Requests
-from tickertape.broker.seats import Seats
+from tickertape.broker.seats import SeatLimits, Seats, home_of
+from tickertape.broker.settlements import Settlements
 from tickertape.broker.submission import Submission
 from tickertape.runtime.settings import Settings
 
@@ -80,8 +82,19 @@ class Story(Rig):
         await self.connections.partitions.agree(1)
         two = await Repartition(self.connections).change(2, lambda _: None, announce_s=0)
         seats, request_id = Seats(self.connections), "r1_aaaaaaaaaaaaaaaaaaaaaaaaaa"
-        assert (await seats.take(two, "public", request_id, 9)).limit == 9
-        await seats.give_back(two, "public", request_id)
+        assert (await seats.take(two, "public", request_id, SeatLimits(9))).limit == 9
+        await seats.give_back(two, "public", request_id, SeatLimits(9))
+        await self._settle()
+
+    async def _settle(self) -> None:
+        """End a request whose tenant is counted in the other partition."""
+        limit = RateLimit("tokens", "public", 1000, 60_000, 10, 1, 1)
+        away = 1 - home_of(self.connections.partitions.map, "public")
+        submission = Submission(tenant="public", payload={}, rates=(limit,))
+        request_id = f"r{away}_bbbbbbbbbbbbbbbbbbbbbbbbbb"
+        await self.requests.submit(submission, request_id)
+        await self.requests.cancel(request_id, "public")
+        assert await Settlements(self.connections).settle(away) == 1
 
     async def _keep_house(self, request_id: str) -> None:
         compaction = Compaction(self.connections)
