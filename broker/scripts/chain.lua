@@ -21,15 +21,14 @@ elseif stored ~= tenant then
   return { 'MISSING', '' }
 end
 
-local reply, found, next = { 'OK', '' }, {}, request_id
+local texts, found, next = {}, {}, request_id
 if exchange ~= '' then found[1], next = request_id, after end
-while next ~= '' and #reply < most + 2 and prefix_of(next) == prefix_of(request_id) do
+while next ~= '' and #texts < most and prefix_of(next) == prefix_of(request_id) do
   local h = call('HMGET', P .. 'exchange:' .. next, 'tenant', 'exchange', 'after')
   if h[1] ~= tenant then return { 'MISSING', '' } end
-  found[#found + 1], reply[#reply + 1] = next, h[2]
+  found[#found + 1], texts[#texts + 1] = next, h[2]
   next = h[3]
 end
-reply[2] = next
 
 if exchange ~= '' and not stored then
   call('HSET', P .. 'exchange:' .. request_id, 'tenant', tenant, 'exchange', exchange, 'after', after)
@@ -38,4 +37,4 @@ for _, id in ipairs(found) do
   local key = P .. 'exchange:' .. id
   if call('PTTL', key) < least_s * 1000 then call('PEXPIRE', key, int(keep_s * 1000)) end
 end
-return reply
+return { 'OK', next, unpack(texts) }
