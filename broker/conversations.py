@@ -14,23 +14,11 @@ from tickertape.broker.lua import Scripts
 from tickertape.broker.submission import conversation_key
 from tickertape.broker.summaries import Summary
 from tickertape.broker.titles import title_of
-from tickertape.broker.turns import (
-    Row,
-    Turn,
-    answered_ids,
-    exceed_memory,
-    read_turns,
-    without_messages,
-)
+from tickertape.broker.turn_rows import PAGE_BYTES, TurnRows
+from tickertape.broker.turns import Row, Turn, exceed_memory, read_turns
 from tickertape.runtime.settings import Settings
 
-# Pages of rows: the first may hold four questions of 20 MB, later ones grow while they are small.
-_FIRST_ROWS = 8
-_GROWTH = 4
-_SMALL_PAGE_BYTES = 1024 * 1024
 ReadTurns = Callable[[int, str], Awaitable[list[Turn]]]
-# Pages of rows whose messages are dropped at once.
-_FIRST_OUTLINES, _MOST_ROWS, _PAGE_BYTES = 16, 1000, 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -57,6 +45,7 @@ class Conversations:
         self._settings = settings
         self._scripts = Scripts(connections.commands)
         self._homes = Homes(connections)
+        self._rows = TurnRows(connections)
         self.partitions = connections.partitions
 
     def channel(self, partition: int, key: str) -> str:
@@ -86,9 +75,11 @@ class Conversations:
         active = stored.get(b"active")
         turns = await read(partition, key)
         kept = drop_replaced(turns)
-        # A conversation of version 0.1 has its title in its first question only.
-        whole = [] if b"summary" in stored else drop_replaced(await self.turns(partition, key))
-        summary = Summary.read(stored) or _summary_of(conversation_id, whole, stored)
+        summary = Summary.read(stored)
+        if summary is None:
+            # A conversation of version 0.1 has its title in its first question only.
+            title = await self._first_title(partition, key, kept)
+            summary = _summary_of(conversation_id, kept, stored, title)
         active_id = active.decode() if active else None
         path = path_of(turns, turns[-1].request_id) if turns else []
         return Conversation(kept, active_id, summary, shown_parents(turns), path)
@@ -122,30 +113,20 @@ class Conversations:
 
         Replaced turns are included, and the places of erased ones.
         """
-        rows = await self._connections.ask("XRANGE", self._keys.turns(partition, key), "-", "+")
+        rows = [row async for page in self._rows.pages(partition, key) for row in page]
         return read_turns(rows)[-self._settings.conversation_turns :]
 
     async def outlines(self, partition: int, key: str) -> list[Turn]:
         """As `turns`, without messages, so that a conversation of any size takes little memory."""
-        outlines: dict[str, Turn] = {}
-        questions: dict[str, Row] = {}
-        first, count = "-", _FIRST_OUTLINES
-        while True:
-            page = await self._connections.ask(
-                "XRANGE", self._keys.turns(partition, key), first, "+", "COUNT", count
-            )
-            open_rows = [questions[id_] for id_ in answered_ids(page) if id_ in questions]
-            for turn in read_turns([*open_rows, *page]):
-                outlines[turn.request_id] = turn.outline(outlines.get(turn.request_id))
-            questions |= {
-                row[1][b"id"].decode(): without_messages(row) for row in page if b"asked" in row[1]
-            }
-            if len(page) < count:
-                turns = sorted(outlines.values(), key=lambda turn: turn.row)
-                return turns[-self._settings.conversation_turns :]
-            first = f"({page[-1][0].decode()}"
-            size = sum(len(value) for _, row in page for value in row.values())
-            count = max(1, min(_MOST_ROWS, _PAGE_BYTES * len(page) // max(1, size)))
+        turns = await self._rows.outlines(partition, key)
+        return turns[-self._settings.conversation_turns :]
+
+    async def _first_title(self, partition: int, key: str, outlines: list[Turn]) -> str | None:
+        for outline in outlines:
+            for turn in await self.whole_at(partition, key, [outline]):
+                if title := title_of(turn.asked):
+                    return title
+        return None
 
     @never_from_a_former_primary
     async def outline(self, tenant: str, conversation_id: str) -> Conversation:
@@ -180,7 +161,7 @@ class Conversations:
             return
         # The request may have expired before its turn.
         if found is not None or parent_id not in {
-            turn.request_id for turn in await self.turns(partition, key)
+            turn.request_id for turn in await self.outlines(partition, key)
         }:
             raise ParentMissing
 
@@ -225,12 +206,7 @@ class Conversations:
         still exists, and Unavailable.
         """
         partition, key = await self.place(tenant, conversation_id)
-        rows = await self._connections.ask("XRANGE", self._keys.turns(partition, key), "-", "+")
-        own = [
-            (row_id, row)
-            for row_id, row in rows
-            if row[b"id"].decode() == request_id and b"erased" not in row
-        ]
+        own = await self._rows.own(partition, key, request_id)
         if not own:
             raise RequestMissing("The conversation has no such turn.")
         word, _ = await self._scripts.verdict(
@@ -248,22 +224,16 @@ class Conversations:
         """As `turns`, without the oldest, which exceed what a request is given of them.
 
         A conversation may hold gigabytes of photos, and one reply with all of them would never
-        come in time. The rows are read from the newest on, in larger pages the smaller they are.
+        come in time. The rows are read from the newest on, in pages.
         """
         rows: list[Row] = []
-        last, count = "+", _FIRST_ROWS
-        while True:
-            page = await self._connections.ask(
-                "XREVRANGE", self._keys.turns(partition, key), last, "-", "COUNT", count
-            )
+        # The messages made of rows are a little longer or shorter than the rows.
+        most_bytes = 2 * self._settings.memory_bytes
+        page_bytes = min(PAGE_BYTES, self._settings.memory_bytes)
+        async for page in self._rows.pages(partition, key, "XREVRANGE", page_bytes):
             rows += page
-            # The messages made of rows are a little longer or shorter than the rows.
-            is_enough = exceed_memory(rows, request_id, 2 * self._settings.memory_bytes)
-            if len(page) < count or is_enough:
+            if exceed_memory(rows, request_id, most_bytes):
                 break
-            last = f"({page[-1][0].decode()}"
-            if sum(len(value) for _, row in page for value in row.values()) < _SMALL_PAGE_BYTES:
-                count *= _GROWTH
         return read_turns(reversed(rows))[-self._settings.conversation_turns :]
 
     @never_from_a_former_primary
@@ -276,9 +246,16 @@ class Conversations:
         partition, key = await self.place(tenant, conversation_id)
         if not await self._connections.ask("EXISTS", self._keys.conversation(partition, key)):
             raise RequestMissing("There is no such conversation.")
+        ids: dict[bytes, None] = {}
+        read_to = b""
+        async for page in self._rows.pages(partition, key, is_short=True):
+            ids |= {row[b"id"]: None for _, row in page}
+            read_to = page[-1][0]
         word, details = await self._scripts.verdict(
             "forget",
             [self._keys.ring(partition)],
+            *ids,
+            read_to=read_to,
             conversation=key,
             tenant=tenant,
             retention_s=self._settings.retention_s,
@@ -287,14 +264,15 @@ class Conversations:
         return int(details[0]) if word == "OK" else 0
 
 
-def _summary_of(conversation_id: str, turns: list[Turn], stored: dict[bytes, bytes]) -> Summary:
+def _summary_of(
+    conversation_id: str, turns: list[Turn], stored: dict[bytes, bytes], title: str | None
+) -> Summary:
     """The summary of a conversation without a request of this version."""
     active = stored.get(b"active")
     times = [turn.row.attempt for turn in turns] or [int(stored.get(b"idle", b"0"))]
-    titles = (title_of(turn.asked) for turn in turns)
     return Summary(
         conversation_id=conversation_id,
-        title=next(filter(None, titles), None),
+        title=title,
         created_ms=times[0],
         updated_ms=times[-1],
         turns=len(turns),

@@ -103,13 +103,14 @@ class Turn:
     answer_row: Cursor | None = field(default=None, compare=False)
     size_bytes: int = field(default=0, compare=False)
 
-    def outline(self, earlier: "Turn | None" = None) -> "Turn":
+    def outline(self, earlier: "Turn | None" = None, asked_bytes: int = 0) -> "Turn":
         """The turn without its messages. A hash stands for the text, so that a change shows.
 
-        `earlier` is the outline of the question alone, if that was read before.
+        `earlier` is the outline of the question alone, if that was read before. `asked_bytes` is
+        the size of a question that was left out.
         """
         text = self.answered and hashlib.sha256(self.answered.encode()).hexdigest()
-        size = self.size_bytes + (earlier.size_bytes if earlier else 0)
+        size = self.size_bytes + asked_bytes + (earlier.size_bytes if earlier else 0)
         return replace(self, asked=[], answered=text, calls=[], reasoning="", size_bytes=size)
 
 

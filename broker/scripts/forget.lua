@@ -1,10 +1,12 @@
 -- Forget a conversation: end its active and held requests, then erase its requests and its turns.
 -- KEYS   1 ring
--- ARGV   1 conversation  2 tenant  3 retention_s  4 conversation_ttl_s
+-- ARGV   1 conversation  2 tenant  3 retention_s  4 conversation_ttl_s  5 read_to  6.. values, the ids of requests
 -- ->     OK count of requests erased | MISSING ''
 -- FLAGS  allow-oom
 -- NEEDS  rights prefix rates lifecycle erasure
-local conversation, tenant, retention_s, conversation_ttl_s = unpack(ARGV)
+-- The rows of the turns may have gigabytes, so the caller has read the ids up to the row `read_to` before, in parts. Rows
+-- behind that one came since.
+local conversation, tenant, retention_s, conversation_ttl_s, read_to = unpack(ARGV, 1, 5)
 local retention_s, conversation_ttl_s = tonumber(retention_s), tonumber(conversation_ttl_s)
 local conversation_key = P .. 'conv:' .. conversation
 if call('EXISTS', conversation_key) == 0 then return { 'MISSING', '' } end
@@ -20,8 +22,7 @@ for _, id in ipairs(ids) do
   end
 end
 local erased = 0
-for _, turn in ipairs(call('XRANGE', conversation_key .. ':turns', '-', '+')) do
-  local id = turn[2][2]
+local function erase_request(id)
   strike_dead(id)
   delete_idempotency_key(call('HGET', P .. 'req:' .. id, 'idem') or '', id)
   erased = erased + call('DEL', P .. 'req:' .. id)
@@ -31,6 +32,14 @@ for _, turn in ipairs(call('XRANGE', conversation_key .. ':turns', '-', '+')) do
   call('ZREM', P .. 'uncompacted', id)
   publish_notice(id, 'gone', '{}')
   call('SPUBLISH', P .. 'push:erased', id)
+end
+for i = 6, #ARGV do erase_request(ARGV[i]) end
+local first = read_to == '' and '-' or '(' .. read_to
+while true do
+  local row = call('XRANGE', conversation_key .. ':turns', first, '+', 'COUNT', 1)[1]
+  if not row then break end
+  erase_request(row[2][2])
+  first = '(' .. row[1]
 end
 call('ZREM', P .. 'convs:' .. tenant, conversation)
 call('DEL', conversation_key, conversation_key .. ':wait', conversation_key .. ':turns')

@@ -120,3 +120,25 @@ async def test_a_turn_that_is_erased_while_it_is_read_shows_no_digest_as_its_ans
     async with open_stream(url) as stream, aclosing(aiter(stream)) as arriving:
         events = [await anext(arriving) for _ in range(2)]
     assert [event.kind for event in events] == ["queued", "gone"]
+
+
+async def test_a_regenerated_answer_reads_the_turn_that_it_replaces_and_no_other(
+    api: RunningApi, worker: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(worker)
+    rows: list[int] = []
+    read = Conversations.whole_at
+
+    async def counted(
+        self: Conversations, partition: int, key: str, outlines: list[Turn]
+    ) -> list[Turn]:
+        rows.append(len(outlines))
+        return await read(self, partition, key, outlines)
+
+    monkeypatch.setattr(Conversations, "whole_at", counted)
+    monkeypatch.setattr(Conversations, "turns", None)
+    body = {"id": "large", "trigger": "regenerate-message"}
+    async with api.client.stream("POST", "/api/chat", json=body) as answer:
+        assert answer.status_code == 200
+    assert rows == [1]
+    assert "39 x" in str((await worker.claim_lease()).payload)[:400]

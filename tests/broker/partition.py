@@ -330,7 +330,8 @@ class Partition:
         return await self.call("erase", [RING], request_id=id_, tenant=tenant)
 
     async def forget(self, conv: str, tenant: str = "t") -> Reply:
-        return await self.call("forget", [RING], conversation=conv, tenant=tenant, **KEEP)
+        named = {"conversation": conv, "tenant": tenant, "read_to": ""}
+        return await self.call("forget", [RING], **named, **KEEP)
 
     async def recount(self, *, every_ms: int = 0, most: int = 100) -> Reply:
         return await self.call("recount", [RING], every_ms=every_ms, most=most, **KEEP)

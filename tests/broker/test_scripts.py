@@ -47,7 +47,7 @@ def test_scripts_that_end_requests_or_begin_a_process_run_without_memory_and_no_
 ) -> None:
     takes_memory = name in {
         "submit", "seat", "claim", "claim_title", "append", "look", "reopen", "position", "lines",
-        "add_key", "chain",
+        "add_key", "chain", "rows",
     }  # fmt: skip
     assert source(name).startswith("#!lua flags=allow-oom\n") != takes_memory
     assert source(name).count("#!") == (0 if takes_memory else 1)
@@ -63,6 +63,7 @@ def test_the_hot_path_carries_no_prefix(name: str) -> None:
         "count_seats",
         "look",
         "lines",
+        "rows",
         "account",
         "probe",
         "may_rewrite",
@@ -114,7 +115,11 @@ def test_a_script_reads_its_arguments_in_the_order_of_its_header(name: str) -> N
 
 @pytest.mark.parametrize(
     "name",
-    [name for name in NAMES if name not in {"look", "position", "lines", "probe", "uncompacted"}],
+    [
+        name
+        for name in NAMES
+        if name not in {"look", "position", "lines", "rows", "probe", "uncompacted"}
+    ],
 )
 def test_a_script_returns_the_verdicts_of_its_header(name: str) -> None:
     body = text_of(name).partition("\nlocal ")[2]

@@ -11,7 +11,7 @@ from tickertape.api.edge.caller import Caller
 from tickertape.api.edge.error_docs import error_responses
 from tickertape.api.protocols.ai_sdk import wire as ui_message
 from tickertape.api.protocols.ai_sdk.body import UiBody
-from tickertape.api.protocols.ai_sdk.turns import needs_turns, new_turn
+from tickertape.api.protocols.ai_sdk.turns import needs_turns, new_turn, turns_meant
 from tickertape.api.protocols.json_body import JsonRoute
 from tickertape.api.services import Services
 from tickertape.broker.errors import RequestMissing
@@ -56,7 +56,7 @@ class Stopped(BaseModel):
 async def send(body: UiBody, services: UsableServices, caller: CurrentCaller) -> Response:
     """Submit a message and stream the answer. It replaces an active answer of the chat."""
     services.refuse_while_draining()
-    turns = await _turns(services, body.id, caller.principal) if needs_turns(body) else []
+    turns = await _turns(services, body, caller.principal) if needs_turns(body) else []
     ask = await services.heavy.run_if_heavy(caller.tenant, lambda: _ask(body, turns, caller))
     submitted = await services.submit(ask, caller=caller)
     return await _stream(services, submitted.request_id)
@@ -116,11 +116,16 @@ async def stop(
     return Stopped()
 
 
-async def _turns(services: Services, chat_id: str, tenant: str) -> list[Turn]:
+async def _turns(services: Services, body: UiBody, tenant: str) -> list[Turn]:
+    """The turns of the chat; those that the call may refer to have their messages."""
     try:
-        return (await services.conversations.get(tenant, chat_id)).path
+        path = (await services.conversations.outline(tenant, body.id)).path
     except RequestMissing:
         return []
+    meant = turns_meant(body, path)
+    found = await services.conversations.whole(tenant, body.id, meant)
+    whole = {turn.request_id: turn for turn in found}
+    return [whole.get(turn.request_id, turn) for turn in path]
 
 
 async def _active(services: Services, chat_id: str, tenant: str) -> str | None:

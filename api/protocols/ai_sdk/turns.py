@@ -35,6 +35,17 @@ def needs_turns(body: UiBody) -> bool:
     return body.trigger is None or body.continued_id is not None
 
 
+def turns_meant(body: UiBody, turns: list[Turn]) -> list[Turn]:
+    """The turns whose messages `new_turn` looks at: the latest one, and those that the call names.
+
+    The others may be outlines, because a conversation may have hundreds of megabytes.
+    """
+    named_ids = [body.messageId, *(message.id for message in body.sent_messages[-1:])]
+    meant = [*turns[-1:], *(_named(turns, each) for each in named_ids)]
+    meant += [_answered_by(turns, each) for each in named_ids]
+    return list({turn.row: turn for turn in meant if turn is not None}.values())
+
+
 def new_turn(body: UiBody, turns: list[Turn]) -> NewTurn:
     """The turn that a call adds or replaces; raises Problem if it has no question."""
     if not body.sent_messages:
@@ -67,7 +78,7 @@ def _continued(answer: UiMessage, turns: list[Turn]) -> NewTurn:
     The answer so far is stored behind its question, and replaces the earlier turn of both.
     """
     answer_so_far = chat_messages([answer])
-    target = _newest(turns, lambda turn: answer.id is not None and _answer_id(turn) == answer.id)
+    target = _answered_by(turns, answer.id)
     if target is None:
         return NewTurn(answer_so_far, Links(answer_id=answer.id))
     links = Links(message_id=target.links.message_id, answer_id=answer.id, replaces=target.row)
@@ -92,6 +103,10 @@ def _named(turns: list[Turn], named_id: str | None) -> Turn | None:
     if named_id is None:
         return None
     return _newest(turns, lambda turn: named_id in {turn.links.message_id, _answer_id(turn)})
+
+
+def _answered_by(turns: list[Turn], answer_id: str | None) -> Turn | None:
+    return _newest(turns, lambda turn: answer_id is not None and _answer_id(turn) == answer_id)
 
 
 def _newest(turns: list[Turn], matches: Callable[[Turn], bool]) -> Turn | None:
