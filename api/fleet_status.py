@@ -13,6 +13,9 @@ from tickertape.broker.queue_depth import QueueDepth, read_queue_depth
 from tickertape.broker.upstream_models import read_models_fault
 from tickertape.runtime.json_types import JsonObject
 
+PROBLEMS = ("no_worker", "long_wait", "upstream", "redis_slow", "redis_unavailable")
+"""The codes of problems."""
+
 # Viewers within this time get the same numbers, so many viewers cost one read.
 _CACHE_S = 1.0
 _REDIS_LIMIT_S = 3.0

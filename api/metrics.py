@@ -19,6 +19,7 @@ from tickertape.broker.errors import (
     TenantLimitReached,
 )
 from tickertape.broker.write_state import WORDS, WriteState
+from tickertape.runtime.version import installed_version
 
 _WRITTEN_EVERY_S = 1.0
 _UNAVAILABLE = "unavailable"
@@ -39,6 +40,10 @@ class Metrics:
     def __init__(self, siblings: Siblings | None = None) -> None:
         self._siblings = siblings
         self._registry = CollectorRegistry()
+        Gauge(
+            "tickertape_build_info", "The version of this API process", ["version"],
+            registry=self._registry,
+        ).labels(installed_version()).set(1)  # fmt: skip
         Gauge(
             "tickertape_api_processes", "API processes of this address that are at work",
             registry=self._registry,

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from tickertape.api.dependencies import AnyServices, Tenant
 from tickertape.api.edge.error_docs import error_responses
 from tickertape.api.edge.problems import Problem, draining
+from tickertape.api.fleet_metrics import fleet_text
 from tickertape.api.fleet_status import Status
 from tickertape.api.services import Services
 from tickertape.broker.errors import AccessDenied, Unavailable, WritesRefused
@@ -94,5 +95,9 @@ async def status(services: AnyServices, _: Tenant) -> Status:
     },
 )
 async def metrics(services: AnyServices, _: Tenant) -> Response:
-    """Return the metrics of all API processes of this address, in Prometheus' text format."""
-    return Response(await services.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+    """Return the metrics of all API processes of this address, and the state of the deployment.
+
+    The format is Prometheus' text format. The gauges of the deployment are equal in all processes.
+    """
+    text = await services.metrics.text() + fleet_text(await services.fleet_status.read())
+    return Response(text, media_type=CONTENT_TYPE_LATEST)

@@ -1,12 +1,12 @@
 """The command line: every command with its options and its help. Starts no process."""
 
 import argparse
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypeAlias
 
 from tickertape.cli import commands as run
 from tickertape.cli.argument_types import limit_of, port_of, positive_of, variable_of
+from tickertape.runtime.version import installed_version
 
 _EXITS = """\
 Exit codes: 0 completed; 1 failed; 2 wrong command line or setting; 3 the answer was restarted, so
@@ -98,14 +98,6 @@ def parser() -> argparse.ArgumentParser:
     _add_clients(commands)
     _add_inspection(commands)
     return parser
-
-
-def installed_version() -> str:
-    """The version of the installed package."""
-    try:
-        return version("tickertape")
-    except PackageNotFoundError:
-        return "(not installed)"
 
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # argparse exports no name for this type

@@ -1,4 +1,4 @@
-"""The worker's probes over HTTP: `/healthz` and `/readyz`.
+"""The worker's probes and metrics over HTTP: `/healthz`, `/readyz` and `/metrics`.
 
 A worker that is not alive needs a restart. A worker that is not ready may recover by itself. If the
 event loop hangs, a probe gets no response, and counts that as a failure.
@@ -9,8 +9,10 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import structlog
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from tickertape.broker.appender import Appender
 from tickertape.broker.errors import AccessDenied, SettingsInvalid, Unavailable, WritesRefused
@@ -19,6 +21,7 @@ from tickertape.broker.rights import Rights
 from tickertape.broker.task_faults import TaskFaults
 from tickertape.runtime.settings import Settings
 from tickertape.worker.consumer import Consumer
+from tickertape.worker.metrics import WorkerMetrics
 from tickertape.worker.model_watch import ModelWatch
 
 log = structlog.get_logger()
@@ -26,6 +29,14 @@ log = structlog.get_logger()
 _REDIS_PATIENCE_S = 1.0
 _CALLER_PATIENCE_S = 5.0
 _MAX_HEAD_BYTES = 8192
+
+
+class Answer(NamedTuple):
+    """The HTTP status, the media type and the body."""
+
+    status: int
+    media_type: str
+    body: bytes
 
 
 @dataclass(frozen=True)
@@ -37,6 +48,7 @@ class Health:
     push: Push
     rights: Rights
     models: ModelWatch
+    metrics: WorkerMetrics
     faults: TaskFaults = field(default_factory=TaskFaults)
 
     def is_alive(self) -> str | None:
@@ -69,19 +81,25 @@ class Health:
             return "Redis does not answer"
         return f"cannot list models: {self.models.fault}" if self.models.fault else None
 
-    async def answer(self, path: str) -> tuple[int, str]:
-        """The HTTP status and the JSON body for a path."""
+    async def answer(self, path: str) -> Answer:
+        """The answer for a path: JSON, or the metrics."""
         match path.partition("?")[0]:
             case "/healthz":
                 fault = self.is_alive()
             case "/readyz":
                 fault = await self.is_ready()
+            case "/metrics":
+                return Answer(200, CONTENT_TYPE_LATEST, self.metrics.text())
             case _:
-                return 404, json.dumps({"status": "there is /healthz and /readyz"})
+                return _status(404, "there is /healthz, /readyz and /metrics")
         if fault is not None:
-            return 503, json.dumps({"status": fault})
+            return _status(503, fault)
         reason = self.models.no_list_reason
-        return 200, json.dumps({"status": "ok"} | ({"upstream": reason} if reason else {}))
+        return _status(200, "ok", **({"upstream": reason} if reason else {}))
+
+
+def _status(status: int, words: str, **fields: str) -> Answer:
+    return Answer(status, "application/json", json.dumps({"status": words, **fields}).encode())
 
 
 @contextlib.asynccontextmanager
@@ -119,13 +137,13 @@ async def _answer(
     except asyncio.LimitOverrunError:
         return
     method, _, rest = head.decode("latin-1").partition(" ")
-    status, body = await health.answer(rest.partition(" ")[0])
+    status, media_type, body = await health.answer(rest.partition(" ")[0])
     lines = [
         f"HTTP/1.1 {status} {'OK' if status == 200 else 'Not OK'}",
-        "Content-Type: application/json",
+        f"Content-Type: {media_type}",
         f"Content-Length: {len(body)}",
         "Connection: close",
     ]
-    content = "" if method == "HEAD" else body
-    writer.write(("\r\n".join(lines) + "\r\n\r\n" + content).encode())
+    content = b"" if method == "HEAD" else body
+    writer.write(("\r\n".join(lines) + "\r\n\r\n").encode() + content)
     await writer.drain()

@@ -33,6 +33,7 @@ from tickertape.worker.consumer import Consumer, ConsumerTiming
 from tickertape.worker.fleet_reporter import FleetReporter
 from tickertape.worker.health import Health, health_endpoint
 from tickertape.worker.housekeeping import Housekeeper, HousekeepingTiming
+from tickertape.worker.metrics import WorkerMetrics
 from tickertape.worker.model_watch import ModelWatch, ModelWatchTiming
 from tickertape.worker.prompt import Bounds
 from tickertape.worker.settler import Settler
@@ -156,6 +157,7 @@ async def run(
         worker.push,
         worker.rights,
         worker.models,
+        WorkerMetrics(worker.consumer, worker.tools.counters, connections.writes, slots=slots),
         connections.faults,
     )
     try:

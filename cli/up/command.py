@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tickertape.cli.arguments import installed_version
 from tickertape.cli.exits import CommandFailed, Exit
 from tickertape.cli.signals import STOP_SIGNALS, handling, raise_interrupt
 from tickertape.cli.up.announcement import Announcement
@@ -34,6 +33,7 @@ from tickertape.cli.up.upstream_identity import UpstreamIdentity, upstream_ident
 from tickertape.runtime.environment import load_settings
 from tickertape.runtime.setting_names import check_names
 from tickertape.runtime.settings import Settings
+from tickertape.runtime.version import installed_version
 
 T = TypeVar("T", bound=Server)
 

@@ -1,0 +1,60 @@
+"""The metrics of a worker, over HTTP."""
+
+import asyncio
+
+from tests.api.test_fleet_metrics import DOCUMENT, NAMED, families
+from tests.faults.ports import free_port
+from tests.support.callers import Caller
+from tests.support.given_settings import GivenSettings
+from tests.support.rig import open_rig, working
+from tests.support.script import Finish, Status, Text, Wait
+from tests.support.upstream import ScriptedUpstream
+from tests.support.wait import wait_until
+
+
+async def test_a_worker_shows_what_it_runs_and_what_it_ended(
+    redis_url: str, upstream: ScriptedUpstream
+) -> None:
+    rest, port = asyncio.Event(), free_port()
+    upstream.enqueue([Status(503, body="busy")], [Text("secret"), Text("b"), Wait(rest), Finish()])
+    settings = GivenSettings(
+        openai_base_url=upstream.base_url, openai_model="m", worker_health_port=port
+    )
+    async with (
+        open_rig(redis_url) as rig,
+        working(redis_url, settings, slots=5),
+        Caller(f"http://127.0.0.1:{port}") as scraper,
+    ):
+
+        async def text() -> str:
+            answer = await scraper.client.get("/metrics")
+            assert answer.headers["content-type"].startswith("text/plain")
+            return answer.text
+
+        async def shows(*lines: str) -> None:
+            async def does() -> bool:
+                return {*lines} <= {*(await text()).splitlines()}
+
+            await wait_until(does, timeout_s=15, description=f"the metrics show {lines}")
+
+        request_id = await rig.ask("secret")
+        await shows(
+            "tickertape_worker_slots 5.0",
+            "tickertape_worker_running 1.0",
+            "tickertape_worker_claiming 1.0",
+            "tickertape_worker_retries_total 1.0",
+            "tickertape_worker_deltas_total 2.0",
+            'tickertape_worker_ended_total{state="completed"} 0.0',
+        )
+        rest.set()
+        await rig.ended(request_id)
+        await shows(
+            "tickertape_worker_running 0.0",
+            'tickertape_worker_ended_total{state="completed"} 1.0',
+            'tickertape_worker_ended_total{state="failed"} 0.0',
+        )
+        found = await text()
+        assert "secret" not in found
+        assert request_id not in found
+        of_worker = DOCUMENT.read_text("utf-8").partition("## A worker")[2]
+        assert {*NAMED.findall(of_worker)} == families(found)
