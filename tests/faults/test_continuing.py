@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 import importlib.util
+import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -67,6 +69,25 @@ async def test_an_answer_whose_worker_died_continues_at_another(
     async with working(rig.url, settings):
         request_id = await rig.ask(plan.prompt(), on_interruption="continue")
         await rig.shows(request_id, "".join(plan.pieces()[:9]))
+    async with working(rig.url, settings):
+        assert_whole(await rig.ended(request_id), plan.text())
+    assert await openers(rig, request_id) == ["started", "resumed"]
+
+
+async def test_an_answer_that_outlasts_the_drain_of_its_worker_continues_at_another(
+    rig: Rig, settings: Settings, upstream: ScriptedUpstream
+) -> None:
+    plan = Plan(deltas=20, tag="word", stall_after=9)
+    hurried = Settings.model_validate({**settings.model_dump(), "drain_s": 0.05})
+    async with working(rig.url, hurried):
+        request_id = await rig.ask(plan.prompt(), on_interruption="continue")
+        await rig.shows(request_id, "".join(plan.pieces()[:9]))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+        async def is_handed_over() -> bool:
+            return (await rig.record(request_id)).state == "queued"
+
+        await wait_until(is_handed_over, description="the request is handed over")
     async with working(rig.url, settings):
         assert_whole(await rig.ended(request_id), plan.text())
     assert await openers(rig, request_id) == ["started", "resumed"]

@@ -1,7 +1,7 @@
 """The official OpenAI SDK as a client of `api`."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import httpx2
 import pytest
@@ -13,7 +13,9 @@ from tests.wires.relaying import Relay
 
 
 @contextlib.asynccontextmanager
-async def openai_client(url: str, *, max_retries: int = 0) -> AsyncIterator[AsyncOpenAI]:
+async def openai_client(
+    url: str, *, max_retries: int = 0, headers: Mapping[str, str] | None = None
+) -> AsyncIterator[AsyncOpenAI]:
     """The official SDK, with only its address and key changed."""
     # There is no TLS here. Loading all certificate authorities would take half of a test's time.
     async with (
@@ -23,6 +25,7 @@ async def openai_client(url: str, *, max_retries: int = 0) -> AsyncIterator[Asyn
             api_key="the-key-of-the-sdk",
             http_client=http,
             max_retries=max_retries,
+            default_headers=headers,
         ) as client,
     ):
         yield client
