@@ -210,21 +210,3 @@ def test_the_example_of_settings_shows_the_defaults(
     uncommented = "".join(f"{name}={value}\n" for name, value in _example_lines().items())
     (tmp_path / ".env").write_text(uncommented, encoding="utf-8")
     assert load_settings() == defaults
-
-
-def test_the_compose_file_sets_only_known_settings() -> None:
-    text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
-    set_there = set(re.findall(r"^ {6}([A-Z][A-Z0-9_]+):", text, re.MULTILINE))
-    assert "REDIS_URL" in set_there
-    # The last one is for the health check of Valkey's own container.
-    assert set_there <= {*variable_names(), "REDISCLI_AUTH"}
-
-
-def test_the_compose_file_s_redis_has_a_password_and_a_limit_of_memory() -> None:
-    """The password stands in no command line, and a compose file without one does not start."""
-    text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
-    assert "requirepass ${REDIS_PASSWORD}" in text
-    assert "${REDIS_PASSWORD:?" in text
-    assert "maxmemory ${REDIS_MAXMEMORY:-2gb}" in text
-    assert "redis://valkey" not in text
-    assert not [line for line in text.splitlines() if "command:" in line and "PASSWORD" in line]
