@@ -22,6 +22,7 @@ from tickertape.api.edge.listed_keys import keys_from
 from tickertape.api.edge.open_api import OpenApi
 from tickertape.api.edge.operator_port import OperatorPort
 from tickertape.api.edge.rate_headers import RateHeaders
+from tickertape.api.edge.read_limits import ReadLimits
 from tickertape.api.edge.tenant_rules import TenantRulebook
 from tickertape.api.lifespan import Callers, OnFatal, running
 from tickertape.api.metrics import Metrics
@@ -80,12 +81,12 @@ def create_app(
     page = load_page()
     forms = ErrorForms(_error_forms())
     access = Access(settings, keys, authenticator)
-    callers = Callers(access, keys, TenantRulebook(settings.tenant_rules))
+    callers = Callers(access, keys, TenantRulebook(settings.tenant_rules, settings.prices))
     if not access.is_closed:
         _check_origins(settings)
     metrics = Metrics(hosting.siblings)
     forms.on_refused = metrics.count_refusal
-    guards = _guards(settings, forms, page, access, hosting.operator_port, serves_all=open_to_all)
+    guards = _guards(settings, forms, page, callers, hosting.operator_port, serves_all=open_to_all)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -153,12 +154,13 @@ def _guards(
     settings: Settings,
     forms: ErrorForms,
     page: ServedPage,
-    access: Access,
+    callers: Callers,
     operator_port: int | None,
     *,
     serves_all: bool,
 ) -> list[Middleware]:
     """The guards, outermost first. The refusal of an inner guard passes through the outer ones."""
+    access = callers.access
     public_paths = operations.PUBLIC_PATHS | _DOCUMENTATION_PATHS
 
     def is_public(path: str) -> bool:
@@ -191,6 +193,7 @@ def _guards(
             is_public=is_public,
             audit=access.audit,
         ),
+        Middleware(ReadLimits, forms=forms, rules=callers.rules),
         Middleware(RateHeaders, headers=lambda: rate_headers(RESTS.get())),
         Middleware(JsonOnly, forms=forms),
         Middleware(BodyLimit, forms=forms, limit_bytes=_body_limit(settings)),

@@ -11,6 +11,7 @@ from tickertape.api.asking import Ask, submission_of
 from tickertape.api.edge.access import POLL_INTERVAL_S
 from tickertape.api.edge.caller import Caller
 from tickertape.api.edge.listed_keys import RELOAD_INTERVAL_S, CurrentKeys
+from tickertape.api.edge.prices import Price
 from tickertape.api.edge.problems import draining
 from tickertape.api.edge.tenant_rules import TenantRulebook, TenantRules, refuse_other_models
 from tickertape.api.edge.tickets import Tickets
@@ -174,7 +175,8 @@ class Services:
             cache_key=self._cache_key(caller),
             limited=rules.limited,
         )
-        return _limited(submission, rules, caller)
+        model = submission.model or self.settings.openai_model
+        return _limited(submission, rules, caller, self.rules.price(rules, model))
 
     def _cache_key(self, caller: Caller) -> str | None:
         # A tenant of a closed API may have the name of the only one of an open API.
@@ -220,14 +222,16 @@ class Services:
         return await self.requests.position(record.request_id, record.tenant)
 
 
-def _limited(submission: Submission, rules: TenantRules, caller: Caller) -> Submission:
+def _limited(
+    submission: Submission, rules: TenantRules, caller: Caller, price: Price | None
+) -> Submission:
     """A submission with its limits, and with its encoded form, which the loop need not make."""
     prompt_tokens = input_tokens(submission.encoded.payload)
     return submission.limited(
         tenant_limit=rules.concurrent,
         user_limit=rules.user_concurrent if caller.user is not None else None,
         weight=str(rules.weight or 1),
-        rates=limits_of(rules, caller, submission.payload["params"], prompt_tokens),
+        rates=limits_of(rules, caller, submission.payload["params"], prompt_tokens, price),
         input_tokens=prompt_tokens,
     )
 

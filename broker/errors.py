@@ -71,9 +71,9 @@ class TenantBytesReached(TenantLimitReached):
 class RateReached(Refused):
     """A tenant or a user has used up a limit; `wait_ms` is the time until there is room again."""
 
-    def __init__(self, name: str, limit: int, wait_ms: int) -> None:
+    def __init__(self, name: str, limit: float, wait_ms: int) -> None:
         super().__init__(
-            f"The limit {name} ({limit}) is reached. Try again in {-(-wait_ms // 1000)} s."
+            f"The limit {name} ({limit:.12g}) is reached. Try again in {-(-wait_ms // 1000)} s."
         )
         self.name = name
         self.limit = limit

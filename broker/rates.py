@@ -15,6 +15,9 @@ import msgspec
 
 from tickertape.broker.errors import RateReached
 
+MILLIONTHS = 1_000_000
+"""Limits of money are counted in millionths."""
+
 _ENCODER = msgspec.json.Encoder()
 _RESTS = msgspec.json.Decoder(list[tuple[int, int]])
 
@@ -76,4 +79,5 @@ def read_rests(limits: Sequence[RateLimit], rests: bytes) -> tuple[RateRest, ...
 def refusal_of(limits: Sequence[RateLimit], reply: bytes) -> RateReached:
     """The error for the reply of rates.lua to a request that it refused."""
     number, wait_ms = msgspec.json.decode(reply, type=tuple[int, int])
-    return RateReached(limits[number].name, limits[number].limit, wait_ms)
+    name, limit = limits[number].name, float(limits[number].limit)
+    return RateReached(name, limit / MILLIONTHS if "spend" in name else limit, wait_ms)

@@ -104,6 +104,7 @@ class Settings(BaseSettings):
         default="tenant", validation_alias=_ours("PROMPT_CACHE")
     )
     tenant_rules: str | None = Field(default=None, validation_alias=_ours("TENANT_RULES"))
+    prices: str | None = Field(default=None, validation_alias=_ours("PRICES"))
     require_keys: bool = Field(default=False, validation_alias=_ours("REQUIRE_KEYS"))
     ticket_secret: SecretStr | None = Field(
         default=None, min_length=16, validation_alias=_ours("TICKET_SECRET")

@@ -13,7 +13,7 @@ _DESCRIPTIONS = {
     409: "The call conflicts with an earlier request; see `code`",
     413: "The body is too large",
     415: "The body is not JSON",
-    429: "Too many requests of the tenant are waiting or running; see `Retry-After`",
+    429: "A limit of the tenant or of the user is reached; see `Retry-After`",
     503: "Temporarily unavailable; see `Retry-After`",
 }
 
@@ -38,7 +38,10 @@ _EXAMPLES = {
     413: Problem(413, "body_too_large", "The body is larger than 20971520 bytes."),
     415: Problem(415, "unsupported_media_type", "Send JSON, and `Content-Type: application/json`."),
     429: Problem(
-        429, "rate_limit_exceeded", "Too many requests of this tenant are waiting or running."
+        429,
+        "rate_limit_exceeded",
+        "The limit concurrent (5) is reached: so many requests wait or run."
+        " Try again when one of them has ended.",
     ),
     503: Problem(503, "unavailable", "The queue cannot be reached at the moment."),
 }

@@ -7,11 +7,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from tickertape.api.asking import Ask
 from tickertape.api.edge.image_sources import DEFAULT_SOURCES, refused_server, refused_source
+from tickertape.api.edge.prices import Price, Prices
 from tickertape.api.edge.problems import Problem
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.runtime.json_types import JsonObject
@@ -43,13 +44,22 @@ _NUMBERS = (
     "user_requests_per_minute",
     "user_tokens_per_minute",
 )
+_OF_READERS = (
+    "streams",
+    "user_streams",
+    "replayed_bytes_per_minute",
+    "user_replayed_bytes_per_minute",
+)
+_AMOUNTS = ("spend_per_day", "spend_per_month", "user_spend_per_day", "user_spend_per_month")
+_MOST_SPENT = 1e9
 _ITEM = re.compile(r"\s*[,\n]\s*")
 _TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}|\*", re.ASCII)
 _NAME = "TICKERTAPE_TENANT_RULES"
 _MOST_DIGITS = 12
+_COUNTED = ", ".join(_NUMBERS + _OF_READERS + _AMOUNTS)
 _FORMAT = (
     "use tenant name=value name=value, with commas between tenants and * for all tenants;"
-    f" the names are models, fields, images, max_tools, {', '.join(_NUMBERS)}"
+    f" the names are models, fields, images, max_tools, {_COUNTED}"
 )
 
 
@@ -60,8 +70,9 @@ class TenantRules:
     `models` and `fields` are patterns, in which `*` stands for any text. `images` are the sources
     of files; see `image_sources`. `max_tokens` also becomes the limit of a request without one.
     `concurrent` is how many requests of the tenant with all its users may wait and run,
-    `user_concurrent` how many of one user, and `weight` its share of the
-    workers beside tenants with the weight 1. The other limits are explained in `api/rates.py`.
+    `user_concurrent` how many of one user, and `weight` its share of the workers beside tenants
+    with the weight 1. `api/rates.py` explains the rates and what may be spent, and `read_limits.py`
+    the limits of readers.
     """
 
     models: tuple[str, ...] | None = None
@@ -77,6 +88,24 @@ class TenantRules:
     tokens_per_day: int | None = None
     user_requests_per_minute: int | None = None
     user_tokens_per_minute: int | None = None
+    streams: int | None = None
+    user_streams: int | None = None
+    replayed_bytes_per_minute: int | None = None
+    user_replayed_bytes_per_minute: int | None = None
+    spend_per_day: float | None = None
+    spend_per_month: float | None = None
+    user_spend_per_day: float | None = None
+    user_spend_per_month: float | None = None
+
+    @cached_property
+    def limits_reads(self) -> bool:
+        """Whether there is a limit of what a tenant or a user reads."""
+        return any(getattr(self, name) is not None for name in _OF_READERS)
+
+    @cached_property
+    def limits_money(self) -> bool:
+        """Whether there is a limit of what a tenant or a user spends."""
+        return any(getattr(self, name) is not None for name in _AMOUNTS)
 
     def check(self, ask: Ask) -> None:
         """Raise Problem 403 or 400, which names the field, for what the tenant may not pass on."""
@@ -131,12 +160,32 @@ class TenantRules:
 
 
 class TenantRulebook:
-    """The rules of every tenant; `text` is TICKERTAPE_TENANT_RULES. Raises SettingsInvalid."""
+    """The rules of every tenant, and the prices of models; raises SettingsInvalid.
 
-    def __init__(self, text: str | None) -> None:
+    `text` is TICKERTAPE_TENANT_RULES, and `prices` TICKERTAPE_PRICES.
+    """
+
+    def __init__(self, text: str | None, prices: str | None = None) -> None:
+        self._prices = Prices(prices)
         given = _parse(text or "")
         self._default = _with(TenantRules(), given.pop(EVERYONE, {}))
         self._own = {tenant: _with(self._default, rules) for tenant, rules in given.items()}
+
+        every = (self._default, *self._own.values())
+        if self._prices.is_empty and any(rules.limits_money for rules in every):
+            raise SettingsInvalid(f"{_NAME} limits what is spent: set TICKERTAPE_PRICES as well")
+
+    def price(self, rules: TenantRules, model: str | None) -> Price | None:
+        """The price of a model, if the rules limit what is spent.
+
+        Raises Problem 403 for a model without a price then.
+        """
+        if not rules.limits_money:
+            return None
+        if (price := self._prices.of(model)) is None:
+            reason = "this model has no price, and what you spend is limited; name another model"
+            raise _refused(403, "model_not_allowed", "model", reason)
+        return price
 
     def of(self, tenant: str) -> TenantRules:
         """The rules of a tenant: its own ones, and those for all tenants where it has none."""
@@ -175,7 +224,8 @@ def _with(rules: TenantRules, given: dict[str, str]) -> TenantRules:
         "fields": _names,
         "images": lambda value: frozenset(_names(value)),
         "max_tools": lambda value: _number("max_tools", value, lowest=0),
-        **{name: partial(_number, name, lowest=1) for name in _NUMBERS},
+        **{name: partial(_number, name, lowest=1) for name in (*_NUMBERS, *_OF_READERS)},
+        **{name: partial(_amount, name) for name in _AMOUNTS},
     }
     for name in given:
         if name not in read:
@@ -194,6 +244,17 @@ def _number(name: str, value: str, *, lowest: int) -> int:
         most = 10**_MOST_DIGITS - 1
         raise SettingsInvalid(f"{_NAME}: {name} is a whole number from {lowest} to {most}")
     return int(value)
+
+
+def _amount(name: str, value: str) -> float:
+    try:
+        amount = float(value)
+    except ValueError:
+        amount = 0
+    # At least a millionth, which is the unit in which money is counted.
+    if not 1e-6 <= amount <= _MOST_SPENT:
+        raise SettingsInvalid(f"{_NAME}: {name} is an amount of money, such as 2.50")
+    return amount
 
 
 def _matches(name: str, patterns: tuple[str, ...] | None) -> bool:

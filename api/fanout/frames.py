@@ -59,6 +59,15 @@ class Frames:
         blocks = sum(map(len, self._blocks)) + sum(8 * len(ends) for ends in self._ends)
         return blocks + sum(map(len, self._newest)) + OBJECT_BYTES * len(self._newest)
 
+    def bytes_from(self, position: int) -> int:
+        """The bytes of the frames from a position on."""
+        total = sum(map(len, self._newest[max(0, position - self._in_blocks) :]))
+        for number, ends in enumerate(self._ends):
+            offset = max(0, position - number * FRAMES_PER_BLOCK)
+            if offset < len(ends):
+                total += ends[-1] - ends[offset]
+        return total
+
     def append(self, frame: bytes) -> None:
         """Add the next frame, which may be empty."""
         self._newest.append(frame)

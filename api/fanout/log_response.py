@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 from tickertape.api.fanout.http_chunk import chunk
 from tickertape.api.fanout.live_connection import LiveConnection
 from tickertape.api.fanout.permit import permit_of
+from tickertape.api.fanout.reader import reader_of
 from tickertape.api.fanout.rendering import Rendering
 from tickertape.api.fanout.stream_response import EVENT_STREAM, OnLeft, StreamResponse
 from tickertape.api.fanout.uvicorn_handover import hand_over_from
@@ -71,7 +72,10 @@ class LogResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response head, then hand the connection over, or send the frames."""
         readers, reading = self._readers, self._reading
-        hand_over = hand_over_from(scope)
+        hand_over, reader = hand_over_from(scope), reader_of(scope)
+        if reader is not None:
+            past = reading.rendering.frames.bytes_from(reading.position)
+            reader.replayed(len(reading.first) + past)
         # A connection that was handed over only writes, so nothing would call `on_left`.
         if hand_over is None or self._on_left is not None:
             resources = AsyncExitStack()
@@ -92,6 +96,8 @@ class LogResponse(Response):
             if connection is not None:
                 connection.write_own(chunk(reading.first))
                 readers.join(reading, connection)
+                if reader is not None:
+                    reader.took(connection)
                 if (permit := permit_of(scope)) is not None:
                     permit.hold(connection, takes_events=bool(reading.dialect.comment))
         finally:

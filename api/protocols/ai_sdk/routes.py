@@ -89,7 +89,7 @@ def _ask(body: UiBody, turns: list[Turn], caller: Caller) -> Ask:
     responses={
         **_STREAM,
         204: {"description": "The chat has no active answer"},
-        **error_responses(401, 503, as_text=True),
+        **error_responses(401, 429, 503, as_text=True),
     },
 )
 async def resume(chat_id: ChatIdPath, services: UsableServices, tenant: Tenant) -> Response:

@@ -71,7 +71,7 @@ class ChangeBody(Checked, BaseModel):
         return self
 
 
-@router.get("/conversations", responses=error_responses(400, 401, 503))
+@router.get("/conversations", responses=error_responses(400, 401, 429, 503))
 async def list_conversations(
     services: UsableServices,
     tenant: Tenant,
@@ -96,7 +96,7 @@ async def list_conversations(
     "/conversations/{conversation_id:path}",
     response_model=ConversationView,
     response_model_exclude_unset=True,
-    responses=error_responses(400, 401, 404, 503),
+    responses=error_responses(400, 401, 404, 429, 503),
 )
 async def read(
     conversation_id: ConversationId,

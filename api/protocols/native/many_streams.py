@@ -33,7 +33,7 @@ _RESPONSES: dict[int | str, JsonObject] = {
         "conversation. A `conversation` event names the conversation of the events that follow",
         "content": {"text/event-stream": {"schema": EVENT_STREAM_SCHEMA, "example": _EXAMPLE}},
     },
-    **error_responses(400, 401, 413, 415, 503),
+    **error_responses(400, 401, 413, 415, 429, 503),
 }
 
 

@@ -82,7 +82,9 @@ def _ask(body: ChatBody) -> Ask:
     )
 
 
-@router.get("/chat", response_model_exclude_unset=True, responses=error_responses(400, 401, 503))
+@router.get(
+    "/chat", response_model_exclude_unset=True, responses=error_responses(400, 401, 429, 503)
+)
 async def list_requests(
     services: UsableServices,
     tenant: Tenant,
@@ -106,7 +108,7 @@ async def list_requests(
     "/chat/{request_id}",
     response_model=RequestView,
     response_model_exclude_unset=True,
-    responses=error_responses(401, 404, 503),
+    responses=error_responses(401, 404, 429, 503),
 )
 async def read(request_id: RequestId, services: UsableServices, tenant: Tenant) -> Response:
     """Return the present state of a request, with its text so far."""

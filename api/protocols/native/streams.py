@@ -63,7 +63,7 @@ _STREAM_RESPONSES: dict[int | str, JsonObject] = {
         },
     },
     204: {"description": "The request has ended, and the client has all its events"},
-    **error_responses(400, 401, 404, 503),
+    **error_responses(400, 401, 404, 429, 503),
 }
 LastEventId = Annotated[
     str | None, Header(description="The last `id:` received; EventSource sends it by itself")

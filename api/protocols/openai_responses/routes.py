@@ -119,7 +119,7 @@ async def create(
 @router.get(
     "/v1/responses/{response_id}",
     response_class=Response,
-    responses={**_RESPONSE, **error_responses(400, 401, 404, 503)},
+    responses={**_RESPONSE, **error_responses(400, 401, 404, 429, 503)},
 )
 async def retrieve(
     response_id: ResponseId,
@@ -146,7 +146,7 @@ async def retrieve(
 @router.post(
     "/v1/responses/{response_id}/cancel",
     response_class=JSONResponse,
-    responses={**_RESPONSE, **error_responses(400, 401, 404, 503)},
+    responses={**_RESPONSE, **error_responses(400, 401, 404, 429, 503)},
 )
 async def cancel(response_id: ResponseId, services: UsableServices, tenant: Tenant) -> Response:
     """Cancel a background response and keep its output so far. The call is safe to repeat."""
@@ -175,7 +175,7 @@ async def delete(response_id: ResponseId, services: UsableServices, tenant: Tena
 
 
 @router.get(
-    "/v1/responses/{response_id}/input_items", responses=error_responses(400, 401, 404, 503)
+    "/v1/responses/{response_id}/input_items", responses=error_responses(400, 401, 404, 429, 503)
 )
 async def list_input_items(
     response_id: ResponseId,
