@@ -21,6 +21,8 @@ _FEW_ENTRIES = 1000
 # The calls of one tenant that wait. Each holds its body, or the entries of its log, meanwhile.
 _MOST_WAITING = 64
 _LONGEST_RETRY_S = 60
+# The worst body or log of this size takes the event loop for 20 ms.
+HEAVY_BYTES = 32 * 1024
 # A context variable, because each step of a call has to know this about its body.
 _IS_HEAVY: ContextVar[bool] = ContextVar("is_heavy", default=False)
 
@@ -135,9 +137,12 @@ class HeavyWork:
         """As `run` in a call with a large body, and at once in any other call."""
         return await self.run(principal, compute) if _IS_HEAVY.get() else compute()
 
-    async def run_for(self, principal: str, entries: int, compute: Callable[[], T]) -> T:
-        """As `run` for a log with many entries, and at once for any other log."""
-        return await self.run(principal, compute) if entries > _FEW_ENTRIES else compute()
+    async def run_for(
+        self, principal: str, entries: int, compute: Callable[[], T], *, size_bytes: int = 0
+    ) -> T:
+        """As `run` for a log with many entries or bytes, and at once for any other log."""
+        is_heavy = entries > _FEW_ENTRIES or size_bytes >= HEAVY_BYTES
+        return await self.run(principal, compute) if is_heavy else compute()
 
     def close(self) -> None:
         """Drop the computations that have not begun."""

@@ -4,6 +4,7 @@ Each app has one Services object, made at its start; api/dependencies.py passes 
 """
 
 import asyncio
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -19,7 +20,7 @@ from tickertape.api.fanout.streams import Streams
 from tickertape.api.fanout.watchers import INTERVAL_S
 from tickertape.api.fleet_status import FleetStatus
 from tickertape.api.fleet_watch import FleetWatch
-from tickertape.api.heavy_work import HeavyWork
+from tickertape.api.heavy_work import FairTurns, HeavyWork
 from tickertape.api.loop_watch import LoopWatch
 from tickertape.api.metrics import Metrics
 from tickertape.api.rates import RESTS, input_tokens, limits_of
@@ -65,6 +66,8 @@ class ApiTiming:
 
 
 TIMING = ApiTiming()
+# Two such logs of a tenant are in memory at a time, and their views.
+_LARGE_LOG_BYTES = 256 * 1024
 
 
 @dataclass
@@ -105,7 +108,14 @@ class Services:
     timing: ApiTiming = TIMING
     readiness: Readiness = field(default_factory=Readiness)
     heavy: HeavyWork = field(default_factory=HeavyWork)
+    large_reads: FairTurns = field(default_factory=lambda: FairTurns(8, 2))
     loop_watch: LoopWatch = field(default_factory=LoopWatch)
+
+    def turn_to_read(self, record: Record) -> AbstractAsyncContextManager[None]:
+        """The tenant's turn to read a large log whole; any other log is read at once."""
+        if record.size_bytes < _LARGE_LOG_BYTES:
+            return nullcontext()
+        return self.large_reads.turn(tenant_of(record.tenant))
 
     async def submit(
         self,

@@ -18,6 +18,7 @@ import msgspec
 
 from tickertape.broker.errors import CursorMalformed, EntryMalformed
 from tickertape.broker.kinds import TERMINALS, EntryKind, TextOutput
+from tickertape.broker.patient_json import decode_patiently
 
 VERSION = 1
 FIELD = b"e"
@@ -142,10 +143,11 @@ def encode_data(kind: EntryKind, data: dict[str, Any]) -> bytes:
     return _LETTERS[kind] + msgspec.json.encode(data)
 
 
-def decode(cursor: Cursor, value: bytes) -> Entry:
+def decode(cursor: Cursor, value: bytes, *, is_patient: bool = False) -> Entry:
     """The entry of a stored value, with the kind `unknown` if a later version has added its kind.
 
-    Raises EntryMalformed for what no version writes.
+    With `is_patient`, other threads run while a long entry is decoded. Raises EntryMalformed for
+    what no version writes.
     """
     letter = value[0] if value else 0
     kind = _KINDS.get(letter)
@@ -157,9 +159,17 @@ def decode(cursor: Cursor, value: bytes) -> Entry:
         if letter in _EXTENDED:
             extended = msgspec.json.decode(value[1:], type=_Extended)
             return Entry(cursor, kind, extended.text, x=extended.x)
+        if is_patient:
+            return Entry(cursor, kind, data=_object(decode_patiently(value[1:])))
         return Entry(cursor, kind, data=msgspec.json.decode(value[1:], type=dict[str, Any]))
     except _MALFORMED as error:
         raise EntryMalformed from error
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise EntryMalformed
+    return value
 
 
 def _decode_unknown(cursor: Cursor, value: bytes) -> Entry:

@@ -15,6 +15,7 @@ from tickertape.broker.connections import Connections
 from tickertape.broker.errors import RequestMissing
 from tickertape.broker.former_primary import never_from_a_former_primary
 from tickertape.broker.lua import Scripts
+from tickertape.broker.patient_json import decode_patiently
 
 # The reply with so many short exchanges takes a millisecond.
 _MOST_AT_ONCE = 500
@@ -48,7 +49,6 @@ class Exchanges:
         self._keys = connections.keys
         self._scripts = Scripts(connections.commands)
 
-    @never_from_a_former_primary
     async def follow(
         self, request_id: str, tenant: str, messages: Messages, after: str, *, retention_s: int
     ) -> Messages:
@@ -59,15 +59,19 @@ class Exchanges:
         or has expired, and then stores nothing.
         """
         own = msgspec.json.encode(messages)
+        found = await self.follow_encoded(request_id, tenant, own, after, retention_s=retention_s)
+        return [message for exchange in found for message in decode_patiently(exchange)]
+
+    @never_from_a_former_primary
+    async def follow_encoded(
+        self, request_id: str, tenant: str, own: bytes, after: str, *, retention_s: int
+    ) -> list[bytes]:
+        """As `follow`, with JSON, which may be too long to be decoded in the event loop."""
         found, next_id = await self._read(request_id, tenant, retention_s, own, after)
         while next_id:
             more, next_id = await self._read(next_id, tenant, retention_s)
             found += more
-        return [
-            message
-            for exchange in reversed(found)
-            for message in msgspec.json.decode(exchange, type=Messages)
-        ]
+        return found[::-1]
 
     async def erase(self, request_id: str, tenant: str) -> None:
         """Erase the exchange of a response that has expired; raises RequestMissing without one."""

@@ -76,8 +76,12 @@ class Logs:
         return Page(segments, first, is_last=len(rows) < count)
 
     async def entries(self, request_id: str) -> list[Entry]:
-        """The whole log as it is now, decoded."""
-        entries: list[Entry] = []
+        """The whole log as it is now, decoded at once."""
+        return [decode(cursor, value) for cursor, value in await self.stored(request_id)]
+
+    async def stored(self, request_id: str) -> list[Stored]:
+        """The whole log as it is now. It may have megabytes: `decoded` is for a thread."""
+        stored: list[Stored] = []
         first = START
         while True:
             page = await self.read_page(request_id, first)
@@ -85,10 +89,10 @@ class Logs:
                 if number > 0:
                     # A compacted log is one page, however long, and other tasks need turns.
                     await asyncio.sleep(0)
-                entries += [decode(cursor, value) for cursor, value in part]
+                stored += part
             if page.is_last:
-                return entries
-            first = entries[-1].cursor.next()
+                return stored
+            first = stored[-1][0].next()
 
     async def tails(self, request_ids: Sequence[str]) -> list[Cursor | None]:
         """The id of the last entry of each log; None when there is no such log."""
@@ -102,6 +106,16 @@ class Logs:
             )
             tails += [_position(rows[0][0]) if rows else None for rows in replies]
         return tails
+
+
+def decoded(stored: list[Stored]) -> list[Entry]:
+    """The entries, while other threads run."""
+    return [decode(cursor, value, is_patient=True) for cursor, value in stored]
+
+
+def size_of(stored: list[Stored]) -> int:
+    """The bytes of the entries."""
+    return sum(len(value) for _, value in stored)
 
 
 def _segment(entry_id: bytes, fields: dict[bytes, bytes]) -> Segment:

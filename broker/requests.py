@@ -27,7 +27,7 @@ _POSITION_TENANTS = 1000
 # The hash also has the prompt, of up to 20 MB, so the fields that readers need are named.
 _FIELDS = (
     "tenant", "state", "attempt", "seq", "n", "created", "ended", "head", "waiting", "prev",
-    "bytes",
+    "bytes", "output_bytes",
 )  # fmt: skip
 # A hash with such a prompt is read whole.
 _SMALL_BYTES = 65_536
@@ -51,6 +51,8 @@ class Record:
     head: dict[str, Any]
     waiting: dict[str, Any] | None
     usage: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # About as large as the log.
+    size_bytes: int = field(default=0, compare=False)
 
     @property
     def status(self) -> Status:
@@ -213,6 +215,7 @@ def _record(request_id: str, stored: dict[bytes, bytes]) -> Record:
         ended_ms=int(ended) if ended else None,
         head=msgspec.json.decode(stored[b"head"]),
         waiting=msgspec.json.decode(waiting) if waiting else None,
+        size_bytes=int(stored.get(b"bytes", 0)) + int(stored.get(b"output_bytes", 0)),
     )
 
 

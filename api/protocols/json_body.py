@@ -19,13 +19,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from tickertape.api.edge.error_rules import problem_of_validation
 from tickertape.api.edge.problems import Problem
-from tickertape.api.heavy_work import mark_call
+from tickertape.api.heavy_work import HEAVY_BYTES, mark_call
 from tickertape.api.services import Services
 
 # A context variable, because FastAPI passes no context to the models of bodies.
 MAX_DEPTH: ContextVar[int] = ContextVar("max_json_depth", default=128)
-# The worst body of this size takes the event loop for 20 ms.
-_HEAVY_BYTES = 32 * 1024
 _MANY_VALUES = 10_000
 # A string, matched without backtracking, or a character that a value may follow. A string
 # without an end matches to the end of the body, or each escaped quote in it would start a new scan.
@@ -46,7 +44,7 @@ class JsonRequest(Request):
         MAX_DEPTH.set(services.settings.max_json_depth)
         body = await self.body()
         read = functools.partial(read_json, body, services.settings.max_json_values, self.body_type)
-        mark_call(is_heavy=len(body) >= _HEAVY_BYTES)
+        mark_call(is_heavy=len(body) >= HEAVY_BYTES)
         return await services.heavy.run_if_heavy(self.state.caller.tenant, read)
 
 

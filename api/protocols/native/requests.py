@@ -22,6 +22,7 @@ from tickertape.api.protocols.native.views import (
 )
 from tickertape.broker.errors import RequestMissing, Unavailable
 from tickertape.broker.fold import fold
+from tickertape.broker.log import decoded, size_of
 from tickertape.runtime.json_types import JsonObject
 
 router = APIRouter(tags=["requests"], route_class=JsonRoute)
@@ -114,15 +115,18 @@ async def read(request_id: RequestId, services: UsableServices, tenant: Tenant) 
     """Return the present state of a request, with its text so far."""
     record = await services.requests.get_with_usage(request_id, tenant)
     position = await services.position(record)
-    entries = await services.logs.entries(request_id)
-    if not entries:
-        raise RequestMissing
+    async with services.turn_to_read(record):
+        stored = await services.logs.stored(request_id)
+        if not stored:
+            raise RequestMissing
 
-    def view() -> bytes:
-        shown = request_view(record, fold(entries), position)
-        return shown.model_dump_json(exclude_unset=True).encode()
+        def view() -> bytes:
+            shown = request_view(record, fold(decoded(stored)), position)
+            return shown.model_dump_json(exclude_unset=True).encode()
 
-    content = await services.heavy.run_for(tenant, len(entries), view)
+        content = await services.heavy.run_for(
+            tenant, len(stored), view, size_bytes=size_of(stored)
+        )
     return Response(content, media_type="application/json")
 
 

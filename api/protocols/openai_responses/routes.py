@@ -22,6 +22,7 @@ from tickertape.api.protocols.openai_responses import wire as responses
 from tickertape.api.protocols.openai_responses.body import ResponsesBody
 from tickertape.api.protocols.openai_responses.stored import (
     Context,
+    StoredResponse,
     check_stored,
     context_after,
     find,
@@ -94,7 +95,7 @@ async def create(
         if body.stream:
             return await _follow(services, request_id, None)
         stored = await load(services, request_id, caller.principal)
-        return _answer(request_id, stored.object())
+        return await _answer(services, stored)
     call = Foreground(
         services,
         caller,
@@ -137,7 +138,7 @@ async def retrieve(
     request_id = responses.request_id_of(response_id)
     if not stream:
         stored = await load(services, request_id, tenant)
-        return _answer(request_id, stored.object())
+        return await _answer(services, stored)
     services.refuse_while_draining()
     await check_stored(services, request_id, tenant)
     return await _follow(services, request_id, starting_after)
@@ -156,7 +157,7 @@ async def cancel(response_id: ResponseId, services: UsableServices, tenant: Tena
         raise Problem(400, "not_in_background", "Cannot cancel a synchronous response.")
     await services.cancel(request_id, tenant)
     stored = await load(services, request_id, tenant)
-    return _answer(request_id, stored.object())
+    return await _answer(services, stored)
 
 
 @router.delete("/v1/responses/{response_id}", responses=error_responses(401, 404, 503))
@@ -267,5 +268,10 @@ class AfterEvent:
         raise Problem(400, "invalid_value", message, param="starting_after")
 
 
-def _answer(request_id: str, response: JsonObject) -> JSONResponse:
-    return JSONResponse(response, headers={"X-Request-Id": request_id})
+async def _answer(services: Services, stored: StoredResponse) -> Response:
+    record = stored.record
+    content = await services.heavy.run_if_heavy(
+        record.tenant, lambda: msgspec.json.encode(stored.object())
+    )
+    headers = {"X-Request-Id": record.request_id}
+    return Response(content, media_type="application/json", headers=headers)

@@ -1,10 +1,11 @@
 """Responses in their present state, from their records and logs."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
 from tickertape.api.edge.problems import Problem
+from tickertape.api.heavy_work import HEAVY_BYTES, mark_call
 from tickertape.api.protocols.chat_order import in_chat_order
 from tickertape.api.protocols.openai_responses import wire as responses
 from tickertape.api.protocols.openai_responses.input_items import chat_messages
@@ -12,7 +13,10 @@ from tickertape.api.services import Services
 from tickertape.broker.codec import Entry, decode
 from tickertape.broker.errors import RequestMissing
 from tickertape.broker.exchanges import Chain
+from tickertape.broker.log import decoded, size_of
+from tickertape.broker.patient_json import decode_patiently
 from tickertape.broker.requests import Record
+from tickertape.broker.segments import Stored
 from tickertape.runtime.json_types import JsonObject
 
 # Over several partitions, so many exchanges may be read in a second.
@@ -48,14 +52,29 @@ async def find(services: Services, request_id: str, tenant: str) -> Record:
 
 
 async def load(services: Services, request_id: str, tenant: str) -> StoredResponse:
-    """Load a response; raises RequestMissing, also for a response with `store` false."""
+    """Load a response; raises RequestMissing, also for a response with `store` false.
+
+    From then on the call is heavy if the response is: a call of 90 bytes may name one of 20 MB.
+    """
     record = await find(services, request_id, tenant)
-    entries = await services.logs.entries(request_id)
-    _check_stored(entries)
-    if entries[-1].is_terminal and not record.is_over:
+    async with services.turn_to_read(record):
+        stored = await services.logs.stored(request_id)
+        size_bytes = size_of(stored)
+        if size_bytes >= HEAVY_BYTES:
+            mark_call(is_heavy=True)
+        response, is_over = await services.heavy.run_for(
+            tenant, len(stored), lambda: _load(record, stored), size_bytes=size_bytes
+        )
+    if is_over and not record.is_over:
         # The request ended after its record was read.
-        record = await find(services, request_id, tenant)
-    return await services.heavy.run_for(tenant, len(entries), lambda: stored_of(record, entries))
+        response = replace(response, record=await find(services, request_id, tenant))
+    return response
+
+
+def _load(record: Record, stored: list[Stored]) -> tuple[StoredResponse, bool]:
+    entries = decoded(stored)
+    _check_stored(entries)
+    return stored_of(record, entries), entries[-1].is_terminal
 
 
 async def check_stored(services: Services, request_id: str, tenant: str) -> None:
@@ -101,6 +120,24 @@ async def context_after(services: Services, response_id: str, principal: str) ->
 async def _context(services: Services, previous: StoredResponse, principal: str) -> Context:
     request_id, echo = previous.record.request_id, previous.fold.echo
     before = msgspec.convert(echo.get("after", {}), Chain)
+    run = services.heavy.run_if_heavy
+    messages, own = await run(principal, lambda: _messages_of(previous))
+    after = before.with_next(request_id, len(own))
+    if after.size_bytes > services.settings.max_body_bytes or after.count > _MOST_EXCHANGES:
+        message = "The messages up to there exceed the size limit of a body."
+        raise _refusal("context_too_large", message)
+    retention_s = services.retention_of(principal).request_s
+    earlier = await services.exchanges.follow_encoded(
+        request_id, principal, own, before.request_id, retention_s=retention_s
+    )
+    if after.size_bytes >= HEAVY_BYTES:
+        mark_call(is_heavy=True)
+    return await run(principal, lambda: Context(_joined(earlier, messages), after))
+
+
+def _messages_of(previous: StoredResponse) -> tuple[list[JsonObject], bytes]:
+    """What a response was asked and answered, and the same as JSON."""
+    echo = previous.fold.echo
     messages = in_chat_order(
         [
             # Version 0.1 stored the whole context with each response.
@@ -109,15 +146,12 @@ async def _context(services: Services, previous: StoredResponse, principal: str)
             *chat_messages(previous.fold.output.objects()),
         ]
     )
-    after = before.with_next(request_id, len(msgspec.json.encode(messages)))
-    if after.size_bytes > services.settings.max_body_bytes or after.count > _MOST_EXCHANGES:
-        message = "The messages up to there exceed the size limit of a body."
-        raise _refusal("context_too_large", message)
-    retention_s = services.retention_of(principal).request_s
-    earlier = await services.exchanges.follow(
-        request_id, principal, messages, before.request_id, retention_s=retention_s
-    )
-    return Context(in_chat_order([*earlier, *messages]), after)
+    return messages, msgspec.json.encode(messages)
+
+
+def _joined(earlier: list[bytes], messages: list[JsonObject]) -> list[JsonObject]:
+    before = (message for exchange in earlier for message in decode_patiently(exchange))
+    return in_chat_order([*before, *messages])
 
 
 def _check_stored(entries: list[Entry]) -> None:
