@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -123,6 +124,42 @@ async def test_an_api_that_stops_loses_no_reader_and_no_call(
         upstream.script = [Text("third"), Finish()]
         for _ in range(4):
             assert await behind.caller.submit()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+async def test_an_api_that_drains_fails_no_call_and_finishes_those_that_it_has(
+    name: str, open_front: OpenFront, upstream: ScriptedUpstream
+) -> None:
+    rest = asyncio.Event()
+    for _ in range(4):
+        upstream.enqueue([Text("first "), Wait(rest), Text("second"), Finish()])
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+    async with open_front(name) as behind, asyncio.TaskGroup() as group:
+        waiting = [
+            group.create_task(behind.caller.client.post("/v1/chat/completions", json=body))
+            for _ in range(4)
+        ]
+        await wait_until(lambda: len(upstream.calls) == 4, description="the calls to be upstream")
+        drained = behind.apis[0]
+        assert all(api.server.server_state.tasks for api in behind.apis)
+        drained.server.handle_exit(signal.SIGTERM, None)
+        submitted = 0
+        while listens(port_of(drained.url)):
+            await behind.caller.submit()
+            submitted += 1
+        for _ in range(10):
+            await behind.caller.submit()
+        # The proxy has sent calls all the time, not only after the port was closed.
+        assert submitted > 10
+        rest.set()
+        for each in waiting:
+            answer = await each
+            assert answer.status_code == 200, answer.text
+            (choice,) = answer.json()["choices"]
+            assert choice["message"]["content"] == "first second"
+    # No call was made twice.
+    assert len(upstream.calls) <= 4 + submitted + 10
 
 
 @pytest.mark.parametrize("name", NAMES)
