@@ -80,7 +80,7 @@ def create_app(
     loaded_roles = load_roles(settings.roles_dir) if roles is None else roles
     page = load_page()
     forms = ErrorForms(_error_forms())
-    access = Access(settings, keys, authenticator)
+    access = Access(settings, keys, authenticator, start_wait_s=timing.start_wait_s)
     callers = Callers(access, keys, TenantRulebook(settings.tenant_rules, settings.prices))
     if not access.is_closed:
         _check_origins(settings)

@@ -8,6 +8,7 @@ from fastapi.security import HTTPBearer
 from tickertape.api.edge.caller import Caller
 from tickertape.api.services import Services
 from tickertape.broker.errors import AccessDenied, Unavailable
+from tickertape.runtime.wait import wait_at_most
 
 
 async def _services(request: Request) -> Services:
@@ -17,9 +18,12 @@ async def _services(request: Request) -> Services:
 
 async def _usable(services: Annotated[Services, Depends(_services)]) -> Services:
     # Until the number of partitions is agreed on, a request could be searched in the wrong one.
-    if not services.readiness.agreed:
-        denial = services.readiness.denial
-        raise Unavailable if denial is None else AccessDenied(denial)
+    readiness = services.readiness
+    # A process that starts is ready in a moment, and its first callers need no error.
+    if not readiness.agreed and readiness.denial is None:
+        await wait_at_most(readiness.has_agreed, services.timing.start_wait_s)
+    if not readiness.agreed:
+        raise Unavailable if readiness.denial is None else AccessDenied(readiness.denial)
     return services
 
 
@@ -47,6 +51,6 @@ async def _tenant(caller: CurrentCaller) -> str:
 AnyServices = Annotated[Services, Depends(_services)]
 """The services, whatever state Redis is in."""
 UsableServices = Annotated[Services, Depends(_usable)]
-"""The services once Redis has accepted this process; until then, the route answers 503."""
+"""The services once Redis has accepted this process, for which a route waits a moment, then 503."""
 Tenant = Annotated[str, Depends(_tenant)]
 """The tenant, or the user of a tenant, whose data the call may reach: `Caller.principal`."""

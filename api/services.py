@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from tickertape.api.asking import Ask, submission_of
-from tickertape.api.edge.access import POLL_INTERVAL_S
+from tickertape.api.edge.access import POLL_INTERVAL_S, START_WAIT_S
 from tickertape.api.edge.caller import Caller
 from tickertape.api.edge.listed_keys import RELOAD_INTERVAL_S, CurrentKeys
 from tickertape.api.edge.prices import Price
@@ -57,6 +57,8 @@ class ApiTiming:
     unavailable_pause_s: float = 0.5
     # The process reports itself, and looks whether a worker is at work, this often.
     fleet_interval_s: float = REPORT_INTERVAL_S
+    # A call to a process that starts waits for Redis this long.
+    start_wait_s: float = START_WAIT_S
     # A change of keys or tickets is seen after this time.
     access_interval_s: float = POLL_INTERVAL_S
     # Readers of waiting requests learn that no worker is at work after this time without a sign.

@@ -31,10 +31,12 @@ from tickertape.broker.keys import OPEN_TENANT
 from tickertape.broker.task_faults import TaskFaults
 from tickertape.runtime import api_key
 from tickertape.runtime.settings import Settings
+from tickertape.runtime.wait import wait_at_most
 
 logger = structlog.get_logger("api")
 
 POLL_INTERVAL_S = 0.5
+START_WAIT_S = 1.0
 _STREAM, _TICKET = "/stream", "ticket"
 _USER = "x-tickertape-user"
 _MOST_USER_CHARS = 256
@@ -48,6 +50,8 @@ class Access:
         settings: Settings,
         listed: CurrentKeys | None,
         authenticator: Authenticator | None = None,
+        *,
+        start_wait_s: float = START_WAIT_S,
     ) -> None:
         self._listed = listed
         self._known_list: Keys | None = None
@@ -63,6 +67,8 @@ class Access:
         self._tries = FailedTries()
         self.audit = audit_of(settings.audit_log, self._is_listed_key)
         self._version: int | None = None
+        self._has_version = asyncio.Event()
+        self._start_wait_s = start_wait_s
         self._is_closed = authenticator is not None or settings.is_closed
 
     @property
@@ -116,7 +122,7 @@ class Access:
     async def _stored_caller(self, key: str) -> Caller | None:
         if self._version == 0 or not api_key.is_key(key):
             return None
-        if self._version is None:
+        if self._version is None and not await wait_at_most(self._has_version, self._start_wait_s):
             raise Unavailable
         return await self._stored.find(key)
 
@@ -171,6 +177,7 @@ class Access:
                 logger.warning("the API is closed now, because Redis holds keys")
                 self._is_closed = True
             self._version = version
+            self._has_version.set()
         await self.tickets.renew()
         await self._stored.write_uses()
 
