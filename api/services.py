@@ -4,6 +4,7 @@ Each app has one Services object, made at its start; api/dependencies.py passes 
 """
 
 import asyncio
+import time
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -13,7 +14,7 @@ from tickertape.api.edge.access import POLL_INTERVAL_S, START_WAIT_S
 from tickertape.api.edge.caller import Caller
 from tickertape.api.edge.listed_keys import RELOAD_INTERVAL_S, CurrentKeys
 from tickertape.api.edge.prices import Price
-from tickertape.api.edge.problems import draining
+from tickertape.api.edge.problems import Problem, draining
 from tickertape.api.edge.tenant_rules import TenantRulebook, TenantRules, refuse_other_models
 from tickertape.api.edge.tickets import Tickets
 from tickertape.api.fanout.streams import Streams
@@ -24,6 +25,7 @@ from tickertape.api.heavy_work import FairTurns, HeavyWork
 from tickertape.api.loop_watch import LoopWatch
 from tickertape.api.metrics import Metrics
 from tickertape.api.rates import RESTS, input_tokens, limits_of
+from tickertape.api.request_log import log_cancelled, log_erased, log_refused, log_submitted
 from tickertape.api.retention import keep_of, limits_of_settings
 from tickertape.broker.access import AccessRecords
 from tickertape.broker.connections import Connections
@@ -142,6 +144,19 @@ class Services:
             caller.require("cancel")
         if ask.retention_s is not None and ask.conversation_id is not None:
             caller.require("erase")  # what is kept for a second is erased
+        begun_s = time.monotonic()
+        try:
+            submitted = await self._submit(ask, caller, idempotency_key, sdk_try)
+        except (BrokerError, Problem) as error:
+            log_refused(error, ask.wire)
+            raise
+        log_submitted(submitted.request_id, ask.wire, begun_s, is_new=submitted.is_new)
+        RESTS.set(submitted.rests)
+        return submitted
+
+    async def _submit(
+        self, ask: Ask, caller: Caller, idempotency_key: str | None, sdk_try: int | None
+    ) -> Submitted:
         rules = self.rules.of(caller.tenant)
         keep = keep_of(
             ask.retention_s,
@@ -168,7 +183,6 @@ class Services:
             self.metrics.count_failed_submit(error)
             raise
         self.metrics.count_submit(is_new=submitted.is_new)
-        RESTS.set(submitted.rests)
         return submitted
 
     def _checked(
@@ -210,7 +224,20 @@ class Services:
     async def cancel(self, request_id: str, tenant: str) -> str:
         """End a request; returns its status. Raises RequestMissing, Unavailable."""
         self.metrics.count_cancel()
-        return await self.requests.cancel(request_id, tenant)
+        status = await self.requests.cancel(request_id, tenant)
+        log_cancelled(request_id, status)
+        return status
+
+    async def erase(self, request_id: str, tenant: str) -> None:
+        """Erase a request, which is cancelled first. Raises RequestMissing, Unavailable."""
+        await self.cancel(request_id, tenant)
+        await self.requests.erase(request_id, tenant)
+        log_erased(request_id)
+
+    async def forget(self, tenant: str, conversation_id: str) -> None:
+        """Erase a conversation with all its requests. Raises RequestMissing, Unavailable."""
+        await self.conversations.forget(tenant, conversation_id)
+        log_erased()
 
     async def erase_turn(self, tenant: str, conversation_id: str, request_id: str) -> None:
         """Erase a turn, and its request with its log; an active request is cancelled first.
@@ -224,8 +251,7 @@ class Services:
             return
         if record.head.get("conversation_id") != conversation_id:
             raise RequestMissing("The conversation has no such turn.")
-        await self.cancel(request_id, tenant)
-        await self.requests.erase(request_id, tenant)
+        await self.erase(request_id, tenant)
 
     async def position(self, record: Record) -> int | None:
         """How many requests are started before this one; None if it is not queued."""

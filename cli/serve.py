@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import gc
 import os
 import signal
@@ -31,7 +32,7 @@ def run_api(
     with _nothing_to_collect():
         from tickertape.api.serving.server import serve
 
-    _configure_logs()
+    _configure_logs(settings.log_level)
     _check_start(settings, "api")
     try:
         return serve(
@@ -41,7 +42,7 @@ def run_api(
             processes=processes,
             open_to_all=is_open,
             behind_loopback=is_behind_loopback,
-            configure_logs=logs.configure,
+            configure_logs=functools.partial(logs.configure, settings.log_level),
         )
     except RolesInvalid as invalid:
         raise CommandFailed(str(invalid), Exit.USAGE) from None
@@ -53,7 +54,7 @@ def run_worker(slots: int) -> int:
     with _nothing_to_collect():
         from tickertape.worker.main import STOP_SIGNALS, run
 
-    _configure_logs()
+    _configure_logs(settings.log_level)
     _check_start(settings, "worker")
     # Blocked until the worker installs its handlers. A handler that raised SystemExit while the
     # event loop is created could be lost.
@@ -87,9 +88,9 @@ def _settings(*, serves: bool = False) -> tuple[Settings, str]:
     return settings, settings.redis_url
 
 
-def _configure_logs() -> None:
+def _configure_logs(level: str) -> None:
     """Configure what this process leaves behind: its log, and no core if it crashes."""
-    logs.configure()
+    logs.configure(level)
     _write_no_core()
 
 

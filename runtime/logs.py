@@ -25,8 +25,12 @@ class _LastingStderr:
             sys.stderr.flush()
 
 
-def configure() -> None:
-    """Call once in each process, before it logs. Libraries log warnings and errors only."""
+def configure(level: str = "info") -> None:
+    """Call once in each process, before it logs, with the lowest level that is logged.
+
+    Libraries log warnings and errors only.
+    """
+    lowest = logging.getLevelNamesMapping()[level.upper()]
     is_terminal = sys.stderr.isatty()
     render: Processor = (
         structlog.dev.ConsoleRenderer() if is_terminal else structlog.processors.JSONRenderer()
@@ -39,7 +43,7 @@ def configure() -> None:
     ]
     structlog.configure(
         processors=[*shared, render],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(lowest),
         logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _LastingStderr())),
         cache_logger_on_first_use=True,
     )
@@ -53,7 +57,7 @@ def configure() -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
         )
     )
-    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.basicConfig(handlers=[handler], level=max(lowest, logging.WARNING), force=True)
     _log_crashes()
 
 

@@ -112,6 +112,9 @@ class Settings(BaseSettings):
     key_secret: SecretStr | None = Field(
         default=None, min_length=16, validation_alias=_ours("KEY_SECRET")
     )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", validation_alias=_ours("LOG_LEVEL")
+    )
     audit_log: str | None = Field(default=None, validation_alias=_ours("AUDIT_LOG"))
     jwt_jwks_url: str | None = Field(default=None, validation_alias=_ours("JWT_JWKS_URL"))
     jwt_issuer: str | None = Field(default=None, validation_alias=_ours("JWT_ISSUER"))

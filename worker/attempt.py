@@ -8,6 +8,7 @@ import structlog
 
 from tickertape.broker.codec import encode_data, encode_text
 from tickertape.broker.fold import fold
+from tickertape.broker.keys import tenant_of
 from tickertape.broker.queue import Lease
 from tickertape.broker.request_ids import partition_of
 from tickertape.broker.turns import remember
@@ -75,10 +76,20 @@ class Attempt:
         ) as stream:
             async for pieces in stream:
                 if self._first_output_at_s is None:
-                    self._first_output_at_s = time.monotonic()
+                    self._note_first_output()
                 self.writer.write([encoded(piece) for piece in pieces])
                 await self.writer.room()
         return Completed()
+
+    def _note_first_output(self) -> None:
+        self._first_output_at_s = time.monotonic()
+        log.info(
+            "first token",
+            request_id=self.lease.request_id,
+            tenant=tenant_of(self.lease.tenant),
+            attempt=self.lease.attempt,
+            ms=self.timing()["first_output_ms"],
+        )
 
     @property
     def deltas(self) -> int:

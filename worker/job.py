@@ -9,6 +9,7 @@ import structlog
 
 from tickertape.broker.codec import encode_data
 from tickertape.broker.errors import Fenced, TooLong, Unavailable
+from tickertape.broker.keys import tenant_of
 from tickertape.broker.kinds import Policy, Terminal
 from tickertape.broker.queue import Gap, Lease
 from tickertape.worker.attempt import Attempt
@@ -37,7 +38,7 @@ class Job:
         self.lease = lease
         self._tools = tools
         self._queue = tools.queue
-        self._log = log.bind(request_id=lease.request_id)
+        self._log = log.bind(request_id=lease.request_id, tenant=tenant_of(lease.tenant))
         self._policy: Policy = lease.payload.get("on_interruption", "restart")
         self._restarts = 0
         self._lost_logs = 0
@@ -216,7 +217,7 @@ class Job:
                 return Stop.LOG_FULL
             if gap is None:
                 self._counters.ended[state] += 1
-                self._log.info("request ended", state=state, attempt=lease.attempt)
+                self._log_end(attempt, state)
                 listeners = [*self._tools.end_listeners]
                 listeners += self._tools.answer_listeners if state == "completed" else []
                 for listener in listeners:
@@ -228,6 +229,11 @@ class Job:
             if writer.first_unacked_seq == first_seq:
                 await asyncio.sleep(_GAP_PAUSE_S)
         return Stop.LOG_LOST
+
+    def _log_end(self, attempt: Attempt, state: Terminal) -> None:
+        number, timing = attempt.lease.attempt, attempt.timing()
+        ended = {"state": state, "attempt": number, "deltas": attempt.deltas, **timing}
+        self._log.info("request ended", **ended)
 
     async def _leave_lost_log(self, attempt: Attempt) -> Outcome | Lease | None:
         """Open an attempt with new ids. If logs keep being lost, fail the request instead."""

@@ -18,6 +18,7 @@ from tickertape.api.edge.operator_port import OPERATOR, is_operator
 from tickertape.api.edge.problems import Problem
 from tickertape.api.edge.route_scopes import needed_scope
 from tickertape.api.fanout.permit import set_permit
+from tickertape.api.request_log import note_call
 
 
 class Authentication:
@@ -72,6 +73,7 @@ class Authentication:
             await self._forms.respond(problem, scope["path"])(scope, receive, send)
             return
         scope.setdefault("state", {})["caller"] = caller
+        note_call(scope, caller.tenant)
         set_permit(scope, caller.permit)
         await self._app(scope, receive, send)
 

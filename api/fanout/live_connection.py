@@ -119,6 +119,7 @@ class LiveConnection(asyncio.Protocol):
         "_ticks",
         "_transport",
         "_unsent_bytes",
+        "on_lost",
         "position",
         "write",
     )
@@ -142,6 +143,7 @@ class LiveConnection(asyncio.Protocol):
         self._full: FullConnections | None = None
         # What was written to this connection alone, since its socket last had room.
         self._own_bytes = 0
+        self.on_lost: Callable[[], None] | None = None
         self.position = _GONE
         self.write: Callable[[bytes], None] = transport.write
 
@@ -274,6 +276,8 @@ class LiveConnection(asyncio.Protocol):
         group, self._group = self._group, None
         if group is not None:
             group.release(self)
+        if self.on_lost is not None:
+            self.on_lost()
 
     def _start_over(self, group: Group) -> None:
         rewind = group.audience.rewind

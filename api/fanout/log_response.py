@@ -17,6 +17,7 @@ from tickertape.api.fanout.stream_response import EVENT_STREAM, OnLeft, StreamRe
 from tickertape.api.fanout.uvicorn_handover import hand_over_from
 from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.api.fanout.wire import Dialect, Frame
+from tickertape.api.request_log import log_stream
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,13 @@ class LogResponse(Response):
         if reader is not None:
             past = reading.rendering.frames.bytes_from(reading.position)
             reader.replayed(len(reading.first) + past)
+        closed = log_stream(reading.watched.tape.request_id, reading.dialect.name, reading.position)
         # A connection that was handed over only writes, so nothing would call `on_left`.
         if hand_over is None or self._on_left is not None:
             resources = AsyncExitStack()
             resources.callback(readers.release, reading)
+            if closed is not None:
+                resources.callback(closed)
             stream = StreamResponse(
                 readers.frames(reading),
                 resources,
@@ -94,6 +98,7 @@ class LogResponse(Response):
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             connection = hand_over()
             if connection is not None:
+                connection.on_lost = closed
                 connection.write_own(chunk(reading.first))
                 readers.join(reading, connection)
                 if reader is not None:

@@ -32,6 +32,11 @@ def needs_model(settings: Settings) -> bool:
     return settings.local_model is not None or not has_upstream
 
 
+def log_environment(settings: Settings) -> dict[str, str]:
+    """The variables that keep the lines by which `up` knows that a process is ready."""
+    return {"TICKERTAPE_LOG_LEVEL": "debug" if settings.log_level == "debug" else "info"}
+
+
 def redis_environment(url: str, settings: Settings) -> dict[str, str]:
     """The variables that make the API and the workers use the embedded server."""
     environment = {"REDIS_URL": url}

@@ -11,6 +11,7 @@ from tickertape.cli.up.child import ChildProcess
 from tickertape.cli.up.environment import (
     ModelAddress,
     drain_environment,
+    log_environment,
     model_environment,
     needs_model,
     needs_redis,
@@ -104,4 +105,10 @@ def environment_of(
     if child.name == "api":
         services = {name: services[name] for name in services.keys() - _WORKER_VARIABLES}
     services = unset_files(services)
-    return {**os.environ, **drain_environment(settings), **module_environment(), **services}
+    return {
+        **os.environ,
+        **drain_environment(settings),
+        **log_environment(settings),
+        **module_environment(),
+        **services,
+    }

@@ -187,4 +187,4 @@ async def erase_turn(
 )
 async def forget(conversation_id: ConversationId, services: UsableServices, tenant: Tenant) -> None:
     """Cancel active and waiting requests, and erase all requests and turns of the conversation."""
-    await services.conversations.forget(tenant, conversation_id)
+    await services.forget(tenant, conversation_id)

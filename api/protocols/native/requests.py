@@ -150,5 +150,4 @@ async def cancel(
 )
 async def erase(request_id: RequestId, services: UsableServices, tenant: Tenant) -> None:
     """Erase a request with its prompt and its log. A running request is cancelled first."""
-    await services.cancel(request_id, tenant)
-    await services.requests.erase(request_id, tenant)
+    await services.erase(request_id, tenant)

@@ -170,8 +170,7 @@ async def delete(response_id: ResponseId, services: UsableServices, tenant: Tena
         # Responses that follow may still need what an expired one said.
         await services.exchanges.erase(request_id, tenant)
         return Deleted(id=response_id)
-    await services.cancel(request_id, tenant)
-    await services.requests.erase(request_id, tenant)
+    await services.erase(request_id, tenant)
     return Deleted(id=response_id)
 
 
