@@ -73,7 +73,8 @@ async def _shows(reader: Curl, earlier: list[Event], text: str) -> None:
 
     def does() -> bool:
         events = earlier + reader.events()
-        is_over = text == BEFORE or events[-1].kind == "completed"
+        # Notices, such as the number of watchers, may follow the end.
+        is_over = text == BEFORE or any(event.kind == "completed" for event in events)
         return is_over and text_of(events) == text
 
     await wait_until(does, description=f"curl to get {text!r}")
