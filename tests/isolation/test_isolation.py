@@ -1,6 +1,7 @@
 """Short runs of each proof of isolation, and their controls, which must find what is planted."""
 
 import base64
+import resource
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from tests.isolation.marks import CHAT, NATIVE, TEXT, Checked, Wire, foreign_mar
 from tests.isolation.search import forms_of, search
 from tests.isolation.secrets_story import search_for_secrets
 from tests.isolation.tags import read_marks
+from tests.support.deployment import Deployment
 
 OWN = "[[ada.ann.7]]"
 
@@ -56,6 +58,21 @@ async def test_a_flood_by_one_tenant_leaves_another_one_its_answers(tmp_path: Pa
     waits = await flood(tmp_path, asks=100, submits=500, streams=100)
     # Other tests share the processor, so this bound is wider than that of the full run.
     assert waits.ratio <= 2 * MOST_RATIO, waits.report()
+
+
+@pytest.mark.slow
+async def test_no_process_writes_a_core_even_if_its_shell_allows_cores(
+    deployment: Deployment,
+) -> None:
+    before, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+    try:
+        program, _ = await deployment.running_api()
+        worker = await deployment.running_worker()
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, (before, most))
+    for each in (program, worker):
+        assert resource.prlimit(each.process.pid, resource.RLIMIT_CORE) == (0, most)
 
 
 @pytest.mark.parametrize("wire", [NATIVE, TEXT, CHAT])
