@@ -21,6 +21,7 @@ from tests.support.worst_bodies import PATHS, WorstBody, worst_bodies
 
 FLOODING = b"flooding\n"
 _CALLERS = 32
+_OPENING = 32
 _WRITERS_OF_BODIES = 4
 _BROKEN = (aiohttp.ClientError, TimeoutError, OSError)
 # An answer that holds a slot of a worker for two seconds.
@@ -40,6 +41,8 @@ class OneTenant:
         self._submits = submits
         self._streams = streams
         self._open = 0
+        # A program that connects faster than it sends has its silent connections closed.
+        self._opening = asyncio.Semaphore(_OPENING)
         self._accepted: list[str] = []
 
     async def run(self) -> None:
@@ -82,12 +85,19 @@ class OneTenant:
             self._accepted.append(found["request_id"])
 
     async def _read(self, number: int) -> None:
-        """One stream after the other, each of a request of the latest ones."""
+        """Every second reader holds one stream, and the others read one after the other."""
         is_first = True
         while True:
             request_id = self._accepted[-1 - number % min(len(self._accepted), 100)]
+            held, passing = f"/conversations/idle-{number}/stream", f"/chat/{request_id}/stream"
+            path = held if number % 2 else passing
             try:
-                async with self._session.get(f"{self._url}/chat/{request_id}/stream") as answer:
+                await self._opening.acquire()
+                try:
+                    answer = await self._session.get(f"{self._url}{path}")
+                finally:
+                    self._opening.release()
+                async with answer:
                     self.counts[f"stream {answer.status}"] += 1
                     self._open, is_first = self._open + is_first, False
                     async for _ in answer.content.iter_any():
@@ -115,7 +125,7 @@ async def _run(url: str, key: str, submits: int, streams: int) -> None:
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0),
         headers={"Authorization": f"Bearer {key}"},
-        timeout=aiohttp.ClientTimeout(total=None, sock_read=60),
+        timeout=aiohttp.ClientTimeout(total=None, sock_read=30),
     ) as session:
         await OneTenant(session, url, submits=submits, streams=streams).run()
 
