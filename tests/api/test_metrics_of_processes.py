@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from pathlib import Path
 
 import httpx2
@@ -9,6 +10,9 @@ import pytest
 
 from tests.api.test_server import ServerProcess, children_of, server_process
 from tests.support.wait import wait_until
+from tickertape.api.serving.server import serve
+from tickertape.broker.errors import SettingsInvalid
+from tickertape.runtime.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -91,13 +95,8 @@ async def test_a_process_that_hangs_is_missing_and_its_counts_are_not(
             os.kill(hanging, signal.SIGCONT)
 
 
-def test_a_port_of_operators_that_is_in_use_names_its_setting(
-    redis_url: str, tmp_path: Path
-) -> None:
-    with server_process(tmp_path / "one", redis_url, settings={"metrics_port": 0}) as one:
-        one.wait_until_ready()
-        (listening,) = one.events("listening for operators")
-        settings = {"metrics_port": listening["port"]}
-        with server_process(tmp_path / "two", redis_url, settings=settings) as two:
-            assert two.process.wait(30) == 1
-        assert "another TICKERTAPE_METRICS_HOST or TICKERTAPE_METRICS_PORT" in two.log
+def test_a_port_of_operators_that_is_in_use_names_its_setting() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        settings = Settings(redis_url="redis://127.0.0.1:1", metrics_port=other.getsockname()[1])
+        with pytest.raises(SettingsInvalid, match="another TICKERTAPE_METRICS_HOST or"):
+            serve(settings, "127.0.0.1", 0)
