@@ -13,6 +13,7 @@ from tickertape.broker.errors import (
     BrokerError,
     ConversationBusy,
     IdempotencyConflict,
+    KeptBytesReached,
     QueueFull,
     RateReached,
     TenantBytesReached,
@@ -29,6 +30,7 @@ _OUTCOMES: dict[type[BrokerError], str] = {
     TenantLimitReached: "tenant_limit",
     TenantBytesReached: "tenant_bytes",
     RateReached: "rate",
+    KeptBytesReached: "kept_bytes",
     ConversationBusy: "busy",
 }
 SUBMIT_OUTCOMES = ("accepted", "repeated", *_OUTCOMES.values(), _UNAVAILABLE)

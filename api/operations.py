@@ -11,8 +11,10 @@ from tickertape.api.edge.error_docs import error_responses
 from tickertape.api.edge.problems import Problem, draining
 from tickertape.api.fleet_metrics import fleet_text
 from tickertape.api.fleet_status import Status
+from tickertape.api.kept_metrics import kept_metrics
 from tickertape.api.services import Services
 from tickertape.broker.errors import AccessDenied, Unavailable, WritesRefused
+from tickertape.broker.kept_bytes import KeptBytes
 from tickertape.broker.upstream_models import read_models_fault
 
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz"})
@@ -53,6 +55,16 @@ async def _upstream_fault(services: Services) -> str | None:
             return await read_models_fault(services.connections)
     except (Unavailable, TimeoutError):
         return None
+
+
+async def _kept_metrics(services: Services) -> bytes:
+    try:
+        async with asyncio.timeout(_REDIS_LIMIT_S):
+            partitions = services.connections.partitions.served
+            totals = await KeptBytes(services.connections).largest(partitions)
+    except (Unavailable, TimeoutError):
+        return b""
+    return await asyncio.to_thread(kept_metrics, totals)
 
 
 async def _fault(services: Services) -> str | None:
@@ -98,6 +110,8 @@ async def metrics(services: AnyServices, _: Tenant) -> Response:
     """Return the metrics of all API processes of this address, and the state of the deployment.
 
     The format is Prometheus' text format. The gauges of the deployment are equal in all processes.
+    Kept bytes are those of the 1000 largest tenants of each partition.
     """
     text = await services.metrics.text() + fleet_text(await services.fleet_status.read())
+    text += await _kept_metrics(services)
     return Response(text, media_type=CONTENT_TYPE_LATEST)

@@ -268,6 +268,7 @@ def _limited(
     return submission.limited(
         tenant_limit=rules.concurrent,
         user_limit=rules.user_concurrent if caller.user is not None else None,
+        kept_limit=rules.kept_bytes,
         weight=str(rules.weight or 1),
         rates=limits_of(rules, caller, submission.payload["params"], prompt_tokens, price),
         input_tokens=prompt_tokens,

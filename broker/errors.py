@@ -8,6 +8,7 @@
     │   ├── IdempotencyConflict
     │   ├── QueueFull
     │   ├── TenantLimitReached
+    │   ├── KeptBytesReached
     │   └── ConversationBusy
     ├── RequestMissing         never existed, expired, or belongs to another tenant
     ├── ParentMissing          the conversation has no turn of the request that a new turn names
@@ -76,6 +77,22 @@ class RateReached(Refused):
             f"The limit {name} ({limit:.12g}) is reached. Try again in {-(-wait_ms // 1000)} s."
         )
         self.name = name
+        self.limit = limit
+        self.wait_ms = wait_ms
+
+
+class KeptBytesReached(Refused):
+    """A tenant keeps too many bytes.
+
+    `wait_ms` is the time until enough of them have expired. None: no expiry makes enough room,
+    because the request alone, or with the requests that wait and run, exceeds the limit.
+    """
+
+    def __init__(self, limit: int, wait_ms: int | None) -> None:
+        again = "" if wait_ms is None else f", or try again in {-(-wait_ms // 1000)} s"
+        super().__init__(
+            f"The limit kept_bytes ({limit}) is reached. Erase requests or conversations{again}."
+        )
         self.limit = limit
         self.wait_ms = wait_ms
 

@@ -142,6 +142,14 @@ class Keyspace:
         """Hash: how many requests of the users of each tenant are not over."""
         return f"{self.tag(partition)}crowd"
 
+    def kept(self, partition: int) -> str:
+        """Sorted set: tenants by the bytes that are kept of them until they expire."""
+        return f"{self.tag(partition)}kept"
+
+    def aging(self, partition: int) -> str:
+        """Sorted set: tenants by the time in ms at which some of their kept bytes expire."""
+        return f"{self.tag(partition)}aging"
+
     def weights(self, partition: int) -> str:
         """Hash: the weight of each tenant that has another one than 1."""
         return f"{self.tag(partition)}weights"
@@ -223,6 +231,10 @@ class Keyspace:
     def settled(self, partition: int) -> str:
         """Hash: the last request of each other partition that was settled in this one."""
         return f"{self.tag(partition)}settled"
+
+    def kept_of(self, partition: int, tenant: str) -> str:
+        """Hash: the bytes that are kept of a tenant, by the time in s at which they expire."""
+        return f"{self.tag(partition)}kept:{tenant}"
 
     def index(self, partition: int, tenant: str) -> str:
         """Sorted set: the readable requests of a tenant by creation time, in ms."""

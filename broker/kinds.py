@@ -31,7 +31,7 @@ AppendOutcome = Literal[AppendVerdict, "LOST", "REFUSED"]
 
 Verdict = Literal[
     AppendVerdict, "GO", "EMPTY", "INTERRUPTED",
-    "EXISTS", "CONFLICT", "FULL", "TENANT_LIMIT", "TENANT_BYTES", "RATE", "BUSY",
+    "EXISTS", "CONFLICT", "FULL", "TENANT_LIMIT", "TENANT_BYTES", "KEPT", "RATE", "BUSY",
     "TERMINAL", "MISSING", "ACTIVE", "REFUSED", "STALE", "ELSEWHERE",
 ]  # fmt: skip
 """The first word of a script's reply. The header of each script lists the words that it returns."""

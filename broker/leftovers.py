@@ -86,7 +86,7 @@ def _count(
 # Keys that stay behind in a partition that is no longer used, and mean nothing there.
 _TRACES = frozenset(
     {"load", "epoch", "idle", "wake", "watch", "claim", "dead", "newer", "uncompacted", "seats"}
-    | {"busy", "owed", "crowd", "weights", "rates", "unsettled", "settled"}
+    | {"busy", "owed", "crowd", "weights", "rates", "unsettled", "settled", "kept", "aging"}
 )
 
 

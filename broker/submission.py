@@ -44,7 +44,8 @@ class Submission:
     which the conversation remembers together with `links`. `options` are shown in the list of
     conversations. `weight` is the tenant's share of the workers beside other tenants, empty for 1.
     `tenant_limit` replaces that of the settings, and `user_limit` is that of the user, if there is
-    one. `rates` are the limits that the request uses up, and `input_tokens` estimates its prompt.
+    one. `kept_limit` is how many bytes the tenant may keep. `rates` are the limits that the request
+    uses up, and `input_tokens` estimates its prompt.
     `format` is the lowest format of a worker that can run the request. `near` is a request whose
     partition this one should share, if its conversation and its key do not choose another one.
     `tries` lets a call that an SDK repeats find the request of an earlier one, if there is neither
@@ -69,6 +70,7 @@ class Submission:
     weight: str = ""
     tenant_limit: int | None = None
     user_limit: int | None = None
+    kept_limit: int | None = None
     rates: tuple[RateLimit, ...] = ()
     input_tokens: int = 0
     keep: Keep = field(default_factory=Keep)

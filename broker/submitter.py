@@ -9,12 +9,14 @@ from tickertape.broker.connections import Connections
 from tickertape.broker.errors import (
     ConversationBusy,
     IdempotencyConflict,
+    KeptBytesReached,
     QueueFull,
     RateReached,
     TenantBytesReached,
     Unavailable,
 )
 from tickertape.broker.homes import Home, Homes
+from tickertape.broker.kept_bytes import KeptBytes
 from tickertape.broker.kinds import Verdict
 from tickertape.broker.lua import Scripts
 from tickertape.broker.partition_map import PartitionMap
@@ -41,6 +43,7 @@ class Submitter:
         self._homes = Homes(connections)
         self._seats = Seats(connections)
         self._shares = QueueShares(connections, settings)
+        self._kept = KeptBytes(connections)
         self._repartition = Repartition(connections)
 
     async def submit(self, submission: Submission, request_id: str | None = None) -> Submitted:
@@ -73,14 +76,21 @@ class Submitter:
         """Submit with a seat of the tenant; without one, only an earlier submit is found."""
         limits = SeatLimits(s.tenant_limit or self._settings.tenant_limit, s.user_limit)
         seat = await self._seats.take(present, s.tenant, request_id, limits, s.rates)
-        share = self._shares.share(present, s.tenant)
-        reply = await self._call(request_id, s, names, present, home, seat.limit, share)
+        kept_limit = await self._kept.bound(present, home.partition, s.tenant, s.kept_limit)
+        bounds = _Bounds(seat.limit, self._shares.share(present, s.tenant), kept_limit)
+        reply = await self._call(request_id, s, names, present, home, bounds)
         if reply.word in {"FULL", "TENANT_BYTES"}:
-            bounds = await self._shares.beyond_share(
+            wider = await self._shares.beyond_share(
                 present, home.partition, s.encoded.size, s.tenant
             )
-            if bounds is not None:
-                reply = await self._call(request_id, s, names, present, home, seat.limit, bounds)
+            if wider is not None:
+                bounds = bounds._replace(queue=wider)
+                reply = await self._call(request_id, s, names, present, home, bounds)
+        if reply.word == "KEPT":
+            refusal = await self._kept.refusal(
+                present, s.tenant, size=s.encoded.size, limit=s.kept_limit or 0
+            )
+            reply = reply._replace(refusal=refusal)
         if seat.limit and reply.detail != request_id:
             await self._seats.give_back(present, s.tenant, request_id, limits, s.rates)
         if reply.word == "TENANT_LIMIT" and seat.refusal is None:
@@ -96,8 +106,7 @@ class Submitter:
         names: "_Names",
         present: PartitionMap,
         home: Home,
-        tenant_limit: int,
-        bounds: QueueBounds,
+        bounds: "_Bounds",
     ) -> "_Reply":
         # With several partitions, the home of the tenant has counted them with the seat.
         limits, is_counted_here = encode_limits(s.rates), present.served == 1
@@ -114,11 +123,12 @@ class Submitter:
             idempotency=names.idempotency,
             conversation=names.conversation,
             on_busy=s.on_busy,
-            queue_limit=bounds.requests,
-            tenant_limit=tenant_limit,
+            queue_limit=bounds.queue.requests,
+            tenant_limit=bounds.tenant_limit,
             user_limit=s.user_limit or "",
-            queue_bytes=bounds.bytes,
-            tenant_bytes=bounds.tenant_bytes,
+            queue_bytes=bounds.queue.bytes,
+            tenant_bytes=bounds.queue.tenant_bytes,
+            kept_limit="" if bounds.kept is None else bounds.kept,
             weight=s.weight,
             rates=limits.rates if is_counted_here else b"",
             settled=limits.settled,
@@ -151,6 +161,14 @@ class Submitter:
         return _Reply(word, details[0].decode(), rests, refusal)
 
 
+class _Bounds(NamedTuple):
+    """What the partition of a submit compares: requests of the tenant, the queue, kept bytes."""
+
+    tenant_limit: int
+    queue: QueueBounds
+    kept: int | None
+
+
 class _Names(NamedTuple):
     """The names of a submission in keys; empty without one."""
 
@@ -174,7 +192,7 @@ class _Reply(NamedTuple):
     word: Verdict
     detail: str
     rests: tuple[RateRest, ...] = ()
-    refusal: RateReached | None = None
+    refusal: RateReached | KeptBytesReached | None = None
 
 
 def _submitted(reply: _Reply) -> Submitted:

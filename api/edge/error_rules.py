@@ -34,6 +34,7 @@ _RULES: dict[type[Exception], _Rule] = {
     errors.QueueFull: _Rule(503, "queue_full", retry_after_s=5),
     errors.TenantLimitReached: _Rule(429, "rate_limit_exceeded", retry_after_s=2),
     errors.RateReached: _Rule(429, "rate_limit_exceeded"),
+    errors.KeptBytesReached: _Rule(429, "rate_limit_exceeded"),
     errors.Unavailable: _Rule(
         503, "unavailable", "The queue cannot be reached at the moment.", retry_after_s=1
     ),
@@ -85,7 +86,7 @@ def problem_of(error: Exception, path: str, form: ErrorForm) -> Problem:
         logger.warning("Redis denies access", path=path, reason=str(error))
     status = rule.openai_status if form is ErrorForm.OPENAI else None
     headers = {"Retry-After": str(rule.retry_after_s)} if rule.retry_after_s else None
-    if isinstance(error, errors.RateReached):
+    if isinstance(error, errors.RateReached | errors.KeptBytesReached) and error.wait_ms:
         headers = {"Retry-After": str(-(-error.wait_ms // 1000))}
     message = rule.message or str(error)
     return Problem(status or rule.status, rule.code, message, param=rule.param, headers=headers)

@@ -41,6 +41,7 @@ _NUMBERS = (
     "requests_per_minute",
     "tokens_per_minute",
     "tokens_per_day",
+    "kept_bytes",
     "user_requests_per_minute",
     "user_tokens_per_minute",
 )
@@ -86,6 +87,7 @@ class TenantRules:
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     tokens_per_day: int | None = None
+    kept_bytes: int | None = None
     user_requests_per_minute: int | None = None
     user_tokens_per_minute: int | None = None
     streams: int | None = None

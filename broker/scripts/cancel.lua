@@ -3,7 +3,7 @@
 -- ARGV   1 request_id  2 tenant  3 retention_s  4 conversation_ttl_s
 -- ->     OK cancelled | TERMINAL state | MISSING ''
 -- FLAGS  allow-oom
--- NEEDS  rights prefix rates lifecycle
+-- NEEDS  rights prefix kept rates lifecycle
 -- This script writes the terminal instead of the worker, so when cancel returns, the request has ended.
 -- The message to the worker only makes it close its upstream sooner; a worker that misses the message is
 -- fenced at its next write.

@@ -2,7 +2,7 @@
 -- KEYS   1 ring
 -- ARGV   1 request_id  2 tenant  3 keep_s  4 least_s  5 exchange (JSON)|''  6 after|''  7 most
 -- ->     OK next values | MISSING ''
--- NEEDS  rights prefix
+-- NEEDS  rights prefix kept
 -- The chain begins at `request_id`. With `exchange`, the exchange of this request is stored if there is none, and the
 -- reply begins with the request that this one is `after`. The values are exchanges, the nearest first, at most `most`.
 -- `next` is the first request that is not among them, in another partition perhaps; empty at the end of the chain.
@@ -31,10 +31,16 @@ while next ~= '' and #texts < most and prefix_of(next) == prefix_of(request_id) 
 end
 
 if exchange ~= '' and not stored then
-  call('HSET', P .. 'exchange:' .. request_id, 'tenant', tenant, 'exchange', exchange, 'after', after)
+  local key = P .. 'exchange:' .. request_id
+  call('HSET', key, 'tenant', tenant, 'exchange', exchange, 'after', after)
+  call('PEXPIRE', key, int(keep_s * 1000))
+  count_kept(key, tenant, #exchange, tonumber(keep_s))
 end
 for _, id in ipairs(found) do
   local key = P .. 'exchange:' .. id
-  if call('PTTL', key) < least_s * 1000 then call('PEXPIRE', key, int(keep_s * 1000)) end
+  if call('PTTL', key) < least_s * 1000 then
+    call('PEXPIRE', key, int(keep_s * 1000))
+    move_kept(key, tonumber(keep_s))
+  end
 end
 return { 'OK', next, unpack(texts) }

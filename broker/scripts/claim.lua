@@ -4,7 +4,7 @@
 --        7 conversation_ttl_s  8 budget  9 take (0|1)  10 suspect_ok (0|1)  11 default_model (JSON)
 --        12 dead_retention_s  13 stays_idle (0|1)  14 reachable_ms  15 format
 -- ->     GO id attempt n opener prev payload crashes retries conversation tenant next_ms | EMPTY next_ms
--- NEEDS  rights prefix rates lifecycle
+-- NEEDS  rights prefix kept rates lifecycle
 -- `next_ms` is the time in ms until another claim could succeed: 0 now, -1 nothing is scheduled.
 -- A repeated call with the same nonce returns the same request while that request runs. A request whose
 -- policy forbids another attempt ends as `failed`, and the next one is claimed. A claim that leaves work in the
@@ -66,6 +66,7 @@ local function reap(id)
     end_request(r, 'failed', POISON, retention_s, conversation_ttl_s)
     call('HSET', P .. 'req:' .. id, 'payload', payload)
     call('EXPIRE', P .. 'req:' .. id, dead_retention_s)
+    count_kept(P .. 'req:' .. id, r.tenant, bytes_after_end(r) + #payload, tonumber(dead_retention_s))
     call('XADD', P .. 'dead', 'MAXLEN', '~', 1000, '*', 'id', id, 'tenant', r.tenant)
     return
   end

@@ -4,13 +4,14 @@
 -- ARGV   1 request_id  2 tenant
 -- ->     OK '' | ACTIVE state | MISSING ''
 -- FLAGS  allow-oom
--- NEEDS  rights prefix erasure
+-- NEEDS  rights prefix kept erasure
 local request_id, tenant = unpack(ARGV)
 local request = P .. 'req:' .. request_id
 local h = call('HMGET', request, 'state', 'tenant', 'idem', 'conv', 'asked', 'answered')
 local exchange = P .. 'exchange:' .. request_id
 if not h[1] and call('HGET', exchange, 'tenant') == tenant then
   note_erasure(request_id)
+  uncount_kept(exchange)
   call('DEL', exchange)
   return { 'OK', '' }
 end
@@ -23,6 +24,8 @@ if h[4] ~= '' then erase_turn(h[4], request_id, h[5] or '', h[6] or '') end
 call('ZREM', P .. 'index:' .. tenant, request_id)
 call('ZREM', P .. 'expiry:' .. tenant, request_id)
 call('ZREM', P .. 'uncompacted', request_id)
+uncount_kept(request)
+uncount_kept(exchange)
 call('DEL', request, P .. 'log:' .. request_id, exchange)
 publish_notice(request_id, 'gone', '{}')
 return { 'OK', '' }

@@ -3,7 +3,7 @@
 -- ARGV   1 request_id  2 conversation  3 asked, a row  4 answered, a row|''
 -- ->     OK '' | ACTIVE state
 -- FLAGS  allow-oom
--- NEEDS  rights prefix erasure
+-- NEEDS  rights prefix kept erasure
 -- A request that still exists is erased by erase.lua, which erases its turn, too.
 local request_id, conversation, asked, answered = unpack(ARGV)
 local state = call('HGET', P .. 'req:' .. request_id, 'state')

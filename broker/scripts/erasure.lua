@@ -52,19 +52,33 @@ local function erase_summary(conversation_key, id, asked)
   end
 end
 
+-- The bytes that were counted for a row.
+local COUNTED = { asked = true, answered = true, called = true }
+local function row_bytes(turns, row)
+  local found, bytes = call('XRANGE', turns, row, row)[1], 0
+  for i = 1, found and #found[2] or 0, 2 do
+    if COUNTED[found[2][i]] then bytes = bytes + #found[2][i + 1] end
+  end
+  return bytes
+end
+
 -- Erase the rows of a turn, and keep its place in the tree of turns, because later turns may follow it. Processes
 -- of version 0.1 read the row of the place as the answer of no question.
 local function erase_turn(conversation, id, asked, answered)
   local conversation_key = P .. 'conv:' .. conversation
   local turns = conversation_key .. ':turns'
   erase_summary(conversation_key, id, asked)
-  if answered ~= '' then call('XDEL', turns, answered) end
+  if answered ~= '' then
+    lessen_kept(conversation_key, row_bytes(turns, answered))
+    call('XDEL', turns, answered)
+  end
   local question = asked ~= '' and call('XRANGE', turns, asked, asked)[1]
   if not question or question[2][2] ~= id then return end
   local place = { turns, '*', 'id', id, 'answered', '""', 'erased', asked }
   for i = 1, #question[2], 2 do
     if question[2][i] == 'links' then place[#place + 1], place[#place + 2] = 'links', question[2][i + 1] end
   end
+  lessen_kept(conversation_key, row_bytes(turns, asked))
   call('XDEL', turns, asked)
   call('XADD', unpack(place))
   if call('HEXISTS', conversation_key, 'turns') == 1 then call('HINCRBY', conversation_key, 'turns', -1) end

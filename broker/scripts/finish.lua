@@ -5,7 +5,7 @@
 --        11.. values, the last one the terminal
 -- ->     OK seq | DUP seq | GAP seq | FENCED state | TOO_LONG seq
 -- FLAGS  allow-oom
--- NEEDS  rights prefix rates lifecycle
+-- NEEDS  rights prefix kept rates lifecycle
 -- The terminal is written in one step with the state, the lease, the limits and the TTLs, so no reader
 -- can see one without the others. A repeated call returns DUP. The worker passes the completed answer that
 -- the conversation remembers; any other end is remembered from the log.
@@ -26,6 +26,7 @@ for seq = r.seq + 1, last - 1 do bytes = bytes + #ARGV[VALUES + seq - first] end
 if bytes > 0 then
   bytes = bytes + tonumber(call('HGET', P .. 'req:' .. r.id, 'output_bytes'))
   if bytes > tonumber(max_output_bytes) then return { 'TOO_LONG', r.seq } end
+  r.output = bytes
 end
 
 if last > r.seq + 1 then drop_foreign_entries(r) end

@@ -3,7 +3,7 @@
 -- ARGV   1 conversation  2 tenant  3 retention_s  4 conversation_ttl_s  5 read_to  6.. values, the ids of requests
 -- ->     OK count of requests erased | MISSING ''
 -- FLAGS  allow-oom
--- NEEDS  rights prefix rates lifecycle erasure
+-- NEEDS  rights prefix kept rates lifecycle erasure
 -- The rows of the turns may have gigabytes, so the caller has read the ids up to the row `read_to` before, in parts. Rows
 -- behind that one came since.
 local conversation, tenant, retention_s, conversation_ttl_s, read_to = unpack(ARGV, 1, 5)
@@ -25,6 +25,8 @@ local erased = 0
 local function erase_request(id)
   strike_dead(id)
   delete_idempotency_key(call('HGET', P .. 'req:' .. id, 'idem') or '', id)
+  uncount_kept(P .. 'req:' .. id)
+  uncount_kept(P .. 'exchange:' .. id)
   erased = erased + call('DEL', P .. 'req:' .. id)
   call('DEL', P .. 'log:' .. id, P .. 'exchange:' .. id)
   call('ZREM', P .. 'index:' .. tenant, id)
@@ -41,6 +43,7 @@ while true do
   erase_request(row[2][2])
   first = '(' .. row[1]
 end
+uncount_kept(conversation_key)
 call('ZREM', P .. 'convs:' .. tenant, conversation)
 call('DEL', conversation_key, conversation_key .. ':wait', conversation_key .. ':turns')
 call('SPUBLISH', P .. 'push:conv:' .. conversation, '')

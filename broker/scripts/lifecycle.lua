@@ -108,6 +108,7 @@ local function add_answer(r, answered, state, called)
   local row = { P .. 'conv:' .. r.conversation .. ':turns', '*', 'id', r.id, 'answered', answered, 'status', state }
   if called ~= '' then row[#row + 1], row[#row + 2] = 'called', called end
   call('HSET', P .. 'req:' .. r.id, 'answered', call('XADD', unpack(row)))
+  r.answer_bytes = #answered + #called
 end
 
 -- The text that readers of the log see. Redis serves nobody else while a script runs, so only the last
@@ -151,6 +152,23 @@ end
 -- ones stay as they were reserved.
 local MOST_UNSETTLED = 100000
 
+-- What is kept of a request that is over. The first number stands for its names, its fields and its terminal.
+local REQUEST_BYTES = 512
+local function bytes_after_end(r) return REQUEST_BYTES + (r.logged or r.bytes) + r.output end
+
+-- Count the rows of a turn that has ended, and all earlier ones, until the conversation expires. Old rows of a long
+-- conversation are dropped by their number, and their bytes are not known any more.
+local function count_turns(r, conversation_ttl_s)
+  local key = P .. 'conv:' .. r.conversation
+  if call('EXISTS', key) == 0 then return end
+  local h = call('HMGET', key, 'keep', 'rows')
+  local bytes, rows = uncount_kept(key) + r.asks + r.answer_bytes, tonumber(h[2] or 0) + (r.answer_bytes > 0 and 2 or 1)
+  local left = call('XLEN', key .. ':turns')
+  if rows > left then bytes, rows = math.ceil(bytes * left / rows), left end
+  call('HSET', key, 'rows', rows)
+  count_kept(key, r.tenant, bytes, shorter_s(h[1], conversation_ttl_s))
+end
+
 -- The one place where a request ends. `terminal` is the value of the last entry. A caller that passes
 -- `keeps_conversation` decides itself which request of the conversation comes next.
 local function end_request(r, state, terminal, retention_s, conversation_ttl_s, keeps_conversation)
@@ -191,6 +209,8 @@ local function end_request(r, state, terminal, retention_s, conversation_ttl_s, 
   if r.conversation ~= '' and r.state ~= 'held' and not keeps_conversation then
     advance_conversation(r.conversation, conversation_ttl_s)
   end
+  count_kept(request, r.tenant, bytes_after_end(r), kept_s)
+  if r.conversation ~= '' then count_turns(r, conversation_ttl_s) end
   r.state = state
 end
 

@@ -19,6 +19,8 @@ local OTHER_KEYS = {
   'HDEL', 'key_uses', 1, 'ZADD', 'revoked', 2, 'ZRANGEBYSCORE', 'revoked', 2, 'ZREM', 'revoked', 1, 'HINCRBY', 'busy', 2, 'HDEL', 'busy', 1, 'HMGET', 'busy', 1, 'DEL', 'busy', 0, 'HINCRBY', 'owed', 2, 'HDEL', 'owed', 1,
   'HGET', 'crowd', 1, 'HINCRBY', 'crowd', 2, 'HDEL', 'crowd', 1, 'DEL', 'crowd', 0, 'HGET', 'owed', 1, 'DEL', 'owed', 0, 'HGET', 'settled', 1, 'HSET', 'settled', 2, 'XADD', 'unsettled', 3, 'HMGET', 'rates:', 1, 'HSET', 'rates:', 2, 'PEXPIRE', 'rates:', 1, 'HMGET', 'weights', 1, 'HSET', 'weights', 2, 'HDEL', 'weights', 1,
   'HINCRBY', 'conv:', 2, 'ZADD', 'convs:', 2, 'ZREM', 'convs:', 1, 'ZRANGEBYSCORE', 'convs:', 2, 'PERSIST', 'convs:', 0,
+  'HINCRBY', 'kept:', 2, 'HDEL', 'kept:', 1, 'PTTL', 'kept:', 0, 'PEXPIRE', 'kept:', 1, 'ZADD', 'kept', 2, 'ZREM', 'kept', 1,
+  'ZSCORE', 'aging', 1, 'ZADD', 'aging', 2, 'ZREM', 'aging', 1, 'ZRANGEBYSCORE', 'aging', 2,
   'HGET', 'exchange:', 1, 'HMGET', 'exchange:', 1, 'HSET', 'exchange:', 2, 'PTTL', 'exchange:', 0, 'PEXPIRE', 'exchange:', 1,
   'DEL', 'exchange:', 0,
 }
@@ -27,7 +29,7 @@ local PLAIN = {
   'PING', '', 0, 'EVALSHA', '', 1, 'GET', 'partitions', 0, 'SET', 'partitions', 1, 'GET', 'models', 0,
   'GET', 'map', 0, 'SET', 'map', 1, 'EXISTS', 'idem:', 0, 'GET', 'upstream', 0, 'SET', 'upstream', 1,
   'SET', 'models', 1, 'GET', 'models_fault', 0, 'SET', 'models_fault', 1, 'HGETALL', 'req:', 0,
-  'HGETALL', 'conv:', 0, 'EXISTS', 'conv:', 0, 'XRANGE', 'conv:', 2, 'XREVRANGE', 'conv:', 2,
+  'HGETALL', 'conv:', 0, 'EXISTS', 'conv:', 0, 'HGETALL', 'kept:', 0, 'ZREVRANGEBYSCORE', 'kept', 2, 'XRANGE', 'conv:', 2, 'XREVRANGE', 'conv:', 2,
   'XRANGE', 'unsettled', 2, 'XDEL', 'unsettled', 1, 'XRANGE', 'dead', 2, 'XDEL', 'dead', 1, 'XLEN', 'dead', 0, 'ZCARD', 'running', 0, 'ZCARD', 'delayed', 0,
   'LLEN', 'wait:', 0, 'LINDEX', 'wait:', 1, 'LLEN', 'suspect', 0, 'SMEMBERS', 'fleet', 0, 'SMEMBERS', 'tenant:', 0, 'SADD', 'fleet', 1,
   'SREM', 'fleet', 1, 'EXPIRE', 'fleet', 1, 'SET', 'report:', 1, 'GET', 'report:', 0, 'PTTL', 'report:', 0,

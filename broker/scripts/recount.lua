@@ -3,16 +3,19 @@
 -- ARGV   1 every_ms  2 most  3 retention_s  4 conversation_ttl_s
 -- ->     OK count bytes | DUP '' | TOO_LONG ''
 -- FLAGS  allow-oom
--- NEEDS  rights prefix
+-- NEEDS  rights prefix kept
 -- Every change of a request adjusts the counts in the same step. But Redis may evict a request, or a counter, and an
 -- operator may delete one. This script drops requests that are gone from the sets of their tenants, adds requests
 -- that are missing there, and sets `load` to what it found. It does so once in `every_ms`, for at most `most`
--- requests: with more, which take too long for one step, the counts stay as they are.
+-- requests: with more, which take too long for one step, the counts stay as they are. What tenants kept until now is
+-- dropped from the count of their kept bytes, of a hundred tenants at once.
 local every_ms, most, retention_s, conversation_ttl_s = unpack(ARGV)
 local every_ms, most = tonumber(every_ms), tonumber(most)
+local AT_ONCE = 100
 local age_ms = now - tonumber(call('HGET', P .. 'load', 'recounted') or 0)
 if age_ms >= 0 and age_ms < every_ms then return { 'DUP', '' } end
 call('HSET', P .. 'load', 'recounted', int(now))
+for _, account in ipairs(call('ZRANGEBYSCORE', P .. 'aging', '-inf', int(now), 'LIMIT', 0, AT_ONCE)) do drop_expired(account) end
 
 local tenants, ids, found = {}, {}, 0
 local function add_ids(listed)

@@ -3,7 +3,7 @@
 -- ARGV   1 request_id  2 attempt  3 worker  4 nonce  5 lease_ms  6 can_continue (0|1)  7 retention_s
 --        8 conversation_ttl_s  9 default_model (JSON)  10 reason (JSON)
 -- ->     GO attempt n opener prev | FENCED state | INTERRUPTED ''
--- NEEDS  rights prefix rates lifecycle
+-- NEEDS  rights prefix kept rates lifecycle
 -- `attempt` is the one that ends, and the fence. A repeated call with the same nonce returns the same new
 -- attempt; a caller that wants another attempt sends a new nonce.
 local request_id, ending_attempt, worker, nonce, lease_ms, can_continue, retention_s, conversation_ttl_s,

@@ -3,7 +3,7 @@
 -- ARGV   1 conversation  2 keep_s
 -- ->     OK '' | MISSING ''
 -- FLAGS  allow-oom
--- NEEDS  rights prefix
+-- NEEDS  rights prefix kept
 -- Requests of the conversation that end from now on are kept for at most the same time. The time of an idle
 -- conversation counts from its last end.
 local conversation, keep_s = unpack(ARGV)
@@ -15,5 +15,6 @@ if not known[1] and known[2] then
   local rest_ms = int(math.max(1, tonumber(known[2]) + keep_s * 1000 - now))
   call('PEXPIRE', conversation_key, rest_ms)
   call('PEXPIRE', conversation_key .. ':turns', rest_ms)
+  move_kept(conversation_key, rest_ms / 1000)
 end
 return { 'OK', '' }

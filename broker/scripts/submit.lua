@@ -6,9 +6,9 @@
 --        18 links (JSON)|''  19 conversation_turns  20 title|''  21 summary (JSON)|''  22 format  23 epoch
 --        24 must_be_known (0|1)  25 keep_s|''  26 conversation_keep_s|''  27 tenant_keep_s|''  28 tenant_bytes  29 weight|''
 --        30 rates (JSON)|''  31 settled (JSON)|''  32 input_tokens  33 tries|''  34 is_retry (0|1)
---        35 home|''  36 user_limit|''
--- ->     OK id [rests] | EXISTS id | CONFLICT id | FULL '' | TENANT_LIMIT whose | TENANT_BYTES '' | RATE '' limit | BUSY active_id | STALE '' | ELSEWHERE ''
--- NEEDS  rights prefix rates lifecycle
+--        35 home|''  36 user_limit|''  37 kept_limit|''
+-- ->     OK id [rests] | EXISTS id | CONFLICT id | FULL '' | TENANT_LIMIT whose | TENANT_BYTES '' | KEPT '' | RATE '' limit | BUSY active_id | STALE '' | ELSEWHERE ''
+-- NEEDS  rights prefix kept rates lifecycle
 -- A repeated call finds the id, or the idempotency key, of the first call. The idempotency key and the log
 -- have no TTL before the terminal, so an accepted request cannot expire while it waits. `format` is the lowest format
 -- of a worker that can run the request. A request without the field needs format 1.
@@ -28,7 +28,7 @@ local request_id, fingerprint, tenant, payload, policy, idempotency, conversatio
   tenant_limit, queue_bytes, retention_s, conversation_ttl_s, model, queued, head, question, links,
   conversation_turns, title, summary, format, epoch, must_be_known, keep_s, conversation_keep_s,
   tenant_keep_s, tenant_bytes, weight, rates, settled, input_tokens, tries, is_retry, home,
-  user_limit = unpack(ARGV)
+  user_limit, kept_limit = unpack(ARGV)
 local retention_s, conversation_ttl_s = tonumber(retention_s), tonumber(conversation_ttl_s)
 local EXPIRED_PER_SUBMIT = 16
 -- How long after the last call its requests are known, how long after its end one is found, and how many are known.
@@ -90,6 +90,7 @@ if own + of_users >= tonumber(tenant_limit) then return { 'TENANT_LIMIT', '' } e
 -- Processes of version 0.1 adjust `load` and not `owed`, which is never more.
 local owed = math.min(tonumber(call('HGET', P .. 'owed', account_of(tenant)) or 0), tonumber(load[2] or 0))
 if owed + bytes > tonumber(tenant_bytes) then return { 'TENANT_BYTES', '' } end
+if kept_limit ~= '' and not may_keep(account_of(tenant), owed + bytes, tonumber(kept_limit)) then return { 'KEPT', '' } end
 
 -- List the conversation under its tenant, and drop listed conversations that have expired since.
 local function list_conversation(listed)
@@ -113,7 +114,8 @@ if not has_room then return { 'RATE', '', rests } end
 
 call('HSET', request, 'state', state, 'attempt', int(now), 'n', 0, 'crashes', 0, 'retries', 0, 'seq', '0',
   'kept', '0', 'output_bytes', 0, 'tenant', tenant, 'payload', payload, 'bytes', bytes, 'policy', policy,
-  'idem', idempotency, 'conv', conversation, 'model', model, 'head', head, 'created', int(now))
+  'idem', idempotency, 'conv', conversation, 'model', model, 'head', head, 'created', int(now),
+  'logged', #queued + #head, 'asks', #question)
 if format ~= '1' then call('HSET', request, 'format', format) end
 if keep_s ~= '' then call('HSET', request, 'keep', keep_s) end
 if settled ~= '' then call('HSET', request, 'rates', settled, 'input', input_tokens, 'home', home) end

@@ -19,6 +19,7 @@ def violations(now: Snapshot) -> list[str]:
         *_ring(now),
         *_places(now),
         *_tenants_and_load(now),
+        *_kept(now),
         *_conversations(now),
         *_ages(now),
         *(problem for id_, state in states(now).items() for problem in _log(now, id_, state)),
@@ -132,6 +133,30 @@ def _counts_of_tenants(now: Snapshot, in_flight: dict[str, set[str]]) -> Iterato
         counted = {tenant: int(count) for tenant, count in now.hash(name).items()}
         if counted != expected:
             yield f"{name} is {counted}, not {dict(expected)}"
+
+
+def _kept(now: Snapshot) -> Iterator[str]:
+    """What is kept of each tenant is counted once, and no key that exists is left out."""
+    steps = {
+        tenant: Counter({int(end): int(size) for end, size in stored.items()})
+        for tenant, stored in now.named("kept:")
+    }
+    totals = {tenant: int(total) for tenant, total in now.list("kept")}
+    if totals != {tenant: counted.total() for tenant, counted in steps.items()}:
+        yield f"kept is {totals}, and by its ends {steps}"
+    firsts = {tenant: int(first) for tenant, first in now.list("aging")}
+    if {*firsts} != {*steps} or any(firsts[each] > 1000 * min(steps[each]) for each in steps):
+        yield f"aging is {firsts}, and the ends are {steps}"
+    found: dict[str, Counter[int]] = {}
+    for name, stored in now.keys.items():
+        if isinstance(stored.value, dict) and "stored" in stored.value:
+            end, size, tenant = stored.value["stored"].split("|")
+            found.setdefault(tenant, Counter())[int(end)] += int(size)
+        elif name.startswith("exchange:"):
+            yield f"{name} is not counted"
+    for tenant, counted in found.items():
+        if not counted <= steps.get(tenant, Counter()):
+            yield f"of {tenant} is kept {counted}, counted is {steps.get(tenant)}"
 
 
 def _conversations(now: Snapshot) -> Iterator[str]:

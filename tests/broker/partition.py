@@ -130,6 +130,7 @@ class Partition:
         rates: str = "",
         tries: str = "",
         is_retry: bool = False,
+        kept_limit: str = "",
         **limits: int | str,
     ) -> Reply:
         return await self.call(
@@ -164,6 +165,7 @@ class Partition:
             tries=tries,
             is_retry=int(is_retry),
             home="",
+            kept_limit=kept_limit,
             **KEEP,
             **(LIMITS | limits),
         )

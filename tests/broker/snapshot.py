@@ -9,13 +9,13 @@ from redis.asyncio import Redis
 
 # A value of another type makes the read fail, so this holds the types to their design as well.
 _READ: tuple[tuple[str, tuple[str | int, ...]], ...] = (
-    ("(req:.*|seats:.*|rates:.*|exchange:.*|conv:[^:]*)", ("HGETALL",)),
+    ("(req:.*|seats:.*|rates:.*|exchange:.*|kept:.*|conv:[^:]*)", ("HGETALL",)),
     ("(load|busy|crowd|owed|weights|erasures|agreement)", ("HGETALL",)),
     ("(access|settled|keys|key_ids|key_uses)", ("HGETALL",)),
     ("(log:.*|dead|unsettled|conv:[^:]*:turns)", ("XRANGE", "-", "+")),
     ("(wait:.*|users:.*|ring|suspect|wake|conv:[^:]*:wait)", ("LRANGE", 0, -1)),
     (
-        "(running|delayed|newer|idle|uncompacted|revoked|index:.*|expiry:.*|convs:.*)",
+        "(kept|aging|running|delayed|newer|idle|uncompacted|revoked|index:.*|expiry:.*|convs:.*)",
         ("ZRANGE", 0, -1, "WITHSCORES"),
     ),
     ("tenants|tenant:.*", ("SMEMBERS",)),

@@ -92,6 +92,9 @@ OF_SCRIPTS = {
     KEYS.crowd(7): "crowd",
     KEYS.weights(7): "weights",
     KEYS.unsettled(7): "unsettled",
+    KEYS.kept(7): "kept",
+    KEYS.aging(7): "aging",
+    KEYS.kept_of(7, "t"): "kept:",
     KEYS.tenants(7): "tenants",
     KEYS.uncompacted(7): "uncompacted",
     KEYS.dead(7): "dead",
@@ -155,7 +158,7 @@ def test_every_function_that_names_a_key_is_in_this_list() -> None:
 def test_all_names_of_a_partition_share_its_hash_tag_and_are_distinct() -> None:
     names = [*OF_SCRIPTS, *OF_CONVERSATIONS]
     assert {re.match(r"\{p7\}:", name) is not None for name in names} == {True}
-    assert len(set(names)) == 37
+    assert len(set(names)) == 40
     assert {name[:5] for name in PLAIN_ONLY} == {"{p0}:"}
 
 
