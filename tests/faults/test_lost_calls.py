@@ -32,7 +32,7 @@ from tickertape.broker.submission import Submission
 from tickertape.runtime.settings import Settings
 
 SETTINGS = Settings(retention_s=600)
-READS_ONLY = {"lines", "look", "position", "probe"}
+READS_ONLY = {"lines", "look", "position", "probe", "may_rewrite", "rows"}
 
 
 class Story(Rig):
