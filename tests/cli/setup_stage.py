@@ -130,7 +130,7 @@ async def good_stage(folder: Path, good_url: str) -> AsyncIterator[Stage]:
     """A set-up in which `doctor` finds nothing, for the length of the block."""
     async with contextlib.AsyncExitStack() as stack:
         stage = Stage(folder, stack)
-        stage.env["REDIS_URL"] = good_url
+        stage.env |= {"REDIS_URL": good_url, "TICKERTAPE_REWRITE_AOF_S": "3600"}
         await stage.upstream()
         yield stage
 

@@ -164,3 +164,6 @@ async def _(stage: Stage) -> None:
 @_add("an API without REDIS_URL", "redis-unset", role="api")
 async def _(stage: Stage) -> None:
     del stage.env["REDIS_URL"]
+
+
+_setting("erased texts that stay in the file", "redis-erased", TICKERTAPE_REWRITE_AOF_S="0")
