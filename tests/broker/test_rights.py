@@ -64,7 +64,7 @@ def test_every_command_of_a_script_is_asked_about_before_the_script_changes_anyt
 def test_every_command_that_is_called_by_itself_is_asked_about() -> None:
     """Add a new one to PLAIN in broker/scripts/probe.lua."""
     assert set(plain_commands()) - OPTIONAL - {*ASKED, "SCRIPT"} == set()
-    assert {"EXISTS", "SSUBSCRIBE", "XRANGE", "XREVRANGE", "HGETALL"} <= set(plain_commands())
+    assert {"EXISTS", "SSUBSCRIBE", "XRANGE", "HGETALL"} <= set(plain_commands())
 
 
 async def test_no_command_is_asked_about_with_fewer_arguments_than_it_takes(redis_url: str) -> None:
@@ -253,7 +253,8 @@ async def test_a_right_that_is_missing_in_the_middle_of_a_script_changes_nothing
     with limited_account(redis_url, *ALL, f"-{command}") as account:
         async with open_rig(redis_url) as all_may, open_rig(account.url) as broker:
             met = await every_verb(redis_url, all_may, broker)
-    assert all(type(error) is AccessDenied and command in str(error) for error in met), met
+    # A verb that reads first is refused in the words of Redis, in lower case.
+    assert all(type(error) is AccessDenied and command in str(error).upper() for error in met), met
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
@@ -271,7 +272,7 @@ async def test_a_channel_that_is_missing_in_the_middle_of_a_script_changes_nothi
     [
         ("XRANGE", lambda broker: broker.logs.read("r0_" + "a" * 26)),
         ("XREVRANGE", lambda broker: broker.logs.tails(["r0_" + "a" * 26])),
-        ("HGETALL", lambda broker: broker.requests.get("r0_" + "a" * 26, TENANT)),
+        ("HMGET", lambda broker: broker.requests.get("r0_" + "a" * 26, TENANT)),
         ("GET", lambda broker: broker.connections.agree_on_partitions(1)),
     ],
 )
