@@ -34,6 +34,10 @@ class Unavailable(BrokerError):
     """Redis cannot be reached at the moment."""
 
 
+class TooManyLargeLogs(Unavailable):
+    """The memory for large logs is full in this process."""
+
+
 class WritesRefused(Unavailable):
     """Redis cannot take writes at the moment.
 

@@ -38,6 +38,12 @@ _RULES: dict[type[Exception], _Rule] = {
     errors.Unavailable: _Rule(
         503, "unavailable", "The queue cannot be reached at the moment.", retry_after_s=1
     ),
+    errors.TooManyLargeLogs: _Rule(
+        503,
+        "too_many_large_logs",
+        "This process holds as many large logs as it may. Try again when others have been read.",
+        retry_after_s=5,
+    ),
     errors.AccessDenied: _Rule(
         503,
         "unavailable",

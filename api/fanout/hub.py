@@ -20,6 +20,7 @@ from tickertape.api.fanout.erasure_channels import ErasureChannels
 from tickertape.api.fanout.finished_logs import FinishedLogs
 from tickertape.api.fanout.healing import Healer
 from tickertape.api.fanout.hub_limits import HubLimits
+from tickertape.api.fanout.large_logs import LargeLogs
 from tickertape.api.fanout.log_ends import LogEnds
 from tickertape.api.fanout.watched_log import WatchedLog, merge
 from tickertape.broker import request_ids
@@ -54,6 +55,7 @@ class Hub:
         self._by_channel: dict[bytes, WatchedLog] = {}
         self._finished = FinishedLogs(limits.finished_cache_bytes)
         self.rendering = self._finished.rendering
+        self._large = LargeLogs(limits.large_logs_bytes)
         # How many connections were handed over to audiences; each of them holds its tape.
         self.live_connections = 0
         self._checked, self._partitions = connections.checked, connections.partitions
@@ -94,7 +96,7 @@ class Hub:
         """A tape that has all entries written until now, and receives those that follow.
 
         The tape is kept up to date until `release`. Raises Unavailable if the log cannot be read
-        within `sync_timeout_s`.
+        within `sync_timeout_s`, or is one too many of the large ones.
         """
         watched = await self._finished_log(request_id) or self._watched.get(request_id)
         if watched is None:
@@ -103,6 +105,8 @@ class Hub:
         try:
             async with asyncio.timeout(self._limits.sync_timeout_s):
                 await watched.synced.wait()
+            if watched.holders == 1:
+                self._large.admit(watched)
         except BaseException as error:
             self.release(watched)
             if isinstance(error, TimeoutError):
@@ -235,6 +239,7 @@ class Hub:
         del self._by_channel[watched.channel]
         self._push.unsubscribe(watched.channel)
         watched.end = self.ends.note(watched.tape)
+        self._large.note(watched)
         self._finished.add(watched)
 
     def _end_if_unused(self, watched: WatchedLog) -> None:

@@ -17,3 +17,5 @@ class HubLimits:
     # A log that is replaced this often is broken; its readers are sent `gone`.
     max_rewinds: int = 20
     finished_cache_bytes: int = 64 * 1024 * 1024
+    # Of all tapes of 1 MiB and more, kept or held by readers.
+    large_logs_bytes: int = 512 * 1024 * 1024

@@ -23,6 +23,7 @@ class WatchedLog:
     """
 
     __slots__ = (
+        "__weakref__",
         "_noticed_at",
         "cached_bytes",
         "channel",
@@ -30,6 +31,7 @@ class WatchedLog:
         "end",
         "epoch",
         "heal",
+        "held_bytes",
         "holders",
         "is_gone",
         "notice_listeners",
@@ -51,6 +53,8 @@ class WatchedLog:
         self.end: LogEnd | None = None
         # The size under which the cache of finished logs has accounted for this tape.
         self.cached_bytes = 0
+        # The size when it was last looked up.
+        self.held_bytes = 0
         # The newest notice of each kind, for readers that join while the request waits.
         self.notices: dict[str, JsonObject] = {}
         self._noticed_at = START

@@ -16,7 +16,7 @@ from tickertape.api.fanout.hub_limits import HubLimits
 from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.api.protocols.native.text_wire import TextWire
 from tickertape.broker.codec import FIELD, encode_text
-from tickertape.broker.errors import Unavailable
+from tickertape.broker.errors import TooManyLargeLogs, Unavailable
 from tickertape.broker.log import PAGE_ENTRIES
 from tickertape.runtime.settings import Settings
 
@@ -204,6 +204,24 @@ async def test_a_log_larger_than_the_cache_evicts_no_other_one(rig: Rig, hub: Hu
         pass
     assert hub._finished.get(large) is None
     assert hub._finished.get(small) is kept
+
+
+async def test_readers_of_many_large_logs_do_not_fill_the_memory(rig: Rig) -> None:
+    large = [await finished(rig, "a" * 2_000_000) for _ in range(3)]
+    small = await finished(rig, "a")
+    limits = {"finished_cache_bytes": 0, "large_logs_bytes": 5_000_000, "linger_s": 0}
+    async with running_hub(rig, **limits) as hub:
+
+        async def can_be_read(request_id: str) -> bool:
+            with contextlib.suppress(TooManyLargeLogs):
+                async with hub.watch(request_id):
+                    return True
+            return False
+
+        async with hub.watch(large[0]), hub.watch(large[1]):
+            assert not await can_be_read(large[2])
+            assert await can_be_read(small)
+        await wait_until(lambda: can_be_read(large[2]), description="another one is let go")
 
 
 async def test_a_finished_log_that_was_erased_is_dropped_from_the_cache(rig: Rig, hub: Hub) -> None:
