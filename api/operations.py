@@ -1,6 +1,7 @@
 """Routes for operators: liveness, readiness and metrics."""
 
 import asyncio
+import time
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -42,11 +43,18 @@ async def ready(services: AnyServices) -> Health:
     """Check whether to route calls here: Redis is usable, and this process is not stopping."""
     if services.streams.is_ending:
         raise draining()
-    fault = await _fault(services)
-    if fault is not None:
-        raise Problem(503, "not_ready", fault, headers={"Retry-After": "1"})
+    found, asked_s = services.readiness, time.monotonic()
+    # Anybody may ask, and a look takes several calls of Redis. So there is one look at a time, and
+    # it answers everybody who asked before it began.
+    async with found.checking:
+        if found.looked_s < asked_s:
+            found.looked_s = time.monotonic()
+            found.fault = await _fault(services)
+            found.upstream_fault = await _upstream_fault(services)
+    if found.fault is not None:
+        raise Problem(503, "not_ready", found.fault, headers={"Retry-After": "1"})
     # Without the upstream, requests are still accepted, read and cancelled, so this is ready.
-    return Health(upstream=await _upstream_fault(services))
+    return Health(upstream=found.upstream_fault)
 
 
 async def _upstream_fault(services: Services) -> str | None:

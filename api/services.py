@@ -4,6 +4,7 @@ Each app has one Services object, made at its start; api/dependencies.py passes 
 """
 
 import asyncio
+import math
 import time
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -81,6 +82,11 @@ class Readiness:
     has_agreed: asyncio.Event = field(default_factory=asyncio.Event)
     denial: str | None = None
     """The right that Redis denied at the last check before it accepted this process."""
+    checking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    looked_s: float = -math.inf
+    """The monotonic time at which the last look for a probe began; the rest is what it found."""
+    fault: str | None = None
+    upstream_fault: str | None = None
 
     @property
     def agreed(self) -> bool:

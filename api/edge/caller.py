@@ -50,7 +50,7 @@ class Caller:
     """Whose call this is, and what the call may do.
 
     `key_id` names the key for logs, without its secret. `user` is the end user of the tenant, None
-    if the key is the tenant's own, which sees the data of all its users. `models` are the models
+    if the key is the tenant's own, whose data is not that of its users. `models` are the models
     that the caller may name, None for all. `only` is the object that a ticket is
     for. The streams of the call end together with `permit`.
     """

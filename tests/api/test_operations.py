@@ -13,6 +13,7 @@ from tickertape.api.app import create_app
 from tickertape.broker.agreement import Agreement, Format
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.broker.request_ids import partition_of
+from tickertape.broker.rights import Rights
 from tickertape.runtime.settings import Settings
 
 
@@ -35,6 +36,20 @@ async def test_a_process_that_drains_is_alive_but_not_ready(api: RunningApi) -> 
     answer = await api.client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json()["error"]["code"] == "draining"
+
+
+async def test_strangers_that_probe_often_cost_redis_no_more_than_one(
+    api: RunningApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Rights] = []
+
+    async def check(rights: Rights) -> None:
+        looks.append(rights)
+
+    monkeypatch.setattr(Rights, "check", check)
+    answers = await asyncio.gather(*(api.client.get("/readyz") for _ in range(30)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len(looks) <= 10
 
 
 async def test_outcomes_are_counted(api: RunningApi, worker: Rig) -> None:
