@@ -57,8 +57,8 @@ class Waits:
         crowd = ", ".join(f"{name}: {count:,}" for name, count in sorted(self.crowd.items()))
         return "\n".join(
             [
-                f"alone:   {_told(self.alone_s)}",
-                f"flooded: {_told(self.flooded_s)}, in {self.took_s:.0f} s",
+                f"alone:   {_in_words(self.alone_s)}",
+                f"flooded: {_in_words(self.flooded_s)}, in {self.took_s:.0f} s",
                 f"the crowd got {crowd}",
                 f"p95 is {self.ratio:.2f} times that of the tenant alone",
             ]
@@ -138,10 +138,10 @@ def _percentile(seconds: list[float], share: float) -> float:
     return sorted(seconds)[int(len(seconds) * share)]
 
 
-def _told(seconds: list[float]) -> str:
+def _in_words(seconds: list[float]) -> str:
     shares = {name: _percentile(seconds, share) for name, share in _SHARES.items()}
-    told = ", ".join(f"{name} {value * 1000:.1f} ms" for name, value in shares.items())
-    return f"{told} of {len(seconds):,}"
+    words = ", ".join(f"{name} {value * 1000:.1f} ms" for name, value in shares.items())
+    return f"{words} of {len(seconds):,}"
 
 
 _SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}

@@ -123,5 +123,5 @@ async def _printed(system: System, argv: list[str], word: str) -> str:
 
 
 async def _key_id(system: System) -> str:
-    told = await _printed(system, ["keys", "list"], "never used")
-    return told.split()[0]
+    printed = await _printed(system, ["keys", "list"], "never used")
+    return printed.split()[0]

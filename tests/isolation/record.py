@@ -52,10 +52,10 @@ class Record:
         lines = [
             f"{self.received:,} deltas, {self.bytes / 1e6:,.0f} MB, in {self.took_s:.0f} s",
             f"{self.received / (self.took_s or 1):,.0f} deltas a second",
-            f"by wire: {_told(self.deltas)}",
-            f"done: {_told(self.counts)}",
+            f"by wire: {_in_words(self.deltas)}",
+            f"done: {_in_words(self.counts)}",
             f"a revoked right ended its streams within {self.slowest_end_s:.1f} s",
-            f"tries at what belongs to others: {_told(self.statuses)}",
+            f"tries at what belongs to others: {_in_words(self.statuses)}",
         ]
         for name, problems in (
             ("FOREIGN", self.foreign),
@@ -68,5 +68,5 @@ class Record:
         return "\n".join([*lines, "clean" if self.is_clean else "NOT clean"])
 
 
-def _told(counts: Counter[str]) -> str:
+def _in_words(counts: Counter[str]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
