@@ -26,6 +26,7 @@ async def started(
         "REDIS_URL": settings.redis_url or "",
         "OPENAI_BASE_URL": settings.openai_base_url or "",
         "TICKERTAPE_LEASE_S": str(settings.lease_s),
+        "TICKERTAPE_DRAIN_S": str(settings.drain_s),
     }
     member = Member(name, [name, *arguments], directory, environment, prepare)
     member.start()

@@ -92,7 +92,10 @@ DEATHS = [
 
 @pytest.fixture
 def settings(redis_url: str, upstream: ScriptedUpstream) -> Settings:
-    return Settings(redis_url=redis_url, openai_base_url=upstream.base_url, lease_s=LEASE_S)
+    # Two signals in a row may arrive as one, which drains.
+    return Settings(
+        redis_url=redis_url, openai_base_url=upstream.base_url, lease_s=LEASE_S, drain_s=1
+    )
 
 
 @pytest.fixture

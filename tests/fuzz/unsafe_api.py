@@ -7,7 +7,7 @@ from starlette.datastructures import Headers
 
 from tickertape.api.edge import guards
 from tickertape.api.fanout.uvicorn_handover import HandoverProtocol
-from tickertape.api.serving import server
+from tickertape.api.serving import draining_server
 from tickertape.cli.main import main
 
 
@@ -26,6 +26,6 @@ def check_badly(headers: Headers) -> bool:
 
 
 if __name__ == "__main__":
-    vars(server)["BoundedProtocol"] = UnboundedProtocol
+    vars(draining_server)["BoundedProtocol"] = UnboundedProtocol
     vars(guards)["_is_json_or_nothing"] = check_badly
     sys.exit(main())

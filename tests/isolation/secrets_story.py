@@ -39,7 +39,7 @@ async def search_for_secrets(directory: Path, *, every: int = 1, leaks: bool = F
         try:
             async with _programs(run) as (api, url):
                 await _exercise(run, issuer, api, url, every=every, leaks=leaks)
-            await asyncio.to_thread(_run_up, run)
+            await _run_up(run)
         finally:
             watching.cancel()
             for program in run.programs:
@@ -159,13 +159,14 @@ async def _end_process(run: SecretsRun, api: Program, url: str) -> None:
     await api.ended()
 
 
-def _run_up(run: SecretsRun) -> None:
+async def _run_up(run: SecretsRun) -> None:
     """`tickertape up` with a server of its own, which answers a chat."""
     settings = {name: value for name, value in run.settings.items() if name != "REDIS_URL"}
     settings["TICKERTAPE_API_KEY"] = run.secrets["listed key"]
     with up(run.directory, program=None, **settings) as running:
-        running.wait_until_printed("Page ")
-        running.chat(run.plan().prompt()).finish()
+        # Programs are started in the main thread. The watch of `ps` goes on meanwhile.
+        await asyncio.to_thread(running.wait_until_printed, "Page ")
+        await asyncio.to_thread(running.chat(run.plan().prompt()).finish)
         run.calls += 1
     run.places["tickertape up"] = running.printed.encode()
 

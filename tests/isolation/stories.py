@@ -66,8 +66,9 @@ async def responses(desk: Desk, person: Person, plan: Plan) -> None:
     body = {"model": "m", "input": plan.prompt(), "background": True}
     if person.objects.get("response") and desk.rng.random() < 0.2:
         body["previous_response_id"] = person.objects["response"][-1]
-    # A response before may have expired.
-    answer = await desk.call_as(person, "POST", "/v1/responses", body, good=_SUBMITTED | {404})
+    # The response before may have expired, or may run on because its worker was killed.
+    good = _SUBMITTED | ({400, 404} if "previous_response_id" in body else set())
+    answer = await desk.call_as(person, "POST", "/v1/responses", body, good=good)
     if answer.status != 200 or (found := _RESPONSE.search(answer.body)) is None:
         return
     name = found[1].decode()
