@@ -33,7 +33,9 @@ _SETTINGS = {
     "TICKERTAPE_ADDRESS_CONNECTIONS": "0",
     "TICKERTAPE_LEASE_S": "5",
     "TICKERTAPE_STALL_S": "60",
-    "TICKERTAPE_TENANT_LIMIT": "100",
+    # Fewer than the slots of the workers, which are 72. Otherwise each request of another tenant
+    # waits until a slot becomes free.
+    "TICKERTAPE_TENANT_LIMIT": "60",
     "TICKERTAPE_HEARTBEAT_S": "15",
 }
 
