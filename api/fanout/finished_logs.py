@@ -33,15 +33,13 @@ class FinishedLogs:
         A tape that is larger than the cache is not kept, and evicts no other one.
         """
         self.drop(watched.tape.request_id)
-        size = watched.tape.size_bytes
-        if size > self._max_bytes:
+        if watched.measure() > self._max_bytes:
             return
         self._kept[watched.tape.request_id] = watched
-        watched.cached_bytes = size
-        self._bytes += size
+        self._bytes += watched.held_bytes
         while self._bytes > self._max_bytes:
             _, oldest = self._kept.popitem(last=False)
-            self._bytes -= oldest.cached_bytes
+            self._bytes -= oldest.held_bytes
 
     async def rendering(
         self, watched: WatchedLog, name: object, make: Callable[[], Wire]
@@ -65,4 +63,4 @@ class FinishedLogs:
         """Evict a log that is gone, if it is kept."""
         watched = self._kept.pop(request_id, None)
         if watched is not None:
-            self._bytes -= watched.cached_bytes
+            self._bytes -= watched.held_bytes

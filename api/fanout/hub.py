@@ -239,8 +239,8 @@ class Hub:
         del self._by_channel[watched.channel]
         self._push.unsubscribe(watched.channel)
         watched.end = self.ends.note(watched.tape)
-        self._large.note(watched)
         self._finished.add(watched)
+        self._large.note(watched)
 
     def _end_if_unused(self, watched: WatchedLog) -> None:
         request_id = watched.tape.request_id

@@ -21,14 +21,16 @@ class LargeLogs:
         self._known: WeakSet[WatchedLog] = WeakSet()
 
     def note(self, watched: WatchedLog) -> None:
-        """Look up the size of a tape. Takes time per entry."""
-        watched.held_bytes = watched.tape.size_bytes
+        """Count a tape, by the size that was last looked up."""
         if watched.held_bytes >= _LARGE_BYTES:
             self._known.add(watched)
 
     def admit(self, watched: WatchedLog) -> None:
-        """Note a tape that has its first reader; raises TooManyLargeLogs for one too many."""
-        self.note(watched)
-        total_bytes = sum(each.held_bytes for each in self._known)
-        if watched in self._known and total_bytes > self._most_bytes:
+        """Count a tape that has its first reader; raises TooManyLargeLogs for one too many."""
+        if not watched.tape.is_over:  # otherwise it was measured at its end
+            watched.measure()
+            self.note(watched)
+        if watched not in self._known:
+            return
+        if sum(each.held_bytes for each in self._known) > self._most_bytes:
             raise TooManyLargeLogs

@@ -25,7 +25,6 @@ class WatchedLog:
     __slots__ = (
         "__weakref__",
         "_noticed_at",
-        "cached_bytes",
         "channel",
         "early",
         "end",
@@ -51,9 +50,7 @@ class WatchedLog:
         self.holders = 0
         # Set when the log has ended.
         self.end: LogEnd | None = None
-        # The size under which the cache of finished logs has accounted for this tape.
-        self.cached_bytes = 0
-        # The size when it was last looked up.
+        # The size when it was last looked up, under which the tape is accounted for.
         self.held_bytes = 0
         # The newest notice of each kind, for readers that join while the request waits.
         self.notices: dict[str, JsonObject] = {}
@@ -64,6 +61,14 @@ class WatchedLog:
         self.notice_listeners: tuple[NoticeListener, ...] = ()
         self.early: list[Pushed] = []
         self.heal: asyncio.Task[None] | None = None
+
+    def measure(self) -> int:
+        """Look up the size of the tape in bytes, which is in `held_bytes` from then on.
+
+        Takes time per entry.
+        """
+        self.held_bytes = self.tape.size_bytes
+        return self.held_bytes
 
     def wake_all(self) -> None:
         """Notify all listeners that the tape may have changed."""
