@@ -40,3 +40,6 @@ OPENERS: Final = frozenset(get_args(Opener))
 OUTPUT: Final = frozenset(get_args(Output))
 TERMINALS: Final = frozenset(get_args(Terminal))
 VERDICTS: Final = frozenset(get_args(Verdict))
+
+BESIDE_PARAMS: Final = ("openai_params", "cache_key")
+"""Parts of a request's payload beside its parameters, none of which may have such a name."""

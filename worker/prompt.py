@@ -5,8 +5,8 @@ from typing import Any, Self
 
 import msgspec
 
-# Parts of a payload that stand beside the parameters.
-APART = ("openai_params", "cache_key")
+from tickertape.broker.kinds import BESIDE_PARAMS
+
 # Most tokens are longer. In a script that the model hardly knows, a token can be a single byte.
 _BYTES_PER_TOKEN = 3
 # The tokens of a picture or a file do not depend on its bytes.
@@ -45,12 +45,12 @@ def build(
     `cache_key`; see worker/upstream/request_body.py and worker/upstream/cache_isolation.py.
     """
     # A caller's field with a name of ours would pass by the rules of its tenant.
-    params = {n: value for n, value in payload.get("params", {}).items() if n not in APART}
+    params = {n: value for n, value in payload.get("params", {}).items() if n not in BESIDE_PARAMS}
     role_messages, new_messages = payload.get("role_messages", []), payload["messages"]
     fixed_messages = [*role_messages, *new_messages]
     budget_bytes = _context_bytes(params, bounds) - sum(map(_weight, fixed_messages))
     kept = _newest(memory, budget_bytes, bounds.memory_bytes)
-    apart = {name: payload[name] for name in APART if name in payload}
+    apart = {name: payload[name] for name in BESIDE_PARAMS if name in payload}
     return {**params, **apart, "messages": [*role_messages, *kept, *new_messages]}
 
 

@@ -15,6 +15,7 @@ from tickertape.api.edge.image_sources import DEFAULT_SOURCES, refused_server, r
 from tickertape.api.edge.prices import Price, Prices
 from tickertape.api.edge.problems import Problem
 from tickertape.broker.errors import SettingsInvalid
+from tickertape.broker.kinds import BESIDE_PARAMS
 from tickertape.runtime.json_types import JsonObject
 
 EVERYONE = "*"
@@ -28,8 +29,6 @@ _LENGTH_LIMITS = (
 # The names that every upstream reads, or that the worker puts in place of each other.
 _COMMON_LIMITS = frozenset({"max_tokens", "max_completion_tokens"})
 _COUNTS_OF_ANSWERS = ("n", "best_of")
-# Parts of the stored request, which the worker would take from there.
-_RESERVED = frozenset({"openai_params", "cache_key"})
 # Fields in which gateways take further models, besides those with "fallback" in their names.
 _FURTHER_MODELS = frozenset({"models", "preset"})
 _OWN_RULES = frozenset({"model", *_LENGTH_LIMITS, *_COUNTS_OF_ANSWERS})
@@ -112,7 +111,7 @@ class TenantRules:
     def check(self, ask: Ask) -> None:
         """Raise Problem 403 or 400, which names the field, for what the tenant may not pass on."""
         params = {**ask.params, **ask.openai_params}
-        for name in _RESERVED & params.keys():
+        for name in params.keys() & {*BESIDE_PARAMS}:
             raise _refused(400, "unsupported_value", name, "this name is reserved; leave it out")
         self._check_model(params.get("model"))
         self._check_fields(params)

@@ -6,19 +6,18 @@ last step before the call.
 
 from typing import Any
 
+from tickertape.broker.kinds import BESIDE_PARAMS
 from tickertape.worker.upstream.messages import Message, without_nulls
 from tickertape.worker.upstream.mistral_messages import fit_to_mistral
 from tickertape.worker.upstream.past_reasoning import PastReasoning, treat_reasoning
 from tickertape.worker.upstream.profiles import Profile
-
-_NOT_SENT = ("openai_params", "cache_key")
 
 
 def build_body(
     profile: Profile, payload: dict[str, Any], reasoning: PastReasoning
 ) -> dict[str, Any]:
     """The body of a chat completion request; `payload` is the result of worker/prompt.py."""
-    body = {name: value for name, value in payload.items() if name not in _NOT_SENT}
+    body = {name: value for name, value in payload.items() if name not in BESIDE_PARAMS}
     if profile.name == "openai":
         body |= payload.get("openai_params", {})
     body["messages"] = [
