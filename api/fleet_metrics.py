@@ -7,6 +7,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from tickertape.api.fleet_status import PROBLEMS, QueueStatus, Status, WorkerStatus
+from tickertape.runtime.metric_families import gauge
 
 
 def fleet_text(status: Status) -> bytes:
@@ -20,7 +21,7 @@ class _Fleet(Collector):
 
     def collect(self) -> Iterator[Metric]:
         status = self._status
-        yield _labelled(
+        yield gauge(
             "tickertape_problem",
             "Whether the deployment has this problem; /status.json has the words",
             "code",
@@ -38,7 +39,7 @@ class _Fleet(Collector):
 
 
 def _of_queue(queue: QueueStatus) -> Iterator[Metric]:
-    yield _labelled(
+    yield gauge(
         "tickertape_requests",
         "Requests that have not ended, and dead ones, of the whole deployment",
         "state",
@@ -59,23 +60,16 @@ def _of_queue(queue: QueueStatus) -> Iterator[Metric]:
 
 def _of_workers(workers: list[WorkerStatus]) -> Iterator[Metric]:
     claiming = [worker for worker in workers if not worker.is_draining]
-    yield _labelled(
+    yield gauge(
         "tickertape_workers",
         "Workers that are alive by their reports",
         "state",
         {"claiming": len(claiming), "draining": len(workers) - len(claiming)},
     )
     busy = sum(worker.running for worker in claiming)
-    yield _labelled(
+    yield gauge(
         "tickertape_slots",
         "Slots of the workers that claim requests",
         "state",
         {"busy": busy, "free": sum(worker.slots for worker in claiming) - busy},
     )
-
-
-def _labelled(name: str, text: str, label: str, values: dict[str, float]) -> Metric:
-    family = GaugeMetricFamily(name, text, labels=[label])
-    for value, number in values.items():
-        family.add_metric([value], number)
-    return family

@@ -1,8 +1,12 @@
 """Pure: metrics of what all tenants keep, which every API process reads alike from Redis."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client import generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from tickertape.runtime.metric_families import gauge
 
 _CLASSES = {"1MB": 10**6, "10MB": 10**7, "100MB": 10**8, "1GB": 10**9}
 
@@ -12,21 +16,28 @@ def kept_metrics(totals: Sequence[int]) -> bytes:
 
     They are apart from those of `Metrics`, which are summed over processes.
     """
-    registry = CollectorRegistry()
-    kept = Gauge(
-        "tickertape_kept_bytes",
-        "Bytes of finished requests and of conversations that have not expired",
-        registry=registry,
-    )
-    largest = Gauge(
-        "tickertape_kept_bytes_largest", "Those of the tenant with the most", registry=registry
-    )
-    tenants = Gauge(
-        "tickertape_kept_tenants", "Tenants that keep at least so many bytes", ["at_least"],
-        registry=registry,
-    )  # fmt: skip
-    kept.set(sum(totals))
-    largest.set(max(totals, default=0))
-    for name, least in _CLASSES.items():
-        tenants.labels(name).set(sum(total >= least for total in totals))
-    return generate_latest(registry)
+    return generate_latest(_Kept(totals))
+
+
+class _Kept(Collector):
+    def __init__(self, totals: Sequence[int]) -> None:
+        self._totals = totals
+
+    def collect(self) -> Iterator[Metric]:
+        totals = self._totals
+        yield GaugeMetricFamily(
+            "tickertape_kept_bytes",
+            "Bytes of finished requests and of conversations that have not expired",
+            sum(totals),
+        )
+        yield GaugeMetricFamily(
+            "tickertape_kept_bytes_largest",
+            "Those of the tenant with the most",
+            max(totals, default=0),
+        )
+        yield gauge(
+            "tickertape_kept_tenants",
+            "Tenants that keep at least so many bytes",
+            "at_least",
+            {name: sum(each >= least for each in totals) for name, least in _CLASSES.items()},
+        )

@@ -20,6 +20,7 @@ from tickertape.broker.errors import (
     TenantLimitReached,
 )
 from tickertape.broker.write_state import WORDS, WriteState
+from tickertape.runtime.metric_families import counter
 from tickertape.runtime.version import installed_version
 
 _WRITTEN_EVERY_S = 1.0
@@ -166,7 +167,4 @@ class _Counted(Collector):
         self._counted = counted
 
     def collect(self) -> Iterator[CounterMetricFamily]:
-        family = CounterMetricFamily(self._name, self._text, labels=[self._label])
-        for value in self._values:
-            family.add_metric([value], self._counted.get(value, 0))
-        yield family
+        yield counter(self._name, self._text, self._label, self._values, self._counted)

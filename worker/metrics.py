@@ -3,7 +3,7 @@
 The numbers are read from the worker's parts when somebody asks, so they cost nothing until then.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from tickertape.broker.kinds import TERMINALS
 from tickertape.broker.write_state import WORDS, WriteState
+from tickertape.runtime.metric_families import counter, gauge
 from tickertape.runtime.version import installed_version
 from tickertape.worker.consumer import Consumer
 from tickertape.worker.counters import Counters
@@ -40,15 +41,15 @@ class WorkerMetrics(Collector):
         """The present numbers."""
         yield from self._state()
         counters = self._counters
-        yield _counter(
+        yield counter(
             "tickertape_worker_ended", "Requests that this worker ended", "state",
             sorted(TERMINALS), counters.ended,
         )  # fmt: skip
-        yield _counter(
+        yield counter(
             "tickertape_worker_titles", "Titles that the model was asked for", "outcome",
             _TITLES, counters.titles,
         )  # fmt: skip
-        yield _counter(
+        yield counter(
             "tickertape_redis_refusals", "Replies of Redis that a new connection may not get",
             "reply", WORDS, self._writes.refusals,
         )  # fmt: skip
@@ -61,11 +62,10 @@ class WorkerMetrics(Collector):
 
     def _state(self) -> Iterator[Metric]:
         consumer = self._consumer
-        build = GaugeMetricFamily(
-            "tickertape_build_info", "The version of this worker", labels=["version"]
-        )
-        build.add_metric([installed_version()], 1)
-        yield build
+        yield gauge(
+            "tickertape_build_info", "The version of this worker", "version",
+            {installed_version(): 1},
+        )  # fmt: skip
         for name, text, number in (
             ("worker_slots", "How many requests this worker may run at a time", self._slots),
             ("worker_running", "Requests that run here", consumer.running),
@@ -88,13 +88,3 @@ class WorkerMetrics(Collector):
     def _is_claiming(self) -> bool:
         consumer = self._consumer
         return consumer.is_claiming and not consumer.is_stopping and not consumer.silent_loops
-
-
-def _counter(
-    name: str, text: str, label: str, values: tuple[str, ...] | list[str], of: Mapping[str, int]
-) -> Metric:
-    """A counter whose series all exist from 0 on."""
-    family = CounterMetricFamily(name, text, labels=[label])
-    for value in values:
-        family.add_metric([value], of.get(value, 0))
-    return family

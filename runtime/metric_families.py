@@ -1,0 +1,26 @@
+"""Families of metrics with one label, whose series all exist from the start.
+
+An alert on a rise needs a series to exist before its first event.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+
+def counter(
+    name: str, text: str, label: str, values: Iterable[str], counted: Mapping[str, int]
+) -> CounterMetricFamily:
+    """A counter with a series for each of `values`: what was counted, or 0."""
+    family = CounterMetricFamily(name, text, labels=[label])
+    for value in values:
+        family.add_metric([value], counted.get(value, 0))
+    return family
+
+
+def gauge(name: str, text: str, label: str, numbers: Mapping[str, float]) -> GaugeMetricFamily:
+    """A gauge with a series for each of `numbers`, by the value of the label."""
+    family = GaugeMetricFamily(name, text, labels=[label])
+    for value, number in numbers.items():
+        family.add_metric([value], number)
+    return family
