@@ -1,7 +1,6 @@
 """Reads and forgets conversations: their turns, and which request is active."""
 
 import contextlib
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from tickertape.broker import request_ids
@@ -17,8 +16,6 @@ from tickertape.broker.titles import title_of
 from tickertape.broker.turn_rows import PAGE_BYTES, TurnRows
 from tickertape.broker.turns import Row, Turn, exceed_memory, read_turns
 from tickertape.runtime.settings import Settings
-
-ReadTurns = Callable[[int, str], Awaitable[list[Turn]]]
 
 
 @dataclass(frozen=True)
@@ -61,19 +58,14 @@ class Conversations:
         return await self._homes.of_conversation(key), key
 
     @never_from_a_former_primary
-    async def get(self, tenant: str, conversation_id: str) -> Conversation:
-        """The conversation; raises RequestMissing when there is none."""
-        return await self._conversation(tenant, conversation_id, self.turns)
-
-    async def _conversation(
-        self, tenant: str, conversation_id: str, read: ReadTurns
-    ) -> Conversation:
+    async def outline(self, tenant: str, conversation_id: str) -> Conversation:
+        """The conversation, whose turns have no messages; raises RequestMissing without one."""
         partition, key = await self.place(tenant, conversation_id)
         stored = await self._connections.ask("HGETALL", self._keys.conversation(partition, key))
         if not stored:
             raise RequestMissing("There is no such conversation.")
         active = stored.get(b"active")
-        turns = await read(partition, key)
+        turns = await self.outlines(partition, key)
         kept = drop_replaced(turns)
         summary = Summary.read(stored)
         if summary is None:
@@ -108,16 +100,12 @@ class Conversations:
         )
         return stored.decode() if stored else None
 
-    async def turns(self, partition: int, key: str) -> list[Turn]:
-        """All turns of a conversation, in the order of their questions.
-
-        Replaced turns are included, and the places of erased ones.
-        """
-        rows = [row async for page in self._rows.pages(partition, key) for row in page]
-        return read_turns(rows)[-self._settings.conversation_turns :]
-
     async def outlines(self, partition: int, key: str) -> list[Turn]:
-        """As `turns`, without messages, so that a conversation of any size takes little memory."""
+        """All turns of a conversation without their messages, in the order of their questions.
+
+        Replaced turns are included, and the places of erased ones. A conversation of any size takes
+        little memory.
+        """
         turns = await self._rows.outlines(partition, key)
         return turns[-self._settings.conversation_turns :]
 
@@ -127,11 +115,6 @@ class Conversations:
                 if title := title_of(turn.asked):
                     return title
         return None
-
-    @never_from_a_former_primary
-    async def outline(self, tenant: str, conversation_id: str) -> Conversation:
-        """As `get`, with turns without messages."""
-        return await self._conversation(tenant, conversation_id, self.outlines)
 
     async def whole(self, tenant: str, conversation_id: str, outlines: list[Turn]) -> list[Turn]:
         """These turns with their messages, without those that were erased since."""

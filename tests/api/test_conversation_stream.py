@@ -255,13 +255,13 @@ async def test_a_conversation_that_is_forgotten_and_recreated_at_once_is_another
             assert (await anext(arriving)).kind == kind
         with monkeypatch.context() as held:
             is_begun_anew = asyncio.Event()
-            look = Conversations.turns
+            look = Conversations.outlines
 
             async def late_look(self: Conversations, partition: int, key: str) -> list[Turn]:
                 await is_begun_anew.wait()
                 return await look(self, partition, key)
 
-            held.setattr(Conversations, "turns", late_look)
+            held.setattr(Conversations, "outlines", late_look)
             assert (await api.client.delete("/conversations/c1")).status_code == 204
             new = await begin(worker)
             is_begun_anew.set()

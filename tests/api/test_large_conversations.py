@@ -136,7 +136,6 @@ async def test_a_regenerated_answer_reads_the_turn_that_it_replaces_and_no_other
         return await read(self, partition, key, outlines)
 
     monkeypatch.setattr(Conversations, "whole_at", counted)
-    monkeypatch.setattr(Conversations, "turns", None)
     body = {"id": "large", "trigger": "regenerate-message"}
     async with api.client.stream("POST", "/api/chat", json=body) as answer:
         assert answer.status_code == 200

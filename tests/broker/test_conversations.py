@@ -7,6 +7,7 @@ import pytest
 from tests.support.given_settings import GivenSettings
 from tests.support.keyspace import KEYS
 from tests.support.rig import TENANT, Rig, open_rig
+from tests.support.whole_turns import whole_conversation, whole_turns
 from tickertape.broker.codec import encode_data, encode_text
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import RequestMissing
@@ -28,14 +29,14 @@ async def test_turns_are_remembered_in_the_order_they_were_asked(redis_url: str)
         first = await broker.submit(conversation_id="c", question=ASKED)
         second = await broker.submit(conversation_id="c", question=ASKED)
         await answer(broker, await broker.claim_lease(), "é!")
-        conversation = await conversations.get(TENANT, "c")
+        conversation = await whole_conversation(conversations, TENANT, "c")
         assert conversation.turns == [
             Turn(first, ASKED, "é!", "completed"),
             Turn(second, ASKED),
         ]
         assert conversation.active_request_id == second
         await answer(broker, await broker.claim_lease(), "")
-        conversation = await conversations.get(TENANT, "c")
+        conversation = await whole_conversation(conversations, TENANT, "c")
         assert conversation.active_request_id is None
         assert [turn.answered for turn in conversation.turns] == ["é!", ""]
 
@@ -57,7 +58,7 @@ async def test_a_worker_finds_the_turns_with_the_fields_of_its_lease(redis_url: 
         first = await broker.leased(conversation_id="c", question=ASKED)
         await answer(broker, first, "yes")
         lease = await broker.leased(conversation_id="c", question=ASKED)
-        turns = await conversations.turns(0, lease.conversation)
+        turns = await whole_turns(conversations, 0, lease.conversation)
         assert remember(turns, lease.request_id) == [
             [*ASKED, {"role": "assistant", "content": "yes"}]
         ]
@@ -67,12 +68,12 @@ async def test_a_conversation_is_known_to_its_tenant_only(redis_url: str) -> Non
     async with open_rig(redis_url) as broker:
         conversations = Conversations(broker.connections, broker.settings)
         await broker.submit(TENANT, conversation_id="c")
-        for call in (conversations.get, conversations.forget):
+        for call in (conversations.outline, conversations.forget):
             with pytest.raises(RequestMissing, match="conversation"):
                 await call("u", "c")
         await broker.submit("u", conversation_id="c")
         assert await conversations.forget("u", "c") == 1
-        assert len((await conversations.get(TENANT, "c")).turns) == 1
+        assert len((await whole_conversation(conversations, TENANT, "c")).turns) == 1
 
 
 async def test_a_forgotten_conversation_starts_over(redis_url: str) -> None:
@@ -82,11 +83,11 @@ async def test_a_forgotten_conversation_starts_over(redis_url: str) -> None:
         waiting = await broker.submit(conversation_id="c", question=ASKED)
         assert await conversations.forget(TENANT, "c") == 2
         with pytest.raises(RequestMissing):
-            await conversations.get(TENANT, "c")
+            await whole_conversation(conversations, TENANT, "c")
         with pytest.raises(RequestMissing):
             await broker.requests.get(waiting, TENANT)
         await broker.submit(conversation_id="c", question=ASKED)
-        [turn] = (await conversations.get(TENANT, "c")).turns
+        [turn] = (await whole_conversation(conversations, TENANT, "c")).turns
         assert turn.answered is None
 
 
@@ -98,7 +99,7 @@ async def test_of_420_finished_turns_the_last_400_are_remembered(redis_url: str)
             lease = await broker.leased(conversation_id="c", question=ASKED)
             await answer(broker, lease, "yes")
             ids.append(lease.request_id)
-        turns = (await conversations.get(TENANT, "c")).turns
+        turns = (await whole_conversation(conversations, TENANT, "c")).turns
         assert [turn.request_id for turn in turns] == ids[-400:]
         assert all(turn.answered == "yes" for turn in turns)
         stored = await broker.connections.ask(
@@ -113,7 +114,7 @@ async def test_a_setting_says_how_many_turns_a_conversation_keeps(redis_url: str
         conversations = Conversations(broker.connections, broker.settings)
         for text in "abcdef":
             await answer(broker, await broker.leased(conversation_id="c", question=ASKED), text)
-        turns = (await conversations.get(TENANT, "c")).turns
+        turns = (await whole_conversation(conversations, TENANT, "c")).turns
         assert [turn.answered for turn in turns] == ["d", "e", "f"]
 
 
@@ -125,7 +126,7 @@ async def test_a_stopped_answer_is_remembered_when_its_log_has_expired(redis_url
         await broker.append(encode_text("delta", "\n/", {"logprobs": {}}))
         await broker.requests.cancel(stopped.request_id, TENANT)
         await broker.connections.ask("DEL", KEYS.log(stopped.request_id))
-        [turn] = (await conversations.get(TENANT, "c")).turns
+        [turn] = (await whole_conversation(conversations, TENANT, "c")).turns
         assert turn == Turn(stopped.request_id, ASKED, "hé \n/", "cancelled")
 
 
@@ -136,13 +137,13 @@ async def test_the_conversation_does_not_contain_questions_that_an_edit_replaced
         conversations = Conversations(broker.connections, broker.settings)
         for text in "abc":
             await answer(broker, await broker.leased(conversation_id="c", question=ASKED), text)
-        _, second, _ = (await conversations.get(TENANT, "c")).turns
+        _, second, _ = (await whole_conversation(conversations, TENANT, "c")).turns
         links = Links(message_id="m", replaces=second.row)
         lease = await broker.leased(conversation_id="c", question=ASKED, links=links)
         # What was replaced can be erased, and does not bring back what was asked after it.
         await broker.requests.erase(second.request_id, TENANT)
         await answer(broker, lease, "d")
-        turns = (await conversations.get(TENANT, "c")).turns
+        turns = (await whole_conversation(conversations, TENANT, "c")).turns
         assert [turn.answered for turn in turns] == ["a", "d"]
         assert turns[1].links == links
         assert await conversations.forget(TENANT, "c") == 3
@@ -163,7 +164,7 @@ async def test_turns_that_version_0_1_stored_are_read(redis_url: str) -> None:
                 ("XADD", rows, "*", "id", "c", "asked", asked),
             ]
         )
-        turns = await conversations.turns(partition, key)
+        turns = await whole_turns(conversations, partition, key)
         assert [(turn.answered, turn.status) for turn in turns] == [
             ("so", "completed"),
             ("", "completed"),
@@ -199,7 +200,7 @@ async def test_version_0_1_reads_every_turn_of_today(redis_url: str) -> None:
             silent.request_id: "[stopped]",
             done.request_id: "",
         }
-        turns = (await conversations.get(TENANT, "c")).turns
+        turns = (await whole_conversation(conversations, TENANT, "c")).turns
         assert [(turn.answered, turn.status) for turn in turns] == [
             ("half", "cancelled"),
             ("", "cancelled"),
@@ -217,7 +218,7 @@ async def test_of_an_endless_answer_that_was_stopped_the_end_is_remembered(redis
             values = [encode_text("delta", word) for word in words[at : at + 1000]]
             await broker.append(*values)
         await broker.requests.cancel(lease.request_id, TENANT)
-        [turn] = (await conversations.get(TENANT, "c")).turns
+        [turn] = (await whole_conversation(conversations, TENANT, "c")).turns
         assert turn.answered == "".join(words[-16_384:])
 
 
@@ -229,7 +230,7 @@ async def talk(broker: Rig, sizes: list[int], links: dict[int, int]) -> list[str
         asked = [{"role": "user", "content": f"{number} " + "x" * size}]
         row = None
         if number in links:
-            turns = await conversations.turns(*await conversations.place(TENANT, "c"))
+            turns = await whole_turns(conversations, *await conversations.place(TENANT, "c"))
             row = turns[links[number]].row
         lease = await broker.leased(conversation_id="c", question=asked, links=Links(replaces=row))
         ids.append(lease.request_id)
@@ -261,5 +262,5 @@ async def test_of_a_long_conversation_what_a_request_is_given_is_read(
         turns = await conversations.newest_turns(*place, ids[-1])
         known = [turn.request_id for turn in turns if turn.request_id in ids]
         assert known == ids[-read:]
-        given = remember(await conversations.turns(*place), ids[-1])
+        given = remember(await whole_turns(conversations, *place), ids[-1])
         assert remember(turns, ids[-1]) == given[-len(known) + 1 :]

@@ -10,6 +10,7 @@ from hypothesis.stateful import invariant, precondition, rule, run_state_machine
 from tests.broker.invariants import log_of, states, violations
 from tests.broker.machine import WritingMachine, tenants
 from tests.broker.model import Logged
+from tests.support.whole_turns import whole_conversation
 from tickertape.broker import errors
 from tickertape.broker.codec import Cursor
 
@@ -33,7 +34,8 @@ class BrokerMachine(WritingMachine):
     @rule(tenant=tenants, conversation=st.sampled_from(["one", "two"]))
     def look_at_a_conversation(self, tenant: str, conversation: str) -> None:
         talk = self.model.talks.get((tenant, conversation))
-        found = self.subject.outcome(self.subject.conversations.get(tenant, conversation))
+        reading = whole_conversation(self.subject.conversations, tenant, conversation)
+        found = self.subject.outcome(reading)
         if talk is None:
             assert found == errors.RequestMissing
             return

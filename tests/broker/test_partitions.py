@@ -170,7 +170,7 @@ async def test_a_conversation_stays_where_it_is_and_a_new_one_follows_the_new_ma
         assert len({partition_of(request_id) for request_id in fresh.values()}) > 1
         for rig in (old, new):
             conversations = Conversations(rig.connections, rig.settings)
-            assert (await conversations.get(TENANT, "c")).active_request_id == first
+            assert (await conversations.outline(TENANT, "c")).active_request_id == first
             await conversations.check_parent(TENANT, "c", second)
 
 

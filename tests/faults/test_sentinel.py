@@ -149,7 +149,7 @@ def conversations(rig: Rig) -> Conversations:
 # What a caller can ask for by an id. The last ones change what the others find.
 _LOOKS: dict[str, Callable[[Rig, str], Awaitable[object]]] = {
     "get": lambda rig, id_: rig.requests.get(id_, TENANT),
-    "conversation": lambda rig, _: conversations(rig).get(TENANT, "c"),
+    "conversation": lambda rig, _: conversations(rig).outline(TENANT, "c"),
     "active": lambda rig, _: conversations(rig).active(TENANT, "c"),
     "parent": lambda rig, id_: conversations(rig).check_parent(TENANT, "c", id_),
     "rename": lambda rig, _: conversations(rig).rename(TENANT, "c", "title"),

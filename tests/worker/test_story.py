@@ -25,6 +25,7 @@ from tests.support.script import (
 from tests.support.servers import ValkeyServer
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
+from tests.support.whole_turns import whole_conversation
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.fold import Answer
 from tickertape.runtime.settings import Settings
@@ -208,7 +209,8 @@ async def test_a_question_waits_for_the_answer_before_it(
     gate.set()
     await rig.ended(second)
     assert upstream.calls[1].body["messages"][1]["content"] == "one"
-    conversation = await Conversations(rig.connections, rig.settings).get(TENANT, "c")
+    conversations = Conversations(rig.connections, rig.settings)
+    conversation = await whole_conversation(conversations, TENANT, "c")
     assert [turn.answered for turn in conversation.turns] == ["one", "Hello, world."]
 
 

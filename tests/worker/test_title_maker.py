@@ -45,7 +45,7 @@ class Titles:
         return request_id
 
     async def summary(self, conversation_id: str = "c", tenant: str = TENANT) -> Summary:
-        return (await self.conversations.get(tenant, conversation_id)).summary
+        return (await self.conversations.outline(tenant, conversation_id)).summary
 
     async def shows(self, title: str) -> None:
         async def does() -> bool:
