@@ -93,7 +93,7 @@ async def read_queue_depth(connections: Connections) -> QueueDepth:
 async def _owners_in_turn(
     connections: Connections, rings: Sequence[list[bytes]]
 ) -> list[tuple[int, str]]:
-    """Who has waiting requests, with the partition: each tenant, or the users in its place."""
+    """The owners of waiting requests, with the partition: tenants, or the users in their place."""
     places = [(n, place.decode()) for n, ring in enumerate(rings) for place in ring]
     of_users = [(n, place.removesuffix("~")) for n, place in places if place.endswith("~")]
     users = await connections.ask_all(

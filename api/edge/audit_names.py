@@ -17,10 +17,10 @@ IsKey = Callable[[str], bool]
 
 
 def object_of(path: str, is_key: IsKey, *, is_served: bool) -> str:
-    """The path with `*` in place of each part that is no word of a route and no id of a request.
+    """The path, whose parts are shown only if they are words of routes or ids of requests.
 
-    A call that was served may also show names, such as that of a conversation. No call shows what
-    looks like a key, a token or a ticket.
+    `*` stands in place of the others. A call that was served may also show names, such as that of a
+    conversation. No call shows what looks like a key, a token or a ticket.
     """
 
     def shown(part: str) -> bool:

@@ -48,7 +48,7 @@ def _parse(item: str) -> tuple[str, Price]:
         price = Price(float(first), float(second))
     except ValueError:
         price = Price(-1, -1)
-    # A price that is no number (nan) is in no range.
+    # Comparisons with nan are false, so it is refused as well.
     if not pattern or not all(0 <= each <= _HIGHEST for each in price):
         raise SettingsInvalid(f"{_NAME} is wrong at `{item}`: {_FORMAT}")
     return pattern, price

@@ -58,7 +58,7 @@ class _Account:
 
 @dataclass(frozen=True)
 class _Limited:
-    """An account with its limits; None is no limit."""
+    """An account with its limits. A limit that is None does not exist."""
 
     account: _Account
     prefix: str

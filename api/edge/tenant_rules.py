@@ -135,7 +135,7 @@ class TenantRules:
         given = {name: params[name] for name in _LENGTH_LIMITS if params.get(name) is not None}
         for name, limit in given.items():
             # Upstreams read "9999" and 9999.0 as numbers.
-            # To llama.cpp, -1 is no limit.
+            # llama.cpp reads -1 as an answer without a limit.
             if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
                 raise _refused(400, "invalid_value", name, "use a whole number from 1")
         lowered = {name: min(limit, self.max_tokens) for name, limit in given.items()}

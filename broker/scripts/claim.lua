@@ -106,7 +106,7 @@ end
 
 -- The place in the ring of the tenant with the next turn: of those that wait, the one with the fewest running requests
 -- for its weight, and of several the first. So no tenant holds all workers while another one waits. Few tenants are
--- compared: those at the head, and those at the end, who were served last or have just come. Who is hidden between both
+-- compared: those at the head, and those at the end, which were served last or have just come. A tenant between both
 -- comes nearer with each turn. The users of a tenant have one place together: `<tenant>~`. Returns the place, and from
 -- which side of the ring it is removed.
 local MOST_COMPARED = 64

@@ -35,7 +35,7 @@ local function change_kept(account, until_s, bytes)
   if bytes > 0 and call('PTTL', steps) < rest_ms then call('PEXPIRE', steps, int(rest_ms + 60000)) end
 end
 
--- Count a key no more that is erased, or counted anew.
+-- Take a key out of the count, because it is erased or counted again.
 local function uncount_kept(key)
   local until_s, bytes, account = string.match(call('HGET', key, 'stored') or '', '^(%d+)|(%d+)|(.*)$')
   if not until_s then return 0 end

@@ -34,7 +34,7 @@ async def deaf_readers(api: RunningApi, path: str, count: int) -> AsyncIterator[
                 description="the server accepts",
             )
             for guest in api.server.doorway._guests - before:
-                connected = guest.transport.get_extra_info("socket")  # type: ignore[attr-defined]
+                connected = guest.transport.get_extra_info("socket")  # type: ignore[attr-defined]  # as uvicorn has it
                 connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
             await deaf.send(call("GET", path))
             await deaf.until(b"HTTP/1.1 200")

@@ -65,8 +65,7 @@ class Stage:
         if answers is not None:
             self._stack.callback(asyncio.get_running_loop().remove_reader, listener.fileno())
             listener.setblocking(False)
-            accept = lambda: _answer(listener, answers)  # noqa: E731
-            asyncio.get_running_loop().add_reader(listener.fileno(), accept)
+            asyncio.get_running_loop().add_reader(listener.fileno(), _answer, listener, answers)
         return int(listener.getsockname()[1])
 
     def account(self, url: str, *rules: str) -> str:
