@@ -1,6 +1,8 @@
 """A client that sends without end behind its stream: it costs no work, and its leaving is seen."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -31,14 +33,21 @@ async def test_at_most_a_megabyte_is_read_of_what_comes_behind_a_call() -> None:
     assert not transport.is_reading
 
 
-async def test_a_flood_behind_a_stream_is_not_read_and_the_stream_goes_on(
-    api: RunningApi, worker: Rig
-) -> None:
+@contextlib.asynccontextmanager
+async def flooded_stream(api: RunningApi, worker: Rig) -> AsyncIterator[RawConnection]:
+    """A reader of a stream that has sent more behind its call than is read."""
     request_id = await worker.begin()
     async with raw_connection(api.url, call("GET", f"/chat/{request_id}/stream")) as reader:
         await worker.type("before")
         await reader.until(b"before")
         await flood(reader)
+        yield reader
+
+
+async def test_a_flood_behind_a_stream_is_not_read_and_the_stream_goes_on(
+    api: RunningApi, worker: Rig
+) -> None:
+    async with flooded_stream(api, worker) as reader:
         await worker.type("after")
         await reader.until(b"after")
         await worker.finish()
@@ -48,11 +57,7 @@ async def test_a_flood_behind_a_stream_is_not_read_and_the_stream_goes_on(
 async def test_a_client_that_leaves_behind_its_flood_is_noticed(
     api: RunningApi, worker: Rig
 ) -> None:
-    request_id = await worker.begin()
-    async with raw_connection(api.url, call("GET", f"/chat/{request_id}/stream")) as reader:
-        await worker.type("before")
-        await reader.until(b"before")
-        await flood(reader)
+    async with flooded_stream(api, worker):
         assert api.services.streams.open_streams == 1
     await wait_until(
         lambda: api.services.streams.open_streams == 0, description="the connection is closed"

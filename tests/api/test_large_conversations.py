@@ -7,13 +7,12 @@ from contextlib import aclosing
 import httpx2
 import pytest
 
+from tests.api.test_stored_keys import accepted_key, of
 from tests.support.keyspace import KEYS
 from tests.support.memory import forget_peak, peak_mib, resident_mib
 from tests.support.rig import TENANT, Rig
 from tests.support.running_api import RunningApi, running_api
 from tests.support.sse import open_stream
-from tests.support.stored_keys import add_key
-from tests.support.wait import wait_until
 from tickertape.api.services import ApiTiming
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.turns import Turn
@@ -58,15 +57,9 @@ async def test_a_conversation_is_sent_no_further_once_its_key_is_revoked(
     await fill(worker)
     timing = ApiTiming(access_interval_s=0.02)
     async with running_api(redis_url, require_keys=True, timing=timing) as api:
-        key = await add_key(api.services.access, TENANT)
-        headers = {"Authorization": f"Bearer {key}"}
-
-        async def is_accepted() -> bool:
-            return (await api.client.get("/chat", headers=headers)).status_code == 200
-
-        await wait_until(is_accepted, description="the key is known")
+        key = await accepted_key(api, TENANT)
         url = "/conversations/large"
-        async with api.client.stream("GET", url, headers=headers) as answer:
+        async with api.client.stream("GET", url, headers=of(key)) as answer:
             data = answer.aiter_bytes()
             size = len(await anext(data))
             assert await api.services.access.revoke("1")

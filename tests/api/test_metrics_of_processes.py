@@ -1,8 +1,10 @@
 """Several API processes on one address: a scrape of any of them has the numbers of all."""
 
+import contextlib
 import os
 import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
@@ -39,6 +41,15 @@ async def wait_for(server: ServerProcess, sample: str, value: float) -> None:
     await wait_until(does, timeout_s=20, description=f"{sample} is {value}")
 
 
+@contextlib.contextmanager
+def two_processes(redis_url: str, directory: Path) -> Iterator[ServerProcess]:
+    """A server of two processes with a port of operators, both of which are ready."""
+    settings = {"metrics_port": 0}
+    with server_process(directory / "log", redis_url, processes=2, settings=settings) as server:
+        server.wait_until_ready(2)
+        yield server
+
+
 async def submit(server: ServerProcess, count: int) -> None:
     for _ in range(count):
         async with httpx2.AsyncClient(base_url=server.url, verify=False) as client:
@@ -48,10 +59,7 @@ async def submit(server: ServerProcess, count: int) -> None:
 async def test_a_scrape_of_one_process_counts_for_all_also_after_one_was_killed(
     redis_url: str, tmp_path: Path
 ) -> None:
-    with server_process(
-        tmp_path / "log", redis_url, processes=2, settings={"metrics_port": 0}
-    ) as server:
-        server.wait_until_ready(2)
+    with two_processes(redis_url, tmp_path) as server:
         await wait_for(server, PROCESSES, 2)
         await submit(server, SUBMITS)
         await wait_for(server, ACCEPTED, SUBMITS)
@@ -67,10 +75,7 @@ async def test_a_scrape_of_one_process_counts_for_all_also_after_one_was_killed(
 async def test_a_process_that_hangs_is_missing_and_its_counts_are_not(
     redis_url: str, tmp_path: Path
 ) -> None:
-    with server_process(
-        tmp_path / "log", redis_url, processes=2, settings={"metrics_port": 0}
-    ) as server:
-        server.wait_until_ready(2)
+    with two_processes(redis_url, tmp_path) as server:
         await submit(server, SUBMITS)
         await wait_for(server, ACCEPTED, SUBMITS)
         hanging = children_of(server.process.pid)[0]

@@ -68,14 +68,20 @@ async def test_a_key_of_redis_is_accepted_by_every_process_within_a_second(redis
         assert await gets(one, api_key.new_key()) == 401
 
 
+async def accepted_key(api: RunningApi, tenant: str, **fields: object) -> str:
+    """A new key that the API knows already."""
+    key = await add_key(api.services.access, tenant, **fields)  # type: ignore[arg-type]  # as named
+    await wait_until(lambda: accepts(api, key), description="accepted")
+    return key
+
+
 async def accepts(api: RunningApi, key: str) -> bool:
     return await gets(api, key) == 200
 
 
 async def test_a_key_that_is_in_use_costs_no_call_of_redis(redis_url: str) -> None:
     async with closed_api(redis_url) as api:
-        key = await add_key(api.services.access, "ada")
-        await wait_until(lambda: accepts(api, key), description="accepted")
+        key = await accepted_key(api, "ada")
         await api.services.connections.ask("DEL", api.services.connections.keys.api_keys())
         assert await gets(api, key, "/roles") == 200
 
@@ -130,8 +136,7 @@ async def test_a_revoked_key_ends_the_streams_of_every_protocol(
     redis_url: str, path: str, body: dict[str, object]
 ) -> None:
     async with closed_api(redis_url) as api:
-        key = await add_key(api.services.access, "ada")
-        await wait_until(lambda: accepts(api, key), description="accepted")
+        key = await accepted_key(api, "ada")
         async with api.client.stream("POST", path, json=body, headers=of(key)) as stream:
             assert stream.status_code == 200
             await api.services.access.revoke("1")
@@ -143,8 +148,7 @@ async def test_the_tickets_of_a_revoked_key_are_void_and_their_streams_end(
     redis_url: str,
 ) -> None:
     async with closed_api(redis_url) as api:
-        key = await add_key(api.services.access, "ada")
-        await wait_until(lambda: accepts(api, key), description="accepted")
+        key = await accepted_key(api, "ada")
         made = await api.client.post("/chat", json={"message": "hi"}, headers=of(key))
         path = f"/chat/{made.json()['request_id']}"
         issued = await api.client.post(f"{path}/ticket", json={"rights": "read"}, headers=of(key))
@@ -172,8 +176,7 @@ async def read_to_the_end(api: RunningApi, path: str, key: str) -> bool:
 async def test_an_expired_key_opens_nothing_and_its_streams_end(redis_url: str) -> None:
     async with closed_api(redis_url) as api:
         soon = int(time.time() * 1000) + 700
-        key = await add_key(api.services.access, "ada", expires_ms=soon)
-        await wait_until(lambda: accepts(api, key), description="accepted")
+        key = await accepted_key(api, "ada", expires_ms=soon)
         answer = await api.client.post("/chat", json={"message": "hi"}, headers=of(key))
         path = f"/chat/{answer.json()['request_id']}/stream"
         assert not await read_to_the_end(api, path, key)
@@ -204,8 +207,7 @@ async def refuses(api: RunningApi, key: str) -> bool:
 async def test_the_last_use_of_a_key_is_kept_and_the_key_is_not(redis_url: str) -> None:
     async with closed_api(redis_url) as api:
         access = api.services.access
-        key = await add_key(access, "ada")
-        await wait_until(lambda: accepts(api, key), description="accepted")
+        key = await accepted_key(api, "ada")
 
         async def is_noted() -> bool:
             ((record, used_ms),) = await access.listed()

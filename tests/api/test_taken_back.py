@@ -7,12 +7,11 @@ import time
 import httpx2
 import pytest
 
-from tests.api.test_stored_keys import accepts, closed_api, of, refuses
+from tests.api.test_stored_keys import accepted_key, closed_api, of, refuses
 from tests.support.issuer import AUDIENCE, ISSUER, running_issuer
 from tests.support.raw import call, error_of, raw_connection
 from tests.support.rig import Rig
 from tests.support.running_api import RunningApi, running_api
-from tests.support.stored_keys import add_key
 from tests.support.wait import wait_until
 from tickertape.api.services import ApiTiming
 
@@ -52,8 +51,7 @@ def assert_refused(refusals: list[httpx2.Response]) -> None:
 
 async def test_a_revoked_key_ends_the_calls_that_wait_for_their_answer(redis_url: str) -> None:
     async with closed_api(redis_url) as api:
-        key, is_waiting = await add_key(api.services.access, "ada"), asyncio.Event()
-        await wait_until(lambda: accepts(api, key), description="accepted")
+        key, is_waiting = await accepted_key(api, "ada"), asyncio.Event()
         waiting = asyncio.create_task(answers(api, of(key), is_waiting))
         await is_waiting.wait()
         began = time.monotonic()
@@ -80,8 +78,7 @@ async def test_a_call_that_cancels_when_its_caller_leaves_cancels_when_its_key_i
     redis_url: str, worker: Rig
 ) -> None:
     async with closed_api(redis_url) as api:
-        key = await add_key(api.services.access, "public")
-        await wait_until(lambda: accepts(api, key), description="accepted")
+        key = await accepted_key(api, "public")
         path, body = WAITING[0]
         headers = {**of(key), "X-Cancel-On-Disconnect": "true"}
         waiting = asyncio.create_task(api.client.post(path, json=body, headers=headers))
@@ -98,8 +95,7 @@ async def test_a_key_that_is_revoked_while_the_body_arrives_submits_nothing(
     redis_url: str, path: str
 ) -> None:
     async with closed_api(redis_url) as api:
-        key = await add_key(api.services.access, "ada")
-        await wait_until(lambda: accepts(api, key), description="accepted")
+        key = await accepted_key(api, "ada")
         body = json.dumps({"messages": MESSAGES}).encode()
         sent = call("POST", path, f"Authorization: Bearer {key}", "Expect: 100-continue", body=body)
         async with raw_connection(api.url, sent.removesuffix(body)) as connection:

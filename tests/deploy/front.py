@@ -118,13 +118,18 @@ def written(
 
     With a prefix such as /llm, the comment's change for a prefix is made.
     """
-    executable = program(name)
-    made = make_certificate(folder)
-    port, plain = open_port(), open_port()
-    write = {"nginx": _nginx, "haproxy": _haproxy, "caddy": _caddy}[name]
-    check, run = write(executable, folder, made, (port, plain), _pair(backends), prefix)
+    at = _Place(
+        executable=program(name),
+        folder=folder,
+        made=make_certificate(folder),
+        port=open_port(),
+        plain_port=open_port(),
+        backends=_pair(backends),
+        prefix=prefix,
+    )
+    check, run = {"nginx": _nginx, "haproxy": _haproxy, "caddy": _caddy}[name](at)
     environment = {"XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
-    return Front(name, folder, f"https://localhost:{port}", check, run, environment)
+    return Front(name, folder, f"https://localhost:{at.port}", check, run, environment)
 
 
 def _pair(backends: tuple[str, ...]) -> dict[str, str]:
@@ -135,83 +140,80 @@ def _pair(backends: tuple[str, ...]) -> dict[str, str]:
 _Commands = tuple[list[str], list[str]]
 
 
-def _nginx(
-    executable: str,
-    folder: Path,
-    made: Certificate,
-    ports: tuple[int, int],
-    backends: Mapping[str, str],
-    prefix: str,
-) -> _Commands:
+@dataclass(frozen=True)
+class _Place:
+    """Where a proxy runs in place of where its shipped file says, and what stands behind it."""
+
+    executable: str
+    folder: Path
+    made: Certificate
+    port: int
+    plain_port: int
+    backends: Mapping[str, str]
+    prefix: str
+
+
+def _nginx(at: _Place) -> _Commands:
     text = _replaced(
         "nginx.conf",
         {
-            **backends,
-            "listen 443 ssl http2": f"listen 127.0.0.1:{ports[0]} ssl http2",
-            "listen 80;": f"listen 127.0.0.1:{ports[1]};",
+            **at.backends,
+            "listen 443 ssl http2": f"listen 127.0.0.1:{at.port} ssl http2",
+            "listen 80;": f"listen 127.0.0.1:{at.plain_port};",
             "server_name chat.example.com;": "server_name localhost;",
-            "/etc/nginx/tickertape.crt": str(made.certificate),
-            "/etc/nginx/tickertape.key": str(made.key),
-            **({"location / {": f"location {prefix}/ {{"} if prefix else {}),
+            "/etc/nginx/tickertape.crt": str(at.made.certificate),
+            "/etc/nginx/tickertape.key": str(at.made.key),
+            **({"location / {": f"location {at.prefix}/ {{"} if at.prefix else {}),
         },
     )
-    (folder / "tickertape.conf").write_text(text, "utf-8")
-    paths = " ".join(f"{each}_temp_path {folder}/{each};" for each in _NGINX_PATHS)
-    main = folder / "nginx.conf"
-    main.write_text(_NGINX_MAIN.format(folder=folder, paths=paths), "utf-8")
-    run = [executable, "-p", str(folder), "-c", str(main)]
+    (at.folder / "tickertape.conf").write_text(text, "utf-8")
+    paths = " ".join(f"{each}_temp_path {at.folder}/{each};" for each in _NGINX_PATHS)
+    main = at.folder / "nginx.conf"
+    main.write_text(_NGINX_MAIN.format(folder=at.folder, paths=paths), "utf-8")
+    run = [at.executable, "-p", str(at.folder), "-c", str(main)]
     return [*run, "-t"], run
 
 
-def _haproxy(
-    executable: str,
-    folder: Path,
-    made: Certificate,
-    ports: tuple[int, int],
-    backends: Mapping[str, str],
-    prefix: str,
-) -> _Commands:
-    both = folder / "both.pem"
-    both.write_text(made.certificate.read_text() + made.key.read_text(), "utf-8")
-    under = f"if {{ path_beg {prefix}/ }}"
+def _haproxy(at: _Place) -> _Commands:
+    both = at.folder / "both.pem"
+    both.write_text(at.made.certificate.read_text() + at.made.key.read_text(), "utf-8")
+    under = f"if {{ path_beg {at.prefix}/ }}"
     text = _replaced(
         "haproxy.cfg",
         {
-            **backends,
-            "bind :443": f"bind 127.0.0.1:{ports[0]}",
-            "bind :80": f"bind 127.0.0.1:{ports[1]}",
+            **at.backends,
+            "bind :443": f"bind 127.0.0.1:{at.port}",
+            "bind :80": f"bind 127.0.0.1:{at.plain_port}",
             "/etc/haproxy/tickertape.pem": str(both),
-            **({"use_backend tickertape\n": f"use_backend tickertape {under}\n"} if prefix else {}),
+            **(
+                {"use_backend tickertape\n": f"use_backend tickertape {under}\n"}
+                if at.prefix
+                else {}
+            ),
         },
     )
-    config = folder / "haproxy.cfg"
+    config = at.folder / "haproxy.cfg"
     config.write_text(text, "utf-8")
-    run = [executable, "-f", str(config)]
+    run = [at.executable, "-f", str(config)]
     return [*run, "-c"], [*run, "-db"]
 
 
-def _caddy(
-    executable: str,
-    folder: Path,
-    made: Certificate,
-    ports: tuple[int, int],
-    backends: Mapping[str, str],
-    prefix: str,
-) -> _Commands:
+def _caddy(at: _Place) -> _Commands:
+    tls = f"tls {at.made.certificate} {at.made.key}"
     text = _replaced(
         "Caddyfile",
         {
-            **backends,
+            **at.backends,
             # The test's certificate, in place of one that Caddy would ask an authority for.
-            "chat.example.com {": f"localhost:{ports[0]} {{\n\ttls {made.certificate} {made.key}",
+            "chat.example.com {": f"localhost:{at.port} {{\n\t{tls}",
             "{\n\tservers {": "{\n\tadmin off\n\tauto_https disable_redirects\n\tservers {",
-            **({"reverse_proxy ": f"reverse_proxy {prefix}/* "} if prefix else {}),
+            **({"reverse_proxy ": f"reverse_proxy {at.prefix}/* "} if at.prefix else {}),
         },
     )
-    config = folder / "Caddyfile"
+    config = at.folder / "Caddyfile"
     config.write_text(text, "utf-8")
     adapter = ["--config", str(config), "--adapter", "caddyfile"]
-    return [executable, "validate", *adapter], [executable, "run", *adapter]
+    return [at.executable, "validate", *adapter], [at.executable, "run", *adapter]
 
 
 def _replaced(name: str, replacements: Mapping[str, str]) -> str:
