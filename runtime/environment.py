@@ -13,7 +13,7 @@ from dotenv.parser import parse_stream
 from pydantic import AliasChoices, ValidationError
 
 from tickertape.broker.errors import SettingsInvalid
-from tickertape.runtime.secret_files import secrets_in_files
+from tickertape.runtime.secret_files import secrets_in_files, watched_files
 from tickertape.runtime.settings import ENV_ENCODING, ENV_FILE, Settings
 
 _SECRET = {
@@ -29,15 +29,17 @@ _OLD_NAMES = {"TICKERTAPE_MAX_ATTEMPTS": "TICKERTAPE_MAX_CRASHES"}
 
 def load_settings() -> Settings:
     """The settings of this process; raises SettingsInvalid with one line per wrong variable."""
-    in_files = secrets_in_files(given_variables())
+    given = given_variables()
+    in_files = secrets_in_files(given)
     try:
-        return Settings.model_validate(in_files) if in_files else Settings()
+        settings = Settings.model_validate(in_files) if in_files else Settings()
     except ValidationError as error:
         raise SettingsInvalid(
             "\n".join(_line(dict(problem)) for problem in error.errors())
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(error) from None
+    return settings.read_from(watched_files(given, in_files))
 
 
 def variable_names() -> list[str]:

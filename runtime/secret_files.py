@@ -5,6 +5,7 @@ Docker and Kubernetes mount secrets as files. A variable is visible in `docker i
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tickertape.broker.errors import SettingsInvalid
@@ -20,7 +21,17 @@ NAMES = (
     "TICKERTAPE_TICKET_SECRET",
 )
 _SUFFIX = "_FILE"
-# The API reads this file again whenever it changes, so its setting is the file's name.
+
+
+@dataclass(frozen=True)
+class SecretFile:
+    """A file, and the secret that was read from it."""
+
+    path: Path
+    secret: str = field(repr=False)
+
+
+# `api/edge/listed_keys.py` reads this file, at the start too, so its setting is the file's name.
 _READ_LATER = "TICKERTAPE_API_KEYS"
 
 
@@ -64,16 +75,41 @@ def secret_in_file(name: str, given: Mapping[str, str | None]) -> str | None:
     if name == _READ_LATER:
         return f"@{path}"
     try:
-        secret = Path(path).read_text(encoding="utf-8").strip()
+        return read_secret(Path(path)).strip()
+    except SettingsInvalid as invalid:
+        raise SettingsInvalid(
+            f"{variable} is {path!r}: {invalid}. Name a file that holds the secret"
+        ) from None
+
+
+def read_secret(path: Path) -> str:
+    """The text of a file, which is more than white space; raises SettingsInvalid with the reason.
+
+    The reason has no secret.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
-        reason = f"the file cannot be read: {error.strerror}"
+        raise SettingsInvalid(f"the file cannot be read: {error.strerror}") from None
     except (UnicodeDecodeError, ValueError):
-        reason = "the file is not UTF-8 text"
-    else:
-        if secret:
-            return secret
-        reason = "the file is empty"
-    raise SettingsInvalid(f"{variable} is {path!r}: {reason}. Name a file that holds the secret")
+        raise SettingsInvalid("the file is not UTF-8 text") from None
+    if not text.strip():
+        raise SettingsInvalid("the file is empty")
+    return text
+
+
+def watched_files(
+    given: Mapping[str, str | None], found: Mapping[str, str]
+) -> dict[str, SecretFile]:
+    """The files that `given` names, by the variables whose values in `found` they hold.
+
+    Without the file of API keys, which `api/edge/listed_keys.py` watches.
+    """
+    return {
+        name: SecretFile(Path(path), secret)
+        for name, secret in found.items()
+        if name != _READ_LATER and (path := given.get(name + _SUFFIX))
+    }
 
 
 def unset_files(variables: Mapping[str, str]) -> dict[str, str]:

@@ -4,14 +4,16 @@ Numbers carry their unit in their name. `environment.py` reads the values, once 
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
+from pydantic import AliasChoices, Field, PrivateAttr, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tickertape.runtime.addresses import is_cluster
 from tickertape.runtime.networks import networks_of
+from tickertape.runtime.secret_files import SecretFile
 from tickertape.runtime.setting_addresses import (
     checked_http_url,
     checked_key_set_url,
@@ -173,6 +175,8 @@ class Settings(BaseSettings):
     titles_model: str | None = Field(default=None, validation_alias=_ours("TITLES_MODEL"))
     roles_dir: Path | None = Field(default=None, validation_alias=_ours("ROLES_DIR"))
 
+    _files: Mapping[str, SecretFile] = PrivateAttr(default_factory=dict)
+
     @field_validator("redis_url")
     @classmethod
     def _one_server(cls, url: str | None) -> str | None:
@@ -213,6 +217,16 @@ class Settings(BaseSettings):
     @classmethod
     def _http(cls, url: str | None) -> str | None:
         return url if url is None else checked_http_url(url)
+
+    @property
+    def files(self) -> Mapping[str, SecretFile]:
+        """The files that secrets were read from, by the names of their variables."""
+        return self._files
+
+    def read_from(self, files: Mapping[str, SecretFile]) -> Self:
+        """These settings, which remember the files that their secrets were read from."""
+        self._files = files
+        return self
 
     @property
     def lease_ms(self) -> int:

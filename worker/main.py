@@ -27,6 +27,8 @@ from tickertape.broker.rights import Rights
 from tickertape.broker.settlements import Settlements
 from tickertape.runtime import service_manager
 from tickertape.runtime.garbage import tune_garbage_collector
+from tickertape.runtime.secret_watch import LOOK_S as SECRET_LOOK_S
+from tickertape.runtime.secret_watch import SecretWatch
 from tickertape.runtime.settings import Settings
 from tickertape.worker.aof_rewriter import LOOK_S, AofRewriter, rewriter_of
 from tickertape.worker.consumer import Consumer, ConsumerTiming
@@ -57,6 +59,7 @@ class WorkerTiming:
     drain_grace_s: float | None = None
     report_interval_s: float = REPORT_INTERVAL_S
     erasure_look_s: float = LOOK_S
+    secret_look_s: float = SECRET_LOOK_S
     job: JobTiming = field(default_factory=JobTiming)
     consumer: ConsumerTiming = field(default_factory=ConsumerTiming)
     models: ModelWatchTiming = field(default_factory=ModelWatchTiming)
@@ -83,6 +86,7 @@ class Worker:
     housekeeper: Housekeeper
     settler: Settler
     rewriter: AofRewriter | None
+    secrets: SecretWatch
     partitions: int
     slots: int
     drain_grace_s: float
@@ -105,6 +109,7 @@ class Worker:
                     name="watchdog",
                 ),
                 group.create_task(self.settler.run(), name="settlements"),
+                group.create_task(self.secrets.run(), name="secrets"),
             ]
             if self.rewriter is not None:
                 background.append(group.create_task(self.rewriter.run(), name="erasures"))
@@ -225,10 +230,18 @@ def _build_worker(
         _housekeeper(connections, settings, tools, timing.housekeeping),
         _settler(connections, tools),
         rewriter_of(connections, settings, tools.rng, timing.erasure_look_s),
+        _secret_watch(settings, tools.upstream, timing.secret_look_s),
         settings.partitions,
         slots,
         settings.drain_s if timing.drain_grace_s is None else timing.drain_grace_s,
     )
+
+
+def _secret_watch(settings: Settings, upstream: Upstream, look_s: float) -> SecretWatch:
+    watch = SecretWatch(settings, look_s)
+    watch.on_change("OPENAI_API_KEY", upstream.use_key)
+    watch.on_change("OPENAI_BASE_URL", upstream.use_account)
+    return watch
 
 
 def _build_tools(

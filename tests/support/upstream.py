@@ -92,9 +92,9 @@ class Call:
 class ScriptedUpstream:
     """Plays `script`, or what it returns for a call, to each chat request, and keeps a journal.
 
-    Scripts of `enqueue` are played first, one per request. With `api_key` or `authorization`, the
-    whole header, set, any other gets a 401. Of the key it got, the journal keeps only that there
-    was one. An error inside a script is raised at the end of the block.
+    Scripts of `enqueue` are played first, one per request. With `api_key`, or with
+    `authorization` for the whole header, any other gets a 401. Of the key it got, the journal keeps
+    only that there was one. An error inside a script is raised at the end of the block.
     """
 
     def __init__(
@@ -106,7 +106,9 @@ class ScriptedUpstream:
         self.models_status = 200
         self.calls: deque[Call] = deque(maxlen=_MAX_JOURNAL)
         self._port = port
-        self._authorization = authorization or (f"Bearer {api_key}" if api_key else None)
+        self._accepted = {authorization} if authorization else set()
+        if api_key:
+            self.accept_keys(api_key)
         self._queue: deque[Script] = deque()
         self._received = 0
         self._failures: list[Exception] = []
@@ -132,6 +134,10 @@ class ScriptedUpstream:
     def base_url(self) -> str:
         """The value of a client's OPENAI_BASE_URL."""
         return f"http://127.0.0.1:{self._port}/v1"
+
+    def accept_keys(self, *api_keys: str) -> None:
+        """Answer calls with these keys only; calls that are under way go on."""
+        self._accepted = {f"Bearer {key}" for key in api_keys}
 
     def enqueue(self, *scripts: Script) -> None:
         """Play these to the next requests, one each, before `script` is used again."""
@@ -173,8 +179,7 @@ class ScriptedUpstream:
                 connection.respond_json(404, error_body("No such route", "not_found"))
 
     def _is_authorized(self, request: Request) -> bool:
-        authorization = request.headers.get("authorization")
-        return self._authorization in {None, authorization}
+        return not self._accepted or request.headers.get("authorization") in self._accepted
 
     def _model_list(self) -> list[JsonObject]:
         constant = {"object": "model", "created": CREATED_S, "owned_by": self.owner}

@@ -4,7 +4,9 @@ import base64
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from tickertape.broker.errors import SettingsInvalid
 from tickertape.runtime.addresses import is_this_machine
+from tickertape.runtime.setting_addresses import checked_http_url
 
 
 @dataclass(frozen=True)
@@ -43,3 +45,11 @@ def parse_address(url: str | None) -> UpstreamAddress:
         tuple(sorted(secrets)),
         is_local,
     )
+
+
+def checked_upstream_url(url: str) -> str:
+    """An address as the settings accept it; raises SettingsInvalid."""
+    try:
+        return checked_http_url(url)
+    except ValueError as error:
+        raise SettingsInvalid(str(error)) from None

@@ -16,7 +16,8 @@ import aiohttp
 import openai
 from openai import AsyncOpenAI, AsyncStream
 
-from tickertape.worker.upstream.address import parse_address
+from tickertape.broker.errors import SettingsInvalid
+from tickertape.worker.upstream.address import checked_upstream_url, parse_address
 from tickertape.worker.upstream.answer_stream import AnswerStream, Body, Limits
 from tickertape.worker.upstream.cache_isolation import is_separate, without_cached_counts
 from tickertape.worker.upstream.chunk_json import decode_error
@@ -39,7 +40,7 @@ from tickertape.worker.upstream.profiles import Profile, profile_for
 from tickertape.worker.upstream.redaction import redacted
 from tickertape.worker.upstream.request_adapter import RequestAdapter
 from tickertape.worker.upstream.retry_after import retry_after_s
-from tickertape.worker.upstream.sdk_client import make_client
+from tickertape.worker.upstream.sdk_client import make_client, with_account, with_key
 from tickertape.worker.upstream.surrogates import scrubbed
 from tickertape.worker.upstream.tally import Tally
 
@@ -48,6 +49,7 @@ _NO_SUCH_LIST = frozenset({404, 405, 501})
 _NO_SUCH_PATH = frozenset({404, 405})
 _FAULT_OF_FIELDS = frozenset({400, 422})
 _MAX_LIST_BYTES = 8 * 1024 * 1024
+_MOST_EARLIER = 12
 _NO_KEY = "none"  # the SDK refuses an empty key; servers without keys ignore this one
 
 
@@ -73,6 +75,8 @@ class Upstream:
         self._address = parse_address(base_url)
         self.profile: Profile = profile_for(profile, self._address.url or "")
         self._api_key = api_key or _NO_KEY
+        # No message may quote them: calls that began with an earlier one may still be answered.
+        self._earlier_secrets: tuple[str, ...] = ()
         self._profile_name = profile
         self._adapter = RequestAdapter()
         self._context_tokens: dict[str, int] = {}
@@ -85,6 +89,28 @@ class Upstream:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self._client.close()
+
+    async def use_key(self, api_key: str) -> None:
+        """Call with this key from now on; calls that are under way keep theirs.
+
+        Raises SettingsInvalid if the upstream refuses the key. An upstream that cannot be asked
+        gets the key.
+        """
+        self._client = await with_key(self._client, api_key, self._models_limit_s)
+        self._keep_secret(self._api_key)
+        self._api_key = api_key
+
+    async def use_account(self, base_url: str) -> None:
+        """Call with the account in this address from now on; calls under way keep theirs.
+
+        Raises SettingsInvalid if the rest of the address differs.
+        """
+        address = parse_address(checked_upstream_url(base_url))
+        if address.url != self._address.url:
+            raise SettingsInvalid("the file names another upstream: restart the worker to use it")
+        self._client = with_account(self._client, address)
+        self._keep_secret(*self._address.passwords)
+        self._address = address
 
     def can_continue(self, payload: dict[str, Any], tally: Tally) -> bool:
         """Whether `stream` can continue the output in `tally`."""
@@ -167,6 +193,9 @@ class Upstream:
             return True
         return True
 
+    def _keep_secret(self, *secrets: str) -> None:
+        self._earlier_secrets = (*self._earlier_secrets, *secrets)[-_MOST_EARLIER:]
+
     def _profile(self, owners: Iterable[str] = ()) -> Profile:
         return profile_for(self._profile_name, str(self._client.base_url), owners)
 
@@ -245,7 +274,7 @@ class Upstream:
         report = read_report(answer)
         message = redacted(
             report.message,
-            secrets=(self._api_key, *self._address.passwords),
+            secrets=(self._api_key, *self._address.passwords, *self._earlier_secrets),
             payload=body,
         )
         shown = without_inner_names(message)

@@ -1,5 +1,6 @@
 """The openai SDK's client: its connection to the upstream, and what it must not log."""
 
+import asyncio
 import logging
 import os
 import ssl
@@ -7,28 +8,60 @@ from functools import cache
 from typing import Any
 
 import openai
-from openai import AsyncOpenAI, DefaultAioHttpClient
+from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient
 
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.worker.upstream.address import UpstreamAddress
-from tickertape.worker.upstream.error_responses import refuse
+from tickertape.worker.upstream.error_responses import ErrorResponse, refuse
 
 CONNECT_S = 10.0
+_UNAUTHORIZED = 401
 
 
 def make_client(address: UpstreamAddress, api_key: str) -> AsyncOpenAI:
     """A client that logs no key; the caller closes it. Raises SettingsInvalid for a wrong proxy."""
     _quieten_libraries()
-    account = address.authorization
     return AsyncOpenAI(
         base_url=address.url,
         api_key=api_key,
-        default_headers={"Authorization": account} if account else None,
+        default_headers=_headers(address),
         max_retries=0,
         # Only connecting has a limit here. AnswerStream limits all other waits.
         timeout=openai.Timeout(None, connect=CONNECT_S),
         http_client=_http_client(is_local=address.is_local),
     )
+
+
+async def with_key(client: AsyncOpenAI, api_key: str, limit_s: float) -> AsyncOpenAI:
+    """The client with another key, over the same connections.
+
+    Raises SettingsInvalid if the upstream refuses to list its models to this key. Any other failure
+    says nothing about the key.
+    """
+    if not api_key.isascii() or len(api_key.split()) != 1:
+        raise SettingsInvalid("a key is one word of ASCII characters")
+    changed = client.copy(api_key=api_key)
+    try:
+        async with asyncio.timeout(limit_s):
+            answer = await changed.get(
+                "/models", cast_to=object, stream=True, stream_cls=AsyncStream[object]
+            )
+            await answer.response.aclose()
+    except ErrorResponse as error:
+        if error.status == _UNAUTHORIZED:
+            raise SettingsInvalid("the upstream refuses the key with HTTP 401") from None
+    except Exception:  # noqa: BLE001  # the next list of models reports it
+        return changed
+    return changed
+
+
+def with_account(client: AsyncOpenAI, address: UpstreamAddress) -> AsyncOpenAI:
+    """The client with the account of another address, over the same connections."""
+    return client.copy(set_default_headers=_headers(address) or {})
+
+
+def _headers(address: UpstreamAddress) -> dict[str, str] | None:
+    return {"Authorization": address.authorization} if address.authorization else None
 
 
 def _http_client(*, is_local: bool) -> DefaultAioHttpClient:

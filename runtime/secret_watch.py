@@ -1,0 +1,93 @@
+"""Looks once a second whether files of secrets have changed, and hands the new secrets on.
+
+No call and no token waits for such a file. A secret that cannot be used does not replace the one in
+use: the log has one line with the reason, and the file is tried again.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from tickertape.broker.errors import SettingsInvalid, Unavailable
+from tickertape.runtime.secret_files import SecretFile, read_secret
+from tickertape.runtime.settings import Settings
+
+logger = structlog.get_logger()
+
+LOOK_S = 1.0
+
+Use = Callable[[str], Awaitable[None]]
+"""Uses a new secret from now on; raises SettingsInvalid or Unavailable if it cannot be used."""
+
+_Stamp = tuple[int, int, int]
+
+
+class SecretWatch:
+    """The files of one process. `run` looks until it is cancelled."""
+
+    def __init__(self, settings: Settings, look_s: float = LOOK_S) -> None:
+        self._files = settings.files
+        self._look_s = look_s
+        self._watched: list[_Watched] = []
+
+    def on_change(self, name: str, use: Use) -> None:
+        """Call `use` with each new secret of the variable `name`, if a file holds the secret."""
+        if (file := self._files.get(name)) is not None:
+            self._watched.append(_Watched(name, file, use))
+
+    async def run(self) -> None:
+        """Look again and again."""
+        while True:
+            await self.look()
+            await asyncio.sleep(self._look_s)
+
+    async def look(self) -> None:
+        """Look at each file once. A file that changes is used when it has stopped changing."""
+        for watched in self._watched:
+            await watched.look()
+
+
+class _Watched:
+    def __init__(self, name: str, file: SecretFile, use: Use) -> None:
+        self._name = name
+        self._path = file.path
+        self._use = use
+        self._used = file.secret
+        # Of the file at the last look, and when its secret was last used.
+        self._seen: _Stamp | None = None
+        self._known: _Stamp | None = None
+        self._had_line_end = False
+        self._refusal: str | None = None
+
+    async def look(self) -> None:
+        stamp = self._stamp()
+        may_be_unfinished, self._seen = stamp != self._seen, stamp
+        if may_be_unfinished or (stamp is not None and stamp == self._known):
+            return
+        try:
+            await self._read(stamp)
+        except (SettingsInvalid, Unavailable) as error:
+            if str(error) != self._refusal:
+                self._refusal = str(error)
+                logger.warning("a secret was not replaced", variable=self._name, reason=str(error))
+
+    async def _read(self, stamp: _Stamp | None) -> None:
+        text = read_secret(self._path)
+        has_line_end = text.endswith("\n")
+        is_same_file = stamp is not None and self._known is not None and stamp[0] == self._known[0]
+        if is_same_file and self._had_line_end and not has_line_end:
+            raise SettingsInvalid("the file ends in the middle of its line: end the line")
+        secret = text.strip()
+        if secret != self._used:
+            await self._use(secret)
+            logger.info("a secret was replaced", variable=self._name)
+        self._used, self._known, self._had_line_end = secret, stamp, has_line_end
+        self._refusal = None
+
+    def _stamp(self) -> _Stamp | None:
+        try:
+            stat = self._path.stat()
+        except OSError:
+            return None
+        return stat.st_ino, stat.st_mtime_ns, stat.st_size
