@@ -44,7 +44,7 @@ def configure(level: str = "info") -> None:
     structlog.configure(
         processors=[*shared, render],
         wrapper_class=structlog.make_filtering_bound_logger(lowest),
-        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _LastingStderr())),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _LastingStderr())),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)

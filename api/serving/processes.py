@@ -1,16 +1,18 @@
-"""Runs several processes on one socket: starts them, replaces killed ones, ends them together."""
+"""Runs several processes on one socket: starts them, replaces lost ones, ends them together."""
 
 import itertools
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from types import FrameType
+from typing import Any
 
 import structlog
 
@@ -22,10 +24,15 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # What makes a child stop its drain. A second SIGTERM would not do: service managers signal children
 # too, so that each gets the first signal twice.
 END_AT_ONCE = signal.SIGUSR2
+# A forked child has everything that its parent has imported, and a spawned one imports it again.
+# The libraries of macOS do not survive a fork.
+START_METHOD = "fork" if sys.platform == "linux" else "spawn"
 
 Target = Callable[..., int]
 
 _NAME = "api-"
+_SIGNALS = (*STOP_SIGNALS, END_AT_ONCE)
+_PARENT_LOOK_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -63,12 +70,13 @@ class _Processes:
     def __init__(
         self, target: Target, arguments: tuple[object, ...], timing: ProcessTiming = _TIMING
     ) -> None:
-        # A forked child could inherit a held lock or a running event loop; a spawned one cannot.
-        self._context = multiprocessing.get_context("spawn")
+        # A forked child inherits locks that are held, and a running event loop. This process has
+        # one thread and no loop.
+        self._context: Any = multiprocessing.get_context(START_METHOD)
         self._target = target
         self._arguments = arguments
         self._timing = timing
-        self._children: list[SpawnProcess] = []
+        self._children: list[BaseProcess] = []
         self._end_by_s: float | None = None
         self._is_hurried = False
 
@@ -89,13 +97,18 @@ class _Processes:
 
     def _start(self) -> None:
         taken = {child.name for child in self._children}
-        child = self._context.Process(
+        child: BaseProcess = self._context.Process(
             name=next(name for name in map(_name, itertools.count()) if name not in taken),
             target=_run,
-            args=(self._target, self._arguments, self._timing.end_within_s),
+            args=(self._target, self._arguments, self._timing.end_within_s, os.getpid()),
             daemon=True,
         )
-        child.start()
+        # A forked child has the handlers of this process, which are not for it, until `_run`.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            child.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._children.append(child)
         if self._end_by_s is not None:
             # The signal arrived before this child was in the list, so it did not reach it.
@@ -136,7 +149,7 @@ class _Processes:
         self._is_hurried = True
         self._terminate(0.0)
 
-    def _signal(self, child: SpawnProcess) -> None:
+    def _signal(self, child: BaseProcess) -> None:
         if child.pid is None or child.exitcode is not None:
             return
         # A child takes the second signal from its first moment on only if it also got the first.
@@ -168,19 +181,28 @@ def number_of_process() -> int:
     return int(multiprocessing.current_process().name.removeprefix(_NAME))
 
 
-def _run(target: Target, arguments: tuple[object, ...], end_within_s: float) -> None:
+def _run(
+    target: Target, arguments: tuple[object, ...], end_within_s: float, parent_pid: int
+) -> None:
+    for number in _SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     threading.Thread(
-        target=_end_with_parent, args=(end_within_s,), name="end with parent", daemon=True
+        target=_end_with_parent,
+        args=(parent_pid, end_within_s),
+        name="end with parent",
+        daemon=True,
     ).start()
     raise SystemExit(target(*arguments))
 
 
-def _end_with_parent(end_within_s: float) -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
-        os.kill(os.getpid(), END_AT_ONCE)
-        # A hanging event loop ignores the signal and would keep the socket from the next process.
-        time.sleep(end_within_s)
-        os.kill(os.getpid(), signal.SIGKILL)
+def _end_with_parent(parent_pid: int, end_within_s: float) -> None:
+    # `multiprocessing` has a pipe for this, of which a forked sibling holds the other end open.
+    while os.getppid() == parent_pid:
+        time.sleep(_PARENT_LOOK_S)
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), END_AT_ONCE)
+    # A hanging event loop ignores the signal and would keep the socket from the next process.
+    time.sleep(end_within_s)
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -72,6 +72,9 @@ def serve(
         # Build the app once here, so that a wrong setting is reported once, not by each process.
         create_app(settings, open_to_all=open_to_all)
         siblings = Siblings(processes)
+        # The children share the memory of what was imported as long as nobody writes to it.
+        gc.collect()
+        gc.freeze()
         arguments = (settings, listeners, open_to_all, configure_logs, siblings)
         return run_processes(processes, _serve_one, arguments, _timing(settings))
 

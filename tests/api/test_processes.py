@@ -85,6 +85,22 @@ def test_a_process_that_is_killed_is_replaced_and_reported(
     assert killed["signal"] == signal.SIGKILL
 
 
+def test_a_process_that_gets_a_stop_signal_alone_ends_alone_and_is_replaced(tmp_path: Path) -> None:
+    timing = ProcessTiming(restart_pause_s=0.01)
+
+    def end_one() -> None:
+        wait_until_sync(lambda: len(children(tmp_path)) == 2, description="both serve")
+        ended, kept = children(tmp_path)
+        os.kill(ended, signal.SIGTERM)
+        wait_until_sync(lambda: len(children(tmp_path)) == 3, description="it is replaced")
+        assert not are_over({kept})
+
+    with capture_logs() as logged:
+        assert run_until_told(serve, tmp_path, end_one, count=2, timing=timing) == 0
+    (killed,) = [line for line in logged if line["event"] == "process was killed"]
+    assert killed["signal"] == signal.SIGTERM
+
+
 @pytest.mark.parametrize("code", [0, 3])
 def test_a_process_that_exits_by_itself_ends_all_with_its_exit_code(code: int) -> None:
     assert run_processes(2, give_up, (code,)) == code
@@ -119,16 +135,16 @@ def test_a_process_that_starts_after_the_signal_is_ended(tmp_path: Path) -> None
     [(serve, TIMING), (serve_stubbornly, ProcessTiming(end_within_s=0.01))],
     ids=["heeds signals", "hangs"],
 )
-def test_a_process_ends_when_its_parent_is_killed(
+def test_processes_end_when_their_parent_is_killed(
     tmp_path: Path, target: Callable[..., int], timing: ProcessTiming
 ) -> None:
     parent = multiprocessing.get_context("spawn").Process(
-        target=run_processes, args=(1, target, (str(tmp_path),), timing)
+        target=run_processes, args=(2, target, (str(tmp_path),), timing)
     )
     parent.start()
     try:
-        wait_until_sync(lambda: children(tmp_path), description="it serves")
+        wait_until_sync(lambda: len(children(tmp_path)) == 2, description="both serve")
     finally:
         parent.kill()
         parent.join()
-    wait_until_sync(lambda: are_over(children(tmp_path)), description="it ends")
+    wait_until_sync(lambda: are_over(children(tmp_path)), description="both end")

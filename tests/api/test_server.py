@@ -22,6 +22,7 @@ from tests.support.keyspace import KEYS
 from tests.support.rig import Rig
 from tests.support.sse import open_stream
 from tests.support.wait import wait_until, wait_until_sync
+from tickertape.api.serving.processes import START_METHOD
 from tickertape.api.serving.server import serve
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.runtime.settings import Settings
@@ -249,13 +250,7 @@ def test_the_limit_of_open_files_is_raised(redis_url: str, tmp_path: Path) -> No
 
 
 def children_of(pid: int) -> list[int]:
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    serving = "spawn_main"
-    return [
-        int(child)
-        for child in text.split()
-        if serving in Path(f"/proc/{child}/cmdline").read_text()
-    ]
+    return [*map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
 
 
 def is_running(pid: int) -> bool:
@@ -287,6 +282,20 @@ async def test_several_processes_share_a_socket_and_a_killed_one_is_replaced(
             assert await asyncio.to_thread(server.stop) < 5
     assert server.process.returncode == 0
     assert len(server.events("process was killed")) == 1
+
+
+@pytest.mark.skipif(START_METHOD != "fork", reason="children import everything again")
+async def test_processes_of_one_address_import_nothing_again(
+    redis_url: str, tmp_path: Path
+) -> None:
+    with server_process(tmp_path / "log", redis_url, processes=3) as server:
+        server.wait_until_ready(3)
+        children = children_of(server.process.pid)
+        assert max(map(own_cpu_s, children)) < own_cpu_s(server.process.pid) / 3
+
+
+def own_cpu_s(pid: int) -> float:
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 async def test_no_process_outlives_the_one_that_started_it(redis_url: str, tmp_path: Path) -> None:

@@ -24,6 +24,30 @@ except ValueError:
 """
 
 
+RECORDING = """
+import json, logging, sys
+import structlog
+from tickertape.runtime import logs
+
+writes = []
+
+class Recorder:
+    def write(self, text):
+        writes.append(text)
+    def flush(self):
+        pass
+    def isatty(self):
+        return False
+
+terminal, sys.stderr = sys.stderr, Recorder()
+logs.configure()
+structlog.get_logger().info("begun", slots=4)
+logging.getLogger("library").warning("late")
+sys.stderr = terminal
+print(json.dumps(writes), file=sys.stderr)
+"""
+
+
 CRASHING = """
 import asyncio, gc, logging, os, threading
 from tickertape.runtime import logs
@@ -94,3 +118,8 @@ def test_no_crash_of_a_task_a_callback_a_thread_or_the_program_quotes_its_error(
     assert all((each["level"], each["error"]) == ("error", "ValueError") for each in records)
     assert all("fail" in str(each["at"]) for each in records)
     assert "sk-secret" not in json.dumps(records)
+
+
+def test_a_line_is_one_write_so_that_lines_of_several_processes_do_not_mix() -> None:
+    (writes,) = written(RECORDING)
+    assert [text[-1] for text in writes] == ["\n", "\n"]
