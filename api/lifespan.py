@@ -32,6 +32,7 @@ from tickertape.broker.summaries import ConversationList
 from tickertape.broker.watchers import WatcherCounts
 from tickertape.roles import Roles
 from tickertape.runtime import service_manager
+from tickertape.runtime.secret_watch import SecretWatch
 from tickertape.runtime.settings import Settings
 
 logger = structlog.get_logger("api")
@@ -71,6 +72,8 @@ async def running(
     )
     services = _services(settings, connections, roles, timing, callers, metrics)
     agreement = Agreement(connections, settings_of_api(settings))
+    secrets = SecretWatch(settings, timing.secret_look_s)
+    secrets.on_change("REDIS_URL", connections.use_account)
     tasks = [
         asyncio.create_task(services.streams.run(), name="streams"),
         asyncio.create_task(_agree(services, agreement, callers.access), name="agreement"),
@@ -83,6 +86,7 @@ async def running(
         asyncio.create_task(services.loop_watch.run(), name="loop watch"),
         asyncio.create_task(_report_to_manager(services), name="service manager"),
         asyncio.create_task(metrics.run(), name="metrics"),
+        asyncio.create_task(secrets.run(), name="secrets"),
     ]
     for task in tasks:
         task.add_done_callback(lambda ended: _report(ended, on_fatal))

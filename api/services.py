@@ -42,6 +42,7 @@ from tickertape.broker.rights import Rights
 from tickertape.broker.submission import Submission, Submitted, Tries
 from tickertape.broker.summaries import ConversationList
 from tickertape.roles import Roles
+from tickertape.runtime.secret_watch import LOOK_S as SECRET_LOOK_S
 from tickertape.runtime.settings import Settings
 
 
@@ -51,6 +52,8 @@ class ApiTiming:
 
     # The file of the API keys is checked for changes at most this often.
     key_reload_s: float = RELOAD_INTERVAL_S
+    # Other files of secrets are looked at this often.
+    secret_look_s: float = SECRET_LOOK_S
     # The readers of waiting requests receive a new place in the queue at most this often.
     position_interval_s: float = 1.0
     # The response head of a stream is delayed this long, so that an early failure has an HTTP

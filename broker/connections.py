@@ -17,6 +17,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.exceptions import RedisError
 
+from tickertape.broker.account import Account, check_same_servers
+from tickertape.broker.certificates import Certificates
 from tickertape.broker.cluster import ClusterClient, Node
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.broker.keys import Keyspace
@@ -35,6 +37,8 @@ MAX_COMMAND_CONNECTIONS = 32
 _MAX_CLUSTER_CONNECTIONS = 128
 _POOL_WAIT_S = 5.0
 _RETRIES = 3
+# What every connection gets from `Connections`, and redis-py does not know.
+_SHARED = ("writes", "locate", "account", "certificates")
 # Options of a URL that a pool takes in place of its connections.
 _POOL_OPTIONS = {"max_connections", "timeout"}
 
@@ -79,6 +83,8 @@ class Connections:
         self.keys = Keyspace(namespace, is_spread=self._is_cluster)
         self._url = url
         self._timing = timing
+        self._account = Account()
+        self._account.become(url)
         self.writes = WriteState(self.address)
         self.faults = TaskFaults()
         self.partitions = Partitions(self, partitions)
@@ -89,7 +95,12 @@ class Connections:
         self._server_url = url
         _check_options(url)
         # What every connection gets from us.
-        self._shared = {"writes": self.writes, "locate": self._locator and self._locator.locate}
+        self._shared = {
+            "writes": self.writes,
+            "locate": self._locator and self._locator.locate,
+            "account": self._account,
+            "certificates": Certificates(),
+        }
         make: Any = _cluster_client if self._is_cluster else _client
         # A ClusterClient is called in the same ways.
         self.commands: Redis = make(
@@ -214,6 +225,23 @@ class Connections:
             await check_server(self)
             self.checked.set()
 
+    async def use_account(self, url: str) -> None:
+        """Log in with the accounts in this URL from now on. Open connections stay as they are.
+
+        The accounts are tried first. Nothing changes if Redis or all Sentinels refuse them. Raises
+        SettingsInvalid if more than the accounts differ from the URL in use, and Unavailable.
+        """
+        check_same_servers(self._url, url)
+        trial = Connections(url, self._timing)
+        try:
+            await trial.ask("PING")
+        finally:
+            await trial.aclose()
+        self._url = url
+        self._account.become(url)
+        if self._locator is not None:
+            await self._locator.use_account(parse_sentinel_url(url))
+
     async def aclose(self) -> None:
         """Close all pooled connections; safe to call twice."""
         await self.commands.aclose()
@@ -244,7 +272,7 @@ def _client(url: str, timing: ConnectionTiming, **ours: Any) -> Redis:
 
 def _cluster_client(url: str, timing: ConnectionTiming, **ours: Any) -> ClusterClient:
     options = _options(url, timing, **ours)
-    connection = {name: options.pop(name) for name in ("connection_class", "writes", "locate")}
+    connection = {name: options.pop(name) for name in ("connection_class", *_SHARED)}
     starts = [parse_url(each) for each in node_urls(url)]
     return ClusterClient(
         [Node(start.get("host", "localhost"), start.get("port", 6379)) for start in starts],

@@ -41,21 +41,11 @@ class PrimaryLocator:
 
     def __init__(self, address: SentinelAddress, on_moved: Callable[[], None]) -> None:
         self._name = address.name
+        self._address = address
         self._on_moved = on_moved
         self._following: asyncio.Task[None] | None = None
         self._named: tuple[str, int] | None = None
-        self._sentinel = Sentinel(
-            address.sentinels,
-            sentinel_kwargs={
-                **_tls_options(address.server_url),
-                "username": address.username,
-                "password": address.password,
-                "protocol": 2,
-                "socket_timeout": _TIMEOUT_S,
-                "socket_connect_timeout": _TIMEOUT_S,
-                "retry": None,
-            },
-        )  # type: ignore[no-untyped-call]  # bare in redis-py
+        self._sentinel = _sentinel_client(address)
         self._asking = asyncio.Lock()
         self._known: tuple[str, int] | None = None
         self._known_at_s = 0.0
@@ -77,6 +67,16 @@ class PrimaryLocator:
         async with self._asking:
             if self._known_at_s < called_s:
                 await self._ask()
+
+    async def use_account(self, address: SentinelAddress) -> None:
+        """Ask the Sentinels with another account from now on."""
+        async with self._asking:
+            self._address = address
+            await self._start_over()
+
+    async def _start_over(self) -> None:
+        former, self._sentinel = self._sentinel, _sentinel_client(self._address)
+        await former.aclose()
 
     async def aclose(self) -> None:
         """Ask no more, and close the connections to the Sentinels."""
@@ -102,6 +102,9 @@ class PrimaryLocator:
             if fault != self._fault:
                 log.warning("no primary found", reason=fault)
             self._fault = fault
+            if self._address.server_url.startswith("rediss:"):
+                # New connections read the files of certificates, which may have been replaced.
+                await self._start_over()
             raise ConnectionLost(fault) from error
         self._known, self._known_at_s, self._fault = known, time.monotonic(), None
         if known != before:
@@ -119,6 +122,21 @@ class PrimaryLocator:
         reasons = sorted({each.partition(", <")[0] for each in failed})
         because = f": {'; '.join(reasons)}" if reasons else ""
         return f"no Sentinel names the primary {self._name!r}{because}"
+
+
+def _sentinel_client(address: SentinelAddress) -> Sentinel:
+    return Sentinel(
+        address.sentinels,
+        sentinel_kwargs={
+            **_tls_options(address.server_url),
+            "username": address.username,
+            "password": address.password,
+            "protocol": 2,
+            "socket_timeout": _TIMEOUT_S,
+            "socket_connect_timeout": _TIMEOUT_S,
+            "retry": None,
+        },
+    )  # type: ignore[no-untyped-call]  # bare in redis-py
 
 
 def _tls_options(server_url: str) -> dict[str, Any]:

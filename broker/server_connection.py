@@ -3,10 +3,12 @@
 import functools
 from typing import Any
 
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.connection import AbstractConnection, SSLConnection
 from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as ConnectionLost
 
+from tickertape.broker.account import Account
+from tickertape.broker.certificates import Certificates
 from tickertape.broker.sentinel import Locate
 from tickertape.broker.write_state import WriteState, is_demotion
 
@@ -30,9 +32,19 @@ class _ServerConnection(AbstractConnection):
     have just taken, and these calls fail with an AttributeError.
     """
 
-    def __init__(self, *, writes: WriteState, locate: Locate | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        writes: WriteState,
+        locate: Locate | None = None,
+        account: Account | None = None,
+        certificates: Certificates | None = None,
+        **options: Any,
+    ) -> None:
         self._writes = writes
         self._locate = locate
+        self._account = account
+        self._certificates = certificates
         self._generation = writes.generation
         super().__init__(**options)
 
@@ -53,6 +65,11 @@ class _ServerConnection(AbstractConnection):
     async def _connect(self) -> None:
         if self._locate is not None:
             self.host, self.port = await self._locate()
+        if self._account is not None:
+            # It may have changed since this connection was made, or was open before.
+            self.username, self.password = self._account.username, self._account.password
+        if self._certificates is not None and isinstance(self, SSLConnection):
+            self._certificates.renew(self.ssl_context)
         await super()._connect()  # type: ignore[no-untyped-call,safe-super]  # a kind has one
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002  # redis-py's

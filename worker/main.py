@@ -230,15 +230,18 @@ def _build_worker(
         _housekeeper(connections, settings, tools, timing.housekeeping),
         _settler(connections, tools),
         rewriter_of(connections, settings, tools.rng, timing.erasure_look_s),
-        _secret_watch(settings, tools.upstream, timing.secret_look_s),
+        _secret_watch(settings, connections, tools.upstream, timing.secret_look_s),
         settings.partitions,
         slots,
         settings.drain_s if timing.drain_grace_s is None else timing.drain_grace_s,
     )
 
 
-def _secret_watch(settings: Settings, upstream: Upstream, look_s: float) -> SecretWatch:
+def _secret_watch(
+    settings: Settings, connections: Connections, upstream: Upstream, look_s: float
+) -> SecretWatch:
     watch = SecretWatch(settings, look_s)
+    watch.on_change("REDIS_URL", connections.use_account)
     watch.on_change("OPENAI_API_KEY", upstream.use_key)
     watch.on_change("OPENAI_BASE_URL", upstream.use_account)
     return watch

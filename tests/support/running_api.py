@@ -14,6 +14,7 @@ from tickertape.api.services import TIMING, ApiTiming, Services
 from tickertape.api.serving.draining_server import DrainingServer
 from tickertape.api.siblings import Hosting
 from tickertape.roles import Roles
+from tickertape.runtime.secret_files import SecretFile
 from tickertape.runtime.settings import Settings
 
 
@@ -48,6 +49,7 @@ async def running_api(
     timing: ApiTiming = TIMING,
     authenticator: Authenticator | None = None,
     opens_operator_port: bool = True,
+    files: Mapping[str, SecretFile] | None = None,
     **settings: Any,
 ) -> AsyncIterator[RunningApi]:
     """Run the app for the length of the block; open streams end with the block."""
@@ -58,7 +60,7 @@ async def running_api(
         listeners.append(socket.create_server(("127.0.0.1", 0)))
         hosting = Hosting(operator_port=listeners[1].getsockname()[1])
     app = create_app(
-        Settings(redis_url=redis_url, **settings),
+        Settings(redis_url=redis_url, **settings).read_from(files or {}),
         roles=roles,
         open_to_all=open_to_all,
         on_fatal=problems.append,

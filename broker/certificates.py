@@ -1,0 +1,62 @@
+"""The files of certificates that a process uses with Redis over TLS. They may be replaced any time.
+
+redis-py reads them once for each connection object, which may outlive many connections, and needs
+all of them at each moment.
+"""
+
+from pathlib import Path
+from ssl import SSLContext
+from typing import Protocol
+
+import structlog
+
+log = structlog.get_logger()
+
+_Stamp = tuple[int, int, int] | None
+
+
+class TlsFiles(Protocol):
+    """redis-py's description of TLS: names of files, and what was made of them."""
+
+    certfile: str | None
+    keyfile: str | None
+    ca_certs: str | None
+    context: SSLContext | None
+
+    def get(self) -> SSLContext:
+        """Read the files, unless `context` is set."""
+
+
+class Certificates:
+    """What all connections of a process share, which have the same files."""
+
+    def __init__(self) -> None:
+        self._stamps: list[_Stamp] = []
+        self._context: SSLContext | None = None
+
+    def renew(self, tls: TlsFiles) -> None:
+        """Set the context of a connection before its connect.
+
+        The files are read again if they have changed. While they do not fit together, or cannot be
+        read, those that were read before stay in use. Raises OSError if there are none.
+        """
+        stamps = [_stamp(path) for path in (tls.certfile, tls.keyfile, tls.ca_certs)]
+        if stamps != self._stamps:
+            tls.context = None
+            try:
+                self._context = tls.get()
+            except OSError as error:
+                if self._context is None:
+                    raise
+                reason = error.strerror or type(error).__name__
+                log.warning("certificates were not replaced", reason=reason)
+            self._stamps = stamps
+        tls.context = self._context
+
+
+def _stamp(path: str | None) -> _Stamp:
+    try:
+        stat = Path(path).stat() if path else None
+    except OSError:
+        return None
+    return stat and (stat.st_ino, stat.st_mtime_ns, stat.st_size)
