@@ -14,18 +14,19 @@ from contextvars import ContextVar
 import structlog
 from starlette.types import Scope
 
+from tickertape.runtime.fair_turns import TENANT
+
 logger = structlog.get_logger("api")
 
 _CALLERS_IDS = (b"x-request-id", b"x-client-request-id")
 # What a log may show as it is.
 _SHOWN = re.compile(rb"[!-~]{1,128}")
 _CALLERS_ID: ContextVar[str | None] = ContextVar("the caller's id of the call", default=None)
-_TENANT: ContextVar[str | None] = ContextVar("the tenant of the call", default=None)
 
 
 def note_call(scope: Scope, tenant: str) -> None:
     """Remember whose call this is, for the lines that it causes."""
-    _TENANT.set(tenant)
+    TENANT.set(tenant)
     _CALLERS_ID.set(_callers_id(scope))
 
 
@@ -80,5 +81,5 @@ def _ms_since(begun_s: float) -> int:
 
 
 def _of_call() -> dict[str, str]:
-    named = {"tenant": _TENANT.get(), "caller_request_id": _CALLERS_ID.get()}
+    named = {"tenant": TENANT.get() or None, "caller_request_id": _CALLERS_ID.get()}
     return {name: value for name, value in named.items() if value is not None}

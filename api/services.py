@@ -22,7 +22,7 @@ from tickertape.api.fanout.streams import Streams
 from tickertape.api.fanout.watchers import INTERVAL_S
 from tickertape.api.fleet_status import FleetStatus
 from tickertape.api.fleet_watch import FleetWatch
-from tickertape.api.heavy_work import FairTurns, HeavyWork
+from tickertape.api.heavy_work import CallTurns, HeavyWork
 from tickertape.api.loop_watch import LoopWatch
 from tickertape.api.metrics import Metrics
 from tickertape.api.rates import RESTS, input_tokens, limits_of
@@ -121,7 +121,7 @@ class Services:
     timing: ApiTiming = TIMING
     readiness: Readiness = field(default_factory=Readiness)
     heavy: HeavyWork = field(default_factory=HeavyWork)
-    large_reads: FairTurns = field(default_factory=lambda: FairTurns(8, 2))
+    large_reads: CallTurns = field(default_factory=lambda: CallTurns(8, 2))
     loop_watch: LoopWatch = field(default_factory=LoopWatch)
 
     def turn_to_read(self, record: Record) -> AbstractAsyncContextManager[None]:

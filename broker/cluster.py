@@ -5,7 +5,6 @@ node is lost. Added here: commands without a key, scripts that a promoted replic
 limit for connections that waits, and limits for how often the topology is asked for.
 """
 
-import asyncio
 import bisect
 import hashlib
 import time
@@ -24,6 +23,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as ConnectionLost
 
 from tickertape.broker.partition_tags import slot_of
+from tickertape.runtime.fair_turns import TENANT, FairTurns
 
 # redis-py asks for the topology after each lost connection, and many commands lose theirs at once.
 _LEAST_AGE_S = 0.1
@@ -72,9 +72,9 @@ class ClusterClient(RedisCluster):
         self.commands_parser = _FirstKey()  # type: ignore[assignment]  # the part of it that is used
         self.command_flags.update(dict.fromkeys(_KEYLESS, self.DEFAULT_NODE))
         self._starts = starts
-        self._turns = asyncio.Semaphore(max_connections)
+        self._turns = FairTurns(max_connections)
         # Separate, because a pipeline that is redirected calls `execute_command`.
-        self.pipeline_turns = asyncio.Semaphore(max_connections)
+        self.pipeline_turns = FairTurns(max_connections)
         self._learned_s = -_LEAST_AGE_S
         # The first slot of each range, and the master of each range.
         self._firsts: list[int] = []
@@ -98,7 +98,7 @@ class ClusterClient(RedisCluster):
 
     async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
         """As redis-py's, after waiting for a free connection instead of failing without one."""
-        async with self._turns:
+        async with self._turns.turn(TENANT.get()):
             return await super().execute_command(*args, **kwargs)
 
     async def initialize(self, *args: Any, **kwargs: Any) -> "ClusterClient":
@@ -170,7 +170,7 @@ class ClusterClient(RedisCluster):
 class _Pipeline(ClusterPipeline):
     async def execute(self, *args: Any, **kwargs: Any) -> list[Any]:
         client: Any = self.cluster_client
-        async with client.pipeline_turns:
+        async with client.pipeline_turns.turn(TENANT.get()):
             return await super().execute(*args, **kwargs)
 
 

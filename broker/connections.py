@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
+from redis.asyncio import Connection, Redis, SSLConnection
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
@@ -21,6 +21,7 @@ from tickertape.broker.account import Account, check_same_servers
 from tickertape.broker.certificates import Certificates
 from tickertape.broker.cluster import ClusterClient, Node
 from tickertape.broker.errors import SettingsInvalid
+from tickertape.broker.fair_pool import FairPool
 from tickertape.broker.keys import Keyspace
 from tickertape.broker.partitions import Partitions
 from tickertape.broker.redis_errors import in_time
@@ -267,7 +268,7 @@ def _check_options(url: str) -> None:
 def _client(url: str, timing: ConnectionTiming, **ours: Any) -> Redis:
     # Closing a client closes its connections only if the client was made by from_pool.
     options = _options(url, timing, timeout=_POOL_WAIT_S, **ours)
-    return Redis.from_pool(BlockingConnectionPool(**options))
+    return Redis.from_pool(FairPool(**options))
 
 
 def _cluster_client(url: str, timing: ConnectionTiming, **ours: Any) -> ClusterClient:

@@ -13,7 +13,7 @@ from tests.support.posting import AT_ONCE, cost_of
 from tests.support.running_api import RunningApi, running_api
 from tests.support.worst_bodies import HI, PATHS, worst_bodies
 from tickertape.api.edge.problems import Problem
-from tickertape.api.heavy_work import FairTurns, HeavyWork
+from tickertape.api.heavy_work import CallTurns, HeavyWork
 from tickertape.runtime.garbage import tune_garbage_collector
 
 # On a machine with nothing else to do, the longest turn is below 50 ms.
@@ -88,7 +88,7 @@ async def test_heavy_work_leaves_the_event_loop_its_turns() -> None:
 
 
 async def test_a_tenant_with_many_calls_does_not_delay_the_only_call_of_another() -> None:
-    turns, order = FairTurns(1, 1), list[str]()
+    turns, order = CallTurns(1, 1), list[str]()
 
     async def call(tenant: str) -> None:
         async with turns.turn(tenant):
@@ -112,7 +112,7 @@ async def test_a_tenant_with_many_made_up_users_has_the_turns_of_one_tenant() ->
 
 
 async def test_a_tenant_has_at_most_its_share_of_the_turns() -> None:
-    turns, open_now, most = FairTurns(4, 2), 0, 0
+    turns, open_now, most = CallTurns(4, 2), 0, 0
 
     async def call() -> None:
         nonlocal open_now, most
@@ -127,7 +127,7 @@ async def test_a_tenant_has_at_most_its_share_of_the_turns() -> None:
 
 
 async def test_a_call_that_is_cancelled_gives_its_turn_to_the_next_one() -> None:
-    turns = FairTurns(1, 1)
+    turns = CallTurns(1, 1)
 
     async def hold() -> None:
         async with turns.turn("t"):
@@ -145,7 +145,7 @@ async def test_a_call_that_is_cancelled_gives_its_turn_to_the_next_one() -> None
 
 
 async def test_a_tenant_cannot_hold_the_memory_of_thousands_of_waiting_bodies() -> None:
-    turns, others = FairTurns(1, 1, most_waiting=3), []
+    turns, others = CallTurns(1, 1, most_waiting=3), []
 
     async def call(tenant: str) -> str:
         async with turns.turn(tenant):

@@ -1,0 +1,54 @@
+"""A pool of connections that calls of different tenants wait for in turns."""
+
+import asyncio
+from typing import Any
+
+from redis.asyncio import ConnectionPool
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as ConnectionLost
+
+from tickertape.runtime.fair_turns import TENANT, FairTurns
+
+
+class FairPool(ConnectionPool):
+    """redis-py's pool of at most `max_connections`. A call waits `timeout` seconds for one.
+
+    redis-py's own BlockingConnectionPool gives a free connection to whoever asks first, so a call
+    that waits can be overtaken without end, and a tenant with hundreds of calls has all
+    connections. Here, calls of one tenant have theirs in the order in which they asked, and tenants
+    that wait have theirs one after the other.
+    """
+
+    def __init__(self, *, max_connections: int, timeout: float, **options: Any) -> None:
+        super().__init__(max_connections=max_connections, **options)
+        self._timeout_s = timeout
+        self._turns = FairTurns(max_connections)
+        self._holders: dict[AbstractConnection, str] = {}
+
+    async def get_connection(self, *_: Any, **__: Any) -> AbstractConnection:
+        """A connection that is free or new; release it.
+
+        Raises redis-py's ConnectionError if none became free in time or Redis is not there.
+        """
+        tenant = TENANT.get()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._turns.take(tenant)
+        except TimeoutError:
+            raise ConnectionLost("no connection became free") from None
+        try:
+            connection: AbstractConnection = await super().get_connection()  # type: ignore[no-untyped-call]  # bare in redis-py
+        except BaseException:
+            self._turns.give_back(tenant)
+            raise
+        self._holders[connection] = tenant
+        return connection
+
+    async def release(self, connection: AbstractConnection) -> None:
+        """Give a connection back, also after a failure to connect it."""
+        tenant = self._holders.pop(connection, None)
+        try:
+            await super().release(connection)
+        finally:
+            if tenant is not None:
+                self._turns.give_back(tenant)

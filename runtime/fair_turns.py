@@ -1,0 +1,115 @@
+"""Turns at something scarce, of which each tenant that waits gets the next one in its turn."""
+
+import asyncio
+import math
+import time
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+
+# The tenant of the call that the current task belongs to; "" for the process' own tasks.
+TENANT: ContextVar[str] = ContextVar("the tenant of the call", default="")
+
+_LONGEST_RETRY_S = 60
+
+
+class TooManyWaiting(Exception):
+    """So many calls of the tenant wait that another one would wait for too long.
+
+    After `wait_s` seconds, a quarter of them is probably over.
+    """
+
+    def __init__(self, most_waiting: int, wait_s: int) -> None:
+        super().__init__(f"{most_waiting} calls of the tenant wait")
+        self.most_waiting = most_waiting
+        self.wait_s = wait_s
+
+
+class FairTurns:
+    """At most `most` turns at a time, and at most `most_of_tenant` of them of one tenant.
+
+    Tenants that wait get the free turns one after the other, however many calls each of them has.
+    At most `most_waiting` calls of a tenant wait. Without the two limits, a tenant may have all
+    turns, and any number of its calls wait.
+    """
+
+    def __init__(
+        self, most: int, most_of_tenant: int | None = None, most_waiting: int | None = None
+    ) -> None:
+        self._free = most
+        self._most_of_tenant = most_of_tenant or most
+        self._most_waiting = most_waiting
+        # How long a turn takes, as a mean that follows the last ones.
+        self._turn_s = 0.1
+        self._held: Counter[str] = Counter()
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+
+    @asynccontextmanager
+    async def turn(self, tenant: str) -> AsyncIterator[None]:
+        """Wait for a turn of the tenant, and hold it for the length of the block.
+
+        Raises TooManyWaiting.
+        """
+        await self.take(tenant)
+        begun_s = time.monotonic()
+        try:
+            yield
+        finally:
+            self._turn_s += (time.monotonic() - begun_s - self._turn_s) / 8
+            self.give_back(tenant)
+
+    async def take(self, tenant: str) -> None:
+        """Wait for a turn of the tenant; call `give_back` with the same tenant after it.
+
+        Raises TooManyWaiting. A cancelled call has no turn.
+        """
+        # Most calls of most processes come here while a turn is free.
+        if self._free and not self._waiting and self._held[tenant] < self._most_of_tenant:
+            self._free -= 1
+            self._held[tenant] += 1
+            return
+        await self._wait(tenant)
+
+    def give_back(self, tenant: str) -> None:
+        """End a turn of the tenant."""
+        self._free += 1
+        self._held[tenant] -= 1
+        if not self._held[tenant]:
+            del self._held[tenant]
+        if self._waiting:
+            self._hand_out()
+
+    async def _wait(self, tenant: str) -> None:
+        if self._most_waiting and len(self._waiting.get(tenant, ())) >= self._most_waiting:
+            raise TooManyWaiting(self._most_waiting, self._wait_s(tenant))
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(tenant, deque()).append(turn)
+        self._hand_out()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():
+                self.give_back(tenant)
+            raise
+
+    def _wait_s(self, tenant: str) -> int:
+        # A quarter of the tenant's calls is over by then, and all tenants that wait have turns.
+        turns = math.ceil(len(self._waiting[tenant]) / 4) * len(self._waiting)
+        return min(_LONGEST_RETRY_S, max(1, math.ceil(turns * self._turn_s)))
+
+    def _hand_out(self) -> None:
+        while self._free and (tenant := self._next_tenant()) is not None:
+            waiting = self._waiting.pop(tenant)
+            turn = waiting.popleft()
+            if waiting:
+                # Behind all other tenants that wait.
+                self._waiting[tenant] = waiting
+            if not turn.cancelled():
+                self._free -= 1
+                self._held[tenant] += 1
+                turn.set_result(None)
+
+    def _next_tenant(self) -> str | None:
+        may_have = (each for each in self._waiting if self._held[each] < self._most_of_tenant)
+        return next(may_have, None)
