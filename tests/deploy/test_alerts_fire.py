@@ -1,0 +1,222 @@
+"""Each alert is caused for real, and a real Prometheus fires it, and no other alert."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.deploy.monitored import SLOTS, Monitored, monitored
+from tests.deploy.monitoring import rules
+from tests.support.callers import Caller
+from tests.support.deployment import port_of
+from tests.support.programs import Program, command, environment
+from tests.support.script import Finish, Role, Status, Text, Wait
+from tests.support.servers import ValkeyServer
+from tests.support.sse import collect
+from tests.support.wait import wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+Break = Callable[[Monitored], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """How to cause an alert, with which settings, and which other alerts may fire with it."""
+
+    cause: Break
+    settings: dict[str, Any]
+    effects: frozenset[str]
+
+
+FAULTS: dict[str, Fault] = {}
+
+
+def causes(alert: str, *effects: str, **settings: Any) -> Callable[[Break], Break]:
+    """The function breaks something, so that the alert fires, and no other than `effects`."""
+
+    def register(cause: Break) -> Break:
+        FAULTS[alert] = Fault(cause, settings, frozenset(effects))
+        return cause
+
+    return register
+
+
+@causes("TickertapeApiDown", "TickertapeProcessDown")
+async def the_api_ends(parts: Monitored) -> None:
+    await parts.stop_api()
+
+
+@causes("TickertapeRedisUnavailable")
+async def redis_ends(parts: Monitored) -> None:
+    parts.redis.stop()
+
+
+@causes("TickertapeRedisRefusesWrites")
+async def redis_misses_its_replicas(parts: Monitored) -> None:
+    await parts.ask_redis("CONFIG SET min-replicas-to-write 1")
+
+
+@causes("TickertapePushDown")
+async def redis_has_no_connection_left_for_pushes(parts: Monitored) -> None:
+    await parts.ask_redis("CONFIG SET maxclients 1", "CLIENT KILL TYPE pubsub")
+
+
+@causes("TickertapeNoWorker", "TickertapeProcessDown")
+async def all_workers_end(parts: Monitored) -> None:
+    for number in range(len(parts.ports)):
+        await parts.kill_worker(number)
+    await parts.api.submit()
+
+
+@causes("TickertapeUpstreamRefuses")
+async def the_upstream_refuses_the_key(parts: Monitored) -> None:
+    for number in range(len(parts.ports)):
+        await parts.kill_worker(number)
+        await parts.start_worker(number, openai_api_key="a-key-that-has-expired")
+    for _ in range(10):
+        await parts.api.submit()
+
+
+@causes("TickertapeSubmitsFail")
+async def redis_is_full(parts: Monitored) -> None:
+    await parts.ask_redis("CONFIG SET maxmemory 1mb")
+    for _ in range(10):
+        answer = await parts.api.client.post("/chat", json={"message": "hi"})
+        assert answer.status_code == 503
+
+
+@causes("TickertapeRequestsFail")
+async def the_upstream_refuses_what_is_asked(parts: Monitored) -> None:
+    parts.upstream.script = [Status(400)]
+    for _ in range(10):
+        await parts.api.submit()
+
+
+@causes("TickertapeLongWait")
+async def all_slots_are_taken(parts: Monitored) -> None:
+    parts.upstream.script = [Role(), Text("a"), Wait(asyncio.Event())]
+    for _ in range(len(parts.ports) * SLOTS + 1):
+        await parts.api.submit()
+
+
+@causes("TickertapeProcessDown")
+async def a_worker_hangs(parts: Monitored) -> None:
+    await parts.kill_worker(1)
+    variables = environment(
+        REDIS_URL=parts.redis.url, OPENAI_BASE_URL=parts.upstream.base_url, OPENAI_API_KEY="key",
+        TICKERTAPE_WORKER_HEALTH_PORT=str(parts.ports[1]),
+    )  # fmt: skip
+    program = Program("worker", command("worker"), parts.folder, variables)
+    parts.cleanups.callback(program.stop)
+    parts.cleanups.callback(os.kill, program.process.pid, signal.SIGCONT)
+    await parts.healthy()
+    program.signal(signal.SIGSTOP)
+
+
+@causes("TickertapeWorkersCrash", "TickertapeProcessDown")
+async def a_worker_dies_with_its_answers(parts: Monitored) -> None:
+    await a_worker_runs(parts, 2 * SLOTS)
+    await parts.kill_worker(0)
+    # The other worker has no free slot for them.
+    await parts.start_worker(0)
+
+
+@causes("TickertapeDeadRequests", "TickertapeProcessDown", max_crashes=1)
+async def a_request_crashes_its_worker(parts: Monitored) -> None:
+    await a_worker_runs(parts, 2 * SLOTS)
+    await parts.kill_worker(0)
+
+
+async def a_worker_runs(parts: Monitored, count: int) -> None:
+    """Both workers run as many requests as they can, in the middle of an answer."""
+    parts.upstream.script = [Role(), Text("a"), Wait(asyncio.Event())]
+    for _ in range(count):
+        await parts.api.submit()
+
+    async def do() -> bool:
+        return [await parts.running(number) for number in (0, 1)] == [SLOTS, SLOTS]
+
+    await wait_until(do, description="both workers to be busy")
+
+
+@causes("TickertapeLoopLag")
+async def the_loop_of_the_api_stands_still(parts: Monitored) -> None:
+    # This is the loop of the API.
+    until_s = time.monotonic() + 1
+    while time.monotonic() < until_s:
+        pass
+
+
+@causes("TickertapeRedisSlow")
+async def the_network_to_redis_is_slow(parts: Monitored) -> None:
+    parts.proxy.delay_s = 0.2
+
+
+@causes("TickertapeKeysRefused")
+async def a_stranger_calls_without_a_key(parts: Monitored) -> None:
+    async with Caller(parts.api.url) as stranger:
+
+        async def refused(times: int) -> None:
+            for _ in range(times):
+                answer = await stranger.client.get("/chat/a")
+                assert answer.status_code == 401
+
+        # The series begins with the first one.
+        await refused(1)
+        await parts.sees('tickertape_refusals_total{code="invalid_api_key"}')
+        await refused(120)
+
+
+@causes("TickertapeEdgeRefuses")
+async def a_stranger_sends_garbage(parts: Monitored) -> None:
+    for _ in range(120):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(parts.api.url))
+        writer.write(b"\x16\x03\x01 no head of a call\r\n\r\n")
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+
+
+@pytest.mark.parametrize("alert", FAULTS)
+async def test_an_alert_fires_by_its_fault_and_no_other_does(
+    own_redis: ValkeyServer, tmp_path: Path, alert: str
+) -> None:
+    fault = FAULTS[alert]
+    async with monitored(own_redis, tmp_path, **fault.settings) as parts:
+        await fault.cause(parts)
+        fired = await parts.prometheus.fires(alert, timeout_s=90)
+        # A template that Prometheus cannot fill in leaves its error in the sentence.
+        assert "error" not in fired["annotations"]["summary"]
+        assert {alert} | await parts.has_fired() - fault.effects == {alert}
+
+
+def test_every_alert_is_caused() -> None:
+    assert FAULTS.keys() == rules().keys()
+
+
+async def test_no_alert_fires_in_a_healthy_deployment_under_load(
+    own_redis: ValkeyServer, tmp_path: Path
+) -> None:
+    async with monitored(own_redis, tmp_path) as parts:
+        parts.upstream.script = [Role(), *[Text("word ")] * 200, Finish()]
+
+        async def ask() -> None:
+            until_s = time.monotonic() + 30
+            while time.monotonic() < until_s:
+                request_id = await parts.api.submit()
+                events = await collect(parts.api.stream_url(request_id), parts.api.headers)
+                assert events[-1].kind == "completed"
+
+        async with asyncio.TaskGroup() as asking:
+            for _ in range(2 * SLOTS):
+                asking.create_task(ask())
+        assert await parts.has_fired() == set()
+        (rate,) = await parts.prometheus.query("sum(increase(tickertape_worker_deltas_total[1m]))")
+        assert float(rate["value"][1]) > 10_000
