@@ -56,6 +56,11 @@ class Siblings:
         if len(text) <= SLOT_BYTES - _HEAD.size:
             self._write(text, written_s=self._clock())
 
+    def written_s(self, number: int) -> float:
+        """When the process of this number last wrote, by the clock; -inf before it first did."""
+        written_s: float = _HEAD.unpack_from(self._slots[number])[0]
+        return written_s or float("-inf")
+
     def others(self) -> Iterator[Written]:
         """What the other processes wrote."""
         for number in range(len(self._slots)):

@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from tickertape.api.serving.signs_of_life import SignsOfLife
 from tickertape.runtime.service_manager import beat_watchdog
 
 logger = structlog.get_logger("api")
@@ -29,10 +30,13 @@ END_AT_ONCE = signal.SIGUSR2
 START_METHOD = "fork" if sys.platform == "linux" else "spawn"
 
 Target = Callable[..., int]
+# The time of the last sign of life of the process with a number; -inf before the first one.
+SignOf = Callable[[int], float]
 
 _NAME = "api-"
 _SIGNALS = (*STOP_SIGNALS, END_AT_ONCE)
 _PARENT_LOOK_S = 0.5
+_KILLED_WITHIN_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,11 @@ class ProcessTiming:
     # Longer than the grace of a server for the calls that it cuts.
     end_within_s: float = 8.0
     poll_s: float = 1.0
+    # A process whose event loop gives no sign of life for this long is replaced. The streams of a
+    # process that is only slow would be broken off for nothing.
+    hung_after_s: float = 20.0
+    # The same until its first sign. A busy machine takes its time.
+    hung_at_start_after_s: float = 120.0
 
 
 _TIMING = ProcessTiming()
@@ -55,20 +64,26 @@ def run_processes(
     target: Target,
     arguments: tuple[object, ...],
     timing: ProcessTiming = _TIMING,
+    sign_of: SignOf | None = None,
 ) -> int:
     """Run `target(*arguments)` in `count` processes until a stop signal; returns the exit code.
 
     A first signal makes the processes drain, and a second one makes them end at once. A killed
-    process is replaced. A process that exits by itself has found a fatal fault, so all
+    process is replaced, and one that gives no sign of life, by `sign_of`, is killed. A process that
+    exits by itself has found a fatal fault, so all
     processes are ended and its exit code is returned. They also end when this process ends, for
     whatever reason. A process that does not end in time is killed.
     """
-    return _Processes(target, arguments, timing).run(count)
+    return _Processes(target, arguments, timing, sign_of).run(count)
 
 
 class _Processes:
     def __init__(
-        self, target: Target, arguments: tuple[object, ...], timing: ProcessTiming = _TIMING
+        self,
+        target: Target,
+        arguments: tuple[object, ...],
+        timing: ProcessTiming = _TIMING,
+        sign_of: SignOf | None = None,
     ) -> None:
         # A forked child inherits locks that are held, and a running event loop. This process has
         # one thread and no loop.
@@ -76,6 +91,9 @@ class _Processes:
         self._target = target
         self._arguments = arguments
         self._timing = timing
+        self._sign_of = sign_of
+        self._signs = SignsOfLife(timing.hung_after_s, timing.hung_at_start_after_s)
+        self._looked_s = time.monotonic()
         self._children: list[BaseProcess] = []
         self._end_by_s: float | None = None
         self._is_hurried = False
@@ -110,6 +128,9 @@ class _Processes:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._children.append(child)
+        if self._sign_of is not None:
+            number = _number(child)
+            self._signs.began(number, self._sign_of(number))
         if self._end_by_s is not None:
             # The signal arrived before this child was in the list, so it did not reach it.
             self._signal(child)
@@ -119,6 +140,7 @@ class _Processes:
             beat_watchdog()
             # A signal does not end `wait`, so wake up in time to kill children that hang.
             wait([child.sentinel for child in self._children], self._timing.poll_s)
+            self._kill_what_hangs()
             ended = [child for child in self._children if child.exitcode is not None]
             for child in ended:
                 self._children.remove(child)
@@ -131,6 +153,21 @@ class _Processes:
                 time.sleep(self._timing.restart_pause_s)
                 self._start()
         return 0
+
+    def _kill_what_hangs(self) -> None:
+        now_s = time.monotonic()
+        # After a stop of this process itself, its children have had no time either.
+        elapsed_s = min(now_s - self._looked_s, 2 * self._timing.poll_s)
+        self._looked_s = now_s
+        if self._sign_of is None:
+            return
+        running = {_number(each): each for each in self._children if each.exitcode is None}
+        hanging = self._signs.silent(elapsed_s, {each: self._sign_of(each) for each in running})
+        for number, silent_s in hanging.items():
+            child = running[number]
+            logger.error("process hangs", pid=child.pid, silent_s=round(silent_s, 1))
+            child.kill()
+            child.join(_KILLED_WITHIN_S)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         del frame
@@ -176,9 +213,13 @@ def _name(number: int) -> str:
     return f"{_NAME}{number}"
 
 
+def _number(process: BaseProcess) -> int:
+    return int(process.name.removeprefix(_NAME))
+
+
 def number_of_process() -> int:
     """The number of this child, from 0 on. A child that replaces another one has its number."""
-    return int(multiprocessing.current_process().name.removeprefix(_NAME))
+    return _number(multiprocessing.current_process())
 
 
 def _run(

@@ -76,7 +76,8 @@ def serve(
         gc.collect()
         gc.freeze()
         arguments = (settings, listeners, open_to_all, configure_logs, siblings)
-        return run_processes(processes, _serve_one, arguments, _timing(settings))
+        timing = _timing(settings)
+        return run_processes(processes, _serve_one, arguments, timing, siblings.written_s)
 
 
 def _timing(settings: Settings) -> ProcessTiming:

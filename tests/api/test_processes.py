@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.children import give_up, serve, serve_stubbornly
+from tests.support.children import give_up, serve, serve_stubbornly, serve_with_signs
 from tests.support.wait import wait_until_sync
 from tickertape.api.serving import processes
 from tickertape.api.serving.processes import ProcessTiming, run_processes
+from tickertape.api.siblings import Siblings
 
 TIMING = ProcessTiming()
 
@@ -29,6 +30,7 @@ def run_until_told(
     *,
     count: int = 1,
     timing: ProcessTiming = TIMING,
+    siblings: Siblings | None = None,
 ) -> int:
     """Run `target` in processes, and signal them as an operator does once `meanwhile` returns."""
 
@@ -40,7 +42,9 @@ def run_until_told(
 
     with ThreadPoolExecutor(1) as pool:
         watching = pool.submit(watch)
-        code = run_processes(count, target, (str(directory),), timing)
+        arguments = (str(directory), *([siblings] if siblings else []))
+        sign_of = siblings.written_s if siblings else None
+        code = run_processes(count, target, arguments, timing, sign_of)
         watching.result()
     return code
 
@@ -99,6 +103,29 @@ def test_a_process_that_gets_a_stop_signal_alone_ends_alone_and_is_replaced(tmp_
         assert run_until_told(serve, tmp_path, end_one, count=2, timing=timing) == 0
     (killed,) = [line for line in logged if line["event"] == "process was killed"]
     assert killed["signal"] == signal.SIGTERM
+
+
+def test_a_process_that_hangs_is_killed_and_replaced_and_its_sibling_is_not(
+    tmp_path: Path,
+) -> None:
+    timing = ProcessTiming(restart_pause_s=0.01, poll_s=0.05, hung_after_s=1.0)
+    siblings = Siblings(2)
+    pids: list[int] = []
+
+    def stop_one() -> None:
+        wait_until_sync(lambda: len(children(tmp_path)) == 2, description="both serve")
+        pids.extend(children(tmp_path))
+        os.kill(pids[0], signal.SIGSTOP)
+        wait_until_sync(lambda: len(children(tmp_path)) == 3, description="it is replaced")
+        assert not are_over({pids[1]})
+
+    with capture_logs() as logged:
+        code = run_until_told(
+            serve_with_signs, tmp_path, stop_one, count=2, timing=timing, siblings=siblings
+        )
+    assert code == 0
+    assert are_over({pids[0]})
+    assert [line["pid"] for line in logged if line["event"] == "process hangs"] == [pids[0]]
 
 
 @pytest.mark.parametrize("code", [0, 3])

@@ -44,10 +44,10 @@ class Family:
 
     def __init__(self, count: int) -> None:
         self.clock = Clock()
-        self._made = Siblings(count, self.clock)
+        self.made = Siblings(count, self.clock)
 
     def start(self, number: int) -> Siblings:
-        child = copy.copy(self._made)
+        child = copy.copy(self.made)
         child.join(number)
         return child
 
@@ -103,6 +103,15 @@ def test_a_process_that_hangs_is_known_by_the_age_of_what_it_wrote() -> None:
     assert [written.is_fresh for written in reader.others()] == [True]
     family.clock.now_s += FRESH_S
     assert [written.is_fresh for written in reader.others()] == [False]
+
+
+def test_a_process_shows_its_parent_when_it_last_wrote() -> None:
+    family = Family(2)
+    assert family.made.written_s(1) == float("-inf")
+    child = family.start(1)
+    assert family.made.written_s(1) == float("-inf")
+    child.write(ONE)
+    assert family.made.written_s(1) == family.clock.now_s
 
 
 @pytest.mark.parametrize("size", [SLOT_BYTES, 10 * SLOT_BYTES])

@@ -2,7 +2,11 @@
 
 import os
 import signal
+import time
 from pathlib import Path
+
+from tickertape.api.serving.processes import number_of_process
+from tickertape.api.siblings import Siblings
 
 
 def serve(directory: str, *, ignores_sigterm: bool = False) -> int:
@@ -18,6 +22,17 @@ def serve(directory: str, *, ignores_sigterm: bool = False) -> int:
 def serve_stubbornly(directory: str) -> int:
     """As `serve`, but only SIGKILL ends it."""
     return serve(directory, ignores_sigterm=True)
+
+
+def serve_with_signs(directory: str, siblings: Siblings) -> int:
+    """As `serve`, and give a sign of life a hundred times a second."""
+    signal.alarm(60)
+    siblings.join(number_of_process())
+    siblings.write(b"alive")
+    Path(directory, str(os.getpid())).touch()
+    while True:
+        time.sleep(0.01)
+        siblings.write(b"alive")
 
 
 def give_up(code: int) -> int:
