@@ -74,6 +74,7 @@ async def running(
     agreement = Agreement(connections, settings_of_api(settings))
     secrets = SecretWatch(settings, timing.secret_look_s)
     secrets.on_change("REDIS_URL", connections.use_account)
+    callers.access.watch(secrets)
     tasks = [
         asyncio.create_task(services.streams.run(), name="streams"),
         asyncio.create_task(_agree(services, agreement, callers.access), name="agreement"),

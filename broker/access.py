@@ -58,6 +58,21 @@ class AccessRecords:
         if word == "EXISTS":
             raise Refused(f"There is a key with the id {record.key_id}.")
 
+    async def move(self, key_id: str, earlier: str, digest: str) -> None:
+        """Keep a key under another digest. Does nothing if the key was moved or revoked before."""
+        await self._scripts.verdict(
+            "move_key",
+            [self._keys.api_keys(), self._keys.key_ids()],
+            key_id=key_id,
+            earlier=earlier,
+            digest=digest,
+        )
+
+    async def exist(self, key_ids: Sequence[str]) -> list[bool]:
+        """Whether there are keys with these ids."""
+        found = await self._connections.ask("HMGET", self._keys.key_ids(), *key_ids)
+        return [digest is not None for digest in found]
+
     async def revoke(self, key_id: str) -> bool:
         """Forget a key and revoke its tickets; false if there is no such key. Safe to repeat."""
         member = member_of_key(key_id)

@@ -19,8 +19,8 @@ NAMES = (
     "submit", "claim", "look", "append", "renew", "reopen", "retry", "release",
     "finish", "cancel", "account", "erase", "erase_turn", "rename", "claim_title", "forget",
     "position", "lines", "agree", "probe", "fence", "remap", "uncompacted", "compact", "recount",
-    "retain", "chain", "seat", "unseat", "count_seats", "settle", "add_key", "revoke_key",
-    "revoke_tickets", "may_rewrite", "rows",
+    "retain", "chain", "seat", "unseat", "count_seats", "settle", "add_key", "move_key",
+    "revoke_key", "revoke_tickets", "may_rewrite", "rows",
 )  # fmt: skip
 
 

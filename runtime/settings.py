@@ -20,6 +20,7 @@ from tickertape.runtime.setting_addresses import (
     checked_redis_url,
     checked_root_path,
 )
+from tickertape.runtime.signing_secrets import secrets_of
 
 _MIB = 1024 * 1024
 _NAMESPACE = re.compile(r"[a-z0-9_-]{1,32}", re.ASCII)
@@ -108,12 +109,8 @@ class Settings(BaseSettings):
     tenant_rules: str | None = Field(default=None, validation_alias=_ours("TENANT_RULES"))
     prices: str | None = Field(default=None, validation_alias=_ours("PRICES"))
     require_keys: bool = Field(default=False, validation_alias=_ours("REQUIRE_KEYS"))
-    ticket_secret: SecretStr | None = Field(
-        default=None, min_length=16, validation_alias=_ours("TICKET_SECRET")
-    )
-    key_secret: SecretStr | None = Field(
-        default=None, min_length=16, validation_alias=_ours("KEY_SECRET")
-    )
+    ticket_secret: SecretStr | None = Field(default=None, validation_alias=_ours("TICKET_SECRET"))
+    key_secret: SecretStr | None = Field(default=None, validation_alias=_ours("KEY_SECRET"))
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", validation_alias=_ours("LOG_LEVEL")
     )
@@ -188,6 +185,12 @@ class Settings(BaseSettings):
         if self.redis_url and is_cluster(self.redis_url) and not is_given:
             self.partitions = _CLUSTER_PARTITIONS
         return self
+
+    @field_validator("ticket_secret", "key_secret")
+    @classmethod
+    def _one_in_each_line(cls, secret: SecretStr | None) -> SecretStr | None:
+        _ = secrets_of(secret)
+        return secret
 
     @field_validator("root_path")
     @classmethod

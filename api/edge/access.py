@@ -6,9 +6,9 @@ itself as soon as Redis holds a key.
 
 import asyncio
 import time
+from collections.abc import Callable, Sequence
 
 import structlog
-from pydantic import SecretStr
 
 from tickertape.api.edge.audit import audit_of
 from tickertape.api.edge.caller import Authenticator, Call, Caller, Unrecognized
@@ -26,11 +26,13 @@ from tickertape.api.edge.ticket_text import Claims
 from tickertape.api.edge.tickets import NEEDED, Tickets
 from tickertape.api.edge.user_tokens import UserTokens
 from tickertape.broker.access import AccessRecords
-from tickertape.broker.errors import Unavailable
+from tickertape.broker.errors import SettingsInvalid, Unavailable
 from tickertape.broker.keys import OPEN_TENANT
 from tickertape.broker.task_faults import TaskFaults
 from tickertape.runtime import api_key
+from tickertape.runtime.secret_watch import SecretWatch, Use
 from tickertape.runtime.settings import Settings
+from tickertape.runtime.signing_secrets import secrets_in, secrets_of
 from tickertape.runtime.wait import wait_at_most
 
 logger = structlog.get_logger("api")
@@ -57,9 +59,9 @@ class Access:
         self._known_list: Keys | None = None
         self._permits = Permits()
         self._authenticator = authenticator
-        self._stored = StoredKeys(self._permits, _secret_of(settings.key_secret))
+        self._stored = StoredKeys(self._permits, secrets_of(settings.key_secret))
         self.tickets = Tickets(
-            self._permits, _secret_of(settings.ticket_secret), self._still_grants
+            self._permits, secrets_of(settings.ticket_secret), self._still_grants
         )
         self._tokens = (
             None if settings.jwt_jwks_url is None else UserTokens(settings, self._permits)
@@ -148,6 +150,11 @@ class Access:
     def _is_listed_key(self, text: str) -> bool:
         return self._listed is not None and self._listed().find(text) is not None
 
+    def watch(self, files: SecretWatch) -> None:
+        """Have secrets replaced when their files change."""
+        files.on_change("TICKERTAPE_KEY_SECRET", _user_of(self._stored.use_secrets))
+        files.on_change("TICKERTAPE_TICKET_SECRET", _user_of(self.tickets.use_secrets))
+
     def close(self) -> None:
         """Close the audit log."""
         if self.audit is not None:
@@ -179,6 +186,7 @@ class Access:
             self._version = version
             self._has_version.set()
         await self.tickets.renew()
+        await self._stored.move()
         await self._stored.write_uses()
 
     async def run(self, records: AccessRecords, faults: TaskFaults, interval_s: float) -> None:
@@ -203,5 +211,12 @@ def _on_behalf(caller: Caller, user: str | None) -> Caller:
     return caller.acting_for(user)
 
 
-def _secret_of(setting: SecretStr | None) -> str | None:
-    return None if setting is None else setting.get_secret_value()
+def _user_of(use_secrets: Callable[[Sequence[str]], None]) -> Use:
+    async def use(text: str) -> None:
+        try:
+            secrets = secrets_in(text)
+        except ValueError as error:
+            raise SettingsInvalid(str(error)) from None
+        use_secrets(secrets)
+
+    return use

@@ -57,19 +57,26 @@ class Tickets:
     def __init__(
         self,
         permits: Permits,
-        secret: str | None,
+        secrets_: Sequence[str],
         still_grants: Callable[[Claims], bool],
         *,
         now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
     ) -> None:
         self._permits = permits
-        self._own_secret = None if secret is None else secret.encode()
+        self.use_secrets(secrets_)
         self._still_grants = still_grants
         self._revocations: dict[str, deque[int]] = {}
         self._now_ms = now_ms
         self._records: AccessRecords | None = None
         self._secret: bytes | None = None
         self._secret_read_ms = 0
+
+    def use_secrets(self, secrets_: Sequence[str]) -> None:
+        """Sign with the first of these from now on, and accept what any of them signed.
+
+        Without any, the secret is the one in Redis.
+        """
+        self._own_secrets = tuple(secret.encode() for secret in secrets_)
 
     def attach(self, records: AccessRecords) -> None:
         """Use these records from now on."""
@@ -180,21 +187,24 @@ class Tickets:
         return [each for each in self._permits.of(TicketPermit) if each.is_used]
 
     async def _claims(self, ticket: str) -> Claims | None:
-        claims = verify(ticket, await self._current_secret())
+        claims = _verified(ticket, await self._valid_secrets())
         is_old = self._now_ms() - self._secret_read_ms > _SECRET_READ_EVERY_MS
-        if claims is None and is_old and self._own_secret is None:
+        if claims is None and is_old and not self._own_secrets:
             # Redis may have lost the secret, and another process may have made a new one.
             self._secret = None
-            claims = verify(ticket, await self._current_secret())
+            claims = _verified(ticket, await self._valid_secrets())
         return claims
 
     async def _current_secret(self) -> bytes:
-        if self._own_secret is not None:
-            return self._own_secret
+        return (await self._valid_secrets())[0]
+
+    async def _valid_secrets(self) -> Sequence[bytes]:
+        if self._own_secrets:
+            return self._own_secrets
         if self._secret is None:
             self._secret_read_ms = self._now_ms()
             self._secret = await self._store().ticket_secret()
-        return self._secret
+        return (self._secret,)
 
     async def _revoked(self, tickets: Sequence[Claims]) -> list[bool]:
         members = [member for claims in tickets for member in _members(claims)]
@@ -223,6 +233,10 @@ def ticket_event(ticket: str, claims: Claims) -> bytes:
     """The event that carries a new ticket to a client of an open stream."""
     data = {"ticket": ticket, "expires_ms": claims.expires_ms, "ends_ms": claims.ends_ms}
     return b"event: ticket\ndata: %b\n\n" % msgspec.json.encode(data)
+
+
+def _verified(ticket: str, valid: Sequence[bytes]) -> Claims | None:
+    return next((claims for secret in valid if (claims := verify(ticket, secret))), None)
 
 
 def _members(claims: Claims) -> list[str]:

@@ -18,6 +18,7 @@ from tickertape.cli.inspect.redis_url import command_failed, redis_url
 from tickertape.runtime import api_key
 from tickertape.runtime.environment import load_settings
 from tickertape.runtime.settings import Settings
+from tickertape.runtime.signing_secrets import secrets_of
 
 # `metrics` and `admin` show the numbers of all tenants.
 _OWN_SCOPES = ("submit", "read", "cancel", "erase", "list")
@@ -77,7 +78,7 @@ async def _run(url: str, settings: Settings, record: KeyRecord | None, revoked: 
 
 async def _add(access: AccessRecords, settings: Settings, record: KeyRecord) -> None:
     key = api_key.new_key()
-    secret = None if settings.key_secret is None else settings.key_secret.get_secret_value()
+    secret, *_ = secrets_of(settings.key_secret) or (None,)
     await access.add(api_key.digest(key, secret), record)
     # The key alone is printed to the output, so that it can be piped into a secret store.
     print(key)

@@ -74,6 +74,7 @@ class Story(Rig):
         """Add and revoke a key and a ticket."""
         access = AccessRecords(self.connections)
         await access.add("digest", KeyRecord(key_id="1", tenant="t", scopes=(), created_ms=1))
+        await access.move("1", "digest", "another digest")
         assert await access.revoke("1")
         await access.revoke_tickets(member_of_ticket("1"), 2**45)
 

@@ -5,8 +5,15 @@ from tickertape.cli.inspect.keys import SCOPES
 from tickertape.runtime import api_key
 
 
-async def add_key(access: AccessRecords, tenant: str, key_id: str = "1", **fields: object) -> str:
-    """A new key of a tenant, with all scopes."""
+async def add_key(
+    access: AccessRecords,
+    tenant: str,
+    key_id: str = "1",
+    *,
+    secret: str | None = None,
+    **fields: object,
+) -> str:
+    """A new key of a tenant, with all scopes; `secret` is that of the server."""
     key = api_key.new_key()
     record = KeyRecord(
         key_id=key_id,
@@ -15,5 +22,5 @@ async def add_key(access: AccessRecords, tenant: str, key_id: str = "1", **field
         created_ms=1,
         **fields,  # type: ignore[arg-type]  # as named
     )
-    await access.add(api_key.digest(key, None), record)
+    await access.add(api_key.digest(key, secret), record)
     return key
