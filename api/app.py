@@ -86,7 +86,9 @@ def create_app(
         _check_origins(settings)
     metrics = Metrics(hosting.siblings)
     forms.on_refused = metrics.count_refusal
-    guards = _guards(settings, forms, page, callers, hosting.operator_port, serves_all=open_to_all)
+    guards = _guards(
+        settings, forms, page, callers, metrics, hosting.operator_port, serves_all=open_to_all
+    )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -155,6 +157,7 @@ def _guards(
     forms: ErrorForms,
     page: ServedPage,
     callers: Callers,
+    metrics: Metrics,
     operator_port: int | None,
     *,
     serves_all: bool,
@@ -192,6 +195,7 @@ def _guards(
             authenticator=access,
             is_public=is_public,
             audit=access.audit,
+            on_unrecognized=metrics.count_unrecognized,
         ),
         Middleware(ReadLimits, forms=forms, rules=callers.rules),
         Middleware(RateHeaders, headers=lambda: rate_headers(RESTS.get())),

@@ -56,6 +56,11 @@ def _of_queue(queue: QueueStatus) -> Iterator[Metric]:
         "How long the oldest request has waited that a worker could claim now; 0 without one",
         queue.oldest_s or 0.0,
     )
+    yield GaugeMetricFamily(
+        "tickertape_queue_bytes",
+        "What the requests that have not ended take in Redis, of the whole deployment",
+        queue.size_bytes,
+    )
 
 
 def _of_workers(workers: list[WorkerStatus]) -> Iterator[Metric]:

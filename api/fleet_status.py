@@ -50,6 +50,9 @@ class QueueStatus(BaseModel):
     delayed: int = Field(description="Requests that are tried again later")
     held: int = Field(description="Requests that wait for an earlier one of their conversation")
     dead: int = Field(description="Requests that were given up; see `tickertape dead`")
+    size_bytes: int = Field(
+        default=0, description="What the requests that have not ended take in Redis"
+    )
 
 
 _EXAMPLE: JsonObject = {
@@ -58,6 +61,7 @@ _EXAMPLE: JsonObject = {
     "at": 1767225600.123,
     "queue": {
         "waiting": 0, "oldest_s": None, "running": 2, "delayed": 0, "held": 0, "dead": 0,
+        "size_bytes": 4096,
     },
     "workers": [{"slots": 64, "running": 2, "is_draining": False, "seen_s": 0.4}],
     "no_worker_since": None,
@@ -175,6 +179,7 @@ def status_of(
             delayed=depth.delayed,
             held=depth.held,
             dead=depth.dead,
+            size_bytes=depth.size_bytes,
         ),
         workers=[
             WorkerStatus(

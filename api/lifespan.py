@@ -157,6 +157,8 @@ def _services(
         writes=connections.writes,
         longest_turn_s=lambda: services.loop_watch.longest_turn_s,
     )
+    hub = streams.hub
+    services.metrics.watch_fanout(hub.counts, hub.held.read, services.loop_watch.lag)
     return services
 
 

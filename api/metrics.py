@@ -1,12 +1,15 @@
 """What this process counts, for Prometheus. No label holds an id, a tenant or text of a caller."""
 
 import asyncio
+from collections import Counter as Counts
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from tickertape.api.fanout.fanout_counts import DropReason, FanoutCounts, HealCause
 from tickertape.api.metric_sums import summed
 from tickertape.api.siblings import Siblings
 from tickertape.broker.errors import (
@@ -20,7 +23,8 @@ from tickertape.broker.errors import (
     TenantLimitReached,
 )
 from tickertape.broker.write_state import WORDS, WriteState
-from tickertape.runtime.metric_families import counter
+from tickertape.runtime.histogram import Histogram
+from tickertape.runtime.metric_families import counter, gauge
 from tickertape.runtime.version import installed_version
 
 _WRITTEN_EVERY_S = 1.0
@@ -34,6 +38,9 @@ _OUTCOMES: dict[type[BrokerError], str] = {
     KeptBytesReached: "kept_bytes",
     ConversationBusy: "busy",
 }
+AUTHENTICATION_FAILURES = (
+    "no_key", "invalid_api_key", "invalid_token", "invalid_ticket", "too_many_tries", "other",
+)  # fmt: skip
 SUBMIT_OUTCOMES = ("accepted", "repeated", *_OUTCOMES.values(), _UNAVAILABLE)
 
 
@@ -60,6 +67,20 @@ class Metrics:
             registry=self._registry,
         )  # fmt: skip
         self._cancels = Counter("tickertape_cancels", "Cancel calls", registry=self._registry)
+        self._cancel_times = Histogram(
+            "tickertape_cancel_seconds", "From a cancel call to the end of the request"
+        )
+        self._registry.register(_Times(self._cancel_times))
+        self._unrecognized: Counts[str] = Counts()
+        self._registry.register(
+            _Counted(
+                "tickertape_authentication_failures",
+                "Calls without a valid key, token or ticket, by reason",
+                "reason",
+                AUTHENTICATION_FAILURES,
+                self._unrecognized,
+            )
+        )
         self._open_streams = Gauge(
             "tickertape_subscribers", "Open streams", registry=self._registry
         )
@@ -96,6 +117,21 @@ class Metrics:
     def count_cancel(self) -> None:
         """Count a cancel call."""
         self._cancels.inc()
+
+    def count_cancelled(self, took_s: float) -> None:
+        """Count a request that a cancel call has ended, and how long that took."""
+        self._cancel_times.observe(took_s)
+
+    def count_unrecognized(self, reason: str) -> None:
+        """Count a call without a valid key, token or ticket."""
+        self._unrecognized[reason if reason in AUTHENTICATION_FAILURES else "other"] += 1
+
+    def watch_fanout(
+        self, counts: FanoutCounts, held_bytes: Callable[[], dict[str, float]], lag: Histogram
+    ) -> None:
+        """Look at what the fan-out and the loop's watch count, whenever the metrics are read."""
+        self._registry.register(_Fanout(counts, held_bytes))
+        self._registry.register(_Times(lag))
 
     def watch(
         self,
@@ -168,3 +204,36 @@ class _Counted(Collector):
 
     def collect(self) -> Iterator[CounterMetricFamily]:
         yield counter(self._name, self._text, self._label, self._values, self._counted)
+
+
+class _Times(Collector):
+    def __init__(self, histogram: Histogram) -> None:
+        self._histogram = histogram
+
+    def collect(self) -> Iterator[Metric]:
+        yield self._histogram.family()
+
+
+class _Fanout(Collector):
+    def __init__(self, counts: FanoutCounts, held_bytes: Callable[[], dict[str, float]]) -> None:
+        self._counts = counts
+        self._held_bytes = held_bytes
+
+    def collect(self) -> Iterator[Metric]:
+        counts = self._counts
+        yield counter(
+            "tickertape_heals", "Reads of logs that brought tapes up to date, by the cause",
+            "cause", get_args(HealCause), counts.heals,
+        )  # fmt: skip
+        yield CounterMetricFamily(
+            "tickertape_rewinds", "Logs that had lost entries which readers had", counts.rewinds
+        )
+        yield counter(
+            "tickertape_dropped_readers", "Streams that were broken off, by the reason",
+            "reason", get_args(DropReason), counts.dropped,
+        )  # fmt: skip
+        yield gauge(
+            "tickertape_log_bytes", "Memory of logs in this process, by their state",
+            "state", self._held_bytes(),
+        )  # fmt: skip
+        yield counts.delays.family()

@@ -23,7 +23,6 @@ from tickertape.api.fanout.watchers import INTERVAL_S
 from tickertape.api.fleet_status import FleetStatus
 from tickertape.api.fleet_watch import FleetWatch
 from tickertape.api.heavy_work import CallTurns, HeavyWork
-from tickertape.api.loop_watch import LoopWatch
 from tickertape.api.metrics import Metrics
 from tickertape.api.rates import RESTS, input_tokens, limits_of
 from tickertape.api.request_log import log_cancelled, log_erased, log_refused, log_submitted
@@ -42,6 +41,7 @@ from tickertape.broker.rights import Rights
 from tickertape.broker.submission import Submission, Submitted, Tries
 from tickertape.broker.summaries import ConversationList
 from tickertape.roles import Roles
+from tickertape.runtime.loop_watch import LoopWatch
 from tickertape.runtime.secret_watch import LOOK_S as SECRET_LOOK_S
 from tickertape.runtime.settings import Settings
 
@@ -232,10 +232,13 @@ class Services:
 
     async def cancel(self, request_id: str, tenant: str) -> str:
         """End a request; returns its status. Raises RequestMissing, Unavailable."""
+        begun_s = time.monotonic()
         self.metrics.count_cancel()
-        status = await self.requests.cancel(request_id, tenant)
-        log_cancelled(request_id, status)
-        return status
+        cancelled = await self.requests.cancel(request_id, tenant)
+        if cancelled.is_new:
+            self.metrics.count_cancelled(time.monotonic() - begun_s)
+        log_cancelled(request_id, cancelled.status)
+        return cancelled.status
 
     async def erase(self, request_id: str, tenant: str) -> None:
         """Erase a request, which is cancelled first. Raises RequestMissing, Unavailable."""

@@ -177,7 +177,9 @@ def _rig(running: Running, size: Size) -> AbstractAsyncContextManager[Rig]:
 
 
 async def _cancel(rig: Rig, request_id: str) -> None:
-    assert await rig.requests.cancel(request_id, TENANT) == "cancelled", "the answer was over"
+    assert (await rig.requests.cancel(request_id, TENANT)).status == "cancelled", (
+        "the answer was over"
+    )
 
 
 async def _requests(box: Box, running: Running) -> Used:

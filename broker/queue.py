@@ -4,6 +4,8 @@ The holder of a Lease may write until Redis refuses: the script of each verb com
 with the current one, whatever this process believes.
 """
 
+import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -34,6 +36,10 @@ class Lease:
     entry before that. `retries` counts how often the upstream asked for a later call. `next_ms`:
     milliseconds until the next claim could succeed (0 = now, None = nothing scheduled), as of this
     claim.
+
+    `claimed_at_s` is the monotonic time of the claim. `waited_s` is the time from the submit to the
+    claim, and `away_s` that from the last sign of life of a lost worker to the claim; None without
+    a lost worker. Both are by the clock of Redis.
     """
 
     request_id: str
@@ -47,6 +53,9 @@ class Lease:
     conversation: str = ""
     tenant: str = ""
     next_ms: int | None = field(default=0, compare=False)
+    claimed_at_s: float = field(default_factory=time.monotonic, compare=False)
+    waited_s: float = field(default=0.0, compare=False)
+    away_s: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -81,6 +90,8 @@ class Queue:
         self._format = newest_format
         self._scripts = Scripts(connections.commands)
         self.default_model = settings.openai_model or ""
+        self.failed_by_claims: Counter[str] = Counter()
+        """How many requests the claims have ended, by the code of the failure."""
 
     async def claim(
         self,
@@ -124,9 +135,9 @@ class Queue:
             reachable_ms=reachable_ms,
             format=self._format,
         )
-        if word == "EMPTY":
-            return Nothing(_next_ms(details[0]))
-        return _lease(details)
+        next_ms, poisoned, interrupted, *_ = details if word == "EMPTY" else details[10:]
+        self.failed_by_claims.update(poison=int(poisoned), interrupted=int(interrupted))
+        return Nothing(_next_ms(next_ms)) if word == "EMPTY" else _lease(details)
 
     async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
         """Keep the leases for their full length from now, in one call; returns the refused ones.
@@ -248,8 +259,8 @@ class Queue:
 
 
 def _lease(details: list[bytes]) -> Lease:
-    request_id, attempt, n, opener, prev, payload, crashes, retries, *names, next_ms = details
-    conversation, tenant = names
+    request_id, attempt, n, opener, prev, payload, crashes, retries, *more = details
+    conversation, tenant, next_ms, _, _, created, lost = more
     return Lease(
         request_id=request_id.decode(),
         attempt=int(attempt),
@@ -262,6 +273,9 @@ def _lease(details: list[bytes]) -> Lease:
         conversation=conversation.decode(),
         tenant=tenant.decode(),
         next_ms=_next_ms(next_ms),
+        # The attempt's number is the time of the claim.
+        waited_s=(int(attempt) - int(created or attempt)) / 1000,
+        away_s=(int(attempt) - int(lost)) / 1000 if lost else None,
     )
 
 

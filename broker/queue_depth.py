@@ -20,7 +20,8 @@ class QueueDepth:
     accepted `oldest_s` seconds ago. `delayed` requests are due for another try later, and `held`
     requests wait for the request before them in their conversation. `dead` counts the kept poison
     requests. `claimed_s` is the Unix time at which a worker last asked for work, or None if no
-    worker ever did; `now_s` is the time by the clock of Redis.
+    worker ever did; `now_s` is the time by the clock of Redis. `size_bytes` is what the requests
+    that have not ended take.
     """
 
     waiting: int
@@ -31,6 +32,7 @@ class QueueDepth:
     oldest_s: float | None
     claimed_s: float | None
     now_s: float
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ async def read_queue_depth(connections: Connections) -> QueueDepth:
         oldest_s=None if oldest_ms is None else max(0.0, now_s - oldest_ms / 1000),
         claimed_s=_latest_s(part[0][1] for part in parts),
         now_s=now_s,
+        size_bytes=sum(max(0, int(part[0][2] or 0)) for part in parts),
     )
 
 
@@ -114,7 +117,7 @@ async def _owners_in_turn(
 
 def _counts(keys: Keyspace, partition: int) -> list[tuple[str | int, ...]]:
     return [
-        ("HMGET", keys.load(partition), "count", "seen"),
+        ("HMGET", keys.load(partition), "count", "seen", "bytes"),
         ("ZCARD", keys.running(partition)),
         ("ZCARD", keys.delayed(partition)),
         ("LRANGE", keys.ring(partition), 0, _MOST_TENANTS - 1),

@@ -69,6 +69,16 @@ class Record:
         return self.state in TERMINALS
 
 
+class Cancelled(NamedTuple):
+    """The status of a request after a cancel: `cancelled`, or how it ended earlier.
+
+    `is_new`: this call ended the request.
+    """
+
+    status: str
+    is_new: bool
+
+
 class Listed(NamedTuple):
     """A row in the list of a tenant's requests; `record` is None when the request has expired."""
 
@@ -128,8 +138,8 @@ class Requests:
         return stored
 
     @never_from_a_former_primary
-    async def cancel(self, request_id: str, tenant: str) -> str:
-        """End a request in any state; returns its status: `cancelled`, or how it ended earlier.
+    async def cancel(self, request_id: str, tenant: str) -> Cancelled:
+        """End a request in any state.
 
         When this returns, the request has ended, and its log gets no more entries. Raises
         RequestMissing, Unavailable.
@@ -144,7 +154,7 @@ class Requests:
         )
         if word == "MISSING":
             raise RequestMissing
-        return details[0].decode()
+        return Cancelled(details[0].decode(), is_new=word == "OK")
 
     async def erase(self, request_id: str, tenant: str) -> None:
         """Erase a request that is over; raises RequestMissing, NotFinished, Unavailable."""

@@ -3,7 +3,7 @@
 An alert on a rise needs a series to exist before its first event.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
@@ -15,6 +15,16 @@ def counter(
     family = CounterMetricFamily(name, text, labels=[label])
     for value in values:
         family.add_metric([value], counted.get(value, 0))
+    return family
+
+
+def counter_of_several(
+    name: str, text: str, labels: Sequence[str], counted: Mapping[tuple[str, ...], float]
+) -> CounterMetricFamily:
+    """A counter with a series for each of `counted`, by the values of the labels."""
+    family = CounterMetricFamily(name, text, labels=labels)
+    for values, count in counted.items():
+        family.add_metric(values, count)
     return family
 
 

@@ -83,6 +83,7 @@ class Attempt:
 
     def _note_first_output(self) -> None:
         self._first_output_at_s = time.monotonic()
+        self._tools.counters.times.first_output(self.lease)
         log.info(
             "first token",
             request_id=self.lease.request_id,

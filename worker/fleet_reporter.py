@@ -66,10 +66,10 @@ class FleetReporter:
             is_draining=consumer.is_stopping,
             deltas=deltas,
             deltas_per_s=round(self._rate.add(deltas), 1),
-            completed=counters.ended["completed"],
-            failed=counters.ended["failed"],
+            completed=counters.ended_as("completed"),
+            failed=counters.ended_as("failed"),
             takeovers=counters.takeovers,
-            retries=counters.retries,
+            retries=counters.retries.total(),
             titles=counters.titles["given"],
             upstream_problem=counters.upstream_problem or self._models.public_fault,
         )

@@ -50,6 +50,8 @@ class Job:
         self._current: Attempt | None = None
         # After the end of the job: when the request, which went back to the queue, is due.
         self.due_in_ms: int | None = None
+        # The monotonic time at which this worker learned that the request was cancelled.
+        self.cancelled_at_s: float | None = None
 
     @property
     def deltas(self) -> int:
@@ -81,9 +83,10 @@ class Job:
         Writes nothing once it is fenced. Cancelling leaves the request to its lease.
         """
         lease: Lease | None = self.lease
-        self._counters.takeovers += self.lease.crashes > 0
+        self._counters.claimed(self.lease)
         while lease is not None:
             self.lease = lease
+            self._counters.attempts[lease.opener] += 1
             self._log.info("attempt begun", attempt=lease.attempt, n=lease.n, opener=lease.opener)
             lease = await self._attempt(lease)
 
@@ -103,6 +106,7 @@ class Job:
             attempt.writer.close()
             self._current = None
             self._counters.deltas += attempt.deltas
+            self._counters.used(attempt.usage())
 
     async def _conclude(self, attempt: Attempt, outcome: Outcome) -> Outcome | Lease | None:
         """Act on an outcome. Returns another outcome if that fails, or the next attempt's lease."""
@@ -150,7 +154,7 @@ class Job:
     async def _retry(self, attempt: Attempt, failure: Failure, delay_s: float) -> Stop | None:
         """Put the request back into the queue, due after a delay."""
         lease, code = attempt.lease, failure.code.value
-        self._counters.retried(failure.problem)
+        self._counters.retried(code, failure.problem)
         self._log.info("retry later", code=code, delay_s=round(delay_s, 3))
         delay_ms = int(delay_s * 1000)
         try:
@@ -168,7 +172,7 @@ class Job:
         """Open the next attempt in this worker, after the unwritten pieces and a delay."""
         self._log.info("begin again", code=failure.code.value, delay_s=round(delay_s, 3))
         self._restarts += 1
-        self._counters.retried(failure.problem)
+        self._counters.retried(failure.code.value, failure.problem)
 
         async def pause() -> None:
             await attempt.writer.flushed()
@@ -216,7 +220,7 @@ class Job:
             except TooLong:
                 return Stop.LOG_FULL
             if gap is None:
-                self._counters.ended[state] += 1
+                self._counters.ended[state, data.get("code", "")] += 1
                 self._log_end(attempt, state)
                 listeners = [*self._tools.end_listeners]
                 listeners += self._tools.answer_listeners if state == "completed" else []
@@ -249,11 +253,14 @@ class Job:
         nonce = secrets.token_hex(8)
         self._is_reopening = True
         try:
-            return await self._tools.insist(
+            reopened = await self._tools.insist(
                 lambda: self._queue.reopen(
                     lease, nonce, reason, can_continue=self._tools.upstream.profile.can_continue
                 )
             )
+            if reopened is None:
+                self._counters.ended["failed", FailureCode.INTERRUPTED] += 1
+            return reopened
         except Fenced:
             self._log.info("attempt fenced", attempt=lease.attempt)
             return None

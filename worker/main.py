@@ -27,6 +27,7 @@ from tickertape.broker.rights import Rights
 from tickertape.broker.settlements import Settlements
 from tickertape.runtime import service_manager
 from tickertape.runtime.garbage import tune_garbage_collector
+from tickertape.runtime.loop_watch import LoopWatch
 from tickertape.runtime.secret_watch import LOOK_S as SECRET_LOOK_S
 from tickertape.runtime.secret_watch import SecretWatch
 from tickertape.runtime.settings import Settings
@@ -87,6 +88,7 @@ class Worker:
     settler: Settler
     rewriter: AofRewriter | None
     secrets: SecretWatch
+    loop_watch: LoopWatch
     partitions: int
     slots: int
     drain_grace_s: float
@@ -110,6 +112,7 @@ class Worker:
                 ),
                 group.create_task(self.settler.run(), name="settlements"),
                 group.create_task(self.secrets.run(), name="secrets"),
+                group.create_task(self.loop_watch.run(), name="loop watch"),
             ]
             if self.rewriter is not None:
                 background.append(group.create_task(self.rewriter.run(), name="erasures"))
@@ -162,7 +165,7 @@ async def run(
         worker.push,
         worker.rights,
         worker.models,
-        WorkerMetrics(worker.consumer, worker.tools.counters, connections.writes, slots=slots),
+        _metrics(worker, connections),
         connections.faults,
     )
     try:
@@ -177,6 +180,16 @@ async def run(
         raise SettingsInvalid(str(invalid.exceptions[0])) from None
     finally:
         await connections.aclose()
+
+
+def _metrics(worker: Worker, connections: Connections) -> WorkerMetrics:
+    return WorkerMetrics(
+        worker.consumer,
+        worker.tools,
+        connections.writes,
+        worker.loop_watch.lag,
+        slots=worker.slots,
+    )
 
 
 def worker_name() -> str:
@@ -231,6 +244,7 @@ def _build_worker(
         _settler(connections, tools),
         rewriter_of(connections, settings, tools.rng, timing.erasure_look_s),
         _secret_watch(settings, connections, tools.upstream, timing.secret_look_s),
+        LoopWatch(),
         settings.partitions,
         slots,
         settings.drain_s if timing.drain_grace_s is None else timing.drain_grace_s,

@@ -9,24 +9,34 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from tickertape.broker.kinds import TERMINALS
+from tickertape.broker.kinds import OPENERS
 from tickertape.broker.write_state import WORDS, WriteState
-from tickertape.runtime.metric_families import counter, gauge
+from tickertape.runtime.histogram import Histogram
+from tickertape.runtime.metric_families import counter, counter_of_several, gauge
 from tickertape.runtime.version import installed_version
 from tickertape.worker.consumer import Consumer
-from tickertape.worker.counters import Counters
+from tickertape.worker.counters import TOKEN_TYPES
+from tickertape.worker.failures import FailureCode
+from tickertape.worker.tools import Tools
 
 _TITLES = ("given", "refused", "failed")
+_CODES = sorted(FailureCode)
+_ENDS: dict[tuple[str, ...], int] = {
+    ("completed", ""): 0,
+    **{("failed", str(code)): 0 for code in _CODES},
+}
 
 
 class WorkerMetrics(Collector):
     """The metrics of one worker, in a separate registry."""
 
     def __init__(
-        self, consumer: Consumer, counters: Counters, writes: WriteState, *, slots: int
+        self, consumer: Consumer, tools: Tools, writes: WriteState, lag: Histogram, *, slots: int
     ) -> None:
         self._consumer = consumer
-        self._counters = counters
+        self._queue = tools.queue
+        self._counters = tools.counters
+        self._lag = lag
         self._writes = writes
         self._slots = slots
         self._registry = CollectorRegistry()
@@ -41,9 +51,21 @@ class WorkerMetrics(Collector):
         """The present numbers."""
         yield from self._state()
         counters = self._counters
+        yield counter_of_several(
+            "tickertape_worker_ended", "Requests that this worker ended, and the code of failures",
+            ("state", "code"), self._ended(),
+        )  # fmt: skip
         yield counter(
-            "tickertape_worker_ended", "Requests that this worker ended", "state",
-            sorted(TERMINALS), counters.ended,
+            "tickertape_worker_retries", "Repeated calls of the upstream, by the code of the cause",
+            "code", _CODES, counters.retries,
+        )  # fmt: skip
+        yield counter(
+            "tickertape_worker_attempts", "Attempts that began, by their opener",
+            "opener", sorted(OPENERS), counters.attempts,
+        )  # fmt: skip
+        yield counter(
+            "tickertape_worker_tokens", "Tokens that the upstream reported, or that were estimated",
+            "type", TOKEN_TYPES, counters.tokens,
         )  # fmt: skip
         yield counter(
             "tickertape_worker_titles", "Titles that the model was asked for", "outcome",
@@ -56,9 +78,16 @@ class WorkerMetrics(Collector):
         for name, text, number in (
             ("deltas", "Deltas that the upstream sent, mostly one token each", self._deltas()),
             ("takeovers", "Claims of requests that a lost worker had begun", counters.takeovers),
-            ("retries", "Repeated calls of the upstream", counters.retries),
         ):
             yield CounterMetricFamily(f"tickertape_worker_{name}", text, number)
+        for each in (*counters.times.all, self._lag):
+            yield each.family()
+
+    def _ended(self) -> dict[tuple[str, ...], int]:
+        ended = _ENDS | {(state, code): n for (state, code), n in self._counters.ended.items()}
+        for code, count in self._queue.failed_by_claims.items():
+            ended["failed", code] += count
+        return ended
 
     def _state(self) -> Iterator[Metric]:
         consumer = self._consumer

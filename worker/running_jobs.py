@@ -1,6 +1,7 @@
 """The jobs of a worker that are under way, and the slots that they take."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import structlog
@@ -57,6 +58,7 @@ class RunningJobs:
         """Stop the job of a request that another process has ended, if it runs here."""
         if request_id in self._running:
             job, _ = self._running[request_id]
+            job.cancelled_at_s = time.monotonic()
             job.fenced(job.lease)
 
     def listed(self) -> list[tuple[Job, asyncio.Task[None]]]:
@@ -71,6 +73,9 @@ class RunningJobs:
     def _ended(self, job: Job, task: asyncio.Task[None]) -> None:
         self._keeper.discard(job)
         self._running.pop(job.lease.request_id, None)
+        if job.cancelled_at_s is not None:
+            took_s = time.monotonic() - job.cancelled_at_s
+            self._tools.counters.times.cancel.observe(took_s)
         if len(self._running) < self._slots:
             self.full.clear()
         if not task.cancelled() and (error := task.exception()) is not None:

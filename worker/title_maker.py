@@ -143,6 +143,7 @@ class TitleMaker:
             async for _ in stream:
                 if stream.tally.deltas > _MOST_DELTAS:
                     break
+        self._counters.used(stream.tally.usage)
         return stream.tally.text
 
     async def _give(self, claim: TitleClaim, title: str) -> None:

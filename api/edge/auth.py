@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from starlette.status import HTTP_401_UNAUTHORIZED
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tickertape.api.edge.audit import Audit, AuditedCall
@@ -14,6 +15,7 @@ from tickertape.api.edge.caller import (
     other_object,
 )
 from tickertape.api.edge.error_forms import ErrorForms
+from tickertape.api.edge.failed_tries import TOO_MANY_TRIES
 from tickertape.api.edge.operator_port import OPERATOR, is_operator
 from tickertape.api.edge.problems import Problem
 from tickertape.api.edge.route_scopes import needed_scope
@@ -35,7 +37,9 @@ class Authentication:
         authenticator: Authenticator,
         is_public: Callable[[str], bool],
         audit: Audit | None = None,
+        on_unrecognized: Callable[[str], None],
     ) -> None:
+        self._on_unrecognized = on_unrecognized
         self._app = app
         self._forms = forms
         self._authenticator = authenticator
@@ -67,6 +71,10 @@ class Authentication:
             _check(caller, scope)
         except Problem as problem:
             is_try = isinstance(problem, Unrecognized)
+            if is_try or problem.code == TOO_MANY_TRIES:
+                self._on_unrecognized(problem.code)
+            elif problem.status_code == HTTP_401_UNAUTHORIZED:
+                self._on_unrecognized("no_key")
             if audited is not None and audited.caller is None and not is_try:
                 # Strangers without a key could fill the disk. Wrong tries are slowed.
                 audited.leave_out()

@@ -16,6 +16,7 @@ from tickertape.runtime.networks import address_of, neighborhood
 
 logger = structlog.get_logger("api")
 
+TOO_MANY_TRIES = "too_many_tries"
 _MOST_ADDRESSES = 10_000
 _MOST_WAITING = 256
 # Enough for a person who mistypes.
@@ -58,7 +59,7 @@ class FailedTries:
         if self._waiting >= self._most_waiting:
             raise Problem(
                 429,
-                "too_many_tries",
+                TOO_MANY_TRIES,
                 "Too many calls with wrong keys came from this address; try later.",
                 headers={"Retry-After": str(_RETRY_AFTER_S)},
             )

@@ -7,7 +7,9 @@ of a millisecond, and a slice whose turn comes late gets every frame that came u
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import MutableMapping
+from typing import NamedTuple
 
 from tickertape.api.fanout.http_chunk import chunk
 from tickertape.api.fanout.hub import Hub
@@ -23,6 +25,14 @@ from tickertape.runtime.json_types import JsonObject
 _FULL_INTERVAL_CONNECTIONS = 256
 
 AudienceKey = tuple[WatchedLog, Dialect]
+_now_s = time.monotonic
+
+
+class _Sample(NamedTuple):
+    """An entry whose way to the readers is timed: it is the last of the first `frames` ones."""
+
+    frames: int
+    arrived_s: float
 
 
 class Audience:
@@ -60,11 +70,18 @@ class Audience:
         self._count = 0
         self._timer: asyncio.TimerHandle | None = None
         self._at_last_tick = (0, 0)
+        self._counts = hub.counts
+        self._sample: _Sample | None = None
         watched.listen(self.wake, self._write_notice)
         open_audiences[watched, dialect] = self
 
     def __len__(self) -> int:
         return self._count
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """How many connections of this process were broken off, by the reason."""
+        return self._counts.dropped
 
     @property
     def epoch(self) -> int:
@@ -125,6 +142,8 @@ class Audience:
 
     def wake(self) -> None:
         """Write what is new, now or when the interval is over."""
+        if self._sample is None and _now_s() >= self._counts.sample_from_s:
+            self._begin_sample()
         if self._timer is not None or not self._slices:
             return
         first, now_s = self._slices[0], self._loop.time()
@@ -137,7 +156,7 @@ class Audience:
         """Drop stalled connections, and comment on a quiet stream. Called each heartbeat."""
         for connection in self._connections():
             if connection.has_stalled():
-                connection.drop()
+                connection.drop("stalled")
         there = (self.epoch, self.frames.count)
         if there == self._at_last_tick:
             self._write_to_all(self._dialect.comment)
@@ -156,13 +175,31 @@ class Audience:
         first = self._slices[0]
         if len(self._slices) == 1:
             first.write(self._loop.time())
+            if self._sample is not None:
+                self._observe(self._sample)
             return
         self._slices.append(self._slices.pop(0))
         began_s = time.monotonic()
         first.write(self._loop.time())
+        if self._sample is not None:
+            self._observe(self._sample)
         if self._slices[0].is_behind:
             # Continue in the loop's next turn, because uvloop sends at the end of this one.
             self._timer = self._loop.call_later(0, self._rest, began_s)
+
+    def _begin_sample(self) -> None:
+        """Time the newest entry, unless a slice has it already."""
+        if self._slices and self._slices[-1].sent < self.frames.count:
+            self._counts.sample()
+            self._sample = _Sample(self.frames.count, _now_s())
+
+    def _observe(self, sample: _Sample) -> None:
+        """Observe a write to a slice, until each slice has the entry that is timed."""
+        is_void = self.frames.count < sample.frames  # the log was replaced
+        if not is_void:
+            self._counts.delays.observe(_now_s() - sample.arrived_s)
+        if is_void or not self._slices or self._slices[0].sent >= sample.frames:
+            self._sample = None
 
     def _rest(self, began_s: float) -> None:
         """Leave the loop to other logs for as long as this turn took since `began_s`.

@@ -20,6 +20,11 @@ class FinishedLogs:
         self._kept: OrderedDict[str, WatchedLog] = OrderedDict()
         self._bytes = 0
 
+    @property
+    def held_bytes(self) -> int:
+        """The memory of all kept tapes, approximately."""
+        return self._bytes
+
     def get(self, request_id: str) -> WatchedLog | None:
         """The tape of a log, if it is kept."""
         watched = self._kept.get(request_id)

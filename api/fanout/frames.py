@@ -24,7 +24,16 @@ class Frames:
     frame.
     """
 
-    __slots__ = ("_begins", "_blocks", "_ends", "_in_blocks", "_newest", "_newest_bytes", "count")
+    __slots__ = (
+        "_begins",
+        "_block_bytes",
+        "_blocks",
+        "_ends",
+        "_in_blocks",
+        "_newest",
+        "_newest_bytes",
+        "count",
+    )
 
     def __init__(self) -> None:
         self.clear()
@@ -32,6 +41,7 @@ class Frames:
     def clear(self) -> None:
         """Forget all frames."""
         self._blocks: list[bytes] = []
+        self._block_bytes = 0
         # For each block: the position of its first frame.
         self._begins: list[int] = []
         # For each block: the offset of its first frame, and the offset behind each frame.
@@ -56,8 +66,7 @@ class Frames:
     @property
     def size_bytes(self) -> int:
         """Approximate memory use of all frames."""
-        blocks = sum(map(len, self._blocks)) + sum(8 * len(ends) for ends in self._ends)
-        return blocks + sum(map(len, self._newest)) + OBJECT_BYTES * len(self._newest)
+        return self._block_bytes + self._newest_bytes + OBJECT_BYTES * len(self._newest)
 
     def bytes_from(self, position: int) -> int:
         """The bytes of the frames from a position on."""
@@ -81,8 +90,11 @@ class Frames:
         if self._newest:
             body = b"".join(self._newest)
             head = len(b"%x\r\n" % len(body))
-            self._blocks.append(chunk(body))
-            self._ends.append(array("Q", accumulate(map(len, self._newest), initial=head)))
+            block = chunk(body)
+            ends = array("Q", accumulate(map(len, self._newest), initial=head))
+            self._blocks.append(block)
+            self._ends.append(ends)
+            self._block_bytes += len(block) + 8 * len(ends)
             self._begins.append(self._in_blocks)
             self._in_blocks += len(self._newest)
             self._newest = []

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import structlog
 
+from tickertape.api.fanout.fanout_counts import FanoutCounts, HealCause
 from tickertape.api.fanout.tape import Verdict
 from tickertape.api.fanout.watched_log import WatchedLog, merge
 from tickertape.broker.codec import START, Cursor
@@ -31,7 +32,9 @@ class Healer:
         on_gone: Callable[[WatchedLog], None],
         pause_s: float,
         max_rewinds: int,
+        counts: FanoutCounts,
     ) -> None:
+        self._counts = counts
         self._pause_s = pause_s
         self._max_rewinds = max_rewinds
         self._logs = logs
@@ -39,10 +42,11 @@ class Healer:
         self._on_gone = on_gone
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, watched: WatchedLog) -> None:
+    def start(self, watched: WatchedLog, cause: HealCause) -> None:
         """Start reading a log, unless a task reads it already."""
         if watched.heal is not None or watched.is_gone:
             return
+        self._counts.heals[cause] += 1
         task = asyncio.create_task(self._heal(watched), name=f"heal {watched.tape.request_id}")
         watched.heal = task
         self._tasks.add(task)
@@ -106,6 +110,7 @@ class Healer:
 
     def _rewind(self, watched: WatchedLog) -> None:
         log.warning("log went back in time", request_id=watched.tape.request_id)
+        self._counts.rewinds += 1
         watched.tape.clear()
         watched.epoch += 1
         if watched.epoch > self._max_rewinds:

@@ -17,8 +17,10 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import structlog
 
 from tickertape.api.fanout.erasure_channels import ErasureChannels
+from tickertape.api.fanout.fanout_counts import FanoutCounts
 from tickertape.api.fanout.finished_logs import FinishedLogs
 from tickertape.api.fanout.healing import Healer
+from tickertape.api.fanout.held_bytes import HeldBytes
 from tickertape.api.fanout.hub_limits import HubLimits
 from tickertape.api.fanout.large_logs import LargeLogs
 from tickertape.api.fanout.log_ends import LogEnds
@@ -55,11 +57,13 @@ class Hub:
         self._by_channel: dict[bytes, WatchedLog] = {}
         self._finished = FinishedLogs(limits.finished_cache_bytes)
         self.rendering = self._finished.rendering
+        self.held = HeldBytes(self._watched, self._finished)
         self._large = LargeLogs(limits.large_logs_bytes)
         # How many connections were handed over to audiences; each of them holds its tape.
         self.live_connections = 0
         self._checked, self._partitions = connections.checked, connections.partitions
         self._erasures = ErasureChannels(connections.keys, connections.partitions, self._push)
+        self.counts = FanoutCounts()
         self._topics: dict[bytes, set[Callable[[], None]]] = {}
         self._healer = Healer(
             self._logs,
@@ -67,6 +71,7 @@ class Hub:
             on_gone=self._gone,
             pause_s=limits.heal_pause_s,
             max_rewinds=limits.max_rewinds,
+            counts=self.counts,
         )
         self._tail_checks = Pulse(limits.silence_limit_s)
 
@@ -147,7 +152,7 @@ class Hub:
 
         A client may have read further at another process, which pushes reached before this one.
         """
-        self._healer.start(watched)
+        self._healer.start(watched, "caught_up")
         if watched.heal is not None:
             _, pending = await asyncio.wait({watched.heal}, timeout=self._limits.sync_timeout_s)
             if pending:
@@ -179,7 +184,8 @@ class Hub:
     def on_subscribed(self, channel: bytes) -> None:
         """Read what was pushed before this subscription; called by Push."""
         if (watched := self._by_channel.get(channel)) is not None:
-            self._healer.start(watched)
+            is_first = not watched.synced.is_set()
+            self._healer.start(watched, "opened" if is_first else "reconnected")
         if channel in self._erasures:
             # Erasures may have been missed, and a log that was erased must not be kept.
             self._finished.clear()
@@ -206,10 +212,10 @@ class Hub:
                 self._changed(watched)
             else:
                 self._changed(watched)
-                self._healer.start(watched)
+                self._healer.start(watched, "gap")
         except EntryMalformed:
             log.warning("push not understood", channel=channel.decode(errors="replace"))
-            self._healer.start(watched)
+            self._healer.start(watched, "malformed")
 
     def _on_notice(self, watched: WatchedLog, news: Notice) -> None:
         if news.kind == "gone":
@@ -228,7 +234,7 @@ class Hub:
         self._by_channel[watched.channel] = watched
         self._push.subscribe(watched.channel)
         if not self._push.is_up_for(request_ids.partition_of(request_id)):
-            self._healer.start(watched)
+            self._healer.start(watched, "opened")
         return watched
 
     def _finish(self, watched: WatchedLog) -> None:
@@ -303,4 +309,4 @@ class Hub:
                 continue
             last = each.tape.last
             if tail is None or tail > last or (tail < last and each.heal is None):
-                self._healer.start(each)
+                self._healer.start(each, "tail")

@@ -5,9 +5,11 @@ instead of 23, and a write wakes no task.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
+from tickertape.api.fanout.fanout_counts import DropReason
 from tickertape.api.fanout.frames import Frames
 from tickertape.api.fanout.http_chunk import LAST_CHUNK, chunk
 from tickertape.api.fanout.peer import has_left
@@ -50,6 +52,11 @@ class Broadcast(Protocol):
     @property
     def rewind(self) -> bytes:
         """The bytes that make a client start over; empty on wires that cannot express it."""
+        ...
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """How many connections were broken off, by the reason."""
         ...
 
 
@@ -223,13 +230,15 @@ class LiveConnection(asyncio.Protocol):
         self._ticks = self._ticks + 1 if is_stuck else 0
         return self._ticks > _STALLED_TICKS
 
-    def drop(self) -> None:
+    def drop(self, reason: DropReason = "unread") -> None:
         """Break the connection off."""
+        if self._group is not None:
+            self._group.audience.dropped[reason] += 1
         self._transport.abort()
 
     def break_off(self) -> None:
         """End at once, because the client may not read any more."""
-        self.drop()
+        self.drop("revoked")
 
     def send_event(self, event: bytes) -> None:
         """Send an event that is no part of the log, unless the socket is full."""
@@ -285,6 +294,7 @@ class LiveConnection(asyncio.Protocol):
         if rewind:
             self.write(chunk(rewind))
         else:
+            group.audience.dropped["replaced"] += 1
             self._close(b"")
 
     def _close(self, last: bytes) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from enum import Enum
 from itertools import islice
+from typing import NamedTuple
 
 from tickertape.api.fanout.frames import OBJECT_BYTES
 from tickertape.api.fanout.rendering import Rendering
@@ -24,6 +25,13 @@ class Verdict(Enum):
 _TAKEN, _OLD, _GAP = Verdict
 
 
+class _Measured(NamedTuple):
+    """How many values were looked at, and their bytes."""
+
+    values: int
+    size: int
+
+
 class Tape:
     """A contiguous prefix of a log.
 
@@ -34,16 +42,21 @@ class Tape:
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id
         self._renderings: dict[object, Rendering] = {}
+        # As of the last look at the size.
+        self._measured = _Measured(0, 0)
         self.clear()
 
     @property
     def size_bytes(self) -> int:
-        """Approximate memory use, dominated by the overhead per object. Takes time per entry.
+        """Approximate memory use, dominated by the overhead per object.
 
-        Renderings that are made later are not included.
+        Takes time per entry that has come since the last call. Renderings that are made later are
+        not included.
         """
         frames = sum(rendering.frames.size_bytes for rendering in self._renderings.values())
-        return frames + sum(map(len, self.values)) + OBJECT_BYTES * len(self.values)
+        added = sum(map(len, islice(self.values, self._measured.values, None)))
+        self._measured = _Measured(len(self.values), self._measured.size + added)
+        return frames + self._measured.size + OBJECT_BYTES * self._measured.values
 
     @property
     def runs(self) -> int:
@@ -54,6 +67,7 @@ class Tape:
         """Forget all entries."""
         self.last = START
         self.values: list[bytes] = []
+        self._measured = _Measured(0, 0)
         self.is_over = False
         self.is_queued = True
         # For each attempt: its number, the seq of its first entry, and that entry's position.

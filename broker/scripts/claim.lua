@@ -3,9 +3,12 @@
 -- ARGV   1 worker  2 nonce  3 lease_ms  4 can_continue (0|1)  5 max_crashes  6 retention_s
 --        7 conversation_ttl_s  8 budget  9 take (0|1)  10 suspect_ok (0|1)  11 default_model (JSON)
 --        12 dead_retention_s  13 stays_idle (0|1)  14 reachable_ms  15 format
--- ->     GO id attempt n opener prev payload crashes retries conversation tenant next_ms | EMPTY next_ms
+-- ->     GO id attempt n opener prev payload crashes retries conversation tenant next_ms poisoned interrupted created
+--        lost | EMPTY next_ms poisoned interrupted
 -- NEEDS  rights prefix kept rates lifecycle
--- `next_ms` is the time in ms until another claim could succeed: 0 now, -1 nothing is scheduled.
+-- `next_ms` is the time in ms until another claim could succeed: 0 now, -1 nothing is scheduled. `poisoned` and
+-- `interrupted` are how many requests this call ended with these codes. `created` is when the request was accepted,
+-- and `lost` when the worker that ran it last renewed its lease, if the request was taken back from that worker.
 -- A repeated call with the same nonce returns the same request while that request runs. A request whose
 -- policy forbids another attempt ends as `failed`, and the next one is claimed. A claim that leaves work in the
 -- ring wakes an idle worker, or leaves a wake token. A claim that leaves none removes all tokens, and lists the
@@ -21,9 +24,13 @@ local owner = worker .. ':' .. nonce
 local MOST_IDLE = 10000
 local POISON = 'F{"code":"poison","message":"The request was given up: every worker that ran it died.","retryable":false}'
 
+local poisoned, interrupted = 0, 0
+
 local function claimed_reply(id, next_ms)
-  local h = call('HMGET', P .. 'req:' .. id, 'attempt', 'n', 'opener', 'prev', 'payload', 'crashes', 'retries', 'conv', 'tenant')
-  return { 'GO', id, h[1], h[2], h[3], h[4], h[5], h[6], h[7], h[8], h[9], next_ms }
+  local h = call('HMGET', P .. 'req:' .. id, 'attempt', 'n', 'opener', 'prev', 'payload', 'crashes', 'retries', 'conv',
+    'tenant', 'created', 'reason', 'lost')
+  local lost = h[11] == '"worker_lost"' and h[12] or ''
+  return { 'GO', id, h[1], h[2], h[3], h[4], h[5], h[6], h[7], h[8], h[9], next_ms, poisoned, interrupted, h[10] or '', lost }
 end
 
 local claimed = call('GET', P .. 'claim:' .. nonce)
@@ -59,11 +66,13 @@ local function reap(id)
   if r.seq > 0 then
     call('HSETNX', P .. 'req:' .. id, 'usage:' .. r.attempt, '{"completion_tokens":' .. int(r.seq) .. ',"estimated":true}')
   end
-  local counted = { 'crashes', r.crashes, 'reason', '"worker_lost"' }
+  local lost = tonumber(call('ZSCORE', P .. 'running', id) or now) - lease_ms
+  local counted = { 'crashes', r.crashes, 'reason', '"worker_lost"', 'lost', int(lost) }
   if r.crashes >= max_crashes then
     call('HSET', P .. 'req:' .. id, unpack(counted))
     local payload = call('HGET', P .. 'req:' .. id, 'payload')
     end_request(r, 'failed', POISON, retention_s, conversation_ttl_s)
+    poisoned = poisoned + 1
     call('HSET', P .. 'req:' .. id, 'payload', payload)
     call('EXPIRE', P .. 'req:' .. id, dead_retention_s)
     count_kept(P .. 'req:' .. id, r.tenant, bytes_after_end(r) + #payload, tonumber(dead_retention_s))
@@ -199,7 +208,8 @@ while take == '1' and tries < budget do
       return claimed_reply(id, settle_wakes(stays_idle == '1'))
     end
     end_request(r, 'failed', INTERRUPTED, retention_s, conversation_ttl_s)
+    interrupted = interrupted + 1
   end
 end
 
-return { 'EMPTY', settle_wakes(take == '1') }
+return { 'EMPTY', settle_wakes(take == '1'), poisoned, interrupted }

@@ -205,9 +205,9 @@ class Partition:
         )
         if reply[0] == "EMPTY":
             return Empty(int(reply[1]))
-        self.next_ms = int(reply[-1])
-        _, id_, attempt, n, opener, prev, payload, crashes, retries, conv, tenant, _ = map(
-            str, reply
+        self.next_ms = int(reply[11])
+        _, id_, attempt, n, opener, prev, payload, crashes, retries, conv, tenant = map(
+            str, reply[:11]
         )
         return Go(
             id_,

@@ -236,7 +236,7 @@ async def test_a_request_beyond_the_known_partitions_is_looked_for_in_the_newest
         while partition_of(request_id := await new.submit()) == 0:
             pass
         assert (await old.record(request_id)).state == "queued"
-        assert await old.requests.cancel(request_id, TENANT) == "cancelled"
+        assert (await old.requests.cancel(request_id, TENANT)).status == "cancelled"
         with pytest.raises(RequestMissing):
             await old.requests.get(request_id.replace(request_id.partition("_")[0], "r900"), TENANT)
 

@@ -147,7 +147,7 @@ async def test_only_a_request_that_is_over_is_erased(redis_url: str) -> None:
         request_id = await broker.submit()
         with pytest.raises(NotFinished):
             await broker.requests.erase(request_id, TENANT)
-        assert await broker.requests.cancel(request_id, TENANT) == "cancelled"
+        assert (await broker.requests.cancel(request_id, TENANT)).status == "cancelled"
         await broker.requests.erase(request_id, TENANT)
         with pytest.raises(RequestMissing):
             await broker.requests.get(request_id, TENANT)
@@ -157,7 +157,7 @@ async def test_a_cancel_tells_how_the_request_had_ended(redis_url: str) -> None:
     async with open_rig(redis_url) as broker:
         lease = await broker.leased()
         await broker.queue.finish(lease, "completed", 1, [encode_data("completed", {})])
-        assert await broker.requests.cancel(lease.request_id, TENANT) == "completed"
+        assert (await broker.requests.cancel(lease.request_id, TENANT)).status == "completed"
 
 
 async def test_many_submits_with_one_key_are_one_request(redis_url: str) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any, cast
 
 from tickertape.api.fanout.audience import Audience, AudienceKey
+from tickertape.api.fanout.fanout_counts import FanoutCounts
 from tickertape.api.fanout.http_chunk import chunk
 from tickertape.api.fanout.hub import Hub
 from tickertape.api.fanout.live_connection import LiveConnection
@@ -18,6 +19,9 @@ class FakeHub:
     """Counts the holders of a tape."""
 
     live_connections = 0
+
+    def __init__(self) -> None:
+        self.counts = FanoutCounts()
 
     def hold(self, watched: WatchedLog) -> None:
         watched.holders += 1

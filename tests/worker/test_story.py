@@ -154,7 +154,7 @@ async def test_cancelling_closes_the_upstream_and_keeps_the_text(
     upstream.script = [Role(), Text("so far"), Wait(asyncio.Event())]
     request_id = await rig.ask()
     await rig.shows(request_id, "so far")
-    assert await rig.requests.cancel(request_id, TENANT) == "cancelled"
+    assert (await rig.requests.cancel(request_id, TENANT)).status == "cancelled"
     async with asyncio.timeout(5):
         await upstream.calls[0].closed.wait()
     answered = await rig.answer(request_id)

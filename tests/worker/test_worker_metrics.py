@@ -42,16 +42,20 @@ async def test_a_worker_shows_what_it_runs_and_what_it_ended(
             "tickertape_worker_slots 5.0",
             "tickertape_worker_running 1.0",
             "tickertape_worker_claiming 1.0",
-            "tickertape_worker_retries_total 1.0",
+            'tickertape_worker_retries_total{code="upstream_error"} 1.0',
+            'tickertape_worker_attempts_total{opener="started"} 2.0',
+            "tickertape_submit_to_claim_seconds_count 1.0",
+            "tickertape_submit_to_first_token_seconds_count 1.0",
             "tickertape_worker_deltas_total 2.0",
-            'tickertape_worker_ended_total{state="completed"} 0.0',
+            'tickertape_worker_ended_total{code="",state="completed"} 0.0',
         )
         rest.set()
         await rig.ended(request_id)
         await shows(
             "tickertape_worker_running 0.0",
-            'tickertape_worker_ended_total{state="completed"} 1.0',
-            'tickertape_worker_ended_total{state="failed"} 0.0',
+            'tickertape_worker_ended_total{code="",state="completed"} 1.0',
+            'tickertape_worker_ended_total{code="poison",state="failed"} 0.0',
+            'tickertape_worker_tokens_total{type="output"} 2.0',
         )
         found = await text()
         assert "secret" not in found
