@@ -9,9 +9,12 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 RUN python -m venv /opt/tickertape
 ENV PATH=/opt/tickertape/bin:$PATH
-# The lock comes first, so that a change of code reuses the cached layer. --no-deps: the lock is complete.
-COPY requirements.lock ./
+# The locks come first, so that a change of code reuses the cached layer. --no-deps: the locks are complete.
+COPY requirements.lock requirements-traces.lock ./
 RUN pip install --no-deps --require-hashes -r requirements.lock
+# With --build-arg TRACES=1, the processes can send traces to a collector: docs/traces.md.
+ARG TRACES=
+RUN if [ -n "${TRACES}" ]; then pip install --no-deps --require-hashes -r requirements-traces.lock; fi
 # Node builds the assets of the page, and stays out of the image.
 COPY requirements-assets.lock ./
 RUN python -m venv /opt/node \

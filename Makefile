@@ -110,9 +110,9 @@ clean: ## remove .venv and caches; data in .tickertape stays
 		&& $(PIP) --no-build-isolation --editable . && echo "Installed in $$(($$(date +%s) - start)) s."
 	@touch $@
 
-.venv/test.stamp: .venv/run.stamp requirements-test.lock
+.venv/test.stamp: .venv/run.stamp requirements-traces.lock requirements-test.lock
 	@echo "Installing into .venv: test and check tools ..."
-	@start=$$(date +%s) && $(PIP) --require-hashes -r requirements-test.lock && echo "Installed in $$(($$(date +%s) - start)) s."
+	@start=$$(date +%s) && $(PIP) --require-hashes -r requirements-traces.lock -r requirements-test.lock && echo "Installed in $$(($$(date +%s) - start)) s."
 	@touch $@
 
 # In an environment of its own, because its libraries are those of the product in other versions.

@@ -32,6 +32,7 @@ from tickertape.api.page.routes import page_routes
 from tickertape.api.protocols import ai_sdk, gpt_terminal, native, openai_chat, openai_responses
 from tickertape.api.protocols.http_protocol import HttpProtocol
 from tickertape.api.rates import RESTS, rate_headers
+from tickertape.api.request_trace import TraceCalls
 from tickertape.api.services import TIMING, ApiTiming
 from tickertape.api.siblings import Hosting
 from tickertape.broker.errors import SettingsInvalid
@@ -67,8 +68,8 @@ def create_app(
 
     `open_to_all` drops the check of the Host header that protects an API without keys. `on_fatal`
     is called with the reason when the app has to be stopped. `authenticator` recognizes callers in
-    place of the keys of the settings. `hosting` has the port of operators, and the
-    processes of the same address, of which each answers for all. Raises SettingsInvalid,
+    place of the keys of the settings. `hosting` has the port of operators, the processes of the
+    same address, of which each answers for all, and what makes traces. Raises SettingsInvalid,
     RolesInvalid.
     """
     redis_url = settings.redis_url
@@ -89,6 +90,8 @@ def create_app(
     guards = _guards(
         settings, forms, page, callers, metrics, hosting.operator_port, serves_all=open_to_all
     )
+    if hosting.tracer is not None:
+        guards.append(Middleware(TraceCalls, tracer=hosting.tracer))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -26,6 +26,7 @@ from tickertape.api.heavy_work import CallTurns, HeavyWork
 from tickertape.api.metrics import Metrics
 from tickertape.api.rates import RESTS, input_tokens, limits_of
 from tickertape.api.request_log import log_cancelled, log_erased, log_refused, log_submitted
+from tickertape.api.request_trace import SubmitSpan, begin_submit
 from tickertape.api.retention import keep_of, limits_of_settings
 from tickertape.broker.access import AccessRecords
 from tickertape.broker.connections import Connections
@@ -155,7 +156,8 @@ class Services:
             caller.require("erase")  # what is kept for a second is erased
         begun_s = time.monotonic()
         try:
-            submitted = await self._submit(ask, caller, idempotency_key, sdk_try)
+            with begin_submit(ask.wire, caller.tenant) as span:
+                submitted = await self._submit(ask, caller, idempotency_key, sdk_try, span)
         except (BrokerError, Problem) as error:
             log_refused(error, ask.wire)
             raise
@@ -164,7 +166,12 @@ class Services:
         return submitted
 
     async def _submit(
-        self, ask: Ask, caller: Caller, idempotency_key: str | None, sdk_try: int | None
+        self,
+        ask: Ask,
+        caller: Caller,
+        idempotency_key: str | None,
+        sdk_try: int | None,
+        span: SubmitSpan,
     ) -> Submitted:
         rules = self.rules.of(caller.tenant)
         keep = keep_of(
@@ -187,11 +194,12 @@ class Services:
         # The body may have taken minutes to arrive.
         caller.require_permit()
         try:
-            submitted = await self.requests.submit(submission)
+            submitted = await self.requests.submit(span.marked(submission))
         except BrokerError as error:
             self.metrics.count_failed_submit(error)
             raise
         self.metrics.count_submit(is_new=submitted.is_new)
+        span.accepted(submitted)
         return submitted
 
     def _checked(

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from multiprocessing.sharedctypes import RawArray
 from typing import Any, NamedTuple
 
+from tickertape.runtime.tracing import Tracer
+
 SLOT_BYTES = 256 * 1024
 FRESH_S = 5.0
 # When the process wrote, and the length and checksum of what it wrote.
@@ -26,10 +28,11 @@ class Written(NamedTuple):
 
 
 class Hosting(NamedTuple):
-    """What the server that runs an app has beside the port of callers."""
+    """What the server that runs an app has beside the port of callers. It closes the tracer."""
 
     operator_port: int | None = None
     siblings: "Siblings | None" = None
+    tracer: Tracer | None = None
 
 
 class Siblings:

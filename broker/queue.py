@@ -33,7 +33,8 @@ class Lease:
     """The right to write one attempt of one request.
 
     `n` counts attempts from 1; `opener` is the kind of this attempt's first entry, and `prev` the
-    entry before that. `retries` counts how often the upstream asked for a later call. `next_ms`:
+    entry before that. `retries` counts how often the upstream asked for a later call. `trace` is
+    the context of the request's trace (runtime/tracing.py), empty without one. `next_ms`:
     milliseconds until the next claim could succeed (0 = now, None = nothing scheduled), as of this
     claim.
 
@@ -52,6 +53,7 @@ class Lease:
     retries: int = 0
     conversation: str = ""
     tenant: str = ""
+    trace: str = ""
     next_ms: int | None = field(default=0, compare=False)
     claimed_at_s: float = field(default_factory=time.monotonic, compare=False)
     waited_s: float = field(default=0.0, compare=False)
@@ -182,6 +184,7 @@ class Queue:
             n=int(n),
             opener=cast("Opener", opener.decode()),
             prev=Cursor.parse(prev),
+            away_s=None,
         )
 
     async def retry(
@@ -260,7 +263,7 @@ class Queue:
 
 def _lease(details: list[bytes]) -> Lease:
     request_id, attempt, n, opener, prev, payload, crashes, retries, *more = details
-    conversation, tenant, next_ms, _, _, created, lost = more
+    conversation, tenant, next_ms, _, _, created, lost, trace = more
     return Lease(
         request_id=request_id.decode(),
         attempt=int(attempt),
@@ -272,6 +275,7 @@ def _lease(details: list[bytes]) -> Lease:
         retries=int(retries),
         conversation=conversation.decode(),
         tenant=tenant.decode(),
+        trace=trace.decode(),
         next_ms=_next_ms(next_ms),
         # The attempt's number is the time of the claim.
         waited_s=(int(attempt) - int(created or attempt)) / 1000,

@@ -27,7 +27,7 @@ _POSITION_TENANTS = 1000
 # The hash also has the prompt, of up to 20 MB, so the fields that readers need are named.
 _FIELDS = (
     "tenant", "state", "attempt", "seq", "n", "created", "ended", "head", "waiting", "prev",
-    "bytes", "output_bytes",
+    "bytes", "output_bytes", "trace",
 )  # fmt: skip
 # A hash with such a prompt is read whole.
 _SMALL_BYTES = 65_536
@@ -37,7 +37,8 @@ _SMALL_BYTES = 65_536
 class Record:
     """The hash of a request, which stands beside its log. Held and delayed requests wait.
 
-    `usage` is what each attempt has used, if `get_with_usage` read the record.
+    `usage` is what each attempt has used, if `get_with_usage` read the record. `trace` is the
+    context of the trace that the request belongs to.
     """
 
     request_id: str
@@ -53,6 +54,7 @@ class Record:
     usage: dict[str, dict[str, Any]] = field(default_factory=dict)
     # About as large as the log.
     size_bytes: int = field(default=0, compare=False)
+    trace: str = ""
 
     @property
     def status(self) -> Status:
@@ -226,6 +228,7 @@ def _record(request_id: str, stored: dict[bytes, bytes]) -> Record:
         head=msgspec.json.decode(stored[b"head"]),
         waiting=msgspec.json.decode(waiting) if waiting else None,
         size_bytes=int(stored.get(b"bytes", 0)) + int(stored.get(b"output_bytes", 0)),
+        trace=stored.get(b"trace", b"").decode(),
     )
 
 

@@ -49,7 +49,8 @@ class Submission:
     `format` is the lowest format of a worker that can run the request. `near` is a request whose
     partition this one should share, if its conversation and its key do not choose another one.
     `tries` lets a call that an SDK repeats find the request of an earlier one, if there is neither
-    a conversation nor an idempotency key.
+    a conversation nor an idempotency key. `trace` is the context of the trace that the request
+    belongs to (runtime/tracing.py), empty without one.
     """
 
     tenant: str
@@ -75,6 +76,7 @@ class Submission:
     input_tokens: int = 0
     keep: Keep = field(default_factory=Keep)
     near: str | None = None
+    trace: str = ""
 
     def limited(self, **limits: Any) -> Self:
         """The submission with other fields for its limits; it is not encoded again."""

@@ -154,6 +154,7 @@ class Submitter:
             keep_s=s.keep.request_s or "",
             conversation_keep_s=s.keep.conversation_s or "",
             tenant_keep_s=s.keep.tenant_conversation_s or "",
+            trace=s.trace,
         )
         more = details[1] if len(details) > 1 else b""
         rests = read_rests(s.rates, more) if word == "OK" else ()

@@ -22,6 +22,7 @@ from tickertape.runtime import logs
 from tickertape.runtime.environment import load_settings
 from tickertape.runtime.setting_names import check_names
 from tickertape.runtime.settings import Settings
+from tickertape.runtime.trace_settings import open_tracer
 
 
 def run_api(
@@ -56,11 +57,14 @@ def run_worker(slots: int) -> int:
 
     _configure_logs(settings.log_level)
     _check_start(settings, "worker")
+    tracer = open_tracer("tickertape-worker")
     # Blocked until the worker installs its handlers. A handler that raised SystemExit while the
     # event loop is created could be lost.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     with asyncio.Runner(loop_factory=_loop_factory) as runner:
-        runner.run(run(settings, redis_url, slots=slots))
+        runner.run(run(settings, redis_url, slots=slots, tracer=tracer))
+    if tracer is not None:
+        tracer.close()
     return 0
 
 

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ["api", "broker", "cli", "roles", "runtime", "worker"]
 LOCKS = [
     "requirements.lock",
+    "requirements-traces.lock",
     "requirements-assets.lock",
     "requirements-test.lock",
     "requirements-bench.lock",
@@ -155,6 +156,7 @@ def test_a_lock_names_no_place_to_download_from(lock: str) -> None:
     ("lock", "extras"),
     [
         ("requirements.lock", ["local", "build"]),
+        ("requirements-traces.lock", ["traces"]),
         ("requirements-test.lock", ["test"]),
         ("requirements-bench.lock", ["bench"]),
         ("requirements-docs.lock", ["docs"]),

@@ -13,6 +13,7 @@ from tickertape.broker.queue import Lease
 from tickertape.broker.request_ids import partition_of
 from tickertape.broker.turns import remember
 from tickertape.worker import prompt
+from tickertape.worker.attempt_trace import begin_attempt
 from tickertape.worker.failures import Failure, FailureCode
 from tickertape.worker.log_writer import LogWriter
 from tickertape.worker.outcome import Broken, Completed, Failed, Outcome, Stop, failure_of
@@ -38,6 +39,7 @@ class Attempt:
         self.lease = lease
         self.tally = Tally()
         self.writer = LogWriter(tools.appender, lease, on_stop)
+        self.trace = begin_attempt(tools.tracer, lease)
         self._tools = tools
         self._body: dict[str, Any] = {}
         self._kept_deltas = 0
@@ -71,19 +73,26 @@ class Attempt:
             self._kept_deltas = self.tally.deltas
             if not self.can_be_continued:
                 return Failed(_CANNOT_CONTINUE)
-        async with self._tools.upstream.stream(
-            self._body, self.tally, self._tools.limits, request_id=self.lease.request_id
-        ) as stream:
-            async for pieces in stream:
-                if self._first_output_at_s is None:
-                    self._note_first_output()
-                self.writer.write([encoded(piece) for piece in pieces])
-                await self.writer.room()
+        upstream, limits, request_id = (
+            self._tools.upstream,
+            self._tools.limits,
+            self.lease.request_id,
+        )
+        with self.trace.upstream_call(upstream, self._body, self.tally):
+            async with upstream.stream(
+                self._body, self.tally, limits, request_id=request_id
+            ) as stream:
+                async for pieces in stream:
+                    if self._first_output_at_s is None:
+                        self._note_first_output()
+                    self.writer.write([encoded(piece) for piece in pieces])
+                    await self.writer.room()
         return Completed()
 
     def _note_first_output(self) -> None:
         self._first_output_at_s = time.monotonic()
         self._tools.counters.times.first_output(self.lease)
+        self.trace.first_output()
         log.info(
             "first token",
             request_id=self.lease.request_id,
@@ -107,6 +116,15 @@ class Attempt:
         return {
             "first_output_ms": round(1000 * (first_s - self._begun_at_s)),
             "total_ms": round(1000 * (now_s - self._begun_at_s)),
+        }
+
+    def completed(self) -> dict[str, Any]:
+        """The data of the log's `completed` entry."""
+        return {
+            "finish_reason": self.tally.finish_reason,
+            "usage": self.reported_usage(),
+            "sha256": self.tally.sha256,
+            "timing": self.timing(),
         }
 
     def reported_usage(self) -> dict[str, Any] | None:

@@ -100,9 +100,12 @@ class Job:
         try:
             step: Outcome | Lease | None = await self._interruption.run(attempt.run)
             while not (step is None or isinstance(step, Lease)):
+                attempt.trace.concluded(step)
                 step = await self._conclude(attempt, step)
+            attempt.trace.followed_by(step, self.due_in_ms)
             return step
         finally:
+            attempt.trace.end(is_cancelled=self.cancelled_at_s is not None)
             attempt.writer.close()
             self._current = None
             self._counters.deltas += attempt.deltas
@@ -113,7 +116,7 @@ class Job:
         match outcome:
             case Completed():
                 self._counters.upstream_problem = None
-                return await self._finish(attempt, "completed", _completed(attempt))
+                return await self._finish(attempt, "completed", attempt.completed())
             case Broken(failure):
                 return await self._after_break(attempt, failure)
             case Failed(failure):
@@ -291,14 +294,3 @@ class Job:
             await self._queue.account(attempt.lease, usage)
         except Unavailable:
             self._log.warning("usage not noted", attempt=attempt.lease.attempt)
-
-
-def _completed(attempt: Attempt) -> dict[str, Any]:
-    """The data of the log's `completed` entry."""
-    tally = attempt.tally
-    return {
-        "finish_reason": tally.finish_reason,
-        "usage": attempt.reported_usage(),
-        "sha256": tally.sha256,
-        "timing": attempt.timing(),
-    }

@@ -31,6 +31,7 @@ from tickertape.runtime.loop_watch import LoopWatch
 from tickertape.runtime.secret_watch import LOOK_S as SECRET_LOOK_S
 from tickertape.runtime.secret_watch import SecretWatch
 from tickertape.runtime.settings import Settings
+from tickertape.runtime.tracing import Tracer
 from tickertape.worker.aof_rewriter import LOOK_S, AofRewriter, rewriter_of
 from tickertape.worker.consumer import Consumer, ConsumerTiming
 from tickertape.worker.fleet_reporter import FleetReporter
@@ -148,17 +149,19 @@ async def run(
     *,
     slots: int = DEFAULT_SLOTS,
     timing: WorkerTiming = TIMING,
+    tracer: Tracer | None = None,
 ) -> None:
     """Work until a stop signal, then drain; a second signal ends the grace.
 
-    Waits while Redis cannot be reached; a signal ends that wait at once. Raises SettingsInvalid.
+    Waits while Redis cannot be reached; a signal ends that wait at once. The caller closes the
+    tracer. Raises SettingsInvalid.
     """
     name = worker_name()
     structlog.contextvars.bind_contextvars(worker=name)
     connections = Connections(
         redis_url, namespace=settings.namespace, partitions=settings.partitions
     )
-    worker = _build_worker(connections, settings, name, slots, timing)
+    worker = _build_worker(connections, settings, name, slots, timing, tracer)
     health = Health(
         worker.consumer,
         worker.tools.appender,
@@ -199,9 +202,14 @@ def worker_name() -> str:
 
 
 def _build_worker(
-    connections: Connections, settings: Settings, name: str, slots: int, timing: WorkerTiming
+    connections: Connections,
+    settings: Settings,
+    name: str,
+    slots: int,
+    timing: WorkerTiming,
+    tracer: Tracer | None,
 ) -> Worker:
-    tools = _build_tools(connections, settings, name, timing.job)
+    tools = _build_tools(connections, settings, name, timing.job, tracer)
     consumer = Consumer(
         tools,
         slots=slots,
@@ -262,7 +270,11 @@ def _secret_watch(
 
 
 def _build_tools(
-    connections: Connections, settings: Settings, name: str, timing: JobTiming
+    connections: Connections,
+    settings: Settings,
+    name: str,
+    timing: JobTiming,
+    tracer: Tracer | None,
 ) -> Tools:
     key = settings.openai_api_key
     return Tools(
@@ -287,6 +299,7 @@ def _build_tools(
         rng=random.Random(),
         timing=timing,
         faults=connections.faults,
+        tracer=tracer,
     )
 
 

@@ -13,6 +13,7 @@ from tickertape.broker.log import Logs
 from tickertape.broker.looks import Looks
 from tickertape.broker.queue import Lease, Queue
 from tickertape.broker.task_faults import TaskFaults
+from tickertape.runtime.tracing import Tracer
 from tickertape.worker import prompt
 from tickertape.worker.counters import Counters
 from tickertape.worker.upstream.answer_stream import Limits
@@ -50,6 +51,7 @@ class Tools:
     timing: JobTiming = field(default_factory=JobTiming)
     faults: TaskFaults = field(default_factory=TaskFaults)
     counters: Counters = field(default_factory=Counters)
+    tracer: Tracer | None = None
     answer_listeners: list[Callable[[Lease], None]] = field(default_factory=list)
     """Are called with each request that is completed."""
     end_listeners: list[Callable[[Lease], None]] = field(default_factory=list)

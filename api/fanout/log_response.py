@@ -18,6 +18,7 @@ from tickertape.api.fanout.uvicorn_handover import hand_over_from
 from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.api.fanout.wire import Dialect, Frame
 from tickertape.api.request_log import log_stream
+from tickertape.api.request_trace import both, trace_reader
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ class LogResponse(Response):
         if reader is not None:
             past = reading.rendering.frames.bytes_from(reading.position)
             reader.replayed(len(reading.first) + past)
-        closed = log_stream(reading.watched.tape.request_id, reading.dialect.name, reading.position)
+        about = (reading.watched.tape.request_id, reading.dialect.name, reading.position)
+        closed = both(log_stream(*about), trace_reader(*about))
         # A connection that was handed over only writes, so nothing would call `on_left`.
         if hand_over is None or self._on_left is not None:
             resources = AsyncExitStack()

@@ -21,6 +21,7 @@ from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.api.fanout.wire import Dialect
 from tickertape.api.protocols.error_replies import LOG_GONE, REPEATABLE, ErrorReply, error_reply
 from tickertape.api.protocols.late_json import LateJson, cancelled, done_within
+from tickertape.api.request_trace import trace_reader
 from tickertape.api.services import Services
 from tickertape.broker.codec import Entry
 from tickertape.broker.errors import Unavailable
@@ -74,6 +75,9 @@ class Foreground:
         failure is then a JSON error under the status 200.
         """
         content = asyncio.create_task(self._content(render), name="answer")
+        closed = trace_reader(self._request_id, "json")
+        if closed is not None:
+            content.add_done_callback(lambda _: closed())
         headers = {"X-Request-Id": self._request_id}
         interval_s = self._services.settings.heartbeat_s
         try:

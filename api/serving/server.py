@@ -21,6 +21,7 @@ from tickertape.runtime.addresses import is_public
 from tickertape.runtime.garbage import tune_garbage_collector
 from tickertape.runtime.service_manager import inherited_sockets
 from tickertape.runtime.settings import Settings
+from tickertape.runtime.trace_settings import open_tracer
 
 logger = structlog.get_logger("api")
 
@@ -128,13 +129,16 @@ def _serve_one(
         siblings.join(number_of_process())
     # The socket for operators is the last one.
     operator_port = None if settings.metrics_port is None else _port_of(listeners[-1])
-    hosting = Hosting(operator_port, siblings)
+    tracer = open_tracer("tickertape-api")
+    hosting = Hosting(operator_port, siblings, tracer)
     app = create_app(settings, open_to_all=open_to_all, on_fatal=give_up, hosting=hosting)
     server = DrainingServer(app, is_child=siblings is not None)
     server.listen_to_signals()
     gc.collect()
     tune_garbage_collector()
     server.run(sockets=listeners)
+    if tracer is not None:
+        tracer.close()
     return 1 if failures else 0
 
 

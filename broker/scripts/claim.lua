@@ -4,7 +4,7 @@
 --        7 conversation_ttl_s  8 budget  9 take (0|1)  10 suspect_ok (0|1)  11 default_model (JSON)
 --        12 dead_retention_s  13 stays_idle (0|1)  14 reachable_ms  15 format
 -- ->     GO id attempt n opener prev payload crashes retries conversation tenant next_ms poisoned interrupted created
---        lost | EMPTY next_ms poisoned interrupted
+--        lost trace | EMPTY next_ms poisoned interrupted
 -- NEEDS  rights prefix kept rates lifecycle
 -- `next_ms` is the time in ms until another claim could succeed: 0 now, -1 nothing is scheduled. `poisoned` and
 -- `interrupted` are how many requests this call ended with these codes. `created` is when the request was accepted,
@@ -28,9 +28,10 @@ local poisoned, interrupted = 0, 0
 
 local function claimed_reply(id, next_ms)
   local h = call('HMGET', P .. 'req:' .. id, 'attempt', 'n', 'opener', 'prev', 'payload', 'crashes', 'retries', 'conv',
-    'tenant', 'created', 'reason', 'lost')
+    'tenant', 'created', 'reason', 'lost', 'trace')
   local lost = h[11] == '"worker_lost"' and h[12] or ''
-  return { 'GO', id, h[1], h[2], h[3], h[4], h[5], h[6], h[7], h[8], h[9], next_ms, poisoned, interrupted, h[10] or '', lost }
+  return { 'GO', id, h[1], h[2], h[3], h[4], h[5], h[6], h[7], h[8], h[9], next_ms, poisoned, interrupted, h[10] or '', lost,
+    h[13] or '' }
 end
 
 local claimed = call('GET', P .. 'claim:' .. nonce)

@@ -131,6 +131,7 @@ class Partition:
         tries: str = "",
         is_retry: bool = False,
         kept_limit: str = "",
+        trace: str = "",
         **limits: int | str,
     ) -> Reply:
         return await self.call(
@@ -166,6 +167,7 @@ class Partition:
             is_retry=int(is_retry),
             home="",
             kept_limit=kept_limit,
+            trace=trace,
             **KEEP,
             **(LIMITS | limits),
         )

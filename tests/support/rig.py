@@ -24,6 +24,7 @@ from tickertape.broker.queue import Lease, Queue
 from tickertape.broker.requests import Record, Requests
 from tickertape.broker.submission import Submission
 from tickertape.runtime.settings import Settings
+from tickertape.runtime.tracing import Tracer
 from tickertape.worker.main import TIMING, WorkerTiming, run
 
 TENANT = "public"
@@ -212,11 +213,16 @@ async def open_rigs(url: str, *settings: Settings) -> AsyncIterator[list[Rig]]:
 
 @contextlib.asynccontextmanager
 async def working(
-    url: str, settings: Settings, *, slots: int = 8, timing: WorkerTiming = TIMING
+    url: str,
+    settings: Settings,
+    *,
+    slots: int = 8,
+    timing: WorkerTiming = TIMING,
+    tracer: Tracer | None = None,
 ) -> AsyncIterator[None]:
     """A real worker in this process. At the end of the block it stops as if it was killed.
 
     The error of a worker that ended before is raised then.
     """
-    async with running(run(settings, url, slots=slots, timing=timing)):
+    async with running(run(settings, url, slots=slots, timing=timing, tracer=tracer)):
         yield

@@ -16,6 +16,7 @@ from tickertape.api.siblings import Hosting
 from tickertape.roles import Roles
 from tickertape.runtime.secret_files import SecretFile
 from tickertape.runtime.settings import Settings
+from tickertape.runtime.tracing import Tracer
 
 
 class RunningApi(Caller):
@@ -50,15 +51,17 @@ async def running_api(
     authenticator: Authenticator | None = None,
     opens_operator_port: bool = True,
     files: Mapping[str, SecretFile] | None = None,
+    tracer: Tracer | None = None,
     **settings: Any,
 ) -> AsyncIterator[RunningApi]:
     """Run the app for the length of the block; open streams end with the block."""
     problems: list[str] = []
     listeners = [socket.create_server(("127.0.0.1", 0))]
-    hosting = Hosting()
+    operator_port = None
     if settings.get("metrics_port") is not None and opens_operator_port:
         listeners.append(socket.create_server(("127.0.0.1", 0)))
-        hosting = Hosting(operator_port=listeners[1].getsockname()[1])
+        operator_port = listeners[1].getsockname()[1]
+    hosting = Hosting(operator_port, tracer=tracer)
     app = create_app(
         Settings(redis_url=redis_url, **settings).read_from(files or {}),
         roles=roles,

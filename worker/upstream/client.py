@@ -112,6 +112,11 @@ class Upstream:
         self._keep_secret(*self._address.passwords)
         self._address = address
 
+    @property
+    def url(self) -> str | None:
+        """The address without its account; None for that of the SDK."""
+        return self._address.url
+
     def can_continue(self, payload: dict[str, Any], tally: Tally) -> bool:
         """Whether `stream` can continue the output in `tally`."""
         has_text = tally.has_output and tally.has_only_text

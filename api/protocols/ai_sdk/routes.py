@@ -13,6 +13,7 @@ from tickertape.api.protocols.ai_sdk import wire as ui_message
 from tickertape.api.protocols.ai_sdk.body import UiBody
 from tickertape.api.protocols.ai_sdk.turns import needs_turns, new_turn, turns_meant
 from tickertape.api.protocols.json_body import JsonRoute
+from tickertape.api.request_trace import note_record
 from tickertape.api.services import Services
 from tickertape.broker.errors import RequestMissing
 from tickertape.broker.turns import Turn
@@ -135,6 +136,7 @@ async def _active(services: Services, chat_id: str, tenant: str) -> str | None:
         return None
     try:
         record = await services.requests.get(active_id, tenant)
+        note_record(record)
     except RequestMissing:
         return None
     return active_id if record.head.get("wire") == ui_message.NAME else None

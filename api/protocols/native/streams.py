@@ -31,6 +31,7 @@ from tickertape.api.protocols.native.wire import (
     retry_line,
     snapshot_dialect,
 )
+from tickertape.api.request_trace import note_record
 from tickertape.broker.codec import Cursor, Entry
 from tickertape.runtime.json_types import JsonObject
 
@@ -104,10 +105,12 @@ async def follow(
     if format == "text":
         services.refuse_while_draining()
         record = await services.requests.get(request_id, tenant)
+        note_record(record)
         return await streams.follow(record.request_id, TEXT)
     if streams.is_draining:
         return reconnect_later()
     record = await services.requests.get(request_id, tenant)
+    note_record(record)
     # The header wins, because a browser reconnects with the cursor of its URL, which is older.
     cursor = last_event_id or after
     heartbeat_s = services.settings.heartbeat_s

@@ -9,6 +9,7 @@ from tickertape.api.heavy_work import HEAVY_BYTES, mark_call
 from tickertape.api.protocols.chat_order import in_chat_order
 from tickertape.api.protocols.openai_responses import wire as responses
 from tickertape.api.protocols.openai_responses.input_items import chat_messages
+from tickertape.api.request_trace import note_record
 from tickertape.api.services import Services
 from tickertape.broker.codec import Entry, decode
 from tickertape.broker.errors import RequestMissing
@@ -48,6 +49,7 @@ async def find(services: Services, request_id: str, tenant: str) -> Record:
     record = await services.requests.get(request_id, tenant)
     if record.head.get("wire") != responses.NAME:
         raise RequestMissing
+    note_record(record)
     return record
 
 
