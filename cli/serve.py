@@ -57,10 +57,11 @@ def run_worker(slots: int) -> int:
 
     _configure_logs(settings.log_level)
     _check_start(settings, "worker")
-    tracer = open_tracer("tickertape-worker")
     # Blocked until the worker installs its handlers. A handler that raised SystemExit while the
     # event loop is created could be lost.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    # From here on, so that its thread takes no signal.
+    tracer = open_tracer("tickertape-worker")
     with asyncio.Runner(loop_factory=_loop_factory) as runner:
         runner.run(run(settings, redis_url, slots=slots, tracer=tracer))
     if tracer is not None:
