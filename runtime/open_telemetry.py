@@ -83,7 +83,7 @@ class OpenTelemetryTracer:
                 kind=_KINDS[kind],
                 attributes=attributes,
                 links=[Link(_remote(link))] if link is not None else [],
-                start_time=time.time_ns() - int(ago_s * 1e9) if ago_s else None,
+                start_time=time.time_ns() - int(ago_s * 1e9) if ago_s > 0 else None,
             )
         )
 

@@ -9,6 +9,7 @@
 -- `next_ms` is the time in ms until another claim could succeed: 0 now, -1 nothing is scheduled. `poisoned` and
 -- `interrupted` are how many requests this call ended with these codes. `created` is when the request was accepted,
 -- and `lost` when the worker that ran it last renewed its lease, if the request was taken back from that worker.
+-- `trace` is that of the submit.
 -- A repeated call with the same nonce returns the same request while that request runs. A request whose
 -- policy forbids another attempt ends as `failed`, and the next one is claimed. A claim that leaves work in the
 -- ring wakes an idle worker, or leaves a wake token. A claim that leaves none removes all tokens, and lists the
