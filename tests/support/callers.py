@@ -38,10 +38,16 @@ class Caller:
     async def __aexit__(self, *exc_info: object) -> None:
         await self.client.aclose()
 
-    async def submit(self, message: str = "hi", **fields: Any) -> str:
-        """Submit a message and return the request's id."""
-        answer = await self.client.post("/chat", json={"message": message, **fields})
-        assert answer.status_code == 202, answer.text
+    async def submit(
+        self, message: str = "hi", *, idempotency_key: str | None = None, **fields: Any
+    ) -> str:
+        """Submit a message and return the request's id; a repeated key finds its request."""
+        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+        answer = await self.client.post(
+            "/chat", json={"message": message, **fields}, headers=headers
+        )
+        accepted = {202} if idempotency_key is None else {200, 202}
+        assert answer.status_code in accepted, answer.text
         return str(answer.json()["request_id"])
 
     async def read(self, request_id: str) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class ValkeyServer:
     """One server with a separate data directory and the same URL over all restarts."""
 
     def __init__(self, data_dir: Path, settings: Mapping[str, str]) -> None:
-        self._data_dir = data_dir
+        self.data_dir = data_dir
         self._settings = settings
         self._running = contextlib.ExitStack()
         self._server: EmbeddedServer | None = None
@@ -49,10 +49,11 @@ class ValkeyServer:
         assert process is not None, "another process owns this test's data directory"
         return process
 
-    def start(self) -> None:
-        """Start again on the same data, port and password."""
+    def start(self, settings: Mapping[str, str] | None = None) -> None:
+        """Start again on the same data, port and password; `settings` are laid over its own."""
+        laid_over = {**self._settings, **(settings or {})}
         self._server = self._running.enter_context(
-            embedded_server(self._data_dir, settings=self._settings, program=server_program())
+            embedded_server(self.data_dir, settings=laid_over, program=server_program())
         )
 
     def stop(self) -> None:
