@@ -10,7 +10,7 @@ import io
 import re
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from bench.box import OTHERS_CORE, SERVER_CORE, Box, pin
 from bench.compiled import compiled
 from tests.support.cluster import valkey_cluster
 from tests.support.deployment import Deployment, port_of
+from tests.support.programs import command
 from tests.support.servers import in_memory, valkey_server
 from tickertape.cli.up.spawn import spawn, stop
 
@@ -96,6 +97,8 @@ async def deployed(
     masters: int = 1,
     replicas: int = 0,
     is_undisturbed: bool = False,
+    program: Callable[..., list[str]] = command,
+    **settings: str,
 ) -> AsyncIterator[Running]:
     """An API of `apis` processes and workers that are ready. The workers run on the server's core.
 
@@ -118,7 +121,9 @@ async def deployed(
             TICKERTAPE_PARTITIONS=str(partitions),
             TICKERTAPE_LEASE_S="60" if is_undisturbed else "5",
             **_SETTINGS,
+            **settings,
         )
+        deployment.command = program
         try:
             # Starting many processes takes seconds of CPU, so they start on both cores.
             with box.on_all_cores():

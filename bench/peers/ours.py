@@ -17,6 +17,7 @@ from bench.source import publish
 from tests.support.deployment import Deployment, api_url, port_of
 from tests.support.given_settings import GivenSettings
 from tests.support.keyspace import KEYS
+from tests.support.programs import command
 from tests.support.rig import Rig
 from tests.support.servers import ValkeyServer
 from tickertape.broker import codec
@@ -91,13 +92,20 @@ class Ours:
 
 @contextlib.asynccontextmanager
 async def running(
-    box: Box, redis: ValkeyServer, name: str = "ours", *, processes: int = 1, **settings: str
+    box: Box,
+    redis: ValkeyServer,
+    name: str = "ours",
+    *,
+    processes: int = 1,
+    program: Callable[..., list[str]] = command,
+    **settings: str,
 ) -> AsyncIterator[Ours]:
     """Run an API of `processes` processes until the end of the block."""
     directory = Path(tempfile.mkdtemp(prefix="ours-", dir=box.directory))
     deployment = Deployment(
         directory, redis_url=redis.url, upstream_url="http://127.0.0.1:9", **settings
     )
+    deployment.command = program
     try:
         with box.on_server_core():
             api = deployment.start("api", "api", "--port=0", f"--processes={processes}")

@@ -27,6 +27,8 @@ class Deployment:
     ) -> None:
         self.programs: list[Program] = []
         self._directory = directory
+        self.command: Callable[..., list[str]] = command
+        """The command line of `tickertape` with its arguments."""
         self.settings = {
             "REDIS_URL": redis_url,
             "OPENAI_BASE_URL": upstream_url,
@@ -38,7 +40,7 @@ class Deployment:
 
     def start(self, name: str, *arguments: str) -> Program:
         """Start `tickertape` with these arguments."""
-        return self._start(name, command(*arguments))
+        return self._start(name, self.command(*arguments))
 
     def start_activated(self, listener: socket.socket, *arguments: str) -> Program:
         """Start `tickertape` with a socket that it inherits as systemd hands sockets over."""
