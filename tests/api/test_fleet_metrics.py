@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from tests.api.test_fleet_status import WORKER, queue
 from tests.api.test_operations import metric
 from tests.support.rig import Rig
@@ -15,12 +17,26 @@ from tickertape.broker.fleet import Members, Seen, WorkerReport
 DRAINING = Seen(WorkerReport(slots=8, running=3, is_draining=True), 0.5)
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "metrics.md"
 NAMED = re.compile(r"^\| `(tickertape_\w+)`", re.MULTILINE)
+ROW = re.compile(r"^\| `(tickertape_\w+)` \| (\w+) \| (.*) \|$", re.MULTILINE)
 FAMILY = re.compile(r"^# TYPE (tickertape_\w+) ", re.MULTILINE)
 
 
 def families(text: str) -> set[str]:
     """The names of Tickertape's metrics, without the times at which their series began."""
     return {name for name in FAMILY.findall(text) if not name.endswith("_created")}
+
+
+def misdescribed(document: str, scrape: str) -> list[str]:
+    """The rows of a document whose kind is another one, or that leave a label out."""
+    found = {family.name: family for family in text_string_to_metric_families(scrape)}
+    faults = []
+    for name, kind, words in ROW.findall(document):
+        family = found[name.removesuffix("_total")]
+        labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+        if kind != family.type:
+            faults.append(f"{name} is a {family.type}")
+        faults += [f"{name} has a {label}" for label in labels if f"`{label}" not in words]
+    return faults
 
 
 def value(text: bytes, sample: str) -> float:
@@ -71,3 +87,4 @@ async def test_the_document_names_the_metrics_of_an_api_and_no_others(api: Runni
     text = (await api.client.get("/metrics")).text
     of_api = DOCUMENT.read_text("utf-8").partition("## A worker")[0]
     assert {*NAMED.findall(of_api)} == families(text)
+    assert misdescribed(of_api, text) == []

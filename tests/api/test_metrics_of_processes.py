@@ -50,10 +50,14 @@ def two_processes(redis_url: str, directory: Path) -> Iterator[ServerProcess]:
         yield server
 
 
-async def submit(server: ServerProcess, count: int) -> None:
+async def submit(server: ServerProcess, count: int, *, ends: bool = False) -> None:
+    """Submit requests, each by a connection of its own, and cancel them if it `ends` them."""
     for _ in range(count):
         async with httpx2.AsyncClient(base_url=server.url, verify=False) as client:
-            assert (await client.post("/chat", json={"message": "hi"})).status_code == 202
+            answer = await client.post("/chat", json={"message": "hi"})
+            assert answer.status_code == 202
+            if ends:
+                await client.post(f"/chat/{answer.json()['request_id']}/cancel")
 
 
 async def test_a_scrape_of_one_process_counts_for_all_also_after_one_was_killed(
@@ -70,6 +74,15 @@ async def test_a_scrape_of_one_process_counts_for_all_also_after_one_was_killed(
         await wait_for(server, ACCEPTED, SUBMITS)
         await submit(server, 1)
         await wait_for(server, ACCEPTED, SUBMITS + 1)
+
+
+async def test_the_buckets_of_a_histogram_are_those_of_all_processes(
+    redis_url: str, tmp_path: Path
+) -> None:
+    with two_processes(redis_url, tmp_path) as server:
+        await submit(server, SUBMITS, ends=True)
+        for sample in ("_count", '_bucket{le="300.0"}', '_bucket{le="+Inf"}'):
+            await wait_for(server, f"tickertape_cancel_seconds{sample}", SUBMITS)
 
 
 async def test_a_process_that_hangs_is_missing_and_replaced_and_its_counts_are_kept(

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.given_settings import GivenSettings
 from tests.support.keyspace import KEYS
-from tests.support.rig import PAYLOAD, TENANT, open_rig
+from tests.support.rig import PAYLOAD, TENANT, Rig, open_rig
 from tests.support.servers import ValkeyServer
 from tests.support.wait import wait_until
 from tickertape.broker.codec import Cursor, encode_data, encode_text
@@ -37,6 +37,48 @@ async def test_a_lease_has_all_the_fields_that_a_worker_needs(redis_url: str) ->
         assert lease.conversation
         assert opener.data["model"] == "m"
         assert isinstance(await broker.queue.claim(0, "another"), Nothing)
+
+
+async def lose_worker(broker: Rig, *, ago_s: float) -> None:
+    """Let the last lease have run out some time before its claim."""
+    assert broker.lease is not None
+    ended_ms = broker.lease.attempt - round(1000 * ago_s)
+    await broker.connections.ask("ZADD", KEYS.running(0), "XX", ended_ms, broker.lease.request_id)
+
+
+async def test_a_claim_says_how_long_its_request_waited_and_was_without_a_worker(
+    redis_url: str,
+) -> None:
+    lease_s = 7
+    async with open_rig(redis_url, GivenSettings(lease_s=lease_s)) as broker:
+        request_id = await broker.submit()
+        await broker.connections.ask("HINCRBY", KEYS.request(request_id), "created", -2000)
+        first = await broker.claim_lease()
+        assert 2 <= first.waited_s < 7
+        assert first.away_s is None
+        await lose_worker(broker, ago_s=1)
+        second = await broker.claim_lease()
+        assert second.away_s is not None
+        # The lost worker renewed its lease for the last time a whole lease before the end.
+        assert lease_s + 1 <= second.away_s < lease_s + 6
+        assert second.waited_s >= first.waited_s
+        await broker.queue.retry(second, 0, "later")
+        assert (await broker.claim_lease()).away_s is None
+
+
+async def test_claims_count_the_requests_that_they_end(redis_url: str) -> None:
+    async with open_rig(redis_url, GivenSettings(max_crashes=2)) as broker:
+        await broker.begin(on_interruption="fail")
+        await broker.type("cut off")
+        await lose_worker(broker, ago_s=1)
+        assert isinstance(await broker.queue.claim(0, "n"), Nothing)
+        assert broker.queue.failed_by_claims == {"poison": 0, "interrupted": 1}
+        await broker.begin()
+        await lose_worker(broker, ago_s=1)
+        await broker.claim_lease()
+        await lose_worker(broker, ago_s=1)
+        assert isinstance(await broker.queue.claim(0, "m"), Nothing)
+        assert broker.queue.failed_by_claims == {"poison": 1, "interrupted": 1}
 
 
 async def test_an_empty_claim_has_the_time_until_a_request_is_due(redis_url: str) -> None:

@@ -2,11 +2,11 @@
 
 import asyncio
 
-from tests.api.test_fleet_metrics import DOCUMENT, NAMED, families
+from tests.api.test_fleet_metrics import DOCUMENT, NAMED, families, misdescribed
 from tests.faults.ports import free_port
 from tests.support.callers import Caller
 from tests.support.given_settings import GivenSettings
-from tests.support.rig import open_rig, working
+from tests.support.rig import TENANT, open_rig, working
 from tests.support.script import Finish, Status, Text, Wait
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
@@ -16,7 +16,12 @@ async def test_a_worker_shows_what_it_runs_and_what_it_ended(
     redis_url: str, upstream: ScriptedUpstream
 ) -> None:
     rest, port = asyncio.Event(), free_port()
-    upstream.enqueue([Status(503, body="busy")], [Text("secret"), Text("b"), Wait(rest), Finish()])
+    never = asyncio.Event()
+    upstream.enqueue(
+        [Status(503, body="busy")],
+        [Text("secret"), Text("b"), Wait(rest), Finish()],
+        [Text("c"), Wait(never)],
+    )
     settings = GivenSettings(
         openai_base_url=upstream.base_url, openai_model="m", worker_health_port=port
     )
@@ -57,8 +62,13 @@ async def test_a_worker_shows_what_it_runs_and_what_it_ended(
             'tickertape_worker_ended_total{code="poison",state="failed"} 0.0',
             'tickertape_worker_tokens_total{type="output"} 2.0',
         )
+        cancelled = await rig.ask("secret")
+        await rig.shows(cancelled, "c")
+        await rig.requests.cancel(cancelled, TENANT)
+        await shows("tickertape_worker_cancel_seconds_count 1.0")
         found = await text()
         assert "secret" not in found
         assert request_id not in found
         of_worker = DOCUMENT.read_text("utf-8").partition("## A worker")[2]
         assert {*NAMED.findall(of_worker)} == families(found)
+        assert misdescribed(of_worker, found) == []
