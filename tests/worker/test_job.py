@@ -211,6 +211,6 @@ async def test_an_upstream_out_of_reach_is_a_problem_until_an_answer_is_complete
     kit = tools(OfflineUpstream(Unreachable(), answer(["a"])))
     await Job(lease(), kit).run()
     assert kit.counters.upstream_problem == "The upstream cannot be reached."
-    assert kit.counters.retries == 1
+    assert kit.counters.retries == {"upstream_unreachable": 1}
     await Job(lease(), kit).run()
     assert kit.counters.upstream_problem is None
