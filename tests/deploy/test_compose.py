@@ -69,6 +69,28 @@ def test_every_service_has_limits_and_few_rights(name: str) -> None:
     assert service["restart"] == "unless-stopped"
 
 
+def test_prometheus_scrapes_the_ports_that_the_services_open() -> None:
+    path = FILES / "monitoring" / "compose.prometheus.yml"
+    jobs = {
+        job["job_name"]: job["dns_sd_configs"][0]
+        for job in yaml.safe_load(path.read_text("utf-8"))["scrape_configs"]
+    }
+    opened = {
+        "api": SERVICES["api"]["environment"],
+        "worker": SERVICES["worker"]["environment"],
+    }
+    assert jobs["tickertape-api"]["names"] == ["api"]
+    assert jobs["tickertape-worker"]["names"] == ["worker"]
+    assert opened["api"]["TICKERTAPE_METRICS_HOST"] == "0.0.0.0"
+    assert opened["worker"]["TICKERTAPE_WORKER_HEALTH_HOST"] == "0.0.0.0"
+    port = jobs["tickertape-worker"]["port"]
+    assert opened["worker"]["TICKERTAPE_WORKER_HEALTH_PORT"] == str(port)
+    # Callers of a compose file without Prometheus find the status where it was.
+    assert opened["api"]["TICKERTAPE_METRICS_PORT"] is None
+    head = (ROOT / "docker-compose.yml").read_text("utf-8").partition("\nservices:")[0]
+    assert f"TICKERTAPE_METRICS_PORT={jobs['tickertape-api']['port']} docker compose" in head
+
+
 @pytest.mark.parametrize("name", ["api", "worker"])
 def test_docker_waits_for_a_drain(name: str) -> None:
     fields = Settings.model_fields

@@ -92,7 +92,7 @@ def test_the_probes_ask_what_the_program_answers(
     objects: list[Object], name: str, port: int
 ) -> None:
     of_container = container(objects, name)
-    (named,) = of_container["ports"]
+    named = of_container["ports"][0]
     assert named["containerPort"] == port
     paths = {
         kind: of_container[kind]["httpGet"]
@@ -104,6 +104,37 @@ def test_the_probes_ask_what_the_program_answers(
         "livenessProbe": "/healthz",
     }
     assert {probe["port"] for probe in paths.values()} == {named["name"]}
+
+
+def test_prometheus_is_led_to_ports_that_need_no_key(objects: list[Object]) -> None:
+    (settings,) = (
+        each["data"]
+        for each in objects
+        if each["kind"] == "ConfigMap" and "settings" in each["metadata"]["name"]
+    )
+    served = {
+        "tickertape-api": settings["TICKERTAPE_METRICS_PORT"],
+        "tickertape-worker": settings["TICKERTAPE_WORKER_HEALTH_PORT"],
+    }
+    for each in objects:
+        if each["kind"] == "Deployment":
+            name = each["metadata"]["name"]
+            notes = each["spec"]["template"]["metadata"]["annotations"]
+            assert notes == {"prometheus.io/scrape": "true", "prometheus.io/port": served[name]}
+            opened = [port["containerPort"] for port in container(objects, name)["ports"]]
+            assert int(served[name]) in opened
+
+
+def test_prometheus_in_the_cluster_finds_the_pods_by_names_that_they_have(
+    objects: list[Object],
+) -> None:
+    path = FILES / "monitoring" / "kubernetes.prometheus.yml"
+    for job in yaml.safe_load(path.read_text("utf-8"))["scrape_configs"]:
+        name, port = job["relabel_configs"][0]["regex"].split(";")
+        assert name == job["job_name"]
+        assert port in {each["name"] for each in container(objects, name)["ports"]}
+        (found,) = job["kubernetes_sd_configs"]
+        assert found["namespaces"]["names"] == ["tickertape"]
 
 
 def test_no_pod_runs_as_root_or_may_write_outside_its_volumes(objects: list[Object]) -> None:
@@ -137,7 +168,7 @@ async def test_the_workers_are_scaled_by_numbers_that_exist(api: RunningApi) -> 
     assert len(triggers) == 2
     for trigger in triggers:
         url = trigger["metadata"]["url"]
-        path = re.sub(r"^http://tickertape-api\.tickertape\.svc\.cluster\.local:8000", "", url)
+        path = re.sub(r"^http://tickertape-api\.tickertape\.svc\.cluster\.local:9100", "", url)
         answer = (await api.client.get(path)).json()
         group, _, name = trigger["metadata"]["valueLocation"].partition(".")
         assert isinstance(answer[group][name], int)
