@@ -70,8 +70,9 @@ docs: .venv/docs.stamp ## build the documentation as a site that reads offline (
 	@DISABLE_MKDOCS_2_WARNING=true NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "open site/index.html"
 
-pictures: .venv/test.stamp ## make the README's pictures of the page again (needs Chromium)
+pictures: .venv/test.stamp ## make the pictures of the page and of the dashboard again (needs Chromium and Prometheus)
 	@$(BIN)/python -m tests.page.pictures $(ARGS)
+	@$(BIN)/python -m tests.deploy.pictures $(ARGS)
 	@ls -l docs/pictures
 
 dist: .venv/run.stamp ## build wheel, sdist and the npm package of the JavaScript client into dist/

@@ -1,5 +1,6 @@
-"""The alert rules of docs/deploy/monitoring/, and what they name."""
+"""The alert rules and the dashboard of docs/deploy/monitoring/, and what they name."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -10,6 +11,8 @@ import yaml
 from tests.deploy.front import FILES, program
 
 FOLDER = FILES / "monitoring"
+Board = dict[str, Any]
+
 RUNBOOK = FILES.parent / "runbook.md"
 JOBS = {"tickertape-api", "tickertape-worker"}
 
@@ -23,9 +26,29 @@ def rules() -> dict[str, dict[str, Any]]:
     return {rule["alert"]: rule for rule in group["rules"]}
 
 
+def dashboard() -> Board:
+    """The dashboard as Grafana imports it."""
+    return dict(json.loads((FOLDER / "dashboard.json").read_text("utf-8")))
+
+
+def panels() -> list[Board]:
+    """The panels of the dashboard that have queries."""
+    return [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
+
+
+def query_of(target: Board, *, interval: str = "1m") -> str:
+    """The expression of a panel's query as Grafana sends it."""
+    return str(target["expr"]).replace("$__rate_interval", interval)
+
+
 def expressions() -> dict[str, str]:
-    """Every expression, by the alert that has it."""
-    return {name: rule["expr"] for name, rule in rules().items()}
+    """Every expression, by the alert or the panel that has it."""
+    of_panels = {
+        f"{panel['title']} {target['refId']}": query_of(target)
+        for panel in panels()
+        for target in panel["targets"]
+    }
+    return {name: rule["expr"] for name, rule in rules().items()} | of_panels
 
 
 def selected(expr: str) -> list[tuple[str, dict[str, list[str]]]]:
