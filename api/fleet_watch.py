@@ -58,6 +58,7 @@ class FleetWatch:
         self._no_worker = NoWorker(patience_s)
         self._name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._is_reported = False
+        self._members = Members()
         self._open_streams: Callable[[], int] = int
         self._watchers: Callable[[], int] = int
 
@@ -70,6 +71,12 @@ class FleetWatch:
     def no_worker_since(self) -> float | None:
         """The Unix time of the last sign of a worker; None while a worker is at work."""
         return self._no_worker.since_s
+
+    @property
+    def upstream_problem(self) -> str | None:
+        """Why the upstream refuses all work, as a worker reports it; None without a report."""
+        reports = (seen.report for seen in self._members.workers)
+        return next((each.upstream_problem for each in reports if each.upstream_problem), None)
 
     def watch(self, *, open_streams: Callable[[], int], watchers: Callable[[], int]) -> None:
         """Call these functions for each report of this process."""
@@ -98,7 +105,7 @@ class FleetWatch:
         report = ApiReport(open_streams=self._open_streams(), watchers=self._watchers())
         self._is_reported = True
         await self._fleet.report(self._name, report)
-        members = await self._fleet.members()
+        members = self._members = await self._fleet.members()
         before = self.no_worker_since
         since_s = self._no_worker.look(members, await read_last_claim(self._connections))
         if since_s is not None and before is None:

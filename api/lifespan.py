@@ -18,6 +18,7 @@ from tickertape.api.fleet_status import FleetStatus
 from tickertape.api.fleet_watch import FleetWatch
 from tickertape.api.metrics import Metrics
 from tickertape.api.services import ApiTiming, Services
+from tickertape.api.work_look import looks_of
 from tickertape.broker.access import AccessRecords
 from tickertape.broker.agreement import Agreement, settings_of_api
 from tickertape.broker.connections import Connections
@@ -72,6 +73,7 @@ async def running(
     )
     services = _services(settings, connections, roles, timing, callers, metrics)
     agreement = Agreement(connections, settings_of_api(settings))
+    looks = services.readiness.looks = looks_of(services)
     secrets = SecretWatch(settings, timing.secret_look_s)
     secrets.on_change("REDIS_URL", connections.use_account)
     callers.access.watch(secrets)
@@ -87,6 +89,7 @@ async def running(
         asyncio.create_task(services.loop_watch.run(), name="loop watch"),
         asyncio.create_task(_report_to_manager(services), name="service manager"),
         asyncio.create_task(metrics.run(), name="metrics"),
+        asyncio.create_task(looks.run(timing.look_interval_s), name="readiness"),
         asyncio.create_task(secrets.run(), name="secrets"),
     ]
     for task in tasks:
@@ -155,6 +158,7 @@ def _services(
         open_streams=lambda: streams.open_streams,
         is_up=lambda: streams.is_up,
         writes=connections.writes,
+        conditions=services.readiness.conditions.gauge,
         longest_turn_s=lambda: services.loop_watch.longest_turn_s,
     )
     hub = streams.hub

@@ -10,7 +10,9 @@ from prometheus_client.samples import Sample
 
 # What one process has a yes or a no for, and all processes must say yes.
 _LEAST = frozenset({"tickertape_push_up", "tickertape_redis_takes_writes", "process_max_fds"})
-_MOST = frozenset({"tickertape_longest_turn_seconds", "tickertape_build_info"})
+_MOST = frozenset(
+    {"tickertape_longest_turn_seconds", "tickertape_build_info", "tickertape_condition"}
+)
 # When a process, or one of its series, began.
 _FIRST = ("_created", "_start_time_seconds")
 _GROWING = frozenset({"counter", "histogram"})

@@ -24,7 +24,7 @@ from tickertape.broker.errors import (
 )
 from tickertape.broker.write_state import WORDS, WriteState
 from tickertape.runtime.histogram import Histogram
-from tickertape.runtime.metric_families import counter, gauge
+from tickertape.runtime.metric_families import ConditionGauge, counter, gauge
 from tickertape.runtime.version import installed_version
 
 _WRITTEN_EVERY_S = 1.0
@@ -140,12 +140,14 @@ class Metrics:
         is_up: Callable[[], bool],
         writes: WriteState,
         longest_turn_s: Callable[[], float],
+        conditions: Callable[[], Mapping[str, float]],
     ) -> None:
         """Call these functions, and look at `writes`, whenever the metrics are read."""
         self._open_streams.set_function(lambda: float(open_streams()))
         self._up.set_function(lambda: float(is_up()))
         self._takes_writes.set_function(lambda: float(writes.reason is None))
         self._longest_turn.set_function(longest_turn_s)
+        self._registry.register(ConditionGauge(conditions))
         self._registry.register(
             _Counted(
                 "tickertape_redis_refusals",

@@ -1,7 +1,6 @@
 """Routes for operators: liveness, readiness and metrics."""
 
 import asyncio
-import time
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -14,22 +13,31 @@ from tickertape.api.fleet_metrics import fleet_text
 from tickertape.api.fleet_status import Status
 from tickertape.api.kept_metrics import kept_metrics
 from tickertape.api.services import Services
-from tickertape.broker.errors import AccessDenied, Unavailable, WritesRefused
+from tickertape.broker.errors import Unavailable
 from tickertape.broker.kept_bytes import KeptBytes
-from tickertape.broker.upstream_models import read_models_fault
+from tickertape.runtime.conditions import Code
 
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz"})
 
 router = APIRouter(tags=["operations"])
 
 _REDIS_LIMIT_S = 1.0
+_OF_UPSTREAM = {Code.UPSTREAM_KEY, Code.NO_UPSTREAM, Code.UPSTREAM}
+
+
+class NamedCondition(BaseModel):
+    """What harms the work of a process that is ready: a code that does not change, and words."""
+
+    code: str
+    message: str
 
 
 class Health(BaseModel):
-    """The health of the process. `upstream` is why a worker cannot list the upstream's models."""
+    """The health of the process. `upstream` is why a worker cannot use the upstream."""
 
     status: str = "ok"
     upstream: str | None = None
+    conditions: list[NamedCondition] | None = None
 
 
 @router.get("/healthz", responses=error_responses(403), response_model_exclude_none=True)
@@ -43,26 +51,13 @@ async def ready(services: AnyServices) -> Health:
     """Check whether to route calls here: Redis is usable, and this process is not stopping."""
     if services.streams.is_ending:
         raise draining()
-    found, asked_s = services.readiness, time.monotonic()
-    # Anybody may ask, and a look takes several calls of Redis. So there is one look at a time, and
-    # it answers everybody who asked before it began.
-    async with found.checking:
-        if found.looked_s < asked_s:
-            found.looked_s = time.monotonic()
-            found.fault = await _fault(services)
-            found.upstream_fault = await _upstream_fault(services)
-    if found.fault is not None:
-        raise Problem(503, "not_ready", found.fault, headers={"Retry-After": "1"})
+    conditions = await services.readiness.newest()
+    if (fatal := conditions.fatal) is not None:
+        raise Problem(503, "not_ready", fatal.words, headers={"Retry-After": "1"})
     # Without the upstream, requests are still accepted, read and cancelled, so this is ready.
-    return Health(upstream=found.upstream_fault)
-
-
-async def _upstream_fault(services: Services) -> str | None:
-    try:
-        async with asyncio.timeout(_REDIS_LIMIT_S):
-            return await read_models_fault(services.connections)
-    except (Unavailable, TimeoutError):
-        return None
+    named = [NamedCondition(code=each.code, message=each.words) for each in conditions.all]
+    upstream = next((each.message for each in named if each.code in _OF_UPSTREAM), None)
+    return Health(upstream=upstream, conditions=named or None)
 
 
 async def _kept_metrics(services: Services) -> bytes:
@@ -73,27 +68,6 @@ async def _kept_metrics(services: Services) -> bytes:
     except (Unavailable, TimeoutError):
         return b""
     return await asyncio.to_thread(kept_metrics, totals)
-
-
-async def _fault(services: Services) -> str | None:
-    has_answered = True
-    try:
-        async with asyncio.timeout(_REDIS_LIMIT_S):
-            await services.rights.check()
-    except (AccessDenied, WritesRefused) as refusal:
-        # What Redis itself says is the cause of every other fault, so report it first.
-        return str(refusal)
-    except (Unavailable, TimeoutError):
-        has_answered = False
-    if not services.readiness.agreed:
-        return "Redis has not answered since the start."
-    if (reason := services.connections.writes.reason) is not None:
-        return f"Redis takes no writes: {reason}"
-    if (refused := services.connections.faults.refused) is not None:
-        return refused
-    if not services.streams.is_up:
-        return "Redis pushes nothing to this process, or the check for lost pushes hangs."
-    return None if has_answered else "Redis does not answer."
 
 
 @router.get("/status.json", responses=error_responses(401))

@@ -3,8 +3,6 @@
 Each app has one Services object, made at its start; api/dependencies.py passes it to routes.
 """
 
-import asyncio
-import math
 import time
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -25,6 +23,7 @@ from tickertape.api.fleet_watch import FleetWatch
 from tickertape.api.heavy_work import CallTurns, HeavyWork
 from tickertape.api.metrics import Metrics
 from tickertape.api.rates import RESTS, input_tokens, limits_of
+from tickertape.api.readiness import Readiness
 from tickertape.api.request_log import log_cancelled, log_erased, log_refused, log_submitted
 from tickertape.api.request_trace import SubmitSpan, begin_submit
 from tickertape.api.retention import keep_of, limits_of_settings
@@ -41,6 +40,7 @@ from tickertape.broker.retention import Keep, Retention
 from tickertape.broker.rights import Rights
 from tickertape.broker.submission import Submission, Submitted, Tries
 from tickertape.broker.summaries import ConversationList
+from tickertape.broker.work_check import LOOK_AGE_S, LOOK_INTERVAL_S
 from tickertape.roles import Roles
 from tickertape.runtime.loop_watch import LoopWatch
 from tickertape.runtime.secret_watch import LOOK_S as SECRET_LOOK_S
@@ -70,6 +70,9 @@ class ApiTiming:
     access_interval_s: float = POLL_INTERVAL_S
     # Readers of waiting requests learn that no worker is at work after this time without a sign.
     no_worker_after_s: float = REPORT_TTL_S
+    # The process looks whether it can do its work this often, and a look is good for so long.
+    look_interval_s: float = LOOK_INTERVAL_S
+    look_age_s: float = LOOK_AGE_S
     # The readers of a conversation receive a new count of them at most this often.
     watchers_interval_s: float = INTERVAL_S
 
@@ -77,25 +80,6 @@ class ApiTiming:
 TIMING = ApiTiming()
 # Two such logs of a tenant are in memory at a time, and their views.
 _LARGE_LOG_BYTES = 256 * 1024
-
-
-@dataclass
-class Readiness:
-    """Whether Redis has accepted this process since its start, and its partitions are known."""
-
-    has_agreed: asyncio.Event = field(default_factory=asyncio.Event)
-    denial: str | None = None
-    """The right that Redis denied at the last check before it accepted this process."""
-    checking: asyncio.Lock = field(default_factory=asyncio.Lock)
-    looked_s: float = -math.inf
-    """The monotonic time at which the last look for a probe began; the rest is what it found."""
-    fault: str | None = None
-    upstream_fault: str | None = None
-
-    @property
-    def agreed(self) -> bool:
-        """Whether Redis has accepted this process."""
-        return self.has_agreed.is_set()
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ NAMES = (
     "finish", "cancel", "account", "erase", "erase_turn", "rename", "claim_title", "forget",
     "position", "lines", "agree", "probe", "fence", "remap", "uncompacted", "compact", "recount",
     "retain", "chain", "seat", "unseat", "count_seats", "settle", "add_key", "move_key",
-    "revoke_key", "revoke_tickets", "may_rewrite", "rows",
+    "revoke_key", "revoke_tickets", "may_rewrite", "rows", "try_writes",
 )  # fmt: skip
 
 

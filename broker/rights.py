@@ -32,7 +32,8 @@ class Rights:
         """
         await self._connections.check_server()
         found: dict[str, None] = {}
-        for ring in await self._ring_of_each_node():
+        await self._connections.learn_topology()
+        for ring in self.ring_of_each_node().values():
             found |= dict.fromkeys(await self._probe(ring))
         # Redis refuses this script where it refuses a write, because the script has flags.
         self._writes.accepted()
@@ -53,22 +54,39 @@ class Rights:
         keys, last = self._connections.keys, self._connections.partitions.served - 1
         return sorted({keys.tag(0), keys.tag(last)})
 
-    async def _ring_of_each_node(self) -> list[str]:
-        await self._connections.learn_topology()
+    def ring_of_each_node(self) -> dict[str, str]:
+        """The key of a ring at each node, by host and port as they were last learned.
+
+        One server has no name here.
+        """
         nodes = {
             self._connections.node_of(n): n
             for n in reversed(range(self._connections.partitions.served))
         }
-        return [self._connections.keys.ring(partition) for partition in nodes.values()]
+        is_cluster = self._connections.is_cluster
+        names = {
+            n: f"{node.host}:{node.port}" if node else f"of partition {n}"
+            for node, n in nodes.items()
+        }
+        return {
+            names[n] if is_cluster else "": self._connections.keys.ring(n) for n in nodes.values()
+        }
+
+    async def check_at(self, ring: str) -> None:
+        """As `check`, of the node that has this ring."""
+        _refuse(await self._probe(ring))
 
     async def check(self) -> None:
         """Raise AccessDenied naming the missing rights, WritesRefused where a write would fail.
 
         Unavailable when Redis does not answer.
         """
-        missing = await self.missing()
-        if missing:
-            raise AccessDenied(f"Redis denies access: this account may not run {_listed(missing)}")
+        _refuse(await self.missing())
+
+
+def _refuse(missing: list[str]) -> None:
+    if missing:
+        raise AccessDenied(f"Redis denies access: this account may not run {_listed(missing)}")
 
 
 def _listed(missing: list[str]) -> str:

@@ -3,9 +3,10 @@
 An alert on a rise needs a series to exist before its first event.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 
 def counter(
@@ -34,3 +35,19 @@ def gauge(name: str, text: str, label: str, numbers: Mapping[str, float]) -> Gau
     for value, number in numbers.items():
         family.add_metric([value], number)
     return family
+
+
+class ConditionGauge(Collector):
+    """Which conditions a process has, by code; `present` is called for each scrape."""
+
+    def __init__(self, present: Callable[[], Mapping[str, float]]) -> None:
+        self._present = present
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """One series for each condition that there could be."""
+        yield gauge(
+            "tickertape_condition",
+            "Whether this process has the condition, which keeps it from its work or harms it",
+            "code",
+            self._present(),
+        )

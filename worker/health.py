@@ -7,18 +7,21 @@ event loop hangs, a probe gets no response, and counts that as a failure.
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from tickertape.broker.appender import Appender
-from tickertape.broker.errors import AccessDenied, SettingsInvalid, Unavailable, WritesRefused
+from tickertape.broker.errors import SettingsInvalid
 from tickertape.broker.push import Push
-from tickertape.broker.rights import Rights
 from tickertape.broker.task_faults import TaskFaults
+from tickertape.broker.work_check import LOOK_AGE_S, WorkCheck, upstream_condition
+from tickertape.runtime.conditions import Code, Condition, Conditions, Looks
+from tickertape.runtime.json_types import JsonObject
 from tickertape.runtime.settings import Settings
 from tickertape.worker.consumer import Consumer
 from tickertape.worker.metrics import WorkerMetrics
@@ -26,7 +29,6 @@ from tickertape.worker.model_watch import ModelWatch
 
 log = structlog.get_logger()
 
-_REDIS_PATIENCE_S = 1.0
 _CALLER_PATIENCE_S = 5.0
 _MAX_HEAD_BYTES = 8192
 
@@ -46,59 +48,79 @@ class Health:
     consumer: Consumer
     appender: Appender
     push: Push
-    rights: Rights
+    check: WorkCheck
     models: ModelWatch
     metrics: WorkerMetrics
-    faults: TaskFaults = field(default_factory=TaskFaults)
+    conditions: Conditions
+    upstream_problem: Callable[[], str | None]
+    faults: TaskFaults
+    look_age_s: float = LOOK_AGE_S
+
+    @cached_property
+    def looks(self) -> Looks:
+        """The looks at the conditions of this worker."""
+        return Looks(self.look, self.conditions, age_s=self.look_age_s)
 
     def is_alive(self) -> str | None:
         """The loops that hang; None if no loop hangs."""
         silent = self.consumer.silent_loops
         return f"silent: {', '.join(silent)}" if silent else None
 
-    async def is_ready(self) -> str | None:
-        """Why this worker does not work at the moment; None if it does."""
+    async def look(self) -> list[Condition]:
+        """What keeps this worker from its work at the moment, or harms it."""
+        of_redis = await self.check.conditions()
+        return [
+            *of_redis,
+            *self._of_process({each.code for each in of_redis}),
+            *self._of_upstream(),
+        ]
+
+    def _of_process(self, of_redis: set[Code]) -> Iterator[Condition]:
         if self.consumer.is_stopping:
-            return "draining"
-        has_answered = True
-        try:
-            async with asyncio.timeout(_REDIS_PATIENCE_S):
-                await self.rights.check()
-        except (AccessDenied, WritesRefused) as refusal:
-            # Checked first, because a refusal causes the other faults.
-            return str(refusal)
-        except (Unavailable, TimeoutError):
-            has_answered = False
+            yield Condition(Code.DRAINING, "draining")
         if not self.consumer.is_claiming:
-            return "starting"
+            yield Condition(Code.STARTING, "starting")
         if fault := self.is_alive():
-            return fault
-        if not self.appender.is_ready or not self.push.is_up:
-            return "not connected to Redis"
+            yield Condition(Code.LOOPS_HANG, fault)
+        is_connected = self.appender.is_ready and self.push.is_up
+        if not is_connected and Code.CLUSTER_NODE not in of_redis:
+            yield Condition(Code.PUSHES_DOWN, "not connected to Redis")
         if (refused := self.faults.refused) is not None:
-            return refused
-        if not has_answered:
-            return "Redis does not answer"
-        return f"cannot list models: {self.models.fault}" if self.models.fault else None
+            yield Condition(Code.TASK_REFUSED, refused)
+
+    def _of_upstream(self) -> Iterator[Condition]:
+        if self.models.fault is not None:
+            code = upstream_condition(self.models.public_fault or "").code
+            yield Condition(code, f"cannot list models: {self.models.fault}")
+        elif (problem := self.upstream_problem()) is not None:
+            yield Condition(Code.UPSTREAM_REFUSED, problem)
 
     async def answer(self, path: str) -> Answer:
         """The answer for a path: JSON, or the metrics."""
         match path.partition("?")[0]:
             case "/healthz":
                 fault = self.is_alive()
+                return _status(503, fault) if fault else _status(200, "ok")
             case "/readyz":
-                fault = await self.is_ready()
+                return await self._ready()
             case "/metrics":
                 return Answer(200, CONTENT_TYPE_LATEST, self.metrics.text())
             case _:
                 return _status(404, "there is /healthz, /readyz and /metrics")
-        if fault is not None:
-            return _status(503, fault)
+
+    async def _ready(self) -> Answer:
+        conditions = await self.looks.newest()
+        named: list[JsonObject] = [
+            {"code": each.code, "message": each.words} for each in conditions.all
+        ]
+        fields: JsonObject = {"conditions": named} if named else {}
+        if (fatal := conditions.fatal) is not None:
+            return _status(503, fatal.words, **fields)
         reason = self.models.no_list_reason
-        return _status(200, "ok", **({"upstream": reason} if reason else {}))
+        return _status(200, "ok", **({"upstream": reason} if reason else {}), **fields)
 
 
-def _status(status: int, words: str, **fields: str) -> Answer:
+def _status(status: int, words: str, **fields: Any) -> Answer:
     return Answer(status, "application/json", json.dumps({"status": words, **fields}).encode())
 
 

@@ -25,9 +25,12 @@ from tickertape.broker.push import Push
 from tickertape.broker.queue import Queue
 from tickertape.broker.rights import Rights
 from tickertape.broker.settlements import Settlements
+from tickertape.broker.work_check import LOOK_AGE_S, LOOK_INTERVAL_S, WorkCheck
 from tickertape.runtime import service_manager
+from tickertape.runtime.conditions import Conditions
 from tickertape.runtime.garbage import tune_garbage_collector
 from tickertape.runtime.loop_watch import LoopWatch
+from tickertape.runtime.metric_families import ConditionGauge
 from tickertape.runtime.secret_watch import LOOK_S as SECRET_LOOK_S
 from tickertape.runtime.secret_watch import SecretWatch
 from tickertape.runtime.settings import Settings
@@ -40,6 +43,7 @@ from tickertape.worker.housekeeping import Housekeeper, HousekeepingTiming
 from tickertape.worker.metrics import WorkerMetrics
 from tickertape.worker.model_watch import ModelWatch, ModelWatchTiming
 from tickertape.worker.prompt import Bounds
+from tickertape.worker.readiness import OF_WORKER
 from tickertape.worker.settler import Settler
 from tickertape.worker.title_maker import TitleMaker, TitleTiming
 from tickertape.worker.tools import JobTiming, Tools
@@ -60,6 +64,9 @@ class WorkerTiming:
     # None for that of the settings.
     drain_grace_s: float | None = None
     report_interval_s: float = REPORT_INTERVAL_S
+    # The worker looks whether it can do its work this often, and a look is good for so long.
+    look_interval_s: float = LOOK_INTERVAL_S
+    look_age_s: float = LOOK_AGE_S
     erasure_look_s: float = LOOK_S
     secret_look_s: float = SECRET_LOOK_S
     job: JobTiming = field(default_factory=JobTiming)
@@ -162,15 +169,20 @@ async def run(
         redis_url, namespace=settings.namespace, partitions=settings.partitions
     )
     worker = _build_worker(connections, settings, name, slots, timing, tracer)
+    conditions = Conditions(OF_WORKER)
     health = Health(
         worker.consumer,
         worker.tools.appender,
         worker.push,
-        worker.rights,
+        WorkCheck(connections),
         worker.models,
-        _metrics(worker, connections),
+        _metrics(worker, connections, conditions),
+        conditions,
+        lambda: worker.tools.counters.upstream_problem,
         connections.faults,
+        timing.look_age_s,
     )
+    looking = asyncio.create_task(health.looks.run(timing.look_interval_s), name="readiness")
     try:
         _stop_on_signals(worker.consumer)
         async with health_endpoint(health, settings), worker.tools.upstream:
@@ -182,17 +194,21 @@ async def run(
             raise
         raise SettingsInvalid(str(invalid.exceptions[0])) from None
     finally:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
         await connections.aclose()
 
 
-def _metrics(worker: Worker, connections: Connections) -> WorkerMetrics:
-    return WorkerMetrics(
+def _metrics(worker: Worker, connections: Connections, conditions: Conditions) -> WorkerMetrics:
+    metrics = WorkerMetrics(
         worker.consumer,
         worker.tools,
         connections.writes,
         worker.loop_watch.lag,
         slots=worker.slots,
     )
+    metrics.add(ConditionGauge(conditions.gauge))
+    return metrics
 
 
 def worker_name() -> str:

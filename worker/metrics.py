@@ -43,6 +43,10 @@ class WorkerMetrics(Collector):
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
 
+    def add(self, collector: Collector) -> None:
+        """Add what another part of the worker counts."""
+        self._registry.register(collector)
+
     def text(self) -> bytes:
         """All metrics, in Prometheus' text format."""
         return generate_latest(self._registry)

@@ -8,13 +8,12 @@ from typing import Any
 import structlog
 
 from tickertape.broker.connections import Connections
-from tickertape.broker.upstream_models import MODELS_TTL_S, write_models, write_models_fault
+from tickertape.broker.upstream_models import write_models, write_models_fault
 from tickertape.worker.upstream.client import Upstream
 from tickertape.worker.upstream.errors import NoModelList, UpstreamError, UpstreamGarbage
 
 log = structlog.get_logger()
 
-_PAUSE_S = MODELS_TTL_S / 3
 _LOGGED_MODELS = 5
 
 
@@ -24,6 +23,8 @@ class ModelWatchTiming:
 
     # The pause after a list that could not be read or published.
     retry_s: float = 2.0
+    # The pause after a list. A key that is refused is known after this time, also without requests.
+    again_s: float = 30.0
     # The first claim waits at most this long for the first list.
     first_list_s: float = 3.0
 
@@ -83,7 +84,7 @@ class ModelWatch:
         self.fault = self.no_list_reason = self.public_fault = None
         self._has_answered.set()
         await write_models(self._connections, models)
-        return _PAUSE_S
+        return self._timing.again_s
 
     async def _publish_fault(self, error: UpstreamError) -> float:
         is_missing = isinstance(error, NoModelList)
@@ -105,7 +106,7 @@ class ModelWatch:
         self.public_fault = None if is_missing else _public_reason(error)
         pause_s = self._timing.retry_s
         if is_missing:
-            pause_s = _PAUSE_S
+            pause_s = self._timing.again_s
             self._has_answered.set()
         await write_models_fault(self._connections, _public_reason(error), max(1, int(3 * pause_s)))
         return pause_s

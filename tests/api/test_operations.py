@@ -13,7 +13,8 @@ from tickertape.api.app import create_app
 from tickertape.broker.agreement import Agreement, Format
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.broker.request_ids import partition_of
-from tickertape.broker.rights import Rights
+from tickertape.broker.work_check import WorkCheck
+from tickertape.runtime.conditions import Condition
 from tickertape.runtime.settings import Settings
 
 
@@ -41,12 +42,13 @@ async def test_a_process_that_drains_is_alive_but_not_ready(api: RunningApi) -> 
 async def test_strangers_that_probe_often_cost_redis_no_more_than_one(
     api: RunningApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks: list[Rights] = []
+    looks: list[WorkCheck] = []
 
-    async def check(rights: Rights) -> None:
-        looks.append(rights)
+    async def conditions(check: WorkCheck) -> list[Condition]:
+        looks.append(check)
+        return []
 
-    monkeypatch.setattr(Rights, "check", check)
+    monkeypatch.setattr(WorkCheck, "conditions", conditions)
     answers = await asyncio.gather(*(api.client.get("/readyz") for _ in range(30)))
     assert {answer.status_code for answer in answers} == {200}
     assert len(looks) <= 10

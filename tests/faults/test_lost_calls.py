@@ -29,6 +29,7 @@ from tickertape.broker.requests import Requests
 from tickertape.broker.seats import SeatLimits, Seats, home_of
 from tickertape.broker.settlements import Settlements
 from tickertape.broker.submission import Submission
+from tickertape.broker.work_check import WorkCheck
 from tickertape.runtime.settings import Settings
 
 SETTINGS = Settings(retention_s=600)
@@ -67,6 +68,7 @@ class Story(Rig):
         await Agreement(self.connections, settings_of_api(self.settings)).start()
         await self._keep_house(request_id)
         await self._let_in()
+        assert await WorkCheck(self.connections).conditions() == []
         await self._grow()
         return request_id
 

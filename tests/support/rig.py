@@ -9,6 +9,7 @@ from a state machine, on a real server or a fake.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 from tests.support.given_settings import GivenSettings
@@ -224,5 +225,7 @@ async def working(
 
     The error of a worker that ended before is raised then.
     """
-    async with running(run(settings, url, slots=slots, timing=timing, tracer=tracer)):
+    # A probe is answered by a look that it causes.
+    fresh = replace(timing, look_age_s=0.0)
+    async with running(run(settings, url, slots=slots, timing=fresh, tracer=tracer)):
         yield

@@ -17,6 +17,7 @@ these errors `from None`, because the SDK's exceptions contain the request with 
 
 from typing import ClassVar
 
+from tickertape.runtime.upstream_words import UNREACHABLE
 from tickertape.worker.failures import FailureCode
 
 
@@ -67,7 +68,7 @@ class UpstreamGarbage(UpstreamFault):
 class Unreachable(UpstreamError):
     """The upstream cannot be reached."""
 
-    of_all_requests = "The upstream cannot be reached."
+    of_all_requests = UNREACHABLE
     code = FailureCode.UNREACHABLE
 
 

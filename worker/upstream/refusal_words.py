@@ -8,11 +8,11 @@ would look for the mistake there.
 import re
 from dataclasses import dataclass
 
+from tickertape.runtime.upstream_words import KEY_REFUSED
 from tickertape.worker.upstream.inner_names import speaks_of_account, without_inner_names
 
 OUT_OF_CREDIT = 402
 _OPERATOR = "Whoever runs this server"
-_KEY_REFUSED = "The server's key for its model provider was refused."
 _NO_CREDIT = "The server's account at its model provider has no credit left."
 _NOT_PERMITTED = "The server's key for its model provider does not permit this request."
 _NO_MODEL = "The server's model provider does not offer the requested model."
@@ -55,7 +55,7 @@ def explain_refusal(status: int, words: int | None, reason: str) -> Refusal:
     if status == 401 or words == 401 or (status in {400, 403} and _ABOUT_KEY.search(reason)):
         # The provider's text is left out, because it speaks of "your API key".
         do = f"{_OPERATOR} has to correct OPENAI_API_KEY and restart the workers."
-        return Refusal(_joined(_KEY_REFUSED, do), _KEY_REFUSED)
+        return Refusal(_joined(KEY_REFUSED, do), KEY_REFUSED)
     if OUT_OF_CREDIT in {status, words}:
         do = f"{_OPERATOR} has to check its plan and billing there."
         return Refusal(_joined(_NO_CREDIT, do), _NO_CREDIT)
