@@ -28,6 +28,8 @@ _NUMBERS = {
     "presence_penalty": "gen_ai.request.presence_penalty",
     "seed": "gen_ai.request.seed",
 }
+_REASONS = frozenset({"stop", "length", "tool_calls", "function_call", "content_filter"})
+_MOST = 2**63
 _OUTPUT_TYPES = {"text": "text", "json_object": "json", "json_schema": "json"}
 _TOKENS = {
     ("prompt_tokens",): "gen_ai.usage.input_tokens",
@@ -63,7 +65,9 @@ def response_attributes(tally: Tally) -> dict[str, Any]:
     """What the upstream has answered so far, in numbers."""
     attributes: dict[str, Any] = {}
     if tally.finish_reason is not None:
-        attributes["gen_ai.response.finish_reasons"] = [tally.finish_reason]
+        # An unknown reason is text of the upstream.
+        reason = tally.finish_reason if tally.finish_reason in _REASONS else "other"
+        attributes["gen_ai.response.finish_reasons"] = [reason]
     for path, name in _TOKENS.items():
         value: Any = tally.usage
         for key in path:
@@ -74,4 +78,7 @@ def response_attributes(tally: Tally) -> dict[str, Any]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(value, int) and not isinstance(value, bool):
+        # A larger one cannot be sent, and would take all spans of its batch with it.
+        return abs(value) < _MOST
+    return isinstance(value, float)

@@ -47,8 +47,10 @@ def apis(
     release_tree = extract_release(version, directory)
     with valkey_server() as redis, contextlib.ExitStack() as stack:
         settings = {"redis_url": redis.url, "upstream_url": "http://127.0.0.1:9/v1"}
+        # The requests of this tree's API have a trace, a field that the release does not know.
+        traced = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
         made = {
-            "tree": Deployment(directory, **settings),
+            "tree": Deployment(directory, **settings, **traced),
             "release": Release(version, release_tree, directory, **settings),
         }
         urls = {}
