@@ -91,7 +91,8 @@ class _Client:
         return (time.perf_counter() - begun_s) / submits * 1e6
 
 
-async def _whole_submits(url: str) -> None:
+async def compare_submits(url: str, **other: Any) -> tuple[float, float, float]:
+    """The us of a submit to an API, to one with `other` settings, and the median ratio of both."""
     settings: dict[str, Any] = {
         "api_keys": f"t:{_KEY}",
         "tenant_limit": 10**6,
@@ -101,7 +102,7 @@ async def _whole_submits(url: str) -> None:
     }
     async with (
         running_api(url, **settings) as free,
-        running_api(url, tenant_rules=_LIMITS, **settings) as limited,
+        running_api(url, **other, **settings) as limited,
     ):
         clients = [_Client(api) for api in (free, limited)]
         for client in clients:
@@ -110,8 +111,12 @@ async def _whole_submits(url: str) -> None:
         rounds = [
             [await client.mean_us(_SUBMITS_OF_ROUND) for client in clients] for _ in range(_ROUNDS)
         ]
-    without, with_limits = (min(each) for each in zip(*rounds, strict=True))
-    ratio = statistics.median(limited / free for free, limited in rounds)
+    least = [min(each) for each in zip(*rounds, strict=True)]
+    return least[0], least[1], statistics.median(limited / free for free, limited in rounds)
+
+
+async def _whole_submits(url: str) -> None:
+    without, with_limits, ratio = await compare_submits(url, tenant_rules=_LIMITS)
     print(f"whole submit       without limits {without:.0f} us, with five {with_limits:.0f} us")
     print(f"ratio              {ratio:.3f} (median of {_ROUNDS} rounds in turn)")
 

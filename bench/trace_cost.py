@@ -2,9 +2,11 @@
 
 CPU time of all spans of one request in the API and in the worker, the least of several rounds:
 without a tracer, with one whose caller samples nothing, and with one that exports to nowhere. The
-thread that exports is counted, and the network is not.
+thread that exports is counted, and the network is not. Then whole submits, `POST /chat` to the 202,
+to an API without traces and to one with all of them, in turn.
 """
 
+import asyncio
 import math
 import time
 from collections.abc import Sequence
@@ -12,9 +14,12 @@ from collections.abc import Sequence
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from bench.submit_cost import compare_submits
 from tests.support.scripted import OfflineUpstream, lease
+from tests.support.servers import in_memory, valkey_server
 from tickertape.api.request_trace import _CALL, CallTrace, begin_submit, trace_reader
 from tickertape.broker.submission import Submission, Submitted
+from tickertape.runtime import logs
 from tickertape.runtime.open_telemetry import OpenTelemetryTracer
 from tickertape.runtime.tracing import TraceContext, Tracer
 from tickertape.worker.attempt_trace import begin_attempt
@@ -65,11 +70,16 @@ def _cost_us(tracer: Tracer | None, sampled: int = 1) -> float:
 
 def main() -> None:
     """Print the table."""
+    logs.configure("warning")
     lease_us = _lease_us()
     print(f"traces off            {_cost_us(None) - lease_us:8.2f} us of CPU for each request")
     tracer = OpenTelemetryTracer("bench", [_Nowhere()], has_gen_ai=True)
     print(f"on, not sampled       {_cost_us(tracer, 0) - lease_us:8.2f} us")
     print(f"on, sampled           {_cost_us(tracer) - lease_us:8.2f} us, six spans")
+    _CALL.set(None)
+    with valkey_server(parent=in_memory()) as server:
+        off_us, on_us, ratio = asyncio.run(compare_submits(server.url, tracer=tracer))
+    print(f"whole submit          off {off_us:.0f} us, on {on_us:.0f} us, ratio {ratio:.3f}")
     tracer.close()
 
 
