@@ -14,19 +14,22 @@ from tickertape.broker.request_ids import partition_of
 from tickertape.broker.turns import remember
 from tickertape.worker import prompt
 from tickertape.worker.attempt_trace import begin_attempt
-from tickertape.worker.failures import Failure, FailureCode
 from tickertape.worker.log_writer import LogWriter
-from tickertape.worker.outcome import Broken, Completed, Failed, Outcome, Stop, failure_of
+from tickertape.worker.outcome import (
+    Broken,
+    Completed,
+    Failed,
+    NotContinuable,
+    Outcome,
+    Stop,
+    failure_of,
+)
 from tickertape.worker.tools import Tools
 from tickertape.worker.upstream.errors import UpstreamError
 from tickertape.worker.upstream.pieces import Piece
 from tickertape.worker.upstream.tally import Tally
 
 log = structlog.get_logger()
-
-_CANNOT_CONTINUE = Failure(
-    FailureCode.INTERRUPTED, "The answer was cut off and this upstream cannot continue it."
-)
 
 
 class Attempt:
@@ -54,8 +57,8 @@ class Attempt:
     async def run(self) -> Outcome:
         """Call the upstream and write its whole answer to the log.
 
-        Returns Completed, Broken or Failed, after all output was passed to the writer. Cancelling
-        closes the upstream's connection.
+        Returns Completed, Broken, Failed or NotContinuable, after all output was passed to the
+        writer. Cancelling closes the upstream's connection.
         """
         try:
             return await self._write_answer()
@@ -72,7 +75,7 @@ class Attempt:
             self.tally = await self._kept()
             self._kept_deltas = self.tally.deltas
             if not self.can_be_continued:
-                return Failed(_CANNOT_CONTINUE)
+                return NotContinuable()
         upstream, limits, request_id = (
             self._tools.upstream,
             self._tools.limits,

@@ -16,7 +16,7 @@ from tickertape.broker.keys import tenant_of
 from tickertape.broker.queue import Lease
 from tickertape.runtime.tracing import Attributes, Span, TraceContext, Tracer
 from tickertape.worker.gen_ai import request_attributes, response_attributes
-from tickertape.worker.outcome import Broken, Completed, Failed, Outcome, Stop
+from tickertape.worker.outcome import Broken, Completed, Failed, NotContinuable, Outcome, Stop
 from tickertape.worker.upstream.client import Upstream
 from tickertape.worker.upstream.errors import UpstreamError
 from tickertape.worker.upstream.tally import Tally
@@ -108,7 +108,7 @@ class AttemptTrace:
         match outcome:
             case Completed():
                 self._outcome, self._error = "completed", None
-            case Broken(failure) | Failed(failure):
+            case Broken(failure) | Failed(failure) | NotContinuable(failure):
                 self._outcome, self._error = "failed", failure.code.value
             case Stop.FENCED:
                 self._outcome, self._error = "fenced", None

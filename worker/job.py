@@ -15,7 +15,15 @@ from tickertape.broker.queue import Gap, Lease
 from tickertape.worker.attempt import Attempt
 from tickertape.worker.failures import Failure, FailureCode
 from tickertape.worker.interruption import Interruption
-from tickertape.worker.outcome import Broken, Completed, Failed, Outcome, Stop, failure_of
+from tickertape.worker.outcome import (
+    Broken,
+    Completed,
+    Failed,
+    NotContinuable,
+    Outcome,
+    Stop,
+    failure_of,
+)
 from tickertape.worker.retry import Continue, Fail, Restart, Retry, decide
 from tickertape.worker.tools import Tools
 
@@ -121,6 +129,8 @@ class Job:
                 return await self._after_break(attempt, failure)
             case Failed(failure):
                 return await self._fail(attempt, failure)
+            case NotContinuable(failure):
+                return await self._start_over(attempt, failure)
             case Stop.LOG_FULL:
                 # The log can be full at an append, before a restart, or at the last pieces. It
                 # always has room for the terminal alone.
@@ -187,6 +197,15 @@ class Job:
         await self._account(attempt)
         return await self._reopen(attempt.lease, failure.code.value)
 
+    async def _start_over(self, attempt: Attempt, failure: Failure) -> Stop | Lease | None:
+        """Discard the output that cannot be continued; without leave to do so, fail the request.
+
+        Under the policy `restart`, only an answer that was handed over is to be continued at all.
+        """
+        if self._policy != "restart":
+            return await self._fail(attempt, failure)
+        return await self._reopen(attempt.lease, "worker_drained", may_continue=False)
+
     async def _fail(self, attempt: Attempt, failure: Failure) -> Stop | None:
         said = {"upstream_said": failure.detail} if failure.detail else {}
         self._log.warning(
@@ -252,14 +271,15 @@ class Job:
         await self._account(attempt)
         return await self._reopen(attempt.lease, "log_lost")
 
-    async def _reopen(self, lease: Lease, reason: str) -> Lease | None:
+    async def _reopen(
+        self, lease: Lease, reason: str, *, may_continue: bool = True
+    ) -> Lease | None:
+        can_continue = may_continue and self._tools.upstream.profile.can_continue
         nonce = secrets.token_hex(8)
         self._is_reopening = True
         try:
             reopened = await self._tools.insist(
-                lambda: self._queue.reopen(
-                    lease, nonce, reason, can_continue=self._tools.upstream.profile.can_continue
-                )
+                lambda: self._queue.reopen(lease, nonce, reason, can_continue=can_continue)
             )
             if reopened is None:
                 self._counters.ended["failed", FailureCode.INTERRUPTED] += 1

@@ -8,6 +8,10 @@ from tickertape.broker.errors import TooLong
 from tickertape.worker.failures import Failure, FailureCode
 from tickertape.worker.upstream.errors import UpstreamError
 
+_CANNOT_CONTINUE = Failure(
+    FailureCode.INTERRUPTED, "The answer was cut off and this upstream cannot continue it."
+)
+
 
 @dataclass(frozen=True)
 class Completed:
@@ -28,6 +32,13 @@ class Failed:
     failure: Failure
 
 
+@dataclass(frozen=True)
+class NotContinuable:
+    """The upstream cannot go on from the output that this attempt was to continue."""
+
+    failure: Failure = _CANNOT_CONTINUE
+
+
 class Stop(Enum):
     """Why an attempt stopped before its end was written."""
 
@@ -37,7 +48,7 @@ class Stop(Enum):
     LOG_FULL = "the log has reached its bound of entries or bytes"
 
 
-Outcome: TypeAlias = Completed | Broken | Failed | Stop
+Outcome: TypeAlias = Completed | Broken | Failed | NotContinuable | Stop
 
 
 def failure_of(error: Exception) -> Failure:

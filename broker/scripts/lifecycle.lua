@@ -39,12 +39,14 @@ local function append_opener(r, kind, letter, kept, model, more)
 end
 
 -- Open a new attempt of a request that is not running. Returns nil when the policy forbids a new attempt.
+-- An answer that a draining worker handed over has not broken off, so it is continued under the policy `restart` too.
 local function open_attempt(r, can_continue, owner, lease_ms, default_model)
   local has_output = r.kept == '1' or (r.n > 0 and r.seq > 0)
   local kind, letter, kept = 'started', 'S', '0'
   if has_output then
-    if r.policy == 'restart' then kind, letter = 'reset', 'Z'
-    elseif r.policy == 'continue' and can_continue == '1' then kind, letter, kept = 'resumed', 'K', '1'
+    local continues = r.policy == 'continue' or (r.policy == 'restart' and r.reason == '"worker_drained"')
+    if continues and can_continue == '1' then kind, letter, kept = 'resumed', 'K', '1'
+    elseif r.policy == 'restart' then kind, letter = 'reset', 'Z'
     else return nil end
   end
   local request = P .. 'req:' .. r.id

@@ -32,6 +32,7 @@ class Request:
     retries: int = 0
     is_kept: bool = False
     is_suspect: bool = False
+    is_handed_over: bool = False
     owner: str = ""
     opener: str = ""
     log: list[Logged] = field(default_factory=lambda: [(0, 0, "queued", "")])
@@ -168,6 +169,7 @@ class Model:
         if r is None or r.state != "running" or r.n != n:
             return "FENCED"
         self._leave(r)
+        r.is_handed_over = True
         self._enqueue(r, to_head=True, turn_now=True)
         return "OK"
 
@@ -283,7 +285,9 @@ class Model:
         if has_output:
             if r.policy == "fail" or (r.policy == "continue" and not can_continue):
                 return False
-            r.opener = "reset" if r.policy == "restart" else "resumed"
+            continues = can_continue and (r.policy == "continue" or r.is_handed_over)
+            r.opener = "resumed" if continues else "reset"
+        r.is_handed_over = False
         r.is_kept = r.opener == "resumed"
         r.state, r.n, r.seq, r.owner = "running", r.n + 1, 0, nonce
         r.log.append((r.n, 0, r.opener, ""))

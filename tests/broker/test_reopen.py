@@ -48,6 +48,8 @@ async def test_after_output_the_policy_decides(
     partition: Partition, how: How, policy: str, can_continue: bool, opener: str
 ) -> None:
     go = await interrupted(partition, policy, output=True)
+    if (how, policy, can_continue) == ("release", "restart", True):
+        opener = "resumed"  # a hand-over is no break: nothing has to be paid twice
     assert await opener_after(partition, go, how, can_continue=can_continue) == opener
     last = json.loads((await partition.snapshot()).list("log:a")[-1][1]["e"][1:])
     if opener == "failed":
@@ -92,6 +94,13 @@ async def test_output_that_was_thrown_away_does_not_count(partition: Partition) 
     assert await opener_after(partition, go, "crash", can_continue=False) == "reset"
     again = go._replace(attempt=int(await partition.field("a", "attempt") or 0))
     assert await opener_after(partition, again, "release", can_continue=False) == "started"
+
+
+async def test_what_breaks_off_after_a_hand_over_starts_over(partition: Partition) -> None:
+    go = await interrupted(partition, "restart", output=True)
+    assert await opener_after(partition, go, "release", can_continue=True) == "resumed"
+    resumed = go._replace(attempt=int(await partition.field("a", "attempt") or 0))
+    assert await opener_after(partition, resumed, "crash", can_continue=True) == "reset"
 
 
 async def test_reopen_answers_like_a_claim(partition: Partition) -> None:

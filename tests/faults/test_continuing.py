@@ -18,6 +18,7 @@ from tests.support.script import Role, Text, Wait
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
 from tickertape.broker.fold import Answer
+from tickertape.broker.kinds import Policy
 from tickertape.cli.up.local_model import LocalModel, local_model
 from tickertape.cli.up.model_weights import find_weights
 from tickertape.runtime.settings import Settings
@@ -74,13 +75,14 @@ async def test_an_answer_whose_worker_died_continues_at_another(
     assert await openers(rig, request_id) == ["started", "resumed"]
 
 
+@pytest.mark.parametrize("policy", ["continue", "restart"])
 async def test_an_answer_that_outlasts_the_drain_of_its_worker_continues_at_another(
-    rig: Rig, settings: Settings, upstream: ScriptedUpstream
+    rig: Rig, settings: Settings, upstream: ScriptedUpstream, policy: Policy
 ) -> None:
     plan = Plan(deltas=20, tag="word", stall_after=9)
     hurried = Settings.model_validate({**settings.model_dump(), "drain_s": 0.05})
     async with working(rig.url, hurried):
-        request_id = await rig.ask(plan.prompt(), on_interruption="continue")
+        request_id = await rig.ask(plan.prompt(), on_interruption=policy)
         await rig.shows(request_id, "".join(plan.pieces()[:9]))
         os.kill(os.getpid(), signal.SIGTERM)
 

@@ -84,12 +84,13 @@ async def test_an_answer_is_continued_if_the_policy_is_continue(queue: ScriptedQ
     assert said(queue.all("finish")[0])[-1]["sha256"] == hashlib.sha256(b"half done").hexdigest()
 
 
-@pytest.mark.parametrize("changes", [{}, {"payload": {"params": {"tools": [{}]}}}])
+@pytest.mark.parametrize("tools_", [[], [{}]])
 async def test_an_answer_that_cannot_be_continued_fails_without_a_call(
-    queue: ScriptedQueue, changes: dict[str, Any]
+    queue: ScriptedQueue, tools_: list[dict[str, Any]]
 ) -> None:
-    upstream = OfflineUpstream(can_continue=bool(changes))
-    resumed = lease(opener="resumed", n=2, **changes)
+    upstream = OfflineUpstream(can_continue=bool(tools_))
+    payload = {"on_interruption": "continue", "params": {"tools": tools_}}
+    resumed = lease(opener="resumed", n=2, payload=payload)
     await Job(resumed, tools(upstream, queue, kept=kept("half"))).run()
     assert upstream.payloads == []
     assert codes(queue) == [("failed", "interrupted")]
@@ -100,6 +101,20 @@ async def test_a_kept_answer_that_is_more_than_text_is_not_continued(
 ) -> None:
     thinking = decode(Cursor(1000, 9), encode_text("reasoning", "hm"))
     upstream = OfflineUpstream(can_continue=True)
-    resumed = lease(opener="resumed", n=2)
+    resumed = lease(opener="resumed", n=2, payload={"on_interruption": "continue"})
     await Job(resumed, tools(upstream, queue, kept=[*kept("half"), thinking])).run()
     assert codes(queue) == [("failed", "interrupted")]
+
+
+async def test_a_handed_over_answer_that_cannot_be_continued_starts_over_without_a_call(
+    queue: ScriptedQueue,
+) -> None:
+    queue.will("reopen", lease(attempt=2000, n=3, opener="reset"))
+    upstream = OfflineUpstream(answer("whole"), can_continue=True)
+    thinking = decode(Cursor(1000, 9), encode_text("reasoning", "hm"))
+    handed_over = lease(opener="resumed", n=2)
+    await Job(handed_over, tools(upstream, queue, kept=[*kept("half"), thinking])).run()
+    (call,) = queue.all("reopen")
+    assert (call["reason"], call["can_continue"]) == ("worker_drained", False)
+    assert len(upstream.payloads) == 1
+    assert codes(queue) == [("completed", "")]
