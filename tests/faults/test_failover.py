@@ -13,7 +13,7 @@ from tests.support.rig import working
 from tests.support.running_api import RunningApi, running_api
 from tests.support.script import Finish, Role, Script, Text, Wait
 from tests.support.sse import Event, collect, text_of
-from tests.support.upstream import ScriptedUpstream
+from tests.support.upstream import Call, ScriptedUpstream
 from tests.support.wait import wait_until
 from tickertape.runtime.settings import Settings
 
@@ -131,6 +131,12 @@ def since_rewind(reader: Follower) -> list[Event]:
     return reader.events[begun[-1] :] if begun else []
 
 
+def texts(events: list[Event]) -> list[str]:
+    """The deltas since the conversation started over for the last time."""
+    begun = [n for n, e in enumerate(events) if e.kind == "rewind" and "request_id" not in e.data]
+    return [e.data["text"] for e in events[begun[-1] if begun else 0 :] if e.kind == "delta"]
+
+
 async def test_an_end_that_a_fail_over_lost_is_taken_back_from_a_conversation(
     pair: Pair, upstream: ScriptedUpstream
 ) -> None:
@@ -154,6 +160,42 @@ async def test_an_end_that_a_fail_over_lost_is_taken_back_from_a_conversation(
             )
         log = await collect(api.stream_url(request_id))
     assert text_of(log) == "another answer"
+
+
+async def test_a_cancel_that_a_fail_over_lost_is_taken_back_while_the_next_turn_is_read(
+    pair: Pair, upstream: ScriptedUpstream
+) -> None:
+    """A follower that leaves before that turn ends would keep the cancel."""
+    never = asyncio.Event()
+    scripts: list[Script] = [
+        [Role(), Text("half"), Wait(never)],
+        [Role(), Text("whole"), Finish()],
+    ]
+    first = iter(scripts)
+
+    def script(call: Call) -> Script:
+        is_second = call.body["messages"][-1]["content"] == "second"
+        return [Role(), Text("next"), Wait(never)] if is_second else next(first)
+
+    upstream.script = script
+    async with system(pair, upstream) as api:
+        cancelled = await api.submit("first", conversation_id="c1")
+        async with following(f"{api.url}/conversations/c1/stream") as reader:
+            await reader.shows("half")
+            second = await api.submit("second", conversation_id="c1")
+            await pair.has(cancelled, 3)
+            await pair.has(second, 1)
+            await pair.cut_link()
+            assert await api.cancel(cancelled) == "cancelled"
+            await wait_until(
+                lambda: texts(reader.events) == ["half", "next"], description="the second turn"
+            )
+            await pair.fail_over()
+            await wait_until(
+                lambda: texts(reader.events) == ["half", "whole", "next"],
+                timeout_s=15,
+                description="the follower to start over in the middle of the second turn",
+            )
 
 
 async def test_a_turn_that_a_fail_over_lost_is_taken_back_from_a_conversation(

@@ -151,9 +151,16 @@ class ConversationReader:
             self._has_news = False
             try:
                 turns = await self._read_turns()
+                has_lost = await self._received.has_lost()
             except Unavailable:
-                return  # the turns are read again when the request has ended
+                self._has_news = True
+                await asyncio.sleep(self._unavailable_pause_s)
+                continue
             self._send_erased(turns)
+            if has_lost and self._reader is not None:
+                # The conversation starts over now: a client that left before the request has ended
+                # would keep an end that Redis has lost.
+                self._reader.stop()
 
     def _take_count(self, count: int) -> None:
         """Send a new count of the conversation's readers."""
