@@ -1,6 +1,6 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-servers chaos doctor-table fuzz isolation bench audit check lint fmt docs pictures dist assets lock clean
+.PHONY: help run test test-all test-servers chaos doctor-table fuzz isolation rolling bench audit check lint fmt docs pictures dist assets lock clean
 
 # If set, every child process recompiles its imports (1.5 s each).
 unexport PYTHONDONTWRITEBYTECODE
@@ -42,6 +42,9 @@ fuzz: .venv/test.stamp ## send raw requests of every odd kind to a real API, and
 
 isolation: .venv/test.stamp ## show that tenants stay apart: marked tokens, a flood, a search for secrets (RUN=tags ARGS="--deltas 100000")
 	@for run in $(or $(RUN),tags flood secrets); do $(BIN)/python -m tests.isolation $$run $(ARGS) || exit 1; done
+
+rolling: .venv/test.stamp ## replace every process and Redis under calls on every wire (ARGS="--from 0.1.0", "--redis sentinel", --control)
+	$(BIN)/python -m tests.rolling $(ARGS)
 
 bench: .venv/bench.stamp ## measure against other servers, and write docs/performance.md (QUICK=1 for a dry run, ARGS="--only hot replay")
 	$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)

@@ -19,7 +19,8 @@ from tickertape.cli.serve import module_argv, module_environment
 from tickertape.cli.up.spawn import spawn, stop
 from tickertape.runtime.environment import variable_names
 
-START_S = 20
+# A start takes 2 s, and on a machine with six times as much to do as it can half a minute.
+START_S = 60
 # A stopping worker waits 10 s for its answers to finish.
 _END_S = 15
 

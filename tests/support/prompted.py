@@ -74,21 +74,24 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class PlanFollower:
-    """Plays to each call the plan in its prompt; `default` has the values that a prompt omits."""
+    """Plays to each call the plan in its prompt; `default` has the values that a prompt omits.
+
+    `calls_by_prompt` counts the calls.
+    """
 
     def __init__(self, default: Plan) -> None:
         self._default = msgspec.to_builtins(default)
-        self._calls_by_prompt: Counter[str] = Counter()
+        self.calls_by_prompt: Counter[str] = Counter()
 
     def script_for(self, call: Call) -> Script:
         prompt = _last(call.body, "user")
-        self._calls_by_prompt[prompt] += 1
+        self.calls_by_prompt[prompt] += 1
         try:
             asked = msgspec.json.decode(prompt, type=JsonObject)
         except msgspec.DecodeError:
             asked = {}  # any other prompt gets the default answer
         plan = msgspec.convert({**self._default, **asked}, Plan)
-        number = self._calls_by_prompt[prompt]
+        number = self.calls_by_prompt[prompt]
         fails = number <= plan.fail_times
         if fails and plan.status is not None:
             if plan.refusal is not None:

@@ -17,6 +17,8 @@ from tickertape.cli.up.spawn import spawn, stop
 NAME = "main"
 DOWN_AFTER_MS = 1000
 PASSWORD = "sesame"
+# Longer than the Sentinels take to demote a primary that was replaced: 8 s, and a pause before it.
+_HELD_BACK_MS = 20_000
 _HOST, _SENTINEL_PASSWORD = "127.0.0.1", "open"
 
 
@@ -145,6 +147,16 @@ class Watched:
     def fail_over(self) -> None:
         """Planned: ask a Sentinel to promote the replica. Returns before it is done."""
         wait_until_sync(self._takes_orders, timeout_s=30, description="a fail-over to begin")
+
+    def hand_over(self) -> None:
+        """Planned, and without a loss: writes wait until Tickertape has found the new primary.
+
+        The old primary would take writes until the Sentinels demote it, which is seconds later.
+        """
+        primary, replica = self.primary, self.replica
+        primary.client.execute_command("CLIENT", "PAUSE", _HELD_BACK_MS, "WRITE")  # type: ignore[no-untyped-call]  # bare in redis-py
+        self.fail_over()
+        wait_until_sync(lambda: self.primary is replica, timeout_s=60, description="the promotion")
 
     def wait_for_copies(self) -> None:
         """Wait until the replica has every write so far."""

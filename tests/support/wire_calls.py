@@ -1,5 +1,8 @@
 """A call on each wire by its real client, and the text that the client shows, or ERROR."""
 
+import asyncio
+import contextlib
+import secrets
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -8,13 +11,14 @@ import httpx2
 import openai
 from openai import AsyncOpenAI
 
-from tests.support.wait import wait_until
+from tests.support.sse import TERMINAL_EVENTS, Event, SseParser, text_of
 from tests.wires import folding
 from tickertape.api.fanout.wire import SSE_COMMENT
 from tickertape.client import AsyncClient, Timing
 
 ERROR = "an error"
 _TIMING = Timing(longest_wait_s=0.05)
+_BACK_WITHIN_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class Asked:
     question: str
     client: httpx2.AsyncClient
     sdk: AsyncOpenAI
+    poll_s: float = 0.05
 
     @property
     def messages(self) -> Any:
@@ -80,11 +85,10 @@ async def background(asked: Asked) -> str:
     responses = asked.sdk.responses
     response = await responses.create(model="m", input=asked.question, background=True)
 
-    async def ended() -> bool:
-        return (await responses.retrieve(response.id)).status == "completed"
-
-    await wait_until(ended, timeout_s=20, description="the response is completed")
-    return (await responses.retrieve(response.id)).output_text
+    while response.status != "completed":
+        await asyncio.sleep(asked.poll_s)
+        response = await responses.retrieve(response.id)
+    return response.output_text
 
 
 async def background_stream(asked: Asked) -> str:
@@ -105,10 +109,64 @@ def _folded(fold: Callable[[bytes], folding.Heard], answered: httpx2.Response) -
 
 async def resuming_native(asked: Asked) -> str:
     """The native wire as the Python client reads it, over as many connections as it takes."""
-    async with AsyncClient(str(asked.client.base_url), "", timing=_TIMING) as client:
+    async with _client(asked) as client:
         answer = await client.submit(asked.question)
         return (await answer.wait()).text
 
 
+async def conversation(asked: Asked) -> str:
+    """A conversation as the Python client follows it."""
+    name = secrets.token_hex(8)
+    events: list[Event] = []
+    async with _client(asked) as client:
+        await client.submit(asked.question, conversation_id=name)
+        async with client.follow_conversation(name) as followed:
+            async for event in followed:
+                events.append(Event(event.cursor, event.kind, event.data))
+                if event.is_end:
+                    break
+    return _shown(events)
+
+
+async def many_streams(asked: Asked) -> str:
+    """A conversation as a browser follows all of them, over as many connections as it takes."""
+    name = secrets.token_hex(8)
+    async with _client(asked) as client:
+        await client.submit(asked.question, conversation_id=name)
+    events: list[Event] = []
+    while not events or events[-1].kind not in TERMINAL_EVENTS:
+        with contextlib.suppress(httpx2.TransportError):
+            await _read_on(asked.client, name, events)
+        await asyncio.sleep(_BACK_WITHIN_S)
+    return _shown(events)
+
+
+async def _read_on(client: httpx2.AsyncClient, name: str, events: list[Event]) -> None:
+    after = next((event.cursor for event in reversed(events) if event.cursor), None)
+    body = {"conversations": [{"conversation_id": name, "after": after}]}
+    async with client.stream("POST", "/streams", json=body) as answered:
+        if answered.status_code == httpx2.codes.SERVICE_UNAVAILABLE:
+            return
+        assert answered.status_code == httpx2.codes.OK, answered
+        parser = SseParser()
+        async for data in answered.aiter_raw():
+            events += [event for event in parser.feed(data) if event.kind != "conversation"]
+            if events and events[-1].kind in TERMINAL_EVENTS:
+                return
+
+
+def _shown(events: list[Event]) -> str:
+    return text_of(events) if events[-1].kind == "completed" else ERROR
+
+
+def _client(asked: Asked) -> AsyncClient:
+    key = asked.client.headers.get("Authorization", "").removeprefix("Bearer ")
+    return AsyncClient(str(asked.client.base_url), key, timing=_TIMING)
+
+
 # The wires that cannot resume, whose calls a stopping API finishes.
 FOREGROUND: tuple[Ask, ...] = (raw_text, chat, chat_stream, response, response_stream, ai_sdk)
+# The wires whose clients come back to another API process.
+RESUMING: tuple[Ask, ...] = (
+    background, background_stream, resuming_native, conversation, many_streams,
+)  # fmt: skip
