@@ -24,6 +24,7 @@ from tickertape.broker.queue_shares import QueueBounds, QueueShares
 from tickertape.broker.rates import RateRest, encode_limits, read_rests, refusal_of
 from tickertape.broker.repartition import Repartition
 from tickertape.broker.seats import SeatLimits, Seats, home_of, too_many_requests
+from tickertape.broker.short_outage import ShortOutage
 from tickertape.broker.submission import Submission, Submitted, conversation_key
 from tickertape.broker.summaries import encode_summary
 from tickertape.runtime.settings import Settings
@@ -45,14 +46,26 @@ class Submitter:
         self._shares = QueueShares(connections, settings)
         self._kept = KeptBytes(connections)
         self._repartition = Repartition(connections)
+        self._outage = ShortOutage()
 
     async def submit(self, submission: Submission, request_id: str | None = None) -> Submitted:
         """Accept a request: when this returns, the request is in Redis and will end in a terminal.
 
         Raises IdempotencyConflict, QueueFull, TenantLimitReached, ConversationBusy (nothing was
-        written), or Unavailable (unknown: submit again with the same idempotency key or id).
+        written), or Unavailable (unknown: submit again with the same idempotency key or id). Waits
+        out a short outage of Redis first.
         """
-        s = submission
+        sent: dict[int, str] = {}
+        return await self._outage.sit_out(lambda: self._route(submission, request_id, sent))
+
+    async def _route(
+        self, s: Submission, request_id: str | None, sent: dict[int, str]
+    ) -> Submitted:
+        """Submit where the request belongs.
+
+        `sent` has the id that was sent to a partition without an answer. A repeated submit uses
+        the same id there, so that it finds its request, and goes nowhere else.
+        """
         names = _names(s)
         for _ in range(_MOST_ROUTES):
             # One map for all steps: this process may learn a newer one meanwhile.
@@ -62,8 +75,12 @@ class Submitter:
             )
             if names.tries and not s.near:
                 home = Home(present.homes(names.tries)[0])
-            id_ = request_id or request_ids.new_request_id(home.partition)
+            if sent and home.partition not in sent:
+                break
+            new_id = request_id or request_ids.new_request_id(home.partition)
+            id_ = sent.setdefault(home.partition, new_id)
             reply = await self._submit_as(id_, s, names, present, home)
+            sent.clear()
             if reply.word == "STALE":
                 await self._repartition.catch_up()
             elif reply.word != "ELSEWHERE":

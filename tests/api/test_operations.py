@@ -10,6 +10,7 @@ from tests.support.running_api import RunningApi, running_api
 from tests.support.servers import ValkeyServer
 from tests.support.wait import wait_until
 from tickertape.api.app import create_app
+from tickertape.broker import short_outage
 from tickertape.broker.agreement import Agreement, Format
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.broker.request_ids import partition_of
@@ -111,7 +112,10 @@ async def test_an_api_that_starts_before_redis_waits_for_it(own_redis: ValkeySer
     assert password not in str(logged)
 
 
-async def test_an_api_that_loses_redis_is_not_ready_and_refuses(own_redis: ValkeyServer) -> None:
+async def test_an_api_that_loses_redis_is_not_ready_and_refuses(
+    own_redis: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(short_outage, "MOST_WAITING", 0)
     async with running_api(own_redis.url) as api:
         request_id = await api.submit()
         own_redis.kill()
