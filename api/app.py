@@ -7,7 +7,7 @@ from functools import cache
 from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 from starlette.types import Lifespan
 
 from tickertape.api import operations
@@ -79,7 +79,7 @@ def create_app(
         )
     keys = keys_from(settings, timing.key_reload_s)
     loaded_roles = load_roles(settings.roles_dir) if roles is None else roles
-    page = load_page()
+    page, routes_of_page = _page()
     forms = ErrorForms(_error_forms())
     access = Access(settings, keys, authenticator, start_wait_s=timing.start_wait_s)
     callers = Callers(access, keys, TenantRulebook(settings.tenant_rules, settings.prices))
@@ -105,7 +105,7 @@ def create_app(
     app = _app(lifespan, guards)
     app.state.settings = settings
     handle_errors(app, forms)
-    app.router.routes.extend([*_completed_routes(_PROTOCOLS), *page_routes(page)])
+    app.router.routes.extend([*_completed_routes(_PROTOCOLS), *routes_of_page])
     document_app(app)
     return app
 
@@ -147,6 +147,13 @@ def _completed_routes(protocols: tuple[HttpProtocol, ...]) -> list[BaseRoute]:
     for route in everything.routes:
         route.matches({"type": "http", "method": "GET", "path": "/", "root_path": ""})
     return everything.routes
+
+
+@cache
+def _page() -> tuple[ServedPage, list[Route]]:
+    """The files of the page and their routes, which all apps of a process share."""
+    page = load_page()
+    return page, page_routes(page)
 
 
 def _error_forms() -> dict[str, ErrorForm]:

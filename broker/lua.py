@@ -42,6 +42,13 @@ def source(name: str) -> str:
     return flags + "".join(_text(part) for part in (*signature.needs, name))
 
 
+@cache
+def _read_all() -> None:
+    # At the start of the process: an upgrade in place may change the files later.
+    for name in NAMES:
+        source(name)
+
+
 def _text(name: str) -> str:
     return (files("tickertape.broker") / "scripts" / f"{name}.lua").read_text("utf-8")
 
@@ -54,9 +61,9 @@ class Scripts:
 
     def __init__(self, client: "Redis", *, limit_s: float = TIMING.command_limit_s) -> None:
         self._limit_s = limit_s
-        self._scripts: dict[str, tuple[ScriptHeader, AsyncScript]] = {
-            name: (header(name), client.register_script(source(name))) for name in NAMES
-        }
+        self._client = client
+        self._scripts: dict[str, tuple[ScriptHeader, AsyncScript]] = {}
+        _read_all()
 
     async def call(
         self, name: str, keys: list[str], /, *values: Argument, **arguments: Argument
@@ -67,10 +74,16 @@ class Scripts:
         the server has forgotten it. A cancellation also leaves the outcome unknown. A name that the
         header of the script does not have, or a missing one, is a TypeError before the call.
         """
-        signature, script = self._scripts[name]
+        signature, script = self._scripts.get(name) or self._registered(name)
         ordered = signature.order(keys, arguments, values)
         async with in_time(self._limit_s):
             return await script(keys=keys, args=ordered)
+
+    def _registered(self, name: str) -> tuple[ScriptHeader, AsyncScript]:
+        # At the first call: redis-py hashes the text, and most objects call a few of the scripts.
+        found = header(name), self._client.register_script(source(name))
+        self._scripts[name] = found
+        return found
 
     async def verdict(
         self, name: str, keys: list[str], /, *values: Argument, **arguments: Argument
