@@ -5,19 +5,43 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
+import uvicorn.server
+
 from tests.support.callers import Caller
+from tests.support.given_settings import GivenSettings
 from tests.support.wait import wait_until
 from tickertape.api.app import create_app
 from tickertape.api.edge.caller import Authenticator
 from tickertape.api.services import TIMING, ApiTiming, Services
 from tickertape.api.serving.draining_server import DrainingServer
 from tickertape.api.siblings import Hosting
-from tickertape.roles import Roles
+from tickertape.roles import Roles, load_roles
 from tickertape.runtime.secret_files import SecretFile
-from tickertape.runtime.settings import Settings
 from tickertape.runtime.tracing import Tracer
+
+
+class _ShortPauses:
+    """asyncio for uvicorn, whose server looks ten times a second whether it should end.
+
+    Its end takes two or three such pauses, which would be most of the time of a test.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
+
+    async def sleep(self, delay_s: float) -> None:
+        await asyncio.sleep(delay_s / 20)
+
+
+vars(uvicorn.server)["asyncio"] = _ShortPauses()
+
+
+@cache
+def _built_in_roles() -> Roles:
+    return load_roles()
 
 
 class RunningApi(Caller):
@@ -64,8 +88,8 @@ async def running_api(
         operator_port = listeners[1].getsockname()[1]
     hosting = Hosting(operator_port, tracer=tracer)
     app = create_app(
-        Settings(redis_url=redis_url, **settings).read_from(files or {}),
-        roles=roles,
+        GivenSettings(redis_url=redis_url, **settings).read_from(files or {}),
+        roles=_built_in_roles() if roles is None and "roles_dir" not in settings else roles,
         open_to_all=open_to_all,
         on_fatal=problems.append,
         # A probe is answered by a look that it causes.
