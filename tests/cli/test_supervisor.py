@@ -36,6 +36,14 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(restart, "Backoff", lambda *_: Backoff(0.01, 0.01))
 
 
+@pytest.fixture(autouse=True)
+def terminal() -> Iterator[None]:
+    """SIGHUP arrives, also if the tests run under nohup, which our children and we respect."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 class Fake:
     """A server that a test can end."""
 
