@@ -8,6 +8,8 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 
+from tickertape.runtime.garbage import tune_garbage_collector
+
 
 class Turns:
     """`longest_ms` is what this process computed at most between two turns of its loop."""
@@ -29,7 +31,12 @@ class Turns:
 
 @contextlib.asynccontextmanager
 async def watched_turns() -> AsyncIterator[Turns]:
-    """Measure the turns of this loop for the length of the block."""
+    """Measure the turns of this loop for the length of the block.
+
+    The garbage collector is as in a process that serves. Otherwise a full collection in a process
+    that holds thousands of tests is the longest turn.
+    """
+    tune_garbage_collector()
     turns = Turns()
     watching = asyncio.create_task(turns.run(), name="turns")
     try:
