@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from tickertape.broker import keys, request_ids
-from tickertape.broker.connections import Connections
+from tickertape.broker.connections import TIMING, Connections
 from tickertape.broker.errors import Refused, TenantLimitReached, Unavailable
 from tickertape.broker.keys import tenant_of
 from tickertape.broker.kinds import TERMINALS
@@ -22,7 +22,7 @@ from tickertape.broker.rates import RateLimit, RateRest, encode_limits, read_res
 # A submit is given up sooner, so an older seat without a request has none to come.
 GRACE_MS = 30_000
 _TTL_S = 86_400
-# A home that does not answer must not keep submits from partitions that do.
+# In a cluster, a home that does not answer must not keep submits from partitions that do.
 _HOME_LIMIT_S = 3.0
 _TRIES = 3
 
@@ -51,7 +51,8 @@ class Seats:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         self._keys = connections.keys
-        self._scripts = Scripts(connections.commands, limit_s=_HOME_LIMIT_S)
+        limit_s = _HOME_LIMIT_S if connections.is_cluster else TIMING.command_limit_s
+        self._scripts = Scripts(connections.commands, limit_s=limit_s)
 
     async def take(
         self,
@@ -64,7 +65,9 @@ class Seats:
         """The tenant's limit in the partition of the request, for its submit.
 
         This is the limit of the tenant itself if the request has a seat, and 0 without one. If the
-        home does not answer, the partition has a share of the limit, rounded up.
+        home does not answer in a cluster, the partition has a share of the limit, rounded up. On
+        one server the submit would meet the same silence, so this raises Unavailable: a process
+        without time for its replies would take the silence for that of the home.
         """
         if present.served == 1:
             return Seat(limits.tenant)
@@ -92,6 +95,8 @@ class Seats:
                 else:
                     await self._sweep(present, counted)
         except Unavailable:
+            if not self._connections.is_cluster:
+                raise
             return Seat(-(-limits.tenant // present.partitions))
         return Seat(0, refusal=too_many_requests(limits, whose=whose.decode()))
 

@@ -152,20 +152,36 @@ async def test_a_limit_is_exact_through_a_change_of_the_partitions(
         assert len(await accepted(both, 9)) == 4
 
 
-async def test_a_home_that_does_not_answer_leaves_each_partition_its_share(
+@pytest.fixture
+def homes_are_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    call = Scripts.verdict
+
+    async def away(self: Scripts, name: str, *rest: Any, **arguments: Any) -> Any:
+        if name == "seat":
+            raise Unavailable
+        return await call(self, name, *rest, **arguments)
+
+    monkeypatch.setattr(Scripts, "verdict", away)
+
+
+@pytest.mark.usefixtures("homes_are_silent")
+async def test_a_home_in_a_cluster_that_does_not_answer_leaves_each_partition_its_share(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with rigs(redis_url, 1, tenant_limit=16) as (rig,):
-        call = Scripts.verdict
-
-        async def away(self: Scripts, name: str, *rest: Any, **arguments: Any) -> Any:
-            if name == "seat":
-                raise Unavailable
-            return await call(self, name, *rest, **arguments)
-
-        monkeypatch.setattr(Scripts, "verdict", away)
+        monkeypatch.setattr(Connections, "is_cluster", True)
         ids = await accepted([rig], 3, conversation_id="c")
         assert len(ids) == 1
+
+
+@pytest.mark.usefixtures("homes_are_silent")
+async def test_on_one_server_nothing_is_let_in_past_a_count_that_takes_too_long(
+    redis_url: str,
+) -> None:
+    async with rigs(redis_url, 1, tenant_limit=16) as (rig,):
+        with pytest.raises(Unavailable):
+            await rig.submit()
+        assert await rig.connections.ask("KEYS", "*req:*") == []
 
 
 async def test_a_queue_is_full_at_its_limit_and_no_sooner(redis_url: str) -> None:
