@@ -76,21 +76,20 @@ class Attempt:
             self._kept_deltas = self.tally.deltas
             if not self.can_be_continued:
                 return NotContinuable()
-        upstream, limits, request_id = (
-            self._tools.upstream,
-            self._tools.limits,
-            self.lease.request_id,
-        )
+        upstream, limits = self._tools.upstream, self._tools.limits
+        request_id = self.lease.request_id
         with self.trace.upstream_call(upstream, self._body, self.tally):
             async with upstream.stream(
                 self._body, self.tally, limits, request_id=request_id
             ) as stream:
-                async for pieces in stream:
-                    if self._first_output_at_s is None:
-                        self._note_first_output()
-                    self.writer.write([encoded(piece) for piece in pieces])
-                    await self.writer.room()
+                await stream.deliver(self._take, self.writer.room)
         return Completed()
+
+    def _take(self, pieces: list[Piece]) -> bool:
+        if self._first_output_at_s is None:
+            self._note_first_output()
+        self.writer.write([encoded(piece) for piece in pieces])
+        return self.writer.has_room
 
     def _note_first_output(self) -> None:
         self._first_output_at_s = time.monotonic()

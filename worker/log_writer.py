@@ -49,9 +49,14 @@ class LogWriter:
         self._unacked += values
         self._pump()
 
+    @property
+    def has_room(self) -> bool:
+        """Whether few enough entries are unacknowledged."""
+        return len(self._unacked) <= MAX_UNACKED_ENTRIES
+
     async def room(self) -> None:
-        """Return when few enough entries are unacknowledged."""
-        while len(self._unacked) > MAX_UNACKED_ENTRIES and not self._is_closed:
+        """Return when there is room, or when nothing more can be written."""
+        while not self.has_room and not self._is_closed:
             self._changed.clear()
             await self._changed.wait()
 

@@ -1,35 +1,35 @@
-"""One streamed answer: reads bytes, returns pieces, and limits every wait.
+"""One streamed answer: its pieces as they arrive, with a limit on each wait.
 
-This module handles bytes and time, but not HTTP; worker/upstream/client.py opens the body.
+A body that can be pushed calls `feed` from the event loop for each network read, and the task of
+the answer sleeps until something ends: the answer, the room for its pieces, or a limit. Any other
+body is read by that task. This module knows no HTTP; worker/upstream/client.py opens the body.
 """
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, Self, TypeVar
 
-from tickertape.worker.upstream.body_decoder import BodyDecoder
+from tickertape.worker.upstream.answer_reader import AnswerReader
 from tickertape.worker.upstream.chunks import ChunkReader
 from tickertape.worker.upstream.ending import End
-from tickertape.worker.upstream.errors import (
-    DeadlineExceeded,
-    Stalled,
-    Truncated,
-    UpstreamError,
-    UpstreamGarbage,
-)
+from tickertape.worker.upstream.errors import DeadlineExceeded, Stalled, Truncated, UpstreamError
 from tickertape.worker.upstream.pieces import Piece
+from tickertape.worker.upstream.pushed_body import PushedBody
 from tickertape.worker.upstream.watchdog import Watchdog
 
 # Time for the body to end after [DONE]. Only then can the connection serve the next request.
 DRAIN_S = 0.1
 
 T = TypeVar("T")
+Take = Callable[[list[Piece]], bool | None]
 
 
 class Body(Protocol):
-    """An open response body."""
+    """An open response body that a task reads."""
 
     def aiter_bytes(self) -> AsyncGenerator[bytes, None]:
         """The bytes as they arrive."""
@@ -56,103 +56,145 @@ class Limits:
 
 
 class AnswerStream:
-    """An answer while it is generated: an async context manager and an async iterator.
+    """An answer while it is generated: an async context manager, read by `deliver` or `async for`.
 
-    Entering opens the body. Each item is a list of the pieces of one network read, never empty. The
-    iteration ends when Ending reports a complete answer, and `tally.finish_reason` is then set. In
-    all other cases it raises an UpstreamError or TooLong, after all earlier pieces were returned.
-    Leaving the block, or cancelling the task inside it, closes the upstream's connection at once,
-    so that the upstream stops generating.
+    Entering opens the body. The pieces come in lists, one for each network read that has any. An
+    answer is complete if Ending says so, and `tally.finish_reason` is then set. Otherwise an
+    UpstreamError or TooLong is raised, after all earlier pieces were passed on. Leaving the block,
+    or cancelling the task inside it, closes the upstream's connection at once, so that the upstream
+    stops generating.
     """
 
     def __init__(
-        self, open_body: Callable[[], Awaitable[Body]], reader: ChunkReader, limits: Limits
+        self,
+        open_body: Callable[[], Awaitable[Body | PushedBody]],
+        reader: ChunkReader,
+        limits: Limits,
     ) -> None:
         self.tally = reader.tally
         self._open_body = open_body
-        self._reader = reader
+        self._reader = AnswerReader(reader, limits.document_bytes)
         self._limits = limits
-        self._decoder = BodyDecoder(limits.document_bytes)
+        self._kept: deque[list[Piece]] = deque()
+        # Without `deliver` there is room for one list, which `append` says by returning None.
+        self._take: Take = self._kept.append
+        self._silence_s = limits.first_byte_s
         self._has_begun = False
-        self._is_over = False
-        self._break: UpstreamError | None = None
-        self._failure: UpstreamError | None = None
         self._is_trailing = False
+        self._has_ended = False
+        self._defect: Exception | None = None
         self._attempt_until = 0.0
         self._deadline_at = 0.0
+        self._due = 0.0
         self._watchdog: Watchdog
-        self._body: Body
+        self._body: Body | PushedBody
+        self._is_pushed = False
         self._segments: AsyncGenerator[bytes, None]
+        self._woken: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Self:
         self._watchdog = Watchdog()
         self._attempt_until = self._watchdog.time() + self._limits.deadline_s
         self._deadline_at = self._attempt_until
         try:
-            self._body = await self._within(self._limits.first_byte_s, self._open_body)
+            self._body = await self._within(self._open_body)
         except BaseException:
             self._watchdog.stop()
             raise
-        self._segments = self._body.aiter_bytes()
+        if not isinstance(self._body, PushedBody):
+            self._segments = self._body.aiter_bytes()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._watchdog.stop()
         try:
-            if self._reader.is_done:
+            if self._reader.is_declared and not self._has_ended:
                 await self._drain()
         finally:
             # The connection is abandoned, so errors at its end do not matter.
-            with contextlib.suppress(Exception):
-                await self._segments.aclose()
+            if not isinstance(self._body, PushedBody):
+                with contextlib.suppress(Exception):
+                    await self._segments.aclose()
             with contextlib.suppress(Exception):
                 await self._body.aclose()
+
+    async def deliver(self, take: Take, room: Callable[[], Awaitable[None]]) -> None:
+        """Pass the pieces of each network read to `take` until the answer is complete.
+
+        `take` runs in the event loop's callbacks, so it must be quick. If it returns false, the
+        upstream has to wait until `room` returns.
+        """
+        self._take = take
+        while not self._is_over:
+            await self._advance()
+            await room()
+        self._raise_failure()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> list[Piece]:
-        while not self._is_over:
-            pieces = self._pieces_in(await self._read())
-            if self.tally.finish_reason is not None:
-                self._time_trailer()
+        while not self._kept:
+            if self._is_over:
+                self._raise_failure()
+                raise StopAsyncIteration
+            await self._advance()
+        return self._kept.popleft()
+
+    def feed(self, segment: bytes) -> None:
+        """Take the next bytes of the body; called by the body."""
+        if self._reader.is_over or self._defect is not None:
+            return  # the rest after [DONE], which is read for the connection's sake
+        try:
+            pieces = self._reader.feed(segment)
             if pieces:
                 self._has_begun = True
-                return pieces
-        if self._failure is not None:
-            raise self._failure
-        raise StopAsyncIteration
-
-    def _pieces_in(self, segment: bytes | None) -> list[Piece]:
-        """The pieces in a segment, or the last pieces at the end (None). Records how it ended."""
-        pieces: list[Piece] = []
-        decoder = self._decoder
-        try:
-            for data in decoder.close() if segment is None else decoder.feed(segment):
-                pieces += self._reader.read(data)
-            if segment is None and decoder.is_document:
-                self._reader.end_document()
-        except UpstreamGarbage as error:
-            self.tally.ending.record_loss()
-            # At the end of a stream, and after a cut, the data is an incomplete event.
-            is_rest = segment is None and (decoder.is_stream or self._break is not None)
-            if not is_rest:
-                self._end(End.BROKEN, error)
-        except UpstreamError as error:
-            self._end(End.BROKEN, error)
-        if self._reader.is_done:
-            self._end(End.DECLARED, self._reader.failure or _without_reason())
-        elif segment is None:
-            end = End.CLOSED if self._break is None else End.BROKEN
-            self._end(end, self._break or _without_reason())
+                self._silence_s = self._limits.stall_s
+                has_room = self._take(pieces)
+                if not has_room:
+                    self._hold()
+        except Exception as error:  # noqa: BLE001  # it is the answer's task that must raise it
+            self._defect = error
+        if self.tally.ending.reason is not None:
+            self._time_trailer()
         if self._is_over:
-            pieces += self._reader.close()
-        return pieces
+            self._wake()
+        else:
+            self._due = min(self._watchdog.time() + self._silence_s, self._deadline_at)
+            self._watchdog.extend(self._due)
 
-    def _end(self, end: End, failure: UpstreamError) -> None:
-        if not self._is_over and not self.tally.is_completed_by(end):
-            self._failure = failure
-        self._is_over = True
+    def end(self, *, is_cut: bool) -> None:
+        """Take the end of the body; called by the body."""
+        self._has_ended = True
+        self._close(_cut_off() if is_cut else None)
+
+    @property
+    def _is_over(self) -> bool:
+        return self._reader.is_over or self._defect is not None
+
+    def _raise_failure(self) -> None:
+        failure = self._defect or self._reader.failure
+        if failure is not None:
+            raise failure
+
+    def _close(self, cut: UpstreamError | None) -> None:
+        if not self._is_over:
+            try:
+                pieces = self._reader.close(cut)
+                if pieces:
+                    self._take(pieces)
+            except Exception as error:  # noqa: BLE001  # as in `feed`
+                self._defect = error
+        self._wake()
+
+    def _hold(self) -> None:
+        if isinstance(self._body, PushedBody):
+            self._body.pause()
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
 
     def _time_trailer(self) -> None:
         """Shorten the deadline after a final finish_reason: only usage can follow."""
@@ -164,42 +206,54 @@ class AnswerStream:
             self._deadline_at = self._attempt_until
         self._is_trailing = is_final
 
-    async def _read(self) -> bytes | None:
-        limits = self._limits
-        silence_s = limits.stall_s if self._has_begun else limits.first_byte_s
+    async def _advance(self) -> None:
+        """Sleep until the answer is over, or `take` has no room. Without push: read once."""
         try:
-            return await self._within(silence_s, self._next_segment)
+            if isinstance(self._body, PushedBody):
+                await self._within(partial(self._be_pushed, self._body))
+            elif (segment := await self._within(self._next_segment)) is None:
+                self.end(is_cut=False)
+            else:
+                self.feed(segment)
         except UpstreamError as error:
-            self._break = error
-            return None
+            self._close(error)
+
+    async def _be_pushed(self, body: PushedBody) -> None:
+        self._woken = asyncio.get_running_loop().create_future()
+        if self._is_pushed:
+            body.resume()
+        else:
+            self._is_pushed = True
+            body.push_to(self)
+        await self._woken
 
     async def _next_segment(self) -> bytes | None:
         try:
             return await anext(self._segments, None)
         except Exception:  # noqa: BLE001  # any error of a transport means that the body broke off
-            raise Truncated(
-                "The connection to the upstream closed before the answer's end."
-            ) from None
+            raise _cut_off() from None
 
-    async def _within(self, silence_s: float, wait: Callable[[], Awaitable[T]]) -> T:
+    async def _within(self, wait: Callable[[], Awaitable[T]]) -> T:
         now = self._watchdog.time()
         if now >= self._deadline_at:  # a read that returns at once would not be timed
             raise DeadlineExceeded
-        due = min(now + silence_s, self._deadline_at)
+        self._due = min(now + self._silence_s, self._deadline_at)
         try:
-            return await self._watchdog.wait(wait, due)
+            return await self._watchdog.wait(wait, self._due)
         except TimeoutError:
-            if due == self._deadline_at:
+            if self._due == self._deadline_at:
                 raise DeadlineExceeded from None
-            raise Stalled(f"The upstream was silent for {silence_s:g} s.") from None
+            raise Stalled(f"The upstream was silent for {self._silence_s:g} s.") from None
 
     async def _drain(self) -> None:
         with contextlib.suppress(Exception):
             async with asyncio.timeout(DRAIN_S):
-                async for _ in self._segments:
-                    pass
+                if not isinstance(self._body, PushedBody):
+                    async for _ in self._segments:
+                        pass
+                elif self._is_pushed:
+                    await self._be_pushed(self._body)
 
 
-def _without_reason() -> Truncated:
-    message = "The upstream's answer ended without a finish_reason."
-    return Truncated(message, may_differ=False)
+def _cut_off() -> Truncated:
+    return Truncated("The connection to the upstream closed before the answer's end.")

@@ -34,9 +34,11 @@ from tickertape.worker.upstream.errors import (
     UpstreamFault,
     UpstreamGarbage,
 )
+from tickertape.worker.upstream.http_client import PUSHED_BODY
 from tickertape.worker.upstream.inner_names import without_inner_names
 from tickertape.worker.upstream.model_list import known_contexts
 from tickertape.worker.upstream.profiles import Profile, profile_for
+from tickertape.worker.upstream.pushed_body import PushedBody
 from tickertape.worker.upstream.redaction import redacted
 from tickertape.worker.upstream.request_adapter import RequestAdapter
 from tickertape.worker.upstream.retry_after import retry_after_s
@@ -219,7 +221,7 @@ class Upstream:
         finally:
             await stream.response.aclose()
 
-    async def _open(self, payload: dict[str, Any], sent: dict[str, Any]) -> Body:
+    async def _open(self, payload: dict[str, Any], sent: dict[str, Any]) -> Body | PushedBody:
         """The open response to `payload`; `sent` becomes the body that the upstream accepted."""
         retried: set[str] = set()
         while True:
@@ -237,7 +239,7 @@ class Upstream:
                         self._adapter.unlearn(sent, refused)
                 raise
 
-    async def _post(self, body: dict[str, Any]) -> Body:
+    async def _post(self, body: dict[str, Any]) -> Body | PushedBody:
         with self._map_errors(body):
             stream = await self._client.post(
                 "/chat/completions",
@@ -246,7 +248,9 @@ class Upstream:
                 stream=True,
                 stream_cls=AsyncStream[object],
             )
-        return stream.response
+        # Only an uncompressed body can be pushed. Others are read through the SDK's HTTP layer.
+        pushed: PushedBody | None = stream.response.extensions.get(PUSHED_BODY)
+        return pushed or stream.response
 
     @contextlib.contextmanager
     def _map_errors(self, body: dict[str, Any]) -> Iterator[None]:

@@ -8,11 +8,12 @@ from functools import cache
 from typing import Any
 
 import openai
-from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient
+from openai import AsyncOpenAI, AsyncStream
 
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.worker.upstream.address import UpstreamAddress
 from tickertape.worker.upstream.error_responses import ErrorResponse, refuse
+from tickertape.worker.upstream.http_client import HttpClient
 
 CONNECT_S = 10.0
 _UNAUTHORIZED = 401
@@ -64,20 +65,20 @@ def _headers(address: UpstreamAddress) -> dict[str, str] | None:
     return {"Authorization": address.authorization} if address.authorization else None
 
 
-def _http_client(*, is_local: bool) -> DefaultAioHttpClient:
-    """The SDK's client over aiohttp, with the proxies of the environment unless it is local.
+def _http_client(*, is_local: bool) -> HttpClient:
+    """The SDK's way to the network, with the proxies of the environment unless it is local.
 
     It follows no redirect, which would carry the prompt to another host, and its answers with a
     status other than 2xx raise ErrorResponse. aiohttp bounds the head of a response to 128 fields
     of 8 KB.
     """
-    safe: dict[str, Any] = {"follow_redirects": False, "event_hooks": {"response": [refuse]}}
+    hooks: dict[str, Any] = {"response": [refuse]}
     if is_local:
         # Certificates still come from the environment.
         places = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-        return DefaultAioHttpClient(trust_env=False, verify=_trusted_certificates(*places), **safe)
+        return HttpClient(trust_env=False, verify=_trusted_certificates(*places), event_hooks=hooks)
     try:
-        return DefaultAioHttpClient(**safe)
+        return HttpClient(event_hooks=hooks)
     except ValueError:
         # The message of the ValueError may contain the proxy's password.
         raise SettingsInvalid(

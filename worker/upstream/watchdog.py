@@ -49,6 +49,11 @@ class Watchdog:
                 self._has_expired = False
                 self._task.uncancel()
 
+    def extend(self, due_s: float) -> None:
+        """Let the wait under way end at `due_s` instead; does nothing without one."""
+        if self._due_s is not None:
+            self._watch(due_s)
+
     def stop(self) -> None:
         """Take the timer out of the loop."""
         if self._timer is not None:

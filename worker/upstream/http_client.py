@@ -1,0 +1,118 @@
+"""The SDK's way to the network: its HTTP client over aiohttp, with bodies that are handed over.
+
+The SDK brings a client over aiohttp, too. This one differs in the body of its responses
+(`pushed_body`), and keeps the proxies of the environment, which httpx2 reads, and its errors.
+"""
+
+import ssl
+from typing import Any
+
+import aiohttp
+import httpx2
+from openai import DEFAULT_CONNECTION_LIMITS
+
+from tickertape.worker.upstream.pushed_body import PushedBody
+
+PUSHED_BODY = "tickertape.pushed_body"
+"""The extension of a response whose body can be handed over: one that is not compressed."""
+
+
+class HttpClient(httpx2.AsyncClient):
+    """A client without redirects. Raises ValueError if a proxy of the environment is no address.
+
+    httpx2 asks these two methods for its transports, and the SDK's client over aiohttp answers in
+    the same way.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            limits=DEFAULT_CONNECTION_LIMITS, timeout=None, follow_redirects=False, **options
+        )
+
+    def _init_transport(self, *args: Any, **options: Any) -> httpx2.AsyncBaseTransport:
+        del args
+        return _Transport(**options)
+
+    def _init_proxy_transport(
+        self, proxy: httpx2.Proxy, *args: Any, **options: Any
+    ) -> httpx2.AsyncBaseTransport:
+        del args
+        return _Transport(**options, proxy=proxy)
+
+
+class _Transport(httpx2.AsyncBaseTransport):
+    """Sends requests through aiohttp's pool of connections, with the proxy if there is one."""
+
+    def __init__(
+        self,
+        *,
+        verify: ssl.SSLContext | str | bool,
+        trust_env: bool,
+        limits: httpx2.Limits,
+        proxy: httpx2.Proxy | None = None,
+        **_: Any,
+    ) -> None:
+        self._tls = httpx2.create_ssl_context(verify=verify, trust_env=trust_env)
+        self._limits = limits
+        self._proxy = _proxy_options(proxy)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """The head of the response. Raises httpx2.ConnectError, or ClientError if it is no HTTP."""
+        try:
+            response = await self._opened().request(
+                request.method,
+                str(request.url),
+                headers=request.headers,
+                data=await request.aread() or None,
+                allow_redirects=False,
+                auto_decompress=False,
+                timeout=_timeout(request),
+                **self._proxy,
+            )
+        except (
+            aiohttp.ClientConnectionError,
+            aiohttp.ClientHttpProxyError,
+            aiohttp.InvalidURL,
+        ) as error:
+            raise httpx2.ConnectError(type(error).__name__) from error
+        body = PushedBody(response)
+        is_compressed = "Content-Encoding" in response.headers
+        return httpx2.Response(
+            response.status,
+            headers=response.raw_headers,
+            stream=body,
+            request=request,
+            extensions={} if is_compressed else {PUSHED_BODY: body},
+        )
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:  # made in the loop that uses it
+            connector = aiohttp.TCPConnector(
+                ssl=self._tls,
+                limit=self._limits.max_connections or 0,
+                keepalive_timeout=self._limits.keepalive_expiry,
+            )
+            self._session = aiohttp.ClientSession(connector=connector)
+        return self._session
+
+
+def _proxy_options(proxy: httpx2.Proxy | None) -> dict[str, Any]:
+    if proxy is None:
+        return {}
+    account = None if proxy.auth is None else aiohttp.BasicAuth(*proxy.auth)
+    return {"proxy": str(proxy.url), "proxy_auth": account, "proxy_headers": proxy.headers}
+
+
+def _timeout(request: httpx2.Request) -> aiohttp.ClientTimeout:
+    limits = request.extensions.get("timeout", {})
+    return aiohttp.ClientTimeout(
+        sock_connect=limits.get("connect"),
+        sock_read=limits.get("read"),
+        connect=limits.get("pool"),
+    )
