@@ -6,12 +6,12 @@ import gzip
 import json
 import tracemalloc
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 import structlog
 
+from tests.support.raw_upstream import upstream_that
 from tests.support.reading import PATIENT, QUESTION, Reading
 from tests.support.rig import open_rig, working
 from tests.support.script import Status
@@ -24,25 +24,7 @@ from tickertape.worker.upstream.error_responses import ERROR_BYTES
 from tickertape.worker.upstream.errors import Rejected, UpstreamError, UpstreamGarbage
 from tickertape.worker.upstream.inner_names import without_inner_names
 
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 MIB = 1024 * 1024
-
-
-@contextlib.asynccontextmanager
-async def upstream_that(serve: Serve) -> AsyncIterator[str]:
-    """The base URL of a server that runs `serve` once it has read the head of a call."""
-
-    async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await reader.readuntil(b"\r\n\r\n")
-            await serve(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-    async with await asyncio.start_server(run, "127.0.0.1", 0) as server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
 
 
 async def failure_at(base_url: str) -> UpstreamError:

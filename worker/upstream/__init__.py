@@ -11,13 +11,15 @@ How a request is put to an upstream:
       │  profiles           the table of upstream families, and what each one accepts
       │  request_body       the body as that family accepts it: messages, past_reasoning,
       ▼                     mistral_messages, gemini_signatures
-    client ─▶ sdk_client    the HTTP call, to the server that `address` names
+    client ─▶ sdk_client    the HTTP call, to the server that `address` names, through the
+      │                     connections of `http_client`
       │
       ▼  an HTTP error, or an error inside the stream
     error_reports           what the upstream says about it, as one of the `errors`; `redaction`
                             keeps keys and prompts out, `retry_after` reads the headers
 
-How a chunk travels, in one turn of `answer_stream`, which puts a limit on each wait (`watchdog`):
+How a chunk travels, in one callback of the event loop: `pushed_body` hands the bytes to
+`answer_stream`, which puts a limit on each silence (`watchdog`), and whose `answer_reader` has:
 
     bytes ─▶ body_decoder ─▶ sse ─────▶ chunk_json ─▶ chunks ─▶ pieces ─▶ worker/log_writer.py
              form of the     data of    the fields    │

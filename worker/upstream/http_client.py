@@ -9,12 +9,14 @@ from typing import Any
 
 import aiohttp
 import httpx2
-from openai import DEFAULT_CONNECTION_LIMITS
 
 from tickertape.worker.upstream.pushed_body import PushedBody
 
 PUSHED_BODY = "tickertape.pushed_body"
 """The extension of a response whose body can be handed over: one that is not compressed."""
+
+
+_LIMITS = httpx2.Limits(max_connections=1000, keepalive_expiry=5.0)
 
 
 class HttpClient(httpx2.AsyncClient):
@@ -25,9 +27,7 @@ class HttpClient(httpx2.AsyncClient):
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(
-            limits=DEFAULT_CONNECTION_LIMITS, timeout=None, follow_redirects=False, **options
-        )
+        super().__init__(limits=_LIMITS, timeout=None, follow_redirects=False, **options)
 
     def _init_transport(self, *args: Any, **options: Any) -> httpx2.AsyncBaseTransport:
         del args
