@@ -13,7 +13,6 @@ How a request is put to an upstream:
       ▼                     mistral_messages, gemini_signatures
     client ─▶ sdk_client    the HTTP call, to the server that `address` names, through the
       │                     connections of `http_client`
-      │
       ▼  an HTTP error, or an error inside the stream
     error_reports           what the upstream says about it, as one of the `errors`; `redaction`
                             keeps keys and prompts out, `retry_after` reads the headers
