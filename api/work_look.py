@@ -1,6 +1,7 @@
 """Looks at everything that an API process needs for its work."""
 
 import asyncio
+import contextlib
 import time
 
 from tickertape.api.services import Services
@@ -46,11 +47,13 @@ def _of_process(services: Services, of_redis: set[Code]) -> list[Condition]:
 
 async def _of_upstream(services: Services) -> list[Condition]:
     fault = None
-    try:
+    # Foreign data under the key is logged once, and harms nobody.
+    with (
+        services.connections.faults.contain("readiness"),
+        contextlib.suppress(Unavailable, TimeoutError),
+    ):
         async with asyncio.timeout(_REDIS_LIMIT_S):
             fault = await read_models_fault(services.connections)
-    except (Unavailable, TimeoutError):
-        return []
     fault = fault or services.fleet.upstream_problem
     return [] if fault is None else [upstream_condition(fault)]
 

@@ -135,7 +135,19 @@ class Looks:
         return self.conditions
 
     async def run(self, interval_s: float) -> None:
-        """Look again and again, also if nobody asks, until cancelled."""
+        """Look again and again, also if nobody asks, until cancelled.
+
+        A look that fails ends no process: it is logged once until a look succeeds, and whoever asks
+        gets its error.
+        """
+        failed = ""
         while True:
-            await self.newest()
+            try:
+                await self.newest()
+            except Exception as error:
+                if failed != type(error).__name__:
+                    log.warning("a look at the conditions failed", exc_info=error)
+                failed = type(error).__name__
+            else:
+                failed = ""
             await asyncio.sleep(interval_s)

@@ -5,6 +5,8 @@ import asyncio
 import pytest
 import structlog
 
+from tests.support.tasks import running
+from tests.support.wait import wait_until
 from tickertape.api.readiness import OF_API
 from tickertape.runtime.conditions import Code, Condition, Conditions, Looks
 from tickertape.worker.readiness import OF_WORKER
@@ -65,6 +67,23 @@ def test_each_change_is_logged_once_and_a_quiet_one_by_another_part() -> None:
         ("a condition began", "memory_full"),
     ]
     assert (logged[0]["reason"], logged[0]["is_fatal"]) == ("OOM command not allowed", True)
+
+
+async def test_a_look_that_fails_is_logged_once_and_followed_by_others() -> None:
+    count = 0
+
+    async def look() -> list[Condition]:
+        nonlocal count
+        count += 1
+        if count < 4:
+            raise ValueError
+        return [Condition(Code.NO_WORKER, "")]
+
+    looks = Looks(look, Conditions(OF_API), age_s=0)
+    with structlog.testing.capture_logs() as logged:
+        async with running(looks.run(0)):
+            await wait_until(lambda: looks.conditions.all, description="a look that succeeds")
+    assert [line["event"] for line in logged] == ["a look at the conditions failed"]
 
 
 async def test_one_look_answers_all_who_ask_while_it_is_good() -> None:

@@ -55,6 +55,15 @@ async def test_strangers_that_probe_often_cost_redis_no_more_than_one(
     assert len(looks) <= 10
 
 
+async def test_foreign_data_in_place_of_what_a_worker_says_of_the_upstream_leaves_the_api_ready(
+    api: RunningApi,
+) -> None:
+    keys = api.services.connections.keys
+    await api.services.connections.ask("LPUSH", keys.models_fault(), "foreign")
+    assert (await api.client.get("/readyz")).status_code == 200
+    assert api.problems == []
+
+
 async def test_outcomes_are_counted(api: RunningApi, worker: Rig) -> None:
     headers = {"Idempotency-Key": "k"}
     await api.client.post("/chat", json={"message": "a"}, headers=headers)
