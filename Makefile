@@ -50,7 +50,7 @@ bench: .venv/bench.stamp ## measure against other servers, and write docs/perfor
 	$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)
 
 audit: .venv/audit.stamp ## known vulnerabilities of the locked packages (AUDIT_OFFLINE=1 goes on where no database is reached)
-	.ci/audit .venv/audit/bin/pip-audit requirements.lock requirements-assets.lock requirements-test.lock
+	.ci/audit .venv/audit/bin/pip-audit requirements.lock requirements-traces.lock requirements-assets.lock requirements-test.lock
 
 check: .venv/test.stamp ## what CI checks besides tests: format, lint, types, imports, spelling, sizes, compose file
 	$(BIN)/ruff format --check --quiet .
