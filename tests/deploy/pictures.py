@@ -6,10 +6,14 @@ queries to Prometheus, and draws the answers (tests/deploy/panels.py).
 
 import asyncio
 import base64
+import contextlib
+import io
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+import structlog
 
 from tests.deploy.monitored import SLOTS, Monitored, monitored
 from tests.deploy.monitoring import dashboard, panels, query_of
@@ -28,8 +32,8 @@ _LOAD_S, _STEP_S, _INTERVAL = 150, 4, "16s"
 _WIDTH_PX = 24 * COLUMN_PX
 
 
-async def make_pictures(folder: Path) -> None:
-    """Write `dashboard.webp` and `dashboard-no-worker.webp`, whose top half is shown."""
+async def make_pictures(folder: Path, *, load_s: float = _LOAD_S) -> None:
+    """Write `dashboard.webp` after this time of load, and then `dashboard-no-worker.webp`."""
     executable = find_chromium()
     if executable is None:
         sys.exit("The pictures need Chromium, which is not installed.")
@@ -43,7 +47,7 @@ async def make_pictures(folder: Path) -> None:
             parts.upstream.script = _script
             began_s = time.time()
             async with running(_load(parts)):
-                await asyncio.sleep(_LOAD_S)
+                await asyncio.sleep(load_s)
                 await _save(parts, browser, folder / "dashboard.webp", began_s, height)
                 for number in (0, 1):
                     await parts.kill_worker(number)
@@ -117,4 +121,6 @@ async def _save(
 
 
 if __name__ == "__main__":
-    asyncio.run(make_pictures(Path(sys.argv[1]) if sys.argv[1:] else FOLDER))
+    # The servers run in this process, and log each request.
+    with structlog.testing.capture_logs(), contextlib.redirect_stdout(io.StringIO()):
+        asyncio.run(make_pictures(Path(sys.argv[1]) if sys.argv[1:] else FOLDER))

@@ -13,6 +13,8 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from tests.deploy.monitored import monitored
 from tests.deploy.monitoring import Board, dashboard, panels, query_of
+from tests.deploy.pictures import MAX_BYTES, make_pictures
+from tests.support.browser import find_chromium
 from tests.support.servers import ValkeyServer
 from tests.support.sse import collect
 
@@ -73,6 +75,19 @@ def test_every_panel_says_what_it_shows_and_asks_the_chosen_prometheus() -> None
 def test_the_top_row_says_whether_all_is_well() -> None:
     top = [panel["title"] for panel in panels() if panel["gridPos"]["y"] == 0]
     assert top == ["State", "Alerts", "Requests waiting", "First token, p95", "Failures"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+async def test_the_pictures_of_the_dashboard_are_made(tmp_path: Path) -> None:
+    if find_chromium() is None:
+        pytest.skip("Chromium is not installed")
+    await make_pictures(tmp_path, load_s=10)
+    pictures = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert pictures.keys() == {"dashboard.webp", "dashboard-no-worker.webp"}
+    for picture in pictures.values():
+        assert picture.startswith(b"RIFF")
+        assert 20_000 < len(picture) < MAX_BYTES
 
 
 @pytest.mark.slow
