@@ -78,11 +78,11 @@ class Monitored:
     async def stop_api(self) -> None:
         await self._api.aclose()
 
-    async def start_worker(self, number: int, **settings: Any) -> None:
+    async def start_worker(self, number: int) -> None:
         """Start a worker on one of both ports."""
         fields = {
             "openai_base_url": self.upstream.base_url, "openai_api_key": UPSTREAM_KEY,
-            "worker_health_port": self.ports[number], **self.settings, **settings,
+            "worker_health_port": self.ports[number], **self.settings,
         }  # fmt: skip
         worker = working(self.redis.url, Settings.model_validate(fields), slots=SLOTS)
         await self._workers[number].enter_async_context(worker)

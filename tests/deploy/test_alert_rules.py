@@ -49,7 +49,9 @@ def cut(reason: str) -> str:
 
 
 FAILED, REJECTED = ended("failed", "upstream_error"), ended("failed", "upstream_rejected")
-WRITES = f"tickertape_redis_takes_writes{{{API}}}"
+WRITES = f'tickertape_condition{{{API},code="writes_refused"}}'
+FULL = f'tickertape_condition{{{API},code="memory_full"}}'
+RIGHTS = f'tickertape_condition{{{WORKER},code="rights"}}'
 PUSH = f"tickertape_push_up{{{API}}}"
 WAIT = f"tickertape_oldest_wait_seconds{{{API}}}"
 LAG = "event_loop_lag", WORKER
@@ -63,7 +65,7 @@ TAKEOVERS = f"tickertape_worker_takeovers_total{{{WORKER}}}"
 HEALTHY: Series = {
     UP_API: f"1x{END}", UP_WORKER: f"1x{END}",
     **{problem(code): f"0x{END}" for code in PROBLEMS},
-    WRITES: f"1x{END}", PUSH: f"1x{END}", WAIT: f"2x{END}",
+    WRITES: f"0x{END}", FULL: f"0x{END}", RIGHTS: f"0x{END}", PUSH: f"1x{END}", WAIT: f"2x{END}",
     PROCESSES: f"4x{END}", CLAIMING: f"1x{END}", DRAINING: f"0x{END}",
     TAKEOVERS: f"0x{END}", requests("dead"): f"0x{END}", requests("waiting"): f"3x{END}",
     submits("accepted"): f"0+120x{END}", submits("unavailable"): f"0x{END}",
@@ -83,7 +85,7 @@ GONE_SOON = f"1x4 0x{END}"
 FAULTS: dict[str, tuple[Series, int, int]] = {
     "TickertapeApiDown": ({each: NEVER for each in HEALTHY if API in each}, 0, 1),
     "TickertapeRedisUnavailable": ({problem("redis_unavailable"): SOON, PUSH: GONE_SOON}, 5, 6),
-    "TickertapeRedisRefusesWrites": ({WRITES: GONE_SOON}, 5, 6),
+    "TickertapeRedisRefusesWrites": ({WRITES: SOON}, 5, 6),
     "TickertapePushDown": ({PUSH: GONE_SOON}, 6, 7),
     "TickertapeNoWorker": ({problem("no_worker"): SOON, WAIT: f"0+60x{END}"}, 5, 20),
     "TickertapeUpstreamRefuses": (
@@ -107,6 +109,8 @@ FAULTS: dict[str, tuple[Series, int, int]] = {
 MORE_FAULTS: dict[str, tuple[str, Series, int]] = {
     "a model that nobody has": ("TickertapeRequestsFail", {REJECTED: f"0x5 0+240x{END}"}, 12),
     "a full queue": ("TickertapeSubmitsFail", {submits("queue_full"): f"0x5 0+12x{END}"}, 12),
+    "a full memory": ("TickertapeRedisRefusesWrites", {FULL: SOON}, 6),
+    "a worker without rights": ("TickertapeProcessDown", {RIGHTS: SOON}, 15),
     "a worker whose loop hangs": ("TickertapeProcessDown", {CLAIMING: GONE_SOON}, 15),
     "one of four processes hangs": ("TickertapeProcessDown", {PROCESSES: f"4x4 3x{END}"}, 15),
     "workers that nobody scrapes": ("TickertapeProcessDown", {UP_WORKER: NEVER}, 11),
@@ -119,7 +123,7 @@ HARMLESS: dict[str, Series] = {
     },
     "a worker that drains": {CLAIMING: GONE_SOON, DRAINING: SOON},
     "a fail-over of Redis": {
-        problem("redis_unavailable"): f"0x15 1 0x{END}", WRITES: f"1x15 0 1x{END}",
+        problem("redis_unavailable"): f"0x15 1 0x{END}", WRITES: f"0x15 1 0x{END}",
         PUSH: f"1x15 0 1x{END}",
     },
     "a burst that waits": {WAIT: f"0x15 40 40 0x{END}"},

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -23,26 +23,34 @@ from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
-Break = Callable[[Monitored], Awaitable[None]]
+
+class Break(Protocol):
+    """Breaks something."""
+
+    __name__: str
+
+    def __call__(self, parts: Monitored) -> Awaitable[None]: ...
 
 
 @dataclass(frozen=True)
 class Fault:
     """How to cause an alert, with which settings, and which other alerts may fire with it."""
 
+    alert: str
     cause: Break
     settings: dict[str, Any]
     effects: frozenset[str]
 
 
 FAULTS: dict[str, Fault] = {}
+"""By the name of the function that causes it."""
 
 
 def causes(alert: str, *effects: str, **settings: Any) -> Callable[[Break], Break]:
     """The function breaks something, so that the alert fires, and no other than `effects`."""
 
     def register(cause: Break) -> Break:
-        FAULTS[alert] = Fault(cause, settings, frozenset(effects))
+        FAULTS[cause.__name__] = Fault(alert, cause, settings, frozenset(effects))
         return cause
 
     return register
@@ -77,19 +85,22 @@ async def all_workers_end(parts: Monitored) -> None:
 
 @causes("TickertapeUpstreamRefuses")
 async def the_upstream_refuses_the_key(parts: Monitored) -> None:
-    for number in range(len(parts.ports)):
-        await parts.kill_worker(number)
-        await parts.start_worker(number, openai_api_key="a-key-that-has-expired")
+    parts.upstream.models_status = 401
+    parts.upstream.script = [Status(401)]
     for _ in range(10):
         await parts.api.submit()
 
 
-@causes("TickertapeSubmitsFail")
+@causes("TickertapeRedisRefusesWrites")
 async def redis_is_full(parts: Monitored) -> None:
     await parts.ask_redis("CONFIG SET maxmemory 1mb")
-    for _ in range(10):
-        answer = await parts.api.client.post("/chat", json={"message": "hi"})
-        assert answer.status_code == 503
+
+
+@causes("TickertapeSubmitsFail", queue_limit=4)
+async def the_queue_is_full(parts: Monitored) -> None:
+    parts.upstream.script = [Role(), Text("a"), Wait(asyncio.Event())]
+    answers = [await parts.api.client.post("/chat", json={"message": "hi"}) for _ in range(20)]
+    assert {answer.status_code for answer in answers[10:]} == {503}
 
 
 @causes("TickertapeRequestsFail")
@@ -187,21 +198,21 @@ async def a_stranger_sends_garbage(parts: Monitored) -> None:
         await writer.wait_closed()
 
 
-@pytest.mark.parametrize("alert", FAULTS)
+@pytest.mark.parametrize("name", FAULTS)
 async def test_an_alert_fires_by_its_fault_and_no_other_does(
-    own_redis: ValkeyServer, tmp_path: Path, alert: str
+    own_redis: ValkeyServer, tmp_path: Path, name: str
 ) -> None:
-    fault = FAULTS[alert]
+    fault = FAULTS[name]
     async with monitored(own_redis, tmp_path, **fault.settings) as parts:
         await fault.cause(parts)
-        fired = await parts.prometheus.fires(alert, timeout_s=90)
+        fired = await parts.prometheus.fires(fault.alert, timeout_s=90)
         # A template that Prometheus cannot fill in leaves its error in the sentence.
         assert "error" not in fired["annotations"]["summary"]
-        assert {alert} | await parts.has_fired() - fault.effects == {alert}
+        assert {fault.alert} | await parts.has_fired() - fault.effects == {fault.alert}
 
 
 def test_every_alert_is_caused() -> None:
-    assert FAULTS.keys() == rules().keys()
+    assert {fault.alert for fault in FAULTS.values()} == rules().keys()
 
 
 async def test_no_alert_fires_in_a_healthy_deployment_under_load(

@@ -97,7 +97,7 @@ async def test_every_panel_shows_what_a_deployment_does(
 ) -> None:
     async with monitored(own_redis, tmp_path) as parts:
         await collect(parts.api.stream_url(await parts.api.submit()), parts.api.headers)
-        await parts.sees("tickertape_submit_to_first_token_seconds_count > 0")
+        await parts.sees("increase(tickertape_submit_to_first_token_seconds_count[1m]) > 0")
         for panel in panels():
             found = [await parts.prometheus.query(query_of(target)) for target in panel["targets"]]
             assert any(found) or panel["title"] in EMPTY, panel["title"]
