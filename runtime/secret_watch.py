@@ -1,7 +1,7 @@
 """Looks once a second whether files of secrets have changed, and hands the new secrets on.
 
 No call and no token waits for such a file. A secret that cannot be used does not replace the one in
-use: the log has one line with the reason, and the file is tried again.
+use: the log has one line with the reason, and the file is tried again with growing pauses.
 """
 
 import asyncio
@@ -16,6 +16,8 @@ from tickertape.runtime.settings import Settings
 logger = structlog.get_logger()
 
 LOOK_S = 1.0
+# A server that refuses a secret is not asked about it with every look.
+_MOST_WAITED = 15
 
 Use = Callable[[str], Awaitable[None]]
 """Uses a new secret from now on; raises SettingsInvalid or Unavailable if it cannot be used."""
@@ -57,26 +59,37 @@ class _Watched:
         # Of the file at the last look, and when its secret was last used.
         self._seen: _Stamp | None = None
         self._known: _Stamp | None = None
-        self._had_line_end = False
+        self._is_in_place = self._had_line_end = False
         self._refusal: str | None = None
+        # How many looks are left until a refused secret is tried again, and how many there were.
+        self._wait = self._waited = 0
 
     async def look(self) -> None:
         stamp = self._stamp()
-        may_be_unfinished, self._seen = stamp != self._seen, stamp
-        if may_be_unfinished or (stamp is not None and stamp == self._known):
+        before, self._seen = self._seen, stamp
+        if stamp != before:
+            # It may still be written.
+            self._is_in_place = stamp is not None and before is not None and stamp[0] == before[0]
+            self._wait = self._waited = 0
+            return
+        if (stamp is not None and stamp == self._known) or self._is_waiting():
             return
         try:
             await self._read(stamp)
         except (SettingsInvalid, Unavailable) as error:
+            self._wait = self._waited = min(2 * self._waited + 1, _MOST_WAITED)
             if str(error) != self._refusal:
                 self._refusal = str(error)
                 logger.warning("a secret was not replaced", variable=self._name, reason=str(error))
 
+    def _is_waiting(self) -> bool:
+        is_waiting, self._wait = self._wait > 0, max(self._wait - 1, 0)
+        return is_waiting
+
     async def _read(self, stamp: _Stamp | None) -> None:
         text = read_secret(self._path)
         has_line_end = text.endswith("\n")
-        is_same_file = stamp is not None and self._known is not None and stamp[0] == self._known[0]
-        if is_same_file and self._had_line_end and not has_line_end:
+        if self._is_in_place and self._had_line_end and not has_line_end:
             raise SettingsInvalid("the file ends in the middle of its line: end the line")
         secret = text.strip()
         if secret != self._used:

@@ -21,10 +21,12 @@ class Watched:
     path: Path
     watch: SecretWatch
     used: list[str] = field(default_factory=list)
+    tries: int = 0
     fault: Exception | None = None
 
     async def use(self, secret: str) -> None:
         """Note a new secret."""
+        self.tries += 1
         if self.fault is not None:
             raise self.fault
         self.used.append(secret)
@@ -104,15 +106,27 @@ async def test_a_broken_file_keeps_the_secret_and_is_logged_once(
 
 
 @pytest.mark.parametrize("fault", [SettingsInvalid("refused"), Unavailable("refused")])
-async def test_a_secret_that_cannot_be_used_yet_is_tried_again_and_logged_once(
+async def test_a_secret_that_cannot_be_used_yet_is_tried_again_now_and_then_and_logged_once(
     watched: Watched, fault: Exception
 ) -> None:
     watched.fault = fault
     replaced(watched.path, NEW)
-    logged = await watched.looks(5)
+    logged = await watched.looks(60)
     assert [line["reason"] for line in logged] == ["refused"]
+    # The pauses between the tries are 1, 3, 7 and then 15 looks.
+    assert watched.tries == 6
     watched.fault = None
-    await watched.looks(1)
+    await watched.looks(16)
+    assert watched.used == [NEW]
+
+
+async def test_a_file_that_changes_after_a_refusal_is_tried_at_once(watched: Watched) -> None:
+    watched.fault = SettingsInvalid("refused")
+    replaced(watched.path, f"{NEW} with a typing error")
+    await watched.looks(30)
+    watched.fault = None
+    replaced(watched.path, NEW)
+    await watched.looks(2)
     assert watched.used == [NEW]
 
 
