@@ -230,7 +230,9 @@ async def test_an_expired_ticket_opens_nothing_and_its_stream_ends(api: RunningA
     assert "expired" in answer.json()["error"]["message"]
 
 
-@pytest.mark.parametrize("path", ["/chat/{id}", "/conversations/c"])
+@pytest.mark.parametrize(
+    "path", ["/chat/{id}", pytest.param("/conversations/c", marks=pytest.mark.slow)]
+)
 async def test_an_open_stream_receives_new_tickets_until_their_end(
     api: RunningApi, path: str
 ) -> None:

@@ -148,6 +148,7 @@ async def test_all_calls_on_a_broken_connection_are_lost_once(
         assert len(writer.answers) == 6
 
 
+@pytest.mark.slow
 async def test_a_connection_that_went_dead_without_a_word_is_noticed(
     proxied: tuple[FaultProxy, Rig],
 ) -> None:

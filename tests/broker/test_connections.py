@@ -166,6 +166,7 @@ async def test_a_server_that_never_answers_is_unavailable(
     await connections.aclose()
 
 
+@pytest.mark.slow
 async def test_a_server_that_hangs_is_reported_after_one_limit_despite_repeats(
     redis_url: str, proxy: FaultProxy
 ) -> None:

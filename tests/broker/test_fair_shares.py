@@ -1,5 +1,7 @@
 """One tenant beside others: its share of the workers, and its share of the queue's memory."""
 
+import pytest
+
 from tests.broker.partition import TAG, Empty, Go, Partition
 from tests.support.given_settings import GivenSettings
 from tests.support.keyspace import KEYS
@@ -90,6 +92,7 @@ async def test_all_users_of_a_tenant_share_what_the_tenant_may_have(partition: P
     assert refused == ("TENANT_BYTES", "")
 
 
+@pytest.mark.slow
 async def test_a_hundred_waiting_users_of_a_tenant_keep_no_other_tenant_waiting(
     partition: Partition,
 ) -> None:

@@ -149,6 +149,7 @@ async def test_a_server_that_was_restarted_is_listened_to_again(own_redis: Valke
             assert await heard.pushes(1) == [(b"{p0}:a", b"x")]
 
 
+@pytest.mark.slow
 async def test_a_quiet_connection_is_kept_and_a_dead_one_is_left(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -241,6 +241,7 @@ def test_a_port_bound_just_before_the_server_binds_it_is_replaced(
             assert server.port != taken
 
 
+@pytest.mark.slow
 def test_loading_much_data_may_take_longer_than_the_start_timeout(tmp_path: Path) -> None:
     with embedded_server(tmp_path) as server, connect(server) as client:
         client.mset({f"k{n}": n for n in range(4000)})

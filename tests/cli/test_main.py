@@ -15,6 +15,8 @@ from tickertape.runtime.environment import variable_names
 ROOT = Path(__file__).resolve().parent.parent.parent
 # Nothing listens there.
 AWAY = "http://127.0.0.1:9"
+# Each start of a process takes a second; the quick tests start one of several commands.
+SLOW = pytest.mark.slow
 
 
 def run(
@@ -39,7 +41,9 @@ def test_the_version_is_printed(tmp_path: Path) -> None:
     assert answer.stdout.startswith("tickertape ")
 
 
-@pytest.mark.parametrize("command", ["up", "api", "worker", "watch x", "roles"])
+@pytest.mark.parametrize(
+    "command", ["api", *(pytest.param(c, marks=SLOW) for c in ("up", "worker", "watch x", "roles"))]
+)
 def test_wrong_settings_are_printed_one_per_line(command: str, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("TICKERTAPE_LEASE_S=soon\nREDIS_URL=http://:hunter2@wrong\n")
     answer = run(*command.split(), cwd=tmp_path)
@@ -51,7 +55,7 @@ def test_wrong_settings_are_printed_one_per_line(command: str, tmp_path: Path) -
     assert "hunter2" not in answer.stderr
 
 
-@pytest.mark.parametrize("command", ["api", "worker"])
+@pytest.mark.parametrize("command", ["api", pytest.param("worker", marks=SLOW)])
 def test_a_process_without_redis_names_the_setting(command: str, tmp_path: Path) -> None:
     answer = run(command, cwd=tmp_path)
     assert answer.returncode == 2

@@ -42,7 +42,7 @@ async def _(stage: Stage) -> None:
     del stage.env["OPENAI_MODEL"]
 
 
-@_add("an upstream that accepts and says nothing", "upstream-silent")
+@_add("an upstream that accepts and says nothing", "upstream-silent", is_slow=True)
 async def _(stage: Stage) -> None:
     stage.env["OPENAI_BASE_URL"] = f"http://127.0.0.1:{stage.listener()}/v1"
 

@@ -21,7 +21,7 @@ from tests.support.wait import wait_until
 
 FIRST_TOKEN_S = 0.5
 STREAMS = 20
-TRIES = 3
+TRIES = 10
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -33,7 +33,9 @@ def test_the_program_accepts_its_file(name: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [NAMES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES[1:])]
+)
 async def test_the_first_token_passes_at_once_and_a_reader_resumes_behind_its_cursor(
     name: str, open_front: OpenFront, upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
@@ -48,7 +50,9 @@ async def test_the_first_token_passes_at_once_and_a_reader_resumes_behind_its_cu
                 await _shows(reader, "first ")
                 times_s.append(time.monotonic() - started_s)
                 cursors[request_id] = reader.events()[-1].cursor
-        # The first call also opens connections, and a busy machine makes any of them slow.
+            # The first call also opens connections, and a busy machine makes any of them slow.
+            if times_s[-1] < FIRST_TOKEN_S:
+                break
         assert min(times_s) < FIRST_TOKEN_S
         rest.set()
         for n, (request_id, cursor) in enumerate(cursors.items()):
@@ -58,6 +62,7 @@ async def test_the_first_token_passes_at_once_and_a_reader_resumes_behind_its_cu
                 assert text_of(reader.events()) == "second"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 async def test_twenty_streams_share_one_connection_of_http_2(
     name: str, open_front: OpenFront, upstream: ScriptedUpstream
@@ -87,6 +92,7 @@ async def test_twenty_streams_share_one_connection_of_http_2(
     assert "completed" in bodies[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 async def test_the_api_is_served_under_a_prefix(
     name: str, open_front: OpenFront, tmp_path: Path
@@ -100,6 +106,7 @@ async def test_the_api_is_served_under_a_prefix(
         assert page.status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 async def test_an_api_that_stops_at_once_loses_no_reader(
     name: str, open_front: OpenFront, upstream: ScriptedUpstream, tmp_path: Path
@@ -168,6 +175,7 @@ async def test_an_api_that_drains_fails_no_call_and_finishes_those_that_it_has(
     assert len(upstream.calls) <= 4 + submitted + 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 async def test_the_api_learns_the_address_of_the_client_and_believes_no_invented_one(
     name: str, open_front: OpenFront
@@ -184,6 +192,7 @@ async def test_the_api_learns_the_address_of_the_client_and_believes_no_invented
         assert [record["address"] for record in records] == ["127.0.0.2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 async def test_the_api_learns_that_a_reader_has_left_the_proxy(
     name: str, open_front: OpenFront, upstream: ScriptedUpstream, tmp_path: Path

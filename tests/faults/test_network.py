@@ -108,6 +108,7 @@ async def test_a_request_whose_upstream_connection_breaks_is_retried_and_nothing
     assert len(upstream.calls) == 2
 
 
+@pytest.mark.slow
 async def test_a_request_whose_upstream_falls_silent_is_retried(
     own_redis: ValkeyServer, upstream: ScriptedUpstream
 ) -> None:
@@ -125,6 +126,7 @@ async def test_a_request_whose_upstream_falls_silent_is_retried(
     assert reasons[0] == "upstream_stalled"
 
 
+@pytest.mark.slow
 async def test_a_worker_with_a_slow_connection_to_redis_loses_no_lease(
     own_redis: ValkeyServer, upstream: ScriptedUpstream
 ) -> None:

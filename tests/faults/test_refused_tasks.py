@@ -56,7 +56,16 @@ async def test_every_right_is_taken_away_from_a_running_api_and_worker_and_given
             assert api.problems == []
 
 
-@pytest.mark.parametrize("key", ["ring", "wait:public", "wake", "running", "delayed", "load"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "ring",
+        *(
+            pytest.param(key, marks=pytest.mark.slow)
+            for key in ("wait:public", "wake", "running", "delayed", "load")
+        ),
+    ],
+)
 async def test_a_foreign_key_ends_neither_the_api_nor_the_worker(
     redis_url: str, upstream: ScriptedUpstream, key: str
 ) -> None:

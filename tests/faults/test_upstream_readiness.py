@@ -83,6 +83,7 @@ async def test_an_upstream_without_a_list_of_models_is_ready_and_logged(
         await wait_until(is_reported, description="the API to report it")
 
 
+@pytest.mark.slow
 async def test_an_unreachable_upstream_is_reported(
     redis_url: str, upstream: ScriptedUpstream
 ) -> None:

@@ -27,6 +27,7 @@ async def kept_response(api: RunningApi) -> str:
     return response_id
 
 
+@pytest.mark.slow
 async def test_a_small_body_that_names_a_response_of_many_messages_does_not_stop_the_loop(
     redis_url: str,
 ) -> None:

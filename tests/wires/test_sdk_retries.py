@@ -132,8 +132,15 @@ async def slow(redis_url: str, upstream: ScriptedUpstream, **settings: Any) -> A
             yield Slow(sdk, proxy, upstream)
 
 
-@pytest.mark.parametrize("ask", [chats.ask, responding.ask])
-@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("ask", "stream"),
+    [
+        (chats.ask, True),
+        pytest.param(chats.ask, False, marks=pytest.mark.slow),
+        pytest.param(responding.ask, False, marks=pytest.mark.slow),
+        pytest.param(responding.ask, True, marks=pytest.mark.slow),
+    ],
+)
 async def test_a_call_that_a_proxy_gave_up_is_generated_and_answered_once(
     redis_url: str, upstream: ScriptedUpstream, ask: Any, *, stream: bool
 ) -> None:

@@ -24,7 +24,8 @@ from tickertape.worker.upstream.answer_stream import AnswerStream, Limits
 from tickertape.worker.upstream.chunks import ChunkReader
 from tickertape.worker.upstream.tally import Tally
 
-STREAMS = 10_000
+# The quick tests take the first of the streams.
+FEW, ALL = 1000, 10_000
 
 
 @pytest.fixture(autouse=True)
@@ -79,11 +80,14 @@ def _words(entry: str) -> str:
     return str(msgspec.json.decode(payload)["arguments"]) if letter == "t" else payload
 
 
-def test_an_answer_is_completed_only_if_its_end_was_declared_and_nothing_was_lost() -> None:
+@pytest.mark.parametrize("streams", [FEW, pytest.param(ALL, marks=pytest.mark.slow)])
+def test_an_answer_is_completed_only_if_its_end_was_declared_and_nothing_was_lost(
+    streams: int,
+) -> None:
     rng = random.Random(7)
 
     async def check_all() -> None:
-        for n in range(STREAMS):
+        for n in range(streams):
             stream = random_stream(rng)
             rule = expected(stream)
             found = await outcome(stream, rng)

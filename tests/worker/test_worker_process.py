@@ -93,6 +93,7 @@ def test_each_worker_has_a_name_of_its_own(monkeypatch: pytest.MonkeyPatch) -> N
     assert all(re.fullmatch(rf"ho-st-{os.getpid()}-[0-9a-f]{{6}}", name) for name in names)
 
 
+@pytest.mark.slow
 def test_a_signal_before_the_event_loop_is_made_is_heard(redis_url: str, tmp_path: Path) -> None:
     """What heard it until then raised SystemExit, which a loop that is being made may swallow."""
     ended = subprocess.run(
