@@ -91,6 +91,7 @@ async def test_a_forgotten_conversation_starts_over(redis_url: str) -> None:
         assert turn.answered is None
 
 
+@pytest.mark.slow
 async def test_of_420_finished_turns_the_last_400_are_remembered(redis_url: str) -> None:
     async with open_rig(redis_url) as broker:
         conversations = Conversations(broker.connections, broker.settings)
