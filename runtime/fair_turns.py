@@ -12,6 +12,8 @@ from contextvars import ContextVar
 TENANT: ContextVar[str] = ContextVar("the tenant of the call", default="")
 
 _LONGEST_RETRY_S = 60
+# After this time without a call of another tenant, a tenant may have all turns.
+_SHARED_S = 1.0
 
 
 class TooManyWaiting(Exception):
@@ -30,15 +32,25 @@ class FairTurns:
     """At most `most` turns at a time, and at most `most_of_tenant` of them of one tenant.
 
     Tenants that wait get the free turns one after the other, however many calls each of them has.
-    At most `most_waiting` calls of a tenant wait. Without the two limits, a tenant may have all
-    turns, and any number of its calls wait.
+    At most `most_waiting` calls of a tenant wait. While calls of different tenants come, each of
+    them has at most `share` turns at a time, so that little stands before a tenant that begins. The
+    process' own tasks, which have no tenant, may have all turns at any time. Without a limit, a
+    tenant may have all turns, and any number of its calls wait.
     """
 
     def __init__(
-        self, most: int, most_of_tenant: int | None = None, most_waiting: int | None = None
+        self,
+        most: int,
+        most_of_tenant: int | None = None,
+        most_waiting: int | None = None,
+        share: int | None = None,
     ) -> None:
         self._free = most
         self._most_of_tenant = most_of_tenant or most
+        self._share = share or self._most_of_tenant
+        # The tenant of the last call, and until when the tenants count as different.
+        self._newest = ""
+        self._shared_until_s = -math.inf
         self._most_waiting = most_waiting
         # How long a turn takes, as a mean that follows the last ones.
         self._turn_s = 0.1
@@ -64,8 +76,12 @@ class FairTurns:
 
         Raises TooManyWaiting. A cancelled call has no turn.
         """
+        if tenant and tenant != self._newest:
+            if self._newest:
+                self._shared_until_s = time.monotonic() + _SHARED_S
+            self._newest = tenant
         # Most calls of most processes come here while a turn is free.
-        if self._free and not self._waiting and self._held[tenant] < self._most_of_tenant:
+        if self._free and not self._waiting and self._held[tenant] < self._most_for(tenant):
             self._free -= 1
             self._held[tenant] += 1
             return
@@ -111,5 +127,9 @@ class FairTurns:
                 turn.set_result(None)
 
     def _next_tenant(self) -> str | None:
-        may_have = (each for each in self._waiting if self._held[each] < self._most_of_tenant)
+        may_have = (each for each in self._waiting if self._held[each] < self._most_for(each))
         return next(may_have, None)
+
+    def _most_for(self, tenant: str) -> int:
+        is_shared = tenant and time.monotonic() < self._shared_until_s
+        return self._share if is_shared else self._most_of_tenant

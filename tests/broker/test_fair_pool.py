@@ -11,7 +11,7 @@ from tests.support.servers import ValkeyServer
 from tickertape.broker.connections import MAX_COMMAND_CONNECTIONS, Connections
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.fair_pool import FairPool
-from tickertape.runtime.fair_turns import TENANT
+from tickertape.runtime.fair_turns import TENANT, FairTurns
 
 
 @pytest.fixture
@@ -42,6 +42,29 @@ async def test_a_call_does_not_wait_for_hundreds_of_calls_of_another_tenant(
     # All connections may get their replies in one turn of the loop, and then once more.
     assert order.index("calm") < 3 * MAX_COMMAND_CONNECTIONS
     assert len(order) == 301
+
+
+async def test_a_tenant_has_few_turns_while_another_one_calls_and_all_of_them_alone() -> None:
+    turns = FairTurns(8, share=2)
+    assert await _turns_at_once(turns, "flood") == 8
+    async with turns.turn("calm"):
+        assert await _turns_at_once(turns, "flood") == 2
+    assert await _turns_at_once(turns, "") == 8, "the process' own tasks share with nobody"
+
+
+async def _turns_at_once(turns: FairTurns, tenant: str) -> int:
+    open_now, most = 0, 0
+
+    async def call() -> None:
+        nonlocal open_now, most
+        async with turns.turn(tenant):
+            open_now += 1
+            most = max(most, open_now)
+            await asyncio.sleep(0)
+            open_now -= 1
+
+    await asyncio.gather(*(call() for _ in range(20)))
+    return most
 
 
 async def test_a_call_that_gets_no_connection_in_time_fails_and_leaves_the_turn_to_others(
