@@ -89,7 +89,6 @@ class Connections:
         self._url = url
         self._timing = timing
         self._account = Account()
-        self._account.become(url)
         self.writes = WriteState(self.address)
         self.faults = TaskFaults()
         self.partitions = Partitions(self, partitions)
@@ -99,6 +98,7 @@ class Connections:
             url, self._locator = address.server_url, PrimaryLocator(address, self.writes.moved)
         self._server_url = url
         _check_options(url)
+        self._account.become(url)
         # What every connection gets from us.
         self._shared = {
             "writes": self.writes,
