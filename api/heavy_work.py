@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 import contextvars
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import TypeVar
 
 from tickertape.api.edge.problems import Problem
+from tickertape.api.heavy_time import HeavyTime
 from tickertape.broker.keys import tenant_of
 from tickertape.runtime.fair_turns import FairTurns, TooManyWaiting
 
@@ -21,6 +24,10 @@ _FEW_ENTRIES = 1000
 _MOST_WAITING = 64
 # The worst body or log of this size takes the event loop for 20 ms.
 HEAVY_BYTES = 32 * 1024
+# More tenants than any process has.
+_ANY_NUMBER = 1_000_000
+# A tenant that rests looks so often whether other tenants still call.
+_LOOK_S = 1.0
 # A context variable, because each step of a call has to know this about its body.
 _IS_HEAVY: ContextVar[bool] = ContextVar("is_heavy", default=False)
 
@@ -61,12 +68,15 @@ class HeavyWork:
     """Runs long computations in one thread, beside the event loop, each tenant in its turn.
 
     The interpreter passes between the thread and the loop every 5 ms, but not within one call of C
-    code. So a computation has to consist of short calls.
+    code. So a computation has to consist of short calls. A tenant with many long computations rests
+    between them while other tenants call.
     """
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="heavy")
-        self._turns = CallTurns(1, 1)
+        # Each tenant has one computation at a time, and the thread takes them in their order.
+        self._turns = CallTurns(_ANY_NUMBER, 1)
+        self._time = HeavyTime()
 
     async def run(self, principal: str, compute: Callable[[], T]) -> T:
         """The result of a computation; raises what it raises, and as CallTurns.turn.
@@ -74,13 +84,28 @@ class HeavyWork:
         All users of a tenant share its turns, because a key can name any number of users.
         After a cancellation, a computation that has begun goes on, and its result is dropped.
         """
-        async with self._turns.turn(tenant_of(principal)):
-            context = contextvars.copy_context()
+        tenant = tenant_of(principal)
+        async with self._turns.turn(tenant):
+            while (rest_s := self._time.rest_s(tenant)) > 0:  # noqa: ASYNC110  # time ends a rest
+                await asyncio.sleep(min(rest_s, _LOOK_S))
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._thread, context.run, compute)
+            context = contextvars.copy_context()
+            timed = partial(self._timed, loop, tenant, compute)
+            return await loop.run_in_executor(self._thread, context.run, timed)
+
+    def _timed(self, loop: asyncio.AbstractEventLoop, tenant: str, compute: Callable[[], T]) -> T:
+        begun_s = time.thread_time()
+        try:
+            return compute()
+        finally:
+            took_s = time.thread_time() - begun_s
+            # Of a caller that has left, too. At the end of the process the loop may be closed.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._time.note_use, tenant, took_s)
 
     async def run_if_heavy(self, principal: str, compute: Callable[[], T]) -> T:
         """As `run` in a call with a large body, and at once in any other call."""
+        self._time.note_call(tenant_of(principal))
         return await self.run(principal, compute) if _IS_HEAVY.get() else compute()
 
     async def run_for(

@@ -4,7 +4,7 @@ import asyncio
 import math
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 
@@ -12,7 +12,7 @@ from contextvars import ContextVar
 TENANT: ContextVar[str] = ContextVar("the tenant of the call", default="")
 
 _LONGEST_RETRY_S = 60
-# After this time without a call of another tenant, a tenant may have all turns.
+# After this time without a call of another tenant, a tenant shares with nobody.
 _SHARED_S = 1.0
 
 
@@ -26,6 +26,27 @@ class TooManyWaiting(Exception):
         super().__init__(f"{most_waiting} calls of the tenant wait")
         self.most_waiting = most_waiting
         self.wait_s = wait_s
+
+
+class Sharing:
+    """Whether calls of different tenants come."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._newest = ""
+        self._until_s = -math.inf
+
+    def note(self, tenant: str) -> None:
+        """Note a call of a tenant; does nothing for the process' own tasks, which have none."""
+        if tenant and tenant != self._newest:
+            if self._newest:
+                self._until_s = self._clock() + _SHARED_S
+            self._newest = tenant
+
+    @property
+    def is_on(self) -> bool:
+        """Whether calls of different tenants came within the last second."""
+        return self._clock() < self._until_s
 
 
 class FairTurns:
@@ -48,9 +69,7 @@ class FairTurns:
         self._free = most
         self._most_of_tenant = most_of_tenant or most
         self._share = share or self._most_of_tenant
-        # The tenant of the last call, and until when the tenants count as different.
-        self._newest = ""
-        self._shared_until_s = -math.inf
+        self._sharing = Sharing()
         self._most_waiting = most_waiting
         # How long a turn takes, as a mean that follows the last ones.
         self._turn_s = 0.1
@@ -76,10 +95,7 @@ class FairTurns:
 
         Raises TooManyWaiting. A cancelled call has no turn.
         """
-        if tenant and tenant != self._newest:
-            if self._newest:
-                self._shared_until_s = time.monotonic() + _SHARED_S
-            self._newest = tenant
+        self._sharing.note(tenant)
         # Most calls of most processes come here while a turn is free.
         if self._free and not self._waiting and self._held[tenant] < self._most_for(tenant):
             self._free -= 1
@@ -131,5 +147,4 @@ class FairTurns:
         return next(may_have, None)
 
     def _most_for(self, tenant: str) -> int:
-        is_shared = tenant and time.monotonic() < self._shared_until_s
-        return self._share if is_shared else self._most_of_tenant
+        return self._share if tenant and self._sharing.is_on else self._most_of_tenant
