@@ -1,6 +1,7 @@
 """The consuming process: claims requests, calls the upstream, and writes the answers into logs.
 
-Read in this order: `main`, `consumer` (the claim loop), `job` (one request from its claim to its
-end), `attempt` and its `outcome`, `retry` (what follows a failure), `log_writer`, then `upstream/`.
-The package speaks Redis only through broker/, and only its `upstream/` calls the upstream.
+Read in this order: `main`, `process` (whose parts `assembly` builds), `consumer` (the claim loop),
+`job` (one request from its claim to its end), `attempt` and its `outcome`, `retry` (what follows a
+failure), `log_writer`, then `upstream/`. The package speaks Redis only through broker/, and only
+its `upstream/` calls the upstream.
 """

@@ -23,7 +23,7 @@ from tickertape.api.fleet_watch import NoWorker
 from tickertape.api.services import ApiTiming
 from tickertape.broker.fleet import Fleet, Members, Seen, WorkerReport
 from tickertape.broker.queue_depth import LastClaim, QueueDepth
-from tickertape.worker.main import WorkerTiming
+from tickertape.worker.assembly import WorkerTiming
 
 FAST = ApiTiming(fleet_interval_s=0.05, no_worker_after_s=0.2, position_interval_s=0.05)
 FAST_WORKER = WorkerTiming(report_interval_s=0.05)

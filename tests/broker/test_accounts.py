@@ -20,7 +20,7 @@ from tests.support.wait import wait_until
 from tickertape.broker.connections import Connections
 from tickertape.broker.rights import Rights
 from tickertape.runtime.settings import Settings
-from tickertape.worker.main import WorkerTiming
+from tickertape.worker.assembly import WorkerTiming
 
 DOCUMENT = Path("docs/redis.md").read_text("utf-8")
 ACCOUNTS = dict(

@@ -14,7 +14,7 @@ from tickertape.api.services import ApiTiming
 from tickertape.cli.chat.client_settings import Server
 from tickertape.cli.exits import CommandFailed, Exit
 from tickertape.cli.inspect import status
-from tickertape.worker.main import WorkerTiming
+from tickertape.worker.assembly import WorkerTiming
 
 FAST = ApiTiming(fleet_interval_s=0.05)
 

@@ -11,7 +11,7 @@ from tests.support.running_api import running_api
 from tests.support.tmux import Tmux
 from tests.support.upstream import ScriptedUpstream
 from tickertape.api.services import ApiTiming
-from tickertape.worker.main import WorkerTiming
+from tickertape.worker.assembly import WorkerTiming
 
 pytestmark = pytest.mark.slow
 

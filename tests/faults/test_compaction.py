@@ -14,8 +14,8 @@ from tests.support.wait import wait_until
 from tickertape.broker.compaction import Compaction
 from tickertape.broker.log import PAGE_ENTRIES
 from tickertape.runtime.settings import Settings
+from tickertape.worker.assembly import WorkerTiming
 from tickertape.worker.housekeeping import HousekeepingTiming
-from tickertape.worker.main import WorkerTiming
 
 TEXTS = [f"{n} " for n in range(30)]
 

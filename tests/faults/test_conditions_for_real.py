@@ -27,7 +27,7 @@ from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
 from tickertape.api.services import ApiTiming
 from tickertape.runtime.settings import Settings
-from tickertape.worker.main import WorkerTiming
+from tickertape.worker.assembly import WorkerTiming
 from tickertape.worker.model_watch import ModelWatchTiming
 
 pytestmark = pytest.mark.slow

@@ -22,7 +22,7 @@ from tests.support.wait import wait_until
 from tickertape.broker.dead import DeadRequests
 from tickertape.broker.erasures import Erasures
 from tickertape.runtime.settings import Settings
-from tickertape.worker.main import WorkerTiming
+from tickertape.worker.assembly import WorkerTiming
 
 ASKED = "the-marker-of-the-question"
 ANSWERED = "the-marker-of-the-answer"

@@ -23,11 +23,12 @@ from tickertape.broker.errors import SettingsInvalid
 from tickertape.broker.queue import Queue
 from tickertape.runtime.pulse import Pulse
 from tickertape.runtime.settings import Settings
+from tickertape.worker.assembly import TIMING, WorkerTiming
 from tickertape.worker.attempt import Attempt
 from tickertape.worker.consumer import ConsumerTiming
 from tickertape.worker.job import Job
 from tickertape.worker.lease_keeper import LeaseKeeper
-from tickertape.worker.main import TIMING, WorkerTiming, run
+from tickertape.worker.main import run
 from tickertape.worker.outcome import Outcome
 from tickertape.worker.tools import JobTiming
 

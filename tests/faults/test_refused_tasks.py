@@ -15,7 +15,7 @@ from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
 from tickertape.api.services import ApiTiming
 from tickertape.runtime.settings import Settings
-from tickertape.worker.main import TIMING
+from tickertape.worker.assembly import TIMING
 
 BUSY = ApiTiming(position_interval_s=0.02, fleet_interval_s=0.02, watchers_interval_s=0.02)
 QUICK = replace(TIMING, report_interval_s=0.02, models=replace(TIMING.models, retry_s=0.02))

@@ -26,7 +26,7 @@ from tickertape.api.services import ApiTiming
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import AccessDenied, SettingsInvalid
 from tickertape.runtime.secret_files import SecretFile
-from tickertape.worker.main import WorkerTiming
+from tickertape.worker.assembly import WorkerTiming
 
 NEW = "open-sesame"
 LOOK_S = 0.02

@@ -8,7 +8,7 @@ from tests.faults.test_liveness import probed_worker
 from tests.support.running_api import running_api
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
-from tickertape.worker.main import WorkerTiming
+from tickertape.worker.assembly import WorkerTiming
 from tickertape.worker.model_watch import ModelWatchTiming
 
 IMPATIENT = WorkerTiming(models=ModelWatchTiming(retry_s=0.5))

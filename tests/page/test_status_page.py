@@ -13,7 +13,7 @@ from tests.support.rig import working
 from tests.support.running_api import running_api
 from tests.support.upstream import ScriptedUpstream
 from tickertape.api.services import ApiTiming
-from tickertape.worker.main import WorkerTiming
+from tickertape.worker.assembly import WorkerTiming
 
 pytestmark = pytest.mark.slow
 

@@ -26,7 +26,8 @@ from tickertape.broker.requests import Record, Requests
 from tickertape.broker.submission import Submission
 from tickertape.runtime.settings import Settings
 from tickertape.runtime.tracing import Tracer
-from tickertape.worker.main import TIMING, WorkerTiming, run
+from tickertape.worker.assembly import TIMING, WorkerTiming
+from tickertape.worker.main import run
 
 TENANT = "public"
 PAYLOAD: dict[str, Any] = {"messages": [], "params": {}}

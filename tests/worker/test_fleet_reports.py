@@ -10,8 +10,8 @@ from tests.support.script import Finish, Text, Wait
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
 from tickertape.broker.fleet import Fleet, WorkerReport
+from tickertape.worker.assembly import WorkerTiming
 from tickertape.worker.counters import DeltaRate
-from tickertape.worker.main import WorkerTiming
 
 
 async def test_a_worker_reports_its_slots_and_what_it_runs(

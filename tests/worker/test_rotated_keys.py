@@ -15,7 +15,7 @@ from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.runtime.secret_files import SecretFile
-from tickertape.worker.main import WorkerTiming
+from tickertape.worker.assembly import WorkerTiming
 from tickertape.worker.upstream.client import Upstream
 from tickertape.worker.upstream.errors import UpstreamError
 

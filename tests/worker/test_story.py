@@ -29,7 +29,7 @@ from tests.support.whole_turns import whole_conversation
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.fold import Answer
 from tickertape.runtime.settings import Settings
-from tickertape.worker.main import WorkerTiming
+from tickertape.worker.assembly import WorkerTiming
 
 
 def settings_for(upstream: ScriptedUpstream, **changes: object) -> Settings:

@@ -19,7 +19,7 @@ from tickertape.broker.model_titles import ModelTitles
 from tickertape.broker.submission import conversation_key
 from tickertape.broker.summaries import Summary
 from tickertape.runtime.settings import Settings
-from tickertape.worker.main import WorkerTiming
+from tickertape.worker.assembly import WorkerTiming
 from tickertape.worker.title_maker import TitleTiming
 
 FAST = WorkerTiming(titles=TitleTiming(look_s=0.01))

@@ -12,7 +12,7 @@ from tests.support.script import Cut, Done, Finish, Reasoning, Role, Script, Tex
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
 from tickertape.runtime.settings import Settings
-from tickertape.worker.main import WorkerTiming
+from tickertape.worker.assembly import WorkerTiming
 from tickertape.worker.model_watch import ModelWatchTiming
 from tickertape.worker.upstream.client import Upstream
 from tickertape.worker.upstream.errors import Stalled, Unreachable, UpstreamGarbage

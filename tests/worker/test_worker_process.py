@@ -25,7 +25,7 @@ from tickertape.broker.errors import SettingsInvalid, Unavailable
 from tickertape.broker.rights import Rights
 from tickertape.broker.upstream_models import read_models
 from tickertape.runtime.settings import Settings
-from tickertape.worker import main, model_watch
+from tickertape.worker import main, model_watch, process
 from tickertape.worker.consumer import Consumer
 from tickertape.worker.main import worker_name
 from tickertape.worker.model_watch import ModelWatch, ModelWatchTiming
@@ -123,7 +123,7 @@ async def test_a_worker_that_starts_before_redis_waits_for_it(
     monkeypatch.setattr(Connections, "agree_on_partitions", away_at_first)
     connections = Connections(redis_url)
     agreement = Agreement(connections, {})
-    await main._wait_for_redis(connections, Rights(connections), agreement, 2, pause_s=0)
+    await process._wait_for_redis(connections, Rights(connections), agreement, 2, pause_s=0)
     assert checked == [2, 2, 2]
     assert await connections.ask("GET", KEYS.partition_count()) == b"2"
     await connections.aclose()

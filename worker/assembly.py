@@ -1,0 +1,186 @@
+"""Builds the parts of a worker process from the settings."""
+
+import random
+from dataclasses import dataclass, field
+
+from tickertape.broker.agreement import Agreement, settings_of_worker
+from tickertape.broker.appender import Appender
+from tickertape.broker.compaction import Compaction
+from tickertape.broker.connections import Connections
+from tickertape.broker.conversations import Conversations
+from tickertape.broker.counts import Counts
+from tickertape.broker.fleet import REPORT_INTERVAL_S
+from tickertape.broker.log import Logs
+from tickertape.broker.looks import Looks
+from tickertape.broker.model_titles import ModelTitles
+from tickertape.broker.queue import Queue
+from tickertape.broker.rights import Rights
+from tickertape.broker.settlements import Settlements
+from tickertape.broker.work_check import LOOK_AGE_S, LOOK_INTERVAL_S
+from tickertape.runtime.loop_watch import LoopWatch
+from tickertape.runtime.secret_watch import LOOK_S as SECRET_LOOK_S
+from tickertape.runtime.secret_watch import SecretWatch
+from tickertape.runtime.settings import Settings
+from tickertape.runtime.tracing import Tracer
+from tickertape.worker.aof_rewriter import LOOK_S, rewriter_of
+from tickertape.worker.consumer import Consumer, ConsumerTiming
+from tickertape.worker.fleet_reporter import FleetReporter
+from tickertape.worker.housekeeping import Housekeeper, HousekeepingTiming
+from tickertape.worker.model_watch import ModelWatch, ModelWatchTiming
+from tickertape.worker.process import Worker
+from tickertape.worker.prompt import Bounds
+from tickertape.worker.settler import Settler
+from tickertape.worker.title_maker import TitleMaker, TitleTiming
+from tickertape.worker.tools import JobTiming, Tools
+from tickertape.worker.upstream.answer_stream import Limits
+from tickertape.worker.upstream.client import Upstream
+from tickertape.worker.worker_channels import open_push
+
+
+@dataclass(frozen=True)
+class WorkerTiming:
+    """The pauses and limits of a worker and of its parts. Tests pass shorter ones."""
+
+    # None for that of the settings.
+    drain_grace_s: float | None = None
+    report_interval_s: float = REPORT_INTERVAL_S
+    # The worker looks whether it can do its work this often, and a look is good for so long.
+    look_interval_s: float = LOOK_INTERVAL_S
+    look_age_s: float = LOOK_AGE_S
+    erasure_look_s: float = LOOK_S
+    secret_look_s: float = SECRET_LOOK_S
+    job: JobTiming = field(default_factory=JobTiming)
+    consumer: ConsumerTiming = field(default_factory=ConsumerTiming)
+    models: ModelWatchTiming = field(default_factory=ModelWatchTiming)
+    titles: TitleTiming = field(default_factory=TitleTiming)
+    housekeeping: HousekeepingTiming = field(default_factory=HousekeepingTiming)
+
+
+TIMING = WorkerTiming()
+
+
+def build_worker(
+    connections: Connections,
+    settings: Settings,
+    name: str,
+    slots: int,
+    timing: WorkerTiming,
+    tracer: Tracer | None,
+) -> Worker:
+    """The parts of a worker of this name, with `slots` requests at a time; nothing runs yet."""
+    tools = _build_tools(connections, settings, name, timing.job, tracer)
+    consumer = Consumer(
+        tools,
+        slots=slots,
+        partitions=connections.partitions.served,
+        lease_s=settings.lease_s,
+        suspect_crashes=settings.max_crashes - 1,
+        timing=timing.consumer,
+    )
+    models = ModelWatch(connections, tools.upstream, timing.models)
+    titles: TitleMaker | None = None
+    if settings.titles == "model":
+        titles = TitleMaker(
+            ModelTitles(connections),
+            tools.upstream,
+            consumer,
+            tools.counters,
+            model=settings.titles_model,
+            timing=timing.titles,
+        )
+        tools.answer_listeners.append(titles.answered)
+    return Worker(
+        connections,
+        tools,
+        consumer,
+        open_push(connections, consumer, name),
+        Rights(connections),
+        Agreement(connections, settings_of_worker(settings)),
+        models,
+        FleetReporter(
+            connections,
+            consumer,
+            tools.counters,
+            models,
+            name=name,
+            slots=slots,
+            interval_s=timing.report_interval_s,
+        ),
+        titles,
+        _housekeeper(connections, settings, tools, timing.housekeeping),
+        _settler(connections, tools),
+        rewriter_of(connections, settings, tools.rng, timing.erasure_look_s),
+        _secret_watch(settings, connections, tools.upstream, timing.secret_look_s),
+        LoopWatch(),
+        settings.partitions,
+        slots,
+        settings.drain_s if timing.drain_grace_s is None else timing.drain_grace_s,
+    )
+
+
+def _secret_watch(
+    settings: Settings, connections: Connections, upstream: Upstream, look_s: float
+) -> SecretWatch:
+    watch = SecretWatch(settings, look_s)
+    watch.on_change("REDIS_URL", connections.use_account)
+    watch.on_change("OPENAI_API_KEY", upstream.use_key)
+    watch.on_change("OPENAI_BASE_URL", upstream.use_account)
+    return watch
+
+
+def _build_tools(
+    connections: Connections,
+    settings: Settings,
+    name: str,
+    timing: JobTiming,
+    tracer: Tracer | None,
+) -> Tools:
+    key = settings.openai_api_key
+    return Tools(
+        queue=Queue(connections, settings, worker=name),
+        looks=Looks(connections),
+        appender=Appender(connections, settings),
+        upstream=Upstream(
+            settings.openai_base_url,
+            key.get_secret_value() if key else None,
+            model=settings.openai_model,
+            profile=settings.upstream_profile,
+        ),
+        logs=Logs(connections),
+        conversations=Conversations(connections, settings),
+        limits=Limits(
+            settings.first_byte_s,
+            settings.stall_s,
+            settings.deadline_s,
+            settings.max_output_bytes,
+        ),
+        bounds=Bounds(settings.memory_bytes, settings.context_tokens),
+        rng=random.Random(),
+        timing=timing,
+        faults=connections.faults,
+        tracer=tracer,
+    )
+
+
+def _housekeeper(
+    connections: Connections, settings: Settings, tools: Tools, timing: HousekeepingTiming
+) -> Housekeeper:
+    return Housekeeper(
+        Compaction(connections),
+        Counts(connections, settings),
+        connections.faults,
+        partitions=lambda: connections.partitions.served,
+        compact_after_s=settings.compact_after_s,
+        rng=tools.rng,
+        timing=timing,
+    )
+
+
+def _settler(connections: Connections, tools: Tools) -> Settler:
+    settler = Settler(
+        Settlements(connections),
+        connections.faults,
+        partitions=lambda: connections.partitions.served,
+    )
+    tools.end_listeners.append(settler.ended)
+    return settler
