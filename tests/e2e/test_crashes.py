@@ -124,7 +124,11 @@ async def test_redis_killed_in_mid_answer_and_started_again_costs_no_byte(
             await wait_until(
                 lambda: time.monotonic() > killed_at_s + outage_s, description="the outage to end"
             )
-            assert (await caller.client.get("/readyz")).status_code == 503
+
+            async def is_not_ready() -> bool:  # a look of the API is good for a second
+                return (await caller.client.get("/readyz")).status_code == 503
+
+            await wait_until(is_not_ready, description="the API to notice")
             seen = len(reader.text)
             own_redis.start()
             started_at_s = time.monotonic()

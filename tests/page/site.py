@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 from starlette.responses import HTMLResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -13,6 +14,7 @@ from tests.support.rig import working
 from tests.support.running_api import RunningApi, running_api
 from tests.support.script import Script, answer
 from tests.support.upstream import Call, ScriptedUpstream
+from tickertape.api import app
 from tickertape.runtime.settings import Settings
 
 Answer = Script | Callable[[], Script]
@@ -63,6 +65,13 @@ class _Front:
             await response(scope, receive, send)
             return
         await self._app(scope, receive, send)
+
+
+def take_assets_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let sites that open from now on have no assets, as a process that starts without them."""
+    monkeypatch.setattr("tickertape.api.page.files._ASSETS", "a-folder-that-is-missing")
+    # A process reads the page once.
+    monkeypatch.setattr(app, "_page", app._page.__wrapped__)
 
 
 @contextlib.asynccontextmanager

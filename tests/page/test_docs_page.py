@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.page.site import Site, running_site
+from tests.page.site import Site, running_site, take_assets_away
 from tests.support.browser import Browser, Page
 from tests.support.upstream import ScriptedUpstream
 from tickertape.api.page.files import load_page
@@ -58,7 +58,7 @@ async def test_without_the_files_of_swagger_ui_the_page_says_where_the_document_
     upstream: ScriptedUpstream,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tickertape.api.page.files._ASSETS", "a-folder-that-is-missing")
+    take_assets_away(monkeypatch)
     async with running_site(redis_url, upstream) as site:
         page = await browser.open(f"{site.url}docs")
         await page.wait_for("document.querySelector('#note a[href=\"./openapi.json\"]') !== null")

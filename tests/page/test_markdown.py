@@ -8,7 +8,7 @@ import pytest
 
 from tests.page.looking import FEED, LAST, RAW, REFUSED, ask, click, shows, waiting
 from tests.page.markdown_samples import RICH
-from tests.page.site import Site, running_site
+from tests.page.site import Site, running_site, take_assets_away
 from tests.support.browser import Browser, Page
 from tests.support.node import installed
 from tests.support.script import Finish, Script, Text, Wait, answer
@@ -108,7 +108,7 @@ async def bare_site(
     redis_url: str, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Site]:
     """A site whose assets were not built."""
-    monkeypatch.setattr("tickertape.api.page.files._ASSETS", "a-folder-that-is-missing")
+    take_assets_away(monkeypatch)
     async with running_site(redis_url, upstream) as running:
         yield running
 
