@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+import redis
 
 from tests.support.running_api import RunningApi, running_api
 from tests.support.servers import ValkeyServer
@@ -18,6 +19,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def api(redis_server: ValkeyServer) -> AsyncIterator[RunningApi]:
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()  # what another test left, such as other partitions
     async with running_api(redis_server.url) as running:
         yield running
 
