@@ -10,9 +10,9 @@ from typing import Protocol
 
 import structlog
 
-log = structlog.get_logger()
+from tickertape.runtime.file_stamp import FileStamp, stamp_of
 
-_Stamp = tuple[int, int, int] | None
+log = structlog.get_logger()
 
 
 class TlsFiles(Protocol):
@@ -31,7 +31,7 @@ class Certificates:
     """What all connections of a process share, which have the same files."""
 
     def __init__(self) -> None:
-        self._stamps: list[_Stamp] = []
+        self._stamps: list[FileStamp | None] = []
         self._context: SSLContext | None = None
 
     def renew(self, tls: TlsFiles) -> None:
@@ -40,7 +40,8 @@ class Certificates:
         The files are read again if they have changed. While they do not fit together, or cannot be
         read, those that were read before stay in use. Raises OSError if there are none.
         """
-        stamps = [_stamp(path) for path in (tls.certfile, tls.keyfile, tls.ca_certs)]
+        paths = (tls.certfile, tls.keyfile, tls.ca_certs)
+        stamps = [stamp_of(Path(path)) if path else None for path in paths]
         if stamps != self._stamps:
             tls.context = None
             try:
@@ -52,11 +53,3 @@ class Certificates:
                 log.warning("certificates were not replaced", reason=reason)
             self._stamps = stamps
         tls.context = self._context
-
-
-def _stamp(path: str | None) -> _Stamp:
-    try:
-        stat = Path(path).stat() if path else None
-    except OSError:
-        return None
-    return stat and (stat.st_ino, stat.st_mtime_ns, stat.st_size)

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from tickertape.broker.errors import SettingsInvalid, Unavailable
+from tickertape.runtime.file_stamp import FileStamp, stamp_of
 from tickertape.runtime.secret_files import SecretFile, read_secret
 from tickertape.runtime.settings import Settings
 
@@ -21,8 +22,6 @@ _MOST_WAITED = 15
 
 Use = Callable[[str], Awaitable[None]]
 """Uses a new secret from now on; raises SettingsInvalid or Unavailable if it cannot be used."""
-
-_Stamp = tuple[int, int, int]
 
 
 class SecretWatch:
@@ -57,19 +56,19 @@ class _Watched:
         self._use = use
         self._used = file.secret
         # Of the file at the last look, and when its secret was last used.
-        self._seen: _Stamp | None = None
-        self._known: _Stamp | None = None
+        self._seen: FileStamp | None = None
+        self._known: FileStamp | None = None
         self._is_in_place = self._had_line_end = False
         self._refusal: str | None = None
         # How many looks are left until a refused secret is tried again, and how many there were.
         self._wait = self._waited = 0
 
     async def look(self) -> None:
-        stamp = self._stamp()
+        stamp = stamp_of(self._path)
         before, self._seen = self._seen, stamp
         if stamp != before:
             # It may still be written.
-            self._is_in_place = stamp is not None and before is not None and stamp[0] == before[0]
+            self._is_in_place = bool(stamp and before and stamp.inode == before.inode)
             self._wait = self._waited = 0
             return
         if (stamp is not None and stamp == self._known) or self._is_waiting():
@@ -86,7 +85,7 @@ class _Watched:
         is_waiting, self._wait = self._wait > 0, max(self._wait - 1, 0)
         return is_waiting
 
-    async def _read(self, stamp: _Stamp | None) -> None:
+    async def _read(self, stamp: FileStamp | None) -> None:
         text = read_secret(self._path)
         has_line_end = text.endswith("\n")
         if self._is_in_place and self._had_line_end and not has_line_end:
@@ -97,10 +96,3 @@ class _Watched:
             logger.info("a secret was replaced", variable=self._name)
         self._used, self._known, self._had_line_end = secret, stamp, has_line_end
         self._refusal = None
-
-    def _stamp(self) -> _Stamp | None:
-        try:
-            stat = self._path.stat()
-        except OSError:
-            return None
-        return stat.st_ino, stat.st_mtime_ns, stat.st_size

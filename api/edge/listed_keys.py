@@ -17,6 +17,7 @@ import structlog
 from tickertape.api.edge.caller import ALL_SCOPES, Caller, CallScope
 from tickertape.api.fanout.permit import Permit
 from tickertape.broker.errors import SettingsInvalid
+from tickertape.runtime.file_stamp import stamp_of
 from tickertape.runtime.settings import Settings
 
 logger = structlog.get_logger("api")
@@ -189,7 +190,7 @@ class KeyFile:
         self._reload_interval_s = reload_interval_s
         self._clock = clock
         self._checked_s = clock()
-        self._stamp = self._stamp_now()
+        self._stamp = stamp_of(self._path)
         self._keys = self._read()
 
     def current(self) -> Keys:
@@ -197,20 +198,13 @@ class KeyFile:
         if self._clock() - self._checked_s < self._reload_interval_s:
             return self._keys
         self._checked_s = self._clock()
-        if (stamp := self._stamp_now()) != self._stamp:
+        if (stamp := stamp_of(self._path)) != self._stamp:
             self._stamp = stamp
             try:
                 self._keys = self._read()
             except SettingsInvalid as error:
                 logger.warning("API keys not reloaded", reason=str(error))
         return self._keys
-
-    def _stamp_now(self) -> tuple[int, int, int] | None:
-        try:
-            stat = self._path.stat()
-        except OSError:
-            return None
-        return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
     def _read(self) -> Keys:
         try:
