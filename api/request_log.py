@@ -8,7 +8,7 @@ so their lines have the level debug.
 import logging
 import re
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from contextvars import ContextVar
 
 import structlog
@@ -45,8 +45,7 @@ def log_submitted(request_id: str, wire: str, begun_s: float, *, is_new: bool) -
 
 def log_refused(error: Exception, wire: str) -> None:
     """A submit was refused. Only the code or the type of the error is logged."""
-    code = getattr(error, "code", None) or type(error).__name__
-    logger.info("submit refused", code=code, wire=wire, **_of_call())
+    logger.info("submit refused", code=code_of(error), wire=wire, **_of_call())
 
 
 def log_cancelled(request_id: str, status: str) -> None:
@@ -60,13 +59,11 @@ def log_erased(request_id: str | None = None) -> None:
     logger.info("erased" if request_id else "conversation erased", **named, **_of_call())
 
 
-def log_stream(request_id: str, dialect_name: Hashable, position: int) -> Callable[[], None] | None:
+def log_stream(request_id: str, wire: str, position: int) -> Callable[[], None] | None:
     """A stream was opened; call the result when it is closed. None if no such line is wanted."""
     if not logger.is_enabled_for(logging.DEBUG):
         return None
     opened_s, of_call = time.monotonic(), _of_call()
-    # Options of a wire stand behind its name.
-    wire = dialect_name[0] if isinstance(dialect_name, tuple) else dialect_name
     logger.debug("stream opened", request_id=request_id, wire=wire, position=position, **of_call)
 
     def closed() -> None:
@@ -74,6 +71,11 @@ def log_stream(request_id: str, dialect_name: Hashable, position: int) -> Callab
         logger.debug("stream closed", request_id=request_id, wire=wire, ms=ms, **of_call)
 
     return closed
+
+
+def code_of(error: BaseException) -> str:
+    """The code of a refusal, or the type of another error. Its text may have content."""
+    return str(getattr(error, "code", None) or type(error).__name__)
 
 
 def _ms_since(begun_s: float) -> int:

@@ -4,13 +4,14 @@ An app without a tracer has no `TraceCalls` among its guards. Then a submit and 
 stream look up one context variable each, and no other part of the API knows of traces.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Self
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tickertape.api.request_log import code_of
 from tickertape.broker.requests import Record
 from tickertape.broker.submission import Submission, Submitted
 from tickertape.runtime.tracing import Attributes, Span, TraceContext, Tracer
@@ -95,7 +96,7 @@ class SubmitSpan:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._span.end(None if error is None else _code_of(error))
+        self._span.end(None if error is None else code_of(error))
 
 
 class _NoSpan(SubmitSpan):
@@ -134,16 +135,14 @@ def note_record(record: Record) -> None:
         call.note_request(record.request_id, TraceContext.from_stored(record.trace))
 
 
-def trace_reader(request_id: str, dialect_name: Hashable, position: int = 0) -> Closed | None:
+def trace_reader(request_id: str, wire: str, position: int = 0) -> Closed | None:
     """A reader begins; call the result when it has left. None while traces are off."""
     call = _CALL.get()
     if call is None:
         return None
-    # Options of a wire stand behind its name.
-    wire = dialect_name[0] if isinstance(dialect_name, tuple) else dialect_name
     attributes: Attributes = {
         "tickertape.request_id": request_id,
-        "tickertape.wire": str(wire),
+        "tickertape.wire": wire,
         "tickertape.position": position,
     }
     span = call.begin_read(request_id, attributes)
@@ -160,8 +159,3 @@ def both(one: Closed | None, other: Closed | None) -> Closed | None:
         other()
 
     return closed
-
-
-def _code_of(error: BaseException) -> str:
-    """The code of a refusal, or the type of another error. Its text may have content."""
-    return str(getattr(error, "code", None) or type(error).__name__)

@@ -78,7 +78,7 @@ class LogResponse(Response):
         if reader is not None:
             past = reading.rendering.frames.bytes_from(reading.position)
             reader.replayed(len(reading.first) + past)
-        about = (reading.watched.tape.request_id, reading.dialect.name, reading.position)
+        about = (reading.watched.tape.request_id, reading.dialect.wire, reading.position)
         closed = both(log_stream(*about), trace_reader(*about))
         # A connection that was handed over only writes, so nothing would call `on_left`.
         if hand_over is None or self._on_left is not None:

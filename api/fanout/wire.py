@@ -57,3 +57,8 @@ class Dialect:
     comment: bytes = field(default=SSE_COMMENT, compare=False)
     farewell: Callable[[], bytes] | None = field(default=None, compare=False)
     headers: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def wire(self) -> str:
+        """The name without the options, which stand behind it."""
+        return str(self.name[0] if isinstance(self.name, tuple) else self.name)
