@@ -20,7 +20,7 @@ class HeavyTime:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._sharing = Sharing(clock)
-        # Until when what a tenant has used is not paid back by its share.
+        # When its share will have paid for what a tenant has used.
         self._paid_at_s: dict[str, float] = {}
 
     def note_call(self, tenant: str) -> None:

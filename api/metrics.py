@@ -70,7 +70,7 @@ class Metrics:
         self._cancel_times = Histogram(
             "tickertape_cancel_seconds", "From a cancel call to the end of the request"
         )
-        self._registry.register(_Times(self._cancel_times))
+        self._registry.register(self._cancel_times)
         self._unrecognized: Counts[str] = Counts()
         self._registry.register(
             _Counted(
@@ -131,7 +131,7 @@ class Metrics:
     ) -> None:
         """Look at what the fan-out and the loop's watch count, whenever the metrics are read."""
         self._registry.register(_Fanout(counts, held_bytes))
-        self._registry.register(_Times(lag))
+        self._registry.register(lag)
 
     def watch(
         self,
@@ -208,14 +208,6 @@ class _Counted(Collector):
         yield counter(self._name, self._text, self._label, self._values, self._counted)
 
 
-class _Times(Collector):
-    def __init__(self, histogram: Histogram) -> None:
-        self._histogram = histogram
-
-    def collect(self) -> Iterator[Metric]:
-        yield self._histogram.family()
-
-
 class _Fanout(Collector):
     def __init__(self, counts: FanoutCounts, held_bytes: Callable[[], dict[str, float]]) -> None:
         self._counts = counts
@@ -238,4 +230,4 @@ class _Fanout(Collector):
             "tickertape_log_bytes", "Memory of logs in this process, by their state",
             "state", self._held_bytes(),
         )  # fmt: skip
-        yield counts.delays.family()
+        yield from counts.delays.collect()

@@ -79,12 +79,12 @@ class Conditions:
     @property
     def fatal(self) -> Condition | None:
         """The condition because of which this process is not ready; None if it is ready."""
-        return next((each for each in self._sorted() if self._table[each.code].is_fatal), None)
+        return next((each for each in self.all if self._table[each.code].is_fatal), None)
 
     @property
     def all(self) -> list[Condition]:
         """All conditions, the cause first."""
-        return self._sorted()
+        return sorted(self._current.values(), key=lambda each: _ORDER[each.code])
 
     def gauge(self) -> dict[str, float]:
         """1 for each condition that there is, and 0 for all others, by code."""
@@ -93,7 +93,7 @@ class Conditions:
     def update(self, found: Sequence[Condition]) -> None:
         """Take what a look has found, of each code the first."""
         before, self._current = self._current, {each.code: each for each in reversed(found)}
-        for each in self._sorted():
+        for each in self.all:
             if each.code not in before and not self._table[each.code].is_quiet:
                 log.warning(
                     "a condition began",
@@ -104,9 +104,6 @@ class Conditions:
         for code in before:
             if code not in self._current and not self._table[code].is_quiet:
                 log.info("a condition ended", code=str(code))
-
-    def _sorted(self) -> list[Condition]:
-        return sorted(self._current.values(), key=lambda each: _ORDER[each.code])
 
 
 Look = Callable[[], Awaitable[Sequence[Condition]]]

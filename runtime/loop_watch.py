@@ -38,5 +38,6 @@ class LoopWatch:
             if now_s > half_ends_s:
                 half_ends_s = now_s + _HALF_S
                 self._longest_s.append(0.0)
-            self.lag.observe(now_s - due_s)
-            self._longest_s[-1] = max(self._longest_s[-1], now_s - due_s)
+            late_s = now_s - due_s
+            self.lag.observe(late_s)
+            self._longest_s[-1] = max(self._longest_s[-1], late_s)

@@ -85,7 +85,7 @@ class WorkerMetrics(Collector):
         ):
             yield CounterMetricFamily(f"tickertape_worker_{name}", text, number)
         for each in (*counters.times.all, self._lag):
-            yield each.family()
+            yield from each.collect()
 
     def _ended(self) -> dict[tuple[str, ...], int]:
         ended = _ENDS | {(state, code): n for (state, code), n in self._counters.ended.items()}

@@ -10,6 +10,7 @@ from tests.support.followers import following
 from tests.support.rig import Rig
 from tests.support.running_api import RunningApi, running_api
 from tests.support.stage import Stage
+from tests.support.wait import wait_until
 from tickertape.api.fanout.finished_logs import FinishedLogs
 from tickertape.api.fanout.held_bytes import HeldBytes
 from tickertape.api.fanout.slice import SLICE_CONNECTIONS
@@ -26,7 +27,8 @@ def test_a_bucket_has_all_values_up_to_its_bound() -> None:
     waits = Histogram("wait_seconds", "Wait", (0.5, 1))
     for value in (-1, 0.5, 0.6, 7):
         waits.observe(value)
-    samples = {(each.name, each.labels.get("le")): each.value for each in waits.family().samples}
+    (family,) = waits.collect()
+    samples = {(each.name, each.labels.get("le")): each.value for each in family.samples}
     assert samples == {
         ("wait_seconds_bucket", "0.5"): 2,
         ("wait_seconds_bucket", "1.0"): 3,
@@ -54,17 +56,17 @@ def test_the_histograms_of_two_processes_are_added_bucket_by_bucket() -> None:
 async def test_an_entry_that_is_timed_counts_once_for_each_group_of_readers() -> None:
     stage = Stage()
     counts = stage.hub.counts
-    for _ in range(2 * SLICE_CONNECTIONS):
-        stage.join()
+    sockets = [stage.join() for _ in range(2 * SLICE_CONNECTIONS)]
     counts.sample_from_s = float("-inf")
     stage.type("a")
     assert counts.delays.count == 1
     # The second group has its turn in the next one of the loop, and the sample ends there.
-    await asyncio.sleep(0.01)
-    assert counts.delays.count == 2
+    await wait_until(lambda: counts.delays.count == 2, description="the second group's turn")
     counts.sample_from_s = float("inf")
     stage.type("b")
-    await asyncio.sleep(0.01)
+    await wait_until(
+        lambda: all(b'"b"' in each.sent for each in sockets), description="all to read"
+    )
     assert counts.delays.count == 2
 
 
