@@ -18,8 +18,8 @@ _SHARE = 4
 class FairPool(ConnectionPool):
     """redis-py's pool of at most `max_connections`. A call waits `timeout` seconds for one.
 
-    redis-py's own BlockingConnectionPool gives a free connection to whoever asks first, so a call
-    that waits can be overtaken without end, and a tenant with hundreds of calls has all
+    redis-py's own BlockingConnectionPool gives a free connection to the first call that asks, so a
+    call that waits can be overtaken without end, and a tenant with hundreds of calls has all
     connections. Here, calls of one tenant have theirs in the order in which they asked, and tenants
     that wait have theirs one after the other. While several tenants call, each of them has a few
     connections at most.

@@ -63,7 +63,7 @@ Table = Mapping[Code, Weight]
 
 
 class Condition(NamedTuple):
-    """A condition, and the words of whoever refuses, such as Redis."""
+    """A condition, and the words of the program that refuses, such as Redis."""
 
     code: Code
     words: str
@@ -134,8 +134,8 @@ class Looks:
     async def run(self, interval_s: float) -> None:
         """Look again and again, also if nobody asks, until cancelled.
 
-        A look that fails ends no process: it is logged once until a look succeeds, and whoever asks
-        gets its error.
+        A look that fails ends no process. The failure is logged once until a look succeeds, and a
+        caller of `newest` gets its error.
         """
         failed = ""
         while True:

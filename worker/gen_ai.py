@@ -9,7 +9,7 @@ from typing import Any
 
 from tickertape.worker.upstream.tally import Tally
 
-# Families without a name of their own speak OpenAI's protocol, and are told apart by their address.
+# Families without a name of their own speak OpenAI's protocol, and differ in their addresses.
 _PROVIDERS = {
     "mistral": "mistral_ai",
     "gemini": "gcp.gemini",

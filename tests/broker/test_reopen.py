@@ -49,7 +49,7 @@ async def test_after_output_the_policy_decides(
 ) -> None:
     go = await interrupted(partition, policy, output=True)
     if (how, policy, can_continue) == ("release", "restart", True):
-        opener = "resumed"  # a hand-over is no break: nothing has to be paid twice
+        opener = "resumed"  # a hand-over is not a break, so nothing is paid twice
     assert await opener_after(partition, go, how, can_continue=can_continue) == opener
     last = json.loads((await partition.snapshot()).list("log:a")[-1][1]["e"][1:])
     if opener == "failed":

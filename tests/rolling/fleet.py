@@ -59,7 +59,7 @@ async def upgrade(fleet: Fleet, new: Deployment) -> None:
     """Replace every process of an earlier release: docs/restarts.md has the steps."""
     old_apis, old_workers = fleet.apis, fleet.workers
     apis, ports, workers = await started(new)
-    # Version 0.1.0 breaks calls off when it is told to end, so it is told when it has none.
+    # Version 0.1.0 breaks calls off at SIGTERM, so it gets the signal when it has none.
     await fleet.balancer.lead_to(ports, streams_end_within_s=fleet.longest_s + _END_S)
     for api in old_apis:
         await fleet.end(api)

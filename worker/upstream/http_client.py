@@ -20,7 +20,7 @@ _LIMITS = httpx2.Limits(max_connections=1000, keepalive_expiry=5.0)
 
 
 class HttpClient(httpx2.AsyncClient):
-    """A client without redirects. Raises ValueError if a proxy of the environment is no address.
+    """A client without redirects. Raises ValueError if the environment names a wrong proxy.
 
     httpx2 asks these two methods for its transports, and the SDK's client over aiohttp answers in
     the same way.
