@@ -44,7 +44,7 @@ async def test_a_memory_that_is_full_is_met_although_ends_of_requests_are_allowe
     check: WorkCheck, own_redis: ValkeyServer
 ) -> None:
     with Redis.from_url(own_redis.url) as client:
-        client.config_set("maxmemory", "1mb")
+        client.config_set("maxmemory", "1")
         (found,) = await check.conditions()
         assert found.code is Code.MEMORY_FULL
         assert found.words.startswith(f"{REFUSES_WRITES}OOM command not allowed")

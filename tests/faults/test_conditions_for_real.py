@@ -131,7 +131,7 @@ async def test_a_full_memory_stops_the_worker_and_leaves_the_api_ready(
 ) -> None:
     async with system(own_redis.url, upstream.base_url) as running:
         with Redis.from_url(own_redis.url) as client:
-            client.config_set("maxmemory", "1mb")
+            client.config_set("maxmemory", "1")
             await running.both_have("memory_full")
             of_api, of_worker = await running.of_api(), await running.of_worker()
             client.config_set("maxmemory", "0")

@@ -93,7 +93,7 @@ async def test_a_redis_without_memory_refuses_submits_and_ends_what_runs(
     answering = Answering(upstream)
     async with system(own_redis, upstream) as api:
         request_id = await half_said(api)
-        await ask(api, "CONFIG", "SET", "maxmemory", "1mb")
+        await ask(api, "CONFIG", "SET", "maxmemory", "1")
         assert await is_refused(api)
         lease_end = await lease_end_ms(api, request_id)
 
@@ -120,7 +120,7 @@ async def test_without_memory_a_request_can_still_be_cancelled(
     Answering(upstream)
     async with system(own_redis, upstream) as api:
         request_id = await half_said(api)
-        await ask(api, "CONFIG", "SET", "maxmemory", "1mb")
+        await ask(api, "CONFIG", "SET", "maxmemory", "1")
         answered = await api.client.post(f"/chat/{request_id}/cancel")
         assert answered.json()["status"] == "cancelled"
         async with asyncio.timeout(5):
