@@ -73,10 +73,11 @@ async def running(
     )
     services = _services(settings, connections, roles, timing, callers, metrics)
     agreement = Agreement(connections, settings_of_api(settings))
-    looks = services.readiness.looks = looks_of(services)
     secrets = SecretWatch(settings, timing.secret_look_s)
     secrets.on_change("REDIS_URL", connections.use_account)
+    secrets.note("REDIS_URL (certificates)", lambda: connections.certificates.is_refused)
     callers.access.watch(secrets)
+    looks = services.readiness.looks = looks_of(services, secrets)
     tasks = [
         asyncio.create_task(services.streams.run(), name="streams"),
         asyncio.create_task(_agree(services, agreement, callers.access), name="agreement"),

@@ -24,6 +24,7 @@ OF_API: Table = {
     Code.NO_UPSTREAM: Weight.NAMED,
     Code.UPSTREAM: Weight.NAMED,
     Code.NO_WORKER: Weight.NAMED_QUIET,
+    Code.SECRET_REFUSED: Weight.NAMED_QUIET,
 }
 
 

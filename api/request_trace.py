@@ -1,13 +1,16 @@
-"""The spans of a call in the API: the submit, and the reading of an answer.
+"""The spans of a call in the API: the submit, the reading of an answer, and a cancel.
 
 An app without a tracer has no `TraceCalls` among its guards. Then a submit and the opening of a
 stream look up one context variable each, and no other part of the API knows of traces.
 """
 
-from collections.abc import Callable
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeAlias
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -17,6 +20,8 @@ from tickertape.broker.submission import Submission, Submitted
 from tickertape.runtime.tracing import Attributes, Span, TraceContext, Tracer
 
 Closed = Callable[[], None]
+Find: TypeAlias = Callable[[str, str], Coroutine[Any, Any, Record]]
+"""Finds the record of a request of a tenant."""
 
 
 class CallTrace:
@@ -33,18 +38,29 @@ class CallTrace:
             self._requests[request_id] = context
 
     def begin_read(self, request_id: str, attributes: Attributes) -> Span:
-        """The span of a reader: in the trace of the request, with a link to the caller's."""
-        context = self._requests.get(request_id)
+        """The span of a reader, as `begin`."""
+        return self.begin("read", self._requests.get(request_id), attributes)
+
+    def begin(
+        self,
+        name: str,
+        context: TraceContext | None,
+        attributes: Attributes,
+        *,
+        ago_s: float = 0.0,
+    ) -> Span:
+        """A span in the trace of a request, with a link to the caller's if that is another one."""
         caller = self.caller
         is_other = (
             context is not None and caller is not None and caller.trace_id != context.trace_id
         )
         return self.tracer.begin(
-            "read",
+            name,
             kind="server",
             parent=context or caller,
             attributes=attributes,
             link=caller if is_other else None,
+            ago_s=ago_s,
         )
 
 
@@ -147,6 +163,38 @@ def trace_reader(request_id: str, wire: str, position: int = 0) -> Closed | None
     }
     span = call.begin_read(request_id, attributes)
     return span.end
+
+
+@contextmanager
+def trace_known(
+    name: str, request_id: str, tenant: str, find: Find, **attributes: str
+) -> Iterator[None]:
+    """A span for the length of a block, in the trace of a request whose record nobody has read.
+
+    The record is looked up beside the block, which does not wait. Nothing is looked up while traces
+    are off.
+    """
+    call = _CALL.get()
+    if call is None:
+        yield
+        return
+    begun_s, code = time.monotonic(), None
+    finding = asyncio.create_task(find(request_id, tenant), name="trace of a request")
+    try:
+        yield
+    except Exception as error:
+        code = code_of(error)
+        raise
+    finally:
+        took_s = time.monotonic() - begun_s
+        about = {"tickertape.request_id": request_id, **attributes}
+
+        def found(task: asyncio.Task[Record]) -> None:
+            is_found = not task.cancelled() and task.exception() is None
+            context = TraceContext.from_stored(task.result().trace) if is_found else None
+            call.begin(name, context, about, ago_s=took_s).end(code)
+
+        finding.add_done_callback(found)
 
 
 def both(one: Closed | None, other: Closed | None) -> Closed | None:

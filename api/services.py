@@ -25,7 +25,7 @@ from tickertape.api.metrics import Metrics
 from tickertape.api.rates import RESTS, input_tokens, limits_of
 from tickertape.api.readiness import Readiness
 from tickertape.api.request_log import log_cancelled, log_erased, log_refused, log_submitted
-from tickertape.api.request_trace import SubmitSpan, begin_submit
+from tickertape.api.request_trace import SubmitSpan, begin_submit, trace_known
 from tickertape.api.retention import keep_of, limits_of_settings
 from tickertape.broker.access import AccessRecords
 from tickertape.broker.connections import Connections
@@ -226,7 +226,8 @@ class Services:
         """End a request; returns its status. Raises RequestMissing, Unavailable."""
         begun_s = time.monotonic()
         self.metrics.count_cancel()
-        cancelled = await self.requests.cancel(request_id, tenant)
+        with trace_known("cancel", request_id, tenant, self.requests.get):
+            cancelled = await self.requests.cancel(request_id, tenant)
         if cancelled.is_new:
             self.metrics.count_cancelled(time.monotonic() - begun_s)
         log_cancelled(request_id, cancelled.status)

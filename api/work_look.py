@@ -9,12 +9,13 @@ from tickertape.broker.errors import Unavailable
 from tickertape.broker.upstream_models import read_models_fault
 from tickertape.broker.work_check import WorkCheck, upstream_condition
 from tickertape.runtime.conditions import Code, Condition, Looks
+from tickertape.runtime.secret_watch import SecretWatch
 
 _REDIS_LIMIT_S = 1.0
 _ABOUT_WRITES = {Code.READ_ONLY, Code.MEMORY_FULL, Code.WRITES_REFUSED}
 
 
-def looks_of(services: Services) -> Looks:
+def looks_of(services: Services, secrets: SecretWatch) -> Looks:
     """The looks of this process."""
     check = WorkCheck(services.connections)
 
@@ -25,6 +26,7 @@ def looks_of(services: Services) -> Looks:
             *_of_process(services, {each.code for each in of_redis}),
             *await _of_upstream(services),
             *_of_workers(services),
+            *secrets.conditions(),
         ]
 
     return Looks(look, services.readiness.conditions, age_s=services.timing.look_age_s)

@@ -33,6 +33,8 @@ class Certificates:
     def __init__(self) -> None:
         self._stamps: list[FileStamp | None] = []
         self._context: SSLContext | None = None
+        self.is_refused = False
+        """Whether the files hold something else than what is in use."""
 
     def renew(self, tls: TlsFiles) -> None:
         """Set the context of a connection before its connect.
@@ -44,11 +46,13 @@ class Certificates:
         stamps = [stamp_of(Path(path)) if path else None for path in paths]
         if stamps != self._stamps:
             tls.context = None
+            self.is_refused = False
             try:
                 self._context = tls.get()
             except OSError as error:
                 if self._context is None:
                     raise
+                self.is_refused = True
                 reason = error.strerror or type(error).__name__
                 log.warning("certificates were not replaced", reason=reason)
             self._stamps = stamps

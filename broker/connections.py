@@ -99,12 +99,13 @@ class Connections:
         self._server_url = url
         _check_options(url)
         self._account.become(url)
+        self.certificates = Certificates()
         # What every connection gets from us.
         self._shared = {
             "writes": self.writes,
             "locate": self._locator and self._locator.locate,
             "account": self._account,
-            "certificates": Certificates(),
+            "certificates": self.certificates,
         }
         make: Any = _cluster_client if self._is_cluster else _client
         # A ClusterClient is called in the same ways.

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from tickertape.broker.errors import SettingsInvalid, Unavailable
+from tickertape.runtime.conditions import Code, Condition
 from tickertape.runtime.file_stamp import FileStamp, stamp_of
 from tickertape.runtime.secret_files import SecretFile, read_secret
 from tickertape.runtime.settings import Settings
@@ -31,11 +32,30 @@ class SecretWatch:
         self._files = settings.files
         self._look_s = look_s
         self._watched: list[_Watched] = []
+        self._read_elsewhere: dict[str, Callable[[], bool]] = {}
 
     def on_change(self, name: str, use: Use) -> None:
         """Call `use` with each new secret of the variable `name`, if a file holds the secret."""
         if (file := self._files.get(name)) is not None:
             self._watched.append(_Watched(name, file, use))
+
+    def note(self, name: str, is_refused: Callable[[], bool]) -> None:
+        """Another part reads the file of `name`; `is_refused` says if its content is not in use."""
+        self._read_elsewhere[name] = is_refused
+
+    def conditions(self) -> list[Condition]:
+        """The condition of a process whose files hold something else than what it uses.
+
+        Such a process works on, and its next start may fail.
+        """
+        names = [
+            *(each.name for each in self._watched if each.is_refused),
+            *(name for name, is_refused in self._read_elsewhere.items() if is_refused()),
+        ]
+        if not names:
+            return []
+        words = f"The file of {', '.join(names)} has changed and cannot be used. The log says why."
+        return [Condition(Code.SECRET_REFUSED, words)]
 
     async def run(self) -> None:
         """Look again and again."""
@@ -51,7 +71,7 @@ class SecretWatch:
 
 class _Watched:
     def __init__(self, name: str, file: SecretFile, use: Use) -> None:
-        self._name = name
+        self.name = name
         self._path = file.path
         self._use = use
         self._used = file.secret
@@ -63,6 +83,10 @@ class _Watched:
         # How many looks are left until a refused secret is tried again, and how many there were.
         self._wait = self._waited = 0
 
+    @property
+    def is_refused(self) -> bool:
+        return self._refusal is not None
+
     async def look(self) -> None:
         stamp = stamp_of(self._path)
         before, self._seen = self._seen, stamp
@@ -71,7 +95,10 @@ class _Watched:
             self._is_in_place = bool(stamp and before and stamp.inode == before.inode)
             self._wait = self._waited = 0
             return
-        if (stamp is not None and stamp == self._known) or self._is_waiting():
+        if stamp is not None and stamp == self._known:
+            self._refusal = None
+            return
+        if self._is_waiting():
             return
         try:
             await self._read(stamp)
@@ -79,7 +106,7 @@ class _Watched:
             self._wait = self._waited = min(2 * self._waited + 1, _MOST_WAITED)
             if str(error) != self._refusal:
                 self._refusal = str(error)
-                logger.warning("a secret was not replaced", variable=self._name, reason=str(error))
+                logger.warning("a secret was not replaced", variable=self.name, reason=str(error))
 
     def _is_waiting(self) -> bool:
         is_waiting, self._wait = self._wait > 0, max(self._wait - 1, 0)
@@ -93,6 +120,6 @@ class _Watched:
         secret = text.strip()
         if secret != self._used:
             await self._use(secret)
-            logger.info("a secret was replaced", variable=self._name)
+            logger.info("a secret was replaced", variable=self.name)
         self._used, self._known, self._had_line_end = secret, stamp, has_line_end
         self._refusal = None

@@ -30,6 +30,7 @@ CASES = {
     Code.UPSTREAM: (False, True),
     Code.UPSTREAM_REFUSED: (None, False),
     Code.NO_WORKER: (False, None),
+    Code.SECRET_REFUSED: (False, False),
 }
 
 

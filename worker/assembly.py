@@ -123,6 +123,7 @@ def _secret_watch(
 ) -> SecretWatch:
     watch = SecretWatch(settings, look_s)
     watch.on_change("REDIS_URL", connections.use_account)
+    watch.note("REDIS_URL (certificates)", lambda: connections.certificates.is_refused)
     watch.on_change("OPENAI_API_KEY", upstream.use_key)
     watch.on_change("OPENAI_BASE_URL", upstream.use_account)
     return watch

@@ -22,6 +22,7 @@ from tickertape.broker.task_faults import TaskFaults
 from tickertape.broker.work_check import LOOK_AGE_S, WorkCheck, upstream_condition
 from tickertape.runtime.conditions import Code, Condition, Conditions, Looks
 from tickertape.runtime.json_types import JsonObject
+from tickertape.runtime.secret_watch import SecretWatch
 from tickertape.runtime.settings import Settings
 from tickertape.worker.consumer import Consumer
 from tickertape.worker.metrics import WorkerMetrics
@@ -54,6 +55,7 @@ class Health:
     conditions: Conditions
     upstream_problem: Callable[[], str | None]
     faults: TaskFaults
+    secrets: SecretWatch
     look_age_s: float = LOOK_AGE_S
 
     @cached_property
@@ -73,6 +75,7 @@ class Health:
             *of_redis,
             *self._of_process({each.code for each in of_redis}),
             *self._of_upstream(),
+            *self.secrets.conditions(),
         ]
 
     def _of_process(self, of_redis: set[Code]) -> Iterator[Condition]:

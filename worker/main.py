@@ -57,6 +57,7 @@ async def run(
         conditions,
         lambda: worker.tools.counters.upstream_problem,
         connections.faults,
+        worker.secrets,
         timing.look_age_s,
     )
     looking = asyncio.create_task(health.looks.run(timing.look_interval_s), name="readiness")

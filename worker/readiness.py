@@ -22,4 +22,5 @@ OF_WORKER: Table = {
     Code.NO_UPSTREAM: Weight.FATAL_QUIET,
     Code.UPSTREAM: Weight.FATAL_QUIET,
     Code.UPSTREAM_REFUSED: Weight.NAMED,
+    Code.SECRET_REFUSED: Weight.NAMED_QUIET,
 }

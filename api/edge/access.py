@@ -17,6 +17,7 @@ from tickertape.api.edge.listed_keys import (
     LISTED_ID,
     PERMIT_PREFIX,
     CurrentKeys,
+    KeyFile,
     Keys,
 )
 from tickertape.api.edge.permits import Permits
@@ -154,6 +155,8 @@ class Access:
         """Have secrets replaced when their files change."""
         files.on_change("TICKERTAPE_KEY_SECRET", _user_of(self._stored.use_secrets))
         files.on_change("TICKERTAPE_TICKET_SECRET", _user_of(self.tickets.use_secrets))
+        if isinstance(listed := self._listed, KeyFile):
+            files.note("TICKERTAPE_API_KEYS", lambda: listed.is_refused)
 
     def close(self) -> None:
         """Close the audit log."""

@@ -192,8 +192,10 @@ class KeyFile:
         self._checked_s = clock()
         self._stamp = stamp_of(self._path)
         self._keys = self._read()
+        self.is_refused = False
+        """Whether the file was wrong when it was last read."""
 
-    def current(self) -> Keys:
+    def __call__(self) -> Keys:
         """The keys, at most one interval behind the file. While it is wrong, the last good keys."""
         if self._clock() - self._checked_s < self._reload_interval_s:
             return self._keys
@@ -202,7 +204,9 @@ class KeyFile:
             self._stamp = stamp
             try:
                 self._keys = self._read()
+                self.is_refused = False
             except SettingsInvalid as error:
+                self.is_refused = True
                 logger.warning("API keys not reloaded", reason=str(error))
         return self._keys
 
@@ -233,7 +237,7 @@ def keys_from(
         return None
     text = settings.api_keys.get_secret_value().strip()
     if text.startswith("@"):
-        return KeyFile(Path(text[1:]), reload_interval_s).current
+        return KeyFile(Path(text[1:]), reload_interval_s)
     keys = parse_keys(text)
     return lambda: keys
 

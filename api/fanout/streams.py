@@ -107,7 +107,7 @@ class Streams:
         self.hub = hub
         self.watchers = watchers
         self._positions = QueuePositions(hub, lines, position_interval_s, no_worker_since)
-        self._heartbeat_s = settings.heartbeat_s
+        self.heartbeat_s = settings.heartbeat_s
         self._coalesce_s = settings.coalesce_ms / 1000
         self._readers: set[Stoppable] = set()
         self._audiences: dict[AudienceKey, Audience] = {}
@@ -230,7 +230,7 @@ class Streams:
             reading.position,
             epoch=reading.epoch,
             comment=reading.dialect.comment,
-            heartbeat_s=self._heartbeat_s,
+            heartbeat_s=self.heartbeat_s,
         )
         return self.serve(reader, reading.dialect, first=reading.first)
 
@@ -279,6 +279,6 @@ class Streams:
 
     async def _tick(self) -> None:
         while True:
-            await asyncio.sleep(self._heartbeat_s)
+            await asyncio.sleep(self.heartbeat_s)
             for audience in list(self._audiences.values()):
                 audience.tick()

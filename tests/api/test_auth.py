@@ -204,9 +204,21 @@ def test_a_key_file_is_checked_at_most_once_a_second(tmp_path: Path) -> None:
     path.write_text("ada:the-key-of-ada-01\n")
     keys = KeyFile(path, clock=lambda: now_s)
     path.write_text("bob:another-key-of-bob\n")
-    assert tenant_of(keys.current(), "the-key-of-ada-01") == "ada"
+    assert tenant_of(keys(), "the-key-of-ada-01") == "ada"
     now_s += 1
-    assert tenant_of(keys.current(), "another-key-of-bob") == "bob"
+    assert tenant_of(keys(), "another-key-of-bob") == "bob"
+
+
+def test_a_key_file_that_is_wrong_is_refused_until_it_is_right_again(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.write_text("ada:the-key-of-ada-01\n")
+    keys = KeyFile(path, 0)
+    seen = []
+    for text in ("ada:the-key", "ada:the-key-of-ada-02\n"):
+        path.write_text(text)
+        keys()
+        seen.append(keys.is_refused)
+    assert seen == [True, False]
 
 
 def test_a_missing_key_file_stops_the_start(tmp_path: Path) -> None:

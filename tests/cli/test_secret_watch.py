@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tickertape.broker.errors import SettingsInvalid, Unavailable
+from tickertape.runtime.conditions import Code
 from tickertape.runtime.environment import load_settings
 from tickertape.runtime.secret_watch import SecretWatch
 
@@ -100,9 +101,28 @@ async def test_a_broken_file_keeps_the_secret_and_is_logged_once(
     assert [(line["event"], line["reason"]) for line in logged] == [
         ("a secret was not replaced", reason)
     ]
+    (condition,) = watched.watch.conditions()
+    assert condition.code == Code.SECRET_REFUSED
+    assert "OPENAI_API_KEY" in condition.words
     watched.path.write_text(f"{NEW}\n", "utf-8")
     await watched.looks()
     assert watched.used == [NEW]
+    assert watched.watch.conditions() == []
+
+
+async def test_the_old_file_in_its_place_again_ends_the_condition(watched: Watched) -> None:
+    beside = watched.path.with_suffix(".old")
+    watched.path.rename(beside)
+    await watched.looks()
+    assert watched.watch.conditions()
+    beside.rename(watched.path)
+    await watched.looks()
+    assert watched.watch.conditions() == []
+
+
+def test_a_file_that_another_part_reads_is_named_in_the_condition(watched: Watched) -> None:
+    watched.watch.note("TICKERTAPE_API_KEYS", lambda: True)
+    assert "TICKERTAPE_API_KEYS" in watched.watch.conditions()[0].words
 
 
 @pytest.mark.parametrize("fault", [SettingsInvalid("refused"), Unavailable("refused")])

@@ -53,6 +53,7 @@ class Monitored:
         self, redis: ValkeyServer, upstream: ScriptedUpstream, proxy: FaultProxy, folder: Path
     ) -> None:
         self.folder = folder
+        self.keys_file = folder / "keys"
         self.cleanups = contextlib.ExitStack()
         self.redis = redis
         self.upstream = upstream
@@ -70,7 +71,8 @@ class Monitored:
         """Start the API, with one key and a port for operators."""
         url = self.redis.url.replace(f":{self.redis.port}/", f":{self.proxy.port}/")
         headers = {"Authorization": f"Bearer {KEY}"}
-        given = {**self.settings, "api_keys": f"ada:{KEY}", "tenant_limit": 1000}
+        self.keys_file.write_text(f"ada:{KEY}\n", "utf-8")
+        given = {**self.settings, "api_keys": f"@{self.keys_file}", "tenant_limit": 1000}
         self.api = await self._api.enter_async_context(
             running_api(url, headers=headers, metrics_port=0, **given)
         )

@@ -51,6 +51,7 @@ def cut(reason: str) -> str:
 FAILED, REJECTED = ended("failed", "upstream_error"), ended("failed", "upstream_rejected")
 WRITES = f'tickertape_condition{{{API},code="writes_refused"}}'
 FULL = f'tickertape_condition{{{API},code="memory_full"}}'
+SECRET = f'tickertape_condition{{{WORKER},code="secret_refused"}}'
 RIGHTS = f'tickertape_condition{{{WORKER},code="rights"}}'
 PUSH = f"tickertape_push_up{{{API}}}"
 WAIT = f"tickertape_oldest_wait_seconds{{{API}}}"
@@ -66,6 +67,7 @@ HEALTHY: Series = {
     UP_API: f"1x{END}", UP_WORKER: f"1x{END}",
     **{problem(code): f"0x{END}" for code in PROBLEMS},
     WRITES: f"0x{END}", FULL: f"0x{END}", RIGHTS: f"0x{END}", PUSH: f"1x{END}", WAIT: f"2x{END}",
+    SECRET: f"0x{END}",
     PROCESSES: f"4x{END}", CLAIMING: f"1x{END}", DRAINING: f"0x{END}",
     TAKEOVERS: f"0x{END}", requests("dead"): f"0x{END}", requests("waiting"): f"3x{END}",
     submits("accepted"): f"0+120x{END}", submits("unavailable"): f"0x{END}",
@@ -102,6 +104,7 @@ FAULTS: dict[str, tuple[Series, int, int]] = {
     ),
     "TickertapeLoopLag": ({bucket(*LAG, upper): f"0+1180x{END}" for upper in LIMITS[:2]}, 4, 8),
     "TickertapeRedisSlow": ({problem("redis_slow"): SOON}, 9, 10),
+    "TickertapeSecretRefused": ({SECRET: SOON}, 9, 10),
     "TickertapeKeysRefused": ({refused("invalid_api_key"): f"0x5 0+200x{END}"}, 5, 7),
     "TickertapeEdgeRefuses": ({cut("too_many_connections"): f"0x5 0+200x{END}"}, 5, 7),
 }  # fmt: skip
@@ -121,6 +124,7 @@ HARMLESS: dict[str, Series] = {
     "a restart with its drain": {
         UP_API: f"1x15 0x5 1x{END}", OTHER_API: f"1x{END}", UP_WORKER: f"1x25 0x5 1x{END}",
     },
+    "a secret that comes before Redis knows it": {SECRET: f"0x15 1x2 0x{END}"},
     "a worker that drains": {CLAIMING: GONE_SOON, DRAINING: SOON},
     "a fail-over of Redis": {
         problem("redis_unavailable"): f"0x15 1 0x{END}", WRITES: f"0x15 1 0x{END}",

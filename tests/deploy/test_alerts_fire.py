@@ -180,6 +180,11 @@ async def the_network_to_redis_is_slow(parts: Monitored) -> None:
     parts.proxy.delay_s = 0.2
 
 
+@causes("TickertapeSecretRefused")
+async def a_file_of_keys_is_cut(parts: Monitored) -> None:
+    parts.keys_file.write_text("ada:a-key-that-en", "utf-8")
+
+
 @causes("TickertapeKeysRefused")
 async def a_stranger_tries_keys(parts: Monitored) -> None:
     async with Caller(parts.api.url, "a-key-that-nobody-has") as stranger:

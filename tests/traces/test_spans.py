@@ -1,10 +1,6 @@
 """The spans of a request in an API and a worker, on every wire and at every end."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import Any
 
 import httpx2
 
@@ -12,42 +8,15 @@ from tests.support.given_settings import GivenSettings
 from tests.support.rig import open_rig, working
 from tests.support.running_api import RunningApi, running_api
 from tests.support.script import Done, Finish, Status, Text, Usage, Wait, answer, error_body
-from tests.support.spans import Recorder, Seen, Spans, recording
+from tests.support.spans import Seen, Spans, recording
 from tests.support.sse import collect
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
+from tests.traces.traced import CALLER, CONTEXT, TRACE, traced
 
-TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-CONTEXT = {"traceparent": f"00-{TRACE}-{CALLER}-01", "tracestate": "vendor=1"}
 SECRET = "a very secret prompt"
 QUESTION = [{"role": "user", "content": SECRET}]
 UI_MESSAGE = {"role": "user", "parts": [{"type": "text", "text": SECRET}]}
-
-
-@dataclass
-class Traced:
-    """An API and a worker that record their spans."""
-
-    api: RunningApi
-    spans: Recorder
-    upstream: ScriptedUpstream
-
-    async def ended(self, *names: str) -> None:
-        """Wait until spans of these names have ended."""
-        await wait_until(lambda: self.spans.has(*names), description=f"the spans {names}")
-
-
-@contextlib.asynccontextmanager
-async def traced(
-    redis_url: str, upstream: ScriptedUpstream, *, has_gen_ai: bool = False, **settings: Any
-) -> AsyncIterator[Traced]:
-    fields = {"openai_base_url": upstream.base_url, "openai_model": "m"}
-    with recording(has_gen_ai=has_gen_ai) as spans:
-        worker = working(
-            redis_url, GivenSettings.model_validate(fields | settings), tracer=spans.tracer
-        )
-        async with running_api(redis_url, tracer=spans.tracer, **settings) as api, worker:
-            yield Traced(api, spans, upstream)
 
 
 async def ask_native(client: httpx2.AsyncClient) -> None:

@@ -1,7 +1,8 @@
 """Reads the requests of a conversation, one after the other, including future ones."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -34,9 +35,11 @@ class ConversationReader:
         conversation_id: str,
         *,
         start: ConversationCursor | None,
-        heartbeat_s: float,
         unavailable_pause_s: float,
+        trace: Callable[[str], AbstractContextManager[None]],
     ) -> None:
+        # The reading of a request that has not ended, by its id.
+        self._trace = trace
         self._unavailable_pause_s = unavailable_pause_s
         self._hub = streams.hub
         self._watchers = streams.watchers
@@ -45,8 +48,8 @@ class ConversationReader:
         self._place = (0, "")
         self._may_move = False
         self._start = start
-        self._heartbeat_s = heartbeat_s
-        self._heartbeat = heartbeat(heartbeat_s)
+        self._heartbeat_s = streams.heartbeat_s
+        self._heartbeat = heartbeat(self._heartbeat_s)
         self._seen: set[str] = set()
         self._erased: set[str] = set()
         # How each turn of the last read had ended, in order.
@@ -268,7 +271,8 @@ class ConversationReader:
             for frame in await self._open(turn, parent_id, watched):
                 yield frame
             if self._reader is not None:
-                with self._notices.through(self._reader):
+                traced = nullcontext() if watched.tape.is_over else self._trace(turn.request_id)
+                with self._notices.through(self._reader), traced:
                     if self._changed.is_set():
                         self._look()
                     async for frame in self._reader.frames():

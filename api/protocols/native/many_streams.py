@@ -11,11 +11,9 @@ from tickertape.api.edge.error_docs import error_responses
 from tickertape.api.fanout.stream_response import StreamResponse
 from tickertape.api.protocols.checked import Checked, Item, Items, Name, field_error
 from tickertape.api.protocols.json_body import JsonRoute
-from tickertape.api.protocols.native.conversation_cursor import ConversationCursor
-from tickertape.api.protocols.native.conversation_reader import ConversationReader
 from tickertape.api.protocols.native.event_schemas import EVENT_STREAM_SCHEMA
 from tickertape.api.protocols.native.many_reader import ManyReader
-from tickertape.api.protocols.native.streams import reconnect_later
+from tickertape.api.protocols.native.streams import conversation_reader, reconnect_later
 from tickertape.api.protocols.native.wire import native_dialect
 from tickertape.runtime.json_types import JsonObject
 
@@ -79,14 +77,8 @@ async def follow_many(
     for each in body.conversations:
         caller.require_conversation(each.conversation_id)
     readers = {
-        each.conversation_id: ConversationReader(
-            streams,
-            services.conversations,
-            caller.principal,
-            each.conversation_id,
-            start=ConversationCursor.parse(each.after) if each.after else None,
-            heartbeat_s=heartbeat_s,
-            unavailable_pause_s=services.timing.unavailable_pause_s,
+        each.conversation_id: conversation_reader(
+            services, caller.principal, each.conversation_id, each.after
         )
         for each in body.conversations
     }

@@ -1,6 +1,6 @@
 """Event streams of requests and conversations, on the native wire and as raw text."""
 
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack
 from dataclasses import replace
 from hashlib import sha256
 from typing import Annotated, Literal
@@ -31,7 +31,8 @@ from tickertape.api.protocols.native.wire import (
     retry_line,
     snapshot_dialect,
 )
-from tickertape.api.request_trace import note_record
+from tickertape.api.request_trace import note_record, trace_known
+from tickertape.api.services import Services
 from tickertape.broker.codec import Cursor, Entry
 from tickertape.runtime.json_types import JsonObject
 
@@ -131,6 +132,26 @@ async def follow(
     return await streams.follow(record.request_id, dialect, locate, waiting=record)
 
 
+def conversation_reader(
+    services: Services, tenant: str, conversation_id: str, cursor: str | None
+) -> ConversationReader:
+    """The reader of a conversation after a cursor; raises a Problem for a wrong one."""
+
+    def trace(request_id: str) -> AbstractContextManager[None]:
+        find = services.requests.get
+        return trace_known("read", request_id, tenant, find, **{"tickertape.wire": "conversation"})
+
+    return ConversationReader(
+        services.streams,
+        services.conversations,
+        tenant,
+        conversation_id,
+        start=ConversationCursor.parse(cursor) if cursor else None,
+        unavailable_pause_s=services.timing.unavailable_pause_s,
+        trace=trace,
+    )
+
+
 @router.get(
     "/conversations/{conversation_id:path}/stream",
     response_class=Response,
@@ -148,16 +169,7 @@ async def follow_conversation(
     streams = services.streams
     if streams.is_draining:
         return reconnect_later()
-    cursor = last_event_id or after or None
-    reader = ConversationReader(
-        streams,
-        services.conversations,
-        tenant,
-        conversation_id,
-        start=ConversationCursor.parse(cursor) if cursor else None,
-        heartbeat_s=services.settings.heartbeat_s,
-        unavailable_pause_s=services.timing.unavailable_pause_s,
-    )
+    reader = conversation_reader(services, tenant, conversation_id, last_event_id or after)
     dialect = native_dialect(services.settings.heartbeat_s)
     frames = streams.serve(reader, dialect, first=dialect.comment)
     return StreamResponse(frames, AsyncExitStack(), takes_events=True)
