@@ -31,12 +31,16 @@ _DRIVER = DriverInfo()
 
 
 def pytest_configure() -> None:
-    """Take Ctrl+C as a terminal's programs do.
+    """Take Ctrl+C as a terminal's programs do, and let children take the end of a terminal.
 
-    A shell that starts us in the background has us ignore it, and so would every child.
+    A shell that starts us in the background has us ignore the one, and `nohup` the other. Every
+    child would ignore them too. Children do not inherit a handler, so this process still survives
+    the end of its terminal.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
     # Little of what a collection of tests makes is garbage, and looking takes a fifth of its time.
     gc.disable()
 

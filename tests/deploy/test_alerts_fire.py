@@ -87,6 +87,10 @@ async def all_workers_end(parts: Monitored) -> None:
 async def the_upstream_refuses_the_key(parts: Monitored) -> None:
     parts.upstream.models_status = 401
     parts.upstream.script = [Status(401)]
+    # Prometheus sees the reason some seconds after the first failure, which a `for:` of minutes
+    # waits out and one of seconds does not.
+    await parts.api.submit()
+    await parts.sees('tickertape_problem{code="upstream"} == 1')
     for _ in range(10):
         await parts.api.submit()
 
@@ -177,7 +181,8 @@ async def the_loops_stand_still_again_and_again(parts: Monitored) -> None:
 
 @causes("TickertapeRedisSlow")
 async def the_network_to_redis_is_slow(parts: Monitored) -> None:
-    parts.proxy.delay_s = 0.2
+    # One reply takes 280 ms. A scrape, which needs several, must end before the next one begins.
+    parts.proxy.delay_s = 0.14
 
 
 @causes("TickertapeSecretRefused")
