@@ -94,7 +94,7 @@ async def metrics(services: AnyServices, _: Tenant) -> Response:
     The format is Prometheus' text format. The gauges of the deployment are equal in all processes.
     Kept bytes are those of the 1000 largest tenants of each partition.
     """
-    # At once, because a scraper gives up on an answer that waits for one slow reply after the other.
+    # At once: a scraper gives up on an answer that waits for one slow reply after the other.
     own, status, kept = await asyncio.gather(
         services.metrics.text(), services.fleet_status.read(), _kept_metrics(services)
     )

@@ -163,8 +163,8 @@ class _Made:
             "TICKERTAPE_API_KEYS": f"ada:{KEY}",
             "TICKERTAPE_TRUSTED_PROXIES": "127.0.0.1",
             "TICKERTAPE_DRAIN_S": "90",
-            # The proxy notices a failed probe within 3 s.
-            "TICKERTAPE_DRAIN_DELAY_S": "4",
+            # The default. The proxy takes a process out within 4 s.
+            "TICKERTAPE_DRAIN_DELAY_S": "5",
         }
 
     def deployment(self) -> Deployment:
