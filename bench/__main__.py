@@ -73,7 +73,7 @@ SHAPES = {
     "generations": Shape(generations.measure, 5),
     "concurrency": Shape(concurrency.measure, 5),
     "page": Shape(page.measure, 3),
-    "metrics": Shape(metrics.measure, 15),
+    "metrics": Shape(metrics.measure, 12),
     "workers": Shape(workers.measure, 5),
     "finished": Shape(finished.measure, 5),
     "scaling": Shape(scaling.measure, 3),

@@ -1,7 +1,7 @@
 """One round of one server: readers connect, the source writes, and every event is counted."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from bench.box import Box, cpu_s
@@ -77,9 +77,14 @@ class FanoutRound:
 
 
 async def play(
-    box: Box, peer: Peer, workload: Workload, *, redis_pids: Sequence[int] = ()
+    box: Box,
+    peer: Peer,
+    workload: Workload,
+    *,
+    redis_pids: Sequence[int] = (),
+    beside: Callable[[], Awaitable[None]] | None = None,
 ) -> FanoutRound:
-    """Run a workload on a server once. Raises Incorrect."""
+    """Run a workload on a server once. `beside` runs while events come. Raises Incorrect."""
     paths = await peer.open(len(workload.readers))
     readers = [
         Readers(
@@ -98,6 +103,8 @@ async def play(
             publishing = group.create_task(
                 peer.publish(rate=workload.rate, events=workload.events, group=workload.group)
             )
+            if beside is not None:
+                await beside()
             loaded = await load.result()
             played = FanoutRound(
                 loaded,

@@ -78,7 +78,9 @@ def main() -> None:
     print(f"on, sampled           {_cost_us(tracer) - lease_us:8.2f} us, six spans")
     _CALL.set(None)
     with valkey_server(parent=in_memory()) as server:
-        off_us, on_us, ratio = asyncio.run(compare_submits(server.url, tracer=tracer))
+        off_us, on_us, ratio = asyncio.run(
+            compare_submits(server.url, settle=tracer.flush, tracer=tracer)
+        )
     print(f"whole submit          off {off_us:.0f} us, on {on_us:.0f} us, ratio {ratio:.3f}")
     tracer.close()
 

@@ -1,19 +1,29 @@
 """Redis is restored from a backup that was taken under load, while clients hold newer cursors."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.backups import APPEND_ONLY, SNAPSHOT, Backup
+from tests.support.backups import (
+    APPEND_ONLY,
+    SNAPSHOT,
+    Backup,
+    restore_of_cluster,
+    restore_of_sentinels,
+    take_of_cluster,
+)
 from tests.support.callers import Caller
+from tests.support.cluster import Cluster
 from tests.support.followers import following
 from tests.support.rig import open_rig, working
 from tests.support.running_api import RunningApi, running_api
 from tests.support.script import Finish, Role, Script, Text, Wait
+from tests.support.sentinel import watched_servers
 from tests.support.servers import ValkeyServer
 from tests.support.sse import collect, open_stream, text_of
 from tests.support.stored_keys import add_key
@@ -71,6 +81,9 @@ async def is_open(url: str, headers: dict[str, str]) -> bool:
         return stream.status == 200
 
 
+Step = Callable[[Path], None]
+
+
 @BACKUPS
 @pytest.mark.parametrize("goes_on", [True, False], ids=["processes go on", "processes are new"])
 async def test_after_a_restore_what_had_ended_is_read_and_what_had_not_runs_once_more(
@@ -80,17 +93,51 @@ async def test_after_a_restore_what_had_ended_is_read_and_what_had_not_runs_once
     backup: Backup,
     goes_on: bool,
 ) -> None:
+    await restored(
+        own_redis.url, upstream, tmp_path, goes_on,
+        take=partial(backup.take, own_redis), restore=partial(backup.restore, own_redis),
+    )  # fmt: skip
+
+
+@BACKUPS
+async def test_a_restore_with_sentinels_is_that_of_one_server(
+    upstream: ScriptedUpstream, tmp_path: Path, backup: Backup
+) -> None:
+    """The backup is that of the replica, and the primary gets it."""
+    with watched_servers() as watched:
+        await restored(
+            watched.url, upstream, tmp_path, True,
+            take=lambda folder: backup.take(watched.replica, folder),
+            restore=partial(restore_of_sentinels, backup, watched),
+        )  # fmt: skip
+
+
+@BACKUPS
+async def test_a_restore_of_a_cluster_is_that_of_one_server(
+    cluster: Cluster, upstream: ScriptedUpstream, tmp_path: Path, backup: Backup
+) -> None:
+    await restored(
+        cluster.url, upstream, tmp_path, True,
+        take=partial(take_of_cluster, backup, cluster),
+        restore=partial(restore_of_cluster, backup, cluster),
+    )  # fmt: skip
+
+
+async def restored(
+    url: str, upstream: ScriptedUpstream, folder: Path, goes_on: bool, *, take: Step, restore: Step
+) -> None:
+    """Take a backup into a folder and restore it, and check what requests have become."""
     story = Story()
     upstream.script = story.script
     async with AsyncExitStack() as stack:
-        api = await stack.enter_async_context(system(own_redis.url, upstream))
+        api = await stack.enter_async_context(system(url, upstream))
         done = await api.submit("done", conversation_id="c")
         before = await collect(api.stream_url(done))
         long = await api.submit("long")
         async with following(api.stream_url(long)) as reader:
             await reader.shows("a")
             queued = [await api.submit(f"queued {n}", idempotency_key=str(n)) for n in range(3)]
-            await asyncio.to_thread(backup.take, own_redis, tmp_path)
+            await asyncio.to_thread(take, folder)
             # What follows is lost: two entries, four ends, and a request.
             story.gate.set()
             await reader.ends()
@@ -102,9 +149,9 @@ async def test_after_a_restore_what_had_ended_is_read_and_what_had_not_runs_once
 
         if not goes_on:
             await stack.aclose()
-        backup.restore(own_redis, tmp_path)
+        restore(folder)
         if not goes_on:
-            api = await stack.enter_async_context(system(own_redis.url, upstream))
+            api = await stack.enter_async_context(system(url, upstream))
         await wait_until(lambda: is_missed(api, later), timeout_s=20, description="the loss")
 
         # A client comes back with the cursor of the lost end, and with that of a lost word.
@@ -134,7 +181,7 @@ async def test_after_a_restore_what_had_ended_is_read_and_what_had_not_runs_once
         # The same keys find the same requests, and a lost request can be submitted again.
         assert await api.submit("queued 0", idempotency_key="0") == queued[0]
         assert await api.submit("later", conversation_id="c", idempotency_key="later") != later
-    async with open_rig(own_redis.url) as rig:
+    async with open_rig(url) as rig:
         for request_id in (done, long, *queued):
             entries = await rig.entries(request_id)
             assert [entry.kind in TERMINALS for entry in entries].count(True) == 1

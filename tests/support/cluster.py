@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,22 +26,23 @@ class Node:
     """One server of a cluster, with the same port and data over all restarts."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory = directory
+        self.files = directory
         self.port, self.bus_port = _free_port(), _free_port()
         self.name = f"{_HOST}:{self.port}"
+        self.url = f"redis://:{PASSWORD}@{self.name}"
         self._process: subprocess.Popen[bytes] | None = None
         self._log = (directory / "log").open("ab")
         self.client = redis.Redis(_HOST, self.port, password=PASSWORD, protocol=2, socket_timeout=3)
 
-    def start(self) -> None:
-        """Start, or start again on the same data."""
+    def start(self, settings: Mapping[str, str] | None = None) -> None:
+        """Start, or start again on the same data; `settings` are laid over its own."""
         options = {
-            "port": self.port, "bind": _HOST, "dir": self.directory, "save": "",
+            "port": self.port, "bind": _HOST, "dir": self.files, "save": "",
             "appendonly": "yes", "appendfsync": "everysec",
             "requirepass": PASSWORD, "masterauth": PASSWORD,
             "cluster-enabled": "yes", "cluster-port": self.bus_port,
             "cluster-node-timeout": NODE_TIMEOUT_MS, "cluster-allow-replica-migration": "no",
-            "repl-diskless-sync-delay": 0,
+            "repl-diskless-sync-delay": 0, **(settings or {}),
         }  # fmt: skip
         arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
         self._process = spawn([server_program(), *arguments], stdout=self._log, stderr=self._log)

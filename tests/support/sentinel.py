@@ -4,7 +4,7 @@ import contextlib
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +28,23 @@ class Member:
     def __init__(self, directory: Path, lines: list[str], password: str, *options: str) -> None:
         self.port = open_port()
         directory.mkdir()
-        self._directory = directory
+        self.files = directory
+        self.url = f"redis://:{password}@{_HOST}:{self.port}"
         self._config = directory / "member.conf"
         self._config.write_text("\n".join([f"port {self.port}", f"bind {_HOST}", *lines]))
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         self.client = redis.Redis(_HOST, self.port, password=password, protocol=2)
 
-    def start(self) -> None:
+    def start(self, settings: Mapping[str, str] | None = None) -> None:
         """Start, or start again with the configuration that fail-overs have changed."""
-        with (self._directory / "log").open("ab") as log:
+        laid_over = [
+            part for name, value in (settings or {}).items() for part in (f"--{name}", value)
+        ]
+        with (self.files / "log").open("ab") as log:
             self._process = spawn(
-                [server_program(), str(self._config), *self._options],
-                cwd=self._directory,
+                [server_program(), str(self._config), *self._options, *laid_over],
+                cwd=self.files,
                 stdout=log,
                 stderr=log,
             )
@@ -118,7 +122,7 @@ class Watched:
 
     def primary_url(self) -> str:
         """The URL of the primary as one server."""
-        return f"redis://:{PASSWORD}@{_HOST}:{self.primary.port}"
+        return self.primary.url
 
     @property
     def replica(self) -> Member:

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from tickertape.cli.up.data_dir import DataDir
 from tickertape.cli.up.spawn import spawn, stop
 from tickertape.cli.up.valkey import EmbeddedServer, embedded_server, find_server
 
@@ -55,6 +56,11 @@ class ValkeyServer:
         self._server = self._running.enter_context(
             embedded_server(self.data_dir, settings=laid_over, program=server_program())
         )
+
+    @property
+    def files(self) -> Path:
+        """Where the server keeps its snapshot and its append-only file."""
+        return DataDir(self.data_dir).path
 
     def stop(self) -> None:
         """End in an orderly way. Harmless if it has ended."""
