@@ -104,9 +104,15 @@ class OpenTelemetryTracer:
 class _Span:
     def __init__(self, span: OtelSpan) -> None:
         self._span = span
+        self._context: TraceContext | None = None
 
     @property
     def context(self) -> TraceContext:
+        if self._context is None:
+            self._context = self._own_context()
+        return self._context
+
+    def _own_context(self) -> TraceContext:
         context = self._span.get_span_context()
         return TraceContext(
             f"{context.trace_id:032x}",
