@@ -18,6 +18,7 @@ from tickertape.broker.kinds import TERMINALS
 from tickertape.broker.lua import Scripts
 from tickertape.broker.partition_map import PartitionMap
 from tickertape.broker.rates import RateLimit, RateRest, encode_limits, read_rests, refusal_of
+from tickertape.broker.shared_steps import SharedSteps
 
 # A submit is given up sooner, so an older seat without a request has none to come.
 GRACE_MS = 30_000
@@ -53,6 +54,7 @@ class Seats:
         self._keys = connections.keys
         limit_s = _HOME_LIMIT_S if connections.is_cluster else TIMING.command_limit_s
         self._scripts = Scripts(connections.commands, limit_s=limit_s)
+        self._rooms = SharedSteps[bool]()
 
     async def take(
         self,
@@ -90,10 +92,8 @@ class Seats:
                 counted, limit = (principal, limits.user or 0) if whose else (tenant, limits.tenant)
                 if word == "STALE":
                     await self._count(present, counted)
-                elif await self._in_flight(present, counted) >= limit:
+                elif not await self._make_room(present, counted, limit):
                     break
-                else:
-                    await self._sweep(present, counted)
         except Unavailable:
             if not self._connections.is_cluster:
                 raise
@@ -121,6 +121,20 @@ class Seats:
                 await self._give_up(present, principal, [request_id], grace_ms=0)
         except Unavailable:
             return
+
+    async def _make_room(self, present: PartitionMap, counted: str, limit: int) -> bool:
+        """Give up seats that are not needed, if the limit is not reached; whether it is not.
+
+        A tenant may send very many submits at its limit, and all of them wait for one look.
+        """
+
+        async def look() -> bool:
+            if await self._in_flight(present, counted) >= limit:
+                return False
+            await self._sweep(present, counted)
+            return True
+
+        return await self._rooms.run((present.epoch, counted, limit), look)
 
     async def _in_flight(self, present: PartitionMap, counted: str) -> int:
         numbers = range(present.served)
