@@ -1,6 +1,6 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-servers chaos doctor-table fuzz isolation rolling bench audit check lint fmt docs pictures dist assets lock clean
+.PHONY: help run test test-all test-long test-servers chaos doctor-table fuzz isolation rolling bench audit check lint fmt docs pictures dist assets lock clean
 
 # If set, every child process recompiles its imports (1.5 s each).
 unexport PYTHONDONTWRITEBYTECODE
@@ -27,6 +27,9 @@ test: .venv/test.stamp ## the quick tests, in random order
 test-all: .venv/test.stamp ## all tests: the quick ones with coverage, then those that kill processes and wait for leases to end
 	$(MAKE) --no-print-directory test ARGS="--cov --cov-report=term $(ARGS)"
 	$(BIN)/python -m pytest -n 2 -m slow $(ARGS)
+
+test-long: .venv/test.stamp ## the slow tests that CI leaves out: each alert, fail-overs of rolling runs, pictures (10 minutes)
+	$(BIN)/python -m pytest -n 2 -m long $(ARGS)
 
 test-servers: .venv/test.stamp ## the quick tests that need Redis, on Redis 7.0 and 8, Valkey 8 and 9 (ARGS="--only 'Redis 8' -m slow tests/faults")
 	$(BIN)/python -m tests.support.each_server $(ARGS)

@@ -32,7 +32,9 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (wheel,) = folder.glob("*.whl")
     _run(sys.executable, "-m", "venv", folder / "venv", cwd=folder)
     python = folder / "venv" / "bin" / "python"
-    pip = (python, "-m", "pip", "--disable-pip-version-check", "install", "-qq", "--no-deps")
+    # Byte code is made at the first import, as in the Makefile.
+    pip = (python, "-m", "pip", "--disable-pip-version-check", "install", "-qq", "--no-deps",
+           "--no-compile")  # fmt: skip
     for lock in LOCKS:
         _run(*pip, "--require-hashes", "-r", ROOT / lock, cwd=folder)
     _run(*pip, wheel, cwd=folder)

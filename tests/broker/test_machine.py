@@ -113,7 +113,7 @@ def test_the_broker_does_what_its_model_does(request: pytest.FixtureRequest, ser
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("server", ["fakeredis", "valkey"])
+@pytest.mark.parametrize("server", [pytest.param("fakeredis", marks=pytest.mark.long), "valkey"])
 def test_the_broker_does_what_its_model_does_in_many_runs(
     request: pytest.FixtureRequest, server: str
 ) -> None:

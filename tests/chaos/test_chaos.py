@@ -47,6 +47,7 @@ async def test_the_checker_finds_zombies_that_write_without_the_fence() -> None:
     assert_without_fence_is_found(verdict)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", WITH_REPLICAS)
 async def test_fail_overs_excuse_no_zombie_that_writes_without_the_fence(kind: str) -> None:
     verdict = await run(SECONDS, seed=12, kind=kind, is_fenced=False)

@@ -45,6 +45,14 @@ class Fault:
 FAULTS: dict[str, Fault] = {}
 """By the name of the function that causes it."""
 
+# One of each kind of rule. `make test-long` causes the other alerts too, and the quick tests try
+# every rule on made-up samples.
+IN_CI = {
+    "the_api_ends", "redis_ends", "the_upstream_refuses_the_key",
+    "the_upstream_refuses_what_is_asked", "a_worker_dies_with_its_answers",
+    "the_network_to_redis_is_slow",
+}  # fmt: skip
+
 
 def causes(alert: str, *effects: str, **settings: Any) -> Callable[[Break], Break]:
     """The function breaks something, so that the alert fires, and no other than `effects`."""
@@ -208,7 +216,10 @@ async def a_stranger_sends_garbage(parts: Monitored) -> None:
         await writer.wait_closed()
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize(
+    "name",
+    [each if each in IN_CI else pytest.param(each, marks=pytest.mark.long) for each in FAULTS],
+)
 async def test_an_alert_fires_by_its_fault_and_no_other_does(
     own_redis: ValkeyServer, tmp_path: Path, name: str
 ) -> None:
@@ -223,6 +234,7 @@ async def test_an_alert_fires_by_its_fault_and_no_other_does(
 
 def test_every_alert_is_caused() -> None:
     assert {fault.alert for fault in FAULTS.values()} == rules().keys()
+    assert FAULTS.keys() > IN_CI
 
 
 async def test_no_alert_fires_in_a_healthy_deployment_under_load(
@@ -232,7 +244,7 @@ async def test_no_alert_fires_in_a_healthy_deployment_under_load(
         parts.upstream.script = [Role(), *[Text("word ")] * 200, Finish()]
 
         async def ask() -> None:
-            until_s = time.monotonic() + 30
+            until_s = time.monotonic() + 20
             while time.monotonic() < until_s:
                 request_id = await parts.api.submit()
                 events = await collect(parts.api.stream_url(request_id), parts.api.headers)
@@ -243,4 +255,4 @@ async def test_no_alert_fires_in_a_healthy_deployment_under_load(
                 asking.create_task(ask())
         assert await parts.has_fired() == set()
         (rate,) = await parts.prometheus.query("sum(increase(tickertape_worker_deltas_total[1m]))")
-        assert float(rate["value"][1]) > 10_000
+        assert float(rate["value"][1]) > 5_000

@@ -78,6 +78,7 @@ def test_the_top_row_says_whether_all_is_well() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(180)
 async def test_the_pictures_of_the_dashboard_are_made(tmp_path: Path) -> None:
     if find_chromium() is None:

@@ -46,6 +46,7 @@ async def test_nothing_that_a_run_leaves_behind_has_a_prompt_a_key_or_a_ticket(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 async def test_the_search_finds_a_prompt_that_was_logged(tmp_path: Path) -> None:
     found = await search_for_secrets(tmp_path, every=200, leaks=True)

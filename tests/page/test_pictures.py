@@ -7,7 +7,7 @@ import pytest
 from tests.page.pictures import MAX_BYTES, make_pictures
 from tests.support.browser import find_chromium
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(180)]
 
 
 async def test_the_readmes_pictures_are_made(tmp_path: Path) -> None:

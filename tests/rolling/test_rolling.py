@@ -11,11 +11,11 @@ from tests.support.releases import COMMITS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-# `python -m tests.rolling` is the long run.
+# `make rolling` is the long run.
 SHORT = Recipe(streams=22, seconds=(1.0, 6.0))
 
 
-@pytest.mark.parametrize("redis", ["one", "sentinel"])
+@pytest.mark.parametrize("redis", ["one", pytest.param("sentinel", marks=pytest.mark.long)])
 async def test_a_rolling_restart_costs_no_client_an_answer_and_no_answer_is_paid_twice(
     tmp_path: Path, redis: str
 ) -> None:
