@@ -1,4 +1,4 @@
-"""A client that never gives up: it repeats a call that got no answer, at any API process.
+"""A client that repeats a call that got no answer, at any API process.
 
 `tests/support/callers.py` is the other client: it calls one API process and fails at once.
 """
@@ -16,6 +16,8 @@ from tests.chaos.tenants import key_of
 
 _PATIENCE_S = 8
 _PAUSE_S = 0.1
+# Longer than any fault lasts. Beyond it, something hangs, and a run has to say what.
+_GIVES_UP_AFTER_S = 90
 _UNKNOWN = (aiohttp.ClientError, TimeoutError, OSError)
 
 
@@ -63,9 +65,15 @@ class Client:
         body: dict[str, Any] | None = None,
         headers: dict[str, str] | None = None,
     ) -> Answer:
-        """The first answer of any API process. The call may have been executed more than once."""
+        """The first answer of any API process. The call may have been executed more than once.
+
+        Raises AssertionError if there is none for longer than any fault lasts.
+        """
+        asked_s = time.monotonic()
         for tries in itertools.count():
             begin_s = time.monotonic()
+            if begin_s > asked_s + _GIVES_UP_AFTER_S:
+                raise AssertionError(f"{method} {path} got no answer: {self.history.repeats}")
             try:
                 answer = await self._once(method, path, body, headers or {})
             except _UNKNOWN as error:
