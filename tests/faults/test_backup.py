@@ -116,10 +116,16 @@ async def test_a_restore_with_sentinels_is_that_of_one_server(
 async def test_a_restore_of_a_cluster_is_that_of_one_server(
     cluster: Cluster, upstream: ScriptedUpstream, tmp_path: Path, backup: Backup
 ) -> None:
+    """Also after a fail-over, when the backup of a master is that of another node."""
+
+    def restore(folder: Path) -> None:
+        cluster.promote_replica_of(0)
+        restore_of_cluster(backup, cluster, folder)
+
     await restored(
         cluster.url, upstream, tmp_path, True,
         take=partial(take_of_cluster, backup, cluster),
-        restore=partial(restore_of_cluster, backup, cluster),
+        restore=restore,
     )  # fmt: skip
 
 
