@@ -35,10 +35,13 @@ from bench.shapes import (
     reading,
     redis_cost,
     replay,
+    request,
     scaling,
+    users,
     worker,
     workers,
 )
+from bench.source import SourceFailed
 
 
 class Measure(Protocol):
@@ -49,28 +52,35 @@ class Measure(Protocol):
 
 @dataclass(frozen=True)
 class Shape:
-    """A measurement, its number of rounds, and whether `--quick` includes it (with one round)."""
+    """A measurement, its number of rounds, and whether `--quick` includes it (with one round).
+
+    `is_compared`: the shape has a bound of the release that plays beside this tree, or belongs
+    to these by its subject.
+    """
 
     measure: Measure
     rounds: int
     is_quick: bool = False
+    is_compared: bool = False
 
 
 SHAPES = {
-    "hot": Shape(hot.measure, 7, is_quick=True),
-    "coalesced": Shape(coalesced.measure, 7),
-    "overload": Shape(overload.measure, 5, is_quick=True),
-    "many-logs": Shape(many_logs.measure, 5),
-    "redis-cost": Shape(redis_cost.measure, 5),
-    "mixed": Shape(mixed.measure, 7),
-    "replay": Shape(replay.measure, 7, is_quick=True),
-    "idle": Shape(idle.measure, 5, is_quick=True),
+    "users": Shape(users.measure, 2, is_compared=True),
+    "reading": Shape(reading.measure, 5, is_compared=True),
+    "worker": Shape(worker.measure, 5, is_quick=True, is_compared=True),
+    "generations": Shape(generations.measure, 3, is_compared=True),
+    "hop": Shape(hop.measure, 4, is_quick=True, is_compared=True),
+    "request": Shape(request.measure, 5, is_compared=True),
+    "many-logs": Shape(many_logs.measure, 5, is_compared=True),
+    "mixed": Shape(mixed.measure, 5, is_compared=True),
+    "redis-cost": Shape(redis_cost.measure, 5, is_compared=True),
+    "hot": Shape(hot.measure, 5, is_quick=True, is_compared=True),
+    "coalesced": Shape(coalesced.measure, 5, is_compared=True),
+    "overload": Shape(overload.measure, 5, is_quick=True, is_compared=True),
+    "replay": Shape(replay.measure, 5, is_quick=True, is_compared=True),
+    "idle": Shape(idle.measure, 3, is_quick=True, is_compared=True),
     "curves": Shape(curves.measure, 3),
     "parse": Shape(parse.measure, 5, is_quick=True),
-    "reading": Shape(reading.measure, 5),
-    "worker": Shape(worker.measure, 5, is_quick=True),
-    "hop": Shape(hop.measure, 5, is_quick=True),
-    "generations": Shape(generations.measure, 5),
     "concurrency": Shape(concurrency.measure, 5),
     "page": Shape(page.measure, 3),
     "metrics": Shape(metrics.measure, 12),
@@ -82,23 +92,31 @@ SHAPES = {
 
 def main() -> int:
     """Measure and report. Returns 1 if the machine cannot, or if a reader missed an event."""
-    arguments = _arguments()
+    arguments, failed = _arguments(), []
     try:
         with prepared(is_quick=arguments.quick) as box:
-            for name in arguments.only or _chosen(is_quick=arguments.quick):
-                report = _play(box, name, arguments.rounds)
+            for name in arguments.only or _chosen(arguments):
+                try:
+                    report = _play(box, name, arguments.rounds)
+                except (Incorrect, SourceFailed, AssertionError, TimeoutError) as error:
+                    # The other shapes still count.
+                    failed.append(f"{name}: {error!r}")
+                    continue
                 # Each report is written at once, so that a later failure does not lose it.
                 if not arguments.quick:
                     document.write({name: report})
-    except (TooFewCores, NoCompiler, Incorrect) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    except (TooFewCores, NoCompiler) as error:
+        failed.append(str(error))
+    print(*failed, sep="\n", file=sys.stderr, end="\n" if failed else "")
+    return 1 if failed else 0
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round of some shapes")
+    parser.add_argument(
+        "--compared", action="store_true", help="the shapes with bounds of release 0.1.0"
+    )
     parser.add_argument("--rounds", type=int, metavar="N", help="rounds of each shape")
     parser.add_argument(
         "--only", nargs="+", choices=SHAPES, metavar="SHAPE", help=", ".join(SHAPES),
@@ -106,8 +124,10 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _chosen(*, is_quick: bool) -> list[str]:
-    return [name for name, shape in SHAPES.items() if shape.is_quick or not is_quick]
+def _chosen(arguments: argparse.Namespace) -> list[str]:
+    if arguments.compared:
+        return [name for name, shape in SHAPES.items() if shape.is_compared]
+    return [name for name, shape in SHAPES.items() if shape.is_quick or not arguments.quick]
 
 
 def _play(box: Box, name: str, rounds: int | None) -> Report:

@@ -19,7 +19,7 @@ import msgspec
 from bench.box import OTHERS_CORE, SERVER_CORE, Box, pin
 from bench.compiled import compiled
 from tests.support.cluster import valkey_cluster
-from tests.support.deployment import Deployment, port_of
+from tests.support.deployment import Deployment, MakeDeployment, port_of
 from tests.support.programs import command
 from tests.support.servers import in_memory, valkey_server
 from tickertape.cli.up.spawn import spawn, stop
@@ -53,6 +53,7 @@ class Asked(msgspec.Struct, frozen=True):
 
     first_us: list[int]
     each_us: list[int]
+    took_s: float
     complete: int
     faulty: int
 
@@ -98,11 +99,13 @@ async def deployed(
     replicas: int = 0,
     is_undisturbed: bool = False,
     program: Callable[..., list[str]] = command,
+    make: MakeDeployment = Deployment,
     **settings: str,
 ) -> AsyncIterator[Running]:
     """An API of `apis` processes and workers that are ready. The workers run on the server's core.
 
     More than one master is a cluster. Only masters count as Redis, not the replicas of each.
+    `make` makes the programs, for example those of a release (bench/released.py).
     With `is_undisturbed`, no slow disk delays Redis, and a starved worker loses no lease.
     """
     with (
@@ -114,7 +117,7 @@ async def deployed(
     ):
         # A new directory, because readiness is read from the programs' log files.
         directory = Path(tempfile.mkdtemp(dir=box.directory))
-        deployment = Deployment(
+        deployment = make(
             directory,
             redis_url=redis_url,
             upstream_url=upstream_url,

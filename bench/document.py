@@ -25,6 +25,8 @@ def write(reports: Mapping[str, Report], document: Path = DOCUMENT) -> None:
         for plot in report.plots:
             draw(plot, folder / f"{plot.name}.svg")
         text = placed(text, name, _section(report, folder.name))
+        if report.headline:
+            text = placed(text, name, report.headline, kind="headline")
     document.write_text(text, "utf-8")
 
 

@@ -8,7 +8,7 @@ Afterwards, every log is checked for missing deltas.
 import asyncio
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bench.asking import Plan, Running, check_text
 from bench.box import cpu_s
@@ -28,7 +28,8 @@ _STAMP = re.compile(rb"@(\d+) ")
 class GenerationRound:
     """The figures of one window of time, in which every generation was running.
 
-    `kept` is the share of the upstream's deltas that arrived in the window.
+    `kept` is the share of the upstream's deltas that arrived in the window, and 0 if the first
+    generation ended before the last one had started.
     """
 
     us_per_token: float
@@ -60,7 +61,7 @@ async def play(
 
     Raises AssertionError if a log lost, repeated or reordered a delta.
     """
-    begin_s = min(2.0, at_once * 0.005)
+    begin_s = at_once * 0.005
     plan = Plan(int((2 * begin_s + window_s + 1) * rate_per_s) + 1, rate_per_s)
     settings = GivenSettings(redis_url=running.redis_url, tenant_limit=100_000)
     async with open_rig(running.redis_url, settings) as rig:
@@ -77,9 +78,8 @@ async def play(
             await asyncio.sleep(begin_s * count / at_once)
         await asyncio.sleep(0.3)
         played = await _window(running, delays, at_once * rate_per_s, window_s)
-        assert time.monotonic() - began_s < plan.length_s, (
-            "the first generation ended before the last one started"
-        )
+        if time.monotonic() - began_s >= plan.length_s:
+            played = replace(played, kept=0.0)
         await _check_all(rig, plan, ids)
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
@@ -93,7 +93,7 @@ async def _window(
     began_s, before_s = time.monotonic(), cpu_s(running.workers)
     await asyncio.sleep(window_s)
     took_s, used_s = time.monotonic() - began_s, cpu_s(running.workers) - before_s
-    each_us = list(delays.each_us)
+    each_us = list(delays.each_us) or [int(took_s * 1e6)]
     return GenerationRound(
         used_s / len(each_us) * 1e6,
         percentile_ms(each_us, 0.5),

@@ -35,19 +35,21 @@ class Spread:
 class Bound:
     """The limits of a figure: its median must meet `must`, and should meet `aim`.
 
+    A figure without `must` only has an aim.
+
     `what` names the figure, for example "CPU per event, of the write limit's".
     """
 
     what: str
     spread: Spread
-    must: float
+    must: float | None
     aim: float | None = None
     unit: str = "x"
     at_least: bool = False
 
     @property
     def is_held(self) -> bool:
-        return self._meets(self.must)
+        return self.must is None or self._meets(self.must)
 
     @property
     def reaches_aim(self) -> bool:
@@ -56,16 +58,26 @@ class Bound:
     def cells(self) -> list[str]:
         """One row of the table of bounds."""
         sign = ">=" if self.at_least else "<="
-        verdict = "aim" if self.reaches_aim else "held" if self.is_held else "**not held**"
-        aim = "" if self.aim is None else f"{sign} {short(self.aim)} {self.unit}"
+        must, aim = (
+            "" if limit is None else f"{sign} {short(limit)} {self.unit}"
+            for limit in (self.must, self.aim)
+        )
         return [
             self.what,
-            f"{sign} {short(self.must)} {self.unit}",
+            must,
             aim,
             f"{self.spread} {self.unit}",
             self.spread.all,
-            verdict,
+            self._verdict,
         ]
+
+    @property
+    def _verdict(self) -> str:
+        if self.reaches_aim:
+            return "aim"
+        if self.must is None:
+            return "aim missed"
+        return "held" if self.is_held else "**not held**"
 
     def _meets(self, limit: float) -> bool:
         median = self.spread.median
@@ -109,12 +121,16 @@ class Strip:
 
 @dataclass(frozen=True)
 class Report:
-    """The results of one shape. `notes` explain skipped servers and unusual figures."""
+    """The results of one shape. `notes` explain skipped servers and unusual figures.
+
+    `headline` is one sentence for the first page of the document.
+    """
 
     tables: Sequence[Table] = ()
     bounds: Sequence[Bound] = ()
     plots: Sequence[Plot | Strip] = ()
     notes: Sequence[str] = field(default_factory=list)
+    headline: str = ""
 
     def __str__(self) -> str:
         """The report in Markdown, without its plots."""

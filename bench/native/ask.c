@@ -6,7 +6,8 @@
  * submit and then reads its event stream. Each of AT_ONCE callers has a separate connection, and sends
  * EACH requests one after the other. The callers start at random times within SPREAD_MS. Prints JSON:
  * `first_us` from the submit to the first delta, `each_us` from the upstream's write of a delta to its
- * arrival, both only while all callers are active; `complete` counts the answers in which every delta
+ * arrival, both only while all callers are active; `took_s` from the start of the program's first call to
+ * the end of the last one; `complete` counts the answers in which every delta
  * arrived once and in order, `faulty` all others.
  *
  * The program polls its sockets every 200 us. If each write woke it, the server would pay for waking a
@@ -278,5 +279,5 @@ int main(int argc, char **argv) {
     printf("{");
     print("first_us", &first_us);
     print("each_us", &each_us);
-    printf("\"complete\":%ld,\"faulty\":%ld}\n", complete, faulty);
+    printf("\"took_s\":%.3f,\"complete\":%ld,\"faulty\":%ld}\n", (now_ns() - begun_ns) / 1e9, complete, faulty);
 }

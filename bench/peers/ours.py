@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from bench.box import Box
 from bench.source import publish
-from tests.support.deployment import Deployment, api_url, port_of
+from tests.support.deployment import Deployment, MakeDeployment, api_url, port_of
 from tests.support.given_settings import GivenSettings
 from tests.support.keyspace import KEYS
 from tests.support.programs import command
@@ -34,13 +34,20 @@ class Ours:
     """Logs of one API, on one Redis, with this process as their worker."""
 
     def __init__(
-        self, box: Box, name: str, port: int, pids: list[int], redis: ValkeyServer
+        self,
+        box: Box,
+        name: str,
+        port: int,
+        pids: list[int],
+        redis: ValkeyServer,
+        append: str | None = None,
     ) -> None:
         self.name = name
         self.port = port
         self.pids = pids
         self._box = box
         self._redis = redis
+        self._append = append or source("append")
         # The bench renews no lease, and no request may be reaped during a round.
         self._settings = GivenSettings(
             redis_url=redis.url, lease_s=300, tenant_limit=100_000, queue_limit=100_000
@@ -52,7 +59,7 @@ class Ours:
 
     async def open(self, count: int) -> list[str]:
         """Submit and claim requests, whose logs then contain `queued` and `started`."""
-        self._sha = (await self._rig.connections.ask("SCRIPT", "LOAD", source("append"))).decode()
+        self._sha = (await self._rig.connections.ask("SCRIPT", "LOAD", self._append)).decode()
         await _each(range(count), lambda _: self._rig.submit())
         self._leases = await _each(range(count), lambda _: self._rig.claim_lease(take=True))
         self._written = 0
@@ -98,19 +105,23 @@ async def running(
     *,
     processes: int = 1,
     program: Callable[..., list[str]] = command,
+    make: MakeDeployment = Deployment,
+    append: str | None = None,
     **settings: str,
 ) -> AsyncIterator[Ours]:
-    """Run an API of `processes` processes until the end of the block."""
+    """Run an API of `processes` processes until the end of the block.
+
+    `make` makes the program, and `append` is the source of the script that appends, if they are not
+    those of this tree (bench/released.py).
+    """
     directory = Path(tempfile.mkdtemp(prefix="ours-", dir=box.directory))
-    deployment = Deployment(
-        directory, redis_url=redis.url, upstream_url="http://127.0.0.1:9", **settings
-    )
+    deployment = make(directory, redis_url=redis.url, upstream_url="http://127.0.0.1:9", **settings)
     deployment.command = program
     try:
         with box.on_server_core():
             api = deployment.start("api", "api", "--port=0", f"--processes={processes}")
         await api.logged("ready for requests")
-        ours = Ours(box, name, port_of(api_url(api)), [api.process.pid], redis)
+        ours = Ours(box, name, port_of(api_url(api)), [api.process.pid], redis, append)
         try:
             yield ours
         finally:

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from bench.box import Box
 from bench.contest import Field, contest, entry, p99_ms, strip, table, us_per_event
 from bench.peers import limit, nchan, ours
+from bench.released import CROWD_MUST, VERSION, released
 from bench.report import Bound, Report, ratios
 from bench.rounds import Workload
 from tests.support.servers import valkey_server
@@ -27,10 +28,20 @@ async def measure(box: Box, *, rounds: int) -> Report:
             label = f"ours, {wait_ms} ms"
             running = ours.running(box, redis, label, TICKERTAPE_COALESCE_MS=str(wait_ms))
             entries += entry(label, await field.start(running), shape)
+        released_label = f"{VERSION}, 33 ms"
+        old = ours.running(
+            box, redis, released_label, make=released(box), TICKERTAPE_COALESCE_MS="33"
+        )
+        entries += entry(released_label, await field.start(old), shape)
         played = await contest(box, entries, rounds=rounds)
     cost = {label: us_per_event(each).values for label, each in played.items()}
     bounds = [
         Bound("delay p99 at 33 ms", p99_ms(played["ours, 33 ms"]), 40, unit="ms"),
+        Bound(
+            "CPU per event at 33 ms, of 0.1.0's",
+            ratios(cost["ours, 33 ms"], cost[released_label]),
+            CROWD_MUST,
+        ),
     ]
     if "nchan" in cost:
         spread = ratios(cost["ours, 33 ms"], cost["nchan"])

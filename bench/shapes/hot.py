@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from bench.box import Box
 from bench.contest import Field, contest, entry, strip, table, us_per_event
 from bench.peers import limit, nchan, obvious, ours, resumable_stream
+from bench.released import CROWD_MUST, VERSION, released
 from bench.report import Bound, Report, ratios
 from bench.rounds import Workload
 from tests.support.servers import valkey_server
@@ -24,11 +25,13 @@ async def measure(box: Box, *, rounds: int) -> Report:
         redis = stack.enter_context(valkey_server(append_only=True))
         field = Field(stack, [])
         ours_running = await field.start(ours.running(box, redis, TICKERTAPE_COALESCE_MS="0"))
+        old = ours.running(box, redis, VERSION, make=released(box), TICKERTAPE_COALESCE_MS="0")
         limit_running = await field.start(limit.running(box))
         entries = [
             *entry("limit", limit_running, many),
             *entry("nchan", await field.start(nchan.running(box)), many),
             *entry("ours", ours_running, many),
+            *entry(VERSION, await field.start(old), many),
             *entry("obvious" + _OF_FEW, await field.start(obvious.running(box, redis)), few),
             *entry(
                 "resumable-stream" + _OF_FEW,
@@ -40,7 +43,10 @@ async def measure(box: Box, *, rounds: int) -> Report:
         ]
         played = await contest(box, entries, rounds=rounds, redis_pids=[redis.process.pid])
     cost = {label: us_per_event(each).values for label, each in played.items()}
-    bounds = [Bound("CPU per event, of the limit's", ratios(cost["ours"], cost["limit"]), 2.0, 1.5)]
+    bounds = [
+        Bound("CPU per event, of the limit's", ratios(cost["ours"], cost["limit"]), 2.0, 1.5),
+        Bound("CPU per event, of 0.1.0's", ratios(cost["ours"], cost[VERSION]), CROWD_MUST),
+    ]
     if "nchan" in cost:
         spread = ratios(cost["ours"], cost["nchan"])
         bounds.append(Bound("CPU per event, of nchan's", spread, 1.0, 0.65))

@@ -9,6 +9,7 @@ from bench.box import Box, resident_kib
 from bench.load import Readers, reading
 from bench.peers import nchan, ours
 from bench.peers.peer import Absent, Peer
+from bench.released import CROWD_MUST, VERSION, released
 from bench.report import Bound, Report, Spread, Strip, Table, ratios
 from tests.support.servers import ValkeyServer, valkey_server
 from tickertape.broker.connections import Connections
@@ -38,6 +39,7 @@ async def measure(box: Box, *, rounds: int) -> Report:
             servers: list[tuple[str, AbstractAsyncContextManager[Peer]]] = [
                 ("nchan", nchan.running(box)),
                 ("ours", ours.running(box, redis, f"ours-{number}")),
+                (VERSION, ours.running(box, redis, VERSION, make=released(box))),
             ]
             for label, running in servers:
                 try:
@@ -85,6 +87,8 @@ def _report(counts: Sequence[int], seen: dict[str, list[Waiting]], notes: list[s
         Bound(f"memory of each of {count:,} readers", spread, 3, 1.9, unit="KiB")
         for count, spread in zip(counts, mine, strict=True)
     ]
+    old = ratios(mine[-1].values, kib[VERSION][-1].values)
+    bounds.append(Bound(f"memory at {counts[-1]:,} readers, of 0.1.0's", old, CROWD_MUST))
     if "nchan" in kib:
         spread = ratios(mine[0].values, kib["nchan"][0].values)
         bounds.append(Bound(f"memory at {counts[0]:,} readers, of nchan's", spread, 0.3))

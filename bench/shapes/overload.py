@@ -4,8 +4,9 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 from bench.box import Box
-from bench.contest import Field, contest, entry, p99_ms, per_s, table
+from bench.contest import Field, contest, entry, p99_ms, per_s, table, us_per_event
 from bench.peers import nchan, ours
+from bench.released import CROWD_MUST, VERSION, released
 from bench.report import Bound, Report, Spread, Strip, ratios
 from bench.rounds import Workload
 from tests.support.servers import valkey_server
@@ -25,6 +26,11 @@ async def measure(box: Box, *, rounds: int) -> Report:
         entries = [
             *entry("nchan", await field.start(nchan.running(box)), behind),
             *entry("ours", await field.start(ours.running(box, redis)), shape),
+            *entry(
+                VERSION,
+                await field.start(ours.running(box, redis, VERSION, make=released(box))),
+                behind,
+            ),
         ]
         played = await contest(box, entries, rounds=rounds)
     mine = played["ours"]
@@ -34,6 +40,10 @@ async def measure(box: Box, *, rounds: int) -> Report:
         Bound("delay p99", p99_ms(mine), 120, 60, unit="ms"),
         Bound("of a core", Spread(tuple(each.cores for each in mine)), 1.0, 0.8, unit="cores"),
     ]
+    cost = {label: us_per_event(each).values for label, each in played.items()}
+    bounds.append(
+        Bound("CPU per event, of 0.1.0's", ratios(cost["ours"], cost[VERSION]), CROWD_MUST)
+    )
     if "nchan" in played:
         spread = ratios(per_s(mine).values, per_s(played["nchan"]).values)
         bounds.append(Bound("events/s, of nchan's", spread, 3, at_least=True))

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from bench.box import Box
 from bench.contest import Entry, contest, p99_ms, us_per_event
 from bench.peers import ours
+from bench.released import VERSION, append_script, released
 from bench.report import Bound, Report, Spread, Strip, Table, ratios
 from bench.rounds import FanoutRound, Workload
 from tests.support.servers import valkey_server
@@ -31,11 +32,16 @@ async def measure(box: Box, *, rounds: int) -> Report:
         redis = stack.enter_context(valkey_server(append_only=True))
         one = await stack.enter_async_context(ours.running(box, redis, "ours-1"))
         four = await stack.enter_async_context(ours.running(box, redis, "ours-4", processes=4))
+        old = await stack.enter_async_context(
+            ours.running(box, redis, VERSION, make=released(box), append=append_script(box))
+        )
         entries = [
             Entry("1,000 logs", one, shape(few, _TOKENS_PER_S)),
+            Entry(f"1,000 logs, {VERSION}", old, shape(few, _TOKENS_PER_S)),
             Entry("5,000 logs", one, shape(many, _TOKENS_PER_S)),
             Entry("1,000 logs, 4 API processes", four, shape(few, _TOKENS_PER_S)),
             Entry("200 logs, 20,000 tokens/s", one, shape(busy, _BUSY_TOKENS_PER_S)),
+            Entry(f"200 logs, 20,000 tokens/s, {VERSION}", old, shape(busy, _BUSY_TOKENS_PER_S)),
             Entry(
                 "200 logs, 20,000 tokens/s, four a call", one, shape(busy, _BUSY_TOKENS_PER_S, 4)
             ),
@@ -60,6 +66,15 @@ def _bounds(cost: Mapping[str, Spread]) -> list[Bound]:
     busy = cost["200 logs, 20,000 tokens/s"]
     grouped = cost["200 logs, 20,000 tokens/s, four a call"]
     return [
+        *(
+            Bound(
+                f"one delta a call, {label}, of 0.1.0's",
+                ratios(cost[label].values, cost[f"{label}, {VERSION}"].values),
+                0.7,
+                0.5,
+            )
+            for label in ("1,000 logs", "200 logs, 20,000 tokens/s")
+        ),
         Bound("5,000 logs, of 1,000's", ratios(cost["5,000 logs"].values, base), 1.2),
         Bound(
             "4 API processes, of 1's",

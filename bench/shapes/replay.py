@@ -14,6 +14,7 @@ from bench.contest import Field
 from bench.load import Readers, reading
 from bench.peers import nchan, obvious, ours
 from bench.peers.peer import Peer
+from bench.released import CROWD_MUST, VERSION, released
 from bench.report import Bound, Report, Spread, Strip, Table, ratios
 from bench.rounds import check
 from tests.support.servers import valkey_server
@@ -42,6 +43,7 @@ async def measure(box: Box, *, rounds: int) -> Report:
             await field.start(nchan.running(box)),
             await field.start(obvious.running(box, redis)),
             await field.start(ours.running(box, redis)),
+            await field.start(ours.running(box, redis, VERSION, make=released(box))),
         ]
         seen: dict[str, list[Replay]] = {}
         for _ in range(rounds):
@@ -55,7 +57,9 @@ async def measure(box: Box, *, rounds: int) -> Report:
 
 
 def _labels(peer: Peer) -> tuple[str, ...]:
-    return ("ours, cold", "ours, warm") if peer.name == "ours" else (peer.name,)
+    if peer.name in {"ours", VERSION}:
+        return (f"{peer.name}, cold", f"{peer.name}, warm")
+    return (peer.name,)
 
 
 async def _replay(box: Box, peer: Peer, path: str) -> Replay:
@@ -80,6 +84,14 @@ def _report(seen: Mapping[str, Sequence[Replay]], notes: list[str]) -> Report:
             ("obvious", "the obvious version's", 80),
         )
         if label in speed
+    ]
+    bounds += [
+        Bound(
+            f"CPU per event, {state}, of 0.1.0's",
+            ratios(cost[f"ours, {state}"].values, cost[f"{VERSION}, {state}"].values),
+            CROWD_MUST,
+        )
+        for state in ("cold", "warm")
     ]
     rows = [[label, str(speed[label]), str(cost[label])] for label in speed]
     return Report(

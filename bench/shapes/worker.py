@@ -1,4 +1,4 @@
-"""A whole worker process with 32 answers at full speed, beside the obvious worker.
+"""A whole worker process with 32 answers, beside release 0.1.0's and the obvious worker.
 
 No client reads during the measurement, so that only the upstream, Redis and the worker use CPU.
 Afterwards every log is checked for every delta.
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from bench.asking import Plan, Running, check_text, deployed
 from bench.box import Box, cpu_s
+from bench.released import VERSION, released
 from bench.report import Bound, Report, Spread, Strip, Table, ratios, short
 from tests.support.given_settings import GivenSettings
 from tests.support.keyspace import KEYS
@@ -41,15 +42,23 @@ Play = Callable[[Plan], Awaitable[WorkerRound]]
 async def measure(box: Box, *, rounds: int) -> Report:
     """Measure CPU per token of both workers, at full speed and paced."""
     share = 4 if box.is_quick else 1
-    paced = Plan(150 // share, 100)
-    shapes = {"ours": Plan(2000 // share), "obvious": Plan(300 // share), "ours, paced": paced}
+    paced = Plan(300 // share, 100)
+    shapes = {
+        "ours": Plan(2000 // share),
+        VERSION: Plan(2000 // share),
+        "obvious": Plan(300 // share),
+        "ours, paced": paced,
+        f"{VERSION}, paced": paced,
+    }
     played: dict[str, list[WorkerRound]] = {label: [] for label in shapes}
     async with (
         deployed(box, slots=STREAMS, api_beside_workers=False) as running,
+        deployed(box, slots=STREAMS, api_beside_workers=False, make=released(box)) as other,
         ours(running) as play_ours,
+        ours(other) as play_released,
         obvious(box, running) as play_obvious,
     ):
-        plays: dict[str, Play] = {"ours": play_ours, "obvious": play_obvious}
+        plays = {"ours": play_ours, VERSION: play_released, "obvious": play_obvious}
         for play in plays.values():
             await play(Plan(20))
         for _ in range(rounds):
@@ -76,6 +85,17 @@ async def measure(box: Box, *, rounds: int) -> Report:
         tables=[Table(("worker", "CPU per token, us", "tokens/s", "Redis per token, us"), rows)],
         bounds=[
             Bound("CPU per token of a whole worker", costs["ours"], 20, 12, unit="us"),
+            Bound(
+                "CPU per token, paced, of 0.1.0's",
+                ratios(costs["ours, paced"].values, costs[f"{VERSION}, paced"].values),
+                0.5,
+                0.4,
+            ),
+            Bound(
+                "CPU per token, of 0.1.0's",
+                ratios(costs["ours"].values, costs[VERSION].values),
+                1,
+            ),
             Bound(
                 "the obvious worker's CPU, of Tickertape's",
                 ratios(costs["obvious"].values, costs["ours"].values),
