@@ -19,7 +19,7 @@ async def test_a_worker_shows_what_it_runs_and_what_it_ended(
     never = asyncio.Event()
     upstream.enqueue(
         [Status(503, body="busy")],
-        [Text("secret"), Text("b"), Wait(rest), Finish()],
+        [Text("a hushed word"), Text("b"), Wait(rest), Finish()],
         [Text("c"), Wait(never)],
     )
     settings = GivenSettings(
@@ -42,7 +42,7 @@ async def test_a_worker_shows_what_it_runs_and_what_it_ended(
 
             await wait_until(does, timeout_s=15, description=f"the metrics show {lines}")
 
-        request_id = await rig.ask("secret")
+        request_id = await rig.ask("a hushed word")
         await shows(
             "tickertape_worker_slots 5.0",
             "tickertape_worker_running 1.0",
@@ -62,12 +62,12 @@ async def test_a_worker_shows_what_it_runs_and_what_it_ended(
             'tickertape_worker_ended_total{code="poison",state="failed"} 0.0',
             'tickertape_worker_tokens_total{type="output"} 2.0',
         )
-        cancelled = await rig.ask("secret")
+        cancelled = await rig.ask("a hushed word")
         await rig.shows(cancelled, "c")
         await rig.requests.cancel(cancelled, TENANT)
         await shows("tickertape_worker_cancel_seconds_count 1.0")
         found = await text()
-        assert "secret" not in found
+        assert "hushed" not in found
         assert request_id not in found
         of_worker = DOCUMENT.read_text("utf-8").partition("## A worker")[2]
         assert {*NAMED.findall(of_worker)} == families(found)
