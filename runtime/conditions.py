@@ -35,7 +35,7 @@ class Code(StrEnum):
     UPSTREAM = "upstream"
     UPSTREAM_REFUSED = "upstream_refused"
     NO_WORKER = "no_worker"
-    SECRET_REFUSED = "secret_refused"  # noqa: S105  a code, and no secret
+    SECRET_REFUSED = "secret_refused"  # noqa: S105  # a code, not a secret
 
 
 _ORDER = {code: number for number, code in enumerate(Code)}

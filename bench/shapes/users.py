@@ -48,10 +48,10 @@ async def measure(box: Box, *, rounds: int) -> Report:
                 played[label].append(await _round(box, tree, plan, steps))
     most = {label: _most(each) for label, each in played.items()}
     note = (
-        f"Each answer has {plan.deltas} deltas, {_PER_S} a second, and one reader, who asks again"
-        f" when the answer is complete. Kept up with: answers took at most {1 / _KEPT:.2f} times"
-        f" as long as the upstream needs, and the p99 of a delta's delay was at most {_P99_MS:g}"
-        " ms. A round ends with the first number that was not kept up with."
+        f"Each answer has {plan.deltas} deltas, {_PER_S} a second, and one reader. The reader asks"
+        " again when the answer is complete. Kept up with: answers took at most"
+        f" {1 / _KEPT:.2f} times as long as the upstream needs, and the p99 of a delta's delay was"
+        f" at most {_P99_MS:g} ms. A round ends with the first number that was not kept up with."
     )
     return Report(
         tables=[

@@ -9,36 +9,38 @@ from tickertape.broker.shared_steps import SharedSteps
 
 
 async def test_callers_who_come_meanwhile_share_the_next_step_and_not_the_present_one() -> None:
-    shared, gate, begun = SharedSteps[int](), asyncio.Event(), 0
+    shared, gate, has_begun, begun = SharedSteps[int](), asyncio.Event(), asyncio.Event(), 0
 
     async def step() -> int:
         nonlocal begun
         begun += 1
         mine = begun
+        has_begun.set()
         await gate.wait()
         return mine
 
     first = asyncio.create_task(shared.run("a", step))
-    await asyncio.sleep(0)
+    await has_begun.wait()
     others = [asyncio.create_task(shared.run("a", step)) for _ in range(9)]
-    await asyncio.sleep(0)
+    # The tasks ask before the first step goes on, because they were ready earlier.
     gate.set()
     assert await first == 1
     assert await asyncio.gather(*others) == [2] * 9
 
 
 async def test_a_failure_is_raised_to_one_caller_and_the_next_one_tries_again() -> None:
-    shared, has_failed = SharedSteps[int](), False
+    shared, gate, has_failed = SharedSteps[int](), asyncio.Event(), False
 
     async def step() -> int:
         nonlocal has_failed
-        await asyncio.sleep(0)
+        await gate.wait()
         if not has_failed:
             has_failed = True
             raise Unavailable
         return 7
 
     calls = [asyncio.create_task(shared.run("a", step)) for _ in range(3)]
+    gate.set()
     with pytest.raises(Unavailable):
         await calls[0]
     assert [await call for call in calls[1:]] == [7, 7]
