@@ -24,6 +24,7 @@ from tickertape.runtime.open_telemetry import OpenTelemetryTracer
 from tickertape.runtime.tracing import TraceContext, Tracer
 from tickertape.worker.attempt_trace import begin_attempt
 from tickertape.worker.outcome import Completed
+from tickertape.worker.source import UpstreamSource
 from tickertape.worker.upstream.tally import Tally
 
 _ROUNDS, _REQUESTS = 20, 200
@@ -46,7 +47,8 @@ def _request(tracer: Tracer | None, sampled: int, upstream: OfflineUpstream) -> 
         span.accepted(Submitted("r0_a", is_new=True))
     closed = trace_reader("r0_a", "native", 0)
     attempt = begin_attempt(tracer, lease(trace=submission.trace))
-    with attempt.upstream_call(upstream, {"model": "m"}, Tally()):
+    body = {"model": "m"}
+    with attempt.call(UpstreamSource(upstream).origin(body), body, Tally()):
         attempt.first_output()
     attempt.concluded(Completed())
     attempt.followed_by(None, None)

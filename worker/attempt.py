@@ -1,4 +1,4 @@
-"""One attempt at a request: call the upstream, and write its answer while it arrives."""
+"""One attempt at a request: call its source, and write the answer while it arrives."""
 
 import time
 from collections.abc import Callable
@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 
 class Attempt:
-    """The upstream call, the tally of the answer and the log writer of one lease.
+    """The call of the source, the tally of the answer and the log writer of one lease.
 
     `on_stop` is called if the log accepts no more: FENCED, LOG_FULL or LOG_LOST.
     """
@@ -43,6 +43,7 @@ class Attempt:
         self.tally = Tally()
         self.writer = LogWriter(tools.appender, lease, on_stop)
         self.trace = begin_attempt(tools.tracer, lease)
+        self.source = tools.source_of(lease)
         self._tools = tools
         self._body: dict[str, Any] = {}
         self._kept_deltas = 0
@@ -51,14 +52,14 @@ class Attempt:
 
     @property
     def can_be_continued(self) -> bool:
-        """Whether the upstream could go on from the output so far."""
-        return self._tools.upstream.can_continue(self._body, self.tally)
+        """Whether the source could go on from the output so far."""
+        return self.source.can_continue(self._body, self.tally)
 
     async def run(self) -> Outcome:
-        """Call the upstream and write its whole answer to the log.
+        """Call the source and write its whole answer to the log.
 
         Returns Completed, Broken, Failed or NotContinuable, after all output was passed to the
-        writer. Cancelling closes the upstream's connection.
+        writer. Cancelling ends the call.
         """
         try:
             return await self._write_answer()
@@ -76,13 +77,12 @@ class Attempt:
             self._kept_deltas = self.tally.deltas
             if not self.can_be_continued:
                 return NotContinuable()
-        upstream, limits = self._tools.upstream, self._tools.limits
-        request_id = self.lease.request_id
-        with self.trace.upstream_call(upstream, self._body, self.tally):
-            async with upstream.stream(
-                self._body, self.tally, limits, request_id=request_id
-            ) as stream:
-                await stream.deliver(self._take, self.writer.room)
+        source, body, tally = self.source, self._body, self.tally
+        with self.trace.call(source.origin(body), body, tally):
+            async with source.stream(
+                body, tally, self._tools.limits, request_id=self.lease.request_id
+            ) as answer:
+                await answer.deliver(self._take, self.writer.room)
         return Completed()
 
     def _take(self, pieces: list[Piece]) -> bool:
@@ -132,7 +132,7 @@ class Attempt:
     def reported_usage(self) -> dict[str, Any] | None:
         """The usage that the upstream reported, as far as the tenant may see it."""
         usage = self.tally.usage
-        return None if usage is None else self._tools.upstream.shown_usage(self._body, usage)
+        return None if usage is None else self.source.shown_usage(self._body, usage)
 
     def usage(self) -> dict[str, Any] | None:
         """The usage that the upstream reported.
@@ -145,7 +145,7 @@ class Attempt:
         return {"completion_tokens": self.deltas, "estimated": True} if self.deltas else None
 
     async def _whole_prompt(self) -> dict[str, Any]:
-        """The body of the upstream call. The conversation's earlier turns are read only now."""
+        """The body of the call. The conversation's earlier turns are read only now."""
         lease = self.lease
         if not lease.conversation or not lease.payload.get("memory", True):
             return prompt.build(lease.payload, [], self._tools.bounds)
@@ -155,7 +155,7 @@ class Attempt:
             lambda: conversations.newest_turns(partition, lease.conversation, lease.request_id)
         )
         model = lease.payload.get("params", {}).get("model")
-        bounds = self._tools.bounds.known(self._tools.upstream.context_tokens(model))
+        bounds = self._tools.bounds.known(self.source.context_tokens(model))
         return prompt.build(lease.payload, remember(turns, lease.request_id), bounds)
 
     async def _kept(self) -> Tally:

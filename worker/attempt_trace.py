@@ -17,7 +17,7 @@ from tickertape.broker.queue import Lease
 from tickertape.runtime.tracing import Attributes, Span, TraceContext, Tracer
 from tickertape.worker.gen_ai import request_attributes, response_attributes
 from tickertape.worker.outcome import Broken, Completed, Failed, NotContinuable, Outcome, Stop
-from tickertape.worker.upstream.client import Upstream
+from tickertape.worker.source import Origin
 from tickertape.worker.upstream.errors import UpstreamError
 from tickertape.worker.upstream.tally import Tally
 
@@ -25,8 +25,8 @@ _PORTS = {"http": 80, "https": 443}
 _MAX_NAME_CHARS = 256
 
 
-class UpstreamSpan:
-    """The span of one call of the upstream, for the length of a block."""
+class CallSpan:
+    """The span of one call of a source, for the length of a block."""
 
     def __init__(self, tracer: Tracer, span: Span, tally: Tally) -> None:
         self._tracer = tracer
@@ -78,28 +78,26 @@ class AttemptTrace:
                 "tickertape.retries": lease.retries,
             },
         )
-        self._call: UpstreamSpan | None = None
+        self._call: CallSpan | None = None
         self._outcome = ""
         self._error: str | None = None
 
-    def upstream_call(self, upstream: Upstream, body: dict[str, Any], tally: Tally) -> UpstreamSpan:
+    def call(self, origin: Origin, body: dict[str, Any], tally: Tally) -> CallSpan:
         """The span of the call; its name has the model only by the conventions for that."""
-        model = body.get("model") or upstream.model
-        model = model[:_MAX_NAME_CHARS] if isinstance(model, str) else None
-        profile = upstream.profile.name
-        attributes: dict[str, Any] = {**_server(upstream.url), "tickertape.upstream": profile}
-        name = "upstream call"
+        model = origin.model[:_MAX_NAME_CHARS] if isinstance(origin.model, str) else None
+        attributes = {**_server(origin.url), f"tickertape.{origin.kind}": origin.name}
+        name = f"{origin.kind} call"
         if self._tracer.has_gen_ai:
-            attributes |= request_attributes(body, profile, model)
+            attributes |= request_attributes(body, origin.name, model)
             name = f"chat {model}" if model else "chat"
         span = self._tracer.begin(
             name, kind="client", parent=self._span.context, attributes=attributes
         )
-        self._call = UpstreamSpan(self._tracer, span, tally)
+        self._call = CallSpan(self._tracer, span, tally)
         return self._call
 
     def first_output(self) -> None:
-        """Note that the first output of the upstream has arrived."""
+        """Note that the first output has arrived."""
         if self._call is not None:
             self._call.first_output()
 
@@ -135,7 +133,7 @@ class AttemptTrace:
         self._span.end(self._error)
 
 
-class _NoCall(UpstreamSpan):
+class _NoCall(CallSpan):
     """Stands for the span of a call while traces are off."""
 
     def __init__(self) -> None:
@@ -151,7 +149,7 @@ class _NoTrace(AttemptTrace):
     def __init__(self) -> None:
         pass
 
-    def upstream_call(self, *_: object) -> UpstreamSpan:
+    def call(self, *_: object) -> CallSpan:
         return _NO_CALL
 
     def first_output(self) -> None:

@@ -195,7 +195,7 @@ class Job:
         if stop is not None:
             return stop
         await self._account(attempt)
-        return await self._reopen(attempt.lease, failure.code.value)
+        return await self._reopen(attempt, failure.code.value)
 
     async def _start_over(self, attempt: Attempt, failure: Failure) -> Stop | Lease | None:
         """Discard the output that cannot be continued; without leave to do so, fail the request.
@@ -204,7 +204,7 @@ class Job:
         """
         if self._policy != "restart":
             return await self._fail(attempt, failure)
-        return await self._reopen(attempt.lease, "worker_drained", may_continue=False)
+        return await self._reopen(attempt, "worker_drained", may_continue=False)
 
     async def _fail(self, attempt: Attempt, failure: Failure) -> Stop | None:
         said = {"upstream_said": failure.detail} if failure.detail else {}
@@ -269,12 +269,12 @@ class Job:
             if stop is not Stop.LOG_LOST:
                 return stop
         await self._account(attempt)
-        return await self._reopen(attempt.lease, "log_lost")
+        return await self._reopen(attempt, "log_lost")
 
     async def _reopen(
-        self, lease: Lease, reason: str, *, may_continue: bool = True
+        self, attempt: Attempt, reason: str, *, may_continue: bool = True
     ) -> Lease | None:
-        can_continue = may_continue and self._tools.upstream.profile.can_continue
+        lease, can_continue = attempt.lease, may_continue and attempt.source.continues
         nonce = secrets.token_hex(8)
         self._is_reopening = True
         try:

@@ -16,6 +16,7 @@ from tickertape.broker.task_faults import TaskFaults
 from tickertape.runtime.tracing import Tracer
 from tickertape.worker import prompt
 from tickertape.worker.counters import Counters
+from tickertape.worker.source import Source, UpstreamSource
 from tickertape.worker.upstream.answer_stream import Limits
 from tickertape.worker.upstream.client import Upstream
 
@@ -56,6 +57,11 @@ class Tools:
     """Are called with each request that is completed."""
     end_listeners: list[Callable[[Lease], None]] = field(default_factory=list)
     """Are called with each request that this worker ends."""
+
+    def source_of(self, lease: Lease) -> Source:
+        """What answers the request of a lease."""
+        del lease  # the upstream answers all requests
+        return UpstreamSource(self.upstream)
 
     async def insist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Repeat a broker call while Redis is away. All broker calls are safe to repeat."""

@@ -1,0 +1,100 @@
+"""What answers requests, as an attempt sees it.
+
+An attempt knows no more of the upstream than this, so that each request can have its own source.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple, Protocol, Self
+
+from tickertape.worker.upstream.answer_stream import AnswerStream, Limits, Take
+from tickertape.worker.upstream.client import Upstream
+from tickertape.worker.upstream.tally import Tally
+
+
+class Origin(NamedTuple):
+    """What a trace shows of a source: its kind and name, the model in use, and the address."""
+
+    kind: str
+    name: str
+    model: str | None = None
+    url: str | None = None
+
+
+class Answer(Protocol):
+    """An answer while it is generated: an async context manager.
+
+    Leaving the block, or cancelling the task inside it, ends the generation at once.
+    """
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *exc_info: object) -> None: ...
+
+    async def deliver(self, take: Take, room: Callable[[], Awaitable[None]]) -> None:
+        """Pass the pieces to `take` as they arrive, until the answer is complete.
+
+        `take` must not wait. If it returns false, no more pieces are passed until `room` returns.
+        Raises UpstreamError or TooLong after the pieces of an answer that is not complete.
+        """
+        ...
+
+
+class Source(Protocol):
+    """Answers requests. `body` is that of a chat completion, as worker/prompt.py builds it."""
+
+    @property
+    def continues(self) -> bool:
+        """Whether this source can continue any partial answer at all."""
+        ...
+
+    def can_continue(self, body: dict[str, Any], tally: Tally) -> bool:
+        """Whether `stream` can continue the output in `tally`."""
+        ...
+
+    def context_tokens(self, model: str | None) -> int | None:
+        """The context of a model in tokens; None if it is not known."""
+        ...
+
+    def shown_usage(self, body: dict[str, Any], usage: dict[str, Any]) -> dict[str, Any]:
+        """The usage as far as the tenant may see it."""
+        ...
+
+    def origin(self, body: dict[str, Any]) -> Origin:
+        """What a trace shows of this source."""
+        ...
+
+    def stream(
+        self, body: dict[str, Any], tally: Tally, limits: Limits, *, request_id: str
+    ) -> Answer:
+        """The answer to `body`, whose pieces are counted in `tally`.
+
+        Continues the output in `tally`, if there is any; check `can_continue` first.
+        """
+        ...
+
+
+class UpstreamSource:
+    """The upstream as a source."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+        self.can_continue = upstream.can_continue
+        self.context_tokens = upstream.context_tokens
+        self.shown_usage = upstream.shown_usage
+
+    @property
+    def continues(self) -> bool:
+        """Whether the upstream's family continues partial answers."""
+        return self._upstream.profile.can_continue
+
+    def origin(self, body: dict[str, Any]) -> Origin:
+        """The family, the model in use and the address."""
+        upstream = self._upstream
+        model = body.get("model") or upstream.model
+        return Origin("upstream", upstream.profile.name, model, upstream.url)
+
+    def stream(
+        self, body: dict[str, Any], tally: Tally, limits: Limits, *, request_id: str
+    ) -> AnswerStream:
+        """The upstream's answer, as Upstream.stream has it."""
+        return self._upstream.stream(body, tally, limits, request_id=request_id)
