@@ -21,6 +21,7 @@ from tickertape.api.edge.problems import Problem
 from tickertape.api.edge.route_scopes import needed_scope
 from tickertape.api.fanout.permit import set_permit
 from tickertape.api.request_log import note_call
+from tickertape.runtime.fair_steps import FairSteps
 
 
 class Authentication:
@@ -45,6 +46,7 @@ class Authentication:
         self._authenticator = authenticator
         self._is_public = is_public
         self._audit = audit
+        self._steps = FairSteps()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -83,7 +85,7 @@ class Authentication:
         scope.setdefault("state", {})["caller"] = caller
         note_call(scope, caller.tenant)
         set_permit(scope, caller.permit)
-        await self._app(scope, receive, send)
+        await self._steps.run(caller.tenant, self._app(scope, receive, send))
 
 
 def _check(caller: Caller, scope: Scope) -> None:

@@ -1,0 +1,196 @@
+"""FairSteps: calls of a tenant that can go on do not come before the step of another tenant."""
+
+import asyncio
+import weakref
+
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+from tests.api.test_auth import ADA, BOB, KEYS
+from tests.support.raw import call, raw_connection
+from tests.support.running_api import running_api
+from tests.support.wait import wait_until
+from tickertape.api.edge.auth import Authentication
+from tickertape.api.edge.caller import Call, Caller
+from tickertape.api.edge.error_forms import ErrorForms
+from tickertape.runtime.fair_steps import FairSteps
+
+_STEPS = 5
+
+
+@pytest.fixture
+def fair() -> FairSteps:
+    """Steps of two tenants that call."""
+    fair = FairSteps()
+    for tenant in ("flood", "calm"):
+        fair._sharing.note(tenant)
+    return fair
+
+
+async def _step(order: list[str], name: str, steps: int = _STEPS) -> str:
+    for _ in range(steps):
+        order.append(name)
+        await asyncio.sleep(0)
+    return name
+
+
+async def test_a_call_has_its_steps_between_those_of_hundreds_of_calls_of_another_tenant(
+    fair: FairSteps,
+) -> None:
+    order: list[str] = []
+    flood = [fair.run("flood", _step(order, "flood")) for _ in range(300)]
+    await asyncio.gather(*flood, fair.run("calm", _step(order, "calm")))
+    last = len(order) - 1 - order[::-1].index("calm")
+    assert order[:last].count("flood") <= 2 * _STEPS
+    assert order.count("flood") == 300 * _STEPS
+
+
+async def test_a_flood_of_calls_of_many_users_does_not_come_before_the_call_of_another_tenant() -> (
+    None
+):
+    order: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await _step(order, scope["state"]["caller"].tenant)
+
+    async def recognize(call: Call) -> Caller:
+        tenant, _, user = (call.header(b"authorization") or "").partition("~")
+        return Caller(tenant=tenant, user=user)
+
+    edge = Authentication(
+        app,
+        forms=ErrorForms({}),
+        authenticator=recognize,
+        is_public=lambda _: False,
+        on_unrecognized=print,
+    )
+    names = ["calm", *(f"flood~{user}" for user in range(100)), "calm"]
+    await asyncio.gather(*(_called(edge, name) for name in names))
+    last = len(order) - 1 - order[::-1].index("calm")
+    assert order[:last].count("flood") <= 2 * _STEPS
+    assert order.count("flood") == 100 * _STEPS
+
+
+async def _called(edge: Authentication, name: str) -> None:
+    async def receive() -> Message:
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        raise AssertionError(message)
+
+    headers = [(b"authorization", name.encode())]
+    scope = {"type": "http", "method": "GET", "path": "/chat/x", "headers": headers}
+    await edge(scope, receive, send)
+
+
+async def test_a_tenant_alone_waits_for_no_step() -> None:
+    fair, order = FairSteps(), list[str]()
+    calls = [asyncio.ensure_future(fair.run("only", _step(order, "only"))) for _ in range(100)]
+    await asyncio.sleep(0)
+    assert len(order) == 100, "all calls have their first step in one turn"
+    await asyncio.gather(*calls)
+
+
+async def test_steps_that_wait_are_given_at_once_when_the_other_tenant_has_gone(
+    fair: FairSteps,
+) -> None:
+    order: list[str] = []
+    calls = [asyncio.ensure_future(fair.run("flood", _step(order, "flood"))) for _ in range(100)]
+    await asyncio.sleep(0)
+    assert len(order) == 1
+    fair._sharing._until_s = 0
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert len(order) >= 100
+    await asyncio.gather(*calls)
+
+
+async def test_calls_of_a_tenant_have_their_steps_in_the_order_in_which_they_came(
+    fair: FairSteps,
+) -> None:
+    order: list[str] = []
+    names = [f"call {number}" for number in range(10)]
+    assert await asyncio.gather(*(fair.run("flood", _step(order, name, 2)) for name in names))
+    assert order == [*names, *names]
+
+
+async def test_a_call_that_is_cancelled_while_it_waits_for_its_step_cleans_up_and_takes_none(
+    fair: FairSteps,
+) -> None:
+    order: list[str] = []
+
+    async def clean_up() -> None:
+        try:
+            await arrived
+        finally:
+            order.append("cleaned up")
+            await asyncio.sleep(0)
+            order.append("went on")
+
+    arrived = asyncio.get_running_loop().create_future()
+    held = asyncio.ensure_future(fair.run("flood", clean_up()))
+    await asyncio.sleep(0)
+    await wait_until(lambda: not fair._had, description="the call waits for what arrives")
+    others = [asyncio.ensure_future(fair.run("flood", _step(order, "other", 1))) for _ in range(9)]
+    arrived.set_result(None)
+    await asyncio.sleep(0)
+    assert not order.count("cleaned up")
+    held.cancel()
+    unbegun = others.pop()
+    unbegun.cancel()
+    assert await asyncio.gather(*others) == ["other"] * 8
+    for ended in (held, unbegun):
+        with pytest.raises(asyncio.CancelledError):
+            await ended
+    assert order.index("cleaned up") < order.index("went on")
+    await wait_until(lambda: not fair._waiting, description="nobody waits")
+
+
+async def test_what_is_thrown_into_a_call_reaches_its_own_handler(fair: FairSteps) -> None:
+    async def call() -> str:
+        try:
+            async with asyncio.timeout(0.001):
+                await asyncio.Event().wait()
+        except TimeoutError:
+            return "in time"
+        return "late"
+
+    assert await fair.run("flood", call()) == "in time"
+
+
+async def test_an_exception_of_a_call_is_raised_and_leaves_nothing_behind(fair: FairSteps) -> None:
+    class Fault(Exception):
+        pass
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        await failed()
+
+    def failed() -> "asyncio.Future[None]":
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future.set_exception(faults.pop())
+        return future
+
+    faults = [Fault()]
+    kept = weakref.ref(faults[0])
+    with pytest.raises(Fault):
+        await fair.run("flood", fail())
+    assert kept() is None, "an error in a cycle keeps the objects of its call until a collection"
+
+
+async def test_a_body_that_dribbles_holds_up_neither_its_tenant_nor_another_one(
+    redis_url: str,
+) -> None:
+    body = b'{"message": "hi"}'
+    headers = (f"Content-Length: {len(body)}", "Content-Type: application/json")
+    authorization = f"Authorization: {ADA['Authorization']}"
+    async with (
+        running_api(redis_url, api_keys=KEYS) as api,
+        raw_connection(api.url, call("POST", "/chat", authorization, *headers)) as slow,
+    ):
+        for piece in (body[:1], body[1:8], body[8:]):
+            for caller in (ADA, BOB):
+                answer = await api.client.get("/conversations", headers=caller)
+                assert answer.status_code == 200
+            await slow.send(piece)
+        assert await slow.until(b"HTTP/1.1 202")
