@@ -65,6 +65,8 @@ def take_of_cluster(backup: Backup, cluster: Cluster, folder: Path) -> None:
 
 def restore_of_cluster(backup: Backup, cluster: Cluster, folder: Path) -> None:
     """Each master gets the backup of its slots. The replicas start without data, after it."""
+    # While nodes disagree about a master, the backup may go to its replica, which drops it.
+    cluster.settle()
     masters = {cluster.owner_of(int(each.name)): each for each in folder.iterdir()}
     replicas = [node for node in cluster.nodes if node not in masters]
     for replica in replicas:
