@@ -10,7 +10,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.isolation.flood import MOST_RATIO, flood
+from tests.isolation.flood import MOST_RATIO, Flood, flood
 from tests.isolation.secrets_story import allow_cores, search_for_secrets
 from tests.isolation.tags import read_marks
 
@@ -27,6 +27,7 @@ def main() -> int:
     flooding = runs.add_parser("flood", help="a tenant floods, and another one is measured")
     flooding.add_argument("--submits", type=int, default=10_000)
     flooding.add_argument("--streams", type=int, default=1000)
+    flooding.add_argument("--without-bodies", action="store_true", help="only submits and streams")
     searching = runs.add_parser("secrets", help="all that a run leaves behind is searched")
     searching.add_argument("--control", action="store_true", help="with a planted leak")
     given = parser.parse_args()
@@ -42,7 +43,8 @@ def main() -> int:
             found = asyncio.run(search_for_secrets(directory, leaks=given.control))
             print(found.report())
             return 1 if found.hits else 0
-        waits = asyncio.run(flood(directory, submits=given.submits, streams=given.streams))
+        of = Flood(given.submits, given.streams, has_bodies=not given.without_bodies)
+        waits = asyncio.run(flood(directory, of))
     print(waits.report())
     return 0 if waits.ratio <= MOST_RATIO else 1
 

@@ -67,7 +67,16 @@ class Waits:
         )
 
 
-async def flood(directory: Path, *, asks: int = 300, submits: int, streams: int) -> Waits:
+@dataclass(frozen=True)
+class Flood:
+    """What the first tenant does."""
+
+    submits: int
+    streams: int
+    has_bodies: bool = True
+
+
+async def flood(directory: Path, of: Flood, *, asks: int = 300) -> Waits:
     """Measure `asks` submits alone, and at least as many during the flood."""
     preload()
     waits = Waits()
@@ -79,19 +88,15 @@ async def flood(directory: Path, *, asks: int = 300, submits: int, streams: int)
         for _ in range(_WARM_UP):
             await _ask(session, system.api_urls[0])
         waits.alone_s = [await _ask(session, system.api_urls[0]) for _ in range(asks)]
-        await _measure_flooded(session, system, waits, asks, (submits, streams))
+        await _measure_flooded(session, system, waits, asks, of)
     return waits
 
 
 async def _measure_flooded(
-    session: aiohttp.ClientSession,
-    system: System,
-    waits: Waits,
-    asks: int,
-    flood_of: tuple[int, int],
+    session: aiohttp.ClientSession, system: System, waits: Waits, asks: int, of: Flood
 ) -> None:
     began_s = time.monotonic()
-    async with _flooding(system.api_urls[0], *flood_of) as counting:
+    async with _flooding(system.api_urls[0], of) as counting:
         while len(waits.flooded_s) < asks or not counting.done():
             waits.flooded_s.append(await _ask(session, system.api_urls[0]))
         waits.crowd = msgspec.json.decode(counting.result(), type=dict[str, int])
@@ -116,12 +121,14 @@ async def _ask(session: aiohttp.ClientSession, url: str) -> float:
 
 
 @contextlib.asynccontextmanager
-async def _flooding(url: str, submits: int, streams: int) -> AsyncIterator["asyncio.Task[bytes]"]:
+async def _flooding(url: str, of: Flood) -> AsyncIterator["asyncio.Task[bytes]"]:
     """The flood for the length of the block, and a task that ends with its counts."""
     argv = [
         sys.executable, "-m", "tests.isolation.one_tenant", url, CROWD,
-        f"--submits={submits}", f"--streams={streams}",
+        f"--submits={of.submits}", f"--streams={of.streams}",
     ]  # fmt: skip
+    if not of.has_bodies:
+        argv.append("--without-bodies")
     process = await asyncio.create_subprocess_exec(
         *argv, cwd=_ROOT, env=environment(), stdout=asyncio.subprocess.PIPE
     )

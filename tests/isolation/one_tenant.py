@@ -10,7 +10,7 @@ import itertools
 import resource
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import aiohttp
 import msgspec
@@ -33,13 +33,20 @@ class OneTenant:
     """All that the tenant does. `counts` has the answers by what they answer."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, url: str, *, submits: int, streams: int
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        *,
+        submits: int,
+        streams: int,
+        bodies: Sequence[WorstBody],
     ) -> None:
         self.counts: Counter[str] = Counter()
         self._session = session
         self._url = url
         self._submits = submits
         self._streams = streams
+        self._bodies = bodies
         self._open = 0
         # A program that connects faster than it sends has its silent connections closed.
         self._opening = asyncio.Semaphore(_OPENING)
@@ -107,8 +114,8 @@ class OneTenant:
             await asyncio.sleep(0.5)
 
     async def _post_bodies(self, first: int) -> None:
-        bodies = [body for path in PATHS for body in worst_bodies(path)]
-        for body in itertools.islice(itertools.cycle(bodies), first, None, _WRITERS_OF_BODIES):
+        bodies = itertools.cycle(self._bodies)
+        for body in itertools.islice(bodies, first, None, _WRITERS_OF_BODIES):
             await self._post(body)
 
     async def _post(self, body: WorstBody) -> None:
@@ -121,13 +128,16 @@ class OneTenant:
             self.counts[f"body {type(error).__name__}"] += 1
 
 
-async def _run(url: str, key: str, submits: int, streams: int) -> None:
+async def _run(given: argparse.Namespace, bodies: Sequence[WorstBody]) -> None:
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0),
-        headers={"Authorization": f"Bearer {key}"},
+        headers={"Authorization": f"Bearer {given.key}"},
         timeout=aiohttp.ClientTimeout(total=None, sock_read=30),
     ) as session:
-        await OneTenant(session, url, submits=submits, streams=streams).run()
+        tenant = OneTenant(
+            session, given.url, submits=given.submits, streams=given.streams, bodies=bodies
+        )
+        await tenant.run()
 
 
 def main() -> None:
@@ -137,10 +147,14 @@ def main() -> None:
     parser.add_argument("key")
     parser.add_argument("--submits", type=int, default=10_000)
     parser.add_argument("--streams", type=int, default=1000)
+    parser.add_argument("--without-bodies", action="store_true")
     given = parser.parse_args()
+    # Before anything else. Making them takes seconds, in which this program would do little else.
+    paths = () if given.without_bodies else PATHS
+    bodies = [body for path in paths for body in worst_bodies(path)]
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    uvloop.run(_run(given.url, given.key, given.submits, given.streams))
+    uvloop.run(_run(given, bodies))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.isolation.flood import flood
+from tests.isolation.flood import Flood, flood
 from tests.isolation.marks import CHAT, NATIVE, TEXT, Checked, Wire, foreign_marks
 from tests.isolation.search import forms_of, search
 from tests.isolation.secrets_story import search_for_secrets
@@ -56,7 +56,7 @@ async def test_the_search_finds_a_prompt_that_was_logged(tmp_path: Path) -> None
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 async def test_a_flood_by_one_tenant_leaves_another_one_its_answers(tmp_path: Path) -> None:
-    waits = await flood(tmp_path, asks=30, submits=200, streams=50)
+    waits = await flood(tmp_path, Flood(submits=200, streams=50), asks=30)
     # How long the answers take is measured by the full run, which has the processor to itself.
     assert len(waits.flooded_s) >= 30
     assert all(took_s > 0 for took_s in waits.flooded_s), waits.report()
