@@ -24,6 +24,7 @@ from tickertape.api.edge.operator_port import OperatorPort
 from tickertape.api.edge.rate_headers import RateHeaders
 from tickertape.api.edge.read_limits import ReadLimits
 from tickertape.api.edge.tenant_rules import TenantRulebook
+from tickertape.api.hosting import Hosting
 from tickertape.api.lifespan import Callers, OnFatal, running
 from tickertape.api.metrics import Metrics
 from tickertape.api.openapi import document_app, operation_id
@@ -34,7 +35,6 @@ from tickertape.api.protocols.http_protocol import HttpProtocol
 from tickertape.api.rates import RESTS, rate_headers
 from tickertape.api.request_trace import TraceCalls
 from tickertape.api.services import TIMING, ApiTiming
-from tickertape.api.siblings import Hosting
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.roles import Roles, load_roles
 from tickertape.runtime.settings import Settings

@@ -1,6 +1,5 @@
 """What this process counts, for Prometheus. No label holds an id, a tenant or text of a caller."""
 
-import asyncio
 from collections import Counter as Counts
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import get_args
@@ -10,8 +9,6 @@ from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from tickertape.api.fanout.fanout_counts import DropReason, FanoutCounts, HealCause
-from tickertape.api.metric_sums import summed
-from tickertape.api.siblings import Siblings
 from tickertape.broker.errors import (
     BrokerError,
     ConversationBusy,
@@ -25,9 +22,10 @@ from tickertape.broker.errors import (
 from tickertape.broker.write_state import WORDS, WriteState
 from tickertape.runtime.histogram import Histogram
 from tickertape.runtime.metric_families import ConditionGauge, counter, gauge
+from tickertape.runtime.shared_metrics import SharedMetrics
+from tickertape.runtime.siblings import Siblings
 from tickertape.runtime.version import installed_version
 
-_WRITTEN_EVERY_S = 1.0
 _UNAVAILABLE = "unavailable"
 _OUTCOMES: dict[type[BrokerError], str] = {
     IdempotencyConflict: "conflict",
@@ -48,8 +46,8 @@ class Metrics:
     """The metrics of one app, in a separate registry, and of its siblings."""
 
     def __init__(self, siblings: Siblings | None = None) -> None:
-        self._siblings = siblings
         self._registry = CollectorRegistry()
+        self._shared = SharedMetrics(lambda: generate_latest(self._registry), siblings)
         Gauge(
             "tickertape_build_info", "The version of this API process", ["version"],
             registry=self._registry,
@@ -172,26 +170,11 @@ class Metrics:
 
     async def run(self) -> None:
         """Let the siblings see what this process counted, once a second, until cancelled."""
-        if self._siblings is None:
-            return
-        while True:
-            self._siblings.write(self._own(self._siblings))
-            await asyncio.sleep(_WRITTEN_EVERY_S)
-
-    def _own(self, siblings: Siblings) -> bytes:
-        own = generate_latest(self._registry)
-        return summed([own], [siblings.before]) if siblings.before else own
+        await self._shared.run()
 
     async def text(self) -> bytes:
         """All metrics, in Prometheus' text format. Those of siblings are about a second old."""
-        siblings = self._siblings
-        if siblings is None:
-            return generate_latest(self._registry)
-        others = [*siblings.others()]
-        alive = [self._own(siblings), *(each.text for each in others if each.is_fresh)]
-        ended = [each.text for each in others if not each.is_fresh]
-        # A sum over many processes takes longer than a turn of the loop may.
-        return await asyncio.to_thread(summed, alive, ended)
+        return await self._shared.text()
 
 
 class _Counted(Collector):

@@ -121,7 +121,7 @@ def _add_up(commands: _Commands) -> None:
 def _add_processes(commands: _Commands) -> None:
     api = _add(commands, run.api, "start the HTTP process", _API)
     _add_address(api)
-    api.add_argument("--processes", type=positive_of, default=1, metavar="N", help="default: 1")
+    _add_count_of_processes(api)
     api.add_argument(
         "--behind-loopback",
         action="store_true",
@@ -129,14 +129,15 @@ def _add_processes(commands: _Commands) -> None:
         " example the published port of a container. Unlike with --open, callers must address it by"
         " a loopback host name",
     )
-    worker = _add(commands, run.worker, "start a process that generates answers", _WORKER)
+    worker = _add(commands, run.worker, "start what generates answers", _WORKER)
     worker.add_argument(
         "--slots",
         type=positive_of,
         default=64,
         metavar="N",
-        help="concurrent requests; default: 64",
+        help="concurrent requests of each process; default: 64",
     )
+    _add_count_of_processes(worker)
     model = _add(commands, run.model, "start the small local model", _MODEL)
     model.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1")
     model.add_argument("--port", type=port_of, default=9000, help="default: 9000; 0: any free port")
@@ -261,6 +262,16 @@ def _add_address(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="allow a --host other than loopback without TICKERTAPE_API_KEYS: anyone who reaches"
         " the port can call the API",
+    )
+
+
+def _add_count_of_processes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--processes",
+        type=positive_of,
+        default=1,
+        metavar="N",
+        help="one for each core that it may use; default: 1",
     )
 
 

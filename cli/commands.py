@@ -55,7 +55,7 @@ def worker(options: argparse.Namespace) -> int:
     """`tickertape worker`."""
     from tickertape.cli import serve
 
-    return serve.run_worker(options.slots)
+    return serve.run_worker(options.slots, options.processes)
 
 
 def model(options: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -23,6 +24,9 @@ from tickertape.runtime.environment import load_settings
 from tickertape.runtime.setting_names import check_names
 from tickertape.runtime.settings import Settings
 from tickertape.runtime.trace_settings import open_tracer
+
+if TYPE_CHECKING:
+    from tickertape.worker.group import Group
 
 
 def run_api(
@@ -49,21 +53,35 @@ def run_api(
         raise CommandFailed(str(invalid), Exit.USAGE) from None
 
 
-def run_worker(slots: int) -> int:
-    """Work until a stop signal, then drain. Raises SettingsInvalid."""
+def run_worker(slots: int, processes: int) -> int:
+    """Work until a stop signal, then drain; each process has `slots`. Raises SettingsInvalid."""
     settings, redis_url = _settings()
     with _nothing_to_collect():
-        from tickertape.worker.main import STOP_SIGNALS, run
+        pass
 
     _configure_logs(settings.log_level)
     _check_start(settings, "worker")
+    if processes == 1:
+        return _work(settings, redis_url, slots)
+    from tickertape.worker.group import run_group
+
+    return run_group(processes, _work, (settings, redis_url, slots), settings)
+
+
+def _work(settings: Settings, redis_url: str, slots: int, group: "Group | None" = None) -> int:
+    from tickertape.worker.main import BLOCKED_SIGNALS, run
+
+    if group is not None:
+        # A child that was not forked has configured nothing.
+        logs.configure(settings.log_level)
+        group.join()
     # Blocked until the worker installs its handlers. A handler that raised SystemExit while the
     # event loop is created could be lost.
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED_SIGNALS)
     # From here on, so that its thread takes no signal.
     tracer = open_tracer("tickertape-worker")
     with asyncio.Runner(loop_factory=_loop_factory) as runner:
-        runner.run(run(settings, redis_url, slots=slots, tracer=tracer))
+        runner.run(run(settings, redis_url, slots=slots, tracer=tracer, group=group))
     if tracer is not None:
         tracer.close()
     return 0

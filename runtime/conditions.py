@@ -6,7 +6,7 @@ not ready. The others are only named.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from enum import Enum, StrEnum
 from typing import NamedTuple
 
@@ -90,6 +90,12 @@ class Conditions:
     def gauge(self) -> dict[str, float]:
         """1 for each condition that there is, and 0 for all others, by code."""
         return {code: float(code in self._current) for code in self._table}
+
+    def with_those_of_others(self, others: Iterable[Condition]) -> "Conditions":
+        """These, and of `others` those that this process has not itself; logs nothing."""
+        joined = Conditions(self._table)
+        joined._current = {**{each.code: each for each in others}, **self._current}
+        return joined
 
     def update(self, found: Sequence[Condition]) -> None:
         """Take what a look has found, of each code the first."""

@@ -7,28 +7,25 @@ event loop hangs, a probe gets no response, and counts that as a failure.
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-import structlog
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from tickertape.broker.appender import Appender
-from tickertape.broker.errors import SettingsInvalid
 from tickertape.broker.push import Push
 from tickertape.broker.task_faults import TaskFaults
 from tickertape.broker.work_check import LOOK_AGE_S, WorkCheck, upstream_condition
 from tickertape.runtime.conditions import Code, Condition, Conditions, Looks
 from tickertape.runtime.json_types import JsonObject
 from tickertape.runtime.secret_watch import SecretWatch
-from tickertape.runtime.settings import Settings
+from tickertape.runtime.shared_metrics import SharedMetrics
 from tickertape.worker.consumer import Consumer
-from tickertape.worker.metrics import WorkerMetrics
+from tickertape.worker.group import Group
 from tickertape.worker.model_watch import ModelWatch
-
-log = structlog.get_logger()
 
 _CALLER_PATIENCE_S = 5.0
 _MAX_HEAD_BYTES = 8192
@@ -51,12 +48,13 @@ class Health:
     push: Push
     check: WorkCheck
     models: ModelWatch
-    metrics: WorkerMetrics
+    metrics: SharedMetrics
     conditions: Conditions
     upstream_problem: Callable[[], str | None]
     faults: TaskFaults
     secrets: SecretWatch
     look_age_s: float = LOOK_AGE_S
+    group: Group | None = None
 
     @cached_property
     def looks(self) -> Looks:
@@ -102,17 +100,23 @@ class Health:
         """The answer for a path: JSON, or the metrics."""
         match path.partition("?")[0]:
             case "/healthz":
-                fault = self.is_alive()
+                fault = self._needs_restart()
                 return _status(503, fault) if fault else _status(200, "ok")
             case "/readyz":
                 return await self._ready()
             case "/metrics":
-                return Answer(200, CONTENT_TYPE_LATEST, self.metrics.text())
+                return Answer(200, CONTENT_TYPE_LATEST, await self.metrics.text())
             case _:
                 return _status(404, "there is /healthz, /readyz and /metrics")
 
+    def _needs_restart(self) -> str | None:
+        # The process that started a group replaces those of its processes that hang.
+        return None if self.group and self.group.is_another_at_work() else self.is_alive()
+
     async def _ready(self) -> Answer:
         conditions = await self.looks.newest()
+        if self.group is not None:
+            conditions = conditions.with_those_of_others(self.group.conditions())
         named: list[JsonObject] = [
             {"code": each.code, "message": each.words} for each in conditions.all
         ]
@@ -128,12 +132,10 @@ def _status(status: int, words: str, **fields: Any) -> Answer:
 
 
 @contextlib.asynccontextmanager
-async def health_endpoint(health: Health, settings: Settings) -> AsyncIterator[None]:
-    """Answer probes within the block, if a port is set. Raises SettingsInvalid."""
-    host, port = settings.worker_health_host, settings.worker_health_port
-    if port is None:
-        yield
-        return
+async def health_endpoint(
+    health: Health, listeners: Sequence[socket.socket]
+) -> AsyncIterator[None]:
+    """Answer probes on these sockets within the block, and close them."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -143,14 +145,10 @@ async def health_endpoint(health: Health, settings: Settings) -> AsyncIterator[N
         finally:
             writer.close()
 
-    try:
-        server = await asyncio.start_server(serve, host, port, limit=_MAX_HEAD_BYTES)
-    except OSError as error:
-        raise SettingsInvalid(
-            f"TICKERTAPE_WORKER_HEALTH_PORT is {port}: cannot listen on {host}: {error.strerror}"
-        ) from None
-    async with server:
-        log.info("answering probes", host=host, port=server.sockets[0].getsockname()[1])
+    async with contextlib.AsyncExitStack() as servers:
+        for each in listeners:
+            server = await asyncio.start_server(serve, sock=each, limit=_MAX_HEAD_BYTES)
+            await servers.enter_async_context(server)
         yield
 
 

@@ -14,17 +14,21 @@ from tickertape.broker.work_check import WorkCheck
 from tickertape.runtime import service_manager
 from tickertape.runtime.conditions import Conditions
 from tickertape.runtime.metric_families import ConditionGauge
+from tickertape.runtime.processes import END_AT_ONCE, STOP_SIGNALS
 from tickertape.runtime.settings import Settings
+from tickertape.runtime.shared_metrics import SharedMetrics
 from tickertape.runtime.tracing import Tracer
 from tickertape.worker.assembly import TIMING, WorkerTiming, build_worker
 from tickertape.worker.consumer import Consumer
+from tickertape.worker.group import Group, open_probes
 from tickertape.worker.health import Health, health_endpoint
 from tickertape.worker.metrics import WorkerMetrics
 from tickertape.worker.process import Worker
 from tickertape.worker.readiness import OF_WORKER
 
 DEFAULT_SLOTS = 64
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# Those that the caller of `run` blocks before it makes the event loop.
+BLOCKED_SIGNALS = (*STOP_SIGNALS, END_AT_ONCE)
 
 
 async def run(
@@ -34,11 +38,12 @@ async def run(
     slots: int = DEFAULT_SLOTS,
     timing: WorkerTiming = TIMING,
     tracer: Tracer | None = None,
+    group: Group | None = None,
 ) -> None:
     """Work until a stop signal, then drain; a second signal ends the grace.
 
     Waits while Redis cannot be reached; a signal ends that wait at once. The caller closes the
-    tracer. Raises SettingsInvalid.
+    tracer. `group` has the other processes of the same command. Raises SettingsInvalid.
     """
     name = worker_name()
     structlog.contextvars.bind_contextvars(worker=name)
@@ -47,23 +52,30 @@ async def run(
     )
     worker = build_worker(connections, settings, name, slots, timing, tracer)
     conditions = Conditions(OF_WORKER)
+    metrics = _metrics(worker, connections, conditions)
+    shared = SharedMetrics(metrics.text, group.siblings if group else None)
     health = Health(
         worker.consumer,
         worker.tools.appender,
         worker.push,
         WorkCheck(connections),
         worker.models,
-        _metrics(worker, connections, conditions),
+        shared,
         conditions,
         lambda: worker.tools.counters.upstream_problem,
         connections.faults,
         worker.secrets,
         timing.look_age_s,
+        group,
     )
-    looking = asyncio.create_task(health.looks.run(timing.look_interval_s), name="readiness")
+    tasks = [
+        asyncio.create_task(health.looks.run(timing.look_interval_s), name="readiness"),
+        asyncio.create_task(shared.run(lambda: _gives_signs(health)), name="metrics"),
+    ]
     try:
-        _stop_on_signals(worker.consumer)
-        async with health_endpoint(health, settings), worker.tools.upstream:
+        _stop_on_signals(worker.consumer, is_child=group is not None)
+        listeners = group.listeners if group else open_probes(settings)
+        async with health_endpoint(health, listeners), worker.tools.upstream:
             await worker.work()
     except ExceptionGroup as failures:
         # Of the tasks' failures, only this one is for people, and has one line.
@@ -72,8 +84,9 @@ async def run(
             raise
         raise SettingsInvalid(str(invalid.exceptions[0])) from None
     finally:
-        looking.cancel()
-        await asyncio.gather(looking, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await connections.aclose()
 
 
@@ -95,23 +108,40 @@ def worker_name() -> str:
     return f"{host}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
-def _stop_on_signals(consumer: Consumer) -> None:
-    """Stop the consumer at stop signals, until the loop closes: a second one may come."""
+def _gives_signs(health: Health) -> bool:
+    # Before the first claim, a worker may wait for Redis for any time.
+    return not health.consumer.is_claiming or health.is_alive() is None
+
+
+def _stop_on_signals(consumer: Consumer, *, is_child: bool) -> None:
+    """Stop the consumer at stop signals, until the loop closes: a second one may come.
+
+    A child of several processes ends its grace at END_AT_ONCE of its parent only, because terminals
+    and service managers signal parent and child, which so gets each signal twice.
+    """
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
-        service_manager.notify(service_manager.STOPPING)
+        if not is_child:
+            # Of several processes, the parent says this for all.
+            service_manager.notify(service_manager.STOPPING)
         consumer.stop()
 
-    def hang_up() -> None:
-        # A terminal that closes may send the signal twice, by itself and through its shell.
+    def stop_once() -> None:
+        # A terminal that closes may send SIGHUP twice, by itself and through its shell.
         if not consumer.is_stopping:
             stop()
 
+    def stop_at_once() -> None:
+        stop_once()
+        stop()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(number, stop_once if is_child else stop)
+    if is_child:
+        loop.add_signal_handler(END_AT_ONCE, stop_at_once)
     # A program under nohup outlives its terminal.
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        loop.add_signal_handler(signal.SIGHUP, hang_up)
+        loop.add_signal_handler(signal.SIGHUP, stop_once)
     # The process was started with these signals blocked. Pending ones arrive now; see cli/serve.py.
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED_SIGNALS)

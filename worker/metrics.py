@@ -100,6 +100,7 @@ class WorkerMetrics(Collector):
             {installed_version(): 1},
         )  # fmt: skip
         for name, text, number in (
+            ("worker_processes", "Worker processes of this address that are at work", 1),
             ("worker_slots", "How many requests this worker may run at a time", self._slots),
             ("worker_running", "Requests that run here", consumer.running),
             ("worker_claiming", "Whether this worker claims requests", self._is_claiming()),

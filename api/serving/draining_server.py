@@ -20,7 +20,7 @@ from tickertape.api.fanout.streams import Streams
 from tickertape.api.serving.bounded_protocol import BoundedProtocol
 from tickertape.api.serving.bounds import bounds_from
 from tickertape.api.serving.doorway import REASONS, Doorway
-from tickertape.api.serving.processes import END_AT_ONCE, STOP_SIGNALS
+from tickertape.runtime.processes import END_AT_ONCE, STOP_SIGNALS
 from tickertape.runtime.service_manager import STOPPING, notify
 from tickertape.runtime.settings import Settings
 from tickertape.runtime.wait import wait_at_most
@@ -123,7 +123,9 @@ class DrainingServer(uvicorn.Server):
 
     def _begin_to_drain(self, delay_s: float) -> None:
         self._is_draining = True
-        notify(STOPPING)
+        if not self._is_child:
+            # Of several processes, the parent says this for all.
+            notify(STOPPING)
         self._streams.announce()
         logger.info(
             "draining",

@@ -13,14 +13,15 @@ import structlog
 from tickertape.api.app import create_app
 from tickertape.api.edge.guards import check_bind
 from tickertape.api.edge.listed_keys import needs_keys
+from tickertape.api.hosting import Hosting
 from tickertape.api.serving.draining_server import BACKLOG, DrainingServer
-from tickertape.api.serving.processes import ProcessTiming, number_of_process, run_processes
-from tickertape.api.siblings import Hosting, Siblings
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.runtime.addresses import is_public
 from tickertape.runtime.garbage import tune_garbage_collector
+from tickertape.runtime.processes import ProcessTiming, number_of_process, run_processes
 from tickertape.runtime.service_manager import inherited_sockets
 from tickertape.runtime.settings import Settings
+from tickertape.runtime.siblings import Siblings
 from tickertape.runtime.trace_settings import open_tracer
 
 logger = structlog.get_logger("api")

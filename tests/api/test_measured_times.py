@@ -14,10 +14,10 @@ from tests.support.wait import wait_until
 from tickertape.api.fanout.finished_logs import FinishedLogs
 from tickertape.api.fanout.held_bytes import HeldBytes
 from tickertape.api.fanout.slice import SLICE_CONNECTIONS
-from tickertape.api.metric_sums import summed
 from tickertape.api.metrics import Metrics
 from tickertape.runtime.histogram import Histogram
 from tickertape.runtime.loop_watch import LoopWatch
+from tickertape.runtime.metric_sums import summed
 
 DELAYS = "tickertape_token_to_reader_seconds_count"
 KEYS = "ann:the-key-of-ann-1234"

@@ -12,9 +12,9 @@ from structlog.testing import capture_logs
 
 from tests.support.children import give_up, serve, serve_stubbornly, serve_with_signs
 from tests.support.wait import wait_until_sync
-from tickertape.api.serving import processes
-from tickertape.api.serving.processes import ProcessTiming, run_processes
-from tickertape.api.siblings import Siblings
+from tickertape.runtime import processes
+from tickertape.runtime.processes import ProcessTiming, run_processes
+from tickertape.runtime.siblings import Siblings
 
 TIMING = ProcessTiming()
 

@@ -22,9 +22,9 @@ from tests.support.keyspace import KEYS
 from tests.support.rig import Rig
 from tests.support.sse import open_stream
 from tests.support.wait import wait_until, wait_until_sync
-from tickertape.api.serving.processes import START_METHOD
 from tickertape.api.serving.server import serve
 from tickertape.broker.errors import SettingsInvalid
+from tickertape.runtime.processes import START_METHOD
 from tickertape.runtime.settings import Settings
 
 # Each test starts processes and waits for their end.

@@ -4,8 +4,8 @@ import copy
 
 import pytest
 
-from tickertape.api.metric_sums import summed
-from tickertape.api.siblings import FRESH_S, SLOT_BYTES, Siblings
+from tickertape.runtime.metric_sums import summed
+from tickertape.runtime.siblings import FRESH_S, SLOT_BYTES, Siblings
 
 ONE = b"""# HELP tickertape_submits_total Submitted
 # TYPE tickertape_submits_total counter

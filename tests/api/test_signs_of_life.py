@@ -2,7 +2,7 @@
 
 from math import inf
 
-from tickertape.api.serving.signs_of_life import SignsOfLife
+from tickertape.runtime.signs_of_life import SignsOfLife
 
 
 def started(*numbers: int, sign: float = -inf) -> SignsOfLife:

@@ -59,6 +59,7 @@ LAG = "event_loop_lag", WORKER
 FIRST = "submit_to_first_token", WORKER
 LIMITS = ("0.1", "0.25", "1.0", "10.0", "30.0", "+Inf")
 PROCESSES = f"tickertape_api_processes{{{API}}}"
+WORKER_PROCESSES = f"tickertape_worker_processes{{{WORKER}}}"
 CLAIMING = f"tickertape_worker_claiming{{{WORKER}}}"
 DRAINING = f"tickertape_worker_draining{{{WORKER}}}"
 TAKEOVERS = f"tickertape_worker_takeovers_total{{{WORKER}}}"
@@ -68,7 +69,7 @@ HEALTHY: Series = {
     **{problem(code): f"0x{END}" for code in PROBLEMS},
     WRITES: f"0x{END}", FULL: f"0x{END}", RIGHTS: f"0x{END}", PUSH: f"1x{END}", WAIT: f"2x{END}",
     SECRET: f"0x{END}",
-    PROCESSES: f"4x{END}", CLAIMING: f"1x{END}", DRAINING: f"0x{END}",
+    PROCESSES: f"4x{END}", WORKER_PROCESSES: f"4x{END}", CLAIMING: f"1x{END}", DRAINING: f"0x{END}",
     TAKEOVERS: f"0x{END}", requests("dead"): f"0x{END}", requests("waiting"): f"3x{END}",
     submits("accepted"): f"0+120x{END}", submits("unavailable"): f"0x{END}",
     submits("queue_full"): f"0x{END}", submits("tenant_limit"): f"0x{END}",
@@ -116,6 +117,11 @@ MORE_FAULTS: dict[str, tuple[str, Series, int]] = {
     "a worker without rights": ("TickertapeProcessDown", {RIGHTS: SOON}, 15),
     "a worker whose loop hangs": ("TickertapeProcessDown", {CLAIMING: GONE_SOON}, 15),
     "one of four processes hangs": ("TickertapeProcessDown", {PROCESSES: f"4x4 3x{END}"}, 15),
+    "one of four processes of a worker hangs": (
+        "TickertapeProcessDown",
+        {WORKER_PROCESSES: f"4x4 3x{END}"},
+        15,
+    ),
     "workers that nobody scrapes": ("TickertapeProcessDown", {UP_WORKER: NEVER}, 11),
 }
 OTHER_API = 'up{job="tickertape-api",instance="other"}'

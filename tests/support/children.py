@@ -5,8 +5,8 @@ import signal
 import time
 from pathlib import Path
 
-from tickertape.api.serving.processes import number_of_process
-from tickertape.api.siblings import Siblings
+from tickertape.runtime.processes import number_of_process
+from tickertape.runtime.siblings import Siblings
 
 
 def serve(directory: str, *, ignores_sigterm: bool = False) -> int:

@@ -15,9 +15,9 @@ from tests.support.given_settings import GivenSettings
 from tests.support.wait import wait_until
 from tickertape.api.app import create_app
 from tickertape.api.edge.caller import Authenticator
+from tickertape.api.hosting import Hosting
 from tickertape.api.services import TIMING, ApiTiming, Services
 from tickertape.api.serving.draining_server import DrainingServer
-from tickertape.api.siblings import Hosting
 from tickertape.roles import Roles, load_roles
 from tickertape.runtime.secret_files import SecretFile
 from tickertape.runtime.tracing import Tracer

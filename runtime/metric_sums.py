@@ -9,9 +9,22 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
 # What one process has a yes or a no for, and all processes must say yes.
-_LEAST = frozenset({"tickertape_push_up", "tickertape_redis_takes_writes", "process_max_fds"})
+_LEAST = frozenset(
+    {
+        "tickertape_push_up",
+        "tickertape_redis_takes_writes",
+        "tickertape_worker_claiming",
+        "tickertape_worker_upstream_up",
+        "process_max_fds",
+    }
+)
 _MOST = frozenset(
-    {"tickertape_longest_turn_seconds", "tickertape_build_info", "tickertape_condition"}
+    {
+        "tickertape_longest_turn_seconds",
+        "tickertape_build_info",
+        "tickertape_condition",
+        "tickertape_worker_draining",
+    }
 )
 # When a process, or one of its series, began.
 _FIRST = ("_created", "_start_time_seconds")

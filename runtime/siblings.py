@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator
 from multiprocessing.sharedctypes import RawArray
 from typing import Any, NamedTuple
 
-from tickertape.runtime.tracing import Tracer
-
 SLOT_BYTES = 256 * 1024
 FRESH_S = 5.0
 # When the process wrote, and the length and checksum of what it wrote.
@@ -25,14 +23,6 @@ class Written(NamedTuple):
 
     text: bytes
     is_fresh: bool
-
-
-class Hosting(NamedTuple):
-    """What the server that runs an app has beside the port of callers. It closes the tracer."""
-
-    operator_port: int | None = None
-    siblings: "Siblings | None" = None
-    tracer: Tracer | None = None
 
 
 class Siblings:
@@ -63,6 +53,11 @@ class Siblings:
         """When the process of this number last wrote, by the clock; -inf before it first did."""
         written_s: float = _HEAD.unpack_from(self._slots[number])[0]
         return written_s or float("-inf")
+
+    @property
+    def count(self) -> int:
+        """The number of processes, this one included."""
+        return len(self._slots)
 
     def others(self) -> Iterator[Written]:
         """What the other processes wrote."""

@@ -1,4 +1,4 @@
-"""Runs several processes on one socket: starts them, replaces lost ones, ends them together."""
+"""Runs several processes of one program: starts them, replaces lost ones, ends them together."""
 
 import itertools
 import multiprocessing
@@ -16,10 +16,11 @@ from typing import Any
 
 import structlog
 
-from tickertape.api.serving.signs_of_life import SignsOfLife
-from tickertape.runtime.service_manager import beat_watchdog
+from tickertape.broker.errors import SettingsInvalid
+from tickertape.runtime.service_manager import STOPPING, beat_watchdog, notify
+from tickertape.runtime.signs_of_life import SignsOfLife
 
-logger = structlog.get_logger("api")
+logger = structlog.get_logger()
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # What makes a child stop its drain. A second SIGTERM would not do: service managers signal children
@@ -33,10 +34,12 @@ Target = Callable[..., int]
 # The time of the last sign of life of the process with a number; -inf before the first one.
 SignOf = Callable[[int], float]
 
-_NAME = "api-"
+_NAME = "process-"
 _SIGNALS = (*STOP_SIGNALS, END_AT_ONCE)
 _PARENT_LOOK_S = 0.5
 _KILLED_WITHIN_S = 1.0
+# As `tickertape` ends for a wrong setting.
+_WRONG_SETTING = 2
 
 
 @dataclass(frozen=True)
@@ -172,6 +175,7 @@ class _Processes:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         del frame
         if self._end_by_s is None:
+            notify(STOPPING)
             self._terminate(self._timing.drain_s)
         elif number != signal.SIGHUP:
             self._hurry()
@@ -235,7 +239,16 @@ def _run(
         name="end with parent",
         daemon=True,
     ).start()
-    raise SystemExit(target(*arguments))
+    try:
+        code = target(*arguments)
+    except SettingsInvalid as invalid:
+        logger.error("giving up", reason=str(invalid))  # noqa: TRY400  # expected, and for people
+        code = _WRONG_SETTING
+    except Exception:
+        # `multiprocessing` would print the error, whose text may quote a prompt or a key.
+        logger.exception("the program crashed")
+        code = 1
+    raise SystemExit(code)
 
 
 def _end_with_parent(parent_pid: int, end_within_s: float) -> None:
