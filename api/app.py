@@ -25,7 +25,7 @@ from tickertape.api.edge.rate_headers import RateHeaders
 from tickertape.api.edge.read_limits import ReadLimits
 from tickertape.api.edge.tenant_rules import TenantRulebook
 from tickertape.api.hosting import Hosting
-from tickertape.api.lifespan import Callers, OnFatal, running
+from tickertape.api.lifespan import Callers, OnFatal, Reports, running
 from tickertape.api.metrics import Metrics
 from tickertape.api.openapi import document_app, operation_id
 from tickertape.api.page.files import ServedPage, load_page
@@ -96,7 +96,13 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with running(
-            settings, redis_url, loaded_roles, on_fatal or _ignore, timing, callers, metrics
+            settings,
+            redis_url,
+            loaded_roles,
+            Reports(on_fatal or _ignore, hosting.report_ready),
+            timing,
+            callers,
+            metrics,
         ) as services:
             app.state.services = services
             yield

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from tickertape.runtime.service_manager import READY, notify
 from tickertape.runtime.siblings import Siblings
 from tickertape.runtime.tracing import Tracer
 
@@ -12,3 +13,10 @@ class Hosting(NamedTuple):
     operator_port: int | None = None
     siblings: Siblings | None = None
     tracer: Tracer | None = None
+
+    def report_ready(self) -> None:
+        """Report that the app is ready: to the service manager, or to the parent of siblings."""
+        if self.siblings is None:
+            notify(READY)
+        else:
+            self.siblings.report_ready()

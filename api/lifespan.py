@@ -52,21 +52,28 @@ class Callers(NamedTuple):
     rules: TenantRulebook
 
 
+class Reports(NamedTuple):
+    """What is called when the app has to stop, and when it is ready."""
+
+    fatal: OnFatal
+    ready: Callable[[], None]
+
+
 @asynccontextmanager
 async def running(
     settings: Settings,
     redis_url: str,
     roles: Roles,
-    on_fatal: OnFatal,
+    reports: Reports,
     timing: ApiTiming,
     callers: Callers,
     metrics: Metrics,
 ) -> AsyncIterator[Services]:
     """The services of a running app. They become usable once Redis is up.
 
-    `on_fatal` is called with the reason when the app has to stop, because REDIS_URL names another
-    kind of deployment, because this release cannot read the data in Redis, or because a background
-    task failed.
+    `ready` of `reports` is called once they are usable. `fatal` is called with the reason when the
+    app has to stop, because REDIS_URL names another kind of deployment, because this release cannot
+    read the data in Redis, or because a background task failed.
     """
     connections = Connections(
         redis_url, namespace=settings.namespace, partitions=settings.partitions
@@ -88,13 +95,13 @@ async def running(
         ),
         asyncio.create_task(connections.partitions.follow(), name="partition map"),
         asyncio.create_task(services.loop_watch.run(), name="loop watch"),
-        asyncio.create_task(_report_to_manager(services), name="service manager"),
+        asyncio.create_task(_report_to_manager(services, reports.ready), name="service manager"),
         asyncio.create_task(metrics.run(), name="metrics"),
         asyncio.create_task(looks.run(timing.look_interval_s), name="readiness"),
         asyncio.create_task(secrets.run(), name="secrets"),
     ]
     for task in tasks:
-        task.add_done_callback(lambda ended: _report(ended, on_fatal))
+        task.add_done_callback(lambda ended: _report(ended, reports.fatal))
     try:
         yield services
     finally:
@@ -201,9 +208,9 @@ async def _watch_fleet(services: Services) -> None:
     await services.fleet.run()
 
 
-async def _report_to_manager(services: Services) -> None:
+async def _report_to_manager(services: Services, report_ready: Callable[[], None]) -> None:
     await services.readiness.has_agreed.wait()
-    service_manager.notify(service_manager.READY)
+    report_ready()
     await service_manager.keep_watchdog()
 
 

@@ -108,6 +108,13 @@ def _add_up(commands: _Commands) -> None:
     _add_address(up)
     up.add_argument("--workers", type=positive_of, default=1, metavar="N", help="default: 1")
     up.add_argument(
+        "--api-processes",
+        type=positive_of,
+        default=1,
+        metavar="N",
+        help="processes of the API, as `tickertape api --processes N`; default: 1",
+    )
+    up.add_argument(
         "--switch-upstream",
         action="store_true",
         help="use REDIS_URL although its requests were submitted for another upstream; those that"

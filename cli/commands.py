@@ -30,6 +30,7 @@ def up(options: argparse.Namespace) -> int:
             options.host,
             options.port,
             options.workers,
+            options.api_processes,
             options.data_dir,
             options.open,
             switches_upstream=options.switch_upstream,

@@ -1,9 +1,10 @@
-"""`tickertape api`, `worker` and `model`: one process each, for `up`, containers and services."""
+"""`tickertape api`, `worker` and `model`: for `up`, containers and services."""
 
 import asyncio
 import contextlib
 import functools
 import gc
+import importlib
 import os
 import signal
 import sys
@@ -57,14 +58,14 @@ def run_worker(slots: int, processes: int) -> int:
     """Work until a stop signal, then drain; each process has `slots`. Raises SettingsInvalid."""
     settings, redis_url = _settings()
     with _nothing_to_collect():
-        pass
+        # Before several processes are forked, so that they import nothing again.
+        importlib.import_module("tickertape.worker.main")
+        from tickertape.worker.group import run_group
 
     _configure_logs(settings.log_level)
     _check_start(settings, "worker")
     if processes == 1:
         return _work(settings, redis_url, slots)
-    from tickertape.worker.group import run_group
-
     return run_group(processes, _work, (settings, redis_url, slots), settings)
 
 

@@ -17,7 +17,8 @@ from typing import Any
 import structlog
 
 from tickertape.broker.errors import SettingsInvalid
-from tickertape.runtime.service_manager import STOPPING, beat_watchdog, notify
+from tickertape.runtime.service_manager import READY, STOPPING, beat_watchdog, notify
+from tickertape.runtime.siblings import Siblings
 from tickertape.runtime.signs_of_life import SignsOfLife
 
 logger = structlog.get_logger()
@@ -31,12 +32,11 @@ END_AT_ONCE = signal.SIGUSR2
 START_METHOD = "fork" if sys.platform == "linux" else "spawn"
 
 Target = Callable[..., int]
-# The time of the last sign of life of the process with a number; -inf before the first one.
-SignOf = Callable[[int], float]
 
 _NAME = "process-"
 _SIGNALS = (*STOP_SIGNALS, END_AT_ONCE)
 _PARENT_LOOK_S = 0.5
+_STARTING_POLL_S = 0.1
 _KILLED_WITHIN_S = 1.0
 # As `tickertape` ends for a wrong setting.
 _WRONG_SETTING = 2
@@ -67,17 +67,18 @@ def run_processes(
     target: Target,
     arguments: tuple[object, ...],
     timing: ProcessTiming = _TIMING,
-    sign_of: SignOf | None = None,
+    siblings: Siblings | None = None,
 ) -> int:
     """Run `target(*arguments)` in `count` processes until a stop signal; returns the exit code.
 
-    A first signal makes the processes drain, and a second one makes them end at once. A killed
-    process is replaced, and one that gives no sign of life, by `sign_of`, is killed. A process that
-    exits by itself has found a fatal fault, so all
-    processes are ended and its exit code is returned. They also end when this process ends, for
-    whatever reason. A process that does not end in time is killed.
+    A first signal makes the processes drain, and a second one makes them end at once. A process
+    that was killed is replaced, and so is one that got a stop signal alone, once it has drained. A
+    process that gives no sign of life, by its `siblings`, is killed. A process that exits with
+    another code than 0 has found a fatal fault, so all processes are ended and its exit code is
+    returned. They also end when this process ends, for whatever reason. A process that does not end
+    in time is killed. The service manager gets READY once all processes have reported it.
     """
-    return _Processes(target, arguments, timing, sign_of).run(count)
+    return _Processes(target, arguments, timing, siblings).run(count)
 
 
 class _Processes:
@@ -86,7 +87,7 @@ class _Processes:
         target: Target,
         arguments: tuple[object, ...],
         timing: ProcessTiming = _TIMING,
-        sign_of: SignOf | None = None,
+        siblings: Siblings | None = None,
     ) -> None:
         # A forked child inherits locks that are held, and a running event loop. This process has
         # one thread and no loop.
@@ -94,7 +95,8 @@ class _Processes:
         self._target = target
         self._arguments = arguments
         self._timing = timing
-        self._sign_of = sign_of
+        self._siblings = siblings
+        self._is_ready = siblings is None
         self._signs = SignsOfLife(timing.hung_after_s, timing.hung_at_start_after_s)
         self._looked_s = time.monotonic()
         self._children: list[BaseProcess] = []
@@ -131,9 +133,9 @@ class _Processes:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._children.append(child)
-        if self._sign_of is not None:
+        if self._siblings is not None:
             number = _number(child)
-            self._signs.began(number, self._sign_of(number))
+            self._signs.began(number, self._siblings.written_s(number))
         if self._end_by_s is not None:
             # The signal arrived before this child was in the list, so it did not reach it.
             self._signal(child)
@@ -142,30 +144,49 @@ class _Processes:
         while self._children and not self._is_late():
             beat_watchdog()
             # A signal does not end `wait`, so wake up in time to kill children that hang.
-            wait([child.sentinel for child in self._children], self._timing.poll_s)
+            poll_s = self._timing.poll_s if self._is_ready else _STARTING_POLL_S
+            wait([child.sentinel for child in self._children], poll_s)
+            self._report_ready()
             self._kill_what_hangs()
             ended = [child for child in self._children if child.exitcode is not None]
             for child in ended:
                 self._children.remove(child)
                 code = child.exitcode or 0
-                if self._end_by_s is not None:
-                    continue
-                if code >= 0:
+                if self._end_by_s is None and code > 0:
                     return code
-                logger.error("process was killed", pid=child.pid, signal=-code)
-                time.sleep(self._timing.restart_pause_s)
-                self._start()
+                self._replace(child.pid, code)
         return 0
+
+    def _report_ready(self) -> None:
+        if not self._is_ready and self._siblings is not None and all(self._siblings.ready):
+            self._is_ready = True
+            notify(READY)
+
+    def _replace(self, pid: int | None, code: int) -> None:
+        """Start a process in place of one that has ended, unless all are to end."""
+        if self._end_by_s is not None:
+            return
+        if code < 0:
+            logger.error("process was killed", pid=pid, signal=-code)
+        else:
+            logger.info("process ended", pid=pid)
+        # A stop of all processes may follow at once, if each got the signal.
+        time.sleep(self._timing.restart_pause_s)
+        if self._end_by_s is None:
+            self._start()
 
     def _kill_what_hangs(self) -> None:
         now_s = time.monotonic()
         # After a stop of this process itself, its children have had no time either.
         elapsed_s = min(now_s - self._looked_s, 2 * self._timing.poll_s)
         self._looked_s = now_s
-        if self._sign_of is None:
+        siblings = self._siblings
+        if siblings is None:
             return
         running = {_number(each): each for each in self._children if each.exitcode is None}
-        hanging = self._signs.silent(elapsed_s, {each: self._sign_of(each) for each in running})
+        hanging = self._signs.silent(
+            elapsed_s, {each: siblings.written_s(each) for each in running}
+        )
         for number, silent_s in hanging.items():
             child = running[number]
             logger.error("process hangs", pid=child.pid, silent_s=round(silent_s, 1))

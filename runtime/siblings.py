@@ -33,6 +33,7 @@ class Siblings:
 
     def __init__(self, count: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._slots: list[Any] = [RawArray("c", SLOT_BYTES) for _ in range(count)]
+        self._ready: Any = RawArray("b", count)
         self._clock = clock
         self._own: int | None = None
         self.before = b""
@@ -41,8 +42,19 @@ class Siblings:
     def join(self, number: int) -> None:
         """Take the slot of this number, which no other process has now."""
         self._own = number
+        self._ready[number] = False
         self.before = self._read(number).text
         self._write(self.before, written_s=float("-inf"))
+
+    def report_ready(self) -> None:
+        """Let the parent see that this process can work."""
+        if self._own is not None:
+            self._ready[self._own] = True
+
+    @property
+    def ready(self) -> list[bool]:
+        """Whether each process has reported that it can work."""
+        return [*map(bool, self._ready)]
 
     def write(self, text: bytes) -> None:
         """Let the other processes see this text, if there is room for it."""

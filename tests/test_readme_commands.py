@@ -23,7 +23,7 @@ NOT_RUN = {
     "OPENAI_API_KEY=sk-... OPENAI_MODEL=gpt-4.1-mini make run": "needs a key",
     "OPENAI_BASE_URL=http://127.0.0.1:11434/v1 OPENAI_MODEL=qwen3 make run": "needs that server",
     "tickertape api --host 0.0.0.0 --processes 2": "serves until it is stopped; tests/e2e",
-    "tickertape worker --slots 64": "works until it is stopped; tests/e2e",
+    "tickertape worker --processes 4": "works until it is stopped; tests/e2e",
     "sh docs/deploy/make-secrets.sh": "tests/deploy/test_compose.py runs it",
     "docker compose up --scale api=2 --scale worker=4": "needs Docker",
 }

@@ -52,10 +52,8 @@ def run_group(
 ) -> int:
     """Run `work(*arguments, group)` in `count` processes until a stop signal.
 
-    Returns the exit code.
-
-    The processes are replaced and ended as `run_processes` says. `work` must call `group.join`.
-    Raises SettingsInvalid for a port of probes that cannot be used.
+    Returns the exit code. The processes are replaced and ended as `run_processes` says. `work` must
+    call `group.join`. Raises SettingsInvalid for a port of probes that cannot be used.
     """
     listeners = open_probes(settings)
     siblings = Siblings(count)
@@ -66,7 +64,7 @@ def run_group(
     timing = ProcessTiming(drain_s=settings.drain_s, end_within_s=_RELEASE_S)
     try:
         return run_processes(
-            count, work, (*arguments, Group(siblings, listeners)), timing, siblings.written_s
+            count, work, (*arguments, Group(siblings, listeners)), timing, siblings
         )
     finally:
         for each in listeners:

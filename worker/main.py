@@ -76,7 +76,7 @@ async def run(
         _stop_on_signals(worker.consumer, is_child=group is not None)
         listeners = group.listeners if group else open_probes(settings)
         async with health_endpoint(health, listeners), worker.tools.upstream:
-            await worker.work()
+            await worker.work(group.siblings.report_ready if group else _report_ready)
     except ExceptionGroup as failures:
         # Of the tasks' failures, only this one is for people, and has one line.
         invalid = failures.subgroup(SettingsInvalid)
@@ -106,6 +106,10 @@ def worker_name() -> str:
     """A unique, readable name for this worker: host, process id, random digits."""
     host = socket.gethostname().partition(".")[0].replace(":", "-")
     return f"{host}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+def _report_ready() -> None:
+    service_manager.notify(service_manager.READY)
 
 
 def _gives_signs(health: Health) -> bool:

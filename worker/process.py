@@ -1,6 +1,7 @@
 """What a worker process runs, and the order in which it starts and stops."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -48,8 +49,8 @@ class Worker:
     slots: int
     drain_grace_s: float
 
-    async def work(self) -> None:
-        """Run until the consumer is stopped and drained.
+    async def work(self, report_ready: Callable[[], None]) -> None:
+        """Run until the consumer is stopped and drained. `report_ready` is called before a claim.
 
         The appender, the model list and the pushes run as long as a job may need them.
         """
@@ -78,7 +79,7 @@ class Worker:
                 if not self.consumer.is_stopping:
                     tune_garbage_collector()
                     log.info("working", slots=self.slots)
-                    service_manager.notify(service_manager.READY)
+                    report_ready()
                     background.append(group.create_task(self.agreement.run(), name="agreement"))
                     await self.consumer.run(self.drain_grace_s)
             finally:

@@ -79,7 +79,7 @@ def serve(
         gc.freeze()
         arguments = (settings, listeners, open_to_all, configure_logs, siblings)
         timing = _timing(settings)
-        return run_processes(processes, _serve_one, arguments, timing, siblings.written_s)
+        return run_processes(processes, _serve_one, arguments, timing, siblings)
 
 
 def _timing(settings: Settings) -> ProcessTiming:

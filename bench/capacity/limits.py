@@ -98,7 +98,7 @@ def _partitions(load: Load) -> float:
 
 LIMITS = (
     Limit("a worker has a core to itself and is busy for 60 % of the time", _worker,
-          "start more workers: any number, on any machine"),
+          "`tickertape worker --processes N`, then workers on more machines"),
     Limit("an API process is busy for 60 % of the time", _api,
           "`tickertape api --processes N`, then more machines behind a balancer"),
     Limit("one Redis server is busy for 60 % of the time", _redis,

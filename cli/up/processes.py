@@ -40,6 +40,7 @@ class Options:
     host: str
     port: int
     workers: int
+    api_processes: int
     data_dir: Path
     is_open: bool
     switches_upstream: bool = False
@@ -76,6 +77,8 @@ def model_service(settings: Settings, logs: Path) -> Service[LocalModel] | None:
 def api_process(options: Options, port: int, logs: Path) -> ChildProcess:
     """The API, not yet started."""
     arguments = ["api", f"--host={options.host}", f"--port={port}"]
+    if options.api_processes > 1:
+        arguments.append(f"--processes={options.api_processes}")
     if options.is_open:
         arguments.append("--open")
     return ChildProcess("api", module_argv(_COMMAND, *arguments), logs / "api.log")

@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.children import give_up, serve, serve_stubbornly, serve_with_signs
+from tests.support.children import (
+    give_up,
+    serve,
+    serve_and_drain,
+    serve_stubbornly,
+    serve_with_signs,
+)
 from tests.support.wait import wait_until_sync
 from tickertape.runtime import processes
 from tickertape.runtime.processes import ProcessTiming, run_processes
@@ -43,8 +49,7 @@ def run_until_told(
     with ThreadPoolExecutor(1) as pool:
         watching = pool.submit(watch)
         arguments = (str(directory), *([siblings] if siblings else []))
-        sign_of = siblings.written_s if siblings else None
-        code = run_processes(count, target, arguments, timing, sign_of)
+        code = run_processes(count, target, arguments, timing, siblings)
         watching.result()
     return code
 
@@ -89,7 +94,14 @@ def test_a_process_that_is_killed_is_replaced_and_reported(
     assert killed["signal"] == signal.SIGKILL
 
 
-def test_a_process_that_gets_a_stop_signal_alone_ends_alone_and_is_replaced(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("target", "event"),
+    [(serve, "process was killed"), (serve_and_drain, "process ended")],
+    ids=["dies", "drains"],
+)
+def test_a_process_that_gets_a_stop_signal_alone_ends_alone_and_is_replaced(
+    tmp_path: Path, target: Callable[..., int], event: str
+) -> None:
     timing = ProcessTiming(restart_pause_s=0.01)
 
     def end_one() -> None:
@@ -100,9 +112,9 @@ def test_a_process_that_gets_a_stop_signal_alone_ends_alone_and_is_replaced(tmp_
         assert not are_over({kept})
 
     with capture_logs() as logged:
-        assert run_until_told(serve, tmp_path, end_one, count=2, timing=timing) == 0
-    (killed,) = [line for line in logged if line["event"] == "process was killed"]
-    assert killed["signal"] == signal.SIGTERM
+        assert run_until_told(target, tmp_path, end_one, count=2, timing=timing) == 0
+    (ended,) = [line for line in logged if line["event"] == event]
+    assert ended["pid"] in children(tmp_path)
 
 
 def test_a_process_that_hangs_is_killed_and_replaced_and_its_sibling_is_not(
@@ -128,9 +140,8 @@ def test_a_process_that_hangs_is_killed_and_replaced_and_its_sibling_is_not(
     assert [line["pid"] for line in logged if line["event"] == "process hangs"] == [pids[0]]
 
 
-@pytest.mark.parametrize("code", [0, 3])
-def test_a_process_that_exits_by_itself_ends_all_with_its_exit_code(code: int) -> None:
-    assert run_processes(2, give_up, (code,)) == code
+def test_a_process_that_exits_because_of_a_fault_ends_all_with_its_exit_code() -> None:
+    assert run_processes(2, give_up, (3,)) == 3
     assert multiprocessing.active_children() == []
 
 

@@ -284,6 +284,19 @@ async def test_several_processes_share_a_socket_and_a_killed_one_is_replaced(
     assert len(server.events("process was killed")) == 1
 
 
+async def test_a_process_that_is_stopped_alone_ends_its_calls_and_is_replaced(
+    redis_url: str, tmp_path: Path
+) -> None:
+    with server_process(tmp_path / "log", redis_url, processes=2) as server:
+        server.wait_until_ready(2)
+        ended, kept = children_of(server.process.pid)
+        os.kill(ended, signal.SIGTERM)
+        server.wait_until_ready(3)
+        assert ended not in children_of(server.process.pid)
+        assert kept in children_of(server.process.pid)
+    assert [each["pid"] for each in server.events("process ended")] == [ended]
+
+
 @pytest.mark.skipif(START_METHOD != "fork", reason="children import everything again")
 async def test_processes_of_one_address_import_nothing_again(
     redis_url: str, tmp_path: Path

@@ -47,9 +47,13 @@ def upstream_url() -> Iterator[str]:
 
 @pytest.fixture
 def running(tmp_path: Path, upstream_url: str) -> Iterator[Up]:
-    """`up` with two workers, ready."""
+    """`up` with two workers and an API of two processes, ready."""
     with up(
-        tmp_path, "--workers=2", OPENAI_BASE_URL=upstream_url, OPENAI_MODEL="scripted-model"
+        tmp_path,
+        "--workers=2",
+        "--api-processes=2",
+        OPENAI_BASE_URL=upstream_url,
+        OPENAI_MODEL="scripted-model",
     ) as started:
         started.wait_until_printed("Ready after")
         yield started
@@ -59,7 +63,7 @@ def test_it_answers_and_ctrl_c_leaves_nothing_behind(running: Up) -> None:
     plan = Plan(deltas=30, rate_per_s=100)
     chat = running.chat(plan.prompt())
     assert (chat.finish(), chat.stderr) == (plan.text(), "")
-    assert len(running.descendants()) == 4
+    assert len(running.descendants()) == 6
     running.process.send_signal(signal.SIGINT)
     assert running.process.wait(START_S) == 0
     assert running.descendants() == {}
@@ -155,7 +159,7 @@ def test_up_ends_in_order_while_an_answer_is_generated(running: Up) -> None:
 
 
 def test_killing_up_ends_every_process(running: Up) -> None:
-    assert len(running.descendants()) == 4
+    assert len(running.descendants()) == 6
     running.process.kill()
     running.process.wait()
     running.wait_until_nothing_is_left()

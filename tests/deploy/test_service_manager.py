@@ -6,18 +6,22 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.support.callers import Caller
+from tests.support.children import serve_when_allowed
 from tests.support.deployment import Deployment
 from tests.support.programs import START_S, Program
 from tests.support.servers import ValkeyServer, open_port
 from tests.support.tasks import running
-from tests.support.wait import wait_until
+from tests.support.wait import wait_until, wait_until_sync
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.runtime import service_manager
+from tickertape.runtime.processes import run_processes
+from tickertape.runtime.siblings import Siblings
 
 READY, ALIVE, STOPPING = "READY=1", "WATCHDOG=1", "STOPPING=1"
 WATCHDOG_S = 2
@@ -92,15 +96,42 @@ async def test_a_service_is_ready_when_it_can_work_and_gives_signs_of_life(
 
 
 @pytest.mark.slow
-async def test_the_parent_of_several_processes_gives_signs_of_life(
-    deployment: Deployment, manager: Manager
+@pytest.mark.parametrize("name", ["api", "worker"])
+async def test_the_parent_of_several_processes_reports_for_all(
+    deployment: Deployment, manager: Manager, name: str
 ) -> None:
     deployment.settings.update(manager.variables)
-    program = deployment.start("api", "api", "--port=0", "--processes=2")
-    await manager.hears(READY, times=2)
+    program = deployment.start(name, *_arguments(name), "--processes=2")
+    await manager.hears(READY)
     await manager.hears(ALIVE, times=3)
     program.signal(signal.SIGTERM)
     assert await program.ended() == 0
+    assert [state for state in manager.heard() if state != ALIVE] == [READY, STOPPING]
+
+
+def test_several_processes_are_ready_when_the_last_one_is(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", manager.variables["NOTIFY_SOCKET"])
+    siblings = Siblings(2)
+    directory = tmp_path / "children"
+    directory.mkdir()
+
+    def watch() -> None:
+        try:
+            wait_until_sync(lambda: len([*directory.iterdir()]) == 2, description="both run")
+            wait_until_sync(lambda: any(siblings.ready), description="one is ready")
+            assert manager.heard() == []
+            (directory / "go").touch()
+            wait_until_sync(lambda: manager.heard() == [READY], description="the manager hears it")
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(watch)
+        arguments = (str(directory), siblings)
+        assert run_processes(2, serve_when_allowed, arguments, siblings=siblings) == 0
+        watching.result()
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -14,6 +15,15 @@ def serve(directory: str, *, ignores_sigterm: bool = False) -> int:
     if ignores_sigterm:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.alarm(60)  # a failed test leaves no process behind
+    Path(directory, str(os.getpid())).touch()
+    while True:
+        signal.pause()
+
+
+def serve_and_drain(directory: str) -> int:
+    """As `serve`, and end in order at a stop signal."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.alarm(60)
     Path(directory, str(os.getpid())).touch()
     while True:
         signal.pause()
@@ -33,6 +43,16 @@ def serve_with_signs(directory: str, siblings: Siblings) -> int:
     while True:
         time.sleep(0.01)
         siblings.write(b"alive")
+
+
+def serve_when_allowed(directory: str, siblings: Siblings) -> int:
+    """As `serve`; the second process is ready only once the directory has the file `go`."""
+    siblings.join(number_of_process())
+    Path(directory, str(os.getpid())).touch()
+    while number_of_process() == 1 and not Path(directory, "go").exists():
+        time.sleep(0.01)
+    siblings.report_ready()
+    return serve(directory)
 
 
 def give_up(code: int) -> int:

@@ -84,9 +84,8 @@ class Up(Program):
         return lines
 
     def pid_of(self, words: str) -> int:
-        """The process id of the one descendant whose command line contains these words."""
-        (pid,) = (pid for pid, line in self.descendants().items() if words in line)
-        return pid
+        """The process id of the first descendant whose command line contains these words."""
+        return min(pid for pid, line in self.descendants().items() if words in line)
 
     def wait_until_nothing_is_left(self) -> None:
         """Wait until all descendants have ended."""

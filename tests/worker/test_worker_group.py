@@ -152,6 +152,28 @@ async def test_the_processes_of_a_worker_share_work_probes_and_metrics(
 
 
 @pytest.mark.slow
+async def test_a_process_that_is_stopped_alone_ends_its_answers_and_is_replaced(
+    two: TwoProcesses, upstream: ScriptedUpstream
+) -> None:
+    rest = asyncio.Event()
+    for _ in range(6):
+        upstream.enqueue([Text("half "), Wait(rest), Text("whole"), Finish()])
+    asked = [await two.rig.ask() for _ in range(6)]
+    for each in asked:
+        await two.rig.shows(each, "half ")
+    os.kill(children_of(two.program.process.pid)[0], signal.SIGTERM)
+    await two.program.logged("draining")
+    rest.set()
+    for each in asked:
+        assert (await two.rig.ended(each)).status == "completed"
+    await two.program.logged("process ended")
+    await two.become_ready()
+    await two.shows(processes=2, slots=6, claiming=1, draining=0)
+    two.program.signal(signal.SIGHUP)
+    assert await two.program.ended() == 0
+
+
+@pytest.mark.slow
 async def test_a_worker_of_several_processes_ends_its_answers_before_it_ends(
     two: TwoProcesses, upstream: ScriptedUpstream
 ) -> None:
