@@ -42,7 +42,9 @@ TICKERTAPE_LOCAL_MODEL. All of them end with this command.
 After Ctrl+C, workers finish their requests or return them to the queue. A second Ctrl+C skips
 finishing."""
 _API = "Serve the HTTP API. REDIS_URL must be set."
-_WORKER = "Run requests from the queue. REDIS_URL must be set."
+_WORKER = """\
+Run requests from the queue. REDIS_URL must be set. With a MODULE of yours, requests whose model is
+the name of a function in it are answered by that function (docs/functions.md)."""
 _MODEL = """\
 Serve the local model as an OpenAI-compatible API: the file of TICKERTAPE_LOCAL_MODEL, else the
 built-in small one."""
@@ -115,6 +117,11 @@ def _add_up(commands: _Commands) -> None:
         help="processes of the API, as `tickertape api --processes N`; default: 1",
     )
     up.add_argument(
+        "--functions",
+        metavar="MODULE[:ATTRIBUTE]",
+        help="a module with functions of yours that answer requests (docs/functions.md)",
+    )
+    up.add_argument(
         "--switch-upstream",
         action="store_true",
         help="use REDIS_URL although its requests were submitted for another upstream; those that"
@@ -137,6 +144,12 @@ def _add_processes(commands: _Commands) -> None:
         " a loopback host name",
     )
     worker = _add(commands, run.worker, "start what generates answers", _WORKER)
+    worker.add_argument(
+        "functions",
+        nargs="?",
+        metavar="MODULE[:ATTRIBUTE]",
+        help="a module with functions, for example my_project.agents",
+    )
     worker.add_argument(
         "--slots",
         type=positive_of,

@@ -35,6 +35,7 @@ def up(options: argparse.Namespace) -> int:
             options.open,
             switches_upstream=options.switch_upstream,
             typed=options.typed,
+            functions=options.functions,
         )
     )
 
@@ -56,7 +57,7 @@ def worker(options: argparse.Namespace) -> int:
     """`tickertape worker`."""
     from tickertape.cli import serve
 
-    return serve.run_worker(options.slots, options.processes)
+    return serve.run_worker(options.slots, options.processes, options.functions)
 
 
 def model(options: argparse.Namespace) -> int:

@@ -54,8 +54,11 @@ def run_api(
         raise CommandFailed(str(invalid), Exit.USAGE) from None
 
 
-def run_worker(slots: int, processes: int) -> int:
-    """Work until a stop signal, then drain; each process has `slots`. Raises SettingsInvalid."""
+def run_worker(slots: int, processes: int, module: str | None) -> int:
+    """Work until a stop signal, then drain; each process has `slots`. Raises SettingsInvalid.
+
+    `module` names a module with functions, as load_functions has it.
+    """
     settings, redis_url = _settings()
     with _nothing_to_collect():
         # Before several processes are forked, so that they import nothing again.
@@ -65,24 +68,42 @@ def run_worker(slots: int, processes: int) -> int:
     _configure_logs(settings.log_level)
     _check_start(settings, "worker")
     if processes == 1:
-        return _work(settings, redis_url, slots)
-    return run_group(processes, _work, (settings, redis_url, slots), settings)
+        return _work(settings, redis_url, slots, module)
+    return run_group(processes, _work, (settings, redis_url, slots, module), settings)
 
 
-def _work(settings: Settings, redis_url: str, slots: int, group: "Group | None" = None) -> int:
+def _work(
+    settings: Settings,
+    redis_url: str,
+    slots: int,
+    module: str | None,
+    group: "Group | None" = None,
+) -> int:
+    from tickertape.worker.functions.loading import load_functions
     from tickertape.worker.main import BLOCKED_SIGNALS, run
 
     if group is not None:
         # A child that was not forked has configured nothing.
         logs.configure(settings.log_level)
         group.join()
+    # In each process, because what a module opens does not survive a fork.
+    functions = load_functions(module) if module is not None else []
     # Blocked until the worker installs its handlers. A handler that raised SystemExit while the
     # event loop is created could be lost.
     signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED_SIGNALS)
     # From here on, so that its thread takes no signal.
     tracer = open_tracer("tickertape-worker")
     with asyncio.Runner(loop_factory=_loop_factory) as runner:
-        runner.run(run(settings, redis_url, slots=slots, tracer=tracer, group=group))
+        runner.run(
+            run(
+                settings,
+                redis_url,
+                slots=slots,
+                tracer=tracer,
+                group=group,
+                functions=functions,
+            )
+        )
     if tracer is not None:
         tracer.close()
     return 0

@@ -4,23 +4,65 @@ The packages below are folders of the repository's top level, linked here so tha
 imported under one name: `tickertape.api`, `tickertape.worker`, `tickertape.broker`,
 `tickertape.roles`, `tickertape.client`, `tickertape.cli` and `tickertape.runtime`.
 
-`tickertape.Client` and the other names of `tickertape.client` are imported when they are first
-used, so that a server does not load them.
+`tickertape.Client` and the other names below are imported when they are first used, so that a
+server does not load them.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tickertape.client import AsyncClient as AsyncClient
     from tickertape.client import Client as Client
     from tickertape.client import TickertapeError as TickertapeError
+    from tickertape.worker.functions.context import Context as Context
+    from tickertape.worker.functions.definition import Function as Function
+    from tickertape.worker.functions.definition import function as function
+    from tickertape.worker.functions.request import Request as Request
+    from tickertape.worker.functions.values import Finish as Finish
+    from tickertape.worker.functions.values import FunctionFailed as FunctionFailed
+    from tickertape.worker.functions.values import Reasoning as Reasoning
+    from tickertape.worker.functions.values import Refusal as Refusal
+    from tickertape.worker.functions.values import Text as Text
+    from tickertape.worker.functions.values import ToolCall as ToolCall
+    from tickertape.worker.functions.values import Usage as Usage
 
-__all__ = ["AsyncClient", "Client", "TickertapeError"]
+_NAMES_BY_MODULE = {
+    "tickertape.client": ("AsyncClient", "Client", "TickertapeError"),
+    "tickertape.worker.functions.context": ("Context",),
+    "tickertape.worker.functions.definition": ("Function", "function"),
+    "tickertape.worker.functions.request": ("Request",),
+    "tickertape.worker.functions.values": (
+        "Finish",
+        "FunctionFailed",
+        "Reasoning",
+        "Refusal",
+        "Text",
+        "ToolCall",
+        "Usage",
+    ),
+}
+_MODULES = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
+
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "Context",
+    "Finish",
+    "Function",
+    "FunctionFailed",
+    "Reasoning",
+    "Refusal",
+    "Request",
+    "Text",
+    "TickertapeError",
+    "ToolCall",
+    "Usage",
+    "function",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from tickertape import client  # noqa: PLC0415  # see the docstring
-
-    return getattr(client, name)
+    return getattr(import_module(_MODULES[name]), name)

@@ -2,6 +2,7 @@
 
 Read in this order: `main`, `process` (whose parts `assembly` builds), `consumer` (the claim loop),
 `job` (one request from its claim to its end), `attempt` and its `outcome`, `retry` (what follows a
-failure), `log_writer`, then `upstream/`. The package speaks Redis only through broker/, and only
-its `upstream/` calls the upstream.
+failure), `log_writer`, `source` (what answers), then `upstream/` and `functions/`. `group` is for
+several processes of one command. The package speaks Redis only through broker/, and only its
+`upstream/` calls the upstream.
 """

@@ -1,6 +1,7 @@
 """Builds the parts of a worker process from the settings."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tickertape.broker.agreement import Agreement, settings_of_worker
@@ -25,6 +26,7 @@ from tickertape.runtime.tracing import Tracer
 from tickertape.worker.aof_rewriter import LOOK_S, rewriter_of
 from tickertape.worker.consumer import Consumer, ConsumerTiming
 from tickertape.worker.fleet_reporter import FleetReporter
+from tickertape.worker.functions.definition import Function
 from tickertape.worker.housekeeping import Housekeeper, HousekeepingTiming
 from tickertape.worker.model_watch import ModelWatch, ModelWatchTiming
 from tickertape.worker.process import Worker
@@ -66,9 +68,10 @@ def build_worker(
     slots: int,
     timing: WorkerTiming,
     tracer: Tracer | None,
+    functions: Sequence[Function] = (),
 ) -> Worker:
     """The parts of a worker of this name, with `slots` requests at a time; nothing runs yet."""
-    tools = _build_tools(connections, settings, name, timing.job, tracer)
+    tools = _build_tools(connections, settings, name, timing.job, tracer, functions)
     consumer = Consumer(
         tools,
         slots=slots,
@@ -135,6 +138,7 @@ def _build_tools(
     name: str,
     timing: JobTiming,
     tracer: Tracer | None,
+    functions: Sequence[Function],
 ) -> Tools:
     key = settings.openai_api_key
     return Tools(
@@ -160,6 +164,7 @@ def _build_tools(
         timing=timing,
         faults=connections.faults,
         tracer=tracer,
+        functions={each.name: each for each in functions},
     )
 
 

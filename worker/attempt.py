@@ -14,6 +14,7 @@ from tickertape.broker.request_ids import partition_of
 from tickertape.broker.turns import remember
 from tickertape.worker import prompt
 from tickertape.worker.attempt_trace import begin_attempt
+from tickertape.worker.failures import SourceFailed
 from tickertape.worker.log_writer import LogWriter
 from tickertape.worker.outcome import (
     Broken,
@@ -65,6 +66,8 @@ class Attempt:
             return await self._write_answer()
         except UpstreamError as error:
             return Broken(failure_of(error))
+        except SourceFailed as error:
+            return Failed(error.failure)
         except Exception as error:
             # This is a defect of this program. The request must still end.
             log.exception("attempt failed", request_id=self.lease.request_id)

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from tickertape.broker.keys import tenant_of
 from tickertape.broker.queue import Lease
 from tickertape.runtime.tracing import Attributes, Span, TraceContext, Tracer
+from tickertape.worker.failures import SourceFailed
 from tickertape.worker.gen_ai import request_attributes, response_attributes
 from tickertape.worker.outcome import Broken, Completed, Failed, NotContinuable, Outcome, Stop
 from tickertape.worker.source import Origin
@@ -185,6 +186,8 @@ def _code_of(error: BaseException) -> str:
     """The code of a failure, or the type of another error. Its text may have content."""
     if isinstance(error, UpstreamError):
         return error.code.value
+    if isinstance(error, SourceFailed):
+        return error.failure.code.value
     if isinstance(error, asyncio.CancelledError):
         return "cancelled"
     return type(error).__name__

@@ -18,6 +18,7 @@ class FailureCode(StrEnum):
     TOO_LONG = "too_long"
     INTERRUPTED = "interrupted"
     POISON = "poison"
+    FUNCTION = "function_failed"
     INTERNAL = "internal"
 
 
@@ -32,7 +33,8 @@ class Failure:
     `retry_after_s` is the pause that the upstream asked for, if it did. `may_differ`: the next call
     of the upstream has a fair chance to succeed. `problem` says why the upstream would refuse every
     other request as well, such as a wrong key of this server. `detail` is the upstream's own text,
-    which goes to this worker's log only.
+    which goes to this worker's log only. `is_final`: the same request would fail again, whatever
+    its code says.
     """
 
     code: FailureCode
@@ -41,12 +43,21 @@ class Failure:
     may_differ: bool = True
     problem: str | None = None
     detail: str | None = None
+    is_final: bool = False
 
     @property
     def retryable(self) -> bool:
         """Whether the same request may succeed later."""
-        return self.code not in _FINAL
+        return self.code not in _FINAL and not self.is_final
 
     def terminal(self) -> dict[str, Any]:
         """The data of the log's `failed` entry."""
         return {"code": self.code.value, "message": self.message, "retryable": self.retryable}
+
+
+class SourceFailed(Exception):
+    """A source gave no complete answer, and must not be asked again for this request."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.code)
+        self.failure = failure

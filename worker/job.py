@@ -25,6 +25,7 @@ from tickertape.worker.outcome import (
     failure_of,
 )
 from tickertape.worker.retry import Continue, Fail, Restart, Retry, decide
+from tickertape.worker.source import UpstreamSource
 from tickertape.worker.tools import Tools
 
 log = structlog.get_logger()
@@ -123,7 +124,7 @@ class Job:
         """Act on an outcome. Returns another outcome if that fails, or the next attempt's lease."""
         match outcome:
             case Completed():
-                self._counters.upstream_problem = None
+                self._note_problem(attempt, None)
                 return await self._finish(attempt, "completed", attempt.completed())
             case Broken(failure):
                 return await self._after_break(attempt, failure)
@@ -211,7 +212,7 @@ class Job:
         self._log.warning(
             "request failed", code=failure.code.value, attempt=attempt.lease.attempt, **said
         )
-        self._counters.upstream_problem = failure.problem
+        self._note_problem(attempt, failure.problem)
         return await self._finish(attempt, "failed", failure.terminal())
 
     async def _finish(self, attempt: Attempt, state: Terminal, data: dict[str, Any]) -> Stop | None:
@@ -255,6 +256,11 @@ class Job:
             if writer.first_unacked_seq == first_seq:
                 await asyncio.sleep(_GAP_PAUSE_S)
         return Stop.LOG_LOST
+
+    def _note_problem(self, attempt: Attempt, problem: str | None) -> None:
+        # A function says nothing about the upstream.
+        if isinstance(attempt.source, UpstreamSource):
+            self._counters.upstream_problem = problem
 
     def _log_end(self, attempt: Attempt, state: Terminal) -> None:
         number, timing = attempt.lease.attempt, attempt.timing()

@@ -5,6 +5,7 @@ import os
 import secrets
 import signal
 import socket
+from collections.abc import Sequence
 
 import structlog
 
@@ -20,6 +21,7 @@ from tickertape.runtime.shared_metrics import SharedMetrics
 from tickertape.runtime.tracing import Tracer
 from tickertape.worker.assembly import TIMING, WorkerTiming, build_worker
 from tickertape.worker.consumer import Consumer
+from tickertape.worker.functions.definition import Function
 from tickertape.worker.group import Group, open_probes
 from tickertape.worker.health import Health, health_endpoint
 from tickertape.worker.metrics import WorkerMetrics
@@ -39,8 +41,11 @@ async def run(
     timing: WorkerTiming = TIMING,
     tracer: Tracer | None = None,
     group: Group | None = None,
+    functions: Sequence[Function] = (),
 ) -> None:
     """Work until a stop signal, then drain; a second signal ends the grace.
+
+    Requests whose model is the name of one of the `functions` are answered by that.
 
     Waits while Redis cannot be reached; a signal ends that wait at once. The caller closes the
     tracer. `group` has the other processes of the same command. Raises SettingsInvalid.
@@ -50,7 +55,7 @@ async def run(
     connections = Connections(
         redis_url, namespace=settings.namespace, partitions=settings.partitions
     )
-    worker = build_worker(connections, settings, name, slots, timing, tracer)
+    worker = build_worker(connections, settings, name, slots, timing, tracer, functions)
     conditions = Conditions(OF_WORKER)
     metrics = _metrics(worker, connections, conditions)
     shared = SharedMetrics(metrics.text, group.siblings if group else None)

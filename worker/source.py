@@ -34,7 +34,8 @@ class Answer(Protocol):
         """Pass the pieces to `take` as they arrive, until the answer is complete.
 
         `take` must not wait. If it returns false, no more pieces are passed until `room` returns.
-        Raises UpstreamError or TooLong after the pieces of an answer that is not complete.
+        Raises UpstreamError, SourceFailed or TooLong after the pieces of an answer that is not
+        complete.
         """
         ...
 

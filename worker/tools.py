@@ -2,8 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from tickertape.broker.appender import Appender
@@ -16,6 +17,8 @@ from tickertape.broker.task_faults import TaskFaults
 from tickertape.runtime.tracing import Tracer
 from tickertape.worker import prompt
 from tickertape.worker.counters import Counters
+from tickertape.worker.functions.definition import Function
+from tickertape.worker.functions.source import FunctionSource
 from tickertape.worker.source import Source, UpstreamSource
 from tickertape.worker.upstream.answer_stream import Limits
 from tickertape.worker.upstream.client import Upstream
@@ -31,6 +34,8 @@ class JobTiming:
     unavailable_pause_s: float = 0.2
     # A drain waits this long for the last pieces to reach the log before it releases the request.
     flush_on_drain_s: float = 1.0
+    # A function that is cancelled may close what it holds for so long.
+    stop_function_s: float = 1.0
     # Beyond an attempt's deadline there are the longest pause before a restart (see
     # worker/retry.py) and the last writes.
     overdue_after_s: float = 900.0
@@ -53,6 +58,8 @@ class Tools:
     faults: TaskFaults = field(default_factory=TaskFaults)
     counters: Counters = field(default_factory=Counters)
     tracer: Tracer | None = None
+    functions: Mapping[str, Function] = field(default_factory=dict)
+    """By their names."""
     answer_listeners: list[Callable[[Lease], None]] = field(default_factory=list)
     """Are called with each request that is completed."""
     end_listeners: list[Callable[[Lease], None]] = field(default_factory=list)
@@ -60,8 +67,16 @@ class Tools:
 
     def source_of(self, lease: Lease) -> Source:
         """What answers the request of a lease."""
-        del lease  # the upstream answers all requests
-        return UpstreamSource(self.upstream)
+        function = self.functions.get(lease.payload.get("params", {}).get("model"))
+        if function is None:
+            return UpstreamSource(self.upstream)
+        read_log = partial(self.logs.entries, lease.request_id)
+        return FunctionSource(
+            function,
+            lease,
+            lambda: self.insist(read_log),
+            stop_grace_s=self.timing.stop_function_s,
+        )
 
     async def insist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Repeat a broker call while Redis is away. All broker calls are safe to repeat."""

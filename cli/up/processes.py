@@ -47,6 +47,8 @@ class Options:
     """Whether requests of another upstream may be sent to this one."""
     typed: str = ""
     """The command that runs `tickertape up` for the user, if it is not that one itself."""
+    functions: str | None = None
+    """The module whose functions the workers run."""
 
 
 def redis_service(settings: Settings, data_dir: Path) -> Service[EmbeddedServer] | None:
@@ -86,7 +88,7 @@ def api_process(options: Options, port: int, logs: Path) -> ChildProcess:
 
 def worker_processes(options: Options, logs: Path, model: LocalModel | None) -> list[ChildProcess]:
     """The workers, not yet started. Together they use every slot of the local `model`."""
-    arguments = ["worker"]
+    arguments = ["worker", *([options.functions] if options.functions else [])]
     if model is not None:
         arguments.append(f"--slots={slots_per_worker(model.slots, options.workers)}")
     argv = module_argv(_COMMAND, *arguments)

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.programs import command
 from tests.support.prompted import Plan
 from tests.support.up import START_S, Up, up
 from tests.support.wait import wait_until_sync
@@ -69,6 +72,30 @@ def test_it_answers_and_ctrl_c_leaves_nothing_behind(running: Up) -> None:
     assert running.descendants() == {}
     assert "Stopping" in running.printed
     assert "Traceback" not in running.printed
+
+
+def test_the_example_of_a_function_answers_beside_the_upstream(
+    tmp_path: Path, upstream_url: str
+) -> None:
+    shutil.copy(Path(__file__).parents[2] / "examples" / "agent.py", tmp_path)
+    with up(
+        tmp_path, "--functions=agent", OPENAI_BASE_URL=upstream_url, OPENAI_MODEL="m"
+    ) as running:
+        running.wait_until_printed("Ready after")
+        call = f"{shlex.join(command('chat'))} --url {running.url}"
+        asked = running.shell(f"{call} -m support-agent 'Where are orders 17 and 99?'")
+        assert asked.stdout == "Order 17 is on its way. Order 99 is unknown. ", asked.stderr
+        plan = Plan(deltas=3, rate_per_s=100)
+        assert running.chat(plan.prompt()).finish() == plan.text()
+
+
+def test_a_module_without_functions_ends_up_and_the_reason_is_printed(
+    tmp_path: Path, upstream_url: str
+) -> None:
+    with up(tmp_path, "--functions=agnet", OPENAI_BASE_URL=upstream_url) as running:
+        assert running.process.wait(START_S) == 2
+    assert "worker-1 cannot start" in running.printed
+    assert "there is no module agnet: run this command in the folder that has it" in running.printed
 
 
 def test_calls_to_this_machine_ignore_http_proxies(tmp_path: Path, upstream_url: str) -> None:

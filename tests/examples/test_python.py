@@ -33,6 +33,11 @@ async def test_curl_is_enough(api: RunningApi, run: Run) -> None:
     assert said.endswith("data: [DONE]\n\n")
 
 
+def test_the_function_of_the_documents_is_the_example() -> None:
+    _, _, code = (EXAMPLES / "agent.py").read_text("utf-8").partition('"""\n\n')
+    assert code in (EXAMPLES.parent / "docs/functions.md").read_text("utf-8")
+
+
 def test_every_example_is_listed() -> None:
     listed = (EXAMPLES / "README.md").read_text("utf-8")
     for example in EXAMPLES.iterdir():

@@ -8,7 +8,7 @@ from a state machine, on a real server or a fake.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +27,7 @@ from tickertape.broker.submission import Submission
 from tickertape.runtime.settings import Settings
 from tickertape.runtime.tracing import Tracer
 from tickertape.worker.assembly import TIMING, WorkerTiming
+from tickertape.worker.functions.definition import Function
 from tickertape.worker.main import run
 
 TENANT = "public"
@@ -221,6 +222,7 @@ async def working(
     slots: int = 8,
     timing: WorkerTiming = TIMING,
     tracer: Tracer | None = None,
+    functions: Sequence[Function] = (),
 ) -> AsyncIterator[None]:
     """A real worker in this process. At the end of the block it stops as if it was killed.
 
@@ -228,5 +230,6 @@ async def working(
     """
     # A probe is answered by a look that it causes.
     fresh = replace(timing, look_age_s=0.0)
-    async with running(run(settings, url, slots=slots, timing=fresh, tracer=tracer)):
+    worker = run(settings, url, slots=slots, timing=fresh, tracer=tracer, functions=functions)
+    async with running(worker):
         yield

@@ -20,6 +20,7 @@ from tickertape.broker.log import Logs
 from tickertape.broker.looks import Look, Looks
 from tickertape.broker.queue import Gap, Lease, Nothing, Queue
 from tickertape.broker.turns import Turn
+from tickertape.worker.functions.definition import Function
 from tickertape.worker.prompt import Bounds
 from tickertape.worker.tools import JobTiming, Tools
 from tickertape.worker.upstream.answer_stream import AnswerStream, Limits
@@ -28,7 +29,7 @@ from tickertape.worker.upstream.client import Upstream
 from tickertape.worker.upstream.profiles import Profile
 from tickertape.worker.upstream.tally import Tally
 
-WITHOUT_PAUSES = JobTiming(unavailable_pause_s=0)
+WITHOUT_PAUSES = JobTiming(unavailable_pause_s=0, stop_function_s=0.01)
 REQUEST_ID = "r0_" + "a" * 26
 QUESTION = {"role": "user", "content": "why?"}
 
@@ -313,6 +314,8 @@ def tools(
     turns: list[Turn] | None = None,
     looks: Looks | None = None,
     timing: JobTiming = WITHOUT_PAUSES,
+    limits: Limits | None = None,
+    functions: Sequence[Function] = (),
 ) -> Tools:
     """The tools of a job; by default Redis answers normally, and a repeat waits for nothing."""
     return Tools(
@@ -322,10 +325,11 @@ def tools(
         upstream=upstream,
         logs=ScriptedLogs(kept or []),
         conversations=ScriptedConversations(turns or []),
-        limits=Limits(),
+        limits=limits or Limits(),
         bounds=Bounds(memory_bytes=1_000_000, context_tokens=100_000),
         rng=Impatient(),
         timing=timing,
+        functions={each.name: each for each in functions},
     )
 
 
