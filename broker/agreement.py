@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from tickertape.broker.codec import VERSION
+from tickertape.broker.codec import NEWEST_FORMAT
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import SettingsInvalid, Unavailable
 from tickertape.broker.lua import Scripts
@@ -41,7 +41,7 @@ class Format:
     reader: int
 
 
-FORMAT = Format(version=VERSION, oldest=1, reader=1)
+FORMAT = Format(version=NEWEST_FORMAT, oldest=1, reader=1)
 
 
 def settings_of_api(settings: Settings) -> dict[str, str]:

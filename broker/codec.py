@@ -21,6 +21,10 @@ from tickertape.broker.kinds import TERMINALS, EntryKind, TextOutput
 from tickertape.broker.patient_json import decode_patiently
 
 VERSION = 1
+# The form of a request that a function answers. A worker of an earlier format leaves it to others.
+FUNCTION_FORMAT = 2
+# The newest form of a request that the workers of this release can run.
+NEWEST_FORMAT = FUNCTION_FORMAT
 FIELD = b"e"
 
 _CURSOR = re.compile(r"(\d{1,16})-(\d{1,10})", re.ASCII)

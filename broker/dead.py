@@ -114,4 +114,6 @@ def _again(request_id: str, tenant: str, stored: dict[bytes, bytes]) -> Submissi
         # If the reply to this submit is lost, a repeated call finds the request by this key.
         idempotency_key=f"retry of {request_id}",
         fingerprint=request_id,
+        format=int(stored.get(b"format", 1)),
+        pool=stored.get(b"pool", b"").decode(),
     )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from tickertape.broker.partition_tags import spread_tag
+from tickertape.broker.pools import UPSTREAM, after_name, in_pool
 from tickertape.broker.request_ids import partition_of
 
 OPEN_TENANT = "public"
@@ -83,28 +84,35 @@ class Keyspace:
 
     # The queue of a partition
 
-    def ring(self, partition: int) -> str:
-        """List: tenants with waiting requests, claimed in turn; most scripts get this key.
+    # Each pool has these keys, and the key of the workers that are idle. Most scripts get the ring
+    # of the upstream.
+
+    def ring(self, partition: int, pool: str = UPSTREAM) -> str:
+        """List: tenants with waiting requests, claimed in turn.
 
         `<tenant>~` stands for all users of a tenant.
         """
-        return f"{self.tag(partition)}ring"
+        return f"{self.tag(partition)}ring{after_name(pool)}"
 
-    def waiting(self, partition: int, tenant: str) -> str:
+    def waiting(self, partition: int, tenant: str, pool: str = UPSTREAM) -> str:
         """List: the waiting requests of a tenant, in order."""
-        return f"{self.tag(partition)}wait:{tenant}"
+        return f"{self.tag(partition)}wait:{in_pool(pool, tenant)}"
 
-    def users_in_turn(self, partition: int, tenant: str) -> str:
+    def users_in_turn(self, partition: int, tenant: str, pool: str = UPSTREAM) -> str:
         """List: the users of a tenant with waiting requests, claimed in the turns of the tenant."""
-        return f"{self.tag(partition)}users:{tenant}"
+        return f"{self.tag(partition)}users:{in_pool(pool, tenant)}"
 
-    def suspect(self, partition: int) -> str:
+    def suspect(self, partition: int, pool: str = UPSTREAM) -> str:
         """List: waiting requests that are one crash short of poison."""
-        return f"{self.tag(partition)}suspect"
+        return f"{self.tag(partition)}suspect{after_name(pool)}"
 
-    def newer(self, partition: int) -> str:
+    def newer(self, partition: int, pool: str = UPSTREAM) -> str:
         """Sorted set: waiting requests that need a newer worker, by their format."""
-        return f"{self.tag(partition)}newer"
+        return f"{self.tag(partition)}newer{after_name(pool)}"
+
+    def pools(self, partition: int) -> str:
+        """Set: the functions that have waiting requests, or had some lately."""
+        return f"{self.tag(partition)}pools"
 
     def running(self, partition: int) -> str:
         """Sorted set: running requests by the end of their lease, in ms."""
@@ -114,9 +122,9 @@ class Keyspace:
         """Sorted set: delayed requests by the time at which they are due, in ms."""
         return f"{self.tag(partition)}delayed"
 
-    def idle(self, partition: int) -> str:
+    def idle(self, partition: int, pool: str = UPSTREAM) -> str:
         """Sorted set: workers that wait for a wake, by the time of their last claim, in ms."""
-        return f"{self.tag(partition)}idle"
+        return f"{self.tag(partition)}idle{after_name(pool)}"
 
     def wake(self, partition: int) -> str:
         """List: the tokens that idle workers of version 0.1 block on."""

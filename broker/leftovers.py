@@ -85,7 +85,19 @@ def _count(
 
 # Keys that stay behind in a partition that is no longer used, and mean nothing there.
 _TRACES = frozenset(
-    {"load", "epoch", "idle", "wake", "watch", "claim", "dead", "newer", "uncompacted", "seats"}
+    {
+        "load",
+        "epoch",
+        "idle",
+        "pools",
+        "wake",
+        "watch",
+        "claim",
+        "dead",
+        "newer",
+        "uncompacted",
+        "seats",
+    }
     | {"busy", "owed", "crowd", "weights", "rates", "unsettled", "settled", "kept", "aging"}
 )
 

@@ -1,11 +1,12 @@
 """Looks: reads of partitions that find work which no wake announced. They change nothing."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from tickertape.broker.codec import VERSION
+from tickertape.broker.codec import NEWEST_FORMAT
 from tickertape.broker.connections import Connections
 from tickertape.broker.lua import Scripts
+from tickertape.broker.pools import UPSTREAM
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,21 @@ class Look:
 
 
 class Looks:
-    """Every method raises Unavailable when Redis does not answer."""
+    """Looks for a worker of some pools; others' requests are not seen.
 
-    def __init__(self, connections: Connections, *, newest_format: int = VERSION) -> None:
+    Every method raises Unavailable when Redis does not answer.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        *,
+        newest_format: int = NEWEST_FORMAT,
+        pools: Sequence[str] = (UPSTREAM,),
+    ) -> None:
         self._connections = connections
         self._format = newest_format
+        self._pools = tuple(pools)
         self._keys = connections.keys
         self._scripts = Scripts(connections.commands)
 
@@ -45,6 +56,7 @@ class Looks:
                 keys.delayed(partition),
                 keys.newer(partition),
             ],
+            *self._pools,
             format=self._format,
         )
         return Look(waiting > 0, suspects > 0, next_ms if next_ms >= 0 else None)
@@ -59,6 +71,7 @@ class Looks:
         keys = [
             key
             for partition in range(partitions)
-            for key in (self._keys.ring(partition), self._keys.suspect(partition))
+            for pool in self._pools
+            for key in (self._keys.ring(partition, pool), self._keys.suspect(partition, pool))
         ]
         return bool(await self._connections.ask("EXISTS", *keys))

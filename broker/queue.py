@@ -5,7 +5,7 @@ with the current one, whatever this process believes.
 """
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -13,11 +13,12 @@ from typing import Any, cast
 import msgspec
 
 from tickertape.broker import request_ids
-from tickertape.broker.codec import VERSION, Cursor
+from tickertape.broker.codec import NEWEST_FORMAT, Cursor
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import Fenced, TooLong
 from tickertape.broker.kinds import Opener, Terminal, Verdict
 from tickertape.broker.lua import Scripts
+from tickertape.broker.pools import UPSTREAM
 from tickertape.runtime.settings import Settings
 
 CLAIM_BUDGET = 50
@@ -34,9 +35,9 @@ class Lease:
 
     `n` counts attempts from 1; `opener` is the kind of this attempt's first entry, and `prev` the
     entry before that. `retries` counts how often the upstream asked for a later call. `trace` is
-    the context of the request's trace (runtime/tracing.py), empty without one. `next_ms`:
-    milliseconds until the next claim could succeed (0 = now, None = nothing scheduled), as of this
-    claim.
+    the context of the request's trace (runtime/tracing.py), empty without one. `pool` is the
+    function that answers the request, empty for the upstream. `next_ms`: milliseconds until the
+    next claim could succeed (0 = now, None = nothing scheduled), as of this claim.
 
     `claimed_at_s` is the monotonic time of the claim. `waited_s` is the time from the submit to the
     claim, and `away_s` that from the last sign of life of a lost worker to the claim; None without
@@ -54,6 +55,7 @@ class Lease:
     conversation: str = ""
     tenant: str = ""
     trace: str = ""
+    pool: str = UPSTREAM
     next_ms: int | None = field(default=0, compare=False)
     claimed_at_s: float = field(default_factory=time.monotonic, compare=False)
     waited_s: float = field(default=0.0, compare=False)
@@ -75,7 +77,11 @@ class Gap:
 
 
 class Queue:
-    """The queue as one worker sees it. The worker runs requests up to `newest_format`."""
+    """The queue as one worker sees it.
+
+    The worker runs requests of its `pools` up to `newest_format`: the names of functions, and
+    UPSTREAM.
+    """
 
     def __init__(
         self,
@@ -83,13 +89,16 @@ class Queue:
         settings: Settings,
         *,
         worker: str,
-        newest_format: int = VERSION,
+        newest_format: int = NEWEST_FORMAT,
+        pools: Sequence[str] = (UPSTREAM,),
     ) -> None:
         self._connections = connections
         self._keys = connections.keys
         self._settings = settings
         self._worker = worker
         self._format = newest_format
+        # Of equal pools, the first one has the next turn. It is the last one of the next claim.
+        self._pools = deque(pools)
         self._scripts = Scripts(connections.commands)
         self.default_model = settings.openai_model or ""
         self.failed_by_claims: Counter[str] = Counter()
@@ -118,9 +127,11 @@ class Queue:
         without `take` ends that. A wake can be lost, so look from time to time (broker/looks.py).
         Raises Unavailable.
         """
+        self._pools.rotate(-1)
         word, details = await self._scripts.verdict(
             "claim",
             [self._keys.ring(partition)],
+            *self._pools,
             worker=self._worker,
             nonce=nonce,
             lease_ms=self._settings.lease_ms,
@@ -263,7 +274,7 @@ class Queue:
 
 def _lease(details: list[bytes]) -> Lease:
     request_id, attempt, n, opener, prev, payload, crashes, retries, *more = details
-    conversation, tenant, next_ms, _, _, created, lost, trace = more
+    conversation, tenant, next_ms, _, _, created, lost, trace, pool = more
     return Lease(
         request_id=request_id.decode(),
         attempt=int(attempt),
@@ -276,6 +287,7 @@ def _lease(details: list[bytes]) -> Lease:
         conversation=conversation.decode(),
         tenant=tenant.decode(),
         trace=trace.decode(),
+        pool=pool.decode(),
         next_ms=_next_ms(next_ms),
         # The attempt's number is the time of the claim.
         waited_s=(int(attempt) - int(created or attempt)) / 1000,

@@ -1,11 +1,12 @@
-"""How much waits in the queue, for all tenants together. Changes nothing."""
+"""How much waits in the queue, for all tenants and all pools together. Changes nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tickertape.broker.connections import Connections
 from tickertape.broker.keys import Keyspace
+from tickertape.broker.pools import UPSTREAM
 
 # The tenants whose lists are measured in each partition. The others are in their queue as well, but
 # 200 tenants that wait at once already show that the queue grows.
@@ -53,7 +54,7 @@ async def read_last_claim(connections: Connections) -> LastClaim:
 
 
 async def read_queue_depth(connections: Connections) -> QueueDepth:
-    """The state of the queue, in at most four round trips; raises Unavailable."""
+    """The state of the queue, in at most five round trips; raises Unavailable."""
     partitions = range(connections.partitions.served)
     now, *counts = await connections.ask_all(
         [
@@ -61,9 +62,12 @@ async def read_queue_depth(connections: Connections) -> QueueDepth:
             *(command for n in partitions for command in _counts(connections.keys, n)),
         ]
     )
-    parts = [counts[start : start + 7] for start in range(0, len(counts), 7)]
-    owners = await _owners_in_turn(connections, [part[3] for part in parts])
-    lists = [connections.keys.waiting(n, owner) for n, owner in owners]
+    parts = [counts[start : start + 5] for start in range(0, len(counts), 5)]
+    pools = [(n, UPSTREAM) for n in partitions]
+    pools += [(n, pool.decode()) for n, part in enumerate(parts) for pool in part[4]]
+    rings, suspects, newer = await _lists(connections, pools)
+    owners = await _owners_in_turn(connections, dict(zip(pools, rings, strict=True)))
+    lists = [connections.keys.waiting(n, owner, pool) for n, owner, pool in owners]
     ends = await connections.ask_all(
         [command for name in lists for command in (("LLEN", name), ("LINDEX", name, 0))]
     )
@@ -74,8 +78,8 @@ async def read_queue_depth(connections: Connections) -> QueueDepth:
             if first
         ]
     )
-    waiting = sum(ends[::2]) + sum(part[4] + part[6] for part in parts)
-    running, delayed, dead = (sum(part[n] for part in parts) for n in (1, 2, 5))
+    waiting = sum(ends[::2]) + sum(suspects) + sum(newer)
+    running, delayed, dead = (sum(part[n] for part in parts) for n in (1, 2, 3))
     unfinished = sum(int(part[0][0] or 0) for part in parts)
     now_s = _seconds(now)
     oldest_ms = min((int(created) for created in accepted if created), default=None)
@@ -93,23 +97,52 @@ async def read_queue_depth(connections: Connections) -> QueueDepth:
     )
 
 
+Pool = tuple[int, str]
+"""A partition, and the pool there."""
+
+
+async def _lists(connections: Connections, pools: Sequence[Pool]) -> tuple[Any, Any, Any]:
+    """The ring of each pool, and the numbers of its suspects and of those in `newer`."""
+    keys = connections.keys
+    found = await connections.ask_all(
+        [
+            command
+            for n, pool in pools
+            for command in (
+                ("LRANGE", keys.ring(n, pool), 0, _MOST_TENANTS - 1),
+                ("LLEN", keys.suspect(n, pool)),
+                ("ZCARD", keys.newer(n, pool)),
+            )
+        ]
+    )
+    return found[::3], found[1::3], found[2::3]
+
+
 async def _owners_in_turn(
-    connections: Connections, rings: Sequence[list[bytes]]
-) -> list[tuple[int, str]]:
-    """The owners of waiting requests, with the partition: tenants, or the users in their place."""
-    places = [(n, place.decode()) for n, ring in enumerate(rings) for place in ring]
-    of_users = [(n, place.removesuffix("~")) for n, place in places if place.endswith("~")]
+    connections: Connections, rings: Mapping[Pool, list[bytes]]
+) -> list[tuple[int, str, str]]:
+    """The owners of waiting requests, between the partition and the pool.
+
+    They are tenants, or the users in the place of a tenant.
+    """
+    places = [(n, place.decode(), pool) for (n, pool), ring in rings.items() for place in ring]
+    of_users = [each for each in places if each[1].endswith("~")]
     users = await connections.ask_all(
         [
-            ("LRANGE", connections.keys.users_in_turn(n, tenant), 0, _MOST_TENANTS - 1)
-            for n, tenant in of_users
+            (
+                "LRANGE",
+                connections.keys.users_in_turn(n, place.removesuffix("~"), pool),
+                0,
+                _MOST_TENANTS - 1,
+            )
+            for n, place, pool in of_users
         ]
     )
     return [
-        *((n, place) for n, place in places if not place.endswith("~")),
+        *(each for each in places if not each[1].endswith("~")),
         *(
-            (n, user.decode())
-            for (n, _), in_turn in zip(of_users, users, strict=True)
+            (n, user.decode(), pool)
+            for (n, _, pool), in_turn in zip(of_users, users, strict=True)
             for user in in_turn
         ),
     ]
@@ -120,10 +153,8 @@ def _counts(keys: Keyspace, partition: int) -> list[tuple[str | int, ...]]:
         ("HMGET", keys.load(partition), "count", "seen", "bytes"),
         ("ZCARD", keys.running(partition)),
         ("ZCARD", keys.delayed(partition)),
-        ("LRANGE", keys.ring(partition), 0, _MOST_TENANTS - 1),
-        ("LLEN", keys.suspect(partition)),
         ("XLEN", keys.dead(partition)),
-        ("ZCARD", keys.newer(partition)),
+        ("SMEMBERS", keys.pools(partition)),
     ]
 
 

@@ -9,6 +9,7 @@ from itertools import accumulate
 from tickertape.broker.connections import Connections
 from tickertape.broker.keys import account_in_turn
 from tickertape.broker.lua import Scripts
+from tickertape.broker.pools import UPSTREAM
 
 # At most this many tenants of the ring are counted.
 MOST_TENANTS = 1000
@@ -46,7 +47,7 @@ def _claims(lengths: list[int], sums: list[int], turns: int) -> int:
 
 @dataclass(frozen=True)
 class Lines:
-    """The line of one partition at one moment, as far as it was read.
+    """The line of one pool of a partition at one moment, as far as it was read.
 
     `parts` are the parts that were read, with their ids. `lengths` has the tenants in turn; the
     users of a tenant are successive and have their turns in those of the tenant.
@@ -85,16 +86,17 @@ class QueueLines:
         self._most_ids = most_ids
         self._scripts = Scripts(connections.commands)
 
-    async def read(self, partition: int, parts: Sequence[Part]) -> Lines:
-        """Read the tenants of a partition, and the first ones of `parts` up to a limit of ids."""
+    async def read(self, partition: int, parts: Sequence[Part], pool: str = UPSTREAM) -> Lines:
+        """Read the tenants of a pool, and the first ones of `parts` up to a limit of ids."""
         values = [word for part in parts for word in part]
         tenants, lengths, *read = await self._scripts.call(
             "lines",
-            [self._keys.ring(partition)],
+            [self._keys.ring(partition, pool)],
             *values,
             max_tenants=MOST_TENANTS,
             max_ids=self._most_ids,
             part_size=PART_SIZE,
+            pool=pool,
         )
         return Lines(
             {tenant.decode(): n for tenant, n in zip(tenants, lengths, strict=True)},

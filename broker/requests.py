@@ -19,6 +19,7 @@ from tickertape.broker.kinds import (
     Status,
 )
 from tickertape.broker.lua import Scripts
+from tickertape.broker.pools import UPSTREAM
 from tickertape.broker.submission import Submission, Submitted
 from tickertape.broker.submitter import Submitter
 from tickertape.runtime.settings import Settings
@@ -27,7 +28,7 @@ _POSITION_TENANTS = 1000
 # The hash also has the prompt, of up to 20 MB, so the fields that readers need are named.
 _FIELDS = (
     "tenant", "state", "attempt", "seq", "n", "created", "ended", "head", "waiting", "prev",
-    "bytes", "output_bytes", "trace",
+    "bytes", "output_bytes", "trace", "pool",
 )  # fmt: skip
 # A hash with such a prompt is read whole.
 _SMALL_BYTES = 65_536
@@ -38,7 +39,7 @@ class Record:
     """The hash of a request, which stands beside its log. Held and delayed requests wait.
 
     `usage` is what each attempt has used, if `get_with_usage` read the record. `trace` is the
-    context of the trace that the request belongs to.
+    context of the trace that the request belongs to, and `pool` the function that answers it.
     """
 
     request_id: str
@@ -55,6 +56,7 @@ class Record:
     # About as large as the log.
     size_bytes: int = field(default=0, compare=False)
     trace: str = ""
+    pool: str = UPSTREAM
 
     @property
     def status(self) -> Status:
@@ -229,6 +231,7 @@ def _record(request_id: str, stored: dict[bytes, bytes]) -> Record:
         waiting=msgspec.json.decode(waiting) if waiting else None,
         size_bytes=int(stored.get(b"bytes", 0)) + int(stored.get(b"output_bytes", 0)),
         trace=stored.get(b"trace", b"").decode(),
+        pool=stored.get(b"pool", b"").decode(),
     )
 
 

@@ -10,6 +10,7 @@ from tickertape.broker.connections import Connections
 from tickertape.broker.erasures import Erasures
 from tickertape.broker.errors import AccessDenied, WritesRefused
 from tickertape.broker.partition_map import PartitionMap
+from tickertape.broker.pools import UPSTREAM
 from tickertape.broker.queue_depth import QueueDepth, read_queue_depth
 from tickertape.broker.redis_errors import REFUSES_WRITES
 from tickertape.broker.rights import Rights
@@ -117,7 +118,13 @@ async def _agreed(connections: Connections) -> Mapping[str, str]:
 async def _newer(connections: Connections) -> int:
     keys, served = connections.keys, connections.partitions.served
     with contextlib.suppress(AccessDenied):
-        return sum(await connections.ask_all([("ZCARD", keys.newer(n)) for n in range(served)]))
+        pools = await connections.ask_all([("SMEMBERS", keys.pools(n)) for n in range(served)])
+        lists = [
+            keys.newer(n, pool)
+            for n, found in enumerate(pools)
+            for pool in (UPSTREAM, *(each.decode() for each in found))
+        ]
+        return sum(await connections.ask_all([("ZCARD", name) for name in lists]))
     return 0
 
 

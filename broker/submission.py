@@ -8,6 +8,7 @@ import msgspec
 
 from tickertape.broker import codec, keys
 from tickertape.broker.kinds import OnBusy, Policy
+from tickertape.broker.pools import UPSTREAM
 from tickertape.broker.rates import RateLimit, RateRest
 from tickertape.broker.retention import Keep
 from tickertape.broker.titles import title_of
@@ -50,7 +51,8 @@ class Submission:
     partition this one should share, if its conversation and its key do not choose another one.
     `tries` lets a call that an SDK repeats find the request of an earlier one, if there is neither
     a conversation nor an idempotency key. `trace` is the context of the trace that the request
-    belongs to (runtime/tracing.py), empty without one.
+    belongs to (runtime/tracing.py), empty without one. `pool` is the function that answers the
+    request, empty for the upstream.
     """
 
     tenant: str
@@ -77,6 +79,12 @@ class Submission:
     keep: Keep = field(default_factory=Keep)
     near: str | None = None
     trace: str = ""
+    pool: str = UPSTREAM
+
+    @property
+    def needed_format(self) -> int:
+        """The lowest format of a worker that can run the request, which knows its pool."""
+        return self.format if self.pool == UPSTREAM else max(self.format, codec.FUNCTION_FORMAT)
 
     def limited(self, **limits: Any) -> Self:
         """The submission with other fields for its limits; it is not encoded again."""

@@ -165,13 +165,14 @@ class Submitter:
             summary=encode_summary(s.conversation_id, s.options)
             if s.conversation_id is not None
             else "",
-            format=s.format,
+            format=s.needed_format,
             epoch=present.epoch,
             must_be_known=int(home.must_be_known),
             keep_s=s.keep.request_s or "",
             conversation_keep_s=s.keep.conversation_s or "",
             tenant_keep_s=s.keep.tenant_conversation_s or "",
             trace=s.trace,
+            pool=s.pool,
         )
         more = details[1] if len(details) > 1 else b""
         rests = read_rests(s.rates, more) if word == "OK" else ()

@@ -21,9 +21,9 @@ _NEAREST_NOTICES = 700
 class QueuePositions:
     """Reads the places of watched requests that wait; `run` has to be running.
 
-    In each interval, one call for each partition reads a part of the line of limited length, so
-    the number of readers does not matter. The heads of the tenants' lists are read first. A longer
-    line is read in turn, and its far positions are then some intervals old.
+    In each interval, one call for each pool of a partition reads a part of the line of limited
+    length, so the number of readers does not matter. The heads of the tenants' lists are read
+    first. A longer line is read in turn, and its far positions are then some intervals old.
 
     `no_worker_since` returns the Unix time of the last sign of a worker, or None while a worker is
     at work. Readers of waiting requests get it with their place.
@@ -39,12 +39,12 @@ class QueuePositions:
         self._no_worker_since = no_worker_since
         self._hub = hub
         self._lines = lines
-        self._parts: dict[int, PartTurns] = {}
+        self._parts: dict[tuple[int, str], PartTurns] = {}
         self.interval_s = interval_s
 
     def show(self, watched: WatchedLog, record: Record) -> None:
         """Show the readers of a log what its request waits for, and from now on its place."""
-        watched.tenant = record.tenant
+        watched.tenant, watched.pool = record.tenant, record.pool
         if record.waiting is not None:
             watched.keep_notice("waiting", record.waiting)
 
@@ -57,19 +57,19 @@ class QueuePositions:
 
     async def publish(self) -> None:
         """Read the line once, and publish the places that have changed; raises BrokerError."""
-        waiting: dict[int, dict[str, WatchedLog]] = {}
+        waiting: dict[tuple[int, str], dict[str, WatchedLog]] = {}
         for watched in self._hub.queued():
             request_id = watched.tape.request_id
-            partition = request_ids.partition_of(request_id)
-            waiting.setdefault(partition, {})[request_id] = watched
-        self._parts = {n: self._parts.get(n) or PartTurns() for n in waiting}
+            line = request_ids.partition_of(request_id), watched.pool
+            waiting.setdefault(line, {})[request_id] = watched
+        self._parts = {line: self._parts.get(line) or PartTurns() for line in waiting}
         changed: list[tuple[int, WatchedLog, JsonObject]] = []
-        for partition, of_partition in waiting.items():
-            turns = self._parts[partition]
-            tenants = {watched.tenant for watched in of_partition.values()}
-            lines = await self._lines.read(partition, list(turns.choose(tenants)))
+        for (partition, pool), of_line in waiting.items():
+            turns = self._parts[partition, pool]
+            tenants = {watched.tenant for watched in of_line.values()}
+            lines = await self._lines.read(partition, list(turns.choose(tenants)), pool)
             turns.read(lines)
-            changed += self._changed(lines.positions(), of_partition)
+            changed += self._changed(lines.positions(), of_line)
         for _, watched, data in _most_urgent(changed):
             watched.publish_notice("position", data)
 
@@ -89,7 +89,7 @@ class QueuePositions:
 
 
 class PartTurns:
-    """Pure: which parts of the line of one partition are read next."""
+    """Pure: which parts of the line of one pool of a partition are read next."""
 
     def __init__(self) -> None:
         # In the order of their turns; what was read goes to the end.

@@ -35,6 +35,7 @@ class WatchedLog:
         "is_gone",
         "notice_listeners",
         "notices",
+        "pool",
         "synced",
         "tape",
         "tenant",
@@ -55,7 +56,7 @@ class WatchedLog:
         # The newest notice of each kind, for readers that join while the request waits.
         self.notices: dict[str, JsonObject] = {}
         self._noticed_at = START
-        self.tenant = ""
+        self.tenant = self.pool = ""
         # Tuples are replaced, never mutated, because a listener may join or leave while we iterate.
         self.wakes: tuple[Callable[[], None], ...] = ()
         self.notice_listeners: tuple[NoticeListener, ...] = ()

@@ -2,23 +2,27 @@
 -- KEYS   1 ring
 -- ARGV   1 worker  2 nonce  3 lease_ms  4 can_continue (0|1)  5 max_crashes  6 retention_s
 --        7 conversation_ttl_s  8 budget  9 take (0|1)  10 suspect_ok (0|1)  11 default_model (JSON)
---        12 dead_retention_s  13 stays_idle (0|1)  14 reachable_ms  15 format
+--        12 dead_retention_s  13 stays_idle (0|1)  14 reachable_ms  15 format  16.. values, the pools
 -- ->     GO id attempt n opener prev payload crashes retries conversation tenant next_ms poisoned interrupted created
---        lost trace | EMPTY next_ms poisoned interrupted
+--        lost trace pool | EMPTY next_ms poisoned interrupted
 -- NEEDS  rights prefix kept rates lifecycle
 -- `next_ms` is the time in ms until another claim could succeed: 0 now, -1 nothing is scheduled. `poisoned` and
 -- `interrupted` are how many requests this call ended with these codes. `created` is when the request was accepted,
 -- and `lost` when the worker that ran it last renewed its lease, if the request was taken back from that worker.
 -- `trace` is that of the submit.
+-- The worker gets requests of its pools only: names of functions, and '' for the upstream. Of several pools, the one whose
+-- next tenant runs the fewest requests for its weight is next, and of equal ones the first.
 -- A repeated call with the same nonce returns the same request while that request runs. A request whose
 -- policy forbids another attempt ends as `failed`, and the next one is claimed. A claim that leaves work in the
 -- ring wakes an idle worker, or leaves a wake token. A claim that leaves none removes all tokens, and lists the
 -- worker as idle if it can take more: if it got nothing, or says `stays_idle`. In the same step, a worker that
 -- takes nothing is no longer listed, so that a full worker can pass on a wake, and a stopping one gets none.
 -- A worker that can run requests up to `format` puts a request that needs a later one into `newer`. Workers of
--- that format take it from there, and find it by their looks.
+-- that format take it from there, and find it by their looks. A worker that knows no pools may put the request of a
+-- function into the ring of the upstream, or into its `newer`: the first worker that finds it there moves it to its pool.
 local worker, nonce, lease_ms, can_continue, max_crashes, retention_s, conversation_ttl_s, budget, take,
-  suspect_ok, default_model, dead_retention_s, stays_idle, reachable_ms, format = unpack(ARGV)
+  suspect_ok, default_model, dead_retention_s, stays_idle, reachable_ms, format = unpack(ARGV, 1, 15)
+local pools = { unpack(ARGV, 16) }
 local lease_ms, max_crashes, budget = tonumber(lease_ms), tonumber(max_crashes), tonumber(budget)
 local retention_s, conversation_ttl_s = tonumber(retention_s), tonumber(conversation_ttl_s)
 local owner = worker .. ':' .. nonce
@@ -29,10 +33,10 @@ local poisoned, interrupted = 0, 0
 
 local function claimed_reply(id, next_ms)
   local h = call('HMGET', P .. 'req:' .. id, 'attempt', 'n', 'opener', 'prev', 'payload', 'crashes', 'retries', 'conv',
-    'tenant', 'created', 'reason', 'lost', 'trace')
+    'tenant', 'created', 'reason', 'lost', 'trace', 'pool')
   local lost = h[11] == '"worker_lost"' and h[12] or ''
   return { 'GO', id, h[1], h[2], h[3], h[4], h[5], h[6], h[7], h[8], h[9], next_ms, poisoned, interrupted, h[10] or '', lost,
-    h[13] or '' }
+    h[13] or '', h[14] or '' }
 end
 
 local claimed = call('GET', P .. 'claim:' .. nonce)
@@ -82,7 +86,7 @@ local function reap(id)
     return
   end
   if r.crashes == max_crashes - 1 then call('HSET', P .. 'req:' .. id, 'suspect', 1) end
-  enqueue(id, r.tenant, true, true)
+  enqueue(id, r.tenant, r.pool, true, true)
   call('HSET', P .. 'req:' .. id, 'state', 'queued', unpack(counted))
   leave_running(r)
 end
@@ -94,9 +98,9 @@ local function for_each_due(set, action)
 end
 
 local function queue_delayed(id)
-  local h = call('HMGET', P .. 'req:' .. id, 'state', 'tenant')
+  local h = call('HMGET', P .. 'req:' .. id, 'state', 'tenant', 'pool')
   if h[1] == 'delayed' then
-    enqueue(id, h[2], true)
+    enqueue(id, h[2], h[3] or '', true)
     call('HSET', P .. 'req:' .. id, 'state', 'queued')
     call('HDEL', P .. 'req:' .. id, 'waiting')
   end
@@ -108,25 +112,26 @@ bring_ends_near('delayed')
 if now >= grace then for_each_due('running', reap) end
 for_each_due('delayed', queue_delayed)
 
--- The first request in `newer` that this worker can run. These have waited at the head of a list before.
-local function first_newer_id()
-  for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'newer', '-inf', format, 'LIMIT', 0, budget)) do
+-- The first request in a pool's `newer` that this worker can run. These have waited at the head of a list before.
+local function first_newer_id(pool)
+  for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'newer' .. of_pool(pool), '-inf', format, 'LIMIT', 0, budget)) do
     if suspect_ok == '1' or call('HEXISTS', P .. 'req:' .. id, 'suspect') == 0 then return id end
   end
 end
 
--- The place in the ring of the tenant with the next turn: of those that wait, the one with the fewest running requests
--- for its weight, and of several the first. So no tenant holds all workers while another one waits. Few tenants are
--- compared: those at the head, and those at the end, which were served last or have just come. A tenant between both
--- comes nearer with each turn. The users of a tenant have one place together: `<tenant>~`. Returns the place, and from
--- which side of the ring it is removed.
+-- The place in a pool's ring of the tenant with the next turn: of those that wait, the one with the fewest running
+-- requests for its weight, and of several the first. So no tenant holds all workers while another one waits. Few tenants
+-- are compared: those at the head, and those at the end, which were served last or have just come. A tenant between both
+-- comes nearer with each turn. The users of a tenant have one place together: `<tenant>~`. Returns the place, from which
+-- side of the ring it is removed, and the running requests for the weight, if there is more than one to compare.
 local MOST_COMPARED = 64
-local function next_tenant()
-  local tenants = call('LRANGE', P .. 'ring', 0, MOST_COMPARED - 1)
-  if #tenants < 2 then return tenants[1], 1 end
+local function next_tenant(pool, is_alone)
+  local ring = P .. 'ring' .. of_pool(pool)
+  local tenants = call('LRANGE', ring, 0, MOST_COMPARED - 1)
+  if #tenants == 0 or (is_alone and #tenants == 1) then return tenants[1], 1, 0 end
   local ahead = #tenants
   if ahead == MOST_COMPARED then
-    for _, tenant in ipairs(call('LRANGE', P .. 'ring', -MOST_COMPARED, -1)) do tenants[#tenants + 1] = tenant end
+    for _, tenant in ipairs(call('LRANGE', ring, -MOST_COMPARED, -1)) do tenants[#tenants + 1] = tenant end
   end
   local accounts = {}
   for i, tenant in ipairs(tenants) do accounts[i] = account_of(tenant) end
@@ -137,51 +142,91 @@ local function next_tenant()
     local share = tonumber(busy[i] or 0) / tonumber(weights[i] or 1)
     if not least or share < least then best, least, side = tenant, share, i <= ahead and 1 or -1 end
   end
-  return best, side
+  return best, side, least
 end
 
 -- The owner with the next turn at a place of the ring: of several users, one after the other.
-local function next_owner(place)
+local function next_owner(pool, place)
   if string.sub(place, -1) ~= '~' then return place end
-  local users = P .. 'users:' .. account_of(place)
+  local users = P .. 'users:' .. in_pool(pool, account_of(place))
   local owner = call('LPOP', users)
   if owner then call('RPUSH', users, owner) end
   return owner
 end
 
-local function pop_next_id()
-  local id = first_newer_id()
-  if id then call('ZREM', P .. 'newer', id) end
-  id = id or suspect_ok == '1' and call('LPOP', P .. 'suspect')
-  if id then return id end
-  local place, side = next_tenant()
-  if not place then return nil end
-  call('LREM', P .. 'ring', side, place)
+-- The next request at a place of a pool's ring, whose owner has its next turn after all others.
+local function pop_in_turn(pool, place, side)
+  local ring = P .. 'ring' .. of_pool(pool)
+  call('LREM', ring, side, place)
   -- The next turn comes first: a list that cannot be read ends the script, and its tenant must keep its turns.
-  call('RPUSH', P .. 'ring', place)
-  local owner = next_owner(place)
+  call('RPUSH', ring, place)
+  local owner = next_owner(pool, place)
   if not owner then
-    call('LREM', P .. 'ring', -1, place)
+    call('LREM', ring, -1, place)
     return nil
   end
-  id = call('LPOP', P .. 'wait:' .. owner)
-  if call('EXISTS', P .. 'wait:' .. owner) == 0 then leave_turns(owner, -1) end
+  local waiting = P .. 'wait:' .. in_pool(pool, owner)
+  local id = call('LPOP', waiting)
+  if call('EXISTS', waiting) == 0 then leave_turns(owner, pool, -1) end
   return id
 end
 
--- Wake another worker while requests wait, because this one was woken for one of them. Returns next_ms.
+-- Of several pools, those where something waits.
+local function waiting_pools()
+  if #pools == 1 then return pools end
+  local waiting = {}
+  for _, pool in ipairs(pools) do
+    local of = of_pool(pool)
+    if call('EXISTS', P .. 'ring' .. of, P .. 'suspect' .. of, P .. 'newer' .. of) > 0 then waiting[#waiting + 1] = pool end
+  end
+  return waiting
+end
+
+-- The next request of all pools of this worker, and its pool.
+local function pop_next_id()
+  local waiting = waiting_pools()
+  for _, pool in ipairs(waiting) do
+    local id = first_newer_id(pool)
+    if id then call('ZREM', P .. 'newer' .. of_pool(pool), id) end
+    id = id or suspect_ok == '1' and call('LPOP', P .. 'suspect' .. of_pool(pool))
+    if id then return id, pool end
+  end
+  local next_pool, next_place, next_side, least
+  for _, pool in ipairs(waiting) do
+    local place, side, share = next_tenant(pool, #waiting == 1)
+    if place and (not least or share < least) then next_pool, next_place, next_side, least = pool, place, side, share end
+  end
+  if next_pool then return pop_in_turn(next_pool, next_place, next_side), next_pool end
+end
+
+-- Wake another worker while requests wait, because this one was woken for one of them. Returns whether any wait.
+local function pass_wakes_on()
+  local has_more = false
+  for _, pool in ipairs(pools) do
+    if take == '0' then call('ZREM', P .. 'idle' .. of_pool(pool), worker) end
+    if call('EXISTS', P .. 'ring' .. of_pool(pool)) == 1 then
+      has_more = true
+      local is_passed_on = wake_idle_worker(pool, worker) or pool ~= ''
+      if not is_passed_on and call('EXISTS', P .. 'wake') == 0 then call('LPUSH', P .. 'wake', '1') end
+    elseif pool == '' and call('EXISTS', P .. 'suspect') == 0 then
+      call('DEL', P .. 'wake')
+    end
+  end
+  return has_more
+end
+
+-- Pass wakes on, or list this worker as idle. Returns next_ms.
 local function settle_wakes(is_idle)
-  if take == '0' then call('ZREM', P .. 'idle', worker) end
-  if call('EXISTS', P .. 'ring') == 1 then
-    if not wake_idle_worker(worker) and call('EXISTS', P .. 'wake') == 0 then call('LPUSH', P .. 'wake', '1') end
-    return 0
+  if pass_wakes_on() then return 0 end
+  local has_newer = false
+  for _, pool in ipairs(pools) do
+    if is_idle then
+      call('ZADD', P .. 'idle' .. of_pool(pool), int(now), worker)
+      call('ZREMRANGEBYRANK', P .. 'idle' .. of_pool(pool), 0, -MOST_IDLE - 1)
+    end
+    has_newer = has_newer or first_newer_id(pool) ~= nil
   end
-  if call('EXISTS', P .. 'suspect') == 0 then call('DEL', P .. 'wake') end
-  if is_idle then
-    call('ZADD', P .. 'idle', int(now), worker)
-    call('ZREMRANGEBYRANK', P .. 'idle', 0, -MOST_IDLE - 1)
-  end
-  if first_newer_id() then return 0 end
+  if has_newer then return 0 end
   local soonest_ms = -1
   for _, set in ipairs({ 'running', 'delayed' }) do
     local first = call('ZRANGE', P .. set, 0, 0, 'WITHSCORES')
@@ -196,14 +241,30 @@ local function settle_wakes(is_idle)
   return soonest_ms
 end
 
+-- Requests of functions that a worker without knowledge of pools left for newer ones. A worker of the upstream finds
+-- them as it claims.
+local function move_to_pools()
+  for _, pool in ipairs(pools) do
+    if pool == '' then return end
+  end
+  for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'newer', '-inf', format, 'LIMIT', 0, budget)) do
+    local h = call('HMGET', P .. 'req:' .. id, 'state', 'tenant', 'pool')
+    if h[1] == 'queued' and h[3] then enqueue(id, h[2], h[3], true) end
+    if h[1] ~= 'queued' or h[3] then call('ZREM', P .. 'newer', id) end
+  end
+end
+
+move_to_pools()
 local tries = 0
 while take == '1' and tries < budget do
   tries = tries + 1
-  local id = pop_next_id()
+  local id, pool = pop_next_id()
   if not id then break end
   local r = read_request(id)
-  if r.state == 'queued' and r.format > tonumber(format) then
-    call('ZADD', P .. 'newer', r.format, id)
+  if r.state == 'queued' and r.pool ~= pool then
+    enqueue(id, r.tenant, r.pool, true)
+  elseif r.state == 'queued' and r.format > tonumber(format) then
+    call('ZADD', P .. 'newer' .. of_pool(pool), r.format, id)
   elseif r.state == 'queued' then
     if open_attempt(r, can_continue, owner, lease_ms, default_model) then
       call('SET', P .. 'claim:' .. nonce, id, 'PX', int(lease_ms * 2))

@@ -80,11 +80,11 @@ local function advance_conversation(conversation, conversation_ttl_s)
   local conversation_key = P .. 'conv:' .. conversation
   local id = call('LPOP', conversation_key .. ':wait')
   while id do
-    local h = call('HMGET', P .. 'req:' .. id, 'state', 'tenant')
+    local h = call('HMGET', P .. 'req:' .. id, 'state', 'tenant', 'pool')
     if h[1] == 'held' then
       call('HSET', conversation_key, 'active', id)
       call('HSET', P .. 'req:' .. id, 'state', 'queued')
-      enqueue(id, h[2], false)
+      enqueue(id, h[2], h[3] or '', false)
       return
     end
     id = call('LPOP', conversation_key .. ':wait')
@@ -184,7 +184,7 @@ local function end_request(r, state, terminal, retention_s, conversation_ttl_s, 
   call('HDEL', request, 'waiting')
   if r.state == 'running' then leave_running(r)
   elseif r.state == 'delayed' then call('ZREM', P .. 'delayed', r.id)
-  elseif r.state == 'queued' then remove_from_queue(r.id, r.tenant)
+  elseif r.state == 'queued' then remove_from_queue(r)
   elseif r.state == 'held' then call('LREM', P .. 'conv:' .. r.conversation .. ':wait', 1, r.id) end
   call('HINCRBY', P .. 'load', 'count', -1)
   call('HINCRBY', P .. 'load', 'bytes', -r.bytes)

@@ -1,4 +1,4 @@
--- Count the requests that will be claimed before this one while the tenants take turns, and the users of each in their
+-- Count the requests of its pool that will be claimed before this one while the tenants take turns, and the users of each in their
 -- tenant's turns. Changes nothing.
 -- KEYS   1 ring
 -- ARGV   1 request_id  2 tenant  3 max_tenants
@@ -6,14 +6,15 @@
 -- NEEDS  rights prefix
 -- At most `max_tenants` tenants of the ring, and as many users in all, are counted.
 local request_id, own_tenant, max_tenants = unpack(ARGV)
-local own_place = call('LPOS', P .. 'wait:' .. own_tenant, request_id)
+local pool = call('HGET', P .. 'req:' .. request_id, 'pool') or ''
+local own_place = call('LPOS', P .. 'wait:' .. in_pool(pool, own_tenant), request_id)
 if not own_place then return -1 end
 local own_users = is_user(own_tenant) and account_of(own_tenant) .. '~'
 local left = tonumber(max_tenants)
 
 local function owners_of(place)
   local owners = { place }
-  if string.sub(place, -1) == '~' then owners = call('LRANGE', P .. 'users:' .. account_of(place), 0, math.max(0, left - 1)) end
+  if string.sub(place, -1) == '~' then owners = call('LRANGE', P .. 'users:' .. in_pool(pool, account_of(place)), 0, math.max(0, left - 1)) end
   left = left - #owners
   return owners
 end
@@ -28,13 +29,13 @@ local function count_ahead(in_turn, lengths, own, place)
   return ahead
 end
 
-local places, totals = call('LRANGE', P .. 'ring', 0, max_tenants - 1), {}
+local places, totals = call('LRANGE', P .. 'ring' .. of_pool(pool), 0, max_tenants - 1), {}
 local is_of_users = false
 for i, place in ipairs(places) do
   local owners, lengths = owners_of(place), {}
   totals[i] = 0
   for n, owner in ipairs(owners) do
-    lengths[n] = call('LLEN', P .. 'wait:' .. owner)
+    lengths[n] = call('LLEN', P .. 'wait:' .. in_pool(pool, owner))
     totals[i] = totals[i] + lengths[n]
   end
   if place == own_users then own_place, is_of_users = count_ahead(owners, lengths, own_tenant, own_place), true end

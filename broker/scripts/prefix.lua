@@ -1,10 +1,13 @@
 -- Functions that scripts share. A script names this file under NEEDS, and the loader puts it in front.
 -- KEYS[1] is any key of the partition: all others are built from its hash tag, so they share its slot.
+-- The requests of a function are its pool, and all others are the pool of the upstream, which is ''. A pool has a ring,
+-- waiting lists, suspects, newer and idle workers of its own. Those of the upstream have the names of version 0.1.
 -- Invariants kept by these functions:
 --   a tenant stands in the ring exactly once if and only if its waiting list is not empty;
 --   so does `<tenant>~` for all users of a tenant together, and each of them in `users:<tenant>`;
 --   a request is in exactly one of waiting list, suspect list, newer, held list, delayed, running, or is over;
 --   a request that was suspect once waits nowhere but in the suspect list, and in newer;
+--   a function with waiting requests is in `pools`;
 --   an entry is never written without being published.
 local call = redis.call
 local P = string.match(KEYS[1], '^{[^}]*}:')
@@ -34,12 +37,16 @@ local function publish_notice(id, kind, json)
   call('SPUBLISH', P .. 'push:' .. id, '~' .. kind .. '\n' .. json)
 end
 
--- Wake the worker that has been idle for the longest time, except `itself`; returns whether a connected worker
+-- What follows the name of a pool's key, and the name of an owner in a pool's keys. No owner has a `|` in its name.
+local function of_pool(pool) return pool == '' and '' or ':' .. pool end
+local function in_pool(pool, owner) return pool == '' and owner or pool .. '|' .. owner end
+
+-- Wake the worker of a pool that has been idle for the longest time, except `itself`; returns whether a connected worker
 -- was woken. A worker that died or lost its connection has no subscription, and the next one is woken.
 local MOST_WAKES = 100
-local function wake_idle_worker(itself)
+local function wake_idle_worker(pool, itself)
   for _ = 1, MOST_WAKES do
-    local worker = call('ZPOPMIN', P .. 'idle')[1]
+    local worker = call('ZPOPMIN', P .. 'idle' .. of_pool(pool))[1]
     if not worker then return false end
     if worker ~= itself and call('SPUBLISH', P .. 'push:worker:' .. worker, 'wake') > 0 then return true end
   end
@@ -47,8 +54,8 @@ local function wake_idle_worker(itself)
 end
 
 -- Workers of version 0.1 block on the tokens. They are asked last, because nobody can see whether one waits.
-local function wake_worker()
-  if wake_idle_worker() then return end
+local function wake_worker(pool)
+  if wake_idle_worker(pool) or pool ~= '' then return end
   if call('LLEN', P .. 'wake') < WAKE_LIMIT then call('LPUSH', P .. 'wake', '1') end
 end
 
@@ -59,37 +66,38 @@ local function is_user(owner) return string.find(owner, '~', 1, true) ~= nil end
 -- Give an owner whose waiting list was empty its turns. All users of a tenant have one place in the ring, so that they
 -- hide no other tenant, and their turns in `users:<tenant>`. If a process that knows no users took that place away, the
 -- next user restores it.
-local function enter_turns(owner, turn_now)
-  local push, entry = turn_now and 'LPUSH' or 'RPUSH', owner
+local function enter_turns(owner, pool, turn_now)
+  local push, entry, ring = turn_now and 'LPUSH' or 'RPUSH', owner, P .. 'ring' .. of_pool(pool)
   if is_user(owner) then
     local tenant = account_of(owner)
     entry = tenant .. '~'
-    if call(push, P .. 'users:' .. tenant, owner) > 1 and call('LPOS', P .. 'ring', entry) then return end
+    if call(push, P .. 'users:' .. in_pool(pool, tenant), owner) > 1 and call('LPOS', ring, entry) then return end
   end
-  call(push, P .. 'ring', entry)
+  call(push, ring, entry)
 end
 
 -- Take the turns of an owner with nothing waiting away. `side` is the end to search from, 1 or -1.
-local function leave_turns(owner, side)
-  local entry, users = owner, is_user(owner) and P .. 'users:' .. account_of(owner)
+local function leave_turns(owner, pool, side)
+  local entry, users = owner, is_user(owner) and P .. 'users:' .. in_pool(pool, account_of(owner))
   if users and call('LREM', users, side, owner) > 0 then
     if call('EXISTS', users) == 1 then return end
     entry = account_of(owner) .. '~'
   end
-  call('LREM', P .. 'ring', side, entry)
+  call('LREM', P .. 'ring' .. of_pool(pool), side, entry)
 end
 
--- Put a request into its tenant's waiting list, or into the suspect list. `to_head` puts the request at the
+-- Put a request into its tenant's waiting list, or into the suspect list, of its pool. `to_head` puts the request at the
 -- head of that list; `turn_now` gives the tenant the next turn if it had nothing waiting. Callers do this before
 -- they take the request from where it was: a list that cannot be written ends the script here, with nothing lost.
-local function enqueue(id, tenant, to_head, turn_now)
+local function enqueue(id, tenant, pool, to_head, turn_now)
   local push = to_head and 'LPUSH' or 'RPUSH'
+  if pool ~= '' then call('SADD', P .. 'pools', pool) end
   if call('HEXISTS', P .. 'req:' .. id, 'suspect') == 1 then
-    call(push, P .. 'suspect', id)
-  elseif call(push, P .. 'wait:' .. tenant, id) == 1 then
-    enter_turns(tenant, turn_now)
+    call(push, P .. 'suspect' .. of_pool(pool), id)
+  elseif call(push, P .. 'wait:' .. in_pool(pool, tenant), id) == 1 then
+    enter_turns(tenant, pool, turn_now)
   end
-  wake_worker()
+  wake_worker(pool)
 end
 
 -- Count what a tenant has in this partition, with all its users: `busy` is how many of its requests run, `owed` the
@@ -104,25 +112,30 @@ local function leave_running(r)
   count_of_tenant('busy', r.tenant, -1)
 end
 
-local function remove_from_queue(id, tenant)
-  local waiting = P .. 'wait:' .. tenant
-  if call('LREM', waiting, 1, id) == 0 then
-    call('LREM', P .. 'suspect', 1, id)
-    call('ZREM', P .. 'newer', id)
-  elseif call('EXISTS', waiting) == 0 then
-    leave_turns(tenant, 1)
+-- Take a request out of a pool, wherever it waits there. Returns whether it did.
+local function remove_from_pool(r, pool)
+  local waiting = P .. 'wait:' .. in_pool(pool, r.tenant)
+  if call('LREM', waiting, 1, r.id) == 0 then
+    return call('LREM', P .. 'suspect' .. of_pool(pool), 1, r.id) + call('ZREM', P .. 'newer' .. of_pool(pool), r.id) > 0
   end
+  if call('EXISTS', waiting) == 0 then leave_turns(r.tenant, pool, 1) end
+  return true
+end
+
+-- A process that knows no pools may have queued the request of a function for the upstream.
+local function remove_from_queue(r)
+  if not remove_from_pool(r, r.pool) and r.pool ~= '' then remove_from_pool(r, '') end
 end
 
 local function read_request(id)
   local h = call('HMGET', P .. 'req:' .. id, 'state', 'attempt', 'seq', 'tenant', 'conv', 'idem', 'bytes',
     'owner', 'crashes', 'n', 'kept', 'policy', 'model', 'reason', 'format', 'replid', 'rates', 'input', 'home',
-    'logged', 'asks', 'output_bytes')
+    'logged', 'asks', 'output_bytes', 'pool')
   return { id = id, state = h[1], attempt = h[2], seq = tonumber(h[3] or 0), tenant = h[4],
     conversation = h[5] or '', idempotency = h[6] or '', bytes = tonumber(h[7] or 0), owner = h[8] or '',
     crashes = tonumber(h[9] or 0), n = tonumber(h[10] or 0), kept = h[11], policy = h[12],
     model = h[13] or '', reason = h[14] or 'null', format = tonumber(h[15] or 1), replid = h[16], rates = h[17] or '', input = tonumber(h[18] or 0), home = h[19] or '',
-    logged = tonumber(h[20]), asks = tonumber(h[21] or 0), output = tonumber(h[22] or 0), answer_bytes = 0 }
+    logged = tonumber(h[20]), asks = tonumber(h[21] or 0), output = tonumber(h[22] or 0), pool = h[23] or '', answer_bytes = 0 }
 end
 
 -- Record that Redis serves workers now, and return the time before which no lease is reaped.

@@ -11,7 +11,7 @@ local OTHER_KEYS = {
   'ZADD', 'delayed', 2, 'ZADD', 'index:', 2, 'ZREM', 'index:', 1, 'ZADD', 'expiry:', 2, 'HSET', 'conv:', 2,
   'XADD', 'conv:', 3, 'XADD', 'dead', 3, 'SET', 'idem:', 1, 'GET', 'claim:', 0,
   'ZADD', 'idle', 2, 'ZREM', 'idle', 1, 'ZRANGEBYSCORE', 'newer', 2, 'ZADD', 'newer', 2, 'ZREM', 'newer', 1,
-  'SADD', 'tenants', 1, 'SREM', 'tenants', 1, 'SMEMBERS', 'tenants', 0, 'ZADD', 'uncompacted', 2, 'ZREM', 'uncompacted', 1,
+  'SADD', 'pools', 1, 'SREM', 'pools', 1, 'SMEMBERS', 'pools', 0, 'SADD', 'tenants', 1, 'SREM', 'tenants', 1, 'SMEMBERS', 'tenants', 0, 'ZADD', 'uncompacted', 2, 'ZREM', 'uncompacted', 1,
   'ZRANGEBYSCORE', 'uncompacted', 2,
   'HMGET', 'seats:', 1, 'HSET', 'seats:', 2, 'HDEL', 'seats:', 1, 'HINCRBY', 'seats:', 2, 'HGETALL', 'seats:', 0,
   'DEL', 'seats:', 0, 'EXPIRE', 'seats:', 1, 'GET', 'epoch', 0, 'SET', 'epoch', 1,

@@ -8,7 +8,7 @@
 -- operator may delete one. This script drops requests that are gone from the sets of their tenants, adds requests
 -- that are missing there, and sets `load` to what it found. It does so once in `every_ms`, for at most `most`
 -- requests: with more, which take too long for one step, the counts stay as they are. What tenants kept until now is
--- dropped from the count of their kept bytes, of a hundred tenants at once.
+-- dropped from the count of their kept bytes, of a hundred tenants at once. Functions without waiting requests leave `pools`.
 local every_ms, most, retention_s, conversation_ttl_s = unpack(ARGV)
 local every_ms, most = tonumber(every_ms), tonumber(most)
 local AT_ONCE = 100
@@ -24,16 +24,25 @@ local function add_ids(listed)
 end
 
 for _, tenant in ipairs(call('SMEMBERS', P .. 'tenants')) do tenants[tenant] = true end
-for _, place in ipairs(call('LRANGE', P .. 'ring', 0, most)) do
-  local users = string.match(place, '^(.*)~$')
-  for _, owner in ipairs(users and call('LRANGE', P .. 'users:' .. users, 0, most) or { place }) do
-    tenants[owner] = true
-    add_ids(call('LRANGE', P .. 'wait:' .. owner, 0, most))
-    if found > most then return { 'TOO_LONG', '' } end
+local function add_pool(pool)
+  for _, place in ipairs(call('LRANGE', P .. 'ring' .. of_pool(pool), 0, most)) do
+    local users = string.match(place, '^(.*)~$')
+    for _, owner in ipairs(users and call('LRANGE', P .. 'users:' .. in_pool(pool, users), 0, most) or { place }) do
+      tenants[owner] = true
+      add_ids(call('LRANGE', P .. 'wait:' .. in_pool(pool, owner), 0, most))
+      if found > most then return end
+    end
   end
+  add_ids(call('LRANGE', P .. 'suspect' .. of_pool(pool), 0, most))
+  add_ids(call('ZRANGE', P .. 'newer' .. of_pool(pool), 0, most))
 end
-add_ids(call('LRANGE', P .. 'suspect', 0, most))
-for _, set in ipairs({ 'running', 'delayed', 'newer' }) do add_ids(call('ZRANGE', P .. set, 0, most)) end
+add_pool('')
+for _, pool in ipairs(call('SMEMBERS', P .. 'pools')) do
+  local found_before = found
+  add_pool(pool)
+  if found == found_before then call('SREM', P .. 'pools', pool) end
+end
+for _, set in ipairs({ 'running', 'delayed' }) do add_ids(call('ZRANGE', P .. set, 0, most)) end
 if found > most then return { 'TOO_LONG', '' } end
 
 -- Held requests are found through the active request of their conversation.

@@ -9,7 +9,7 @@ local request_id, attempt = unpack(ARGV)
 local r = read_request(request_id)
 if r.state == 'queued' and r.attempt == attempt then return { 'OK', '' } end
 if r.state ~= 'running' or r.attempt ~= attempt then return { 'FENCED', r.state or 'missing' } end
-enqueue(r.id, r.tenant, true, true)
+enqueue(r.id, r.tenant, r.pool, true, true)
 call('HSET', P .. 'req:' .. r.id, 'state', 'queued', 'reason', '"worker_drained"')
 leave_running(r)
 return { 'OK', '' }

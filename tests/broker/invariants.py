@@ -8,6 +8,7 @@ from tests.broker.snapshot import Snapshot
 from tickertape.broker.codec import Cursor, Entry, decode
 from tickertape.broker.keys import account_in_turn, tenant_of
 from tickertape.broker.kinds import OPENERS, TERMINALS
+from tickertape.broker.pools import after_name, in_pool
 from tickertape.broker.segments import Segment, entries_of
 
 _WAKE_LIMIT = 64
@@ -37,6 +38,7 @@ def keys_without_ttl(now: Snapshot) -> set[str]:
         "epoch",
         "wake",
         "idle",
+        "pools",
         "agreement",
         "uncompacted",
         # RECOUNT drops a tenant from these two when all that it keeps has expired.
@@ -46,7 +48,8 @@ def keys_without_ttl(now: Snapshot) -> set[str]:
         "unsettled",
         "settled",
     }
-    return {name for name, stored in now.keys.items() if not stored.expires} - bounded
+    names = {name for name, stored in now.keys.items() if not stored.expires}
+    return {name for name in names if not name.startswith("idle:")} - bounded
 
 
 def states(now: Snapshot) -> dict[str, str]:
@@ -67,17 +70,35 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
+def pools(now: Snapshot) -> list[str]:
+    """The pool of the upstream, and all others with requests that are not over."""
+    found = {stored.get("pool", "") for _, stored in now.named("req:")}
+    return sorted({"", *found, *(now.get("pools") or ())})
+
+
 def _ring(now: Snapshot) -> Iterator[str]:
-    ring = Counter(now.list("ring"))
-    waiting = {tenant for tenant, _ in now.named("wait:")}
-    if ring != Counter({account_in_turn(tenant) for tenant in waiting}):
-        yield f"the ring is {dict(ring)}, and {waiting} have waiting requests"
-    users = {tenant for tenant in waiting if "~" in tenant}
-    in_turn = Counter(user for _, line in now.named("users:") for user in line)
-    if in_turn != Counter(users):
-        yield f"the users in turn are {dict(in_turn)}, and {users} have waiting requests"
+    for pool in pools(now):
+        ring = Counter(now.list(f"ring{after_name(pool)}"))
+        waiting = {tenant for tenant, _ in _of_pool(now, "wait:", pool)}
+        if ring != Counter({account_in_turn(tenant) for tenant in waiting}):
+            yield f"the ring of {pool!r} is {dict(ring)}, and {waiting} have waiting requests"
+        users = {tenant for tenant in waiting if "~" in tenant}
+        in_turn = Counter(user for _, line in _of_pool(now, "users:", pool) for user in line)
+        if in_turn != Counter(users):
+            yield f"the users in turn are {dict(in_turn)}, and {users} have waiting requests"
+        is_known = pool in {"", *(now.get("pools") or ())}
+        if not is_known and (waiting or now.list(f"suspect:{pool}") or now.list(f"newer:{pool}")):
+            yield f"{pool!r} has waiting requests, and is not among the pools"
     if len(now.list("wake")) > _WAKE_LIMIT:
         yield "there are more wake tokens than the limit"
+
+
+def _of_pool(now: Snapshot, prefix: str, pool: str) -> Iterator[tuple[str, list[str]]]:
+    """The lists of the owners in a pool, by owner."""
+    for name, line in now.named(prefix):
+        of, _, owner = name.rpartition("|")
+        if of == pool:
+            yield owner, line
 
 
 def _places(now: Snapshot) -> Iterator[str]:
@@ -86,8 +107,10 @@ def _places(now: Snapshot) -> Iterator[str]:
     for id_, place in _found(now):
         found.setdefault(id_, []).append(place)
     for id_, state in states(now).items():
-        tenant = now.hash(f"req:{id_}")["tenant"]
-        places = {"queued": [[f"wait:{tenant}"], ["suspect"], ["newer"]], "held": [["held"]]}
+        stored = now.hash(f"req:{id_}")
+        of = after_name(stored.get("pool", ""))
+        waiting = f"wait:{in_pool(stored.get('pool', ''), stored['tenant'])}"
+        places = {"queued": [[waiting], [f"suspect{of}"], [f"newer{of}"]], "held": [["held"]]}
         expected = places.get(state, [[]] if state in TERMINALS else [[state]])
         if (places_found := found.pop(id_, [])) not in expected:
             yield f"{id_} is {state}, and was found in {places_found}"
@@ -98,9 +121,10 @@ def _places(now: Snapshot) -> Iterator[str]:
 def _found(now: Snapshot) -> Iterator[tuple[str, str]]:
     for tenant, ids in now.named("wait:"):
         yield from ((id_, f"wait:{tenant}") for id_ in ids)
-    for id_ in now.list("suspect"):
-        yield id_, "suspect"
-    for place in ("running", "delayed", "newer"):
+    for of in map(after_name, pools(now)):
+        yield from ((id_, f"suspect{of}") for id_ in now.list(f"suspect{of}"))
+        yield from ((id_, f"newer{of}") for id_, _ in now.list(f"newer{of}"))
+    for place in ("running", "delayed"):
         yield from ((id_, place) for id_, _ in now.list(place))
     for name, ids in now.named("conv:"):
         yield from ((id_, "held") for id_ in (ids if name.endswith(":wait") else ()))

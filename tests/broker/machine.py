@@ -1,5 +1,6 @@
 """The rules that write: each asks the model what is to come, then the broker."""
 
+from collections import deque
 from collections.abc import Coroutine
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from tests.broker.model import MAX_CRASHES, QUEUE_LIMIT, TENANT_LIMIT, Model, Request
+from tests.broker.model import MAX_CRASHES, POOLS, QUEUE_LIMIT, TENANT_LIMIT, Model, Request
 from tests.broker.subject import Subject
 from tests.support.given_settings import GivenSettings
 from tickertape.broker import errors, request_ids
@@ -37,6 +38,9 @@ tenants = st.sampled_from(["ann", "bob"])
 conversations = st.sampled_from([None, None, "one", "two"])
 texts = st.lists(st.sampled_from(["a", "é", ""]), min_size=1, max_size=3)
 replies_lost = st.sampled_from([1, 1, 1, 2])  # how often a call is made: its reply was lost, once
+pools = st.sampled_from(["", "", *POOLS])
+# Workers with one pool, with two, and with functions only.
+WORKERS = {"w": ("",), "both": ("", "agent"), "functions": ("agent", "other/agent")}
 drifts = st.sampled_from([0, 0, 0, -2, -1, 1])  # where the writer believes the log to end
 
 
@@ -50,7 +54,8 @@ class WritingMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.model = Model()
-        self.subject = Subject(self.url, LIMITS)
+        self.subject = Subject(self.url, LIMITS, WORKERS)
+        self.turns = {name: deque(served) for name, served in WORKERS.items()}
         self.attempts: dict[str, list[int]] = {}
         self.nonces = 0
         self.order = 0
@@ -66,16 +71,19 @@ class WritingMachine(RuleBasedStateMachine):
         on_busy=st.sampled_from(["queue", "queue", "reject", "replace"]),
         key=st.sampled_from([None, None, "k"]),
         fingerprint=st.sampled_from(["f", "f", "g"]),
+        pool=pools,
         times=replies_lost,
     )
     def submit(
         self,
+        *,
         tenant: str,
         conversation: str | None,
         policy: Policy,
         on_busy: OnBusy,
         key: str | None,
         fingerprint: str,
+        pool: str,
         times: int,
     ) -> str:
         id_ = request_ids.new_request_id(0)
@@ -88,9 +96,10 @@ class WritingMachine(RuleBasedStateMachine):
             on_busy=on_busy,
             idempotency_key=key,
             fingerprint=fingerprint,
+            pool=pool,
         )
         scope = (tenant, conversation, key) if key else None
-        new = Request(id_, tenant, conversation, policy, scope)
+        new = Request(id_, tenant, conversation, policy, scope, pool)
         for _ in range(times):
             word, found = self.model.submit(new, fingerprint, on_busy)
             outcome = self.subject.outcome(self.subject.requests.submit(submission, id_))
@@ -100,6 +109,7 @@ class WritingMachine(RuleBasedStateMachine):
 
     @rule(
         target=leases,
+        worker=st.sampled_from([*WORKERS]),
         is_new=st.sampled_from([True, True, True, False]),
         take=st.sampled_from([True, True, True, True, False]),
         suspect_ok=st.booleans(),
@@ -109,6 +119,7 @@ class WritingMachine(RuleBasedStateMachine):
     )
     def claim(
         self,
+        worker: str,
         is_new: bool,
         take: bool,
         suspect_ok: bool,
@@ -117,7 +128,7 @@ class WritingMachine(RuleBasedStateMachine):
         times: int,
     ) -> Lease | None:
         self.nonces += is_new
-        nonce = f"n{self.nonces}"
+        nonce = f"{worker}{self.nonces}"
         lease = None
         options = {
             "take": take,
@@ -126,8 +137,9 @@ class WritingMachine(RuleBasedStateMachine):
             "stays_idle": stays_idle,
         }
         for _ in range(times):
-            expected = self.model.claim(nonce, **options)
-            got = self.subject.run(self.subject.queue.claim(0, nonce, **options))
+            self.turns[worker].rotate(-1)
+            expected = self.model.claim(worker, self.turns[worker], nonce, **options)
+            got = self.subject.run(self.subject.queues[worker].claim(0, nonce, **options))
             if expected is None:
                 assert isinstance(got, Nothing)
                 return None
@@ -278,6 +290,7 @@ class WritingMachine(RuleBasedStateMachine):
         note(f"attempt {got.n} of {got.request_id}")
         assert (got.request_id, got.n, got.opener) == (expected.id, expected.n, expected.opener)
         assert (got.tenant, got.payload["id"]) == (expected.tenant, expected.id)
+        assert got.pool == expected.pool
         assert bool(got.conversation) == (expected.conversation is not None)
 
     def seq_after(self, lease: Lease) -> int:

@@ -5,6 +5,7 @@ delays are over in the order in which they were put into `expired` and `due`.
 """
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tests.broker.line import Line
@@ -16,6 +17,7 @@ Answer = tuple[str, object]
 MAX_CRASHES = 2
 QUEUE_LIMIT = 8
 TENANT_LIMIT = 5
+POOLS = ("", "agent", "other/agent")
 
 
 @dataclass
@@ -25,6 +27,7 @@ class Request:
     conversation: str | None
     policy: str
     key: tuple[str, str | None, str] | None
+    pool: str = ""
     state: str = "queued"
     n: int = 0
     seq: int = 0
@@ -67,15 +70,16 @@ class Model:
     def __init__(self) -> None:
         self.requests: dict[str, Request] = {}
         self.keys: dict[tuple[str, str | None, str], tuple[str, str]] = {}
-        self.line = Line()
+        self.lines = {pool: Line() for pool in POOLS}
         self.expired: list[str] = []
         self.due: list[str] = []
         self.talks: dict[tuple[str, str], Talk] = {}
         self.claims: dict[str, str] = {}
         # The tenant, and the request before, of each one whose messages are kept for followers.
         self.exchanges: dict[str, tuple[str, str]] = {}
-        # The worker is listed as idle. It has no subscription, so a wake only removes it.
-        self.is_listed = False
+        # The workers that are listed as idle, in each pool. They have no subscription, so a wake
+        # removes all of them.
+        self.idle: dict[str, list[str]] = {pool: [] for pool in POOLS}
 
     def submit(self, new: Request, fingerprint: str, on_busy: str) -> Answer:
         if new.key in self.keys and new.key is not None:
@@ -97,8 +101,17 @@ class Model:
         return "OK", new.id
 
     def claim(
-        self, nonce: str, *, take: bool, suspect_ok: bool, can_continue: bool, stays_idle: bool
+        self,
+        worker: str,
+        pools: Sequence[str],
+        nonce: str,
+        *,
+        take: bool,
+        suspect_ok: bool,
+        can_continue: bool,
+        stays_idle: bool,
     ) -> Request | None:
+        """`pools` are those of the worker, in the order of this claim."""
         mine = self.requests.get(self.claims.get(nonce, ""))
         if mine is not None and mine.state == "running" and mine.owner == nonce:
             if mine.id in self.expired:
@@ -106,17 +119,31 @@ class Model:
             return mine
         self._reap_and_promote()
         busy = Counter(r.tenant for r in self.requests.values() if r.state == "running")
-        while take and (id_ := self.line.take(suspect_ok=suspect_ok, busy=busy)) is not None:
-            r = self.requests[id_]
+        while take and (line := self._next_line(pools, suspect_ok=suspect_ok, busy=busy)):
+            r = self.requests[line.take(suspect_ok=suspect_ok, busy=busy) or ""]
             if self._open(r, nonce, can_continue=can_continue):
                 self.claims[nonce] = r.id
-                self._settle_wakes(is_idle=stays_idle)
+                self._settle_wakes(worker, pools, is_idle=stays_idle)
                 return r
             self._end(r, "failed")
         if not take:
-            self.is_listed = False
-        self._settle_wakes(is_idle=take)
+            for pool in pools:
+                self._unlist(pool, worker)
+        self._settle_wakes(worker, pools, is_idle=take)
         return None
+
+    def _next_line(
+        self, pools: Sequence[str], *, suspect_ok: bool, busy: Mapping[str, int]
+    ) -> Line | None:
+        """A pool with suspects, or the one of the tenant that runs the fewest requests."""
+        lines = [self.lines[pool] for pool in pools]
+        for line in lines:
+            if suspect_ok and line.suspects:
+                return line
+        waiting = [line for line in lines if line.ring]
+        return min(
+            waiting, key=lambda line: min(busy.get(tenant, 0) for tenant in line.ring), default=None
+        )
 
     def append(self, id_: str, n: int, first: int, texts: list[str]) -> Answer:
         r = self.requests.get(id_)
@@ -264,17 +291,28 @@ class Model:
             talk.active = new.id
         self._enqueue(new)
 
-    def _settle_wakes(self, *, is_idle: bool) -> None:
-        self.is_listed = not self.line.ring and (is_idle or self.is_listed)
+    def _settle_wakes(self, worker: str, pools: Sequence[str], *, is_idle: bool) -> None:
+        with_work = [pool for pool in pools if self.lines[pool].ring]
+        for pool in with_work:
+            self.idle[pool].clear()
+        if is_idle and not with_work:
+            for pool in pools:
+                self._unlist(pool, worker)
+                self.idle[pool].append(worker)
+
+    def _unlist(self, pool: str, worker: str) -> None:
+        if worker in self.idle[pool]:
+            self.idle[pool].remove(worker)
 
     def _enqueue(self, r: Request, *, to_head: bool = False, turn_now: bool = False) -> None:
         r.state = "queued"
-        self.is_listed = False
-        self.line.put(r.id, r.tenant, is_suspect=r.is_suspect, to_head=to_head, turn_now=turn_now)
+        self.idle[r.pool].clear()
+        line = self.lines[r.pool]
+        line.put(r.id, r.tenant, is_suspect=r.is_suspect, to_head=to_head, turn_now=turn_now)
 
     def _leave(self, r: Request) -> None:
         """Take a request from wherever it is."""
-        self.line.remove(r.id, r.tenant)
+        self.lines[r.pool].remove(r.id, r.tenant)
         for place in (self.expired, self.due):
             if r.id in place:
                 place.remove(r.id)

@@ -45,6 +45,7 @@ class Go(NamedTuple):
     retries: int
     conv: str
     tenant: str
+    pool: str = ""
 
 
 class Empty(NamedTuple):
@@ -77,7 +78,7 @@ class Partition:
         self.next_ms = 0
 
     async def call(
-        self, name: str, keys: list[str], /, *values: bytes, **arguments: Argument
+        self, name: str, keys: list[str], /, *values: bytes | str, **arguments: Argument
     ) -> Reply:
         """The reply of a script; fails when the script leaves anything wrong behind."""
         reply = await self._scripts.call(name, keys, *values, **arguments)
@@ -132,6 +133,7 @@ class Partition:
         is_retry: bool = False,
         kept_limit: str = "",
         trace: str = "",
+        pool: str = "",
         **limits: int | str,
     ) -> Reply:
         return await self.call(
@@ -168,6 +170,7 @@ class Partition:
             home="",
             kept_limit=kept_limit,
             trace=trace,
+            pool=pool,
             **KEEP,
             **(LIMITS | limits),
         )
@@ -185,11 +188,13 @@ class Partition:
         reachable_ms: int = 0,
         budget: int = 50,
         format_: int = 1,
+        pools: Sequence[str] = ("",),
     ) -> Go | Empty:
         self._nonces += 1
         reply = await self.call(
             "claim",
             [RING],
+            *pools,
             worker=worker,
             nonce=nonce or f"n{self._nonces}",
             lease_ms=lease_ms,
@@ -222,6 +227,7 @@ class Partition:
             int(retries),
             conv,
             tenant,
+            str(reply[17]),
         )
 
     async def take(self, worker: str = "w", *, can_continue: bool = False) -> Go:

@@ -13,12 +13,13 @@ _READ: tuple[tuple[str, tuple[str | int, ...]], ...] = (
     ("(load|busy|crowd|owed|weights|erasures|agreement)", ("HGETALL",)),
     ("(access|settled|keys|key_ids|key_uses)", ("HGETALL",)),
     ("(log:.*|dead|unsettled|conv:[^:]*:turns)", ("XRANGE", "-", "+")),
-    ("(wait:.*|users:.*|ring|suspect|wake|conv:[^:]*:wait)", ("LRANGE", 0, -1)),
     (
-        "(kept|aging|running|delayed|newer|idle|uncompacted|revoked|index:.*|expiry:.*|convs:.*)",
-        ("ZRANGE", 0, -1, "WITHSCORES"),
+        "(wait:.*|users:.*|ring(:.*)?|suspect(:.*)?|wake|conv:[^:]*:wait)",
+        ("LRANGE", 0, -1),
     ),
-    ("tenants|tenant:.*", ("SMEMBERS",)),
+    ("(kept|aging|running|delayed|uncompacted|revoked)", ("ZRANGE", 0, -1, "WITHSCORES")),
+    ("((newer|idle)(:.*)?|index:.*|expiry:.*|convs:.*)", ("ZRANGE", 0, -1, "WITHSCORES")),
+    ("pools|tenants|tenant:.*", ("SMEMBERS",)),
     (
         "(claim:.*|idem:.*|tries:.*|rewriting|partitions|map|epoch|models|models_fault|upstream)",
         ("GET",),

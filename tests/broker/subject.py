@@ -5,7 +5,7 @@ no shebang and the appender has no connection.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from tests.broker.fake import FakeServer
@@ -29,7 +29,10 @@ T = TypeVar("T")
 class Subject:
     """On a real server if there is a URL, else on a fake; empty at the start."""
 
-    def __init__(self, url: str | None, settings: Settings) -> None:
+    def __init__(
+        self, url: str | None, settings: Settings, workers: Mapping[str, Sequence[str]]
+    ) -> None:
+        """`workers` has the pools of each worker."""
         self._runner = asyncio.Runner()
         self.connections = Connections(url or "redis://fake")
         if url is None:
@@ -37,11 +40,15 @@ class Subject:
         self.run(self.connections.ask("FLUSHALL"))
         self._scripts = Scripts(self.connections.commands)
         self.requests = Requests(self.connections, settings)
-        self.queue = Queue(self.connections, settings, worker="w")
+        self.queues = {
+            name: Queue(self.connections, settings, worker=name, pools=pools)
+            for name, pools in workers.items()
+        }
+        self.queue = next(iter(self.queues.values()))
         self.conversations = Conversations(self.connections, settings)
         self.conversation_list = ConversationList(self.connections, settings)
         self.logs = Logs(self.connections)
-        self.looks = Looks(self.connections)
+        self.looks = {name: Looks(self.connections, pools=pools) for name, pools in workers.items()}
         self.compaction = Compaction(self.connections)
         self.exchanges = Exchanges(self.connections)
 

@@ -49,7 +49,7 @@ async def test_the_first_process_writes_its_format_and_its_settings(
     assert await begin(connections, settings_of_api(settings)) == []
     assert await read_agreed(connections) == {
         "format_min": "1",
-        "format_max": "1",
+        "format_max": "2",
         "TICKERTAPE_RETENTION_S": "60",
         "TICKERTAPE_CONVERSATION_TTL_S": "90",
         "TICKERTAPE_LEASE_S": "2.5",
@@ -131,7 +131,7 @@ async def test_a_release_that_cannot_read_the_data_is_refused_and_changes_nothin
 async def test_a_release_for_which_the_data_are_too_old_is_refused(
     connections: Connections,
 ) -> None:
-    await begin(connections, {})
+    await begin(connections, {}, Format(version=1, oldest=1, reader=1))
     with pytest.raises(SettingsInvalid, match=r"have format 1, .* reads format 2 and later"):
         await begin(connections, {}, Format(version=3, oldest=2, reader=3))
     between = Format(version=2, oldest=1, reader=1)
@@ -147,12 +147,12 @@ async def test_a_running_process_logs_once_that_a_later_format_excludes_it(
     await agreement.start()
     with structlog.testing.capture_logs() as logged:
         async with running(agreement.run()):
-            await begin(connections, {}, Format(version=2, oldest=1, reader=2))
+            await begin(connections, {}, Format(version=3, oldest=1, reader=3))
             await wait_until(lambda: logged, description="the running process logs it")
             await rounds(connections)
     (line,) = logged
     assert line["log_level"] == "error"
-    assert "format 2 or later" in line["reason"]
+    assert "format 3 or later" in line["reason"]
 
 
 async def test_an_account_without_the_right_is_denied_and_the_running_process_logs_it_once(

@@ -84,6 +84,7 @@ OF_SCRIPTS = {
     KEYS.delayed(7): "delayed",
     KEYS.wake(7): "wake",
     KEYS.idle(7): "idle",
+    KEYS.pools(7): "pools",
     KEYS.claim(7, "n"): "claim:",
     KEYS.load(7): "load",
     KEYS.erasures(7): "erasures",
@@ -158,7 +159,7 @@ def test_every_function_that_names_a_key_is_in_this_list() -> None:
 def test_all_names_of_a_partition_share_its_hash_tag_and_are_distinct() -> None:
     names = [*OF_SCRIPTS, *OF_CONVERSATIONS]
     assert {re.match(r"\{p7\}:", name) is not None for name in names} == {True}
-    assert len(set(names)) == 40
+    assert len(set(names)) == 41
     assert {name[:5] for name in PLAIN_ONLY} == {"{p0}:"}
 
 

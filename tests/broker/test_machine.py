@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 
 from tests.broker.invariants import log_of, states, violations
-from tests.broker.machine import WritingMachine, tenants
+from tests.broker.machine import WORKERS, WritingMachine, tenants
 from tests.broker.model import Logged
+from tests.broker.snapshot import Snapshot
 from tests.support.whole_turns import whole_conversation
 from tickertape.broker import errors
 from tickertape.broker.codec import Cursor
+from tickertape.broker.pools import after_name, in_pool
 
 
 class BrokerMachine(WritingMachine):
@@ -63,7 +65,7 @@ class BrokerMachine(WritingMachine):
         assert not isinstance(found, type)
         assert (found.state, found.n, found.seq) == (r.state, r.n, r.seq)
         position = self.subject.run(self.subject.requests.position(id_, tenant))
-        assert position == self.model.line.claims_before(id_)
+        assert position == self.model.lines[r.pool].claims_before(id_)
 
     @invariant()
     def nothing_is_lost_or_out_of_place(self) -> None:
@@ -71,14 +73,7 @@ class BrokerMachine(WritingMachine):
         assert violations(now) == []
         assert states(now) == {id_: r.state for id_, r in self.model.requests.items()}
         assert {id_ for id_, _ in now.named("exchange:")} == {*self.model.exchanges}
-        assert now.list("ring") == self.model.line.ring
-        assert now.list("suspect") == self.model.line.suspects
-        assert dict(now.named("wait:")) == self.model.line.waiting
-        assert [worker for worker, _ in now.list("idle")] == ["w"] * self.model.is_listed
-        look = self.subject.run(self.subject.looks.look(0))
-        assert look.has_waiting == bool(self.model.line.ring)
-        assert look.has_suspects == bool(self.model.line.suspects)
-        assert (look.next_ms == 0) == bool(self.model.expired or self.model.due)
+        self.pools_agree(now)
         self.attempts = {}
         for id_, r in self.model.requests.items():
             log = log_of(now, id_)
@@ -88,6 +83,24 @@ class BrokerMachine(WritingMachine):
                 for e in log
             ]
             assert numbered == r.log
+
+    def pools_agree(self, now: Snapshot) -> None:
+        lines = self.model.lines
+        for pool, line in lines.items():
+            assert now.list(f"ring{after_name(pool)}") == line.ring
+            assert now.list(f"suspect{after_name(pool)}") == line.suspects
+            listed = {worker for worker, _ in now.list(f"idle{after_name(pool)}")}
+            assert listed == {*self.model.idle[pool]}
+        assert dict(now.named("wait:")) == {
+            in_pool(pool, tenant): ids
+            for pool, line in lines.items()
+            for tenant, ids in line.waiting.items()
+        }
+        for worker, pools in WORKERS.items():
+            look = self.subject.run(self.subject.looks[worker].look(0))
+            assert look.has_waiting == any(lines[pool].ring for pool in pools)
+            assert look.has_suspects == any(lines[pool].suspects for pool in pools)
+            assert (look.next_ms == 0) == bool(self.model.expired or self.model.due)
 
 
 def run_machine(request: pytest.FixtureRequest, server: str, examples: int, steps: int) -> None:

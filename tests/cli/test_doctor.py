@@ -88,7 +88,7 @@ async def test_a_setting_that_differs_from_the_agreed_one_is_a_warning_with_both
 
 
 async def test_requests_that_need_a_newer_worker_are_a_warning(redis_url: str, worker: Rig) -> None:
-    await worker.submit(format=2)
+    await worker.submit(format=3)
     assert isinstance(await worker.queue.claim(0, "nonce"), Nothing)
     found = await servers.redis(Settings(redis_url=redis_url))
     assert found[-1].level is Level.WARN

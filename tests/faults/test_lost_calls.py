@@ -68,9 +68,19 @@ class Story(Rig):
         await Agreement(self.connections, settings_of_api(self.settings)).start()
         await self._keep_house(request_id)
         await self._let_in()
+        await self._ask_a_function()
         assert await WorkCheck(self.connections).conditions() == []
         await self._grow()
         return request_id
+
+    async def _ask_a_function(self) -> None:
+        """Claim and give back the request of a function twice."""
+        await self.submit(pool="agent")
+        queue = Queue(self.connections, self.settings, worker="w", pools=("", "agent"))
+        for nonce in ("function 1", "function 2"):
+            lease = await queue.claim(0, nonce)
+            assert isinstance(lease, Lease)
+            await queue.release(lease)
 
     async def _let_in(self) -> None:
         """Add and revoke a key and a ticket."""
