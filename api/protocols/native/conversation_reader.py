@@ -10,7 +10,11 @@ from tickertape.api.fanout.plain_reader import PlainReader
 from tickertape.api.fanout.streams import Streams
 from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.api.fanout.wire import Frame
-from tickertape.api.protocols.native.conversation_cursor import ConversationCursor
+from tickertape.api.protocols.native.conversation_cursor import (
+    ConversationCursor,
+    position_after,
+    queued_behind,
+)
 from tickertape.api.protocols.native.conversation_notices import ConversationNotices
 from tickertape.api.protocols.native.lost_start import has_lost_start
 from tickertape.api.protocols.native.received_ends import ReceivedEnds
@@ -297,9 +301,15 @@ class ConversationReader:
             # An outline has a digest in place of the answer.
             remembered = whole[0] if whole else replace(turn, answered=None)
             return remembered_frames(remembered, wire, place)
+        frames: list[Frame] = []
         position: int | None = 0
         if start is not None and start.request_id == turn.request_id:
-            position = watched.tape.position_after(start.cursor)
+            position = position_after(watched.tape, start.cursor)
+            if position is None:
+                frames = [wire.notice("rewind", {"reason": "cursor_not_found"})]
+        elif (queued := queued_behind(watched.tape, self._received.last_attempt)) is not None:
+            # Only for this client: others resume in this request, and share its rendering.
+            frames, position = [wire.frame(queued)], 1
         self._reader = PlainReader(
             watched,
             rendering,
@@ -310,4 +320,4 @@ class ConversationReader:
         )
         if self._is_stopped:  # `stop` was called before the reader existed
             self._reader.stop()
-        return [wire.notice("rewind", {"reason": "cursor_not_found"})] if position is None else []
+        return frames

@@ -1,7 +1,7 @@
 """Whether a client of a conversation comes back with a cursor that Redis has lost."""
 
 from tickertape.api.fanout.hub import Hub
-from tickertape.api.protocols.native.conversation_cursor import ConversationCursor
+from tickertape.api.protocols.native.conversation_cursor import ConversationCursor, position_after
 from tickertape.broker.turns import Turn
 
 # A request that lost its end runs again, so it is one of the last before the cursor.
@@ -14,16 +14,20 @@ async def has_lost_start(hub: Hub, start: ConversationCursor, turns: list[Turn])
     A log that has expired is not lost.
     """
     async with hub.watch(start.request_id) as watched:
-        position = watched.tape.position_after(start.cursor)
+        position = position_after(watched.tape, start.cursor)
         if position is None and not watched.tape.is_over:
             await hub.catch_up(watched)
-            position = watched.tape.position_after(start.cursor)
+            position = position_after(watched.tape, start.cursor)
         if position is None and not watched.is_gone:
             return True
     ids = [turn.request_id for turn in turns]
     ahead = turns[: ids.index(start.request_id)]
     recent = [turn for turn in ahead if not turn.is_erased][-_MOST_LOOKED_AT:]
-    return await _goes_on(hub, recent) or await _has_run_again(hub, recent, start)
+    if await _goes_on(hub, recent):
+        return True
+    # A request begins behind the end of the turn ahead, so Redis has that end if it has an opener.
+    is_queued = position == 1
+    return is_queued and await _has_another_end(hub, recent, start)
 
 
 async def _goes_on(hub: Hub, ahead: list[Turn]) -> bool:
@@ -36,17 +40,10 @@ async def _goes_on(hub: Hub, ahead: list[Turn]) -> bool:
     return False
 
 
-async def _has_run_again(hub: Hub, ahead: list[Turn], start: ConversationCursor) -> bool:
-    """Whether a turn ended in a later attempt than its first, begun after the cursor's entry.
+async def _has_another_end(hub: Hub, ahead: list[Turn], start: ConversationCursor) -> bool:
+    """Whether a turn ended in a later attempt than that of the end which the client received.
 
-    The client may have received another end before. A worker that crashed shows the same: the
-    turn then had no other end, and the client receives the conversation once more in vain. A turn
-    that waited while the next one was queued begins late, too, but only once.
+    Release 0.1.0 names no such attempt: the client may then receive the conversation in vain, once.
     """
     tails = await hub.ends.tails([turn.request_id for turn in ahead])
-    for turn, tail in zip(ahead, tails, strict=True):
-        if tail is not None and tail.attempt > start.cursor.attempt:
-            async with hub.watch(turn.request_id) as watched:
-                if watched.tape.runs > 1:
-                    return True
-    return False
+    return any(tail is not None and tail.attempt > start.cursor.attempt for tail in tails)

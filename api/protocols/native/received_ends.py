@@ -15,6 +15,11 @@ class ReceivedEnds:
         self._ends = ends
         self._received: deque[LogEnd] = deque(maxlen=_MOST_ENDS)
 
+    @property
+    def last_attempt(self) -> int:
+        """The attempt of the last end; 0 without one."""
+        return self._received[-1].last.attempt if self._received else 0
+
     def add(self, end: LogEnd | None) -> None:
         """Note the end of a log that was read; None if the log has not ended."""
         if end is not None:
