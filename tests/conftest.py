@@ -22,7 +22,7 @@ from tests.support.deployment import Deployment, MakeDeployment
 from tests.support.firefox import find_firefox, running_firefox
 from tests.support.rig import Rig, open_rig
 from tests.support.running_api import RunningApi, running_api
-from tests.support.servers import ValkeyServer, in_memory, valkey_server
+from tests.support.servers import ValkeyServer, lossless_server, valkey_server
 from tests.support.upstream import ScriptedUpstream
 from tickertape.runtime.settings import Settings
 
@@ -114,7 +114,7 @@ def redis_url(redis_server: ValkeyServer) -> str:
 @pytest.fixture
 def own_redis() -> Iterator[ValkeyServer]:
     """A server of this test's own, with an append-only file, to kill, pause and restart."""
-    with valkey_server(append_only=True, parent=in_memory()) as server:
+    with lossless_server() as server:
         yield server
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from tests.chaos.engine import Schedule
 from tests.chaos.history import History
-from tests.chaos.members import BEGINS_WITHIN_S, Member
+from tests.chaos.members import Member
 from tests.chaos.system import LEASE_S, System
 from tests.chaos.traffic import Traffic
 
@@ -141,7 +141,7 @@ async def _end_in_order(
 
 
 async def _restart(stage: Stage, member: Member, *, signals: int) -> bool:
-    has_begun = member.age_s > BEGINS_WITHIN_S
+    has_begun = member.has_begun
     for _ in range(signals):
         member.signal(signal.SIGTERM)
     code = await _start_again(stage, member)

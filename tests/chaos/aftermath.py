@@ -14,7 +14,7 @@ import redis.asyncio
 from tests.broker.snapshot import take_snapshot
 from tests.chaos.client import Client
 from tests.chaos.history import Accepted, Call, Final, History
-from tests.chaos.members import BEGINS_WITHIN_S, Member
+from tests.chaos.members import Member
 from tests.chaos.system import System
 from tests.chaos.traffic import Traffic
 from tests.support.sse import TERMINAL_EVENTS
@@ -147,9 +147,7 @@ def _tag(question: str) -> str:
 
 
 async def _end(member: Member, history: History) -> None:
-    await wait_until(
-        lambda: member.age_s > BEGINS_WITHIN_S, description="it to be the program by now"
-    )
+    await wait_until(lambda: member.has_begun, description=f"{member.name} to handle signals")
     member.signal(signal.SIGTERM)
     code = await member.ended(_DRAIN_S)
     if code != 0:

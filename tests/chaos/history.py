@@ -201,8 +201,11 @@ class History:
             self.troubles.append(Trouble(kind, begin_s, time.monotonic()))
 
     def outcomes(self) -> Iterator[tuple[Accepted, Final]]:
-        """Each accepted request with its final state; lost requests are left out."""
-        for request_id, accepted in {each.request_id: each for each in self.accepted}.items():
+        """Each accepted request with its final state; lost requests are left out.
+
+        A request that was submitted more than once is the first of its submits.
+        """
+        for request_id, accepted in {e.request_id: e for e in reversed(self.accepted)}.items():
             if request_id in self.finals:
                 yield accepted, self.finals[request_id]
 

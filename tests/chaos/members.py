@@ -11,7 +11,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
@@ -30,8 +29,6 @@ _IMPORTED = [
     "uvloop",
     "tests.chaos.lossy_api",
 ]
-# A process that was forked a moment ago may not handle signals yet.
-BEGINS_WITHIN_S = 5.0
 _END_S = 20
 _TELLS_WITHIN_S = 2.0
 _SHOWN_LINES = 300
@@ -54,7 +51,6 @@ class Member(ProgramLog):
         prepare: Prepare | None = None,
     ) -> None:
         super().__init__(name, directory)
-        self._started_at_s = 0.0
         self._arguments = (list(argv), environment(**settings), self.log_path, prepare)
         self._process: ForkServerProcess | None = None
 
@@ -64,9 +60,12 @@ class Member(ProgramLog):
         return self._process is not None and self._process.is_alive()
 
     @property
-    def age_s(self) -> float:
-        """How long ago it was started last."""
-        return time.monotonic() - self._started_at_s
+    def has_begun(self) -> bool:
+        """Whether it handles SIGTERM. A process that was forked a moment ago may not yet do so."""
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            caught = Path(f"/proc/{self.pid}/status").read_text("ascii").partition("SigCgt:")[2]
+            return bool(int(caught.split()[0], 16) >> (signal.SIGTERM - 1) & 1)
+        return False
 
     @property
     def pid(self) -> int:
@@ -80,7 +79,6 @@ class Member(ProgramLog):
         assert not self.is_running, f"{self.name} runs"
         self._process = _CONTEXT.Process(target=_run, args=self._arguments, name=self.name)
         self._process.start()
-        self._started_at_s = time.monotonic()
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal; nothing happens if it has ended."""

@@ -9,7 +9,7 @@ from tests.chaos.engine import Engine, Schedule
 from tests.chaos.history import History
 from tests.support.keyspace import KEYS
 from tests.support.proxy import FaultProxy
-from tests.support.servers import ValkeyServer, in_memory, valkey_server
+from tests.support.servers import ValkeyServer, lossless_server
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import Unavailable
 
@@ -143,7 +143,7 @@ class _Faults:
 @contextlib.asynccontextmanager
 async def one_server() -> AsyncIterator[Engine]:
     """Run the server and the proxy for the length of the block."""
-    with valkey_server(append_only=True, parent=in_memory()) as server:
+    with lossless_server() as server:
         async with FaultProxy(server.port) as proxy:
             yield OneServer(server, proxy)
 

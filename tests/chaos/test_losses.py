@@ -103,6 +103,22 @@ def test_a_key_may_name_another_request_once_the_first_is_lost() -> None:
     assert "I8 one key, one request, one answer" in violations(history)
 
 
+def test_a_call_of_a_lost_attempt_is_excused_by_the_first_of_its_repeated_submits() -> None:
+    """The upstream gets the call a moment after the old primary has died."""
+    again, (first, *_) = log(103_000, 2), lost_history().accepted
+    history = History(
+        max_crashes=3,
+        clock_ahead_s=0,
+        accepted=[first, replace(first, asked_s=110.0, answered_s=110.1)],
+        calls=[Call(TAG, 1, 101.2, WORDS, "answered"), Call(TAG, 2, 103.1, WORDS, "answered")],
+        finals={ID: Final(again, stored("completed", 104, **{"usage:103000": "{}"}), {})},
+        losses=[LOSS],
+    )
+    assert "I8 one key, one request, one answer" not in violations(history)
+    history.losses = []
+    assert "I8 one key, one request, one answer" in violations(history)
+
+
 def end_read_before_the_loss(*, began_ms: int, ended_s: float) -> History:
     """A reader has a whole answer, of which the log lost the end; the request ended once more."""
     begun, again = log(began_ms, 1), log(102_000, 2)

@@ -119,13 +119,23 @@ def open_port() -> int:
 
 
 def in_memory() -> Path | None:
-    """Where a file outlives a kill of its writer and no disk is slow; None without such a place.
-
-    While a slow disk syncs, Redis acknowledges writes that it has not handed to the kernel, for up
-    to 2 s, and a kill loses them. docs/guarantees.md says so; here it would hide other losses.
-    """
+    """Where a file outlives a kill of its writer and no disk is slow; None without such a place."""
     shared_memory = Path("/dev/shm")  # a directory of our own is made in it
     return shared_memory if shared_memory.is_dir() else None
+
+
+@contextlib.contextmanager
+def lossless_server() -> Iterator[ValkeyServer]:
+    """Run a server that loses nothing when it is killed.
+
+    While the thread that syncs is at work, another server acknowledges writes that it has not
+    handed to the kernel, for up to 2 s, and a kill loses them: docs/guarantees.md. A sync in memory
+    is short, but on a machine without free CPU the thread has to wait for its turn. Here, such a
+    loss would pass for a defect, or hide one.
+    """
+    settings = {"appendfsync": "always"}
+    with valkey_server(append_only=True, settings=settings, parent=in_memory()) as server:
+        yield server
 
 
 @contextlib.contextmanager
