@@ -8,6 +8,8 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tickertape.cli.bench.percentiles import percentile
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -165,9 +167,3 @@ def percentile_ms(values_us: list[int], share: float) -> float:
     if share == 0.5:
         return statistics.median(values_us) / 1000
     return percentile(values_us, share) / 1000
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which `share` (0 to 1) of the values are."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]

@@ -27,6 +27,20 @@ def variable_of(text: str) -> tuple[str, str]:
     return name, value
 
 
+def rate_of(text: str) -> float:
+    """A number from 0.01 to a million."""
+    number = float(text)
+    if not 0.01 <= number <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0.01 and a million")
+    return number
+
+
+def address_of(text: str) -> tuple[str, int]:
+    """A host and a port, as HOST:PORT or PORT. The host is this machine if there is none."""
+    host, _, port = text.rpartition(":")
+    return host.strip("[]") or "127.0.0.1", port_of(port)
+
+
 def port_of(text: str) -> int:
     """A port from 0 to 65535."""
     number = int(text)

@@ -88,6 +88,27 @@ def chat(options: argparse.Namespace) -> int:
     return ask.run(_server(options), message, submit_options, buffers_answer=options.buffer)
 
 
+def bench(options: argparse.Namespace) -> int:
+    """`tickertape bench`."""
+    from tickertape.cli.bench import command
+    from tickertape.cli.chat.client_settings import Server
+
+    return command.run(
+        command.Options(
+            server=Server(options.url, options.key),
+            streams=options.streams,
+            readers=options.readers,
+            rate_per_s=options.rate,
+            seconds=options.seconds,
+            upstream=options.upstream,
+            message=options.message,
+            model=options.model,
+            json_file=options.json,
+            plot_file=options.plot,
+        )
+    )
+
+
 def watch(options: argparse.Namespace) -> int:
     """`tickertape watch`."""
     from tickertape.cli.chat import watch as command

@@ -93,7 +93,7 @@ def _work(
     signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED_SIGNALS)
     # From here on, so that its thread takes no signal.
     tracer = open_tracer("tickertape-worker")
-    with asyncio.Runner(loop_factory=_loop_factory) as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(
             run(
                 settings,
@@ -169,7 +169,8 @@ def _nothing_to_collect() -> Iterator[None]:
         gc.enable()
 
 
-def _loop_factory() -> asyncio.AbstractEventLoop:
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """A loop of uvloop, where that exists."""
     try:
         import uvloop
     except ImportError:  # uvloop does not support Windows

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 from bench.capacity import costs
 from bench.capacity.turns import TurnCosts
-from bench.report import percentile
+from tickertape.cli.bench.percentiles import percentile
 
 HOP_S = 50e-6
 _WARM_UP = 0.2

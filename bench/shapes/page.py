@@ -9,7 +9,7 @@ from itertools import cycle, islice
 import httpx2
 
 from bench.box import Box
-from bench.report import Bound, Report, Spread, Table, percentile
+from bench.report import Bound, Report, Spread, Table
 from bench.rounds import Incorrect
 from tests.page.site import Site, running_site
 from tests.support.browser import Browser, Page, connect, find_chromium, running_chromium
@@ -17,6 +17,7 @@ from tests.support.script import Finish, Pause, Script, Text
 from tests.support.servers import valkey_server
 from tests.support.upstream import ScriptedUpstream
 from tickertape.api.page.files import load_page
+from tickertape.cli.bench.percentiles import percentile
 
 _DELTAS_PER_S = 100
 _STREAM_S = 60

@@ -26,6 +26,13 @@ class Cut:
 
 
 @dataclass(frozen=True)
+class Lose:
+    """Everything but the event with this cursor."""
+
+    cursor: str
+
+
+@dataclass(frozen=True)
 class Refuse:
     """A status instead of an answer."""
 
@@ -39,7 +46,7 @@ class LoseReply:
     """Do it, and break the connection instead of answering."""
 
 
-Behaviour = Whole | Cut | Refuse | LoseReply
+Behaviour = Whole | Cut | Lose | Refuse | LoseReply
 
 
 @dataclass(frozen=True)
@@ -123,6 +130,11 @@ class ScriptedApi:
                 connection.start_stream({"content-type": "text/event-stream"})
                 await connection.send_chunk(self._after(cursor)[:after_bytes] or b": hb\n\n")
                 connection.cut()
+            case Lose(lost):
+                connection.start_stream({"content-type": "text/event-stream"})
+                kept = [frame.encode() for frame in self.frames if frame.cursor != lost]
+                await connection.send_chunk(b"".join(kept))
+                connection.end_stream()
             case _ if cursor is not None and cursor == self.frames[-1].cursor:
                 connection.respond(204, {}, b"")
             case _:

@@ -36,13 +36,13 @@ SIGNAL_BEFORE_THE_LOOP = """
 import os, signal, sys
 from tickertape.cli import main, serve
 
-make = serve._loop_factory
+make = serve.new_event_loop
 
 def signalled():
     os.kill(os.getpid(), signal.SIGTERM)
     return make()
 
-serve._loop_factory = signalled
+serve.new_event_loop = signalled
 sys.exit(main.main(["worker"]))
 """
 
