@@ -162,6 +162,12 @@ def _page() -> tuple[ServedPage, list[Route]]:
     return page, page_routes(page)
 
 
+def public_paths() -> frozenset[str]:
+    """The paths of routes that need no caller, as FastAPI writes paths."""
+    _, routes = _page()
+    return operations.PUBLIC_PATHS | _DOCUMENTATION_PATHS | {route.path for route in routes}
+
+
 def _error_forms() -> dict[str, ErrorForm]:
     return {
         prefix: form for protocol in _PROTOCOLS for prefix, form in protocol.error_forms.items()

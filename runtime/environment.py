@@ -5,6 +5,7 @@ secret is never shown.
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,19 @@ _SECRET = {
 _OLD_NAMES = {"TICKERTAPE_MAX_ATTEMPTS": "TICKERTAPE_MAX_CRASHES"}
 
 
-def load_settings() -> Settings:
-    """The settings of this process; raises SettingsInvalid with one line per wrong variable."""
-    given = given_variables()
+def load_settings(over: Mapping[str, object] | None = None) -> Settings:
+    """The settings of this process; raises SettingsInvalid with one line per wrong variable.
+
+    `over` has values that count in place of those of the environment, by the names of variables.
+    """
+    over = over or {}
+    if unknown := over.keys() - set(variable_names()):
+        raise SettingsInvalid(f"{min(unknown)} is not a setting: .env.example lists the names")
+    given = {**given_variables(), **{name: str(value) for name, value in over.items()}}
     in_files = secrets_in_files(given)
+    values = {**in_files, **over}
     try:
-        settings = Settings.model_validate(in_files) if in_files else Settings()
+        settings = Settings.model_validate(values) if values else Settings()
     except ValidationError as error:
         raise SettingsInvalid(
             "\n".join(_line(dict(problem)) for problem in error.errors())

@@ -61,6 +61,25 @@ def configure(level: str = "info") -> None:
     _log_crashes()
 
 
+def join_host() -> None:
+    """Log into the `logging` of the program that Tickertape is a part of, as `tickertape.api`.
+
+    A program that has configured structlog by itself gets the events as structlog's.
+    """
+    if structlog.is_configured():
+        return
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.contextvars.merge_contextvars,
+            hide_error_text,
+            structlog.processors.KeyValueRenderer(key_order=["event"], drop_missing=True),
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=lambda *names: logging.getLogger(".".join(("tickertape", *names))),
+    )
+
+
 def _log_crashes() -> None:
     """Let no crash print its error, whose text may quote a prompt or a key."""
     log = structlog.get_logger("crash")

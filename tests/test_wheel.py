@@ -1,5 +1,7 @@
 """The wheel, installed in an empty environment beside a project with packages of the same names."""
 
+import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +9,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.support.programs import START_S, Program, bare_environment
 from tests.support.up import up as running_up
+from tests.support.wait import wait_until_sync
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ["requirements.lock", "model.lock"]
@@ -72,3 +76,33 @@ def test_an_installed_wheel_runs_everything_and_answers(environment: Path, proje
         assert "event: completed" in streamed.text
         for name in ("libraries.js", "swagger-ui-bundle.js", "LICENSES.txt"):
             assert httpx2.get(f"{up.url}/assets/{name}").status_code == 200
+
+
+def test_an_application_with_packages_of_these_names_mounts_the_api(
+    environment: Path, project: Path, redis_url: str
+) -> None:
+    shutil.copy(ROOT / "examples" / "mounted.py", project)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    argv: list[str | Path] = [
+        environment / "python",
+        "-m",
+        "uvicorn",
+        "mounted:app",
+        f"--port={port}",
+    ]
+    host = Program("host", argv, project, {**bare_environment(), "REDIS_URL": redis_url})
+    url = f"http://127.0.0.1:{port}/llm"
+
+    def is_up() -> bool:
+        try:
+            return httpx2.get(f"{url}/readyz").status_code == 200
+        except httpx2.TransportError:
+            return False
+
+    try:
+        wait_until_sync(is_up, timeout_s=START_S, description="the host is ready")
+        answer = httpx2.post(f"{url}/chat", json={"message": "hi"}, cookies={"user": "ada"})
+        assert answer.status_code == 202
+    finally:
+        host.stop()

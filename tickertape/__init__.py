@@ -4,14 +4,17 @@ The packages below are folders of the repository's top level, linked here so tha
 imported under one name: `tickertape.api`, `tickertape.worker`, `tickertape.broker`,
 `tickertape.roles`, `tickertape.client`, `tickertape.cli` and `tickertape.runtime`.
 
-`tickertape.Client` and the other names below are imported when they are first used, so that a
-server does not load them.
+The names of `__all__` are imported when they are first used, so that a server does not load the
+clients, and a client does not load the server.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tickertape.api.edge.caller import Caller as Caller
+    from tickertape.api.mounting import mount as mount
+    from tickertape.api.mounting import router as router
     from tickertape.client import AsyncClient as AsyncClient
     from tickertape.client import Client as Client
     from tickertape.client import TickertapeError as TickertapeError
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from tickertape.worker.functions.values import Usage as Usage
 
 _NAMES_BY_MODULE = {
+    "tickertape.api.edge.caller": ("Caller",),
+    "tickertape.api.mounting": ("mount", "router"),
     "tickertape.client": ("AsyncClient", "Client", "TickertapeError"),
     "tickertape.worker.functions.context": ("Context",),
     "tickertape.worker.functions.definition": ("Function", "function"),
@@ -46,6 +51,7 @@ _MODULES = {name: module for module, names in _NAMES_BY_MODULE.items() for name 
 
 __all__ = [
     "AsyncClient",
+    "Caller",
     "Client",
     "Context",
     "Finish",
@@ -59,6 +65,8 @@ __all__ = [
     "ToolCall",
     "Usage",
     "function",
+    "mount",
+    "router",
 ]
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
@@ -9,6 +10,7 @@ from functools import cache
 from typing import Any
 
 import uvicorn.server
+from fastapi import FastAPI
 
 from tests.support.callers import Caller
 from tests.support.given_settings import GivenSettings
@@ -16,6 +18,7 @@ from tests.support.wait import wait_until
 from tickertape.api.app import create_app
 from tickertape.api.edge.caller import Authenticator
 from tickertape.api.hosting import Hosting
+from tickertape.api.mounting import router_of
 from tickertape.api.services import TIMING, ApiTiming, Services
 from tickertape.api.serving.draining_server import DrainingServer
 from tickertape.roles import Roles, load_roles
@@ -37,6 +40,17 @@ class _ShortPauses:
 
 
 vars(uvicorn.server)["asyncio"] = _ShortPauses()
+
+
+# With `TEST_MOUNT_PATH=/llm`, the API of every test is mounted in the application of another.
+MOUNT_PATH = os.environ.get("TEST_MOUNT_PATH", "")
+
+
+def _in_host(app: FastAPI) -> FastAPI:
+    host = FastAPI()
+    host.include_router(router_of(app, MOUNT_PATH, None))
+    host.state = app.state
+    return host
 
 
 @cache
@@ -87,6 +101,8 @@ async def running_api(
         listeners.append(socket.create_server(("127.0.0.1", 0)))
         operator_port = listeners[1].getsockname()[1]
     hosting = Hosting(operator_port, tracer=tracer)
+    if MOUNT_PATH and "root_path" not in settings:
+        settings["root_path"] = MOUNT_PATH
     app = create_app(
         GivenSettings(redis_url=redis_url, **settings).read_from(files or {}),
         roles=_built_in_roles() if roles is None and "roles_dir" not in settings else roles,
@@ -97,8 +113,8 @@ async def running_api(
         authenticator=authenticator,
         hosting=hosting,
     )
-    server = DrainingServer(app)
-    url = f"http://127.0.0.1:{listeners[0].getsockname()[1]}"
+    server = DrainingServer(_in_host(app) if MOUNT_PATH else app)
+    url = f"http://127.0.0.1:{listeners[0].getsockname()[1]}{MOUNT_PATH}"
     serving = asyncio.create_task(server.serve(listeners), name="server")
     try:
         await wait_until(lambda: server.started, description="the server listens")
