@@ -5,6 +5,8 @@ one tenant that can go on, the steps of all 60 come before the next step of anot
 """
 
 import asyncio
+import math
+import time
 import types
 from collections import deque
 from collections.abc import Awaitable, Generator
@@ -14,20 +16,38 @@ from tickertape.runtime.fair_turns import Sharing
 
 T = TypeVar("T")
 
+# So many steps of a tenant that wait are a crowd. A tenant with fewer calls never pauses.
+_FEW = 4
+# A crowd pauses for so many times the time of its last step. It has a fifth of the time at least.
+_PAUSE = 4.0
+# A tenant without a step in this time has no call under way that a crowd could hold up.
+_UNDER_WAY_S = 0.02
+# The timers of uvloop are as coarse as this. A shorter pause is a number of turns.
+_SHORTEST_TIMER_S = 0.002
+
 
 class FairSteps:
     """While calls of different tenants come, each tenant has one step in a turn of the event loop.
 
     A call holds nothing while it waits for something else, so a slow call delays no other one.
-    While only one tenant calls, no step waits.
+    While only one tenant calls, no step waits. A crowd of calls pauses after each step until a call
+    of another tenant had a step, while such a call is under way. Otherwise as many steps of the
+    crowd as fit would be in each wait of that call, as for Redis, and would make the wait longer.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, under_way_s: float = _UNDER_WAY_S, pause: float = _PAUSE) -> None:
+        self._under_way_s = under_way_s
+        self._pause = pause
         self._sharing = Sharing()
+        # The tenant of the newest step; when the newest one of another tenant ended.
+        self._newest = ""
+        self._newest_s = self._other_s = -math.inf
+        # When a crowd that had the newest step has paused for long enough.
+        self._paused_s = -math.inf
         # The tenants that had their step of this turn.
         self._had: set[str] = set()
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
-        self._is_next_turn_due = False
+        self._next_turn: asyncio.Handle | None = None
 
     @types.coroutine
     def run(self, tenant: str, call: Awaitable[T]) -> Generator[Any, None, T]:
@@ -44,6 +64,7 @@ class FairSteps:
                     yield from self._next_step(tenant)
                 except BaseException as error:  # noqa: BLE001  # it belongs to the call
                     thrown = error
+            begun_s = time.monotonic() if self._had else None
             try:
                 awaited = steps.send(None) if thrown is None else steps.throw(thrown)
             except StopIteration as end:
@@ -52,6 +73,8 @@ class FairSteps:
             finally:
                 # Its traceback has this frame.
                 thrown = None
+                if begun_s is not None:
+                    self._note_step(tenant, begun_s)
             try:
                 yield awaited
             except BaseException as error:  # noqa: BLE001  # it belongs to the call
@@ -63,8 +86,9 @@ class FairSteps:
             return True
         if tenant in self._had or tenant in self._waiting:
             return False
+        if not self._had:
+            self._have_next_turn()
         self._had.add(tenant)
-        self._have_next_turn()
         return True
 
     def _next_step(self, tenant: str) -> "asyncio.Future[None]":
@@ -73,22 +97,43 @@ class FairSteps:
         self._waiting.setdefault(tenant, deque()).append(step)
         return step
 
-    def _have_next_turn(self) -> None:
-        if not self._is_next_turn_due:
-            self._is_next_turn_due = True
-            asyncio.get_running_loop().call_soon(self._begin_turn)
+    def _note_step(self, tenant: str, begun_s: float) -> None:
+        now_s = time.monotonic()
+        if tenant != self._newest:
+            self._newest, self._other_s = tenant, self._newest_s
+        self._newest_s = now_s
+        self._paused_s = now_s + self._pause * (now_s - begun_s)
+
+    def _have_next_turn(self, after_s: float = 0.0) -> None:
+        if self._next_turn is not None:
+            self._next_turn.cancel()
+        loop = asyncio.get_running_loop()
+        if after_s < _SHORTEST_TIMER_S:
+            self._next_turn = loop.call_soon(self._begin_turn)
+        else:
+            self._next_turn = loop.call_later(after_s, self._begin_turn)
 
     def _begin_turn(self) -> None:
-        self._is_next_turn_due = False
+        self._next_turn = None
         self._had.clear()
         most = 1 if self._sharing.is_on else None
+        now_s = time.monotonic()
         for tenant, steps in list(self._waiting.items()):
+            if most and len(steps) > _FEW and self._must_pause(tenant, now_s):
+                continue
             if _give(steps, most):
                 self._had.add(tenant)
             if not steps:
                 del self._waiting[tenant]
         if self._had:
             self._have_next_turn()
+        elif self._waiting:
+            until_s = min(self._paused_s, self._other_s + self._under_way_s)
+            self._have_next_turn(until_s - now_s)
+
+    def _must_pause(self, tenant: str, now_s: float) -> bool:
+        is_under_way = now_s < self._other_s + self._under_way_s
+        return is_under_way and tenant == self._newest and now_s < self._paused_s
 
 
 def _give(steps: "deque[asyncio.Future[None]]", most: int | None) -> int:

@@ -83,6 +83,53 @@ async def _called(edge: Authentication, name: str) -> None:
     await edge(scope, receive, send)
 
 
+def _pausing(*, under_way_s: float) -> FairSteps:
+    """Two tenants call, and a crowd pauses until the other one's call is no longer under way."""
+    fair = FairSteps(under_way_s, pause=10**9)
+    for tenant in ("flood", "calm"):
+        fair._sharing.note(tenant)
+    return fair
+
+
+async def test_the_waits_of_a_call_are_not_filled_with_the_steps_of_a_flood() -> None:
+    fair, order = _pausing(under_way_s=60), list[str]()
+
+    async def wait_for_redis() -> None:
+        for _ in range(_STEPS):
+            order.append("calm")
+            reply = asyncio.get_running_loop().create_future()
+            _after_turns(20, reply)
+            await reply
+
+    flood = [asyncio.ensure_future(fair.run("flood", _step(order, "flood"))) for _ in range(100)]
+    await fair.run("calm", wait_for_redis())
+    assert order.count("flood") <= 2 * _STEPS
+    fair._sharing._until_s = 0
+    await asyncio.gather(*flood)
+
+
+def _after_turns(turns: int, reply: "asyncio.Future[None]") -> None:
+    if turns:
+        asyncio.get_running_loop().call_soon(_after_turns, turns - 1, reply)
+    else:
+        reply.set_result(None)
+
+
+async def test_a_flood_goes_on_when_no_other_call_is_under_way() -> None:
+    fair, order = _pausing(under_way_s=0.01), list[str]()
+    flood = [fair.run("flood", _step(order, "flood")) for _ in range(100)]
+    await asyncio.gather(fair.run("calm", _step(order, "calm", 1)), *flood)
+    assert order.count("flood") == 100 * _STEPS
+
+
+async def test_a_few_calls_of_a_tenant_do_not_pause_for_another_one() -> None:
+    fair, order = _pausing(under_way_s=60), list[str]()
+    few = [fair.run("flood", _step(order, "few")) for _ in range(4)]
+    async with asyncio.timeout(10):
+        await asyncio.gather(fair.run("calm", _step(order, "calm", 1)), *few)
+    assert order.count("few") == 4 * _STEPS
+
+
 async def test_a_tenant_alone_waits_for_no_step() -> None:
     fair, order = FairSteps(), list[str]()
     calls = [asyncio.ensure_future(fair.run("only", _step(order, "only"))) for _ in range(100)]

@@ -15,7 +15,7 @@ from pathlib import Path
 import aiohttp
 import msgspec
 
-from tests.chaos.members import preload
+from tests.chaos.members import Member, preload
 from tests.chaos.one_server import whole_server
 from tests.chaos.system import Recipe, System, running_system
 from tests.isolation.one_tenant import FLOODING
@@ -46,6 +46,10 @@ class Waits:
 
     alone_s: list[float] = field(default_factory=list)
     flooded_s: list[float] = field(default_factory=list)
+    # The seconds in which the event loop of the API computed, for whichever tenant. Other programs
+    # on the machine do not change these.
+    computed_alone_s: list[float] = field(default_factory=list)
+    computed_flooded_s: list[float] = field(default_factory=list)
     crowd: dict[str, int] = field(default_factory=dict)
     took_s: float = 0
 
@@ -61,6 +65,8 @@ class Waits:
             [
                 f"alone:   {_in_words(self.alone_s)}",
                 f"flooded: {_in_words(self.flooded_s)}, in {self.took_s:.0f} s",
+                f"computed alone:   {_in_words(self.computed_alone_s)}",
+                f"computed flooded: {_in_words(self.computed_flooded_s)}",
                 f"the crowd got {crowd}",
                 f"p95 is {self.ratio:.2f} times that of the tenant alone",
             ]
@@ -86,8 +92,11 @@ async def flood(directory: Path, of: Flood, *, asks: int = 300) -> Waits:
         aiohttp.ClientSession(headers={"Authorization": f"Bearer {CALM}"}) as session,
     ):
         for _ in range(_WARM_UP):
-            await _ask(session, system.api_urls[0])
-        waits.alone_s = [await _ask(session, system.api_urls[0]) for _ in range(asks)]
+            await _ask(session, system)
+        for _ in range(asks):
+            took_s, computed_s = await _ask(session, system)
+            waits.alone_s.append(took_s)
+            waits.computed_alone_s.append(computed_s)
         await _measure_flooded(session, system, waits, asks, of)
     return waits
 
@@ -98,26 +107,35 @@ async def _measure_flooded(
     began_s = time.monotonic()
     async with _flooding(system.api_urls[0], of) as counting:
         while len(waits.flooded_s) < asks or not counting.done():
-            waits.flooded_s.append(await _ask(session, system.api_urls[0]))
+            took_s, computed_s = await _ask(session, system)
+            waits.flooded_s.append(took_s)
+            waits.computed_flooded_s.append(computed_s)
         waits.crowd = msgspec.json.decode(counting.result(), type=dict[str, int])
     waits.took_s = time.monotonic() - began_s
 
 
-async def _ask(session: aiohttp.ClientSession, url: str) -> float:
-    """The seconds from a submit to its first delta."""
-    began_s = time.perf_counter()
+async def _ask(session: aiohttp.ClientSession, system: System) -> tuple[float, float]:
+    """The seconds from a submit to its first delta, and those in which the API computed."""
+    url = system.api_urls[0]
+    began_s, computed_before_s = time.perf_counter(), _computed_s(system.apis[0])
     async with session.post(f"{url}/chat", json={"message": _SHORT.prompt()}) as answer:
         request_id = (await answer.json())["request_id"]
-    received, took_s = b"", 0.0
+    received, took_s, computed_s = b"", 0.0, 0.0
     async with session.get(f"{url}/chat/{request_id}/stream") as stream:
         async for data in stream.content.iter_any():
             received += data
             if b"event: delta" in received:
                 took_s = time.perf_counter() - began_s
+                computed_s = _computed_s(system.apis[0]) - computed_before_s
                 break
         async for _ in stream.content.iter_any():
             pass
-    return took_s
+    return took_s, computed_s
+
+
+def _computed_s(api: Member) -> float:
+    """The time of the processor that the thread of the event loop has had, by the kernel."""
+    return int(Path(f"/proc/{api.pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 @contextlib.asynccontextmanager
