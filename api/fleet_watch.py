@@ -11,23 +11,27 @@ import structlog
 
 from tickertape.broker.connections import Connections
 from tickertape.broker.fleet import REPORT_INTERVAL_S, REPORT_TTL_S, ApiReport, Fleet, Members
+from tickertape.broker.pools import UPSTREAM
 from tickertape.broker.queue_depth import LastClaim, read_last_claim
 
 logger = structlog.get_logger("api")
 
 
 class NoWorker:
-    """Decides since when no worker is at work.
+    """Decides since when no worker is at work, for any requests or for those of one pool.
 
     A worker is at work if its report has not expired, or if it asked for work lately. The second
-    sign is the only one of a worker that writes no reports, such as one of an older version.
+    sign is the only one of a worker that writes no reports, such as one of an older version. That
+    sign does not say which pools the worker serves, so it counts for no single pool.
     `since_s` is the Unix time of the last sign, or of the first look if there never was a sign;
     None while a worker is at work, and for `patience_s` after the first look, because everything
     may have been started at the same time.
     """
 
-    def __init__(self, patience_s: float = REPORT_TTL_S) -> None:
+    def __init__(self, patience_s: float = REPORT_TTL_S, pool: str | None = None) -> None:
         self._patience_s = patience_s
+        self._pool = pool
+        self._served_s: float | None = None
         self._first_look_s: float | None = None
         self.since_s: float | None = None
 
@@ -35,9 +39,15 @@ class NoWorker:
         """Take the newest signs, and return `since_s`."""
         if self._first_look_s is None:
             self._first_look_s = last.now_s
-        sign_s = last.claimed_s or self._first_look_s
+        is_served = (
+            members.has_claiming_worker if self._pool is None else members.serves(self._pool)
+        )
+        if is_served:
+            self._served_s = last.now_s
+        claimed_s = last.claimed_s if self._pool is None else self._served_s
+        sign_s = claimed_s or self._first_look_s
         silence_s = last.now_s - max(sign_s, self._first_look_s)
-        is_alone = not members.has_claiming_worker and silence_s >= self._patience_s
+        is_alone = not is_served and silence_s >= self._patience_s
         self.since_s = sign_s if is_alone else None
         return self.since_s
 
@@ -55,7 +65,9 @@ class FleetWatch:
         self._connections = connections
         self._interval_s = interval_s
         self._fleet = Fleet(connections)
+        self._patience_s = patience_s
         self._no_worker = NoWorker(patience_s)
+        self._no_worker_of: dict[str, NoWorker] = {}
         self._name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._is_reported = False
         self._members = Members()
@@ -72,6 +84,16 @@ class FleetWatch:
         """The Unix time of the last sign of a worker; None while a worker is at work."""
         return self._no_worker.since_s
 
+    def no_worker_for(self, pool: str) -> float | None:
+        """As `no_worker_since`, for the requests of one pool."""
+        of_pool = self._no_worker_of.get(pool)
+        return self.no_worker_since or (of_pool.since_s if of_pool else None)
+
+    @property
+    def members(self) -> Members:
+        """The processes and pools as of the last look, or of `learn`."""
+        return self._members
+
     @property
     def upstream_problem(self) -> str | None:
         """Why the upstream refuses all work, as a worker reports it; None without a report."""
@@ -81,6 +103,11 @@ class FleetWatch:
     def watch(self, *, open_streams: Callable[[], int], watchers: Callable[[], int]) -> None:
         """Call these functions for each report of this process."""
         self._open_streams, self._watchers = open_streams, watchers
+
+    async def learn(self) -> None:
+        """Read the reports before the first call is answered, so that all functions are known."""
+        with self._connections.faults.contain("fleet watch"):
+            self._members = await self._fleet.members()
 
     async def run(self) -> None:
         """Report and look until cancelled. While Redis is away, the last look stays valid.
@@ -107,7 +134,9 @@ class FleetWatch:
         await self._fleet.report(self._name, report)
         members = self._members = await self._fleet.members()
         before = self.no_worker_since
-        since_s = self._no_worker.look(members, await read_last_claim(self._connections))
+        last = await read_last_claim(self._connections)
+        since_s = self._no_worker.look(members, last)
+        self._look_at_pools(members, last)
         if since_s is not None and before is None:
             logger.warning(
                 "no worker asks for work",
@@ -116,6 +145,17 @@ class FleetWatch:
             )
         elif since_s is None and before is not None:
             logger.info("a worker asks for work again")
+
+    def _look_at_pools(self, members: Members, last: LastClaim) -> None:
+        """Each pool for itself, if there are functions: a worker may serve none of the others."""
+        served = {pool for seen in members.workers for pool in seen.report.pools}
+        pools = {UPSTREAM, *served, *members.announced}
+        self._no_worker_of = {
+            pool: self._no_worker_of.get(pool) or NoWorker(self._patience_s, pool)
+            for pool in (pools if len(pools) > 1 else ())
+        }
+        for of_pool in self._no_worker_of.values():
+            of_pool.look(members, last)
 
 
 def _readable(unix_s: float) -> str:

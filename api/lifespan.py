@@ -149,7 +149,7 @@ def _services(
             watchers=Watchers(
                 counts, interval_s=timing.watchers_interval_s, faults=connections.faults
             ),
-            no_worker_since=lambda: fleet.no_worker_since,
+            no_worker_since=fleet.no_worker_for,
             position_interval_s=timing.position_interval_s,
         ),
         fleet=fleet,
@@ -188,6 +188,7 @@ async def _agree(services: Services, agreement: Agreement, access: Access) -> No
             await services.connections.agree_on_partitions(services.settings.partitions)
             await agreement.start()
             await access.refresh(services.access)
+            await services.fleet.learn()
         except Unavailable as error:
             if isinstance(error, AccessDenied):
                 if str(error) != readiness.denial:

@@ -5,7 +5,7 @@ Each app has one Services object, made at its start; api/dependencies.py passes 
 
 import time
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from tickertape.api.asking import Ask, submission_of
@@ -20,6 +20,7 @@ from tickertape.api.fanout.streams import Streams
 from tickertape.api.fanout.watchers import INTERVAL_S
 from tickertape.api.fleet_status import FleetStatus
 from tickertape.api.fleet_watch import FleetWatch
+from tickertape.api.functions import pool_of
 from tickertape.api.heavy_work import CallTurns, HeavyWork
 from tickertape.api.metrics import Metrics
 from tickertape.api.rates import RESTS, input_tokens, limits_of
@@ -130,8 +131,8 @@ class Services:
 
         Raises as Requests.submit and submission_of, ParentMissing, and Problem for a retention
         above the limit, for a ticket of another conversation, for a model that the caller may
-        not use, for what its tenant may not pass on to the upstream, and for a key that was revoked
-        since the call began.
+        not use, for one that nobody runs, for what its tenant may not pass on to the upstream, and
+        for a key that was revoked since the call began.
         """
         caller.require_conversation(ask.conversation_id)
         if ask.on_busy == "replace":
@@ -203,6 +204,12 @@ class Services:
             limited=rules.limited,
         )
         model = submission.model or self.settings.openai_model
+        pool = pool_of(
+            model,
+            self.fleet.members,
+            lambda name: rules.allows_model(name) and caller.may_use(name),
+        )
+        submission = replace(submission, pool=pool)
         return _limited(submission, rules, caller, self.rules.price(rules, model))
 
     def _cache_key(self, caller: Caller) -> str | None:

@@ -292,6 +292,14 @@ class Keyspace:
         """String: the last report of a worker or an API process, with a TTL of a few seconds."""
         return f"{self.tag(0)}report:{member}"
 
+    def announced(self) -> str:
+        """Set: the pools that workers have announced lately."""
+        return f"{self.tag(0)}announced"
+
+    def announcement(self, pool: str) -> str:
+        """String: exists for an hour after a worker has last announced that it serves a pool."""
+        return f"{self.tag(0)}announced:{pool}"
+
     def models(self) -> str:
         """String: the upstream's model list, written by workers, with a TTL."""
         return f"{self.tag(0)}models"

@@ -96,6 +96,7 @@ class Queue:
         self._keys = connections.keys
         self._settings = settings
         self._worker = worker
+        self.pools = tuple(pools)
         self._format = newest_format
         # Of equal pools, the first one has the next turn. It is the last one of the next claim.
         self._pools = deque(pools)

@@ -75,6 +75,11 @@ class Consumer:
         self._grace = Interruption()
 
     @property
+    def pools(self) -> tuple[str, ...]:
+        """The pools that this worker claims from."""
+        return self._tools.queue.pools
+
+    @property
     def running(self) -> int:
         """The number of jobs under way."""
         return len(self._jobs)

@@ -5,6 +5,7 @@ import time
 
 from tickertape.broker.connections import Connections
 from tickertape.broker.fleet import REPORT_INTERVAL_S, Fleet, WorkerReport
+from tickertape.broker.pools import UPSTREAM
 from tickertape.worker.consumer import Consumer
 from tickertape.worker.counters import Counters, DeltaRate
 from tickertape.worker.model_watch import ModelWatch
@@ -72,4 +73,6 @@ class FleetReporter:
             retries=counters.retries.total(),
             titles=counters.titles["given"],
             upstream_problem=counters.upstream_problem or self._models.public_fault,
+            functions=tuple(pool for pool in consumer.pools if pool != UPSTREAM),
+            serves_upstream=UPSTREAM in consumer.pools,
         )

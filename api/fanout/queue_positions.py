@@ -25,8 +25,8 @@ class QueuePositions:
     length, so the number of readers does not matter. The heads of the tenants' lists are read
     first. A longer line is read in turn, and its far positions are then some intervals old.
 
-    `no_worker_since` returns the Unix time of the last sign of a worker, or None while a worker is
-    at work. Readers of waiting requests get it with their place.
+    `no_worker_since` returns the Unix time of the last sign of a worker of a pool, or None while
+    one is at work. Readers of waiting requests get it with their place.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class QueuePositions:
         hub: Hub,
         lines: QueueLines,
         interval_s: float,
-        no_worker_since: Callable[[], float | None],
+        no_worker_since: Callable[[str], float | None],
     ) -> None:
         self._no_worker_since = no_worker_since
         self._hub = hub
@@ -69,14 +69,16 @@ class QueuePositions:
             tenants = {watched.tenant for watched in of_line.values()}
             lines = await self._lines.read(partition, list(turns.choose(tenants)), pool)
             turns.read(lines)
-            changed += self._changed(lines.positions(), of_line)
+            changed += self._changed(lines.positions(), of_line, self._no_worker_since(pool))
         for _, watched, data in _most_urgent(changed):
             watched.publish_notice("position", data)
 
     def _changed(
-        self, positions: Mapping[str, int], waiting: Mapping[str, WatchedLog]
+        self,
+        positions: Mapping[str, int],
+        waiting: Mapping[str, WatchedLog],
+        since_s: float | None,
     ) -> Iterator[tuple[int, WatchedLog, JsonObject]]:
-        since_s = self._no_worker_since()
         for request_id, position in positions.items():
             watched = waiting.get(request_id)
             if watched is None or not watched.tape.is_queued:

@@ -101,7 +101,7 @@ class Streams:
         settings: Settings,
         *,
         watchers: Watchers,
-        no_worker_since: Callable[[], float | None],
+        no_worker_since: Callable[[str], float | None],
         position_interval_s: float,
     ) -> None:
         self.hub = hub

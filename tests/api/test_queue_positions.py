@@ -43,7 +43,7 @@ def positions_of(
     connections: Connections, watched: list[WatchedLog], **options: Any
 ) -> QueuePositions:
     hub = cast("Hub", SimpleNamespace(queued=lambda: watched))
-    return QueuePositions(hub, QueueLines(connections, **options), 1.0, lambda: None)
+    return QueuePositions(hub, QueueLines(connections, **options), 1.0, lambda _: None)
 
 
 def shown(watched: WatchedLog) -> object:

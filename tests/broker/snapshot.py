@@ -27,7 +27,7 @@ _READ: tuple[tuple[str, tuple[str | int, ...]], ...] = (
 )
 
 # What processes write about themselves. It changes at any time, whatever happens to requests.
-_REPORTS = re.compile("fleet|report:.*|watch:.*", re.DOTALL)
+_REPORTS = re.compile("fleet|report:.*|announced(:.*)?|watch:.*", re.DOTALL)
 
 _GONE = -2
 

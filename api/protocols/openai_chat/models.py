@@ -1,4 +1,4 @@
-"""OpenAI's list of models: those that the upstream last listed to a worker, and the roles."""
+"""OpenAI's list of models: functions, what the upstream last listed to a worker, and roles."""
 
 from typing import Annotated
 
@@ -9,6 +9,7 @@ from tickertape.api.dependencies import CurrentCaller, UsableServices
 from tickertape.api.edge.caller import Caller
 from tickertape.api.edge.error_docs import error_responses
 from tickertape.api.edge.problems import Problem
+from tickertape.api.functions import listed_functions
 from tickertape.api.protocols.openai import ROLE_PREFIX
 from tickertape.api.services import Services
 from tickertape.broker.upstream_models import read_models
@@ -17,11 +18,12 @@ from tickertape.runtime.json_types import JsonObject
 
 router = APIRouter(tags=["openai"])
 
-_ROLES_OWNER = "tickertape"
+# Of functions and roles.
+_OWNER = "tickertape"
 
 
 class Model(BaseModel):
-    """A model of the upstream, or a role as a model."""
+    """A function, a model of the upstream, or a role as a model."""
 
     id: str = Field(examples=["gpt-5-mini", "role:translator"])
     object: str = "model"
@@ -38,7 +40,10 @@ class ModelList(BaseModel):
 
 @router.get("/v1/models", responses=error_responses(401, 503))
 async def list_models(services: UsableServices, caller: CurrentCaller) -> ModelList:
-    """List the models that the caller may use, as long as a worker runs, and roles as models."""
+    """List the functions and the models that the caller may use, as long as a worker runs.
+
+    Roles are models, too.
+    """
     return ModelList(data=await _models(services, caller))
 
 
@@ -61,7 +66,9 @@ async def _models(services: Services, caller: Caller) -> list[Model]:
         # No worker has listed the models lately, so show the default model.
         listed = [{"id": services.settings.openai_model}]
     rules = services.rules.of(caller.tenant)
-    models = [_model(model) for model in listed or ()]
+    functions = sorted(listed_functions(services.fleet.members))
+    models = [Model(id=name, created=0, owned_by=_OWNER) for name in functions]
+    models += [_model(model) for model in listed or () if model.get("id") not in functions]
     # The rules of a tenant limit what callers name. The model of a role is the operator's choice.
     return [
         *(each for each in models if rules.allows_model(each.id) and caller.may_use(each.id)),
@@ -74,7 +81,7 @@ async def _models(services: Services, caller: Caller) -> list[Model]:
 
 
 def _role(role: Role) -> Model:
-    return Model(id=f"{ROLE_PREFIX}{role.name}", created=0, owned_by=_ROLES_OWNER)
+    return Model(id=f"{ROLE_PREFIX}{role.name}", created=0, owned_by=_OWNER)
 
 
 def _model(listed: JsonObject) -> Model:
