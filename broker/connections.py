@@ -29,7 +29,7 @@ from tickertape.broker.partitions import Partitions
 from tickertape.broker.redis_errors import in_time
 from tickertape.broker.sentinel import PrimaryLocator
 from tickertape.broker.server_check import check_server
-from tickertape.broker.shared_line import SharedLine
+from tickertape.broker.shared_line import LOST, SharedLine
 from tickertape.broker.task_faults import TaskFaults
 from tickertape.broker.write_state import WriteState
 from tickertape.runtime.addresses import hide_secrets, is_cluster
@@ -56,6 +56,7 @@ class ConnectionTiming:
 TIMING = ConnectionTiming()
 
 _ONE_SERVER = Node("", 0)
+Fields = dict[bytes, bytes]
 
 
 class Connections:
@@ -102,6 +103,8 @@ class Connections:
         }
         self.line: SharedLine | None = None
         """The connection for calls of scripts, if there is one server."""
+        self.reads: SharedLine | None = None
+        """The connection for reads of logs, whose replies may be large."""
         make: Any = cluster_client if self._is_cluster else server_client
         # A ClusterClient is called in the same ways.
         self.commands: Redis = make(
@@ -115,13 +118,18 @@ class Connections:
             retry=Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.5), _RETRIES),
         )
         if isinstance(self.commands, ServerClient):
-            self.line = self.commands.line = SharedLine(
-                self.unpooled,
-                self.writes,
-                self.faults,
-                self.commands.turns,
-                reply_timeout_s=timing.command_timeout_s,
-            )
+            self.line = self.commands.line = self._shared_line("shared line", self.commands)
+            self.reads = self._shared_line("shared line for reads", self.commands)
+
+    def _shared_line(self, name: str, client: ServerClient) -> SharedLine:
+        return SharedLine(
+            name,
+            self.unpooled,
+            self.writes,
+            self.faults,
+            client.turns,
+            reply_timeout_s=self._timing.command_timeout_s,
+        )
 
     @property
     def is_cluster(self) -> bool:
@@ -142,6 +150,18 @@ class Connections:
         """The reply to one quick command, which must be safe to repeat: it may be sent twice."""
         async with in_time(self._timing.command_limit_s):
             return await self.commands.execute_command(*command)  # type: ignore[no-untyped-call]  # bare in redis-py
+
+    async def read_log(self, key: str, first: str, count: int) -> list[tuple[bytes, Fields]]:
+        """At most `count` entries of a stream from an id on, each with its fields."""
+        if self.reads is not None and self.reads.is_open:
+            command = ("XRANGE", key, first, "+", "COUNT", count)
+            rows = await self.reads.ask(*command, limit_s=self._timing.command_limit_s)
+            if rows is not LOST:
+                return [(id_, dict(zip(row[::2], row[1::2], strict=True))) for id_, row in rows]
+        found: list[tuple[bytes, Fields]] = await self.ask(
+            "XRANGE", key, first, "+", "COUNT", count
+        )
+        return found
 
     async def ask_all(self, commands: Sequence[tuple[str | bytes | float, ...]]) -> list[Any]:
         """The replies to many quick commands in one round trip."""
@@ -225,14 +245,14 @@ class Connections:
         await self.check_server()
         await self.partitions.agree(partitions)
 
-    async def run_line(self) -> None:
-        """Keep the shared line for scripts up until cancelled; without it, redis-py calls them.
+    async def run_lines(self) -> None:
+        """Keep the shared lines up until cancelled; without them, redis-py makes their calls.
 
         Returns at once in a cluster.
         """
-        if self.line is not None:
+        if self.line is not None and self.reads is not None:
             await self.checked.wait()
-            await self.line.run()
+            await asyncio.gather(self.line.run(), self.reads.run())
 
     async def check_server(self) -> None:
         """Raise SettingsInvalid for another kind of deployment or for a server that is too old.

@@ -1,11 +1,11 @@
-"""Calls of scripts on one pipelined connection, which all tasks of a process share.
+"""Commands on one pipelined connection, which all tasks of a process share.
 
 A call through redis-py takes a connection of a pool, and waits for the connection's streams in
 several awaits, which costs many times the call itself. Here a call is one write and one future.
 
 Only good replies come from here. A call that met an error, or lost its reply, is made again through
-redis-py, which every script allows. So the repeats, the loading of forgotten scripts and the
-meaning of errors are in one place.
+redis-py, which every script and each read allows. So the repeats, the loading of forgotten scripts
+and the meaning of errors are in one place.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ _MOST_BYTES = 65_536
 
 
 class SharedLine:
-    """The connection to one server; without a task that executes `run`, it stays closed.
+    """The connection `name` to one server; without a task that executes `run`, it stays closed.
 
     `turns` are those of the pool of connections, so tenants share the calls under way in the same
     way. A connection that owes a reply for longer than `reply_timeout_s` counts as broken.
@@ -39,6 +39,7 @@ class SharedLine:
 
     def __init__(
         self,
+        name: str,
         connect: Callable[[], Connection],
         writes: WriteState,
         faults: TaskFaults,
@@ -46,6 +47,7 @@ class SharedLine:
         *,
         reply_timeout_s: float,
     ) -> None:
+        self._name = name
         self._connect = connect
         self._writes = writes
         self._faults = faults
@@ -67,16 +69,23 @@ class SharedLine:
 
         Raises Unavailable after `limit_s` with an unknown outcome.
         """
-        tenant, bulk = TENANT.get(), self._bulk
-        if bulk is None or not bulk.is_open or _is_large(arguments):
+        if _is_large(arguments):
             return LOST
-        if not self._turns.take_free(tenant):
+        return await self.ask("EVALSHA", sha, len(keys), *keys, *arguments, limit_s=limit_s)
+
+    async def ask(self, *command: str | bytes | float, limit_s: float) -> Any:
+        """The reply of a command that may be sent twice, in the shape of RESP2, or LOST.
+
+        Raises Unavailable after `limit_s` with an unknown outcome.
+        """
+        tenant, bulk = TENANT.get(), self._bulk
+        if bulk is None or not bulk.is_open or not self._turns.take_free(tenant):
             return LOST
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[Any] = loop.create_future()
         limit = loop.call_later(limit_s, _give_up, reply)
         try:
-            bulk.send("EVALSHA", sha, len(keys), *keys, *arguments)
+            bulk.send(*command)
             self._waiting.append(reply)
             return await reply
         finally:
@@ -87,7 +96,7 @@ class SharedLine:
         """Keep the connection up until cancelled."""
         pauses = Pauses()
         while True:
-            with self._faults.contain("shared line"):
+            with self._faults.contain(self._name):
                 await self._serve(pauses)
             await asyncio.sleep(pauses.next_s())
 
@@ -98,7 +107,7 @@ class SharedLine:
             with self._writes.watch(on_moved=leave, on_refused=leave):
                 await bulk.open()
                 pauses.opened()
-                self._faults.worked("shared line")
+                self._faults.worked(self._name)
                 self._bulk, self._was_owing = bulk, False
                 await bulk.run(silence_s=self._reply_timeout_s / 2, on_silence=self._may_be_silent)
         finally:

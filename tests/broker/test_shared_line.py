@@ -41,7 +41,7 @@ async def opened(connections: Connections) -> SharedLine:
 async def broker(redis_url: str) -> AsyncIterator[Rig]:
     async with open_rig(redis_url, SETTINGS) as rig:
         await rig.connections.check_server()
-        async with running(rig.connections.run_line()):
+        async with running(rig.connections.run_lines()):
             await opened(rig.connections)
             yield rig
 
@@ -53,7 +53,7 @@ async def proxied(redis_url: str) -> AsyncIterator[tuple[FaultProxy, Rig]]:
         open_rig(through(proxy, redis_url), SETTINGS) as rig,
     ):
         await rig.connections.check_server()
-        async with running(rig.connections.run_line()):
+        async with running(rig.connections.run_lines()):
             await opened(rig.connections)
             yield proxy, rig
 
@@ -78,6 +78,23 @@ async def test_scripts_are_called_on_the_line(broker: Rig, monkeypatch: pytest.M
         claims = await asyncio.gather(*(broker.queue.claim(0, f"n{n}") for n in range(21)))
     claimed = [each.request_id for each in claims if isinstance(each, Lease)]
     assert sorted(claimed) == sorted(ids)
+
+
+async def test_a_log_reads_the_same_on_the_line_and_through_redis_py(
+    broker: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request_id = await broker.submit()
+    await broker.claim()
+    await broker.type("a", "b")
+    reads = broker.connections.reads
+    assert reads is not None
+    await wait_until(lambda: reads.is_open, description="an open line for reads")
+    with no_pool(broker, monkeypatch):
+        stored = await broker.logs.stored(request_id)
+        assert await broker.logs.read("r0_" + "a" * 26) == []
+    monkeypatch.setattr(broker.connections, "reads", None)
+    assert stored == await broker.logs.stored(request_id)
+    assert len(stored) == 4
 
 
 async def test_the_refusals_of_a_script_come_through(broker: Rig) -> None:

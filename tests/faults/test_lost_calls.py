@@ -150,7 +150,7 @@ async def run_story(url: str) -> str:
     story = Story(url, SETTINGS)
     await story.connections.check_server()
     try:
-        async with running(story.connections.run_line()):
+        async with running(story.connections.run_lines()):
             line = story.connections.line
             await wait_until(lambda: line is not None and line.is_open, description="the line")
             return await story.run()
