@@ -61,11 +61,10 @@ class Member(ProgramLog):
 
     @property
     def has_begun(self) -> bool:
-        """Whether it handles SIGTERM. A process that was forked a moment ago may not yet do so."""
+        """Whether it handles SIGTERM, or has ended. One that was forked a moment ago may not yet."""
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            caught = Path(f"/proc/{self.pid}/status").read_text("ascii").partition("SigCgt:")[2]
-            return bool(int(caught.split()[0], 16) >> (signal.SIGTERM - 1) & 1)
-        return False
+            return handles(signal.SIGTERM, Path(f"/proc/{self.pid}/status").read_text("utf-8"))
+        return True
 
     @property
     def pid(self) -> int:
@@ -118,6 +117,12 @@ class Member(ProgramLog):
         """An API process that is stopped cuts calls off that have waited too long for Redis."""
         is_announced = str(record.get("event")).startswith("Cancel ")
         return is_announced or record.get("error") == "CancelledError"
+
+
+def handles(number: signal.Signals, status: str) -> bool:
+    """Pure: whether a process handles a signal, or has ended; `status` is that of /proc."""
+    caught = status.partition("SigCgt:")[2].split()
+    return not caught or bool(int(caught[0], 16) >> (number - 1) & 1)
 
 
 def preload() -> None:
