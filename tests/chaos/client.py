@@ -14,6 +14,8 @@ import aiohttp
 from tests.chaos.history import Drained, History
 from tests.chaos.tenants import key_of
 
+# Of the first try. Each time-out doubles it: on a busy machine, an API process would otherwise work
+# for ever more callers that have left, and answer none in time.
 _PATIENCE_S = 8
 _PAUSE_S = 0.1
 # Longer than any fault lasts. Beyond it, something hangs, and a run has to say what.
@@ -45,6 +47,7 @@ class Client:
         tenant: str,
         history: History,
         seed: int,
+        patience_s: float = _PATIENCE_S,
     ) -> None:
         self.session = session
         self.tenant = tenant
@@ -52,6 +55,7 @@ class Client:
         self.rng = random.Random(f"{seed} {tenant}")
         self.headers = {"Authorization": f"Bearer {key_of(tenant)}"}
         self._urls = urls
+        self._patience_s = patience_s
 
     def url(self, path: str) -> str:
         """The path on some API process."""
@@ -70,13 +74,16 @@ class Client:
         Raises AssertionError if there is none for longer than any fault lasts.
         """
         asked_s = time.monotonic()
+        patience_s = self._patience_s
         for tries in itertools.count():
             begin_s = time.monotonic()
             if begin_s > asked_s + _GIVES_UP_AFTER_S:
                 raise AssertionError(f"{method} {path} got no answer: {self.history.repeats}")
             try:
-                answer = await self._once(method, path, body, headers or {})
+                answer = await self._once(method, path, body, headers or {}, patience_s)
             except _UNKNOWN as error:
+                if isinstance(error, TimeoutError):
+                    patience_s *= 2
                 self.history.repeats[type(error).__name__] += 1
                 await asyncio.sleep(_PAUSE_S)
                 continue
@@ -93,14 +100,19 @@ class Client:
         raise AssertionError("itertools.count ends")
 
     async def _once(
-        self, method: str, path: str, body: dict[str, Any] | None, headers: dict[str, str]
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None,
+        headers: dict[str, str],
+        patience_s: float,
     ) -> Answer:
         async with self.session.request(
             method,
             self.url(path),
             json=body,
             headers={**self.headers, **headers},
-            timeout=aiohttp.ClientTimeout(total=_PATIENCE_S),
+            timeout=aiohttp.ClientTimeout(total=patience_s),
         ) as response:
             retry_after = response.headers.get("Retry-After")
             return Answer(response.status, retry_after, await response.json())

@@ -61,7 +61,7 @@ class Member(ProgramLog):
 
     @property
     def has_begun(self) -> bool:
-        """Whether it handles SIGTERM, or has ended. One that was forked a moment ago may not yet."""
+        """Whether it handles SIGTERM, or has ended. A process forked just now may not."""
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             return handles(signal.SIGTERM, Path(f"/proc/{self.pid}/status").read_text("utf-8"))
         return True
