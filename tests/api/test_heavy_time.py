@@ -1,6 +1,9 @@
 """HeavyTime: a tenant with many long computations rests while other tenants call."""
 
 import asyncio
+import sys
+
+import pytest
 
 from tickertape.api.heavy_time import HeavyTime
 from tickertape.api.heavy_work import HeavyWork
@@ -71,6 +74,31 @@ def test_a_tenant_that_has_paid_back_is_forgotten() -> None:
     clock.now_s += 3600
     times.note_use("calm", 1.0)
     assert times._paid_at_s.keys() == {"calm"}
+
+
+def test_a_tenant_that_never_ends_has_less_than_a_twentieth_of_the_time_of_others() -> None:
+    clock = _Clock()
+    times = _shared(clock)
+    used_s = 0.0
+    while clock.now_s < 1300:
+        used_s += 0.4
+        clock.now_s += 0.4
+        times.note_use("flood", 0.4)
+        for tenant in ("flood", "calm"):
+            times.note_call(tenant)
+        clock.now_s += times.rest_s("flood")
+    assert 6 < used_s < 0.05 * 300
+
+
+async def test_computations_pass_the_interpreter_on_quickly_and_the_usual_time_comes_back() -> None:
+    usual_s = sys.getswitchinterval()
+    heavy = HeavyWork()
+    assert await heavy.run("t", sys.getswitchinterval) < usual_s / 5
+    assert sys.getswitchinterval() == usual_s
+    with pytest.raises(ZeroDivisionError):
+        await heavy.run("t", lambda: 1 // 0)
+    assert sys.getswitchinterval() == usual_s
+    heavy.close()
 
 
 async def test_a_tenant_that_rests_holds_up_no_other_tenant() -> None:
