@@ -13,7 +13,9 @@ from tickertape.broker.counts import Counts
 from tickertape.broker.fleet import REPORT_INTERVAL_S
 from tickertape.broker.log import Logs
 from tickertape.broker.looks import Looks
+from tickertape.broker.marks import Marks
 from tickertape.broker.model_titles import ModelTitles
+from tickertape.broker.pools import UPSTREAM
 from tickertape.broker.queue import Queue
 from tickertape.broker.rights import Rights
 from tickertape.broker.settlements import Settlements
@@ -141,9 +143,11 @@ def _build_tools(
     functions: Sequence[Function],
 ) -> Tools:
     key = settings.openai_api_key
+    pools = (UPSTREAM, *(each.name for each in functions))
     return Tools(
-        queue=Queue(connections, settings, worker=name),
-        looks=Looks(connections),
+        queue=Queue(connections, settings, worker=name, pools=pools),
+        looks=Looks(connections, pools=pools),
+        marks=Marks(connections),
         appender=Appender(connections, settings),
         upstream=Upstream(
             settings.openai_base_url,

@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import structlog
 
 from tickertape.broker.codec import encode_data, encode_text
-from tickertape.broker.fold import fold
 from tickertape.broker.keys import tenant_of
 from tickertape.broker.queue import Lease
 from tickertape.broker.request_ids import partition_of
@@ -44,7 +44,7 @@ class Attempt:
         self.tally = Tally()
         self.writer = LogWriter(tools.appender, lease, on_stop)
         self.trace = begin_attempt(tools.tracer, lease)
-        self.source = tools.source_of(lease)
+        self.source = tools.source_of(lease, self.writer)
         self._tools = tools
         self._body: dict[str, Any] = {}
         self._kept_deltas = 0
@@ -75,8 +75,10 @@ class Attempt:
 
     async def _write_answer(self) -> Outcome:
         self._body = await self._whole_prompt()
+        await self.source.prepare()
         if self.lease.opener == "resumed":
-            self.tally = await self._kept()
+            read_log = partial(self._tools.logs.entries, self.lease.request_id)
+            self.tally = self.source.kept(await self._tools.insist(read_log))
             self._kept_deltas = self.tally.deltas
             if not self.can_be_continued:
                 return NotContinuable()
@@ -160,16 +162,6 @@ class Attempt:
         model = lease.payload.get("params", {}).get("model")
         bounds = self._tools.bounds.known(self.source.context_tokens(model))
         return prompt.build(lease.payload, remember(turns, lease.request_id), bounds)
-
-    async def _kept(self) -> Tally:
-        """The output of earlier attempts, which this attempt continues."""
-        answer = fold(
-            await self._tools.insist(lambda: self._tools.logs.entries(self.lease.request_id))
-        )
-        tally = Tally("".join(answer.text), len(answer.text))
-        other_output = answer.refusal or answer.tool_calls or answer.reasoning or answer.x
-        tally.has_only_text = not other_output
-        return tally
 
 
 def encoded(piece: Piece) -> bytes:

@@ -78,6 +78,11 @@ class LogWriter:
         """Discard the unacknowledged entries, because the log has no room for them."""
         self._unacked.clear()
 
+    def fenced(self) -> None:
+        """Stop the attempt, because Redis has refused to record something for it."""
+        if not self._is_closed:
+            self._stop(Stop.FENCED)
+
     def close(self) -> None:
         """Write nothing more. Later replies are ignored."""
         self._is_closed = True

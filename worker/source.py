@@ -6,6 +6,8 @@ An attempt knows no more of the upstream than this, so that each request can hav
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, Protocol, Self
 
+from tickertape.broker.codec import Entry
+from tickertape.broker.fold import fold
 from tickertape.worker.upstream.answer_stream import AnswerStream, Limits, Take
 from tickertape.worker.upstream.client import Upstream
 from tickertape.worker.upstream.tally import Tally
@@ -40,8 +42,33 @@ class Answer(Protocol):
         ...
 
 
+class Written(Protocol):
+    """What a source may know of the entries that its attempt writes (worker/log_writer.py)."""
+
+    @property
+    def first_unacked_seq(self) -> int:
+        """The seq after the last entry that Redis has acknowledged."""
+        ...
+
+    async def flushed(self) -> None:
+        """Return when all entries are in the log, or can no longer be written."""
+        ...
+
+    def fenced(self) -> None:
+        """Stop the attempt, because Redis has refused to record something for it."""
+        ...
+
+
 class Source(Protocol):
     """Answers requests. `body` is that of a chat completion, as worker/prompt.py builds it."""
+
+    async def prepare(self) -> None:
+        """Read what the other methods need to know."""
+        ...
+
+    def kept(self, entries: list[Entry]) -> Tally:
+        """The output of earlier attempts in a log that ends with `resumed`."""
+        ...
 
     @property
     def continues(self) -> bool:
@@ -77,11 +104,22 @@ class Source(Protocol):
 class UpstreamSource:
     """The upstream as a source."""
 
+    async def prepare(self) -> None:
+        """The upstream is known from its list of models."""
+
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
         self.can_continue = upstream.can_continue
         self.context_tokens = upstream.context_tokens
         self.shown_usage = upstream.shown_usage
+
+    def kept(self, entries: list[Entry]) -> Tally:
+        """The text, and whether there was other output, which no upstream continues."""
+        answer = fold(entries)
+        tally = Tally("".join(answer.text), len(answer.text))
+        other_output = answer.refusal or answer.tool_calls or answer.reasoning or answer.x
+        tally.has_only_text = not other_output
+        return tally
 
     @property
     def continues(self) -> bool:

@@ -4,7 +4,6 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TypeVar
 
 from tickertape.broker.appender import Appender
@@ -12,14 +11,17 @@ from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.log import Logs
 from tickertape.broker.looks import Looks
+from tickertape.broker.marks import Marks
+from tickertape.broker.pools import UPSTREAM
 from tickertape.broker.queue import Lease, Queue
 from tickertape.broker.task_faults import TaskFaults
 from tickertape.runtime.tracing import Tracer
 from tickertape.worker import prompt
 from tickertape.worker.counters import Counters
 from tickertape.worker.functions.definition import Function
+from tickertape.worker.functions.marking import AttemptMarking
 from tickertape.worker.functions.source import FunctionSource
-from tickertape.worker.source import Source, UpstreamSource
+from tickertape.worker.source import Source, UpstreamSource, Written
 from tickertape.worker.upstream.answer_stream import Limits
 from tickertape.worker.upstream.client import Upstream
 
@@ -47,6 +49,7 @@ class Tools:
 
     queue: Queue
     looks: Looks
+    marks: Marks
     appender: Appender
     upstream: Upstream
     logs: Logs
@@ -65,18 +68,21 @@ class Tools:
     end_listeners: list[Callable[[Lease], None]] = field(default_factory=list)
     """Are called with each request that this worker ends."""
 
-    def source_of(self, lease: Lease) -> Source:
-        """What answers the request of a lease."""
-        function = self.functions.get(lease.payload.get("params", {}).get("model"))
+    def source_of(self, lease: Lease, written: Written) -> Source:
+        """What answers the request of a lease, in an attempt that writes its answer."""
+        function = self._function_of(lease)
         if function is None:
             return UpstreamSource(self.upstream)
-        read_log = partial(self.logs.entries, lease.request_id)
+        marking = AttemptMarking(self.marks, lease, written, self.insist, function.on_interruption)
         return FunctionSource(
-            function,
-            lease,
-            lambda: self.insist(read_log),
-            stop_grace_s=self.timing.stop_function_s,
+            function, lease, marking, self, stop_grace_s=self.timing.stop_function_s
         )
+
+    def _function_of(self, lease: Lease) -> Function | None:
+        if lease.pool != UPSTREAM:
+            return self.functions[lease.pool]
+        # An API process of an earlier release knows no pools.
+        return self.functions.get(lease.payload.get("params", {}).get("model"))
 
     async def insist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Repeat a broker call while Redis is away. All broker calls are safe to repeat."""

@@ -40,12 +40,14 @@ end
 
 -- Open a new attempt of a request that is not running. Returns nil when the policy forbids a new attempt.
 -- An answer that a draining worker handed over has not broken off, so it is continued under the policy `restart` too.
+-- A function whose log ends with its checkpoint goes on from there, whatever the caller can continue. See mark.lua.
 local function open_attempt(r, can_continue, owner, lease_ms, default_model)
   local has_output = r.kept == '1' or (r.n > 0 and r.seq > 0)
   local kind, letter, kept = 'started', 'S', '0'
-  if has_output then
+  local is_at_checkpoint = r.checkpoint_at == r.attempt .. '-' .. int(r.seq) and r.policy ~= 'fail'
+  if has_output or (r.policy == 'fail' and r.begun) then
     local continues = r.policy == 'continue' or (r.policy == 'restart' and r.reason == '"worker_drained"')
-    if continues and can_continue == '1' then kind, letter, kept = 'resumed', 'K', '1'
+    if is_at_checkpoint or (continues and can_continue == '1') then kind, letter, kept = 'resumed', 'K', '1'
     elseif r.policy == 'restart' then kind, letter = 'reset', 'Z'
     else return nil end
   end
@@ -56,6 +58,7 @@ local function open_attempt(r, can_continue, owner, lease_ms, default_model)
   call('ZADD', P .. 'running', int(now + lease_ms), r.id)
   local model = r.model ~= '' and r.model or default_model
   local prev = append_opener(r, kind, letter, kept, model, has_output and ',"reason":' .. r.reason or '')
+  if is_at_checkpoint then call('HSET', request, 'checkpoint_at', r.attempt .. '-0') end
   return r.attempt, r.n, kind, prev
 end
 
@@ -203,7 +206,7 @@ local function end_request(r, state, terminal, retention_s, conversation_ttl_s, 
   end
   local kept_s = retention_of(r, retention_s)
   release_tenant(r, kept_s, retention_s, conversation_ttl_s)
-  call('HDEL', request, 'payload')
+  call('HDEL', request, 'payload', 'checkpoint', 'checkpoint_at')
   call('EXPIRE', request, kept_s)
   call('EXPIRE', P .. 'log:' .. r.id, kept_s)
   list_uncompacted(r)

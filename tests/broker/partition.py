@@ -300,6 +300,17 @@ class Partition:
     async def release(self, go: Go) -> Reply:
         return await self.call("release", [RING], request_id=go.id, attempt=go.attempt)
 
+    async def mark(self, go: Go, policy: str, at: int = 0, checkpoint: str = "") -> Reply:
+        return await self.call(
+            "mark",
+            [RING],
+            request_id=go.id,
+            attempt=go.attempt,
+            policy=policy,
+            at=at,
+            checkpoint=checkpoint,
+        )
+
     async def finish(
         self,
         go: Go,

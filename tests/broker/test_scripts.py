@@ -47,7 +47,7 @@ def test_scripts_that_end_requests_or_begin_a_process_run_without_memory_and_no_
 ) -> None:
     takes_memory = name in {
         "submit", "seat", "claim", "claim_title", "append", "look", "reopen", "position", "lines",
-        "add_key", "chain", "rows", "try_writes",
+        "add_key", "chain", "rows", "try_writes", "mark",
     }  # fmt: skip
     assert source(name).startswith("#!lua flags=allow-oom\n") != takes_memory
     assert source(name).count("#!") == (0 if takes_memory else 1)

@@ -15,9 +15,10 @@ from tests.support.script import Cut, Pause, Script, Wait, bytes_of
 from tickertape.broker.appender import Appended, Appender, Target
 from tickertape.broker.codec import START, Entry
 from tickertape.broker.conversations import Conversations
-from tickertape.broker.kinds import AppendOutcome
+from tickertape.broker.kinds import AppendOutcome, Policy
 from tickertape.broker.log import Logs
 from tickertape.broker.looks import Look, Looks
+from tickertape.broker.marks import Checkpoint, Marks
 from tickertape.broker.queue import Gap, Lease, Nothing, Queue
 from tickertape.broker.turns import Turn
 from tickertape.worker.functions.definition import Function
@@ -285,6 +286,22 @@ class ScriptedLogs(Logs):
         return self._entries
 
 
+class ScriptedMarks(Marks):
+    """Keeps what is marked; `found` is the checkpoint of an earlier attempt."""
+
+    def __init__(self, found: Checkpoint | None = None) -> None:
+        self.found = found
+        self.marked: list[tuple[str, int, bytes]] = []
+
+    async def mark(
+        self, lease: Lease, policy: Policy, *, at: int = 0, checkpoint: bytes = b""
+    ) -> None:
+        self.marked.append((policy, at, checkpoint))
+
+    async def checkpoint(self, request_id: str) -> Checkpoint | None:
+        return self.found
+
+
 class ScriptedConversations(Conversations):
     """One conversation."""
 
@@ -313,6 +330,7 @@ def tools(
     kept: list[Entry] | None = None,
     turns: list[Turn] | None = None,
     looks: Looks | None = None,
+    marks: Marks | None = None,
     timing: JobTiming = WITHOUT_PAUSES,
     limits: Limits | None = None,
     functions: Sequence[Function] = (),
@@ -321,6 +339,7 @@ def tools(
     return Tools(
         queue=queue or ScriptedQueue(),
         looks=looks or ScriptedLooks(),
+        marks=marks or ScriptedMarks(),
         appender=appender or ScriptedAppender(accepting),
         upstream=upstream,
         logs=ScriptedLogs(kept or []),

@@ -89,6 +89,17 @@ empty = ()
 """
 
 
+MANY = """
+import tickertape
+
+async def body(request):
+    yield "a"
+
+many = [tickertape.function(f"f{n}")(body) for n in range(65)]
+globals().update({f"f{n}": each for n, each in enumerate(many)})
+"""
+
+
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Any:
     """Writes a module of a name of its own, and returns that name."""
@@ -130,6 +141,7 @@ def test_functions_are_found_in_a_module_or_in_what_it_has(
         ("import no_such_thing", "", "NAME cannot be imported: ModuleNotFoundError: No module"),
         ("raise ValueError('sk-secret')", "", r"NAME cannot be imported: ValueError \(.*NAME.py:1"),
         ("raise SystemExit(1)", "", r"NAME cannot be imported: SystemExit \(.*NAME.py:1"),
+        (MANY, "", "NAME has 65 functions, more than the 64 of a worker: name an attribute"),
         (MODULE.replace('"b"', '"a"', 1), "", "NAME has two functions named 'a': rename one"),
     ],
 )

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import Self
+from typing import NamedTuple, Self
 
 import structlog
 
@@ -16,9 +16,11 @@ from tickertape.broker.errors import TooLong
 from tickertape.worker.failures import Failure, FailureCode, SourceFailed
 from tickertape.worker.functions.context import Context
 from tickertape.worker.functions.definition import Function
-from tickertape.worker.functions.pieces import PieceMaker, WrongValue
+from tickertape.worker.functions.errors import WrongCheckpoint, WrongValue
+from tickertape.worker.functions.marking import Marking
+from tickertape.worker.functions.pieces import PieceMaker
 from tickertape.worker.functions.request import Request
-from tickertape.worker.functions.values import FunctionFailed
+from tickertape.worker.functions.values import FunctionFailed, ToolCall
 from tickertape.worker.upstream.answer_stream import Limits, Take
 from tickertape.worker.upstream.errors import DeadlineExceeded
 from tickertape.worker.upstream.pieces import Piece
@@ -32,6 +34,14 @@ _VALUES_AT_A_TURN = 64
 _LEFT_BEHIND: set[asyncio.Task[None]] = set()
 
 
+class Start(NamedTuple):
+    """What a function begins with. `again` are pieces that readers get again before its values."""
+
+    request: Request
+    context: Context
+    again: list[Piece]
+
+
 class FunctionAnswer:
     """The answer of a function: an async context manager, read by `deliver`.
 
@@ -42,23 +52,22 @@ class FunctionAnswer:
     def __init__(
         self,
         function: Function,
-        read_request: Callable[[], Awaitable[Request]],
-        context: Context,
+        prepare: Callable[[], Awaitable[Start]],
         maker: PieceMaker,
+        marking: Marking,
         limits: Limits,
         *,
         stop_grace_s: float,
     ) -> None:
         self._function = function
-        self._read_request = read_request
-        self._context = context
+        self._prepare = prepare
+        self._marking = marking
         self._maker = maker
         self._limits = limits
         self._stop_grace_s = stop_grace_s
-        self._log = log.bind(function=function.name, request_id=context.request_id)
         self._is_over = False
         self._failure: Failure | None = None
-        self._request: Request
+        self._start: Start
         self._watchdog: Watchdog
         self._deadline_at = 0.0
         self._task: asyncio.Task[None] | None = None
@@ -67,10 +76,12 @@ class FunctionAnswer:
         self._watchdog = Watchdog()
         self._deadline_at = self._watchdog.time() + self._limits.deadline_s
         try:
-            self._request = await self._read_request()
+            self._start = await self._prepare()
         except BaseException:
             self._watchdog.stop()
             raise
+        request_id = self._start.request.id
+        self._log = log.bind(function=self._function.name, request_id=request_id)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -79,7 +90,7 @@ class FunctionAnswer:
         task = self._task
         if task is None or task.done():
             return
-        self._context.cancel()
+        self._start.context.cancel()
         task.cancel()
         _, pending = await asyncio.wait({task}, timeout=self._stop_grace_s)
         if pending:
@@ -124,7 +135,9 @@ class FunctionAnswer:
             self._note(error)
 
     async def _pass_values(self, take: Take, room: Callable[[], Awaitable[None]]) -> None:
-        values = self._function.run(self._request, self._context)
+        await self._pass(self._maker.repeat(self._start.again), take, room)
+        await self._recorded(self._marking.begin())
+        values = self._function.run(self._start.request, self._start.context)
         count = 0
         async with contextlib.aclosing(values):  # type: ignore[type-var]  # checked by the decorator
             async for value in values:
@@ -133,6 +146,8 @@ class FunctionAnswer:
                 self._watchdog.extend(self._next_due())
                 count += 1
                 await self._pass(self._maker.read(value), take, room)
+                if isinstance(value, ToolCall):
+                    await self._recorded(self._marking.called_tool())
                 if count % _VALUES_AT_A_TURN == 0:
                     await asyncio.sleep(0)
         await self._pass(self._maker.close(), take, room)
@@ -140,11 +155,13 @@ class FunctionAnswer:
     async def _pass(
         self, pieces: list[Piece], take: Take, room: Callable[[], Awaitable[None]]
     ) -> None:
-        if not pieces or take(pieces):
-            return
-        # Redis is slow, and not the function.
+        if pieces and not take(pieces):
+            await self._recorded(room())
+
+    async def _recorded(self, recording: Awaitable[None]) -> None:
+        # Redis is slow then, and not the function.
         self._watchdog.extend(self._deadline_at)
-        await room()
+        await recording
         self._watchdog.extend(self._next_due())
 
     def _note(self, error: BaseException) -> None:
@@ -161,7 +178,7 @@ class FunctionAnswer:
     def _defect(self, error: BaseException) -> Failure:
         """The failure for an error of the function, whose text may quote what nobody may see."""
         error_id, kind = secrets.token_hex(4), type(error).__name__
-        problem = {"problem": str(error)} if isinstance(error, WrongValue) else {}
+        problem = {"problem": str(error)} if isinstance(error, WrongValue | WrongCheckpoint) else {}
         event = "function failed after its end" if self._is_over else "function failed"
         self._log.error(event, error_id=error_id, exc_info=error, **problem)
         return Failure(FailureCode.FUNCTION, f"The function failed ({kind}, error {error_id}).")

@@ -1,17 +1,17 @@
 """The decorator that makes a function of an async generator."""
 
 import inspect
-import re
 from collections.abc import AsyncIterator, Callable
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
+from tickertape.broker.pools import is_function_name
 from tickertape.worker.functions.context import Context
 from tickertape.worker.functions.request import Request
 from tickertape.worker.functions.values import Value
 
+OnInterruption: TypeAlias = Literal["restart", "fail"] | None
 Body: TypeAlias = Callable[..., AsyncIterator[Value]]
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}", re.ASCII)
 _NEEDED = frozenset(
     {
         inspect.Parameter.POSITIONAL_ONLY,
@@ -27,8 +27,9 @@ class Function:
     Calling it calls the generator, so that it can be tested like any other.
     """
 
-    def __init__(self, name: str, body: Body) -> None:
+    def __init__(self, name: str, body: Body, on_interruption: OnInterruption = None) -> None:
         self.name = name
+        self.on_interruption = on_interruption
         self.__doc__ = body.__doc__
         self.__wrapped__ = body
         self._takes_context = _takes_context(name, body)
@@ -46,20 +47,27 @@ class Function:
         return self.__wrapped__(*given)
 
 
-def function(name: str) -> Callable[[Body], Function]:
+def function(name: str, *, on_interruption: OnInterruption = None) -> Callable[[Body], Function]:
     """Make a function of an async generator; requests with this `model` run it.
 
     The generator gets a Request and, if it has a second parameter, a Context. It yields text or
-    other values (worker/functions/values.py). Raises TypeError and ValueError.
+    other values (worker/functions/values.py).
+
+    `on_interruption` says what follows when its worker dies. `restart`: another worker runs the
+    function again, with the state of its last checkpoint if it made one. `fail`: the request fails.
+    None: as `restart`, but the request fails if the function has yielded a ToolCall since its begin
+    or its last checkpoint, because the tool may have run. Raises TypeError and ValueError.
     """
     if not isinstance(name, str):
         raise TypeError('write @tickertape.function("NAME"), with the name that requests use')
-    if not _NAME.fullmatch(name):
+    if not is_function_name(name):
         raise ValueError(
             f"{name!r} cannot name a function: use 1 to 64 letters, digits and any of . _ : / -,"
             " with a letter or a digit first"
         )
-    return lambda body: Function(name, body)
+    if on_interruption not in {None, "restart", "fail"}:
+        raise ValueError(f"on_interruption is {on_interruption!r}: use 'restart', 'fail' or None")
+    return lambda body: Function(name, body, on_interruption)
 
 
 def _takes_context(name: str, body: Body) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 from tickertape.broker.errors import SettingsInvalid
+from tickertape.broker.pools import MOST_FUNCTIONS
 from tickertape.worker.functions.definition import Function
 
 _HOW = 'decorate an async generator with @tickertape.function("NAME")'
@@ -34,6 +35,11 @@ def load_functions(target: str) -> list[Function]:
     functions = list({id(each): each for each in _functions_in(found)}.values())
     if not functions:
         raise SettingsInvalid(f"{target} has no functions: {_HOW}")
+    if len(functions) > MOST_FUNCTIONS:
+        raise SettingsInvalid(
+            f"{target} has {len(functions)} functions, more than the {MOST_FUNCTIONS} of a worker:"
+            " name an attribute that has some of them"
+        )
     _refuse_duplicates(target, functions)
     return functions
 

@@ -10,6 +10,7 @@ from tickertape.broker.codec import made_call_id
 from tickertape.broker.errors import TooLong
 from tickertape.broker.kinds import TextOutput
 from tickertape.worker.functions import values
+from tickertape.worker.functions.errors import WrongValue
 from tickertape.worker.upstream.pieces import Piece
 from tickertape.worker.upstream.surrogates import SurrogateMender, without_orphans
 from tickertape.worker.upstream.tally import Tally
@@ -18,10 +19,6 @@ _YIELD = (
     "yield text (str), or a value of tickertape: Text, Reasoning, Refusal, ToolCall, Usage, Finish"
 )
 _MOST_NAME_CHARS = 256
-
-
-class WrongValue(Exception):
-    """A function has yielded what has no place in an answer. The text names types only."""
 
 
 class PieceMaker:
@@ -60,6 +57,15 @@ class PieceMaker:
                 return []
             case _:
                 raise WrongValue(f"it yielded a value of type {type(value).__name__}: {_YIELD}")
+        return self._counted(pieces)
+
+    def keep(self, pieces: list[Piece]) -> None:
+        """Go on from pieces of an earlier attempt, which readers have and the tally counts."""
+        self._call_ids |= {str(piece.data["id"]) for piece in pieces if piece.data}
+
+    def repeat(self, pieces: list[Piece]) -> list[Piece]:
+        """Go on from pieces of an earlier attempt that readers get again."""
+        self.keep(pieces)
         return self._counted(pieces)
 
     def close(self) -> list[Piece]:

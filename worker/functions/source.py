@@ -1,43 +1,91 @@
 """A function as the source of one attempt."""
 
+import json
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
-from tickertape.broker.codec import Entry
+from tickertape.broker.codec import Cursor, Entry
 from tickertape.broker.keys import tenant_of
+from tickertape.broker.kinds import OUTPUT, Output
+from tickertape.broker.log import Logs
+from tickertape.broker.marks import Checkpoint, Marks
 from tickertape.broker.queue import Lease
-from tickertape.worker.functions.answer import FunctionAnswer
+from tickertape.worker.functions.answer import FunctionAnswer, Start
 from tickertape.worker.functions.context import Context
 from tickertape.worker.functions.definition import Function
+from tickertape.worker.functions.marking import AttemptMarking
 from tickertape.worker.functions.pieces import PieceMaker
 from tickertape.worker.functions.request import Request
 from tickertape.worker.source import Origin
 from tickertape.worker.upstream.answer_stream import Limits
+from tickertape.worker.upstream.pieces import Piece
 from tickertape.worker.upstream.tally import Tally
 
-ReadLog = Callable[[], Awaitable[list[Entry]]]
+T = TypeVar("T")
+
+
+class Stored(Protocol):
+    """Where the log and the checkpoint of a request are."""
+
+    @property
+    def logs(self) -> Logs: ...
+
+    @property
+    def marks(self) -> Marks: ...
+
+    async def insist(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a call while Redis is away."""
+        ...
 
 
 class FunctionSource:
-    """Answers the request of one lease with a function. `read_log` reads the request's log.
+    """Answers the request of one lease with a function.
 
     A function that is cancelled may close what it holds for `stop_grace_s`.
     """
 
+    # Each of its checkpoints says by itself where an answer may go on.
     continues = False
 
     def __init__(
-        self, function: Function, lease: Lease, read_log: ReadLog, *, stop_grace_s: float
+        self,
+        function: Function,
+        lease: Lease,
+        marking: AttemptMarking,
+        stored: Stored,
+        *,
+        stop_grace_s: float,
     ) -> None:
-        self._stop_grace_s = stop_grace_s
         self._function = function
         self._lease = lease
-        self._read_log = read_log
+        self._marking = marking
+        self._stored = stored
+        self._stop_grace_s = stop_grace_s
+        self._checkpoint: Checkpoint | None = None
+
+    async def prepare(self) -> None:
+        """Read the checkpoint of an earlier attempt."""
+        if self._lease.n > 1:
+            request_id, marks = self._lease.request_id, self._stored.marks
+            self._checkpoint = await self._stored.insist(lambda: marks.checkpoint(request_id))
+
+    @property
+    def _is_at_checkpoint(self) -> bool:
+        """Whether all output that readers have belongs to the checkpoint."""
+        at = Cursor(self._lease.attempt, 0)
+        return self._checkpoint is not None and self._checkpoint.at == at
 
     def can_continue(self, body: dict[str, Any], tally: Tally) -> bool:
-        """Never: a function starts over."""
+        """Whether the function has a checkpoint behind all of the output."""
         del body, tally
-        return False
+        return self._is_at_checkpoint
+
+    def kept(self, entries: list[Entry]) -> Tally:
+        """The output of earlier attempts."""
+        tally = Tally()
+        for piece in output_until(entries, Cursor(self._lease.attempt, 0)):
+            tally.add(piece)
+        return tally
 
     def context_tokens(self, model: str | None) -> int | None:
         """Not known."""
@@ -57,17 +105,54 @@ class FunctionSource:
     def stream(
         self, body: dict[str, Any], tally: Tally, limits: Limits, *, request_id: str
     ) -> FunctionAnswer:
-        """The answer of the function, which begins with an empty tally."""
-
-        async def read_request() -> Request:
-            queued = (await self._read_log())[0]
-            return request_of(self._lease, body, queued.data)
-
-        context = Context(request_id, self._lease.n, limits.deadline_s)
+        """The answer of the function."""
         maker = PieceMaker(tally, request_id, limits.document_bytes)
+
+        async def prepare() -> Start:
+            logs = self._stored.logs
+            entries = await self._stored.insist(lambda: logs.entries(request_id))
+            return self._start(entries, body, maker, limits)
+
         return FunctionAnswer(
-            self._function, read_request, context, maker, limits, stop_grace_s=self._stop_grace_s
+            self._function,
+            prepare,
+            maker,
+            self._marking,
+            limits,
+            stop_grace_s=self._stop_grace_s,
         )
+
+    def _start(
+        self, entries: list[Entry], body: dict[str, Any], maker: PieceMaker, limits: Limits
+    ) -> Start:
+        lease, checkpoint = self._lease, self._checkpoint
+        pieces = output_until(entries, checkpoint.at) if checkpoint else []
+        if self._is_at_checkpoint:
+            maker.keep(pieces)
+        context = Context(
+            lease.request_id,
+            lease.n,
+            limits.deadline_s,
+            state=json.loads(checkpoint.state) if checkpoint else None,
+            text="".join(piece.text for piece in pieces if piece.kind == "delta"),
+            keep=self._marking.keep,
+        )
+        request = request_of(lease, body, entries[0].data)
+        return Start(request, context, [] if self._is_at_checkpoint else pieces)
+
+
+def output_until(entries: list[Entry], at: Cursor) -> list[Piece]:
+    """The output of a log up to an entry, without what was discarded before that."""
+    pieces: list[Piece] = []
+    for entry in entries:
+        if entry.cursor > at:
+            break
+        if entry.kind in {"started", "reset"}:
+            pieces = []
+        elif entry.kind in OUTPUT:
+            kind: Output = entry.kind  # type: ignore[assignment]  # narrowed by the set
+            pieces.append(Piece(kind, entry.text, entry.data or None, entry.x))
+    return pieces
 
 
 def request_of(lease: Lease, body: dict[str, Any], queued: dict[str, Any]) -> Request:

@@ -1,0 +1,18 @@
+-- Record what an interruption of a function's attempt leads to: whether it may start over, and from which state.
+-- KEYS   1 ring
+-- ARGV   1 request_id  2 attempt  3 policy  4 at  5 checkpoint (JSON)|''
+-- ->     OK '' | FENCED state
+-- NEEDS  rights prefix
+-- `attempt` is the fence. `policy` replaces that of the request. `at` is the seq of the last entry that belongs to the
+-- checkpoint; the policy alone is recorded without one. A repeated call records the same again.
+-- Invariant: an attempt that has recorded the policy `fail` is not followed by another one, even without output.
+local request_id, attempt, policy, at, checkpoint = unpack(ARGV)
+local r = read_request(request_id)
+if r.state ~= 'running' or r.attempt ~= attempt then return { 'FENCED', r.state or 'missing' } end
+local request = P .. 'req:' .. r.id
+if checkpoint ~= '' then
+  call('HSET', request, 'policy', policy, 'begun', 1, 'checkpoint', checkpoint, 'checkpoint_at', attempt .. '-' .. at)
+else
+  call('HSET', request, 'policy', policy, 'begun', 1)
+end
+return { 'OK', '' }

@@ -1,0 +1,79 @@
+"""MARK: what a function's attempt records for the attempts after it."""
+
+import json
+
+import pytest
+
+from tests.broker.partition import Go, Partition
+from tests.broker.test_reopen import How, opener_after
+
+pytestmark = pytest.mark.parametrize("how", ["reopen", "crash", "release"])
+
+
+async def begun(partition: Partition, policy: str = "restart", *texts: str) -> Go:
+    await partition.submit("a", policy=policy)
+    go = await partition.take()
+    if texts:
+        await partition.append(go, 1, *texts)
+    return go
+
+
+@pytest.mark.parametrize("texts", [(), ("x",)])
+async def test_an_attempt_that_may_not_run_twice_is_not_followed_by_another(
+    partition: Partition, how: How, texts: tuple[str, ...]
+) -> None:
+    go = await begun(partition, "restart", *texts)
+    assert await partition.mark(go, "fail") == ("OK", "")
+    assert await opener_after(partition, go, how, can_continue=True) == "failed"
+    last = json.loads((await partition.snapshot()).list("log:a")[-1][1]["e"][1:])
+    assert (last["code"], await partition.state("a")) == ("interrupted", "failed")
+
+
+@pytest.mark.parametrize("policy", ["restart", "continue"])
+async def test_a_log_that_ends_with_its_checkpoint_is_resumed_however_often(
+    partition: Partition, how: How, policy: str
+) -> None:
+    go = await begun(partition, policy, "x", "y")
+    await partition.mark(go, policy, 2, "[1]")
+    assert await opener_after(partition, go, how, can_continue=False) == "resumed"
+    attempt = await partition.field("a", "attempt")
+    assert await partition.field("a", "checkpoint_at") == f"{attempt}-0"
+    again = Go("a", int(attempt or 0), 2, "", "", "", 0, 0, "", "t")
+    assert await partition.reopen(again, "another")
+    assert await partition.log("a") == ["queued", "started", "'x'", "'y'", "resumed", "resumed"]
+
+
+@pytest.mark.parametrize(("policy", "opener"), [("restart", "reset"), ("continue", "failed")])
+async def test_output_behind_the_checkpoint_is_taken_back_or_fails_the_request(
+    partition: Partition, how: How, policy: str, opener: str
+) -> None:
+    go = await begun(partition, policy, "x", "y")
+    await partition.mark(go, policy, 1, "[1]")
+    assert await opener_after(partition, go, how, can_continue=False) == opener
+    assert await partition.field("a", "checkpoint") == ("[1]" if opener == "reset" else None)
+
+
+async def test_a_checkpoint_before_any_output_starts_without_a_reset(
+    partition: Partition, how: How
+) -> None:
+    go = await begun(partition)
+    await partition.mark(go, "restart", 0, "[1]")
+    assert await opener_after(partition, go, how, can_continue=False) == "started"
+    attempt = await partition.field("a", "attempt")
+    assert await partition.field("a", "checkpoint_at") == f"{attempt}-0"
+
+
+async def test_an_attempt_that_is_over_marks_nothing(partition: Partition, how: How) -> None:
+    go = await begun(partition, "restart", "x")
+    await opener_after(partition, go, how, can_continue=False)
+    async with partition.unchanged():
+        assert await partition.mark(go, "fail", 1, "[1]") == ("FENCED", "running")
+
+
+async def test_the_end_of_a_request_deletes_its_checkpoint(partition: Partition, how: How) -> None:
+    del how
+    go = await begun(partition, "restart", "x")
+    await partition.mark(go, "restart", 1, "[1]")
+    await partition.finish(go, 2)
+    assert await partition.field("a", "checkpoint") is None
+    assert await partition.mark(go, "fail") == ("FENCED", "completed")

@@ -1,0 +1,9 @@
+"""What a function did wrong, in words that quote nothing of a request and may be logged."""
+
+
+class WrongValue(Exception):
+    """A function has yielded what has no place in an answer. The text names types only."""
+
+
+class WrongCheckpoint(Exception):
+    """A function's state cannot be kept as a checkpoint. The text names types and sizes only."""
