@@ -1,9 +1,12 @@
-"""What FastAPI passes to a route: the services, the caller and its tenant."""
+"""What FastAPI passes to a route: the services, the caller and its tenant.
+
+Each of these takes the call alone. FastAPI resolves a function that takes another one in a step of
+its own for each call, and these steps were a fifth of the API's part of a request.
+"""
 
 from typing import Annotated
 
-from fastapi import Depends, Request, Security
-from fastapi.security import HTTPBearer
+from fastapi import Depends, Request
 
 from tickertape.api.edge.caller import Caller
 from tickertape.api.services import Services
@@ -16,7 +19,8 @@ async def _services(request: Request) -> Services:
     return services
 
 
-async def _usable(services: Annotated[Services, Depends(_services)]) -> Services:
+async def _usable(request: Request) -> Services:
+    services: Services = request.app.state.services
     # Until the number of partitions is agreed on, a request could be searched in the wrong one.
     readiness = services.readiness
     # A process that starts is ready in a moment, and its first callers need no error.
@@ -27,15 +31,8 @@ async def _usable(services: Annotated[Services, Depends(_services)]) -> Services
     return services
 
 
-_bearer = HTTPBearer(
-    auto_error=False,
-    description="An API key, if the server has keys. A ticket is sent as `Ticket <ticket>`; "
-    "streams also accept it as the query `ticket`.",
-)
-
-
-async def _caller(request: Request, _: Annotated[object, Security(_bearer)]) -> Caller:
-    # api/edge/auth.py has checked the key; the scheme is here for the OpenAPI document.
+async def _caller(request: Request) -> Caller:
+    # api/edge/auth.py has checked the key, and api/openapi.py documents the scheme.
     caller: Caller = request.state.caller
     return caller
 
@@ -44,8 +41,9 @@ CurrentCaller = Annotated[Caller, Depends(_caller)]
 """The caller that the call's API key belongs to."""
 
 
-async def _tenant(caller: CurrentCaller) -> str:
-    return caller.principal
+async def _tenant(request: Request) -> str:
+    principal: str = request.state.caller.principal
+    return principal
 
 
 AnyServices = Annotated[Services, Depends(_services)]

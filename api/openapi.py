@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
+from tickertape.api.edge.route_scopes import ROUTE_SCOPES
 from tickertape.api.protocols.native.event_schemas import event_schemas
 from tickertape.runtime.json_types import JsonObject
 
@@ -28,8 +29,14 @@ _TAGS = {
 }
 
 
-# FastAPI knows no scheme of these kinds. Every call that takes a ticket takes a key as well.
-_TICKETS = {
+# FastAPI would look for these in each call once more. Calls that take a ticket take a key too.
+_SCHEMES = {
+    "HTTPBearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key, if the server has keys. A ticket is sent as `Ticket <ticket>`; "
+        "streams also accept it as the query `ticket`.",
+    },
     "Ticket": {
         "type": "apiKey",
         "in": "header",
@@ -80,15 +87,13 @@ def _document(app: FastAPI) -> dict[str, Any]:
         servers=[{"url": app.state.settings.root_path or "/", "description": "This server"}],
         license_info={"name": "Apache 2.0", "identifier": "Apache-2.0"},
     )
-    document["components"].setdefault("securitySchemes", {}).update(_TICKETS)
+    document["components"]["securitySchemes"] = _SCHEMES
     schemas = document["components"]["schemas"]
     schemas.update(event_schemas())
-    _document_tickets(document)
+    _document_callers(document)
     for operation in _operations(document):
         # A list of calls is read by their summaries, and a function's name says too little there.
         operation["summary"] = operation["description"].partition(".")[0]
-        # Explicitly none, or a linter cannot tell it from a forgotten one.
-        operation.setdefault("security", [])
         _show_example(operation.get("requestBody", {}), schemas)
         for response in operation["responses"].values():
             _show_example(response, schemas)
@@ -96,7 +101,13 @@ def _document(app: FastAPI) -> dict[str, Any]:
     return document
 
 
-def _document_tickets(document: JsonObject) -> None:
+def _document_callers(document: JsonObject) -> None:
+    needs_key = {(method, path.replace(":path", "")) for method, path in ROUTE_SCOPES}
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            # Explicitly none, or a linter cannot tell it from a forgotten one.
+            is_public = (method.upper(), path) not in needs_key
+            operation["security"] = [] if is_public else [{"HTTPBearer": []}]
     for method, path in _WITH_TICKETS:
         operation = document["paths"][path][method]
         operation["security"] = [*operation["security"], {"Ticket": []}]
