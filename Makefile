@@ -1,6 +1,6 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-long test-servers chaos doctor-table fuzz isolation rolling bench audit check lint fmt docs pictures dist assets lock clean
+.PHONY: help run test test-all test-long test-servers test-mounted chaos doctor-table fuzz isolation rolling bench audit check lint fmt docs pictures dist assets lock clean
 
 # If set, every child process recompiles its imports (1.5 s each).
 unexport PYTHONDONTWRITEBYTECODE
@@ -33,6 +33,9 @@ test-long: .venv/test.stamp ## the slow tests that CI leaves out: each alert, fa
 
 test-servers: .venv/test.stamp ## the quick tests that need Redis, on Redis 7.0 and 8, Valkey 8 and 9 (ARGS="--only 'Redis 8' -m slow tests/faults")
 	$(BIN)/python -m tests.support.each_server $(ARGS)
+
+test-mounted: .venv/test.stamp ## the tests of the wires, with the API below a path of another application (docs/mounting.md)
+	TEST_MOUNT_PATH=/llm $(BIN)/python -m pytest -n 2 -m "not slow" tests/wires $(ARGS)
 
 chaos: .venv/test.stamp ## break a running system at random and check its guarantees (SECONDS=60 SEED=7 ARGS=--control)
 	$(BIN)/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import AsyncIterator
 
@@ -10,6 +11,18 @@ from fastapi import FastAPI
 
 from tests.support.wait import wait_until
 from tickertape.api.fanout.uvicorn_handover import HandoverProtocol
+from tickertape.api.mounting import router_of
+
+# `make test-mounted` sets this variable: the API of every test is part of another application then.
+MOUNT_PATH = os.environ.get("TEST_MOUNT_PATH", "")
+
+
+def in_host(app: FastAPI) -> FastAPI:
+    """An application that has an app of ours below MOUNT_PATH, and shares its state."""
+    host = FastAPI()
+    host.include_router(router_of(app, MOUNT_PATH, None))
+    host.state = app.state
+    return host
 
 
 @contextlib.asynccontextmanager

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.support.hosts import MOUNT_PATH
+
 _LIMIT_S = 20
 
 
@@ -74,7 +76,7 @@ async def exchange(url: str, sent: bytes) -> bytes:
 
 def call(method: str, path: str, *headers: str, body: bytes = b"") -> bytes:
     """The bytes of a call; a body gets its Content-Length."""
-    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", *headers]
+    lines = [f"{method} {MOUNT_PATH}{path} HTTP/1.1", "Host: localhost", *headers]
     if body:
         lines += [f"Content-Length: {len(body)}", "Content-Type: application/json"]
     return "\r\n".join([*lines, "", ""]).encode() + body

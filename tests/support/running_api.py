@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
@@ -10,15 +9,14 @@ from functools import cache
 from typing import Any
 
 import uvicorn.server
-from fastapi import FastAPI
 
 from tests.support.callers import Caller
 from tests.support.given_settings import GivenSettings
+from tests.support.hosts import MOUNT_PATH, in_host
 from tests.support.wait import wait_until
 from tickertape.api.app import create_app
 from tickertape.api.edge.caller import Authenticator
 from tickertape.api.hosting import Hosting
-from tickertape.api.mounting import router_of
 from tickertape.api.services import TIMING, ApiTiming, Services
 from tickertape.api.serving.draining_server import DrainingServer
 from tickertape.roles import Roles, load_roles
@@ -40,17 +38,6 @@ class _ShortPauses:
 
 
 vars(uvicorn.server)["asyncio"] = _ShortPauses()
-
-
-# With `TEST_MOUNT_PATH=/llm`, the API of every test is mounted in the application of another.
-MOUNT_PATH = os.environ.get("TEST_MOUNT_PATH", "")
-
-
-def _in_host(app: FastAPI) -> FastAPI:
-    host = FastAPI()
-    host.include_router(router_of(app, MOUNT_PATH, None))
-    host.state = app.state
-    return host
 
 
 @cache
@@ -113,7 +100,7 @@ async def running_api(
         authenticator=authenticator,
         hosting=hosting,
     )
-    server = DrainingServer(_in_host(app) if MOUNT_PATH else app)
+    server = DrainingServer(in_host(app) if MOUNT_PATH else app)
     url = f"http://127.0.0.1:{listeners[0].getsockname()[1]}{MOUNT_PATH}"
     serving = asyncio.create_task(server.serve(listeners), name="server")
     try:

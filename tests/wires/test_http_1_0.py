@@ -38,7 +38,8 @@ async def ask(
         f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n" if data else ""
     )
     method = "POST" if data else "GET"
-    head = f"{method} {path} HTTP/{version}\r\nHost: localhost\r\n{entity_headers}{headers}\r\n"
+    start = f"{method} {address.path}{path} HTTP/{version}"
+    head = f"{start}\r\nHost: localhost\r\n{entity_headers}{headers}\r\n"
     writer.write(head.encode() + data)
     try:
         answer = await reader.read()

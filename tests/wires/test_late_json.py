@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import openai
@@ -148,8 +149,12 @@ async def test_a_caller_that_leaves_during_white_space_cancels_if_it_said_so(
 async def test_a_proxy_that_gives_up_on_silence_lets_a_slow_answer_through(
     api: RunningApi, worker: Rig
 ) -> None:
-    port = int(api.url.rpartition(":")[2])
-    async with FaultProxy(port) as proxy, openai_client(f"http://127.0.0.1:{proxy.port}") as sdk:
+    at = urlsplit(api.url)
+    assert at.port
+    async with (
+        FaultProxy(at.port) as proxy,
+        openai_client(f"http://127.0.0.1:{proxy.port}{at.path}") as sdk,
+    ):
         proxy.gives_up_after_s = 0.5
         asking: asyncio.Task[Any] = chats.ask(sdk)
         await claimed(worker)

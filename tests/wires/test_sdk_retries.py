@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from openai import AsyncOpenAI
@@ -123,10 +124,11 @@ class Slow:
 async def slow(redis_url: str, upstream: ScriptedUpstream, **settings: Any) -> AsyncIterator[Slow]:
     of_worker = Settings(redis_url=redis_url, openai_base_url=upstream.base_url)
     async with running_api(redis_url, **settings) as api, working(redis_url, of_worker):
-        port = int(api.url.rpartition(":")[2])
+        at = urlsplit(api.url)
+        assert at.port
         async with (
-            FaultProxy(port) as proxy,
-            openai_client(f"http://127.0.0.1:{proxy.port}", max_retries=5) as sdk,
+            FaultProxy(at.port) as proxy,
+            openai_client(f"http://127.0.0.1:{proxy.port}{at.path}", max_retries=5) as sdk,
         ):
             proxy.gives_up_after_s = 0.5
             yield Slow(sdk, proxy, upstream)
