@@ -200,8 +200,9 @@ def test_the_password_is_in_no_command_line_log_or_repr(tmp_path: Path) -> None:
         assert password not in repr(server)
 
 
-def test_it_listens_on_loopback_only_and_never_evicts(own_redis: ValkeyServer) -> None:
-    with connect(own_redis) as client:
+def test_it_listens_on_loopback_only_and_never_evicts() -> None:
+    # The fixture `own_redis` has another appendfsync.
+    with valkey_server(append_only=True) as server, connect(server) as client:
         assert client.config_get("bind") == {"bind": "127.0.0.1"}
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
         assert client.config_get("append*") == {
