@@ -20,3 +20,4 @@ async def payer(request: tickertape.Request, context: tickertape.Context) -> Asy
         with ledger.open("a", encoding="utf-8") as lines:  # a line, in a test
             lines.write(f"{step}\n")
         await context.checkpoint(step + 1)
+    yield tickertape.Finish("stop")

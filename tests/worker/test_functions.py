@@ -56,7 +56,7 @@ def terminal(queue: ScriptedQueue) -> dict[str, Any]:
 async def ended(function: tickertape.Function, **options: Any) -> ScriptedQueue:
     """The queue after the job of the function has ended."""
     queue = ScriptedQueue()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await job_of(function, queue, **options).run()
     return queue
 
@@ -89,6 +89,19 @@ async def test_each_value_becomes_one_entry_of_its_kind_in_order() -> None:
         "prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9,
         "completion_tokens_details": {"reasoning_tokens": 1},
     }  # fmt: skip
+
+
+async def test_tools_that_the_function_ran_are_no_matter_of_the_client() -> None:
+    @tickertape.function("f")
+    async def agent(_: tickertape.Request) -> AsyncIterator[Value]:
+        yield tickertape.ToolCall("look")
+        yield "Found."
+        yield tickertape.Finish("stop")
+
+    queue = await ended(agent, conversation="k")
+    (call,) = queue.all("finish")
+    assert (terminal(queue)["finish_reason"], call["called"]) == ("stop", None)
+    assert call["answered"] == "Found."
 
 
 async def test_a_function_gets_the_request_and_its_attempt() -> None:
@@ -179,7 +192,8 @@ async def test_no_exception_of_a_function_leaves_its_request(error: BaseExceptio
         yield "half"
         raise error
 
-    queue = await ended(escape)
+    with capture_logs():  # a traceback for the terminal takes a quarter of a second
+        queue = await ended(escape)
     assert codes(queue) == [("failed", "function_failed")]
     assert f"({type(error).__name__}," in terminal(queue)["message"]
 
@@ -263,7 +277,7 @@ async def test_a_function_that_ignores_its_cancellation_holds_up_nothing() -> No
     written = len(appender.calls)
     with capture_logs() as logs:
         job.stop(Stop.FENCED)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(30):
             await running
     assert [each["function"] for each in logs if each["event"] == "function ignores its end"] == [
         "f"

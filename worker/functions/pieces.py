@@ -34,7 +34,7 @@ class PieceMaker:
         self._mender = SurrogateMender()
         self._call_ids: set[str] = set()
         self._tokens: Counter[str] = Counter()
-        self._finish_reason = "stop"
+        self._finish_reason: str | None = None
 
     def read(self, value: object) -> list[Piece]:
         """The pieces of a value: mostly one, or none. Raises WrongValue and TooLong."""
@@ -76,7 +76,8 @@ class PieceMaker:
             for kind in _TEXT_KINDS
             if kind == channel
         ]
-        self._tally.ending.record(self._finish_reason, has_output=False)
+        self._tally.runs_tools = self._finish_reason == "stop"
+        self._tally.ending.record(self._finish_reason or "stop", has_output=False)
         return self._counted(pieces)
 
     def _text(self, kind: TextOutput, text: object) -> list[Piece]:

@@ -33,6 +33,7 @@ class Refusal:
 class ToolCall:
     """A whole call of a tool that the client runs. The answer then ends with `tool_calls`.
 
+    A function that has run all of its tools by itself yields Finish("stop") as well.
     `arguments` is JSON text, or what is encoded as JSON. Without an `id`, the call gets one.
     """
 
@@ -55,7 +56,11 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """Why the answer ends, in OpenAI's words. Without it, `stop`, or `tool_calls` after calls."""
+    """Why the answer ends, in OpenAI's words. Without it, `stop`, or `tool_calls` after calls.
+
+    `stop` after calls says that the function has run the tools: clients show the calls and run
+    none, and the conversation remembers the text without the calls.
+    """
 
     reason: str
 

@@ -15,6 +15,7 @@ class Tally:
 
     `deltas` counts the deltas. `has_output`: there was output of any kind. `has_only_text`: all
     output so far was deltas. `refusals`, `calls` and `reasoning` are the pieces of those kinds.
+    With `runs_tools`, the calls were run by the source, and are no matter of the client.
     `usage` is the last usage that the upstream sent. If the attempt continues a partial answer, the
     tally starts from `kept_text`, which came in `kept_deltas` entries.
     """
@@ -27,6 +28,7 @@ class Tally:
         self.has_only_text = True
         self.refusals: list[str] = []
         self.calls: list[dict[str, Any]] = []
+        self.runs_tools = False
         self.reasoning: list[str] = []
         self.ending = Ending()
         self.usage: dict[str, Any] | None = None
@@ -54,7 +56,8 @@ class Tally:
         https://github.com/googleapis/python-genai/issues/2868
         """
         reason = self.ending.reason
-        return "tool_calls" if reason == "stop" and self.calls else reason
+        awaits_results = bool(self.calls) and not self.runs_tools
+        return "tool_calls" if reason == "stop" and awaits_results else reason
 
     @property
     def sha256(self) -> str:
@@ -73,8 +76,8 @@ class Tally:
 
     @property
     def called(self) -> dict[str, Any] | None:
-        """The tool calls, with the reasoning that led to them; None without calls."""
-        if not self.calls:
+        """The tool calls of the client, with the reasoning that led to them; None without calls."""
+        if not self.calls or self.runs_tools:
             return None
         return {"calls": self.calls, "reasoning": "".join(self.reasoning)}
 
