@@ -4,9 +4,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+import tickertape
+from tests.support.given_settings import GivenSettings
 from tests.support.keyspace import KEYS
-from tests.support.rig import Rig
+from tests.support.rig import Rig, working
 from tests.support.running_api import RunningApi, running_api
+from tests.support.upstream import ScriptedUpstream
+from tests.support.wait import wait_until
 from tickertape.api.edge.problems import Problem
 from tickertape.api.fleet_watch import NoWorker
 from tickertape.api.functions import listed_functions, pool_of
@@ -14,6 +18,7 @@ from tickertape.api.services import ApiTiming
 from tickertape.broker.fleet import Fleet, Members, Seen, WorkerReport
 from tickertape.broker.pools import UPSTREAM
 from tickertape.broker.queue_depth import LastClaim
+from tickertape.worker.assembly import WorkerTiming
 
 SLOW_LOOKS = ApiTiming(fleet_interval_s=600)
 KEY = "the-key-of-ada-0001"
@@ -111,3 +116,31 @@ async def test_a_key_s_models_include_its_functions_and_no_others(api: RunningAp
     assert (await api.client.get("/v1/models/team/agent:v2")).status_code == 404
     refused = await api.client.post("/chat", json={"message": "hi", "model": "team/agent:v2"})
     assert refused.status_code == 403
+
+
+@tickertape.function("echo")
+async def echo(request: tickertape.Request) -> AsyncIterator[str]:
+    yield request.text
+
+
+async def test_a_call_waits_for_the_restart_of_its_function_while_other_workers_are_alive(
+    redis_url: str, upstream: ScriptedUpstream, worker: Rig
+) -> None:
+    settings = GivenSettings(openai_base_url=upstream.base_url, openai_model="m")
+    fast = WorkerTiming(report_interval_s=0.05)
+    looks = ApiTiming(fleet_interval_s=0.05)
+    async with running_api(redis_url, timing=looks) as api, working(redis_url, settings):
+
+        async def is_listed() -> bool:
+            return (await api.client.get("/v1/models/echo")).status_code == 200
+
+        async with working(redis_url, settings, timing=fast, functions=[echo]):
+            await wait_until(is_listed, description="the function in the list of models")
+            first = await api.submit("one", model="echo")
+            assert "".join((await worker.ended(first)).text) == "one"
+        second, third = await api.submit("two", model="echo"), await api.submit("three")
+        assert (await worker.ended(third)).status == "completed"
+        assert (await worker.requests.get(second, "public")).state == "queued"
+        async with working(redis_url, settings, timing=fast, functions=[echo]):
+            assert "".join((await worker.ended(second)).text) == "two"
+    assert len(upstream.calls) == 1
