@@ -49,11 +49,13 @@ async def test_a_place_whose_query_fails_is_published_later(
     async with running_api(redis_url, timing=OFTEN) as api:
         refused: list[int] = []
 
-        async def flaky(self: QueueLines, partition: int, parts: Sequence[Part]) -> Lines:
+        async def flaky(
+            self: QueueLines, partition: int, parts: Sequence[Part], pool: str
+        ) -> Lines:
             if not refused:
                 refused.append(partition)
                 raise Unavailable
-            return await read(self, partition, parts)
+            return await read(self, partition, parts, pool)
 
         monkeypatch.setattr(QueueLines, "read", flaky)
         async with aclosing(follow(f"{api.url}/chat/{request_id}/stream")) as stream:
