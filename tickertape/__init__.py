@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from tickertape.client import AsyncClient as AsyncClient
     from tickertape.client import Client as Client
     from tickertape.client import TickertapeError as TickertapeError
+    from tickertape.worker.functions.adapters import from_ag_ui as from_ag_ui
+    from tickertape.worker.functions.adapters import from_ai_sdk as from_ai_sdk
+    from tickertape.worker.functions.adapters import from_langgraph as from_langgraph
+    from tickertape.worker.functions.adapters import from_openai as from_openai
+    from tickertape.worker.functions.adapters import from_openai_agents as from_openai_agents
+    from tickertape.worker.functions.adapters import from_pydantic_ai as from_pydantic_ai
     from tickertape.worker.functions.context import Context as Context
     from tickertape.worker.functions.definition import Function as Function
     from tickertape.worker.functions.definition import function as function
@@ -29,11 +35,20 @@ if TYPE_CHECKING:
     from tickertape.worker.functions.values import Text as Text
     from tickertape.worker.functions.values import ToolCall as ToolCall
     from tickertape.worker.functions.values import Usage as Usage
+    from tickertape.worker.functions.values import Value as Value
 
 _NAMES_BY_MODULE = {
     "tickertape.api.edge.caller": ("Caller",),
     "tickertape.api.mounting": ("mount", "router"),
     "tickertape.client": ("AsyncClient", "Client", "TickertapeError"),
+    "tickertape.worker.functions.adapters": (
+        "from_ag_ui",
+        "from_ai_sdk",
+        "from_langgraph",
+        "from_openai",
+        "from_openai_agents",
+        "from_pydantic_ai",
+    ),
     "tickertape.worker.functions.context": ("Context",),
     "tickertape.worker.functions.definition": ("Function", "function"),
     "tickertape.worker.functions.request": ("Request",),
@@ -45,6 +60,7 @@ _NAMES_BY_MODULE = {
         "Text",
         "ToolCall",
         "Usage",
+        "Value",
     ),
 }
 _MODULES = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
@@ -64,6 +80,13 @@ __all__ = [
     "TickertapeError",
     "ToolCall",
     "Usage",
+    "Value",
+    "from_ag_ui",
+    "from_ai_sdk",
+    "from_langgraph",
+    "from_openai",
+    "from_openai_agents",
+    "from_pydantic_ai",
     "function",
     "mount",
     "router",
