@@ -239,7 +239,8 @@ async def test_an_open_stream_receives_new_tickets_until_their_end(
     request_id = await submitted(api, conversation_id="c")
     path = path.format(id=request_id)
     first = await ticket(api, path, ttl_s=1, renewable_s=3)
-    api.services.settings.heartbeat_s = 0.1
+    # The stream of a conversation sends a new ticket with its next heartbeat.
+    api.services.streams.heartbeat_s = 0.1
     async with streaming(api, f"{path}/stream?ticket={first}") as stream:
         await wait_until(lambda: len(stream.of("ticket")) > 1, description="new tickets")
         newest = stream.of("ticket")[-1].data
