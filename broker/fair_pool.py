@@ -28,8 +28,7 @@ class FairPool(ConnectionPool):
     def __init__(self, *, max_connections: int, timeout: float, **options: Any) -> None:
         super().__init__(max_connections=max_connections, **options)
         self._timeout_s = timeout
-        self.turns = FairTurns(max_connections, share=_SHARE)
-        """Calls under way, also those that need no connection of this pool."""
+        self._turns = FairTurns(max_connections, share=_SHARE)
         self._holders: dict[AbstractConnection, str] = {}
 
     async def get_connection(self, *_: Any, **__: Any) -> AbstractConnection:
@@ -40,13 +39,13 @@ class FairPool(ConnectionPool):
         tenant = TENANT.get()
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self.turns.take(tenant)
+                await self._turns.take(tenant)
         except TimeoutError:
             raise ConnectionLost("no connection became free") from None
         try:
             connection: AbstractConnection = await super().get_connection()  # type: ignore[no-untyped-call]  # bare in redis-py
         except BaseException:
-            self.turns.give_back(tenant)
+            self._turns.give_back(tenant)
             raise
         self._holders[connection] = tenant
         return connection
@@ -58,4 +57,4 @@ class FairPool(ConnectionPool):
             await super().release(connection)
         finally:
             if tenant is not None:
-                self.turns.give_back(tenant)
+                self._turns.give_back(tenant)
