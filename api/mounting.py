@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from types import FrameType
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 
 import structlog
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
@@ -28,8 +28,10 @@ from tickertape.runtime.logs import join_host
 
 logger = structlog.get_logger("api")
 
-HostAuth: TypeAlias = Callable[..., Any]
+HostAuth: TypeAlias = Callable[..., object]
 """A dependency of the host: it returns a Caller, the id of a user, or None for a stranger."""
+
+_Handler: TypeAlias = Callable[[int, FrameType | None], object]
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -187,7 +189,7 @@ def _parting_at_signals(services: Services) -> Iterator[None]:
         if not callable(handler):
             continue
 
-        def stop(number: int, frame: FrameType | None, handler: Any = handler) -> None:
+        def stop(number: int, frame: FrameType | None, handler: _Handler = handler) -> None:
             loop.call_soon_threadsafe(part)
             handler(number, frame)
 

@@ -1,7 +1,6 @@
 """The wheel, installed in an empty environment beside a project with packages of the same names."""
 
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.faults.ports import free_port
 from tests.support.programs import START_S, Program, bare_environment
 from tests.support.up import up as running_up
 from tests.support.wait import wait_until_sync
@@ -82,8 +82,7 @@ def test_an_application_with_packages_of_these_names_mounts_the_api(
     environment: Path, project: Path, redis_url: str
 ) -> None:
     shutil.copy(ROOT / "examples" / "mounted.py", project)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     argv: list[str | Path] = [
         environment / "python",
         "-m",

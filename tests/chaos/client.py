@@ -15,7 +15,7 @@ from tests.chaos.history import Drained, History
 from tests.chaos.tenants import key_of
 
 # Of the first try. Each time-out doubles it: on a busy machine, an API process would otherwise work
-# for ever more callers that have left, and answer none in time.
+# for more and more callers that have left, and answer none in time.
 _PATIENCE_S = 8
 _PAUSE_S = 0.1
 # Longer than any fault lasts. Beyond it, something hangs, and a run has to say what.

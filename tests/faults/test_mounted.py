@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.faults.ports import free_port
 from tests.support.callers import Caller
 from tests.support.followers import following
 from tests.support.programs import START_S, Program, environment
@@ -34,11 +34,6 @@ SERVERS = pytest.mark.parametrize(
     ],
     ids=lambda words: words[0],
 )
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @asynccontextmanager

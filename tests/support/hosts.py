@@ -18,7 +18,7 @@ MOUNT_PATH = os.environ.get("TEST_MOUNT_PATH", "")
 
 
 def in_host(app: FastAPI) -> FastAPI:
-    """An application that has an app of ours below MOUNT_PATH, and shares its state."""
+    """A host application with the given app below MOUNT_PATH. Both have the same state."""
     host = FastAPI()
     host.include_router(router_of(app, MOUNT_PATH, None))
     host.state = app.state

@@ -41,6 +41,12 @@ class _Call:
     arguments: str = ""
     id: str | None = None
 
+    def add(self, name: str | None, arguments: str | None, call_id: str | None) -> None:
+        """Add a part, which has only what is new."""
+        self.name += name or ""
+        self.arguments += arguments or ""
+        self.id = call_id or self.id
+
     def whole(self) -> ToolCall:
         return ToolCall(self.name, self.arguments or "{}", self.id)
 
@@ -76,11 +82,10 @@ def _values_of_delta(delta: Event, calls: dict[int, _Call]) -> list[Value]:
     if delta.refusal:
         values.append(Refusal(delta.refusal))
     for part in delta.tool_calls or ():
-        call = calls.setdefault(part.index, _Call())
-        call.id = part.id or call.id
-        if part.function is not None:
-            call.name += part.function.name or ""
-            call.arguments += part.function.arguments or ""
+        called = part.function
+        calls.setdefault(part.index, _Call()).add(
+            called and called.name, called and called.arguments, part.id
+        )
     return values
 
 
@@ -161,9 +166,7 @@ def _values_of_message(message: Event, calls: dict[tuple[str, int], _Call]) -> l
     parts = getattr(message, "tool_call_chunks", None)
     for part in parts or ():
         call = calls.setdefault((message.id, part["index"] or 0), _Call())
-        call.id = part["id"] or call.id
-        call.name += part["name"] or ""
-        call.arguments += part["args"] or ""
+        call.add(part["name"], part["args"], part["id"])
     if parts is None:
         values += [ToolCall(each["name"], each["args"], each["id"]) for each in message.tool_calls]
     if used := message.usage_metadata:
