@@ -51,7 +51,10 @@ _PROTOCOLS = (
 API_VERSION = "1"
 _DOCUMENTATION_PATHS = frozenset({"/openapi.json"})
 _ALONE = Hosting()
-_EXPOSED_HEADERS = ("X-Request-Id", "Location", "Retry-After")
+_EXPOSED_HEADERS = (
+    *("X-Request-Id", "Location", "Retry-After"),
+    *("x-workflow-run-id", "x-workflow-stream-tail-index"),
+)
 
 
 def create_app(

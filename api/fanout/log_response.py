@@ -1,6 +1,6 @@
 """The response that is one log: handed over to an audience, or plain ASGI on other servers."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Protocol
@@ -36,6 +36,7 @@ class Reading:
     position: int
     epoch: int
     first: bytes
+    headers: Mapping[str, str]
 
 
 class Readers(Protocol):
@@ -69,7 +70,12 @@ class LogResponse(Response):
         self._reading = reading
         self._on_left = on_left
         request_id = reading.watched.tape.request_id
-        self._fields = {**EVENT_STREAM, "X-Request-Id": request_id, **reading.dialect.headers}
+        self._fields = {
+            **EVENT_STREAM,
+            "X-Request-Id": request_id,
+            **reading.dialect.headers,
+            **reading.headers,
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response head, then hand the connection over, or send the frames."""

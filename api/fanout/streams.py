@@ -6,7 +6,7 @@ which finds where its client left off; it never touches the tape's life.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from enum import IntEnum
 from typing import NamedTuple, Protocol
 
@@ -35,11 +35,13 @@ class Start(NamedTuple):
     """Where a stream starts: `first`, then the frames from `position` on.
 
     With `is_needless`, the client has all there will ever be, and the response is an empty 204.
+    `headers` belong to the response.
     """
 
     position: int = 0
     first: bytes = b""
     is_needless: bool = False
+    headers: Mapping[str, str] = {}
 
 
 class Locate(Protocol):
@@ -190,7 +192,8 @@ class Streams:
             raise
         if waiting is not None:
             self._positions.show(watched, waiting)
-        reading = Reading(watched, dialect, rendering, start.position, watched.epoch, start.first)
+        at = (start.position, watched.epoch, start.first, start.headers)
+        reading = Reading(watched, dialect, rendering, *at)
         return LogResponse(self, reading, on_left=on_left)
 
     async def _locate(self, watched: WatchedLog, rendering: Rendering, locate: Locate) -> Start:

@@ -172,4 +172,5 @@ async def test_a_page_at_an_allowed_origin_may_call(redis_url: str, worker: Rig)
     for headers in (preflight.headers, answer.headers):
         assert headers["Access-Control-Allow-Origin"] == origin
         assert headers["Access-Control-Allow-Credentials"] == "true"
-    assert "X-Request-Id" in answer.headers["Access-Control-Expose-Headers"]
+    exposed = answer.headers["Access-Control-Expose-Headers"].split(", ")
+    assert {"X-Request-Id", "x-workflow-run-id", "x-workflow-stream-tail-index"} <= {*exposed}

@@ -28,11 +28,14 @@ _UNNAMED = {
         ("POST", path)
         for path in ("/chat", "/v1/chat/completions", "/v1/responses", "/api/chat", "/api/gpt/get")
     ),
+    ("POST", "/api/v7/chat"),
 }
 # What is not there is a 404 but for the AI SDK, whose pages ask for chats that never were.
 _NOTHING_THERE = {
     ("GET", "/api/chat/{chat_id}/stream"): 204,
     ("POST", "/api/chat/{chat_id}/stop"): 200,
+    ("GET", "/api/v7/chat/{chat_id}/stream"): 204,
+    ("POST", "/api/v7/chat/{chat_id}/stop"): 200,
 }
 # A conversation begins with its first request, so one can be followed before there is one.
 _FOLLOWING = {

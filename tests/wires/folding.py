@@ -125,8 +125,9 @@ def text_of(response: dict[str, Any]) -> str:
 class _Message:
     """The message of an AI SDK client, with the checks of the SDK's reducer."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, resets: bool) -> None:
         self.heard = Heard()
+        self._resets = resets
         self._open: set[str] = set()
         self._inputs: dict[str, str] = {}
         self._is_finished = False
@@ -144,6 +145,10 @@ class _Message:
             self._take_input(step, chunk)
         elif chunk["type"] == "finish-step":
             assert not self._open
+        elif chunk["type"] == "reset-step" and self._resets:
+            self.heard.text = ""
+            self._open.clear()
+            self._inputs.clear()
         elif step in {"finish", "abort", "error"}:
             self._is_finished = True
             self.heard.is_error = bool(chunk.get("errorText"))
@@ -183,8 +188,8 @@ class _Message:
         self.heard.is_over = True
 
 
-def ui_message(data: bytes) -> Heard:
-    message = _Message()
+def ui_message(data: bytes, *, resets: bool = False) -> Heard:
+    message = _Message(resets=resets)
     for event in events(data):
         assert not message.heard.is_over, "something after the end"
         if event == b"[DONE]":

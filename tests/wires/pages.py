@@ -20,9 +20,11 @@ def send(api: RunningApi, *args: Any, **fields: Any) -> asyncio.Task[httpx2.Resp
     return asyncio.create_task(api.client.post("/api/chat", json=body(*args, **fields)))
 
 
-async def resume(api: RunningApi, chat_id: str = "chat-1") -> httpx2.Response:
+async def resume(
+    api: RunningApi, chat_id: str = "chat-1", path: str = "/api/chat"
+) -> httpx2.Response:
     """A resumed stream of which only the head was read."""
-    request = api.client.build_request("GET", f"/api/chat/{quote(chat_id, safe='')}/stream")
+    request = api.client.build_request("GET", f"{path}/{quote(chat_id, safe='')}/stream")
     answer = await api.client.send(request, stream=True)
     assert answer.status_code == 200
     return answer

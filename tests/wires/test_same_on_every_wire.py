@@ -10,6 +10,7 @@ from tests.wires import folding
 from tests.wires.folding import Heard
 from tests.wires.logs import logs
 from tests.wires.recorded import DIALECTS, REQUEST_ID, rendered, response_object
+from tickertape.api.protocols.numbered_events import count_events, skip_events
 from tickertape.api.protocols.openai_responses import wire as responses
 from tickertape.broker.codec import Entry
 from tickertape.broker.fold import fold
@@ -92,17 +93,18 @@ def test_a_replay_equals_the_live_stream_byte_by_byte(name: str, entries: list[E
 
 @given(entries=logs(("resumed", "reset")))
 def test_a_stream_of_responses_resumes_after_every_event(entries: list[Entry]) -> None:
-    frames = list(rendered(responses.dialect(REQUEST_ID), entries).frames)
+    frames = rendered(responses.dialect(REQUEST_ID), entries).frames
     whole = b"".join(frames)
     numbers = [json.loads(event)["sequence_number"] for event in folding.events(whole)]
     assert numbers == list(range(len(numbers)))
     parts = [event + b"\n\n" for event in whole.split(b"\n\n")[:-1]]
     for number in numbers:
-        place = responses.after(frames, number)
-        assert place is not None
-        first, position = place
-        assert first + b"".join(frames[position:]) == b"".join(parts[number + 1 :])
-    assert responses.after(frames, len(numbers)) is None
+        following = skip_events(frames, number + 1)
+        assert following is not None
+        rest = frames.between(following.position, len(frames))
+        assert following.rest + rest == b"".join(parts[number + 1 :])
+    assert count_events(frames) == len(numbers)
+    assert skip_events(frames, len(numbers) + 1) is None
 
 
 @given(entries=logs(("resumed",)))

@@ -2,7 +2,8 @@
 
 Pure. It uses only chunks and fields that versions 5, 6 and 7 share, because clients end a stream at
 an unknown one. The message's id comes from the log, so that a replay replaces the client's message
-and does not add a second one. An answer that starts over after output ends with an error.
+and does not add a second one. An answer that starts over after output ends with an error, unless
+the client asked for `reset-step`, which only version 7 knows.
 """
 
 import msgspec
@@ -17,7 +18,8 @@ from tickertape.broker.provider_fields import merge, without_logprobs
 from tickertape.runtime.json_types import JsonObject
 
 NAME = "ui_message"
-_DONE = b"data: [DONE]\n\n"
+RUN_ID = "x-workflow-run-id"
+DONE = b"data: [DONE]\n\n"
 _FINISH_REASONS = {
     "stop": "stop",
     "length": "length",
@@ -36,10 +38,14 @@ _BLOCKS = {
 _REFUSED_KEYS = (b'"__proto__":', b'"constructor":{"prototype"')
 
 
-def dialect(request_id: str) -> Dialect:
-    """The wire for a request."""
-    headers = {"x-vercel-ai-ui-message-stream": "v1"}
-    return Dialect(NAME, lambda: UiMessageWire(request_id), headers=headers)
+HEADERS = {"x-vercel-ai-ui-message-stream": "v1"}
+
+
+def dialect(request_id: str, *, resets: bool = False) -> Dialect:
+    """The wire for a request; with `resets`, for clients that know `reset-step`."""
+    headers = {**HEADERS, RUN_ID: request_id}
+    name = (NAME, "resets") if resets else NAME
+    return Dialect(name, lambda: UiMessageWire(request_id, resets=resets), headers=headers)
 
 
 def message_id(request_id: str) -> str:
@@ -50,8 +56,9 @@ def message_id(request_id: str) -> str:
 class UiMessageWire:
     """The chunks of one log."""
 
-    def __init__(self, request_id: str) -> None:
+    def __init__(self, request_id: str, *, resets: bool = False) -> None:
         self._request_id = request_id
+        self._resets = resets
         self._calls = Calls(request_id)
         self._started_calls: set[int] = set()
         self._has_begun = False
@@ -65,7 +72,7 @@ class UiMessageWire:
         """The chunks for an entry. The start of the message precedes those of the first entry."""
         start = b"" if self._has_begun else self._start(entry)
         if entry.kind in {"started", "reset"} and self._has_step:
-            return Last(_error(STARTED_OVER.message), whole=True)
+            return self._reset()
         return start + self._chunks(entry)
 
     def notice(self, kind: str, data: JsonObject) -> bytes:
@@ -84,7 +91,8 @@ class UiMessageWire:
             case "completed":
                 return self._end(entry.data)
             case "cancelled":
-                return self._close() + _chunk("abort") + _DONE
+                # A transport that resumes by itself asks for more until it gets a `finish`.
+                return self._close() + ABORT + (FINISH if self._resets else b"") + DONE
             case "failed":
                 return _error(error_reply(entry).message)
         return b""
@@ -94,11 +102,20 @@ class UiMessageWire:
         echo = entry.data.get("echo") or {}
         return _chunk("start", messageId=echo.get("message_id") or message_id(self._request_id))
 
+    def _reset(self) -> Frame:
+        """Take back what the step has shown; the end of the stream where clients cannot."""
+        if not self._resets:
+            return Last(_error(STARTED_OVER.message), whole=True)
+        self._calls = Calls(self._request_id)
+        self._started_calls.clear()
+        self._open, self._x = None, {}
+        return RESET_STEP
+
     def _step(self) -> bytes:
         if self._has_step:
             return b""
         self._has_step = True
-        return _chunk("start-step")
+        return START_STEP
 
     def _write(self, block: str, kind: str, text: str) -> bytes:
         """Text for a block. If a block of another kind is open, it ends first."""
@@ -150,7 +167,7 @@ class UiMessageWire:
                 frames.append(self._start_call(call))
             frames.append(_input(call))
         reason = _FINISH_REASONS.get(end.get("finish_reason") or "stop", "other")
-        frames += [_chunk("finish-step"), _chunk("finish", finishReason=reason), _DONE]
+        frames += [_chunk("finish-step"), _chunk("finish", finishReason=reason), DONE]
         return b"".join(frames)
 
 
@@ -218,8 +235,12 @@ def _is_refused(chunk: bytes) -> bool:
 
 
 def _error(message: str) -> bytes:
-    return _chunk("error", errorText=message) + _DONE
+    return _chunk("error", errorText=message) + DONE
 
 
 def _chunk(kind: str, **fields: object) -> bytes:
     return b"data: %b\n\n" % encode_json({"type": kind, **fields})
+
+
+START_STEP, RESET_STEP = _chunk("start-step"), _chunk("reset-step")
+ABORT, FINISH = _chunk("abort"), _chunk("finish")

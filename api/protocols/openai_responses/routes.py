@@ -18,6 +18,7 @@ from tickertape.api.fanout.tape import Tape
 from tickertape.api.protocols.foreground import Foreground
 from tickertape.api.protocols.headers import CancelOnDisconnect, IdempotencyKey, sdk_try_of
 from tickertape.api.protocols.json_body import JsonRoute
+from tickertape.api.protocols.numbered_events import skip_events
 from tickertape.api.protocols.openai_responses import wire as responses
 from tickertape.api.protocols.openai_responses.body import ResponsesBody
 from tickertape.api.protocols.openai_responses.stored import (
@@ -257,10 +258,9 @@ class AfterEvent:
     def __call__(self, tape: Tape, rendering: Rendering, *, is_current: bool) -> Start | None:
         """Where to start, see Locate; raises Problem if no event has the number."""
         del tape
-        following = responses.after(rendering.frames, self.number)
+        following = skip_events(rendering.frames, self.number + 1)
         if following is not None:
-            first, position = following
-            return Start(position, first)
+            return Start(*following)
         if not is_current:
             return None
         message = "starting_after: the response has no event of this number"

@@ -6,7 +6,6 @@ an error, while the response object shows the new answer.
 """
 
 import math
-from collections.abc import Iterable
 
 from tickertape.api.fanout.wire import Dialect, Frame, Last
 from tickertape.api.protocols.error_replies import LOG_GONE, STARTED_OVER, ErrorReply, error_reply
@@ -164,27 +163,9 @@ class ResponsesWire:
         return _event(event[0], number, event[1])
 
 
-def after(frames: Iterable[bytes], number: int) -> tuple[bytes, int] | None:
-    """What follows the event of a number: the rest of its frame, and the next frame's position.
-
-    None if no frame has an event of this number yet.
-    """
-    left = number + 1
-    for position, frame in enumerate(frames):
-        count = frame.count(b"\n\n")
-        if left <= count:
-            return b"".join(_events(frame)[left:]), position + 1
-        left -= count
-    return None
-
-
 def _event(kind: str, number: int, fields: JsonObject) -> bytes:
     data = encode_json({"type": kind, "sequence_number": number, **fields})
     return b"event: %b\ndata: %b\n\n" % (kind.encode(), data)
-
-
-def _events(frame: bytes) -> list[bytes]:
-    return [event + b"\n\n" for event in frame.split(b"\n\n")[:-1]]
 
 
 def _logprobs(entry: Entry) -> list[JsonObject]:
