@@ -40,6 +40,8 @@ _JSON_KINDS: dict[str, EntryKind] = {
     "Z": "reset",
     "K": "resumed",
     "t": "tool_call",
+    "o": "tool_result",
+    "a": "data",
     "C": "completed",
     "F": "failed",
     "X": "cancelled",
@@ -97,6 +99,8 @@ class Entry(msgspec.Struct, frozen=True):
     fields of an output entry (logprobs, for example) as the upstream sent them; a delta may have
     only `x`. The `data` of a `tool_call` has the call's index and the fields that this piece adds:
     `id`, `type` unless the call is a function's, `name`, `arguments`, and provider fields as `x`.
+    That of a `tool_result` has the `index` and the `id` of its call, any JSON as `result`, and
+    `is_error` if the tool failed. `data` has a `name`, any JSON as `value`, and may have an `id`.
     """
 
     cursor: Cursor

@@ -12,8 +12,9 @@ class Answer:
 
     `started` and `reset` clear the output, `resumed` keeps the output, output entries extend the
     output, and a terminal ends the answer. An entry of a later version changes nothing. `x` has the
-    provider fields of the message, without logprobs. The same entries always lead to the same
-    answer.
+    provider fields of the message, without logprobs. `tool_results` and `data` have the data of
+    these entries in order; data with an id takes the place of earlier data with its name and id.
+    The same entries always lead to the same answer.
     """
 
     def __init__(self) -> None:
@@ -24,6 +25,8 @@ class Answer:
         self.reasoning: list[str] = []
         self.refusal: list[str] = []
         self._calls: dict[int, _Call] = {}
+        self.tool_results: list[dict[str, Any]] = []
+        self._data: dict[object, dict[str, Any]] = {}
         self.x: dict[str, Any] = {}
         self.end: dict[str, Any] = {}
         self.last: Entry | None = None
@@ -32,6 +35,11 @@ class Answer:
     def tool_calls(self) -> dict[int, dict[str, Any]]:
         """The tool calls by their indices. Takes time for all of their pieces."""
         return {index: call.object() for index, call in self._calls.items()}
+
+    @property
+    def data(self) -> list[dict[str, Any]]:
+        """The data parts in the order in which they began."""
+        return [*self._data.values()]
 
     def feed(self, entry: Entry) -> None:
         """Apply the next entry of the log."""
@@ -48,6 +56,12 @@ class Answer:
                 self.refusal.append(entry.text)
             case "tool_call":
                 self._add_tool_call(entry.data)
+            case "tool_result":
+                self.tool_results.append(entry.data)
+            case "data":
+                part_id = entry.data.get("id")
+                key = len(self._data) if part_id is None else (entry.data.get("name"), part_id)
+                self._data[key] = entry.data
             case "started" | "reset" | "resumed":
                 self._open(entry)
             case "completed" | "failed" | "cancelled":
@@ -56,8 +70,8 @@ class Answer:
 
     def snapshot(self) -> dict[str, Any]:
         """The state that a late reader needs before it continues with deltas, as JSON."""
-        fields = {"x": self.x} if self.x else {}
-        return fields | {
+        optional = {"x": self.x, "tool_results": self.tool_results, "data": self.data}
+        return {name: value for name, value in optional.items() if value} | {
             "text": "".join(self.text),
             "reasoning": "".join(self.reasoning),
             "refusal": "".join(self.refusal),
@@ -69,7 +83,7 @@ class Answer:
     def _open(self, entry: Entry) -> None:
         if entry.kind != "resumed":
             self.text, self.reasoning, self.refusal, self._calls = [], [], [], {}
-            self.x = {}
+            self.tool_results, self._data, self.x = [], {}, {}
         self.status = "running"
         self.n = entry.data.get("n", self.n)
         self.model = entry.data.get("model", self.model)

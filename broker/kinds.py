@@ -6,7 +6,8 @@ Opener = Literal["started", "reset", "resumed"]
 """The first entry of an attempt: nothing to keep, output discarded, output kept."""
 
 TextOutput = Literal["delta", "reasoning", "refusal"]
-Output = Literal[TextOutput, "tool_call"]
+Output = Literal[TextOutput, "tool_call", "tool_result", "data"]
+"""`tool_result` and `data` come from functions only, so readers of release 0.1.0 skip these."""
 
 Terminal = Literal["completed", "failed", "cancelled"]
 """The last entry of a log, and the state of the request from then on."""

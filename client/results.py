@@ -45,6 +45,8 @@ class Request(_Record, frozen=True, kw_only=True):
     reasoning: str | None = None
     refusal: str | None = None
     tool_calls: list[dict[str, Any]] | None = None
+    tool_results: list[dict[str, Any]] | None = None
+    data: list[dict[str, Any]] | None = None
     queue_position: int | None = None
 
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from tickertape.client import AsyncClient as AsyncClient
     from tickertape.client import Client as Client
     from tickertape.client import TickertapeError as TickertapeError
-    from tickertape.worker.functions.adapters import from_ag_ui as from_ag_ui
-    from tickertape.worker.functions.adapters import from_ai_sdk as from_ai_sdk
     from tickertape.worker.functions.adapters import from_langgraph as from_langgraph
     from tickertape.worker.functions.adapters import from_openai as from_openai
     from tickertape.worker.functions.adapters import from_openai_agents as from_openai_agents
@@ -27,13 +25,17 @@ if TYPE_CHECKING:
     from tickertape.worker.functions.context import Context as Context
     from tickertape.worker.functions.definition import Function as Function
     from tickertape.worker.functions.definition import function as function
+    from tickertape.worker.functions.protocol_adapters import from_ag_ui as from_ag_ui
+    from tickertape.worker.functions.protocol_adapters import from_ai_sdk as from_ai_sdk
     from tickertape.worker.functions.request import Request as Request
+    from tickertape.worker.functions.values import Data as Data
     from tickertape.worker.functions.values import Finish as Finish
     from tickertape.worker.functions.values import FunctionFailed as FunctionFailed
     from tickertape.worker.functions.values import Reasoning as Reasoning
     from tickertape.worker.functions.values import Refusal as Refusal
     from tickertape.worker.functions.values import Text as Text
     from tickertape.worker.functions.values import ToolCall as ToolCall
+    from tickertape.worker.functions.values import ToolResult as ToolResult
     from tickertape.worker.functions.values import Usage as Usage
     from tickertape.worker.functions.values import Value as Value
 
@@ -42,8 +44,6 @@ _NAMES_BY_MODULE = {
     "tickertape.api.mounting": ("mount", "router"),
     "tickertape.client": ("AsyncClient", "Client", "TickertapeError"),
     "tickertape.worker.functions.adapters": (
-        "from_ag_ui",
-        "from_ai_sdk",
         "from_langgraph",
         "from_openai",
         "from_openai_agents",
@@ -51,14 +51,17 @@ _NAMES_BY_MODULE = {
     ),
     "tickertape.worker.functions.context": ("Context",),
     "tickertape.worker.functions.definition": ("Function", "function"),
+    "tickertape.worker.functions.protocol_adapters": ("from_ag_ui", "from_ai_sdk"),
     "tickertape.worker.functions.request": ("Request",),
     "tickertape.worker.functions.values": (
+        "Data",
         "Finish",
         "FunctionFailed",
         "Reasoning",
         "Refusal",
         "Text",
         "ToolCall",
+        "ToolResult",
         "Usage",
         "Value",
     ),
@@ -70,6 +73,7 @@ __all__ = [
     "Caller",
     "Client",
     "Context",
+    "Data",
     "Finish",
     "Function",
     "FunctionFailed",
@@ -79,6 +83,7 @@ __all__ = [
     "Text",
     "TickertapeError",
     "ToolCall",
+    "ToolResult",
     "Usage",
     "Value",
     "from_ag_ui",

@@ -166,6 +166,8 @@ class Attempt:
 
 def encoded(piece: Piece) -> bytes:
     """The stored value of the entry for a piece."""
-    if piece.kind == "tool_call":
-        return encode_data("tool_call", piece.data or {})
-    return encode_text(piece.kind, piece.text, piece.x)
+    match piece.kind:
+        case "delta" | "reasoning" | "refusal":
+            return encode_text(piece.kind, piece.text, piece.x)
+        case _:
+            return encode_data(piece.kind, piece.data or {})

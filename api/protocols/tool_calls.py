@@ -44,8 +44,12 @@ class Calls:
     def __iter__(self) -> Iterator[Call]:
         return iter(self._by_index.values())
 
-    def __bool__(self) -> bool:
-        return bool(self._by_index)
+    def __len__(self) -> int:
+        return len(self._by_index)
+
+    def at(self, index: object) -> Call | None:
+        """The call with an index, if it has begun."""
+        return self._by_index.get(index) if isinstance(index, int) else None
 
     def add(self, piece: JsonObject) -> tuple[Call, bool]:
         """Add the piece of a `tool_call` entry; returns its call, and whether the call is new."""

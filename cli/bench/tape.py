@@ -7,7 +7,7 @@ from tickertape.cli.bench.paced import sent_s
 from tickertape.client.events import Event
 from tickertape.client.fold import DAMAGED, Ended, Folded
 
-_OUTPUT = frozenset({"delta", "reasoning", "refusal", "tool_call"})
+_OUTPUT = frozenset({"delta", "reasoning", "refusal", "tool_call", "tool_result", "data"})
 
 
 class Tape:

@@ -1,7 +1,7 @@
 /** The kinds of events that a stream of a request, or of a conversation, consists of. */
 export type EventKind =
-  | 'queued' | 'started' | 'delta' | 'reasoning' | 'refusal' | 'tool_call' | 'reset' | 'resumed' | 'snapshot' | 'rewind'
-  | 'position' | 'waiting' | 'erased' | 'watchers' | 'title' | 'completed' | 'failed' | 'cancelled' | 'gone'
+  | 'queued' | 'started' | 'delta' | 'reasoning' | 'refusal' | 'tool_call' | 'tool_result' | 'data' | 'reset' | 'resumed'
+  | 'snapshot' | 'rewind' | 'position' | 'waiting' | 'erased' | 'watchers' | 'title' | 'completed' | 'failed' | 'cancelled' | 'gone'
 
 /** An event as the wire sends it; docs/wires.md names the fields of each kind's `data`. */
 export interface StreamEvent {
@@ -26,6 +26,26 @@ export interface ToolCall {
   x?: Record<string, unknown>
 }
 
+/** What a tool gave that a function of the server ran. */
+export interface ToolResult {
+  /** The index of its call. */
+  index: number
+  /** The id of its call. */
+  id: string
+  /** Any JSON. */
+  result: any
+  /** Whether the tool failed. */
+  isError: boolean
+}
+
+/** Data of a function of the server. With an id, later data of the same name and id takes its place. */
+export interface DataPart {
+  name: string
+  id: string | null
+  /** Any JSON. */
+  value: any
+}
+
 /** The fold of a request's events. */
 export interface RequestState {
   readonly requestId: string
@@ -35,6 +55,8 @@ export interface RequestState {
   readonly reasoning: string
   readonly refusal: string
   readonly toolCalls: readonly ToolCall[]
+  readonly toolResults: readonly ToolResult[]
+  readonly data: readonly DataPart[]
   /** The caller's messages of this request. */
   readonly messages: readonly Record<string, any>[]
   readonly role: string | null

@@ -6,13 +6,13 @@
 const ENDS = ['completed', 'failed', 'cancelled', 'gone']
 /** Every kind of event a native stream sends. */
 export const KINDS = [
-  'queued', 'started', 'delta', 'reasoning', 'refusal', 'tool_call', 'reset', 'resumed', 'snapshot', 'rewind',
-  'position', 'waiting', 'erased', 'watchers', 'title', ...ENDS,
+  'queued', 'started', 'delta', 'reasoning', 'refusal', 'tool_call', 'tool_result', 'data', 'reset', 'resumed',
+  'snapshot', 'rewind', 'position', 'waiting', 'erased', 'watchers', 'title', ...ENDS,
 ]
 /** What a server sends on a quiet stream, to show that the connection lives. Says nothing about any request. */
 export const HEARTBEAT = 'heartbeat'
 
-const NO_OUTPUT = { text: '', reasoning: '', refusal: '', toolCalls: [] }
+const NO_OUTPUT = { text: '', reasoning: '', refusal: '', toolCalls: [], toolResults: [], data: [] }
 const NOT_WAITING = { position: null, noWorkerSince: null, waiting: null }
 
 /** Whether a request has ended: nothing follows `completed`, `failed`, `cancelled` or `gone` (its log has expired). */
@@ -114,13 +114,16 @@ const CHANGES = {
   reset: (state, data) => ({ ...NO_OUTPUT, ...opened(data, 'reset') }),
   resumed: (state, data) => opened(data, 'resumed'),
   rewind: ({ requestId, messages, role, parentId, options }) => newRequest(requestId, { messages, role, parentId, options }),
-  snapshot: (state, { text, reasoning, refusal, tool_calls, status, n }) => ({
-    text, reasoning: reasoning ?? '', refusal: refusal ?? '', toolCalls: tool_calls ?? [], status, n,
+  snapshot: (state, { text, reasoning, refusal, tool_calls, tool_results, data, status, n }) => ({
+    text, reasoning: reasoning ?? '', refusal: refusal ?? '', toolCalls: tool_calls ?? [],
+    toolResults: (tool_results ?? []).map(toolResultOf), data: (data ?? []).map(dataOf), status, n,
   }),
   delta: (state, data) => ({ text: state.text + data.text }),
   reasoning: (state, data) => ({ reasoning: state.reasoning + data.text }),
   refusal: (state, data) => ({ refusal: state.refusal + data.text }),
   tool_call: (state, data) => ({ toolCalls: addToolCall(state.toolCalls, data) }),
+  tool_result: (state, data) => ({ toolResults: [...state.toolResults, toolResultOf(data)] }),
+  data: (state, data) => ({ data: addData(state.data, dataOf(data)) }),
   position: (state, data) => ({ position: data.position, noWorkerSince: data.no_worker_since ?? null }),
   waiting: (state, data) => ({ status: 'queued', waiting: { until: data.until, reason: data.reason }, position: null }),
   completed: (state, data) => ({
@@ -145,4 +148,14 @@ function addToolCall(calls, { index = 0, id, name, arguments: piece, type, x }) 
     id: call.id || id || null, name: call.name || name || '', arguments: call.arguments + (piece ?? ''),
   }
   return [...calls.filter((other) => other !== call), grown].sort((a, b) => a.index - b.index)
+}
+
+const toolResultOf = ({ index, id, result, is_error: isError }) => ({ index, id, result, isError: isError ?? false })
+
+const dataOf = ({ name, id, value }) => ({ name, id: id ?? null, value })
+
+/** Data with an id takes the place of earlier data with its name and id. */
+function addData(data, part) {
+  const before = part.id === null ? undefined : data.find(({ id, name }) => id === part.id && name === part.name)
+  return before ? data.map((other) => (other === before ? part : other)) : [...data, part]
 }

@@ -19,9 +19,10 @@ from tickertape.broker.errors import CursorMalformed, EntryMalformed
 from tickertape.broker.kinds import EntryKind, TextOutput
 
 TEXT_KINDS: list[TextOutput] = sorted({"delta", "reasoning", "refusal"})
-DATA_KINDS: list[EntryKind] = sorted(
-    {"queued", "started", "reset", "resumed", "tool_call", "completed", "failed", "cancelled"}
-)
+DATA_KINDS: list[EntryKind] = [
+    "queued", "started", "reset", "resumed", "tool_call", "tool_result", "data", "completed",
+    "failed", "cancelled",
+]  # fmt: skip
 AT = Cursor(1_732_300_000_000, 12)
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
@@ -74,8 +75,9 @@ def test_every_kind_has_a_distinct_value() -> None:
 
 
 def test_the_kinds_of_openers_terminals_and_output_are_disjoint() -> None:
-    assert {*TEXT_KINDS, "tool_call"} == kinds.OUTPUT
-    assert set(DATA_KINDS) == kinds.OPENERS | kinds.TERMINALS | {"queued", "tool_call"}
+    called = {"tool_call", "tool_result", "data"}
+    assert {*TEXT_KINDS} | called == kinds.OUTPUT
+    assert set(DATA_KINDS) == kinds.OPENERS | kinds.TERMINALS | {"queued"} | called
     for kind in DATA_KINDS:
         assert decode(AT, encode_data(kind, {})).is_terminal == (kind in kinds.TERMINALS)
 

@@ -46,6 +46,25 @@ def test_output_of_each_kind_is_kept_apart_and_in_order() -> None:
     assert (answer.status, answer.n) == ("running", 1)
 
 
+def test_results_of_tools_and_data_are_kept_in_order_and_data_with_an_id_is_replaced() -> None:
+    first: dict[str, Any] = {"index": 0, "id": "a", "result": 1}
+    second: dict[str, Any] = {"index": 1, "id": "b", "result": None}
+    said = [
+        entry("tool_result", **first),
+        entry("data", name="chart", id="1", value=1),
+        entry("data", name="chart", value=2),
+        entry("data", name="table", id="1", value=3),
+        entry("data", name="chart", id="1", value=4),
+        entry("tool_result", **second),
+    ]
+    snapshot = fold(said).snapshot()
+    assert snapshot["tool_results"] == [first, second]
+    assert [(part["name"], part["value"]) for part in snapshot["data"]] == [
+        ("chart", 4), ("chart", 2), ("table", 3)
+    ]  # fmt: skip
+    assert fold([*said, entry("reset", n=2)]).snapshot().keys().isdisjoint({"tool_results", "data"})
+
+
 def test_started_and_reset_clear_the_output_and_resumed_keeps_it() -> None:
     def said(opener: Opener) -> dict[str, Any]:
         return fold(

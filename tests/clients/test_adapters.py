@@ -54,11 +54,13 @@ async def test_an_agents_tools_texts_and_tokens_become_values_that_end_with_stop
     assert [(call["name"], json.loads(call["arguments"]), call["id"]) for call in calls] == [
         ("look_up", {"order": "17"}, "call_1")
     ]
+    result = {"result": "17 is on its way", "id": "call_1", "is_error": False}
+    assert [value for name, value in values if name == "ToolResult"] == [result]
     assert texts(values) == "Order 17 is on its way."
     assert tokens(values) == (30, 11)
     assert values[-1] == ["Finish", {"reason": "stop"}]
     names = [name for name, _ in values]
-    assert names.index("ToolCall") < names.index("Text")
+    assert names.index("ToolCall") < names.index("ToolResult") < names.index("Text")
 
 
 async def test_chunks_of_openai_leave_the_calls_to_the_client(upstream: ScriptedUpstream) -> None:

@@ -187,3 +187,20 @@ test('the number of watchers belongs to the conversation and moves no cursor', (
   assert.deepEqual([before.watchers, after.watchers, after.cursor], [1, 2, 'r1:1-0'])
   assert.equal(after.requests, before.requests)
 })
+
+test('results of tools and data of a function are kept in order, and data with an id is replaced', () => {
+  const data = [['chart', '1', 1], ['chart', undefined, 2], ['table', '1', 3], ['chart', '1', 4]]
+  const events = [
+    { kind: 'tool_result', data: { index: 0, id: 'a', result: { n: 1 }, is_error: true } },
+    ...data.map(([name, id, value]) => ({ kind: 'data', data: { name, id, value } })),
+  ]
+  const state = events.reduce(fold, newRequest('r'))
+  assert.deepEqual(state.toolResults, [{ index: 0, id: 'a', result: { n: 1 }, isError: true }])
+  assert.deepEqual(state.data.map(({ name, value }) => [name, value]), [['chart', 4], ['chart', 2], ['table', 3]])
+  const snapshot = {
+    text: '', status: 'running', n: 1, tool_results: [events[0].data], data: [{ name: 'note', value: null }],
+  }
+  const late = fold(newRequest('r'), { kind: 'snapshot', id: '1-1', data: snapshot })
+  assert.deepEqual([late.toolResults, late.data], [state.toolResults, [{ name: 'note', id: null, value: null }]])
+  assert.deepEqual(fold(state, { kind: 'reset', data: { n: 2 } }).data, [])
+})

@@ -130,6 +130,7 @@ class _Message:
         self._resets = resets
         self._open: set[str] = set()
         self._inputs: dict[str, str] = {}
+        self._whole_inputs: set[str] = set()
         self._is_finished = False
         self._has_started = False
 
@@ -143,12 +144,23 @@ class _Message:
             self._take_block(step, chunk)
         elif block == "tool-input":
             self._take_input(step, chunk)
+        elif block == "tool-output":
+            assert chunk["toolCallId"] in self._whole_inputs
+            assert chunk["providerExecuted"]
+            assert ("output" in chunk, "errorText" in chunk) == (
+                step == "available",
+                step == "error",
+            )
+        elif chunk["type"].startswith("data-"):
+            assert "data" in chunk
         elif chunk["type"] == "finish-step":
             assert not self._open
+            assert self._whole_inputs == set(self._inputs)
         elif chunk["type"] == "reset-step" and self._resets:
             self.heard.text = ""
             self._open.clear()
             self._inputs.clear()
+            self._whole_inputs.clear()
         elif step in {"finish", "abort", "error"}:
             self._is_finished = True
             self.heard.is_error = bool(chunk.get("errorText"))
@@ -181,7 +193,9 @@ class _Message:
             case _:
                 assert step in {"available", "error"}
                 assert call_id in self._inputs
+                assert call_id not in self._whole_inputs
                 assert "input" in chunk
+                self._whole_inputs.add(call_id)
 
     def end(self) -> None:
         assert self._is_finished, "a client takes this for a whole answer"

@@ -85,7 +85,21 @@ _called = st.builds(
     st.sampled_from([None, "", "{}", '{"a":', "1}", "\u2028"]),
     st.sampled_from([None, _FIELDS, {"function": {"a": 1}, "custom": 1}]),
 )
-_pieces = st.lists(st.one_of(_said, _said, _called, _shown), max_size=6)
+# What a function adds. A result may belong to a call that readers of one attempt do not know.
+_given = st.builds(
+    lambda index, result, failed: Piece(
+        "tool_result",
+        data={"index": index, "id": f"call_{index}", "result": result} | failed,
+    ),
+    st.integers(0, 2),
+    st.sampled_from(["", "\u2028", {"a": [1]}, {"__proto__": 1}, 0]),
+    st.sampled_from([{}, {"is_error": True}]),
+) | st.builds(
+    lambda part_id, value: Piece("data", data={"name": "chart", **part_id, "value": value}),
+    st.sampled_from([{}, {"id": "1"}]),
+    st.sampled_from(["", "\u2028", {"a": [1]}, {"__proto__": 1}, 0]),
+)
+_pieces = st.lists(st.one_of(_said, _said, _called, _shown, _given), max_size=6)
 _odd_usage = st.dictionaries(
     st.sampled_from(
         ["prompt_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details"]

@@ -14,11 +14,13 @@ from tests.support.script import Chunk, Done, Finish, Step
 from tests.support.sse import collect
 from tests.support.upstream import ScriptedUpstream
 from tests.wires import folding
-from tests.wires.recorded import REQUEST_ID, response_object
+from tests.wires.recorded import DIALECTS, REQUEST_ID, rendered, response_object
 from tests.wires.upstreams import chunks, log_of, streamed
 from tickertape.api.protocols.openai_chat import wire as chat_completions
-from tickertape.broker.codec import Entry
+from tickertape.broker.codec import Cursor, Entry
 from tickertape.broker.fold import fold
+from tickertape.broker.kinds import EntryKind
+from tickertape.runtime.json_types import JsonObject
 from tickertape.runtime.settings import Settings
 
 Call = tuple[str, str, str]
@@ -196,3 +198,24 @@ async def test_calls_are_the_same_live_polled_and_in_a_snapshot(
     assert live == [{"index": 0, "id": made, **F}, {"index": 1, "id": "b", **G}]
     assert snapshot.data["tool_calls"] == live
     assert polled == live
+
+
+def test_what_follows_the_results_of_a_function_is_another_step_of_a_page() -> None:
+    call = {"index": 0, "id": "a", "name": "f", "arguments": "{}"}
+    data: list[tuple[EntryKind, JsonObject]] = [
+        ("tool_call", call),
+        ("tool_call", call | {"index": 1, "id": "b"}),
+        ("tool_result", {"index": 1, "id": "b", "result": {"constructor": {"prototype": 1}}}),
+        ("data", {"name": "chart", "value": {"__proto__": 1}}),
+        ("tool_result", {"index": 0, "id": "a", "result": 1}),
+    ]
+    log = [Entry(Cursor(1000, n), kind, data=fields) for n, (kind, fields) in enumerate(data)]
+    log.append(Entry(Cursor(1000, 9), "delta", "Done."))
+    log.append(Entry(Cursor(1000, 10), "completed", data={}))
+    sent = b"".join(rendered(DIALECTS["ui_message"], log).frames)
+    chunks = [json.loads(event) for event in folding.events(sent)[:-1]]
+    assert [chunk["type"] for chunk in chunks if "tool-input" not in chunk["type"]] == [
+        "start", "start-step", "tool-output-error", "tool-output-available", "finish-step",
+        "start-step", "text-start", "text-delta", "text-end", "finish-step", "finish",
+    ]  # fmt: skip
+    assert all(c["providerExecuted"] for c in chunks if c["type"].startswith("tool-output"))

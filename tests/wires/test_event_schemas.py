@@ -65,7 +65,8 @@ def test_every_kind_of_entry_has_a_schema() -> None:
 def test_the_recorded_log_has_the_documented_payloads() -> None:
     recorded = decoded((FOLDER / "native.stream").read_bytes())
     assert check(recorded) == {
-        "queued", "started", "resumed", "reasoning", "delta", "refusal", "tool_call", "completed",
+        "queued", "started", "resumed", "reasoning", "delta", "refusal", "tool_call",
+        "tool_result", "data", "completed",
     }  # fmt: skip
 
 

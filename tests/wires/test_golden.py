@@ -12,7 +12,7 @@ def test_the_bytes_of_a_wire_equal_its_golden_file(name: str) -> None:
 
 def test_the_recorded_log_has_every_kind_of_entry() -> None:
     kinds = {entry.kind for entry in recorded_log()}
-    output = {"delta", "reasoning", "refusal", "tool_call"}
+    output = {"delta", "reasoning", "refusal", "tool_call", "tool_result", "data"}
     assert kinds == {"queued", "started", "resumed", "completed"} | output
     assert any(entry.x for entry in recorded_log())
     assert any(not entry.text.isascii() for entry in recorded_log())

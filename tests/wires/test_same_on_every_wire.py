@@ -30,9 +30,14 @@ def heard(name: str, entries: list[Entry]) -> Heard:
     return READINGS[name](b"".join(rendered(DIALECTS[name], entries).frames))
 
 
-def begins_anew(entries: list[Entry]) -> bool:
-    """Whether this log discards output."""
-    return any(entry.kind == "reset" for entry in entries)
+def discards(entries: list[Entry], hidden: set[str]) -> bool:
+    """Whether this log discards output of other kinds than those."""
+    has_output = False
+    for entry in entries:
+        if entry.kind == "reset" and has_output:
+            return True
+        has_output = has_output or (entry.kind in OUTPUT and entry.kind not in hidden)
+    return False
 
 
 @pytest.mark.parametrize("name", READINGS)
@@ -55,7 +60,10 @@ def test_a_log_that_discards_no_output_has_the_same_text_on_every_wire(
 def test_a_log_that_discards_output_is_an_error_on_wires_that_cannot_retract(
     name: str, entries: list[Entry]
 ) -> None:
-    assume(begins_anew(entries))
+    # OpenAI's protocols have no place for what functions add, and the AI SDK none for their
+    # results without a call.
+    hidden = {"tool_result"} if name == "ui_message" else {"tool_result", "data"}
+    assume(discards(entries, hidden))
     result = heard(name, entries)
     assert result.is_over
     assert result.is_error

@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 
 from tickertape import (
+    Data,
     Finish,
     FunctionFailed,
     Reasoning,
     Text,
     ToolCall,
+    ToolResult,
     from_ag_ui,
     from_ai_sdk,
 )
@@ -24,10 +26,12 @@ AG_UI = [
     {"type": "TOOL_CALL_ARGS", "toolCallId": "c", "delta": '"17"}'},
     {"type": "TOOL_CALL_END", "toolCallId": "c"},
     {"type": "TOOL_CALL_RESULT", "messageId": "m", "toolCallId": "c", "content": "x"},
+    {"type": "TOOL_CALL_RESULT", "messageId": "m", "toolCallId": "earlier", "content": "x"},
+    {"type": "CUSTOM", "name": "my chart", "value": [1]},
     {"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "On its way."},
     {"type": "RUN_FINISHED", "threadId": "t", "runId": "r"},
 ]
-AI_SDK = [
+AI_SDK: list[dict[str, Any]] = [
     {"type": "start"},
     {"type": "reasoning-delta", "id": "1", "delta": "hm"},
     {
@@ -36,7 +40,11 @@ AI_SDK = [
         "toolName": "look_up",
         "input": {"order": 1},
     },
+    {"type": "tool-output-available", "toolCallId": "c", "output": "?", "preliminary": True},
     {"type": "tool-output-available", "toolCallId": "c", "output": "x"},
+    {"type": "tool-output-available", "toolCallId": "earlier", "output": "x"},
+    {"type": "data-my chart", "data": [1]},
+    {"type": "data-toast", "data": "!", "transient": True},
     {"type": "text-delta", "id": "2", "delta": "On its way."},
     {"type": "finish"},
 ]
@@ -57,9 +65,20 @@ async def test_the_events_of_a_protocol_become_values(
     assert [value async for value in adapter(of(events))] == [
         Reasoning("hm"),
         ToolCall("look_up", arguments, "c"),  # type: ignore[arg-type]  # of the case
+        ToolResult("x", "c"),
+        Data("my_chart", [1]),
         Text("On its way."),
         Finish("stop"),
     ]
+
+
+async def test_a_state_and_an_error_of_a_tool_keep_what_they_are() -> None:
+    snapshot = {"type": "STATE_SNAPSHOT", "snapshot": {"step": 1}}
+    assert await anext(from_ag_ui(of([snapshot]))) == Data("state", {"step": 1}, "state")
+    failed = {"type": "tool-output-error", "toolCallId": "c", "errorText": "closed"}
+    call = AI_SDK[2]
+    _, result, _ = [value async for value in from_ai_sdk(of([call, failed]))]
+    assert result == ToolResult("closed", "c", is_error=True)
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,22 @@ async def test_a_function_resumes_from_a_checkpoint_at_the_end_of_the_log() -> N
     assert end["finish_reason"] == "tool_calls"
 
 
+async def test_a_result_of_a_call_before_the_checkpoint_belongs_to_that_call() -> None:
+    @tickertape.function("f")
+    async def work(_: tickertape.Request) -> AsyncIterator[Any]:
+        yield tickertape.ToolResult("paid", id="c")
+
+    result = Entry(Cursor(1000, 4), "tool_result", data={"index": 0, "id": "c", "result": 1})
+    opener = Entry(Cursor(2000, 0), "resumed", data={"n": 2})
+    ends = []
+    for log in ([*BEFORE[:-1], opener], [*BEFORE[:-1], result, opener]):
+        queue, marks = ScriptedQueue(), ScriptedMarks(Checkpoint(Cursor(2000, 0), b"1"))
+        with capture_logs():
+            await job_of(work, queue, marks, kept=log, opener="resumed", **SECOND).run()
+        ends += codes(queue)
+    assert ends == [("completed", ""), ("failed", "function_failed")]
+
+
 async def test_readers_get_the_output_up_to_the_checkpoint_again_after_a_reset() -> None:
     seen: list[Any] = []
 

@@ -53,6 +53,14 @@ def terminal(queue: ScriptedQueue) -> dict[str, Any]:
     return data
 
 
+def nested(levels: int) -> Any:
+    """A list in a list in a list, with brackets in texts and many lists side by side."""
+    value: Any = ["[[["] * 200
+    for _ in range(levels - 1):
+        value = [value, []]
+    return value
+
+
 async def ended(function: tickertape.Function, **options: Any) -> ScriptedQueue:
     """The queue after the job of the function has ended."""
     queue = ScriptedQueue()
@@ -89,6 +97,43 @@ async def test_each_value_becomes_one_entry_of_its_kind_in_order() -> None:
         "prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9,
         "completion_tokens_details": {"reasoning_tokens": 1},
     }  # fmt: skip
+
+
+async def test_results_of_tools_and_data_are_entries_and_a_function_with_all_results_stops() -> (
+    None
+):
+    @tickertape.function("f")
+    async def agent(_: tickertape.Request) -> AsyncIterator[Value]:
+        yield tickertape.ToolCall("look", id="same")
+        yield tickertape.ToolCall("look", id="same")
+        yield tickertape.ToolCall("pay")
+        yield tickertape.ToolResult({"at": "\ud83d\ude00"})
+        yield tickertape.ToolResult("no", id="same", is_error=True)
+        yield tickertape.Data("chart", [1.5, None], id="1")
+        yield tickertape.Data("note", "\ud800")
+        yield "Done."
+
+    queue = ScriptedQueue()
+    silent = ScriptedAppender()
+    await job_of(agent, queue, silent, conversation="k").run()
+    (call,) = queue.all("finish")
+    assert said(call)[3:-1] == [
+        f'o{{"index":2,"id":"call_{REQUEST_ID}_2","result":{{"at":"😀"}}}}',
+        f'o{{"index":1,"id":"call_{REQUEST_ID}_1","result":"no","is_error":true}}',
+        'a{"name":"chart","id":"1","value":[1.5,null]}',
+        'a{"name":"note","value":"\ufffd"}',
+        "dDone.",
+    ]
+    assert terminal(queue)["finish_reason"] == "tool_calls"  # the first call has no result
+
+    @tickertape.function("f")
+    async def whole(_: tickertape.Request) -> AsyncIterator[Value]:
+        yield tickertape.ToolCall("look")
+        yield tickertape.ToolResult(None)
+
+    queue = await ended(whole, conversation="k")
+    (call,) = queue.all("finish")
+    assert (terminal(queue)["finish_reason"], call["called"]) == ("stop", None)
 
 
 async def test_tools_that_the_function_ran_are_no_matter_of_the_client() -> None:
@@ -163,8 +208,17 @@ async def test_a_failure_that_the_function_raises_for_its_caller_has_its_words()
         (None, "it yielded a value of type NoneType"),
         (b"text", "it yielded a value of type bytes"),
         (tickertape.Text(3), "its delta has a text of type int"),  # type: ignore[arg-type]
-        (tickertape.ToolCall("f", {"at": object()}), "the arguments of its ToolCall are not JSON"),
+        (
+            tickertape.ToolCall("f", {"at": object()}),
+            "JSON cannot hold the arguments of its ToolCall",
+        ),
         (tickertape.ToolCall(""), "the name of ToolCall is not a text of 1 to 256 characters"),
+        (tickertape.ToolResult(1), "its ToolResult belongs to no ToolCall that still has no"),
+        (tickertape.ToolResult(1, id="x"), "its ToolResult belongs to no ToolCall that still has"),
+        (tickertape.Data("a b", 1), "the name of Data is not 1 to 64 letters, digits"),
+        (tickertape.Data("a", object()), "JSON cannot hold the value of its Data (TypeError)"),
+        (tickertape.Data("a", nested(129)), "the value of its Data has more than 128 levels"),
+        (tickertape.Data("a", nested(9999)), "JSON cannot hold the value of its Data (Recursion"),
         (tickertape.Usage(prompt_tokens=-1), "its Usage has prompt_tokens that is not a whole"),
     ],
 )

@@ -11,18 +11,19 @@ https://openai.github.io/openai-agents-python/streaming/, https://docs.ag-ui.com
 https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol
 """
 
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+import json
+from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from tickertape.worker.functions.partial_calls import STOPPED, PartialCall
 from tickertape.worker.functions.values import (
     Finish,
-    FunctionFailed,
     Reasoning,
     Refusal,
     Text,
     ToolCall,
+    ToolResult,
     Usage,
     Value,
 )
@@ -30,33 +31,13 @@ from tickertape.worker.functions.values import (
 # The libraries' own objects, which are known by their attributes.
 Event: TypeAlias = Any
 
-_STOPPED = Finish("stop")
-
-
-@dataclass
-class _Call:
-    """A tool call that arrives in parts."""
-
-    name: str = ""
-    arguments: str = ""
-    id: str | None = None
-
-    def add(self, name: str | None, arguments: str | None, call_id: str | None) -> None:
-        """Add a part, which has only what is new."""
-        self.name += name or ""
-        self.arguments += arguments or ""
-        self.id = call_id or self.id
-
-    def whole(self) -> ToolCall:
-        return ToolCall(self.name, self.arguments or "{}", self.id)
-
 
 async def from_openai(chunks: AsyncIterable[Event]) -> AsyncIterator[Value]:
     """The chunks of `client.chat.completions.create(stream=True)`, of the first choice.
 
     Tool calls are for the client, and come whole when the answer ends.
     """
-    calls: dict[int, _Call] = {}
+    calls: dict[int, PartialCall] = {}
     reason: str | None = None
     async for chunk in chunks:
         if chunk.usage is not None:
@@ -71,7 +52,7 @@ async def from_openai(chunks: AsyncIterable[Event]) -> AsyncIterator[Value]:
         yield Finish(reason)
 
 
-def _values_of_delta(delta: Event, calls: dict[int, _Call]) -> list[Value]:
+def _values_of_delta(delta: Event, calls: dict[int, PartialCall]) -> list[Value]:
     values: list[Value] = []
     # The names of servers that are compatible with OpenAI's.
     reasoning = getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None)
@@ -83,7 +64,7 @@ def _values_of_delta(delta: Event, calls: dict[int, _Call]) -> list[Value]:
         values.append(Refusal(delta.refusal))
     for part in delta.tool_calls or ():
         called = part.function
-        calls.setdefault(part.index, _Call()).add(
+        calls.setdefault(part.index, PartialCall()).add(
             called and called.name, called and called.arguments, part.id
         )
     return values
@@ -103,8 +84,10 @@ async def from_pydantic_ai(
     run: AbstractAsyncContextManager[AsyncIterable[Event]],
 ) -> AsyncIterator[Value]:
     """What `agent.run_stream_events(...)` of Pydantic AI gives."""
+    ids: set[str] = set()
     async with run as events:
         async for event in events:
+            value: Value | None
             match event.event_kind:
                 case "part_start":
                     value = _text_of_pydantic(event.part.part_kind, event.part)
@@ -113,13 +96,19 @@ async def from_pydantic_ai(
                 case "function_tool_call":
                     part = event.part
                     value = ToolCall(part.tool_name, part.args_as_json_str(), part.tool_call_id)
+                    ids.add(part.tool_call_id)
+                case "function_tool_result" if event.tool_call_id in ids:
+                    ids.remove(event.tool_call_id)
+                    # `result` is the name of release 1.
+                    part = event.part if hasattr(event, "part") else event.result
+                    value = _result_of_pydantic(part)
                 case "agent_run_result":
                     value = _usage_of_pydantic(event.result.usage)
                 case _:
                     value = None
             if value is not None:
                 yield value
-    yield _STOPPED
+    yield STOPPED
 
 
 def _text_of_pydantic(kind: str, part: Event) -> Value | None:
@@ -132,6 +121,23 @@ def _text_of_pydantic(kind: str, part: Event) -> Value | None:
     return Text(text) if kind == "text" else Reasoning(text)
 
 
+def _result_of_pydantic(part: Event) -> ToolResult:
+    """The result as the model gets it; a RetryPromptPart of release 1 says what went wrong."""
+    if not hasattr(part, "model_response_str"):
+        return ToolResult(part.model_response(), part.tool_call_id, is_error=True)
+    text = part.model_response_str()
+    result = text if isinstance(part.content, str) else _decoded(text)
+    outcome = getattr(part, "outcome", "success")
+    return ToolResult(result, part.tool_call_id, is_error=outcome in {"failed", "retried"})
+
+
+def _decoded(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
 def _usage_of_pydantic(usage: Event) -> Usage:
     return Usage(usage.input_tokens, usage.output_tokens, cached_tokens=usage.cache_read_tokens)
 
@@ -139,24 +145,31 @@ def _usage_of_pydantic(usage: Event) -> Usage:
 async def from_langgraph(stream: AsyncIterable[Event]) -> AsyncIterator[Value]:
     """What `graph.astream(..., stream_mode="messages")` of LangGraph gives.
 
-    Messages of people and of the system are left out, and so are the results of tools.
+    Messages of people and of the system are left out.
     """
-    calls: dict[tuple[str, int], _Call] = {}
+    calls: dict[tuple[str, int], PartialCall] = {}
+    ids: set[str | None] = set()
     async for message, _ in stream:
         if message.type in {"AIMessageChunk", "ai"}:
             for value in _values_of_message(message, calls):
+                ids |= {value.id} if isinstance(value, ToolCall) else set()
                 yield value
         elif message.type == "tool":
             # The model has ended, and the tools run.
             for call in calls.values():
+                ids.add(call.id)
                 yield call.whole()
             calls.clear()
+            if message.tool_call_id in ids:
+                ids.remove(message.tool_call_id)
+                has_failed = message.status == "error"
+                yield ToolResult(message.content, message.tool_call_id, is_error=has_failed)
     for call in calls.values():
         yield call.whole()
-    yield _STOPPED
+    yield STOPPED
 
 
-def _values_of_message(message: Event, calls: dict[tuple[str, int], _Call]) -> list[Value]:
+def _values_of_message(message: Event, calls: dict[tuple[str, int], PartialCall]) -> list[Value]:
     values: list[Value] = []
     for block in message.content_blocks:
         if block["type"] == "text" and block["text"]:
@@ -165,7 +178,7 @@ def _values_of_message(message: Event, calls: dict[tuple[str, int], _Call]) -> l
             values.append(Reasoning(block["reasoning"]))
     parts = getattr(message, "tool_call_chunks", None)
     for part in parts or ():
-        call = calls.setdefault((message.id, part["index"] or 0), _Call())
+        call = calls.setdefault((message.id, part["index"] or 0), PartialCall())
         call.add(part["name"], part["args"], part["id"])
     if parts is None:
         values += [ToolCall(each["name"], each["args"], each["id"]) for each in message.tool_calls]
@@ -176,19 +189,27 @@ def _values_of_message(message: Event, calls: dict[tuple[str, int], _Call]) -> l
 
 async def from_openai_agents(events: AsyncIterable[Event]) -> AsyncIterator[Value]:
     """What `Runner.run_streamed(...).stream_events()` of the OpenAI Agents SDK gives."""
+    ids: set[str] = set()
     async for event in events:
+        value: Value | None
         if event.type == "raw_response_event":
             value = _value_of_response(event.data)
         elif event.type == "run_item_stream_event" and event.name == "tool_called":
             item = event.item.raw_item
             name, arguments = getattr(item, "name", None), getattr(item, "arguments", None)
+            call_id = getattr(item, "call_id", None)
+            ids |= {call_id} if call_id else set()
             # A tool that OpenAI runs has no arguments.
-            value = ToolCall(name or item.type, arguments or "{}", getattr(item, "call_id", None))
+            value = ToolCall(name or item.type, arguments or "{}", call_id)
+        elif event.type == "run_item_stream_event" and event.name == "tool_output":
+            call_id = event.item.raw_item.get("call_id")
+            value = ToolResult(_plain(event.item.output), call_id) if call_id in ids else None
+            ids.discard(call_id)
         else:
             value = None
         if value is not None:
             yield value
-    yield _STOPPED
+    yield STOPPED
 
 
 def _value_of_response(event: Event) -> Value | None:
@@ -205,36 +226,10 @@ def _value_of_response(event: Event) -> Value | None:
     return None
 
 
-async def from_ag_ui(events: AsyncIterable[Mapping[str, Any]]) -> AsyncIterator[Value]:
-    """The events of the AG-UI protocol, as decoded JSON. RUN_ERROR fails the request."""
-    calls: dict[str, _Call] = {}
-    async for event in events:
-        match event["type"]:
-            case "TEXT_MESSAGE_CONTENT" | "TEXT_MESSAGE_CHUNK" if event.get("delta"):
-                yield Text(event["delta"])
-            case "REASONING_MESSAGE_CONTENT" | "THINKING_TEXT_MESSAGE_CONTENT":
-                yield Reasoning(event["delta"])
-            case "TOOL_CALL_START":
-                calls[event["toolCallId"]] = _Call(event["toolCallName"], id=event["toolCallId"])
-            case "TOOL_CALL_ARGS":
-                calls[event["toolCallId"]].arguments += event["delta"]
-            case "TOOL_CALL_END":
-                yield calls.pop(event["toolCallId"]).whole()
-            case "RUN_ERROR":
-                raise FunctionFailed(event["message"])
-    yield _STOPPED
-
-
-async def from_ai_sdk(parts: AsyncIterable[Mapping[str, Any]]) -> AsyncIterator[Value]:
-    """The parts of the AI SDK's UI message stream, as decoded JSON. `error` fails the request."""
-    async for part in parts:
-        match part["type"]:
-            case "text-delta":
-                yield Text(part["delta"])
-            case "reasoning-delta":
-                yield Reasoning(part["delta"])
-            case "tool-input-available":
-                yield ToolCall(part["toolName"], part["input"], part["toolCallId"])
-            case "error":
-                raise FunctionFailed(part["errorText"])
-    yield _STOPPED
+def _plain(output: object) -> object:
+    """What a tool returned; as text if JSON cannot hold it."""
+    try:
+        json.dumps(output)
+    except (TypeError, ValueError, RecursionError):
+        return str(output)
+    return output

@@ -33,12 +33,39 @@ class Refusal:
 class ToolCall:
     """A whole call of a tool that the client runs. The answer then ends with `tool_calls`.
 
-    A function that has run all of its tools by itself yields Finish("stop") as well.
+    A function that has run all of its tools by itself yields a ToolResult for each call, or
+    Finish("stop"), and the answer ends with `stop`.
     `arguments` is JSON text, or what is encoded as JSON. Without an `id`, the call gets one.
     """
 
     name: str
     arguments: str | Mapping[str, Any] = "{}"
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a tool gave that the function ran: anything that JSON can hold.
+
+    `id` is that of the call, as the ToolCall had it; without an `id`, the last call is meant. A
+    call has one result. `is_error`: the tool failed, and `result` says how.
+    """
+
+    result: Any
+    id: str | None = None
+    is_error: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Data for clients that know its name: a table, a chart, a state. Other clients skip it.
+
+    `name` has 1 to 64 letters, digits, `_`, `.` and `-`. `value` is anything that JSON can hold.
+    With an `id`, the value takes the place of an earlier one of this answer with this name and id.
+    """
+
+    name: str
+    value: Any
     id: str | None = None
 
 
@@ -56,8 +83,9 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """Why the answer ends, in OpenAI's words. Without it, `stop`, or `tool_calls` after calls.
+    """Why the answer ends, in OpenAI's words.
 
+    Without it, `stop`, or `tool_calls` if a call has no result.
     `stop` after calls says that the function has run the tools: clients show the calls and run
     none, and the conversation remembers the text without the calls.
     """
@@ -65,7 +93,7 @@ class Finish:
     reason: str
 
 
-Value: TypeAlias = str | Text | Reasoning | Refusal | ToolCall | Usage | Finish
+Value: TypeAlias = str | Text | Reasoning | Refusal | ToolCall | ToolResult | Data | Usage | Finish
 
 
 class FunctionFailed(Exception):

@@ -10,8 +10,9 @@ from tickertape.broker.kinds import Output
 class Piece(msgspec.Struct, frozen=True, gc=False):
     """One output entry, before it is written.
 
-    A delta, reasoning or refusal has `text`, which UTF-8 can always encode. A tool_call has `data`,
-    made by CallReader. `x` has provider fields; a delta that only has these has an empty text.
+    A delta, reasoning or refusal has `text`, which UTF-8 can always encode. The other kinds have
+    `data`, which CallReader made for the call of an upstream, and PieceMaker for a function. `x`
+    has provider fields; a delta that only has these has an empty text.
     """
 
     kind: Output

@@ -92,7 +92,7 @@ class Tally:
                 self.reasoning.append(piece.text)
             elif piece.kind == "refusal":
                 self.refusals.append(piece.text)
-            elif piece.data is not None:
+            elif piece.kind == "tool_call" and piece.data is not None:
                 self.calls.append(piece.data)
             return
         self._texts.append(piece.text)

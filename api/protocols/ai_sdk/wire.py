@@ -61,8 +61,10 @@ class UiMessageWire:
         self._resets = resets
         self._calls = Calls(request_id)
         self._started_calls: set[int] = set()
+        self._whole_calls: set[int] = set()
         self._has_begun = False
-        self._has_step = False
+        self._has_step = self._has_results = False
+        self._answered_calls: set[int] = set()
         self._open: tuple[str, str] | None = None
         self._blocks = 0
         self._x: JsonObject = {}
@@ -88,6 +90,10 @@ class UiMessageWire:
                 return step + text + (self._take_fields(entry.x) if entry.x else b"")
             case "tool_call":
                 return self._take_call(entry.data)
+            case "tool_result":
+                return self._take_result(entry.data)
+            case "data":
+                return (b"" if self._has_step else self._step()) + _data(entry.data)
             case "completed":
                 return self._end(entry.data)
             case "cancelled":
@@ -107,15 +113,25 @@ class UiMessageWire:
         if not self._resets:
             return Last(_error(STARTED_OVER.message), whole=True)
         self._calls = Calls(self._request_id)
-        self._started_calls.clear()
+        for calls in (self._started_calls, self._whole_calls, self._answered_calls):
+            calls.clear()
+        self._has_results = False
         self._open, self._x = None, {}
         return RESET_STEP
 
     def _step(self) -> bytes:
-        if self._has_step:
+        # Behind the results of all calls, the function's model goes on with another step. A client
+        # that takes text back knows one step only.
+        is_done = self._has_results and len(self._answered_calls) == len(self._calls)
+        is_done = is_done and not self._resets
+        if self._has_step and not is_done:
             return b""
-        self._has_step = True
-        return START_STEP
+        before = self._end_step() if self._has_step else b""
+        self._has_step, self._has_results = True, False
+        return before + START_STEP
+
+    def _end_step(self) -> bytes:
+        return self._close() + b"".join(map(self._whole, self._calls)) + _chunk("finish-step")
 
     def _write(self, block: str, kind: str, text: str) -> bytes:
         """Text for a block. If a block of another kind is open, it ends first."""
@@ -157,17 +173,34 @@ class UiMessageWire:
         start = _chunk("tool-input-start", toolCallId=call.id, toolName=call.name)
         return start + _input_delta(call, call.arguments)
 
+    def _take_result(self, result: JsonObject) -> bytes:
+        """A result of a tool that the function ran.
+
+        The page must not run the tool, nor send the result back as if the page had run it.
+        """
+        call = self._calls.at(result.get("index"))
+        if call is None or not self._has_step:
+            return b""
+        self._has_results = True
+        self._answered_calls.add(call.index)
+        return self._close() + self._whole(call, providerExecuted=True) + _output(call, result)
+
+    def _whole(self, call: Call, **fields: object) -> bytes:
+        """The rest of a call up to its input, unless the client has it."""
+        if call.index in self._whole_calls:
+            return b""
+        self._whole_calls.add(call.index)
+        start = b"" if call.index in self._started_calls else self._start_call(call)
+        return start + _input(call, **fields)
+
     def _end(self, end: JsonObject) -> bytes:
-        frames = [self._step(), self._close()]
+        frames = [b"" if self._has_step else self._step(), self._close()]
         if self._x:
             # Provider fields that arrived without an open block are sent with an empty block.
-            frames += [self._write(*_BLOCKS["delta"], ""), self._close()]
-        for call in self._calls:
-            if call.index not in self._started_calls:
-                frames.append(self._start_call(call))
-            frames.append(_input(call))
+            frames.append(self._write(*_BLOCKS["delta"], ""))
+        frames.append(self._end_step())
         reason = _FINISH_REASONS.get(end.get("finish_reason") or "stop", "other")
-        frames += [_chunk("finish-step"), _chunk("finish", finishReason=reason), DONE]
+        frames += [_chunk("finish", finishReason=reason), DONE]
         return b"".join(frames)
 
 
@@ -175,23 +208,23 @@ def _input_delta(call: Call, text: str) -> bytes:
     return _chunk("tool-input-delta", toolCallId=call.id, inputTextDelta=text) if text else b""
 
 
-def _input(call: Call) -> bytes:
+def _input(call: Call, **fields: object) -> bytes:
     """The complete input of a call, parsed; an error chunk if it is not JSON or is refused."""
     ids = {"toolCallId": call.id, "toolName": call.name}
     if call.kind == "custom":
         # The page sends the type back. Nothing else would distinguish the call from a function's.
         x = {**call.x, "type": call.kind}
-        return _chunk_with_fields(x, "tool-input-available", **ids, input=call.arguments)
+        return _chunk_with_fields(x, "tool-input-available", **ids, input=call.arguments, **fields)
     try:
         value = msgspec.json.decode(call.arguments or "{}")
     except (ValueError, RecursionError):
-        return _input_error(call, "The model gave arguments that are not JSON.")
+        return _input_error(call, "The model gave arguments that are not JSON.", **fields)
     if _is_refused(_chunk("tool-input-available", **ids, input=value)):
-        return _input_error(call, "The model gave arguments that are not accepted.")
-    return _chunk_with_fields(call.x, "tool-input-available", **ids, input=value)
+        return _input_error(call, "The model gave arguments that are not accepted.", **fields)
+    return _chunk_with_fields(call.x, "tool-input-available", **ids, input=value, **fields)
 
 
-def _input_error(call: Call, message: str) -> bytes:
+def _input_error(call: Call, message: str, **fields: object) -> bytes:
     return _chunk_with_fields(
         call.x,
         "tool-input-error",
@@ -199,7 +232,28 @@ def _input_error(call: Call, message: str) -> bytes:
         toolName=call.name,
         input=call.arguments,
         errorText=message,
+        **fields,
     )
+
+
+def _output(call: Call, result: JsonObject) -> bytes:
+    """What the tool of a call gave, or how it failed."""
+    ids = {"toolCallId": call.id, "providerExecuted": True}
+    value = result.get("result")
+    if result.get("is_error"):
+        text = value if isinstance(value, str) else encode_json(value).decode()
+        return _chunk("tool-output-error", **ids, errorText=text)
+    chunk = _chunk("tool-output-available", **ids, output=value)
+    if _is_refused(chunk):
+        return _chunk("tool-output-error", **ids, errorText="The tool gave what is not accepted.")
+    return chunk
+
+
+def _data(data: JsonObject) -> bytes:
+    """A part of the page's own; none if a client would refuse the part."""
+    part_id = {"id": data["id"]} if data.get("id") else {}
+    chunk = _chunk(f"data-{data.get('name')}", **part_id, data=data.get("value"))
+    return b"" if _is_refused(chunk) else chunk
 
 
 def _image(image: object) -> bytes:

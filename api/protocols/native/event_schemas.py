@@ -109,6 +109,25 @@ class ToolCallEvent(EventData):
     x: JsonObject | None = None
 
 
+class ToolResultEvent(EventData):
+    """What a tool gave that a function ran."""
+
+    index: int = Field(description="The call of the answer that this is the result of")
+    id: str = Field(description="The id of that call", examples=["call_1"])
+    result: Any = Field(description="Any JSON", examples=[{"state": "on its way"}])
+    is_error: bool | None = Field(default=None, description="Set if the tool failed")
+
+
+class DataEvent(EventData):
+    """Data of a function for its own clients."""
+
+    name: str = Field(examples=["order"])
+    id: str | None = Field(
+        default=None, description="Replace earlier data of the answer with this name and this id"
+    )
+    value: Any = Field(description="Any JSON", examples=[{"number": 17}])
+
+
 class TimingData(BaseModel):
     """How long the last attempt took, in ms from its begin."""
 
@@ -150,6 +169,8 @@ class SnapshotEvent(EventData):
     reasoning: str | None = None
     refusal: str | None = None
     tool_calls: list[JsonObject] | None = None
+    tool_results: list[JsonObject] | None = None
+    data: list[JsonObject] | None = None
     x: JsonObject | None = None
 
 
@@ -226,6 +247,8 @@ ENTRY_MODELS: MappingProxyType[str, type[EventData]] = MappingProxyType(
         "reasoning": ReasoningEvent,
         "refusal": RefusalEvent,
         "tool_call": ToolCallEvent,
+        "tool_result": ToolResultEvent,
+        "data": DataEvent,
         "completed": CompletedEvent,
         "failed": FailedEvent,
         "cancelled": CancelledEvent,

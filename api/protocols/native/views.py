@@ -87,6 +87,10 @@ class RequestView(RequestSummary):
     reasoning: str | None = None
     refusal: str | None = None
     tool_calls: list[JsonObject] | None = None
+    tool_results: list[JsonObject] | None = Field(
+        default=None, description="What tools gave that a function ran"
+    )
+    data: list[JsonObject] | None = Field(default=None, description="Data of a function")
     x: JsonObject | None = Field(
         default=None, description="Further fields of the upstream: images, annotations, ..."
     )
@@ -208,6 +212,8 @@ def request_view(record: Record, answer: Answer, position: int | None) -> Reques
         "reasoning": "".join(answer.reasoning),
         "refusal": "".join(answer.refusal),
         "tool_calls": [call for _, call in sorted(answer.tool_calls.items())],
+        "tool_results": answer.tool_results,
+        "data": answer.data,
         "x": answer.x,
         "sha256": answer.end.get("sha256"),
         "waiting": record.waiting if status == "queued" else None,

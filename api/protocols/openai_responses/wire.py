@@ -18,6 +18,8 @@ from tickertape.runtime.json_types import JsonObject
 
 NAME = "responses"
 _ID_PREFIX = "resp_"
+# The protocol has no items for results of tools that the server ran, nor for data of functions.
+_SHOWN = OUTPUT - {"tool_result", "data"}
 _WHOLE = frozenset({"stop", "tool_calls", "function_call"})
 # OpenAI has two reasons for an incomplete answer. Another reason is passed on in the upstream's
 # words, because clients treat an answer without a reason as complete.
@@ -145,7 +147,7 @@ class ResponsesWire:
         """The events for an entry."""
         if entry.kind in {"started", "reset"} and self._has_output:
             return Last(self._error(STARTED_OVER), whole=True)
-        self._has_output = self._has_output or entry.kind in OUTPUT
+        self._has_output = self._has_output or entry.kind in _SHOWN
         return b"".join(map(self._numbered, self._fold.feed(entry)))
 
     def notice(self, kind: str, data: JsonObject) -> bytes:
