@@ -30,7 +30,14 @@ from tickertape.api.metrics import Metrics
 from tickertape.api.openapi import document_app, operation_id
 from tickertape.api.page.files import ServedPage, load_page
 from tickertape.api.page.routes import page_routes
-from tickertape.api.protocols import ai_sdk, gpt_terminal, native, openai_chat, openai_responses
+from tickertape.api.protocols import (
+    agui,
+    ai_sdk,
+    gpt_terminal,
+    native,
+    openai_chat,
+    openai_responses,
+)
 from tickertape.api.protocols.http_protocol import HttpProtocol
 from tickertape.api.rates import RESTS, rate_headers
 from tickertape.api.request_trace import TraceCalls
@@ -45,6 +52,7 @@ _PROTOCOLS = (
     openai_chat.PROTOCOL,
     openai_responses.PROTOCOL,
     ai_sdk.PROTOCOL,
+    agui.PROTOCOL,
     gpt_terminal.PROTOCOL,
 )
 # The version of the HTTP contract, not of the program.

@@ -31,7 +31,8 @@ class Ask:
     conversation, to be kept. `echo` is data that the protocol shows to its clients again; it is
     kept in the log, and only the wire of that protocol reads it. `kept_echo` is what the log keeps
     instead, with references in place of what is stored already. `follows` is the request that this
-    one continues.
+    one continues. `run_id` is the client's own name of the request, under which the conversation
+    has one request only, whatever else a repeated call says.
     """
 
     wire: str
@@ -51,6 +52,7 @@ class Ask:
     echo: JsonObject | None = None
     kept_echo: JsonObject | None = None
     follows: str | None = None
+    run_id: str | None = None
 
 
 def submission_of(
@@ -96,6 +98,7 @@ def submission_of(
         idempotency_key=idempotency_key,
         # Only a key needs the fingerprint, which takes 100 ms for a body of 20 MB.
         fingerprint=fingerprint(ask) if idempotency_key else "",
+        run_id=ask.run_id,
         keep=keep or Keep(),
     )
 
@@ -138,7 +141,7 @@ def fingerprint(ask: Ask) -> str:
     """
     # Requests of earlier versions had no such fields, and `links` depend on the turns that the
     # conversation has by now. Neither may make a repetition look like another request.
-    later = {"openai_params", "variables", "retention_s"}
+    later = {"openai_params", "variables", "retention_s", "run_id"}
     fields = {name: value for name, value in vars(ask).items() if value or name not in later}
     for name in ("links", "kept_echo", "follows"):
         del fields[name]

@@ -24,6 +24,7 @@ _TAGS = {
     "roles": "The templates that a request can name.",
     "openai": "For OpenAI's SDKs: Chat Completions, Responses and Models.",
     "ai sdk": "For the AI SDK's `useChat`.",
+    "ag-ui": "For clients of AG-UI: CopilotKit, TanStack AI, assistant-ui.",
     "gpt terminal": "The call of GPT Terminal's page.",
     "operations": "Probes, status and metrics for operators.",
 }

@@ -21,7 +21,7 @@ from tickertape.broker.kinds import (
 from tickertape.broker.lua import Scripts
 from tickertape.broker.pools import UPSTREAM
 from tickertape.broker.submission import Submission, Submitted
-from tickertape.broker.submitter import Submitter
+from tickertape.broker.submitter import Submitter, name_of_run
 from tickertape.runtime.settings import Settings
 
 _POSITION_TENANTS = 1000
@@ -169,6 +169,23 @@ class Requests:
         # MISSING after the check above means that a repeated call has already erased the request.
         if word == "ACTIVE":
             raise NotFinished
+
+    @never_from_a_former_primary
+    async def find_run(self, tenant: str, run_id: str) -> Record:
+        """The request that was submitted as this run; raises RequestMissing.
+
+        A partition chooses a run by its conversation, which the caller may not know.
+        """
+        name = name_of_run(tenant, run_id)
+        partitions = range(self._partitions.served)
+        found = await self._connections.ask_all(
+            [("GET", self._keys.idempotency(partition, name)) for partition in partitions]
+        )
+        stored = next((value for value in found if value), None)
+        if stored is None:
+            raise RequestMissing("There is no such run (it may have expired).")
+        _, _, request_id = stored.decode().partition("|")
+        return _record(request_id, await self._fields(request_id, tenant))
 
     async def position(self, request_id: str, tenant: str) -> int | None:
         """How many requests will be claimed earlier; None when the request does not wait."""

@@ -52,7 +52,8 @@ class Submission:
     `tries` lets a call that an SDK repeats find the request of an earlier one, if there is neither
     a conversation nor an idempotency key. `trace` is the context of the trace that the request
     belongs to (runtime/tracing.py), empty without one. `pool` is the function that answers the
-    request, empty for the upstream.
+    request, empty for the upstream. `run_id` is the client's name of the request: a submit with the
+    same one and the same conversation finds the request, whatever else differs.
     """
 
     tenant: str
@@ -69,6 +70,7 @@ class Submission:
     idempotency_key: str | None = None
     tries: Tries | None = None
     fingerprint: str = ""
+    run_id: str | None = None
     format: int = 1
     weight: str = ""
     tenant_limit: int | None = None

@@ -133,7 +133,7 @@ class Submitter:
             "submit",
             [self._keys.ring(request_ids.partition_of(request_id))],
             request_id=request_id,
-            fingerprint=s.fingerprint,
+            fingerprint=s.fingerprint if s.run_id is None else names.conversation,
             tenant=s.tenant,
             payload=s.encoded.payload,
             policy=s.on_interruption,
@@ -200,9 +200,19 @@ def _names(s: Submission) -> _Names:
     idempotency = s.idempotency_key and keys.digest(
         s.tenant, s.conversation_id or "", s.idempotency_key
     )
+    if s.run_id is not None:
+        idempotency = name_of_run(s.tenant, s.run_id)
     conversation = conversation_key(s.tenant, s.conversation_id)
     tries = s.tries.name if s.tries and not (conversation or idempotency) else ""
     return _Names(conversation, idempotency or "", tries)
+
+
+def name_of_run(tenant: str, run_id: str) -> str:
+    """The idempotency key of a run, without its conversation: who joins a run may not know that.
+
+    No header has a space, so that no key of a caller is this one.
+    """
+    return keys.digest(tenant, "", f"run {run_id}")
 
 
 class _Reply(NamedTuple):

@@ -17,6 +17,7 @@ from tests.support.wire_calls import (
     ERROR,
     Ask,
     Asked,
+    agui,
     ai_sdk,
     background,
     background_stream,
@@ -26,6 +27,7 @@ from tests.support.wire_calls import (
     raw_text,
     response,
     response_stream,
+    resuming_agui,
 )
 from tests.wires.conftest import openai_client
 
@@ -68,6 +70,8 @@ TABLE: list[tuple[Ask, str, str]] = [
     (background, ANEW, ANEW),
     (background_stream, ERROR, WHOLE),
     (ai_sdk, ERROR, WHOLE),
+    (agui, ANEW, ANEW),
+    (resuming_agui, ANEW, ANEW),
 ]
 
 

@@ -29,6 +29,9 @@ _UNNAMED = {
         for path in ("/chat", "/v1/chat/completions", "/v1/responses", "/api/chat", "/api/gpt/get")
     ),
     ("POST", "/api/v7/chat"),
+    # tests/wires/test_agui.py has these, whose body or query names a run.
+    *(("POST", path) for path in ("/agui", "/agui/stop")),
+    ("GET", "/agui"),
 }
 # What is not there is a 404 but for the AI SDK, whose pages ask for chats that never were.
 _NOTHING_THERE = {

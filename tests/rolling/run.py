@@ -19,13 +19,16 @@ from tests.support.releases import Release, extract_release
 from tests.support.sentinel import watched_servers
 from tests.support.servers import in_memory, valkey_server
 from tests.support.upstream import ScriptedUpstream
-from tests.support.wire_calls import FOREGROUND, RESUMING, Ask, many_streams
+from tests.support.wire_calls import FOREGROUND, RESUMING, Ask, agui, many_streams, resuming_agui
 from tests.wires.conftest import openai_client
 
 KEY = "the-api-key-of-ada"
 _SHOWN = 12
 _SDK_RETRIES = 2  # the default of OpenAI's clients
 _CALL_LIMIT_S = 300
+
+
+_LATER = (many_streams, agui, resuming_agui)
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,9 @@ class Recipe:
 
     @property
     def wires(self) -> tuple[Ask, ...]:
-        """The wires that all running processes have; `/streams` came after version 0.1.0."""
+        """The wires that all running processes have; some came after version 0.1.0."""
         every = (*FOREGROUND, *RESUMING)
-        return tuple(ask for ask in every if not (self.from_version and ask is many_streams))
+        return tuple(ask for ask in every if not (self.from_version and ask in _LATER))
 
 
 @dataclass

@@ -101,6 +101,45 @@ async def ai_sdk(asked: Asked) -> str:
     return _folded(folding.ui_message, await asked.client.post("/api/chat", json=body))
 
 
+def _run_of(asked: Asked) -> dict[str, Any]:
+    """The body of a run, whose ids are new: a call with the ids of another one joins its run."""
+    message = {"id": "u", "role": "user", "content": asked.question}
+    return {"threadId": secrets.token_hex(8), "runId": secrets.token_hex(8), "messages": [message]}
+
+
+async def agui(asked: Asked) -> str:
+    """A run of AG-UI by a client that does not come back, as `@ag-ui/client`."""
+    return _folded(folding.agui, await asked.client.post("/agui", json=_run_of(asked)))
+
+
+async def resuming_agui(asked: Asked) -> str:
+    """A run of AG-UI by a client that comes back behind the last id, as TanStack AI does."""
+    body, content = _run_of(asked), b""
+    while not (heard := folding.agui(content)).is_over:
+        with contextlib.suppress(httpx2.TransportError):
+            content += await _run_on(asked.client, body, content)
+        await asyncio.sleep(_BACK_WITHIN_S)
+    return ERROR if heard.is_error else heard.text
+
+
+async def _run_on(client: httpx2.AsyncClient, body: dict[str, Any], content: bytes) -> bytes:
+    """The further events of a run, up to the last one with an id."""
+    ids = [line.removeprefix(b"id: ") for line in content.split(b"\n") if line.startswith(b"id: ")]
+    headers = {"Last-Event-ID": ids[-1].decode()} if ids else {}
+    more = b""
+    async with client.stream("POST", "/agui", json=body, headers=headers) as answered:
+        if answered.status_code == httpx2.codes.SERVICE_UNAVAILABLE:
+            return b""
+        assert answered.status_code == httpx2.codes.OK, answered
+        with contextlib.suppress(httpx2.TransportError):
+            async for data in answered.aiter_raw():
+                more += data
+    whole = more.replace(SSE_COMMENT, b"").split(b"\n\n")[:-1]
+    while whole and not whole[-1].startswith(b"id: "):
+        whole.pop()
+    return b"".join(frame + b"\n\n" for frame in whole)
+
+
 def _folded(fold: Callable[[bytes], folding.Heard], answered: httpx2.Response) -> str:
     heard = fold(answered.content.replace(SSE_COMMENT, b""))
     assert heard.is_over
@@ -165,8 +204,10 @@ def _client(asked: Asked) -> AsyncClient:
 
 
 # The wires that cannot resume, whose calls a stopping API finishes.
-FOREGROUND: tuple[Ask, ...] = (raw_text, chat, chat_stream, response, response_stream, ai_sdk)
+FOREGROUND: tuple[Ask, ...] = (
+    raw_text, chat, chat_stream, response, response_stream, ai_sdk, agui,
+)  # fmt: skip
 # The wires whose clients come back to another API process.
 RESUMING: tuple[Ask, ...] = (
-    background, background_stream, resuming_native, conversation, many_streams,
+    background, background_stream, resuming_native, conversation, many_streams, resuming_agui,
 )  # fmt: skip

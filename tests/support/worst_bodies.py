@@ -103,6 +103,27 @@ def _ui(text: str) -> Json:
     return {"role": "user", "parts": [{"type": "text", "text": text}]}
 
 
+def _agui(many: int) -> Json:
+    ids: dict[str, Any] = {"threadId": "t", "runId": f"r{many}"}
+    hi = {**HI, "id": "u"}
+    call = {"id": "c", "function": {"name": "f", "arguments": ""}}
+    text = {"type": "text", "text": ""}
+    return {
+        "zeros as messages": {**ids, "messages": [0] * many},
+        "zeros as calls": {**ids, "messages": [{**hi, "toolCalls": [0] * many}]},
+        "empty parts": {**ids, "messages": [{**hi, "content": [text] * (many // 3)}]},
+        "messages": {**ids, "messages": [hi] * (many // 4)},
+        "calls": {
+            **ids,
+            "messages": [{**hi, "role": "assistant", "toolCalls": [call] * (many // 6)}, hi],
+        },
+        "fields of a message": {**ids, "messages": [{**hi, **_fields(many)}]},
+        "zeros as tools": {**ids, "messages": [hi], "tools": [0] * many},
+        "properties": {**ids, "messages": [hi], "forwardedProps": _fields(many)},
+        "state": {**ids, "messages": [hi], "state": _fields(many)},
+    }
+
+
 def _terminal(many: int) -> Json:
     return {
         "zeros as messages": {"message": [0] * many},
@@ -115,6 +136,7 @@ _MAKERS = {
     "/v1/chat/completions": _chat,
     "/v1/responses": _responses,
     "/api/chat": _ai_sdk,
+    "/agui": _agui,
     "/api/gpt/get": _terminal,
 }
 PATHS = tuple(_MAKERS)

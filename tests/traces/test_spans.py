@@ -17,6 +17,7 @@ from tests.traces.traced import CALLER, CONTEXT, TRACE, traced
 SECRET = "a very secret prompt"
 QUESTION = [{"role": "user", "content": SECRET}]
 UI_MESSAGE = {"role": "user", "parts": [{"type": "text", "text": SECRET}]}
+AGUI_MESSAGE = {"id": "u", "role": "user", "content": SECRET}
 
 
 async def ask_native(client: httpx2.AsyncClient) -> None:
@@ -54,7 +55,14 @@ async def ask_ai_sdk(client: httpx2.AsyncClient) -> None:
     await client.post("/api/chat", json=body)
 
 
-ASKS = [ask_native, ask_raw, ask_chat, ask_chat_stream, ask_response, ask_background, ask_ai_sdk]
+async def ask_agui(client: httpx2.AsyncClient) -> None:
+    await client.post("/agui", json={"threadId": "t", "runId": "r", "messages": [AGUI_MESSAGE]})
+
+
+ASKS = [
+    ask_native, ask_raw, ask_chat, ask_chat_stream, ask_response, ask_background, ask_ai_sdk,
+    ask_agui,
+]  # fmt: skip
 
 
 async def test_a_request_of_each_wire_is_one_trace_from_the_callers_span_to_its_reader(

@@ -32,7 +32,7 @@ def events(data: bytes) -> list[bytes]:
             if line.startswith(b"data: "):
                 found.append(line.removeprefix(b"data: "))
             else:
-                assert line == b"" or line.startswith(b"event: "), line
+                assert line == b"" or line.startswith((b"event: ", b"id: ")), line
     assert data == b"" or data.endswith(b"\n\n")
     return found
 
@@ -211,6 +211,73 @@ def ui_message(data: bytes, *, resets: bool = False) -> Heard:
         else:
             message.take(json.loads(event))
     return message.heard
+
+
+class _Run:
+    """A run as a client of AG-UI follows it, with the checks of the client's verifier."""
+
+    def __init__(self) -> None:
+        self.heard = Heard()
+        self._texts: dict[str, str] = {}
+        self._open: set[tuple[str, str]] = set()
+        self._seen: set[str] = set()
+        self._is_started = False
+
+    def take(self, event: dict[str, Any]) -> None:
+        assert not self.heard.is_over, "something after the end"
+        assert self._is_started == (event["type"] != "RUN_STARTED")
+        self._is_started = True
+        match event["type"]:
+            case "TEXT_MESSAGE_CONTENT" | "REASONING_MESSAGE_CONTENT":
+                self._check_open(event)
+                if event["messageId"].startswith("msg_"):
+                    self._texts[event["messageId"]] += event["delta"]
+            case "TOOL_CALL_ARGS":
+                self._check_open(event)
+            case "MESSAGES_SNAPSHOT":
+                assert not self._open
+                self._texts.clear()
+                self._seen = {block for block in self._seen if "TOOL_CALL" not in block}
+            case "RUN_FINISHED" | "RUN_ERROR" as kind:
+                assert not self._open
+                self.heard.is_over = True
+                is_cancelled = event.get("outcome", {}).get("type") == "cancelled"
+                self.heard.is_error = kind == "RUN_ERROR" or is_cancelled
+            case kind if kind != "RUN_STARTED":
+                self._take_block(kind, event)
+        self.heard.text = "".join(self._texts.values())
+
+    def _take_block(self, kind: str, event: dict[str, Any]) -> None:
+        entity, _, step = kind.rpartition("_")
+        block = (entity, self._id(event))
+        if step == "START":
+            assert block not in self._open
+            assert f"{block}" not in self._seen, "clients would append to an earlier block"
+            self._seen.add(f"{block}")
+            self._open.add(block)
+            if entity == "TEXT_MESSAGE":
+                self._texts[event["messageId"]] = ""
+        else:
+            assert step == "END", kind
+            self._open.remove(block)
+
+    def _check_open(self, event: dict[str, Any]) -> None:
+        entity = event["type"].rpartition("_")[0]
+        assert (entity, self._id(event)) in self._open
+
+    def _id(self, event: dict[str, Any]) -> str:
+        found: str = event["toolCallId"] if "toolCallId" in event else event["messageId"]
+        return found
+
+
+def agui(data: bytes) -> Heard:
+    run, ids = _Run(), []
+    for frame in data.split(b"\n\n")[:-1]:
+        *before, event = frame.split(b"\n")
+        ids += [line.removeprefix(b"id: ") for line in before]
+        run.take(json.loads(event.removeprefix(b"data: ")))
+    assert len(set(ids)) == len(ids), "a client ignores an event whose id it knows"
+    return run.heard
 
 
 def text(data: bytes) -> Heard:

@@ -11,6 +11,7 @@ from typing import Any
 
 from tickertape.api.fanout.rendering import Rendering
 from tickertape.api.fanout.wire import Dialect
+from tickertape.api.protocols.agui import wire as agui
 from tickertape.api.protocols.ai_sdk import wire as ui_message
 from tickertape.api.protocols.native.text_wire import TEXT
 from tickertape.api.protocols.native.wire import NATIVE
@@ -26,6 +27,7 @@ DIALECTS = {
     "chat_completions": chat_completions.dialect(REQUEST_ID, include_usage=True),
     "responses": responses.dialect(REQUEST_ID),
     "ui_message": ui_message.dialect(REQUEST_ID),
+    "agui": agui.dialect(REQUEST_ID),
 }
 
 

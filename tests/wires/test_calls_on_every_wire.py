@@ -87,6 +87,17 @@ def ui_calls(entries: list[Entry]) -> list[Call]:
     return [(call_id, name, "".join(texts)) for call_id, (name, texts) in inputs.items()]
 
 
+def agui_calls(entries: list[Entry]) -> list[Call]:
+    folding.agui(streamed("agui", entries))
+    calls: dict[str, tuple[str, list[str]]] = {}
+    for event in chunks("agui", entries):
+        if event["type"] == "TOOL_CALL_START":
+            calls[event["toolCallId"]] = (event["toolCallName"], [])
+        elif event["type"] == "TOOL_CALL_ARGS":
+            calls[event["toolCallId"]][1].append(event["delta"])
+    return [(call_id, name, "".join(texts)) for call_id, (name, texts) in calls.items()]
+
+
 READINGS: dict[str, Callable[[list[Entry]], list[Call]]] = {
     "native": native_calls,
     "snapshot": snapshot_calls,
@@ -95,6 +106,7 @@ READINGS: dict[str, Callable[[list[Entry]], list[Call]]] = {
     "responses": responses_stream_calls,
     "responses.json": responses_object_calls,
     "ui_message": ui_calls,
+    "agui": agui_calls,
 }
 
 

@@ -41,12 +41,24 @@ WITH_PHOTO: dict[str, Body] = {
             {"role": "user", "parts": [{"type": "file", "mediaType": "image/jpeg", "url": PHOTO}]}
         ],
     },
+    "/agui": {
+        "threadId": "t",
+        "runId": "r",
+        "messages": [
+            {
+                "id": "u",
+                "role": "user",
+                "content": [{"type": "image", "source": {"type": "url", "value": PHOTO}}],
+            }
+        ],
+    },
 }
 WITH_MANY: dict[str, AskMany] = {
     "/chat": lambda n: {"messages": [HI] * n},
     "/v1/chat/completions": lambda n: {"messages": [HI] * n},
     "/v1/responses": lambda n: {"background": True, "input": [HI] * n},
     "/api/chat": lambda n: {"id": "c", "messages": [{"role": "user", "parts": [LOOK]}] * n},
+    "/agui": lambda n: {"threadId": "t", "runId": f"r{n}", "messages": [{"id": "u", **HI}] * n},
     "/api/gpt/get": lambda n: {"message": [HI] * n},
 }
 

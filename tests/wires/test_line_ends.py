@@ -18,7 +18,7 @@ from tickertape.broker.kinds import Output, Terminal
 # The line ends of str.splitlines except CR and LF. JSON always escapes the first five.
 LINE_ENDS = "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 SAID = f"a{LINE_ENDS}b — 世界 Â¨"
-EVENT_WIRES = ("native", "chat_completions", "responses", "ui_message")
+EVENT_WIRES = ("native", "chat_completions", "responses", "ui_message", "agui")
 QUEUED = {
     "v": 1,
     "model": SAID,
@@ -26,6 +26,7 @@ QUEUED = {
     "echo": {
         "response": ResponsesBody(input="hi", instructions=SAID).echoed(),
         "message_id": SAID,
+        "threadId": SAID,
     },
 }
 OUTPUT: list[tuple[Output, str, dict[str, Any], dict[str, Any] | None]] = [

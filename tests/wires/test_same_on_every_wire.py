@@ -22,6 +22,7 @@ READINGS: dict[str, Callable[[bytes], Heard]] = {
     "chat_completions": folding.chat_completions,
     "responses": folding.responses,
     "ui_message": folding.ui_message,
+    "agui": folding.agui,
 }
 CANNOT_REWIND = ("chat_completions", "responses", "ui_message")
 
@@ -83,9 +84,12 @@ def test_raw_text_is_cut_where_text_is_discarded(entries: list[Entry]) -> None:
 
 
 @given(entries=logs(("resumed", "reset")))
-def test_the_native_wire_and_polled_objects_show_the_final_text(entries: list[Entry]) -> None:
+def test_wires_that_take_text_back_and_polled_objects_show_the_final_text(
+    entries: list[Entry],
+) -> None:
     expected = "".join(fold(entries).text)
     assert heard("native", entries).text == expected
+    assert heard("agui", entries).text == expected
     assert folding.text_of(response_object(entries)) == expected
 
 

@@ -1,0 +1,47 @@
+"""Where a stream starts for a client of AG-UI: behind the last event that it has, or anew."""
+
+from dataclasses import dataclass
+
+from tickertape.api.fanout.rendering import Rendering
+from tickertape.api.fanout.streams import Start
+from tickertape.api.fanout.tape import Tape
+from tickertape.api.protocols.agui.wire import event, opening, snapshot
+from tickertape.broker.codec import Cursor
+
+
+@dataclass(frozen=True)
+class AfterEvent:
+    """Locates the entry after a cursor; without one, the start of the run.
+
+    A client that joins a run may have a part of the answer already. Therefore a run that is joined
+    begins with the messages of the call, which replace those of the client. So does a run whose log
+    has not got the cursor, because Redis lost writes. An empty id then makes the client forget its
+    cursor and which events it has seen.
+    """
+
+    cursor: Cursor | None
+    joins: bool
+
+    def __call__(self, tape: Tape, rendering: Rendering, *, is_current: bool) -> Start | None:
+        """Where to start; see Locate."""
+        del rendering
+        if self.cursor is None:
+            if not self.joins:
+                return Start()
+            return _anew(tape, is_rewound=False) if tape.values or is_current else None
+        position = tape.position_after(self.cursor)
+        if position is None:
+            return _anew(tape, is_rewound=True) if is_current else None
+        return Start(position)
+
+
+def _anew(tape: Tape, *, is_rewound: bool) -> Start:
+    """The begin of the run with the messages of the call, and then the entries after `queued`."""
+    queued = next(tape.entries_from(0), None)
+    if queued is None or queued.kind != "queued":
+        return Start()
+    echo = queued.data.get("echo") or {}
+    restated = snapshot(echo.get("messages", []))
+    if is_rewound:
+        return Start(1, b"id: \n" + event(restated))
+    return Start(1, event(opening(echo)) + event(restated, queued.cursor))
