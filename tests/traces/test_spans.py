@@ -76,7 +76,9 @@ async def test_a_request_of_each_wire_is_one_trace_from_the_callers_span_to_its_
             running.api.client.headers["traceparent"] = f"00-{traces[ask.__name__]}-{CALLER}-01"
             await ask(running.api.client)
         await wait_until(
-            lambda: len([each for each in running.spans.collect() if each.name == "read"]) == 7,
+            lambda: (
+                len([each for each in running.spans.collect() if each.name == "read"]) == len(ASKS)
+            ),
             description="all readers have left",
         )
         for name, trace_id in traces.items():
