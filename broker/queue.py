@@ -200,9 +200,18 @@ class Queue:
         )
 
     async def retry(
-        self, lease: Lease, delay_ms: int, reason: str, usage: dict[str, Any] | None = None
+        self,
+        lease: Lease,
+        delay_ms: int,
+        reason: str,
+        usage: dict[str, Any] | None = None,
+        *,
+        counts: bool = True,
     ) -> None:
-        """Delay the request for `delay_ms`; raises Fenced, Unavailable."""
+        """Delay the request for `delay_ms`; raises Fenced, Unavailable.
+
+        `counts`: the delay is one of the retries of the request.
+        """
         word, _ = await self._scripts.verdict(
             "retry",
             [self._ring(lease)],
@@ -211,6 +220,7 @@ class Queue:
             delay_ms=delay_ms,
             reason=_json(reason),
             usage=_json(usage),
+            counts=int(counts),
         )
         _unless_fenced(word)
 

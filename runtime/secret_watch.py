@@ -39,6 +39,10 @@ class SecretWatch:
         if (file := self._files.get(name)) is not None:
             self._watched.append(_Watched(name, file, use))
 
+    def watch(self, name: str, file: SecretFile, use: Use) -> None:
+        """Call `use` with each new secret in a file that no variable names."""
+        self._watched.append(_Watched(name, file, use))
+
     def note(self, name: str, is_refused: Callable[[], bool]) -> None:
         """Another part reads the file of `name`; `is_refused` says if its content is not in use."""
         self._read_elsewhere[name] = is_refused

@@ -57,6 +57,7 @@ class Settings(BaseSettings):
     openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
     openai_model: str | None = Field(default=None, validation_alias="OPENAI_MODEL")
 
+    upstreams: Path | None = Field(default=None, validation_alias=_ours("UPSTREAMS"))
     upstream_profile: UpstreamProfile | None = Field(
         default=None, validation_alias=_ours("UPSTREAM_PROFILE")
     )

@@ -38,6 +38,8 @@ from tickertape.worker.title_maker import TitleMaker, TitleTiming
 from tickertape.worker.tools import JobTiming, Tools
 from tickertape.worker.upstream.answer_stream import Limits
 from tickertape.worker.upstream.client import Upstream
+from tickertape.worker.upstreams.reading import read_table
+from tickertape.worker.upstreams.roster import UpstreamTable, build_table
 from tickertape.worker.worker_channels import open_push
 
 
@@ -124,11 +126,20 @@ def build_worker(
 
 
 def _secret_watch(
-    settings: Settings, connections: Connections, upstream: Upstream, look_s: float
+    settings: Settings,
+    connections: Connections,
+    upstream: Upstream | UpstreamTable,
+    look_s: float,
 ) -> SecretWatch:
     watch = SecretWatch(settings, look_s)
     watch.on_change("REDIS_URL", connections.use_account)
     watch.note("REDIS_URL (certificates)", lambda: connections.certificates.is_refused)
+    if isinstance(upstream, UpstreamTable):
+        for member in upstream.members:
+            if member.key_file is not None:
+                name = f"key_file of the upstream {member.row.name}"
+                watch.watch(name, member.key_file, member.upstream.use_key)
+        return watch
     watch.on_change("OPENAI_API_KEY", upstream.use_key)
     watch.on_change("OPENAI_BASE_URL", upstream.use_account)
     return watch
@@ -142,19 +153,14 @@ def _build_tools(
     tracer: Tracer | None,
     functions: Sequence[Function],
 ) -> Tools:
-    key = settings.openai_api_key
+    rng = random.Random()
     pools = (UPSTREAM, *(each.name for each in functions))
     return Tools(
         queue=Queue(connections, settings, worker=name, pools=pools),
         looks=Looks(connections, pools=pools),
         marks=Marks(connections),
         appender=Appender(connections, settings),
-        upstream=Upstream(
-            settings.openai_base_url,
-            key.get_secret_value() if key else None,
-            model=settings.openai_model,
-            profile=settings.upstream_profile,
-        ),
+        upstream=_upstream(settings, rng),
         logs=Logs(connections),
         conversations=Conversations(connections, settings),
         limits=Limits(
@@ -164,11 +170,23 @@ def _build_tools(
             settings.max_output_bytes,
         ),
         bounds=Bounds(settings.memory_bytes, settings.context_tokens),
-        rng=random.Random(),
+        rng=rng,
         timing=timing,
         faults=connections.faults,
         tracer=tracer,
         functions={each.name: each for each in functions},
+    )
+
+
+def _upstream(settings: Settings, rng: random.Random) -> Upstream | UpstreamTable:
+    if settings.upstreams is not None:
+        return build_table(read_table(settings.upstreams), rng, model=settings.openai_model)
+    key = settings.openai_api_key
+    return Upstream(
+        settings.openai_base_url,
+        key.get_secret_value() if key else None,
+        model=settings.openai_model,
+        profile=settings.upstream_profile,
     )
 
 

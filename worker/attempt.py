@@ -36,15 +36,18 @@ log = structlog.get_logger()
 class Attempt:
     """The call of the source, the tally of the answer and the log writer of one lease.
 
-    `on_stop` is called if the log accepts no more: FENCED, LOG_FULL or LOG_LOST.
+    `on_stop` is called if the log accepts no more: FENCED, LOG_FULL or LOG_LOST. `tried` gets the
+    names of upstreams that failed for this request.
     """
 
-    def __init__(self, lease: Lease, tools: Tools, on_stop: Callable[[Stop], None]) -> None:
+    def __init__(
+        self, lease: Lease, tools: Tools, on_stop: Callable[[Stop], None], tried: set[str]
+    ) -> None:
         self.lease = lease
         self.tally = Tally()
         self.writer = LogWriter(tools.appender, lease, on_stop)
         self.trace = begin_attempt(tools.tracer, lease)
-        self.source = tools.source_of(lease, self.writer)
+        self.source = tools.source_of(lease, self.writer, tried)
         self._tools = tools
         self._body: dict[str, Any] = {}
         self._kept_deltas = 0
@@ -55,6 +58,10 @@ class Attempt:
     def can_be_continued(self) -> bool:
         """Whether the source could go on from the output so far."""
         return self.source.can_continue(self._body, self.tally)
+
+    def has_another(self, *, to_continue: bool) -> bool:
+        """Whether another upstream can answer now, or go on from the output so far."""
+        return self.source.has_another(self._body, self.tally if to_continue else Tally())
 
     async def run(self) -> Outcome:
         """Call the source and write its whole answer to the log.
@@ -132,7 +139,13 @@ class Attempt:
             "usage": self.reported_usage(),
             "sha256": self.tally.sha256,
             "timing": self.timing(),
+            **self.answered_by(),
         }
+
+    def answered_by(self) -> dict[str, str]:
+        """The name of the upstream that was called, if this worker has several."""
+        name = self.source.answered_by
+        return {} if name is None else {"upstream": name}
 
     def reported_usage(self) -> dict[str, Any] | None:
         """The usage that the upstream reported, as far as the tenant may see it."""

@@ -211,7 +211,7 @@ class ClaimLoop:
                     partition,
                     nonce,
                     suspect_ok=suspect_ok,
-                    can_continue=self._tools.upstream.profile.can_continue,
+                    can_continue=self._tools.upstream.continues,
                     stays_idle=stays_idle,
                     reachable_ms=self._reachability(partition).length_ms(time.monotonic()),
                 )

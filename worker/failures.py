@@ -34,7 +34,7 @@ class Failure:
     of the upstream has a fair chance to succeed. `problem` says why the upstream would refuse every
     other request as well, such as a wrong key of this server. `detail` is the upstream's own text,
     which goes to this worker's log only. `is_final`: the same request would fail again, whatever
-    its code says.
+    its code says. `counts`: the failure is one of the tries that a request has.
     """
 
     code: FailureCode
@@ -44,6 +44,7 @@ class Failure:
     problem: str | None = None
     detail: str | None = None
     is_final: bool = False
+    counts: bool = True
 
     @property
     def retryable(self) -> bool:

@@ -14,6 +14,7 @@ from tickertape.broker.kinds import Policy, Terminal
 from tickertape.broker.queue import Gap, Lease
 from tickertape.worker.attempt import Attempt
 from tickertape.worker.failures import Failure, FailureCode
+from tickertape.worker.functions.source import FunctionSource
 from tickertape.worker.interruption import Interruption
 from tickertape.worker.outcome import (
     Broken,
@@ -25,7 +26,6 @@ from tickertape.worker.outcome import (
     failure_of,
 )
 from tickertape.worker.retry import Continue, Fail, Restart, Retry, decide
-from tickertape.worker.source import UpstreamSource
 from tickertape.worker.tools import Tools
 
 log = structlog.get_logger()
@@ -50,6 +50,7 @@ class Job:
         self._log = log.bind(request_id=lease.request_id, tenant=tenant_of(lease.tenant))
         self._policy: Policy = lease.payload.get("on_interruption", "restart")
         self._restarts = 0
+        self._tried: set[str] = set()
         self._lost_logs = 0
         self._is_reopening = False
         self._stop: Stop | None = None
@@ -105,7 +106,9 @@ class Job:
         self._interruption = Interruption()
         if self._stop is not None:
             self._interruption.interrupt(self._stop)
-        self._current = attempt = Attempt(lease, self._tools, self._interruption.interrupt)
+        self._current = attempt = Attempt(
+            lease, self._tools, self._interruption.interrupt, self._tried
+        )
         try:
             step: Outcome | Lease | None = await self._interruption.run(attempt.run)
             while not (step is None or isinstance(step, Lease)):
@@ -156,6 +159,7 @@ class Job:
             policy=self._policy,
             can_continue=attempt.can_be_continued,
             rng=self._tools.rng,
+            has_another=has_output and attempt.has_another(to_continue=self._policy == "continue"),
         )
         match decision:
             case Retry(delay_s):
@@ -168,12 +172,15 @@ class Job:
     async def _retry(self, attempt: Attempt, failure: Failure, delay_s: float) -> Stop | None:
         """Put the request back into the queue, due after a delay."""
         lease, code = attempt.lease, failure.code.value
-        self._counters.retried(code, failure.problem)
+        if failure.counts:
+            self._counters.retried(code, failure.problem)
         self._log.info("retry later", code=code, delay_s=round(delay_s, 3))
         delay_ms = int(delay_s * 1000)
         try:
             await self._tools.insist(
-                lambda: self._queue.retry(lease, delay_ms, code, attempt.usage())
+                lambda: self._queue.retry(
+                    lease, delay_ms, code, attempt.usage(), counts=failure.counts
+                )
             )
         except Fenced:
             return Stop.FENCED
@@ -185,8 +192,9 @@ class Job:
     ) -> Stop | Lease | None:
         """Open the next attempt in this worker, after the unwritten pieces and a delay."""
         self._log.info("begin again", code=failure.code.value, delay_s=round(delay_s, 3))
-        self._restarts += 1
-        self._counters.retried(failure.code.value, failure.problem)
+        if failure.counts:
+            self._restarts += 1
+            self._counters.retried(failure.code.value, failure.problem)
 
         async def pause() -> None:
             await attempt.writer.flushed()
@@ -210,10 +218,15 @@ class Job:
     async def _fail(self, attempt: Attempt, failure: Failure) -> Stop | None:
         said = {"upstream_said": failure.detail} if failure.detail else {}
         self._log.warning(
-            "request failed", code=failure.code.value, attempt=attempt.lease.attempt, **said
+            "request failed",
+            code=failure.code.value,
+            attempt=attempt.lease.attempt,
+            **said,
+            **attempt.answered_by(),
         )
         self._note_problem(attempt, failure.problem)
-        return await self._finish(attempt, "failed", failure.terminal())
+        data = failure.terminal() | attempt.answered_by()
+        return await self._finish(attempt, "failed", data)
 
     async def _finish(self, attempt: Attempt, state: Terminal, data: dict[str, Any]) -> Stop | None:
         """Write the terminal, together with the pieces that Redis has not acknowledged yet."""
@@ -259,13 +272,13 @@ class Job:
 
     def _note_problem(self, attempt: Attempt, problem: str | None) -> None:
         # A function says nothing about the upstream.
-        if isinstance(attempt.source, UpstreamSource):
+        if not isinstance(attempt.source, FunctionSource):
             self._counters.upstream_problem = problem
 
     def _log_end(self, attempt: Attempt, state: Terminal) -> None:
         number, timing = attempt.lease.attempt, attempt.timing()
         ended = {"state": state, "attempt": number, "deltas": attempt.deltas, **timing}
-        self._log.info("request ended", **ended)
+        self._log.info("request ended", **ended, **attempt.answered_by())
 
     async def _leave_lost_log(self, attempt: Attempt) -> Outcome | Lease | None:
         """Open an attempt with new ids. If logs keep being lost, fail the request instead."""

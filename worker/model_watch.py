@@ -11,6 +11,7 @@ from tickertape.broker.connections import Connections
 from tickertape.broker.upstream_models import write_models, write_models_fault
 from tickertape.worker.upstream.client import Upstream
 from tickertape.worker.upstream.errors import NoModelList, UpstreamError, UpstreamGarbage
+from tickertape.worker.upstreams.roster import UpstreamTable
 
 log = structlog.get_logger()
 
@@ -42,7 +43,7 @@ class ModelWatch:
     def __init__(
         self,
         connections: Connections,
-        upstream: Upstream,
+        upstream: Upstream | UpstreamTable,
         timing: ModelWatchTiming = _TIMING,
     ) -> None:
         self._timing = timing

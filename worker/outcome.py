@@ -65,6 +65,7 @@ def failure_of(error: Exception) -> Failure:
             error.may_differ,
             error.problem,
             error.detail,
+            counts=error.counts,
         )
     if isinstance(error, TooLong):
         return Failure(FailureCode.TOO_LONG, str(error))

@@ -70,22 +70,24 @@ def decide(
     policy: Policy,
     can_continue: bool,
     rng: random.Random,
+    has_another: bool = False,
 ) -> Decision:
     """What to do after a call to the upstream failed for the `tries`-th time.
 
     `has_output`: readers hold output of this request that was not discarded. `can_continue`: this
     upstream could go on from that output. Before output, `tries` is the number of retries of the
     request plus this failure. After output, it is the number of restarts and continuations plus
-    this failure. A request with the policy `continue` fails where its answer cannot be continued,
-    because its caller did not ask for a restart.
+    this failure. Failures that do not count never use them up. `has_another`: another upstream can
+    answer at once, so that no pause is needed. A request with the policy `continue` fails where its
+    answer cannot be continued, because its caller did not ask for a restart.
     """
     is_slow = has_output or failure.code is FailureCode.STALLED or not failure.may_differ
     bound = MAX_SLOW_TRIES if is_slow else MAX_TRIES
-    if failure.code not in _WORTH_ANOTHER_TRY or tries >= bound:
+    if failure.code not in _WORTH_ANOTHER_TRY or (failure.counts and tries >= bound):
         return Fail()
-    if (failure.retry_after_s or 0.0) > MAX_RETRY_AFTER_S:
+    if (failure.retry_after_s or 0.0) > MAX_RETRY_AFTER_S and not has_another:
         return Fail()
-    delay_s = _delay_s(failure, tries, rng)
+    delay_s = 0.0 if has_another else _delay_s(failure, tries if failure.counts else 1, rng)
     if not has_output:
         return Retry(delay_s)
     if policy == "restart":

@@ -75,6 +75,15 @@ class Source(Protocol):
         """Whether this source can continue any partial answer at all."""
         ...
 
+    @property
+    def answered_by(self) -> str | None:
+        """The name of the upstream that was called, if the source has several."""
+        ...
+
+    def has_another(self, body: dict[str, Any], tally: Tally) -> bool:
+        """Whether there is another upstream that can answer now, or go on from the output."""
+        ...
+
     def can_continue(self, body: dict[str, Any], tally: Tally) -> bool:
         """Whether `stream` can continue the output in `tally`."""
         ...
@@ -101,8 +110,19 @@ class Source(Protocol):
         ...
 
 
+def kept_text(entries: list[Entry]) -> Tally:
+    """The text of a log, and whether there was other output, which no upstream continues."""
+    answer = fold(entries)
+    tally = Tally("".join(answer.text), len(answer.text))
+    other_output = answer.refusal or answer.tool_calls or answer.reasoning or answer.x
+    tally.has_only_text = not other_output
+    return tally
+
+
 class UpstreamSource:
     """The upstream as a source."""
+
+    answered_by = None
 
     async def prepare(self) -> None:
         """The upstream is known from its list of models."""
@@ -115,16 +135,17 @@ class UpstreamSource:
 
     def kept(self, entries: list[Entry]) -> Tally:
         """The text, and whether there was other output, which no upstream continues."""
-        answer = fold(entries)
-        tally = Tally("".join(answer.text), len(answer.text))
-        other_output = answer.refusal or answer.tool_calls or answer.reasoning or answer.x
-        tally.has_only_text = not other_output
-        return tally
+        return kept_text(entries)
 
     @property
     def continues(self) -> bool:
         """Whether the upstream's family continues partial answers."""
-        return self._upstream.profile.can_continue
+        return self._upstream.continues
+
+    def has_another(self, body: dict[str, Any], tally: Tally) -> bool:
+        """There is only one."""
+        del body, tally
+        return False
 
     def origin(self, body: dict[str, Any]) -> Origin:
         """The family, the model in use and the address."""

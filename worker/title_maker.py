@@ -16,6 +16,7 @@ from tickertape.worker.upstream.answer_stream import Limits
 from tickertape.worker.upstream.client import Upstream
 from tickertape.worker.upstream.errors import UpstreamError
 from tickertape.worker.upstream.tally import Tally
+from tickertape.worker.upstreams.roster import UpstreamTable
 
 log = structlog.get_logger()
 
@@ -62,7 +63,7 @@ class TitleMaker:
     def __init__(
         self,
         titles: ModelTitles,
-        upstream: Upstream,
+        upstream: Upstream | UpstreamTable,
         idleness: Idleness,
         counters: Counters,
         *,

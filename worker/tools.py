@@ -24,6 +24,8 @@ from tickertape.worker.functions.source import FunctionSource
 from tickertape.worker.source import Source, UpstreamSource, Written
 from tickertape.worker.upstream.answer_stream import Limits
 from tickertape.worker.upstream.client import Upstream
+from tickertape.worker.upstreams.roster import UpstreamTable
+from tickertape.worker.upstreams.source import TableSource
 
 T = TypeVar("T")
 
@@ -51,7 +53,7 @@ class Tools:
     looks: Looks
     marks: Marks
     appender: Appender
-    upstream: Upstream
+    upstream: Upstream | UpstreamTable
     logs: Logs
     conversations: Conversations
     limits: Limits
@@ -68,11 +70,17 @@ class Tools:
     end_listeners: list[Callable[[Lease], None]] = field(default_factory=list)
     """Are called with each request that this worker ends."""
 
-    def source_of(self, lease: Lease, written: Written) -> Source:
-        """What answers the request of a lease, in an attempt that writes its answer."""
+    def source_of(self, lease: Lease, written: Written, tried: set[str]) -> Source:
+        """What answers the request of a lease, in an attempt that writes its answer.
+
+        `tried` has the upstreams of the table that failed for the request in this worker.
+        """
         function = self._function_of(lease)
         if function is None:
-            return UpstreamSource(self.upstream)
+            upstream = self.upstream
+            if isinstance(upstream, UpstreamTable):
+                return TableSource(upstream, tried)
+            return UpstreamSource(upstream)
         marking = AttemptMarking(self.marks, lease, written, self.insist, function.on_interruption)
         return FunctionSource(
             function, lease, marking, self, stop_grace_s=self.timing.stop_function_s

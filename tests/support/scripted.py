@@ -105,9 +105,16 @@ class ScriptedQueue(Queue):
         return await self._answer("reopen", lease=lease, nonce=nonce, **details)  # type: ignore[no-any-return]  # scripted
 
     async def retry(
-        self, lease: Lease, delay_ms: int, reason: str, usage: dict[str, Any] | None = None
+        self,
+        lease: Lease,
+        delay_ms: int,
+        reason: str,
+        usage: dict[str, Any] | None = None,
+        *,
+        counts: bool = True,
     ) -> None:
-        await self._answer("retry", lease=lease, delay_ms=delay_ms, reason=reason, usage=usage)
+        details = {"delay_ms": delay_ms, "reason": reason, "usage": usage, "counts": counts}
+        await self._answer("retry", lease=lease, **details)
 
     async def release(self, lease: Lease) -> None:
         await self._answer("release", lease=lease)

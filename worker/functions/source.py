@@ -46,6 +46,7 @@ class FunctionSource:
 
     # Each of its checkpoints says by itself where an answer may go on.
     continues = False
+    answered_by = None
 
     def __init__(
         self,
@@ -79,6 +80,11 @@ class FunctionSource:
         """Whether the function has a checkpoint behind all of the output."""
         del body, tally
         return self._is_at_checkpoint
+
+    def has_another(self, body: dict[str, Any], tally: Tally) -> bool:
+        """A function is no matter of upstreams."""
+        del body, tally
+        return False
 
     def kept(self, entries: list[Entry]) -> Tally:
         """The output of earlier attempts."""

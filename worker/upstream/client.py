@@ -119,6 +119,11 @@ class Upstream:
         """The address without its account; None for that of the SDK."""
         return self._address.url
 
+    @property
+    def continues(self) -> bool:
+        """Whether the upstream's family continues partial answers."""
+        return self.profile.can_continue
+
     def can_continue(self, payload: dict[str, Any], tally: Tally) -> bool:
         """Whether `stream` can continue the output in `tally`."""
         has_text = tally.has_output and tally.has_only_text

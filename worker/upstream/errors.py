@@ -26,6 +26,8 @@ class UpstreamError(Exception):
 
     code: ClassVar[FailureCode] = FailureCode.ERROR
     may_differ: bool = True
+    counts: ClassVar[bool] = True
+    """Whether an upstream was called, so that this is one of a request's tries."""
     of_all_requests: ClassVar[str | None] = None
     """Why every other request of this server would fail as well, in a sentence."""
     status: int | None = None
@@ -53,6 +55,12 @@ class RateLimited(UpstreamError):
     """The upstream's rate limit is reached."""
 
     code = FailureCode.RATE_LIMITED
+
+
+class AtOwnLimit(RateLimited):
+    """The upstreams of this server are at the limits that are set for them."""
+
+    counts = False
 
 
 class UpstreamFault(UpstreamError):

@@ -48,6 +48,10 @@ class Tally:
         """Whether this attempt has output."""
         return self.deltas > self._kept_deltas or not self.has_only_text
 
+    def ask_again(self) -> None:
+        """Forget what a call without output has said about its end."""
+        self.ending, self.usage = Ending(), None
+
     @property
     def finish_reason(self) -> str | None:
         """The last finish_reason of the upstream, in OpenAI's words; None before the first one.

@@ -1,0 +1,79 @@
+"""One request from submit to end, on a real Redis and a worker with two upstreams."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from tests.support.given_settings import GivenSettings
+from tests.support.prompted import Plan, PlanFollower
+from tests.support.script import Status, answer
+from tests.support.upstreams import TwoUpstreams, two_upstreams, write_table
+from tickertape.broker.errors import SettingsInvalid
+from tickertape.broker.kinds import Policy
+from tickertape.worker.main import run
+
+CUT = Plan(deltas=50, tag="word", cut_after=20)
+
+
+async def openers(system: TwoUpstreams, request_id: str) -> list[str]:
+    kinds = {"started", "reset", "resumed"}
+    return [each.kind for each in await system.rig.entries(request_id) if each.kind in kinds]
+
+
+async def test_a_failure_before_output_costs_the_request_no_try_and_no_attempt(
+    redis_url: str, tmp_path: Path
+) -> None:
+    async with two_upstreams(redis_url, tmp_path) as system:
+        system.a.script, system.b.script = [Status(503)], answer(["the ", "answer"])
+        request_id = await system.rig.ask()
+        ended = await system.rig.ended(request_id)
+        assert ("".join(ended.text), ended.end["upstream"]) == ("the answer", "b")
+        assert await openers(system, request_id) == ["started"]
+        assert system.calls == (1, 1)
+
+
+async def cut_off(system: TwoUpstreams, policy: Policy) -> tuple[str, list[str]]:
+    """Ask while `a` dies at token 20 of 50; returns the id and the openers."""
+    follower = PlanFollower(CUT)
+    system.a.script = system.b.script = follower.script_for
+    request_id = await system.rig.ask(CUT.prompt(), on_interruption=policy)
+    await system.rig.ended(request_id)
+    return request_id, await openers(system, request_id)
+
+
+@pytest.mark.parametrize(
+    ("policy", "owner", "opener"),
+    [("restart", "scripted", "reset"), ("continue", "llamacpp", "resumed")],
+)
+async def test_an_upstream_that_dies_at_token_20_of_50_is_followed_by_the_other(
+    policy: Policy, owner: str, opener: str, redis_url: str, tmp_path: Path
+) -> None:
+    async with two_upstreams(redis_url, tmp_path, owner=owner) as system:
+        request_id, opened = await cut_off(system, policy)
+        ended = await system.rig.answer(request_id)
+        text = CUT.text()
+        assert ("".join(ended.text), ended.end["upstream"]) == (text, "b")
+        assert ended.end["sha256"] == hashlib.sha256(text.encode()).hexdigest()
+        assert opened == ["started", opener]
+        assert system.calls == (1, 1)
+        deltas = len(await system.rig.texts(request_id))
+        assert deltas == (70 if opener == "reset" else 50)
+
+
+@pytest.mark.parametrize("policy", ["continue", "fail"])
+async def test_an_answer_that_no_upstream_continues_fails_with_what_there_is(
+    policy: Policy, redis_url: str, tmp_path: Path
+) -> None:
+    async with two_upstreams(redis_url, tmp_path) as system:
+        request_id, opened = await cut_off(system, policy)
+        ended = await system.rig.answer(request_id)
+        assert (ended.end["code"], ended.end["upstream"]) == ("upstream_truncated", "a")
+        assert (opened, len(ended.text)) == (["started"], 20)
+        assert system.calls == (1, 0)
+
+
+async def test_an_error_in_the_table_stops_the_start_of_a_worker(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "upstreams.toml", {"name": "a", "base_url": "nowhere"})
+    with pytest.raises(SettingsInvalid, match="line 3, upstream 'a', base_url: use http://"):
+        await run(GivenSettings(upstreams=table), "redis://127.0.0.1:1")
