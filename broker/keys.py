@@ -312,6 +312,14 @@ class Keyspace:
         """String: the upstream of the `tickertape up` that first used this Redis."""
         return f"{self.tag(0)}upstream"
 
+    def minute(self, upstream: str) -> str:
+        """Hash: the calls and tokens of an upstream in each half second of the last minute."""
+        return f"{self.tag(0)}minute:{upstream}"
+
+    def entered(self, upstream: str, call: str) -> str:
+        """String: when a call of an upstream was let in, and its reserved tokens, with a TTL."""
+        return f"{self.tag(0)}minute:{upstream}:{call}"
+
     def agreement(self) -> str:
         """Hash: the format of the data, and the settings that all processes share."""
         return f"{self.tag(0)}agreement"

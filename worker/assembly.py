@@ -19,6 +19,7 @@ from tickertape.broker.pools import UPSTREAM
 from tickertape.broker.queue import Queue
 from tickertape.broker.rights import Rights
 from tickertape.broker.settlements import Settlements
+from tickertape.broker.upstream_limits import UpstreamLimits
 from tickertape.broker.work_check import LOOK_AGE_S, LOOK_INTERVAL_S
 from tickertape.runtime.loop_watch import LoopWatch
 from tickertape.runtime.secret_watch import LOOK_S as SECRET_LOOK_S
@@ -39,6 +40,7 @@ from tickertape.worker.tools import JobTiming, Tools
 from tickertape.worker.upstream.answer_stream import Limits
 from tickertape.worker.upstream.client import Upstream
 from tickertape.worker.upstreams.reading import read_table
+from tickertape.worker.upstreams.room import SharedLimits
 from tickertape.worker.upstreams.roster import UpstreamTable, build_table
 from tickertape.worker.worker_channels import open_push
 
@@ -160,7 +162,7 @@ def _build_tools(
         looks=Looks(connections, pools=pools),
         marks=Marks(connections),
         appender=Appender(connections, settings),
-        upstream=_upstream(settings, rng),
+        upstream=_upstream(settings, connections, rng),
         logs=Logs(connections),
         conversations=Conversations(connections, settings),
         limits=Limits(
@@ -178,9 +180,16 @@ def _build_tools(
     )
 
 
-def _upstream(settings: Settings, rng: random.Random) -> Upstream | UpstreamTable:
+def _upstream(
+    settings: Settings, connections: Connections, rng: random.Random
+) -> Upstream | UpstreamTable:
     if settings.upstreams is not None:
-        return build_table(read_table(settings.upstreams), rng, model=settings.openai_model)
+        return build_table(
+            read_table(settings.upstreams),
+            rng,
+            model=settings.openai_model,
+            turnstile=SharedLimits(UpstreamLimits(connections)),
+        )
     key = settings.openai_api_key
     return Upstream(
         settings.openai_base_url,

@@ -7,7 +7,7 @@ from pathlib import Path
 from tickertape.broker.connections import ConnectionTiming
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.broker.server_facts import read_start_facts
-from tickertape.cli.checks import machine, of_settings, servers
+from tickertape.cli.checks import machine, of_settings, of_table, servers
 from tickertape.cli.checks.cases import CASES
 from tickertape.cli.checks.finding import Finding, Level, Role, ok
 from tickertape.cli.up.environment import needs_redis
@@ -95,6 +95,8 @@ async def check_start(settings: Settings, role: Role) -> list[Finding]:
     found = [*_variables(), *of_settings.unwise_values(settings, role), machine.open_files()]
     if role != "worker":
         found += machine.key_file(settings)
+    if role != "api" and settings.upstreams is not None:
+        found += of_table.problems(settings.upstreams)
     if settings.redis_url is not None:
         found += await servers.redis(
             settings, role, read=read_start_facts, limit_s=_START_LIMIT_S, timing=_START_TIMING

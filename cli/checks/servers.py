@@ -9,6 +9,7 @@ from tickertape.broker.connections import TIMING, Connections, ConnectionTiming
 from tickertape.broker.contact import trouble_of
 from tickertape.broker.errors import SettingsInvalid, Unavailable
 from tickertape.broker.server_facts import ServerFacts, read_server_facts
+from tickertape.cli.checks import of_table
 from tickertape.cli.checks.cases import CASES
 from tickertape.cli.checks.finding import Finding, Role, ok
 from tickertape.cli.checks.of_redis import clock_finding, server_findings, unreachable
@@ -78,6 +79,8 @@ async def upstream(
     """Findings about the server of OPENAI_BASE_URL, or the model that `up` would start."""
     if role == "up" and needs_model(settings):
         return [_local_model(settings)]
+    if settings.upstreams is not None:
+        return await of_table.findings(settings.upstreams, settings.openai_model, limit_s)
     if settings.openai_base_url is None and settings.openai_api_key is None:
         return [CASES["upstream-unset"].found()]
     address = settings.openai_base_url or _OPENAI

@@ -33,11 +33,12 @@ def redis_line(settings: Settings, server: EmbeddedServer | None) -> str:
 def model_line(settings: Settings, model: LocalModel | None) -> str:
     """Pure: which model is used; `model` is the local one, None with an upstream."""
     if model is None:
+        named = settings.openai_model or "(named by each request)"
+        if settings.upstreams is not None:
+            return f"Model    {named} at the upstreams of {settings.upstreams}"
         upstream = hide_secrets(settings.openai_base_url or "https://api.openai.com/v1")
         profile = f", profile {settings.upstream_profile}" if settings.upstream_profile else ""
-        return (
-            f"Model    {settings.openai_model or '(named by each request)'} at {upstream}{profile}"
-        )
+        return f"Model    {named} at {upstream}{profile}"
     line = f"Model    {model.model} on this machine, {model.slots} concurrent answers."
     if model.weights.is_built_in:
         return (

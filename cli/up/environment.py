@@ -28,7 +28,11 @@ def needs_redis(settings: Settings) -> bool:
 
 def needs_model(settings: Settings) -> bool:
     """Whether `up` must start the local model: it is chosen, or no upstream is set."""
-    has_upstream = settings.openai_api_key is not None or settings.openai_base_url is not None
+    has_upstream = (
+        settings.upstreams is not None
+        or settings.openai_api_key is not None
+        or settings.openai_base_url is not None
+    )
     return settings.local_model is not None or not has_upstream
 
 
@@ -53,6 +57,7 @@ def model_environment(model: ModelAddress, settings: Settings) -> dict[str, str]
         # Overrides a model or profile of the user, which belongs to another upstream.
         "OPENAI_MODEL": model.model,
         "TICKERTAPE_UPSTREAM_PROFILE": "llama.cpp",
+        "TICKERTAPE_UPSTREAMS": "",
     }
     if "first_byte_s" not in settings.model_fields_set:
         environment["TICKERTAPE_FIRST_BYTE_S"] = _LOCAL_FIRST_BYTE_S

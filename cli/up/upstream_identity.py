@@ -36,11 +36,18 @@ def upstream_identity(settings: Settings) -> UpstreamIdentity:
     """The upstream that `up` uses with these settings."""
     if needs_model(settings):
         return LOCAL
+    if settings.upstreams is not None:
+        # The rows may change, as the models of one upstream may.
+        path = str(settings.upstreams.resolve())
+        return UpstreamIdentity(f"table-{_digest(path)}", f"the upstreams of {path}")
     url = settings.openai_base_url or DEFAULT_URL
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
     port = parts.port or _DEFAULT_PORTS[parts.scheme]
     identity = f"{parts.scheme}://{parts.username or ''}@{host}:{port}{parts.path.rstrip('/')}"
-    digest = hashlib.sha256(identity.encode()).hexdigest()[:_DIGEST_CHARACTERS]
     readable = _UNSAFE.sub("-", host)[:_MOST_HOST_CHARACTERS]
-    return UpstreamIdentity(f"{readable}-{digest}", hide_secrets(url))
+    return UpstreamIdentity(f"{readable}-{_digest(identity)}", hide_secrets(url))
+
+
+def _digest(identity: str) -> str:
+    return hashlib.sha256(identity.encode()).hexdigest()[:_DIGEST_CHARACTERS]

@@ -35,6 +35,8 @@ def upstream_state(
 ) -> UpstreamState:
     """The state after the latest of the UPSTREAM_EVENTS in the log of a worker."""
     where = "The local model" if is_local else f"The upstream at {_address(settings)}"
+    if settings.upstreams is not None and not is_local:
+        where = f"The first upstream of {settings.upstreams}"
     wanted = settings.openai_model
     if record.get("event") == LISTED:
         return UpstreamState() if is_local else _listed(record, wanted)

@@ -285,7 +285,13 @@ class Partition:
         )
 
     async def retry(
-        self, go: Go, delay_ms: int = 60_000, *, reason: str = "later", usage: str = ""
+        self,
+        go: Go,
+        delay_ms: int = 60_000,
+        *,
+        reason: str = "later",
+        usage: str = "",
+        counts: bool = True,
     ) -> Reply:
         return await self.call(
             "retry",
@@ -295,6 +301,7 @@ class Partition:
             delay_ms=delay_ms,
             reason=json.dumps(reason),
             usage=usage,
+            counts=int(counts),
         )
 
     async def release(self, go: Go) -> Reply:

@@ -120,7 +120,7 @@ PLAIN_ONLY = {
     KEYS.upstream(), KEYS.fleet(), KEYS.report("w"), KEYS.watchers(0, "c"), KEYS.agreement(),
     KEYS.seats(0, "w"), KEYS.rates(0, "w"), KEYS.settled(0), KEYS.access(), KEYS.api_keys(),
     KEYS.key_ids(), KEYS.key_uses(), KEYS.revoked(), KEYS.rewriting(0),
-    KEYS.announced(), KEYS.announcement("w"),
+    KEYS.announced(), KEYS.announcement("w"), KEYS.minute("w"), KEYS.entered("w", "c"),
 }  # fmt: skip
 
 

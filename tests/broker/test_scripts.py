@@ -48,6 +48,7 @@ def test_scripts_that_end_requests_or_begin_a_process_run_without_memory_and_no_
     takes_memory = name in {
         "submit", "seat", "claim", "claim_title", "append", "look", "reopen", "position", "lines",
         "add_key", "chain", "rows", "try_writes", "mark",
+        "enter_upstream",
     }  # fmt: skip
     assert source(name).startswith("#!lua flags=allow-oom\n") != takes_memory
     assert source(name).count("#!") == (0 if takes_memory else 1)
@@ -68,6 +69,8 @@ def test_the_hot_path_carries_no_prefix(name: str) -> None:
         "probe",
         "may_rewrite",
         "uncompacted",
+        "enter_upstream",
+        "leave_upstream",
     }
     assert ("local function read_request(" in source(name)) != is_bare
 

@@ -42,6 +42,24 @@ async def _(stage: Stage) -> None:
     del stage.env["OPENAI_MODEL"]
 
 
+@_add("an error in the table of upstreams", "upstream-table")
+async def _(stage: Stage) -> None:
+    rows = '[[upstream]]\nname = "a"\nbase_url = "https://a.example/v1"\nweight = 0\n'
+    stage.write("upstreams.toml", rows)
+    stage.env["TICKERTAPE_UPSTREAMS"] = "upstreams.toml"
+
+
+@_add("an upstream of the table that is away", "upstream-row")
+async def _(stage: Stage) -> None:
+    addresses = stage.env["OPENAI_BASE_URL"], f"http://127.0.0.1:{open_port()}/v1"
+    rows = (
+        f'[[upstream]]\nname = "{n}"\nbase_url = "{url}"\n'
+        for n, url in zip("ab", addresses, strict=True)
+    )
+    stage.write("upstreams.toml", "".join(rows))
+    stage.env["TICKERTAPE_UPSTREAMS"] = "upstreams.toml"
+
+
 @_add("an upstream that accepts and says nothing", "upstream-silent", is_slow=True)
 async def _(stage: Stage) -> None:
     stage.env["OPENAI_BASE_URL"] = f"http://127.0.0.1:{stage.listener()}/v1"

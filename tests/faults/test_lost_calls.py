@@ -30,6 +30,7 @@ from tickertape.broker.requests import Requests
 from tickertape.broker.seats import SeatLimits, Seats, home_of
 from tickertape.broker.settlements import Settlements
 from tickertape.broker.submission import Submission
+from tickertape.broker.upstream_limits import PerMinute, UpstreamLimits
 from tickertape.broker.work_check import WorkCheck
 from tickertape.runtime.settings import Settings
 
@@ -71,6 +72,9 @@ class Story(Rig):
         await self._keep_house(request_id)
         await self._let_in()
         await self._ask_a_function()
+        upstreams = UpstreamLimits(self.connections)
+        assert await upstreams.enter("a", "call", PerMinute(9, 9), 5) is None
+        await upstreams.leave("a", "call", 7)
         assert await WorkCheck(self.connections).conditions() == []
         await self._grow()
         return request_id
@@ -183,6 +187,7 @@ def _summary(snapshot: Snapshot, request_id: str) -> dict[str, Any]:
         "facts": {name: stored[name] for name in facts},
         "accounted": sum(name.startswith("usage:") for name in stored),
         "load": (snapshot.hash("load")["count"], snapshot.hash("load")["bytes"]),
+        "minute": sorted(snapshot.hash("minute:a").values()),
         "keys": sorted(name.partition(":")[0] for name in snapshot.keys if "claim" not in name),
     }
 

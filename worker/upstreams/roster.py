@@ -208,6 +208,7 @@ def build_table(
     model: str | None = None,
     turnstile: Turnstile | None = None,
     timing: BreakerTiming = TIMING,
+    clock: Callable[[], float] = time.monotonic,
 ) -> UpstreamTable:
     """The upstreams of these rows; nothing is called before the table is entered."""
     members = [
@@ -216,7 +217,7 @@ def build_table(
             Upstream(
                 each.row.base_url, each.key, model=each.row.own_name(None), profile=each.row.profile
             ),
-            Breaker(time.monotonic, timing),
+            Breaker(clock, timing),
         )
         for each in rows
     ]

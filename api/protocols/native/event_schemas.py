@@ -142,6 +142,9 @@ class CompletedEvent(EventData):
     usage: JsonObject | None = Field(examples=[{"prompt_tokens": 12, "completion_tokens": 34}])
     sha256: str = Field(description="SHA-256 of the UTF-8 text of the answer")
     timing: TimingData | None = Field(default=None, description="Omitted in logs of version 0.1")
+    upstream: str | None = Field(
+        default=None, description="The name of the upstream that answered, if there are several"
+    )
 
 
 class FailedEvent(EventData):
@@ -150,6 +153,9 @@ class FailedEvent(EventData):
     code: str = Field(examples=["upstream_rate_limited"])
     message: str
     retryable: bool = Field(description="Whether the same request can succeed later")
+    upstream: str | None = Field(
+        default=None, description="The name of the upstream that failed last, if there are several"
+    )
 
 
 class CancelledEvent(EventData):

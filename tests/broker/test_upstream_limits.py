@@ -1,0 +1,135 @@
+"""Limits per minute of upstreams, which all workers share."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.support.rig import Rig, open_rig
+from tickertape.broker.connections import Connections
+from tickertape.broker.upstream_limits import PerMinute, UpstreamLimits
+
+SLOT_MS = 500
+WAIT_S = 60.5
+
+
+@pytest.fixture
+async def rig(redis_url: str) -> AsyncIterator[Rig]:
+    async with open_rig(redis_url) as running:
+        yield running
+
+
+@pytest.fixture
+def limits(rig: Rig) -> UpstreamLimits:
+    return UpstreamLimits(rig.connections)
+
+
+async def age(rig: Rig, s: float) -> None:
+    """Let a time pass for all that was counted of the upstream `a`."""
+    name = rig.connections.keys.minute("a")
+    counted = await rig.connections.ask("HGETALL", name)
+    await rig.connections.ask("DEL", name)
+    for field, value in counted.items():
+        older = int(field[1:]) - int(s * 1000 / SLOT_MS)
+        await rig.connections.ask("HSET", name, f"{field[:1].decode()}{older}", value)
+
+
+async def enter(limits: UpstreamLimits, call: str, tokens: int = 1) -> float | None:
+    return await limits.enter("a", call, PerMinute(3, 100), tokens)
+
+
+async def test_a_minute_has_room_for_as_many_calls_as_the_limit_says(
+    limits: UpstreamLimits, rig: Rig
+) -> None:
+    assert [await enter(limits, f"c{n}") for n in range(3)] == [None] * 3
+    wait_s = await enter(limits, "c3")
+    assert wait_s is not None
+    assert 60 < wait_s <= WAIT_S
+    await age(rig, 60)
+    assert await enter(limits, "c3") is not None  # within the same half second
+    await age(rig, 1)
+    assert await enter(limits, "c3") is None
+
+
+async def test_a_call_waits_until_the_oldest_calls_leave_room_for_its_tokens(
+    limits: UpstreamLimits, rig: Rig
+) -> None:
+    assert await enter(limits, "old", 30) is None
+    await age(rig, 40)
+    assert await enter(limits, "new", 60) is None
+    wait_s = await enter(limits, "next", 40)
+    assert wait_s is not None
+    assert 19 < wait_s <= 21
+    assert await enter(limits, "small", 10) is None
+
+
+async def test_a_call_larger_than_the_limit_gets_all_of_it(limits: UpstreamLimits) -> None:
+    assert await enter(limits, "large", 500) is None
+    assert await enter(limits, "small", 1) is not None
+
+
+async def test_the_tokens_that_were_used_count_in_place_of_those_that_were_reserved(
+    limits: UpstreamLimits,
+) -> None:
+    assert await enter(limits, "c", 90) is None
+    assert await enter(limits, "d", 20) is not None
+    await limits.leave("a", "c", 70)
+    await limits.leave("a", "c", 70)  # a repeated call
+    assert await enter(limits, "d", 20) is None
+    assert await enter(limits, "e", 20) is not None
+
+
+async def test_what_a_long_call_used_beyond_its_reservation_counts_at_its_end(
+    limits: UpstreamLimits, rig: Rig
+) -> None:
+    assert await enter(limits, "c", 10) is None
+    await age(rig, 300)
+    entered = rig.connections.keys.entered("a", "c")
+    await rig.connections.ask("SET", entered, "1|10")
+    await limits.leave("a", "c", 100)
+    assert await enter(limits, "d", 11) is not None
+    assert await enter(limits, "d", 10) is None
+
+
+async def test_a_repeated_call_counts_once(limits: UpstreamLimits) -> None:
+    assert [await enter(limits, "c") for _ in range(5)] == [None] * 5
+
+
+async def test_a_clock_that_is_set_back_ends_no_upstream(limits: UpstreamLimits, rig: Rig) -> None:
+    for n in range(3):
+        assert await enter(limits, f"c{n}") is None
+    await age(rig, -3600)
+    assert await enter(limits, "c3") is None
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.timeout(180)
+async def test_over_any_60_s_four_workers_together_keep_within_one_percent_of_the_limits(
+    redis_url: str,
+) -> None:
+    per_minute = PerMinute(600, 60_000)
+    entered: list[float] = []
+    end_s = time.monotonic() + 130
+
+    async def work(number: int) -> None:
+        connections = Connections(redis_url)
+        limits, calls = UpstreamLimits(connections), 0
+        try:
+            while time.monotonic() < end_s:
+                wait_s = await limits.enter("a", f"{number}.{calls}", per_minute, 150)
+                if wait_s is not None:
+                    await asyncio.sleep(wait_s)
+                    continue
+                entered.append(time.monotonic())
+                await limits.leave("a", f"{number}.{calls}", 100)
+                calls += 1
+        finally:
+            await connections.aclose()
+
+    await asyncio.gather(*map(work, range(4)))
+    most = max(sum(1 for other in entered if at <= other < at + 60) for at in entered)
+    assert most <= 600 * 1.01
+    # Two whole windows, and what the third has begun with.
+    assert sum(1 for at in entered if at < entered[0] + 120) >= 2 * 600 * 0.99
