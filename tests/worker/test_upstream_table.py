@@ -62,7 +62,7 @@ def test_a_row_has_the_fields_of_the_table_and_defaults_for_the_others() -> None
             "line 8, upstream 'b', weight: should be greater than 0",
         ),
         (f'{FIRST}order = "first"', "line 4, upstream 'a', order: should be a valid integer"),
-        (f"{FIRST}wieght = 2", "line 4, upstream 'a', wieght: the field is not known: use name,"),
+        (f"{FIRST}wait = 2", "line 4, upstream 'a', wait: the field is not known: use name,"),
         (f'{FIRST}key = "sk-1"', "line 4, upstream 'a', key: name its variable in key_env"),
         (
             f'{FIRST}key_env = "A"\nkey_file = "a"',
