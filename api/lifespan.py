@@ -26,6 +26,7 @@ from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import AccessDenied, SettingsInvalid, Unavailable
 from tickertape.broker.exchanges import Exchanges
 from tickertape.broker.log import Logs
+from tickertape.broker.outbox import has_history
 from tickertape.broker.queue_lines import QueueLines
 from tickertape.broker.requests import Requests
 from tickertape.broker.rights import Rights
@@ -138,7 +139,7 @@ def _services(
         conversations=Conversations(connections, settings),
         conversation_list=ConversationList(connections, settings),
         logs=Logs(connections),
-        exchanges=Exchanges(connections),
+        exchanges=Exchanges(connections, has_history=has_history(settings)),
         access=AccessRecords(connections),
         tickets=callers.access.tickets,
         streams=Streams(

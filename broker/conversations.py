@@ -10,6 +10,7 @@ from tickertape.broker.errors import NotFinished, ParentMissing, RequestMissing
 from tickertape.broker.former_primary import never_from_a_former_primary
 from tickertape.broker.homes import Homes
 from tickertape.broker.lua import Scripts
+from tickertape.broker.outbox import has_history
 from tickertape.broker.submission import conversation_key
 from tickertape.broker.summaries import Summary
 from tickertape.broker.titles import title_of
@@ -199,6 +200,7 @@ class Conversations:
             conversation=key,
             asked=next((row_id for row_id, row in own if b"asked" in row), b""),
             answered=next((row_id for row_id, row in own if b"asked" not in row), b""),
+            has_history=has_history(self._settings),
         )
         if word == "ACTIVE":
             raise NotFinished
@@ -239,6 +241,7 @@ class Conversations:
             [self._keys.ring(partition)],
             *ids,
             read_to=read_to,
+            has_history=has_history(self._settings),
             conversation=key,
             tenant=tenant,
             retention_s=self._settings.retention_s,

@@ -44,8 +44,9 @@ class Chain(msgspec.Struct, frozen=True):
 class Exchanges:
     """Keeps and reads exchanges; each call checks the tenant. Raises Unavailable."""
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, *, has_history: int = 0) -> None:
         self._connections = connections
+        self._has_history = has_history
         self._keys = connections.keys
         self._scripts = Scripts(connections.commands)
 
@@ -76,7 +77,13 @@ class Exchanges:
     async def erase(self, request_id: str, tenant: str) -> None:
         """Erase the exchange of a response that has expired; raises RequestMissing without one."""
         ring = await self._ring(request_id)
-        word, _ = await self._scripts.verdict("erase", [ring], request_id=request_id, tenant=tenant)
+        word, _ = await self._scripts.verdict(
+            "erase",
+            [ring],
+            request_id=request_id,
+            tenant=tenant,
+            has_history=self._has_history,
+        )
         if word != "OK":
             raise RequestMissing
 

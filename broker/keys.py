@@ -182,6 +182,26 @@ class Keyspace:
         """String: submits that were routed by a map before this epoch are refused."""
         return f"{self.tag(partition)}epoch"
 
+    def outbox(self, partition: int, consumer: str) -> str:
+        """Stream: the requests that have ended, and that a consumer has not been handed yet."""
+        return f"{self.tag(partition)}outbox:{consumer}"
+
+    def outboxed(self, partition: int) -> str:
+        """Hash: for each consumer, who serves it, the bytes that are held, and what was lost."""
+        return f"{self.tag(partition)}outboxed"
+
+    def repeats(self, partition: int) -> str:
+        """Sorted set: webhooks (JSON) that are sent again, by the time at which they are due."""
+        return f"{self.tag(partition)}repeats"
+
+    def undelivered(self, partition: int) -> str:
+        """Stream: webhooks that were given up."""
+        return f"{self.tag(partition)}undelivered"
+
+    def erased(self, partition: int) -> str:
+        """Sorted set: erased requests that the history may still have, by the time in ms."""
+        return f"{self.tag(partition)}erased"
+
     # A request
 
     def request(self, request_id: str) -> str:
@@ -191,6 +211,10 @@ class Keyspace:
     def log(self, request_id: str) -> str:
         """Stream: the log of a request."""
         return f"{self.tag(partition_of(request_id))}log:{request_id}"
+
+    def record(self, request_id: str) -> str:
+        """Hash: what the history needs of a request that has ended."""
+        return f"{self.tag(partition_of(request_id))}record:{request_id}"
 
     def exchange(self, request_id: str) -> str:
         """Hash: what a response was asked and answered, for the responses that follow it."""

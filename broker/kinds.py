@@ -33,7 +33,7 @@ AppendOutcome = Literal[AppendVerdict, "LOST", "REFUSED"]
 Verdict = Literal[
     AppendVerdict, "GO", "EMPTY", "INTERRUPTED",
     "EXISTS", "CONFLICT", "FULL", "TENANT_LIMIT", "TENANT_BYTES", "KEPT", "RATE", "BUSY",
-    "TERMINAL", "MISSING", "ACTIVE", "REFUSED", "STALE", "ELSEWHERE",
+    "TERMINAL", "MISSING", "ACTIVE", "REFUSED", "STALE", "ELSEWHERE", "TAKEN",
 ]  # fmt: skip
 """The first word of a script's reply. The header of each script lists the words that it returns."""
 

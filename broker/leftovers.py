@@ -97,6 +97,8 @@ _TRACES = frozenset(
         "newer",
         "uncompacted",
         "seats",
+        "outboxed",
+        "undelivered",
     }
     | {"busy", "owed", "crowd", "weights", "rates", "unsettled", "settled", "kept", "aging"}
 )

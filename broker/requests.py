@@ -19,6 +19,7 @@ from tickertape.broker.kinds import (
     Status,
 )
 from tickertape.broker.lua import Scripts
+from tickertape.broker.outbox import has_history
 from tickertape.broker.pools import UPSTREAM
 from tickertape.broker.submission import Submission, Submitted
 from tickertape.broker.submitter import Submitter, name_of_run
@@ -164,7 +165,11 @@ class Requests:
         """Erase a request that is over; raises RequestMissing, NotFinished, Unavailable."""
         await self.get(request_id, tenant)
         word, _ = await self._scripts.verdict(
-            "erase", [await self._ring(request_id)], request_id=request_id, tenant=tenant
+            "erase",
+            [await self._ring(request_id)],
+            request_id=request_id,
+            tenant=tenant,
+            has_history=has_history(self._settings),
         )
         # MISSING after the check above means that a repeated call has already erased the request.
         if word == "ACTIVE":

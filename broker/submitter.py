@@ -19,6 +19,7 @@ from tickertape.broker.homes import Home, Homes
 from tickertape.broker.kept_bytes import KeptBytes
 from tickertape.broker.kinds import Verdict
 from tickertape.broker.lua import Scripts
+from tickertape.broker.outbox import named_consumers
 from tickertape.broker.partition_map import PartitionMap
 from tickertape.broker.queue_shares import QueueBounds, QueueShares
 from tickertape.broker.rates import RateRest, encode_limits, read_rests, refusal_of
@@ -47,6 +48,7 @@ class Submitter:
         self._kept = KeptBytes(connections)
         self._repartition = Repartition(connections)
         self._outage = ShortOutage()
+        self._outbox = named_consumers(settings)
 
     async def submit(self, submission: Submission, request_id: str | None = None) -> Submitted:
         """Accept a request: when this returns, the request is in Redis and will end in a terminal.
@@ -173,6 +175,7 @@ class Submitter:
             tenant_keep_s=s.keep.tenant_conversation_s or "",
             trace=s.trace,
             pool=s.pool,
+            outbox=self._outbox,
         )
         more = details[1] if len(details) > 1 else b""
         rests = read_rests(s.rates, more) if word == "OK" else ()

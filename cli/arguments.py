@@ -93,6 +93,7 @@ def _add_processes(commands: _Commands) -> None:
         help="concurrent requests of each process; default: 64",
     )
     _add_count_of_processes(worker)
+    _add(commands, run.deliver, "start what hands finished requests on", text.DELIVER)
     model = _add(commands, run.model, "start the small local model", text.MODEL)
     model.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1")
     model.add_argument("--port", type=port_of, default=9000, help="default: 9000; 0: any free port")

@@ -60,6 +60,13 @@ def worker(options: argparse.Namespace) -> int:
     return serve.run_worker(options.slots, options.processes, options.functions)
 
 
+def deliver(options: argparse.Namespace) -> int:
+    """`tickertape deliver`."""
+    from tickertape.cli import serve
+
+    return serve.run_deliver()
+
+
 def model(options: argparse.Namespace) -> int:
     """`tickertape model`."""
     from tickertape.cli import serve

@@ -109,6 +109,20 @@ def _work(
     return 0
 
 
+def run_deliver() -> int:
+    """Hand finished requests on until a stop signal, then end what was begun.
+
+    Raises SettingsInvalid.
+    """
+    settings, redis_url = _settings()
+    from tickertape.deliver.main import run
+
+    _configure_logs(settings.log_level)
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(run(settings, redis_url))
+    return 0
+
+
 def run_model(host: str, port: int, slots: int | None) -> int:
     """Replace this process by the local model, which serves until it is killed."""
     arguments = [f"--host={host}", f"--port={port}"]

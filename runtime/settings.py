@@ -169,6 +169,7 @@ class Settings(BaseSettings):
     local_model_context: int | None = Field(
         default=None, ge=256, le=10_000_000, validation_alias=_ours("LOCAL_MODEL_CONTEXT")
     )
+    webhooks: Path | None = Field(default=None, validation_alias=_ours("WEBHOOKS"))
     titles: Literal["words", "model"] = Field(default="words", validation_alias=_ours("TITLES"))
     titles_model: str | None = Field(default=None, validation_alias=_ours("TITLES_MODEL"))
     roles_dir: Path | None = Field(default=None, validation_alias=_ours("ROLES_DIR"))

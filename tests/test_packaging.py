@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 from tickertape.runtime.environment import load_settings, variable_names
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ["api", "broker", "cli", "roles", "runtime", "worker"]
+PACKAGES = ["api", "broker", "cli", "deliver", "roles", "runtime", "worker"]
 LOCKS = [
     "requirements.lock",
     "requirements-traces.lock",

@@ -7,6 +7,12 @@ local function note_erasure(id)
   call('SPUBLISH', P .. 'push:erased', id)
 end
 
+-- Erase what is kept of a request for the history, and list the request for an erasure there if there is a history.
+local function erase_record(id, has_history)
+  call('DEL', P .. 'record:' .. id)
+  if has_history == '1' then call('ZADD', P .. 'erased', int(now), id) end
+end
+
 -- Take a request off the list of the dead. Only requests on that list keep their prompt after their end.
 -- The limit of 1000 is approximate, and the list may be longer by a node of the stream.
 local MOST_DEAD = 1200

@@ -174,6 +174,36 @@ local function count_turns(r, conversation_ttl_s)
   count_kept(key, r.tenant, bytes, shorter_s(h[1], conversation_ttl_s))
 end
 
+-- List a request that ends for each consumer that its submit has named, until `tickertape deliver` has handed it on. What
+-- nobody hands on stays within a limit: 100,000 requests of a partition, and for the history the bytes that the submit
+-- has named. Beyond that a request is not listed, and is counted as lost. So a consumer whose receiver is away for long
+-- loses the newest requests of its own, and another consumer loses nothing.
+-- The history needs what was asked and answered, so `record:` keeps the fields of the request, with its prompt, and the
+-- log is kept as long. Returns how long the log must be kept.
+local MOST_LISTED, MOST_HELD_S = 100000, 604800
+local function list_for_consumers(r, state, terminal)
+  local held_s, head = 0, call('HGET', P .. 'req:' .. r.id, 'head') or ''
+  -- The head begins with the wire. A text of a caller comes behind it.
+  local wire = string.match(head, '^{"wire":"([%w_]+)"') or ''
+  for consumer, limit in string.gmatch(r.outbox, '(%a+)=(%d+)') do
+    local outbox, bytes = P .. 'outbox:' .. consumer, 0
+    if consumer == 'history' then bytes = REQUEST_BYTES + r.bytes + r.output end
+    local listed = tonumber(call('HGET', P .. 'outboxed', 'bytes:' .. consumer) or 0)
+    if call('XLEN', outbox) >= MOST_LISTED or listed + bytes > tonumber(limit) then
+      call('HINCRBY', P .. 'outboxed', 'lost:' .. consumer, 1)
+    else
+      call('XADD', outbox, '*', 'id', r.id, 'tenant', r.tenant, 'state', state, 'end', terminal, 'wire', wire, 'bytes', int(bytes))
+      if bytes > 0 then
+        call('HINCRBY', P .. 'outboxed', 'bytes:' .. consumer, int(bytes))
+        call('HSET', P .. 'record:' .. r.id, unpack(call('HGETALL', P .. 'req:' .. r.id)))
+        call('EXPIRE', P .. 'record:' .. r.id, MOST_HELD_S)
+        held_s = MOST_HELD_S
+      end
+    end
+  end
+  return held_s
+end
+
 -- The one place where a request ends. `terminal` is the value of the last entry. A caller that passes
 -- `keeps_conversation` decides itself which request of the conversation comes next.
 local function end_request(r, state, terminal, retention_s, conversation_ttl_s, keeps_conversation)
@@ -206,9 +236,10 @@ local function end_request(r, state, terminal, retention_s, conversation_ttl_s, 
   end
   local kept_s = retention_of(r, retention_s)
   release_tenant(r, kept_s, retention_s, conversation_ttl_s)
+  local held_s = r.outbox == '' and 0 or list_for_consumers(r, state, terminal)
   call('HDEL', request, 'payload', 'checkpoint', 'checkpoint_at')
   call('EXPIRE', request, kept_s)
-  call('EXPIRE', P .. 'log:' .. r.id, kept_s)
+  call('EXPIRE', P .. 'log:' .. r.id, math.max(kept_s, held_s))
   list_uncompacted(r)
   if r.idempotency ~= '' then call('EXPIRE', P .. 'idem:' .. r.idempotency, kept_s) end
   if r.conversation ~= '' and r.state ~= 'held' and not keeps_conversation then

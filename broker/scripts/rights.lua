@@ -15,7 +15,7 @@ local RIGHTS = {
   'LPOS', 'wait:', 1, 'SADD', 'tenant:', 1, 'SREM', 'tenant:', 1, 'SCARD', 'tenant:', 0, 'SMEMBERS', 'tenant:', 0,
   'ZADD', 'running', 2, 'ZREM', 'delayed', 1, 'ZRANGE', 'running', 2, 'ZRANGEBYSCORE', 'expiry:', 2,
   'XADD', 'log:', 3, 'XLEN', 'conv:', 0, 'XDEL', 'conv:', 1, 'XRANGE', 'log:', 2, 'XREVRANGE', 'log:', 2, 'SPUBLISH', 'push:', 1,
-  'ZPOPMIN', 'idle', 0, 'ZSCORE', 'kept', 1, 'HGETALL', 'kept:', 0, 'ZREMRANGEBYRANK', 'idle', 2,
+  'ZCARD', 'repeats', 0, 'ZPOPMIN', 'idle', 0, 'ZSCORE', 'kept', 1, 'HGETALL', 'kept:', 0, 'ZREMRANGEBYRANK', 'idle', 2,
   'SPUBLISH', 'push:conv:', 1, 'SPUBLISH', 'push:worker:', 1,
 }
 local ZEROS = { '0', '0', '0' }

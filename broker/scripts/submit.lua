@@ -7,7 +7,7 @@
 --        24 must_be_known (0|1)  25 keep_s|''  26 conversation_keep_s|''  27 tenant_keep_s|''  28 tenant_bytes  29 weight|''
 --        30 rates (JSON)|''  31 settled (JSON)|''  32 input_tokens  33 tries|''  34 is_retry (0|1)
 --        35 home|''  36 user_limit|''  37 kept_limit|''  38 trace|''
---        39 pool|''
+--        39 pool|''  40 outbox|''
 -- ->     OK id [rests] | EXISTS id | CONFLICT id | FULL '' | TENANT_LIMIT whose | TENANT_BYTES '' | KEPT '' | RATE '' limit | BUSY active_id | STALE '' | ELSEWHERE ''
 -- NEEDS  rights prefix kept rates lifecycle
 -- A repeated call finds the id, or the idempotency key, of the first call. The idempotency key and the log
@@ -27,12 +27,13 @@
 -- `trace` is the context of the trace that the request belongs to, for workers and readers.
 -- `pool` is the function that answers the request, empty for the upstream. Its `format` is 2 at least, so that a worker
 -- that knows no functions leaves the request to others.
+-- `outbox` names who gets the request when it has ended, each with a limit of bytes: `webhooks=0 history=1000000`.
 -- The id comes before the fence: a repeated call whose first reply was lost must find its request.
 local request_id, fingerprint, tenant, payload, policy, idempotency, conversation, on_busy, queue_limit,
   tenant_limit, queue_bytes, retention_s, conversation_ttl_s, model, queued, head, question, links,
   conversation_turns, title, summary, format, epoch, must_be_known, keep_s, conversation_keep_s,
   tenant_keep_s, tenant_bytes, weight, rates, settled, input_tokens, tries, is_retry, home,
-  user_limit, kept_limit, trace, pool = unpack(ARGV)
+  user_limit, kept_limit, trace, pool, outbox = unpack(ARGV)
 local retention_s, conversation_ttl_s = tonumber(retention_s), tonumber(conversation_ttl_s)
 local EXPIRED_PER_SUBMIT = 16
 -- How long after the last call its requests are known, how long after its end one is found, and how many are known.
@@ -123,6 +124,7 @@ call('HSET', request, 'state', state, 'attempt', int(now), 'n', 0, 'crashes', 0,
 if trace ~= '' then call('HSET', request, 'trace', trace) end
 if format ~= '1' then call('HSET', request, 'format', format) end
 if pool ~= '' then call('HSET', request, 'pool', pool) end
+if outbox ~= '' then call('HSET', request, 'outbox', outbox) end
 if keep_s ~= '' then call('HSET', request, 'keep', keep_s) end
 if settled ~= '' then call('HSET', request, 'rates', settled, 'input', input_tokens, 'home', home) end
 

@@ -9,7 +9,7 @@ from tests.support.rig import working
 from tests.support.running_api import running_api
 from tests.support.upstream import ScriptedUpstream
 from tickertape.api.asking import Ask, submission_of
-from tickertape.api.edge.image_sources import is_public, refused_source
+from tickertape.api.edge.image_sources import refused_source
 from tickertape.api.edge.problems import Problem
 from tickertape.api.edge.tenant_rules import (
     TenantRulebook,
@@ -19,6 +19,7 @@ from tickertape.api.edge.tenant_rules import (
 )
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.roles import Role, Roles
+from tickertape.runtime.public_hosts import is_public
 from tickertape.runtime.settings import Settings
 
 PUBLIC = frozenset({"https", "data"})

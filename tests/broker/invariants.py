@@ -47,6 +47,7 @@ def keys_without_ttl(now: Snapshot) -> set[str]:
         "erasures",
         "unsettled",
         "settled",
+        "outboxed",
     }
     names = {name for name, stored in now.keys.items() if not stored.expires}
     return {name for name in names if not name.startswith("idle:")} - bounded

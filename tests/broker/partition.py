@@ -74,6 +74,8 @@ class Partition:
         self._nonces = 0
         # Whether workers are subscribed, so that one of them is woken in place of a token.
         self.has_listeners = False
+        # Whether erasures reach a history, 0 or 1.
+        self.has_history = 0
         # What the last claim that got something said of the next.
         self.next_ms = 0
 
@@ -134,6 +136,7 @@ class Partition:
         kept_limit: str = "",
         trace: str = "",
         pool: str = "",
+        outbox: str = "",
         **limits: int | str,
     ) -> Reply:
         return await self.call(
@@ -171,6 +174,7 @@ class Partition:
             kept_limit=kept_limit,
             trace=trace,
             pool=pool,
+            outbox=outbox,
             **KEEP,
             **(LIMITS | limits),
         )
@@ -355,11 +359,13 @@ class Partition:
         return await self.call("account", keys, attempt=go.attempt, usage=usage)
 
     async def erase(self, id_: str, tenant: str = "t") -> Reply:
-        return await self.call("erase", [RING], request_id=id_, tenant=tenant)
+        return await self.call(
+            "erase", [RING], request_id=id_, tenant=tenant, has_history=self.has_history
+        )
 
     async def forget(self, conv: str, tenant: str = "t") -> Reply:
         named = {"conversation": conv, "tenant": tenant, "read_to": ""}
-        return await self.call("forget", [RING], **named, **KEEP)
+        return await self.call("forget", [RING], has_history=self.has_history, **named, **KEEP)
 
     async def recount(self, *, every_ms: int = 0, most: int = 100) -> Reply:
         return await self.call("recount", [RING], every_ms=every_ms, most=most, **KEEP)

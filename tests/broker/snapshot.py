@@ -11,13 +11,16 @@ from redis.asyncio import Redis
 _READ: tuple[tuple[str, tuple[str | int, ...]], ...] = (
     ("(req:.*|seats:.*|rates:.*|exchange:.*|kept:.*|conv:[^:]*)", ("HGETALL",)),
     ("(load|busy|crowd|owed|weights|erasures|agreement)", ("HGETALL",)),
-    ("(access|settled|keys|key_ids|key_uses)", ("HGETALL",)),
-    ("(log:.*|dead|unsettled|conv:[^:]*:turns)", ("XRANGE", "-", "+")),
+    ("(access|settled|keys|key_ids|key_uses|outboxed|record:.*)", ("HGETALL",)),
+    ("(log:.*|dead|unsettled|conv:[^:]*:turns|outbox:.*|undelivered)", ("XRANGE", "-", "+")),
     (
         "(wait:.*|users:.*|ring(:.*)?|suspect(:.*)?|wake|conv:[^:]*:wait)",
         ("LRANGE", 0, -1),
     ),
-    ("(kept|aging|running|delayed|uncompacted|revoked)", ("ZRANGE", 0, -1, "WITHSCORES")),
+    (
+        "(kept|aging|running|delayed|uncompacted|revoked|repeats|erased)",
+        ("ZRANGE", 0, -1, "WITHSCORES"),
+    ),
     ("((newer|idle)(:.*)?|index:.*|expiry:.*|convs:.*)", ("ZRANGE", 0, -1, "WITHSCORES")),
     ("pools|tenants|tenant:.*", ("SMEMBERS",)),
     (

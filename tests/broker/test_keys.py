@@ -96,6 +96,12 @@ OF_SCRIPTS = {
     KEYS.kept(7): "kept",
     KEYS.aging(7): "aging",
     KEYS.kept_of(7, "t"): "kept:",
+    KEYS.outbox(7, "webhooks"): "outbox:",
+    KEYS.outboxed(7): "outboxed",
+    KEYS.repeats(7): "repeats",
+    KEYS.undelivered(7): "undelivered",
+    KEYS.erased(7): "erased",
+    KEYS.record(REQUEST_ID): "record:",
     KEYS.tenants(7): "tenants",
     KEYS.uncompacted(7): "uncompacted",
     KEYS.dead(7): "dead",
@@ -160,7 +166,7 @@ def test_every_function_that_names_a_key_is_in_this_list() -> None:
 def test_all_names_of_a_partition_share_its_hash_tag_and_are_distinct() -> None:
     names = [*OF_SCRIPTS, *OF_CONVERSATIONS]
     assert {re.match(r"\{p7\}:", name) is not None for name in names} == {True}
-    assert len(set(names)) == 41
+    assert len(set(names)) == 47
     assert {name[:5] for name in PLAIN_ONLY} == {"{p0}:"}
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from tickertape.broker.exchanges import Exchanges
 from tickertape.broker.lua import NAMES, source
 from tickertape.broker.marks import Marks
 from tickertape.broker.model_titles import ModelTitles
+from tickertape.broker.outbox import Fate, Outbox
 from tickertape.broker.queue import Lease, Queue
 from tickertape.broker.rates import RateLimit
 from tickertape.broker.repartition import Repartition
@@ -76,8 +78,26 @@ class Story(Rig):
         assert await upstreams.enter("a", "call", PerMinute(9, 9), 5) is None
         await upstreams.leave("a", "call", 7)
         assert await WorkCheck(self.connections).conditions() == []
+        await self._hand_on()
         await self._grow()
         return request_id
+
+    async def _hand_on(self) -> None:
+        """Hand on a request that has ended, as a webhook that is sent again and then given up."""
+        settings = self.settings.model_copy(update={"webhooks": Path("webhooks.toml")})
+        requests = Requests(self.connections, settings)
+        outbox = Outbox(self.connections, owner="d")
+        submitted = await requests.submit(Submission("public", {}))
+        await requests.cancel(submitted.request_id, "public")
+        collected = await outbox.collect(0, "webhooks")
+        assert collected is not None
+        (ended,) = collected.ended
+        await outbox.hand(0, "webhooks", [Fate(ended.entry, b"", b"first", 0)])
+        collected = await outbox.collect(0, "webhooks")
+        assert collected is not None
+        assert collected.due == [b"first"]
+        await outbox.hand(0, "webhooks", [Fate("", b"first", b"second")])
+        assert await outbox.undelivered(0) == [b"second"]
 
     async def _ask_a_function(self) -> None:
         """Claim and give back the request of a function twice."""

@@ -1,0 +1,94 @@
+"""The program of `tickertape deliver`: its parts and its signals."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Iterator
+
+import structlog
+from aiohttp.abc import AbstractResolver
+
+from tickertape.broker.connections import Connections
+from tickertape.broker.errors import SettingsInvalid
+from tickertape.broker.outbox import LEASE_S, Consumer, Outbox
+from tickertape.deliver.post import Poster
+from tickertape.deliver.process import Deliver, DeliverTiming, Handing
+from tickertape.deliver.receivers import Receivers
+from tickertape.deliver.webhooks import Webhooks, WebhookTiming
+from tickertape.runtime import service_manager
+from tickertape.runtime.secret_watch import SecretWatch
+from tickertape.runtime.settings import Settings
+
+# Less than the lease of an outbox, so that few webhooks are sent twice after a takeover.
+PATIENCE_S = 8.0
+NOTHING_TO_DO = (
+    "nothing is to be delivered: set TICKERTAPE_WEBHOOKS to a file of receivers (docs/webhooks.md)"
+)
+
+
+async def run(
+    settings: Settings,
+    redis_url: str,
+    *,
+    timing: DeliverTiming | None = None,
+    webhook_timing: WebhookTiming | None = None,
+    patience_s: float = PATIENCE_S,
+    lease_s: float = LEASE_S,
+    resolver: AbstractResolver | None = None,
+) -> None:
+    """Hand on until a stop signal. Waits while Redis is away. Raises SettingsInvalid."""
+    if settings.webhooks is None:
+        raise SettingsInvalid(NOTHING_TO_DO)
+    receivers = Receivers(settings.webhooks)
+    connections = Connections(
+        redis_url, namespace=settings.namespace, partitions=settings.partitions
+    )
+    outbox = Outbox(connections, owner=_name(), lease_s=lease_s)
+    try:
+        async with Poster(patience_s=patience_s, resolver=resolver) as poster:
+            webhooks = Webhooks(
+                outbox,
+                receivers,
+                poster.post,
+                connections.faults,
+                webhook_timing or WebhookTiming(),
+            )
+            consumers: dict[Consumer, Handing] = {"webhooks": webhooks}
+            watch = SecretWatch(settings)
+            watch.on_change("REDIS_URL", connections.use_account)
+            deliver = Deliver(connections, outbox, consumers, watch, timing or DeliverTiming())
+            with _stopping_on_signals(deliver):
+                await deliver.run(settings.partitions, _report_ready)
+    finally:
+        await connections.aclose()
+
+
+def _name() -> str:
+    host = socket.gethostname().partition(".")[0].replace("|", "-")
+    name = f"{host}-{os.getpid()}-{secrets.token_hex(3)}"
+    structlog.contextvars.bind_contextvars(deliver=name)
+    return name
+
+
+def _report_ready() -> None:
+    service_manager.notify(service_manager.READY)
+
+
+@contextlib.contextmanager
+def _stopping_on_signals(deliver: Deliver) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        service_manager.notify(service_manager.STOPPING)
+        deliver.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

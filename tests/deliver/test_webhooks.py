@@ -1,0 +1,181 @@
+"""Webhooks of requests that have ended: each receiver gets each event, whoever dies meanwhile."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.deliver.conftest import Delivering
+from tests.support.receiver import Receiver, receiving, write_receivers
+from tests.support.rig import Rig
+from tests.support.wait import wait_until
+from tickertape.broker.outbox import Outbox
+from tickertape.deliver.webhooks import WebhookTiming
+
+
+async def ended(rig: Rig, count: int = 1) -> set[str]:
+    """Requests that have ended as cancelled."""
+    ids = {await rig.submit() for _ in range(count)}
+    for request_id in ids:
+        await rig.requests.cancel(request_id, "public")
+    return ids
+
+
+async def all_arrive(receiver: Receiver, ids: set[str]) -> None:
+    await wait_until(lambda: {*receiver.types} == ids, description="all events arrive")
+
+
+async def is_empty(rig: Rig) -> bool:
+    backlog = await Outbox(rig.connections).backlog(0, "webhooks")
+    return backlog.waiting == backlog.due_again == 0
+
+
+async def test_each_end_has_its_event_with_openais_name_and_no_text(
+    rig: Rig, receiver: Receiver, delivering: Delivering
+) -> None:
+    expected = {}
+    for kind in ("completed", "incomplete", "failed", "cancelled"):
+        request_id = await rig.begin(payload={"messages": ["a secret prompt"], "params": {}})
+        expected[request_id] = f"response.{kind}"
+        await rig.type("a secret answer")
+        match kind:
+            case "completed":
+                await rig.finish()
+            case "incomplete":
+                await rig.finish(finish_reason="length")
+            case "failed":
+                await rig.fail(message="a secret reason")
+            case _:
+                await rig.requests.cancel(request_id, "public")
+    async with delivering():
+        await all_arrive(receiver, {*expected})
+    assert receiver.types == expected
+    assert not any(b"secret" in body for body in receiver.bodies)
+    assert {*receiver.events} == {f"evt_{request_id}" for request_id in expected}
+
+
+async def test_the_event_of_a_response_has_the_id_that_openais_clients_know(
+    rig: Rig, receiver: Receiver, delivering: Delivering
+) -> None:
+    request_id = await rig.submit(head={"wire": "responses"})
+    await rig.requests.cancel(request_id, "public")
+    async with delivering():
+        await all_arrive(receiver, {request_id})
+    (event,) = receiver.events.values()
+    assert event["data"]["id"] == f"resp_{request_id}"
+    assert event["object"] == "event"
+    assert event["created_at"] > 1_600_000_000
+
+
+async def test_a_receiver_that_was_away_gets_all_events_and_each_call_has_the_same_id(
+    rig: Rig, receiver: Receiver, delivering: Delivering
+) -> None:
+    receiver.statuses.extend([500, 503, 302, 429])
+    ids = await ended(rig, 3)
+    async with delivering():
+        await all_arrive(receiver, ids)
+        await wait_until(lambda: is_empty(rig), description="the outbox is empty")
+    assert len(receiver.calls) == 7
+    assert {*receiver.calls} == {f"evt_{request_id}" for request_id in ids}
+
+
+async def test_a_killed_receiver_gets_after_its_return_what_it_missed(
+    rig: Rig, path: Path, delivering: Delivering
+) -> None:
+    async with receiving() as first:
+        write_receivers(path, one=first.url)
+        port = int(first.url.rpartition(":")[2].partition("/")[0])
+    ids = await ended(rig, 5)
+    async with delivering():
+
+        async def are_due_again() -> bool:
+            return (await Outbox(rig.connections).backlog(0, "webhooks")).due_again == 5
+
+        await wait_until(are_due_again, description="the webhooks wait for their receiver")
+        async with receiving(port=port) as second:
+            await all_arrive(second, ids)
+    assert len(second.calls) == 5
+
+
+async def test_a_slow_receiver_delays_no_other(
+    rig: Rig, path: Path, receiver: Receiver, delivering: Delivering
+) -> None:
+    async with receiving() as slow:
+        slow.is_answering.clear()
+        write_receivers(path, one=receiver.url, slow=slow.url)
+        async with delivering(patience_s=5):
+            # More than the slow one may be sent at a time.
+            ids = await ended(rig, 40)
+            await all_arrive(receiver, ids)
+            assert not slow.events
+            slow.is_answering.set()
+            await all_arrive(slow, ids)
+    assert len(receiver.calls) == 40
+
+
+async def test_a_process_that_dies_in_the_middle_is_replaced_and_nothing_is_lost(
+    rig: Rig, receiver: Receiver, delivering: Delivering
+) -> None:
+    ids = await ended(rig, 3)
+    receiver.is_answering.clear()
+    async with delivering():
+        await wait_until(lambda: len(receiver.calls) == 3, description="three calls are under way")
+    # It died before any answer came, and the next one waits for the end of its lease.
+    receiver.is_answering.set()
+    async with delivering():
+        await wait_until(lambda: is_empty(rig), description="the outbox is empty")
+    assert len(receiver.calls) == 6
+    assert {*receiver.calls} == {f"evt_{request_id}" for request_id in ids}
+
+
+async def test_two_processes_send_each_webhook_once(
+    rig: Rig, receiver: Receiver, delivering: Delivering
+) -> None:
+    async with delivering(lease_s=60), delivering(lease_s=60):
+        ids = await ended(rig, 20)
+        await all_arrive(receiver, ids)
+        await wait_until(lambda: is_empty(rig), description="the outbox is empty")
+    assert len(receiver.calls) == 20
+
+
+@pytest.mark.parametrize("how", ["too often", "gone", "too old"])
+async def test_a_webhook_that_nobody_takes_is_given_up_and_kept_for_people(
+    rig: Rig, receiver: Receiver, delivering: Delivering, how: str
+) -> None:
+    receiver.statuses.extend([410] if how == "gone" else [500] * 9)
+    timing = WebhookTiming(
+        pauses_s=(0.01, 0.01), busy_s=0.01, give_up_s=-1 if how == "too old" else 999
+    )
+    (request_id,) = await ended(rig)
+    outbox = Outbox(rig.connections)
+
+    async def is_given_up() -> bool:
+        return (await outbox.backlog(0, "webhooks")).given_up == 1
+
+    async with delivering(timing):
+        await wait_until(is_given_up, description="the webhook is given up")
+    (kept,) = await outbox.undelivered(0)
+    assert request_id.encode() in kept
+    assert len(receiver.calls) == {"gone": 1, "too old": 1, "too often": 3}[how]
+    assert await is_empty(rig)
+
+
+async def test_a_receiver_that_left_the_file_gets_nothing_more(
+    rig: Rig, path: Path, receiver: Receiver, delivering: Delivering
+) -> None:
+    receiver.statuses.extend([500] * 9)
+    await ended(rig)
+    async with delivering(WebhookTiming(pauses_s=(0.1,) * 9)):
+        await receiver.arrived.wait()
+        write_receivers(path, other="http://127.0.0.1:9/hook")
+        await wait_until(lambda: is_empty(rig), description="the webhook is dropped")
+    assert len(receiver.calls) == 1
+
+
+async def test_an_end_that_no_receiver_wants_leaves_the_outbox(
+    rig: Rig, path: Path, receiver: Receiver, delivering: Delivering
+) -> None:
+    path.write_text(path.read_text() + 'tenants = ["other"]\n')
+    await ended(rig, 2)
+    async with delivering():
+        await wait_until(lambda: is_empty(rig), description="the outbox is empty")
+    assert not receiver.calls
