@@ -60,7 +60,7 @@ def worker(options: argparse.Namespace) -> int:
     return serve.run_worker(options.slots, options.processes, options.functions)
 
 
-def deliver(options: argparse.Namespace) -> int:
+def deliver(_: argparse.Namespace) -> int:
     """`tickertape deliver`."""
     from tickertape.cli import serve
 

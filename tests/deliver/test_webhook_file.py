@@ -11,7 +11,7 @@ from tickertape.deliver.receivers import Receivers
 from tickertape.deliver.webhook_file import read
 
 URL = "https://user:passw0rd@hooks.example.com/in"
-LEAST = {"name": "a", "url": URL, "secret": SECRET}
+LEAST: dict[str, object] = {"name": "a", "url": URL, "secret": SECRET}
 
 
 def toml(value: object) -> str:
