@@ -43,7 +43,7 @@ def test_a_receiver_gets_all_events_of_all_tenants_and_their_users(path: Path) -
 
 
 def test_a_receiver_gets_no_event_of_another_tenant_and_no_other_event(path: Path) -> None:
-    row = {**LEAST, "tenants": ["acme"], "events": ["response.failed"]}
+    row: dict[str, object] = {**LEAST, "tenants": ["acme"], "events": ["response.failed"]}
     (receiver,) = read(file_of(path, row)).values()
     assert receiver.gets("acme", event("response.failed"))
     assert receiver.gets("acme~1234", event("response.failed"))
@@ -53,7 +53,7 @@ def test_a_receiver_gets_no_event_of_another_tenant_and_no_other_event(path: Pat
 
 def test_secrets_may_be_in_a_file_of_their_own(path: Path) -> None:
     (path.parent / "secret").write_text(f"{SECRET}\n{SECRET}\n")
-    row = {"name": "a", "url": URL, "secret_file": "secret"}
+    row: dict[str, object] = {"name": "a", "url": URL, "secret_file": "secret"}
     assert len(read(file_of(path, row))["a"].keys) == 2
 
 
