@@ -76,7 +76,7 @@ def test_secrets_may_be_in_a_file_of_their_own(path: Path) -> None:
         ({"events": []}, "receiver 1: events: write a list"),
         ({"tenants": "acme"}, "receiver 1: tenants: write a list"),
         ({"allow_private": "yes"}, "receiver 1: allow_private: write true or false"),
-        ({"adress": URL}, "receiver 1: adress: the fields are"),
+        ({"address": URL}, "receiver 1: address: the fields are"),
     ],
 )
 def test_a_wrong_field_is_named_with_its_receiver_and_without_secrets(
