@@ -239,6 +239,12 @@ class Settings(BaseSettings):
         return int(self.lease_s * 1000)
 
     @property
+    def has_upstream(self) -> bool:
+        """Whether an upstream is set."""
+        set_ones = (self.upstreams, self.openai_api_key, self.openai_base_url)
+        return any(each is not None for each in set_ones)
+
+    @property
     def is_closed(self) -> bool:
         """Whether the settings let in callers with keys or tokens only."""
         return self.api_keys is not None or self.require_keys or self.jwt_jwks_url is not None

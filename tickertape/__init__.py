@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tickertape import testing as testing
     from tickertape.api.edge.caller import Caller as Caller
     from tickertape.api.mounting import mount as mount
     from tickertape.api.mounting import router as router
@@ -95,10 +96,13 @@ __all__ = [
     "function",
     "mount",
     "router",
+    "testing",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "testing":
+        return import_module("tickertape.testing")
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_MODULES[name]), name)

@@ -86,9 +86,10 @@ def build_worker(
         suspect_crashes=settings.max_crashes - 1,
         timing=timing.consumer,
     )
-    models = ModelWatch(connections, tools.upstream, timing.models)
+    has_upstream = UPSTREAM in tools.queue.pools
+    models = ModelWatch(connections, tools.upstream if has_upstream else None, timing.models)
     titles: TitleMaker | None = None
-    if settings.titles == "model":
+    if settings.titles == "model" and has_upstream:
         titles = TitleMaker(
             ModelTitles(connections),
             tools.upstream,
@@ -156,7 +157,7 @@ def _build_tools(
     functions: Sequence[Function],
 ) -> Tools:
     rng = random.Random()
-    pools = (UPSTREAM, *(each.name for each in functions))
+    pools = _pools(settings, functions)
     return Tools(
         queue=Queue(connections, settings, worker=name, pools=pools),
         looks=Looks(connections, pools=pools),
@@ -197,6 +198,12 @@ def _upstream(
         model=settings.openai_model,
         profile=settings.upstream_profile,
     )
+
+
+def _pools(settings: Settings, functions: Sequence[Function]) -> tuple[str, ...]:
+    """What a worker claims from: the upstream, unless the worker has functions and no upstream."""
+    names = tuple(each.name for each in functions)
+    return names if names and not settings.has_upstream else (UPSTREAM, *names)
 
 
 def _housekeeper(

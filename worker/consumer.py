@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from tickertape.broker.queue import Lease
 from tickertape.worker.claim_loop import ClaimLoop, ClaimTiming
 from tickertape.worker.interruption import Interruption
 from tickertape.worker.lease_keeper import LeaseKeeper
@@ -83,6 +84,11 @@ class Consumer:
     def running(self) -> int:
         """The number of jobs under way."""
         return len(self._jobs)
+
+    @property
+    def leases(self) -> list[Lease]:
+        """The leases of the jobs under way."""
+        return [job.lease for job, _ in self._jobs.listed()]
 
     @property
     def running_deltas(self) -> int:

@@ -10,6 +10,7 @@ from tickertape.worker.consumer import Consumer
 from tickertape.worker.counters import Counters, DeltaRate
 from tickertape.worker.model_watch import ModelWatch
 
+_BEFORE_CLAIMS_S = 0.02
 _LEAVE_LIMIT_S = 0.5
 
 
@@ -43,9 +44,11 @@ class FleetReporter:
         try:
             while True:
                 # A worker that does not claim yet, or that hangs, is not at work.
-                if self._consumer.is_claiming and not self._consumer.silent_loops:
+                is_claiming = self._consumer.is_claiming
+                if is_claiming and not self._consumer.silent_loops:
                     await self._try_to_report()
-                await asyncio.sleep(self._interval_s)
+                # API processes should know the functions of a new worker at once.
+                await asyncio.sleep(self._interval_s if is_claiming else _BEFORE_CLAIMS_S)
         finally:
             if self._is_reported:
                 with self._faults.contain("fleet report"):

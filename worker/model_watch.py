@@ -37,30 +37,33 @@ class ModelWatch:
     """Keeps the model list in Redis up to date while `run` runs.
 
     `fault` states why the list cannot be read; None once it was read. `no_list_reason` states that
-    the upstream has no list, which is not a fault.
+    the upstream has no list, which is not a fault. Without an upstream there is nothing to watch.
     """
 
     def __init__(
         self,
         connections: Connections,
-        upstream: Upstream | UpstreamTable,
+        upstream: Upstream | UpstreamTable | None,
         timing: ModelWatchTiming = _TIMING,
     ) -> None:
         self._timing = timing
         self._connections = connections
         self._upstream = upstream
         self._has_answered = asyncio.Event()
-        self.fault: str | None = "The upstream has not answered yet."
+        self.fault: str | None = None if upstream is None else "The upstream has not answered yet."
         self.no_list_reason: str | None = None
         # The fault in words that quote nothing of the upstream, for everyone who reads the status.
         self.public_fault: str | None = None
 
     async def run(self) -> None:
         """List and publish the models again and again, until cancelled."""
+        if self._upstream is None:
+            self._has_answered.set()
+            return
         while True:
             pause_s = self._timing.retry_s
             with self._connections.faults.contain("model list"):
-                pause_s = await self._publish()
+                pause_s = await self._publish(self._upstream)
             await asyncio.sleep(pause_s)
 
     async def wait_briefly(self) -> None:
@@ -74,27 +77,29 @@ class ModelWatch:
             async with asyncio.timeout(self._timing.first_list_s):
                 await self._has_answered.wait()
 
-    async def _publish(self) -> float:
+    async def _publish(self, upstream: Upstream | UpstreamTable) -> float:
         """List once; returns the pause in seconds until the next time. Raises Unavailable."""
         try:
-            models = await self._upstream.list_models()
+            models = await upstream.list_models()
         except UpstreamError as error:
-            return await self._publish_fault(error)
+            return await self._publish_fault(upstream, error)
         if self.fault or self.no_list_reason:
-            log.info("models listed", **_listed(models, self._upstream.model))
+            log.info("models listed", **_listed(models, upstream.model))
         self.fault = self.no_list_reason = self.public_fault = None
         self._has_answered.set()
         await write_models(self._connections, models)
         return self._timing.again_s
 
-    async def _publish_fault(self, error: UpstreamError) -> float:
+    async def _publish_fault(
+        self, upstream: Upstream | UpstreamTable, error: UpstreamError
+    ) -> float:
         is_missing = isinstance(error, NoModelList)
         before = self.no_list_reason, self.fault
         self.no_list_reason, self.fault = (
             (error.message, None) if is_missing else (None, error.message)
         )
         if before != (self.no_list_reason, self.fault):
-            has_chat = not is_missing or await self._upstream.has_chat()
+            has_chat = not is_missing or await upstream.has_chat()
             log.warning(
                 "models not listed",
                 reason=error.message,

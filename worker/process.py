@@ -9,6 +9,7 @@ import structlog
 from tickertape.broker.agreement import Agreement
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import AccessDenied, Unavailable
+from tickertape.broker.pools import UPSTREAM
 from tickertape.broker.push import Push
 from tickertape.broker.rights import Rights
 from tickertape.runtime import service_manager
@@ -78,7 +79,8 @@ class Worker:
                 await self.consumer.start_up.run(self._start)
                 if not self.consumer.is_stopping:
                     tune_garbage_collector()
-                    log.info("working", slots=self.slots)
+                    has_upstream = UPSTREAM in self.consumer.pools
+                    log.info("working", slots=self.slots, upstream=has_upstream)
                     report_ready()
                     background.append(group.create_task(self.agreement.run(), name="agreement"))
                     await self.consumer.run(self.drain_grace_s)

@@ -8,6 +8,8 @@ import asyncio
 import functools
 import signal
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from types import FrameType
 from typing import cast
 
@@ -96,6 +98,17 @@ class DrainingServer(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         if self.started:
             self._app.state.services.metrics.watch_edge(REASONS, self.doorway.refusals)
+
+    @asynccontextmanager
+    async def listening(self, sockets: list[socket.socket]) -> AsyncIterator[None]:
+        """Serve for the length of the block, without signals, as a part of another program."""
+        self.config.load()
+        self.lifespan = self.config.lifespan_class(self.config)
+        await self.startup(sockets)
+        try:
+            yield
+        finally:
+            await self.shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to end, or end at once.

@@ -148,7 +148,8 @@ REDIS = (
 
 UPSTREAM = (
     Case("upstream-unset", _FAIL, "a worker without an upstream",
-         "neither OPENAI_BASE_URL nor OPENAI_API_KEY is set, so every request fails",
+         "neither OPENAI_BASE_URL nor OPENAI_API_KEY is set, so every request fails"
+         " that no function of yours answers",
          "set OPENAI_API_KEY for OpenAI, or OPENAI_BASE_URL for another server; only"
          " `tickertape up` starts a model of its own"),
     Case("upstream-proxy", _FAIL, "a variable that names a proxy is wrong", "{problem}",

@@ -81,7 +81,7 @@ async def upstream(
         return [_local_model(settings)]
     if settings.upstreams is not None:
         return await of_table.findings(settings.upstreams, settings.openai_model, limit_s)
-    if settings.openai_base_url is None and settings.openai_api_key is None:
+    if not settings.has_upstream:
         return [CASES["upstream-unset"].found()]
     address = settings.openai_base_url or _OPENAI
     from tickertape.worker.upstream.errors import (

@@ -28,12 +28,7 @@ def needs_redis(settings: Settings) -> bool:
 
 def needs_model(settings: Settings) -> bool:
     """Whether `up` must start the local model: it is chosen, or no upstream is set."""
-    has_upstream = (
-        settings.upstreams is not None
-        or settings.openai_api_key is not None
-        or settings.openai_base_url is not None
-    )
-    return settings.local_model is not None or not has_upstream
+    return settings.local_model is not None or not settings.has_upstream
 
 
 def log_environment(settings: Settings) -> dict[str, str]:
