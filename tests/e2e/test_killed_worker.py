@@ -19,6 +19,7 @@ from tests.support.wire_calls import (
     Asked,
     agui,
     ai_sdk,
+    ai_sdk_7,
     background,
     background_stream,
     chat,
@@ -72,6 +73,7 @@ TABLE: list[tuple[Ask, str, str]] = [
     (ai_sdk, ERROR, WHOLE),
     (agui, ANEW, ANEW),
     (resuming_agui, ANEW, ANEW),
+    (ai_sdk_7, ANEW, ANEW),
 ]
 
 

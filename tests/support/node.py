@@ -37,8 +37,9 @@ def installed(folder: Path, name: str) -> Path:
     locks = _LOCKS / name
 
     def install(cache: Path) -> None:
-        for file in ("package.json", "package-lock.json"):
-            shutil.copy(locks / file, cache)
+        for file in ("package.json", "package-lock.json", ".npmrc"):
+            if (locks / file).exists():
+                shutil.copy(locks / file, cache)
         run_installer("npm", "ci", "--no-audit", "--no-fund", "--loglevel=error", cwd=cache)
 
     packages = installed_once(name, locks / "package-lock.json", install)

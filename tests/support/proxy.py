@@ -1,7 +1,10 @@
 """A TCP proxy that delays, loses and breaks connections, as networks do."""
 
 import asyncio
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Self
 
 _READ_BYTES = 65_536
@@ -18,6 +21,16 @@ class _Link:
     breaks_on_reply: asyncio.Event | None = None
     # Whether the client has sent something, and the target has not replied to it.
     is_unanswered: bool = False
+    # How many events of the reply get through before it is cut.
+    events_left: int | None = None
+
+    def end_in(self, data: bytes) -> int | None:
+        """Where the reply is to be cut in these bytes of it; None if it goes on behind them."""
+        if self.events_left is None:
+            return None
+        ends = [found.end() for found in re.finditer(b"\n\n", data)]
+        left, self.events_left = self.events_left, max(0, self.events_left - len(ends))
+        return ends[left - 1] if left <= len(ends) else None
 
     def reset(self) -> None:
         self.client.transport.abort()
@@ -32,7 +45,9 @@ class FaultProxy:
     through in either direction and neither side notices, as when a cable is cut. A connection that
     lost bytes this way stays dead afterwards, and new ones work. `carried` is every byte that the
     target replied, if it is set to a bytearray. If the target is silent for `gives_up_after_s`, the
-    proxy answers 504 (`given_up`), or breaks off in mid-answer, as nginx does after 60 s.
+    proxy answers 504 (`given_up`), or breaks off in mid-answer, as nginx does after 60 s. `cuts`
+    has a number for each new connection: so many events of its reply get through, and the reply
+    then ends without its last chunk. A connection whose number is None is not cut.
     """
 
     def __init__(self, target_port: int, *, host: str = "127.0.0.1") -> None:
@@ -43,7 +58,9 @@ class FaultProxy:
         self.carried: bytearray | None = None
         self.gives_up_after_s: float | None = None
         self.given_up = 0
+        self.cuts: Iterator[int | None] | None = None
         self._target = host, target_port
+        self._turns: Iterator[int] | None = None
         self._losing: tuple[bytes, asyncio.Event, bool] | None = None
         self._links: set[_Link] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -87,6 +104,10 @@ class FaultProxy:
         """Forward new connections elsewhere and keep the open ones, as TCP balancers do."""
         self._target = self._target[0], target_port
 
+    def take_turns(self, *target_ports: int) -> None:
+        """Forward each new connection to the next of these ports, as balancers do."""
+        self._turns = cycle(target_ports)
+
     def reset_all(self) -> None:
         """Break every open connection."""
         for link in [*self._links]:
@@ -99,12 +120,15 @@ class FaultProxy:
         task.add_done_callback(self._tasks.discard)
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, port = self._target
+        port = port if self._turns is None else next(self._turns)
         try:
-            target_reader, target_writer = await asyncio.open_connection(*self._target)
+            target_reader, target_writer = await asyncio.open_connection(host, port)
         except OSError:
             writer.transport.abort()
             return
         link = _Link(writer, target_writer)
+        link.events_left = None if self.cuts is None else next(self.cuts)
         self._links.add(link)
         try:
             # The first side to end ends both, because no proxied connection half-closes.
@@ -147,8 +171,11 @@ class FaultProxy:
                 return
             if self.carried is not None:
                 self.carried += data
-            link.client.write(data)
+            end = link.end_in(data)
+            link.client.write(data[:end])
             await link.client.drain()
+            if end is not None:
+                return
 
     async def _read_in_time(self, reader: asyncio.StreamReader, link: _Link) -> bytes:
         """The next bytes of the target, empty also when the proxy gives up."""

@@ -5,6 +5,7 @@ import contextlib
 import secrets
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -138,6 +139,13 @@ async def _run_on(client: httpx2.AsyncClient, body: dict[str, Any], content: byt
     while whole and not whole[-1].startswith(b"id: "):
         whole.pop()
     return b"".join(frame + b"\n\n" for frame in whole)
+
+
+async def ai_sdk_7(asked: Asked) -> str:
+    message = {"role": "user", "parts": [{"type": "text", "text": asked.question}]}
+    body = {"id": asked.question, "messages": [message]}
+    fold = partial(folding.ui_message, resets=True)
+    return _folded(fold, await asked.client.post("/api/v7/chat", json=body))
 
 
 def _folded(fold: Callable[[bytes], folding.Heard], answered: httpx2.Response) -> str:

@@ -49,6 +49,32 @@ async def test_a_page_that_sends_its_history_gets_no_memory_added(
     ]
 
 
+async def test_what_a_user_added_to_an_answer_goes_to_the_model_and_unknown_parts_do_not(
+    api: RunningApi, worker: Rig
+) -> None:
+    odd = [{"type": "custom", "kind": "a.b"}, {"type": "reasoning-file", "url": 1}, {"type": None}]
+    steering = {"type": "steering-message", "id": "s-1"}
+    answered = {
+        "role": "assistant",
+        "parts": [
+            {"type": "step-start"},
+            {"type": "text", "text": "Red"},
+            *odd,
+            {**steering, "parts": [{"type": "text", "text": "Blue!"}, {"type": "new"}]},
+            {**steering, "parts": "odd"},
+            {"type": "text", "text": "Blue"},
+        ],
+    }
+    sending = send(api, "chat-1", HI, answered, HI, steering="none", experimental=[1])
+    payload = await claimed(worker)
+    await worker.finish()
+    await sending
+    assert [message["content"] for message in payload["messages"]] == [
+        *("hi", "Red", "Blue!", "Blue", "hi")
+    ]
+    assert payload["messages"][2]["role"] == "user"
+
+
 async def test_a_page_that_sends_only_new_messages_uses_the_servers_memory(
     api: RunningApi, worker: Rig
 ) -> None:

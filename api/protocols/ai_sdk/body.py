@@ -30,7 +30,8 @@ _FILE_LEFT_OUT = "[A file was left out here: this model does not take it.]"
 # Parameters that an app may add to the body of its calls.
 _PARAMS = ("model", "temperature", "top_p", "max_tokens", "tools", "tool_choice")
 
-_KINDS_FOR_MODELS = frozenset({"text", "file", "reasoning"})
+_STEERING = "steering-message"  # what a user added while the answer was written
+_KINDS_FOR_MODELS = frozenset({"text", "file", "reasoning", _STEERING})
 _TOOL_KINDS = ("tool-", "dynamic-tool")
 _STATES_WITHOUT_OUTCOME = frozenset({"input-streaming", "input-available", "approval-requested"})
 
@@ -225,13 +226,17 @@ def _file(part: JsonObject, param: str | None) -> JsonObject:
 
 
 def _assistant(parts: list[JsonObject]) -> list[JsonObject]:
-    steps: list[list[JsonObject]] = [[]]
+    messages: list[JsonObject] = []
+    step: list[JsonObject] = []
     for part in parts:
-        if part.get("type") == "step-start":
-            steps.append([])
-        else:
-            steps[-1].append(part)
-    return [message for step in steps for message in _step(step)]
+        if part.get("type") not in {"step-start", _STEERING}:
+            step.append(part)
+            continue
+        messages += _step(step)
+        step = []
+        if content := _user_content(_objects(part.get("parts")), None):
+            messages.append({"role": "user", "content": content})
+    return messages + _step(step)
 
 
 def _step(parts: list[JsonObject]) -> list[JsonObject]:
