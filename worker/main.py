@@ -27,6 +27,8 @@ from tickertape.worker.health import Health, health_endpoint
 from tickertape.worker.metrics import WorkerMetrics
 from tickertape.worker.process import Worker
 from tickertape.worker.readiness import OF_WORKER
+from tickertape.worker.upstreams.metrics import UpstreamMetrics
+from tickertape.worker.upstreams.roster import UpstreamTable
 
 DEFAULT_SLOTS = 64
 # Those that the caller of `run` blocks before it makes the event loop.
@@ -67,7 +69,7 @@ async def run(
         worker.models,
         shared,
         conditions,
-        lambda: worker.tools.counters.upstream_problem,
+        lambda: worker.tools.upstream_problem,
         connections.faults,
         worker.secrets,
         timing.look_age_s,
@@ -104,6 +106,8 @@ def _metrics(worker: Worker, connections: Connections, conditions: Conditions) -
         slots=worker.slots,
     )
     metrics.add(ConditionGauge(conditions.gauge))
+    if isinstance(worker.tools.upstream, UpstreamTable):
+        metrics.add(UpstreamMetrics(worker.tools.upstream.members))
     return metrics
 
 

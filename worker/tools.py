@@ -70,6 +70,12 @@ class Tools:
     end_listeners: list[Callable[[Lease], None]] = field(default_factory=list)
     """Are called with each request that this worker ends."""
 
+    @property
+    def upstream_problem(self) -> str | None:
+        """Why the upstream refused the last call, or which of several cannot be used."""
+        of_some = self.upstream.problem if isinstance(self.upstream, UpstreamTable) else None
+        return self.counters.upstream_problem or of_some
+
     def source_of(self, lease: Lease, written: Written, tried: set[str]) -> Source:
         """What answers the request of a lease, in an attempt that writes its answer.
 

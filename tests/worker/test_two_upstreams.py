@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.api.test_fleet_metrics import misdescribed
+from tests.faults.ports import free_port
+from tests.support.callers import Caller
 from tests.support.given_settings import GivenSettings
 from tests.support.prompted import Plan, PlanFollower
 from tests.support.script import Status, answer
@@ -71,6 +74,26 @@ async def test_an_answer_that_no_upstream_continues_fails_with_what_there_is(
         assert (ended.end["code"], ended.end["upstream"]) == ("upstream_truncated", "a")
         assert (opened, len(ended.text)) == (["started"], 20)
         assert system.calls == (1, 0)
+
+
+async def test_what_each_upstream_did_is_in_the_metrics(redis_url: str, tmp_path: Path) -> None:
+    port = free_port()
+    async with (
+        two_upstreams(redis_url, tmp_path, worker_health_port=port) as system,
+        Caller(f"http://127.0.0.1:{port}") as worker,
+    ):
+        system.a.script = [Status(503)]
+        await system.rig.ended(await system.rig.ask())
+        text = (await worker.client.get("/metrics")).text
+    document = Path("docs/upstreams.md").read_text()
+    assert misdescribed(document, text) == []
+    assert {
+        'tickertape_upstream_calls_total{outcome="upstream_error",upstream="a"} 1.0',
+        'tickertape_upstream_calls_total{outcome="completed",upstream="a"} 0.0',
+        'tickertape_upstream_calls_total{outcome="completed",upstream="b"} 1.0',
+        'tickertape_upstream_running{upstream="b"} 0.0',
+        'tickertape_upstream_resting{upstream="a"} 0.0',
+    } <= {*text.splitlines()}
 
 
 async def test_an_error_in_the_table_stops_the_start_of_a_worker(tmp_path: Path) -> None:

@@ -163,6 +163,19 @@ async def test_a_refused_key_does_not_end_a_request_that_another_upstream_may_an
             await ask(table)
 
 
+async def test_a_refusal_names_the_row_whose_key_is_to_be_corrected(a: ScriptedUpstream) -> None:
+    a.accept_keys("another")
+    async with table_of(a) as table:
+        with pytest.raises(Rejected) as refused:
+            await ask(table)
+        assert "has to correct the key of 'a' and restart" in refused.value.message
+        assert "key-of-a" not in refused.value.message
+        a.accept_keys("key-of-a")
+        a.script = WHOLE
+        assert (await ask(table))[0] == "a"
+        assert table.problem is None
+
+
 async def test_the_deadline_is_that_of_all_calls_together(
     a: ScriptedUpstream, b: ScriptedUpstream
 ) -> None:
@@ -203,7 +216,7 @@ async def test_the_list_has_what_the_row_names_even_while_that_upstream_is_away(
     a.models_status = 503
     async with table_of(a, b, a={"models": ["large"]}) as table:
         assert [each["id"] for each in await table.list_models()] == ["large", *b.models]
-        assert list(table.problems) == ["a"]
+        assert table.problem == ("Upstreams of the table that cannot be used: a. The log says why.")
         b.models_status = 500
         with pytest.raises(UpstreamError):
             await table.list_models()

@@ -21,6 +21,8 @@ log = structlog.get_logger()
 # An upstream that asks for a pause without a time gets this one, and none a longer one than that.
 _REST_S, _LONGEST_REST_S = 1.0, 600.0
 _FIRST_MEAN_OUTPUT, _MEAN_OVER = 512, 8
+# What stands in the row in place of these settings.
+_FIELDS = {"OPENAI_BASE_URL": "base_url", "OPENAI_API_KEY": "key", "OPENAI_MODEL": "models"}
 # This key, this account or this upstream lacks what the request needs.
 _REFUSED_HERE = frozenset({401, 402, 403, 404})
 
@@ -106,6 +108,7 @@ class Member:
     def refused(self, error: UpstreamError) -> None:
         """Take note of a failure, and of what it says about calls to come."""
         self.outcomes[error.code.value] += 1
+        self.name_in(error)
         is_rate = isinstance(error, RateLimited)
         if is_rate or error.retry_after_s:
             self.breaker.rest(min(error.retry_after_s or _REST_S, _LONGEST_REST_S))
@@ -122,6 +125,11 @@ class Member:
                 reason=error.message,
                 upstream_said=error.detail,
             )
+
+    def name_in(self, error: UpstreamError) -> None:
+        """Name this upstream's row in an error that speaks of the settings of a single upstream."""
+        for setting, field in _FIELDS.items():
+            error.message = error.message.replace(setting, f"the {field} of {self.row.name!r}")
 
     def stopped(self) -> None:
         """Take note that the worker ended the call, which says nothing about the upstream."""

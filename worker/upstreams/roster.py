@@ -73,10 +73,12 @@ class UpstreamTable:
         return any(member.upstream.continues for member in self.members)
 
     @property
-    def problems(self) -> dict[str, str]:
-        """Why upstreams cannot be used at the moment, by their names."""
-        refused = {each.row.name: each.problem for each in self.members if each.problem}
-        return {**self._faults, **refused}
+    def problem(self) -> str | None:
+        """The upstreams that cannot be used at the moment; None if all can."""
+        refused = {each.row.name for each in self.members if each.problem}
+        if not (names := sorted(refused | self._faults.keys())):
+            return None
+        return f"Upstreams of the table that cannot be used: {', '.join(names)}. The log says why."
 
     def serving(self, model: str | None) -> list[Member]:
         """The upstreams that requests for a model may go to.
@@ -187,6 +189,7 @@ class UpstreamTable:
         try:
             models = await member.list_models()
         except UpstreamError as error:
+            member.name_in(error)
             if self._faults.get(name) != error.message:
                 said = {"reason": error.message, "upstream_said": error.detail}
                 log.warning("models of an upstream not listed", upstream=name, **said)
