@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 # A value of another type makes the read fail, so this holds the types to their design as well.
 _READ: tuple[tuple[str, tuple[str | int, ...]], ...] = (
-    ("(req:.*|seats:.*|rates:.*|exchange:.*|kept:.*|conv:[^:]*)", ("HGETALL",)),
+    ("(req:.*|minute:[^:]*|seats:.*|rates:.*|exchange:.*|kept:.*|conv:[^:]*)", ("HGETALL",)),
     ("(load|busy|crowd|owed|weights|erasures|agreement)", ("HGETALL",)),
     ("(access|settled|keys|key_ids|key_uses|outboxed|record:.*)", ("HGETALL",)),
     ("(log:.*|dead|unsettled|conv:[^:]*:turns|outbox:.*|undelivered)", ("XRANGE", "-", "+")),
@@ -24,7 +24,7 @@ _READ: tuple[tuple[str, tuple[str | int, ...]], ...] = (
     ("((newer|idle)(:.*)?|index:.*|expiry:.*|convs:.*)", ("ZRANGE", 0, -1, "WITHSCORES")),
     ("pools|tenants|tenant:.*", ("SMEMBERS",)),
     (
-        "(claim:.*|idem:.*|tries:.*|rewriting|partitions|map|epoch|models|models_fault|upstream)",
+        "(claim:.*|minute:[^:]*:.*|idem:.*|tries:.*|rewriting|partitions|map|epoch|models|models_fault|upstream)",
         ("GET",),
     ),
 )

@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument(
         "--control", action="store_true", help="without the fence; must break invariants"
     )
+    parser.add_argument("--upstreams", type=int, default=1, help="2 with a table of upstreams")
     parser.add_argument("--logs", type=Path, help="a directory for what the processes log")
     given = parser.parse_args()
     seed = random.randrange(1_000_000) if given.seed is None else given.seed
@@ -30,6 +31,7 @@ def main() -> int:
             seed,
             kind=given.redis,
             is_fenced=not given.control,
+            upstreams=given.upstreams,
             log_directory=given.logs,
         )
     )

@@ -10,6 +10,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from tests.chaos import upstreams
 from tests.chaos.engine import Schedule
 from tests.chaos.history import History
 from tests.chaos.members import Member
@@ -188,8 +189,9 @@ _ACTS: dict[str, tuple[float, _Act]] = {
 
 
 def schedule_of(stage: Stage) -> Schedule:
-    """The faults of processes and callers, and those of this kind of Redis."""
+    """The faults of processes, callers and upstreams, and those of this kind of Redis."""
     acts = {
         name: (period_s, functools.partial(act, stage)) for name, (period_s, act) in _ACTS.items()
     }
-    return {**acts, **stage.system.engine.faults(stage.history)}
+    of_upstreams = upstreams.faults(stage.system.upstream_proxies)
+    return {**acts, **of_upstreams, **stage.system.engine.faults(stage.history)}

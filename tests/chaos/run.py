@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import aiohttp
@@ -19,7 +19,7 @@ from tests.chaos.history import Final, History
 from tests.chaos.invariants import violations
 from tests.chaos.losses import documented_losses
 from tests.chaos.members import preload
-from tests.chaos.system import ENGINES, MAX_CRASHES, WITHOUT_FENCE, running_system
+from tests.chaos.system import ENGINES, MAX_CRASHES, WITHOUT_FENCE, Recipe, running_system
 from tests.chaos.tenants import TENANTS
 from tests.chaos.traffic import Traffic
 
@@ -87,6 +87,7 @@ async def run(
     *,
     kind: str = "one",
     is_fenced: bool = True,
+    upstreams: int = 1,
     log_directory: Path | None = None,
 ) -> Verdict:
     """Run for a time and judge. The same seed does the same things, if not at the same moments.
@@ -101,7 +102,7 @@ async def run(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-"))
         )
         directory.mkdir(parents=True, exist_ok=True)
-        recipe = None if is_fenced else WITHOUT_FENCE
+        recipe = replace(Recipe() if is_fenced else WITHOUT_FENCE, upstreams=upstreams)
         running = running_system(directory, recipe, engine=ENGINES[kind])
         system = await stack.enter_async_context(running)
         connector = aiohttp.TCPConnector(limit=0)

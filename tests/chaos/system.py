@@ -9,7 +9,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import aiohttp
@@ -22,6 +22,8 @@ from tests.chaos.one_server import one_server
 from tests.chaos.sentinel_engine import sentinel_engine
 from tests.chaos.tenants import TENANTS, key_of
 from tests.chaos.unsafe_worker import remove_fences
+from tests.chaos.upstreams import table_settings, ways_to
+from tests.support.proxy import FaultProxy
 from tests.support.servers import prompted_upstream
 from tests.support.wait import wait_until
 
@@ -46,6 +48,7 @@ class Recipe:
     prepare_apis: Sequence[Prepare | None] = (None, lose_pushes)
     prepare_workers: Prepare | None = None
     upstream_options: Sequence[str] = ()
+    upstreams: int = 1
 
 
 WITHOUT_FENCE = Recipe(prepare_workers=remove_fences)
@@ -62,6 +65,8 @@ class System:
     api_urls: list[str]
     # A command of an operator, with the settings of a worker.
     command: Callable[[list[str]], Member]
+    # With several upstreams, the ways to them. One program behind all of them numbers the calls.
+    upstream_proxies: Sequence[FaultProxy] = ()
 
     @property
     def members(self) -> list[Member]:
@@ -92,8 +97,11 @@ async def running_system(
     """Start everything, and end it at the end of the block, whatever state it is in."""
     recipe = recipe or Recipe()
     with prompted_upstream("--owner=llamacpp", *recipe.upstream_options) as upstream_url:
-        async with engine() as redis:
-            system = _system(directory, redis, upstream_url, recipe)
+        async with engine() as redis, ways_to(upstream_url, recipe.upstreams) as proxies:
+            settings = table_settings(directory, proxies)
+            changed = replace(recipe, settings={**recipe.settings, **settings})
+            system = _system(directory, redis, upstream_url, changed)
+            system = replace(system, upstream_proxies=proxies)
             try:
                 for member in system.members:
                     member.start()

@@ -30,6 +30,15 @@ async def test_every_invariant_holds_while_any_process_dies() -> None:
     assert verdict.counts["partitions changed"]
 
 
+@pytest.mark.long
+async def test_every_invariant_holds_while_one_of_two_upstreams_breaks_or_is_away() -> None:
+    verdict = await run(SECONDS, seed=11, upstreams=2)
+    print(verdict.report())
+    assert not verdict.broken
+    assert verdict.counts["upstream reset"]
+    assert verdict.counts["upstream away"]
+
+
 @pytest.mark.parametrize("kind", WITH_REPLICAS)
 async def test_every_invariant_holds_while_masters_die_and_replicas_lack_writes(kind: str) -> None:
     verdict = await run(WITH_REPLICAS_SECONDS, seed=11, kind=kind)

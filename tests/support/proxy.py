@@ -108,6 +108,11 @@ class FaultProxy:
         """Forward each new connection to the next of these ports, as balancers do."""
         self._turns = cycle(target_ports)
 
+    @property
+    def target_port(self) -> int:
+        """Where new connections are led."""
+        return self._target[1]
+
     def reset_all(self) -> None:
         """Break every open connection."""
         for link in [*self._links]:

@@ -11,7 +11,7 @@ import structlog
 
 from tickertape.worker.upstream.answer_stream import Limits
 from tickertape.worker.upstream.client import Upstream
-from tickertape.worker.upstream.errors import AtOwnLimit, UpstreamError
+from tickertape.worker.upstream.errors import AtOwnLimit, NoModelList, UpstreamError
 from tickertape.worker.upstream.tally import Tally
 from tickertape.worker.upstreams.answer import TableAnswer
 from tickertape.worker.upstreams.breaker import TIMING, Breaker, BreakerTiming
@@ -177,7 +177,8 @@ class UpstreamTable:
         found = await asyncio.gather(*map(self._list, self.members))
         errors = [each for each in found if isinstance(each, UpstreamError)]
         if len(errors) == len(self.members):
-            raise errors[0]
+            # One without a list may answer all the same.
+            raise next((each for each in errors if isinstance(each, NoModelList)), errors[0])
         models: dict[str, dict[str, Any]] = {}
         for member, each in zip(self.members, found, strict=True):
             for model in member.declared() if isinstance(each, UpstreamError) else each:
