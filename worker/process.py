@@ -19,6 +19,7 @@ from tickertape.runtime.secret_watch import SecretWatch
 from tickertape.worker.aof_rewriter import AofRewriter
 from tickertape.worker.consumer import Consumer
 from tickertape.worker.fleet_reporter import FleetReporter
+from tickertape.worker.functions.guard import Guard
 from tickertape.worker.housekeeping import Housekeeper
 from tickertape.worker.model_watch import ModelWatch
 from tickertape.worker.settler import Settler
@@ -73,6 +74,8 @@ class Worker:
             ]
             if self.rewriter is not None:
                 background.append(group.create_task(self.rewriter.run(), name="erasures"))
+            if self.tools.functions:
+                background.append(group.create_task(Guard().run(), name="guard of functions"))
             if self.titles is not None:
                 background.append(group.create_task(self.titles.run(), name="titles"))
             try:

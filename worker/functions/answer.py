@@ -17,6 +17,7 @@ from tickertape.worker.failures import Failure, FailureCode, SourceFailed
 from tickertape.worker.functions.context import Context
 from tickertape.worker.functions.definition import Function
 from tickertape.worker.functions.errors import WrongCheckpoint, WrongValue
+from tickertape.worker.functions.guard import TaskCount, name_of
 from tickertape.worker.functions.marking import Marking
 from tickertape.worker.functions.pieces import PieceMaker
 from tickertape.worker.functions.request import Request
@@ -32,6 +33,8 @@ log = structlog.get_logger()
 _VALUES_AT_A_TURN = 64
 # Functions that go on after the grace. The event loop itself keeps no task alive.
 _LEFT_BEHIND: set[asyncio.Task[None]] = set()
+# What functions left running is logged once of each kind, because libraries keep such tasks, too.
+_LOGGED_TASKS: set[tuple[str, str]] = set()
 
 
 class Start(NamedTuple):
@@ -105,7 +108,7 @@ class FunctionAnswer:
         DeadlineExceeded, all after the pieces of earlier values.
         """
         self._task = task = asyncio.create_task(
-            self._run(take, room), name=f"function {self._function.name}"
+            self._run(take, room), name=name_of(self._function.name)
         )
         due = self._next_due()
         try:
@@ -123,6 +126,7 @@ class FunctionAnswer:
 
     async def _run(self, take: Take, room: Callable[[], Awaitable[None]]) -> None:
         """Run the function to its end. Only a cancellation by this object leaves this."""
+        begun = TaskCount()
         try:
             await self._pass_values(take, room)
         except asyncio.CancelledError as error:
@@ -133,6 +137,14 @@ class FunctionAnswer:
         # KeyboardInterrupt would end the worker.
         except BaseException as error:  # noqa: BLE001
             self._note(error)
+        finally:
+            self._log_left(begun)
+
+    def _log_left(self, begun: TaskCount) -> None:
+        for code in begun.left():
+            if (self._function.name, code) not in _LOGGED_TASKS:
+                _LOGGED_TASKS.add((self._function.name, code))
+                self._log.warning("function leaves a task behind", task=code)
 
     async def _pass_values(self, take: Take, room: Callable[[], Awaitable[None]]) -> None:
         await self._pass(self._maker.repeat(self._start.again), take, room)
