@@ -10,11 +10,14 @@ WORKDIR /src
 RUN python -m venv /opt/tickertape
 ENV PATH=/opt/tickertape/bin:$PATH
 # The locks come first, so that a change of code reuses the cached layer. --no-deps: the locks are complete.
-COPY requirements.lock requirements-traces.lock ./
+COPY requirements.lock requirements-traces.lock requirements-sql.lock ./
 RUN pip install --no-deps --require-hashes -r requirements.lock
 # With --build-arg TRACES=1, the processes can send traces to a collector: docs/traces.md.
 ARG TRACES=
 RUN if [ -n "${TRACES}" ]; then pip install --no-deps --require-hashes -r requirements-traces.lock; fi
+# With --build-arg SQL=1, they can keep a history in a database: docs/history.md.
+ARG SQL=
+RUN if [ -n "${SQL}" ]; then pip install --no-deps --require-hashes -r requirements-sql.lock; fi
 # Node builds the assets of the page, and stays out of the image.
 COPY requirements-assets.lock ./
 RUN python -m venv /opt/node \

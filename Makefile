@@ -56,7 +56,7 @@ bench: .venv/bench.stamp ## measure against other servers, and write docs/perfor
 	$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)
 
 audit: .venv/audit.stamp ## known vulnerabilities of the locked packages (AUDIT_OFFLINE=1 goes on where no database is reached)
-	.ci/audit .venv/audit/bin/pip-audit requirements.lock requirements-traces.lock requirements-assets.lock requirements-test.lock
+	.ci/audit .venv/audit/bin/pip-audit requirements.lock requirements-traces.lock requirements-sql.lock requirements-assets.lock requirements-test.lock
 
 check: .venv/test.stamp ## what CI checks besides tests: format, lint, types, imports, spelling, sizes, compose file
 	$(BIN)/ruff format --check --quiet .
@@ -120,9 +120,9 @@ clean: ## remove .venv and caches; data in .tickertape stays
 		&& $(PIP) --no-build-isolation --editable . && echo "Installed in $$(($$(date +%s) - start)) s."
 	@touch $@
 
-.venv/test.stamp: .venv/run.stamp requirements-traces.lock requirements-test.lock
+.venv/test.stamp: .venv/run.stamp requirements-traces.lock requirements-sql.lock requirements-test.lock
 	@echo "Installing into .venv: test and check tools ..."
-	@start=$$(date +%s) && $(PIP) --require-hashes -r requirements-traces.lock -r requirements-test.lock && echo "Installed in $$(($$(date +%s) - start)) s."
+	@start=$$(date +%s) && $(PIP) --require-hashes -r requirements-traces.lock -r requirements-sql.lock -r requirements-test.lock && echo "Installed in $$(($$(date +%s) - start)) s."
 	@touch $@
 
 # In an environment of its own, because its libraries are those of the product in other versions.

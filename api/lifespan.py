@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
@@ -17,6 +17,7 @@ from tickertape.api.fanout.watchers import Watchers
 from tickertape.api.fleet_status import FleetStatus
 from tickertape.api.fleet_watch import FleetWatch
 from tickertape.api.metrics import Metrics
+from tickertape.api.past import Past, WholeList
 from tickertape.api.services import ApiTiming, Services
 from tickertape.api.work_look import looks_of
 from tickertape.broker.access import AccessRecords
@@ -32,10 +33,14 @@ from tickertape.broker.requests import Requests
 from tickertape.broker.rights import Rights
 from tickertape.broker.summaries import ConversationList
 from tickertape.broker.watchers import WatcherCounts
+from tickertape.history.opening import open_history
 from tickertape.roles import Roles
 from tickertape.runtime import service_manager
 from tickertape.runtime.secret_watch import SecretWatch
 from tickertape.runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from tickertape.history.store import History
 
 logger = structlog.get_logger("api")
 
@@ -79,7 +84,8 @@ async def running(
     connections = Connections(
         redis_url, namespace=settings.namespace, partitions=settings.partitions
     )
-    services = _services(settings, connections, roles, timing, callers, metrics)
+    history = open_history(settings)
+    services = _services(settings, connections, history, roles, timing, callers, metrics)
     agreement = Agreement(connections, settings_of_api(settings))
     secrets = SecretWatch(settings, timing.secret_look_s)
     secrets.on_change("REDIS_URL", connections.use_account)
@@ -113,17 +119,23 @@ async def running(
         await services.fleet.leave()
         services.heavy.close()
         await connections.aclose()
+        if history is not None:
+            await history.aclose()
 
 
 def _services(
     settings: Settings,
     connections: Connections,
+    history: "History | None",
     roles: Roles,
     timing: ApiTiming,
     callers: Callers,
     metrics: Metrics,
 ) -> Services:
     requests = Requests(connections, settings)
+    conversation_list = ConversationList(connections, settings)
+    if history is not None:
+        conversation_list = WholeList(conversation_list, history, connections)
     fleet = FleetWatch(
         connections,
         interval_s=timing.fleet_interval_s,
@@ -137,7 +149,8 @@ def _services(
         rights=Rights(connections),
         requests=requests,
         conversations=Conversations(connections, settings),
-        conversation_list=ConversationList(connections, settings),
+        conversation_list=conversation_list,
+        past=Past(history, connections),
         logs=Logs(connections),
         exchanges=Exchanges(connections, has_history=has_history(settings)),
         access=AccessRecords(connections),

@@ -23,6 +23,7 @@ from tickertape.api.fleet_watch import FleetWatch
 from tickertape.api.functions import pool_of
 from tickertape.api.heavy_work import CallTurns, HeavyWork
 from tickertape.api.metrics import Metrics
+from tickertape.api.past import Past
 from tickertape.api.rates import RESTS, input_tokens, limits_of
 from tickertape.api.readiness import Readiness
 from tickertape.api.request_log import log_cancelled, log_erased, log_refused, log_submitted
@@ -94,6 +95,7 @@ class Services:
     requests: Requests
     conversations: Conversations
     conversation_list: ConversationList
+    past: Past
     logs: Logs
     exchanges: Exchanges
     access: AccessRecords
@@ -242,13 +244,17 @@ class Services:
 
     async def erase(self, request_id: str, tenant: str) -> None:
         """Erase a request, which is cancelled first. Raises RequestMissing, Unavailable."""
+        await self.past.erase(request_id, tenant, self._erase(request_id, tenant))
+        log_erased(request_id)
+
+    async def _erase(self, request_id: str, tenant: str) -> None:
         await self.cancel(request_id, tenant)
         await self.requests.erase(request_id, tenant)
-        log_erased(request_id)
 
     async def forget(self, tenant: str, conversation_id: str) -> None:
         """Erase a conversation with all its requests. Raises RequestMissing, Unavailable."""
-        await self.conversations.forget(tenant, conversation_id)
+        forgetting = self.conversations.forget(tenant, conversation_id)
+        await self.past.forget(tenant, conversation_id, forgetting)
         log_erased()
 
     async def erase_turn(self, tenant: str, conversation_id: str, request_id: str) -> None:
@@ -256,6 +262,10 @@ class Services:
 
         Raises RequestMissing when the conversation has no such turn, and Unavailable.
         """
+        erasing = self._erase_turn(tenant, conversation_id, request_id)
+        await self.past.erase_turn(tenant, conversation_id, request_id, erasing)
+
+    async def _erase_turn(self, tenant: str, conversation_id: str, request_id: str) -> None:
         try:
             record = await self.requests.get(request_id, tenant)
         except RequestMissing:
@@ -263,7 +273,8 @@ class Services:
             return
         if record.head.get("conversation_id") != conversation_id:
             raise RequestMissing("The conversation has no such turn.")
-        await self.erase(request_id, tenant)
+        await self._erase(request_id, tenant)
+        log_erased(request_id)
 
     async def position(self, record: Record) -> int | None:
         """How many requests are started before this one; None if it is not queued."""

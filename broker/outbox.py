@@ -19,11 +19,20 @@ Consumer = Literal["webhooks", "history"]
 CONSUMERS: tuple[Consumer, ...] = ("webhooks", "history")
 LEASE_S = 10.0
 MOST_AT_ONCE = 64
+_LEAST_SHARE_BYTES = 1024 * 1024
 
 
 def named_consumers(settings: Settings) -> str:
-    """Pure: the consumers of all requests, as submits name them; empty if there are none."""
-    return "" if settings.webhooks is None else "webhooks=0"
+    """Pure: the consumers of all requests, as submits name them; empty if there are none.
+
+    The history holds what was said until the database has it, up to a number of bytes. Each
+    partition gets a share of them, which is not less than 1 MiB.
+    """
+    names = [] if settings.webhooks is None else ["webhooks=0"]
+    if settings.history_url is not None:
+        share = max(settings.history_bytes // settings.partitions, _LEAST_SHARE_BYTES)
+        names.append(f"history={min(share, settings.history_bytes)}")
+    return " ".join(names)
 
 
 def has_history(settings: Settings) -> int:
@@ -144,13 +153,6 @@ class Outbox:
             await self._scripts.verdict(
                 "handed", [self._keys.outbox(partition, consumer)], *values, consumer=consumer
             )
-
-    async def record(self, request_id: str) -> dict[bytes, bytes]:
-        """The fields that the history needs of a request; empty if the request was erased."""
-        found: dict[bytes, bytes] = await self._connections.ask(
-            "HGETALL", self._keys.record(request_id)
-        )
-        return found
 
     async def has_erased(self, partition: int, request_ids: list[bytes]) -> None:
         """The history has erased these requests."""

@@ -38,8 +38,10 @@ WORKER = """\
 Run requests from the queue. REDIS_URL must be set. With a MODULE of yours, requests whose model is
 the name of a function in it are answered by that function (docs/functions.md)."""
 DELIVER = """\
-Send webhooks to the receivers in the file of TICKERTAPE_WEBHOOKS (docs/webhooks.md). REDIS_URL must
-be set. Several of these processes share the work."""
+Hand on the requests that have ended: send webhooks to the receivers in the file of
+TICKERTAPE_WEBHOOKS (docs/webhooks.md), and keep requests and conversations in the database of
+TICKERTAPE_HISTORY_URL (docs/history.md). REDIS_URL must be set. Several of these processes share
+the work."""
 MODEL = """\
 Serve the local model as an OpenAI-compatible API: the file of TICKERTAPE_LOCAL_MODEL, else the
 built-in small one."""

@@ -19,6 +19,7 @@ from tickertape.broker.errors import SettingsInvalid
 from tickertape.cli.checks.cases import CASES
 from tickertape.cli.checks.finding import Role
 from tickertape.cli.exits import CommandFailed, Exit
+from tickertape.history.opening import open_history
 from tickertape.roles import RolesInvalid
 from tickertape.runtime import logs
 from tickertape.runtime.environment import load_settings
@@ -40,6 +41,8 @@ def run_api(
 
     _configure_logs(settings.log_level)
     _check_start(settings, "api")
+    # A missing package must end the start, in the parent of several processes.
+    open_history(settings)
     try:
         return serve(
             settings,

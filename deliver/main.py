@@ -14,10 +14,12 @@ from aiohttp.abc import AbstractResolver
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.broker.outbox import LEASE_S, Consumer, Outbox
+from tickertape.deliver.history import HistoryWriter
 from tickertape.deliver.post import Poster
 from tickertape.deliver.process import Deliver, DeliverTiming, Handing
 from tickertape.deliver.receivers import Receivers
 from tickertape.deliver.webhooks import Webhooks, WebhookTiming
+from tickertape.history.opening import open_history
 from tickertape.runtime import service_manager
 from tickertape.runtime.secret_watch import SecretWatch
 from tickertape.runtime.settings import Settings
@@ -25,7 +27,8 @@ from tickertape.runtime.settings import Settings
 # Less than the lease of an outbox, so that few webhooks are sent twice after a takeover.
 PATIENCE_S = 8.0
 NOTHING_TO_DO = (
-    "nothing is to be delivered: set TICKERTAPE_WEBHOOKS to a file of receivers (docs/webhooks.md)"
+    "nothing is to be delivered: set TICKERTAPE_WEBHOOKS to a file of receivers (docs/webhooks.md),"
+    " or TICKERTAPE_HISTORY_URL to a database (docs/history.md)"
 )
 
 
@@ -40,30 +43,36 @@ async def run(
     resolver: AbstractResolver | None = None,
 ) -> None:
     """Hand on until a stop signal. Waits while Redis is away. Raises SettingsInvalid."""
-    if settings.webhooks is None:
+    receivers = Receivers(settings.webhooks) if settings.webhooks is not None else None
+    history = open_history(settings)
+    if receivers is None and history is None:
         raise SettingsInvalid(NOTHING_TO_DO)
-    receivers = Receivers(settings.webhooks)
     connections = Connections(
         redis_url, namespace=settings.namespace, partitions=settings.partitions
     )
     outbox = Outbox(connections, owner=_name(), lease_s=lease_s)
-    try:
-        async with Poster(patience_s=patience_s, resolver=resolver) as poster:
-            webhooks = Webhooks(
+    consumers: dict[Consumer, Handing] = {}
+    async with contextlib.AsyncExitStack() as closing:
+        closing.push_async_callback(connections.aclose)
+        if receivers is not None:
+            poster = await closing.enter_async_context(
+                Poster(patience_s=patience_s, resolver=resolver)
+            )
+            consumers["webhooks"] = Webhooks(
                 outbox,
                 receivers,
                 poster.post,
                 connections.faults,
                 webhook_timing or WebhookTiming(),
             )
-            consumers: dict[Consumer, Handing] = {"webhooks": webhooks}
-            watch = SecretWatch(settings)
-            watch.on_change("REDIS_URL", connections.use_account)
-            deliver = Deliver(connections, outbox, consumers, watch, timing or DeliverTiming())
-            with _stopping_on_signals(deliver):
-                await deliver.run(settings.partitions, _report_ready)
-    finally:
-        await connections.aclose()
+        if history is not None:
+            closing.push_async_callback(history.aclose)
+            consumers["history"] = HistoryWriter(connections, outbox, history)
+        watch = SecretWatch(settings)
+        watch.on_change("REDIS_URL", connections.use_account)
+        deliver = Deliver(connections, outbox, consumers, watch, timing or DeliverTiming())
+        with _stopping_on_signals(deliver):
+            await deliver.run(settings.partitions, _report_ready)
 
 
 def _name() -> str:

@@ -9,6 +9,10 @@ from tickertape.runtime.sentinel_address import parse_sentinel_url
 
 _SCHEMES = {"redis", "rediss", "unix", "redis+cluster", "rediss+cluster"}
 _ROOT_PATH = re.compile(r"[A-Za-z0-9_.~-]+(?:/[A-Za-z0-9_.~-]+)*", re.ASCII)
+HISTORY_FORMS = (
+    "use sqlite:////path/history.db, or postgresql://name:password@host/database with special"
+    " characters percent-encoded"
+)
 _PORT = "the port is not valid: percent-encode special characters in the password"
 
 
@@ -75,3 +79,12 @@ def checked_root_path(path: str) -> str:
         message = "use a path such as /llm"
         raise ValueError(message)
     return f"/{bare}" if bare else ""
+
+
+def checked_history_url(url: str) -> str:
+    """An address of SQLite or PostgreSQL."""
+    scheme, separator, rest = url.partition("://")
+    is_known = scheme in {"sqlite", "postgresql", "postgresql+psycopg"}
+    if not (is_known and separator and rest.strip("/")):
+        raise ValueError(HISTORY_FORMS)
+    return url

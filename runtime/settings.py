@@ -15,6 +15,7 @@ from tickertape.runtime.addresses import is_cluster
 from tickertape.runtime.networks import networks_of
 from tickertape.runtime.secret_files import SecretFile
 from tickertape.runtime.setting_addresses import (
+    checked_history_url,
     checked_http_url,
     checked_key_set_url,
     checked_redis_url,
@@ -170,6 +171,8 @@ class Settings(BaseSettings):
         default=None, ge=256, le=10_000_000, validation_alias=_ours("LOCAL_MODEL_CONTEXT")
     )
     webhooks: Path | None = Field(default=None, validation_alias=_ours("WEBHOOKS"))
+    history_url: SecretStr | None = Field(default=None, validation_alias=_ours("HISTORY_URL"))
+    history_bytes: int = Field(default=256 * _MIB, ge=1024, validation_alias=_ours("HISTORY_BYTES"))
     titles: Literal["words", "model"] = Field(default="words", validation_alias=_ours("TITLES"))
     titles_model: str | None = Field(default=None, validation_alias=_ours("TITLES_MODEL"))
     roles_dir: Path | None = Field(default=None, validation_alias=_ours("ROLES_DIR"))
@@ -217,6 +220,13 @@ class Settings(BaseSettings):
     @classmethod
     def _unchanged_on_its_way(cls, url: str | None) -> str | None:
         return url if url is None else checked_key_set_url(url)
+
+    @field_validator("history_url")
+    @classmethod
+    def _database(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            checked_history_url(url.get_secret_value())
+        return url
 
     @field_validator("openai_base_url", "url")
     @classmethod

@@ -17,10 +17,11 @@ from packaging.utils import canonicalize_name
 from tickertape.runtime.environment import load_settings, variable_names
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ["api", "broker", "cli", "deliver", "roles", "runtime", "worker"]
+PACKAGES = ["api", "broker", "cli", "deliver", "history", "roles", "runtime", "worker"]
 LOCKS = [
     "requirements.lock",
     "requirements-traces.lock",
+    "requirements-sql.lock",
     "requirements-assets.lock",
     "requirements-test.lock",
     "requirements-bench.lock",
@@ -157,6 +158,7 @@ def test_a_lock_names_no_place_to_download_from(lock: str) -> None:
     [
         ("requirements.lock", ["local", "build"]),
         ("requirements-traces.lock", ["traces"]),
+        ("requirements-sql.lock", ["sql"]),
         ("requirements-test.lock", ["test"]),
         ("requirements-bench.lock", ["bench"]),
         ("requirements-docs.lock", ["docs"]),

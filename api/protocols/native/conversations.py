@@ -1,6 +1,6 @@
 """Conversations: list, read, rename, erase a turn, forget."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Annotated, Self
 
@@ -29,6 +29,8 @@ from tickertape.api.protocols.native.views import (
 )
 from tickertape.api.retention import check_conversation_retention
 from tickertape.api.services import Services
+from tickertape.broker.conversations import Conversation
+from tickertape.broker.errors import RequestMissing
 from tickertape.broker.titles import MAX_TITLE_CHARS
 from tickertape.broker.turns import Turn
 
@@ -111,30 +113,61 @@ async def read(
     ] = None,
 ) -> Response:
     """Return the turns of a conversation with their parents, and what the list shows of it."""
-    conversation = await services.conversations.outline(tenant, conversation_id)
+    conversation, is_whole = await _outline(services, tenant, conversation_id)
     turns, more = conversation.turns, {}
     if limit is not None or before is not None:
         page, next_before = turns_before(turns, before, limit)
         turns, more = [*page], {"before": next_before}
     head = conversation_view(conversation_id, conversation)
-    pieces = _pieces(services, tenant, head.model_copy(update=more), turns, conversation.parents)
+    head = head.model_copy(update=more)
+    pages = _pages(services, tenant, conversation_id, turns, is_whole=is_whole)
+    pieces = _pieces(head, pages, conversation.parents)
     return StreamResponse(pieces, AsyncExitStack(), _JSON)
 
 
-async def _pieces(
+async def _outline(
+    services: Services, tenant: str, conversation_id: str
+) -> tuple[Conversation, bool]:
+    """The conversation, and whether its turns have their messages, as those of the history have.
+
+    Raises RequestMissing if neither Redis nor the history has it.
+    """
+    try:
+        return await services.conversations.outline(tenant, conversation_id), False
+    except RequestMissing:
+        past = await services.past.conversation(tenant, conversation_id)
+        if past is None:
+            raise
+        return past, True
+
+
+async def _pages(
     services: Services,
     tenant: str,
+    conversation_id: str,
+    turns: Sequence[Turn],
+    *,
+    is_whole: bool,
+) -> AsyncIterator[list[Turn]]:
+    """The turns with their messages, in pages."""
+    for page in pages_of(turns):
+        if is_whole:
+            yield page
+        else:
+            yield await services.conversations.whole(tenant, conversation_id, page)
+
+
+async def _pieces(
     head: ConversationView,
-    turns: list[Turn],
+    pages: AsyncIterator[list[Turn]],
     parents: Mapping[str, str | None],
 ) -> AsyncIterator[bytes]:
     """The view of a conversation, read in pages while it is sent."""
     before, field, after = head.model_dump_json(exclude_unset=True).encode().partition(b'"turns":[')
     yield before + field
     comma = b""
-    for page in pages_of(turns):
-        whole = await services.conversations.whole(tenant, head.conversation_id, page)
-        for turn in whole:
+    async for page in pages:
+        for turn in page:
             view = turn_view(turn, parents[turn.request_id])
             yield comma + view.model_dump_json(exclude_unset=True).encode()
             comma = b","
@@ -156,10 +189,12 @@ async def rename(
     if body.retention_s is not None:
         caller.require("erase")  # what is kept for a second is erased
         check_conversation_retention(body.retention_s, services.retention_of(tenant))
-        await services.conversations.retain(tenant, conversation_id, body.retention_s)
+        retaining = services.conversations.retain(tenant, conversation_id, body.retention_s)
+        await services.past.retain(tenant, conversation_id, body.retention_s, retaining)
     if body.title is not None:
-        await services.conversations.rename(tenant, conversation_id, body.title)
-    conversation = await services.conversations.outline(tenant, conversation_id)
+        renaming = services.conversations.rename(tenant, conversation_id, body.title)
+        await services.past.rename(tenant, conversation_id, body.title, renaming)
+    conversation, _ = await _outline(services, tenant, conversation_id)
     return conversation_summary(conversation.summary)
 
 

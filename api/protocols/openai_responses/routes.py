@@ -169,7 +169,8 @@ async def delete(response_id: ResponseId, services: UsableServices, tenant: Tena
         await find(services, request_id, tenant)
     except RequestMissing:
         # Responses that follow may still need what an expired one said.
-        await services.exchanges.erase(request_id, tenant)
+        erasing = services.exchanges.erase(request_id, tenant)
+        await services.past.erase(request_id, tenant, erasing)
         return Deleted(id=response_id)
     await services.erase(request_id, tenant)
     return Deleted(id=response_id)
