@@ -139,3 +139,25 @@ def test_requests_that_failed_together_do_not_come_back_together() -> None:
     delays_s = sorted(retry.delay_s for retry in decided if isinstance(retry, Retry))
     assert delays_s[0] < 2
     assert 6 < delays_s[-1] <= 8
+
+
+def test_a_wait_for_own_limits_never_uses_up_the_tries() -> None:
+    failure = Failure(FailureCode.RATE_LIMITED, "", 3.0, counts=False)
+    made = decide(
+        failure, 99, has_output=False, policy=FAIL, can_continue=False, rng=random.Random(0)
+    )
+    assert isinstance(made, Retry)
+    assert 3.0 <= made.delay_s <= 3.0 + BASE_DELAY_S
+
+
+def test_an_answer_that_another_upstream_can_give_begins_without_a_pause() -> None:
+    made = decide(
+        Failure(FailureCode.RATE_LIMITED, "", MAX_RETRY_AFTER_S + 1),
+        1,
+        has_output=True,
+        policy=RESTART,
+        can_continue=False,
+        rng=random.Random(0),
+        has_another=True,
+    )
+    assert made == Restart(0.0)

@@ -1,6 +1,8 @@
 """One request from submit to end, on a real Redis and a worker with two upstreams."""
 
+import asyncio
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -10,10 +12,23 @@ from tests.faults.ports import free_port
 from tests.support.callers import Caller
 from tests.support.given_settings import GivenSettings
 from tests.support.prompted import Plan, PlanFollower
-from tests.support.script import Status, answer
+from tests.support.script import (
+    Done,
+    Error,
+    Raw,
+    Reset,
+    Role,
+    Status,
+    Step,
+    Text,
+    Wait,
+    answer,
+)
 from tests.support.upstreams import TwoUpstreams, two_upstreams, write_table
+from tests.support.wait import wait_until
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.broker.kinds import Policy
+from tickertape.worker.assembly import WorkerTiming
 from tickertape.worker.main import run
 
 CUT = Plan(deltas=50, tag="word", cut_after=20)
@@ -62,6 +77,70 @@ async def test_an_upstream_that_dies_at_token_20_of_50_is_followed_by_the_other(
         assert system.calls == (1, 1)
         deltas = len(await system.rig.texts(request_id))
         assert deltas == (70 if opener == "reset" else 50)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        [Reset()],
+        [Error()],
+        [Wait(asyncio.Event())],
+        [Raw(b"data: {not json\n\n"), Done()],
+        [Done()],
+    ],
+    ids=["reset", "error", "silence", "garbage", "no end"],
+)
+async def test_whatever_breaks_an_answer_off_another_upstream_gives_a_whole_one(
+    failure: list[Step], redis_url: str, tmp_path: Path
+) -> None:
+    async with two_upstreams(redis_url, tmp_path, stall_s=0.2) as system:
+        system.a.script = [Role(), Text("half "), *failure]
+        system.b.script = answer(["the ", "whole"])
+        request_id = await system.rig.ask()
+        ended = await system.rig.ended(request_id)
+        assert ("".join(ended.text), ended.end["upstream"]) == ("the whole", "b")
+        assert await openers(system, request_id) == ["started", "reset"]
+
+
+async def test_a_request_beyond_all_limits_waits_and_has_used_no_try(
+    redis_url: str, tmp_path: Path
+) -> None:
+    limit = {"requests_per_minute": 1}
+    async with two_upstreams(redis_url, tmp_path, of_a=limit, of_b=limit) as system:
+        ended = [await system.rig.ended(await system.rig.ask()) for _ in range(2)]
+        assert [each.end["upstream"] for each in ended] == ["a", "b"]
+        request_id = await system.rig.ask()
+        key = system.rig.connections.keys.request(request_id)
+
+        async def is_delayed() -> bool:
+            state = await system.rig.connections.ask("HGET", key, "state")
+            return bool(state == b"delayed")
+
+        await wait_until(is_delayed, description="the request to wait")
+        retries, waiting = await system.rig.connections.ask("HMGET", key, "retries", "waiting")
+        assert retries == b"0"
+        assert json.loads(waiting)["reason"] == "upstream_rate_limited"
+        assert system.calls == (1, 1)
+
+
+async def test_a_key_of_a_row_is_replaced_when_its_file_changes(
+    redis_url: str, tmp_path: Path
+) -> None:
+    key_file = tmp_path / "a.key"
+    key_file.write_text("the-first-key\n")
+    timing = WorkerTiming(secret_look_s=0.01)
+    row = {"key_file": "a.key"}
+    async with two_upstreams(redis_url, tmp_path, of_a=row, timing=timing) as system:
+        system.a.accept_keys("the-first-key", "the-second-key")
+        assert (await system.rig.ended(await system.rig.ask())).end["upstream"] == "a"
+        key_file.write_text("the-second-key\n")
+        system.a.accept_keys("the-second-key")
+
+        async def is_used() -> bool:
+            ended = await system.rig.ended(await system.rig.ask())
+            return bool(ended.end["upstream"] == "a")
+
+        await wait_until(is_used, description="the new key to be used")
 
 
 @pytest.mark.parametrize("policy", ["continue", "fail"])
