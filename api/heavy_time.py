@@ -7,12 +7,13 @@ from tickertape.runtime.fair_turns import Sharing
 
 # A body of some 100 KB takes less. What a computation takes beyond this time counts.
 _FREE_S = 0.02
-# A tenant may use the thread for so long, and then for one second in fifty. The event loop and the
-# thread take turns at Python's interpreter, so calls of all tenants are slow meanwhile. One second
-# in twenty would be the 95th percentile of the others.
-_BURST_S = 2.0
-_SHARE = 0.02
-_LONGEST_REST_S = 20.0
+# A tenant may use the thread for so long, and then for one second in a hundred. The event loop and
+# the thread take turns at Python's interpreter, so calls of all tenants are slow meanwhile, and for
+# longer than the thread's time of the processor: with one second in fifty, one call in twelve of
+# the others met a computation, which would be their 95th percentile.
+_BURST_S = 1.0
+_SHARE = 0.01
+_LONGEST_REST_S = 40.0
 
 
 class HeavyTime:

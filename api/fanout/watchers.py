@@ -17,8 +17,8 @@ INTERVAL_S = 2.0
 # More conversations than this are taken in turn, so that their number sets how old a count may be,
 # and not what an interval costs.
 _MOST_PER_INTERVAL = 500
-# The commands of one round trip are built and parsed without a pause of the event loop.
-_PER_CALL = 50
+# The commands of one round trip are built and parsed without a pause of the event loop, 30 us each.
+_PER_CALL = 10
 _SHORTEST_VALID_S = 10.0
 
 OnCount = Callable[[int], None]
