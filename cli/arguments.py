@@ -93,6 +93,11 @@ def _add_processes(commands: _Commands) -> None:
         help="concurrent requests of each process; default: 64",
     )
     _add_count_of_processes(worker)
+    worker.add_argument(
+        "--reload",
+        action="store_true",
+        help="for development: start again when a Python file below this folder has changed",
+    )
     _add(commands, run.deliver, "start what hands finished requests on", text.DELIVER)
     model = _add(commands, run.model, "start the small local model", text.MODEL)
     model.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1")

@@ -57,6 +57,8 @@ def worker(options: argparse.Namespace) -> int:
     """`tickertape worker`."""
     from tickertape.cli import serve
 
+    if options.reload:
+        return serve.run_worker_reloading(options.slots, options.processes, options.functions)
     return serve.run_worker(options.slots, options.processes, options.functions)
 
 

@@ -75,6 +75,23 @@ def run_worker(slots: int, processes: int, module: str | None) -> int:
     return run_group(processes, _work, (settings, redis_url, slots, module), settings)
 
 
+def run_worker_reloading(slots: int, processes: int, module: str | None) -> int:
+    """Run one worker with the functions of a module, again after each change of a Python file.
+
+    Raises CommandFailed for several processes, and without a module.
+    """
+    if module is None or processes != 1:
+        raise CommandFailed(
+            "--reload runs one process with functions of yours: name their module, and leave out"
+            " --processes",
+            Exit.USAGE,
+        )
+    from tickertape.cli.reload import run_reloading
+
+    argv = module_argv("tickertape.cli.main", "worker", module, f"--slots={slots}")
+    return run_reloading(argv, {**os.environ, **module_environment()}, Path.cwd())
+
+
 def _work(
     settings: Settings,
     redis_url: str,
