@@ -54,6 +54,7 @@ _SCHEMES = {
 _STREAMS = ("/chat/{request_id}/stream", "/conversations/{conversation_id}/stream")
 _WITH_TICKETS = {
     ("get", "/chat/{request_id}"), ("post", "/chat/{request_id}/cancel"), ("post", "/chat"),
+    ("post", "/agui"),
     ("get", "/conversations/{conversation_id}"), ("post", "/streams"),
     *(("get", path) for path in _STREAMS),
 }  # fmt: skip

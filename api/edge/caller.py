@@ -42,7 +42,7 @@ class Only:
             return method == "POST" and path == f"{own}/cancel"
         # `Caller.require_conversation` checks these.
         is_cancel = path.startswith("/chat/") and path.endswith("/cancel")
-        return method == "POST" and (path in {"/chat", "/streams"} or is_cancel)
+        return method == "POST" and (path in {"/chat", "/streams", "/agui"} or is_cancel)
 
 
 @dataclass(frozen=True, kw_only=True)

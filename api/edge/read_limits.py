@@ -202,7 +202,7 @@ def _kind_of(method: str, path: str) -> tuple[bool, bool]:
     if method == "POST":
         is_many = path == "/streams"
         return is_many, is_many or (needed == "submit" and path != "/chat")
-    return needed in {"read", "list"}, path.endswith("/stream")
+    return needed in {"read", "list"}, path.endswith(("/stream", "/agui"))
 
 
 def _reached(name: str, limit: int, reason: str, wait_s: int) -> Problem:

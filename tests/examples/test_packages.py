@@ -50,6 +50,12 @@ async def test_the_ai_sdks_chat_is_read_by_two(
     assert await running == f"{WHOLE}\n{WHOLE}\n"
 
 
+async def test_tanstacks_run_is_joined_by_another_client(run: Run, tmp_path: Path) -> None:
+    folder = installed(tmp_path, "agui")
+    shutil.copy(EXAMPLES / "tanstack.mjs", folder)
+    assert await run("node", "tanstack.mjs", QUESTION, cwd=folder) == f"{WHOLE}\n{WHOLE}\n"
+
+
 async def test_langchain_chats(python: Run) -> None:
     said = await python("langchain_chat.py", executable=clients_python())
     assert said == f"{WHOLE}\n{WHOLE}\n"

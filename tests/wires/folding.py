@@ -238,6 +238,12 @@ class _Run:
                 assert not self._open
                 self._texts.clear()
                 self._seen = {block for block in self._seen if "TOOL_CALL" not in block}
+            case "TOOL_CALL_RESULT":
+                assert "('TOOL_CALL', '" + event["toolCallId"] + "')" in self._seen
+                assert ("TOOL_CALL", event["toolCallId"]) not in self._open
+                assert isinstance(event["content"], str)
+            case "CUSTOM" | "STATE_SNAPSHOT":
+                assert "value" in event or "snapshot" in event
             case "RUN_FINISHED" | "RUN_ERROR" as kind:
                 assert not self._open
                 self.heard.is_over = True

@@ -221,6 +221,84 @@ async def test_an_edited_question_is_another_branch(api: RunningApi, worker: Rig
     assert [turn["parent_id"] for turn in turns] == [None, None]
 
 
+async def test_results_of_tools_data_and_state_of_a_function(api: RunningApi, worker: Rig) -> None:
+    running = run(api, state={"step": 0}, runId="run-2")
+    await claimed(worker)
+    await worker.append(
+        encode_data("data", {"name": "state", "value": {"step": 1}}),
+        encode_data("data", {"name": "chart", "value": [1], "id": "c"}),
+        encode_data("tool_call", {"index": 0, "id": "a", "name": "look", "arguments": "{}"}),
+        encode_data("tool_result", {"index": 0, "id": "a", "result": {"n": 1}}),
+    )
+    await worker.type("One.")
+    await worker.reopen()
+    await worker.finish()
+    found = events(await running)
+    state, chart, start, _, end, result, *_ = found[1:]
+    request_id = request_id_of(worker)
+    assert state == {"type": "STATE_SNAPSHOT", "snapshot": {"step": 1}}
+    assert chart["metadata"] == {"tickertape": {"id": "c"}}
+    assert (chart["name"], chart["value"]) == ("chart", [1])
+    assert start["parentMessageId"] == f"msg_{request_id}_0"
+    assert end["type"] == "TOOL_CALL_END"
+    ids = {"messageId": f"result_{request_id}_1", "toolCallId": "a"}
+    assert result == {"type": "TOOL_CALL_RESULT", **ids, "content": '{"n":1}', "role": "tool"}
+    assert found[-3:-1] == [
+        {"type": "STATE_SNAPSHOT", "snapshot": {"step": 0}},
+        {"type": "MESSAGES_SNAPSHOT", "messages": [HI]},
+    ]
+
+
+async def test_calls_without_a_result_are_for_the_client(api: RunningApi, worker: Rig) -> None:
+    running = run(api, tools=[{"name": "look", "description": "Looks."}])
+    await claimed(worker)
+    call = {"index": 0, "id": "a", "name": "look", "arguments": '{"at":1}'}
+    await worker.append(encode_data("tool_call", call))
+    await worker.end("completed", {"finish_reason": "tool_calls"})
+    *_, for_tanstack, end = events(await running)
+    value = {"toolCallId": "a", "toolName": "look", "input": {"at": 1}}
+    assert for_tanstack == {"type": "CUSTOM", "name": "tool-input-available", "value": value}
+    assert end["outcome"] == {"type": "success", "pendingToolCallIds": ["a"]}
+
+
+async def test_the_address_may_name_the_model_and_what_an_interruption_means(
+    api: RunningApi, worker: Rig
+) -> None:
+    query = "/agui?model=of-address&on_interruption=continue"
+    for props, model in (({}, "of-address"), ({"model": "of-page"}, "of-page")):
+        content = body(runId=model, forwardedProps=props)
+        running = asyncio.create_task(api.client.post(query, json=content))
+        payload = await claimed(worker)
+        assert payload["params"]["model"] == model
+        assert payload["on_interruption"] == "continue"
+        await worker.finish()
+        await running
+
+
+async def test_a_ticket_of_a_conversation_runs_in_its_thread_only(
+    redis_url: str, worker: Rig
+) -> None:
+    async with running_api(redis_url, api_keys="ada:a-long-key-of-ada", headers=_key("ada")) as api:
+        await api.submit(conversation_id="thread")
+        elsewhere = run(api, threadId="another", runId="run-2")
+        for _ in range(2):
+            await claimed(worker)
+            await worker.finish()
+        await elsewhere
+        right = await api.client.post("/conversations/thread/ticket", json={"rights": "write"})
+        headers = {"Authorization": f"Ticket {right.json()['ticket']}"}
+        running = asyncio.create_task(api.client.post("/agui", json=body(), headers=headers))
+        await claimed(worker)
+        await worker.finish()
+        begin = sent(await running)[0]
+        behind = {**headers, "Last-Event-ID": str(begin.cursor)}
+        assert (await api.client.post("/agui", json=body(), headers=behind)).status_code == 200
+        for outside in (headers, behind):
+            another = body(threadId="another", runId="run-2")
+            answer = await api.client.post("/agui", json=another, headers=outside)
+            assert answer.json()["error"]["code"] == "ticket_mismatch"
+
+
 async def test_another_tenant_has_no_such_run(redis_url: str, worker: Rig) -> None:
     keys = "ada:a-long-key-of-ada, bob:a-long-key-of-bob"
     async with running_api(redis_url, api_keys=keys, headers=_key("ada")) as api:

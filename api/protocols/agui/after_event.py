@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from tickertape.api.fanout.rendering import Rendering
 from tickertape.api.fanout.streams import Start
 from tickertape.api.fanout.tape import Tape
-from tickertape.api.protocols.agui.wire import event, opening, snapshot
+from tickertape.api.protocols.agui.events import event, run_started, snapshot, state
 from tickertape.broker.codec import Cursor
 
 
@@ -14,9 +14,9 @@ class AfterEvent:
     """Locates the entry after a cursor; without one, the start of the run.
 
     A client that joins a run may have a part of the answer already. Therefore a run that is joined
-    begins with the messages of the call, which replace those of the client. So does a run whose log
-    has not got the cursor, because Redis lost writes. An empty id then makes the client forget its
-    cursor and which events it has seen.
+    begins with the messages and the state of the call, which replace those of the client. So does a
+    run whose log has not got the cursor, because Redis lost writes. An empty id then makes the
+    client forget its cursor and which events it has seen.
     """
 
     cursor: Cursor | None
@@ -41,7 +41,9 @@ def _anew(tape: Tape, *, is_rewound: bool) -> Start:
     if queued is None or queued.kind != "queued":
         return Start()
     echo = queued.data.get("echo") or {}
+    begin = b"" if is_rewound else event(run_started(echo))
+    if "state" in echo:
+        begin += event(state(echo["state"]))
     restated = snapshot(echo.get("messages", []))
-    if is_rewound:
-        return Start(1, b"id: \n" + event(restated))
-    return Start(1, event(opening(echo)) + event(restated, queued.cursor))
+    last = b"id: \n" + event(restated) if is_rewound else event(restated, queued.cursor)
+    return Start(1, begin + last)

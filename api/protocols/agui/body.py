@@ -4,7 +4,7 @@ The page keeps the history and sends all of it with each run. Fields and message
 are accepted, because each version of the protocol adds some, and a null is an absent field.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -112,6 +112,11 @@ class Forwarded(Item, BaseModel):
         Policy | None, Field(description="What to do when the answer breaks off after output")
     ] = None
 
+    def beside(self, others: JsonObject) -> "Forwarded":
+        """These properties, and of the others those that are not set here."""
+        unset = {name: value for name, value in others.items() if getattr(self, name) is None}
+        return self.model_copy(update=unset)
+
 
 class RunAgentInput(Checked):
     """A run of an agent: the history of a thread, and what the page offers to the model."""
@@ -132,6 +137,7 @@ class RunAgentInput(Checked):
     threadId: Id  # noqa: N815  # the protocol's spelling
     runId: Id  # noqa: N815
     parentRunId: Id | None = None  # noqa: N815
+    state: Any = None
     messages: Items[AguiMessage] = Field(default_factory=list)
     tools: Items[Tool] | None = None
     context: Items[Context] | None = None
@@ -149,14 +155,26 @@ class RunAgentInput(Checked):
         """The body without fields that only the page uses."""
         return known_fields(cls, body, {"forwardedProps": Forwarded, "tools": Tool})
 
+    def echo(self, *, drops_reasoning: bool = False) -> JsonObject:
+        """What the events of the run show again: its ids, its messages and its state.
+
+        `drops_reasoning`: a snapshot of messages also drops the reasoning of the client.
+        """
+        ids = {"threadId": self.threadId, "runId": self.runId, "parentRunId": self.parentRunId}
+        shown: JsonObject = {name: value for name, value in ids.items() if value is not None}
+        # Most clients send an empty state.
+        state: JsonObject = {"state": self.state} if self.state else {}
+        drops: JsonObject = {"drops_reasoning": True} if drops_reasoning else {}
+        return {**shown, **state, **drops, "messages": self.sent_messages}
+
     @property
     def props(self) -> Forwarded:
         """What the page set beside its messages."""
         return self.forwardedProps or Forwarded()
 
-    def params(self) -> JsonObject:
+    def params(self, props: Forwarded) -> JsonObject:
         """The upstream's parameters beside the messages."""
-        params = {name: getattr(self.props, name) for name in _PARAMS}
+        params = {name: getattr(props, name) for name in _PARAMS}
         if self.tools:
             params["tools"] = [_as_function(tool) for tool in self.tools]
         return {name: value for name, value in params.items() if value is not None}

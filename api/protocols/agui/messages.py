@@ -126,8 +126,8 @@ def _source(part: JsonObject) -> tuple[object, object, object]:
     """
     source = part.get("source")
     if not isinstance(source, dict):
-        source = {"type": "url" if part.get("url") else "data", **part}
-        source["value"] = part.get("url") or part.get("data")
+        kind = "url" if part.get("url") else "data"
+        source = {**part, "type": kind, "value": part.get(kind)}
     kind = source.get("mimeType") or _VAGUE_TYPES.get(str(part.get("type")), "")
     name = _inner(part, "metadata").get("filename") or part.get("filename")
     match source:

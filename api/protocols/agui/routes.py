@@ -6,7 +6,7 @@ A thread is a conversation with one active run.
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, ConfigDict
@@ -26,6 +26,7 @@ from tickertape.api.request_trace import note_record
 from tickertape.api.services import Services
 from tickertape.broker.codec import Cursor
 from tickertape.broker.errors import ParentMissing, RequestMissing
+from tickertape.broker.kinds import Policy
 from tickertape.broker.requests import Record
 from tickertape.broker.submission import Submitted
 from tickertape.broker.turns import Links
@@ -71,16 +72,25 @@ async def run(
     caller: CurrentCaller,
     *,
     last_event_id: LastEventId = None,
+    x_run_id: Annotated[str | None, Header(include_in_schema=False)] = None,
     model: Annotated[
         Name | None, Query(description="The model, unless `forwardedProps` names one")
+    ] = None,
+    on_interruption: Annotated[
+        Policy | None, Query(description="As in `forwardedProps`, which wins")
     ] = None,
 ) -> Response:
     """Run an agent and stream its events. The same `threadId` and `runId` find the same run."""
     if last_event_id:
         # Only a run that was there has events, so a client that has some never starts another one.
-        return await _resume(services, caller.principal, body.runId, last_event_id)
+        return await _resume(services, caller, body.runId, last_event_id)
     services.refuse_while_draining()
-    ask = await services.heavy.run_if_heavy(caller.tenant, lambda: _ask(body, model, caller))
+    of_address = {"model": model, "on_interruption": on_interruption}
+    ask = await services.heavy.run_if_heavy(
+        caller.tenant,
+        # TanStack AI sends this header. It would show reasoning that is emptied as a message.
+        lambda: _ask(body, of_address, caller, drops_reasoning=x_run_id is not None),
+    )
     submitted = await _submit(services, ask, caller)
     locate = AfterEvent(None, joins=not submitted.is_new)
     dialect = agui.dialect(submitted.request_id)
@@ -95,12 +105,12 @@ async def run(
 async def join(
     run_id: Annotated[Id, Query(alias="runId", description="The `runId` of a run")],
     services: UsableServices,
-    tenant: Tenant,
+    caller: CurrentCaller,
     *,
     last_event_id: LastEventId = None,
 ) -> Response:
     """Stream a run that another client has started, from its beginning or behind an event."""
-    return await _resume(services, tenant, run_id, last_event_id)
+    return await _resume(services, caller, run_id, last_event_id)
 
 
 @router.post("/agui/stop", responses=error_responses(400, 401, 413, 415, 503))
@@ -112,23 +122,23 @@ async def stop(body: StopBody, services: UsableServices, tenant: Tenant) -> Stop
     return Stopped()
 
 
-def _ask(body: RunAgentInput, model: str | None, caller: Caller) -> Ask:
-    ids = {"threadId": body.threadId, "runId": body.runId}
-    if body.parentRunId is not None:
-        ids["parentRunId"] = body.parentRunId
+def _ask(
+    body: RunAgentInput, of_address: dict[str, Any], caller: Caller, *, drops_reasoning: bool
+) -> Ask:
+    props = body.props.beside(of_address)
     return Ask(
         wire=agui.NAME,
         messages=body.chat_messages(),
-        params={**({"model": model} if model else {}), **body.params()},
-        role=body.props.role,
+        params=body.params(props),
+        role=props.role,
         conversation_id=body.threadId,
         # A replacement ends an answer that somebody else may have asked for.
         on_busy="replace" if "cancel" in caller.scopes else "reject",
-        on_interruption=body.props.on_interruption or "restart",
+        on_interruption=props.on_interruption or "restart",
         question=body.question(),
         links=body.links,
         memory=False,
-        echo={**ids, "messages": body.sent_messages},
+        echo=body.echo(drops_reasoning=drops_reasoning),
         run_id=body.runId,
     )
 
@@ -143,14 +153,15 @@ async def _submit(services: Services, ask: Ask, caller: Caller) -> Submitted:
 
 
 async def _resume(
-    services: Services, tenant: str, run_id: str, last_event_id: str | None
+    services: Services, caller: Caller, run_id: str, last_event_id: str | None
 ) -> Response:
     cursor = Cursor.parse(last_event_id) if last_event_id else None
     if cursor is not None and services.streams.is_draining:
         # Clients come back after a broken stream, and give up after an error or an empty one.
         return StreamResponse(_broken_off(), AsyncExitStack())
     services.refuse_while_draining()
-    record = await _find(services, run_id, tenant)
+    record = await _find(services, run_id, caller.principal)
+    caller.require_conversation(record.head.get("conversation_id"))
     locate = AfterEvent(cursor, joins=True)
     return await services.streams.follow(
         record.request_id, agui.dialect(record.request_id), locate, waiting=record

@@ -9,9 +9,10 @@ has, and the next attempt writes messages with other ids.
 """
 
 from tickertape.api.fanout.wire import Dialect
+from tickertape.api.protocols.agui import events as of
+from tickertape.api.protocols.agui.events import Events, event
 from tickertape.api.protocols.agui.usage import usage_of
 from tickertape.api.protocols.error_replies import LOG_GONE, error_reply
-from tickertape.api.protocols.event_json import encode_json
 from tickertape.api.protocols.provider_fields import NAME as FIELDS
 from tickertape.api.protocols.tool_calls import Call, Calls
 from tickertape.broker.codec import Entry
@@ -19,12 +20,13 @@ from tickertape.broker.provider_fields import merge, without_logprobs
 from tickertape.runtime.json_types import JsonObject
 
 NAME = "agui"
-PROTOCOL_VERSION = "1.0"
-Events = list[JsonObject]
+STATE = "state"
+"""The name under which data of a function is the state of a run."""
 
-_MESSAGE, _REFUSAL, _REASONING = "msg", "refusal", "reasoning"
+_MESSAGE, _REFUSAL, _REASONING, _RESULT = "msg", "refusal", "reasoning", "result"
 # The prefix of a block's ids. The protocol has no refusals, so they are messages of text.
 _BLOCKS = {"delta": _MESSAGE, "refusal": _REFUSAL, "reasoning": _REASONING}
+_FOR_TOOLS = frozenset({"tool_calls", "function_call"})
 
 
 def dialect(request_id: str) -> Dialect:
@@ -40,25 +42,6 @@ def request_of_message(message_id: str) -> str | None:
     return request_id if is_known else None
 
 
-def opening(echo: JsonObject) -> JsonObject:
-    """The event that begins a run."""
-    named = ("threadId", "runId", "parentRunId")
-    ids: JsonObject = {name: echo[name] for name in named if name in echo}
-    return {"type": "RUN_STARTED", **ids, "protocolVersion": PROTOCOL_VERSION}
-
-
-def snapshot(messages: Events) -> JsonObject:
-    """The event that replaces all messages of a client."""
-    return {"type": "MESSAGES_SNAPSHOT", "messages": messages}
-
-
-def event(fields: JsonObject, cursor: object = None) -> bytes:
-    """One event of the stream, with an id to resume after unless `cursor` is None."""
-    if cursor is None:
-        return b"data: %b\n\n" % encode_json(fields)
-    return b"id: %b\ndata: %b\n\n" % (str(cursor).encode(), encode_json(fields))
-
-
 class AguiWire:
     """The events of one log."""
 
@@ -72,12 +55,14 @@ class AguiWire:
     def _begin_attempt(self) -> None:
         self._calls = Calls(self._request_id)
         self._open_calls: dict[int, Call] = {}
+        self._started_calls: set[int] = set()
+        self._answered_calls: set[int] = set()
         # The open block: the prefix and the id of its message.
         self._open: tuple[str, str] | None = None
         # The message that calls belong to.
         self._caller: str | None = None
         self._thoughts: list[str] = []
-        self._has_output = False
+        self._has_output = self._has_state = False
         self._x: JsonObject = {}
 
     def frame(self, entry: Entry) -> bytes:
@@ -92,30 +77,39 @@ class AguiWire:
         """An error for `gone`. A stream breaks off at `rewind`, and clients come back."""
         match kind:
             case "gone":
-                return event(_error(LOG_GONE.message, LOG_GONE.code))
+                return event(of.run_error(LOG_GONE.message, LOG_GONE.code))
             case "position" | "waiting":
-                return event({"type": "CUSTOM", "name": f"{FIELDS}.{kind}", "value": data})
+                return event(of.custom(f"{FIELDS}.{kind}", data))
         return b""
 
     def _events(self, entry: Entry) -> Events:
         match entry.kind:
             case "queued":
                 self._echo = entry.data.get("echo") or {}
-                return [opening(self._echo)]
+                return [of.run_started(self._echo)]
             case "started" | "reset":
                 self._model = entry.data.get("model") or self._model
                 return self._take_back()
+            case "completed":
+                return [*self._end(), *self._finished(entry.data)]
+            case "cancelled":
+                outcome: JsonObject = {"type": "cancelled"}
+                return [*self._close_all(), of.run_finished(self._echo, outcome)]
+            case "failed":
+                reply = error_reply(entry)
+                return [*self._close_all(), of.run_error(reply.message, reply.code)]
+        return self._output(entry)
+
+    def _output(self, entry: Entry) -> Events:
+        match entry.kind:
             case "delta" | "reasoning" | "refusal":
                 return self._write(_BLOCKS[entry.kind], entry)
             case "tool_call":
                 return self._take_call(entry.data)
-            case "completed":
-                return [*self._end(), self._finished(entry.data)]
-            case "cancelled":
-                return [*self._close_all(), self._finish({"type": "cancelled"})]
-            case "failed":
-                reply = error_reply(entry)
-                return [*self._close_all(), _error(reply.message, reply.code)]
+            case "tool_result":
+                return self._take_result(entry.data)
+            case "data":
+                return self._take_data(entry.data)
         return []
 
     def _write(self, block: str, entry: Entry) -> Events:
@@ -124,14 +118,10 @@ class AguiWire:
         if entry.text and (self._open is None or self._open[0] != block):
             begin = [*self._close_block(), *self._start_block(block)]
         merge(self._x, without_logprobs(entry.x))
-        if not entry.text:
+        if not entry.text or self._open is None:
             return []
         kind = "REASONING_MESSAGE" if block == _REASONING else "TEXT_MESSAGE"
-        return [*begin, _of(f"{kind}_CONTENT", self._open_id, delta=entry.text)]
-
-    @property
-    def _open_id(self) -> str:
-        return self._open[1] if self._open else ""
+        return [*begin, of.message(f"{kind}_CONTENT", self._open[1], delta=entry.text)]
 
     def _start_block(self, block: str) -> Events:
         message_id = self._new_id(block)
@@ -139,10 +129,10 @@ class AguiWire:
         self._has_output = True
         if block == _REASONING:
             self._thoughts.append(message_id)
-            start = _of("REASONING_MESSAGE_START", message_id, role="reasoning")
-            return [_of("REASONING_START", message_id), start]
+            start = of.message("REASONING_MESSAGE_START", message_id, role="reasoning")
+            return [of.message("REASONING_START", message_id), start]
         self._caller = message_id
-        return [_of("TEXT_MESSAGE_START", message_id, role="assistant")]
+        return [of.message("TEXT_MESSAGE_START", message_id, role="assistant")]
 
     def _new_id(self, block: str) -> str:
         self._written += 1
@@ -152,100 +142,94 @@ class AguiWire:
         if self._open is None:
             return []
         (block, message_id), self._open = self._open, None
-        metadata = self._take_fields()
-        if block == _REASONING:
-            ended = _of("REASONING_MESSAGE_END", message_id, **metadata)
-            return [ended, _of("REASONING_END", message_id)]
-        return [_of("TEXT_MESSAGE_END", message_id, **metadata)]
-
-    def _take_fields(self) -> JsonObject:
         x, self._x = self._x, {}
-        return {"metadata": {FIELDS: x}} if x else {}
+        metadata: JsonObject = {"metadata": {FIELDS: x}} if x else {}
+        if block == _REASONING:
+            ended = of.message("REASONING_MESSAGE_END", message_id, **metadata)
+            return [ended, of.message("REASONING_END", message_id)]
+        return [of.message("TEXT_MESSAGE_END", message_id, **metadata)]
 
     def _take_call(self, piece: JsonObject) -> Events:
         before = self._close_block()
         call, _ = self._calls.add(piece)
-        if call.index in self._open_calls:
-            arguments = piece.get("arguments") or ""
-            return [*before, *_arguments(call, arguments)]
+        if call.index in self._started_calls:
+            return [*before, *of.arguments(call, piece.get("arguments") or "")]
         # The call starts once its name is known, because clients require it at the start.
         return [*before, *(self._start_call(call) if call.name else [])]
 
     def _start_call(self, call: Call) -> Events:
         self._has_output = True
         self._open_calls[call.index] = call
+        self._started_calls.add(call.index)
         if self._caller is None:
             self._caller = self._new_id(_MESSAGE)
-        start: JsonObject = {
-            "type": "TOOL_CALL_START",
-            "toolCallId": call.id,
-            "toolCallName": call.name,
-            "parentMessageId": self._caller,
-        }
-        if fields := _fields_of(call):
-            start["metadata"] = {FIELDS: fields}
-        return [start, *_arguments(call, call.arguments)]
+        return [of.call_start(call, self._caller), *of.arguments(call, call.arguments)]
+
+    def _take_result(self, result: JsonObject) -> Events:
+        """A result of a tool that the function ran. What follows is another message."""
+        call = self._calls.at(result.get("index"))
+        if call is None or call.index in self._answered_calls:
+            return []
+        events = self._close_block()
+        if call.index not in self._started_calls:
+            events += self._start_call(call)
+        if call.index in self._open_calls:
+            events.append(of.call_end(self._open_calls.pop(call.index)))
+        self._answered_calls.add(call.index)
+        if len(self._answered_calls) == len(self._calls):
+            self._caller = None
+        return [*events, of.call_result(self._new_id(_RESULT), call, result)]
+
+    def _take_data(self, data: JsonObject) -> Events:
+        """Data of a function: the state of the run, or an event with the name of the data."""
+        self._has_output = True
+        name, value = str(data.get("name")), data.get("value")
+        if name == STATE:
+            self._has_state = True
+            return [of.state(value)]
+        return [of.custom(name, value, data.get("id"))]
 
     def _close_all(self) -> Events:
         """End the open block, and the calls: text may come between two pieces of a call."""
-        ended = self._close_block()
-        for call in self._open_calls.values():
-            fields = _fields_of(call)
-            metadata: JsonObject = {"metadata": {FIELDS: fields}} if fields else {}
-            ended.append({"type": "TOOL_CALL_END", "toolCallId": call.id, **metadata})
+        ended = [*self._close_block(), *map(of.call_end, self._open_calls.values())]
         self._open_calls.clear()
         return ended
 
     def _take_back(self) -> Events:
-        """End what is open, and replace all messages by those of the call.
+        """End what is open, and replace all messages and the state by those of the call.
 
-        A client keeps reasoning that a snapshot does not have, so it is emptied.
+        Most clients keep reasoning that a snapshot does not have, so it is emptied.
         """
-        ended, has_output = self._close_all(), self._has_output
-        emptied = [{"id": each, "role": "reasoning", "content": ""} for each in self._thoughts]
+        events, has_output = self._close_all(), self._has_output
+        if self._has_state:
+            events.append(of.state(self._echo.get("state", {})))
+        kept = [] if self._echo.get("drops_reasoning") else self._thoughts
+        emptied = [{"id": each, "role": "reasoning", "content": ""} for each in kept]
         self._begin_attempt()
         if not has_output:
             return []
-        return [*ended, snapshot([*self._echo.get("messages", []), *emptied])]
+        return [*events, of.snapshot([*self._echo.get("messages", []), *emptied])]
 
     def _end(self) -> Events:
-        late = [call for call in self._calls if call.index not in self._open_calls]
-        events = [*self._close_block(), *(e for call in late for e in self._start_call(call))]
+        events = self._close_block()
+        for call in self._calls:
+            if call.index not in self._started_calls:
+                events += self._start_call(call)
         if self._x:
             # Provider fields that arrived without an open block are sent with an empty message.
             events += self._start_block(_MESSAGE)
         return [*events, *self._close_all()]
 
-    def _finished(self, end: JsonObject) -> JsonObject:
+    def _finished(self, end: JsonObject) -> Events:
+        """The end of a whole answer. Its calls without a result are for the client."""
         reason = end.get("finish_reason") or "stop"
+        pending: list[Call] = []
+        if reason in _FOR_TOOLS:
+            pending = [call for call in self._calls if call.index not in self._answered_calls]
         outcome: JsonObject = {"type": "success"}
-        if reason in {"tool_calls", "function_call"} and self._calls:
-            outcome["pendingToolCallIds"] = [call.id for call in self._calls]
-        usage = usage_of(end.get("usage"), self._model)
-        return self._finish(outcome, reason) | ({"usage": [usage]} if usage else {})
-
-    def _finish(self, outcome: JsonObject, reason: str | None = None) -> JsonObject:
-        ids = {name: self._echo.get(name, "") for name in ("threadId", "runId")}
-        # TanStack AI reads the reason from its own key.
-        metadata = {FIELDS: {"finish_reason": reason}, "tanstack": {"finishReason": reason}}
-        finished: JsonObject = {"type": "RUN_FINISHED", **ids, "outcome": outcome}
-        return finished | ({"metadata": metadata} if reason else {})
-
-
-def _of(kind: str, message_id: str, **fields: object) -> JsonObject:
-    return {"type": kind, "messageId": message_id, **fields}
-
-
-def _arguments(call: Call, text: str) -> Events:
-    if not text:
-        return []
-    return [{"type": "TOOL_CALL_ARGS", "toolCallId": call.id, "delta": text}]
-
-
-def _fields_of(call: Call) -> JsonObject:
-    """The provider fields of a call, and its type unless it is a function."""
-    return {**call.x, "type": call.kind} if call.kind == "custom" else call.x
-
-
-def _error(message: str, code: str) -> JsonObject:
-    return {"type": "RUN_ERROR", "message": message, "code": code}
+        if pending:
+            outcome["pendingToolCallIds"] = [call.id for call in pending]
+        finished = of.run_finished(self._echo, outcome, reason)
+        if usage := usage_of(end.get("usage"), self._model):
+            finished["usage"] = [usage]
+        return [*map(of.call_for_client, pending), finished]
