@@ -24,7 +24,6 @@ class AfterEvent:
 
     def __call__(self, tape: Tape, rendering: Rendering, *, is_current: bool) -> Start | None:
         """Where to start; see Locate."""
-        del rendering
         if self.cursor is None:
             if not self.joins:
                 return Start()
@@ -32,7 +31,19 @@ class AfterEvent:
         position = tape.position_after(self.cursor)
         if position is None:
             return _anew(tape, is_rewound=True) if is_current else None
+        if tape.is_over and position == len(tape.values):
+            return Start(position, _end_again(rendering))
         return Start(position)
+
+
+def _end_again(rendering: Rendering) -> bytes:
+    """The end of the run, for a client whose connection broke just behind it.
+
+    TanStack AI takes a stream without the end of the run for a failure. The event has no id,
+    because the client has seen that.
+    """
+    *_, end = rendering.frames[-1].removesuffix(b"\n\n").split(b"\n")
+    return end + b"\n\n"
 
 
 def _anew(tape: Tape, *, is_rewound: bool) -> Start:
