@@ -12,9 +12,11 @@ from tickertape.api.edge.problems import Problem, draining
 from tickertape.api.fleet_metrics import fleet_text
 from tickertape.api.fleet_status import Status
 from tickertape.api.kept_metrics import kept_metrics
+from tickertape.api.outbox_metrics import outbox_metrics, read_outboxes
 from tickertape.api.services import Services
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.kept_bytes import KeptBytes
+from tickertape.broker.outbox import Outbox
 from tickertape.runtime.conditions import Code
 
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz"})
@@ -70,6 +72,15 @@ async def _kept_metrics(services: Services) -> bytes:
     return await asyncio.to_thread(kept_metrics, totals)
 
 
+async def _outbox_metrics(services: Services) -> bytes:
+    try:
+        async with asyncio.timeout(_REDIS_LIMIT_S):
+            outbox = Outbox(services.connections)
+            return outbox_metrics(await read_outboxes(outbox, services.settings))
+    except (Unavailable, TimeoutError):
+        return b""
+
+
 @router.get("/status.json", responses=error_responses(401))
 async def status(services: AnyServices, _: Tenant) -> Status:
     """Return what the whole deployment does now, with a verdict.
@@ -95,7 +106,10 @@ async def metrics(services: AnyServices, _: Tenant) -> Response:
     Kept bytes are those of the 1000 largest tenants of each partition.
     """
     # At once: a scraper gives up on an answer that waits for one slow reply after the other.
-    own, status, kept = await asyncio.gather(
-        services.metrics.text(), services.fleet_status.read(), _kept_metrics(services)
+    own, status, kept, outboxes = await asyncio.gather(
+        services.metrics.text(),
+        services.fleet_status.read(),
+        _kept_metrics(services),
+        _outbox_metrics(services),
     )
-    return Response(own + fleet_text(status) + kept, media_type=CONTENT_TYPE_LATEST)
+    return Response(own + fleet_text(status) + kept + outboxes, media_type=CONTENT_TYPE_LATEST)

@@ -20,6 +20,7 @@ from tickertape.cli.up.ports import find_port
 from tickertape.cli.up.processes import (
     Options,
     api_process,
+    deliver_processes,
     environment_of,
     model_service,
     redis_service,
@@ -67,7 +68,8 @@ def run(options: Options) -> int:
             services: list[Service[Any]] = [s for s in (redis, model) if s is not None]
             supervisor = Supervisor(
                 services,
-                ([api], workers),
+                # The last one, because it hands on what the others end.
+                ([api], workers, deliver_processes(settings, logs)),
                 partial(environment_of, settings=settings),
                 print_line,
                 supervisor_timing(settings),

@@ -98,6 +98,13 @@ def worker_processes(options: Options, logs: Path, model: LocalModel | None) -> 
     ]
 
 
+def deliver_processes(settings: Settings, logs: Path) -> list[ChildProcess]:
+    """The process that hands finished requests on, not yet started, if anything is set for it."""
+    if settings.webhooks is None and settings.history_url is None:
+        return []
+    return [ChildProcess("deliver", module_argv(_COMMAND, "deliver"), logs / "deliver.log")]
+
+
 def supervisor_timing(settings: Settings) -> SupervisorTiming:
     """The times of a supervisor of children that drain as `drain_environment` says."""
     return SupervisorTiming(drain_s=sum(map(float, drain_environment(settings).values())))

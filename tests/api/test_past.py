@@ -169,6 +169,19 @@ async def test_while_the_database_is_away_what_redis_has_is_served(
     assert (await api.client.delete(f"/chat/{request_id}")).status_code == 204
 
 
+async def test_the_metrics_have_what_the_history_has_not(api: RunningApi, worker: Rig) -> None:
+    await say(api, worker, "c", "one")
+    waiting = 'tickertape_outbox{consumer="history",state="waiting"}'
+    before = (await api.client.get("/metrics")).text
+    assert f"{waiting} 1.0" in before
+    assert 'tickertape_outbox_held_bytes{consumer="history"} 0.0' not in before
+    assert 'tickertape_outbox_lost_total{consumer="history"} 0.0' in before
+    await hand_on(worker)
+    after = (await api.client.get("/metrics")).text
+    assert f"{waiting} 0.0" in after
+    assert 'tickertape_outbox_held_bytes{consumer="history"} 0.0' in after
+
+
 async def test_another_tenant_finds_nothing_in_the_history(redis_url: str, folder: Path) -> None:
     url = SecretStr(f"sqlite:///{folder}/history.db")
     keys = SecretStr("a:" + "a" * 16 + ",b:" + "b" * 16)
