@@ -6,6 +6,7 @@ import shlex
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import urllib.request
@@ -87,6 +88,39 @@ def test_the_example_of_a_function_answers_beside_the_upstream(
         assert asked.stdout == "Order 17 is on its way. Order 99 is unknown. ", asked.stderr
         plan = Plan(deltas=3, rate_per_s=100)
         assert running.chat(plan.prompt()).finish() == plan.text()
+
+
+def test_answers_reach_the_history_although_deliver_is_killed(
+    tmp_path: Path, upstream_url: str
+) -> None:
+    database = tmp_path / "history.db"
+
+    def answers() -> list[str] | None:
+        with (
+            contextlib.suppress(sqlite3.OperationalError),  # no table yet
+            contextlib.closing(sqlite3.connect(database)) as connection,
+        ):
+            rows = connection.execute("SELECT answered FROM tickertape_requests ORDER BY ended_ms")
+            return [answered for (answered,) in rows]
+        return None
+
+    plan = Plan(deltas=3, rate_per_s=100)
+    with up(
+        tmp_path,
+        OPENAI_BASE_URL=upstream_url,
+        OPENAI_MODEL="m",
+        TICKERTAPE_HISTORY_URL=f"sqlite:///{database}",
+    ) as running:
+        running.wait_until_printed("Ready after")
+        wait_until_sync(lambda: answers() == [], description="deliver has begun")
+        os.kill(running.pid_of(" deliver"), signal.SIGKILL)
+        for _ in range(2):
+            assert running.chat(plan.prompt()).finish() == plan.text()
+        wait_until_sync(
+            lambda: answers() == [plan.text()] * 2,
+            timeout_s=START_S,
+            description="a new process has handed on",
+        )
 
 
 def test_a_module_without_functions_ends_up_and_the_reason_is_printed(
