@@ -90,11 +90,14 @@ class Attempt:
             if not self.can_be_continued:
                 return NotContinuable()
         source, body, tally = self.source, self._body, self.tally
-        with self.trace.call(source.origin(body), body, tally):
-            async with source.stream(
-                body, tally, self._tools.limits, request_id=self.lease.request_id
-            ) as answer:
-                await answer.deliver(self._take, self.writer.room)
+        with self.trace.call(source.origin(body), body, tally) as call:
+            try:
+                async with source.stream(
+                    body, tally, self._tools.limits, request_id=self.lease.request_id
+                ) as answer:
+                    await answer.deliver(self._take, self.writer.room)
+            finally:
+                call.answered_by(source.answered_by)
         return Completed()
 
     def _take(self, pieces: list[Piece]) -> bool:

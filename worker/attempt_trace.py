@@ -42,6 +42,11 @@ class CallSpan:
         if self._tracer.has_gen_ai:
             self._span.note({"gen_ai.response.time_to_first_chunk": waited_s})
 
+    def answered_by(self, upstream: str | None) -> None:
+        """Note which of several upstreams was called last."""
+        if upstream is not None:
+            self._span.note({"tickertape.upstream": upstream})
+
     def __enter__(self) -> Self:
         return self
 
@@ -138,6 +143,9 @@ class _NoCall(CallSpan):
     """Stands for the span of a call while traces are off."""
 
     def __init__(self) -> None:
+        pass
+
+    def answered_by(self, upstream: str | None) -> None:
         pass
 
     def __exit__(self, *exc_info: object) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from tests.support.given_settings import GivenSettings
 from tests.support.rig import Rig, open_rig, working
 from tests.support.upstream import ScriptedUpstream
+from tickertape.runtime.tracing import Tracer
 from tickertape.worker.assembly import TIMING, WorkerTiming
 
 
@@ -52,6 +53,7 @@ async def two_upstreams(
     of_b: dict[str, Any] | None = None,
     timing: WorkerTiming = TIMING,
     slots: int = 8,
+    tracer: Tracer | None = None,
     **settings: Any,
 ) -> AsyncIterator[TwoUpstreams]:
     """`owner` is the family that both lists of models name, and `of_a` adds fields to a's row."""
@@ -65,6 +67,6 @@ async def two_upstreams(
         given = GivenSettings(upstreams=table, openai_model="m", lease_s=1, **settings)
         async with (
             open_rig(redis_url, given) as rig,
-            working(redis_url, given, timing=timing, slots=slots),
+            working(redis_url, given, timing=timing, slots=slots, tracer=tracer),
         ):
             yield TwoUpstreams(a, b, rig)

@@ -1,6 +1,7 @@
 """The spans of a request in an API and a worker, on every wire and at every end."""
 
 import asyncio
+from pathlib import Path
 
 import httpx2
 
@@ -11,6 +12,7 @@ from tests.support.script import Done, Finish, Status, Text, Usage, Wait, answer
 from tests.support.spans import Seen, Spans, recording
 from tests.support.sse import collect
 from tests.support.upstream import ScriptedUpstream
+from tests.support.upstreams import two_upstreams
 from tests.support.wait import wait_until
 from tests.traces.traced import CALLER, CONTEXT, TRACE, traced
 
@@ -208,6 +210,17 @@ async def test_a_cancelled_answer_is_an_attempt_that_was_cancelled_and_not_an_er
     assert attempt.attributes["tickertape.outcome"] == "cancelled"
     assert not attempt.is_error
     assert call.attributes["error.type"] == "cancelled"
+
+
+async def test_the_span_of_a_call_names_which_of_several_upstreams_answered(
+    redis_url: str, tmp_path: Path
+) -> None:
+    with recording() as spans:
+        async with two_upstreams(redis_url, tmp_path, tracer=spans.tracer) as system:
+            system.a.script = [Status(503)]
+            await system.rig.ended(await system.rig.ask())
+            await wait_until(lambda: spans.has("attempt"), description="the attempt to end")
+    assert spans.one("upstream call").attributes["tickertape.upstream"] == "b"
 
 
 async def test_by_the_conventions_for_generative_ai_a_call_has_its_model_and_tokens(

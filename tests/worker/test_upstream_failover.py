@@ -247,6 +247,24 @@ async def test_a_breaker_keeps_requests_away_and_one_of_them_finds_out_when_it_i
         assert first.outcomes == {"upstream_error": 2, "completed": 1}
 
 
+async def test_a_breaker_closes_at_the_first_output_of_a_long_answer(a: ScriptedUpstream) -> None:
+    now_s = 100.0
+    a.script = [Status(503)]
+    async with table_of(a, clock=lambda: now_s) as table:
+        for _ in range(2):
+            with pytest.raises(UpstreamError):
+                await ask(table)
+        now_s += 60
+        gate = asyncio.Event()
+        a.script = [Role(), Text("long "), Wait(gate), Text("answer"), Finish()]
+        answering = asyncio.create_task(ask(table, limits=Limits()))
+        while table.members[0].breaker.state is not State.CLOSED:
+            await asyncio.sleep(0)
+        assert table.members[0].running == 1
+        gate.set()
+        assert await answering == ("a", "long answer")
+
+
 async def test_if_all_breakers_are_open_the_request_is_tried_all_the_same(
     a: ScriptedUpstream, b: ScriptedUpstream
 ) -> None:

@@ -20,6 +20,7 @@ from tickertape.worker.upstream.errors import (
 )
 from tickertape.worker.upstream.pieces import Piece
 from tickertape.worker.upstream.tally import Tally
+from tickertape.worker.upstreams.breaker import State
 from tickertape.worker.upstreams.members import Member, another_may_answer
 from tickertape.worker.upstreams.room import Admitted, estimated_tokens, used_tokens
 
@@ -95,7 +96,7 @@ class TableAnswer:
         """Pass the pieces to `take` as they arrive, until the answer is complete."""
         while self._stream is not None:
             try:
-                await self._stream.deliver(take, room)
+                await self._stream.deliver(self._observed(take), room)
             except UpstreamError as error:
                 if self._has_output or not another_may_answer(error):
                     raise
@@ -103,6 +104,18 @@ class TableAnswer:
                 await self._open_next()
             else:
                 return
+
+    def _observed(self, take: Take) -> Take:
+        """`take`, which closes a breaker at the first output: the answer itself may be long."""
+        member = self.member
+        if member is None or member.breaker.state is State.CLOSED:
+            return take
+
+        def observe(pieces: list[Piece]) -> bool | None:
+            member.answers()
+            return take(pieces)
+
+        return observe
 
     async def __aiter__(self) -> AsyncIterator[list[Piece]]:
         """The pieces of the first upstream that can be called."""

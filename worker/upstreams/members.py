@@ -102,6 +102,10 @@ class Member:
         """Take note that the call is complete."""
         self.mean_output += (output_tokens - self.mean_output) // _MEAN_OVER
         self.outcomes["completed"] += 1
+        self.answers()
+
+    def answers(self) -> None:
+        """Take note that the upstream answers."""
         self.problem = None
         self._close()
 
