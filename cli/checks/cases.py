@@ -37,6 +37,8 @@ SETTINGS = (
          "TICKERTAPE_TENANT_LIMIT is {tenant}, more than TICKERTAPE_QUEUE_LIMIT ({queue}), so one"
          " tenant can fill the queue for all",
          "set TICKERTAPE_TENANT_LIMIT below TICKERTAPE_QUEUE_LIMIT"),
+    Case("settings-webhooks", _FAIL, "an error in the file of receivers of webhooks",
+         "{problem}", "correct the file as docs/webhooks.md shows", ends_start=True),
     Case("settings-retention", _WARN, "answers expire before a reader can come back",
          "TICKERTAPE_RETENTION_S is {retention}, so an answer is gone {retention} s after its end,"
          " before a reader that lost its connection is back",

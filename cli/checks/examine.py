@@ -81,6 +81,7 @@ async def _edge(settings: Settings, place: Place) -> AsyncIterator[Finding]:
         machine.access(settings, place.host),
         machine.roles(settings),
         machine.audit_log(settings),
+        machine.webhooks(settings),
     ):
         for each in found:
             yield each
@@ -95,6 +96,7 @@ async def check_start(settings: Settings, role: Role) -> list[Finding]:
     found = [*_variables(), *of_settings.unwise_values(settings, role), machine.open_files()]
     if role != "worker":
         found += machine.key_file(settings)
+        found += machine.webhooks(settings)
     if role != "api" and settings.upstreams is not None:
         found += of_table.problems(settings.upstreams)
     if settings.redis_url is not None:

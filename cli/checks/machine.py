@@ -56,6 +56,18 @@ async def listening(host: str, port: int, *, limit_s: float = 2.0) -> Finding:
     return ok("port-free", f"{host} port {port} is free")
 
 
+def webhooks(settings: Settings) -> Iterator[Finding]:
+    """Whether the file of receivers, if there is one, can be used."""
+    if settings.webhooks is None:
+        return
+    from tickertape.deliver.webhook_file import read  # most starts need no such import
+
+    try:
+        read(settings.webhooks)
+    except SettingsInvalid as invalid:
+        yield CASES["settings-webhooks"].found(problem=str(invalid))
+
+
 def health_port(settings: Settings) -> Iterator[Finding]:
     """Whether a worker can answer probes on its port, if it has one."""
     host, port = settings.worker_health_host, settings.worker_health_port

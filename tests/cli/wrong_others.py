@@ -99,6 +99,14 @@ _setting("a heartbeat of 300 s", "settings-heartbeat", TICKERTAPE_HEARTBEAT_S="3
 _setting(
     "a tenant's limit above the queue's", "settings-tenant-limit", TICKERTAPE_TENANT_LIMIT="20000"
 )
+
+
+@_add("an error in the file of receivers of webhooks", "settings-webhooks")
+async def _(stage: Stage) -> None:
+    stage.write("webhooks.toml", '[[receiver]]\nname = "a"\nurl = "http://127.0.0.1/in"\n')
+    stage.env["TICKERTAPE_WEBHOOKS"] = "webhooks.toml"
+
+
 _setting("a retention of 1 s", "settings-retention", TICKERTAPE_RETENTION_S="1")
 
 
