@@ -75,6 +75,11 @@ def _newest(
     return [message for exchange in memory[first:] for message in exchange]
 
 
+def estimated_tokens(messages: list[dict[str, Any]]) -> int:
+    """An estimate of the tokens of messages, on the high side. An attachment counts as 1,500."""
+    return sum(map(_weight, messages)) // _BYTES_PER_TOKEN
+
+
 def _weight(message: dict[str, Any]) -> int:
     """The share of the context that a message takes, in bytes of text."""
     content = message.get("content")

@@ -41,6 +41,7 @@ from tickertape.worker.upstream.errors import (
 from tickertape.worker.upstream.tally import Tally
 from tickertape.worker.upstreams.breaker import BreakerTiming, State
 from tickertape.worker.upstreams.reading import KeyedRow
+from tickertape.worker.upstreams.room import Place, Turnstile
 from tickertape.worker.upstreams.roster import UpstreamTable, build_table
 from tickertape.worker.upstreams.table import Row
 
@@ -54,6 +55,7 @@ TIMING = BreakerTiming(failures=2, first_open_s=60)
 async def table_of(
     *upstreams: ScriptedUpstream,
     clock: Callable[[], float] = time.monotonic,
+    turnstile: Turnstile | None = None,
     **fields: dict[str, Any],
 ) -> AsyncIterator[UpstreamTable]:
     """A table of these, called a, b and so on, in this order; `fields` adds to their rows."""
@@ -61,7 +63,9 @@ async def table_of(
     for order, (name, upstream) in enumerate(zip("abc", upstreams, strict=False)):
         row = {"name": name, "base_url": upstream.base_url, "order": order}
         rows.append(KeyedRow(Row.model_validate(row | fields.get(name, {})), f"key-of-{name}"))
-    async with build_table(rows, random.Random(1), timing=TIMING, clock=clock) as table:
+    async with build_table(
+        rows, random.Random(1), timing=TIMING, clock=clock, turnstile=turnstile
+    ) as table:
         yield table
 
 
@@ -311,6 +315,37 @@ async def test_a_call_waits_for_room_and_then_for_the_queue(a: ScriptedUpstream)
         assert not limited.value.counts
         gate.set()
         await held
+
+
+class Ledger:
+    """Lets every call in, and keeps what each has reserved and used."""
+
+    def __init__(self) -> None:
+        self.reserved: list[int] = []
+        self.used: list[int] = []
+
+    async def enter(self, row: Row, tokens: int) -> Place | float:
+        assert row.is_limited
+        self.reserved.append(tokens)
+        return self
+
+    async def settle(self, tokens: int) -> None:
+        self.used.append(tokens)
+
+
+async def test_a_call_reserves_its_prompt_and_an_answer_and_settles_what_was_reported(
+    a: ScriptedUpstream, b: ScriptedUpstream
+) -> None:
+    ledger, limit = Ledger(), {"tokens_per_minute": 10**6}
+    picture = {"type": "image_url", "image_url": {"url": "data:," + "x" * 10**6}}
+    messages = [{"role": "user", "content": [{"type": "text", "text": "x" * 300}, picture]}]
+    a.script = [Status(503)]
+    async with table_of(a, b, turnstile=ledger, a=limit, b=limit) as table:
+        await ask(table, messages=messages)
+        while len(ledger.used) < 2:
+            await asyncio.sleep(0)
+    assert all(1600 + 512 < reserved < 1750 + 512 for reserved in ledger.reserved)
+    assert ledger.used == [0, 7 + 5]
 
 
 async def test_a_cancelled_call_gives_its_room_back(a: ScriptedUpstream) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Protocol, Self
 
 import structlog
 
+from tickertape.worker.prompt import estimated_tokens
 from tickertape.worker.upstream.answer_stream import AnswerStream, Limits, Take
 from tickertape.worker.upstream.errors import (
     AtOwnLimit,
@@ -22,7 +23,7 @@ from tickertape.worker.upstream.pieces import Piece
 from tickertape.worker.upstream.tally import Tally
 from tickertape.worker.upstreams.breaker import State
 from tickertape.worker.upstreams.members import Member, another_may_answer
-from tickertape.worker.upstreams.room import Admitted, estimated_tokens, used_tokens
+from tickertape.worker.upstreams.room import Admitted, used_tokens
 
 log = structlog.get_logger()
 
@@ -172,7 +173,7 @@ class TableAnswer:
     async def _room(self, members: list[Member]) -> Admitted:
         try:
             return await self._roster.admit(
-                members, lambda each: estimated_tokens(self._body) + each.mean_output
+                members, lambda each: estimated_tokens(self._body["messages"]) + each.mean_output
             )
         except AtOwnLimit:
             # A call was made, so this counts as a try.
@@ -212,6 +213,8 @@ class TableAnswer:
             log.info("upstream failed", request_id=self._request_id, **failed)
         else:
             member.stopped()
-        is_settled = admitted.place is not None
-        used = used_tokens(self.tally, self._body, self._kept[1]) if is_settled else 0
+        used = 0
+        if admitted.place is not None:
+            deltas = self.tally.deltas - self._kept[1]
+            used = used_tokens(self.tally, self._body["messages"], deltas)
         self._roster.leave(admitted, used)

@@ -5,17 +5,15 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-import msgspec
-
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.upstream_limits import PerMinute, UpstreamLimits
+from tickertape.worker.prompt import estimated_tokens
 from tickertape.worker.upstream.tally import Tally
 from tickertape.worker.upstreams.members import Member
 from tickertape.worker.upstreams.table import Row
 
 T = TypeVar("T")
 
-_BYTES_PER_TOKEN = 4
 _MOST_TOKENS = 10**9
 
 
@@ -81,14 +79,12 @@ class Admitted(NamedTuple):
     place: Place | None
 
 
-def estimated_tokens(body: dict[str, Any]) -> int:
-    """Pure: an estimate of the tokens of a prompt."""
-    return len(msgspec.json.encode(body["messages"])) // _BYTES_PER_TOKEN
+def used_tokens(tally: Tally, messages: list[dict[str, Any]], deltas: int) -> int:
+    """Pure: the tokens of a call that has had so many deltas, as reported, or else estimated.
 
-
-def used_tokens(tally: Tally, body: dict[str, Any], kept_deltas: int) -> int:
-    """Pure: the tokens of a call that has ended, as reported, or else estimated."""
+    A call without output and without a report has most likely used none.
+    """
     counts = [(tally.usage or {}).get(name) for name in ("prompt_tokens", "completion_tokens")]
     if all(isinstance(count, int) and 0 <= count <= _MOST_TOKENS for count in counts):
         return sum(count for count in counts if isinstance(count, int))
-    return estimated_tokens(body) + tally.deltas - kept_deltas
+    return estimated_tokens(messages) + deltas if tally.has_new_output else 0
