@@ -110,7 +110,6 @@ def _agui(many: int) -> Json:
     text = {"type": "text", "text": ""}
     return {
         "zeros as messages": {**ids, "messages": [0] * many},
-        "zeros as calls": {**ids, "messages": [{**hi, "toolCalls": [0] * many}]},
         "empty parts": {**ids, "messages": [{**hi, "content": [text] * (many // 3)}]},
         "messages": {**ids, "messages": [hi] * (many // 4)},
         "calls": {
@@ -118,8 +117,6 @@ def _agui(many: int) -> Json:
             "messages": [{**hi, "role": "assistant", "toolCalls": [call] * (many // 6)}, hi],
         },
         "fields of a message": {**ids, "messages": [{**hi, **_fields(many)}]},
-        "zeros as tools": {**ids, "messages": [hi], "tools": [0] * many},
-        "properties": {**ids, "messages": [hi], "forwardedProps": _fields(many)},
         "state": {**ids, "messages": [hi], "state": _fields(many)},
     }
 
