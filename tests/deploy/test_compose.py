@@ -27,7 +27,7 @@ from tickertape.runtime.settings import Settings
 ROOT = FILES.parents[1]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-TICKERTAPE = ["api", "worker", "model"]
+TICKERTAPE = ["api", "worker", "deliver", "model"]
 OF_CADDY = {"KEYED", "XDG_CONFIG_HOME", "XDG_DATA_HOME"}
 
 
@@ -46,7 +46,7 @@ def test_a_file_of_a_secret_is_mounted_where_it_is_read() -> None:
                 (secret,) = re.findall(r"/run/secrets/([a-z-]+)", value)
                 assert secret in SERVICES[name]["secrets"]
                 mounted += 1
-    assert mounted == 4
+    assert mounted == 7
     # Compose mounts only files into containers with a read-only file system.
     assert all(each.keys() == {"file"} for each in COMPOSE["secrets"].values())
     assert all(each.keys() == {"file"} for each in COMPOSE["configs"].values())
@@ -110,7 +110,12 @@ def test_the_targets_of_the_images_exist() -> None:
     stages = re.findall(
         r"^FROM .* AS (\S+)$", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE
     )
-    assert [SERVICES[name]["build"]["target"] for name in TICKERTAPE] == ["slim", "slim", "full"]
+    assert [SERVICES[name]["build"]["target"] for name in TICKERTAPE] == [
+        "slim",
+        "slim",
+        "slim",
+        "full",
+    ]
     # A build without a target makes the last one, which has everything.
     assert {"slim", "full"} <= {*stages}
     assert stages[-1] == "full"
