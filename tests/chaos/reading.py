@@ -76,7 +76,7 @@ def _follow(
 
 def _place_of(event: Event, places: dict[str, int]) -> int | None:
     # A conversation's stream may name the end ahead in the id of `queued`: conversation_cursor.py.
-    if event.kind == "queued" and str(event.cursor).endswith(f"-{BEHIND_SEQ}"):
+    if places and event.kind == "queued" and str(event.cursor).endswith(f"-{BEHIND_SEQ}"):
         return 0
     return places.get(event.cursor or "")
 

@@ -1,7 +1,8 @@
 """How the events of a conversation are divided among its requests."""
 
-from tests.chaos.reading import turns_of
+from tests.chaos.reading import reading_problems, turns_of
 from tests.support.sse import Event
+from tickertape.api.protocols.native.conversation_cursor import BEHIND_SEQ
 
 
 def of(request_id: str, kind: str, cursor: str) -> Event:
@@ -18,3 +19,10 @@ def test_what_came_before_a_rewind_of_the_conversation_is_left_out() -> None:
     rewind = Event("", "rewind", {"reason": "forgotten"})
     events = [of("a", "queued", "1-0"), rewind, of("b", "queued", "1-0")]
     assert [request_id for request_id, _ in turns_of(events)] == ["b"]
+
+
+def test_a_turn_ahead_of_a_log_that_is_lost_is_named() -> None:
+    ahead = Event(f"1-{BEHIND_SEQ}", "queued", {})
+    assert reading_problems([ahead], [], is_whole=False) == [
+        f"got queued 1-{BEHIND_SEQ}, which is not in the log"
+    ]
