@@ -1,6 +1,6 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-long test-servers test-mounted chaos doctor-table fuzz isolation rolling bench audit check lint fmt docs pictures dist assets lock clean
+.PHONY: help run test test-all test-long test-servers test-mounted chaos doctor-table fuzz isolation rolling bench rivals audit check lint fmt docs pictures dist assets lock clean
 
 # If set, every child process recompiles its imports (1.5 s each).
 unexport PYTHONDONTWRITEBYTECODE
@@ -54,6 +54,9 @@ rolling: .venv/test.stamp ## replace every process and Redis under calls on ever
 
 bench: .venv/bench.stamp ## measure against other servers, and write docs/performance.md (QUICK=1 for a dry run, ARGS="--only hot replay")
 	$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)
+
+rivals: .venv/test.stamp ## what a token and a dead process cost in other systems for the same page (ARGS="--only agno tickertape")
+	$(BIN)/python -m bench.rivals $(ARGS)
 
 audit: .venv/audit.stamp ## known vulnerabilities of the locked packages (AUDIT_OFFLINE=1 goes on where no database is reached)
 	.ci/audit .venv/audit/bin/pip-audit requirements.lock requirements-traces.lock requirements-sql.lock requirements-assets.lock requirements-test.lock

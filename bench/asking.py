@@ -194,7 +194,13 @@ async def call(
     return msgspec.json.decode(output, type=Asked)
 
 
+def numbers_in(text: str) -> list[int]:
+    """The numbers of the deltas in a text."""
+    return [int(number) for number in _NUMBER.findall(text)]
+
+
 def check_text(plan: Plan, text: str) -> None:
     """Raise AssertionError unless every delta of the plan is in the text once and in order."""
-    numbers = [int(number) for number in _NUMBER.findall(text)]
-    assert numbers == list(range(plan.deltas)), "a delta was lost, repeated or out of order"
+    assert numbers_in(text) == list(range(plan.deltas)), (
+        "a delta was lost, repeated or out of order"
+    )

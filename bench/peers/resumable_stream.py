@@ -64,7 +64,7 @@ class ResumableStream:
 async def running(box: Box, redis: ValkeyServer) -> AsyncIterator[ResumableStream]:
     """Run server and producer until the end of the block. Raises Absent."""
     node = shutil.which("node")
-    directory = _installed(box)
+    directory = installed(box)
     if node is None or directory is None:
         raise Absent("resumable-stream needs node, npm and access to npm packages")
     program = shutil.copy(_PROGRAM, directory)
@@ -85,7 +85,7 @@ async def running(box: Box, redis: ValkeyServer) -> AsyncIterator[ResumableStrea
             stop(server)
 
 
-def _installed(box: Box) -> Path | None:
+def installed(box: Box) -> Path | None:
     """The folder with the packages, or None if npm cannot download them."""
     npm, directory = shutil.which("npm"), box.directory / "resumable-stream"
     if npm is None:

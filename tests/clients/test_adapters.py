@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.client_programs import run_client_program
-from tests.support.packages import ROOT, clients_python
+from tests.support.packages import ROOT, locked_python
 from tests.support.script import Done, Finish, Reasoning, Role, Script, Text, ToolCall, Usage
 from tests.support.upstream import ScriptedUpstream
 
@@ -31,7 +31,7 @@ ANSWER: Script = [
 
 async def values_of(library: str, upstream: ScriptedUpstream) -> list[Any]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command: list[str | Path] = [clients_python(), PROGRAM, library, upstream.base_url]
+    command: list[str | Path] = [locked_python("clients"), PROGRAM, library, upstream.base_url]
     return list(json.loads(await run_client_program(command, environment, limit_s=120)))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.conftest import PROGRAMS, Families
-from tests.support.packages import clients_python
+from tests.support.packages import locked_python
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -15,7 +15,7 @@ _BOTH = ("chat", "chat-stream", "responses", "responses-stream")
 
 @pytest.fixture(scope="session")
 def python() -> Path:
-    return clients_python()
+    return locked_python("clients")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from tests.examples.conftest import EXAMPLES, QUESTION, SHORTER, WHOLE, Run, serving_files
 from tests.support.browser import Browser
 from tests.support.node import installed
-from tests.support.packages import clients_python
+from tests.support.packages import locked_python
 from tests.support.running_api import RunningApi
 from tests.support.wait import wait_until
 
@@ -57,7 +57,7 @@ async def test_tanstacks_run_is_joined_by_another_client(run: Run, tmp_path: Pat
 
 
 async def test_langchain_chats(python: Run) -> None:
-    said = await python("langchain_chat.py", executable=clients_python())
+    said = await python("langchain_chat.py", executable=locked_python("clients"))
     assert said == f"{WHOLE}\n{WHOLE}\n"
 
 

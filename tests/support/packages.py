@@ -42,9 +42,9 @@ def run_installer(*command: str | Path, cwd: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def clients_python() -> Path:
-    """A Python with the clients of requirements-clients.lock, and without Tickertape."""
-    lock = ROOT / "requirements-clients.lock"
+def locked_python(name: str) -> Path:
+    """A Python with the packages of requirements-`name`.lock, and without Tickertape."""
+    lock = ROOT / f"requirements-{name}.lock"
 
     def install(folder: Path) -> None:
         run_installer(sys.executable, "-m", "venv", "--clear", folder / "venv", cwd=folder)
@@ -52,4 +52,4 @@ def clients_python() -> Path:
         locked = ["--no-compile", "--no-deps", "--require-hashes", "-r", str(lock)]
         run_installer(*pip, "install", "-qq", *locked, cwd=folder)
 
-    return installed_once("clients", lock, install) / "venv" / "bin" / "python"
+    return installed_once(name, lock, install) / "venv" / "bin" / "python"
