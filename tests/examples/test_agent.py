@@ -1,8 +1,10 @@
-"""The tests of the example agent pass, in a process that has nothing but the examples' folder."""
+"""The tests of the example agent, and of the one in the tutorial, pass beside nothing but these."""
 
 import asyncio
 import os
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,12 +13,24 @@ from tests.support.packages import ROOT
 pytestmark = pytest.mark.slow
 
 
-async def test_the_tests_of_the_example_agent_pass() -> None:
+async def output_of_tests(folder: Path) -> bytes:
+    """What pytest prints for test_agent.py in a folder; fails if a test does."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_agent.py"]
-    options = ["--rootdir", ".", "-c", os.devnull]
     program = await asyncio.create_subprocess_exec(
-        *command, *options, cwd=ROOT / "examples", stdout=asyncio.subprocess.PIPE
+        *command, "--rootdir", ".", "-c", os.devnull, cwd=folder, stdout=asyncio.subprocess.PIPE
     )
     output, _ = await program.communicate()
     assert program.returncode == 0, output.decode()
-    assert b"3 passed" in output
+    return output
+
+
+async def test_the_tests_of_the_example_agent_pass() -> None:
+    assert b"3 passed" in await output_of_tests(ROOT / "examples")
+
+
+async def test_the_agent_and_the_test_of_the_tutorial_do_what_it_says(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "tutorial.md").read_text("utf-8")
+    agent, test = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "agent.py").write_text(agent)
+    (tmp_path / "test_agent.py").write_text(test)
+    assert b"1 passed" in await output_of_tests(tmp_path)
