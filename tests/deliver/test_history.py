@@ -122,6 +122,7 @@ async def test_a_request_without_a_conversation_is_there_with_its_prompt_and_its
     assert await rig.connections.ask("EXISTS", rig.connections.keys.record(request_id)) == 0
 
 
+@pytest.mark.slow
 async def test_while_the_database_is_away_all_waits_and_then_is_there_once(
     rig: Rig, history: History, database: Path
 ) -> None:
@@ -159,6 +160,7 @@ async def test_a_process_that_died_behind_the_commit_doubles_nothing(
     assert await history.find("public", request_id) is not None
 
 
+@pytest.mark.slow
 async def test_what_was_erased_is_not_in_the_history_whenever_it_was_erased(
     rig: Rig, history: History
 ) -> None:

@@ -96,6 +96,7 @@ async def test_a_killed_receiver_gets_after_its_return_what_it_missed(
     assert len(second.calls) == 5
 
 
+@pytest.mark.slow
 async def test_a_slow_receiver_delays_no_other(
     rig: Rig, path: Path, receiver: Receiver, delivering: Delivering
 ) -> None:
@@ -112,6 +113,7 @@ async def test_a_slow_receiver_delays_no_other(
     assert len(receiver.calls) == 40
 
 
+@pytest.mark.slow
 async def test_a_process_that_dies_in_the_middle_is_replaced_and_nothing_is_lost(
     rig: Rig, receiver: Receiver, delivering: Delivering
 ) -> None:
@@ -127,6 +129,7 @@ async def test_a_process_that_dies_in_the_middle_is_replaced_and_nothing_is_lost
     assert {*receiver.calls} == {f"evt_{request_id}" for request_id in ids}
 
 
+@pytest.mark.slow
 async def test_two_processes_send_each_webhook_once(
     rig: Rig, receiver: Receiver, delivering: Delivering
 ) -> None:
