@@ -53,6 +53,7 @@ def asked_and_answered(text: str) -> dict[str, Any]:
     return {"messages": [["user", QUESTION], ["assistant", text]]}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("client", CLIENTS)
 async def test_a_client_shows_an_answer(
     client: str, folder: Path, redis_url: str, upstream: ScriptedUpstream
