@@ -75,6 +75,21 @@ async def test_what_a_user_added_to_an_answer_goes_to_the_model_and_unknown_part
     assert payload["messages"][2]["role"] == "user"
 
 
+async def test_what_was_written_after_a_tool_of_the_server_stays_behind_its_result(
+    api: RunningApi, worker: Rig
+) -> None:
+    looked = {"type": "tool-look", "toolCallId": "t", "state": "output-available", "output": "3"}
+    said = [{"type": "text", "text": text} for text in ("I look.", "It is 3.")]
+    parts = [{"type": "step-start"}, said[0], {**looked, "providerExecuted": True}, said[1]]
+    sending = send(api, "chat-1", HI, {"role": "assistant", "parts": parts}, HI)
+    payload = await claimed(worker)
+    await worker.finish()
+    await sending
+    assert [message["content"] for message in payload["messages"]] == [
+        *("hi", "I look.", "3", "It is 3.", "hi")
+    ]
+
+
 async def test_a_page_that_sends_only_new_messages_uses_the_servers_memory(
     api: RunningApi, worker: Rig
 ) -> None:

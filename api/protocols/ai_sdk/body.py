@@ -6,7 +6,6 @@ of parts. The conversion omits every part that no model uses.
 
 from typing import Annotated, Literal
 
-import msgspec
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -17,15 +16,14 @@ from pydantic import (
 )
 
 from tickertape.api.edge.problems import Problem
+from tickertape.api.protocols.ai_sdk.tool_parts import call_of, outcome_of
 from tickertape.api.protocols.chat_order import in_chat_order
 from tickertape.api.protocols.checked import Checked, Item, Items, Name, field_error, known_fields
 from tickertape.api.protocols.file_parts import NoFormError, file_part
-from tickertape.api.protocols.provider_fields import fields_of_call, fields_of_parts, from_metadata
-from tickertape.broker.provider_fields import tool_of_call
+from tickertape.api.protocols.provider_fields import fields_of_parts
 from tickertape.runtime.json_types import JsonObject
 
 _MAX_CHAT_ID_CHARS = 512
-_DENIED = "The user did not allow this call."
 _FILE_LEFT_OUT = "[A file was left out here: this model does not take it.]"
 # Parameters that an app may add to the body of its calls.
 _PARAMS = ("model", "temperature", "top_p", "max_tokens", "tools", "tool_choice")
@@ -228,13 +226,18 @@ def _file(part: JsonObject, param: str | None) -> JsonObject:
 def _assistant(parts: list[JsonObject]) -> list[JsonObject]:
     messages: list[JsonObject] = []
     step: list[JsonObject] = []
+    has_results = False
     for part in parts:
-        if part.get("type") not in {"step-start", _STEERING}:
+        kind = part.get("type")
+        is_break = kind in {"step-start", _STEERING}
+        # What stands behind the results of tools that the server ran was written after them.
+        if is_break or (has_results and kind in {"text", "reasoning"}):
+            messages += _step(step)
+            step, has_results = [], False
+        if not is_break:
             step.append(part)
-            continue
-        messages += _step(step)
-        step = []
-        if content := _user_content(_objects(part.get("parts")), None):
+            has_results |= part.get("providerExecuted") is True and outcome_of(part) is not None
+        elif content := _user_content(_objects(part.get("parts")), None):
             messages.append({"role": "user", "content": content})
     return messages + _step(step)
 
@@ -245,55 +248,12 @@ def _step(parts: list[JsonObject]) -> list[JsonObject]:
     A call without an outcome is omitted, because upstreams refuse a call without an output.
     """
     text = _text(parts)
-    outcomes = [(part, outcome) for part in parts if (outcome := _outcome(part)) is not None]
+    outcomes = [(part, outcome) for part in parts if (outcome := outcome_of(part)) is not None]
     if not text and not outcomes:
         return []
     message: JsonObject = {**fields_of_parts(parts), "role": "assistant", "content": text or None}
     if reasoning := _text(parts, "reasoning"):
         message["reasoning_content"] = reasoning
     if outcomes:
-        message["tool_calls"] = [_call(part) for part, _ in outcomes]
+        message["tool_calls"] = [call_of(part) for part, _ in outcomes]
     return [message, *(outcome for _, outcome in outcomes)]
-
-
-def _call(part: JsonObject) -> JsonObject:
-    kind = str(part["type"])
-    name = part.get("toolName") if kind == "dynamic-tool" else kind.removeprefix("tool-")
-    # A call that failed has its input in `rawInput`, and `input` may be null.
-    inputs: list[object] = [part.get("input"), part.get("rawInput"), {}]
-    arguments = next(value for value in inputs if value is not None)
-    fields = from_metadata(part.get("callProviderMetadata"))
-    call_kind = "custom" if fields.get("type") == "custom" else "function"
-    call = {"id": str(part.get("toolCallId", "")), "type": call_kind}
-    return call | tool_of_call(call_kind, fields_of_call(fields), str(name), _as_text(arguments))
-
-
-def _outcome(part: JsonObject) -> JsonObject | None:
-    if not str(part.get("type", "")).startswith(("tool-", "dynamic-tool")):
-        return None
-    match part.get("state"):
-        case "output-available":
-            content = _as_text(part.get("output"))
-        case "output-error":
-            content = str(part.get("errorText") or "The tool failed.")
-        case "output-denied":
-            content = _denial(part)
-        case "approval-responded" if _approval(part).get("approved") is False:
-            content = _denial(part)
-        case _:
-            return None
-    return {"role": "tool", "tool_call_id": str(part.get("toolCallId", "")), "content": content}
-
-
-def _approval(part: JsonObject) -> JsonObject:
-    approval = part.get("approval")
-    return approval if isinstance(approval, dict) else {}
-
-
-def _denial(part: JsonObject) -> str:
-    reason = _approval(part).get("reason")
-    return f"{_DENIED} Reason: {reason}" if isinstance(reason, str) and reason else _DENIED
-
-
-def _as_text(value: object) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
