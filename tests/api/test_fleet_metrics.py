@@ -12,7 +12,9 @@ from tests.support.running_api import RunningApi, running_api
 from tests.support.servers import ValkeyServer
 from tickertape.api.fleet_metrics import fleet_text
 from tickertape.api.fleet_status import PROBLEMS, status_of, without_redis
+from tickertape.api.outbox_metrics import outbox_metrics
 from tickertape.broker.fleet import Members, Seen, WorkerReport
+from tickertape.broker.outbox import Backlog
 
 DRAINING = Seen(WorkerReport(slots=8, running=3, is_draining=True), 0.5)
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "metrics.md"
@@ -85,6 +87,7 @@ async def test_a_scrape_is_answered_while_redis_is_away(own_redis: ValkeyServer)
 
 async def test_the_document_names_the_metrics_of_an_api_and_no_others(api: RunningApi) -> None:
     text = (await api.client.get("/metrics")).text
+    text += outbox_metrics({"webhooks": Backlog(0, 0, 0, 0, 0)}).decode()
     of_api = DOCUMENT.read_text("utf-8").partition("## A worker")[0]
     assert {*NAMED.findall(of_api)} == families(text)
     assert misdescribed(of_api, text) == []

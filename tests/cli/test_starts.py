@@ -16,7 +16,14 @@ from tickertape.cli.checks.cases import CASES
 pytestmark = pytest.mark.slow  # each starts a process
 
 # Which command meets a wrong set-up of this subject first. `up` is tried where it differs.
-_COMMANDS = {"redis": "worker", "settings": "api", "keys": "api", "roles": "api", "audit": "api"}
+_COMMANDS = {
+    "redis": "worker",
+    "upstream": "worker",
+    "settings": "api",
+    "keys": "api",
+    "roles": "api",
+    "audit": "api",
+}
 _ALL = {"redis-login", "redis-database", "settings-env", "settings-unknown", "port-taken"}
 
 

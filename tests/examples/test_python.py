@@ -41,5 +41,5 @@ def test_the_function_of_the_documents_is_the_example() -> None:
 def test_every_example_is_listed() -> None:
     listed = (EXAMPLES / "README.md").read_text("utf-8")
     for example in EXAMPLES.iterdir():
-        if example.name != "README.md":
+        if example.name not in {"README.md", "__pycache__"}:
             assert f"]({example.name})" in listed

@@ -251,6 +251,27 @@ async def test_results_of_tools_data_and_state_of_a_function(api: RunningApi, wo
     ]
 
 
+async def test_a_piece_of_a_call_behind_its_result_is_left_out(
+    api: RunningApi, worker: Rig
+) -> None:
+    running = run(api)
+    await claimed(worker)
+    await worker.append(
+        encode_data("tool_call", {"index": 0, "id": "a", "name": "look", "arguments": "{"}),
+        encode_data("tool_result", {"index": 0, "id": "a", "result": 1}),
+        encode_data("tool_call", {"index": 0, "arguments": "}"}),
+    )
+    await worker.finish()
+    assert kinds(events(await running)) == [
+        "RUN_STARTED",
+        "TOOL_CALL_START",
+        "TOOL_CALL_ARGS",
+        "TOOL_CALL_END",
+        "TOOL_CALL_RESULT",
+        "RUN_FINISHED",
+    ]
+
+
 async def test_calls_without_a_result_are_for_the_client(api: RunningApi, worker: Rig) -> None:
     running = run(api, tools=[{"name": "look", "description": "Looks."}])
     await claimed(worker)

@@ -152,6 +152,9 @@ class AguiWire:
     def _take_call(self, piece: JsonObject) -> Events:
         before = self._close_block()
         call, _ = self._calls.add(piece)
+        if call.index in self._answered_calls:
+            # Clients refuse a piece of a call that has ended.
+            return before
         if call.index in self._started_calls:
             return [*before, *of.arguments(call, piece.get("arguments") or "")]
         # The call starts once its name is known, because clients require it at the start.
