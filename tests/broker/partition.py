@@ -8,6 +8,7 @@ from typing import NamedTuple
 from redis.asyncio import Redis
 
 from tests.broker.invariants import log_of, violations
+from tests.broker.promises import check_tokens, settled
 from tests.broker.snapshot import Snapshot, take_snapshot
 from tickertape.broker.codec import encode_data, encode_text
 from tickertape.broker.kinds import Terminal
@@ -88,7 +89,7 @@ class Partition:
         problems = violations(now)
         assert not problems, "\n".join(problems)
         if name == "claim" and not self.has_listeners:
-            _check_tokens(reply, now)
+            check_tokens(reply, now)
         return tuple(part.decode() if isinstance(part, bytes) else part for part in reply)
 
     async def snapshot(self) -> Snapshot:
@@ -166,7 +167,7 @@ class Partition:
             tenant_keep_s="",
             weight=weight,
             rates=rates,
-            settled=_settled(rates),
+            settled=settled(rates),
             input_tokens=10,
             tries=tries,
             is_retry=int(is_retry),
@@ -392,22 +393,3 @@ class Partition:
     async def drain_tokens(self) -> None:
         """Take every token, as workers do when they wake."""
         await self.client.delete(f"{TAG}wake")
-
-
-def _settled(rates: str) -> str:
-    """Of limits in JSON, those with prices."""
-    accounts = json.loads(rates) if rates else []
-    settled = [[key, [limit for limit in own if any(limit[4:])]] for key, own in accounts]
-    return (
-        json.dumps([account for account in settled if account[1]])
-        if any(s[1] for s in settled)
-        else ""
-    )
-
-
-def _check_tokens(reply: list[bytes], now: Snapshot) -> None:
-    """Hold a claim to its promise that nobody sleeps while there is work, or wakes without."""
-    if now.list("ring"):
-        assert now.list("wake"), "work waits and nobody will be woken"
-    elif reply[0] == b"EMPTY" and not now.list("suspect"):
-        assert not now.list("wake"), "workers will be woken for nothing"

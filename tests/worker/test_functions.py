@@ -1,7 +1,6 @@
 """A function as the work of a job, for each thing that it may do."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -19,11 +18,9 @@ from tests.support.scripted import (
     tools,
     until,
 )
-from tests.support.tasks import running
 from tests.worker.jobs import codes, said
 from tickertape.broker.codec import START, Entry
 from tickertape.broker.turns import Turn
-from tickertape.worker.functions.guard import Guard
 from tickertape.worker.functions.values import Value
 from tickertape.worker.job import Job
 from tickertape.worker.outcome import Stop
@@ -364,46 +361,3 @@ async def test_a_function_says_nothing_about_the_upstream() -> None:
     job._counters.upstream_problem = "The upstream cannot be reached."
     await job.run()
     assert job._counters.upstream_problem == "The upstream cannot be reached."
-
-
-async def test_a_function_that_blocks_the_event_loop_is_named_with_the_place() -> None:
-    with capture_logs() as logs:
-
-        @tickertape.function("f")
-        async def block(_: tickertape.Request) -> AsyncIterator[str]:
-            yield "half"
-            until_s = time.monotonic() + 5
-            while time.monotonic() < until_s and not named():
-                pass
-
-        def named() -> list[Any]:
-            return [each for each in logs if each["event"] == "function blocks the event loop"]
-
-        async with running(Guard(limit_s=0.02).run()):
-            await asyncio.sleep(0)
-            await ended(block)
-    (record,) = named()
-    assert (record["function"], record["log_level"]) == ("f", "error")
-    assert any(__file__ in place for place in record["at"])
-
-
-async def test_a_task_that_a_function_leaves_behind_is_named_once() -> None:
-    left: list[asyncio.Task[bool]] = []
-
-    async def forgotten() -> bool:
-        return await asyncio.Event().wait()
-
-    @tickertape.function("leaky")
-    async def leak(_: tickertape.Request) -> AsyncIterator[str]:
-        left.append(asyncio.create_task(forgotten()))
-        yield "done"
-
-    with capture_logs() as logs:
-        async with running(Guard().run()):
-            await asyncio.sleep(0)
-            for _ in range(2):
-                assert codes(await ended(leak)) == [("completed", "")]
-    for task in left:
-        task.cancel()
-    named = [each for each in logs if each["event"] == "function leaves a task behind"]
-    assert [(each["function"], "forgotten" in each["task"]) for each in named] == [("leaky", True)]
