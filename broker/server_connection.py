@@ -12,8 +12,6 @@ from tickertape.broker.certificates import Certificates
 from tickertape.broker.sentinel import Locate
 from tickertape.broker.write_state import WriteState, is_demotion
 
-# A transport takes so much at once, whatever its socket takes.
-_SMALL_BYTES = 64 * 1024
 _UVLOOP_CLOSED = "the handler is closed"
 
 
@@ -32,9 +30,6 @@ class _ServerConnection(AbstractConnection):
     handles/handle.pyx), which redis-py lets through: one reset during the renewal of a lease would
     end the worker. When a node of a cluster is lost, redis-py closes connections to it that calls
     have just taken, and these calls fail with an AttributeError.
-
-    redis-py limits the time of each write, for which Python 3.11 starts a task: two more turns of
-    the event loop, in which steps of all other calls run. A write to an idle transport never waits.
     """
 
     def __init__(
@@ -79,30 +74,13 @@ class _ServerConnection(AbstractConnection):
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002  # redis-py's
         try:
-            if not self._send_at_once(command):
-                await super().send_packed_command(command, check_health)
+            await super().send_packed_command(command, check_health)
         except RuntimeError as error:
             if _UVLOOP_CLOSED not in str(error):
                 raise
             raise ConnectionLost("The connection was lost.") from error
         except AttributeError as error:
             raise self._lost(error) from error
-
-    def _send_at_once(self, command: Any) -> bool:
-        """Pass a small command to an idle transport without waiting; False if nothing was done."""
-        if self.health_check_interval or self._reader is None or self._writer is None:
-            return False
-        transport = self._writer.transport
-        if (
-            not isinstance(command, list)
-            or sum(map(len, command)) > _SMALL_BYTES
-            or transport.is_closing()
-            or transport.get_write_buffer_size()
-            or self._reader.exception() is not None
-        ):
-            return False
-        self._writer.writelines(command)
-        return True
 
     async def read_response(self, *arguments: Any, **options: Any) -> Any:
         try:
