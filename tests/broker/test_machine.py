@@ -130,4 +130,4 @@ def test_the_broker_does_what_its_model_does(request: pytest.FixtureRequest, ser
 def test_the_broker_does_what_its_model_does_in_many_runs(
     request: pytest.FixtureRequest, server: str
 ) -> None:
-    run_machine(request, server, examples=150, steps=50)
+    run_machine(request, server, examples=100, steps=50)

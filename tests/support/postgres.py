@@ -14,6 +14,8 @@ import pytest
 from tests.faults.ports import free_port
 
 _START_S = 60
+# Debian keeps the server's programs beside the versions, and out of the PATH.
+_DEBIAN = Path("/usr/lib/postgresql")
 
 
 class PostgresServer:
@@ -39,7 +41,7 @@ class PostgresServer:
         # The server refuses to run as root.
         user: Any = {"user": "postgres", "group": "postgres"} if os.getuid() == 0 else {}
         subprocess.run(
-            [shutil.which(program) or program, *arguments],
+            [_found(program) or program, *arguments],
             cwd=self._folder,
             check=True,
             timeout=_START_S,
@@ -49,10 +51,15 @@ class PostgresServer:
         )
 
 
+def _found(program: str) -> str | None:
+    in_debian = sorted(map(str, _DEBIAN.glob(f"*/bin/{program}")))
+    return shutil.which(program) or next(reversed(in_debian), None)
+
+
 @contextlib.contextmanager
 def postgres_server() -> Iterator[PostgresServer]:
     """A running server; skips the test where none is installed."""
-    if shutil.which("initdb") is None or shutil.which("pg_ctl") is None:
+    if _found("initdb") is None or _found("pg_ctl") is None:
         pytest.skip("PostgreSQL is not installed")
     with tempfile.TemporaryDirectory(prefix="pg", dir="/tmp") as name:
         folder = Path(name)

@@ -112,14 +112,8 @@ class Interrupted:
         return f"{call}: " + "".join(f"{number} " for number in range(self.stops[call] - 1))
 
 
-@pytest.mark.parametrize(
-    "client",
-    [
-        "tanstack",
-        pytest.param("ag-ui-resuming", marks=pytest.mark.long),
-        pytest.param("ag-ui-again", marks=pytest.mark.long),
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("client", ["tanstack", "ag-ui-resuming", "ag-ui-again"])
 async def test_text_is_exact_after_a_cut_behind_every_event_and_two_takeovers(
     client: str, folder: Path, deployment: Deployment, upstream: ScriptedUpstream
 ) -> None:

@@ -51,18 +51,16 @@ def told(telling: str) -> list[str]:
     return [f"{telling}.{number} " for number in range(WORDS)]
 
 
-LONG = pytest.mark.long
-
-
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("packages", "transport", "path"),
     [
         ("ai7", "workflow", "/api/v7/chat"),
-        pytest.param("ai7", "workflow", "/api/chat", marks=LONG),
-        pytest.param("ai7", "default", "/api/v7/chat", marks=LONG),
-        pytest.param("ai7", "default", "/api/chat", marks=LONG),
-        pytest.param("ai6", "default", "/api/chat", marks=LONG),
-        pytest.param("ai5", "reloaded", "/api/chat", marks=LONG),
+        ("ai7", "workflow", "/api/chat"),
+        ("ai7", "default", "/api/v7/chat"),
+        ("ai7", "default", "/api/chat"),
+        ("ai6", "default", "/api/chat"),
+        ("ai5", "reloaded", "/api/chat"),
     ],
 )
 async def test_an_answer_that_is_cut_at_every_event_is_shown_once_and_whole(
