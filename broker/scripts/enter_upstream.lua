@@ -2,21 +2,15 @@
 -- KEYS   1 minute  2 entered
 -- ARGV   1 most_requests|''  2 most_tokens|''  3 tokens
 -- ->     OK | RATE the time in ms until there is room, if no other call comes first
--- `minute` has the calls (`r<slot>`) and the tokens (`t<slot>`) of each half second. A call counts until no part of its half
--- second is in the last minute. So the limits hold in any 60 s, and 99 % of them can be used. A bucket that fills evenly
--- would let two limits pass in the first minute after a pause.
+-- NEEDS  minute
+-- `minute` has the calls (`r<slot>`) and the tokens (`t<slot>`) of each half second.
 -- `entered` is of one call, so that a repeated call counts once; LEAVE_UPSTREAM puts the tokens that were used in place of
 -- the `tokens` that are reserved here. A call that needs more than the whole limit gets all of it.
 -- Invariant: what is counted in 60 s is never more than a limit, except by calls that used more than they reserved.
 local most_requests, most_tokens, tokens = unpack(ARGV)
 local most_requests, most_tokens, tokens = tonumber(most_requests), tonumber(most_tokens), tonumber(tokens)
-local SLOT_MS, SLOTS, LONGEST_CALL_MS = 500, 120, 7200000
+local LONGEST_CALL_MS = 7200000
 if redis.call('EXISTS', KEYS[2]) == 1 then return { 'OK' } end
-local clock = redis.call('TIME')
-local now_ms = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local slot = math.floor(now_ms / SLOT_MS)
-
-local function int(x) return string.format('%.0f', x) end
 
 local sums, by_slot, over = { r = 0, t = 0 }, { r = {}, t = {} }, {}
 local stored = redis.call('HGETALL', KEYS[1])

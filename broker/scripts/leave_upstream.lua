@@ -3,18 +3,14 @@
 -- ARGV   1 tokens
 -- ->     OK
 -- FLAGS  allow-oom
+-- NEEDS  minute
 -- What a long call used beyond its reservation counts from now on, because the time of its reservation is over.
 -- Invariant: a call is settled once. A repeated call finds no `entered`.
 local tokens = unpack(ARGV)
-local SLOT_MS, SLOTS = 500, 120
 local entered = redis.call('GET', KEYS[2])
 if not entered then return { 'OK' } end
-local clock = redis.call('TIME')
-local slot = math.floor((clock[1] * 1000 + math.floor(clock[2] / 1000)) / SLOT_MS)
 local at, reserved = string.match(entered, '^(%d+)|(%d+)$')
 local change, is_over = tonumber(tokens) - tonumber(reserved), tonumber(at) < slot - SLOTS
-
-local function int(x) return string.format('%.0f', x) end
 
 redis.call('DEL', KEYS[2])
 if change ~= 0 and (change > 0 or not is_over) then
