@@ -208,10 +208,14 @@ def _turn(request_id: str, row: Cursor, asked: dict[bytes, bytes], answer: Row |
 
 
 def _fold_calls(request_id: str, pieces: Messages) -> Messages:
-    """The calls, each with the id that the wires use and that the call's outcome will name."""
     answer = Answer()
     for piece in pieces:
         answer.feed(Entry(START, "tool_call", data=piece))
+    return named_calls(request_id, answer)
+
+
+def named_calls(request_id: str, answer: Answer) -> Messages:
+    """The calls, each with the id that the wires use and that the call's outcome will name."""
     calls: Messages = []
     known: set[str | None] = {None, ""}
     for index, call in sorted(answer.tool_calls.items()):

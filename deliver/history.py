@@ -21,7 +21,6 @@ from tickertape.runtime.backoff import Backoff
 if TYPE_CHECKING:
     from tickertape.history.store import History
 
-_MOST_AT_ONCE = 64
 # A batch with so much text is written before it is complete.
 _MOST_BATCH_BYTES = 8 * 1024 * 1024
 _DROP_EVERY_S = 60.0
@@ -62,7 +61,7 @@ class HistoryWriter:
         if self.clock() >= self._next_drop_s:
             await self.history.drop_expired()
             self._next_drop_s = self.clock() + _DROP_EVERY_S
-        collected = await self.outbox.collect(partition, "history", _MOST_AT_ONCE)
+        collected = await self.outbox.collect(partition, "history")
         if collected is None:
             return 0
         await self._erase(partition, collected)

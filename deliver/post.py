@@ -6,7 +6,6 @@ to a public address now and to a private one later (DNS rebinding) gets no conne
 Redirects are not followed, no proxy is used, and little of the reply is read.
 """
 
-import asyncio
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -129,7 +128,7 @@ class Poster:
 
 
 def _words(error: BaseException) -> str:
-    if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
+    if isinstance(error, TimeoutError):
         return "no reply in time"
     cause = error.__cause__ or getattr(error, "os_error", None)
     if isinstance(error, PrivateAddress) or isinstance(cause, PrivateAddress):

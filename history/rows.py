@@ -7,11 +7,11 @@ from typing import Any, TypeAlias
 import msgspec
 
 from tickertape.broker.branches import drop_replaced, path_of, shown_parents
-from tickertape.broker.codec import START, Cursor, Entry, made_call_id
+from tickertape.broker.codec import START, Cursor, Entry
 from tickertape.broker.conversations import Conversation
-from tickertape.broker.fold import Answer, fold
+from tickertape.broker.fold import fold
 from tickertape.broker.summaries import Summary
-from tickertape.broker.turns import Links, Turn
+from tickertape.broker.turns import Links, Turn, named_calls
 
 Row: TypeAlias = dict[str, Any]
 _NO_ROW = "0-0"
@@ -58,7 +58,7 @@ def written(
         "metadata": _json(head.get("metadata") or {}),
         "answered": text,
         "reasoning": "".join(answer.reasoning),
-        "calls": _json(_calls(request_id, answer)),
+        "calls": _json(named_calls(request_id, answer)),
         "ending": _json(answer.end),
         "usage": _json(_usage(record)),
         "expires_ms": None if key else expires_ms,
@@ -72,16 +72,6 @@ def _asked(record: Mapping[bytes, bytes], log: list[Entry]) -> list[Any]:
         return list(log[0].data["messages"])
     payload = msgspec.json.decode(record.get(b"payload", b"{}"), type=dict[str, Any])
     return list(payload.get("messages", []))
-
-
-def _calls(request_id: str, answer: Answer) -> list[Any]:
-    calls = []
-    known: set[str | None] = {None, ""}
-    for index, call in sorted(answer.tool_calls.items()):
-        call_id = made_call_id(request_id, index) if call["id"] in known else call["id"]
-        known.add(call_id)
-        calls.append(call | {"id": call_id})
-    return calls
 
 
 def _usage(record: Mapping[bytes, bytes]) -> dict[str, Any]:

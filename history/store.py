@@ -143,7 +143,7 @@ class History:
 
     async def drop_expired(self) -> None:
         """Erase what is kept no longer by the word of its caller or of its tenant."""
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = _now_ms()
 
         def run(connection: sql.Connection) -> None:
             over = sql.select(CONVERSATIONS.c.key).where(CONVERSATIONS.c.expires_ms <= now_ms)
@@ -201,8 +201,8 @@ class History:
     def _erase(self, connection: sql.Connection, ids: Sequence[str]) -> None:
         if not ids:
             return
-        now_ms = time.time_ns() // 1_000_000
         tombs = self._insert(ERASED).on_conflict_do_nothing(index_elements=["id"])
+        now_ms = _now_ms()
         connection.execute(tombs, [{"id": each, "erased_ms": now_ms} for each in ids])
         of_these = sql.select(REQUESTS.c.conversation_key).where(REQUESTS.c.id.in_(ids))
         keys = list(connection.scalars(of_these.distinct()))
@@ -220,8 +220,11 @@ def _is(principal: str, key: str) -> tuple[sql.ColumnElement[bool], ...]:
 
 
 def _is_kept(table: sql.Table) -> sql.ColumnElement[bool]:
-    now_ms = time.time_ns() // 1_000_000
-    return sql.or_(table.c.expires_ms.is_(None), table.c.expires_ms > now_ms)
+    return sql.or_(table.c.expires_ms.is_(None), table.c.expires_ms > _now_ms())
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _first(connection: sql.Connection, query: sql.Select[Any]) -> Row | None:

@@ -225,4 +225,4 @@ def build_table(
         )
         for each in rows
     ]
-    return UpstreamTable(members, rng=rng, model=model, turnstile=turnstile)
+    return UpstreamTable(members, rng=rng, model=model, turnstile=turnstile, clock=clock)
