@@ -4,7 +4,7 @@ Redis is asked first, and has all that is not over. Without a history, only Redi
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from tickertape.broker.connections import Connections
@@ -38,68 +38,65 @@ class Past:
         found = await self._history.conversation(tenant, key)
         return None if found is None else conversation_of(*found)
 
-    async def erase(self, request_id: str, tenant: str, in_redis: Awaitable[None]) -> None:
+    async def erase(
+        self,
+        request_id: str,
+        tenant: str,
+        in_redis: Awaitable[None],
+        *,
+        conversation_id: str | None = None,
+    ) -> None:
         """Erase a request in Redis and here; raises RequestMissing if neither has it.
 
-        While the database is away, `tickertape deliver` erases the request there later.
+        With `conversation_id`, only a turn of that conversation. While the database is away,
+        `tickertape deliver` erases the request there later.
         """
         try:
             await in_redis
         except RequestMissing:
-            if self._history is None or await self._history.find(tenant, request_id) is None:
+            row = None if self._history is None else await self._history.find(tenant, request_id)
+            if row is None or not _is_of(row, tenant, conversation_id):
                 raise
-            await self._history.erase([request_id])
+            await self._erase_here(request_id)
         else:
-            await self._erase_now([request_id])
-
-    async def erase_turn(
-        self, tenant: str, conversation_id: str, request_id: str, in_redis: Awaitable[None]
-    ) -> None:
-        """As `erase`, for a turn of a conversation."""
-        try:
-            await in_redis
-        except RequestMissing:
-            row = self._history and await self._history.find(tenant, request_id)
-            key = conversation_key(tenant, conversation_id)
-            if self._history is None or not row or row["conversation_key"] != key:
-                raise
-            await self._history.erase([request_id])
-        else:
-            await self._erase_now([request_id])
+            # The outbox has the erasure as well.
+            with contextlib.suppress(HistoryUnavailable):
+                await self._erase_here(request_id)
 
     async def forget(self, tenant: str, conversation_id: str, in_redis: Awaitable[object]) -> None:
         """Erase a conversation in Redis and here; raises RequestMissing if neither has it.
 
         The history may have turns that Redis has not, so that this waits for the database.
         """
-        is_missing = await _is_missing(in_redis)
         key = conversation_key(tenant, conversation_id)
-        erased = await self._history.forget(tenant, key) if self._history is not None else 0
-        _unless_known(erased > 0 or not is_missing)
+        await self._in_both(in_redis, lambda history: history.forget(tenant, key))
 
     async def rename(
         self, tenant: str, conversation_id: str, title: str, in_redis: Awaitable[None]
     ) -> None:
         """Give a conversation a title in Redis and here."""
-        is_missing = await _is_missing(in_redis)
         key = conversation_key(tenant, conversation_id)
-        is_here = self._history is not None and await self._history.rename(tenant, key, title)
-        _unless_known(is_here or not is_missing)
+        await self._in_both(in_redis, lambda history: history.rename(tenant, key, title))
 
     async def retain(
         self, tenant: str, conversation_id: str, keep_s: int, in_redis: Awaitable[None]
     ) -> None:
         """Keep a conversation in Redis and here for at most `keep_s` after its last request."""
-        is_missing = await _is_missing(in_redis)
         key = conversation_key(tenant, conversation_id)
-        is_here = self._history is not None and await self._history.retain(tenant, key, keep_s)
-        _unless_known(is_here or not is_missing)
+        await self._in_both(in_redis, lambda history: history.retain(tenant, key, keep_s))
 
-    async def _erase_now(self, request_ids: list[str]) -> None:
+    async def _in_both(
+        self, in_redis: Awaitable[object], here: "Callable[[History], Awaitable[int]]"
+    ) -> None:
+        """Change a conversation. `here` returns whether the history has the conversation."""
+        is_missing = await _is_missing(in_redis)
+        is_here = self._history is not None and await here(self._history)
+        if is_missing and not is_here:
+            raise RequestMissing("There is no such conversation.")
+
+    async def _erase_here(self, request_id: str) -> None:
         if self._history is not None:
-            # The outbox has the erasure as well.
-            with contextlib.suppress(HistoryUnavailable):
-                await self._history.erase(request_ids)
+            await self._history.erase([request_id])
 
 
 async def _is_missing(in_redis: Awaitable[object]) -> bool:
@@ -110,9 +107,10 @@ async def _is_missing(in_redis: Awaitable[object]) -> bool:
     return False
 
 
-def _unless_known(is_known: bool) -> None:  # noqa: FBT001  # a fact
-    if not is_known:
-        raise RequestMissing("There is no such conversation.")
+def _is_of(row: JsonObject, tenant: str, conversation_id: str | None) -> bool:
+    if conversation_id is None:
+        return True
+    return bool(row["conversation_key"] == conversation_key(tenant, conversation_id))
 
 
 class WholeList(ConversationList):
@@ -154,16 +152,20 @@ class WholeList(ConversationList):
                 self._connections.faults.failed(_TASK, error)
                 return
             self._connections.faults.worked(_TASK)
-            for row, turns in page:
-                # Redis lists those that it has, maybe with later requests.
-                if not await self._is_in_redis(row):
-                    summary = summary_of(row, turns)
-                    yield ListedConversation(row["updated_ms"], row["key"], summary)
             if not page:
                 return
+            # Redis lists those that it has, maybe with later requests.
+            are_in_redis = await self._are_in_redis([row for row, _ in page])
+            for (row, turns), is_in_redis in zip(page, are_in_redis, strict=True):
+                if not is_in_redis:
+                    summary = summary_of(row, turns)
+                    yield ListedConversation(row["updated_ms"], row["key"], summary)
             before = page[-1][0]["updated_ms"], page[-1][0]["key"]
 
-    async def _is_in_redis(self, row: JsonObject) -> bool:
-        partition = await self._homes.of_conversation(row["key"])
-        name = self._connections.keys.conversation(partition, row["key"])
-        return bool(await self._connections.ask("EXISTS", name))
+    async def _are_in_redis(self, rows: list[JsonObject]) -> list[int]:
+        """For each conversation 1 if Redis has it, in one round trip."""
+        names = [
+            self._connections.keys.conversation(await self._homes.of_conversation(key), key)
+            for key in (row["key"] for row in rows)
+        ]
+        return await self._connections.ask_all([("EXISTS", name) for name in names])

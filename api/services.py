@@ -263,7 +263,7 @@ class Services:
         Raises RequestMissing when the conversation has no such turn, and Unavailable.
         """
         erasing = self._erase_turn(tenant, conversation_id, request_id)
-        await self.past.erase_turn(tenant, conversation_id, request_id, erasing)
+        await self.past.erase(request_id, tenant, erasing, conversation_id=conversation_id)
 
     async def _erase_turn(self, tenant: str, conversation_id: str, request_id: str) -> None:
         try:
