@@ -13,6 +13,7 @@ from functools import partial
 
 from bench.asking import Plan, upstream
 from bench.box import Box, machine, prepared
+from bench.peers.peer import Absent
 from bench.report import Table, short
 from bench.rivals.agent_os import agent_os
 from bench.rivals.death import PLAN, Seen, death_of
@@ -20,7 +21,7 @@ from bench.rivals.obvious import obvious
 from bench.rivals.ours import ours
 from bench.rivals.price import Load, Price, Server, price_of
 from bench.rivals.resumable import resumable
-from bench.rivals.rival import Absent, Rival
+from bench.rivals.rival import Rival
 from tests.support.servers import valkey_server
 
 Start = Callable[[Box, str, str], AbstractAsyncContextManager[Rival]]

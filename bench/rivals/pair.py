@@ -1,16 +1,18 @@
 """Two equal processes: the first takes prompts and generates, readers come to the second."""
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import aiohttp
 
 from bench.box import Box
-from bench.rivals.rival import Absent
+from bench.peers.peer import Absent
+from bench.rivals.rival import Piece
 from tickertape.cli.up.spawn import spawn, stop
 
 FOLDER = Path(__file__).parent
@@ -33,6 +35,29 @@ class Pair:
         self._generator.kill()
         self._generator.wait()
         del self.pids[0]
+
+
+class Chat:
+    """A system of two processes with the calls `POST /chat` and `GET /read/<name>`."""
+
+    def __init__(self, name: str, pair: Pair) -> None:
+        self.name = name
+        self._pair = pair
+        self.pids = pair.pids
+        self.kill = pair.kill
+
+    async def ask(self, session: aiohttp.ClientSession, prompt: str) -> str:
+        """The name of a new answer."""
+        async with session.post(f"{self._pair.writer}/chat", json={"prompt": prompt}) as answer:
+            return str((await answer.json())["id"])
+
+    async def open(self, session: aiohttp.ClientSession, answer: str) -> aiohttp.ClientResponse:
+        """The stream of an answer."""
+        return await session.get(f"{self._pair.reader}/read/{answer}")
+
+    def pieces(self, name: str, data: str) -> Iterator[Piece]:
+        """The text of a token, or the end."""
+        yield Piece("completed") if name == "done" else Piece("text", json.loads(data)["text"])
 
 
 def uvicorn(python: Path | str, application: str) -> Callable[[int], list[str | Path]]:

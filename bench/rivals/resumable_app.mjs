@@ -51,5 +51,5 @@ async function read(id, response) {
 }
 
 http
-  .createServer((request, response) => (request.method === "POST" ? ask(request, response) : read(request.url.slice(1), response)))
+  .createServer((request, response) => (request.method === "POST" ? ask(request, response) : read(request.url.replace("/read/", ""), response)))
   .listen({ fd: Number(process.argv[2]) });

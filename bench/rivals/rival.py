@@ -16,10 +16,6 @@ class Piece(NamedTuple):
     text: str = ""
 
 
-class Absent(RuntimeError):
-    """A system cannot run here. The message names what is missing."""
-
-
 class Rival(Protocol):
     """A running system of two processes at least, on one Redis.
 
