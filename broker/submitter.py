@@ -211,9 +211,10 @@ def _names(s: Submission) -> _Names:
 
 
 def name_of_run(tenant: str, run_id: str) -> str:
-    """The idempotency key of a run, without its conversation: who joins a run may not know that.
+    """The idempotency key of a run.
 
-    No header has a space, so that no key of a caller is this one.
+    The conversation is no part of the key, because a client that joins a run may not know it. No
+    header has a space, so that no key of a caller is this one.
     """
     return keys.digest(tenant, "", f"run {run_id}")
 

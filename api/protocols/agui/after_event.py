@@ -1,4 +1,4 @@
-"""Where a stream starts for a client of AG-UI: behind the last event that it has, or anew."""
+"""Where a stream starts for a client of AG-UI: behind its last event, or at the start."""
 
 from dataclasses import dataclass
 
@@ -27,10 +27,10 @@ class AfterEvent:
         if self.cursor is None:
             if not self.joins:
                 return Start()
-            return _anew(tape, is_rewound=False) if tape.values or is_current else None
+            return _from_start(tape, is_rewound=False) if tape.values or is_current else None
         position = tape.position_after(self.cursor)
         if position is None:
-            return _anew(tape, is_rewound=True) if is_current else None
+            return _from_start(tape, is_rewound=True) if is_current else None
         if tape.is_over and position == len(tape.values):
             return Start(position, _end_again(rendering))
         return Start(position)
@@ -46,7 +46,7 @@ def _end_again(rendering: Rendering) -> bytes:
     return end + b"\n\n"
 
 
-def _anew(tape: Tape, *, is_rewound: bool) -> Start:
+def _from_start(tape: Tape, *, is_rewound: bool) -> Start:
     """The begin of the run with the messages of the call, and then the entries after `queued`."""
     queued = next(tape.entries_from(0), None)
     if queued is None or queued.kind != "queued":
