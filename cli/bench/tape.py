@@ -3,11 +3,10 @@
 from array import array
 from collections.abc import Iterator
 
+from tickertape.broker.kinds import OUTPUT
 from tickertape.cli.bench.paced import sent_s
 from tickertape.client.events import Event
 from tickertape.client.fold import DAMAGED, Ended, Folded
-
-_OUTPUT = frozenset({"delta", "reasoning", "refusal", "tool_call", "tool_result", "data"})
 
 
 class Tape:
@@ -57,7 +56,7 @@ class Reading:
 
     def receive(self, event: Event, now_s: float) -> None:
         """Note an event that arrived now."""
-        if event.kind in _OUTPUT and event.cursor is not None:
+        if event.kind in OUTPUT and event.cursor is not None:
             self._note(event.cursor, event.text, now_s)
         elif event.kind in {"started", "reset", "rewind"} and self.order:
             self.restarts += 1

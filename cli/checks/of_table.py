@@ -21,17 +21,23 @@ def problems(path: Path) -> list[Finding]:
     try:
         _ = read_table(path)
     except SettingsInvalid as invalid:
-        return [CASES["upstream-table"].found(problem=line) for line in str(invalid).splitlines()]
+        return _of_file(invalid)
     return []
+
+
+def _of_file(invalid: SettingsInvalid) -> list[Finding]:
+    return [CASES["upstream-table"].found(problem=line) for line in str(invalid).splitlines()]
 
 
 async def findings(path: Path, model: str | None, limit_s: float) -> list[Finding]:
     """What is wrong in the file, or with each upstream of the table."""
     from tickertape.worker.upstreams.reading import read_table
 
-    if wrong := problems(path):
-        return wrong
-    asked = await asyncio.gather(*(_ask(each, path, limit_s) for each in read_table(path)))
+    try:
+        rows = read_table(path)
+    except SettingsInvalid as invalid:
+        return _of_file(invalid)
+    asked = await asyncio.gather(*(_ask(each, path, limit_s) for each in rows))
     offered = {name for _, names in asked for name in names}
     return [*(found for found, _ in asked), *([model_finding(model, offered)] if offered else [])]
 

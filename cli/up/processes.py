@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tickertape.broker.outbox import named_consumers
 from tickertape.cli.serve import module_argv, module_environment
 from tickertape.cli.up.child import ChildProcess
 from tickertape.cli.up.environment import (
@@ -100,7 +101,7 @@ def worker_processes(options: Options, logs: Path, model: LocalModel | None) -> 
 
 def deliver_processes(settings: Settings, logs: Path) -> list[ChildProcess]:
     """The process that hands finished requests on, not yet started, if anything is set for it."""
-    if settings.webhooks is None and settings.history_url is None:
+    if not named_consumers(settings):
         return []
     return [ChildProcess("deliver", module_argv(_COMMAND, "deliver"), logs / "deliver.log")]
 
