@@ -2,10 +2,7 @@
 
 import asyncio
 import contextlib
-import os
-import secrets
 import signal
-import socket
 from collections.abc import Iterator
 
 import structlog
@@ -21,6 +18,7 @@ from tickertape.deliver.receivers import Receivers
 from tickertape.deliver.webhooks import Webhooks, WebhookTiming
 from tickertape.history.opening import open_history
 from tickertape.runtime import service_manager
+from tickertape.runtime.process_name import process_name
 from tickertape.runtime.secret_watch import SecretWatch
 from tickertape.runtime.settings import Settings
 
@@ -76,8 +74,7 @@ async def run(
 
 
 def _name() -> str:
-    host = socket.gethostname().partition(".")[0].replace("|", "-")
-    name = f"{host}-{os.getpid()}-{secrets.token_hex(3)}"
+    name = process_name()
     structlog.contextvars.bind_contextvars(deliver=name)
     return name
 

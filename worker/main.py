@@ -1,10 +1,7 @@
 """The worker program: its parts, its probes and its signals."""
 
 import asyncio
-import os
-import secrets
 import signal
-import socket
 from collections.abc import Sequence
 
 import structlog
@@ -15,6 +12,7 @@ from tickertape.broker.work_check import WorkCheck
 from tickertape.runtime import service_manager
 from tickertape.runtime.conditions import Conditions
 from tickertape.runtime.metric_families import ConditionGauge
+from tickertape.runtime.process_name import process_name
 from tickertape.runtime.processes import END_AT_ONCE, STOP_SIGNALS
 from tickertape.runtime.settings import Settings
 from tickertape.runtime.shared_metrics import SharedMetrics
@@ -52,7 +50,7 @@ async def run(
     Waits while Redis cannot be reached; a signal ends that wait at once. The caller closes the
     tracer. `group` has the other processes of the same command. Raises SettingsInvalid.
     """
-    name = worker_name()
+    name = process_name()
     structlog.contextvars.bind_contextvars(worker=name)
     connections = Connections(
         redis_url, namespace=settings.namespace, partitions=settings.partitions
@@ -109,12 +107,6 @@ def _metrics(worker: Worker, connections: Connections, conditions: Conditions) -
     if isinstance(worker.tools.upstream, UpstreamTable):
         metrics.add(UpstreamMetrics(worker.tools.upstream.members))
     return metrics
-
-
-def worker_name() -> str:
-    """A unique, readable name for this worker: host, process id, random digits."""
-    host = socket.gethostname().partition(".")[0].replace(":", "-")
-    return f"{host}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
 def _report_ready() -> None:

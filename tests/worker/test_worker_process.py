@@ -24,10 +24,10 @@ from tickertape.broker.connections import Connections
 from tickertape.broker.errors import SettingsInvalid, Unavailable
 from tickertape.broker.rights import Rights
 from tickertape.broker.upstream_models import read_models
+from tickertape.runtime.process_name import process_name
 from tickertape.runtime.settings import Settings
 from tickertape.worker import main, model_watch, process
 from tickertape.worker.consumer import Consumer
-from tickertape.worker.main import worker_name
 from tickertape.worker.model_watch import ModelWatch, ModelWatchTiming
 from tickertape.worker.upstream.errors import UpstreamError
 from tickertape.worker.worker_channels import WorkerChannels
@@ -88,7 +88,7 @@ def test_a_push_wakes_a_worker_or_names_a_cancelled_request_whatever_its_bytes_a
 
 def test_each_worker_has_a_name_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: "ho:st.example.org")
-    names = {worker_name() for _ in range(10)}
+    names = {process_name() for _ in range(10)}
     assert len(names) == 10
     assert all(re.fullmatch(rf"ho-st-{os.getpid()}-[0-9a-f]{{6}}", name) for name in names)
 
