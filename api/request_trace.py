@@ -15,6 +15,7 @@ from typing import Any, Self, TypeAlias
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tickertape.api.request_log import code_of
+from tickertape.broker.new_requests import NewRequest
 from tickertape.broker.requests import Record
 from tickertape.broker.submission import Submission, Submitted
 from tickertape.runtime.tracing import Attributes, Span, TraceContext, Tracer
@@ -144,7 +145,7 @@ def begin_submit(wire: str, tenant: str) -> SubmitSpan:
     return SubmitSpan(call, span)
 
 
-def note_record(record: Record) -> None:
+def note_record(record: Record | NewRequest) -> None:
     """The call is about to read this request."""
     call = _CALL.get()
     if call is not None and record.trace:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 from tickertape.broker.codec import FIELD, START, Cursor, Entry, decode
 from tickertape.broker.connections import Connections
@@ -106,6 +107,15 @@ class Logs:
             )
             tails += [_position(rows[0][0]) if rows else None for rows in replies]
         return tails
+
+
+def page_of(rows: list[list[Any]], count: int) -> Page:
+    """The first page of a log, of the rows with which Redis answered an XRANGE of so many."""
+    segments = [
+        _segment(entry_id, dict(zip(fields[::2], fields[1::2], strict=True)))
+        for entry_id, fields in rows
+    ]
+    return Page(segments, START, is_last=len(rows) < count)
 
 
 def decoded(stored: list[Stored]) -> list[Entry]:

@@ -15,6 +15,7 @@ from redis.asyncio import Connection
 from tickertape.broker.bulk import BulkConnection
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import Unavailable
+from tickertape.broker.first_reads import FirstRead, FirstReads
 from tickertape.broker.keys import Keyspace, partition_of_name
 from tickertape.broker.owners import Owners
 from tickertape.broker.partition_tags import slot_of
@@ -74,6 +75,8 @@ class Push:
                 self._channels,
                 self._owners.redirected,
                 ping_every_s,
+                # In a cluster, a node may refuse the slot to the one command and not to the other.
+                FirstReads() if not connections.is_cluster else None,
             ),
         )
         connections.partitions.listen(lambda: self._resize(connections.partitions.served))
@@ -94,13 +97,17 @@ class Push:
         """
         return self._channels.gains[partition]
 
-    def subscribe(self, channel: bytes) -> None:
-        """Add a channel; `on_subscribed` follows, at the latest after the next reconnection."""
+    def subscribe(self, channel: bytes, read: FirstRead | None = None) -> None:
+        """Add a channel; `on_subscribed` follows, at the latest after the next reconnection.
+
+        If this connection can also execute `read`, its `on_opening` is called in place of the first
+        `on_subscribed`, unless the connection breaks.
+        """
         partition = partition_of_name(channel)
         self._resize(partition + 1)
         self._channels.wanted[partition].add(channel)
         if (line := self._line(partition)) is not None:
-            line.send(b"SSUBSCRIBE", channel)
+            line.subscribe(channel, read)
 
     def unsubscribe(self, channel: bytes) -> None:
         """Remove a channel; a push that is already on its way may still arrive."""
@@ -134,7 +141,9 @@ class _PushLine:
         channels: _Channels,
         redirected: Callable[[int, "_PushLine"], None],
         ping_every_s: float,
+        reads: FirstReads | None,
     ) -> None:
+        self._reads = reads
         self._bulk = BulkConnection(connection, self._on_reply)
         self._writes = writes
         self._channels = channels
@@ -149,8 +158,19 @@ class _PushLine:
     def is_open(self) -> bool:
         return self._bulk.is_open
 
-    def send(self, *command: bytes) -> None:
+    def send(self, *command: str | bytes | int) -> None:
         self._bulk.send(*command)
+
+    def subscribe(self, channel: bytes, read: FirstRead | None) -> None:
+        self._subscribe([channel])
+        if read is not None and self._reads is not None:
+            for command in self._reads.commands(read):
+                self.send(*command)
+
+    def _subscribe(self, channels: list[bytes]) -> None:
+        self.send(b"SSUBSCRIBE", *channels)
+        if self._reads is not None:
+            self._reads.subscribes(len(channels))
 
     def unsubscribe(self, channel: bytes) -> None:
         self._given_up[channel] += 1
@@ -174,7 +194,7 @@ class _PushLine:
         self._channels.gains[partition] += 1
         wanted = sorted(self._channels.wanted[partition])
         for at in range(0, len(wanted), _CHANNELS_PER_COMMAND):
-            self.send(b"SSUBSCRIBE", *wanted[at : at + _CHANNELS_PER_COMMAND])
+            self._subscribe(wanted[at : at + _CHANNELS_PER_COMMAND])
 
     def lose(self, partition: int) -> None:
         """Leave the channels of a partition, which another node serves now."""
@@ -188,14 +208,18 @@ class _PushLine:
             case [b"smessage", channel, message]:
                 self._channels.listener.on_pushed(channel, message)
             case [b"ssubscribe", channel, _]:
-                if channel in self._channels.wanted[partition_of_name(channel)]:
+                is_read = self._reads is not None and self._reads.confirm()
+                if channel in self._channels.wanted[partition_of_name(channel)] and not is_read:
                     self._channels.listener.on_subscribed(channel)
             case [b"sunsubscribe", bytes(channel), _]:
                 self._on_unsubscribed(channel)
             case {b"role": b"replica" | b"slave"}:
                 raise Unavailable("Redis is a replica.")
             case hiredis.ReplyError():
-                self._on_error(str(reply))
+                if self._reads is None or not self._reads.answer(None):
+                    self._on_error(str(reply))
+            case list() | bytes() | None if self._reads is not None:
+                self._reads.answer(reply)
 
     def _on_unsubscribed(self, channel: bytes) -> None:
         if (count := self._given_up.pop(channel, 0)) == 0:

@@ -19,6 +19,7 @@ from tickertape.broker.kinds import (
     Status,
 )
 from tickertape.broker.lua import Scripts
+from tickertape.broker.new_requests import SHORT_BYTES, NewRequest, NewRequests
 from tickertape.broker.outbox import has_history
 from tickertape.broker.pools import UPSTREAM
 from tickertape.broker.submission import Submission, Submitted
@@ -73,6 +74,11 @@ class Record:
         """Whether the terminal is written."""
         return self.state in TERMINALS
 
+    @property
+    def is_short(self) -> bool:
+        """Whether the log may be read behind its subscription."""
+        return not self.is_over and self.size_bytes < SHORT_BYTES
+
 
 class Cancelled(NamedTuple):
     """The status of a request after a cancel: `cancelled`, or how it ended earlier.
@@ -102,10 +108,19 @@ class Requests:
         self._scripts = Scripts(connections.commands)
         self._partitions = connections.partitions
         self._submitter = Submitter(connections, settings)
+        self._new = NewRequests()
 
     async def submit(self, submission: Submission, request_id: str | None = None) -> Submitted:
         """Accept a request; see `Submitter.submit`."""
-        return await self._submitter.submit(submission, request_id)
+        submitted = await self._submitter.submit(submission, request_id)
+        if submitted.is_new:
+            s, request_id = submission, submitted.request_id
+            self._new.note(NewRequest(request_id, s.tenant, s.encoded.size, s.trace, s.pool))
+        return submitted
+
+    def take_new(self, request_id: str, tenant: str) -> NewRequest | None:
+        """What this process knows of a request that it has just submitted, for one reader."""
+        return self._new.take(request_id, tenant)
 
     @never_from_a_former_primary
     async def get(self, request_id: str, tenant: str) -> Record:

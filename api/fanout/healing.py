@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+import msgspec
 import structlog
 
 from tickertape.api.fanout.fanout_counts import FanoutCounts, HealCause
@@ -10,6 +11,7 @@ from tickertape.api.fanout.tape import Verdict
 from tickertape.api.fanout.watched_log import WatchedLog, merge
 from tickertape.broker.codec import START, Cursor
 from tickertape.broker.errors import EntryMalformed, Unavailable
+from tickertape.broker.first_reads import Opening
 from tickertape.broker.log import Logs
 
 log = structlog.get_logger()
@@ -51,6 +53,20 @@ class Healer:
         watched.heal = task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def opened(self, watched: WatchedLog, opening: Opening | None) -> None:
+        """Take what was read of a log behind its subscription; None if Redis refused.
+
+        What does not fit is read again, and so is the rest of a longer log.
+        """
+        if watched.heal is not None or watched.is_gone or watched.synced.is_set():
+            return
+        if opening is None or not _take_whole(watched, opening):
+            self.start(watched, "opened")
+            return
+        self._counts.heals["opened"] += 1
+        watched.synced.set()
+        self._on_healed(watched)
 
     async def aclose(self) -> None:
         """Cancel all tasks, and wait until their commands have released their connections."""
@@ -116,6 +132,23 @@ class Healer:
         if watched.epoch > self._max_rewinds:
             self._on_gone(watched)
         watched.wake_all()
+
+
+def _take_whole(watched: WatchedLog, opening: Opening) -> bool:
+    """Add the entries of a short log to a new tape; False if it has others, too."""
+    tape, page = watched.tape, opening.page
+    if tape.last != START or any(segment.parts for segment in page.segments):
+        return False
+    try:
+        for cursor, value in page.entries():
+            if tape.offer(cursor, value, is_first=True) is _GAP:
+                return False
+    except EntryMalformed:
+        return False
+    if opening.waiting:
+        watched.keep_notice("waiting", msgspec.json.decode(opening.waiting))
+    is_whole = bool(page.segments) and (page.is_last or tape.is_over)
+    return is_whole and _merge_early(watched)
 
 
 def _merge_early(watched: WatchedLog) -> bool:

@@ -3,7 +3,8 @@
 All logs share one push connection to each node of Redis. Pushes are hints, and the log is the
 truth:
 
-    watch:  subscribe, wait for the acknowledgement, read the log, then merge pushes by id.
+    watch:  subscribe, wait for the acknowledgement, read the log, then merge pushes by id. The log
+            of a request that runs or waits is read in the same trip, behind the subscription.
     gap:    a push that is not the next entry makes the hub read from the last entry it has.
     break:  after a reconnect, Redis acknowledges every subscription again, and every log is read.
     tail:   in each heartbeat the hub queries the last id of every watched log. That finds pushes
@@ -13,6 +14,7 @@ truth:
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 
 import structlog
 
@@ -29,6 +31,7 @@ from tickertape.broker import request_ids
 from tickertape.broker.codec import Notice, unpack
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import EntryMalformed, Unavailable
+from tickertape.broker.first_reads import FirstRead, Opening
 from tickertape.broker.log import Logs
 from tickertape.broker.push import Push
 from tickertape.runtime.pulse import Pulse
@@ -97,15 +100,16 @@ class Hub:
             self._partitions.unlisten(self._erasures.subscribe)
             await self._healer.aclose()
 
-    async def acquire(self, request_id: str) -> WatchedLog:
+    async def acquire(self, request_id: str, *, is_short: bool = False) -> WatchedLog:
         """A tape that has all entries written until now, and receives those that follow.
 
-        The tape is kept up to date until `release`. Raises Unavailable if the log cannot be read
-        within `sync_timeout_s`, or is one too many of the large ones.
+        The tape is kept up to date until `release`. The log of a record that `is_short` is read in
+        one trip with its subscription. Raises Unavailable if the log cannot be read within
+        `sync_timeout_s`, or is one too many of the large ones.
         """
         watched = await self._finished_log(request_id) or self._watched.get(request_id)
         if watched is None:
-            watched = self._begin(request_id)
+            watched = self._begin(request_id, is_short=is_short)
         self.hold(watched)
         try:
             async with asyncio.timeout(self._limits.sync_timeout_s):
@@ -159,9 +163,9 @@ class Hub:
                 raise Unavailable
 
     @contextlib.asynccontextmanager
-    async def watch(self, request_id: str) -> AsyncIterator[WatchedLog]:
+    async def watch(self, request_id: str, *, is_short: bool = False) -> AsyncIterator[WatchedLog]:
         """Hold a tape for the length of a block; raises Unavailable as `acquire`."""
-        watched = await self.acquire(request_id)
+        watched = await self.acquire(request_id, is_short=is_short)
         try:
             yield watched
         finally:
@@ -228,14 +232,20 @@ class Hub:
         if watched.tape.is_over:
             self._finish(watched)
 
-    def _begin(self, request_id: str) -> WatchedLog:
+    def _begin(self, request_id: str, *, is_short: bool) -> WatchedLog:
         watched = WatchedLog(request_id, self._keys.log_channel(request_id).encode())
         self._watched[request_id] = watched
         self._by_channel[watched.channel] = watched
-        self._push.subscribe(watched.channel)
+        keys = self._keys.log(request_id), self._keys.request(request_id)
+        read = FirstRead(*keys, partial(self._opened, watched)) if is_short else None
+        self._push.subscribe(watched.channel, read)
         if not self._push.is_up_for(request_ids.partition_of(request_id)):
             self._healer.start(watched, "opened")
         return watched
+
+    def _opened(self, watched: WatchedLog, opening: Opening | None) -> None:
+        if self._by_channel.get(watched.channel) is watched:
+            self._healer.opened(watched, opening)
 
     def _finish(self, watched: WatchedLog) -> None:
         # No entry follows a terminal, so the subscription has served its purpose.

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from tickertape.api.fanout.hub import Hub
 from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.broker import request_ids
+from tickertape.broker.new_requests import NewRequest
 from tickertape.broker.queue_lines import PART_SIZE, Lines, Part, QueueLines
 from tickertape.broker.requests import Record
 from tickertape.runtime.json_types import JsonObject
@@ -42,7 +43,7 @@ class QueuePositions:
         self._parts: dict[tuple[int, str], PartTurns] = {}
         self.interval_s = interval_s
 
-    def show(self, watched: WatchedLog, record: Record) -> None:
+    def show(self, watched: WatchedLog, record: Record | NewRequest) -> None:
         """Show the readers of a log what its request waits for, and from now on its place."""
         watched.tenant, watched.pool = record.tenant, record.pool
         if record.waiting is not None:

@@ -6,7 +6,7 @@ which finds where its client left off; it never touches the tape's life.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from enum import IntEnum
 from typing import NamedTuple, Protocol
 
@@ -26,6 +26,7 @@ from tickertape.api.fanout.waiting import Waiting
 from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.api.fanout.watchers import Watchers
 from tickertape.api.fanout.wire import CUT, Dialect, Frame
+from tickertape.broker.new_requests import NewRequest
 from tickertape.broker.queue_lines import QueueLines
 from tickertape.broker.requests import Record
 from tickertape.runtime.settings import Settings
@@ -171,17 +172,22 @@ class Streams:
         dialect: Dialect,
         locate: Locate = start_of_log,
         *,
-        waiting: Record | None = None,
+        waiting: Record | NewRequest | None = None,
+        on_missing: Callable[[], Awaitable[object]] | None = None,
         on_left: OnLeft | None = None,
     ) -> Response:
         """A response that replays a log from where `locate` starts, and follows it to its end.
 
         `waiting` is the record of a request whose readers are shown its place in the queue and what
-        it waits for. `on_left` is called when the client leaves before the end, or stalls. Raises
-        Unavailable, and what `locate` raises; the tape is released in any case.
+        it waits for. `on_missing` is called if there is no log. `on_left` is called when the client
+        leaves before the end, or stalls. Raises Unavailable, and what `locate` and `on_missing`
+        raise; the tape is released in any case.
         """
-        watched = await self.hub.acquire(request_id)
+        is_short = waiting is not None and waiting.is_short
+        watched = await self.hub.acquire(request_id, is_short=is_short)
         try:
+            if watched.is_gone and on_missing is not None:
+                await on_missing()
             rendering = await self.hub.rendering(watched, dialect.name, dialect.make)
             start = await self._locate(watched, rendering, locate)
             if start.is_needless:

@@ -101,8 +101,11 @@ class Foreground:
 
     @asynccontextmanager
     async def _watch(self) -> AsyncIterator[WatchedLog]:
+        hub, requests = self._services.streams.hub, self._services.requests
+        new = requests.take_new(self._request_id, self._caller.principal)
+        is_short = new is not None and new.is_short
         try:
-            async with self._services.streams.hub.watch(self._request_id) as watched:
+            async with hub.watch(self._request_id, is_short=is_short) as watched:
                 yield watched
         except Unavailable as error:
             raise self._problem(ErrorReply(503, "unavailable", str(error))) from None

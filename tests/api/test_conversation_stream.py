@@ -318,11 +318,11 @@ async def test_a_log_whose_read_fails_is_read_at_the_next_check(
     refused: list[str] = []
     acquire = Hub.acquire
 
-    async def flaky(hub: Hub, request_id: str) -> WatchedLog:
+    async def flaky(hub: Hub, request_id: str, **options: bool) -> WatchedLog:
         if len(refused) < 2:
             refused.append(request_id)
             raise Unavailable
-        return await acquire(hub, request_id)
+        return await acquire(hub, request_id, **options)
 
     monkeypatch.setattr(Hub, "acquire", flaky)
     async with running_api(redis_url, timing=ApiTiming(unavailable_pause_s=0.01)) as api:
@@ -363,8 +363,8 @@ async def test_a_shutdown_ends_a_conversation_that_waits_for_a_log(
     streams = api.services.streams
     acquire = streams.hub.acquire
 
-    async def acquire_at_the_end(request_id: str) -> WatchedLog:
-        watched = await acquire(request_id)
+    async def acquire_at_the_end(request_id: str, **options: bool) -> WatchedLog:
+        watched = await acquire(request_id, **options)
         streams.drain()
         return watched
 

@@ -2,6 +2,7 @@
 
 from contextlib import AbstractContextManager, AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from typing import Annotated, Literal
 
@@ -103,14 +104,15 @@ async def follow(
 ) -> Response:
     """Stream events from a cursor to the end. The request goes on if the client disconnects."""
     streams = services.streams
+    look_up = partial(services.requests.get, request_id, tenant)
     if format == "text":
         services.refuse_while_draining()
-        record = await services.requests.get(request_id, tenant)
-        note_record(record)
-        return await streams.follow(record.request_id, TEXT)
+        note_record(await look_up())
+        return await streams.follow(request_id, TEXT)
     if streams.is_draining:
         return reconnect_later()
-    record = await services.requests.get(request_id, tenant)
+    new = services.requests.take_new(request_id, tenant)
+    record = new or await look_up()
     note_record(record)
     # The header wins, because a browser reconnects with the cursor of its URL, which is older.
     cursor = last_event_id or after
@@ -129,7 +131,14 @@ async def follow(
                 locate = replace(locate, snapshot=False)
             else:
                 await locate.folded.prepare(watched.tape)
-    return await streams.follow(record.request_id, dialect, locate, waiting=record)
+    return await streams.follow(
+        record.request_id,
+        dialect,
+        locate,
+        waiting=record,
+        # A request that was erased since its submit is not found.
+        on_missing=look_up if new is not None else None,
+    )
 
 
 def conversation_reader(
