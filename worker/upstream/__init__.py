@@ -11,8 +11,8 @@ How a request is put to an upstream:
       │  profiles           the table of upstream families, and what each one accepts
       │  request_body       the body as that family accepts it: messages, past_reasoning,
       ▼                     mistral_messages, gemini_signatures
-    client ─▶ sdk_client    the HTTP call, to the server that `address` names, through the
-      │                     connections of `http_client`
+    client ─▶ sdk_client    the first HTTP call, to the server that `address` names, through
+      │                     the connections of `http_client`, which makes later ones like it
       ▼  an HTTP error, or an error inside the stream
     error_reports           what the upstream says about it, as one of the `errors`; `redaction`
                             keeps keys and prompts out, `retry_after` reads the headers

@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 import aiohttp
+import httpx2
+import msgspec
 import openai
 from openai import AsyncOpenAI, AsyncStream
 
@@ -34,7 +36,7 @@ from tickertape.worker.upstream.errors import (
     UpstreamFault,
     UpstreamGarbage,
 )
-from tickertape.worker.upstream.http_client import PUSHED_BODY
+from tickertape.worker.upstream.http_client import PUSHED_BODY, SAME_CALL, SameCall
 from tickertape.worker.upstream.inner_names import without_inner_names
 from tickertape.worker.upstream.model_list import known_contexts
 from tickertape.worker.upstream.profiles import Profile, profile_for
@@ -83,6 +85,8 @@ class Upstream:
         self._adapter = RequestAdapter()
         self._context_tokens: dict[str, int] = {}
         self._client: AsyncOpenAI
+        # The call that the SDK has made, for all others of the same client.
+        self._call: SameCall | None = None
 
     async def __aenter__(self) -> Self:
         self._client = make_client(self._address, self._api_key)
@@ -99,6 +103,7 @@ class Upstream:
         gets the key.
         """
         self._client = await with_key(self._client, api_key, self._models_limit_s)
+        self._call = None
         self._keep_secret(self._api_key)
         self._api_key = api_key
 
@@ -111,6 +116,7 @@ class Upstream:
         if address.url != self._address.url:
             raise SettingsInvalid("the file names another upstream: restart the worker to use it")
         self._client = with_account(self._client, address)
+        self._call = None
         self._keep_secret(*self._address.passwords)
         self._address = address
 
@@ -246,16 +252,24 @@ class Upstream:
 
     async def _post(self, body: dict[str, Any]) -> Body | PushedBody:
         with self._map_errors(body):
-            stream = await self._client.post(
+            content = msgspec.json.encode(body)
+            if self._call is not None:
+                return await self._call.post(content)
+            client = self._client
+            stream = await client.post(
                 "/chat/completions",
                 cast_to=object,
-                body=body,
+                content=content,
                 stream=True,
                 stream_cls=AsyncStream[object],
             )
+        response = stream.response
+        # The account may have been replaced meanwhile.
+        if client is self._client:
+            self._call = response.extensions.get(SAME_CALL)
         # Only an uncompressed body can be pushed. Others are read through the SDK's HTTP layer.
-        pushed: PushedBody | None = stream.response.extensions.get(PUSHED_BODY)
-        return pushed or stream.response
+        pushed: PushedBody | None = response.extensions.get(PUSHED_BODY)
+        return pushed or response
 
     @contextlib.contextmanager
     def _map_errors(self, body: dict[str, Any]) -> Iterator[None]:
@@ -264,7 +278,7 @@ class Upstream:
             yield
         except ErrorResponse as error:
             raise self._status_error(error, body) from None
-        except openai.APIConnectionError as error:
+        except (openai.APIConnectionError, httpx2.ConnectError) as error:
             raise _unreachable(error) from None
         except UnicodeEncodeError:
             raise Rejected("The request contains text that cannot be encoded as UTF-8.") from None
@@ -333,7 +347,7 @@ def _models(answer: object) -> list[dict[str, Any]]:
     return [scrubbed(model) for model in listed if isinstance(model, dict) and model.get("id")]
 
 
-def _unreachable(error: openai.APIConnectionError) -> Unreachable:
+def _unreachable(error: Exception) -> Unreachable:
     # The SDK's HTTP layer reports both as a time-out. The aiohttp error below it is more exact.
     cause = _cause_of(error, aiohttp.ClientError)
     lost = isinstance(cause, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
