@@ -13,6 +13,7 @@ import redis.asyncio
 
 from tests.broker.snapshot import take_snapshot
 from tests.chaos.client import Client
+from tests.chaos.functions import read_ledger
 from tests.chaos.history import Accepted, Call, Final, History
 from tests.chaos.members import Member
 from tests.chaos.system import System
@@ -89,6 +90,7 @@ async def gather_history(
             if final is not None:
                 history.finals[accepted.request_id] = final
     history.calls = await _journal(clients[0], system.upstream_url)
+    history.steps = list(read_ledger(system.directory))
     await asyncio.gather(*(_end(member, history) for member in system.members))
     for partition in range(system.engine.partitions):
         async with _server_of(system, partition) as client:

@@ -8,7 +8,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from tests.broker.snapshot import Snapshot
 from tests.chaos.words import words_of
@@ -30,6 +30,7 @@ class Accepted:
     conversation: str | None = None
     asked_s: float = 0
     answered_s: float = 0
+    function: str | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,23 @@ class Call:
     memory: tuple[tuple[str, str], ...] = ()
 
 
+StepEvent = Literal["begun", "asked", "paid", "kept"]
+
+
+@dataclass(frozen=True)
+class FunctionStep:
+    """What a function noted about itself, when it had spoken so many words.
+
+    It has begun, from a checkpoint if there are words; it is about to yield the call of its tool;
+    the tool runs; a checkpoint is kept.
+    """
+
+    request_id: str
+    words: int
+    event: StepEvent
+    at_s: float
+
+
 @dataclass(frozen=True)
 class Final:
     """A request after all faults: its log, its hash in Redis, and its status at the API."""
@@ -128,7 +146,7 @@ class Final:
         for attempt in self.attempts():
             words = words_of("".join(entry.text for entry in attempt if entry.kind == "delta"))
             if words:
-                yield words[0].call
+                yield words[-1].call
 
     def attempts(self) -> Iterator[list[Entry]]:
         """The entries of each attempt; what comes before the first is left out."""
@@ -180,6 +198,7 @@ class History:
     cancels: list[Cancelled] = field(default_factory=list)
     subscribers: list[Subscriber] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
+    steps: list[FunctionStep] = field(default_factory=list)
     finals: dict[str, Final] = field(default_factory=dict)
     missed: list[Missed] = field(default_factory=list)
     drained: list[Drained] = field(default_factory=list)

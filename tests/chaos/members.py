@@ -27,6 +27,7 @@ _IMPORTED = [
     "tickertape.worker.main",
     "tickertape.api.serving.server",
     "uvloop",
+    "tests.chaos.functions",
     "tests.chaos.lossy_api",
 ]
 _END_S = 20
@@ -114,8 +115,12 @@ class Member(ProgramLog):
         return "\n".join([f"{self.name} {state}", *self.lines()[-_SHOWN_LINES:]])
 
     def is_harmless(self, record: dict[str, Any]) -> bool:
-        """An API process that is stopped cuts calls off that have waited too long for Redis."""
-        is_announced = str(record.get("event")).startswith("Cancel ")
+        """An API process that is stopped cuts calls off that have waited too long for Redis.
+
+        A worker that was paused blames the function that was running at that moment.
+        """
+        event = str(record.get("event"))
+        is_announced = event.startswith("Cancel ") or event == "function blocks the event loop"
         return is_announced or record.get("error") == "CancelledError"
 
 

@@ -64,6 +64,7 @@ class Verdict:
             f"requests: {len(finals)}, {_told(states)}; refused {len(self.history.refusals)}",
             f"failed: {_told(_codes(finals)) or 'none'}",
             f"attempts: {_told(attempts)}",
+            f"functions: {_told(Counter(str(step.event) for step in self.history.steps))}",
             f"cancels: {len(self.history.cancels)}; upstream calls: {len(self.history.calls)}",
             f"calls repeated: {_told(self.history.repeats) or 'none'}",
             f"readers: {len(subscribers)}, over {connections} connections",
@@ -102,7 +103,9 @@ async def run(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-"))
         )
         directory.mkdir(parents=True, exist_ok=True)
-        recipe = replace(Recipe() if is_fenced else WITHOUT_FENCE, upstreams=upstreams)
+        recipe = replace(
+            Recipe() if is_fenced else WITHOUT_FENCE, upstreams=upstreams, has_functions=True
+        )
         running = running_system(directory, recipe, engine=ENGINES[kind])
         system = await stack.enter_async_context(running)
         connector = aiohttp.TCPConnector(limit=0)

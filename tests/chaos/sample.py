@@ -2,17 +2,20 @@
 
 import hashlib
 
+from tests.chaos.functions import PAYER, WORDS_OF_STEP
 from tests.chaos.history import (
     Accepted,
     Call,
     Cancelled,
     Final,
+    FunctionStep,
     History,
     Refusal,
     Subscriber,
 )
 from tests.support.sse import Event
 from tickertape.broker.codec import Cursor, Entry
+from tickertape.broker.fold import fold
 from tickertape.broker.kinds import Opener
 
 TAG = "ada/1"
@@ -58,6 +61,32 @@ def cut_short() -> list[Entry]:
     ]
 
 
+def paying() -> list[Entry]:
+    """A log of a function whose first worker died a word after its checkpoint."""
+    tag, words = "ada/3", WORDS_OF_STEP
+    step = [word(n, tag=tag) for n in range(words)]
+    called = {"index": 0, "id": "call", "name": "pay", "arguments": "{}"}
+
+    def until_checkpoint(attempt: int) -> list[Entry]:
+        return [
+            *(delta(attempt, 1 + n, text) for n, text in enumerate(step)),
+            Entry(Cursor(attempt, words + 1), "tool_call", data=called),
+            Entry(Cursor(attempt, words + 2), "tool_result", data={**called, "result": "paid"}),
+        ]
+
+    last = word(words, call=2, tag=tag)
+    return [
+        Entry(Cursor(70, 0), "queued", data={"v": 1}),
+        opener(80, "started", "70-0", 1),
+        *until_checkpoint(80),
+        delta(80, words + 3, word(words, tag=tag)),
+        opener(90, "reset", f"80-{words + 3}", 2),
+        *until_checkpoint(90),
+        delta(90, words + 3, last),
+        completed(90, words + 4, "".join([*step, last])),
+    ]
+
+
 def events_of(log: list[Entry], prefix: str = "", **about: str) -> list[Event]:
     def data(entry: Entry) -> dict[str, object]:
         return {**about, **({"text": entry.text} if entry.kind == "delta" else entry.data)}
@@ -77,8 +106,8 @@ def stored(state: str, ended: int, **fields: str) -> dict[str, str]:
 
 
 def sound_history() -> History:
-    """Two requests of one conversation: one taken over and completed, one cancelled."""
-    first, second = begun_twice(), cut_short()
+    """A conversation with a request that was taken over and one that was cancelled; a function."""
+    first, second, third = begun_twice(), cut_short(), paying()
     text = "".join(word(n, call=2) for n in range(WORDS))
     at_end = stored("completed", 35, asked="1-0", **{"usage:30": "{}"})
     return History(
@@ -86,6 +115,7 @@ def sound_history() -> History:
         accepted=[
             Accepted("a", "ada", "key-1", TAG, WORDS, conversation="c"),
             Accepted("b", "ada", "key-2", "ada/2", WORDS, conversation="c"),
+            Accepted("p", "ada", "key-5", "ada/3", WORDS_OF_STEP + 1, function=PAYER),
         ],
         refusals=[Refusal("ada", "key-3", 429, "2")],
         cancels=[Cancelled("b", "cancelled", 100.0)],
@@ -97,11 +127,25 @@ def sound_history() -> History:
             Call(TAG, 1, 90.0, 2, "closed", closed_at_s=91.0),
             Call(TAG, 2, 92.0, 3, "answered"),
             Call("ada/2", 1, 95.0, 1, "closed", closed_at_s=100.1, memory=((TAG, text),)),
+            Call("ada/3", 1, 110.0, WORDS_OF_STEP + 1, "closed", closed_at_s=111.0),
+            Call("ada/3", 2, 112.0, 1, "answered"),
+        ],
+        steps=[
+            FunctionStep("p", 0, "begun", 110.0),
+            FunctionStep("p", WORDS_OF_STEP, "asked", 110.1),
+            FunctionStep("p", WORDS_OF_STEP, "paid", 110.2),
+            FunctionStep("p", WORDS_OF_STEP, "kept", 110.3),
+            FunctionStep("p", WORDS_OF_STEP, "begun", 111.9),
         ],
         finals={
             "a": Final(first, at_end, {"text": text}),
             "b": Final(
                 second, stored("cancelled", 65, asked="2-0"), {"text": word(0, tag="ada/2")}
+            ),
+            "p": Final(
+                third,
+                stored("completed", 95, **{"usage:90": "{}"}),
+                {"text": "".join(fold(third).text)},
             ),
         },
     )

@@ -16,6 +16,7 @@ import aiohttp
 
 from tests.chaos.cluster_engine import cluster_engine
 from tests.chaos.engine import Engine
+from tests.chaos.functions import MODULE, NAMES
 from tests.chaos.lossy_api import lose_pushes
 from tests.chaos.members import Member, Prepare
 from tests.chaos.one_server import one_server
@@ -49,6 +50,12 @@ class Recipe:
     prepare_workers: Prepare | None = None
     upstream_options: Sequence[str] = ()
     upstreams: int = 1
+    has_functions: bool = False
+
+    @property
+    def function_modules(self) -> Sequence[str]:
+        """What workers are started with."""
+        return [MODULE] if self.has_functions else []
 
 
 WITHOUT_FENCE = Recipe(prepare_workers=remove_fences)
@@ -59,10 +66,12 @@ class System:
     """The parts of a running system."""
 
     engine: Engine
+    directory: Path
     upstream_url: str
     apis: list[Member]
     workers: list[Member]
     api_urls: list[str]
+    functions: Sequence[str]
     # A command of an operator, with the settings of a worker.
     command: Callable[[list[str]], Member]
     # With several upstreams, the ways to them. One program behind all of them numbers the calls.
@@ -74,20 +83,30 @@ class System:
         return [*self.apis, *self.workers]
 
     async def ready(self) -> None:
-        """Wait until every API process is ready for requests."""
+        """Wait until every API process is ready for requests, and knows all functions."""
         async with aiohttp.ClientSession() as session:
             for member, url in zip(self.apis, self.api_urls, strict=True):
 
                 async def is_ready(url: str = url) -> bool:
                     with contextlib.suppress(aiohttp.ClientError):
                         async with session.get(f"{url}/readyz") as answer:
-                            return answer.status == 200
+                            return answer.status == 200 and await self._lists_functions(
+                                session, url
+                            )
                     return False
 
                 try:
                     await wait_until(is_ready, timeout_s=_START_S, description=f"{url} to be ready")
                 except AssertionError as missed:
                     raise AssertionError(f"{missed}; {await member.diagnosis()}") from None
+
+    async def _lists_functions(self, session: aiohttp.ClientSession, url: str) -> bool:
+        if not self.functions:
+            return True
+        headers = {"Authorization": f"Bearer {key_of(TENANTS[0])}"}
+        async with session.get(f"{url}/v1/models", headers=headers) as answer:
+            models = {model["id"] for model in (await answer.json())["data"]}
+        return models.issuperset(self.functions)
 
 
 @contextlib.asynccontextmanager
@@ -123,7 +142,7 @@ def _system(directory: Path, engine: Engine, upstream_url: str, recipe: Recipe) 
         return member(f"api-{number}", argv, redis_url, recipe.prepare_apis[number])
 
     def worker(number: int, redis_url: str) -> Member:
-        argv = ["worker", f"--slots={_SLOTS}"]
+        argv = ["worker", *recipe.function_modules, f"--slots={_SLOTS}"]
         return member(f"worker-{number}", argv, redis_url, recipe.prepare_workers)
 
     def command(argv: list[str]) -> Member:
@@ -132,10 +151,12 @@ def _system(directory: Path, engine: Engine, upstream_url: str, recipe: Recipe) 
     url, harmed_url = engine.url, engine.harmed_url
     return System(
         engine=engine,
+        directory=directory,
         upstream_url=upstream_url,
         apis=[api(0, url), api(1, harmed_url)],
         workers=[worker(0, url), worker(1, harmed_url), worker(2, url)],
         api_urls=[f"http://127.0.0.1:{port}" for port in ports],
+        functions=NAMES if recipe.has_functions else (),
         command=command,
     )
 

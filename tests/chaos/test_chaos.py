@@ -17,6 +17,13 @@ def assert_without_fence_is_found(verdict: Verdict) -> None:
     # The fence prevents an attempt with the words of another one, and a second end.
     assert broken & {"I2", "I4"}
     assert "I7" in broken
+    # And an attempt of a function that runs a tool which another attempt has run.
+    assert "I21" in broken
+
+
+def assert_functions_went_on(verdict: Verdict) -> None:
+    begun = [step for step in verdict.history.steps if step.event == "begun"]
+    assert any(step.words for step in begun), "no function was resumed from a checkpoint"
 
 
 async def test_every_invariant_holds_while_any_process_dies() -> None:
@@ -28,6 +35,7 @@ async def test_every_invariant_holds_while_any_process_dies() -> None:
     assert verdict.counts["redis killed"]
     assert verdict.counts["api killed"]
     assert verdict.counts["partitions changed"]
+    assert_functions_went_on(verdict)
 
 
 @pytest.mark.long
@@ -37,6 +45,7 @@ async def test_every_invariant_holds_while_one_of_two_upstreams_breaks_or_is_awa
     assert not verdict.broken
     assert verdict.counts["upstream reset"]
     assert verdict.counts["upstream away"]
+    assert_functions_went_on(verdict)
 
 
 @pytest.mark.parametrize("kind", WITH_REPLICAS)

@@ -7,7 +7,17 @@ from dataclasses import replace
 import pytest
 
 from tests.broker.snapshot import Snapshot, Stored
-from tests.chaos.history import Call, Drained, History, Missed, Refusal, Trouble
+from tests.chaos.functions import ONCE, PAYER, WORDS_OF_STEP
+from tests.chaos.history import (
+    Call,
+    Drained,
+    FunctionStep,
+    History,
+    Missed,
+    Refusal,
+    StepEvent,
+    Trouble,
+)
 from tests.chaos.invariants import INVARIANTS, violations
 from tests.chaos.sample import (
     TAG,
@@ -164,6 +174,32 @@ def usage_of_no_attempt(history: History) -> None:
     history.finals["a"].stored["usage:31"] = "{}"
 
 
+def note_again(event: StepEvent, function: str = PAYER) -> Break:
+    def note(history: History) -> None:
+        history.accepted[2] = replace(history.accepted[2], function=function)
+        history.steps.append(FunctionStep("p", WORDS_OF_STEP, event, 112.0))
+
+    return note
+
+
+def failed_function(*, is_kept: bool) -> Break:
+    def fail(history: History) -> None:
+        final = history.finals["p"]
+        final.entries[-1] = Entry(final.entries[-1].cursor, "failed", data={"code": "interrupted"})
+        final.stored["state"] = "failed"
+        if not is_kept:
+            history.steps = [step for step in history.steps if step.event != "kept"]
+
+    return fail
+
+
+def repeats_another_text(history: History) -> None:
+    """The function spoke other words again than those of its checkpoint."""
+    log = history.finals["p"].entries
+    place = next(n for n, entry in enumerate(log) if entry.kind == "reset") + 1
+    log[place] = delta(90, 1, word(0, call=3, tag="ada/3"))
+
+
 def rest(**keys: object) -> Snapshot:
     return Snapshot({name: Stored(value, expires=False) for name, value in keys.items()})
 
@@ -201,6 +237,7 @@ BREAKS: list[tuple[str, Break]] = [
     ("I4", of_an_earlier_call),
     ("I4", doubled_word),
     ("I4", lambda h: set_entry(h, 5, delta(30, 2, "no word"))),
+    ("I4", repeats_another_text),
     ("I5", drop_event),
     ("I5", repeat_event),
     ("I5", miss_the_end),
@@ -229,6 +266,7 @@ BREAKS: list[tuple[str, Break]] = [
     ("I11", failed("poison")),
     ("I11", failed("internal")),
     ("I11", failed("upstream_truncated")),
+    ("I11", failed_function(is_kept=True)),
     ("I12", other_tenants),
     ("I13", lambda h: h.refusals.append(Refusal("ada", "key-4", 429, None))),
     ("I13", lambda h: h.refusals.append(Refusal("ada", "key-4", 500, "1"))),
@@ -242,6 +280,9 @@ BREAKS: list[tuple[str, Break]] = [
     ("I19", lambda h: h.missed.append(Missed("a", "a cancel"))),
     ("I20", lambda h: h.drained.append(Drained("/chat", 90.0, 95.0, "1"))),
     ("I20", lambda h: h.drained.append(Drained("/chat", 90.0, 95.0, None))),
+    ("I21", note_again("paid")),
+    ("I21", note_again("begun", ONCE)),
+    ("I21", lambda h: h.steps.pop(2)),
     ("nothing", lambda h: h.odd.append("a worker complained")),
 ]
 
@@ -287,6 +328,11 @@ def test_a_worker_under_a_fault_may_close_its_upstream_later(history: History) -
     upstream_left_late(history)
     history.troubles = [Trouble("pause", 99.0, 101.5), Trouble("pause", 101.0, 103.0)]
     assert violations(history) == {}
+
+
+def test_a_function_whose_tool_may_have_run_may_fail(history: History) -> None:
+    failed_function(is_kept=False)(history)
+    assert "I11" not in {found.partition(" ")[0] for found in violations(history)}
 
 
 def test_a_stopping_api_may_refuse_a_call_that_waited_for_redis(history: History) -> None:

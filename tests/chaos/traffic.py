@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.chaos.client import Client
+from tests.chaos.functions import ONCE, PAYER
 from tests.chaos.history import Accepted, Cancelled, History, Missed, Refusal, Subscriber
 from tests.chaos.many_reader import ManyReader
 from tests.chaos.readers import Manner, Reader, any_manner
@@ -16,6 +17,8 @@ from tests.support.prompted import Plan
 _POLICIES = ["restart"] * 7 + ["continue"] * 2 + ["fail"]
 _ON_BUSY = ["queue"] * 6 + ["replace"] * 2 + ["reject"]
 _CONVERSATIONS = ("c0", "c1")
+# The model of a request. The upstream answers most of them, and the others are functions.
+_MODELS: list[str | None] = [None] * 8 + [PAYER] * 3 + [ONCE]
 _FLOOD = 60
 _READ_AGAIN_S = 1.0
 
@@ -47,7 +50,7 @@ class Traffic:
         client = self.rng.choice(self.clients)
         for _ in range(_FLOOD):
             plan = Plan(deltas=self.rng.randint(1, 4), marks_calls=True, tag=self._tag(client))
-            self._begin(self._submit(client, plan, "restart", None))
+            self._begin(self._submit(client, plan, _Wanted()))
 
     async def pry(self) -> None:
         """A tenant calls every route with another tenant's request."""
@@ -93,8 +96,9 @@ class Traffic:
 
     async def _one(self, client: Client) -> None:
         conversation = self.rng.choice(_CONVERSATIONS) if self.rng.random() < 0.25 else None
-        policy = self.rng.choice(_POLICIES)
-        accepted = await self._submit(client, self._plan(client), policy, conversation)
+        wanted = _Wanted(self.rng.choice(_POLICIES), conversation, self.rng.choice(_MODELS))
+        plan = self._plan(client, may_fail=wanted.function is None)
+        accepted = await self._submit(client, plan, wanted)
         if accepted is None:
             return
         if conversation is not None:
@@ -106,7 +110,7 @@ class Traffic:
             await asyncio.sleep(self.rng.uniform(0, 1.5))
             await self._cancel(client, accepted)
 
-    def _plan(self, client: Client) -> Plan:
+    def _plan(self, client: Client, *, may_fail: bool) -> Plan:
         words = self.rng.randint(8, 60)
         somewhere = self.rng.randint(1, words - 1)
         fault: dict[str, Any] = self.rng.choice(
@@ -114,19 +118,18 @@ class Traffic:
             + [{"cut_after": somewhere}, {"reset_after": somewhere}, {"cut_after": 0}]
             + [{"status": 429}, {"status": 503}, {"stall_after": somewhere}]
         )
-        rate = self.rng.uniform(20, 60)
-        return Plan(deltas=words, rate_per_s=rate, marks_calls=True, tag=self._tag(client), **fault)
+        rate, tag = self.rng.uniform(20, 60), self._tag(client)
+        kept = fault if may_fail else {}
+        return Plan(deltas=words, rate_per_s=rate, marks_calls=True, tag=tag, **kept)
 
     def _tag(self, client: Client) -> str:
         self.serial += 1
         return f"{client.tenant}/{self.serial}"
 
-    async def _submit(
-        self, client: Client, plan: Plan, policy: str, conversation: str | None
-    ) -> Accepted | None:
+    async def _submit(self, client: Client, plan: Plan, wanted: "_Wanted") -> Accepted | None:
         """Submit once, or several times at once with one key, which is one request."""
-        on_busy = self.rng.choice(_ON_BUSY) if conversation is not None else None
-        submit = _Submit(f"key-{plan.tag}", plan, policy, conversation, on_busy)
+        on_busy = self.rng.choice(_ON_BUSY) if wanted.conversation is not None else None
+        submit = _Submit(f"key-{plan.tag}", plan, wanted, on_busy)
         times = 3 if self.rng.random() < 0.1 else 1
         found = await asyncio.gather(*(self._post(client, submit) for _ in range(times)))
         accepted = [each for each in found if each is not None]
@@ -221,21 +224,32 @@ class Traffic:
 
 
 @dataclass(frozen=True)
+class _Wanted:
+    """What a submit asks for beside its prompt."""
+
+    policy: str = "restart"
+    conversation: str | None = None
+    function: str | None = None
+
+
+@dataclass(frozen=True)
 class _Submit:
     """One submit, which may be sent several times."""
 
     key: str
     plan: Plan
-    policy: str
-    conversation: str | None
+    wanted: _Wanted
     on_busy: str | None
     is_another: bool = False
 
     def body(self) -> dict[str, Any]:
         """The body of the call."""
-        body = {"message": self.plan.prompt(), "on_interruption": self.policy}
-        if self.conversation is not None:
-            body |= {"conversation_id": self.conversation, "on_busy": str(self.on_busy)}
+        wanted = self.wanted
+        body = {"message": self.plan.prompt(), "on_interruption": wanted.policy}
+        if wanted.conversation is not None:
+            body |= {"conversation_id": wanted.conversation, "on_busy": str(self.on_busy)}
+        if wanted.function is not None:
+            body["model"] = wanted.function
         return body
 
     def accepted(self, tenant: str, request_id: str, asked_s: float) -> Accepted:
@@ -246,8 +260,9 @@ class _Submit:
             self.key,
             self.plan.tag,
             self.plan.deltas,
-            self.policy,
-            self.conversation,
+            self.wanted.policy,
+            self.wanted.conversation,
             asked_s,
             time.monotonic(),
+            self.wanted.function,
         )

@@ -29,10 +29,13 @@ if r.attempt ~= attempt or r.state ~= 'running' then first_seq = r.seq + 1 end
 local first = tonumber(first_seq)
 local last = first + #ARGV - VALUES
 """
+_MARK_FENCE = "if r.state ~= 'running' or r.attempt ~= attempt then"
+_MARK_ANYBODY = "if not r.state then"
 _REPLACED = {
     "append": (_APPEND_FENCE, _APPEND_ANYWHERE),
     "renew": (_RENEW_FENCE, _RENEW_ANYBODY),
     "finish": (_FINISH_FENCE, _FINISH_ANYTIME),
+    "mark": (_MARK_FENCE, _MARK_ANYBODY),
 }
 
 
