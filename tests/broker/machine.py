@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 from hypothesis import note
@@ -12,8 +13,10 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
+from pydantic import SecretStr
 
-from tests.broker.model import MAX_CRASHES, POOLS, QUEUE_LIMIT, TENANT_LIMIT, Model, Request
+from tests.broker.model import MAX_CRASHES, POOLS, QUEUE_LIMIT, TENANT_LIMIT, Model
+from tests.broker.stories import Request
 from tests.broker.subject import Subject
 from tests.support.given_settings import GivenSettings
 from tickertape.broker import errors, request_ids
@@ -23,7 +26,12 @@ from tickertape.broker.queue import Gap, Lease, Nothing
 from tickertape.broker.submission import Submission, Submitted
 
 LIMITS = GivenSettings(
-    lease_s=300, max_crashes=MAX_CRASHES, queue_limit=QUEUE_LIMIT, tenant_limit=TENANT_LIMIT
+    lease_s=300,
+    max_crashes=MAX_CRASHES,
+    queue_limit=QUEUE_LIMIT,
+    tenant_limit=TENANT_LIMIT,
+    webhooks=Path("not read here"),
+    history_url=SecretStr("sqlite:///not-opened-here"),
 )
 REFUSALS = {
     "CONFLICT": errors.IdempotencyConflict,

@@ -6,64 +6,17 @@ delays are over in the order in which they were put into `expired` and `due`.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from tests.broker.line import Line
-from tickertape.broker.kinds import TERMINALS
+from tests.broker.outboxes import Outboxes
+from tests.broker.stories import Request, Talk
 
-Logged = tuple[int, int, str, str]  # number of the attempt, seq, kind, text
 Answer = tuple[str, object]
 
 MAX_CRASHES = 2
 QUEUE_LIMIT = 8
 TENANT_LIMIT = 5
 POOLS = ("", "agent", "other/agent")
-
-
-@dataclass
-class Request:
-    id: str
-    tenant: str
-    conversation: str | None
-    policy: str
-    key: tuple[str, str | None, str] | None
-    pool: str = ""
-    state: str = "queued"
-    n: int = 0
-    seq: int = 0
-    crashes: int = 0
-    retries: int = 0
-    is_kept: bool = False
-    is_suspect: bool = False
-    is_handed_over: bool = False
-    owner: str = ""
-    opener: str = ""
-    log: list[Logged] = field(default_factory=lambda: [(0, 0, "queued", "")])
-
-    @property
-    def is_over(self) -> bool:
-        return self.state in TERMINALS
-
-    @property
-    def text(self) -> str:
-        """What readers see of the output."""
-        texts: list[str] = []
-        for _, _, kind, text in self.log:
-            if kind in {"started", "reset"}:
-                texts.clear()
-            texts.append(text)
-        return "".join(texts)
-
-    def write(self, kind: str, text: str = "") -> None:
-        self.seq += 1
-        self.log.append((self.n, self.seq, kind, text))
-
-
-@dataclass
-class Talk:
-    active: str | None = None
-    held: list[str] = field(default_factory=list)
-    turns: dict[str, str | None] = field(default_factory=dict)
 
 
 class Model:
@@ -80,6 +33,7 @@ class Model:
         # The workers that are listed as idle, in each pool. They have no subscription, so a wake
         # removes all of them.
         self.idle: dict[str, list[str]] = {pool: [] for pool in POOLS}
+        self.outboxes = Outboxes()
 
     def submit(self, new: Request, fingerprint: str, on_busy: str) -> Answer:
         if new.key in self.keys and new.key is not None:
@@ -179,6 +133,15 @@ class Model:
         self._end(r, "failed")
         return None
 
+    def mark(self, id_: str, n: int, policy: str, at: int, state: str) -> str:
+        r = self.requests.get(id_)
+        if r is None or r.state != "running" or r.n != n:
+            return "FENCED"
+        r.policy, r.has_begun = policy, True
+        if state:
+            r.checkpoint = state, n, at
+        return "OK"
+
     def retry(self, id_: str, n: int) -> str:
         r = self.requests.get(id_)
         if r is not None and r.state == "delayed" and r.n == n:
@@ -238,6 +201,7 @@ class Model:
         talk = self._talk(r)
         if talk is not None:
             talk.turns.pop(id_, None)
+            talk.erased.append(id_)
         return "OK"
 
     def follow(self, id_: str, tenant: str, after: str) -> list[str] | None:
@@ -265,6 +229,8 @@ class Model:
         erased = [self.requests[id_] for id_ in talk.turns]
         for r in erased:
             self._forget_request(r)
+        for id_ in talk.erased:
+            self.outboxes.erase(id_)
         return len(erased)
 
     def _talk(self, r: Request) -> Talk | None:
@@ -319,23 +285,32 @@ class Model:
 
     def _open(self, r: Request, nonce: str, *, can_continue: bool) -> bool:
         has_output = r.is_kept or (r.n > 0 and r.seq > 0)
+        is_at_checkpoint = (
+            r.policy != "fail" and r.checkpoint is not None and r.checkpoint[1:] == (r.n, r.seq)
+        )
         r.opener = "started"
-        if has_output:
-            if r.policy == "fail" or (r.policy == "continue" and not can_continue):
+        if has_output or (r.policy == "fail" and r.has_begun):
+            continues = r.policy == "continue" or (r.policy == "restart" and r.is_handed_over)
+            if is_at_checkpoint or (continues and can_continue):
+                r.opener = "resumed"
+            elif r.policy == "restart":
+                r.opener = "reset"
+            else:
                 return False
-            continues = can_continue and (r.policy == "continue" or r.is_handed_over)
-            r.opener = "resumed" if continues else "reset"
         r.is_handed_over = False
         r.is_kept = r.opener == "resumed"
         r.state, r.n, r.seq, r.owner = "running", r.n + 1, 0, nonce
         r.log.append((r.n, 0, r.opener, ""))
+        if is_at_checkpoint and r.checkpoint is not None:
+            r.checkpoint = r.checkpoint[0], r.n, 0
         return True
 
     def _end(self, r: Request, state: str, *, is_replaced: bool = False) -> None:
         was = r.state
         self._leave(r)
         r.write(state)
-        r.state = state
+        r.state, r.checkpoint = state, None
+        self.outboxes.end(r.id, state)
         talk = self._talk(r)
         if talk is not None and (state == "cancelled" or (state == "failed" and r.text)):
             talk.turns[r.id] = r.text
@@ -363,6 +338,7 @@ class Model:
 
     def _forget_request(self, r: Request) -> None:
         del self.requests[r.id]
+        self.outboxes.erase(r.id)
         self.exchanges.pop(r.id, None)
         if r.key is not None and self.keys.get(r.key, ("", ""))[1] == r.id:
             del self.keys[r.key]

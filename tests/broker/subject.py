@@ -18,6 +18,8 @@ from tickertape.broker.exchanges import Exchanges
 from tickertape.broker.log import Logs
 from tickertape.broker.looks import Looks
 from tickertape.broker.lua import Scripts
+from tickertape.broker.marks import Marks
+from tickertape.broker.outbox import Outbox
 from tickertape.broker.queue import Lease, Queue
 from tickertape.broker.requests import Requests
 from tickertape.broker.summaries import ConversationList
@@ -49,6 +51,8 @@ class Subject:
         self.conversation_list = ConversationList(self.connections, settings)
         self.logs = Logs(self.connections)
         self.looks = {name: Looks(self.connections, pools=pools) for name, pools in workers.items()}
+        self.marks = Marks(self.connections)
+        self.outbox = Outbox(self.connections)
         self.compaction = Compaction(self.connections)
         self.exchanges = Exchanges(self.connections)
 

@@ -9,15 +9,16 @@ from hypothesis.stateful import invariant, precondition, rule, run_state_machine
 
 from tests.broker.invariants import log_of, states, violations
 from tests.broker.machine import WORKERS, WritingMachine, tenants
-from tests.broker.model import Logged
+from tests.broker.recording import RecordingMachine
 from tests.broker.snapshot import Snapshot
+from tests.broker.stories import Logged
 from tests.support.whole_turns import whole_conversation
 from tickertape.broker import errors
 from tickertape.broker.codec import Cursor
 from tickertape.broker.pools import after_name, in_pool
 
 
-class BrokerMachine(WritingMachine):
+class BrokerMachine(RecordingMachine):
     """Adds reading, and compares all of Redis with all of the model after each step."""
 
     @precondition(lambda self: self.model.requests)
@@ -83,6 +84,7 @@ class BrokerMachine(WritingMachine):
                 for e in log
             ]
             assert numbered == r.log
+        self.records_agree(now)
 
     def pools_agree(self, now: Snapshot) -> None:
         lines = self.model.lines
@@ -121,7 +123,7 @@ def run_machine(request: pytest.FixtureRequest, server: str, examples: int, step
 @pytest.mark.timeout(600)  # a failure takes its time to become a short one
 @pytest.mark.parametrize("server", ["fakeredis", "valkey"])
 def test_the_broker_does_what_its_model_does(request: pytest.FixtureRequest, server: str) -> None:
-    run_machine(request, server, examples=10, steps=40)
+    run_machine(request, server, examples=5, steps=40)
 
 
 @pytest.mark.slow
