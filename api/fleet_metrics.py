@@ -7,6 +7,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from tickertape.api.fleet_status import PROBLEMS, QueueStatus, Status, WorkerStatus
+from tickertape.api.pool_status import pool_metrics
 from tickertape.runtime.metric_families import gauge
 
 
@@ -31,6 +32,7 @@ class _Fleet(Collector):
             return
         yield from _of_queue(status.queue)
         yield from _of_workers(status.workers)
+        yield from pool_metrics(status.pools)
         yield GaugeMetricFamily(
             "tickertape_redis_reply_seconds",
             "How long Redis took for one reply",

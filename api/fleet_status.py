@@ -6,6 +6,7 @@ import time
 from pydantic import BaseModel, ConfigDict, Field
 
 from tickertape.api.failure_log import log_failure
+from tickertape.api.pool_status import PoolStatus, pools_of
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import AccessDenied, BrokerError
 from tickertape.broker.fleet import REPORT_TTL_S, Fleet, Members
@@ -63,6 +64,7 @@ _EXAMPLE: JsonObject = {
         "waiting": 0, "oldest_s": None, "running": 2, "delayed": 0, "held": 0, "dead": 0,
         "size_bytes": 4096,
     },
+    "pools": [{"name": "(upstream)", "waiting": 0, "oldest_s": None, "workers": 1}],
     "workers": [{"slots": 64, "running": 2, "is_draining": False, "seen_s": 0.4}],
     "no_worker_since": None,
     "deltas_per_s": 85.2,
@@ -93,6 +95,7 @@ class Status(BaseModel):
     problems: list[StatusProblem]
     at: float = Field(description="Unix time of the numbers")
     queue: QueueStatus | None = None
+    pools: list[PoolStatus] = []
     workers: list[WorkerStatus] = []
     no_worker_since: float | None = None
     deltas_per_s: float = 0
@@ -181,6 +184,7 @@ def status_of(
             dead=depth.dead,
             size_bytes=depth.size_bytes,
         ),
+        pools=pools_of(members, depth),
         workers=[
             WorkerStatus(
                 slots=seen.report.slots,

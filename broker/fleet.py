@@ -90,8 +90,12 @@ class Members:
 
     def serves(self, pool: str) -> bool:
         """Whether a worker accepts requests of the pool."""
+        return self.workers_of(pool) > 0
+
+    def workers_of(self, pool: str) -> int:
+        """How many workers accept requests of the pool."""
         reports = [seen.report for seen in self.workers]
-        return any(not each.is_draining and pool in each.pools for each in reports)
+        return sum(not each.is_draining and pool in each.pools for each in reports)
 
 
 class Fleet:

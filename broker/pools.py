@@ -25,6 +25,11 @@ def after_name(pool: str) -> str:
     return f":{pool}" if pool else ""
 
 
+def shown_name(pool: str) -> str:
+    """The name of a pool for people. No function has a name with brackets."""
+    return pool or "(upstream)"
+
+
 def in_pool(pool: str, owner: str) -> str:
     """The name of an owner of requests in the keys of a pool."""
     return f"{pool}|{owner}" if pool else owner

@@ -1,7 +1,8 @@
-"""How much waits in the queue, for all tenants and all pools together. Changes nothing."""
+"""How much waits in the queue, for all tenants together, and by pool. Changes nothing."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from tickertape.broker.connections import Connections
@@ -14,6 +15,14 @@ _MOST_TENANTS = 200
 
 
 @dataclass(frozen=True)
+class PoolDepth:
+    """The requests of one pool that could be claimed now, and the age of the oldest one."""
+
+    waiting: int
+    oldest_s: float | None
+
+
+@dataclass(frozen=True)
 class QueueDepth:
     """The requests that have not ended, by what they wait for.
 
@@ -22,7 +31,7 @@ class QueueDepth:
     requests wait for the request before them in their conversation. `dead` counts the kept poison
     requests. `claimed_s` is the Unix time at which a worker last asked for work, or None if no
     worker ever did; `now_s` is the time by the clock of Redis. `size_bytes` is what the requests
-    that have not ended take.
+    that have not ended take. `pools` has each pool that ever had requests.
     """
 
     waiting: int
@@ -34,6 +43,7 @@ class QueueDepth:
     claimed_s: float | None
     now_s: float
     size_bytes: int = 0
+    pools: Mapping[str, PoolDepth] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,30 +81,46 @@ async def read_queue_depth(connections: Connections) -> QueueDepth:
     ends = await connections.ask_all(
         [command for name in lists for command in (("LLEN", name), ("LINDEX", name, 0))]
     )
+    firsts = [
+        (pool, first.decode())
+        for (_, _, pool), first in zip(owners, ends[1::2], strict=True)
+        if first
+    ]
     accepted = await connections.ask_all(
-        [
-            ("HGET", connections.keys.request(first.decode()), "created")
-            for first in ends[1::2]
-            if first
-        ]
+        [("HGET", connections.keys.request(first), "created") for _, first in firsts]
     )
-    waiting = sum(ends[::2]) + sum(suspects) + sum(newer)
+    waiting: Counter[str] = Counter()
+    for (_, _, pool), length in zip(owners, ends[::2], strict=True):
+        waiting[pool] += length
+    for (_, pool), *lengths in zip(pools, suspects, newer, strict=True):
+        waiting[pool] += sum(lengths)
     running, delayed, dead = (sum(part[n] for part in parts) for n in (1, 2, 3))
     unfinished = sum(int(part[0][0] or 0) for part in parts)
     now_s = _seconds(now)
-    oldest_ms = min((int(created) for created in accepted if created), default=None)
+    oldest_s = _oldest_s(zip((pool for pool, _ in firsts), accepted, strict=True), now_s)
     return QueueDepth(
-        waiting=waiting,
+        waiting=waiting.total(),
         running=running,
         delayed=delayed,
         # The counts are not read at one moment, so a request may be seen in two of them.
-        held=max(0, unfinished - waiting - running - delayed),
+        held=max(0, unfinished - waiting.total() - running - delayed),
         dead=dead,
-        oldest_s=None if oldest_ms is None else max(0.0, now_s - oldest_ms / 1000),
+        oldest_s=max(oldest_s.values(), default=None),
         claimed_s=_latest_s(part[0][1] for part in parts),
         now_s=now_s,
         size_bytes=sum(max(0, int(part[0][2] or 0)) for part in parts),
+        pools={pool: PoolDepth(count, oldest_s.get(pool)) for pool, count in waiting.items()},
     )
+
+
+def _oldest_s(accepted: Iterable[tuple[str, bytes | None]], now_s: float) -> dict[str, float]:
+    """Pure: how long the oldest of these requests has existed, by its pool."""
+    oldest: dict[str, float] = {}
+    for pool, created in accepted:
+        if created:
+            age_s = max(0.0, now_s - int(created) / 1000)
+            oldest[pool] = max(age_s, oldest.get(pool, 0.0))
+    return oldest
 
 
 Pool = tuple[int, str]

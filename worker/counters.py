@@ -21,7 +21,8 @@ class Counters:
     """Counted by jobs when an attempt or a request ends; nothing is counted for each delta.
 
     `deltas` are those of ended attempts. `ended` counts requests by their terminal and the code of
-    their failure, `retries` by the code, `attempts` by the opener, and `tokens` by their type.
+    their failure, `claims` and `ended_of` by their pool, the second one by its terminal, too,
+    `retries` by the code, `attempts` by the opener, and `tokens` by their type.
     `upstream_problem` says why the upstream refused the last call for a reason that concerns all
     calls, such as its key; a completed answer clears it. `titles` counts the titles that were asked
     for: given, refused or failed.
@@ -31,6 +32,8 @@ class Counters:
     takeovers: int = 0
     retries: Counter[str] = field(default_factory=Counter)
     ended: Counter[tuple[str, str]] = field(default_factory=Counter)
+    claims: Counter[str] = field(default_factory=Counter)
+    ended_of: Counter[tuple[str, str]] = field(default_factory=Counter)
     attempts: Counter[str] = field(default_factory=Counter)
     tokens: Counter[str] = field(default_factory=Counter)
     times: RequestTimes = field(default_factory=RequestTimes)
@@ -40,7 +43,13 @@ class Counters:
     def claimed(self, lease: Lease) -> None:
         """Count a claim, and how long the request has waited for it."""
         self.takeovers += lease.crashes > 0
+        self.claims[lease.pool] += 1
         self.times.claimed(lease)
+
+    def end(self, lease: Lease, state: str, code: str = "") -> None:
+        """Count a request that has ended in a state, with the code of its failure."""
+        self.ended[state, code] += 1
+        self.ended_of[lease.pool, state] += 1
 
     def ended_as(self, state: str) -> int:
         """How many requests have ended in a state."""

@@ -256,7 +256,7 @@ class Job:
             except TooLong:
                 return Stop.LOG_FULL
             if gap is None:
-                self._counters.ended[state, data.get("code", "")] += 1
+                self._counters.end(lease, state, data.get("code", ""))
                 self._log_end(attempt, state)
                 listeners = [*self._tools.end_listeners]
                 listeners += self._tools.answer_listeners if state == "completed" else []
@@ -301,7 +301,7 @@ class Job:
                 lambda: self._queue.reopen(lease, nonce, reason, can_continue=can_continue)
             )
             if reopened is None:
-                self._counters.ended["failed", FailureCode.INTERRUPTED] += 1
+                self._counters.end(lease, "failed", FailureCode.INTERRUPTED)
             return reopened
         except Fenced:
             self._log.info("attempt fenced", attempt=lease.attempt)

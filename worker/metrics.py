@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from tickertape.broker.kinds import OPENERS
+from tickertape.broker.pools import shown_name
 from tickertape.broker.write_state import WORDS, WriteState
 from tickertape.runtime.histogram import Histogram
 from tickertape.runtime.metric_families import counter, counter_of_several, gauge
@@ -20,6 +21,7 @@ from tickertape.worker.failures import FailureCode
 from tickertape.worker.tools import Tools
 
 _TITLES = ("given", "refused", "failed")
+_STATES = ("completed", "failed")
 _CODES = sorted(FailureCode)
 _ENDS: dict[tuple[str, ...], int] = {
     ("completed", ""): 0,
@@ -58,6 +60,17 @@ class WorkerMetrics(Collector):
         yield counter_of_several(
             "tickertape_worker_ended", "Requests that this worker ended, and the code of failures",
             ("state", "code"), self._ended(),
+        )  # fmt: skip
+        yield counter_of_several(
+            "tickertape_worker_pool_ended", "Requests of each pool that this worker ended",
+            ("pool", "state"), {
+                (shown_name(pool), state): counters.ended_of[pool, state]
+                for pool in self._queue.pools for state in _STATES
+            },
+        )  # fmt: skip
+        yield counter_of_several(
+            "tickertape_worker_pool_claims", "Requests of each pool that this worker claimed",
+            ("pool",), {(shown_name(pool),): counters.claims[pool] for pool in self._queue.pools},
         )  # fmt: skip
         yield counter(
             "tickertape_worker_retries", "Repeated calls of the upstream, by the code of the cause",
