@@ -33,6 +33,24 @@ class ToolsCalled:
 
 
 @dataclass(frozen=True)
+class ToolReturned:
+    """A function has run a tool. `result` is anything that JSON can hold."""
+
+    name: str
+    result: Any
+    is_error: bool = False
+
+
+@dataclass(frozen=True)
+class DataGiven:
+    """A function gave data to its own clients. It replaces earlier data with this name and id."""
+
+    name: str
+    value: Any
+    id: str | None = None
+
+
+@dataclass(frozen=True)
 class TextCleared:
     """The answer starts over, so all of its text so far is void."""
 
@@ -49,7 +67,9 @@ class Ended:
     message: str | None = None
 
 
-Change: TypeAlias = TextAdded | ReasoningAdded | ToolsCalled | TextCleared | Ended
+Change: TypeAlias = (
+    TextAdded | ReasoningAdded | ToolsCalled | ToolReturned | DataGiven | TextCleared | Ended
+)
 
 DAMAGED = "text_damaged"
 """The code of an Ended whose text does not match the checksum of the server."""
@@ -68,7 +88,9 @@ class Folded:
     usage: dict[str, Any] | None = None
     end: Ended | None = None
     _has_output: bool = False
-    _has_tool_call: bool = False
+    # The names of the calls by their indices, and the indices of those without a result.
+    _calls: dict[int, str] = field(default_factory=dict)
+    _open: set[int] = field(default_factory=set)
     _pieces: list[str] = field(default_factory=list)
     _reasoning: list[str] = field(default_factory=list)
     _sha256: Any = field(default_factory=hashlib.sha256)
@@ -77,6 +99,11 @@ class Folded:
     def reasoning(self) -> str:
         """The reasoning so far. Takes time for all of its pieces."""
         return "".join(self._reasoning)
+
+    @property
+    def has_open_calls(self) -> bool:
+        """Whether a tool was called and has given no result."""
+        return bool(self._open)
 
     def apply(self, event: Event) -> list[Change]:
         """What the next event changes; an empty list for an unknown kind."""
@@ -88,8 +115,9 @@ class Folded:
                 return [self._add_text(event.text)]
             case "reasoning":
                 return [self._add_reasoning(event.text)]
-            case "tool_call":
-                return self._note_tool_call()
+            case "tool_call" | "tool_result" | "data":
+                self._has_output = True
+                return self._add_step(event.kind, event.data)
             case "snapshot":
                 return self._replace(event.data)
             case kind if kind in _CLEARING:
@@ -109,18 +137,26 @@ class Folded:
         self._reasoning.append(text)
         return ReasoningAdded(text)
 
-    def _note_tool_call(self) -> list[Change]:
-        self._has_output = True
-        if self._has_tool_call:
-            return []
-        self._has_tool_call = True
-        return [ToolsCalled()]
+    def _add_step(self, kind: str, data: dict[str, Any]) -> list[Change]:
+        if kind == "data":
+            return [DataGiven(str(data.get("name") or ""), data.get("value"), data.get("id"))]
+        index = data.get("index", 0)
+        if kind == "tool_result":
+            self._open.discard(index)
+            name, is_error = self._calls.get(index) or "a tool", bool(data.get("is_error"))
+            return [ToolReturned(name, data.get("result"), is_error)]
+        is_first = not self._calls
+        self._calls[index] = self._calls.get(index) or str(data.get("name") or "")
+        self._open.add(index)
+        return [ToolsCalled()] if is_first else []
 
     def _clear(self, kind: str, reason: str) -> list[Change]:
         # The events before the first one are unknown, except that `started` never follows output.
         had_output = self._has_output or (not self.is_whole and kind != "started")
         self.is_whole = True
-        self._has_output = self._has_tool_call = False
+        self._has_output = False
+        self._calls.clear()
+        self._open.clear()
         self._pieces.clear()
         self._reasoning.clear()
         self._sha256 = hashlib.sha256()
@@ -133,7 +169,14 @@ class Folded:
                 changes += self.apply(Event(kind, {"text": data[kind]}))
         if data.get("text"):
             changes += self.apply(Event("delta", {"text": data["text"]}))
-        return changes + (self._note_tool_call() if data.get("tool_calls") else [])
+        for kind, listed in (
+            ("tool_call", "tool_calls"),
+            ("tool_result", "tool_results"),
+            ("data", "data"),
+        ):
+            for one in data.get(listed) or ():
+                changes += self.apply(Event(kind, one))
+        return changes
 
     def _finish(self, status: str, data: dict[str, Any]) -> Ended:
         self.text = "".join(self._pieces)

@@ -5,14 +5,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import msgspec
+
+from tickertape.cli.chat.text import one_line
 from tickertape.client import Event
 from tickertape.client.fold import (
     Change,
+    DataGiven,
     Ended,
     Folded,
     ReasoningAdded,
     TextAdded,
     TextCleared,
+    ToolReturned,
     ToolsCalled,
 )
 
@@ -69,6 +74,8 @@ _CUT_SHORT = {
 }
 _OPENERS = frozenset({"started", "reset", "rewind"})
 _WAITING = frozenset({"queued", "position", "waiting"})
+_FOR_CLIENTS = "the model calls tools; GET /chat/{request_id} returns the calls"
+_SHOWN_CHARACTERS = 200
 
 
 class Fold:
@@ -76,29 +83,57 @@ class Fold:
 
     def __init__(self, *, is_whole: bool = True) -> None:
         self._folded = Folded(is_whole=is_whole)
+        # Data with an id may be replaced, and a line of a terminal cannot.
+        self._data: dict[tuple[str, str], DataGiven] = {}
 
     def apply(self, event: Event) -> list[Action]:
         """The actions for the next event; an empty list for an unknown kind."""
-        actions = [action for change in self._folded.apply(event) for action in _shown(change)]
+        changes = self._folded.apply(event)
+        actions = [action for change in changes for action in self._shown(change)]
         if event.kind in _OPENERS:
             actions.append(Progress("waiting for the first token"))
         elif event.kind in _WAITING:
             actions.append(Progress(_waiting(event.kind, event.data)))
         return actions
 
+    def _shown(self, change: Change) -> list[Action]:
+        match change:
+            case TextAdded(text):
+                return [Text(text)]
+            case ReasoningAdded(text):
+                return [Reasoning(text)]
+            case TextCleared(reason):
+                self._data.clear()
+                return [Clear(reason)]
+            case ToolsCalled():
+                return [Progress("a tool runs")]
+            case ToolReturned():
+                return [_result(change)]
+            case DataGiven():
+                return self._given(change)
+            case Ended():
+                has_open_calls = self._folded.has_open_calls and change.status == "completed"
+                calls = [Note(_FOR_CLIENTS)] if has_open_calls else []
+                return [*map(_data, self._data.values()), *calls, *_ending(change)]
 
-def _shown(change: Change) -> list[Action]:
-    match change:
-        case TextAdded(text):
-            return [Text(text)]
-        case ReasoningAdded(text):
-            return [Reasoning(text)]
-        case TextCleared(reason):
-            return [Clear(reason)]
-        case ToolsCalled():
-            return [Note("the model calls tools; GET /chat/{request_id} returns the calls")]
-        case Ended():
-            return _ending(change)
+    def _given(self, data: DataGiven) -> list[Action]:
+        if data.id is None:
+            return [_data(data)]
+        self._data[data.name, data.id] = data
+        return []
+
+
+def _result(returned: ToolReturned) -> Note:
+    failed = " failed" if returned.is_error else ""
+    return Note(one_line(f"{returned.name}{failed}: {_plain(returned.result)}", _SHOWN_CHARACTERS))
+
+
+def _data(given: DataGiven) -> Note:
+    return Note(one_line(f"data {given.name}: {_plain(given.value)}", _SHOWN_CHARACTERS))
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _ending(end: Ended) -> list[Action]:

@@ -121,14 +121,49 @@ def test_a_refusal_is_printed_and_not_part_of_the_checksum() -> None:
     assert visible(actions) == [Text("I won't."), End("completed")]
 
 
-def test_tool_calls_are_mentioned_once() -> None:
-    actions = fold(("tool_call", {"index": 0}), ("tool_call", {"index": 0}))
-    assert [type(action) for action in actions] == [Note]
+CALL = ("tool_call", {"index": 1, "name": "look_up", "arguments": "{}"})
+DONE = ("completed", {"finish_reason": "stop"})
 
 
-def test_tool_calls_that_came_before_a_snapshot_are_mentioned_too() -> None:
-    actions = fold(("snapshot", {"tool_calls": [{"index": 0}]}), ("tool_call", {"index": 0}))
-    assert [type(action) for action in actions] == [Note]
+@pytest.mark.parametrize("first", [CALL, ("snapshot", {"tool_calls": [CALL[1]]})])
+def test_calls_for_the_client_are_mentioned_once_and_at_the_end(
+    first: tuple[str, dict[str, Any]],
+) -> None:
+    actions = fold(first, ("tool_call", {"index": 1, "arguments": "}"}), DONE)
+    assert [type(action) for action in visible(actions)] == [Note, End]
+
+
+@pytest.mark.parametrize(
+    ("result", "shown"),
+    [
+        ({"result": "on its way"}, "look_up: on its way"),
+        ({"result": {"n": [1, None]}}, 'look_up: {"n":[1,null]}'),
+        ({"result": "no\nsuch\x1b[2J", "is_error": True}, "look_up failed: no such␛[2J"),
+        ({"result": "x" * 500}, f"look_up: {'x' * 190}…"),
+    ],
+)
+def test_a_tool_that_a_function_ran_is_shown_with_its_result_on_one_line(
+    result: dict[str, Any], shown: str
+) -> None:
+    returned = {"index": 1, **result}
+    snapshot = {"tool_calls": [CALL[1]], "tool_results": [returned]}
+    for events in ([CALL, ("tool_result", returned)], [("snapshot", snapshot)]):
+        assert visible(fold(*events, DONE)) == [Note(shown), End("completed")]
+
+
+def test_data_is_shown_as_it_comes_and_data_that_may_be_replaced_at_the_end() -> None:
+    actions = fold(
+        ("data", {"name": "state", "id": "s", "value": 1}),
+        ("data", {"name": "row", "value": {"a": "b"}}),
+        ("data", {"name": "state", "id": "s", "value": 2}),
+        DONE,
+    )
+    assert actions == [Note('data row: {"a":"b"}'), Note("data state: 2"), End("completed")]
+
+
+def test_an_answer_that_starts_over_forgets_its_tools_and_its_data() -> None:
+    actions = fold(CALL, ("data", {"name": "s", "id": "s", "value": 1}), ("reset", {}), DONE)
+    assert visible(actions) == [Clear("a new attempt"), End("completed")]
 
 
 def test_a_failure_shows_its_message_and_code() -> None:
