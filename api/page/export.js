@@ -15,7 +15,8 @@ export function jsonOf(requests, { conversationId, title, exportedAt }) {
   const turns = requests.map((request) => ({
     request_id: request.requestId, parent_id: request.parentId, status: request.status, role: request.role,
     model: request.model, messages: request.messages, text: request.text, reasoning: request.reasoning,
-    refusal: request.refusal, tool_calls: request.toolCalls, finish_reason: request.finishReason, usage: request.usage,
+    refusal: request.refusal, tool_calls: request.toolCalls, tool_results: request.toolResults.map(resultOf),
+    data: request.data, finish_reason: request.finishReason, usage: request.usage,
     error: request.error, sha256: request.sha256,
   }))
   return `${JSON.stringify({ conversation_id: conversationId, title, exported_at: exportedAt, turns }, null, 2)}\n`
@@ -33,7 +34,8 @@ function turnOf(request) {
     `## Question${request.role ? ` (role ${codeOf(request.role)})` : ''}`, quoted(withNames(request)),
     `## Answer${request.model ? ` (${codeOf(request.model)})` : ''}`,
     request.reasoning && quoted(`**Reasoning**\n\n${request.reasoning}`), closedMarkdown(request.text),
-    request.refusal && quoted(`**Refusal**\n\n${request.refusal}`), ...request.toolCalls.map(toolCallOf), endingOf(request),
+    request.refusal && quoted(`**Refusal**\n\n${request.refusal}`), ...request.toolCalls.map(toolCallOf), ...request.toolResults.map((result) => toolResultOf(result, request)),
+    ...request.data.map(dataOf), endingOf(request),
   ]
   return parts.filter(Boolean).join('\n\n')
 }
@@ -45,6 +47,18 @@ function withNames(request) {
 }
 
 const toolCallOf = ({ name, arguments: given }) => `**Tool call** ${codeOf(name)}\n\n${fenced(given, 'json')}`
+
+function toolResultOf({ index, result, isError }, { toolCalls }) {
+  const name = toolCalls.find((call) => call.index === index)?.name
+  return `**Tool ${isError ? 'error' : 'result'}**${name ? ` ${codeOf(name)}` : ''}\n\n${valueOf(result)}`
+}
+
+const dataOf = ({ name, value }) => `**Data** ${codeOf(name)}\n\n${valueOf(value)}`
+
+const valueOf = (value) => (typeof value === 'string' ? fenced(value, '') : fenced(JSON.stringify(value ?? null, null, 2), 'json'))
+
+/** In the words of the native wire. */
+const resultOf = ({ index, id, result, isError }) => ({ index, id, result, ...(isError && { is_error: true }) })
 
 function endingOf({ status, error }) {
   if (status === 'failed') return `*Failed: ${oneLine(error?.message ?? 'the server kept no reason')}*`

@@ -5,6 +5,7 @@ import { isOver } from './client/v1/client.js'
 import { attachmentView } from './attachment_view.js'
 import { attachedParts, attachmentOf } from './attachments.js'
 import { newMarkdownView } from './markdown.js'
+import { newStepsView } from './steps_view.js'
 import { questionOf, wordsForRequest } from './words.js'
 
 /**
@@ -16,7 +17,8 @@ export function newRequestView(actions) {
   const part = (selector) => element.querySelector(selector)
   const parts = {
     question: part('.question'), asked: typed(part('.question .text')), attached: part('.attached'), role: part('.question .role'),
-    answer: part('.answer'), text: newMarkdownView(part('.answer > .text')), refusal: part('.refusal'), calls: part('.calls'),
+    answer: part('.answer'), text: newMarkdownView(part('.answer > .text')), refusal: part('.refusal'),
+    steps: newStepsView(part('.calls'), part('.data')),
     reasoning: part('.reasoning'), reasoned: typed(part('.reasoning .text')), note: part('.note'),
     cancel: part('.cancel'), again: part('.again'),
   }
@@ -63,7 +65,7 @@ function showAttachments({ attached }, { messages }) {
 }
 
 function showAnswer(parts, request) {
-  const { answer, refusal, calls, reasoning, note, cancel, again } = parts
+  const { answer, refusal, reasoning, note, cancel, again } = parts
   const over = isOver(request)
   answer.dataset.status = request.status
   answer.setAttribute('aria-busy', String(!over))
@@ -72,15 +74,8 @@ function showAnswer(parts, request) {
   reasoning.hidden = request.reasoning === ''
   refusal.textContent = request.refusal
   refusal.hidden = request.refusal === ''
-  calls.replaceChildren(...request.toolCalls.map(callItem))
-  calls.hidden = request.toolCalls.length === 0
+  parts.steps(request)
   note.textContent = wordsForRequest(request, Date.now())
   cancel.hidden = request.status !== 'queued'
   again.hidden = !request.error?.retryable
-}
-
-function callItem({ name, arguments: given }) {
-  const item = document.createElement('li')
-  item.textContent = `${name}(${given})`
-  return item
 }

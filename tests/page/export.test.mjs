@@ -23,6 +23,15 @@ test('reasoning, a refusal and tool calls are named', () => {
   assert.ok(words.includes('**Tool call** `find`\n\n````json\n{"a": "```"}\n````'))
 })
 
+test('results of tools and data are named, and cannot end their fences', () => {
+  const call = { index: 1, id: 'c', name: 'find', arguments: '{}' }
+  const words = markdownOf([asked('Q', {
+    toolCalls: [call], toolResults: [{ index: 1, id: 'c', result: '```', isError: true }], data: [{ name: 'row', id: null, value: { a: 1 } }],
+  })], 'T')
+  assert.ok(words.includes('**Tool error** `find`\n\n````\n```\n````'), words)
+  assert.ok(words.includes('**Data** `row`\n\n```json\n{\n  "a": 1\n}\n```'), words)
+})
+
 test('code or HTML that an answer left open does not swallow the next turn', () => {
   for (const [text, end] of [
     ['```js\nlet a', '\n```'], ['````\n```\n', '````'], ['~~~\n```\n', '~~~'], ['```\na\n```\n', ''], ['    ```\ncode', ''],

@@ -20,6 +20,8 @@ ANSWERS = """
       rawText.replace(/\\s+/g, '') === textContent.replace(/\\s+/g, '') ? rawText : textContent)
 """
 NOTES = _texts(".note")
+# The calls of tools, their results, and data.
+STEPS = _texts(":is(.calls, .data) :is(span, div, summary)")
 STATUS = "document.getElementById('status').textContent"
 BOX = "document.getElementById('message')"
 FEED = "document.getElementById('feed')"

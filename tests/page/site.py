@@ -1,7 +1,7 @@
 """All of Tickertape in this process, behind a network that a test can break."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,8 +14,12 @@ from tests.support.rig import working
 from tests.support.running_api import RunningApi, running_api
 from tests.support.script import Script, answer
 from tests.support.upstream import Call, ScriptedUpstream
+from tests.support.wait import wait_until
 from tickertape.api import app
 from tickertape.runtime.settings import Settings
+from tickertape.worker.functions.definition import Function, function
+from tickertape.worker.functions.request import Request
+from tickertape.worker.functions.values import Value
 
 Answer = Script | Callable[[], Script]
 
@@ -23,9 +27,9 @@ Answer = Script | Callable[[], Script]
 class Site:
     """What a test decides: the answer to each message, and which calls meet a broken network.
 
-    `answers` holds scripts, or functions that give one for each attempt; any other message is
-    answered with "You said: " and itself. The next `refused_streams` streams get a 502 such as
-    proxies give.
+    The function `agent` yields the `values` of a message. For the upstream, `answers` has scripts,
+    or functions that give one for each attempt; any other message is answered with "You said: " and
+    itself. The next `refused_streams` streams get a 502 such as proxies give.
     """
 
     def __init__(self, proxy: FaultProxy, upstream: ScriptedUpstream, api: RunningApi) -> None:
@@ -34,6 +38,7 @@ class Site:
         self.upstream = upstream
         self.url = f"http://127.0.0.1:{proxy.port}/"
         self.answers: dict[str, Answer] = {}
+        self.values: dict[str, Sequence[Value]] = {}
         self.refused_streams = 0
         self.streams_opened = 0
         upstream.script = self._script
@@ -42,6 +47,24 @@ class Site:
     def asked(self) -> list[str]:
         """The last message of each call that the upstream got."""
         return [_last_message(call) for call in self.upstream.calls]
+
+    async def knows_agent(self) -> None:
+        """Wait until the API has heard of the function."""
+
+        async def is_listed() -> bool:
+            return (await self.api.client.get("/v1/models/agent")).status_code == 200
+
+        await wait_until(is_listed, description="the function in the list of models")
+
+    def agent(self) -> Function:
+        """The function, for a worker."""
+
+        @function("agent")
+        async def agent(request: Request) -> AsyncIterator[Value]:
+            for value in self.values[request.text]:
+                yield value
+
+        return agent
 
     def _script(self, call: Call) -> Script:
         message = _last_message(call)
@@ -91,13 +114,13 @@ async def running_site(
     async with (
         running_api(redis_url, **settings) as api,
         FaultProxy(urlsplit(api.url).port or 0) as proxy,
-        working(redis_url, for_worker),
     ):
         site = Site(proxy, upstream, api)
         # uvicorn asks its configuration for the app at each connection.
         config = api.server.config
         config.loaded_app = _Front(config.loaded_app, site)
-        yield site
+        async with working(redis_url, for_worker, functions=[site.agent()]):
+            yield site
 
 
 def _last_message(call: Call) -> str:

@@ -1,12 +1,14 @@
 """The page in a real browser, with a real API, worker and Redis behind it."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from itertools import chain, repeat
 
 import pytest
 
-from tests.page.looking import ANSWERS, BOX, NOTES, QUESTIONS, STATUS, ask, click, shows
+import tickertape
+from tests.page.looking import ANSWERS, BOX, NOTES, QUESTIONS, STATUS, STEPS, ask, click, shows
 from tests.page.site import Site, running_site
 from tests.support.browser import Browser
 from tests.support.script import Cut, Finish, Script, Text, Wait, answer
@@ -45,6 +47,35 @@ async def test_markup_in_questions_and_answers_is_text(browser: Browser, site: S
         == 0
     )
     assert await page.evaluate("document.title") != "owned"
+
+
+async def test_the_tools_and_the_data_of_a_function_are_text_and_a_long_one_opens(
+    browser: Browser, site: Site
+) -> None:
+    markup = "<img src=x onerror=\"document.title='owned'\">"
+    site.values["Hi?"] = [
+        tickertape.ToolCall("find", {"n": markup}),
+        tickertape.ToolResult({"rows": ["x" * 100, markup]}),
+        tickertape.ToolCall("pay"),
+        tickertape.ToolResult(markup, is_error=True),
+        tickertape.Data("table", [1, markup]),
+        "Done.",
+    ]
+    await site.knows_agent()
+    page = await browser.open(f"{site.url}?model=agent")
+    await ask(page, "Hi?")
+    await shows(page, ANSWERS, ["Done."])
+    await shows(page, STEPS, [
+        'find({"n":' + json.dumps(markup) + "})",
+        'Result: {"rows":["' + "x" * 70 + "…",
+        "pay({})",
+        f"Failed: {markup}",
+        f"table: [1,{json.dumps(markup)}]",
+    ])  # fmt: skip
+    await click(page, ".calls summary")
+    whole = json.dumps({"rows": ["x" * 100, markup]}, indent=2)
+    await shows(page, "document.querySelector('.calls pre').textContent", whole)
+    assert await page.evaluate("document.querySelectorAll('#requests img').length") == 0
 
 
 async def test_a_question_whose_reply_is_lost_is_asked_once(browser: Browser, site: Site) -> None:

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
+import { fitsOnALine, shortOf, wholeOf, wordsForData, wordsForResult } from '../../api/page/step_words.js'
 import { newRequest } from '../../client/javascript/fold.js'
 import { activeRequest, questionOf, wordsForConnection, wordsForError, wordsForPage, wordsForRequest } from '../../api/page/words.js'
 
@@ -83,4 +84,13 @@ test('a screen reader hears that the connection was lost, no retry, and that it 
   assert.equal(wordsForConnection('reconnecting', false), 'Connection lost. The server continues the answer.')
   for (const status of ['reconnecting', 'connecting']) assert.equal(wordsForConnection(status, true), '')
   assert.equal(wordsForConnection('open', true), 'Connected again.')
+})
+
+test('a short value is one line, and a long one is cut there and on the whole', () => {
+  assert.equal(wordsForResult({ result: 'on\n its way ', isError: false }), 'Result: on its way')
+  assert.equal(wordsForResult({ result: { a: null }, isError: true }), 'Failed: {"a":null}')
+  assert.equal(wordsForData({ name: 'row', value: undefined }), 'row: null')
+  assert.equal(shortOf(`${'x'.repeat(79)}😀`), `${'x'.repeat(79)}\ufffd…`)
+  assert.deepEqual([fitsOnALine('x'.repeat(80)), fitsOnALine('x'.repeat(81))], [true, false])
+  assert.equal(wholeOf(['x'.repeat(30_000)]).length, 20_001)
 })
