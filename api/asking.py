@@ -32,7 +32,8 @@ class Ask:
     kept in the log, and only the wire of that protocol reads it. `kept_echo` is what the log keeps
     instead, with references in place of what is stored already. `follows` is the request that this
     one continues. `run_id` is the client's own name of the request, under which the conversation
-    has one request only, whatever else a repeated call says.
+    has one request only, whatever else a repeated call says. `for_functions` has values of the
+    client that functions read, and no upstream.
     """
 
     wire: str
@@ -53,6 +54,7 @@ class Ask:
     kept_echo: JsonObject | None = None
     follows: str | None = None
     run_id: str | None = None
+    for_functions: JsonObject = field(default_factory=dict)
 
 
 def submission_of(
@@ -141,7 +143,7 @@ def fingerprint(ask: Ask) -> str:
     """
     # Requests of earlier versions had no such fields, and `links` depend on the turns that the
     # conversation has by now. Neither may make a repetition look like another request.
-    later = {"openai_params", "variables", "retention_s", "run_id"}
+    later = {"openai_params", "variables", "retention_s", "run_id", "for_functions"}
     fields = {name: value for name, value in vars(ask).items() if value or name not in later}
     for name in ("links", "kept_echo", "follows"):
         del fields[name]

@@ -37,6 +37,7 @@ from tickertape.broker.exchanges import Exchanges
 from tickertape.broker.fleet import REPORT_INTERVAL_S, REPORT_TTL_S
 from tickertape.broker.keys import OPEN_TENANT, digest, tenant_of
 from tickertape.broker.log import Logs
+from tickertape.broker.pools import UPSTREAM
 from tickertape.broker.requests import Record, Requests
 from tickertape.broker.retention import Keep, Retention
 from tickertape.broker.rights import Rights
@@ -212,6 +213,9 @@ class Services:
             lambda name: rules.allows_model(name) and caller.may_use(name),
         )
         submission = replace(submission, pool=pool)
+        if pool != UPSTREAM and ask.for_functions:
+            payload = {**submission.payload, "for_functions": ask.for_functions}
+            submission = replace(submission, payload=payload)
         return _limited(submission, rules, caller, self.rules.price(rules, model))
 
     def _cache_key(self, caller: Caller) -> str | None:

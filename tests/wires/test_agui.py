@@ -1,15 +1,20 @@
 """AG-UI's calls: run, come back, join, stop."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx2
 import pytest
 
-from tests.support.rig import Rig
+import tickertape
+from tests.support.given_settings import GivenSettings
+from tests.support.rig import Rig, working
 from tests.support.running_api import RunningApi, running_api
 from tests.wires.claiming import claimed
 from tests.wires.runs import HI, Sent, body, events, kinds, run, sent
 from tickertape.broker.codec import encode_data, encode_text
+from tickertape.broker.fleet import Fleet, WorkerReport
 
 
 def request_id_of(worker: Rig) -> str:
@@ -340,3 +345,31 @@ async def test_another_tenant_has_no_such_run(redis_url: str, worker: Rig) -> No
 
 def _key(tenant: str) -> dict[str, str]:
     return {"Authorization": f"Bearer a-long-key-of-{tenant}"}
+
+
+async def test_a_function_gets_the_state_and_the_properties_of_a_page_and_no_upstream_does(
+    api: RunningApi, worker: Rig, redis_url: str
+) -> None:
+    given: list[tickertape.Request] = []
+
+    @tickertape.function("agent")
+    async def agent(request: tickertape.Request) -> AsyncIterator[str]:
+        given.append(request)
+        yield "ok"
+
+    sent_by_page: dict[str, Any] = {
+        "state": {"count": 3},
+        "forwardedProps": {"theme": {"dark": True}},
+    }
+    running = run(api, runId="run-0", **sent_by_page)
+    assert "for_functions" not in await claimed(worker)
+    await worker.finish()
+    await running
+    await Fleet(worker.connections).report("w", WorkerReport(8, 0, functions=("agent",)))
+    await api.services.fleet.learn()
+    async with working(redis_url, GivenSettings(), functions=[agent]):
+        sent_by_page["forwardedProps"]["model"] = "agent"
+        assert kinds(events(await run(api, **sent_by_page)))[-1] == "RUN_FINISHED"
+    (request,) = given
+    assert request.state == {"count": 3}
+    assert request.forwarded_props == {"theme": {"dark": True}, "model": "agent"}

@@ -12,7 +12,8 @@ class Request:
     `history` are those of the conversation's earlier turns that fit into the memory's limits, the
     oldest first. `input` are the caller's. `params` are the parameters that the caller set, under
     OpenAI's names. `user` is a name for the end user that never changes and says nothing about
-    them; None if the key stands for the tenant itself.
+    them; None if the key stands for the tenant itself. `state` and `forwarded_props` are those of a
+    page that uses AG-UI, as it sent them; None and empty otherwise.
     """
 
     messages: list[dict[str, Any]]
@@ -25,6 +26,8 @@ class Request:
     tenant: str = ""
     user: str | None = None
     conversation_id: str | None = None
+    state: Any = None
+    forwarded_props: dict[str, Any] = field(default_factory=dict)
 
     @property
     def text(self) -> str:

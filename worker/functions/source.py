@@ -167,6 +167,7 @@ def request_of(lease: Lease, body: dict[str, Any], queued: dict[str, Any]) -> Re
     messages, new = body["messages"], payload["messages"]
     first_new = len(messages) - len(new)
     _, _, user = lease.tenant.partition("~")
+    given = payload.get("for_functions", {})
     return Request(
         messages=messages,
         input=messages[first_new:],
@@ -178,4 +179,6 @@ def request_of(lease: Lease, body: dict[str, Any], queued: dict[str, Any]) -> Re
         tenant=tenant_of(lease.tenant),
         user=user or None,
         conversation_id=queued.get("conversation_id"),
+        state=given.get("state"),
+        forwarded_props=given.get("forwarded_props", {}),
     )

@@ -98,9 +98,9 @@ class Context(Item, BaseModel):
 
 
 class Forwarded(Item, BaseModel):
-    """What a page may set beside its messages. Other properties are its own."""
+    """What a page may set beside its messages. Other properties are for functions."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="allow")
 
     model: Name | None = None
     role: Annotated[Name | None, Field(description="A role of `GET /roles`")] = None
@@ -153,7 +153,7 @@ class RunAgentInput(Checked):
     @classmethod
     def kept_fields(cls, body: object) -> object:
         """The body without fields that only the page uses."""
-        return known_fields(cls, body, {"forwardedProps": Forwarded, "tools": Tool})
+        return known_fields(cls, body, {"tools": Tool})
 
     def echo(self, *, drops_reasoning: bool = False) -> JsonObject:
         """What the events of the run show again: its ids, its messages and its state.
@@ -166,6 +166,12 @@ class RunAgentInput(Checked):
         state: JsonObject = {"state": self.state} if self.state else {}
         drops: JsonObject = {"drops_reasoning": True} if drops_reasoning else {}
         return {**shown, **state, **drops, "messages": self.sent_messages}
+
+    def for_functions(self) -> JsonObject:
+        """What only a function reads: the state and the properties, as the page sent them."""
+        props = self.props.model_dump(exclude_unset=True)
+        sent = {"state": self.state, "forwarded_props": props}
+        return {name: value for name, value in sent.items() if value}
 
     @property
     def props(self) -> Forwarded:

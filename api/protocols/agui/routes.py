@@ -140,6 +140,7 @@ def _ask(
         memory=False,
         echo=body.echo(drops_reasoning=drops_reasoning),
         run_id=body.runId,
+        for_functions=body.for_functions(),
     )
 
 
