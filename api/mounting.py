@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tickertape.api.app import create_app, public_paths
 from tickertape.api.edge.caller import Call, Caller
 from tickertape.api.edge.problems import Problem
+from tickertape.api.merged_documents import document_in
 from tickertape.api.services import Services
 from tickertape.broker.keys import OPEN_TENANT
 from tickertape.roles import Roles
@@ -48,9 +49,17 @@ def mount(
     settings: Mapping[str, object] | None = None,
     roles: Roles | None = None,
     tenant: str = OPEN_TENANT,
+    documented: bool = False,
 ) -> None:
-    """Serve Tickertape below `path` of a host application; see `router`."""
-    app.include_router(router(path, auth=auth, settings=settings, roles=roles, tenant=tenant))
+    """Serve Tickertape below `path` of a host application; see `router`.
+
+    With `documented`, the OpenAPI document of the host has the calls from now on.
+    """
+    _refuse_other_forms(path)
+    inner = _inner_app(path, auth, settings, roles, tenant)
+    if documented:
+        document_in(app, inner, path, auth)
+    app.include_router(router_of(inner, path, auth))
 
 
 def router(
@@ -60,6 +69,7 @@ def router(
     settings: Mapping[str, object] | None = None,
     roles: Roles | None = None,
     tenant: str = OPEN_TENANT,
+    documented: bool = False,
 ) -> APIRouter:
     """What serves Tickertape below `prefix`, for `app.include_router(tickertape.router("/llm"))`.
 
@@ -71,13 +81,29 @@ def router(
 
     The host's lifespan opens and closes the connections to Redis. When the process gets a stop
     signal, streams that clients resume end at once, and others after `TICKERTAPE_DRAIN_S`. Events
-    are logged by the host's `logging`, below the name `tickertape`.
+    are logged by the host's `logging`, below the name `tickertape`. With `documented`, the OpenAPI
+    document of the host has the calls, too, as soon as its lifespan has begun.
 
     Raises SettingsInvalid, RolesInvalid, and ValueError for a prefix in another form than `/llm`.
     """
+    _refuse_other_forms(prefix)
+    inner = _inner_app(prefix, auth, settings, roles, tenant)
+    return router_of(inner, prefix, auth, documented=documented)
+
+
+def _refuse_other_forms(prefix: str) -> None:
     if not prefix.startswith("/") or prefix.endswith("/"):
         message = f"the prefix is {prefix!r}: it begins with a slash and ends without one, as /llm"
         raise ValueError(message)
+
+
+def _inner_app(
+    prefix: str,
+    auth: HostAuth | None,
+    settings: Mapping[str, object] | None,
+    roles: Roles | None,
+    tenant: str,
+) -> FastAPI:
     inner = create_app(
         load_settings({"TICKERTAPE_ROOT_PATH": prefix, **(settings or {})}),
         roles=roles,
@@ -85,12 +111,22 @@ def router(
         authenticator=None if auth is None else _HostCallers(tenant),
     )
     join_host()
-    return router_of(inner, prefix, auth)
+    return inner
 
 
-def router_of(inner: FastAPI, prefix: str, auth: HostAuth | None) -> APIRouter:
+def router_of(
+    inner: FastAPI, prefix: str, auth: HostAuth | None, *, documented: bool = False
+) -> APIRouter:
     """What serves an app of `create_app`, whose settings have this prefix as the root path."""
-    outer = APIRouter(lifespan=lambda _: _running(inner))
+
+    @asynccontextmanager
+    async def lifespan(host: FastAPI) -> AsyncIterator[None]:
+        if documented:
+            document_in(host, inner, prefix, auth)
+        async with _running(inner):
+            yield
+
+    outer = APIRouter(lifespan=lifespan)
 
     async def enter(request: Request) -> Response:
         return _Inner(inner, request.scope, prefix)
