@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from tickertape.api.edge.problems import Problem
 from tickertape.api.heavy_time import HeavyTime
-from tickertape.broker.keys import tenant_of
+from tickertape.broker.principals import tenant_of
 from tickertape.runtime.fair_turns import FairTurns, TooManyWaiting
 
 T = TypeVar("T")

@@ -22,7 +22,7 @@ from tickertape.api.edge.caller import Call, Caller
 from tickertape.api.edge.problems import Problem
 from tickertape.api.merged_documents import document_in
 from tickertape.api.services import Services
-from tickertape.broker.keys import OPEN_TENANT
+from tickertape.broker.principals import OPEN_TENANT
 from tickertape.roles import Roles
 from tickertape.runtime.environment import load_settings
 from tickertape.runtime.logs import join_host

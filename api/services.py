@@ -35,9 +35,10 @@ from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import BrokerError, RequestMissing
 from tickertape.broker.exchanges import Exchanges
 from tickertape.broker.fleet import REPORT_INTERVAL_S, REPORT_TTL_S
-from tickertape.broker.keys import OPEN_TENANT, digest, tenant_of
+from tickertape.broker.keys import digest
 from tickertape.broker.log import Logs
 from tickertape.broker.pools import UPSTREAM
+from tickertape.broker.principals import OPEN_TENANT, tenant_of
 from tickertape.broker.requests import Record, Requests
 from tickertape.broker.retention import Keep, Retention
 from tickertape.broker.rights import Rights

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import KeptBytesReached
-from tickertape.broker.keys import tenant_of
 from tickertape.broker.partition_map import PartitionMap
+from tickertape.broker.principals import tenant_of
 
 _MOST_TENANTS = 1000
 

@@ -5,19 +5,17 @@ the suffix chooses the slot (partition_tags.py). A request, its queue, its conve
 its idempotency key share that tag and therefore one cluster slot, so that one atomic script can
 change all of them. The scripts build the same names from the tag of KEYS[1]; a test compares both
 sides. Some names below are built by scripts alone, and stand here because this is their list.
+system_keys.py has the names of what a system has only once.
 """
 
 import hashlib
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 
 from tickertape.broker.partition_tags import spread_tag
 from tickertape.broker.pools import UPSTREAM, after_name, in_pool
 from tickertape.broker.request_ids import partition_of
-
-OPEN_TENANT = "public"
-"""The only tenant of an API without keys."""
+from tickertape.broker.system_keys import SystemKeys
 
 _PARTITION_OF_TAG = re.compile(rb"\{(?:[^{}.]+\.)?p(\d+)(?:\.[a-z]+)?\}")
 
@@ -31,27 +29,6 @@ def digest(*parts: str) -> str:
     return hashed.hexdigest()[:40]
 
 
-@lru_cache(10_000)
-def principal_of(tenant: str, user: str | None) -> str:
-    """The name under which the data of a tenant, or of one of its end users, is kept.
-
-    It stands for the tenant in keys and records, so that the data of two users is as separate as
-    that of two tenants. No tenant has a `~` in its name.
-    """
-    return tenant if user is None else f"{tenant}~{digest(tenant, user)[:32]}"
-
-
-def account_in_turn(owner: str) -> str:
-    """What has turns for an owner of requests: the tenant, or `<tenant>~` for all of its users."""
-    tenant, tilde, _ = owner.partition("~")
-    return tenant + tilde
-
-
-def tenant_of(principal: str) -> str:
-    """The tenant that a principal belongs to."""
-    return principal.partition("~")[0]
-
-
 def partition_of_name(name: bytes) -> int:
     """The partition of a key or a channel; raises ValueError for any other name."""
     found = _PARTITION_OF_TAG.match(name)
@@ -62,7 +39,7 @@ def partition_of_name(name: bytes) -> int:
 
 
 @dataclass(frozen=True)
-class Keyspace:
+class Keyspace(SystemKeys):
     """The names of all keys and channels of one system.
 
     Systems with different namespaces share a Redis without seeing each other. The namespace is part
@@ -305,73 +282,3 @@ class Keyspace:
     def watchers(self, partition: int, conversation_key: str) -> str:
         """Hash: the readers of a conversation that each API process has, and until when."""
         return f"{self.tag(partition)}watch:{conversation_key}"
-
-    # One for all partitions
-
-    def fleet(self) -> str:
-        """Set: the names of the workers and API processes that report themselves."""
-        return f"{self.tag(0)}fleet"
-
-    def report(self, member: str) -> str:
-        """String: the last report of a worker or an API process, with a TTL of a few seconds."""
-        return f"{self.tag(0)}report:{member}"
-
-    def announced(self) -> str:
-        """Set: the pools that workers have announced lately."""
-        return f"{self.tag(0)}announced"
-
-    def announcement(self, pool: str) -> str:
-        """String: exists for an hour after a worker has last announced that it serves a pool."""
-        return f"{self.tag(0)}announced:{pool}"
-
-    def models(self) -> str:
-        """String: the upstream's model list, written by workers, with a TTL."""
-        return f"{self.tag(0)}models"
-
-    def models_fault(self) -> str:
-        """String: why a worker could not read the model list, with a TTL."""
-        return f"{self.tag(0)}models_fault"
-
-    def upstream(self) -> str:
-        """String: the upstream of the `tickertape up` that first used this Redis."""
-        return f"{self.tag(0)}upstream"
-
-    def minute(self, upstream: str) -> str:
-        """Hash: the calls and tokens of an upstream in each half second of the last minute."""
-        return f"{self.tag(0)}minute:{upstream}"
-
-    def entered(self, upstream: str, call: str) -> str:
-        """String: when a call of an upstream was let in, and its reserved tokens, with a TTL."""
-        return f"{self.tag(0)}minute:{upstream}:{call}"
-
-    def agreement(self) -> str:
-        """Hash: the format of the data, and the settings that all processes share."""
-        return f"{self.tag(0)}agreement"
-
-    def access(self) -> str:
-        """Hash: how many times access has changed, and the secret of tickets."""
-        return f"{self.tag(0)}access"
-
-    def api_keys(self) -> str:
-        """Hash: the records of API keys (JSON) by the digests of the keys."""
-        return f"{self.tag(0)}keys"
-
-    def key_ids(self) -> str:
-        """Hash: the digests of API keys by their ids."""
-        return f"{self.tag(0)}key_ids"
-
-    def key_uses(self) -> str:
-        """Hash: when API keys were last used, in ms, by their ids."""
-        return f"{self.tag(0)}key_uses"
-
-    def revoked(self) -> str:
-        """Sorted set: tickets that are revoked, by the time from which they are void, in ms."""
-        return f"{self.tag(0)}revoked"
-
-    def partition_map(self) -> str:
-        """String: the partition map (JSON)."""
-        return f"{self.tag(0)}map"
-
-    def partition_count(self) -> str:
-        """String: the number of partitions, for version 0.1; 0 while earlier maps are kept."""
-        return f"{self.tag(0)}partitions"

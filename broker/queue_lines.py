@@ -7,9 +7,9 @@ from functools import cache, partial
 from itertools import accumulate
 
 from tickertape.broker.connections import Connections
-from tickertape.broker.keys import account_in_turn
 from tickertape.broker.lua import Scripts
 from tickertape.broker.pools import UPSTREAM
+from tickertape.broker.principals import account_in_turn
 
 # At most this many tenants of the ring are counted.
 MOST_TENANTS = 1000

@@ -7,8 +7,8 @@ up, the loads of all partitions are read: one of them may be full while the queu
 from typing import NamedTuple
 
 from tickertape.broker.connections import Connections
-from tickertape.broker.keys import OPEN_TENANT, tenant_of
 from tickertape.broker.partition_map import PartitionMap
+from tickertape.broker.principals import OPEN_TENANT, tenant_of
 from tickertape.runtime.settings import Settings
 
 

@@ -13,10 +13,10 @@ from typing import NamedTuple
 from tickertape.broker import keys, request_ids
 from tickertape.broker.connections import TIMING, Connections
 from tickertape.broker.errors import Refused, TenantLimitReached, Unavailable
-from tickertape.broker.keys import tenant_of
 from tickertape.broker.kinds import TERMINALS
 from tickertape.broker.lua import Scripts
 from tickertape.broker.partition_map import PartitionMap
+from tickertape.broker.principals import tenant_of
 from tickertape.broker.rates import RateLimit, RateRest, encode_limits, read_rests, refusal_of
 from tickertape.broker.shared_steps import SharedSteps
 

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tickertape.broker.errors import SettingsInvalid
-from tickertape.broker.keys import tenant_of
+from tickertape.broker.principals import tenant_of
 from tickertape.deliver.events import EVENT_TYPES, Event
 from tickertape.deliver.signature import read_secret
 from tickertape.runtime.public_hosts import is_public

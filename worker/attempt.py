@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from tickertape.broker.codec import encode_data, encode_text
-from tickertape.broker.keys import tenant_of
+from tickertape.broker.principals import tenant_of
 from tickertape.broker.queue import Lease
 from tickertape.broker.request_ids import partition_of
 from tickertape.broker.turns import remember

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from tickertape.broker.keys import tenant_of
+from tickertape.broker.principals import tenant_of
 from tickertape.broker.queue import Lease
 from tickertape.runtime.tracing import Attributes, Span, TraceContext, Tracer
 from tickertape.worker.failures import SourceFailed

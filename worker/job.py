@@ -9,8 +9,8 @@ import structlog
 
 from tickertape.broker.codec import encode_data
 from tickertape.broker.errors import Fenced, TooLong, Unavailable
-from tickertape.broker.keys import tenant_of
 from tickertape.broker.kinds import Policy, Terminal
+from tickertape.broker.principals import tenant_of
 from tickertape.broker.queue import Gap, Lease
 from tickertape.worker.attempt import Attempt
 from tickertape.worker.failures import Failure, FailureCode

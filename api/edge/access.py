@@ -28,7 +28,7 @@ from tickertape.api.edge.tickets import NEEDED, Tickets
 from tickertape.api.edge.user_tokens import UserTokens
 from tickertape.broker.access import AccessRecords
 from tickertape.broker.errors import SettingsInvalid, Unavailable
-from tickertape.broker.keys import OPEN_TENANT
+from tickertape.broker.principals import OPEN_TENANT
 from tickertape.broker.task_faults import TaskFaults
 from tickertape.runtime import api_key
 from tickertape.runtime.secret_watch import SecretWatch, Use

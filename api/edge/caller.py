@@ -13,7 +13,7 @@ from starlette.types import Scope
 
 from tickertape.api.edge.problems import Problem
 from tickertape.api.fanout.permit import Permit
-from tickertape.broker.keys import principal_of
+from tickertape.broker.principals import principal_of
 
 CallScope: TypeAlias = Literal["submit", "read", "cancel", "erase", "list", "metrics", "admin"]
 """What a caller may do. `edge/route_scopes.py` says which routes need which scope.

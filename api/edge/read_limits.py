@@ -20,7 +20,7 @@ from tickertape.api.edge.problems import Problem
 from tickertape.api.edge.route_scopes import needed_scope
 from tickertape.api.edge.tenant_rules import TenantRulebook
 from tickertape.api.fanout.reader import set_reader
-from tickertape.broker.keys import principal_of
+from tickertape.broker.principals import principal_of
 
 _MINUTE_S = 60.0
 # Nobody knows when a stream ends.

@@ -23,7 +23,8 @@ from tickertape.broker.access import (
     member_of_object,
     member_of_ticket,
 )
-from tickertape.broker.keys import digest, principal_of
+from tickertape.broker.keys import digest
+from tickertape.broker.principals import principal_of
 
 _PERMIT_PREFIX = "ticket:"
 _SECRET_READ_EVERY_MS = 1000

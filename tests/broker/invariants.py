@@ -6,9 +6,9 @@ from itertools import pairwise
 
 from tests.broker.snapshot import Snapshot
 from tickertape.broker.codec import Cursor, Entry, decode
-from tickertape.broker.keys import account_in_turn, tenant_of
 from tickertape.broker.kinds import OPENERS, TERMINALS
 from tickertape.broker.pools import after_name, in_pool
+from tickertape.broker.principals import account_in_turn, tenant_of
 from tickertape.broker.segments import Segment, entries_of
 
 _WAKE_LIMIT = 64

@@ -4,7 +4,8 @@ from typing import Literal
 
 import pytest
 
-from tests.broker.partition import TAG, Go, Partition
+from tests.broker.checked_partition import TAG, Go
+from tests.broker.partition import Partition
 from tickertape.broker.kinds import RequestState
 
 

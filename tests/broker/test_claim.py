@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.broker.partition import LEASE_MS, TAG, Empty, Go, Partition
+from tests.broker.checked_partition import TAG, Go
+from tests.broker.partition import LEASE_MS, Empty, Partition
 
 
 async def test_a_claim_leases_the_oldest_request_and_opens_its_first_attempt(

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from tests.broker.partition import CONVERSATION_TTL_S, TAG, Go, Partition
+from tests.broker.checked_partition import TAG, Go
+from tests.broker.partition import CONVERSATION_TTL_S, Partition
 from tickertape.broker.codec import encode_data, encode_text
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.broker.partition import TAG, Partition
+from tests.broker.checked_partition import TAG
+from tests.broker.partition import Partition
 
 
 async def names(partition: Partition) -> set[str]:

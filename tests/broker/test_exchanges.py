@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.broker.partition import RING, TAG, Partition, Reply
+from tests.broker.checked_partition import TAG, Reply
+from tests.broker.partition import RING, Partition
 from tests.support.rig import Rig, open_rig
 from tickertape.broker.errors import RequestMissing
 from tickertape.broker.exchanges import Exchanges

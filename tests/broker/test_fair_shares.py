@@ -2,11 +2,12 @@
 
 import pytest
 
-from tests.broker.partition import TAG, Empty, Go, Partition
+from tests.broker.checked_partition import TAG, Go
+from tests.broker.partition import Empty, Partition
 from tests.support.given_settings import GivenSettings
 from tests.support.keyspace import KEYS
 from tests.support.rig import TENANT, open_rig
-from tickertape.broker.keys import principal_of
+from tickertape.broker.principals import principal_of
 
 
 async def submit_many(partition: Partition, tenant: str, count: int, weight: str = "") -> None:

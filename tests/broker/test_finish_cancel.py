@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.broker.partition import CONVERSATION_TTL_S, RETENTION_S, TAG, Go, Partition
+from tests.broker.checked_partition import TAG, Go
+from tests.broker.partition import CONVERSATION_TTL_S, RETENTION_S, Partition
 from tickertape.broker.kinds import Terminal
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.broker.partition import TAG, Go, Partition
+from tests.broker.checked_partition import TAG, Go
+from tests.broker.partition import Partition
 
 # Where the writer ends at seq 2: the next entry, one further on, one of an attempt to come.
 PLACES = ["{attempt}-3", "{attempt}-50", "9{attempt}-0"]

@@ -3,7 +3,8 @@
 import pytest
 from redis.exceptions import ResponseError
 
-from tests.broker.partition import TAG, Go, Partition
+from tests.broker.checked_partition import TAG, Go
+from tests.broker.partition import Partition
 
 WAITING = f"{TAG}wait:t"
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.broker.partition import CONVERSATION_TTL_S, RETENTION_S, TAG, Partition
+from tests.broker.checked_partition import TAG
+from tests.broker.partition import CONVERSATION_TTL_S, RETENTION_S, Partition
 from tests.support.rig import Rig, open_rig
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import KeptBytesReached

@@ -4,8 +4,9 @@ import random
 
 import pytest
 
+from tests.broker.checked_partition import Go
 from tests.broker.invariants import keys_without_ttl, states
-from tests.broker.partition import Go, Partition
+from tests.broker.partition import Partition
 from tickertape.broker.kinds import TERMINALS
 
 

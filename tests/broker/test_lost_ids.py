@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.broker.partition import TAG, Go, Partition
+from tests.broker.checked_partition import TAG, Go
+from tests.broker.partition import Partition
 
 _FORMER = "0" * 40
 

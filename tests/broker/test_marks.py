@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from tests.broker.partition import Go, Partition
+from tests.broker.checked_partition import Go
+from tests.broker.partition import Partition
 from tests.broker.test_reopen import How, opener_after
 
 pytestmark = pytest.mark.parametrize("how", ["reopen", "crash", "release"])

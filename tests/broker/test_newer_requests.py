@@ -1,6 +1,7 @@
 """A request that needs a newer worker waits for one, and costs older workers one look at it."""
 
-from tests.broker.partition import Empty, Go, Partition
+from tests.broker.checked_partition import Go
+from tests.broker.partition import Empty, Partition
 from tests.support.keyspace import KEYS
 from tests.support.rig import open_rig, working
 from tests.support.upstream import ScriptedUpstream

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.broker.partition import KEEP, TAG, Go, Partition
+from tests.broker.checked_partition import TAG, Go
+from tests.broker.partition import KEEP, Partition
 from tests.support.given_settings import GivenSettings
 from tests.support.rig import Rig, open_rig
 from tickertape.broker.outbox import Ended, Fate, Outbox

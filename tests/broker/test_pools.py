@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.broker.partition import TAG, Empty, Go, Partition
+from tests.broker.checked_partition import TAG, Go
+from tests.broker.partition import Empty, Partition
 from tests.support.rig import open_rig
 from tickertape.broker.dead import DeadRequests
 from tickertape.broker.looks import Look, Looks

@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from tests.broker.partition import TAG, Partition
+from tests.broker.checked_partition import TAG
+from tests.broker.partition import Partition
 
 
 async def test_a_position_counts_the_own_line_and_the_turns_of_others(

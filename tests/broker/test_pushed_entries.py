@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 import pytest
 from redis.asyncio.client import PubSub
 
+from tests.broker.checked_partition import TAG
 from tests.broker.invariants import log_of
-from tests.broker.partition import TAG, Partition
+from tests.broker.partition import Partition
 from tickertape.broker.codec import Cursor, Entry, Notice, Pushed, decode, unpack
 
 

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from tests.broker.partition import TAG, Partition, Reply
+from tests.broker.checked_partition import TAG, Reply
+from tests.broker.partition import Partition
 
 MINUTE_MS = 60_000
 

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from tests.broker.partition import LEASE_MS, RETENTION_S, TAG, Empty, Go, Partition
+from tests.broker.checked_partition import TAG, Go
+from tests.broker.partition import LEASE_MS, RETENTION_S, Empty, Partition
 from tests.support.wait import wait_until
 
 

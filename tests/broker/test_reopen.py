@@ -5,7 +5,8 @@ from typing import Literal
 
 import pytest
 
-from tests.broker.partition import Go, Partition
+from tests.broker.checked_partition import Go
+from tests.broker.partition import Partition
 
 How = Literal["reopen", "crash", "release"]
 

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from tests.broker.partition import Go, Partition
+from tests.broker.checked_partition import Go
+from tests.broker.partition import Partition
 
 
 async def test_a_retried_request_waits_until_it_is_due(partition: Partition) -> None:

@@ -9,6 +9,7 @@ import pytest
 from tests.support.given_settings import GivenSettings
 from tests.support.keyspace import KEYS
 from tests.support.rig import TENANT, Rig, open_rigs
+from tickertape.broker import short_outage
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import (
     ConversationBusy,
@@ -17,8 +18,8 @@ from tickertape.broker.errors import (
     TenantLimitReached,
     Unavailable,
 )
-from tickertape.broker.keys import principal_of
 from tickertape.broker.lua import Scripts
+from tickertape.broker.principals import principal_of
 from tickertape.broker.rates import RateLimit
 from tickertape.broker.repartition import Repartition
 from tickertape.broker.request_ids import new_request_id, partition_of
@@ -187,8 +188,9 @@ async def test_a_home_in_a_cluster_that_does_not_answer_leaves_each_partition_it
 
 @pytest.mark.usefixtures("homes_are_silent")
 async def test_on_one_server_nothing_is_let_in_past_a_count_that_takes_too_long(
-    redis_url: str,
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(short_outage, "MOST_WAITING", 0)
     async with rigs(redis_url, 1, tenant_limit=16) as (rig,):
         with pytest.raises(Unavailable):
             await rig.submit()

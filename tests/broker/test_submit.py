@@ -2,7 +2,8 @@
 
 import json
 
-from tests.broker.partition import Go, Partition
+from tests.broker.checked_partition import Go
+from tests.broker.partition import Partition
 
 
 async def test_an_accepted_request_waits_in_line_with_its_first_entry(partition: Partition) -> None:

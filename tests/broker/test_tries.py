@@ -1,6 +1,7 @@
 """Calls that SDKs repeat: which request a repeated one finds, and how long it is known."""
 
-from tests.broker.partition import TAG, Partition, Reply
+from tests.broker.checked_partition import TAG, Reply
+from tests.broker.partition import Partition
 
 MINUTE_MS = 60_000
 

@@ -5,7 +5,8 @@ from contextlib import asynccontextmanager
 
 from redis.asyncio.client import PubSub
 
-from tests.broker.partition import TAG, Empty, Go, Partition
+from tests.broker.checked_partition import TAG, Go
+from tests.broker.partition import Empty, Partition
 from tests.support.rig import open_rig
 from tickertape.broker.looks import Look, Looks
 

@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
 from tickertape.broker.codec import Cursor, Entry
-from tickertape.broker.keys import tenant_of
 from tickertape.broker.kinds import OUTPUT, Output
 from tickertape.broker.log import Logs
 from tickertape.broker.marks import Checkpoint, Marks
+from tickertape.broker.principals import tenant_of
 from tickertape.broker.queue import Lease
 from tickertape.worker.functions.answer import FunctionAnswer, Start
 from tickertape.worker.functions.context import Context

@@ -1,0 +1,29 @@
+"""Pure: the names under which data is kept: a tenant, or one of its end users."""
+
+from functools import lru_cache
+
+from tickertape.broker.keys import digest
+
+OPEN_TENANT = "public"
+"""The only tenant of an API without keys."""
+
+
+@lru_cache(10_000)
+def principal_of(tenant: str, user: str | None) -> str:
+    """The name under which the data of a tenant, or of one of its end users, is kept.
+
+    It stands for the tenant in keys and records, so that the data of two users is as separate as
+    that of two tenants. No tenant has a `~` in its name.
+    """
+    return tenant if user is None else f"{tenant}~{digest(tenant, user)[:32]}"
+
+
+def account_in_turn(owner: str) -> str:
+    """What has turns for an owner of requests: the tenant, or `<tenant>~` for all of its users."""
+    tenant, tilde, _ = owner.partition("~")
+    return tenant + tilde
+
+
+def tenant_of(principal: str) -> str:
+    """The tenant that a principal belongs to."""
+    return principal.partition("~")[0]
