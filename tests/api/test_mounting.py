@@ -57,7 +57,7 @@ async def host_with(
         serving(app, hands_over=hands_over) as url,
         httpx2.AsyncClient(base_url=url, headers={"X-User": "ada"}, verify=NO_TLS) as client,
     ):
-        await wait_until(lambda: is_ready(client), description="the mounted API is ready")
+        # Not ready yet: the first call waits for Redis. A probe that came too early stays for 1 s.
         yield client
 
 

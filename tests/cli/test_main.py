@@ -1,5 +1,10 @@
-"""Commands as processes: exit codes, and one clear line instead of a traceback."""
+"""Commands: exit codes, and one clear line instead of a traceback.
 
+Each start of a process takes a second. So one test of a group starts a process, and others call
+`main` as the program does.
+"""
+
+import io
 import os
 import signal
 import subprocess
@@ -9,25 +14,25 @@ from pathlib import Path
 
 import pytest
 
+from tickertape.cli.main import main
 from tickertape.cli.serve import module_environment
 from tickertape.runtime.environment import variable_names
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # Nothing listens there.
 AWAY = "http://127.0.0.1:9"
-# Each start of a process takes a second; the quick tests start one of several commands.
 SLOW = pytest.mark.slow
 
 
 def run(
-    *arguments: str, cwd: Path, env: Mapping[str, str] | None = None, stdin: str = ""
+    *arguments: str, cwd: Path, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     bare = {name: value for name, value in os.environ.items() if name not in variable_names()}
     return subprocess.run(
         [sys.executable, "-m", "tickertape.cli.main", *arguments],
         cwd=cwd,
         env={**bare, **module_environment(), "TICKERTAPE_URL": AWAY, **(env or {})},
-        input=stdin,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=50,
@@ -77,33 +82,38 @@ def test_packages_of_the_user_with_the_same_names_are_not_imported(tmp_path: Pat
     assert answer.returncode == 0, answer.stderr
 
 
-def test_roles_are_listed_with_what_they_are_for(tmp_path: Path) -> None:
-    answer = run("roles", cwd=tmp_path)
-    assert answer.returncode == 0
-    table = dict(line.split(maxsplit=1) for line in answer.stdout.splitlines())
+@pytest.mark.usefixtures("bare")
+def test_roles_are_listed_with_what_they_are_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["roles"]) == 0
+    table = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert {"cli", "translator", "sql"} <= table.keys()
 
 
-def test_one_role_is_shown_whole(tmp_path: Path) -> None:
-    answer = run("roles", "cli", cwd=tmp_path)
-    assert answer.returncode == 0
-    assert "# SYSTEM" in answer.stdout
-    assert "${OS}" in answer.stdout
+@pytest.mark.usefixtures("bare")
+def test_one_role_is_shown_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["roles", "cli"]) == 0
+    shown = capsys.readouterr().out
+    assert "# SYSTEM" in shown
+    assert "${OS}" in shown
 
 
-def test_an_unknown_role_is_reported_with_the_existing_roles(tmp_path: Path) -> None:
-    answer = run("roles", "nobody", cwd=tmp_path)
-    assert answer.returncode == 1
-    assert "'nobody'" in answer.stderr
-    assert "translator" in answer.stderr
+@pytest.mark.usefixtures("bare")
+def test_an_unknown_role_is_reported_with_the_existing_roles(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["roles", "nobody"]) == 1
+    reported = capsys.readouterr().err
+    assert "'nobody'" in reported
+    assert "translator" in reported
 
 
-def test_problems_of_role_files_are_printed_with_file_and_line(tmp_path: Path) -> None:
+def test_problems_of_role_files_are_printed_with_file_and_line(
+    tmp_path: Path, bare: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "bad.md").write_text("no heading")
-    answer = run("roles", cwd=tmp_path, env={"TICKERTAPE_ROLES_DIR": str(tmp_path)})
-    assert answer.returncode == 2
-    assert "bad.md" in answer.stderr
-    assert "Traceback" not in answer.stderr
+    monkeypatch.setenv("TICKERTAPE_ROLES_DIR", str(tmp_path))
+    assert main(["roles"]) == 2
+    assert "bad.md" in capsys.readouterr().err
 
 
 def test_a_reader_that_closes_the_pipe_early_causes_no_error(tmp_path: Path) -> None:
@@ -123,10 +133,12 @@ def test_a_reader_that_closes_the_pipe_early_causes_no_error(tmp_path: Path) -> 
     assert answer.stderr == ""
 
 
-def test_an_empty_message_from_stdin_is_not_sent(tmp_path: Path) -> None:
-    answer = run("chat", "-", cwd=tmp_path)
-    assert answer.returncode == 2
-    assert answer.stderr == "tickertape: the message is empty\n"
+def test_an_empty_message_from_stdin_is_not_sent(
+    bare: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+    assert main(["chat", "-", f"--url={AWAY}"]) == 2
+    assert capsys.readouterr().err == "tickertape: the message is empty\n"
 
 
 def test_ctrl_c_ends_watch_without_a_traceback(tmp_path: Path) -> None:

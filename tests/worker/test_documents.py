@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,7 +13,7 @@ from tests.support.rig import Rig, open_rig, working
 from tests.support.script import Cut, Done, Finish, Headers, Pause, Raw, Script, Status
 from tests.support.script import answer as streamed
 from tests.support.scripted import ScriptedBody
-from tests.support.upstream import ScriptedUpstream
+from tests.support.upstream import Call, ScriptedUpstream
 from tickertape.broker.errors import TooLong
 from tickertape.runtime.settings import Settings
 from tickertape.worker.upstream.answer_stream import AnswerStream, Limits
@@ -241,19 +242,23 @@ async def test_a_document_beyond_the_bound_of_an_answer_costs_one_call(
     assert len(upstream.calls) == 1
 
 
-@pytest.mark.parametrize(
-    ("script", "code"),
-    [
-        ([Status(200, {}, "<html>Please log in</html>")], "upstream_error"),
-        ([Status(200, {}, {"choices": []})], "upstream_error"),
-        ([Done()], "upstream_truncated"),
-        ([Finish("MALFORMED_FUNCTION_CALL"), Done()], "upstream_error"),
-    ],
-)
 async def test_a_200_without_an_answer_is_tried_three_times_and_no_more(
-    rig: Rig, upstream: ScriptedUpstream, script: Script, code: str
+    rig: Rig, upstream: ScriptedUpstream
 ) -> None:
-    upstream.script = script
-    answered = await rig.ended(await rig.ask())
-    assert (answered.status, answered.end["code"]) == ("failed", code)
-    assert len(upstream.calls) == 3
+    scripts: dict[str, tuple[Script, str]] = {
+        "a page": ([Status(200, {}, "<html>Please log in</html>")], "upstream_error"),
+        "no choice": ([Status(200, {}, {"choices": []})], "upstream_error"),
+        "only an end": ([Done()], "upstream_truncated"),
+        "a malformed call": ([Finish("MALFORMED_FUNCTION_CALL"), Done()], "upstream_error"),
+    }
+
+    def asked(call: Call) -> str:
+        return str(call.body["messages"][-1]["content"])
+
+    upstream.script = lambda call: scripts[asked(call)][0]
+    # At once, because each of them is tried again only after a pause.
+    ids = {name: await rig.ask(name) for name in scripts}
+    for name, request_id in ids.items():
+        answered = await rig.ended(request_id)
+        assert (answered.status, answered.end["code"]) == ("failed", scripts[name][1]), name
+    assert Counter(map(asked, upstream.calls)) == dict.fromkeys(scripts, 3)
