@@ -29,10 +29,11 @@ _TARGETS = {
 
 
 class Prometheus:
-    """Queries a running Prometheus."""
+    """Queries a running Prometheus, which has `targets` targets."""
 
-    def __init__(self, client: httpx2.AsyncClient) -> None:
+    def __init__(self, client: httpx2.AsyncClient, targets: int) -> None:
         self._client = client
+        self._targets = targets
 
     async def query(self, expr: str) -> list[dict[str, Any]]:
         """The samples now: `metric` has the labels, `value` the time and the number."""
@@ -74,8 +75,9 @@ class Prometheus:
         """Wait until each target has answered, and no alert fires."""
 
         async def does() -> bool:
-            up = await self.query("up")
-            are_up = bool(up) and all(sample["value"][1] == "1" for sample in up)
+            # A target that was never scraped has no sample.
+            up = await self.query("up == 1")
+            are_up = len(up) == self._targets
             return are_up and not await self.firing()
 
         await wait_until(does, timeout_s=90, description="Prometheus to scrape every target")
@@ -108,7 +110,7 @@ async def running_prometheus(
                 return False
 
             await wait_until(is_ready, timeout_s=20, description="Prometheus to be ready")
-            yield Prometheus(caller.client)
+            yield Prometheus(caller.client, sum(map(len, targets.values())))
     finally:
         stop(process, grace_s=5)
         sys.stdout.write(f"--- prometheus\n{log.read_text()}")

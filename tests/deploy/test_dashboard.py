@@ -17,6 +17,7 @@ from tests.deploy.pictures import MAX_BYTES, make_pictures
 from tests.support.browser import find_chromium
 from tests.support.servers import ValkeyServer
 from tests.support.sse import collect
+from tests.support.wait import wait_until
 
 COLUMNS = 24
 # The panels of faults. In good health they are empty.
@@ -97,10 +98,23 @@ async def test_every_panel_shows_what_a_deployment_does(
     own_redis: ValkeyServer, tmp_path: Path
 ) -> None:
     async with monitored(own_redis, tmp_path) as parts:
-        await collect(parts.api.stream_url(await parts.api.submit()), parts.api.headers)
-        await parts.sees("increase(tickertape_submit_to_first_token_seconds_count[1m]) > 0")
-        for panel in panels():
-            found = [await parts.prometheus.query(query_of(target)) for target in panel["targets"]]
-            assert any(found) or panel["title"] in EMPTY, panel["title"]
+
+        async def has_data(queries: list[str]) -> bool:
+            """Whether a query has a result, while requests go on."""
+            await collect(parts.api.stream_url(await parts.api.submit()), parts.api.headers)
+            return any([await parts.prometheus.query(query) for query in queries])
+
+        shown = {
+            panel["title"]: [query_of(target) for target in panel["targets"]]
+            for panel in panels()
+            if panel["title"] not in EMPTY
+        }
+        answered = "increase(tickertape_submit_to_first_token_seconds_count[1m]) > 0"
+        for name, queries in {"answers": [answered], **shown}.items():
+            await wait_until(
+                lambda queries=queries: has_data(queries),  # type: ignore[misc]
+                timeout_s=20,
+                description=f"data of {name}",
+            )
         (state,) = await parts.prometheus.query(query_of(panels()[0]["targets"][0]))
         assert state["value"][1] == "0"

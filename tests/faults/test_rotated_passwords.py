@@ -13,7 +13,7 @@ import redis
 from structlog.testing import capture_logs
 
 from tests.support.cluster import Cluster
-from tests.support.followers import following
+from tests.support.followers import Follower, following
 from tests.support.given_settings import GivenSettings
 from tests.support.rig import working
 from tests.support.running_api import RunningApi, running_api
@@ -60,6 +60,11 @@ async def replace(path: Path, url: str) -> None:
     assert NEW not in str(logged)
 
 
+def steps_of(reader: Follower) -> list[str]:
+    """The kinds of events. A claim may take so long that the reader gets a place in the queue."""
+    return [kind for kind in reader.kinds if kind != "position"]
+
+
 async def go_on_in_mid_answer(
     api: RunningApi, upstream: ScriptedUpstream, path: Path, url: str, servers: list[redis.Redis]
 ) -> None:
@@ -87,7 +92,7 @@ async def go_on_in_mid_answer(
             server.execute_command("CLIENT", "KILL", "TYPE", "PUBSUB")  # type: ignore[no-untyped-call]  # bare in redis-py
         gates[1].set()
         await reader.ends()
-        assert (reader.text, reader.kinds) == ("abc", ["queued", "started", "completed"])
+        assert (reader.text, steps_of(reader)) == ("abc", ["queued", "started", "completed"])
     assert len(upstream.calls) == 1
 
 
@@ -120,7 +125,7 @@ async def test_an_account_is_replaced_by_another_one_and_deleted_in_mid_answer(
                 admin.acl_deluser("spring")
                 gate.set()
                 await reader.ends()
-                assert (reader.text, reader.kinds) == ("ab", ["queued", "started", "completed"])
+                assert (reader.text, steps_of(reader)) == ("ab", ["queued", "started", "completed"])
             assert {each["user"] for each in admin.client_list()} <= {"default", "summer"}
 
 

@@ -4,7 +4,9 @@ By default nginx is such a client of the server behind it.
 """
 
 import asyncio
+import contextlib
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,10 +29,11 @@ ASKING: dict[str, dict[str, Any]] = {
 }
 
 
-async def ask(
+@contextlib.asynccontextmanager
+async def asked(
     api: RunningApi, path: str, body: object = None, headers: str = "", version: str = "1.0"
-) -> tuple[str, bytes]:
-    """The head and the body up to the close; raises ConnectionResetError."""
+) -> AsyncIterator[asyncio.StreamReader]:
+    """What comes over a connection on which a call was sent."""
     address = urlsplit(api.url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     data = b"" if body is None else json.dumps(body).encode()
@@ -42,9 +45,17 @@ async def ask(
     head = f"{start}\r\nHost: localhost\r\n{entity_headers}{headers}\r\n"
     writer.write(head.encode() + data)
     try:
-        answer = await reader.read()
+        yield reader
     finally:
         writer.close()
+
+
+async def ask(
+    api: RunningApi, path: str, body: object = None, headers: str = "", version: str = "1.0"
+) -> tuple[str, bytes]:
+    """The head and the body up to the close; raises ConnectionResetError."""
+    async with asked(api, path, body, headers, version) as reader:
+        answer = await reader.read()
     response_head, _, rest = answer.partition(b"\r\n\r\n")
     return response_head.decode().lower(), rest
 
@@ -97,14 +108,14 @@ async def test_an_http_1_0_client_can_distinguish_a_cut_answer_from_a_complete_o
     api: RunningApi, worker: Rig, path: str
 ) -> None:
     """HTTP/1.0 has no last chunk, and an orderly close would mean a complete body."""
-    asking = asyncio.create_task(ask(api, path, ASKING[path]))
-    await claimed(worker)
-    await worker.type("half")
-    streams = api.services.streams
-    await wait_until(lambda: streams.open_streams, description="the answer is being read")
-    api.services.streams.drain()
-    with pytest.raises(ConnectionResetError):
-        await asking
+    async with asked(api, path, ASKING[path]) as reader:
+        await claimed(worker)
+        await worker.type("half")
+        # Before its head was sent, an answer that is cut is an error with a status.
+        await reader.readuntil(b"half")
+        api.services.streams.drain()
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
 
 
 async def test_a_request_sent_behind_another_does_not_end_the_answer_to_the_first(
