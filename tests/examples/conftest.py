@@ -5,6 +5,7 @@ import contextlib
 import functools
 import http.server
 import os
+import shutil
 import socket
 import sys
 import threading
@@ -15,6 +16,8 @@ from typing import Any
 import pytest
 
 from tests.support.client_programs import run_client_program
+from tests.support.node import installed
+from tests.support.packages import run_installer
 from tests.support.rig import working
 from tests.support.running_api import RunningApi, running_api
 from tests.support.script import DEFAULT_MODEL, Done, Finish, Script, Text, Wait, answer
@@ -27,6 +30,17 @@ PIECES = ["Because ", "of ", "the ", "air."]
 WHOLE = "".join(PIECES)
 SHORTER = "Air."
 QUESTION = "Why is it blue?"
+_CHAT_PAGE = (
+    "<!doctype html><title>Ours</title><main></main><script type=module src=page.js></script>"
+)
+_CHAT_ENTRY = """
+import { createRoot } from 'react-dom/client';
+import { Chat, history } from './use_chat.jsx';
+const query = new URLSearchParams(location.search);
+const [id, server] = [query.get('id'), query.get('api')];
+const messages = await history(id, server);
+createRoot(document.querySelector('main')).render(<Chat {...{ id, messages, server }} />);
+"""
 _TIMEOUT_S = 50
 _PAGES = 3
 _SERVED: set[int] = set()
@@ -55,7 +69,7 @@ async def api(
     upstream.script = script
     settings = Settings(openai_base_url=upstream.base_url, openai_model=DEFAULT_MODEL)
     async with (
-        running_api(redis_url, cors_origins=",".join(map(_origin, page_ports()))) as running,
+        running_api(redis_url, cors_origins=page_origins()) as running,
         working(redis_url, settings),
     ):
 
@@ -94,6 +108,11 @@ def page_ports() -> list[int]:
         return [listener.getsockname()[1] for listener in found]
 
 
+def page_origins() -> str:
+    """The origins of all pages, as the setting that allows these."""
+    return ",".join(map(_origin, page_ports()))
+
+
 def _origin(port: int) -> str:
     return f"http://127.0.0.1:{port}"
 
@@ -128,3 +147,17 @@ def python(run: Run) -> Run:
         return await run(executable, EXAMPLES / name, QUESTION)
 
     return running
+
+
+@pytest.fixture
+def chat_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a page around use_chat.jsx, bundled as a user does it."""
+    folder = installed(tmp_path_factory.mktemp("chat"), "ai7")
+    tools = installed(tmp_path_factory.mktemp("tools"), "own_page") / "node_modules"
+    shutil.copy(EXAMPLES / "use_chat.jsx", folder)
+    (folder / "entry.jsx").write_text(_CHAT_ENTRY, "utf-8")
+    (folder / "index.html").write_text(_CHAT_PAGE, "utf-8")
+    aliases = [f"--alias:{name}={tools / name}" for name in ("react", "react-dom")]
+    options = ("--bundle", "--format=esm", "--jsx=automatic", "--outfile=page.js", *aliases)
+    run_installer(tools / ".bin" / "esbuild", "entry.jsx", *options, cwd=folder)
+    return folder

@@ -33,9 +33,18 @@ async def test_curl_is_enough(api: RunningApi, run: Run) -> None:
     assert said.endswith("data: [DONE]\n\n")
 
 
-def test_the_function_of_the_documents_is_the_example() -> None:
-    _, _, code = (EXAMPLES / "agent.py").read_text("utf-8").partition('"""\n\n')
-    assert code in (EXAMPLES.parent / "docs/functions.md").read_text("utf-8")
+@pytest.mark.parametrize(
+    ("example", "document"),
+    [
+        ("agent.py", "functions.md"),
+        ("pydantic_agent.py", "pydantic-ai.md"),
+        ("langgraph_agent.py", "langgraph.md"),
+        ("mounted.py", "mounting.md"),
+    ],
+)
+def test_the_program_of_a_document_is_the_example(example: str, document: str) -> None:
+    _, _, code = (EXAMPLES / example).read_text("utf-8").partition('"""\n\n')
+    assert f"```python\n{code}```" in (EXAMPLES.parent / "docs" / document).read_text("utf-8")
 
 
 def test_every_example_is_listed() -> None:

@@ -7,12 +7,29 @@ import { HttpAgent } from '@ag-ui/client';
 process.on('unhandledRejection', () => {});
 
 const [name, question] = process.argv.slice(2);
-const url = `${process.env.TICKERTAPE_URL}/agui${process.env.QUERY ?? ''}`;
+const url = `${process.env.TICKERTAPE_URL}/agui`;
+const { STOP_AT } = process.env;
+const THREAD = process.env.THREAD || crypto.randomUUID();
 const forwarded = JSON.parse(process.env.FORWARDED ?? '{}');
 
 function textOf(content) {
   if (typeof content === 'string') return content;
   return (content ?? []).map((part) => part.text ?? part.content ?? '').join('');
+}
+
+async function tanstackClient(options = {}) {
+  const { ChatClient, fetchServerSentEvents } = await import('@tanstack/ai-client');
+  let failed;
+  const connection = fetchServerSentEvents(url, { body: forwarded, reconnect: { delayMs: 5 } });
+  const onError = (error) => { failed = error; };
+  const client = new ChatClient({ threadId: THREAD, connection, onError, ...options });
+  const isText = ({ type }) => type === 'text';
+  const shown = () => client.getMessages().map(({ role, parts }) => [role, textOf(parts.filter(isText))]);
+  const finish = () => {
+    if (failed) throw failed;
+    return shown();
+  };
+  return { client, shown, finish };
 }
 
 const clients = {
@@ -43,14 +60,26 @@ const clients = {
   },
 
   async tanstack() {
-    const { ChatClient, fetchServerSentEvents } = await import('@tanstack/ai-client');
-    let failed;
-    const reconnect = { delayMs: 5 };
-    const connection = fetchServerSentEvents(url, { body: forwarded, reconnect });
-    const client = new ChatClient({ connection, onError: (error) => { failed = error; } });
+    const { client, shown, finish } = await tanstackClient();
+    const ends = setInterval(() => {
+      if (!STOP_AT || !shown().at(-1)?.[1].endsWith(STOP_AT)) return;
+      clearInterval(ends);
+      const headers = { 'Content-Type': 'application/json' };
+      fetch(`${url}/stop`, { method: 'POST', headers, body: JSON.stringify({ threadId: THREAD }) });
+    }, 5);
     await client.sendMessage(question);
-    if (failed) throw failed;
-    return client.getMessages().map(({ role, parts }) => [role, textOf(parts.filter((part) => part.type === 'text'))]);
+    clearInterval(ends);
+    return finish();
+  },
+
+  // A page that is loaded while the answer is written, and knows nothing but its thread.
+  async 'tanstack-restored'() {
+    const { client, finish } = await tanstackClient({ persistence: true });
+    console.log('restoring');
+    while (client.getStatus() !== 'streaming') await new Promise((done) => setTimeout(done, 5));
+    console.log('restored');
+    while (client.getStatus() === 'streaming') await new Promise((done) => setTimeout(done, 5));
+    return finish();
   },
 
   async copilotkit() {

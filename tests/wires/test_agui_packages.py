@@ -19,6 +19,7 @@ from tests.support.script import Done, Finish, Script, Text, Wait, answer
 from tests.support.upstream import Call, ScriptedUpstream
 from tests.support.wait import wait_until
 from tests.wires.claiming import claimed
+from tests.wires.runs import run
 from tickertape.broker.codec import encode_text
 from tickertape.runtime.settings import Settings
 
@@ -39,11 +40,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def shown(
-    folder: Path, client: str, url: str, *, query: str = "", **forwarded: Any
+    folder: Path,
+    client: str,
+    url: str,
+    *,
+    question: str = QUESTION,
+    stop_at: str = "",
+    **forwarded: Any,
 ) -> dict[str, Any]:
-    """What a client shows at the end."""
-    environment = {"TICKERTAPE_URL": url, "QUERY": query, "FORWARDED": json.dumps(forwarded)}
-    async with NodeProgram(folder, SCRIPT, environment, client, QUESTION) as program:
+    """What a client shows at the end. It stops an answer that ends with `stop_at`."""
+    environment = {
+        "TICKERTAPE_URL": url,
+        "STOP_AT": stop_at,
+        "FORWARDED": json.dumps(forwarded),
+    }
+    async with NodeProgram(folder, SCRIPT, environment, client, question) as program:
         lines = [line async for line in program.lines()]
     found: dict[str, Any] = json.loads(lines[-1])
     return found
@@ -86,6 +97,26 @@ async def test_a_client_takes_text_back(
 
 async def _asked(api: RunningApi) -> bool:
     return bool((await api.client.get("/chat")).json()["requests"])
+
+
+async def test_a_page_of_tanstack_that_is_loaded_in_mid_answer_is_restored_by_its_thread(
+    folder: Path, redis_url: str, worker: Rig
+) -> None:
+    async with running_api(redis_url) as api:
+        first = run(api)
+        await claimed(worker)
+        await worker.type("Hel")
+        reloaded = NodeProgram(
+            folder, SCRIPT, {"TICKERTAPE_URL": api.url, "THREAD": "thread"}, "tanstack-restored"
+        )
+        async with reloaded as program:
+            lines = program.lines()
+            assert [await anext(lines), await anext(lines)] == ["restoring", "restored"]
+            await worker.type("lo")
+            await worker.finish()
+            (found,) = [json.loads(line) async for line in lines]
+        await first
+    assert found == {"messages": [["user", "hi"], ["assistant", "Hello"]]}
 
 
 class Interrupted:

@@ -145,7 +145,8 @@ def _usage_of_pydantic(usage: Event) -> Usage:
 async def from_langgraph(stream: AsyncIterable[Event]) -> AsyncIterator[Value]:
     """What `graph.astream(..., stream_mode="messages")` of LangGraph gives.
 
-    Messages of people and of the system are left out.
+    Messages of people and of the system are left out. The graph runs a tool only when the function
+    has gone on behind the tool's call.
     """
     calls: dict[tuple[str, int], PartialCall] = {}
     ids: set[str | None] = set()
@@ -154,19 +155,28 @@ async def from_langgraph(stream: AsyncIterable[Event]) -> AsyncIterator[Value]:
             for value in _values_of_message(message, calls):
                 ids |= {value.id} if isinstance(value, ToolCall) else set()
                 yield value
-        elif message.type == "tool":
-            # The model has ended, and the tools run.
-            for call in calls.values():
-                ids.add(call.id)
-                yield call.whole()
-            calls.clear()
-            if message.tool_call_id in ids:
-                ids.remove(message.tool_call_id)
-                has_failed = message.status == "error"
-                yield ToolResult(message.content, message.tool_call_id, is_error=has_failed)
+        for key in _ended_calls(message, calls):
+            ids.add(calls[key].id)
+            yield calls.pop(key).whole()
+        if message.type == "tool" and message.tool_call_id in ids:
+            ids.remove(message.tool_call_id)
+            has_failed = message.status == "error"
+            yield ToolResult(message.content, message.tool_call_id, is_error=has_failed)
     for call in calls.values():
         yield call.whole()
     yield STOPPED
+
+
+def _ended_calls(
+    message: Event, calls: dict[tuple[str, int], PartialCall]
+) -> list[tuple[str, int]]:
+    """The calls that are whole with this message.
+
+    The last chunk of a model's message ends its calls, before any tool runs. Releases that mark no
+    last chunk show the end by the first message of a tool.
+    """
+    is_last = getattr(message, "chunk_position", None) == "last"
+    return [key for key in calls if message.type == "tool" or (is_last and key[0] == message.id)]
 
 
 def _values_of_message(message: Event, calls: dict[tuple[str, int], PartialCall]) -> list[Value]:

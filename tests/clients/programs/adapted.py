@@ -16,8 +16,13 @@ LIBRARY, URL = sys.argv[1:]
 ASKED = "Where is order 17?"
 
 
+# The values in their order, and between them when the tool ran.
+FOUND: list[tuple[str, dict[str, Any]]] = []
+
+
 def look_up(order: str) -> str:
     """The state of an order."""
+    FOUND.append(("the tool ran", {}))
     return f"{order} is on its way"
 
 
@@ -78,8 +83,9 @@ def openai_agents() -> AsyncIterator[Any]:
 
 async def main() -> None:
     values = globals()[LIBRARY]()
-    found = [[type(value).__name__, asdict(value)] async for value in values]
-    print(json.dumps(found))
+    async for value in values:
+        FOUND.append((type(value).__name__, asdict(value)))  # noqa: PERF401  # a tool adds to it, too
+    print(json.dumps(FOUND))
 
 
 asyncio.run(main())
