@@ -75,7 +75,7 @@ const clients = {
   // A page that is loaded while the answer is written, and knows nothing but its thread.
   async 'tanstack-restored'() {
     const { client, finish } = await tanstackClient({ persistence: true });
-    console.log('restoring');
+    client.attach(); // as `useChat` does when the page is there
     while (client.getStatus() !== 'streaming') await new Promise((done) => setTimeout(done, 5));
     console.log('restored');
     while (client.getStatus() === 'streaming') await new Promise((done) => setTimeout(done, 5));

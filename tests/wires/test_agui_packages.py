@@ -75,7 +75,11 @@ async def test_a_client_shows_an_answer(
         assert await shown(folder, client, api.url, temperature=0.5) == asked_and_answered("Hello")
 
 
-@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize(
+    "client",
+    # CopilotKit shows what its HttpAgent has, as the first client does.
+    ["ag-ui", "tanstack", pytest.param("copilotkit", marks=pytest.mark.long), "assistant-ui"],
+)
 async def test_a_client_takes_text_back(
     client: str, folder: Path, redis_url: str, worker: Rig
 ) -> None:
@@ -99,6 +103,7 @@ async def _asked(api: RunningApi) -> bool:
     return bool((await api.client.get("/chat")).json()["requests"])
 
 
+@pytest.mark.long
 async def test_a_page_of_tanstack_that_is_loaded_in_mid_answer_is_restored_by_its_thread(
     folder: Path, redis_url: str, worker: Rig
 ) -> None:
@@ -111,7 +116,7 @@ async def test_a_page_of_tanstack_that_is_loaded_in_mid_answer_is_restored_by_it
         )
         async with reloaded as program:
             lines = program.lines()
-            assert [await anext(lines), await anext(lines)] == ["restoring", "restored"]
+            assert await anext(lines) == "restored"
             await worker.type("lo")
             await worker.finish()
             (found,) = [json.loads(line) async for line in lines]

@@ -15,11 +15,13 @@ from tickertape.api.asking import Ask
 from tickertape.api.dependencies import CurrentCaller, Tenant, UsableServices
 from tickertape.api.edge.caller import Caller
 from tickertape.api.edge.error_docs import error_responses
+from tickertape.api.edge.problems import Problem
 from tickertape.api.fanout.stream_response import StreamResponse
 from tickertape.api.fanout.wire import CUT, Frame
 from tickertape.api.protocols.agui import wire as agui
 from tickertape.api.protocols.agui.after_event import AfterEvent
 from tickertape.api.protocols.agui.body import Id, RunAgentInput
+from tickertape.api.protocols.agui.thread import thread
 from tickertape.api.protocols.checked import Name
 from tickertape.api.protocols.json_body import JsonRoute
 from tickertape.api.request_trace import note_record
@@ -103,14 +105,27 @@ async def run(
     responses={**_STREAM, **error_responses(400, 401, 404, 429, 503)},
 )
 async def join(
-    run_id: Annotated[Id, Query(alias="runId", description="The `runId` of a run")],
     services: UsableServices,
     caller: CurrentCaller,
     *,
+    run_id: Annotated[
+        Id | None,
+        Query(alias="runId", description="The `runId` of a run, or the id of its request"),
+    ] = None,
+    thread_id: Annotated[
+        Id | None, Query(alias="threadId", description="Without `runId`: the thread to restore")
+    ] = None,
     last_event_id: LastEventId = None,
 ) -> Response:
-    """Stream a run that another client has started, from its beginning or behind an event."""
-    return await _resume(services, caller, run_id, last_event_id)
+    """Stream a run that another client has started, from its beginning or behind an event.
+
+    With `threadId` only: the messages of the thread and its active run, as JSON.
+    """
+    if run_id is not None:
+        return await _resume(services, caller, run_id, last_event_id)
+    if thread_id is not None:
+        return await thread(services, caller, thread_id)
+    raise Problem(400, "missing", "runId: name a run, or a thread in threadId", param="runId")
 
 
 @router.post("/agui/stop", responses=error_responses(400, 401, 413, 415, 503))
@@ -174,7 +189,11 @@ async def _broken_off() -> AsyncIterator[Frame]:
 
 
 async def _find(services: Services, run_id: str, tenant: str) -> Record:
-    record = await services.requests.find_run(tenant, run_id)
+    try:
+        record = await services.requests.find_run(tenant, run_id)
+    except RequestMissing:
+        # A restored thread names its active run by the request.
+        record = await services.requests.get(run_id, tenant)
     note_record(record)
     if record.head.get("wire") != agui.NAME:
         raise RequestMissing

@@ -42,6 +42,11 @@ def request_of_message(message_id: str) -> str | None:
     return request_id if is_known else None
 
 
+def message_of_request(request_id: str) -> str:
+    """An id of a message that names its request."""
+    return f"{_MESSAGE}_{request_id}_0"
+
+
 class AguiWire:
     """The events of one log."""
 

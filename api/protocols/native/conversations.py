@@ -1,6 +1,6 @@
 """Conversations: list, read, rename, erase a turn, forget."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from typing import Annotated, Self
 
@@ -12,11 +12,11 @@ from tickertape.api.edge.error_docs import error_responses
 from tickertape.api.fanout.stream_response import StreamResponse
 from tickertape.api.protocols.checked import Checked, field_error
 from tickertape.api.protocols.json_body import JsonRoute
+from tickertape.api.protocols.kept_turns import outline_of, whole_pages
 from tickertape.api.protocols.native.body import RetentionS
 from tickertape.api.protocols.native.paging import (
     Limit,
     conversations_of,
-    pages_of,
     turns_before,
 )
 from tickertape.api.protocols.native.views import (
@@ -28,9 +28,6 @@ from tickertape.api.protocols.native.views import (
     turn_view,
 )
 from tickertape.api.retention import check_conversation_retention
-from tickertape.api.services import Services
-from tickertape.broker.conversations import Conversation
-from tickertape.broker.errors import RequestMissing
 from tickertape.broker.titles import MAX_TITLE_CHARS
 from tickertape.broker.turns import Turn
 
@@ -113,48 +110,16 @@ async def read(
     ] = None,
 ) -> Response:
     """Return the turns of a conversation with their parents, and what the list shows of it."""
-    conversation, is_whole = await _outline(services, tenant, conversation_id)
+    conversation, is_whole = await outline_of(services, tenant, conversation_id)
     turns, more = conversation.turns, {}
     if limit is not None or before is not None:
         page, next_before = turns_before(turns, before, limit)
         turns, more = [*page], {"before": next_before}
     head = conversation_view(conversation_id, conversation)
     head = head.model_copy(update=more)
-    pages = _pages(services, tenant, conversation_id, turns, is_whole=is_whole)
+    pages = whole_pages(services, tenant, conversation_id, turns, is_whole=is_whole)
     pieces = _pieces(head, pages, conversation.parents)
     return StreamResponse(pieces, AsyncExitStack(), _JSON)
-
-
-async def _outline(
-    services: Services, tenant: str, conversation_id: str
-) -> tuple[Conversation, bool]:
-    """The conversation, and whether its turns have their messages, as those of the history have.
-
-    Raises RequestMissing if neither Redis nor the history has it.
-    """
-    try:
-        return await services.conversations.outline(tenant, conversation_id), False
-    except RequestMissing:
-        past = await services.past.conversation(tenant, conversation_id)
-        if past is None:
-            raise
-        return past, True
-
-
-async def _pages(
-    services: Services,
-    tenant: str,
-    conversation_id: str,
-    turns: Sequence[Turn],
-    *,
-    is_whole: bool,
-) -> AsyncIterator[list[Turn]]:
-    """The turns with their messages, in pages."""
-    for page in pages_of(turns):
-        if is_whole:
-            yield page
-        else:
-            yield await services.conversations.whole(tenant, conversation_id, page)
 
 
 async def _pieces(
@@ -194,7 +159,7 @@ async def rename(
     if body.title is not None:
         renaming = services.conversations.rename(tenant, conversation_id, body.title)
         await services.past.rename(tenant, conversation_id, body.title, renaming)
-    conversation, _ = await _outline(services, tenant, conversation_id)
+    conversation, _ = await outline_of(services, tenant, conversation_id)
     return conversation_summary(conversation.summary)
 
 

@@ -1,7 +1,7 @@
 """Pages of a tenant's requests and of its conversations, newest first."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Annotated
@@ -18,7 +18,6 @@ Limit = Annotated[int, Query(description="The length of the page", ge=1, le=100)
 
 # A filter with few matches, or many expired requests, must not make one call read all requests.
 MAX_READ = 1000
-_PAGE_BYTES = 4 * 1024 * 1024
 _AFTER_CONVERSATION = re.compile(r"(\d{1,16})-([0-9a-f]{40})", re.ASCII)
 _BEFORE = re.compile(r"\d{1,16}-\d{1,10}", re.ASCII)
 _AFTER = re.compile(r"(\d{1,16})-(r\d{1,4}_[a-z2-7]{26})", re.ASCII)
@@ -124,20 +123,6 @@ def turns_before(
         turns = [turn for turn in turns if turn.row < place]
     page = turns if limit is None else turns[-limit:]
     return page, str(page[0].row) if len(page) < len(turns) else None
-
-
-def pages_of(turns: Sequence[Turn]) -> Iterator[list[Turn]]:
-    """Pure: the turns in pages that fit into memory together, a larger turn by itself."""
-    page: list[Turn] = []
-    size = 0
-    for turn in turns:
-        if page and size + turn.size_bytes > _PAGE_BYTES:
-            yield page
-            page, size = [], 0
-        page.append(turn)
-        size += turn.size_bytes
-    if page:
-        yield page
 
 
 def _parse(after: str, form: re.Pattern[str] = _AFTER) -> tuple[int, str]:
