@@ -25,6 +25,7 @@ async def _sum(outbox: Outbox, consumer: Consumer) -> Backlog:
     return Backlog(
         sum(each.waiting for each in found),
         sum(each.due_again for each in found),
+        sum(each.kept for each in found),
         sum(each.given_up for each in found),
         sum(each.lost for each in found),
         sum(each.held_bytes for each in found),
@@ -43,7 +44,8 @@ class _Outboxes(Collector):
     def collect(self) -> Iterator[Metric]:
         waiting = GaugeMetricFamily(
             "tickertape_outbox",
-            "Requests that have ended and that a consumer has not got, and webhooks to send again",
+            "Requests that have ended and that a consumer has not got, webhooks to send again, and "
+            "requests whose webhooks were given up",
             labels=["consumer", "state"],
         )
         lost = CounterMetricFamily(
@@ -64,6 +66,7 @@ class _Outboxes(Collector):
         for consumer, backlog in self._backlogs.items():
             waiting.add_metric([consumer, "waiting"], backlog.waiting)
             waiting.add_metric([consumer, "again"], backlog.due_again)
+            waiting.add_metric([consumer, "given_up"], backlog.kept)
             lost.add_metric([consumer], backlog.lost)
             given_up.add_metric([consumer], backlog.given_up)
             held.add_metric([consumer], backlog.held_bytes)

@@ -171,9 +171,9 @@ class Keyspace(SystemKeys):
         """Sorted set: webhooks (JSON) that are sent again, by the time at which they are due."""
         return f"{self.tag(partition)}repeats"
 
-    def undelivered(self, partition: int) -> str:
-        """Stream: webhooks that were given up."""
-        return f"{self.tag(partition)}undelivered"
+    def given_up(self, partition: int) -> str:
+        """Sorted set: requests with webhooks that were given up, by the time in ms."""
+        return f"{self.tag(partition)}given_up"
 
     def erased(self, partition: int) -> str:
         """Sorted set: erased requests that the history may still have, by the time in ms."""
@@ -192,6 +192,10 @@ class Keyspace(SystemKeys):
     def record(self, request_id: str) -> str:
         """Hash: what the history needs of a request that has ended."""
         return f"{self.tag(partition_of(request_id))}record:{request_id}"
+
+    def given_up_of(self, request_id: str) -> str:
+        """List: the webhooks (JSON) of a request that were given up."""
+        return f"{self.tag(partition_of(request_id))}given_up:{request_id}"
 
     def exchange(self, request_id: str) -> str:
         """Hash: what a response was asked and answered, for the responses that follow it."""

@@ -98,7 +98,7 @@ _TRACES = frozenset(
         "uncompacted",
         "seats",
         "outboxed",
-        "undelivered",
+        "given_up",
     }
     | {"busy", "owed", "crowd", "weights", "rates", "unsettled", "settled", "kept", "aging"}
 )

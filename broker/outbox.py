@@ -13,12 +13,14 @@ from typing import Any, Literal, NamedTuple, cast
 from tickertape.broker.connections import Connections
 from tickertape.broker.kinds import Terminal, Verdict
 from tickertape.broker.lua import Scripts
+from tickertape.broker.request_ids import partition_of
 from tickertape.runtime.settings import Settings
 
 Consumer = Literal["webhooks", "history"]
 CONSUMERS: tuple[Consumer, ...] = ("webhooks", "history")
 LEASE_S = 10.0
 MOST_AT_ONCE = 64
+_LISTED_AT_ONCE = 500
 _LEAST_SHARE_BYTES = 1024 * 1024
 
 
@@ -73,21 +75,34 @@ class Collected(NamedTuple):
 class Fate(NamedTuple):
     """What became of an entry, or of a webhook that was due again (`repeat`).
 
-    `next` is a webhook that is sent after `due_ms`, or was given up if that is None.
+    `next` is a webhook of the request that is sent after `due_ms`, or was given up if that is None.
     """
 
     entry: str = ""
     repeat: bytes = b""
+    request_id: str = ""
     next: bytes = b""
     due_ms: int | None = None
 
 
+class GivenUp(NamedTuple):
+    """A webhook (JSON) that was given up, and when one of its request was given up last."""
+
+    request_id: str
+    at_ms: int
+    webhook: bytes
+
+
 @dataclass(frozen=True)
 class Backlog:
-    """What a partition holds for a consumer. `lost` were not listed, because of the limits."""
+    """What a partition holds for a consumer. `lost` were not listed, because of the limits.
+
+    `given_up` counts since ever, and `kept` the requests whose webhooks were given up and are kept.
+    """
 
     waiting: int
     due_again: int
+    kept: int
     given_up: int
     lost: int
     held_bytes: int
@@ -148,7 +163,7 @@ class Outbox:
         values: list[str | bytes | int] = []
         for fate in fates:
             due_ms = "" if fate.due_ms is None else fate.due_ms
-            values += [fate.entry, fate.repeat, fate.next, due_ms]
+            values += [fate.entry, fate.repeat, fate.request_id, fate.next, due_ms]
         if values:
             await self._scripts.verdict(
                 "handed", [self._keys.outbox(partition, consumer)], *values, consumer=consumer
@@ -161,10 +176,11 @@ class Outbox:
 
     async def backlog(self, partition: int, consumer: Consumer) -> Backlog:
         """What the partition holds for a consumer."""
-        waiting, due, facts = await self._connections.ask_all(
+        waiting, due, kept, facts = await self._connections.ask_all(
             [
                 ("XLEN", self._keys.outbox(partition, consumer)),
                 ("ZCARD", self._keys.repeats(partition)),
+                ("ZCARD", self._keys.given_up(partition)),
                 ("HGETALL", self._keys.outboxed(partition)),
             ]
         )
@@ -172,15 +188,38 @@ class Outbox:
         def count(name: str) -> int:
             return int(facts.get(f"{name}:{consumer}".encode(), 0))
 
-        due_again = due if consumer == "webhooks" else 0
-        return Backlog(waiting, due_again, count("dead"), count("lost"), count("bytes"))
+        due, kept = (due, kept) if consumer == "webhooks" else (0, 0)
+        return Backlog(waiting, due, kept, count("dead"), count("lost"), count("bytes"))
 
-    async def undelivered(self, partition: int) -> list[bytes]:
-        """The webhooks that were given up and are still kept, the oldest first."""
+    async def given_up(self, partition: int) -> list[GivenUp]:
+        """The webhooks that were given up and are still kept, those of the latest requests last."""
         rows = await self._connections.ask(
-            "XRANGE", self._keys.undelivered(partition), "-", "+", "COUNT", 10_000
+            "ZRANGE", self._keys.given_up(partition), 0, -1, "WITHSCORES"
         )
-        return [fields[b"webhook"] for _, fields in rows]
+        found: list[GivenUp] = []
+        every = [(i.decode(), int(score)) for i, score in zip(rows[::2], rows[1::2], strict=True)]
+        for first in range(0, len(every), _LISTED_AT_ONCE):
+            of_request = every[first : first + _LISTED_AT_ONCE]
+            lists = await self._connections.ask_all(
+                [("LRANGE", self._keys.given_up_of(id_), 0, -1) for id_, _ in of_request]
+            )
+            for (request_id, at_ms), webhooks in zip(of_request, lists, strict=True):
+                found += [GivenUp(request_id, at_ms, webhook) for webhook in webhooks]
+        return found
+
+    async def take_off(self, given_up: GivenUp, next_: bytes = b"") -> bool:
+        """Take a webhook off the list, and make `next_` due if that is given.
+
+        Returns False if the webhook is not on the list any more.
+        """
+        _, details = await self._scripts.verdict(
+            "send_again",
+            [self._keys.outbox(partition_of(given_up.request_id), "webhooks")],
+            request_id=given_up.request_id,
+            webhook=given_up.webhook,
+            next=next_,
+        )
+        return bool(details[0])
 
 
 def _ended(entry: bytes, fields: list[bytes]) -> Ended:

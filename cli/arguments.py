@@ -185,6 +185,14 @@ def _add_inspection(commands: _Commands) -> None:
     keys.add_argument("--expires", metavar="AGE", help="30m, 12h or 90d; default: never")
     keys.add_argument("--name", default="", help="a note that `list` shows")
     _add_data_dir(keys)
+    webhooks = _add(
+        commands, run.webhooks, "list, retry or drop webhooks that were given up", text.WEBHOOKS
+    )
+    webhooks.add_argument("action", choices=["list", "retry", "drop"])
+    webhooks.add_argument("webhook_ids", nargs="*", metavar="WEBHOOK_ID")
+    webhooks.add_argument("--all", action="store_true", help="retry or drop every one of them")
+    webhooks.add_argument("--receiver", metavar="NAME", help="only those of this receiver")
+    _add_data_dir(webhooks)
     doctor = _add(commands, run.doctor, "check the settings and the machine", text.DOCTOR)
     doctor.add_argument(
         "role",

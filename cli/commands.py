@@ -192,6 +192,14 @@ def keys(options: argparse.Namespace) -> int:
     return command.run(options.action, options.subject, new, data_dir=options.data_dir)
 
 
+def webhooks(options: argparse.Namespace) -> int:
+    """`tickertape webhooks`."""
+    from tickertape.cli.inspect import webhooks as command
+
+    chosen = command.Chosen(options.webhook_ids, options.all, options.receiver)
+    return command.run(options.action, chosen, data_dir=options.data_dir)
+
+
 def doctor(options: argparse.Namespace) -> int:
     """`tickertape doctor`."""
     from tickertape.cli.checks.examine import Place

@@ -53,6 +53,11 @@ KEYS = """\
 Add a key for a tenant, list all keys, or revoke one. Redis keeps a hash of the key, and the API
 accepts or refuses it within a second. `add` prints the key once. Scopes are some of submit, read,
 cancel, erase, list, metrics and admin. For operators: this command connects to Redis directly."""
+WEBHOOKS = """\
+Webhooks that no receiver has accepted in two days, or whose receiver has answered 410. `list` shows
+the reason, and neither address nor text. `retry` has them sent again by `tickertape deliver`, with
+the same id; `drop` forgets them. Redis keeps those of the last 10,000 requests of a partition. For
+operators: this command connects to Redis directly and checks no API key."""
 STATUS = """\
 Show whether all is well, and the numbers of the whole deployment: the queue, the workers, the
 streams. Exit codes: 0 all is well; 1 something is wrong, or the API does not answer."""

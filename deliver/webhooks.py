@@ -28,6 +28,7 @@ log = structlog.get_logger()
 
 # As https://www.standardwebhooks.com recommends: more than a day, so that people can mend it.
 PAUSES_S = (5.0, 60.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 36_000.0)
+NOT_CALLED = "the receiver got no call, because its other calls failed"
 _TASK = "webhooks"
 _MOST_IN_FLIGHT = 256
 # Of one receiver, so that a slow one leaves room for others.
@@ -51,11 +52,21 @@ class WebhookTiming:
 
 
 class Webhook(msgspec.Struct, frozen=True):
-    """An event on its way to one receiver; `tries` counts the calls that failed."""
+    """An event on its way to one receiver; `tries` counts the calls that failed.
+
+    `reason` is that of the last failure. `since` is when people had it sent again, in s.
+    """
 
     receiver: str
     event: Event
     tries: int = 0
+    reason: str = ""
+    since: int = 0
+
+    @property
+    def request_id(self) -> str:
+        """The request that the event is about."""
+        return self.event.data["request_id"]
 
 
 @dataclass
@@ -181,24 +192,25 @@ class Webhooks:
             # One call after a few minutes at most shows whether the receiver is back.
             pause_s = max(min(pauses_s[number], 300.0), reply.retry_after_s)
             state.next_call_s = self.clock() + pause_s
-        tried = msgspec.structs.replace(webhook, tries=webhook.tries + 1)
+        tried = msgspec.structs.replace(webhook, tries=webhook.tries + 1, reason=reply.words)
         if reply.wants_no_more or tried.tries > len(pauses_s):
-            return self._given_up(tried, reply.words)
+            return self._given_up(tried)
         return self._later(tried, max(pauses_s[tried.tries - 1], reply.retry_after_s))
 
     def _later(self, webhook: Webhook, pause_s: float) -> Fate:
-        if time.time() - webhook.event.created_at > self.timing.give_up_s:
-            return self._given_up(webhook, "it is too old")
+        begun_s = max(webhook.event.created_at, webhook.since)
+        if time.time() - begun_s > self.timing.give_up_s:
+            return self._given_up(webhook)
         due_ms = int(1000 * pause_s * random.uniform(1, 1 + _JITTER))
-        return Fate(next=msgspec.json.encode(webhook), due_ms=due_ms)
+        return Fate("", b"", webhook.request_id, msgspec.json.encode(webhook), due_ms)
 
-    def _given_up(self, webhook: Webhook, reason: str) -> Fate:
+    def _given_up(self, webhook: Webhook) -> Fate:
         self.counts["given_up"] += 1
         log.error(
             "a webhook was given up",
             receiver=webhook.receiver,
             webhook=webhook.event.id,
             tries=webhook.tries,
-            reason=reason,
+            reason=webhook.reason or NOT_CALLED,
         )
-        return Fate(next=msgspec.json.encode(webhook))
+        return Fate("", b"", webhook.request_id, msgspec.json.encode(webhook))

@@ -11,7 +11,7 @@ local h = call('HMGET', request, 'state', 'tenant', 'idem', 'conv', 'asked', 'an
 local exchange = P .. 'exchange:' .. request_id
 if not h[1] and call('HGET', exchange, 'tenant') == tenant then
   note_erasure(request_id)
-  erase_record(request_id, has_history)
+  erase_kept(request_id, has_history)
   uncount_kept(exchange)
   call('DEL', exchange)
   return { 'OK', '' }
@@ -20,7 +20,7 @@ if not h[1] or h[2] ~= tenant then return { 'MISSING', '' } end
 if not is_over(h[1]) then return { 'ACTIVE', h[1] } end
 note_erasure(request_id)
 strike_dead(request_id)
-erase_record(request_id, has_history)
+erase_kept(request_id, has_history)
 delete_idempotency_key(h[3], request_id)
 if h[4] ~= '' then erase_turn(h[4], request_id, h[5] or '', h[6] or '') end
 call('ZREM', P .. 'index:' .. tenant, request_id)

@@ -9,6 +9,6 @@ local request_id, conversation, asked, answered, has_history = unpack(ARGV)
 local state = call('HGET', P .. 'req:' .. request_id, 'state')
 if state then return { 'ACTIVE', state } end
 note_erasure(request_id)
-erase_record(request_id, has_history)
+erase_kept(request_id, has_history)
 erase_turn(conversation, request_id, asked, answered)
 return { 'OK', '' }

@@ -7,9 +7,10 @@ local function note_erasure(id)
   call('SPUBLISH', P .. 'push:erased', id)
 end
 
--- Erase what is kept of a request for the history, and list the request for an erasure there if there is a history.
-local function erase_record(id, has_history)
-  call('DEL', P .. 'record:' .. id)
+-- Erase what is kept of a request for its consumers, and list the request for an erasure in the history if there is one.
+local function erase_kept(id, has_history)
+  call('DEL', P .. 'record:' .. id, P .. 'given_up:' .. id)
+  call('ZREM', P .. 'given_up', id)
   if has_history == '1' then call('ZADD', P .. 'erased', int(now), id) end
 end
 

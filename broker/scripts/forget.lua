@@ -24,7 +24,7 @@ end
 local erased = 0
 local function erase_request(id)
   strike_dead(id)
-  erase_record(id, has_history)
+  erase_kept(id, has_history)
   delete_idempotency_key(call('HGET', P .. 'req:' .. id, 'idem') or '', id)
   uncount_kept(P .. 'req:' .. id)
   uncount_kept(P .. 'exchange:' .. id)

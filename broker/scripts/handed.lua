@@ -1,15 +1,16 @@
 -- Take out of an outbox what its consumer has got, and note what is sent again or given up.
 -- KEYS   1 outbox
--- ARGV   1 consumer  2.. values, four for each fate: entry|''  repeat (JSON)|''  next (JSON)|''  due_ms|''
+-- ARGV   1 consumer  2.. values, five for each fate: entry|''  repeat (JSON)|''  request_id|''  next (JSON)|''  due_ms|''
 -- ->     OK count
 -- FLAGS  allow-oom
 -- NEEDS  rights prefix
 -- A fate is that of an entry of the outbox, or of a webhook that was due again. With `next`, the webhook is due after
--- `due_ms`, or given up if that is empty. Several fates of one entry follow each other.
+-- `due_ms`, or given up if that is empty. Several fates of one entry follow each other. Of the webhooks that were given up,
+-- those of the last 10,000 requests are kept, until people send them again or drop them (send_again.lua).
 -- Invariant: an entry leaves the outbox in the step that notes what follows of it, and once. A repeated call finds
 -- neither entry nor repeat, and changes nothing. What was kept of a request for the history alone is deleted.
 local consumer = unpack(ARGV, 1, 1)
-local MOST_REPEATS, MOST_UNDELIVERED = 100000, 10000
+local MOST_REPEATS, MOST_GIVEN_UP = 100000, 10000
 
 local function field_of(entry, name)
   for i = 1, #entry[2], 2 do
@@ -35,11 +36,23 @@ local function take_out(entry)
   return true
 end
 
+local function give_up(id, webhook)
+  call('RPUSH', P .. 'given_up:' .. id, webhook)
+  call('ZADD', P .. 'given_up', int(now), id)
+  call('HINCRBY', P .. 'outboxed', 'dead:' .. consumer, 1)
+  local excess = call('ZCARD', P .. 'given_up') - MOST_GIVEN_UP
+  if excess <= 0 then return end
+  for _, oldest in ipairs(call('ZRANGE', P .. 'given_up', 0, excess - 1)) do
+    call('ZREM', P .. 'given_up', oldest)
+    call('DEL', P .. 'given_up:' .. oldest)
+  end
+end
+
 -- Before anything is changed, because an account without this right must change nothing.
 local room = MOST_REPEATS - call('ZCARD', P .. 'repeats')
 local taken, count = {}, 0
-for i = 2, #ARGV, 4 do
-  local entry, again, next, due_ms = unpack(ARGV, i, i + 3)
+for i = 2, #ARGV, 5 do
+  local entry, again, id, next, due_ms = unpack(ARGV, i, i + 4)
   local is_known
   if entry == '' then is_known = call('ZREM', P .. 'repeats', again) == 1
   else
@@ -52,8 +65,7 @@ for i = 2, #ARGV, 4 do
       room = room - 1
       call('ZADD', P .. 'repeats', int(now + due_ms), next)
     else
-      call('XADD', P .. 'undelivered', 'MAXLEN', '~', MOST_UNDELIVERED, '*', 'webhook', next)
-      call('HINCRBY', P .. 'outboxed', 'dead:' .. consumer, 1)
+      give_up(id, next)
     end
   end
 end

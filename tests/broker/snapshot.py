@@ -12,13 +12,13 @@ _READ: tuple[tuple[str, tuple[str | int, ...]], ...] = (
     ("(req:.*|minute:[^:]*|seats:.*|rates:.*|exchange:.*|kept:.*|conv:[^:]*)", ("HGETALL",)),
     ("(load|busy|crowd|owed|weights|erasures|agreement)", ("HGETALL",)),
     ("(access|settled|keys|key_ids|key_uses|outboxed|record:.*)", ("HGETALL",)),
-    ("(log:.*|dead|unsettled|conv:[^:]*:turns|outbox:.*|undelivered)", ("XRANGE", "-", "+")),
+    ("(log:.*|dead|unsettled|conv:[^:]*:turns|outbox:.*)", ("XRANGE", "-", "+")),
     (
-        "(wait:.*|users:.*|ring(:.*)?|suspect(:.*)?|wake|conv:[^:]*:wait)",
+        "(wait:.*|users:.*|given_up:.*|ring(:.*)?|suspect(:.*)?|wake|conv:[^:]*:wait)",
         ("LRANGE", 0, -1),
     ),
     (
-        "(kept|aging|running|delayed|uncompacted|revoked|repeats|erased)",
+        "(kept|aging|running|delayed|uncompacted|revoked|repeats|erased|given_up)",
         ("ZRANGE", 0, -1, "WITHSCORES"),
     ),
     ("((newer|idle)(:.*)?|index:.*|expiry:.*|convs:.*)", ("ZRANGE", 0, -1, "WITHSCORES")),

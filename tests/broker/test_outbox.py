@@ -116,7 +116,7 @@ async def test_a_log_whose_request_has_expired_goes_when_the_history_has_it(
 
 async def hand(partition: Partition, consumer: str, entry: str) -> None:
     keys = [f"{TAG}outbox:{consumer}"]
-    await partition.call("handed", keys, entry.encode(), b"", b"", b"", consumer=consumer)
+    await partition.call("handed", keys, entry.encode(), b"", b"", b"", b"", consumer=consumer)
 
 
 @pytest.mark.parametrize("limit", ["history=600", "history=1000000"])
@@ -198,17 +198,64 @@ async def test_a_clock_that_was_set_back_stops_no_consumer_for_longer_than_a_lea
 async def test_a_webhook_is_due_again_after_its_pause_and_then_given_up(rig: Rig) -> None:
     outbox = Outbox(rig.connections, owner="d")
     ended = await one_ended(rig, outbox)
-    fates = [Fate(ended.entry, next=b"a", due_ms=0), Fate(ended.entry, next=b"b", due_ms=600_000)]
+    id_ = ended.request_id
+    fates = [
+        Fate(ended.entry, b"", id_, b"a", 0),
+        Fate(ended.entry, b"", id_, b"b", 600_000),
+    ]
     for _ in range(2):  # the second call does nothing
         await outbox.hand(0, "webhooks", fates)
     collected = await outbox.collect(0, "webhooks")
     assert collected is not None
     assert (collected.ended, collected.due) == ([], [b"a"])
     for _ in range(2):
-        await outbox.hand(0, "webhooks", [Fate(repeat=b"a", next=b"a")])
-    assert await outbox.undelivered(0) == [b"a"]
+        await outbox.hand(0, "webhooks", [Fate("", b"a", id_, b"a")])
+    (given_up,) = await outbox.given_up(0)
+    assert (given_up.request_id, given_up.webhook) == (id_, b"a")
     backlog = await outbox.backlog(0, "webhooks")
     assert (backlog.waiting, backlog.due_again, backlog.given_up) == (0, 1, 1)
+
+
+async def one_given_up(rig: Rig, outbox: Outbox) -> str:
+    ended = await one_ended(rig, outbox)
+    id_ = ended.request_id
+    await outbox.hand(0, "webhooks", [Fate(ended.entry, b"", id_, each) for each in (b"a", b"b")])
+    return id_
+
+
+async def test_a_webhook_that_was_given_up_is_sent_again_once_and_its_list_ends_with_it(
+    rig: Rig,
+) -> None:
+    outbox = Outbox(rig.connections, owner="d")
+    await one_given_up(rig, outbox)
+    first, second = await outbox.given_up(0)
+    assert [await outbox.take_off(first, b"again") for _ in range(2)] == [True, False]
+    collected = await outbox.collect(0, "webhooks")
+    assert collected is not None
+    assert collected.due == [b"again"]
+    assert await outbox.take_off(second)
+    assert await outbox.given_up(0) == []
+    assert (await outbox.backlog(0, "webhooks")).kept == 0
+
+
+async def test_an_erasure_reaches_the_webhooks_that_were_given_up(rig: Rig) -> None:
+    outbox = Outbox(rig.connections, owner="d")
+    await rig.requests.erase(await one_given_up(rig, outbox), "public")
+    assert await outbox.given_up(0) == []
+
+
+async def test_of_webhooks_that_were_given_up_those_of_the_latest_requests_are_kept(
+    rig: Rig,
+) -> None:
+    keys = rig.connections.keys
+    rows = [each for n in range(10_000) for each in (n, f"r0_{n}")]
+    await rig.connections.ask("ZADD", keys.given_up(0), *rows)
+    await rig.connections.ask("RPUSH", keys.given_up_of("r0_0"), "the oldest")
+    outbox = Outbox(rig.connections, owner="d")
+    await one_given_up(rig, outbox)
+    assert (await outbox.backlog(0, "webhooks")).kept == 10_000
+    assert await rig.connections.ask("EXISTS", keys.given_up_of("r0_0")) == 0
+    assert {each.webhook for each in await outbox.given_up(0)} == {b"a", b"b"}
 
 
 async def test_the_settings_name_the_consumers(rig: Rig) -> None:

@@ -9,6 +9,7 @@ from tests.support.receiver import Receiver, receiving, write_receivers
 from tests.support.rig import Rig
 from tests.support.wait import wait_until
 from tickertape.broker.outbox import Outbox
+from tickertape.deliver.given_up import GivenUpWebhooks
 from tickertape.deliver.webhooks import WebhookTiming
 
 
@@ -156,10 +157,33 @@ async def test_a_webhook_that_nobody_takes_is_given_up_and_kept_for_people(
 
     async with delivering(timing):
         await wait_until(is_given_up, description="the webhook is given up")
-    (kept,) = await outbox.undelivered(0)
-    assert request_id.encode() in kept
+    (kept,) = await GivenUpWebhooks(rig.connections).listed()
+    assert kept.webhook.request_id == request_id
+    assert kept.webhook.reason == ("status 410" if how == "gone" else "status 500")
     assert len(receiver.calls) == {"gone": 1, "too old": 1, "too often": 3}[how]
     assert await is_empty(rig)
+
+
+async def test_a_webhook_that_people_send_again_gets_all_its_tries_and_its_time_again(
+    rig: Rig, receiver: Receiver, delivering: Delivering
+) -> None:
+    receiver.statuses.extend([410])
+    ids = await ended(rig)
+    given_up = GivenUpWebhooks(rig.connections)
+
+    async def are_given_up() -> bool:
+        return bool(await given_up.listed())
+
+    async with delivering():
+        await wait_until(are_given_up, description="the webhook is given up")
+    receiver.statuses.extend([500, 500])
+    # It ended a long time ago.
+    (kept,) = await given_up.listed()
+    await given_up.retry(kept)
+    async with delivering(WebhookTiming(pauses_s=(0.02, 0.02), give_up_s=60)):
+        await all_arrive(receiver, ids)
+    assert {*receiver.calls} == {f"evt_{request_id}" for request_id in ids}
+    assert await given_up.listed() == []
 
 
 async def test_a_receiver_that_left_the_file_gets_nothing_more(

@@ -254,7 +254,7 @@ def test_every_script_that_writes_has_a_crash_point() -> None:
     # What a call of an upstream took of its limits is free again a minute later.
     ends_nothing |= {"enter_upstream", "leave_upstream"}
     # A process that dies at one of these is in tests/deliver/test_webhooks.py.
-    ends_nothing |= {"collect", "handed"}
+    ends_nothing |= {"collect", "handed", "send_again"}
     ends_nothing |= {"add_key", "move_key", "revoke_key", "revoke_tickets", "try_writes"}
     died_in = {death.fault.partition("_")[2].partition(":")[0] for death in DEATHS}
     assert (

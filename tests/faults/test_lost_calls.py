@@ -92,12 +92,14 @@ class Story(Rig):
         collected = await outbox.collect(0, "webhooks")
         assert collected is not None
         (ended,) = collected.ended
-        await outbox.hand(0, "webhooks", [Fate(ended.entry, b"", b"first", 0)])
+        await outbox.hand(0, "webhooks", [Fate(ended.entry, b"", ended.request_id, b"first", 0)])
         collected = await outbox.collect(0, "webhooks")
         assert collected is not None
         assert collected.due == [b"first"]
-        await outbox.hand(0, "webhooks", [Fate("", b"first", b"second")])
-        assert await outbox.undelivered(0) == [b"second"]
+        await outbox.hand(0, "webhooks", [Fate("", b"first", ended.request_id, b"second")])
+        (given_up,) = await outbox.given_up(0)
+        await outbox.take_off(given_up, b"third")
+        assert (await outbox.backlog(0, "webhooks")).due_again == 1
 
     async def _ask_a_function(self) -> None:
         """Claim and give back the request of a function twice."""
