@@ -3,6 +3,7 @@
 They show a `tickertape deliver` that is not running, and receivers and databases that are away.
 """
 
+import time
 from collections.abc import Iterator, Mapping
 
 from prometheus_client import generate_latest
@@ -29,6 +30,7 @@ async def _sum(outbox: Outbox, consumer: Consumer) -> Backlog:
         sum(each.given_up for each in found),
         sum(each.lost for each in found),
         sum(each.held_bytes for each in found),
+        min((each.oldest_ms for each in found if each.oldest_ms is not None), default=None),
     )
 
 
@@ -63,6 +65,11 @@ class _Outboxes(Collector):
             "Bytes of requests that are kept until a consumer has them",
             labels=["consumer"],
         )
+        oldest = GaugeMetricFamily(
+            "tickertape_outbox_oldest_seconds",
+            "How long the ended request that a consumer has not got for the longest waits",
+            labels=["consumer"],
+        )
         for consumer, backlog in self._backlogs.items():
             waiting.add_metric([consumer, "waiting"], backlog.waiting)
             waiting.add_metric([consumer, "again"], backlog.due_again)
@@ -70,4 +77,10 @@ class _Outboxes(Collector):
             lost.add_metric([consumer], backlog.lost)
             given_up.add_metric([consumer], backlog.given_up)
             held.add_metric([consumer], backlog.held_bytes)
-        yield from (waiting, lost, given_up, held)
+            oldest.add_metric([consumer], _age_s(backlog.oldest_ms))
+        yield from (waiting, lost, given_up, held, oldest)
+
+
+def _age_s(since_ms: int | None) -> float:
+    """The clocks of this machine and of Redis may differ a little."""
+    return 0.0 if since_ms is None else max(0.0, time.time() - since_ms / 1000)

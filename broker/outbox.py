@@ -98,6 +98,7 @@ class Backlog:
     """What a partition holds for a consumer. `lost` were not listed, because of the limits.
 
     `given_up` counts since ever, and `kept` the requests whose webhooks were given up and are kept.
+    `oldest_ms` is when the request that waits for the longest has ended; None if none waits.
     """
 
     waiting: int
@@ -106,6 +107,7 @@ class Backlog:
     given_up: int
     lost: int
     held_bytes: int
+    oldest_ms: int | None
 
 
 class Outbox:
@@ -176,9 +178,10 @@ class Outbox:
 
     async def backlog(self, partition: int, consumer: Consumer) -> Backlog:
         """What the partition holds for a consumer."""
-        waiting, due, kept, facts = await self._connections.ask_all(
+        waiting, first, due, kept, facts = await self._connections.ask_all(
             [
                 ("XLEN", self._keys.outbox(partition, consumer)),
+                ("XRANGE", self._keys.outbox(partition, consumer), "-", "+", "COUNT", 1),
                 ("ZCARD", self._keys.repeats(partition)),
                 ("ZCARD", self._keys.given_up(partition)),
                 ("HGETALL", self._keys.outboxed(partition)),
@@ -189,7 +192,8 @@ class Outbox:
             return int(facts.get(f"{name}:{consumer}".encode(), 0))
 
         due, kept = (due, kept) if consumer == "webhooks" else (0, 0)
-        return Backlog(waiting, due, kept, count("dead"), count("lost"), count("bytes"))
+        oldest_ms = int(first[0][0].partition(b"-")[0]) if first else None
+        return Backlog(waiting, due, kept, count("dead"), count("lost"), count("bytes"), oldest_ms)
 
     async def given_up(self, partition: int) -> list[GivenUp]:
         """The webhooks that were given up and are still kept, those of the latest requests last."""

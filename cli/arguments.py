@@ -197,10 +197,10 @@ def _add_inspection(commands: _Commands) -> None:
     doctor.add_argument(
         "role",
         nargs="?",
-        choices=["api", "worker", "up"],
+        choices=["api", "worker", "deliver", "up"],
         default="up",
         metavar="ROLE",
-        help="api, worker or up: check what this command needs; default: up",
+        help="api, worker, deliver or up: check what this command needs; default: up",
     )
     doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
     doctor.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1")

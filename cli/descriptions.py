@@ -71,9 +71,9 @@ A change needs no restart and ends within seconds: all processes follow a change
 If the command is killed, run it again. Stop processes of version 0.1 before, which cannot follow.
 For operators: this command connects to Redis directly and checks no API key."""
 DOCTOR = """\
-Check the settings and everything that `tickertape api`, `worker` or `up` needs. Starts and changes
-nothing, and shows no secret. Exit codes: 0 no failure, perhaps warnings; 1 a failure; 2 wrong
-command line."""
+Check the settings and everything that `tickertape api`, `worker`, `deliver` or `up` needs. Starts
+and changes nothing, and shows no secret. Exit codes: 0 no failure, perhaps warnings; 1 a failure; 2
+wrong command line."""
 FOOT = (
     "Settings are read from the environment and from .env. `tickertape doctor` checks all of them."
 )

@@ -138,6 +138,7 @@ def run_deliver() -> int:
     from tickertape.deliver.main import run
 
     _configure_logs(settings.log_level)
+    _check_start(settings, "deliver")
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(run(settings, redis_url))
     return 0

@@ -24,17 +24,25 @@ if TYPE_CHECKING:
 # A batch with so much text is written before it is complete.
 _MOST_BATCH_BYTES = 8 * 1024 * 1024
 _DROP_EVERY_S = 60.0
+_DAY_S = 86_400
 
 
 @dataclass
 class HistoryWriter:
-    """Hands on the outbox of the history. `written` counts requests since the start."""
+    """Hands on the outbox of the history. `written` counts requests since the start.
+
+    What ended more than `keep_days` ago is deleted. `problem` says why the database does not
+    answer; None if it does.
+    """
 
     connections: Connections
     outbox: Outbox
     history: "History"
+    keep_days: int | None = None
     clock: Callable[[], float] = time.monotonic
     written: int = 0
+    failures: int = 0
+    problem: str | None = None
     _backoff: Backoff = field(default_factory=Backoff)
 
     def __post_init__(self) -> None:
@@ -48,24 +56,35 @@ class HistoryWriter:
             return 0
         try:
             handed = await self._round(partition)
-        except HistoryUnavailable:
+        except HistoryUnavailable as error:
+            self.problem = str(error)
+            self.failures += 1
             self._next_try_s = self.clock() + self._backoff.next_s()
+            # The next round asks the database, also if there is nothing to write.
+            self._next_drop_s = 0.0
             raise
         self._backoff.reset()
+        self.problem = None
         return handed
 
     async def drain(self, limit_s: float) -> None:
         """Nothing is under way between two rounds."""
 
     async def _round(self, partition: int) -> int:
-        if self.clock() >= self._next_drop_s:
-            await self.history.drop_expired()
+        is_due = self.clock() >= self._next_drop_s
+        # Between two slices, what has ended meanwhile is written.
+        if is_due and not await self.history.drop_expired(self._oldest_ms()):
             self._next_drop_s = self.clock() + _DROP_EVERY_S
         collected = await self.outbox.collect(partition, "history")
         if collected is None:
             return 0
         await self._erase(partition, collected)
         return await self._write(partition, collected.ended)
+
+    def _oldest_ms(self) -> int | None:
+        if self.keep_days is None:
+            return None
+        return int(1000 * (time.time() - self.keep_days * _DAY_S))
 
     async def _erase(self, partition: int, collected: Collected) -> None:
         if collected.due:

@@ -12,6 +12,7 @@ from tickertape.broker.errors import AccessDenied, Unavailable
 from tickertape.broker.outbox import Consumer, Outbox
 from tickertape.broker.rights import Rights
 from tickertape.runtime import service_manager
+from tickertape.runtime.pulse import Pulse
 from tickertape.runtime.secret_watch import SecretWatch
 from tickertape.runtime.wait import wait_at_most
 
@@ -36,6 +37,8 @@ class DeliverTiming:
     poll_s: float = 0.5
     drain_s: float = 20.0
     start_pause_s: float = 0.5
+    # Longer than the longest round: all calls that are under way end, or the database gives up.
+    silent_s: float = 60.0
 
 
 class Deliver:
@@ -55,6 +58,28 @@ class Deliver:
         self._secrets = secrets
         self._timing = timing
         self._stopping = asyncio.Event()
+        self._pulses: dict[Consumer, Pulse] = {}
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopping.is_set()
+
+    @property
+    def has_started(self) -> bool:
+        """Whether Redis has accepted this process since its start."""
+        return bool(self._pulses)
+
+    @property
+    def silent_loops(self) -> list[str]:
+        """The consumers whose loops hang. Only a restart of this process can help."""
+        silent = [name for name, pulse in self._pulses.items() if pulse.is_silent]
+        return [] if self.is_stopping else [*silent]
+
+    @property
+    def is_working(self) -> bool:
+        """Whether this process hands on what there is."""
+        return self.has_started and not self.is_stopping and not self.silent_loops
 
     def stop(self) -> None:
         """End what was begun, and begin nothing more."""
@@ -66,10 +91,13 @@ class Deliver:
             background = [
                 group.create_task(self._secrets.run(), name="secrets"),
                 group.create_task(self._connections.partitions.follow(), name="partition map"),
-                group.create_task(service_manager.keep_watchdog(lambda: True), name="watchdog"),
+                group.create_task(
+                    service_manager.keep_watchdog(lambda: not self.silent_loops), name="watchdog"
+                ),
             ]
             try:
                 await self._wait_for_redis(partitions)
+                self._pulses = {name: Pulse(self._timing.silent_s) for name in self._consumers}
                 if not self._stopping.is_set():
                     log.info("delivering", consumers=list(self._consumers))
                     report_ready()
@@ -87,6 +115,7 @@ class Deliver:
             while not self._stopping.is_set():
                 handed = 0
                 for partition in range(self._outbox.partitions):
+                    self._pulses[name].beat()
                     with self._connections.faults.contain(name):
                         handed += await handing.round(partition)
                 if not handed:

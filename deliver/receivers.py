@@ -15,13 +15,15 @@ log = structlog.get_logger()
 class Receivers:
     """Raises SettingsInvalid if the file cannot be used at the start.
 
-    A file that cannot be used later changes nothing, and is logged once for each change.
+    A file that cannot be used later changes nothing, and is logged once for each change. Then
+    `is_refused` is true.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._stamp = stamp_of(path)
         self._receivers = read(path)
+        self.is_refused = False
 
     def of(self, principal: str, event: Event) -> list[Receiver]:
         """Those that get an event of a tenant, or of one of its users."""
@@ -39,7 +41,9 @@ class Receivers:
         self._stamp = stamp
         try:
             self._receivers = read(self._path)
+            self.is_refused = False
         except SettingsInvalid as invalid:
+            self.is_refused = True
             log.warning("the receivers of webhooks stay as they were", reason=str(invalid))
         else:
             log.info("the receivers of webhooks were read again", count=len(self._receivers))

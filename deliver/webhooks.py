@@ -23,6 +23,7 @@ from tickertape.deliver.post import Reply
 from tickertape.deliver.receivers import Receivers
 from tickertape.deliver.signature import signed_headers
 from tickertape.deliver.webhook_file import Receiver
+from tickertape.runtime.histogram import Histogram
 
 log = structlog.get_logger()
 
@@ -35,6 +36,7 @@ _MOST_IN_FLIGHT = 256
 _MOST_OF_RECEIVER = 16
 _FAILURES_BEFORE_PAUSE = 3
 _JITTER = 0.1
+OUTCOMES = ("accepted", "failed", "given_up", "dropped")
 
 Post = Callable[[Receiver, bytes, dict[str, str]], Awaitable[Reply]]
 Work = Callable[[], Coroutine[Any, Any, list[Fate]]]
@@ -75,6 +77,8 @@ class _State:
 
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MOST_OF_RECEIVER))
     failures: int = 0
+    # When the first of these failures was.
+    failed_at_s: float = 0.0
     next_call_s: float = 0.0
 
 
@@ -91,6 +95,9 @@ class Webhooks:
     counts: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
+        self.times = Histogram(
+            "tickertape_webhook_seconds", "How long a receiver took to answer a call, or to fail"
+        )
         self._states: dict[str, _State] = {}
         self._in_flight: dict[str | bytes, asyncio.Task[None]] = {}
 
@@ -113,6 +120,14 @@ class Webhooks:
         for key, begin in new:
             await self._begin(key, partition, begin)
         return len(new)
+
+    def failing_s(self) -> list[float]:
+        """For how long each receiver whose last call failed has accepted no call."""
+        return [
+            self.clock() - state.failed_at_s
+            for name, state in self._states.items()
+            if state.failures and self.receivers.named(name) is not None
+        ]
 
     async def drain(self, limit_s: float) -> None:
         """Wait for what is on its way; what is not done then is sent again by another process."""
@@ -176,9 +191,11 @@ class Webhooks:
 
     async def _call(self, receiver: Receiver, event: Event) -> Reply:
         body = msgspec.json.encode(event)
-        return await self.post(
-            receiver, body, signed_headers(receiver.keys, event.id, int(time.time()), body)
-        )
+        headers = signed_headers(receiver.keys, event.id, int(time.time()), body)
+        began_s = self.clock()
+        reply = await self.post(receiver, body, headers)
+        self.times.observe(self.clock() - began_s)
+        return reply
 
     def _after_failure(
         self, receiver: Receiver, state: _State, webhook: Webhook, reply: Reply
@@ -186,6 +203,7 @@ class Webhooks:
         state.failures += 1
         pauses_s = self.timing.pauses_s
         if state.failures == 1:
+            state.failed_at_s = self.clock()
             log.warning("a webhook was not accepted", receiver=receiver.name, reason=reply.words)
         if state.failures >= _FAILURES_BEFORE_PAUSE:
             number = min(state.failures - _FAILURES_BEFORE_PAUSE, len(pauses_s) - 1)

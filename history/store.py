@@ -8,6 +8,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sql
@@ -15,17 +16,16 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from tickertape.broker.errors import SettingsInvalid
+from tickertape.history.deleting import delete_requests, delete_slice
 from tickertape.history.opening import HistoryUnavailable
 from tickertape.history.rows import Row, Written
-from tickertape.history.tables import CONVERSATIONS, ERASED, METADATA, REQUESTS
+from tickertape.history.tables import CONVERSATIONS, ERASED, METADATA, REQUESTS, SCHEMA, VERSION
 from tickertape.runtime.setting_addresses import HISTORY_FORMS
 
 T = TypeVar("T")
 
 _CONNECT_LIMIT_S = 3
 _STATEMENT_LIMIT_S = 15
-# Longer than a writer can be late: its lease in Redis is over within seconds.
-_ERASED_KEPT_MS = 30 * 86_400_000
 _LIST_PAGE = 100
 _WRONG = f"TICKERTAPE_HISTORY_URL: {HISTORY_FORMS}"
 
@@ -141,27 +141,44 @@ class History:
         changed = sql.update(CONVERSATIONS).where(*_is(principal, key)).values(values)
         return await self._run(lambda connection: connection.execute(changed).rowcount > 0)
 
-    async def drop_expired(self) -> None:
-        """Erase what is kept no longer by the word of its caller or of its tenant."""
-        now_ms = _now_ms()
+    async def drop_expired(self, ended_before_ms: int | None = None) -> bool:
+        """Delete a slice of what is kept no longer; returns whether there may be more.
 
-        def run(connection: sql.Connection) -> None:
-            over = sql.select(CONVERSATIONS.c.key).where(CONVERSATIONS.c.expires_ms <= now_ms)
-            connection.execute(sql.delete(REQUESTS).where(REQUESTS.c.conversation_key.in_(over)))
-            for table in (CONVERSATIONS, REQUESTS):
-                connection.execute(sql.delete(table).where(table.c.expires_ms <= now_ms))
-            forgotten = ERASED.c.erased_ms <= now_ms - _ERASED_KEPT_MS
-            connection.execute(sql.delete(ERASED).where(forgotten))
-
-        await self._run(run)
+        That is what its caller, its tenant or its key wants kept for a time of its own, and with
+        `ended_before_ms` each request that ended before. A conversation goes with its last one.
+        """
+        return await self._run(
+            lambda connection: delete_slice(connection, _now_ms(), ended_before_ms)
+        )
 
     async def check(self) -> None:
         """Make the tables that are missing."""
         await self._run(lambda connection: connection.execute(sql.select(1)))
 
+    @property
+    def file(self) -> Path | None:
+        """The file of SQLite; None for another database."""
+        name = self._engine.url.database
+        return None if self._is_postgres or name is None else Path(name)
+
+    async def taken_back(self, work: Callable[[sql.Connection], T]) -> T:
+        """Run `work` on the tables as they are, and take back what it changes."""
+
+        def run() -> T:
+            with self._engine.connect() as connection:
+                try:
+                    return work(connection)
+                finally:
+                    connection.rollback()
+
+        return await self._in_thread(run)
+
     async def _run(self, work: Callable[[sql.Connection], T]) -> T:
+        return await self._in_thread(lambda: self._in_transaction(work))
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
         try:
-            return await asyncio.to_thread(self._in_transaction, work)
+            return await asyncio.to_thread(work)
         except SQLAlchemyError as error:
             raise HistoryUnavailable(f"The history is away: {_words(error)}.") from None
 
@@ -169,6 +186,12 @@ class History:
         with self._making:
             if not self._has_tables:
                 METADATA.create_all(self._engine)
+                # One that a later release has added to a table that exists.
+                for index in REQUESTS.indexes | CONVERSATIONS.indexes:
+                    index.create(self._engine, checkfirst=True)
+                with self._engine.begin() as connection:
+                    known = self._insert(SCHEMA).values(version=VERSION)
+                    connection.execute(known.on_conflict_do_nothing())
                 self._has_tables = True
         with self._engine.begin() as connection:
             return work(connection)
@@ -204,15 +227,7 @@ class History:
         tombs = self._insert(ERASED).on_conflict_do_nothing(index_elements=["id"])
         now_ms = _now_ms()
         connection.execute(tombs, [{"id": each, "erased_ms": now_ms} for each in ids])
-        of_these = sql.select(REQUESTS.c.conversation_key).where(REQUESTS.c.id.in_(ids))
-        keys = list(connection.scalars(of_these.distinct()))
-        connection.execute(sql.delete(REQUESTS).where(REQUESTS.c.id.in_(ids)))
-        untitled = sql.update(CONVERSATIONS).where(CONVERSATIONS.c.title_of.in_(ids))
-        connection.execute(untitled.values(title=None, title_of=""))
-        has_requests = sql.exists().where(REQUESTS.c.conversation_key == CONVERSATIONS.c.key)
-        connection.execute(
-            sql.delete(CONVERSATIONS).where(CONVERSATIONS.c.key.in_(keys), ~has_requests)
-        )
+        delete_requests(connection, ids)
 
 
 def _is(principal: str, key: str) -> tuple[sql.ColumnElement[bool], ...]:

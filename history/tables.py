@@ -1,8 +1,10 @@
 """The tables of the history. Their names and columns are documented in docs/history.md."""
 
-from sqlalchemy import BigInteger, Column, Index, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text
 
 METADATA = MetaData()
+# A release that reads or writes the tables in another way makes it larger.
+VERSION = 1
 
 REQUESTS = Table(
     "tickertape_requests",
@@ -32,6 +34,7 @@ REQUESTS = Table(
     Index("tickertape_requests_of_conversation", "conversation_key", "created_ms"),
     Index("tickertape_requests_of_principal", "principal", "created_ms"),
     Index("tickertape_requests_by_end_of_keeping", "expires_ms"),
+    Index("tickertape_requests_by_end", "ended_ms"),
 )
 
 CONVERSATIONS = Table(
@@ -59,3 +62,5 @@ ERASED = Table(
     Column("id", String(64), primary_key=True),
     Column("erased_ms", BigInteger, nullable=False),
 )
+
+SCHEMA = Table("tickertape_schema", METADATA, Column("version", Integer, primary_key=True))

@@ -35,6 +35,7 @@ class Code(StrEnum):
     UPSTREAM = "upstream"
     UPSTREAM_REFUSED = "upstream_refused"
     NO_WORKER = "no_worker"
+    HISTORY_AWAY = "history_away"
     SECRET_REFUSED = "secret_refused"  # noqa: S105  # a code, not a secret
 
 

@@ -163,6 +163,12 @@ class Settings(BaseSettings):
     worker_health_port: int | None = Field(
         default=None, ge=0, le=65535, validation_alias=_ours("WORKER_HEALTH_PORT")
     )
+    deliver_health_host: str = Field(
+        default="127.0.0.1", min_length=1, validation_alias=_ours("DELIVER_HEALTH_HOST")
+    )
+    deliver_health_port: int | None = Field(
+        default=None, ge=0, le=65535, validation_alias=_ours("DELIVER_HEALTH_PORT")
+    )
     local_model: Path | None = Field(default=None, validation_alias=_ours("LOCAL_MODEL"))
     local_model_slots: int = Field(
         default=4, ge=1, le=64, validation_alias=_ours("LOCAL_MODEL_SLOTS")
@@ -172,6 +178,9 @@ class Settings(BaseSettings):
     )
     webhooks: Path | None = Field(default=None, validation_alias=_ours("WEBHOOKS"))
     history_url: SecretStr | None = Field(default=None, validation_alias=_ours("HISTORY_URL"))
+    history_days: int | None = Field(
+        default=None, ge=1, le=36_500, validation_alias=_ours("HISTORY_DAYS")
+    )
     history_bytes: int = Field(default=256 * _MIB, ge=1024, validation_alias=_ours("HISTORY_BYTES"))
     titles: Literal["words", "model"] = Field(default="words", validation_alias=_ours("TITLES"))
     titles_model: str | None = Field(default=None, validation_alias=_ours("TITLES_MODEL"))

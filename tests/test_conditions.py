@@ -8,35 +8,37 @@ import structlog
 from tests.support.tasks import running
 from tests.support.wait import wait_until
 from tickertape.api.readiness import OF_API
+from tickertape.deliver.health import OF_DELIVER
 from tickertape.runtime.conditions import Code, Condition, Conditions, Looks
 from tickertape.worker.readiness import OF_WORKER
 
-# API, worker: whether the process is not ready. None: the process cannot have the condition.
+# API, worker, deliver: whether the process is not ready. None: it cannot have the condition.
 CASES = {
-    Code.DRAINING: (None, True),
-    Code.OLD_SERVER: (True, True),
-    Code.RIGHTS: (True, True),
-    Code.READ_ONLY: (True, True),
-    Code.MEMORY_FULL: (False, True),
-    Code.WRITES_REFUSED: (True, True),
-    Code.STARTING: (True, True),
-    Code.LOOPS_HANG: (None, True),
-    Code.TASK_REFUSED: (True, True),
-    Code.PUSHES_DOWN: (True, True),
-    Code.CLUSTER_NODE: (False, False),
-    Code.REDIS_SILENT: (True, True),
-    Code.UPSTREAM_KEY: (False, True),
-    Code.NO_UPSTREAM: (False, True),
-    Code.UPSTREAM: (False, True),
-    Code.UPSTREAM_REFUSED: (None, False),
-    Code.NO_WORKER: (False, None),
-    Code.SECRET_REFUSED: (False, False),
+    Code.DRAINING: (None, True, True),
+    Code.OLD_SERVER: (True, True, True),
+    Code.RIGHTS: (True, True, True),
+    Code.READ_ONLY: (True, True, True),
+    Code.MEMORY_FULL: (False, True, False),
+    Code.WRITES_REFUSED: (True, True, True),
+    Code.STARTING: (True, True, True),
+    Code.LOOPS_HANG: (None, True, True),
+    Code.TASK_REFUSED: (True, True, True),
+    Code.PUSHES_DOWN: (True, True, None),
+    Code.CLUSTER_NODE: (False, False, False),
+    Code.REDIS_SILENT: (True, True, True),
+    Code.UPSTREAM_KEY: (False, True, None),
+    Code.NO_UPSTREAM: (False, True, None),
+    Code.UPSTREAM: (False, True, None),
+    Code.UPSTREAM_REFUSED: (None, False, None),
+    Code.NO_WORKER: (False, None, None),
+    Code.HISTORY_AWAY: (None, None, True),
+    Code.SECRET_REFUSED: (False, False, False),
 }
 
 
 @pytest.mark.parametrize("code", Code)
-def test_api_and_worker_decide_separately_which_conditions_are_fatal(code: Code) -> None:
-    for table, is_fatal in zip((OF_API, OF_WORKER), CASES[code], strict=True):
+def test_each_kind_of_process_decides_separately_which_conditions_are_fatal(code: Code) -> None:
+    for table, is_fatal in zip((OF_API, OF_WORKER, OF_DELIVER), CASES[code], strict=True):
         if is_fatal is None:
             assert code not in table
             continue

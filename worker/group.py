@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from tickertape.broker.errors import SettingsInvalid
 from tickertape.runtime.conditions import Code, Condition
+from tickertape.runtime.probes import open_listeners
 from tickertape.runtime.processes import ProcessTiming, number_of_process, run_processes
 from tickertape.runtime.settings import Settings
 from tickertape.runtime.siblings import Siblings
@@ -73,20 +73,6 @@ def run_group(
 
 def open_probes(settings: Settings) -> list[socket.socket]:
     """The sockets on which a worker answers probes; none without a port. Raises SettingsInvalid."""
-    host, port = settings.worker_health_host, settings.worker_health_port
-    if port is None:
-        return []
-    try:
-        found = socket.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        addresses = {address[:2]: family for family, _, _, _, address in found}
-        listeners = [
-            socket.create_server(address, family=family) for address, family in addresses.items()
-        ]
-    except OSError as error:
-        raise SettingsInvalid(
-            f"TICKERTAPE_WORKER_HEALTH_PORT is {port}: cannot listen on {host}: {error.strerror}"
-        ) from None
-    log.info("answering probes", host=host, port=listeners[0].getsockname()[1])
-    return listeners
+    return open_listeners(
+        "TICKERTAPE_WORKER_HEALTH_PORT", settings.worker_health_host, settings.worker_health_port
+    )

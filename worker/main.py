@@ -12,6 +12,7 @@ from tickertape.broker.work_check import WorkCheck
 from tickertape.runtime import service_manager
 from tickertape.runtime.conditions import Conditions
 from tickertape.runtime.metric_families import ConditionGauge
+from tickertape.runtime.probes import probe_endpoint
 from tickertape.runtime.process_name import process_name
 from tickertape.runtime.processes import END_AT_ONCE, STOP_SIGNALS
 from tickertape.runtime.settings import Settings
@@ -21,7 +22,7 @@ from tickertape.worker.assembly import TIMING, WorkerTiming, build_worker
 from tickertape.worker.consumer import Consumer
 from tickertape.worker.functions.definition import Function
 from tickertape.worker.group import Group, open_probes
-from tickertape.worker.health import Health, health_endpoint
+from tickertape.worker.health import Health
 from tickertape.worker.metrics import WorkerMetrics
 from tickertape.worker.process import Worker
 from tickertape.worker.readiness import OF_WORKER
@@ -80,7 +81,7 @@ async def run(
     try:
         _stop_on_signals(worker.consumer, is_child=group is not None)
         listeners = group.listeners if group else open_probes(settings)
-        async with health_endpoint(health, listeners), worker.tools.upstream:
+        async with probe_endpoint(health, listeners), worker.tools.upstream:
             await worker.work(group.siblings.report_ready if group else _report_ready)
     except ExceptionGroup as failures:
         # Of the tasks' failures, only this one is for people, and has one line.

@@ -199,9 +199,9 @@ EDGE = (
          " server", "name the origins, or set TICKERTAPE_API_KEYS", ends_start=True),
     Case("port-taken", _FAIL, "another program uses the port", "{problem}",
          "choose another port with --port", ends_start=True),
-    Case("port-health", _FAIL, "another program uses the port of the worker's probes",
-         "TICKERTAPE_WORKER_HEALTH_PORT is {port}: cannot listen on {host}: {problem}",
-         "choose another TICKERTAPE_WORKER_HEALTH_PORT, or stop the program that uses this one",
+    Case("port-health", _FAIL, "another program uses the port of probes",
+         "{variable} is {port}: cannot listen on {host}: {problem}",
+         "choose another {variable}, or stop the program that uses this one",
          ends_start=True),
     Case("roles-wrong", _FAIL, "a role file or its folder is missing or wrong", "{problem}",
          "correct the file, or TICKERTAPE_ROLES_DIR", ends_start=True),
@@ -209,6 +209,26 @@ EDGE = (
          "TICKERTAPE_AUDIT_LOG is {path}: {problem}",
          "choose a path in a folder that exists and that this user may write to",
          ends_start=True),
+)  # fmt: skip
+
+HANDING_ON = (
+    Case("webhooks-name", _WARN, "the name of a receiver of webhooks is not known",
+         "no address was found for the receiver {name} of TICKERTAPE_WEBHOOKS",
+         "correct its url, or its DNS entry"),
+    Case("webhooks-private", _FAIL, "a receiver of webhooks is inside the network",
+         "the receiver {name} of TICKERTAPE_WEBHOOKS leads to no public address, so that it gets no"
+         " call", "correct its url or its DNS entry, or write allow_private = true in its row"),
+    Case("history-url", _FAIL, "a package for the history is missing", "{problem}",
+         "install the package, or unset TICKERTAPE_HISTORY_URL", ends_start=True),
+    Case("history-away", _FAIL, "the database of the history does not answer, or takes no writes",
+         "TICKERTAPE_HISTORY_URL: {problem}",
+         "start the database, or correct the address and the rights of its account"),
+    Case("history-newer", _FAIL, "the history has tables of a later release",
+         "the tables of the history have version {version}, and this release knows {known}",
+         "run the release that made them"),
+    Case("history-tables", _FAIL, "a table of the history lacks a column",
+         "tables of the history lack columns: {lacks}",
+         "add the columns as docs/history.md lists them, or use another database"),
 )  # fmt: skip
 
 MACHINE = (
@@ -233,4 +253,4 @@ def by_name(cases: Iterable[Case]) -> dict[str, Case]:
     return {case.name: case for case in cases}
 
 
-CASES = by_name((*SETTINGS, *REDIS, *UPSTREAM, *EDGE, *MACHINE))
+CASES = by_name((*SETTINGS, *REDIS, *UPSTREAM, *EDGE, *HANDING_ON, *MACHINE))

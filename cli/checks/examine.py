@@ -7,9 +7,9 @@ from pathlib import Path
 from tickertape.broker.connections import ConnectionTiming
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.broker.server_facts import read_start_facts
-from tickertape.cli.checks import machine, of_settings, of_table, servers
+from tickertape.cli.checks import machine, of_history, of_settings, of_table, of_webhooks, servers
 from tickertape.cli.checks.cases import CASES
-from tickertape.cli.checks.finding import Finding, Level, Role, ok
+from tickertape.cli.checks.finding import OF_API, OF_DELIVER, OF_WORKER, Finding, Level, Role, ok
 from tickertape.cli.up.environment import needs_redis
 from tickertape.runtime.environment import (
     given_variables,
@@ -47,10 +47,15 @@ async def examine(role: Role, place: Place) -> list[Finding]:
         return [*found, *of_settings.invalid_values(str(error).splitlines())]
     found += [_env_file(), *of_settings.unwise_values(settings, role)]
     found += await servers.redis(settings, role)
-    if role != "api":
+    if role in OF_WORKER:
         found += await servers.upstream(settings, role)
         found += machine.health_port(settings)
+    if role in OF_DELIVER:
+        found += machine.deliver_port(settings)
     if role != "worker":
+        found += await of_webhooks.findings(settings)
+        found += await of_history.findings(settings)
+    if role in OF_API:
         found += [each async for each in _edge(settings, place)]
     found.append(machine.open_files())
     if role == "up" and needs_redis(settings):
@@ -81,7 +86,6 @@ async def _edge(settings: Settings, place: Place) -> AsyncIterator[Finding]:
         machine.access(settings, place.host),
         machine.roles(settings),
         machine.audit_log(settings),
-        machine.webhooks(settings),
     ):
         for each in found:
             yield each
@@ -94,10 +98,11 @@ async def check_start(settings: Settings, role: Role) -> list[Finding]:
     itself is not tried twice: its address, its keys, its roles, and the right to each command.
     """
     found = [*_variables(), *of_settings.unwise_values(settings, role), machine.open_files()]
-    if role != "worker":
+    if role in OF_API:
         found += machine.key_file(settings)
+    if role != "worker":
         found += machine.webhooks(settings)
-    if role != "api" and settings.upstreams is not None:
+    if role in OF_WORKER and settings.upstreams is not None:
         found += of_table.problems(settings.upstreams)
     if settings.redis_url is not None:
         found += await servers.redis(

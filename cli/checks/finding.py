@@ -8,8 +8,11 @@ from typing import Literal, TypeAlias
 from tickertape.runtime.json_types import JsonObject
 
 JSON_VERSION = 1
-Role: TypeAlias = Literal["api", "worker", "up"]
-ROLES: tuple[Role, ...] = ("api", "worker", "up")
+Role: TypeAlias = Literal["api", "worker", "deliver", "up"]
+ROLES: tuple[Role, ...] = ("api", "worker", "deliver", "up")
+OF_API: tuple[Role, ...] = ("api", "up")
+OF_WORKER: tuple[Role, ...] = ("worker", "up")
+OF_DELIVER: tuple[Role, ...] = ("deliver", "up")
 
 
 class Level(StrEnum):

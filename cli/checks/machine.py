@@ -70,16 +70,29 @@ def webhooks(settings: Settings) -> Iterator[Finding]:
 
 def health_port(settings: Settings) -> Iterator[Finding]:
     """Whether a worker can answer probes on its port, if it has one."""
-    host, port = settings.worker_health_host, settings.worker_health_port
+    yield from _probes("worker", settings.worker_health_host, settings.worker_health_port)
+
+
+def deliver_port(settings: Settings) -> Iterator[Finding]:
+    """Whether `tickertape deliver` can answer probes on its port, if it has one."""
+    yield from _probes("deliver", settings.deliver_health_host, settings.deliver_health_port)
+
+
+def _probes(process: str, host: str, port: int | None) -> Iterator[Finding]:
     if not port:
         return
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.create_server((host, port), family=family):
-            yield ok("port-health", f"{host} port {port} is free for the probes of a worker")
+            yield ok("port-health", f"{host} port {port} is free for the probes of {process}")
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-        yield CASES["port-health"].found(port=port, host=host, problem=reason)
+        yield CASES["port-health"].found(
+            variable=f"TICKERTAPE_{process.upper()}_HEALTH_PORT",
+            port=port,
+            host=host,
+            problem=reason,
+        )
 
 
 def access(settings: Settings, host: str, *, is_open: bool = False) -> Iterator[Finding]:

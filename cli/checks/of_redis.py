@@ -10,7 +10,7 @@ from tickertape.broker.partition_map import PartitionMap
 from tickertape.broker.queue_depth import QueueDepth
 from tickertape.broker.server_facts import ServerFacts
 from tickertape.cli.checks.cases import CASES
-from tickertape.cli.checks.finding import Finding, Role, ok
+from tickertape.cli.checks.finding import OF_WORKER, Finding, Role, ok
 from tickertape.runtime.settings import Settings
 
 _MB = 1_000_000
@@ -44,7 +44,7 @@ def server_findings(
     if facts.missing_rights:
         yield CASES["redis-rights"].found(missing=", ".join(facts.missing_rights))
     yield from _info_findings(facts.info, settings, address)
-    if role != "api" and facts.info and int(facts.info.get("aof_enabled", 0)):
+    if role in OF_WORKER and facts.info and int(facts.info.get("aof_enabled", 0)):
         yield from _erasure_findings(facts.may_rewrite, settings)
     yield from _write_findings(facts, address)
     yield from _buffer_findings(facts.config)
@@ -142,6 +142,8 @@ def partition_findings(wanted: int, used: PartitionMap) -> Iterator[Finding]:
 def _agreement_findings(facts: ServerFacts, settings: Settings, role: Role) -> Iterator[Finding]:
     if (refusal := refusal_of(facts.agreed)) is not None:
         yield CASES["redis-format"].found(problem=refusal)
+    if role == "deliver":
+        return
     compared = settings_of_api(settings) if role == "api" else settings_of_worker(settings)
     for name, here in compared.items():
         if (agreed := facts.agreed.get(name, here)) != here:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from tickertape.cli.checks.cases import CASES
-from tickertape.cli.checks.finding import Finding, Role
+from tickertape.cli.checks.finding import OF_API, OF_WORKER, Finding, Role
 from tickertape.runtime.setting_names import unknown_names
 from tickertape.runtime.settings import ENV_FILE, Settings
 
@@ -64,9 +64,9 @@ def unwise_values(settings: Settings, role: Role = "up") -> Iterator[Finding]:
     """Values that are allowed, and most likely not what was meant."""
     if settings.retention_s < _SHORTEST_RETENTION_S:
         yield CASES["settings-retention"].found(retention=settings.retention_s)
-    if role != "worker":
+    if role in OF_API:
         yield from _of_api(settings)
-    if role != "api" and settings.deadline_s < settings.first_byte_s:
+    if role in OF_WORKER and settings.deadline_s < settings.first_byte_s:
         yield CASES["settings-deadline"].found(
             deadline=f"{settings.deadline_s:g}", first_byte=f"{settings.first_byte_s:g}"
         )

@@ -87,7 +87,7 @@ async def test_a_scrape_is_answered_while_redis_is_away(own_redis: ValkeyServer)
 
 async def test_the_document_names_the_metrics_of_an_api_and_no_others(api: RunningApi) -> None:
     text = (await api.client.get("/metrics")).text
-    text += outbox_metrics({"webhooks": Backlog(0, 0, 0, 0, 0)}).decode()
+    text += outbox_metrics({"webhooks": Backlog(0, 0, 0, 0, 0, 0, None)}).decode()
     of_api = DOCUMENT.read_text("utf-8").partition("## A worker")[0]
     assert {*NAMED.findall(of_api)} == families(text)
     assert misdescribed(of_api, text) == []

@@ -9,6 +9,7 @@ from tests.broker.checked_partition import TAG, Go
 from tests.broker.partition import KEEP, Partition
 from tests.support.given_settings import GivenSettings
 from tests.support.rig import Rig, open_rig
+from tickertape.broker import request_ids
 from tickertape.broker.outbox import Ended, Fate, Outbox
 
 BOTH = "webhooks=0 history=1000000"
@@ -248,13 +249,14 @@ async def test_of_webhooks_that_were_given_up_those_of_the_latest_requests_are_k
     rig: Rig,
 ) -> None:
     keys = rig.connections.keys
-    rows = [each for n in range(10_000) for each in (n, f"r0_{n}")]
+    ids = [request_ids.new_request_id(0) for _ in range(10_000)]
+    rows = [each for n, id_ in enumerate(ids) for each in (n, id_)]
     await rig.connections.ask("ZADD", keys.given_up(0), *rows)
-    await rig.connections.ask("RPUSH", keys.given_up_of("r0_0"), "the oldest")
+    await rig.connections.ask("RPUSH", keys.given_up_of(ids[0]), "the oldest")
     outbox = Outbox(rig.connections, owner="d")
     await one_given_up(rig, outbox)
     assert (await outbox.backlog(0, "webhooks")).kept == 10_000
-    assert await rig.connections.ask("EXISTS", keys.given_up_of("r0_0")) == 0
+    assert await rig.connections.ask("EXISTS", keys.given_up_of(ids[0])) == 0
     assert {each.webhook for each in await outbox.given_up(0)} == {b"a", b"b"}
 
 

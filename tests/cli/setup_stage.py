@@ -6,6 +6,7 @@ import io
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -71,6 +72,14 @@ class Stage:
     def account(self, url: str, *rules: str) -> str:
         """The URL of an account with these rules."""
         return self._stack.enter_context(limited_account(url, *rules)).url
+
+    def history(self, *statements: str) -> None:
+        """A database of the history with these tables, which `env` names."""
+        path = self.folder / "history.db"
+        with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+            for each in statements:
+                connection.execute(each)
+        self.env["TICKERTAPE_HISTORY_URL"] = f"sqlite:///{path}"
 
     def write(self, name: str, text: str, mode: int = 0o600) -> Path:
         """A file in the working directory."""

@@ -9,7 +9,7 @@ from tickertape.broker.partition_map import PartitionMap
 from tickertape.broker.queue_depth import QueueDepth
 from tickertape.broker.server_facts import ServerFacts
 from tickertape.cli.checks import of_machine, of_redis, of_settings
-from tickertape.cli.checks.cases import CASES, EDGE, MACHINE, REDIS, SETTINGS, UPSTREAM
+from tickertape.cli.checks.cases import CASES, EDGE, HANDING_ON, MACHINE, REDIS, SETTINGS, UPSTREAM
 from tickertape.cli.checks.finding import ROLES, Finding, Level, report
 from tickertape.cli.checks.of_upstream import model_finding
 
@@ -37,7 +37,7 @@ def wrong(found: list[Finding]) -> list[str]:
 
 
 def test_each_case_has_a_name_of_its_own_and_a_fix() -> None:
-    cases = [*SETTINGS, *REDIS, *UPSTREAM, *EDGE, *MACHINE]
+    cases = [*SETTINGS, *REDIS, *UPSTREAM, *EDGE, *HANDING_ON, *MACHINE]
     assert len(CASES) == len(cases)
     assert all(case.fix and case.condition for case in cases)
     assert {case.level for case in cases} == {Level.WARN, Level.FAIL}

@@ -1,6 +1,7 @@
 """Wrong settings, upstreams, keys, ports and files."""
 
 from tests.cli.setup_stage import Setups, Stage
+from tests.support.receiver import SECRET
 from tests.support.servers import open_port
 
 OTHERS = Setups()
@@ -58,6 +59,30 @@ async def _(stage: Stage) -> None:
     )
     stage.write("upstreams.toml", "".join(rows))
     stage.env["TICKERTAPE_UPSTREAMS"] = "upstreams.toml"
+
+
+@_add("a database of the history in a folder that is missing", "history-away")
+async def _(stage: Stage) -> None:
+    stage.env["TICKERTAPE_HISTORY_URL"] = "sqlite:////nowhere/passw0rd/history.db"
+
+
+@_add("a history that a later release has made", "history-newer", role="deliver")
+async def _(stage: Stage) -> None:
+    stage.history("CREATE TABLE tickertape_schema (version INTEGER)",
+                  "INSERT INTO tickertape_schema VALUES (7)",
+                  "CREATE TABLE tickertape_erased (id TEXT, erased_ms INTEGER)")  # fmt: skip
+
+
+@_add("a table of the history that lacks a column", "history-tables", role="deliver")
+async def _(stage: Stage) -> None:
+    stage.history("CREATE TABLE tickertape_erased (id TEXT)")
+
+
+@_add("a receiver of webhooks whose name is not known", "webhooks-name", role="deliver")
+async def _(stage: Stage) -> None:
+    row = '[[receiver]]\nname = "a"\nurl = "https://a.invalid"\n'
+    stage.write("webhooks.toml", f'{row}secret = "{SECRET}"\n')
+    stage.env["TICKERTAPE_WEBHOOKS"] = "webhooks.toml"
 
 
 @_add("an upstream that accepts and says nothing", "upstream-silent", is_slow=True)

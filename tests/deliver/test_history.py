@@ -186,6 +186,20 @@ async def test_what_was_erased_is_not_in_the_history_whenever_it_was_erased(
     assert await history.conversation("public", conversation_key("public", "c")) is None
 
 
+async def test_the_history_writes_what_ended_now_and_deletes_what_ended_long_ago(
+    rig: Rig, history: History, database: Path
+) -> None:
+    request_id = await answered(rig, "hi", "answer")
+    outbox = Outbox(rig.connections, owner="one")
+    await HistoryWriter(rig.connections, outbox, history, keep_days=1).round(0)
+    assert await history.find("public", request_id) is not None
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE tickertape_requests SET ended_ms = ended_ms - 86400001")
+    for keep_days, is_there in ((2, True), (None, True), (1, False)):
+        await HistoryWriter(rig.connections, outbox, history, keep_days=keep_days).round(0)
+        assert (await history.find("public", request_id) is not None) is is_there
+
+
 async def test_what_a_caller_wants_kept_for_a_time_is_kept_for_that_time(
     rig: Rig, history: History
 ) -> None:

@@ -1,4 +1,4 @@
-"""An API and two workers that a real Prometheus scrapes, each of which a test can break."""
+"""An API, two workers and a `deliver` that a real Prometheus scrapes, and that tests can break."""
 
 import asyncio
 import contextlib
@@ -14,12 +14,14 @@ from tests.faults.ports import free_port
 from tests.support.callers import Caller
 from tests.support.deployment import port_of
 from tests.support.proxy import FaultProxy
+from tests.support.receiver import Receiver, receiving, write_receivers
 from tests.support.rig import working
 from tests.support.running_api import RunningApi, running_api
 from tests.support.servers import ValkeyServer
 from tests.support.tasks import running
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
+from tickertape.deliver.main import run
 from tickertape.runtime.settings import Settings
 
 KEY = "the-api-key-of-ada"
@@ -59,10 +61,19 @@ class Monitored:
         self.upstream = upstream
         self.proxy = proxy
         self.ports = [free_port(), free_port()]
-        self.settings: dict[str, Any] = {"lease_s": 1, "openai_model": "m"}
+        self.deliver_port = free_port()
+        self.database = folder / "history.db"
+        self.receiver = Receiver()
+        self.settings: dict[str, Any] = {
+            "lease_s": 1,
+            "openai_model": "m",
+            "webhooks": folder / "webhooks.toml",
+            "history_url": f"sqlite:///{self.database}",
+        }
         self.prometheus: Prometheus
         self.api: RunningApi
         self._api = contextlib.AsyncExitStack()
+        self._deliver = contextlib.AsyncExitStack()
         self._workers = [contextlib.AsyncExitStack() for _ in self.ports]
         self._healthy_at_s = 0.0
         self.lateness = Lateness()
@@ -88,6 +99,16 @@ class Monitored:
         }  # fmt: skip
         worker = working(self.redis.url, Settings.model_validate(fields), slots=SLOTS)
         await self._workers[number].enter_async_context(worker)
+
+    async def start_deliver(self) -> None:
+        """Start what hands on, with a receiver and a database."""
+        fields = {**self.settings, "deliver_health_port": self.deliver_port}
+        program = run(Settings.model_validate(fields), self.redis.url)
+        _ = await self._deliver.enter_async_context(running(program))
+
+    async def kill_deliver(self) -> None:
+        """Nothing is handed on any more."""
+        await self._deliver.aclose()
 
     async def kill_worker(self, number: int) -> None:
         """A worker that writes nothing any more."""
@@ -128,7 +149,7 @@ class Monitored:
 
     async def aclose(self) -> None:
         self.cleanups.close()
-        for each in (*self._workers, self._api):
+        for each in (*self._workers, self._deliver, self._api):
             await each.aclose()
 
 
@@ -144,12 +165,16 @@ async def monitored(redis: ValkeyServer, folder: Path, **settings: Any) -> Async
         parts.settings.update(settings)
         stack.push_async_callback(parts.aclose)
         _ = await stack.enter_async_context(running(parts.lateness.watch()))
+        _ = await stack.enter_async_context(receiving(parts.receiver))
+        write_receivers(folder / "webhooks.toml", one=parts.receiver.url)
         await parts.start_api()
+        await parts.start_deliver()
         for number in range(len(parts.ports)):
             await parts.start_worker(number)
         targets = {
             "tickertape-api": [port_of(parts.api.operators_url)],
             "tickertape-worker": parts.ports,
+            "tickertape-deliver": [parts.deliver_port],
         }
         parts.prometheus = await stack.enter_async_context(running_prometheus(folder, targets))
         await parts.healthy()

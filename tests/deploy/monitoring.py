@@ -14,7 +14,7 @@ FOLDER = FILES / "monitoring"
 Board = dict[str, Any]
 
 RUNBOOK = FILES.parent / "runbook.md"
-JOBS = {"tickertape-api", "tickertape-worker"}
+JOBS = {"tickertape-api", "tickertape-worker", "tickertape-deliver"}
 
 _SELECTOR = re.compile(r"\b((?:tickertape|process)_\w+|up|ALERTS)\b(?:\{([^}]*)\})?")
 _MATCHER = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"')

@@ -17,6 +17,7 @@ _SECTION = re.compile(r"^### (Tickertape\w+)\n(.*?)(?=^##|\Z)", re.MULTILINE | r
 API, WORKER = 'job="tickertape-api",instance="api"', 'job="tickertape-worker",instance="worker"'
 UP_API, UP_WORKER = f"up{{{API}}}", f"up{{{WORKER}}}"
 PROBLEMS = ("no_worker", "long_wait", "upstream", "redis_slow", "redis_unavailable")
+DELIVER = 'job="tickertape-deliver",instance="deliver"'
 END = 36  # samples, of which there is one each minute
 
 
@@ -48,6 +49,13 @@ def cut(reason: str) -> str:
     return f'tickertape_edge_refusals_total{{{API},reason="{reason}"}}'
 
 
+def outbox(name: str, consumer: str, more: str = "") -> str:
+    return f'tickertape_outbox{name}{{{API},consumer="{consumer}"{more}}}'
+
+
+GIVEN_UP = outbox("", "webhooks", ',state="given_up"')
+LOST = outbox("_lost_total", "history")
+OLDEST = {consumer: outbox("_oldest_seconds", consumer) for consumer in ("webhooks", "history")}
 FAILED, REJECTED = ended("failed", "upstream_error"), ended("failed", "upstream_rejected")
 WRITES = f'tickertape_condition{{{API},code="writes_refused"}}'
 FULL = f'tickertape_condition{{{API},code="memory_full"}}'
@@ -62,13 +70,16 @@ PROCESSES = f"tickertape_api_processes{{{API}}}"
 WORKER_PROCESSES = f"tickertape_worker_processes{{{WORKER}}}"
 CLAIMING = f"tickertape_worker_claiming{{{WORKER}}}"
 DRAINING = f"tickertape_worker_draining{{{WORKER}}}"
+AWAY = f'tickertape_condition{{{DELIVER},code="history_away"}}'
+FAILING = f"tickertape_webhook_receivers_failing{{{DELIVER}}}"
 TAKEOVERS = f"tickertape_worker_takeovers_total{{{WORKER}}}"
 
 HEALTHY: Series = {
     UP_API: f"1x{END}", UP_WORKER: f"1x{END}",
     **{problem(code): f"0x{END}" for code in PROBLEMS},
     WRITES: f"0x{END}", FULL: f"0x{END}", RIGHTS: f"0x{END}", PUSH: f"1x{END}", WAIT: f"2x{END}",
-    SECRET: f"0x{END}",
+    SECRET: f"0x{END}", AWAY: f"0x{END}", FAILING: f"0x{END}", GIVEN_UP: f"0x{END}",
+    LOST: f"0x{END}", **dict.fromkeys(OLDEST.values(), f"0x{END}"),
     PROCESSES: f"4x{END}", WORKER_PROCESSES: f"4x{END}", CLAIMING: f"1x{END}", DRAINING: f"0x{END}",
     TAKEOVERS: f"0x{END}", requests("dead"): f"0x{END}", requests("waiting"): f"3x{END}",
     submits("accepted"): f"0+120x{END}", submits("unavailable"): f"0x{END}",
@@ -97,6 +108,7 @@ FAULTS: dict[str, tuple[Series, int, int]] = {
     "TickertapeSubmitsFail": ({submits("unavailable"): f"0x5 0+12x{END}"}, 5, 12),
     "TickertapeRequestsFail": ({FAILED: f"0x5 0+24x{END}"}, 5, 12),
     "TickertapeLongWait": ({WAIT: f"0x4 40x{END}"}, 6, 7),
+    "TickertapeOutboxFull": ({LOST: f"0x4 1+1x{END}"}, 4, 5),
     "TickertapeProcessDown": ({UP_WORKER: GONE_SOON}, 14, 15),
     "TickertapeWorkersCrash": ({TAKEOVERS: f"0x5 4x{END}"}, 5, 6),
     "TickertapeDeadRequests": ({requests("dead"): SOON}, 4, 5),
@@ -108,6 +120,10 @@ FAULTS: dict[str, tuple[Series, int, int]] = {
     "TickertapeSecretRefused": ({SECRET: SOON}, 9, 10),
     "TickertapeKeysRefused": ({refused("invalid_api_key"): f"0x5 0+200x{END}"}, 5, 7),
     "TickertapeEdgeRefuses": ({cut("too_many_connections"): f"0x5 0+200x{END}"}, 5, 7),
+    "TickertapeHistoryAway": ({AWAY: SOON, OLDEST["history"]: f"0x4 60+60x{END}"}, 9, 10),
+    "TickertapeOutboxWaits": ({OLDEST["webhooks"]: f"0x4 61+60x{END}"}, 9, 10),
+    "TickertapeReceiverFails": ({FAILING: SOON}, 19, 20),
+    "TickertapeWebhooksGivenUp": ({GIVEN_UP: SOON}, 4, 5),
 }  # fmt: skip
 # Other metrics of a fault, and the minute at which its alert fires.
 MORE_FAULTS: dict[str, tuple[str, Series, int]] = {
@@ -135,6 +151,10 @@ HARMLESS: dict[str, Series] = {
     "a fail-over of Redis": {
         problem("redis_unavailable"): f"0x15 1 0x{END}", WRITES: f"0x15 1 0x{END}",
         PUSH: f"1x15 0 1x{END}",
+    },
+    "a receiver that restarts": {FAILING: f"0x15 1x9 0x{END}"},
+    "a database that restarts": {
+        AWAY: f"0x15 1 1 0x{END}", OLDEST["history"]: f"0x15 60 120 0x{END}",
     },
     "a burst that waits": {WAIT: f"0x15 40 40 0x{END}"},
     "a few failures of many": {FAILED: f"0+12x{END}"},

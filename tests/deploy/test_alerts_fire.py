@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -191,6 +192,39 @@ async def the_loops_stand_still_again_and_again(parts: Monitored) -> None:
 async def the_network_to_redis_is_slow(parts: Monitored) -> None:
     # One reply takes 280 ms. A scrape, which needs several, must end before the next one begins.
     parts.proxy.delay_s = 0.14
+
+
+@causes("TickertapeOutboxFull", history_bytes=1024)
+async def the_history_has_no_room(parts: Monitored) -> None:
+    await parts.sees('tickertape_outbox_lost_total{consumer="history"} == 0')
+    for _ in range(3):
+        await collect(parts.api.stream_url(await parts.api.submit()), parts.api.headers)
+
+
+@causes("TickertapeHistoryAway")
+async def the_database_is_locked(parts: Monitored) -> None:
+    other = sqlite3.connect(parts.database)
+    parts.cleanups.callback(other.close)
+    other.execute("BEGIN EXCLUSIVE")
+    await collect(parts.api.stream_url(await parts.api.submit()), parts.api.headers)
+
+
+@causes("TickertapeOutboxWaits", "TickertapeProcessDown")
+async def nothing_is_handed_on(parts: Monitored) -> None:
+    await parts.kill_deliver()
+    await collect(parts.api.stream_url(await parts.api.submit()), parts.api.headers)
+
+
+@causes("TickertapeReceiverFails")
+async def a_receiver_refuses(parts: Monitored) -> None:
+    parts.receiver.statuses.extend([500] * 100)
+    await collect(parts.api.stream_url(await parts.api.submit()), parts.api.headers)
+
+
+@causes("TickertapeWebhooksGivenUp", "TickertapeReceiverFails")
+async def a_receiver_is_gone(parts: Monitored) -> None:
+    parts.receiver.statuses.append(410)
+    await collect(parts.api.stream_url(await parts.api.submit()), parts.api.headers)
 
 
 @causes("TickertapeSecretRefused")

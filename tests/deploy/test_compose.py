@@ -78,13 +78,15 @@ def test_prometheus_scrapes_the_ports_that_the_services_open() -> None:
     opened = {
         "api": SERVICES["api"]["environment"],
         "worker": SERVICES["worker"]["environment"],
+        "deliver": SERVICES["deliver"]["environment"],
     }
     assert jobs["tickertape-api"]["names"] == ["api"]
-    assert jobs["tickertape-worker"]["names"] == ["worker"]
     assert opened["api"]["TICKERTAPE_METRICS_HOST"] == "0.0.0.0"
-    assert opened["worker"]["TICKERTAPE_WORKER_HEALTH_HOST"] == "0.0.0.0"
-    port = jobs["tickertape-worker"]["port"]
-    assert opened["worker"]["TICKERTAPE_WORKER_HEALTH_PORT"] == str(port)
+    for name in ("worker", "deliver"):
+        job, prefix = jobs[f"tickertape-{name}"], f"TICKERTAPE_{name.upper()}_HEALTH"
+        assert job["names"] == [name]
+        assert opened[name][f"{prefix}_HOST"] == "0.0.0.0"
+        assert opened[name][f"{prefix}_PORT"] == str(job["port"])
     # Callers of a compose file without Prometheus find the status where it was.
     assert opened["api"]["TICKERTAPE_METRICS_PORT"] is None
     head = (ROOT / "docker-compose.yml").read_text("utf-8").partition("\nservices:")[0]
@@ -170,6 +172,7 @@ def answering(status: list[int]) -> Iterator[int]:
 
 def test_the_third_failed_health_check_in_a_row_kills_the_worker(tmp_path: Path) -> None:
     kind, text = SERVICES["worker"]["healthcheck"]["test"]
+    assert SERVICES["deliver"]["healthcheck"]["test"] == [kind, text.replace("8001", "8002")]
     assert kind == "CMD-SHELL"
     assert "kill -KILL -1" in text
     status = [200]

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -15,6 +16,8 @@ from tickertape.runtime.secret_files import file_variable_names
 from tickertape.runtime.settings import Settings
 
 FOLDER = FILES / "kubernetes"
+# The same with `tickertape deliver`.
+WITH_DELIVER = FILES / "kubernetes-deliver"
 # The oldest release that its makers still support, and the newest that the checker knows.
 RELEASES = ["1.34", "1.37"]
 WORKLOADS = {"Deployment", "StatefulSet"}
@@ -23,9 +26,13 @@ Object = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def objects() -> list[Object]:
-    """What kustomize builds."""
+    """What kustomize builds of everything."""
+    return built(WITH_DELIVER)
+
+
+def built(folder: Path) -> list[Object]:
     done = subprocess.run(
-        [program("kubectl"), "kustomize", str(FOLDER)],
+        [program("kubectl"), "kustomize", str(folder)],
         check=False, capture_output=True, text=True, timeout=30,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -55,6 +62,13 @@ def test_kubernetes_knows_every_field(objects: list[Object], release: str) -> No
     }
 
 
+def test_without_webhooks_and_history_nothing_is_left_of_them(objects: list[Object]) -> None:
+    less = {each["metadata"]["name"] for each in built(FOLDER)}
+    more = {each["metadata"]["name"] for each in objects}
+    names = {re.sub("-[a-z0-9]{10}$", "", name) for name in more - less}
+    assert names == {"tickertape-deliver", "tickertape-api-history", "tickertape-settings"}
+
+
 def test_a_field_that_kubernetes_does_not_know_is_found(objects: list[Object]) -> None:
     wrong = next(each for each in objects if each["kind"] == "Deployment")
     wrong = {**wrong, "spec": {**wrong["spec"], "replica": 2}}
@@ -73,7 +87,7 @@ def test_the_settings_and_the_files_of_secrets_are_ones_that_are_read(
     )
     assert settings.keys() <= known
     Settings.model_validate(settings)
-    for name in ("tickertape-api", "tickertape-worker"):
+    for name in ("tickertape-api", "tickertape-worker", "tickertape-deliver"):
         of_container = container(objects, name)
         folders = [mount["mountPath"] for mount in of_container["volumeMounts"]]
         for variable in of_container["env"]:
@@ -87,7 +101,10 @@ def test_a_pod_has_the_time_to_drain(objects: list[Object], name: str) -> None:
     assert pods(objects)[name]["terminationGracePeriodSeconds"] >= drain_s + 20
 
 
-@pytest.mark.parametrize(("name", "port"), [("tickertape-api", 8000), ("tickertape-worker", 8001)])
+@pytest.mark.parametrize(
+    ("name", "port"),
+    [("tickertape-api", 8000), ("tickertape-worker", 8001), ("tickertape-deliver", 8002)],
+)
 def test_the_probes_ask_what_the_program_answers(
     objects: list[Object], name: str, port: int
 ) -> None:
@@ -115,6 +132,7 @@ def test_prometheus_is_led_to_ports_that_need_no_key(objects: list[Object]) -> N
     served = {
         "tickertape-api": settings["TICKERTAPE_METRICS_PORT"],
         "tickertape-worker": settings["TICKERTAPE_WORKER_HEALTH_PORT"],
+        "tickertape-deliver": settings["TICKERTAPE_DELIVER_HEALTH_PORT"],
     }
     for each in objects:
         if each["kind"] == "Deployment":

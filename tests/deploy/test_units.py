@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.front import FILES, program
+from tickertape.deliver.process import DeliverTiming
 from tickertape.runtime.environment import variable_names
 from tickertape.runtime.secret_files import file_variable_names
 from tickertape.runtime.settings import Settings
 
 PROGRAM = "/opt/tickertape/bin/tickertape"
-SERVICES = ["tickertape-api@.service", "tickertape-worker@.service"]
+DRAINING = ["tickertape-api@.service", "tickertape-worker@.service"]
+DELIVER = "tickertape-deliver@.service"
+SERVICES = [*DRAINING, DELIVER]
 UNITS = [*SERVICES, "tickertape-api.socket"]
 
 
@@ -50,9 +53,10 @@ def test_a_service_runs_with_few_rights(unit: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("unit", SERVICES)
 def test_a_unit_gives_a_service_the_time_to_drain(unit: str) -> None:
-    drain_s = Settings.model_fields["drain_s"].default
+    is_deliver = unit == DELIVER
+    drain_s = DeliverTiming().drain_s if is_deliver else Settings.model_fields["drain_s"].default
     (stop_s,) = values(unit, "TimeoutStopSec")
-    assert int(stop_s) >= drain_s + 15
+    assert int(stop_s) >= drain_s + (5 if is_deliver else 15)
 
 
 @pytest.mark.parametrize("unit", SERVICES)
@@ -60,5 +64,5 @@ def test_a_unit_sets_only_settings_and_has_no_secret(unit: str) -> None:
     pairs = [pair.split("=", 1) for line in values(unit, "Environment") for pair in line.split()]
     assert {name for name, _ in pairs} <= {*variable_names(), *file_variable_names()}
     credentials = {line.partition(":")[0] for line in values(unit, "LoadCredential")}
-    files = {value for name, value in pairs if name.endswith("_FILE")}
+    files = {value for name, value in pairs if name.endswith(("_FILE", "_WEBHOOKS"))}
     assert files == {f"%d/{name}" for name in credentials}

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.postgres import postgres_server
 from tickertape.broker.errors import SettingsInvalid
+from tickertape.history import deleting
 from tickertape.history.opening import HistoryUnavailable
 from tickertape.history.rows import Written, conversation_of
 from tickertape.history.store import History
@@ -106,6 +107,23 @@ async def test_what_a_caller_wants_kept_for_a_while_is_gone_after_it(history: Hi
     await history.drop_expired()
     assert await history.find("t", "c") is None
     assert await history.find("t", "b") is not None
+
+
+async def test_what_ended_long_ago_goes_in_slices_with_its_title_and_its_conversation(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deleting, "_SLICE", 2)
+    old = [row(f"a{n}", n) for n in range(3)]
+    # Its conversation has the title of an old request and goes on.
+    going_on = [row("b0", 3, key="on"), row("b1", 9, key="on", title="title b0", title_of="b0")]
+    await history.write([*old, *going_on, row("c", 4, key="")])
+    assert [await history.drop_expired(9) for _ in range(4)] == [True, True, False, False]
+    assert await history.conversation("t", "k") is None
+    assert await history.find("t", "c") is None
+    assert await ids(history, "on") == ["b1"]
+    found = await history.conversation("t", "on")
+    assert found is not None
+    assert found[0]["title"] is None
 
 
 async def test_a_database_that_is_away_is_named_without_its_address(tmp_path: Path) -> None:
