@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests.deliver.conftest import Delivering
-from tests.support.receiver import Receiver, receiving, write_receivers
+from tests.support.receiver import SECRET, Receiver, receiving, write_receivers
 from tests.support.rig import Rig
 from tests.support.wait import wait_until
 from tickertape.broker.outbox import Outbox
@@ -184,6 +185,28 @@ async def test_a_webhook_that_people_send_again_gets_all_its_tries_and_its_time_
         await all_arrive(receiver, ids)
     assert {*receiver.calls} == {f"evt_{request_id}" for request_id in ids}
     assert await given_up.listed() == []
+
+
+async def test_no_log_has_a_secret_an_address_or_a_text_whatever_a_receiver_does(
+    rig: Rig, path: Path, receiver: Receiver, delivering: Delivering
+) -> None:
+    receiver.statuses.extend([500, 302])
+    receiver.headers = {"Location": "http://169.254.169.254/passw0rd"}
+    write_receivers(
+        path,
+        one=receiver.url.replace("http://", "http://user:passw0rd@"),
+        away="http://127.0.0.1:9/passw0rd",
+    )
+    request_id = await rig.begin(payload={"messages": ["passw0rd"], "params": {}})
+    await rig.fail(message="passw0rd")
+    with structlog.testing.capture_logs() as lines:
+        async with delivering(WebhookTiming(pauses_s=(0.01,) * 3, busy_s=0.05)):
+            await all_arrive(receiver, {request_id})
+            await wait_until(lambda: is_empty(rig), description="the other one is given up")
+    assert {"a webhook was not accepted", "a webhook was given up"} <= {
+        line["event"] for line in lines
+    }
+    assert not any(word in str(lines) for word in ("passw0rd", SECRET, "127.0.0.1", "169.254"))
 
 
 async def test_a_receiver_that_left_the_file_gets_nothing_more(
