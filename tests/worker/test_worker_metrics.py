@@ -69,6 +69,6 @@ async def test_a_worker_shows_what_it_runs_and_what_it_ended(
         found = await text()
         assert "hushed" not in found
         assert request_id not in found
-        of_worker = DOCUMENT.read_text("utf-8").partition("## A worker")[2]
+        of_worker = DOCUMENT.read_text("utf-8").partition("## A worker")[2].partition("\n## ")[0]
         assert {*NAMED.findall(of_worker)} == families(found)
         assert misdescribed(of_worker, found) == []
