@@ -51,7 +51,12 @@ async def _batch(rig: Rig) -> list[float]:
 
 
 async def _compare(url: str, on: dict[str, Any]) -> None:
-    limits = {"openai_model": "m", "tenant_limit": 10**6, "queue_limit": 10**6, "lease_s": 300}
+    limits: dict[str, Any] = {
+        "openai_model": "m",
+        "tenant_limit": 10**6,
+        "queue_limit": 10**6,
+        "lease_s": 300,
+    }
     async with (
         open_rig(url, GivenSettings(**limits)) as without,
         open_rig(url, GivenSettings(**limits, **on)) as with_both,
