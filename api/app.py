@@ -39,6 +39,7 @@ from tickertape.api.protocols import (
     openai_responses,
 )
 from tickertape.api.protocols.http_protocol import HttpProtocol
+from tickertape.api.protocols.quick_route import quick_routes
 from tickertape.api.rates import RESTS, rate_headers
 from tickertape.api.request_trace import TraceCalls
 from tickertape.api.services import TIMING, ApiTiming
@@ -163,7 +164,8 @@ def _completed_routes(protocols: tuple[HttpProtocol, ...]) -> list[BaseRoute]:
         everything.include_router(router)
     for route in everything.routes:
         route.matches({"type": "http", "method": "GET", "path": "/", "root_path": ""})
-    return everything.routes
+    quick = [each for one in protocols for each in quick_routes(one.routers, one.quick)]
+    return [*quick, *everything.routes]
 
 
 @cache

@@ -1,7 +1,8 @@
 """What a protocol declares to the app: its routes, and what differs on its paths."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from fastapi import APIRouter
 
@@ -14,9 +15,11 @@ class HttpProtocol:
 
     `error_forms` maps prefixes of paths to the form in which the protocol's clients read errors.
     Other paths have JSON errors. `max_body_bytes` maps paths to a limit that applies instead of the
-    general one, as long as the settings do not change that.
+    general one, as long as the settings do not change that. `quick` are the endpoints that are
+    called most often (quick_route.py).
     """
 
     routers: tuple[APIRouter, ...]
     error_forms: Mapping[str, ErrorForm] = field(default_factory=dict)
     max_body_bytes: Mapping[str, int] = field(default_factory=dict)
+    quick: tuple[Callable[..., Any], ...] = ()

@@ -3,4 +3,4 @@
 from tickertape.api.protocols.agui import routes
 from tickertape.api.protocols.http_protocol import HttpProtocol
 
-PROTOCOL = HttpProtocol(routers=(routes.router,))
+PROTOCOL = HttpProtocol(routers=(routes.router,), quick=(routes.run,))

@@ -18,5 +18,6 @@ PROTOCOL = HttpProtocol(
         tickets.router,
         conversations.router,
         roles.router,
-    )
+    ),
+    quick=(requests.submit, streams.follow),
 )
