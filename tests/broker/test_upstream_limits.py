@@ -1,6 +1,7 @@
 """Limits per minute of upstreams, which all workers share."""
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator
 
@@ -109,27 +110,52 @@ async def test_a_clock_that_is_set_back_ends_no_upstream(limits: UpstreamLimits,
 async def test_over_any_60_s_four_workers_together_keep_within_one_percent_of_the_limits(
     redis_url: str,
 ) -> None:
-    per_minute = PerMinute(600, 60_000)
-    entered: list[float] = []
+    """One upstream has a limit of requests and one of tokens, which are used in any amounts."""
+    of_requests, of_tokens = await asyncio.gather(
+        used_by_four(redis_url, "requests", PerMinute(600, None)),
+        used_by_four(redis_url, "tokens", PerMinute(None, 60_000)),
+    )
+    assert most_in_60_s([(at, 1) for at, _ in of_requests]) <= 600 * 1.01
+    assert most_in_60_s(of_tokens) <= 60_000 * 1.01
+    # Two whole windows, and what the third has begun with.
+    assert in_120_s([(at, 1) for at, _ in of_requests]) >= 2 * 600 * 0.99
+    assert in_120_s(of_tokens) >= 2 * 60_000 * 0.99
+
+
+Used = list[tuple[float, int]]
+
+
+def most_in_60_s(used: Used) -> int:
+    return max(sum(n for other, n in used if at <= other < at + 60) for at, _ in used)
+
+
+def in_120_s(used: Used) -> int:
+    return sum(n for at, n in used if at < used[0][0] + 120)
+
+
+async def used_by_four(redis_url: str, name: str, per_minute: PerMinute) -> Used:
+    """What four workers use in 130 s: the time of each call, and its tokens."""
+    used: Used = []
     end_s = time.monotonic() + 130
 
     async def work(number: int) -> None:
-        connections = Connections(redis_url)
+        connections, rng = Connections(redis_url), random.Random(number)
         limits, calls = UpstreamLimits(connections), 0
         try:
             while time.monotonic() < end_s:
-                wait_s = await limits.enter("a", f"{number}.{calls}", per_minute, 150)
-                if wait_s is not None:
+                call, tokens = f"{number}.{calls}", rng.randint(50, 150)
+                # The estimate of a worker is wrong in both ways.
+                reserved = tokens + rng.randint(-40, 40)
+                wait_s = await limits.enter(name, call, per_minute, reserved)
+                while wait_s is not None and time.monotonic() < end_s:
                     await asyncio.sleep(min(wait_s, max(0.0, end_s - time.monotonic())))
-                    continue
-                entered.append(time.monotonic())
-                await limits.leave("a", f"{number}.{calls}", 100)
-                calls += 1
+                    wait_s = await limits.enter(name, call, per_minute, reserved)
+                if wait_s is None:
+                    used.append((time.monotonic(), tokens))
+                    await limits.leave(name, call, tokens)
+                    calls += 1
         finally:
             await connections.aclose()
 
     await asyncio.gather(*map(work, range(4)))
-    most = max(sum(1 for other in entered if at <= other < at + 60) for at in entered)
-    assert most <= 600 * 1.01
-    # Two whole windows, and what the third has begun with.
-    assert sum(1 for at in entered if at < entered[0] + 120) >= 2 * 600 * 0.99
+    return used

@@ -54,6 +54,7 @@ async def two_upstreams(
     timing: WorkerTiming = TIMING,
     slots: int = 8,
     tracer: Tracer | None = None,
+    lease_s: float = 1,
     **settings: Any,
 ) -> AsyncIterator[TwoUpstreams]:
     """`owner` is the family that both lists of models name, and `of_a` adds fields to a's row."""
@@ -64,7 +65,7 @@ async def two_upstreams(
             {"name": "b", "base_url": b.base_url, "order": 2, **(of_b or {})},
         ]
         table = write_table(folder / "upstreams.toml", *rows)
-        given = GivenSettings(upstreams=table, openai_model="m", lease_s=1, **settings)
+        given = GivenSettings(upstreams=table, openai_model="m", lease_s=lease_s, **settings)
         async with (
             open_rig(redis_url, given) as rig,
             working(redis_url, given, timing=timing, slots=slots, tracer=tracer),
