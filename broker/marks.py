@@ -1,11 +1,14 @@
-"""What a function's attempt records for the attempts after it, under the fence.
+"""What an attempt records for the attempts after it, under the fence.
 
 Without a record, an interrupted attempt is followed by what the request's policy says. Functions
 may have effects outside their answer, so they can record another policy, and a checkpoint: a state
-from which the next attempt goes on.
+from which the next attempt goes on. An attempt whose upstream keeps the answer records where.
 """
 
-from typing import NamedTuple
+import contextlib
+from typing import Literal, NamedTuple
+
+import msgspec
 
 from tickertape.broker import request_ids
 from tickertape.broker.codec import Cursor
@@ -25,6 +28,13 @@ class Checkpoint(NamedTuple):
     state: bytes
 
 
+class Attached(msgspec.Struct, frozen=True):
+    """An answer that an upstream keeps: the row of the table, and the upstream's id for it."""
+
+    upstream: str
+    id: str
+
+
 class Marks:
     """Records and reads the marks of requests."""
 
@@ -39,6 +49,28 @@ class Marks:
 
         At most MOST_CHECKPOINT_BYTES. Raises Fenced, Unavailable. Repeat with equal arguments.
         """
+        await self._record(lease, policy, at, checkpoint, b"")
+
+    async def attach(self, lease: Lease, attached: Attached) -> None:
+        """Record the answer that an upstream keeps. As `mark` otherwise."""
+        await self._record(lease, "", 0, b"", msgspec.json.encode(attached))
+
+    async def attached(self, request_id: str) -> Attached | None:
+        """The answer of the last attempt, if an upstream keeps it. Raises Unavailable."""
+        key = self._connections.keys.request(request_id)
+        stored = await self._connections.ask("HGET", key, "attached")
+        with contextlib.suppress(msgspec.DecodeError):
+            return None if stored is None else msgspec.json.decode(stored, type=Attached)
+        return None
+
+    async def _record(
+        self,
+        lease: Lease,
+        policy: Policy | Literal[""],
+        at: int,
+        checkpoint: bytes,
+        attached: bytes,
+    ) -> None:
         partition = request_ids.partition_of(lease.request_id)
         word, _ = await self._scripts.verdict(
             "mark",
@@ -48,6 +80,7 @@ class Marks:
             policy=policy,
             at=at,
             checkpoint=checkpoint,
+            attached=attached,
         )
         if word == "FENCED":
             raise Fenced

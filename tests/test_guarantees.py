@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
-FAULTS = 69
+FAULTS = 70
 # With no consumer group in the design these two cannot happen.
 FALLEN_AWAY = {10, 37}
 _DOCS = TESTS.parent / "docs"

@@ -121,7 +121,7 @@ class Attempt:
     @property
     def deltas(self) -> int:
         """The deltas that this attempt has received, without those of an answer it continues."""
-        return self.tally.deltas - self._kept_deltas
+        return max(0, self.tally.deltas - self._kept_deltas)
 
     def timing(self) -> dict[str, int]:
         """The ms from the begin of the attempt to its first output and to now.

@@ -4,13 +4,19 @@ An attempt knows no more of the upstream than this, so that each request can hav
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
-from tickertape.broker.codec import Entry
+from tickertape.broker.codec import Cursor, Entry
 from tickertape.broker.fold import fold
+from tickertape.broker.kinds import OUTPUT, Output
+from tickertape.broker.log import Logs
+from tickertape.broker.marks import Marks
 from tickertape.worker.upstream.answer_stream import AnswerStream, Limits, Take
 from tickertape.worker.upstream.client import Upstream
+from tickertape.worker.upstream.pieces import Piece
 from tickertape.worker.upstream.tally import Tally
+
+T = TypeVar("T")
 
 
 class Origin(NamedTuple):
@@ -56,6 +62,20 @@ class Written(Protocol):
 
     def fenced(self) -> None:
         """Stop the attempt, because Redis has refused to record something for it."""
+        ...
+
+
+class Stored(Protocol):
+    """Where the log and the checkpoint of a request are."""
+
+    @property
+    def logs(self) -> Logs: ...
+
+    @property
+    def marks(self) -> Marks: ...
+
+    async def insist(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a call while Redis is away."""
         ...
 
 
@@ -109,6 +129,24 @@ class Source(Protocol):
         """
         ...
 
+    def discard(self) -> None:
+        """Have the upstream stop, because no attempt will go on with the last answer."""
+        ...
+
+
+def output_until(entries: list[Entry], at: Cursor) -> list[Piece]:
+    """The output of a log up to an entry, without what was discarded before that."""
+    pieces: list[Piece] = []
+    for entry in entries:
+        if entry.cursor > at:
+            break
+        if entry.kind in {"started", "reset"}:
+            pieces = []
+        elif entry.kind in OUTPUT:
+            kind: Output = entry.kind  # type: ignore[assignment]  # narrowed by the set
+            pieces.append(Piece(kind, entry.text, entry.data or None, entry.x))
+    return pieces
+
 
 def kept_text(entries: list[Entry]) -> Tally:
     """The text of a log, and whether there was other output, which no upstream continues."""
@@ -146,6 +184,9 @@ class UpstreamSource:
         """There is only one."""
         del body, tally
         return False
+
+    def discard(self) -> None:
+        """An upstream stops by itself when its connection is closed."""
 
     def origin(self, body: dict[str, Any]) -> Origin:
         """The family, the model in use and the address."""

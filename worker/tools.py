@@ -85,7 +85,7 @@ class Tools:
         if function is None:
             upstream = self.upstream
             if isinstance(upstream, UpstreamTable):
-                return TableSource(upstream, tried)
+                return TableSource(upstream, tried, lease, written, self)
             return UpstreamSource(upstream)
         marking = AttemptMarking(self.marks, lease, written, self.insist, function.on_interruption)
         return FunctionSource(

@@ -40,13 +40,14 @@ end
 
 -- Open a new attempt of a request that is not running. Returns nil when the policy forbids a new attempt.
 -- An answer that a draining worker handed over has not broken off, so it is continued under the policy `restart` too.
--- A function whose log ends with its checkpoint goes on from there, whatever the caller can continue. See mark.lua.
+-- A function whose log ends with its checkpoint goes on from there, whatever the caller can continue. An answer that its
+-- upstream keeps has not broken off either, and a caller that can continue reads on. See mark.lua.
 local function open_attempt(r, can_continue, owner, lease_ms, default_model)
   local has_output = r.kept == '1' or (r.n > 0 and r.seq > 0)
   local kind, letter, kept = 'started', 'S', '0'
   local is_at_checkpoint = r.checkpoint_at == r.attempt .. '-' .. int(r.seq) and r.policy ~= 'fail'
   if has_output or (r.policy == 'fail' and r.begun) then
-    local continues = r.policy == 'continue' or (r.policy == 'restart' and r.reason == '"worker_drained"')
+    local continues = r.policy == 'continue' or (r.policy == 'restart' and r.reason == '"worker_drained"') or r.attached
     if is_at_checkpoint or (continues and can_continue == '1') then kind, letter, kept = 'resumed', 'K', '1'
     elseif r.policy == 'restart' then kind, letter = 'reset', 'Z'
     else return nil end
@@ -237,7 +238,7 @@ local function end_request(r, state, terminal, retention_s, conversation_ttl_s, 
   local kept_s = retention_of(r, retention_s)
   release_tenant(r, kept_s, retention_s, conversation_ttl_s)
   local held_s = r.outbox == '' and 0 or list_for_consumers(r, state, terminal)
-  call('HDEL', request, 'payload', 'checkpoint', 'checkpoint_at')
+  call('HDEL', request, 'payload', 'checkpoint', 'checkpoint_at', 'attached')
   call('EXPIRE', request, kept_s)
   call('EXPIRE', P .. 'log:' .. r.id, math.max(kept_s, held_s))
   list_uncompacted(r)

@@ -130,13 +130,13 @@ end
 local function read_request(id)
   local h = call('HMGET', P .. 'req:' .. id, 'state', 'attempt', 'seq', 'tenant', 'conv', 'idem', 'bytes',
     'owner', 'crashes', 'n', 'kept', 'policy', 'model', 'reason', 'format', 'replid', 'rates', 'input', 'home',
-    'logged', 'asks', 'output_bytes', 'pool', 'checkpoint_at', 'begun', 'outbox')
+    'logged', 'asks', 'output_bytes', 'pool', 'checkpoint_at', 'begun', 'outbox', 'attached')
   return { id = id, state = h[1], attempt = h[2], seq = tonumber(h[3] or 0), tenant = h[4],
     conversation = h[5] or '', idempotency = h[6] or '', bytes = tonumber(h[7] or 0), owner = h[8] or '',
     crashes = tonumber(h[9] or 0), n = tonumber(h[10] or 0), kept = h[11], policy = h[12],
     model = h[13] or '', reason = h[14] or 'null', format = tonumber(h[15] or 1), replid = h[16], rates = h[17] or '', input = tonumber(h[18] or 0), home = h[19] or '',
     logged = tonumber(h[20]), asks = tonumber(h[21] or 0), output = tonumber(h[22] or 0), pool = h[23] or '',
-    checkpoint_at = h[24], begun = h[25], outbox = h[26] or '', answer_bytes = 0 }
+    checkpoint_at = h[24], begun = h[25], outbox = h[26] or '', attached = h[27], answer_bytes = 0 }
 end
 
 -- Record that Redis serves workers now, and return the time before which no lease is reaped.

@@ -17,8 +17,10 @@ if r.state == 'running' and r.owner == owner then
 end
 if r.state == 'failed' and r.attempt == ending_attempt then return { 'INTERRUPTED', '' } end
 if r.state ~= 'running' or r.attempt ~= ending_attempt then return { 'FENCED', r.state or 'missing' } end
-r.reason = reason
+-- An answer that its upstream keeps has ended for this worker.
+r.reason, r.attached = reason, nil
 call('HSET', P .. 'req:' .. r.id, 'reason', reason)
+call('HDEL', P .. 'req:' .. r.id, 'attached')
 local attempt, n, opener, prev = open_attempt(r, can_continue, owner, tonumber(lease_ms), default_model)
 if not attempt then
   end_request(r, 'failed', INTERRUPTED, retention_s, conversation_ttl_s)

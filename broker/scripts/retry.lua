@@ -15,6 +15,7 @@ local until_ms = int(now + delay_ms)
 local waiting = '{"until":' .. until_ms .. ',"reason":' .. reason .. '}'
 local request = P .. 'req:' .. r.id
 call('HSET', request, 'state', 'delayed', 'reason', reason, 'waiting', waiting)
+call('HDEL', request, 'attached')
 if counts == '1' then call('HINCRBY', request, 'retries', 1) end
 if usage ~= '' then call('HSETNX', request, 'usage:' .. r.attempt, usage) end
 leave_running(r)

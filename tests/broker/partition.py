@@ -233,7 +233,9 @@ class Partition(CheckedPartition):
     async def release(self, go: Go) -> Reply:
         return await self.call("release", [RING], request_id=go.id, attempt=go.attempt)
 
-    async def mark(self, go: Go, policy: str, at: int = 0, checkpoint: str = "") -> Reply:
+    async def mark(
+        self, go: Go, policy: str, at: int = 0, checkpoint: str = "", attached: str = ""
+    ) -> Reply:
         return await self.call(
             "mark",
             [RING],
@@ -242,6 +244,7 @@ class Partition(CheckedPartition):
             policy=policy,
             at=at,
             checkpoint=checkpoint,
+            attached=attached,
         )
 
     async def finish(

@@ -64,6 +64,30 @@ async def test_a_checkpoint_before_any_output_starts_without_a_reset(
     assert await partition.field("a", "checkpoint_at") == f"{attempt}-0"
 
 
+@pytest.mark.parametrize("policy", ["restart", "continue", "fail"])
+async def test_an_answer_that_its_upstream_keeps_is_read_on_by_a_worker_that_can(
+    partition: Partition, how: How, policy: str
+) -> None:
+    go = await begun(partition, policy, "x")
+    assert await partition.mark(go, "", attached="{}") == ("OK", "")
+    # A worker that reopens an attempt has seen the end of the answer.
+    by_policy = {"restart": "reset", "continue": "resumed", "fail": "failed"}
+    opener = by_policy[policy] if how == "reopen" else "resumed"
+    assert await opener_after(partition, go, how, can_continue=True) == opener
+    kept = opener != "failed" and how != "reopen"
+    assert await partition.field("a", "attached") == ("{}" if kept else None)
+    assert await partition.field("a", "policy") == policy
+
+
+@pytest.mark.parametrize(("policy", "opener"), [("restart", "reset"), ("fail", "failed")])
+async def test_an_answer_that_its_upstream_keeps_is_lost_to_a_worker_that_cannot_read_it(
+    partition: Partition, how: How, policy: str, opener: str
+) -> None:
+    go = await begun(partition, policy, "x")
+    await partition.mark(go, "", attached="{}")
+    assert await opener_after(partition, go, how, can_continue=False) == opener
+
+
 async def test_an_attempt_that_is_over_marks_nothing(partition: Partition, how: How) -> None:
     go = await begun(partition, "restart", "x")
     await opener_after(partition, go, how, can_continue=False)

@@ -22,7 +22,7 @@ from tickertape.broker.conversations import Conversations
 from tickertape.broker.counts import Counts
 from tickertape.broker.exchanges import Exchanges
 from tickertape.broker.lua import NAMES, source
-from tickertape.broker.marks import Marks
+from tickertape.broker.marks import Attached, Marks
 from tickertape.broker.model_titles import ModelTitles
 from tickertape.broker.outbox import Fate, Outbox
 from tickertape.broker.queue import Lease, Queue
@@ -55,6 +55,7 @@ class Story(Rig):
         await self.type("c")
         await self.queue.account(self.lease, {"completion_tokens": 1})
         await Marks(self.connections).mark(self.lease, "restart", at=1, checkpoint=b"1")
+        await Marks(self.connections).attach(self.lease, Attached("a", "resp_1"))
         await self.queue.release(self.lease)
         await self.claim()
         await self.queue.retry(self.lease, 1, "later")

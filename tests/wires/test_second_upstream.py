@@ -89,6 +89,7 @@ async def test_an_upstream_that_dies_in_mid_answer_leaves_no_text_of_two_answers
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("can_continue", [False, True])
 async def test_what_is_heard_on_every_wire_of_an_answer_whose_upstream_died(
     redis_url: str, tmp_path: Path, *, can_continue: bool

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import structlog.testing
 
 from tests.support.script import (
     Chunk,
@@ -82,7 +83,7 @@ async def b() -> AsyncIterator[ScriptedUpstream]:
 
 
 async def ask(
-    table: UpstreamTable, tally: Tally | None = None, limits: Limits = QUICK, **body: Any
+    table: UpstreamTable, tally: Tally | None = None, limits: Limits | None = None, **body: Any
 ) -> tuple[str | None, str]:
     """The name of the upstream that answered, and the text."""
     counted = Tally() if tally is None else tally
@@ -90,7 +91,8 @@ async def ask(
     async def room() -> None:
         return None
 
-    stream = table.stream({**BODY, **body}, counted, limits, request_id="r")
+    usual = Limits(first_byte_s=9, deadline_s=19)
+    stream = table.stream({**BODY, **body}, counted, limits or usual, request_id="r")
     async with stream as answered:
         await answered.deliver(lambda _: True, room)
     return stream.answered_by, counted.text
@@ -122,7 +124,8 @@ async def test_a_failure_before_output_goes_to_the_next_upstream(
     a.script = FAILURES[failure]
     tally = Tally()
     async with table_of(a, b) as table:
-        assert await ask(table, tally) == ("b", "the whole answer")
+        limits = QUICK if failure == "silence" else None
+        assert await ask(table, tally, limits) == ("b", "the whole answer")
     assert tally.usage is not None
     assert tally.usage["completion_tokens"] == 5
     assert tally.finish_reason == "stop"
@@ -167,13 +170,17 @@ async def test_a_refused_key_does_not_end_a_request_that_another_upstream_may_an
             await ask(table)
 
 
-async def test_a_refusal_names_the_row_whose_key_is_to_be_corrected(a: ScriptedUpstream) -> None:
+async def test_a_refusal_names_its_row_in_the_log_and_not_to_the_tenant(
+    a: ScriptedUpstream,
+) -> None:
     a.accept_keys("another")
     async with table_of(a) as table:
-        with pytest.raises(Rejected) as refused:
+        with structlog.testing.capture_logs() as logged, pytest.raises(Rejected) as refused:
             await ask(table)
-        assert "has to correct the key of 'a' and restart" in refused.value.message
-        assert "key-of-a" not in refused.value.message
+        assert "has to correct the key of the upstream and restart" in refused.value.message
+        assert not {"'a'", "key-of-a", a.base_url} & {*refused.value.message.split()}
+        (failed,) = [each for each in logged if each["event"] == "upstream failed"]
+        assert (failed["upstream"], failed["reason"]) == ("a", refused.value.message)
         a.accept_keys("key-of-a")
         a.script = WHOLE
         assert (await ask(table))[0] == "a"

@@ -1,13 +1,10 @@
 """A function as the source of one attempt."""
 
 import json
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from tickertape.broker.codec import Cursor, Entry
-from tickertape.broker.kinds import OUTPUT, Output
-from tickertape.broker.log import Logs
-from tickertape.broker.marks import Checkpoint, Marks
+from tickertape.broker.marks import Checkpoint
 from tickertape.broker.principals import tenant_of
 from tickertape.broker.queue import Lease
 from tickertape.worker.functions.answer import FunctionAnswer, Start
@@ -16,26 +13,9 @@ from tickertape.worker.functions.definition import Function
 from tickertape.worker.functions.marking import AttemptMarking
 from tickertape.worker.functions.pieces import PieceMaker
 from tickertape.worker.functions.request import Request
-from tickertape.worker.source import Origin
+from tickertape.worker.source import Origin, Stored, output_until
 from tickertape.worker.upstream.answer_stream import Limits
-from tickertape.worker.upstream.pieces import Piece
 from tickertape.worker.upstream.tally import Tally
-
-T = TypeVar("T")
-
-
-class Stored(Protocol):
-    """Where the log and the checkpoint of a request are."""
-
-    @property
-    def logs(self) -> Logs: ...
-
-    @property
-    def marks(self) -> Marks: ...
-
-    async def insist(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Repeat a call while Redis is away."""
-        ...
 
 
 class FunctionSource:
@@ -93,6 +73,9 @@ class FunctionSource:
             tally.add(piece)
         return tally
 
+    def discard(self) -> None:
+        """A function is stopped with its attempt."""
+
     def context_tokens(self, model: str | None) -> int | None:
         """Not known."""
         del model
@@ -145,20 +128,6 @@ class FunctionSource:
         )
         request = request_of(lease, body, entries[0].data)
         return Start(request, context, [] if self._is_at_checkpoint else pieces)
-
-
-def output_until(entries: list[Entry], at: Cursor) -> list[Piece]:
-    """The output of a log up to an entry, without what was discarded before that."""
-    pieces: list[Piece] = []
-    for entry in entries:
-        if entry.cursor > at:
-            break
-        if entry.kind in {"started", "reset"}:
-            pieces = []
-        elif entry.kind in OUTPUT:
-            kind: Output = entry.kind  # type: ignore[assignment]  # narrowed by the set
-            pieces.append(Piece(kind, entry.text, entry.data or None, entry.x))
-    return pieces
 
 
 def request_of(lease: Lease, body: dict[str, Any], queued: dict[str, Any]) -> Request:

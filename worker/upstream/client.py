@@ -8,7 +8,7 @@ prompt.
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -17,13 +17,16 @@ import httpx2
 import msgspec
 import openai
 from openai import AsyncOpenAI, AsyncStream
+from openai._models import FinalRequestOptions
 
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.worker.upstream.address import checked_upstream_url, parse_address
 from tickertape.worker.upstream.answer_stream import AnswerStream, Body, Limits
+from tickertape.worker.upstream.asking import Call
 from tickertape.worker.upstream.cache_isolation import is_separate, without_cached_counts
 from tickertape.worker.upstream.chunk_json import decode_error
 from tickertape.worker.upstream.chunks import ChunkReader
+from tickertape.worker.upstream.connection_errors import HungUp, unreachable
 from tickertape.worker.upstream.continuation import can_be_continued, continue_request
 from tickertape.worker.upstream.error_reports import error_from, read_report
 from tickertape.worker.upstream.error_responses import ErrorResponse, read_bounded, report_in
@@ -31,21 +34,20 @@ from tickertape.worker.upstream.errors import (
     NoModelList,
     Rejected,
     Stalled,
-    Unreachable,
+    Truncated,
     UpstreamError,
     UpstreamFault,
     UpstreamGarbage,
 )
 from tickertape.worker.upstream.http_client import PUSHED_BODY, SAME_CALL, SameCall
 from tickertape.worker.upstream.inner_names import without_inner_names
-from tickertape.worker.upstream.model_list import known_contexts
+from tickertape.worker.upstream.model_list import known_contexts, models_in
 from tickertape.worker.upstream.profiles import Profile, profile_for
 from tickertape.worker.upstream.pushed_body import PushedBody
 from tickertape.worker.upstream.redaction import redacted
 from tickertape.worker.upstream.request_adapter import RequestAdapter
 from tickertape.worker.upstream.retry_after import retry_after_s
 from tickertape.worker.upstream.sdk_client import make_client, with_account, with_key
-from tickertape.worker.upstream.surrogates import scrubbed
 from tickertape.worker.upstream.tally import Tally
 
 # Some good servers have no list of models, and answer with one of these.
@@ -55,6 +57,9 @@ _FAULT_OF_FIELDS = frozenset({400, 422})
 _MAX_LIST_BYTES = 8 * 1024 * 1024
 _MOST_EARLIER = 12
 _NO_KEY = "none"  # the SDK refuses an empty key; servers without keys ignore this one
+
+
+_USUAL = Call()
 
 
 class Upstream:
@@ -156,18 +161,58 @@ class Upstream:
         and the default model added. Unknown fields are sent as they are. If `tally` has text, the
         upstream continues that text; check `can_continue` first.
         """
+        return self.ask(_USUAL, payload, tally, limits, request_id=request_id)
+
+    def ask(
+        self,
+        call: Call,
+        payload: dict[str, Any],
+        tally: Tally,
+        limits: Limits | None,
+        *,
+        request_id: str,
+    ) -> AnswerStream:
+        """As `stream`, for an answer that is asked for in another way."""
         echo = ""
         if tally.has_output:
             payload = continue_request(self.profile, payload, tally.text, tally.deltas)
             echo = tally.text if self.profile.may_echo else ""
         sent: dict[str, Any] = {}
-        reader = ChunkReader(
+        reader = call.reader(
             tally,
             echo,
             lambda report: self._refusal_in_stream(report, sent),
             request_id=request_id,
         )
-        return AnswerStream(lambda: self._open(payload, sent), reader, limits or Limits())
+        return AnswerStream(lambda: self._open(payload, sent, call), reader, limits or Limits())
+
+    def fitted(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """The body that the upstream gets for a payload, as far as is known before the call."""
+        return self._adapter.adapt(self.profile, payload, self.model)
+
+    def replay(
+        self, path: str, params: Mapping[str, str], reader: ChunkReader, limits: Limits
+    ) -> AnswerStream:
+        """An answer that the upstream keeps, read from this path.
+
+        Opening it raises Truncated if the upstream does not have the answer.
+        """
+        return AnswerStream(lambda: self._get(path, params), reader, limits)
+
+    async def command(
+        self, method: str, path: str, params: Mapping[str, str] | None = None
+    ) -> None:
+        """Make a call whose answer is not read. Raises UpstreamError."""
+        options = FinalRequestOptions.construct(method=method, url=path, params=dict(params or {}))
+        try:
+            async with asyncio.timeout(self._models_limit_s):
+                with self._map_errors({}):
+                    stream = await self._client.request(
+                        object, options, stream=True, stream_cls=AsyncStream[object]
+                    )
+                await stream.response.aclose()
+        except TimeoutError:
+            raise Stalled from None
 
     def context_tokens(self, model: str | None) -> int | None:
         """The context of a model in tokens, if the upstream lists it. None is the default model."""
@@ -182,7 +227,7 @@ class Upstream:
         try:
             async with asyncio.timeout(self._models_limit_s):
                 with self._map_errors({}):
-                    models = _models(decode_error(await self._get_models()))
+                    models = models_in(decode_error(await self._get_models()))
         except TimeoutError:
             raise Stalled("The upstream did not list its models in time.") from None
         except RecursionError:
@@ -232,15 +277,32 @@ class Upstream:
         finally:
             await stream.response.aclose()
 
-    async def _open(self, payload: dict[str, Any], sent: dict[str, Any]) -> Body | PushedBody:
+    async def _get(self, path: str, params: Mapping[str, str]) -> Body | PushedBody:
+        options: Any = {"params": dict(params)}
+        try:
+            with self._map_errors({}):
+                stream = await self._client.get(
+                    path,
+                    cast_to=object,
+                    options=options,
+                    stream=True,
+                    stream_cls=AsyncStream[object],
+                )
+        except Rejected:
+            raise Truncated("The upstream does not have the answer any more.") from None
+        return _body_of(stream)
+
+    async def _open(
+        self, payload: dict[str, Any], sent: dict[str, Any], call: Call
+    ) -> Body | PushedBody:
         """The open response to `payload`; `sent` becomes the body that the upstream accepted."""
         retried: set[str] = set()
         while True:
             sent.clear()
             sent |= self._adapter.adapt(self.profile, payload, self.model)
             try:
-                return await self._post(sent)
-            except (_FieldRefused, _HungUp) as error:
+                return await self._post(sent, call)
+            except (_FieldRefused, HungUp) as error:
                 if error.cause in retried:
                     raise
                 retried.add(error.cause)
@@ -250,26 +312,25 @@ class Upstream:
                         self._adapter.unlearn(sent, refused)
                 raise
 
-    async def _post(self, body: dict[str, Any]) -> Body | PushedBody:
+    async def _post(self, body: dict[str, Any], call: Call) -> Body | PushedBody:
         with self._map_errors(body):
-            content = msgspec.json.encode(body)
-            if self._call is not None:
+            content = msgspec.json.encode(call.fit(body))
+            is_usual = call is _USUAL
+            if self._call is not None and is_usual:
                 return await self._call.post(content)
             client = self._client
             stream = await client.post(
-                "/chat/completions",
+                call.path,
                 cast_to=object,
                 content=content,
+                options={"headers": call.headers} if call.headers else {},
                 stream=True,
                 stream_cls=AsyncStream[object],
             )
-        response = stream.response
         # The account may have been replaced meanwhile.
-        if client is self._client:
-            self._call = response.extensions.get(SAME_CALL)
-        # Only an uncompressed body can be pushed. Others are read through the SDK's HTTP layer.
-        pushed: PushedBody | None = response.extensions.get(PUSHED_BODY)
-        return pushed or response
+        if client is self._client and is_usual:
+            self._call = stream.response.extensions.get(SAME_CALL)
+        return _body_of(stream)
 
     @contextlib.contextmanager
     def _map_errors(self, body: dict[str, Any]) -> Iterator[None]:
@@ -279,7 +340,7 @@ class Upstream:
         except ErrorResponse as error:
             raise self._status_error(error, body) from None
         except (openai.APIConnectionError, httpx2.ConnectError) as error:
-            raise _unreachable(error) from None
+            raise unreachable(error) from None
         except UnicodeEncodeError:
             raise Rejected("The request contains text that cannot be encoded as UTF-8.") from None
         except (openai.OpenAIError, aiohttp.ClientError, ValueError):
@@ -327,37 +388,7 @@ class _FieldRefused(Rejected):
         self.cause = field
 
 
-class _HungUp(Unreachable):
-    """The upstream closed the connection instead of answering.
-
-    Most likely, it closed a kept connection at the moment when the connection was used again.
-    llama.cpp closes its connection after every stream.
-    """
-
-    cause = "connection"
-
-    def __init__(self) -> None:
-        super().__init__("The upstream closed the connection instead of answering.")
-
-
-def _models(answer: object) -> list[dict[str, Any]]:
-    listed = answer.get("data") if isinstance(answer, dict) else None
-    if not isinstance(listed, list):
-        raise UpstreamGarbage("The upstream answered with JSON that is not a list of models.")
-    return [scrubbed(model) for model in listed if isinstance(model, dict) and model.get("id")]
-
-
-def _unreachable(error: Exception) -> Unreachable:
-    # The SDK's HTTP layer reports both as a time-out. The aiohttp error below it is more exact.
-    cause = _cause_of(error, aiohttp.ClientError)
-    lost = isinstance(cause, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
-    had_connected = not isinstance(cause, aiohttp.ClientConnectorError)
-    return _HungUp() if lost and had_connected else Unreachable()
-
-
-def _cause_of(error: BaseException, kind: type[BaseException]) -> BaseException | None:
-    """The first error of a kind among an error and its causes."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, kind):
-        cause = cause.__cause__
-    return cause
+def _body_of(stream: AsyncStream[object]) -> Body | PushedBody:
+    # Only an uncompressed body can be pushed. Others are read through the SDK's HTTP layer.
+    pushed: PushedBody | None = stream.response.extensions.get(PUSHED_BODY)
+    return pushed or stream.response

@@ -1,6 +1,9 @@
-"""Pure: the context sizes in an upstream's list of models."""
+"""Pure: an upstream's list of models, and the context sizes in it."""
 
 from typing import Any
+
+from tickertape.worker.upstream.errors import UpstreamGarbage
+from tickertape.worker.upstream.surrogates import scrubbed
 
 
 def known_contexts(models: list[dict[str, Any]]) -> dict[str, int]:
@@ -26,3 +29,11 @@ def _context(model: dict[str, Any]) -> int | None:
     if isinstance(meta, dict):
         fields += [meta.get("n_ctx"), meta.get("n_ctx_train")]
     return next((field for field in fields if type(field) is int and field > 0), None)
+
+
+def models_in(answer: object) -> list[dict[str, Any]]:
+    """The models of a list that the upstream sent. Raises UpstreamGarbage."""
+    listed = answer.get("data") if isinstance(answer, dict) else None
+    if not isinstance(listed, list):
+        raise UpstreamGarbage("The upstream answered with JSON that is not a list of models.")
+    return [scrubbed(model) for model in listed if isinstance(model, dict) and model.get("id")]

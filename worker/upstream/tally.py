@@ -52,6 +52,13 @@ class Tally:
         """Forget what a call without output has said about its end."""
         self.ending, self.usage = Ending(), None
 
+    def replay(self) -> None:
+        """Count from the beginning, because all of the answer comes again. Readers have output."""
+        self._texts, self._kept_deltas, self.deltas = [""], 0, 0
+        self.refusals, self.calls, self.reasoning = [], [], []
+        self.has_only_text = True
+        self.ask_again()
+
     @property
     def finish_reason(self) -> str | None:
         """The last finish_reason of the upstream, in OpenAI's words; None before the first one.

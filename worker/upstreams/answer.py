@@ -1,16 +1,20 @@
 """One answer from the table: of the first upstream that has output.
 
 As long as there is no output, a failure leads to the next upstream, within the same attempt. After
-output it ends the attempt, and the request's policy decides what follows.
+output it ends the attempt, and the request's policy decides what follows. But if the upstream keeps
+the answer, a lost connection is made again, and the attempt goes on.
 """
 
+import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol, Self
 
 import structlog
 
+from tickertape.broker.marks import Attached
 from tickertape.worker.prompt import estimated_tokens
 from tickertape.worker.upstream.answer_stream import AnswerStream, Limits, Take
 from tickertape.worker.upstream.errors import (
@@ -19,9 +23,12 @@ from tickertape.worker.upstream.errors import (
     Rejected,
     UpstreamError,
 )
+from tickertape.worker.upstream.keeping import Keeping
 from tickertape.worker.upstream.pieces import Piece
+from tickertape.worker.upstream.seen import AnswerDiffers
 from tickertape.worker.upstream.tally import Tally
 from tickertape.worker.upstreams.breaker import State
+from tickertape.worker.upstreams.kept import KeptAnswer
 from tickertape.worker.upstreams.members import Member, another_may_answer
 from tickertape.worker.upstreams.room import Admitted, used_tokens
 
@@ -49,6 +56,14 @@ class Roster(Protocol):
         """Give the room back."""
         ...
 
+    def member(self, name: str) -> Member | None:
+        """The upstream of a row."""
+        ...
+
+    def do_later(self, call: Coroutine[Any, Any, None]) -> None:
+        """Make a call beside the answers."""
+        ...
+
 
 class TableAnswer:
     """An answer while it is generated: an async context manager, like AnswerStream.
@@ -64,6 +79,7 @@ class TableAnswer:
         limits: Limits,
         request_id: str,
         tried: set[str],
+        kept: KeptAnswer | None = None,
     ) -> None:
         self.tally = tally
         self._roster = roster
@@ -71,9 +87,10 @@ class TableAnswer:
         self._limits = limits
         self._request_id = request_id
         self._tried = tried
+        self._kept = kept or KeptAnswer()
         self._asked: set[str] = set()
         self._errors: list[UpstreamError] = []
-        self._kept = tally.has_output, tally.deltas
+        self._before = tally.has_output, tally.deltas
         self._until_s = 0.0
         self._admitted: Admitted | None = None
         self._stream: AnswerStream | None = None
@@ -86,7 +103,8 @@ class TableAnswer:
 
     async def __aenter__(self) -> Self:
         self._until_s = time.monotonic() + self._limits.deadline_s
-        await self._open_next()
+        if self._kept.at is None or not await self._attached(self._kept.at):
+            await self._open_next()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -97,8 +115,12 @@ class TableAnswer:
         """Pass the pieces to `take` as they arrive, until the answer is complete."""
         while self._stream is not None:
             try:
-                await self._stream.deliver(self._observed(take), room)
+                await self._stream.deliver(self._kept.for_readers(self._observed(take)), room)
+                if not self._kept.is_caught_up:
+                    raise AnswerDiffers
             except UpstreamError as error:
+                if await self._has_returned(error):
+                    continue
                 if self._has_output or not another_may_answer(error):
                     raise
                 await self._close(error)
@@ -127,7 +149,47 @@ class TableAnswer:
     @property
     def _has_output(self) -> bool:
         tally = self.tally
-        return tally.has_new_output or (tally.has_output, tally.deltas) != self._kept
+        if self._kept.has_readers:
+            return True
+        return tally.has_new_output or (tally.has_output, tally.deltas) != self._before
+
+    async def _attached(self, at: Attached) -> bool:
+        """Read the answer that an upstream keeps. Raises UpstreamError if it is lost to readers."""
+        member = self._roster.member(at.upstream)
+        if member is None or member.keeping is None:
+            return False
+        self._kept.read_again(self.tally)
+        limits, request_id = self._limits_left(), self._request_id
+        stream = member.keeping.attach(at.id, self.tally, limits, request_id=request_id)
+        if self._admitted is None:
+            self._admitted, self.member = Admitted(member, None), member
+            member.began()
+        log.info("read on at the upstream", request_id=request_id, upstream=member.row.name)
+        try:
+            self._stream = await stream.__aenter__()
+        except UpstreamError as error:
+            log.info("answer lost at the upstream", request_id=request_id, reason=error.message)
+            self._kept.at = None
+            self._left(error)
+            if self._kept.has_readers:
+                raise
+            return False
+        except BaseException as error:
+            self._left(error)
+            raise
+        return True
+
+    async def _has_returned(self, error: UpstreamError) -> bool:
+        """Whether a lost connection to an answer that goes on was made again."""
+        stream, at = self._stream, self._kept.at
+        if stream is None or at is None or not self._kept.may_return(error):
+            return False
+        self._stream = None
+        await stream.__aexit__(type(error), error, None)
+        try:
+            return await self._attached(at)
+        except UpstreamError:
+            return False
 
     async def _open_next(self) -> None:
         """Call one upstream after the other until one answers. Raises UpstreamError."""
@@ -139,11 +201,12 @@ class TableAnswer:
             self._admitted, self.member = admitted, admitted.member
             self._asked.add(admitted.member.row.name)
             self.tally.ask_again()
-            stream = admitted.member.upstream.stream(
-                admitted.member.body_for(self._body),
+            stream = admitted.member.stream(
+                self._body,
                 self.tally,
-                replace(self._limits, deadline_s=max(0.0, self._until_s - time.monotonic())),
+                self._limits_left(),
                 request_id=self._request_id,
+                on_kept=partial(self._kept.keep, admitted.member.row.name),
             )
             try:
                 self._stream = await stream.__aenter__()
@@ -156,6 +219,10 @@ class TableAnswer:
                 raise
             else:
                 return
+
+    def _limits_left(self) -> Limits:
+        left_s = max(0.0, self._until_s - time.monotonic())
+        return replace(self._limits, deadline_s=left_s)
 
     def _next_members(self) -> list[Member]:
         """The upstreams to choose from. Raises the failure of the last ones if none is left."""
@@ -197,6 +264,13 @@ class TableAnswer:
         finally:
             self._left(error)
 
+    def discard(self) -> None:
+        """Have the upstream end an answer that it keeps and that nobody will read."""
+        at, self._kept.at = self._kept.at, None
+        member = None if at is None else self._roster.member(at.upstream)
+        if at is not None and member is not None and member.keeping is not None:
+            self._roster.do_later(_end(member.keeping, at.id))
+
     def _left(self, error: BaseException | None) -> None:
         """Take note of how a call has ended, and give its room back."""
         admitted, self._admitted = self._admitted, None
@@ -204,17 +278,26 @@ class TableAnswer:
             return
         member = admitted.member
         if error is None:
-            member.completed(self.tally.deltas - self._kept[1])
+            member.completed(self.tally.deltas - self._before[1])
+            self._kept.at = None
         elif isinstance(error, UpstreamError):
             self._errors.append(error)
+            self.discard()
             self._tried.add(member.row.name)
             member.refused(error)
             failed = {"upstream": member.row.name, "code": error.code.value}
-            log.info("upstream failed", request_id=self._request_id, **failed)
+            said = {"reason": error.message, "upstream_said": error.detail}
+            log.info("upstream failed", request_id=self._request_id, **failed, **said)
         else:
             member.stopped()
         used = 0
         if admitted.place is not None:
-            deltas = self.tally.deltas - self._kept[1]
+            deltas = self.tally.deltas - self._before[1]
             used = used_tokens(self.tally, self._body["messages"], deltas)
         self._roster.leave(admitted, used)
+
+
+async def _end(keeping: Keeping, kept_id: str) -> None:
+    # The upstream may have ended the answer by itself, and otherwise does so in time.
+    with contextlib.suppress(UpstreamError):
+        await keeping.end(kept_id)

@@ -5,6 +5,7 @@ from typing import Any
 
 import structlog
 
+from tickertape.worker.upstream.answer_stream import AnswerStream, Limits
 from tickertape.worker.upstream.client import Upstream
 from tickertape.worker.upstream.errors import (
     DeadlineExceeded,
@@ -13,6 +14,8 @@ from tickertape.worker.upstream.errors import (
     Rejected,
     UpstreamError,
 )
+from tickertape.worker.upstream.keeping import OnKept, keeping_of
+from tickertape.worker.upstream.tally import Tally
 from tickertape.worker.upstreams.breaker import Breaker, State
 from tickertape.worker.upstreams.reading import KeyedRow
 
@@ -21,7 +24,7 @@ log = structlog.get_logger()
 # An upstream that asks for a pause without a time gets this one, and none a longer one than that.
 _REST_S, _LONGEST_REST_S = 1.0, 600.0
 _FIRST_MEAN_OUTPUT, _MEAN_OVER = 512, 8
-# What stands in the row in place of these settings.
+# What stands in a row in place of these settings.
 _FIELDS = {"OPENAI_BASE_URL": "base_url", "OPENAI_API_KEY": "key", "OPENAI_MODEL": "models"}
 # This key, this account or this upstream lacks what the request needs.
 _REFUSED_HERE = frozenset({401, 402, 403, 404})
@@ -39,6 +42,7 @@ class Member:
         self.key_file = keyed.file
         self.upstream = upstream
         self.breaker = breaker
+        self.keeping = keeping_of(keyed.row.resume, upstream)
         self.running = 0
         self.outcomes: Counter[str] = Counter()
         self.problem: str | None = None
@@ -65,6 +69,21 @@ class Member:
         """The body with this upstream's own name of the model."""
         own_name = self.row.own_name(body.get("model"))
         return body if own_name is None else {**body, "model": own_name}
+
+    def stream(
+        self,
+        body: dict[str, Any],
+        tally: Tally,
+        limits: Limits,
+        *,
+        request_id: str,
+        on_kept: OnKept,
+    ) -> AnswerStream:
+        """The answer of this upstream, which keeps it if it can; `on_kept` then gets the id."""
+        own, keeping = self.body_for(body), self.keeping
+        if keeping is None or tally.has_output or not keeping.takes(own):
+            return self.upstream.stream(own, tally, limits, request_id=request_id)
+        return keeping.ask(own, tally, limits, request_id=request_id, on_kept=on_kept)
 
     def context_tokens(self, model: str | None) -> int | None:
         """The context of a model in tokens, from the row or from the upstream's list."""
@@ -112,7 +131,7 @@ class Member:
     def refused(self, error: UpstreamError) -> None:
         """Take note of a failure, and of what it says about calls to come."""
         self.outcomes[error.code.value] += 1
-        self.name_in(error)
+        speak_of_row(error)
         is_rate = isinstance(error, RateLimited)
         if is_rate or error.retry_after_s:
             self.breaker.rest(min(error.retry_after_s or _REST_S, _LONGEST_REST_S))
@@ -130,11 +149,6 @@ class Member:
                 upstream_said=error.detail,
             )
 
-    def name_in(self, error: UpstreamError) -> None:
-        """Name this upstream's row in an error that speaks of the settings of a single upstream."""
-        for setting, field in _FIELDS.items():
-            error.message = error.message.replace(setting, f"the {field} of {self.row.name!r}")
-
     def stopped(self) -> None:
         """Take note that the worker ended the call, which says nothing about the upstream."""
         self.outcomes["stopped"] += 1
@@ -144,6 +158,15 @@ class Member:
         if self.breaker.state is not State.CLOSED:
             log.info("upstream answers again", upstream=self.row.name)
         self.breaker.succeeded()
+
+
+def speak_of_row(error: UpstreamError) -> None:
+    """Name the fields of a row in an error that speaks of the settings of a single upstream.
+
+    Tenants read the message, so the name of the row stands beside it in the log only.
+    """
+    for setting, field in _FIELDS.items():
+        error.message = error.message.replace(setting, f"the {field} of the upstream")
 
 
 def another_may_answer(error: UpstreamError) -> bool:

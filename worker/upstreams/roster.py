@@ -16,7 +16,8 @@ from tickertape.worker.upstream.tally import Tally
 from tickertape.worker.upstreams.answer import TableAnswer
 from tickertape.worker.upstreams.breaker import TIMING, Breaker, BreakerTiming
 from tickertape.worker.upstreams.choice import ranked
-from tickertape.worker.upstreams.members import Member
+from tickertape.worker.upstreams.kept import KeptAnswer
+from tickertape.worker.upstreams.members import Member, speak_of_row
 from tickertape.worker.upstreams.reading import KeyedRow
 from tickertape.worker.upstreams.room import Admitted, Place, Turnstile
 
@@ -25,6 +26,8 @@ log = structlog.get_logger()
 # A shorter wait for an upstream at its limits is in the worker, a longer one in the queue.
 _PATIENCE_S = 2.0
 _BUSY_PAUSE_S = 1.0
+# API processes get the names every two seconds.
+_MOST_REPORTED = 1000
 
 
 class UpstreamTable:
@@ -69,8 +72,17 @@ class UpstreamTable:
 
     @property
     def continues(self) -> bool:
-        """Whether any of the upstreams continues partial answers."""
-        return any(member.upstream.continues for member in self.members)
+        """Whether any of the upstreams continues partial answers, or keeps its answers."""
+        return self.keeps or any(member.upstream.continues for member in self.members)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether any of the upstreams keeps its answers."""
+        return any(member.keeping is not None for member in self.members)
+
+    def member(self, name: str) -> Member | None:
+        """The upstream of a row."""
+        return next((each for each in self.members if each.row.name == name), None)
 
     @property
     def problem(self) -> str | None:
@@ -79,6 +91,14 @@ class UpstreamTable:
         if not (names := sorted(refused | self._faults.keys())):
             return None
         return f"Upstreams of the table that cannot be used: {', '.join(names)}. The log says why."
+
+    @property
+    def only_models(self) -> tuple[str, ...] | None:
+        """The models of all rows; None if a row does not name its models, or they are too many."""
+        if any(member.may_serve_others for member in self.members):
+            return None
+        names = tuple(dict.fromkeys(name for each in self.members for name in each.row.names))
+        return names if len(names) <= _MOST_REPORTED else None
 
     def serving(self, model: str | None) -> list[Member]:
         """The upstreams that requests for a model may go to.
@@ -152,10 +172,11 @@ class UpstreamTable:
         self._freed.set()
         self._freed = asyncio.Event()
         if admitted.place is not None:
-            self._do_later(admitted.place.settle(tokens))
+            self.do_later(admitted.place.settle(tokens))
 
-    def _do_later(self, settling: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(settling, name="tokens of an upstream")
+    def do_later(self, call: Coroutine[Any, Any, None]) -> None:
+        """Make a call beside the answers; it is cancelled when the worker ends."""
+        task = asyncio.create_task(call, name="call beside an answer")
         self._later.add(task)
         task.add_done_callback(self._later.discard)
 
@@ -167,10 +188,14 @@ class UpstreamTable:
         *,
         request_id: str = "",
         tried: set[str] | None = None,
+        kept: KeptAnswer | None = None,
     ) -> TableAnswer:
-        """The answer of the first upstream that gives one; `tried` gets the names of the others."""
+        """The answer of the first upstream that gives one; `tried` gets the names of the others.
+
+        `kept` is the answer that an upstream keeps of an earlier attempt, if one does.
+        """
         named, shared = self.named(payload), set() if tried is None else tried
-        return TableAnswer(self, named, tally, limits or Limits(), request_id, shared)
+        return TableAnswer(self, named, tally, limits or Limits(), request_id, shared, kept)
 
     async def list_models(self) -> list[dict[str, Any]]:
         """The models of all upstreams, each once. Raises UpstreamError if none of them answers."""
@@ -190,7 +215,7 @@ class UpstreamTable:
         try:
             models = await member.list_models()
         except UpstreamError as error:
-            member.name_in(error)
+            speak_of_row(error)
             if self._faults.get(name) != error.message:
                 said = {"reason": error.message, "upstream_said": error.detail}
                 log.warning("models of an upstream not listed", upstream=name, **said)

@@ -2,32 +2,61 @@
 
 from typing import Any
 
-from tickertape.broker.codec import Entry
-from tickertape.worker.source import Origin, kept_text
+from tickertape.broker.codec import Cursor, Entry
+from tickertape.broker.errors import Fenced
+from tickertape.broker.marks import Attached
+from tickertape.broker.queue import Lease
+from tickertape.worker.source import Origin, Stored, Written, kept_text, output_until
 from tickertape.worker.upstream.answer_stream import Limits
 from tickertape.worker.upstream.tally import Tally
 from tickertape.worker.upstreams.answer import TableAnswer
+from tickertape.worker.upstreams.kept import KeptAnswer
 from tickertape.worker.upstreams.roster import UpstreamTable
 
 
 class TableSource:
     """Answers the request of one attempt. `tried` has the upstreams that failed for the request."""
 
-    def __init__(self, table: UpstreamTable, tried: set[str]) -> None:
+    def __init__(
+        self,
+        table: UpstreamTable,
+        tried: set[str],
+        lease: Lease,
+        written: Written,
+        stored: Stored,
+    ) -> None:
         self._table = table
         self._tried = tried
+        self._lease = lease
+        self._written = written
+        self._stored = stored
         self._answer: TableAnswer | None = None
+        self._attached: Attached | None = None
 
     async def prepare(self) -> None:
-        """The upstreams are known from their lists of models."""
+        """Find the answer of an earlier attempt that an upstream keeps."""
+        if self._lease.n == 1 or not self._table.keeps:
+            return
+        request_id, marks = self._lease.request_id, self._stored.marks
+        at = await self._stored.insist(lambda: marks.attached(request_id))
+        member = None if at is None else self._table.member(at.upstream)
+        self._attached = at if member is not None and member.keeping is not None else None
 
     def kept(self, entries: list[Entry]) -> Tally:
-        """The text, and whether there was other output, which no upstream continues."""
-        return kept_text(entries)
+        """The text, and whether there was other output, which no upstream continues.
+
+        All output, if the upstream keeps the answer.
+        """
+        if self._attached is None:
+            return kept_text(entries)
+        tally = Tally()
+        for piece in output_until(entries, Cursor(self._lease.attempt, 0)):
+            tally.add(piece)
+        return tally
 
     @property
     def continues(self) -> bool:
-        """Whether any upstream of the table continues partial answers."""
+        """Whether any upstream of the table continues partial answers, or keeps its answers."""
         return self._table.continues
 
     @property
@@ -37,6 +66,8 @@ class TableSource:
 
     def can_continue(self, body: dict[str, Any], tally: Tally) -> bool:
         """Whether any upstream that serves the model can go on from the output in `tally`."""
+        if self._attached is not None and self._answer is None:
+            return tally.has_output
         return tally.has_output and bool(self._table.able(body, tally))
 
     def has_another(self, body: dict[str, Any], tally: Tally) -> bool:
@@ -65,7 +96,23 @@ class TableSource:
         self, body: dict[str, Any], tally: Tally, limits: Limits, *, request_id: str
     ) -> TableAnswer:
         """The answer of the first upstream that gives one."""
+        kept = KeptAnswer(self._attached, self._record)
         self._answer = self._table.stream(
-            body, tally, limits, request_id=request_id, tried=self._tried
+            body, tally, limits, request_id=request_id, tried=self._tried, kept=kept
         )
         return self._answer
+
+    def discard(self) -> None:
+        """Have the upstream end the last answer, if it keeps it."""
+        if self._answer is not None:
+            self._answer.discard()
+
+    def _record(self, at: Attached) -> None:
+        self._table.do_later(self._recorded(at))
+
+    async def _recorded(self, at: Attached) -> None:
+        marks, lease = self._stored.marks, self._lease
+        try:
+            await self._stored.insist(lambda: marks.attach(lease, at))
+        except Fenced:
+            self._written.fenced()

@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.runtime.setting_addresses import checked_http_url
+from tickertape.worker.upstream.keeping import Resume
 from tickertape.worker.upstream.profiles import PROFILE_NAMES
 
 MOST_UPSTREAMS = 64
@@ -48,6 +49,7 @@ class Row(BaseModel):
     requests_per_minute: PerMinute | None = None
     tokens_per_minute: PerMinute | None = None
     concurrency: int | None = Field(default=None, ge=1, le=100_000)
+    resume: Resume | None = None
     context: int | None = Field(default=None, ge=256, le=100_000_000)
 
     @field_validator("base_url")

@@ -1,0 +1,147 @@
+"""A worker dies, drains or is cancelled in an answer that its upstream keeps."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.callers import Caller
+from tests.support.deployment import MakeDeployment
+from tests.support.given_settings import GivenSettings
+from tests.support.half_answers import HALF, REST, Gated
+from tests.support.keeping_upstream import KeepingUpstream
+from tests.support.rig import Rig, open_rig, working
+from tests.support.script import Done, Finish, Text, Wait
+from tests.support.upstreams import write_table
+from tests.support.wait import wait_until
+from tests.support.wire_calls import (
+    Ask,
+    Asked,
+    agui,
+    ai_sdk,
+    ai_sdk_7,
+    background,
+    background_stream,
+    chat,
+    chat_stream,
+    native,
+    raw_text,
+    response,
+    response_stream,
+    resuming_agui,
+)
+from tests.wires.conftest import openai_client
+
+WIRES: tuple[Ask, ...] = (
+    native, raw_text, chat, chat_stream, response, response_stream, background, background_stream,
+    ai_sdk, ai_sdk_7, agui, resuming_agui,
+)  # fmt: skip
+TOKENS = [f"word-{n} " for n in range(50)]
+TEXT = "".join(TOKENS)
+
+
+@pytest.fixture
+async def keeping() -> AsyncIterator[KeepingUpstream]:
+    async with KeepingUpstream() as running:
+        yield running
+
+
+def table_of(folder: Path, upstream: KeepingUpstream, resume: str) -> Path:
+    row = {"name": "a", "base_url": upstream.base_url, "resume": resume}
+    return write_table(folder / "upstreams.toml", row)
+
+
+def stopping_at(rest: asyncio.Event) -> list[Text | Wait | Finish | Done]:
+    """An answer that stops at token 20 of 50 until the rest may come."""
+    texts = [Text(token) for token in TOKENS]
+    return [*texts[:20], Wait(rest), *texts[20:], Finish(), Done()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("resume", ["responses", pytest.param("llama.cpp", marks=pytest.mark.long)])
+async def test_of_a_killed_worker_s_answer_the_next_one_reads_the_rest_and_asks_nothing(
+    make_deployment: MakeDeployment, keeping: KeepingUpstream, tmp_path: Path, resume: str
+) -> None:
+    rest = asyncio.Event()
+    keeping.script = lambda _: stopping_at(rest)
+    table = table_of(tmp_path, keeping, resume)
+    deployment = make_deployment(
+        TICKERTAPE_LEASE_S="1", TICKERTAPE_UPSTREAMS=str(table), OPENAI_MODEL="m"
+    )
+    (_, url), victim = await asyncio.gather(deployment.running_api(), deployment.running_worker())
+    async with Caller(url) as caller, openai_client(url) as sdk:
+
+        async def have_begun() -> bool:
+            listed = (await caller.client.get("/chat", params={"limit": 100})).json()["requests"]
+            texts = [(await caller.read(each["request_id"]))["text"] for each in listed]
+            return texts == ["".join(TOKENS[:20])] * len(WIRES)
+
+        asking = [
+            asyncio.create_task(ask(Asked(ask.__name__, caller.client, sdk))) for ask in WIRES
+        ]
+        await wait_until(have_begun, timeout_s=20, description="all answers at token 20")
+        await victim.kill()
+        rest.set()
+        await deployment.running_worker()
+        heard = await asyncio.gather(*asking)
+    assert dict(zip(WIRES, heard, strict=True)) == dict.fromkeys(WIRES, TEXT)
+    assert len(keeping.calls) == len(keeping.replays) == len(WIRES)
+    assert keeping.ended == []
+
+
+@pytest.fixture
+async def rig(redis_url: str, keeping: KeepingUpstream, tmp_path: Path) -> AsyncIterator[Rig]:
+    table = table_of(tmp_path, keeping, "responses")
+    given = GivenSettings(upstreams=table, openai_model="m", lease_s=1)
+    async with open_rig(redis_url, given) as running:
+        yield running
+
+
+async def test_a_cancelled_request_ends_its_answer_at_the_upstream(
+    rig: Rig, keeping: KeepingUpstream
+) -> None:
+    Gated(keeping)
+    async with working(rig.url, rig.settings):
+        request_id = await rig.ask()
+        await rig.shows(request_id, HALF)
+        await rig.requests.cancel(request_id, "public")
+        await wait_until(lambda: keeping.ended, description="the end at the upstream")
+    assert keeping.ended == ["resp_0"]
+
+
+@pytest.mark.slow
+async def test_an_answer_is_read_on_once_more_by_a_third_worker_also_if_it_may_not_start_over(
+    rig: Rig, keeping: KeepingUpstream
+) -> None:
+    gated = Gated(keeping)
+    async with working(rig.url, rig.settings):
+        request_id = await rig.ask(on_interruption="fail")
+        await rig.shows(request_id, HALF)
+    async with working(rig.url, rig.settings):
+        await wait_until(lambda: keeping.replays, description="the second worker reads")
+    async with working(rig.url, rig.settings):
+        gated.rest.set()
+        ended = await rig.ended(request_id)
+    assert "".join(ended.text) == HALF + REST
+    kinds = [entry.kind for entry in await rig.entries(request_id)]
+    assert kinds == ["queued", "started", "delta", "resumed", "resumed", "delta", "completed"]
+    assert (len(keeping.calls), len(keeping.replays)) == (1, 2)
+
+
+@pytest.mark.slow
+async def test_an_answer_that_the_upstream_has_forgotten_starts_over(
+    rig: Rig, keeping: KeepingUpstream
+) -> None:
+    gated = Gated(keeping)
+    async with working(rig.url, rig.settings):
+        request_id = await rig.ask()
+        await rig.shows(request_id, HALF)
+    keeping.kept.clear()
+    gated.rest.set()
+    async with working(rig.url, rig.settings):
+        ended = await rig.ended(request_id)
+    assert "".join(ended.text) == HALF + REST
+    kinds = [entry.kind for entry in await rig.entries(request_id)]
+    assert kinds[-4:] == ["reset", "delta", "delta", "completed"]
+    assert len(keeping.calls) == 2
