@@ -21,20 +21,33 @@ def pool_of(model: str | None, members: Members, may_use: Callable[[str], bool])
     """The pool of a request for a model; None is the default of the workers.
 
     A function keeps its requests for an hour after its last worker: they wait for its restart.
-    Raises Problem for a model that nobody runs, because all workers run functions only.
+    Raises Problem for a model that nobody runs: all workers run functions only, or have upstreams
+    whose table names all of their models.
     """
     if model is not None and model != UPSTREAM and model in members.announced:
         return model
-    if _has_upstream(members):
+    served = _only_models(members)
+    if _has_upstream(members) and (model is None or served is None or model in served):
         return UPSTREAM
-    usable = [name for name in listed_functions(members) if may_use(name)]
-    names = ", ".join(usable[:_MOST_NAMED]) or "none"
+    functions = [name for name in listed_functions(members) if may_use(name)]
+    models = [name for name in served or () if name not in functions and may_use(name)]
+    names = ", ".join([*functions, *models][:_MOST_NAMED]) or "none"
+    what = "these functions" if served is None else "these"
     raise Problem(
         404,
         "model_not_found",
-        f"No worker runs this model. Name one of these functions in `model`: {names}.",
+        f"No worker runs this model. Name one of {what} in `model`: {names}.",
         param="model",
     )
+
+
+def _only_models(members: Members) -> list[str] | None:
+    """The models that requests to the upstream may name; None if workers take any."""
+    of_upstream = [seen.report for seen in members.workers if seen.report.serves_upstream]
+    served = [report.models for report in of_upstream if report.models is not None]
+    if not served or len(served) < len(of_upstream):
+        return None
+    return [*dict.fromkeys(name for names in served for name in names)]
 
 
 def _has_upstream(members: Members) -> bool:

@@ -30,7 +30,8 @@ class WorkerReport(msgspec.Struct, frozen=True):
     repeated calls of the upstream. `titles` counts the titles that the model gave. `deltas_per_s`
     is the mean of the last seconds. `upstream_problem` says why the upstream refuses all work; None
     if the upstream takes work. `functions` are the functions that the worker runs, and
-    `serves_upstream` says whether it also sends requests to the upstream.
+    `serves_upstream` says whether it also sends requests to the upstream. `models` are the only
+    ones that its upstreams serve; None if they may serve others.
     """
 
     slots: int
@@ -46,6 +47,7 @@ class WorkerReport(msgspec.Struct, frozen=True):
     upstream_problem: str | None = None
     functions: tuple[str, ...] = ()
     serves_upstream: bool = True
+    models: tuple[str, ...] | None = None
 
     @property
     def pools(self) -> tuple[str, ...]:

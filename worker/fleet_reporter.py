@@ -78,4 +78,5 @@ class FleetReporter:
             upstream_problem=counters.upstream_problem or self._models.public_fault,
             functions=tuple(pool for pool in consumer.pools if pool != UPSTREAM),
             serves_upstream=UPSTREAM in consumer.pools,
+            models=self._models.only_models,
         )

@@ -55,6 +55,12 @@ class ModelWatch:
         # The fault in words that quote nothing of the upstream, for everyone who reads the status.
         self.public_fault: str | None = None
 
+    @property
+    def only_models(self) -> tuple[str, ...] | None:
+        """The only models that requests may name; None if the upstream may have others."""
+        upstream = self._upstream
+        return upstream.only_models if isinstance(upstream, UpstreamTable) else None
+
     async def run(self) -> None:
         """List and publish the models again and again, until cancelled."""
         if self._upstream is None:

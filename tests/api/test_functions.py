@@ -31,8 +31,13 @@ def members(*reports: WorkerReport, **announced: float) -> Members:
     return Members(seen, announced=ages)
 
 
-def worker_of(*functions: str, upstream: bool = True, drains: bool = False) -> WorkerReport:
-    return WorkerReport(8, 0, drains, functions=functions, serves_upstream=upstream)
+def worker_of(
+    *functions: str,
+    upstream: bool = True,
+    drains: bool = False,
+    models: tuple[str, ...] | None = None,
+) -> WorkerReport:
+    return WorkerReport(8, 0, drains, functions=functions, serves_upstream=upstream, models=models)
 
 
 def pool(model: str | None, known: Members) -> str:
@@ -56,6 +61,25 @@ def test_a_model_that_nobody_runs_is_refused_with_the_functions_that_the_caller_
             pool(model, known)
         assert (refused.value.status_code, refused.value.param) == (404, "model")
         assert refused.value.message.endswith("in `model`: agent.")
+
+
+def test_a_model_that_no_row_of_the_upstreams_has_is_refused_with_the_names_that_they_have() -> (
+    None
+):
+    functions = worker_of("agent", upstream=False)
+    rows = worker_of(models=("large", "secret"))
+    known = members(functions, rows, worker_of(models=("small",)), agent=1, upstream=1)
+    assert [pool(model, known) for model in ("large", "small", "agent", None)] == [
+        UPSTREAM,
+        UPSTREAM,
+        "agent",
+        UPSTREAM,
+    ]
+    with pytest.raises(Problem, match="in `model`: agent, large, small") as refused:
+        pool("gpt", known)
+    assert (refused.value.status_code, refused.value.code) == (404, "model_not_found")
+    # A worker of an earlier release, or one whose upstream may have more, takes any model.
+    assert pool("gpt", members(functions, rows, worker_of(), agent=1, upstream=1)) == UPSTREAM
 
 
 @pytest.mark.parametrize(
