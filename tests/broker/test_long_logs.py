@@ -110,6 +110,6 @@ def seconds_of(work: Callable[[int], object], count: int) -> float:
 
 @pytest.mark.parametrize("name", WORK)
 def test_four_times_the_entries_take_about_four_times_as_long(name: str) -> None:
-    few, many = seconds_of(WORK[name], 8_000), seconds_of(WORK[name], 32_000)
+    few, many = seconds_of(WORK[name], 4_000), seconds_of(WORK[name], 16_000)
     # Work on each pair of entries would take sixteen times as long.
     assert many < 9 * few + 0.02

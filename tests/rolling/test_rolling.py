@@ -31,6 +31,7 @@ async def test_an_upgrade_costs_no_client_an_answer_and_no_answer_is_paid_twice(
     assert verdict.is_clean, verdict.report()
 
 
+@pytest.mark.long
 async def test_processes_that_are_killed_do_cost_answers(tmp_path: Path) -> None:
     """The control: a run that breaks the rules must not be clean."""
     verdict = await run(replace(SHORT, signal_=signal.SIGKILL), tmp_path)
