@@ -7,10 +7,8 @@ import pytest
 import structlog
 from fastapi import Depends, FastAPI
 from fastapi.security import OAuth2PasswordBearer
-from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import BaseModel
 
-from tests.support.hosts import serving
 from tickertape import mount, router
 
 SETTINGS = {"REDIS_URL": "redis://localhost:1"}
@@ -69,11 +67,11 @@ def test_the_calls_of_two_mounts_stand_beside_those_of_the_host_under_names_of_t
     document: dict[str, Any],
 ) -> None:
     plain = host(has_mounts=False)
-    OpenAPIV31SpecValidator(document).validate()
+    schemas = document["components"]["schemas"]
+    assert {ref.removeprefix("#/components/schemas/") for ref in references(document)} <= {*schemas}
     for path in ("/chat", "/llm/chat/{request_id}", "/v2/llm/v1/chat/completions"):
         assert path in document["paths"]
     assert document["paths"]["/chat"] == plain["paths"]["/chat"]
-    schemas = document["components"]["schemas"]
     assert schemas["ChatBody"] == plain["components"]["schemas"]["ChatBody"]
     assert {"llm.ChatBody", "v2_llm.ChatBody"} <= schemas.keys()
     for prefix, name in (("/llm/", "llm."), ("/v2/llm/", "v2_llm.")):
@@ -104,5 +102,5 @@ async def test_a_router_documents_its_calls_when_the_host_runs(redis_url: str) -
     app = FastAPI()
     app.include_router(router("/llm", settings={"REDIS_URL": redis_url}, documented=True))
     assert "/llm/chat" not in app.openapi()["paths"]
-    async with serving(app):
+    async with app.router.lifespan_context(app):
         assert "/llm/chat" in app.openapi()["paths"]

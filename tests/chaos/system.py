@@ -105,7 +105,8 @@ class System:
             return True
         headers = {"Authorization": f"Bearer {key_of(TENANTS[0])}"}
         async with session.get(f"{url}/v1/models", headers=headers) as answer:
-            models = {model["id"] for model in (await answer.json())["data"]}
+            listed = await answer.json() if answer.status == 200 else {"data": ()}
+        models = {model["id"] for model in listed["data"]}
         return models.issuperset(self.functions)
 
 

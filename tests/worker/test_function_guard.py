@@ -5,12 +5,14 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import anyio
+import pytest
 from structlog.testing import capture_logs
 
 import tickertape
 from tests.support.tasks import running
 from tests.worker.jobs import codes
-from tests.worker.test_functions import ended
+from tests.worker.test_functions import ended, terminal
 from tickertape.worker.functions.guard import Guard
 
 
@@ -33,6 +35,29 @@ async def test_a_function_that_blocks_the_event_loop_is_named_with_the_place() -
     (record,) = named()
     assert (record["function"], record["log_level"]) == ("f", "error")
     assert any(__file__ in place for place in record["at"])
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
+async def test_a_task_of_a_function_that_exits_does_not_end_the_worker(
+    error: BaseException,
+) -> None:
+    @tickertape.function("f")
+    async def escape(_: tickertape.Request) -> AsyncIterator[str]:
+        async def tool() -> None:
+            with anyio.move_on_after(0):
+                await asyncio.Event().wait()
+            raise error
+
+        never = asyncio.create_task(tool())
+        never.cancel()
+        yield "half"
+        await asyncio.gather(tool())
+
+    async with running(Guard().run()):
+        await asyncio.sleep(0)
+        with capture_logs():
+            queue = await ended(escape)
+    assert "(TaskExited," in terminal(queue)["message"]
 
 
 async def test_a_task_that_a_function_leaves_behind_is_named_once() -> None:

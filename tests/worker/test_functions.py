@@ -203,6 +203,27 @@ async def test_a_failure_that_the_function_raises_for_its_caller_has_its_words()
 
 
 @pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("half \ud83d", "half \ufffd"),
+        (b"bytes", "The function failed (bytes)."),
+        (object(), "The function failed (object)."),
+        ("x" * 100_000, "x" * 2000 + "…"),
+    ],
+    ids=["half a character", "bytes", "object", "endless"],
+)
+async def test_words_for_a_caller_that_no_caller_can_read_end_the_request_as_well(
+    message: Any, shown: str
+) -> None:
+    @tickertape.function("f")
+    async def refuse(_: tickertape.Request) -> AsyncIterator[str]:
+        yield ""
+        raise tickertape.FunctionFailed(message)
+
+    assert terminal(await ended(refuse))["message"] == shown
+
+
+@pytest.mark.parametrize(
     ("value", "problem"),
     [
         (None, "it yielded a value of type NoneType"),

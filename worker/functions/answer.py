@@ -25,10 +25,12 @@ from tickertape.worker.functions.values import FunctionFailed, ToolCall
 from tickertape.worker.upstream.answer_stream import Limits, Take
 from tickertape.worker.upstream.errors import DeadlineExceeded
 from tickertape.worker.upstream.pieces import Piece
+from tickertape.worker.upstream.surrogates import without_orphans
 from tickertape.worker.upstream.watchdog import Watchdog
 
 log = structlog.get_logger()
 
+_MOST_MESSAGE_CHARS = 2000
 # A function that yields without waiting for anything gives way after so many values.
 _VALUES_AT_A_TURN = 64
 # Functions that go on after the grace. The event loop itself keeps no task alive.
@@ -180,7 +182,7 @@ class FunctionAnswer:
         match error:
             case FunctionFailed():
                 self._failure = Failure(
-                    FailureCode.FUNCTION, error.message, is_final=not error.retryable
+                    FailureCode.FUNCTION, _shown(error.message), is_final=not error.retryable
                 )
             case TooLong():
                 self._failure = Failure(FailureCode.TOO_LONG, str(error))
@@ -194,3 +196,12 @@ class FunctionAnswer:
         event = "function failed after its end" if self._is_over else "function failed"
         self._log.error(event, error_id=error_id, exc_info=error, **problem)
         return Failure(FailureCode.FUNCTION, f"The function failed ({kind}, error {error_id}).")
+
+
+def _shown(message: object) -> str:
+    """The words of a function for its caller, in a form and length that every reader can take."""
+    text = (
+        message if isinstance(message, str) else f"The function failed ({type(message).__name__})."
+    )
+    shown = without_orphans(text[:_MOST_MESSAGE_CHARS])
+    return shown if len(text) <= _MOST_MESSAGE_CHARS else f"{shown}…"

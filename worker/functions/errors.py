@@ -5,5 +5,9 @@ class WrongValue(Exception):
     """A function has yielded what has no place in an answer. The text names types only."""
 
 
+class TaskExited(Exception):
+    """A task that a function began has raised SystemExit or KeyboardInterrupt."""
+
+
 class WrongCheckpoint(Exception):
     """A function's state cannot be kept as a checkpoint. The text names types and sizes only."""

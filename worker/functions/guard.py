@@ -1,19 +1,22 @@
 """Sees what a function does to others in its process: a blocked event loop, and tasks left behind.
 
-Both are named in the log, and nothing is ended: only the author of the function can mend them.
+Both are named in the log, and nothing is ended: only the author of the function can mend them. A
+task of a function that exits ends neither: the function gets an exception in place of the exit.
 """
 
 import asyncio
 import sys
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Generator
 from contextvars import ContextVar
 from types import FrameType
 from typing import Any
 from weakref import WeakSet
 
 import structlog
+
+from tickertape.worker.functions.errors import TaskExited
 
 log = structlog.get_logger()
 
@@ -93,10 +96,47 @@ class Guard:
 def _counted(
     loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **options: Any
 ) -> asyncio.Task[Any]:
-    task = asyncio.Task(coro, loop=loop, **options)
-    if (own := _tasks.get()) is not None:
+    own = _tasks.get()
+    task = asyncio.Task(coro if own is None else _Contained(coro), loop=loop, **options)
+    if own is not None:
         own.add(task)
     return task
+
+
+class _Contained(Coroutine[Any, Any, Any]):
+    """A coroutine whose exit is an exception. In a task, SystemExit would end the event loop.
+
+    No `async def`, because a task that is cancelled before it begins would never await the inner
+    coroutine, and Python would warn of that.
+    """
+
+    def __init__(self, coro: Coroutine[Any, Any, Any]) -> None:
+        self._coro = coro
+
+    def __getattr__(self, name: str) -> Any:
+        """What libraries ask of a coroutine, as anyio does when it cancels a task."""
+        return getattr(self._coro, name)
+
+    def send(self, value: Any) -> Any:
+        """Go on."""
+        try:
+            return self._coro.send(value)
+        except (SystemExit, KeyboardInterrupt) as error:
+            raise TaskExited(type(error).__name__) from error
+
+    def throw(self, *error: Any) -> Any:
+        """Go on with an error."""
+        try:
+            return self._coro.throw(*error)
+        except (SystemExit, KeyboardInterrupt) as found:
+            raise TaskExited(type(found).__name__) from found
+
+    def close(self) -> None:
+        """End."""
+        self._coro.close()
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return (yield from self._coro.__await__())
 
 
 def _code_of(task: asyncio.Task[Any]) -> str:

@@ -151,7 +151,7 @@ class PieceMaker:
             count = getattr(usage, name)
             if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count < 2**53:
                 raise WrongValue(f"its Usage has {name} that is not a whole number of tokens")
-            self._tokens[name] += count
+            self._tokens[name] = min(self._tokens[name] + count, 2**53)
         self._tally.usage = _reported(self._tokens)
 
     def _counted(self, pieces: list[Piece]) -> list[Piece]:
