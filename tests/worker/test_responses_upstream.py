@@ -126,6 +126,13 @@ def test_events_become_pieces_with_an_id_an_end_and_a_usage() -> None:
     assert reader.tally.usage == {"prompt_tokens": 3, "completion_tokens": 4}
 
 
+@pytest.mark.parametrize("response_id", ["..", "../models", "a b", "a/b", "a?b", "", "x" * 257, 7])
+def test_an_id_that_would_lead_to_another_address_is_not_kept(response_id: object) -> None:
+    ids: list[str] = []
+    ResponsesReader(Tally(), on_id=ids.append).read(event("created", response={"id": response_id}))
+    assert ids == []
+
+
 @pytest.mark.parametrize(
     ("last", "error"),
     [

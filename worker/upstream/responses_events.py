@@ -3,6 +3,7 @@
 https://developers.openai.com/api/reference/resources/responses/streaming-events
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,8 @@ from tickertape.worker.upstream.pieces import Piece
 from tickertape.worker.upstream.sse import ErrorData
 from tickertape.worker.upstream.tally import Tally
 
-_MOST_ID_CHARS = 256
+# An id becomes a part of an address. Without one of this form, the answer is not read again.
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,255}")
 _REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
 
@@ -86,7 +88,7 @@ class ResponsesReader(ChunkReader):
         match event["type"]:
             case "response.created":
                 response_id = response.get("id")
-                if isinstance(response_id, str) and 0 < len(response_id) <= _MOST_ID_CHARS:
+                if isinstance(response_id, str) and _ID.fullmatch(response_id):
                     self._on_id(response_id)
             case "response.completed":
                 return self._end("tool_calls" if self._calls_at else "stop", response)
