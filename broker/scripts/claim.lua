@@ -5,7 +5,7 @@
 --        12 dead_retention_s  13 stays_idle (0|1)  14 reachable_ms  15 format  16.. values, the pools
 -- ->     GO id attempt n opener prev payload crashes retries conversation tenant next_ms poisoned interrupted created
 --        lost trace pool | EMPTY next_ms poisoned interrupted
--- NEEDS  rights prefix kept rates lifecycle
+-- NEEDS  rights prefix kept rates lifecycle turns
 -- `next_ms` is the time in ms until another claim could succeed: 0 now, -1 nothing is scheduled. `poisoned` and
 -- `interrupted` are how many requests this call ended with these codes. `created` is when the request was accepted,
 -- and `lost` when the worker that ran it last renewed its lease, if the request was taken back from that worker.
@@ -50,7 +50,7 @@ end
 
 -- No lease or delay is this long. A later end means that the clock was set back, and would not come.
 local FAR_MS = { running = MAX_LEASE_MS, delayed = 7200000 }
-local grace = note_seen(lease_ms, tonumber(reachable_ms))
+local grace, is_noted, known = note_seen(lease_ms, tonumber(reachable_ms))
 
 -- Replace ends that a set-back clock moved out of reach.
 local function bring_ends_near(set)
@@ -91,8 +91,18 @@ local function reap(id)
   leave_running(r)
 end
 
+-- The first id of a set and its score, read once. What changes the set forgets them.
+local firsts = {}
+local function first_of(set)
+  firsts[set] = firsts[set] or call('ZRANGE', P .. set, 0, 0, 'WITHSCORES')
+  return firsts[set]
+end
+
 -- Backwards, because `action` puts each id at the head of its list, and the earliest due id must come first.
 local function for_each_due(set, action)
+  local first = first_of(set)
+  if not first[2] or tonumber(first[2]) > now then return end
+  firsts = {}
   local ids = call('ZRANGEBYSCORE', P .. set, '-inf', int(now), 'LIMIT', 0, budget)
   for i = #ids, 1, -1 do action(ids[i]) end
 end
@@ -107,68 +117,29 @@ local function queue_delayed(id)
   call('ZREM', P .. 'delayed', id)
 end
 
-bring_ends_near('running')
-bring_ends_near('delayed')
+-- A clock that was set back is a change of what is noted.
+if is_noted then
+  bring_ends_near('running')
+  bring_ends_near('delayed')
+end
 if now >= grace then for_each_due('running', reap) end
 for_each_due('delayed', queue_delayed)
 
+-- Whether a pool has suspects, or requests in `newer`, which few pools have. True may be out of date, and false is not.
+local exceptions = {}
+local function has_exceptions(pool)
+  if exceptions[pool] == nil then
+    exceptions[pool] = call('EXISTS', P .. 'suspect' .. of_pool(pool), P .. 'newer' .. of_pool(pool)) > 0
+  end
+  return exceptions[pool]
+end
+
 -- The first request in a pool's `newer` that this worker can run. These have waited at the head of a list before.
 local function first_newer_id(pool)
+  if not has_exceptions(pool) then return nil end
   for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'newer' .. of_pool(pool), '-inf', format, 'LIMIT', 0, budget)) do
     if suspect_ok == '1' or call('HEXISTS', P .. 'req:' .. id, 'suspect') == 0 then return id end
   end
-end
-
--- The place in a pool's ring of the tenant with the next turn: of those that wait, the one with the fewest running
--- requests for its weight, and of several the first. So no tenant holds all workers while another one waits. Few tenants
--- are compared: those at the head, and those at the end, which were served last or have just come. A tenant between both
--- comes nearer with each turn. The users of a tenant have one place together: `<tenant>~`. Returns the place, from which
--- side of the ring it is removed, and the running requests for the weight, if there is more than one to compare.
-local MOST_COMPARED = 64
-local function next_tenant(pool, is_alone)
-  local ring = P .. 'ring' .. of_pool(pool)
-  local tenants = call('LRANGE', ring, 0, MOST_COMPARED - 1)
-  if #tenants == 0 or (is_alone and #tenants == 1) then return tenants[1], 1, 0 end
-  local ahead = #tenants
-  if ahead == MOST_COMPARED then
-    for _, tenant in ipairs(call('LRANGE', ring, -MOST_COMPARED, -1)) do tenants[#tenants + 1] = tenant end
-  end
-  local accounts = {}
-  for i, tenant in ipairs(tenants) do accounts[i] = account_of(tenant) end
-  local busy = call('HMGET', P .. 'busy', unpack(accounts))
-  local weights = call('HMGET', P .. 'weights', unpack(accounts))
-  local best, least, side
-  for i, tenant in ipairs(tenants) do
-    local share = tonumber(busy[i] or 0) / tonumber(weights[i] or 1)
-    if not least or share < least then best, least, side = tenant, share, i <= ahead and 1 or -1 end
-  end
-  return best, side, least
-end
-
--- The owner with the next turn at a place of the ring: of several users, one after the other.
-local function next_owner(pool, place)
-  if string.sub(place, -1) ~= '~' then return place end
-  local users = P .. 'users:' .. in_pool(pool, account_of(place))
-  local owner = call('LPOP', users)
-  if owner then call('RPUSH', users, owner) end
-  return owner
-end
-
--- The next request at a place of a pool's ring, whose owner has its next turn after all others.
-local function pop_in_turn(pool, place, side)
-  local ring = P .. 'ring' .. of_pool(pool)
-  call('LREM', ring, side, place)
-  -- The next turn comes first: a list that cannot be read ends the script, and its tenant must keep its turns.
-  call('RPUSH', ring, place)
-  local owner = next_owner(pool, place)
-  if not owner then
-    call('LREM', ring, -1, place)
-    return nil
-  end
-  local waiting = P .. 'wait:' .. in_pool(pool, owner)
-  local id = call('LPOP', waiting)
-  if call('EXISTS', waiting) == 0 then leave_turns(owner, pool, -1) end
-  return id
 end
 
 -- Of several pools, those where something waits.
@@ -188,15 +159,17 @@ local function pop_next_id()
   for _, pool in ipairs(waiting) do
     local id = first_newer_id(pool)
     if id then call('ZREM', P .. 'newer' .. of_pool(pool), id) end
-    id = id or suspect_ok == '1' and call('LPOP', P .. 'suspect' .. of_pool(pool))
+    id = id or suspect_ok == '1' and has_exceptions(pool) and call('LPOP', P .. 'suspect' .. of_pool(pool))
     if id then return id, pool end
   end
-  local next_pool, next_place, next_side, least
+  local next_pool, next_place, next_side, least, next_only
   for _, pool in ipairs(waiting) do
-    local place, side, share = next_tenant(pool, #waiting == 1)
-    if place and (not least or share < least) then next_pool, next_place, next_side, least = pool, place, side, share end
+    local place, side, share, is_only = next_tenant(pool, #waiting == 1)
+    if place and (not least or share < least) then
+      next_pool, next_place, next_side, least, next_only = pool, place, side, share, is_only
+    end
   end
-  if next_pool then return pop_in_turn(next_pool, next_place, next_side), next_pool end
+  if next_pool then return pop_in_turn(next_pool, next_place, next_side, next_only), next_pool end
 end
 
 -- Wake another worker while requests wait, because this one was woken for one of them. Returns whether any wait.
@@ -208,7 +181,7 @@ local function pass_wakes_on()
       has_more = true
       local is_passed_on = wake_idle_worker(pool, worker) or pool ~= ''
       if not is_passed_on and call('EXISTS', P .. 'wake') == 0 then call('LPUSH', P .. 'wake', '1') end
-    elseif pool == '' and call('EXISTS', P .. 'suspect') == 0 then
+    elseif pool == '' and not (has_exceptions('') and call('EXISTS', P .. 'suspect') == 1) then
       call('DEL', P .. 'wake')
     end
   end
@@ -222,14 +195,14 @@ local function settle_wakes(is_idle)
   for _, pool in ipairs(pools) do
     if is_idle then
       call('ZADD', P .. 'idle' .. of_pool(pool), int(now), worker)
-      call('ZREMRANGEBYRANK', P .. 'idle' .. of_pool(pool), 0, -MOST_IDLE - 1)
+      if is_noted then call('ZREMRANGEBYRANK', P .. 'idle' .. of_pool(pool), 0, -MOST_IDLE - 1) end
     end
     has_newer = has_newer or first_newer_id(pool) ~= nil
   end
   if has_newer then return 0 end
   local soonest_ms = -1
   for _, set in ipairs({ 'running', 'delayed' }) do
-    local first = call('ZRANGE', P .. set, 0, 0, 'WITHSCORES')
+    local first = first_of(set)
     if first[2] then
       -- A lease that ran out during the grace is reaped when the grace ends. Without `not_before`, all idle
       -- workers would claim every millisecond until then.
@@ -254,22 +227,37 @@ local function move_to_pools()
   end
 end
 
+-- The reply for a request that this call has leased. `more` has the fields MORE.
+local MORE = { 'payload', 'retries', 'created', 'lost', 'trace' }
+local function leased_reply(r, opener, prev, next_ms)
+  local payload, retries, created, lost, trace = unpack(r.more)
+  if r.reason ~= '"worker_lost"' then lost = nil end
+  return { 'GO', r.id, r.attempt, r.n, opener, prev, payload, r.crashes, retries, r.conversation, r.tenant, next_ms, poisoned,
+    interrupted, created or '', lost or '', trace or '', r.pool }
+end
+
 move_to_pools()
 local tries = 0
 while take == '1' and tries < budget do
   tries = tries + 1
   local id, pool = pop_next_id()
   if not id then break end
-  local r = read_request(id)
+  local r = read_request(id, unpack(MORE))
   if r.state == 'queued' and r.pool ~= pool then
     enqueue(id, r.tenant, r.pool, true)
+    exceptions = {}
   elseif r.state == 'queued' and r.format > tonumber(format) then
     call('ZADD', P .. 'newer' .. of_pool(pool), r.format, id)
+    exceptions = {}
   elseif r.state == 'queued' then
-    if open_attempt(r, can_continue, owner, lease_ms, default_model) then
+    local attempt, _, opener, prev = open_attempt(r, can_continue, owner, lease_ms, default_model, known)
+    if attempt then
       call('SET', P .. 'claim:' .. nonce, id, 'PX', int(lease_ms * 2))
-      return claimed_reply(id, settle_wakes(stays_idle == '1'))
+      local first = first_of('running')
+      if not first[2] or tonumber(first[2]) > now + lease_ms then firsts.running = { id, now + lease_ms } end
+      return leased_reply(r, opener, prev, settle_wakes(stays_idle == '1'))
     end
+    exceptions, firsts = {}, {}
     end_request(r, 'failed', INTERRUPTED, retention_s, conversation_ttl_s)
     interrupted = interrupted + 1
   end

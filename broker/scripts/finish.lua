@@ -24,12 +24,15 @@ if first > r.seq + 1 or last <= r.seq then return { 'GAP', r.seq } end
 local bytes = 0
 for seq = r.seq + 1, last - 1 do bytes = bytes + #ARGV[VALUES + seq - first] end
 if bytes > 0 then
-  bytes = bytes + tonumber(call('HGET', P .. 'req:' .. r.id, 'output_bytes'))
+  bytes = bytes + r.output
   if bytes > tonumber(max_output_bytes) then return { 'TOO_LONG', r.seq } end
   r.output = bytes
 end
 
-if last > r.seq + 1 then drop_foreign_entries(r) end
+if last > r.seq + 1 then
+  drop_foreign_entries(r)
+  r.has_own_entries = true
+end
 for seq = r.seq + 1, last - 1 do
   append_entry(r.id, r.attempt .. '-' .. int(seq), ARGV[VALUES + seq - first])
   r.seq = seq

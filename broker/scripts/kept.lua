@@ -19,16 +19,17 @@ local function change_kept(account, until_s, bytes)
   if bytes == 0 or until_s * 1000 <= now then return end
   local steps, field = P .. 'kept:' .. account, int(until_s)
   local in_step = call('HINCRBY', steps, field, int(bytes))
+  local is_new_step = in_step == bytes
   -- Redis may have evicted the steps.
   if in_step <= 0 then bytes = bytes - in_step end
   if in_step <= 0 then call('HDEL', steps, field) end
-  local total = tonumber(call('ZSCORE', P .. 'kept', account) or 0) + bytes
+  local total = tonumber(call('ZADD', P .. 'kept', 'INCR', int(bytes), account))
   if total <= 0 then
     call('ZREM', P .. 'kept', account)
     call('ZREM', P .. 'aging', account)
     return
   end
-  call('ZADD', P .. 'kept', int(total), account)
+  if not is_new_step then return end
   local first = tonumber(call('ZSCORE', P .. 'aging', account) or math.huge)
   if until_s * 1000 < first then call('ZADD', P .. 'aging', int(until_s * 1000), account) end
   local rest_ms = until_s * 1000 - now
@@ -44,9 +45,10 @@ local function uncount_kept(key)
   return tonumber(bytes)
 end
 
--- Count the bytes of a key that is kept for `kept_s` from now on, in place of what was counted for it before.
-local function count_kept(key, owner, bytes, kept_s)
-  uncount_kept(key)
+-- Count the bytes of a key that is kept for `kept_s` from now on, in place of what was counted for it before. `is_first`:
+-- nothing was.
+local function count_kept(key, owner, bytes, kept_s, is_first)
+  if not is_first then uncount_kept(key) end
   local until_s, account = step_end(kept_s), account_of(owner)
   change_kept(account, until_s, bytes)
   call('HSET', key, 'stored', int(until_s) .. '|' .. int(bytes) .. '|' .. account)

@@ -24,14 +24,28 @@ local function current_replid()
   return type(info) == 'string' and string.match(info, 'master_replid:(%x+)') or ''
 end
 
+-- The replication ID as it was at most KNOWN_MS ago, if `known` is what `note_seen` has read. An earlier one does no
+-- harm: `leave_lost_ids` then begins an attempt without need.
+local KNOWN_MS = 250
+local function recent_replid(known)
+  if not known then return current_replid() end
+  local age_ms = now - known.at
+  if known.replid and age_ms >= 0 and age_ms < KNOWN_MS then return known.replid end
+  local replid = current_replid()
+  call('HSET', P .. 'load', 'replid', replid, 'replid_at', int(now))
+  return replid
+end
+
 -- Begin an attempt: its number is larger than that of any other, and its first entry names the entry before it.
--- `more` is the end of that entry's JSON. The text so far is kept if `kept` is '1'.
-local function append_opener(r, kind, letter, kept, model, more)
-  drop_foreign_entries(r)
+-- `more` is the end of that entry's JSON. The text so far is kept if `kept` is '1'. `changes` are other fields and values
+-- that change in the same step.
+local function append_opener(r, kind, letter, kept, model, more, changes, known)
   local prev = r.attempt .. '-' .. int(r.seq)
   local attempt, n = int(math.max(tonumber(r.attempt) + 1, now)), r.n + 1
   call('HSET', P .. 'req:' .. r.id, 'attempt', attempt, 'n', n, 'seq', '0', 'kept', kept, 'opener', kind,
-    'prev', prev, 'replid', current_replid())
+    'prev', prev, 'replid', recent_replid(known), unpack(changes or {}))
+  -- The state comes first: a log that cannot be read ends the script here, and the request must not be lost.
+  drop_foreign_entries(r)
   local json = '{"v":1,"prev":"' .. prev .. '","n":' .. n .. ',"model":' .. model .. more .. '}'
   append_entry(r.id, attempt .. '-0', letter .. json)
   r.attempt, r.n, r.seq, r.kept = attempt, n, 0, kept
@@ -42,7 +56,7 @@ end
 -- An answer that a draining worker handed over has not broken off, so it is continued under the policy `restart` too.
 -- A function whose log ends with its checkpoint goes on from there, whatever the caller can continue. An answer that its
 -- upstream keeps has not broken off either, and a caller that can continue reads on. See mark.lua.
-local function open_attempt(r, can_continue, owner, lease_ms, default_model)
+local function open_attempt(r, can_continue, owner, lease_ms, default_model, known)
   local has_output = r.kept == '1' or (r.n > 0 and r.seq > 0)
   local kind, letter, kept = 'started', 'S', '0'
   local is_at_checkpoint = r.checkpoint_at == r.attempt .. '-' .. int(r.seq) and r.policy ~= 'fail'
@@ -52,14 +66,13 @@ local function open_attempt(r, can_continue, owner, lease_ms, default_model)
     elseif r.policy == 'restart' then kind, letter = 'reset', 'Z'
     else return nil end
   end
-  local request = P .. 'req:' .. r.id
   if r.state ~= 'running' then count_of_tenant('busy', r.tenant, 1) end
-  call('HSET', request, 'state', 'running', 'owner', owner)
-  if kept == '0' then call('HSET', request, 'output_bytes', 0) end
   call('ZADD', P .. 'running', int(now + lease_ms), r.id)
+  local changes = { 'state', 'running', 'owner', owner }
+  if kept == '0' then changes[5], changes[6] = 'output_bytes', 0 end
   local model = r.model ~= '' and r.model or default_model
-  local prev = append_opener(r, kind, letter, kept, model, has_output and ',"reason":' .. r.reason or '')
-  if is_at_checkpoint then call('HSET', request, 'checkpoint_at', r.attempt .. '-0') end
+  local prev = append_opener(r, kind, letter, kept, model, has_output and ',"reason":' .. r.reason or '', changes, known)
+  if is_at_checkpoint then call('HSET', P .. 'req:' .. r.id, 'checkpoint_at', r.attempt .. '-0') end
   return r.attempt, r.n, kind, prev
 end
 
@@ -74,7 +87,7 @@ end
 
 -- How long a request is kept: at most as long as its conversation.
 local function retention_of(r, retention_s)
-  local kept_s = shorter_s(call('HGET', P .. 'req:' .. r.id, 'keep'), retention_s)
+  local kept_s = shorter_s(r.keep_s, retention_s)
   if r.conversation == '' then return kept_s end
   return shorter_s(call('HGET', P .. 'conv:' .. r.conversation, 'keep'), kept_s)
 end
@@ -183,6 +196,7 @@ end
 -- log is kept as long. Returns how long the log must be kept.
 local MOST_LISTED, MOST_HELD_S = 100000, 604800
 local function list_for_consumers(r, state, terminal)
+  call('HDEL', P .. 'req:' .. r.id, 'waiting')
   local held_s, head = 0, call('HGET', P .. 'req:' .. r.id, 'head') or ''
   -- The head begins with the wire. A text of a caller comes behind it.
   local wire = string.match(head, '^{"wire":"([%w_]+)"') or ''
@@ -208,14 +222,13 @@ end
 -- The one place where a request ends. `terminal` is the value of the last entry. A caller that passes
 -- `keeps_conversation` decides itself which request of the conversation comes next.
 local function end_request(r, state, terminal, retention_s, conversation_ttl_s, keeps_conversation)
-  drop_foreign_entries(r)
+  if not r.has_own_entries then drop_foreign_entries(r) end
   leave_lost_ids(r)
   remember_partial_answer(r, state)
   r.seq = r.seq + 1
   append_entry(r.id, r.attempt .. '-' .. int(r.seq), terminal)
   local request = P .. 'req:' .. r.id
   call('HSET', request, 'state', state, 'seq', int(r.seq), 'ended', int(now))
-  call('HDEL', request, 'waiting')
   if r.state == 'running' then leave_running(r)
   elseif r.state == 'delayed' then call('ZREM', P .. 'delayed', r.id)
   elseif r.state == 'queued' then remove_from_queue(r)
@@ -238,7 +251,7 @@ local function end_request(r, state, terminal, retention_s, conversation_ttl_s, 
   local kept_s = retention_of(r, retention_s)
   release_tenant(r, kept_s, retention_s, conversation_ttl_s)
   local held_s = r.outbox == '' and 0 or list_for_consumers(r, state, terminal)
-  call('HDEL', request, 'payload', 'checkpoint', 'checkpoint_at', 'attached')
+  call('HDEL', request, 'payload', 'checkpoint', 'checkpoint_at', 'attached', 'waiting')
   call('EXPIRE', request, kept_s)
   call('EXPIRE', P .. 'log:' .. r.id, math.max(kept_s, held_s))
   list_uncompacted(r)
@@ -246,7 +259,7 @@ local function end_request(r, state, terminal, retention_s, conversation_ttl_s, 
   if r.conversation ~= '' and r.state ~= 'held' and not keeps_conversation then
     advance_conversation(r.conversation, conversation_ttl_s)
   end
-  count_kept(request, r.tenant, bytes_after_end(r), kept_s)
+  count_kept(request, r.tenant, bytes_after_end(r), kept_s, not r.stored)
   if r.conversation ~= '' then count_turns(r, conversation_ttl_s) end
   r.state = state
 end

@@ -89,10 +89,11 @@ end
 -- Put a request into its tenant's waiting list, or into the suspect list, of its pool. `to_head` puts the request at the
 -- head of that list; `turn_now` gives the tenant the next turn if it had nothing waiting. Callers do this before
 -- they take the request from where it was: a list that cannot be written ends the script here, with nothing lost.
-local function enqueue(id, tenant, pool, to_head, turn_now)
+-- `is_new`: no worker has run the request, so it is no suspect.
+local function enqueue(id, tenant, pool, to_head, turn_now, is_new)
   local push = to_head and 'LPUSH' or 'RPUSH'
   if pool ~= '' then call('SADD', P .. 'pools', pool) end
-  if call('HEXISTS', P .. 'req:' .. id, 'suspect') == 1 then
+  if not is_new and call('HEXISTS', P .. 'req:' .. id, 'suspect') == 1 then
     call(push, P .. 'suspect' .. of_pool(pool), id)
   elseif call(push, P .. 'wait:' .. in_pool(pool, tenant), id) == 1 then
     enter_turns(tenant, pool, turn_now)
@@ -127,16 +128,18 @@ local function remove_from_queue(r)
   if not remove_from_pool(r, r.pool) and r.pool ~= '' then remove_from_pool(r, '') end
 end
 
-local function read_request(id)
+-- `...` are names of further fields, whose values follow in `more`.
+local function read_request(id, ...)
   local h = call('HMGET', P .. 'req:' .. id, 'state', 'attempt', 'seq', 'tenant', 'conv', 'idem', 'bytes',
     'owner', 'crashes', 'n', 'kept', 'policy', 'model', 'reason', 'format', 'replid', 'rates', 'input', 'home',
-    'logged', 'asks', 'output_bytes', 'pool', 'checkpoint_at', 'begun', 'outbox', 'attached')
+    'logged', 'asks', 'output_bytes', 'pool', 'checkpoint_at', 'begun', 'outbox', 'attached', 'keep', 'stored', ...)
   return { id = id, state = h[1], attempt = h[2], seq = tonumber(h[3] or 0), tenant = h[4],
     conversation = h[5] or '', idempotency = h[6] or '', bytes = tonumber(h[7] or 0), owner = h[8] or '',
     crashes = tonumber(h[9] or 0), n = tonumber(h[10] or 0), kept = h[11], policy = h[12],
     model = h[13] or '', reason = h[14] or 'null', format = tonumber(h[15] or 1), replid = h[16], rates = h[17] or '', input = tonumber(h[18] or 0), home = h[19] or '',
     logged = tonumber(h[20]), asks = tonumber(h[21] or 0), output = tonumber(h[22] or 0), pool = h[23] or '',
-    checkpoint_at = h[24], begun = h[25], outbox = h[26] or '', attached = h[27], answer_bytes = 0 }
+    checkpoint_at = h[24], begun = h[25], outbox = h[26] or '', attached = h[27], keep_s = h[28], stored = h[29],
+    answer_bytes = 0, more = { unpack(h, 30) } }
 end
 
 -- Record that Redis serves workers now, and return the time before which no lease is reaped.
@@ -145,9 +148,11 @@ end
 -- slow workers would otherwise delay each takeover without limit. `reachable_ms` is for how long the calling
 -- worker has had an answer from this server at least every half lease: in that time, there was no gap.
 -- Leases differ while a new one is rolled out, so all workers get the longest one that was in use before the gap.
-local MAX_LEASE_MS = 900000
+-- A record that says the same is written once in NOTED_MS. Returns also whether it was written, and what is known of
+-- `current_replid` in lifecycle.lua.
+local MAX_LEASE_MS, NOTED_MS = 900000, 100
 local function note_seen(lease_ms, reachable_ms)
-  local seen = call('HMGET', P .. 'load', 'seen', 'grace', 'late', 'lease', 'lease_seen')
+  local seen = call('HMGET', P .. 'load', 'seen', 'grace', 'late', 'lease', 'lease_seen', 'replid', 'replid_at')
   local grace = tonumber(seen[2] or 0)
   -- No lease is this long. A later end means that the clock was set back, and would not come.
   if grace > now + MAX_LEASE_MS then grace = 0 end
@@ -157,9 +162,14 @@ local function note_seen(lease_ms, reachable_ms)
   local gap_ms = seen[1] and now - reachable_ms - tonumber(seen[1]) or 0
   local is_late = gap_ms > math.max(lease_ms / 2, 1500)
   if is_late and seen[3] ~= '1' then grace = now + longest_ms end
-  call('HSET', P .. 'load', 'seen', int(now), 'grace', int(grace), 'late', is_late and 1 or 0,
-    'lease', int(longest_ms), 'lease_seen', int(longest_seen))
-  return grace
+  local late = is_late and '1' or '0'
+  local is_same = seen[1] and math.abs(now - tonumber(seen[1])) < NOTED_MS and int(grace) == seen[2]
+    and late == seen[3] and int(longest_ms) == seen[4]
+  if not is_same then
+    call('HSET', P .. 'load', 'seen', int(now), 'grace', int(grace), 'late', late,
+      'lease', int(longest_ms), 'lease_seen', int(longest_seen))
+  end
+  return grace, not is_same, { replid = seen[6], at = tonumber(seen[7] or 0) }
 end
 
 local function is_over(state) return state == 'completed' or state == 'failed' or state == 'cancelled' end

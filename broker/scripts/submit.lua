@@ -193,6 +193,6 @@ if conversation ~= '' then
   call('SPUBLISH', P .. 'push:conv:' .. conversation, request_id)
   list_conversation(conversation)
 end
-if state == 'queued' then enqueue(request_id, tenant, pool, false) end
+if state == 'queued' then enqueue(request_id, tenant, pool, false, false, true) end
 if rests == '' then return { 'OK', request_id } end
 return { 'OK', request_id, rests }

@@ -19,7 +19,7 @@ from tickertape.broker.script_header import parse_header
 
 # The appender packs the arguments of this script itself; another test compares their order.
 BY_APPENDER = "append"
-_FILES = ("rights", "prefix", "kept", "rates", "lifecycle", "erasure", "minute")
+_FILES = ("rights", "prefix", "kept", "rates", "lifecycle", "turns", "erasure", "minute")
 
 
 def text_of(name: str) -> str:
