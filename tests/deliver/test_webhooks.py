@@ -1,7 +1,9 @@
 """Webhooks of requests that have ended: each receiver gets each event, whoever dies meanwhile."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
+import openai
 import pytest
 import structlog
 
@@ -31,6 +33,13 @@ async def is_empty(rig: Rig) -> bool:
     return backlog.waiting == backlog.due_again == 0
 
 
+def by_openais_sdk(body: bytes, headers: Mapping[str, str]) -> tuple[str, str]:
+    """The id and the type of an event, as the client of a team reads it."""
+    with openai.OpenAI(api_key="key", webhook_secret=SECRET) as client:
+        event = client.webhooks.unwrap(body, headers)
+    return event.id, event.type
+
+
 async def test_each_end_has_its_event_with_openais_name_and_no_text(
     rig: Rig, receiver: Receiver, delivering: Delivering
 ) -> None:
@@ -52,6 +61,12 @@ async def test_each_end_has_its_event_with_openais_name_and_no_text(
         await all_arrive(receiver, {*expected})
     assert receiver.types == expected
     assert not any(b"secret" in body for body in receiver.bodies)
+    unwrapped = [
+        by_openais_sdk(*each) for each in zip(receiver.bodies, receiver.heads, strict=True)
+    ]
+    assert dict(unwrapped) == {f"evt_{each}": kind for each, kind in expected.items()}
+    with pytest.raises(openai.InvalidWebhookSignatureError):
+        by_openais_sdk(receiver.bodies[0] + b" ", receiver.heads[0])
     assert {*receiver.events} == {f"evt_{request_id}" for request_id in expected}
 
 

@@ -53,12 +53,14 @@ class Receiver:
     statuses: deque[int] = field(default_factory=deque)
     headers: dict[str, str] = field(default_factory=dict)
     bodies: list[bytes] = field(default_factory=list)
+    heads: list[Mapping[str, str]] = field(default_factory=list)
     is_answering: asyncio.Event = field(default_factory=asyncio.Event)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def answer(self, request: web.Request) -> web.Response:
         body = await request.read()
         self.bodies.append(body)
+        self.heads.append(request.headers)
         event = verify(self.secret, request.headers, body)
         assert event["id"] == request.headers["webhook-id"]
         self.calls.append(event["id"])
