@@ -213,11 +213,11 @@ class Services:
             self.fleet.members,
             lambda name: rules.allows_model(name) and caller.may_use(name),
         )
-        submission = replace(submission, pool=pool)
         if pool != UPSTREAM and ask.for_functions:
             payload = {**submission.payload, "for_functions": ask.for_functions}
             submission = replace(submission, payload=payload)
-        return _limited(submission, rules, caller, self.rules.price(rules, model))
+        price = self.rules.price(rules, model)
+        return _limited(submission, pool, rules, caller, price)
 
     def _cache_key(self, caller: Caller) -> str | None:
         # A tenant of a closed API may have the name of the only one of an open API.
@@ -289,11 +289,12 @@ class Services:
 
 
 def _limited(
-    submission: Submission, rules: TenantRules, caller: Caller, price: Price | None
+    submission: Submission, pool: str, rules: TenantRules, caller: Caller, price: Price | None
 ) -> Submission:
-    """A submission with its limits, and with its encoded form, which the loop need not make."""
+    """A submission with its pool and limits, and encoded, which the loop need not make."""
     prompt_tokens = input_tokens(submission.encoded.payload)
     return submission.limited(
+        pool=pool,
         tenant_limit=rules.concurrent,
         user_limit=rules.user_concurrent if caller.user is not None else None,
         kept_limit=rules.kept_bytes,

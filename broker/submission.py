@@ -1,6 +1,6 @@
 """A request as the API hands it over to the broker."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, Self
 
@@ -89,10 +89,13 @@ class Submission:
         return self.format if self.pool == UPSTREAM else max(self.format, codec.FUNCTION_FORMAT)
 
     def limited(self, **limits: Any) -> Self:
-        """The submission with other fields for its limits; it is not encoded again."""
+        """The submission with other fields for its limits; it is not encoded again.
+
+        `dataclasses.replace` takes ten times as long.
+        """
         encoded = self.encoded
-        limited = replace(self, **limits)
-        vars(limited)["encoded"] = encoded
+        limited = object.__new__(type(self))
+        vars(limited).update(vars(self), encoded=encoded, **limits)
         return limited
 
     @cached_property
