@@ -105,4 +105,8 @@ def _report(counts: Sequence[int], seen: dict[str, list[Waiting]], notes: list[s
         bounds=bounds,
         plots=[Strip("idle", "Readers who wait: every round", "KiB of memory for each", values)],
         notes=notes,
+        headline=(
+            f"**{mine[-1].median:.1f} KiB of memory for each of {counts[-1]:,} readers** of a quiet"
+            " answer, and no connection to Redis."
+        ),
     )
