@@ -199,12 +199,8 @@ class Hub:
     def on_pushed(self, channel: bytes, message: bytes) -> None:
         """Merge pushed entries, or read the log if they do not fit; called by Push."""
         watched = self._by_channel.get(channel)
-        if channel in self._erasures:
-            self._erased(message.decode(errors="replace"))
-        elif watched is None:
-            for wake in list(self._topics.get(channel, ())):
-                wake()
         if watched is None:
+            self._on_other_push(channel, message)
             return
         try:
             pushed = unpack(message)
@@ -220,6 +216,13 @@ class Hub:
         except EntryMalformed:
             log.warning("push not understood", channel=channel.decode(errors="replace"))
             self._healer.start(watched, "malformed")
+
+    def _on_other_push(self, channel: bytes, message: bytes) -> None:
+        if channel in self._erasures:
+            self._erased(message.decode(errors="replace"))
+            return
+        for wake in list(self._topics.get(channel, ())):
+            wake()
 
     def _on_notice(self, watched: WatchedLog, news: Notice) -> None:
         if news.kind == "gone":

@@ -108,8 +108,9 @@ def merge(watched: WatchedLog, pushed: Pushed) -> bool:
     Entries that the tape has already are skipped. Raises EntryMalformed.
     """
     cursor, offer = pushed.first, watched.tape.offer
-    for value in pushed.values:
+    for number, value in enumerate(pushed.values):
+        if number > 0:
+            cursor = cursor.next()
         if offer(cursor, value) is _GAP:
             return False
-        cursor = cursor.next()
     return True
