@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, get_args
 
 import hiredis
@@ -23,7 +23,13 @@ from tickertape.runtime.settings import Settings
 # How errors begin that concern the keys of one call, so that other calls may still succeed. Any
 # other error means that the server has forgotten the script, or accepts no writes now.
 _OF_ONE_CALL = ("ERR ", "WRONGTYPE ")
+_REFUSED = b"REFUSED"
+_NO_SEQ = -1
 _VERDICTS: dict[bytes, AppendVerdict] = {word.encode(): word for word in get_args(AppendVerdict)}
+# One call is for at most so many requests, and for about so many entries, because Redis serves
+# nobody else while a script runs.
+_MOST_REQUESTS = 64
+_MANY_ENTRIES = 500
 # The limit for one attempt's log beside the limit in bytes, because each entry costs memory.
 MAX_ENTRIES = 200_000
 
@@ -39,8 +45,8 @@ class Appended(NamedTuple):
     seq: int
 
 
-LOST = Appended("LOST", -1)
-REFUSED = Appended("REFUSED", -1)
+LOST = Appended("LOST", _NO_SEQ)
+REFUSED = Appended("REFUSED", _NO_SEQ)
 
 
 class Target(NamedTuple):
@@ -53,8 +59,20 @@ class Target(NamedTuple):
     partition: int
 
 
+class _Call(NamedTuple):
+    """The entries of one request, and its caller."""
+
+    to: Target
+    first_seq: int
+    values: Sequence[bytes]
+    on_answer: Callable[[Appended], None]
+
+
 class Appender:
     """Sends APPEND calls without waiting, and passes each reply to its caller.
+
+    Calls for one partition that are made in the same turn of the event loop are one call of the
+    script, because running a script costs Redis a third of an append.
 
     All requests of a node of Redis share one pipelined connection. A task must execute `run`. The
     replies of one node come in the order of the calls. Each call that has no reply when the
@@ -139,12 +157,17 @@ class _AppendLine:
         max_bytes: int,
         reply_timeout_s: float,
     ) -> None:
-        self._bulk = BulkConnection(connection, self._on_reply)
+        self._bulk = BulkConnection(connection, self._on_reply, self._send_all)
         self._writes = writes
         self._redirected = redirected
         self._max_bytes = max_bytes
         self._reply_timeout_s = reply_timeout_s
-        self._waiting: deque[tuple[Callable[[Appended], None], int]] = deque()
+        # The calls of this turn, for each partition; then those of each call of the script.
+        self._collected: dict[int, list[_Call]] = {}
+        self._waiting: deque[list[_Call]] = deque()
+        # Partitions whose requests get a call of the script each, because Redis refused a call as a
+        # whole: while keys move to another node one by one, it refuses a call if one key has left.
+        self._apart: set[int] = set()
         self._on_open: Callable[[], None] = lambda: None
         self._sha = b""
         self._was_owing = False
@@ -160,11 +183,9 @@ class _AppendLine:
         values: Sequence[bytes],
         on_answer: Callable[[Appended], None],
     ) -> None:
-        self._waiting.append((on_answer, to.partition))
-        self._bulk.send(
-            b"EVALSHA", self._sha, b"2", to.request_key, to.log_key,
-            to.attempt, first_seq, MAX_ENTRIES, self._max_bytes, to.channel, *values,
-        )  # fmt: skip
+        call = _Call(to, first_seq, values, on_answer)
+        self._collected.setdefault(to.partition, []).append(call)
+        self._bulk.flush_soon()
 
     async def run(self, on_open: Callable[[], None]) -> None:
         self._on_open = on_open
@@ -176,9 +197,10 @@ class _AppendLine:
             )
 
     async def close(self) -> None:
-        lost, self._waiting = self._waiting, deque()
-        for on_answer, _ in lost:
-            on_answer(LOST)
+        lost = [*self._waiting, *self._collected.values()]
+        self._waiting, self._collected = deque(), {}
+        for calls in lost:
+            _lose(calls)
         await self._bulk.close()
 
     def gain(self, partition: int) -> None:
@@ -186,6 +208,23 @@ class _AppendLine:
 
     def lose(self, partition: int) -> None:
         """Nothing to do: the replies to calls under way still count."""
+
+    def _send_all(self) -> None:
+        collected, self._collected = self._collected, {}
+        for partition, calls in collected.items():
+            for part in _parts(calls, 1 if partition in self._apart else _MOST_REQUESTS):
+                self._send(part)
+
+    def _send(self, calls: list[_Call]) -> None:
+        keys: list[bytes] = []
+        arguments: list[bytes | int] = []
+        for to, first_seq, values, _ in calls:
+            keys += (to.request_key, to.log_key)
+            arguments += (to.attempt, first_seq, to.channel, len(values), *values)
+        self._waiting.append(calls)
+        self._bulk.send(
+            b"EVALSHA", self._sha, len(keys), *keys, MAX_ENTRIES, self._max_bytes, *arguments
+        )
 
     def _on_reply(self, reply: Any) -> None:
         self._was_owing = False
@@ -195,24 +234,33 @@ class _AppendLine:
             self._sha = reply
             self._on_open()
             return
-        on_answer, partition = self._waiting.popleft()
+        calls = self._waiting.popleft()
         if isinstance(reply, hiredis.ReplyError):
-            self._on_error(reply, on_answer, partition)
+            self._on_error(reply, calls)
             return
-        crash_at("after", "append")
-        on_answer(Appended(_VERDICTS[reply[0]], _seq(reply[1])))
+        for call, word, detail in zip(calls, reply[::2], reply[1::2], strict=True):
+            if word == _REFUSED:
+                call.on_answer(REFUSED)
+                continue
+            crash_at("after", "append")
+            seq = detail if isinstance(detail, int) else _NO_SEQ
+            call.on_answer(Appended(_VERDICTS[word], seq))
 
-    def _on_error(
-        self, error: hiredis.ReplyError, on_answer: Callable[[Appended], None], partition: int
-    ) -> None:
-        if is_redirection(error):
-            # The partition has moved, or is about to. The caller sends the same ids to its owner.
+    def _on_error(self, error: hiredis.ReplyError, calls: list[_Call]) -> None:
+        """Answer calls that Redis refused together; the callers send the same ids again."""
+        partition = calls[0].to.partition
+        is_moving = is_redirection(error)
+        is_of_keys = str(error).startswith(_OF_ONE_CALL) and not is_denial(error)
+        if is_of_keys and len(calls) == 1:
+            calls[0].on_answer(REFUSED)
+            return
+        if is_moving or is_of_keys:
+            self._apart.add(partition)
+        if is_moving:
+            # The partition has moved, or is about to.
             self._redirected(partition, self)
-            on_answer(LOST)
-        elif str(error).startswith(_OF_ONE_CALL) and not is_denial(error):
-            on_answer(REFUSED)
-        else:
-            on_answer(LOST)
+        _lose(calls)
+        if not is_moving and not is_of_keys:
             raise self._refused(str(error))
 
     def _refused(self, reply: str) -> Unavailable:
@@ -223,10 +271,24 @@ class _AppendLine:
     def _may_be_silent(self) -> bool:
         # A connection is dead if it owed replies for a full period and received nothing. Replies
         # owed at the end of a period may be recent, so wait one more.
-        owes = bool(self._waiting) or not self._sha
+        owes = bool(self._waiting or self._collected) or not self._sha
         was_owing, self._was_owing = self._was_owing, owes
         return not (owes and was_owing)
 
 
-def _seq(detail: bytes | int) -> int:
-    return detail if isinstance(detail, int) else -1
+def _lose(calls: Iterable[_Call]) -> None:
+    for call in calls:
+        call.on_answer(LOST)
+
+
+def _parts(calls: list[_Call], most: int) -> Iterator[list[_Call]]:
+    """The same calls in parts of bounded size, in order."""
+    part: list[_Call] = []
+    entries = 0
+    for call in calls:
+        if part and (len(part) == most or entries + len(call.values) > _MANY_ENTRIES):
+            yield part
+            part, entries = [], 0
+        part.append(call)
+        entries += len(call.values)
+    yield part

@@ -26,9 +26,16 @@ class BulkConnection(asyncio.Protocol):
     only `send` while `is_open`.
     """
 
-    def __init__(self, connection: Connection, on_reply: Callable[[Any], None]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        on_reply: Callable[[Any], None],
+        before_flush: Callable[[], None] = lambda: None,
+    ) -> None:
         self._connection = connection
         self._on_reply = on_reply
+        self._before_flush = before_flush
+        self._is_flush_due = False
         self._transport: asyncio.WriteTransport | None = None
         self._parser = hiredis.Reader()
         self._outgoing: list[bytes] = []
@@ -60,9 +67,14 @@ class BulkConnection(asyncio.Protocol):
         """
         if self._transport is None:
             return
-        if not self._outgoing:
-            asyncio.get_running_loop().call_soon(self._flush)
+        self.flush_soon()
         self._outgoing.append(hiredis.pack_command(arguments))  # type: ignore[arg-type]  # a narrow stub
+
+    def flush_soon(self) -> None:
+        """Call `before_flush` at the end of this turn; what it sends leaves in the same write."""
+        if not self._is_flush_due:
+            self._is_flush_due = True
+            asyncio.get_running_loop().call_soon(self._flush)
 
     async def run(self, *, silence_s: float, on_silence: Callable[[], bool]) -> None:
         """Never return; raise Unavailable when the connection breaks.
@@ -112,6 +124,8 @@ class BulkConnection(asyncio.Protocol):
         await self._connection.disconnect(nowait=True)
 
     def _flush(self) -> None:
+        self._before_flush()
+        self._is_flush_due = False
         outgoing, self._outgoing = self._outgoing, []
         # The connection may break in the same turn, and uvloop raises for a write after the close.
         if self._transport is not None and not self._transport.is_closing():

@@ -1,11 +1,11 @@
 /* The source of events: writes into many logs at a rate, with the calls that each server accepts.
  *
- *   publish append PORT RATE EVENTS GROUP SHA MAX_ENTRIES MAX_BYTES < targets
+ *   publish append|append-0.1 PORT RATE EVENTS GROUP SHA MAX_ENTRIES MAX_BYTES < targets
  *   publish xadd   PORT RATE EVENTS GROUP < targets
  *   publish http   PORT RATE EVENTS 1 < targets
  *
  * RATE and EVENTS apply to each log; one call has GROUP events of a log. A line of stdin is one log:
- * for append "<request key> <log key> <channel> <attempt> <first seq>", for xadd "<key>", for http
+ * for both appends "<request key> <log key> <channel> <attempt> <first seq>", for xadd "<key>", for http
  * "<path>". Calls for different logs are spread evenly over time. Redis calls use one pipelined
  * connection (password in REDIS_PASSWORD). HTTP calls use 64 persistent connections, each with one call
  * at a time. Prints one line of JSON: the events sent, the events refused, and the largest delay.
@@ -50,6 +50,7 @@ static size_t target_count, out_held, out_room, answers;
 static struct connection connections[PUBLISHERS];
 static char *out, **arguments;
 static uint32_t group;
+static int is_of_release; /* the script of 0.1.0 takes its arguments in another order */
 static uint64_t failed, late_ns;
 
 static void fail(const char *what) {
@@ -94,10 +95,13 @@ static void put_array(unsigned length) {
 /* As broker/appender.py sends it; "d" is the letter of a plain delta in broker/codec.py. */
 static void put_append(const struct target *t, uint32_t seq, uint64_t now) {
     char value[1 + PAYLOAD_BYTES] = "d";
-    put_array(10 + group);
+    put_array((is_of_release ? 10 : 11) + group);
     put_text("EVALSHA"), put_text(arguments[0]), put_text("2"), put_text(t->names), put_text(t->log);
+    if (!is_of_release) put_text(arguments[1]), put_text(arguments[2]);
     put_number(t->attempt), put_number(t->first_seq + seq);
-    put_text(arguments[1]), put_text(arguments[2]), put_text(t->channel);
+    if (is_of_release) put_text(arguments[1]), put_text(arguments[2]);
+    put_text(t->channel);
+    if (!is_of_release) put_number(group);
     for (uint32_t i = 0; i < group; i++) {
         write_payload(value + 1, seq + i, now);
         put_bulk(value, sizeof value);
@@ -219,11 +223,12 @@ static void read_targets(int is_append) {
 
 int main(int argc, char **argv) {
     if (argc < 6) return fputs("usage: publish append|xadd|http PORT RATE EVENTS GROUP ...\n", stderr), 1;
-    int is_http = !strcmp(argv[1], "http"), is_append = !strcmp(argv[1], "append"), lines_each = is_append ? 4 : 2;
+    int is_http = !strcmp(argv[1], "http"), is_append = !strncmp(argv[1], "append", 6), lines_each = is_append ? 4 : 2;
     double rate = atof(argv[3]);
     size_t events = (size_t)atol(argv[4]);
     group = (uint32_t)atoi(argv[5]);
     arguments = argv + 6;
+    is_of_release = !strcmp(argv[1], "append-0.1");
     prctl(PR_SET_TIMERSLACK, 1); /* the default slack makes sleeps 50 us longer */
     read_targets(is_append);
     size_t calls = events / group * target_count, expected = calls * (is_append || is_http ? 1 : group);

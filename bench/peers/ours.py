@@ -48,6 +48,7 @@ class Ours:
         self._box = box
         self._redis = redis
         self._append = append or source("append")
+        self._mode = "append-0.1" if append else "append"
         # The bench renews no lease, and no request may be reaped during a round.
         self._settings = GivenSettings(
             redis_url=redis.url, lease_s=300, tenant_limit=100_000, queue_limit=100_000
@@ -70,7 +71,7 @@ class Ours:
         limits = (str(MAX_ENTRIES), str(self._settings.max_output_bytes))
         await publish(
             self._box,
-            "append",
+            self._mode,
             self._redis.port,
             [_target(lease, self._written + 1) for lease in self._leases],
             rate=rate,

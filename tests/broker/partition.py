@@ -173,12 +173,10 @@ class Partition(CheckedPartition):
         return await self.call(
             "append",
             [f"{TAG}req:{go.id}", f"{TAG}log:{go.id}"],
+            *f"{go.attempt} {first_seq} {TAG}push:{go.id} {len(texts)}".encode().split(),
             *deltas(*texts),
-            attempt=go.attempt,
-            first_seq=first_seq,
             max_entries=max_seq,
             max_output_bytes=max_bytes,
-            channel=f"{TAG}push:{go.id}",
         )
 
     async def renew(self, *held: Go, lease_ms: int = LEASE_MS) -> list[int]:

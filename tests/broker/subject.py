@@ -72,12 +72,10 @@ class Subject:
         call = self._scripts.verdict(
             "append",
             [KEYS.request(id_), KEYS.log(id_)],
+            *(str(lease.attempt), str(first_seq), KEYS.log_channel(id_), str(len(values))),
             *values,
-            attempt=lease.attempt,
-            first_seq=first_seq,
             max_entries=1000,
             max_output_bytes=1_000_000,
-            channel=KEYS.log_channel(id_),
         )
         word, details = self.run(call)
         return word, int(details[0]) if word != "FENCED" else -1

@@ -5,8 +5,9 @@ from typing import Literal
 import pytest
 
 from tests.broker.checked_partition import TAG, Go
-from tests.broker.partition import Partition
+from tests.broker.partition import Partition, deltas
 from tickertape.broker.kinds import RequestState
+from tickertape.broker.lua import source
 
 
 async def running(partition: Partition, id_: str = "a") -> Go:
@@ -104,6 +105,26 @@ async def test_a_request_that_does_not_run_is_neither_written_nor_renewed(
         assert await partition.append(go, 2, "b") == ("FENCED", state)
         assert await partition.append(go, 1, "a") == ("FENCED", state)
         assert await partition.renew(go) == [0]
+
+
+async def test_one_call_for_several_requests_judges_each_of_them_alone(
+    partition: Partition,
+) -> None:
+    writes, ended, strange, repeats = [await running(partition, id_) for id_ in "abcd"]
+    await partition.cancel("b")
+    await partition.append(repeats, 1, "x")
+    await partition.client.xadd(f"{TAG}log:c", {"e": "dz"}, id=f"{strange.attempt}-5")
+    keys: list[str] = []
+    values: list[str | int | bytes] = []
+    for go in (writes, ended, strange, repeats):
+        keys += [f"{TAG}req:{go.id}", f"{TAG}log:{go.id}"]
+        values += [go.attempt, 1, f"{TAG}push:{go.id}", 2, *deltas("x", "y")]
+    reply = await partition.client.eval(source("append"), len(keys), *keys, 1000, 100_000, *values)
+    assert reply[:4] == [b"OK", 2, b"FENCED", b"cancelled"]
+    assert (reply[4], reply[6:]) == (b"REFUSED", [b"OK", 2])
+    assert await partition.log("a") == ["queued", "started", "'x'", "'y'"]
+    assert await partition.log("d") == ["queued", "started", "'x'", "'y'"]
+    assert await partition.field("c", "seq") == "0"
 
 
 async def test_an_older_attempt_writes_and_renews_nothing(partition: Partition) -> None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import hiredis
 import pytest
 
 from tests.broker.address import port_of, through
@@ -53,6 +54,44 @@ async def test_many_calls_are_answered_in_their_order_without_waiting(broker: Ri
         for lease, writer in zip(leases, writers, strict=True):
             assert writer.answers == [Appended("OK", seq) for seq in range(1, 101)]
             assert await broker.texts(lease.request_id) == [str(seq) for seq in range(1, 101)]
+
+
+async def test_calls_of_one_turn_of_the_loop_are_one_call_of_the_script(broker: Rig) -> None:
+    appender = Appender(broker.connections, SETTINGS)
+    async with running(appender.run()):
+        await appender.ready()
+        writers = [Writer(appender, await broker.leased()) for _ in range(70)]
+        await broker.connections.ask("CONFIG", "RESETSTAT")
+        for writer in writers:
+            writer.send(1, "a", "b")
+        await wait_until(
+            lambda: all(writer.answers for writer in writers), description="all answers"
+        )
+        assert all(writer.answers == [Appended("OK", 2)] for writer in writers)
+        counted = await broker.connections.ask("INFO", "commandstats")
+        assert counted["cmdstat_evalsha"]["calls"] == 2, "64 requests, and the other six"
+
+
+async def test_a_call_that_redis_refuses_as_a_whole_is_sent_again_for_each_request(
+    broker: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While keys move to another node, a call is refused if one of its keys has left."""
+    appender = Appender(broker.connections, SETTINGS)
+    async with running(appender.run()):
+        await appender.ready()
+        writers = [Writer(appender, await broker.leased()) for _ in range(2)]
+        line, sent = line_of(appender), []
+        monkeypatch.setattr(line._bulk, "send", lambda *command: sent.append(command))
+        for writer in writers:
+            writer.send(1, "a")
+        line._send_all()
+        line._on_reply(hiredis.ReplyError("TRYAGAIN Multiple keys request"))
+        assert [writer.answers for writer in writers] == [[LOST], [LOST]]
+        await appender.ready()
+        for writer in writers:
+            writer.send(1, "a")
+        line._send_all()
+        assert [command[2] for command in sent] == [4, 2, 2], "the number of keys"
 
 
 async def test_every_answer_of_the_script_comes_through(broker: Rig) -> None:

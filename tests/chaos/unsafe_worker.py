@@ -8,11 +8,11 @@ import tickertape.broker.appender
 import tickertape.broker.lua
 
 _APPEND_FENCE = """\
-if h[1] ~= 'running' or h[2] ~= ARGV[1] then return { 'FENCED', h[1] or 'missing' } end
+  if h[1] ~= 'running' or h[2] ~= attempt then return 'FENCED', h[1] or 'missing' end
 """
 _APPEND_ANYWHERE = """\
-if not h[2] then return { 'FENCED', 'missing' } end
-if h[1] ~= 'running' or h[2] ~= ARGV[1] then ARGV[1], ARGV[2] = h[2], h[3] + 1 end
+  if not h[2] then return 'FENCED', 'missing' end
+  if h[1] ~= 'running' or h[2] ~= attempt then attempt, first = h[2], h[3] + 1 end
 """
 _RENEW_FENCE = "if h[1] == 'running' and h[2] == attempt then"
 _RENEW_ANYBODY = "if h[1] == 'running' then"
