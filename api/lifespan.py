@@ -101,6 +101,7 @@ async def running(
             name="access",
         ),
         asyncio.create_task(connections.partitions.follow(), name="partition map"),
+        asyncio.create_task(connections.run_lines(), name="shared lines"),
         asyncio.create_task(services.loop_watch.run(), name="loop watch"),
         asyncio.create_task(_report_to_manager(services, reports.ready), name="service manager"),
         asyncio.create_task(metrics.run(), name="metrics"),

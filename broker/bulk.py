@@ -59,7 +59,7 @@ class BulkConnection(asyncio.Protocol):
             # Lost already: the loop has notified the protocol that redis-py installed.
             raise Unavailable
 
-    def send(self, *arguments: str | bytes | int) -> None:
+    def send(self, *arguments: str | bytes | float) -> None:
         """Write one command. If the connection breaks, the command is lost and `run` raises.
 
         All commands of one turn of the event loop leave in one write, because the write costs more

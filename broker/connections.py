@@ -6,43 +6,39 @@ redis-py would cut a blocking read at the time-out, and silently repeat the read
 """
 
 import asyncio
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from redis.asyncio import Connection, Redis, SSLConnection
-from redis.asyncio.connection import parse_url
+from redis.asyncio import Connection, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
-from redis.driver_info import DriverInfo
-from redis.exceptions import RedisError
 
 from tickertape.broker.account import Account, check_same_servers
 from tickertape.broker.certificates import Certificates
+from tickertape.broker.clients import (
+    ServerClient,
+    check_options,
+    cluster_client,
+    options_of,
+    server_client,
+)
 from tickertape.broker.cluster import ClusterClient, Node
-from tickertape.broker.errors import SettingsInvalid
-from tickertape.broker.fair_pool import FairPool
 from tickertape.broker.keys import Keyspace
 from tickertape.broker.partitions import Partitions
 from tickertape.broker.redis_errors import in_time
 from tickertape.broker.sentinel import PrimaryLocator
 from tickertape.broker.server_check import check_server
-from tickertape.broker.server_connection import server_connection
+from tickertape.broker.shared_line import LOST, SharedLine
 from tickertape.broker.task_faults import TaskFaults
 from tickertape.broker.write_state import WriteState
-from tickertape.runtime.addresses import hide_secrets, is_cluster, node_urls
+from tickertape.runtime.addresses import hide_secrets, is_cluster
 from tickertape.runtime.sentinel_address import is_sentinel, parse_sentinel_url
 
 MAX_COMMAND_CONNECTIONS = 32
 # In a cluster, for all nodes together: a node that hangs must leave some for the others.
 _MAX_CLUSTER_CONNECTIONS = 128
-_POOL_WAIT_S = 5.0
 _RETRIES = 3
-# What every connection gets from `Connections`, and redis-py does not know.
-_SHARED = ("writes", "locate", "account", "certificates")
-# Options of a URL that a pool takes in place of its connections.
-_POOL_OPTIONS = {"max_connections", "timeout"}
 
 
 @dataclass(frozen=True)
@@ -60,9 +56,7 @@ class ConnectionTiming:
 TIMING = ConnectionTiming()
 
 _ONE_SERVER = Node("", 0)
-# Without it, redis-py looks up its own version in the files of its package for each connection,
-# which takes 4 ms.
-_DRIVER = DriverInfo()
+Fields = dict[bytes, bytes]
 
 
 class Connections:
@@ -97,7 +91,7 @@ class Connections:
             address = parse_sentinel_url(url)
             url, self._locator = address.server_url, PrimaryLocator(address, self.writes.moved)
         self._server_url = url
-        _check_options(url)
+        check_options(url)
         self._account.become(url)
         self.certificates = Certificates()
         # What every connection gets from us.
@@ -107,17 +101,34 @@ class Connections:
             "account": self._account,
             "certificates": self.certificates,
         }
-        make: Any = _cluster_client if self._is_cluster else _client
+        self.line: SharedLine | None = None
+        """The connection for calls of scripts, if there is one server."""
+        self.reads: SharedLine | None = None
+        """The connection for reads of logs, whose replies may be large."""
+        make: Any = cluster_client if self._is_cluster else server_client
         # A ClusterClient is called in the same ways.
         self.commands: Redis = make(
             url,
-            timing,
+            timing.connect_timeout_s,
             **self._shared,
             max_connections=(
                 _MAX_CLUSTER_CONNECTIONS if self._is_cluster else MAX_COMMAND_CONNECTIONS
             ),
             socket_timeout=timing.command_timeout_s,
             retry=Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.5), _RETRIES),
+        )
+        if isinstance(self.commands, ServerClient):
+            self.line = self.commands.line = self._shared_line("shared line", self.commands)
+            self.reads = self._shared_line("shared line for reads", self.commands)
+
+    def _shared_line(self, name: str, client: ServerClient) -> SharedLine:
+        return SharedLine(
+            name,
+            self.unpooled,
+            self.writes,
+            self.faults,
+            client.turns,
+            reply_timeout_s=self._timing.command_timeout_s,
         )
 
     @property
@@ -139,6 +150,18 @@ class Connections:
         """The reply to one quick command, which must be safe to repeat: it may be sent twice."""
         async with in_time(self._timing.command_limit_s):
             return await self.commands.execute_command(*command)  # type: ignore[no-untyped-call]  # bare in redis-py
+
+    async def read_log(self, key: str, first: str, count: int) -> list[tuple[bytes, Fields]]:
+        """At most `count` entries of a stream from an id on, each with its fields."""
+        if self.reads is not None and self.reads.is_open:
+            command = ("XRANGE", key, first, "+", "COUNT", count)
+            rows = await self.reads.ask(*command, limit_s=self._timing.command_limit_s)
+            if rows is not LOST:
+                return [(id_, dict(zip(row[::2], row[1::2], strict=True))) for id_, row in rows]
+        found: list[tuple[bytes, Fields]] = await self.ask(
+            "XRANGE", key, first, "+", "COUNT", count
+        )
+        return found
 
     async def ask_all(self, commands: Sequence[tuple[str | bytes | float, ...]]) -> list[Any]:
         """The replies to many quick commands in one round trip."""
@@ -176,9 +199,9 @@ class Connections:
 
         Without a node, to the server that the URL names first.
         """
-        options = _options(
+        options = options_of(
             self._server_url,
-            self._timing,
+            self._timing.connect_timeout_s,
             **self._shared,
             socket_timeout=self._timing.command_timeout_s,
             retry=Retry(NoBackoff(), 0),
@@ -222,6 +245,15 @@ class Connections:
         await self.check_server()
         await self.partitions.agree(partitions)
 
+    async def run_lines(self) -> None:
+        """Keep the shared lines up until cancelled; without them, redis-py makes their calls.
+
+        Returns at once in a cluster.
+        """
+        if self.line is not None and self.reads is not None:
+            await self.checked.wait()
+            await asyncio.gather(self.line.run(), self.reads.run())
+
     async def check_server(self) -> None:
         """Raise SettingsInvalid for another kind of deployment or for a server that is too old.
 
@@ -253,52 +285,3 @@ class Connections:
         await self.commands.aclose()
         if self._locator is not None:
             await self._locator.aclose()
-
-
-def _check_options(url: str) -> None:
-    """Raise SettingsInvalid for options of the URL that no connection has, before the first use."""
-    try:
-        options = parse_url(node_urls(url)[0])
-        kind: Any = options.pop("connection_class", Connection)
-        given = {name: value for name, value in options.items() if name not in _POOL_OPTIONS}
-        kind(driver_info=_DRIVER, **given)
-    except (TypeError, ValueError, RedisError) as error:
-        # Python quotes the name of an unknown option, and redis-py that of a wrong value.
-        name = next(iter(re.findall("'([a-z_]+)'", str(error))), None)
-        named = f"the option {name}" if name else "an option"
-        raise SettingsInvalid(
-            f"REDIS_URL has {named} behind its ? that is unknown or has a wrong value"
-        ) from None
-
-
-def _client(url: str, timing: ConnectionTiming, **ours: Any) -> Redis:
-    # Closing a client closes its connections only if the client was made by from_pool.
-    options = _options(url, timing, timeout=_POOL_WAIT_S, **ours)
-    return Redis.from_pool(FairPool(**options))
-
-
-def _cluster_client(url: str, timing: ConnectionTiming, **ours: Any) -> ClusterClient:
-    options = _options(url, timing, **ours)
-    connection = {name: options.pop(name) for name in ("connection_class", *_SHARED)}
-    starts = [parse_url(each) for each in node_urls(url)]
-    return ClusterClient(
-        [Node(start.get("host", "localhost"), start.get("port", 6379)) for start in starts],
-        connection,
-        ssl=issubclass(connection["connection_class"], SSLConnection),
-        **{name: value for name, value in options.items() if name not in {"host", "port", "db"}},
-    )
-
-
-def _options(url: str, timing: ConnectionTiming, **ours: Any) -> dict[str, Any]:
-    """The address, account and TLS of the URL. The URL cannot change other options."""
-    given = parse_url(node_urls(url)[0])
-    kind: Any = given.get("connection_class", Connection)
-    return {
-        **given,
-        "connection_class": server_connection(kind),
-        "protocol": 2,
-        "decode_responses": False,
-        "socket_connect_timeout": timing.connect_timeout_s,
-        "driver_info": _DRIVER,
-        **ours,
-    }

@@ -28,7 +28,8 @@ class FairPool(ConnectionPool):
     def __init__(self, *, max_connections: int, timeout: float, **options: Any) -> None:
         super().__init__(max_connections=max_connections, **options)
         self._timeout_s = timeout
-        self._turns = FairTurns(max_connections, share=_SHARE)
+        self.turns = FairTurns(max_connections, share=_SHARE)
+        """Calls under way, also those that need no connection of this pool."""
         self._holders: dict[AbstractConnection, str] = {}
 
     async def get_connection(self, *_: Any, **__: Any) -> AbstractConnection:
@@ -39,13 +40,13 @@ class FairPool(ConnectionPool):
         tenant = TENANT.get()
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._turns.take(tenant)
+                await self.turns.take(tenant)
         except TimeoutError:
             raise ConnectionLost("no connection became free") from None
         try:
             connection: AbstractConnection = await super().get_connection()  # type: ignore[no-untyped-call]  # bare in redis-py
         except BaseException:
-            self._turns.give_back(tenant)
+            self.turns.give_back(tenant)
             raise
         self._holders[connection] = tenant
         return connection
@@ -57,4 +58,4 @@ class FairPool(ConnectionPool):
             await super().release(connection)
         finally:
             if tenant is not None:
-                self._turns.give_back(tenant)
+                self.turns.give_back(tenant)

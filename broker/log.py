@@ -70,9 +70,7 @@ class Logs:
         self, request_id: str, first: Cursor = START, count: int = PAGE_ENTRIES
     ) -> Page:
         """As `read`, but at most `count` segments, each with all its entries."""
-        rows = await self._connections.ask(
-            "XRANGE", self._keys.log(request_id), str(first), "+", "COUNT", count
-        )
+        rows = await self._connections.read_log(self._keys.log(request_id), str(first), count)
         segments = [_segment(entry_id, fields) for entry_id, fields in rows]
         return Page(segments, first, is_last=len(rows) < count)
 

@@ -1,5 +1,6 @@
 """Loads scripts/*.lua and calls the scripts with arguments by name."""
 
+import time
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -12,8 +13,11 @@ from tickertape.broker.faults import crash_at
 from tickertape.broker.kinds import VERDICTS, Verdict
 from tickertape.broker.redis_errors import in_time
 from tickertape.broker.script_header import Argument, ScriptHeader, parse_header
+from tickertape.broker.shared_line import LOST, SharedLine
 
 _HAS_CHANGED = frozenset({"OK", "GO"})
+# Their replies may be large, and would delay those behind them on a shared line.
+_LARGE = frozenset({"chain", "lines", "rows"})
 _VERDICTS: dict[bytes, Verdict] = {word.encode(): word for word in VERDICTS}
 NAMES = (
     "submit", "claim", "look", "append", "renew", "reopen", "retry", "release",
@@ -63,6 +67,7 @@ class Scripts:
     def __init__(self, client: "Redis", *, limit_s: float = TIMING.command_limit_s) -> None:
         self._limit_s = limit_s
         self._client = client
+        self._line: SharedLine | None = getattr(client, "line", None)
         self._scripts: dict[str, tuple[ScriptHeader, AsyncScript]] = {}
         _read_all()
 
@@ -71,13 +76,21 @@ class Scripts:
     ) -> Any:
         """Run a script and return its reply; raises Unavailable when the outcome is not known.
 
-        redis-py repeats the call by itself when the connection breaks, and loads the script when
-        the server has forgotten it. A cancellation also leaves the outcome unknown. A name that the
-        header of the script does not have, or a missing one, is a TypeError before the call.
+        The shared line of the process comes first. redis-py repeats the call by itself when the
+        connection breaks, and loads the script when the server has forgotten it. A cancellation
+        also leaves the outcome unknown. A name that the header of the script does not have, or a
+        missing one, is a TypeError before the call.
         """
         signature, script = self._scripts.get(name) or self._registered(name)
         ordered = signature.order(keys, arguments, values)
-        async with in_time(self._limit_s):
+        limit_s = self._limit_s
+        if self._line is not None and self._line.is_open and name not in _LARGE:
+            began_s = time.monotonic()
+            reply = await self._line.call(script.sha, keys, ordered, limit_s)
+            if reply is not LOST:
+                return reply
+            limit_s -= time.monotonic() - began_s
+        async with in_time(limit_s):
             return await script(keys=keys, args=ordered)
 
     def _registered(self, name: str) -> tuple[ScriptHeader, AsyncScript]:

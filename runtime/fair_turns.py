@@ -95,13 +95,19 @@ class FairTurns:
 
         Raises TooManyWaiting. A cancelled call has no turn.
         """
-        self._sharing.note(tenant)
         # Most calls of most processes come here while a turn is free.
-        if self._free and not self._waiting and self._held[tenant] < self._most_for(tenant):
-            self._free -= 1
-            self._held[tenant] += 1
-            return
-        await self._wait(tenant)
+        if not self.take_free(tenant):
+            await self._wait(tenant)
+
+    def take_free(self, tenant: str) -> bool:
+        """Take a turn of the tenant if no wait is needed for one; returns whether there was one."""
+        self._sharing.note(tenant)
+        is_free = self._free > 0 and not self._waiting
+        if not is_free or self._held[tenant] >= self._most_for(tenant):
+            return False
+        self._free -= 1
+        self._held[tenant] += 1
+        return True
 
     def give_back(self, tenant: str) -> None:
         """End a turn of the tenant."""

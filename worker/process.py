@@ -63,6 +63,7 @@ class Worker:
                 group.create_task(self.reporter.run(), name="fleet reporter"),
                 group.create_task(self._listen(), name="push"),
                 group.create_task(self.connections.partitions.follow(), name="partition map"),
+                group.create_task(self.connections.run_lines(), name="shared lines"),
                 group.create_task(self.housekeeper.run(), name="housekeeping"),
                 group.create_task(
                     service_manager.keep_watchdog(lambda: not self.consumer.silent_loops),

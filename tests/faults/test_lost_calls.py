@@ -1,4 +1,4 @@
-"""A call or its reply is lost. redis-py repeats the call, and the script has run once."""
+"""A call or its reply is lost. The call is repeated, and the script has run once."""
 
 import asyncio
 import hashlib
@@ -14,6 +14,8 @@ from tests.support.keyspace import KEYS
 from tests.support.proxy import FaultProxy
 from tests.support.rig import Rig
 from tests.support.servers import ValkeyServer
+from tests.support.tasks import running
+from tests.support.wait import wait_until
 from tickertape.broker.access import AccessRecords, KeyRecord, member_of_ticket
 from tickertape.broker.agreement import Agreement, settings_of_api
 from tickertape.broker.compaction import Compaction
@@ -173,9 +175,14 @@ async def proxy(redis_server: ValkeyServer, redis_url: str) -> AsyncIterator[Fau
 
 
 async def run_story(url: str) -> str:
+    """Run the story on the shared line, as the programs do."""
     story = Story(url, SETTINGS)
+    await story.connections.check_server()
     try:
-        return await story.run()
+        async with running(story.connections.run_lines()):
+            line = story.connections.line
+            await wait_until(lambda: line is not None and line.is_open, description="the line")
+            return await story.run()
     finally:
         await story.aclose()
 

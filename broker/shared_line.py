@@ -1,0 +1,149 @@
+"""Commands on one pipelined connection, which all tasks of a process share.
+
+A call through redis-py takes a connection of a pool, and waits for the connection's streams in
+several awaits, which costs many times the call itself. Here a call is one write and one future.
+
+Only good replies come from here. A call that met an error, or lost its reply, is made again through
+redis-py, which every script and each read allows. So the repeats, the loading of forgotten scripts
+and the meaning of errors are in one place.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import hiredis
+from redis.asyncio import Connection
+
+from tickertape.broker.bulk import BulkConnection
+from tickertape.broker.errors import Unavailable
+from tickertape.broker.pauses import Pauses
+from tickertape.broker.script_header import Argument
+from tickertape.broker.task_faults import TaskFaults
+from tickertape.broker.write_state import WriteState, is_demotion
+from tickertape.runtime.fair_turns import TENANT, FairTurns
+
+# In place of a reply: make the call in another way.
+LOST: Final = object()
+# Redis reads the commands of a connection in order, so a large one would delay those behind it.
+_MOST_BYTES = 65_536
+
+
+class SharedLine:
+    """The connection `name` to one server; without a task that executes `run`, it stays closed.
+
+    `turns` are those of the pool of connections, so tenants share the calls under way in the same
+    way. A connection that owes a reply for longer than `reply_timeout_s` counts as broken.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        connect: Callable[[], Connection],
+        writes: WriteState,
+        faults: TaskFaults,
+        turns: FairTurns,
+        *,
+        reply_timeout_s: float,
+    ) -> None:
+        self._name = name
+        self._connect = connect
+        self._writes = writes
+        self._faults = faults
+        self._turns = turns
+        self._reply_timeout_s = reply_timeout_s
+        self._bulk: BulkConnection | None = None
+        self._waiting: deque[asyncio.Future[Any]] = deque()
+        self._was_owing = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether calls reach a connection that is not known to be broken."""
+        return self._bulk is not None and self._bulk.is_open
+
+    async def call(
+        self, sha: str, keys: Sequence[str], arguments: Sequence[Argument], limit_s: float
+    ) -> Any:
+        """The reply of a script, or LOST.
+
+        Raises Unavailable after `limit_s` with an unknown outcome.
+        """
+        if _is_large(arguments):
+            return LOST
+        return await self.ask("EVALSHA", sha, len(keys), *keys, *arguments, limit_s=limit_s)
+
+    async def ask(self, *command: str | bytes | float, limit_s: float) -> Any:
+        """The reply of a command that may be sent twice, in the shape of RESP2, or LOST.
+
+        Raises Unavailable after `limit_s` with an unknown outcome.
+        """
+        tenant, bulk = TENANT.get(), self._bulk
+        if bulk is None or not bulk.is_open or not self._turns.take_free(tenant):
+            return LOST
+        loop = asyncio.get_running_loop()
+        reply: asyncio.Future[Any] = loop.create_future()
+        limit = loop.call_later(limit_s, _give_up, reply)
+        try:
+            bulk.send(*command)
+            self._waiting.append(reply)
+            return await reply
+        finally:
+            limit.cancel()
+            self._turns.give_back(tenant)
+
+    async def run(self) -> None:
+        """Keep the connection up until cancelled."""
+        pauses = Pauses()
+        while True:
+            with self._faults.contain(self._name):
+                await self._serve(pauses)
+            await asyncio.sleep(pauses.next_s())
+
+    async def _serve(self, pauses: Pauses) -> None:
+        bulk = BulkConnection(self._connect(), self._on_reply)
+        leave = bulk.abandon
+        try:
+            with self._writes.watch(on_moved=leave, on_refused=leave):
+                await bulk.open()
+                pauses.opened()
+                self._faults.worked(self._name)
+                self._bulk, self._was_owing = bulk, False
+                await bulk.run(silence_s=self._reply_timeout_s / 2, on_silence=self._may_be_silent)
+        finally:
+            self._bulk = None
+            lost, self._waiting = self._waiting, deque()
+            for reply in lost:
+                _settle(reply, LOST)
+            await bulk.close()
+
+    def _on_reply(self, reply: Any) -> None:
+        self._was_owing = False
+        waiting = self._waiting.popleft()
+        if not isinstance(reply, hiredis.ReplyError):
+            _settle(waiting, reply)
+            return
+        _settle(waiting, LOST)
+        if is_demotion(error := str(reply)):
+            # The repeated call may find the new primary, and then nobody else would leave here.
+            self._writes.refused(error)
+            raise Unavailable(error)
+
+    def _may_be_silent(self) -> bool:
+        owes = bool(self._waiting)
+        was_owing, self._was_owing = self._was_owing, owes
+        return not (owes and was_owing)
+
+
+def _settle(waiting: asyncio.Future[Any], reply: Any) -> None:
+    if not waiting.done():
+        waiting.set_result(reply)
+
+
+def _give_up(waiting: asyncio.Future[Any]) -> None:
+    if not waiting.done():
+        waiting.set_exception(Unavailable())
+
+
+def _is_large(arguments: Sequence[Argument]) -> bool:
+    return sum(len(each) for each in arguments if isinstance(each, (str, bytes))) > _MOST_BYTES
