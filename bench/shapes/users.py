@@ -13,7 +13,7 @@ from bench.released import VERSION, released
 from bench.report import Plot, Report, Spread, Table, percentile_ms
 
 _PER_S, _DELTAS, _EACH = 50, 150, 2
-_STEPS = (50, 100, 150, 200, 250, 300, 400)
+_STEPS = (50, 75, 100, 125, 150, 200, 250, 300)
 _KEPT, _P99_MS = 0.97, 20.0
 
 
