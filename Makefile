@@ -130,7 +130,7 @@ $(VENV)/run.stamp: $(VENV)/python.stamp .venv/assets.stamp pyproject.toml requir
 
 $(VENV)/test.stamp: $(VENV)/run.stamp requirements-traces.lock requirements-sql.lock requirements-test.lock
 	@echo "Installing into $(VENV): test and check tools ..."
-	@start=$$(date +%s) && $(PIP) --require-hashes -r requirements-traces.lock -r requirements-sql.lock -r requirements-test.lock && echo "Installed in $$(($$(date +%s) - start)) s."
+	@start=$$(date +%s) && $(PIP) --require-hashes -r requirements-traces.lock -r requirements-sql.lock -r requirements-assets.lock -r requirements-test.lock && echo "Installed in $$(($$(date +%s) - start)) s."
 	@touch $@
 
 # In an environment of its own, because its libraries are those of the product in other versions.
