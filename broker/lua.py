@@ -15,6 +15,9 @@ from tickertape.broker.redis_errors import in_time
 from tickertape.broker.script_header import Argument, ScriptHeader, parse_header
 from tickertape.broker.shared_line import LOST, SharedLine
 
+# Redis refuses at the start what has a first line without flags. Else it lets a script take memory
+# behind a command that frees some, because half a change would be worse.
+_SHEBANGS = {(): "", ("allow-oom",): "#!lua flags=allow-oom\n", ("deny-oom",): "#!lua\n"}
 _HAS_CHANGED = frozenset({"OK", "GO"})
 # Their replies may be large, and would delay those behind them on a shared line.
 _LARGE = frozenset({"chain", "lines", "rows"})
@@ -39,12 +42,13 @@ def header(name: str) -> ScriptHeader:
 def source(name: str) -> str:
     """The text of a script as Redis gets it: its flags, the files that it needs, the script.
 
-    A script without the flag `allow-oom` is refused by a Redis whose memory is full. All scripts
-    that end requests have the flag, because they free memory, and the one that renews leases.
+    A script without the flag `allow-oom` is refused by a Redis whose memory is full, at its first
+    command that takes memory, or before it starts if it has the flag `deny-oom`. All scripts that
+    end requests have the flag `allow-oom`, because they free memory, and so has the one that renews
+    leases.
     """
     signature = header(name)
-    flags = f"#!lua flags={','.join(signature.flags)}\n" if signature.flags else ""
-    return flags + "".join(_text(part) for part in (*signature.needs, name))
+    return _SHEBANGS[signature.flags] + "".join(_text(part) for part in (*signature.needs, name))
 
 
 @cache

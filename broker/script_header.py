@@ -3,7 +3,7 @@
     -- KEYS   1 request  2 log                                  the names of the keys
     -- ARGV   1 attempt  2 usage (JSON)|''  3.. values          the names of the arguments, in order
     -- ->     OK seq | FENCED state                             the replies, a verdict first
-    -- FLAGS  allow-oom                                         what Redis allows the script
+    -- FLAGS  allow-oom | deny-oom                              what a full Redis does with it
     -- NEEDS  rights prefix                                     the files in front of the script
 
 A last argument `values`, with two dots behind its number, stands for any number of values. A

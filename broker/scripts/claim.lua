@@ -5,6 +5,7 @@
 --        12 dead_retention_s  13 stays_idle (0|1)  14 reachable_ms  15 format  16.. values, the pools
 -- ->     GO id attempt n opener prev payload crashes retries conversation tenant next_ms poisoned interrupted created
 --        lost trace pool | EMPTY next_ms poisoned interrupted
+-- FLAGS  deny-oom
 -- NEEDS  rights prefix kept rates lifecycle turns
 -- `next_ms` is the time in ms until another claim could succeed: 0 now, -1 nothing is scheduled. `poisoned` and
 -- `interrupted` are how many requests this call ended with these codes. `created` is when the request was accepted,
