@@ -1,6 +1,7 @@
 """Has the caller of each call recognized before its body is read."""
 
 from collections.abc import Callable
+from functools import partial
 
 from starlette.status import HTTP_401_UNAUTHORIZED
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -20,6 +21,7 @@ from tickertape.api.edge.operator_port import OPERATOR, is_operator
 from tickertape.api.edge.problems import Problem
 from tickertape.api.edge.route_scopes import needed_scope
 from tickertape.api.fanout.permit import set_permit
+from tickertape.api.fanout.steps import set_steps
 from tickertape.api.request_log import note_call
 from tickertape.runtime.fair_steps import FairSteps
 
@@ -85,7 +87,9 @@ class Authentication:
         scope.setdefault("state", {})["caller"] = caller
         note_call(scope, caller.tenant)
         set_permit(scope, caller.permit)
-        await self._steps.run(caller.tenant, self._app(scope, receive, send))
+        run = partial(self._steps.run, caller.tenant)
+        set_steps(scope, run)
+        await run(self._app(scope, receive, send))
 
 
 def _check(caller: Caller, scope: Scope) -> None:

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from tickertape.api.fanout.permit import permit_of
+from tickertape.api.fanout.steps import in_steps_of
 from tickertape.api.fanout.wire import Frame
 
 OnLeft = Callable[[], Awaitable[None]]
@@ -55,9 +56,8 @@ class StreamResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream; returns without the last chunk if it was cut."""
         async with self._resources:
-            writing = asyncio.create_task(
-                self._write(_unstalled(send, self._stall_limit_s)), name="stream: write"
-            )
+            write = self._write(_unstalled(send, self._stall_limit_s))
+            writing = asyncio.create_task(in_steps_of(scope, write), name="stream: write")
             self._writing = writing
             if (permit := permit_of(scope)) is not None:
                 permit.hold(self, takes_events=self._takes_events)

@@ -4,7 +4,7 @@ import asyncio
 import weakref
 
 import pytest
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tests.api.test_auth import ADA, BOB, KEYS
 from tests.support.raw import call, raw_connection
@@ -13,6 +13,7 @@ from tests.support.wait import wait_until
 from tickertape.api.edge.auth import Authentication
 from tickertape.api.edge.caller import Call, Caller
 from tickertape.api.edge.error_forms import ErrorForms
+from tickertape.api.fanout.steps import in_steps_of
 from tickertape.runtime.fair_steps import FairSteps
 
 _STEPS = 5
@@ -53,22 +54,26 @@ async def test_a_flood_of_calls_of_many_users_does_not_come_before_the_call_of_a
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await _step(order, scope["state"]["caller"].tenant)
 
+    edge = _edge(app)
+    names = ["calm", *(f"flood~{user}" for user in range(100)), "calm"]
+    await asyncio.gather(*(_called(edge, name) for name in names))
+    last = len(order) - 1 - order[::-1].index("calm")
+    assert order[:last].count("flood") <= 2 * _STEPS
+    assert order.count("flood") == 100 * _STEPS
+
+
+def _edge(app: ASGIApp) -> Authentication:
     async def recognize(call: Call) -> Caller:
         tenant, _, user = (call.header(b"authorization") or "").partition("~")
         return Caller(tenant=tenant, user=user)
 
-    edge = Authentication(
+    return Authentication(
         app,
         forms=ErrorForms({}),
         authenticator=recognize,
         is_public=lambda _: False,
         on_unrecognized=print,
     )
-    names = ["calm", *(f"flood~{user}" for user in range(100)), "calm"]
-    await asyncio.gather(*(_called(edge, name) for name in names))
-    last = len(order) - 1 - order[::-1].index("calm")
-    assert order[:last].count("flood") <= 2 * _STEPS
-    assert order.count("flood") == 100 * _STEPS
 
 
 async def _called(edge: Authentication, name: str) -> None:
@@ -223,6 +228,31 @@ async def test_an_exception_of_a_call_is_raised_and_leaves_nothing_behind(fair: 
     with pytest.raises(Fault):
         await fair.run("flood", fail())
     assert kept() is None, "an error in a cycle keeps the objects of its call until a collection"
+
+
+async def test_the_tasks_of_hundreds_of_streams_do_not_come_before_the_call_of_another_tenant() -> (
+    None
+):
+    order: list[str] = []
+    all_wait, waiting = asyncio.Event(), []
+    names = ["calm", *(f"flood~{user}" for user in range(100)), "calm"]
+
+    async def work(tenant: str) -> None:
+        waiting.append(tenant)
+        if len(waiting) == len(names):
+            all_wait.set()
+        await all_wait.wait()
+        await _step(order, tenant)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        # As StreamResponse does.
+        await asyncio.create_task(in_steps_of(scope, work(scope["state"]["caller"].tenant)))
+
+    edge = _edge(app)
+    await asyncio.gather(*(_called(edge, name) for name in names))
+    last = len(order) - 1 - order[::-1].index("calm")
+    assert order[:last].count("flood") <= 4 * _STEPS
+    assert order.count("flood") == 100 * _STEPS
 
 
 async def test_a_body_that_dribbles_holds_up_neither_its_tenant_nor_another_one(

@@ -1,0 +1,23 @@
+"""In whose steps a stream runs that has a task of its own."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from starlette.types import Scope
+
+T = TypeVar("T")
+RunInSteps = Callable[[Awaitable[Any]], Awaitable[Any]]
+
+_NAME = "steps"
+
+
+def set_steps(scope: Scope, run: RunInSteps) -> None:
+    """Let the tasks of a call run as `run` does, in the steps of the call's tenant."""
+    scope.setdefault("state", {})[_NAME] = run
+
+
+async def in_steps_of(scope: Scope, work: Awaitable[T]) -> T:
+    """Await the work of a task in the steps of the call that began the task, if it has any."""
+    run: RunInSteps | None = scope.get("state", {}).get(_NAME)
+    result: T = await (work if run is None else run(work))
+    return result
