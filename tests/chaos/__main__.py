@@ -21,6 +21,7 @@ def main() -> int:
         "--control", action="store_true", help="without the fence; must break invariants"
     )
     parser.add_argument("--upstreams", type=int, default=1, help="2 with a table of upstreams")
+    parser.add_argument("--hand-on", action="store_true", help="with webhooks and a history")
     parser.add_argument("--logs", type=Path, help="a directory for what the processes log")
     given = parser.parse_args()
     seed = random.randrange(1_000_000) if given.seed is None else given.seed
@@ -32,6 +33,7 @@ def main() -> int:
             kind=given.redis,
             is_fenced=not given.control,
             upstreams=given.upstreams,
+            hands_on=given.hand_on,
             log_directory=given.logs,
         )
     )

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from tests.chaos import upstreams
-from tests.chaos.engine import Schedule
+from tests.chaos.engine import Fault, Schedule
 from tests.chaos.history import History
 from tests.chaos.members import Member
 from tests.chaos.system import LEASE_S, System
@@ -47,6 +47,10 @@ async def kill_worker(stage: Stage, rng: random.Random) -> bool:
 
 async def kill_api(stage: Stage, rng: random.Random) -> bool:
     return await _kill(stage, stage.system.apis, rng)
+
+
+async def kill_deliver(stage: Stage, rng: random.Random) -> bool:
+    return await _kill(stage, [*stage.system.delivers], rng)
 
 
 async def pause_worker_beyond_its_lease(stage: Stage, rng: random.Random) -> bool:
@@ -190,8 +194,11 @@ _ACTS: dict[str, tuple[float, _Act]] = {
 
 def schedule_of(stage: Stage) -> Schedule:
     """The faults of processes, callers and upstreams, and those of this kind of Redis."""
-    acts = {
+    acts: dict[str, tuple[float, Fault]] = {
         name: (period_s, functools.partial(act, stage)) for name, (period_s, act) in _ACTS.items()
     }
     of_upstreams = upstreams.faults(stage.system.upstream_proxies)
+    if stage.system.handing_on is not None:
+        acts["deliver killed"] = (3, functools.partial(kill_deliver, stage))
+        acts.update(stage.system.handing_on.faults())
     return {**acts, **of_upstreams, **stage.system.engine.faults(stage.history)}

@@ -8,13 +8,16 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tests.broker.snapshot import Snapshot
 from tests.chaos.words import words_of
 from tests.support.sse import Event
 from tickertape.broker.codec import Entry
 from tickertape.broker.kinds import OPENERS, TERMINALS
+
+if TYPE_CHECKING:
+    from tests.chaos.handing_on import Handed
 
 
 @dataclass(frozen=True)
@@ -189,7 +192,7 @@ class History:
     """One run. `odd` has the answers and log records that no process should produce.
 
     `repeats` counts the reasons for which calls were repeated. `at_rest` has what is stored after
-    the run, by partition.
+    the run, by partition, and `handed` what reached a receiver and a database, if there are such.
     """
 
     max_crashes: int
@@ -207,6 +210,7 @@ class History:
     losses: list[Loss] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)
     at_rest: list[Snapshot] = field(default_factory=list)
+    handed: "Handed | None" = None
     # The wall clock less the monotonic one.
     clock_ahead_s: float = field(default_factory=lambda: time.time() - time.monotonic())
 

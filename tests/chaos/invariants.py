@@ -12,6 +12,7 @@ from itertools import pairwise
 from tests.broker.invariants import keys_without_ttl
 from tests.broker.invariants import violations as violations_at_rest
 from tests.chaos.conversations import conversation_as_written, one_at_a_time, remembered
+from tests.chaos.handing_on import handed_on
 from tests.chaos.history import Accepted, Call, Final, History, Subscriber
 from tests.chaos.losses import (
     loss_of_attempt,
@@ -270,5 +271,6 @@ INVARIANTS: dict[str, Invariant] = {
     "I19 what is not found is lost": _missing_is_lost,
     "I20 a stop refuses only what Redis delayed": _refused_by_a_stop,
     "I21 the tool of a function runs once": paid_once,
+    "I22 what is over is handed on": handed_on,
     "nothing odd was answered or logged": _nothing_odd,
 }

@@ -29,6 +29,7 @@ _IMPORTED = [
     "uvloop",
     "tests.chaos.functions",
     "tests.chaos.lossy_api",
+    "tests.chaos.handing_on",
 ]
 _END_S = 20
 _TELLS_WITHIN_S = 2.0

@@ -89,11 +89,13 @@ async def run(
     kind: str = "one",
     is_fenced: bool = True,
     upstreams: int = 1,
+    hands_on: bool = False,
     log_directory: Path | None = None,
 ) -> Verdict:
     """Run for a time and judge. The same seed does the same things, if not at the same moments.
 
-    `kind` is that of Redis: "one", "sentinel" or "cluster". What the processes log is kept in
+    `kind` is that of Redis: "one", "sentinel" or "cluster". With `hands_on`, a receiver of webhooks
+    and a database get what has ended. What the processes log is kept in
     `log_directory`, if there is one.
     """
     preload()
@@ -103,9 +105,8 @@ async def run(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-"))
         )
         directory.mkdir(parents=True, exist_ok=True)
-        recipe = replace(
-            Recipe() if is_fenced else WITHOUT_FENCE, upstreams=upstreams, has_functions=True
-        )
+        recipe = Recipe() if is_fenced else WITHOUT_FENCE
+        recipe = replace(recipe, upstreams=upstreams, has_functions=True, hands_on=hands_on)
         running = running_system(directory, recipe, engine=ENGINES[kind])
         system = await stack.enter_async_context(running)
         connector = aiohttp.TCPConnector(limit=0)
@@ -121,6 +122,8 @@ async def run(
         mended_s = time.monotonic()
         patience_s = _REST_WITHIN_S if is_fenced else _CONTROL_REST_WITHIN_S
         await wait_for_rest(system, traffic, history, patience_s)
+        if system.handing_on is not None:
+            history.handed = await system.handing_on.handed(system.engine.url, patience_s)
         verdict = Verdict(kind, seed, seconds, is_fenced, faults.counts, history)
         verdict.rest_s = time.monotonic() - mended_s
         await gather_history(system, clients, traffic, history)

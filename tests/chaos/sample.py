@@ -3,6 +3,7 @@
 import hashlib
 
 from tests.chaos.functions import PAYER, WORDS_OF_STEP
+from tests.chaos.handing_on import Handed
 from tests.chaos.history import (
     Accepted,
     Call,
@@ -148,4 +149,12 @@ def sound_history() -> History:
                 {"text": "".join(fold(third).text)},
             ),
         },
+        handed=Handed(
+            {"a": "response.completed", "b": "response.cancelled", "p": "response.completed"},
+            (
+                ("a", "completed", text),
+                ("b", "cancelled", word(0, tag="ada/2")),
+                ("p", "completed", "".join(fold(third).text)),
+            ),
+        ),
     )

@@ -17,6 +17,7 @@ import aiohttp
 from tests.chaos.cluster_engine import cluster_engine
 from tests.chaos.engine import Engine
 from tests.chaos.functions import MODULE, NAMES
+from tests.chaos.handing_on import HandingOn, handing_on, hurry
 from tests.chaos.lossy_api import lose_pushes
 from tests.chaos.members import Member, Prepare
 from tests.chaos.one_server import one_server
@@ -51,6 +52,7 @@ class Recipe:
     upstream_options: Sequence[str] = ()
     upstreams: int = 1
     has_functions: bool = False
+    hands_on: bool = False
 
     @property
     def function_modules(self) -> Sequence[str]:
@@ -76,11 +78,13 @@ class System:
     command: Callable[[list[str]], Member]
     # With several upstreams, the ways to them. One program behind all of them numbers the calls.
     upstream_proxies: Sequence[FaultProxy] = ()
+    delivers: Sequence[Member] = ()
+    handing_on: HandingOn | None = None
 
     @property
     def members(self) -> list[Member]:
         """All Tickertape processes."""
-        return [*self.apis, *self.workers]
+        return [*self.apis, *self.workers, *self.delivers]
 
     async def ready(self) -> None:
         """Wait until every API process is ready for requests, and knows all functions."""
@@ -117,11 +121,15 @@ async def running_system(
     """Start everything, and end it at the end of the block, whatever state it is in."""
     recipe = recipe or Recipe()
     with prompted_upstream("--owner=llamacpp", *recipe.upstream_options) as upstream_url:
-        async with engine() as redis, ways_to(upstream_url, recipe.upstreams) as proxies:
-            settings = table_settings(directory, proxies)
+        async with (
+            engine() as redis,
+            ways_to(upstream_url, recipe.upstreams) as proxies,
+            handing_on(directory, is_on=recipe.hands_on) as parts,
+        ):
+            settings = {**table_settings(directory, proxies), **(parts.settings if parts else {})}
             changed = replace(recipe, settings={**recipe.settings, **settings})
             system = _system(directory, redis, upstream_url, changed)
-            system = replace(system, upstream_proxies=proxies)
+            system = replace(system, upstream_proxies=proxies, handing_on=parts)
             try:
                 for member in system.members:
                     member.start()
@@ -133,6 +141,7 @@ async def running_system(
 
 def _system(directory: Path, engine: Engine, upstream_url: str, recipe: Recipe) -> System:
     ports = _free_ports(2)
+    url, harmed_url = engine.url, engine.harmed_url
 
     def member(name: str, argv: list[str], redis_url: str, prepare: Prepare | None) -> Member:
         settings = {**_settings(engine, redis_url, upstream_url), **recipe.settings}
@@ -146,10 +155,12 @@ def _system(directory: Path, engine: Engine, upstream_url: str, recipe: Recipe) 
         argv = ["worker", *recipe.function_modules, f"--slots={_SLOTS}"]
         return member(f"worker-{number}", argv, redis_url, recipe.prepare_workers)
 
+    def deliver(number: int) -> Member:
+        return member(f"deliver-{number}", ["deliver"], url, hurry)
+
     def command(argv: list[str]) -> Member:
         return member(f"tickertape {argv[0]}", argv, engine.url, None)
 
-    url, harmed_url = engine.url, engine.harmed_url
     return System(
         engine=engine,
         directory=directory,
@@ -159,6 +170,7 @@ def _system(directory: Path, engine: Engine, upstream_url: str, recipe: Recipe) 
         api_urls=[f"http://127.0.0.1:{port}" for port in ports],
         functions=NAMES if recipe.has_functions else (),
         command=command,
+        delivers=[deliver(0), deliver(1)] if recipe.hands_on else [],
     )
 
 

@@ -48,6 +48,18 @@ async def test_every_invariant_holds_while_one_of_two_upstreams_breaks_or_is_awa
     assert_functions_went_on(verdict)
 
 
+@pytest.mark.long
+async def test_what_is_over_is_handed_on_whatever_dies() -> None:
+    verdict = await run(SECONDS, seed=11, hands_on=True)
+    print(verdict.report())
+    assert not verdict.broken
+    assert verdict.history.handed is not None
+    assert verdict.history.handed.rows
+    assert verdict.counts["deliver killed"]
+    assert verdict.counts["receiver killed"]
+    assert verdict.counts["database locked"]
+
+
 @pytest.mark.parametrize("kind", WITH_REPLICAS)
 async def test_every_invariant_holds_while_masters_die_and_replicas_lack_writes(kind: str) -> None:
     verdict = await run(WITH_REPLICAS_SECONDS, seed=11, kind=kind)

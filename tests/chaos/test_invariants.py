@@ -8,6 +8,7 @@ import pytest
 
 from tests.broker.snapshot import Snapshot, Stored
 from tests.chaos.functions import ONCE, PAYER, WORDS_OF_STEP
+from tests.chaos.handing_on import Handed
 from tests.chaos.history import (
     Call,
     Drained,
@@ -44,6 +45,11 @@ def history() -> History:
 
 def test_a_sound_history_breaks_nothing(history: History) -> None:
     assert violations(history) == {}
+
+
+def handed(history: History) -> Handed:
+    assert history.handed is not None
+    return history.handed
 
 
 def change_log(history: History, change: Callable[[list[Entry]], object]) -> None:
@@ -283,6 +289,9 @@ BREAKS: list[tuple[str, Break]] = [
     ("I21", note_again("paid")),
     ("I21", note_again("begun", ONCE)),
     ("I21", lambda h: h.steps.pop(2)),
+    ("I22", lambda h: setattr(h, "handed", replace(handed(h), types={"a": "response.completed"}))),
+    ("I22", lambda h: setattr(h, "handed", replace(handed(h), rows=handed(h).rows[:1]))),
+    ("I22", lambda h: setattr(h, "handed", replace(handed(h), rows=handed(h).rows * 2))),
     ("nothing", lambda h: h.odd.append("a worker complained")),
 ]
 
