@@ -35,7 +35,7 @@ _TYPES = {
 
 def hurry() -> None:
     """Let this process send webhooks again after less than a second."""
-    mock.patch.object(tickertape.deliver.main, "WebhookTiming", lambda: _QUICK).start()
+    mock.patch.object(tickertape.deliver.main, "WebhookTiming", return_value=_QUICK).start()
 
 
 @dataclass(frozen=True)
