@@ -282,7 +282,7 @@ async def test_a_log_that_cannot_be_read_in_time_is_unavailable_and_released(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running_hub(
-        rig, tick_s=QUIET_S, sync_timeout_s=0.02, heal_pause_s=0.01, linger_s=0.01
+        rig, tick_s=QUIET_S, sync_timeout_s=0.2, heal_pause_s=0.01, linger_s=0.01
     ) as hub:
         request_id = await rig.begin()
         with monkeypatch.context() as away:
