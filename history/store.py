@@ -186,9 +186,6 @@ class History:
         with self._making:
             if not self._has_tables:
                 METADATA.create_all(self._engine)
-                # One that a later release has added to a table that exists.
-                for index in REQUESTS.indexes | CONVERSATIONS.indexes:
-                    index.create(self._engine, checkfirst=True)
                 with self._engine.begin() as connection:
                     known = self._insert(SCHEMA).values(version=VERSION)
                     connection.execute(known.on_conflict_do_nothing())

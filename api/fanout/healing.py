@@ -59,9 +59,10 @@ class Healer:
 
         What does not fit is read again, and so is the rest of a longer log.
         """
-        if watched.heal is not None or watched.is_gone or watched.synced.is_set():
+        if watched.heal is not None or watched.is_gone:
             return
-        if opening is None or not _take_whole(watched, opening):
+        # A log that was read before its subscription may have grown between the two.
+        if opening is None or watched.synced.is_set() or not _take_whole(watched, opening):
             self.start(watched, "opened")
             return
         self._counts.heals["opened"] += 1

@@ -16,8 +16,11 @@ def set_steps(scope: Scope, run: RunInSteps) -> None:
     scope.setdefault("state", {})[_NAME] = run
 
 
-async def in_steps_of(scope: Scope, work: Awaitable[T]) -> T:
-    """Await the work of a task in the steps of the call that began the task, if it has any."""
+async def in_steps_of(scope: Scope, work: Callable[[], Awaitable[T]]) -> T:
+    """Do the work of a task in the steps of the call that began the task, if it has any.
+
+    A task that is cancelled before its first step has begun no work that nobody awaits.
+    """
     run: RunInSteps | None = scope.get("state", {}).get(_NAME)
-    result: T = await (work if run is None else run(work))
+    result: T = await (work() if run is None else run(work()))
     return result

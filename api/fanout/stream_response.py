@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
+from functools import partial
 
 import structlog
 from starlette.responses import Response
@@ -56,7 +57,7 @@ class StreamResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream; returns without the last chunk if it was cut."""
         async with self._resources:
-            write = self._write(_unstalled(send, self._stall_limit_s))
+            write = partial(self._write, _unstalled(send, self._stall_limit_s))
             writing = asyncio.create_task(in_steps_of(scope, write), name="stream: write")
             self._writing = writing
             if (permit := permit_of(scope)) is not None:

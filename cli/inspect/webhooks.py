@@ -82,9 +82,10 @@ async def _act(webhooks: GivenUpWebhooks, settings: Settings, action: str, chose
             continue
         path = f"/webhooks/{each.webhook.event.id}/{name}"
         with audited(settings.audit_log, f"webhooks {action}", path):
-            await (webhooks.retry(each) if action == "retry" else webhooks.drop(each))
+            is_there = await (webhooks.retry(each) if action == "retry" else webhooks.drop(each))
         outcome = "is sent again" if action == "retry" else "dropped"
-        print(f"{each.webhook.event.id}  {name}  {outcome}")
+        print(f"{each.webhook.event.id}  {name}  {outcome if is_there else _MISSING}")
+        is_done &= is_there
     missing = {*chosen.ids} - {each.webhook.event.id for each in found}
     for event_id in sorted(missing):
         print(f"{event_id}  {_MISSING}")

@@ -2,6 +2,7 @@
 
 import asyncio
 import weakref
+from functools import partial
 
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -246,7 +247,9 @@ async def test_the_tasks_of_hundreds_of_streams_do_not_come_before_the_call_of_a
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         # As StreamResponse does.
-        await asyncio.create_task(in_steps_of(scope, work(scope["state"]["caller"].tenant)))
+        await asyncio.create_task(
+            in_steps_of(scope, partial(work, scope["state"]["caller"].tenant))
+        )
 
     edge = _edge(app)
     await asyncio.gather(*(_called(edge, name) for name in names))

@@ -168,8 +168,8 @@ class TableAnswer:
         try:
             self._stream = await stream.__aenter__()
         except UpstreamError as error:
+            # Nobody will read what may go on there, so `_left` has the upstream end the answer.
             log.info("answer lost at the upstream", request_id=request_id, reason=error.message)
-            self._kept.at = None
             self._left(error)
             if self._kept.has_readers:
                 raise
@@ -185,11 +185,15 @@ class TableAnswer:
         if stream is None or at is None or not self._kept.may_return(error):
             return False
         self._stream = None
-        await stream.__aexit__(type(error), error, None)
         try:
+            await stream.__aexit__(type(error), error, None)
             return await self._attached(at)
         except UpstreamError:
             return False
+        except BaseException as stop:
+            # Nobody else closes a call without its stream.
+            self._left(stop)
+            raise
 
     async def _open_next(self) -> None:
         """Call one upstream after the other until one answers. Raises UpstreamError."""
