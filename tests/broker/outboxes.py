@@ -19,7 +19,7 @@ class Outboxes:
     records: set[str] = field(default_factory=set)
     erased: set[str] = field(default_factory=set)
     again: set[str] = field(default_factory=set)
-    given_up: list[str] = field(default_factory=list)
+    given_up: set[str] = field(default_factory=set)
 
     def end(self, id_: str, state: str) -> None:
         for line in self.ended.values():
@@ -28,6 +28,7 @@ class Outboxes:
 
     def erase(self, id_: str) -> None:
         self.records.discard(id_)
+        self.given_up.discard(id_)
         self.erased.add(id_)
 
     def hand(self, consumer: Consumer, id_: str, *, fate: str) -> None:
@@ -38,4 +39,4 @@ class Outboxes:
         if fate == "again":
             self.again.add(id_)
         elif fate == "given up":
-            self.given_up.append(id_)
+            self.given_up.add(id_)

@@ -54,7 +54,9 @@ class RecordingMachine(WritingMachine):
         for each, name in zip(ended, fates, strict=False):
             fate = name if consumer == "webhooks" else "done"
             again = b"" if fate == "done" else each.request_id.encode()
-            handed.append(Fate(each.entry, next=again, due_ms=FATES[fate]))
+            handed.append(
+                Fate(each.entry, request_id=each.request_id, next=again, due_ms=FATES[fate])
+            )
             self.model.outboxes.hand(consumer, each.request_id, fate=fate)
         for _ in range(times):
             self.subject.run(self.subject.outbox.hand(0, consumer, handed))
@@ -83,7 +85,10 @@ class RecordingMachine(WritingMachine):
         assert {id_ for id_, _ in now.named("record:")} == outboxes.records
         assert {id_ for id_, _ in now.list("erased")} == outboxes.erased
         assert {each for each, _ in now.list("repeats")} == outboxes.again
-        assert [row["webhook"] for _, row in now.list("undelivered")] == outboxes.given_up
+        assert {id_ for id_, _ in now.list("given_up")} == outboxes.given_up
+        assert {id_: [*kept] for id_, kept in now.named("given_up:")} == {
+            id_: [id_] for id_ in outboxes.given_up
+        }
         for id_, r in self.model.requests.items():
             stored = now.hash(f"req:{id_}")
             assert (stored.get("checkpoint"), stored.get("checkpoint_at")) == self.checkpoint_of(r)

@@ -43,6 +43,13 @@ _STREAM: dict[int | str, JsonObject] = {
         "headers": {"X-Request-Id": {"schema": {"type": "string"}}},
     }
 }
+_STREAM_OR_THREAD: dict[int | str, dict[str, Any]] = {
+    200: {
+        **_STREAM[200],
+        "description": "Events of AG-UI 1.0; with `threadId` only, the thread",
+        "content": {"text/event-stream": {}, "application/json": {}},
+    }
+}
 LastEventId = Annotated[
     str | None, Header(description="The last `id:` received. The stream continues behind it")
 ]
@@ -102,7 +109,7 @@ async def run(
 @router.get(
     "/agui",
     response_class=Response,
-    responses={**_STREAM, **error_responses(400, 401, 404, 429, 503)},
+    responses={**_STREAM_OR_THREAD, **error_responses(400, 401, 404, 429, 503)},
 )
 async def join(
     services: UsableServices,
