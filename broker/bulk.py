@@ -17,6 +17,8 @@ from redis.asyncio import Connection
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.redis_errors import failures_mapped
 
+Fields = dict[bytes, bytes]
+
 
 class BulkConnection(asyncio.Protocol):
     """Calls `on_reply` with every reply or message, in order, as the bytes arrive.
@@ -134,3 +136,8 @@ class BulkConnection(asyncio.Protocol):
     def _fail(self, failure: Exception) -> None:
         self._failure = self._failure or failure
         self._has_failed.set()
+
+
+def stream_entries(rows: list[list[Any]]) -> list[tuple[bytes, Fields]]:
+    """Pure: the entries in a reply to XRANGE, each with its fields, as redis-py returns them."""
+    return [(id_, dict(zip(row[::2], row[1::2], strict=True))) for id_, row in rows]

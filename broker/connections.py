@@ -15,6 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 
 from tickertape.broker.account import Account, check_same_servers
+from tickertape.broker.bulk import Fields, stream_entries
 from tickertape.broker.certificates import Certificates
 from tickertape.broker.clients import (
     ServerClient,
@@ -56,7 +57,6 @@ class ConnectionTiming:
 TIMING = ConnectionTiming()
 
 _ONE_SERVER = Node("", 0)
-Fields = dict[bytes, bytes]
 
 
 class Connections:
@@ -153,14 +153,12 @@ class Connections:
 
     async def read_log(self, key: str, first: str, count: int) -> list[tuple[bytes, Fields]]:
         """At most `count` entries of a stream from an id on, each with its fields."""
-        if self.reads is not None and self.reads.is_open:
-            command = ("XRANGE", key, first, "+", "COUNT", count)
+        command = ("XRANGE", key, first, "+", "COUNT", count)
+        if self.reads is not None:
             rows = await self.reads.ask(*command, limit_s=self._timing.command_limit_s)
             if rows is not LOST:
-                return [(id_, dict(zip(row[::2], row[1::2], strict=True))) for id_, row in rows]
-        found: list[tuple[bytes, Fields]] = await self.ask(
-            "XRANGE", key, first, "+", "COUNT", count
-        )
+                return stream_entries(rows)
+        found: list[tuple[bytes, Fields]] = await self.ask(*command)
         return found
 
     async def ask_all(self, commands: Sequence[tuple[str | bytes | float, ...]]) -> list[Any]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from tickertape.broker.bulk import Fields, stream_entries
 from tickertape.broker.codec import FIELD, START, Cursor, Entry, decode
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import CursorMalformed, EntryMalformed
@@ -71,8 +72,7 @@ class Logs:
     ) -> Page:
         """As `read`, but at most `count` segments, each with all its entries."""
         rows = await self._connections.read_log(self._keys.log(request_id), str(first), count)
-        segments = [_segment(entry_id, fields) for entry_id, fields in rows]
-        return Page(segments, first, is_last=len(rows) < count)
+        return _page(rows, first, count)
 
     async def entries(self, request_id: str) -> list[Entry]:
         """The whole log as it is now, decoded at once."""
@@ -109,11 +109,12 @@ class Logs:
 
 def page_of(rows: list[list[Any]], count: int) -> Page:
     """The first page of a log, of the rows with which Redis answered an XRANGE of so many."""
-    segments = [
-        _segment(entry_id, dict(zip(fields[::2], fields[1::2], strict=True)))
-        for entry_id, fields in rows
-    ]
-    return Page(segments, START, is_last=len(rows) < count)
+    return _page(stream_entries(rows), START, count)
+
+
+def _page(rows: list[tuple[bytes, Fields]], first: Cursor, count: int) -> Page:
+    segments = [_segment(entry_id, fields) for entry_id, fields in rows]
+    return Page(segments, first, is_last=len(rows) < count)
 
 
 def decoded(stored: list[Stored]) -> list[Entry]:

@@ -8,12 +8,13 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 
+from tickertape.broker.clients import ServerClient
 from tickertape.broker.connections import TIMING
 from tickertape.broker.faults import crash_at
 from tickertape.broker.kinds import VERDICTS, Verdict
 from tickertape.broker.redis_errors import in_time
 from tickertape.broker.script_header import Argument, ScriptHeader, parse_header
-from tickertape.broker.shared_line import LOST, SharedLine
+from tickertape.broker.shared_line import LOST
 
 # Redis refuses at the start what has a first line without flags. Else it lets a script take memory
 # behind a command that frees some, because half a change would be worse.
@@ -71,7 +72,7 @@ class Scripts:
     def __init__(self, client: "Redis", *, limit_s: float = TIMING.command_limit_s) -> None:
         self._limit_s = limit_s
         self._client = client
-        self._line: SharedLine | None = getattr(client, "line", None)
+        self._line = client.line if isinstance(client, ServerClient) else None
         self._scripts: dict[str, tuple[ScriptHeader, AsyncScript]] = {}
         _read_all()
 
