@@ -1,14 +1,19 @@
 """In whose steps a stream runs that has a task of its own."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Protocol, TypeVar
 
 from starlette.types import Scope
 
 T = TypeVar("T")
-RunInSteps = Callable[[Awaitable[Any]], Awaitable[Any]]
 
 _NAME = "steps"
+
+
+class RunInSteps(Protocol):
+    """Awaits work, one step of it at a time."""
+
+    def __call__(self, work: Awaitable[T]) -> Awaitable[T]: ...
 
 
 def set_steps(scope: Scope, run: RunInSteps) -> None:
@@ -22,5 +27,4 @@ async def in_steps_of(scope: Scope, work: Callable[[], Awaitable[T]]) -> T:
     A task that is cancelled before its first step has begun no work that nobody awaits.
     """
     run: RunInSteps | None = scope.get("state", {}).get(_NAME)
-    result: T = await (work() if run is None else run(work()))
-    return result
+    return await (work() if run is None else run(work()))

@@ -1,10 +1,10 @@
 """The routes that are called most often, whose arguments are found without FastAPI.
 
-FastAPI matches a call with one route after the other, enters exit stacks and solves the
-dependencies of the route anew for each call, which is a quarter of what a submit costs an API
-process. A quick route stands in front of the FastAPI route that it is made of, and knows once and
-for all where the arguments are. The FastAPI route documents the endpoint. It also answers the calls
-without a body that has a length, so that their errors are FastAPI's own.
+For each call, FastAPI searches the route, enters exit stacks and solves the route's dependencies.
+That is a quarter of what a submit costs an API process. A quick route stands in front of the
+FastAPI route that it is made of, and finds once for all calls where the arguments are. The FastAPI
+route documents the endpoint. It also answers the calls without a body that has a length, so that
+their errors are FastAPI's own.
 """
 
 import json

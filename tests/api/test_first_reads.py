@@ -39,7 +39,7 @@ def other_reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
     async def note(self: Logs, request_id: str, *options: object) -> object:
         read.append(request_id)
-        return await page(self, request_id, *options)  # type: ignore[arg-type]
+        return await page(self, request_id, *options)  # type: ignore[arg-type]  # passed on
 
     with monkeypatch.context() as patched:
         patched.setattr(Logs, "read_page", note)

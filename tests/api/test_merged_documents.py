@@ -27,7 +27,7 @@ def of_token(token: Token) -> str:
 
 
 class ChatBody(BaseModel):
-    """The host's own, under the name of one of ours."""
+    """A class of the host that has the name of a class of Tickertape."""
 
     own: int
 

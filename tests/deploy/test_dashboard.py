@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ async def test_every_panel_shows_what_a_deployment_does(
         answered = "increase(tickertape_submit_to_first_token_seconds_count[1m]) > 0"
         for name, queries in {"answers": [answered], **shown}.items():
             await wait_until(
-                lambda queries=queries: has_data(queries),  # type: ignore[misc]
+                partial(has_data, queries),
                 timeout_s=20,
                 description=f"data of {name}",
             )

@@ -43,7 +43,7 @@ _STREAM: dict[int | str, JsonObject] = {
         "headers": {"X-Request-Id": {"schema": {"type": "string"}}},
     }
 }
-_STREAM_OR_THREAD: dict[int | str, dict[str, Any]] = {
+_STREAM_OR_THREAD: dict[int | str, JsonObject] = {
     200: {
         **_STREAM[200],
         "description": "Events of AG-UI 1.0; with `threadId` only, the thread",
