@@ -29,7 +29,7 @@ NAMES = (
     "position", "lines", "agree", "probe", "fence", "remap", "uncompacted", "compact", "recount",
     "retain", "chain", "seat", "unseat", "count_seats", "settle", "add_key", "move_key",
     "revoke_key", "revoke_tickets", "may_rewrite", "rows", "try_writes",
-    "mark", "enter_upstream", "leave_upstream", "collect", "handed", "send_again",
+    "mark", "enter_upstream", "leave_upstream", "collect", "handed", "send_again", "watch",
 )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ local OTHER_KEYS = {
   'XLEN', 'outbox:', 0, 'XADD', 'outbox:', 3, 'XRANGE', 'outbox:', 2, 'XDEL', 'outbox:', 1, 'HGET', 'outboxed', 1, 'HSET', 'outboxed', 2,
   'HINCRBY', 'outboxed', 2, 'HSET', 'record:', 2, 'EXPIRE', 'record:', 1, 'DEL', 'record:', 0, 'ZADD', 'repeats', 2, 'ZREM', 'repeats', 1,
   'ZRANGEBYSCORE', 'repeats', 2, 'ZADD', 'given_up', 2, 'ZREM', 'given_up', 1, 'ZCARD', 'given_up', 0, 'ZRANGE', 'given_up', 2, 'RPUSH', 'given_up:', 1, 'LREM', 'given_up:', 2, 'LLEN', 'given_up:', 0, 'DEL', 'given_up:', 0, 'ZADD', 'erased', 2, 'ZRANGEBYSCORE', 'erased', 2,
+  'HGETALL', 'watch:', 0, 'HSET', 'watch:', 2, 'HDEL', 'watch:', 1, 'EXPIRE', 'watch:', 1,
 }
 -- Commands that a process calls directly, outside of scripts.
 local PLAIN = {
@@ -38,7 +39,7 @@ local PLAIN = {
   'SREM', 'fleet', 1, 'EXPIRE', 'fleet', 1, 'SET', 'report:', 1, 'GET', 'report:', 0, 'PTTL', 'report:', 0,
   'DEL', 'report:', 0,
   'SMEMBERS', 'announced', 0, 'SADD', 'announced', 1, 'SREM', 'announced', 1, 'EXPIRE', 'announced', 1,
-  'SET', 'announced:', 1, 'PTTL', 'announced:', 0, 'SMEMBERS', 'pools', 0, 'HGETALL', 'watch:', 0, 'HSET', 'watch:', 2, 'HDEL', 'watch:', 1, 'EXPIRE', 'watch:', 1,
+  'SET', 'announced:', 1, 'PTTL', 'announced:', 0, 'SMEMBERS', 'pools', 0,
   'HMGET', 'erasures', 1, 'HSET', 'erasures', 2, 'SET', 'rewriting', 1, 'HMGET', 'agreement', 1, 'HSET', 'agreement', 2, 'HGET', 'access', 1, 'HSETNX', 'access', 2,
   'HMGET', 'keys', 1, 'HGETALL', 'keys', 0, 'HGETALL', 'key_uses', 0, 'HSET', 'key_uses', 2, 'ZSCORE', 'revoked', 1, 'HMGET', 'conv:', 1, 'ZREVRANGEBYSCORE', 'convs:', 2, 'ZREVRANGEBYSCORE', 'index:', 2, 'EXISTS', 'ring', 0, 'EXISTS', 'suspect', 0, 'SUNSUBSCRIBE', 'push:', 0, 'SSUBSCRIBE', 'push:', 0,
   'SSUBSCRIBE', 'push:conv:', 0, 'SSUBSCRIBE', 'push:worker:', 0,

@@ -115,6 +115,7 @@ OF_SCRIPTS = {
     KEYS.index(7, "t"): "index:",
     KEYS.expiry(7, "t"): "expiry:",
     KEYS.conversations(7, "t"): "convs:",
+    KEYS.watchers(7, "c"): "watch:",
     KEYS.log_channel(REQUEST_ID): "push:",
     KEYS.conversation_channel(7, "c"): "push:conv:",
     KEYS.worker_channel(7, "w"): "push:worker:",
@@ -123,7 +124,7 @@ OF_SCRIPTS = {
 OF_CONVERSATIONS = {KEYS.held(7, "c"): ":wait", KEYS.turns(7, "c"): ":turns"}
 PLAIN_ONLY = {
     KEYS.models(), KEYS.models_fault(), KEYS.partition_map(), KEYS.partition_count(),
-    KEYS.upstream(), KEYS.fleet(), KEYS.report("w"), KEYS.watchers(0, "c"), KEYS.agreement(),
+    KEYS.upstream(), KEYS.fleet(), KEYS.report("w"), KEYS.agreement(),
     KEYS.seats(0, "w"), KEYS.rates(0, "w"), KEYS.settled(0), KEYS.access(), KEYS.api_keys(),
     KEYS.key_ids(), KEYS.key_uses(), KEYS.revoked(), KEYS.rewriting(0),
     KEYS.announced(), KEYS.announcement("w"), KEYS.minute("w"), KEYS.entered("w", "c"),
@@ -167,7 +168,7 @@ def test_every_function_that_names_a_key_is_in_this_list() -> None:
 def test_all_names_of_a_partition_share_its_hash_tag_and_are_distinct() -> None:
     names = [*OF_SCRIPTS, *OF_CONVERSATIONS]
     assert {re.match(r"\{p7\}:", name) is not None for name in names} == {True}
-    assert len(set(names)) == 48
+    assert len(set(names)) == 49
     assert {name[:5] for name in PLAIN_ONLY} == {"{p0}:"}
 
 

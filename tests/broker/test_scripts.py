@@ -54,7 +54,7 @@ def test_scripts_that_end_requests_or_begin_a_process_run_without_memory_and_no_
     takes_memory = name in {
         "submit", "seat", "claim", "claim_title", "append", "look", "reopen", "position", "lines",
         "add_key", "chain", "rows", "try_writes", "mark",
-        "enter_upstream",
+        "enter_upstream", "watch",
     }  # fmt: skip
     assert source(name).startswith("#!lua flags=allow-oom\n") != takes_memory
     # A claim may free memory before it takes some, so it is refused at its start.

@@ -35,6 +35,7 @@ from tickertape.broker.seats import SeatLimits, Seats, home_of
 from tickertape.broker.settlements import Settlements
 from tickertape.broker.submission import Submission
 from tickertape.broker.upstream_limits import PerMinute, UpstreamLimits
+from tickertape.broker.watchers import WatcherCounts
 from tickertape.broker.work_check import WorkCheck
 from tickertape.runtime.settings import Settings
 
@@ -146,6 +147,9 @@ class Story(Rig):
         assert await compaction.due(0, after_s=0, limit=9) in ([request_id], [])
         assert await compaction.compact(0, request_id) in {"OK", "DUP"}
         await Counts(self.connections, self.settings).recount(0)
+        place = (0, "k")
+        watchers = WatcherCounts(self.connections, "api")
+        assert await watchers.exchange({place: 1}, [place], valid_s=60) == {place: 0}
 
     async def _change_conversation(self, request_id: str) -> None:
         """Give a conversation titles, and erase a turn whose request has expired."""
