@@ -7,6 +7,7 @@ processes of a system share one core. Redis, the upstream and the readers share 
 import argparse
 import asyncio
 import statistics
+import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -99,6 +100,11 @@ def _deaths(seen: dict[str, Seen]) -> Table:
     )
 
 
+def _say(step: str) -> None:
+    # The tables come at the end, after ten minutes.
+    print(step, file=sys.stderr, flush=True)
+
+
 def _s(seconds: float | None) -> str:
     return "never (90 s)" if seconds is None else f"{seconds:.1f} s"
 
@@ -108,6 +114,7 @@ async def _measure(box: Box, names: list[str], rounds: int) -> None:
     seen: dict[str, Seen] = {}
     for number in range(rounds):
         for name in [*names[number % len(names) :], *names[: number % len(names)]]:
+            _say(f"round {number + 1} of {rounds}: {name}")
             try:
                 for load in (_FEW, _MANY):
                     price = await _priced(box, _SYSTEMS[name], load)
@@ -117,6 +124,7 @@ async def _measure(box: Box, names: list[str], rounds: int) -> None:
     for name in played:
         for start in (_SYSTEMS[name], _RETRIES.get(name)):
             if start is not None:
+                _say(f"killed in the middle: {name}")
                 label, outcome = await _killed(box, start)
                 seen[label] = outcome
     print(f"{machine()}; medians of {rounds} rounds.\n")
