@@ -40,11 +40,11 @@ class AccessRecords:
 
     async def version(self) -> int:
         """A number that rises with each change; 0 if there never was one."""
-        return int(await self._connections.ask("HGET", self._keys.access(), "version") or 0)
+        return int(await self._connections.ask_small("HGET", self._keys.access(), "version") or 0)
 
     async def hold_keys(self) -> bool:
         """Whether there is any key."""
-        return bool(await self._connections.ask("EXISTS", self._keys.api_keys()))
+        return bool(await self._connections.ask_small("EXISTS", self._keys.api_keys()))
 
     async def add(self, digest: str, record: KeyRecord) -> None:
         """Keep a new key; raises Refused if its id is taken."""
@@ -70,7 +70,7 @@ class AccessRecords:
 
     async def exist(self, key_ids: Sequence[str]) -> list[bool]:
         """Whether there are keys with these ids."""
-        found = await self._connections.ask("HMGET", self._keys.key_ids(), *key_ids)
+        found = await self._connections.ask_small("HMGET", self._keys.key_ids(), *key_ids)
         return [digest is not None for digest in found]
 
     async def revoke(self, key_id: str) -> bool:
@@ -93,7 +93,7 @@ class AccessRecords:
 
     async def find(self, digests: Sequence[str]) -> list[KeyRecord | None]:
         """The records by their digests; None for a key that is not known."""
-        found = await self._connections.ask("HMGET", self._keys.api_keys(), *digests)
+        found = await self._connections.ask_small("HMGET", self._keys.api_keys(), *digests)
         return [text and msgspec.json.decode(text, type=KeyRecord) for text in found]
 
     async def listed(self) -> list[tuple[KeyRecord, int | None]]:
@@ -115,9 +115,9 @@ class AccessRecords:
     async def ticket_secret(self) -> bytes:
         """The secret that signs tickets; the first call of a system makes it."""
         key, name = self._keys.access(), "ticket_secret"
-        if (known := await self._connections.ask("HGET", key, name)) is None:
+        if (known := await self._connections.ask_small("HGET", key, name)) is None:
             await self._connections.ask("HSETNX", key, name, secrets.token_hex(32))
-            known = await self._connections.ask("HGET", key, name)
+            known = await self._connections.ask_small("HGET", key, name)
         return bytes(known)
 
     async def revoke_tickets(self, member: str, until_ms: int) -> None:

@@ -151,6 +151,17 @@ class Connections:
         async with in_time(self._timing.command_limit_s):
             return await self.commands.execute_command(*command)  # type: ignore[no-untyped-call]  # bare in redis-py
 
+    async def ask_small(self, *command: str | bytes | float) -> Any:
+        """As `ask`, for a command whose reply is small: it goes on the shared line, if that is up.
+
+        A pool would take a connection for each reader that comes in the same moment.
+        """
+        if self.line is not None:
+            reply = await self.line.ask(*command, limit_s=self._timing.command_limit_s)
+            if reply is not LOST:
+                return reply
+        return await self.ask(*command)
+
     async def read_log(self, key: str, first: str, count: int) -> list[tuple[bytes, Fields]]:
         """At most `count` entries of a stream from an id on, each with its fields."""
         command = ("XRANGE", key, first, "+", "COUNT", count)

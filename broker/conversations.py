@@ -86,7 +86,7 @@ class Conversations:
     @never_from_a_former_primary
     async def _active(self, tenant: str, conversation_id: str) -> str:
         partition, key = await self.place(tenant, conversation_id)
-        stored = await self._connections.ask(
+        stored = await self._connections.ask_small(
             "HGET", self._keys.conversation(partition, key), "active"
         )
         if not stored:
@@ -96,7 +96,7 @@ class Conversations:
 
     async def title(self, partition: int, key: str) -> str | None:
         """The title of a conversation; None without one, or without the conversation."""
-        stored = await self._connections.ask(
+        stored = await self._connections.ask_small(
             "HGET", self._keys.conversation(partition, key), "title"
         )
         return stored.decode() if stored else None
@@ -140,7 +140,7 @@ class Conversations:
         partition, key = await self.place(tenant, conversation_id)
         if request_ids.parse_partition(parent_id) != partition:
             raise ParentMissing
-        found = await self._connections.ask("HGET", self._keys.request(parent_id), "conv")
+        found = await self._connections.ask_small("HGET", self._keys.request(parent_id), "conv")
         if found is not None and found.decode() == key:
             return
         # The request may have expired before its turn.
@@ -229,7 +229,7 @@ class Conversations:
         Raises RequestMissing, Unavailable.
         """
         partition, key = await self.place(tenant, conversation_id)
-        if not await self._connections.ask("EXISTS", self._keys.conversation(partition, key)):
+        if not await self._connections.ask_small("EXISTS", self._keys.conversation(partition, key)):
             raise RequestMissing("There is no such conversation.")
         ids: dict[bytes, None] = {}
         read_to = b""

@@ -74,4 +74,4 @@ class Looks:
             for pool in self._pools
             for key in (self._keys.ring(partition, pool), self._keys.suspect(partition, pool))
         ]
-        return bool(await self._connections.ask("EXISTS", *keys))
+        return bool(await self._connections.ask_small("EXISTS", *keys))

@@ -58,7 +58,7 @@ class Marks:
     async def attached(self, request_id: str) -> Attached | None:
         """The answer of the last attempt, if an upstream keeps it. Raises Unavailable."""
         key = self._connections.keys.request(request_id)
-        stored = await self._connections.ask("HGET", key, "attached")
+        stored = await self._connections.ask_small("HGET", key, "attached")
         with contextlib.suppress(msgspec.DecodeError):
             return None if stored is None else msgspec.json.decode(stored, type=Attached)
         return None

@@ -139,17 +139,19 @@ class Requests:
             return record
         key = self._keys.request(request_id)
         is_small = int(stored.get(b"bytes", _SMALL_BYTES)) < _SMALL_BYTES
-        if is_small or not await self._connections.ask("HEXISTS", key, "payload"):
+        if is_small or not await self._connections.ask_small("HEXISTS", key, "payload"):
             return replace(record, usage=_usage(await self._connections.ask("HGETALL", key)))
         attempts = [stored[b"attempt"], stored.get(b"prev", b"").partition(b"-")[0]]
         names = [b"usage:" + attempt for attempt in attempts]
-        found = dict(zip(names, await self._connections.ask("HMGET", key, *names), strict=True))
+        found = dict(
+            zip(names, await self._connections.ask_small("HMGET", key, *names), strict=True)
+        )
         return replace(record, usage=_usage({name: used for name, used in found.items() if used}))
 
     async def _fields(self, request_id: str, tenant: str) -> dict[bytes, bytes]:
         await self._ring(request_id)
         key = self._keys.request(request_id)
-        values = await self._connections.ask("HMGET", key, *_FIELDS)
+        values = await self._connections.ask_small("HMGET", key, *_FIELDS)
         stored = {
             name.encode(): value for name, value in zip(_FIELDS, values, strict=True) if value
         }

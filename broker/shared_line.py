@@ -9,6 +9,7 @@ and the meaning of errors are in one place.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -19,6 +20,7 @@ from redis.asyncio import Connection
 from tickertape.broker.bulk import BulkConnection
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.pauses import Pauses
+from tickertape.broker.redis_errors import in_time
 from tickertape.broker.script_header import Argument
 from tickertape.broker.task_faults import TaskFaults
 from tickertape.broker.write_state import WriteState, is_demotion
@@ -76,10 +78,27 @@ class SharedLine:
     async def ask(self, *command: str | bytes | float, limit_s: float) -> Any:
         """The reply of a command that may be sent twice, in the shape of RESP2, or LOST.
 
-        Raises Unavailable after `limit_s` with an unknown outcome.
+        Waits until the tenant has a turn. Raises Unavailable after `limit_s` with an unknown
+        outcome.
         """
-        tenant, bulk = TENANT.get(), self._bulk
-        if bulk is None or not bulk.is_open or not self._turns.take_free(tenant):
+        if not self.is_open:
+            return LOST
+        tenant = TENANT.get()
+        # Most calls come while a turn is free. Those that wait stay on the line: in a flood, all
+        # calls wait, and through redis-py each of them would cost several times as much.
+        if not self._turns.take_free(tenant):
+            began_s = time.monotonic()
+            async with in_time(limit_s):
+                await self._turns.take(tenant)
+            limit_s -= time.monotonic() - began_s
+        try:
+            return await self._sent(command, limit_s)
+        finally:
+            self._turns.give_back(tenant)
+
+    async def _sent(self, command: Sequence[str | bytes | float], limit_s: float) -> Any:
+        bulk = self._bulk
+        if bulk is None or not bulk.is_open:
             return LOST
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[Any] = loop.create_future()
@@ -90,7 +109,6 @@ class SharedLine:
             return await reply
         finally:
             limit.cancel()
-            self._turns.give_back(tenant)
 
     async def run(self) -> None:
         """Keep the connection up until cancelled."""

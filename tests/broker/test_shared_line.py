@@ -12,6 +12,7 @@ from tests.broker.address import port_of, through
 from tests.support.given_settings import GivenSettings
 from tests.support.keyspace import KEYS
 from tests.support.proxy import FaultProxy
+from tests.support.rig import TENANT as RIG_TENANT
 from tests.support.rig import Rig, open_rig
 from tests.support.tasks import running
 from tests.support.wait import wait_until
@@ -212,3 +213,43 @@ async def test_a_tenant_with_all_its_turns_waits_while_another_one_is_served(
     assert sum(each.done() for each in many) <= 12
     proxy.delay_s = 0
     await asyncio.gather(*many)
+
+
+async def test_calls_that_wait_for_a_turn_are_made_on_the_line_as_well(
+    broker: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def submit(tenant: str) -> str:
+        TENANT.set(tenant)
+        return await broker.submit(tenant)
+
+    await asyncio.gather(submit("a"), submit("b"))
+    with no_pool(broker, monkeypatch):
+        ids = await asyncio.gather(*(submit(tenant) for tenant in "ab" * 40))
+    assert len(set(ids)) == 80
+
+
+async def test_a_call_whose_turn_does_not_come_ends_at_its_limit(
+    proxied: tuple[FaultProxy, Rig],
+) -> None:
+    proxy, broker = proxied
+    line = line_of(broker.connections)
+    proxy.is_blackhole = True
+    holding = [asyncio.create_task(line.ask("TIME", limit_s=5)) for _ in range(100)]
+    await asyncio.sleep(0)
+    with pytest.raises(Unavailable):
+        await line.ask("TIME", limit_s=0.1)
+    for each in holding:
+        each.cancel()
+    await asyncio.gather(*holding, return_exceptions=True)
+    proxy.is_blackhole = False
+
+
+async def test_a_small_read_is_made_on_the_line(
+    broker: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request_id = await broker.submit()
+    with no_pool(broker, monkeypatch):
+        found = await asyncio.gather(
+            *(broker.requests.get(request_id, RIG_TENANT) for _ in range(100))
+        )
+    assert {each.request_id for each in found} == {request_id}
