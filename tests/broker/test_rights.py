@@ -51,7 +51,7 @@ def plain_commands() -> Iterator[str]:
     for folder in ("broker", "api", "worker", "cli"):
         for path in Path(folder).rglob("*.py"):
             text = path.read_text("utf-8")
-            yield from re.findall(r"\b(?:ask|block|_?send)\(\s*b?\"([A-Z]+)\"", text)
+            yield from re.findall(r"\b(?:ask|ask_small|block|_?send)\(\s*b?\"([A-Z]+)\"", text)
             yield from re.findall(r"\(\s*b?\"([A-Z]+)\", keys\.", text)
 
 
