@@ -80,7 +80,7 @@ class Queue:
     """The queue as one worker sees it.
 
     The worker runs requests of its `pools` up to `newest_format`: the names of functions, and
-    UPSTREAM.
+    UPSTREAM. `keeping` has the names of its upstreams that keep their answers (broker/marks.py).
     """
 
     def __init__(
@@ -91,6 +91,7 @@ class Queue:
         worker: str,
         newest_format: int = NEWEST_FORMAT,
         pools: Sequence[str] = (UPSTREAM,),
+        keeping: Sequence[str] = (),
     ) -> None:
         self._connections = connections
         self._keys = connections.keys
@@ -98,6 +99,7 @@ class Queue:
         self._worker = worker
         self.pools = tuple(pools)
         self._format = newest_format
+        self._keeps = " ".join(keeping)
         # Of equal pools, the first one has the next turn. It is the last one of the next claim.
         self._pools = deque(pools)
         self._scripts = Scripts(connections.commands)
@@ -148,6 +150,7 @@ class Queue:
             stays_idle=int(stays_idle),
             reachable_ms=reachable_ms,
             format=self._format,
+            keeps=self._keeps,
         )
         next_ms, poisoned, interrupted, *_ = details if word == "EMPTY" else details[10:]
         self.failed_by_claims.update(poison=int(poisoned), interrupted=int(interrupted))

@@ -158,12 +158,14 @@ def _build_tools(
 ) -> Tools:
     rng = random.Random()
     pools = _pools(settings, functions)
+    upstream = _upstream(settings, connections, rng)
+    keeping = upstream.keeping if isinstance(upstream, UpstreamTable) else ()
     return Tools(
-        queue=Queue(connections, settings, worker=name, pools=pools),
+        queue=Queue(connections, settings, worker=name, pools=pools, keeping=keeping),
         looks=Looks(connections, pools=pools),
         marks=Marks(connections),
         appender=Appender(connections, settings),
-        upstream=_upstream(settings, connections, rng),
+        upstream=upstream,
         logs=Logs(connections),
         conversations=Conversations(connections, settings),
         limits=Limits(

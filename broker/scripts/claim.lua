@@ -2,7 +2,7 @@
 -- KEYS   1 ring
 -- ARGV   1 worker  2 nonce  3 lease_ms  4 can_continue (0|1)  5 max_crashes  6 retention_s
 --        7 conversation_ttl_s  8 budget  9 take (0|1)  10 suspect_ok (0|1)  11 default_model (JSON)
---        12 dead_retention_s  13 stays_idle (0|1)  14 reachable_ms  15 format  16.. values, the pools
+--        12 dead_retention_s  13 stays_idle (0|1)  14 reachable_ms  15 format  16 keeps  17.. values, the pools
 -- ->     GO id attempt n opener prev payload crashes retries conversation tenant next_ms poisoned interrupted created
 --        lost trace pool | EMPTY next_ms poisoned interrupted
 -- FLAGS  deny-oom
@@ -13,6 +13,7 @@
 -- `trace` is that of the submit.
 -- The worker gets requests of its pools only: names of functions, and '' for the upstream. Of several pools, the one whose
 -- next tenant runs the fewest requests for its weight is next, and of equal ones the first.
+-- `keeps` has the names of the worker's upstreams that keep answers, with a space between two names.
 -- A repeated call with the same nonce returns the same request while that request runs. A request whose
 -- policy forbids another attempt ends as `failed`, and the next one is claimed. A claim that leaves work in the
 -- ring wakes an idle worker, or leaves a wake token. A claim that leaves none removes all tokens, and lists the
@@ -22,8 +23,8 @@
 -- that format take it from there, and find it by their looks. A worker that knows no pools may put the request of a
 -- function into the ring of the upstream, or into its `newer`: the first worker that finds it there moves it to its pool.
 local worker, nonce, lease_ms, can_continue, max_crashes, retention_s, conversation_ttl_s, budget, take,
-  suspect_ok, default_model, dead_retention_s, stays_idle, reachable_ms, format = unpack(ARGV, 1, 15)
-local pools = { unpack(ARGV, 16) }
+  suspect_ok, default_model, dead_retention_s, stays_idle, reachable_ms, format, keeps = unpack(ARGV, 1, 16)
+local pools = { unpack(ARGV, 17) }
 local lease_ms, max_crashes, budget = tonumber(lease_ms), tonumber(max_crashes), tonumber(budget)
 local retention_s, conversation_ttl_s = tonumber(retention_s), tonumber(conversation_ttl_s)
 local owner = worker .. ':' .. nonce
@@ -251,7 +252,7 @@ while take == '1' and tries < budget do
     call('ZADD', P .. 'newer' .. of_pool(pool), r.format, id)
     exceptions = {}
   elseif r.state == 'queued' then
-    local attempt, _, opener, prev = open_attempt(r, can_continue, owner, lease_ms, default_model, known)
+    local attempt, _, opener, prev = open_attempt(r, can_continue, keeps, owner, lease_ms, default_model, known)
     if attempt then
       call('SET', P .. 'claim:' .. nonce, id, 'PX', int(lease_ms * 2))
       local first = first_of('running')

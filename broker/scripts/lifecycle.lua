@@ -52,17 +52,27 @@ local function append_opener(r, kind, letter, kept, model, more, changes, known)
   return prev
 end
 
+-- Whether an upstream keeps the answer of an attempt, and is one of the upstreams in `keeps`. See mark.lua.
+local function can_read_on(r, keeps)
+  if not r.attached or keeps == '' then return false end
+  local is_json, attached = pcall(cjson.decode, r.attached)
+  local name = is_json and type(attached) == 'table' and attached.upstream
+  return type(name) == 'string' and string.find(' ' .. keeps .. ' ', ' ' .. name .. ' ', 1, true) ~= nil
+end
+
 -- Open a new attempt of a request that is not running. Returns nil when the policy forbids a new attempt.
 -- An answer that a draining worker handed over has not broken off, so it is continued under the policy `restart` too.
 -- A function whose log ends with its checkpoint goes on from there, whatever the caller can continue. An answer that its
--- upstream keeps has not broken off either, and a caller that can continue reads on. See mark.lua.
-local function open_attempt(r, can_continue, owner, lease_ms, default_model, known)
+-- upstream keeps has not broken off either, and a caller that has this upstream reads on. Nobody reads on after another
+-- caller, because the log then has other text.
+local function open_attempt(r, can_continue, keeps, owner, lease_ms, default_model, known)
   local has_output = r.kept == '1' or (r.n > 0 and r.seq > 0)
   local kind, letter, kept = 'started', 'S', '0'
+  local reads_on = can_read_on(r, keeps)
   local is_at_checkpoint = r.checkpoint_at == r.attempt .. '-' .. int(r.seq) and r.policy ~= 'fail'
   if has_output or (r.policy == 'fail' and r.begun) then
-    local continues = r.policy == 'continue' or (r.policy == 'restart' and r.reason == '"worker_drained"') or r.attached
-    if is_at_checkpoint or (continues and can_continue == '1') then kind, letter, kept = 'resumed', 'K', '1'
+    local continues = r.policy == 'continue' or (r.policy == 'restart' and r.reason == '"worker_drained"')
+    if is_at_checkpoint or reads_on or (continues and can_continue == '1') then kind, letter, kept = 'resumed', 'K', '1'
     elseif r.policy == 'restart' then kind, letter = 'reset', 'Z'
     else return nil end
   end
@@ -73,6 +83,7 @@ local function open_attempt(r, can_continue, owner, lease_ms, default_model, kno
   local model = r.model ~= '' and r.model or default_model
   local prev = append_opener(r, kind, letter, kept, model, has_output and ',"reason":' .. r.reason or '', changes, known)
   if is_at_checkpoint then call('HSET', P .. 'req:' .. r.id, 'checkpoint_at', r.attempt .. '-0') end
+  if r.attached and not reads_on then call('HDEL', P .. 'req:' .. r.id, 'attached') end
   return r.attempt, r.n, kind, prev
 end
 

@@ -21,7 +21,7 @@ if r.state ~= 'running' or r.attempt ~= ending_attempt then return { 'FENCED', r
 r.reason, r.attached = reason, nil
 call('HSET', P .. 'req:' .. r.id, 'reason', reason)
 call('HDEL', P .. 'req:' .. r.id, 'attached')
-local attempt, n, opener, prev = open_attempt(r, can_continue, owner, tonumber(lease_ms), default_model)
+local attempt, n, opener, prev = open_attempt(r, can_continue, '', owner, tonumber(lease_ms), default_model)
 if not attempt then
   end_request(r, 'failed', INTERRUPTED, retention_s, conversation_ttl_s)
   return { 'INTERRUPTED', '' }

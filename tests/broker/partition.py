@@ -117,6 +117,7 @@ class Partition(CheckedPartition):
         *,
         lease_ms: int = LEASE_MS,
         can_continue: bool = False,
+        keeps: str = "",
         take: bool = True,
         suspect_ok: bool = True,
         stays_idle: bool = True,
@@ -143,6 +144,7 @@ class Partition(CheckedPartition):
             stays_idle=int(stays_idle),
             reachable_ms=reachable_ms,
             format=format_,
+            keeps=keeps,
             **KEEP,
         )
         if reply[0] == "EMPTY":

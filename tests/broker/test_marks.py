@@ -10,6 +10,14 @@ from tests.broker.test_reopen import How, opener_after
 
 pytestmark = pytest.mark.parametrize("how", ["reopen", "crash", "release"])
 
+KEPT = '{"upstream":"a","id":"1"}'
+
+
+def by_policy(policy: str, *, can_continue: bool) -> str:
+    """The opener after output."""
+    continued = "resumed" if can_continue else "failed"
+    return {"restart": "reset", "continue": continued, "fail": "failed"}[policy]
+
 
 async def begun(partition: Partition, policy: str = "restart", *texts: str) -> Go:
     await partition.submit("a", policy=policy)
@@ -65,27 +73,49 @@ async def test_a_checkpoint_before_any_output_starts_without_a_reset(
 
 
 @pytest.mark.parametrize("policy", ["restart", "continue", "fail"])
-async def test_an_answer_that_its_upstream_keeps_is_read_on_by_a_worker_that_can(
-    partition: Partition, how: How, policy: str
+@pytest.mark.parametrize("can_continue", [False, True])
+async def test_an_answer_that_its_upstream_keeps_is_read_on_by_a_worker_that_has_this_upstream(
+    partition: Partition, how: How, policy: str, *, can_continue: bool
 ) -> None:
     go = await begun(partition, policy, "x")
-    assert await partition.mark(go, "", attached="{}") == ("OK", "")
+    assert await partition.mark(go, "", attached=KEPT) == ("OK", "")
     # A worker that reopens an attempt has seen the end of the answer.
-    by_policy = {"restart": "reset", "continue": "resumed", "fail": "failed"}
-    opener = by_policy[policy] if how == "reopen" else "resumed"
-    assert await opener_after(partition, go, how, can_continue=True) == opener
-    kept = opener != "failed" and how != "reopen"
-    assert await partition.field("a", "attached") == ("{}" if kept else None)
+    opener = by_policy(policy, can_continue=can_continue) if how == "reopen" else "resumed"
+    found = await opener_after(partition, go, how, can_continue=can_continue, keeps="b.1 a c")
+    assert found == opener
+    assert await partition.field("a", "attached") == (None if how == "reopen" else KEPT)
     assert await partition.field("a", "policy") == policy
 
 
-@pytest.mark.parametrize(("policy", "opener"), [("restart", "reset"), ("fail", "failed")])
-async def test_an_answer_that_its_upstream_keeps_is_lost_to_a_worker_that_cannot_read_it(
-    partition: Partition, how: How, policy: str, opener: str
+@pytest.mark.parametrize("policy", ["restart", "continue", "fail"])
+@pytest.mark.parametrize("can_continue", [False, True])
+async def test_without_this_upstream_the_policy_decides_and_nobody_reads_the_answer_later(
+    partition: Partition, how: How, policy: str, *, can_continue: bool
 ) -> None:
     go = await begun(partition, policy, "x")
-    await partition.mark(go, "", attached="{}")
-    assert await opener_after(partition, go, how, can_continue=False) == opener
+    await partition.mark(go, "", attached=KEPT)
+    is_handed_over = how == "release" and policy == "restart"
+    opener = by_policy("continue" if is_handed_over else policy, can_continue=can_continue)
+    if is_handed_over and not can_continue:
+        opener = "reset"
+    found = await opener_after(partition, go, how, can_continue=can_continue, keeps="b aa")
+    assert found == opener
+    assert await partition.field("a", "attached") is None
+
+
+async def test_an_answer_without_output_is_read_by_a_worker_that_has_its_upstream(
+    partition: Partition, how: How
+) -> None:
+    go = await begun(partition, "fail")
+    await partition.mark(go, "", attached=KEPT)
+    assert await opener_after(partition, go, how, can_continue=False, keeps="a") == "started"
+    assert await partition.field("a", "attached") == (None if how == "reopen" else KEPT)
+
+
+async def test_a_mark_that_nobody_can_read_stops_no_claim(partition: Partition, how: How) -> None:
+    go = await begun(partition, "restart", "x")
+    await partition.mark(go, "", attached="{")
+    assert await opener_after(partition, go, how, can_continue=False, keeps="a") == "reset"
 
 
 async def test_an_attempt_that_is_over_marks_nothing(partition: Partition, how: How) -> None:

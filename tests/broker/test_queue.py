@@ -12,7 +12,8 @@ from tests.support.wait import wait_until
 from tickertape.broker.codec import Cursor, encode_data, encode_text
 from tickertape.broker.errors import Fenced, TooLong, Unavailable
 from tickertape.broker.looks import Looks
-from tickertape.broker.queue import Gap, Lease, Nothing
+from tickertape.broker.marks import Attached, Marks
+from tickertape.broker.queue import Gap, Lease, Nothing, Queue
 
 DONE = encode_data("completed", {})
 
@@ -117,6 +118,24 @@ async def test_a_reopened_lease_is_the_same_request_in_a_new_attempt(redis_url: 
         assert again.attempt > lease.attempt
         assert (again.n, again.opener, again.prev) == (2, "started", Cursor(lease.attempt, 0))
         assert (again.request_id, again.payload) == (lease.request_id, lease.payload)
+
+
+@pytest.mark.parametrize(("keeping", "opener"), [(["b", "a"], "resumed"), (["b"], "reset")])
+async def test_an_answer_that_an_upstream_keeps_is_read_on_by_a_queue_that_has_this_upstream(
+    redis_url: str, keeping: list[str], opener: str
+) -> None:
+    async with open_rig(redis_url) as broker:
+        lease = await broker.leased()
+        await broker.type("a")
+        marks = Marks(broker.connections)
+        await marks.attach(lease, Attached("a", "1"))
+        await broker.queue.release(lease)
+        queue = Queue(broker.connections, broker.settings, worker="w", keeping=keeping)
+        again = await queue.claim(0, "again")
+        assert isinstance(again, Lease)
+        assert again.opener == opener
+        is_kept = await marks.attached(lease.request_id) is not None
+        assert is_kept == (opener == "resumed")
 
 
 async def test_a_policy_that_forbids_another_attempt_ends_the_request(redis_url: str) -> None:

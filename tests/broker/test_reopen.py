@@ -19,17 +19,19 @@ async def interrupted(partition: Partition, policy: str, *, output: bool) -> Go:
     return go
 
 
-async def opener_after(partition: Partition, go: Go, how: How, *, can_continue: bool) -> str:
+async def opener_after(
+    partition: Partition, go: Go, how: How, *, can_continue: bool, keeps: str = ""
+) -> str:
     """How the next attempt began, or "failed" when there is none."""
     match how:
         case "reopen":
             await partition.reopen(go, can_continue=can_continue)
         case "crash":
             await partition.end_lease(go)
-            await partition.claim(can_continue=can_continue)
+            await partition.claim(can_continue=can_continue, keeps=keeps)
         case "release":
             await partition.release(go)
-            await partition.claim(can_continue=can_continue)
+            await partition.claim(can_continue=can_continue, keeps=keeps)
     return (await partition.log("a"))[-1]
 
 

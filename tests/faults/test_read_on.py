@@ -13,6 +13,7 @@ from tests.support.half_answers import HALF, REST, Gated
 from tests.support.keeping_upstream import KeepingUpstream
 from tests.support.rig import Rig, open_rig, working
 from tests.support.script import Done, Finish, Text, Wait
+from tests.support.upstream import ScriptedUpstream
 from tests.support.upstreams import write_table
 from tests.support.wait import wait_until
 from tests.support.wire_calls import (
@@ -127,6 +128,29 @@ async def test_an_answer_is_read_on_once_more_by_a_third_worker_also_if_it_may_n
     kinds = [entry.kind for entry in await rig.entries(request_id)]
     assert kinds == ["queued", "started", "delta", "resumed", "resumed", "delta", "completed"]
     assert (len(keeping.calls), len(keeping.replays)) == (1, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("policy", "end"), [("restart", "completed"), ("fail", "failed")])
+async def test_a_worker_without_the_upstream_of_an_answer_does_as_the_policy_says(
+    rig: Rig, keeping: KeepingUpstream, upstream: ScriptedUpstream, tmp_path: Path,
+    policy: str, end: str,
+) -> None:  # fmt: skip
+    Gated(keeping)
+    upstream.owner = "llamacpp"  # it could continue the text
+    row = {"name": "b", "base_url": upstream.base_url}
+    settings = GivenSettings(
+        upstreams=write_table(tmp_path / "other.toml", row), openai_model="m", lease_s=1
+    )
+    async with working(rig.url, rig.settings):
+        request_id = await rig.ask(on_interruption=policy)
+        await rig.shows(request_id, HALF)
+    async with working(rig.url, settings):
+        await rig.ended(request_id)
+    kinds = [entry.kind for entry in await rig.entries(request_id)]
+    assert (kinds[-1], "resumed" in kinds) == (end, False)
+    assert len(upstream.calls) == (policy == "restart")
+    assert keeping.replays == []
 
 
 @pytest.mark.slow

@@ -34,6 +34,7 @@ class UpstreamTable:
     """The upstreams of a worker: an async context manager.
 
     `model` is for requests without a model. `turnstile` is needed if a row has limits per minute.
+    `keeping` has the names of the rows whose upstreams keep their answers.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class UpstreamTable:
         self._clients = contextlib.AsyncExitStack()
         self._later: set[asyncio.Task[None]] = set()
         self._faults: dict[str, str] = {}
+        self.keeping = tuple(each.row.name for each in members if each.keeping is not None)
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as clients:
@@ -72,13 +74,8 @@ class UpstreamTable:
 
     @property
     def continues(self) -> bool:
-        """Whether any of the upstreams continues partial answers, or keeps its answers."""
-        return self.keeps or any(member.upstream.continues for member in self.members)
-
-    @property
-    def keeps(self) -> bool:
-        """Whether any of the upstreams keeps its answers."""
-        return any(member.keeping is not None for member in self.members)
+        """Whether any of the upstreams continues partial answers."""
+        return any(member.upstream.continues for member in self.members)
 
     def member(self, name: str) -> Member | None:
         """The upstream of a row."""

@@ -35,7 +35,7 @@ class TableSource:
 
     async def prepare(self) -> None:
         """Find the answer of an earlier attempt that an upstream keeps."""
-        if self._lease.n == 1 or not self._table.keeps:
+        if self._lease.n == 1 or not self._table.keeping:
             return
         request_id, marks = self._lease.request_id, self._stored.marks
         at = await self._stored.insist(lambda: marks.attached(request_id))
@@ -56,7 +56,7 @@ class TableSource:
 
     @property
     def continues(self) -> bool:
-        """Whether any upstream of the table continues partial answers, or keeps its answers."""
+        """Whether any upstream of the table continues partial answers."""
         return self._table.continues
 
     @property
