@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from tickertape.api.edge.audit import audit_of
-from tickertape.api.edge.caller import Authenticator, Call, Caller, Unrecognized
+from tickertape.api.edge.caller import EVERYBODY, Authenticator, Call, Caller, Unrecognized
 from tickertape.api.edge.failed_tries import FailedTries
 from tickertape.api.edge.listed_keys import (
     LISTED_ID,
@@ -28,7 +28,6 @@ from tickertape.api.edge.tickets import NEEDED, Tickets
 from tickertape.api.edge.user_tokens import UserTokens
 from tickertape.broker.access import AccessRecords
 from tickertape.broker.errors import SettingsInvalid, Unavailable
-from tickertape.broker.principals import OPEN_TENANT
 from tickertape.broker.task_faults import TaskFaults
 from tickertape.runtime import api_key
 from tickertape.runtime.secret_watch import SecretWatch, Use
@@ -85,7 +84,7 @@ class Access:
         Raises Problem 401 for an unknown caller, and 503 while Redis cannot be asked.
         """
         if not self._is_closed:
-            return Caller(tenant=OPEN_TENANT)
+            return EVERYBODY
         try:
             return await self._recognize(call)
         except Unavailable as error:

@@ -6,12 +6,12 @@ A guard checks the head of a call or counts the bytes of its body. No guard dela
 import asyncio
 from collections.abc import Callable
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tickertape.api.edge.bound_problems import REFUSED
 from tickertape.api.edge.error_forms import ErrorForms
 from tickertape.api.edge.error_rules import problem_of
+from tickertape.api.edge.heads import header_of
 from tickertape.api.edge.problems import Problem, draining
 from tickertape.api.failure_log import log_failure
 from tickertape.broker.errors import SettingsInvalid
@@ -80,7 +80,7 @@ class JsonOnly:
         self._forms = forms
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or _is_json_or_nothing(Headers(scope=scope)):
+        if scope["type"] != "http" or _is_json_or_nothing(scope):
             await self._app(scope, receive, send)
             return
         problem = Problem(
@@ -89,10 +89,14 @@ class JsonOnly:
         await self._forms.respond(problem, scope["path"])(scope, receive, send)
 
 
-def _is_json_or_nothing(headers: Headers) -> bool:
-    has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
-    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    return not has_body or media_type == "application/json"
+def _is_json_or_nothing(scope: Scope) -> bool:
+    media_type = header_of(scope, b"content-type") or ""
+    if media_type == "application/json":
+        return True
+    has_length = header_of(scope, b"content-length") not in {None, "0"}
+    if not has_length and header_of(scope, b"transfer-encoding") is None:
+        return True
+    return media_type.partition(";")[0].strip().lower() == "application/json"
 
 
 class BodyLimit:
@@ -113,7 +117,7 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         limit = self._limit_bytes(scope["path"])
-        announced = Headers(scope=scope).get("content-length", "0")
+        announced = header_of(scope, b"content-length") or "0"
         if announced.isdigit() and int(announced) > limit:
             await self._forms.respond(_too_large(limit), scope["path"])(scope, receive, send)
             return

@@ -1,6 +1,7 @@
 """Pure: the names by which callers address this server."""
 
 import re
+from functools import lru_cache
 
 from tickertape.runtime.addresses import is_loopback
 
@@ -8,6 +9,8 @@ from tickertape.runtime.addresses import is_loopback
 _HOST = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([^:\[\]/@]+))(?::\d{1,5})?", re.ASCII)
 
 
+# The callers of a server name it in few ways, and to read an address takes 20 us.
+@lru_cache(maxsize=64)
 def is_loopback_name(host: str) -> bool:
     """Whether a Host header can only mean this machine."""
     match = _HOST.fullmatch(host)

@@ -11,13 +11,15 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tickertape.api.edge.error_forms import ErrorForms
+from tickertape.api.edge.heads import header_of
 from tickertape.api.edge.host_names import is_loopback_name
 from tickertape.api.edge.operator_port import is_operator
 from tickertape.api.edge.problems import Problem
 
 HOW_TO_OPEN = "set TICKERTAPE_API_KEYS, or use --open."
-_OF_PROXIES = frozenset({"forwarded", "via", "x-real-ip"})
-_OF_PROXIES_PREFIX = "x-forwarded-"
+_OF_PROXIES = frozenset({b"forwarded", b"via", b"x-real-ip"})
+_OF_PROXIES_PREFIX = b"x-forwarded-"
+_OF_BROWSERS = frozenset({b"origin", b"sec-fetch-site"})
 _HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
 _FROM_OUR_PAGE = frozenset({"same-origin", "none"})
 
@@ -46,26 +48,30 @@ class OpenApi:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and self._is_open() and not is_operator(scope):
-            problem = self._refusal(scope["method"], Headers(scope=scope))
+            problem = self._refusal(scope)
             if problem is not None:
                 await self._forms.respond(problem, scope["path"])(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
-    def _refusal(self, method: str, headers: Headers) -> Problem | None:
+    def _refusal(self, scope: Scope) -> Problem | None:
+        names = {name for name, _ in scope["headers"]}
         if not self._serves_all:
-            if not is_loopback_name(headers.get("host", "")):
+            if not is_loopback_name(header_of(scope, b"host") or ""):
                 return forbidden_host()
-            if came_through_a_proxy(headers):
+            if came_through_a_proxy(names):
                 return forbidden_proxy()
-        if method not in _HARMLESS and is_of_another_site(headers, self._origins):
-            return forbidden_origin()
-        return None
+        if scope["method"] in _HARMLESS or names.isdisjoint(_OF_BROWSERS):
+            return None
+        is_foreign = is_of_another_site(Headers(scope=scope), self._origins)
+        return forbidden_origin() if is_foreign else None
 
 
-def came_through_a_proxy(headers: Headers) -> bool:
-    """Whether a proxy says that the call is of another machine."""
-    return any(name in _OF_PROXIES or name.startswith(_OF_PROXIES_PREFIX) for name in headers)
+def came_through_a_proxy(names: set[bytes]) -> bool:
+    """Whether a proxy says that the call is of another machine; `names` are those of its head."""
+    return not names.isdisjoint(_OF_PROXIES) or any(
+        name.startswith(_OF_PROXIES_PREFIX) for name in names
+    )
 
 
 def is_of_another_site(headers: Headers, origins: frozenset[str]) -> bool:

@@ -6,11 +6,11 @@ socket that it arrived at, and by nothing that it says about itself.
 
 from collections.abc import Callable
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tickertape.api.edge.caller import Caller, CallScope
 from tickertape.api.edge.error_forms import ErrorForms
+from tickertape.api.edge.heads import header_of
 from tickertape.api.edge.host_names import is_loopback_name
 from tickertape.api.edge.problems import Problem
 from tickertape.api.edge.route_scopes import is_for_operators
@@ -64,7 +64,7 @@ class OperatorPort:
         if not is_here:
             return _not_found() if is_theirs else None
         # A web page could give its own name the address of this machine.
-        if self._is_local and not is_loopback_name(Headers(scope=scope).get("host", "")):
+        if self._is_local and not is_loopback_name(header_of(scope, b"host") or ""):
             message = "On the port of operators, this server accepts only loopback names."
             return Problem(403, "forbidden_host", message)
         is_file = self._is_page(path) and path not in _OTHER_PAGES
