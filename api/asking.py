@@ -118,8 +118,10 @@ def _options(ask: Ask) -> JsonObject:
 
 def _shown_variables(ask: Ask) -> dict[str, str] | None:
     """The variables, if they are small: each reader of the log gets them."""
+    if not ask.variables:
+        return None
     size = len(json.dumps(ask.variables, ensure_ascii=False).encode())
-    return ask.variables if ask.variables and size <= _MAX_SHOWN_VARIABLES_BYTES else None
+    return ask.variables if size <= _MAX_SHOWN_VARIABLES_BYTES else None
 
 
 def _head(ask: Ask, role: Role | None, model: str | None) -> JsonObject:

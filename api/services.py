@@ -10,7 +10,7 @@ from hashlib import sha256
 
 from tickertape.api.asking import Ask, submission_of
 from tickertape.api.edge.access import POLL_INTERVAL_S, START_WAIT_S
-from tickertape.api.edge.caller import Caller
+from tickertape.api.edge.caller import EVERYBODY, Caller
 from tickertape.api.edge.listed_keys import RELOAD_INTERVAL_S, CurrentKeys
 from tickertape.api.edge.prices import Price
 from tickertape.api.edge.problems import Problem, draining
@@ -38,7 +38,7 @@ from tickertape.broker.fleet import REPORT_INTERVAL_S, REPORT_TTL_S
 from tickertape.broker.keys import digest
 from tickertape.broker.log import Logs
 from tickertape.broker.pools import UPSTREAM
-from tickertape.broker.principals import OPEN_TENANT, tenant_of
+from tickertape.broker.principals import tenant_of
 from tickertape.broker.requests import Record, Requests
 from tickertape.broker.retention import Keep, Retention
 from tickertape.broker.rights import Rights
@@ -221,7 +221,7 @@ class Services:
 
     def _cache_key(self, caller: Caller) -> str | None:
         # A tenant of a closed API may have the name of the only one of an open API.
-        is_shared = caller == Caller(tenant=OPEN_TENANT) or self.settings.prompt_cache == "shared"
+        is_shared = caller == EVERYBODY or self.settings.prompt_cache == "shared"
         return None if is_shared else digest("prompt cache", caller.principal)
 
     def retention_of(self, principal: str) -> Retention:
