@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Self
 import msgspec
 
 from tickertape.broker.errors import CursorMalformed, EntryMalformed
-from tickertape.broker.kinds import TERMINALS, EntryKind, TextOutput
+from tickertape.broker.kinds import OUTPUT, TERMINALS, EntryKind, TextOutput
 from tickertape.broker.patient_json import decode_patiently
 
 VERSION = 1
@@ -55,6 +55,7 @@ _EXTENDED_LETTERS = {kind: letter.encode() for letter, kind in _EXTENDED_KINDS.i
 _KINDS = {ord(letter): kind for letter, kind in (_ALL_KINDS | _EXTENDED_KINDS).items()}
 _PLAIN = frozenset(ord(letter) for letter in _TEXT_KINDS)
 _EXTENDED = frozenset(ord(letter) for letter in _EXTENDED_KINDS)
+_OF_OUTPUT = frozenset(bytes([letter]) for letter, kind in _KINDS.items() if kind in OUTPUT)
 # The first byte of any kind, known or not: a printable ASCII character.
 _OF_KINDS = frozenset(range(ord("!"), ord("~") + 1))
 
@@ -172,6 +173,11 @@ def decode(cursor: Cursor, value: bytes, *, is_patient: bool = False) -> Entry:
         return Entry(cursor, kind, data=msgspec.json.decode(value[1:], type=dict[str, Any]))
     except _MALFORMED as error:
         raise EntryMalformed from error
+
+
+def is_output(value: bytes) -> bool:
+    """Whether a stored value is that of an entry of output."""
+    return value[:1] in _OF_OUTPUT
 
 
 def _object(value: Any) -> dict[str, Any]:

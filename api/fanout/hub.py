@@ -112,8 +112,9 @@ class Hub:
             watched = self._begin(request_id, is_short=is_short)
         self.hold(watched)
         try:
-            async with asyncio.timeout(self._limits.sync_timeout_s):
-                await watched.synced.wait()
+            if not watched.synced.is_set():
+                async with asyncio.timeout(self._limits.sync_timeout_s):
+                    await watched.synced.wait()
             if watched.holders == 1:
                 self._large.admit(watched)
         except BaseException as error:

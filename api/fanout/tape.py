@@ -8,7 +8,7 @@ from typing import NamedTuple
 from tickertape.api.fanout.frames import OBJECT_BYTES
 from tickertape.api.fanout.rendering import Rendering
 from tickertape.api.fanout.wire import Wire
-from tickertape.broker.codec import START, Cursor, Entry, decode
+from tickertape.broker.codec import START, Cursor, Entry, decode, is_output
 from tickertape.broker.errors import EntryMalformed
 from tickertape.broker.kinds import OPENERS, TERMINALS
 
@@ -148,6 +148,10 @@ class Tape:
         for attempt, seq, first, end in self._spans():
             for position in range(max(first, begin), end):
                 yield decode(Cursor(attempt, seq + position - first), self.values[position])
+
+    def has_output(self) -> bool:
+        """Whether an entry is output of a source, whose value is not decoded."""
+        return any(map(is_output, self.values))
 
     def position_after(self, cursor: Cursor) -> int | None:
         """The position of the entry after a cursor; None unless that very entry is on the tape."""

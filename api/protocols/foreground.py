@@ -25,7 +25,6 @@ from tickertape.api.request_trace import trace_reader
 from tickertape.api.services import Services
 from tickertape.broker.codec import Entry
 from tickertape.broker.errors import Unavailable
-from tickertape.broker.kinds import OUTPUT
 from tickertape.runtime.json_types import JsonObject
 
 _RETRY_AFTER_S = 2
@@ -63,7 +62,7 @@ class Foreground:
             waited = await self._wait(
                 watched, _has_begun, limit_s=self._services.timing.head_delay_s
             )
-            if waited is Waited.MET and not _has_output(watched.tape):
+            if waited is Waited.MET and not watched.tape.has_output():
                 self._raise_if_failed(watched.tape.entries()[-1])
             on_left: OnLeft | None = self._cancel if self._cancels_on_leave else None
             return await self._services.streams.follow(self._request_id, dialect, on_left=on_left)
@@ -105,8 +104,11 @@ class Foreground:
         new = requests.take_new(self._request_id, self._caller.principal)
         is_short = new is not None and new.is_short
         try:
-            async with hub.watch(self._request_id, is_short=is_short) as watched:
+            watched = await hub.acquire(self._request_id, is_short=is_short)
+            try:
                 yield watched
+            finally:
+                hub.release(watched)
         except Unavailable as error:
             raise self._problem(ErrorReply(503, "unavailable", str(error))) from None
 
@@ -162,8 +164,4 @@ def _is_over(tape: Tape) -> bool:
 
 
 def _has_begun(tape: Tape) -> bool:
-    return tape.is_over or _has_output(tape)
-
-
-def _has_output(tape: Tape) -> bool:
-    return any(entry.kind in OUTPUT for entry in tape.entries_from(0))
+    return tape.is_over or tape.has_output()
