@@ -188,9 +188,10 @@ class Connections:
 
     def node_of(self, partition: int) -> Node | None:
         """The node that owns a partition as it was last learned; None if it is not known."""
-        if self._cluster is None:
+        # redis-py makes `isinstance` of a client slow, and each claim asks for a node.
+        if not self._is_cluster or (cluster := self._cluster) is None:
             return _ONE_SERVER
-        return self._cluster.owner_of(self.keys.tag_text(partition))
+        return cluster.owner_of(self.keys.tag_text(partition))
 
     async def learn_topology(self) -> None:
         """Learn which node owns which partition. Does nothing if there is one server."""

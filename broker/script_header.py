@@ -45,7 +45,7 @@ class ScriptHeader:
         if len(named) != len(self.arguments) or (values and not self.takes_values):
             raise TypeError(self._mismatch(named, values))
         try:
-            return [*(named[name] for name in self.arguments), *values]
+            return [*map(named.__getitem__, self.arguments), *values]
         except KeyError:
             raise TypeError(self._mismatch(named, values)) from None
 
