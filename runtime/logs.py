@@ -1,10 +1,12 @@
 """Configures the program's logger: readable lines if stderr is a terminal, else JSON lines."""
 
-import contextlib
+import json
 import logging
 import sys
 import threading
 import traceback
+from collections.abc import Callable
+from functools import cache
 from typing import TextIO, cast
 
 import structlog
@@ -16,13 +18,18 @@ _FRAMES = 8
 class _LastingStderr:
     """stderr. A terminal that has closed must not end what is being logged about."""
 
+    # Each request has four lines, and `contextlib.suppress` takes longer than the rest of these.
     def write(self, text: str) -> None:
-        with contextlib.suppress(OSError):
+        try:  # noqa: SIM105
             sys.stderr.write(text)
+        except OSError:
+            pass
 
     def flush(self) -> None:
-        with contextlib.suppress(OSError):
+        try:  # noqa: SIM105
             sys.stderr.flush()
+        except OSError:
+            pass
 
 
 def configure(level: str = "info") -> None:
@@ -33,7 +40,9 @@ def configure(level: str = "info") -> None:
     lowest = logging.getLevelNamesMapping()[level.upper()]
     is_terminal = sys.stderr.isatty()
     render: Processor = (
-        structlog.dev.ConsoleRenderer() if is_terminal else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer()
+        if is_terminal
+        else structlog.processors.JSONRenderer(serializer=_to_json)
     )
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -59,6 +68,16 @@ def configure(level: str = "info") -> None:
     )
     logging.basicConfig(handlers=[handler], level=max(lowest, logging.WARNING), force=True)
     _log_crashes()
+
+
+def _to_json(event: EventDict, default: Callable[[object], object]) -> str:
+    """As `json.dumps`, which makes an encoder for each line."""
+    return _encoder(default).encode(event)
+
+
+@cache
+def _encoder(default: Callable[[object], object]) -> json.JSONEncoder:
+    return json.JSONEncoder(default=default)
 
 
 def join_host() -> None:
