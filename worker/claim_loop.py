@@ -165,7 +165,7 @@ class ClaimLoop:
             )
             for n in range(slots)
         ]
-        claimed = await asyncio.gather(*claims)
+        claimed = [await claims[0]] if slots == 1 else await asyncio.gather(*claims)
         del self._visit_pulses[partition]
         # In the order of the queue, which a drain restores.
         leases = sorted(

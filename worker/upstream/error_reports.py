@@ -35,6 +35,8 @@ _ERROR_KEYS = (
     "error", "errors", "error_code", "errorCode", "error_message", "errorMessage", "error_msg",
     "error_type", "errorType", "detail", "Message",
 )  # fmt: skip
+# An object with none of these fields is an error only if its `object` says so.
+_OF_ERRORS = frozenset({*_ERROR_KEYS, *_CODE_KEYS, "message", "msg", "base_resp"})
 _FINE = frozenset({"", "0", "200", "ok", "success"})
 
 # The words of OpenAI, Anthropic, Google, Azure, AWS, Alibaba, Moonshot, Groq, llama.cpp and their
@@ -109,6 +111,8 @@ def is_error(value: dict[str, Any]) -> bool:
 
     An object with only a text is not an error, because gateways report their progress like that.
     """
+    if value.get("object") != "error" and _OF_ERRORS.isdisjoint(value):
+        return False
     if any(value.get(key) for key in _ERROR_KEYS) or "error" in (
         value.get("object"),
         value.get("type"),
