@@ -262,7 +262,9 @@ class Connections:
         """
         if self.line is not None and self.reads is not None:
             await self.checked.wait()
-            await asyncio.gather(self.line.run(), self.reads.run())
+            async with asyncio.TaskGroup() as lines:
+                lines.create_task(self.line.run())
+                lines.create_task(self.reads.run())
 
     async def check_server(self) -> None:
         """Raise SettingsInvalid for another kind of deployment or for a server that is too old.

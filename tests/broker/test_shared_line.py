@@ -16,6 +16,7 @@ from tests.support.rig import TENANT as RIG_TENANT
 from tests.support.rig import Rig, open_rig
 from tests.support.tasks import running
 from tests.support.wait import wait_until
+from tickertape.broker.bulk import BulkConnection
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import BrokerError, ConversationBusy, Unavailable
 from tickertape.broker.lua import Scripts
@@ -152,12 +153,20 @@ async def test_the_line_leaves_a_server_that_takes_no_writes(
     broker: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await broker.submit()
+    left = asyncio.Event()
+    leave = BulkConnection.close
+
+    async def noted(connection: BulkConnection) -> None:
+        left.set()
+        await leave(connection)
+
+    monkeypatch.setattr(BulkConnection, "close", noted)
     await broker.connections.ask("CONFIG SET", "min-replicas-to-write", "1")
     try:
         with pytest.raises(BrokerError):
             await broker.queue.claim(0, "n")
         assert broker.connections.writes.reason is not None
-        assert not line_of(broker.connections).is_open
+        await left.wait()
     finally:
         await broker.connections.ask("CONFIG SET", "min-replicas-to-write", "0")
     await opened(broker.connections)
