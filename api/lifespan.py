@@ -11,6 +11,7 @@ from tickertape.api.edge.access import Access
 from tickertape.api.edge.listed_keys import CurrentKeys
 from tickertape.api.edge.tenant_rules import TenantRulebook
 from tickertape.api.failure_log import log_failure
+from tickertape.api.fanout.conversation_checks import ConversationChecks
 from tickertape.api.fanout.hub import Hub
 from tickertape.api.fanout.streams import Streams
 from tickertape.api.fanout.watchers import Watchers
@@ -23,6 +24,7 @@ from tickertape.api.work_look import looks_of
 from tickertape.broker.access import AccessRecords
 from tickertape.broker.agreement import Agreement, settings_of_api
 from tickertape.broker.connections import Connections
+from tickertape.broker.conversation_states import ConversationStates
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import AccessDenied, SettingsInvalid, Unavailable
 from tickertape.broker.exchanges import Exchanges
@@ -162,6 +164,9 @@ def _services(
             settings,
             watchers=Watchers(
                 counts, interval_s=timing.watchers_interval_s, faults=connections.faults
+            ),
+            checks=ConversationChecks(
+                ConversationStates(connections), connections.faults, settings.heartbeat_s
             ),
             no_worker_since=fleet.no_worker_for,
             position_interval_s=timing.position_interval_s,

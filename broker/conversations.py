@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from tickertape.broker import request_ids
 from tickertape.broker.branches import drop_replaced, path_of, shown_parents
 from tickertape.broker.connections import Connections
+from tickertape.broker.conversation_states import ConversationState, ConversationStates
 from tickertape.broker.errors import NotFinished, ParentMissing, RequestMissing
 from tickertape.broker.former_primary import never_from_a_former_primary
 from tickertape.broker.homes import Homes
@@ -44,6 +45,7 @@ class Conversations:
         self._scripts = Scripts(connections.commands)
         self._homes = Homes(connections)
         self._rows = TurnRows(connections)
+        self._states = ConversationStates(connections)
         self.partitions = connections.partitions
 
     def channel(self, partition: int, key: str) -> str:
@@ -94,12 +96,14 @@ class Conversations:
         active_id: str = stored.decode()
         return active_id
 
-    async def title(self, partition: int, key: str) -> str | None:
-        """The title of a conversation; None without one, or without the conversation."""
-        stored = await self._connections.ask_small(
-            "HGET", self._keys.conversation(partition, key), "title"
-        )
-        return stored.decode() if stored else None
+    async def state(self, partition: int, key: str) -> ConversationState:
+        """What changes with the title or the turns of a conversation, in a small reply."""
+        (state,) = await self._states.read(partition, [key])
+        return state
+
+    def may_move(self, key: str) -> bool:
+        """Whether a conversation that does not exist may begin in more than one partition."""
+        return len(self.partitions.map.homes(key)) > 1
 
     async def outlines(self, partition: int, key: str) -> list[Turn]:
         """All turns of a conversation without their messages, in the order of their questions.

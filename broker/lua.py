@@ -30,6 +30,7 @@ NAMES = (
     "retain", "chain", "seat", "unseat", "count_seats", "settle", "add_key", "move_key",
     "revoke_key", "revoke_tickets", "may_rewrite", "rows", "try_writes",
     "mark", "enter_upstream", "leave_upstream", "collect", "handed", "send_again", "watch",
+    "states",
 )  # fmt: skip
 
 

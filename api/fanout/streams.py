@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 from starlette.responses import Response
 
 from tickertape.api.fanout.audience import Audience, AudienceKey, make_farewell
+from tickertape.api.fanout.conversation_checks import ConversationChecks
 from tickertape.api.fanout.hub import Hub
 from tickertape.api.fanout.live_connection import LiveConnection
 from tickertape.api.fanout.log_response import LogResponse, Reading
@@ -104,11 +105,13 @@ class Streams:
         settings: Settings,
         *,
         watchers: Watchers,
+        checks: ConversationChecks,
         no_worker_since: Callable[[str], float | None],
         position_interval_s: float,
     ) -> None:
         self.hub = hub
         self.watchers = watchers
+        self.checks = checks
         self._positions = QueuePositions(hub, lines, position_interval_s, no_worker_since)
         self.heartbeat_s = settings.heartbeat_s
         self._coalesce_s = settings.coalesce_ms / 1000
@@ -143,6 +146,7 @@ class Streams:
             group.create_task(self.hub.run(), name="hub")
             group.create_task(self._positions.run(), name="positions")
             group.create_task(self.watchers.run(), name="watchers")
+            group.create_task(self.checks.run(), name="conversation checks")
             group.create_task(self._tick(), name="heartbeats")
 
     def announce(self) -> None:

@@ -54,7 +54,7 @@ def test_scripts_that_end_requests_or_begin_a_process_run_without_memory_and_no_
     takes_memory = name in {
         "submit", "seat", "claim", "claim_title", "append", "look", "reopen", "position", "lines",
         "add_key", "chain", "rows", "try_writes", "mark",
-        "enter_upstream", "watch",
+        "enter_upstream", "watch", "states",
     }  # fmt: skip
     assert source(name).startswith("#!lua flags=allow-oom\n") != takes_memory
     # A claim may free memory before it takes some, so it is refused at its start.
@@ -74,6 +74,7 @@ def test_the_hot_path_carries_no_prefix(name: str) -> None:
         "look",
         "lines",
         "rows",
+        "states",
         "account",
         "probe",
         "may_rewrite",
@@ -108,7 +109,8 @@ def test_the_appender_sends_the_arguments_of_its_script_in_their_order() -> None
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in NAMES if name not in {"append", "look", "probe", "may_rewrite"}]
+    "name",
+    [name for name in NAMES if name not in {"append", "look", "probe", "may_rewrite", "states"}],
 )
 def test_a_script_reads_its_arguments_in_the_order_of_its_header(name: str) -> None:
     signature = header(name)

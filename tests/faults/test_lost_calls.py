@@ -40,7 +40,7 @@ from tickertape.broker.work_check import WorkCheck
 from tickertape.runtime.settings import Settings
 
 SETTINGS = Settings(retention_s=600)
-READS_ONLY = {"lines", "look", "position", "probe", "may_rewrite", "rows"}
+READS_ONLY = {"lines", "look", "position", "probe", "may_rewrite", "rows", "states"}
 
 
 class Story(Rig):

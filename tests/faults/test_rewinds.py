@@ -11,6 +11,7 @@ from tests.support.running_api import RunningApi, running_api
 from tests.support.servers import ValkeyServer
 from tests.support.sse import Event, follow
 from tests.support.wait import wait_until
+from tickertape.broker.conversation_states import ConversationState
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import Unavailable
 
@@ -80,17 +81,17 @@ async def test_a_rewind_makes_an_eventsource_forget_its_cursor(
 async def test_a_conversation_does_not_count_as_forgotten_while_redis_is_unreachable(
     own_redis: ValkeyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look = Conversations.title  # the first command of each look at a conversation
+    look = Conversations.state  # the first command of each look at a conversation
     has_failed = asyncio.Event()
 
-    async def noted_look(self: Conversations, partition: int, key: str) -> str | None:
+    async def noted_look(self: Conversations, partition: int, key: str) -> ConversationState:
         try:
             return await look(self, partition, key)
         except Unavailable:
             has_failed.set()
             raise
 
-    monkeypatch.setattr(Conversations, "title", noted_look)
+    monkeypatch.setattr(Conversations, "state", noted_look)
     async with (
         running_api(own_redis.url, heartbeat_s=0.1) as api,
         open_rig(own_redis.url) as rig,

@@ -22,6 +22,7 @@ from tickertape.api.protocols.native.remembered import remembered_frames
 from tickertape.api.protocols.native.turn_ends import End, end_of, has_lost
 from tickertape.api.protocols.native.wire import NativeWire, heartbeat
 from tickertape.broker.branches import shown_parents
+from tickertape.broker.conversation_states import ConversationState
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import Unavailable
 from tickertape.broker.turns import Turn
@@ -47,6 +48,7 @@ class ConversationReader:
         self._unavailable_pause_s = unavailable_pause_s
         self._hub = streams.hub
         self._watchers = streams.watchers
+        self._checks = streams.checks
         self._conversations = conversations
         self._tenant, self._conversation_id = tenant, conversation_id
         self._place = (0, "")
@@ -56,6 +58,9 @@ class ConversationReader:
         self._heartbeat = heartbeat(self._heartbeat_s)
         self._seen: set[str] = set()
         self._erased: set[str] = set()
+        # The state at the last read of the turns, and at the last one of which all was sent.
+        self._read_state: ConversationState | None = None
+        self._sent_state: ConversationState | None = None
         # How each turn of the last read had ended, in order.
         self._ends: dict[str, End | None] = {}
         self._received = ReceivedEnds(streams.hub.ends)
@@ -95,6 +100,7 @@ class ConversationReader:
                 with (
                     self._hub.listen(channel, self._wake),
                     self._watchers.join(self._place, self._take_count) as count,
+                    self._checks.join(self._place, self._take_state),
                 ):
                     if is_first:
                         is_first, self._count = False, count
@@ -110,16 +116,23 @@ class ConversationReader:
 
     async def _frames_here(self) -> AsyncIterator[Frame]:
         """The frames to send, until the conversation may be in another partition."""
+        self._sent_state = None
         async for turns in self._turns():
-            if reason := self._rewind_reason(turns):
-                yield NativeWire().notice("rewind", {"reason": reason})
-            self._send_erased(turns)
-            for notice in self._notices.pop().values():
-                yield notice
-            async for frame in self._unseen(turns):
-                yield frame
+            if turns is not None:
+                async for frame in self._news(turns):
+                    yield frame
             async for frame in self._idle_frames():
                 yield frame
+
+    async def _news(self, turns: list[Turn]) -> AsyncIterator[Frame]:
+        """What the turns have that was not sent."""
+        if reason := self._rewind_reason(turns):
+            yield NativeWire().notice("rewind", {"reason": reason})
+        self._send_erased(turns)
+        for notice in self._notices.pop().values():
+            yield notice
+        async for frame in self._unseen(turns):
+            yield frame
 
     async def _find_place(self) -> bool:
         """Learn the partition of the conversation; False if the reading was stopped before."""
@@ -157,7 +170,7 @@ class ConversationReader:
         while self._has_news and self._notices.is_reading:
             self._has_news = False
             try:
-                turns = await self._read_turns()
+                turns = await self._read_turns(await self._state())
                 has_lost = await self._received.has_lost()
             except Unavailable:
                 self._has_news = True
@@ -181,8 +194,15 @@ class ConversationReader:
             self._title = title
             self._notices.send("title", NativeWire().notice("title", {"title": title}))
 
+    def _take_state(self, state: ConversationState) -> None:
+        """Read the turns again if a check shows a change that no push has shown."""
+        may_begin_elsewhere = not state.rows and self._conversations.may_move(self._place[1])
+        has_changed = state != self._sent_state and not self._notices.is_reading
+        if may_begin_elsewhere or has_changed:
+            self._wake()
+
     async def _idle_frames(self) -> AsyncIterator[Frame]:
-        """What to send until the turns have to be read again."""
+        """What to send until the turns may have changed."""
         while not self._changed.is_set():
             has_woken = await wait_at_most(self._woken, self._heartbeat_s)
             self._woken.clear()
@@ -190,29 +210,39 @@ class ConversationReader:
                 yield frame
             if not has_woken:
                 yield self._heartbeat
-                return
 
-    async def _turns(self) -> AsyncIterator[list[Turn]]:
-        """The current turns at each iteration. A read that fails is repeated after a pause."""
+    async def _turns(self) -> AsyncIterator[list[Turn] | None]:
+        """The current turns at each iteration, None if all that they have was sent.
+
+        A read that fails is repeated after a pause.
+        """
         while not self._is_stopped:
             self._changed.clear()
             try:
                 if self._may_move and await self._has_moved():
                     return
                 self._may_move = False
-                turns = await self._read_turns()
+                state = await self._state()
                 self._has_lost_end = await self._received.has_lost()
-                self._has_lost_start = await self._lost_start(turns)
+                turns: list[Turn] | None = None
+                if state != self._sent_state or self._has_lost_end:
+                    self._read_state, self._sent_state = state, None
+                    turns = await self._read_turns(state)
+                    self._has_lost_start = await self._lost_start(turns)
             except Unavailable:
                 await wait_at_most(self._changed, self._unavailable_pause_s)
                 continue
             # A conversation that does not exist, or not any more, may begin elsewhere.
-            self._may_move = not turns
+            self._may_move = not state.rows
             yield turns
 
-    async def _read_turns(self) -> list[Turn]:
-        self._take_title(await self._conversations.title(*self._place))
-        return await self._conversations.outlines(*self._place)
+    async def _state(self) -> ConversationState:
+        state = await self._conversations.state(*self._place)
+        self._take_title(state.title)
+        return state
+
+    async def _read_turns(self, state: ConversationState) -> list[Turn]:
+        return await self._conversations.outlines(*self._place) if state.rows else []
 
     def _rewind_reason(self, turns: list[Turn]) -> str | None:
         """Why the client must start over, or None. Marks requests before the start as seen."""
@@ -269,6 +299,7 @@ class ConversationReader:
             if self._changed.is_set():
                 # A parent of the turns behind this one may have been erased.
                 return
+        self._sent_state = self._read_state
 
     async def _request(self, turn: Turn, parent_id: str | None) -> AsyncIterator[Frame]:
         async with self._hub.watch(turn.request_id) as watched:
