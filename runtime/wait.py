@@ -8,6 +8,8 @@ async def wait_at_most(event: asyncio.Event, limit_s: float) -> bool:
 
     A cancellation of the caller passes through.
     """
+    if event.is_set():
+        return True
     try:
         async with asyncio.timeout(limit_s):
             return await event.wait()

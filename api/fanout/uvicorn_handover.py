@@ -31,12 +31,14 @@ class HandoverProtocol(HttpToolsProtocol):
     """uvicorn's protocol; one more entry of its scope is a function that gives the transport up."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Send small writes at once.
+        """Send small writes at once, as uvloop does by itself.
 
         asyncio does so only for sockets whose `proto` says TCP, which those of `create_server` do
         not: without this, and without uvloop, each event would wait 40 ms for an acknowledgement.
         """
         super().connection_made(transport)
+        if not isinstance(self.loop, asyncio.BaseEventLoop):
+            return
         connected: socket.socket = transport.get_extra_info("socket")
         if connected.family != socket.AF_UNIX:
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
