@@ -39,7 +39,7 @@ from tickertape.api.protocols import (
     openai_responses,
 )
 from tickertape.api.protocols.http_protocol import HttpProtocol
-from tickertape.api.protocols.quick_route import quick_routes
+from tickertape.api.protocols.quick_route import QuickRoute, QuickRoutes, quick_routes
 from tickertape.api.rates import RESTS, rate_headers
 from tickertape.api.request_trace import TraceCalls
 from tickertape.api.services import TIMING, ApiTiming
@@ -104,6 +104,8 @@ def create_app(
     )
     if hosting.tracer is not None:
         guards.append(Middleware(TraceCalls, tracer=hosting.tracer))
+    routes, quick = _completed_routes(_PROTOCOLS)
+    guards.append(Middleware(QuickRoutes, routes=quick, forms=forms))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -123,7 +125,7 @@ def create_app(
     app = _app(lifespan, guards)
     app.state.settings = settings
     handle_errors(app, forms)
-    app.router.routes.extend([*_completed_routes(_PROTOCOLS), *routes_of_page])
+    app.router.routes.extend([*routes, *routes_of_page])
     document_app(app)
     return app
 
@@ -153,7 +155,9 @@ def _app(lifespan: Lifespan[FastAPI], guards: list[Middleware]) -> FastAPI:
 
 
 @cache
-def _completed_routes(protocols: tuple[HttpProtocol, ...]) -> list[BaseRoute]:
+def _completed_routes(
+    protocols: tuple[HttpProtocol, ...],
+) -> tuple[list[BaseRoute], list[QuickRoute]]:
     """The routes of the protocols and of the operations, which all apps of a process share.
 
     FastAPI completes included routes when it first matches one, which takes 60 ms. Matching one
@@ -165,7 +169,7 @@ def _completed_routes(protocols: tuple[HttpProtocol, ...]) -> list[BaseRoute]:
     for route in everything.routes:
         route.matches({"type": "http", "method": "GET", "path": "/", "root_path": ""})
     quick = [each for one in protocols for each in quick_routes(one.routers, one.quick)]
-    return [*quick, *everything.routes]
+    return everything.routes, quick
 
 
 @cache
