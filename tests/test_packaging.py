@@ -23,6 +23,7 @@ LOCKS = [
     "requirements-traces.lock",
     "requirements-sql.lock",
     "requirements-assets.lock",
+    "requirements-pip.lock",
     "requirements-test.lock",
     "requirements-bench.lock",
     "requirements-clients.lock",
