@@ -51,8 +51,8 @@ class Marks:
         """
         await self._record(lease, policy, at, checkpoint, b"")
 
-    async def attach(self, lease: Lease, attached: Attached) -> None:
-        """Record the answer that an upstream keeps. As `mark` otherwise."""
+    async def attach(self, lease: Lease, attached: Attached | None) -> None:
+        """Record the answer that an upstream keeps; None: no upstream does. As `mark` otherwise."""
         await self._record(lease, "", 0, b"", msgspec.json.encode(attached))
 
     async def attached(self, request_id: str) -> Attached | None:

@@ -112,6 +112,16 @@ async def test_an_answer_without_output_is_read_by_a_worker_that_has_its_upstrea
     assert await partition.field("a", "attached") == (None if how == "reopen" else KEPT)
 
 
+async def test_an_attempt_whose_answer_is_kept_no_more_deletes_the_mark(
+    partition: Partition, how: How
+) -> None:
+    go = await begun(partition, "restart", "x")
+    await partition.mark(go, "", attached=KEPT)
+    assert await partition.mark(go, "", attached="null") == ("OK", "")
+    assert await partition.field("a", "attached") is None
+    assert await opener_after(partition, go, how, can_continue=False, keeps="a") == "reset"
+
+
 async def test_a_mark_that_nobody_can_read_stops_no_claim(partition: Partition, how: How) -> None:
     go = await begun(partition, "restart", "x")
     await partition.mark(go, "", attached="{")

@@ -33,6 +33,7 @@ from tests.support.wire_calls import (
     resuming_agui,
 )
 from tests.wires.conftest import openai_client
+from tickertape.broker.marks import Marks
 
 WIRES: tuple[Ask, ...] = (
     native, raw_text, chat, chat_stream, response, response_stream, background, background_stream,
@@ -109,6 +110,30 @@ async def test_a_cancelled_request_ends_its_answer_at_the_upstream(
         await rig.requests.cancel(request_id, "public")
         await wait_until(lambda: keeping.ended, description="the end at the upstream")
     assert keeping.ended == ["resp_0"]
+
+
+async def test_an_upstream_that_failed_without_output_leaves_no_mark(
+    redis_url: str, keeping: KeepingUpstream, upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    keeping.script = [Done()]
+    gated = Gated(upstream)
+    table = write_table(
+        tmp_path / "upstreams.toml",
+        {"name": "a", "base_url": keeping.base_url, "resume": "llama.cpp"},
+        {"name": "b", "base_url": upstream.base_url, "order": 2},
+    )
+    settings = GivenSettings(upstreams=table, openai_model="m")
+    async with open_rig(redis_url, settings) as rig, working(redis_url, settings):
+        request_id = await rig.ask()
+        await rig.shows(request_id, HALF)
+
+        async def is_deleted() -> bool:
+            return await Marks(rig.connections).attached(request_id) is None
+
+        await wait_until(is_deleted, description="no mark")
+        gated.rest.set()
+        await rig.ended(request_id)
+    assert (len(keeping.calls), len(upstream.calls)) == (1, 1)
 
 
 @pytest.mark.slow

@@ -40,10 +40,19 @@ async def upstream() -> AsyncIterator[KeepingUpstream]:
         yield running
 
 
+@pytest.fixture
+async def other() -> AsyncIterator[ScriptedUpstream]:
+    async with ScriptedUpstream() as running:
+        yield running
+
+
 @asynccontextmanager
-async def table_of(a: ScriptedUpstream, resume: str, **fields: Any) -> AsyncIterator[UpstreamTable]:
-    row = Row.model_validate({"name": "a", "base_url": a.base_url, "resume": resume, **fields})
-    async with build_table([KeyedRow(row, "key-of-a")], random.Random(1), model="m") as table:
+async def table_of(
+    a: ScriptedUpstream, resume: str, *others: dict[str, Any]
+) -> AsyncIterator[UpstreamTable]:
+    fields = [{"name": "a", "base_url": a.base_url, "resume": resume}, *others]
+    rows = [KeyedRow(Row.model_validate(each), "key") for each in fields]
+    async with build_table(rows, random.Random(1), model="m") as table:
         yield table
 
 
@@ -58,7 +67,7 @@ class Reading:
         prompt: str = "hi",
         **params: Any,
     ) -> None:
-        self.recorded: list[Attached] = []
+        self.recorded: list[Attached | None] = []
         self.tally, self.text = Tally(), ""
         for word in seen.split():
             self.tally.add(Piece("delta", f"{word} "))
@@ -81,6 +90,13 @@ class Reading:
         return self.text
 
 
+def marked(reading: Reading) -> Attached:
+    """The mark of an attempt that has one."""
+    [mark] = reading.recorded
+    assert mark is not None
+    return mark
+
+
 async def begun(table: UpstreamTable, upstream: KeepingUpstream, text: str) -> Attached:
     """Leave an answer whose upstream waits behind a text, as the death of a worker does."""
     gate = asyncio.Event()
@@ -91,7 +107,7 @@ async def begun(table: UpstreamTable, upstream: KeepingUpstream, text: str) -> A
     running.cancel()
     await asyncio.wait([running])
     gate.set()
-    return first.recorded[0]
+    return marked(first)
 
 
 async def test_a_lost_connection_is_made_again_and_the_upstream_is_asked_once(
@@ -132,7 +148,7 @@ async def test_an_answer_that_is_discarded_ends_at_the_upstream(
         await asyncio.wait([running])
         reading.answer.discard()
         await wait_until(lambda: upstream.ended, description="the end")
-        assert upstream.ended == [reading.recorded[0].id]
+        assert upstream.ended == [marked(reading).id]
 
 
 async def test_another_text_than_readers_have_is_never_joined_to_it(
@@ -166,6 +182,20 @@ async def test_an_answer_that_is_gone_is_asked_for_again_if_no_reader_has_any_of
         with pytest.raises(Truncated, match="does not have the answer"):
             await lost.run()
     assert len(upstream.calls) == 1
+
+
+async def test_an_upstream_that_fails_without_output_is_not_the_first_of_a_later_attempt(
+    upstream: KeepingUpstream, other: ScriptedUpstream
+) -> None:
+    upstream.script = [Done()]
+    second = {"name": "b", "base_url": other.base_url, "order": 2}
+    async with table_of(upstream, "llama.cpp", second) as table:
+        reading = Reading(table)
+        assert await reading.run() == "Hello, world."
+        assert reading.recorded[1:] == [None]
+        gone = Reading(table, Attached("a", "gone"))
+        assert await gone.run() == "Hello, world."
+        assert gone.recorded == [None]
 
 
 async def test_a_request_that_no_response_can_be_asked_for_goes_the_usual_way(

@@ -204,6 +204,7 @@ class TableAnswer:
             admitted = await self._room(members)
             self._admitted, self.member = admitted, admitted.member
             self._asked.add(admitted.member.row.name)
+            self._kept.leave()
             self.tally.ask_again()
             stream = admitted.member.stream(
                 self._body,

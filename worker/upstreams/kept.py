@@ -13,7 +13,7 @@ from tickertape.worker.upstream.tally import Tally
 _MOST_RETURNS = 3
 
 
-def _record_nothing(at: Attached) -> None:
+def _record_nothing(at: Attached | None) -> None:
     del at
 
 
@@ -21,15 +21,16 @@ class KeptAnswer:
     """Where an upstream keeps the answer; `at` is None if none does.
 
     `at` is at first the answer of an earlier attempt. `record` gets each later one, so that an
-    attempt after this one can go on with it.
+    attempt after this one can go on with it, and None when no attempt should.
     """
 
     def __init__(
         self,
         at: Attached | None = None,
-        record: Callable[[Attached], None] = _record_nothing,
+        record: Callable[[Attached | None], None] = _record_nothing,
     ) -> None:
         self.at = at
+        self._is_recorded = at is not None
         self._record = record
         self._seen: Seen | None = None
         self._returns = 0
@@ -46,8 +47,15 @@ class KeptAnswer:
 
     def keep(self, upstream: str, kept_id: str) -> None:
         """Take note that an upstream keeps the answer under this id."""
-        self.at = Attached(upstream, kept_id)
+        self.at, self._is_recorded = Attached(upstream, kept_id), True
         self._record(self.at)
+
+    def leave(self) -> None:
+        """Take note that another upstream is asked, so nobody reads the earlier answer again."""
+        self.at = None
+        if self._is_recorded:
+            self._is_recorded = False
+            self._record(None)
 
     def read_again(self, tally: Tally) -> None:
         """Expect the answer from its first token. What `tally` has, readers have."""

@@ -1,5 +1,6 @@
 """The table of upstreams as the source of an attempt."""
 
+from functools import partial
 from typing import Any
 
 from tickertape.broker.codec import Cursor, Entry
@@ -32,6 +33,10 @@ class TableSource:
         self._stored = stored
         self._answer: TableAnswer | None = None
         self._attached: Attached | None = None
+        # The answer that attempts after this one are to find, and the one that they would find.
+        self._wanted: Attached | None = None
+        self._recorded: Attached | None = None
+        self._is_recording = False
 
     async def prepare(self) -> None:
         """Find the answer of an earlier attempt that an upstream keeps."""
@@ -39,6 +44,7 @@ class TableSource:
             return
         request_id, marks = self._lease.request_id, self._stored.marks
         at = await self._stored.insist(lambda: marks.attached(request_id))
+        self._recorded = at
         member = None if at is None else self._table.member(at.upstream)
         self._attached = at if member is not None and member.keeping is not None else None
 
@@ -107,12 +113,19 @@ class TableSource:
         if self._answer is not None:
             self._answer.discard()
 
-    def _record(self, at: Attached) -> None:
-        self._table.do_later(self._recorded(at))
+    def _record(self, at: Attached | None) -> None:
+        self._wanted = at
+        if not self._is_recording:
+            self._is_recording = True
+            self._table.do_later(self._record_wanted())
 
-    async def _recorded(self, at: Attached) -> None:
-        marks, lease = self._stored.marks, self._lease
+    async def _record_wanted(self) -> None:
+        """Record the answer that is wanted last. One call at a time, because calls are repeated."""
         try:
-            await self._stored.insist(lambda: marks.attach(lease, at))
+            while (at := self._wanted) != self._recorded:
+                await self._stored.insist(partial(self._stored.marks.attach, self._lease, at))
+                self._recorded = at
         except Fenced:
             self._written.fenced()
+        finally:
+            self._is_recording = False
