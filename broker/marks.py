@@ -29,7 +29,10 @@ class Checkpoint(NamedTuple):
 
 
 class Attached(msgspec.Struct, frozen=True):
-    """An answer that an upstream keeps: the row of the table, and the upstream's id for it."""
+    """An answer that an upstream keeps: the row of the table, and the upstream's id for it.
+
+    The scripts add `entries` (broker/scripts/lifecycle.lua).
+    """
 
     upstream: str
     id: str

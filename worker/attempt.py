@@ -51,6 +51,7 @@ class Attempt:
         self._tools = tools
         self._body: dict[str, Any] = {}
         self._kept_deltas = 0
+        self._is_left = False
         self._begun_at_s = time.monotonic()
         self._first_output_at_s: float | None = None
 
@@ -62,6 +63,10 @@ class Attempt:
     def has_another(self, *, to_continue: bool) -> bool:
         """Whether another upstream can answer now, or go on from the output so far."""
         return self.source.has_another(self._body, self.tally if to_continue else Tally())
+
+    def leave_answer(self) -> None:
+        """Leave the answer to the next attempt, which counts all of it if the upstream keeps it."""
+        self._is_left = self.source.is_kept
 
     async def run(self) -> Outcome:
         """Call the source and write its whole answer to the log.
@@ -158,12 +163,17 @@ class Attempt:
     def usage(self) -> dict[str, Any] | None:
         """The usage that the upstream reported.
 
-        Without a report, the number of deltas, marked as an estimate; None without output.
+        Without a report, the number of deltas, marked as an estimate. None without output, and if
+        another attempt counts.
         """
+        if self._is_left:
+            return None
         if (usage := self.reported_usage()) is not None:
             return usage
-        # The kept deltas are in the usage of the attempt that wrote them.
-        return {"completion_tokens": self.deltas, "estimated": True} if self.deltas else None
+        # The kept deltas are in the usage of the attempt that wrote them, unless it left them.
+        replayed = self.tally.replayed
+        deltas = max(self.tally.deltas, replayed) if replayed else self.deltas
+        return {"completion_tokens": deltas, "estimated": True} if deltas else None
 
     async def _whole_prompt(self) -> dict[str, Any]:
         """The body of the call. The conversation's earlier turns are read only now."""

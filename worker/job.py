@@ -125,8 +125,7 @@ class Job:
 
     async def _conclude(self, attempt: Attempt, outcome: Outcome) -> Outcome | Lease | None:
         """Act on an outcome. Returns another outcome if that fails, or the next attempt's lease."""
-        if not self._leaves_answer(outcome):
-            attempt.source.discard()
+        self._let_go(attempt, outcome)
         match outcome:
             case Completed():
                 self._note_problem(attempt, None)
@@ -151,11 +150,13 @@ class Job:
                 self._log.info("attempt fenced", attempt=attempt.lease.attempt)
         return None
 
-    def _leaves_answer(self, outcome: Outcome) -> bool:
-        """Whether an answer that the upstream keeps is over, or left to another worker."""
-        if isinstance(outcome, Completed) or outcome is Stop.DRAINED:
-            return True
-        return outcome is Stop.FENCED and self.cancelled_at_s is None
+    def _let_go(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Leave an answer that is not complete to another worker, or end it at the upstream."""
+        is_taken = outcome is Stop.FENCED and self.cancelled_at_s is None
+        if is_taken or outcome is Stop.DRAINED:
+            attempt.leave_answer()
+        elif not isinstance(outcome, Completed):
+            attempt.source.discard()
 
     async def _after_break(self, attempt: Attempt, failure: Failure) -> Outcome | Lease | None:
         """Act on the decision of the retry rule about an answer that broke off."""

@@ -129,6 +129,11 @@ class Source(Protocol):
         """
         ...
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether the upstream keeps the answer, so that another attempt can read on."""
+        ...
+
     def discard(self) -> None:
         """Have the upstream stop, because no attempt will go on with the last answer."""
         ...
@@ -161,6 +166,7 @@ class UpstreamSource:
     """The upstream as a source."""
 
     answered_by = None
+    is_kept = False
 
     async def prepare(self) -> None:
         """The upstream is known from its list of models."""

@@ -69,11 +69,8 @@ local function reap(id)
     return
   end
   r.crashes = r.crashes + 1
-  -- The lost worker cannot report what the attempt cost, so the cost is estimated: an entry is mostly one
-  -- delta, and a delta mostly one token.
-  if r.seq > 0 then
-    call('HSETNX', P .. 'req:' .. id, 'usage:' .. r.attempt, '{"completion_tokens":' .. int(r.seq) .. ',"estimated":true}')
-  end
+  -- The lost worker cannot report what the attempt cost.
+  if not r.attached or r.crashes >= max_crashes then estimate_usage(r) end
   local lost = tonumber(call('ZSCORE', P .. 'running', id) or now) - lease_ms
   local counted = { 'crashes', r.crashes, 'reason', '"worker_lost"', 'lost', int(lost) }
   if r.crashes >= max_crashes then

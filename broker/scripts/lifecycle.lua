@@ -52,23 +52,46 @@ local function append_opener(r, kind, letter, kept, model, more, changes, known)
   return prev
 end
 
--- Whether an upstream keeps the answer of an attempt, and is one of the upstreams in `keeps`. See mark.lua.
-local function can_read_on(r, keeps)
-  if not r.attached or keeps == '' then return false end
-  local is_json, attached = pcall(cjson.decode, r.attached)
-  local name = is_json and type(attached) == 'table' and attached.upstream
-  return type(name) == 'string' and string.find(' ' .. keeps .. ' ', ' ' .. name .. ' ', 1, true) ~= nil
+-- The answer that an upstream keeps, or nil (mark.lua). `entries` counts those of its attempts before the last one.
+local function read_attached(r)
+  local is_json, attached = pcall(cjson.decode, r.attached or '')
+  if not is_json or type(attached) ~= 'table' or type(attached.upstream) ~= 'string' then return nil end
+  attached.entries = attached.entries or 0
+  return attached
+end
+
+-- Record an estimate if nothing is reported: an entry is mostly one delta, and a delta mostly one token. While an upstream
+-- keeps the answer, no attempt has a usage, because the one that reads the end reports all of it.
+local function estimate_usage(r)
+  local tokens = int(r.seq + (read_attached(r) or { entries = 0 }).entries)
+  if tokens == '0' then return end
+  call('HSETNX', P .. 'req:' .. r.id, 'usage:' .. r.attempt, '{"completion_tokens":' .. tokens .. ',"estimated":true}')
+end
+
+-- Read on in the next attempt if its upstreams, `keeps`, have the one that keeps the answer. Otherwise nobody reads on
+-- later, because the log then has other text. Returns whether the next attempt reads on.
+local function pass_answer_on(r, keeps)
+  if not r.attached then return false end
+  local attached = read_attached(r)
+  if attached and string.find(' ' .. keeps .. ' ', ' ' .. attached.upstream .. ' ', 1, true) then
+    attached.entries = attached.entries + r.seq
+    call('HSET', P .. 'req:' .. r.id, 'attached', cjson.encode(attached))
+    return true
+  end
+  estimate_usage(r)
+  call('HDEL', P .. 'req:' .. r.id, 'attached')
+  r.attached = nil
+  return false
 end
 
 -- Open a new attempt of a request that is not running. Returns nil when the policy forbids a new attempt.
 -- An answer that a draining worker handed over has not broken off, so it is continued under the policy `restart` too.
 -- A function whose log ends with its checkpoint goes on from there, whatever the caller can continue. An answer that its
--- upstream keeps has not broken off either, and a caller that has this upstream reads on. Nobody reads on after another
--- caller, because the log then has other text.
+-- upstream keeps has not broken off either, and a caller that has this upstream reads on.
 local function open_attempt(r, can_continue, keeps, owner, lease_ms, default_model, known)
   local has_output = r.kept == '1' or (r.n > 0 and r.seq > 0)
   local kind, letter, kept = 'started', 'S', '0'
-  local reads_on = can_read_on(r, keeps)
+  local reads_on = pass_answer_on(r, keeps)
   local is_at_checkpoint = r.checkpoint_at == r.attempt .. '-' .. int(r.seq) and r.policy ~= 'fail'
   if has_output or (r.policy == 'fail' and r.begun) then
     local continues = r.policy == 'continue' or (r.policy == 'restart' and r.reason == '"worker_drained"')
@@ -83,7 +106,6 @@ local function open_attempt(r, can_continue, keeps, owner, lease_ms, default_mod
   local model = r.model ~= '' and r.model or default_model
   local prev = append_opener(r, kind, letter, kept, model, has_output and ',"reason":' .. r.reason or '', changes, known)
   if is_at_checkpoint then call('HSET', P .. 'req:' .. r.id, 'checkpoint_at', r.attempt .. '-0') end
-  if r.attached and not reads_on then call('HDEL', P .. 'req:' .. r.id, 'attached') end
   return r.attempt, r.n, kind, prev
 end
 
@@ -234,6 +256,7 @@ end
 -- `keeps_conversation` decides itself which request of the conversation comes next.
 local function end_request(r, state, terminal, retention_s, conversation_ttl_s, keeps_conversation)
   if not r.has_own_entries then drop_foreign_entries(r) end
+  if r.attached and r.state ~= 'running' then estimate_usage(r) end
   leave_lost_ids(r)
   remember_partial_answer(r, state)
   r.seq = r.seq + 1

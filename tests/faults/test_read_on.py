@@ -1,7 +1,9 @@
 """A worker dies, drains or is cancelled in an answer that its upstream keeps."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from tests.support.half_answers import HALF, REST, Gated
 from tests.support.keeping_upstream import KeepingUpstream
 from tests.support.rig import Rig, open_rig, working
 from tests.support.script import Done, Finish, Text, Wait
+from tests.support.scripted import tools
 from tests.support.upstream import ScriptedUpstream
 from tests.support.upstreams import write_table
 from tests.support.wait import wait_until
@@ -34,6 +37,10 @@ from tests.support.wire_calls import (
 )
 from tests.wires.conftest import openai_client
 from tickertape.broker.marks import Marks
+from tickertape.worker.job import Job
+from tickertape.worker.outcome import Stop
+from tickertape.worker.upstreams.reading import read_table
+from tickertape.worker.upstreams.roster import build_table
 
 WIRES: tuple[Ask, ...] = (
     native, raw_text, chat, chat_stream, response, response_stream, background, background_stream,
@@ -136,6 +143,27 @@ async def test_an_upstream_that_failed_without_output_leaves_no_mark(
     assert (len(keeping.calls), len(upstream.calls)) == (1, 1)
 
 
+@pytest.mark.parametrize("reason", [Stop.DRAINED, Stop.FENCED])
+async def test_a_worker_that_leaves_an_answer_to_another_one_counts_nothing_of_it(
+    rig: Rig, keeping: KeepingUpstream, tmp_path: Path, reason: Stop
+) -> None:
+    Gated(keeping)
+    rows = read_table(table_of(tmp_path, keeping, "responses"))
+    marks = Marks(rig.connections)
+    request_id = await rig.ask()
+    async with build_table(rows, random.Random(1), model="m") as table:
+        job = Job(await rig.claim_lease(), replace(tools(table, rig.queue), marks=marks))
+        running = asyncio.create_task(job.run())
+
+        async def is_marked() -> bool:
+            return job.deltas == 1 and await marks.attached(request_id) is not None
+
+        await wait_until(is_marked, description="an answer that is kept")
+        job.stop(reason)
+        await running
+    assert (await rig.record(request_id)).usage == {}
+
+
 @pytest.mark.slow
 async def test_an_answer_is_read_on_once_more_by_a_third_worker_also_if_it_may_not_start_over(
     rig: Rig, keeping: KeepingUpstream
@@ -153,6 +181,8 @@ async def test_an_answer_is_read_on_once_more_by_a_third_worker_also_if_it_may_n
     kinds = [entry.kind for entry in await rig.entries(request_id)]
     assert kinds == ["queued", "started", "delta", "resumed", "resumed", "delta", "completed"]
     assert (len(keeping.calls), len(keeping.replays)) == (1, 2)
+    usage = (await rig.record(request_id)).usage
+    assert [*usage.values()] == [{"completion_tokens": 2, "estimated": True}]
 
 
 @pytest.mark.slow

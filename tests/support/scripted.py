@@ -29,6 +29,7 @@ from tickertape.worker.upstream.chunks import ChunkReader
 from tickertape.worker.upstream.client import Upstream
 from tickertape.worker.upstream.profiles import Profile
 from tickertape.worker.upstream.tally import Tally
+from tickertape.worker.upstreams.roster import UpstreamTable
 
 WITHOUT_PAUSES = JobTiming(unavailable_pause_s=0, stop_function_s=0.01)
 REQUEST_ID = "r0_" + "a" * 26
@@ -330,7 +331,7 @@ class Impatient(random.Random):
 
 
 def tools(
-    upstream: Upstream,
+    upstream: Upstream | UpstreamTable,
     queue: Queue | None = None,
     appender: Appender | None = None,
     *,

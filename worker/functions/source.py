@@ -27,6 +27,7 @@ class FunctionSource:
     # Each of its checkpoints says by itself where an answer may go on.
     continues = False
     answered_by = None
+    is_kept = False
 
     def __init__(
         self,

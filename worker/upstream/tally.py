@@ -32,6 +32,8 @@ class Tally:
         self.reasoning: list[str] = []
         self.ending = Ending()
         self.usage: dict[str, Any] | None = None
+        # The most deltas that the answer had when all of it came again; 0 if it came once.
+        self.replayed = 0
 
     @property
     def text(self) -> str:
@@ -54,6 +56,7 @@ class Tally:
 
     def replay(self) -> None:
         """Count from the beginning, because all of the answer comes again. Readers have output."""
+        self.replayed = max(self.replayed, self.deltas)
         self._texts, self._kept_deltas, self.deltas = [""], 0, 0
         self.refusals, self.calls, self.reasoning = [], [], []
         self.has_only_text = True

@@ -37,6 +37,7 @@ class TableSource:
         self._wanted: Attached | None = None
         self._recorded: Attached | None = None
         self._is_recording = False
+        self._kept: KeptAnswer | None = None
 
     async def prepare(self) -> None:
         """Find the answer of an earlier attempt that an upstream keeps."""
@@ -102,11 +103,17 @@ class TableSource:
         self, body: dict[str, Any], tally: Tally, limits: Limits, *, request_id: str
     ) -> TableAnswer:
         """The answer of the first upstream that gives one."""
-        kept = KeptAnswer(self._attached, self._record)
+        self._kept = KeptAnswer(self._attached, self._record)
         self._answer = self._table.stream(
-            body, tally, limits, request_id=request_id, tried=self._tried, kept=kept
+            body, tally, limits, request_id=request_id, tried=self._tried, kept=self._kept
         )
         return self._answer
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether an upstream keeps the answer."""
+        at = self._attached if self._kept is None else self._kept.at
+        return at is not None
 
     def discard(self) -> None:
         """Have the upstream end the last answer, if it keeps it."""
