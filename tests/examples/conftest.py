@@ -15,12 +15,15 @@ from typing import Any
 
 import pytest
 
+from tests.examples.shop import PYDANTIC, Shop
 from tests.support.client_programs import run_client_program
+from tests.support.deployment import Deployment
 from tests.support.node import installed
-from tests.support.packages import run_installer
+from tests.support.packages import ROOT, locked_python, run_installer
 from tests.support.rig import working
 from tests.support.running_api import RunningApi, running_api
 from tests.support.script import DEFAULT_MODEL, Done, Finish, Script, Text, Wait, answer
+from tests.support.servers import ValkeyServer
 from tests.support.upstream import Call, ScriptedUpstream
 from tests.support.wait import wait_until
 from tickertape.runtime.settings import Settings
@@ -30,9 +33,8 @@ PIECES = ["Because ", "of ", "the ", "air."]
 WHOLE = "".join(PIECES)
 SHORTER = "Air."
 QUESTION = "Why is it blue?"
-_CHAT_PAGE = (
-    "<!doctype html><title>Ours</title><main></main><script type=module src=page.js></script>"
-)
+_PAGE = """<!doctype html><title>Ours</title><link rel=stylesheet href=page.css><main></main>
+<script type=module src=page.js></script>"""
 _CHAT_ENTRY = """
 import { createRoot } from 'react-dom/client';
 import { Chat, history } from './use_chat.jsx';
@@ -132,9 +134,11 @@ def serving_files(folder: Path) -> Iterator[str]:
         with http.server.ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
             serving = threading.Thread(target=server.serve_forever)
             serving.start()
-            yield _origin(port)
-            server.shutdown()
-            serving.join()
+            try:
+                yield _origin(port)
+            finally:
+                server.shutdown()
+                serving.join()
     finally:
         _SERVED.discard(port)
 
@@ -151,13 +155,37 @@ def python(run: Run) -> Run:
 
 @pytest.fixture
 def chat_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a page around use_chat.jsx, bundled as a user does it."""
+    """A folder with a page around use_chat.jsx."""
     folder = installed(tmp_path_factory.mktemp("chat"), "ai7")
     tools = installed(tmp_path_factory.mktemp("tools"), "own_page") / "node_modules"
-    shutil.copy(EXAMPLES / "use_chat.jsx", folder)
-    (folder / "entry.jsx").write_text(_CHAT_ENTRY, "utf-8")
-    (folder / "index.html").write_text(_CHAT_PAGE, "utf-8")
     aliases = [f"--alias:{name}={tools / name}" for name in ("react", "react-dom")]
-    options = ("--bundle", "--format=esm", "--jsx=automatic", "--outfile=page.js", *aliases)
-    run_installer(tools / ".bin" / "esbuild", "entry.jsx", *options, cwd=folder)
+    return bundled(folder, tools, "use_chat.jsx", _CHAT_ENTRY, *aliases)
+
+
+def bundled(folder: Path, tools: Path, example: str, entry: str, *options: str) -> Path:
+    """`folder` with a page around an example, bundled as a user does it."""
+    shutil.copy(EXAMPLES / example, folder)
+    (folder / "main.jsx").write_text(entry, "utf-8")
+    (folder / "index.html").write_text(_PAGE, "utf-8")
+    bundling = ("--bundle", "--format=esm", "--jsx=automatic", "--outfile=page.js", *options)
+    run_installer(tools / ".bin" / "esbuild", "main.jsx", *bundling, cwd=folder)
     return folder
+
+
+@pytest.fixture(params=[PYDANTIC], ids=["pydantic"])
+async def shop(
+    request: pytest.FixtureRequest,
+    own_redis: ValkeyServer,
+    deployment: Deployment,
+    upstream: ScriptedUpstream,
+    tmp_path: Path,
+) -> AsyncIterator[Shop]:
+    # The worker has the packages of the agent in front of its own.
+    (packages,) = locked_python("clients").parent.parent.glob("lib/python*/site-packages")
+    deployment.settings["PYTHONPATH"] = os.pathsep.join(map(str, [ROOT, EXAMPLES, packages]))
+    async with running_api(
+        own_redis.url, openai_model=request.param[1], cors_origins=page_origins(), lease_s=1
+    ) as api:
+        shop = Shop(request.param, api, deployment, upstream, tmp_path / "refunds.txt")
+        await shop.start_worker()
+        yield shop

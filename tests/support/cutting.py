@@ -40,16 +40,21 @@ class Cutting:
         task.add_done_callback(self._tasks.discard)
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            from_api, to_api = await asyncio.open_connection("127.0.0.1", next(self._ports))
-            sending = asyncio.create_task(_send(reader, to_api), name="call")
-            try:
-                await self._answer(from_api, writer)
-            finally:
-                sending.cancel()
-                to_api.close()
-        # Closed and not reset: a client reads what was sent, and then that the end is missing.
-        writer.close()
+        try:
+            with contextlib.suppress(ConnectionError):
+                await self._exchange(reader, writer)
+        finally:
+            # Closed and not reset: a client reads what was sent, and then that the end is missing.
+            writer.close()
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_api, to_api = await asyncio.open_connection("127.0.0.1", next(self._ports))
+        sending = asyncio.create_task(_send(reader, to_api), name="call")
+        try:
+            await self._answer(from_api, writer)
+        finally:
+            sending.cancel()
+            to_api.close()
 
     async def _answer(self, from_api: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Forward an answer up to the event behind which it ends."""
