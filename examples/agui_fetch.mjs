@@ -31,10 +31,11 @@ async function* groupsOf(response, { url, init, pauseMs, tries, fetch }) {
     } catch (error) {
       if (init?.signal?.aborted) throw error;
     }
-    if (lastId === null || left === 0) throw new Error('The connection was lost.');
+    if (left === 0) throw new Error('The connection was lost.');
     left -= 1;
     await new Promise((done) => setTimeout(done, pauseMs));
-    const headers = { ...init?.headers, 'Last-Event-ID': lastId };
+    // Without an id, the agent has got nothing yet. The same call joins the run that the first call has begun.
+    const headers = { ...init?.headers, ...(lastId !== null && { 'Last-Event-ID': lastId }) };
     response = await fetch(url, { ...init, headers }).catch(() => new Response(null));
     if (!response.ok) throw new Error(`HTTP ${response.status}: ${await response.text()}`);
   }
