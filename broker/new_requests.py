@@ -37,7 +37,11 @@ class NewRequest(NamedTuple):
 
 
 class NewRequests:
-    """Each request is given to its first reader, if that comes soon."""
+    """Each request is known to the readers that come soon.
+
+    A large one is known to its first reader only. Its log is read without what the request waits
+    for, which later readers learn from the record.
+    """
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         self._now_s = now_s
@@ -49,10 +53,12 @@ class NewRequests:
             del self._kept[next(iter(self._kept))]
         self._kept[request.request_id] = self._now_s(), request
 
-    def take(self, request_id: str, tenant: str) -> NewRequest | None:
-        """A request of this tenant, once; None if the record must be looked up."""
+    def find(self, request_id: str, tenant: str) -> NewRequest | None:
+        """A request of this tenant; None if the record must be looked up."""
         since_s, request = self._kept.get(request_id, (0.0, None))
         if request is None or request.tenant != tenant:
             return None
-        del self._kept[request_id]
-        return request if self._now_s() - since_s < _KEPT_S else None
+        is_new = self._now_s() - since_s < _KEPT_S
+        if not is_new or not request.is_short:
+            del self._kept[request_id]
+        return request if is_new else None

@@ -118,9 +118,9 @@ class Requests:
             self._new.note(NewRequest(request_id, s.tenant, s.encoded.size, s.trace, s.pool))
         return submitted
 
-    def take_new(self, request_id: str, tenant: str) -> NewRequest | None:
-        """What this process knows of a request that it has just submitted, for one reader."""
-        return self._new.take(request_id, tenant)
+    def find_new(self, request_id: str, tenant: str) -> NewRequest | None:
+        """What this process knows of a request that it has just submitted."""
+        return self._new.find(request_id, tenant)
 
     @never_from_a_former_primary
     async def get(self, request_id: str, tenant: str) -> Record:

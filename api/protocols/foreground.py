@@ -101,7 +101,7 @@ class Foreground:
     @asynccontextmanager
     async def _watch(self) -> AsyncIterator[WatchedLog]:
         hub, requests = self._services.streams.hub, self._services.requests
-        new = requests.take_new(self._request_id, self._caller.principal)
+        new = requests.find_new(self._request_id, self._caller.principal)
         is_short = new is not None and new.is_short
         try:
             watched = await hub.acquire(self._request_id, is_short=is_short)

@@ -176,6 +176,17 @@ async def test_the_first_reader_behind_a_submit_costs_one_trip(redis_url: str, r
     assert "hmget" not in counts
 
 
+async def test_the_readers_behind_the_first_one_cost_no_trip(redis_url: str, rig: Rig) -> None:
+    async with running_api(redis_url) as api:
+        request_id = await api.submit("hi")
+        url = f"{api.url}/chat/{request_id}/stream"
+        async with aclosing(follow(url)) as first:
+            assert (await anext(first)).kind == "queued"
+            async with counted_commands(rig) as counts, aclosing(follow(url)) as second:
+                assert (await anext(second)).kind == "queued"
+    assert not counts.keys() & {"hmget", "xrange", "ssubscribe"}
+
+
 async def test_a_request_that_was_erased_behind_its_submit_is_not_found(
     redis_url: str, rig: Rig
 ) -> None:
@@ -186,23 +197,29 @@ async def test_a_request_that_was_erased_behind_its_submit_is_not_found(
         assert (await api.client.get(f"/chat/{request_id}/stream")).status_code == 404
 
 
-def test_a_new_request_is_known_to_its_tenant_once_and_for_a_while() -> None:
+def test_a_new_request_is_known_to_readers_of_its_tenant_for_a_while() -> None:
     now_s = [0.0]
     new = NewRequests(lambda: now_s[0])
-    one, two = NewRequest("1", "a", 0), NewRequest("2", "a", SHORT_BYTES)
+    one = NewRequest("1", "a", 0)
     new.note(one)
-    new.note(two)
-    assert new.take("1", "b") is None
-    assert new.take("1", "a") is one
-    assert new.take("1", "a") is None
-    assert (one.is_short, two.is_short) == (True, False)
+    assert new.find("1", "b") is None
+    assert new.find("1", "a") is one
+    assert new.find("1", "a") is one
     now_s[0] = 60.0
-    assert new.take("2", "a") is None
+    assert new.find("1", "a") is None
+
+
+def test_a_large_new_request_is_known_to_its_first_reader() -> None:
+    new, large = NewRequests(), NewRequest("1", "a", SHORT_BYTES)
+    new.note(large)
+    assert not large.is_short
+    assert new.find("1", "a") is large
+    assert new.find("1", "a") is None
 
 
 def test_few_new_requests_are_kept() -> None:
     new = NewRequests()
     for number in range(3000):
         new.note(NewRequest(str(number), "a", 0))
-    assert new.take("0", "a") is None
-    assert new.take("2999", "a") is not None
+    assert new.find("0", "a") is None
+    assert new.find("2999", "a") is not None

@@ -111,7 +111,7 @@ async def follow(
         return await streams.follow(request_id, TEXT)
     if streams.is_draining:
         return reconnect_later()
-    new = services.requests.take_new(request_id, tenant)
+    new = services.requests.find_new(request_id, tenant)
     record = new or await look_up()
     note_record(record)
     # The header wins, because a browser reconnects with the cursor of its URL, which is older.
