@@ -296,4 +296,6 @@ class ClaimLoop:
         if job.due_in_ms is not None:
             partition = request_ids.partition_of(job.lease.request_id)
             self._schedule.plan(partition, time.monotonic(), job.due_in_ms)
-        self._changed.set()
+        # A loop with free slots has nothing to do for one more.
+        if self._free == 1 or job.due_in_ms is not None:
+            self._changed.set()
