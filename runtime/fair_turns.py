@@ -46,7 +46,7 @@ class Sharing:
     @property
     def is_on(self) -> bool:
         """Whether calls of different tenants came within the last second."""
-        return self._clock() < self._until_s
+        return self._until_s > -math.inf and self._clock() < self._until_s
 
 
 class FairTurns:

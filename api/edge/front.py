@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterable
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -30,7 +30,10 @@ class Front:
         self._app = app
         self._proxies = networks_of(settings.trusted_proxies)
         self._root = settings.root_path
-        self._headers = headers_of_answers(settings)
+        self._headers = [
+            (name.lower().encode(), value.encode())
+            for name, value in headers_of_answers(settings).items()
+        ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -39,9 +42,11 @@ class Front:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in self._headers.items():
-                    headers.setdefault(name, value)
+                given = [*message.get("headers", ())]
+                names = {name.lower() for name, _ in given}
+                message["headers"] = given + [
+                    header for header in self._headers if header[0] not in names
+                ]
             await send(message)
 
         if self._proxies and scope.get("client"):
