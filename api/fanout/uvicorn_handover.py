@@ -18,6 +18,7 @@ from typing import cast
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from tickertape.api.fanout.leaving import LEAVING
 from tickertape.api.fanout.live_connection import LiveConnection, Members
 from tickertape.api.fanout.unframed import UnframedCycle
 
@@ -27,8 +28,17 @@ _HTTP_WITH_CHUNKS = "1.1"
 HandOver = Callable[[], LiveConnection | None]
 
 
+def _ignore() -> None:
+    """No call waits for the client to leave."""
+
+
 class HandoverProtocol(HttpToolsProtocol):
-    """uvicorn's protocol; one more entry of its scope is a function that gives the transport up."""
+    """uvicorn's protocol; two more entries of its scope give the transport up, and tell of its end.
+
+    `on_lost` is called once the connection is lost.
+    """
+
+    on_lost: Callable[[], None] = staticmethod(_ignore)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Send small writes at once, as uvloop does by itself.
@@ -53,9 +63,15 @@ class HandoverProtocol(HttpToolsProtocol):
         if self.cycle is not None:
             offer = functools.partial(self._hand_over, self.cycle)
             self.scope[_KEY] = offer  # type: ignore[literal-required]  # an extension
+            self.scope[LEAVING] = _Leaving(self, self.cycle)  # type: ignore[literal-required]
         if self.scope["http_version"] != _HTTP_WITH_CHUNKS and self.cycle is not None:
             # uvicorn makes its own class by name. Its task has not run yet, and holds no method.
             self.cycle.__class__ = UnframedCycle
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wake the call that waits for the client to leave."""
+        super().connection_lost(exc)
+        self.on_lost()
 
     def _members(self) -> Members:
         """What the connection leaves when it is lost."""
@@ -79,6 +95,26 @@ class HandoverProtocol(HttpToolsProtocol):
         # What refers to each other is let go, and so freed at once: nothing is left to collect.
         self.scope = cycle.scope = self.parser = None  # type: ignore[assignment]  # not used any more
         return connection
+
+
+class _Leaving:
+    """A Leaving of the connection and the cycle of a call."""
+
+    def __init__(self, protocol: HandoverProtocol, cycle: RequestResponseCycle) -> None:
+        self._protocol = protocol
+        self._cycle = cycle
+
+    @property
+    def has_left(self) -> bool:
+        return self._cycle.disconnected
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        self._protocol.on_lost = wake
+        # uvicorn may have paused at a large body, and would not notice that the client leaves.
+        self._cycle.flow.resume_reading()
+
+    async def stop(self) -> None:
+        self._protocol.on_lost = _ignore
 
 
 def hand_over_from(scope: Scope) -> HandOver | None:

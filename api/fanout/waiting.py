@@ -4,9 +4,7 @@ import asyncio
 from collections.abc import Callable
 from enum import Enum
 
-from starlette.types import Receive
-
-from tickertape.api.fanout.stream_response import until_gone
+from tickertape.api.fanout.leaving import Leaving
 from tickertape.api.fanout.tape import Tape
 from tickertape.api.fanout.watched_log import WatchedLog
 
@@ -47,15 +45,14 @@ class Waiting:
     async def until(
         self,
         is_met: Callable[[Tape], bool],
-        receive: Receive,
+        leaving: Leaving,
         *,
         limit_s: float | None = None,
     ) -> Waited:
         """Wait until `is_met`, or until one of the other reasons of `Waited` ends the wait."""
         watched = self._watched
         watched.listen(self._changed.set)
-        leaving = asyncio.create_task(until_gone(receive), name="waiting: client")
-        leaving.add_done_callback(lambda _: self._changed.set())
+        leaving.listen(self._changed.set)
         try:
             async with asyncio.timeout(limit_s):
                 while not is_met(watched.tape):
@@ -65,7 +62,7 @@ class Waiting:
                         return Waited.TAKEN_BACK
                     if self._is_stopped:
                         return Waited.STOPPED
-                    if leaving.done():
+                    if leaving.has_left:
                         return Waited.LEFT
                     self._changed.clear()
                     await self._changed.wait()
@@ -73,6 +70,5 @@ class Waiting:
             return Waited.TIMED_OUT
         finally:
             watched.leave(self._changed.set)
-            leaving.cancel()
-            await asyncio.gather(leaving, return_exceptions=True)
+            await leaving.stop()
         return Waited.MET

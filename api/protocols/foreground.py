@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from starlette.responses import JSONResponse, Response
-from starlette.types import Receive
 
 from tickertape.api.edge.caller import Caller, taken_back
 from tickertape.api.edge.problems import STOPPING, Problem
 from tickertape.api.fanout.catching_up import decoded
+from tickertape.api.fanout.leaving import Leaving
 from tickertape.api.fanout.stream_response import OnLeft
 from tickertape.api.fanout.tape import Tape
 from tickertape.api.fanout.waiting import Waited
@@ -44,7 +44,7 @@ class Foreground:
         services: Services,
         caller: Caller,
         request_id: str,
-        receive: Receive,
+        leaving: Leaving,
         *,
         cancels_on_leave: bool = False,
         is_repeatable: bool = False,
@@ -52,13 +52,15 @@ class Foreground:
         self._services = services
         self._caller = caller
         self._request_id = request_id
-        self._receive = receive
+        self._leaving = leaving
         self._cancels_on_leave = cancels_on_leave
         self._is_repeatable = is_repeatable
 
     async def stream(self, dialect: Dialect) -> Response:
         """The stream, after the first output or a delay; raises Problem for an early failure."""
         async with self._watch() as watched:
+            # From here on, each entry is rendered as it is decoded for the tape.
+            await self._services.streams.hub.rendering(watched, dialect.name, dialect.make)
             waited = await self._wait(
                 watched, _has_begun, limit_s=self._services.timing.head_delay_s
             )
@@ -116,7 +118,7 @@ class Foreground:
         self, watched: WatchedLog, is_met: Callable[[Tape], bool], *, limit_s: float | None = None
     ) -> Waited:
         with self._services.streams.waiting(watched, self._caller.permit) as waiting:
-            waited = await waiting.until(is_met, self._receive, limit_s=limit_s)
+            waited = await waiting.until(is_met, self._leaving, limit_s=limit_s)
         if waited in {Waited.LEFT, Waited.TAKEN_BACK} and self._cancels_on_leave:
             await self._cancel()
         match waited:

@@ -1,6 +1,7 @@
 """How calls of Chat Completions end after a fault, as the official SDK reads them."""
 
 import asyncio
+from typing import Any
 
 import openai
 import pytest
@@ -139,21 +140,24 @@ async def test_a_stream_does_not_wait_indefinitely_for_its_start(
 async def test_a_client_that_leaves_cancels_its_request_only_if_it_asked_for_that(
     api: RunningApi, worker: Rig
 ) -> None:
-    headers = {"x-cancel-on-disconnect": "true"}
+    wanted: dict[str, Any] = {"extra_headers": {"x-cancel-on-disconnect": "true"}}
+    # The server pauses its reading of such a body.
+    large = {"messages": [{"role": "user", "content": "hi " * 100_000}]}
     ids = {}
-    for name, stream, extra in (
+    for name, stream, fields in (
         ("kept", True, {}),
         ("kept plain", False, {}),
-        ("dropped", True, headers),
-        ("dropped plain", False, headers),
-        ("dropped early", True, headers),
+        ("dropped", True, wanted),
+        ("dropped plain", False, wanted),
+        ("dropped early", True, wanted),
+        ("dropped early with a large body", True, wanted | large),
     ):
         async with openai_client(api.url) as sdk:
-            asking = ask(sdk, stream=stream, extra_headers=extra)
+            asking = ask(sdk, stream=stream, **fields)
             await claimed(worker)
             assert worker.lease is not None
             ids[name] = worker.lease.request_id
-            if stream and name != "dropped early":
+            if stream and "early" not in name:
                 await worker.type("a")
                 await (await asking).close()
             else:

@@ -5,6 +5,7 @@ from fastapi import APIRouter, Request, Response
 from tickertape.api.asking import Ask
 from tickertape.api.dependencies import CurrentCaller, UsableServices
 from tickertape.api.edge.error_docs import error_responses
+from tickertape.api.fanout.leaving import leaving_of
 from tickertape.api.protocols.foreground import Foreground
 from tickertape.api.protocols.headers import CancelOnDisconnect, IdempotencyKey, sdk_try_of
 from tickertape.api.protocols.json_body import JsonRoute
@@ -52,7 +53,7 @@ async def create(
         services,
         caller,
         request_id,
-        request.receive,
+        leaving_of(request.scope, request.receive),
         cancels_on_leave=x_cancel_on_disconnect,
         is_repeatable=idempotency_key is not None or sdk_try is not None,
     )

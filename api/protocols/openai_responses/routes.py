@@ -12,6 +12,7 @@ from tickertape.api.asking import Ask
 from tickertape.api.dependencies import CurrentCaller, Tenant, UsableServices
 from tickertape.api.edge.error_docs import error_responses
 from tickertape.api.edge.problems import Problem
+from tickertape.api.fanout.leaving import leaving_of
 from tickertape.api.fanout.rendering import Rendering
 from tickertape.api.fanout.streams import Start, start_of_log
 from tickertape.api.fanout.tape import Tape
@@ -101,7 +102,7 @@ async def create(
         services,
         caller,
         request_id,
-        request.receive,
+        leaving_of(request.scope, request.receive),
         cancels_on_leave=x_cancel_on_disconnect,
         is_repeatable=idempotency_key is not None or sdk_try is not None,
     )
