@@ -62,6 +62,8 @@ FULL = f'tickertape_condition{{{API},code="memory_full"}}'
 SECRET = f'tickertape_condition{{{WORKER},code="secret_refused"}}'
 RIGHTS = f'tickertape_condition{{{WORKER},code="rights"}}'
 PUSH = f"tickertape_push_up{{{API}}}"
+POOL_WAITS = f'tickertape_pool_waiting{{{API},pool="agent"}}'
+POOL_WORKERS = f'tickertape_pool_workers{{{API},pool="agent"}}'
 WAIT = f"tickertape_oldest_wait_seconds{{{API}}}"
 LAG = "event_loop_lag", WORKER
 FIRST = "submit_to_first_token", WORKER
@@ -78,6 +80,7 @@ HEALTHY: Series = {
     UP_API: f"1x{END}", UP_WORKER: f"1x{END}",
     **{problem(code): f"0x{END}" for code in PROBLEMS},
     WRITES: f"0x{END}", FULL: f"0x{END}", RIGHTS: f"0x{END}", PUSH: f"1x{END}", WAIT: f"2x{END}",
+    POOL_WAITS: f"0x{END}", POOL_WORKERS: f"1x{END}",
     SECRET: f"0x{END}", AWAY: f"0x{END}", FAILING: f"0x{END}", GIVEN_UP: f"0x{END}",
     LOST: f"0x{END}", **dict.fromkeys(OLDEST.values(), f"0x{END}"),
     PROCESSES: f"4x{END}", WORKER_PROCESSES: f"4x{END}", CLAIMING: f"1x{END}", DRAINING: f"0x{END}",
@@ -102,6 +105,7 @@ FAULTS: dict[str, tuple[Series, int, int]] = {
     "TickertapeRedisRefusesWrites": ({WRITES: SOON}, 5, 6),
     "TickertapePushDown": ({PUSH: GONE_SOON}, 6, 7),
     "TickertapeNoWorker": ({problem("no_worker"): SOON, WAIT: f"0+60x{END}"}, 5, 20),
+    "TickertapeFunctionWithoutWorker": ({POOL_WAITS: SOON, POOL_WORKERS: GONE_SOON}, 6, 7),
     "TickertapeUpstreamRefuses": (
         {problem("upstream"): SOON, FAILED: f"0x5 30x{END}"}, 6, 9,
     ),

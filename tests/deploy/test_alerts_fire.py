@@ -17,6 +17,7 @@ from tests.deploy.monitoring import rules
 from tests.support.callers import Caller
 from tests.support.deployment import port_of
 from tests.support.programs import Program, command, environment
+from tests.support.rig import open_rig
 from tests.support.script import Finish, Pause, Role, Status, Text, Wait
 from tests.support.servers import ValkeyServer
 from tests.support.sse import collect
@@ -90,6 +91,12 @@ async def all_workers_end(parts: Monitored) -> None:
     for number in range(len(parts.ports)):
         await parts.kill_worker(number)
     await parts.api.submit()
+
+
+@causes("TickertapeFunctionWithoutWorker", "TickertapeLongWait")
+async def a_function_has_lost_its_workers(parts: Monitored) -> None:
+    async with open_rig(parts.redis.url) as rig:
+        await rig.submit(pool="agent")
 
 
 @causes("TickertapeUpstreamRefuses")
