@@ -1,7 +1,7 @@
 -- The rights that the account in REDIS_URL needs. A script names this file under NEEDS, and the loader puts it
 -- in front.
 -- If Redis refused a command in the middle of a script, the changes before that command would stay. So each
--- script checks all rights before it changes anything. The check takes 14 us, three times a request; the
+-- script checks all rights before it changes anything. The check takes some 35 us, three times a request; the
 -- script that appends tokens makes no check.
 -- A right has three values: a command, the beginning of a key or channel that the command is called with, and
 -- how many arguments must follow. Valkey 9 crashes if a check passes too few arguments.
@@ -30,10 +30,27 @@ local function describe_refusal(tag, command, name, count)
   return is_of_command and command or command .. ' on ' .. name .. '*'
 end
 
+-- Whether no right is refused; raises an error as `check` does. Seldom one is, so that the words of `refusals` cost the
+-- other checks nothing: a `pcall` and an `unpack` for each right take a seventh of a check.
+local function allows_all(check, tag, rights)
+  for i = 1, #rights, 3 do
+    local command, name, count = rights[i], tag .. rights[i + 1], rights[i + 2]
+    local is_allowed
+    if count == 0 then is_allowed = check(command, name)
+    elseif count == 1 then is_allowed = check(command, name, '0')
+    elseif count == 2 then is_allowed = check(command, name, '0', '0')
+    else is_allowed = check(command, name, unpack(ZEROS, 1, count)) end
+    if not is_allowed then return false end
+  end
+  return true
+end
+
 -- The refused ones of `rights` in words, at most `limit` of them.
 local function refusals(tag, rights, limit)
   local refused = {}
   local check = redis.acl_check_cmd
+  local is_complete, is_whole = pcall(allows_all, check, tag, rights)
+  if is_complete and is_whole then return refused end
   for i = 1, check and #rights or 0, 3 do
     local command, name, count = rights[i], tag .. rights[i + 1], rights[i + 2]
     -- Redis raises an error for an unknown command, such as one that `rename-command` removed.
