@@ -22,8 +22,9 @@ _FEW = 4
 _PAUSE = 4.0
 # A tenant without a step in this time has no call under way that a crowd could hold up.
 _UNDER_WAY_S = 0.02
-# The timers of uvloop are as coarse as this. A shorter pause is a number of turns.
-_SHORTEST_TIMER_S = 0.002
+# uvloop rounds timers to whole milliseconds. A pause that would be rounded to none, or to much more
+# than itself, is a number of turns. These keep a processor busy, which Redis or a worker may need.
+_SHORTEST_TIMER_S = 0.0007
 
 
 class FairSteps:

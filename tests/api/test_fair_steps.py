@@ -128,6 +128,15 @@ async def test_a_flood_goes_on_when_no_other_call_is_under_way() -> None:
     assert order.count("flood") == 100 * _STEPS
 
 
+@pytest.mark.parametrize(("pause_s", "is_timed"), [(0.0004, False), (0.001, True)])
+async def test_a_pause_of_a_millisecond_leaves_the_processor_to_others(
+    pause_s: float, is_timed: bool
+) -> None:
+    fair = FairSteps()
+    fair._have_next_turn(pause_s)
+    assert hasattr(fair._next_turn, "when") == is_timed
+
+
 async def test_a_few_calls_of_a_tenant_do_not_pause_for_another_one() -> None:
     fair, order = _pausing(under_way_s=60), list[str]()
     few = [fair.run("flood", _step(order, "few")) for _ in range(4)]
