@@ -159,7 +159,7 @@ def _services(
         access=AccessRecords(connections),
         tickets=callers.access.tickets,
         streams=Streams(
-            Hub(connections, settings),
+            Hub(connections, settings, is_new_and_short=requests.is_new_and_short),
             QueueLines(connections),
             settings,
             watchers=Watchers(

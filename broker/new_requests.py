@@ -53,6 +53,11 @@ class NewRequests:
             del self._kept[next(iter(self._kept))]
         self._kept[request.request_id] = self._now_s(), request
 
+    def is_short(self, request_id: str) -> bool:
+        """Whether a request is new, of whichever tenant, and its log may be read at once."""
+        since_s, request = self._kept.get(request_id, (0.0, None))
+        return request is not None and request.is_short and self._now_s() - since_s < _KEPT_S
+
     def find(self, request_id: str, tenant: str) -> NewRequest | None:
         """A request of this tenant; None if the record must be looked up."""
         since_s, request = self._kept.get(request_id, (0.0, None))

@@ -122,6 +122,10 @@ class Requests:
         """What this process knows of a request that it has just submitted."""
         return self._new.find(request_id, tenant)
 
+    def is_new_and_short(self, request_id: str) -> bool:
+        """Whether this process has just submitted the request, whose log is short."""
+        return self._new.is_short(request_id)
+
     @never_from_a_former_primary
     async def get(self, request_id: str, tenant: str) -> Record:
         """The record of a request; raises RequestMissing, also for a request of another tenant."""

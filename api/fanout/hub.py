@@ -47,9 +47,15 @@ class Hub:
     """Watches logs; `run` has to be running."""
 
     def __init__(
-        self, connections: Connections, settings: Settings, limits: HubLimits = _LIMITS
+        self,
+        connections: Connections,
+        settings: Settings,
+        limits: HubLimits = _LIMITS,
+        *,
+        is_new_and_short: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._limits = limits
+        self._is_new_and_short = is_new_and_short
         self._keys = connections.keys
         self._logs = Logs(connections)
         self.faults = connections.faults
@@ -103,12 +109,13 @@ class Hub:
     async def acquire(self, request_id: str, *, is_short: bool = False) -> WatchedLog:
         """A tape that has all entries written until now, and receives those that follow.
 
-        The tape is kept up to date until `release`. The log of a record that `is_short` is read in
-        one trip with its subscription. Raises Unavailable if the log cannot be read within
-        `sync_timeout_s`, or is one too many of the large ones.
+        The tape is kept up to date until `release`. The log of a record that `is_short`, or of a
+        request that is new, is read in one trip with its subscription. Raises Unavailable if the
+        log cannot be read within `sync_timeout_s`, or is one too many of the large ones.
         """
         watched = await self._finished_log(request_id) or self._watched.get(request_id)
         if watched is None:
+            is_short = is_short or self._is_new_and_short(request_id)
             watched = self._begin(request_id, is_short=is_short)
         self.hold(watched)
         try:

@@ -176,6 +176,30 @@ async def test_the_first_reader_behind_a_submit_costs_one_trip(redis_url: str, r
     assert "hmget" not in counts
 
 
+async def test_a_reader_of_the_text_behind_a_submit_costs_one_trip(
+    redis_url: str, rig: Rig
+) -> None:
+    async with running_api(redis_url) as api:
+        request_id = await api.submit("hi")
+        url = f"/chat/{request_id}/stream?format=text"
+        async with counted_commands(rig) as counts, api.client.stream("GET", url) as answer:
+            assert answer.status_code == 200
+    assert counts["ssubscribe"] == counts["xrange"] == counts["hget"] == 1
+    assert "hmget" not in counts
+
+
+async def test_an_agent_reads_the_log_of_its_submit_with_the_subscription(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = {"id": "m", "role": "user", "content": "hi"}
+    body = {"threadId": "t", "runId": "r", "messages": [message], "tools": [], "context": []}
+    async with running_api(redis_url) as api:
+        with other_reads(monkeypatch) as reads:
+            async with api.client.stream("POST", "/agui", json=body) as answer:
+                assert answer.status_code == 200
+    assert len(reads) == 0
+
+
 async def test_the_readers_behind_the_first_one_cost_no_trip(redis_url: str, rig: Rig) -> None:
     async with running_api(redis_url) as api:
         request_id = await api.submit("hi")
@@ -194,7 +218,9 @@ async def test_a_request_that_was_erased_behind_its_submit_is_not_found(
         request_id = await api.submit("hi")
         await rig.requests.cancel(request_id, "public")
         await rig.requests.erase(request_id, "public")
-        assert (await api.client.get(f"/chat/{request_id}/stream")).status_code == 404
+        for form in ("events", "text"):
+            answer = await api.client.get(f"/chat/{request_id}/stream?format={form}")
+            assert answer.status_code == 404
 
 
 def test_a_new_request_is_known_to_readers_of_its_tenant_for_a_while() -> None:

@@ -107,13 +107,15 @@ async def follow(
     look_up = partial(services.requests.get, request_id, tenant)
     if format == "text":
         services.refuse_while_draining()
-        note_record(await look_up())
-        return await streams.follow(request_id, TEXT)
-    if streams.is_draining:
+    elif streams.is_draining:
         return reconnect_later()
     new = services.requests.find_new(request_id, tenant)
     record = new or await look_up()
     note_record(record)
+    # A request that was erased since its submit is not found.
+    on_missing = look_up if new is not None else None
+    if format == "text":
+        return await streams.follow(request_id, TEXT, on_missing=on_missing)
     # The header wins, because a browser reconnects with the cursor of its URL, which is older.
     cursor = last_event_id or after
     heartbeat_s = services.settings.heartbeat_s
@@ -136,8 +138,7 @@ async def follow(
         dialect,
         locate,
         waiting=record,
-        # A request that was erased since its submit is not found.
-        on_missing=look_up if new is not None else None,
+        on_missing=on_missing,
     )
 
 
