@@ -23,6 +23,8 @@ class ConsumerTiming(ClaimTiming):
 
     # A release that takes longer means that Redis is away. Expired leases return the requests.
     release_limit_s: float = 3.0
+    # A cancelled job ends within a few turns of the loop. One that does not end is left behind.
+    end_limit_s: float = 1.0
     # If Redis is away this long during a drain, both were most likely stopped together.
     # A restart or a fail-over of Redis takes less.
     away_limit_s: float = 15.0
@@ -150,8 +152,17 @@ class Consumer:
                 await self._stopping.wait()
                 await self._drain(claiming, grace_s)
             finally:
-                for task in (keeping, claiming, *(task for _, task in self._jobs.listed())):
-                    task.cancel()
+                keeping.cancel()
+                claiming.cancel()
+                await self._end_jobs()
+
+    async def _end_jobs(self) -> None:
+        """Cancel what runs, and let it end, because its connections are closed after this."""
+        tasks = [task for _, task in self._jobs.listed()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=self._timing.end_limit_s)
 
     async def _drain(self, claiming: asyncio.Task[None], grace_s: float) -> None:
         log.info("draining", running=self.running, grace_s=grace_s)

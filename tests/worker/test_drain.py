@@ -144,3 +144,54 @@ async def test_a_drain_does_not_wait_for_a_redis_that_is_gone(queue: ScriptedQue
         appender.is_away = True
         async with asyncio.timeout(5):
             await task
+
+
+async def test_a_consumer_ends_after_its_jobs_which_may_still_use_a_connection(
+    queue: ScriptedQueue,
+) -> None:
+    has_ended = False
+
+    async def release_that_ends_slowly() -> None:
+        nonlocal has_ended
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(20):
+                await asyncio.sleep(0)
+            has_ended = True
+
+    queue.will("claim", leases()[0])
+    queue.will("release", release_that_ends_slowly)
+    timing = ConsumerTiming(release_limit_s=0.01, end_limit_s=30)
+    consumer = consumer_of(queue, endless(), timing=timing)
+    async with running(consumer, 0) as task:
+        await until(lambda: consumer.running == 1 and consumer.is_idle)
+        consumer.stop()
+        async with asyncio.timeout(30):
+            await task
+    assert has_ended
+
+
+async def test_a_consumer_does_not_wait_long_for_a_job_that_does_not_end(
+    queue: ScriptedQueue,
+) -> None:
+    may_end = asyncio.Event()
+
+    async def release_that_does_not_end() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await may_end.wait()
+
+    queue.will("claim", leases()[0])
+    queue.will("release", release_that_does_not_end)
+    timing = ConsumerTiming(release_limit_s=0.01, end_limit_s=0.01)
+    consumer = consumer_of(queue, endless(), timing=timing)
+    async with running(consumer, 0) as task:
+        await until(lambda: consumer.running == 1 and consumer.is_idle)
+        consumer.stop()
+        async with asyncio.timeout(30):
+            await task
+        assert consumer.running == 1
+        may_end.set()
+        await until(lambda: consumer.running == 0)
