@@ -179,15 +179,19 @@ class FunctionAnswer:
         self._watchdog.extend(self._next_due())
 
     def _note(self, error: BaseException) -> None:
+        # Stays if the look at an error of the function's own class, or the log, raises.
+        self._failure = Failure(FailureCode.FUNCTION, "The function failed.")
+        self._failure = self._failure_of(error)
+
+    def _failure_of(self, error: BaseException) -> Failure:
         match error:
             case FunctionFailed():
-                self._failure = Failure(
-                    FailureCode.FUNCTION, _shown(error.message), is_final=not error.retryable
-                )
+                shown = _shown(error.message)
+                return Failure(FailureCode.FUNCTION, shown, is_final=not error.retryable)
             case TooLong():
-                self._failure = Failure(FailureCode.TOO_LONG, str(error))
+                return Failure(FailureCode.TOO_LONG, str(error))
             case _:
-                self._failure = self._defect(error)
+                return self._defect(error)
 
     def _defect(self, error: BaseException) -> Failure:
         """The failure for an error of the function, whose text may quote what nobody may see."""

@@ -103,6 +103,10 @@ class FunctionFailed(Exception):
     exception stays in the worker, because it may quote what nobody else may see.
     """
 
+    # A class of one's own that has another constructor may never set these.
+    message: str = "The function failed."
+    retryable: bool = True
+
     def __init__(self, message: str, *, retryable: bool = True) -> None:
         super().__init__(message)
         self.message = message
