@@ -22,7 +22,7 @@ from tickertape.api.edge.caller import Call, Caller
 from tickertape.api.edge.problems import Problem
 from tickertape.api.merged_documents import document_in
 from tickertape.api.services import Services
-from tickertape.broker.principals import OPEN_TENANT
+from tickertape.broker.principals import OPEN_TENANT, is_tenant_name
 from tickertape.roles import Roles
 from tickertape.runtime.environment import load_settings
 from tickertape.runtime.logs import join_host
@@ -38,6 +38,7 @@ _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # What the host's scope says of the host's own route.
 _OF_HOST = frozenset({"app", "router", "route", "endpoint", "path_params"})
+_TENANT_FORM = "use 1 to 64 letters, digits, `_`, `.` and `-` for its name"
 _recognized: ContextVar[object] = ContextVar("_recognized", default=None)
 
 
@@ -84,7 +85,7 @@ def router(
     are logged by the host's `logging`, below the name `tickertape`. With `documented`, the OpenAPI
     document of the host has the calls, too, as soon as its lifespan has begun.
 
-    Raises SettingsInvalid, RolesInvalid, and ValueError for a prefix in another form than `/llm`.
+    Raises SettingsInvalid, RolesInvalid, and ValueError for a prefix or a tenant in another form.
     """
     _refuse_other_forms(prefix)
     inner = _inner_app(prefix, auth, settings, roles, tenant)
@@ -92,7 +93,7 @@ def router(
 
 
 def _refuse_other_forms(prefix: str) -> None:
-    if not prefix.startswith("/") or prefix.endswith("/"):
+    if not prefix.startswith("/") or prefix.startswith("//") or prefix.endswith("/"):
         message = f"the prefix is {prefix!r}: it begins with a slash and ends without one, as /llm"
         raise ValueError(message)
 
@@ -129,11 +130,13 @@ def router_of(
     outer = APIRouter(lifespan=lifespan)
 
     async def enter(request: Request) -> Response:
+        _require_lifespan(inner, prefix)
         return _Inner(inner, request.scope, prefix)
 
     async def enter_as(
         request: Request, caller: Annotated[object, Depends(auth or _nobody)]
     ) -> Response:
+        _require_lifespan(inner, prefix)
         return _Inner(inner, request.scope, prefix, caller)
 
     # A call of the prefix itself is redirected to the page.
@@ -142,6 +145,18 @@ def router_of(
     path = prefix + "/{path:path}"
     outer.add_api_route(path, enter_as, methods=_METHODS, include_in_schema=False)
     return outer
+
+
+def _require_lifespan(inner: FastAPI, prefix: str) -> None:
+    """Raise Problem 500 if the mounted app was never opened, as below `app.mount` of Starlette."""
+    if hasattr(inner.state, "services"):
+        return
+    logger.error(
+        "the lifespan of the host has not begun",
+        prefix=prefix,
+        fix="let the outer application run the lifespan of the application that has this mount",
+    )
+    raise Problem(500, "internal_error", "The application here was mounted without its lifespan.")
 
 
 def _nobody() -> None:
@@ -153,17 +168,27 @@ def _log_fatal(reason: str) -> None:
     logger.error("giving up", reason=reason)
 
 
+def _path_in_host(scope: Scope) -> str:
+    """The path without what a server or an outer application has put in front of it."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "").rstrip("/")
+    return path[len(root) :] if path.startswith(f"{root}/") else path
+
+
 class _HostCallers:
     """The authenticator of a mounted app, whose callers the host has recognized."""
 
     def __init__(self, tenant: str) -> None:
+        if not is_tenant_name(tenant):
+            message = f"the tenant is {tenant!r}: {_TENANT_FORM}"
+            raise ValueError(message)
         self._tenant = tenant
 
     async def __call__(self, call: Call) -> Caller:
         """The caller of the call that this task answers."""
         del call
         found = _recognized.get()
-        if isinstance(found, Caller):
+        if isinstance(found, Caller) and is_tenant_name(found.tenant):
             return found
         if isinstance(found, str) and found:
             return Caller(tenant=self._tenant, user=found)
@@ -172,7 +197,8 @@ class _HostCallers:
         logger.error(
             "the host's auth returned no caller",
             returned=type(found).__name__,
-            fix="return a tickertape.Caller, or the id of the user as a string",
+            fix="return the id of the user as a string, or a tickertape.Caller with a tenant:"
+            f" {_TENANT_FORM}",
         )
         raise Problem(500, "internal_error", "The server cannot tell who makes this call.")
 
@@ -184,7 +210,7 @@ class _Inner(Response):
         super().__init__()
         self._app: ASGIApp = app
         self._caller = caller
-        self._path = scope["path"].partition(prefix)[2] or prefix
+        self._path = _path_in_host(scope).partition(prefix)[2] or prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the app answer. For the app, the path begins behind the prefix."""

@@ -1,11 +1,19 @@
 """Pure: the names under which data is kept: a tenant, or one of its end users."""
 
+import re
 from functools import lru_cache
 
 from tickertape.broker.keys import digest
 
+_TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+
 OPEN_TENANT = "public"
 """The only tenant of an API without keys."""
+
+
+def is_tenant_name(name: object) -> bool:
+    """Whether a tenant may have this name. With a `~`, it would be that of another's user."""
+    return isinstance(name, str) and _TENANT.fullmatch(name) is not None
 
 
 @lru_cache(10_000)

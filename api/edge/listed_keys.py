@@ -17,12 +17,12 @@ import structlog
 from tickertape.api.edge.caller import ALL_SCOPES, Caller, CallScope
 from tickertape.api.fanout.permit import Permit
 from tickertape.broker.errors import SettingsInvalid
+from tickertape.broker.principals import is_tenant_name
 from tickertape.runtime.file_stamp import stamp_of
 from tickertape.runtime.settings import Settings
 
 logger = structlog.get_logger("api")
 
-_TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _SHA256_HEX = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 _OPTION = re.compile(r"\s+([a-z_]+)=(\S*)", re.ASCII)
 _KEPT = ("retention_s", "conversation_ttl_s")
@@ -114,7 +114,7 @@ def parse_keys(text: str) -> Keys:
     for number, item in enumerate(filter(None, items), 1):
         words = _OPTION.split(item)
         tenant, colon, key = words[0].partition(":")
-        if not colon or not key or not _TENANT.fullmatch(tenant) or any(words[3::3]):
+        if not colon or not key or not is_tenant_name(tenant) or any(words[3::3]):
             raise SettingsInvalid(f"TICKERTAPE_API_KEYS: item {number} is wrong: {_FORMAT}")
         options = _options(number, list(zip(words[1::3], words[2::3], strict=True)))
         is_hash = _SHA256_HEX.fullmatch(key)

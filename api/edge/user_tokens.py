@@ -11,6 +11,7 @@ from tickertape.api.edge.caller import Caller, CallScope, Unrecognized
 from tickertape.api.edge.jwks import Jwks
 from tickertape.api.edge.permits import Permits
 from tickertape.broker.errors import SettingsInvalid
+from tickertape.broker.principals import is_tenant_name
 from tickertape.runtime.settings import Settings
 
 # Only algorithms with a public key. With HS256, the public key of the issuer would verify what
@@ -23,7 +24,6 @@ _LEEWAY_S = 30
 _MOST_CHARS = 16_384
 _MOST_USER_CHARS = 256
 _FORM = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
-_TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 
 
 class UserTokens:
@@ -74,7 +74,7 @@ class UserTokens:
         if not isinstance(user, str) or not 1 <= len(user) <= _MOST_USER_CHARS:
             raise _invalid(f"its claim {settings.jwt_user_claim} names no user")
         tenant = settings.jwt_tenant or claims.get(settings.jwt_tenant_claim)
-        if not isinstance(tenant, str) or not _TENANT.fullmatch(tenant):
+        if not is_tenant_name(tenant):
             raise _invalid(f"its claim {settings.jwt_tenant_claim} names no tenant")
         name = "token:" + hashlib.sha256(token.encode()).hexdigest()
         ends_ms = int((float(claims["exp"]) + _LEEWAY_S) * 1000)

@@ -137,7 +137,7 @@ async def test_a_host_with_two_mounts_keeps_its_lifespan_and_its_routes(redis_ur
     assert steps == ["begun", "ended"]
 
 
-@pytest.mark.parametrize("prefix", ["", "llm", "/llm/", "/"])
+@pytest.mark.parametrize("prefix", ["", "llm", "/llm/", "/", "//llm"])
 def test_a_prefix_in_another_form_is_refused(prefix: str) -> None:
     with pytest.raises(ValueError, match="begins with a slash"):
         router(prefix, settings={"REDIS_URL": "redis://localhost"})
@@ -158,3 +158,42 @@ async def test_events_are_logged_by_the_host(
         "tickertape.api"
     ]
     assert "a secret" not in caplog.text
+
+
+@pytest.mark.parametrize("outer", ["/llm-apps", "/llm", "/apps"])
+async def test_an_application_with_a_mount_may_itself_be_mounted(
+    redis_url: str, outer: str
+) -> None:
+    app, host = FastAPI(), FastAPI(lifespan=lambda _: app.router.lifespan_context(app))
+    mount(app, auth=user_of, settings=settings_of(redis_url))
+    host.mount(outer, app)
+    async with serving(host) as url:
+        options = {"base_url": f"{url}{outer}", "headers": {"X-User": "ada"}}
+        async with httpx2.AsyncClient(**options, verify=NO_TLS) as client:  # type: ignore[arg-type]
+            assert (await client.post("/llm/chat", json={"message": "hi"})).status_code == 202
+            del client.headers["X-User"]
+            assert (await client.get("/llm/healthz")).status_code == 200
+            assert (await client.post("/llm/chat", json={"message": "hi"})).status_code == 418
+
+
+async def test_a_mount_without_its_lifespan_says_so(
+    redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app, host = FastAPI(), FastAPI()
+    mount(app, auth=lambda: "ada", settings=settings_of(redis_url))
+    host.mount("/apps", app)
+    async with serving(host) as url, httpx2.AsyncClient(base_url=url, verify=NO_TLS) as client:
+        refused = await client.post("/apps/llm/chat", json={"message": "hi"})
+    assert refused.status_code == 500
+    assert "without its lifespan" in refused.text
+    assert "let the outer application run the lifespan" in caplog.text
+
+
+@pytest.mark.parametrize("tenant", ["acme~0123456789abcdef0123456789abcdef", "", "a b", "*"])
+async def test_a_tenant_whose_name_may_be_that_of_another_s_user_is_refused(
+    redis_url: str, tenant: str
+) -> None:
+    async with host_with(redis_url, auth=lambda: Caller(tenant=tenant)) as client:
+        assert (await client.post("/llm/chat", json={"message": "hi"})).status_code == 500
+    with pytest.raises(ValueError, match="use 1 to 64 letters"):
+        router(auth=lambda: "ada", tenant=tenant, settings=settings_of(redis_url))
