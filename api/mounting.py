@@ -139,7 +139,6 @@ def router_of(
         _require_lifespan(inner, prefix)
         return _Inner(inner, request.scope, prefix, caller)
 
-    # A call of the prefix itself is redirected to the page.
     for path in ("", *sorted(public_paths())):
         outer.add_api_route(prefix + path, enter, methods=_METHODS, include_in_schema=False)
     path = prefix + "/{path:path}"
@@ -210,7 +209,9 @@ class _Inner(Response):
         super().__init__()
         self._app: ASGIApp = app
         self._caller = caller
-        self._path = _path_in_host(scope).partition(prefix)[2] or prefix
+        # A call of the prefix itself is redirected to the page, with the path that callers know.
+        root: str = app.state.settings.root_path
+        self._path = _path_in_host(scope).partition(prefix)[2] or root
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the app answer. For the app, the path begins behind the prefix."""

@@ -2,6 +2,7 @@
 
 import re
 from functools import lru_cache
+from typing import TypeGuard
 
 from tickertape.broker.keys import digest
 
@@ -11,7 +12,7 @@ OPEN_TENANT = "public"
 """The only tenant of an API without keys."""
 
 
-def is_tenant_name(name: object) -> bool:
+def is_tenant_name(name: object) -> TypeGuard[str]:
     """Whether a tenant may have this name. With a `~`, it would be that of another's user."""
     return isinstance(name, str) and _TENANT.fullmatch(name) is not None
 

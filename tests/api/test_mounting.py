@@ -164,13 +164,23 @@ async def test_events_are_logged_by_the_host(
 async def test_an_application_with_a_mount_may_itself_be_mounted(
     redis_url: str, outer: str
 ) -> None:
-    app, host = FastAPI(), FastAPI(lifespan=lambda _: app.router.lifespan_context(app))
-    mount(app, auth=user_of, settings=settings_of(redis_url))
+    app = FastAPI()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with app.router.lifespan_context(app):
+            yield
+
+    host = FastAPI(lifespan=lifespan)
+    root = {"TICKERTAPE_ROOT_PATH": f"{outer}/llm"}
+    mount(app, auth=user_of, settings=settings_of(redis_url) | root)
     host.mount(outer, app)
     async with serving(host) as url:
         options = {"base_url": f"{url}{outer}", "headers": {"X-User": "ada"}}
         async with httpx2.AsyncClient(**options, verify=NO_TLS) as client:  # type: ignore[arg-type]
-            assert (await client.post("/llm/chat", json={"message": "hi"})).status_code == 202
+            submitted = await client.post("/llm/chat", json={"message": "hi"})
+            assert submitted.headers["Location"].startswith(f"{outer}/llm/chat/")
+            assert (await client.get("/llm")).headers["Location"] == f"{outer}/llm/"
             del client.headers["X-User"]
             assert (await client.get("/llm/healthz")).status_code == 200
             assert (await client.post("/llm/chat", json={"message": "hi"})).status_code == 418

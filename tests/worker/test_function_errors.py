@@ -21,7 +21,7 @@ class Unreadable(tickertape.FunctionFailed):
     """Has no message that can be read."""
 
     @property
-    def message(self) -> str:  # type: ignore[override]
+    def message(self) -> str:
         """The message, which needs what nobody has set."""
         raise KeyError("secret")
 
