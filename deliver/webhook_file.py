@@ -13,6 +13,7 @@ from tickertape.broker.principals import tenant_of
 from tickertape.deliver.events import EVENT_TYPES, Event
 from tickertape.deliver.signature import read_secret
 from tickertape.runtime.public_hosts import is_public
+from tickertape.runtime.toml_text import parse_toml
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _FIELDS = {"name", "url", "secret", "secret_file", "tenants", "events", "allow_private"}
@@ -46,14 +47,15 @@ def read(path: Path) -> dict[str, Receiver]:
     No reason has an address or a secret, because addresses may hold passwords.
     """
     try:
-        given = tomllib.loads(path.read_text("utf-8"))
+        given = parse_toml(path.read_text("utf-8-sig"))
     except OSError as error:
         raise _wrong(path, f"the file cannot be read: {error.strerror}") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         reason = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "not UTF-8 text"
         raise _wrong(path, reason) from None
     rows = given.pop("receiver", None)
-    if given or not isinstance(rows, list) or not 0 < len(rows) <= _MOST_RECEIVERS:
+    is_list = isinstance(rows, list) and all(isinstance(each, dict) for each in rows)
+    if given or not is_list or not 0 < len(rows) <= _MOST_RECEIVERS:
         raise _wrong(path, "write one [[receiver]] for each receiver, and nothing beside them")
     found: dict[str, Receiver] = {}
     for number, row in enumerate(rows, start=1):

@@ -97,6 +97,9 @@ def test_a_wrong_field_is_named_with_its_receiver_and_without_secrets(
         ("", "write one [[receiver]]"),
         ("[receiver]\nname = 'a'", "write one [[receiver]]"),
         ("a = 1", "write one [[receiver]]"),
+        ("receiver = [1]", "write one [[receiver]]"),
+        (f"a = {'[' * 9999}", "Lists are nested too deeply"),
+        (f"a = {'9' * 9999}", "A number has too many digits"),
     ],
 )
 def test_a_file_that_is_no_list_of_receivers_is_refused(path: Path, text: str, words: str) -> None:

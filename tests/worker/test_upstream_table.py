@@ -85,6 +85,12 @@ def test_a_row_has_the_fields_of_the_table_and_defaults_for_the_others() -> None
             f"{FIRST}[upstream.aliases]\nfast = 3",
             "line 4, upstream 'a', aliases: fast should be a valid string",
         ),
+        (
+            f'{FIRST}key_env = "sk-proj-1"',
+            "line 4, upstream 'a', key_env: name the variable that has the key, in letters,",
+        ),
+        (f"{FIRST}models = {'[' * 9999}", "line 4: this is not TOML: Lists are nested too deep"),
+        (f"{FIRST}order = {'9' * 9999}", "line 4: this is not TOML: A number has too many digit"),
         (f"{FIRST}tokens_per_minute = 0", "line 4, upstream 'a', tokens_per_minute: should be"),
     ],
 )
@@ -94,6 +100,7 @@ def test_an_error_in_the_table_is_said_with_its_line_its_field_and_what_to_do(
     with pytest.raises(SettingsInvalid) as invalid:
         parse_table(text)
     assert str(invalid.value).startswith(said)
+    assert "sk-" not in str(invalid.value)
 
 
 def test_all_errors_of_a_table_are_said_at_once() -> None:
@@ -139,6 +146,13 @@ def test_a_key_that_is_missing_stops_the_start_without_showing_another(
         f"TICKERTAPE_UPSTREAMS is {str(path)!r}: line 4, upstream 'a', {said}"
     )
     assert "sk-" not in str(invalid.value)
+
+
+def test_a_table_of_an_editor_that_marks_utf_8_is_read_with_its_lines(tmp_path: Path) -> None:
+    path = tmp_path / "upstreams.toml"
+    path.write_text(f"{FIRST}weight = 0", encoding="utf-8-sig")
+    with pytest.raises(SettingsInvalid, match="line 4, upstream 'a', weight: should be greater"):
+        read_table(path, {})
 
 
 def test_a_table_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def read_table(path: Path, given: Mapping[str, str | None] | None = None) -> lis
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise SettingsInvalid(f"the file cannot be read: {error.strerror}") from None
     except ValueError:

@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.runtime.setting_addresses import checked_http_url
+from tickertape.runtime.toml_text import parse_toml
 from tickertape.worker.upstream.keeping import Resume
 from tickertape.worker.upstream.profiles import PROFILE_NAMES
 
@@ -25,6 +26,7 @@ _HEADER = re.compile(r"""\s*\[\[\s*["']?upstream["']?\s*\]\]""")
 _KEY = re.compile(r"""\s*\[?\s*(?:upstream\s*\.\s*)?["']?([A-Za-z_]\w*)["']?\s*[\]=.]""")
 _PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _KEY_IN_TABLE = "name its variable in key_env, or its file in key_file: the table has no keys"
+_VARIABLE = "name the variable that has the key, in letters, digits and _"
 _NAME = "use at most 64 of a-z, 0-9, dot, - and _, with a letter or a digit first"
 
 
@@ -39,7 +41,7 @@ class Row(BaseModel):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     base_url: str = Field(repr=False)
-    key_env: Words | None = None
+    key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,255}$")
     key_file: Words | None = None
     profile: str | None = None
     models: list[Words] = []
@@ -126,7 +128,7 @@ class Lines:
 def parse_table(text: str) -> Table:
     """The table; raises SettingsInvalid with one line for each problem, which has no secret."""
     try:
-        parsed = tomllib.loads(text)
+        parsed = parse_toml(text)
     except tomllib.TOMLDecodeError as error:
         place = _PLACE.search(str(error))
         number = int(place[1]) if place and place[1] else max(1, len(text.splitlines()))
@@ -181,7 +183,7 @@ def _words(problem: ErrorDetails, field: str) -> str:
         case "extra_forbidden":
             return f"the field is not known: use {', '.join(Row.model_fields)}"
         case "string_pattern_mismatch":
-            return _NAME
+            return _VARIABLE if field == "key_env" else _NAME
     said = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input ")
     inner = ".".join(str(part) for part in problem["loc"][1:])
     return f"{f'{inner} ' if inner else ''}{said[:1].lower()}{said[1:]}"
