@@ -170,7 +170,6 @@ class _AppendLine:
         self._apart: set[int] = set()
         self._on_open: Callable[[], None] = lambda: None
         self._sha = b""
-        self._was_owing = False
 
     @property
     def is_open(self) -> bool:
@@ -192,9 +191,7 @@ class _AppendLine:
         await self._bulk.open()
         self._bulk.send("SCRIPT", "LOAD", source("append"))
         with self._writes.watch(on_moved=self._bulk.abandon):
-            await self._bulk.run(
-                silence_s=self._reply_timeout_s / 2, on_silence=self._may_be_silent
-            )
+            await self._bulk.run(silence_s=self._reply_timeout_s / 2)
 
     async def close(self) -> None:
         lost = [*self._waiting, *self._collected.values()]
@@ -227,7 +224,6 @@ class _AppendLine:
         )
 
     def _on_reply(self, reply: Any) -> None:
-        self._was_owing = False
         if not self._sha:
             if isinstance(reply, hiredis.ReplyError):
                 raise self._refused(str(reply))
@@ -267,13 +263,6 @@ class _AppendLine:
         if is_demotion(reply):
             self._writes.refused(reply)
         return Unavailable(reply)
-
-    def _may_be_silent(self) -> bool:
-        # A connection is dead if it owed replies for a full period and received nothing. Replies
-        # owed at the end of a period may be recent, so wait one more.
-        owes = bool(self._waiting or self._collected) or not self._sha
-        was_owing, self._was_owing = self._was_owing, owes
-        return not (owes and was_owing)
 
 
 def _lose(calls: Iterable[_Call]) -> None:

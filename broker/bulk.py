@@ -42,6 +42,9 @@ class BulkConnection(asyncio.Protocol):
         self._parser = hiredis.Reader()
         self._outgoing: list[bytes] = []
         self._is_silent = True
+        # How many replies are to come, and whether some were at the end of a silent period.
+        self._owed = 0
+        self._was_owed = False
         self._failure: Exception | None = None
         self._has_failed = asyncio.Event()
 
@@ -70,6 +73,7 @@ class BulkConnection(asyncio.Protocol):
         if self._transport is None:
             return
         self.flush_soon()
+        self._owed += 1
         self._outgoing.append(hiredis.pack_command(arguments))  # type: ignore[arg-type]  # a narrow stub
 
     def flush_soon(self) -> None:
@@ -78,11 +82,13 @@ class BulkConnection(asyncio.Protocol):
             self._is_flush_due = True
             asyncio.get_running_loop().call_soon(self._flush)
 
-    async def run(self, *, silence_s: float, on_silence: Callable[[], bool]) -> None:
+    async def run(self, *, silence_s: float, on_silence: Callable[[], bool] | None = None) -> None:
         """Never return; raise Unavailable when the connection breaks.
 
         After `silence_s` without a byte, `on_silence` decides whether the connection is kept.
+        Without `on_silence`, a connection breaks that owed replies for a full period and sent none.
         """
+        may_be_silent = on_silence or self._may_be_silent
         if self._transport is None:
             raise Unavailable
         while self._failure is None:
@@ -90,17 +96,18 @@ class BulkConnection(asyncio.Protocol):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(silence_s):
                     await self._has_failed.wait()
-            if self._is_silent and not self._has_failed.is_set() and not on_silence():
+            if self._is_silent and not self._has_failed.is_set() and not may_be_silent():
                 raise Unavailable
         raise self._failure
 
     def data_received(self, data: bytes) -> None:
         """Pass on the replies that are complete now."""
-        self._is_silent = False
+        self._is_silent = self._was_owed = False
         try:
             self._parser.feed(data)
             gets, on_reply = self._parser.gets, self._on_reply
             while self._failure is None and (reply := gets()) is not False:
+                self._owed -= 1
                 on_reply(reply)
         except hiredis.ProtocolError:
             self._fail(Unavailable())
@@ -132,6 +139,11 @@ class BulkConnection(asyncio.Protocol):
         # The connection may break in the same turn, and uvloop raises for a write after the close.
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(b"".join(outgoing))
+
+    def _may_be_silent(self) -> bool:
+        # Replies owed at the end of a period may be recent, so wait one more.
+        was_owed, self._was_owed = self._was_owed, self._owed > 0
+        return not (was_owed and self._owed)
 
     def _fail(self, failure: Exception) -> None:
         self._failure = self._failure or failure

@@ -57,7 +57,6 @@ class SharedLine:
         self._reply_timeout_s = reply_timeout_s
         self._bulk: BulkConnection | None = None
         self._waiting: deque[asyncio.Future[Any]] = deque()
-        self._was_owing = False
 
     @property
     def is_open(self) -> bool:
@@ -126,8 +125,8 @@ class SharedLine:
                 await bulk.open()
                 pauses.opened()
                 self._faults.worked(self._name)
-                self._bulk, self._was_owing = bulk, False
-                await bulk.run(silence_s=self._reply_timeout_s / 2, on_silence=self._may_be_silent)
+                self._bulk = bulk
+                await bulk.run(silence_s=self._reply_timeout_s / 2)
         finally:
             self._bulk = None
             lost, self._waiting = self._waiting, deque()
@@ -136,7 +135,6 @@ class SharedLine:
             await bulk.close()
 
     def _on_reply(self, reply: Any) -> None:
-        self._was_owing = False
         waiting = self._waiting.popleft()
         if not isinstance(reply, hiredis.ReplyError):
             _settle(waiting, reply)
@@ -146,11 +144,6 @@ class SharedLine:
             # The repeated call may find the new primary, and then nobody else would leave here.
             self._writes.refused(error)
             raise Unavailable(error)
-
-    def _may_be_silent(self) -> bool:
-        owes = bool(self._waiting)
-        was_owing, self._was_owing = self._was_owing, owes
-        return not (owes and was_owing)
 
 
 def _settle(waiting: asyncio.Future[Any], reply: Any) -> None:

@@ -214,6 +214,26 @@ async def test_whether_silence_is_right_is_asked_each_time(connections: Connecti
     await bulk.close()
 
 
+async def test_a_connection_that_owes_a_reply_for_a_whole_silent_period_is_dead(
+    connections: Connections,
+) -> None:
+    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(swallow, "127.0.0.1", 0)
+    async with server:
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        bulk = BulkConnection(connections.unpooled(), print)
+        bulk._transport = writer.transport
+        writer.transport.set_protocol(bulk)
+        bulk.send("PING")
+        with pytest.raises(Unavailable):
+            await bulk.run(silence_s=0.01)
+        writer.close()
+        await bulk.close()
+
+
 async def test_an_error_in_the_handler_of_a_reply_ends_run_and_no_later_reply_is_passed_on(
     connections: Connections,
 ) -> None:
