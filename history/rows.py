@@ -1,5 +1,6 @@
 """Pure: what is written of a request, and how a conversation is read from that."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -15,6 +16,8 @@ from tickertape.broker.turns import Links, Turn, named_calls
 
 Row: TypeAlias = dict[str, Any]
 _NO_ROW = "0-0"
+# A zero character in JSON, and not the text of its escape: that has a second backslash in front.
+_ZERO = re.compile(r"((?<!\\)(?:\\\\)*)\\u0000")
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ def _storable(row: Row) -> Row:
 
 
 def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode().replace("\\u0000", "\\ufffd")
+    return _ZERO.sub(r"\1\\ufffd", msgspec.json.encode(value).decode())
 
 
 def turn_of(row: Mapping[str, Any]) -> Turn:

@@ -27,6 +27,8 @@ T = TypeVar("T")
 _CONNECT_LIMIT_S = 3
 _STATEMENT_LIMIT_S = 15
 _LIST_PAGE = 100
+# Each connection would have a database of its own, in memory.
+_NO_FILE = {None, "", ":memory:"}
 _WRONG = f"TICKERTAPE_HISTORY_URL: {HISTORY_FORMS}"
 
 
@@ -38,7 +40,7 @@ class History:
             parsed = sql.make_url(url)
             if parsed.get_backend_name() == "postgresql":
                 parsed = parsed.set(drivername="postgresql+psycopg")
-            elif parsed.get_backend_name() != "sqlite" or not parsed.database:
+            elif parsed.get_backend_name() != "sqlite" or parsed.database in _NO_FILE:
                 raise SettingsInvalid(_WRONG)
             self._engine = sql.create_engine(
                 parsed, pool_pre_ping=True, hide_parameters=True, connect_args=_limits(parsed)

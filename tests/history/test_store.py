@@ -134,7 +134,15 @@ async def test_a_database_that_is_away_is_named_without_its_address(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "url", ["", "passw0rd", "mysql://u:passw0rd@h/d", "sqlite://", "oracle+x://u:passw0rd@h/d"]
+    "url",
+    [
+        "",
+        "passw0rd",
+        "mysql://u:passw0rd@h/d",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "oracle+x://u:passw0rd@h/d",
+    ],
 )
 def test_an_address_of_another_kind_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(SettingsInvalid, match="TICKERTAPE_HISTORY_URL: use sqlite") as raised:
