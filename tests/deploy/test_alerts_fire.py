@@ -86,7 +86,7 @@ async def redis_has_no_connection_left_for_pushes(parts: Monitored) -> None:
     await parts.ask_redis("CONFIG SET maxclients 1", "CLIENT KILL TYPE pubsub")
 
 
-@causes("TickertapeNoWorker", "TickertapeProcessDown")
+@causes("TickertapeNoWorker", "TickertapeProcessDown", "TickertapeFunctionWithoutWorker")
 async def all_workers_end(parts: Monitored) -> None:
     for number in range(len(parts.ports)):
         await parts.kill_worker(number)
