@@ -48,11 +48,15 @@ async def reading_of(serve: Serve, tls: ssl.SSLContext | None = None) -> Reading
 
 
 class Taker:
-    """Receives what `deliver` passes on. `has_room` is its reply; `opened` ends a wait."""
+    """Receives what `deliver` passes on. `has_room` is its reply; `opened` ends a wait.
+
+    `begun` is set once the headers are there.
+    """
 
     def __init__(self) -> None:
         self.texts: list[str] = []
         self.has_room = True
+        self.begun = asyncio.Event()
         self.opened = asyncio.Event()
         self.waits = 0
         self.tasks: set[object] = set()
@@ -73,6 +77,7 @@ class Taker:
 
     async def run(self, stream: AnswerStream) -> None:
         async with stream as opened:
+            self.begun.set()
             await opened.deliver(self.take, self.room)
 
 
@@ -83,7 +88,7 @@ async def test_tokens_are_passed_on_without_a_turn_of_the_answers_task(
     upstream.enqueue([Headers(), Wait(gate), *answer(["a", "b"])])
     async with Upstream(upstream.base_url) as client:
         reading = asyncio.create_task(taker.run(client.stream(PAYLOAD, Tally())))
-        await wait_until(lambda: upstream.calls, description="the call")
+        await taker.begun.wait()
         gate.set()
         await reading
     assert (taker.text, taker.tasks) == ("ab", {None})
