@@ -27,8 +27,9 @@ help: ## list the targets
 run: $(VENV)/run.stamp ## install what is needed into .venv and start everything on this machine (PORT=9000, ARGS="--workers 2")
 	@$(BIN)/tickertape up --typed="make run" $(if $(PORT),--port=$(PORT)) $(ARGS)
 
+# Tests also wait, so three processes keep two cores busy.
 test: $(VENV)/test.stamp ## the quick tests, in random order
-	$(PYTEST) -n 2 -m "not slow" $(ARGS)
+	$(PYTEST) -n 3 -m "not slow" $(ARGS)
 
 test-all: $(VENV)/test.stamp ## all tests: the quick ones with coverage, then those that kill processes and wait for leases to end
 	$(MAKE) --no-print-directory test ARGS="--cov --cov-report=term $(ARGS)"

@@ -152,13 +152,12 @@ class Consumer:
                 await self._stopping.wait()
                 await self._drain(claiming, grace_s)
             finally:
-                keeping.cancel()
-                claiming.cancel()
-                await self._end_jobs()
+                # A claim whose reply is there already begins one more job.
+                await self._ended(keeping, claiming)
+                await self._ended(*(task for _, task in self._jobs.listed()))
 
-    async def _end_jobs(self) -> None:
-        """Cancel what runs, and let it end, because its connections are closed after this."""
-        tasks = [task for _, task in self._jobs.listed()]
+    async def _ended(self, *tasks: asyncio.Task[None]) -> None:
+        """Cancel tasks, and let them end, because their connections are closed after this."""
         for task in tasks:
             task.cancel()
         if tasks:

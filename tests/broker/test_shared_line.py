@@ -22,6 +22,7 @@ from tickertape.broker.errors import BrokerError, ConversationBusy, Unavailable
 from tickertape.broker.lua import Scripts
 from tickertape.broker.queue import Lease, Nothing
 from tickertape.broker.shared_line import SharedLine
+from tickertape.runtime import fair_turns
 from tickertape.runtime.fair_turns import TENANT
 
 SETTINGS = GivenSettings(max_body_bytes=10_000_000)
@@ -206,8 +207,10 @@ async def test_a_cancelled_call_does_not_shift_the_replies_of_others(
 
 
 async def test_a_tenant_with_all_its_turns_waits_while_another_one_is_served(
-    proxied: tuple[FaultProxy, Rig],
+    proxied: tuple[FaultProxy, Rig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A machine that stands still for a second would end the sharing.
+    monkeypatch.setattr(fair_turns, "_SHARED_S", 60.0)
     proxy, broker = proxied
 
     async def submit(tenant: str) -> str:

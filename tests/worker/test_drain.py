@@ -1,6 +1,7 @@
 """How a consumer stops: what it finishes, what it gives back, and for what it does not wait."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from tests.support.script import Finish, Role, Text, Wait, answer
@@ -195,3 +196,22 @@ async def test_a_consumer_does_not_wait_long_for_a_job_that_does_not_end(
         assert consumer.running == 1
         may_end.set()
         await until(lambda: consumer.running == 0)
+
+
+async def test_a_job_that_begins_while_its_consumer_is_cancelled_ends_with_it(
+    queue: ScriptedQueue,
+) -> None:
+    lease, *_ = leases()
+
+    async def claim_whose_reply_is_there() -> Lease:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return lease
+
+    queue.will("claim", claim_whose_reply_is_there)
+    consumer = consumer_of(queue, endless(), timing=ConsumerTiming(end_limit_s=30))
+    task = asyncio.create_task(consumer.run(30))
+    await until(lambda: "claim" in queue.verbs)
+    task.cancel()
+    await asyncio.wait({task})
+    assert consumer.running == 0
