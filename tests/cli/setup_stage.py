@@ -66,7 +66,9 @@ class Stage:
         if answers is not None:
             self._stack.callback(asyncio.get_running_loop().remove_reader, listener.fileno())
             listener.setblocking(False)
-            asyncio.get_running_loop().add_reader(listener.fileno(), _answer, listener, answers)
+            asyncio.get_running_loop().add_reader(
+                listener.fileno(), _answer, listener, answers, self._stack
+            )
         return int(listener.getsockname()[1])
 
     def account(self, url: str, *rules: str) -> str:
@@ -89,11 +91,12 @@ class Stage:
         return path
 
 
-def _answer(listener: socket.socket, answers: bytes) -> None:
+def _answer(listener: socket.socket, answers: bytes, until: contextlib.AsyncExitStack) -> None:
     with contextlib.suppress(BlockingIOError):
         connection, _ = listener.accept()
-        with connection:
-            connection.sendall(answers)
+        # A close with a request unread would be a reset, which may come before the answer is read.
+        until.enter_context(connection)
+        connection.sendall(answers)
 
 
 Cause = Callable[[Stage], Awaitable[None]]
