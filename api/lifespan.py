@@ -118,12 +118,15 @@ async def running(
         services.streams.drain()
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await services.fleet.leave()
-        services.heavy.close()
-        await connections.aclose()
-        if history is not None:
-            await history.aclose()
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await services.fleet.leave()
+        finally:
+            # Also if a server is in a hurry, and cancels the wait for Redis.
+            services.heavy.close()
+            await connections.aclose()
+            if history is not None:
+                await history.aclose()
 
 
 def _services(
