@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -159,17 +160,13 @@ class ClaimLoop:
         """
         stays_idle = self._free > 0
         pulse = self._visit_pulses[partition] = Pulse(self._timing.silence_limit_s)
-        claims = [
-            self._claim(
-                partition, pulse, suspect_ok=may_take_suspect and n == 0, stays_idle=stays_idle
-            )
-            for n in range(slots)
-        ]
+        claim = partial(self._claim, partition, pulse, stays_idle=stays_idle)
+        claims = [claim(suspect_ok=may_take_suspect and n == 0) for n in range(slots)]
         claimed = [await claims[0]] if slots == 1 else await asyncio.gather(*claims)
         del self._visit_pulses[partition]
         # In the order of the queue, which a drain restores.
         leases = sorted(
-            (claim for claim in claimed if isinstance(claim, Lease)),
+            (each for each in claimed if isinstance(each, Lease)),
             key=lambda lease: lease.attempt,
         )
         for lease in leases:
