@@ -26,5 +26,6 @@ def open_history(settings: Settings) -> "History | None":
         return History(settings.history_url.get_secret_value())
     except ModuleNotFoundError as missing:
         raise SettingsInvalid(
-            f"TICKERTAPE_HISTORY_URL needs {missing.name}: pip install 'tickertape[sql]'"
+            f"TICKERTAPE_HISTORY_URL needs {missing.name}: install Tickertape with its extra `sql`"
+            ", as docs/history.md shows"
         ) from None

@@ -22,7 +22,7 @@ _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL
 _PROTOCOL = "http/protobuf"
 _EXPORTERS = {"otlp", "console"}
 _GEN_AI = "gen_ai_latest_experimental"
-_INSTALL = 'pip install "tickertape[traces]"'
+_INSTALL = "install Tickertape with its extra `traces`, as docs/traces.md shows"
 
 
 @dataclass(frozen=True)

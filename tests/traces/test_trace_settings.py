@@ -76,7 +76,7 @@ def test_without_the_extra_one_line_says_how_to_install_it(monkeypatch: pytest.M
             "event": "traces are off",
             "log_level": "warning",
             "problem": "OTEL_EXPORTER_OTLP_ENDPOINT is set, and OpenTelemetry is not installed",
-            "fix": 'pip install "tickertape[traces]"',
+            "fix": "install Tickertape with its extra `traces`, as docs/traces.md shows",
         }
     ]
 
