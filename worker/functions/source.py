@@ -127,7 +127,8 @@ class FunctionSource:
             text="".join(piece.text for piece in pieces if piece.kind == "delta"),
             keep=self._marking.keep,
         )
-        request = request_of(lease, body, entries[0].data)
+        # A fail-over of Redis can lose the whole log. The first write then ends the attempt.
+        request = request_of(lease, body, entries[0].data if entries else {})
         return Start(request, context, [] if self._is_at_checkpoint else pieces)
 
 
