@@ -143,7 +143,7 @@ class BulkConnection(asyncio.Protocol):
     def _may_be_silent(self) -> bool:
         # Replies owed at the end of a period may be recent, so wait one more.
         was_owed, self._was_owed = self._was_owed, self._owed > 0
-        return not (was_owed and self._owed)
+        return not (was_owed and self._was_owed)
 
     def _fail(self, failure: Exception) -> None:
         self._failure = self._failure or failure

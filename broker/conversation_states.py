@@ -11,8 +11,8 @@ from tickertape.broker.lua import Scripts
 class ConversationState:
     """Differs from an earlier state of the conversation if the title or the turns changed since.
 
-    `rows` is 0 and `title` None if there is no such conversation. `marks` are its active request,
-    when its latest requests began and ended, and the number of its turns.
+    Without such a conversation, `rows` is 0 and `title` is None. `marks` has the active request,
+    the times at which requests last began and ended, and the number of turns.
     """
 
     rows: int

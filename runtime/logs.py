@@ -22,13 +22,13 @@ class _LastingStderr:
 
     # Each request has four lines, and `contextlib.suppress` takes longer than the rest of these.
     def write(self, text: str) -> None:
-        try:  # noqa: SIM105
+        try:  # noqa: SIM105  # as said above
             sys.stderr.write(text)
         except OSError:
             pass
 
     def flush(self) -> None:
-        try:  # noqa: SIM105
+        try:  # noqa: SIM105  # as said above
             sys.stderr.flush()
         except OSError:
             pass

@@ -16,6 +16,7 @@ from tickertape.api.edge.prices import Price, Prices
 from tickertape.api.edge.problems import Problem
 from tickertape.broker.errors import SettingsInvalid
 from tickertape.broker.kinds import BESIDE_PARAMS
+from tickertape.broker.principals import is_tenant_name
 from tickertape.runtime.json_types import JsonObject
 
 EVERYONE = "*"
@@ -53,7 +54,7 @@ _OF_READERS = (
 _AMOUNTS = ("spend_per_day", "spend_per_month", "user_spend_per_day", "user_spend_per_month")
 _MOST_SPENT = 1e9
 _ITEM = re.compile(r"\s*[,\n]\s*")
-_TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}|\*", re.ASCII)
+_ALL_TENANTS = "*"
 _NAME = "TICKERTAPE_TENANT_RULES"
 _MOST_DIGITS = 12
 _COUNTED = ", ".join(_NUMBERS + _OF_READERS + _AMOUNTS)
@@ -212,7 +213,8 @@ def _parse(text: str) -> dict[str, dict[str, str]]:
     for item in filter(None, _ITEM.split(text.strip())):
         tenant, *words = item.split()
         pairs = [word.partition("=") for word in words]
-        if not _TENANT.fullmatch(tenant) or not pairs or not all(equals for _, equals, _ in pairs):
+        is_named = tenant == _ALL_TENANTS or is_tenant_name(tenant)
+        if not is_named or not pairs or not all(equals for _, equals, _ in pairs):
             raise SettingsInvalid(f"{_NAME} is wrong at `{tenant}`: {_FORMAT}")
         own = rules.setdefault(tenant, {})
         own |= {name: value for name, _, value in pairs}

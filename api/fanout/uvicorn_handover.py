@@ -63,7 +63,7 @@ class HandoverProtocol(HttpToolsProtocol):
         if self.cycle is not None:
             offer = functools.partial(self._hand_over, self.cycle)
             self.scope[_KEY] = offer  # type: ignore[literal-required]  # an extension
-            self.scope[LEAVING] = _Leaving(self, self.cycle)  # type: ignore[literal-required]
+            self.scope[LEAVING] = _Leaving(self, self.cycle)  # type: ignore[literal-required]  # an extension
         if self.scope["http_version"] != _HTTP_WITH_CHUNKS and self.cycle is not None:
             # uvicorn makes its own class by name. Its task has not run yet, and holds no method.
             self.cycle.__class__ = UnframedCycle

@@ -106,11 +106,8 @@ class Foreground:
         new = requests.find_new(self._request_id, self._caller.principal)
         is_short = new is not None and new.is_short
         try:
-            watched = await hub.acquire(self._request_id, is_short=is_short)
-            try:
+            async with hub.watch(self._request_id, is_short=is_short) as watched:
                 yield watched
-            finally:
-                hub.release(watched)
         except Unavailable as error:
             raise self._problem(ErrorReply(503, "unavailable", str(error))) from None
 

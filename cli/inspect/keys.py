@@ -12,6 +12,7 @@ from pathlib import Path
 from tickertape.broker.access import AccessRecords, KeyRecord
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import Refused, Unavailable
+from tickertape.broker.principals import is_tenant_name
 from tickertape.cli.exits import CommandFailed, Exit
 from tickertape.cli.inspect.operator_audit import audited
 from tickertape.cli.inspect.redis_url import command_failed, redis_url
@@ -23,7 +24,6 @@ from tickertape.runtime.signing_secrets import secrets_of
 # `metrics` and `admin` show the numbers of all tenants.
 _OWN_SCOPES = ("submit", "read", "cancel", "erase", "list")
 SCOPES = (*_OWN_SCOPES, "metrics", "admin")
-_TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _AGE = re.compile(r"(\d{1,4})([mhd])", re.ASCII)
 _UNITS_S = {"m": 60, "h": 3600, "d": 86_400}
 
@@ -95,7 +95,7 @@ async def _revoke(access: AccessRecords, key_id: str) -> int:
 
 
 def _record(tenant: str, new: NewKey) -> KeyRecord:
-    if not _TENANT.fullmatch(tenant):
+    if not is_tenant_name(tenant):
         raise CommandFailed(
             "a tenant is 1 to 64 of the characters A-Z, a-z, 0-9, _, . and -", Exit.USAGE
         )

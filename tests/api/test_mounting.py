@@ -177,7 +177,7 @@ async def test_an_application_with_a_mount_may_itself_be_mounted(
     host.mount(outer, app)
     async with serving(host) as url:
         options = {"base_url": f"{url}{outer}", "headers": {"X-User": "ada"}}
-        async with httpx2.AsyncClient(**options, verify=NO_TLS) as client:  # type: ignore[arg-type]
+        async with httpx2.AsyncClient(**options, verify=NO_TLS) as client:  # type: ignore[arg-type]  # of two types
             submitted = await client.post("/llm/chat", json={"message": "hi"})
             assert submitted.headers["Location"].startswith(f"{outer}/llm/chat/")
             assert (await client.get("/llm")).headers["Location"] == f"{outer}/llm/"

@@ -1,7 +1,8 @@
 """The bulk connection: redis-py keeps its streams where we find them; a break is reported."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import hiredis
@@ -26,6 +27,22 @@ async def connections(redis_url: str) -> AsyncIterator[Connections]:
     opened = Connections(redis_url)
     yield opened
     await opened.aclose()
+
+
+@asynccontextmanager
+async def bulk_to(
+    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    connections: Connections,
+) -> AsyncIterator[BulkConnection]:
+    """A connection to a server that is no Redis."""
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        bulk = BulkConnection(connections.unpooled(), print)
+        bulk._transport = writer.transport
+        writer.transport.set_protocol(bulk)
+        yield bulk
+        writer.close()
+        await bulk.close()
 
 
 async def test_redis_py_keeps_its_streams_where_they_are_looked_for(
@@ -221,17 +238,10 @@ async def test_a_connection_that_owes_a_reply_for_a_whole_silent_period_is_dead(
         await reader.read()
         writer.close()
 
-    server = await asyncio.start_server(swallow, "127.0.0.1", 0)
-    async with server:
-        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        bulk = BulkConnection(connections.unpooled(), print)
-        bulk._transport = writer.transport
-        writer.transport.set_protocol(bulk)
+    async with bulk_to(swallow, connections) as bulk:
         bulk.send("PING")
         with pytest.raises(Unavailable):
             await bulk.run(silence_s=0.01)
-        writer.close()
-        await bulk.close()
 
 
 async def test_an_error_in_the_handler_of_a_reply_ends_run_and_no_later_reply_is_passed_on(
@@ -261,13 +271,6 @@ async def test_bytes_that_are_not_replies_are_unavailable(connections: Connectio
         await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(babble, "127.0.0.1", 0)
-    async with server:
-        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        bulk = BulkConnection(connections.unpooled(), print)
-        bulk._transport = writer.transport
-        writer.transport.set_protocol(bulk)
+    async with bulk_to(babble, connections) as bulk:
         with pytest.raises(Unavailable):
             await bulk.run(silence_s=5, on_silence=lambda: False)
-        writer.close()
-        await bulk.close()
