@@ -55,6 +55,24 @@ def test_every_file_that_is_named_exists(document: str) -> None:
     assert [name for name in names if not any((top / name).exists() for top in beside)] == []
 
 
+def test_every_page_has_an_entry_in_the_site_s_navigation() -> None:
+    """`make docs` fails on a page without one, and takes longer to say so."""
+    navigation = (ROOT / "mkdocs.yml").read_text("utf-8")
+    pages = [name.removeprefix("docs/") for name in DOCUMENTS if name.startswith("docs/")]
+    assert [
+        page
+        for page in pages
+        if not re.search(rf"[ :]{re.escape(page)}$", navigation, re.MULTILINE)
+    ] == []
+
+
+def test_every_decision_is_in_the_index_of_decisions() -> None:
+    decisions = ROOT / "docs/decisions"
+    index = (decisions / "index.md").read_text("utf-8")
+    names = [path.name for path in decisions.glob("[0-9]*.md")]
+    assert [name for name in names if f"({name})" not in index] == []
+
+
 def test_a_dead_link_is_found() -> None:
     assert _is_dead("docs/nowhere.md", "README.md")
     assert _is_dead("docs/wires.md#nowhere", "README.md")
