@@ -20,6 +20,7 @@ from tests.support.scripted import (
 )
 from tests.worker.jobs import codes, said
 from tests.worker.test_functions import QUEUED
+from tickertape.broker.appender import Appended
 from tickertape.broker.codec import Cursor, Entry
 from tickertape.broker.errors import Fenced
 from tickertape.broker.marks import Checkpoint
@@ -48,9 +49,8 @@ def job_of(
     **changes: Any,
 ) -> Job:
     asked = {"params": {"model": function.name}, **changes.pop("payload", {})}
-    kit = tools(
-        OfflineUpstream(), queue, appender, kept=kept or [QUEUED], marks=marks, functions=[function]
-    )
+    log = [QUEUED] if kept is None else kept
+    kit = tools(OfflineUpstream(), queue, appender, kept=log, marks=marks, functions=[function])
     return Job(lease(payload=asked, **changes), kit)
 
 
@@ -204,6 +204,20 @@ async def test_a_fenced_attempt_runs_no_tool() -> None:
     queue = ScriptedQueue()
     await job_of(work, queue, Refusing(), appender=ScriptedAppender(accepting)).run()
     assert (ran, queue.all("finish")) == ([], [])
+
+
+async def test_of_a_request_whose_log_was_lost_the_first_write_ends_the_attempt() -> None:
+    @tickertape.function("f")
+    async def work(_: tickertape.Request) -> AsyncIterator[str]:
+        yield "a"
+        await asyncio.Event().wait()
+
+    queue, refusing = ScriptedQueue(), ScriptedAppender(lambda *_: Appended("FENCED", -1))
+    with capture_logs() as logs:
+        await job_of(work, queue, ScriptedMarks(), appender=refusing, kept=[]).run()
+    assert len(refusing.calls) == 1
+    assert queue.all("finish") == []
+    assert [each for each in logs if each["log_level"] == "error"] == []
 
 
 async def test_a_function_is_tested_with_a_context_of_its_own() -> None:
