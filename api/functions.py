@@ -20,7 +20,8 @@ def listed_functions(members: Members) -> Iterator[str]:
 def pool_of(model: str | None, members: Members, may_use: Callable[[str], bool]) -> str:
     """The pool of a request for a model; None is the default of the workers.
 
-    A function keeps its requests for an hour after its last worker: they wait for its restart.
+    Without an upstream, the only function is the default. A function keeps its requests for an hour
+    after its last worker: they wait for its restart.
     Raises Problem for a model that nobody runs: all workers run functions only, or have upstreams
     whose table names all of their models.
     """
@@ -30,6 +31,8 @@ def pool_of(model: str | None, members: Members, may_use: Callable[[str], bool])
     if _has_upstream(members) and (model is None or served is None or model in served):
         return UPSTREAM
     functions = [name for name in listed_functions(members) if may_use(name)]
+    if model is None and served is None and len(functions) == 1:
+        return functions[0]
     models = [name for name in served or () if name not in functions and may_use(name)]
     names = ", ".join([*functions, *models][:_MOST_NAMED]) or "none"
     what = "these functions" if served is None else "these"

@@ -2,7 +2,7 @@
 
 The host application keeps its middleware, its documents and its own way to recognize callers. What
 is mounted is a whole app behind one path: its guards, error forms and routes are those of
-`tickertape serve`.
+`tickertape api`.
 """
 
 import asyncio

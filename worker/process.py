@@ -83,8 +83,12 @@ class Worker:
                 await self.consumer.start_up.run(self._start)
                 if not self.consumer.is_stopping:
                     tune_garbage_collector()
-                    has_upstream = UPSTREAM in self.consumer.pools
-                    log.info("working", slots=self.slots, upstream=has_upstream)
+                    pools = self.consumer.pools
+                    functions = [pool for pool in pools if pool != UPSTREAM]
+                    has_upstream = UPSTREAM in pools
+                    log.info(
+                        "working", slots=self.slots, upstream=has_upstream, functions=functions
+                    )
                     report_ready()
                     background.append(group.create_task(self.agreement.run(), name="agreement"))
                     await self.consumer.run(self.drain_grace_s)

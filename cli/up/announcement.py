@@ -5,17 +5,27 @@ because its operator can mend it, or it can fail, at any time.
 """
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.request import getproxies
 
 from tickertape.cli.program import program_name
 from tickertape.cli.up.child import ChildProcess
 from tickertape.cli.up.console import Usage, how_to_use, print_line
-from tickertape.cli.up.upstream_state import LISTED, UpstreamState, upstream_state
+from tickertape.cli.up.upstream_state import (
+    LISTED,
+    UpstreamState,
+    upstream_state,
+    with_functions,
+)
 from tickertape.runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from tickertape.client import AsyncClient
 
 _POLL_S = 0.05
 _POLL_READY_S = 0.5
@@ -31,6 +41,8 @@ class Announcement:
     settings: Settings
     is_local: bool
     started_s: float
+    has_upstream: bool = True
+    """Whether there is a model beside the functions of the workers."""
 
     async def run(self) -> None:
         """Print the state of the start, and later of the upstream, until cancelled."""
@@ -60,20 +72,41 @@ class Announcement:
                 can_answer = state is not None and not state.problem
                 is_working = can_answer and any(worker.is_ready for worker in self.workers)
                 if state is not None and is_working and await client.is_ready():
+                    await self._until_functions_are_known(client)
                     return state
                 if self._age_s() > _SLOW_AFTER_S and not is_slow and not problem:
                     is_slow = True
                     print_line("The start is slow. The log files may show the cause.")
                 await asyncio.sleep(_POLL_S)
 
+    async def _until_functions_are_known(self, client: "AsyncClient") -> None:
+        """The API looks for functions every two seconds, and the printed commands name one."""
+        from tickertape.client import TickertapeError
+
+        # A closed API lists nothing without a key.
+        with contextlib.suppress(TickertapeError):
+            while True:
+                if self._functions() <= set(await client.models()):
+                    return
+                await asyncio.sleep(_POLL_S)
+
+    def _functions(self) -> set[str]:
+        return {name for worker in self.workers for name in worker.functions}
+
     def _upstream(self) -> UpstreamState | None:
         """The state of the upstream; None before a worker has reported it."""
         records = [worker.upstream_record for worker in self.workers if worker.upstream_record]
         # If the workers disagree, one that can answer is enough.
         records.sort(key=lambda record: record.get("event") != LISTED)
-        if not records:
+        if self.has_upstream and not records:
             return None
-        return upstream_state(records[0], self.settings, is_local=self.is_local)
+        # In the order of the module. The workers run the same one.
+        functions = next((each.functions for each in self.workers if each.functions), ())
+        state = UpstreamState()
+        if self.has_upstream:
+            state = upstream_state(records[0], self.settings, is_local=self.is_local)
+        default = None if self.is_local else self.settings.openai_model
+        return with_functions(state, functions, default)
 
     def _print_ready(self, state: UpstreamState) -> None:
         if state.advice:

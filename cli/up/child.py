@@ -24,6 +24,8 @@ class ChildProcess:
         self.name = name
         self.is_ready = False
         """Whether the process has logged `ready_event` since its last start."""
+        self.functions: tuple[str, ...] = ()
+        """The functions that the process runs, as its `ready_event` names them."""
         self.upstream_record: Mapping[str, Any] | None = None
         """The latest record in which the process reports the state of the upstream."""
         self.log_path = log_path
@@ -53,11 +55,13 @@ class ChildProcess:
             raise CommandFailed(f"{self.name} cannot be started: {error}") from None
 
     def new_lines(self) -> list[str]:
-        """The lines logged since the last call. Updates `is_ready` and `upstream_record`."""
+        """The lines logged since the last call. Updates the attributes that they report."""
         lines = self.tail.lines()
         for record in map(record_of, lines):
             event = record.get("event")
-            self.is_ready |= event == self._ready_event is not None
+            if event == self._ready_event is not None:
+                self.is_ready = True
+                self.functions = tuple(map(str, record.get("functions") or ()))
             if event in UPSTREAM_EVENTS:
                 self.upstream_record = record
         return lines

@@ -55,11 +55,13 @@ def run(options: Options) -> int:
                 _check_redis(settings)
                 _claim_redis(settings.redis_url, settings.namespace, upstream, options)
             redis = redis_service(settings, data_dir)
-            model = model_service(settings, logs)
+            model = model_service(options, settings, logs)
             redis_server = _start(redis, resources.callback)
             local_model = _start(model, resources.callback)
             print_line(redis_line(settings, redis_server))
-            print_line(model_line(settings, local_model))
+            print_line(
+                model_line(settings, local_model, has_functions=options.functions is not None)
+            )
             print_line(f"Logs     {logs}")
             if data_dir != options.data_dir:
                 print_line(other_upstream_line(options.data_dir, label_of(options.data_dir)))
@@ -75,7 +77,12 @@ def run(options: Options) -> int:
                 supervisor_timing(settings),
             )
             announcement = Announcement(
-                url_of(options.host, port), workers, settings, local_model is not None, started_s
+                url_of(options.host, port),
+                workers,
+                settings,
+                is_local=local_model is not None,
+                has_upstream=local_model is not None or settings.has_upstream,
+                started_s=started_s,
             )
             return asyncio.run(_supervise(supervisor, announcement))
     except (EmbeddedServerError, LocalModelError) as error:

@@ -30,8 +30,13 @@ def redis_line(settings: Settings, server: EmbeddedServer | None) -> str:
     return f"Redis    {hide_secrets(server.url)}, {owner}, data in {server.log_path.parent}"
 
 
-def model_line(settings: Settings, model: LocalModel | None) -> str:
-    """Pure: which model is used; `model` is the local one, None with an upstream."""
+def model_line(settings: Settings, model: LocalModel | None, *, has_functions: bool = False) -> str:
+    """Pure: which model is used; `model` is the local one, None with an upstream or functions."""
+    if model is None and has_functions and not settings.has_upstream:
+        return (
+            "Model    none, because your functions answer. To have a model beside them, set\n"
+            "         OPENAI_API_KEY, OPENAI_BASE_URL or TICKERTAPE_LOCAL_MODEL"
+        )
     if model is None:
         named = settings.openai_model or "(named by each request)"
         if settings.upstreams is not None:
@@ -67,8 +72,8 @@ def other_upstream_line(data_dir: Path, label: str) -> str:
 class Usage:
     """What the commands that `up` prints depend on.
 
-    `model` is for an upstream without a default model. `has_url` and `has_key`: commands in this
-    environment use the address of this API without further words, and have a key.
+    `model` is a function, or is for an upstream without a default model. `has_url` and `has_key`:
+    commands in this environment use the address of this API without further words, and have a key.
     """
 
     url: str

@@ -26,9 +26,9 @@ def needs_redis(settings: Settings) -> bool:
     return settings.redis_url is None
 
 
-def needs_model(settings: Settings) -> bool:
-    """Whether `up` must start the local model: it is chosen, or no upstream is set."""
-    return settings.local_model is not None or not settings.has_upstream
+def needs_model(settings: Settings, *, has_functions: bool = False) -> bool:
+    """Whether `up` must start the local model: it is chosen, or nothing else could answer."""
+    return settings.local_model is not None or not (settings.has_upstream or has_functions)
 
 
 def log_environment(settings: Settings) -> dict[str, str]:

