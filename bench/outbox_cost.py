@@ -18,7 +18,7 @@ from tests.support.given_settings import GivenSettings
 from tests.support.receiver import write_receivers
 from tests.support.rig import Rig, open_rig
 from tests.support.servers import in_memory, valkey_server
-from tickertape.broker.queue import Lease
+from tickertape.broker.leases import Lease
 
 _ROUNDS, _BATCH = 40, 50
 _STEPS = ("submit", "claim", "finish")

@@ -17,7 +17,7 @@ from tests.support.given_settings import GivenSettings
 from tests.support.rig import Rig, open_rig
 from tests.support.running_api import RunningApi, running_api
 from tests.support.servers import in_memory, valkey_server
-from tickertape.broker.queue import Lease
+from tickertape.broker.leases import Lease
 from tickertape.broker.rates import RateLimit
 
 # Other programs on the machine make a batch slower, and none faster.

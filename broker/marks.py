@@ -5,7 +5,6 @@ may have effects outside their answer, so they can record another policy, and a 
 from which the next attempt goes on. An attempt whose upstream keeps the answer records where.
 """
 
-import contextlib
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -15,8 +14,8 @@ from tickertape.broker.codec import Cursor
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import Fenced
 from tickertape.broker.kinds import Policy
+from tickertape.broker.leases import Attached, Lease
 from tickertape.broker.lua import Scripts
-from tickertape.broker.queue import Lease
 
 MOST_CHECKPOINT_BYTES = 256 * 1024
 
@@ -26,16 +25,6 @@ class Checkpoint(NamedTuple):
 
     at: Cursor
     state: bytes
-
-
-class Attached(msgspec.Struct, frozen=True):
-    """An answer that an upstream keeps: the row of the table, and the upstream's id for it.
-
-    The scripts add `entries` (broker/scripts/lifecycle.lua).
-    """
-
-    upstream: str
-    id: str
 
 
 class Marks:
@@ -57,14 +46,6 @@ class Marks:
     async def attach(self, lease: Lease, attached: Attached | None) -> None:
         """Record the answer that an upstream keeps; None: no upstream does. As `mark` otherwise."""
         await self._record(lease, "", 0, b"", msgspec.json.encode(attached))
-
-    async def attached(self, request_id: str) -> Attached | None:
-        """The answer of the last attempt, if an upstream keeps it. Raises Unavailable."""
-        key = self._connections.keys.request(request_id)
-        stored = await self._connections.ask_small("HGET", key, "attached")
-        with contextlib.suppress(msgspec.DecodeError):
-            return None if stored is None else msgspec.json.decode(stored, type=Attached)
-        return None
 
     async def _record(
         self,

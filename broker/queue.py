@@ -4,10 +4,9 @@ The holder of a Lease may write until Redis refuses: the script of each verb com
 with the current one, whatever this process believes.
 """
 
-import time
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import msgspec
@@ -17,6 +16,7 @@ from tickertape.broker.codec import NEWEST_FORMAT, Cursor
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import Fenced, TooLong
 from tickertape.broker.kinds import Opener, Terminal, Verdict
+from tickertape.broker.leases import Lease, Nothing, lease_of, next_ms_of
 from tickertape.broker.lua import Scripts
 from tickertape.broker.pools import UPSTREAM
 from tickertape.runtime.settings import Settings
@@ -27,46 +27,6 @@ DEAD_RETENTION_S = 604_800
 WAKE = b"wake"
 # Redis serves nobody else while a script runs: this many renewals take half a millisecond.
 MOST_RENEWALS = 200
-
-
-@dataclass(frozen=True)
-class Lease:
-    """The right to write one attempt of one request.
-
-    `n` counts attempts from 1; `opener` is the kind of this attempt's first entry, and `prev` the
-    entry before that. `retries` counts how often the upstream asked for a later call. `trace` is
-    the context of the request's trace (runtime/tracing.py), empty without one. `pool` is the
-    function that answers the request, empty for the upstream. `next_ms`: milliseconds until the
-    next claim could succeed (0 = now, None = nothing scheduled), as of this claim.
-
-    `claimed_at_s` is the monotonic time of the claim. `waited_s` is the time from the submit to the
-    claim, and `away_s` that from the last sign of life of a lost worker to the claim; None without
-    a lost worker. Both are by the clock of Redis.
-    """
-
-    request_id: str
-    attempt: int
-    n: int
-    opener: Opener
-    prev: Cursor
-    payload: dict[str, Any]
-    crashes: int = 0
-    retries: int = 0
-    conversation: str = ""
-    tenant: str = ""
-    trace: str = ""
-    pool: str = UPSTREAM
-    next_ms: int | None = field(default=0, compare=False)
-    claimed_at_s: float = field(default_factory=time.monotonic, compare=False)
-    waited_s: float = field(default=0.0, compare=False)
-    away_s: float | None = field(default=None, compare=False)
-
-
-@dataclass(frozen=True)
-class Nothing:
-    """No request can be claimed; `next_ms` as in Lease."""
-
-    next_ms: int | None
 
 
 @dataclass(frozen=True)
@@ -154,7 +114,7 @@ class Queue:
         )
         next_ms, poisoned, interrupted, *_ = details if word == "EMPTY" else details[10:]
         self.failed_by_claims.update(poison=int(poisoned), interrupted=int(interrupted))
-        return Nothing(_next_ms(next_ms)) if word == "EMPTY" else _lease(details)
+        return Nothing(next_ms_of(next_ms)) if word == "EMPTY" else lease_of(details)
 
     async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
         """Keep the leases for their full length from now, in one call; returns the refused ones.
@@ -200,6 +160,7 @@ class Queue:
             opener=cast("Opener", opener.decode()),
             prev=Cursor.parse(prev),
             away_s=None,
+            attached=None,
         )
 
     async def retry(
@@ -284,33 +245,6 @@ class Queue:
 
     def _ring(self, lease: Lease) -> str:
         return self._keys.ring(request_ids.partition_of(lease.request_id))
-
-
-def _lease(details: list[bytes]) -> Lease:
-    request_id, attempt, n, opener, prev, payload, crashes, retries, *more = details
-    conversation, tenant, next_ms, _, _, created, lost, trace, pool = more
-    return Lease(
-        request_id=request_id.decode(),
-        attempt=int(attempt),
-        n=int(n),
-        opener=cast("Opener", opener.decode()),
-        prev=Cursor.parse(prev),
-        payload=msgspec.json.decode(payload),
-        crashes=int(crashes),
-        retries=int(retries),
-        conversation=conversation.decode(),
-        tenant=tenant.decode(),
-        trace=trace.decode(),
-        pool=pool.decode(),
-        next_ms=_next_ms(next_ms),
-        # The attempt's number is the time of the claim.
-        waited_s=(int(attempt) - int(created or attempt)) / 1000,
-        away_s=(int(attempt) - int(lost)) / 1000 if lost else None,
-    )
-
-
-def _next_ms(detail: bytes) -> int | None:
-    return None if int(detail) < 0 else int(detail)
 
 
 def _unless_fenced(word: Verdict) -> None:

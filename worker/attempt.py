@@ -8,8 +8,8 @@ from typing import Any
 import structlog
 
 from tickertape.broker.codec import encode_data, encode_text
+from tickertape.broker.leases import Lease
 from tickertape.broker.principals import tenant_of
-from tickertape.broker.queue import Lease
 from tickertape.broker.request_ids import partition_of
 from tickertape.broker.turns import remember
 from tickertape.worker import prompt

@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from tickertape.broker.leases import Lease
 from tickertape.broker.principals import tenant_of
-from tickertape.broker.queue import Lease
 from tickertape.runtime.tracing import Attributes, Span, TraceContext, Tracer
 from tickertape.worker.failures import SourceFailed
 from tickertape.worker.gen_ai import request_attributes, response_attributes

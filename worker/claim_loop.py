@@ -12,7 +12,7 @@ import structlog
 
 from tickertape.broker import request_ids
 from tickertape.broker.errors import Unavailable
-from tickertape.broker.queue import Lease, Nothing
+from tickertape.broker.leases import Lease, Nothing
 from tickertape.runtime.pulse import Pulse
 from tickertape.runtime.wait import wait_at_most
 from tickertape.worker.job import Job

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from tickertape.broker.queue import Lease
+from tickertape.broker.leases import Lease
 from tickertape.worker.claim_loop import ClaimLoop, ClaimTiming
 from tickertape.worker.interruption import Interruption
 from tickertape.worker.lease_keeper import LeaseKeeper

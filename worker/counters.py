@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tickertape.broker.queue import Lease
+from tickertape.broker.leases import Lease
 from tickertape.worker.request_times import RequestTimes
 
 # The rate is the mean over this many reports, so that one pause of the upstream does not show as 0.

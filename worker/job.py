@@ -10,8 +10,9 @@ import structlog
 from tickertape.broker.codec import encode_data
 from tickertape.broker.errors import Fenced, TooLong, Unavailable
 from tickertape.broker.kinds import Policy, Terminal
+from tickertape.broker.leases import Lease
 from tickertape.broker.principals import tenant_of
-from tickertape.broker.queue import Gap, Lease
+from tickertape.broker.queue import Gap
 from tickertape.worker.attempt import Attempt
 from tickertape.worker.failures import Failure, FailureCode
 from tickertape.worker.functions.source import FunctionSource

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 
 from tickertape.broker.appender import Appended, Appender
-from tickertape.broker.queue import Lease
+from tickertape.broker.leases import Lease
 from tickertape.worker.outcome import Stop
 
 # With more unacknowledged entries than this, the upstream has to wait for Redis.

@@ -2,7 +2,7 @@
 
 import time
 
-from tickertape.broker.queue import Lease
+from tickertape.broker.leases import Lease
 from tickertape.runtime.histogram import Histogram
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import structlog
 
-from tickertape.broker.queue import Lease
+from tickertape.broker.leases import Lease
 from tickertape.worker.job import Job
 from tickertape.worker.lease_keeper import LeaseKeeper
 from tickertape.worker.tools import Tools

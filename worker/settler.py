@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from tickertape.broker.queue import Lease
+from tickertape.broker.leases import Lease
 from tickertape.broker.request_ids import partition_of
 from tickertape.broker.settlements import Settlements
 from tickertape.broker.task_faults import TaskFaults

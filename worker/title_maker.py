@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import structlog
 
 from tickertape.broker.errors import Unavailable
+from tickertape.broker.leases import Lease
 from tickertape.broker.model_titles import CLAIM_S, ModelTitles, TitleClaim
-from tickertape.broker.queue import Lease
 from tickertape.worker.counters import Counters
 from tickertape.worker.title_words import clean_title, title_request
 from tickertape.worker.upstream.answer_stream import Limits

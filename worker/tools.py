@@ -9,11 +9,12 @@ from typing import TypeVar
 from tickertape.broker.appender import Appender
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import Unavailable
+from tickertape.broker.leases import Lease
 from tickertape.broker.log import Logs
 from tickertape.broker.looks import Looks
 from tickertape.broker.marks import Marks
 from tickertape.broker.pools import UPSTREAM
-from tickertape.broker.queue import Lease, Queue
+from tickertape.broker.queue import Queue
 from tickertape.broker.task_faults import TaskFaults
 from tickertape.runtime.tracing import Tracer
 from tickertape.worker import prompt

@@ -22,8 +22,8 @@ from tests.support.rig import Rig
 from tests.support.servers import ValkeyServer
 from tickertape.broker import codec
 from tickertape.broker.appender import MAX_ENTRIES
+from tickertape.broker.leases import Lease
 from tickertape.broker.lua import source
-from tickertape.broker.queue import Lease
 
 _AT_ONCE = 16
 T = TypeVar("T")

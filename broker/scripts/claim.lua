@@ -4,13 +4,13 @@
 --        7 conversation_ttl_s  8 budget  9 take (0|1)  10 suspect_ok (0|1)  11 default_model (JSON)
 --        12 dead_retention_s  13 stays_idle (0|1)  14 reachable_ms  15 format  16 keeps  17.. values, the pools
 -- ->     GO id attempt n opener prev payload crashes retries conversation tenant next_ms poisoned interrupted created
---        lost trace pool | EMPTY next_ms poisoned interrupted
+--        lost trace pool attached | EMPTY next_ms poisoned interrupted
 -- FLAGS  deny-oom
 -- NEEDS  rights prefix kept rates lifecycle turns
 -- `next_ms` is the time in ms until another claim could succeed: 0 now, -1 nothing is scheduled. `poisoned` and
 -- `interrupted` are how many requests this call ended with these codes. `created` is when the request was accepted,
 -- and `lost` when the worker that ran it last renewed its lease, if the request was taken back from that worker.
--- `trace` is that of the submit.
+-- `trace` is that of the submit. `attached` is the answer that one of the worker's upstreams keeps (mark.lua), or ''.
 -- The worker gets requests of its pools only: names of functions, and '' for the upstream. Of several pools, the one whose
 -- next tenant runs the fewest requests for its weight is next, and of equal ones the first.
 -- `keeps` has the names of the worker's upstreams that keep answers, with a space between two names.
@@ -35,10 +35,10 @@ local poisoned, interrupted = 0, 0
 
 local function claimed_reply(id, next_ms)
   local h = call('HMGET', P .. 'req:' .. id, 'attempt', 'n', 'opener', 'prev', 'payload', 'crashes', 'retries', 'conv',
-    'tenant', 'created', 'reason', 'lost', 'trace', 'pool')
+    'tenant', 'created', 'reason', 'lost', 'trace', 'pool', 'attached')
   local lost = h[11] == '"worker_lost"' and h[12] or ''
   return { 'GO', id, h[1], h[2], h[3], h[4], h[5], h[6], h[7], h[8], h[9], next_ms, poisoned, interrupted, h[10] or '', lost,
-    h[13] or '', h[14] or '' }
+    h[13] or '', h[14] or '', h[15] or '' }
 end
 
 local claimed = call('GET', P .. 'claim:' .. nonce)
@@ -232,7 +232,7 @@ local function leased_reply(r, opener, prev, next_ms)
   local payload, retries, created, lost, trace = unpack(r.more)
   if r.reason ~= '"worker_lost"' then lost = nil end
   return { 'GO', r.id, r.attempt, r.n, opener, prev, payload, r.crashes, retries, r.conversation, r.tenant, next_ms, poisoned,
-    interrupted, created or '', lost or '', trace or '', r.pool }
+    interrupted, created or '', lost or '', trace or '', r.pool, r.attached or '' }
 end
 
 move_to_pools()

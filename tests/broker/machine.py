@@ -22,7 +22,8 @@ from tests.support.given_settings import GivenSettings
 from tickertape.broker import errors, request_ids
 from tickertape.broker.codec import encode_data, encode_text
 from tickertape.broker.kinds import OnBusy, Policy, Terminal
-from tickertape.broker.queue import Gap, Lease, Nothing
+from tickertape.broker.leases import Lease, Nothing
+from tickertape.broker.queue import Gap
 from tickertape.broker.submission import Submission, Submitted
 
 LIMITS = GivenSettings(

@@ -8,8 +8,8 @@ from tests.broker.snapshot import Snapshot
 from tests.broker.stories import Request
 from tickertape.broker.codec import Cursor
 from tickertape.broker.kinds import Policy
+from tickertape.broker.leases import Lease
 from tickertape.broker.outbox import CONSUMERS, Consumer, Fate
-from tickertape.broker.queue import Lease
 
 FATES = {"done": None, "again": 0, "given up": None}
 

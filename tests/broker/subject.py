@@ -15,12 +15,13 @@ from tickertape.broker.compaction import Compaction
 from tickertape.broker.connections import Connections
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.exchanges import Exchanges
+from tickertape.broker.leases import Lease
 from tickertape.broker.log import Logs
 from tickertape.broker.looks import Looks
 from tickertape.broker.lua import Scripts
 from tickertape.broker.marks import Marks
 from tickertape.broker.outbox import Outbox
-from tickertape.broker.queue import Lease, Queue
+from tickertape.broker.queue import Queue
 from tickertape.broker.requests import Requests
 from tickertape.broker.summaries import ConversationList
 from tickertape.runtime.settings import Settings

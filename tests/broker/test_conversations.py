@@ -11,7 +11,7 @@ from tests.support.whole_turns import whole_conversation, whole_turns
 from tickertape.broker.codec import encode_data, encode_text
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.errors import RequestMissing
-from tickertape.broker.queue import Lease
+from tickertape.broker.leases import Lease
 from tickertape.broker.turns import Links, Turn, remember
 from tickertape.runtime.settings import Settings
 

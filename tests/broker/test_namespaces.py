@@ -7,7 +7,7 @@ import pytest
 from tests.support.given_settings import GivenSettings
 from tests.support.rig import Rig
 from tickertape.broker.errors import RequestMissing
-from tickertape.broker.queue import Nothing
+from tickertape.broker.leases import Nothing
 from tickertape.broker.queue_depth import read_queue_depth
 
 

@@ -5,8 +5,9 @@ from tests.broker.partition import Empty, Partition
 from tests.support.keyspace import KEYS
 from tests.support.rig import open_rig, working
 from tests.support.upstream import ScriptedUpstream
+from tickertape.broker.leases import Lease, Nothing
 from tickertape.broker.looks import Look, Looks
-from tickertape.broker.queue import Lease, Nothing, Queue
+from tickertape.broker.queue import Queue
 from tickertape.runtime.settings import Settings
 
 

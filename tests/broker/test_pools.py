@@ -6,9 +6,10 @@ from tests.broker.checked_partition import TAG, Go
 from tests.broker.partition import Empty, Partition
 from tests.support.rig import open_rig
 from tickertape.broker.dead import DeadRequests
+from tickertape.broker.leases import Lease, Nothing
 from tickertape.broker.looks import Look, Looks
 from tickertape.broker.pools import is_function_name
-from tickertape.broker.queue import Lease, Nothing, Queue
+from tickertape.broker.queue import Queue
 from tickertape.broker.queue_depth import read_queue_depth
 from tickertape.broker.queue_lines import QueueLines
 

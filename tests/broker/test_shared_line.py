@@ -19,8 +19,8 @@ from tests.support.wait import wait_until
 from tickertape.broker.bulk import BulkConnection
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import BrokerError, ConversationBusy, Unavailable
+from tickertape.broker.leases import Lease, Nothing
 from tickertape.broker.lua import Scripts
-from tickertape.broker.queue import Lease, Nothing
 from tickertape.broker.shared_line import SharedLine
 from tickertape.runtime import fair_turns
 from tickertape.runtime.fair_turns import TENANT

@@ -3,7 +3,7 @@
 from tests.support.wait import wait_until
 from tickertape.broker.appender import Appended, Appender
 from tickertape.broker.codec import encode_text
-from tickertape.broker.queue import Lease
+from tickertape.broker.leases import Lease
 
 
 class Writer:

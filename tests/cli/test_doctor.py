@@ -14,7 +14,7 @@ from tests.support.servers import ValkeyServer
 from tests.support.upstream import ScriptedUpstream
 from tickertape.broker.agreement import Agreement, Format
 from tickertape.broker.connections import Connections
-from tickertape.broker.queue import Nothing
+from tickertape.broker.leases import Nothing
 from tickertape.cli.checks import machine, servers
 from tickertape.cli.checks.examine import Place
 from tickertape.cli.checks.finding import Finding, Level, Role

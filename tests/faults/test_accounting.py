@@ -13,7 +13,8 @@ from tests.support.wait import wait_until
 from tickertape.broker.appender import Appender
 from tickertape.broker.codec import encode_text
 from tickertape.broker.kinds import OPENERS
-from tickertape.broker.queue import Lease, Queue
+from tickertape.broker.leases import Lease
+from tickertape.broker.queue import Queue
 from tickertape.runtime.settings import Settings
 
 

@@ -15,7 +15,8 @@ from tests.support.rig import Rig, open_rig, working
 from tests.support.script import Finish, Role, Status, Text, Wait
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
-from tickertape.broker.queue import Lease, Queue
+from tickertape.broker.leases import Lease
+from tickertape.broker.queue import Queue
 from tickertape.runtime.settings import Settings
 
 HOUR_S = 3600

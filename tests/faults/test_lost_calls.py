@@ -23,11 +23,12 @@ from tickertape.broker.connections import Connections
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.counts import Counts
 from tickertape.broker.exchanges import Exchanges
+from tickertape.broker.leases import Attached, Lease
 from tickertape.broker.lua import NAMES, source
-from tickertape.broker.marks import Attached, Marks
+from tickertape.broker.marks import Marks
 from tickertape.broker.model_titles import ModelTitles
 from tickertape.broker.outbox import Fate, Outbox
-from tickertape.broker.queue import Lease, Queue
+from tickertape.broker.queue import Queue
 from tickertape.broker.rates import RateLimit
 from tickertape.broker.repartition import Repartition
 from tickertape.broker.requests import Requests

@@ -13,7 +13,7 @@ from tests.support.rig import Rig, open_rig, working
 from tests.support.script import Role, Text, Wait, answer
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
-from tickertape.broker.queue import Lease, Nothing
+from tickertape.broker.leases import Lease, Nothing
 from tickertape.runtime.settings import Settings
 from tickertape.worker.worker_channels import WorkerChannels
 

@@ -15,7 +15,8 @@ from tests.support.rig import Rig, open_rig, working
 from tests.support.upstream import ScriptedUpstream
 from tickertape.broker.dead import DeadRequests
 from tickertape.broker.errors import RequestMissing, TenantLimitReached, Unavailable
-from tickertape.broker.queue import Lease, Queue
+from tickertape.broker.leases import Lease
+from tickertape.broker.queue import Queue
 from tickertape.cli.exits import CommandFailed, Exit
 from tickertape.cli.inspect import dead as dead_command
 from tickertape.cli.up.data_dir import DataDir

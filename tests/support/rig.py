@@ -20,8 +20,9 @@ from tickertape.broker.codec import Entry, encode_data, encode_text
 from tickertape.broker.connections import Connections
 from tickertape.broker.fold import Answer, fold
 from tickertape.broker.kinds import Terminal
+from tickertape.broker.leases import Lease
 from tickertape.broker.log import Logs
-from tickertape.broker.queue import Lease, Queue
+from tickertape.broker.queue import Queue
 from tickertape.broker.requests import Record, Requests
 from tickertape.broker.submission import Submission
 from tickertape.runtime.settings import Settings
@@ -165,6 +166,11 @@ class Rig:
     async def record(self, request_id: str) -> Record:
         """The record as it is now."""
         return await self.requests.get_with_usage(request_id, TENANT)
+
+    async def has_mark(self, request_id: str) -> bool:
+        """Whether Redis names an answer of the request that its upstream keeps."""
+        key = self.connections.keys.request(request_id)
+        return bool(await self.connections.ask("HEXISTS", key, "attached"))
 
     async def ended(self, request_id: str, timeout_s: float = 15) -> Answer:
         """Wait for the terminal and return the answer."""

@@ -16,10 +16,11 @@ from tickertape.broker.appender import Appended, Appender, Target
 from tickertape.broker.codec import START, Entry
 from tickertape.broker.conversations import Conversations
 from tickertape.broker.kinds import AppendOutcome, Policy
+from tickertape.broker.leases import Lease, Nothing
 from tickertape.broker.log import Logs
 from tickertape.broker.looks import Look, Looks
 from tickertape.broker.marks import Checkpoint, Marks
-from tickertape.broker.queue import Gap, Lease, Nothing, Queue
+from tickertape.broker.queue import Gap, Queue
 from tickertape.broker.turns import Turn
 from tickertape.worker.functions.definition import Function
 from tickertape.worker.prompt import Bounds

@@ -13,7 +13,7 @@ from tests.support.scripted import (
     lease,
     tools,
 )
-from tickertape.broker.queue import Lease
+from tickertape.broker.leases import Lease
 from tickertape.worker.consumer import Consumer, ConsumerTiming
 
 CROWD = [f"r0_{letter * 26}" for letter in "abcdefghi"]

@@ -28,8 +28,8 @@ from tests.worker.consumers import (
     running,
 )
 from tickertape.broker.errors import Unavailable
+from tickertape.broker.leases import Lease, Nothing
 from tickertape.broker.looks import Look
-from tickertape.broker.queue import Lease, Nothing
 from tickertape.worker.consumer import Consumer, ConsumerTiming
 
 SHORT_POLLS = ConsumerTiming(poll_s=0.005)

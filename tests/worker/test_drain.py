@@ -8,7 +8,7 @@ from tests.support.script import Finish, Role, Text, Wait, answer
 from tests.support.scripted import ScriptedAppender, ScriptedQueue, accepting, until
 from tests.worker.consumers import IDS, consumer_of, endless, leases, running
 from tickertape.broker.errors import Unavailable
-from tickertape.broker.queue import Lease
+from tickertape.broker.leases import Lease
 from tickertape.worker.consumer import Consumer, ConsumerTiming
 
 

@@ -17,7 +17,7 @@ from tests.support.scripted import (
 from tests.worker.jobs import HALF, codes, run_to_half, says_half
 from tickertape.broker.errors import Fenced, Unavailable
 from tickertape.broker.kinds import AppendOutcome
-from tickertape.broker.queue import Lease
+from tickertape.broker.leases import Lease
 from tickertape.worker.job import Job
 from tickertape.worker.outcome import Stop
 from tickertape.worker.tools import JobTiming

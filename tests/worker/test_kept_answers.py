@@ -13,7 +13,7 @@ from tests.support.prompted import Plan, PlanFollower
 from tests.support.script import Done, Text, Wait, answer
 from tests.support.upstream import ScriptedUpstream
 from tests.support.wait import wait_until
-from tickertape.broker.marks import Attached
+from tickertape.broker.leases import Attached
 from tickertape.worker.upstream.answer_stream import Limits
 from tickertape.worker.upstream.errors import Truncated
 from tickertape.worker.upstream.pieces import Piece

@@ -11,7 +11,8 @@ from tests.support.script import Role, Script, Text, Wait
 from tests.support.scripted import OfflineUpstream, ScriptedQueue, lease, tools, until
 from tests.support.wait import wait_until
 from tickertape.broker.errors import Unavailable
-from tickertape.broker.queue import MOST_RENEWALS, Lease
+from tickertape.broker.leases import Lease
+from tickertape.broker.queue import MOST_RENEWALS
 from tickertape.worker.job import Job
 from tickertape.worker.lease_keeper import _TURNS, LeaseKeeper
 

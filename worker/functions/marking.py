@@ -6,8 +6,8 @@ from typing import Protocol
 
 from tickertape.broker.errors import Fenced
 from tickertape.broker.kinds import Policy
+from tickertape.broker.leases import Lease
 from tickertape.broker.marks import Marks
-from tickertape.broker.queue import Lease
 from tickertape.worker.functions.definition import OnInterruption
 from tickertape.worker.source import Written
 

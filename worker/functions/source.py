@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 from tickertape.broker.codec import Cursor, Entry
+from tickertape.broker.leases import Lease
 from tickertape.broker.marks import Checkpoint
 from tickertape.broker.principals import tenant_of
-from tickertape.broker.queue import Lease
 from tickertape.worker.functions.answer import FunctionAnswer, Start
 from tickertape.worker.functions.context import Context
 from tickertape.worker.functions.definition import Function

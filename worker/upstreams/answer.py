@@ -14,7 +14,7 @@ from typing import Any, Protocol, Self
 
 import structlog
 
-from tickertape.broker.marks import Attached
+from tickertape.broker.leases import Attached
 from tickertape.worker.prompt import estimated_tokens
 from tickertape.worker.upstream.answer_stream import AnswerStream, Limits, Take
 from tickertape.worker.upstream.errors import (

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tickertape.broker.marks import Attached
+from tickertape.broker.leases import Attached
 from tickertape.worker.upstream.answer_stream import Take
 from tickertape.worker.upstream.errors import Stalled, Truncated, Unreachable, UpstreamError
 from tickertape.worker.upstream.pieces import Piece

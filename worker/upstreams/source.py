@@ -5,8 +5,7 @@ from typing import Any
 
 from tickertape.broker.codec import Cursor, Entry
 from tickertape.broker.errors import Fenced
-from tickertape.broker.marks import Attached
-from tickertape.broker.queue import Lease
+from tickertape.broker.leases import Attached, Lease
 from tickertape.worker.source import Origin, Stored, Written, kept_text, output_until
 from tickertape.worker.upstream.answer_stream import Limits
 from tickertape.worker.upstream.tally import Tally
@@ -32,22 +31,16 @@ class TableSource:
         self._written = written
         self._stored = stored
         self._answer: TableAnswer | None = None
-        self._attached: Attached | None = None
         # The answer that attempts after this one are to find, and the one that they would find.
         self._wanted: Attached | None = None
-        self._recorded: Attached | None = None
+        self._recorded = at = lease.attached
+        member = None if at is None else table.member(at.upstream)
+        self._attached = at if member is not None and member.keeping is not None else None
         self._is_recording = False
         self._kept: KeptAnswer | None = None
 
     async def prepare(self) -> None:
-        """Find the answer of an earlier attempt that an upstream keeps."""
-        if self._lease.n == 1 or not self._table.keeping:
-            return
-        request_id, marks = self._lease.request_id, self._stored.marks
-        at = await self._stored.insist(lambda: marks.attached(request_id))
-        self._recorded = at
-        member = None if at is None else self._table.member(at.upstream)
-        self._attached = at if member is not None and member.keeping is not None else None
+        """The lease names the answer of an earlier attempt that an upstream keeps."""
 
     def kept(self, entries: list[Entry]) -> Tally:
         """The text, and whether there was other output, which no upstream continues.
