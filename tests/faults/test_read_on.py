@@ -36,9 +36,15 @@ from tests.support.wire_calls import (
     resuming_agui,
 )
 from tests.wires.conftest import openai_client
+from tickertape.broker.codec import Entry
+from tickertape.broker.leases import Attached, Lease
+from tickertape.broker.log import Logs
 from tickertape.broker.marks import Marks
+from tickertape.broker.queue import Queue
 from tickertape.worker.job import Job
+from tickertape.worker.lease_keeper import LeaseKeeper
 from tickertape.worker.outcome import Stop
+from tickertape.worker.running_jobs import RunningJobs
 from tickertape.worker.upstreams.reading import read_table
 from tickertape.worker.upstreams.roster import build_table
 
@@ -117,6 +123,39 @@ async def test_a_cancelled_request_ends_its_answer_at_the_upstream(
         await rig.requests.cancel(request_id, "public")
         await wait_until(lambda: keeping.ended, description="the end at the upstream")
     assert keeping.ended == ["resp_0"]
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+async def test_a_request_cancelled_before_its_answer_is_read_on_ends_the_answer_as_well(
+    rig: Rig, keeping: KeepingUpstream, tmp_path: Path, *, is_running: bool
+) -> None:
+    rows = read_table(table_of(tmp_path, keeping, "responses"))
+    queue = Queue(rig.connections, rig.settings, worker="second", keeping=["a"])
+    asked = asyncio.Event()
+
+    class Hanging(Logs):
+        async def entries(self, *_: object, **__: object) -> list[Entry]:
+            asked.set()
+            return await asyncio.Future()
+
+    first = await rig.leased()
+    await rig.type("half ")
+    await Marks(rig.connections).attach(first, Attached("a", "resp_0"))
+    await rig.queue.release(first)
+    async with build_table(rows, random.Random(1), model="m") as table:
+        kit = replace(tools(table, queue), logs=Hanging(rig.connections))
+        jobs = RunningJobs(kit, LeaseKeeper(queue, 60), slots=1, suspect_crashes=3)
+        lease = await queue.claim(0, "takeover")
+        assert isinstance(lease, Lease)
+        jobs.start(lease)
+        if is_running:
+            await asked.wait()
+        jobs.cancelled(lease.request_id)
+        await jobs.finish()
+        await wait_until(lambda: keeping.ended, description="the end at the upstream")
+    assert keeping.ended == ["resp_0"]
+    assert not keeping.replays
+    assert not keeping.calls
 
 
 async def test_an_upstream_that_failed_without_output_leaves_no_mark(

@@ -5,9 +5,8 @@ output it ends the attempt, and the request's policy decides what follows. But i
 the answer, a lost connection is made again, and the attempt goes on.
 """
 
-import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, Self
@@ -23,7 +22,6 @@ from tickertape.worker.upstream.errors import (
     Rejected,
     UpstreamError,
 )
-from tickertape.worker.upstream.keeping import Keeping
 from tickertape.worker.upstream.pieces import Piece
 from tickertape.worker.upstream.seen import AnswerDiffers
 from tickertape.worker.upstream.tally import Tally
@@ -60,8 +58,8 @@ class Roster(Protocol):
         """The upstream of a row."""
         ...
 
-    def do_later(self, call: Coroutine[Any, Any, None]) -> None:
-        """Make a call beside the answers."""
+    def end_answer(self, at: Attached) -> None:
+        """Have an upstream end an answer that it keeps and that nobody will read."""
         ...
 
 
@@ -272,9 +270,8 @@ class TableAnswer:
     def discard(self) -> None:
         """Have the upstream end an answer that it keeps and that nobody will read."""
         at, self._kept.at = self._kept.at, None
-        member = None if at is None else self._roster.member(at.upstream)
-        if at is not None and member is not None and member.keeping is not None:
-            self._roster.do_later(_end(member.keeping, at.id))
+        if at is not None:
+            self._roster.end_answer(at)
 
     def _left(self, error: BaseException | None) -> None:
         """Take note of how a call has ended, and give its room back."""
@@ -300,9 +297,3 @@ class TableAnswer:
             deltas = self.tally.deltas - self._before[1]
             used = used_tokens(self.tally, self._body["messages"], deltas)
         self._roster.leave(admitted, used)
-
-
-async def _end(keeping: Keeping, kept_id: str) -> None:
-    # The upstream may have ended the answer by itself, and otherwise does so in time.
-    with contextlib.suppress(UpstreamError):
-        await keeping.end(kept_id)

@@ -9,9 +9,11 @@ from typing import Any, Self
 
 import structlog
 
+from tickertape.broker.leases import Attached
 from tickertape.worker.upstream.answer_stream import Limits
 from tickertape.worker.upstream.client import Upstream
 from tickertape.worker.upstream.errors import AtOwnLimit, NoModelList, UpstreamError
+from tickertape.worker.upstream.keeping import Keeping
 from tickertape.worker.upstream.tally import Tally
 from tickertape.worker.upstreams.answer import TableAnswer
 from tickertape.worker.upstreams.breaker import TIMING, Breaker, BreakerTiming
@@ -171,6 +173,12 @@ class UpstreamTable:
         if admitted.place is not None:
             self.do_later(admitted.place.settle(tokens))
 
+    def end_answer(self, at: Attached) -> None:
+        """Have an upstream end an answer that it keeps and that nobody will read."""
+        member = self.member(at.upstream)
+        if member is not None and member.keeping is not None:
+            self.do_later(_end(member.keeping, at.id))
+
     def do_later(self, call: Coroutine[Any, Any, None]) -> None:
         """Make a call beside the answers; it is cancelled when the worker ends."""
         task = asyncio.create_task(call, name="call beside an answer")
@@ -225,6 +233,12 @@ class UpstreamTable:
     async def has_chat(self) -> bool:
         """Whether any of the upstreams knows the path of chat completions."""
         return any(await asyncio.gather(*(each.upstream.has_chat() for each in self.members)))
+
+
+async def _end(keeping: Keeping, kept_id: str) -> None:
+    # The upstream may have ended the answer by itself, and otherwise does so in time.
+    with contextlib.suppress(UpstreamError):
+        await keeping.end(kept_id)
 
 
 def build_table(

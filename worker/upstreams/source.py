@@ -109,9 +109,14 @@ class TableSource:
         return at is not None
 
     def discard(self) -> None:
-        """Have the upstream end the last answer, if it keeps it."""
+        """Have the upstream end the last answer, if it keeps it.
+
+        Before this attempt has an answer, that is the answer of an earlier attempt.
+        """
         if self._answer is not None:
             self._answer.discard()
+        elif self._attached is not None:
+            self._table.end_answer(self._attached)
 
     def _record(self, at: Attached | None) -> None:
         self._wanted = at
