@@ -40,6 +40,10 @@ class TaskFaults:
         """
         return next((f"{task}: {reason}" for task, reason in self._refused.items()), None)
 
+    def is_refused(self, task: str) -> bool:
+        """Whether Redis refuses a command to this task."""
+        return task in self._refused
+
     def contain(self, task: str) -> "AbstractContextManager[None, bool]":
         """Run a block of a task, and let no failure of the block out."""
         return self._contain(task)  # type: ignore[return-value]  # it swallows, which mypy cannot see

@@ -74,6 +74,9 @@ class Housekeeper:
                 if is_recount_due:
                     with self._faults.contain("recount"):
                         await self._counts.recount(partition, every_s=recount_s)
+            # Until a recount works, this worker is not ready.
+            if self._faults.is_refused("recount"):
+                self._recount_at_s = 0.0
 
     async def _compact_due(self, partition: int) -> None:
         while due := await self._compaction.due(
