@@ -189,6 +189,37 @@ async def test_a_checkpoint_that_cannot_be_kept_fails_the_request_and_is_named(s
     assert record["problem"].startswith("its checkpoint ")
 
 
+@pytest.mark.parametrize("is_asked_before_the_end", [False, True])
+async def test_a_task_that_a_function_leaves_behind_gets_an_error_for_its_checkpoint(
+    is_asked_before_the_end: bool,
+) -> None:
+    tasks: list[asyncio.Task[None]] = []
+    asked, rest = asyncio.Event(), asyncio.Event()
+
+    class Ended(ScriptedMarks):
+        async def mark(self, *_: Any, **__: Any) -> None:
+            asked.set()
+            await rest.wait()
+            raise Fenced
+
+    async def keep_later(context: tickertape.Context) -> None:
+        if not is_asked_before_the_end:
+            await rest.wait()
+        await context.checkpoint(1)
+
+    @tickertape.function("f")
+    async def work(_: tickertape.Request, context: tickertape.Context) -> AsyncIterator[Any]:
+        tasks.append(asyncio.create_task(keep_later(context)))
+        if is_asked_before_the_end:
+            await asked.wait()
+        yield "whole"
+
+    await job_of(work, ScriptedQueue(), Ended()).run()
+    rest.set()
+    with pytest.raises(RuntimeError, match="the answer has ended for this function"):
+        await asyncio.wait_for(tasks[0], 5)
+
+
 async def test_a_fenced_attempt_runs_no_tool() -> None:
     ran: list[str] = []
 

@@ -16,7 +16,7 @@ from tickertape.broker.errors import TooLong
 from tickertape.worker.failures import Failure, FailureCode, SourceFailed
 from tickertape.worker.functions.context import Context
 from tickertape.worker.functions.definition import Function
-from tickertape.worker.functions.errors import WrongCheckpoint, WrongValue
+from tickertape.worker.functions.errors import CheckpointTooLate, WrongCheckpoint, WrongValue
 from tickertape.worker.functions.guard import TaskCount, name_of
 from tickertape.worker.functions.marking import Marking
 from tickertape.worker.functions.pieces import PieceMaker
@@ -37,6 +37,10 @@ _VALUES_AT_A_TURN = 64
 _LEFT_BEHIND: set[asyncio.Task[None]] = set()
 # What functions left running is logged once of each kind, because libraries keep such tasks, too.
 _LOGGED_TASKS: set[tuple[str, str]] = set()
+
+
+# Their texts quote nothing of a request.
+_OF_OURS = WrongValue | WrongCheckpoint | CheckpointTooLate
 
 
 class Start(NamedTuple):
@@ -92,9 +96,13 @@ class FunctionAnswer:
     async def __aexit__(self, *exc_info: object) -> None:
         self._is_over = True
         self._watchdog.stop()
-        task = self._task
-        if task is None or task.done():
-            return
+        try:
+            if self._task is not None and not self._task.done():
+                await self._stop(self._task)
+        finally:
+            self._marking.end()
+
+    async def _stop(self, task: asyncio.Task[None]) -> None:
         self._start.context.cancel()
         task.cancel()
         _, pending = await asyncio.wait({task}, timeout=self._stop_grace_s)
@@ -196,7 +204,7 @@ class FunctionAnswer:
     def _defect(self, error: BaseException) -> Failure:
         """The failure for an error of the function, whose text may quote what nobody may see."""
         error_id, kind = secrets.token_hex(4), type(error).__name__
-        problem = {"problem": str(error)} if isinstance(error, WrongValue | WrongCheckpoint) else {}
+        problem = {"problem": str(error)} if isinstance(error, _OF_OURS) else {}
         event = "function failed after its end" if self._is_over else "function failed"
         self._log.error(event, error_id=error_id, exc_info=error, **problem)
         return Failure(FailureCode.FUNCTION, f"The function failed ({kind}, error {error_id}).")

@@ -60,6 +60,8 @@ class Context:
         `state` is what JSON can hold, in at most 256 KiB; keep larger things elsewhere, and their
         names in the state. Call this between two values: when it returns, the state and everything
         that was yielded before are in Redis. Another attempt does not get what came later.
+
+        Raises RuntimeError once the answer has ended, in a task that the function has left behind.
         """
         encoded = _json(state)
         await self._keep(encoded)

@@ -9,6 +9,7 @@ from tickertape.broker.kinds import Policy
 from tickertape.broker.leases import Lease
 from tickertape.broker.marks import Marks
 from tickertape.worker.functions.definition import OnInterruption
+from tickertape.worker.functions.errors import CheckpointTooLate
 from tickertape.worker.source import Written
 
 Insist = Callable[[Callable[[], Awaitable[None]]], Awaitable[None]]
@@ -25,6 +26,9 @@ class Marking(Protocol):
 
     async def keep(self, state: bytes) -> None:
         """The function asks for a checkpoint."""
+
+    def end(self) -> None:
+        """The answer has ended, so nothing is recorded any more."""
 
 
 class AttemptMarking:
@@ -51,6 +55,7 @@ class AttemptMarking:
         self._on_interruption = on_interruption
         self._requested: Policy = lease.payload.get("on_interruption", "restart")
         self._must_fail = False
+        self._ended = asyncio.Event()
 
     async def begin(self) -> None:
         """Record that the function may not run twice, if it may not."""
@@ -63,12 +68,21 @@ class AttemptMarking:
             await self._fail()
 
     async def keep(self, state: bytes) -> None:
-        """Record a checkpoint behind all that was yielded so far."""
+        """Record a checkpoint behind all that was yielded so far.
+
+        Raises CheckpointTooLate after the end, for a task that the function has left behind.
+        """
+        if self._ended.is_set():
+            raise CheckpointTooLate
         await self._written.flushed()
         at = self._written.first_unacked_seq - 1
         policy = "fail" if self._on_interruption == "fail" else self._requested
         await self._record(lambda: self._marks.mark(self._lease, policy, at=at, checkpoint=state))
         self._must_fail = False
+
+    def end(self) -> None:
+        """Let the tasks that the function has left behind go on, with an error."""
+        self._ended.set()
 
     async def _fail(self) -> None:
         await self._record(lambda: self._marks.mark(self._lease, "fail"))
@@ -80,4 +94,5 @@ class AttemptMarking:
         except Fenced:
             # The function is cancelled here, so that it does nothing that another attempt does too.
             self._written.fenced()
-            await asyncio.Event().wait()
+            await self._ended.wait()
+            raise CheckpointTooLate from None
