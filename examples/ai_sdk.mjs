@@ -1,7 +1,7 @@
 // The AI SDK's `Chat`, which is the engine of `useChat`, without a page. One client asks a question. A second client
 // opens in mid-answer, like a page that is reloaded, and gets the whole answer as well.
 //
-// npm install ai @ai-sdk/react react
+// npm install ai@7 @ai-sdk/react@4 react
 // TICKERTAPE_URL=http://127.0.0.1:8000 node examples/ai_sdk.mjs "Why is it blue?"
 
 import { Chat } from '@ai-sdk/react';

@@ -1,7 +1,7 @@
 // `useChat` of the AI SDK 7 on Tickertape: an answer is cut by the network, outlives a reload of the page and the death of a
 // worker, and stops for everybody. docs/usechat.md builds the page around it.
 //
-// npm install react react-dom ai @ai-sdk/react @ai-sdk/workflow
+// npm install react react-dom ai@7 @ai-sdk/react@4 @ai-sdk/workflow@2
 
 import { useChat } from '@ai-sdk/react';
 import { WorkflowChatTransport } from '@ai-sdk/workflow/client';
