@@ -1,6 +1,7 @@
 """The log lines of API and workers, which never contain the text of an error."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -48,6 +49,16 @@ print(json.dumps(writes), file=sys.stderr)
 """
 
 
+ODD_VALUES = """
+import structlog
+from tickertape.runtime import logs
+
+logs.configure()
+log = structlog.get_logger()
+log.info("Grüße \\0 '", path=logs, big=10**30, nested={"none": [None, True, 1.5]})
+"""
+
+
 CRASHING = """
 import asyncio, gc, logging, os, threading
 from tickertape.runtime import logs
@@ -83,7 +94,7 @@ fail("sk-secret")
 """
 
 
-def written(source: str = PROGRAM, *, exit_code: int = 0) -> list[dict[str, object]]:
+def lines_of(source: str, *, exit_code: int = 0) -> list[str]:
     program = subprocess.run(
         [sys.executable, "-c", source],
         env=module_environment(),
@@ -93,7 +104,11 @@ def written(source: str = PROGRAM, *, exit_code: int = 0) -> list[dict[str, obje
     )
     assert program.returncode == exit_code, program.stderr
     assert program.stdout == ""
-    return [json.loads(line) for line in program.stderr.splitlines()]
+    return program.stderr.splitlines()
+
+
+def written(source: str = PROGRAM, *, exit_code: int = 0) -> list[dict[str, object]]:
+    return [json.loads(line) for line in lines_of(source, exit_code=exit_code)]
 
 
 def test_records_are_json_of_one_shape_from_info_on_and_from_warnings_on_for_libraries() -> None:
@@ -102,6 +117,17 @@ def test_records_are_json_of_one_shape_from_info_on_and_from_warnings_on_for_lib
     assert (late["event"], late["level"]) == ("it is late", "warning")
     assert [failure["event"] for failure in failures] == ["failed", "failed too"]
     assert all("timestamp" in record for record in (begun, late, *failures))
+
+
+def test_a_line_has_the_bytes_of_json_dumps_whatever_its_values_are() -> None:
+    (line,) = lines_of(ODD_VALUES)
+    record = json.loads(line)
+    assert line == json.dumps(record)
+    assert record["event"] == "Grüße \0 '"
+    assert record["path"].startswith("<module 'tickertape.runtime.logs'")
+    assert record["big"] == 10**30
+    assert record["nested"] == {"none": [None, True, 1.5]}
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z", record["timestamp"])
 
 
 def test_an_error_is_logged_with_its_type_and_place_and_never_its_text() -> None:
