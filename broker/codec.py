@@ -121,6 +121,12 @@ class _Extended(msgspec.Struct):
     x: dict[str, Any]
 
 
+# Called with a type, `msgspec.json.decode` compiles the type again, which takes longer than the
+# decoding of a small entry.
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_extended = msgspec.json.Decoder(_Extended).decode
+
+
 class Notice(NamedTuple):
     """A message about a log that is not an entry: it is never replayed and has no cursor."""
 
@@ -166,11 +172,11 @@ def decode(cursor: Cursor, value: bytes, *, is_patient: bool = False) -> Entry:
         if letter in _PLAIN:
             return Entry(cursor, kind, value[1:].decode())
         if letter in _EXTENDED:
-            extended = msgspec.json.decode(value[1:], type=_Extended)
+            extended = _decode_extended(value[1:])
             return Entry(cursor, kind, extended.text, x=extended.x)
         if is_patient:
             return Entry(cursor, kind, data=_object(decode_patiently(value[1:])))
-        return Entry(cursor, kind, data=msgspec.json.decode(value[1:], type=dict[str, Any]))
+        return Entry(cursor, kind, data=_decode_object(value[1:]))
     except _MALFORMED as error:
         raise EntryMalformed from error
 
@@ -191,7 +197,7 @@ def _decode_unknown(cursor: Cursor, value: bytes) -> Entry:
     if not value or value[0] not in _OF_KINDS:
         raise EntryMalformed
     try:
-        data = msgspec.json.decode(value[1:], type=dict[str, Any])
+        data = _decode_object(value[1:])
     except _MALFORMED:
         data = {}
     return Entry(cursor, "unknown", data=data)
@@ -206,7 +212,7 @@ def unpack(message: bytes) -> Pushed | Notice:
     head, _, body = message.partition(b"\n")
     try:
         if head.startswith(_NOTICE):
-            return Notice(head[1:].decode(), msgspec.json.decode(body, type=dict[str, Any]))
+            return Notice(head[1:].decode(), _decode_object(body))
         attempt, _, seq = head.partition(b"-")
         length, _, value = body.partition(b":")
         # Most messages carry one entry, for which the loop takes twice as long.
