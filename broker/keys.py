@@ -10,7 +10,8 @@ system_keys.py has the names of what a system has only once.
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 from tickertape.broker.partition_tags import spread_tag
 from tickertape.broker.pools import UPSTREAM, after_name, in_pool
@@ -29,6 +30,7 @@ def digest(*parts: str) -> str:
     return hashed.hexdigest()[:40]
 
 
+@lru_cache(maxsize=4096)
 def partition_of_name(name: bytes) -> int:
     """The partition of a key or a channel; raises ValueError for any other name."""
     found = _PARTITION_OF_TAG.match(name)
@@ -49,10 +51,14 @@ class Keyspace(SystemKeys):
 
     namespace: str = ""
     is_spread: bool = False
+    _tags: dict[int, str] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def tag(self, partition: int) -> str:
         """The hash tag that all keys of a partition begin with."""
-        return f"{{{self.tag_text(partition)}}}:"
+        # A request asks for the tag of its partition ten times.
+        if (known := self._tags.get(partition)) is None:
+            known = self._tags[partition] = f"{{{self.tag_text(partition)}}}:"
+        return known
 
     def tag_text(self, partition: int) -> str:
         """The text between the braces of a hash tag, which decides about the slot."""

@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from functools import lru_cache
 
 _REQUEST_ID = re.compile(r"r(0|[1-9]\d{0,3})_[a-z2-7]{26}", re.ASCII)
 # The letter of each byte, so that each letter has five random bits.
@@ -15,6 +16,8 @@ def new_request_id(partition: int) -> str:
     return f"r{partition}_{random.decode()}"
 
 
+# A request asks for the partition of its own id a dozen times.
+@lru_cache(maxsize=4096)
 def parse_partition(text: str) -> int | None:
     """The partition that a request id names, or None when the text is not a request id."""
     match = _REQUEST_ID.fullmatch(text)
