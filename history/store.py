@@ -187,12 +187,17 @@ class History:
     def _in_transaction(self, work: Callable[[sql.Connection], T]) -> T:
         with self._making:
             if not self._has_tables:
+                if sql.inspect(self._engine).has_table(SCHEMA.name):
+                    with self._engine.begin() as connection:
+                        _refuse_later_tables(connection)
                 METADATA.create_all(self._engine)
                 with self._engine.begin() as connection:
                     known = self._insert(SCHEMA).values(version=VERSION)
                     connection.execute(known.on_conflict_do_nothing())
                 self._has_tables = True
         with self._engine.begin() as connection:
+            # A later release may change the tables while this process runs.
+            _refuse_later_tables(connection)
             return work(connection)
 
     def _insert(self, table: sql.Table) -> Any:
@@ -227,6 +232,15 @@ class History:
         now_ms = _now_ms()
         connection.execute(tombs, [{"id": each, "erased_ms": now_ms} for each in ids])
         delete_requests(connection, ids)
+
+
+def _refuse_later_tables(connection: sql.Connection) -> None:
+    version = connection.scalar(sql.select(sql.func.max(SCHEMA.c.version)))
+    if version is not None and version > VERSION:
+        raise HistoryUnavailable(
+            f"The tables of the history have version {version}, and this release knows {VERSION}:"
+            " run the release that made them."
+        )
 
 
 def _is(principal: str, key: str) -> tuple[sql.ColumnElement[bool], ...]:

@@ -1,5 +1,7 @@
 """The database of the history: what is written twice is there once, and what is erased stays so."""
 
+import contextlib
+import sqlite3
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -39,6 +41,33 @@ def row(id_: str = "a", at_ms: int = 1, *, key: str = "k", **columns: Any) -> Wr
     named = {name: value for name, value in columns.items() if name in request}
     of_talk = {name: value for name, value in columns.items() if name in conversation}
     return Written(request | named, conversation | of_talk if key else None)
+
+
+def connected(history: History) -> sqlite3.Connection:
+    assert history.file is not None
+    return sqlite3.connect(history.file)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_tables_of_a_later_release_are_neither_read_nor_written(
+    is_known: bool, tmp_path: Path
+) -> None:
+    first = History(f"sqlite:///{tmp_path}/history.db")
+    await first.write([row("a")])
+    with contextlib.closing(connected(first)) as connection, connection:
+        connection.execute("INSERT INTO tickertape_schema VALUES (7)")
+        connection.execute("DROP TABLE tickertape_erased")
+    reopened = first if is_known else History(f"sqlite:///{tmp_path}/history.db")
+    words = "have version 7, and this release knows 1: run the release that made them"
+    for call in (reopened.write([row("b")]), reopened.find("t", "a"), reopened.check()):
+        with pytest.raises(HistoryUnavailable, match=words):
+            await call
+    with contextlib.closing(connected(first)) as connection:
+        assert connection.execute("SELECT id FROM tickertape_requests").fetchall() == [("a",)]
+        tables = connection.execute("SELECT name FROM sqlite_master").fetchall()
+        assert ("tickertape_erased",) not in tables
+    for history in {first, reopened}:
+        await history.aclose()
 
 
 async def ids(history: History, key: str = "k") -> list[str]:
