@@ -21,6 +21,7 @@ from redis.exceptions import (
 
 from tickertape.broker.errors import AccessDenied, Unavailable, WritesRefused
 from tickertape.broker.server_connection import ServerDemoted, full_reply
+from tickertape.runtime.cancellations import cancellations_kept
 
 # The errors of a server that accepts no writes now: no memory, a replica, a fail-over, a foreign
 # script that takes too long (BUSY).
@@ -52,18 +53,13 @@ _FAILURES = (RedisError, OSError, TimeoutError, SlotNotCoveredError)
 def failures_mapped() -> Iterator[None]:
     """Raise Unavailable in place of redis-py's errors for a Redis that is away or refuses.
 
-    This also keeps cancellations: redis-py can swallow a cancellation that arrives while it
-    connects, and the task would continue as if nobody had cancelled it.
+    Cancellations are kept as by `cancellations_kept`.
     """
-    task = asyncio.current_task()
-    cancels_before = task.cancelling() if task else 0
-    try:
-        yield
-    except _FAILURES as error:
-        raise unavailable(error) from error
-    finally:
-        if task is not None and task.cancelling() > cancels_before:
-            raise asyncio.CancelledError
+    with cancellations_kept():
+        try:
+            yield
+        except _FAILURES as error:
+            raise unavailable(error) from error
 
 
 @contextlib.asynccontextmanager

@@ -16,6 +16,7 @@ from redis.asyncio.sentinel import Sentinel
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError
 
+from tickertape.runtime.cancellations import cancellations_kept
 from tickertape.runtime.sentinel_address import SentinelAddress
 
 log = structlog.get_logger()
@@ -90,7 +91,7 @@ class PrimaryLocator:
             await asyncio.sleep(_ASK_EVERY_S)
             # A lock, because the clients of the Sentinels have one connection each.
             async with self._asking:
-                with contextlib.suppress(ConnectionLost):
+                with cancellations_kept(), contextlib.suppress(ConnectionLost):
                     await self._ask()
 
     async def _ask(self) -> tuple[str, int]:
