@@ -26,6 +26,7 @@ from tickertape.broker.principals import OPEN_TENANT, is_tenant_name
 from tickertape.roles import Roles
 from tickertape.runtime.environment import load_settings
 from tickertape.runtime.logs import join_host
+from tickertape.runtime.setting_addresses import checked_root_path
 
 logger = structlog.get_logger("api")
 
@@ -93,8 +94,16 @@ def router(
 
 
 def _refuse_other_forms(prefix: str) -> None:
+    problem = ""
     if not prefix.startswith("/") or prefix.startswith("//") or prefix.endswith("/"):
-        message = f"the prefix is {prefix!r}: it begins with a slash and ends without one, as /llm"
+        problem = "it begins with a slash and ends without one, as /llm"
+    else:
+        try:
+            checked_root_path(prefix)
+        except ValueError as error:
+            problem = str(error)
+    if problem:
+        message = f"the prefix is {prefix!r}: {problem}"
         raise ValueError(message)
 
 
