@@ -127,6 +127,16 @@ async def test_the_request_goes_out_as_it_is_with_stream_and_usage(
     assert call.path == "/v1/chat/completions"
 
 
+@pytest.mark.parametrize("size", [1, 65_400, 65_536, 300_000])
+async def test_a_prompt_of_any_length_arrives_whole_in_the_first_call_and_in_later_ones(
+    upstream: ScriptedUpstream, client: Upstream, size: int
+) -> None:
+    payload = PAYLOAD | {"messages": [{"role": "user", "content": "é" + "x" * size}]}
+    for _ in range(3):
+        await collect(client, payload=payload)
+    assert [call.body["messages"] for call in upstream.calls] == [payload["messages"]] * 3
+
+
 @pytest.mark.parametrize("model", [{}, {"model": None}, {"model": ""}])
 async def test_a_request_that_names_no_model_gets_the_default(
     upstream: ScriptedUpstream, client: Upstream, model: dict[str, Any]

@@ -12,6 +12,7 @@ import httpx2
 
 from tickertape.worker.upstream.error_responses import refuse
 from tickertape.worker.upstream.pushed_body import PushedBody
+from tickertape.worker.upstream.small_request import SmallRequest
 
 PUSHED_BODY = "tickertape.pushed_body"
 """The extension of a response whose body can be handed over: one that is not compressed."""
@@ -106,7 +107,9 @@ class _Transport(httpx2.AsyncBaseTransport):
             )
             # The SDK's client keeps the cookies of hosts without a name, too.
             cookies = aiohttp.CookieJar(unsafe=True)
-            self._session = aiohttp.ClientSession(connector=connector, cookie_jar=cookies)
+            self._session = aiohttp.ClientSession(
+                connector=connector, cookie_jar=cookies, request_class=SmallRequest
+            )
         return self._session
 
 
