@@ -64,7 +64,7 @@ class Queue:
         self._pools = deque(pools)
         self._scripts = Scripts(connections.commands)
         self.default_model = settings.openai_model or ""
-        self.failed_by_claims: Counter[str] = Counter()
+        self.failed_by_claims = Counter(poison=0, interrupted=0)
         """How many requests the claims have ended, by the code of the failure."""
 
     async def claim(
@@ -113,7 +113,8 @@ class Queue:
             keeps=self._keeps,
         )
         next_ms, poisoned, interrupted, *_ = details if word == "EMPTY" else details[10:]
-        self.failed_by_claims.update(poison=int(poisoned), interrupted=int(interrupted))
+        if poisoned or interrupted:
+            self.failed_by_claims.update(poison=int(poisoned), interrupted=int(interrupted))
         return Nothing(next_ms_of(next_ms)) if word == "EMPTY" else lease_of(details)
 
     async def renew(self, leases: Sequence[Lease]) -> list[Lease]:

@@ -280,7 +280,9 @@ class ClaimLoop:
 
     def _reachability(self, partition: int) -> Reachability:
         node = self._tools.looks.node_of(partition)
-        return self._reachable.setdefault(node, Reachability(self._pause_limit_s))
+        if (known := self._reachable.get(node)) is None:
+            known = self._reachable[node] = Reachability(self._pause_limit_s)
+        return known
 
     def _answered(self, partition: int) -> None:
         self._reachability(partition).answered(time.monotonic())
