@@ -39,6 +39,8 @@ class BulkConnection(asyncio.Protocol):
         self._before_flush = before_flush
         self._is_flush_due = False
         self._transport: asyncio.WriteTransport | None = None
+        # Asking for the running loop is a call of the kernel.
+        self._loop: asyncio.AbstractEventLoop
         self._parser = hiredis.Reader()
         self._outgoing: list[bytes] = []
         self._is_silent = True
@@ -55,6 +57,7 @@ class BulkConnection(asyncio.Protocol):
 
     async def open(self) -> None:
         """Connect; raises Unavailable."""
+        self._loop = asyncio.get_running_loop()
         with failures_mapped():
             await self._connection.connect()  # type: ignore[no-untyped-call]  # bare in redis-py
         writer = self._connection._writer  # noqa: SLF001  the reason of this module
@@ -80,7 +83,7 @@ class BulkConnection(asyncio.Protocol):
         """Call `before_flush` at the end of this turn; what it sends leaves in the same write."""
         if not self._is_flush_due:
             self._is_flush_due = True
-            asyncio.get_running_loop().call_soon(self._flush)
+            self._loop.call_soon(self._flush)
 
     async def run(self, *, silence_s: float, on_silence: Callable[[], bool] | None = None) -> None:
         """Never return; raise Unavailable when the connection breaks.

@@ -56,7 +56,10 @@ class SharedLine:
         self._turns = turns
         self._reply_timeout_s = reply_timeout_s
         self._bulk: BulkConnection | None = None
-        self._waiting: deque[asyncio.Future[Any]] = deque()
+        # Each with the time, on the loop's clock, at which its caller gives up.
+        self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop
 
     @property
     def is_open(self) -> bool:
@@ -99,15 +102,35 @@ class SharedLine:
         bulk = self._bulk
         if bulk is None or not bulk.is_open:
             return LOST
-        loop = asyncio.get_running_loop()
-        reply: asyncio.Future[Any] = loop.create_future()
-        limit = loop.call_later(limit_s, _give_up, reply)
-        try:
-            bulk.send(*command)
-            self._waiting.append(reply)
-            return await reply
-        finally:
-            limit.cancel()
+        reply: asyncio.Future[Any] = self._loop.create_future()
+        due_s = self._loop.time() + limit_s
+        bulk.send(*command)
+        self._waiting.append((reply, due_s))
+        self._limit(due_s)
+        return await reply
+
+    def _limit(self, due_s: float) -> None:
+        """Give up what is late at this time. A timer for each reply would cost more than to send.
+
+        So there is one timer, which keeps running when its reply has come.
+        """
+        if self._timer is None or due_s < self._timer.when():
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(due_s, self._give_up)
+
+    def _give_up(self) -> None:
+        self._timer = None
+        now_s, due = self._loop.time(), list[float]()
+        for reply, due_s in self._waiting:
+            if reply.done():
+                continue
+            if due_s <= now_s:
+                reply.set_exception(Unavailable())
+            else:
+                due.append(due_s)
+        if due:
+            self._limit(min(due))
 
     async def run(self) -> None:
         """Keep the connection up until cancelled."""
@@ -118,6 +141,7 @@ class SharedLine:
             await asyncio.sleep(pauses.next_s())
 
     async def _serve(self, pauses: Pauses) -> None:
+        self._loop = asyncio.get_running_loop()
         bulk = BulkConnection(self._connect(), self._on_reply)
         leave = bulk.abandon
         try:
@@ -130,12 +154,12 @@ class SharedLine:
         finally:
             self._bulk = None
             lost, self._waiting = self._waiting, deque()
-            for reply in lost:
+            for reply, _ in lost:
                 _settle(reply, LOST)
             await bulk.close()
 
     def _on_reply(self, reply: Any) -> None:
-        waiting = self._waiting.popleft()
+        waiting, _ = self._waiting.popleft()
         if not isinstance(reply, hiredis.ReplyError):
             _settle(waiting, reply)
             return
@@ -149,11 +173,6 @@ class SharedLine:
 def _settle(waiting: asyncio.Future[Any], reply: Any) -> None:
     if not waiting.done():
         waiting.set_result(reply)
-
-
-def _give_up(waiting: asyncio.Future[Any]) -> None:
-    if not waiting.done():
-        waiting.set_exception(Unavailable())
 
 
 def _is_large(arguments: Sequence[Argument]) -> bool:

@@ -188,6 +188,24 @@ async def test_a_call_to_a_silent_server_ends_at_its_limit(
     proxy.is_blackhole = False
 
 
+async def test_calls_to_a_silent_server_end_each_at_its_own_limit(
+    proxied: tuple[FaultProxy, Rig],
+) -> None:
+    proxy, broker = proxied
+    line = line_of(broker.connections)
+    ended: list[float] = []
+
+    async def ask(limit_s: float) -> None:
+        with pytest.raises(Unavailable):
+            await line.ask("PING", limit_s=limit_s)
+        ended.append(limit_s)
+
+    proxy.is_blackhole = True
+    await asyncio.gather(ask(0.3), ask(0.1), ask(0.2))
+    assert ended == [0.1, 0.2, 0.3]
+    proxy.is_blackhole = False
+
+
 async def test_a_cancelled_call_does_not_shift_the_replies_of_others(
     proxied: tuple[FaultProxy, Rig],
 ) -> None:
