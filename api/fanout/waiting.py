@@ -28,6 +28,7 @@ class Waiting:
         self._changed = asyncio.Event()
         self._is_stopped = False
         self._is_taken_back = False
+        self._is_too_late = False
 
     def stop(self) -> None:
         """End the wait at once, because this process shuts down."""
@@ -37,6 +38,10 @@ class Waiting:
     def break_off(self) -> None:
         """End the wait at once, because the caller may not read any more."""
         self._is_taken_back = True
+        self._changed.set()
+
+    def _expire(self) -> None:
+        self._is_too_late = True
         self._changed.set()
 
     def send_event(self, event: bytes) -> None:
@@ -53,22 +58,27 @@ class Waiting:
         watched = self._watched
         watched.listen(self._changed.set)
         leaving.listen(self._changed.set)
+        # A timer is a quarter of the work of `asyncio.timeout`.
+        timer = None
+        if limit_s is not None:
+            timer = asyncio.get_running_loop().call_later(limit_s, self._expire)
         try:
-            async with asyncio.timeout(limit_s):
-                while not is_met(watched.tape):
-                    if watched.is_gone:
-                        return Waited.LOST
-                    if self._is_taken_back:
-                        return Waited.TAKEN_BACK
-                    if self._is_stopped:
-                        return Waited.STOPPED
-                    if leaving.has_left:
-                        return Waited.LEFT
-                    self._changed.clear()
-                    await self._changed.wait()
-        except TimeoutError:
-            return Waited.TIMED_OUT
+            while not is_met(watched.tape):
+                if watched.is_gone:
+                    return Waited.LOST
+                if self._is_taken_back:
+                    return Waited.TAKEN_BACK
+                if self._is_stopped:
+                    return Waited.STOPPED
+                if leaving.has_left:
+                    return Waited.LEFT
+                if self._is_too_late:
+                    return Waited.TIMED_OUT
+                self._changed.clear()
+                await self._changed.wait()
         finally:
+            if timer is not None:
+                timer.cancel()
             watched.leave(self._changed.set)
             await leaving.stop()
         return Waited.MET
