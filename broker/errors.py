@@ -14,6 +14,7 @@
     ├── ParentMissing          the conversation has no turn of the request that a new turn names
     ├── NotFinished            only a request that is over can be erased
     ├── Fenced                 the attempt is over: a newer attempt runs, or the request has ended
+    ├── LogLost                Redis has lost entries of the attempt, as a fail-over may
     ├── TooLong                the log has reached its limit of entries or bytes
     ├── CursorMalformed
     ├── EntryMalformed         a log holds an entry that this version cannot read
@@ -123,6 +124,10 @@ class NotFinished(BrokerError):
 
 class Fenced(BrokerError):
     """The attempt is over; nothing was written."""
+
+
+class LogLost(BrokerError):
+    """Redis has lost entries of the log; nothing was written."""
 
 
 class TooLong(BrokerError):

@@ -12,7 +12,7 @@ import msgspec
 from tickertape.broker import request_ids
 from tickertape.broker.codec import Cursor
 from tickertape.broker.connections import Connections
-from tickertape.broker.errors import Fenced
+from tickertape.broker.errors import Fenced, LogLost
 from tickertape.broker.kinds import Policy
 from tickertape.broker.leases import Attached, Lease
 from tickertape.broker.lua import Scripts
@@ -39,7 +39,8 @@ class Marks:
     ) -> None:
         """Record the policy of the attempt, and a checkpoint behind the entry with the seq `at`.
 
-        At most MOST_CHECKPOINT_BYTES. Raises Fenced, Unavailable. Repeat with equal arguments.
+        At most MOST_CHECKPOINT_BYTES. Raises Fenced, Unavailable, and LogLost if the log does not
+        have that entry. Repeat with equal arguments.
         """
         await self._record(lease, policy, at, checkpoint, b"")
 
@@ -68,6 +69,8 @@ class Marks:
         )
         if word == "FENCED":
             raise Fenced
+        if word == "GAP":
+            raise LogLost
 
     async def checkpoint(self, request_id: str) -> Checkpoint | None:
         """The last checkpoint of a request that has not ended. Raises Unavailable."""

@@ -83,6 +83,11 @@ class LogWriter:
         if not self._is_closed:
             self._stop(Stop.FENCED)
 
+    def lost(self) -> None:
+        """Stop the attempt, because Redis has lost entries that were acknowledged."""
+        if not self._is_closed:
+            self._stop(Stop.LOG_LOST)
+
     def close(self) -> None:
         """Write nothing more. Later replies are ignored."""
         self._is_closed = True

@@ -64,6 +64,10 @@ class Written(Protocol):
         """Stop the attempt, because Redis has refused to record something for it."""
         ...
 
+    def lost(self) -> None:
+        """Stop the attempt, because Redis has lost entries that were acknowledged."""
+        ...
+
 
 class Stored(Protocol):
     """Where the log and the checkpoint of a request are."""

@@ -40,6 +40,7 @@ REFUSALS = {
     "TENANT_LIMIT": errors.TenantLimitReached,
     "BUSY": errors.ConversationBusy,
     "FENCED": errors.Fenced,
+    "GAP": errors.LogLost,
     "MISSING": errors.RequestMissing,
     "ACTIVE": errors.NotFinished,
 }

@@ -137,6 +137,8 @@ class Model:
         r = self.requests.get(id_)
         if r is None or r.state != "running" or r.n != n:
             return "FENCED"
+        if state and at > r.seq:
+            return "GAP"
         r.policy, r.has_begun = policy, True
         if state:
             r.checkpoint = state, n, at

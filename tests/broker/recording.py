@@ -21,7 +21,7 @@ class RecordingMachine(WritingMachine):
         lease=WritingMachine.leases,
         policy=st.sampled_from(["restart", "restart", "continue", "fail"]),
         state=st.sampled_from(["", "1", "[]"]),
-        behind=st.sampled_from([0, 0, 1]),
+        behind=st.sampled_from([0, 0, 1, -1]),
         times=replies_lost,
     )
     def mark(

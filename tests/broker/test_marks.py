@@ -137,6 +137,18 @@ async def test_an_attempt_that_is_over_marks_nothing(partition: Partition, how: 
         assert await partition.mark(go, "fail", 1, "[1]") == ("FENCED", "running")
 
 
+async def test_a_checkpoint_behind_entries_that_a_fail_over_lost_is_refused(
+    partition: Partition, how: How
+) -> None:
+    """Otherwise the next attempt would get a state, and less output than belongs to that state."""
+    go = await begun(partition, "restart", "x")
+    await partition.mark(go, "restart", 1, "[1]")
+    async with partition.unchanged():
+        assert await partition.mark(go, "restart", 2, "[2]") == ("GAP", 1)
+    assert await opener_after(partition, go, how, can_continue=False) == "resumed"
+    assert await partition.field("a", "checkpoint") == "[1]"
+
+
 async def test_the_end_of_a_request_deletes_its_checkpoint(partition: Partition, how: How) -> None:
     del how
     go = await begun(partition, "restart", "x")

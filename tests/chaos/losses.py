@@ -61,10 +61,11 @@ def loss_of_end(history: History, subscriber: Subscriber, final: Final) -> Loss 
     """The loss that may have taken the terminal that a reader got; the request ended once more.
 
     The reader has read to the end and left, so nobody can tell it. A reader that gets such an end
-    long after the fail-over has got it from a process that did not notice the fail-over.
+    long after the fail-over has got it from a process that did not notice the fail-over. While both
+    servers take writes, one may end the attempt under the id that the other gives to its output.
     """
     end = _terminal_of(subscriber)
-    if end is None or end.cursor in {str(entry.cursor) for entry in final.entries}:
+    if end is None or (end.cursor, end.kind) in {(str(e.cursor), e.kind) for e in final.entries}:
         return None
     began_s = Cursor.parse(str(end.cursor).encode()).attempt / 1000 - history.clock_ahead_s
     ended_s = subscriber.ended_s

@@ -15,7 +15,7 @@ from tests.chaos.history import (
     Subscriber,
 )
 from tests.chaos.invariants import violations
-from tests.chaos.losses import documented_losses
+from tests.chaos.losses import documented_losses, loss_of_end
 from tests.chaos.sample import TAG, WORDS, completed, delta, events_of, opener, stored, word
 from tests.support.sse import Event
 from tickertape.broker.codec import Cursor, Entry
@@ -142,6 +142,15 @@ def test_a_reader_may_have_read_an_end_that_was_lost_afterwards() -> None:
     history = end_read_before_the_loss(began_ms=99_500, ended_s=100.8)
     assert violations(history) == {}
     assert documented_losses(history) == [f"{ID}, whose end {READER} had read: master killed"]
+
+
+def test_a_lost_end_may_have_an_id_that_the_log_gave_to_output() -> None:
+    history = end_read_before_the_loss(began_ms=99_500, ended_s=100.8)
+    (reader,) = history.subscribers
+    *_, end = log(99_500, 1)
+    output = Entry(end.cursor, "delta", word(WORDS, 1))
+    assert loss_of_end(history, reader, Final([output], {}, {})) is LOSS
+    assert loss_of_end(history, reader, Final([end], {}, {})) is None
 
 
 @pytest.mark.parametrize(

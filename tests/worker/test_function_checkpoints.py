@@ -22,7 +22,7 @@ from tests.worker.jobs import codes, said
 from tests.worker.test_functions import QUEUED
 from tickertape.broker.appender import Appended
 from tickertape.broker.codec import Cursor, Entry
-from tickertape.broker.errors import Fenced
+from tickertape.broker.errors import Fenced, LogLost
 from tickertape.broker.marks import Checkpoint
 from tickertape.worker.job import Job
 
@@ -235,6 +235,23 @@ async def test_a_fenced_attempt_runs_no_tool() -> None:
     queue = ScriptedQueue()
     await job_of(work, queue, Refusing(), appender=ScriptedAppender(accepting)).run()
     assert (ran, queue.all("finish")) == ([], [])
+
+
+async def test_a_checkpoint_whose_output_a_fail_over_lost_begins_the_answer_again() -> None:
+    class Refusing(ScriptedMarks):
+        async def mark(self, *_: Any, **__: Any) -> None:
+            raise LogLost
+
+    @tickertape.function("f", on_interruption="restart")
+    async def work(_: tickertape.Request, context: tickertape.Context) -> AsyncIterator[Any]:
+        yield "a"
+        await context.checkpoint(1)
+        yield "b"
+
+    queue = ScriptedQueue()
+    await job_of(work, queue, Refusing(), appender=ScriptedAppender(accepting)).run()
+    assert [call["reason"] for call in queue.all("reopen")] == ["log_lost"]
+    assert queue.all("finish") == []
 
 
 async def test_of_a_request_whose_log_was_lost_the_first_write_ends_the_attempt() -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from tickertape.broker.errors import Fenced
+from tickertape.broker.errors import Fenced, LogLost
 from tickertape.broker.kinds import Policy
 from tickertape.broker.leases import Lease
 from tickertape.broker.marks import Marks
@@ -91,8 +91,11 @@ class AttemptMarking:
     async def _record(self, mark: Callable[[], Awaitable[None]]) -> None:
         try:
             await self._insist(mark)
+            return
         except Fenced:
-            # The function is cancelled here, so that it does nothing that another attempt does too.
             self._written.fenced()
-            await self._ended.wait()
-            raise CheckpointTooLate from None
+        except LogLost:
+            self._written.lost()
+        # The function is cancelled here, so that it does nothing that another attempt does too.
+        await self._ended.wait()
+        raise CheckpointTooLate
