@@ -51,6 +51,8 @@ replies_lost = st.sampled_from([1, 1, 1, 2])  # how often a call is made: its re
 pools = st.sampled_from(["", "", *POOLS])
 # Workers with one pool, with two, and with functions only.
 WORKERS = {"w": ("",), "both": ("", "agent"), "functions": ("agent", "other/agent")}
+# The upstreams of each worker that keep answers.
+KEEPS = {"w": ("a",), "both": ("b", "a"), "functions": ()}
 drifts = st.sampled_from([0, 0, 0, -2, -1, 1])  # where the writer believes the log to end
 
 
@@ -64,7 +66,7 @@ class WritingMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.model = Model()
-        self.subject = Subject(self.url, LIMITS, WORKERS)
+        self.subject = Subject(self.url, LIMITS, WORKERS, KEEPS)
         self.turns = {name: deque(served) for name, served in WORKERS.items()}
         self.attempts: dict[str, list[int]] = {}
         self.nonces = 0
@@ -148,7 +150,8 @@ class WritingMachine(RuleBasedStateMachine):
         }
         for _ in range(times):
             self.turns[worker].rotate(-1)
-            expected = self.model.claim(worker, self.turns[worker], nonce, **options)
+            served, keeps = self.turns[worker], KEEPS[worker]
+            expected = self.model.claim(worker, served, nonce, keeps=keeps, **options)
             got = self.subject.run(self.subject.queues[worker].claim(0, nonce, **options))
             if expected is None:
                 assert isinstance(got, Nothing)
@@ -278,16 +281,18 @@ class WritingMachine(RuleBasedStateMachine):
         outcome = self.subject.outcome(self.subject.conversations.forget(tenant, conversation))
         assert outcome == (errors.RequestMissing if erased is None else erased)
 
-    @precondition(lambda self: any(r.state == "running" for r in self.model.requests.values()))
+    @precondition(lambda self: self.in_state("running"))
     @rule(data=st.data())
     def let_a_lease_run_out(self, data: st.DataObject) -> None:
-        id_ = data.draw(st.sampled_from(self.in_state("running")))
+        self.lose_worker(data.draw(st.sampled_from(self.in_state("running"))))
+
+    def lose_worker(self, id_: str) -> None:
         if id_ not in self.model.expired:
             self.order += 1
             self.model.expired.append(id_)
             self.subject.end_lease(id_, self.order)
 
-    @precondition(lambda self: any(r.state == "delayed" for r in self.model.requests.values()))
+    @precondition(lambda self: self.in_state("delayed"))
     @rule(data=st.data())
     def let_a_delay_pass(self, data: st.DataObject) -> None:
         id_ = data.draw(st.sampled_from(self.in_state("delayed")))
@@ -301,6 +306,8 @@ class WritingMachine(RuleBasedStateMachine):
         assert (got.request_id, got.n, got.opener) == (expected.id, expected.n, expected.opener)
         assert (got.tenant, got.payload["id"]) == (expected.tenant, expected.id)
         assert got.pool == expected.pool
+        attached = None if got.attached is None else (got.attached.upstream, got.attached.id)
+        assert attached == (expected.attached and expected.attached[:2])
         assert bool(got.conversation) == (expected.conversation is not None)
 
     def seq_after(self, lease: Lease) -> int:

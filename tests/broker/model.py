@@ -64,8 +64,12 @@ class Model:
         suspect_ok: bool,
         can_continue: bool,
         stays_idle: bool,
+        keeps: Sequence[str],
     ) -> Request | None:
-        """`pools` are those of the worker, in the order of this claim."""
+        """`pools` are those of the worker, in the order of this claim.
+
+        `keeps` are those of its upstreams that keep answers.
+        """
         mine = self.requests.get(self.claims.get(nonce, ""))
         if mine is not None and mine.state == "running" and mine.owner == nonce:
             if mine.id in self.expired:
@@ -75,7 +79,7 @@ class Model:
         busy = Counter(r.tenant for r in self.requests.values() if r.state == "running")
         while take and (line := self._next_line(pools, suspect_ok=suspect_ok, busy=busy)):
             r = self.requests[line.take(suspect_ok=suspect_ok, busy=busy) or ""]
-            if self._open(r, nonce, can_continue=can_continue):
+            if self._open(r, nonce, can_continue=can_continue, keeps=keeps):
                 self.claims[nonce] = r.id
                 self._settle_wakes(worker, pools, is_idle=stays_idle)
                 return r
@@ -128,6 +132,7 @@ class Model:
         if r is None or r.state != "running" or r.n != n:
             return "FENCED"
         self._leave(r)
+        r.attached = None
         if self._open(r, nonce, can_continue=can_continue):
             return r
         self._end(r, "failed")
@@ -144,6 +149,13 @@ class Model:
             r.checkpoint = state, n, at
         return "OK"
 
+    def attach(self, id_: str, n: int, at: tuple[str, str] | None) -> str:
+        r = self.requests.get(id_)
+        if r is None or r.state != "running" or r.n != n:
+            return "FENCED"
+        r.attached = None if at is None else (*at, 0)
+        return "OK"
+
     def retry(self, id_: str, n: int) -> str:
         r = self.requests.get(id_)
         if r is not None and r.state == "delayed" and r.n == n:
@@ -151,7 +163,7 @@ class Model:
         if r is None or r.state != "running" or r.n != n:
             return "FENCED"
         self._leave(r)
-        r.state, r.retries = "delayed", r.retries + 1
+        r.state, r.retries, r.attached = "delayed", r.retries + 1, None
         return "OK"
 
     def release(self, id_: str, n: int) -> str:
@@ -285,15 +297,19 @@ class Model:
             if r.id in place:
                 place.remove(r.id)
 
-    def _open(self, r: Request, nonce: str, *, can_continue: bool) -> bool:
+    def _open(
+        self, r: Request, nonce: str, *, can_continue: bool, keeps: Sequence[str] = ()
+    ) -> bool:
         has_output = r.is_kept or (r.n > 0 and r.seq > 0)
         is_at_checkpoint = (
             r.policy != "fail" and r.checkpoint is not None and r.checkpoint[1:] == (r.n, r.seq)
         )
+        reads_on = r.attached is not None and r.attached[0] in keeps
+        r.attached = (*r.attached[:2], r.attached[2] + r.seq) if r.attached and reads_on else None
         r.opener = "started"
         if has_output or (r.policy == "fail" and r.has_begun):
             continues = r.policy == "continue" or (r.policy == "restart" and r.is_handed_over)
-            if is_at_checkpoint or (continues and can_continue):
+            if is_at_checkpoint or reads_on or (continues and can_continue):
                 r.opener = "resumed"
             elif r.policy == "restart":
                 r.opener = "reset"
@@ -311,7 +327,7 @@ class Model:
         was = r.state
         self._leave(r)
         r.write(state)
-        r.state, r.checkpoint = state, None
+        r.state, r.checkpoint, r.attached = state, None, None
         self.outboxes.end(r.id, state)
         talk = self._talk(r)
         if talk is not None and (state == "cancelled" or (state == "failed" and r.text)):

@@ -1,21 +1,25 @@
-"""The rules of what is recorded beside the logs: marks of functions, and the outboxes."""
+"""The rules of what is recorded beside the logs: marks of attempts, and the outboxes."""
+
+import json
+from typing import cast
 
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from tests.broker.machine import REFUSALS, WritingMachine, replies_lost
+from tests.broker.machine import REFUSALS, WritingMachine, replies_lost, tenants, texts
 from tests.broker.snapshot import Snapshot
 from tests.broker.stories import Request
 from tickertape.broker.codec import Cursor
 from tickertape.broker.kinds import Policy
-from tickertape.broker.leases import Lease
+from tickertape.broker.leases import Attached, Lease
 from tickertape.broker.outbox import CONSUMERS, Consumer, Fate
 
+kept_answers = st.tuples(st.sampled_from(["a", "b", "nobody's"]), st.sampled_from(["1", "2"]))
 FATES = {"done": None, "again": 0, "given up": None}
 
 
 class RecordingMachine(WritingMachine):
-    """Functions record checkpoints, also long after their time, and consumers take what ended."""
+    """Attempts record marks, also long after their time, and consumers take what ended."""
 
     @rule(
         lease=WritingMachine.leases,
@@ -35,6 +39,60 @@ class RecordingMachine(WritingMachine):
             word = self.model.mark(lease.request_id, lease.n, policy, at, state)
             marking = self.subject.marks.mark(lease, policy, at=at, checkpoint=state.encode())
             assert self.subject.outcome(marking) == REFUSALS.get(word)
+
+    @rule(
+        lease=WritingMachine.leases,
+        at=st.none() | kept_answers,
+        times=replies_lost,
+    )
+    def attach(self, lease: Lease | None, at: tuple[str, str] | None, times: int) -> None:
+        """An upstream keeps the answer, or keeps it no more."""
+        if lease is None:
+            return
+        for _ in range(times):
+            word = self.model.attach(lease.request_id, lease.n, at)
+            attaching = self.subject.marks.attach(lease, Attached(*at) if at else None)
+            assert self.subject.outcome(attaching) == REFUSALS.get(word)
+
+    @rule(
+        target=WritingMachine.leases,
+        tenant=tenants,
+        policy=st.sampled_from(["restart", "continue", "fail"]),
+        at=kept_answers,
+        texts=st.just([]) | texts,
+        is_lost=st.booleans(),
+        worker=st.sampled_from(["w", "both"]),
+        can_continue=st.booleans(),
+    )
+    def take_an_answer_over(
+        self,
+        tenant: str,
+        policy: Policy,
+        at: tuple[str, str],
+        texts: list[str],
+        is_lost: bool,
+        worker: str,
+        can_continue: bool,
+    ) -> Lease | None:
+        """A worker leaves an answer that its upstream keeps, and another worker claims.
+
+        Rules in any order come to that so seldom that they would not find a defect.
+        """
+        new = {"conversation": None, "on_busy": "queue", "key": None, "fingerprint": "f"}
+        self.submit(tenant=tenant, policy=policy, pool="", times=1, **new)
+        claiming = {"is_new": True, "take": True, "suspect_ok": True, "stays_idle": True}
+        lease = cast("Lease | None", self.claim("w", can_continue=False, times=1, **claiming))
+        if lease is None:
+            return None
+        self.attach(lease, at, times=1)
+        if texts:
+            self.append(lease, texts, drift=0, times=1)
+        if is_lost:
+            self.lose_worker(lease.request_id)
+        else:
+            self.give_back(lease, "release", times=1)
+        claimed = self.claim(worker, can_continue=can_continue, times=1, **claiming)
+        return cast("Lease | None", claimed)
 
     @rule(
         consumer=st.sampled_from(CONSUMERS),
@@ -92,6 +150,8 @@ class RecordingMachine(WritingMachine):
         for id_, r in self.model.requests.items():
             stored = now.hash(f"req:{id_}")
             assert (stored.get("checkpoint"), stored.get("checkpoint_at")) == self.checkpoint_of(r)
+            at = json.loads(stored.get("attached", "null"))
+            assert r.attached == (at and (at["upstream"], at["id"], at.get("entries", 0)))
 
     def checkpoint_of(self, r: Request) -> tuple[str | None, str | None]:
         if r.checkpoint is None:

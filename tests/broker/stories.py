@@ -26,6 +26,8 @@ class Request:
     has_begun: bool = False
     # The state, and the entry of the log that is the last one of its output.
     checkpoint: tuple[str, int, int] | None = None
+    # The upstream that keeps the answer, the answer's id, and how many entries attempts have left.
+    attached: tuple[str, str, int] | None = None
     owner: str = ""
     opener: str = ""
     log: list[Logged] = field(default_factory=lambda: [(0, 0, "queued", "")])

@@ -33,9 +33,13 @@ class Subject:
     """On a real server if there is a URL, else on a fake; empty at the start."""
 
     def __init__(
-        self, url: str | None, settings: Settings, workers: Mapping[str, Sequence[str]]
+        self,
+        url: str | None,
+        settings: Settings,
+        workers: Mapping[str, Sequence[str]],
+        keeps: Mapping[str, Sequence[str]],
     ) -> None:
-        """`workers` has the pools of each worker."""
+        """`workers` has the pools of each worker, `keeps` its upstreams that keep answers."""
         self._runner = asyncio.Runner()
         self.connections = Connections(url or "redis://fake")
         if url is None:
@@ -44,7 +48,7 @@ class Subject:
         self._scripts = Scripts(self.connections.commands)
         self.requests = Requests(self.connections, settings)
         self.queues = {
-            name: Queue(self.connections, settings, worker=name, pools=pools)
+            name: Queue(self.connections, settings, worker=name, pools=pools, keeping=keeps[name])
             for name, pools in workers.items()
         }
         self.queue = next(iter(self.queues.values()))
