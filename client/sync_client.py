@@ -48,6 +48,7 @@ class Client:
     ) -> None:
         self._async = AsyncClient(url, api_key, timing=timing, notify=notify)
         self._runner = asyncio.Runner()
+        self._is_closed = False
 
     @property
     def display_url(self) -> str:
@@ -62,7 +63,10 @@ class Client:
 
     def close(self) -> None:
         """Close all connections. Requests continue on the server."""
+        if self._is_closed:
+            return
         self.run(self._async.aclose())
+        self._is_closed = True
         self._runner.close()
 
     def submit(
@@ -161,12 +165,15 @@ class Client:
 
     def run(self, call: Coroutine[Any, Any, T]) -> T:
         """Run one call of the async classes to its end. For the classes of this module."""
+        problem = "an event loop is running in this thread; use tickertape.AsyncClient"
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return self._runner.run(call)
+            if not self._is_closed:
+                return self._runner.run(call)
+            problem = "this client is closed; open another tickertape.Client"
         call.close()
-        raise RuntimeError("an event loop is running in this thread; use tickertape.AsyncClient")
+        raise RuntimeError(problem)
 
 
 class Events:

@@ -24,7 +24,7 @@ class Transport:
 
     `display_url` is the base URL without its account and password, for messages. `has_connected`
     is true once a server accepted a call. The constructor raises CallRefused if `base_url` is not
-    a URL; `url_name` is what the user has to correct then.
+    a URL or no header can hold the key; `url_name` is what the user has to correct then.
     """
 
     def __init__(
@@ -34,7 +34,10 @@ class Transport:
         self._url_name = url_name
         self._silence_s = silence_s
         with self._as_client_errors():
-            self.display_url = str(URL(self._url).with_user(None))
+            url = URL(self._url)
+            if url.scheme not in {"http", "https"}:
+                raise ValueError(url.scheme)
+            self.display_url = str(url.with_user(None))
         self._headers = _authorization(api_key) if api_key else {}
         self.has_connected = False
         self._opened: aiohttp.ClientSession | None = None
@@ -187,4 +190,6 @@ def _seconds(value: str | None) -> float:
 
 def _authorization(key: str) -> dict[str, str]:
     """The header of a key or a ticket; a ticket is recognized by how it begins."""
+    if not key.isprintable():
+        raise CallRefused(0, "the API key has a line end or another character that no header holds")
     return {"Authorization": f"{'Ticket' if key.startswith('tk1_') else 'Bearer'} {key}"}

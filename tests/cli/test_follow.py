@@ -209,11 +209,20 @@ async def test_a_password_in_the_address_is_not_shown() -> None:
         assert client.display_url == "http://127.0.0.1:9"
 
 
-@pytest.mark.parametrize("url", ["http://", "http://[", "http://127.0.0.1:99999"])
+@pytest.mark.parametrize(
+    "url", ["http://", "http://[", "http://127.0.0.1:99999", "ftp://127.0.0.1"]
+)
 async def test_an_invalid_url_is_reported(url: str) -> None:
     with pytest.raises(CallRefused, match="url is not a URL"):
         async with AsyncClient(url) as client:
             await client.get(REQUEST_ID)
+
+
+@pytest.mark.parametrize("key", ["key\n", "a\x00b"])
+def test_a_key_that_no_header_can_hold_is_reported_without_it(key: str) -> None:
+    with pytest.raises(CallRefused, match="the API key has a line end") as refused:
+        AsyncClient("http://127.0.0.1:9", key)
+    assert key not in str(refused.value)
 
 
 def test_silence_is_longer_than_the_heartbeat_of_any_sensible_server() -> None:

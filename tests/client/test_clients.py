@@ -279,6 +279,15 @@ async def test_ctrl_c_ends_a_synchronous_call(api: RunningApi) -> None:
     assert await process.wait() == 0
 
 
+def test_a_synchronous_client_that_was_closed_says_so() -> None:
+    client = tickertape.Client("http://127.0.0.1:9")
+    client.close()
+    client.close()
+    for call in (client.models, client.requests):
+        with pytest.raises(RuntimeError, match="this client is closed"):
+            call()
+
+
 def test_importing_the_package_does_not_import_its_clients() -> None:
     script = "import tickertape, sys; sys.exit('aiohttp' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
