@@ -12,8 +12,6 @@ LISTED = "models listed"
 NOT_LISTED = "models not listed"
 UPSTREAM_EVENTS = frozenset({LISTED, NOT_LISTED})
 
-_PATH = "Check the path of OPENAI_BASE_URL, which ends in /v1 for most servers."
-
 
 @dataclass(frozen=True)
 class UpstreamState:
@@ -92,8 +90,10 @@ def _problem(record: Mapping[str, Any], where: str, settings: Settings) -> str |
     """Why the upstream cannot answer; None if it only lacks a list of models."""
     status = record.get("status")
     reason = str(record.get("reason", ""))
+    address = "OPENAI_BASE_URL" if settings.upstreams is None else "its base_url"
+    path = f"Check the path of {address}, which ends in /v1 for most servers."
     if not record.get("has_chat", True):
-        return f"{where} does not know this path (404). {_PATH}"
+        return f"{where} does not know this path (404). {path}"
     if record.get("has_no_list"):
         return None
     match record.get("code"), status:
@@ -101,16 +101,18 @@ def _problem(record: Mapping[str, Any], where: str, settings: Settings) -> str |
         case _, _ if status in {401, 403} or "OPENAI_API_KEY" in reason:
             return f"{where} {_refused_key(settings, int(status or 0))}"
         case "upstream_unreachable", _:
-            return f"{where} cannot be reached. Start that server, or correct OPENAI_BASE_URL."
+            return f"{where} cannot be reached. Start that server, or correct {address}."
         case "upstream_stalled", _:
             return f"{where} does not answer in time."
         case "upstream_error", None:
-            return f"{where} does not answer as OpenAI's API does. {reason} {_PATH}"
+            return f"{where} does not answer as OpenAI's API does. {reason} {path}"
         case _:
             return f"{where} does not list its models. {reason}"
 
 
 def _refused_key(settings: Settings, status: int) -> str:
+    if settings.upstreams is not None:
+        return f"refuses its key ({status}). Correct its key_env or its key_file."
     if "@" in (settings.openai_base_url or ""):
         return f"refuses the account in OPENAI_BASE_URL ({status}). Correct that account."
     if settings.openai_api_key is None:

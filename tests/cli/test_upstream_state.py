@@ -1,5 +1,6 @@
 """What `up` prints about its upstream."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -130,3 +131,21 @@ def test_a_function_that_is_the_default_model_needs_no_list_of_the_upstream() ->
 def test_functions_do_not_hide_that_the_upstream_cannot_answer() -> None:
     away = full_state(NOT_LISTED, code="upstream_unreachable")
     assert with_functions(away, ("shop",), None) == away
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        ({"code": "upstream_unreachable"}, "Start that server, or correct its base_url."),
+        ({"status": 401}, "refuses its key (401). Correct its key_env or its key_file."),
+        ({"has_chat": False}, "Check the path of its base_url"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_corrected_in_the_table(
+    record: dict[str, Any], words: str
+) -> None:
+    settings = GivenSettings(upstreams=Path("two.toml"))
+    found = upstream_state({"event": NOT_LISTED, **record}, settings, is_local=False)
+    assert found.problem.startswith("The first upstream of two.toml ")
+    assert words in found.problem
+    assert "OPENAI_" not in found.problem
