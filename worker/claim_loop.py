@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import secrets
 import time
+from collections import defaultdict
 from collections.abc import Hashable
-from dataclasses import dataclass
 from functools import partial
 
 import structlog
@@ -15,9 +15,10 @@ from tickertape.broker.errors import Unavailable
 from tickertape.broker.leases import Lease, Nothing
 from tickertape.runtime.pulse import Pulse
 from tickertape.runtime.wait import wait_at_most
+from tickertape.worker.claim_timing import ClaimTiming
 from tickertape.worker.job import Job
 from tickertape.worker.look_schedule import LookSchedule
-from tickertape.worker.reachability import Reachability
+from tickertape.worker.reachability import SHORTEST_OUTAGE_S, Reachability
 from tickertape.worker.running_jobs import RunningJobs
 from tickertape.worker.tools import Tools
 from tickertape.worker.turns import Turns
@@ -26,19 +27,6 @@ log = structlog.get_logger()
 
 _MOST_CLAIMS_AT_ONCE = 16
 _LEAST_PAUSE_S = 0.001
-# broker/scripts/prefix.lua: a shorter gap between two signs of life is no outage of Redis.
-_SHORTEST_OUTAGE_S = 1.5
-
-
-@dataclass(frozen=True)
-class ClaimTiming:
-    """The pauses and limits of a claim loop. Tests pass shorter ones."""
-
-    # Partitions are also looked at without a wake, because wakes can be lost and leases expire.
-    poll_s: float = 1.0
-    unavailable_pause_s: float = 0.5
-    # Longer than a claim that uses up all its time-outs and repeats; see broker/connections.py.
-    silence_limit_s: float = 60.0
 
 
 class ClaimLoop:
@@ -68,8 +56,8 @@ class ClaimLoop:
         self._at_once = [1] * partitions
         self._schedule = LookSchedule(partitions, time.monotonic(), timing.poll_s, tools.rng)
         self._next_check_s = 0.0
-        self._pause_limit_s = max(lease_s / 2, _SHORTEST_OUTAGE_S)
-        self._reachable: dict[Hashable, Reachability] = {}
+        pause_limit_s = max(lease_s / 2, SHORTEST_OUTAGE_S)
+        self._reachable = defaultdict[Hashable, Reachability](lambda: Reachability(pause_limit_s))
         # A server that is away gets one claim at a time, so that its partitions hold no slots that
         # those of other servers need.
         self._failing: dict[int, Hashable] = {}
@@ -78,6 +66,8 @@ class ClaimLoop:
         self._listed: set[int] = set()
         self._stopping = asyncio.Event()
         self._changed = asyncio.Event()
+        self._group: asyncio.TaskGroup | None = None
+        self._pauses_until_s = 0.0
         self._pulse = Pulse(timing.silence_limit_s)
         self._visit_pulses: dict[int, Pulse] = {}
         jobs.on_end = self._ended
@@ -101,7 +91,7 @@ class ClaimLoop:
         """Claim from a partition, because it may have work. One that was dropped is ignored."""
         if partition < self._partitions:
             self._turns.wake(partition)
-            self._changed.set()
+            self._go_on()
 
     def resize(self, partitions: int) -> None:
         """Claim from this many partitions from now on. Those that are dropped must be empty."""
@@ -116,17 +106,29 @@ class ClaimLoop:
     async def run(self) -> None:
         """Claim until stopped; then finish the claims under way, and be listed as idle no more."""
         async with asyncio.TaskGroup() as group:
-            while not self._stopping.is_set():
-                self._pulse.beat()
-                self._begin_visits(group)
-                self._begin_looks(group)
-                pause_s = min(self._timing.poll_s, self._schedule.pause_s(time.monotonic()))
-                await wait_at_most(self._changed, max(pause_s, _LEAST_PAUSE_S))
-                self._changed.clear()
+            self._group = group
+            try:
+                while not self._stopping.is_set():
+                    self._pulse.beat()
+                    self._begin_visits(group)
+                    self._begin_looks(group)
+                    pause_s = min(self._timing.poll_s, self._schedule.pause_s(time.monotonic()))
+                    self._pauses_until_s = time.monotonic() + pause_s
+                    await wait_at_most(self._changed, max(pause_s, _LEAST_PAUSE_S))
+                    self._changed.clear()
+            finally:
+                self._group = None
         if self._tools.appender.is_ready:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._timing.poll_s):
                     await asyncio.gather(*map(self._take_nothing, sorted(self._listed)))
+
+    def _go_on(self) -> None:
+        """Begin the visits that are possible now. Wake the loop only for an earlier look."""
+        if self._group is not None and not self._stopping.is_set():
+            self._begin_visits(self._group)
+            if self._schedule.pause_s(self._pauses_until_s - _LEAST_PAUSE_S) == 0:
+                self._changed.set()
 
     def _begin_visits(self, group: asyncio.TaskGroup) -> None:
         blocked = self._blocked()
@@ -190,7 +192,7 @@ class ClaimLoop:
         due_ms = [claim.next_ms for claim in later if claim.next_ms is not None]
         self._schedule.plan(partition, time.monotonic(), min(due_ms, default=None))
         self._turns.end(partition, has_more=not is_listed)
-        self._changed.set()
+        self._go_on()
 
     async def _claim(
         self, partition: int, pulse: Pulse, *, suspect_ok: bool, stays_idle: bool
@@ -280,9 +282,7 @@ class ClaimLoop:
 
     def _reachability(self, partition: int) -> Reachability:
         node = self._tools.looks.node_of(partition)
-        if (known := self._reachable.get(node)) is None:
-            known = self._reachable[node] = Reachability(self._pause_limit_s)
-        return known
+        return self._reachable[node]
 
     def _answered(self, partition: int) -> None:
         self._reachability(partition).answered(time.monotonic())
@@ -297,4 +297,4 @@ class ClaimLoop:
             self._schedule.plan(partition, time.monotonic(), job.due_in_ms)
         # A loop with free slots has nothing to do for one more.
         if self._free == 1 or job.due_in_ms is not None:
-            self._changed.set()
+            self._go_on()

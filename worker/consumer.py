@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import structlog
 
 from tickertape.broker.leases import Lease
-from tickertape.worker.claim_loop import ClaimLoop, ClaimTiming
+from tickertape.worker.claim_loop import ClaimLoop
+from tickertape.worker.claim_timing import ClaimTiming
 from tickertape.worker.interruption import Interruption
 from tickertape.worker.lease_keeper import LeaseKeeper
 from tickertape.worker.outcome import Stop

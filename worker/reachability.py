@@ -1,5 +1,8 @@
 """Pure: for how long a server has answered this worker without a pause."""
 
+# broker/scripts/prefix.lua: a shorter gap between two signs of life is no outage of Redis.
+SHORTEST_OUTAGE_S = 1.5
+
 
 class Reachability:
     """Replies within `pause_limit_s` of each other make one stretch. Times are of one clock."""
