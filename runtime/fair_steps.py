@@ -20,8 +20,9 @@ T = TypeVar("T")
 _FEW = 4
 # A crowd pauses for so many times the time of its last step. It has a fifth of the time at least.
 _PAUSE = 4.0
-# A tenant without a step in this time has no call under way that a crowd could hold up.
-_UNDER_WAY_S = 0.02
+# A tenant without a step in this time has no call under way that a crowd could hold up. The first
+# token of an answer comes within this time, if the upstream is quick and the machine is busy.
+_UNDER_WAY_S = 0.05
 # uvloop rounds timers to whole milliseconds. A pause that would be rounded to none, or to much more
 # than itself, is a number of turns. These keep a processor busy, which Redis or a worker may need.
 _SHORTEST_TIMER_S = 0.0007
@@ -31,20 +32,20 @@ class FairSteps:
     """While calls of different tenants come, each tenant has one step in a turn of the event loop.
 
     A call holds nothing while it waits for something else, so a slow call delays no other one.
-    While only one tenant calls, no step waits. A crowd of calls pauses after each step until a call
-    of another tenant had a step, while such a call is under way. Otherwise as many steps of the
-    crowd as fit would be in each wait of that call, as for Redis, and would make the wait longer.
+    While only one tenant calls, no step waits. A crowd of calls pauses after each step while a call
+    of a tenant that is no crowd is under way. Otherwise as many steps of the crowd as fit would be
+    in each wait of that call, as for Redis, and would make the wait longer. Crowds do not pause for
+    each other, because the loop would do nothing meanwhile.
     """
 
     def __init__(self, under_way_s: float = _UNDER_WAY_S, pause: float = _PAUSE) -> None:
         self._under_way_s = under_way_s
         self._pause = pause
         self._sharing = Sharing()
-        # The tenant of the newest step; when the newest one of another tenant ended.
-        self._newest = ""
-        self._newest_s = self._other_s = -math.inf
-        # When a crowd that had the newest step has paused for long enough.
-        self._paused_s = -math.inf
+        # When the last step of each tenant that was no crowd ended, if a call may be under way.
+        self._calm_s: dict[str, float] = {}
+        # When each crowd that waits has paused for long enough.
+        self._paused_s: dict[str, float] = {}
         # The tenants that had their step of this turn.
         self._had: set[str] = set()
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
@@ -100,10 +101,11 @@ class FairSteps:
 
     def _note_step(self, tenant: str, begun_s: float) -> None:
         now_s = time.monotonic()
-        if tenant != self._newest:
-            self._newest, self._other_s = tenant, self._newest_s
-        self._newest_s = now_s
-        self._paused_s = now_s + self._pause * (now_s - begun_s)
+        if len(self._waiting.get(tenant, ())) > _FEW:
+            self._calm_s.pop(tenant, None)
+            self._paused_s[tenant] = now_s + self._pause * (now_s - begun_s)
+        else:
+            self._calm_s[tenant] = now_s
 
     def _have_next_turn(self, after_s: float = 0.0) -> None:
         if self._next_turn is not None:
@@ -118,23 +120,27 @@ class FairSteps:
         self._next_turn = None
         self._had.clear()
         most = 1 if self._sharing.is_on else None
-        now_s = time.monotonic()
+        now_s, next_s = time.monotonic(), math.inf
+        since_s = now_s - self._under_way_s
+        self._calm_s = {each: s for each, s in self._calm_s.items() if s > since_s}
         for tenant, steps in list(self._waiting.items()):
-            if most and len(steps) > _FEW and self._must_pause(tenant, now_s):
+            if most and len(steps) > _FEW and (until_s := self._pauses_until_s(tenant)) > now_s:
+                next_s = min(next_s, until_s)
                 continue
             if _give(steps, most):
                 self._had.add(tenant)
             if not steps:
                 del self._waiting[tenant]
+                self._paused_s.pop(tenant, None)
         if self._had:
             self._have_next_turn()
         elif self._waiting:
-            until_s = min(self._paused_s, self._other_s + self._under_way_s)
-            self._have_next_turn(until_s - now_s)
+            self._have_next_turn(next_s - now_s)
 
-    def _must_pause(self, tenant: str, now_s: float) -> bool:
-        is_under_way = now_s < self._other_s + self._under_way_s
-        return is_under_way and tenant == self._newest and now_s < self._paused_s
+    def _pauses_until_s(self, tenant: str) -> float:
+        """When a crowd has paused for long enough, or no call of another tenant is under way."""
+        calm_s = max((s for each, s in self._calm_s.items() if each != tenant), default=-math.inf)
+        return min(self._paused_s.get(tenant, -math.inf), calm_s + self._under_way_s)
 
 
 def _give(steps: "deque[asyncio.Future[None]]", most: int | None) -> int:
