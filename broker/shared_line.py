@@ -59,6 +59,7 @@ class SharedLine:
         # Each with the time, on the loop's clock, at which its caller gives up.
         self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_due_s = 0.0
         self._loop: asyncio.AbstractEventLoop
 
     @property
@@ -114,10 +115,12 @@ class SharedLine:
 
         So there is one timer, which keeps running when its reply has come.
         """
-        if self._timer is None or due_s < self._timer.when():
+        # uvloop's handle of a call that is due now has no `when`.
+        if self._timer is None or due_s < self._timer_due_s:
             if self._timer is not None:
                 self._timer.cancel()
             self._timer = self._loop.call_at(due_s, self._give_up)
+            self._timer_due_s = due_s
 
     def _give_up(self) -> None:
         self._timer = None

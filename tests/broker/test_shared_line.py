@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
 import pytest
+import uvloop
 from redis.exceptions import ResponseError
 
 from tests.broker.address import port_of, through
@@ -204,6 +205,22 @@ async def test_calls_to_a_silent_server_end_each_at_its_own_limit(
     await asyncio.gather(ask(0.3), ask(0.1), ask(0.2))
     assert ended == [0.1, 0.2, 0.3]
     proxy.is_blackhole = False
+
+
+def test_calls_without_time_end_as_unavailable_on_uvloop(redis_url: str) -> None:
+    """Its handle of a call that is due at once is not one of a timer."""
+
+    async def ask_without_time() -> None:
+        async with open_rig(redis_url, SETTINGS) as rig:
+            await rig.connections.check_server()
+            async with running(rig.connections.run_lines()):
+                line = await opened(rig.connections)
+                calls = (line.ask("PING", limit_s=0) for _ in range(3))
+                ended = await asyncio.gather(*calls, return_exceptions=True)
+                assert {type(each) for each in ended} == {Unavailable}
+                assert await line.ask("PING", limit_s=5) == b"PONG"
+
+    uvloop.run(ask_without_time())
 
 
 async def test_a_cancelled_call_does_not_shift_the_replies_of_others(
