@@ -7,15 +7,10 @@ prompt.
 """
 
 import asyncio
-import contextlib
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
-import aiohttp
-import httpx2
 import msgspec
-import openai
 from openai import AsyncOpenAI, AsyncStream
 from openai._models import FinalRequestOptions
 
@@ -24,19 +19,17 @@ from tickertape.worker.upstream.address import checked_upstream_url, parse_addre
 from tickertape.worker.upstream.answer_stream import AnswerStream, Body, Limits
 from tickertape.worker.upstream.asking import Call
 from tickertape.worker.upstream.cache_isolation import is_separate, without_cached_counts
+from tickertape.worker.upstream.call_errors import FAULT_OF_FIELDS, CallErrors, FieldRefused
 from tickertape.worker.upstream.chunk_json import decode_error
 from tickertape.worker.upstream.chunks import ChunkReader
-from tickertape.worker.upstream.connection_errors import HungUp, unreachable
+from tickertape.worker.upstream.connection_errors import HungUp
 from tickertape.worker.upstream.continuation import can_be_continued, continue_request
-from tickertape.worker.upstream.error_reports import error_from, read_report
-from tickertape.worker.upstream.error_responses import ErrorResponse, read_bounded, report_in
+from tickertape.worker.upstream.error_responses import ErrorResponse, read_bounded
 from tickertape.worker.upstream.errors import (
     NoModelList,
     Rejected,
     Stalled,
     Truncated,
-    UpstreamError,
-    UpstreamFault,
     UpstreamGarbage,
 )
 from tickertape.worker.upstream.http_client import PUSHED_BODY, SAME_CALL, SameCall
@@ -44,16 +37,13 @@ from tickertape.worker.upstream.inner_names import without_inner_names
 from tickertape.worker.upstream.model_list import known_contexts, models_in
 from tickertape.worker.upstream.profiles import Profile, profile_for
 from tickertape.worker.upstream.pushed_body import PushedBody
-from tickertape.worker.upstream.redaction import redacted
 from tickertape.worker.upstream.request_adapter import RequestAdapter
-from tickertape.worker.upstream.retry_after import retry_after_s
 from tickertape.worker.upstream.sdk_client import make_client, with_account, with_key
 from tickertape.worker.upstream.tally import Tally
 
 # Some good servers have no list of models, and answer with one of these.
 _NO_SUCH_LIST = frozenset({404, 405, 501})
 _NO_SUCH_PATH = frozenset({404, 405})
-_FAULT_OF_FIELDS = frozenset({400, 422})
 _MAX_LIST_BYTES = 8 * 1024 * 1024
 _MOST_EARLIER = 12
 _NO_KEY = "none"  # the SDK refuses an empty key; servers without keys ignore this one
@@ -88,6 +78,7 @@ class Upstream:
         self._earlier_secrets: tuple[str, ...] = ()
         self._profile_name = profile
         self._adapter = RequestAdapter()
+        self._errors = CallErrors(self._adapter, self._secrets)
         self._context_tokens: dict[str, int] = {}
         self._client: AsyncOpenAI
         # The call that the SDK has made, for all others of the same client.
@@ -181,7 +172,7 @@ class Upstream:
         reader = call.reader(
             tally,
             echo,
-            lambda report: self._refusal_in_stream(report, sent),
+            lambda report: self._errors.in_stream(report, sent),
             request_id=request_id,
         )
         return AnswerStream(lambda: self._open(payload, sent, call), reader, limits or Limits())
@@ -206,7 +197,7 @@ class Upstream:
         options = FinalRequestOptions.construct(method=method, url=path, params=dict(params or {}))
         try:
             async with asyncio.timeout(self._models_limit_s):
-                with self._map_errors({}):
+                with self._errors.mapped({}):
                     stream = await self._client.request(
                         object, options, stream=True, stream_cls=AsyncStream[object]
                     )
@@ -226,7 +217,7 @@ class Upstream:
         """
         try:
             async with asyncio.timeout(self._models_limit_s):
-                with self._map_errors({}):
+                with self._errors.mapped({}):
                     models = models_in(decode_error(await self._get_models()))
         except TimeoutError:
             raise Stalled("The upstream did not list its models in time.") from None
@@ -256,6 +247,9 @@ class Upstream:
             return True
         return True
 
+    def _secrets(self) -> tuple[str, ...]:
+        return (self._api_key, *self._address.passwords, *self._earlier_secrets)
+
     def _keep_secret(self, *secrets: str) -> None:
         self._earlier_secrets = (*self._earlier_secrets, *secrets)[-_MOST_EARLIER:]
 
@@ -280,7 +274,7 @@ class Upstream:
     async def _get(self, path: str, params: Mapping[str, str]) -> Body | PushedBody:
         options: Any = {"params": dict(params)}
         try:
-            with self._map_errors({}):
+            with self._errors.mapped({}):
                 stream = await self._client.get(
                     path,
                     cast_to=object,
@@ -302,18 +296,18 @@ class Upstream:
             sent |= self._adapter.adapt(self.profile, payload, self.model)
             try:
                 return await self._post(sent, call)
-            except (_FieldRefused, HungUp) as error:
+            except (FieldRefused, HungUp) as error:
                 if error.cause in retried:
                     raise
                 retried.add(error.cause)
             except Rejected as error:
-                if error.status in _FAULT_OF_FIELDS:
+                if error.status in FAULT_OF_FIELDS:
                     for refused in retried:
                         self._adapter.unlearn(sent, refused)
                 raise
 
     async def _post(self, body: dict[str, Any], call: Call) -> Body | PushedBody:
-        with self._map_errors(body):
+        with self._errors.mapped(body):
             content = msgspec.json.encode(call.fit(body))
             is_usual = call is _USUAL
             if self._call is not None and is_usual:
@@ -331,61 +325,6 @@ class Upstream:
         if client is self._client and is_usual:
             self._call = stream.response.extensions.get(SAME_CALL)
         return _body_of(stream)
-
-    @contextlib.contextmanager
-    def _map_errors(self, body: dict[str, Any]) -> Iterator[None]:
-        """Replace the SDK's exceptions by UpstreamErrors, because they contain the key."""
-        try:
-            yield
-        except ErrorResponse as error:
-            raise self._status_error(error, body) from None
-        except (openai.APIConnectionError, httpx2.ConnectError) as error:
-            raise unreachable(error) from None
-        except UnicodeEncodeError:
-            raise Rejected("The request contains text that cannot be encoded as UTF-8.") from None
-        except (openai.OpenAIError, aiohttp.ClientError, ValueError):
-            raise UpstreamGarbage("The upstream's answer is not HTTP, or not JSON.") from None
-
-    def _status_error(self, error: ErrorResponse, body: dict[str, Any]) -> UpstreamError:
-        wait_s = retry_after_s(error.headers, datetime.now(UTC))
-        refusal = self._refusal(report_in(error.body), body, error.status, wait_s)
-        refusal.status = error.status
-        return refusal
-
-    def _refusal(
-        self,
-        answer: object,
-        body: dict[str, Any],
-        status: int | None = None,
-        wait_s: float | None = None,
-    ) -> UpstreamError:
-        """The error for a refusal of `body`, with an HTTP status or inside a stream."""
-        report = read_report(answer)
-        message = redacted(
-            report.message,
-            secrets=(self._api_key, *self._address.passwords, *self._earlier_secrets),
-            payload=body,
-        )
-        shown = without_inner_names(message)
-        is_about_fields = (status or report.status or report.word_status) in _FAULT_OF_FIELDS
-        if is_about_fields and (field := self._adapter.learn(body, answer, report.message)):
-            return _FieldRefused(shown, field)
-        error = error_from(report, status=status, message=message, retry_after_s=wait_s)
-        error.detail = message
-        return error
-
-    def _refusal_in_stream(self, report: object, body: dict[str, Any]) -> UpstreamError:
-        error = self._refusal(report, body)
-        # A retryable error. The queue tries again, and the next try avoids the refused field.
-        return UpstreamFault(error.message) if isinstance(error, _FieldRefused) else error
-
-
-class _FieldRefused(Rejected):
-    """The upstream refused a field, which later requests avoid."""
-
-    def __init__(self, message: str, field: str) -> None:
-        super().__init__(message)
-        self.cause = field
 
 
 def _body_of(stream: AsyncStream[object]) -> Body | PushedBody:
