@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import pytest
-from redis.asyncio import Redis
 
 from tests.support.keyspace import KEYS
 from tests.support.rig import Rig
@@ -128,80 +127,6 @@ async def test_a_cursor_that_its_request_never_had_starts_the_conversation_over(
     assert kinds(events) == ["rewind", *WHOLE, *WHOLE]
     assert events[0].data == {"reason": "cursor_not_found"}
     assert ids(events[1:]) == [first] * 5 + [second] * 5
-
-
-async def test_a_turn_that_goes_on_ahead_of_the_cursor_starts_the_conversation_over(
-    api: RunningApi, worker: Rig
-) -> None:
-    """Its end was received, as the cursor shows, and is lost."""
-    first = await begin(worker)
-    _, queued = await queue_next(worker)
-    events = await take(api, 3, after=queued)
-    assert kinds(events) == ["rewind", "queued", "started"]
-    assert ids(events[1:]) == [first] * 2
-
-
-async def test_a_turn_that_ran_again_ahead_of_the_cursor_starts_the_conversation_over(
-    api: RunningApi, worker: Rig
-) -> None:
-    """The client had its end before the cursor, and a fail-over lost that end."""
-    first = await begin(worker)
-    _, queued = await queue_next(worker)
-    await worker.reopen()
-    await worker.finish(answered="b")
-    events = await take(api, 3, after=queued)
-    assert kinds(events)[:2] == ["rewind", "queued"]
-    assert ids(events[1:]) == [first] * 2
-
-
-async def test_a_client_that_leaves_at_the_turn_behind_one_that_ran_again_gets_nothing_twice(
-    api: RunningApi, worker: Rig
-) -> None:
-    """A client that always leaves there would otherwise start over each time."""
-    await begin(worker)
-    second, _ = await queue_next(worker)
-    await worker.reopen()
-    await worker.finish(answered="b")
-    await worker.claim()
-    received = await take(api, 5)
-    assert kinds(received)[-2:] == ["completed", "queued"]
-    events = await take(api, 1, after=received[-1].cursor)
-    assert (kinds(events), ids(events)) == (["started"], [second])
-
-
-async def test_an_end_that_was_lost_with_its_whole_attempt_starts_the_conversation_over(
-    api: RunningApi, worker: Rig
-) -> None:
-    """The turn ahead began and ended behind the `queued` that the client has last."""
-    first = await worker.submit(conversation_id="c1")
-    await queue_next(worker)
-    async with aclosing(Redis.from_url(worker.url)) as server:
-        kept = {key: await server.dump(key) for key in await server.keys("*")}
-        await worker.claim()
-        await worker.finish(answered="a")
-        received = await take(api, 4)
-        assert kinds(received) == ["queued", "started", "completed", "queued"]
-        await server.delete(*await server.keys("*"))
-        for key, value in kept.items():
-            assert value is not None
-            await server.restore(key, 0, value)
-    assert await worker.claim() == first
-    await worker.finish(answered="b")
-    events = await take(api, 2, after=received[-1].cursor)
-    assert kinds(events) == ["rewind", "queued"]
-
-
-async def test_a_turn_that_began_after_the_next_one_was_queued_is_not_sent_again(
-    api: RunningApi, worker: Rig
-) -> None:
-    await queue_next(worker)
-    second, _ = await queue_next(worker)
-    await worker.claim()
-    await worker.finish(answered="a")
-    await worker.claim()
-    received = await take(api, 4)
-    events = await take(api, 1, after=received[-1].cursor)
-    assert (kinds(events), ids(events)) == (["started"], [second])
 
 
 @pytest.mark.parametrize(

@@ -75,9 +75,10 @@ def _follow(
 
 
 def _place_of(event: Event, places: dict[str, int]) -> int | None:
-    # A conversation's stream may name the end ahead in the id of `queued`: conversation_cursor.py.
-    if places and event.kind == "queued" and str(event.cursor).endswith(f"-{BEHIND_SEQ}"):
-        return 0
+    # What comes before any attempt may name the end ahead in its id: conversation_cursor.py.
+    seq = int(str(event.cursor).partition("-")[2] or 0) if event.cursor else 0
+    if places and seq >= BEHIND_SEQ:
+        return seq - BEHIND_SEQ
     return places.get(event.cursor or "")
 
 

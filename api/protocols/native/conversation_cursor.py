@@ -1,8 +1,9 @@
 """Pure: a point in a conversation, as the event ids of its stream name it.
 
-A request may be queued before the turn ahead of it begins. A client gets its `queued` behind the
-end of that turn. Redis may lose that end, and the turn then ends in another attempt. So the id of
-such a `queued` names the attempt of the end ahead, in the form of a cursor that no log has.
+A request may be queued, and cancelled, before the turn ahead of it begins. A client gets these
+entries behind the end of that turn. Redis may lose that end, and the turn then ends in another
+attempt. So the ids of entries that are older than the end ahead name the attempt of that end, in
+the form of a cursor that no log has.
 """
 
 from typing import NamedTuple
@@ -10,12 +11,15 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from tickertape.api.fanout.tape import Tape
+from tickertape.api.protocols.native.wire import NativeWire
 from tickertape.broker import request_ids
 from tickertape.broker.codec import Cursor, Entry
 from tickertape.broker.errors import CursorMalformed
+from tickertape.runtime.json_types import JsonObject
 
-# No attempt has so many entries.
-BEHIND_SEQ = 9_999_999_999
+# No attempt has so many entries, and no id has a larger seq than nine more. The seq of the entry,
+# which is 0 or 1 before any attempt, is added.
+BEHIND_SEQ = 9_999_999_990
 
 
 class ConversationCursor(NamedTuple):
@@ -34,23 +38,47 @@ class ConversationCursor(NamedTuple):
             )
         return cls(request_id, Cursor.parse(cursor))
 
+    @property
+    def ahead(self) -> int:
+        """The attempt of the end ahead that the cursor names; 0 if it names an entry."""
+        return self.cursor.attempt if self.cursor.seq >= BEHIND_SEQ else 0
 
-def queued_behind(tape: Tape, attempt: int) -> Entry | None:
-    """The entry `queued` as it is sent behind an end in this attempt of the turn ahead.
 
-    None if the entry is not older than that attempt, and is sent as it is.
-    """
+class WireBehind(NativeWire):
+    """The native wire for clients that have the end of the turn ahead, in the attempt `ahead`."""
+
+    def __init__(self, request_id: str, place: JsonObject, ahead: int) -> None:
+        super().__init__(request_id, place)
+        self._ahead = ahead
+
+    def frame(self, entry: Entry) -> bytes:
+        """The event of an entry, whose id names the end ahead if the entry is older than that."""
+        cursor = entry.cursor
+        if cursor.attempt < self._ahead:
+            entry = replace(entry, cursor=Cursor(self._ahead, BEHIND_SEQ + cursor.seq))
+        return super().frame(entry)
+
+
+def is_older(tape: Tape, attempt: int) -> bool:
+    """Whether the request was queued before this attempt of the turn ahead began."""
     first = _first_if_queued(tape)
-    if first is None or first.cursor.attempt >= attempt:
-        return None
-    return replace(first, cursor=Cursor(attempt, BEHIND_SEQ))
+    return first is not None and first.cursor.attempt < attempt
 
 
 def position_after(tape: Tape, cursor: Cursor) -> int | None:
     """The position of the entry after a cursor of a client; None if the tape has no such entry."""
-    if cursor.seq != BEHIND_SEQ:
+    first = _first_if_queued(tape)
+    if cursor.seq < BEHIND_SEQ or first is None:
         return tape.position_after(cursor)
-    return None if _first_if_queued(tape) is None else 1
+    return tape.position_after(Cursor(first.cursor.attempt, cursor.seq - BEHIND_SEQ))
+
+
+def is_before_opener(tape: Tape, cursor: Cursor) -> bool:
+    """Whether the entry of a client's cursor comes before any attempt of the request."""
+    first = _first_if_queued(tape)
+    return cursor.seq >= BEHIND_SEQ or (
+        first is not None and cursor.attempt == first.cursor.attempt
+    )
 
 
 def _first_if_queued(tape: Tape) -> Entry | None:

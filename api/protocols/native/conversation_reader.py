@@ -12,8 +12,9 @@ from tickertape.api.fanout.watched_log import WatchedLog
 from tickertape.api.fanout.wire import Frame
 from tickertape.api.protocols.native.conversation_cursor import (
     ConversationCursor,
+    WireBehind,
+    is_older,
     position_after,
-    queued_behind,
 )
 from tickertape.api.protocols.native.conversation_notices import ConversationNotices
 from tickertape.api.protocols.native.lost_start import has_lost_start
@@ -63,7 +64,7 @@ class ConversationReader:
         self._sent_state: ConversationState | None = None
         # How each turn of the last read had ended, in order.
         self._ends: dict[str, End | None] = {}
-        self._received = ReceivedEnds(streams.hub.ends)
+        self._received = ReceivedEnds(streams.hub.ends, start.ahead if start else 0)
         self._has_lost_end = self._has_lost_start = False
         self._changed = asyncio.Event()
         # Set with `_changed`, and for a notice that is sent while no request is read.
@@ -322,8 +323,13 @@ class ConversationReader:
 
     async def _open(self, turn: Turn, parent: str | None, watched: WatchedLog) -> list[Frame]:
         place = {"parent_id": parent}
-        make = partial(NativeWire, turn.request_id, place)
-        wire, name = make(), ("conversation", turn.request_id, parent)
+        ahead = self._received.last_attempt
+        make: Callable[[], NativeWire] = partial(NativeWire, turn.request_id, place)
+        if is_older(watched.tape, ahead):
+            make = partial(WireBehind, turn.request_id, place, ahead)
+        else:
+            ahead = 0  # these frames are for the readers of other turns, too
+        wire, name = make(), ("conversation", turn.request_id, parent, ahead)
         rendering = await self._hub.rendering(watched, name, make)
         start, self._start = self._start, None
         if watched.is_gone:
@@ -338,9 +344,6 @@ class ConversationReader:
             position = position_after(watched.tape, start.cursor)
             if position is None:
                 frames = [wire.notice("rewind", {"reason": "cursor_not_found"})]
-        elif (queued := queued_behind(watched.tape, self._received.last_attempt)) is not None:
-            # Only for this client: others resume in this request, and share its rendering.
-            frames, position = [wire.frame(queued)], 1
         self._reader = PlainReader(
             watched,
             rendering,

@@ -1,7 +1,11 @@
 """Whether a client of a conversation comes back with a cursor that Redis has lost."""
 
 from tickertape.api.fanout.hub import Hub
-from tickertape.api.protocols.native.conversation_cursor import ConversationCursor, position_after
+from tickertape.api.protocols.native.conversation_cursor import (
+    ConversationCursor,
+    is_before_opener,
+    position_after,
+)
 from tickertape.broker.turns import Turn
 
 # A request that lost its end runs again, so it is one of the last before the cursor.
@@ -20,14 +24,14 @@ async def has_lost_start(hub: Hub, start: ConversationCursor, turns: list[Turn])
             position = position_after(watched.tape, start.cursor)
         if position is None and not watched.is_gone:
             return True
+        has_begun = not is_before_opener(watched.tape, start.cursor)
     ids = [turn.request_id for turn in turns]
     ahead = turns[: ids.index(start.request_id)]
     recent = [turn for turn in ahead if not turn.is_erased][-_MOST_LOOKED_AT:]
     if await _goes_on(hub, recent):
         return True
     # A request begins behind the end of the turn ahead, so Redis has that end if it has an opener.
-    is_queued = position == 1
-    return is_queued and await _has_another_end(hub, recent, start)
+    return not has_begun and await _has_another_end(hub, recent, start)
 
 
 async def _goes_on(hub: Hub, ahead: list[Turn]) -> bool:
