@@ -58,7 +58,7 @@ class Waiting:
         watched = self._watched
         watched.listen(self._changed.set)
         leaving.listen(self._changed.set)
-        # A timer is a quarter of the work of `asyncio.timeout`.
+        # `asyncio.timeout` would also prepare to cancel this task, for each request.
         timer = None
         if limit_s is not None:
             timer = asyncio.get_running_loop().call_later(limit_s, self._expire)

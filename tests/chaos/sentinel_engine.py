@@ -109,12 +109,16 @@ class _Faults:
                 primary.kill()
             await asyncio.to_thread(self._wait_for_promotion, replica)
             await asyncio.sleep(rng.uniform(0, 1))
+            begin_s = time.monotonic()
             # A child process has to be started in the main thread, with which it ends.
             primary.start()
             for server in (primary, replica):
                 let_copy(server.client, PASSWORD)
-            # It comes back as a replica at once, which the Sentinels would order in eight seconds.
+            # It becomes a replica at once, which the Sentinels would order in eight seconds.
             await asyncio.to_thread(self._watched.follow, primary, replica)
+            if _has_run_scripts(primary):
+                loss = Loss("former master back", _ALL_PARTITIONS, begin_s, time.monotonic())
+                self._history.losses.append(loss)
             await asyncio.to_thread(self._watched.become_whole)
 
     @contextlib.asynccontextmanager
@@ -150,6 +154,15 @@ class _Faults:
         for server in self._watched.servers.values():
             with contextlib.suppress(redis.ConnectionError):
                 await asyncio.to_thread(server.client.execute_command, *command)
+
+
+def _has_run_scripts(server: Member) -> bool:
+    """Whether a former primary has served anybody since it was started, before it was demoted.
+
+    A Sentinel that has not heard of the fail-over may name the former primary once more.
+    """
+    run = server.client.info("commandstats").get("cmdstat_evalsha", {})
+    return bool(run.get("calls", 0) > run.get("failed_calls", 0))
 
 
 def _takes_writes(server: Member) -> bool:
