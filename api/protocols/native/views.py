@@ -42,7 +42,10 @@ class SubmittedView(BaseModel):
 
     request_id: str = Field(examples=[_EXAMPLE_ID])
     status: str = Field(examples=["queued"])
-    stream_url: str = Field(examples=[f"/chat/{_EXAMPLE_ID}/stream"])
+    stream_url: str = Field(
+        examples=[f"/chat/{_EXAMPLE_ID}/stream"],
+        description="Append it to the address of this API, with the prefix of a mount or a proxy",
+    )
     conversation_id: str | None = Field(default=None, description="Omitted if the body named none")
 
 
@@ -193,7 +196,10 @@ class ConversationView(BaseModel):
 
 
 def stream_url(request_id: str) -> str:
-    """The path of a request's stream. It has no host, which only the caller knows."""
+    """The path of a request's stream, below the address of the API, which only the caller knows.
+
+    As in 0.1.0, it has no prefix: clients append it to the address that they call.
+    """
     return f"/chat/{request_id}/stream"
 
 
