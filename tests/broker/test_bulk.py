@@ -38,7 +38,7 @@ async def bulk_to(
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         bulk = BulkConnection(connections.unpooled(), print)
-        bulk._transport = writer.transport
+        bulk._loop, bulk._transport = asyncio.get_running_loop(), writer.transport
         writer.transport.set_protocol(bulk)
         yield bulk
         writer.close()
