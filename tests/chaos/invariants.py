@@ -155,7 +155,12 @@ def _idempotent(history: History) -> Iterator[str]:
         attempts = sum(entry.kind in OPENERS for entry in final.entries)
         starts_s = [call.started_at_s for call in calls[accepted.tag]]
         if speaking > attempts and loss_of_attempt(history, accepted, starts_s) is None:
-            yield f"{accepted.request_id}: {speaking} calls spoke for {attempts} attempts"
+            called = ", ".join(f"{each:.2f}" for each in starts_s)
+            yield (
+                f"{accepted.request_id}: {speaking} calls spoke for {attempts} attempts; submitted"
+                f" at {accepted.asked_s:.2f} s, called at {called}"
+                f" ({accepted.function or 'no function'})"
+            )
 
 
 def _cancelled_for_good(history: History) -> Iterator[str]:
