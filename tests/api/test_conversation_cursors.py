@@ -10,11 +10,6 @@ from tests.support.rig import Rig
 from tests.support.running_api import RunningApi
 
 
-async def cancel(api: RunningApi, request_id: str) -> None:
-    answer = await api.client.post(f"/chat/{request_id}/cancel")
-    assert answer.json()["status"] == "cancelled"
-
-
 async def test_a_turn_that_goes_on_ahead_of_the_cursor_starts_the_conversation_over(
     api: RunningApi, worker: Rig
 ) -> None:
@@ -63,7 +58,7 @@ async def test_an_end_that_was_lost_with_its_whole_attempt_starts_the_conversati
     first = await worker.submit(conversation_id="c1")
     second, _ = await queue_next(worker)
     if is_cancelled:
-        await cancel(api, second)
+        assert await api.cancel(second) == "cancelled"
     async with aclosing(Redis.from_url(worker.url)) as server:
         kept = {key: await server.dump(key) for key in await server.keys("*")}
         await worker.claim()
@@ -102,7 +97,7 @@ async def test_a_client_that_has_a_turn_which_was_cancelled_while_it_waited_gets
 ) -> None:
     await worker.submit(conversation_id="c1")
     second, _ = await queue_next(worker)
-    await cancel(api, second)
+    assert await api.cancel(second) == "cancelled"
     third, _ = await queue_next(worker)
     await worker.claim()
     await worker.finish(answered="a")

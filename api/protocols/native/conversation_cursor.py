@@ -61,26 +61,29 @@ class WireBehind(NativeWire):
 
 def is_older(tape: Tape, attempt: int) -> bool:
     """Whether the request was queued before this attempt of the turn ahead began."""
-    first = _first_if_queued(tape)
-    return first is not None and first.cursor.attempt < attempt
+    queued = _queued(tape)
+    return queued is not None and queued.attempt < attempt
 
 
 def position_after(tape: Tape, cursor: Cursor) -> int | None:
     """The position of the entry after a cursor of a client; None if the tape has no such entry."""
-    first = _first_if_queued(tape)
-    if cursor.seq < BEHIND_SEQ or first is None:
-        return tape.position_after(cursor)
-    return tape.position_after(Cursor(first.cursor.attempt, cursor.seq - BEHIND_SEQ))
+    return tape.position_after(_in_log(tape, cursor))
 
 
 def is_before_opener(tape: Tape, cursor: Cursor) -> bool:
     """Whether the entry of a client's cursor comes before any attempt of the request."""
-    first = _first_if_queued(tape)
-    return cursor.seq >= BEHIND_SEQ or (
-        first is not None and cursor.attempt == first.cursor.attempt
-    )
+    queued = _queued(tape)
+    return queued is not None and _in_log(tape, cursor).attempt == queued.attempt
 
 
-def _first_if_queued(tape: Tape) -> Entry | None:
+def _in_log(tape: Tape, cursor: Cursor) -> Cursor:
+    """The log's own cursor of the entry that a client's cursor is about."""
+    queued = _queued(tape)
+    if cursor.seq < BEHIND_SEQ or queued is None:
+        return cursor
+    return Cursor(queued.attempt, cursor.seq - BEHIND_SEQ)
+
+
+def _queued(tape: Tape) -> Cursor | None:
     first = next(tape.entries_from(0), None)
-    return first if first is not None and first.kind == "queued" else None
+    return first.cursor if first is not None and first.kind == "queued" else None

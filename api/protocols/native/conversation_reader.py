@@ -323,12 +323,10 @@ class ConversationReader:
 
     async def _open(self, turn: Turn, parent: str | None, watched: WatchedLog) -> list[Frame]:
         place = {"parent_id": parent}
-        ahead = self._received.last_attempt
-        make: Callable[[], NativeWire] = partial(NativeWire, turn.request_id, place)
-        if is_older(watched.tape, ahead):
-            make = partial(WireBehind, turn.request_id, place, ahead)
-        else:
-            ahead = 0  # these frames are for the readers of other turns, too
+        received = self._received.last_attempt
+        ahead = received if is_older(watched.tape, received) else 0
+        kind = partial(WireBehind, ahead=ahead) if ahead else NativeWire
+        make = partial(kind, turn.request_id, place)
         wire, name = make(), ("conversation", turn.request_id, parent, ahead)
         rendering = await self._hub.rendering(watched, name, make)
         start, self._start = self._start, None
