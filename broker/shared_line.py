@@ -59,6 +59,7 @@ class SharedLine:
         # Each with the time, on the loop's clock, at which its caller gives up.
         self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        # uvloop's handle of a call that is due at once has no `when`.
         self._timer_due_s = 0.0
         self._loop: asyncio.AbstractEventLoop
 
@@ -115,7 +116,6 @@ class SharedLine:
 
         So there is one timer, which keeps running when its reply has come.
         """
-        # uvloop's handle of a call that is due now has no `when`.
         if self._timer is None or due_s < self._timer_due_s:
             if self._timer is not None:
                 self._timer.cancel()

@@ -33,9 +33,9 @@ class FairSteps:
 
     A call holds nothing while it waits for something else, so a slow call delays no other one.
     While only one tenant calls, no step waits. A crowd of calls pauses after each step while a call
-    of a tenant that is no crowd is under way. Otherwise as many steps of the crowd as fit would be
-    in each wait of that call, as for Redis, and would make the wait longer. Crowds do not pause for
-    each other, because the loop would do nothing meanwhile.
+    of a tenant that is not a crowd is under way. Otherwise as many steps of the crowd as fit would
+    be in each wait of that call, as for Redis, and would make the wait longer. Crowds do not pause
+    for each other, because the loop would do nothing meanwhile.
     """
 
     def __init__(self, under_way_s: float = _UNDER_WAY_S, pause: float = _PAUSE) -> None:

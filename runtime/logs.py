@@ -24,13 +24,13 @@ class _LastingStderr:
 
     # Each request has four lines, and `contextlib.suppress` takes longer than the rest of these.
     def write(self, text: str) -> None:
-        try:  # noqa: SIM105  # as said above
+        try:  # noqa: SIM105  # `suppress` is slower
             sys.stderr.write(text)
         except OSError:
             pass
 
     def flush(self) -> None:
-        try:  # noqa: SIM105  # as said above
+        try:  # noqa: SIM105  # `suppress` is slower
             sys.stderr.flush()
         except OSError:
             pass
@@ -93,11 +93,11 @@ def _json_writer() -> Callable[[EventDict], str]:
 
     `encode` makes the encoder in C for each event, which takes longer than to write one.
     """
-    make = json.encoder.c_make_encoder  # type: ignore[attr-defined]  # of the library
+    make = json.encoder.c_make_encoder  # type: ignore[attr-defined]  # not in its stub
     if make is None:  # without the library's module in C
         return _ENCODER.encode
     escape = json.encoder.encode_basestring_ascii
-    write = make(None, repr, escape, None, ": ", ", ", False, False, True)  # noqa: FBT003  # by place
+    write = make(None, repr, escape, None, ": ", ", ", False, False, True)  # noqa: FBT003  # as json calls it
     return lambda event: "".join(write(event, 0))
 
 

@@ -1,6 +1,6 @@
 """Pure: for how long a server has answered this worker without a pause."""
 
-# broker/scripts/prefix.lua: a shorter gap between two signs of life is no outage of Redis.
+# broker/scripts/prefix.lua: Redis was not away in a shorter gap between two signs of life.
 SHORTEST_OUTAGE_S = 1.5
 
 

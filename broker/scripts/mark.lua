@@ -8,7 +8,8 @@
 -- `attempt` is the fence. `policy` replaces that of the request. `at` is the seq of the last entry that belongs to the
 -- checkpoint; the policy alone is recorded without one. `attached` names an answer that an upstream keeps, so that the
 -- next attempt can go on reading it, and `null` deletes the name; nothing else is recorded then. A repeated call records the same again.
--- Invariant: the log has all the output that belongs to a checkpoint; an attempt that has recorded the policy `fail` is not followed by another one, even without output.
+-- Invariant: the log has all the output that belongs to a checkpoint. An attempt that has recorded the policy `fail` is not
+-- followed by another one, even without output.
 local request_id, attempt, policy, at, checkpoint, attached = unpack(ARGV)
 local r = read_request(request_id)
 if r.state ~= 'running' or r.attempt ~= attempt then return { 'FENCED', r.state or 'missing' } end
