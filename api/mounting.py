@@ -94,17 +94,14 @@ def router(
 
 
 def _refuse_other_forms(prefix: str) -> None:
-    problem = ""
-    if not prefix.startswith("/") or prefix.startswith("//") or prefix.endswith("/"):
-        problem = "it begins with a slash and ends without one, as /llm"
-    else:
-        try:
-            checked_root_path(prefix)
-        except ValueError as error:
-            problem = str(error)
-    if problem:
-        message = f"the prefix is {prefix!r}: {problem}"
-        raise ValueError(message)
+    problem = "it begins with a slash and ends without one, as /llm"
+    try:
+        if prefix and checked_root_path(prefix) == prefix:
+            return
+    except ValueError as error:
+        problem = str(error)
+    message = f"the prefix is {prefix!r}: {problem}"
+    raise ValueError(message)
 
 
 def _inner_app(

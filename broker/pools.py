@@ -5,6 +5,7 @@ upstream. A worker serves some pools, and gets requests of no other one.
 """
 
 import re
+from collections.abc import Iterable
 
 UPSTREAM = ""
 """The pool of the requests that the upstream answers."""
@@ -18,6 +19,11 @@ _FUNCTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}", re.ASCII)
 def is_function_name(text: str) -> bool:
     """Whether a function may have this name, which becomes a part of names in Redis."""
     return _FUNCTION_NAME.fullmatch(text) is not None
+
+
+def functions_in(pools: Iterable[str]) -> tuple[str, ...]:
+    """The functions among some pools, in their order."""
+    return tuple(pool for pool in pools if pool != UPSTREAM)
 
 
 def after_name(pool: str) -> str:

@@ -187,18 +187,22 @@ class History:
     def _in_transaction(self, work: Callable[[sql.Connection], T]) -> T:
         with self._making:
             if not self._has_tables:
-                if sql.inspect(self._engine).has_table(SCHEMA.name):
-                    with self._engine.begin() as connection:
-                        _refuse_later_tables(connection)
-                METADATA.create_all(self._engine)
-                with self._engine.begin() as connection:
-                    known = self._insert(SCHEMA).values(version=VERSION)
-                    connection.execute(known.on_conflict_do_nothing())
+                self._make_tables()
                 self._has_tables = True
         with self._engine.begin() as connection:
             # A later release may change the tables while this process runs.
             _refuse_later_tables(connection)
             return work(connection)
+
+    def _make_tables(self) -> None:
+        """Make what is missing, unless a later release has made the tables."""
+        if sql.inspect(self._engine).has_table(SCHEMA.name):
+            with self._engine.begin() as connection:
+                _refuse_later_tables(connection)
+        METADATA.create_all(self._engine)
+        with self._engine.begin() as connection:
+            known = self._insert(SCHEMA).values(version=VERSION)
+            connection.execute(known.on_conflict_do_nothing())
 
     def _insert(self, table: sql.Table) -> Any:
         return (postgresql if self._is_postgres else sqlite).insert(table)

@@ -5,7 +5,7 @@ import time
 
 from tickertape.broker.connections import Connections
 from tickertape.broker.fleet import REPORT_INTERVAL_S, Fleet, WorkerReport
-from tickertape.broker.pools import UPSTREAM
+from tickertape.broker.pools import UPSTREAM, functions_in
 from tickertape.worker.consumer import Consumer
 from tickertape.worker.counters import Counters, DeltaRate
 from tickertape.worker.model_watch import ModelWatch
@@ -76,7 +76,7 @@ class FleetReporter:
             retries=counters.retries.total(),
             titles=counters.titles["given"],
             upstream_problem=counters.upstream_problem or self._models.public_fault,
-            functions=tuple(pool for pool in consumer.pools if pool != UPSTREAM),
+            functions=functions_in(consumer.pools),
             serves_upstream=UPSTREAM in consumer.pools,
             models=self._models.only_models,
         )

@@ -9,7 +9,7 @@ import structlog
 from tickertape.broker.agreement import Agreement
 from tickertape.broker.connections import Connections
 from tickertape.broker.errors import AccessDenied, Unavailable
-from tickertape.broker.pools import UPSTREAM
+from tickertape.broker.pools import UPSTREAM, functions_in
 from tickertape.broker.push import Push
 from tickertape.broker.rights import Rights
 from tickertape.runtime import service_manager
@@ -84,10 +84,11 @@ class Worker:
                 if not self.consumer.is_stopping:
                     tune_garbage_collector()
                     pools = self.consumer.pools
-                    functions = [pool for pool in pools if pool != UPSTREAM]
-                    has_upstream = UPSTREAM in pools
                     log.info(
-                        "working", slots=self.slots, upstream=has_upstream, functions=functions
+                        "working",
+                        slots=self.slots,
+                        upstream=UPSTREAM in pools,
+                        functions=functions_in(pools),
                     )
                     report_ready()
                     background.append(group.create_task(self.agreement.run(), name="agreement"))

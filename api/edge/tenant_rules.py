@@ -54,7 +54,6 @@ _OF_READERS = (
 _AMOUNTS = ("spend_per_day", "spend_per_month", "user_spend_per_day", "user_spend_per_month")
 _MOST_SPENT = 1e9
 _ITEM = re.compile(r"\s*[,\n]\s*")
-_ALL_TENANTS = "*"
 _NAME = "TICKERTAPE_TENANT_RULES"
 _MOST_DIGITS = 12
 _COUNTED = ", ".join(_NUMBERS + _OF_READERS + _AMOUNTS)
@@ -213,7 +212,7 @@ def _parse(text: str) -> dict[str, dict[str, str]]:
     for item in filter(None, _ITEM.split(text.strip())):
         tenant, *words = item.split()
         pairs = [word.partition("=") for word in words]
-        is_named = tenant == _ALL_TENANTS or is_tenant_name(tenant)
+        is_named = tenant == EVERYONE or is_tenant_name(tenant)
         if not is_named or not pairs or not all(equals for _, equals, _ in pairs):
             raise SettingsInvalid(f"{_NAME} is wrong at `{tenant}`: {_FORMAT}")
         own = rules.setdefault(tenant, {})

@@ -86,12 +86,13 @@ class Announcement:
         # A closed API lists nothing without a key.
         with contextlib.suppress(TickertapeError):
             while True:
-                if self._functions() <= set(await client.models()):
+                if set(self._functions()) <= set(await client.models()):
                     return
                 await asyncio.sleep(_POLL_S)
 
-    def _functions(self) -> set[str]:
-        return {name for worker in self.workers for name in worker.functions}
+    def _functions(self) -> tuple[str, ...]:
+        """In the order of the module. The workers run the same one."""
+        return next((each.functions for each in self.workers if each.functions), ())
 
     def _upstream(self) -> UpstreamState | None:
         """The state of the upstream; None before a worker has reported it."""
@@ -100,13 +101,11 @@ class Announcement:
         records.sort(key=lambda record: record.get("event") != LISTED)
         if self.has_upstream and not records:
             return None
-        # In the order of the module. The workers run the same one.
-        functions = next((each.functions for each in self.workers if each.functions), ())
         state = UpstreamState()
         if self.has_upstream:
             state = upstream_state(records[0], self.settings, is_local=self.is_local)
         default = None if self.is_local else self.settings.openai_model
-        return with_functions(state, functions, default)
+        return with_functions(state, self._functions(), default)
 
     def _print_ready(self, state: UpstreamState) -> None:
         if state.advice:

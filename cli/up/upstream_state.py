@@ -29,10 +29,7 @@ class UpstreamState:
 
 
 def upstream_state(
-    record: Mapping[str, Any],
-    settings: Settings,
-    *,
-    is_local: bool,
+    record: Mapping[str, Any], settings: Settings, *, is_local: bool
 ) -> UpstreamState:
     """The state after the latest of the UPSTREAM_EVENTS in the log of a worker."""
     where = "The local model" if is_local else f"The upstream at {_address(settings)}"

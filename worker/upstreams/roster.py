@@ -83,6 +83,11 @@ class UpstreamTable:
         """The upstream of a row."""
         return next((each for each in self.members if each.row.name == name), None)
 
+    def keeping_of(self, at: Attached) -> Keeping | None:
+        """How to reach an answer that an upstream keeps; None if that upstream keeps none here."""
+        member = self.member(at.upstream)
+        return None if member is None else member.keeping
+
     @property
     def problem(self) -> str | None:
         """The upstreams that cannot be used at the moment; None if all can."""
@@ -175,9 +180,8 @@ class UpstreamTable:
 
     def end_answer(self, at: Attached) -> None:
         """Have an upstream end an answer that it keeps and that nobody will read."""
-        member = self.member(at.upstream)
-        if member is not None and member.keeping is not None:
-            self.do_later(_end(member.keeping, at.id))
+        if (keeping := self.keeping_of(at)) is not None:
+            self.do_later(_end(keeping, at.id))
 
     def do_later(self, call: Coroutine[Any, Any, None]) -> None:
         """Make a call beside the answers; it is cancelled when the worker ends."""

@@ -34,8 +34,8 @@ class TableSource:
         # The answer that attempts after this one are to find, and the one that they would find.
         self._wanted: Attached | None = None
         self._recorded = at = lease.attached
-        member = None if at is None else table.member(at.upstream)
-        self._attached = at if member is not None and member.keeping is not None else None
+        is_within_reach = at is not None and table.keeping_of(at) is not None
+        self._attached = at if is_within_reach else None
         self._is_recording = False
         self._kept: KeptAnswer | None = None
 
