@@ -92,8 +92,11 @@ async def run(
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await connections.aclose()
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            # Also if somebody is in a hurry, and cancels this wait.
+            await connections.aclose()
 
 
 def _metrics(worker: Worker, connections: Connections, conditions: Conditions) -> WorkerMetrics:
