@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, get_args
 
 import hiredis
+import msgspec
 from redis.asyncio import Connection
 
 from tickertape.broker.bulk import BulkConnection
@@ -59,7 +60,7 @@ class Target(NamedTuple):
     partition: int
 
 
-class _Call(NamedTuple):
+class _Call(msgspec.Struct, frozen=True):
     """The entries of one request, and its caller."""
 
     to: Target
@@ -132,14 +133,11 @@ class Appender:
     ) -> None:
         """Append values from the id (attempt, first_seq) on; `on_answer` is called once, later."""
         line = self._owners.lines[to.partition]
-        if line is None or not line.is_open:
+        if line is None or not line.append(_Call(to, first_seq, values, on_answer)):
             # The transport may be closing before the line's task notices. Clear `ready`, or callers
             # would send again in a tight loop.
             self._owners.broken(to.partition)
             asyncio.get_running_loop().call_soon(on_answer, LOST)
-            return
-        crash_at("before", "append")
-        line.append(to, first_seq, values, on_answer)
 
     async def run(self) -> None:
         """Keep the connections up until cancelled."""
@@ -175,16 +173,15 @@ class _AppendLine:
     def is_open(self) -> bool:
         return bool(self._sha) and self._bulk.is_open
 
-    def append(
-        self,
-        to: Target,
-        first_seq: int,
-        values: Sequence[bytes],
-        on_answer: Callable[[Appended], None],
-    ) -> None:
-        call = _Call(to, first_seq, values, on_answer)
-        self._collected.setdefault(to.partition, []).append(call)
-        self._bulk.flush_soon()
+    def append(self, call: _Call) -> bool:
+        """Send a call at the end of this turn; False if the connection is known to be broken."""
+        if not self._collected:
+            # The calls that follow in this turn leave with this one, or are lost with it.
+            if not self.is_open:
+                return False
+            self._bulk.flush_soon()
+        self._collected.setdefault(call.to.partition, []).append(call)
+        return True
 
     async def run(self, on_open: Callable[[], None]) -> None:
         self._on_open = on_open
@@ -215,9 +212,11 @@ class _AppendLine:
     def _send(self, calls: list[_Call]) -> None:
         keys: list[bytes] = []
         arguments: list[bytes | int] = []
-        for to, first_seq, values, _ in calls:
+        for call in calls:
+            to, values = call.to, call.values
             keys += (to.request_key, to.log_key)
-            arguments += (to.attempt, first_seq, to.channel, len(values), *values)
+            arguments += (to.attempt, call.first_seq, to.channel, len(values), *values)
+        crash_at("before", "append")
         self._waiting.append(calls)
         self._bulk.send(
             b"EVALSHA", self._sha, len(keys), *keys, MAX_ENTRIES, self._max_bytes, *arguments
@@ -234,11 +233,11 @@ class _AppendLine:
         if isinstance(reply, hiredis.ReplyError):
             self._on_error(reply, calls)
             return
+        crash_at("after", "append")
         for call, word, detail in zip(calls, reply[::2], reply[1::2], strict=True):
             if word == _REFUSED:
                 call.on_answer(REFUSED)
                 continue
-            crash_at("after", "append")
             seq = detail if isinstance(detail, int) else _NO_SEQ
             call.on_answer(Appended(_VERDICTS[word], seq))
 

@@ -108,8 +108,7 @@ class Attempt:
     def _take(self, pieces: list[Piece]) -> bool:
         if self._first_output_at_s is None:
             self._note_first_output()
-        self.writer.write([encoded(piece) for piece in pieces])
-        return self.writer.has_room
+        return self.writer.write(list(map(encoded, pieces)))
 
     def _note_first_output(self) -> None:
         self._first_output_at_s = time.monotonic()

@@ -32,6 +32,8 @@ class LogWriter:
         self._is_under_way = False
         self._is_closed = False
         self._changed = asyncio.Event()
+        # Most answers come while nothing waits for them.
+        self._is_awaited = False
         self._resending: asyncio.Task[None] | None = None
 
     @property
@@ -44,27 +46,25 @@ class LogWriter:
         """The entries that Redis has not acknowledged. Some may be in the log already."""
         return list(self._unacked)
 
-    def write(self, values: list[bytes]) -> None:
-        """Write entries as soon as the flush rule allows; never waits."""
-        self._unacked += values
-        self._pump()
+    def write(self, values: list[bytes]) -> bool:
+        """Write entries as soon as the flush rule allows; never waits.
 
-    @property
-    def has_room(self) -> bool:
-        """Whether few enough entries are unacknowledged."""
+        The result says whether few enough entries are unacknowledged.
+        """
+        self._unacked += values
+        if not self._is_under_way:
+            self._pump()
         return len(self._unacked) <= MAX_UNACKED_ENTRIES
 
     async def room(self) -> None:
         """Return when there is room, or when nothing more can be written."""
-        while not self.has_room and not self._is_closed:
-            self._changed.clear()
-            await self._changed.wait()
+        while len(self._unacked) > MAX_UNACKED_ENTRIES and not self._is_closed:
+            await self._change()
 
     async def flushed(self) -> None:
         """Return when all entries are in the log, or can no longer be written."""
         while self._unacked and not self._is_closed:
-            self._changed.clear()
-            await self._changed.wait()
+            await self._change()
 
     def accept(self, server_seq: int) -> bool:
         """Accept `server_seq` as the end of the log; False if the server has lost entries."""
@@ -99,7 +99,7 @@ class LogWriter:
         if self._unacked and not self._is_under_way and not self._is_closed:
             self._is_under_way = True
             values = self._unacked[:_MAX_ENTRIES_PER_CALL]
-            self._appender.append(self._target, self.first_unacked_seq, values, self._on_answer)
+            self._appender.append(self._target, self._acked_seq + 1, values, self._on_answer)
 
     def _on_answer(self, answer: Appended) -> None:
         if self._is_closed:
@@ -116,8 +116,17 @@ class LogWriter:
         elif answer.word == "REFUSED" or not self.accept(answer.seq):
             self._stop(Stop.LOG_LOST)
         else:
-            self._changed.set()
-            self._pump()
+            if self._is_awaited:
+                self._is_awaited = False
+                self._changed.set()
+            if self._unacked:
+                self._pump()
+
+    async def _change(self) -> None:
+        """Return when entries were acknowledged, or when nothing more can be written."""
+        self._is_awaited = True
+        self._changed.clear()
+        await self._changed.wait()
 
     async def _resend(self) -> None:
         # The ids stay the same, and the script skips the entries that did arrive.

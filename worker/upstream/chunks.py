@@ -111,7 +111,9 @@ class ChunkReader:
             kind, _, index = channel.partition(":")
             data = {"index": int(index), "arguments": text} if index else None
             pieces.append(Piece(cast("Output", kind), "" if index else text, data))
-        return self._counted(pieces)
+        for piece in pieces:
+            self.tally.add(piece)
+        return pieces
 
     def _read_choice(self, choice: Choice) -> list[Piece]:
         delta = choice.delta
@@ -120,7 +122,9 @@ class ChunkReader:
         pieces = self._pieces(delta, choice.logprobs) if delta else []
         if choice.finish_reason or self.tally.ending.reason is not None:
             self._record_end(choice.finish_reason or "", delta)
-        return self._counted(pieces)
+        for piece in pieces:
+            self.tally.add(piece)
+        return pieces
 
     def _delta_of_choice(self, choice: Choice) -> Delta | None:
         delta, message = choice.delta, choice.message
@@ -151,7 +155,8 @@ class ChunkReader:
         reasoning = delta.reasoning_content or delta.reasoning
         if reasoning and (text := mend("reasoning", reasoning)):
             pieces.append(Piece("reasoning", text))
-        if delta.content and (text := mend("delta", delta.content)) and not self._is_echo(text):
+        text = mend("delta", delta.content) if delta.content else ""
+        if text and not (self._echo and self._is_echo(text)):
             pieces.append(Piece("delta", text))
         if delta.refusal and (text := mend("refusal", delta.refusal)):
             pieces.append(Piece("refusal", text))
@@ -185,16 +190,9 @@ class ChunkReader:
         return pieces
 
     def _is_echo(self, text: str) -> bool:
-        if not self._echo:
-            return False
         echo, self._echo = self._echo, ""
         # Chat templates may trim the end of a message.
         return text in {echo, echo.rstrip()}
-
-    def _counted(self, pieces: list[Piece]) -> list[Piece]:
-        for piece in pieces:
-            self.tally.add(piece)
-        return pieces
 
 
 def _has_output(delta: Delta) -> bool:

@@ -24,10 +24,8 @@ class Watchdog:
         self._due_s: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._has_expired = False
-
-    def time(self) -> float:
-        """The current time in seconds, on the clock of `due_s`."""
-        return self._loop.time()
+        # The current time in seconds, on the clock of `due_s`.
+        self.time: Callable[[], float] = self._loop.time
 
     async def wait(self, awaited: Callable[[], Awaitable[T]], due_s: float) -> T:
         """The result of `awaited()`; raises TimeoutError if it is not done at `due_s`.
@@ -51,8 +49,13 @@ class Watchdog:
 
     def extend(self, due_s: float) -> None:
         """Let the wait under way end at `due_s` instead; does nothing without one."""
-        if self._due_s is not None:
+        if self._due_s is None:
+            return
+        if due_s < self._due_s:
             self._watch(due_s)
+        else:
+            # The timer runs already, and will find the new time when it fires.
+            self._due_s = due_s
 
     def stop(self) -> None:
         """Take the timer out of the loop."""
