@@ -1,19 +1,23 @@
 """The public keys of an issuer of tokens, as one process knows them.
 
 PyJWKClient would read the keys for every token with an unknown key id, in the event loop's thread,
-and without a bound on their size.
+and without a bound on their size. `urllib` limits each read of a socket, and so would wait without
+end for an answer that comes byte by byte.
 """
 
 import asyncio
 import time
-import urllib.request
-from collections.abc import Callable
-from http.client import HTTPException, HTTPResponse
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 import jwt
 import structlog
 
 from tickertape.broker.errors import Unavailable
+
+if TYPE_CHECKING:
+    import aiohttp
 
 logger = structlog.get_logger("api")
 
@@ -22,8 +26,9 @@ _READ_EVERY_S = 300.0
 _PAUSE_S = 10.0
 _LIMIT_S = 5.0
 _MOST_BYTES = 1024 * 1024
+_OK = 200
 
-Fetch = Callable[[str], bytes]
+Fetch = Callable[[str], Awaitable[bytes]]
 
 
 class Jwks:
@@ -35,9 +40,10 @@ class Jwks:
         *,
         fetch: Fetch | None = None,
         clock: Callable[[], float] = time.monotonic,
+        limit_s: float = _LIMIT_S,
     ) -> None:
         self._url = url
-        self._fetch = fetch or fetch_bytes
+        self._fetch = fetch or partial(fetch_bytes, limit_s=limit_s)
         self._clock = clock
         self._keys: dict[str | None, jwt.PyJWK] | None = None
         self._tried_s = float("-inf")
@@ -70,35 +76,52 @@ class Jwks:
     async def _read(self) -> None:
         self._tried_s = self._clock()
         try:
-            text = await asyncio.to_thread(self._fetch, self._url)
-            self._keys = _public_keys(text)
-        except (OSError, ValueError, AttributeError, HTTPException, jwt.PyJWTError) as error:
+            self._keys = _public_keys(await self._fetch(self._url))
+        except (OSError, ValueError, jwt.PyJWTError) as error:
             logger.warning("keys of tokens not read", url=self._url, reason=type(error).__name__)
         else:
             self._read_s = self._clock()
 
 
 def _public_keys(text: bytes) -> dict[str | None, jwt.PyJWK]:
-    """The keys by their ids. A key that is a shared secret is left out: nobody may verify by it."""
-    found = jwt.PyJWKSet.from_json(text.decode("utf-8"))
-    return {key.key_id: key for key in found.keys if key.key_type in {"RSA", "EC", "OKP"}}
+    """The keys by their ids. A key that is a shared secret is left out: nobody may verify by it.
+
+    Raises ValueError and PyJWTError.
+    """
+    try:
+        found = jwt.PyJWKSet.from_json(text.decode("utf-8"))
+        return {key.key_id: key for key in found.keys if key.key_type in {"RSA", "EC", "OKP"}}
+    except (AttributeError, TypeError, RecursionError) as error:
+        # The library takes the types of the members for granted.
+        raise ValueError(type(error).__name__) from None
 
 
-def fetch_bytes(url: str) -> bytes:
-    """The body at an address of the settings; raises OSError, ValueError. Blocks the thread."""
-    request = urllib.request.Request(url, headers={"Accept": "application/json"})  # noqa: S310  # see Settings
-    answer: HTTPResponse
-    with _OPENER.open(request, timeout=_LIMIT_S) as answer:
-        body = answer.read(_MOST_BYTES + 1)
-    if len(body) > _MOST_BYTES:
-        message = "too many bytes"
-        raise ValueError(message)
-    return body
+async def fetch_bytes(url: str, *, limit_s: float) -> bytes:
+    """The body at an address of the settings; raises OSError, ValueError.
+
+    No redirect is followed, because only the address in the settings is trusted.
+    """
+    import aiohttp  # noqa: PLC0415  # most APIs have no issuer of tokens
+
+    limits = aiohttp.ClientTimeout(total=limit_s)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=limits, trust_env=True) as session,
+            session.get(
+                url, headers={"Accept": "application/json"}, allow_redirects=False
+            ) as answer,
+        ):
+            if answer.status != _OK:
+                raise ValueError(f"status {answer.status}")
+            return await _body(answer.content)
+    except aiohttp.ClientError as error:
+        raise OSError(type(error).__name__) from None
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: object) -> None:
-        """Follow no redirect, because only the address in the settings is trusted."""
-
-
-_OPENER = urllib.request.build_opener(_NoRedirect)
+async def _body(content: "aiohttp.StreamReader") -> bytes:
+    body = bytearray()
+    async for some in content.iter_any():
+        body += some
+        if len(body) > _MOST_BYTES:
+            raise ValueError("too many bytes")
+    return bytes(body)
