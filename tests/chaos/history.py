@@ -197,6 +197,8 @@ class History:
 
     max_crashes: int
     accepted: list[Accepted] = field(default_factory=list)
+    # When a submit with this tag was sent for the first time, answered or not.
+    first_asked_s: dict[str, float] = field(default_factory=dict)
     refusals: list[Refusal] = field(default_factory=list)
     cancels: list[Cancelled] = field(default_factory=list)
     subscribers: list[Subscriber] = field(default_factory=list)

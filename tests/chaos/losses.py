@@ -52,8 +52,12 @@ def loss_of_opener(history: History, request_id: str, attempt: int) -> Loss | No
 
 
 def loss_of_attempt(history: History, accepted: Accepted, starts_s: Sequence[float]) -> Loss | None:
-    """The loss that may have taken an attempt, which called the upstream at one of these times."""
-    begin_s = min(accepted.asked_s, *starts_s)
+    """The loss that may have taken an attempt, which called the upstream at one of these times.
+
+    A lost request may have made the first call, before its submit was sent again.
+    """
+    first_asked_s = history.first_asked_s.get(accepted.tag, accepted.asked_s)
+    begin_s = min(first_asked_s, accepted.asked_s, *starts_s)
     return loss_between(history, accepted.request_id, begin_s, max(starts_s))
 
 

@@ -119,6 +119,22 @@ def test_a_call_of_a_lost_attempt_is_excused_by_the_first_of_its_repeated_submit
     assert "I8 one key, one request, one answer" in violations(history)
 
 
+def test_a_call_of_a_lost_request_is_excused_when_its_submit_makes_another_request() -> None:
+    """The submit was sent again after the fail-over, perhaps because it had got no answer."""
+    history = lost_history()
+    other_id = "r3_" + "b" * 26
+    history.accepted = [
+        replace(history.accepted[0], request_id=other_id, asked_s=110.0, answered_s=110.1)
+    ]
+    history.subscribers, history.missed = [], []
+    history.first_asked_s = {TAG: 100.4}
+    history.calls = [Call(TAG, n, at_s, WORDS, "answered") for n, at_s in ((1, 101.2), (2, 110.3))]
+    history.finals = {other_id: Final(log(110_200, 2), {}, {})}
+    assert "I8 one key, one request, one answer" not in violations(history)
+    history.first_asked_s = {TAG: 101.1}
+    assert "I8 one key, one request, one answer" in violations(history)
+
+
 def end_read_before_the_loss(*, began_ms: int, ended_s: float) -> History:
     """A reader has a whole answer, of which the log lost the end; the request ended once more."""
     begun, again = log(began_ms, 1), log(102_000, 2)

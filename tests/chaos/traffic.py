@@ -139,6 +139,7 @@ class Traffic:
 
     async def _post(self, client: Client, submit: "_Submit") -> Accepted | None:
         asked_s = time.monotonic()
+        self.history.first_asked_s.setdefault(submit.plan.tag, asked_s)
         answer = await client.call(
             "POST", "/chat", body=submit.body(), headers={"Idempotency-Key": submit.key}
         )
