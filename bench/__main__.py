@@ -26,6 +26,7 @@ from bench.shapes import (
     hop,
     hot,
     idle,
+    interpreters,
     many_logs,
     metrics,
     mixed,
@@ -86,6 +87,7 @@ SHAPES = {
     "metrics": Shape(metrics.measure, 12),
     "workers": Shape(workers.measure, 5),
     "finished": Shape(finished.measure, 5),
+    "interpreters": Shape(interpreters.measure, 5),
     "scaling": Shape(scaling.measure, 3),
 }
 
