@@ -211,7 +211,7 @@ def unpack(message: bytes) -> Pushed | Notice:
     """
     head, _, body = message.partition(b"\n")
     try:
-        if head.startswith(_NOTICE):
+        if head[:1] == _NOTICE:
             return Notice(head[1:].decode(), _decode_object(body))
         attempt, _, seq = head.partition(b"-")
         length, _, value = body.partition(b":")

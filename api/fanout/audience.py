@@ -56,7 +56,7 @@ class Audience:
         interval_s: float,
     ) -> None:
         self._hub = hub
-        self._watched = watched
+        self.watched = watched
         self._rendering = rendering
         self._dialect = dialect
         self._open_audiences = open_audiences
@@ -84,14 +84,9 @@ class Audience:
         return self._counts.dropped
 
     @property
-    def epoch(self) -> int:
-        """How many times the log has been replaced by another one; older positions are void."""
-        return self._watched.epoch
-
-    @property
     def is_over(self) -> bool:
         """Whether no frame will follow those in `frames`."""
-        return self._watched.tape.is_over or self._rendering.is_over or self._watched.is_gone
+        return self.watched.tape.is_over or self._rendering.is_over or self.watched.is_gone
 
     @property
     def is_cut(self) -> bool:
@@ -110,7 +105,7 @@ class Audience:
 
     @property
     def _is_lost(self) -> bool:
-        return self._watched.is_gone and not self._rendering.is_over
+        return self.watched.is_gone and not self._rendering.is_over
 
     def join(self, connection: LiveConnection, position: int, epoch: int) -> None:
         """Start a connection at a position that was looked up in `epoch`; holds the tape for it."""
@@ -121,10 +116,10 @@ class Audience:
             self._slices.append(joined)
         self._count_by(1)
         self._hub.live_connections += 1
-        self._hub.hold(self._watched)
+        self._hub.hold(self.watched)
         joined.add(connection)
         connection.begin(joined, position, epoch)
-        for kind, data in self._watched.notices.items():
+        for kind, data in self.watched.notices.items():
             connection.write_notice(chunk(self._rendering.wire.notice(kind, data)))
 
     def on_connection_left(self, left: Slice) -> None:
@@ -133,22 +128,26 @@ class Audience:
             self._slices.remove(left)
         self._count_by(-1)
         self._hub.live_connections -= 1
-        self._hub.release(self._watched)
+        self._hub.release(self.watched)
         if not self._slices:
-            self._watched.leave(self.wake, self._write_notice)
+            self.watched.leave(self.wake, self._write_notice)
             if self._timer is not None:
                 self._timer.cancel()
-            del self._open_audiences[self._watched, self._dialect]
+            del self._open_audiences[self.watched, self._dialect]
 
     def wake(self) -> None:
         """Write what is new, now or when the interval is over."""
-        if self._sample is None and _now_s() >= self._counts.sample_from_s:
+        now_s, slices = self._loop.time(), self._slices
+        if self._sample is None and now_s >= self._counts.sample_from_s:
             self._begin_sample()
-        if self._timer is not None or not self._slices:
+        if self._timer is not None or not slices:
             return
-        first, now_s = self._slices[0], self._loop.time()
+        first = slices[0]
         if first.next_write_at_s > now_s:
             self._timer = self._loop.call_later(first.next_write_at_s - now_s, self._turn)
+        elif len(slices) == 1 and self._sample is None:
+            # Most logs have a few readers, and most entries are not timed.
+            first.write(now_s)
         else:
             self._turn()
 
@@ -157,7 +156,7 @@ class Audience:
         for connection in self._connections():
             if connection.has_stalled():
                 connection.drop("stalled")
-        there = (self.epoch, self.frames.count)
+        there = (self.watched.epoch, self.frames.count)
         if there == self._at_last_tick:
             self._write_to_all(self._dialect.comment)
         self._at_last_tick = there

@@ -216,11 +216,13 @@ class Hub:
                 self._on_notice(watched, pushed)
             elif watched.heal is not None or not watched.synced.is_set():
                 watched.early.append(pushed)
-            elif merge(watched, pushed):
-                self._changed(watched)
             else:
-                self._changed(watched)
-                self._healer.start(watched, "gap")
+                is_next = merge(watched, pushed)
+                watched.wake_all()
+                if watched.tape.is_over:
+                    self._finish(watched)
+                if not is_next:
+                    self._healer.start(watched, "gap")
         except EntryMalformed:
             log.warning("push not understood", channel=channel.decode(errors="replace"))
             self._healer.start(watched, "malformed")

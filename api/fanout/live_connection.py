@@ -13,6 +13,7 @@ from tickertape.api.fanout.fanout_counts import DropReason
 from tickertape.api.fanout.frames import Frames
 from tickertape.api.fanout.http_chunk import LAST_CHUNK, chunk
 from tickertape.api.fanout.peer import has_left
+from tickertape.api.fanout.watched_log import WatchedLog
 
 # A connection that takes nothing for this many heartbeats is dropped; its client resumes.
 _STALLED_TICKS = 2
@@ -28,11 +29,7 @@ class Broadcast(Protocol):
 
     frames: Frames
     interval_s: float
-
-    @property
-    def epoch(self) -> int:
-        """How many times the log has been replaced by another one."""
-        ...
+    watched: WatchedLog
 
     @property
     def is_over(self) -> bool:

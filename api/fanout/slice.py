@@ -60,7 +60,7 @@ class Slice:
         self.audience = audience
         self._connections: set[LiveConnection] = set()
         self._is_ended = False
-        self.epoch = audience.epoch
+        self.epoch = audience.watched.epoch
         self.sent = audience.frames.count
         self.notices = b""
         self.next_write_at_s = 0.0
@@ -78,7 +78,7 @@ class Slice:
         return (
             self.sent < audience.frames.count
             or self.notices != b""
-            or self.epoch != audience.epoch
+            or self.epoch != audience.watched.epoch
             or (audience.is_over and not self._is_ended)
         )
 
@@ -99,7 +99,7 @@ class Slice:
     def write(self, now_s: float) -> None:
         """Write the new frames to every connection that kept up, and end those that are done."""
         audience = self.audience
-        if self.epoch != audience.epoch:
+        if self.epoch != audience.watched.epoch:
             self.follow_epoch()
         begin, end = self.sent, audience.frames.count
         data = audience.frames.chunk_between(begin, end) if begin < end else b""
@@ -123,8 +123,8 @@ class Slice:
 
     def follow_epoch(self) -> None:
         """Start over if the log has been replaced by another one."""
-        if self.epoch != self.audience.epoch:
-            self.epoch = self.audience.epoch
+        if self.epoch != self.audience.watched.epoch:
+            self.epoch = self.audience.watched.epoch
             self.sent = 0
             self._is_ended = False
             for connection in tuple(self._connections):

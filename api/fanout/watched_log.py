@@ -107,10 +107,11 @@ def merge(watched: WatchedLog, pushed: Pushed) -> bool:
 
     Entries that the tape has already are skipped. Raises EntryMalformed.
     """
-    cursor, offer = pushed.first, watched.tape.offer
-    for number, value in enumerate(pushed.values):
-        if number > 0:
-            cursor = cursor.next()
+    cursor, values, offer = pushed.first, pushed.values, watched.tape.offer
+    if len(values) == 1:
+        return offer(cursor, values[0]) is not _GAP
+    for value in values:
         if offer(cursor, value) is _GAP:
             return False
+        cursor = cursor.next()
     return True

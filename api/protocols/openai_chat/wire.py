@@ -42,9 +42,14 @@ class ChatCompletionsWire:
         self._model = ""
         self._has_begun = False
         self._head = self._tail = b""
+        # The chunk of a delta, before and behind its text; empty until the first output.
+        self._delta_head = self._delta_tail = b""
 
     def frame(self, entry: Entry) -> Frame:
         """The chunks for an entry. A chunk with the role precedes the first output."""
+        if self._delta_head and entry.kind == "delta" and entry.x is None:
+            # Nearly all entries are such deltas, which take a third of the time this way.
+            return self._delta_head + encode_json(entry.text) + self._delta_tail
         if self._created_s is None:
             self._created_s = entry.cursor.attempt // 1000
         match entry.kind:
@@ -78,6 +83,8 @@ class ChatCompletionsWire:
         self._head = b"data: " + encode_json(shared)[:-1]
         # If usage is requested, OpenAI sends a null in every chunk before the last.
         self._tail = b',"usage":null}\n\n' if self._include_usage else b"}\n\n"
+        self._delta_head = self._head + b',"choices":[{"index":0,"delta":{"content":'
+        self._delta_tail = b'},"logprobs":null,"finish_reason":null}]' + self._tail
         return self._chunk({"role": "assistant", "content": ""})
 
     def _delta(self, entry: Entry) -> JsonObject:
