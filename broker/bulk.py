@@ -75,7 +75,8 @@ class BulkConnection(asyncio.Protocol):
         """
         if self._transport is None:
             return
-        self.flush_soon()
+        if not self._is_flush_due:
+            self.flush_soon()
         self._owed += 1
         self._outgoing.append(hiredis.pack_command(arguments))  # type: ignore[arg-type]  # a narrow stub
 

@@ -27,6 +27,7 @@ from tickertape.api.fanout.hub_limits import HubLimits
 from tickertape.api.fanout.large_logs import LargeLogs
 from tickertape.api.fanout.log_ends import LogEnds
 from tickertape.api.fanout.watched_log import WatchedLog, merge
+from tickertape.api.fanout.wire import Dialect
 from tickertape.broker import request_ids
 from tickertape.broker.codec import Notice, unpack
 from tickertape.broker.connections import Connections
@@ -106,17 +107,22 @@ class Hub:
             self._partitions.unlisten(self._erasures.subscribe)
             await self._healer.aclose()
 
-    async def acquire(self, request_id: str, *, is_short: bool = False) -> WatchedLog:
+    async def acquire(
+        self, request_id: str, *, is_short: bool = False, dialect: Dialect | None = None
+    ) -> WatchedLog:
         """A tape that has all entries written until now, and receives those that follow.
 
         The tape is kept up to date until `release`. The log of a record that `is_short`, or of a
-        request that is new, is read in one trip with its subscription. Raises Unavailable if the
-        log cannot be read within `sync_timeout_s`, or is one too many of the large ones.
+        request that is new, is read in one trip with its subscription, and its entries are rendered
+        in `dialect` as they are decoded for the tape. Raises Unavailable if the log cannot be read
+        within `sync_timeout_s`, or is one too many of the large ones.
         """
         watched = await self._finished_log(request_id) or self._watched.get(request_id)
         if watched is None:
             is_short = is_short or self._is_new_and_short(request_id)
             watched = self._begin(request_id, is_short=is_short)
+            if dialect is not None and is_short:
+                watched.tape.begin_rendering(dialect.name, dialect.make)
         self.hold(watched)
         try:
             if not watched.synced.is_set():
@@ -171,9 +177,11 @@ class Hub:
                 raise Unavailable
 
     @contextlib.asynccontextmanager
-    async def watch(self, request_id: str, *, is_short: bool = False) -> AsyncIterator[WatchedLog]:
+    async def watch(
+        self, request_id: str, *, is_short: bool = False, dialect: Dialect | None = None
+    ) -> AsyncIterator[WatchedLog]:
         """Hold a tape for the length of a block; raises Unavailable as `acquire`."""
-        watched = await self.acquire(request_id, is_short=is_short)
+        watched = await self.acquire(request_id, is_short=is_short, dialect=dialect)
         try:
             yield watched
         finally:

@@ -176,19 +176,24 @@ class Streams:
         dialect: Dialect,
         locate: Locate = start_of_log,
         *,
+        held: WatchedLog | None = None,
         waiting: Record | NewRequest | None = None,
         on_missing: Callable[[], Awaitable[object]] | None = None,
         on_left: OnLeft | None = None,
     ) -> Response:
         """A response that replays a log from where `locate` starts, and follows it to its end.
 
-        `waiting` is the record of a request whose readers are shown its place in the queue and what
-        it waits for. `on_missing` is called if there is no log. `on_left` is called when the client
-        leaves before the end, or stalls. Raises Unavailable, and what `locate` and `on_missing`
-        raise; the tape is released in any case.
+        `held` is the log if the caller holds it. `waiting` is the record of a request whose readers
+        are shown its place in the queue and what it waits for. `on_missing` is called if there is
+        no log. `on_left` is called when the client leaves before the end, or stalls. Raises
+        Unavailable, and what `locate` and `on_missing` raise; the tape is released in any case.
         """
-        is_short = waiting is not None and waiting.is_short
-        watched = await self.hub.acquire(request_id, is_short=is_short)
+        if held is None:
+            is_short = waiting is not None and waiting.is_short
+            watched = await self.hub.acquire(request_id, is_short=is_short, dialect=dialect)
+        else:
+            watched = held
+            self.hub.hold(watched)
         try:
             if watched.is_gone and on_missing is not None:
                 await on_missing()

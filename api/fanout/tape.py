@@ -135,6 +135,8 @@ class Tape:
 
         From then on, the rendering is kept up to date.
         """
+        if rendering.seen == len(self.values):
+            return True
         for entry in islice(self.entries_from(rendering.seen), most):
             rendering.add(entry)
         return rendering.seen == len(self.values)

@@ -58,7 +58,7 @@ class Foreground:
 
     async def stream(self, dialect: Dialect) -> Response:
         """The stream, after the first output or a delay; raises Problem for an early failure."""
-        async with self._watch() as watched:
+        async with self._watch(dialect) as watched:
             # From here on, each entry is rendered as it is decoded for the tape.
             await self._services.streams.hub.rendering(watched, dialect.name, dialect.make)
             waited = await self._wait(
@@ -67,7 +67,9 @@ class Foreground:
             if waited is Waited.MET and not watched.tape.has_output():
                 self._raise_if_failed(watched.tape.entries()[-1])
             on_left: OnLeft | None = self._cancel if self._cancels_on_leave else None
-            return await self._services.streams.follow(self._request_id, dialect, on_left=on_left)
+            return await self._services.streams.follow(
+                self._request_id, dialect, held=watched, on_left=on_left
+            )
 
     async def answer(self, render: Callable[[list[Entry]], Awaitable[JsonObject]]) -> Response:
         """The whole answer as JSON, made by `render`; raises Problem for an early failure.
@@ -101,12 +103,12 @@ class Foreground:
         return entries
 
     @asynccontextmanager
-    async def _watch(self) -> AsyncIterator[WatchedLog]:
+    async def _watch(self, dialect: Dialect | None = None) -> AsyncIterator[WatchedLog]:
         hub, requests = self._services.streams.hub, self._services.requests
         new = requests.find_new(self._request_id, self._caller.principal)
         is_short = new is not None and new.is_short
         try:
-            async with hub.watch(self._request_id, is_short=is_short) as watched:
+            async with hub.watch(self._request_id, is_short=is_short, dialect=dialect) as watched:
                 yield watched
         except Unavailable as error:
             raise self._problem(ErrorReply(503, "unavailable", str(error))) from None

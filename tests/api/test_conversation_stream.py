@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from typing import Any
 
 import pytest
 
@@ -243,7 +244,7 @@ async def test_a_log_whose_read_fails_is_read_at_the_next_check(
     refused: list[str] = []
     acquire = Hub.acquire
 
-    async def flaky(hub: Hub, request_id: str, **options: bool) -> WatchedLog:
+    async def flaky(hub: Hub, request_id: str, **options: Any) -> WatchedLog:
         if len(refused) < 2:
             refused.append(request_id)
             raise Unavailable
@@ -288,7 +289,7 @@ async def test_a_shutdown_ends_a_conversation_that_waits_for_a_log(
     streams = api.services.streams
     acquire = streams.hub.acquire
 
-    async def acquire_at_the_end(request_id: str, **options: bool) -> WatchedLog:
+    async def acquire_at_the_end(request_id: str, **options: Any) -> WatchedLog:
         watched = await acquire(request_id, **options)
         streams.drain()
         return watched

@@ -13,6 +13,7 @@ from tests.support.running_api import running_api
 from tests.support.sse import follow
 from tests.support.wait import wait_until
 from tickertape.api.fanout.hub import Hub
+from tickertape.api.protocols.native.wire import NATIVE
 from tickertape.broker import first_reads
 from tickertape.broker.first_reads import FirstRead, FirstReads, Opening
 from tickertape.broker.log import Logs
@@ -70,6 +71,14 @@ async def test_a_tape_of_one_trip_has_entries_from_before_and_after_it(
             assert text(watched) == "abc"
     assert reads == []
     assert hub.counts.heals == {"opened": 1}
+
+
+async def test_a_log_is_rendered_as_it_is_read(rig: Rig, hub: Hub) -> None:
+    request_id = await rig.begin()
+    await rig.type("a", "b")
+    async with hub.watch(request_id, is_short=True, dialect=NATIVE) as watched:
+        rendering = watched.tape.begin_rendering(NATIVE.name, NATIVE.make)
+        assert rendering.seen == len(watched.tape.values) == 4
 
 
 async def test_no_entry_is_lost_between_the_subscription_and_the_read(rig: Rig, hub: Hub) -> None:
