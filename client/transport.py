@@ -144,15 +144,31 @@ class Transport:
             raise ApiUnreachable("no answer in time") from error
         except StreamMalformed as error:
             raise ApiUnreachable("the response is malformed") from error
+        # Before ValueError, because the error of a certificate is one, too.
+        except aiohttp.ClientConnectorCertificateError as error:
+            reason = f"the certificate of {self.display_url} is refused: {_why(error.os_error)}"
+            raise CallRefused(0, reason) from error
         except ValueError as error:  # aiohttp and yarl raise it for an invalid URL
             reason = f"{self._url_name} is not a URL; use http://host:port"
             raise CallRefused(0, reason) from error
+        except aiohttp.ClientConnectorSSLError as error:
+            # The numbers of such errors are not those of the system.
+            reason = (
+                f"no TLS connection ({_why(error.os_error)}); the server may speak http:// only"
+            )
+            raise ApiUnreachable(reason, was_reached=False) from error
         except aiohttp.ClientConnectorError as error:
             number = error.os_error.errno
             reason = os.strerror(number) if number and number > 0 else str(error.os_error)
             raise ApiUnreachable(reason, was_reached=False) from error
         except aiohttp.ClientError as error:
             raise ApiUnreachable(str(error) or type(error).__name__) from error
+
+
+def _why(error: OSError) -> str:
+    """The reason for which TLS failed, without the place in OpenSSL's source."""
+    text = getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(error)
+    return str(text).replace("_", " ").lower()
 
 
 class Connection:

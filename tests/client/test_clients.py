@@ -2,9 +2,11 @@
 
 import asyncio
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,7 @@ import tickertape
 from tests.support.proxy import FaultProxy
 from tests.support.rig import Rig, open_rig
 from tests.support.running_api import RunningApi, running_api
+from tests.support.tls import make_certificates
 from tests.support.wait import wait_until
 from tickertape.client import (
     AnswerIncomplete,
@@ -223,6 +226,25 @@ async def test_an_api_that_is_away_is_reported_after_the_first_patience() -> Non
         with pytest.raises(ApiUnreachable, match="Connection refused") as failed:
             await client.submit("hi")
         assert not failed.value.was_reached
+
+
+async def test_a_certificate_that_is_not_trusted_is_named_and_a_missing_one_too(
+    api: RunningApi, tmp_path: Path
+) -> None:
+    make_certificates(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tmp_path / "redis.crt", tmp_path / "redis.key")
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", ssl=context)
+    async with server:
+        url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with AsyncClient(url, timing=Timing(first_patience_s=0.05)) as client:
+            with pytest.raises(CallRefused, match=r"certificate of https.*unable to get local"):
+                await client.submit("hi")
+    async with AsyncClient(
+        api.url.replace("http:", "https:"), timing=Timing(first_patience_s=0.05)
+    ) as client:
+        with pytest.raises(ApiUnreachable, match=r"no TLS connection.*http://"):
+            await client.submit("hi")
 
 
 async def test_the_synchronous_client_does_the_same(api: RunningApi, worker: Rig) -> None:
