@@ -49,7 +49,10 @@ def verify(ticket: str, secret: bytes) -> Claims | None:
         return None
     try:
         raw = _decode(body)
-        if not hmac.compare_digest(_decode(mac), _mac(raw, secret)):
+        # The text is compared, because other texts (with another padding) lead to the same bytes.
+        if body != _encode(raw) or not hmac.compare_digest(
+            mac.encode(), _encode(_mac(raw, secret)).encode()
+        ):
             return None
         return msgspec.json.decode(raw, type=Claims)
     except (binascii.Error, ValueError, msgspec.DecodeError):

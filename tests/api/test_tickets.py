@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import string
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ from tickertape.api.services import ApiTiming
 from tickertape.client.events import EventDecoder
 
 FAST = ApiTiming(access_interval_s=0.02)
+ALPHABET = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
 KEYS = (
     "ada:the-key-of-ada-01,bob:the-key-of-bob-01,"
     "ada:a-key-that-reads-01 scopes=read,ada:a-key-of-small-01 models=small"
@@ -204,6 +206,9 @@ async def test_a_ticket_that_was_changed_or_made_up_is_refused(api: RunningApi) 
         f"{PREFIX}{body}",
         f"{PREFIX}.{mac}",
         f"{PREFIX}{body}.{mac}x",
+        f"{PREFIX}{body}.{mac}=",
+        # Of the last character, two bits have no meaning.
+        f"{PREFIX}{body}.{mac[:-1]}{ALPHABET[ALPHABET.index(mac[-1]) ^ 1]}",
         own,
         text.replace(PREFIX, ""),
         "tk1_" + "A" * 5000,
