@@ -77,7 +77,7 @@ class UserTokens:
         if not is_tenant_name(tenant):
             raise _invalid(f"its claim {settings.jwt_tenant_claim} names no tenant")
         name = "token:" + hashlib.sha256(token.encode()).hexdigest()
-        ends_ms = int((float(claims["exp"]) + _LEEWAY_S) * 1000)
+        ends_ms = (int(claims["exp"]) + _LEEWAY_S) * 1000
         return Caller(
             tenant=tenant, user=user, scopes=USER_SCOPES, permit=self._permits.get(name, ends_ms)
         )

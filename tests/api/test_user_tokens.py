@@ -158,6 +158,12 @@ async def test_a_token_for_another_time_service_or_tenant_is_refused(
     assert await status(api, issuer.token(**claims)) == 401  # type: ignore[arg-type]  # claims
 
 
+async def test_a_token_that_expires_in_the_farthest_future_is_accepted(
+    api: RunningApi, issuer: Issuer
+) -> None:
+    assert await status(api, issuer.token(exp=10**400)) == 200
+
+
 async def test_unknown_key_ids_do_not_flood_the_issuer(api: RunningApi, issuer: Issuer) -> None:
     assert await status(api, issuer.token()) == 200
     before = issuer.reads
