@@ -67,7 +67,7 @@ class Access:
             None if settings.jwt_jwks_url is None else UserTokens(settings, self._permits)
         )
         self._tries = FailedTries()
-        self.audit = audit_of(settings.audit_log, self._is_listed_key)
+        self.audit = audit_of(settings.audit_log, self._is_listed_key, settings.root_path)
         self._version: int | None = None
         self._has_version = asyncio.Event()
         self._start_wait_s = start_wait_s

@@ -121,10 +121,12 @@ class Audit:
         sink: Sink,
         clock: Callable[[], float] = time.monotonic,
         is_key: IsKey = lambda _: False,
+        root_path: str = "",
     ) -> None:
         self._sink = sink
         self._clock = clock
         self.is_key = is_key
+        self.root_path = root_path
         self._warned_s = float("-inf")
 
     def close(self) -> None:
@@ -174,7 +176,10 @@ class AuditedCall:
         self._is_written = True
         scope, caller = self._scope, self.caller
         client = scope.get("client")
-        path = urlsplit(location).path if location else scope["path"]
+        path = scope["path"]
+        if location:
+            # One request has one name, whether it is made or read.
+            path = urlsplit(location).path.removeprefix(self._audit.root_path)
         is_key = self._audit.is_key
         is_served = caller is not None and outcome is not None and outcome < _REFUSED
         user = None if caller is None or caller.user is None else name_of(caller.user, is_key)
@@ -194,17 +199,20 @@ class AuditedCall:
         )
 
 
-def audit_of(setting: str | None, is_key: IsKey = lambda _: False) -> Audit | None:
+def audit_of(
+    setting: str | None, is_key: IsKey = lambda _: False, root_path: str = ""
+) -> Audit | None:
     """The audit log of the settings: a file, `-` for stdout, None for none.
 
-    `is_key` says which texts are keys in use. Raises SettingsInvalid if the file cannot be written.
+    `is_key` says which texts are keys in use. `root_path` stands in front of the paths that
+    answers name. Raises SettingsInvalid if the file cannot be written.
     """
     if setting is None:
         return None
     if setting == STDOUT:
-        return Audit(StreamSink(sys.stdout), is_key=is_key)
+        return Audit(StreamSink(sys.stdout), is_key=is_key, root_path=root_path)
     try:
-        return Audit(FileSink(Path(setting)), is_key=is_key)
+        return Audit(FileSink(Path(setting)), is_key=is_key, root_path=root_path)
     except OSError as error:
         raise SettingsInvalid(
             f"TICKERTAPE_AUDIT_LOG: {setting} cannot be written: {type(error).__name__}; "

@@ -60,6 +60,16 @@ async def test_every_call_leaves_who_what_and_the_outcome_and_no_content(
         assert secret not in text
 
 
+async def test_a_request_has_one_name_under_a_root_path(redis_url: str, tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    settings = {"api_keys": f"ada:{KEY}", "root_path": "/llm", "audit_log": str(path)}
+    async with running_api(redis_url, **settings) as api:  # type: ignore[arg-type]  # settings
+        made = await api.client.post("/llm/chat", json={"message": "hi"}, headers=ADA)
+        assert (await api.client.get(made.headers["Location"], headers=ADA)).status_code == 200
+    request_id = made.json()["request_id"]
+    assert [line["object"] for line in lines_of(path)] == [f"/chat/{request_id}"] * 2
+
+
 async def test_a_key_or_a_prompt_in_an_address_is_not_in_the_audit_log(
     redis_url: str, tmp_path: Path
 ) -> None:
