@@ -102,12 +102,17 @@ def _record(tenant: str, new: NewKey) -> KeyRecord:
     scopes = _OWN_SCOPES if new.scopes is None else tuple(filter(None, new.scopes.split("+")))
     if not scopes or not {*scopes} <= {*SCOPES}:
         raise CommandFailed(f"scopes are some of {'+'.join(SCOPES)}", Exit.USAGE)
+    models = None if new.models is None else tuple(filter(None, new.models.split("+")))
+    if models == ():
+        raise CommandFailed(
+            "--models names models, such as small+large; leave it out for all", Exit.USAGE
+        )
     now_ms = int(time.time() * 1000)
     return KeyRecord(
         key_id=secrets.token_hex(6),
         tenant=tenant,
         scopes=scopes,
-        models=None if new.models is None else tuple(filter(None, new.models.split("+"))),
+        models=models,
         name=new.name,
         created_ms=now_ms,
         expires_ms=None if new.expires is None else now_ms + _age_s(new.expires) * 1000,

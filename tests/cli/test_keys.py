@@ -58,6 +58,8 @@ def test_a_new_key_does_not_show_the_numbers_of_other_tenants(
         ("revoke", "none", NewKey(), "there is no key none"),
         ("add", "a b", NewKey(), "a tenant is"),
         ("add", "ada", NewKey(scopes="fly"), "scopes are some of"),
+        ("add", "ada", NewKey(models=""), "--models"),
+        ("add", "ada", NewKey(models="+"), "--models"),
         ("add", "ada", NewKey(expires="soon"), "--expires"),
         ("add", "ada", NewKey(expires="0d"), "--expires"),
     ],
