@@ -1,11 +1,17 @@
-"""Pure: the types of the options. Each raises ArgumentTypeError or ValueError."""
+"""Pure: the types of the options. Each raises ArgumentTypeError, which says what is wrong.
+
+argparse names the function at fault if it raises ValueError, which no user understands.
+"""
 
 import argparse
 
 
 def positive_of(text: str) -> int:
     """A number from 1 up."""
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is less than 1")
     return number
@@ -29,7 +35,10 @@ def variable_of(text: str) -> tuple[str, str]:
 
 def rate_of(text: str) -> float:
     """A number from 0.01 to a million."""
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
     if not 0.01 <= number <= 1_000_000:
         raise argparse.ArgumentTypeError(f"{text} is not between 0.01 and a million")
     return number
@@ -43,7 +52,6 @@ def address_of(text: str) -> tuple[str, int]:
 
 def port_of(text: str) -> int:
     """A port from 0 to 65535."""
-    number = int(text)
-    if not 0 <= number <= 65535:
-        raise argparse.ArgumentTypeError(f"{number} is not a port from 0 to 65535")
-    return number
+    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
+    return int(text)

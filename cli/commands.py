@@ -104,7 +104,7 @@ def bench(options: argparse.Namespace) -> int:
 
     return command.run(
         command.Options(
-            server=Server(options.url, options.key),
+            server=Server(options.url, options.key, url_option="URL"),
             streams=options.streams,
             readers=options.readers,
             rate_per_s=options.rate,

@@ -62,7 +62,7 @@ def run(options: Options) -> int:
     """
     if options.plot_file is not None and importlib.util.find_spec("matplotlib") is None:
         raise CommandFailed("--plot needs matplotlib: pip install matplotlib", Exit.USAGE)
-    _raise_file_limit()
+    _check_files(options)
     client_maker = partial(make_client, options.server)
     pace = None
     if options.message is None:
@@ -70,11 +70,11 @@ def run(options: Options) -> int:
         if tokens > MAX_TOKENS:
             raise CommandFailed(f"an answer of {tokens:,} tokens: lower --seconds", Exit.USAGE)
         pace = Pace(tokens, options.rate_per_s)
-    with (
-        _upstream(options) if pace else contextlib.nullcontext(),
-        asyncio.Runner(loop_factory=new_event_loop) as runner,
-    ):
-        done = runner.run(_measured(options, pace, client_maker))
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        # Before the load, whose every call would fail for the same reason.
+        runner.run(_check_api(client_maker, options.server.url_option))
+        with _upstream(options) if pace else contextlib.nullcontext():
+            done = runner.run(_measured(options, pace, client_maker))
     print("\n".join(report.lines(done.findings, done.wall_s, done.cpu_s)))
     _write(options, done)
     return Exit.OK if done.findings.is_clean else Exit.FAILED
@@ -85,7 +85,7 @@ async def _measured(
 ) -> _Run:
     async with client_maker() as client:
         if pace is not None:
-            with as_command_failed(client):
+            with as_command_failed(client, options.server.url_option):
                 await _wait_for_worker(client)
         _say(f"{options.streams} requests to {client.display_url}, {options.readers} readers each")
     submit: SubmitOptions = {}
@@ -98,6 +98,13 @@ async def _measured(
     streams: list[Stream] = await run_load(load, client_maker)
     wall_s, used_s = time.monotonic() - begun_s, time.process_time() - cpu_s
     return _Run(find(streams, pace), wall_s, used_s)
+
+
+async def _check_api(client_maker: Callable[[], AsyncClient], url_option: str) -> None:
+    """Raise CommandFailed for an API that does not answer, or that refuses the key."""
+    async with client_maker() as client:
+        with as_command_failed(client, url_option):
+            await _has_worker(client)
 
 
 async def _wait_for_worker(client: AsyncClient) -> None:
@@ -153,10 +160,23 @@ def _write(options: Options, done: _Run) -> None:
         raise CommandFailed(f"cannot write the file: {error}") from None
 
 
-def _raise_file_limit() -> None:
-    """Each reader is an open file, of which the usual soft limit allows 1024."""
+def _check_files(options: Options) -> None:
+    """Raise CommandFailed if the findings or the readers cannot have their files.
+
+    Each reader is an open file, of which the usual soft limit allows 1024.
+    """
+    for name, file in (("--json", options.json_file), ("--plot", options.plot_file)):
+        if file is not None and not file.parent.is_dir():
+            raise CommandFailed(f"{name}: there is no folder {file.parent}", Exit.USAGE)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    readers = options.streams * options.readers
+    if hard != resource.RLIM_INFINITY and readers > hard:
+        raise CommandFailed(
+            f"{readers:,} readers need as many open files, and this account may have {hard:,}: "
+            "lower --streams or --readers, or raise `ulimit -n`",
+            Exit.USAGE,
+        )
 
 
 def _say(text: str) -> None:

@@ -22,10 +22,14 @@ class _Credentials(BaseSettings):
 
 @dataclass(frozen=True)
 class Server:
-    """The values of `--url` and `--key`; None stands for the setting."""
+    """The values of `--url` and `--key`; None stands for the setting.
+
+    `url_option` is the name of the option or argument that has the URL.
+    """
 
     url: str | None = None
     key: str | None = None
+    url_option: str = "--url"
 
 
 def api_key() -> str | None:
@@ -41,7 +45,7 @@ def make_client(
     notify: Callable[[str], None] | None = None,
     timing: Timing | None = None,
 ) -> AsyncClient:
-    """A client of `server`. Raises SettingsInvalid, and CommandFailed if `--url` is not a URL."""
+    """A client of `server`. Raises SettingsInvalid, and CommandFailed if `url` is not a URL."""
     url = load_settings().url if server.url is None else server.url
     try:
         return AsyncClient(
@@ -50,7 +54,7 @@ def make_client(
             (server.key or api_key()) or "",
             notify=notify,
             timing=timing or Timing(),
-            url_name="TICKERTAPE_URL" if server.url is None else "--url",
+            url_name="TICKERTAPE_URL" if server.url is None else server.url_option,
         )
     except CallRefused as refused:
         raise CommandFailed(str(refused), Exit.USAGE) from None

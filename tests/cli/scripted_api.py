@@ -100,6 +100,8 @@ class ScriptedApi:
             match request.method, request.path:
                 case "POST", "/chat":
                     self._accept(connection, request)
+                case "GET", "/v1/models":
+                    connection.respond_json(200, {"data": []})
                 case "GET", path if path.endswith("/stream"):
                     await self._stream(connection, request)
                 case "GET", _:

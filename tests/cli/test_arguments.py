@@ -55,6 +55,24 @@ def test_a_wrong_command_line_ends_with_2(line: str, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("worker --processes x", "--processes: 'x' is not a whole number"),
+        ("worker --slots 1.5", "--slots: '1.5' is not a whole number"),
+        ("api --port x", "--port: 'x' is not a port from 0 to 65535"),
+        ("bench --rate x", "--rate: 'x' is not a number"),
+        ("bench --upstream here:there", "--upstream: 'there' is not a port from 0 to 65535"),
+    ],
+)
+def test_a_wrong_number_is_refused_in_words_for_users(
+    line: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parse(line.split())
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     "command",
     ["", "up", "api", "worker", "model", "chat", "watch", "list", "roles", "completion", "doctor"],
 )

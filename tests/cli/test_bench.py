@@ -17,6 +17,7 @@ from tests.support.deployment import Deployment
 from tests.support.running_api import RunningApi
 from tests.support.tasks import running
 from tests.support.wait import wait_until
+from tickertape.cli import commands
 from tickertape.cli.arguments import parse
 from tickertape.cli.bench.findings import DELAY, FIRST, SKEW, SPACING, Stream, faults_of, find
 from tickertape.cli.bench.load import Load, run
@@ -24,7 +25,9 @@ from tickertape.cli.bench.paced import MODEL, Pace, numbers, sent_s, token
 from tickertape.cli.bench.paced_upstream import listen
 from tickertape.cli.bench.report import lines
 from tickertape.cli.bench.tape import Tape
-from tickertape.client import AsyncClient, Event, Timing
+from tickertape.cli.chat.server_errors import refusal
+from tickertape.cli.exits import CommandFailed
+from tickertape.client import AsyncClient, CallRefused, Event, Timing
 
 PACE = Pace(tokens=4, rate_per_s=100)
 DELTAS = [
@@ -137,6 +140,30 @@ async def test_an_api_that_does_not_answer_is_one_error() -> None:
     found = find(await run(load, partial(AsyncClient, url, timing=IMPATIENT)), None)
     assert found.errors == {"submit: Connection refused": 2}
     assert not found.is_clean
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("not-a-url", "URL is not a URL; use http://host:port"),
+        ("http://127.0.0.1:{port}", "Connection refused.*named with URL or TICKERTAPE_URL"),
+        ("http://127.0.0.1:{port} --message hi", "Connection refused.*named with URL"),
+        ("http://127.0.0.1:{port} --json /no/such/folder/found.json", "--json: there is no folder"),
+        ("http://127.0.0.1:{port} --streams 99999999", "lower --streams or --readers"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_anything_is_started(
+    line: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = parse(["bench", *line.format(port=free_port()).split()])
+    with pytest.raises(CommandFailed, match=words):
+        commands.bench(options)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_wrong_key_is_named_with_its_option() -> None:
+    refused = CallRefused(401, "401 This API key is unknown.", None)
+    assert refusal(refused).startswith("401 This API key is unknown. A key is given with --key")
 
 
 async def test_the_paced_upstream_answers_only_this_command() -> None:
