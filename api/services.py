@@ -32,7 +32,7 @@ from tickertape.api.retention import keep_of, limits_of_settings
 from tickertape.broker.access import AccessRecords
 from tickertape.broker.connections import Connections
 from tickertape.broker.conversations import Conversations
-from tickertape.broker.errors import BrokerError, RequestMissing
+from tickertape.broker.errors import BrokerError, RateReached, RequestMissing
 from tickertape.broker.exchanges import Exchanges
 from tickertape.broker.fleet import REPORT_INTERVAL_S, REPORT_TTL_S
 from tickertape.broker.keys import digest
@@ -149,6 +149,8 @@ class Services:
                 submitted = await self._submit(ask, caller, idempotency_key, sdk_try, span)
         except (BrokerError, Problem) as error:
             log_refused(error, ask.wire)
+            if isinstance(error, RateReached):
+                RESTS.set(error.rests)
             raise
         log_submitted(submitted.request_id, ask.wire, begun_s, is_new=submitted.is_new)
         RESTS.set(submitted.rests)

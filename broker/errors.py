@@ -23,6 +23,15 @@
 The first line of a class's docstring is the default message.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tickertape.broker.rates import RateRest
+
 
 class BrokerError(Exception):
     """The broker could not carry out the call."""
@@ -75,15 +84,21 @@ class TenantBytesReached(TenantLimitReached):
 
 
 class RateReached(Refused):
-    """A tenant or a user has used up a limit; `wait_ms` is the time until there is room again."""
+    """A tenant or a user has used up a limit; `wait_ms` is the time until there is room again.
 
-    def __init__(self, name: str, limit: float, wait_ms: int) -> None:
+    `rests` is what is left of each of the caller's limits.
+    """
+
+    def __init__(
+        self, name: str, limit: float, wait_ms: int, rests: Sequence[RateRest] = ()
+    ) -> None:
         super().__init__(
             f"The limit {name} ({limit:.12g}) is reached. Try again in {-(-wait_ms // 1000)} s."
         )
         self.name = name
         self.limit = limit
         self.wait_ms = wait_ms
+        self.rests = tuple(rests)
 
 
 class KeptBytesReached(Refused):

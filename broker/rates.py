@@ -20,6 +20,7 @@ MILLIONTHS = 1_000_000
 
 _ENCODER = msgspec.json.Encoder()
 _RESTS = msgspec.json.Decoder(list[tuple[int, int]])
+_REFUSAL = msgspec.json.Decoder(tuple[int, int, list[tuple[int, int]]])
 
 
 class RateLimit(NamedTuple):
@@ -72,12 +73,16 @@ _key = attrgetter("key")
 
 def read_rests(limits: Sequence[RateLimit], rests: bytes) -> tuple[RateRest, ...]:
     """The reply of rates.lua to a request that it let in."""
-    rows = _RESTS.decode(rests) if rests else []
-    return tuple(RateRest(limit, *row) for limit, row in zip(limits, rows, strict=False))
+    return _rests(limits, _RESTS.decode(rests) if rests else [])
 
 
 def refusal_of(limits: Sequence[RateLimit], reply: bytes) -> RateReached:
     """The error for the reply of rates.lua to a request that it refused."""
-    number, wait_ms = msgspec.json.decode(reply, type=tuple[int, int])
+    number, wait_ms, rows = _REFUSAL.decode(reply)
     name, limit = limits[number].name, float(limits[number].limit)
-    return RateReached(name, limit / MILLIONTHS if "spend" in name else limit, wait_ms)
+    rests = _rests(limits, rows)
+    return RateReached(name, limit / MILLIONTHS if "spend" in name else limit, wait_ms, rests)
+
+
+def _rests(limits: Sequence[RateLimit], rows: list[tuple[int, int]]) -> tuple[RateRest, ...]:
+    return tuple(RateRest(limit, *row) for limit, row in zip(limits, rows, strict=False))

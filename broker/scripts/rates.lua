@@ -49,12 +49,16 @@ local function write_levels(name, limits, levels, at_ms)
   if moves_end then redis.call('PEXPIRE', name, string.format('%.0f', 2 * longest_ms)) end
 end
 
--- Use what the request costs, of all limits or of none. Returns whether there was room, and as JSON for each limit the
--- rest and the time in ms until the bucket is empty, or else the number of the limit without room and the time in ms
--- until there is room in all of them.
+-- Use what the request costs, of all limits or of none. Returns whether there was room, and JSON. With room, the JSON has
+-- for each limit the rest and the time in ms until the bucket is empty. Without room, it is the number of the limit without
+-- room, the time in ms until there is room in all of them, and then the same list, of which the request has used nothing.
 local function take_rates(tag, rates, at_ms)
   if rates == '' then return true, '' end
-  local accounts, all_levels, rest, longest_ms, full = cjson.decode(rates), {}, {}, -1, nil
+  local accounts, all_levels, longest_ms, full = cjson.decode(rates), {}, -1, nil
+  local rest, untouched = {}, {}
+  local function rest_of(limit, window_ms, level)
+    return string.format('[%.0f,%.0f]', math.floor(math.max(0, limit - level)), math.ceil(level * window_ms / limit))
+  end
   for n, account in ipairs(accounts) do
     local limits = account[2]
     local levels = read_levels(tag .. account[1], limits, at_ms)
@@ -66,14 +70,13 @@ local function take_rates(tag, rates, at_ms)
         local wait_ms = math.ceil(math.min(level, level + cost - limit) * window_ms / limit)
         if wait_ms > longest_ms then longest_ms, full = wait_ms, #rest end
       end
-      level = level + cost
-      levels[i] = level
-      local left, empty_ms = math.max(0, limit - level), level * window_ms / limit
-      rest[#rest + 1] = string.format('[%.0f,%.0f]', math.floor(left), math.ceil(empty_ms))
+      levels[i] = level + cost
+      untouched[#untouched + 1] = rest_of(limit, window_ms, level)
+      rest[#rest + 1] = rest_of(limit, window_ms, levels[i])
     end
     all_levels[n] = levels
   end
-  if full then return false, string.format('[%d,%.0f]', full, longest_ms) end
+  if full then return false, string.format('[%d,%.0f,[%s]]', full, longest_ms, table.concat(untouched, ',')) end
   for n, account in ipairs(accounts) do write_levels(tag .. account[1], account[2], all_levels[n], at_ms) end
   return true, '[' .. table.concat(rest, ',') .. ']'
 end

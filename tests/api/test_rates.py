@@ -23,6 +23,7 @@ async def test_each_answer_shows_what_is_left_and_a_refusal_names_the_limit(
     redis_url: str,
 ) -> None:
     async with running_api(redis_url, api_keys=KEYS, tenant_rules=RULES) as api:
+        left = 0
         for remaining in (1, 0):
             answer = await api.client.post("/chat", json=HI, headers=of("t"))
             assert answer.status_code == 202
@@ -30,11 +31,15 @@ async def test_each_answer_shows_what_is_left_and_a_refusal_names_the_limit(
             assert answer.headers["x-ratelimit-remaining-requests"] == str(remaining)
             assert answer.headers["x-ratelimit-reset-requests"].endswith("s")
             assert answer.headers["x-ratelimit-limit-tokens"] == "100000"
+            left = int(answer.headers["x-ratelimit-remaining-tokens"])
         refused = await api.client.post("/chat", json=HI, headers=of("t"))
         assert refused.status_code == 429
         assert refused.json()["error"]["code"] == "rate_limit_exceeded"
         assert "requests_per_minute" in refused.json()["error"]["message"]
         assert 25 < int(refused.headers["Retry-After"]) <= 30
+        assert refused.headers["x-ratelimit-limit-requests"] == "2"
+        assert refused.headers["x-ratelimit-remaining-requests"] == "0"
+        assert left <= int(refused.headers["x-ratelimit-remaining-tokens"]) <= 100_000
         other = await api.client.post("/chat", json=HI, headers=of("u"))
         assert other.status_code == 202
 

@@ -31,7 +31,7 @@ async def used(partition: Partition, name: str) -> float:
 def numbers(reply: Reply) -> list[int]:
     """The numbers at the end of a reply; fails if a reader of whole numbers could not read them."""
     read = json.loads(str(reply[2]))
-    found = read[0] if reply[0] == "OK" else read
+    found = read[0] if reply[0] == "OK" else read[:2]
     assert [type(number) for number in found] == [int, int], reply
     return [*found]
 
@@ -52,8 +52,8 @@ async def test_a_tenant_submits_as_often_as_its_limit_says_and_then_learns_how_l
         [[remaining, _]] = json.loads(str(rests))
         assert remaining == 2 - number
     word, _, refusal = await partition.submit("b", rates=requests(3))
-    number, wait_ms = json.loads(str(refusal))
-    assert (word, number) == ("RATE", 0)
+    number, wait_ms, [[remaining, _]] = json.loads(str(refusal))
+    assert (word, number, remaining) == ("RATE", 0, 0)
     assert MINUTE_MS / 3 - 2000 < wait_ms <= MINUTE_MS / 3
     assert await partition.state("b") == "missing"
 
@@ -61,7 +61,7 @@ async def test_a_tenant_submits_as_often_as_its_limit_says_and_then_learns_how_l
 async def test_after_the_time_that_the_refusal_names_there_is_room(partition: Partition) -> None:
     await partition.submit("a", rates=requests(1))
     _, _, refusal = await partition.submit("b", rates=requests(1))
-    _, wait_ms = json.loads(str(refusal))
+    _, wait_ms, _ = json.loads(str(refusal))
     await age(partition, "requests", wait_ms - 2000)
     assert (await partition.submit("b", rates=requests(1)))[0] == "RATE"
     await age(partition, "requests", 2000)
@@ -73,7 +73,8 @@ async def test_a_refusal_by_one_limit_uses_up_no_other_limit(partition: Partitio
     await partition.submit("a", rates=both)
     before = await used(partition, "tokens")
     word, _, refusal = await partition.submit("b", rates=both)
-    assert (word, json.loads(str(refusal))[0]) == ("RATE", 1)
+    number, _, [[tokens, _], _] = json.loads(str(refusal))
+    assert (word, number, tokens) == ("RATE", 1, 90)
     assert await used(partition, "tokens") == before
 
 
