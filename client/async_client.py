@@ -14,6 +14,8 @@ from tickertape.client.outage import Outage, Timing
 from tickertape.client.results import (
     Conversation,
     ConversationPage,
+    ListedModels,
+    ListedRoles,
     Request,
     RequestPage,
     Role,
@@ -183,7 +185,7 @@ class AsyncClient:
 
     async def roles(self) -> list[Role]:
         """The roles of the server, sorted by name, without their messages."""
-        return (await self._call(dict[str, list[Role]], "GET", "/roles"))["roles"]
+        return (await self._call(ListedRoles, "GET", "/roles")).roles
 
     async def role(self, name: str) -> Role:
         """A role with its messages."""
@@ -191,9 +193,8 @@ class AsyncClient:
 
     async def models(self) -> list[str]:
         """The names of the models of the upstream."""
-        listed = await self.get_json("/v1/models")
-        names = [str(model["id"]) for model in listed["data"]]
-        return [name for name in names if not name.startswith("role:")]
+        listed = await self._call(ListedModels, "GET", "/v1/models")
+        return [model.id for model in listed.data if not model.id.startswith("role:")]
 
     async def get_json(self, path: str) -> dict[str, Any]:
         """The JSON object at a path of the API, for what this class has no method for."""

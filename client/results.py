@@ -102,6 +102,18 @@ class Conversation(_Record, frozen=True, kw_only=True):
     before: str | None = None
 
 
+class ListedModel(_Record, frozen=True, kw_only=True):
+    """A model, or a role by the name `role:NAME`."""
+
+    id: str
+
+
+class ListedModels(_Record, frozen=True, kw_only=True):
+    """The models that a server lists."""
+
+    data: list[ListedModel]
+
+
 class Role(_Record, frozen=True, kw_only=True):
     """A role. `variables` maps each name to its default; `messages` is empty in a list."""
 
@@ -110,6 +122,12 @@ class Role(_Record, frozen=True, kw_only=True):
     model_defaults: dict[str, Any] = {}
     variables: dict[str, str] = {}
     messages: list[dict[str, str]] = []
+
+
+class ListedRoles(_Record, frozen=True, kw_only=True):
+    """The roles of a server."""
+
+    roles: list[Role]
 
 
 class Answered(_Record, frozen=True, kw_only=True):

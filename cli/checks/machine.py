@@ -26,6 +26,7 @@ from tickertape.runtime.settings import Settings
 
 _BASE = ("fastapi", "uvicorn", "uvloop", "httptools", "redis", "hiredis", "openai", "aiohttp")
 _STDOUT = "-"
+_NO_KEYS = "unless Redis has keys (tickertape keys list)"
 
 
 def program() -> Iterator[Finding]:
@@ -111,9 +112,9 @@ def access(settings: Settings, host: str, *, is_open: bool = False) -> Iterator[
     if "*" in settings.origins:
         yield CASES["keys-origins"].found()
     if is_loopback(host):
-        yield ok("keys-open", "no keys: any program on this machine can call the API")
+        yield ok("keys-open", f"{_NO_KEYS}, any program on this machine can call the API")
     elif is_open:
-        yield ok("keys-open", f"no keys, and --open: everyone who reaches {host} can call the API")
+        yield ok("keys-open", f"--open, and {_NO_KEYS}, everyone who reaches {host} can call it")
     else:
         yield CASES["keys-none"].found(host=host)
 

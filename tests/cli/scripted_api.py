@@ -78,6 +78,7 @@ class ScriptedApi:
         self.bodies: list[dict[str, Any]] = []
         self.keys: list[str] = []
         self.authorizations: set[str | None] = set()
+        self.models: dict[str, Any] = {"data": []}
         self.record: dict[str, Any] = {"request_id": REQUEST_ID, "status": "completed"}
         self.url = ""
         self._connections: set[Connection] = set()
@@ -101,7 +102,7 @@ class ScriptedApi:
                 case "POST", "/chat":
                     self._accept(connection, request)
                 case "GET", "/v1/models":
-                    connection.respond_json(200, {"data": []})
+                    connection.respond_json(200, self.models)
                 case "GET", path if path.endswith("/stream"):
                     await self._stream(connection, request)
                 case "GET", _:

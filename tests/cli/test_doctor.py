@@ -265,6 +265,12 @@ def test_the_callers_that_may_connect_are_reported(
     assert "secret" not in str(finding)
 
 
+@pytest.mark.parametrize(("host", "is_open"), [("127.0.0.1", False), ("0.0.0.0", True)])
+def test_without_keys_in_the_settings_redis_may_have_some(host: str, is_open: bool) -> None:
+    (finding,) = machine.access(Settings(), host, is_open=is_open)
+    assert "unless Redis has keys" in str(finding)
+
+
 def test_a_wrong_role_file_fails(tmp_path: Path) -> None:
     (tmp_path / "bad.md").write_text("no heading")
     found = [*machine.roles(Settings(roles_dir=tmp_path))]

@@ -155,6 +155,14 @@ async def test_a_server_that_is_not_tickertape_is_rejected(api: ScriptedApi) -> 
         await read(api, Screen())
 
 
+async def test_a_server_with_json_of_its_own_is_rejected(api: ScriptedApi) -> None:
+    api.models = api.record = {"models": ["one"]}
+    async with AsyncClient(api.url) as client:
+        for call in (client.models, client.roles):
+            with pytest.raises(CallRefused, match="is not Tickertape"):
+                await call()
+
+
 async def test_a_redirect_is_reported_and_not_followed(api: ScriptedApi) -> None:
     api.behaviours.append(Refuse(301, "", {"location": "https://elsewhere.example/"}))
     with pytest.raises(CommandFailed, match="redirects to https://elsewhere"):
