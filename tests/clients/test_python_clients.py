@@ -25,7 +25,7 @@ def python() -> Path:
         ("langchain_client", (*_BOTH, "responses-previous")),
         ("openai_agents", (*_BOTH, "responses-previous")),
         ("pydantic_ai_client", (*_BOTH, "responses-previous")),
-        ("litellm_client", _BOTH),
+        pytest.param("litellm_client", _BOTH, marks=pytest.mark.long),
     ],
 )
 async def test_a_client_in_python_ends_its_loops_of_tools(

@@ -16,7 +16,8 @@ from tests.support.cutting import Cutting
 from tests.support.deployment import port_of
 from tests.support.node import NodeProgram, installed
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+# The install of its packages takes minutes, so CI runs the other examples of pages.
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
 
 _ENTRY = """
 import { createRoot } from 'react-dom/client';

@@ -162,7 +162,9 @@ async def test_a_broken_connection_is_made_again_for_all_tabs(
             await shows(page, ANSWERS, ["one two three"])
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGTERM, marks=pytest.mark.long), signal.SIGKILL]
+)
 async def test_an_api_that_starts_again_in_mid_answer_costs_no_tab_any_text(
     browser: Browser,
     make_deployment: MakeDeployment,

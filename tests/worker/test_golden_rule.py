@@ -80,7 +80,9 @@ def _words(entry: str) -> str:
     return str(msgspec.json.decode(payload)["arguments"]) if letter == "t" else payload
 
 
-@pytest.mark.parametrize("streams", [FEW, pytest.param(ALL, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "streams", [FEW, pytest.param(ALL, marks=[pytest.mark.slow, pytest.mark.long])]
+)
 def test_an_answer_is_completed_only_if_its_end_was_declared_and_nothing_was_lost(
     streams: int,
 ) -> None:
