@@ -99,7 +99,7 @@ def test_every_call_of_a_script_names_the_arguments_of_its_header(name: str) -> 
 
 def test_the_appender_sends_the_arguments_of_its_script_in_their_order() -> None:
     sent = (Path("broker") / "appender.py").read_text("utf-8")
-    each = "arguments += (to.attempt, first_seq, to.channel, len(values), *values)"
+    each = "arguments += (to.attempt, call.first_seq, to.channel, len(values), *values)"
     assert "keys += (to.request_key, to.log_key)" in sent
     assert each in sent
     assert "len(keys), *keys, MAX_ENTRIES, self._max_bytes, *arguments" in sent
