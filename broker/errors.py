@@ -23,13 +23,9 @@
 The first line of a class's docstring is the default message.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from tickertape.broker.rates import RateRest
 
 
@@ -90,7 +86,7 @@ class RateReached(Refused):
     """
 
     def __init__(
-        self, name: str, limit: float, wait_ms: int, rests: Sequence[RateRest] = ()
+        self, name: str, limit: float, wait_ms: int, rests: "tuple[RateRest, ...]"
     ) -> None:
         super().__init__(
             f"The limit {name} ({limit:.12g}) is reached. Try again in {-(-wait_ms // 1000)} s."
@@ -98,7 +94,7 @@ class RateReached(Refused):
         self.name = name
         self.limit = limit
         self.wait_ms = wait_ms
-        self.rests = tuple(rests)
+        self.rests = rests
 
 
 class KeptBytesReached(Refused):

@@ -55,10 +55,8 @@ end
 local function take_rates(tag, rates, at_ms)
   if rates == '' then return true, '' end
   local accounts, all_levels, longest_ms, full = cjson.decode(rates), {}, -1, nil
-  local rest, untouched = {}, {}
-  local function rest_of(limit, window_ms, level)
-    return string.format('[%.0f,%.0f]', math.floor(math.max(0, limit - level)), math.ceil(level * window_ms / limit))
-  end
+  -- Each limit and its window, and the level of its bucket before the request and with it.
+  local buckets, BEFORE, WITH = {}, 3, 4
   for n, account in ipairs(accounts) do
     local limits = account[2]
     local levels = read_levels(tag .. account[1], limits, at_ms)
@@ -68,17 +66,24 @@ local function take_rates(tag, rates, at_ms)
       -- A request that costs more than the whole limit takes all of it, or it would never be let in.
       if level + cost > limit and level > 0 then
         local wait_ms = math.ceil(math.min(level, level + cost - limit) * window_ms / limit)
-        if wait_ms > longest_ms then longest_ms, full = wait_ms, #rest end
+        if wait_ms > longest_ms then longest_ms, full = wait_ms, #buckets end
       end
       levels[i] = level + cost
-      untouched[#untouched + 1] = rest_of(limit, window_ms, level)
-      rest[#rest + 1] = rest_of(limit, window_ms, levels[i])
+      buckets[#buckets + 1] = { limit, window_ms, level, levels[i] }
     end
     all_levels[n] = levels
   end
-  if full then return false, string.format('[%d,%.0f,[%s]]', full, longest_ms, table.concat(untouched, ',')) end
+  local function rests(which)
+    local texts = {}
+    for i, each in ipairs(buckets) do
+      local limit, level = each[1], each[which]
+      texts[i] = string.format('[%.0f,%.0f]', math.floor(math.max(0, limit - level)), math.ceil(level * each[2] / limit))
+    end
+    return '[' .. table.concat(texts, ',') .. ']'
+  end
+  if full then return false, string.format('[%d,%.0f,%s]', full, longest_ms, rests(BEFORE)) end
   for n, account in ipairs(accounts) do write_levels(tag .. account[1], account[2], all_levels[n], at_ms) end
-  return true, '[' .. table.concat(rest, ',') .. ']'
+  return true, rests(WITH)
 end
 
 local function change_levels(tag, rates, at_ms, change)
