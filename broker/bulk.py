@@ -75,8 +75,7 @@ class BulkConnection(asyncio.Protocol):
         """
         if self._transport is None:
             return
-        if not self._is_flush_due:
-            self.flush_soon()
+        self.flush_soon()
         self._owed += 1
         self._outgoing.append(hiredis.pack_command(arguments))  # type: ignore[arg-type]  # a narrow stub
 

@@ -32,8 +32,6 @@ class LogWriter:
         self._is_under_way = False
         self._is_closed = False
         self._changed = asyncio.Event()
-        # Most answers come while nothing waits for them.
-        self._is_awaited = False
         self._resending: asyncio.Task[None] | None = None
 
     @property
@@ -96,7 +94,8 @@ class LogWriter:
             self._resending.cancel()
 
     def _pump(self) -> None:
-        if self._unacked and not self._is_under_way and not self._is_closed:
+        """Send what is there; no append may be under way."""
+        if self._unacked and not self._is_closed:
             self._is_under_way = True
             values = self._unacked[:_MAX_ENTRIES_PER_CALL]
             self._appender.append(self._target, self._acked_seq + 1, values, self._on_answer)
@@ -116,15 +115,11 @@ class LogWriter:
         elif answer.word == "REFUSED" or not self.accept(answer.seq):
             self._stop(Stop.LOG_LOST)
         else:
-            if self._is_awaited:
-                self._is_awaited = False
-                self._changed.set()
-            if self._unacked:
-                self._pump()
+            self._changed.set()
+            self._pump()
 
     async def _change(self) -> None:
         """Return when entries were acknowledged, or when nothing more can be written."""
-        self._is_awaited = True
         self._changed.clear()
         await self._changed.wait()
 

@@ -226,9 +226,7 @@ class Hub:
                 watched.early.append(pushed)
             else:
                 is_next = merge(watched, pushed)
-                watched.wake_all()
-                if watched.tape.is_over:
-                    self._finish(watched)
+                self._changed(watched)
                 if not is_next:
                     self._healer.start(watched, "gap")
         except EntryMalformed:

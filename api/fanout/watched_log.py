@@ -108,6 +108,7 @@ def merge(watched: WatchedLog, pushed: Pushed) -> bool:
     Entries that the tape has already are skipped. Raises EntryMalformed.
     """
     cursor, values, offer = pushed.first, pushed.values, watched.tape.offer
+    # Nearly all pushes have one entry, behind which no id is needed.
     if len(values) == 1:
         return offer(cursor, values[0]) is not _GAP
     for value in values:

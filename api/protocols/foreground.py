@@ -5,7 +5,8 @@ goes on, unless the call requested its cancellation on a disconnect.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 from starlette.responses import JSONResponse, Response
 
@@ -58,8 +59,7 @@ class Foreground:
     async def stream(self, dialect: Dialect) -> Response:
         """The stream, after the first output or a delay; raises Problem for an early failure."""
         streams = self._services.streams
-        watched = await self._acquire(dialect)
-        try:
+        async with self._watch(dialect) as watched:
             # From here on, each entry is rendered as it is decoded for the tape.
             await streams.hub.rendering(watched, dialect.name, dialect.make)
             waited = await self._wait(
@@ -69,10 +69,6 @@ class Foreground:
                 self._raise_if_failed(watched.tape.entries()[-1])
             on_left: OnLeft | None = self._cancel if self._cancels_on_leave else None
             return await streams.follow(self._request_id, dialect, held=watched, on_left=on_left)
-        except Unavailable as error:
-            raise self._unavailable(error) from None
-        finally:
-            streams.hub.release(watched)
 
     async def answer(self, render: Callable[[list[Entry]], Awaitable[JsonObject]]) -> Response:
         """The whole answer as JSON, made by `render`; raises Problem for an early failure.
@@ -99,26 +95,22 @@ class Foreground:
 
     async def _entries(self) -> list[Entry]:
         """The whole log of a completed request; raises Problem if the request failed."""
-        watched = await self._acquire()
-        try:
+        async with self._watch() as watched:
             await self._wait(watched, _is_over)
             entries = await decoded(watched.tape)
-        except Unavailable as error:
-            raise self._unavailable(error) from None
-        finally:
-            self._services.streams.hub.release(watched)
         self._raise_if_failed(entries[-1])
         return entries
 
-    async def _acquire(self, dialect: Dialect | None = None) -> WatchedLog:
-        """The log of the request, which the caller releases."""
+    @asynccontextmanager
+    async def _watch(self, dialect: Dialect | None = None) -> AsyncIterator[WatchedLog]:
         hub, requests = self._services.streams.hub, self._services.requests
         new = requests.find_new(self._request_id, self._caller.principal)
         is_short = new is not None and new.is_short
         try:
-            return await hub.acquire(self._request_id, is_short=is_short, dialect=dialect)
+            async with hub.watch(self._request_id, is_short=is_short, dialect=dialect) as watched:
+                yield watched
         except Unavailable as error:
-            raise self._unavailable(error) from None
+            raise self._problem(ErrorReply(503, "unavailable", str(error))) from None
 
     async def _wait(
         self, watched: WatchedLog, is_met: Callable[[Tape], bool], *, limit_s: float | None = None
@@ -143,9 +135,6 @@ class Foreground:
     def _raise_if_failed(self, last: Entry) -> None:
         if last.kind in {"failed", "cancelled"}:
             raise self._problem(error_reply(last))
-
-    def _unavailable(self, error: Unavailable) -> Problem:
-        return self._problem(ErrorReply(503, "unavailable", str(error)))
 
     def _problem(self, error: ErrorReply) -> Problem:
         """The HTTP error of a request that was accepted.

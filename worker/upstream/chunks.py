@@ -111,9 +111,7 @@ class ChunkReader:
             kind, _, index = channel.partition(":")
             data = {"index": int(index), "arguments": text} if index else None
             pieces.append(Piece(cast("Output", kind), "" if index else text, data))
-        for piece in pieces:
-            self.tally.add(piece)
-        return pieces
+        return self._counted(pieces)
 
     def _read_choice(self, choice: Choice) -> list[Piece]:
         delta = choice.delta
@@ -122,9 +120,7 @@ class ChunkReader:
         pieces = self._pieces(delta, choice.logprobs) if delta else []
         if choice.finish_reason or self.tally.ending.reason is not None:
             self._record_end(choice.finish_reason or "", delta)
-        for piece in pieces:
-            self.tally.add(piece)
-        return pieces
+        return self._counted(pieces)
 
     def _delta_of_choice(self, choice: Choice) -> Delta | None:
         delta, message = choice.delta, choice.message
@@ -193,6 +189,11 @@ class ChunkReader:
         echo, self._echo = self._echo, ""
         # Chat templates may trim the end of a message.
         return text in {echo, echo.rstrip()}
+
+    def _counted(self, pieces: list[Piece]) -> list[Piece]:
+        for piece in pieces:
+            self.tally.add(piece)
+        return pieces
 
 
 def _has_output(delta: Delta) -> bool:

@@ -83,8 +83,8 @@ class ChatCompletionsWire:
         self._head = b"data: " + encode_json(shared)[:-1]
         # If usage is requested, OpenAI sends a null in every chunk before the last.
         self._tail = b',"usage":null}\n\n' if self._include_usage else b"}\n\n"
-        self._delta_head = self._head + b',"choices":[{"index":0,"delta":{"content":'
-        self._delta_tail = b'},"logprobs":null,"finish_reason":null}]' + self._tail
+        # The text is the last string of such a chunk.
+        self._delta_head, _, self._delta_tail = self._chunk({"content": ""}).rpartition(b'""')
         return self._chunk({"role": "assistant", "content": ""})
 
     def _delta(self, entry: Entry) -> JsonObject:
