@@ -4,16 +4,15 @@ import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from bench.asking import THROUGH, Plan, Running, ask, deployed
+from bench.asking import THROUGH, Plan, Running, deployed
 from bench.box import Box
 from bench.report import Report, Spread, Strip, Table, ratios
-from bench.scaled import Meter
+from bench.shapes import request as one_request
 from bench.shapes import worker
 from tests.support.programs import command
 
 _NEWEST = Path(".venv/newest/bin/python")
 _NEEDED = f"{_NEWEST} is missing: make VENV=.venv/newest PYTHON=python3.13 .venv/newest/test.stamp"
-_AT_ONCE, _EACH = 8, 25
 
 
 async def measure(box: Box, *, rounds: int) -> Report:
@@ -79,9 +78,7 @@ def _costs(box: Box, running: Running, play: worker.Play) -> Costs:
         return (await play(plan)).us_per_token
 
     async def request() -> float:
-        meter = Meter(running)
-        await ask(box, running, THROUGH, Plan(1), at_once=_AT_ONCE, each=box.some(_EACH))
-        used = meter.read(_AT_ONCE * box.some(_EACH))
+        used = await one_request.play(box, running, THROUGH)
         return used.api + used.worker
 
     return {

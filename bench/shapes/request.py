@@ -23,7 +23,7 @@ async def measure(box: Box, *, rounds: int) -> Report:
                 await ask(box, each_tree, way, Plan(1), at_once=_AT_ONCE, each=_EACH)
         for _ in range(rounds):
             for (wire, tree), each in used.items():
-                each.append(await _request(box, trees[tree], _WIRES[wire]))
+                each.append(await play(box, trees[tree], _WIRES[wire]))
     spreads = {key: _Spreads(rounds) for key, rounds in used.items()}
     note = (
         f"{_AT_ONCE} callers send {_EACH} requests each, one after the other. The answers have one"
@@ -75,7 +75,8 @@ def _bounds(wire: str, mine: _Spreads, old: _Spreads) -> list[Bound]:
     ]
 
 
-async def _request(box: Box, running: Running, way: str) -> Used:
+async def play(box: Box, running: Running, way: str) -> Used:
+    """What a request of one token costs, asked for in this way."""
     each = box.some(_EACH)
     meter = Meter(running)
     await ask(box, running, way, Plan(1), at_once=_AT_ONCE, each=each)
