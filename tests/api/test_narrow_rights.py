@@ -1,24 +1,18 @@
 """Rights that are narrow stay narrow: what a limited key or a ticket cannot reach by a detour."""
 
-import asyncio
 import hashlib
-import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from redis import Redis
 
 from tests.support.running_api import RunningApi, running_api
 from tests.support.wait import wait_until
 from tickertape.api.edge.caller import Caller, Only
-from tickertape.api.edge.jwks import Fetch, Jwks
 from tickertape.api.edge.listed_keys import parse_keys
 from tickertape.api.edge.problems import Problem
 from tickertape.api.services import ApiTiming
-from tickertape.broker.errors import Unavailable
 from tickertape.runtime.settings import Settings
 
 FAST = ApiTiming(access_interval_s=0.02)
@@ -145,37 +139,6 @@ def test_a_ticket_keeps_no_model_that_its_key_has_lost() -> None:
     assert not keys.grants(key_id, "ada", "submit", None)
     assert not keys.grants(key_id, "ada", "submit", ("small", "large"))
     assert keys.grants(key_id, "ada", "submit", ("small",))
-
-
-async def test_calls_that_come_while_the_keys_of_an_issuer_are_read_wait_for_them() -> None:
-    public = generate_private_key(public_exponent=65537, key_size=2048).public_key()
-    key = {**jwt.algorithms.RSAAlgorithm.to_jwk(public, as_dict=True), "kid": "a", "alg": "RS256"}
-    jwks = Jwks("https://issuer", fetch=giving({"keys": [key]}), clock=lambda: 0.0)
-    assert None not in await asyncio.gather(*(jwks.find("a") for _ in range(3)))
-
-
-@pytest.mark.parametrize(
-    "keys",
-    [
-        None,
-        {},
-        {"keys": {}},
-        {"keys": [None]},
-        {"keys": [{"kty": "RSA", "n": "AQAB", "e": "AQAB", "kid": ["a"]}]},
-        {"keys": [{"kty": "RSA", "n": "AQAB", "e": "AQAB", "kid": "a", "alg": {}}]},
-        "[" * 100_000,
-    ],
-)
-async def test_an_issuer_whose_answer_is_no_set_of_keys_is_away(keys: object) -> None:
-    with pytest.raises(Unavailable):
-        await Jwks("https://issuer", fetch=giving(keys)).find("a")
-
-
-def giving(keys: object) -> Fetch:
-    async def fetch(_: str) -> bytes:
-        return (keys if isinstance(keys, str) else json.dumps(keys)).encode()
-
-    return fetch
 
 
 def test_tokens_alone_close_a_server() -> None:
