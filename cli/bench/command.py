@@ -167,7 +167,7 @@ def _check_files(options: Options) -> None:
     """
     for name, file in (("--json", options.json_file), ("--plot", options.plot_file)):
         if file is not None and not file.parent.is_dir():
-            raise CommandFailed(f"{name}: there is no folder {file.parent}", Exit.USAGE)
+            raise CommandFailed(f"{name}: the folder {file.parent} does not exist", Exit.USAGE)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     readers = options.streams * options.readers

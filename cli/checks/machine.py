@@ -112,9 +112,9 @@ def access(settings: Settings, host: str, *, is_open: bool = False) -> Iterator[
     if "*" in settings.origins:
         yield CASES["keys-origins"].found()
     if is_loopback(host):
-        yield ok("keys-open", f"{_NO_KEYS}, any program on this machine can call the API")
+        yield ok("keys-open", f"any program on this machine can call the API, {_NO_KEYS}")
     elif is_open:
-        yield ok("keys-open", f"--open, and {_NO_KEYS}, everyone who reaches {host} can call it")
+        yield ok("keys-open", f"--open: everyone who reaches {host} can call the API, {_NO_KEYS}")
     else:
         yield CASES["keys-none"].found(host=host)
 

@@ -148,7 +148,10 @@ async def test_an_api_that_does_not_answer_is_one_error() -> None:
         ("not-a-url", "URL is not a URL; use http://host:port"),
         ("http://127.0.0.1:{port}", "Connection refused.*named with URL or TICKERTAPE_URL"),
         ("http://127.0.0.1:{port} --message hi", "Connection refused.*named with URL"),
-        ("http://127.0.0.1:{port} --json /no/such/folder/found.json", "--json: there is no folder"),
+        (
+            "http://127.0.0.1:{port} --json /no/such/folder/found.json",
+            "--json: the folder /no/such/folder does not exist",
+        ),
         ("http://127.0.0.1:{port} --streams 99999999", "lower --streams or --readers"),
     ],
 )
